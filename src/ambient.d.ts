@@ -1,0 +1,11 @@
+// The whole of what a pure floor may take from its surroundings: the text codecs, which every JavaScript engine has.
+// Nothing here tells the time, throws dice or opens a socket, and nothing of that kind is ever added.
+
+declare class TextEncoder {
+  encode(text?: string): Uint8Array<ArrayBuffer>;
+}
+
+declare class TextDecoder {
+  constructor(label?: string, options?: { fatal?: boolean });
+  decode(bytes?: Uint8Array): string;
+}

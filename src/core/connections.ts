@@ -1,0 +1,55 @@
+/**
+ * What machines and the driver tell one another about connections: the whole vocabulary between logic and sockets.
+ */
+
+/** Names a connection within one machine: `in:1` was accepted, `out:1` was dialed. Never reused. */
+export type ConnectionId = `in:${number}` | `out:${number}`;
+
+/** One end of a connection. `host` is an IP literal, except where a dial may name a host to be looked up. */
+export interface Endpoint {
+  readonly host: string;
+  /** 0 to 65535; 0 only asks a listener for any free port. */
+  readonly port: number;
+}
+
+/** What happened to a connection. */
+export type ConnectionInput =
+  | {
+      readonly type: "accepted";
+      readonly connection: ConnectionId;
+      readonly local: Endpoint;
+      readonly remote: Endpoint;
+    }
+  | {
+      readonly type: "connected";
+      readonly connection: ConnectionId;
+      readonly local: Endpoint;
+      readonly remote: Endpoint;
+    }
+  | { readonly type: "bytes"; readonly connection: ConnectionId; readonly bytes: Uint8Array }
+  /** Everything sent so far has been handed to the kernel. */
+  | { readonly type: "flushed"; readonly connection: ConnectionId }
+  /** The other side has half-closed: it sends nothing more, but may still read. */
+  | { readonly type: "ended"; readonly connection: ConnectionId }
+  /** The connection is gone, or never came to be; nothing more is said of it. `failure` is the system's errno name. */
+  | { readonly type: "closed"; readonly connection: ConnectionId; readonly failure?: string }
+  /** The time that `nextTimeout` asked for has come. */
+  | { readonly type: "timeout" };
+
+/** What happened to a connection that its machine knows already. */
+export type ConnectionProgress = Exclude<ConnectionInput, { readonly type: "accepted" | "timeout" }>;
+
+/** What a machine wants done with a connection. */
+export type ConnectionOutput =
+  | { readonly type: "dial"; readonly connection: ConnectionId; readonly to: Endpoint }
+  | { readonly type: "send"; readonly connection: ConnectionId; readonly bytes: Uint8Array }
+  | { readonly type: "halfClose"; readonly connection: ConnectionId }
+  /** Close at once, whatever is unsent or unread. A `closed` input follows. */
+  | { readonly type: "abort"; readonly connection: ConnectionId }
+  /** Accept no more connections. */
+  | { readonly type: "stopListening" };
+
+/** True for the loopback hosts 127.0.0.0/8 and ::1; `host` is a canonical IP literal. */
+export function isLoopback(host: string): boolean {
+  return host === "::1" || (host.startsWith("127.") && !host.includes(":"));
+}

@@ -1,0 +1,408 @@
+/**
+ * Everything that can go wrong, in one table: whose fault it is, how loudly it is logged, what becomes of the connection
+ * on which it happened, and what to do about it. PROTOCOL.md prints this table; nothing else in the project describes a
+ * failure, so the two cannot drift apart.
+ */
+
+/** Who has to change something: the program that called us, the other end, the path between, or this computer. */
+export type Fault = "caller" | "remote" | "network" | "system";
+
+/** `error`: we cannot go on. `warn`: somebody should look. `info`: expected in a healthy mesh now and then. */
+export type LogLevel = "info" | "warn" | "error";
+
+interface Failure {
+  readonly fault: Fault;
+  readonly level: LogLevel;
+  readonly meaning: string;
+  readonly connection: string;
+  readonly remedy: string;
+}
+
+const failures = {
+  // What a rendezvous server may be sent.
+  BAD_ADDRESS: {
+    fault: "remote",
+    level: "warn",
+    meaning: "What was sent is not `<ip>:<port>` with a literal IP address and a port from 1 to 65535.",
+    connection: "refused: told why, half-closed, closed within 1 s",
+    remedy: "Send an IP address, not a host name or a zone, and a decimal port without leading zeros.",
+  },
+  FOREIGN_HOST: {
+    fault: "remote",
+    level: "warn",
+    meaning: "The address has another host than the one that the connection comes from.",
+    connection: "refused: told why, half-closed, closed within 1 s",
+    remedy: "Register the address you connect from, or start the server with --allow-advertise for that network.",
+  },
+  ADDRESS_IN_USE: {
+    fault: "remote",
+    level: "warn",
+    meaning: "A member whose connection lives has this address.",
+    connection: "refused: told why, half-closed, closed within 1 s; the member notices nothing",
+    remedy: "Choose another port, or wait until the member that has the address is gone.",
+  },
+  SECOND_REGISTRATION: {
+    fault: "remote",
+    level: "warn",
+    meaning: "A second registration came on a connection that has registered.",
+    connection: "kept; the second registration is ignored",
+    remedy: "Use one connection to the server for each member.",
+  },
+  EXTRA_BYTES: {
+    fault: "remote",
+    level: "warn",
+    meaning: "Bytes came after the registration.",
+    connection: "kept; the bytes are ignored",
+    remedy: "Send the server nothing after the registration; members talk to one another directly.",
+  },
+  NOTHING_SAID: {
+    fault: "remote",
+    level: "info",
+    meaning: "The other side closed before it had said who it is.",
+    connection: "closed",
+    remedy: "None needed: port scanners and health checks do this.",
+  },
+  HANDSHAKE_TIMEOUT: {
+    fault: "remote",
+    level: "warn",
+    meaning: "The other side did not say who it is in time.",
+    connection: "refused: told why, half-closed, closed within 1 s",
+    remedy: "Send the registration, or the hello, right after connecting.",
+  },
+  HTTP_REQUEST: {
+    fault: "remote",
+    level: "warn",
+    meaning: "An HTTP request came to a port that does not speak HTTP.",
+    connection: "answered with 400 Bad Request, half-closed, closed within 1 s",
+    remedy: "Point the browser or the health check at another port.",
+  },
+  TLS_HELLO: {
+    fault: "remote",
+    level: "warn",
+    meaning: "A TLS handshake came to a port that speaks plain text.",
+    connection: "half-closed without an answer, closed within 1 s",
+    remedy: "Join without TLS: the classic dialect has no encryption.",
+  },
+  HELLO_AT_SERVER: {
+    fault: "remote",
+    level: "warn",
+    meaning: "A hello, which members say to one another, came to the rendezvous server.",
+    connection: "refused: told why, half-closed, closed within 1 s",
+    remedy: "A member has registered the server's own address as its own; register the member's.",
+  },
+  BUSY: {
+    fault: "system",
+    level: "warn",
+    meaning: "Too many connections, in all or from this host, have not yet said who they are.",
+    connection: "refused: told why, half-closed, closed within 1 s; at the descriptor limit, closed at once",
+    remedy: "Try again in a few seconds; raise the open-file limit (ulimit -n) if this machine serves so many.",
+  },
+  MESH_SEALED: {
+    fault: "remote",
+    level: "warn",
+    meaning: "The mesh has reached its capacity and is about to end.",
+    connection: "refused: told why, half-closed, closed within 1 s",
+    remedy: "Start a new server, with a larger --capacity or with --on-full hold.",
+  },
+  LIST_FULL: {
+    fault: "remote",
+    level: "warn",
+    meaning: "With this member the list would outgrow what a classic reader accepts.",
+    connection: "refused: told why, half-closed, closed within 1 s",
+    remedy: "Split the members over several servers.",
+  },
+  LIST_LONG: {
+    fault: "caller",
+    level: "warn",
+    meaning: "The list has outgrown 1,000 bytes, and simple readers take 1,024 at a time.",
+    connection: "kept; said once",
+    remedy: "Check that every member reads more than 1,024 bytes at a time, or keep the mesh below 46 members.",
+  },
+  REGISTRATION_REVISED: {
+    fault: "network",
+    level: "warn",
+    meaning: "More digits of a port came after the quiet period, so a registration was corrected.",
+    connection: "kept; the old address leaves the directory and the corrected one joins it",
+    remedy: "Listen on a port of 6554 or more: no such port can be the beginning of another.",
+  },
+
+  // What a member may be sent by its server.
+  SERVER_UNREACHABLE: {
+    fault: "network",
+    level: "error",
+    meaning: "The rendezvous server could not be reached.",
+    connection: "none came to be",
+    remedy: "Check the address, and that the server is running (fullmesh serve).",
+  },
+  SERVER_VANISHED: {
+    fault: "network",
+    level: "error",
+    meaning: "The connection to the rendezvous server broke, or ended before a list had come.",
+    connection: "closed; the node ends",
+    remedy: "Look at the server's log for the reason, then join again.",
+  },
+  SERVER_IDLE_CLOSED: {
+    fault: "remote",
+    level: "info",
+    meaning: "The server closed a connection on which nothing had been registered yet.",
+    connection: "closed; registering opens a new one",
+    remedy: "None needed.",
+  },
+  REFUSED: {
+    fault: "caller",
+    level: "error",
+    meaning: "The server answered the registration with something that is no list.",
+    connection: "closed; the node ends",
+    remedy: "Read the server's words; if they make no sense, this may not be a rendezvous server.",
+  },
+  NOT_LISTED: {
+    fault: "remote",
+    level: "warn",
+    meaning: "A list came that lacks this node's own address.",
+    connection: "kept; nobody is dialed on that list's account",
+    remedy: "Check that the advertised address is the one that the server shows.",
+  },
+  LIST_DUPLICATE: {
+    fault: "remote",
+    level: "warn",
+    meaning: "A list names an address twice.",
+    connection: "kept; the first of the two counts",
+    remedy: "The server has a fault: a directory holds each address once.",
+  },
+  BAD_LIST: {
+    fault: "remote",
+    level: "warn",
+    meaning: "Something in a list is not an address.",
+    connection: "kept; that entry is skipped",
+    remedy: "The server has a fault, or is not a rendezvous server.",
+  },
+  LIST_TOO_LONG: {
+    fault: "remote",
+    level: "error",
+    meaning: "A list is longer than a classic reader accepts.",
+    connection: "closed; the node ends",
+    remedy: "Split the members over several servers.",
+  },
+  LIST_REVISED: {
+    fault: "network",
+    level: "warn",
+    meaning: "More digits of a port came after the quiet period, so the end of a list was corrected.",
+    connection: "kept; a dial to the wrong address is given up",
+    remedy: "Let members listen on ports of 6554 or more.",
+  },
+
+  // What members may do to one another.
+  BAD_HELLO: {
+    fault: "remote",
+    level: "warn",
+    meaning: "The first bytes on a peer connection are not `Hello from:<ip>:<port>`.",
+    connection: "closed",
+    remedy: "Check what connects to this port; only members of the mesh should.",
+  },
+  REGISTRATION_AT_NODE: {
+    fault: "remote",
+    level: "warn",
+    meaning: "A registration came to a member instead of to the rendezvous server.",
+    connection: "closed",
+    remedy: "Point the joining program at the server's address, not at a member's.",
+  },
+  UNKNOWN_PEER: {
+    fault: "remote",
+    level: "warn",
+    meaning: "A hello names an address that no list has named while it was parked.",
+    connection: "parked for 5 s, then closed",
+    remedy: "Check that the other program joined this mesh and greets with its registered address.",
+  },
+  PARKING_FULL: {
+    fault: "remote",
+    level: "warn",
+    meaning: "Too many hellos wait for a list that names them.",
+    connection: "closed",
+    remedy: "Somebody greets with addresses that are not in the mesh; look at who connects.",
+  },
+  HELLO_FROM_SELF: {
+    fault: "remote",
+    level: "warn",
+    meaning: "A hello names this node's own address.",
+    connection: "closed",
+    remedy: "Two programs believe that they have the same address; give each its own port.",
+  },
+  WRONG_DIRECTION: {
+    fault: "remote",
+    level: "warn",
+    meaning: "A hello comes from a member that joined later; the earlier one dials.",
+    connection: "closed; the link that this node dials is not touched",
+    remedy: "The other program dials those before it; it must dial those after it.",
+  },
+  ALREADY_LINKED: {
+    fault: "remote",
+    level: "warn",
+    meaning: "A second hello came from a peer whose link is up.",
+    connection: "closed; the first link is not touched",
+    remedy: "None if the peer's connection broke at its end only: it tries again. Otherwise it dials twice.",
+  },
+  DIAL_FAILED: {
+    fault: "network",
+    level: "warn",
+    meaning: "A listed address refused the connection, or could not be reached.",
+    connection: "none came to be; dialed again, backed off, while the newest list names it",
+    remedy: "Check that the member still runs, and that its port is open to this host.",
+  },
+  DIAL_TIMEOUT: {
+    fault: "network",
+    level: "warn",
+    meaning: "A listed address did not answer the connection attempt in time.",
+    connection: "given up; dialed again, backed off, while the newest list names it",
+    remedy: "Look for a firewall that drops packets between the two hosts, or a suspended process.",
+  },
+  SELF_CONNECT: {
+    fault: "network",
+    level: "warn",
+    meaning: "A dial connected to itself: nobody listened, and TCP met its own outgoing port.",
+    connection: "closed; dialed again, backed off, while the newest list names it",
+    remedy: "Listen on ports below the ephemeral range (32768 on Linux).",
+  },
+  TOO_SLOW: {
+    fault: "remote",
+    level: "warn",
+    meaning: "The other side did not read what was sent to it before the end.",
+    connection: "closed; what was unsent is lost",
+    remedy: "Look at why that program does not read.",
+  },
+
+  // What the calling program or this computer may get wrong.
+  BAD_OPTION: {
+    fault: "caller",
+    level: "error",
+    meaning: "An option has a value that it cannot take.",
+    connection: "none",
+    remedy: "Use a value of the kind that the message names.",
+  },
+  WRONG_STEP: {
+    fault: "caller",
+    level: "error",
+    meaning: "A step was taken before the one that it needs, or twice.",
+    connection: "none",
+    remedy: "Take the steps in the order of the documentation.",
+  },
+  PORT_IN_USE: {
+    fault: "system",
+    level: "error",
+    meaning: "Another program listens on this port.",
+    connection: "none",
+    remedy: "Choose another port, port 0 for any free one, or end the program that has it.",
+  },
+  NOT_OUR_ADDRESS: {
+    fault: "caller",
+    level: "error",
+    meaning: "This machine does not have the address to listen on.",
+    connection: "none",
+    remedy: "Listen on an address of this machine (ip addr shows them) or on 127.0.0.1.",
+  },
+  LISTEN_FAILED: {
+    fault: "system",
+    level: "error",
+    meaning: "The system does not allow listening there.",
+    connection: "none",
+    remedy: "Ports below 1024 need privileges; choose a higher one.",
+  },
+  INSECURE_LISTEN: {
+    fault: "caller",
+    level: "error",
+    meaning: "Listening beyond loopback without a secret would let anyone on the network join and read.",
+    connection: "none",
+    remedy: "Listen on 127.0.0.1, or say --insecure if the network is trusted.",
+  },
+  SECRET_IN_CLASSIC: {
+    fault: "caller",
+    level: "error",
+    meaning: "A secret is set, and the classic dialect can neither check nor encrypt anything with it.",
+    connection: "none",
+    remedy: "Unset FULLMESH_SECRET to go on in plain text.",
+  },
+  QUEUE_FULL: {
+    fault: "remote",
+    level: "error",
+    meaning: "More bytes than the limit wait for a peer that does not read them.",
+    connection: "kept; the bytes were not taken",
+    remedy: "Wait for `drain` after a write that returned false.",
+  },
+  NOT_LINKED: {
+    fault: "caller",
+    level: "error",
+    meaning: "There is no link with that peer.",
+    connection: "none",
+    remedy: "Write after `peer:up` and before `peer:down`.",
+  },
+  ENDED: {
+    fault: "caller",
+    level: "error",
+    meaning: "The mesh has ended for this node, or the server has been closed.",
+    connection: "none",
+    remedy: "Make a new one.",
+  },
+  TIMED_OUT: {
+    fault: "network",
+    level: "error",
+    meaning: "A wait ran out.",
+    connection: "closed where the wait was for a connection",
+    remedy: "Look at what the message says is missing.",
+  },
+  ABORTED: {
+    fault: "caller",
+    level: "info",
+    meaning: "The caller's AbortSignal ended a wait.",
+    connection: "closed where the wait was for a connection",
+    remedy: "None needed.",
+  },
+  CHILD_FAILED: {
+    fault: "system",
+    level: "error",
+    meaning: "A member process ended before the mesh was complete.",
+    connection: "all closed",
+    remedy: "Read what the process said last.",
+  },
+  NOTES_DROPPED: {
+    fault: "system",
+    level: "warn",
+    meaning: "The same note came so often that repetitions were left out of the log.",
+    connection: "kept",
+    remedy: "Look at the note that repeats.",
+  },
+} as const satisfies Record<string, Failure>;
+
+/** A stable name for one kind of failure. */
+export type ErrorCode = keyof typeof failures;
+
+/** The table by code; see PROTOCOL.md for it in print. */
+export const failureTable: Readonly<Record<ErrorCode, Failure>> = failures;
+
+/** What every failed promise and every refusal of this package carries. */
+export class FullmeshError extends Error {
+  override readonly name = "FullmeshError";
+  readonly code: ErrorCode;
+
+  /** `detail` says what happened here, with the addresses that matter; the remedy comes from the table. */
+  constructor(code: ErrorCode, detail: string, options?: { readonly cause?: unknown }) {
+    super(detail, options);
+    this.code = code;
+  }
+
+  /** Who has to change something. */
+  get fault(): Fault {
+    return failureTable[this.code].fault;
+  }
+
+  /** What to try. */
+  get remedy(): string {
+    return failureTable[this.code].remedy;
+  }
+}
+
+/** One line for the log: a coded thing that a machine noticed and that somebody may want to know. */
+export interface Note {
+  readonly code: ErrorCode;
+  readonly message: string;
+  /** The other end of the connection that it is about, as `host:port`. */
+  readonly remote?: string;
+}

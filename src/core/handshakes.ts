@@ -1,0 +1,92 @@
+import { type ConnectionId, isLoopback } from "./connections.js";
+import { Deadlines } from "./deadlines.js";
+import type { Limits } from "./limits.js";
+
+interface Pending {
+  readonly host: string;
+  readonly since: number;
+}
+
+/**
+ * Accepted connections that have not yet said who they are, and how long each may still take.
+ *
+ * Silence is free while there is room, so that a person can step through the protocol by hand. Once a quarter of the
+ * places is taken, the silent ones are in somebody's way and get seconds.
+ */
+export class Handshakes {
+  /** Silent ones in the order of their arrival, which is also the order in which they run out. */
+  readonly #silent = new Map<ConnectionId, Pending>();
+  readonly #speaking = new Map<ConnectionId, Pending>();
+  readonly #deadlines = new Deadlines<ConnectionId>();
+  readonly #perHost = new Map<string, number>();
+  readonly #limits: Limits;
+
+  constructor(limits: Limits) {
+    this.#limits = limits;
+  }
+
+  get pending(): number {
+    return this.#silent.size + this.#speaking.size;
+  }
+
+  /** Takes a place for a new connection; false when there is none. `host` is where it comes from. */
+  begin(connection: ConnectionId, host: string, now: number): boolean {
+    const fromHost = this.#perHost.get(host) ?? 0;
+    if (this.pending >= this.#limits.handshakesPending) return false;
+    if (fromHost >= this.#limits.handshakesPendingPerHost && !isLoopback(host)) return false;
+    this.#perHost.set(host, fromHost + 1);
+    this.#silent.set(connection, { host, since: now });
+    return true;
+  }
+
+  /** The first byte has come. */
+  spoke(connection: ConnectionId, now: number): void {
+    const pending = this.#silent.get(connection);
+    if (pending === undefined) return;
+    this.#silent.delete(connection);
+    this.#speaking.set(connection, pending);
+    this.#deadlines.set(connection, now + this.#limits.handshakeMs);
+  }
+
+  /** The other side is known now, or gone. Frees the place; returns whether there was one. */
+  end(connection: ConnectionId): boolean {
+    const pending = this.#silent.get(connection) ?? this.#speaking.get(connection);
+    if (pending === undefined) return false;
+    this.#silent.delete(connection);
+    this.#speaking.delete(connection);
+    this.#deadlines.clear(connection);
+    const left = (this.#perHost.get(pending.host) ?? 1) - 1;
+    if (left === 0) this.#perHost.delete(pending.host);
+    else this.#perHost.set(pending.host, left);
+    return true;
+  }
+
+  /** All that hold a place, silent or speaking. */
+  *connections(): Generator<ConnectionId> {
+    yield* this.#silent.keys();
+    yield* this.#speaking.keys();
+  }
+
+  nextTimeout(): number | undefined {
+    const speaking = this.#deadlines.next();
+    const [oldest] = this.#silent.values();
+    if (oldest === undefined) return speaking;
+    return Math.min(oldest.since + this.#patience(), speaking ?? Number.POSITIVE_INFINITY);
+  }
+
+  /** Takes out, and frees, one connection that has run out of time; undefined when there is none. */
+  takeDue(now: number): ConnectionId | undefined {
+    let due = this.#deadlines.takeDue(now);
+    if (due === undefined) {
+      const [oldest] = this.#silent;
+      if (oldest !== undefined && oldest[1].since + this.#patience() <= now) due = oldest[0];
+    }
+    if (due !== undefined) this.end(due);
+    return due;
+  }
+
+  #patience(): number {
+    const crowded = this.pending * 4 >= this.#limits.handshakesPending;
+    return crowded ? this.#limits.firstByteCrowdedMs : this.#limits.firstByteMs;
+  }
+}

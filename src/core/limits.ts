@@ -1,0 +1,70 @@
+/**
+ * Every bound of the project, in one place, each with the reason for its value. Times are in milliseconds, sizes in
+ * bytes. Machines take these as an option, so that tests and simulations can tighten them.
+ */
+export const defaultLimits = {
+  /**
+   * How long a connection may say nothing while the house is nearly empty. Ten minutes, so that a person who takes the
+   * steps one by one in a debugger gets in; it costs one descriptor of a kind of which three quarters are free.
+   */
+  firstByteMs: 600_000,
+  /** The same once a quarter of the pending slots is taken: from then on silence is somebody else's place. */
+  firstByteCrowdedMs: 5_000,
+  /** From the first byte to the end of the handshake. A split message loses at most a few retransmissions (3 s each). */
+  handshakeMs: 15_000,
+  /** Connections that have not said who they are, in all. 256 of them cost about 1 MiB. */
+  handshakesPending: 256,
+  /** The same from one host, loopback exempt: a home router hides fewer members that start together. */
+  handshakesPendingPerHost: 16,
+  /**
+   * How long an ambiguous last port may wait for another digit. Measured gaps inside a split message stay below 500 ms in
+   * all cases at 20 ms round trip and 5 % loss, and in 99.8 % at 100 ms.
+   */
+  quietMs: 500,
+  /** Our own writer's pause before payload, when its own port is ambiguous: the reader's quiet period and some margin. */
+  payloadPauseMs: 600,
+  /** Between two messages to one simple reader, which takes one `recv()` for one message. */
+  messageGapMs: 50,
+  /** From half-closing to closing: time for the other side to read the last message and close. */
+  lingerMs: 1_000,
+  /** From the last list at capacity to the teardown: time for members that cannot report their links to make them. */
+  settleMs: 2_000,
+  /** A list; 64 KiB hold about 2,900 members. Simple readers take far less, see `listWarnBytes`. */
+  listBytes: 65_536,
+  /** From here on a reader with a buffer of 1,024 bytes is about to break. */
+  listWarnBytes: 1_000,
+  /** What the server says at the end, as a member keeps it for its log. */
+  endTextBytes: 512,
+  /** A hello whose sender no list has named yet. Lists follow one another by `messageGapMs`, so 5 s is a generous delay. */
+  parkedMs: 5_000,
+  /** Parked hellos in all: as many as handshakes. */
+  parked: 256,
+  /** What parked connections have sent behind their hellos, in all: as much as one peer may have queued. */
+  parkedBytes: 16 * 1024 * 1024,
+  /** Dials under way at once. More would only queue in the kernel and let their deadlines starve. */
+  dialsInFlight: 8,
+  /** One dial: three SYN retransmissions (1, 2, 4 s) and a margin. */
+  dialMs: 10_000,
+  /** The first pause after a failed dial; doubles with each further one. */
+  redialMinMs: 50,
+  /** The longest such pause. */
+  redialMaxMs: 30_000,
+  /**
+   * The pause before a link that was up is dialed again. The end of one link is most often the end of the mesh, whose
+   * teardown is on its way.
+   */
+  relinkMs: 1_000,
+  /** A link that lived this long had been taken by the other side, so the next failure starts at the shortest pause. */
+  provenMs: 10_000,
+  /** TCP keepalive on idle connections: the kernel notices a vanished host 8 to 9 s after this. */
+  keepAliveMs: 5_000,
+  /** Bytes waiting for one peer from which `write` returns false. */
+  queueSoftBytes: 4 * 1024 * 1024,
+  /** Bytes waiting for one peer from which `write` throws. */
+  queueHardBytes: 16 * 1024 * 1024,
+  /** Connections of one machine, handshakes and members together. The Node face derives it from the descriptor limit. */
+  connections: 8_192,
+} as const;
+
+/** The bounds that a machine runs by. */
+export type Limits = { readonly [Name in keyof typeof defaultLimits]: number };

@@ -1,0 +1,42 @@
+/**
+ * The contract that every machine of this project keeps.
+ *
+ * A machine is like a chess player by post: it knows the position, takes one letter at a time, and answers with letters
+ * of its own. It never looks at a clock, throws dice or opens a socket; the time comes with each letter. That is why the
+ * same machine runs on real sockets, in the simulator, and under a test that holds it by the hand.
+ */
+export interface Machine<Input, Output> {
+  /** Takes one thing that happened, or one wish of the application. `now` is in milliseconds and never goes back. */
+  handle(input: Input, now: number): void;
+  /** The next thing the machine wants done, in the order in which it must be done; undefined when there is nothing. */
+  poll(): Output | undefined;
+  /** When the machine next wants a `timeout` input, in the milliseconds of `now`; undefined if it waits for nothing. */
+  nextTimeout(): number | undefined;
+}
+
+/** The writing end of an output queue, for a part of a machine that decides on some of its outputs. */
+export interface Sink<in Output> {
+  push(output: Output): void;
+}
+
+/** The outputs that a machine has decided on and that nobody has polled yet, first in, first out. */
+export class OutputQueue<Output> implements Sink<Output> {
+  #outputs: Output[] = [];
+  #next = 0;
+
+  push(output: Output): void {
+    this.#outputs.push(output);
+  }
+
+  poll(): Output | undefined {
+    const output = this.#outputs[this.#next];
+    if (output === undefined) {
+      // Reuse the array: a machine is polled until it is empty after every input.
+      this.#outputs.length = 0;
+      this.#next = 0;
+      return undefined;
+    }
+    this.#next += 1;
+    return output;
+  }
+}
