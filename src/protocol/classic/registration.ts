@@ -1,0 +1,148 @@
+import { type Address, endpointOf, formatAddress } from "../address.js";
+import { type Caller, sniff } from "../sniff.js";
+import { ascii, printable } from "../text.js";
+import { AddressScanner, isDigit, spaces } from "./scanner.js";
+
+/** Node to server, once, at the start: `<ip>:<port>`, where the node listens. */
+export function encodeRegistration(address: Address): Uint8Array {
+  return ascii(address);
+}
+
+/** What a registration reader has understood. */
+export type RegistrationEvent =
+  | { readonly type: "registered"; readonly address: Address }
+  /** More digits came after the port had been taken: the address is this one instead. */
+  | { readonly type: "revised"; readonly address: Address }
+  /** Somebody calls who speaks another protocol, or says hello. */
+  | { readonly type: "wrongCaller"; readonly caller: Exclude<Caller, "registration" | "stranger"> }
+  /** No address; `text` is what came instead, printable. */
+  | { readonly type: "bad"; readonly text: string }
+  /** Something followed the registration; told once. */
+  | { readonly type: "extra"; readonly isAddress: boolean; readonly text: string };
+
+const dot = 0x2e;
+const bracket = 0x5b;
+/** An octet of an IPv4 address has three digits at most, so a fourth one belongs to no second address. */
+const octetDigits = 3;
+
+/**
+ * Reads what a connection says to a rendezvous server, in any pieces.
+ *
+ * Bytes behind a complete address are ignored, with one exception: digits right behind the port. Three or fewer of them
+ * and a dot begin another address; any others belong to the port, and either correct it or make it no port at all.
+ */
+export class RegistrationReader {
+  #state: "sniffing" | "scanning" | "settled" | "done" = "sniffing";
+  #first: number | undefined;
+  #said = "";
+  readonly #scanner = new AddressScanner();
+  #address: Address | undefined;
+  #isAnnounced = false;
+  /** Digits behind a complete port, until it is known what they belong to. */
+  #late = "";
+  readonly #events: RegistrationEvent[] = [];
+
+  /** True while a quiet period would decide something. */
+  get awaitsQuiet(): boolean {
+    return (this.#state === "scanning" && this.#scanner.state === "provisional") || this.#late !== "";
+  }
+
+  push(bytes: Uint8Array): void {
+    if (this.#state === "sniffing" || this.#state === "scanning") this.#said += printable(bytes);
+    for (const [index, byte] of bytes.entries()) {
+      this.#take(byte, bytes.subarray(index));
+      if (this.#state === "done") return;
+    }
+    // A port that is complete counts only if no digit of the same piece follows it.
+    if (this.#state === "settled" && this.#late === "") this.#announce();
+  }
+
+  poll(): RegistrationEvent | undefined {
+    return this.#events.shift();
+  }
+
+  /** Nothing has come for the quiet period: what looks complete is complete. */
+  quiet(): void {
+    if (this.#state === "scanning" && this.#scanner.state === "provisional") this.#settle();
+    this.#settleLate();
+    if (this.#state === "settled") this.#announce();
+  }
+
+  /** The other side sends nothing more. */
+  finish(): void {
+    this.quiet();
+    if (this.#state === "scanning" || (this.#state === "sniffing" && this.#first !== undefined)) this.#fail();
+    this.#state = "done";
+  }
+
+  #take(byte: number, rest: Uint8Array): void {
+    if (this.#state === "sniffing") this.#sniff(byte);
+    // A registration begins with the byte that told it is one.
+    if (this.#state === "settled") {
+      this.#takeLate(byte, rest);
+    } else if (this.#state === "scanning") {
+      const state = this.#scanner.take(byte);
+      if (state === "bad") this.#fail();
+      if (state === "exact" || state === "ended") this.#settle();
+      if (state === "ended") this.#takeLate(byte, rest);
+    }
+  }
+
+  #sniff(byte: number): void {
+    const caller = this.#first === undefined ? sniff(byte, undefined) : sniff(this.#first, byte);
+    this.#first ??= byte;
+    if (caller === "registration") this.#state = "scanning";
+    else if (caller === "stranger") this.#fail();
+    else if (caller !== undefined) {
+      this.#state = "done";
+      this.#events.push({ type: "wrongCaller", caller });
+    }
+  }
+
+  #settle(): void {
+    this.#state = "settled";
+    this.#address = this.#scanner.address;
+  }
+
+  #announce(): void {
+    if (this.#address === undefined || this.#isAnnounced) return;
+    this.#isAnnounced = true;
+    this.#events.push({ type: "registered", address: this.#address });
+  }
+
+  #takeLate(byte: number, rest: Uint8Array): void {
+    if (isDigit(byte)) {
+      this.#late += String.fromCharCode(byte);
+      if (this.#late.length > octetDigits) this.#settleLate();
+      return;
+    }
+    const isAddress = byte === bracket || (byte === dot && this.#late !== "");
+    const text = this.#late + printable(rest);
+    if (isAddress) this.#late = "";
+    this.#settleLate();
+    if (this.#state === "done" || (!isAddress && spaces.has(byte))) return;
+    this.#announce();
+    this.#state = "done";
+    this.#events.push({ type: "extra", isAddress, text });
+  }
+
+  /** Decides that the late digits belong to the port. */
+  #settleLate(): void {
+    if (this.#late === "" || this.#address === undefined) return;
+    const { host, port } = endpointOf(this.#address);
+    const longer = Number(`${port}${this.#late}`);
+    this.#said = `${this.#address}${this.#late}`;
+    this.#late = "";
+    if (longer > 65_535) {
+      this.#fail();
+      return;
+    }
+    this.#address = formatAddress({ host, port: longer });
+    if (this.#isAnnounced) this.#events.push({ type: "revised", address: this.#address });
+  }
+
+  #fail(): void {
+    this.#state = "done";
+    this.#events.push({ type: "bad", text: printable(this.#said) });
+  }
+}

@@ -1,0 +1,33 @@
+import { isDigit } from "./classic/scanner.js";
+
+/**
+ * Who calls, told by the first one or two bytes; undefined while one byte is not enough. Silence never decides.
+ *
+ * - `registration`: a digit or `[`, the beginning of an address;
+ * - `hello`: `He`;
+ * - `tls`: 0x16, a TLS record of type handshake (RFC 8446 section 5.1);
+ * - `http`: `G`, `P` or `HE`, the beginning of GET, POST, PUT, PATCH and HEAD;
+ * - `stranger`: anything else.
+ */
+export type Caller = "registration" | "hello" | "tls" | "http" | "stranger";
+
+const letters = { G: 0x47, H: 0x48, E: 0x45, e: 0x65, P: 0x50, bracket: 0x5b, tlsHandshake: 0x16 };
+
+export function sniff(first: number, second: number | undefined): Caller | undefined {
+  if (isDigit(first) || first === letters.bracket) return "registration";
+  if (first === letters.tlsHandshake) return "tls";
+  if (first === letters.G || first === letters.P) return "http";
+  if (first !== letters.H) return "stranger";
+  if (second === undefined) return undefined;
+  if (second === letters.e) return "hello";
+  return second === letters.E ? "http" : "stranger";
+}
+
+const body = "This port belongs to a fullmesh mesh and does not speak HTTP.\n";
+
+/** The polite answer to an HTTP request. */
+export function httpRefusal(): Uint8Array {
+  return new TextEncoder().encode(
+    `HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
+  );
+}

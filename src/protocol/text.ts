@@ -1,0 +1,19 @@
+/**
+ * Foreign bytes as text that is safe to print: what is not printable ASCII becomes `\xNN`, so that no terminal and no
+ * log reader can be steered by what a stranger sends.
+ */
+export function printable(bytes: Uint8Array | string, longest = 64): string {
+  const codes = typeof bytes === "string" ? Array.from(bytes, (character) => character.charCodeAt(0)) : bytes;
+  let text = "";
+  for (const code of codes) {
+    if (text.length >= longest) return `${text}...`;
+    const isPlain = code >= 0x20 && code < 0x7f && code !== 0x5c;
+    text += isPlain ? String.fromCharCode(code) : `\\x${(code & 255).toString(16).padStart(2, "0")}`;
+  }
+  return text;
+}
+
+/** ASCII text as bytes. */
+export function ascii(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
