@@ -1,0 +1,293 @@
+import type { ConnectionId, Endpoint } from "../core/connections.js";
+import { Deadlines, earliest } from "../core/deadlines.js";
+import type { ErrorCode } from "../core/errors.js";
+import { Handshakes } from "../core/handshakes.js";
+import { type Machine, OutputQueue } from "../core/machine.js";
+import type { Address } from "../protocol/address.js";
+import { encodeEnd, encodeRefusal } from "../protocol/classic/list.js";
+import type { RegistrationEvent } from "../protocol/classic/registration.js";
+import { canonicalIp } from "../protocol/ip.js";
+import { httpRefusal } from "../protocol/sniff.js";
+import { Delivery } from "./delivery.js";
+import type { LogEntry } from "./log.js";
+import { Outbox } from "./outbox.js";
+import { Roll } from "./roll.js";
+import { Session } from "./session.js";
+import type { RendezvousEvent, RendezvousInput, RendezvousOutput, RendezvousRules } from "./vocabulary.js";
+
+/**
+ * The rendezvous server's machine: takes registrations, keeps the directory, tells everyone the list, ends the mesh.
+ *
+ * What happens to it comes in through `handle`; what it wants goes out through `poll` and `nextTimeout`. The way of a
+ * registration into the directory is `Roll`'s, the way of a word to its reader is `Delivery`'s; here they meet.
+ */
+export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
+  readonly #rules: RendezvousRules;
+  readonly #outputs = new OutputQueue<RendezvousOutput>();
+  readonly #roll: Roll;
+  readonly #delivery: Delivery;
+  readonly #handshakes: Handshakes;
+  readonly #quiet = new Deadlines<ConnectionId>();
+  /** Every connection that is not gone. */
+  readonly #sessions = new Map<ConnectionId, Session>();
+  #capacityReachedAt: number | undefined;
+  #state: "serving" | "ending" | "closed" = "serving";
+
+  constructor(rules: RendezvousRules) {
+    this.#rules = rules;
+    this.#roll = new Roll({ ...rules, listBytes: rules.limits.listBytes }, this.#outputs);
+    this.#delivery = new Delivery(rules.limits, this.#roll.directory, this.#outputs);
+    this.#handshakes = new Handshakes(rules.limits);
+  }
+
+  /** The addresses of the members in join order. */
+  get members(): Address[] {
+    return this.#roll.directory.addresses;
+  }
+
+  /** The address that a connection has registered, if it has. */
+  addressOf(connection: ConnectionId): Address | undefined {
+    return this.#sessions.get(connection)?.address;
+  }
+
+  poll(): RendezvousOutput | undefined {
+    return this.#outputs.poll();
+  }
+
+  nextTimeout(): number | undefined {
+    return earliest(
+      this.#handshakes.nextTimeout(),
+      this.#quiet.next(),
+      this.#delivery.nextTimeout(),
+      this.#settledAt(),
+    );
+  }
+
+  handle(input: RendezvousInput, now: number): void {
+    switch (input.type) {
+      case "accepted":
+        this.#accept(input.connection, input.remote, now);
+        break;
+      case "bytes":
+        this.#read(input.connection, input.bytes, now);
+        break;
+      case "flushed":
+        this.#withSession(input.connection, (session) => this.#delivery.flushed(session, now));
+        break;
+      case "ended":
+        this.#withSession(input.connection, (session) => this.#ended(session, now));
+        break;
+      case "closed":
+        this.#withSession(input.connection, (session) => this.#closed(session, input.failure, now));
+        break;
+      case "timeout":
+        this.#timeout(now);
+        break;
+      case "appended":
+        this.#appended(input.entry, now);
+        break;
+      case "teardown":
+        this.#end(input.reason, now);
+        break;
+      case "close":
+        this.#stop(now);
+        break;
+      case "connected":
+        // A rendezvous dials nobody.
+        break;
+    }
+  }
+
+  // What happened to a connection.
+
+  #withSession(connection: ConnectionId, act: (session: Session) => void): void {
+    const session = this.#sessions.get(connection);
+    if (session !== undefined) act(session);
+  }
+
+  #accept(connection: ConnectionId, remote: Endpoint, now: number): void {
+    const { limits } = this.#rules;
+    const host = canonicalIp(remote.host) ?? remote.host;
+    const outbox = new Outbox(connection, this.#outputs, limits.messageGapMs);
+    const session = new Session(connection, { host, port: remote.port }, outbox);
+    const isFull = this.#sessions.size >= limits.connections;
+    if (isFull || this.#state !== "serving") {
+      if (isFull) this.#note("BUSY", "no descriptors are left for another connection", session);
+      this.#outputs.push({ type: "abort", connection });
+      return;
+    }
+    this.#sessions.set(connection, session);
+    if (!this.#handshakes.begin(connection, host, now)) {
+      this.#refuse(session, "BUSY", "too many connections have not yet registered; try again in 5 s", now);
+    }
+  }
+
+  #read(connection: ConnectionId, bytes: Uint8Array, now: number): void {
+    const session = this.#sessions.get(connection);
+    if (session === undefined || session.state === "closing") return;
+    this.#handshakes.spoke(connection, now);
+    session.reader.push(bytes);
+    this.#understand(session, now);
+  }
+
+  #ended(session: Session, now: number): void {
+    if (session.state === "closing") return;
+    this.#finishReading(session, now);
+    this.#roll.depart(session, "left", "closed its connection");
+    this.#close(session, now);
+  }
+
+  #closed(session: Session, failure: string | undefined, now: number): void {
+    if (session.state !== "closing") {
+      this.#finishReading(session, now);
+      this.#roll.depart(session, failure === undefined ? "left" : "lost", failure ?? "closed its connection");
+    }
+    this.#handshakes.end(session.connection);
+    this.#quiet.clear(session.connection);
+    this.#delivery.closed(session);
+    this.#sessions.delete(session.connection);
+    this.#closeIfDone();
+  }
+
+  /** The other side sends nothing more; it may have registered with its last bytes, or not at all. */
+  #finishReading(session: Session, now: number): void {
+    session.reader.finish();
+    this.#understand(session, now);
+    if (session.state === "reading") this.#note("NOTHING_SAID", "closed before it had registered", session);
+  }
+
+  #timeout(now: number): void {
+    for (let due = this.#handshakes.takeDue(now); due !== undefined; due = this.#handshakes.takeDue(now)) {
+      this.#withSession(due, (session) =>
+        this.#refuse(session, "HANDSHAKE_TIMEOUT", "no registration came in time", now),
+      );
+    }
+    for (let due = this.#quiet.takeDue(now); due !== undefined; due = this.#quiet.takeDue(now)) {
+      this.#withSession(due, (session) => {
+        session.reader.quiet();
+        this.#understand(session, now);
+      });
+    }
+    this.#delivery.handleTimeout(now);
+    const settledAt = this.#settledAt();
+    if (settledAt !== undefined && settledAt <= now) this.#end("capacity reached", now);
+  }
+
+  // What a session says.
+
+  #understand(session: Session, now: number): void {
+    for (let event = session.reader.poll(); event !== undefined; event = session.reader.poll()) {
+      if (session.state !== "closing") this.#hear(session, event, now);
+    }
+    const awaitsQuiet = session.reader.awaitsQuiet && session.state !== "closing";
+    if (awaitsQuiet) this.#quiet.set(session.connection, now + this.#rules.limits.quietMs);
+    else this.#quiet.clear(session.connection);
+  }
+
+  #hear(session: Session, event: RegistrationEvent, now: number): void {
+    switch (event.type) {
+      case "registered":
+        this.#register(session, event.address, now);
+        break;
+      case "revised":
+        this.#note("REGISTRATION_REVISED", `${session.address} was corrected to ${event.address}`, session);
+        this.#roll.depart(session, "left", `corrected to ${event.address}`);
+        session.step("withdrawn");
+        this.#register(session, event.address, now);
+        break;
+      case "bad":
+        this.#refuse(session, "BAD_ADDRESS", `expected <ip>:<port>, got "${event.text}"`, now);
+        break;
+      case "extra":
+        this.#note(event.isAddress ? "SECOND_REGISTRATION" : "EXTRA_BYTES", `ignored "${event.text}"`, session);
+        break;
+      case "wrongCaller":
+        this.#turnAway(session, event.caller, now);
+        break;
+    }
+  }
+
+  #register(session: Session, address: Address, now: number): void {
+    this.#handshakes.end(session.connection);
+    const verdict = this.#roll.register(session, address);
+    if (verdict.type === "refuse") this.#refuse(session, verdict.code, verdict.message, now);
+  }
+
+  #turnAway(session: Session, caller: "http" | "tls" | "hello", now: number): void {
+    if (caller === "http") {
+      this.#note("HTTP_REQUEST", "answered with 400", session);
+      this.#close(session, now, httpRefusal());
+    } else if (caller === "tls") {
+      this.#note("TLS_HELLO", "closed without an answer", session);
+      this.#close(session, now);
+    } else {
+      this.#refuse(session, "HELLO_AT_SERVER", "this is the rendezvous server; greet members", now);
+    }
+  }
+
+  #refuse(session: Session, code: ErrorCode, message: string, now: number): void {
+    this.#note(code, message, session);
+    this.#roll.depart(session, "left", `refused: ${code}`);
+    this.#close(session, now, encodeRefusal(code, message));
+  }
+
+  #close(session: Session, now: number, lastWord?: Uint8Array): void {
+    if (session.state === "closing") return;
+    this.#handshakes.end(session.connection);
+    this.#quiet.clear(session.connection);
+    session.step("closing");
+    this.#delivery.close(session, now, lastWord);
+  }
+
+  // Membership and the end.
+
+  #appended(entry: LogEntry, now: number): void {
+    const newcomer = this.#roll.appended(entry);
+    if (this.#roll.admission.hasReachedCapacity) {
+      this.#roll.admission.seal();
+      this.#capacityReachedAt ??= now;
+    }
+    if (newcomer === undefined) return;
+    for (const session of this.#sessions.values()) {
+      if (session.state === "member") this.#delivery.listDue(session, now);
+    }
+  }
+
+  /** When a full mesh ends: members that cannot report their links have had time to make them since the last list. */
+  #settledAt(): number | undefined {
+    if (this.#capacityReachedAt === undefined || this.#state !== "serving") return undefined;
+    return Math.max(this.#capacityReachedAt, this.#delivery.lastListAt) + this.#rules.limits.settleMs;
+  }
+
+  #end(reason: string, now: number): void {
+    if (this.#state !== "serving") return;
+    const members = this.#roll.directory.size;
+    this.#tell({ type: "teardown", reason, members, unverified: (members * (members - 1)) / 2 });
+    this.#stop(now, encodeEnd(this.#rules.endWord));
+  }
+
+  #stop(now: number, lastWord?: Uint8Array): void {
+    if (this.#state !== "serving") return;
+    this.#state = "ending";
+    this.#roll.admission.seal();
+    this.#outputs.push({ type: "stopListening" });
+    for (const session of this.#sessions.values()) {
+      this.#close(session, now, session.state === "reading" ? undefined : lastWord);
+    }
+    this.#closeIfDone();
+  }
+
+  #closeIfDone(): void {
+    if (this.#state !== "ending" || this.#sessions.size > 0) return;
+    this.#state = "closed";
+    this.#tell({ type: "closed" });
+  }
+
+  #tell(event: RendezvousEvent): void {
+    this.#outputs.push({ type: "event", event });
+  }
+
+  #note(code: ErrorCode, message: string, session: Session): void {
+    this.#outputs.push({ type: "note", note: { code, message, remote: session.remoteAddress } });
+  }
+}
