@@ -1,0 +1,156 @@
+import type { ConnectionId, Endpoint } from "../core/connections.js";
+import { Deadlines, earliest } from "../core/deadlines.js";
+import type { ErrorCode } from "../core/errors.js";
+import { Handshakes } from "../core/handshakes.js";
+import type { Limits } from "../core/limits.js";
+import type { Address } from "../protocol/address.js";
+import { type HelloEvent, HelloReader } from "../protocol/classic/hello.js";
+
+/** An accepted connection of which it is not yet known whether it becomes a link. */
+export interface Arrival {
+  readonly connection: ConnectionId;
+  readonly remote: Endpoint;
+  readonly reader: HelloReader;
+  /** The address it greets with; undefined before the hello. */
+  hello: Address | undefined;
+  /** What it has sent behind the hello. */
+  readonly payload: Uint8Array[];
+}
+
+/** What is to become of an arrival: it has said hello and may be judged, or it is to be closed for a reason. */
+export type ArrivalOutcome =
+  | { readonly type: "hello"; readonly arrival: Arrival; readonly address: Address }
+  | { readonly type: "refuse"; readonly arrival: Arrival; readonly code: ErrorCode; readonly message: string };
+
+/**
+ * Accepted connections on their way to becoming links: first their hello is read, then, if no list names its sender yet,
+ * they are parked, because the list that does may be on its way.
+ */
+export class Arrivals {
+  readonly #limits: Limits;
+  readonly #handshakes: Handshakes;
+  readonly #arrivals = new Map<ConnectionId, Arrival>();
+  readonly #quiet = new Deadlines<Arrival>();
+  /** Arrivals that wait for a list, in the order in which they were parked. */
+  readonly #parked = new Deadlines<Arrival>();
+  readonly #parkedOrder = new Set<Arrival>();
+  #parkedBytes = 0;
+
+  constructor(limits: Limits) {
+    this.#limits = limits;
+    this.#handshakes = new Handshakes(limits);
+  }
+
+  /** Takes a new connection; undefined if there are too many already. */
+  begin(connection: ConnectionId, remote: Endpoint, now: number): Arrival | undefined {
+    if (!this.#handshakes.begin(connection, remote.host, now)) return undefined;
+    const arrival = { connection, remote, reader: new HelloReader(), hello: undefined, payload: [] };
+    this.#arrivals.set(connection, arrival);
+    return arrival;
+  }
+
+  get(connection: ConnectionId): Arrival | undefined {
+    return this.#arrivals.get(connection);
+  }
+
+  /** All of them. */
+  connections(): Iterable<ConnectionId> {
+    return this.#arrivals.keys();
+  }
+
+  /** Those who wait for a list, to be judged again. */
+  parked(): Arrival[] {
+    return [...this.#parkedOrder];
+  }
+
+  push(arrival: Arrival, bytes: Uint8Array, now: number): ArrivalOutcome | undefined {
+    this.#handshakes.spoke(arrival.connection, now);
+    arrival.reader.push(bytes);
+    return this.#understand(arrival, now);
+  }
+
+  /** The other side sends nothing more. */
+  finish(arrival: Arrival, now: number): ArrivalOutcome | undefined {
+    arrival.reader.finish();
+    return this.#understand(arrival, now);
+  }
+
+  /** Parks an arrival whose sender is unknown. Returns a refusal if there is no room. */
+  park(arrival: Arrival, now: number): ArrivalOutcome | undefined {
+    if (this.#parkedOrder.has(arrival)) return undefined;
+    if (this.#parkedOrder.size >= this.#limits.parked) return this.#full(arrival);
+    this.#parkedOrder.add(arrival);
+    this.#parked.set(arrival, now + this.#limits.parkedMs);
+    this.#parkedBytes += bytesOf(arrival);
+    return undefined;
+  }
+
+  /** The arrival has become something else, or is gone. */
+  remove(arrival: Arrival): void {
+    this.#handshakes.end(arrival.connection);
+    this.#arrivals.delete(arrival.connection);
+    this.#quiet.clear(arrival);
+    this.#parked.clear(arrival);
+    if (this.#parkedOrder.delete(arrival)) this.#parkedBytes -= bytesOf(arrival);
+  }
+
+  nextTimeout(): number | undefined {
+    return earliest(this.#handshakes.nextTimeout(), this.#quiet.next(), this.#parked.next());
+  }
+
+  /** One outcome that time has brought about; undefined when there is none left. */
+  takeDue(now: number): ArrivalOutcome | undefined {
+    const silent = this.#handshakes.takeDue(now);
+    const arrival = silent === undefined ? undefined : this.#arrivals.get(silent);
+    if (arrival !== undefined) return refuse(arrival, "HANDSHAKE_TIMEOUT", "no hello came in time");
+    const forgotten = this.#parked.takeDue(now);
+    if (forgotten !== undefined) {
+      return refuse(forgotten, "UNKNOWN_PEER", `no list names ${forgotten.hello}, which said hello`);
+    }
+    for (let due = this.#quiet.takeDue(now); due !== undefined; due = this.#quiet.takeDue(now)) {
+      due.reader.quiet();
+      const outcome = this.#understand(due, now);
+      if (outcome !== undefined) return outcome;
+    }
+    return undefined;
+  }
+
+  #understand(arrival: Arrival, now: number): ArrivalOutcome | undefined {
+    let outcome: ArrivalOutcome | undefined;
+    for (let event = arrival.reader.poll(); event !== undefined; event = arrival.reader.poll()) {
+      outcome ??= this.#hear(arrival, event);
+    }
+    if (arrival.reader.awaitsQuiet) this.#quiet.set(arrival, now + this.#limits.quietMs);
+    else this.#quiet.clear(arrival);
+    return outcome;
+  }
+
+  #hear(arrival: Arrival, event: HelloEvent): ArrivalOutcome | undefined {
+    if (event.type === "hello") {
+      this.#handshakes.end(arrival.connection);
+      arrival.hello = event.address;
+      return { type: "hello", arrival, address: event.address };
+    }
+    if (event.type === "payload") {
+      arrival.payload.push(event.bytes);
+      if (!this.#parkedOrder.has(arrival)) return undefined;
+      this.#parkedBytes += event.bytes.length;
+      return this.#parkedBytes > this.#limits.parkedBytes ? this.#full(arrival) : undefined;
+    }
+    const codes = { registration: "REGISTRATION_AT_NODE", http: "HTTP_REQUEST", tls: "TLS_HELLO" } as const;
+    const code = event.caller === "hello" || event.caller === "stranger" ? "BAD_HELLO" : codes[event.caller];
+    return refuse(arrival, code, `expected a hello, got "${event.text}"`);
+  }
+
+  #full(arrival: Arrival): ArrivalOutcome {
+    return refuse(arrival, "PARKING_FULL", `no room to wait for a list that names ${arrival.hello}`);
+  }
+}
+
+function refuse(arrival: Arrival, code: ErrorCode, message: string): ArrivalOutcome {
+  return { type: "refuse", arrival, code, message };
+}
+
+function bytesOf(arrival: Arrival): number {
+  return arrival.payload.reduce((sum, bytes) => sum + bytes.length, 0);
+}

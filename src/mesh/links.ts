@@ -1,0 +1,84 @@
+import type { ConnectionId, ConnectionOutput } from "../core/connections.js";
+import { Deadlines } from "../core/deadlines.js";
+import type { Sink } from "../core/machine.js";
+import type { Address } from "../protocol/address.js";
+import type { Direction } from "./vocabulary.js";
+
+/** The edge of the mesh between this node and one peer, over one connection. */
+export interface Link {
+  readonly peer: Address;
+  readonly connection: ConnectionId;
+  readonly direction: Direction;
+  /** Payload that waits until the peer has surely understood our hello. */
+  held: Uint8Array[];
+  isHolding: boolean;
+}
+
+/**
+ * The links that are up, at most one for each peer. After the hello a link is a pipe of bytes.
+ *
+ * Where our own port could be the beginning of a longer one, a payload that begins with a digit would be read as part of
+ * it. So the dialing side holds its first payload until the reader's quiet period has passed.
+ */
+export class Links {
+  readonly #outputs: Sink<ConnectionOutput>;
+  readonly #links = new Map<Address, Link>();
+  readonly #pauses = new Deadlines<Link>();
+
+  constructor(outputs: Sink<ConnectionOutput>) {
+    this.#outputs = outputs;
+  }
+
+  get size(): number {
+    return this.#links.size;
+  }
+
+  get all(): Iterable<Link> {
+    return this.#links.values();
+  }
+
+  has(peer: Address): boolean {
+    return this.#links.has(peer);
+  }
+
+  get(peer: Address): Link | undefined {
+    return this.#links.get(peer);
+  }
+
+  /** A link is up. With `holdUntil`, payload waits until then. */
+  add(peer: Address, connection: ConnectionId, direction: Direction, holdUntil?: number): Link {
+    const link: Link = { peer, connection, direction, held: [], isHolding: holdUntil !== undefined };
+    this.#links.set(peer, link);
+    if (holdUntil !== undefined) this.#pauses.set(link, holdUntil);
+    return link;
+  }
+
+  remove(link: Link): void {
+    if (this.#links.get(link.peer) === link) this.#links.delete(link.peer);
+  }
+
+  write(link: Link, bytes: Uint8Array): void {
+    if (link.isHolding) link.held.push(bytes);
+    else this.#outputs.push({ type: "send", connection: link.connection, bytes });
+  }
+
+  nextTimeout(): number | undefined {
+    return this.#pauses.next();
+  }
+
+  /** Lets go what has waited long enough; returns one link at a time whose pause is over, or undefined. */
+  takeDue(now: number): Link | undefined {
+    const link = this.#pauses.takeDue(now);
+    if (link === undefined) return undefined;
+    link.isHolding = false;
+    for (const bytes of link.held) this.write(link, bytes);
+    link.held = [];
+    return link;
+  }
+
+  /** The link's connection is gone; what it held goes with it. */
+  gone(link: Link): void {
+    this.#pauses.clear(link);
+    this.remove(link);
+  }
+}

@@ -1,0 +1,285 @@
+import type { ConnectionId, Endpoint } from "../core/connections.js";
+import { earliest } from "../core/deadlines.js";
+import type { ErrorCode } from "../core/errors.js";
+import type { Lingering } from "../core/lingering.js";
+import type { Sink } from "../core/machine.js";
+import { type Address, endpointOf, formatAddress } from "../protocol/address.js";
+import { encodeHello } from "../protocol/classic/hello.js";
+import { isAmbiguousPort } from "../protocol/classic/scanner.js";
+import { canonicalIp } from "../protocol/ip.js";
+import { type Arrival, type ArrivalOutcome, Arrivals } from "./arrivals.js";
+import { Dialing } from "./dialing.js";
+import { type Link, Links } from "./links.js";
+import { Membership } from "./membership.js";
+import type { Direction, MemberEvent, MemberOutput, MemberRules } from "./vocabulary.js";
+
+/**
+ * This node's side of the mesh: whom it dials, whom it lets in, and the links that come of it. Never more than one link
+ * with a peer: a peer that has one is neither dialed nor let in again.
+ */
+export class Peers {
+  readonly #rules: MemberRules;
+  readonly #outputs: Sink<MemberOutput>;
+  readonly #lingering: Lingering;
+  readonly #membership = new Membership();
+  readonly #dialing: Dialing;
+  readonly #arrivals: Arrivals;
+  readonly #links: Links;
+  readonly #dials = new Map<ConnectionId, Address>();
+  readonly #linkOf = new Map<ConnectionId, Link>();
+  readonly #nextConnection: () => ConnectionId;
+  #own: Address | undefined;
+  /** The list for which completeness has been told. */
+  #toldComplete: readonly Address[] | undefined;
+  #isOver = false;
+
+  constructor(
+    rules: MemberRules,
+    outputs: Sink<MemberOutput>,
+    lingering: Lingering,
+    nextConnection: () => ConnectionId,
+  ) {
+    this.#rules = rules;
+    this.#outputs = outputs;
+    this.#lingering = lingering;
+    this.#nextConnection = nextConnection;
+    this.#dialing = new Dialing(rules.limits, rules.seed);
+    this.#arrivals = new Arrivals(rules.limits);
+    this.#links = new Links(outputs);
+  }
+
+  get membership(): Membership {
+    return this.#membership;
+  }
+
+  link(peer: Address): Link | undefined {
+    return this.#links.get(peer);
+  }
+
+  get links(): Iterable<Link> {
+    return this.#links.all;
+  }
+
+  /** The peer at the other end of a connection, if one is known. */
+  peerOf(connection: ConnectionId): Address | undefined {
+    return this.#linkOf.get(connection)?.peer ?? this.#dials.get(connection);
+  }
+
+  nextTimeout(): number | undefined {
+    return earliest(this.#dialing.nextTimeout(), this.#arrivals.nextTimeout(), this.#links.nextTimeout());
+  }
+
+  // What happened.
+
+  /** A list has come, or more of one. */
+  listRead(list: readonly Address[], isSettled: boolean, now: number): void {
+    const before = this.#membership.newest;
+    this.#membership.read(list, isSettled);
+    if (this.#membership.newest !== before) this.#tell({ type: "directory", members: this.#membership.newest });
+    for (const connection of this.#dialing.want(this.#membership.toDial, now)) this.#abortDial(connection);
+    for (const peer of this.#membership.toDial) if (this.#links.has(peer)) this.#dialing.linked(peer, now);
+    for (const arrival of this.#arrivals.parked()) this.#judge(arrival, arrival.hello, now);
+    this.#dial(now);
+    this.#checkComplete();
+  }
+
+  accepted(connection: ConnectionId, remote: Endpoint, now: number): void {
+    const host = canonicalIp(remote.host) ?? remote.host;
+    if (this.#isOver) {
+      this.#outputs.push({ type: "abort", connection });
+    } else if (this.#arrivals.begin(connection, { host, port: remote.port }, now) === undefined) {
+      this.#note("BUSY", "too many connections have not yet said hello", remote);
+      this.#lingering.begin(connection, now);
+    }
+  }
+
+  connected(connection: ConnectionId, local: Endpoint, remote: Endpoint, now: number): void {
+    const peer = this.#dials.get(connection);
+    if (peer === undefined) return;
+    this.#dials.delete(connection);
+    if (local.host === remote.host && local.port === remote.port) {
+      this.#outputs.push({ type: "abort", connection });
+      this.#dialFailed(peer, "SELF_CONNECT", "the dial met its own outgoing port", now);
+    } else if (this.#own === undefined || this.#links.has(peer)) {
+      this.#outputs.push({ type: "abort", connection });
+    } else {
+      this.#outputs.push({ type: "send", connection, bytes: encodeHello(this.#own) });
+      const isAmbiguous = isAmbiguousPort(endpointOf(this.#own).port);
+      const holdUntil = isAmbiguous ? now + this.#rules.limits.payloadPauseMs : undefined;
+      this.#linkUp(peer, connection, "dialed", now, holdUntil);
+    }
+    this.#dial(now);
+  }
+
+  bytes(connection: ConnectionId, bytes: Uint8Array, now: number): void {
+    const link = this.#linkOf.get(connection);
+    const arrival = this.#arrivals.get(connection);
+    if (link !== undefined && !this.#isOver) this.#tell({ type: "bytes", peer: link.peer, bytes });
+    else if (arrival !== undefined) this.#resolve(this.#arrivals.push(arrival, bytes, now), now);
+  }
+
+  flushed(connection: ConnectionId): void {
+    const link = this.#linkOf.get(connection);
+    if (link !== undefined && !link.isHolding) this.#tell({ type: "drained", peer: link.peer });
+  }
+
+  /** The other side sends nothing more. A byte pipe without one of its directions is no link. */
+  ended(connection: ConnectionId, now: number): void {
+    const arrival = this.#arrivals.get(connection);
+    if (arrival !== undefined) {
+      this.#resolve(this.#arrivals.finish(arrival, now), now);
+      if (this.#arrivals.get(connection) !== undefined) {
+        this.#arrivalGone(arrival);
+        this.#lingering.begin(connection, now);
+      }
+    }
+    const link = this.#linkOf.get(connection);
+    if (link === undefined) return;
+    this.#linkDown(link, "closed by the peer", now);
+    this.#lingering.begin(connection, now);
+  }
+
+  closed(connection: ConnectionId, failure: string | undefined, now: number): void {
+    const peer = this.#dials.get(connection);
+    if (peer !== undefined) {
+      this.#dials.delete(connection);
+      this.#dialFailed(peer, "DIAL_FAILED", failure ?? "closed", now);
+      this.#dial(now);
+    }
+    const arrival = this.#arrivals.get(connection);
+    if (arrival !== undefined) this.#arrivalGone(arrival);
+    const link = this.#linkOf.get(connection);
+    if (link !== undefined) this.#linkDown(link, failure ?? "closed by the peer", now);
+  }
+
+  handleTimeout(now: number): void {
+    for (let due = this.#dialing.takeOverdue(now); due !== undefined; due = this.#dialing.takeOverdue(now)) {
+      this.#abortDial(due.connection);
+      this.#dialFailed(due.address, "DIAL_TIMEOUT", `no answer within ${this.#rules.limits.dialMs} ms`, now);
+    }
+    for (let due = this.#arrivals.takeDue(now); due !== undefined; due = this.#arrivals.takeDue(now))
+      this.#resolve(due, now);
+    for (let due = this.#links.takeDue(now); due !== undefined; due = this.#links.takeDue(now)) {
+      if (this.#isOver) this.#lingering.begin(due.connection, now);
+    }
+    this.#dial(now);
+  }
+
+  // What the owner wants.
+
+  /** This node's address from now on. */
+  registeredAs(own: Address): void {
+    this.#own = own;
+    this.#membership.registeredAs(own);
+  }
+
+  write(peer: Address, bytes: Uint8Array): void {
+    const link = this.#links.get(peer);
+    if (link !== undefined && !this.#isOver) this.#links.write(link, bytes);
+  }
+
+  /** The end: no more dials, no more arrivals; links close when what they hold has gone out. */
+  end(now: number): void {
+    this.#isOver = true;
+    for (const connection of this.#dialing.want(new Set(), now)) this.#abortDial(connection);
+    for (const connection of [...this.#arrivals.connections()]) this.#outputs.push({ type: "abort", connection });
+    for (const link of this.#links.all) {
+      if (link.held.length === 0) this.#lingering.begin(link.connection, now);
+    }
+  }
+
+  // How it comes about.
+
+  #dial(now: number): void {
+    for (let peer = this.#dialing.next(now); peer !== undefined; peer = this.#dialing.next(now)) {
+      const connection = this.#nextConnection();
+      this.#dialing.started(peer, connection, now);
+      this.#dials.set(connection, peer);
+      this.#outputs.push({ type: "dial", connection, to: endpointOf(peer) });
+    }
+  }
+
+  #abortDial(connection: ConnectionId): void {
+    this.#dials.delete(connection);
+    this.#outputs.push({ type: "abort", connection });
+  }
+
+  #dialFailed(peer: Address, code: ErrorCode, reason: string, now: number): void {
+    const failures = this.#dialing.failed(peer, now);
+    this.#note(code, `dial ${failures} of ${peer}: ${reason}`, endpointOf(peer));
+  }
+
+  #resolve(outcome: ArrivalOutcome | undefined, now: number): void {
+    if (outcome?.type === "hello") this.#judge(outcome.arrival, outcome.address, now);
+    else if (outcome !== undefined) this.#refuse(outcome.arrival, outcome.code, outcome.message, now);
+  }
+
+  /** Decides what a hello from this address comes to, by what the lists say now. */
+  #judge(arrival: Arrival, address: Address | undefined, now: number): void {
+    if (address === undefined) return;
+    switch (this.#membership.standing(address)) {
+      case "unknown":
+        this.#resolve(this.#arrivals.park(arrival, now), now);
+        break;
+      case "self":
+        this.#refuse(arrival, "HELLO_FROM_SELF", `${address} is this node's own address`, now);
+        break;
+      case "later":
+        this.#refuse(arrival, "WRONG_DIRECTION", `${address} joined later and is dialed from here`, now);
+        break;
+      case "earlier":
+        if (this.#links.has(address)) this.#refuse(arrival, "ALREADY_LINKED", `${address} has a link already`, now);
+        else this.#welcome(arrival, address, now);
+    }
+  }
+
+  #welcome(arrival: Arrival, address: Address, now: number): void {
+    this.#arrivals.remove(arrival);
+    this.#linkUp(address, arrival.connection, "accepted", now);
+    for (const bytes of arrival.payload) this.#tell({ type: "bytes", peer: address, bytes });
+  }
+
+  #arrivalGone(arrival: Arrival): void {
+    if (arrival.hello === undefined) this.#note("NOTHING_SAID", "closed before it had said hello", arrival.remote);
+    this.#arrivals.remove(arrival);
+  }
+
+  /** A refusal is silent: whatever we wrote would be payload to a classic peer. */
+  #refuse(arrival: Arrival, code: ErrorCode, message: string, now: number): void {
+    this.#note(code, message, arrival.remote);
+    this.#arrivals.remove(arrival);
+    this.#lingering.begin(arrival.connection, now);
+  }
+
+  #linkUp(peer: Address, connection: ConnectionId, direction: Direction, now: number, holdUntil?: number): void {
+    this.#linkOf.set(connection, this.#links.add(peer, connection, direction, holdUntil));
+    this.#dialing.linked(peer, now);
+    this.#tell({ type: "link", peer, direction });
+    this.#checkComplete();
+  }
+
+  #linkDown(link: Link, reason: string, now: number): void {
+    this.#linkOf.delete(link.connection);
+    this.#links.remove(link);
+    if (this.#isOver) return;
+    this.#dialing.unlinked(link.peer, now);
+    this.#toldComplete = undefined;
+    this.#tell({ type: "unlink", peer: link.peer, reason });
+  }
+
+  #checkComplete(): void {
+    const { newest, isListed } = this.#membership;
+    if (!isListed || newest === this.#toldComplete || this.#own === undefined || !newest.includes(this.#own)) return;
+    if (!newest.every((address) => address === this.#own || this.#links.has(address))) return;
+    this.#toldComplete = newest;
+    this.#tell({ type: "complete", members: newest.length });
+  }
+
+  #tell(event: MemberEvent): void {
+    this.#outputs.push({ type: "event", event });
+  }
+
+  #note(code: ErrorCode, message: string, remote: Endpoint): void {
+    this.#outputs.push({ type: "note", note: { code, message, remote: formatAddress(remote) } });
+  }
+}

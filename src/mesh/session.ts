@@ -1,0 +1,287 @@
+import type { ConnectionId, ConnectionProgress, Endpoint } from "../core/connections.js";
+import { Deadlines } from "../core/deadlines.js";
+import type { ErrorCode } from "../core/errors.js";
+import type { Lingering } from "../core/lingering.js";
+import type { Sink } from "../core/machine.js";
+import { type Address, formatAddress } from "../protocol/address.js";
+import { readEnd, type ServerEvent, ServerReader } from "../protocol/classic/list.js";
+import { encodeRegistration } from "../protocol/classic/registration.js";
+import type { MemberEvent, MemberOutput, MemberRules } from "./vocabulary.js";
+
+/**
+ * The life of a member's conversation with its server, as data: from each state, what may happen and where it leads.
+ * Anything else is a fault of the machine, and is said at once.
+ */
+export const sessionTransitions = {
+  /** No connection. */
+  idle: { dialing: "connecting", over: "over" },
+  /** A dial is under way. */
+  connecting: { connected: "connected", lost: "idle", over: "over" },
+  /** Connected; nothing has been registered yet, for as long as the caller likes. */
+  connected: { registering: "registering", lost: "idle", over: "over" },
+  /** The registration is sent; no list has named this node. */
+  registering: { listed: "listed", over: "over" },
+  /** A list has named this node. */
+  listed: { over: "over" },
+  /** The end: told by the server, wished by the owner, or a broken connection. */
+  over: { over: "over" },
+} as const;
+
+export type SessionState = keyof typeof sessionTransitions;
+export type SessionEvent = "dialing" | "connected" | "registering" | "listed" | "lost" | "over";
+
+/** What the rest of the member must know of the conversation. */
+export type SessionNews =
+  | { readonly type: "list"; readonly members: readonly Address[]; readonly isSettled: boolean }
+  /** The server has ended the mesh for this node, or is gone. */
+  | { readonly type: "over"; readonly reason: string; readonly failure?: ErrorCode };
+
+/**
+ * The conversation with the rendezvous server: connects, registers, reads lists, hears the end.
+ *
+ * Any time may pass between connecting and registering. If the server closes the idle connection meanwhile, registering
+ * opens a new one.
+ */
+export class Session {
+  readonly #limits: MemberRules["limits"];
+  readonly #outputs: Sink<MemberOutput>;
+  readonly #lingering: Lingering;
+  readonly #nextConnection: () => ConnectionId;
+  readonly #waits = new Deadlines<"dial" | "quiet">();
+  readonly #news: SessionNews[] = [];
+  #state: SessionState = "idle";
+  #server: Endpoint | undefined;
+  #connection: ConnectionId | undefined;
+  #local: Endpoint | undefined;
+  #reader: ServerReader;
+  /** The address to register, from the moment it is to be registered. */
+  #own: Address | undefined;
+
+  constructor(
+    rules: MemberRules,
+    outputs: Sink<MemberOutput>,
+    lingering: Lingering,
+    nextConnection: () => ConnectionId,
+  ) {
+    this.#limits = rules.limits;
+    this.#outputs = outputs;
+    this.#lingering = lingering;
+    this.#nextConnection = nextConnection;
+    this.#reader = new ServerReader(rules.limits);
+  }
+
+  /** The present connection, if there is one. */
+  get connection(): ConnectionId | undefined {
+    return this.#connection;
+  }
+
+  /** Our end of the newest connection, which tells by which address this machine reaches the server. */
+  get local(): Endpoint | undefined {
+    return this.#local;
+  }
+
+  nextTimeout(): number | undefined {
+    return this.#waits.next();
+  }
+
+  poll(): SessionNews | undefined {
+    return this.#news.shift();
+  }
+
+  // What the owner wants.
+
+  connect(to: Endpoint, now: number): void {
+    this.#server = to;
+    this.#connection = this.#nextConnection();
+    this.#step("dialing");
+    this.#reader = new ServerReader(this.#limits);
+    this.#waits.set("dial", now + this.#limits.dialMs);
+    this.#outputs.push({ type: "dial", connection: this.#connection, to });
+  }
+
+  /** Registers on the present connection, or on a new one if the server has closed an idle one. */
+  register(own: Address, now: number): void {
+    this.#own = own;
+    if (this.#state === "connected") this.#sendRegistration();
+    else if (this.#state === "idle" && this.#server !== undefined) this.connect(this.#server, now);
+  }
+
+  /** The end has come, from whichever side. */
+  end(now: number): void {
+    const { connection } = this;
+    const isConnecting = this.#state === "connecting";
+    this.#step("over");
+    this.#waits.clearAll();
+    if (connection === undefined) return;
+    if (isConnecting) this.#outputs.push({ type: "abort", connection });
+    else this.#lingering.begin(connection, now);
+  }
+
+  // What happened to the connection.
+
+  handle(input: ConnectionProgress, now: number): void {
+    switch (input.type) {
+      case "connected":
+        this.#connected(input.connection, input.local, input.remote);
+        break;
+      case "bytes":
+        this.#reader.push(input.bytes);
+        this.#understand(now);
+        break;
+      case "ended":
+        this.#reader.finish();
+        this.#understand(now);
+        this.#lingering.begin(input.connection, now);
+        this.#gone(undefined);
+        break;
+      case "closed":
+        this.#reader.finish();
+        this.#understand(now);
+        this.#gone(input.failure);
+        this.#connection = undefined;
+        break;
+      case "flushed":
+        // The registration is the only thing ever sent; nobody waits for it.
+        break;
+    }
+  }
+
+  handleTimeout(now: number): void {
+    for (let due = this.#waits.takeDue(now); due !== undefined; due = this.#waits.takeDue(now)) {
+      if (due === "quiet") {
+        this.#reader.quiet();
+        this.#understand(now);
+      } else {
+        this.#abort(`no answer within ${this.#limits.dialMs} ms`);
+      }
+    }
+  }
+
+  #connected(connection: ConnectionId, local: Endpoint, remote: Endpoint): void {
+    if (connection !== this.#connection) return;
+    if (local.host === remote.host && local.port === remote.port) {
+      // TCP has met its own outgoing port.
+      this.#abort("nobody listens there");
+      return;
+    }
+    this.#waits.clear("dial");
+    this.#local = local;
+    this.#step("connected");
+    this.#tell({ type: "connected", local });
+    if (this.#own !== undefined) this.#sendRegistration();
+  }
+
+  #sendRegistration(): void {
+    if (this.#connection === undefined || this.#own === undefined) return;
+    this.#step("registering");
+    this.#outputs.push({ type: "send", connection: this.#connection, bytes: encodeRegistration(this.#own) });
+  }
+
+  /** The dial has come to nothing. */
+  #abort(reason: string): void {
+    if (this.#connection !== undefined) this.#outputs.push({ type: "abort", connection: this.#connection });
+    this.#gone(reason);
+  }
+
+  /** The connection is of no more use; `failure` says how it broke, undefined that the server closed it. */
+  #gone(failure: string | undefined): void {
+    const server = this.#server === undefined ? "the server" : formatAddress(this.#server);
+    this.#waits.clearAll();
+    switch (this.#state) {
+      case "connecting": {
+        const message = `${server}: ${failure ?? "closed at once"}`;
+        if (this.#own !== undefined) this.#over(message, "SERVER_UNREACHABLE");
+        else this.#tell({ type: "unreachable", message });
+        this.#lost();
+        break;
+      }
+      case "connected":
+        this.#note("SERVER_IDLE_CLOSED", "nothing had been registered");
+        this.#lost();
+        break;
+      case "registering":
+        this.#over(`${server} closed before it had listed this node`, "SERVER_VANISHED");
+        break;
+      case "listed":
+        if (failure === undefined) this.#over("the server closed");
+        else this.#over(`the connection to ${server} broke: ${failure}`, "SERVER_VANISHED");
+        break;
+      default:
+        break;
+    }
+  }
+
+  #lost(): void {
+    this.#step("lost");
+    this.#connection = undefined;
+  }
+
+  // What the server says.
+
+  #understand(now: number): void {
+    for (let event = this.#reader.poll(); event !== undefined; event = this.#reader.poll()) this.#hear(event);
+    if (this.#reader.awaitsQuiet) this.#waits.set("quiet", now + this.#limits.quietMs);
+    else this.#waits.clear("quiet");
+  }
+
+  #hear(event: ServerEvent): void {
+    // Before the registration and after the end nothing that the server says concerns this node.
+    if (this.#state !== "registering" && this.#state !== "listed") return;
+    switch (event.type) {
+      case "list":
+        this.#list(event.members, event.isSettled);
+        break;
+      case "revised":
+        this.#note("LIST_REVISED", "the last address of the list was corrected");
+        break;
+      case "badEntry":
+        this.#note("BAD_LIST", `skipped "${event.text}"`);
+        break;
+      case "tooLong":
+        this.#over(`the server's list exceeds ${this.#limits.listBytes} bytes`, "LIST_TOO_LONG");
+        break;
+      case "end":
+        this.#lastWords(event.text);
+        break;
+    }
+  }
+
+  #list(list: readonly Address[], isSettled: boolean): void {
+    const isNamed = this.#own !== undefined && list.includes(this.#own);
+    if (isNamed && this.#own !== undefined && this.#state === "registering") {
+      this.#step("listed");
+      this.#tell({ type: "registered", address: this.#own });
+    }
+    if (isSettled && !isNamed) this.#note("NOT_LISTED", `the list lacks ${this.#own}`);
+    const members = [...new Set(list)];
+    if (members.length < list.length) this.#note("LIST_DUPLICATE", "an address stands in the list twice");
+    this.#news.push({ type: "list", members, isSettled });
+  }
+
+  #lastWords(text: string): void {
+    const { refusal } = readEnd(text);
+    if (refusal !== undefined) this.#over(refusal, "REFUSED");
+    else if (this.#state === "registering") this.#over(`it answered "${text}"`, "REFUSED");
+    else this.#over(text);
+  }
+
+  #over(reason: string, failure?: ErrorCode): void {
+    this.#news.push({ type: "over", reason, ...(failure === undefined ? {} : { failure }) });
+  }
+
+  #step(event: SessionEvent): void {
+    const transitions: Partial<Record<SessionEvent, SessionState>> = sessionTransitions[this.#state];
+    const next = transitions[event];
+    if (next === undefined) throw new Error(`session with the server: no ${event} in state ${this.#state}`);
+    this.#state = next;
+  }
+
+  #tell(event: MemberEvent): void {
+    this.#outputs.push({ type: "event", event });
+  }
+
+  #note(code: ErrorCode, message: string): void {
+    const remote = this.#server === undefined ? {} : { remote: formatAddress(this.#server) };
+    this.#outputs.push({ type: "note", note: { code, message, ...remote } });
+  }
+}
