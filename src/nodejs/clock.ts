@@ -1,0 +1,18 @@
+import { performance } from "node:perf_hooks";
+import type { ClockPort } from "../runtime/ports.js";
+
+/** The longest that `setTimeout` can wait; a later deadline is looked at again then. */
+const longestTimerMs = 2 ** 31 - 1;
+
+/** Node's monotonic clock and timers. */
+export const nodeClock: ClockPort = {
+  now: () => performance.now(),
+  setTimer(at, fire) {
+    const timer = setTimeout(fire, Math.min(longestTimerMs, Math.max(0, Math.ceil(at - performance.now()))));
+    return () => clearTimeout(timer);
+  },
+  // Immediates run after the poll phase, in which sockets report what has arrived.
+  afterPoll: (run) => {
+    setImmediate(run);
+  },
+};

@@ -1,0 +1,164 @@
+import type { ConnectionId, ConnectionInput, ConnectionOutput, Endpoint } from "../core/connections.js";
+import type { Machine } from "../core/machine.js";
+import type { ClockPort, ConnectionEvents, ConnectionPort, ListenerPort, TransportPort } from "./ports.js";
+
+const connectionOutputs: ReadonlySet<string> = new Set(["dial", "send", "halfClose", "abort", "stopListening"]);
+
+/** A timer that fires later than this was held up by our own process, not by its coarse clock. */
+const stallMs = 20;
+
+/** What a driver does besides moving bytes. */
+export interface DriverOptions<Input, Output> {
+  readonly machine: Machine<Input | ConnectionInput, Output | ConnectionOutput>;
+  readonly transport: TransportPort;
+  readonly clock: ClockPort;
+  /** Takes the outputs that are not about connections, in order. */
+  readonly perform: (output: Output) => void;
+  /** Hears of every message sent, before it goes out; for traces. */
+  readonly onSend?: (connection: ConnectionId, bytes: Uint8Array) => void;
+}
+
+/** The one timer that a driver has running, for the machine's next deadline. */
+interface Timer {
+  /** On the machine's time. */
+  readonly at: number;
+  hasFired: boolean;
+  cancel: () => void;
+}
+
+/**
+ * Pumps one machine: gives it what happens on its connections and what time it is, and does what it wants done.
+ *
+ * Two things about time. Node fires timers before it reads what has already arrived, so a due deadline reaches the machine
+ * only after one further poll of the loop: whoever has answered in time is heard first. And while our own process is held
+ * up, nobody else is late: the machine's clock stands still for as long as a timer fires late.
+ */
+export class Driver<Input, Output> {
+  readonly #options: DriverOptions<Input, Output>;
+  readonly #connections = new Map<ConnectionId, ConnectionPort>();
+  readonly #inputs: (Input | ConnectionInput)[] = [];
+  #listener: ListenerPort | undefined;
+  #isPumping = false;
+  #accepted = 0;
+  /** For how long our own process has been held up, in all. */
+  #stalledMs = 0;
+  /** The machine's time when it was last asked for. */
+  #latest = Number.NEGATIVE_INFINITY;
+  #timer: Timer | undefined;
+
+  constructor(options: DriverOptions<Input, Output>) {
+    this.#options = options;
+  }
+
+  /** Bytes sent on a connection that the kernel has not taken yet. */
+  queuedBytes(connection: ConnectionId): number {
+    return this.#connections.get(connection)?.queuedBytes ?? 0;
+  }
+
+  /** Listens, and reports what is accepted. Resolves with the address, in which port 0 has become a real one. */
+  async listen(on: Endpoint): Promise<Endpoint> {
+    this.#listener = await this.#options.transport.listen(on, (port, local, remote) => {
+      this.#accepted += 1;
+      const connection: ConnectionId = `in:${this.#accepted}`;
+      this.#connections.set(connection, port);
+      this.input({ type: "accepted", connection, local, remote });
+      return this.#eventsOf(connection);
+    });
+    return this.#listener.address;
+  }
+
+  /** Gives the machine an input, and does all that follows from it. */
+  input(input: Input | ConnectionInput): void {
+    this.#inputs.push(input);
+    // What an output brings about at once waits its turn: a machine is never entered while it is being served.
+    if (this.#isPumping) return;
+    this.#isPumping = true;
+    try {
+      this.#pump();
+    } finally {
+      this.#isPumping = false;
+    }
+    this.#setTimer();
+  }
+
+  #pump(): void {
+    const { machine } = this.#options;
+    for (let input = this.#inputs.shift(); input !== undefined; input = this.#inputs.shift()) {
+      machine.handle(input, this.#now());
+      for (let output = machine.poll(); output !== undefined; output = machine.poll()) {
+        if (isConnectionOutput(output)) this.#move(output);
+        else this.#options.perform(output);
+      }
+    }
+  }
+
+  #move(output: ConnectionOutput): void {
+    switch (output.type) {
+      case "dial": {
+        const port = this.#options.transport.dial(output.to, this.#eventsOf(output.connection));
+        this.#connections.set(output.connection, port);
+        break;
+      }
+      case "send":
+        this.#options.onSend?.(output.connection, output.bytes);
+        this.#connections.get(output.connection)?.send(output.bytes);
+        break;
+      case "halfClose":
+        this.#connections.get(output.connection)?.halfClose();
+        break;
+      case "abort":
+        this.#connections.get(output.connection)?.abort();
+        break;
+      case "stopListening":
+        this.#listener?.close();
+        this.#listener = undefined;
+        break;
+    }
+  }
+
+  #eventsOf(connection: ConnectionId): ConnectionEvents {
+    return {
+      connected: (local, remote) => this.input({ type: "connected", connection, local, remote }),
+      bytes: (bytes) => this.input({ type: "bytes", connection, bytes }),
+      flushed: () => this.input({ type: "flushed", connection }),
+      ended: () => this.input({ type: "ended", connection }),
+      closed: (failure) => {
+        this.#connections.delete(connection);
+        this.input({ type: "closed", connection, ...(failure === undefined ? {} : { failure }) });
+      },
+    };
+  }
+
+  /** The machine's time: the clock's, less our own stalls. A timer that is overdue before it has fired shows one. */
+  #now(): number {
+    const time = this.#options.clock.now() - this.#stalledMs;
+    const lateMs = this.#timer === undefined || this.#timer.hasFired ? 0 : time - this.#timer.at;
+    if (lateMs > stallMs) this.#stalledMs += lateMs;
+    this.#latest = Math.max(this.#latest, lateMs > stallMs ? time - lateMs : time);
+    return this.#latest;
+  }
+
+  #setTimer(): void {
+    const at = this.#options.machine.nextTimeout();
+    if (at === this.#timer?.at) return;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    if (at === undefined) return;
+    const { clock } = this.#options;
+    const timer: Timer = { at, hasFired: false, cancel: () => {} };
+    timer.cancel = clock.setTimer(at + this.#stalledMs, () => {
+      this.#now();
+      timer.hasFired = true;
+      clock.afterPoll(() => {
+        if (this.#timer !== timer) return;
+        this.#timer = undefined;
+        this.input({ type: "timeout" });
+      });
+    });
+    this.#timer = timer;
+  }
+}
+
+function isConnectionOutput<Output>(output: Output | ConnectionOutput): output is ConnectionOutput {
+  return connectionOutputs.has((output as ConnectionOutput).type);
+}

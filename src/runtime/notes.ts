@@ -1,0 +1,42 @@
+import { type ErrorCode, failureTable, type LogLevel, type Note } from "../core/errors.js";
+
+/** A note as it goes to a log. */
+export interface LogRecord extends Note {
+  readonly level: LogLevel;
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+}
+
+/** Notes with one code in one window. More says nothing new, and a flood would cost more than what it tells of. */
+const notesPerWindow = 20;
+const windowMs = 10_000;
+
+interface Window {
+  readonly since: number;
+  count: number;
+}
+
+/**
+ * Lets notes through to the log, up to a rate for each code, and says how many it has left out: a stranger who knocks ten
+ * thousand times must not fill a disk, and must not go unmentioned either.
+ */
+export class NoteGate {
+  readonly #windows = new Map<ErrorCode, Window>();
+
+  /** The records to be written for this note, none to two. `at` in milliseconds since the epoch. */
+  pass(note: Note, at: number): LogRecord[] {
+    const open = this.#windows.get(note.code);
+    if (open !== undefined && at - open.since < windowMs) {
+      open.count += 1;
+      return open.count <= notesPerWindow ? [toRecord(note, at)] : [];
+    }
+    this.#windows.set(note.code, { since: at, count: 1 });
+    const left = open === undefined ? 0 : open.count - notesPerWindow;
+    const dropped: Note = { code: "NOTES_DROPPED", message: `left out ${left} notes with the code ${note.code}` };
+    return left > 0 ? [toRecord(dropped, at), toRecord(note, at)] : [toRecord(note, at)];
+  }
+}
+
+function toRecord(note: Note, at: number): LogRecord {
+  return { level: failureTable[note.code].level, at, ...note };
+}

@@ -1,0 +1,55 @@
+import type { Endpoint } from "../core/connections.js";
+
+/**
+ * The outside world as the driver sees it. Each port is small enough to have several implementations: real sockets and
+ * clocks in `nodejs/`, seeded ones in `simulator/`.
+ */
+
+/** Time. */
+export interface ClockPort {
+  /** Milliseconds since some fixed moment; never goes back. */
+  now(): number;
+  /** Calls `fire` once when `now()` has reached `at`. Returns a function that calls it off. */
+  setTimer(at: number, fire: () => void): () => void;
+  /** Calls `run` once everything that has already arrived from the network has been reported. */
+  afterPoll(run: () => void): void;
+}
+
+/** What a connection reports, in this order: connected?, then bytes, flushed and ended in any order, then closed. */
+export interface ConnectionEvents {
+  connected(local: Endpoint, remote: Endpoint): void;
+  bytes(bytes: Uint8Array): void;
+  flushed(): void;
+  ended(): void;
+  /** Exactly once, the last of all. `failure` is the system's errno name. */
+  closed(failure: string | undefined): void;
+}
+
+/** One connection, dialed or accepted. */
+export interface ConnectionPort {
+  /** Bytes given to `send` that the kernel has not taken yet. */
+  readonly queuedBytes: number;
+  /** Sends after all that was sent before; `flushed` is reported when nothing is left in this process. */
+  send(bytes: Uint8Array): void;
+  /** Sends nothing more after what was sent; what comes in is still reported. */
+  halfClose(): void;
+  /** Closes at once. */
+  abort(): void;
+}
+
+/** A listening socket. */
+export interface ListenerPort {
+  readonly address: Endpoint;
+  /** Accepts no more; accepted connections live on. */
+  close(): void;
+}
+
+/** Takes an accepted connection and says who is to hear of it. */
+export type Accept = (connection: ConnectionPort, local: Endpoint, remote: Endpoint) => ConnectionEvents;
+
+/** Connections. */
+export interface TransportPort {
+  dial(to: Endpoint, events: ConnectionEvents): ConnectionPort;
+  /** Listens; port 0 takes a free one. Rejects with a `FullmeshError` that says why not. */
+  listen(on: Endpoint, accept: Accept): Promise<ListenerPort>;
+}
