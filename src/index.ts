@@ -1,0 +1,22 @@
+/**
+ * fullmesh: introduces processes to one another and gives them exactly one connection between every pair.
+ *
+ * @packageDocumentation
+ */
+export { type ErrorCode, type Fault, FullmeshError, type LogLevel, type Note } from "./core/errors.js";
+export { defaultLimits, type Limits } from "./core/limits.js";
+export type { Direction } from "./mesh/vocabulary.js";
+export {
+  type JoinOptions,
+  join,
+  MeshNode,
+  type NodeEvents,
+  type NodeOptions,
+  type Peer,
+} from "./node.js";
+export type { Address } from "./protocol/address.js";
+export type { OnFull } from "./rendezvous/admission.js";
+export type { LogRecord } from "./runtime/notes.js";
+export { type TraceRecord, toSequenceDiagram } from "./runtime/trace.js";
+export { RendezvousServer, type ServeOptions, type ServerEvents, type ServerOptions, serve } from "./server.js";
+export type { WaitOptions } from "./waiting.js";

@@ -1,0 +1,366 @@
+import { randomInt } from "node:crypto";
+import { EventEmitter } from "node:events";
+import type { Endpoint } from "./core/connections.js";
+import { FullmeshError } from "./core/errors.js";
+import type { Limits } from "./core/limits.js";
+import type { Link } from "./mesh/links.js";
+import { Member } from "./mesh/member.js";
+import type { Direction, MemberEvent, MemberInput, MemberOutput } from "./mesh/vocabulary.js";
+import { nodeClock } from "./nodejs/clock.js";
+import { nodeTransport } from "./nodejs/transport.js";
+import { addressOption, limitsOption, listenOption, requireSecure, serverOption } from "./options.js";
+import { type Address, formatAddress } from "./protocol/address.js";
+import { Driver } from "./runtime/driver.js";
+import { type LogRecord, NoteGate } from "./runtime/notes.js";
+import { Deferred, type WaitOptions, waitFor } from "./waiting.js";
+
+/** How a node is to behave. */
+export interface NodeOptions {
+  /** The address to register, if others reach this node by another one than it listens on. Default: where it listens. */
+  readonly advertise?: string;
+  /** Listen beyond loopback although nothing is encrypted, default false. */
+  readonly insecure?: boolean;
+  /** Bounds that differ from the defaults; see `defaultLimits`. */
+  readonly limits?: Partial<Limits>;
+}
+
+/** Another member of the mesh with which there is a link. */
+export interface Peer {
+  readonly address: Address;
+  /** Who opened the connection: the member that joined earlier. */
+  readonly direction: Direction;
+}
+
+/** What a node tells. */
+export interface NodeEvents {
+  listening: [address: Address];
+  registered: [address: Address];
+  /** The newest list: all members in join order. */
+  directory: [members: readonly Address[]];
+  "peer:up": [peer: Peer];
+  "peer:down": [peer: Address, reason: string];
+  /** Bytes from a peer, in order. A link is a pipe of bytes: it keeps no boundaries between writes. */
+  bytes: [message: { readonly peer: Address; readonly bytes: Uint8Array }];
+  /** Everything written to the peer has left this process. */
+  drain: [peer: Address];
+  /** This node is linked with every other address of the newest list, which has this many. */
+  complete: [members: number];
+  /** The mesh has ended for this node; `closed` follows. */
+  ended: [reason: string];
+  closed: [];
+  /** Something was noticed that belongs in a log. */
+  note: [record: LogRecord];
+}
+
+/** Small writes are copied, so that the caller may reuse its buffer; large ones are worth a rule instead. */
+const copyBelowBytes = 4_096;
+
+/**
+ * A member of a mesh. Its steps can be taken one by one, with any pause between: `connectToServer`, `initListeningSocket`,
+ * `sockListen`, `registerWithServer`, `start`. `join` takes them in a row.
+ */
+export class MeshNode extends EventEmitter<NodeEvents> {
+  readonly #options: NodeOptions;
+  readonly #limits: Limits;
+  readonly #machine: Member;
+  readonly #driver: Driver<MemberInput, MemberOutput>;
+  readonly #gate = new NoteGate();
+  readonly #registered = new Deferred<void>();
+  readonly #closed = new Deferred<string>();
+  #connecting: Deferred<Endpoint> | undefined;
+  #server: string | undefined;
+  #on: Endpoint | undefined;
+  #listening: Address | undefined;
+  #hasRegistered = false;
+  #end: { readonly reason: string; readonly error?: FullmeshError } | undefined;
+  /** Peers to which `write` has returned false. */
+  readonly #slow = new Set<Address>();
+
+  /** Throws `BAD_OPTION` for an option with a value that it cannot take. */
+  constructor(options: NodeOptions = {}) {
+    super();
+    this.#options = options;
+    this.#limits = limitsOption(options.limits);
+    const { advertise } = options;
+    this.#machine = new Member({
+      ...(advertise === undefined ? {} : { advertise: addressOption("advertise", advertise) }),
+      seed: randomInt(2 ** 48 - 1),
+      limits: this.#limits,
+    });
+    this.#driver = new Driver<MemberInput, MemberOutput>({
+      machine: this.#machine,
+      transport: nodeTransport,
+      clock: nodeClock,
+      perform: (output) => this.#perform(output),
+    });
+  }
+
+  /** The address that this node has registered; undefined before it has. */
+  get address(): Address | undefined {
+    return this.#machine.own;
+  }
+
+  /** All members of the newest list, this node included, in join order. */
+  get members(): readonly Address[] {
+    return this.#machine.members;
+  }
+
+  /** This node's place in the newest list, 0 for the oldest; -1 while no list names it. */
+  get rank(): number {
+    return this.#machine.own === undefined ? -1 : this.members.indexOf(this.#machine.own);
+  }
+
+  /** The peers with which there is a link. */
+  get peers(): Peer[] {
+    return Array.from(this.#machine.links, toPeer);
+  }
+
+  /**
+   * Connects to the rendezvous server, `host:port`. Resolves with this machine's end of the connection.
+   *
+   * @throws {FullmeshError} `SERVER_UNREACHABLE`, `BAD_OPTION`, `ABORTED`, `TIMED_OUT`
+   */
+  async connectToServer(address: string, wait: WaitOptions = {}): Promise<Endpoint> {
+    const to = serverOption("server", address);
+    this.#requireRunning();
+    if (this.#server !== undefined) throw new FullmeshError("WRONG_STEP", "connectToServer has been called already");
+    this.#server = address;
+    this.#connecting = new Deferred();
+    this.#driver.input({ type: "connectToServer", to });
+    return await waitFor(this.#connecting.promise, wait, () => `no connection to ${address}`);
+  }
+
+  /** Checks and keeps the address to listen on. Node cannot bind without listening, so a port in use shows later. */
+  async initListeningSocket(ip: string, port: number): Promise<void> {
+    const on = listenOption("listen", formatAddress({ host: ip, port }));
+    requireSecure(on, this.#options.insecure);
+    if (this.#listening !== undefined) throw new FullmeshError("WRONG_STEP", "the node listens already");
+    this.#on = on;
+  }
+
+  /**
+   * Listens. Resolves with the address, in which port 0 has become a real one.
+   *
+   * @throws {FullmeshError} `PORT_IN_USE`, `NOT_OUR_ADDRESS`, `LISTEN_FAILED`, `WRONG_STEP`
+   */
+  async sockListen(): Promise<Address> {
+    if (this.#on === undefined) throw new FullmeshError("WRONG_STEP", "sockListen comes after initListeningSocket");
+    if (this.#listening !== undefined) throw new FullmeshError("WRONG_STEP", "the node listens already");
+    this.#requireRunning();
+    const on = await this.#driver.listen(this.#on);
+    this.#driver.input({ type: "listening", on });
+    this.#listening = formatAddress(on);
+    this.emit("listening", this.#listening);
+    return this.#listening;
+  }
+
+  /**
+   * Registers, and resolves when a list names this node, which is the only answer that the classic dialect has. In a full
+   * mesh that holds newcomers in line, that is when a slot has become free.
+   *
+   * @throws {FullmeshError} `REFUSED`, `SERVER_VANISHED`, `SERVER_UNREACHABLE`, `WRONG_STEP`, `ABORTED`, `TIMED_OUT`
+   */
+  async registerWithServer(wait: WaitOptions = {}): Promise<void> {
+    if (this.#server === undefined || this.#listening === undefined) {
+      throw new FullmeshError("WRONG_STEP", "registerWithServer comes after connectToServer and sockListen");
+    }
+    this.#requireRunning();
+    if (!this.#hasRegistered) this.#driver.input({ type: "register" });
+    this.#hasRegistered = true;
+    await waitFor(this.#registered.promise, wait, () => `no list of ${this.#server} names ${this.address}`);
+  }
+
+  /**
+   * Resolves with the reason when the mesh has ended for this node and every connection is closed.
+   *
+   * @throws {FullmeshError} `SERVER_VANISHED`, `REFUSED`, `LIST_TOO_LONG`
+   */
+  start(): Promise<string> {
+    return this.#closed.promise;
+  }
+
+  /**
+   * Resolves when this node is linked with every other address of the newest list, and that has `size` members or more.
+   * Classic members cannot attest each other's links, so this speaks for this node's own.
+   *
+   * @throws {FullmeshError} `TIMED_OUT` and `ABORTED`, naming the peers that are missing; `ENDED`
+   */
+  async complete({ size = 1, ...wait }: WaitOptions & { readonly size?: number } = {}): Promise<void> {
+    if (this.members.length >= size && this.#missing().length === 0) return;
+    this.#requireRunning();
+    const done = new Deferred<void>();
+    const onComplete = (members: number): void => {
+      if (members >= size) done.resolve();
+    };
+    const onEnded = (reason: string): void => done.reject(new FullmeshError("ENDED", `the mesh ended: ${reason}`));
+    this.on("complete", onComplete).once("ended", onEnded);
+    try {
+      await waitFor(done.promise, wait, () => this.#explain(size));
+    } finally {
+      this.off("complete", onComplete).off("ended", onEnded);
+    }
+  }
+
+  /**
+   * Writes bytes to one peer. Small ones are copied; from 4 KiB on they are referenced until they have left this process,
+   * and must not change. Returns false above the soft limit (4 MiB waiting): go on after `drain`.
+   *
+   * @throws {FullmeshError} `QUEUE_FULL` above the hard limit (16 MiB waiting), and takes nothing; `NOT_LINKED`
+   */
+  write(peer: string, bytes: Uint8Array): boolean {
+    const link = this.#machine.link(peer as Address);
+    if (link === undefined || this.#end !== undefined) throw new FullmeshError("NOT_LINKED", `no link with ${peer}`);
+    const waiting = this.#waitingBytes(link) + bytes.length;
+    if (waiting > this.#limits.queueHardBytes) {
+      throw new FullmeshError("QUEUE_FULL", `${peer} would have ${waiting} bytes waiting`);
+    }
+    const kept = bytes.length < copyBelowBytes ? Uint8Array.from(bytes) : bytes;
+    this.#driver.input({ type: "write", peer: link.peer, bytes: kept });
+    const hasRoom = waiting <= this.#limits.queueSoftBytes;
+    if (!hasRoom) this.#slow.add(link.peer);
+    return hasRoom;
+  }
+
+  /** Writes bytes to every peer. Returns the peers that did not take them, because their queue is full. */
+  writeAll(bytes: Uint8Array): Address[] {
+    return this.peers
+      .map((peer) => peer.address)
+      .filter((address) => {
+        try {
+          this.write(address, bytes);
+          return false;
+        } catch {
+          return true;
+        }
+      });
+  }
+
+  /** Leaves the mesh: closes every connection, and resolves when all are closed. */
+  async leave(): Promise<void> {
+    this.#driver.input({ type: "leave" });
+    await this.#closed.promise.catch(() => {});
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.leave();
+  }
+
+  #requireRunning(): void {
+    if (this.#end !== undefined) throw new FullmeshError("ENDED", `this node has ended: ${this.#end.reason}`);
+  }
+
+  #waitingBytes(link: Link): number {
+    const held = link.held.reduce((sum, bytes) => sum + bytes.length, 0);
+    return held + this.#driver.queuedBytes(link.connection);
+  }
+
+  /** Members of the newest list with which there is no link. */
+  #missing(): Address[] {
+    return this.members.filter((address) => address !== this.address && this.#machine.link(address) === undefined);
+  }
+
+  #explain(size: number): string {
+    const missing = this.#missing();
+    const links = missing.length === 0 ? "" : `; no link with ${missing.join(", ")}`;
+    return `${this.members.length} of ${size} members are listed${links}`;
+  }
+
+  #perform(output: MemberOutput): void {
+    if (output.type === "event") {
+      this.#tell(output.event);
+    } else if (output.type === "note") {
+      for (const record of this.#gate.pass(output.note, Date.now())) this.emit("note", record);
+    }
+  }
+
+  #tell(event: MemberEvent): void {
+    switch (event.type) {
+      case "connected":
+        this.#connecting?.resolve(event.local);
+        break;
+      case "unreachable":
+        this.#server = undefined;
+        this.#connecting?.reject(new FullmeshError("SERVER_UNREACHABLE", event.message));
+        break;
+      case "registered":
+        this.#registered.resolve();
+        this.emit("registered", event.address);
+        break;
+      case "directory":
+        this.emit("directory", event.members);
+        break;
+      case "link":
+        this.emit("peer:up", { address: event.peer, direction: event.direction });
+        break;
+      case "unlink":
+        this.#slow.delete(event.peer);
+        this.emit("peer:down", event.peer, event.reason);
+        break;
+      case "bytes":
+        this.emit("bytes", { peer: event.peer, bytes: event.bytes });
+        break;
+      case "drained":
+        if (this.#slow.delete(event.peer)) this.emit("drain", event.peer);
+        break;
+      case "complete":
+        this.emit("complete", event.members);
+        break;
+      case "ended":
+        this.#ended(
+          event.reason,
+          event.failure === undefined ? undefined : new FullmeshError(event.failure, event.reason),
+        );
+        break;
+      case "closed":
+        if (this.#end?.error === undefined) this.#closed.resolve(this.#end?.reason ?? "closed");
+        else this.#closed.reject(this.#end.error);
+        this.emit("closed");
+        break;
+    }
+  }
+
+  #ended(reason: string, error: FullmeshError | undefined): void {
+    this.#end = { reason, ...(error === undefined ? {} : { error }) };
+    const failure = error ?? new FullmeshError("ENDED", `this node has ended: ${reason}`);
+    this.#connecting?.reject(failure);
+    this.#registered.reject(failure);
+    this.emit("ended", reason);
+  }
+}
+
+function toPeer(link: Link): Peer {
+  return { address: link.peer, direction: link.direction };
+}
+
+/** Options of `join`: those of the node, where it listens, and how long joining may take. */
+export interface JoinOptions extends NodeOptions, WaitOptions {
+  /** `ip:port`. Default: the address by which this machine reaches the server, and any free port. */
+  readonly listen?: string;
+}
+
+/**
+ * Joins the mesh of the server at `host:port`, and resolves when a list names the new node.
+ *
+ * @throws {FullmeshError} `SERVER_UNREACHABLE`, `PORT_IN_USE`, `NOT_OUR_ADDRESS`, `REFUSED`, `SERVER_VANISHED`,
+ *   `BAD_OPTION`, `INSECURE_LISTEN`, `ABORTED`, `TIMED_OUT`
+ */
+export async function join(server: string, options: JoinOptions = {}): Promise<MeshNode> {
+  const node = new MeshNode(options);
+  await joinWith(node, server, options);
+  return node;
+}
+
+/** Takes the steps of `join` with a node whose events somebody listens to already. Leaves if a step fails. */
+export async function joinWith(node: MeshNode, server: string, options: JoinOptions): Promise<void> {
+  const wanted = options.listen === undefined ? undefined : listenOption("listen", options.listen);
+  try {
+    const local = await node.connectToServer(server, options);
+    const { host, port } = wanted ?? { host: local.host, port: 0 };
+    await node.initListeningSocket(host, port);
+    await node.sockListen();
+    await node.registerWithServer(options);
+  } catch (error) {
+    await node.leave();
+    throw error;
+  }
+}

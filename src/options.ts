@@ -1,0 +1,81 @@
+import { type Endpoint, isLoopback } from "./core/connections.js";
+import { FullmeshError } from "./core/errors.js";
+import { defaultLimits, type Limits } from "./core/limits.js";
+import { connectionsAllowed } from "./nodejs/descriptors.js";
+import { type Address, parseAddress, splitHostPort } from "./protocol/address.js";
+import { canonicalIp } from "./protocol/ip.js";
+
+/**
+ * The checks that options go through: each returns the value it has understood, or throws `BAD_OPTION` with what was
+ * expected and what came instead.
+ */
+
+/** Throws `Expected \`name\` to be …, got …`. */
+export function badOption(name: string, expected: string, value: unknown): never {
+  const got = typeof value === "string" ? JSON.stringify(value) : String(value);
+  throw new FullmeshError("BAD_OPTION", `Expected \`${name}\` to be ${expected}, got ${got}`);
+}
+
+export function integerOption(name: string, value: unknown, least: number): number {
+  if (typeof value === "number" && Number.isInteger(value) && value >= least) return value;
+  return badOption(name, `an integer >= ${least}`, value);
+}
+
+export function millisecondsOption(name: string, value: unknown): number {
+  if (typeof value === "number" && Number.isFinite(value) && value >= 0) return value;
+  return badOption(name, "a finite number of milliseconds >= 0", value);
+}
+
+export function choiceOption<Choice extends string>(name: string, value: unknown, choices: readonly Choice[]): Choice {
+  const choice = choices.find((candidate) => candidate === value);
+  return choice ?? badOption(name, `one of ${choices.map((candidate) => JSON.stringify(candidate)).join(", ")}`, value);
+}
+
+/** An address that a member may advertise. */
+export function addressOption(name: string, value: unknown): Address {
+  const address = typeof value === "string" ? parseAddress(value) : undefined;
+  return address ?? badOption(name, "an address such as 10.0.0.1:4000 or [::1]:4000", value);
+}
+
+/** Where to listen: an IP literal and a port from 0 to 65535. */
+export function listenOption(name: string, value: unknown): Endpoint {
+  const endpoint = typeof value === "string" ? endpoint0(value) : undefined;
+  const host = endpoint === undefined ? undefined : canonicalIp(endpoint.host);
+  if (endpoint === undefined || host === undefined) {
+    return badOption(name, "an IP address and a port such as 127.0.0.1:4000, port 0 for any free one", value);
+  }
+  return { host, port: endpoint.port };
+}
+
+/** Where the server is: an IP literal or a host name, and a port from 1 to 65535. */
+export function serverOption(name: string, value: unknown): Endpoint {
+  const endpoint = typeof value === "string" ? endpoint0(value) : undefined;
+  if (endpoint !== undefined && endpoint.port > 0 && /^[0-9A-Za-z.:_-]+$/.test(endpoint.host)) return endpoint;
+  return badOption(name, "a server's address such as 127.0.0.1:4000 or mesh.example:4000", value);
+}
+
+function endpoint0(text: string): Endpoint | undefined {
+  const parts = splitHostPort(text);
+  if (parts === undefined || !/^(?:0|[1-9][0-9]{0,4})$/.test(parts.port)) return undefined;
+  const port = Number(parts.port);
+  return port <= 65_535 ? { host: parts.host, port } : undefined;
+}
+
+/** The limits to run by: the defaults, what this process may open, and what the caller wants otherwise. */
+export function limitsOption(wanted: Partial<Limits> | undefined): Limits {
+  for (const [name, value] of Object.entries(wanted ?? {})) {
+    if (!(name in defaultLimits)) badOption(`limits.${name}`, "the name of a limit", value);
+    millisecondsOrCount(`limits.${name}`, value);
+  }
+  return { ...defaultLimits, connections: connectionsAllowed(), ...wanted };
+}
+
+function millisecondsOrCount(name: string, value: unknown): void {
+  if (typeof value !== "number" || !Number.isFinite(value) || value < 0) badOption(name, "a finite number >= 0", value);
+}
+
+/** Refuses to listen beyond loopback in plain text, unless the caller says that the network is trusted. */
+export function requireSecure(on: Endpoint, insecure: boolean | undefined): void {
+  if (isLoopback(on.host) || insecure === true) return;
+  throw new FullmeshError("INSECURE_LISTEN", `${on.host} can be reached from the network, and nothing is encrypted`);
+}
