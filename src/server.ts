@@ -131,6 +131,11 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
     return this.#machine.members;
   }
 
+  /** The revision of the newest change of membership; 0 before the first. */
+  get revision(): number {
+    return this.#machine.revision;
+  }
+
   /** The first step: checks and keeps the address. Node cannot bind without listening, so a port in use shows later. */
   async initSocket(ip: string, port: number): Promise<void> {
     const on = listenOption("listen", formatAddress({ host: ip, port }));

@@ -45,6 +45,11 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
     return this.#roll.directory.addresses;
   }
 
+  /** The revision of the newest change; 0 before the first. */
+  get revision(): number {
+    return this.#roll.directory.revision;
+  }
+
   /** The address that a connection has registered, if it has. */
   addressOf(connection: ConnectionId): Address | undefined {
     return this.#sessions.get(connection)?.address;

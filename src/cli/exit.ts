@@ -1,0 +1,24 @@
+import { type ErrorCode, FullmeshError } from "../core/errors.js";
+
+/** Exit codes, a contract with whoever calls the command from a script. */
+export const exitCodes = {
+  /** Teardown, own leave, and in the classic dialect also the server's closing. */
+  ended: 0,
+  failed: 1,
+  usage: 2,
+  timedOut: 3,
+  /** The server answered, and the answer was no. */
+  refused: 4,
+  /** A signal n ends the command with 128 + n, also after a clean leave. */
+  signal: 128,
+} as const;
+
+const usage: ReadonlySet<ErrorCode> = new Set(["BAD_OPTION", "INSECURE_LISTEN", "SECRET_IN_CLASSIC"]);
+
+/** The exit code that an error comes to. */
+export function exitCodeOf(error: unknown): number {
+  if (!(error instanceof FullmeshError)) return exitCodes.failed;
+  if (usage.has(error.code)) return exitCodes.usage;
+  if (error.code === "TIMED_OUT") return exitCodes.timedOut;
+  return error.code === "REFUSED" ? exitCodes.refused : exitCodes.failed;
+}

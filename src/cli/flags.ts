@@ -1,0 +1,58 @@
+import { type Command, Option } from "commander";
+import { badOption } from "../options.js";
+
+/**
+ * The flags of the commands. Each has an environment variable `FULLMESH_<FLAG>`, which the flag overrides.
+ */
+
+/** Flags that every command has. */
+export interface CommonFlags {
+  readonly json?: true;
+  readonly quiet?: true;
+  readonly insecure?: true;
+  /** Seconds. */
+  readonly timeout?: number;
+  readonly dialect: "classic";
+}
+
+/** What an environment variable of a switch may say for "off". */
+const offValues: ReadonlySet<string> = new Set(["", "0", "false", "no", "off"]);
+
+function variableOf(flags: string): string {
+  const [, name = ""] = /--([a-z-]+)/.exec(flags) ?? [];
+  return `FULLMESH_${name.toUpperCase().replaceAll("-", "_")}`;
+}
+
+/** A flag with its environment variable. A switch whose variable says "off" is off. */
+export function flag(flags: string, description: string): Option {
+  const option = new Option(flags, description);
+  const variable = variableOf(flags);
+  const isOff = option.isBoolean() && offValues.has((process.env[variable] ?? "1").toLowerCase());
+  return isOff ? option : option.env(variable);
+}
+
+/** Adds the flags that every command has. */
+export function withCommonFlags(command: Command, timeoutHelp: string): Command {
+  return command
+    .addOption(flag("--dialect <dialect>", "what members speak").choices(["classic"]).default("classic"))
+    .addOption(flag("--timeout <seconds>", timeoutHelp).argParser((text) => seconds("timeout", text)))
+    .addOption(flag("--json", "one JSON object a line on stdout"))
+    .addOption(flag("--quiet", "say nothing on stderr but errors"))
+    .addOption(flag("--insecure", "listen beyond loopback although nothing is encrypted"));
+}
+
+/** A number of seconds above 0, with fractions. */
+export function seconds(name: string, text: string): number {
+  const value = Number(text);
+  return /^\d+(\.\d+)?$/.test(text) && value > 0 ? value : badOption(name, "a number of seconds > 0", text);
+}
+
+/** A number of seconds, 0 included. */
+export function secondsOrZero(name: string, text: string): number {
+  return /^0+(\.0+)?$/.test(text) ? 0 : seconds(name, text);
+}
+
+/** A whole number from 1. */
+export function count(name: string, text: string): number {
+  return /^[1-9]\d{0,8}$/.test(text) ? Number(text) : badOption(name, "an integer >= 1", text);
+}

@@ -1,0 +1,106 @@
+import sonicBoom, { type SonicBoom } from "sonic-boom";
+import type { ErrorCode } from "../core/errors.js";
+import { printable } from "../protocol/text.js";
+import type { LogRecord } from "../runtime/notes.js";
+
+/** What a reader that has stopped reading may cost before the rest is left out. */
+const longestBacklog = 16 * 1024 * 1024;
+/** How long the last lines may take to leave this process. */
+const flushMs = 1_000;
+
+/** Fields of one NDJSON line besides `event`, `at`, `node` and `mesh`. */
+export type Fields = Readonly<Record<string, unknown>>;
+
+/** How a command speaks. */
+export interface OutputOptions {
+  /** One JSON object a line on stdout, and as log on stderr. */
+  readonly json: boolean;
+  /** No talk on stderr; errors are still said. */
+  readonly quiet: boolean;
+}
+
+/** Milliseconds since the epoch, to the microsecond, so that lines of several processes can be put in order. */
+export function wallClock(): number {
+  return Math.round((performance.timeOrigin + performance.now()) * 1000) / 1000;
+}
+
+/**
+ * What a command writes: data on stdout, talk on stderr.
+ *
+ * Both go out asynchronously, because writing to a pipe that nobody reads would hold up the whole process, and with it
+ * every link. A backlog has a bound; what is beyond it is left out, and said on the other stream or at the end.
+ */
+export class Output {
+  readonly options: OutputOptions;
+  readonly #stdout = open(1);
+  readonly #stderr = open(2);
+
+  constructor(options: OutputOptions) {
+    this.options = options;
+  }
+
+  /** One event: as NDJSON, or as the sentence in its place. `node` is the emitter's address, null for the server. */
+  event(event: string, node: string | null, fields: Fields, sentence?: string): void {
+    if (this.options.json) {
+      this.data(JSON.stringify({ event, at: wallClock(), node, mesh: "default", ...fields }));
+    } else if (sentence !== undefined) {
+      this.talk(sentence);
+    }
+  }
+
+  /** One line of data on stdout. */
+  data(line: string): void {
+    this.#stdout.write(`${line}\n`);
+  }
+
+  /** One line of talk on stderr. */
+  talk(line: string): void {
+    if (!this.options.quiet) this.#stderr.write(`${plainText(line)}\n`);
+  }
+
+  /** A line for the log, on stderr: JSON beside JSON, a sentence beside sentences. */
+  note(record: LogRecord): void {
+    if (this.options.quiet && record.level !== "error") return;
+    const { level, code, message, remote } = record;
+    const from = remote === undefined ? "" : ` (${remote})`;
+    const line = this.options.json ? JSON.stringify(record) : `${level} ${code}: ${message}${from}`;
+    this.#stderr.write(`${plainText(line)}\n`);
+  }
+
+  /** What went wrong and what to try; said even when quiet. */
+  error(code: ErrorCode | "ERROR", message: string, remedy?: string): void {
+    if (this.options.json) this.event("error", null, { code, message, ...(remedy === undefined ? {} : { remedy }) });
+    this.#stderr.write(`fullmesh: ${code}: ${plainText(message)}\n`);
+    if (remedy !== undefined) this.#stderr.write(`  try: ${remedy}\n`);
+  }
+
+  /** Resolves when all is written, or when nobody has read for a second. */
+  async flush(): Promise<void> {
+    const flushed = Promise.all([this.#stdout, this.#stderr].map(flush));
+    let timer: NodeJS.Timeout | undefined;
+    const patience = new Promise((resolve) => {
+      timer = setTimeout(resolve, flushMs);
+    });
+    await Promise.race([flushed, patience]);
+    clearTimeout(timer);
+  }
+}
+
+function open(fd: 1 | 2): SonicBoom {
+  const stream = new sonicBoom.SonicBoom({ fd, sync: false, maxLength: longestBacklog });
+  // The reader has gone (EPIPE): there is nobody left to tell.
+  stream.on("error", () => {});
+  return stream;
+}
+
+function flush(stream: SonicBoom): Promise<void> {
+  return new Promise((resolve) => {
+    stream.once("error", () => resolve());
+    stream.flush(() => resolve());
+  });
+}
+
+/** Text without anything that could steer a terminal. */
+export function plainText(text: string): string {
+  return text.replace(/\p{Cc}/gu, (character) => printable(character));
+}

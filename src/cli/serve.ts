@@ -1,0 +1,139 @@
+import type { Command } from "commander";
+import { badOption, listenOption } from "../options.js";
+import { RendezvousServer } from "../server.js";
+import { waitFor } from "../waiting.js";
+import { type CommandContext, runCommand } from "./command.js";
+import { type CommonFlags, count, flag, secondsOrZero, withCommonFlags } from "./flags.js";
+import type { Output } from "./output.js";
+import { TraceFile } from "./trace-file.js";
+
+interface ServeFlags extends CommonFlags {
+  readonly listen: string;
+  readonly capacity?: number;
+  readonly onFull: "teardown" | "hold";
+  /** Seconds. */
+  readonly settle?: number;
+  readonly allowAdvertise?: readonly string[];
+  readonly trace?: string;
+}
+
+/** Adds `fullmesh serve`. */
+export function addServe(program: Command): void {
+  const command = program
+    .command("serve")
+    .summary("start a rendezvous server")
+    .description(
+      "Starts a rendezvous server: processes register with it, learn of one another, and connect directly.\n" +
+        "With a capacity, the mesh ends when that many members have joined (or waits, with --on-full hold).",
+    )
+    .addOption(flag("--listen <ip:port>", "where to listen; port 0 takes any free one").default("127.0.0.1:4000"))
+    .addOption(
+      flag("--capacity <n>", "the most members; without it nothing ends by itself").argParser((text) =>
+        count("capacity", text),
+      ),
+    )
+    .addOption(
+      flag("--on-full <what>", "at capacity: end the mesh, or hold newcomers in line")
+        .choices(["teardown", "hold"])
+        .default("teardown"),
+    )
+    .addOption(
+      flag("--settle <seconds>", "from the last list at capacity to the teardown (default: 2)").argParser((text) =>
+        secondsOrZero("settle", text),
+      ),
+    )
+    .addOption(
+      flag(
+        "--allow-advertise <cidr>",
+        "a network whose addresses may be registered from elsewhere; repeat, or separate by commas",
+      ).argParser((text, before: readonly string[] | undefined) => [...(before ?? []), ...text.split(",")]),
+    )
+    .addOption(flag("--trace <file>", "write the run as a Mermaid sequence diagram"));
+  withCommonFlags(command, "how long to wait for the capacity to be reached (default: for ever)");
+  command.action(() =>
+    runCommand(command.opts<ServeFlags>(), (context) => runServe(command.opts<ServeFlags>(), context)),
+  );
+}
+
+async function runServe(flags: ServeFlags, { output, onSignal }: CommandContext): Promise<void> {
+  if (flags.timeout !== undefined && flags.capacity === undefined) {
+    badOption("timeout", "given together with --capacity, which it waits for", flags.timeout);
+  }
+  const { host, port } = listenOption("listen", flags.listen);
+  const trace = flags.trace === undefined ? undefined : await TraceFile.open(flags.trace);
+  const server = new RendezvousServer({
+    onFull: flags.onFull,
+    insecure: flags.insecure === true,
+    ...(flags.capacity === undefined ? {} : { capacity: flags.capacity }),
+    ...(flags.settle === undefined ? {} : { settleMs: flags.settle * 1000 }),
+    ...(flags.allowAdvertise === undefined ? {} : { allowAdvertise: flags.allowAdvertise }),
+    ...(trace === undefined ? {} : { trace: (record) => trace.add(record) }),
+  });
+  tellServer(server, output, flags.capacity);
+  await server.initSocket(host, port);
+  await server.sockListen();
+  onSignal(() => void server.close());
+  try {
+    await capacityReached(server, flags);
+    await server.start();
+  } finally {
+    await server.close();
+    await trace?.write();
+  }
+}
+
+/** Resolves when the capacity is reached, or at once if nobody set a bound on that; rejects when it is not in time. */
+async function capacityReached(server: RendezvousServer, { capacity, timeout }: ServeFlags): Promise<void> {
+  if (capacity === undefined || timeout === undefined) return;
+  const reached = new Promise<void>((resolve) => {
+    server.on("joined", () => {
+      if (server.members.length >= capacity) resolve();
+    });
+    server.once("closed", resolve);
+  });
+  await waitFor(
+    reached,
+    { timeoutMs: timeout * 1000 },
+    () => `${server.members.length} of ${capacity} members have joined`,
+  );
+}
+
+/** Writes what a server tells. */
+export function tellServer(server: RendezvousServer, output: Output, capacity?: number): void {
+  const room = capacity === undefined ? "" : ` of ${capacity}`;
+  server.on("listening", (address) => {
+    output.event("listening", null, { address }, `listening on ${address}; join with: fullmesh join ${address}`);
+  });
+  server.on("joined", ({ address, order, dialect }) => {
+    output.event("joined", null, { address, order, dialect }, `joined ${address} (${server.members.length}${room})`);
+  });
+  for (const type of ["left", "lost"] as const) {
+    server.on(type, ({ address, order, dialect, reason }) => {
+      output.event(type, null, { address, order, dialect, reason }, `${type} ${address}: ${reason}`);
+    });
+  }
+  server.on("waiting", ({ address, dialect, place }) => {
+    output.event(
+      "waiting",
+      null,
+      { address, order: null, dialect, place },
+      `waiting ${address}: place ${place} in line`,
+    );
+  });
+  server.on("teardown", ({ reason, members, unverified }) => {
+    const pairs = unverified === 0 ? "" : `; ${unverified} pairs could not be verified from here`;
+    output.event(
+      "teardown",
+      null,
+      { reason, members, unverified },
+      `teardown of ${members} members: ${reason}${pairs}`,
+    );
+  });
+  server.on("closed", () => output.event("closed", null, {}, "closed"));
+  server.on("note", (record) => {
+    output.note(record);
+    if (output.options.json && record.level === "error") {
+      output.event("error", null, { code: record.code, message: record.message });
+    }
+  });
+}

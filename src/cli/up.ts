@@ -1,0 +1,185 @@
+import type { Command } from "commander";
+import { FullmeshError } from "../core/errors.js";
+import type { Direction } from "../mesh/vocabulary.js";
+import { type RendezvousServer, serve } from "../server.js";
+import { Deferred, waitFor } from "../waiting.js";
+import { type CommandContext, runCommand } from "./command.js";
+import { type CommonFlags, count, flag, withCommonFlags } from "./flags.js";
+import { type ChildEvent, Gang } from "./gang.js";
+import type { Output } from "./output.js";
+import { tellServer } from "./serve.js";
+import { Tally } from "./tally.js";
+import { TraceFile } from "./trace-file.js";
+import { openView } from "./view.js";
+
+interface UpFlags extends CommonFlags {
+  readonly stay?: true;
+  readonly trace?: string;
+  readonly timeout?: number;
+}
+
+const defaultTimeoutSeconds = 60;
+/** Pairs that are named when a mesh stays incomplete; the rest is counted. */
+const mostNamedPairs = 10;
+
+/** Adds `fullmesh up`. */
+export function addUp(program: Command): void {
+  const command = program
+    .command("up")
+    .argument("<n>", "how many member processes, at least 1", (text) => count("n", text))
+    .summary("start a server and N member processes here, and watch the mesh form")
+    .description(
+      "Starts a rendezvous server and N member processes on this machine, shows the mesh as it forms, and ends it when\n" +
+        "every pair has reported its link from both ends.",
+    )
+    .addOption(flag("--stay", "keep the mesh until Ctrl-C"))
+    .addOption(flag("--trace <file>", "write the run as a Mermaid sequence diagram"));
+  withCommonFlags(command, "how long the mesh may take to be complete (default: 60)");
+  command.action((size: number) =>
+    runCommand(command.opts<UpFlags>(), (context) => runUp(size, command.opts<UpFlags>(), context)),
+  );
+}
+
+async function runUp(size: number, flags: UpFlags, { output, onSignal }: CommandContext): Promise<void> {
+  const trace = flags.trace === undefined ? undefined : await TraceFile.open(flags.trace);
+  const run = new UpRun(size, output, trace);
+  onSignal(() => run.stop());
+  try {
+    await run.form((flags.timeout ?? defaultTimeoutSeconds) * 1000);
+    if (flags.stay) await run.stay();
+  } finally {
+    await run.end();
+    await trace?.write();
+  }
+}
+
+/** One run of `up`, from the first process to the last. */
+class UpRun {
+  readonly #output: Output;
+  readonly #trace: TraceFile | undefined;
+  readonly #tally: Tally;
+  readonly #gang: Gang;
+  readonly #complete = new Deferred<void>();
+  readonly #stopped = new Deferred<void>();
+  #server: RendezvousServer | undefined;
+  #onChange: () => void = () => {};
+  readonly #startedAt = performance.now();
+  readonly #phases: [name: string, ms: number][] = [];
+
+  constructor(size: number, output: Output, trace: TraceFile | undefined) {
+    this.#output = output;
+    this.#trace = trace;
+    this.#tally = new Tally(size);
+    this.#gang = new Gang({
+      line: (text, event) => this.#hear(text, event),
+      note: (code) => {
+        if (code === "ALREADY_LINKED") this.#tally.duplicateRefused();
+      },
+      failed: (error) => this.#complete.reject(error),
+    });
+  }
+
+  /** Starts everything, and resolves when every pair is linked. */
+  async form(timeoutMs: number): Promise<void> {
+    const trace = this.#trace;
+    const server = await serve({
+      listen: "127.0.0.1:0",
+      capacity: this.#tally.size,
+      // The members' reports say when the mesh is whole, so the server need not guess by time.
+      onFull: "hold",
+      ...(trace === undefined ? {} : { trace: (record) => trace.add(record) }),
+    });
+    this.#server = server;
+    this.#output.event("listening", null, { address: server.address }, `rendezvous on ${server.address}`);
+    if (this.#output.options.json) tellServer(server, this.#output, this.#tally.size);
+    server.on("joined", ({ address }) => {
+      this.#tally.joined(address);
+      if (this.#tally.order.length === this.#tally.size) this.#phase("all joined");
+      this.#changed();
+    });
+    for (const type of ["left", "lost"] as const) {
+      server.on(type, ({ address }) => this.#tally.left(address));
+    }
+    const view = await openView(this.#output);
+    this.#onChange = () => view.update(this.#tally);
+    this.#gang.start(this.#tally.size, `${server.address}`);
+    try {
+      await waitFor(this.#complete.promise, { timeoutMs }, () => this.#explain());
+      this.#phase("mesh complete");
+    } finally {
+      view.finish(this.#tally);
+      this.#onChange = () => {};
+      this.#report();
+    }
+  }
+
+  /** Resolves when the run is told to stop. */
+  async stay(): Promise<void> {
+    this.#output.talk("the mesh stays; end it with Ctrl-C");
+    await this.#stopped.promise;
+  }
+
+  /** Breaks off whatever is under way. */
+  stop(): void {
+    this.#stopped.resolve();
+    this.#complete.reject(new FullmeshError("ABORTED", "told to stop"));
+  }
+
+  /** Tears the mesh down, and resolves when every process has ended. */
+  async end(): Promise<void> {
+    const isComplete = this.#tally.isComplete;
+    const ended = this.#gang.ended();
+    if (!isComplete) this.#gang.stop();
+    await this.#server?.teardown(isComplete ? "complete" : "given up");
+    await ended;
+    if (!isComplete) return;
+    this.#phase("teardown");
+    this.#output.talk(this.#phases.map(([name, ms]) => `${name} ${(ms / 1000).toFixed(2)} s`).join(", "));
+  }
+
+  #hear(text: string, event: ChildEvent): void {
+    if (this.#output.options.json) this.#output.data(text);
+    const { node } = event;
+    const peer = String(event.peer);
+    if (node !== null && event.event === "link") {
+      const direction = event.direction as Direction;
+      this.#tally.link(node, peer, direction);
+      // A dialed link is a connection on which the hello has gone out.
+      if (direction === "dialed") this.#trace?.add({ at: event.at, from: node, to: peer, text: `Hello from:${node}` });
+    } else if (node !== null && event.event === "unlink") {
+      this.#tally.unlink(node, peer);
+    }
+    this.#changed();
+  }
+
+  #changed(): void {
+    this.#onChange();
+    if (this.#tally.isComplete) this.#complete.resolve();
+  }
+
+  /** A phase ends now. */
+  #phase(name: string): void {
+    const before = this.#phases.reduce((sum, [, ms]) => sum + ms, 0);
+    this.#phases.push([name, performance.now() - this.#startedAt - before]);
+  }
+
+  #report(): void {
+    const { order, pairs, wanted, duplicates } = this.#tally;
+    const missing = wanted - pairs;
+    const fields = { members: order.length, links: pairs, unverified: 0, duplicates, missing, scope: "mesh" };
+    if (this.#output.options.json) {
+      if (this.#tally.isComplete) this.#output.event("complete", null, { ...fields, revision: this.#server?.revision });
+      return;
+    }
+    this.#output.data(`${pairs} of ${wanted} links, ${duplicates} duplicate, ${missing} missing`);
+  }
+
+  #explain(): string {
+    const { order, size, pairs, wanted } = this.#tally;
+    const missing = this.#tally.missing();
+    const named = missing.slice(0, mostNamedPairs).map(({ a, b, reason }) => `${a} - ${b} (${reason})`);
+    const more = missing.length > named.length ? ` and ${missing.length - named.length} more` : "";
+    const pairsText = missing.length === 0 ? "" : `; missing: ${named.join(", ")}${more}`;
+    return `${order.length} of ${size} members have joined, and ${pairs} of ${wanted} pairs are linked${pairsText}`;
+  }
+}

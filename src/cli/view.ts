@@ -1,0 +1,90 @@
+import { styleText } from "node:util";
+import { drawMatrix } from "./matrix.js";
+import type { Output } from "./output.js";
+import type { Tally } from "./tally.js";
+
+/** At most so many pictures a second; more would only flicker. */
+const pictureMs = 50;
+/** Off a terminal, a line each time another tenth of the pairs is linked. */
+const plainSteps = 10;
+
+/** Shows a mesh as it forms. */
+export interface View {
+  /** Something has changed. */
+  update(tally: Tally): void;
+  /** It is over: the last picture stays. */
+  finish(tally: Tally): void;
+}
+
+/** The view that fits where stdout goes: drawn in place on a terminal, plain lines elsewhere, nothing as JSON. */
+export async function openView(output: Output): Promise<View> {
+  if (output.options.json) return { update: () => {}, finish: () => {} };
+  if (process.stdout.isTTY !== true) return new PlainView(output);
+  const { createLogUpdate } = await import("log-update");
+  return new LiveView(createLogUpdate(process.stdout));
+}
+
+function summary(tally: Tally): string {
+  return `${tally.order.length} of ${tally.size} members, ${tally.pairs} of ${tally.wanted} links`;
+}
+
+class PlainView implements View {
+  readonly #output: Output;
+  #members = 0;
+  #step = 0;
+
+  constructor(output: Output) {
+    this.#output = output;
+  }
+
+  update(tally: Tally): void {
+    for (; this.#members < tally.order.length; this.#members += 1) {
+      this.#output.data(`joined ${tally.order[this.#members]} as rank ${this.#members}`);
+    }
+    const step = Math.floor((plainSteps * tally.pairs) / Math.max(1, tally.wanted));
+    if (step > this.#step) this.#output.data(summary(tally));
+    this.#step = Math.max(this.#step, step);
+  }
+
+  finish(tally: Tally): void {
+    for (const line of drawMatrix(tally)) this.#output.data(line);
+  }
+}
+
+type Draw = ((...text: string[]) => void) & { done(): void };
+
+class LiveView implements View {
+  readonly #draw: Draw;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(draw: Draw) {
+    this.#draw = draw;
+  }
+
+  update(tally: Tally): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.#picture(tally);
+    }, pictureMs);
+  }
+
+  finish(tally: Tally): void {
+    clearTimeout(this.#timer);
+    this.#picture(tally);
+    this.#draw.done();
+  }
+
+  #picture(tally: Tally): void {
+    // `styleText` knows neither NO_COLOR nor the terminal on Node 20, so it is asked only where colour is wanted.
+    const isPlain = (process.env.NO_COLOR ?? "") !== "";
+    const matrix = drawMatrix(tally).map((line) => (isPlain ? line : colour(line)));
+    this.#draw([...matrix, summary(tally)].join("\n"));
+  }
+}
+
+/** Half-reported links in yellow, linked ones in green. */
+function colour(line: string): string {
+  return line
+    .replace(/[<>\u2801-\u28ff]+/g, (linked) => styleText("green", linked))
+    .replace(/ - /g, (half) => styleText("yellow", half));
+}
