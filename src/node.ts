@@ -12,7 +12,7 @@ import { addressOption, limitsOption, listenOption, requireSecure, serverOption 
 import { type Address, formatAddress } from "./protocol/address.js";
 import { Driver } from "./runtime/driver.js";
 import { type LogRecord, NoteGate } from "./runtime/notes.js";
-import { Deferred, type WaitOptions, waitFor } from "./waiting.js";
+import { Deferred, listenWith, type WaitOptions, waitFor } from "./waiting.js";
 
 /** How a node is to behave. */
 export interface NodeOptions {
@@ -147,7 +147,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
     if (this.#on === undefined) throw new FullmeshError("WRONG_STEP", "sockListen comes after initListeningSocket");
     if (this.#listening !== undefined) throw new FullmeshError("WRONG_STEP", "the node listens already");
     this.#requireRunning();
-    const on = await this.#driver.listen(this.#on);
+    const on = await listenWith(this.#driver, this.#on);
     this.#driver.input({ type: "listening", on });
     this.#listening = formatAddress(on);
     this.emit("listening", this.#listening);

@@ -24,7 +24,7 @@ import { Driver } from "./runtime/driver.js";
 import { MemoryLog } from "./runtime/memory-log.js";
 import { type LogRecord, NoteGate } from "./runtime/notes.js";
 import type { TraceRecord } from "./runtime/trace.js";
-import { Deferred } from "./waiting.js";
+import { Deferred, listenWith } from "./waiting.js";
 
 /** How a rendezvous server is to behave. */
 export interface ServerOptions {
@@ -148,7 +148,7 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
   async sockListen(): Promise<Address> {
     if (this.#on === undefined) throw new FullmeshError("WRONG_STEP", "sockListen comes after initSocket");
     if (this.#address !== undefined) throw new FullmeshError("WRONG_STEP", "the server listens already");
-    this.#address = formatAddress(await this.#driver.listen(this.#on));
+    this.#address = formatAddress(await listenWith(this.#driver, this.#on));
     this.emit("listening", this.#address);
     return this.#address;
   }

@@ -1,3 +1,4 @@
+import type { Endpoint } from "./core/connections.js";
 import { type ErrorCode, FullmeshError } from "./core/errors.js";
 
 /** A promise with its two ends in hand; Node 20 lacks `Promise.withResolvers`. */
@@ -14,6 +15,19 @@ export class Deferred<Value> {
     // Whoever waits hears of the failure; if nobody does, it is no crash.
     this.promise.catch(() => {});
   }
+}
+
+/** Listens with a driver, as a promise. */
+export async function listenWith(
+  driver: { listen(on: Endpoint, done: (outcome: Endpoint | FullmeshError) => void): void },
+  on: Endpoint,
+): Promise<Endpoint> {
+  const listening = new Deferred<Endpoint>();
+  driver.listen(on, (outcome) => {
+    if (outcome instanceof FullmeshError) listening.reject(outcome);
+    else listening.resolve(outcome);
+  });
+  return await listening.promise;
 }
 
 /** How long somebody is willing to wait. */

@@ -118,7 +118,9 @@ export class Arrivals {
   #understand(arrival: Arrival, now: number): ArrivalOutcome | undefined {
     let outcome: ArrivalOutcome | undefined;
     for (let event = arrival.reader.poll(); event !== undefined; event = arrival.reader.poll()) {
-      outcome ??= this.#hear(arrival, event);
+      // Every event is heard, also a payload behind the hello that decides.
+      const result = this.#hear(arrival, event);
+      outcome ??= result;
     }
     if (arrival.reader.awaitsQuiet) this.#quiet.set(arrival, now + this.#limits.quietMs);
     else this.#quiet.clear(arrival);

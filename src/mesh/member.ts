@@ -72,7 +72,7 @@ export class Member implements Machine<MemberInput, MemberOutput> {
   handle(input: MemberInput, now: number): void {
     switch (input.type) {
       case "connectToServer":
-        this.#session.connect(input.to, now);
+        if (this.#state === "running") this.#session.connect(input.to, now);
         break;
       case "listening":
         this.#listening = input.on;
@@ -109,7 +109,7 @@ export class Member implements Machine<MemberInput, MemberOutput> {
 
   #register(now: number): void {
     this.#own = this.#rules.advertise ?? this.#defaultAddress();
-    if (this.#own === undefined) return;
+    if (this.#own === undefined || this.#state !== "running") return;
     this.#peers.registeredAs(this.#own);
     this.#session.register(this.#own, now);
   }

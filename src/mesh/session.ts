@@ -135,7 +135,7 @@ export class Session {
         this.#gone(undefined);
         break;
       case "closed":
-        this.#reader.finish();
+        this.#reader.break();
         this.#understand(now);
         this.#gone(input.failure);
         this.#connection = undefined;

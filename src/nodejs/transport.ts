@@ -39,7 +39,7 @@ export const nodeTransport: TransportPort = {
     return port;
   },
 
-  listen(on, accept) {
+  listen(on, accept, done) {
     const server = createServer(socketOptions, (socket) => {
       const ends = endsOf(socket);
       if (ends === undefined) {
@@ -50,14 +50,12 @@ export const nodeTransport: TransportPort = {
       const port = new NodeConnection(socket);
       listenTo(socket, port, accept(port, ends.local, ends.remote));
     });
-    return new Promise((resolve, reject) => {
-      server.once("error", (error) => reject(listenError(error, on)));
-      server.listen({ ...on, backlog }, () => {
-        // From now on an error is one failed accept; the other side learns of it by its own closing.
-        server.removeAllListeners("error").on("error", () => {});
-        const { address, port } = server.address() as AddressInfo;
-        resolve({ address: { host: canonicalIp(address) ?? address, port }, close: () => void server.close() });
-      });
+    server.once("error", (error) => done(listenError(error, on)));
+    server.listen({ ...on, backlog }, () => {
+      // From now on an error is one failed accept; the other side learns of it by its own closing.
+      server.removeAllListeners("error").on("error", () => {});
+      const { address, port } = server.address() as AddressInfo;
+      done({ address: { host: canonicalIp(address) ?? address, port }, close: () => void server.close() });
     });
   },
 };

@@ -83,7 +83,7 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
         this.#withSession(input.connection, (session) => this.#ended(session, now));
         break;
       case "closed":
-        this.#withSession(input.connection, (session) => this.#closed(session, input.failure, now));
+        this.#withSession(input.connection, (session) => this.#closed(session, input.failure));
         break;
       case "timeout":
         this.#timeout(now);
@@ -142,9 +142,10 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
     this.#close(session, now);
   }
 
-  #closed(session: Session, failure: string | undefined, now: number): void {
+  #closed(session: Session, failure: string | undefined): void {
     if (session.state !== "closing") {
-      this.#finishReading(session, now);
+      // What a broken connection has said in part is not said.
+      this.#noteSilence(session);
       this.#roll.depart(session, failure === undefined ? "left" : "lost", failure ?? "closed its connection");
     }
     this.#handshakes.end(session.connection);
@@ -158,6 +159,10 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
   #finishReading(session: Session, now: number): void {
     session.reader.finish();
     this.#understand(session, now);
+    this.#noteSilence(session);
+  }
+
+  #noteSilence(session: Session): void {
     if (session.state === "reading") this.#note("NOTHING_SAID", "closed before it had registered", session);
   }
 

@@ -1,6 +1,7 @@
 import type { ConnectionId, ConnectionInput, ConnectionOutput, Endpoint } from "../core/connections.js";
+import { FullmeshError } from "../core/errors.js";
 import type { Machine } from "../core/machine.js";
-import type { ClockPort, ConnectionEvents, ConnectionPort, ListenerPort, TransportPort } from "./ports.js";
+import type { Accept, ClockPort, ConnectionEvents, ConnectionPort, ListenerPort, TransportPort } from "./ports.js";
 
 const connectionOutputs: ReadonlySet<string> = new Set(["dial", "send", "halfClose", "abort", "stopListening"]);
 
@@ -55,16 +56,23 @@ export class Driver<Input, Output> {
     return this.#connections.get(connection)?.queuedBytes ?? 0;
   }
 
-  /** Listens, and reports what is accepted. Resolves with the address, in which port 0 has become a real one. */
-  async listen(on: Endpoint): Promise<Endpoint> {
-    this.#listener = await this.#options.transport.listen(on, (port, local, remote) => {
+  /** Listens, and reports what is accepted. `done` gets the address, in which port 0 has become a real one. */
+  listen(on: Endpoint, done: (outcome: Endpoint | FullmeshError) => void): void {
+    const accept: Accept = (port, local, remote) => {
       this.#accepted += 1;
       const connection: ConnectionId = `in:${this.#accepted}`;
       this.#connections.set(connection, port);
       this.input({ type: "accepted", connection, local, remote });
       return this.#eventsOf(connection);
+    };
+    this.#options.transport.listen(on, accept, (outcome) => {
+      if (outcome instanceof FullmeshError) {
+        done(outcome);
+      } else {
+        this.#listener = outcome;
+        done(outcome.address);
+      }
     });
-    return this.#listener.address;
   }
 
   /** Gives the machine an input, and does all that follows from it. */

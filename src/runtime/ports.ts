@@ -1,4 +1,5 @@
 import type { Endpoint } from "../core/connections.js";
+import type { FullmeshError } from "../core/errors.js";
 
 /**
  * The outside world as the driver sees it. Each port is small enough to have several implementations: real sockets and
@@ -47,9 +48,12 @@ export interface ListenerPort {
 /** Takes an accepted connection and says who is to hear of it. */
 export type Accept = (connection: ConnectionPort, local: Endpoint, remote: Endpoint) => ConnectionEvents;
 
+/** Takes the listener, or the error that says why there is none. */
+export type Listening = (outcome: ListenerPort | FullmeshError) => void;
+
 /** Connections. */
 export interface TransportPort {
   dial(to: Endpoint, events: ConnectionEvents): ConnectionPort;
-  /** Listens; port 0 takes a free one. Rejects with a `FullmeshError` that says why not. */
-  listen(on: Endpoint, accept: Accept): Promise<ListenerPort>;
+  /** Listens; port 0 takes a free one. `done` is called once. */
+  listen(on: Endpoint, accept: Accept, done: Listening): void;
 }

@@ -111,6 +111,12 @@ export class ServerReader {
     this.#state = "done";
   }
 
+  /** The connection broke: a word that has begun is the end, but nothing else is complete for that. */
+  break(): void {
+    if (this.#state === "end") this.#end();
+    this.#state = "done";
+  }
+
   #take(byte: number): void {
     if (this.#state === "done") return;
     if (this.#state === "end") this.#takeWord(byte);

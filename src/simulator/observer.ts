@@ -1,0 +1,132 @@
+import type { Direction } from "../mesh/vocabulary.js";
+import type { Address } from "../protocol/address.js";
+import type { RendezvousEvent } from "../rendezvous/vocabulary.js";
+
+/** A promise of the system that a run has seen broken. */
+export interface Violation {
+  /** The invariant's short name, as in the list of `invariants`. */
+  readonly invariant: keyof typeof invariants;
+  readonly at: number;
+  readonly detail: string;
+}
+
+/** What must hold in every run. */
+export const invariants = {
+  S1: "at most one link with a peer at each end, and one connection under both ends",
+  S2: "the earlier member dials, the later one accepts, and both ends agree on that",
+  S4: "a link only with an address that the log has held",
+  S5: "a list is the beginning of a directory that the log has held",
+  S6: "orders are unique, and a live address belongs to one member",
+  S7: "never more members than the capacity",
+  S8: "what a link delivers is the beginning of what was written to it",
+  S9: "no teardown before the capacity is reached and the settle time has passed",
+  S10: "nothing is left open or waiting after the end",
+  D1: "without a fault, one connection is dialed for each pair, and nobody is refused",
+  L1: "after healing, every two listed members are linked within 60 s",
+  L2: "every join is answered: listed, refused, ended, or told its place in line",
+} as const;
+
+/** One member's life as the observer sees it; a restart is a new life. */
+export interface Life {
+  readonly address: Address;
+  /** Peer to direction and the text received so far, for the links that are up. */
+  readonly links: Map<Address, { readonly direction: Direction; text: string }>;
+}
+
+/**
+ * Watches a run from outside and says which invariants it breaks, at the moment it breaks them.
+ */
+export class Observer {
+  readonly violations: Violation[] = [];
+  readonly #now: () => number;
+  readonly #capacity: number;
+  readonly #settleMs: number;
+  readonly #mayMisread: boolean;
+  /** Every directory that the log has held, as text, with its beginnings. */
+  readonly #directories = new Set<string>([""]);
+  readonly #members = new Map<number, Address>();
+  readonly #everListed = new Set<Address>();
+  #newestOrder = 0;
+  #reachedAt: number | undefined;
+
+  constructor(options: { now: () => number; capacity: number; settleMs: number; mayMisread: boolean }) {
+    this.#now = options.now;
+    this.#capacity = options.capacity;
+    this.#settleMs = options.settleMs;
+    this.#mayMisread = options.mayMisread;
+  }
+
+  /** The members' addresses by order, as the server has told. */
+  get members(): ReadonlyMap<number, Address> {
+    return this.#members;
+  }
+
+  violate(invariant: keyof typeof invariants, detail: string): void {
+    this.violations.push({ invariant, at: this.#now(), detail });
+  }
+
+  serverTold(event: RendezvousEvent, isOrdered: boolean): void {
+    if (event.type === "joined") this.#joined(event.address, event.order);
+    else if (event.type === "left" || event.type === "lost") this.#left(event.order);
+    else if (event.type === "teardown" && !isOrdered) this.#tornDown();
+  }
+
+  /** A member has read a list, or the beginning of one. */
+  listRead(life: Life, members: readonly Address[]): void {
+    // With a lag that may be as long as the quiet period a port can be taken too short, and is corrected.
+    if (this.#mayMisread || this.#directories.has(members.join(" "))) return;
+    this.violate("S5", `${life.address} read ${members.join(" ")}`);
+  }
+
+  linkUp(life: Life, peer: Address, direction: Direction): void {
+    if (life.links.has(peer)) this.violate("S1", `${life.address} has a second link with ${peer}`);
+    if (!this.#everListed.has(peer)) this.violate("S4", `${life.address} is linked with ${peer}, which never joined`);
+    life.links.set(peer, { direction, text: "" });
+  }
+
+  linkDown(life: Life, peer: Address): void {
+    if (!life.links.delete(peer)) this.violate("S1", `${life.address} lost a link with ${peer} that it did not have`);
+  }
+
+  /** Text from a peer; writers count `n:0;n:1;...`, n being their link's number, perhaps with a letter in front. */
+  heard(life: Life, peer: Address, text: string): void {
+    const link = life.links.get(peer);
+    if (link === undefined) {
+      this.violate("S8", `${life.address} heard ${peer} without a link`);
+      return;
+    }
+    link.text += text;
+    const [number = ""] = link.text.split(":");
+    let expected = "";
+    for (let count = 0; expected.length < link.text.length; count += 1) expected += `${number}:${count};`;
+    if (!expected.startsWith(link.text)) this.violate("S8", `${life.address} heard ${link.text} from ${peer}`);
+  }
+
+  #joined(address: Address, order: number): void {
+    if (order <= this.#newestOrder) this.violate("S6", `order ${order} of ${address} is not new`);
+    this.#newestOrder = Math.max(this.#newestOrder, order);
+    for (const live of this.#members.values()) if (live === address) this.violate("S6", `${address} is listed twice`);
+    this.#members.set(order, address);
+    this.#everListed.add(address);
+    if (this.#members.size > this.#capacity) this.violate("S7", `${this.#members.size} members`);
+    if (this.#members.size === this.#capacity) this.#reachedAt ??= this.#now();
+    this.#keepDirectory();
+  }
+
+  #left(order: number): void {
+    this.#members.delete(order);
+    this.#keepDirectory();
+  }
+
+  #keepDirectory(): void {
+    const addresses = [...this.#members.values()];
+    for (let length = 1; length <= addresses.length; length += 1) {
+      this.#directories.add(addresses.slice(0, length).join(" "));
+    }
+  }
+
+  #tornDown(): void {
+    const settledAt = (this.#reachedAt ?? Number.POSITIVE_INFINITY) + this.#settleMs;
+    if (this.#now() < settledAt) this.violate("S9", `teardown before ${settledAt}`);
+  }
+}

@@ -1,0 +1,114 @@
+import { SeededRandom } from "../core/random.js";
+import { type Address, formatAddress } from "../protocol/address.js";
+import type { OnFull } from "../rendezvous/admission.js";
+import type { Weather } from "./network.js";
+
+/** A member as the scenario has it. */
+export interface Part {
+  readonly address: Address;
+  /** When it starts, in milliseconds. */
+  readonly startsAt: number;
+  /** How long it thinks between connecting and registering. */
+  readonly hesitatesMs: number;
+}
+
+/** Something that goes wrong, at a time. */
+export type Misfortune =
+  | { readonly type: "kill" | "leave" | "suspend"; readonly at: number; readonly part: number; readonly forMs: number }
+  /** Killed, and started again at the same address. */
+  | { readonly type: "restart"; readonly at: number; readonly part: number; readonly forMs: number }
+  /** Some connection between members breaks. */
+  | { readonly type: "reset"; readonly at: number; readonly noticedWithinMs: number }
+  | { readonly type: "killServer"; readonly at: number };
+
+/** What one seed plays: who joins when, under which weather, and what goes wrong. */
+export interface Scenario {
+  readonly parts: readonly Part[];
+  readonly capacity: number;
+  readonly onFull: OnFull;
+  /** How long the log takes to answer an append, at most. */
+  readonly logDelayMs: number;
+  readonly weather: Weather;
+  readonly misfortunes: readonly Misfortune[];
+  /** When the weather clears and misfortunes end. */
+  readonly healsAt: number;
+  /** True when nothing at all goes wrong, so that every pair must come about by exactly one dial. */
+  readonly isCalm: boolean;
+  /**
+   * True when no message takes so much longer than the next that an ambiguous port and a payload meet within the quiet
+   * period: the margin of the writer's pause.
+   */
+  readonly isPrompt: boolean;
+}
+
+/** Ports that are told apart only by waiting, beside ports that are not. */
+const entangledPorts = { ambiguous: [80, 808, 8, 443, 4000, 400], exact: [8080, 8081, 40_001, 6554, 65_535, 9000] };
+/**
+ * The same where the rest of a port may come after the quiet period. There no port is the beginning of another, because a
+ * hello that is cut short would name another member of that host, and no reader of this dialect could tell.
+ */
+const separatePorts = { ambiguous: [80, 443, 4000, 50, 123, 2000], exact: [9000, 6554, 65_535, 7000, 30_001, 10_001] };
+
+/** The scenario of a seed, with 2 to 12 members. */
+export function scenarioOf(seed: number): Scenario {
+  const random = new SeededRandom(seed);
+  const size = random.integer(2, 12);
+  const healsAt = random.integer(2_000, 20_000);
+  const isCalm = random.chance(0.25);
+  const isPrompt = random.chance(0.5);
+  const onFull = random.chance(0.5) ? "teardown" : "hold";
+  const spreadMs = random.chance(0.5) ? 5 : random.integer(10, healsAt);
+  const usesAmbiguous = random.chance(0.4);
+  const parts = Array.from({ length: size }, (_, index): Part => {
+    const { ambiguous, exact } = isPrompt ? entangledPorts : separatePorts;
+    const ports = usesAmbiguous && random.chance(0.6) ? ambiguous : exact;
+    // Two members a host, so that 10.0.0.1:80 and 10.0.0.1:8080 can meet in one list.
+    const host = `10.0.0.${1 + Math.floor(index / 2)}`;
+    const port = ports[(index % 2) * 3 + random.integer(0, 2)] ?? 0;
+    const hesitatesMs = random.chance(0.1) ? random.integer(0, 900_000) : random.integer(0, 20);
+    return { address: formatAddress({ host, port }), startsAt: random.next() * spreadMs, hesitatesMs };
+  });
+  const isBounded = onFull === "hold" && random.chance(0.4);
+  return {
+    parts,
+    capacity: isBounded
+      ? random.integer(1, size)
+      : onFull === "teardown" && isCalm
+        ? size
+        : size + random.integer(0, 1),
+    onFull,
+    logDelayMs: random.chance(0.4) ? random.integer(1, 300) : 0,
+    weather: weatherOf(random, isCalm, isPrompt),
+    misfortunes: isCalm ? [] : misfortunesOf(random, size, healsAt),
+    healsAt,
+    isCalm,
+    isPrompt,
+  };
+}
+
+function weatherOf(random: SeededRandom, isCalm: boolean, isPrompt: boolean): Weather {
+  return {
+    delayMs: isPrompt ? random.integer(1, 30) : random.integer(1, 80),
+    split: random.next() * 0.5,
+    splitGapMs: isPrompt ? random.integer(1, 60) : random.integer(60, 1_500),
+    merge: random.next(),
+    dialLoss: isCalm ? 0 : random.next() * 0.2,
+  };
+}
+
+function misfortunesOf(random: SeededRandom, size: number, healsAt: number): Misfortune[] {
+  const types = ["kill", "leave", "suspend", "restart", "reset", "reset"] as const;
+  const misfortunes: Misfortune[] = Array.from({ length: random.integer(0, 8) }, () => {
+    const type = types[random.integer(0, types.length - 1)] ?? "reset";
+    const at = random.next() * healsAt;
+    if (type === "reset") return { type, at, noticedWithinMs: random.integer(1, 2_000) };
+    return { type, at, part: random.integer(0, size - 1), forMs: random.integer(1, 3_000) };
+  });
+  if (random.chance(0.05)) misfortunes.push({ type: "killServer", at: random.next() * healsAt });
+  return misfortunes;
+}
+
+/** The weather after healing. */
+export function cleared(weather: Weather): Weather {
+  return { ...weather, dialLoss: 0, splitGapMs: Math.min(weather.splitGapMs, 300) };
+}

@@ -1,0 +1,118 @@
+import { Heap } from "../core/heap.js";
+import { SeededRandom } from "../core/random.js";
+import type { ClockPort } from "../runtime/ports.js";
+
+interface Scheduled {
+  readonly at: number;
+  readonly sequence: number;
+  readonly run: () => void;
+}
+
+/**
+ * A world with one thread, a seeded dice and a clock that jumps from one event to the next, so that a quiet hour costs
+ * nothing and the same seed always gives the same history.
+ */
+export class World {
+  readonly random: SeededRandom;
+  readonly #queue = new Heap<Scheduled>((a, b) => a.at < b.at || (a.at === b.at && a.sequence < b.sequence));
+  #now = 0;
+  #sequence = 0;
+  #steps = 0;
+
+  constructor(seed: number) {
+    this.random = new SeededRandom(seed);
+  }
+
+  /** Milliseconds since the beginning of this world. */
+  get now(): number {
+    return this.#now;
+  }
+
+  /** How many events have happened. */
+  get steps(): number {
+    return this.#steps;
+  }
+
+  /** Something happens at this moment; things that fall on one moment happen in the order in which they were scheduled. */
+  at(moment: number, run: () => void): void {
+    this.#sequence += 1;
+    this.#queue.push({ at: Math.max(this.#now, moment), sequence: this.#sequence, run });
+  }
+
+  /** Something happens in `delayMs`. */
+  after(delayMs: number, run: () => void): void {
+    this.at(this.#now + delayMs, run);
+  }
+
+  /** Lets everything happen that falls before `until`; stops early when nothing is left or `isDone` says so. */
+  run(until: number, isDone: () => boolean = () => false): void {
+    for (let next = this.#queue.peek(); next !== undefined && next.at <= until; next = this.#queue.peek()) {
+      if (isDone()) return;
+      this.#queue.pop();
+      this.#now = next.at;
+      this.#steps += 1;
+      next.run();
+    }
+    if (!isDone()) this.#now = Math.max(this.#now, until);
+  }
+}
+
+/**
+ * A process of the world: what happens to it happens only while it lives, and waits while it is suspended.
+ */
+export class SimulatedProcess {
+  readonly name: string;
+  /** The IP address of the machine that it runs on. */
+  readonly host: string;
+  readonly #world: World;
+  readonly #held: (() => void)[] = [];
+  #state: "running" | "suspended" | "dead" = "running";
+
+  constructor(world: World, name: string, host: string) {
+    this.#world = world;
+    this.name = name;
+    this.host = host;
+  }
+
+  get isDead(): boolean {
+    return this.#state === "dead";
+  }
+
+  /** Runs this in the process: now, when it is resumed, or never. */
+  do(run: () => void): void {
+    if (this.#state === "running") run();
+    else if (this.#state === "suspended") this.#held.push(run);
+  }
+
+  kill(): void {
+    this.#state = "dead";
+    this.#held.length = 0;
+  }
+
+  /** Suspends the process for a while, as SIGSTOP and SIGCONT would. */
+  suspend(durationMs: number): void {
+    if (this.#state !== "running") return;
+    this.#state = "suspended";
+    this.#world.after(durationMs, () => {
+      if (this.#state !== "suspended") return;
+      this.#state = "running";
+      // Node fires timers before it reads what has arrived; what was held is in the order of its happening.
+      for (const run of this.#held.splice(0)) this.do(run);
+    });
+  }
+
+  /** The clock port of this process. */
+  get clock(): ClockPort {
+    return {
+      now: () => this.#world.now,
+      setTimer: (at, fire) => {
+        let isSet = true;
+        this.#world.at(at, () => this.do(() => isSet && fire()));
+        return () => {
+          isSet = false;
+        };
+      },
+      afterPoll: (run) => this.#world.after(0, () => this.do(run)),
+    };
+  }
+}
