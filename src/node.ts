@@ -116,7 +116,8 @@ export class MeshNode extends EventEmitter<NodeEvents> {
   }
 
   /**
-   * Connects to the rendezvous server, `host:port`. Resolves with this machine's end of the connection.
+   * Connects to the rendezvous server, `host:port`. Resolves with this machine's end of the connection. After
+   * `SERVER_UNREACHABLE` it may be called again; an attempt that is no longer waited for goes on until `leave`.
    *
    * @throws {FullmeshError} `SERVER_UNREACHABLE`, `BAD_OPTION`, `ABORTED`, `TIMED_OUT`
    */

@@ -75,7 +75,10 @@ function sendLines(node: MeshNode, output: Output): void {
 function tellNode(node: MeshNode, output: Output): void {
   const tell = (event: string, fields: Readonly<Record<string, unknown>>, sentence?: string): void =>
     output.event(event, node.address ?? null, fields, sentence);
-  node.on("listening", (address) => output.event("listening", address, { address }, `listening on ${address}`));
+  node.on("listening", (address) => {
+    output.speaker = address;
+    output.event("listening", address, { address }, `listening on ${address}`);
+  });
   node.on("registered", (address) => tell("registered", { address, order: null }, `registered as ${address}`));
   node.on("directory", (members) => tell("directory", { members }));
   node.on("peer:up", ({ address, direction }) => {

@@ -32,6 +32,8 @@ export function wallClock(): number {
  */
 export class Output {
   readonly options: OutputOptions;
+  /** In whose name errors are told: a member's address, null for the server and before there is one. */
+  speaker: string | null = null;
   readonly #stdout = open(1);
   readonly #stderr = open(2);
 
@@ -69,7 +71,8 @@ export class Output {
 
   /** What went wrong and what to try; said even when quiet. */
   error(code: ErrorCode | "ERROR", message: string, remedy?: string): void {
-    if (this.options.json) this.event("error", null, { code, message, ...(remedy === undefined ? {} : { remedy }) });
+    if (this.options.json)
+      this.event("error", this.speaker, { code, message, ...(remedy === undefined ? {} : { remedy }) });
     this.#stderr.write(`fullmesh: ${code}: ${plainText(message)}\n`);
     if (remedy !== undefined) this.#stderr.write(`  try: ${remedy}\n`);
   }

@@ -19,7 +19,9 @@ export interface View {
 /** The view that fits where stdout goes: drawn in place on a terminal, plain lines elsewhere, nothing as JSON. */
 export async function openView(output: Output): Promise<View> {
   if (output.options.json) return { update: () => {}, finish: () => {} };
-  if (process.stdout.isTTY !== true) return new PlainView(output);
+  // A terminal without a size, as some recorders make it, has no place to draw in.
+  const hasPlace = process.stdout.isTTY === true && process.stdout.columns > 0;
+  if (!hasPlace) return new PlainView(output);
   const { createLogUpdate } = await import("log-update");
   return new LiveView(createLogUpdate(process.stdout));
 }

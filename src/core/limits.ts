@@ -23,7 +23,7 @@ export const defaultLimits = {
   quietMs: 500,
   /** Our own writer's pause before payload, when its own port is ambiguous: the reader's quiet period and some margin. */
   payloadPauseMs: 600,
-  /** Between two messages to one simple reader, which takes one `recv()` for one message. */
+  /** Between two messages to one simple reader, which takes one `recv()` for one message; also from hello to payload. */
   messageGapMs: 50,
   /** From half-closing to closing: time for the other side to read the last message and close. */
   lingerMs: 1_000,

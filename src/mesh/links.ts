@@ -17,8 +17,9 @@ export interface Link {
 /**
  * The links that are up, at most one for each peer. After the hello a link is a pipe of bytes.
  *
- * Where our own port could be the beginning of a longer one, a payload that begins with a digit would be read as part of
- * it. So the dialing side holds its first payload until the reader's quiet period has passed.
+ * The dialing side holds its first payload for a while, so that a simple reader does not find it in one piece with the
+ * hello. Where our own port could be the beginning of a longer one, that while exceeds the reader's quiet period, because a
+ * payload that begins with a digit would else be read as part of the port.
  */
 export class Links {
   readonly #outputs: Sink<ConnectionOutput>;

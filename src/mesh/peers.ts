@@ -104,9 +104,10 @@ export class Peers {
       this.#outputs.push({ type: "abort", connection });
     } else {
       this.#outputs.push({ type: "send", connection, bytes: encodeHello(this.#own) });
-      const isAmbiguous = isAmbiguousPort(endpointOf(this.#own).port);
-      const holdUntil = isAmbiguous ? now + this.#rules.limits.payloadPauseMs : undefined;
-      this.#linkUp(peer, connection, "dialed", now, holdUntil);
+      const { payloadPauseMs, messageGapMs } = this.#rules.limits;
+      // A simple reader must not find payload in one piece with the hello, nor a digit behind an ambiguous port.
+      const pauseMs = isAmbiguousPort(endpointOf(this.#own).port) ? payloadPauseMs : messageGapMs;
+      this.#linkUp(peer, connection, "dialed", now, now + pauseMs);
     }
     this.#dial(now);
   }

@@ -39,6 +39,7 @@ export class Driver<Input, Output> {
   readonly #connections = new Map<ConnectionId, ConnectionPort>();
   readonly #inputs: (Input | ConnectionInput)[] = [];
   #listener: ListenerPort | undefined;
+  #hasStopped = false;
   #isPumping = false;
   #accepted = 0;
   /** For how long our own process has been held up, in all. */
@@ -68,10 +69,12 @@ export class Driver<Input, Output> {
     this.#options.transport.listen(on, accept, (outcome) => {
       if (outcome instanceof FullmeshError) {
         done(outcome);
-      } else {
-        this.#listener = outcome;
-        done(outcome.address);
+        return;
       }
+      // The machine may have come to its end while the socket was being opened.
+      if (this.#hasStopped) outcome.close();
+      else this.#listener = outcome;
+      done(outcome.address);
     });
   }
 
@@ -84,9 +87,10 @@ export class Driver<Input, Output> {
     try {
       this.#pump();
     } finally {
+      // Also when a listener of the application throws: what is left is done at the next input.
       this.#isPumping = false;
+      this.#setTimer();
     }
-    this.#setTimer();
   }
 
   #pump(): void {
@@ -118,6 +122,7 @@ export class Driver<Input, Output> {
         this.#connections.get(output.connection)?.abort();
         break;
       case "stopListening":
+        this.#hasStopped = true;
         this.#listener?.close();
         this.#listener = undefined;
         break;
