@@ -1,0 +1,90 @@
+// Plays many seeds of the simulator on all cores and says what it found: npm run simulate -- --seeds 100000 [--from 1]
+// One seed with its whole history: npm run simulate -- --seed 17
+import { availableParallelism } from "node:os";
+import { parseArgs } from "node:util";
+import { isMainThread, parentPort, Worker } from "node:worker_threads";
+import { run } from "../dist/simulator/run.js";
+
+/** Seeds that a worker plays before it reports. */
+const portion = 250;
+
+function playPortion({ from, count }) {
+  const labels = {};
+  const broken = [];
+  let steps = 0;
+  for (let seed = from; seed < from + count; seed += 1) {
+    const outcome = run(seed);
+    steps += outcome.steps;
+    for (const label of outcome.labels.keys()) labels[label] = (labels[label] ?? 0) + 1;
+    if (outcome.violations.length > 0) broken.push({ seed, violation: outcome.violations[0] });
+  }
+  return { labels, broken, steps, count };
+}
+
+function showOne(seed) {
+  const { history, violations } = run(seed, { keepsTrace: true });
+  process.stdout.write(`${history.join("\n")}\n`);
+  process.stdout.write(`seed ${seed}: ${violations.length} violations\n`);
+  for (const violation of violations) process.stdout.write(`${JSON.stringify(violation)}\n`);
+  process.exitCode = violations.length === 0 ? 0 : 1;
+}
+
+async function playAll(from, seeds) {
+  const startedAt = performance.now();
+  const total = { steps: 0, seeds: 0, labels: {}, broken: [] };
+  let next = from;
+  const portionOrNone = () => {
+    if (next >= from + seeds) return undefined;
+    const order = { from: next, count: Math.min(portion, from + seeds - next) };
+    next += order.count;
+    return order;
+  };
+  const workers = Array.from({ length: availableParallelism() }, () => new Worker(new URL(import.meta.url)));
+  await Promise.all(
+    workers.map(
+      (worker) =>
+        new Promise((resolve, reject) => {
+          const give = () => {
+            const order = portionOrNone();
+            if (order === undefined) resolve(worker.terminate());
+            else worker.postMessage(order);
+          };
+          worker.on("error", reject);
+          worker.on("message", ({ labels, broken, steps, count }) => {
+            total.steps += steps;
+            total.seeds += count;
+            for (const [label, hits] of Object.entries(labels)) total.labels[label] = (total.labels[label] ?? 0) + hits;
+            total.broken.push(...broken);
+            give();
+          });
+          give();
+        }),
+    ),
+  );
+  const seconds = (performance.now() - startedAt) / 1000;
+  for (const { seed, violation } of total.broken.slice(0, 20)) {
+    process.stdout.write(`SEED=${seed}: ${JSON.stringify(violation)}\n`);
+  }
+  for (const [label, hits] of Object.entries(total.labels).sort((a, b) => a[1] - b[1])) {
+    process.stdout.write(`${String(hits).padStart(8)} runs with ${label}\n`);
+  }
+  process.stdout.write(
+    `${total.seeds} seeds, ${total.broken.length} with a violation, ${total.steps} steps; ` +
+      `${Math.round(total.seeds / seconds)} seeds/s, ${Math.round(total.steps / seconds)} steps/s on ${workers.length} cores\n`,
+  );
+  process.exitCode = total.broken.length === 0 ? 0 : 1;
+}
+
+if (isMainThread) {
+  const { values } = parseArgs({
+    options: {
+      seeds: { type: "string", default: "100000" },
+      from: { type: "string", default: "1" },
+      seed: { type: "string" },
+    },
+  });
+  if (values.seed === undefined) await playAll(Number(values.from), Number(values.seeds));
+  else showOne(Number(values.seed));
+} else {
+  parentPort.on("message", (order) => parentPort.postMessage(playPortion(order)));
+}

@@ -1,0 +1,178 @@
+import { expect, onTestFinished } from "vitest";
+import {
+  type Address,
+  join,
+  type LogRecord,
+  MeshNode,
+  type NodeOptions,
+  type RendezvousServer,
+  type ServerOptions,
+  serve,
+} from "../../src/index.js";
+import { type RawConnection, Recorder, rawListener } from "../support/sockets.js";
+
+interface NoteSource {
+  on(event: "note", listener: (record: LogRecord) => void): unknown;
+}
+
+/** What a server or a node notes, by code. */
+export class Notes {
+  readonly #records = new Recorder<LogRecord>();
+
+  constructor(source: NoteSource) {
+    source.on("note", (record) => this.#records.add(record));
+  }
+
+  get codes(): string[] {
+    return this.#records.items.map(({ code }) => code);
+  }
+
+  /** The n-th note, past or future, whatever it is. */
+  nth(n: number): Promise<LogRecord> {
+    return this.#records.nth(n, () => true);
+  }
+
+  /** The n-th note with this code, past or future. */
+  wait(code: LogRecord["code"], n = 1): Promise<LogRecord> {
+    return this.#records.nth(n, (record) => record.code === code);
+  }
+}
+
+/** A node, and everything that it has told. */
+export class Watched {
+  readonly node: MeshNode;
+  readonly notes: Notes;
+  readonly lists = new Recorder<readonly Address[]>();
+  readonly ups = new Recorder<Address>();
+  readonly downs = new Recorder<Address>();
+  readonly #text = new Map<Address, string>();
+  readonly #growth = new Recorder<Address>();
+
+  constructor(node: MeshNode) {
+    this.node = node;
+    this.notes = new Notes(node);
+    node.on("directory", (members) => this.lists.add(members));
+    node.on("peer:up", ({ address }) => this.ups.add(address));
+    node.on("peer:down", (peer) => this.downs.add(peer));
+    node.on("bytes", ({ peer, bytes }) => {
+      this.#text.set(peer, this.textOf(peer) + Buffer.from(bytes).toString("latin1"));
+      this.#growth.add(peer);
+    });
+    onTestFinished(() => node.leave());
+  }
+
+  get address(): Address {
+    const { address } = this.node;
+    if (address === undefined) throw new Error("the node has not registered");
+    return address;
+  }
+
+  /** All bytes from a peer, a character for each. */
+  textOf(peer: Address): string {
+    return this.#text.get(peer) ?? "";
+  }
+
+  /** Resolves when the bytes from this peer contain `wanted`. */
+  async received(peer: Address, wanted: string): Promise<void> {
+    await this.#growth.first((from) => from === peer && this.textOf(peer).includes(wanted));
+  }
+}
+
+export const text = (words: string): Uint8Array => new TextEncoder().encode(words);
+
+/** Bytes both ways over the link of two nodes. */
+async function talk(a: Watched, b: Watched): Promise<void> {
+  const words = `<${a.textOf(b.address).length},${b.textOf(a.address).length}>`;
+  a.node.write(b.address, text(words));
+  b.node.write(a.address, text(words));
+  await Promise.all([a.received(b.address, words), b.received(a.address, words)]);
+}
+
+interface Undisturbed {
+  /** Addresses that had a right to be members for a while. */
+  readonly guests?: readonly string[];
+  /** False where the server rightly takes nobody in any more. */
+  readonly isOpen?: boolean;
+}
+
+/** A server with two healthy members, linked with one another, whom no bad input may disturb. */
+export interface HealthyMesh {
+  readonly server: RendezvousServer;
+  readonly address: Address;
+  readonly notes: Notes;
+  readonly members: readonly [Watched, Watched];
+  /**
+   * That the two are still linked, that no stranger has ever been a member or stood in a list, that a newcomer gets in and is linked with both, and
+   * that the server can close although whoever disturbed it holds on to its connection.
+   */
+  undisturbed(allowed?: Undisturbed): Promise<void>;
+}
+
+export async function healthyMesh(options: ServerOptions = {}): Promise<HealthyMesh> {
+  const limits = { lingerMs: 50, ...options.limits };
+  const server = await serve({ listen: "127.0.0.1:0", ...options, limits });
+  onTestFinished(() => server.close());
+  const address = addressOf(server);
+  const notes = new Notes(server);
+  const joined: Address[] = [];
+  server.on("joined", (event) => joined.push(event.address));
+  const first = new Watched(await join(address));
+  const second = new Watched(await join(address));
+  await Promise.all([first, second].map(({ node }) => node.complete({ size: 2 })));
+  const undisturbed = async ({ guests = [], isOpen = true }: Undisturbed = {}): Promise<void> => {
+    const known = [first.address, second.address];
+    if (isOpen) known.push(await newcomer(address, known));
+    expect(server.members).toEqual(known);
+    expect([...known, ...guests]).toEqual(expect.arrayContaining(joined));
+    for (const { lists, downs } of [first, second]) {
+      expect(downs.items.filter((peer) => known.includes(peer))).toEqual([]);
+      expect([...known, ...guests]).toEqual(expect.arrayContaining(lists.items.flat()));
+    }
+    await talk(first, second);
+    await server.close();
+  };
+  return { server, address, notes, members: [first, second], undisturbed };
+}
+
+/** Joins, and is linked with exactly these. Returns the newcomer's address. */
+async function newcomer(server: Address, others: readonly Address[]): Promise<Address> {
+  const third = new Watched(await join(server));
+  await third.node.complete({ size: others.length + 1 });
+  expect(third.node.members).toEqual([...others, third.address]);
+  expect(third.ups.items.toSorted()).toEqual(others.toSorted());
+  return third.address;
+}
+
+export function addressOf(server: RendezvousServer): Address {
+  const { address } = server;
+  if (address === undefined) throw new Error("the server does not listen");
+  return address;
+}
+
+/** A node that has registered with a server which says whatever the test wants. */
+export interface FakeServed extends Watched {
+  /** The fake server's end. */
+  readonly server: RawConnection;
+  /** The node's registration, which a list that names it resolves. */
+  readonly registering: Promise<void>;
+}
+
+export async function nodeAtFakeServer(options: NodeOptions = {}): Promise<FakeServed> {
+  const limits = { quietMs: 50, lingerMs: 50, ...options.limits };
+  const listener = await rawListener();
+  const watched = new Watched(new MeshNode({ ...options, limits }));
+  const { node } = watched;
+  await node.connectToServer(listener.address);
+  await node.initListeningSocket("127.0.0.1", 0);
+  const own = await node.sockListen();
+  const server = await listener.accepted(1);
+  const registering = node.registerWithServer();
+  registering.catch(() => {});
+  await server.received(own);
+  return Object.assign(watched, { server, registering });
+}
+
+/** What a server sends. */
+export function list(...addresses: readonly string[]): string {
+  return `list:\n${addresses.join("\n")}`;
+}

@@ -1,0 +1,169 @@
+import { describe, expect, test } from "vitest";
+import type { ConnectionId, Endpoint } from "../../src/core/connections.js";
+import { defaultLimits } from "../../src/core/limits.js";
+import { Member } from "../../src/mesh/member.js";
+import type { MemberInput, MemberOutput } from "../../src/mesh/vocabulary.js";
+import { Rendezvous } from "../../src/rendezvous/rendezvous.js";
+import type { RendezvousOutput } from "../../src/rendezvous/vocabulary.js";
+import { text } from "./fixtures.js";
+
+/**
+ * What no socket does on demand, given to the machines by hand: a dial that meets its own outgoing port, hosts other than
+ * loopback, moments to the millisecond.
+ */
+
+const host = "127.0.0.1";
+const at = (port: number): Endpoint => ({ host, port });
+
+function drain<Output>(machine: { poll(): Output | undefined }): Output[] {
+  const outputs: Output[] = [];
+  for (let output = machine.poll(); output !== undefined; output = machine.poll()) outputs.push(output);
+  return outputs;
+}
+
+class HandHeld {
+  readonly member = new Member({ seed: 1, limits: defaultLimits });
+  now = 0;
+
+  give(input: MemberInput): MemberOutput[] {
+    this.member.handle(input, this.now);
+    return drain(this.member);
+  }
+
+  /** Connected, listening on 14000, registered, and listed before a peer on 14001, whom it dials. */
+  dialing(): ConnectionId {
+    this.give({ type: "connectToServer", to: at(4000) });
+    this.give({ type: "listening", on: at(14_000) });
+    this.give({ type: "connected", connection: "out:1", local: at(50_000), remote: at(4000) });
+    this.give({ type: "register" });
+    const outputs = this.give({
+      type: "bytes",
+      connection: "out:1",
+      bytes: text("list:\n127.0.0.1:14000\n127.0.0.1:14001"),
+    });
+    return dialsOf(outputs)[0] ?? "out:0";
+  }
+
+  /** Moves time to the machine's next deadline. */
+  wait(): MemberOutput[] {
+    this.now = this.member.nextTimeout() ?? this.now;
+    return this.give({ type: "timeout" });
+  }
+}
+
+function dialsOf(outputs: readonly MemberOutput[]): ConnectionId[] {
+  return outputs.flatMap((output) => (output.type === "dial" ? [output.connection] : []));
+}
+
+function codesOf(outputs: readonly (MemberOutput | RendezvousOutput)[]): string[] {
+  return outputs.flatMap((output) => (output.type === "note" ? [output.note.code] : []));
+}
+
+describe("a dial that meets its own outgoing port", () => {
+  test("is aborted with SELF_CONNECT, is no link, and is made again after a pause", () => {
+    const held = new HandHeld();
+    const connection = held.dialing();
+    const outputs = held.give({ type: "connected", connection, local: at(14_001), remote: at(14_001) });
+    expect(outputs).toEqual([
+      { type: "abort", connection },
+      {
+        type: "note",
+        note: {
+          code: "SELF_CONNECT",
+          message: "dial 1 of 127.0.0.1:14001: the dial met its own outgoing port",
+          remote: "127.0.0.1:14001",
+        },
+      },
+    ]);
+    expect([...held.member.links]).toEqual([]);
+    // What the socket still says, its own hello for example, concerns nobody.
+    expect(held.give({ type: "bytes", connection, bytes: text("Hello from:127.0.0.1:14000") })).toEqual([]);
+    expect(held.give({ type: "closed", connection })).toEqual([]);
+    let again: ConnectionId[] = [];
+    while (again.length === 0 && held.member.nextTimeout() !== undefined) again = dialsOf(held.wait());
+    expect(again).toEqual(["out:3"]);
+    expect(held.now).toBeGreaterThanOrEqual(defaultLimits.redialMinMs / 2);
+    expect(held.now).toBeLessThanOrEqual(defaultLimits.redialMinMs);
+  });
+
+  test("does not take itself for the server: SERVER_UNREACHABLE", () => {
+    const held = new HandHeld();
+    held.give({ type: "connectToServer", to: at(40_000) });
+    const outputs = held.give({ type: "connected", connection: "out:1", local: at(40_000), remote: at(40_000) });
+    expect(outputs).toEqual([
+      { type: "abort", connection: "out:1" },
+      { type: "event", event: { type: "unreachable", message: "127.0.0.1:40000: nobody listens there" } },
+    ]);
+  });
+});
+
+describe("a peer that takes a link and closes it at once", () => {
+  test("is dialed again after pauses that grow, each at least half of twice the one before, to the longest", () => {
+    const held = new HandHeld();
+    let connection = held.dialing();
+    const pauses: number[] = [];
+    for (let round = 0; round < 16; round += 1) {
+      held.give({ type: "connected", connection, local: at(50_001), remote: at(14_001) });
+      const closedAt = held.now;
+      held.give({ type: "ended", connection });
+      held.give({ type: "closed", connection });
+      let dials: ConnectionId[] = [];
+      while (dials.length === 0) dials = dialsOf(held.wait());
+      pauses.push(held.now - closedAt);
+      connection = dials[0] ?? connection;
+    }
+    for (const [index, pause] of pauses.entries()) {
+      const whole = Math.min(defaultLimits.redialMaxMs, defaultLimits.redialMinMs * 2 ** index);
+      expect(pause).toBeGreaterThanOrEqual(Math.max(defaultLimits.relinkMs, whole / 2));
+      expect(pause).toBeLessThanOrEqual(Math.max(defaultLimits.relinkMs, whole));
+    }
+  });
+});
+
+describe("a registration at the wrong moment", () => {
+  test("waits for the connection when the dial to the server is still under way", () => {
+    const held = new HandHeld();
+    held.give({ type: "connectToServer", to: at(4000) });
+    held.give({ type: "listening", on: at(14_000) });
+    held.give({ type: "register" });
+    const outputs = held.give({ type: "connected", connection: "out:1", local: at(50_000), remote: at(4000) });
+    expect(outputs).toContainEqual({ type: "send", connection: "out:1", bytes: text("127.0.0.1:14000") });
+  });
+
+  test("is made on a new connection when the server has said that the idle one took too long", () => {
+    const held = new HandHeld();
+    held.give({ type: "connectToServer", to: at(4000) });
+    held.give({ type: "listening", on: at(14_000) });
+    held.give({ type: "connected", connection: "out:1", local: at(50_000), remote: at(4000) });
+    held.give({
+      type: "bytes",
+      connection: "out:1",
+      bytes: text("refused HANDSHAKE_TIMEOUT: no registration came in time"),
+    });
+    const outputs = [...held.give({ type: "register" }), ...held.give({ type: "ended", connection: "out:1" })];
+    expect(dialsOf(outputs)).toEqual(["out:2"]);
+    expect(outputs).not.toContainEqual(expect.objectContaining({ event: expect.objectContaining({ type: "ended" }) }));
+  });
+});
+
+describe("a host that is not loopback", () => {
+  test("is refused with BUSY beyond the pending handshakes that one host may have, and no other host is", () => {
+    const limits = { ...defaultLimits, handshakesPendingPerHost: 2 };
+    const server = new Rendezvous({
+      capacity: Number.POSITIVE_INFINITY,
+      onFull: "teardown",
+      mayAdvertise: () => false,
+      endWord: "teardown",
+      limits,
+    });
+    const accept = (n: number, from: string): RendezvousOutput[] => {
+      const local = { host: "10.0.0.1", port: 4000 };
+      server.handle({ type: "accepted", connection: `in:${n}`, local, remote: { host: from, port: 50_000 + n } }, 0);
+      return drain(server);
+    };
+    expect([...accept(1, "10.0.0.9"), ...accept(2, "10.0.0.9")]).toEqual([]);
+    expect(codesOf(accept(3, "10.0.0.9"))).toEqual(["BUSY"]);
+    expect(accept(4, "10.0.0.8")).toEqual([]);
+    expect([...accept(5, host), ...accept(6, host), ...accept(7, host)]).toEqual([]);
+  });
+});

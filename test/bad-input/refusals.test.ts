@@ -1,0 +1,127 @@
+import { describe, expect, test } from "vitest";
+import { join, MeshNode } from "../../src/index.js";
+import { freePort, rawClient } from "../support/sockets.js";
+import { healthyMesh, nodeAtFakeServer } from "./fixtures.js";
+
+const encodedList = (...addresses: readonly string[]): string => `list:\n${addresses.join("\n")}`;
+
+describe("a server that has no room", () => {
+  test("refuses a connection with BUSY while as many as it allows have not yet said who they are", async () => {
+    const mesh = await healthyMesh({ limits: { handshakesPending: 2, firstByteCrowdedMs: 600_000 } });
+    const silent = [await rawClient(mesh.address), await rawClient(mesh.address)];
+    const stranger = await rawClient(mesh.address);
+    expect(await mesh.notes.nth(1)).toMatchObject({ code: "BUSY", level: "warn", remote: stranger.local });
+    expect(await stranger.ended).toBe("fin");
+    expect(stranger.text).toBe("refused BUSY: too many connections have not yet registered; try again in 5 s");
+    for (const client of silent) client.end();
+    await mesh.notes.wait("NOTHING_SAID", 2);
+    await mesh.undisturbed();
+    expect(mesh.notes.codes).toEqual(["BUSY", "NOTHING_SAID", "NOTHING_SAID"]);
+  });
+
+  test("hurries the silent ones once a quarter of the places is taken, with HANDSHAKE_TIMEOUT", async () => {
+    const limits = { handshakesPending: 4, firstByteMs: 600_000, firstByteCrowdedMs: 200 };
+    const mesh = await healthyMesh({ limits });
+    const stranger = await rawClient(mesh.address);
+    expect(await mesh.notes.nth(1)).toMatchObject({ code: "HANDSHAKE_TIMEOUT", remote: stranger.local });
+    expect(await stranger.ended).toBe("fin");
+    await mesh.undisturbed();
+  });
+
+  test("closes a connection beyond the connection limit at once and notes BUSY", async () => {
+    const mesh = await healthyMesh({ limits: { connections: 3 } });
+    const third = await rawClient(mesh.address);
+    const stranger = await rawClient(mesh.address);
+    expect(await mesh.notes.nth(1)).toMatchObject({ code: "BUSY", level: "warn", remote: stranger.local });
+    expect(await stranger.ended).toBe("fin");
+    expect(stranger.text).toBe("");
+    third.end();
+    expect(await third.ended).toBe("fin");
+    await mesh.notes.wait("NOTHING_SAID");
+    third.socket.destroy();
+    await mesh.undisturbed();
+    expect(mesh.notes.codes).toEqual(["BUSY", "NOTHING_SAID"]);
+  });
+
+  test("refuses a newcomer with MESH_SEALED once the capacity has been reached", async () => {
+    const mesh = await healthyMesh({ capacity: 2, settleMs: 600_000 });
+    const stranger = await rawClient(mesh.address);
+    await stranger.write(`127.0.0.1:${await freePort()}`);
+    expect(await mesh.notes.nth(1)).toMatchObject({ code: "MESH_SEALED", level: "warn", remote: stranger.local });
+    expect(await stranger.ended).toBe("fin");
+    expect(stranger.text).toBe("refused MESH_SEALED: the mesh has reached its capacity of 2");
+    await mesh.undisturbed({ isOpen: false });
+  });
+
+  test("stays sealed with MESH_SEALED when a member has left after the capacity had been reached", async () => {
+    const mesh = await healthyMesh({ capacity: 3, settleMs: 600_000 });
+    const third = await join(mesh.address);
+    const left = new Promise((resolve) => mesh.server.once("left", resolve));
+    await third.leave();
+    await left;
+    await expect(join(mesh.address)).rejects.toMatchObject({ code: "REFUSED" });
+    expect(mesh.notes.codes).toEqual(["MESH_SEALED"]);
+  });
+
+  test("refuses with LIST_FULL a member with which the list would be longer than readers accept", async () => {
+    const members = ["127.0.0.1:14000", "127.0.0.1:14001", "127.0.0.1:14002"];
+    const listBytes = encodedList(...members).length - 1;
+    // The healthy members have ports of five digits too.
+    const mesh = await healthyMesh({ limits: { listBytes } });
+    const stranger = await rawClient(mesh.address);
+    await stranger.write(`127.0.0.1:${await freePort()}`);
+    expect(await mesh.notes.nth(1)).toMatchObject({ code: "LIST_FULL", level: "warn", remote: stranger.local });
+    expect(await stranger.ended).toBe("fin");
+    expect(stranger.text).toBe(`refused LIST_FULL: the list would exceed ${listBytes} bytes`);
+    await mesh.undisturbed({ isOpen: false });
+  });
+
+  test("takes a member with which the list is exactly as long as readers accept", async () => {
+    const members = ["127.0.0.1:14000", "127.0.0.1:14001", "127.0.0.1:14002"];
+    const mesh = await healthyMesh({ limits: { listBytes: encodedList(...members).length } });
+    await mesh.undisturbed();
+    expect(mesh.notes.codes).toEqual([]);
+  });
+});
+
+describe("a joiner that is refused", () => {
+  test("gets from join the code REFUSED and the server's words", async () => {
+    const mesh = await healthyMesh();
+    await expect(join(mesh.address, { advertise: "10.1.2.3:14000" })).rejects.toMatchObject({
+      name: "FullmeshError",
+      code: "REFUSED",
+      message: "FOREIGN_HOST: 10.1.2.3:14000 was registered from 127.0.0.1",
+    });
+    await mesh.undisturbed();
+  });
+
+  test("ends: start rejects too, and later steps say ENDED", async () => {
+    const mesh = await healthyMesh();
+    const node = new MeshNode({ advertise: "10.1.2.3:14000" });
+    await node.connectToServer(mesh.address);
+    await node.initListeningSocket("127.0.0.1", 0);
+    await node.sockListen();
+    await expect(node.registerWithServer()).rejects.toMatchObject({ code: "REFUSED" });
+    await expect(node.start()).rejects.toMatchObject({ code: "REFUSED" });
+    await expect(node.registerWithServer()).rejects.toMatchObject({ code: "ENDED" });
+    await mesh.undisturbed();
+  });
+
+  test("gets REFUSED with what came instead when the answer is neither a list nor a refusal", async () => {
+    const me = await nodeAtFakeServer();
+    await me.server.write("220 mail.example ESMTP ready\r\n");
+    me.server.end();
+    await expect(me.registering).rejects.toMatchObject({
+      code: "REFUSED",
+      message: expect.stringContaining("mail.example ESMTP ready"),
+    });
+    await expect(me.node.start()).rejects.toMatchObject({ code: "REFUSED" });
+  });
+
+  test("gets REFUSED with the word when a server ends the mesh instead of answering", async () => {
+    const me = await nodeAtFakeServer();
+    await me.server.write("bye");
+    await expect(me.registering).rejects.toMatchObject({ code: "REFUSED", message: 'it answered "bye"' });
+    expect(await me.server.ended).toBe("fin");
+  });
+});

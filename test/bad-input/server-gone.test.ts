@@ -1,0 +1,162 @@
+import { describe, expect, test } from "vitest";
+import { join, MeshNode } from "../../src/index.js";
+import { freePort, rawListener } from "../support/sockets.js";
+import { healthyMesh, list, nodeAtFakeServer, Watched } from "./fixtures.js";
+
+/** A node that has connected to this server and listens, and has not registered. */
+async function connected(server: string): Promise<Watched> {
+  const me = new Watched(new MeshNode({ limits: { quietMs: 50, lingerMs: 50 } }));
+  await me.node.connectToServer(server);
+  await me.node.initListeningSocket("127.0.0.1", 0);
+  await me.node.sockListen();
+  return me;
+}
+
+describe("a server that nobody can reach", () => {
+  test("fails connectToServer and join with SERVER_UNREACHABLE, which names the address", async () => {
+    const address = `127.0.0.1:${await freePort()}`;
+    const unreachable = { code: "SERVER_UNREACHABLE", message: `${address}: ECONNREFUSED` };
+    await expect(join(address)).rejects.toMatchObject(unreachable);
+    const { node } = new Watched(new MeshNode());
+    await expect(node.connectToServer(address)).rejects.toMatchObject(unreachable);
+  });
+
+  test("fails connectToServer with SERVER_UNREACHABLE for a host name that does not exist", async () => {
+    const { node } = new Watched(new MeshNode());
+    await expect(node.connectToServer("nowhere.invalid:4000")).rejects.toMatchObject({
+      code: "SERVER_UNREACHABLE",
+      message: expect.stringMatching(/^nowhere\.invalid:4000: /),
+    });
+  });
+
+  test("may be tried again, and gets the node once it is there", async () => {
+    const port = await freePort();
+    const { node } = new Watched(new MeshNode());
+    await expect(node.connectToServer(`127.0.0.1:${port}`)).rejects.toMatchObject({ code: "SERVER_UNREACHABLE" });
+    const listener = await rawListener({ port });
+    await node.connectToServer(listener.address);
+    expect((await listener.accepted(1)).remote).toMatch(/^127\.0\.0\.1:/);
+  });
+});
+
+describe("a server that vanishes before the registration", () => {
+  test.each([
+    ["closes", "end"],
+    ["resets", "reset"],
+  ] as const)("is noted with SERVER_IDLE_CLOSED when it %s, and registering connects again", async (_, how) => {
+    const listener = await rawListener();
+    const me = await connected(listener.address);
+    const idle = await listener.accepted(1);
+    idle[how]();
+    expect(await me.notes.nth(1)).toMatchObject({
+      code: "SERVER_IDLE_CLOSED",
+      level: "info",
+      remote: listener.address,
+    });
+    const registering = me.node.registerWithServer();
+    const server = await listener.accepted(2);
+    const own = await server.received(/:\d+$/);
+    await server.write(list(own));
+    await registering;
+    expect(me.address).toBe(own);
+    expect(idle.text).toBe("");
+    expect(me.notes.codes).toEqual(["SERVER_IDLE_CLOSED"]);
+  });
+
+  test("fails the registration with SERVER_UNREACHABLE when nobody listens there any more", async () => {
+    const listener = await rawListener({ port: await freePort() });
+    const me = await connected(listener.address);
+    listener.close();
+    (await listener.accepted(1)).end();
+    await me.notes.wait("SERVER_IDLE_CLOSED");
+    await expect(me.node.registerWithServer()).rejects.toMatchObject({
+      code: "SERVER_UNREACHABLE",
+      message: `${listener.address}: ECONNREFUSED`,
+    });
+    await expect(me.node.start()).rejects.toMatchObject({ code: "SERVER_UNREACHABLE" });
+  });
+
+  test("gets a person in who pauses between the steps for longer than the server waits for a first byte", async () => {
+    const mesh = await healthyMesh({ limits: { firstByteMs: 100 } });
+    const me = new Watched(new MeshNode());
+    await me.node.connectToServer(mesh.address);
+    await mesh.notes.wait("HANDSHAKE_TIMEOUT");
+    await me.notes.wait("SERVER_IDLE_CLOSED");
+    await me.node.initListeningSocket("127.0.0.1", 0);
+    await me.node.sockListen();
+    await me.node.registerWithServer();
+    await me.node.complete({ size: 3 });
+    const left = new Promise((resolve) => mesh.server.once("left", resolve));
+    await me.node.leave();
+    await left;
+    await mesh.undisturbed({ guests: [me.address] });
+    expect(mesh.notes.codes).toEqual(["HANDSHAKE_TIMEOUT"]);
+  });
+});
+
+describe("a server that vanishes during the registration", () => {
+  test.each([
+    ["closes", "end"],
+    ["resets", "reset"],
+  ] as const)("fails it with SERVER_VANISHED when it %s", async (_, how) => {
+    const me = await nodeAtFakeServer();
+    const address = me.server.local;
+    me.server[how]();
+    const vanished = { code: "SERVER_VANISHED", message: `${address} closed before it had listed this node` };
+    await expect(me.registering).rejects.toMatchObject(vanished);
+    await expect(me.node.start()).rejects.toMatchObject(vanished);
+  });
+
+  test("fails it with SERVER_VANISHED also after lists that lacked the node", async () => {
+    const me = await nodeAtFakeServer();
+    await me.server.write(list("127.0.0.1:14000"));
+    await me.notes.wait("NOT_LISTED");
+    me.server.end();
+    await expect(me.registering).rejects.toMatchObject({ code: "SERVER_VANISHED" });
+  });
+});
+
+describe("a server that vanishes after the registration", () => {
+  test("ends the mesh when it closes: start resolves, and the links close", async () => {
+    const me = await nodeAtFakeServer();
+    const peer = await rawListener();
+    await me.server.write(list(me.address, peer.address));
+    await me.registering;
+    const link = await peer.accepted(1);
+    await link.received("Hello from:");
+    me.server.end();
+    expect(await link.ended).toBe("fin");
+    link.end();
+    expect(await me.node.start()).toBe("the server closed");
+    expect(me.notes.codes).toEqual([]);
+  });
+
+  test("makes start reject with SERVER_VANISHED when it resets, and the links close", async () => {
+    const me = await nodeAtFakeServer();
+    const peer = await rawListener();
+    await me.server.write(list(me.address, peer.address));
+    await me.registering;
+    const link = await peer.accepted(1);
+    await link.received("Hello from:");
+    const address = me.server.local;
+    me.server.reset();
+    expect(await link.ended).toBe("fin");
+    link.end();
+    await expect(me.node.start()).rejects.toMatchObject({
+      code: "SERVER_VANISHED",
+      message: `the connection to ${address} broke: ECONNRESET`,
+    });
+  });
+
+  test("closes the links also with peers that do not close their end", async () => {
+    const me = await nodeAtFakeServer();
+    const peer = await rawListener();
+    await me.server.write(list(me.address, peer.address));
+    await me.registering;
+    const link = await peer.accepted(1);
+    await link.received("Hello from:");
+    me.server.end();
+    expect(await me.node.start()).toBe("the server closed");
+    expect(await link.ended).toBe("fin");
+  });
+});

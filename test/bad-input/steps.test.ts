@@ -1,0 +1,186 @@
+import { describe, expect, onTestFinished, test } from "vitest";
+import {
+  FullmeshError,
+  MeshNode,
+  type NodeOptions,
+  RendezvousServer,
+  type ServerOptions,
+  serve,
+} from "../../src/index.js";
+import { healthyMesh, text, Watched } from "./fixtures.js";
+
+function newNode(): MeshNode {
+  return new Watched(new MeshNode()).node;
+}
+
+function newServer(): RendezvousServer {
+  const server = new RendezvousServer();
+  onTestFinished(() => server.close());
+  return server;
+}
+
+const wrongStep = (message: string): { code: string; message: string } => ({ code: "WRONG_STEP", message });
+
+describe("a server's step out of order", () => {
+  test("rejects with WRONG_STEP when sockListen comes before initSocket", async () => {
+    await expect(newServer().sockListen()).rejects.toMatchObject(wrongStep("sockListen comes after initSocket"));
+  });
+
+  test("rejects with WRONG_STEP, and does not throw, when start comes before sockListen", async () => {
+    const server = newServer();
+    await server.initSocket("127.0.0.1", 0);
+    let ended: Promise<string> | undefined;
+    expect(() => {
+      ended = server.start();
+    }).not.toThrow();
+    await expect(ended).rejects.toMatchObject(wrongStep("start comes after sockListen"));
+  });
+
+  test("rejects with WRONG_STEP when a step is taken twice, and the mesh goes on", async () => {
+    const mesh = await healthyMesh();
+    const again = wrongStep("the server listens already");
+    await expect(mesh.server.initSocket("127.0.0.1", 0)).rejects.toMatchObject(again);
+    await expect(mesh.server.sockListen()).rejects.toMatchObject(again);
+    await mesh.undisturbed();
+  });
+});
+
+describe("a node's step out of order", () => {
+  test("rejects with WRONG_STEP when sockListen comes before initListeningSocket", async () => {
+    const expected = wrongStep("sockListen comes after initListeningSocket");
+    await expect(newNode().sockListen()).rejects.toMatchObject(expected);
+  });
+
+  test("rejects with WRONG_STEP when registerWithServer comes first, or without one of the steps before it", async () => {
+    const mesh = await healthyMesh();
+    const expected = wrongStep("registerWithServer comes after connectToServer and sockListen");
+    const node = newNode();
+    await expect(node.registerWithServer()).rejects.toMatchObject(expected);
+    await node.connectToServer(mesh.address);
+    await expect(node.registerWithServer()).rejects.toMatchObject(expected);
+    await node.initListeningSocket("127.0.0.1", 0);
+    await expect(node.registerWithServer()).rejects.toMatchObject(expected);
+    const deaf = newNode();
+    await deaf.initListeningSocket("127.0.0.1", 0);
+    await deaf.sockListen();
+    await expect(deaf.registerWithServer()).rejects.toMatchObject(expected);
+    // Taken in their order after all, the steps lead in.
+    await node.sockListen();
+    await node.registerWithServer();
+    await node.complete({ size: 3 });
+    const left = new Promise((resolve) => mesh.server.once("left", resolve));
+    const { address = "" } = node;
+    await node.leave();
+    await left;
+    await mesh.undisturbed({ guests: [address] });
+  });
+
+  test("rejects with WRONG_STEP when a step is taken twice, and the node stays linked", async () => {
+    const mesh = await healthyMesh();
+    const [{ node }] = mesh.members;
+    await expect(node.connectToServer(mesh.address)).rejects.toMatchObject(
+      wrongStep("connectToServer has been called already"),
+    );
+    const again = wrongStep("the node listens already");
+    await expect(node.initListeningSocket("127.0.0.1", 0)).rejects.toMatchObject(again);
+    await expect(node.sockListen()).rejects.toMatchObject(again);
+    await node.registerWithServer();
+    await mesh.undisturbed();
+  });
+
+  test("rejects with ENDED after the node has left", async () => {
+    const mesh = await healthyMesh();
+    const node = newNode();
+    await node.leave();
+    await expect(node.connectToServer(mesh.address)).rejects.toMatchObject({ code: "ENDED" });
+    await expect(node.complete()).rejects.toMatchObject({ code: "ENDED" });
+    await mesh.undisturbed();
+  });
+});
+
+describe("a write to nobody", () => {
+  test("throws NOT_LINKED, which names the address, for a stranger, for oneself, and after the end", async () => {
+    const mesh = await healthyMesh();
+    const [{ node, address }, other] = mesh.members;
+    const notLinked = (peer: string): { code: string; message: string } => ({
+      code: "NOT_LINKED",
+      message: `no link with ${peer}`,
+    });
+    for (const peer of ["127.0.0.1:14000", address, "nonsense", ""]) {
+      expect(() => node.write(peer, text("lost"))).toThrow(expect.objectContaining(notLinked(peer)));
+    }
+    await mesh.undisturbed();
+    await node.start();
+    expect(() => node.write(other.address, text("lost"))).toThrow(expect.objectContaining(notLinked(other.address)));
+  });
+});
+
+describe("an option with a value that it cannot take", () => {
+  const integer = "an integer >= 1";
+  const milliseconds = "a finite number of milliseconds >= 0";
+  const count = "a finite number >= 0";
+  const listenable = "an IP address and a port such as 127.0.0.1:4000, port 0 for any free one";
+
+  test.each<[string, unknown, string]>([
+    ["capacity", "eight", `Expected \`capacity\` to be ${integer}, got "eight"`],
+    ["capacity", 0, `Expected \`capacity\` to be ${integer}, got 0`],
+    ["capacity", 2.5, `Expected \`capacity\` to be ${integer}, got 2.5`],
+    ["capacity", Number.NaN, `Expected \`capacity\` to be ${integer}, got NaN`],
+    ["onFull", "explode", 'Expected `onFull` to be one of "teardown", "hold", got "explode"'],
+    ["settleMs", -1, `Expected \`settleMs\` to be ${milliseconds}, got -1`],
+    ["endWord", "later", 'Expected `endWord` to be a word that begins with a letter other than l, got "later"'],
+    ["endWord", "", 'Expected `endWord` to be a word that begins with a letter other than l, got ""'],
+    ["allowAdvertise", ["10.0.0.0"], 'Expected `allowAdvertise` to be a network such as 10.0.0.0/8, got "10.0.0.0"'],
+    [
+      "allowAdvertise",
+      ["10.0.0.0/33"],
+      'Expected `allowAdvertise` to be a network such as 10.0.0.0/8, got "10.0.0.0/33"',
+    ],
+    ["limits", { dialMs: "soon" }, `Expected \`limits.dialMs\` to be ${count}, got "soon"`],
+    ["limits", { dailMs: 5 }, "Expected `limits.dailMs` to be the name of a limit, got 5"],
+  ])("of a server is refused with BAD_OPTION: %s %j", (name, value, message) => {
+    const options = { [name]: value } as ServerOptions;
+    expect(() => new RendezvousServer(options)).toThrow(new FullmeshError("BAD_OPTION", message));
+    expect(() => new RendezvousServer(options)).toThrow(expect.objectContaining({ code: "BAD_OPTION" }));
+  });
+
+  test.each<[string, unknown, string]>([
+    [
+      "advertise",
+      "here:4000",
+      'Expected `advertise` to be an address such as 10.0.0.1:4000 or [::1]:4000, got "here:4000"',
+    ],
+    [
+      "advertise",
+      "0.0.0.0:4000",
+      'Expected `advertise` to be an address such as 10.0.0.1:4000 or [::1]:4000, got "0.0.0.0:4000"',
+    ],
+    [
+      "limits",
+      { queueHardBytes: Number.POSITIVE_INFINITY },
+      `Expected \`limits.queueHardBytes\` to be ${count}, got Infinity`,
+    ],
+  ])("of a node is refused with BAD_OPTION: %s %j", (name, value, message) => {
+    const options = { [name]: value } as NodeOptions;
+    expect(() => new MeshNode(options)).toThrow(new FullmeshError("BAD_OPTION", message));
+    expect(() => new MeshNode(options)).toThrow(expect.objectContaining({ code: "BAD_OPTION" }));
+  });
+
+  test.each(["localhost:0", "127.0.0.1", "127.0.0.1:65536", "127.0.0.1:1e4", "127.0.0.1:080", "[::1%lo]:0"])(
+    "is refused with BAD_OPTION where a server or a node is to listen on %s",
+    async (listen) => {
+      const bad = { code: "BAD_OPTION", message: `Expected \`listen\` to be ${listenable}, got "${listen}"` };
+      await expect(serve({ listen })).rejects.toMatchObject(bad);
+    },
+  );
+
+  test.each(["", "4000", "127.0.0.1:0", "127.0.0.1:70000", "two words:4000", "http://127.0.0.1:4000"])(
+    'is refused with BAD_OPTION as the server\'s address: "%s"',
+    async (address) => {
+      await expect(newNode().connectToServer(address)).rejects.toMatchObject({
+        code: "BAD_OPTION",
+        message: `Expected \`server\` to be a server's address such as 127.0.0.1:4000 or mesh.example:4000, got "${address}"`,
+      });
+    },
+  );
+});

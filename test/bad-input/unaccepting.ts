@@ -1,0 +1,40 @@
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
+import { onTestFinished } from "vitest";
+
+/**
+ * A listener that never accepts: its thread sleeps. With a backlog of 1 the kernel completes two connections on its
+ * behalf; after those it drops every further attempt without a word, as a firewall would.
+ */
+const program = `
+  const { createServer } = require("node:net");
+  const { parentPort, workerData } = require("node:worker_threads");
+  const sleeping = new Int32Array(workerData);
+  const server = createServer({ allowHalfOpen: true }, (socket) => socket.on("error", () => {}).resume());
+  server.listen({ port: 0, host: "127.0.0.1", backlog: 1 }, () => {
+    parentPort.postMessage(server.address().port);
+    Atomics.wait(sleeping, 0, 0);
+  });
+`;
+
+export interface UnacceptingListener {
+  readonly address: string;
+  /** Lets the thread go on, which accepts everything from then on. */
+  wake(): void;
+}
+
+export async function unacceptingListener(): Promise<UnacceptingListener> {
+  const memory = new SharedArrayBuffer(4);
+  const sleeping = new Int32Array(memory);
+  const wake = (): void => {
+    Atomics.store(sleeping, 0, 1);
+    Atomics.notify(sleeping, 0);
+  };
+  const worker = new Worker(program, { eval: true, workerData: memory, execArgv: [] });
+  onTestFinished(async () => {
+    wake();
+    await worker.terminate();
+  });
+  const [port] = (await once(worker, "message")) as [number];
+  return { address: `127.0.0.1:${port}`, wake };
+}

@@ -1,0 +1,142 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { StartedProcess } from "../support/processes.js";
+import { requireTool } from "../support/tools.js";
+import { type EventLine, eventOf, fullmesh, parseLines, plainEnvironment } from "./command-line.js";
+
+/** What a terminal is told (ECMA-48). */
+const green = "\u001b[32m";
+const eraseLine = "\u001b[2K";
+const cursorUp = "\u001b[1A";
+
+function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), "fullmesh-cli-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+function count(lines: readonly EventLine[], event: string): number {
+  return lines.filter((line) => line.event === event).length;
+}
+
+describe("fullmesh up", () => {
+  it("brings 8 processes to 28 links without a duplicate, tears down, and exits with 0", async () => {
+    const up = fullmesh(["up", "8"]);
+    expect(await up.exited()).toEqual({ code: 0, signal: null });
+    expect(up.lines.at(-1)).toBe("28 of 28 links, 0 duplicate, 0 missing");
+    expect(up.lines.filter((line) => /^ +\d+ {2}127\.0\.0\.1:\d+ +[\\<> ]+$/.test(line))).toHaveLength(8);
+    expect(up.errors).toMatch(/all joined [\d.]+ s, mesh complete [\d.]+ s, teardown [\d.]+ s/);
+  });
+
+  it("tells everything as NDJSON, each link from both ends and with one dialer", async () => {
+    const up = fullmesh(["up", "5", "--json", "--dialect", "classic"]);
+    expect((await up.exited()).code).toBe(0);
+    const lines = parseLines(up.lines);
+    const order = lines.filter(({ event }) => event === "joined").map(({ address }) => String(address));
+    const links = lines.filter(({ event }) => event === "link");
+    expect(links).toHaveLength(20);
+    for (const { node, peer, direction } of links) {
+      const isEarlier = order.indexOf(String(node)) < order.indexOf(String(peer));
+      expect(direction).toBe(isEarlier ? "dialed" : "accepted");
+    }
+    const [complete] = lines.filter(({ event, node }) => event === "complete" && node === null);
+    expect(complete).toMatchObject({ members: 5, links: 10, unverified: 0, duplicates: 0, missing: 0, scope: "mesh" });
+    expect([count(lines, "registered"), count(lines, "teardown")]).toEqual([5, 6]);
+    for (const line of lines) expect(line).toMatchObject({ at: expect.any(Number), mesh: "default" });
+  });
+
+  it("is whole with one member, which has nobody to link with", async () => {
+    const up = fullmesh(["up", "1"]);
+    expect((await up.exited()).code).toBe(0);
+    expect(up.lines.at(-1)).toBe("0 of 0 links, 0 duplicate, 0 missing");
+  });
+
+  it("draws more than 18 members in Braille, a whole mesh as a whole square", async () => {
+    const up = fullmesh(["up", "20"]);
+    expect((await up.exited()).code).toBe(0);
+    expect(up.lines.filter((line) => line.includes("\u28ff".repeat(10)))).toHaveLength(5);
+  });
+
+  it("writes the run as a sequence diagram: registrations, lists, one hello a pair, and the end", async () => {
+    const file = join(temporaryFolder(), "run.mmd");
+    const up = fullmesh(["up", "3", "--trace", file]);
+    expect((await up.exited()).code).toBe(0);
+    const [head, ...rest] = readFileSync(file, "utf8").split("\n");
+    expect(head).toBe("sequenceDiagram");
+    expect(rest.filter((line) => line.includes("Hello from"))).toHaveLength(3);
+    expect(rest.filter((line) => line.endsWith(": teardown"))).toHaveLength(3);
+    expect(rest.filter((line) => /^ +n\d->>server: 127/.test(line))).toHaveLength(3);
+    expect(rest.some((line) => line.endsWith(": list: n1 n2 n3"))).toBe(true);
+  });
+
+  it("names a trace file that cannot be written before it starts anything", async () => {
+    const up = fullmesh(["up", "2", "--trace", "/nowhere/run.mmd"]);
+    expect((await up.exited()).code).toBe(2);
+    expect(up.errors).toContain("Expected `trace` to be a file that can be written");
+  });
+
+  it("says who is missing when time runs out, and exits with 3", async () => {
+    const up = fullmesh(["up", "3", "--timeout", "0.001"]);
+    expect((await up.exited()).code).toBe(3);
+    expect(up.errors).toMatch(/TIMED_OUT: after 1 ms \d of 3 members have joined, and 0 of 3 pairs are linked/);
+  });
+
+  it("keeps the mesh with --stay, and ends it at Ctrl-C with 130", async () => {
+    const up = fullmesh(["up", "3", "--stay", "--json"]);
+    await eventOf(up, "complete", ({ node }) => node === null);
+    up.kill("SIGINT");
+    expect(await up.exited()).toEqual({ code: 130, signal: null });
+    expect(count(parseLines(up.lines), "teardown")).toBe(4);
+  });
+
+  it("fails, with what the process said last, when a member ends before the mesh is whole", async () => {
+    const preload = join(temporaryFolder(), "preload.cjs");
+    writeFileSync(preload, 'if (process.argv.includes("join")) { console.error("no luck today"); process.exit(7); }');
+    const up = fullmesh(["up", "2"], { env: plainEnvironment({ NODE_OPTIONS: `--require ${preload}` }) });
+    expect((await up.exited()).code).toBe(1);
+    expect(up.errors).toMatch(/CHILD_FAILED: member process \d+ ended with code 7: .*no luck today/);
+  });
+
+  it("passes its members nothing of its own variables", async () => {
+    const up = fullmesh(["up", "2"], {
+      env: plainEnvironment({ FULLMESH_LISTEN: "192.0.2.1:1", FULLMESH_QUIET: "1" }),
+    });
+    expect((await up.exited()).code).toBe(0);
+    expect(up.errors).toBe("");
+  });
+
+  it.each([
+    ["zero", "0"],
+    ["a word", "eight"],
+    ["a fraction", "1.5"],
+  ])("refuses %s as a number of members", async (_name, n) => {
+    const up = fullmesh(["up", n]);
+    expect((await up.exited()).code).toBe(2);
+    expect(up.errors).toContain(`Expected \`n\` to be an integer >= 1, got "${n}"`);
+  });
+
+  it("redraws in place on a terminal, in colour unless NO_COLOR is set", async (context) => {
+    const script = requireTool(context, "script");
+    const command = fullmeshOnTerminal(script, {});
+    expect((await command.exited()).code).toBe(0);
+    const coloured = command.lines.join("\n");
+    expect(coloured).toContain(green);
+    // Erase line and cursor up: the picture is drawn over.
+    expect(coloured.indexOf(cursorUp)).toBeGreaterThan(coloured.indexOf(eraseLine));
+    const plain = fullmeshOnTerminal(script, { NO_COLOR: "1" });
+    expect((await plain.exited()).code).toBe(0);
+    expect(plain.lines.join("\n")).not.toContain(green);
+  });
+});
+
+function fullmeshOnTerminal(script: string, extra: Readonly<Record<string, string>>): StartedProcess {
+  const main = new URL("../../dist/cli/main.js", import.meta.url).pathname;
+  const command = `stty rows 40 cols 100; ${process.execPath} ${main} up 4`;
+  const started = new StartedProcess(script, ["-qec", command, "/dev/null"], {
+    env: plainEnvironment({ TERM: "xterm-256color", ...extra }),
+  });
+  onTestFinished(() => started.stop());
+  return started;
+}

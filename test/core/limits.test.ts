@@ -1,0 +1,67 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { defaultLimits } from "../../src/core/limits.js";
+import { encodeList } from "../../src/protocol/classic/list.js";
+
+const source = readFileSync(new URL("../../src/core/limits.ts", import.meta.url), "utf8");
+const limits = Object.entries(defaultLimits);
+
+/** What a classic list of so many of the longest IPv4 addresses takes. */
+function listBytes(members: number): number {
+  return encodeList(new Array(members).fill("255.255.255.255:65535")).length;
+}
+
+describe("each limit", () => {
+  test.each(limits)("%s is a whole number above 0", (_name, value) => {
+    expect(Number.isSafeInteger(value)).toBe(true);
+    expect(value).toBeGreaterThan(0);
+  });
+
+  test.each(limits)("%s has a reason beside it", (name) => {
+    expect(source).toMatch(new RegExp(`\\*/\\n {2}${name}: `));
+  });
+
+  test.each(limits)("%s says its unit, unless it is a count", (name, value) => {
+    const counts = ["handshakesPending", "handshakesPendingPerHost", "parked", "dialsInFlight", "connections"];
+    expect(name.endsWith("Ms") || name.endsWith("Bytes") || (counts.includes(name) && value < 10_000)).toBe(true);
+  });
+});
+
+describe("the limits among themselves", () => {
+  const { ...all } = defaultLimits;
+
+  test("a writer with an ambiguous port pauses longer than its reader waits for another digit", () => {
+    expect(all.payloadPauseMs).toBeGreaterThan(all.quietMs);
+  });
+
+  test("a handshake has time for a quiet period", () => {
+    expect(all.handshakeMs).toBeGreaterThan(2 * all.quietMs);
+    expect(all.firstByteCrowdedMs).toBeLessThan(all.firstByteMs);
+  });
+
+  test("one host cannot take all places, nor make the house crowded alone", () => {
+    expect(all.handshakesPendingPerHost * 4).toBeLessThan(all.handshakesPending);
+    expect(all.handshakesPending).toBeLessThan(all.connections);
+  });
+
+  test("a parked hello outlives several lists and their quiet period", () => {
+    expect(all.parkedMs).toBeGreaterThan(4 * (all.messageGapMs + all.quietMs));
+  });
+
+  test("a full mesh waits longer for its links than a list needs to settle", () => {
+    expect(all.settleMs).toBeGreaterThan(all.quietMs + all.messageGapMs);
+  });
+
+  test("pauses and queues grow from their lower bound to their upper one", () => {
+    expect(all.redialMinMs).toBeLessThan(all.redialMaxMs);
+    expect(all.relinkMs).toBeLessThan(all.redialMaxMs);
+    expect(all.queueSoftBytes).toBeLessThan(all.queueHardBytes);
+    expect(all.listWarnBytes).toBeLessThan(all.listBytes);
+  });
+
+  test("45 members with the longest IPv4 addresses raise no warning, 46 do, and 2,900 fit a list", () => {
+    expect(listBytes(45)).toBeLessThanOrEqual(all.listWarnBytes);
+    expect(listBytes(46)).toBeGreaterThan(all.listWarnBytes);
+    expect(listBytes(2_900)).toBeLessThanOrEqual(all.listBytes);
+  });
+});

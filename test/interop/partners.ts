@@ -1,0 +1,166 @@
+import { execFile } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import type { Direction } from "../../src/index.js";
+import { Bell, StartedProcess } from "../support/processes.js";
+import { endpointOf, type Witness } from "./witness.js";
+
+const run = promisify(execFile);
+
+/** The independent programs in C that speak the classic dialect, compiled. */
+export class Partners {
+  readonly #folder: string;
+
+  private constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  static async compile(compiler: string): Promise<Partners> {
+    const folder = await mkdtemp(join(tmpdir(), "fullmesh-interop-"));
+    const partners = new Partners(folder);
+    try {
+      const flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-O1"];
+      for (const name of ["node", "server"]) {
+        const source = join(import.meta.dirname, "classic", `${name}.c`);
+        await run(compiler, [...flags, source, "-o", join(folder, name)]);
+      }
+    } catch (error) {
+      await partners.remove();
+      throw error;
+    }
+    return partners;
+  }
+
+  /** Starts a C node that joins the mesh of this server. */
+  node(server: string): ClassicNode {
+    return new ClassicNode(join(this.#folder, "node"), server);
+  }
+
+  /** Starts a C server, which ends the mesh when it has been full for `settleMs`. */
+  server(capacity: number, settleMs: number): StartedProcess {
+    return new StartedProcess(join(this.#folder, "server"), ["127.0.0.1", "0", `${capacity}`, `${settleMs}`]);
+  }
+
+  async remove(): Promise<void> {
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** A node that runs as a process of its own, and tells of itself by lines. */
+abstract class ProcessNode implements Witness {
+  readonly process: StartedProcess;
+  readonly lists: string[][] = [];
+  readonly dialed: string[] = [];
+  readonly accepted: string[] = [];
+  readonly unlinked: string[] = [];
+  /** Lines that tell of something that should not be. */
+  protected readonly noted: string[] = [];
+  protected endWord = "no end";
+  readonly #bell = new Bell();
+  #address = "";
+
+  protected constructor(command: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env) {
+    const onLine = (line: string): void => {
+      this.hear(line);
+      this.#bell.ring();
+    };
+    this.process = new StartedProcess(command, args, { env, onLine });
+  }
+
+  get address(): string {
+    return this.#address;
+  }
+
+  protected set address(address: string) {
+    this.#address = address;
+  }
+
+  get complaints(): string[] {
+    return [...this.noted, ...this.process.errors.split("\n").filter((line) => line !== "")];
+  }
+
+  /** Resolves when it has a list. No server sends one to whoever is not in it. */
+  async joined(): Promise<void> {
+    await this.until(() => this.lists.length > 0, "has got no list");
+  }
+
+  async until(condition: () => boolean, missing: string): Promise<void> {
+    const tell = (): string => `${this.#address} ${missing}; it wrote\n${this.process.lines.join("\n")}`;
+    await this.#bell.until(() => condition() || undefined, tell);
+  }
+
+  async end(): Promise<string> {
+    const exit = await this.process.exited();
+    if (exit.code !== 0) throw new Error(`${this.#address} ended with ${JSON.stringify(exit)}: ${this.process.errors}`);
+    return this.endWord;
+  }
+
+  protected abstract hear(line: string): void;
+}
+
+/** A C node as a witness. */
+export class ClassicNode extends ProcessNode {
+  /** What has come from each peer behind its hello, in one piece, as the C program prints it. */
+  readonly received = new Map<string, string>();
+  #dials = 0;
+
+  constructor(program: string, server: string) {
+    const { host, port } = endpointOf(server);
+    super(program, [host, "0", host, port]);
+  }
+
+  override get complaints(): string[] {
+    const failedDials = this.#dials - this.dialed.length;
+    return [...super.complaints, ...(failedDials === 0 ? [] : [`${failedDials} dials without a hello`])];
+  }
+
+  protected override hear(line: string): void {
+    const [what, ...words] = line.split(" ");
+    const [first = ""] = words;
+    if (what === "listening") this.address = first;
+    else if (what === "list") this.lists.push(words);
+    else if (what === "dial") this.#dials += 1;
+    else if (what === "hello-sent") this.dialed.push(first);
+    else if (what === "hello-received") this.accepted.push(first);
+    else if (what === "unlink") this.unlinked.push(first);
+    else if (what === "end") this.endWord = words.join(" ");
+    else if (what === "bytes") this.#keep(first, line.slice(`bytes ${first} `.length));
+    else if (what !== "registered") this.noted.push(line);
+  }
+
+  #keep(peer: string, text: string): void {
+    this.received.set(peer, (this.received.get(peer) ?? "") + text);
+  }
+}
+
+/** One line of our command with `--json`, as far as it matters here. */
+interface Line {
+  readonly event: string;
+  readonly address?: string;
+  readonly members?: string[];
+  readonly peer?: string;
+  readonly direction?: Direction;
+  readonly reason?: string;
+}
+
+/** One of our nodes as a process: the command `join`. */
+export class CommandNode extends ProcessNode {
+  constructor(server: string) {
+    const program = join(import.meta.dirname, "../../dist/cli/main.js");
+    // What the tests' own environment asks of the command is no part of the test.
+    const env = Object.entries(process.env).filter(([name]) => !name.startsWith("FULLMESH_"));
+    super(process.execPath, [program, "join", server, "--json"], Object.fromEntries(env));
+  }
+
+  protected override hear(text: string): void {
+    const { event, address = "", members = [], peer = "", direction, reason = "" } = JSON.parse(text) as Line;
+    if (event === "listening") this.address = address;
+    else if (event === "directory") this.lists.push(members);
+    else if (event === "link" && direction !== undefined) this[direction].push(peer);
+    else if (event === "unlink") this.unlinked.push(peer);
+    else if (event === "teardown") this.endWord = reason;
+    else if (event === "error") this.noted.push(text);
+  }
+}

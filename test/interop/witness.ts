@@ -1,0 +1,125 @@
+import diagnostics from "node:diagnostics_channel";
+import { expect, onTestFinished } from "vitest";
+import { MeshNode } from "../../src/index.js";
+import { joinWith } from "../../src/node.js";
+import { Bell } from "../support/processes.js";
+
+/** What one node has seen of its mesh, whoever has written the node. */
+export interface Witness {
+  /** Empty before it listens. */
+  readonly address: string;
+  /** Each list that it has understood. */
+  readonly lists: readonly (readonly string[])[];
+  /** The peers that it has sent its hello. */
+  readonly dialed: readonly string[];
+  /** The peers whose hello it has taken. */
+  readonly accepted: readonly string[];
+  /** The peers whose link has ended while the mesh had not. */
+  readonly unlinked: readonly string[];
+  /** Everything that was not as it should be. */
+  readonly complaints: readonly string[];
+  /** Resolves when a list names it. */
+  joined(): Promise<void>;
+  until(condition: () => boolean, missing: string): Promise<void>;
+  /** Resolves with the word by which the mesh has ended, and fails if the node has not ended well. */
+  end(): Promise<string>;
+}
+
+/** One of our nodes as a witness: it tells of itself by events, heard from the first on. */
+export class OwnNode implements Witness {
+  readonly node = new MeshNode();
+  readonly lists: string[][] = [];
+  readonly dialed: string[] = [];
+  readonly accepted: string[] = [];
+  readonly unlinked: string[] = [];
+  readonly complaints: string[] = [];
+  /** What has come from each peer, in one piece. */
+  readonly received = new Map<string, string>();
+  readonly #bell = new Bell();
+  readonly #joined: Promise<void>;
+
+  /** Joins the mesh of this server. */
+  constructor(server: string) {
+    const hear = (tell: () => void): void => {
+      tell();
+      this.#bell.ring();
+    };
+    this.node
+      .on("directory", (members) => hear(() => this.lists.push([...members])))
+      .on("peer:up", ({ address, direction }) => hear(() => this[direction].push(address)))
+      .on("peer:down", (peer) => hear(() => this.unlinked.push(peer)))
+      .on("note", ({ code, message }) => hear(() => this.complaints.push(`${code} ${message}`)))
+      .on("bytes", ({ peer, bytes }) =>
+        hear(() => this.received.set(peer, (this.received.get(peer) ?? "") + Buffer.from(bytes).toString("latin1"))),
+      );
+    this.#joined = joinWith(this.node, server, { timeoutMs: 30_000 });
+    // Whoever waits for it hears of the failure; a test that has failed already needs no second one.
+    this.#joined.catch(() => {});
+  }
+
+  get address(): string {
+    return this.node.address ?? "";
+  }
+
+  joined(): Promise<void> {
+    return this.#joined;
+  }
+
+  async until(condition: () => boolean, missing: string): Promise<void> {
+    const tell = (): string => `${this.address} ${missing}; its lists: ${JSON.stringify(this.lists)}`;
+    await this.#bell.until(() => condition() || undefined, tell);
+  }
+
+  end(): Promise<string> {
+    return this.node.start();
+  }
+}
+
+/** The host, without brackets, and the port of an address, as command lines and sockets take them. */
+export function endpointOf(address: string): { readonly host: string; readonly port: string } {
+  const colon = address.lastIndexOf(":");
+  return { host: address.slice(0, colon).replace(/[[\]]/g, ""), port: address.slice(colon + 1) };
+}
+
+/** Counts the sockets that this process opens and accepts from now on. */
+export function countSockets(): { opened: number; accepted: number } {
+  const count = { opened: 0, accepted: 0 };
+  const onOpened = (): void => {
+    count.opened += 1;
+  };
+  const onAccepted = (): void => {
+    count.accepted += 1;
+  };
+  diagnostics.subscribe("net.client.socket", onOpened);
+  diagnostics.subscribe("net.server.socket", onAccepted);
+  onTestFinished(() => {
+    diagnostics.unsubscribe("net.client.socket", onOpened);
+    diagnostics.unsubscribe("net.server.socket", onAccepted);
+  });
+  return count;
+}
+
+/** Every pair has one link, made by one dial and one hello from whoever joined earlier to whoever joined later. */
+export function expectFullMesh(witnesses: readonly Witness[], joinOrder: readonly string[]): void {
+  expect(witnesses.map((witness) => witness.address).sort()).toEqual([...joinOrder].sort());
+  for (const [rank, address] of joinOrder.entries()) {
+    const witness = witnesses.find((candidate) => candidate.address === address);
+    expect(witness?.complaints, `what number ${rank} complained of`).toEqual([]);
+    expect(witness?.dialed.toSorted(), `whom number ${rank} dialed`).toEqual(joinOrder.slice(rank + 1).sort());
+    expect(witness?.accepted.toSorted(), `who greeted number ${rank}`).toEqual(joinOrder.slice(0, rank).sort());
+  }
+  const pairs = (joinOrder.length * (joinOrder.length - 1)) / 2;
+  expect(witnesses.reduce((sum, witness) => sum + witness.dialed.length, 0)).toBe(pairs);
+  expect(witnesses.reduce((sum, witness) => sum + witness.accepted.length, 0)).toBe(pairs);
+}
+
+/** Where nobody leaves, each list is a beginning of the join order, names its reader, and is longer than the last one. */
+export function expectGrowingLists({ address, lists }: Witness, joinOrder: readonly string[]): void {
+  let shortest = joinOrder.indexOf(address) + 1;
+  for (const list of lists) {
+    expect(list).toEqual(joinOrder.slice(0, list.length));
+    expect(list.length, `a list of ${address}`).toBeGreaterThanOrEqual(shortest);
+    shortest = list.length + 1;
+  }
+  expect(lists.at(-1)).toEqual(joinOrder);
+}

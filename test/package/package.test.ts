@@ -1,0 +1,96 @@
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { publint } from "publint";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), "fullmesh-package-"));
+const installed = join(folder, "node_modules/fullmesh");
+
+interface PackedFile {
+  readonly path: string;
+}
+
+let files: string[] = [];
+
+// The package as it would be published, unpacked where a program would find it.
+beforeAll(() => {
+  const options = { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] } as const;
+  const report = execFileSync("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", folder], options);
+  const [packed] = JSON.parse(report) as { filename: string; files: PackedFile[] }[];
+  if (packed === undefined) throw new Error("npm pack has made nothing");
+  files = packed.files.map(({ path }) => path);
+  mkdirSync(installed, { recursive: true });
+  execFileSync("tar", ["-xzf", join(folder, packed.filename), "-C", installed, "--strip-components", "1"]);
+  for (const dependency of ["commander", "log-update", "sonic-boom", "@types", "atomic-sleep"]) {
+    symlinkSync(join(root, "node_modules", dependency), join(folder, "node_modules", dependency));
+  }
+});
+
+afterAll(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+describe("the published package", () => {
+  it("holds the build and the documents, and neither tests nor the simulator nor build records", () => {
+    expect(files).toEqual(
+      expect.arrayContaining(["dist/index.js", "dist/index.d.ts", "dist/cli/main.js", "README.md", "LICENSE"]),
+    );
+    expect(files.filter((path) => /^(src|test|scripts)\/|simulator|tsbuildinfo/.test(path))).toEqual([]);
+  });
+
+  it("has nothing that publint objects to", async () => {
+    const { messages } = await publint({ pkgDir: installed, pack: false });
+    expect(messages).toEqual([]);
+  });
+
+  it("gives a strict TypeScript program its types, without skipping the check of libraries", () => {
+    writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
+    writeFileSync(
+      join(folder, "program.ts"),
+      [
+        'import { FullmeshError, join, type MeshNode, RendezvousServer, serve } from "fullmesh";',
+        'const server: RendezvousServer = await serve({ listen: "127.0.0.1:0", capacity: 2, onFull: "hold" });',
+        "const node: MeshNode = await join(String(server.address), { timeoutMs: 5_000 });",
+        'node.on("bytes", ({ peer, bytes }) => console.log(peer.length, bytes.byteLength));',
+        'node.on("peer:up", ({ address, direction }) => direction === "dialed" && node.write(address, new Uint8Array(1)));',
+        "try { await node.complete({ size: 1 }); } catch (error) {",
+        '  if (error instanceof FullmeshError && error.code === "TIMED_OUT") console.log(error.fault, error.remedy);',
+        "}",
+        "await server.teardown();",
+        "// @ts-expect-error: there is no such way to behave at capacity",
+        'await serve({ onFull: "explode" });',
+      ].join("\n"),
+    );
+    const compiler = createRequire(import.meta.url).resolve("typescript/bin/tsc");
+    const flags = [
+      "--strict",
+      "--noEmit",
+      "--module",
+      "nodenext",
+      "--target",
+      "es2022",
+      "--types",
+      "node",
+      "program.ts",
+    ];
+    const output = (() => {
+      try {
+        return execFileSync(process.execPath, [compiler, ...flags], { cwd: folder, encoding: "utf8" });
+      } catch (error) {
+        return String((error as { stdout?: unknown }).stdout);
+      }
+    })();
+    expect(output).toBe("");
+  });
+
+  it("runs its command from where it is installed", () => {
+    const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
+    const main = join(installed, "dist/cli/main.js");
+    expect(execFileSync(process.execPath, [main, "--version"], { encoding: "utf8" }).trim()).toBe(version);
+  });
+});

@@ -1,0 +1,365 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { FullmeshError } from "../../src/core/errors.js";
+import { Driver } from "../../src/runtime/driver.js";
+import {
+  HandClock,
+  HandConnection,
+  HandTransport,
+  type ScriptInput,
+  ScriptMachine,
+  type ScriptOutput,
+} from "./ports.js";
+
+const here = { host: "127.0.0.1", port: 4000 };
+const there = { host: "127.0.0.1", port: 5000 };
+
+function wish(name: string): ScriptInput {
+  return { type: "wish", name };
+}
+
+function start(): {
+  clock: HandClock;
+  transport: HandTransport;
+  machine: ScriptMachine;
+  told: string[];
+  driver: Driver<ScriptInput, ScriptOutput>;
+} {
+  const clock = new HandClock();
+  const transport = new HandTransport();
+  const machine = new ScriptMachine();
+  const told: string[] = [];
+  const perform = ({ text }: ScriptOutput): void => void told.push(text);
+  return { clock, transport, machine, told, driver: new Driver({ machine, transport, clock, perform }) };
+}
+
+/** A driver whose machine wants a timeout at each of these moments, in this order. */
+function startWithDeadlines(...deadlines: number[]): ReturnType<typeof start> {
+  const parts = start();
+  const { machine } = parts;
+  machine.timeoutAt = deadlines[0];
+  machine.onInput = (input, now) => {
+    while (input.type === "timeout" && deadlines[0] !== undefined && deadlines[0] <= now) deadlines.shift();
+    machine.timeoutAt = deadlines[0];
+  };
+  parts.driver.input(wish("begin"));
+  return parts;
+}
+
+describe("a deadline", () => {
+  test("reaches the machine only after what has already arrived", () => {
+    const { clock, machine, driver } = startWithDeadlines(100);
+    clock.fireAt(100);
+    expect(machine.story).toEqual(["begin"]);
+    driver.input(wish("what had arrived"));
+    clock.poll();
+    expect(machine.story).toEqual(["begin", "what had arrived", "timeout"]);
+  });
+
+  test("that what had arrived has put off does not reach the machine", () => {
+    const { clock, machine, driver } = startWithDeadlines(100);
+    clock.fireAt(100);
+    machine.onInput = (input) => {
+      machine.timeoutAt = input.type === "timeout" ? undefined : 500;
+    };
+    driver.input(wish("an answer in time"));
+    clock.poll();
+    expect(machine.story).toEqual(["begin", "an answer in time"]);
+    clock.runTo(500);
+    expect(machine.story).toEqual(["begin", "an answer in time", "timeout"]);
+  });
+
+  test("that is called off has no timer any more", () => {
+    const { clock, machine, driver } = startWithDeadlines(100);
+    machine.timeoutAt = undefined;
+    machine.onInput = () => {};
+    driver.input(wish("never mind"));
+    expect(clock.timers.size).toBe(0);
+  });
+
+  test("is not given twice", () => {
+    const { clock, machine } = startWithDeadlines(100);
+    clock.runTo(10_000);
+    expect(machine.story).toEqual(["begin", "timeout"]);
+    expect(clock.timers.size).toBe(0);
+  });
+
+  test("has the one timer there is, and moves it", () => {
+    const { clock, machine, driver } = startWithDeadlines(100);
+    machine.onInput = () => {};
+    for (const at of [100, 50, 200, 200, 150]) {
+      machine.timeoutAt = at;
+      driver.input(wish("move"));
+      expect([...clock.timers].map((timer) => timer.at)).toEqual([at]);
+    }
+  });
+
+  test("each is given in its turn", () => {
+    const { clock, machine } = startWithDeadlines(100, 130, 200);
+    clock.runTo(1_000);
+    expect(machine.heard.map(({ now }) => now)).toEqual([0, 100, 130, 200]);
+  });
+});
+
+describe("our own stall", () => {
+  test("makes nobody else late: what was due later is still to come", () => {
+    const { clock, machine } = startWithDeadlines(100, 400);
+    clock.fireAt(600);
+    clock.poll();
+    expect(machine.heard.at(-1)).toEqual({ input: { type: "timeout" }, now: 100 });
+    clock.runTo(899);
+    expect(machine.heard).toHaveLength(2);
+    clock.runTo(900);
+    expect(machine.heard.at(-1)).toEqual({ input: { type: "timeout" }, now: 400 });
+  });
+
+  test("is noticed by what arrives before the timer fires, too", () => {
+    const { clock, machine, driver } = startWithDeadlines(100, 400);
+    clock.time = 600;
+    driver.input(wish("arrived while we were held up"));
+    expect(machine.heard.at(-1)?.now).toBe(100);
+    clock.fireAt(600);
+    clock.poll();
+    clock.runTo(899);
+    expect(machine.story).toEqual(["begin", "arrived while we were held up", "timeout"]);
+  });
+
+  test("is counted once, and a second one is counted too", () => {
+    const { clock, machine, driver } = startWithDeadlines(100, 400);
+    clock.fireAt(600);
+    clock.poll();
+    clock.time = 700;
+    driver.input(wish("later"));
+    expect(machine.heard.at(-1)?.now).toBe(200);
+    clock.fireAt(1_900);
+    clock.poll();
+    expect(machine.heard.at(-1)).toEqual({ input: { type: "timeout" }, now: 400 });
+  });
+
+  test("is not a few milliseconds of a coarse timer", () => {
+    const { clock, machine } = startWithDeadlines(100, 115);
+    clock.fireAt(115);
+    clock.poll();
+    expect(machine.heard.at(-1)?.now).toBe(115);
+  });
+
+  test("is not the age of a deadline that had passed before it was asked for", () => {
+    const { clock, machine, driver } = start();
+    clock.time = 60_000;
+    machine.timeoutAt = 5_000;
+    machine.onInput = (input) => {
+      if (input.type === "timeout") machine.timeoutAt = undefined;
+    };
+    driver.input(wish("an old deadline has become due"));
+    clock.runTo(60_000);
+    expect(machine.heard.at(-1)).toEqual({ input: { type: "timeout" }, now: 60_000 });
+    clock.time = 61_000;
+    driver.input(wish("a second later"));
+    expect(machine.heard.at(-1)?.now).toBe(61_000);
+  });
+});
+
+test("the machine's time never goes back, however stalls, deadlines and inputs follow one another", () => {
+  const step = fc.record({
+    wait: fc.oneof(fc.integer({ min: 0, max: 30 }), fc.integer({ min: 0, max: 1_000 })),
+    /** The next deadline, from the machine's present on; it may have passed. */
+    deadline: fc.option(fc.integer({ min: -500, max: 500 }), { nil: undefined }),
+    fires: fc.boolean(),
+    polls: fc.boolean(),
+    hears: fc.boolean(),
+  });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 40 }), (script) => {
+      const { clock, machine, driver } = start();
+      for (const { wait, deadline, fires, polls, hears } of script) {
+        machine.onInput = (_input, now) => {
+          machine.timeoutAt = deadline === undefined ? undefined : now + deadline;
+        };
+        clock.time += wait;
+        if (hears) driver.input(wish("input"));
+        if (fires) clock.fireAt(clock.time);
+        if (polls) clock.poll();
+      }
+      const times = machine.heard.map(({ now }) => now);
+      expect(times).toEqual(times.toSorted((a, b) => a - b));
+      expect(times.at(-1) ?? 0).toBeLessThanOrEqual(clock.time);
+    }),
+  );
+});
+
+describe("an input that comes about while the machine is being served", () => {
+  test("waits its turn, behind everything that the machine wants done", () => {
+    const { machine, told } = start();
+    const driver: Driver<ScriptInput, ScriptOutput> = new Driver({
+      machine,
+      transport: new HandTransport(),
+      clock: new HandClock(),
+      perform: ({ text }) => {
+        told.push(`${text} begins`);
+        if (text === "one") driver.input(wish("brought about"));
+        told.push(`${text} is done`);
+      },
+    });
+    machine.onInput = (input) => {
+      if (input.type !== "wish" || input.name !== "begin") return;
+      machine.outputs.push({ type: "told", text: "one" }, { type: "told", text: "two" });
+      machine.onInput = () => machine.outputs.push({ type: "told", text: "three" });
+    };
+    driver.input(wish("begin"));
+    expect(told).toEqual(["one", "two", "three"].flatMap((text) => [`${text} begins`, `${text} is done`]));
+    expect(machine.story).toEqual(["begin", "brought about"]);
+  });
+
+  test("is not lost when something that was to be done throws", () => {
+    const { machine } = start();
+    const driver: Driver<ScriptInput, ScriptOutput> = new Driver({
+      machine,
+      transport: new HandTransport(),
+      clock: new HandClock(),
+      perform: () => {
+        throw new Error("the owner's fault");
+      },
+    });
+    machine.outputs.push({ type: "told", text: "one" });
+    expect(() => driver.input(wish("begin"))).toThrow("the owner's fault");
+    driver.input(wish("next"));
+    expect(machine.story).toEqual(["begin", "next"]);
+  });
+});
+
+describe("connections", () => {
+  test("are dialed, written to, half-closed and aborted as the machine wants", () => {
+    const { transport, machine, driver } = start();
+    machine.outputs.push({ type: "dial", connection: "out:1", to: there });
+    driver.input(wish("dial"));
+    const [dial] = transport.dials;
+    expect(dial?.to).toEqual(there);
+    dial?.events.connected(here, there);
+    expect(machine.heard.at(-1)?.input).toEqual({ type: "connected", connection: "out:1", local: here, remote: there });
+    machine.outputs.push(
+      { type: "send", connection: "out:1", bytes: new TextEncoder().encode("hi") },
+      { type: "halfClose", connection: "out:1" },
+      { type: "abort", connection: "out:1" },
+    );
+    driver.input(wish("do"));
+    expect(dial?.connection.done).toEqual(["send hi", "halfClose", "abort"]);
+  });
+
+  test("report what happens to them, each under its own name", () => {
+    const { transport, machine, driver } = start();
+    machine.outputs.push(
+      { type: "dial", connection: "out:1", to: there },
+      { type: "dial", connection: "out:2", to: there },
+    );
+    driver.input(wish("dial"));
+    const bytes = Uint8Array.of(1);
+    transport.dials[1]?.events.bytes(bytes);
+    transport.dials[0]?.events.flushed();
+    transport.dials[1]?.events.ended();
+    transport.dials[0]?.events.closed("ECONNREFUSED");
+    transport.dials[1]?.events.closed(undefined);
+    expect(machine.heard.slice(1).map(({ input }) => input)).toEqual([
+      { type: "bytes", connection: "out:2", bytes },
+      { type: "flushed", connection: "out:1" },
+      { type: "ended", connection: "out:2" },
+      { type: "closed", connection: "out:1", failure: "ECONNREFUSED" },
+      { type: "closed", connection: "out:2" },
+    ]);
+  });
+
+  test("that are gone take no more wishes", () => {
+    const { transport, machine, driver } = start();
+    machine.outputs.push({ type: "dial", connection: "out:1", to: there });
+    driver.input(wish("dial"));
+    transport.dials[0]?.events.closed(undefined);
+    machine.outputs.push({ type: "send", connection: "out:1", bytes: Uint8Array.of(1) });
+    machine.outputs.push({ type: "abort", connection: "out:1" }, { type: "halfClose", connection: "out:9" });
+    driver.input(wish("too late"));
+    expect(transport.dials[0]?.connection.done).toEqual([]);
+  });
+
+  test("that are accepted are numbered, and may be aborted before anybody hears of them", () => {
+    const { transport, machine, driver } = start();
+    driver.listen(here, () => {});
+    transport.listening();
+    machine.onInput = (input) => {
+      if (input.type === "accepted") machine.outputs.push({ type: "abort", connection: input.connection });
+    };
+    const first = new HandConnection();
+    const second = new HandConnection();
+    transport.accept?.(first, here, there);
+    const events = transport.accept?.(second, here, there);
+    events?.closed(undefined);
+    expect(machine.heard.map(({ input }) => input)).toEqual([
+      { type: "accepted", connection: "in:1", local: here, remote: there },
+      { type: "accepted", connection: "in:2", local: here, remote: there },
+      { type: "closed", connection: "in:2" },
+    ]);
+    expect(first.done).toEqual(["abort"]);
+  });
+
+  test("are accepted until the machine wants no more", () => {
+    const { transport, machine, driver } = start();
+    driver.listen(here, () => {});
+    transport.listening();
+    machine.outputs.push({ type: "stopListening" }, { type: "stopListening" });
+    driver.input(wish("stop"));
+    expect(transport.isListening).toBe(false);
+  });
+
+  test("say how much is queued on them, nothing if they are gone", () => {
+    const { transport, machine, driver } = start();
+    machine.outputs.push({ type: "dial", connection: "out:1", to: there });
+    driver.input(wish("dial"));
+    const [dial] = transport.dials;
+    if (dial !== undefined) dial.connection.queuedBytes = 17;
+    expect(driver.queuedBytes("out:1")).toBe(17);
+    expect(driver.queuedBytes("out:2")).toBe(0);
+  });
+});
+
+describe("listening", () => {
+  test("tells the address, in which port 0 has become a real one", () => {
+    const { transport, driver } = start();
+    const outcomes: unknown[] = [];
+    driver.listen({ host: "127.0.0.1", port: 0 }, (outcome) => outcomes.push(outcome));
+    expect(outcomes).toEqual([]);
+    transport.listening();
+    expect(outcomes).toEqual([{ host: "127.0.0.1", port: 40_000 }]);
+  });
+
+  test("tells why it failed", () => {
+    const { transport, driver } = start();
+    const outcomes: unknown[] = [];
+    driver.listen(here, (outcome) => outcomes.push(outcome));
+    const failure = new FullmeshError("PORT_IN_USE", "127.0.0.1:4000 is taken");
+    transport.listening(failure);
+    expect(outcomes).toEqual([failure]);
+  });
+
+  test("that the machine gave up before it had begun does not go on", () => {
+    const { transport, machine, driver } = start();
+    driver.listen(here, () => {});
+    machine.outputs.push({ type: "stopListening" });
+    driver.input(wish("stop"));
+    transport.listening();
+    expect(transport.isListening).toBe(false);
+  });
+});
+
+test("everything sent is shown to who traces, before it goes out", () => {
+  const machine = new ScriptMachine();
+  const transport = new HandTransport();
+  const seen: unknown[] = [];
+  const driver = new Driver<ScriptInput, ScriptOutput>({
+    machine,
+    transport,
+    clock: new HandClock(),
+    perform: () => {},
+    onSend: (connection, bytes) => seen.push([connection, bytes, transport.dials[0]?.connection.done.length]),
+  });
+  const bytes = Uint8Array.of(65);
+  machine.outputs.push({ type: "dial", connection: "out:1", to: there }, { type: "send", connection: "out:1", bytes });
+  driver.input(wish("send"));
+  expect(seen).toEqual([["out:1", bytes, 0]]);
+});

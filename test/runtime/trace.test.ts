@@ -1,0 +1,78 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { type TraceRecord, toSequenceDiagram } from "../../src/runtime/trace.js";
+
+const a = "127.0.0.1:4001";
+const b = "127.0.0.1:4002";
+
+function record(at: number, from: string, to: string, text: string): TraceRecord {
+  return { at, from, to, text };
+}
+
+function arrows(records: readonly TraceRecord[]): string[] {
+  return toSequenceDiagram(records)
+    .split("\n")
+    .filter((line) => line.includes("->>"))
+    .map((line) => line.trim());
+}
+
+describe("toSequenceDiagram", () => {
+  test("draws a whole wire-up", () => {
+    const diagram = toSequenceDiagram([
+      record(1, a, "server", a),
+      record(2, "server", a, `list:\n${a}`),
+      record(3, b, "server", b),
+      record(4, "server", a, `list:\n${a}\n${b}`),
+      record(5, a, b, `Hello from:${a}`),
+    ]);
+    expect(diagram).toBe(
+      [
+        "sequenceDiagram",
+        "    participant server as server",
+        `    participant n1 as ${a}`,
+        `    participant n2 as ${b}`,
+        `    n1->>server: ${a}`,
+        "    server->>n1: list: n1",
+        `    n2->>server: ${b}`,
+        "    server->>n1: list: n1 n2",
+        `    n1->>n2: Hello from:${a}`,
+        "",
+      ].join("\n"),
+    );
+  });
+
+  test("orders by time, whoever wrote the records, and leaves those of one moment in their order", () => {
+    const records = [record(2, a, b, "second"), record(2, b, a, "third"), record(1.5, "server", a, "first")];
+    expect(arrows(records)).toEqual(["server->>n1: first", "n1->>n2: second", "n2->>n1: third"]);
+    expect(records[0]?.text).toBe("second");
+  });
+
+  test("spells out an address that nobody has spoken from or to", () => {
+    expect(arrows([record(1, "server", a, `list:\n${a}\n${b}`)])).toEqual([`server->>n1: list: n1 ${b}`]);
+  });
+
+  test("tells a list of more than six by its length", () => {
+    const members = Array.from({ length: 7 }, (_, index) => `127.0.0.1:${9_000 + index}`);
+    expect(arrows([record(1, "server", a, `list:\n${members.join("\n")}`)])).toEqual(["server->>n1: list of 7"]);
+    expect(arrows([record(1, "server", a, `list:\n${members.slice(0, 6).join("\n")}`)])[0]).toContain("127.0.0.1:9005");
+  });
+
+  test("draws nothing but its head when there are no records", () => {
+    expect(toSequenceDiagram([])).toBe("sequenceDiagram\n    participant server as server\n");
+  });
+
+  test("escapes what Mermaid would read as its own", () => {
+    expect(arrows([record(1, a, b, "x;y#z\n<b>")])).toEqual(["n1->>n2: x#59;y#35;z#10;#60;b#62;"]);
+    expect(arrows([record(1, "server", a, "list:\n<script>")])).toEqual(["server->>n1: list: #60;script#62;"]);
+  });
+
+  test("gives one line for each record, whatever its text", () => {
+    fc.assert(
+      fc.property(fc.array(fc.string({ unit: "binary" })), (texts) => {
+        const lines = toSequenceDiagram(texts.map((text, index) => record(index, a, b, text))).split("\n");
+        expect(lines.filter((line) => line.startsWith("    n1->>n2: "))).toHaveLength(texts.length);
+        expect(lines).toHaveLength("head, server".split(", ").length + (texts.length > 0 ? 2 : 0) + texts.length + 1);
+      }),
+    );
+  });
+});

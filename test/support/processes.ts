@@ -1,0 +1,167 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+
+/** How long a wait may last before it counts as a failure: far longer than anything takes that is waited for. */
+const patienceMs = 30_000;
+
+/** Wakes those who wait for a state whenever it may have changed, so that nobody has to sleep and look again. */
+export class Bell {
+  readonly #waiting = new Set<() => void>();
+
+  /** Something has changed. */
+  ring(): void {
+    for (const look of [...this.#waiting]) look();
+  }
+
+  /** Resolves with what `find` returns, as soon as that is not undefined. `explain` says what has not come in time. */
+  until<Found>(find: () => Found | undefined, explain: () => string, withinMs = patienceMs): Promise<Found> {
+    return new Promise((resolve, reject) => {
+      const stop = (): void => {
+        clearTimeout(timer);
+        this.#waiting.delete(look);
+      };
+      const look = (): void => {
+        const found = find();
+        if (found === undefined) return;
+        stop();
+        resolve(found);
+      };
+      const timer = setTimeout(() => {
+        stop();
+        reject(new Error(`after ${withinMs} ms: ${explain()}`));
+      }, withinMs);
+      this.#waiting.add(look);
+      look();
+    });
+  }
+}
+
+/** How a process has ended: with a code, by a signal, or by not having started at all. */
+export interface Exit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly error?: Error;
+}
+
+/** How a process is to be started. */
+export interface StartOptions {
+  /** Default: the environment of the tests. */
+  readonly env?: NodeJS.ProcessEnv;
+  /** Give it a stdin to write to; without one it reads the end of it at once. */
+  readonly hasStdin?: boolean;
+  /** Hears of each line of stdout as it comes. */
+  readonly onLine?: (line: string) => void;
+}
+
+/**
+ * A process that a test has started. Whoever starts one calls `stop` in the cleanup, which is harmless when it has ended
+ * by itself: `onTestFinished(() => started.stop())`.
+ */
+export class StartedProcess {
+  /** What it has written to stdout so far. */
+  readonly lines: string[] = [];
+  readonly #name: string;
+  readonly #child: ChildProcess;
+  readonly #bell = new Bell();
+  #errors = "";
+  #exit: Exit | undefined;
+
+  constructor(
+    command: string,
+    args: readonly string[],
+    { env = process.env, hasStdin = false, onLine }: StartOptions = {},
+  ) {
+    this.#name = [command, ...args].join(" ");
+    const child = spawn(command, args, { env, stdio: [hasStdin ? "pipe" : "ignore", "pipe", "pipe"] as const });
+    this.#child = child;
+    createInterface({ input: child.stdout }).on("line", (line) => {
+      this.lines.push(line);
+      onLine?.(line);
+      this.#bell.ring();
+    });
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      this.#errors += text;
+    });
+    child.once("error", (error) => this.#ended({ code: null, signal: null, error }));
+    // Not `exit`: only with `close` all that it has written has been read.
+    child.once("close", (code, signal) => this.#ended({ code, signal }));
+  }
+
+  /** What it has written to stderr so far. */
+  get errors(): string {
+    return this.#errors;
+  }
+
+  /** The lines of stdout from the first on, for as long as more can come. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<string, void> {
+    for (let index = 0; ; index += 1) {
+      const line = await this.#lineAt(index);
+      if (line === undefined) return;
+      yield line;
+    }
+  }
+
+  /** Resolves with the first line that `isWanted`, whether it has come already or is still to come. */
+  async line(isWanted: (line: string) => boolean, meaning: string, withinMs?: number): Promise<string> {
+    const find = (): string | null | undefined => this.lines.find(isWanted) ?? this.#nothingMore();
+    const found = await this.#bell.until(find, () => this.#describe(`has not written ${meaning}`), withinMs);
+    if (found === null) throw new Error(this.#describe(`ended without having written ${meaning}`));
+    return found;
+  }
+
+  /** Resolves when it has ended and all that it has written has been read. */
+  exited(withinMs?: number): Promise<Exit> {
+    return this.#bell.until(
+      () => this.#exit,
+      () => this.#describe("has not ended"),
+      withinMs,
+    );
+  }
+
+  /** Writes a line to its stdin. */
+  type(line: string): void {
+    this.#child.stdin?.write(`${line}\n`);
+  }
+
+  /** Ends its stdin. */
+  endStdin(): void {
+    this.#child.stdin?.end();
+  }
+
+  /** The number by which the system knows it. */
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  kill(signal: NodeJS.Signals = "SIGTERM"): void {
+    // Never by a remembered number: once the process is gone that may be somebody else's.
+    if (this.#exit === undefined) this.#child.kill(signal);
+  }
+
+  /** Ends it at once, if it has not ended, and resolves when it is gone. */
+  async stop(): Promise<void> {
+    this.kill("SIGKILL");
+    await this.exited();
+  }
+
+  async #lineAt(index: number): Promise<string | undefined> {
+    const find = (): string | null | undefined => this.lines[index] ?? this.#nothingMore();
+    return (await this.#bell.until(find, () => this.#describe("has written nothing more"))) ?? undefined;
+  }
+
+  /** null once the process has ended, undefined while it may write more. */
+  #nothingMore(): null | undefined {
+    return this.#exit === undefined ? undefined : null;
+  }
+
+  #ended(exit: Exit): void {
+    this.#exit ??= exit;
+    this.#bell.ring();
+  }
+
+  #describe(what: string): string {
+    const end = this.#exit === undefined ? "it runs" : `it has ended: ${JSON.stringify(this.#exit)}`;
+    const errors = this.#errors === "" ? "" : `\nstderr: ${this.#errors}`;
+    return `${this.#name} ${what}; ${end}\nstdout: ${this.lines.join("\n        ")}${errors}`;
+  }
+}
