@@ -313,6 +313,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
         );
         break;
       case "closed":
+        for (const record of this.#gate.finish(Date.now())) this.emit("note", record);
         if (this.#end?.error === undefined) this.#closed.resolve(this.#end?.reason ?? "closed");
         else this.#closed.reject(this.#end.error);
         this.emit("closed");

@@ -204,6 +204,7 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
         this.emit("teardown", event);
         break;
       case "closed":
+        for (const record of this.#gate.finish(Date.now())) this.emit("note", record);
         this.#closed.resolve(this.#endReason);
         this.emit("closed");
         break;

@@ -64,7 +64,7 @@ export class Dialing {
   /** There is a link with this address now, whoever dialed. */
   linked(address: Address, now: number): void {
     const target = this.#targets.get(address);
-    if (target === undefined) return;
+    if (target === undefined || target.state === "linked") return;
     this.#leaveFlight(address, target);
     this.#due.clear(address);
     this.#targets.set(address, { state: "linked", failures: target.failures, since: now });

@@ -55,6 +55,7 @@ export class Links {
   }
 
   remove(link: Link): void {
+    this.#pauses.clear(link);
     if (this.#links.get(link.peer) === link) this.#links.delete(link.peer);
   }
 
@@ -75,11 +76,5 @@ export class Links {
     for (const bytes of link.held) this.write(link, bytes);
     link.held = [];
     return link;
-  }
-
-  /** The link's connection is gone; what it held goes with it. */
-  gone(link: Link): void {
-    this.#pauses.clear(link);
-    this.remove(link);
   }
 }

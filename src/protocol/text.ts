@@ -17,3 +17,11 @@ export function printable(bytes: Uint8Array | string, longest = 64): string {
 export function ascii(text: string): Uint8Array {
   return new TextEncoder().encode(text);
 }
+
+/** What is kept of one piece for a message: more than any message shows. */
+const longestKept = 80;
+
+/** The beginning of a piece with one character for each byte, to be shown by `printable` later. */
+export function latin1(bytes: Uint8Array): string {
+  return String.fromCharCode(...bytes.subarray(0, longestKept));
+}

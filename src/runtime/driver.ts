@@ -23,6 +23,8 @@ export interface DriverOptions<Input, Output> {
 interface Timer {
   /** On the machine's time. */
   readonly at: number;
+  /** When it can fire at the earliest, on the machine's time: a deadline may have passed before it was asked for. */
+  readonly expected: number;
   hasFired: boolean;
   cancel: () => void;
 }
@@ -145,7 +147,7 @@ export class Driver<Input, Output> {
   /** The machine's time: the clock's, less our own stalls. A timer that is overdue before it has fired shows one. */
   #now(): number {
     const time = this.#options.clock.now() - this.#stalledMs;
-    const lateMs = this.#timer === undefined || this.#timer.hasFired ? 0 : time - this.#timer.at;
+    const lateMs = this.#timer === undefined || this.#timer.hasFired ? 0 : time - this.#timer.expected;
     if (lateMs > stallMs) this.#stalledMs += lateMs;
     this.#latest = Math.max(this.#latest, lateMs > stallMs ? time - lateMs : time);
     return this.#latest;
@@ -158,7 +160,8 @@ export class Driver<Input, Output> {
     this.#timer = undefined;
     if (at === undefined) return;
     const { clock } = this.#options;
-    const timer: Timer = { at, hasFired: false, cancel: () => {} };
+    const expected = Math.max(at, clock.now() - this.#stalledMs);
+    const timer: Timer = { at, expected, hasFired: false, cancel: () => {} };
     timer.cancel = clock.setTimer(at + this.#stalledMs, () => {
       this.#now();
       timer.hasFired = true;

@@ -31,10 +31,21 @@ export class NoteGate {
       return open.count <= notesPerWindow ? [toRecord(note, at)] : [];
     }
     this.#windows.set(note.code, { since: at, count: 1 });
-    const left = open === undefined ? 0 : open.count - notesPerWindow;
-    const dropped: Note = { code: "NOTES_DROPPED", message: `left out ${left} notes with the code ${note.code}` };
-    return left > 0 ? [toRecord(dropped, at), toRecord(note, at)] : [toRecord(note, at)];
+    return [...leftOut(note.code, open, at), toRecord(note, at)];
   }
+
+  /** What is still to be said of notes that were left out, when no more notes come. */
+  finish(at: number): LogRecord[] {
+    const records = Array.from(this.#windows, ([code, window]) => leftOut(code, window, at)).flat();
+    this.#windows.clear();
+    return records;
+  }
+}
+
+function leftOut(code: ErrorCode, window: Window | undefined, at: number): LogRecord[] {
+  const count = (window?.count ?? 0) - notesPerWindow;
+  if (count <= 0) return [];
+  return [toRecord({ code: "NOTES_DROPPED", message: `left out ${count} notes with the code ${code}` }, at)];
 }
 
 function toRecord(note: Note, at: number): LogRecord {

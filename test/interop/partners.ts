@@ -55,8 +55,8 @@ abstract class ProcessNode implements Witness {
   readonly dialed: string[] = [];
   readonly accepted: string[] = [];
   readonly unlinked: string[] = [];
-  /** Lines that tell of something that should not be. */
-  protected readonly noted: string[] = [];
+  /** Lines that tell of what it could make nothing of. */
+  readonly misread: string[] = [];
   protected endWord = "no end";
   readonly #bell = new Bell();
   #address = "";
@@ -78,7 +78,7 @@ abstract class ProcessNode implements Witness {
   }
 
   get complaints(): string[] {
-    return [...this.noted, ...this.process.errors.split("\n").filter((line) => line !== "")];
+    return [...this.misread, ...this.process.errors.split("\n").filter((line) => line !== "")];
   }
 
   /** Resolves when it has a list. No server sends one to whoever is not in it. */
@@ -127,7 +127,7 @@ export class ClassicNode extends ProcessNode {
     else if (what === "unlink") this.unlinked.push(first);
     else if (what === "end") this.endWord = words.join(" ");
     else if (what === "bytes") this.#keep(first, line.slice(`bytes ${first} `.length));
-    else if (what !== "registered") this.noted.push(line);
+    else if (what !== "registered") this.misread.push(line);
   }
 
   #keep(peer: string, text: string): void {
@@ -161,6 +161,6 @@ export class CommandNode extends ProcessNode {
     else if (event === "link" && direction !== undefined) this[direction].push(peer);
     else if (event === "unlink") this.unlinked.push(peer);
     else if (event === "teardown") this.endWord = reason;
-    else if (event === "error") this.noted.push(text);
+    else if (event === "error") this.misread.push(text);
   }
 }

@@ -3,8 +3,8 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { Bell } from "../support/processes.js";
 import { endpointOf } from "./witness.js";
 
-/** What a simple program does between two reads. Whatever arrives meanwhile comes glued together. */
-const busyMs = 20;
+/** What a simple program is busy with between two reads. Whatever arrives meanwhile comes glued together. */
+const busyMs = 30;
 
 /**
  * The simplest member there can be: registers, takes whatever one read gives for one message, and keeps it. It has other

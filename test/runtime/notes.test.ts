@@ -53,4 +53,14 @@ describe("NoteGate", () => {
     flood(gate, 10_000, 0);
     expect(flood(gate, 1, 0, "DIAL_FAILED")).toHaveLength(1);
   });
+
+  test("says at the end what it has left out of a flood that simply stopped, once", () => {
+    const gate = new NoteGate();
+    flood(gate, 25, 0);
+    flood(gate, 3, 0, "NOTHING_SAID");
+    expect(gate.finish(5)).toMatchObject([
+      { code: "NOTES_DROPPED", at: 5, message: "left out 5 notes with the code BAD_HELLO" },
+    ]);
+    expect(gate.finish(6)).toEqual([]);
+  });
 });

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 
 /** How long a wait may last before it counts as a failure: far longer than anything takes that is waited for. */
@@ -61,7 +61,7 @@ export class StartedProcess {
   /** What it has written to stdout so far. */
   readonly lines: string[] = [];
   readonly #name: string;
-  readonly #child: ChildProcess;
+  readonly #child: ChildProcessWithoutNullStreams;
   readonly #bell = new Bell();
   #errors = "";
   #exit: Exit | undefined;
@@ -72,8 +72,11 @@ export class StartedProcess {
     { env = process.env, hasStdin = false, onLine }: StartOptions = {},
   ) {
     this.#name = [command, ...args].join(" ");
-    const child = spawn(command, args, { env, stdio: [hasStdin ? "pipe" : "ignore", "pipe", "pipe"] as const });
+    const child = spawn(command, args, { env });
     this.#child = child;
+    // A process that has ended no longer reads; its exit tells more than the broken pipe.
+    child.stdin.on("error", () => {});
+    if (!hasStdin) child.stdin.end();
     createInterface({ input: child.stdout }).on("line", (line) => {
       this.lines.push(line);
       onLine?.(line);
@@ -120,12 +123,12 @@ export class StartedProcess {
 
   /** Writes a line to its stdin. */
   type(line: string): void {
-    this.#child.stdin?.write(`${line}\n`);
+    this.#child.stdin.write(`${line}\n`);
   }
 
   /** Ends its stdin. */
   endStdin(): void {
-    this.#child.stdin?.end();
+    this.#child.stdin.end();
   }
 
   /** The number by which the system knows it. */

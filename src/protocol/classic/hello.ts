@@ -1,6 +1,6 @@
 import type { Address } from "../address.js";
 import { type Caller, sniff } from "../sniff.js";
-import { ascii, printable } from "../text.js";
+import { ascii, latin1, printable } from "../text.js";
 import { AddressScanner } from "./scanner.js";
 
 /** Dialing node to dialed node, first bytes: `Hello from:<ip>:<port>`. */
@@ -40,7 +40,7 @@ export class HelloReader {
   }
 
   push(bytes: Uint8Array): void {
-    if (this.#state !== "payload" && this.#state !== "done") this.#said += printable(bytes);
+    if (this.#state !== "payload" && this.#state !== "done") this.#said += latin1(bytes);
     for (const [index, byte] of bytes.entries()) {
       if (this.#state === "done") return;
       if (this.#state === "payload") {

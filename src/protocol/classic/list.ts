@@ -1,6 +1,6 @@
 import type { Address } from "../address.js";
 import { ascii, printable } from "../text.js";
-import { AddressScanner, spaces } from "./scanner.js";
+import { AddressScanner, isDigit, spaces } from "./scanner.js";
 
 /** Server to every registered node, at each registration: all members in the order they joined. */
 export function encodeList(members: readonly Address[]): Uint8Array {
@@ -32,7 +32,7 @@ const header = "list:\n";
 
 /** True for a word that simple readers take for the end: it begins with a letter other than `l`, and is printable ASCII. */
 export function isEndWord(word: string): boolean {
-  return /^[A-KM-Za-km-z][\x20-\x7e]{0,63}$/.test(word);
+  return /^[A-KM-Za-km-z][\x20-\x7e]{0,63}$/.test(word) && readEnd(word).refusal === undefined;
 }
 
 /** What a node has understood of its server. */
@@ -67,12 +67,17 @@ function isLetter(byte: number): boolean {
 export class ServerReader {
   #state: "between" | "header" | "entry" | "skipping" | "end" | "done" = "between";
   #word = "";
+  /** False before the first list: what comes then is no entry. */
+  #hasHeader = false;
   #members: Address[] = [];
   #bytes = 0;
   #scanner = new AddressScanner();
   /** The last address, taken by the quiet period though its port could grow. */
   #provisional: Address | undefined;
   #told: "nothing" | "unsettled" | "settled" = "settled";
+  /** How many members the present list had when it was last told; -1 before that. */
+  #toldCount = -1;
+  #toldNewest: Address | undefined;
   readonly #longestList: number;
   readonly #longestEnd: number;
   readonly #events: ServerEvent[] = [];
@@ -115,14 +120,19 @@ export class ServerReader {
   break(): void {
     if (this.#state === "end") this.#end();
     this.#state = "done";
+    this.#told = "settled";
   }
 
   #take(byte: number): void {
     if (this.#state === "done") return;
     if (this.#state === "end") this.#takeWord(byte);
     else if (this.#state === "header") this.#takeHeader(byte);
-    else if (this.#state === "between" || !isLetter(byte) || this.#scanner.isInBrackets) this.#takeEntry(byte);
+    else if (this.#state === "between" || !isLetter(byte) || this.#isHexInBrackets(byte)) this.#takeEntry(byte);
     else this.#begin(byte);
+  }
+
+  #isHexInBrackets(byte: number): boolean {
+    return this.#scanner.isInBrackets && /[a-fA-F]/.test(String.fromCharCode(byte));
   }
 
   /** A letter outside brackets: the list before it, if any, is over, and a list or a word begins. */
@@ -145,6 +155,8 @@ export class ServerReader {
       this.#provisional = undefined;
       this.#scanner = new AddressScanner();
       this.#told = "nothing";
+      this.#toldCount = -1;
+      this.#hasHeader = true;
     }
   }
 
@@ -166,11 +178,11 @@ export class ServerReader {
     }
     if (byte === newline) {
       this.#closeEntry();
-      this.#state = "entry";
+      this.#state = this.#hasHeader ? "entry" : "between";
       return;
     }
     if (this.#state === "skipping") return;
-    if (this.#provisional !== undefined) {
+    if (this.#provisional !== undefined && isDigit(byte)) {
       this.#provisional = undefined;
       this.#events.push({ type: "revised" });
     }
@@ -202,10 +214,17 @@ export class ServerReader {
     this.#scanner = new AddressScanner();
   }
 
+  /** Tells the list as far as it goes; a piece that has completed no address tells nothing new. */
   #tell(isSettled: boolean): void {
     const last = this.#scanner.state === "exact" ? this.#scanner.address : this.#provisional;
-    const members = last === undefined ? this.#members : [...this.#members, last];
-    this.#events.push({ type: "list", members: [...members], isSettled });
+    const count = this.#members.length + (last === undefined ? 0 : 1);
+    const newest = last ?? this.#members.at(-1);
+    if (isSettled || count !== this.#toldCount || newest !== this.#toldNewest) {
+      const members = last === undefined ? [...this.#members] : [...this.#members, last];
+      this.#events.push({ type: "list", members, isSettled });
+    }
+    this.#toldCount = count;
+    this.#toldNewest = newest;
     this.#told = isSettled ? "settled" : "unsettled";
   }
 

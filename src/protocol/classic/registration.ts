@@ -1,6 +1,6 @@
 import { type Address, endpointOf, formatAddress } from "../address.js";
 import { type Caller, sniff } from "../sniff.js";
-import { ascii, printable } from "../text.js";
+import { ascii, latin1, printable } from "../text.js";
 import { AddressScanner, isDigit, spaces } from "./scanner.js";
 
 /** Node to server, once, at the start: `<ip>:<port>`, where the node listens. */
@@ -40,6 +40,8 @@ export class RegistrationReader {
   #isAnnounced = false;
   /** Digits behind a complete port, until it is known what they belong to. */
   #late = "";
+  /** True once something stands between the port and what follows: no digit belongs to the port any more. */
+  #isSeparated = false;
   readonly #events: RegistrationEvent[] = [];
 
   /** True while a quiet period would decide something. */
@@ -48,7 +50,7 @@ export class RegistrationReader {
   }
 
   push(bytes: Uint8Array): void {
-    if (this.#state === "sniffing" || this.#state === "scanning") this.#said += printable(bytes);
+    if (this.#state === "sniffing" || this.#state === "scanning") this.#said += latin1(bytes);
     for (const [index, byte] of bytes.entries()) {
       this.#take(byte, bytes.subarray(index));
       if (this.#state === "done") return;
@@ -116,6 +118,7 @@ export class RegistrationReader {
       if (this.#late.length > octetDigits) this.#settleLate();
       return;
     }
+    if (this.#late === "" && spaces.has(byte)) this.#isSeparated = true;
     const isAddress = byte === bracket || (byte === dot && this.#late !== "");
     const text = this.#late + printable(rest);
     if (isAddress) this.#late = "";
@@ -129,6 +132,14 @@ export class RegistrationReader {
   /** Decides that the late digits belong to the port. */
   #settleLate(): void {
     if (this.#late === "" || this.#address === undefined) return;
+    if (this.#isSeparated) {
+      const text = this.#late;
+      this.#late = "";
+      this.#announce();
+      this.#state = "done";
+      this.#events.push({ type: "extra", isAddress: false, text });
+      return;
+    }
     const { host, port } = endpointOf(this.#address);
     const longer = Number(`${port}${this.#late}`);
     this.#said = `${this.#address}${this.#late}`;

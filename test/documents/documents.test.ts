@@ -1,0 +1,133 @@
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+import { failureTable } from "../../src/core/errors.js";
+import { sessionTransitions as memberSession } from "../../src/mesh/session.js";
+import { sessionTransitions as serverSession } from "../../src/rendezvous/session.js";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const documents = readdirSync(root).filter((file) => file.endsWith(".md"));
+const sources = readdirSync(`${root}src`, { recursive: true, encoding: "utf8" })
+  .filter((path) => path.endsWith(".ts"))
+  .sort();
+
+function read(path: string): string {
+  return readFileSync(`${root}${path}`, "utf8");
+}
+
+/** Runs a program of this project with Node; nothing of our own FULLMESH_* variables reaches it. */
+function node(...args: readonly string[]): { readonly status: number | null; readonly stdout: string } {
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("FULLMESH_")));
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd: root, env, encoding: "utf8" });
+  return { status, stdout: status === 0 ? stdout : stdout + stderr };
+}
+
+/** The code blocks of a document in one language, in order. */
+function blocks(text: string, language: string): string[] {
+  return Array.from(text.matchAll(/^```([a-z]*)\n(.*?)^```$/gms))
+    .filter(([, name]) => name === language)
+    .map(([, , block]) => block ?? "");
+}
+
+/** Everything that stands between backticks in running text. */
+function quoted(text: string): string[] {
+  return Array.from(text.matchAll(/`([^`\n]+)`/g), ([, words]) => words ?? "");
+}
+
+describe("the generated parts of the documents", () => {
+  it("are up to date", () => {
+    expect(node("scripts/documents.mjs", "--check")).toEqual({ status: 0, stdout: "" });
+  });
+
+  it("draw every state of both sessions", () => {
+    const diagrams = blocks(read("PROTOCOL.md"), "mermaid").filter((block) => block.startsWith("stateDiagram"));
+    expect(diagrams).toHaveLength(2);
+    for (const state of Object.keys(serverSession)) expect(diagrams[0]).toContain(` ${state} -->`);
+    for (const state of Object.keys(memberSession)) expect(diagrams[1]).toContain(` ${state} -->`);
+  });
+});
+
+describe("the README", () => {
+  const readme = read("README.md");
+  const program = read("examples/three.mjs");
+
+  it("shows examples/three.mjs, in at most 15 lines, and what it prints, before line 40", () => {
+    expect(blocks(readme, "js")).toEqual([program]);
+    expect(program.split("\n").length - 1).toBeLessThanOrEqual(15);
+    const [, output = ""] = blocks(readme, "text");
+    expect(node("examples/three.mjs")).toEqual({ status: 0, stdout: output });
+    const end = readme.indexOf(output) + output.length;
+    expect(readme.slice(0, end).split("\n").length).toBeLessThan(40);
+  });
+
+  it("names the two commands, and the scripts are there", () => {
+    const { scripts, engines } = JSON.parse(read("package.json")) as {
+      scripts: Readonly<Record<string, string>>;
+      engines: { readonly node: string };
+    };
+    expect(readme).toContain("npm ci && npm start");
+    expect(readme).toContain("npm ci && npm test");
+    expect(scripts.start).toMatch(/ up 8$/);
+    expect(quoted(readme)).toContain(engines.node.replaceAll(/(\.0)+(?= |$)/g, ""));
+    const named = documents.flatMap((file) =>
+      Array.from(read(file).matchAll(/npm run ([a-z]+)/g), ([, name = ""]) => name),
+    );
+    expect(named.filter((name) => !(name in scripts))).toEqual([]);
+  });
+
+  it.each(["serve", "join", "up"])("says what every flag of fullmesh %s does", (command) => {
+    const { status, stdout } = node("dist/cli/main.js", command, "--help");
+    expect(status).toBe(0);
+    const flags = new Set(stdout.match(/--[a-z][a-z-]+/g));
+    expect(flags.size).toBeGreaterThan(5);
+    expect([...flags].filter((flag) => !new RegExp(`\`${flag}[ \`]`).test(readme))).toEqual([]);
+  });
+});
+
+describe("the code map of ARCHITECTURE.md", () => {
+  const text = read("ARCHITECTURE.md");
+  const map = text.slice(text.indexOf("## Code map"), text.indexOf("## What never happens"));
+  const entries = Array.from(map.matchAll(/^- `([^`]+)`: \S.*\.$/gm), ([, path = ""]) => path);
+
+  it("has one sentence for every source file, and for no other", () => {
+    expect([...entries].sort()).toEqual(sources);
+  });
+
+  it("excuses exactly the files that are over 300 lines", () => {
+    const long = sources.filter((path) => read(`src/${path}`).split("\n").length - 1 > 300);
+    const excused = Array.from(text.matchAll(/`src\/([^`]+)` is over 300 lines/g), ([, path = ""]) => path);
+    expect(excused.sort()).toEqual(long);
+  });
+});
+
+describe("what the documents point to", () => {
+  it("exists: every relative link", () => {
+    const dead = documents.flatMap((file) =>
+      Array.from(read(file).matchAll(/\]\(([^)#\s]+)[^)]*\)/g), ([, target = ""]) => target)
+        .filter((target) => !/^[a-z]+:/.test(target) && !existsSync(`${root}${target}`))
+        .map((target) => `${file}: ${target}`),
+    );
+    expect(dead).toEqual([]);
+  });
+
+  it("exists: every path in backticks", () => {
+    const folders = /^(?:src|test|scripts|examples)\//;
+    const dead = documents.flatMap((file) =>
+      quoted(read(file))
+        .filter((path) => folders.test(path) && !existsSync(`${root}${path}`))
+        .map((path) => `${file}: ${path}`),
+    );
+    expect(dead).toEqual([]);
+  });
+
+  it("exists: every failure code", () => {
+    const looksLikeCode = /^[A-Z]+(?:_[A-Z]+)+$/;
+    const unknown = documents.flatMap((file) =>
+      quoted(read(file)).filter(
+        (word) => looksLikeCode.test(word) && !word.startsWith("FULLMESH_") && !(word in failureTable),
+      ),
+    );
+    expect(unknown).toEqual([]);
+  });
+});
