@@ -5,15 +5,10 @@
  */
 export { type ErrorCode, type Fault, FullmeshError, type LogLevel, type Note } from "./core/errors.js";
 export { defaultLimits, type Limits } from "./core/limits.js";
+export { type JoinOptions, join } from "./join.js";
 export type { Direction } from "./mesh/vocabulary.js";
-export {
-  type JoinOptions,
-  join,
-  MeshNode,
-  type NodeEvents,
-  type NodeOptions,
-  type Peer,
-} from "./node.js";
+export { MeshNode, type NodeOptions } from "./node.js";
+export type { NodeEvents, Peer } from "./node-events.js";
 export type { Address } from "./protocol/address.js";
 export type { OnFull } from "./rendezvous/admission.js";
 export type { LogRecord } from "./runtime/notes.js";

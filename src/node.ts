@@ -5,14 +5,16 @@ import { FullmeshError } from "./core/errors.js";
 import type { Limits } from "./core/limits.js";
 import type { Link } from "./mesh/links.js";
 import { Member } from "./mesh/member.js";
-import type { Direction, MemberEvent, MemberInput, MemberOutput } from "./mesh/vocabulary.js";
+import type { MemberEvent, MemberInput, MemberOutput } from "./mesh/vocabulary.js";
+import type { NodeEvents, Peer } from "./node-events.js";
 import { nodeClock } from "./nodejs/clock.js";
 import { nodeTransport } from "./nodejs/transport.js";
 import { addressOption, limitsOption, listenOption, requireSecure, serverOption } from "./options.js";
 import { type Address, formatAddress } from "./protocol/address.js";
 import { Driver } from "./runtime/driver.js";
-import { type LogRecord, NoteGate } from "./runtime/notes.js";
+import { NoteGate } from "./runtime/notes.js";
 import { Deferred, listenWith, type WaitOptions, waitFor } from "./waiting.js";
+import { Writing } from "./writing.js";
 
 /** How a node is to behave. */
 export interface NodeOptions {
@@ -24,44 +26,12 @@ export interface NodeOptions {
   readonly limits?: Partial<Limits>;
 }
 
-/** Another member of the mesh with which there is a link. */
-export interface Peer {
-  readonly address: Address;
-  /** Who opened the connection: the member that joined earlier. */
-  readonly direction: Direction;
-}
-
-/** What a node tells. */
-export interface NodeEvents {
-  listening: [address: Address];
-  registered: [address: Address];
-  /** The newest list: all members in join order. */
-  directory: [members: readonly Address[]];
-  "peer:up": [peer: Peer];
-  "peer:down": [peer: Address, reason: string];
-  /** Bytes from a peer, in order. A link is a pipe of bytes: it keeps no boundaries between writes. */
-  bytes: [message: { readonly peer: Address; readonly bytes: Uint8Array }];
-  /** Everything written to the peer has left this process. */
-  drain: [peer: Address];
-  /** This node is linked with every other address of the newest list, which has this many. */
-  complete: [members: number];
-  /** The mesh has ended for this node; `closed` follows. */
-  ended: [reason: string];
-  closed: [];
-  /** Something was noticed that belongs in a log. */
-  note: [record: LogRecord];
-}
-
-/** Small writes are copied, so that the caller may reuse its buffer; large ones are worth a rule instead. */
-const copyBelowBytes = 4_096;
-
 /**
  * A member of a mesh. Its steps can be taken one by one, with any pause between: `connectToServer`, `initListeningSocket`,
  * `sockListen`, `registerWithServer`, `start`. `join` takes them in a row.
  */
 export class MeshNode extends EventEmitter<NodeEvents> {
   readonly #options: NodeOptions;
-  readonly #limits: Limits;
   readonly #machine: Member;
   readonly #driver: Driver<MemberInput, MemberOutput>;
   readonly #gate = new NoteGate();
@@ -73,19 +43,18 @@ export class MeshNode extends EventEmitter<NodeEvents> {
   #listening: Address | undefined;
   #hasRegistered = false;
   #end: { readonly reason: string; readonly error?: FullmeshError } | undefined;
-  /** Peers to which `write` has returned false. */
-  readonly #slow = new Set<Address>();
+  readonly #writing: Writing;
 
   /** Throws `BAD_OPTION` for an option with a value that it cannot take. */
   constructor(options: NodeOptions = {}) {
     super();
     this.#options = options;
-    this.#limits = limitsOption(options.limits);
+    const limits = limitsOption(options.limits);
     const { advertise } = options;
     this.#machine = new Member({
       ...(advertise === undefined ? {} : { advertise: addressOption("advertise", advertise) }),
       seed: randomInt(2 ** 48 - 1),
-      limits: this.#limits,
+      limits,
     });
     this.#driver = new Driver<MemberInput, MemberOutput>({
       machine: this.#machine,
@@ -93,6 +62,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
       clock: nodeClock,
       perform: (output) => this.#perform(output),
     });
+    this.#writing = new Writing(this.#driver, limits);
   }
 
   /** The address that this node has registered; undefined before it has. */
@@ -209,31 +179,17 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * @throws {FullmeshError} `QUEUE_FULL` above the hard limit (16 MiB waiting), and takes nothing; `NOT_LINKED`
    */
   write(peer: string, bytes: Uint8Array): boolean {
-    const link = this.#machine.link(peer as Address);
-    if (link === undefined || this.#end !== undefined) throw new FullmeshError("NOT_LINKED", `no link with ${peer}`);
-    const waiting = this.#waitingBytes(link) + bytes.length;
-    if (waiting > this.#limits.queueHardBytes) {
-      throw new FullmeshError("QUEUE_FULL", `${peer} would have ${waiting} bytes waiting`);
-    }
-    const kept = bytes.length < copyBelowBytes ? Uint8Array.from(bytes) : bytes;
-    this.#driver.input({ type: "write", peer: link.peer, bytes: kept });
-    const hasRoom = waiting <= this.#limits.queueSoftBytes;
-    if (!hasRoom) this.#slow.add(link.peer);
-    return hasRoom;
+    const link = this.#end === undefined ? this.#machine.link(peer as Address) : undefined;
+    if (link === undefined) throw new FullmeshError("NOT_LINKED", `no link with ${peer}`);
+    return this.#writing.write(link, bytes);
   }
 
   /** Writes bytes to every peer. Returns the peers that did not take them, because their queue is full. */
   writeAll(bytes: Uint8Array): Address[] {
-    return this.peers
-      .map((peer) => peer.address)
-      .filter((address) => {
-        try {
-          this.write(address, bytes);
-          return false;
-        } catch {
-          return true;
-        }
-      });
+    if (this.#end !== undefined) return [];
+    const full = [...this.#machine.links].filter((link) => !this.#writing.hasRoom(link, bytes.length));
+    for (const link of this.#machine.links) if (!full.includes(link)) this.#writing.write(link, bytes);
+    return full.map((link) => link.peer);
   }
 
   /** Leaves the mesh: closes every connection, and resolves when all are closed. */
@@ -248,11 +204,6 @@ export class MeshNode extends EventEmitter<NodeEvents> {
 
   #requireRunning(): void {
     if (this.#end !== undefined) throw new FullmeshError("ENDED", `this node has ended: ${this.#end.reason}`);
-  }
-
-  #waitingBytes(link: Link): number {
-    const held = link.held.reduce((sum, bytes) => sum + bytes.length, 0);
-    return held + this.#driver.queuedBytes(link.connection);
   }
 
   /** Members of the newest list with which there is no link. */
@@ -294,14 +245,14 @@ export class MeshNode extends EventEmitter<NodeEvents> {
         this.emit("peer:up", { address: event.peer, direction: event.direction });
         break;
       case "unlink":
-        this.#slow.delete(event.peer);
+        this.#writing.forget(event.peer);
         this.emit("peer:down", event.peer, event.reason);
         break;
       case "bytes":
         this.emit("bytes", { peer: event.peer, bytes: event.bytes });
         break;
       case "drained":
-        if (this.#slow.delete(event.peer)) this.emit("drain", event.peer);
+        if (this.#writing.drained(event.peer)) this.emit("drain", event.peer);
         break;
       case "complete":
         this.emit("complete", event.members);
@@ -332,37 +283,4 @@ export class MeshNode extends EventEmitter<NodeEvents> {
 
 function toPeer(link: Link): Peer {
   return { address: link.peer, direction: link.direction };
-}
-
-/** Options of `join`: those of the node, where it listens, and how long joining may take. */
-export interface JoinOptions extends NodeOptions, WaitOptions {
-  /** `ip:port`. Default: the address by which this machine reaches the server, and any free port. */
-  readonly listen?: string;
-}
-
-/**
- * Joins the mesh of the server at `host:port`, and resolves when a list names the new node.
- *
- * @throws {FullmeshError} `SERVER_UNREACHABLE`, `PORT_IN_USE`, `NOT_OUR_ADDRESS`, `REFUSED`, `SERVER_VANISHED`,
- *   `BAD_OPTION`, `INSECURE_LISTEN`, `ABORTED`, `TIMED_OUT`
- */
-export async function join(server: string, options: JoinOptions = {}): Promise<MeshNode> {
-  const node = new MeshNode(options);
-  await joinWith(node, server, options);
-  return node;
-}
-
-/** Takes the steps of `join` with a node whose events somebody listens to already. Leaves if a step fails. */
-export async function joinWith(node: MeshNode, server: string, options: JoinOptions): Promise<void> {
-  const wanted = options.listen === undefined ? undefined : listenOption("listen", options.listen);
-  try {
-    const local = await node.connectToServer(server, options);
-    const { host, port } = wanted ?? { host: local.host, port: 0 };
-    await node.initListeningSocket(host, port);
-    await node.sockListen();
-    await node.registerWithServer(options);
-  } catch (error) {
-    await node.leave();
-    throw error;
-  }
 }

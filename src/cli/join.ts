@@ -1,6 +1,7 @@
 import { createInterface } from "node:readline";
 import type { Command } from "commander";
-import { joinWith, MeshNode } from "../node.js";
+import { joinWith } from "../join.js";
+import { MeshNode } from "../node.js";
 import { badOption } from "../options.js";
 import { type CommandContext, runCommand } from "./command.js";
 import { type CommonFlags, flag, withCommonFlags } from "./flags.js";

@@ -6,7 +6,6 @@ import { type Machine, OutputQueue } from "../core/machine.js";
 import type { Address } from "../protocol/address.js";
 import { encodeEnd, encodeRefusal } from "../protocol/classic/list.js";
 import type { RegistrationEvent } from "../protocol/classic/registration.js";
-import { canonicalIp } from "../protocol/ip.js";
 import { httpRefusal } from "../protocol/sniff.js";
 import { Delivery } from "./delivery.js";
 import type { LogEntry } from "./log.js";
@@ -112,9 +111,7 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
 
   #accept(connection: ConnectionId, remote: Endpoint, now: number): void {
     const { limits } = this.#rules;
-    const host = canonicalIp(remote.host) ?? remote.host;
-    const outbox = new Outbox(connection, this.#outputs, limits.messageGapMs);
-    const session = new Session(connection, { host, port: remote.port }, outbox);
+    const session = new Session(connection, remote, new Outbox(connection, this.#outputs, limits.messageGapMs));
     const isFull = this.#sessions.size >= limits.connections;
     if (isFull || this.#state !== "serving") {
       if (isFull) this.#note("BUSY", "no descriptors are left for another connection", session);
@@ -122,7 +119,7 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
       return;
     }
     this.#sessions.set(connection, session);
-    if (!this.#handshakes.begin(connection, host, now)) {
+    if (!this.#handshakes.begin(connection, session.remote.host, now)) {
       this.#refuse(session, "BUSY", "too many connections have not yet registered; try again in 5 s", now);
     }
   }

@@ -1,6 +1,7 @@
 import type { ConnectionId, Endpoint } from "../core/connections.js";
 import { type Address, formatAddress } from "../protocol/address.js";
 import { RegistrationReader } from "../protocol/classic/registration.js";
+import { canonicalIp } from "../protocol/ip.js";
 import type { Outbox } from "./outbox.js";
 
 /**
@@ -26,6 +27,7 @@ export type SessionEvent = "admitted" | "queued" | "listed" | "withdrawn" | "clo
 /** The conversation with one connection: what it has said, what it is, and what it is still to be told. */
 export class Session {
   readonly connection: ConnectionId;
+  /** Where it connects from, in canonical form. */
   readonly remote: Endpoint;
   readonly reader = new RegistrationReader();
   readonly outbox: Outbox;
@@ -37,7 +39,7 @@ export class Session {
 
   constructor(connection: ConnectionId, remote: Endpoint, outbox: Outbox) {
     this.connection = connection;
-    this.remote = remote;
+    this.remote = { host: canonicalIp(remote.host) ?? remote.host, port: remote.port };
     this.outbox = outbox;
   }
 

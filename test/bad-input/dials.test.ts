@@ -102,10 +102,12 @@ describe("a node that dials a listed address", () => {
     const wrong = await rawListener();
     await me.server.write(list(me.address, wrong.address, healthy.address));
     const first = await wrong.accepted(1);
+    await hello(first, me);
+    await me.ups.nth(1, (peer) => peer === wrong.address);
     first.reset();
-    const second = await wrong.accepted(2);
-    await hello(second, me);
-    await me.ups.first((peer) => peer === wrong.address);
+    await me.downs.nth(1, (peer) => peer === wrong.address);
+    await hello(await wrong.accepted(2), me);
+    await me.ups.nth(2, (peer) => peer === wrong.address);
     await healthy.check();
   });
 

@@ -1,7 +1,7 @@
 import diagnostics from "node:diagnostics_channel";
 import { expect, onTestFinished } from "vitest";
 import { type Limits, MeshNode } from "../../src/index.js";
-import { joinWith } from "../../src/node.js";
+import { joinWith } from "../../src/join.js";
 import { Bell } from "../support/processes.js";
 
 /**

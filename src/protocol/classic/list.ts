@@ -165,35 +165,31 @@ export class ServerReader {
   }
 
   #takeEntry(byte: number): void {
+    this.#bytes += 1;
     if (this.#state === "between") {
       if (isLetter(byte)) this.#begin(byte);
       else if (!spaces.has(byte)) this.#skip(byte);
-      return;
-    }
-    this.#bytes += 1;
-    if (this.#bytes > this.#longestList) {
+    } else if (this.#bytes > this.#longestList) {
       this.#state = "done";
       this.#events.push({ type: "tooLong" });
-      return;
-    }
-    if (byte === newline) {
+    } else if (byte === newline) {
       this.#closeEntry();
       this.#state = this.#hasHeader ? "entry" : "between";
-      return;
+    } else if (this.#state === "entry") {
+      this.#scan(byte);
     }
-    if (this.#state === "skipping") return;
+  }
+
+  #scan(byte: number): void {
     if (this.#provisional !== undefined && isDigit(byte)) {
       this.#provisional = undefined;
       this.#events.push({ type: "revised" });
     }
     this.#told = "nothing";
     const state = this.#scanner.take(byte);
-    if (state === "bad") this.#skip(byte);
-    if (state === "ended") {
-      this.#closeEntry();
-      if (spaces.has(byte)) this.#state = "skipping";
-      else this.#skip(byte);
-    }
+    if (state === "ended") this.#closeEntry();
+    if (state === "ended" && spaces.has(byte)) this.#state = "skipping";
+    else if (state === "ended" || state === "bad") this.#skip(byte);
   }
 
   #skip(byte: number): void {

@@ -1,0 +1,36 @@
+import { MeshNode, type NodeOptions } from "./node.js";
+import { listenOption } from "./options.js";
+import type { WaitOptions } from "./waiting.js";
+
+/** Options of `join`: those of the node, where it listens, and how long joining may take. */
+export interface JoinOptions extends NodeOptions, WaitOptions {
+  /** `ip:port`. Default: the address by which this machine reaches the server, and any free port. */
+  readonly listen?: string;
+}
+
+/**
+ * Joins the mesh of the server at `host:port`, and resolves when a list names the new node.
+ *
+ * @throws {FullmeshError} `SERVER_UNREACHABLE`, `PORT_IN_USE`, `NOT_OUR_ADDRESS`, `REFUSED`, `SERVER_VANISHED`,
+ *   `BAD_OPTION`, `INSECURE_LISTEN`, `ABORTED`, `TIMED_OUT`
+ */
+export async function join(server: string, options: JoinOptions = {}): Promise<MeshNode> {
+  const node = new MeshNode(options);
+  await joinWith(node, server, options);
+  return node;
+}
+
+/** Takes the steps of `join` with a node whose events somebody listens to already. Leaves if a step fails. */
+export async function joinWith(node: MeshNode, server: string, options: JoinOptions): Promise<void> {
+  const wanted = options.listen === undefined ? undefined : listenOption("listen", options.listen);
+  try {
+    const local = await node.connectToServer(server, options);
+    const { host, port } = wanted ?? { host: local.host, port: 0 };
+    await node.initListeningSocket(host, port);
+    await node.sockListen();
+    await node.registerWithServer(options);
+  } catch (error) {
+    await node.leave();
+    throw error;
+  }
+}

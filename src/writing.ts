@@ -1,0 +1,57 @@
+import { FullmeshError } from "./core/errors.js";
+import type { Limits } from "./core/limits.js";
+import type { Link } from "./mesh/links.js";
+import type { MemberInput, MemberOutput } from "./mesh/vocabulary.js";
+import type { Address } from "./protocol/address.js";
+import type { Driver } from "./runtime/driver.js";
+
+/** Small writes are copied, so that the caller may reuse its buffer; large ones are worth a rule instead. */
+const copyBelowBytes = 4_096;
+
+/**
+ * Writing on links within bounds: a peer that does not read costs its own queue, up to a limit, and nobody else's.
+ */
+export class Writing {
+  readonly #driver: Driver<MemberInput, MemberOutput>;
+  readonly #limits: Limits;
+  /** Peers whose writer has been told to wait. */
+  readonly #slow = new Set<Address>();
+
+  constructor(driver: Driver<MemberInput, MemberOutput>, limits: Limits) {
+    this.#driver = driver;
+    this.#limits = limits;
+  }
+
+  /** False if so many bytes more would exceed the hard limit. */
+  hasRoom(link: Link, bytes: number): boolean {
+    return this.#waiting(link) + bytes <= this.#limits.queueHardBytes;
+  }
+
+  /** Writes, and returns false above the soft limit. Throws `QUEUE_FULL` above the hard one, and takes nothing. */
+  write(link: Link, bytes: Uint8Array): boolean {
+    const waiting = this.#waiting(link) + bytes.length;
+    if (waiting > this.#limits.queueHardBytes) {
+      throw new FullmeshError("QUEUE_FULL", `${link.peer} would have ${waiting} bytes waiting`);
+    }
+    const kept = bytes.length < copyBelowBytes ? Uint8Array.from(bytes) : bytes;
+    this.#driver.input({ type: "write", peer: link.peer, bytes: kept });
+    if (waiting <= this.#limits.queueSoftBytes) return true;
+    this.#slow.add(link.peer);
+    return false;
+  }
+
+  /** The peer has taken all. Returns whether somebody waits to hear of it. */
+  drained(peer: Address): boolean {
+    return this.#slow.delete(peer);
+  }
+
+  /** There is no link with the peer any more. */
+  forget(peer: Address): void {
+    this.#slow.delete(peer);
+  }
+
+  #waiting(link: Link): number {
+    const held = link.held.reduce((sum, bytes) => sum + bytes.length, 0);
+    return held + this.#driver.queuedBytes(link.connection);
+  }
+}
