@@ -115,12 +115,20 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * @throws {FullmeshError} `PORT_IN_USE`, `NOT_OUR_ADDRESS`, `LISTEN_FAILED`, `WRONG_STEP`
    */
   async sockListen(): Promise<Address> {
-    if (this.#on === undefined) throw new FullmeshError("WRONG_STEP", "sockListen comes after initListeningSocket");
     if (this.#listening !== undefined) throw new FullmeshError("WRONG_STEP", "the node listens already");
+    if (this.#on === undefined) throw new FullmeshError("WRONG_STEP", "sockListen comes after initListeningSocket");
     this.#requireRunning();
-    const on = await listenWith(this.#driver, this.#on);
-    this.#driver.input({ type: "listening", on });
-    this.#listening = formatAddress(on);
+    const wanted = this.#on;
+    // A second call at the same time finds nothing to listen on; after a failure there is something again.
+    this.#on = undefined;
+    try {
+      const on = await listenWith(this.#driver, wanted);
+      this.#driver.input({ type: "listening", on });
+      this.#listening = formatAddress(on);
+    } catch (error) {
+      this.#on = wanted;
+      throw error;
+    }
     this.emit("listening", this.#listening);
     return this.#listening;
   }

@@ -146,17 +146,25 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
 
   /** The second step: listens, and resolves with the address, in which port 0 has become a real one. */
   async sockListen(): Promise<Address> {
-    if (this.#on === undefined) throw new FullmeshError("WRONG_STEP", "sockListen comes after initSocket");
     if (this.#address !== undefined) throw new FullmeshError("WRONG_STEP", "the server listens already");
-    this.#address = formatAddress(await listenWith(this.#driver, this.#on));
+    if (this.#on === undefined) throw new FullmeshError("WRONG_STEP", "sockListen comes after initSocket");
+    const on = this.#on;
+    // A second call at the same time finds nothing to listen on; after a failure there is something again.
+    this.#on = undefined;
+    try {
+      this.#address = formatAddress(await listenWith(this.#driver, on));
+    } catch (error) {
+      this.#on = on;
+      throw error;
+    }
     this.emit("listening", this.#address);
     return this.#address;
   }
 
   /** The last step: resolves with the reason when the mesh has ended and every connection is closed. */
-  start(): Promise<string> {
+  async start(): Promise<string> {
     if (this.#address === undefined) throw new FullmeshError("WRONG_STEP", "start comes after sockListen");
-    return this.#closed.promise;
+    return await this.#closed.promise;
   }
 
   /** Ends the mesh on purpose: tells every node, closes, and resolves when all is closed. */

@@ -19,7 +19,7 @@ export function addJoin(program: Command): void {
     .argument("[server]", "the rendezvous server's address, host:port (env: FULLMESH_SERVER)")
     .summary("join a mesh as one member")
     .description(
-      "Joins the mesh of a rendezvous server and stays until it ends. Lines from stdin go to all peers; what peers send is\n" +
+      "Joins the mesh of a rendezvous server and stays until it ends. Lines from stdin go to all peers; what peers send is " +
         "printed with their address. The end of stdin does not end the member.",
     )
     .addOption(

@@ -12,12 +12,7 @@ const { version } = JSON.parse(readFileSync(new URL("../../package.json", import
 };
 
 const program = new Command("fullmesh")
-  .description(
-    "Introduces processes to one another and gives them exactly one connection between every pair.\n\n" +
-      "Try it:      fullmesh up 8\n" +
-      "By hand:     fullmesh serve --capacity 3        in one terminal, then, in three others,\n" +
-      "             fullmesh join 127.0.0.1:4000",
-  )
+  .description("Introduces processes to one another and gives them exactly one connection between every pair.")
   .version(version)
   .configureHelp({ showGlobalOptions: true })
   .exitOverride();
@@ -27,7 +22,10 @@ addJoin(program);
 addUp(program);
 program.addHelpText(
   "after",
-  "\nExit codes: 0 the mesh ended as it should, 1 failure, 2 usage, 3 a wait ran out, 4 refused by the server,\n" +
+  "\nTry it:     fullmesh up 8\n" +
+    "By hand:    fullmesh serve --capacity 3        in one terminal, then, in three others,\n" +
+    "            fullmesh join 127.0.0.1:4000\n" +
+    "\nExit codes: 0 the mesh ended as it should, 1 failure, 2 usage, 3 a wait ran out, 4 refused by the server,\n" +
     "            128+n after signal n.",
 );
 for (const command of program.commands) command.exitOverride();

@@ -23,7 +23,7 @@ export function addServe(program: Command): void {
     .command("serve")
     .summary("start a rendezvous server")
     .description(
-      "Starts a rendezvous server: processes register with it, learn of one another, and connect directly.\n" +
+      "Starts a rendezvous server: processes register with it, learn of one another, and connect directly. " +
         "With a capacity, the mesh ends when that many members have joined (or waits, with --on-full hold).",
     )
     .addOption(flag("--listen <ip:port>", "where to listen; port 0 takes any free one").default("127.0.0.1:4000"))

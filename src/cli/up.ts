@@ -29,7 +29,7 @@ export function addUp(program: Command): void {
     .argument("<n>", "how many member processes, at least 1", (text) => count("n", text))
     .summary("start a server and N member processes here, and watch the mesh form")
     .description(
-      "Starts a rendezvous server and N member processes on this machine, shows the mesh as it forms, and ends it when\n" +
+      "Starts a rendezvous server and N member processes on this machine, shows the mesh as it forms, and ends it when " +
         "every pair has reported its link from both ends.",
     )
     .addOption(flag("--stay", "keep the mesh until Ctrl-C"))

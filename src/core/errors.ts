@@ -66,7 +66,7 @@ const failures = {
     fault: "remote",
     level: "warn",
     meaning: "The other side did not say who it is in time.",
-    connection: "refused: told why, half-closed, closed within 1 s",
+    connection: "half-closed, closed within 1 s; a server says why first",
     remedy: "Send the registration, or the hello, right after connecting.",
   },
   HTTP_REQUEST: {
@@ -94,7 +94,7 @@ const failures = {
     fault: "system",
     level: "warn",
     meaning: "Too many connections, in all or from this host, have not yet said who they are.",
-    connection: "refused: told why, half-closed, closed within 1 s; at the descriptor limit, closed at once",
+    connection: "half-closed, closed within 1 s, a server says why first; at the descriptor limit, closed at once",
     remedy: "Try again in a few seconds; raise the open-file limit (ulimit -n) if this machine serves so many.",
   },
   MESH_SEALED: {

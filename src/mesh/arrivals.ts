@@ -82,7 +82,7 @@ export class Arrivals {
     this.#parkedOrder.add(arrival);
     this.#parked.set(arrival, now + this.#limits.parkedMs);
     this.#parkedBytes += bytesOf(arrival);
-    return undefined;
+    return this.#parkedBytes > this.#limits.parkedBytes ? this.#full(arrival) : undefined;
   }
 
   /** The arrival has become something else, or is gone. */

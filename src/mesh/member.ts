@@ -25,6 +25,8 @@ export class Member implements Machine<MemberInput, MemberOutput> {
   /** Every connection that is not gone. */
   readonly #open = new Set<ConnectionId>();
   #dialed = 0;
+  /** True while a registration waits for the connection that tells our own address. */
+  #isRegistrationDue = false;
   #listening: Endpoint | undefined;
   #own: Address | undefined;
   #state: "running" | "ending" | "closed" = "running";
@@ -97,6 +99,7 @@ export class Member implements Machine<MemberInput, MemberOutput> {
       default:
         this.#progress(input, now);
     }
+    if (this.#isRegistrationDue && this.#session.local !== undefined) this.#register(now);
     this.#hearSession(now);
   }
 
@@ -109,6 +112,7 @@ export class Member implements Machine<MemberInput, MemberOutput> {
 
   #register(now: number): void {
     this.#own = this.#rules.advertise ?? this.#defaultAddress();
+    this.#isRegistrationDue = this.#own === undefined;
     if (this.#own === undefined || this.#state !== "running") return;
     this.#peers.registeredAs(this.#own);
     this.#session.register(this.#own, now);

@@ -7,6 +7,7 @@ import { type Address, endpointOf, formatAddress } from "../protocol/address.js"
 import { encodeHello } from "../protocol/classic/hello.js";
 import { isAmbiguousPort } from "../protocol/classic/scanner.js";
 import { canonicalIp } from "../protocol/ip.js";
+import { httpRefusal } from "../protocol/sniff.js";
 import { type Arrival, type ArrivalOutcome, Arrivals } from "./arrivals.js";
 import { Dialing } from "./dialing.js";
 import { type Link, Links } from "./links.js";
@@ -245,11 +246,13 @@ export class Peers {
     this.#arrivals.remove(arrival);
   }
 
-  /** A refusal is silent: whatever we wrote would be payload to a classic peer. */
+  /** A refusal is silent, because whatever we wrote would be payload to a classic peer; an HTTP client is none. */
   #refuse(arrival: Arrival, code: ErrorCode, message: string, now: number): void {
     this.#note(code, message, arrival.remote);
     this.#arrivals.remove(arrival);
-    this.#lingering.begin(arrival.connection, now);
+    const { connection } = arrival;
+    if (code === "HTTP_REQUEST") this.#outputs.push({ type: "send", connection, bytes: httpRefusal() });
+    this.#lingering.begin(connection, now);
   }
 
   #linkUp(peer: Address, connection: ConnectionId, direction: Direction, now: number, holdUntil?: number): void {

@@ -53,6 +53,8 @@ export class Session {
   #server: Endpoint | undefined;
   #connection: ConnectionId | undefined;
   #local: Endpoint | undefined;
+  /** True once the server has said something on the present connection. */
+  #hasSpoken = false;
   #reader: ServerReader;
   /** The address to register, from the moment it is to be registered. */
   #own: Address | undefined;
@@ -92,6 +94,7 @@ export class Session {
 
   connect(to: Endpoint, now: number): void {
     this.#server = to;
+    this.#hasSpoken = false;
     this.#connection = this.#nextConnection();
     this.#step("dialing");
     this.#reader = new ServerReader(this.#limits);
@@ -102,8 +105,15 @@ export class Session {
   /** Registers on the present connection, or on a new one if the server has closed an idle one. */
   register(own: Address, now: number): void {
     this.#own = own;
+    if (this.#state === "connected" && this.#hasSpoken) this.#leaveIdle(now);
     if (this.#state === "connected") this.#sendRegistration();
     else if (this.#state === "idle" && this.#server !== undefined) this.connect(this.#server, now);
+  }
+
+  /** The server has said something to an idle connection, so it is about to close it. */
+  #leaveIdle(now: number): void {
+    if (this.#connection !== undefined) this.#lingering.begin(this.#connection, now);
+    this.#lost();
   }
 
   /** The end has come, from whichever side. */
@@ -125,6 +135,7 @@ export class Session {
         this.#connected(input.connection, input.local, input.remote);
         break;
       case "bytes":
+        this.#hasSpoken = true;
         this.#reader.push(input.bytes);
         this.#understand(now);
         break;
@@ -254,7 +265,7 @@ export class Session {
     }
     if (isSettled && !isNamed) this.#note("NOT_LISTED", `the list lacks ${this.#own}`);
     const members = [...new Set(list)];
-    if (members.length < list.length) this.#note("LIST_DUPLICATE", "an address stands in the list twice");
+    if (isSettled && members.length < list.length) this.#note("LIST_DUPLICATE", "an address stands in the list twice");
     this.#news.push({ type: "list", members, isSettled });
   }
 

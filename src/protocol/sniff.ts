@@ -1,4 +1,5 @@
 import { isDigit } from "./classic/scanner.js";
+import { ascii } from "./text.js";
 
 /**
  * Who calls, told by the first one or two bytes; undefined while one byte is not enough. Silence never decides.
@@ -23,11 +24,7 @@ export function sniff(first: number, second: number | undefined): Caller | undef
   return second === letters.E ? "http" : "stranger";
 }
 
-const body = "This port belongs to a fullmesh mesh and does not speak HTTP.\n";
-
-/** The polite answer to an HTTP request. */
+/** The polite answer to an HTTP request of any method: the status line says it all, and HEAD may have no body. */
 export function httpRefusal(): Uint8Array {
-  return new TextEncoder().encode(
-    `HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
-  );
+  return ascii("HTTP/1.1 400 This Port Does Not Speak HTTP\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
 }

@@ -70,8 +70,11 @@ export class Admission {
     this.#isSealed = true;
   }
 
-  /** Judges a registration of `address` that comes from `observedHost`, a canonical IP literal. */
-  judge(address: Address, observedHost: string): Verdict {
+  /**
+   * Judges a registration of `address` that comes from `observedHost`, a canonical IP literal. One that corrects a member's
+   * address takes over its slot (`hasSlot`), and needs none of its own.
+   */
+  judge(address: Address, observedHost: string, hasSlot = false): Verdict {
     const { host } = endpointOf(address);
     if (host !== observedHost && !this.#rules.mayAdvertise(host)) {
       return refuse("FOREIGN_HOST", `${address} was registered from ${observedHost}`);
@@ -80,7 +83,7 @@ export class Admission {
     if (encodeList([...this.#directory.addresses, ...this.#appending, address]).length > this.#rules.listBytes) {
       return refuse("LIST_FULL", `the list would exceed ${this.#rules.listBytes} bytes`);
     }
-    if (this.hasFreeSlot && this.#line.size === 0) return { type: "admit" };
+    if (hasSlot || (this.hasFreeSlot && this.#line.size === 0)) return { type: "admit" };
     if (this.#rules.onFull === "hold" && !this.#isSealed) return { type: "wait" };
     return refuse("MESH_SEALED", `the mesh has reached its capacity of ${this.#rules.capacity}`);
   }

@@ -7,6 +7,7 @@ import type { Address } from "../protocol/address.js";
 import { encodeEnd, encodeRefusal } from "../protocol/classic/list.js";
 import type { RegistrationEvent } from "../protocol/classic/registration.js";
 import { httpRefusal } from "../protocol/sniff.js";
+import type { Verdict } from "./admission.js";
 import { Delivery } from "./delivery.js";
 import type { LogEntry } from "./log.js";
 import { Outbox } from "./outbox.js";
@@ -194,13 +195,12 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
   #hear(session: Session, event: RegistrationEvent, now: number): void {
     switch (event.type) {
       case "registered":
-        this.#register(session, event.address, now);
+        this.#handshakes.end(session.connection);
+        this.#heed(session, this.#roll.register(session, event.address), now);
         break;
       case "revised":
         this.#note("REGISTRATION_REVISED", `${session.address} was corrected to ${event.address}`, session);
-        this.#roll.depart(session, "left", `corrected to ${event.address}`);
-        session.step("withdrawn");
-        this.#register(session, event.address, now);
+        this.#heed(session, this.#roll.correct(session, event.address), now);
         break;
       case "bad":
         this.#refuse(session, "BAD_ADDRESS", `expected <ip>:<port>, got "${event.text}"`, now);
@@ -214,9 +214,7 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
     }
   }
 
-  #register(session: Session, address: Address, now: number): void {
-    this.#handshakes.end(session.connection);
-    const verdict = this.#roll.register(session, address);
+  #heed(session: Session, verdict: Verdict, now: number): void {
     if (verdict.type === "refuse") this.#refuse(session, verdict.code, verdict.message, now);
   }
 

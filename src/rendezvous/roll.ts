@@ -23,9 +23,17 @@ export class Roll {
     this.#outputs = outputs;
   }
 
+  /** Takes the correction of an address: the old one leaves, and the session registers anew, in its old slot if it has one. */
+  correct(session: Session, address: Address): Verdict {
+    const hasSlot = session.state === "joining" || session.state === "member";
+    this.depart(session, "left", `corrected to ${address}`);
+    session.step("withdrawn");
+    return this.register(session, address, hasSlot);
+  }
+
   /** Takes a registration: the session is then joining or waiting, unless the verdict is a refusal. */
-  register(session: Session, address: Address): Verdict {
-    const verdict = this.admission.judge(address, session.remote.host);
+  register(session: Session, address: Address, hasSlot = false): Verdict {
+    const verdict = this.admission.judge(address, session.remote.host, hasSlot);
     if (verdict.type === "refuse") return verdict;
     session.address = address;
     if (verdict.type === "admit") {

@@ -61,6 +61,10 @@ export class Driver<Input, Output> {
 
   /** Listens, and reports what is accepted. `done` gets the address, in which port 0 has become a real one. */
   listen(on: Endpoint, done: (outcome: Endpoint | FullmeshError) => void): void {
+    if (this.#hasStopped) {
+      done(new FullmeshError("ENDED", "the end has come: nothing listens any more"));
+      return;
+    }
     const accept: Accept = (port, local, remote) => {
       this.#accepted += 1;
       const connection: ConnectionId = `in:${this.#accepted}`;
@@ -74,9 +78,13 @@ export class Driver<Input, Output> {
         return;
       }
       // The machine may have come to its end while the socket was being opened.
-      if (this.#hasStopped) outcome.close();
-      else this.#listener = outcome;
-      done(outcome.address);
+      if (this.#hasStopped) {
+        outcome.close();
+        done(new FullmeshError("ENDED", "the end came before the listener did"));
+      } else {
+        this.#listener = outcome;
+        done(outcome.address);
+      }
     });
   }
 

@@ -42,7 +42,7 @@ describe("a rendezvous server that is called by a program of another kind", () =
     await stranger.write("HEAD / HTTP/1.1\r\nHost: mesh.example\r\n\r\n");
     expect(await mesh.notes.nth(1)).toMatchObject({ code: "HTTP_REQUEST", remote: stranger.local });
     expect(await stranger.ended).toBe("fin");
-    expect(stranger.text).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/);
+    expect(stranger.text).toMatch(/^HTTP\/1\.1 400 [^\r]+\r\n/);
     expect(stranger.text).toMatch(/\r\n\r\n$/);
     await mesh.undisturbed();
   });
@@ -53,7 +53,7 @@ describe("a rendezvous server that is called by a program of another kind", () =
     await stranger.write(http);
     expect(await mesh.notes.nth(1)).toMatchObject({ code: "HTTP_REQUEST", remote: stranger.local });
     expect(await stranger.ended).toBe("fin");
-    expect(stranger.text).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/);
+    expect(stranger.text).toMatch(/^HTTP\/1\.1 400 [^\r]+\r\n/);
     await mesh.undisturbed();
   });
 
@@ -88,7 +88,7 @@ describe("a node that is called by a program of another kind", () => {
     await stranger.write(http);
     expect(await me.notes.nth(1)).toMatchObject({ code: "HTTP_REQUEST", level: "warn", remote: stranger.local });
     expect(await stranger.ended).toBe("fin");
-    expect(stranger.text).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/);
+    expect(stranger.text).toMatch(/^HTTP\/1\.1 400 [^\r]+\r\n/);
     expect(me.ups.items).toEqual([]);
   });
 

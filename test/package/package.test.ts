@@ -19,8 +19,8 @@ let files: string[] = [];
 
 // The package as it would be published, unpacked where a program would find it.
 beforeAll(() => {
-  const options = { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] } as const;
-  const report = execFileSync("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", folder], options);
+  const args = ["pack", "--json", "--ignore-scripts", "--pack-destination", folder];
+  const report = execFileSync("npm", args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
   const [packed] = JSON.parse(report) as { filename: string; files: PackedFile[] }[];
   if (packed === undefined) throw new Error("npm pack has made nothing");
   files = packed.files.map(({ path }) => path);

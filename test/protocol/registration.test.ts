@@ -168,9 +168,12 @@ describe("a connection that sends no registration", () => {
     }
   });
 
-  test("has registered port 1 with 1e4, because nothing but a digit can belong to a port", () => {
+  test("is refused when a letter follows a port that could grow, as in 1e4, and is told of one that follows any other", () => {
     for (const pieces of everyDelivery(bytesOf("127.0.0.1:1e4"))) {
-      const address = "127.0.0.1:1";
+      expect(registrationResult(pieces)).toEqual({ verdict: "bad", hasExtra: false });
+    }
+    for (const pieces of everyDelivery(bytesOf("127.0.0.1:8080e4"))) {
+      const address = "127.0.0.1:8080";
       expect(registrationResult(pieces)).toEqual({ address, verdict: "registered", hasExtra: true });
     }
   });

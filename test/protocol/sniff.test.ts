@@ -44,11 +44,10 @@ describe("sniff", () => {
   });
 });
 
-test("an HTTP request is refused with a complete response that says how long it is", () => {
+test("an HTTP request is refused with a complete response that fits every method, HEAD too", () => {
   const response = new TextDecoder().decode(httpRefusal());
-  const [head = "", body = ""] = response.split("\r\n\r\n");
-  expect(head).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/);
-  expect(head).toContain(`Content-Length: ${new TextEncoder().encode(body).length}`);
-  expect(head).toContain("Connection: close");
-  expect(body).toContain("does not speak HTTP");
+  expect(response).toMatch(/^HTTP\/1\.1 400 [^\r]*does not speak http\r\n/i);
+  expect(response).toContain("\r\nContent-Length: 0\r\n");
+  expect(response).toContain("\r\nConnection: close\r\n");
+  expect(response.endsWith("\r\n\r\n")).toBe(true);
 });

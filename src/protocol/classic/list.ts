@@ -187,9 +187,13 @@ export class ServerReader {
     }
     this.#told = "nothing";
     const state = this.#scanner.take(byte);
-    if (state === "ended") this.#closeEntry();
-    if (state === "ended" && spaces.has(byte)) this.#state = "skipping";
-    else if (state === "ended" || state === "bad") this.#skip(byte);
+    if (state === "ended" && spaces.has(byte)) {
+      this.#closeEntry();
+      this.#state = "skipping";
+    } else if (state === "ended" || state === "bad") {
+      // Digits or anything else behind a complete port: the whole entry is none.
+      this.#skip(byte);
+    }
   }
 
   #skip(byte: number): void {
@@ -204,7 +208,7 @@ export class ServerReader {
     const { address, isFresh, text } = this.#scanner;
     if (address !== undefined) {
       this.#members.push(address);
-      if (this.#provisional === undefined) this.#told = "nothing";
+      if (this.#provisional === undefined && this.#told !== "settled") this.#told = "nothing";
     } else if (!isFresh) this.#events.push({ type: "badEntry", text: printable(text) });
     this.#provisional = undefined;
     this.#scanner = new AddressScanner();

@@ -84,9 +84,11 @@ export class RegistrationReader {
       this.#takeLate(byte, rest);
     } else if (this.#state === "scanning") {
       const state = this.#scanner.take(byte);
-      if (state === "bad") this.#fail();
-      if (state === "exact" || state === "ended") this.#settle();
-      if (state === "ended") this.#takeLate(byte, rest);
+      // Behind a port that could grow, only a space or another address may stand: 1e4 is no port.
+      const isForeign = state === "ended" && byte !== bracket && !spaces.has(byte);
+      if (state === "bad" || isForeign) this.#fail();
+      else if (state === "exact" || state === "ended") this.#settle();
+      if (state === "ended" && !isForeign) this.#takeLate(byte, rest);
     }
   }
 
