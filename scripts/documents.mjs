@@ -1,0 +1,170 @@
+// Writes the generated parts of the documents anew, between `<!-- generated: NAME -->` and `<!-- end -->`, from what the
+// build in dist/ says: npm run documents. With --check it changes nothing, names what is stale, and exits with 1 if
+// anything is.
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { failureTable } from "../dist/core/errors.js";
+import { defaultLimits } from "../dist/core/limits.js";
+import { sessionTransitions as memberSession } from "../dist/mesh/session.js";
+import { sniff } from "../dist/protocol/sniff.js";
+import { sessionTransitions as serverSession } from "../dist/rendezvous/session.js";
+import { toSequenceDiagram } from "../dist/runtime/trace.js";
+import { run } from "../dist/simulator/run.js";
+
+const root = new URL("../", import.meta.url);
+
+/** Each generated part by its name. */
+const parts = {
+  callers: callersTable,
+  failures: () => table(["code", "what becomes of the connection", "log level"], failureRows()),
+  limits: limitsTable,
+  "member session": () => stateDiagram(memberSession),
+  remedies: () => table(["code", "what has happened", "whose fault", "what to do"], remedyRows()),
+  sequence: sequenceDiagram,
+  "server session": () => stateDiagram(serverSession),
+};
+
+function table(head, rows) {
+  const lines = [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.map(cell).join(" | ")} |`);
+  return lines.join("\n").replaceAll("| --- ", "|---").replaceAll("--- |", "---|");
+}
+
+function cell(text) {
+  return text.replaceAll("|", "\\|").replaceAll(/\s+/g, " ");
+}
+
+function mermaid(text) {
+  return `\`\`\`mermaid\n${text.trimEnd()}\n\`\`\``;
+}
+
+// The failure table, in its own order.
+
+function failureRows() {
+  return Object.entries(failureTable).map(([code, { connection, level }]) => [`\`${code}\``, connection, level]);
+}
+
+function remedyRows() {
+  return Object.entries(failureTable).map(([code, { meaning, fault, remedy }]) => [
+    `\`${code}\``,
+    meaning,
+    fault,
+    remedy,
+  ]);
+}
+
+/** The limits, each with the reason that stands beside its value. */
+function limitsTable() {
+  const source = readFileSync(new URL("dist/core/limits.js", root), "utf8");
+  const rows = Object.entries(defaultLimits).map(([name, value]) => {
+    const comment = new RegExp(`/\\*\\*((?:(?!\\*/).)*)\\*/\\s*${name}:`, "s").exec(source)?.[1];
+    if (comment === undefined) throw new Error(`the limit ${name} has no reason beside it`);
+    const reason = comment.replaceAll(/^\s*\* ?/gm, "").trim();
+    const unit = name.endsWith("Ms") ? " ms" : name.endsWith("Bytes") ? " bytes" : "";
+    return [`\`${name}\``, `${value.toLocaleString("en-US")}${unit}`, reason];
+  });
+  return table(["limit", "value", "meaning and reason"], rows);
+}
+
+/** What becomes of each caller at a server and at a node. */
+const receptions = {
+  registration: ["read on as a registration", "`REGISTRATION_AT_NODE`"],
+  hello: ["`HELLO_AT_SERVER`", "read on as a hello"],
+  tls: ["`TLS_HELLO`", "`TLS_HELLO`"],
+  http: ["`HTTP_REQUEST`", "`HTTP_REQUEST`"],
+  stranger: ["`BAD_ADDRESS`", "`BAD_HELLO`"],
+};
+
+/** Which first bytes mean which caller, asked of `sniff` for every byte and, where one is not enough, every second one. */
+function callersTable() {
+  const openings = Object.fromEntries(Object.keys(receptions).map((caller) => [caller, []]));
+  const bytes = Array.from({ length: 256 }, (_, byte) => byte);
+  for (const first of bytes) {
+    const caller = sniff(first, undefined);
+    if (caller !== undefined) openings[caller].push(name(first));
+    else for (const second of bytes) openings[sniff(first, second)].push(name(first) + name(second));
+  }
+  const rows = Object.entries(receptions).map(([caller, [atServer, atNode]]) => {
+    const isRest = caller === "stranger";
+    return [isRest ? "anything else" : ranges(openings[caller]), caller, atServer, atNode];
+  });
+  return table(["first bytes", "caller", "at the server", "at a node"], rows);
+}
+
+function name(byte) {
+  return byte > 0x20 && byte < 0x7f ? String.fromCharCode(byte) : `0x${byte.toString(16).padStart(2, "0")}`;
+}
+
+/** Digits as a range, everything else one by one. */
+function ranges(openings) {
+  const digits = openings.filter((opening) => /^\d$/.test(opening));
+  const others = openings.filter((opening) => !digits.includes(opening)).map((opening) => `\`${opening}\``);
+  return [...(digits.length === 0 ? [] : [`\`${digits[0]}\` to \`${digits.at(-1)}\``]), ...others].join(", ");
+}
+
+/** A transition table as a diagram. It begins in its first state; a state that leads only to itself is the last one. */
+function stateDiagram(transitions) {
+  const states = Object.entries(transitions);
+  const lines = states.flatMap(([state, events]) => {
+    const leavings = Object.entries(events).filter(([, next]) => next !== state);
+    const arrows = leavings.map(([event, next]) => `    ${state} --> ${next}: ${event}`);
+    return arrows.length === 0 ? [`    ${state} --> [*]`] : arrows;
+  });
+  return mermaid(["stateDiagram-v2", `    [*] --> ${states[0][0]}`, ...lines].join("\n"));
+}
+
+/** Three members join, one after the other, on a network on which nothing goes wrong. */
+function sequenceDiagram() {
+  const scenario = {
+    parts: [8080, 9000, 7000].map((port, index) => ({
+      address: `10.0.0.${index + 1}:${port}`,
+      startsAt: index * 300,
+      hesitatesMs: 0,
+    })),
+    capacity: 3,
+    onFull: "teardown",
+    logDelayMs: 0,
+    weather: { delayMs: 1, split: 0, splitGapMs: 0, merge: 0, dialLoss: 0 },
+    misfortunes: [],
+    // Members write to one another until then: not at all.
+    healsAt: 1,
+    isCalm: true,
+    isPrompt: true,
+  };
+  const { messages, violations } = run(1, { keepsTrace: true, scenario });
+  if (violations.length > 0) throw new Error(`the run of the diagram breaks ${JSON.stringify(violations[0])}`);
+  return mermaid(toSequenceDiagram(messages));
+}
+
+const marked = /(<!-- generated: ([a-z ]+) -->\n)(.*?)(<!-- end -->)/gs;
+
+/** The document with its parts as they should be, and the names of those that were not so. */
+function regenerate(text, used) {
+  const stale = [];
+  const fresh = text.replaceAll(marked, (_, begin, part, old, end) => {
+    const generate = parts[part];
+    if (generate === undefined) throw new Error(`nothing generates the part "${part}"`);
+    used.add(part);
+    const content = `\n${generate()}\n\n`;
+    if (content !== old) stale.push(part);
+    return `${begin}${content}${end}`;
+  });
+  return { fresh, stale };
+}
+
+const { values } = parseArgs({ options: { check: { type: "boolean", default: false } } });
+const used = new Set();
+for (const document of readdirSync(root).filter((file) => file.endsWith(".md"))) {
+  const path = fileURLToPath(new URL(document, root));
+  const { fresh, stale } = regenerate(readFileSync(path, "utf8"), used);
+  if (stale.length === 0) continue;
+  if (!values.check) writeFileSync(path, fresh);
+  for (const part of stale) {
+    process.stdout.write(`${document}: ${part} ${values.check ? "is stale; npm run documents" : "written"}\n`);
+  }
+  if (values.check) process.exitCode = 1;
+}
+for (const part of Object.keys(parts).filter((candidate) => !used.has(candidate))) {
+  process.stdout.write(`no document has the part "${part}"\n`);
+  process.exitCode = 1;
+}
