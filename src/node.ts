@@ -58,7 +58,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
     });
     this.#driver = new Driver<MemberInput, MemberOutput>({
       machine: this.#machine,
-      transport: nodeTransport,
+      transport: nodeTransport(limits.keepAliveMs),
       clock: nodeClock,
       perform: (output) => this.#perform(output),
     });

@@ -111,7 +111,7 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
     });
     this.#driver = new Driver<RendezvousInput, RendezvousOutput>({
       machine: this.#machine,
-      transport: nodeTransport,
+      transport: nodeTransport(limits.keepAliveMs),
       clock: nodeClock,
       perform: (output) => this.#perform(output),
       onSend: (connection, bytes) => {

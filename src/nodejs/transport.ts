@@ -1,21 +1,15 @@
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { type AddressInfo, connect, createServer, type NetConnectOpts, type Server, type Socket } from "node:net";
 import type { Endpoint } from "../core/connections.js";
 import { FullmeshError } from "../core/errors.js";
-import { defaultLimits } from "../core/limits.js";
 import { formatAddress } from "../protocol/address.js";
 import { canonicalIp } from "../protocol/ip.js";
-import type { ConnectionEvents, ConnectionPort, TransportPort } from "../runtime/ports.js";
+import type { Accept, ConnectionEvents, ConnectionPort, Listening, TransportPort } from "../runtime/ports.js";
 
 /**
  * How every socket is opened. Half-open is allowed, because a simple program half-closes after its last word and still
  * reads. Nagle's delay is off, because one write is one message. Keepalive finds peers that vanished without a word.
  */
-const socketOptions = {
-  allowHalfOpen: true,
-  noDelay: true,
-  keepAlive: true,
-  keepAliveInitialDelay: defaultLimits.keepAliveMs,
-} as const;
+const socketOptions = { allowHalfOpen: true, noDelay: true, keepAlive: true } as const;
 
 /**
  * Connections that the kernel completes while we are busy. A burst of dials at a newcomer overflows Node's default of 511,
@@ -26,39 +20,45 @@ const backlog = 4096;
 /** A host name may have a slow first address: Node's default of 250 ms gives up on healthy paths. */
 const addressAttemptMs = 5_000;
 
-/** Connections over node:net. */
-export const nodeTransport: TransportPort = {
-  dial(to, events) {
-    const socket = connect({ ...socketOptions, ...to, autoSelectFamilyAttemptTimeout: addressAttemptMs });
-    const port = attach(socket, events);
-    socket.once("connect", () => {
-      const ends = endsOf(socket);
-      // A socket that was reset in the same turn of the loop has no ends any more; its `close` follows.
-      if (ends !== undefined) events.connected(ends.local, ends.remote);
-    });
-    return port;
-  },
+/** Connections over node:net. `keepAliveMs`: after how long a silence the kernel asks whether the other end lives. */
+export function nodeTransport(keepAliveMs: number): TransportPort {
+  const options = { ...socketOptions, keepAliveInitialDelay: keepAliveMs };
+  return {
+    dial: (to, events) => dial({ ...options, ...to, autoSelectFamilyAttemptTimeout: addressAttemptMs }, events),
+    listen: (on, accept, done) => listen(on, createServer(options), accept, done),
+  };
+}
 
-  listen(on, accept, done) {
-    const server = createServer(socketOptions, (socket) => {
-      const ends = endsOf(socket);
-      if (ends === undefined) {
-        socket.destroy();
-        return;
-      }
-      // The machine may act on the connection before it has told who hears of it.
-      const port = new NodeConnection(socket);
-      listenTo(socket, port, accept(port, ends.local, ends.remote));
-    });
-    server.once("error", (error) => done(listenError(error, on)));
-    server.listen({ ...on, backlog }, () => {
-      // From now on an error is one failed accept; the other side learns of it by its own closing.
-      server.removeAllListeners("error").on("error", () => {});
-      const { address, port } = server.address() as AddressInfo;
-      done({ address: { host: canonicalIp(address) ?? address, port }, close: () => void server.close() });
-    });
-  },
-};
+function dial(options: NetConnectOpts, events: ConnectionEvents): ConnectionPort {
+  const socket = connect(options);
+  const port = attach(socket, events);
+  socket.once("connect", () => {
+    const ends = endsOf(socket);
+    // A socket that was reset in the same turn of the loop has no ends any more; its `close` follows.
+    if (ends !== undefined) events.connected(ends.local, ends.remote);
+  });
+  return port;
+}
+
+function listen(on: Endpoint, server: Server, accept: Accept, done: Listening): void {
+  server.on("connection", (socket) => {
+    const ends = endsOf(socket);
+    if (ends === undefined) {
+      socket.destroy();
+      return;
+    }
+    // The machine may act on the connection before it has told who hears of it.
+    const port = new NodeConnection(socket);
+    listenTo(socket, port, accept(port, ends.local, ends.remote));
+  });
+  server.once("error", (error) => done(listenError(error, on)));
+  server.listen({ ...on, backlog }, () => {
+    // From now on an error is one failed accept; the other side learns of it by its own closing.
+    server.removeAllListeners("error").on("error", () => {});
+    const { address, port } = server.address() as AddressInfo;
+    done({ address: { host: canonicalIp(address) ?? address, port }, close: () => void server.close() });
+  });
+}
 
 class NodeConnection implements ConnectionPort {
   readonly #socket: Socket;
