@@ -52,7 +52,9 @@ export function secondsOrZero(name: string, text: string): number {
   return /^0+(\.0+)?$/.test(text) ? 0 : seconds(name, text);
 }
 
-/** A whole number from 1. */
-export function count(name: string, text: string): number {
-  return /^[1-9]\d{0,8}$/.test(text) ? Number(text) : badOption(name, "an integer >= 1", text);
+/** A whole number from 1, up to `most` if there is such a bound. */
+export function count(name: string, text: string, most = Number.POSITIVE_INFINITY): number {
+  const isCount = /^[1-9]\d{0,8}$/.test(text) && Number(text) <= most;
+  const expected = most === Number.POSITIVE_INFINITY ? "an integer >= 1" : `an integer from 1 to ${most}`;
+  return isCount ? Number(text) : badOption(name, expected, text);
 }

@@ -18,6 +18,11 @@ interface UpFlags extends CommonFlags {
   readonly timeout?: number;
 }
 
+/**
+ * Each member is a process of some 45 MiB with a link to every other one: 250 of them take 11 GiB and 31,125 links. More
+ * would bring down the machine before it showed anything.
+ */
+const mostMembers = 250;
 const defaultTimeoutSeconds = 60;
 /** Pairs that are named when a mesh stays incomplete; the rest is counted. */
 const mostNamedPairs = 10;
@@ -26,7 +31,7 @@ const mostNamedPairs = 10;
 export function addUp(program: Command): void {
   const command = program
     .command("up")
-    .argument("<n>", "how many member processes, at least 1", (text) => count("n", text))
+    .argument("<n>", `how many member processes, 1 to ${mostMembers}`, (text) => count("n", text, mostMembers))
     .summary("start a server and N member processes here, and watch the mesh form")
     .description(
       "Starts a rendezvous server and N member processes on this machine, shows the mesh as it forms, and ends it when " +

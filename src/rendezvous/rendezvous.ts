@@ -1,4 +1,4 @@
-import type { ConnectionId, Endpoint } from "../core/connections.js";
+import type { ConnectionId, ConnectionProgress, Endpoint } from "../core/connections.js";
 import { Deadlines, earliest } from "../core/deadlines.js";
 import type { ErrorCode } from "../core/errors.js";
 import { Handshakes } from "../core/handshakes.js";
@@ -27,7 +27,7 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
   readonly #roll: Roll;
   readonly #delivery: Delivery;
   readonly #handshakes: Handshakes;
-  readonly #quiet = new Deadlines<ConnectionId>();
+  readonly #quiet = new Deadlines<Session>();
   /** Every connection that is not gone. */
   readonly #sessions = new Map<ConnectionId, Session>();
   #capacityReachedAt: number | undefined;
@@ -73,18 +73,6 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
       case "accepted":
         this.#accept(input.connection, input.remote, now);
         break;
-      case "bytes":
-        this.#read(input.connection, input.bytes, now);
-        break;
-      case "flushed":
-        this.#withSession(input.connection, (session) => this.#delivery.flushed(session, now));
-        break;
-      case "ended":
-        this.#withSession(input.connection, (session) => this.#ended(session, now));
-        break;
-      case "closed":
-        this.#withSession(input.connection, (session) => this.#closed(session, input.failure));
-        break;
       case "timeout":
         this.#timeout(now);
         break;
@@ -97,17 +85,21 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
       case "close":
         this.#stop(now);
         break;
-      case "connected":
-        // A rendezvous dials nobody.
-        break;
+      default:
+        this.#progress(input, now);
     }
   }
 
   // What happened to a connection.
 
-  #withSession(connection: ConnectionId, act: (session: Session) => void): void {
-    const session = this.#sessions.get(connection);
-    if (session !== undefined) act(session);
+  #progress(input: ConnectionProgress, now: number): void {
+    const session = this.#sessions.get(input.connection);
+    if (session === undefined) return;
+    if (input.type === "bytes") this.#read(session, input.bytes, now);
+    else if (input.type === "flushed") this.#delivery.flushed(session, now);
+    else if (input.type === "ended") this.#ended(session, now);
+    // `connected` never comes: a rendezvous dials nobody.
+    else if (input.type === "closed") this.#closed(session, input.failure);
   }
 
   #accept(connection: ConnectionId, remote: Endpoint, now: number): void {
@@ -125,10 +117,9 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
     }
   }
 
-  #read(connection: ConnectionId, bytes: Uint8Array, now: number): void {
-    const session = this.#sessions.get(connection);
-    if (session === undefined || session.state === "closing") return;
-    this.#handshakes.spoke(connection, now);
+  #read(session: Session, bytes: Uint8Array, now: number): void {
+    if (session.state === "closing") return;
+    this.#handshakes.spoke(session.connection, now);
     session.reader.push(bytes);
     this.#understand(session, now);
   }
@@ -147,7 +138,7 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
       this.#roll.depart(session, failure === undefined ? "left" : "lost", failure ?? "closed its connection");
     }
     this.#handshakes.end(session.connection);
-    this.#quiet.clear(session.connection);
+    this.#quiet.clear(session);
     this.#delivery.closed(session);
     this.#sessions.delete(session.connection);
     this.#closeIfDone();
@@ -166,15 +157,12 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
 
   #timeout(now: number): void {
     for (let due = this.#handshakes.takeDue(now); due !== undefined; due = this.#handshakes.takeDue(now)) {
-      this.#withSession(due, (session) =>
-        this.#refuse(session, "HANDSHAKE_TIMEOUT", "no registration came in time", now),
-      );
+      const session = this.#sessions.get(due);
+      if (session !== undefined) this.#refuse(session, "HANDSHAKE_TIMEOUT", "no registration came in time", now);
     }
     for (let due = this.#quiet.takeDue(now); due !== undefined; due = this.#quiet.takeDue(now)) {
-      this.#withSession(due, (session) => {
-        session.reader.quiet();
-        this.#understand(session, now);
-      });
+      due.reader.quiet();
+      this.#understand(due, now);
     }
     this.#delivery.handleTimeout(now);
     const settledAt = this.#settledAt();
@@ -188,8 +176,8 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
       if (session.state !== "closing") this.#hear(session, event, now);
     }
     const awaitsQuiet = session.reader.awaitsQuiet && session.state !== "closing";
-    if (awaitsQuiet) this.#quiet.set(session.connection, now + this.#rules.limits.quietMs);
-    else this.#quiet.clear(session.connection);
+    if (awaitsQuiet) this.#quiet.set(session, now + this.#rules.limits.quietMs);
+    else this.#quiet.clear(session);
   }
 
   #hear(session: Session, event: RegistrationEvent, now: number): void {
@@ -200,7 +188,9 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
         break;
       case "revised":
         this.#note("REGISTRATION_REVISED", `${session.address} was corrected to ${event.address}`, session);
-        this.#heed(session, this.#roll.correct(session, event.address), now);
+        session.correction = event.address;
+        // What is being appended must be in the log before it can be taken out again.
+        if (session.state !== "joining") this.#correct(session, now);
         break;
       case "bad":
         this.#refuse(session, "BAD_ADDRESS", `expected <ip>:<port>, got "${event.text}"`, now);
@@ -214,19 +204,27 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
     }
   }
 
+  /** Replaces the address of a session by its correction, if it has one. Returns whether it had. */
+  #correct(session: Session, now: number): boolean {
+    const { correction } = session;
+    session.correction = undefined;
+    if (correction !== undefined) this.#heed(session, this.#roll.correct(session, correction), now);
+    return correction !== undefined;
+  }
+
   #heed(session: Session, verdict: Verdict, now: number): void {
     if (verdict.type === "refuse") this.#refuse(session, verdict.code, verdict.message, now);
   }
 
   #turnAway(session: Session, caller: "http" | "tls" | "hello", now: number): void {
-    if (caller === "http") {
+    if (caller === "hello") {
+      this.#refuse(session, "HELLO_AT_SERVER", "this is the rendezvous server; greet members", now);
+    } else if (caller === "http") {
       this.#note("HTTP_REQUEST", "answered with 400", session);
       this.#close(session, now, httpRefusal());
-    } else if (caller === "tls") {
+    } else {
       this.#note("TLS_HELLO", "closed without an answer", session);
       this.#close(session, now);
-    } else {
-      this.#refuse(session, "HELLO_AT_SERVER", "this is the rendezvous server; greet members", now);
     }
   }
 
@@ -239,7 +237,7 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
   #close(session: Session, now: number, lastWord?: Uint8Array): void {
     if (session.state === "closing") return;
     this.#handshakes.end(session.connection);
-    this.#quiet.clear(session.connection);
+    this.#quiet.clear(session);
     session.step("closing");
     this.#delivery.close(session, now, lastWord);
   }
@@ -252,7 +250,7 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
       this.#roll.admission.seal();
       this.#capacityReachedAt ??= now;
     }
-    if (newcomer === undefined) return;
+    if (newcomer === undefined || this.#correct(newcomer, now)) return;
     for (const session of this.#sessions.values()) {
       if (session.state === "member") this.#delivery.listDue(session, now);
     }

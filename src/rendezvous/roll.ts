@@ -25,7 +25,7 @@ export class Roll {
 
   /** Takes the correction of an address: the old one leaves, and the session registers anew, in its old slot if it has one. */
   correct(session: Session, address: Address): Verdict {
-    const hasSlot = session.state === "joining" || session.state === "member";
+    const hasSlot = session.state === "member";
     this.depart(session, "left", `corrected to ${address}`);
     session.step("withdrawn");
     return this.register(session, address, hasSlot);

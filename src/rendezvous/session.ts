@@ -14,7 +14,7 @@ export const sessionTransitions = {
   /** Registered, in line for a slot. */
   waiting: { admitted: "joining", withdrawn: "reading", closing: "closing" },
   /** The append of the membership is under way. */
-  joining: { listed: "member", withdrawn: "reading", closing: "closing" },
+  joining: { listed: "member", closing: "closing" },
   /** In the directory. */
   member: { withdrawn: "reading", closing: "closing" },
   /** Has been told everything, or is about to be; hears no more. */
@@ -33,6 +33,8 @@ export class Session {
   readonly outbox: Outbox;
   /** The address it has registered; undefined while reading. */
   address: Address | undefined;
+  /** The address that is to replace it, when more digits of its port came late. */
+  correction: Address | undefined;
   /** Its order in the log; undefined unless it is a member. */
   order: number | undefined;
   #state: SessionState = "reading";

@@ -111,10 +111,11 @@ describe("fullmesh up", () => {
     ["zero", "0"],
     ["a word", "eight"],
     ["a fraction", "1.5"],
+    ["more than the machine bears", "100000"],
   ])("refuses %s as a number of members", async (_name, n) => {
     const up = fullmesh(["up", n]);
     expect((await up.exited()).code).toBe(2);
-    expect(up.errors).toContain(`Expected \`n\` to be an integer >= 1, got "${n}"`);
+    expect(up.errors).toContain(`Expected \`n\` to be an integer from 1 to 250, got "${n}"`);
   });
 
   it("redraws in place on a terminal, in colour unless NO_COLOR is set", async (context) => {
