@@ -77,14 +77,12 @@ class LiveView implements View {
   }
 
   #picture(tally: Tally): void {
-    // `styleText` knows neither NO_COLOR nor the terminal on Node 20, so it is asked only where colour is wanted.
-    const isPlain = (process.env.NO_COLOR ?? "") !== "";
-    const matrix = drawMatrix(tally).map((line) => (isPlain ? line : colour(line)));
+    const matrix = drawMatrix(tally).map(colour);
     this.#draw([...matrix, summary(tally)].join("\n"));
   }
 }
 
-/** Half-reported links in yellow, linked ones in green. */
+/** Half-reported links in yellow, linked ones in green, where the terminal and NO_COLOR allow it: `styleText` asks them. */
 function colour(line: string): string {
   return line
     .replace(/[<>\u2801-\u28ff]+/g, (linked) => styleText("green", linked))

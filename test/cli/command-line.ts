@@ -6,7 +6,7 @@ const main = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 
 /** The environment of the tests without what would speak to the command. */
 export function plainEnvironment(extra: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
-  const inherited = Object.entries(process.env).filter(([name]) => !/^(FULLMESH_|NO_COLOR|FORCE_COLOR)/.test(name));
+  const inherited = Object.entries(process.env).filter(([name]) => !/^(FULLMESH_|NO_COLOR|FORCE_COLOR|CI$)/.test(name));
   return { ...Object.fromEntries(inherited), ...extra };
 }
 
