@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { failureTable } from "../dist/core/errors.js";
 import { defaultLimits } from "../dist/core/limits.js";
-import { sessionTransitions as memberSession } from "../dist/mesh/session.js";
+import { sessionTransitions as memberSession } from "../dist/mesh/session-states.js";
 import { sniff } from "../dist/protocol/sniff.js";
 import { sessionTransitions as serverSession } from "../dist/rendezvous/session.js";
 import { toSequenceDiagram } from "../dist/runtime/trace.js";

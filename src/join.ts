@@ -1,6 +1,6 @@
 import { MeshNode, type NodeOptions } from "./node.js";
 import { listenOption } from "./options.js";
-import type { WaitOptions } from "./waiting.js";
+import { type WaitOptions, waitFor } from "./waiting.js";
 
 /** Options of `join`: those of the node, where it listens, and how long joining may take. */
 export interface JoinOptions extends NodeOptions, WaitOptions {
@@ -23,12 +23,18 @@ export async function join(server: string, options: JoinOptions = {}): Promise<M
 /** Takes the steps of `join` with a node whose events somebody listens to already. Leaves if a step fails. */
 export async function joinWith(node: MeshNode, server: string, options: JoinOptions): Promise<void> {
   const wanted = options.listen === undefined ? undefined : listenOption("listen", options.listen);
-  try {
-    const local = await node.connectToServer(server, options);
+  const steps = async (): Promise<void> => {
+    const local = await node.connectToServer(server);
     const { host, port } = wanted ?? { host: local.host, port: 0 };
     await node.initListeningSocket(host, port);
     await node.sockListen();
-    await node.registerWithServer(options);
+    await node.registerWithServer();
+  };
+  const missing = (): string =>
+    node.address === undefined ? `no connection to ${server}` : `no list of ${server} names ${node.address}`;
+  try {
+    // One bound for all the steps together.
+    await waitFor(steps(), options, missing);
   } catch (error) {
     await node.leave();
     throw error;

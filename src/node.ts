@@ -181,18 +181,19 @@ export class MeshNode extends EventEmitter<NodeEvents> {
   }
 
   /**
-   * Writes bytes to one peer. Small ones are copied; from 4 KiB on they are referenced until they have left this process,
+   * Writes bytes to one peer, given by its address or as `peers` has it. Small ones are copied; from 4 KiB on they are referenced until they have left this process,
    * and must not change. Returns false above the soft limit (4 MiB waiting): go on after `drain`.
    *
    * @throws {FullmeshError} `QUEUE_FULL` above the hard limit (16 MiB waiting), and takes nothing; `NOT_LINKED`
    */
-  write(peer: string, bytes: Uint8Array): boolean {
-    const link = this.#end === undefined ? this.#machine.link(peer as Address) : undefined;
-    if (link === undefined) throw new FullmeshError("NOT_LINKED", `no link with ${peer}`);
+  write(peer: string | Peer, bytes: Uint8Array): boolean {
+    const address = typeof peer === "string" ? peer : peer.address;
+    const link = this.#end === undefined ? this.#machine.link(address as Address) : undefined;
+    if (link === undefined) throw new FullmeshError("NOT_LINKED", `no link with ${address}`);
     return this.#writing.write(link, bytes);
   }
 
-  /** Writes bytes to every peer. Returns the peers that did not take them, because their queue is full. */
+  /** Writes bytes to every peer that there is now. Returns the peers that did not take them, because their queue is full. */
   writeAll(bytes: Uint8Array): Address[] {
     if (this.#end !== undefined) return [];
     const full = [...this.#machine.links].filter((link) => !this.#writing.hasRoom(link, bytes.length));

@@ -64,14 +64,17 @@ function endpoint0(text: string): Endpoint | undefined {
 /** The limits to run by: the defaults, what this process may open, and what the caller wants otherwise. */
 export function limitsOption(wanted: Partial<Limits> | undefined): Limits {
   for (const [name, value] of Object.entries(wanted ?? {})) {
-    if (!(name in defaultLimits)) badOption(`limits.${name}`, "the name of a limit", value);
+    if (!Object.hasOwn(defaultLimits, name)) badOption(`limits.${name}`, "the name of a limit", value);
     millisecondsOrCount(`limits.${name}`, value);
   }
   return { ...defaultLimits, connections: connectionsAllowed(), ...wanted };
 }
 
+/** Times may be 0; a count or a size of 0 would stop everything. */
 function millisecondsOrCount(name: string, value: unknown): void {
-  if (typeof value !== "number" || !Number.isFinite(value) || value < 0) badOption(name, "a finite number >= 0", value);
+  const least = name.endsWith("Ms") ? 0 : 1;
+  const isNumber = typeof value === "number" && Number.isFinite(value);
+  if (!isNumber || value < least) badOption(name, `a finite number >= ${least}`, value);
 }
 
 /** Refuses to listen beyond loopback in plain text, unless the caller says that the network is trusted. */

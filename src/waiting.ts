@@ -1,5 +1,6 @@
 import type { Endpoint } from "./core/connections.js";
 import { type ErrorCode, FullmeshError } from "./core/errors.js";
+import { badOption } from "./options.js";
 
 /** A promise with its two ends in hand; Node 20 lacks `Promise.withResolvers`. */
 export class Deferred<Value> {
@@ -38,12 +39,16 @@ export interface WaitOptions {
   readonly timeoutMs?: number | undefined;
 }
 
+/** The longest that `setTimeout` can wait, about 25 days; a longer bound is none. */
+const longestTimerMs = 2 ** 31 - 1;
+
 /** Waits for a promise within bounds. `missing` says, when time runs out, what has not come. */
 export async function waitFor<Value>(
   promise: Promise<Value>,
   { signal, timeoutMs }: WaitOptions,
   missing: () => string,
 ): Promise<Value> {
+  if (timeoutMs !== undefined && !(timeoutMs >= 0)) badOption("timeoutMs", "a number of milliseconds >= 0", timeoutMs);
   const bound = new Deferred<never>();
   const fail = (code: ErrorCode, message: string, cause?: unknown): void =>
     bound.reject(new FullmeshError(code, message, { cause }));
@@ -51,7 +56,7 @@ export async function waitFor<Value>(
   if (signal?.aborted) onAbort();
   signal?.addEventListener("abort", onAbort, { once: true });
   const timer =
-    timeoutMs === undefined
+    timeoutMs === undefined || timeoutMs > longestTimerMs
       ? undefined
       : setTimeout(() => fail("TIMED_OUT", `after ${timeoutMs} ms ${missing()}`), timeoutMs);
   try {

@@ -2,6 +2,7 @@ import { FullmeshError } from "./core/errors.js";
 import type { Limits } from "./core/limits.js";
 import type { Link } from "./mesh/links.js";
 import type { MemberInput, MemberOutput } from "./mesh/vocabulary.js";
+import { badOption } from "./options.js";
 import type { Address } from "./protocol/address.js";
 import type { Driver } from "./runtime/driver.js";
 
@@ -16,6 +17,8 @@ export class Writing {
   readonly #limits: Limits;
   /** Peers whose writer has been told to wait. */
   readonly #slow = new Set<Address>();
+  /** Bytes that the driver has, and the machine has not: written from within an event. */
+  readonly #entering = new Map<Address, number>();
 
   constructor(driver: Driver<MemberInput, MemberOutput>, limits: Limits) {
     this.#driver = driver;
@@ -29,12 +32,14 @@ export class Writing {
 
   /** Writes, and returns false above the soft limit. Throws `QUEUE_FULL` above the hard one, and takes nothing. */
   write(link: Link, bytes: Uint8Array): boolean {
+    if (!(bytes instanceof Uint8Array)) badOption("bytes", "a Uint8Array, such as a Buffer", bytes);
     const waiting = this.#waiting(link) + bytes.length;
     if (waiting > this.#limits.queueHardBytes) {
       throw new FullmeshError("QUEUE_FULL", `${link.peer} would have ${waiting} bytes waiting`);
     }
-    const kept = bytes.length < copyBelowBytes ? Uint8Array.from(bytes) : bytes;
-    this.#driver.input({ type: "write", peer: link.peer, bytes: kept });
+    const kept = bytes.length < copyBelowBytes ? new Uint8Array(bytes) : bytes;
+    this.#enter(link.peer, kept.length);
+    this.#driver.input({ type: "write", peer: link.peer, bytes: kept }, () => this.#enter(link.peer, -kept.length));
     if (waiting <= this.#limits.queueSoftBytes) return true;
     this.#slow.add(link.peer);
     return false;
@@ -52,6 +57,12 @@ export class Writing {
 
   #waiting(link: Link): number {
     const held = link.held.reduce((sum, bytes) => sum + bytes.length, 0);
-    return held + this.#driver.queuedBytes(link.connection);
+    return held + (this.#entering.get(link.peer) ?? 0) + this.#driver.queuedBytes(link.connection);
+  }
+
+  #enter(peer: Address, bytes: number): void {
+    const sum = (this.#entering.get(peer) ?? 0) + bytes;
+    if (sum === 0) this.#entering.delete(peer);
+    else this.#entering.set(peer, sum);
   }
 }

@@ -9,14 +9,13 @@ import { badOption } from "../options.js";
 export interface CommonFlags {
   readonly json?: true;
   readonly quiet?: true;
-  readonly insecure?: true;
   /** Seconds. */
   readonly timeout?: number;
   readonly dialect: "classic";
 }
 
 /** What an environment variable of a switch may say for "off". */
-const offValues: ReadonlySet<string> = new Set(["", "0", "false", "no", "off"]);
+const offValues: ReadonlySet<string> = new Set(["0", "false", "no", "off"]);
 
 function variableOf(flags: string): string {
   const [, name = ""] = /--([a-z-]+)/.exec(flags) ?? [];
@@ -27,7 +26,9 @@ function variableOf(flags: string): string {
 export function flag(flags: string, description: string): Option {
   const option = new Option(flags, description);
   const variable = variableOf(flags);
-  const isOff = option.isBoolean() && offValues.has((process.env[variable] ?? "1").toLowerCase());
+  const value = process.env[variable];
+  // An empty variable is one that is not set; compose files make such.
+  const isOff = value === "" || (option.isBoolean() && value !== undefined && offValues.has(value.toLowerCase()));
   return isOff ? option : option.env(variable);
 }
 
@@ -37,8 +38,12 @@ export function withCommonFlags(command: Command, timeoutHelp: string): Command 
     .addOption(flag("--dialect <dialect>", "what members speak").choices(["classic"]).default("classic"))
     .addOption(flag("--timeout <seconds>", timeoutHelp).argParser((text) => seconds("timeout", text)))
     .addOption(flag("--json", "one JSON object a line on stdout"))
-    .addOption(flag("--quiet", "say nothing on stderr but errors"))
-    .addOption(flag("--insecure", "listen beyond loopback although nothing is encrypted"));
+    .addOption(flag("--quiet", "say nothing on stderr but errors"));
+}
+
+/** Adds the flag of commands that listen where they are told. */
+export function withInsecureFlag(command: Command): Command {
+  return command.addOption(flag("--insecure", "listen beyond loopback although nothing is encrypted"));
 }
 
 /** A number of seconds above 0, with fractions. */
@@ -49,7 +54,7 @@ export function seconds(name: string, text: string): number {
 
 /** A number of seconds, 0 included. */
 export function secondsOrZero(name: string, text: string): number {
-  return /^0+(\.0+)?$/.test(text) ? 0 : seconds(name, text);
+  return /^\d+(\.\d+)?$/.test(text) ? Number(text) : badOption(name, "a number of seconds >= 0", text);
 }
 
 /** A whole number from 1, up to `most` if there is such a bound. */

@@ -1,13 +1,14 @@
-import { createInterface } from "node:readline";
 import type { Command } from "commander";
 import { joinWith } from "../join.js";
 import { MeshNode } from "../node.js";
 import { badOption } from "../options.js";
 import { type CommandContext, runCommand } from "./command.js";
-import { type CommonFlags, flag, withCommonFlags } from "./flags.js";
+import { type CommonFlags, flag, withCommonFlags, withInsecureFlag } from "./flags.js";
+import { Lines } from "./lines.js";
 import { type Output, plainText } from "./output.js";
 
 interface JoinFlags extends CommonFlags {
+  readonly insecure?: true;
   readonly listen?: string;
   readonly advertise?: string;
 }
@@ -26,7 +27,9 @@ export function addJoin(program: Command): void {
       flag("--listen <ip:port>", "where to listen (default: the address that reaches the server, any free port)"),
     )
     .addOption(flag("--advertise <ip:port>", "the address to register, if others reach this member by another one"));
-  withCommonFlags(command, "how long to wait until registered and linked with all (default: for ever)");
+  withInsecureFlag(
+    withCommonFlags(command, "how long to wait until registered and linked with all (default: for ever)"),
+  );
   command.action((server: string | undefined) =>
     runCommand(command.opts<JoinFlags>(), (context) => runJoin(server, command.opts<JoinFlags>(), context)),
   );
@@ -64,12 +67,64 @@ async function runJoin(
   }
 }
 
-/** Sends each line of stdin to every peer. */
+/**
+ * Sends each line of stdin to every peer. While one of them does not read, nothing more is read from stdin either: a pipe
+ * into the mesh runs at the pace of its slowest member, and loses nothing.
+ */
 function sendLines(node: MeshNode, output: Output): void {
-  createInterface({ input: process.stdin }).on("line", (line) => {
-    const full = node.writeAll(Buffer.from(`${line}\n`));
-    if (full.length > 0) output.talk(`not sent to ${full.join(", ")}: they do not read`);
-  });
+  const lines = new Lines();
+  const slow = new Set<string>();
+  const send = (line: Uint8Array): void => {
+    const peers = node.peers;
+    if (peers.length === 0) output.talk("nobody is there any more; the line is not sent");
+    const message = Buffer.concat([line, Buffer.from("\n")]);
+    for (const { address } of peers) if (!node.write(address, message)) slow.add(address);
+    if (slow.size > 0) process.stdin.pause();
+  };
+  const goOn = (peer: string): void => {
+    slow.delete(peer);
+    if (slow.size === 0) process.stdin.resume();
+  };
+  node.on("drain", goOn).on("peer:down", goOn);
+  const start = (): void => {
+    process.stdin.on("data", (bytes: Buffer) => {
+      for (const line of lines.push(bytes)) send(line);
+    });
+    process.stdin.on("end", () => {
+      const rest = lines.rest();
+      if (rest !== undefined) send(rest);
+    });
+  };
+  // What is typed, or piped in, before anybody is there waits in the pipe.
+  void node.complete({ size: 2 }).then(start, () => {});
+  node.once("ended", () => process.stdin.pause().removeAllListeners("data"));
+}
+
+/** How long the rest of a line may take before what there is of it is printed: simple programs send no newlines. */
+const restMs = 200;
+
+/** Prints what comes from one peer, line by line. */
+class Inbox {
+  readonly #lines = new Lines();
+  readonly #print: (line: Uint8Array) => void;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(print: (line: Uint8Array) => void) {
+    this.#print = print;
+  }
+
+  push(bytes: Uint8Array): void {
+    clearTimeout(this.#timer);
+    for (const line of this.#lines.push(bytes)) this.#print(line);
+    this.#timer = setTimeout(() => this.flush(), restMs);
+  }
+
+  /** Prints what there is of a line without an end. */
+  flush(): void {
+    clearTimeout(this.#timer);
+    const rest = this.#lines.rest();
+    if (rest !== undefined) this.#print(rest);
+  }
 }
 
 /** Writes what a node tells. */
@@ -90,34 +145,35 @@ function tellNode(node: MeshNode, output: Output): void {
     const links = members - 1;
     const unverified = (members * links) / 2 - links;
     const fields = { members, links, unverified, revision: null, scope: "own" };
-    tell("complete", fields, `complete: linked with all ${links} others`);
+    tell("complete", fields, links === 0 ? "alone so far" : `complete: linked with all ${links} of the others`);
   });
-  node.on("bytes", ({ peer, bytes }) => {
-    for (const message of splitLines(bytes)) {
-      tell("message", { peer, topic: "", ...message });
-      if (!output.options.json) output.data(`${peer} ${plainText(message.text ?? message.base64 ?? "")}`);
-    }
+  const inboxes = new Map<string, Inbox>();
+  const inboxOf = (peer: string): Inbox => {
+    const inbox = inboxes.get(peer) ?? new Inbox((line) => print(peer, decode(line)));
+    inboxes.set(peer, inbox);
+    return inbox;
+  };
+  const print = (peer: string, message: { readonly text?: string; readonly base64?: string }): void => {
+    tell("message", { peer, topic: "", ...message });
+    if (!output.options.json) output.data(`${peer} ${plainText(message.text ?? message.base64 ?? "")}`);
+  };
+  node.on("bytes", ({ peer, bytes }) => inboxOf(peer).push(bytes));
+  node.on("peer:down", (peer) => {
+    inboxes.get(peer)?.flush();
+    inboxes.delete(peer);
   });
   // What ends before it has begun is told as an error, not as an end.
   node.on("ended", (reason) => {
     if (node.rank >= 0) tell("teardown", { reason }, `ended: ${reason}`);
   });
-  node.on("closed", () => tell("closed", {}));
+  node.on("closed", () => {
+    for (const inbox of inboxes.values()) inbox.flush();
+    tell("closed", {});
+  });
   node.on("note", (record) => output.note(record));
 }
 
-/** What came from a peer, line by line; a classic link keeps no boundaries, so a piece without an end counts as a line. */
-function splitLines(bytes: Uint8Array): { readonly text?: string; readonly base64?: string }[] {
-  const lines: { text?: string; base64?: string }[] = [];
-  for (let start = 0; start < bytes.length; ) {
-    const newline = bytes.indexOf(0x0a, start);
-    const end = newline < 0 ? bytes.length : newline;
-    lines.push(decode(bytes.subarray(start, end)));
-    start = end + 1;
-  }
-  return lines;
-}
-
+/** A line as text if it is UTF-8, and as base64 otherwise. */
 function decode(line: Uint8Array): { readonly text: string } | { readonly base64: string } {
   try {
     return { text: new TextDecoder("utf-8", { fatal: true }).decode(line) };

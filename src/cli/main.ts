@@ -15,6 +15,7 @@ const program = new Command("fullmesh")
   .description("Introduces processes to one another and gives them exactly one connection between every pair.")
   .version(version)
   .configureHelp({ showGlobalOptions: true })
+  .showHelpAfterError("(fullmesh --help shows what there is)")
   .exitOverride();
 
 addServe(program);
@@ -22,11 +23,11 @@ addJoin(program);
 addUp(program);
 program.addHelpText(
   "after",
-  "\nTry it:     fullmesh up 8\n" +
+  "\nEach command has --help.\n\nTry it:     fullmesh up 8\n" +
     "By hand:    fullmesh serve --capacity 3        in one terminal, then, in three others,\n" +
     "            fullmesh join 127.0.0.1:4000\n" +
-    "\nExit codes: 0 the mesh ended as it should, 1 failure, 2 usage, 3 a wait ran out, 4 refused by the server,\n" +
-    "            128+n after signal n.",
+    "\nExit codes: 0 the mesh ended as it should, 1 failure, 2 usage, 3 a wait ran out,\n" +
+    "            4 refused by the server, 128+n after signal n.",
 );
 for (const command of program.commands) command.exitOverride();
 

@@ -11,6 +11,12 @@ export function drawMatrix(tally: Tally): string[] {
   return tally.size <= mostCells ? drawCells(tally) : drawBraille(tally);
 }
 
+/** What the signs of the drawing mean. */
+export function legend(tally: Tally): string {
+  if (tally.size > mostCells) return "     a dot for each linked pair, 4 rows and 2 columns to a character";
+  return "     > dialed   < accepted   - told by one end only   . no link";
+}
+
 function drawCells(tally: Tally): string[] {
   const members = padded(tally);
   const widest = Math.max(...members.map((member) => (member ?? "").length));

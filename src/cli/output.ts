@@ -28,17 +28,24 @@ export function wallClock(): number {
  * What a command writes: data on stdout, talk on stderr.
  *
  * Both go out asynchronously, because writing to a pipe that nobody reads would hold up the whole process, and with it
- * every link. A backlog has a bound; what is beyond it is left out, and said on the other stream or at the end.
+ * every link. A backlog has a bound; what is beyond it is left out, and counted at the end.
  */
 export class Output {
   readonly options: OutputOptions;
   /** In whose name errors are told: a member's address, null for the server and before there is one. */
   speaker: string | null = null;
-  readonly #stdout = open(1);
-  readonly #stderr = open(2);
+  readonly #stdout: SonicBoom;
+  readonly #stderr: SonicBoom;
+  /** Lines that were left out because nobody read. */
+  #dropped = 0;
 
   constructor(options: OutputOptions) {
     this.options = options;
+    const onDrop = (): void => {
+      this.#dropped += 1;
+    };
+    this.#stdout = open(1, onDrop);
+    this.#stderr = open(2, onDrop);
   }
 
   /** One event: as NDJSON, or as the sentence in its place. `node` is the emitter's address, null for the server. */
@@ -79,6 +86,7 @@ export class Output {
 
   /** Resolves when all is written, or when nobody has read for a second. */
   async flush(): Promise<void> {
+    if (this.#dropped > 0) this.#stderr.write(`fullmesh: left out ${this.#dropped} lines that nobody read in time\n`);
     const flushed = Promise.all([this.#stdout, this.#stderr].map(flush));
     let timer: NodeJS.Timeout | undefined;
     const patience = new Promise((resolve) => {
@@ -89,8 +97,9 @@ export class Output {
   }
 }
 
-function open(fd: 1 | 2): SonicBoom {
+function open(fd: 1 | 2, onDrop: () => void): SonicBoom {
   const stream = new sonicBoom.SonicBoom({ fd, sync: false, maxLength: longestBacklog });
+  stream.on("drop", onDrop);
   // The reader has gone (EPIPE): there is nobody left to tell.
   stream.on("error", () => {});
   return stream;

@@ -3,11 +3,12 @@ import { badOption, listenOption } from "../options.js";
 import { RendezvousServer } from "../server.js";
 import { waitFor } from "../waiting.js";
 import { type CommandContext, runCommand } from "./command.js";
-import { type CommonFlags, count, flag, secondsOrZero, withCommonFlags } from "./flags.js";
+import { type CommonFlags, count, flag, secondsOrZero, withCommonFlags, withInsecureFlag } from "./flags.js";
 import type { Output } from "./output.js";
 import { TraceFile } from "./trace-file.js";
 
 interface ServeFlags extends CommonFlags {
+  readonly insecure?: true;
   readonly listen: string;
   readonly capacity?: number;
   readonly onFull: "teardown" | "hold";
@@ -49,7 +50,7 @@ export function addServe(program: Command): void {
       ).argParser((text, before: readonly string[] | undefined) => [...(before ?? []), ...text.split(",")]),
     )
     .addOption(flag("--trace <file>", "write the run as a Mermaid sequence diagram"));
-  withCommonFlags(command, "how long to wait for the capacity to be reached (default: for ever)");
+  withInsecureFlag(withCommonFlags(command, "how long to wait for the capacity to be reached (default: for ever)"));
   command.action(() =>
     runCommand(command.opts<ServeFlags>(), (context) => runServe(command.opts<ServeFlags>(), context)),
   );
@@ -130,10 +131,5 @@ export function tellServer(server: RendezvousServer, output: Output, capacity?: 
     );
   });
   server.on("closed", () => output.event("closed", null, {}, "closed"));
-  server.on("note", (record) => {
-    output.note(record);
-    if (output.options.json && record.level === "error") {
-      output.event("error", null, { code: record.code, message: record.message });
-    }
-  });
+  server.on("note", (record) => output.note(record));
 }

@@ -67,6 +67,8 @@ class UpRun {
   readonly #complete = new Deferred<void>();
   readonly #stopped = new Deferred<void>();
   #server: RendezvousServer | undefined;
+  #wasComplete = false;
+  #isStaying = false;
   #onChange: () => void = () => {};
   readonly #startedAt = performance.now();
   readonly #phases: [name: string, ms: number][] = [];
@@ -80,7 +82,10 @@ class UpRun {
       note: (code) => {
         if (code === "ALREADY_LINKED") this.#tally.duplicateRefused();
       },
-      failed: (error) => this.#complete.reject(error),
+      failed: (error) => {
+        this.#complete.reject(error);
+        if (this.#isStaying) this.#output.error(error.code, error.message);
+      },
     });
   }
 
@@ -110,6 +115,7 @@ class UpRun {
     this.#gang.start(this.#tally.size, `${server.address}`);
     try {
       await waitFor(this.#complete.promise, { timeoutMs }, () => this.#explain());
+      this.#wasComplete = true;
       this.#phase("mesh complete");
     } finally {
       view.finish(this.#tally);
@@ -120,8 +126,10 @@ class UpRun {
 
   /** Resolves when the run is told to stop. */
   async stay(): Promise<void> {
+    this.#isStaying = true;
     this.#output.talk("the mesh stays; end it with Ctrl-C");
     await this.#stopped.promise;
+    this.#phase("stayed");
   }
 
   /** Breaks off whatever is under way. */
@@ -132,7 +140,7 @@ class UpRun {
 
   /** Tears the mesh down, and resolves when every process has ended. */
   async end(): Promise<void> {
-    const isComplete = this.#tally.isComplete;
+    const isComplete = this.#wasComplete;
     const ended = this.#gang.ended();
     if (!isComplete) this.#gang.stop();
     await this.#server?.teardown(isComplete ? "complete" : "given up");

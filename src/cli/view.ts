@@ -1,5 +1,5 @@
 import { styleText } from "node:util";
-import { drawMatrix } from "./matrix.js";
+import { drawMatrix, legend } from "./matrix.js";
 import type { Output } from "./output.js";
 import type { Tally } from "./tally.js";
 
@@ -50,6 +50,7 @@ class PlainView implements View {
 
   finish(tally: Tally): void {
     for (const line of drawMatrix(tally)) this.#output.data(line);
+    this.#output.data(legend(tally));
   }
 }
 
@@ -78,7 +79,7 @@ class LiveView implements View {
 
   #picture(tally: Tally): void {
     const matrix = drawMatrix(tally).map(colour);
-    this.#draw([...matrix, summary(tally)].join("\n"));
+    this.#draw([...matrix, legend(tally), summary(tally)].join("\n"));
   }
 }
 

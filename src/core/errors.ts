@@ -255,6 +255,13 @@ const failures = {
     connection: "given up; dialed again, backed off, while the newest list names it",
     remedy: "Look for a firewall that drops packets between the two hosts, or a suspended process.",
   },
+  NO_DESCRIPTORS: {
+    fault: "system",
+    level: "warn",
+    meaning: "This process has no descriptors left to dial with.",
+    connection: "none came to be; dialed again, backed off, while the newest list names it",
+    remedy: "Raise the open-file limit (ulimit -n).",
+  },
   SELF_CONNECT: {
     fault: "network",
     level: "warn",
@@ -276,7 +283,7 @@ const failures = {
     level: "error",
     meaning: "An option has a value that it cannot take.",
     connection: "none",
-    remedy: "Use a value of the kind that the message names.",
+    remedy: "Use a value of the kind that the message names; --help shows each flag with its environment variable.",
   },
   WRONG_STEP: {
     fault: "caller",
@@ -346,7 +353,7 @@ const failures = {
     level: "error",
     meaning: "A wait ran out.",
     connection: "closed where the wait was for a connection",
-    remedy: "Look at what the message says is missing.",
+    remedy: "Look at the members and pairs that the message names, or allow more time.",
   },
   ABORTED: {
     fault: "caller",
@@ -377,6 +384,10 @@ export type ErrorCode = keyof typeof failures;
 /** The table by code; see PROTOCOL.md for it in print. */
 export const failureTable: Readonly<Record<ErrorCode, Failure>> = failures;
 
+function isErrorCode(text: string): text is ErrorCode {
+  return Object.hasOwn(failures, text);
+}
+
 /** What every failed promise and every refusal of this package carries. */
 export class FullmeshError extends Error {
   override readonly name = "FullmeshError";
@@ -393,9 +404,10 @@ export class FullmeshError extends Error {
     return failureTable[this.code].fault;
   }
 
-  /** What to try. */
+  /** What to try; where a server has refused with a code of its own, that code's remedy. */
   get remedy(): string {
-    return failureTable[this.code].remedy;
+    const named = this.code === "REFUSED" ? /^([A-Z_]+): /.exec(this.message)?.[1] : undefined;
+    return failureTable[named !== undefined && isErrorCode(named) ? named : this.code].remedy;
   }
 }
 

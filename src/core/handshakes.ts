@@ -10,8 +10,8 @@ interface Pending {
 /**
  * Accepted connections that have not yet said who they are, and how long each may still take.
  *
- * Silence is free while there is room, so that a person can step through the protocol by hand. Once a quarter of the
- * places is taken, the silent ones are in somebody's way and get seconds.
+ * Silence is free while there is room, so that a person can step through the protocol by hand. Once the house is crowded,
+ * the silent ones are in somebody's way and get seconds.
  */
 export class Handshakes {
   /** Silent ones in the order of their arrival, which is also the order in which they run out. */
@@ -86,7 +86,7 @@ export class Handshakes {
   }
 
   #patience(): number {
-    const crowded = this.pending * 4 >= this.#limits.handshakesPending;
-    return crowded ? this.#limits.firstByteCrowdedMs : this.#limits.firstByteMs;
+    const isCrowded = this.pending >= this.#limits.handshakesCrowded;
+    return isCrowded ? this.#limits.firstByteCrowdedMs : this.#limits.firstByteMs;
   }
 }

@@ -5,17 +5,22 @@
 export const defaultLimits = {
   /**
    * How long a connection may say nothing while the house is nearly empty. Ten minutes, so that a person who takes the
-   * steps one by one in a debugger gets in; it costs one descriptor of a kind of which three quarters are free.
+   * steps one by one in a debugger gets in; it costs one descriptor while hardly any are taken.
    */
   firstByteMs: 600_000,
-  /** The same once a quarter of the pending slots is taken: from then on silence is somebody else's place. */
+  /** The same once `handshakesCrowded` are pending: from then on silence is somebody else's place. */
   firstByteCrowdedMs: 5_000,
   /** From the first byte to the end of the handshake. A split message loses at most a few retransmissions (3 s each). */
   handshakeMs: 15_000,
-  /** Connections that have not said who they are, in all. 256 of them cost about 1 MiB. */
-  handshakesPending: 256,
-  /** The same from one host, loopback exempt: a home router hides fewer members that start together. */
-  handshakesPendingPerHost: 16,
+  /**
+   * Connections that have not said who they are, in all: as many as the kernel may hand over in one turn of the loop,
+   * because Node accepts a whole backlog before it reads the first byte of any. They cost about 16 MiB.
+   */
+  handshakesPending: 4_096,
+  /** The same from one host, loopback exempt: more members than a machine starts at once. */
+  handshakesPendingPerHost: 512,
+  /** From so many on the house counts as crowded. */
+  handshakesCrowded: 64,
   /**
    * How long an ambiguous last port may wait for another digit. Measured gaps inside a split message stay below 500 ms in
    * all cases at 20 ms round trip and 5 % loss, and in 99.8 % at 100 ms.
@@ -27,6 +32,8 @@ export const defaultLimits = {
   messageGapMs: 50,
   /** From half-closing to closing: time for the other side to read the last message and close. */
   lingerMs: 1_000,
+  /** How long what is queued for a peer may take to go out after the end; what is left then is lost, and said. */
+  drainMs: 10_000,
   /** From the last list at capacity to the teardown: time for members that cannot report their links to make them. */
   settleMs: 2_000,
   /** A list; 64 KiB hold about 2,900 members. Simple readers take far less, see `listWarnBytes`. */

@@ -12,6 +12,8 @@ import type { Sink } from "./machine.js";
 export class Lingering {
   readonly #deadlines = new Deadlines<ConnectionId>();
   readonly #open = new Set<ConnectionId>();
+  /** Those of which something has not left this process yet. */
+  readonly #draining = new Set<ConnectionId>();
   readonly #outputs: Sink<ConnectionOutput>;
   readonly #lingerMs: number;
 
@@ -28,17 +30,28 @@ export class Lingering {
     return this.#open.has(connection);
   }
 
-  /** Half-closes the connection now, and aborts it if it is not gone when the linger time has passed. */
-  begin(connection: ConnectionId, now: number): void {
+  /**
+   * Half-closes the connection, behind all that was sent on it, and aborts it if it is not gone when the linger time has
+   * passed. With `drainMs`, something is still on its way out: that may take so long, and the linger time begins with
+   * `flushed`.
+   */
+  begin(connection: ConnectionId, now: number, drainMs?: number): void {
     if (this.#open.has(connection)) return;
     this.#open.add(connection);
+    if (drainMs !== undefined) this.#draining.add(connection);
     this.#outputs.push({ type: "halfClose", connection });
-    this.#deadlines.set(connection, now + this.#lingerMs);
+    this.#deadlines.set(connection, now + (drainMs ?? this.#lingerMs));
+  }
+
+  /** All that was sent has left this process. */
+  flushed(connection: ConnectionId, now: number): void {
+    if (this.#draining.delete(connection)) this.#deadlines.set(connection, now + this.#lingerMs);
   }
 
   /** The connection is gone. Returns whether it was lingering. */
   closed(connection: ConnectionId): boolean {
     this.#deadlines.clear(connection);
+    this.#draining.delete(connection);
     return this.#open.delete(connection);
   }
 
@@ -46,10 +59,14 @@ export class Lingering {
     return this.#deadlines.next();
   }
 
-  handleTimeout(now: number): void {
+  /** Aborts what has taken too long, and returns those on which something was still to go out. */
+  handleTimeout(now: number): ConnectionId[] {
+    const lost: ConnectionId[] = [];
     for (let due = this.#deadlines.takeDue(now); due !== undefined; due = this.#deadlines.takeDue(now)) {
+      if (this.#draining.has(due)) lost.push(due);
       // It stays in the set until the driver says that it is gone.
       this.#outputs.push({ type: "abort", connection: due });
     }
+    return lost;
   }
 }

@@ -1,5 +1,6 @@
 import type { ConnectionId } from "../core/connections.js";
 import { Deadlines, earliest } from "../core/deadlines.js";
+import type { ErrorCode } from "../core/errors.js";
 import type { Limits } from "../core/limits.js";
 import { SeededRandom } from "../core/random.js";
 import type { Address } from "../protocol/address.js";
@@ -120,4 +121,9 @@ export class Dialing {
     const whole = Math.min(redialMaxMs, redialMinMs * 2 ** Math.max(0, failures - 1));
     return whole * (0.5 + 0.5 * this.#random.next());
   }
+}
+
+/** Whose fault it is that a dial failed, told by the system's errno name: our own if we have no descriptor to dial with. */
+export function dialFailureCode(errno: string | undefined): ErrorCode {
+  return errno === "EMFILE" || errno === "ENFILE" ? "NO_DESCRIPTORS" : "DIAL_FAILED";
 }

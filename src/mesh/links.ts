@@ -12,6 +12,8 @@ export interface Link {
   /** Payload that waits until the peer has surely understood our hello. */
   held: Uint8Array[];
   isHolding: boolean;
+  /** True while something written has not left this process. */
+  isUnflushed: boolean;
 }
 
 /**
@@ -48,7 +50,14 @@ export class Links {
 
   /** A link is up. With `holdUntil`, payload waits until then. */
   add(peer: Address, connection: ConnectionId, direction: Direction, holdUntil?: number): Link {
-    const link: Link = { peer, connection, direction, held: [], isHolding: holdUntil !== undefined };
+    const link: Link = {
+      peer,
+      connection,
+      direction,
+      held: [],
+      isHolding: holdUntil !== undefined,
+      isUnflushed: false,
+    };
     this.#links.set(peer, link);
     if (holdUntil !== undefined) this.#pauses.set(link, holdUntil);
     return link;
@@ -60,6 +69,7 @@ export class Links {
   }
 
   write(link: Link, bytes: Uint8Array): void {
+    link.isUnflushed = true;
     if (link.isHolding) link.held.push(bytes);
     else this.#outputs.push({ type: "send", connection: link.connection, bytes });
   }

@@ -91,7 +91,7 @@ export class Member implements Machine<MemberInput, MemberOutput> {
       case "timeout":
         this.#session.handleTimeout(now);
         this.#peers.handleTimeout(now);
-        this.#lingering.handleTimeout(now);
+        this.#peers.givenUp(this.#lingering.handleTimeout(now));
         break;
       case "accepted":
         this.#accept(input.connection, input.remote, now);
@@ -143,7 +143,7 @@ export class Member implements Machine<MemberInput, MemberOutput> {
     if (connection === this.#session.connection) this.#session.handle(input, now);
     else if (input.type === "connected") this.#peers.connected(connection, input.local, input.remote, now);
     else if (input.type === "bytes") this.#peers.bytes(connection, input.bytes, now);
-    else if (input.type === "flushed") this.#peers.flushed(connection);
+    else if (input.type === "flushed") this.#peers.flushed(connection, now);
     else if (input.type === "ended") this.#peers.ended(connection, now);
     else this.#peers.closed(connection, input.failure, now);
     if (input.type !== "closed") return;

@@ -9,7 +9,7 @@ import { isAmbiguousPort } from "../protocol/classic/scanner.js";
 import { canonicalIp } from "../protocol/ip.js";
 import { httpRefusal } from "../protocol/sniff.js";
 import { type Arrival, type ArrivalOutcome, Arrivals } from "./arrivals.js";
-import { Dialing } from "./dialing.js";
+import { Dialing, dialFailureCode } from "./dialing.js";
 import { type Link, Links } from "./links.js";
 import { Membership } from "./membership.js";
 import type { Direction, MemberEvent, MemberOutput, MemberRules } from "./vocabulary.js";
@@ -22,7 +22,8 @@ export class Peers {
   readonly #rules: MemberRules;
   readonly #outputs: Sink<MemberOutput>;
   readonly #lingering: Lingering;
-  readonly #membership = new Membership();
+  /** What the lists say. */
+  readonly membership = new Membership();
   readonly #dialing: Dialing;
   readonly #arrivals: Arrivals;
   readonly #links: Links;
@@ -49,10 +50,6 @@ export class Peers {
     this.#links = new Links(outputs);
   }
 
-  get membership(): Membership {
-    return this.#membership;
-  }
-
   link(peer: Address): Link | undefined {
     return this.#links.get(peer);
   }
@@ -74,11 +71,11 @@ export class Peers {
 
   /** A list has come, or more of one. */
   listRead(list: readonly Address[], isSettled: boolean, now: number): void {
-    const before = this.#membership.newest;
-    this.#membership.read(list, isSettled);
-    if (this.#membership.newest !== before) this.#tell({ type: "directory", members: this.#membership.newest });
-    for (const connection of this.#dialing.want(this.#membership.toDial, now)) this.#abortDial(connection);
-    for (const peer of this.#membership.toDial) if (this.#links.has(peer)) this.#dialing.linked(peer, now);
+    const before = this.membership.newest;
+    this.membership.read(list, isSettled);
+    if (this.membership.newest !== before) this.#tell({ type: "directory", members: this.membership.newest });
+    for (const connection of this.#dialing.want(this.membership.toDial, now)) this.#abortDial(connection);
+    for (const peer of this.membership.toDial) if (this.#links.has(peer)) this.#dialing.linked(peer, now);
     for (const arrival of this.#arrivals.parked()) this.#judge(arrival, arrival.hello, now);
     this.#dial(now);
     this.#checkComplete();
@@ -116,13 +113,17 @@ export class Peers {
   bytes(connection: ConnectionId, bytes: Uint8Array, now: number): void {
     const link = this.#linkOf.get(connection);
     const arrival = this.#arrivals.get(connection);
-    if (link !== undefined && !this.#isOver) this.#tell({ type: "bytes", peer: link.peer, bytes });
+    // Also after the end: what a peer wrote before it is still on its way until the connection is gone.
+    if (link !== undefined) this.#tell({ type: "bytes", peer: link.peer, bytes });
     else if (arrival !== undefined) this.#resolve(this.#arrivals.push(arrival, bytes, now), now);
   }
 
-  flushed(connection: ConnectionId): void {
+  flushed(connection: ConnectionId, now: number): void {
     const link = this.#linkOf.get(connection);
-    if (link !== undefined && !link.isHolding) this.#tell({ type: "drained", peer: link.peer });
+    if (link === undefined || link.isHolding) return;
+    link.isUnflushed = false;
+    this.#lingering.flushed(connection, now);
+    this.#tell({ type: "drained", peer: link.peer });
   }
 
   /** The other side sends nothing more. A byte pipe without one of its directions is no link. */
@@ -145,7 +146,7 @@ export class Peers {
     const peer = this.#dials.get(connection);
     if (peer !== undefined) {
       this.#dials.delete(connection);
-      this.#dialFailed(peer, "DIAL_FAILED", failure ?? "closed", now);
+      this.#dialFailed(peer, dialFailureCode(failure), failure ?? "closed", now);
       this.#dial(now);
     }
     const arrival = this.#arrivals.get(connection);
@@ -162,7 +163,7 @@ export class Peers {
     for (let due = this.#arrivals.takeDue(now); due !== undefined; due = this.#arrivals.takeDue(now))
       this.#resolve(due, now);
     for (let due = this.#links.takeDue(now); due !== undefined; due = this.#links.takeDue(now)) {
-      if (this.#isOver) this.#lingering.begin(due.connection, now);
+      if (this.#isOver) this.#closeLink(due, now);
     }
     this.#dial(now);
   }
@@ -172,7 +173,7 @@ export class Peers {
   /** This node's address from now on. */
   registeredAs(own: Address): void {
     this.#own = own;
-    this.#membership.registeredAs(own);
+    this.membership.registeredAs(own);
   }
 
   write(peer: Address, bytes: Uint8Array): void {
@@ -185,8 +186,19 @@ export class Peers {
     this.#isOver = true;
     for (const connection of this.#dialing.want(new Set(), now)) this.#abortDial(connection);
     for (const connection of [...this.#arrivals.connections()]) this.#outputs.push({ type: "abort", connection });
-    for (const link of this.#links.all) {
-      if (link.held.length === 0) this.#lingering.begin(link.connection, now);
+    for (const link of this.#links.all) if (link.held.length === 0) this.#closeLink(link, now);
+  }
+
+  /** Closes a link of a mesh that has ended, behind what is still going out on it. */
+  #closeLink(link: Link, now: number): void {
+    this.#lingering.begin(link.connection, now, link.isUnflushed ? this.#rules.limits.drainMs : undefined);
+  }
+
+  /** These connections were given up before all that was written on them had gone out. */
+  givenUp(connections: readonly ConnectionId[]): void {
+    for (const connection of connections) {
+      const peer = this.#linkOf.get(connection)?.peer;
+      if (peer !== undefined) this.#note("TOO_SLOW", `${peer} did not read in time`, endpointOf(peer));
     }
   }
 
@@ -208,7 +220,7 @@ export class Peers {
 
   #dialFailed(peer: Address, code: ErrorCode, reason: string, now: number): void {
     const failures = this.#dialing.failed(peer, now);
-    this.#note(code, `dial ${failures} of ${peer}: ${reason}`, endpointOf(peer));
+    this.#note(code, `attempt ${failures} to dial it failed: ${reason}`, endpointOf(peer));
   }
 
   #resolve(outcome: ArrivalOutcome | undefined, now: number): void {
@@ -219,7 +231,7 @@ export class Peers {
   /** Decides what a hello from this address comes to, by what the lists say now. */
   #judge(arrival: Arrival, address: Address | undefined, now: number): void {
     if (address === undefined) return;
-    switch (this.#membership.standing(address)) {
+    switch (this.membership.standing(address)) {
       case "unknown":
         this.#resolve(this.#arrivals.park(arrival, now), now);
         break;
@@ -272,7 +284,7 @@ export class Peers {
   }
 
   #checkComplete(): void {
-    const { newest, isListed } = this.#membership;
+    const { newest, isListed } = this.membership;
     if (!isListed || newest === this.#toldComplete || this.#own === undefined || !newest.includes(this.#own)) return;
     if (!newest.every((address) => address === this.#own || this.#links.has(address))) return;
     this.#toldComplete = newest;

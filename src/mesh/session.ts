@@ -4,31 +4,10 @@ import type { ErrorCode } from "../core/errors.js";
 import type { Lingering } from "../core/lingering.js";
 import type { Sink } from "../core/machine.js";
 import { type Address, formatAddress } from "../protocol/address.js";
-import { readEnd, type ServerEvent, ServerReader } from "../protocol/classic/list.js";
+import { readEnd, type ServerEvent, ServerReader, teardownWord } from "../protocol/classic/list.js";
 import { encodeRegistration } from "../protocol/classic/registration.js";
+import { type SessionEvent, type SessionState, sessionTransitions } from "./session-states.js";
 import type { MemberEvent, MemberOutput, MemberRules } from "./vocabulary.js";
-
-/**
- * The life of a member's conversation with its server, as data: from each state, what may happen and where it leads.
- * Anything else is a fault of the machine, and is said at once.
- */
-export const sessionTransitions = {
-  /** No connection. */
-  idle: { dialing: "connecting", over: "over" },
-  /** A dial is under way. */
-  connecting: { connected: "connected", lost: "idle", over: "over" },
-  /** Connected; nothing has been registered yet, for as long as the caller likes. */
-  connected: { registering: "registering", lost: "idle", over: "over" },
-  /** The registration is sent; no list has named this node. */
-  registering: { listed: "listed", over: "over" },
-  /** A list has named this node. */
-  listed: { over: "over" },
-  /** The end: told by the server, wished by the owner, or a broken connection. */
-  over: { over: "over" },
-} as const;
-
-export type SessionState = keyof typeof sessionTransitions;
-export type SessionEvent = "dialing" | "connected" | "registering" | "listed" | "lost" | "over";
 
 /** What the rest of the member must know of the conversation. */
 export type SessionNews =
@@ -169,7 +148,7 @@ export class Session {
   }
 
   #connected(connection: ConnectionId, local: Endpoint, remote: Endpoint): void {
-    if (connection !== this.#connection) return;
+    if (connection !== this.#connection || this.#state !== "connecting") return;
     if (local.host === remote.host && local.port === remote.port) {
       // TCP has met its own outgoing port.
       this.#abort("nobody listens there");
@@ -272,7 +251,7 @@ export class Session {
   #lastWords(text: string): void {
     const { refusal } = readEnd(text);
     if (refusal !== undefined) this.#over(refusal, "REFUSED");
-    else if (this.#state === "registering") this.#over(`it answered "${text}"`, "REFUSED");
+    else if (this.#state === "registering") this.#over(unadmitted(text), "REFUSED");
     else this.#over(text);
   }
 
@@ -295,4 +274,9 @@ export class Session {
     const remote = this.#server === undefined ? {} : { remote: formatAddress(this.#server) };
     this.#outputs.push({ type: "note", note: { code, message, ...remote } });
   }
+}
+
+/** What it means that a server answers a registration with something that is no list. */
+function unadmitted(text: string): string {
+  return text === teardownWord ? "the mesh ended before this node was let in" : `the server answered "${text}"`;
 }

@@ -5,6 +5,9 @@ import { type Change, type Dialect, Directory, type LogEntry } from "./log.js";
 import type { Session } from "./session.js";
 import type { RendezvousEvent, RendezvousOutput } from "./vocabulary.js";
 
+/** How many of those in line are told that they have moved up. */
+const toldPlaces = 10;
+
 /**
  * Who is in the mesh, who is on the way in, and who waits: the way of a registration through admission and the log.
  *
@@ -48,6 +51,8 @@ export class Roll {
 
   /** An entry has come back. Returns the session that is a member by it, if it is that kind of entry. */
   appended(entry: LogEntry): Session | undefined {
+    // A log may tell an entry twice; it happens once.
+    if (entry.revision <= this.directory.revision) return undefined;
     const leaver = entry.type === "joined" ? undefined : this.directory.member(entry.order);
     this.directory.apply(entry);
     if (entry.type === "joined") return this.#joined(entry.address, entry.revision, entry.dialect);
@@ -101,11 +106,12 @@ export class Roll {
     this.#tellPlaces();
   }
 
-  /** Tells of everybody in line, or of the one session named. */
+  /** Tells of the first in line, or of the one session named: telling all at each step would cost the square of the line. */
   #tellPlaces(only?: Session): void {
     let place = 0;
     for (const [session, address] of this.admission.line) {
       place += 1;
+      if (only === undefined && place > toldPlaces) return;
       if (only === undefined || only === session) this.#tell({ type: "waiting", address, dialect: "classic", place });
     }
   }

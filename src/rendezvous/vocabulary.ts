@@ -25,7 +25,7 @@ export type RendezvousEvent =
       readonly dialect: Dialect;
       readonly reason: string;
     }
-  /** A newcomer stands in line; `place` 1 is the next to get in. Told again when the place changes. */
+  /** A newcomer stands in line; `place` 1 is the next to get in. Told again when the place changes, to the first ten. */
   | { readonly type: "waiting"; readonly address: Address; readonly dialect: Dialect; readonly place: number }
   /** The end has begun. `unverified` counts the pairs whose link only the members themselves know of. */
   | { readonly type: "teardown"; readonly reason: string; readonly members: number; readonly unverified: number }

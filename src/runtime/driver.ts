@@ -19,6 +19,12 @@ export interface DriverOptions<Input, Output> {
   readonly onSend?: (connection: ConnectionId, bytes: Uint8Array) => void;
 }
 
+/** An input that waits for its turn. */
+interface Queued<Input> {
+  readonly input: Input;
+  readonly done: (() => void) | undefined;
+}
+
 /** The one timer that a driver has running, for the machine's next deadline. */
 interface Timer {
   /** On the machine's time. */
@@ -39,7 +45,7 @@ interface Timer {
 export class Driver<Input, Output> {
   readonly #options: DriverOptions<Input, Output>;
   readonly #connections = new Map<ConnectionId, ConnectionPort>();
-  readonly #inputs: (Input | ConnectionInput)[] = [];
+  readonly #inputs: Queued<Input | ConnectionInput>[] = [];
   #listener: ListenerPort | undefined;
   #hasStopped = false;
   #isPumping = false;
@@ -88,29 +94,37 @@ export class Driver<Input, Output> {
     });
   }
 
-  /** Gives the machine an input, and does all that follows from it. */
-  input(input: Input | ConnectionInput): void {
-    this.#inputs.push(input);
+  /** Gives the machine an input, and does all that follows from it; then calls `done`. */
+  input(input: Input | ConnectionInput, done?: () => void): void {
+    this.#inputs.push({ input, done });
     // What an output brings about at once waits its turn: a machine is never entered while it is being served.
     if (this.#isPumping) return;
     this.#isPumping = true;
+    this.#pump();
+    this.#isPumping = false;
+    this.#setTimer();
+  }
+
+  /** Runs code of the application. What it throws is its own fault, and is said in a turn of its own, not in ours. */
+  #outside(run: () => void): void {
     try {
-      this.#pump();
-    } finally {
-      // Also when a listener of the application throws: what is left is done at the next input.
-      this.#isPumping = false;
-      this.#setTimer();
+      run();
+    } catch (error) {
+      this.#options.clock.afterPoll(() => {
+        throw error;
+      });
     }
   }
 
   #pump(): void {
     const { machine } = this.#options;
-    for (let input = this.#inputs.shift(); input !== undefined; input = this.#inputs.shift()) {
-      machine.handle(input, this.#now());
+    for (let next = this.#inputs.shift(); next !== undefined; next = this.#inputs.shift()) {
+      machine.handle(next.input, this.#now());
       for (let output = machine.poll(); output !== undefined; output = machine.poll()) {
         if (isConnectionOutput(output)) this.#move(output);
-        else this.#options.perform(output);
+        else this.#outside(() => this.#options.perform(output));
       }
+      next.done?.();
     }
   }
 
@@ -122,7 +136,7 @@ export class Driver<Input, Output> {
         break;
       }
       case "send":
-        this.#options.onSend?.(output.connection, output.bytes);
+        this.#outside(() => this.#options.onSend?.(output.connection, output.bytes));
         this.#connections.get(output.connection)?.send(output.bytes);
         break;
       case "halfClose":

@@ -26,7 +26,8 @@ export class NoteGate {
   /** The records to be written for this note, none to two. `at` in milliseconds since the epoch. */
   pass(note: Note, at: number): LogRecord[] {
     const open = this.#windows.get(note.code);
-    if (open !== undefined && at - open.since < windowMs) {
+    // The wall clock may be set back; a window that begins in the future is over.
+    if (open !== undefined && at >= open.since && at - open.since < windowMs) {
       open.count += 1;
       return open.count <= notesPerWindow ? [toRecord(note, at)] : [];
     }

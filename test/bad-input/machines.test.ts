@@ -70,7 +70,7 @@ describe("a dial that meets its own outgoing port", () => {
         type: "note",
         note: {
           code: "SELF_CONNECT",
-          message: "dial 1 of 127.0.0.1:14001: the dial met its own outgoing port",
+          message: "attempt 1 to dial it failed: the dial met its own outgoing port",
           remote: "127.0.0.1:14001",
         },
       },

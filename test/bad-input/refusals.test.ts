@@ -19,8 +19,8 @@ describe("a server that has no room", () => {
     expect(mesh.notes.codes).toEqual(["BUSY", "NOTHING_SAID", "NOTHING_SAID"]);
   });
 
-  test("hurries the silent ones once a quarter of the places is taken, with HANDSHAKE_TIMEOUT", async () => {
-    const limits = { handshakesPending: 4, firstByteMs: 600_000, firstByteCrowdedMs: 200 };
+  test("hurries the silent ones once the house is crowded, with HANDSHAKE_TIMEOUT", async () => {
+    const limits = { handshakesCrowded: 1, firstByteMs: 600_000, firstByteCrowdedMs: 200 };
     const mesh = await healthyMesh({ limits });
     const stranger = await rawClient(mesh.address);
     expect(await mesh.notes.nth(1)).toMatchObject({ code: "HANDSHAKE_TIMEOUT", remote: stranger.local });
@@ -121,7 +121,7 @@ describe("a joiner that is refused", () => {
   test("gets REFUSED with the word when a server ends the mesh instead of answering", async () => {
     const me = await nodeAtFakeServer();
     await me.server.write("bye");
-    await expect(me.registering).rejects.toMatchObject({ code: "REFUSED", message: 'it answered "bye"' });
+    await expect(me.registering).rejects.toMatchObject({ code: "REFUSED", message: 'the server answered "bye"' });
     expect(await me.server.ended).toBe("fin");
   });
 });

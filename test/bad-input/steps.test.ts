@@ -158,7 +158,7 @@ describe("an option with a value that it cannot take", () => {
     [
       "limits",
       { queueHardBytes: Number.POSITIVE_INFINITY },
-      `Expected \`limits.queueHardBytes\` to be ${count}, got Infinity`,
+      `Expected \`limits.queueHardBytes\` to be a finite number >= 1, got Infinity`,
     ],
   ])("of a node is refused with BAD_OPTION: %s %j", (name, value, message) => {
     const options = { [name]: value } as NodeOptions;

@@ -6,6 +6,7 @@ import { defaultLimits } from "../../src/core/limits.js";
 const limits = {
   ...defaultLimits,
   handshakesPending: 8,
+  handshakesCrowded: 2,
   handshakesPendingPerHost: 3,
   firstByteMs: 1_000,
   firstByteCrowdedMs: 50,
@@ -27,7 +28,7 @@ function takeAll(handshakes: Handshakes, now: number): ConnectionId[] {
 }
 
 describe("silence", () => {
-  test("is free while less than a quarter of the places is taken", () => {
+  test("is free while the house is not crowded", () => {
     const handshakes = crowd(1);
     expect(handshakes.nextTimeout()).toBe(limits.firstByteMs);
     expect(takeAll(handshakes, limits.firstByteMs - 1)).toEqual([]);
@@ -35,7 +36,7 @@ describe("silence", () => {
     expect(handshakes.pending).toBe(0);
   });
 
-  test("gets seconds once a quarter of the places is taken", () => {
+  test("gets seconds once the house is crowded", () => {
     const handshakes = crowd(2);
     expect(handshakes.nextTimeout()).toBe(limits.firstByteCrowdedMs);
     expect(takeAll(handshakes, limits.firstByteCrowdedMs - 1)).toEqual([]);

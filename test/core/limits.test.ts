@@ -22,7 +22,14 @@ describe("each limit", () => {
   });
 
   test.each(limits)("%s says its unit, unless it is a count", (name, value) => {
-    const counts = ["handshakesPending", "handshakesPendingPerHost", "parked", "dialsInFlight", "connections"];
+    const counts = [
+      "handshakesPending",
+      "handshakesPendingPerHost",
+      "handshakesCrowded",
+      "parked",
+      "dialsInFlight",
+      "connections",
+    ];
     expect(name.endsWith("Ms") || name.endsWith("Bytes") || (counts.includes(name) && value < 10_000)).toBe(true);
   });
 });

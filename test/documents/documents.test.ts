@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { failureTable } from "../../src/core/errors.js";
-import { sessionTransitions as memberSession } from "../../src/mesh/session.js";
+import { sessionTransitions as memberSession } from "../../src/mesh/session-states.js";
 import { sessionTransitions as serverSession } from "../../src/rendezvous/session.js";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));

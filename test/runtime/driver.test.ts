@@ -210,20 +210,22 @@ describe("an input that comes about while the machine is being served", () => {
     expect(machine.story).toEqual(["begin", "brought about"]);
   });
 
-  test("is not lost when something that was to be done throws", () => {
+  test("is served to the end when the application throws, which is said in a turn of its own", () => {
     const { machine } = start();
+    const clock = new HandClock();
     const driver: Driver<ScriptInput, ScriptOutput> = new Driver({
       machine,
       transport: new HandTransport(),
-      clock: new HandClock(),
+      clock,
       perform: () => {
         throw new Error("the owner's fault");
       },
     });
     machine.outputs.push({ type: "told", text: "one" });
-    expect(() => driver.input(wish("begin"))).toThrow("the owner's fault");
+    driver.input(wish("begin"));
     driver.input(wish("next"));
     expect(machine.story).toEqual(["begin", "next"]);
+    expect(() => clock.poll()).toThrow("the owner's fault");
   });
 });
 

@@ -115,12 +115,15 @@ export class RegistrationReader {
   }
 
   #takeLate(byte: number, rest: Uint8Array): void {
+    if (this.#late === "" && spaces.has(byte)) {
+      this.#isSeparated = true;
+      return;
+    }
     if (isDigit(byte)) {
       this.#late += String.fromCharCode(byte);
       if (this.#late.length > octetDigits) this.#settleLate();
       return;
     }
-    if (this.#late === "" && spaces.has(byte)) this.#isSeparated = true;
     const isAddress = byte === bracket || (byte === dot && this.#late !== "");
     const text = this.#late + printable(rest);
     if (isAddress) this.#late = "";
