@@ -11,12 +11,16 @@ export type Standing = "self" | "earlier" | "later" | "unknown";
  * it in a list that has already reached this node's own address is gone, for lists are in join order.
  */
 export class Membership {
-  /** This node's address; undefined until it registers. */
   #own: Address | undefined;
   #newest: readonly Address[] = [];
   #earlier = new Set<Address>();
   #later = new Set<Address>();
   #isListed = false;
+
+  /** This node's address; undefined until it registers. */
+  get own(): Address | undefined {
+    return this.#own;
+  }
 
   /** This node registers under this address. */
   registeredAs(own: Address): void {

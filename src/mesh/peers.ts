@@ -30,7 +30,6 @@ export class Peers {
   readonly #dials = new Map<ConnectionId, Address>();
   readonly #linkOf = new Map<ConnectionId, Link>();
   readonly #nextConnection: () => ConnectionId;
-  #own: Address | undefined;
   /** The list for which completeness has been told. */
   #toldComplete: readonly Address[] | undefined;
   #isOver = false;
@@ -93,18 +92,19 @@ export class Peers {
 
   connected(connection: ConnectionId, local: Endpoint, remote: Endpoint, now: number): void {
     const peer = this.#dials.get(connection);
+    const { own } = this.membership;
     if (peer === undefined) return;
     this.#dials.delete(connection);
     if (local.host === remote.host && local.port === remote.port) {
       this.#outputs.push({ type: "abort", connection });
       this.#dialFailed(peer, "SELF_CONNECT", "the dial met its own outgoing port", now);
-    } else if (this.#own === undefined || this.#links.has(peer)) {
+    } else if (own === undefined || this.#links.has(peer)) {
       this.#outputs.push({ type: "abort", connection });
     } else {
-      this.#outputs.push({ type: "send", connection, bytes: encodeHello(this.#own) });
+      this.#outputs.push({ type: "send", connection, bytes: encodeHello(own) });
       const { payloadPauseMs, messageGapMs } = this.#rules.limits;
       // A simple reader must not find payload in one piece with the hello, nor a digit behind an ambiguous port.
-      const pauseMs = isAmbiguousPort(endpointOf(this.#own).port) ? payloadPauseMs : messageGapMs;
+      const pauseMs = isAmbiguousPort(endpointOf(own).port) ? payloadPauseMs : messageGapMs;
       this.#linkUp(peer, connection, "dialed", now, now + pauseMs);
     }
     this.#dial(now);
@@ -172,7 +172,6 @@ export class Peers {
 
   /** This node's address from now on. */
   registeredAs(own: Address): void {
-    this.#own = own;
     this.membership.registeredAs(own);
   }
 
@@ -284,9 +283,9 @@ export class Peers {
   }
 
   #checkComplete(): void {
-    const { newest, isListed } = this.membership;
-    if (!isListed || newest === this.#toldComplete || this.#own === undefined || !newest.includes(this.#own)) return;
-    if (!newest.every((address) => address === this.#own || this.#links.has(address))) return;
+    const { newest, own } = this.membership;
+    if (own === undefined || newest === this.#toldComplete || !newest.includes(own)) return;
+    if (!newest.every((address) => address === own || this.#links.has(address))) return;
     this.#toldComplete = newest;
     this.#tell({ type: "complete", members: newest.length });
   }
