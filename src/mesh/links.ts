@@ -81,10 +81,15 @@ export class Links {
   /** Lets go what has waited long enough; returns one link at a time whose pause is over, or undefined. */
   takeDue(now: number): Link | undefined {
     const link = this.#pauses.takeDue(now);
-    if (link === undefined) return undefined;
+    if (link !== undefined) this.release(link);
+    return link;
+  }
+
+  /** Lets go what a link holds, now. */
+  release(link: Link): void {
+    this.#pauses.clear(link);
     link.isHolding = false;
     for (const bytes of link.held) this.write(link, bytes);
     link.held = [];
-    return link;
   }
 }

@@ -120,26 +120,26 @@ export class Peers {
 
   flushed(connection: ConnectionId, now: number): void {
     const link = this.#linkOf.get(connection);
+    this.#lingering.flushed(connection, now);
     if (link === undefined || link.isHolding) return;
     link.isUnflushed = false;
-    this.#lingering.flushed(connection, now);
     this.#tell({ type: "drained", peer: link.peer });
   }
 
   /** The other side sends nothing more. A byte pipe without one of its directions is no link. */
   ended(connection: ConnectionId, now: number): void {
     const arrival = this.#arrivals.get(connection);
-    if (arrival !== undefined) {
-      this.#resolve(this.#arrivals.finish(arrival, now), now);
-      if (this.#arrivals.get(connection) !== undefined) {
-        this.#arrivalGone(arrival);
-        this.#lingering.begin(connection, now);
-      }
+    if (arrival !== undefined) this.#resolve(this.#arrivals.finish(arrival, now), now);
+    if (arrival !== undefined && this.#arrivals.get(connection) !== undefined) {
+      this.#arrivalGone(arrival);
+      this.#lingering.begin(connection, now);
     }
     const link = this.#linkOf.get(connection);
-    if (link === undefined) return;
+    if (link === undefined || this.#isOver) return;
+    // The peer may still read for a while; what is held for it goes out behind all the rest.
+    this.#links.release(link);
     this.#linkDown(link, "closed by the peer", now);
-    this.#lingering.begin(connection, now);
+    this.#closeLink(link, now);
   }
 
   closed(connection: ConnectionId, failure: string | undefined, now: number): void {

@@ -84,6 +84,16 @@ describe("fullmesh serve and fullmesh join", () => {
     expect(await eventOf(bob, "message")).toMatchObject({ topic: "", text: "and to you" });
   });
 
+  it("hold what is piped in until somebody is there to hear it", async () => {
+    const { address } = await startServer();
+    const early = fullmesh(["join", address], { hasStdin: true });
+    early.type("first words");
+    early.endStdin();
+    await early.error((text) => text.includes("registered as"), "its registration");
+    const late = joinProcess(address);
+    expect(await eventOf(late, "message")).toMatchObject({ text: "first words" });
+  });
+
   it("escape what could steer a terminal, and pass on as base64 what is no text", async () => {
     const { address } = await startServer();
     const alice = fullmesh(["join", address], { hasStdin: true });

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -89,6 +90,18 @@ describe("fullmesh up", () => {
     up.kill("SIGINT");
     expect(await up.exited()).toEqual({ code: 130, signal: null });
     expect(count(parseLines(up.lines), "teardown")).toBe(4);
+  });
+
+  it("says with --stay that a member has been lost", async () => {
+    const up = fullmesh(["up", "3", "--stay"]);
+    await up.line((line) => line.startsWith("3 of 3 links"), "the summary");
+    const [victim] = execFileSync("ps", ["-o", "pid=", "--ppid", String(up.pid)], { encoding: "utf8" })
+      .trim()
+      .split("\n");
+    process.kill(Number(victim), "SIGKILL");
+    await up.error((text) => /CHILD_FAILED: member process \d+ ended with SIGKILL/.test(text), "the loss");
+    up.kill("SIGINT");
+    expect((await up.exited()).code).toBe(130);
   });
 
   it("fails, with what the process said last, when a member ends before the mesh is whole", async () => {

@@ -63,4 +63,10 @@ describe("NoteGate", () => {
     ]);
     expect(gate.finish(6)).toEqual([]);
   });
+
+  test("lets notes through again when the wall clock has been set back", () => {
+    const gate = new NoteGate();
+    flood(gate, 25, 3_600_000);
+    expect(gate.pass(note("BAD_HELLO"), 5).at(-1)).toMatchObject({ code: "BAD_HELLO", at: 5 });
+  });
 });

@@ -84,6 +84,7 @@ export class StartedProcess {
     });
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
       this.#errors += text;
+      this.#bell.ring();
     });
     child.once("error", (error) => this.#ended({ code: null, signal: null, error }));
     // Not `exit`: only with `close` all that it has written has been read.
@@ -109,6 +110,14 @@ export class StartedProcess {
     const find = (): string | null | undefined => this.lines.find(isWanted) ?? this.#nothingMore();
     const found = await this.#bell.until(find, () => this.#describe(`has not written ${meaning}`), withinMs);
     if (found === null) throw new Error(this.#describe(`ended without having written ${meaning}`));
+    return found;
+  }
+
+  /** Resolves when what it has written to stderr `isEnough`. */
+  async error(isEnough: (text: string) => boolean, meaning: string, withinMs?: number): Promise<string> {
+    const find = (): string | null | undefined => (isEnough(this.#errors) ? this.#errors : this.#nothingMore());
+    const found = await this.#bell.until(find, () => this.#describe(`has not said ${meaning}`), withinMs);
+    if (found === null) throw new Error(this.#describe(`ended without having said ${meaning}`));
     return found;
   }
 
