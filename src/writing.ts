@@ -56,8 +56,7 @@ export class Writing {
   }
 
   #waiting(link: Link): number {
-    const held = link.held.reduce((sum, bytes) => sum + bytes.length, 0);
-    return held + (this.#entering.get(link.peer) ?? 0) + this.#driver.queuedBytes(link.connection);
+    return link.heldBytes + (this.#entering.get(link.peer) ?? 0) + this.#driver.queuedBytes(link.connection);
   }
 
   #enter(peer: Address, bytes: number): void {

@@ -85,19 +85,23 @@ function sendLines(node: MeshNode, output: Output): void {
     slow.delete(peer);
     if (slow.size === 0) process.stdin.resume();
   };
-  node.on("drain", goOn).on("peer:down", goOn);
+  const onData = (bytes: Buffer): void => {
+    for (const line of lines.push(bytes)) send(line);
+  };
+  const onEnd = (): void => {
+    const rest = lines.rest();
+    if (rest !== undefined) send(rest);
+  };
   const start = (): void => {
-    process.stdin.on("data", (bytes: Buffer) => {
-      for (const line of lines.push(bytes)) send(line);
-    });
-    process.stdin.on("end", () => {
-      const rest = lines.rest();
-      if (rest !== undefined) send(rest);
-    });
+    node.on("drain", goOn).on("peer:down", goOn);
+    process.stdin.on("data", onData).on("end", onEnd);
   };
   // What is typed, or piped in, before anybody is there waits in the pipe.
   void node.complete({ size: 2 }).then(start, () => {});
-  node.once("ended", () => process.stdin.pause().removeAllListeners("data"));
+  node.once("ended", () => {
+    node.off("drain", goOn).off("peer:down", goOn);
+    process.stdin.off("data", onData).off("end", onEnd).pause();
+  });
 }
 
 /** How long the rest of a line may take before what there is of it is printed: simple programs send no newlines. */

@@ -11,6 +11,7 @@ export interface Link {
   readonly direction: Direction;
   /** Payload that waits until the peer has surely understood our hello. */
   held: Uint8Array[];
+  heldBytes: number;
   isHolding: boolean;
   /** True while something written has not left this process. */
   isUnflushed: boolean;
@@ -55,6 +56,7 @@ export class Links {
       connection,
       direction,
       held: [],
+      heldBytes: 0,
       isHolding: holdUntil !== undefined,
       isUnflushed: false,
     };
@@ -70,8 +72,10 @@ export class Links {
 
   write(link: Link, bytes: Uint8Array): void {
     link.isUnflushed = true;
-    if (link.isHolding) link.held.push(bytes);
-    else this.#outputs.push({ type: "send", connection: link.connection, bytes });
+    if (link.isHolding) {
+      link.held.push(bytes);
+      link.heldBytes += bytes.length;
+    } else this.#outputs.push({ type: "send", connection: link.connection, bytes });
   }
 
   nextTimeout(): number | undefined {
@@ -91,5 +95,6 @@ export class Links {
     link.isHolding = false;
     for (const bytes of link.held) this.write(link, bytes);
     link.held = [];
+    link.heldBytes = 0;
   }
 }

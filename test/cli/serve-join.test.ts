@@ -94,6 +94,25 @@ describe("fullmesh serve and fullmesh join", () => {
     expect(await eventOf(late, "message")).toMatchObject({ text: "first words" });
   });
 
+  it("pass on every line of a long pipe, in order, at the pace of its reader", async () => {
+    const { address } = await startServer();
+    let onLast = (): void => {};
+    const last = new Promise<void>((resolve) => {
+      onLast = resolve;
+    });
+    const reader = fullmesh(["join", address, "--quiet"], {
+      onLine: (line) => {
+        if (line.includes("line 59999 ")) onLast();
+      },
+    });
+    const writer = fullmesh(["join", address], { hasStdin: true });
+    await writer.error((text) => text.includes("complete: linked with all 1"), "that it is complete");
+    const lines = Array.from({ length: 60_000 }, (_, index) => `line ${index} ${"x".repeat(90)}`);
+    writer.type(lines.join("\n"));
+    await last;
+    expect(reader.lines.map((line) => line.slice(line.indexOf(" ") + 1))).toEqual(lines);
+  });
+
   it("escape what could steer a terminal, and pass on as base64 what is no text", async () => {
     const { address } = await startServer();
     const alice = fullmesh(["join", address], { hasStdin: true });
