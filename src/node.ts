@@ -3,13 +3,12 @@ import { EventEmitter } from "node:events";
 import type { Endpoint } from "./core/connections.js";
 import { FullmeshError } from "./core/errors.js";
 import type { Limits } from "./core/limits.js";
-import type { Link } from "./mesh/links.js";
 import { Member } from "./mesh/member.js";
 import type { MemberEvent, MemberInput, MemberOutput } from "./mesh/vocabulary.js";
 import type { NodeEvents, Peer } from "./node-events.js";
 import { nodeClock } from "./nodejs/clock.js";
 import { nodeTransport } from "./nodejs/transport.js";
-import { addressOption, limitsOption, listenOption, requireSecure, serverOption } from "./options.js";
+import { addressOption, limitsOption, listenOption, refuseUnknown, requireSecure, serverOption } from "./options.js";
 import { type Address, formatAddress } from "./protocol/address.js";
 import { Driver } from "./runtime/driver.js";
 import { NoteGate } from "./runtime/notes.js";
@@ -25,6 +24,9 @@ export interface NodeOptions {
   /** Bounds that differ from the defaults; see `defaultLimits`. */
   readonly limits?: Partial<Limits>;
 }
+
+/** Those of `JoinOptions`, so that `join` can hand its own on. */
+const nodeOptionNames = ["listen", "advertise", "insecure", "limits", "signal", "timeoutMs"];
 
 /**
  * A member of a mesh. Its steps can be taken one by one, with any pause between: `connectToServer`, `initListeningSocket`,
@@ -49,6 +51,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
   constructor(options: NodeOptions = {}) {
     super();
     this.#options = options;
+    refuseUnknown(options, nodeOptionNames);
     const limits = limitsOption(options.limits);
     const { advertise } = options;
     this.#machine = new Member({
@@ -82,7 +85,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
 
   /** The peers with which there is a link. */
   get peers(): Peer[] {
-    return Array.from(this.#machine.links, toPeer);
+    return Array.from(this.#machine.links, ({ peer, direction }) => ({ address: peer, direction }));
   }
 
   /**
@@ -150,12 +153,14 @@ export class MeshNode extends EventEmitter<NodeEvents> {
   }
 
   /**
-   * Resolves with the reason when the mesh has ended for this node and every connection is closed.
+   * The last step: resolves with the reason when the mesh has ended for this node and every connection is closed.
    *
-   * @throws {FullmeshError} `SERVER_VANISHED`, `REFUSED`, `LIST_TOO_LONG`
+   * @throws {FullmeshError} `SERVER_VANISHED`, `REFUSED`, `LIST_TOO_LONG`, `WRONG_STEP`
    */
-  start(): Promise<string> {
-    return this.#closed.promise;
+  async start(): Promise<string> {
+    const canEnd = this.#hasRegistered || this.#end !== undefined;
+    if (!canEnd) throw new FullmeshError("WRONG_STEP", "start comes after registerWithServer");
+    return await this.#closed.promise;
   }
 
   /**
@@ -288,8 +293,4 @@ export class MeshNode extends EventEmitter<NodeEvents> {
     this.#registered.reject(failure);
     this.emit("ended", reason);
   }
-}
-
-function toPeer(link: Link): Peer {
-  return { address: link.peer, direction: link.direction };
 }

@@ -16,6 +16,13 @@ export function badOption(name: string, expected: string, value: unknown): never
   throw new FullmeshError("BAD_OPTION", `Expected \`${name}\` to be ${expected}, got ${got}`);
 }
 
+/** Refuses an option that there is not: a misspelled one would otherwise be a default that nobody chose. */
+export function refuseUnknown(options: object, known: readonly string[]): void {
+  const unknown = Object.keys(options).find((name) => !known.includes(name));
+  if (unknown === undefined) return;
+  throw new FullmeshError("BAD_OPTION", `There is no option \`${unknown}\`; there are ${known.join(", ")}`);
+}
+
 export function integerOption(name: string, value: unknown, least: number): number {
   if (typeof value === "number" && Number.isInteger(value) && value >= least) return value;
   return badOption(name, `an integer >= ${least}`, value);

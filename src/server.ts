@@ -12,6 +12,7 @@ import {
   limitsOption,
   listenOption,
   millisecondsOption,
+  refuseUnknown,
   requireSecure,
 } from "./options.js";
 import { type Address, formatAddress } from "./protocol/address.js";
@@ -55,6 +56,19 @@ export interface ServerOptions {
   readonly trace?: (record: TraceRecord) => void;
 }
 
+/** Those of `ServeOptions`, so that `serve` can hand its own on. */
+const serverOptionNames: readonly (keyof ServeOptions)[] = [
+  "listen",
+  "capacity",
+  "onFull",
+  "settleMs",
+  "endWord",
+  "allowAdvertise",
+  "insecure",
+  "limits",
+  "trace",
+];
+
 type EventOf<Type extends RendezvousEvent["type"]> = Extract<RendezvousEvent, { type: Type }>;
 
 /** What a server tells. */
@@ -91,6 +105,7 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
   constructor(options: ServerOptions = {}) {
     super();
     this.#options = options;
+    refuseUnknown(options, serverOptionNames);
     const limits = limitsOption(options.limits);
     const {
       capacity,

@@ -88,6 +88,10 @@ describe("a node's step out of order", () => {
     await mesh.undisturbed();
   });
 
+  test("rejects with WRONG_STEP when start comes before registerWithServer, instead of waiting for ever", async () => {
+    await expect(newNode().start()).rejects.toMatchObject(wrongStep("start comes after registerWithServer"));
+  });
+
   test("rejects with ENDED after the node has left", async () => {
     const mesh = await healthyMesh();
     const node = newNode();
@@ -116,6 +120,13 @@ describe("a write to nobody", () => {
 });
 
 describe("an option with a value that it cannot take", () => {
+  test("is refused with BAD_OPTION too when there is no such option", async () => {
+    const misspelled = { capcity: 3 } as ServerOptions;
+    const message = expect.stringContaining("There is no option `capcity`; there are listen, capacity");
+    await expect(serve(misspelled)).rejects.toMatchObject({ code: "BAD_OPTION", message });
+    expect(() => new MeshNode({ advertize: "127.0.0.1:1" } as NodeOptions)).toThrow("There is no option `advertize`");
+  });
+
   const integer = "an integer >= 1";
   const milliseconds = "a finite number of milliseconds >= 0";
   const count = "a finite number >= 0";
