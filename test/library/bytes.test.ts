@@ -37,7 +37,8 @@ describe("bytes between members", () => {
   });
 
   it("all arrive though their writer leaves right behind them, without a note", async () => {
-    const { server, first, second } = await pair();
+    // The time to linger begins only when all has gone out.
+    const { server, first, second } = await pair({ limits: { lingerMs: 1 } });
     const notes: string[] = [];
     first.on("note", ({ code }) => notes.push(code));
     let sum = 0;
