@@ -48,6 +48,8 @@ export async function waitFor<Value>(
   { signal, timeoutMs }: WaitOptions,
   missing: () => string,
 ): Promise<Value> {
+  // Whoever stops waiting does not hear of a later failure, and that is no crash.
+  promise.catch(() => {});
   if (timeoutMs !== undefined && !(timeoutMs >= 0)) badOption("timeoutMs", "a number of milliseconds >= 0", timeoutMs);
   const bound = new Deferred<never>();
   const fail = (code: ErrorCode, message: string, cause?: unknown): void =>

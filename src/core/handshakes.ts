@@ -61,12 +61,6 @@ export class Handshakes {
     return true;
   }
 
-  /** All that hold a place, silent or speaking. */
-  *connections(): Generator<ConnectionId> {
-    yield* this.#silent.keys();
-    yield* this.#speaking.keys();
-  }
-
   nextTimeout(): number | undefined {
     const speaking = this.#deadlines.next();
     const [oldest] = this.#silent.values();

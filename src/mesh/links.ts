@@ -33,10 +33,6 @@ export class Links {
     this.#outputs = outputs;
   }
 
-  get size(): number {
-    return this.#links.size;
-  }
-
   get all(): Iterable<Link> {
     return this.#links.values();
   }

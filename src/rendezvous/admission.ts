@@ -47,11 +47,6 @@ export class Admission {
     return this.#directory.size + this.#appending.size;
   }
 
-  /** True once nobody is taken in any more. */
-  get isSealed(): boolean {
-    return this.#isSealed;
-  }
-
   /** True when the members have reached the capacity and the mesh is to end. Reached once is reached for good. */
   get hasReachedCapacity(): boolean {
     return this.#rules.onFull === "teardown" && this.#directory.size >= this.#rules.capacity;
@@ -66,6 +61,7 @@ export class Admission {
     return this.#line;
   }
 
+  /** From now on nobody is taken in any more. */
   seal(): void {
     this.#isSealed = true;
   }

