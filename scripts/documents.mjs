@@ -6,7 +6,10 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { failureTable } from "../dist/core/errors.js";
 import { defaultLimits } from "../dist/core/limits.js";
-import { sessionTransitions as memberSession } from "../dist/mesh/session-states.js";
+import { sessionTransitions as memberSession } from "../dist/mesh/classic/session-states.js";
+import { acceptorTransitions, helloRules, ownerTransitions } from "../dist/mesh/native/link-states.js";
+import { nativeSessionTransitions } from "../dist/mesh/native/session-states.js";
+import { controls, entryFields, memberFields } from "../dist/protocol/native/control.js";
 import { sniff } from "../dist/protocol/sniff.js";
 import { sessionTransitions as serverSession } from "../dist/rendezvous/session.js";
 import { toSequenceDiagram } from "../dist/runtime/trace.js";
@@ -16,10 +19,16 @@ const root = new URL("../", import.meta.url);
 
 /** Each generated part by its name. */
 const parts = {
+  "acceptor states": () => stateDiagram(acceptorTransitions),
   callers: callersTable,
+  controls: controlsTables,
+  entries: entriesTables,
   failures: () => table(["code", "what becomes of the connection", "log level"], failureRows()),
+  "hello rules": helloRulesTable,
   limits: limitsTable,
   "member session": () => stateDiagram(memberSession),
+  "native session": () => stateDiagram(nativeSessionTransitions),
+  "owner states": () => stateDiagram(ownerTransitions),
   remedies: () => table(["code", "what has happened", "whose fault", "what to do"], remedyRows()),
   sequence: sequenceDiagram,
   "server session": () => stateDiagram(serverSession),
@@ -66,11 +75,83 @@ function limitsTable() {
   return table(["limit", "value", "meaning and reason"], rows);
 }
 
+/** Who says which control message to whom, and what for. */
+const conversations = {
+  "A member to the server, on its session": {
+    register: "I want to be a member.",
+    resume: "I am a member whose session broke.",
+    proof: "I listen at my address: this nonce came there.",
+    links: "These of my links have changed.",
+    leave: "I go.",
+  },
+  "The server to a member, on its session": {
+    admitted: "You are a member.",
+    directory: "These are all members.",
+    entries: "This has changed.",
+    waiting: "The mesh is full, and you stand in line.",
+    complete: "Every pair that can be verified is linked.",
+    degraded: "Pairs are missing.",
+    teardown: "The mesh ends.",
+  },
+  "The server to a listener, on a connection of its own, and the answer to either": {
+    challenge: "Somebody wants this address to be listed with this id.",
+    check: "Does this id still live?",
+    here: "The listener: this is my id.",
+  },
+  "Members to one another": {
+    hello: "The owner of a link: let this attempt be the link.",
+    answer: "The other end: it is.",
+    goodbye: "I send no more messages.",
+  },
+  "Anybody, before closing": {
+    refuse: "This connection is of no use, and why.",
+  },
+};
+
+function controlsTables() {
+  const told = Object.values(conversations).flatMap((messages) => Object.keys(messages));
+  const untold = Object.keys(controls).filter((type) => !told.includes(type));
+  if (untold.length > 0) throw new Error(`nobody says who says ${untold.join(", ")}`);
+  const tables = Object.entries(conversations).map(([title, messages]) => {
+    const rows = Object.entries(messages).flatMap(([type, meaning]) => [
+      [`\`${type}\``, "", meaning],
+      ...fieldRows(controls[type]),
+    ]);
+    return `**${title}**\n\n${table(["message", "field", "holds"], rows)}`;
+  });
+  return tables.join("\n\n");
+}
+
+/** A member, and each kind of entry. */
+function entriesTables() {
+  const kinds = Object.entries(entryFields).flatMap(([type, fields]) => {
+    const own = Object.entries(fields).filter(([name]) => !(name in memberFields) || !("order" in fields));
+    const rest = "order" in fields ? [["", "and all fields of the member", ""]] : [];
+    return [[`\`${type}\``, "", ""], ...fieldRows(Object.fromEntries(own)), ...rest];
+  });
+  const member = table(["member", "field", "holds"], fieldRows(memberFields));
+  return `${member}\n\n${table(["entry", "field", "holds"], kinds)}`;
+}
+
+function fieldRows(fields) {
+  return Object.entries(fields).map(([name, field]) => [
+    "",
+    `\`${name}\`${"isOptional" in field ? " ?" : ""}`,
+    field.describes,
+  ]);
+}
+
+function helloRulesTable() {
+  const rows = helloRules.map(({ when, verdict }) => [when, verdict === "park" ? "*park*" : `\`${verdict}\``]);
+  return table(["if", "then"], rows);
+}
+
 /** What becomes of each caller at a server and at a node. */
 const receptions = {
   registration: ["read on as a registration", "`REGISTRATION_AT_NODE`"],
   hello: ["`HELLO_AT_SERVER`", "read on as a hello"],
-  tls: ["`TLS_HELLO`", "`TLS_HELLO`"],
+  native: ["read on as the native dialect", "read on as the native dialect"],
+  tls: ["the handshake, with a secret; `TLS_HELLO` without", "the same"],
   http: ["`HTTP_REQUEST`", "`HTTP_REQUEST`"],
   stranger: ["`BAD_ADDRESS`", "`BAD_HELLO`"],
 };

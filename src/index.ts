@@ -6,10 +6,12 @@
 export { type ErrorCode, type Fault, FullmeshError, type LogLevel, type Note } from "./core/errors.js";
 export { defaultLimits, type Limits } from "./core/limits.js";
 export { type JoinOptions, join } from "./join.js";
-export type { Direction } from "./mesh/vocabulary.js";
-export { MeshNode, type NodeOptions } from "./node.js";
-export type { NodeEvents, Peer } from "./node-events.js";
+export type { Completeness, Direction } from "./mesh/vocabulary.js";
+export { MeshNode } from "./node.js";
+export type { Degradation, Message, NodeEvents, Peer } from "./node-events.js";
+export type { NodeOptions } from "./node-options.js";
 export type { Address } from "./protocol/address.js";
+export type { Dialect, Id, Meta } from "./protocol/directory.js";
 export type { OnFull } from "./rendezvous/admission.js";
 export type { LogRecord } from "./runtime/notes.js";
 export { type TraceRecord, toSequenceDiagram } from "./runtime/trace.js";

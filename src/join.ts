@@ -1,4 +1,5 @@
-import { MeshNode, type NodeOptions } from "./node.js";
+import { MeshNode } from "./node.js";
+import type { NodeOptions } from "./node-options.js";
 import { listenOption } from "./options.js";
 import { type WaitOptions, waitFor } from "./waiting.js";
 
@@ -9,10 +10,10 @@ export interface JoinOptions extends NodeOptions, WaitOptions {
 }
 
 /**
- * Joins the mesh of the server at `host:port`, and resolves when a list names the new node.
+ * Joins the mesh of the server at `host:port`, and resolves when the server has taken the new node in.
  *
  * @throws {FullmeshError} `SERVER_UNREACHABLE`, `PORT_IN_USE`, `NOT_OUR_ADDRESS`, `REFUSED`, `SERVER_VANISHED`,
- *   `BAD_OPTION`, `INSECURE_LISTEN`, `ABORTED`, `TIMED_OUT`
+ *   `BAD_OPTION`, `BAD_SECRET`, `INSECURE_LISTEN`, `ABORTED`, `TIMED_OUT`
  */
 export async function join(server: string, options: JoinOptions = {}): Promise<MeshNode> {
   const node = new MeshNode(options);
@@ -31,7 +32,7 @@ export async function joinWith(node: MeshNode, server: string, options: JoinOpti
     await node.registerWithServer();
   };
   const missing = (): string =>
-    node.address === undefined ? `no connection to ${server}` : `no list of ${server} names ${node.address}`;
+    node.address === undefined ? `no connection to ${server}` : `${server} has not taken in ${node.address}`;
   try {
     // One bound for all the steps together.
     await waitFor(steps(), options, missing);

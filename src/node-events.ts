@@ -1,29 +1,67 @@
-import type { Direction } from "./mesh/vocabulary.js";
+import type { Completeness, Direction } from "./mesh/vocabulary.js";
 import type { Address } from "./protocol/address.js";
+import type { Dialect, Id, Meta } from "./protocol/directory.js";
 import type { LogRecord } from "./runtime/notes.js";
 
 /** Another member of the mesh with which there is a link. */
 export interface Peer {
   readonly address: Address;
-  /** Who opened the connection: the member that joined earlier. */
+  readonly dialect: Dialect;
+  /** Who opens the connections of the link: the member that joined earlier. */
   readonly direction: Direction;
+  /** `broken`: the connection under the link is gone, and messages wait for the next one. */
+  readonly state: "up" | "broken";
+  /** This incarnation of the peer, its order in the mesh, and what it says of itself; absent where only classic is spoken. */
+  readonly id?: Id;
+  readonly order?: number;
+  readonly name?: string;
+  readonly meta?: Meta;
+  /** How the present connection is encrypted, if it is. */
+  readonly cipher?: string;
+}
+
+/** A message from a native peer. */
+export interface Message {
+  readonly peer: Peer;
+  readonly topic: string;
+  /** Contiguous, and yours to keep. A small one shares its memory with others that came with it. */
+  readonly payload: Uint8Array;
+}
+
+/** Pairs of members that are not linked, and why; the first of them by name. */
+export interface Degradation {
+  readonly count: number;
+  readonly missing: readonly (readonly [a: Address, b: Address, reason: string])[];
 }
 
 /** What a node tells. */
 export interface NodeEvents {
   listening: [address: Address];
   registered: [address: Address];
-  /** The newest list: all members in join order. */
+  /** It stands in line for a slot; 1 is the next to get in. */
+  waiting: [place: number];
+  /** All members in join order. */
   directory: [members: readonly Address[]];
   "peer:up": [peer: Peer];
-  "peer:down": [peer: Address, reason: string];
-  /** Bytes from a peer, in order; listen for them right after `join`, for what nobody listens to is not kept. A link is a pipe of bytes: it keeps no boundaries between writes. */
+  /** The connection under the link is gone. Nothing is lost yet: messages wait for the next one. */
+  "peer:unreachable": [peer: Peer, reason: string];
+  /** The link has a new connection. */
+  "peer:back": [peer: Peer];
+  /** The link has ended for good, with so many messages of ours not known to have been delivered. */
+  "peer:down": [peer: Address, reason: string, unacknowledged: number];
+  /** A message from a native peer: once, and in order for each peer. */
+  message: [message: Message];
+  /** Bytes from a classic peer, in order; listen for them right after `join`, for what nobody listens to is not kept. Such a link is a pipe of bytes: it keeps no boundaries between writes. */
   bytes: [message: { readonly peer: Address; readonly bytes: Uint8Array }];
-  /** Everything written to the peer has left this process. */
+  /** Everything written to the peer has left this process; a native peer has acknowledged it. */
   drain: [peer: Address];
-  /** This node is linked with every other address of the newest list, which has this many. */
-  complete: [members: number];
-  /** The mesh has ended for this node; `bytes` that were on their way may follow, and `closed` is the last. */
+  /** The mesh is whole: by the server's word (`scope` `mesh`), or as far as a classic node can see (`own`). */
+  complete: [completeness: Completeness];
+  /** Some pairs have been missing for a while. */
+  degraded: [degradation: Degradation];
+  /** This incarnation was removed from the mesh while it was away; its links have ended, and it joins anew. */
+  fenced: [reason: string];
+  /** The mesh has ended for this node; what was on its way may follow, and `closed` is the last. */
   ended: [reason: string];
   closed: [];
   /** Something was noticed that belongs in a log. */

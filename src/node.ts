@@ -1,38 +1,27 @@
-import { randomInt } from "node:crypto";
 import { EventEmitter } from "node:events";
 import type { Endpoint } from "./core/connections.js";
 import { FullmeshError } from "./core/errors.js";
-import type { Limits } from "./core/limits.js";
 import { Member } from "./mesh/member.js";
 import type { MemberEvent, MemberInput, MemberOutput } from "./mesh/vocabulary.js";
 import type { NodeEvents, Peer } from "./node-events.js";
+import { type NodeOptions, nodeParts } from "./node-options.js";
+import { peerAt, peersOf } from "./node-peers.js";
 import { nodeClock } from "./nodejs/clock.js";
-import { nodeTransport } from "./nodejs/transport.js";
-import { addressOption, limitsOption, listenOption, refuseUnknown, requireSecure, serverOption } from "./options.js";
+import { listenOption, requireSecure, serverOption } from "./options.js";
 import { type Address, formatAddress } from "./protocol/address.js";
 import { Driver } from "./runtime/driver.js";
 import { NoteGate } from "./runtime/notes.js";
 import { Deferred, listenWith, type WaitOptions, waitFor } from "./waiting.js";
+import { Wholeness } from "./wholeness.js";
 import { Writing } from "./writing.js";
-
-/** How a node is to behave. */
-export interface NodeOptions {
-  /** The address to register, if others reach this node by another one than it listens on. Default: where it listens. */
-  readonly advertise?: string;
-  /** Listen beyond loopback although nothing is encrypted, default false. */
-  readonly insecure?: boolean;
-  /** Bounds that differ from the defaults; see `defaultLimits`. */
-  readonly limits?: Partial<Limits>;
-}
-
-/** Those of `JoinOptions`, so that `join` can hand its own on. */
-const nodeOptionNames = ["listen", "advertise", "insecure", "limits", "signal", "timeoutMs"];
 
 /**
  * A member of a mesh. Its steps can be taken one by one, with any pause between: `connectToServer`, `initListeningSocket`,
  * `sockListen`, `registerWithServer`, `start`. `join` takes them in a row.
  */
 export class MeshNode extends EventEmitter<NodeEvents> {
+  /** The name of the mesh. */
+  readonly mesh: string;
   readonly #options: NodeOptions;
   readonly #machine: Member;
   readonly #driver: Driver<MemberInput, MemberOutput>;
@@ -46,26 +35,25 @@ export class MeshNode extends EventEmitter<NodeEvents> {
   #hasRegistered = false;
   #end: { readonly reason: string; readonly error?: FullmeshError } | undefined;
   readonly #writing: Writing;
+  readonly #wholeness: Wholeness;
+  readonly #isKeyed: boolean;
 
   /** Throws `BAD_OPTION` for an option with a value that it cannot take. */
   constructor(options: NodeOptions = {}) {
     super();
     this.#options = options;
-    refuseUnknown(options, nodeOptionNames);
-    const limits = limitsOption(options.limits);
-    const { advertise } = options;
-    this.#machine = new Member({
-      ...(advertise === undefined ? {} : { advertise: addressOption("advertise", advertise) }),
-      seed: randomInt(2 ** 48 - 1),
-      limits,
-    });
+    const { rules, transport } = nodeParts(options);
+    this.#isKeyed = rules.isKeyed;
+    this.mesh = rules.mesh;
+    this.#machine = new Member(rules);
     this.#driver = new Driver<MemberInput, MemberOutput>({
       machine: this.#machine,
-      transport: nodeTransport(limits.keepAliveMs),
+      transport,
       clock: nodeClock,
       perform: (output) => this.#perform(output),
     });
-    this.#writing = new Writing(this.#driver, limits);
+    this.#writing = new Writing(this.#driver, rules.limits);
+    this.#wholeness = new Wholeness(this.#machine);
   }
 
   /** The address that this node has registered; undefined before it has. */
@@ -83,9 +71,22 @@ export class MeshNode extends EventEmitter<NodeEvents> {
     return this.#machine.own === undefined ? -1 : this.members.indexOf(this.#machine.own);
   }
 
-  /** The peers with which there is a link. */
+  /**
+   * This incarnation's order: unique in the mesh, and larger than that of every member that joined before, so it can be
+   * handed to a resource as a fencing token. Null before it is known, and in a classic node.
+   */
+  get order(): number | null {
+    return this.#machine.self?.order ?? null;
+  }
+
+  /** The id of this incarnation; undefined before it is a member, and in a classic node. */
+  get id(): string | undefined {
+    return this.#machine.self?.id;
+  }
+
+  /** The peers with which there is a link, in join order where that is known. */
   get peers(): Peer[] {
-    return Array.from(this.#machine.links, ({ peer, direction }) => ({ address: peer, direction }));
+    return peersOf(this.#machine);
   }
 
   /**
@@ -107,7 +108,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
   /** Checks and keeps the address to listen on. Node cannot bind without listening, so a port in use shows later. */
   async initListeningSocket(ip: string, port: number): Promise<void> {
     const on = listenOption("listen", formatAddress({ host: ip, port }));
-    requireSecure(on, this.#options.insecure);
+    requireSecure(on, this.#options.insecure, this.#isKeyed);
     if (this.#listening !== undefined) throw new FullmeshError("WRONG_STEP", "the node listens already");
     this.#on = on;
   }
@@ -164,45 +165,65 @@ export class MeshNode extends EventEmitter<NodeEvents> {
   }
 
   /**
-   * Resolves when this node is linked with every other address of the newest list, and that has `size` members or more.
-   * Classic members cannot attest each other's links, so this speaks for this node's own.
+   * Resolves when the mesh is whole and has `size` members or more: every pair is linked, and both ends have said so. To a
+   * classic node nobody says that; it speaks for its own links.
    *
-   * @throws {FullmeshError} `TIMED_OUT` and `ABORTED`, naming the peers that are missing; `ENDED`
+   * @throws {FullmeshError} `TIMED_OUT` and `ABORTED`, naming the pairs that are missing and why; `ENDED`
    */
   async complete({ size = 1, ...wait }: WaitOptions & { readonly size?: number } = {}): Promise<void> {
-    if (this.members.length >= size && this.#missing().length === 0) return;
     this.#requireRunning();
-    const done = new Deferred<void>();
-    const onComplete = (members: number): void => {
-      if (members >= size) done.resolve();
-    };
-    const onEnded = (reason: string): void => done.reject(new FullmeshError("ENDED", `the mesh ended: ${reason}`));
-    this.on("complete", onComplete).once("ended", onEnded);
-    try {
-      await waitFor(done.promise, wait, () => this.#explain(size));
-    } finally {
-      this.off("complete", onComplete).off("ended", onEnded);
-    }
+    await this.#wholeness.wait(size, wait);
   }
 
   /**
-   * Writes bytes to one peer, given by its address or as `peers` has it. Small ones are copied; from 4 KiB on they are referenced until they have left this process,
-   * and must not change. Returns false above the soft limit (4 MiB waiting): go on after `drain`.
+   * Sends a message to one native peer, given by its address or as `peers` has it. It is delivered once, in order, also
+   * when connections break, as long as both ends live. The payload is copied. Returns false above the soft limit (4 MiB not
+   * acknowledged): go on after `drain`.
    *
-   * @throws {FullmeshError} `QUEUE_FULL` above the hard limit (16 MiB waiting), and takes nothing; `NOT_LINKED`
+   * @throws {FullmeshError} `QUEUE_FULL` above the hard limit (16 MiB), and takes nothing; `NOT_LINKED`, `CLASSIC_PEER`,
+   *   `MESSAGE_TOO_LARGE`, `BAD_OPTION`
    */
-  write(peer: string | Peer, bytes: Uint8Array): boolean {
-    const address = typeof peer === "string" ? peer : peer.address;
-    const link = this.#end === undefined ? this.#machine.link(address as Address) : undefined;
-    if (link === undefined) throw new FullmeshError("NOT_LINKED", `no link with ${address}`);
-    return this.#writing.write(link, bytes);
+  send(peer: string | Peer, topic: string, payload: Uint8Array): boolean {
+    this.#writing.checkMessage(topic, payload);
+    const address = addressOf(peer);
+    const link = this.#end === undefined ? this.#machine.nativeLink(address) : undefined;
+    if (link !== undefined) return this.#writing.send(link, topic, payload);
+    const isClassic = this.#machine.classicLink(address) !== undefined;
+    throw new FullmeshError(isClassic ? "CLASSIC_PEER" : "NOT_LINKED", `cannot send a message to ${address}`);
   }
 
-  /** Writes bytes to every peer that there is now. Returns the peers that did not take them, because their queue is full. */
+  /** Sends a message to every native peer. Returns the peers that did not take it, because their queue is full. */
+  broadcast(topic: string, payload: Uint8Array): Address[] {
+    this.#writing.checkMessage(topic, payload);
+    if (this.#end !== undefined) return [];
+    const links = this.#machine.nativeLinks;
+    const full = links.filter((link) => !this.#writing.hasRoom(link, topic.length + payload.length));
+    for (const link of links) if (!full.includes(link)) this.#writing.send(link, topic, payload);
+    return full.map((link) => link.peer.address);
+  }
+
+  /**
+   * Writes bytes to one classic peer, given by its address or as `peers` has it. Small ones are copied; from 4 KiB on they
+   * are referenced until they have left this process, and must not change. Returns false above the soft limit (4 MiB
+   * waiting): go on after `drain`.
+   *
+   * @throws {FullmeshError} `QUEUE_FULL` above the hard limit (16 MiB waiting), and takes nothing; `NOT_LINKED`,
+   *   `NATIVE_PEER`
+   */
+  write(peer: string | Peer, bytes: Uint8Array): boolean {
+    const address = addressOf(peer);
+    const link = this.#end === undefined ? this.#machine.classicLink(address) : undefined;
+    if (link !== undefined) return this.#writing.write(link, bytes);
+    const isNative = this.#machine.nativeLink(address) !== undefined;
+    throw new FullmeshError(isNative ? "NATIVE_PEER" : "NOT_LINKED", `cannot write bytes to ${address}`);
+  }
+
+  /** Writes bytes to every classic peer. Returns the peers that did not take them, because their queue is full. */
   writeAll(bytes: Uint8Array): Address[] {
     if (this.#end !== undefined) return [];
-    const full = [...this.#machine.links].filter((link) => !this.#writing.hasRoom(link, bytes.length));
-    for (const link of this.#machine.links) if (!full.includes(link)) this.#writing.write(link, bytes);
+    const links = [...this.#machine.classicLinks];
+    const full = links.filter((link) => !this.#writing.hasRoom(link, bytes.length));
+    for (const link of links) if (!full.includes(link)) this.#writing.write(link, bytes);
     return full.map((link) => link.peer);
   }
 
@@ -220,17 +241,6 @@ export class MeshNode extends EventEmitter<NodeEvents> {
     if (this.#end !== undefined) throw new FullmeshError("ENDED", `this node has ended: ${this.#end.reason}`);
   }
 
-  /** Members of the newest list with which there is no link. */
-  #missing(): Address[] {
-    return this.members.filter((address) => address !== this.address && this.#machine.link(address) === undefined);
-  }
-
-  #explain(size: number): string {
-    const missing = this.#missing();
-    const links = missing.length === 0 ? "" : `; no link with ${missing.join(", ")}`;
-    return `${this.members.length} of ${size} members are listed${links}`;
-  }
-
   #perform(output: MemberOutput): void {
     if (output.type === "event") {
       this.#tell(output.event);
@@ -240,42 +250,21 @@ export class MeshNode extends EventEmitter<NodeEvents> {
   }
 
   #tell(event: MemberEvent): void {
+    this.#wholeness.hear(event);
     switch (event.type) {
       case "connected":
         this.#connecting?.resolve(event.local);
         break;
       case "unreachable":
         this.#server = undefined;
-        this.#connecting?.reject(new FullmeshError("SERVER_UNREACHABLE", event.message));
+        this.#connecting?.reject(new FullmeshError(event.failure, event.message));
         break;
       case "registered":
         this.#registered.resolve();
         this.emit("registered", event.address);
         break;
-      case "directory":
-        this.emit("directory", event.members);
-        break;
-      case "link":
-        this.emit("peer:up", { address: event.peer, direction: event.direction });
-        break;
-      case "unlink":
-        this.#writing.forget(event.peer);
-        this.emit("peer:down", event.peer, event.reason);
-        break;
-      case "bytes":
-        this.emit("bytes", { peer: event.peer, bytes: event.bytes });
-        break;
-      case "drained":
-        if (this.#writing.drained(event.peer)) this.emit("drain", event.peer);
-        break;
-      case "complete":
-        this.emit("complete", event.members);
-        break;
       case "ended":
-        this.#ended(
-          event.reason,
-          event.failure === undefined ? undefined : new FullmeshError(event.failure, event.reason),
-        );
+        this.#ended(event.reason, event.failure && new FullmeshError(event.failure, event.reason));
         break;
       case "closed":
         for (const record of this.#gate.finish(Date.now())) this.emit("note", record);
@@ -283,6 +272,9 @@ export class MeshNode extends EventEmitter<NodeEvents> {
         else this.#closed.reject(this.#end.error);
         this.emit("closed");
         break;
+      default:
+        if (event.type === "unlink") this.#writing.forget(event.peer);
+        if (event.type !== "drained" || this.#writing.drained(event.peer)) this.#tellMesh(event);
     }
   }
 
@@ -293,4 +285,64 @@ export class MeshNode extends EventEmitter<NodeEvents> {
     this.#registered.reject(failure);
     this.emit("ended", reason);
   }
+
+  /** What happens in the mesh, to whoever listens. */
+  #tellMesh(event: MemberEvent): void {
+    switch (event.type) {
+      case "waiting":
+        this.emit("waiting", event.place);
+        break;
+      case "directory":
+        this.emit("directory", event.members);
+        break;
+      case "link":
+        this.#tellPeer("peer:up", event.peer);
+        break;
+      case "relink":
+        this.#tellPeer("peer:back", event.peer);
+        break;
+      case "broken":
+        this.#tellPeer("peer:unreachable", event.peer, event.reason);
+        break;
+      case "unlink":
+        this.emit("peer:down", event.peer, event.reason, event.unacknowledged);
+        break;
+      case "message":
+        this.#tellMessage(event);
+        break;
+      case "bytes":
+        this.emit("bytes", { peer: event.peer, bytes: event.bytes });
+        break;
+      case "drained":
+        this.emit("drain", event.peer);
+        break;
+      case "complete":
+        this.emit("complete", event);
+        break;
+      case "degraded":
+        this.emit("degraded", { count: event.count, missing: event.missing });
+        break;
+      case "fenced":
+        this.emit("fenced", event.reason);
+        break;
+      default:
+        break;
+    }
+  }
+
+  #tellPeer(event: "peer:up" | "peer:back" | "peer:unreachable", address: Address, reason = ""): void {
+    const peer = peerAt(this.#machine, address);
+    if (peer === undefined) return;
+    if (event === "peer:unreachable") this.emit(event, peer, reason);
+    else this.emit(event, peer);
+  }
+
+  #tellMessage({ peer: address, topic, payload }: Extract<MemberEvent, { type: "message" }>): void {
+    const peer = peerAt(this.#machine, address);
+    if (peer !== undefined) this.emit("message", { peer, topic, payload });
+  }
+}
+
+function addressOf(peer: string | Peer): Address {
+  return (typeof peer === "string" ? peer : peer.address) as Address;
 }

@@ -1,9 +1,13 @@
-import { type Endpoint, isLoopback } from "./core/connections.js";
+import { type Endpoint, type Identity, isLoopback } from "./core/connections.js";
 import { FullmeshError } from "./core/errors.js";
 import { defaultLimits, type Limits } from "./core/limits.js";
 import { connectionsAllowed } from "./nodejs/descriptors.js";
+import { Keyring } from "./nodejs/keyed.js";
+import { Secret } from "./nodejs/secret.js";
+import { nodeTransport } from "./nodejs/transport.js";
 import { type Address, parseAddress, splitHostPort } from "./protocol/address.js";
 import { canonicalIp } from "./protocol/ip.js";
+import type { TransportPort } from "./runtime/ports.js";
 
 /**
  * The checks that options go through: each returns the value it has understood, or throws `BAD_OPTION` with what was
@@ -84,8 +88,25 @@ function millisecondsOrCount(name: string, value: unknown): void {
   if (!isNumber || value < least) badOption(name, `a finite number >= ${least}`, value);
 }
 
+/** How connections are made, and whether each of them proves the secret. */
+export interface TransportChoice {
+  readonly transport: TransportPort;
+  readonly isKeyed: boolean;
+}
+
+/** The transport that goes with a secret, if there is one. `accepts`: which identities may be proved to us. */
+export function transportOption(
+  secret: unknown,
+  accepts: (identity: Identity) => boolean,
+  keepAliveMs: number,
+): TransportChoice {
+  if (secret === undefined) return { transport: nodeTransport(keepAliveMs), isKeyed: false };
+  if (typeof secret !== "string") throw new FullmeshError("BAD_SECRET", "Expected `secret` to be a string");
+  return { transport: nodeTransport(keepAliveMs, new Keyring(new Secret(secret), accepts)), isKeyed: true };
+}
+
 /** Refuses to listen beyond loopback in plain text, unless the caller says that the network is trusted. */
-export function requireSecure(on: Endpoint, insecure: boolean | undefined): void {
-  if (isLoopback(on.host) || insecure === true) return;
+export function requireSecure(on: Endpoint, insecure: boolean | undefined, isKeyed = false): void {
+  if (isKeyed || isLoopback(on.host) || insecure === true) return;
   throw new FullmeshError("INSECURE_LISTEN", `${on.host} can be reached from the network, and nothing is encrypted`);
 }

@@ -1,10 +1,10 @@
+import { randomBytes } from "node:crypto";
 import { EventEmitter } from "node:events";
 import type { Endpoint } from "./core/connections.js";
 import { FullmeshError } from "./core/errors.js";
 import type { Limits } from "./core/limits.js";
 import { hostsIn, isCidr } from "./nodejs/advertise.js";
 import { nodeClock } from "./nodejs/clock.js";
-import { nodeTransport } from "./nodejs/transport.js";
 import {
   badOption,
   choiceOption,
@@ -14,33 +14,44 @@ import {
   millisecondsOption,
   refuseUnknown,
   requireSecure,
+  transportOption,
 } from "./options.js";
 import { type Address, formatAddress } from "./protocol/address.js";
 import { isEndWord, teardownWord } from "./protocol/classic/list.js";
+import type { Change, Dialect } from "./protocol/directory.js";
 import type { OnFull } from "./rendezvous/admission.js";
-import type { Change, LogEntry } from "./rendezvous/log.js";
 import { Rendezvous } from "./rendezvous/rendezvous.js";
-import type { RendezvousEvent, RendezvousInput, RendezvousOutput } from "./rendezvous/vocabulary.js";
+import type { RendezvousEvent, RendezvousInput, RendezvousOutput, RendezvousRules } from "./rendezvous/vocabulary.js";
 import { Driver } from "./runtime/driver.js";
 import { MemoryLog } from "./runtime/memory-log.js";
 import { type LogRecord, NoteGate } from "./runtime/notes.js";
-import type { TraceRecord } from "./runtime/trace.js";
+import { type TraceRecord, wireText } from "./runtime/trace.js";
 import { Deferred, listenWith } from "./waiting.js";
 
 /** How a rendezvous server is to behave. */
 export interface ServerOptions {
-  /** The most members, an integer >= 1. Default: no bound, and then nothing ends by itself. */
+  /** The most members of one mesh, an integer >= 1. Default: no bound, and then nothing ends by itself. */
   readonly capacity?: number;
   /**
-   * What happens at capacity. `teardown` (default): the mesh is sealed, and ends once `settleMs` have passed since the last
-   * list. `hold`: it stays, and newcomers wait in line for a free slot.
+   * What happens at capacity. `teardown` (default): the mesh is sealed, and ends once it is complete. `hold`: it stays, and
+   * newcomers wait in line for a free slot.
    */
   readonly onFull?: OnFull;
+  /** Who may join: `any` (default), or members of one dialect. With a secret, classic members are refused. */
+  readonly dialect?: Dialect | "any";
+  /** The secret that every connection must prove; see `makeSecret`. Default: none, and nothing is encrypted. */
+  readonly secret?: string;
   /**
-   * Milliseconds from the last list at capacity to the teardown, default 2,000. Classic members cannot report their links,
-   * so this is the time they get to make them: shorter ends sooner, longer is kinder to slow networks.
+   * Milliseconds from the last list at capacity to the teardown, default 2,000, where two members or more are classic. They
+   * cannot report their links, so this is the time they get to make them: shorter ends sooner, longer is kinder to slow
+   * networks.
    */
   readonly settleMs?: number;
+  /**
+   * Milliseconds from the capacity to the teardown of a mesh that does not become complete, default 60,000. It then ends all
+   * the same, and names the missing pairs.
+   */
+  readonly finishMs?: number;
   /** The word that ends the mesh, default `teardown`. A letter other than `l` first, then up to 63 printable characters. */
   readonly endWord?: string;
   /**
@@ -61,7 +72,10 @@ const serverOptionNames: readonly (keyof ServeOptions)[] = [
   "listen",
   "capacity",
   "onFull",
+  "dialect",
+  "secret",
   "settleMs",
+  "finishMs",
   "endWord",
   "allowAdvertise",
   "insecure",
@@ -78,6 +92,8 @@ export interface ServerEvents {
   left: [event: EventOf<"left" | "lost">];
   lost: [event: EventOf<"left" | "lost">];
   waiting: [event: EventOf<"waiting">];
+  complete: [event: EventOf<"complete">];
+  degraded: [event: EventOf<"degraded">];
   teardown: [event: EventOf<"teardown">];
   closed: [];
   /** Something was noticed that belongs in a log. */
@@ -94,7 +110,9 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
   readonly #options: ServerOptions;
   readonly #machine: Rendezvous;
   readonly #driver: Driver<RendezvousInput, RendezvousOutput>;
-  readonly #log = new MemoryLog<Change>();
+  /** The membership logs, by the names of their meshes. */
+  readonly #logs = new Map<string, MemoryLog>();
+  readonly #isKeyed: boolean;
   readonly #gate = new NoteGate();
   readonly #closed = new Deferred<string>();
   #endReason = "closed";
@@ -106,32 +124,21 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
     super();
     this.#options = options;
     refuseUnknown(options, serverOptionNames);
-    const limits = limitsOption(options.limits);
-    const {
-      capacity,
-      onFull = "teardown",
-      settleMs = limits.settleMs,
-      endWord = teardownWord,
-      allowAdvertise = [],
-    } = options;
-    if (!isEndWord(endWord)) badOption("endWord", "a word that begins with a letter other than l", endWord);
-    for (const cidr of allowAdvertise)
-      if (!isCidr(cidr)) badOption("allowAdvertise", "a network such as 10.0.0.0/8", cidr);
-    this.#machine = new Rendezvous({
-      capacity: capacity === undefined ? Number.POSITIVE_INFINITY : integerOption("capacity", capacity, 1),
-      onFull: choiceOption("onFull", onFull, ["teardown", "hold"]),
-      mayAdvertise: hostsIn(allowAdvertise),
-      endWord,
-      limits: { ...limits, settleMs: millisecondsOption("settleMs", settleMs) },
-    });
+    const { transport, isKeyed } = transportOption(
+      options.secret,
+      ({ role }) => role === "rendezvous",
+      limitsOption(options.limits).keepAliveMs,
+    );
+    this.#isKeyed = isKeyed;
+    this.#machine = new Rendezvous(rulesOf(options, isKeyed));
     this.#driver = new Driver<RendezvousInput, RendezvousOutput>({
       machine: this.#machine,
-      transport: nodeTransport(limits.keepAliveMs),
+      transport,
       clock: nodeClock,
       perform: (output) => this.#perform(output),
       onSend: (connection, bytes) => {
         const to = this.#machine.addressOf(connection);
-        if (to !== undefined) this.#trace("server", to, new TextDecoder().decode(bytes));
+        if (to !== undefined) this.#trace("server", to, wireText(bytes));
       },
     });
   }
@@ -141,20 +148,30 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
     return this.#address;
   }
 
-  /** The members' addresses in join order. */
+  /** The addresses of the members in join order: those of the only mesh that has any, or else of the mesh `default`. */
   get members(): readonly Address[] {
-    return this.#machine.members;
+    return this.#machine.membersOf();
   }
 
-  /** The revision of the newest change of membership; 0 before the first. */
+  /** The addresses of the members of one mesh in join order. */
+  membersOf(mesh: string): readonly Address[] {
+    return this.#machine.membersOf(mesh);
+  }
+
+  /** The revision of the newest change of membership in the mesh that `members` tells of. */
   get revision(): number {
-    return this.#machine.revision;
+    return this.#machine.revisionOf();
+  }
+
+  /** Bytes sent so far, before any encryption. */
+  get sentBytes(): number {
+    return this.#driver.sentBytes;
   }
 
   /** The first step: checks and keeps the address. Node cannot bind without listening, so a port in use shows later. */
   async initSocket(ip: string, port: number): Promise<void> {
     const on = listenOption("listen", formatAddress({ host: ip, port }));
-    requireSecure(on, this.#options.insecure);
+    requireSecure(on, this.#options.insecure, this.#isKeyed);
     if (this.#address !== undefined) throw new FullmeshError("WRONG_STEP", "the server listens already");
     this.#on = on;
   }
@@ -200,13 +217,26 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
 
   #perform(output: RendezvousOutput): void {
     if (output.type === "append") {
-      const entry: LogEntry = this.#log.append(output.change);
-      this.#driver.input({ type: "appended", entry });
+      this.#append(output.mesh, output.change);
     } else if (output.type === "event") {
       this.#tell(output.event);
     } else if (output.type === "note") {
       for (const record of this.#gate.pass(output.note, Date.now())) this.emit("note", record);
     }
+  }
+
+  #append(mesh: string, change: Change): void {
+    const log = this.#logs.get(mesh) ?? this.#newLog(mesh);
+    this.#driver.input({ type: "appended", mesh, entry: log.append(change) });
+  }
+
+  /** The log of a mesh that begins. Those of meshes that the machine has forgotten are forgotten here too. */
+  #newLog(mesh: string): MemoryLog {
+    const kept = new Set(this.#machine.meshes);
+    for (const name of this.#logs.keys()) if (!kept.has(name)) this.#logs.delete(name);
+    const log = new MemoryLog(this.#machine.revisionOf(mesh));
+    this.#logs.set(mesh, log);
+    return log;
   }
 
   #tell(event: RendezvousEvent): void {
@@ -221,6 +251,12 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
         break;
       case "waiting":
         this.emit("waiting", event);
+        break;
+      case "complete":
+        this.emit("complete", event);
+        break;
+      case "degraded":
+        this.emit("degraded", event);
         break;
       case "teardown":
         this.#endReason = event.reason;
@@ -237,6 +273,38 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
   #trace(from: string, to: string, text: string): void {
     this.#options.trace?.({ at: nodeClock.now() + performance.timeOrigin, from, to, text });
   }
+}
+
+/** The rules that options stand for. Throws `BAD_OPTION` for a value that an option cannot take. */
+function rulesOf(options: ServerOptions, isKeyed: boolean): RendezvousRules {
+  const limits = limitsOption(options.limits);
+  const {
+    capacity,
+    onFull = "teardown",
+    dialect = "any",
+    settleMs = limits.settleMs,
+    finishMs = limits.finishMs,
+    endWord = teardownWord,
+    allowAdvertise = [],
+  } = options;
+  if (!isEndWord(endWord)) badOption("endWord", "a word that begins with a letter other than l", endWord);
+  for (const cidr of allowAdvertise)
+    if (!isCidr(cidr)) badOption("allowAdvertise", "a network such as 10.0.0.0/8", cidr);
+  return {
+    capacity: capacity === undefined ? Number.POSITIVE_INFINITY : integerOption("capacity", capacity, 1),
+    onFull: choiceOption("onFull", onFull, ["teardown", "hold"]),
+    dialect: choiceOption("dialect", dialect, ["any", "native", "classic"]),
+    mayAdvertise: hostsIn(allowAdvertise),
+    endWord,
+    isKeyed,
+    draw: () => randomBytes(16).toString("hex"),
+    firstRevision: Date.now() * 1000,
+    limits: {
+      ...limits,
+      settleMs: millisecondsOption("settleMs", settleMs),
+      finishMs: millisecondsOption("finishMs", finishMs),
+    },
+  };
 }
 
 /** Options of `serve`: those of the server, and where it listens. */

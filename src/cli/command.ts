@@ -27,7 +27,6 @@ export async function runCommand(flags: CommonFlags, body: (context: CommandCont
   };
   let code: number = exitCodes.ended;
   try {
-    requireNoSecret();
     await body({ output, onSignal });
   } catch (error) {
     code = exitCodeOf(error);
@@ -36,12 +35,6 @@ export async function runCommand(flags: CommonFlags, body: (context: CommandCont
   }
   await output.flush();
   return process.exit(signalled ?? code);
-}
-
-/** A secret that is silently not used would be worse than none. */
-function requireNoSecret(): void {
-  if (process.env.FULLMESH_SECRET === undefined) return;
-  throw new FullmeshError("SECRET_IN_CLASSIC", "FULLMESH_SECRET is set, and this mesh would be in plain text");
 }
 
 function report(output: Output, error: unknown): void {

@@ -11,7 +11,6 @@ export interface CommonFlags {
   readonly quiet?: true;
   /** Seconds. */
   readonly timeout?: number;
-  readonly dialect: "classic";
 }
 
 /** What an environment variable of a switch may say for "off". */
@@ -35,10 +34,15 @@ export function flag(flags: string, description: string): Option {
 /** Adds the flags that every command has. */
 export function withCommonFlags(command: Command, timeoutHelp: string): Command {
   return command
-    .addOption(flag("--dialect <dialect>", "what members speak").choices(["classic"]).default("classic"))
     .addOption(flag("--timeout <seconds>", timeoutHelp).argParser((text) => seconds("timeout", text)))
     .addOption(flag("--json", "one JSON object a line on stdout"))
     .addOption(flag("--quiet", "say nothing on stderr but errors"));
+}
+
+/** Adds the flag that says what is spoken; the first choice is the default. */
+export function withDialectFlag(command: Command, choices: readonly [string, ...string[]]): Command {
+  const option = flag("--dialect <dialect>", "what members speak").choices(choices);
+  return command.addOption(option.default(choices[0]));
 }
 
 /** Adds the flag of commands that listen where they are told. */

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { FullmeshError } from "../core/errors.js";
+import type { Dialect } from "../protocol/directory.js";
 
 /** What a child says last on stderr, kept for the report of its failure. */
 const lastWordsBytes = 2_000;
@@ -42,12 +43,13 @@ export class Gang {
     this.#events = events;
   }
 
-  /** Starts `size` members of the server's mesh. They get nothing of our own FULLMESH_* variables. */
-  start(size: number, server: string): void {
+  /** Starts `size` members of the server's mesh. Of our own FULLMESH_* variables they get the secret and nothing else. */
+  start(size: number, server: string, dialect: Dialect, secret: string | undefined): void {
     const command = fileURLToPath(new URL("main.js", import.meta.url));
-    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("FULLMESH_")));
+    const others = Object.entries(process.env).filter(([name]) => !name.startsWith("FULLMESH_"));
+    const env = Object.fromEntries(secret === undefined ? others : [...others, ["FULLMESH_SECRET", secret]]);
     for (let rank = 0; rank < size; rank += 1) {
-      const child = spawn(process.execPath, [command, "join", server, "--json", "--dialect", "classic"], {
+      const child = spawn(process.execPath, [command, "join", server, "--json", "--dialect", dialect], {
         env,
         stdio: ["ignore", "pipe", "pipe"],
       });

@@ -4,6 +4,7 @@ import { Command, CommanderError } from "commander";
 import { FullmeshError } from "../core/errors.js";
 import { exitCodeOf, exitCodes } from "./exit.js";
 import { addJoin } from "./join.js";
+import { addSecret } from "./secret.js";
 import { addServe } from "./serve.js";
 import { addUp } from "./up.js";
 
@@ -21,6 +22,7 @@ const program = new Command("fullmesh")
 addServe(program);
 addJoin(program);
 addUp(program);
+addSecret(program);
 program.addHelpText(
   "after",
   "\nEach command has --help.\n\nTry it:     fullmesh up 8\n" +

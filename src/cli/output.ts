@@ -1,5 +1,6 @@
 import sonicBoom, { type SonicBoom } from "sonic-boom";
 import type { ErrorCode } from "../core/errors.js";
+import { defaultMesh } from "../node-options.js";
 import { printable } from "../protocol/text.js";
 import type { LogRecord } from "../runtime/notes.js";
 
@@ -49,9 +50,9 @@ export class Output {
   }
 
   /** One event: as NDJSON, or as the sentence in its place. `node` is the emitter's address, null for the server. */
-  event(event: string, node: string | null, fields: Fields, sentence?: string): void {
+  event(event: string, node: string | null, fields: Fields, sentence?: string, mesh = defaultMesh): void {
     if (this.options.json) {
-      this.data(JSON.stringify({ event, at: wallClock(), node, mesh: "default", ...fields }));
+      this.data(JSON.stringify({ event, at: wallClock(), node, mesh, ...fields }));
     } else if (sentence !== undefined) {
       this.talk(sentence);
     }

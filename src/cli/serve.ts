@@ -1,10 +1,20 @@
 import type { Command } from "commander";
 import { badOption, listenOption } from "../options.js";
+import type { Dialect } from "../protocol/directory.js";
 import { RendezvousServer } from "../server.js";
 import { waitFor } from "../waiting.js";
 import { type CommandContext, runCommand } from "./command.js";
-import { type CommonFlags, count, flag, secondsOrZero, withCommonFlags, withInsecureFlag } from "./flags.js";
-import type { Output } from "./output.js";
+import {
+  type CommonFlags,
+  count,
+  flag,
+  secondsOrZero,
+  withCommonFlags,
+  withDialectFlag,
+  withInsecureFlag,
+} from "./flags.js";
+import { secretFrom, withSecretFlag } from "./secret-flag.js";
+import { tellServer } from "./tell-server.js";
 import { TraceFile } from "./trace-file.js";
 
 interface ServeFlags extends CommonFlags {
@@ -14,6 +24,9 @@ interface ServeFlags extends CommonFlags {
   readonly onFull: "teardown" | "hold";
   /** Seconds. */
   readonly settle?: number;
+  /** Seconds. */
+  readonly finish?: number;
+  readonly dialect: Dialect | "any";
   readonly allowAdvertise?: readonly string[];
   readonly trace?: string;
 }
@@ -44,12 +57,19 @@ export function addServe(program: Command): void {
       ),
     )
     .addOption(
+      flag("--finish <seconds>", "from the capacity to the end of a mesh that is not complete (default: 60)").argParser(
+        (text) => secondsOrZero("finish", text),
+      ),
+    )
+    .addOption(
       flag(
         "--allow-advertise <cidr>",
         "a network whose addresses may be registered from elsewhere; repeat, or separate by commas",
       ).argParser((text, before: readonly string[] | undefined) => [...(before ?? []), ...text.split(",")]),
     )
     .addOption(flag("--trace <file>", "write the run as a Mermaid sequence diagram"));
+  withDialectFlag(command, ["any", "native", "classic"]);
+  withSecretFlag(command);
   withInsecureFlag(withCommonFlags(command, "how long to wait for the capacity to be reached (default: for ever)"));
   command.action(() =>
     runCommand(command.opts<ServeFlags>(), (context) => runServe(command.opts<ServeFlags>(), context)),
@@ -62,9 +82,13 @@ async function runServe(flags: ServeFlags, { output, onSignal }: CommandContext)
   }
   const { host, port } = listenOption("listen", flags.listen);
   const trace = flags.trace === undefined ? undefined : await TraceFile.open(flags.trace);
+  const secret = await secretFrom(flags, output);
   const server = new RendezvousServer({
     onFull: flags.onFull,
+    dialect: flags.dialect,
     insecure: flags.insecure === true,
+    ...(secret === undefined ? {} : { secret }),
+    ...(flags.finish === undefined ? {} : { finishMs: flags.finish * 1000 }),
     ...(flags.capacity === undefined ? {} : { capacity: flags.capacity }),
     ...(flags.settle === undefined ? {} : { settleMs: flags.settle * 1000 }),
     ...(flags.allowAdvertise === undefined ? {} : { allowAdvertise: flags.allowAdvertise }),
@@ -97,39 +121,4 @@ async function capacityReached(server: RendezvousServer, { capacity, timeout }: 
     { timeoutMs: timeout * 1000 },
     () => `${server.members.length} of ${capacity} members have joined`,
   );
-}
-
-/** Writes what a server tells. */
-export function tellServer(server: RendezvousServer, output: Output, capacity?: number): void {
-  const room = capacity === undefined ? "" : ` of ${capacity}`;
-  server.on("listening", (address) => {
-    output.event("listening", null, { address }, `listening on ${address}; join with: fullmesh join ${address}`);
-  });
-  server.on("joined", ({ address, order, dialect }) => {
-    output.event("joined", null, { address, order, dialect }, `joined ${address} (${server.members.length}${room})`);
-  });
-  for (const type of ["left", "lost"] as const) {
-    server.on(type, ({ address, order, dialect, reason }) => {
-      output.event(type, null, { address, order, dialect, reason }, `${type} ${address}: ${reason}`);
-    });
-  }
-  server.on("waiting", ({ address, dialect, place }) => {
-    output.event(
-      "waiting",
-      null,
-      { address, order: null, dialect, place },
-      `waiting ${address}: place ${place} in line`,
-    );
-  });
-  server.on("teardown", ({ reason, members, unverified }) => {
-    const pairs = unverified === 0 ? "" : `; ${unverified} pairs could not be verified from here`;
-    output.event(
-      "teardown",
-      null,
-      { reason, members, unverified },
-      `teardown of ${members} members: ${reason}${pairs}`,
-    );
-  });
-  server.on("closed", () => output.event("closed", null, {}, "closed"));
-  server.on("note", (record) => output.note(record));
 }

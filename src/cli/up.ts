@@ -1,14 +1,16 @@
 import type { Command } from "commander";
 import { FullmeshError } from "../core/errors.js";
 import type { Direction } from "../mesh/vocabulary.js";
+import type { Dialect } from "../protocol/directory.js";
 import { type RendezvousServer, serve } from "../server.js";
 import { Deferred, waitFor } from "../waiting.js";
 import { type CommandContext, runCommand } from "./command.js";
-import { type CommonFlags, count, flag, withCommonFlags } from "./flags.js";
+import { type CommonFlags, count, flag, withCommonFlags, withDialectFlag } from "./flags.js";
 import { type ChildEvent, Gang } from "./gang.js";
 import type { Output } from "./output.js";
-import { tellServer } from "./serve.js";
+import { secretFrom, withSecretFlag } from "./secret-flag.js";
 import { Tally } from "./tally.js";
+import { tellServer } from "./tell-server.js";
 import { TraceFile } from "./trace-file.js";
 import { openView } from "./view.js";
 
@@ -16,6 +18,7 @@ interface UpFlags extends CommonFlags {
   readonly stay?: true;
   readonly trace?: string;
   readonly timeout?: number;
+  readonly dialect: Dialect;
 }
 
 /**
@@ -35,10 +38,12 @@ export function addUp(program: Command): void {
     .summary("start a server and N member processes here, and watch the mesh form")
     .description(
       "Starts a rendezvous server and N member processes on this machine, shows the mesh as it forms, and ends it when " +
-        "every pair has reported its link from both ends.",
+        "every pair has reported its link from both ends. With a secret, every connection is encrypted.",
     )
     .addOption(flag("--stay", "keep the mesh until Ctrl-C"))
     .addOption(flag("--trace <file>", "write the run as a Mermaid sequence diagram"));
+  withDialectFlag(command, ["native", "classic"]);
+  withSecretFlag(command);
   withCommonFlags(command, "how long the mesh may take to be complete (default: 60)");
   command.action((size: number) =>
     runCommand(command.opts<UpFlags>(), (context) => runUp(size, command.opts<UpFlags>(), context)),
@@ -47,7 +52,8 @@ export function addUp(program: Command): void {
 
 async function runUp(size: number, flags: UpFlags, { output, onSignal }: CommandContext): Promise<void> {
   const trace = flags.trace === undefined ? undefined : await TraceFile.open(flags.trace);
-  const run = new UpRun(size, output, trace);
+  const secret = await secretFrom(flags, output);
+  const run = new UpRun(size, { dialect: flags.dialect, ...(secret === undefined ? {} : { secret }) }, output, trace);
   onSignal(() => run.stop());
   try {
     await run.form((flags.timeout ?? defaultTimeoutSeconds) * 1000);
@@ -58,8 +64,15 @@ async function runUp(size: number, flags: UpFlags, { output, onSignal }: Command
   }
 }
 
+/** What members speak, and with which secret. */
+interface Speech {
+  readonly dialect: Dialect;
+  readonly secret?: string;
+}
+
 /** One run of `up`, from the first process to the last. */
 class UpRun {
+  readonly #speech: Speech;
   readonly #output: Output;
   readonly #trace: TraceFile | undefined;
   readonly #tally: Tally;
@@ -67,13 +80,16 @@ class UpRun {
   readonly #complete = new Deferred<void>();
   readonly #stopped = new Deferred<void>();
   #server: RendezvousServer | undefined;
+  /** The server's word that the mesh is complete. */
+  #attested: { readonly revision: number } | undefined;
   #wasComplete = false;
   #isStaying = false;
   #onChange: () => void = () => {};
   readonly #startedAt = performance.now();
   readonly #phases: [name: string, ms: number][] = [];
 
-  constructor(size: number, output: Output, trace: TraceFile | undefined) {
+  constructor(size: number, speech: Speech, output: Output, trace: TraceFile | undefined) {
+    this.#speech = speech;
     this.#output = output;
     this.#trace = trace;
     this.#tally = new Tally(size);
@@ -95,13 +111,14 @@ class UpRun {
     const server = await serve({
       listen: "127.0.0.1:0",
       capacity: this.#tally.size,
-      // The members' reports say when the mesh is whole, so the server need not guess by time.
+      // The mesh ends when this command has seen it complete, and has shown it.
       onFull: "hold",
+      ...this.#speech,
       ...(trace === undefined ? {} : { trace: (record) => trace.add(record) }),
     });
     this.#server = server;
     this.#output.event("listening", null, { address: server.address }, `rendezvous on ${server.address}`);
-    if (this.#output.options.json) tellServer(server, this.#output, this.#tally.size);
+    if (this.#output.options.json) tellServer(server, this.#output, this.#tally.size, false);
     server.on("joined", ({ address }) => {
       this.#tally.joined(address);
       if (this.#tally.order.length === this.#tally.size) this.#phase("all joined");
@@ -110,9 +127,13 @@ class UpRun {
     for (const type of ["left", "lost"] as const) {
       server.on(type, ({ address }) => this.#tally.left(address));
     }
+    server.on("complete", (completeness) => {
+      this.#attested = completeness;
+      this.#changed();
+    });
     const view = await openView(this.#output);
     this.#onChange = () => view.update(this.#tally);
-    this.#gang.start(this.#tally.size, `${server.address}`);
+    this.#gang.start(this.#tally.size, `${server.address}`, this.#speech.dialect, this.#speech.secret);
     try {
       await waitFor(this.#complete.promise, { timeoutMs }, () => this.#explain());
       this.#wasComplete = true;
@@ -167,7 +188,9 @@ class UpRun {
 
   #changed(): void {
     this.#onChange();
-    if (this.#tally.isComplete) this.#complete.resolve();
+    // Native members attest their links to the server; classic ones can only tell us.
+    const isAttested = this.#speech.dialect === "classic" || this.#attested !== undefined;
+    if (this.#tally.isComplete && isAttested) this.#complete.resolve();
   }
 
   /** A phase ends now. */
@@ -179,9 +202,11 @@ class UpRun {
   #report(): void {
     const { order, pairs, wanted, duplicates } = this.#tally;
     const missing = wanted - pairs;
-    const fields = { members: order.length, links: pairs, unverified: 0, duplicates, missing, scope: "mesh" };
+    const revision = this.#attested?.revision ?? this.#server?.revision;
+    const serverBytes = this.#server?.sentBytes;
+    const counts = { members: order.length, links: pairs, unverified: 0, duplicates, missing, scope: "mesh" };
     if (this.#output.options.json) {
-      if (this.#tally.isComplete) this.#output.event("complete", null, { ...fields, revision: this.#server?.revision });
+      if (this.#wasComplete) this.#output.event("complete", null, { ...counts, revision, serverBytes });
       return;
     }
     this.#output.data(`${pairs} of ${wanted} links, ${duplicates} duplicate, ${missing} missing`);

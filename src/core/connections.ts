@@ -1,3 +1,5 @@
+import type { ErrorCode } from "./errors.js";
+
 /**
  * What machines and the driver tell one another about connections: the whole vocabulary between logic and sockets.
  */
@@ -10,6 +12,15 @@ export interface Endpoint {
   readonly host: string;
   /** 0 to 65535; 0 only asks a listener for any free port. */
   readonly port: number;
+}
+
+/** What a key that comes from the secret is for: speaking with the rendezvous, its dial-backs included, or with members. */
+export type Role = "rendezvous" | "member";
+
+/** What the proof of the secret says of a connection: for which mesh, and in which role. */
+export interface Identity {
+  readonly mesh: string;
+  readonly role: Role;
 }
 
 /** What happened to a connection. */
@@ -25,6 +36,22 @@ export type ConnectionInput =
       readonly connection: ConnectionId;
       readonly local: Endpoint;
       readonly remote: Endpoint;
+      /** How it is encrypted, such as `TLSv1.3 TLS_AES_128_GCM_SHA256 X25519`; absent in the open. */
+      readonly cipher?: string;
+    }
+  /** An accepted connection is encrypted now, and the other side has proved that it has the secret. */
+  | {
+      readonly type: "secured";
+      readonly connection: ConnectionId;
+      readonly identity: Identity;
+      readonly cipher: string;
+    }
+  /** The proof of the secret has failed, as far as it is known why; `closed` follows. */
+  | {
+      readonly type: "unproved";
+      readonly connection: ConnectionId;
+      readonly code: ErrorCode;
+      readonly message: string;
     }
   | { readonly type: "bytes"; readonly connection: ConnectionId; readonly bytes: Uint8Array }
   /** Everything sent so far has been handed to the kernel. */
@@ -41,7 +68,13 @@ export type ConnectionProgress = Exclude<ConnectionInput, { readonly type: "acce
 
 /** What a machine wants done with a connection. */
 export type ConnectionOutput =
-  | { readonly type: "dial"; readonly connection: ConnectionId; readonly to: Endpoint }
+  | {
+      readonly type: "dial";
+      readonly connection: ConnectionId;
+      readonly to: Endpoint;
+      /** As whom, where there is a secret to prove it with. */
+      readonly identity: Identity;
+    }
   | { readonly type: "send"; readonly connection: ConnectionId; readonly bytes: Uint8Array }
   | { readonly type: "halfClose"; readonly connection: ConnectionId }
   /** Close at once, whatever is unsent or unread. A `closed` input follows. */

@@ -69,6 +69,44 @@ export const defaultLimits = {
   queueSoftBytes: 4 * 1024 * 1024,
   /** Bytes waiting for one peer from which `write` throws. */
   queueHardBytes: 16 * 1024 * 1024,
+  /** The first frame on a native connection, before it is known who sends it: a registration has some 1,500 bytes. */
+  firstFrameBytes: 4_096,
+  /** A control frame; what is longer, such as a large directory, goes in parts. */
+  controlBytes: 65_536,
+  /** An application message with its topic. */
+  messageBytes: 1_048_576,
+  /** A connection on which nothing has come for so long is asked whether it lives. */
+  probeMs: 5_000,
+  /** A connection on which nothing has come for so long is given up: two probes have gone unanswered. */
+  silentMs: 15_000,
+  /** How long a member without a session stays listed; longer than `silentMs`, or it would be gone before it can know. */
+  leaseMs: 20_000,
+  /** A dial-back and its answer. */
+  challengeMs: 10_000,
+  /** Dial-backs under way at once; further ones wait for their turn. */
+  dialBacks: 64,
+  /** Entries of the log that are kept; who is further behind gets the whole directory. */
+  logEntries: 4_096,
+  /** Removed ids that a member remembers, so that a late hello from one is told so: as many as the log keeps entries. */
+  tombstones: 4_096,
+  /** Entries that come within so long of the last update go out together in the next one. */
+  updateGapMs: 10,
+  /** A member gathers the changes of its links for so long before it reports them. */
+  reportMs: 50,
+  /** From the capacity to the end of a mesh whose pairs do not all come about. */
+  finishMs: 60_000,
+  /** A pair that has been missing for so long is worth a word; most come about within a second. */
+  degradedMs: 2_000,
+  /** Missing pairs that are named in one message or sentence; the rest is counted. */
+  namedPairs: 32,
+  /** Meshes on one server: as many as anybody runs by hand, and each costs its directory only. */
+  meshes: 256,
+  /** Bytes of messages that may be delivered before they are acknowledged. */
+  acknowledgeBytes: 65_536,
+  /** Time that may pass before delivered messages are acknowledged. */
+  acknowledgeMs: 50,
+  /** The longest pause between two tries to reach a server that has gone. */
+  serverRedialMaxMs: 5_000,
   /** Connections of one machine, handshakes and members together. The Node face derives it from the descriptor limit. */
   connections: 8_192,
 } as const;

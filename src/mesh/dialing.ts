@@ -3,7 +3,6 @@ import { Deadlines, earliest } from "../core/deadlines.js";
 import type { ErrorCode } from "../core/errors.js";
 import type { Limits } from "../core/limits.js";
 import { SeededRandom } from "../core/random.js";
-import type { Address } from "../protocol/address.js";
 
 type Target =
   /** Not linked; its time to be dialed stands in `#due`. */
@@ -11,18 +10,24 @@ type Target =
   | { readonly state: "dialing"; readonly failures: number; readonly connection: ConnectionId }
   | { readonly state: "linked"; readonly failures: number; readonly since: number };
 
+/** When a peer is dialed again whose connection has ended. Times in milliseconds. */
+export interface Comeback {
+  readonly provenMs: number;
+  readonly pauseMs: number;
+}
+
 /**
- * Whom to dial, and when. One rule: while the newest list has an address after mine with which I have no link, I dial it,
- * a few at a time, and after each failure a little later, with jitter, so that many nodes do not knock in step.
+ * Whom to dial, and when. One rule: while there is a member after me with which I have no link, I dial it, a few at a
+ * time, and after each failure a little later, with jitter, so that many nodes do not knock in step.
  */
-export class Dialing {
+export class Dialing<Peer> {
   readonly #limits: Limits;
   readonly #random: SeededRandom;
-  readonly #targets = new Map<Address, Target>();
+  readonly #targets = new Map<Peer, Target>();
   /** When a waiting target is to be dialed. */
-  readonly #due = new Deadlines<Address>();
+  readonly #due = new Deadlines<Peer>();
   /** When a dial under way is given up. */
-  readonly #patience = new Deadlines<Address>();
+  readonly #patience = new Deadlines<Peer>();
   #inFlight = 0;
 
   constructor(limits: Limits, seed: number) {
@@ -31,63 +36,76 @@ export class Dialing {
   }
 
   /**
-   * The addresses to be linked with are these. New ones are due at once. Returns the dials under way to addresses that are
-   * no longer wanted, to be aborted. A link to such an address stays.
+   * The peers to be linked with are these. New ones are due at once. Returns the dials under way to peers that are no
+   * longer wanted, to be aborted. A link with such a peer stays.
    */
-  want(addresses: ReadonlySet<Address>, now: number): ConnectionId[] {
+  want(peers: ReadonlySet<Peer>, now: number): ConnectionId[] {
     const unwanted: ConnectionId[] = [];
-    for (const [address, target] of this.#targets) {
-      if (addresses.has(address)) continue;
-      if (target.state === "dialing") {
-        unwanted.push(target.connection);
-        this.#inFlight -= 1;
-      }
-      this.#patience.clear(address);
-      this.#due.clear(address);
-      this.#targets.delete(address);
+    for (const peer of [...this.#targets.keys()]) {
+      const connection = peers.has(peer) ? undefined : this.drop(peer);
+      if (connection !== undefined) unwanted.push(connection);
     }
-    for (const address of addresses) if (!this.#targets.has(address)) this.#wait(address, 0, now);
+    for (const peer of peers) this.add(peer, now);
     return unwanted;
   }
 
-  /** The next address to dial now, if one is due and there is room; `started` must follow. */
-  next(now: number): Address | undefined {
+  /** One more peer to be linked with, due at once. */
+  add(peer: Peer, now: number): void {
+    if (!this.#targets.has(peer)) this.#wait(peer, 0, now);
+  }
+
+  /** This peer is to be linked with no longer. Returns the dial under way to it, to be aborted. */
+  drop(peer: Peer): ConnectionId | undefined {
+    const target = this.#targets.get(peer);
+    this.#patience.clear(peer);
+    this.#due.clear(peer);
+    this.#targets.delete(peer);
+    if (target?.state !== "dialing") return undefined;
+    this.#inFlight -= 1;
+    return target.connection;
+  }
+
+  /** The next peer to dial now, if one is due and there is room; `started` must follow. */
+  next(now: number): Peer | undefined {
     return this.#inFlight < this.#limits.dialsInFlight ? this.#due.takeDue(now) : undefined;
   }
 
-  started(address: Address, connection: ConnectionId, now: number): void {
-    const failures = this.#targets.get(address)?.failures ?? 0;
-    this.#targets.set(address, { state: "dialing", failures, connection });
+  started(peer: Peer, connection: ConnectionId, now: number): void {
+    const failures = this.#targets.get(peer)?.failures ?? 0;
+    this.#targets.set(peer, { state: "dialing", failures, connection });
     this.#inFlight += 1;
-    this.#patience.set(address, now + this.#limits.dialMs);
+    this.#patience.set(peer, now + this.#limits.dialMs);
   }
 
-  /** There is a link with this address now, whoever dialed. */
-  linked(address: Address, now: number): void {
-    const target = this.#targets.get(address);
+  /** There is a link with this peer now, whoever dialed. */
+  linked(peer: Peer, now: number): void {
+    const target = this.#targets.get(peer);
     if (target === undefined || target.state === "linked") return;
-    this.#leaveFlight(address, target);
-    this.#due.clear(address);
-    this.#targets.set(address, { state: "linked", failures: target.failures, since: now });
+    this.#leaveFlight(peer, target);
+    this.#due.clear(peer);
+    this.#targets.set(peer, { state: "linked", failures: target.failures, since: now });
   }
 
   /** A dial did not come to a link. Returns how often in a row that has happened. */
-  failed(address: Address, now: number): number {
-    const target = this.#targets.get(address);
+  failed(peer: Peer, now: number): number {
+    const target = this.#targets.get(peer);
     if (target === undefined) return 0;
-    this.#leaveFlight(address, target);
+    this.#leaveFlight(peer, target);
     const failures = target.failures + 1;
-    this.#wait(address, failures, now + this.#backoff(failures));
+    this.#wait(peer, failures, now + this.#backoff(failures));
     return failures;
   }
 
-  /** A link with this address has ended. One that lived long starts afresh; one that did not counts as a failure. */
-  unlinked(address: Address, now: number): void {
-    const target = this.#targets.get(address);
+  /**
+   * The connection under a link with this peer has ended. One that lived for `provenMs` starts afresh; one that did not
+   * counts as a failure. It is not dialed again before `pauseMs` have passed.
+   */
+  unlinked(peer: Peer, now: number, { provenMs, pauseMs }: Comeback): void {
+    const target = this.#targets.get(peer);
     if (target?.state !== "linked") return;
-    const isProven = now - target.since >= this.#limits.provenMs;
+    const isProven = now - target.since >= provenMs;
     const failures = isProven ? 0 : target.failures + 1;
-    this.#wait(address, failures, now + Math.max(this.#limits.relinkMs, this.#backoff(failures)));
+    this.#wait(peer, failures, now + Math.max(pauseMs, this.#backoff(failures)));
   }
 
   nextTimeout(): number | undefined {
@@ -96,23 +114,21 @@ export class Dialing {
   }
 
   /** Takes out one dial that has taken too long; `failed` must follow. */
-  takeOverdue(now: number): { readonly address: Address; readonly connection: ConnectionId } | undefined {
-    const address = this.#patience.takeDue(now);
-    const target = address === undefined ? undefined : this.#targets.get(address);
-    return address !== undefined && target?.state === "dialing"
-      ? { address, connection: target.connection }
-      : undefined;
+  takeOverdue(now: number): { readonly peer: Peer; readonly connection: ConnectionId } | undefined {
+    const peer = this.#patience.takeDue(now);
+    const target = peer === undefined ? undefined : this.#targets.get(peer);
+    return peer !== undefined && target?.state === "dialing" ? { peer, connection: target.connection } : undefined;
   }
 
-  #wait(address: Address, failures: number, at: number): void {
-    this.#targets.set(address, { state: "waiting", failures });
-    this.#due.set(address, at);
+  #wait(peer: Peer, failures: number, at: number): void {
+    this.#targets.set(peer, { state: "waiting", failures });
+    this.#due.set(peer, at);
   }
 
-  #leaveFlight(address: Address, target: Target): void {
+  #leaveFlight(peer: Peer, target: Target): void {
     if (target.state !== "dialing") return;
     this.#inFlight -= 1;
-    this.#patience.clear(address);
+    this.#patience.clear(peer);
   }
 
   /** Doubling from the shortest pause to the longest, each between half and the whole of its value. */

@@ -1,42 +1,61 @@
-import type { ConnectionId, ConnectionProgress, Endpoint } from "../core/connections.js";
+import type { ConnectionId, Endpoint } from "../core/connections.js";
 import { earliest } from "../core/deadlines.js";
 import type { ErrorCode } from "../core/errors.js";
-import { Lingering } from "../core/lingering.js";
+import { Handshakes } from "../core/handshakes.js";
 import { type Machine, OutputQueue } from "../core/machine.js";
 import { type Address, formatAddress } from "../protocol/address.js";
+import type { Member as Entry } from "../protocol/directory.js";
 import { isUnspecified } from "../protocol/ip.js";
-import type { Link } from "./links.js";
-import { Peers } from "./peers.js";
-import { Session } from "./session.js";
+import type { Link as ClassicLink } from "./classic/links.js";
+import { ClassicPeers } from "./classic/peers.js";
+import { ClassicSession } from "./classic/session.js";
+import { Connections } from "./connections.js";
+import { Door } from "./door.js";
+import type { Link as NativeLink } from "./native/link.js";
+import { NativeSide } from "./native/side.js";
+import type { Session, SessionNews } from "./session.js";
 import type { MemberEvent, MemberInput, MemberOutput, MemberRules } from "./vocabulary.js";
 
 /**
  * The member's machine: registers with the rendezvous server, links with its peers, and ends with the mesh.
  *
- * What happens to it comes in through `handle`; what it wants goes out through `poll` and `nextTimeout`. The conversation
- * with the server is `Session`'s, everything between peers is `Peers`'; here they meet: lists go from one to the other.
+ * What happens to it comes in through `handle`; what it wants goes out through `poll` and `nextTimeout`. It has one session
+ * with the server, in its own dialect, and peers in either: a native member greets a classic one in classic. What happens
+ * on a connection goes to the part that it belongs to.
  */
 export class Member implements Machine<MemberInput, MemberOutput> {
   readonly #rules: MemberRules;
   readonly #outputs = new OutputQueue<MemberOutput>();
-  readonly #lingering: Lingering;
+  readonly #connections: Connections;
+  readonly #door: Door;
   readonly #session: Session;
-  readonly #peers: Peers;
-  /** Every connection that is not gone. */
-  readonly #open = new Set<ConnectionId>();
-  #dialed = 0;
+  readonly #classic: ClassicPeers;
+  /** Undefined in a classic member. */
+  readonly #native: NativeSide | undefined;
   /** True while a registration waits for the connection that tells our own address. */
   #isRegistrationDue = false;
   #listening: Endpoint | undefined;
   #own: Address | undefined;
+  /** The classic addresses that the classic peers know of. */
+  #classicList = "";
   #state: "running" | "ending" | "closed" = "running";
 
   constructor(rules: MemberRules) {
-    const nextConnection = (): ConnectionId => this.#nextConnection();
+    const { limits, dialect, mesh } = rules;
+    const handshakes = new Handshakes(limits);
     this.#rules = rules;
-    this.#lingering = new Lingering(this.#outputs, rules.limits.lingerMs);
-    this.#session = new Session(rules, this.#outputs, this.#lingering, nextConnection);
-    this.#peers = new Peers(rules, this.#outputs, this.#lingering, nextConnection);
+    this.#connections = new Connections(this.#outputs, mesh, limits);
+    this.#native =
+      dialect === "native" ? new NativeSide(rules, this.#outputs, this.#connections, handshakes) : undefined;
+    this.#session = this.#native?.session ?? new ClassicSession(rules, this.#outputs, this.#connections);
+    this.#classic = new ClassicPeers(rules, this.#outputs, this.#connections, handshakes, {
+      isWholeMesh: dialect === "classic",
+      changed: (peer, isUp, reason, now) => this.#classicChanged(peer, isUp, reason, now),
+    });
+    this.#door = new Door(rules, this.#connections, this.#outputs, handshakes, {
+      classic: this.#classic,
+      native: this.#native?.peers.acceptor,
+    });
   }
 
   /** The address that this node registers; undefined before it does. */
@@ -44,23 +63,55 @@ export class Member implements Machine<MemberInput, MemberOutput> {
     return this.#own;
   }
 
-  /** The newest list, in join order. */
+  /** The newest members' addresses, in join order. */
   get members(): readonly Address[] {
-    return this.#peers.membership.newest;
+    return this.#native?.members.map(({ address }) => address) ?? this.#classic.membership.newest;
   }
 
-  /** The links that are up. */
-  get links(): Iterable<Link> {
-    return this.#peers.links;
+  /** The newest members as the log has them; empty in a classic member. */
+  get entries(): readonly Entry[] {
+    return this.#native?.members ?? [];
   }
 
-  link(peer: Address): Link | undefined {
-    return this.#peers.link(peer);
+  /** This member as the log has it; undefined before it is admitted, and in a classic member. */
+  get self(): Entry | undefined {
+    return this.#native?.peers.roster.self;
+  }
+
+  /** The newest revision that is known here; 0 in a classic member. */
+  get revision(): number {
+    return this.#native?.peers.roster.revision ?? 0;
+  }
+
+  /** The links with classic peers. */
+  get classicLinks(): Iterable<ClassicLink> {
+    return this.#classic.links;
+  }
+
+  /** The links with native peers that have been up and have not ended. */
+  get nativeLinks(): NativeLink[] {
+    return this.#native?.peers.links ?? [];
+  }
+
+  classicLink(peer: Address): ClassicLink | undefined {
+    return this.#classic.link(peer);
+  }
+
+  nativeLink(peer: Address): NativeLink | undefined {
+    return this.#native?.peers.link(peer);
+  }
+
+  /** Other members to which there is no link that is up, and what is known of the reason. */
+  get missing(): { readonly address: Address; readonly reason: string }[] {
+    const troubles = new Map((this.#native?.peers.missing ?? []).map((link) => [link.peer.address, link]));
+    const others = this.members.filter((address) => address !== this.#own && !this.#isUp(address));
+    return others.map((address) => ({ address, reason: explain(troubles.get(address)) }));
   }
 
   /** Who is at the other end of a connection: `server`, a peer's address, or undefined while that is unknown. */
   nameOf(connection: ConnectionId): "server" | Address | undefined {
-    return connection === this.#session.connection ? "server" : this.#peers.peerOf(connection);
+    if (connection === this.#session.connection) return "server";
+    return this.#classic.peerOf(connection) ?? this.#native?.peerOf(connection);
   }
 
   poll(): MemberOutput | undefined {
@@ -68,7 +119,13 @@ export class Member implements Machine<MemberInput, MemberOutput> {
   }
 
   nextTimeout(): number | undefined {
-    return earliest(this.#session.nextTimeout(), this.#peers.nextTimeout(), this.#lingering.nextTimeout());
+    return earliest(
+      this.#session.nextTimeout(),
+      this.#native?.nextTimeout(),
+      this.#classic.nextTimeout(),
+      this.#door.nextTimeout(),
+      this.#connections.nextTimeout(),
+    );
   }
 
   handle(input: MemberInput, now: number): void {
@@ -83,38 +140,41 @@ export class Member implements Machine<MemberInput, MemberOutput> {
         this.#register(now);
         break;
       case "write":
-        this.#peers.write(input.peer, input.bytes);
+        this.#classic.write(input.peer, input.bytes);
+        break;
+      case "send":
+        this.#native?.peers.send(input.peer, input.topic, input.payload);
         break;
       case "leave":
-        this.#end("left", undefined, now);
+        this.#end("left", undefined, now, true);
         break;
       case "timeout":
-        this.#session.handleTimeout(now);
-        this.#peers.handleTimeout(now);
-        this.#peers.givenUp(this.#lingering.handleTimeout(now));
+        this.#timeout(now);
         break;
       case "accepted":
-        this.#accept(input.connection, input.remote, now);
+        this.#door.accepted(input.connection, input.remote, now);
         break;
       default:
-        this.#progress(input, now);
+        this.#connections.progress(input, now);
     }
     if (this.#isRegistrationDue && this.#session.local !== undefined) this.#register(now);
     this.#hearSession(now);
+    this.#closeIfDone();
   }
 
-  #nextConnection(): ConnectionId {
-    this.#dialed += 1;
-    const connection: ConnectionId = `out:${this.#dialed}`;
-    this.#open.add(connection);
-    return connection;
+  #timeout(now: number): void {
+    this.#session.handleTimeout(now);
+    this.#native?.handleTimeout(now);
+    this.#door.handleTimeout(now);
+    this.#classic.handleTimeout(now);
+    this.#classic.givenUp(this.#connections.handleTimeout(now));
   }
 
   #register(now: number): void {
     this.#own = this.#rules.advertise ?? this.#defaultAddress();
     this.#isRegistrationDue = this.#own === undefined;
     if (this.#own === undefined || this.#state !== "running") return;
-    this.#peers.registeredAs(this.#own);
+    this.#classic.registeredAs(this.#own);
     this.#session.register(this.#own, now);
   }
 
@@ -126,52 +186,61 @@ export class Member implements Machine<MemberInput, MemberOutput> {
     return formatAddress({ host: isUnspecified(host) ? local.host : host, port });
   }
 
-  #accept(connection: ConnectionId, remote: Endpoint, now: number): void {
-    const isFull = this.#open.size >= this.#rules.limits.connections;
-    this.#open.add(connection);
-    if (isFull) {
-      const message = "no descriptors are left for another connection";
-      this.#outputs.push({ type: "note", note: { code: "BUSY", message, remote: formatAddress(remote) } });
-      this.#outputs.push({ type: "abort", connection });
-    } else {
-      this.#peers.accepted(connection, remote, now);
-    }
-  }
-
-  #progress(input: ConnectionProgress, now: number): void {
-    const { connection } = input;
-    if (connection === this.#session.connection) this.#session.handle(input, now);
-    else if (input.type === "connected") this.#peers.connected(connection, input.local, input.remote, now);
-    else if (input.type === "bytes") this.#peers.bytes(connection, input.bytes, now);
-    else if (input.type === "flushed") this.#peers.flushed(connection, now);
-    else if (input.type === "ended") this.#peers.ended(connection, now);
-    else this.#peers.closed(connection, input.failure, now);
-    if (input.type !== "closed") return;
-    this.#lingering.closed(connection);
-    this.#open.delete(connection);
-    this.#closeIfDone();
-  }
-
   #hearSession(now: number): void {
     for (let news = this.#session.poll(); news !== undefined; news = this.#session.poll()) {
       if (this.#state !== "running") continue;
-      if (news.type === "list") this.#peers.listRead(news.members, news.isSettled, now);
-      else this.#end(news.reason, news.failure, now);
+      if (news.type === "over") this.#end(news.reason, news.failure, now, false);
+      else if (news.type === "list") this.#classic.listRead(news.members, news.isSettled, now);
+      else if (this.#native !== undefined) this.#hearNative(this.#native, news, now);
     }
   }
 
-  #end(reason: string, failure: ErrorCode | undefined, now: number): void {
+  #hearNative(native: NativeSide, news: SessionNews, now: number): void {
+    const fenced = native.hear(news, now);
+    if (fenced !== undefined) {
+      native.restart(fenced, now);
+      this.#register(now);
+    }
+    this.#meetClassic(native.members, now);
+    // A new incarnation takes over its classic links, and has told nobody of them.
+    if (news.type === "directory") for (const { peer } of this.#classic.links) this.#classicChanged(peer, true, "", now);
+  }
+
+  /** Classic peers know only one another and this node: a list of the classic members, with our own place in it. */
+  #meetClassic(members: readonly Entry[], now: number): void {
+    const own = this.#own;
+    const list = members.filter(({ address, dialect }) => dialect === "classic" || address === own);
+    const addresses = list.map(({ address }) => address);
+    const text = list.length > 1 || this.#classicList !== "" ? addresses.join(" ") : "";
+    if (text === this.#classicList) return;
+    this.#classicList = text;
+    this.#classic.listRead(addresses, true, now);
+  }
+
+  #classicChanged(peer: Address, isUp: boolean, reason: string, now: number): void {
+    const entry = this.#native?.members.find(({ address }) => address === peer);
+    if (this.#native === undefined || entry === undefined) return;
+    if (isUp) this.#native.peers.reports.up(entry.order, 0, now);
+    else this.#native.peers.reports.down(entry.order, { stage: "classic", reason }, now);
+  }
+
+  #isUp(peer: Address): boolean {
+    return this.#classic.link(peer) !== undefined || this.nativeLink(peer)?.state === "up";
+  }
+
+  #end(reason: string, failure: ErrorCode | undefined, now: number, isOwnWish: boolean): void {
     if (this.#state !== "running") return;
     this.#state = "ending";
     this.#tell({ type: "ended", reason, ...(failure === undefined ? {} : { failure }) });
     this.#outputs.push({ type: "stopListening" });
-    this.#session.end(now);
-    this.#peers.end(now);
-    this.#closeIfDone();
+    this.#session.end(now, isOwnWish ? reason : undefined);
+    this.#door.close();
+    this.#classic.end(now);
+    this.#native?.peers.end(reason, now);
   }
 
   #closeIfDone(): void {
-    if (this.#state !== "ending" || this.#open.size > 0) return;
+    if (this.#state !== "ending" || this.#connections.size > 0) return;
     this.#state = "closed";
     this.#tell({ type: "closed" });
   }
@@ -179,4 +248,10 @@ export class Member implements Machine<MemberInput, MemberOutput> {
   #tell(event: MemberEvent): void {
     this.#outputs.push({ type: "event", event });
   }
+}
+
+function explain(link: NativeLink | undefined): string {
+  if (link === undefined) return "no link yet";
+  if (link.trouble !== undefined) return `${link.trouble.stage}: ${link.trouble.reason}`;
+  return link.isOwner ? `${link.state}, attempt ${link.attempt}` : "no hello from it yet; it joined earlier and dials";
 }

@@ -2,6 +2,7 @@ import type { ConnectionInput, ConnectionOutput, Endpoint } from "../core/connec
 import type { ErrorCode, Note } from "../core/errors.js";
 import type { Limits } from "../core/limits.js";
 import type { Address } from "../protocol/address.js";
+import type { Dialect, Id, Meta } from "../protocol/directory.js";
 
 /** What a member takes: what happens to its connections, and its owner's steps and wishes. */
 export type MemberInput =
@@ -10,7 +11,10 @@ export type MemberInput =
   /** The driver listens here now. */
   | { readonly type: "listening"; readonly on: Endpoint }
   | { readonly type: "register" }
+  /** Bytes for a classic peer. */
   | { readonly type: "write"; readonly peer: Address; readonly bytes: Uint8Array }
+  /** A message for a native peer. */
+  | { readonly type: "send"; readonly peer: Address; readonly topic: string; readonly payload: Uint8Array }
   | { readonly type: "leave" };
 
 /** Who dialed whom, seen from here. */
@@ -20,22 +24,66 @@ export type Direction = "dialed" | "accepted";
 export type MemberEvent =
   | { readonly type: "connected"; readonly local: Endpoint }
   /** The server could not be reached; the step may be tried again. */
-  | { readonly type: "unreachable"; readonly message: string }
-  /** A list names this node. */
-  | { readonly type: "registered"; readonly address: Address }
-  /** The newest list, in join order. */
+  | { readonly type: "unreachable"; readonly message: string; readonly failure: ErrorCode }
+  /** The server has taken this node in. `order` is null in the classic dialect, which does not tell it. */
+  | { readonly type: "registered"; readonly address: Address; readonly order: number | null }
+  /** It stands in line for a slot. */
+  | { readonly type: "waiting"; readonly place: number }
+  /** The newest members, in join order. */
   | { readonly type: "directory"; readonly members: readonly Address[] }
-  | { readonly type: "link"; readonly peer: Address; readonly direction: Direction }
-  | { readonly type: "unlink"; readonly peer: Address; readonly reason: string }
+  /** A link is up for the first time. `cipher` says how it is encrypted, if it is. */
+  | {
+      readonly type: "link";
+      readonly peer: Address;
+      readonly direction: Direction;
+      readonly dialect: Dialect;
+      readonly cipher?: string;
+    }
+  /** The connection under a link is gone; messages wait for the next one. */
+  | { readonly type: "broken"; readonly peer: Address; readonly reason: string }
+  /** The link has a new connection. */
+  | {
+      readonly type: "relink";
+      readonly peer: Address;
+      readonly direction: Direction;
+      readonly dialect: Dialect;
+      readonly cipher?: string;
+    }
+  /** A link has ended for good, with so many messages of ours not known to have been delivered. */
+  | { readonly type: "unlink"; readonly peer: Address; readonly reason: string; readonly unacknowledged: number }
+  /** Bytes from a classic peer. */
   | { readonly type: "bytes"; readonly peer: Address; readonly bytes: Uint8Array }
-  /** Everything written to the peer has been handed to the kernel. */
+  /** A message from a native peer. */
+  | { readonly type: "message"; readonly peer: Address; readonly topic: string; readonly payload: Uint8Array }
+  /** Everything written to the peer has been handed to the kernel; a native peer has acknowledged it. */
   | { readonly type: "drained"; readonly peer: Address }
-  /** This node is linked with every other address of the newest list. */
-  | { readonly type: "complete"; readonly members: number }
+  /** The mesh is whole, as the server says (`mesh`), or this node is linked with every other member that it knows (`own`). */
+  | Completeness
+  /** The server says which pairs are missing, the first of them by name. */
+  | {
+      readonly type: "degraded";
+      readonly revision: number;
+      readonly count: number;
+      readonly missing: readonly (readonly [a: Address, b: Address, reason: string])[];
+    }
+  /** This incarnation was removed from the mesh while it was away: its links have ended, and it joins anew. */
+  | { readonly type: "fenced"; readonly reason: string }
   /** The end has begun: told by the server or wished by the owner; with `failure`, gone wrong. */
   | { readonly type: "ended"; readonly reason: string; readonly failure?: ErrorCode }
   /** Every connection is gone. */
   | { readonly type: "closed" };
+
+/** How whole the mesh is. */
+export interface Completeness {
+  readonly type: "complete";
+  readonly members: number;
+  /** Pairs attested by both ends, or for `own` this node's own links. */
+  readonly links: number;
+  /** Pairs that only classic members could attest. */
+  readonly unverified: number;
+  readonly revision: number;
+  readonly scope: "mesh" | "own";
+}
 
 /** What a member wants done, told to its owner, or written to the log. */
 export type MemberOutput =
@@ -45,6 +93,17 @@ export type MemberOutput =
 
 /** How a member is to behave. */
 export interface MemberRules {
+  readonly dialect: Dialect;
+  /** The name of the mesh; a classic member's is `default`. */
+  readonly mesh: string;
+  readonly name?: string;
+  readonly meta?: Meta;
+  /** True if every connection must have proved the secret. */
+  readonly isKeyed: boolean;
+  /** 128 random bits that nobody can guess, anew at each call. */
+  readonly draw: () => Id;
+  /** A native member looks for a server that has gone for so many milliseconds before it ends; Infinity for ever. */
+  readonly serverLostMs: number;
   /** The address to register, if it differs from where the node listens. */
   readonly advertise?: Address;
   /** Any number; jitter comes from it. */

@@ -1,9 +1,11 @@
-import { type AddressInfo, connect, createServer, type NetConnectOpts, type Server, type Socket } from "node:net";
-import type { Endpoint } from "../core/connections.js";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import type { Endpoint, Identity } from "../core/connections.js";
 import { FullmeshError } from "../core/errors.js";
 import { formatAddress } from "../protocol/address.js";
 import { canonicalIp } from "../protocol/ip.js";
 import type { Accept, ConnectionEvents, ConnectionPort, Listening, TransportPort } from "../runtime/ports.js";
+import { endsOf, NodeConnection } from "./connection.js";
+import type { Keyring } from "./keyed.js";
 
 /**
  * How every socket is opened. Half-open is allowed, because a simple program half-closes after its last word and still
@@ -20,36 +22,56 @@ const backlog = 4096;
 /** A host name may have a slow first address: Node's default of 250 ms gives up on healthy paths. */
 const addressAttemptMs = 5_000;
 
-/** Connections over node:net. `keepAliveMs`: after how long a silence the kernel asks whether the other end lives. */
-export function nodeTransport(keepAliveMs: number): TransportPort {
+/**
+ * Connections over node:net. `keepAliveMs`: after how long a silence the kernel asks whether the other end lives. With a
+ * keyring the secret is proved on whatever is dialed, and has to be proved on whatever is accepted.
+ */
+export function nodeTransport(keepAliveMs: number, keyring?: Keyring): TransportPort {
   const options = { ...socketOptions, keepAliveInitialDelay: keepAliveMs };
   return {
-    dial: (to, events) => dial({ ...options, ...to, autoSelectFamilyAttemptTimeout: addressAttemptMs }, events),
-    listen: (on, accept, done) => listen(on, createServer(options), accept, done),
+    dial: (to, identity, events) => {
+      const socket = connect({ ...options, ...to, autoSelectFamilyAttemptTimeout: addressAttemptMs });
+      return dial(socket, keyring, identity, events);
+    },
+    listen: (on, accept, done) => listen(on, createServer(options), keyring, accept, done),
   };
 }
 
-function dial(options: NetConnectOpts, events: ConnectionEvents): ConnectionPort {
-  const socket = connect(options);
-  const port = attach(socket, events);
+function dial(
+  socket: Socket,
+  keyring: Keyring | undefined,
+  identity: Identity,
+  events: ConnectionEvents,
+): ConnectionPort {
+  const connection = new NodeConnection(socket, keyring === undefined ? "open" : "proving");
+  connection.hear(events);
   socket.once("connect", () => {
     const ends = endsOf(socket);
     // A socket that was reset in the same turn of the loop has no ends any more; its `close` follows.
-    if (ends !== undefined) events.connected(ends.local, ends.remote);
+    if (ends === undefined) return;
+    const connected = (cipher?: string): void => events.connected(ends.local, ends.remote, cipher);
+    if (keyring !== undefined) {
+      keyring.dialed(socket, connection, identity, events, connected);
+    } else {
+      connection.open();
+      connected();
+    }
   });
-  return port;
+  return connection;
 }
 
-function listen(on: Endpoint, server: Server, accept: Accept, done: Listening): void {
+function listen(on: Endpoint, server: Server, keyring: Keyring | undefined, accept: Accept, done: Listening): void {
   server.on("connection", (socket) => {
     const ends = endsOf(socket);
     if (ends === undefined) {
       socket.destroy();
       return;
     }
-    // The machine may act on the connection before it has told who hears of it.
-    const port = new NodeConnection(socket);
-    listenTo(socket, port, accept(port, ends.local, ends.remote));
+    const connection = new NodeConnection(socket, keyring === undefined ? "open" : "silent");
+    const events = accept(connection, ends.local, ends.remote);
+    connection.hear(events);
+    if (keyring === undefined) connection.open();
+    else keyring.accepted(socket, connection, events);
   });
   server.once("error", (error) => done(listenError(error, on)));
   server.listen({ ...on, backlog }, () => {
@@ -58,68 +80,6 @@ function listen(on: Endpoint, server: Server, accept: Accept, done: Listening): 
     const { address, port } = server.address() as AddressInfo;
     done({ address: { host: canonicalIp(address) ?? address, port }, close: () => void server.close() });
   });
-}
-
-class NodeConnection implements ConnectionPort {
-  readonly #socket: Socket;
-  onFlushed: () => void = () => {};
-
-  constructor(socket: Socket) {
-    this.#socket = socket;
-  }
-
-  get queuedBytes(): number {
-    return this.#socket.writableLength;
-  }
-
-  send(bytes: Uint8Array): void {
-    this.#socket.write(bytes, (error) => {
-      // A failed write is told once, by `closed`.
-      if (!error && this.#socket.writableLength === 0) this.onFlushed();
-    });
-  }
-
-  halfClose(): void {
-    this.#socket.end();
-  }
-
-  abort(): void {
-    this.#socket.destroy();
-  }
-}
-
-function attach(socket: Socket, events: ConnectionEvents): NodeConnection {
-  const port = new NodeConnection(socket);
-  listenTo(socket, port, events);
-  return port;
-}
-
-function listenTo(socket: Socket, port: NodeConnection, events: ConnectionEvents): void {
-  let failure: string | undefined;
-  port.onFlushed = () => events.flushed();
-  socket.on("data", (bytes) => events.bytes(bytes as Uint8Array));
-  socket.on("end", () => events.ended());
-  socket.on("error", (error: NodeJS.ErrnoException) => {
-    failure = error.code ?? error.message;
-  });
-  socket.on("close", () => events.closed(failure));
-}
-
-/** Both ends of a socket in canonical form; undefined if it is closed already. */
-function endsOf(socket: Socket): { readonly local: Endpoint; readonly remote: Endpoint } | undefined {
-  const { localAddress, localPort, remoteAddress, remotePort } = socket;
-  if (
-    localAddress === undefined ||
-    localPort === undefined ||
-    remoteAddress === undefined ||
-    remotePort === undefined
-  ) {
-    return undefined;
-  }
-  return {
-    local: { host: canonicalIp(localAddress) ?? localAddress, port: localPort },
-    remote: { host: canonicalIp(remoteAddress) ?? remoteAddress, port: remotePort },
-  };
 }
 
 function listenError(error: NodeJS.ErrnoException, on: Endpoint): FullmeshError {

@@ -1,4 +1,5 @@
 import { isDigit } from "./classic/scanner.js";
+import { firstNativeByte } from "./native/preface.js";
 import { ascii } from "./text.js";
 
 /**
@@ -8,15 +9,17 @@ import { ascii } from "./text.js";
  * - `hello`: `He`;
  * - `tls`: 0x16, a TLS record of type handshake (RFC 8446 section 5.1);
  * - `http`: `G`, `P` or `HE`, the beginning of GET, POST, PUT, PATCH and HEAD;
+ * - `native`: 0xF7, the beginning of a preface;
  * - `stranger`: anything else.
  */
-export type Caller = "registration" | "hello" | "tls" | "http" | "stranger";
+export type Caller = "registration" | "hello" | "tls" | "http" | "native" | "stranger";
 
 const letters = { G: 0x47, H: 0x48, E: 0x45, e: 0x65, P: 0x50, bracket: 0x5b, tlsHandshake: 0x16 };
 
 export function sniff(first: number, second: number | undefined): Caller | undefined {
   if (isDigit(first) || first === letters.bracket) return "registration";
   if (first === letters.tlsHandshake) return "tls";
+  if (first === firstNativeByte) return "native";
   if (first === letters.G || first === letters.P) return "http";
   if (first !== letters.H) return "stranger";
   if (second === undefined) return undefined;

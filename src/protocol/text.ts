@@ -18,6 +18,18 @@ export function ascii(text: string): Uint8Array {
   return new TextEncoder().encode(text);
 }
 
+// Neither repairs what is broken nor drops a byte order mark: different bytes are different texts.
+const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** Bytes of UTF-8 as text; undefined if they are none. */
+export function utf8(bytes: Uint8Array): string | undefined {
+  try {
+    return strictUtf8.decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
 /** What is kept of one piece for a message: more than any message shows. */
 const longestKept = 80;
 

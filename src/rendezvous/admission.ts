@@ -1,7 +1,9 @@
+import { isLoopback } from "../core/connections.js";
 import type { ErrorCode } from "../core/errors.js";
-import { type Address, endpointOf } from "../protocol/address.js";
+import { endpointOf } from "../protocol/address.js";
 import { encodeList } from "../protocol/classic/list.js";
-import type { Directory } from "./log.js";
+import type { Candidate, Directory, Entry, Id, Member } from "../protocol/directory.js";
+import type { Addresses } from "./addresses.js";
 import type { Session } from "./session.js";
 
 /** What happens at capacity: the mesh ends for good, or it stays and newcomers wait for a free slot. */
@@ -9,42 +11,83 @@ export type OnFull = "teardown" | "hold";
 
 /** Who may join, and how many. */
 export interface AdmissionRules {
-  /** The most members there may be, at least 1; Infinity for no bound. */
+  /** The most members of one mesh, at least 1; Infinity for no bound. */
   readonly capacity: number;
   readonly onFull: OnFull;
   /** Hosts that may be advertised though the registration comes from elsewhere. */
   readonly mayAdvertise: (host: string) => boolean;
-  /** The longest list that readers accept. */
+  /** The longest list that classic readers accept. */
   readonly listBytes: number;
 }
 
-/** What becomes of a registration. */
-export type Verdict =
-  | { readonly type: "admit" }
-  | { readonly type: "wait" }
-  | { readonly type: "refuse"; readonly code: ErrorCode; readonly message: string };
+/** A refusal: the code, and a sentence about the case. */
+export interface Refusal {
+  readonly type: "refuse";
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+/** What becomes of a registration. `replaces`: the member whose place it takes, with its slot. */
+export type Verdict = { readonly type: "admit"; readonly replaces?: Id } | { readonly type: "wait" } | Refusal;
+
+/** Somebody who wants to join. */
+export interface Applicant extends Candidate {
+  /** Where its connection comes from, a canonical IP literal. */
+  readonly observedHost: string;
+  /** It has proved the secret, so it may advertise any host. */
+  readonly isTrusted: boolean;
+  /** It takes over a slot that is its own already. */
+  readonly hasSlot?: boolean;
+}
+
+const emptyListBytes = encodeList([]).length;
 
 /**
- * Decides who gets in.
+ * Decides who gets into one mesh.
  *
  * An append that is under way counts as a member: the log may answer late, and by then the slot and the address that it
- * takes would have been given away a second time.
+ * takes would have been given away a second time. All that a verdict needs is counted as it changes, so a registration
+ * costs the same in a mesh of ten and of a thousand.
  */
 export class Admission {
+  readonly #mesh: string;
   readonly #rules: AdmissionRules;
   readonly #directory: Directory;
-  readonly #appending = new Set<Address>();
-  readonly #line = new Map<Session, Address>();
+  readonly #addresses: Addresses;
+  /** The ids of candidates whose append is under way. */
+  readonly #appending = new Set<Id>();
+  /** The ids of members who are about to be replaced, and whose slots pass on. */
+  readonly #replaced = new Set<Id>();
+  readonly #line = new Map<Session, Candidate>();
+  /** Sessions from the line whose turn has come, and who prove their address once more. */
+  readonly #reserved = new Set<Session>();
+  /** Appends under way that need a slot of their own. */
+  #slotsAppending = 0;
+  /** The addresses of members and appends under way, each with the byte that separates it from the next. */
+  #addressBytes = 0;
+  #classicMembers = 0;
+  #isLoopback: boolean | undefined;
   #isSealed = false;
 
-  constructor(rules: AdmissionRules, directory: Directory) {
+  constructor(mesh: string, rules: AdmissionRules, directory: Directory, addresses: Addresses) {
+    this.#mesh = mesh;
     this.#rules = rules;
     this.#directory = directory;
+    this.#addresses = addresses;
   }
 
-  /** Members and appends under way. */
+  /** Members, appends under way, and slots kept for those whose turn has come. */
   get used(): number {
-    return this.#directory.size + this.#appending.size;
+    return this.#directory.size + this.#slotsAppending + this.#reserved.size;
+  }
+
+  get isAppending(): boolean {
+    return this.#appending.size > 0;
+  }
+
+  /** Members and appends under way that are classic. */
+  get classicMembers(): number {
+    return this.#classicMembers;
   }
 
   /** True when the members have reached the capacity and the mesh is to end. Reached once is reached for good. */
@@ -57,7 +100,7 @@ export class Admission {
   }
 
   /** Those who wait for a slot, the first in line first. */
-  get line(): Iterable<[Session, Address]> {
+  get line(): ReadonlyMap<Session, Candidate> {
     return this.#line;
   }
 
@@ -66,51 +109,132 @@ export class Admission {
     this.#isSealed = true;
   }
 
-  /**
-   * Judges a registration of `address` that comes from `observedHost`, a canonical IP literal. One that corrects a member's
-   * address takes over its slot (`hasSlot`), and needs none of its own.
-   */
-  judge(address: Address, observedHost: string, hasSlot = false): Verdict {
-    const { host } = endpointOf(address);
-    if (host !== observedHost && !this.#rules.mayAdvertise(host)) {
-      return refuse("FOREIGN_HOST", `${address} was registered from ${observedHost}`);
+  /** Judges a registration. What it finds may have changed by the time that an address is proved: judge again then. */
+  judge(applicant: Applicant): Verdict {
+    const { address, id, hasSlot = false } = applicant;
+    const refusal = this.judgeHost(applicant) ?? this.#judgeKind(applicant) ?? this.#judgeId(id);
+    if (refusal !== undefined) return refusal;
+    const replaces = this.#replaceableBy(applicant);
+    const claim = this.#addresses.of(address);
+    const isOwn = hasSlot && claim?.id === id;
+    if (replaces === undefined && claim !== undefined && !isOwn) {
+      return refuse("ADDRESS_IN_USE", `${address} belongs to a live member`);
     }
-    if (this.#isTaken(address)) return refuse("ADDRESS_IN_USE", `${address} belongs to a live member`);
-    if (encodeList([...this.#directory.addresses, ...this.#appending, address]).length > this.#rules.listBytes) {
+    if (!this.#fitsInList(applicant, replaces)) {
       return refuse("LIST_FULL", `the list would exceed ${this.#rules.listBytes} bytes`);
     }
+    if (replaces !== undefined && !this.#isSealed) return { type: "admit", replaces };
     if (hasSlot || (this.hasFreeSlot && this.#line.size === 0)) return { type: "admit" };
     if (this.#rules.onFull === "hold" && !this.#isSealed) return { type: "wait" };
     return refuse("MESH_SEALED", `the mesh has reached its capacity of ${this.#rules.capacity}`);
   }
 
-  /** An append of this address is under way. */
-  appending(address: Address): void {
-    this.#appending.add(address);
+  /** Whether somebody may name this host at all; a member that comes back is asked nothing else. */
+  judgeHost({ address, observedHost, isTrusted }: Omit<Applicant, "id" | "dialect">): Refusal | undefined {
+    const { host } = endpointOf(address);
+    if (host === observedHost || isTrusted || this.#rules.mayAdvertise(host)) return undefined;
+    return refuse("FOREIGN_HOST", `${address} was registered from ${observedHost}`);
   }
 
-  /** The append has come back. */
-  appended(address: Address): void {
-    this.#appending.delete(address);
+  /** An append of this candidate is under way. */
+  appending(candidate: Candidate, replaces?: Id): void {
+    const { id, address, dialect } = candidate;
+    this.#isLoopback ??= isLoopback(endpointOf(address).host);
+    this.#appending.add(id);
+    if (replaces === undefined) this.#slotsAppending += 1;
+    else this.#replaced.add(replaces);
+    this.#count(candidate, 1);
+    this.#addresses.take(address, { mesh: this.#mesh, id, dialect, standing: "joining" });
   }
 
-  wait(session: Session, address: Address): void {
-    this.#line.set(session, address);
+  /** An entry has been applied to the directory; `removed` is the member that it took out. */
+  applied(entry: Entry, removed: Member | undefined): void {
+    if (removed !== undefined) this.#removed(removed);
+    if (entry.type === "joined" || entry.type === "replaced") this.#entered(entry);
+    if (this.#directory.size + this.#appending.size === 0) this.#isLoopback = undefined;
+  }
+
+  wait(session: Session, candidate: Candidate): void {
+    const { id, address, dialect } = candidate;
+    this.#line.set(session, candidate);
+    this.#addresses.take(address, { mesh: this.#mesh, id, dialect, standing: "waiting" });
   }
 
   /** Takes a session out of the line. Returns whether it stood there. */
   leaveLine(session: Session): boolean {
+    const candidate = this.#line.get(session);
+    if (candidate !== undefined) this.#addresses.free(candidate.address, candidate.id);
     return this.#line.delete(session);
   }
 
-  #isTaken(address: Address): boolean {
-    if (this.#appending.has(address)) return true;
-    for (const member of this.#directory.members) if (member.address === address) return true;
-    for (const waiting of this.#line.values()) if (waiting === address) return true;
-    return false;
+  /** The turn of the first in line has come: its slot and its address are kept while it proves that it is still there. */
+  reserve(session: Session): void {
+    if (this.#line.delete(session)) this.#reserved.add(session);
+  }
+
+  hasReserved(session: Session): boolean {
+    return this.#reserved.has(session);
+  }
+
+  /** Gives back what was kept for a session. Returns whether anything was. */
+  release(session: Session): boolean {
+    const { candidate } = session;
+    if (!this.#reserved.delete(session)) return false;
+    if (candidate !== undefined) this.#addresses.free(candidate.address, candidate.id);
+    return true;
+  }
+
+  #entered(member: Member): void {
+    const { id, address, dialect } = member;
+    if (this.#appending.delete(id)) {
+      this.#slotsAppending -= 1;
+    } else {
+      // Somebody else has appended it.
+      this.#isLoopback ??= isLoopback(endpointOf(address).host);
+      this.#count(member, 1);
+    }
+    this.#addresses.take(address, { mesh: this.#mesh, id, dialect, standing: "member" });
+  }
+
+  #removed(member: Member): void {
+    this.#count(member, -1);
+    this.#addresses.free(member.address, member.id);
+    // Who was to take its place takes a slot like everybody, now that the place is empty.
+    if (this.#replaced.delete(member.id)) this.#slotsAppending += 1;
+  }
+
+  #count({ address, dialect }: Candidate, by: 1 | -1): void {
+    this.#addressBytes += by * (address.length + 1);
+    if (dialect === "classic") this.#classicMembers += by;
+  }
+
+  /** The member at the applicant's address, if the applicant may take its place. */
+  #replaceableBy({ address, dialect }: Applicant): Id | undefined {
+    const claim = this.#addresses.of(address);
+    const isNative = claim?.dialect === "native" && dialect === "native";
+    return isNative && claim.standing === "member" && claim.mesh === this.#mesh ? claim.id : undefined;
+  }
+
+  /** Members of one mesh are all on loopback or all not; a classic one has no way to be told what is wrong. */
+  #judgeKind({ address, dialect }: Applicant): Refusal | undefined {
+    const isOnLoopback = isLoopback(endpointOf(address).host);
+    if (dialect === "classic" || this.#isLoopback === undefined || this.#isLoopback === isOnLoopback) return undefined;
+    const [own, others] = isOnLoopback ? ["is on loopback", "are not"] : ["is not on loopback", "are"];
+    return refuse("LOOPBACK_MIX", `${address} ${own}, and the members of this mesh ${others}`);
+  }
+
+  #judgeId(id: Id): Refusal | undefined {
+    if (this.#directory.member(id) === undefined && !this.#appending.has(id)) return undefined;
+    return refuse("ID_IN_USE", `the id ${id} belongs to a member`);
+  }
+
+  #fitsInList({ address, dialect }: Applicant, replaces: Id | undefined): boolean {
+    if (dialect !== "classic" && this.#classicMembers === 0) return true;
+    const added = replaces === undefined ? address.length : -1;
+    return emptyListBytes + this.#addressBytes + added <= this.#rules.listBytes;
   }
 }
 
-function refuse(code: ErrorCode, message: string): Verdict {
+function refuse(code: ErrorCode, message: string): Refusal {
   return { type: "refuse", code, message };
 }

@@ -2,17 +2,17 @@ import { Deadlines, earliest } from "../core/deadlines.js";
 import { Lingering } from "../core/lingering.js";
 import type { Sink } from "../core/machine.js";
 import { encodeList } from "../protocol/classic/list.js";
-import type { Directory } from "./log.js";
+import type { Directory } from "../protocol/directory.js";
 import type { Session } from "./session.js";
 import type { RendezvousOutput, RendezvousRules } from "./vocabulary.js";
 
 /**
- * Gets the server's words to its sessions: each list once encoded, messages apart in time, and after the last word a
+ * Gets the server's words to classic sessions, and to those who have not said what they speak: each list once encoded, messages apart in time, and after the last word a
  * half-close and a little patience.
  */
 export class Delivery {
   readonly #limits: RendezvousRules["limits"];
-  readonly #directory: Directory;
+  readonly #directory: () => Directory;
   readonly #outputs: Sink<RendezvousOutput>;
   readonly #lingering: Lingering;
   readonly #paces = new Deadlines<Session>();
@@ -22,7 +22,8 @@ export class Delivery {
   #hasWarned = false;
   #lastListAt = Number.NEGATIVE_INFINITY;
 
-  constructor(limits: RendezvousRules["limits"], directory: Directory, outputs: Sink<RendezvousOutput>) {
+  /** `directory` gives that of the mesh in which all classic members are. */
+  constructor(limits: RendezvousRules["limits"], directory: () => Directory, outputs: Sink<RendezvousOutput>) {
     this.#limits = limits;
     this.#directory = directory;
     this.#outputs = outputs;
@@ -92,8 +93,9 @@ export class Delivery {
 
   /** The newest list, encoded once for all its readers. */
   #encodedList(): Uint8Array {
-    const { revision, size } = this.#directory;
-    if (this.#list?.revision !== revision) this.#list = { revision, bytes: encodeList(this.#directory.addresses) };
+    const { revision, size, members } = this.#directory();
+    if (this.#list?.revision !== revision)
+      this.#list = { revision, bytes: encodeList(members.map(({ address }) => address)) };
     const { bytes } = this.#list;
     if (bytes.length > this.#limits.listWarnBytes && !this.#hasWarned) {
       this.#hasWarned = true;

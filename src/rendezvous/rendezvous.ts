@@ -1,58 +1,78 @@
-import type { ConnectionId, ConnectionProgress, Endpoint } from "../core/connections.js";
-import { Deadlines, earliest } from "../core/deadlines.js";
-import type { ErrorCode } from "../core/errors.js";
-import { Handshakes } from "../core/handshakes.js";
+import type { ConnectionId } from "../core/connections.js";
+import { earliest } from "../core/deadlines.js";
 import { type Machine, OutputQueue } from "../core/machine.js";
 import type { Address } from "../protocol/address.js";
-import { encodeEnd, encodeRefusal } from "../protocol/classic/list.js";
-import type { RegistrationEvent } from "../protocol/classic/registration.js";
-import { httpRefusal } from "../protocol/sniff.js";
-import type { Verdict } from "./admission.js";
+import type { Entry } from "../protocol/directory.js";
+import { Addresses } from "./addresses.js";
+import { classicMesh } from "./classic.js";
 import { Delivery } from "./delivery.js";
-import type { LogEntry } from "./log.js";
-import { Outbox } from "./outbox.js";
-import { Roll } from "./roll.js";
-import { Session } from "./session.js";
-import type { RendezvousEvent, RendezvousInput, RendezvousOutput, RendezvousRules } from "./vocabulary.js";
+import { DialBacks, type Outcome } from "./dial-backs.js";
+import type { Mesh } from "./mesh.js";
+import { Meshes } from "./meshes.js";
+import { Reception } from "./reception.js";
+import type { RendezvousInput, RendezvousOutput, RendezvousRules } from "./vocabulary.js";
 
 /**
- * The rendezvous server's machine: takes registrations, keeps the directory, tells everyone the list, ends the mesh.
+ * The rendezvous server's machine: takes registrations, keeps the directories of its meshes, tells everyone who is there,
+ * and ends a mesh.
  *
- * What happens to it comes in through `handle`; what it wants goes out through `poll` and `nextTimeout`. The way of a
- * registration into the directory is `Roll`'s, the way of a word to its reader is `Delivery`'s; here they meet.
+ * What happens to it comes in through `handle`; what it wants goes out through `poll` and `nextTimeout`. Here connections
+ * find their way: what a caller says is heard by the desk of its dialect, what becomes of a mesh is the mesh's, what was
+ * dialed belongs to the dial-backs, and how a conversation ends is told by the partings.
  */
 export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
-  readonly #rules: RendezvousRules;
   readonly #outputs = new OutputQueue<RendezvousOutput>();
-  readonly #roll: Roll;
+  readonly #meshes: Meshes;
   readonly #delivery: Delivery;
-  readonly #handshakes: Handshakes;
-  readonly #quiet = new Deadlines<Session>();
-  /** Every connection that is not gone. */
-  readonly #sessions = new Map<ConnectionId, Session>();
-  #capacityReachedAt: number | undefined;
+  readonly #dialBacks: DialBacks;
+  readonly #reception: Reception;
+  /** `ending`: nobody is taken in any more, and what is open is on its way out. */
   #state: "serving" | "ending" | "closed" = "serving";
+  #isListening = true;
+  #hasEndedMesh = false;
+  #now = Number.NEGATIVE_INFINITY;
 
   constructor(rules: RendezvousRules) {
-    this.#rules = rules;
-    this.#roll = new Roll({ ...rules, listBytes: rules.limits.listBytes }, this.#outputs);
-    this.#delivery = new Delivery(rules.limits, this.#roll.directory, this.#outputs);
-    this.#handshakes = new Handshakes(rules.limits);
+    const outputs = this.#outputs;
+    const classic = (): Mesh => this.#classicMesh;
+    this.#delivery = new Delivery(rules.limits, () => this.#classicMesh.roll.directory, outputs);
+    this.#dialBacks = new DialBacks(rules.limits, outputs, (outcome, now) => this.#found(outcome, now));
+    this.#meshes = new Meshes({
+      rules,
+      outputs,
+      addresses: new Addresses(),
+      delivery: this.#delivery,
+      prove: (session) => this.#reception.native.challenge(session, undefined, this.#now),
+      check: (mesh, { id, address }) => this.#dialBacks.begin({ mesh, id, address }, this.#now),
+    });
+    this.#reception = new Reception({
+      rules,
+      outputs,
+      meshes: this.#meshes,
+      delivery: this.#delivery,
+      dialBacks: this.#dialBacks,
+      classicMesh: classic,
+    });
   }
 
-  /** The addresses of the members in join order. */
-  get members(): Address[] {
-    return this.#roll.directory.addresses;
+  /** The addresses of the members of a mesh in join order; of the only mesh that has members, if none is named. */
+  membersOf(mesh?: string): Address[] {
+    return this.#named(mesh)?.roll.directory.members.map(({ address }) => address) ?? [];
   }
 
-  /** The revision of the newest change; 0 before the first. */
-  get revision(): number {
-    return this.#roll.directory.revision;
+  /** The revision of the newest change in a mesh, or the one before its first. */
+  revisionOf(mesh?: string): number {
+    return this.#named(mesh)?.roll.directory.revision ?? this.#meshes.revision;
   }
 
-  /** The address that a connection has registered, if it has. */
+  /** The names of its meshes. */
+  get meshes(): string[] {
+    return Array.from(this.#meshes.all, ({ name }) => name);
+  }
+
+  /** The address of the member at the other end of a connection, or the one that was dialed, if it is known. */
   addressOf(connection: ConnectionId): Address | undefined {
-    return this.#sessions.get(connection)?.address;
+    return this.#reception.sessions.get(connection)?.address ?? this.#dialBacks.addressOf(connection);
   }
 
   poll(): RendezvousOutput | undefined {
@@ -61,236 +81,121 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
 
   nextTimeout(): number | undefined {
     return earliest(
-      this.#handshakes.nextTimeout(),
-      this.#quiet.next(),
+      this.#reception.nextTimeout(),
       this.#delivery.nextTimeout(),
-      this.#settledAt(),
+      this.#dialBacks.nextTimeout(),
+      this.#meshes.nextTimeout(),
     );
   }
 
   handle(input: RendezvousInput, now: number): void {
+    this.#now = now;
     switch (input.type) {
       case "accepted":
-        this.#accept(input.connection, input.remote, now);
+        if (this.#state === "serving") this.#reception.accept(input.connection, input.remote, now);
+        else this.#outputs.push({ type: "abort", connection: input.connection });
         break;
       case "timeout":
-        this.#timeout(now);
+        this.#reception.handleTimeout(now);
+        this.#dialBacks.handleTimeout(now);
+        this.#meshes.handleTimeout(now);
+        this.#delivery.handleTimeout(now);
         break;
       case "appended":
-        this.#appended(input.entry, now);
+        this.#appended(input.mesh, input.entry, now);
         break;
       case "teardown":
-        this.#end(input.reason, now);
+        this.#endAll(input.reason, now);
         break;
       case "close":
         this.#stop(now);
         break;
       default:
-        this.#progress(input, now);
+        if (!this.#reception.handle(input, now)) this.#dialBacks.handle(input, now);
     }
+    this.#settle(now);
   }
 
-  // What happened to a connection.
-
-  #progress(input: ConnectionProgress, now: number): void {
-    const session = this.#sessions.get(input.connection);
-    if (session === undefined) return;
-    if (input.type === "bytes") this.#read(session, input.bytes, now);
-    else if (input.type === "flushed") this.#delivery.flushed(session, now);
-    else if (input.type === "ended") this.#ended(session, now);
-    // `connected` never comes: a rendezvous dials nobody.
-    else if (input.type === "closed") this.#closed(session, input.failure);
-  }
-
-  #accept(connection: ConnectionId, remote: Endpoint, now: number): void {
-    const { limits } = this.#rules;
-    const session = new Session(connection, remote, new Outbox(connection, this.#outputs, limits.messageGapMs));
-    const isFull = this.#sessions.size >= limits.connections;
-    if (isFull || this.#state !== "serving") {
-      if (isFull) this.#note("BUSY", "no descriptors are left for another connection", session);
-      this.#outputs.push({ type: "abort", connection });
-      return;
-    }
-    this.#sessions.set(connection, session);
-    if (!this.#handshakes.begin(connection, session.remote.host, now)) {
-      this.#refuse(session, "BUSY", "too many connections have not yet registered; try again in 5 s", now);
-    }
-  }
-
-  #read(session: Session, bytes: Uint8Array, now: number): void {
-    if (session.state === "closing") return;
-    this.#handshakes.spoke(session.connection, now);
-    session.reader.push(bytes);
-    this.#understand(session, now);
-  }
-
-  #ended(session: Session, now: number): void {
-    if (session.state === "closing") return;
-    this.#finishReading(session, now);
-    this.#roll.depart(session, "left", "closed its connection");
-    this.#close(session, now);
-  }
-
-  #closed(session: Session, failure: string | undefined): void {
-    if (session.state !== "closing") {
-      // What a broken connection has said in part is not said.
-      this.#noteSilence(session);
-      this.#roll.depart(session, failure === undefined ? "left" : "lost", failure ?? "closed its connection");
-    }
-    this.#handshakes.end(session.connection);
-    this.#quiet.clear(session);
-    this.#delivery.closed(session);
-    this.#sessions.delete(session.connection);
-    this.#closeIfDone();
-  }
-
-  /** The other side sends nothing more; it may have registered with its last bytes, or not at all. */
-  #finishReading(session: Session, now: number): void {
-    session.reader.finish();
-    this.#understand(session, now);
-    this.#noteSilence(session);
-  }
-
-  #noteSilence(session: Session): void {
-    if (session.state === "reading") this.#note("NOTHING_SAID", "closed before it had registered", session);
-  }
-
-  #timeout(now: number): void {
-    for (let due = this.#handshakes.takeDue(now); due !== undefined; due = this.#handshakes.takeDue(now)) {
-      const session = this.#sessions.get(due);
-      if (session !== undefined) this.#refuse(session, "HANDSHAKE_TIMEOUT", "no registration came in time", now);
-    }
-    for (let due = this.#quiet.takeDue(now); due !== undefined; due = this.#quiet.takeDue(now)) {
-      due.reader.quiet();
-      this.#understand(due, now);
-    }
-    this.#delivery.handleTimeout(now);
-    const settledAt = this.#settledAt();
-    if (settledAt !== undefined && settledAt <= now) this.#end("capacity reached", now);
-  }
-
-  // What a session says.
-
-  #understand(session: Session, now: number): void {
-    for (let event = session.reader.poll(); event !== undefined; event = session.reader.poll()) {
-      if (session.state !== "closing") this.#hear(session, event, now);
-    }
-    const awaitsQuiet = session.reader.awaitsQuiet && session.state !== "closing";
-    if (awaitsQuiet) this.#quiet.set(session, now + this.#rules.limits.quietMs);
-    else this.#quiet.clear(session);
-  }
-
-  #hear(session: Session, event: RegistrationEvent, now: number): void {
-    switch (event.type) {
-      case "registered":
-        this.#handshakes.end(session.connection);
-        this.#heed(session, this.#roll.register(session, event.address), now);
-        break;
-      case "revised":
-        this.#note("REGISTRATION_REVISED", `${session.address} was corrected to ${event.address}`, session);
-        session.correction = event.address;
-        // What is being appended must be in the log before it can be taken out again.
-        if (session.state !== "joining") this.#correct(session, now);
-        break;
-      case "bad":
-        this.#refuse(session, "BAD_ADDRESS", `expected <ip>:<port>, got "${event.text}"`, now);
-        break;
-      case "extra":
-        this.#note(event.isAddress ? "SECOND_REGISTRATION" : "EXTRA_BYTES", `ignored "${event.text}"`, session);
-        break;
-      case "wrongCaller":
-        this.#turnAway(session, event.caller, now);
-        break;
-    }
-  }
-
-  /** Replaces the address of a session by its correction, if it has one. Returns whether it had. */
-  #correct(session: Session, now: number): boolean {
-    const { correction } = session;
-    session.correction = undefined;
-    if (correction !== undefined) this.#heed(session, this.#roll.correct(session, correction), now);
-    return correction !== undefined;
-  }
-
-  #heed(session: Session, verdict: Verdict, now: number): void {
-    if (verdict.type === "refuse") this.#refuse(session, verdict.code, verdict.message, now);
-  }
-
-  #turnAway(session: Session, caller: "http" | "tls" | "hello", now: number): void {
-    if (caller === "hello") {
-      this.#refuse(session, "HELLO_AT_SERVER", "this is the rendezvous server; greet members", now);
-    } else if (caller === "http") {
-      this.#note("HTTP_REQUEST", "answered with 400", session);
-      this.#close(session, now, httpRefusal());
-    } else {
-      this.#note("TLS_HELLO", "closed without an answer", session);
-      this.#close(session, now);
-    }
-  }
-
-  #refuse(session: Session, code: ErrorCode, message: string, now: number): void {
-    this.#note(code, message, session);
-    this.#roll.depart(session, "left", `refused: ${code}`);
-    this.#close(session, now, encodeRefusal(code, message));
-  }
-
-  #close(session: Session, now: number, lastWord?: Uint8Array): void {
-    if (session.state === "closing") return;
-    this.#handshakes.end(session.connection);
-    this.#quiet.clear(session);
-    session.step("closing");
-    this.#delivery.close(session, now, lastWord);
+  #found({ task, found, detail }: Outcome, now: number): void {
+    if (task.nonce !== undefined) this.#reception.native.unproved({ task, found, detail }, now);
+    else if (found === "other") this.#meshes.find(task.mesh)?.found(task.id, { isGone: true, detail });
   }
 
   // Membership and the end.
 
-  #appended(entry: LogEntry, now: number): void {
-    const newcomer = this.#roll.appended(entry);
-    if (this.#roll.admission.hasReachedCapacity) {
-      this.#roll.admission.seal();
-      this.#capacityReachedAt ??= now;
+  #appended(name: string, entry: Entry, now: number): void {
+    const mesh = this.#meshes.find(name);
+    if (mesh === undefined) return;
+    const { newcomer, fenced } = mesh.appended(entry, now);
+    const { partings, classic } = this.#reception;
+    if (fenced !== undefined) partings.refuse(fenced, "FENCED", "the member has been removed; join anew", now);
+    if (newcomer !== undefined && !classic.correct(newcomer, now)) mesh.listDue(now);
+  }
+
+  /** Looks at every mesh to which something has happened, and ends those whose time has come. */
+  #settle(now: number): void {
+    for (const mesh of this.#meshes.takeTouched()) {
+      const reason = mesh.review(now);
+      if (reason !== undefined) this.#end(mesh, reason, now);
+      this.#meshes.settle(mesh, mesh.name === classicMesh);
     }
-    if (newcomer === undefined || this.#correct(newcomer, now)) return;
-    for (const session of this.#sessions.values()) {
-      if (session.state === "member") this.#delivery.listDue(session, now);
+    if (this.#hasEndedMesh && !this.#isPeopled) this.#stop(now);
+    if (this.#state !== "ending" || this.#reception.sessions.size > 0 || !this.#dialBacks.isIdle) return;
+    this.#state = "closed";
+    this.#outputs.push({ type: "event", event: { type: "closed" } });
+  }
+
+  /** True while a mesh that goes on has members. */
+  get #isPeopled(): boolean {
+    for (const mesh of this.#meshes.all) if (mesh.isPeopled) return true;
+    return false;
+  }
+
+  /** A mesh without a member that would stay ends the whole server. */
+  #end(mesh: Mesh, reason: string, now: number): void {
+    mesh.end(reason);
+    this.#hasEndedMesh = true;
+    if (!this.#isPeopled) this.#stopListening();
+    for (const session of this.#reception.sessions.values()) {
+      if (session.mesh === mesh.name) this.#reception.partings.dismiss(session, reason, now);
     }
   }
 
-  /** When a full mesh ends: members that cannot report their links have had time to make them since the last list. */
-  #settledAt(): number | undefined {
-    if (this.#capacityReachedAt === undefined || this.#state !== "serving") return undefined;
-    return Math.max(this.#capacityReachedAt, this.#delivery.lastListAt) + this.#rules.limits.settleMs;
-  }
-
-  #end(reason: string, now: number): void {
+  #endAll(reason: string, now: number): void {
     if (this.#state !== "serving") return;
-    const members = this.#roll.directory.size;
-    this.#tell({ type: "teardown", reason, members, unverified: (members * (members - 1)) / 2 });
-    this.#stop(now, encodeEnd(this.#rules.endWord));
+    const peopled = [...this.#meshes.all].filter((mesh) => mesh.isPeopled);
+    const ending = peopled.length > 0 || this.#hasEndedMesh ? peopled : [this.#classicMesh];
+    for (const mesh of ending) this.#end(mesh, reason, now);
+    this.#stop(now);
   }
 
-  #stop(now: number, lastWord?: Uint8Array): void {
+  /** Takes nobody in any more, and closes without a word what has not been told of an end. */
+  #stop(now: number): void {
     if (this.#state !== "serving") return;
     this.#state = "ending";
-    this.#roll.admission.seal();
-    this.#outputs.push({ type: "stopListening" });
-    for (const session of this.#sessions.values()) {
-      this.#close(session, now, session.state === "reading" ? undefined : lastWord);
+    this.#stopListening();
+    for (const mesh of this.#meshes.all) mesh.halt();
+    this.#dialBacks.stop();
+    for (const session of this.#reception.sessions.values()) {
+      this.#reception.partings.close(session, { type: "broken", reason: "the server closes" }, now);
     }
-    this.#closeIfDone();
   }
 
-  #closeIfDone(): void {
-    if (this.#state !== "ending" || this.#sessions.size > 0) return;
-    this.#state = "closed";
-    this.#tell({ type: "closed" });
+  #stopListening(): void {
+    if (this.#isListening) this.#outputs.push({ type: "stopListening" });
+    this.#isListening = false;
   }
 
-  #tell(event: RendezvousEvent): void {
-    this.#outputs.push({ type: "event", event });
+  get #classicMesh(): Mesh {
+    const mesh = this.#meshes.open(classicMesh);
+    if (mesh === undefined) throw new Error("there is always room for the first mesh");
+    return mesh;
   }
 
-  #note(code: ErrorCode, message: string, session: Session): void {
-    this.#outputs.push({ type: "note", note: { code, message, remote: session.remoteAddress } });
+  #named(name: string | undefined): Mesh | undefined {
+    if (name !== undefined) return this.#meshes.peek(name);
+    const peopled = [...this.#meshes.all].filter(({ roll }) => roll.directory.size > 0);
+    const [only] = peopled;
+    return peopled.length === 1 ? only : this.#meshes.peek(classicMesh);
   }
 }

@@ -1,29 +1,89 @@
 import type { Sink } from "../core/machine.js";
 import type { Address } from "../protocol/address.js";
-import { Admission, type AdmissionRules, type Verdict } from "./admission.js";
-import { type Change, type Dialect, Directory, type LogEntry } from "./log.js";
+import { type Candidate, type Change, Directory, type Entry, type Id, type Member } from "../protocol/directory.js";
+import { encodeControl } from "../protocol/native/control.js";
+import type { Addresses } from "./addresses.js";
+import { Admission, type AdmissionRules, type Applicant, type Verdict } from "./admission.js";
 import type { Session } from "./session.js";
-import type { RendezvousEvent, RendezvousOutput } from "./vocabulary.js";
+import type { RendezvousOutput, RendezvousRules } from "./vocabulary.js";
 
 /** How many of those in line are told that they have moved up. */
 const toldPlaces = 10;
 
+/** What an entry has changed. */
+export interface Changed {
+  /** Who has come in, and its session if that is still there. */
+  readonly entered?: { readonly member: Member; readonly session: Session | undefined };
+  /** Who has gone. */
+  readonly removed?: Member;
+}
+
+/** What a roll is made with. */
+export interface RollOptions {
+  readonly mesh: string;
+  readonly rules: RendezvousRules;
+  /** The revision before the first entry. */
+  readonly revision: number;
+  readonly addresses: Addresses;
+  readonly outputs: Sink<RendezvousOutput>;
+  /** The turn of this session has come; it is to prove its address once more. */
+  readonly prove: (session: Session) => void;
+}
+
 /**
- * Who is in the mesh, who is on the way in, and who waits: the way of a registration through admission and the log.
+ * Who is in a mesh, who is on the way in, and who waits: the way of a registration through admission and the log.
  *
  * A membership is true only when its entry has come back from the log. A session that goes while its append is under way
  * is therefore taken out again by a second entry, never by wishing the first away.
  */
 export class Roll {
-  readonly directory = new Directory();
+  readonly directory: Directory;
   readonly admission: Admission;
-  readonly #outputs: Sink<RendezvousOutput>;
-  /** Sessions whose append is under way, by the address that will come back; undefined: nobody wants it any more. */
-  readonly #joining = new Map<Address, Session | undefined>();
+  readonly #options: RollOptions;
+  /** Sessions whose append is under way, by the id that will come back; undefined: nobody wants it any more. */
+  readonly #joining = new Map<Id, Session | undefined>();
+  /** Members whose removal is under way. */
+  readonly #departing = new Set<Id>();
+  /** Ids that were removed, the oldest first: none of them is ever taken back. */
+  readonly #removed = new Set<Id>();
 
-  constructor(rules: AdmissionRules, outputs: Sink<RendezvousOutput>) {
-    this.admission = new Admission(rules, this.directory);
-    this.#outputs = outputs;
+  constructor(options: RollOptions) {
+    const { mesh, rules, revision, addresses } = options;
+    this.#options = options;
+    this.directory = new Directory(revision);
+    const admissionRules: AdmissionRules = { ...rules, listBytes: rules.limits.listBytes };
+    this.admission = new Admission(mesh, admissionRules, this.directory, addresses);
+  }
+
+  /** A member that is not about to be one no more. */
+  standing(id: Id): Member | undefined {
+    return this.#departing.has(id) ? undefined : this.directory.member(id);
+  }
+
+  /** What would become of a registration. A session whose turn has come has its slot. */
+  judge(session: Session, candidate: Candidate, hasSlot = false): Verdict {
+    if (this.#removed.has(candidate.id)) {
+      return { type: "refuse", code: "FENCED", message: `the id ${candidate.id} has been removed; draw a new one` };
+    }
+    return this.admission.judge({
+      ...applicantOf(session, candidate),
+      hasSlot: hasSlot || this.admission.hasReserved(session),
+    });
+  }
+
+  /** Takes a registration: the session is then joining or waiting, unless the verdict is a refusal. */
+  register(session: Session, candidate: Candidate, hasSlot = false): Verdict {
+    const verdict = this.judge(session, candidate, hasSlot);
+    if (verdict.type === "refuse") return verdict;
+    session.candidate = candidate;
+    if (verdict.type === "admit") {
+      this.#admit(session, candidate, verdict.replaces);
+    } else {
+      session.step("queued");
+      this.admission.wait(session, candidate);
+      this.#tellPlaces(session);
+    }
+    return verdict;
   }
 
   /** Takes the correction of an address: the old one leaves, and the session registers anew, in its old slot if it has one. */
@@ -31,96 +91,123 @@ export class Roll {
     const hasSlot = session.state === "member";
     this.depart(session, "left", `corrected to ${address}`);
     session.step("withdrawn");
-    return this.register(session, address, hasSlot);
+    const { draw } = this.#options.rules;
+    return this.register(session, { id: draw(), address, dialect: "classic" }, hasSlot);
   }
 
-  /** Takes a registration: the session is then joining or waiting, unless the verdict is a refusal. */
-  register(session: Session, address: Address, hasSlot = false): Verdict {
-    const verdict = this.admission.judge(address, session.remote.host, hasSlot);
-    if (verdict.type === "refuse") return verdict;
-    session.address = address;
-    if (verdict.type === "admit") {
-      this.#admit(session, address);
-    } else {
-      session.step("queued");
-      this.admission.wait(session, address);
-      this.#tellPlaces(session);
-    }
-    return verdict;
-  }
-
-  /** An entry has come back. Returns the session that is a member by it, if it is that kind of entry. */
-  appended(entry: LogEntry): Session | undefined {
+  /** An entry has come back. Returns what it has changed; undefined if it was known. */
+  appended(entry: Entry): Changed | undefined {
+    const goes = entry.type === "joined" ? undefined : entry.type === "replaced" ? entry.replaces : entry.id;
+    const removed = goes === undefined ? undefined : this.directory.member(goes);
     // A log may tell an entry twice; it happens once.
-    if (entry.revision <= this.directory.revision) return undefined;
-    const leaver = entry.type === "joined" ? undefined : this.directory.member(entry.order);
-    this.directory.apply(entry);
-    if (entry.type === "joined") return this.#joined(entry.address, entry.revision, entry.dialect);
-    if (leaver !== undefined) {
-      this.#tell({ type: entry.type, ...leaver, reason: entry.reason });
-      this.#admitNext();
+    if (!this.directory.apply(entry)) return undefined;
+    this.admission.applied(entry, removed);
+    if (removed !== undefined) this.#forget(removed, entry);
+    const member = this.directory.member(entry.id);
+    return {
+      ...(removed === undefined ? {} : { removed }),
+      ...(member === undefined ? {} : { entered: { member, session: this.#entered(member, removed?.id) } }),
+    };
+  }
+
+  /** Lets those in line in, as far as there is room. */
+  admitNext(): void {
+    const before = this.admission.line.size;
+    for (const [session, candidate] of this.admission.line) {
+      if (!this.admission.hasFreeSlot) break;
+      if (candidate.dialect === "native") {
+        this.admission.reserve(session);
+        this.#options.prove(session);
+      } else {
+        this.admission.leaveLine(session);
+        this.#admit(session, candidate);
+      }
     }
-    return undefined;
+    if (this.admission.line.size < before) this.#tellPlaces();
   }
 
   /** Takes a session out of the mesh, wherever on its way in it is. */
   depart(session: Session, type: "left" | "lost", reason: string): void {
+    const id = session.candidate?.id;
     if (session.state === "waiting") {
       this.admission.leaveLine(session);
       this.#tellPlaces();
-    } else if (session.state === "joining" && session.address !== undefined) {
-      this.#joining.set(session.address, undefined);
-    } else if (session.state === "member" && session.order !== undefined) {
-      this.#append({ type, order: session.order, reason });
-      session.order = undefined;
+    } else if (session.state === "proving") {
+      if (this.admission.release(session)) this.admitNext();
+    } else if (session.state === "joining" && id !== undefined) {
+      this.#joining.set(id, undefined);
+    } else if (session.state === "member" && id !== undefined) {
+      this.remove(id, type, reason);
     }
   }
 
-  #admit(session: Session, address: Address): void {
+  /** Takes a member out, once. */
+  remove(id: Id, type: "left" | "lost", reason: string): void {
+    if (this.standing(id) === undefined) return;
+    this.#departing.add(id);
+    this.#append({ type, id, reason });
+  }
+
+  #admit(session: Session, candidate: Candidate, replaces?: Id): void {
+    this.admission.release(session);
     session.step("admitted");
-    this.admission.appending(address);
-    this.#joining.set(address, session);
-    this.#append({ type: "joined", address, dialect: "classic" });
-  }
-
-  #joined(address: Address, order: number, dialect: Dialect): Session | undefined {
-    const session = this.#joining.get(address);
-    this.#joining.delete(address);
-    this.admission.appended(address);
-    this.#tell({ type: "joined", address, order, dialect });
-    if (session?.state !== "joining") {
-      this.#append({ type: "left", order, reason: "closed its connection" });
-      return undefined;
+    this.admission.appending(candidate, replaces);
+    this.#joining.set(candidate.id, session);
+    if (replaces === undefined) {
+      this.#append({ type: "joined", ...candidate });
+    } else {
+      this.#departing.add(replaces);
+      this.#append({ type: "replaced", replaces, ...candidate });
     }
-    session.order = order;
-    session.step("listed");
-    return session;
   }
 
-  #admitNext(): void {
-    const [first] = this.admission.line;
-    if (first === undefined || !this.admission.hasFreeSlot) return;
-    const [session, address] = first;
-    this.admission.leaveLine(session);
-    this.#admit(session, address);
-    this.#tellPlaces();
+  #entered(member: Member, replaces: Id | undefined): Session | undefined {
+    const { mesh, outputs } = this.#options;
+    const { id, address, order, dialect } = member;
+    const session = this.#joining.get(id);
+    const isOurs = this.#joining.delete(id);
+    const instead = replaces === undefined ? {} : { replaces };
+    outputs.push({ type: "event", event: { type: "joined", mesh, id, address, order, dialect, ...instead } });
+    if (session?.state === "joining") {
+      session.step("listed");
+      return session;
+    }
+    if (isOurs) this.remove(id, "left", "closed its connection");
+    return undefined;
+  }
+
+  #forget(member: Member, entry: Entry): void {
+    const { mesh, outputs, rules } = this.#options;
+    const { id, address, order, dialect } = member;
+    this.#departing.delete(id);
+    this.#removed.add(id);
+    const [oldest] = this.#removed;
+    if (this.#removed.size > rules.limits.tombstones && oldest !== undefined) this.#removed.delete(oldest);
+    if (entry.type !== "left" && entry.type !== "lost") return;
+    const { type, reason } = entry;
+    outputs.push({ type: "event", event: { type, mesh, id, address, order, dialect, reason } });
+    this.admitNext();
   }
 
   /** Tells of the first in line, or of the one session named: telling all at each step would cost the square of the line. */
   #tellPlaces(only?: Session): void {
     let place = 0;
-    for (const [session, address] of this.admission.line) {
+    for (const [session, { address, dialect }] of this.admission.line) {
       place += 1;
       if (only === undefined && place > toldPlaces) return;
-      if (only === undefined || only === session) this.#tell({ type: "waiting", address, dialect: "classic", place });
+      if (only !== undefined && only !== session) continue;
+      const { mesh, outputs } = this.#options;
+      outputs.push({ type: "event", event: { type: "waiting", mesh, address, dialect, place } });
+      if (dialect === "native") session.line.owe("waiting", encodeControl({ type: "waiting", place }));
     }
   }
 
   #append(change: Change): void {
-    this.#outputs.push({ type: "append", change });
+    this.#options.outputs.push({ type: "append", mesh: this.#options.mesh, change });
   }
+}
 
-  #tell(event: RendezvousEvent): void {
-    this.#outputs.push({ type: "event", event });
-  }
+/** What a session says of itself and what is seen of it. */
+export function applicantOf({ remote, identity }: Session, candidate: Candidate): Applicant {
+  return { ...candidate, observedHost: remote.host, isTrusted: identity !== undefined };
 }

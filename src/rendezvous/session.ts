@@ -1,8 +1,13 @@
-import type { ConnectionId, Endpoint } from "../core/connections.js";
+import type { ConnectionId, ConnectionOutput, Endpoint, Identity } from "../core/connections.js";
+import type { Limits } from "../core/limits.js";
+import type { Sink } from "../core/machine.js";
 import { type Address, formatAddress } from "../protocol/address.js";
-import { RegistrationReader } from "../protocol/classic/registration.js";
+import type { Candidate, Dialect } from "../protocol/directory.js";
 import { canonicalIp } from "../protocol/ip.js";
-import type { Outbox } from "./outbox.js";
+import type { Task } from "./dial-backs.js";
+import { Door } from "./door.js";
+import { NativeLine } from "./native-line.js";
+import { Outbox } from "./outbox.js";
 
 /**
  * The life of a session, as data: from each state, what may happen and where it leads. Anything else is a fault of the
@@ -10,9 +15,11 @@ import type { Outbox } from "./outbox.js";
  */
 export const sessionTransitions = {
   /** Nothing complete has been read yet. */
-  reading: { admitted: "joining", queued: "waiting", closing: "closing" },
+  reading: { admitted: "joining", queued: "waiting", challenged: "proving", closing: "closing" },
+  /** Has named an address, and is to prove that it is reached there. */
+  proving: { admitted: "joining", queued: "waiting", resumed: "member", closing: "closing" },
   /** Registered, in line for a slot. */
-  waiting: { admitted: "joining", withdrawn: "reading", closing: "closing" },
+  waiting: { admitted: "joining", challenged: "proving", withdrawn: "reading", closing: "closing" },
   /** The append of the membership is under way. */
   joining: { listed: "member", closing: "closing" },
   /** In the directory. */
@@ -22,32 +29,58 @@ export const sessionTransitions = {
 } as const;
 
 export type SessionState = keyof typeof sessionTransitions;
-export type SessionEvent = "admitted" | "queued" | "listed" | "withdrawn" | "closing";
+export type SessionEvent = "challenged" | "admitted" | "queued" | "listed" | "resumed" | "withdrawn" | "closing";
+
+/** What a session has still to prove, and what it wants by it. */
+export interface Proof {
+  /** The dial-back that carries the nonce. */
+  readonly task: Task;
+  /** A member goes on from this revision; undefined for somebody who wants to become one. */
+  readonly resumesFrom?: number;
+}
 
 /** The conversation with one connection: what it has said, what it is, and what it is still to be told. */
 export class Session {
   readonly connection: ConnectionId;
   /** Where it connects from, in canonical form. */
   readonly remote: Endpoint;
-  readonly reader = new RegistrationReader();
+  readonly door: Door;
+  /** What a classic reader is still to be told. */
   readonly outbox: Outbox;
-  /** The address it has registered; undefined while reading. */
-  address: Address | undefined;
+  /** The way to a native reader. */
+  readonly line: NativeLine;
+  /** As whom it has proved the secret; undefined in the open. */
+  identity: Identity | undefined;
+  /** The mesh that it wants to be in, or is in; undefined while reading. */
+  mesh: string | undefined;
+  /** Who it wants to be, or is; undefined while reading. */
+  candidate: Candidate | undefined;
+  /** What it has been asked to prove; undefined unless it is proving. */
+  proof: Proof | undefined;
   /** The address that is to replace it, when more digits of its port came late. */
   correction: Address | undefined;
-  /** Its order in the log; undefined unless it is a member. */
-  order: number | undefined;
   #state: SessionState = "reading";
 
-  constructor(connection: ConnectionId, remote: Endpoint, outbox: Outbox) {
+  constructor(connection: ConnectionId, remote: Endpoint, limits: Limits, outputs: Sink<ConnectionOutput>) {
     this.connection = connection;
     this.remote = { host: canonicalIp(remote.host) ?? remote.host, port: remote.port };
-    this.outbox = outbox;
+    this.door = new Door(limits);
+    this.outbox = new Outbox(connection, outputs, limits.messageGapMs);
+    this.line = new NativeLine(connection, outputs);
   }
 
   /** The other end of the connection, as text. */
   get remoteAddress(): Address {
     return formatAddress(this.remote);
+  }
+
+  /** The address it has registered; undefined while reading. */
+  get address(): Address | undefined {
+    return this.candidate?.address;
+  }
+
+  get dialect(): Dialect | undefined {
+    return this.door.dialect;
   }
 
   get state(): SessionState {

@@ -2,46 +2,84 @@ import type { ConnectionInput, ConnectionOutput } from "../core/connections.js";
 import type { Note } from "../core/errors.js";
 import type { Limits } from "../core/limits.js";
 import type { Address } from "../protocol/address.js";
+import type { Change, Dialect, Entry, Id } from "../protocol/directory.js";
 import type { AdmissionRules } from "./admission.js";
-import type { Change, Dialect, LogEntry } from "./log.js";
 
-/** What a rendezvous takes: what happens to its connections, what its log answers, and its owner's wishes. */
+/** What a rendezvous takes: what happens to its connections, what its logs answer, and its owner's wishes. */
 export type RendezvousInput =
   | ConnectionInput
-  | { readonly type: "appended"; readonly entry: LogEntry }
-  /** End the mesh: tell every node, then close. */
+  | { readonly type: "appended"; readonly mesh: string; readonly entry: Entry }
+  /** End every mesh: tell every node, then close. */
   | { readonly type: "teardown"; readonly reason: string }
-  /** Stop serving without ending the mesh by word; classic nodes take the closing as the end. */
+  /** Stop serving without ending a mesh by word; classic nodes take the closing as the end. */
   | { readonly type: "close" };
+
+/** Somebody of whom an event tells. */
+interface Subject {
+  readonly mesh: string;
+  readonly address: Address;
+  readonly dialect: Dialect;
+}
+
+/** A pair of members that is not linked, and why, as far as it is known. */
+export type MissingPair = readonly [a: Address, b: Address, reason: string];
 
 /** What is worth telling about a mesh. */
 export type RendezvousEvent =
-  | { readonly type: "joined"; readonly address: Address; readonly order: number; readonly dialect: Dialect }
-  /** A member said that it goes (`left`), or its connection broke (`lost`). */
-  | {
-      readonly type: "left" | "lost";
-      readonly address: Address;
-      readonly order: number;
-      readonly dialect: Dialect;
-      readonly reason: string;
-    }
+  /** `replaces`: the id of the incarnation whose place it takes. */
+  | ({ readonly type: "joined"; readonly id: Id; readonly order: number; readonly replaces?: Id } & Subject)
+  /** A member said that it goes (`left`), or it was found to be gone (`lost`). */
+  | ({ readonly type: "left" | "lost"; readonly id: Id; readonly order: number; readonly reason: string } & Subject)
   /** A newcomer stands in line; `place` 1 is the next to get in. Told again when the place changes, to the first ten. */
-  | { readonly type: "waiting"; readonly address: Address; readonly dialect: Dialect; readonly place: number }
-  /** The end has begun. `unverified` counts the pairs whose link only the members themselves know of. */
-  | { readonly type: "teardown"; readonly reason: string; readonly members: number; readonly unverified: number }
+  | ({ readonly type: "waiting"; readonly place: number } & Subject)
+  /** Every pair that can be attested is, by both ends. `unverified` counts the pairs that only classic members could. */
+  | {
+      readonly type: "complete";
+      readonly mesh: string;
+      readonly members: number;
+      readonly links: number;
+      readonly unverified: number;
+      readonly revision: number;
+    }
+  /** So many pairs have been missing for a while; the first of them by name. */
+  | {
+      readonly type: "degraded";
+      readonly mesh: string;
+      readonly count: number;
+      readonly missing: readonly MissingPair[];
+    }
+  /** The end of a mesh has begun. `missing` names pairs that never came about. */
+  | {
+      readonly type: "teardown";
+      readonly mesh: string;
+      readonly reason: string;
+      readonly members: number;
+      readonly links: number;
+      readonly unverified: number;
+      readonly count: number;
+      readonly missing: readonly MissingPair[];
+    }
   /** Every connection is gone. */
   | { readonly type: "closed" };
 
-/** What a rendezvous wants done, appended to its log, told to its owner, or written to the log file. */
+/** What a rendezvous wants done, appended to a mesh's log, told to its owner, or written to the log file. */
 export type RendezvousOutput =
   | ConnectionOutput
-  | { readonly type: "append"; readonly change: Change }
+  | { readonly type: "append"; readonly mesh: string; readonly change: Change }
   | { readonly type: "event"; readonly event: RendezvousEvent }
   | { readonly type: "note"; readonly note: Note };
 
 /** How a rendezvous is to behave. */
 export interface RendezvousRules extends Omit<AdmissionRules, "listBytes"> {
-  /** The word that ends a mesh; see `isEndWord`. */
+  /** Who may join: members of either dialect, or of one. */
+  readonly dialect: Dialect | "any";
+  /** The word that ends a mesh for classic members; see `isEndWord`. */
   readonly endWord: string;
+  /** True if every connection must have proved the secret. */
+  readonly isKeyed: boolean;
+  /** 128 random bits that nobody can guess, anew at each call. */
+  readonly draw: () => Id;
+  /** The revision before the first entry of any log; the server's start time in microseconds. */
+  readonly firstRevision: number;
   readonly limits: Limits;
 }

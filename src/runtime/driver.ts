@@ -50,6 +50,7 @@ export class Driver<Input, Output> {
   #hasStopped = false;
   #isPumping = false;
   #accepted = 0;
+  #sentBytes = 0;
   /** For how long our own process has been held up, in all. */
   #stalledMs = 0;
   /** The machine's time when it was last asked for. */
@@ -58,6 +59,11 @@ export class Driver<Input, Output> {
 
   constructor(options: DriverOptions<Input, Output>) {
     this.#options = options;
+  }
+
+  /** Bytes given to connections in all, before any encryption. */
+  get sentBytes(): number {
+    return this.#sentBytes;
   }
 
   /** Bytes sent on a connection that the kernel has not taken yet. */
@@ -131,12 +137,13 @@ export class Driver<Input, Output> {
   #move(output: ConnectionOutput): void {
     switch (output.type) {
       case "dial": {
-        const port = this.#options.transport.dial(output.to, this.#eventsOf(output.connection));
+        const port = this.#options.transport.dial(output.to, output.identity, this.#eventsOf(output.connection));
         this.#connections.set(output.connection, port);
         break;
       }
       case "send":
         this.#outside(() => this.#options.onSend?.(output.connection, output.bytes));
+        this.#sentBytes += output.bytes.length;
         this.#connections.get(output.connection)?.send(output.bytes);
         break;
       case "halfClose":
@@ -155,7 +162,11 @@ export class Driver<Input, Output> {
 
   #eventsOf(connection: ConnectionId): ConnectionEvents {
     return {
-      connected: (local, remote) => this.input({ type: "connected", connection, local, remote }),
+      connected: (local, remote, cipher) => {
+        this.input({ type: "connected", connection, local, remote, ...(cipher === undefined ? {} : { cipher }) });
+      },
+      secured: (identity, cipher) => this.input({ type: "secured", connection, identity, cipher }),
+      unproved: (code, message) => this.input({ type: "unproved", connection, code, message }),
       bytes: (bytes) => this.input({ type: "bytes", connection, bytes }),
       flushed: () => this.input({ type: "flushed", connection }),
       ended: () => this.input({ type: "ended", connection }),

@@ -1,5 +1,5 @@
-import type { Endpoint } from "../core/connections.js";
-import type { FullmeshError } from "../core/errors.js";
+import type { Endpoint, Identity } from "../core/connections.js";
+import type { ErrorCode, FullmeshError } from "../core/errors.js";
 
 /**
  * The outside world as the driver sees it. Each port is small enough to have several implementations: real sockets and
@@ -16,9 +16,17 @@ export interface ClockPort {
   afterPoll(run: () => void): void;
 }
 
-/** What a connection reports, in this order: connected?, then bytes, flushed and ended in any order, then closed. */
+/**
+ * What a connection reports, in this order: connected or secured, once or never, then bytes, flushed and ended in any
+ * order, then closed. An accepted connection that speaks in plain text is never secured.
+ */
 export interface ConnectionEvents {
-  connected(local: Endpoint, remote: Endpoint): void;
+  /** A dialed connection is there, and the secret is proved if there is one; `cipher` says how it is encrypted. */
+  connected(local: Endpoint, remote: Endpoint, cipher?: string): void;
+  /** The other side of an accepted connection has proved the secret. */
+  secured(identity: Identity, cipher: string): void;
+  /** The proof of the secret has failed, as far as it is known why; `closed` follows. */
+  unproved(code: ErrorCode, message: string): void;
   bytes(bytes: Uint8Array): void;
   flushed(): void;
   ended(): void;
@@ -53,7 +61,8 @@ export type Listening = (outcome: ListenerPort | FullmeshError) => void;
 
 /** Connections. */
 export interface TransportPort {
-  dial(to: Endpoint, events: ConnectionEvents): ConnectionPort;
+  /** Dials; where there is a secret, proves it as `identity`. */
+  dial(to: Endpoint, identity: Identity, events: ConnectionEvents): ConnectionPort;
   /** Listens; port 0 takes a free one. `done` is called once. */
   listen(on: Endpoint, accept: Accept, done: Listening): void;
 }

@@ -1,3 +1,7 @@
+import { readContent } from "../protocol/native/content.js";
+import { frameHeaderBytes } from "../protocol/native/frames.js";
+import { firstNativeByte } from "../protocol/native/preface.js";
+
 /** One message, as its sender or its reader saw it. */
 export interface TraceRecord {
   /** Milliseconds since the epoch, with fractions where the clock has them. */
@@ -41,4 +45,22 @@ function label(text: string, names: ReadonlyMap<string, string>): string {
 
 function plain(text: string): string {
   return text.replace(/[\p{Cc}#;<>]/gu, (character) => `#${character.codePointAt(0)};`);
+}
+
+/** The longest text of a native message. */
+const longestText = 160;
+
+/** What was sent in one piece, as text: the words of the classic dialect, or a frame of the native one. */
+export function wireText(bytes: Uint8Array): string {
+  const [first = 0] = bytes;
+  if (first === firstNativeByte) return "preface";
+  // No text begins with a control character, and every frame does: its length has four bytes.
+  if (first >= 0x20) return new TextDecoder().decode(bytes);
+  const content = readContent(bytes[frameHeaderBytes - 1] ?? 0, bytes.subarray(frameHeaderBytes));
+  if (content === undefined) return "frame";
+  if (content.type === "directory") return `directory of ${content.members.length}`;
+  if (content.type === "message") return `message "${content.message.topic}"`;
+  const { type, ...fields } = content;
+  const text = Object.keys(fields).length === 0 ? type : `${type} ${JSON.stringify(fields)}`;
+  return text.length > longestText ? `${text.slice(0, longestText)}...` : text;
 }

@@ -1,10 +1,11 @@
 import { FullmeshError } from "../core/errors.js";
 import { defaultLimits } from "../core/limits.js";
+import type { SeededRandom } from "../core/random.js";
 import { Member } from "../mesh/member.js";
 import type { MemberEvent, MemberInput, MemberOutput } from "../mesh/vocabulary.js";
 import { type Address, endpointOf } from "../protocol/address.js";
 import { teardownWord } from "../protocol/classic/list.js";
-import type { Change } from "../rendezvous/log.js";
+import type { Change, Id } from "../protocol/directory.js";
 import { Rendezvous } from "../rendezvous/rendezvous.js";
 import type { RendezvousInput, RendezvousOutput } from "../rendezvous/vocabulary.js";
 import { Driver } from "../runtime/driver.js";
@@ -37,7 +38,7 @@ export class SimulatedServer {
   readonly machine: Rendezvous;
   readonly #stage: Stage;
   readonly #driver: Driver<RendezvousInput, RendezvousOutput>;
-  readonly #log = new MemoryLog<Change>();
+  readonly #log = new MemoryLog();
   #newestAppendAt = 0;
   #isOrdered = false;
   #isClosed = false;
@@ -50,7 +51,11 @@ export class SimulatedServer {
       capacity: scenario.capacity,
       onFull: scenario.onFull,
       mayAdvertise: () => false,
+      dialect: "any",
       endWord: teardownWord,
+      isKeyed: false,
+      draw: () => drawId(network.world.random),
+      firstRevision: 0,
       limits: defaultLimits,
     });
     this.#driver = new Driver<RendezvousInput, RendezvousOutput>({
@@ -79,7 +84,7 @@ export class SimulatedServer {
   #perform(output: RendezvousOutput): void {
     const stage = this.#stage;
     if (output.type === "append") {
-      this.#append(output.change);
+      this.#append(output.mesh, output.change);
     } else if (output.type === "event") {
       const { event } = output;
       stage.tell(() => `server ${JSON.stringify(event)}`);
@@ -93,7 +98,7 @@ export class SimulatedServer {
   }
 
   /** The log answers in the order in which it was asked, at once or some time later. */
-  #append(change: Change): void {
+  #append(mesh: string, change: Change): void {
     const { network, scenario } = this.#stage;
     const { world } = network;
     const delayMs = world.random.next() * scenario.logDelayMs;
@@ -101,10 +106,15 @@ export class SimulatedServer {
     if (at > world.now) this.#stage.hit("append in flight");
     this.#newestAppendAt = at;
     const entry = this.#log.append(change);
-    const answer = (): void => this.process.do(() => this.#driver.input({ type: "appended", entry }));
+    const answer = (): void => this.process.do(() => this.#driver.input({ type: "appended", mesh, entry }));
     if (at > world.now) world.at(at, answer);
     else answer();
   }
+}
+
+/** 128 bits of a world that repeats itself. */
+function drawId(random: SeededRandom): Id {
+  return Array.from({ length: 32 }, () => random.integer(0, 15).toString(16)).join("");
 }
 
 /** How often an owner tries to reach the server before it gives up. */
@@ -134,7 +144,15 @@ export class SimulatedMember implements Life {
     this.#part = part;
     this.address = part.address;
     this.process = new SimulatedProcess(network.world, part.address, endpointOf(part.address).host);
-    this.machine = new Member({ seed, limits: defaultLimits });
+    this.machine = new Member({
+      dialect: "classic",
+      mesh: "default",
+      isKeyed: false,
+      draw: () => drawId(network.world.random),
+      serverLostMs: Number.POSITIVE_INFINITY,
+      seed,
+      limits: defaultLimits,
+    });
     this.#driver = new Driver<MemberInput, MemberOutput>({
       machine: this.machine,
       transport: network.transportOf(this.process),
@@ -181,7 +199,7 @@ export class SimulatedMember implements Life {
         if (written === undefined) continue;
         const bytes = new TextEncoder().encode(payloadText(this.#stage.scenario, written.number, written.count));
         written.count += 1;
-        if (this.machine.link(peer)?.isHolding) this.#stage.hit("payload held");
+        if (this.machine.classicLink(peer)?.isHolding) this.#stage.hit("payload held");
         this.#driver.input({ type: "write", peer, bytes });
       }
     });

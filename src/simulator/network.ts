@@ -1,6 +1,7 @@
-import type { Endpoint } from "../core/connections.js";
+import type { ConnectionId, Endpoint } from "../core/connections.js";
 import { formatAddress } from "../protocol/address.js";
 import type { Accept, ConnectionEvents, ConnectionPort, TransportPort } from "../runtime/ports.js";
+import { End, type Notice } from "./end.js";
 import type { SimulatedProcess, World } from "./world.js";
 
 /** How the network behaves. Chances are from 0 to 1, times in milliseconds. */
@@ -16,25 +17,36 @@ export interface Weather {
   readonly dialLoss: number;
 }
 
-/** One direction of a connection: pieces on their way, in order. */
-interface Pipe {
-  readonly pieces: { readonly at: number; readonly bytes: Uint8Array }[];
-  /** When the newest piece arrives; nothing overtakes it. */
-  lastAt: number;
+/** Names the connections of one process as its driver does: in the order of their coming about. */
+interface Counts {
+  dialed: number;
+  accepted: number;
+  readonly ends: Map<ConnectionId, End>;
+}
+
+interface Listener {
+  readonly process: SimulatedProcess;
+  readonly accept: Accept;
 }
 
 const firstEphemeralPort = 32_768;
 
 /**
  * A network of simulated processes. Connections deliver bytes in order and nothing else is promised: pieces are cut and
- * merged, delayed, and lost when a connection breaks, and the two ends learn of a break at different times.
+ * merged, delayed, held up for as long as a path is stalled, and lost when a connection breaks, and the two ends learn of
+ * a break at different times, or never.
  */
 export class Network {
   readonly world: World;
   /** May change while the world runs. */
   weather: Weather;
-  readonly #listeners = new Map<string, { readonly process: SimulatedProcess; readonly accept: Accept }>();
+  readonly #listeners = new Map<string, Listener>();
   readonly #open = new Set<End>();
+  readonly #counts = new Map<SimulatedProcess, Counts>();
+  /** Until when a path from one name to another holds up what is sent. */
+  readonly #stalls = new Map<string, number>();
+  /** When something last went wrong on the path between two names, either way; a stall does so to its end. */
+  readonly #hindered = new Map<string, number>();
   #nextPort = firstEphemeralPort;
 
   constructor(world: World, weather: Weather) {
@@ -49,8 +61,9 @@ export class Network {
 
   /** The transport port of one process. */
   transportOf(process: SimulatedProcess): TransportPort {
+    this.#counts.set(process, { dialed: 0, accepted: 0, ends: new Map() });
     return {
-      dial: (to, events) => this.#dial(process, to, events),
+      dial: (to, _identity, events) => this.#dial(process, to, events),
       listen: (on, accept, done) => {
         const key = formatAddress(on);
         this.#listeners.set(key, { process, accept });
@@ -62,18 +75,55 @@ export class Network {
     };
   }
 
-  /** kill -9: the process is gone, and the kernel closes what it had. */
-  kill(process: SimulatedProcess): void {
+  /** The end that the machine of a process calls by this name. */
+  endOf(process: SimulatedProcess, connection: ConnectionId): End | undefined {
+    return this.#counts.get(process)?.ends.get(connection);
+  }
+
+  /** kill -9: the process is gone, and the kernel closes what it had; with a notice, its machine is gone as well. */
+  kill(process: SimulatedProcess, notice?: Notice): void {
     process.kill();
     for (const [key, listener] of this.#listeners) if (listener.process === process) this.#listeners.delete(key);
-    for (const end of [...this.#open]) if (end.process === process) end.abort();
+    for (const end of [...this.#open]) {
+      if (end.process !== process) continue;
+      if (notice === undefined) end.abort();
+      else {
+        end.other?.cut(notice);
+        end.vanish();
+      }
+    }
   }
 
   /** A connection breaks; each end learns of it in its own time, at the latest after `withinMs`. */
   reset(end: End, withinMs: number): void {
     for (const side of [end, end.other]) {
-      if (side !== undefined) this.world.after(this.world.random.next() * withinMs, () => side.fail("ECONNRESET"));
+      if (side === undefined) continue;
+      side.isTouched = true;
+      this.world.after(this.world.random.next() * withinMs, () => side.fail("ECONNRESET"));
     }
+  }
+
+  /** The path under a connection is cut: nothing arrives any more, and each end learns of it as it is said here. */
+  cut(end: End, here: Notice, there: Notice): void {
+    end.cut(here);
+    end.other?.cut(there);
+  }
+
+  /** What one process sends to another is held up for a while, as by retransmissions, and then arrives. */
+  stall(from: string, to: string, forMs: number): void {
+    const until = this.world.now + forMs;
+    this.#stalls.set(`${from}>${to}`, Math.max(until, this.#stalls.get(`${from}>${to}`) ?? 0));
+    this.#hinder(from, to, until);
+  }
+
+  /** Until when what is sent now waits on its way. */
+  heldUntil(from: string, to: string): number {
+    return this.#stalls.get(`${from}>${to}`) ?? 0;
+  }
+
+  /** When something last went wrong between the two, other than to a connection that they had. */
+  hinderedAt(a: string, b: string): number {
+    return Math.max(this.#hindered.get(`${a}>${b}`) ?? -1e9, this.#hindered.get(`${b}>${a}`) ?? -1e9);
   }
 
   forget(end: End): void {
@@ -85,142 +135,53 @@ export class Network {
     return this.world.random.next() * this.weather.delayMs;
   }
 
+  /** Something that belongs to no stream travels from one name to another. */
+  travel(from: string, to: string, arrive: () => void): void {
+    this.world.at(Math.max(this.world.now, this.heldUntil(from, to)) + this.delay(), arrive);
+  }
+
+  #hinder(from: string, to: string, at: number): void {
+    this.#hindered.set(`${from}>${to}`, Math.max(at, this.#hindered.get(`${from}>${to}`) ?? 0));
+  }
+
+  #begin(process: SimulatedProcess, kind: "dialed" | "accepted", events: ConnectionEvents | undefined): End {
+    const counts = this.#counts.get(process) ?? { dialed: 0, accepted: 0, ends: new Map() };
+    counts[kind] += 1;
+    const connection: ConnectionId = kind === "dialed" ? `out:${counts.dialed}` : `in:${counts.accepted}`;
+    const end = new End(this, process, connection, events);
+    counts.ends.set(connection, end);
+    this.#open.add(end);
+    return end;
+  }
+
   #dial(process: SimulatedProcess, to: Endpoint, events: ConnectionEvents): ConnectionPort {
     this.#nextPort += 1;
     const from: Endpoint = { host: process.host, port: this.#nextPort };
-    const dialer = new End(this, process, events);
-    this.#open.add(dialer);
-    if (this.world.random.chance(this.weather.dialLoss)) return dialer;
-    this.world.after(this.delay(), () => {
-      const listener = this.#listeners.get(formatAddress(to));
-      if (listener === undefined) {
-        this.world.after(this.delay(), () => dialer.fail("ECONNREFUSED"));
-        return;
-      }
-      const acceptor = new End(this, listener.process, undefined);
-      this.#open.add(acceptor);
-      dialer.other = acceptor;
-      acceptor.other = dialer;
-      listener.process.do(() => {
-        acceptor.events = listener.accept(acceptor, to, from);
-      });
-      if (dialer.isClosed) acceptor.fail("ECONNRESET");
-      else this.world.after(this.delay(), () => dialer.tell((heard) => heard.connected(from, to)));
-    });
+    const key = formatAddress(to);
+    const name = this.#listeners.get(key)?.process.name ?? key;
+    const dialer = this.#begin(process, "dialed", events);
+    if (this.world.random.chance(this.weather.dialLoss)) {
+      this.#hinder(process.name, name, this.world.now);
+      return dialer;
+    }
+    this.travel(process.name, name, () => this.#knock(dialer, from, to, name));
     return dialer;
   }
-}
 
-/** One end of a connection. */
-export class End implements ConnectionPort {
-  readonly process: SimulatedProcess;
-  readonly queuedBytes = 0;
-  events: ConnectionEvents | undefined;
-  other: End | undefined;
-  readonly #network: Network;
-  readonly #outgoing: Pipe = { pieces: [], lastAt: 0 };
-  #hasSentFin = false;
-  #hasReadFin = false;
-  #isClosed = false;
-
-  constructor(network: Network, process: SimulatedProcess, events: ConnectionEvents | undefined) {
-    this.#network = network;
-    this.process = process;
-    this.events = events;
-  }
-
-  get isClosed(): boolean {
-    return this.#isClosed;
-  }
-
-  send(bytes: Uint8Array): void {
-    if (this.#isClosed || this.#hasSentFin) return;
-    const { world, weather } = this.#network;
-    const isSplit = bytes.length > 1 && world.random.chance(weather.split);
-    const cut = isSplit ? world.random.integer(1, bytes.length - 1) : bytes.length;
-    this.#deliver(bytes.subarray(0, cut), 0);
-    if (isSplit) this.#deliver(bytes.subarray(cut), world.random.next() * weather.splitGapMs);
-    world.after(world.random.next(), () => this.tell((events) => events.flushed()));
-  }
-
-  halfClose(): void {
-    if (this.#isClosed || this.#hasSentFin) return;
-    this.#hasSentFin = true;
-    this.#inOrder(0, () => this.other?.readFin());
-    this.#closeIfDone();
-  }
-
-  abort(): void {
-    if (this.#isClosed) return;
-    const { other } = this;
-    // With luck the last bytes still arrive and a FIN follows; else a reset overtakes them.
-    if (this.#network.world.random.chance(0.5)) this.#inOrder(0, () => other?.readFin());
-    else this.#network.world.after(this.#network.delay(), () => other?.fail("ECONNRESET"));
-    this.#close(undefined);
-  }
-
-  /** The connection is broken, seen from this end. */
-  fail(errno: string): void {
-    if (!this.#isClosed) this.#close(errno);
-  }
-
-  /** Lets the process hear something, unless the connection is closed for it. */
-  tell(say: (events: ConnectionEvents) => void): void {
-    this.process.do(() => {
-      if (!this.#isClosed && this.events !== undefined) say(this.events);
-    });
-  }
-
-  /** The other side has half-closed. */
-  readFin(): void {
-    if (this.#isClosed || this.#hasReadFin) return;
-    this.tell((events) => {
-      this.#hasReadFin = true;
-      events.ended();
-      this.#closeIfDone();
-    });
-  }
-
-  #deliver(bytes: Uint8Array, lagMs: number): void {
-    this.#inOrder(lagMs, () => this.#arrive());
-    this.#outgoing.pieces.push({ at: this.#outgoing.lastAt, bytes });
-  }
-
-  /** Something travels to the other end, behind all that travels already. */
-  #inOrder(lagMs: number, arrive: () => void): void {
-    const { world } = this.#network;
-    const at = Math.max(this.#outgoing.lastAt, world.now + this.#network.delay()) + lagMs;
-    this.#outgoing.lastAt = at;
-    world.at(at, arrive);
-  }
-
-  /** A piece is there; it may be read together with others that are there too. */
-  #arrive(): void {
-    const { pieces } = this.#outgoing;
-    const { other } = this;
-    const { world, weather } = this.#network;
-    const first = pieces[0];
-    // What has been read together with an earlier piece is not read again.
-    if (first === undefined || first.at > world.now || other === undefined) return;
-    pieces.shift();
-    let bytes = first.bytes;
-    const next = pieces[0];
-    if (next !== undefined && next.at <= world.now && world.random.chance(weather.merge)) {
-      pieces.shift();
-      bytes = Uint8Array.of(...bytes, ...next.bytes);
+  /** A dial has come to where it leads. */
+  #knock(dialer: End, from: Endpoint, to: Endpoint, name: string): void {
+    const listener = this.#listeners.get(formatAddress(to));
+    if (listener === undefined) {
+      this.travel(name, dialer.process.name, () => dialer.fail("ECONNREFUSED"));
+      return;
     }
-    if (other.isClosed) world.after(this.#network.delay(), () => this.fail("ECONNRESET"));
-    else other.tell((events) => events.bytes(bytes));
-  }
-
-  #closeIfDone(): void {
-    if (this.#hasSentFin && this.#hasReadFin) this.#close(undefined);
-  }
-
-  #close(errno: string | undefined): void {
-    this.#isClosed = true;
-    this.#network.forget(this);
-    // Reported later, as Node does, never from within the call that closed it.
-    this.#network.world.after(0, () => this.process.do(() => this.events?.closed(errno)));
+    const acceptor = this.#begin(listener.process, "accepted", undefined);
+    dialer.other = acceptor;
+    acceptor.other = dialer;
+    listener.process.do(() => {
+      acceptor.events = listener.accept(acceptor, to, from);
+    });
+    if (dialer.isClosed) acceptor.fail("ECONNRESET");
+    else this.travel(name, dialer.process.name, () => dialer.tell((heard) => heard.connected(from, to)));
   }
 }

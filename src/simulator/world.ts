@@ -1,5 +1,6 @@
 import { Heap } from "../core/heap.js";
 import { SeededRandom } from "../core/random.js";
+import type { Id } from "../protocol/directory.js";
 import type { ClockPort } from "../runtime/ports.js";
 
 interface Scheduled {
@@ -14,6 +15,8 @@ interface Scheduled {
  */
 export class World {
   readonly random: SeededRandom;
+  /** Ids have dice of their own, so that a scenario unfolds alike however many are drawn. */
+  readonly #ids: SeededRandom;
   readonly #queue = new Heap<Scheduled>((a, b) => a.at < b.at || (a.at === b.at && a.sequence < b.sequence));
   #now = 0;
   #sequence = 0;
@@ -21,6 +24,13 @@ export class World {
 
   constructor(seed: number) {
     this.random = new SeededRandom(seed);
+    this.#ids = new SeededRandom(seed + 2 ** 45);
+  }
+
+  /** 128 bits that no other call has given. */
+  draw(): Id {
+    const word = (): string => this.#ids.integer(0, 2 ** 32 - 1).toString(16).padStart(8, "0");
+    return word() + word() + word() + word();
   }
 
   /** Milliseconds since the beginning of this world. */
@@ -57,6 +67,9 @@ export class World {
   }
 }
 
+/** A process that has run for so long since its last pause has been heard by everybody. */
+const breathMs = 20_000;
+
 /**
  * A process of the world: what happens to it happens only while it lives, and waits while it is suspended.
  */
@@ -67,6 +80,9 @@ export class SimulatedProcess {
   readonly #world: World;
   readonly #held: (() => void)[] = [];
   #state: "running" | "suspended" | "dead" = "running";
+  #resumedAt = Number.NEGATIVE_INFINITY;
+  /** For how long it has been away, pauses without a breath in between taken together. */
+  #absentMs = 0;
 
   constructor(world: World, name: string, host: string) {
     this.#world = world;
@@ -84,6 +100,20 @@ export class SimulatedProcess {
     else if (this.#state === "suspended") this.#held.push(run);
   }
 
+  get isSuspended(): boolean {
+    return this.#state === "suspended";
+  }
+
+  /** When it was last resumed, or will be. */
+  get resumedAt(): number {
+    return this.#resumedAt;
+  }
+
+  /** For how long it has been away, if that was not long ago; 0 if nobody has to remember it. */
+  absentMs(withinMs: number): number {
+    return this.#world.now < this.#resumedAt + withinMs ? this.#absentMs : 0;
+  }
+
   kill(): void {
     this.#state = "dead";
     this.#held.length = 0;
@@ -93,6 +123,8 @@ export class SimulatedProcess {
   suspend(durationMs: number): void {
     if (this.#state !== "running") return;
     this.#state = "suspended";
+    this.#absentMs = durationMs + this.absentMs(breathMs);
+    this.#resumedAt = this.#world.now + durationMs;
     this.#world.after(durationMs, () => {
       if (this.#state !== "suspended") return;
       this.#state = "running";

@@ -1,7 +1,10 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { defaultLimits } from "../../src/core/limits.js";
+import { type Address, longestAddress } from "../../src/protocol/address.js";
 import { encodeList } from "../../src/protocol/classic/list.js";
+import { encodeControl } from "../../src/protocol/native/control.js";
+import { longestMeta, longestName } from "../../src/protocol/native/fields.js";
 
 const source = readFileSync(new URL("../../src/core/limits.ts", import.meta.url), "utf8");
 const limits = Object.entries(defaultLimits);
@@ -28,6 +31,11 @@ describe("each limit", () => {
       "handshakesCrowded",
       "parked",
       "dialsInFlight",
+      "dialBacks",
+      "logEntries",
+      "tombstones",
+      "namedPairs",
+      "meshes",
       "connections",
     ];
     expect(name.endsWith("Ms") || name.endsWith("Bytes") || (counts.includes(name) && value < 10_000)).toBe(true);
@@ -64,6 +72,27 @@ describe("the limits among themselves", () => {
     expect(all.relinkMs).toBeLessThan(all.redialMaxMs);
     expect(all.queueSoftBytes).toBeLessThan(all.queueHardBytes);
     expect(all.listWarnBytes).toBeLessThan(all.listBytes);
+  });
+
+  test("a connection is probed at least twice before it is given up, and a lease outlives that", () => {
+    expect(2 * all.probeMs).toBeLessThan(all.silentMs);
+    expect(all.silentMs).toBeLessThan(all.leaseMs);
+  });
+
+  test("a first frame holds the longest registration, written without escapes", () => {
+    const id = "0".repeat(32);
+    const name = "n".repeat(longestName);
+    const meta = { m: "x".repeat(longestMeta - 8) };
+    const address = `[${"1".repeat(longestAddress - 8)}]:65535` as Address;
+    const frame = encodeControl({ type: "register", mesh: name, id, address, name, meta });
+    expect(frame.length).toBeLessThan(all.firstFrameBytes);
+    expect(all.firstFrameBytes).toBeLessThan(all.controlBytes);
+    expect(all.controlBytes).toBeLessThan(all.messageBytes);
+  });
+
+  test("a message fits the queue to one peer, and is acknowledged long before that is full", () => {
+    expect(all.messageBytes).toBeLessThan(all.queueSoftBytes);
+    expect(all.acknowledgeBytes).toBeLessThan(all.queueSoftBytes);
   });
 
   test("45 members with the longest IPv4 addresses raise no warning, 46 do, and 2,900 fit a list", () => {

@@ -3,7 +3,9 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { failureTable } from "../../src/core/errors.js";
-import { sessionTransitions as memberSession } from "../../src/mesh/session-states.js";
+import { sessionTransitions as classicSession } from "../../src/mesh/classic/session-states.js";
+import { acceptorTransitions, ownerTransitions } from "../../src/mesh/native/link-states.js";
+import { nativeSessionTransitions } from "../../src/mesh/native/session-states.js";
 import { sessionTransitions as serverSession } from "../../src/rendezvous/session.js";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -40,11 +42,13 @@ describe("the generated parts of the documents", () => {
     expect(node("scripts/documents.mjs", "--check")).toEqual({ status: 0, stdout: "" });
   });
 
-  it("draw every state of both sessions", () => {
+  it("draw every state of the sessions and of both ends of a link", () => {
     const diagrams = blocks(read("PROTOCOL.md"), "mermaid").filter((block) => block.startsWith("stateDiagram"));
-    expect(diagrams).toHaveLength(2);
-    for (const state of Object.keys(serverSession)) expect(diagrams[0]).toContain(` ${state} -->`);
-    for (const state of Object.keys(memberSession)) expect(diagrams[1]).toContain(` ${state} -->`);
+    const tables = [serverSession, classicSession, ownerTransitions, acceptorTransitions, nativeSessionTransitions];
+    expect(diagrams).toHaveLength(tables.length);
+    for (const [index, table] of tables.entries()) {
+      for (const state of Object.keys(table)) expect(diagrams[index]).toContain(` ${state} -->`);
+    }
   });
 });
 

@@ -23,7 +23,7 @@ function peers(count: number): Set<Address> {
 }
 
 /** Starts all dials that may go now; whom they go to. */
-function dialAll(dialing: Dialing, now: number): Address[] {
+function dialAll(dialing: Dialing<Address>, now: number): Address[] {
   const dialed: Address[] = [];
   for (let address = dialing.next(now); address !== undefined; address = dialing.next(now)) {
     dialing.started(address, `out:${endpointOf(address).port}`, now);
@@ -33,14 +33,14 @@ function dialAll(dialing: Dialing, now: number): Address[] {
 }
 
 /** A dial has come to its end: a link, or nothing. */
-function finish(dialing: Dialing, address: Address, isLink: boolean, now: number): void {
+function finish(dialing: Dialing<Address>, address: Address, isLink: boolean, now: number): void {
   if (isLink) dialing.linked(address, now);
   else dialing.failed(address, now);
 }
 
 /** A dialing that wants one peer and is dialing it. */
 function startOne(seed = 1): Dialing {
-  const dialing = new Dialing(limits, seed);
+  const dialing = new Dialing<Address>(limits, seed);
   dialing.want(new Set([peer]), 0);
   dialAll(dialing, 0);
   return dialing;
@@ -62,7 +62,7 @@ function pauses(seed: number, failures: number): number[] {
 
 describe("wanted addresses", () => {
   test("are dialed at once, each once", () => {
-    const dialing = new Dialing(limits, 1);
+    const dialing = new Dialing<Address>(limits, 1);
     expect(dialing.want(new Set([peer, other]), 5)).toEqual([]);
     expect(dialing.nextTimeout()).toBe(5);
     expect(dialAll(dialing, 5).toSorted()).toEqual([peer, other]);
@@ -71,7 +71,7 @@ describe("wanted addresses", () => {
   });
 
   test("are dialed a few at a time", () => {
-    const dialing = new Dialing(limits, 1);
+    const dialing = new Dialing<Address>(limits, 1);
     dialing.want(peers(20), 0);
     const first = dialAll(dialing, 0);
     expect(first).toHaveLength(8);
@@ -87,7 +87,7 @@ describe("wanted addresses", () => {
     const fates = fc.array(fc.boolean(), { minLength: 200, maxLength: 200 });
     fc.assert(
       fc.property(fates, fc.integer(), (isLinkEach, seed) => {
-        const dialing = new Dialing(limits, seed);
+        const dialing = new Dialing<Address>(limits, seed);
         dialing.want(peers(20), 0);
         const inFlight = new Set<Address>();
         const linked = new Set<Address>();
@@ -107,7 +107,7 @@ describe("wanted addresses", () => {
   });
 
   test("that are wanted no more are given up: the dial under way is to be aborted", () => {
-    const dialing = new Dialing(limits, 1);
+    const dialing = new Dialing<Address>(limits, 1);
     dialing.want(new Set([peer, other]), 0);
     dialing.started(dialing.next(0) ?? other, "out:7", 0);
     expect(dialing.want(new Set([other]), 1)).toEqual(["out:7"]);
@@ -117,7 +117,7 @@ describe("wanted addresses", () => {
   });
 
   test("that are wanted no more give their room back", () => {
-    const dialing = new Dialing(limits, 1);
+    const dialing = new Dialing<Address>(limits, 1);
     dialing.want(peers(8), 0);
     dialAll(dialing, 0);
     expect(dialing.want(new Set([other]), 1)).toHaveLength(8);
@@ -141,13 +141,13 @@ describe("a dial that takes too long", () => {
     expect(dialing.nextTimeout()).toBe(limits.dialMs);
     expect(dialing.takeOverdue(limits.dialMs - 1)).toBeUndefined();
     const connection: ConnectionId = "out:1";
-    expect(dialing.takeOverdue(limits.dialMs)).toEqual({ address: peer, connection });
+    expect(dialing.takeOverdue(limits.dialMs)).toEqual({ peer, connection });
     expect(dialing.takeOverdue(limits.dialMs)).toBeUndefined();
     expect(dialing.failed(peer, limits.dialMs)).toBe(1);
   });
 
   test("is not one that has come to a link, or to nothing", () => {
-    const dialing = new Dialing(limits, 1);
+    const dialing = new Dialing<Address>(limits, 1);
     dialing.want(new Set([peer, other]), 0);
     dialAll(dialing, 0);
     dialing.linked(peer, 1);
@@ -204,7 +204,7 @@ describe("a link", () => {
   });
 
   test("of an address that waits to be dialed spares the dial", () => {
-    const dialing = new Dialing(limits, 1);
+    const dialing = new Dialing<Address>(limits, 1);
     dialing.want(new Set([peer]), 0);
     dialing.linked(peer, 0);
     expect(dialAll(dialing, 1_000_000)).toEqual([]);
@@ -213,7 +213,7 @@ describe("a link", () => {
   test("that breaks is dialed again after a pause, because its end is most often the end of the mesh", () => {
     const dialing = startOne();
     dialing.linked(peer, 0);
-    dialing.unlinked(peer, 60_000);
+    dialing.unlinked(peer, 60_000, { provenMs: limits.provenMs, pauseMs: limits.relinkMs });
     expect(dialing.nextTimeout()).toBe(60_000 + limits.relinkMs);
     expect(dialAll(dialing, 60_000 + limits.relinkMs - 1)).toEqual([]);
     expect(dialAll(dialing, 60_000 + limits.relinkMs)).toEqual([peer]);
@@ -226,7 +226,7 @@ describe("a link", () => {
       dialAll(dialing, now + 30_000);
     }
     dialing.linked(peer, 100_000);
-    dialing.unlinked(peer, 100_000 + limits.provenMs);
+    dialing.unlinked(peer, 100_000 + limits.provenMs, { provenMs: limits.provenMs, pauseMs: limits.relinkMs });
     dialAll(dialing, 200_000);
     expect(dialing.failed(peer, 200_000)).toBe(1);
   });
@@ -236,7 +236,7 @@ describe("a link", () => {
     dialing.failed(peer, 0);
     dialAll(dialing, 30_000);
     dialing.linked(peer, 30_000);
-    dialing.unlinked(peer, 30_000 + limits.provenMs - 1);
+    dialing.unlinked(peer, 30_000 + limits.provenMs - 1, { provenMs: limits.provenMs, pauseMs: limits.relinkMs });
     dialAll(dialing, 200_000);
     expect(dialing.failed(peer, 200_000)).toBe(3);
   });
@@ -245,7 +245,7 @@ describe("a link", () => {
     const dialing = startOne();
     dialing.linked(peer, 0);
     dialing.linked(peer, limits.provenMs - 1);
-    dialing.unlinked(peer, limits.provenMs);
+    dialing.unlinked(peer, limits.provenMs, { provenMs: limits.provenMs, pauseMs: limits.relinkMs });
     dialAll(dialing, 200_000);
     expect(dialing.failed(peer, 200_000)).toBe(1);
   });
@@ -254,7 +254,7 @@ describe("a link", () => {
     const dialing = startOne();
     dialing.linked(peer, 0);
     dialing.want(new Set(), 1);
-    dialing.unlinked(peer, 2);
+    dialing.unlinked(peer, 2, { provenMs: limits.provenMs, pauseMs: limits.relinkMs });
     dialing.linked(peer, 3);
     expect(dialing.nextTimeout()).toBeUndefined();
   });

@@ -1,8 +1,9 @@
 import { describe, expect, test } from "vitest";
+import { defaultLimits } from "../../src/core/limits.js";
 import type { Address } from "../../src/protocol/address.js";
-import { Admission, type AdmissionRules } from "../../src/rendezvous/admission.js";
-import { Directory } from "../../src/rendezvous/log.js";
-import { Outbox } from "../../src/rendezvous/outbox.js";
+import { type Candidate, type Dialect, Directory, type Entry, type Id } from "../../src/protocol/directory.js";
+import { Addresses } from "../../src/rendezvous/addresses.js";
+import { Admission, type AdmissionRules, type Applicant } from "../../src/rendezvous/admission.js";
 import { Session } from "../../src/rendezvous/session.js";
 
 const host = "10.0.0.1";
@@ -10,28 +11,53 @@ const host = "10.0.0.1";
 interface House {
   readonly admission: Admission;
   readonly directory: Directory;
+  readonly addresses: Addresses;
   /** Brings the address into the directory, as the log does. */
-  readonly join: (address: Address) => void;
-  readonly judge: (address: Address, from?: string) => string;
+  readonly join: (address: Address, dialect?: Dialect) => Id;
+  readonly leave: (address: Address) => void;
+  readonly judge: (address: Address, from?: string, more?: Partial<Applicant>) => string;
+}
+
+/** An id that goes with an address. */
+function idOf(address: Address): Id {
+  return `id of ${address}`;
+}
+
+function candidate(address: Address, dialect: Dialect = "classic"): Candidate {
+  return { id: idOf(address), address, dialect };
 }
 
 function open(rules: Partial<AdmissionRules> = {}): House {
   const directory = new Directory();
+  const addresses = new Addresses();
   const defaults: AdmissionRules = {
     capacity: 3,
     onFull: "teardown",
     mayAdvertise: () => false,
     listBytes: 65_536,
   };
-  const admission = new Admission({ ...defaults, ...rules }, directory);
+  const admission = new Admission("default", { ...defaults, ...rules }, directory, addresses);
+  const apply = (entry: Entry): void => {
+    const removed = entry.type === "joined" ? undefined : directory.member(entry.id);
+    directory.apply(entry);
+    admission.applied(entry, removed);
+  };
   return {
     admission,
     directory,
-    join: (address) => {
-      directory.apply({ type: "joined", address, dialect: "classic", revision: directory.revision + 1 });
+    addresses,
+    join: (address, dialect = "classic") => {
+      const revision = directory.revision + 1;
+      apply({ type: "joined", ...candidate(address, dialect), order: revision, revision });
+      return idOf(address);
     },
-    judge: (address, from = host) => {
-      const verdict = admission.judge(address, from);
+    leave: (address) => {
+      apply({ type: "left", id: idOf(address), reason: "closed", revision: directory.revision + 1 });
+    },
+    judge: (address, from = host, more = {}) => {
+      const id = `another ${idOf(address)}`;
+      const asked = { id, address, dialect: "classic", observedHost: from, isTrusted: false, ...more } as const;
+      const verdict = admission.judge(asked);
       return verdict.type === "refuse" ? verdict.code : verdict.type;
     },
   };
@@ -39,7 +65,7 @@ function open(rules: Partial<AdmissionRules> = {}): House {
 
 function newSession(number: number): Session {
   const remote = { host, port: 50_000 + number };
-  return new Session(`in:${number}`, remote, new Outbox(`in:${number}`, { push: () => {} }, 50));
+  return new Session(`in:${number}`, remote, defaultLimits, { push: () => {} });
 }
 
 describe("who may claim which address", () => {
@@ -64,27 +90,29 @@ describe("who may claim which address", () => {
   });
 
   test("is nobody while an append of the address is under way", () => {
-    const { admission, judge } = open();
-    admission.appending("10.0.0.1:1");
+    const { admission, judge, join, leave } = open();
+    admission.appending(candidate("10.0.0.1:1"));
     expect(judge("10.0.0.1:1")).toBe("ADDRESS_IN_USE");
-    admission.appended("10.0.0.1:1");
+    join("10.0.0.1:1");
+    expect(judge("10.0.0.1:1")).toBe("ADDRESS_IN_USE");
+    leave("10.0.0.1:1");
     expect(judge("10.0.0.1:1")).toBe("admit");
   });
 
   test("is nobody while somebody waits in line with the address", () => {
     const { admission, judge } = open({ capacity: 1, onFull: "hold" });
-    admission.appending("10.0.0.1:1");
+    admission.appending(candidate("10.0.0.1:1"));
     const session = newSession(1);
-    admission.wait(session, "10.0.0.1:2");
+    admission.wait(session, candidate("10.0.0.1:2"));
     expect(judge("10.0.0.1:2")).toBe("ADDRESS_IN_USE");
     admission.leaveLine(session);
     expect(judge("10.0.0.1:2")).toBe("wait");
   });
 
   test("is free again when the member has left", () => {
-    const { directory, judge, join } = open();
+    const { leave, judge, join } = open();
     join("10.0.0.1:1");
-    directory.apply({ type: "left", order: 1, reason: "closed", revision: 2 });
+    leave("10.0.0.1:1");
     expect(judge("10.0.0.1:1")).toBe("admit");
   });
 });
@@ -94,7 +122,7 @@ describe("capacity", () => {
     const { admission, judge, join } = open({ capacity: 2 });
     join("10.0.0.1:1");
     expect(admission.hasFreeSlot).toBe(true);
-    admission.appending("10.0.0.1:2");
+    admission.appending(candidate("10.0.0.1:2"));
     expect(admission.used).toBe(2);
     expect(admission.hasFreeSlot).toBe(false);
     expect(judge("10.0.0.1:3")).toBe("MESH_SEALED");
@@ -103,10 +131,9 @@ describe("capacity", () => {
   test("is reached by members, not by appends that may still be undone", () => {
     const { admission, join } = open({ capacity: 2 });
     join("10.0.0.1:1");
-    admission.appending("10.0.0.1:2");
+    admission.appending(candidate("10.0.0.1:2"));
     expect(admission.hasReachedCapacity).toBe(false);
     join("10.0.0.1:2");
-    admission.appended("10.0.0.1:2");
     expect(admission.used).toBe(2);
     expect(admission.hasReachedCapacity).toBe(true);
   });
@@ -134,11 +161,10 @@ describe("capacity", () => {
 
 describe("a sealed mesh", () => {
   test("takes nobody in any more, not even when a member leaves", () => {
-    const { admission, directory, judge, join } = open({ capacity: 1 });
+    const { admission, leave, judge, join } = open({ capacity: 1 });
     join("10.0.0.1:1");
     admission.seal();
-    directory.apply({ type: "left", order: 1, reason: "closed", revision: 2 });
-    expect(admission.hasFreeSlot).toBe(false);
+    leave("10.0.0.1:1");
     expect(admission.hasFreeSlot).toBe(false);
     expect(judge("10.0.0.1:2")).toBe("MESH_SEALED");
   });
@@ -159,7 +185,7 @@ describe("the line", () => {
 
   test("is not jumped: while somebody waits, a newcomer waits too, even if a slot is free", () => {
     const { admission, judge } = open({ capacity: 1, onFull: "hold" });
-    admission.wait(newSession(1), "10.0.0.1:1");
+    admission.wait(newSession(1), candidate("10.0.0.1:1"));
     expect(admission.hasFreeSlot).toBe(true);
     expect(judge("10.0.0.1:2")).toBe("wait");
   });
@@ -167,12 +193,12 @@ describe("the line", () => {
   test("has the first who came first, and closes up when one leaves", () => {
     const { admission } = open({ onFull: "hold" });
     const sessions = [newSession(1), newSession(2), newSession(3)] as const;
-    for (const [index, session] of sessions.entries()) admission.wait(session, `10.0.0.1:${index + 1}`);
+    for (const [index, session] of sessions.entries()) admission.wait(session, candidate(`10.0.0.1:${index + 1}`));
     expect(admission.leaveLine(sessions[1])).toBe(true);
     expect(admission.leaveLine(sessions[1])).toBe(false);
     expect([...admission.line]).toEqual([
-      [sessions[0], "10.0.0.1:1"],
-      [sessions[2], "10.0.0.1:3"],
+      [sessions[0], candidate("10.0.0.1:1")],
+      [sessions[2], candidate("10.0.0.1:3")],
     ]);
   });
 
@@ -192,15 +218,86 @@ describe("the list's length", () => {
     join("10.0.0.1:1");
     expect(judge("10.0.0.1:2")).toBe("admit");
     expect(judge("10.0.0.1:22")).toBe("LIST_FULL");
-    admission.appending("10.0.0.1:2");
+    admission.appending(candidate("10.0.0.1:2"));
     expect(judge("10.0.0.1:3")).toBe("LIST_FULL");
+  });
+});
+
+describe("a native applicant", () => {
+  const native = { dialect: "native" } as const;
+
+  test("takes the place of a native member at its address, in a full mesh too and past the line", () => {
+    const { admission, judge, join } = open({ capacity: 1, onFull: "hold" });
+    const id = join("10.0.0.1:1", "native");
+    admission.wait(newSession(1), candidate("10.0.0.1:2"));
+    const verdict = admission.judge({
+      ...candidate("10.0.0.1:1", "native"),
+      id: "its next id",
+      observedHost: host,
+      isTrusted: false,
+    });
+    expect(verdict).toEqual({ type: "admit", replaces: id });
+    expect(judge("10.0.0.1:1")).toBe("ADDRESS_IN_USE");
+  });
+
+  test("takes no slot while it replaces, and one once the replaced member is gone without it", () => {
+    const { admission, join, leave } = open({ capacity: 2, onFull: "hold" });
+    const id = join("10.0.0.1:1", "native");
+    admission.appending({ ...candidate("10.0.0.1:1", "native"), id: "its next id" }, id);
+    expect(admission.used).toBe(1);
+    leave("10.0.0.1:1");
+    expect(admission.used).toBe(1);
+    expect(admission.hasFreeSlot).toBe(true);
+  });
+
+  test("never takes the place of a classic member, nor of one in another mesh", () => {
+    const { addresses, judge, join } = open();
+    join("10.0.0.1:1", "classic");
+    expect(judge("10.0.0.1:1", host, native)).toBe("ADDRESS_IN_USE");
+    addresses.take("10.0.0.1:2", { mesh: "cache", id: "an id", dialect: "native", standing: "member" });
+    expect(judge("10.0.0.1:2", host, native)).toBe("ADDRESS_IN_USE");
+  });
+
+  test("may advertise any host once it has proved the secret", () => {
+    const { judge } = open();
+    expect(judge("10.9.9.9:1", host, native)).toBe("FOREIGN_HOST");
+    expect(judge("10.9.9.9:1", host, { ...native, isTrusted: true })).toBe("admit");
+  });
+
+  test("is refused with LOOPBACK_MIX where the first member is of the other kind, until that mesh is empty", () => {
+    const { judge, join, leave } = open();
+    join("10.0.0.1:1", "native");
+    expect(judge("127.0.0.1:1", "127.0.0.1", native)).toBe("LOOPBACK_MIX");
+    leave("10.0.0.1:1");
+    expect(judge("127.0.0.1:1", "127.0.0.1", native)).toBe("admit");
+    join("127.0.0.1:1", "native");
+    expect(judge("10.0.0.1:1", host, native)).toBe("LOOPBACK_MIX");
+  });
+
+  test("is refused with ID_IN_USE when a member or an append under way has its id", () => {
+    const { admission, judge, join } = open();
+    const id = join("10.0.0.1:1", "native");
+    expect(judge("10.0.0.1:2", host, { ...native, id })).toBe("ID_IN_USE");
+    admission.appending({ id: "under way", address: "10.0.0.1:3", dialect: "native" });
+    expect(judge("10.0.0.1:4", host, { ...native, id: "under way" })).toBe("ID_IN_USE");
+  });
+
+  test("is not bound by the length of a list that nobody reads", () => {
+    const listBytes = "list:\n10.0.0.1:1".length;
+    const { judge, join } = open({ listBytes });
+    join("10.0.0.1:1", "native");
+    expect(judge("10.0.0.1:2", host, native)).toBe("admit");
+    expect(judge("10.0.0.1:2", host)).toBe("LIST_FULL");
   });
 });
 
 test("each refusal names what it is about", () => {
   const { admission, join } = open({ capacity: 1 });
   join("10.0.0.1:1");
-  expect(admission.judge("10.0.0.2:1", host)).toMatchObject({ message: "10.0.0.2:1 was registered from 10.0.0.1" });
-  expect(admission.judge("10.0.0.1:1", host)).toMatchObject({ message: expect.stringContaining("10.0.0.1:1") });
-  expect(admission.judge("10.0.0.1:2", host)).toMatchObject({ message: expect.stringContaining("capacity of 1") });
+  const judge = (address: Address) => {
+    return admission.judge({ id: "an id", address, dialect: "classic", observedHost: host, isTrusted: false });
+  };
+  expect(judge("10.0.0.2:1")).toMatchObject({ message: "10.0.0.2:1 was registered from 10.0.0.1" });
+  expect(judge("10.0.0.1:1")).toMatchObject({ message: expect.stringContaining("10.0.0.1:1") });
+  expect(judge("10.0.0.1:2")).toMatchObject({ message: expect.stringContaining("capacity of 1") });
 });

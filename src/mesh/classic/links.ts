@@ -1,8 +1,8 @@
-import type { ConnectionId, ConnectionOutput } from "../core/connections.js";
-import { Deadlines } from "../core/deadlines.js";
-import type { Sink } from "../core/machine.js";
-import type { Address } from "../protocol/address.js";
-import type { Direction } from "./vocabulary.js";
+import type { ConnectionId } from "../../core/connections.js";
+import { Deadlines } from "../../core/deadlines.js";
+import type { Address } from "../../protocol/address.js";
+import type { Connections } from "../connections.js";
+import type { Direction } from "../vocabulary.js";
 
 /** The edge of the mesh between this node and one peer, over one connection. */
 export interface Link {
@@ -25,12 +25,12 @@ export interface Link {
  * payload that begins with a digit would else be read as part of the port.
  */
 export class Links {
-  readonly #outputs: Sink<ConnectionOutput>;
+  readonly #connections: Pick<Connections, "send">;
   readonly #links = new Map<Address, Link>();
   readonly #pauses = new Deadlines<Link>();
 
-  constructor(outputs: Sink<ConnectionOutput>) {
-    this.#outputs = outputs;
+  constructor(connections: Pick<Connections, "send">) {
+    this.#connections = connections;
   }
 
   get all(): Iterable<Link> {
@@ -71,7 +71,7 @@ export class Links {
     if (link.isHolding) {
       link.held.push(bytes);
       link.heldBytes += bytes.length;
-    } else this.#outputs.push({ type: "send", connection: link.connection, bytes });
+    } else this.#connections.send(link.connection, bytes);
   }
 
   nextTimeout(): number | undefined {

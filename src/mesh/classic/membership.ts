@@ -1,4 +1,4 @@
-import type { Address } from "../protocol/address.js";
+import type { Address } from "../../protocol/address.js";
 
 /** What another address is to this node: who joined earlier dials who joined later. */
 export type Standing = "self" | "earlier" | "later" | "unknown";

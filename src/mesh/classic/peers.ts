@@ -1,35 +1,43 @@
-import type { ConnectionId, Endpoint } from "../core/connections.js";
-import { earliest } from "../core/deadlines.js";
-import type { ErrorCode } from "../core/errors.js";
-import type { Lingering } from "../core/lingering.js";
-import type { Sink } from "../core/machine.js";
-import { type Address, endpointOf, formatAddress } from "../protocol/address.js";
-import { encodeHello } from "../protocol/classic/hello.js";
-import { isAmbiguousPort } from "../protocol/classic/scanner.js";
-import { canonicalIp } from "../protocol/ip.js";
-import { httpRefusal } from "../protocol/sniff.js";
+import type { ConnectionId, ConnectionProgress, Endpoint } from "../../core/connections.js";
+import { earliest } from "../../core/deadlines.js";
+import type { ErrorCode } from "../../core/errors.js";
+import type { Handshakes } from "../../core/handshakes.js";
+import type { Sink } from "../../core/machine.js";
+import { type Address, endpointOf, formatAddress } from "../../protocol/address.js";
+import { encodeHello } from "../../protocol/classic/hello.js";
+import { isAmbiguousPort } from "../../protocol/classic/scanner.js";
+import { httpRefusal } from "../../protocol/sniff.js";
+import type { Connections, Party } from "../connections.js";
+import type { Reception, Visitor } from "../door.js";
+import type { Direction, MemberEvent, MemberOutput, MemberRules } from "../vocabulary.js";
 import { type Arrival, type ArrivalOutcome, Arrivals } from "./arrivals.js";
-import { Dialing, dialFailureCode } from "./dialing.js";
+import { Calls } from "./calls.js";
 import { type Link, Links } from "./links.js";
 import { Membership } from "./membership.js";
-import type { Direction, MemberEvent, MemberOutput, MemberRules } from "./vocabulary.js";
+
+/** What the rest of the member must know of classic links. */
+export interface ClassicWatch {
+  /** True if every member speaks classic, so that what these peers know is the whole mesh. */
+  readonly isWholeMesh: boolean;
+  /** A link with this peer has come or gone. */
+  changed(peer: Address, isUp: boolean, reason: string, now: number): void;
+}
 
 /**
- * This node's side of the mesh: whom it dials, whom it lets in, and the links that come of it. Never more than one link
- * with a peer: a peer that has one is neither dialed nor let in again.
+ * This node's side of the mesh as far as the classic dialect goes: whom it dials, whom it lets in, and the links that come
+ * of it. Never more than one link with a peer: a peer that has one is neither dialed nor let in again.
  */
-export class Peers {
+export class ClassicPeers implements Reception, Party {
   readonly #rules: MemberRules;
   readonly #outputs: Sink<MemberOutput>;
-  readonly #lingering: Lingering;
+  readonly #connections: Connections;
+  readonly #watch: ClassicWatch;
   /** What the lists say. */
   readonly membership = new Membership();
-  readonly #dialing: Dialing;
+  readonly #calls: Calls;
   readonly #arrivals: Arrivals;
   readonly #links: Links;
-  readonly #dials = new Map<ConnectionId, Address>();
   readonly #linkOf = new Map<ConnectionId, Link>();
-  readonly #nextConnection: () => ConnectionId;
   /** The list for which completeness has been told. */
   #toldComplete: readonly Address[] | undefined;
   #isOver = false;
@@ -37,16 +45,23 @@ export class Peers {
   constructor(
     rules: MemberRules,
     outputs: Sink<MemberOutput>,
-    lingering: Lingering,
-    nextConnection: () => ConnectionId,
+    connections: Connections,
+    handshakes: Handshakes,
+    watch: ClassicWatch,
   ) {
     this.#rules = rules;
     this.#outputs = outputs;
-    this.#lingering = lingering;
-    this.#nextConnection = nextConnection;
-    this.#dialing = new Dialing(rules.limits, rules.seed);
-    this.#arrivals = new Arrivals(rules.limits);
-    this.#links = new Links(outputs);
+    this.#connections = connections;
+    this.#watch = watch;
+    this.#calls = new Calls(rules.limits, rules.seed, connections, {
+      connected: (peer, connection, now) => this.#connected(peer, connection, now),
+      failed: (peer, code, reason, failures, now) => {
+        this.#watch.changed(peer, false, `${code} ${reason}`, now);
+        this.#note(code, `attempt ${failures} to dial it failed: ${reason}`, endpointOf(peer));
+      },
+    });
+    this.#arrivals = new Arrivals(rules.limits, handshakes);
+    this.#links = new Links(connections);
   }
 
   link(peer: Address): Link | undefined {
@@ -59,11 +74,11 @@ export class Peers {
 
   /** The peer at the other end of a connection, if one is known. */
   peerOf(connection: ConnectionId): Address | undefined {
-    return this.#linkOf.get(connection)?.peer ?? this.#dials.get(connection);
+    return this.#linkOf.get(connection)?.peer ?? this.#calls.peerOf(connection);
   }
 
   nextTimeout(): number | undefined {
-    return earliest(this.#dialing.nextTimeout(), this.#arrivals.nextTimeout(), this.#links.nextTimeout());
+    return earliest(this.#calls.nextTimeout(), this.#arrivals.nextTimeout(), this.#links.nextTimeout());
   }
 
   // What happened.
@@ -72,45 +87,49 @@ export class Peers {
   listRead(list: readonly Address[], isSettled: boolean, now: number): void {
     const before = this.membership.newest;
     this.membership.read(list, isSettled);
-    if (this.membership.newest !== before) this.#tell({ type: "directory", members: this.membership.newest });
-    for (const connection of this.#dialing.want(this.membership.toDial, now)) this.#abortDial(connection);
-    for (const peer of this.membership.toDial) if (this.#links.has(peer)) this.#dialing.linked(peer, now);
+    const { newest } = this.membership;
+    if (newest !== before && this.#watch.isWholeMesh) this.#tell({ type: "directory", members: newest });
+    this.#calls.want(this.membership.toDial, now);
+    for (const peer of this.membership.toDial) if (this.#links.has(peer)) this.#calls.linked(peer, now);
     for (const arrival of this.#arrivals.parked()) this.#judge(arrival, arrival.hello, now);
-    this.#dial(now);
+    this.#calls.dial(now);
     this.#checkComplete();
   }
 
-  accepted(connection: ConnectionId, remote: Endpoint, now: number): void {
-    const host = canonicalIp(remote.host) ?? remote.host;
-    if (this.#isOver) {
-      this.#outputs.push({ type: "abort", connection });
-    } else if (this.#arrivals.begin(connection, { host, port: remote.port }, now) === undefined) {
-      this.#note("BUSY", "too many connections have not yet said hello", remote);
-      this.#lingering.begin(connection, now);
-    }
+  receive({ connection, remote }: Visitor): Party {
+    this.#arrivals.begin(connection, remote);
+    return this;
   }
 
-  connected(connection: ConnectionId, local: Endpoint, remote: Endpoint, now: number): void {
-    const peer = this.#dials.get(connection);
+  overdue(connection: ConnectionId, now: number): boolean {
+    const arrival = this.#arrivals.get(connection);
+    if (arrival !== undefined) this.#resolve(this.#arrivals.overdue(arrival), now);
+    return arrival !== undefined;
+  }
+
+  handle(input: ConnectionProgress, now: number): void {
+    const { connection } = input;
+    if (input.type === "bytes") this.#bytes(connection, input.bytes, now);
+    else if (input.type === "flushed") this.#flushed(connection);
+    else if (input.type === "ended") this.#ended(connection, now);
+    else if (input.type === "closed") this.#closed(connection, input.failure, now);
+  }
+
+  #connected(peer: Address, connection: ConnectionId, now: number): void {
     const { own } = this.membership;
-    if (peer === undefined) return;
-    this.#dials.delete(connection);
-    if (local.host === remote.host && local.port === remote.port) {
-      this.#outputs.push({ type: "abort", connection });
-      this.#dialFailed(peer, "SELF_CONNECT", "the dial met its own outgoing port", now);
-    } else if (own === undefined || this.#links.has(peer)) {
-      this.#outputs.push({ type: "abort", connection });
-    } else {
-      this.#outputs.push({ type: "send", connection, bytes: encodeHello(own) });
-      const { payloadPauseMs, messageGapMs } = this.#rules.limits;
-      // A simple reader must not find payload in one piece with the hello, nor a digit behind an ambiguous port.
-      const pauseMs = isAmbiguousPort(endpointOf(own).port) ? payloadPauseMs : messageGapMs;
-      this.#linkUp(peer, connection, "dialed", now, now + pauseMs);
+    if (own === undefined || this.#links.has(peer)) {
+      this.#connections.abort(connection);
+      return;
     }
-    this.#dial(now);
+    this.#connections.give(connection, this);
+    this.#connections.send(connection, encodeHello(own));
+    const { payloadPauseMs, messageGapMs } = this.#rules.limits;
+    // A simple reader must not find payload in one piece with the hello, nor a digit behind an ambiguous port.
+    const pauseMs = isAmbiguousPort(endpointOf(own).port) ? payloadPauseMs : messageGapMs;
+    this.#linkUp(peer, connection, "dialed", now, now + pauseMs);
   }
 
-  bytes(connection: ConnectionId, bytes: Uint8Array, now: number): void {
+  #bytes(connection: ConnectionId, bytes: Uint8Array, now: number): void {
     const link = this.#linkOf.get(connection);
     const arrival = this.#arrivals.get(connection);
     // Also after the end: what a peer wrote before it is still on its way until the connection is gone.
@@ -118,21 +137,20 @@ export class Peers {
     else if (arrival !== undefined) this.#resolve(this.#arrivals.push(arrival, bytes, now), now);
   }
 
-  flushed(connection: ConnectionId, now: number): void {
+  #flushed(connection: ConnectionId): void {
     const link = this.#linkOf.get(connection);
-    this.#lingering.flushed(connection, now);
     if (link === undefined || link.isHolding) return;
     link.isUnflushed = false;
     this.#tell({ type: "drained", peer: link.peer });
   }
 
   /** The other side sends nothing more. A byte pipe without one of its directions is no link. */
-  ended(connection: ConnectionId, now: number): void {
+  #ended(connection: ConnectionId, now: number): void {
     const arrival = this.#arrivals.get(connection);
     if (arrival !== undefined) this.#resolve(this.#arrivals.finish(arrival, now), now);
     if (arrival !== undefined && this.#arrivals.get(connection) !== undefined) {
       this.#arrivalGone(arrival);
-      this.#lingering.begin(connection, now);
+      this.#connections.dismiss(connection, now);
     }
     const link = this.#linkOf.get(connection);
     if (link === undefined || this.#isOver) return;
@@ -142,13 +160,7 @@ export class Peers {
     this.#closeLink(link, now);
   }
 
-  closed(connection: ConnectionId, failure: string | undefined, now: number): void {
-    const peer = this.#dials.get(connection);
-    if (peer !== undefined) {
-      this.#dials.delete(connection);
-      this.#dialFailed(peer, dialFailureCode(failure), failure ?? "closed", now);
-      this.#dial(now);
-    }
+  #closed(connection: ConnectionId, failure: string | undefined, now: number): void {
     const arrival = this.#arrivals.get(connection);
     if (arrival !== undefined) this.#arrivalGone(arrival);
     const link = this.#linkOf.get(connection);
@@ -156,16 +168,12 @@ export class Peers {
   }
 
   handleTimeout(now: number): void {
-    for (let due = this.#dialing.takeOverdue(now); due !== undefined; due = this.#dialing.takeOverdue(now)) {
-      this.#abortDial(due.connection);
-      this.#dialFailed(due.address, "DIAL_TIMEOUT", `no answer within ${this.#rules.limits.dialMs} ms`, now);
-    }
+    this.#calls.handleTimeout(now);
     for (let due = this.#arrivals.takeDue(now); due !== undefined; due = this.#arrivals.takeDue(now))
       this.#resolve(due, now);
     for (let due = this.#links.takeDue(now); due !== undefined; due = this.#links.takeDue(now)) {
       if (this.#isOver) this.#closeLink(due, now);
     }
-    this.#dial(now);
   }
 
   // What the owner wants.
@@ -183,14 +191,17 @@ export class Peers {
   /** The end: no more dials, no more arrivals; links close when what they hold has gone out. */
   end(now: number): void {
     this.#isOver = true;
-    for (const connection of this.#dialing.want(new Set(), now)) this.#abortDial(connection);
-    for (const connection of [...this.#arrivals.connections()]) this.#outputs.push({ type: "abort", connection });
+    this.#calls.want(new Set(), now);
+    for (const arrival of this.#arrivals.all()) {
+      this.#arrivals.remove(arrival);
+      this.#connections.abort(arrival.connection);
+    }
     for (const link of this.#links.all) if (link.held.length === 0) this.#closeLink(link, now);
   }
 
   /** Closes a link of a mesh that has ended, behind what is still going out on it. */
   #closeLink(link: Link, now: number): void {
-    this.#lingering.begin(link.connection, now, link.isUnflushed ? this.#rules.limits.drainMs : undefined);
+    this.#connections.close(link.connection, now, link.isUnflushed ? this.#rules.limits.drainMs : undefined);
   }
 
   /** These connections were given up before all that was written on them had gone out. */
@@ -202,25 +213,6 @@ export class Peers {
   }
 
   // How it comes about.
-
-  #dial(now: number): void {
-    for (let peer = this.#dialing.next(now); peer !== undefined; peer = this.#dialing.next(now)) {
-      const connection = this.#nextConnection();
-      this.#dialing.started(peer, connection, now);
-      this.#dials.set(connection, peer);
-      this.#outputs.push({ type: "dial", connection, to: endpointOf(peer) });
-    }
-  }
-
-  #abortDial(connection: ConnectionId): void {
-    this.#dials.delete(connection);
-    this.#outputs.push({ type: "abort", connection });
-  }
-
-  #dialFailed(peer: Address, code: ErrorCode, reason: string, now: number): void {
-    const failures = this.#dialing.failed(peer, now);
-    this.#note(code, `attempt ${failures} to dial it failed: ${reason}`, endpointOf(peer));
-  }
 
   #resolve(outcome: ArrivalOutcome | undefined, now: number): void {
     if (outcome?.type === "hello") this.#judge(outcome.arrival, outcome.address, now);
@@ -262,14 +254,15 @@ export class Peers {
     this.#note(code, message, arrival.remote);
     this.#arrivals.remove(arrival);
     const { connection } = arrival;
-    if (code === "HTTP_REQUEST") this.#outputs.push({ type: "send", connection, bytes: httpRefusal() });
-    this.#lingering.begin(connection, now);
+    if (code === "HTTP_REQUEST") this.#connections.send(connection, httpRefusal());
+    this.#connections.dismiss(connection, now);
   }
 
   #linkUp(peer: Address, connection: ConnectionId, direction: Direction, now: number, holdUntil?: number): void {
     this.#linkOf.set(connection, this.#links.add(peer, connection, direction, holdUntil));
-    this.#dialing.linked(peer, now);
-    this.#tell({ type: "link", peer, direction });
+    this.#calls.linked(peer, now);
+    this.#tell({ type: "link", peer, direction, dialect: "classic" });
+    this.#watch.changed(peer, true, direction, now);
     this.#checkComplete();
   }
 
@@ -277,17 +270,20 @@ export class Peers {
     this.#linkOf.delete(link.connection);
     this.#links.remove(link);
     if (this.#isOver) return;
-    this.#dialing.unlinked(link.peer, now);
+    this.#calls.unlinked(link.peer, now);
     this.#toldComplete = undefined;
-    this.#tell({ type: "unlink", peer: link.peer, reason });
+    this.#tell({ type: "unlink", peer: link.peer, reason, unacknowledged: 0 });
+    this.#watch.changed(link.peer, false, reason, now);
   }
 
   #checkComplete(): void {
     const { newest, own } = this.membership;
+    if (!this.#watch.isWholeMesh) return;
     if (own === undefined || newest === this.#toldComplete || !newest.includes(own)) return;
     if (!newest.every((address) => address === own || this.#links.has(address))) return;
     this.#toldComplete = newest;
-    this.#tell({ type: "complete", members: newest.length });
+    const links = newest.length - 1;
+    this.#tell({ type: "complete", members: newest.length, links, unverified: 0, revision: 0, scope: "own" });
   }
 
   #tell(event: MemberEvent): void {

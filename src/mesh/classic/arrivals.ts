@@ -1,10 +1,10 @@
-import type { ConnectionId, Endpoint } from "../core/connections.js";
-import { Deadlines, earliest } from "../core/deadlines.js";
-import type { ErrorCode } from "../core/errors.js";
-import { Handshakes } from "../core/handshakes.js";
-import type { Limits } from "../core/limits.js";
-import type { Address } from "../protocol/address.js";
-import { type HelloEvent, HelloReader } from "../protocol/classic/hello.js";
+import type { ConnectionId, Endpoint } from "../../core/connections.js";
+import { Deadlines, earliest } from "../../core/deadlines.js";
+import type { ErrorCode } from "../../core/errors.js";
+import type { Handshakes } from "../../core/handshakes.js";
+import type { Limits } from "../../core/limits.js";
+import type { Address } from "../../protocol/address.js";
+import { type HelloEvent, HelloReader } from "../../protocol/classic/hello.js";
 
 /** An accepted connection of which it is not yet known whether it becomes a link. */
 export interface Arrival {
@@ -36,17 +36,14 @@ export class Arrivals {
   readonly #parkedOrder = new Set<Arrival>();
   #parkedBytes = 0;
 
-  constructor(limits: Limits) {
+  constructor(limits: Limits, handshakes: Handshakes) {
     this.#limits = limits;
-    this.#handshakes = new Handshakes(limits);
+    this.#handshakes = handshakes;
   }
 
-  /** Takes a new connection; undefined if there are too many already. */
-  begin(connection: ConnectionId, remote: Endpoint, now: number): Arrival | undefined {
-    if (!this.#handshakes.begin(connection, remote.host, now)) return undefined;
+  begin(connection: ConnectionId, remote: Endpoint): void {
     const arrival = { connection, remote, reader: new HelloReader(), hello: undefined, payload: [] };
     this.#arrivals.set(connection, arrival);
-    return arrival;
   }
 
   get(connection: ConnectionId): Arrival | undefined {
@@ -54,8 +51,8 @@ export class Arrivals {
   }
 
   /** All of them. */
-  connections(): Iterable<ConnectionId> {
-    return this.#arrivals.keys();
+  all(): Arrival[] {
+    return [...this.#arrivals.values()];
   }
 
   /** Those who wait for a list, to be judged again. */
@@ -64,7 +61,6 @@ export class Arrivals {
   }
 
   push(arrival: Arrival, bytes: Uint8Array, now: number): ArrivalOutcome | undefined {
-    this.#handshakes.spoke(arrival.connection, now);
     arrival.reader.push(bytes);
     return this.#understand(arrival, now);
   }
@@ -95,14 +91,16 @@ export class Arrivals {
   }
 
   nextTimeout(): number | undefined {
-    return earliest(this.#handshakes.nextTimeout(), this.#quiet.next(), this.#parked.next());
+    return earliest(this.#quiet.next(), this.#parked.next());
+  }
+
+  /** It has taken too long to say hello. */
+  overdue(arrival: Arrival): ArrivalOutcome {
+    return refuse(arrival, "HANDSHAKE_TIMEOUT", "no hello came in time");
   }
 
   /** One outcome that time has brought about; undefined when there is none left. */
   takeDue(now: number): ArrivalOutcome | undefined {
-    const silent = this.#handshakes.takeDue(now);
-    const arrival = silent === undefined ? undefined : this.#arrivals.get(silent);
-    if (arrival !== undefined) return refuse(arrival, "HANDSHAKE_TIMEOUT", "no hello came in time");
     const forgotten = this.#parked.takeDue(now);
     if (forgotten !== undefined) {
       return refuse(forgotten, "UNKNOWN_PEER", `no list names ${forgotten.hello}, which said hello`);
@@ -139,15 +137,23 @@ export class Arrivals {
       this.#parkedBytes += event.bytes.length;
       return this.#parkedBytes > this.#limits.parkedBytes ? this.#full(arrival) : undefined;
     }
-    const codes = { registration: "REGISTRATION_AT_NODE", http: "HTTP_REQUEST", tls: "TLS_HELLO" } as const;
-    const code = event.caller === "hello" || event.caller === "stranger" ? "BAD_HELLO" : codes[event.caller];
-    return refuse(arrival, code, `expected a hello, got "${event.text}"`);
+    return refuse(arrival, callerCodes[event.caller], `expected a hello, got "${event.text}"`);
   }
 
   #full(arrival: Arrival): ArrivalOutcome {
     return refuse(arrival, "PARKING_FULL", `no room to wait for a list that names ${arrival.hello}`);
   }
 }
+
+/** What it is called when a caller does not say hello. The door has shown native callers elsewhere. */
+const callerCodes = {
+  hello: "BAD_HELLO",
+  stranger: "BAD_HELLO",
+  native: "BAD_HELLO",
+  registration: "REGISTRATION_AT_NODE",
+  http: "HTTP_REQUEST",
+  tls: "TLS_HELLO",
+} as const;
 
 function refuse(arrival: Arrival, code: ErrorCode, message: string): ArrivalOutcome {
   return { type: "refuse", arrival, code, message };

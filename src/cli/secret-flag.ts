@@ -1,0 +1,94 @@
+import type { Stats } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
+import type { Command } from "commander";
+import { FullmeshError } from "../core/errors.js";
+import { Secret } from "../nodejs/secret.js";
+import { flag } from "./flags.js";
+import type { Output } from "./output.js";
+
+/**
+ * Where a command gets its secret from: a file or the environment, never its arguments, which every user of the machine can
+ * see.
+ */
+
+/** The flags that have to do with a secret. */
+export interface SecretFlags {
+  readonly secretFile?: string;
+  readonly dialect?: string;
+}
+
+const variable = "FULLMESH_SECRET";
+
+/** Far more than a secret has; a file of another kind is found out without reading all of it. */
+const longestFile = 256;
+
+/** What makes a file readable, writable or executable by others than its owner. */
+const othersMode = 0o077;
+
+/** Adds the flag of commands that can have a secret. */
+export function withSecretFlag(command: Command): Command {
+  const help = `a file with the secret of the mesh, which fullmesh secret makes; or set ${variable}`;
+  return command.addOption(flag("--secret-file <file>", help));
+}
+
+/**
+ * The secret to use, undefined if there is none. Of a file and a variable the file counts.
+ *
+ * @throws {FullmeshError} `BAD_SECRET`; `SECRET_IN_CLASSIC` if the dialect can do nothing with it
+ */
+export async function secretFrom(flags: SecretFlags, output: Output): Promise<string | undefined> {
+  const { secretFile, dialect } = flags;
+  const text = process.env[variable];
+  if (secretFile === undefined && text === undefined) return undefined;
+  // A secret that is silently not used would be worse than none.
+  if (dialect === "classic") {
+    const source = secretFile === undefined ? `${variable} is set` : "there is a secret file";
+    throw new FullmeshError("SECRET_IN_CLASSIC", `${source}, and this mesh would be in plain text`);
+  }
+  if (secretFile !== undefined) return await secretInFile(secretFile, output);
+  // An empty variable most often comes of a file that was not found. Going on in the open is not what was meant.
+  if (!text) throw new FullmeshError("BAD_SECRET", `${variable} is empty; unset it to go on without a secret`);
+  return checked(text, variable);
+}
+
+async function secretInFile(path: string, output: Output): Promise<string> {
+  const name = `the secret file ${JSON.stringify(path)}`;
+  let content: string;
+  try {
+    const file = await open(path);
+    try {
+      warnOfOthers(await file.stat(), name, output);
+      content = await beginningOf(file);
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    const reason = (error as NodeJS.ErrnoException).code ?? String(error);
+    throw new FullmeshError("BAD_SECRET", `cannot read ${name}: ${reason}`, { cause: error });
+  }
+  return checked(content.replace(/\r?\n$/, ""), `what is in ${name}`);
+}
+
+function warnOfOthers(stats: Stats, name: string, output: Output): void {
+  const mode = stats.mode & 0o777;
+  // Windows has no such modes, and shows the same for every file.
+  if (process.platform === "win32" || !stats.isFile() || (mode & othersMode) === 0) return;
+  output.talk(`${name} is open to others (mode 0${mode.toString(8)}); chmod 600 closes it`);
+}
+
+/** The first bytes of a file or a pipe. */
+async function beginningOf(file: FileHandle): Promise<string> {
+  const bytes = Buffer.alloc(longestFile);
+  let length = 0;
+  while (length < longestFile) {
+    const { bytesRead } = await file.read(bytes, length, longestFile - length);
+    if (bytesRead === 0) break;
+    length += bytesRead;
+  }
+  return bytes.toString("latin1", 0, length);
+}
+
+function checked(text: string, name: string): string {
+  new Secret(text, name);
+  return text;
+}

@@ -1,0 +1,116 @@
+import type { MeshNode } from "../node.js";
+import { Lines } from "./lines.js";
+import { type Output, plainText } from "./output.js";
+
+/** How long the rest of a line may take before what there is of it is printed: simple programs send no newlines. */
+const restMs = 200;
+
+/** Prints what comes from one peer, line by line. */
+class Inbox {
+  readonly #lines = new Lines();
+  readonly #print: (line: Uint8Array) => void;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(print: (line: Uint8Array) => void) {
+    this.#print = print;
+  }
+
+  push(bytes: Uint8Array): void {
+    clearTimeout(this.#timer);
+    for (const line of this.#lines.push(bytes)) this.#print(line);
+    this.#timer = setTimeout(() => this.flush(), restMs);
+  }
+
+  /** Prints what there is of a line without an end. */
+  flush(): void {
+    clearTimeout(this.#timer);
+    const rest = this.#lines.rest();
+    if (rest !== undefined) this.#print(rest);
+  }
+}
+
+/** Writes what a node tells, as a command prints it. */
+export function tellNode(node: MeshNode, output: Output): void {
+  const tell = (event: string, fields: Readonly<Record<string, unknown>>, sentence?: string): void =>
+    output.event(event, node.address ?? null, fields, sentence, node.mesh);
+  tellMembership(node, output, tell);
+  tellLinks(node, tell);
+  tellMessages(node, output, tell);
+  // What ends before it has begun is told as an error, not as an end.
+  node.on("ended", (reason) => {
+    if (node.rank >= 0) tell("teardown", { reason }, `ended: ${reason}`);
+  });
+  node.on("closed", () => tell("closed", {}));
+  node.on("note", (record) => output.note(record));
+}
+
+type Tell = (event: string, fields: Readonly<Record<string, unknown>>, sentence?: string) => void;
+
+function tellMembership(node: MeshNode, output: Output, tell: Tell): void {
+  node.on("listening", (address) => {
+    output.speaker = address;
+    output.event("listening", address, { address }, `listening on ${address}`, node.mesh);
+  });
+  node.on("registered", (address) => tell("registered", { address, order: node.order }, `registered as ${address}`));
+  node.on("waiting", (place) => output.talk(`the mesh is full: place ${place} in line`));
+  node.on("directory", (members) => tell("directory", { members }));
+  node.on("fenced", (reason) => output.talk(`removed from the mesh while away (${reason}); joining anew`));
+  node.on("complete", ({ members, links, unverified, revision, scope }) => {
+    const fields = { members, links, unverified, revision, scope };
+    const sentence = scope === "mesh" ? `complete: ${links} links` : `complete: linked with all ${links} of the others`;
+    tell("complete", fields, members === 1 ? "alone so far" : sentence);
+  });
+  node.on("degraded", ({ count, missing }) => {
+    const pairs = missing.map(([a, b, reason]) => `${a} - ${b} (${reason})`).join(", ");
+    output.talk(`degraded: ${count} pairs are missing: ${pairs}`);
+  });
+}
+
+function tellLinks(node: MeshNode, tell: Tell): void {
+  node.on("peer:up", ({ address, direction, dialect, cipher }) => {
+    const fields = { peer: address, direction, dialect, ...(cipher === undefined ? {} : { cipher }) };
+    tell("link", fields, `linked with ${address} (${direction})`);
+  });
+  node.on("peer:back", ({ address, direction, dialect, cipher }) => {
+    const fields = { peer: address, direction, dialect, ...(cipher === undefined ? {} : { cipher }) };
+    tell("relink", fields, `linked with ${address} again (${direction})`);
+  });
+  node.on("peer:down", (peer, reason, unacknowledged) => {
+    const loss = unacknowledged === 0 ? "" : `; ${unacknowledged} messages were not acknowledged`;
+    tell("unlink", { peer, reason, unacknowledged }, `unlinked from ${peer}: ${reason}${loss}`);
+  });
+}
+
+function tellMessages(node: MeshNode, output: Output, tell: Tell): void {
+  const inboxes = new Map<string, Inbox>();
+  const print = (peer: string, topic: string, message: Text): void => {
+    tell("message", { peer, topic, ...message });
+    const text = "text" in message ? message.text : message.base64;
+    if (!output.options.json) output.data(`${peer} ${topic === "" ? "" : `${plainText(topic)} `}${plainText(text)}`);
+  };
+  const inboxOf = (peer: string): Inbox => {
+    const inbox = inboxes.get(peer) ?? new Inbox((line) => print(peer, "", decode(line)));
+    inboxes.set(peer, inbox);
+    return inbox;
+  };
+  node.on("message", ({ peer, topic, payload }) => print(peer.address, topic, decode(payload)));
+  node.on("bytes", ({ peer, bytes }) => inboxOf(peer).push(bytes));
+  node.on("peer:down", (peer) => {
+    inboxes.get(peer)?.flush();
+    inboxes.delete(peer);
+  });
+  node.on("closed", () => {
+    for (const inbox of inboxes.values()) inbox.flush();
+  });
+}
+
+type Text = { readonly text: string } | { readonly base64: string };
+
+/** A line as text if it is UTF-8, and as base64 otherwise. */
+function decode(line: Uint8Array): Text {
+  try {
+    return { text: new TextDecoder("utf-8", { fatal: true }).decode(line) };
+  } catch {
+    return { base64: Buffer.from(line).toString("base64") };
+  }
+}

@@ -1,0 +1,269 @@
+import type { ConnectionId, ConnectionProgress, Endpoint } from "../../core/connections.js";
+import { Deadlines } from "../../core/deadlines.js";
+import type { ErrorCode } from "../../core/errors.js";
+import type { Sink } from "../../core/machine.js";
+import { type Address, formatAddress } from "../../protocol/address.js";
+import { readEnd, type ServerEvent, ServerReader, teardownWord } from "../../protocol/classic/list.js";
+import { encodeRegistration } from "../../protocol/classic/registration.js";
+import type { Connections, Party } from "../connections.js";
+import type { Session, SessionNews } from "../session.js";
+import type { MemberEvent, MemberOutput, MemberRules } from "../vocabulary.js";
+import { type SessionEvent, type SessionState, sessionTransitions } from "./session-states.js";
+
+/**
+ * The conversation with the rendezvous server: connects, registers, reads lists, hears the end.
+ *
+ * Any time may pass between connecting and registering. If the server closes the idle connection meanwhile, registering
+ * opens a new one.
+ */
+export class ClassicSession implements Session, Party {
+  readonly #limits: MemberRules["limits"];
+  readonly #outputs: Sink<MemberOutput>;
+  readonly #connections: Connections;
+  readonly #waits = new Deadlines<"dial" | "quiet">();
+  readonly #news: SessionNews[] = [];
+  #state: SessionState = "idle";
+  #server: Endpoint | undefined;
+  #connection: ConnectionId | undefined;
+  #local: Endpoint | undefined;
+  /** True once the server has said something on the present connection. */
+  #hasSpoken = false;
+  #reader: ServerReader;
+  /** The address to register, from the moment it is to be registered. */
+  #own: Address | undefined;
+
+  constructor(rules: MemberRules, outputs: Sink<MemberOutput>, connections: Connections) {
+    this.#limits = rules.limits;
+    this.#outputs = outputs;
+    this.#connections = connections;
+    this.#reader = new ServerReader(rules.limits);
+  }
+
+  /** The present connection, if there is one. */
+  get connection(): ConnectionId | undefined {
+    return this.#connection;
+  }
+
+  /** Our end of the newest connection, which tells by which address this machine reaches the server. */
+  get local(): Endpoint | undefined {
+    return this.#local;
+  }
+
+  nextTimeout(): number | undefined {
+    return this.#waits.next();
+  }
+
+  poll(): SessionNews | undefined {
+    return this.#news.shift();
+  }
+
+  // What the owner wants.
+
+  connect(to: Endpoint, now: number): void {
+    this.#server = to;
+    this.#hasSpoken = false;
+    this.#connection = this.#connections.dial(to, "rendezvous", this);
+    this.#step("dialing");
+    this.#reader = new ServerReader(this.#limits);
+    this.#waits.set("dial", now + this.#limits.dialMs);
+  }
+
+  /** Registers on the present connection, or on a new one if the server has closed an idle one. */
+  register(own: Address, now: number): void {
+    this.#own = own;
+    if (this.#state === "connected" && this.#hasSpoken) this.#leaveIdle(now);
+    if (this.#state === "connected") this.#sendRegistration();
+    else if (this.#state === "idle" && this.#server !== undefined) this.connect(this.#server, now);
+  }
+
+  /** The server has said something to an idle connection, so it is about to close it. */
+  #leaveIdle(now: number): void {
+    if (this.#connection !== undefined) this.#connections.dismiss(this.#connection, now);
+    this.#lost();
+  }
+
+  /** The end has come, from whichever side. */
+  end(now: number): void {
+    const { connection } = this;
+    const isConnecting = this.#state === "connecting";
+    this.#step("over");
+    this.#waits.clearAll();
+    if (connection === undefined) return;
+    if (isConnecting) this.#connections.abort(connection);
+    else this.#connections.dismiss(connection, now);
+  }
+
+  // What happened to the connection.
+
+  handle(input: ConnectionProgress, now: number): void {
+    switch (input.type) {
+      case "connected":
+        this.#connected(input.connection, input.local, input.remote);
+        break;
+      case "bytes":
+        this.#hasSpoken = true;
+        this.#reader.push(input.bytes);
+        this.#understand(now);
+        break;
+      case "ended":
+        this.#reader.finish();
+        this.#understand(now);
+        this.#connections.dismiss(input.connection, now);
+        this.#gone(undefined);
+        break;
+      case "closed":
+        this.#reader.break();
+        this.#understand(now);
+        this.#gone(input.failure);
+        this.#connection = undefined;
+        break;
+      default:
+        // The registration is the only thing ever sent; nobody waits for its leaving.
+        break;
+    }
+  }
+
+  handleTimeout(now: number): void {
+    for (let due = this.#waits.takeDue(now); due !== undefined; due = this.#waits.takeDue(now)) {
+      if (due === "quiet") {
+        this.#reader.quiet();
+        this.#understand(now);
+      } else {
+        this.#abort(`no answer within ${this.#limits.dialMs} ms`);
+      }
+    }
+  }
+
+  #connected(connection: ConnectionId, local: Endpoint, remote: Endpoint): void {
+    if (connection !== this.#connection || this.#state !== "connecting") return;
+    if (local.host === remote.host && local.port === remote.port) {
+      // TCP has met its own outgoing port.
+      this.#abort("nobody listens there");
+      return;
+    }
+    this.#waits.clear("dial");
+    this.#local = local;
+    this.#step("connected");
+    this.#tell({ type: "connected", local });
+    if (this.#own !== undefined) this.#sendRegistration();
+  }
+
+  #sendRegistration(): void {
+    if (this.#connection === undefined || this.#own === undefined) return;
+    this.#step("registering");
+    this.#connections.send(this.#connection, encodeRegistration(this.#own));
+  }
+
+  /** The dial has come to nothing. */
+  #abort(reason: string): void {
+    if (this.#connection !== undefined) this.#connections.abort(this.#connection);
+    this.#gone(reason);
+  }
+
+  /** The connection is of no more use; `failure` says how it broke, undefined that the server closed it. */
+  #gone(failure: string | undefined): void {
+    const server = this.#server === undefined ? "the server" : formatAddress(this.#server);
+    this.#waits.clearAll();
+    switch (this.#state) {
+      case "connecting": {
+        const message = `${server}: ${failure ?? "closed at once"}`;
+        if (this.#own !== undefined) this.#over(message, "SERVER_UNREACHABLE");
+        else this.#tell({ type: "unreachable", message, failure: "SERVER_UNREACHABLE" });
+        this.#lost();
+        break;
+      }
+      case "connected":
+        this.#note("SERVER_IDLE_CLOSED", "nothing had been registered");
+        this.#lost();
+        break;
+      case "registering":
+        this.#over(`${server} closed before it had listed this node`, "SERVER_VANISHED");
+        break;
+      case "listed":
+        if (failure === undefined) this.#over("the server closed");
+        else this.#over(`the connection to ${server} broke: ${failure}`, "SERVER_VANISHED");
+        break;
+      default:
+        break;
+    }
+  }
+
+  #lost(): void {
+    this.#step("lost");
+    this.#connection = undefined;
+  }
+
+  // What the server says.
+
+  #understand(now: number): void {
+    for (let event = this.#reader.poll(); event !== undefined; event = this.#reader.poll()) this.#hear(event);
+    if (this.#reader.awaitsQuiet) this.#waits.set("quiet", now + this.#limits.quietMs);
+    else this.#waits.clear("quiet");
+  }
+
+  #hear(event: ServerEvent): void {
+    // Before the registration and after the end nothing that the server says concerns this node.
+    if (this.#state !== "registering" && this.#state !== "listed") return;
+    switch (event.type) {
+      case "list":
+        this.#list(event.members, event.isSettled);
+        break;
+      case "revised":
+        this.#note("LIST_REVISED", "the last address of the list was corrected");
+        break;
+      case "badEntry":
+        this.#note("BAD_LIST", `skipped "${event.text}"`);
+        break;
+      case "tooLong":
+        this.#over(`the server's list exceeds ${this.#limits.listBytes} bytes`, "LIST_TOO_LONG");
+        break;
+      case "end":
+        this.#lastWords(event.text);
+        break;
+    }
+  }
+
+  #list(list: readonly Address[], isSettled: boolean): void {
+    const isNamed = this.#own !== undefined && list.includes(this.#own);
+    if (isNamed && this.#own !== undefined && this.#state === "registering") {
+      this.#step("listed");
+      this.#tell({ type: "registered", address: this.#own, order: null });
+    }
+    if (isSettled && !isNamed) this.#note("NOT_LISTED", `the list lacks ${this.#own}`);
+    const members = [...new Set(list)];
+    if (isSettled && members.length < list.length) this.#note("LIST_DUPLICATE", "an address stands in the list twice");
+    this.#news.push({ type: "list", members, isSettled });
+  }
+
+  #lastWords(text: string): void {
+    const { refusal } = readEnd(text);
+    if (refusal !== undefined) this.#over(refusal, "REFUSED");
+    else if (this.#state === "registering") this.#over(unadmitted(text), "REFUSED");
+    else this.#over(text);
+  }
+
+  #over(reason: string, failure?: ErrorCode): void {
+    this.#news.push({ type: "over", reason, ...(failure === undefined ? {} : { failure }) });
+  }
+
+  #step(event: SessionEvent): void {
+    const transitions: Partial<Record<SessionEvent, SessionState>> = sessionTransitions[this.#state];
+    const next = transitions[event];
+    if (next === undefined) throw new Error(`session with the server: no ${event} in state ${this.#state}`);
+    this.#state = next;
+  }
+
+  #tell(event: MemberEvent): void {
+    this.#outputs.push({ type: "event", event });
+  }
+
+  #note(code: ErrorCode, message: string): void {
+    const remote = this.#server === undefined ? {} : { remote: formatAddress(this.#server) };
+    this.#outputs.push({ type: "note", note: { code, message, ...remote } });
+  }
+}
+
+/** What it means that a server answers a registration with something that is no list. */
+function unadmitted(text: string): string {
+  return text === teardownWord ? "the mesh ended before this node was let in" : `the server answered "${text}"`;
+}

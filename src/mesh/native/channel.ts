@@ -1,0 +1,282 @@
+import type { ConnectionId, ConnectionProgress, Endpoint, Identity, Role } from "../../core/connections.js";
+import type { ErrorCode } from "../../core/errors.js";
+import type { Limits } from "../../core/limits.js";
+import type { Pulse } from "../../core/pulse.js";
+import { type Address, formatAddress } from "../../protocol/address.js";
+import { readContent } from "../../protocol/native/content.js";
+import { type Control, type ControlOf, encodeControl } from "../../protocol/native/control.js";
+import { FrameReader, type FrameSink, ping, pong } from "../../protocol/native/frames.js";
+import type { Message } from "../../protocol/native/message.js";
+import { encodePreface, type Preface, speaksOurs } from "../../protocol/native/preface.js";
+import type { Connections, Party } from "../connections.js";
+
+/** The part of a member that a native connection belongs to. It may change: a greeting becomes a link. */
+export interface ChannelOwner {
+  /** A dialed connection is there. */
+  connected?(channel: Channel, now: number): void;
+  control(channel: Channel, control: Control, now: number): void;
+  message?(channel: Channel, message: Message, now: number): void;
+  /** The other side has delivered everything up to this number. */
+  acknowledged?(channel: Channel, number: number, now: number): void;
+  /** Nothing more comes from the other side, and why; told once, and not after `close`, `refuse` or `abort`. */
+  gone(channel: Channel, reason: string, now: number): void;
+  /** Everything sent has left this process. */
+  flushed?(channel: Channel): void;
+}
+
+/** What a channel needs of its member. */
+export interface ChannelPorts {
+  readonly connections: Connections;
+  readonly limits: Limits;
+  /** Asks those who are silent, and gives them up. */
+  readonly pulse: Pulse<Channel>;
+  /** Something was noticed about the other side. */
+  note(code: ErrorCode, message: string, remote: Address): void;
+}
+
+/**
+ * One native connection: prefaces, frames in and out, pings answered, refusals said properly. What the messages mean is
+ * its owner's business.
+ */
+export class Channel implements Party, FrameSink {
+  readonly connection: ConnectionId;
+  owner: ChannelOwner;
+  /** The other end, as far as it is known. */
+  remote: Endpoint;
+  /** What the secret has proved of an accepted connection; undefined in the open. */
+  readonly identity: Identity | undefined;
+  cipher: string | undefined;
+  /** Our end of a dialed connection. */
+  local: Endpoint | undefined;
+  /** Why it is gone, if the other side has not proved the secret or not kept to the protocol. */
+  failure: ErrorCode | undefined;
+  readonly #ports: ChannelPorts;
+  readonly #reader: FrameReader;
+  /** Our preface goes out with our first frame. */
+  #isPrefaceDue = true;
+  #isFinished = false;
+  #isOver = false;
+  /** The machine's time of the input that is being handled. */
+  #now = 0;
+
+  private constructor(
+    ports: ChannelPorts,
+    owner: ChannelOwner,
+    remote: Endpoint,
+    connection: ConnectionId | undefined,
+    role: Role,
+    identity: Identity | undefined,
+  ) {
+    this.#ports = ports;
+    this.owner = owner;
+    this.remote = remote;
+    this.identity = identity;
+    const { firstFrameBytes } = ports.limits;
+    this.#reader = new FrameReader({ controlBytes: firstFrameBytes, messageBytes: 0 }, this);
+    this.connection = connection ?? ports.connections.dial(remote, role, this);
+  }
+
+  /** Dials; `connected` or `gone` follows. */
+  static dial(ports: ChannelPorts, to: Endpoint, role: Role, owner: ChannelOwner): Channel {
+    const channel = new Channel(ports, owner, to, undefined, role, undefined);
+    channel.trust();
+    return channel;
+  }
+
+  /** Takes over an accepted connection. Until `trust`, only a short first frame is read from it. */
+  static accept(
+    ports: ChannelPorts,
+    visitor: {
+      readonly connection: ConnectionId;
+      readonly remote: Endpoint;
+      readonly identity: Identity | undefined;
+      readonly cipher: string | undefined;
+    },
+    owner: ChannelOwner,
+  ): Channel {
+    const channel = new Channel(ports, owner, visitor.remote, visitor.connection, "member", visitor.identity);
+    channel.cipher = visitor.cipher;
+    return channel;
+  }
+
+  get remoteAddress(): Address {
+    return formatAddress(this.remote);
+  }
+
+  /** True when it has been closed, refused, aborted, or is gone. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** It is known who is at the other end: frames may be as long as frames may be. */
+  trust(): void {
+    const { controlBytes, messageBytes } = this.#ports.limits;
+    this.#reader.limits = { controlBytes, messageBytes };
+  }
+
+  send(control: Control): void {
+    this.sendFrame(encodeControl(control));
+  }
+
+  sendFrame(frame: Uint8Array): void {
+    if (this.#isOver || this.#isFinished) return;
+    const bytes = this.#isPrefaceDue ? Uint8Array.of(...encodePreface(), ...frame) : frame;
+    this.#isPrefaceDue = false;
+    this.#ports.connections.send(this.connection, bytes);
+  }
+
+  /** From now on silence is measured: the other side is asked whether it lives, and given up in the end. */
+  watch(now: number): void {
+    this.#ports.pulse.watch(this, now);
+  }
+
+  probe(): void {
+    this.sendFrame(ping);
+  }
+
+  /** The other side has been silent for too long. */
+  giveUp(now: number): void {
+    this.#ports.note("SILENT", `nothing came for ${this.#ports.limits.silentMs} ms`, this.remoteAddress);
+    this.#ports.connections.abort(this.connection);
+    this.#gone("SILENT", now);
+  }
+
+  /** Sends nothing more after what was sent, and hears on until the other side closes too. */
+  finish(now: number): void {
+    if (this.#isOver || this.#isFinished) return;
+    this.#isFinished = true;
+    this.#ports.connections.close(this.connection, now, this.#ports.limits.drainMs);
+  }
+
+  /** Says why it is of no use, and closes so that the reason arrives. */
+  refuse(code: ErrorCode, message: string, now: number, highest?: number): void {
+    const refusal: ControlOf<"refuse"> = { type: "refuse", code, message };
+    this.send(highest === undefined ? refusal : { ...refusal, highest });
+    this.close(now);
+  }
+
+  /** Closes behind all that was sent, and reads nothing more. */
+  close(now: number): void {
+    if (this.#isOver) return;
+    this.#over();
+    this.#ports.connections.dismiss(this.connection, now);
+  }
+
+  /** Closes at once, and reads nothing more. */
+  abort(): void {
+    if (this.#isOver) return;
+    this.#over();
+    this.#ports.connections.abort(this.connection);
+  }
+
+  handle(input: ConnectionProgress, now: number): void {
+    if (this.#isOver) return;
+    this.#now = now;
+    switch (input.type) {
+      case "connected":
+        this.#connected(input.local, input.remote, input.cipher, now);
+        break;
+      case "bytes":
+        this.#ports.pulse.heard(this, now);
+        this.#reader.push(input.bytes);
+        break;
+      case "unproved":
+        this.failure = input.code;
+        this.#ports.note(input.code, input.message, this.remoteAddress);
+        this.#gone(`${input.code} ${input.message}`, now);
+        break;
+      case "ended":
+        this.#ports.connections.dismiss(this.connection, now);
+        this.#gone("closed by the other side", now);
+        break;
+      case "closed":
+        this.#gone(input.failure ?? "closed by the other side", now);
+        break;
+      case "flushed":
+        this.owner.flushed?.(this);
+        break;
+      case "secured":
+        break;
+    }
+  }
+
+  // What the reader has understood.
+
+  preface(preface: Preface): void {
+    if (speaksOurs(preface)) return;
+    this.#fail("VERSION_MISMATCH", `the other side speaks ${preface.lowest} to ${preface.highest}`);
+  }
+
+  frame(kind: number, body: Uint8Array): void {
+    const content = readContent(kind, body);
+    if (content === undefined) return;
+    switch (content.type) {
+      case "pong":
+        break;
+      case "ping":
+        this.sendFrame(pong);
+        break;
+      case "bad":
+        this.#fail(content.code, content.detail);
+        break;
+      case "message":
+        if (this.owner.message === undefined) this.#misplaced(content.type);
+        else this.owner.message(this, content.message, this.#now);
+        break;
+      case "acknowledgement":
+        if (this.owner.acknowledged === undefined) this.#misplaced(content.type);
+        else this.owner.acknowledged(this, content.number, this.#now);
+        break;
+      default:
+        this.owner.control(this, content, this.#now);
+    }
+  }
+
+  bad(code: "BAD_PREFACE" | "FRAME_TOO_LARGE", detail: string): void {
+    this.#fail(code, detail);
+  }
+
+  /** A message came that does not belong here. */
+  unexpected(what: string, now: number): void {
+    this.#now = now;
+    this.#misplaced(what);
+  }
+
+  #misplaced(what: string): void {
+    this.#fail("UNEXPECTED_MESSAGE", `"${what}" does not belong here`);
+  }
+
+  #connected(local: Endpoint, remote: Endpoint, cipher: string | undefined, now: number): void {
+    if (local.host === remote.host && local.port === remote.port) {
+      // TCP has met its own outgoing port.
+      this.#ports.connections.abort(this.connection);
+      this.#gone("SELF_CONNECT nobody listens there", now);
+      return;
+    }
+    this.local = local;
+    this.cipher = cipher;
+    this.owner.connected?.(this, now);
+  }
+
+  /** The other side does not keep to the protocol: it is told so, and its owner hears that it is gone. */
+  #fail(code: ErrorCode, detail: string): void {
+    if (this.#isOver) return;
+    this.failure = code;
+    this.#ports.note(code, detail, this.remoteAddress);
+    this.send({ type: "refuse", code, message: detail });
+    this.#ports.connections.dismiss(this.connection, this.#now);
+    this.#gone(`${code} ${detail}`, this.#now);
+  }
+
+  #gone(reason: string, now: number): void {
+    if (this.#isOver) return;
+    this.#over();
+    this.owner.gone(this, reason, now);
+  }
+
+  #over(): void {
+    this.#isOver = true;
+    this.#ports.pulse.forget(this);
+    this.#reader.close();
+  }
+}

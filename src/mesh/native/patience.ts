@@ -1,0 +1,57 @@
+import { Deadlines } from "../../core/deadlines.js";
+import type { Limits } from "../../core/limits.js";
+import { SeededRandom } from "../../core/random.js";
+
+/** What has taken long enough: an answer that does not come, a pause before the next try, or the server's absence. */
+export type Impatience = "answer" | "redial" | "serverLost";
+
+/** How long a session waits for its server: for an answer, between two tries to come back, and in all. */
+export class Patience {
+  readonly #limits: Limits;
+  /** Infinity: for ever. */
+  readonly #serverLostMs: number;
+  readonly #random: SeededRandom;
+  readonly #waits = new Deadlines<Impatience>();
+  /** Tries in a row to reach a server that has gone. */
+  #tries = 0;
+
+  constructor(limits: Limits, serverLostMs: number, seed: number) {
+    this.#limits = limits;
+    this.#serverLostMs = serverLostMs;
+    this.#random = new SeededRandom(seed);
+  }
+
+  /** An answer must come within so many milliseconds. */
+  awaitAnswer(withinMs: number, now: number): void {
+    this.#waits.set("answer", now + withinMs);
+  }
+
+  answered(): void {
+    this.#waits.clear("answer");
+  }
+
+  /** The server has gone. It is to be tried again after a pause, which doubles with each try in a row. */
+  away(isFirst: boolean, now: number): void {
+    const { redialMinMs, serverRedialMaxMs } = this.#limits;
+    if (isFirst && this.#serverLostMs !== Number.POSITIVE_INFINITY) {
+      this.#waits.set("serverLost", now + this.#serverLostMs);
+    }
+    const pauseMs = Math.min(serverRedialMaxMs, redialMinMs * 2 ** this.#tries);
+    this.#tries += 1;
+    this.#waits.set("redial", now + pauseMs * (0.5 + 0.5 * this.#random.next()));
+  }
+
+  /** Nothing is waited for any more. */
+  clear(): void {
+    this.#tries = 0;
+    this.#waits.clearAll();
+  }
+
+  nextTimeout(): number | undefined {
+    return this.#waits.next();
+  }
+
+  takeDue(now: number): Impatience | undefined {
+    return this.#waits.takeDue(now);
+  }
+}

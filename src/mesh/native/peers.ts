@@ -1,0 +1,267 @@
+import type { ConnectionId } from "../../core/connections.js";
+import { earliest } from "../../core/deadlines.js";
+import type { Handshakes } from "../../core/handshakes.js";
+import type { Sink } from "../../core/machine.js";
+import type { Address } from "../../protocol/address.js";
+import { compareMembers, type Entry, type Id, type Member } from "../../protocol/directory.js";
+import type { ControlOf } from "../../protocol/native/control.js";
+import type { MemberEvent, MemberOutput, MemberRules } from "../vocabulary.js";
+import { Acceptor } from "./acceptor.js";
+import { Carrier } from "./carrier.js";
+import type { Channel, ChannelPorts } from "./channel.js";
+import { Link } from "./link.js";
+import type { HelloCase } from "./link-states.js";
+import { Owner } from "./owner.js";
+import { Reports } from "./reports.js";
+import { Roster, type RosterChange } from "./roster.js";
+
+/** What the rest of the member must know of its native peers. */
+export interface NativeWatch {
+  /** The log says that this incarnation has been removed. */
+  fenced(reason: string, now: number): void;
+  /** The server has dialed back. */
+  challenged(channel: Channel, control: ControlOf<"challenge"> | ControlOf<"check">, now: number): void;
+}
+
+/**
+ * This node's side of the mesh as far as the native dialect goes: one link with every other native member of the directory.
+ * The attempts are `Owner`'s, the hellos `Acceptor`'s, what links carry is `Carrier`'s; here the directory meets them.
+ */
+export class NativePeers {
+  readonly roster: Roster;
+  readonly reports: Reports;
+  readonly acceptor: Acceptor;
+  readonly #outputs: Sink<MemberOutput>;
+  readonly #watch: NativeWatch;
+  readonly #owner: Owner;
+  readonly #carrier: Carrier;
+  readonly #links = new Map<Id, Link>();
+  readonly #byAddress = new Map<Address, Link>();
+
+  constructor(
+    rules: MemberRules,
+    id: Id,
+    outputs: Sink<MemberOutput>,
+    ports: ChannelPorts,
+    handshakes: Handshakes,
+    watch: NativeWatch,
+  ) {
+    this.#outputs = outputs;
+    this.#watch = watch;
+    this.roster = new Roster(id, rules.limits);
+    this.reports = new Reports(rules.limits);
+    this.#owner = new Owner({ mesh: rules.mesh, roster: this.roster }, rules.seed, ports, {
+      answered: (link, now) => this.#answered(link, now),
+      failed: (link, now) => this.#report(link, now),
+      lost: (link, reason, now) => this.#lost(link, reason, now),
+    });
+    this.#carrier = new Carrier(rules.limits, {
+      delivered: ({ peer }, topic, payload) => this.#tell({ type: "message", peer: peer.address, topic, payload }),
+      drained: ({ peer }) => this.#tell({ type: "drained", peer: peer.address }),
+      leaving: (link, now) => this.reports.down(link.peer.order, { stage: "leaving", reason: "said goodbye" }, now),
+      broken: (link, reason, now) => this.#broken(link, reason, now),
+    });
+    this.acceptor = new Acceptor(ports, handshakes, {
+      mesh: rules.mesh,
+      isKeyed: rules.isKeyed,
+      caseOf: (hello) => this.#caseOf(hello),
+      linkOf: ({ from }) => this.#links.get(from),
+      accepted: (link, hello, channel, now) => this.#accepted(link, hello, channel, now),
+      lost: (link, reason, now) => this.#lost(link, reason, now),
+      challenged: (channel, control, now) => this.#watch.challenged(channel, control, now),
+    });
+  }
+
+  /** Links that have been up and have not ended. */
+  get links(): Link[] {
+    return [...this.#links.values()].filter(({ hasBeenUp }) => hasBeenUp);
+  }
+
+  /** Links that are not up, although both ends are members. */
+  get missing(): Link[] {
+    return [...this.#links.values()].filter(({ state }) => state !== "up");
+  }
+
+  link(peer: Address): Link | undefined {
+    const link = this.#byAddress.get(peer);
+    return link?.hasBeenUp === true ? link : undefined;
+  }
+
+  /** The peer at the other end of a connection, if one is known. */
+  peerOf(connection: ConnectionId): Address | undefined {
+    for (const { channel, peer } of this.#links.values()) if (channel?.connection === connection) return peer.address;
+    return undefined;
+  }
+
+  nextTimeout(): number | undefined {
+    return earliest(this.#owner.nextTimeout(), this.acceptor.nextTimeout(), this.#carrier.nextTimeout());
+  }
+
+  handleTimeout(now: number): void {
+    this.#carrier.handleTimeout(now);
+    this.acceptor.handleTimeout(now);
+    this.#owner.handleTimeout(now);
+  }
+
+  // What the log says.
+
+  directoryRead(members: readonly Member[], revision: number, now: number): void {
+    this.#heed(this.roster.restore(members, revision), now);
+    for (const link of this.#links.values()) {
+      if (link.state !== "suspended") continue;
+      link.step("news");
+      this.#owner.want(link, now);
+    }
+  }
+
+  entriesRead(entries: readonly Entry[], now: number): void {
+    this.#heed(
+      entries.flatMap((entry) => this.roster.apply(entry)),
+      now,
+    );
+  }
+
+  // What the owner of this node wants.
+
+  send(peer: Address, topic: string, payload: Uint8Array): void {
+    const link = this.link(peer);
+    if (link !== undefined && !link.hasSaidGoodbye) this.#carrier.send(link, topic, payload);
+  }
+
+  /** Says goodbye to everybody; what is under way is still delivered. */
+  end(reason: string, now: number): void {
+    this.acceptor.close();
+    for (const link of [...this.#links.values()]) {
+      this.#owner.drop(link);
+      if (link.isCarried) {
+        link.step("left");
+        this.#carrier.sayGoodbye(link, reason, now);
+      } else this.#remove(link, reason);
+    }
+  }
+
+  /** This incarnation is over, and another one begins: nothing of the old one is delivered or sent any more. */
+  restart(id: Id, reason: string): void {
+    for (const link of [...this.#links.values()]) this.#remove(link, reason);
+    this.roster.restart(id);
+  }
+
+  // How it comes about.
+
+  #heed(changes: readonly RosterChange[], now: number): void {
+    for (const change of changes) {
+      if (change.type === "met") this.#met(change.member, now);
+      else if (change.id === this.roster.id) {
+        this.#watch.fenced(change.reason, now);
+        return;
+      } else this.#gone(change.id, change.type === "left", change.reason, now);
+    }
+    this.acceptor.judgeParked(now);
+    this.#owner.dial(now);
+  }
+
+  #met(member: Member, now: number): void {
+    const { self } = this.roster;
+    // Whoever has this address now is the only one that has it: an older incarnation is not heard any more.
+    const old = this.#byAddress.get(member.address);
+    if (old !== undefined && old.peer.id !== member.id) this.#remove(old, "replaced by a new incarnation");
+    if (self === undefined || member.id === self.id || member.dialect === "classic") return;
+    const link = new Link(member, compareMembers(self, member) < 0);
+    this.#links.set(member.id, link);
+    this.#byAddress.set(member.address, link);
+    if (link.isOwner) this.#owner.want(link, now);
+  }
+
+  #gone(id: Id, isLeaving: boolean, reason: string, now: number): void {
+    const link = this.#links.get(id);
+    if (link === undefined) return;
+    if (isLeaving && link.isCarried) {
+      link.endReason ??= reason;
+      link.step("left");
+      this.#carrier.awaitGoodbye(link, now);
+    } else this.#remove(link, reason);
+  }
+
+  /** Ends a link at once: nothing more is read or sent on it. */
+  #remove(link: Link, reason: string): void {
+    this.#owner.drop(link);
+    this.#carrier.drop(link);
+    if (link.state !== "ended") link.step("removed");
+    this.#ended(link, reason);
+  }
+
+  #ended(link: Link, reason: string): void {
+    const { id, address, order } = link.peer;
+    this.#links.delete(id);
+    if (this.#byAddress.get(address) === link) this.#byAddress.delete(address);
+    this.reports.forget(order);
+    if (!link.hasBeenUp) return;
+    const { unacknowledged } = link.replay;
+    this.#tell({ type: "unlink", peer: address, reason, unacknowledged });
+  }
+
+  #caseOf(hello: ControlOf<"hello">): HelloCase {
+    const link = this.#links.get(hello.from);
+    return {
+      isForMe: hello.to === this.roster.id,
+      isAdmitted: this.roster.self !== undefined,
+      sender: this.roster.senderOf(hello.from),
+      isLeaving: link?.state === "draining",
+      attempt: hello.attempt,
+      highest: link?.attempt ?? 0,
+      fits: () => link?.replay.takeHello(hello.attempt, hello.since, hello.received) ?? false,
+    };
+  }
+
+  #answered(link: Link, now: number): void {
+    if (link.channel !== undefined) this.#up(link, link.channel, now);
+  }
+
+  #accepted(link: Link, { attempt }: ControlOf<"hello">, channel: Channel, now: number): void {
+    this.#carrier.drop(link);
+    link.step("accepted");
+    link.attempt = attempt;
+    link.channel = channel;
+    channel.trust();
+    const { since, received } = link.replay;
+    channel.send({ type: "answer", attempt, since, received });
+    this.#up(link, channel, now);
+  }
+
+  #up(link: Link, channel: Channel, now: number): void {
+    const { peer, direction, attempt } = link;
+    const type = link.hasBeenUp ? "relink" : "link";
+    const cipher = channel.cipher === undefined ? {} : { cipher: channel.cipher };
+    link.hasBeenUp = true;
+    link.trouble = undefined;
+    this.reports.up(peer.order, attempt, now);
+    this.#tell({ type, peer: peer.address, direction, dialect: "native", ...cipher });
+    this.#carrier.carry(link, channel, now);
+  }
+
+  #broken(link: Link, reason: string, now: number): void {
+    if (link.state === "ended") {
+      this.#ended(link, link.endReason ?? reason);
+      return;
+    }
+    link.trouble = { stage: link.isOwner ? "redialing" : "waiting for its owner", reason };
+    this.#report(link, now);
+    this.#tell({ type: "broken", peer: link.peer.address, reason });
+    if (link.isOwner) this.#owner.broken(link, now);
+  }
+
+  /** The two ends do not agree on what has been delivered: better an end than a loss in silence. */
+  #lost(link: Link, reason: string, now: number): void {
+    const { order } = link.peer;
+    this.#remove(link, reason);
+    this.reports.down(order, { stage: "ended", reason }, now);
+  }
+
+  #report(link: Link, now: number): void {
+    if (link.trouble !== undefined) this.reports.down(link.peer.order, link.trouble, now);
+  }
+
+  #tell(event: MemberEvent): void {
+    this.#outputs.push({ type: "event", event });
+  }
+}

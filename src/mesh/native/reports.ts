@@ -1,0 +1,84 @@
+import type { Limits } from "../../core/limits.js";
+import type { ControlOf } from "../../protocol/native/control.js";
+import type { Trouble } from "./link.js";
+
+/** What this node knows of its link with one member. */
+type State = { readonly attempt: number } | Trouble;
+
+/** So many fit into a frame with the longest reasons; a report of more goes in parts. */
+const mostPerReport = 100;
+
+/**
+ * What the server is to be told of this node's links, by the orders of the peers: gathered for a while, and only what has
+ * changed since it was last told.
+ */
+export class Reports {
+  readonly #limits: Limits;
+  readonly #states = new Map<number, State>();
+  readonly #changed = new Set<number>();
+  #isFull = false;
+  #dueAt: number | undefined;
+
+  constructor(limits: Limits) {
+    this.#limits = limits;
+  }
+
+  /** The link with the member of this order is up by this attempt; 0 where it is classic. */
+  up(order: number, attempt: number, now: number): void {
+    this.#set(order, { attempt }, now);
+  }
+
+  /** The link with the member of this order is not up. */
+  down(order: number, trouble: Trouble, now: number): void {
+    this.#set(order, trouble, now);
+  }
+
+  /** There is no such member any more. */
+  forget(order: number): void {
+    this.#states.delete(order);
+    this.#changed.delete(order);
+  }
+
+  /** The server has to be told everything anew. */
+  all(now: number): void {
+    this.#isFull = true;
+    for (const order of this.#states.keys()) this.#changed.add(order);
+    this.#dueAt = now;
+  }
+
+  nextTimeout(): number | undefined {
+    return this.#dueAt;
+  }
+
+  /** The reports that are due, in order. */
+  takeDue(now: number): ControlOf<"links">[] {
+    if (this.#dueAt === undefined || this.#dueAt > now) return [];
+    this.#dueAt = undefined;
+    const orders = [...this.#changed];
+    this.#changed.clear();
+    const reports: ControlOf<"links">[] = [];
+    for (let from = 0; from < orders.length || this.#isFull; from += mostPerReport) {
+      reports.push(this.#report(orders.slice(from, from + mostPerReport)));
+      this.#isFull = false;
+    }
+    return reports;
+  }
+
+  #set(order: number, state: State, now: number): void {
+    this.#states.set(order, state);
+    this.#changed.add(order);
+    this.#dueAt ??= now + this.#limits.reportMs;
+  }
+
+  #report(orders: readonly number[]): ControlOf<"links"> {
+    const up: [number, number][] = [];
+    const down: [number, string, string][] = [];
+    for (const order of orders) {
+      const state = this.#states.get(order);
+      if (state === undefined) continue;
+      if ("attempt" in state) up.push([order, state.attempt]);
+      else down.push([order, state.stage, state.reason]);
+    }
+    return { type: "links", ...(this.#isFull ? { full: true as const } : {}), up, down };
+  }
+}

@@ -1,0 +1,93 @@
+import type { Limits } from "../../core/limits.js";
+import { compareMembers, Directory, type Entry, type Id, type Member } from "../../protocol/directory.js";
+import type { HelloCase } from "./link-states.js";
+
+/** What an entry, or a whole directory, has brought about. */
+export type RosterChange =
+  | { readonly type: "met"; readonly member: Member }
+  | { readonly type: "left" | "gone"; readonly id: Id; readonly reason: string };
+
+/**
+ * The directory as this node sees it: who is a member, who has been one, and on which side of this node everybody stands.
+ * An id that has been removed never comes back; it is remembered for as long as somebody may still act in its name.
+ */
+export class Roster {
+  /** This incarnation. */
+  id: Id;
+  #directory = new Directory();
+  /** Removed ids, the oldest first. */
+  readonly #tombstones = new Set<Id>();
+  readonly #limits: Limits;
+
+  constructor(id: Id, limits: Limits) {
+    this.id = id;
+    this.#limits = limits;
+  }
+
+  /** In join order; the same array until something changes. */
+  get members(): readonly Member[] {
+    return this.#directory.members;
+  }
+
+  get revision(): number {
+    return this.#directory.revision;
+  }
+
+  /** This node as the directory has it; undefined before it is admitted. */
+  get self(): Member | undefined {
+    return this.#directory.member(this.id);
+  }
+
+  member(id: Id): Member | undefined {
+    return this.#directory.member(id);
+  }
+
+  /** Who the sender of a hello is, seen from here. */
+  senderOf(id: Id): HelloCase["sender"] {
+    if (this.#tombstones.has(id)) return "removed";
+    const { self } = this;
+    const member = this.#directory.member(id);
+    if (member === undefined || self === undefined) return "unknown";
+    if (member.dialect === "classic") return "classic";
+    return compareMembers(member, self) < 0 ? "earlier" : "later";
+  }
+
+  /** Takes the next entry of the log. */
+  apply(entry: Entry): RosterChange[] {
+    if (!this.#directory.apply(entry)) return [];
+    if (entry.type === "left") return [this.#bury(entry.id, "left", entry.reason)];
+    if (entry.type === "lost") return [this.#bury(entry.id, "gone", `lost: ${entry.reason}`)];
+    const changes: RosterChange[] = [];
+    if (entry.type === "replaced") changes.push(this.#bury(entry.replaces, "gone", "replaced by a new incarnation"));
+    const member = this.#directory.member(entry.id);
+    return member === undefined ? changes : [...changes, { type: "met", member }];
+  }
+
+  /** Takes a whole directory: who is not in it is gone. */
+  restore(members: readonly Member[], revision: number): RosterChange[] {
+    const now = new Set(members.map(({ id }) => id));
+    const gone = this.#directory.members.filter(({ id }) => !now.has(id));
+    const before = new Set(this.#directory.members.map(({ id }) => id));
+    this.#directory.restore(members, revision);
+    return [
+      ...gone.map(({ id }) => this.#bury(id, "gone", "no longer in the directory")),
+      ...members.filter(({ id }) => !before.has(id)).map((member): RosterChange => ({ type: "met", member })),
+    ];
+  }
+
+  /** A new incarnation of this node begins, and knows nobody. */
+  restart(id: Id): void {
+    this.#tombstones.add(this.id);
+    this.#directory = new Directory();
+    this.id = id;
+  }
+
+  #bury(id: Id, type: "left" | "gone", reason: string): RosterChange {
+    this.#tombstones.add(id);
+    for (const oldest of this.#tombstones) {
+      if (this.#tombstones.size <= this.#limits.tombstones) break;
+      this.#tombstones.delete(oldest);
+    }
+    return { type, id, reason };
+  }
+}

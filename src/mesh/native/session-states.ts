@@ -1,0 +1,25 @@
+/**
+ * The life of a native member's conversation with its server, as data: from each state, what may happen and where it
+ * leads. Anything else is a fault of the machine, and is said at once.
+ */
+export const nativeSessionTransitions = {
+  /** No connection. */
+  idle: { dialing: "connecting", over: "over" },
+  /** A dial is under way. */
+  connecting: { connected: "connected", lost: "idle", over: "over" },
+  /** Connected; nothing has been registered yet, for as long as the caller likes. */
+  connected: { registering: "registering", lost: "idle", over: "over" },
+  /** The registration is sent; the server dials back, or lets us wait in line. */
+  registering: { admitted: "listed", over: "over" },
+  /** In the directory. */
+  listed: { lost: "away", fenced: "idle", over: "over" },
+  /** In the directory, without a connection; the server is dialed again after a pause. */
+  away: { dialing: "returning", over: "over" },
+  /** A dial is under way, or the resume is sent. */
+  returning: { admitted: "listed", lost: "away", fenced: "idle", over: "over" },
+  /** The end: told by the server, wished by the owner, or a failure. */
+  over: { over: "over" },
+} as const;
+
+export type NativeSessionState = keyof typeof nativeSessionTransitions;
+export type NativeSessionEvent = "dialing" | "connected" | "registering" | "admitted" | "lost" | "fenced" | "over";

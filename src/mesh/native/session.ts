@@ -1,0 +1,298 @@
+import type { ConnectionId, Endpoint } from "../../core/connections.js";
+import type { ErrorCode } from "../../core/errors.js";
+import type { Sink } from "../../core/machine.js";
+import { type Address, formatAddress } from "../../protocol/address.js";
+import type { Id, Member } from "../../protocol/directory.js";
+import type { Control, ControlOf } from "../../protocol/native/control.js";
+import type { Session, SessionNews } from "../session.js";
+import type { MemberEvent, MemberOutput, MemberRules } from "../vocabulary.js";
+import { Channel, type ChannelOwner, type ChannelPorts } from "./channel.js";
+import { Patience } from "./patience.js";
+import { type NativeSessionEvent, type NativeSessionState, nativeSessionTransitions } from "./session-states.js";
+
+/** What the session must know of the member it speaks for. */
+interface Subject {
+  /** This incarnation. */
+  readonly id: Id;
+  /** The newest revision that it has applied. */
+  readonly revision: number;
+}
+
+/**
+ * The conversation with the rendezvous server: registers, proves the address when the server dials back, hears the log, and
+ * comes back when the connection breaks.
+ */
+export class NativeSession implements Session, ChannelOwner {
+  readonly #rules: MemberRules;
+  readonly #outputs: Sink<MemberOutput>;
+  readonly #ports: ChannelPorts;
+  readonly #subject: Subject;
+  readonly #patience: Patience;
+  readonly #news: SessionNews[] = [];
+  #state: NativeSessionState = "idle";
+  #server: Endpoint | undefined;
+  #channel: Channel | undefined;
+  #local: Endpoint | undefined;
+  /** The address to register, from the moment it is to be registered. */
+  #own: Address | undefined;
+  #log: Id | undefined;
+  /** Parts of a directory of which more is to come. */
+  #parts: Member[] = [];
+
+  constructor(rules: MemberRules, outputs: Sink<MemberOutput>, ports: ChannelPorts, subject: Subject) {
+    this.#rules = rules;
+    this.#outputs = outputs;
+    this.#ports = ports;
+    this.#subject = subject;
+    this.#patience = new Patience(rules.limits, rules.serverLostMs, rules.seed);
+  }
+
+  get connection(): ConnectionId | undefined {
+    return this.#channel?.connection;
+  }
+
+  get local(): Endpoint | undefined {
+    return this.#local;
+  }
+
+  nextTimeout(): number | undefined {
+    return this.#patience.nextTimeout();
+  }
+
+  poll(): SessionNews | undefined {
+    return this.#news.shift();
+  }
+
+  // What the owner wants.
+
+  connect(to: Endpoint, now: number): void {
+    this.#server = to;
+    this.#step("dialing");
+    this.#dial(to, now);
+  }
+
+  register(own: Address, now: number): void {
+    this.#own = own;
+    if (this.#state === "connected") this.#register(now);
+    else if (this.#state === "idle" && this.#server !== undefined) this.connect(this.#server, now);
+  }
+
+  end(now: number, leaving?: string): void {
+    const isTalking = this.#state === "listed" || this.#state === "registering";
+    this.#step("over");
+    this.#patience.clear();
+    if (!isTalking) this.#channel?.abort();
+    else if (leaving !== undefined) this.#channel?.send({ type: "leave", reason: leaving });
+    this.#channel?.finish(now);
+  }
+
+  /** Tells the server something, if it listens. */
+  tell(control: Control): void {
+    if (this.#state === "listed") this.#channel?.send(control);
+  }
+
+  get isListed(): boolean {
+    return this.#state === "listed";
+  }
+
+  /** The server has dialed back, or somebody who says so. */
+  challenged(dialBack: Channel, control: ControlOf<"challenge"> | ControlOf<"check">, now: number): void {
+    const { id } = this.#subject;
+    const isMine = control.id === id && control.mesh === this.#rules.mesh;
+    if (control.type === "check") {
+      dialBack.send({ type: "here", id });
+      dialBack.close(now);
+      // The server has lost our session, which we have not noticed yet.
+      if (isMine && this.#state === "listed") this.#away("the server has lost this session", now);
+    } else if (isMine && this.#awaitsChallenge) {
+      dialBack.send({ type: "here", id });
+      dialBack.close(now);
+      this.#channel?.send({ type: "proof", nonce: control.nonce });
+    } else {
+      this.#ports.note("UNAWAITED_CHALLENGE", `a dial-back for ${control.id}`, dialBack.remoteAddress);
+      dialBack.refuse("UNAWAITED_CHALLENGE", "this member has not asked for that", now);
+    }
+  }
+
+  get #awaitsChallenge(): boolean {
+    return this.#state === "registering" || this.#state === "returning";
+  }
+
+  // What happens on the connection.
+
+  connected(channel: Channel, now: number): void {
+    this.#local = channel.local;
+    if (this.#state === "returning") {
+      this.#resume(now);
+      return;
+    }
+    this.#patience.answered();
+    this.#step("connected");
+    if (channel.local !== undefined) this.#tell({ type: "connected", local: channel.local });
+    if (this.#own !== undefined) this.#register(now);
+  }
+
+  control(channel: Channel, control: Control, now: number): void {
+    if (control.type === "refuse") this.#refused(control, now);
+    else if (control.type === "admitted" && this.#awaitsChallenge) this.#admitted(control, now);
+    else if (control.type === "waiting" && this.#state === "registering") {
+      this.#tell({ type: "waiting", place: control.place });
+    } else if (control.type === "teardown") this.#over(control.reason);
+    else if (this.#state !== "listed" || !this.#hear(control)) channel.unexpected(control.type, now);
+  }
+
+  gone(channel: Channel, reason: string, now: number): void {
+    const server = this.#server === undefined ? "the server" : formatAddress(this.#server);
+    const failure = channel.failure;
+    this.#channel = undefined;
+    this.#patience.answered();
+    switch (this.#state) {
+      case "connecting":
+        if (this.#own !== undefined) this.#over(`${server}: ${reason}`, failure ?? "SERVER_UNREACHABLE");
+        else {
+          this.#step("lost");
+          this.#tell({
+            type: "unreachable",
+            message: `${server}: ${reason}`,
+            failure: failure ?? "SERVER_UNREACHABLE",
+          });
+        }
+        break;
+      case "connected":
+        this.#note("SERVER_IDLE_CLOSED", "nothing had been registered");
+        this.#step("lost");
+        break;
+      case "registering":
+        this.#over(`${server} closed before it had let this node in: ${reason}`, failure ?? "SERVER_VANISHED");
+        break;
+      case "listed":
+      case "returning":
+        this.#away(reason, now);
+        break;
+      default:
+        break;
+    }
+  }
+
+  handleTimeout(now: number): void {
+    for (let due = this.#patience.takeDue(now); due !== undefined; due = this.#patience.takeDue(now)) {
+      if (due === "answer") this.#unanswered(now);
+      else if (due === "redial" && this.#server !== undefined) {
+        this.#step("dialing");
+        this.#dial(this.#server, now);
+      } else if (due === "serverLost") {
+        this.#over(`no server for ${this.#rules.serverLostMs} ms`, "SERVER_VANISHED");
+      }
+    }
+  }
+
+  #unanswered(now: number): void {
+    const channel = this.#channel;
+    channel?.abort();
+    if (channel !== undefined) this.gone(channel, "no answer in time", now);
+  }
+
+  #dial(to: Endpoint, now: number): void {
+    this.#channel = Channel.dial(this.#ports, to, "rendezvous", this);
+    this.#patience.awaitAnswer(this.#rules.limits.dialMs, now);
+  }
+
+  #register(now: number): void {
+    if (this.#own === undefined || this.#channel === undefined) return;
+    const { mesh, name, meta } = this.#rules;
+    const { id } = this.#subject;
+    this.#step("registering");
+    this.#channel.watch(now);
+    const said = { ...(name === undefined ? {} : { name }), ...(meta === undefined ? {} : { meta }) };
+    this.#channel.send({ type: "register", mesh, id, address: this.#own, ...said });
+  }
+
+  #resume(now: number): void {
+    if (this.#own === undefined || this.#log === undefined) return;
+    const { id, revision } = this.#subject;
+    const { mesh, limits } = this.#rules;
+    this.#patience.awaitAnswer(limits.handshakeMs, now);
+    this.#channel?.watch(now);
+    this.#channel?.send({ type: "resume", mesh, id, address: this.#own, log: this.#log, revision });
+  }
+
+  #admitted({ log, order }: ControlOf<"admitted">, now: number): void {
+    const isAgain = this.#state === "returning";
+    this.#step("admitted");
+    this.#patience.clear();
+    this.#log = log;
+    this.#channel?.watch(now);
+    this.#news.push({ type: "admitted", log, order, isAgain });
+  }
+
+  /** Hears what a listed member may be told; false if it is something else. */
+  #hear(control: Control): boolean {
+    switch (control.type) {
+      case "directory":
+        this.#parts.push(...control.members);
+        if (control.more === true) return true;
+        this.#news.push({ type: "directory", members: this.#parts, revision: control.revision });
+        this.#parts = [];
+        return true;
+      case "entries":
+        this.#news.push({ type: "entries", entries: control.entries });
+        return true;
+      case "complete":
+      case "degraded":
+        this.#news.push(control);
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  #refused({ code, message }: ControlOf<"refuse">, now: number): void {
+    this.#channel?.close(now);
+    this.#channel = undefined;
+    this.#patience.answered();
+    if (code === "FENCED" && (this.#state === "listed" || this.#state === "returning")) {
+      this.#news.push({ type: "fenced", reason: message });
+    } else if (this.#state === "returning") this.#away(`${code} ${message}`, now);
+    else this.#over(`${code}: ${message}`, "REFUSED");
+  }
+
+  /** This incarnation is over: the next one registers on a new connection. */
+  restart(now: number): void {
+    this.#step("fenced");
+    this.#channel?.close(now);
+    this.#channel = undefined;
+    this.#patience.clear();
+    this.#log = undefined;
+    this.#parts = [];
+  }
+
+  #away(reason: string, now: number): void {
+    const isFirst = this.#state === "listed";
+    if (isFirst) this.#note("SERVER_AWAY", reason);
+    this.#channel?.abort();
+    this.#channel = undefined;
+    this.#parts = [];
+    this.#step("lost");
+    this.#patience.away(isFirst, now);
+  }
+
+  #over(reason: string, failure?: ErrorCode): void {
+    this.#news.push({ type: "over", reason, ...(failure === undefined ? {} : { failure }) });
+  }
+
+  #step(event: NativeSessionEvent): void {
+    const transitions: Partial<Record<NativeSessionEvent, NativeSessionState>> = nativeSessionTransitions[this.#state];
+    const next = transitions[event];
+    if (next === undefined) throw new Error(`session with the server: no ${event} in state ${this.#state}`);
+    this.#state = next;
+  }
+
+  #tell(event: MemberEvent): void {
+    this.#outputs.push({ type: "event", event });
+  }
+
+  #note(code: ErrorCode, message: string): void {
+    const remote = this.#server === undefined ? {} : { remote: formatAddress(this.#server) };
+    this.#outputs.push({ type: "note", note: { code, message, ...remote } });
+  }
+}

@@ -1,0 +1,139 @@
+import type { ConnectionId } from "../../core/connections.js";
+import { earliest } from "../../core/deadlines.js";
+import type { ErrorCode } from "../../core/errors.js";
+import type { Handshakes } from "../../core/handshakes.js";
+import type { Sink } from "../../core/machine.js";
+import { Pulse } from "../../core/pulse.js";
+import type { Address } from "../../protocol/address.js";
+import type { Member } from "../../protocol/directory.js";
+import type { Connections } from "../connections.js";
+import type { SessionNews } from "../session.js";
+import type { MemberEvent, MemberOutput, MemberRules } from "../vocabulary.js";
+import type { Channel } from "./channel.js";
+import { NativePeers } from "./peers.js";
+import { NativeSession } from "./session.js";
+
+/**
+ * Everything of a member that speaks native: its session, its peers, its reports, and one watch over the silence of them
+ * all.
+ */
+export class NativeSide {
+  readonly session: NativeSession;
+  readonly peers: NativePeers;
+  readonly #rules: MemberRules;
+  readonly #outputs: Sink<MemberOutput>;
+  readonly #pulse: Pulse<Channel>;
+  /** Why this incarnation is over, if it is. */
+  #fencedBecause: string | undefined;
+  /** The members of which the owner has been told. */
+  #told: readonly Member[] = [];
+  /** True once the owner has been told that this incarnation is a member. */
+  #isRegistered = false;
+
+  constructor(rules: MemberRules, outputs: Sink<MemberOutput>, connections: Connections, handshakes: Handshakes) {
+    this.#rules = rules;
+    this.#outputs = outputs;
+    this.#pulse = new Pulse(rules.limits);
+    const ports = {
+      connections,
+      limits: rules.limits,
+      pulse: this.#pulse,
+      note: (code: ErrorCode, message: string, remote: Address): void =>
+        outputs.push({ type: "note", note: { code, message, remote } }),
+    };
+    this.peers = new NativePeers(rules, rules.draw(), outputs, ports, handshakes, {
+      fenced: (reason) => {
+        this.#fencedBecause = reason;
+      },
+      challenged: (channel, control, now) => this.session.challenged(channel, control, now),
+    });
+    this.session = new NativeSession(rules, outputs, ports, this.peers.roster);
+  }
+
+  get members(): readonly Member[] {
+    return this.peers.roster.members;
+  }
+
+  nextTimeout(): number | undefined {
+    const reports = this.session.isListed ? this.peers.reports.nextTimeout() : undefined;
+    return earliest(this.peers.nextTimeout(), this.#pulse.nextTimeout(), reports);
+  }
+
+  handleTimeout(now: number): void {
+    for (let due = this.#pulse.takeDue(now); due !== undefined; due = this.#pulse.takeDue(now)) {
+      if (due.verdict === "probe") due.key.probe();
+      else due.key.giveUp(now);
+    }
+    this.peers.handleTimeout(now);
+    if (!this.session.isListed) return;
+    for (const report of this.peers.reports.takeDue(now)) this.session.tell(report);
+  }
+
+  /** Takes what the session has heard. Returns the reason if this incarnation is over. */
+  hear(news: SessionNews, now: number): string | undefined {
+    switch (news.type) {
+      case "admitted":
+        // What the server knew of an earlier session is void.
+        if (news.isAgain) this.peers.reports.all(now);
+        break;
+      case "directory":
+        this.peers.directoryRead(news.members, news.revision, now);
+        this.#tellRegistered();
+        break;
+      case "entries":
+        this.peers.entriesRead(news.entries, now);
+        break;
+      case "complete":
+        this.#tell({ ...news, scope: "mesh" });
+        break;
+      case "degraded":
+        this.#degraded(news);
+        break;
+      case "fenced":
+        this.#fencedBecause = news.reason;
+        break;
+      default:
+        break;
+    }
+    const { members } = this;
+    if (members !== this.#told && this.#fencedBecause === undefined) {
+      this.#told = members;
+      this.#tell({ type: "directory", members: members.map(({ address }) => address) });
+    }
+    return this.#fencedBecause;
+  }
+
+  /** The next incarnation begins: with a new id, without links, and registered anew. */
+  restart(reason: string, now: number): void {
+    this.#fencedBecause = undefined;
+    this.#isRegistered = false;
+    this.#told = [];
+    this.peers.restart(this.#rules.draw(), reason);
+    this.session.restart(now);
+    this.#tell({ type: "fenced", reason });
+  }
+
+  peerOf(connection: ConnectionId): Address | undefined {
+    return this.peers.peerOf(connection);
+  }
+
+  #tellRegistered(): void {
+    const { self } = this.peers.roster;
+    if (self === undefined || this.#isRegistered) return;
+    this.#isRegistered = true;
+    this.#tell({ type: "registered", address: self.address, order: self.order });
+  }
+
+  #degraded({ revision, count, missing }: Extract<SessionNews, { type: "degraded" }>): void {
+    const addresses = new Map(this.members.map(({ order, address }) => [order, address]));
+    const named = missing.flatMap(([a, b, reason]) => {
+      const [from, to] = [addresses.get(a), addresses.get(b)];
+      return from === undefined || to === undefined ? [] : [[from, to, reason] as const];
+    });
+    this.#tell({ type: "degraded", revision, count, missing: named });
+  }
+
+  #tell(event: MemberEvent): void {
+    this.#outputs.push({ type: "event", event });
+  }
+}

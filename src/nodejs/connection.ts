@@ -1,0 +1,126 @@
+import type { Socket } from "node:net";
+import type { Endpoint } from "../core/connections.js";
+import { canonicalIp } from "../protocol/ip.js";
+import type { ConnectionEvents, ConnectionPort } from "../runtime/ports.js";
+
+/**
+ * How far a connection is. `silent`: accepted, and the first byte decides how it goes on. `proving`: the handshake is
+ * under way, and nothing of ours may go out. `open`: bytes pass.
+ */
+type Stage = "silent" | "proving" | "open";
+
+/** A handshake under way. */
+export interface Proof {
+  /** What it means if the other side ends before it is through. */
+  readonly cutShort?: string;
+  /** Hears at most once why it has failed. */
+  readonly failed: (error: NodeJS.ErrnoException) => void;
+}
+
+/** One connection over a socket, and over the socket that encrypts it once the first one carries that. */
+export class NodeConnection implements ConnectionPort {
+  #socket: Socket;
+  #stage: Stage;
+  #events: ConnectionEvents | undefined;
+  #failure: string | undefined;
+  #proof: Proof | undefined;
+
+  constructor(socket: Socket, stage: Stage) {
+    this.#socket = socket;
+    this.#stage = stage;
+    this.#follow(socket);
+  }
+
+  get stage(): Stage {
+    return this.#stage;
+  }
+
+  get queuedBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  /** Nothing is said before it is known whether it has to be encrypted, and to whom. */
+  send(bytes: Uint8Array): void {
+    if (this.#stage !== "open") return;
+    const socket = this.#socket;
+    socket.write(bytes, (error) => {
+      // A failed write is told once, by `closed`.
+      if (!error && socket.writableLength === 0) this.#events?.flushed();
+    });
+  }
+
+  /** Half a handshake is of no use to anybody, and without our half there can be none. */
+  halfClose(): void {
+    if (this.#stage === "proving") {
+      this.abort();
+    } else {
+      this.#stage = "open";
+      this.#socket.end();
+    }
+  }
+
+  abort(): void {
+    this.#socket.destroy();
+  }
+
+  /** Says who hears of it. The machine may have acted on an accepted connection before. */
+  hear(events: ConnectionEvents): void {
+    this.#events = events;
+  }
+
+  /** Goes on over a socket that the last one carries, and that proves the secret until it is `open`. */
+  prove(socket: Socket, proof: Proof): void {
+    this.#stage = "proving";
+    this.#proof = proof;
+    this.#socket = socket;
+    this.#follow(socket);
+    socket.on("end", () => {
+      if (this.#stage !== "proving") return;
+      this.#failure ??= proof.cutShort;
+      this.abort();
+    });
+    // Once the handshake is done Node tells of an attack on what is encrypted by this event, and at an accepting end by no
+    // other, and closes nothing.
+    socket.on("_tlsError", (error: NodeJS.ErrnoException) => this.#fail(error));
+  }
+
+  /** From now on bytes pass; the first are reported in a later turn of the loop. */
+  open(): void {
+    this.#stage = "open";
+    this.#socket.on("data", (bytes) => this.#events?.bytes(bytes as Uint8Array));
+  }
+
+  #follow(socket: Socket): void {
+    socket.on("end", () => {
+      if (socket === this.#socket && this.#stage !== "proving") this.#events?.ended();
+    });
+    socket.on("error", (error: NodeJS.ErrnoException) => this.#fail(error));
+    socket.on("close", () => {
+      if (socket === this.#socket) this.#events?.closed(this.#failure);
+    });
+  }
+
+  #fail(error: NodeJS.ErrnoException): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = error.code ?? error.message;
+    if (this.#stage === "proving") this.#proof?.failed(error);
+    this.abort();
+  }
+}
+
+/** Both ends of a socket in canonical form; undefined if it is closed already. */
+export function endsOf(socket: Socket): { readonly local: Endpoint; readonly remote: Endpoint } | undefined {
+  const { localAddress, localPort, remoteAddress, remotePort } = socket;
+  if (
+    localAddress === undefined ||
+    localPort === undefined ||
+    remoteAddress === undefined ||
+    remotePort === undefined
+  ) {
+    return undefined;
+  }
+  return {
+    local: { host: canonicalIp(localAddress) ?? localAddress, port: localPort },
+    remote: { host: canonicalIp(remoteAddress) ?? remoteAddress, port: remotePort },
+  };
+}

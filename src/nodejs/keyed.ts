@@ -1,0 +1,233 @@
+import { constants } from "node:crypto";
+import type { Socket } from "node:net";
+import {
+  connect,
+  createSecureContext,
+  type SecureContext,
+  TLSSocket,
+  type TLSSocketOptions,
+  type TlsOptions,
+} from "node:tls";
+import type { Identity } from "../core/connections.js";
+import type { ErrorCode } from "../core/errors.js";
+import { printable } from "../protocol/text.js";
+import type { ConnectionEvents } from "../runtime/ports.js";
+import type { NodeConnection } from "./connection.js";
+import { formatIdentity, parseIdentity, type Secret } from "./secret.js";
+
+/**
+ * The proof of the secret: TLS 1.3 (RFC 8446) with an external pre-shared key and an ephemeral key exchange. Both ends
+ * prove that they have the key, and who learns it later cannot read what was recorded.
+ *
+ * What Node does of its own accord does not suffice for a proof. A client that has a key to offer takes a certificate
+ * instead, and a server takes a session ticket. So neither end has a certificate or an authority that it trusts, nor a
+ * session to go back to, and each counts a connection only if its own key has been asked for on that very socket.
+ */
+
+/** A TLS record of type handshake begins so (RFC 8446 section 5.1). Nothing else that calls here does. */
+const handshakeByte = 0x16;
+
+const cipher = "TLS_AES_128_GCM_SHA256";
+const group = "X25519";
+
+/**
+ * The one cipher suite is the one that OpenSSL binds a pre-shared key to. The one group makes known at both ends what the
+ * key exchange was. A pre-shared key without a key exchange is what OpenSSL refuses unless it is told otherwise.
+ */
+function newContext(): SecureContext {
+  return createSecureContext({
+    minVersion: "TLSv1.3",
+    maxVersion: "TLSv1.3",
+    ciphers: cipher,
+    ecdhCurve: group,
+    secureOptions: constants.SSL_OP_NO_TICKET,
+    ca: [],
+  });
+}
+
+/** Why a proof has failed. */
+interface Reason {
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+/** Proves the secret on connections, and has it proved. */
+export class Keyring {
+  readonly #secret: Secret;
+  readonly #accepts: (identity: Identity) => boolean;
+  readonly #context = newContext();
+
+  /** `accepts`: which identities may be proved to us. */
+  constructor(secret: Secret, accepts: (identity: Identity) => boolean) {
+    this.#secret = secret;
+    this.#accepts = accepts;
+  }
+
+  /** Proves the secret on a connection that we have dialed; `proved` is called once both ends have. */
+  dialed(
+    raw: Socket,
+    connection: NodeConnection,
+    identity: Identity,
+    events: ConnectionEvents,
+    proved: (cipher: string) => void,
+  ): void {
+    let isAsked = false;
+    const socket = connect({
+      socket: raw,
+      secureContext: this.#context,
+      pskCallback: () => {
+        isAsked = true;
+        return { psk: this.#secret.keyOf(identity), identity: formatIdentity(identity) };
+      },
+      rejectUnauthorized: true,
+      // Called exactly when the other side came with a certificate, which no authority's word can make good.
+      checkServerIdentity: () => new Error("a certificate proves nothing here"),
+    });
+    connection.prove(socket, {
+      cutShort: "closed in the handshake, as happens where there is no secret",
+      failed: (error) => tell(events, dialedReason(error, identity)),
+    });
+    socket.once("secureConnect", () => {
+      const exchange = socket.getEphemeralKeyInfo();
+      const isExchanged = exchange !== null && "name" in exchange && exchange.name === group;
+      if (!isAsked || !isExchanged || !isKeyed(socket)) {
+        socket.destroy(new Error("the handshake did not use the key"));
+        return;
+      }
+      connection.open();
+      proved(cipherOf(socket));
+    });
+  }
+
+  /** Waits for the first byte of an accepted connection, which says whether a proof begins, and has it proved. */
+  accepted(raw: Socket, connection: NodeConnection, events: ConnectionEvents): void {
+    raw.once("data", (first: Uint8Array) => {
+      if (connection.stage === "silent" && first[0] === handshakeByte) {
+        raw.pause();
+        raw.unshift(first);
+        this.#check(raw, connection, events);
+      } else {
+        connection.open();
+        events.bytes(first);
+      }
+    });
+  }
+
+  #check(raw: Socket, connection: NodeConnection, events: ConnectionEvents): void {
+    const claim: Claim = { identity: undefined, fault: undefined };
+    // Node's types know the callback of a `tls.Server` only, but it is the socket that asks it.
+    const options: TLSSocketOptions & Pick<TlsOptions, "pskCallback"> = {
+      isServer: true,
+      secureContext: this.#context,
+      pskCallback: (_socket, text) => this.#keyFor(text, claim),
+    };
+    const socket = new TLSSocket(raw, options);
+    connection.prove(socket, { failed: (error) => tell(events, acceptedReason(error, claim)) });
+    socket.once("secure", () => {
+      if (claim.identity === undefined || !isKeyed(socket)) {
+        socket.destroy(new Error("the handshake did not use the key"));
+        return;
+      }
+      connection.open();
+      events.secured(claim.identity, cipherOf(socket));
+    });
+  }
+
+  /** Asked for each identity that a caller names, until there is a key; what was answered last is what counts. */
+  #keyFor(text: string, claim: Claim): Uint8Array | null {
+    const identity = parseIdentity(text);
+    const isWanted = identity !== undefined && this.#accepts(identity);
+    claim.identity = isWanted ? identity : undefined;
+    claim.fault = isWanted ? undefined : faultOf(text, identity);
+    return isWanted ? this.#secret.keyOf(identity) : null;
+  }
+}
+
+/** What the other side of one socket has claimed to be. */
+interface Claim {
+  /** The identity that it was given the key for. */
+  identity: Identity | undefined;
+  /** Why it was given none. */
+  fault: string | undefined;
+}
+
+function faultOf(text: string, identity: Identity | undefined): string {
+  if (identity === undefined) return `it names "${shown(text)}", which is no identity of ours`;
+  return `it comes as ${named(identity)}, which is not wanted here`;
+}
+
+/** An identity in a sentence. */
+function named({ mesh, role }: Identity): string {
+  return `${role} of the mesh "${shown(mesh)}"`;
+}
+
+/** Foreign text, in part and without anything that could steer a terminal. */
+function shown(text: string): string {
+  return printable(new TextEncoder().encode(text), 96);
+}
+
+/** True if a finished handshake rests on a pre-shared key: OpenSSL counts that as the resumption of a session. */
+function isKeyed(socket: TLSSocket): boolean {
+  return socket.isSessionReused() && socket.getProtocol() === "TLSv1.3" && socket.getCipher().name === cipher;
+}
+
+function cipherOf(socket: TLSSocket): string {
+  return `${socket.getProtocol()} ${socket.getCipher().name} ${group}`;
+}
+
+function tell(events: ConnectionEvents, reason: Reason | undefined): void {
+  if (reason !== undefined) events.unproved(reason.code, reason.message);
+}
+
+/** A connection that broke says nothing about the secret. */
+function isBreak(error: NodeJS.ErrnoException): boolean {
+  return error.syscall !== undefined || error.code === "ECONNRESET";
+}
+
+/**
+ * What the listener's alerts and our own findings say, by the ends of OpenSSL's names: their beginnings differ from version
+ * to version. Nobody vouches for an alert, so these are hints for people.
+ */
+const findings: readonly (readonly [name: RegExp, finding: Finding])[] = [
+  [/ALERT_(HANDSHAKE_FAILURE|UNKNOWN_PSK_IDENTITY)$/, "unwanted"],
+  [/ALERT_(ILLEGAL_PARAMETER|DECRYPT_ERROR|BAD_RECORD_MAC)$/, "another secret"],
+  [/(DIGEST_CHECK_FAILED|BAD_RECORD_MAC)$/, "no key"],
+  [/(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|RECORD_LAYER_FAILURE)$/, "plain text"],
+];
+
+type Finding = "unwanted" | "another secret" | "no key" | "plain text";
+
+function dialedReason(error: NodeJS.ErrnoException, identity: Identity): Reason | undefined {
+  if (isBreak(error)) return undefined;
+  const found = findings.find(([name]) => name.test(error.code ?? ""))?.[1];
+  switch (found) {
+    case "unwanted":
+      return { code: "WRONG_IDENTITY", message: `it does not take us as ${named(identity)}` };
+    case "another secret":
+      return { code: "SECRET_MISMATCH", message: `it has another key for ${named(identity)}` };
+    case "no key":
+      return { code: "SECRET_MISMATCH", message: `it answers ${named(identity)} without having the key` };
+    case "plain text":
+      return { code: "SECRET_MISMATCH", message: "it answers the handshake in plain text: it has no secret" };
+    case undefined:
+      return { code: "SECRET_UNPROVED", message: `it answers the handshake without the key: ${textOf(error)}` };
+  }
+}
+
+/** What the caller's identity and our own findings say. */
+function acceptedReason(error: NodeJS.ErrnoException, { identity, fault }: Claim): Reason | undefined {
+  if (isBreak(error)) return undefined;
+  if (fault !== undefined) return { code: "WRONG_IDENTITY", message: fault };
+  if (identity === undefined) {
+    return { code: "SECRET_UNPROVED", message: `it opens a handshake without naming a key of ours: ${textOf(error)}` };
+  }
+  if (error.code === "ERR_SSL_BINDER_DOES_NOT_VERIFY") {
+    return { code: "SECRET_MISMATCH", message: `it comes as ${named(identity)} with another key` };
+  }
+  const message = `what it says does not fit the handshake, as if it were recorded: ${textOf(error)}`;
+  return { code: "SECRET_UNPROVED", message };
+}
+
+function textOf(error: NodeJS.ErrnoException): string {
+  return error.code ?? error.message;
+}

@@ -1,0 +1,122 @@
+import type { Address } from "./address.js";
+
+/** 128 random bits as 32 hexadecimal digits in lower case: one incarnation of a member, or one log. */
+export type Id = string;
+
+/** Which protocol a member speaks with its peers. */
+export type Dialect = "classic" | "native";
+
+/** What a member says of itself beyond its address: an object of JSON values. */
+export type Meta = Readonly<Record<string, unknown>>;
+
+/** A member as the directory has it. Nothing in it ever changes: a restart is a new member. */
+export interface Member {
+  readonly id: Id;
+  /** Unique in the mesh, given at admission and kept for life, larger for whoever joins later. */
+  readonly order: number;
+  readonly address: Address;
+  readonly dialect: Dialect;
+  readonly name?: string;
+  readonly meta?: Meta;
+}
+
+/** A member that is still to be given its order. */
+export type Candidate = Omit<Member, "order">;
+
+/** It said that it goes, or it was found to be gone. */
+interface DepartureOf<Type> {
+  readonly type: Type;
+  readonly id: Id;
+  readonly reason: string;
+}
+type Departure = DepartureOf<"left"> | DepartureOf<"lost">;
+
+/** A change of membership that somebody wants. */
+export type Change =
+  | ({ readonly type: "joined" } & Candidate)
+  /** A new incarnation takes the place of the one that had its address: the old one out and the new one in, in one step. */
+  | ({ readonly type: "replaced"; readonly replaces: Id } & Candidate)
+  | Departure;
+
+/** A change that has happened. Its revision is one more than that of the entry before. */
+export type Entry = { readonly revision: number } & (
+  | ({ readonly type: "joined" } & Member)
+  | ({ readonly type: "replaced"; readonly replaces: Id } & Member)
+  | Departure
+);
+
+/** What a change becomes when the log gives it a revision: that is also the order of a new member. */
+export function happened(change: Change, revision: number): Entry {
+  if (change.type === "left" || change.type === "lost") return { ...change, revision };
+  return { ...change, order: revision, revision };
+}
+
+/** Where two members stand in the join order, smaller is earlier; ids break a tie. */
+export function compareMembers(a: Member, b: Member): number {
+  return a.order - b.order || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
+}
+
+/**
+ * The fold of the log: who is a member now, in join order.
+ *
+ * The server and every member keep one. Entries come by rising revision; one that has been applied before changes nothing.
+ */
+export class Directory {
+  readonly #members = new Map<Id, Member>();
+  #inOrder: readonly Member[] | undefined = [];
+  #revision: number;
+
+  /** `revision`: that of the newest entry before the first. */
+  constructor(revision = 0) {
+    this.#revision = revision;
+  }
+
+  /** The revision of the newest entry applied. */
+  get revision(): number {
+    return this.#revision;
+  }
+
+  get size(): number {
+    return this.#members.size;
+  }
+
+  /** In join order; the same array until something changes. */
+  get members(): readonly Member[] {
+    this.#inOrder ??= [...this.#members.values()].sort(compareMembers);
+    return this.#inOrder;
+  }
+
+  member(id: Id): Member | undefined {
+    return this.#members.get(id);
+  }
+
+  /** Takes the next entry. Returns whether it was new. */
+  apply(entry: Entry): boolean {
+    if (entry.revision <= this.#revision) return false;
+    this.#revision = entry.revision;
+    this.#inOrder = undefined;
+    if (entry.type === "replaced") this.#members.delete(entry.replaces);
+    if (entry.type === "joined" || entry.type === "replaced") this.#members.set(entry.id, memberOf(entry));
+    else this.#members.delete(entry.id);
+    return true;
+  }
+
+  /** Takes a whole state of the log instead of the entries that lead to it. */
+  restore(members: readonly Member[], revision: number): void {
+    this.#members.clear();
+    for (const member of members) this.#members.set(member.id, member);
+    this.#inOrder = undefined;
+    this.#revision = revision;
+  }
+}
+
+function memberOf({ id, order, address, dialect, name, meta }: Member): Member {
+  return {
+    id,
+    order,
+    address,
+    dialect,
+    ...(name === undefined ? {} : { name }),
+    ...(meta === undefined ? {} : { meta }),
+  };
+}

@@ -1,0 +1,156 @@
+import type { Entry, Member } from "../directory.js";
+import { printable, utf8 } from "../text.js";
+import {
+  address,
+  code,
+  type Field,
+  type Fields,
+  id,
+  list,
+  meta,
+  name,
+  type ObjectOf,
+  object,
+  oneOf,
+  optional,
+  readFields,
+  row,
+  sentence,
+  whole,
+  yes,
+} from "./fields.js";
+import { encodeFrame, frameKinds } from "./frames.js";
+
+/**
+ * The control messages: JSON objects that a person can read in a capture, each with its `type` and these fields.
+ *
+ * A reader ignores fields that it does not know. A type that it does not know it refuses, unless the message says
+ * `"optional": true`.
+ */
+
+/** A member of the directory. */
+export const memberFields = {
+  id,
+  order: whole(1),
+  address,
+  dialect: oneOf("classic", "native"),
+  name: optional(name),
+  meta: optional(meta),
+};
+
+const departureFields = { revision: whole(1), id, reason: sentence };
+
+/** The entries of the log, by their `type`. */
+export const entryFields = {
+  joined: { revision: whole(1), ...memberFields },
+  replaced: { revision: whole(1), replaces: id, ...memberFields },
+  left: departureFields,
+  lost: departureFields,
+} as const;
+
+const member: Field<Member> = object("a member of the directory", memberFields);
+
+const entry: Field<Entry> = {
+  describes: "an entry of the log",
+  read(value) {
+    if (typeof value !== "object" || value === null) return undefined;
+    const type = (value as { readonly type?: unknown }).type;
+    if (typeof type !== "string" || !Object.hasOwn(entryFields, type)) return undefined;
+    const fields: Fields = entryFields[type as Entry["type"]];
+    const read = readFields(fields, value);
+    return typeof read === "string" ? undefined : ({ type, ...read } as unknown as Entry);
+  },
+};
+
+/** What a link is short of: who it is with (its order), how far it has come, and why it is no further. */
+const trouble = row<[order: number, stage: string, reason: string]>(
+  "order, stage, reason",
+  whole(1),
+  sentence,
+  sentence,
+);
+/** A link that is up: who it is with (its order), and its attempt; 0 where the other end is classic. */
+const upLink = row<[order: number, attempt: number]>("order, attempt", whole(1), whole(0));
+/** A pair that is not whole: two orders, and why. */
+const missingPair = row<[a: number, b: number, reason: string]>("order, order, reason", whole(1), whole(1), sentence);
+
+/** Who says what to whom, and the fields of each message. */
+export const controls = {
+  // A member to the rendezvous server, on its session.
+  register: { mesh: name, id, address, name: optional(name), meta: optional(meta) },
+  resume: { mesh: name, id, address, log: id, revision: whole(0) },
+  proof: { nonce: id },
+  links: { full: optional(yes), up: list(upLink), down: list(trouble) },
+  leave: { reason: sentence },
+
+  // The server to a member, on its session.
+  admitted: { log: id, order: whole(1), revision: whole(1), observed: address },
+  directory: { revision: whole(1), members: list(member), more: optional(yes) },
+  entries: { entries: list(entry) },
+  waiting: { place: whole(1) },
+  complete: { revision: whole(1), members: whole(1), links: whole(0), unverified: whole(0) },
+  degraded: { revision: whole(1), count: whole(0), missing: list(missingPair) },
+  teardown: { reason: sentence, deadlineMs: whole(0) },
+
+  // The server to a member's listener, on a connection of its own; and the answer.
+  challenge: { mesh: name, id, nonce: id },
+  check: { mesh: name, id },
+  here: { id },
+
+  // Members to one another.
+  hello: { mesh: name, from: id, to: id, attempt: whole(1), since: whole(0), received: whole(0) },
+  answer: { attempt: whole(1), since: whole(1), received: whole(0) },
+  goodbye: { reason: sentence, received: whole(0) },
+
+  // Anybody, before closing.
+  refuse: { code, message: sentence, highest: optional(whole(0)), retryMs: optional(whole(0)) },
+} as const satisfies Record<string, Fields>;
+
+type ControlType = keyof typeof controls;
+
+/** A control message of one type. */
+export type ControlOf<Type extends ControlType> = { readonly type: Type } & ObjectOf<(typeof controls)[Type]>;
+
+/** Any control message. */
+export type Control = { [Type in ControlType]: ControlOf<Type> }[ControlType];
+
+/** What a control frame may turn out not to be. */
+export interface BadControl {
+  readonly type: "bad";
+  readonly code: "BAD_FRAME" | "UNKNOWN_MESSAGE";
+  readonly detail: string;
+}
+
+/** The whole frame. */
+export function encodeControl(control: Control): Uint8Array {
+  return encodeFrame(frameKinds.control, new TextEncoder().encode(JSON.stringify(control)));
+}
+
+/** Reads the body of a control frame; undefined if it may be ignored. */
+export function decodeControl(body: Uint8Array): Control | BadControl | undefined {
+  const value = parse(body);
+  const { type, optional: mayIgnore } = (value ?? {}) as { readonly type?: unknown; readonly optional?: unknown };
+  if (typeof value !== "object" || value === null || typeof type !== "string") {
+    return bad("BAD_FRAME", `"${printable(body)}" is no JSON object with a type`);
+  }
+  if (!Object.hasOwn(controls, type)) {
+    return mayIgnore === true ? undefined : bad("UNKNOWN_MESSAGE", `there is no message "${printable(type)}"`);
+  }
+  const fields: Fields = controls[type as ControlType];
+  const read = readFields(fields, value);
+  if (typeof read === "string") return bad("BAD_FRAME", `${type} has no good "${read}"`);
+  return { type, ...read } as unknown as Control;
+}
+
+/** undefined for what is no JSON. */
+function parse(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(utf8(body) ?? "");
+  } catch {
+    return undefined;
+  }
+}
+
+function bad(badCode: BadControl["code"], detail: string): BadControl {
+  return { type: "bad", code: badCode, detail };
+}

@@ -1,0 +1,156 @@
+import { type Address, parseAddress } from "../address.js";
+import type { Id, Meta } from "../directory.js";
+
+/**
+ * What a field of a control message may hold, and how a foreign value becomes one that the machines can trust.
+ */
+export interface Field<Value> {
+  /** For the documents. */
+  readonly describes: string;
+  /** The value as it is to be used, undefined if it is none. */
+  read(value: unknown): Value | undefined;
+}
+
+/** A field that may be absent. */
+export interface OptionalField<Value> extends Field<Value> {
+  readonly isOptional: true;
+}
+
+export function optional<Value>(field: Field<Value>): OptionalField<Value> {
+  return { ...field, isOptional: true };
+}
+
+function field<Value>(describes: string, read: (value: unknown) => Value | undefined): Field<Value> {
+  return { describes, read };
+}
+
+/** 128 random bits. */
+export const id: Field<Id> = field("32 hexadecimal digits in lower case", (value) =>
+  typeof value === "string" && /^[0-9a-f]{32}$/.test(value) ? value : undefined,
+);
+
+export const address: Field<Address> = field("an address as in the classic dialect", (value) =>
+  typeof value === "string" ? parseAddress(value) : undefined,
+);
+
+/** A whole number from `least`, small enough to be exact in JSON. */
+export function whole(least: number): Field<number> {
+  return field(`a whole number from ${least}`, (value) =>
+    // Adding 0 makes the negative zero, which JSON can write, an ordinary one.
+    Number.isSafeInteger(value) && (value as number) >= least ? (value as number) + 0 : undefined,
+  );
+}
+
+/** Mesh and member names have at most so many bytes of UTF-8. */
+export const longestName = 64;
+
+/**
+ * True for a name of a mesh or a member. Half of a surrogate pair has no UTF-8, so two names with such halves would be the
+ * same name wherever names travel as bytes.
+ */
+export function isName(text: string): boolean {
+  return text !== "" && !/[\p{Cc}\p{Cs}]/u.test(text) && new TextEncoder().encode(text).length <= longestName;
+}
+
+export const name: Field<string> = field("1 to 64 bytes of UTF-8, no control characters", (value) =>
+  typeof value === "string" && isName(value) ? value : undefined,
+);
+
+/** What a member says of itself has at most so many bytes as JSON. */
+export const longestMeta = 1_024;
+
+/** True for what JSON writes as an object, and a small one. */
+export function isMeta(value: unknown): value is Meta {
+  const text = toJson(value);
+  return text?.startsWith("{") === true && new TextEncoder().encode(text).length <= longestMeta;
+}
+
+/** undefined for what cannot be written: a circle, a big integer, or a value so deep that the stack does not suffice. */
+function toJson(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value);
+  } catch {
+    return undefined;
+  }
+}
+
+export const meta: Field<Meta> = field("an object of at most 1,024 bytes as JSON without spaces", (value) =>
+  isMeta(value) ? value : undefined,
+);
+
+/** A longer sentence is cut. */
+const longestSentence = 500;
+
+/** People read sentences on terminals, so what could steer one is replaced, as are halves of surrogate pairs. */
+export const sentence: Field<string> = field("a sentence for people, cut after 500 characters", (value) =>
+  typeof value === "string" ? value.slice(0, longestSentence).replaceAll(/[\p{Cc}\p{Cs}]/gu, "\ufffd") : undefined,
+);
+
+export const code: Field<string> = field("a code: capitals and underscores, at most 40", (value) =>
+  typeof value === "string" && /^[A-Z][A-Z_]{0,39}$/.test(value) ? value : undefined,
+);
+
+export const yes: Field<true> = field("`true`", (value) => (value === true ? true : undefined));
+
+export function oneOf<Choice extends string>(...choices: readonly Choice[]): Field<Choice> {
+  return field(choices.map((choice) => `\`"${choice}"\``).join(" or "), (value) =>
+    choices.find((choice) => choice === value),
+  );
+}
+
+/** Every item must be one; a list with a bad item is none. */
+export function list<Item>(item: Field<Item>): Field<Item[]> {
+  return field(`a list; each item is ${item.describes}`, (value) => {
+    if (!Array.isArray(value)) return undefined;
+    const items = value.map((candidate) => item.read(candidate));
+    return items.includes(undefined) ? undefined : (items as Item[]);
+  });
+}
+
+/** Two or three values in a list of their own, as a table row; what stands behind them is ignored. */
+export function row<Values extends readonly unknown[]>(
+  columns: string,
+  ...fields: { readonly [Index in keyof Values]: Field<Values[Index]> }
+): Field<Values> {
+  const describes = fields.map((each) => each.describes).join(", ");
+  return field(`\`[${columns}]\`: ${describes}`, (value) => {
+    if (!Array.isArray(value) || value.length < fields.length) return undefined;
+    const values = fields.map((each, index) => each.read(value[index]));
+    return values.includes(undefined) ? undefined : (values as unknown as Values);
+  });
+}
+
+/** The fields of an object, by name. */
+export type Fields = Readonly<Record<string, Field<unknown> | OptionalField<unknown>>>;
+
+type ValueOf<Each> = Each extends Field<infer Value> ? Value : never;
+type OptionalNames<All extends Fields> = {
+  [Name in keyof All]: All[Name] extends OptionalField<unknown> ? Name : never;
+}[keyof All];
+
+/** An object with these fields. */
+export type ObjectOf<All extends Fields> = {
+  readonly [Name in Exclude<keyof All, OptionalNames<All>>]: ValueOf<All[Name]>;
+} & { readonly [Name in OptionalNames<All>]?: ValueOf<All[Name]> };
+
+/** Reads an object's known fields, and leaves out all others. Returns the name of the first bad field instead. */
+export function readFields<All extends Fields>(fields: All, value: object): ObjectOf<All> | string {
+  const result: Record<string, unknown> = {};
+  for (const [fieldName, each] of Object.entries(fields)) {
+    const given = Object.hasOwn(value, fieldName) ? (value as Record<string, unknown>)[fieldName] : undefined;
+    if (given === undefined && "isOptional" in each) continue;
+    const read = each.read(given);
+    if (read === undefined) return fieldName;
+    result[fieldName] = read;
+  }
+  return result as ObjectOf<All>;
+}
+
+/** An object with these fields as a field of something else. */
+export function object<All extends Fields>(describes: string, fields: All): Field<ObjectOf<All>> {
+  return field(describes, (value) => {
+    if (typeof value !== "object" || value === null) return undefined;
+    const read = readFields(fields, value);
+    return typeof read === "string" ? undefined : read;
+  });
+}

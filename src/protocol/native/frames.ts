@@ -1,0 +1,158 @@
+import { decodePreface, mayBePreface, type Preface, prefaceBytes } from "./preface.js";
+
+/**
+ * Everything behind the preface is frames: the length of the body (4 bytes, big endian), the kind (1 byte), the body.
+ */
+export const frameKinds = {
+  /** A JSON object in UTF-8; see `control.ts`. */
+  control: 0x01,
+  /** An application message; see `message.ts`. */
+  message: 0x02,
+  /** Messages have been delivered; see `message.ts`. */
+  acknowledgement: 0x03,
+  /** Asks whether the other end lives. It is empty; what it might hold is ignored. */
+  ping: 0x04,
+  /** The answer to a ping, empty like it. */
+  pong: 0x05,
+} as const;
+
+/** Kinds from here on may be ignored by those who do not know them; others are refused. */
+export const firstOptionalKind = 0x80;
+
+export const frameHeaderBytes = 5;
+
+/** One frame. */
+export function encodeFrame(kind: number, body: Uint8Array): Uint8Array {
+  const frame = new Uint8Array(frameHeaderBytes + body.length);
+  writeFrameHeader(frame, kind, body.length);
+  frame.set(body, frameHeaderBytes);
+  return frame;
+}
+
+export function writeFrameHeader(frame: Uint8Array, kind: number, bodyBytes: number): void {
+  frame[0] = bodyBytes >>> 24;
+  frame[1] = bodyBytes >>> 16;
+  frame[2] = bodyBytes >>> 8;
+  frame[3] = bodyBytes;
+  frame[4] = kind;
+}
+
+const nothing = new Uint8Array(0);
+
+export const ping = encodeFrame(frameKinds.ping, nothing);
+export const pong = encodeFrame(frameKinds.pong, nothing);
+
+/** The longest bodies that a reader takes, in bytes. */
+export interface FrameLimits {
+  readonly controlBytes: number;
+  readonly messageBytes: number;
+}
+
+/** Hears what a frame reader has understood, in order. */
+export interface FrameSink {
+  preface(preface: Preface): void;
+  /** `body` is contiguous and the listener's to keep. */
+  frame(kind: number, body: Uint8Array): void;
+  /** The stream is none of ours, or breaks a bound; nothing more is read from it. */
+  bad(code: "BAD_PREFACE" | "FRAME_TOO_LARGE", detail: string): void;
+}
+
+/**
+ * Cuts a stream into its preface and its frames, whatever the pieces it comes in.
+ *
+ * A body that lies in one piece is handed on as a view of that piece. One that straddles pieces is copied once, into memory
+ * of exactly its size, which is taken only after its announced length has been checked.
+ */
+export class FrameReader {
+  /** May change while reading: what is not yet known to be a member may send less. */
+  limits: FrameLimits;
+  readonly #sink: FrameSink;
+  #state: "preface" | "frames" | "done" = "preface";
+  /** What has come of a preface or of a header. */
+  #head = new Uint8Array(prefaceBytes);
+  #headBytes = 0;
+  #kind = 0;
+  /** The body under way, and how much of it is there. */
+  #body: Uint8Array | undefined;
+  #bodyBytes = 0;
+
+  constructor(limits: FrameLimits, sink: FrameSink) {
+    this.limits = limits;
+    this.#sink = sink;
+  }
+
+  /** Reads nothing more, also of the piece that is being read. */
+  close(): void {
+    this.#state = "done";
+    this.#body = undefined;
+  }
+
+  push(bytes: Uint8Array): void {
+    let at = 0;
+    while (at < bytes.length && this.#state !== "done") {
+      if (this.#state === "preface") at = this.#takePreface(bytes, at);
+      else if (this.#body !== undefined) at = this.#takeBody(this.#body, bytes, at);
+      else at = this.#takeFrame(bytes, at);
+    }
+  }
+
+  #takePreface(bytes: Uint8Array, from: number): number {
+    const at = this.#takeHead(bytes, from, prefaceBytes);
+    const head = this.#head.subarray(0, this.#headBytes);
+    const preface = this.#headBytes === prefaceBytes ? decodePreface(head) : undefined;
+    if (preface !== undefined) {
+      this.#state = "frames";
+      this.#headBytes = 0;
+      this.#sink.preface(preface);
+    } else if (this.#headBytes === prefaceBytes || !mayBePreface(head)) {
+      this.#fail("BAD_PREFACE", "what came first is no preface");
+    }
+    return at;
+  }
+
+  /** Adds to a head of so many bytes; returns where to go on. */
+  #takeHead(bytes: Uint8Array, from: number, wanted: number): number {
+    const count = Math.min(wanted - this.#headBytes, bytes.length - from);
+    this.#head.set(bytes.subarray(from, from + count), this.#headBytes);
+    this.#headBytes += count;
+    return from + count;
+  }
+
+  /** Takes a header, and the body too if all of it lies in this piece. */
+  #takeFrame(bytes: Uint8Array, from: number): number {
+    const at = this.#takeHead(bytes, from, frameHeaderBytes);
+    if (this.#headBytes < frameHeaderBytes) return at;
+    this.#headBytes = 0;
+    const [a = 0, b = 0, c = 0, d = 0, kind = 0] = this.#head;
+    const length = a * 2 ** 24 + ((b << 16) | (c << 8) | d);
+    const most = kind === frameKinds.message ? this.limits.messageBytes : this.limits.controlBytes;
+    if (length > most) {
+      this.#fail("FRAME_TOO_LARGE", `a frame of kind ${kind} announces ${length} bytes; ${most} are allowed`);
+      return at;
+    }
+    if (at + length <= bytes.length) {
+      this.#sink.frame(kind, bytes.subarray(at, at + length));
+      return at + length;
+    }
+    this.#kind = kind;
+    this.#body = new Uint8Array(length);
+    this.#bodyBytes = 0;
+    return at;
+  }
+
+  #takeBody(body: Uint8Array, bytes: Uint8Array, from: number): number {
+    const count = Math.min(body.length - this.#bodyBytes, bytes.length - from);
+    body.set(bytes.subarray(from, from + count), this.#bodyBytes);
+    this.#bodyBytes += count;
+    if (this.#bodyBytes === body.length) {
+      this.#body = undefined;
+      this.#sink.frame(this.#kind, body);
+    }
+    return from + count;
+  }
+
+  #fail(code: "BAD_PREFACE" | "FRAME_TOO_LARGE", detail: string): void {
+    this.close();
+    this.#sink.bad(code, detail);
+  }
+}

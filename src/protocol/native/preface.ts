@@ -1,0 +1,44 @@
+/**
+ * The first bytes of every native connection, in both directions: who speaks, and in which versions.
+ *
+ * The dialer names the range of versions that it speaks. The acceptor answers with the one that both speak, as a range of
+ * one, or with its own range if there is none, and closes. A dialer that offers one version need not wait for the answer.
+ */
+
+/** 0xF7 begins no text in ASCII or UTF-8, no TLS record and no HTTP request; then `fmesh`. */
+const magic: readonly number[] = [0xf7, 0x66, 0x6d, 0x65, 0x73, 0x68];
+
+export const firstNativeByte = 0xf7;
+
+/** The magic, the lowest and the highest version. */
+export const prefaceBytes = 8;
+
+/** The only version that this implementation speaks. */
+export const version = 1;
+
+/** A range of versions, each from 1 to 255. */
+export interface Preface {
+  readonly lowest: number;
+  readonly highest: number;
+}
+
+export function encodePreface({ lowest, highest }: Preface = { lowest: version, highest: version }): Uint8Array {
+  return Uint8Array.of(...magic, lowest, highest);
+}
+
+/** Reads `prefaceBytes` bytes; undefined if they are no preface. */
+export function decodePreface(bytes: Uint8Array): Preface | undefined {
+  const isMagic = bytes.length === prefaceBytes && magic.every((byte, index) => bytes[index] === byte);
+  const [lowest = 0, highest = 0] = bytes.subarray(magic.length);
+  return isMagic && lowest >= 1 && lowest <= highest ? { lowest, highest } : undefined;
+}
+
+/** True as long as these bytes may become a preface. */
+export function mayBePreface(bytes: Uint8Array): boolean {
+  return magic.every((byte, index) => index >= bytes.length || bytes[index] === byte);
+}
+
+/** True if `version` lies in the range. */
+export function speaksOurs({ lowest, highest }: Preface): boolean {
+  return lowest <= version && version <= highest;
+}

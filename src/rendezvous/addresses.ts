@@ -1,0 +1,32 @@
+import type { Address } from "../protocol/address.js";
+import type { Dialect, Id } from "../protocol/directory.js";
+
+/** Who has an address. */
+export interface Claim {
+  readonly mesh: string;
+  readonly id: Id;
+  readonly dialect: Dialect;
+  /** In the directory, on the way into it, or in line for a slot. Who is still to prove its address has none. */
+  readonly standing: "member" | "joining" | "waiting";
+}
+
+/**
+ * Which addresses are taken, on the whole server: a process listens for one member, so an address in two meshes would be
+ * two members at one door.
+ */
+export class Addresses {
+  readonly #claims = new Map<Address, Claim>();
+
+  of(address: Address): Claim | undefined {
+    return this.#claims.get(address);
+  }
+
+  take(address: Address, claim: Claim): void {
+    this.#claims.set(address, claim);
+  }
+
+  /** Frees the address, unless it has passed to somebody else by now. */
+  free(address: Address, id: Id): void {
+    if (this.#claims.get(address)?.id === id) this.#claims.delete(address);
+  }
+}

@@ -1,0 +1,207 @@
+import type { Id, Member } from "../protocol/directory.js";
+import type { ControlOf } from "../protocol/native/control.js";
+import { printable } from "../protocol/text.js";
+
+/** What a native member says of its links, as it was last reported. */
+export type LinkReport = Pick<ControlOf<"links">, "full" | "up" | "down">;
+
+/** Two members, the earlier first, that should be linked and are not. */
+export interface Missing {
+  readonly earlier: Member;
+  readonly later: Member;
+  readonly reason: string;
+}
+
+/** What is kept of one member. */
+interface Account {
+  readonly member: Member;
+  /** The links that it holds: the other's order, and the attempt. */
+  readonly up: Map<number, number>;
+  /** The links that it is short of, and why. */
+  readonly down: Map<number, string>;
+  /** Orders of the members that say they hold a link with it. */
+  readonly holders: Set<number>;
+  /** How many of its pairs are attested. */
+  attested: number;
+}
+
+/** The longest part of a reason that is passed on. */
+const longestPart = 160;
+
+/**
+ * Which pairs of a mesh are linked, as far as its members say.
+ *
+ * A pair of native members counts when the newest reports of both name the same attempt; a pair with one classic end, when
+ * the native end reports it; a pair of classic members cannot be attested by anybody. The counts follow each changed
+ * report, so knowing whether a mesh is whole costs nothing; what is missing and why is worked out when somebody asks.
+ */
+export class Completeness {
+  readonly #accounts = new Map<number, Account>();
+  #natives = 0;
+  #attested = 0;
+  #version = 0;
+
+  /** Pairs that are linked, by the word of every end that can speak. */
+  get links(): number {
+    return this.#attested;
+  }
+
+  /** Pairs of which nobody can speak. */
+  get unverified(): number {
+    const classics = this.#accounts.size - this.#natives;
+    return (classics * (classics - 1)) / 2;
+  }
+
+  /** Pairs that could be attested and are not. */
+  get missing(): number {
+    const size = this.#accounts.size;
+    return (size * (size - 1)) / 2 - this.unverified - this.#attested;
+  }
+
+  get natives(): number {
+    return this.#natives;
+  }
+
+  /** Grows whenever the members or the set of linked pairs change. */
+  get version(): number {
+    return this.#version;
+  }
+
+  enter(member: Member): void {
+    this.#version += 1;
+    this.#accounts.set(member.order, {
+      member,
+      up: new Map(),
+      down: new Map(),
+      holders: new Set(),
+      attested: 0,
+    });
+    if (member.dialect === "native") this.#natives += 1;
+  }
+
+  /** Takes a member out, and all that was said of it. Returns the ids of those with whom it said it was linked. */
+  remove(member: Member): Id[] {
+    const own = this.#accounts.get(member.order);
+    if (own === undefined) return [];
+    this.#version += 1;
+    const dropped = this.#dropAll(own);
+    for (const order of [...own.holders]) this.#setUp(this.#accounts.get(order), own, undefined);
+    for (const other of this.#accounts.values()) other.down.delete(member.order);
+    this.#accounts.delete(member.order);
+    if (member.dialect === "native") this.#natives -= 1;
+    return dropped;
+  }
+
+  /** Takes a report. Returns the ids of those with whom the reporter said it was linked, and says it no more. */
+  report(member: Member, { full, up, down }: LinkReport): Id[] {
+    const own = this.#accounts.get(member.order);
+    if (own === undefined) return [];
+    const before =
+      full === true ? [...own.up.keys()] : down.map(([order]) => order).filter((order) => own.up.has(order));
+    const stillUp = new Set(full === true ? up.map(([order]) => order) : []);
+    if (full === true) {
+      own.down.clear();
+      for (const order of before) if (!stillUp.has(order)) this.#setUp(own, this.#accounts.get(order), undefined);
+    }
+    for (const [order, attempt] of up) {
+      own.down.delete(order);
+      this.#setUp(own, this.#accounts.get(order), attempt);
+    }
+    for (const [order, stage, reason] of down) {
+      const other = this.#accounts.get(order);
+      if (other === undefined || other === own) continue;
+      this.#setUp(own, other, undefined);
+      own.down.set(order, `${printable(stage, longestPart)}: ${printable(reason, longestPart)}`);
+    }
+    return before.filter((order) => !own.up.has(order)).flatMap((order) => this.#accounts.get(order)?.member.id ?? []);
+  }
+
+  /** True if somebody who fits says that it holds a link with this member. */
+  isHeld({ order }: Member, fits: (holder: Member) => boolean): boolean {
+    for (const holder of this.#accounts.get(order)?.holders ?? []) {
+      const account = this.#accounts.get(holder);
+      if (account !== undefined && fits(account.member)) return true;
+    }
+    return false;
+  }
+
+  /** The ids of those with whom a member says that it holds a link. */
+  heldBy({ order }: Member): Id[] {
+    const up = this.#accounts.get(order)?.up.keys() ?? [];
+    return [...up].flatMap((other) => this.#accounts.get(other)?.member.id ?? []);
+  }
+
+  /** The first missing pairs in the order of joining, at most so many. */
+  firstMissing(most: number): Missing[] {
+    const found: Missing[] = [];
+    const accounts = [...this.#accounts.values()];
+    const short = accounts.filter((account) => account.attested < this.#attestableOf(account));
+    for (const [index, earlier] of short.entries()) {
+      for (let next = index + 1; next < short.length && found.length < most; next += 1) {
+        const later = short[next];
+        if (later !== undefined && isAttestable(earlier, later) && !isAttested(earlier, later)) {
+          found.push({ earlier: earlier.member, later: later.member, reason: reasonFor(earlier, later) });
+        }
+      }
+    }
+    return found;
+  }
+
+  #attestableOf({ member }: Account): number {
+    return member.dialect === "native" ? this.#accounts.size - 1 : this.#natives;
+  }
+
+  #dropAll(own: Account): Id[] {
+    const dropped: Id[] = [];
+    for (const order of [...own.up.keys()]) {
+      const other = this.#accounts.get(order);
+      if (other !== undefined) dropped.push(other.member.id);
+      this.#setUp(own, other, undefined);
+    }
+    return dropped;
+  }
+
+  /** One end says that the link is up with this attempt, or that it is not. */
+  #setUp(own: Account | undefined, other: Account | undefined, attempt: number | undefined): void {
+    // A report may name somebody who has just been removed.
+    if (own === undefined || other === undefined || own === other) return;
+    const was = isAttested(own, other);
+    if (attempt === undefined) {
+      own.up.delete(other.member.order);
+      other.holders.delete(own.member.order);
+    } else {
+      own.up.set(other.member.order, attempt);
+      other.holders.add(own.member.order);
+    }
+    const is = isAttested(own, other);
+    if (was === is) return;
+    this.#version += 1;
+    const by = is ? 1 : -1;
+    this.#attested += by;
+    own.attested += by;
+    other.attested += by;
+  }
+}
+
+function isAttestable(a: Account, b: Account): boolean {
+  return a.member.dialect === "native" || b.member.dialect === "native";
+}
+
+function isAttested(a: Account, b: Account): boolean {
+  const byA = a.up.get(b.member.order);
+  const byB = b.up.get(a.member.order);
+  if (a.member.dialect === "classic") return byB !== undefined;
+  return byA !== undefined && (b.member.dialect === "classic" || byA === byB);
+}
+
+/** Why a pair is missing, by the word of its owner, then of the other end. */
+function reasonFor(earlier: Account, later: Account): string {
+  const said = earlier.down.get(later.member.order) ?? later.down.get(earlier.member.order);
+  if (said !== undefined) return said;
+  const [a, b] = [earlier.up.get(later.member.order), later.up.get(earlier.member.order)];
+  if (a !== undefined && b !== undefined) return `attempt ${a} at ${earlier.member.address}, ${b} at the other end`;
+  const silent = [earlier, later].filter(
+    ({ member, up }, index) => member.dialect === "native" && !up.has((index === 0 ? later : earlier).member.order),
+  );
+  return `not reported by ${silent.map(({ member }) => member.address).join(" and ")}`;
+}

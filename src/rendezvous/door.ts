@@ -1,0 +1,133 @@
+import { type RegistrationEvent, RegistrationReader } from "../protocol/classic/registration.js";
+import type { Dialect } from "../protocol/directory.js";
+import { readContent } from "../protocol/native/content.js";
+import type { Control } from "../protocol/native/control.js";
+import { type FrameLimits, FrameReader } from "../protocol/native/frames.js";
+import { firstNativeByte, speaksOurs } from "../protocol/native/preface.js";
+
+/** What has been understood of a connection's words, in either dialect. */
+export type Heard =
+  | { readonly type: "registration"; readonly event: RegistrationEvent }
+  | { readonly type: "control"; readonly control: Control }
+  | { readonly type: "ping" }
+  /** The caller speaks the native dialect, but no version that is spoken here. */
+  | { readonly type: "otherVersion"; readonly versions: string }
+  | {
+      readonly type: "bad";
+      readonly code: "BAD_PREFACE" | "FRAME_TOO_LARGE" | "BAD_FRAME" | "UNKNOWN_MESSAGE" | "UNEXPECTED_MESSAGE";
+      readonly detail: string;
+    };
+
+/** The longest frames, before it is known who sends them and after. */
+type DoorLimits = Readonly<Record<"firstFrameBytes" | "controlBytes", number>>;
+
+/**
+ * Reads what a connection says to the server. The first byte tells the dialect, for good; silence never does.
+ */
+export class Door {
+  readonly #limits: DoorLimits;
+  #classic: RegistrationReader | undefined;
+  #native: FrameReader | undefined;
+  readonly #heard: Heard[] = [];
+
+  constructor(limits: DoorLimits) {
+    this.#limits = limits;
+  }
+
+  /** Undefined before the first byte. */
+  get dialect(): Dialect | undefined {
+    if (this.#native !== undefined) return "native";
+    return this.#classic === undefined ? undefined : "classic";
+  }
+
+  /** True while a quiet period would decide something. */
+  get awaitsQuiet(): boolean {
+    return this.#classic?.awaitsQuiet === true;
+  }
+
+  push(bytes: Uint8Array): void {
+    const [first] = bytes;
+    if (first === undefined) return;
+    if (this.dialect === undefined) this.#open(first);
+    this.#native?.push(bytes);
+    this.#classic?.push(bytes);
+    this.#listen();
+  }
+
+  poll(): Heard | undefined {
+    return this.#heard.shift();
+  }
+
+  /** Nothing has come for the quiet period. */
+  quiet(): void {
+    this.#classic?.quiet();
+    this.#listen();
+  }
+
+  /** The other side sends nothing more. */
+  finish(): void {
+    this.#classic?.finish();
+    this.#listen();
+  }
+
+  /** It is known now who speaks, and that it may say more at a time. */
+  trust(): void {
+    if (this.#native !== undefined) this.#native.limits = frames(this.#limits.controlBytes);
+  }
+
+  /** Understands nothing more. */
+  close(): void {
+    this.#native?.close();
+    this.#heard.length = 0;
+  }
+
+  #open(first: number): void {
+    if (first === firstNativeByte) this.#native = new FrameReader(frames(this.#limits.firstFrameBytes), this.#sink());
+    else this.#classic = new RegistrationReader();
+  }
+
+  #listen(): void {
+    for (let event = this.#classic?.poll(); event !== undefined; event = this.#classic?.poll()) {
+      this.#heard.push({ type: "registration", event });
+    }
+  }
+
+  #sink(): ConstructorParameters<typeof FrameReader>[1] {
+    return {
+      preface: (preface) => {
+        if (speaksOurs(preface)) return;
+        this.#native?.close();
+        this.#heard.push({ type: "otherVersion", versions: `${preface.lowest} to ${preface.highest}` });
+      },
+      frame: (kind, body) => this.#frame(kind, body),
+      bad: (code, detail) => this.#heard.push({ type: "bad", code, detail }),
+    };
+  }
+
+  #frame(kind: number, body: Uint8Array): void {
+    const content = readContent(kind, body);
+    if (content === undefined) return;
+    switch (content.type) {
+      case "pong":
+        break;
+      case "bad":
+        this.#heard.push(content);
+        break;
+      case "ping":
+        this.#heard.push({ type: "ping" });
+        break;
+      case "message":
+      case "acknowledgement": {
+        const detail = "application messages travel between members, not through the server";
+        this.#heard.push({ type: "bad", code: "UNEXPECTED_MESSAGE", detail });
+        break;
+      }
+      default:
+        this.#heard.push({ type: "control", control: content });
+    }
+  }
+}
+
+function frames(mostBytes: number): FrameLimits {
+  return { controlBytes: mostBytes, messageBytes: mostBytes };
+}

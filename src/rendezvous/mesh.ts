@@ -1,0 +1,255 @@
+import { earliest } from "../core/deadlines.js";
+import type { Sink } from "../core/machine.js";
+import type { Address } from "../protocol/address.js";
+import type { Candidate, Entry, Id, Member } from "../protocol/directory.js";
+import type { Addresses } from "./addresses.js";
+import type { Verdict } from "./admission.js";
+import { Completeness, type LinkReport } from "./completeness.js";
+import type { Delivery } from "./delivery.js";
+import { Outlook } from "./outlook.js";
+import { type Finding, Presence } from "./presence.js";
+import { Roll } from "./roll.js";
+import type { Session } from "./session.js";
+import { Updates } from "./updates.js";
+import type { RendezvousOutput, RendezvousRules } from "./vocabulary.js";
+
+/** What a mesh is made with. */
+export interface MeshOptions {
+  readonly name: string;
+  readonly rules: RendezvousRules;
+  /** The revision before the first entry of its log. */
+  readonly revision: number;
+  readonly addresses: Addresses;
+  readonly delivery: Delivery;
+  readonly outputs: Sink<RendezvousOutput>;
+  /** Somebody in line is to prove its address once more. */
+  readonly prove: (session: Session) => void;
+  /** Somebody is to look whether this member still listens. */
+  readonly check: (mesh: string, member: Member) => void;
+}
+
+/** What an entry has brought about that concerns sessions. */
+export interface Turn {
+  /** The session that is a member by it. */
+  readonly newcomer?: Session;
+  /** The session of a member that has been removed. */
+  readonly fenced?: Session;
+}
+
+/** When a mesh ends, and why. */
+interface End {
+  readonly at: number;
+  readonly reason: string;
+}
+
+/** One mesh: who is in it, who is there, how whole it is, and when it ends. */
+export class Mesh {
+  readonly name: string;
+  readonly roll: Roll;
+  readonly updates: Updates;
+  readonly #options: MeshOptions;
+  readonly #completeness = new Completeness();
+  readonly #presence: Presence;
+  readonly #outlook: Outlook;
+  /** Sessions of classic members, which are told each list. */
+  readonly #classics = new Set<Session>();
+  #capacityReachedAt: number | undefined;
+  #hasEnded = false;
+
+  constructor(options: MeshOptions) {
+    const { name, rules, revision, addresses, outputs, prove, check } = options;
+    this.name = name;
+    this.#options = options;
+    this.roll = new Roll({ mesh: name, rules, revision, addresses, outputs, prove });
+    const { directory } = this.roll;
+    this.updates = new Updates(rules.draw(), directory, rules.limits);
+    this.#presence = new Presence({
+      limits: rules.limits,
+      completeness: this.#completeness,
+      member: (id) => this.roll.standing(id),
+      check: (member) => check(name, member),
+      lose: (id, reason) => this.roll.remove(id, "lost", reason),
+    });
+    const completeness = this.#completeness;
+    this.#outlook = new Outlook({ mesh: name, rules, directory, completeness, updates: this.updates, outputs });
+  }
+
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
+  /** True while somebody is in it, or about to be. */
+  get isPeopled(): boolean {
+    return !this.#hasEnded && (this.roll.directory.size > 0 || this.roll.admission.isAppending);
+  }
+
+  /** True when it may be forgotten: nobody is in it or on the way, and it is not sealed. */
+  get isIdle(): boolean {
+    return !this.isPeopled && !this.#presence.isHeard && this.#capacityReachedAt === undefined && !this.#hasEnded;
+  }
+
+  // The way in.
+
+  /** Takes a registration whose address needs no proof, or has been proved. */
+  register(session: Session, candidate: Candidate, now: number): Verdict {
+    const verdict = this.roll.register(session, candidate);
+    if (verdict.type !== "refuse") this.#presence.begin(session, now);
+    return verdict;
+  }
+
+  /** Takes the correction of a classic member's address. */
+  correct(session: Session, address: Address, now: number): Verdict {
+    this.#classics.delete(session);
+    const verdict = this.roll.correct(session, address);
+    if (verdict.type !== "refuse") this.#presence.begin(session, now);
+    return verdict;
+  }
+
+  /** The member that may come back with this id, log and address; undefined if there is none. */
+  returning({ id, address }: Candidate, log: Id): Member | undefined {
+    const member = this.roll.standing(id);
+    const isIt = member?.address === address && member.dialect === "native" && log === this.updates.log;
+    return isIt && !this.#hasEnded ? member : undefined;
+  }
+
+  /** A member has come back on this session. Returns the session that it had, if that is still open. */
+  resume(session: Session, member: Member, revision: number, now: number): Session | undefined {
+    session.step("resumed");
+    const older = this.#presence.attach(member.id, session, now);
+    if (older !== undefined) this.updates.end(older);
+    this.updates.begin(session, member.order, revision);
+    return older;
+  }
+
+  /** An entry has come back from the log. */
+  appended(entry: Entry, now: number): Turn {
+    const changed = this.roll.appended(entry);
+    if (changed === undefined) return {};
+    this.updates.add(entry);
+    const { removed, entered } = changed;
+    const fenced = removed === undefined ? undefined : this.#remove(removed);
+    if (entered !== undefined) this.#enter(entered.member, entered.session, now);
+    if (this.roll.admission.hasReachedCapacity) {
+      this.roll.admission.seal();
+      this.#capacityReachedAt ??= now;
+    }
+    const newcomer = entered?.session;
+    return { ...(newcomer === undefined ? {} : { newcomer }), ...(fenced === undefined ? {} : { fenced }) };
+  }
+
+  /** Owes every classic member the newest list. */
+  listDue(now: number): void {
+    for (const session of this.#classics) this.#options.delivery.listDue(session, now);
+  }
+
+  // What becomes of sessions.
+
+  /** A session is over. A native member whose session breaks is a member still; everybody else goes with it. */
+  depart(session: Session, type: "left" | "lost", reason: string, now: number): void {
+    this.#classics.delete(session);
+    this.updates.end(session);
+    if (this.#hasEnded) return;
+    const mayComeBack = session.state === "member" && session.dialect === "native" && type === "lost";
+    if (!mayComeBack) this.roll.depart(session, type, reason);
+    this.#presence.end(session, reason, now);
+  }
+
+  report(session: Session, report: LinkReport): void {
+    const member = this.roll.standing(session.candidate?.id ?? "");
+    if (member !== undefined) this.#presence.judge(this.#completeness.report(member, report));
+  }
+
+  found(id: Id, finding: Finding): void {
+    if (!this.#hasEnded) this.#presence.found(id, finding);
+  }
+
+  // How whole it is, and the end.
+
+  /** Looks at what the last input has changed. Returns why the mesh is to end now, if it is. */
+  review(now: number): string | undefined {
+    if (this.#hasEnded) return undefined;
+    this.#outlook.review(this.#capacityReachedAt !== undefined, now);
+    const end = this.#end();
+    if (end !== undefined && end.at <= now) return end.reason;
+    this.updates.handleTimeout(now);
+    return undefined;
+  }
+
+  /** Tells how the mesh stands at its end, and ends it. Its sessions are still to be told. */
+  end(reason: string): void {
+    const { roll } = this;
+    const { rules, addresses, outputs } = this.#options;
+    const { size, members } = roll.directory;
+    const isFull = this.#capacityReachedAt !== undefined || (size >= rules.capacity && size > 1);
+    if (isFull || (rules.capacity === Number.POSITIVE_INFINITY && size > 1)) this.#outlook.tellComplete();
+    const missing = this.#outlook.missing();
+    outputs.push({
+      type: "event",
+      event: { type: "teardown", mesh: this.name, reason, ...this.#outlook.figures, ...missing },
+    });
+    if (missing.count > 0) outputs.push({ type: "note", note: { code: "INCOMPLETE", message: incomplete(missing) } });
+    this.updates.finish();
+    this.halt();
+    for (const { address, id } of members) addresses.free(address, id);
+  }
+
+  /** From now on the mesh changes no more, and takes nobody in. */
+  halt(): void {
+    this.#hasEnded = true;
+    this.roll.admission.seal();
+  }
+
+  nextTimeout(): number | undefined {
+    if (this.#hasEnded) return undefined;
+    return earliest(
+      this.updates.nextTimeout(),
+      this.#presence.nextTimeout(),
+      this.#outlook.nextTimeout(),
+      this.#end()?.at,
+    );
+  }
+
+  handleTimeout(now: number): void {
+    if (this.#hasEnded) return;
+    this.#presence.handleTimeout(now);
+    this.#outlook.handleTimeout(now);
+  }
+
+  #enter(member: Member, session: Session | undefined, now: number): void {
+    this.#completeness.enter(member);
+    if (session === undefined) return;
+    if (member.dialect === "classic") {
+      this.#classics.add(session);
+      return;
+    }
+    this.#presence.attach(member.id, session, now);
+    this.updates.begin(session, member.order);
+  }
+
+  #remove(member: Member): Session | undefined {
+    const session = this.#presence.remove(member.id);
+    this.#presence.judge(this.#completeness.remove(member));
+    if (session !== undefined) this.updates.end(session);
+    return session;
+  }
+
+  /** When a full mesh ends: once it is whole, and members that cannot report their links have had time to make them. */
+  #end(): End | undefined {
+    const reachedAt = this.#capacityReachedAt;
+    if (reachedAt === undefined) return undefined;
+    const { rules, delivery } = this.#options;
+    const { finishMs, settleMs } = rules.limits;
+    if (!this.#outlook.isWhole) {
+      return { at: reachedAt + finishMs, reason: `not complete within ${finishMs / 1000} s` };
+    }
+    const needsTime = this.roll.admission.classicMembers > 1 || this.#completeness.natives === 0;
+    const at = needsTime ? Math.max(reachedAt, delivery.lastListAt) + settleMs : reachedAt;
+    return { at, reason: "capacity reached" };
+  }
+}
+
+function incomplete({ count, missing }: ReturnType<Outlook["missing"]>): string {
+  const named = missing.map(([a, b, reason]) => `${a} - ${b} (${reason})`).join(", ");
+  const rest = count > missing.length ? ` and ${count - missing.length} more` : "";
+  return `${count} pairs are missing: ${named}${rest}`;
+}

@@ -1,0 +1,97 @@
+import { Deadlines } from "../core/deadlines.js";
+import type { Addresses } from "./addresses.js";
+import { Mesh, type MeshOptions } from "./mesh.js";
+
+/** The meshes of a server, by name. */
+export class Meshes {
+  readonly addresses: Addresses;
+  readonly #options: Omit<MeshOptions, "name" | "revision">;
+  readonly #meshes = new Map<string, Mesh>();
+  /** Those that something has happened to since they were last looked at. */
+  readonly #touched = new Set<Mesh>();
+  readonly #deadlines = new Deadlines<Mesh>();
+  readonly #setFor = new Map<Mesh, number | undefined>();
+  /** No log begins below what a forgotten one of that name may have reached: orders never come back. */
+  #revision: number;
+
+  constructor(options: Omit<MeshOptions, "name" | "revision">) {
+    this.#options = options;
+    this.addresses = options.addresses;
+    this.#revision = options.rules.firstRevision;
+  }
+
+  /** The revision before the first entry of a log that begins now. */
+  get revision(): number {
+    return this.#revision;
+  }
+
+  get all(): Iterable<Mesh> {
+    return this.#meshes.values();
+  }
+
+  /** The mesh of this name, to which something is about to happen. */
+  find(name: string): Mesh | undefined {
+    const mesh = this.#meshes.get(name);
+    if (mesh !== undefined) this.#touched.add(mesh);
+    return mesh;
+  }
+
+  /** The same, without anything happening to it. */
+  peek(name: string): Mesh | undefined {
+    return this.#meshes.get(name);
+  }
+
+  hasRoomFor(name: string): boolean {
+    return this.#meshes.has(name) || this.#meshes.size < this.#options.rules.limits.meshes;
+  }
+
+  /** The mesh of this name, or one as it would be if it began now; a mere question begins none. */
+  orNew(name: string): Mesh {
+    return this.find(name) ?? new Mesh({ ...this.#options, name, revision: this.#revision });
+  }
+
+  /** The mesh of this name, begun if there is none; undefined if there are too many. */
+  open(name: string): Mesh | undefined {
+    if (!this.hasRoomFor(name)) return undefined;
+    const mesh = this.orNew(name);
+    this.#meshes.set(name, mesh);
+    this.#touched.add(mesh);
+    return mesh;
+  }
+
+  /** Those to which something has happened, each once. */
+  *takeTouched(): Iterable<Mesh> {
+    for (const mesh of this.#touched) {
+      this.#touched.delete(mesh);
+      yield mesh;
+    }
+  }
+
+  /** All of a mesh has been looked at: forgets it if it is idle, else notes when it wants to be looked at next. */
+  settle(mesh: Mesh, isKept: boolean): void {
+    if (!isKept && mesh.isIdle) {
+      this.#revision = Math.max(this.#revision, mesh.roll.directory.revision);
+      this.#meshes.delete(mesh.name);
+      this.#deadlines.clear(mesh);
+      this.#setFor.delete(mesh);
+      return;
+    }
+    const at = mesh.nextTimeout();
+    if (at === this.#setFor.get(mesh)) return;
+    this.#setFor.set(mesh, at);
+    if (at === undefined) this.#deadlines.clear(mesh);
+    else this.#deadlines.set(mesh, at);
+  }
+
+  nextTimeout(): number | undefined {
+    return this.#deadlines.next();
+  }
+
+  handleTimeout(now: number): void {
+    for (let mesh = this.#deadlines.takeDue(now); mesh !== undefined; mesh = this.#deadlines.takeDue(now)) {
+      this.#setFor.delete(mesh);
+      this.#touched.add(mesh);
+      mesh.handleTimeout(now);
+    }
+  }
+}

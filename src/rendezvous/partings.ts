@@ -1,0 +1,123 @@
+import { Deadlines, earliest } from "../core/deadlines.js";
+import type { ErrorCode } from "../core/errors.js";
+import { Lingering } from "../core/lingering.js";
+import type { Sink } from "../core/machine.js";
+import { encodeEnd, encodeRefusal } from "../protocol/classic/list.js";
+import { encodeControl } from "../protocol/native/control.js";
+import type { Delivery } from "./delivery.js";
+import type { Session } from "./session.js";
+import type { RendezvousOutput, RendezvousRules } from "./vocabulary.js";
+
+/** What partings are made with. */
+export interface PartingsOptions {
+  readonly rules: RendezvousRules;
+  readonly delivery: Delivery;
+  readonly outputs: Sink<RendezvousOutput>;
+  /** A session is about to be closed, and nothing that it says counts any more. Called once for each. */
+  readonly leaving: (session: Session, departure: Departure, now: number) => void;
+}
+
+/** How a session is over: its other side has said so, or it was not to be. */
+export interface Departure {
+  readonly type: "left" | "broken";
+  readonly reason: string;
+}
+
+/**
+ * How conversations end, in the words of whoever is at the other end: refused with a reason, told that the mesh ends, or
+ * closed without a word. After the last word comes the half-close, and then a little patience.
+ */
+export class Partings {
+  readonly #options: PartingsOptions;
+  readonly #lingering: Lingering;
+  /** Native members that have been told of the teardown, and by when they must have closed. */
+  readonly #draining = new Deadlines<Session>();
+
+  constructor(options: PartingsOptions) {
+    this.#options = options;
+    this.#lingering = new Lingering(options.outputs, options.rules.limits.lingerMs);
+  }
+
+  /** Tells why the conversation ends, and ends it. */
+  refuse(session: Session, code: ErrorCode, message: string, now: number): void {
+    if (session.state === "closing") return;
+    this.note(session, code, message);
+    this.#part(session, { type: "broken", reason: `refused: ${code}` }, now);
+    if (!this.#mayBeHeard(session)) this.#hangUp(session, now);
+    else if (this.#speaksNative(session)) this.#hangUp(session, now, encodeControl({ type: "refuse", code, message }));
+    else this.#hangUp(session, now, encodeRefusal(code, message));
+  }
+
+  /** Ends the conversation, with a last word that this reader understands, or none. */
+  close(session: Session, departure: Departure, now: number, lastWord?: Uint8Array): void {
+    if (session.state === "closing") return;
+    this.#part(session, departure, now);
+    this.#hangUp(session, now, lastWord);
+  }
+
+  /** Tells that the mesh ends. A native member gets the time to end its links, and closes first. */
+  dismiss(session: Session, reason: string, now: number): void {
+    if (session.state === "closing") return;
+    const { endWord, limits } = this.#options.rules;
+    this.#part(session, { type: "left", reason }, now);
+    if (!this.#speaksNative(session)) {
+      this.#hangUp(session, now, encodeEnd(endWord));
+      return;
+    }
+    session.line.send(encodeControl({ type: "teardown", reason, deadlineMs: limits.drainMs }));
+    this.#draining.set(session, now + limits.drainMs);
+  }
+
+  /** The other side has half-closed a session that is closing. */
+  ended(session: Session, now: number): void {
+    this.#draining.clear(session);
+    if (this.#speaksNative(session)) this.#lingering.begin(session.connection, now);
+  }
+
+  /** The session's connection is gone. */
+  closed(session: Session): void {
+    this.#draining.clear(session);
+    this.#lingering.closed(session.connection);
+    this.#options.delivery.closed(session);
+  }
+
+  nextTimeout(): number | undefined {
+    return earliest(this.#draining.next(), this.#lingering.nextTimeout());
+  }
+
+  handleTimeout(now: number): void {
+    for (let due = this.#draining.takeDue(now); due !== undefined; due = this.#draining.takeDue(now)) {
+      this.note(due, "TOO_SLOW", "did not close after the teardown");
+      this.#lingering.begin(due.connection, now);
+    }
+    this.#lingering.handleTimeout(now);
+  }
+
+  note(session: Session, code: ErrorCode, message: string): void {
+    this.#options.outputs.push({ type: "note", note: { code, message, remote: session.remoteAddress } });
+  }
+
+  /** In the middle of a proof of the secret no word of ours would be understood. */
+  #mayBeHeard({ identity, dialect }: Session): boolean {
+    return !this.#options.rules.isKeyed || identity !== undefined || dialect !== undefined;
+  }
+
+  #speaksNative({ dialect }: Session): boolean {
+    return dialect === "native" || (dialect === undefined && this.#options.rules.dialect === "native");
+  }
+
+  #part(session: Session, departure: Departure, now: number): void {
+    this.#options.leaving(session, departure, now);
+    session.step("closing");
+    session.door.close();
+  }
+
+  #hangUp(session: Session, now: number, lastWord?: Uint8Array): void {
+    if (!this.#speaksNative(session)) {
+      this.#options.delivery.close(session, now, lastWord);
+      return;
+    }
+    if (lastWord !== undefined) session.line.send(lastWord);
+    this.#lingering.begin(session.connection, now);
+  }
+}

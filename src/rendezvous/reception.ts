@@ -1,0 +1,216 @@
+import type { ConnectionId, ConnectionProgress, Endpoint } from "../core/connections.js";
+import { earliest } from "../core/deadlines.js";
+import { Handshakes } from "../core/handshakes.js";
+import type { Sink } from "../core/machine.js";
+import { Pulse } from "../core/pulse.js";
+import { ping } from "../protocol/native/frames.js";
+import { sniff } from "../protocol/sniff.js";
+import { ClassicDesk } from "./classic.js";
+import type { Delivery } from "./delivery.js";
+import type { DialBacks } from "./dial-backs.js";
+import type { Mesh } from "./mesh.js";
+import type { Meshes } from "./meshes.js";
+import { NativeDesk } from "./native.js";
+import { type Departure, Partings } from "./partings.js";
+import { Session } from "./session.js";
+import type { RendezvousOutput, RendezvousRules } from "./vocabulary.js";
+
+type Secured = Extract<ConnectionProgress, { type: "secured" }>;
+type Unproved = Extract<ConnectionProgress, { type: "unproved" }>;
+
+/** What a reception is made with. */
+export interface ReceptionOptions {
+  readonly rules: RendezvousRules;
+  readonly meshes: Meshes;
+  readonly delivery: Delivery;
+  readonly dialBacks: DialBacks;
+  readonly outputs: Sink<RendezvousOutput>;
+  /** The mesh that classic members are in. */
+  readonly classicMesh: () => Mesh;
+}
+
+/**
+ * Where connections arrive: keeps them in bounds until it is known who they are, has what they say heard by the desk of
+ * their dialect, and notices when they fall silent or end.
+ */
+export class Reception {
+  readonly classic: ClassicDesk;
+  readonly native: NativeDesk;
+  readonly partings: Partings;
+  readonly #options: ReceptionOptions;
+  readonly #handshakes: Handshakes;
+  readonly #pulse: Pulse<Session>;
+  /** Every accepted connection that is not gone. */
+  readonly #sessions = new Map<ConnectionId, Session>();
+
+  constructor(options: ReceptionOptions) {
+    const { rules, meshes, delivery, dialBacks, outputs, classicMesh } = options;
+    this.#options = options;
+    this.#handshakes = new Handshakes(rules.limits);
+    this.#pulse = new Pulse(rules.limits);
+    const leaving = (session: Session, departure: Departure, now: number): void => {
+      this.#leaving(session, departure, now);
+    };
+    const known = (session: Session): void => void this.#handshakes.end(session.connection);
+    this.partings = new Partings({ rules, outputs, delivery, leaving });
+    this.classic = new ClassicDesk({ rules, partings: this.partings, known, mesh: classicMesh });
+    const pulse = this.#pulse;
+    this.native = new NativeDesk({ rules, meshes, partings: this.partings, dialBacks, pulse, known });
+  }
+
+  get sessions(): ReadonlyMap<ConnectionId, Session> {
+    return this.#sessions;
+  }
+
+  /** Takes a new connection, if there is room. */
+  accept(connection: ConnectionId, remote: Endpoint, now: number): void {
+    const { rules, outputs } = this.#options;
+    const session = new Session(connection, remote, rules.limits, outputs);
+    if (this.#sessions.size >= rules.limits.connections) {
+      this.partings.note(session, "BUSY", "no descriptors are left for another connection");
+      outputs.push({ type: "abort", connection });
+      return;
+    }
+    this.#sessions.set(connection, session);
+    if (!this.#handshakes.begin(connection, session.remote.host, now)) {
+      this.partings.refuse(session, "BUSY", "too many connections have not yet registered; try again in 5 s", now);
+    }
+  }
+
+  /** Something has happened to a connection. Returns whether it is one of those accepted here. */
+  handle(input: ConnectionProgress, now: number): boolean {
+    const session = this.#sessions.get(input.connection);
+    if (session === undefined) return false;
+    if (input.type === "bytes") this.#read(session, input.bytes, now);
+    else if (input.type === "flushed") this.#flushed(session, now);
+    else if (input.type === "ended") this.#ended(session, now);
+    else if (input.type === "closed") this.#closed(session, input.failure, now);
+    else if (input.type === "secured") this.#secured(session, input, now);
+    else if (input.type === "unproved") this.#unproved(session, input, now);
+    return true;
+  }
+
+  nextTimeout(): number | undefined {
+    return earliest(
+      this.#handshakes.nextTimeout(),
+      this.classic.nextTimeout(),
+      this.partings.nextTimeout(),
+      this.#pulse.nextTimeout(),
+    );
+  }
+
+  handleTimeout(now: number): void {
+    for (let due = this.#handshakes.takeDue(now); due !== undefined; due = this.#handshakes.takeDue(now)) {
+      const session = this.#sessions.get(due);
+      if (session !== undefined)
+        this.partings.refuse(session, "HANDSHAKE_TIMEOUT", "no registration came in time", now);
+    }
+    for (let due = this.classic.takeDue(now); due !== undefined; due = this.classic.takeDue(now)) {
+      due.door.quiet();
+      this.#understand(due, now);
+    }
+    this.#feelPulses(now);
+    this.partings.handleTimeout(now);
+  }
+
+  #secured(session: Session, { identity }: Secured, now: number): void {
+    session.identity = identity;
+    this.#handshakes.spoke(session.connection, now);
+  }
+
+  #unproved(session: Session, { code, message }: Unproved, now: number): void {
+    this.partings.note(session, code, message);
+    this.partings.close(session, { type: "broken", reason: code }, now);
+  }
+
+  #read(session: Session, bytes: Uint8Array, now: number): void {
+    if (session.state === "closing") return;
+    const isFirst = session.dialect === undefined;
+    this.#handshakes.spoke(session.connection, now);
+    this.#pulse.heard(session, now);
+    session.door.push(bytes);
+    if (this.#options.rules.isKeyed && session.identity === undefined) this.#refusePlain(session, bytes, now);
+    else if (isFirst && session.dialect === "native" && this.#options.rules.dialect === "classic") {
+      this.partings.refuse(session, "WRONG_DIALECT", "only classic members may join here", now);
+    } else {
+      this.#understand(session, now);
+    }
+  }
+
+  /** Plain text where the secret has to be proved first. */
+  #refusePlain(session: Session, bytes: Uint8Array, now: number): void {
+    const [first = 0, second] = bytes;
+    const caller = sniff(first, second);
+    if (caller === "http" || caller === "tls") this.classic.turnAway(session, caller, now);
+    else
+      this.partings.refuse(session, "SECRET_REQUIRED", "this server takes nobody who does not prove the secret", now);
+  }
+
+  #flushed(session: Session, now: number): void {
+    if (session.dialect !== "native") {
+      this.#options.delivery.flushed(session, now);
+      return;
+    }
+    session.line.flushed();
+    if (session.mesh !== undefined) this.#options.meshes.peek(session.mesh)?.updates.flushed(session);
+  }
+
+  #ended(session: Session, now: number): void {
+    if (session.state === "closing") {
+      this.partings.ended(session, now);
+      return;
+    }
+    session.door.finish();
+    this.#understand(session, now);
+    this.#noteSilence(session);
+    const type = session.dialect === "native" ? "broken" : "left";
+    this.partings.close(session, { type, reason: "closed its connection" }, now);
+  }
+
+  #closed(session: Session, failure: string | undefined, now: number): void {
+    if (session.state !== "closing") {
+      // What a broken connection has said in part is not said.
+      this.#noteSilence(session);
+      const isClean = failure === undefined && session.dialect !== "native";
+      const reason = failure ?? "closed its connection";
+      this.#leaving(session, { type: isClean ? "left" : "broken", reason }, now);
+    }
+    this.partings.closed(session);
+    this.#sessions.delete(session.connection);
+  }
+
+  /** Nothing of this session counts any more. */
+  #leaving(session: Session, { type, reason }: Departure, now: number): void {
+    this.#handshakes.end(session.connection);
+    this.#pulse.forget(session);
+    this.classic.forget(session);
+    this.native.forget(session, now);
+    if (session.mesh === undefined) return;
+    this.#options.meshes.find(session.mesh)?.depart(session, type === "left" ? "left" : "lost", reason, now);
+  }
+
+  #noteSilence(session: Session): void {
+    if (session.state === "reading") this.partings.note(session, "NOTHING_SAID", "closed before it had registered");
+  }
+
+  #feelPulses(now: number): void {
+    for (let silence = this.#pulse.takeDue(now); silence !== undefined; silence = this.#pulse.takeDue(now)) {
+      const { key: session, verdict } = silence;
+      if (verdict === "probe") {
+        session.line.owe("ping", ping);
+      } else {
+        this.partings.note(session, "SILENT", `nothing came for ${this.#options.rules.limits.silentMs / 1000} s`);
+        this.partings.close(session, { type: "broken", reason: "SILENT" }, now);
+      }
+    }
+  }
+
+  #understand(session: Session, now: number): void {
+    for (let heard = session.door.poll(); heard !== undefined; heard = session.door.poll()) {
+      if (session.state === "closing") break;
+      if (heard.type === "registration") this.classic.hear(session, heard.event, now);
+      else this.native.hear(session, heard, now);
+    }
+    this.classic.listen(session, now);
+  }
+}

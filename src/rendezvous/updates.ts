@@ -1,0 +1,128 @@
+import type { Directory, Entry, Id } from "../protocol/directory.js";
+import { encodeControl } from "../protocol/native/control.js";
+import { History } from "./history.js";
+import type { Session } from "./session.js";
+import type { RendezvousRules } from "./vocabulary.js";
+
+/** How far a session has been told. */
+interface Reader {
+  readonly session: Session;
+  readonly order: number;
+  isAdmitted: boolean;
+  /** The revision that it holds; undefined if it needs the whole directory. */
+  revision: number | undefined;
+  /** Which word of the mesh's state it has heard last. */
+  word: number;
+}
+
+/**
+ * Gets the log to the native members of one mesh.
+ *
+ * The first change after a pause goes out at once; those that follow within the gap go out together when it is over, so a
+ * burst costs each member a few frames however many join. Newcomers wait for the same moment: they all get the same
+ * directory, encoded once. A session that has not yet taken the last update gets the next one when it has, from where it
+ * stands by then.
+ */
+export class Updates {
+  /** Names the log: a revision means something only together with it. */
+  readonly log: Id;
+  readonly #limits: RendezvousRules["limits"];
+  readonly #directory: Directory;
+  readonly #history: History;
+  readonly #readers = new Map<Session, Reader>();
+  /** What is true of the mesh as a whole, for those who have not heard it; a number each, so that nobody hears it twice. */
+  #word: { readonly number: number; readonly frame: Uint8Array } | undefined;
+  #words = 0;
+  #lastAt = Number.NEGATIVE_INFINITY;
+  #isDue = false;
+
+  constructor(log: Id, directory: Directory, limits: RendezvousRules["limits"]) {
+    this.log = log;
+    this.#limits = limits;
+    this.#directory = directory;
+    this.#history = new History(directory, limits);
+  }
+
+  /** An entry has been applied to the directory. */
+  add(entry: Entry): void {
+    this.#history.add(entry);
+    this.#isDue = true;
+  }
+
+  /** A session is a member's now. One that comes back names the revision that it holds. */
+  begin(session: Session, order: number, revision?: number): void {
+    this.#readers.set(session, { session, order, isAdmitted: false, revision, word: 0 });
+    this.#isDue = true;
+  }
+
+  end(session: Session): void {
+    this.#readers.delete(session);
+  }
+
+  /** Says something of the mesh as a whole, to everybody, behind the entries. */
+  tell(frame: Uint8Array): void {
+    this.#words += 1;
+    this.#word = { number: this.#words, frame };
+    this.#isDue = true;
+  }
+
+  /** What was told last reads like this now, for whoever has not heard it yet; undefined: it is true no more. */
+  amend(frame: Uint8Array | undefined): void {
+    if (this.#word === undefined) return;
+    this.#word = frame === undefined ? undefined : { number: this.#word.number, frame };
+  }
+
+  /** What was sent on a session has left this process: it may have more. */
+  flushed(session: Session): void {
+    const reader = this.#readers.get(session);
+    // Who has not been admitted waits for the moment at which all are told.
+    if (reader?.isAdmitted === true && !this.#isDue) this.#advance(reader);
+  }
+
+  nextTimeout(): number | undefined {
+    return this.#isDue ? this.#lastAt + this.#limits.updateGapMs : undefined;
+  }
+
+  /** Tells everybody what is new, if the gap since the last time has passed. */
+  handleTimeout(now: number): void {
+    const at = this.nextTimeout();
+    if (at === undefined || at > now) return;
+    this.#isDue = false;
+    this.#lastAt = now;
+    for (const reader of this.#readers.values()) this.#advance(reader);
+  }
+
+  /** Tells everybody what there is to tell, without regard to gaps: the last word follows. */
+  finish(): void {
+    this.#isDue = false;
+    for (const reader of this.#readers.values()) this.#advance(reader, true);
+    this.#readers.clear();
+  }
+
+  #advance(reader: Reader, isLast = false): void {
+    const { session } = reader;
+    if (session.line.isFlushing && !isLast) return;
+    if (!reader.isAdmitted) this.#admit(reader);
+    this.#catchUp(reader);
+    if (this.#word !== undefined && reader.word !== this.#word.number) {
+      reader.word = this.#word.number;
+      session.line.send(this.#word.frame);
+    }
+  }
+
+  #admit(reader: Reader): void {
+    const { session, order } = reader;
+    const { revision } = this.#directory;
+    reader.isAdmitted = true;
+    session.line.send(
+      encodeControl({ type: "admitted", log: this.log, order, revision, observed: session.remoteAddress }),
+    );
+  }
+
+  #catchUp(reader: Reader): void {
+    if (reader.revision === this.#directory.revision) return;
+    const entries = reader.revision === undefined ? undefined : this.#history.since(reader.revision);
+    for (const frame of entries ?? this.#history.snapshot()) reader.session.line.send(frame);
+    reader.revision = this.#directory.revision;
+  }
+}

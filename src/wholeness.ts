@@ -1,0 +1,84 @@
+import { FullmeshError } from "./core/errors.js";
+import type { Member } from "./mesh/member.js";
+import type { Completeness, MemberEvent } from "./mesh/vocabulary.js";
+import { Deferred, type WaitOptions, waitFor } from "./waiting.js";
+
+/** Pairs that are named when a wait runs out; the rest is counted. */
+const mostNamed = 10;
+
+type Degraded = Extract<MemberEvent, { type: "degraded" }>;
+
+/** Somebody who waits until the mesh is whole with at least so many members. */
+interface Waiter {
+  readonly size: number;
+  readonly done: Deferred<void>;
+}
+
+/**
+ * Whether the mesh is whole, as far as this node knows, and what is missing if it is not.
+ */
+export class Wholeness {
+  readonly #machine: Member;
+  readonly #waiters = new Set<Waiter>();
+  /** The newest word that it is whole, until something happens that makes it doubtful. */
+  #whole: Completeness | undefined;
+  #degraded: Degraded | undefined;
+
+  constructor(machine: Member) {
+    this.#machine = machine;
+  }
+
+  /** Hears everything that the machine tells. */
+  hear(event: MemberEvent): void {
+    switch (event.type) {
+      case "complete":
+        this.#whole = event;
+        this.#degraded = undefined;
+        for (const waiter of this.#waiters) if (event.members >= waiter.size) waiter.done.resolve();
+        break;
+      case "degraded":
+        this.#degraded = event;
+        this.#whole = undefined;
+        break;
+      case "broken":
+      case "unlink":
+        this.#whole = undefined;
+        break;
+      case "directory":
+        // A server's word may come before the entries that it speaks of; a classic node's own word never does.
+        if (this.#whole?.revision !== this.#machine.revision || this.#whole.scope === "own") this.#whole = undefined;
+        break;
+      case "ended":
+        for (const { done } of this.#waiters)
+          done.reject(new FullmeshError("ENDED", `the mesh ended: ${event.reason}`));
+        break;
+      default:
+        break;
+    }
+  }
+
+  /** Resolves when the mesh is whole and has `size` members or more. */
+  async wait(size: number, wait: WaitOptions): Promise<void> {
+    if (this.#whole !== undefined && this.#whole.members >= size) return;
+    const waiter = { size, done: new Deferred<void>() };
+    this.#waiters.add(waiter);
+    try {
+      await waitFor(waiter.done.promise, wait, () => this.#explain(size));
+    } finally {
+      this.#waiters.delete(waiter);
+    }
+  }
+
+  #explain(size: number): string {
+    const { members, own, missing } = this.#machine;
+    const mine = missing.map(({ address, reason }) => `${own} - ${address} (${reason})`);
+    const others = (this.#degraded?.missing ?? [])
+      .filter(([a, b]) => a !== own && b !== own)
+      .map(([a, b, reason]) => `${a} - ${b} (${reason})`);
+    const pairs = [...mine, ...others];
+    const named = pairs.slice(0, mostNamed).join(", ");
+    const more = pairs.length > mostNamed ? ` and ${pairs.length - mostNamed} more` : "";
+    const pairsText = pairs.length === 0 ? "" : `; missing pairs: ${named}${more}`;
+    return `${members.length} of ${size} members are in the mesh${pairsText}`;
+  }
+}

@@ -1,0 +1,165 @@
+import { join } from "node:path";
+import { MeshNode } from "../../src/index.js";
+import { joinWith } from "../../src/join.js";
+import { Bell, StartedProcess } from "../support/processes.js";
+
+/** What one native member has seen of its mesh, whoever has written the member. */
+export abstract class NativeMember {
+  /** The peers with which a link has come up, each with who dials. */
+  readonly links = new Map<string, string>();
+  /** The peers whose link has got a new connection, once for each. */
+  readonly relinks: string[] = [];
+  /** The peers whose link has ended. */
+  readonly unlinks: string[] = [];
+  /** `topic text` of the messages from each peer, in the order in which they came. */
+  readonly received = new Map<string, string[]>();
+  /** How whole the mesh was each time that the server said it was whole: members and links. */
+  readonly wholes: string[] = [];
+  /** Everything that was not as it should be. */
+  readonly complaints: string[] = [];
+  protected readonly bell = new Bell();
+
+  /** Empty before it listens. */
+  abstract readonly address: string;
+  /** Its order in the mesh. */
+  abstract readonly order: number;
+  /** Resolves when the server has taken it in. */
+  abstract joined(): Promise<unknown>;
+  /** Sends a message to all its peers. */
+  abstract send(topic: string, text: string): void;
+  abstract leave(): void;
+  /** Resolves with the reason for which the mesh has ended for it, and fails if it has not ended well. */
+  abstract end(): Promise<string>;
+
+  async until(condition: () => boolean, missing: string): Promise<void> {
+    const seen = (): string => JSON.stringify([...this.links, ...this.relinks, ...this.unlinks, ...this.wholes]);
+    await this.bell.until(
+      () => condition() || undefined,
+      () => `${this.address} ${missing}; ${seen()}; ${this.complaints.join("; ")}`,
+    );
+  }
+
+  /** Resolves when so many messages have come from this peer. */
+  async heard(peer: NativeMember, count: number): Promise<void> {
+    const soFar = (): number => this.received.get(peer.address)?.length ?? 0;
+    await this.until(() => soFar() >= count, `has not got ${count} messages from ${peer.address}`);
+  }
+
+  protected hear(peer: string, topic: string, text: string): void {
+    const messages = this.received.get(peer) ?? [];
+    messages.push(`${topic} ${text}`);
+    this.received.set(peer, messages);
+  }
+}
+
+/** The member in Python. */
+export class PythonMember extends NativeMember {
+  readonly process: StartedProcess;
+  address = "";
+  order = 0;
+  #reason = "no end";
+
+  constructor(python: string, server: string) {
+    super();
+    const program = join(import.meta.dirname, "native", "member.py");
+    this.process = new StartedProcess(python, ["-B", program, server], {
+      hasStdin: true,
+      onLine: (line) => {
+        this.#read(JSON.parse(line) as Record<string, unknown>);
+        this.bell.ring();
+      },
+    });
+  }
+
+  joined(): Promise<unknown> {
+    return this.process.line((line) => line.includes('"registered"'), "that it has registered");
+  }
+
+  send(topic: string, text: string): void {
+    this.process.type(`send ${topic} ${text}`);
+  }
+
+  /** Breaks all its connections under links, with a reset. */
+  cut(): void {
+    this.process.type("cut");
+  }
+
+  leave(): void {
+    this.process.type("leave");
+  }
+
+  async end(): Promise<string> {
+    const exit = await this.process.exited();
+    if (exit.code !== 0 || this.process.errors !== "")
+      throw new Error(`${JSON.stringify(exit)} ${this.process.errors}`);
+    return this.#reason;
+  }
+
+  #read(line: Record<string, unknown>): void {
+    const { event } = line;
+    const peer = String(line.peer);
+    if (event === "listening") this.address = String(line.address);
+    else if (event === "registered") this.order = Number(line.order);
+    else if (event === "link") this.links.set(peer, String(line.direction));
+    else if (event === "relink") this.relinks.push(peer);
+    else if (event === "unlink") this.unlinks.push(peer);
+    else if (event === "message") this.hear(peer, String(line.topic), String(line.text));
+    else if (event === "complete") this.wholes.push(`${line.members} members, ${line.links} links`);
+    else if (event === "teardown") this.#reason = String(line.reason);
+    else if (event !== "closed") this.complaints.push(JSON.stringify(line));
+  }
+}
+
+/** One of ours. */
+export class OwnMember extends NativeMember {
+  readonly node = new MeshNode();
+  readonly #joined: Promise<void>;
+
+  constructor(server: string) {
+    super();
+    const hear = (tell: () => void): void => {
+      tell();
+      this.bell.ring();
+    };
+    this.node
+      .on("peer:up", ({ address, direction }) => hear(() => this.links.set(address, direction)))
+      .on("peer:back", ({ address }) => hear(() => this.relinks.push(address)))
+      .on("peer:down", (address) => hear(() => this.unlinks.push(address)))
+      .on("message", ({ peer, topic, payload }) =>
+        hear(() => this.hear(peer.address, topic, Buffer.from(payload).toString())),
+      )
+      .on("complete", ({ scope, members, links }) =>
+        hear(() => {
+          if (scope === "mesh") this.wholes.push(`${members} members, ${links} links`);
+        }),
+      )
+      .on("note", ({ code, message }) => hear(() => this.complaints.push(`${code} ${message}`)));
+    this.#joined = joinWith(this.node, server, { timeoutMs: 30_000 });
+    // Whoever waits for it hears of the failure; a test that has failed already needs no second one.
+    this.#joined.catch(() => {});
+  }
+
+  get address(): string {
+    return this.node.address ?? "";
+  }
+
+  get order(): number {
+    return this.node.order ?? 0;
+  }
+
+  joined(): Promise<void> {
+    return this.#joined;
+  }
+
+  send(topic: string, text: string): void {
+    this.node.broadcast(topic, Buffer.from(text));
+  }
+
+  leave(): void {
+    void this.node.leave();
+  }
+
+  end(): Promise<string> {
+    return this.node.start();
+  }
+}

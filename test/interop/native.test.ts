@@ -1,0 +1,174 @@
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { beforeEach, describe, expect, it, onTestFinished } from "vitest";
+import { type RendezvousServer, serve } from "../../src/index.js";
+import { requireTool } from "../support/tools.js";
+import vectors from "../vectors/native.json" with { type: "json" };
+import { type NativeMember, OwnMember, PythonMember } from "./native-partners.js";
+
+const run = promisify(execFile);
+const wholeMesh = "4 members, 6 links";
+
+let python: string;
+
+beforeEach((context) => {
+  python = requireTool(context, "python3");
+});
+
+async function startServer(): Promise<RendezvousServer> {
+  const server = await serve({ listen: "127.0.0.1:0" });
+  onTestFinished(() => server.close());
+  return server;
+}
+
+function startMember(kind: string, server: RendezvousServer): NativeMember {
+  const address = server.address ?? "";
+  if (kind === "ours") {
+    const own = new OwnMember(address);
+    onTestFinished(() => own.node.leave());
+    return own;
+  }
+  const member = new PythonMember(python, address);
+  onTestFinished(() => member.process.stop());
+  return member;
+}
+
+/** Lets four members join, each after the one before it is in, and waits until the server says to all that the mesh is whole. */
+async function gather(kinds: readonly string[], server: RendezvousServer): Promise<NativeMember[]> {
+  const members: NativeMember[] = [];
+  for (const kind of kinds) {
+    const member = startMember(kind, server);
+    members.push(member);
+    await member.joined();
+  }
+  for (const member of members)
+    await member.until(() => member.wholes.includes(wholeMesh), "has not heard of the whole");
+  return members;
+}
+
+/** Each member with each of its peers. */
+function directions(members: readonly NativeMember[]): (readonly [member: NativeMember, peer: NativeMember])[] {
+  return members.flatMap((member) => members.filter((peer) => peer !== member).map((peer) => [member, peer] as const));
+}
+
+/** So many messages, as they are sent and as they are to come. */
+function numbered(topic: string, count: number): string[] {
+  return Array.from({ length: count }, (_, number) => `${topic} ${number}`);
+}
+
+function say(members: readonly NativeMember[], message: string): void {
+  const [topic = "", text = ""] = message.split(" ");
+  for (const member of members) member.send(topic, text);
+}
+
+/** Resolves when every member has got from every other one as many messages as these; they must be these, in this order. */
+async function allHeard(members: readonly NativeMember[], messages: readonly string[]): Promise<void> {
+  for (const [member, peer] of directions(members)) await member.heard(peer, messages.length);
+  for (const [member, peer] of directions(members)) {
+    expect(member.received.get(peer.address), `what ${member.address} got from ${peer.address}`).toEqual(messages);
+  }
+}
+
+async function allWhole(members: readonly NativeMember[], whole: string): Promise<void> {
+  for (const member of members) await member.until(() => member.wholes.at(-1) === whole, `has not heard of ${whole}`);
+}
+
+/** Lets what has happened be heard before going on. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}
+
+describe("the vectors", () => {
+  it("hold for a reader and writer that knows only PROTOCOL.md, at every split", async () => {
+    const program = fileURLToPath(new URL("native/vectors.py", import.meta.url));
+    const file = fileURLToPath(new URL("../vectors/native.json", import.meta.url));
+    const { stdout, stderr } = await run(python, ["-B", program, file]);
+    expect(stdout).toBe(`${vectors.frames.length} frames, ${vectors.streams.length} streams\n`);
+    expect(stderr).toBe("");
+  });
+});
+
+describe.each([
+  ["Python, ours, Python, ours", ["python", "ours", "python", "ours"]],
+  ["ours, Python, ours, Python", ["ours", "python", "ours", "python"]],
+  ["Python, Python, ours, ours", ["python", "python", "ours", "ours"]],
+  ["ours, ours, Python, Python", ["ours", "ours", "python", "python"]],
+] as const)("members who join in the order %s", (_, kinds) => {
+  it("make each of the 6 pairs once, dialed by the earlier one, talk in both directions, and hear of the end", async () => {
+    const server = await startServer();
+    const members = await gather(kinds, server);
+    const orders = members.map(({ order }) => order);
+    expect(orders).toEqual(orders.toSorted((a, b) => a - b));
+    for (const member of members) expect(member.links.size).toBe(3);
+    for (const [member, peer] of directions(members)) {
+      const direction = member.order < peer.order ? "dialed" : "accepted";
+      expect(member.links.get(peer.address), `${member.address} with ${peer.address}`).toBe(direction);
+    }
+    const messages = numbered("größe", 50);
+    for (const message of messages) say(members, message);
+    await allHeard(members, messages);
+
+    await server.teardown("enough");
+    expect(await Promise.all(members.map((member) => member.end()))).toEqual(members.map(() => "enough"));
+    expect(members.flatMap(({ complaints }) => complaints)).toEqual([]);
+    expect(members.flatMap(({ relinks }) => relinks)).toEqual([]);
+  });
+
+  it("go on with the same links when connections break, without losing or repeating a message", async () => {
+    const members = await gather(kinds, await startServer());
+    const pythons = members.filter((member) => member instanceof PythonMember);
+    const messages = numbered("count", 300);
+    for (const [number, message] of messages.entries()) {
+      say(members, message);
+      // Messages are on their way in both directions while connections break.
+      if (number === 100) pythons[0]?.cut();
+      if (number === 200) for (const member of pythons) member.cut();
+      await turn();
+    }
+    await allHeard(members, messages);
+    const isCut = (member: NativeMember): boolean => member instanceof PythonMember;
+    for (const [member, { address }] of directions(members).filter((pair) => pair.some(isCut))) {
+      await member.until(() => member.relinks.includes(address), `has no new connection with ${address}`);
+    }
+    expect(members.flatMap(({ unlinks }) => unlinks)).toEqual([]);
+    expect(members.map(({ links }) => links.size)).toEqual([3, 3, 3, 3]);
+    // The newest reports name the attempts of now, so the server finds the mesh whole again.
+    await allWhole(members, wholeMesh);
+  });
+
+  it("lose nobody but the one in Python that leaves, and everything that it has sent is delivered", async () => {
+    const members = await gather(kinds, await startServer());
+    const leaver = members.find((member) => member instanceof PythonMember) as PythonMember;
+    const others = members.filter((member) => member !== leaver);
+    const messages = numbered("last", 50);
+    for (const message of messages) say([leaver], message);
+    leaver.leave();
+    await leaver.end();
+    for (const member of others) {
+      await member.until(() => member.unlinks.length > 0, "has not noticed that somebody left");
+      expect(member.unlinks).toEqual([leaver.address]);
+      expect(member.received.get(leaver.address)).toEqual(messages);
+    }
+    await allWhole(others, "3 members, 3 links");
+    say(others, "after 0");
+    await allHeard(others, ["after 0"]);
+    expect(leaver.complaints).toEqual([]);
+  });
+});
+
+describe("one of ours that leaves", () => {
+  it("is missed by members in Python, which have got everything that it has sent", async () => {
+    const members = await gather(["python", "ours", "python", "ours"], await startServer());
+    const leaver = members[1] as OwnMember;
+    const messages = numbered("last", 50);
+    for (const message of messages) say([leaver], message);
+    leaver.leave();
+    for (const member of members.filter((each) => each !== leaver)) {
+      await member.until(() => member.unlinks.includes(leaver.address), "has not noticed that one of ours left");
+      expect(member.received.get(leaver.address)).toEqual(messages);
+    }
+  });
+});

@@ -1,0 +1,450 @@
+#!/usr/bin/env python3
+"""A member of a mesh in the native dialect, written from PROTOCOL.md alone, with the standard library alone.
+
+    member.py HOST:PORT [--mesh NAME] [--name NAME]
+
+README.md beside this file says what it prints and which commands it takes. There is one thread and one selector. A
+`Member` has the conversations: with the server, with those who call its listener, and on links. L1 to L15 are the rules
+of PROTOCOL.md.
+"""
+
+import argparse
+import json
+import os
+import random
+import secrets
+import selectors
+import socket
+import sys
+import time
+
+import wire
+from connection import Connection, Link
+
+# Seconds and counts, as PROTOCOL.md has them under "Timers and limits".
+REPORT, ACKNOWLEDGE, DRAIN, PARKED, DIAL, HANDSHAKE, REDIAL_MIN, REDIAL_MAX = 0.05, 0.05, 10, 5, 10, 15, 0.05, 30
+ACKNOWLEDGE_BYTES, MOST_PARKED = 65_536, 256
+
+
+class Member:
+    def __init__(self, server, mesh, own_name):
+        self.server, self.mesh, self.name = server, mesh, own_name
+        self.selector, self.timers = selectors.DefaultSelector(), {}
+        self.id, self.address, self.order, self.log, self.revision = secrets.token_hex(16), None, None, None, 0
+        self.directory, self.parts, self.removed, self.lost = {}, [], set(), set()
+        self.links, self.parked, self.changes = {}, {}, {}
+        self.session = self.listener = self.exit_code = None
+        self.is_admitted = self.is_ending = False
+        self.connections, self.typed = set(), b""
+
+    def tell(self, event, **more):
+        line = {"event": event, "at": int(time.time() * 1000), "node": self.address, "mesh": self.mesh, **more}
+        print(json.dumps(line), flush=True)
+
+    def after(self, seconds, run, key):
+        self.timers[key] = (time.monotonic() + seconds, run)
+
+    def forget(self, subject, *kinds):
+        self.timers = {k: v for k, v in self.timers.items() if k[1] is not subject or (kinds and k[0] not in kinds)}
+
+    def run(self):
+        self.connect_to_server()
+        self.selector.register(0, selectors.EVENT_READ, self.read_commands)
+        # Whoever ends with something unread sends a reset, which would overtake the last words.
+        while self.exit_code is None or self.connections:
+            next_at = min((at for at, _ in self.timers.values()), default=None)
+            wait = None if next_at is None else max(0, next_at - time.monotonic())
+            for key, mask in self.selector.select(wait):
+                key.data(mask)
+            # What has arrived is heard before anybody is found to be late.
+            for key in [key for key, (at, _) in self.timers.items() if at <= time.monotonic()]:
+                if key in self.timers:
+                    self.timers.pop(key)[1]()
+        return self.exit_code
+
+    def dial(self, where, hear, gone, connected):
+        host, port = where.rsplit(":", 1)
+        host = host.strip("[]")
+        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        connection = Connection(self, sock, hear, gone, connected)
+        sock.connect_ex((host, int(port)))
+        self.after(DIAL, lambda: connection.close(f"no answer within {DIAL} s"), ("dial", connection))
+        return connection
+
+    # Commands.
+
+    def read_commands(self, _mask):
+        data = os.read(0, 65_536)
+        if not data:
+            self.selector.unregister(0)
+        *lines, self.typed = (self.typed + data).split(b"\n")
+        for line in lines:
+            word, _, rest = line.decode().partition(" ")
+            if word == "send":
+                topic, _, payload = rest.partition(" ")
+                for link in self.links.values():
+                    self.send(link, topic, payload.encode())
+            elif word == "cut":
+                for link in list(self.links.values()):
+                    if link.connection is not None:
+                        link.connection.close("cut at this end", reset=True)
+            elif word == "leave":
+                self.session.control("leave", reason="left")
+                self.end("left", DRAIN)
+
+    # The conversation with the server.
+
+    def connect_to_server(self):
+        self.session = self.dial(self.server, self.heard_server, self.server_gone, self.greet_server)
+
+    def greet_server(self, session):
+        self.forget(session, "dial")
+        if self.listener is None:
+            host = session.sock.getsockname()[0]
+            self.listener = socket.create_server((host, 0), family=session.sock.family, backlog=4_096)
+            self.selector.register(self.listener, selectors.EVENT_READ, self.accept)
+            port = self.listener.getsockname()[1]
+            self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            self.tell("listening", address=self.address)
+        self.is_admitted = False
+        me = {"mesh": self.mesh, "id": self.id, "address": self.address}
+        if self.log is None:
+            session.control("register", **me, **({"name": self.name} if self.name else {}))
+        else:
+            session.control("resume", **me, log=self.log, revision=self.revision)
+        session.watch()
+
+    def heard_server(self, session, content):
+        kind = content["type"]
+        if kind == "admitted":
+            self.is_admitted = True
+            if self.log is None:
+                self.tell("registered", address=self.address, order=content["order"])
+            self.order, self.log = content["order"], content["log"]
+            self.report(full=True)
+        elif kind == "directory":
+            self.parts += content["members"]
+            if not content.get("more"):
+                members, self.parts, self.revision = self.parts, [], content["revision"]
+                present = {member["id"] for member in members}
+                for gone in [known for known in self.directory if known not in present]:
+                    self.departed(gone, "no longer in the directory")
+                self.directory.update((member["id"], member) for member in members)
+                self.directory_moved()
+        elif kind == "entries":
+            for entry in content["entries"]:
+                self.apply(entry)
+            self.directory_moved()
+        elif kind in ("waiting", "complete", "degraded"):
+            self.tell(kind, **{key: value for key, value in content.items() if key != "type"})
+        elif kind == "teardown":
+            self.tell("teardown", reason=content["reason"])
+            self.end(content["reason"], content["deadlineMs"] / 1000)
+        elif kind == "refuse":
+            self.tell("error", code=content["code"], message=content["message"])
+            self.exit_code = 4
+        else:
+            session.refuse("UNEXPECTED_MESSAGE", f"{kind} does not belong here")
+
+    def server_gone(self, _session, reason):
+        self.session = None
+        if self.is_ending:
+            self.finish_if_over()
+        elif self.log is None:
+            self.tell("error", code="SERVER_VANISHED", message=reason)
+            self.exit_code = 1
+        else:
+            self.after(random.uniform(0.1, 0.5), self.connect_to_server, ("server", self))
+
+    def apply(self, entry):
+        if entry["revision"] <= self.revision:
+            return
+        self.revision = entry["revision"]
+        if entry["type"] == "replaced":
+            self.departed(entry["replaces"], "replaced by a new incarnation")
+        if entry["type"] in ("left", "lost"):
+            self.departed(entry["id"], f"{entry['type']}: {entry['reason']}", entry["type"] == "left")
+        else:
+            self.directory[entry["id"]] = entry
+
+    def departed(self, peer_id, reason, is_leaving=False):
+        self.removed.add(peer_id)
+        self.directory.pop(peer_id, None)
+        link = self.links.get(peer_id)
+        if peer_id == self.id:
+            self.tell("error", code="FENCED", message=reason)
+            self.exit_code = 1
+        elif link is not None and is_leaving and link.is_up:
+            # Its goodbye is on the way.
+            self.after(DRAIN, lambda: self.end_link(link, reason), ("drain", link))
+        elif link is not None:
+            self.end_link(link, reason)
+
+    def directory_moved(self):
+        me = self.directory.get(self.id)
+        for member in self.directory.values() if me and not self.is_ending else ():
+            if member is me or member["id"] in self.links or member["id"] in self.lost:
+                continue
+            if member["dialect"] == "classic":
+                self.changed(member, ("unsupported", "this member speaks no classic"))
+                continue
+            link = Link(member, is_owner=(me["order"], me["id"]) < (member["order"], member["id"]))
+            self.links[member["id"]] = link
+            if link.is_owner:
+                self.start_attempt(link)
+        for connection, hello in list(self.parked.items()):
+            self.judge(connection, hello)
+
+    def changed(self, member, state):
+        """`state` is an attempt, or how far it has come and why it is no further."""
+        self.changes[member["order"]] = state
+        if ("report", self) not in self.timers:
+            self.after(REPORT, self.report, ("report", self))
+
+    def report(self, full=False):
+        if full:
+            for link in self.links.values():
+                self.changes.setdefault(link.peer["order"], link.attempt if link.is_up else ("away", "no connection"))
+        up = [[order, state] for order, state in self.changes.items() if isinstance(state, int)]
+        down = [[order, *state] for order, state in self.changes.items() if not isinstance(state, int)]
+        if self.session is not None and self.is_admitted:
+            self.session.control("links", **({"full": True} if full else {}), up=up, down=down)
+            self.changes = {}
+
+    # Those who call the listener.
+
+    def accept(self, _mask):
+        sock, _ = self.listener.accept()
+        caller = Connection(self, sock, self.heard_caller, lambda caller, reason: self.parked.pop(caller, None))
+        self.after(HANDSHAKE, lambda: caller.refuse("HANDSHAKE_TIMEOUT", "nothing came in time"), ("first", caller))
+
+    def heard_caller(self, caller, content):
+        kind = content["type"]
+        self.forget(caller, "first")
+        if kind == "challenge":
+            is_mine = content["mesh"] == self.mesh and content["id"] == self.id
+            if not is_mine or self.session is None or self.is_admitted:
+                return caller.refuse("UNAWAITED_CHALLENGE", "this node waits for no such challenge")
+            caller.control("here", id=self.id)
+            caller.finish("answered")
+            self.session.control("proof", nonce=content["nonce"])
+        elif kind == "check":
+            caller.control("here", id=self.id)
+            caller.finish("answered")
+        elif kind == "hello" and content["mesh"] != self.mesh:
+            caller.refuse("WRONG_MESH", "this is a member of another mesh")
+        elif kind == "hello" and caller not in self.parked:
+            self.judge(caller, content)
+        else:
+            caller.refuse("UNEXPECTED_MESSAGE", f"{kind} does not belong here")
+
+    def judge(self, caller, hello):
+        """L6, and L7 for a hello that is taken."""
+        self.parked.pop(caller, None)
+        me, sender = self.directory.get(self.id), self.directory.get(hello["from"])
+        link, attempt = self.links.get(hello["from"]), hello["attempt"]
+        if hello["to"] != self.id:
+            return caller.refuse("WRONG_TARGET", "this is another incarnation")
+        if hello["from"] in self.removed:
+            return caller.refuse("GONE", "this incarnation has been removed")
+        if me is None or sender is None:
+            if len(self.parked) >= MOST_PARKED:
+                return caller.refuse("PARKING_FULL", "too many wait for an entry that names them")
+            self.parked[caller] = hello
+            unknown = ("UNKNOWN_PEER", "the directory does not name the sender")
+            return self.after(PARKED, lambda: caller.refuse(*unknown), ("parked", caller))
+        self.forget(caller, "parked")
+        if sender["dialect"] == "classic":
+            return caller.refuse("WRONG_DIALECT", "the directory lists this member as classic")
+        if hello["from"] in self.lost:
+            return caller.refuse("SESSION_LOST", "this link has ended")
+        if link is None or link.is_owner:
+            return caller.refuse("NOT_OWNER", "the earlier member dials")
+        if attempt <= link.attempt:
+            return caller.refuse("STALE_ATTEMPT", f"attempt {link.attempt} was taken", highest=link.attempt)
+        if not link.take_hello(attempt, hello["since"], hello["received"]):
+            caller.refuse("SESSION_LOST", "we do not agree on what was delivered", highest=link.attempt)
+            return self.lose_link(link)
+        self.drop_connection(link)
+        link.attempt, link.connection = attempt, caller
+        caller.trust()
+        caller.control("answer", attempt=attempt, since=link.since, received=link.received)
+        self.link_up(link)
+
+    # Links.
+
+    def start_attempt(self, link):
+        """L1; L2 is the time-out of `dial`, and that a closed connection is heard no more."""
+        if link.peer["id"] not in self.links or link.connection is not None:
+            return
+        link.attempt += 1
+        link.connection = self.dial(
+            link.peer["address"],
+            lambda connection, content: self.heard_answer(link, connection, content),
+            lambda connection, reason: self.attempt_failed(link, reason),
+            lambda connection: connection.control("hello", **self.hello(link)),
+        )
+
+    def hello(self, link):
+        state = {"attempt": link.attempt, "since": link.since, "received": link.received}
+        return {"mesh": self.mesh, "from": self.id, "to": link.peer["id"], **state}
+
+    def heard_answer(self, link, connection, content):
+        if content["type"] == "answer":
+            attempt, since, received = content["attempt"], content["since"], content["received"]
+            if attempt == link.attempt and link.take_answer(attempt, since, received):
+                self.forget(connection, "dial")
+                return self.link_up(link)  # L3
+            connection.gone = None
+            connection.refuse("SESSION_LOST", "we do not agree on what was delivered")
+            self.lose_link(link)
+        elif content["type"] == "refuse":  # L4
+            link.attempt = max(link.attempt, content.get("highest", 0))
+            if content["code"] == "SESSION_LOST":
+                return self.lose_link(link)
+            is_final = content["code"] in ("WRONG_TARGET", "GONE", "WRONG_MESH", "WRONG_DIALECT")
+            connection.gone = None if is_final else connection.gone
+            connection.finish(f"{content['code']} {content['message']}")
+            if is_final:
+                self.changed(link.peer, ("rejected", content["code"]))
+        else:
+            connection.refuse("UNEXPECTED_MESSAGE", f"{content['type']} does not belong here")
+
+    def attempt_failed(self, link, reason):
+        link.connection = None
+        link.failures += 1
+        self.changed(link.peer, ("dialing", f"{reason} ({link.failures} in a row)"))
+        pause = min(REDIAL_MAX, REDIAL_MIN * 2**link.failures) * random.uniform(0.5, 1)
+        self.after(pause, lambda: self.start_attempt(link), ("redial", link))
+
+    def link_up(self, link):
+        event = "relink" if link.has_been_up else "link"
+        link.is_up, link.has_been_up, link.failures, connection = True, True, 0, link.connection
+        connection.hear = lambda connection, content: self.heard_link(link, connection, content)
+        connection.gone = lambda connection, reason: self.link_broken(link, reason)
+        connection.watch()
+        self.changed(link.peer, link.attempt)
+        direction = "dialed" if link.is_owner else "accepted"
+        self.tell(event, peer=link.peer["address"], direction=direction, dialect="native", attempt=link.attempt)
+        for _, frame in link.waiting:
+            connection.send(frame)
+        if self.is_ending:
+            self.say_goodbye(link, "left")
+
+    def send(self, link, topic, payload):
+        if not link.has_said_goodbye:
+            frame = link.add(topic, payload)
+            if link.is_up:
+                link.connection.send(frame)
+
+    def heard_link(self, link, connection, content):
+        kind = content["type"]
+        if kind == "message":
+            if content["number"] > link.received + 1:
+                return connection.refuse("SESSION_LOST", f"message {content['number']} came after {link.received}")
+            if content["number"] == link.received + 1:
+                self.deliver(link, content["topic"], content["payload"])
+        elif kind == "acknowledgement":
+            if not link.acknowledge(content["number"]):
+                connection.refuse("SESSION_LOST", f"an acknowledgement of {content['number']} cannot be")
+        elif kind == "goodbye":
+            link.acknowledge(content["received"])
+            link.has_heard_goodbye = True
+            self.say_goodbye(link, content["reason"])
+            self.acknowledge(link)
+            connection.finish(content["reason"])
+        elif kind == "refuse":
+            connection.finish(f"{content['code']} {content['message']}")
+        else:
+            connection.refuse("UNEXPECTED_MESSAGE", f"{kind} does not belong here")
+
+    def deliver(self, link, topic, payload):
+        link.received += 1
+        self.tell("message", peer=link.peer["address"], topic=topic, text=payload.decode(errors="replace"))
+        link.owed += len(payload)
+        if link.owed >= ACKNOWLEDGE_BYTES:
+            self.acknowledge(link)
+        elif ("owed", link) not in self.timers:
+            self.after(ACKNOWLEDGE, lambda: self.acknowledge(link), ("owed", link))
+
+    def acknowledge(self, link):
+        link.owed = 0
+        self.forget(link, "owed")
+        if link.is_up:
+            link.connection.send(wire.encode_acknowledgement(link.received))
+
+    def say_goodbye(self, link, reason):
+        if not link.has_said_goodbye:
+            link.has_said_goodbye = True
+            link.connection.control("goodbye", reason=reason, received=link.received)
+            self.after(DRAIN, lambda: self.end_link(link, "did not say goodbye in time"), ("drain", link))
+
+    def link_broken(self, link, reason):
+        """L5 and L8."""
+        link.connection, link.is_up = None, False
+        if link.has_said_goodbye or link.has_heard_goodbye or link.peer["id"] in self.removed:
+            return self.end_link(link, reason)
+        self.changed(link.peer, ("redialing" if link.is_owner else "waiting for its owner", reason))
+        if link.is_owner:
+            self.start_attempt(link)
+
+    def drop_connection(self, link):
+        """Closes it, and hears nothing more from it."""
+        connection, link.connection, link.is_up = link.connection, None, False
+        if connection is not None:
+            connection.gone = None
+            connection.close("replaced")
+
+    def end_link(self, link, reason):
+        if self.links.pop(link.peer["id"], None) is None:
+            return
+        self.drop_connection(link)
+        self.forget(link)
+        self.changes.pop(link.peer["order"], None)
+        if link.has_been_up:
+            self.tell("unlink", peer=link.peer["address"], reason=reason, unacknowledged=len(link.waiting))
+        self.finish_if_over()
+
+    def lose_link(self, link):
+        """L12."""
+        self.lost.add(link.peer["id"])
+        self.end_link(link, "SESSION_LOST")
+        self.changed(link.peer, ("ended", "SESSION_LOST"))
+
+    def end(self, reason, within):
+        """Says goodbye to everybody; what is under way is still delivered."""
+        self.is_ending = True
+        self.selector.unregister(self.listener)
+        self.listener.close()
+        self.after(within, self.end_now, ("end", self))
+        for link in list(self.links.values()):
+            if link.is_up:
+                self.say_goodbye(link, reason)
+            else:
+                self.end_link(link, reason)
+        self.finish_if_over()
+
+    def end_now(self):
+        for link in list(self.links.values()):
+            self.end_link(link, "the time is over")
+
+    def finish_if_over(self):
+        if not self.is_ending or self.links or self.exit_code is not None:
+            return
+        if self.session is not None:
+            return self.session.finish("the mesh has ended")
+        self.tell("closed")
+        self.exit_code = 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("server")
+    parser.add_argument("--mesh", default="default")
+    parser.add_argument("--name")
+    arguments = parser.parse_args()
+    return Member(arguments.server, arguments.mesh, arguments.name).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""Puts wire.py through vectors: `vectors.py FILE` with test/vectors/native.json. Names those that do not hold."""
+
+import json
+import sys
+
+import wire
+
+
+def understand(pieces, limits):
+    """What a reader understands of a stream in these pieces, as the vectors write it."""
+    reader, events = wire.Reader(limits["controlBytes"], limits["messageBytes"]), []
+    try:
+        for piece in pieces:
+            for content in reader.push(piece):
+                events.append(plain(content))
+    except wire.Refusal as refusal:
+        events.append({"type": "bad", "code": refusal.code})
+    return events
+
+
+def plain(content):
+    if content["type"] != "message":
+        return content
+    message = {"number": content["number"], "topic": content["topic"], "payload": content["payload"].hex()}
+    return {"type": "message", "message": message}
+
+
+def encode(content):
+    given = {key: value for key, value in content.items() if key != "type"}
+    match content["type"]:
+        case "message":
+            message = given["message"]
+            return wire.encode_message(message["number"], message["topic"], bytes.fromhex(message["payload"]))
+        case "acknowledgement":
+            return wire.encode_acknowledgement(given["number"])
+        case "ping":
+            return wire.encode_frame(wire.PING)
+        case "pong":
+            return wire.encode_frame(wire.PONG)
+        case kind:
+            return wire.encode_control(kind, **given)
+
+
+def deliveries(stream):
+    """The stream whole, byte by byte, and cut in two at every place."""
+    yield [stream]
+    yield [stream[at : at + 1] for at in range(len(stream))]
+    for at in range(1, len(stream)):
+        yield [stream[:at], stream[at:]]
+
+
+def main():
+    with open(sys.argv[1], encoding="utf-8") as file:
+        vectors = json.load(file)
+    preface = {"type": "preface", "lowest": 1, "highest": 1}
+    streams = [(each["name"], each["hex"], each["events"], each.get("limits")) for each in vectors["streams"]]
+    for each in vectors["frames"]:
+        if encode(each["content"]).hex() != each["hex"]:
+            print(f"not written so: {each['name']}")
+        streams.append((each["name"], wire.PREFACE.hex() + each["hex"], [preface, each["content"]], None))
+    for name, digits, events, limits in streams:
+        for pieces in deliveries(bytes.fromhex(digits)):
+            if understand(pieces, limits or vectors["limits"]) != events:
+                print(f"not read so: {name}: {understand(pieces, limits or vectors['limits'])}")
+                break
+    print(f"{len(vectors['frames'])} frames, {len(vectors['streams'])} streams")
+
+
+main()

@@ -1,0 +1,218 @@
+"""The wire of the native dialect: the preface, frames, and what the fields of control messages may hold.
+
+Written from PROTOCOL.md alone, with the standard library alone. `vectors.py` puts it to the test.
+"""
+
+import ipaddress
+import json
+import re
+import struct
+
+PREFACE = b"\xf7fmesh\x01\x01"
+CONTROL, MESSAGE, ACKNOWLEDGEMENT, PING, PONG = 1, 2, 3, 4, 5
+FIRST_FRAME_BYTES, CONTROL_BYTES, MESSAGE_BYTES = 4_096, 65_536, 1_048_576
+
+
+class Refusal(Exception):
+    """What the other side says is to be refused, with this code."""
+
+    def __init__(self, code, message):
+        super().__init__(message)
+        self.code = code
+
+
+# What the fields of control messages may hold. Each check returns the value as it is to be used, or raises ValueError.
+
+
+def fits(condition, value):
+    if not condition:
+        raise ValueError(value)
+    return value
+
+
+def text(pattern):
+    return lambda value: fits(isinstance(value, str) and re.fullmatch(pattern, value), value)
+
+
+def whole(least):
+    def read(value):
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return int(fits(is_number and value % 1 == 0 and least <= value < 2**53, value))
+
+    return read
+
+
+def name(value):
+    printable = isinstance(value, str) and not re.search("[\x00-\x1f\x7f-\x9f\ud800-\udfff]", value)
+    return fits(printable and 1 <= len(value.encode()) <= 64, value)
+
+
+def meta(value):
+    compact = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return fits(isinstance(value, dict) and len(compact.encode("utf-8", "surrogatepass")) <= 1_024, value)
+
+
+def sentence(value):
+    shown = fits(isinstance(value, str), value)[:500]
+    return re.sub("[\x00-\x1f\x7f-\x9f\ud800-\udfff]", "\ufffd", shown)
+
+
+def address(value):
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([1-9][0-9]{0,4})", fits(isinstance(value, str), value))
+    host = ipaddress.ip_address(fits(match, value) and (match[1] or match[2]))
+    fits((host.version == 6) == (match[1] is not None) and int(match[3]) < 65_536, value)
+    host = getattr(host, "ipv4_mapped", None) or host
+    fits(not host.is_unspecified, value)
+    return f"[{host}]:{match[3]}" if host.version == 6 else f"{host}:{match[3]}"
+
+
+def rows(*checks):
+    def read(value):
+        fits(isinstance(value, list) and all(isinstance(row, list) and len(row) >= len(checks) for row in value), value)
+        return [[check(item) for check, item in zip(checks, row)] for row in value]
+
+    return read
+
+
+def objects(read):
+    return lambda value: [read(fits(isinstance(item, dict), item)) for item in fits(isinstance(value, list), value)]
+
+
+def fields(known, given):
+    """The known fields of an object. A `?` at the end of a name means that it may be absent."""
+    read = {}
+    for field, check in known.items():
+        if field[-1] != "?" or field[:-1] in given:
+            field = field.rstrip("?")
+            read[field] = check(given[field])
+    return read
+
+
+def entry(given):
+    known = ENTRIES[fits(isinstance(given.get("type"), str) and given["type"] in ENTRIES, given) and given["type"]]
+    return {"type": given["type"], **fields(known, given)}
+
+
+ID, ONE, ZERO, YES = text("[0-9a-f]{32}"), whole(1), whole(0), lambda value: fits(value is True, value)
+SELF = {"id": ID, "address": address, "name?": name, "meta?": meta}
+LISTED = {"order": ONE, "dialect": text("classic|native"), **SELF}
+DEPARTURE = {"revision": ONE, "id": ID, "reason": sentence}
+ENTRIES = {
+    "joined": {"revision": ONE, **LISTED},
+    "replaced": {"revision": ONE, "replaces": ID, **LISTED},
+    "left": DEPARTURE,
+    "lost": DEPARTURE,
+}
+CONTROLS = {
+    "register": {"mesh": name, **SELF},
+    "resume": {"mesh": name, "id": ID, "address": address, "log": ID, "revision": ZERO},
+    "proof": {"nonce": ID},
+    "links": {"full?": YES, "up": rows(ONE, ZERO), "down": rows(ONE, sentence, sentence)},
+    "leave": {"reason": sentence},
+    "admitted": {"log": ID, "order": ONE, "revision": ONE, "observed": address},
+    "directory": {"revision": ONE, "members": objects(lambda given: fields(LISTED, given)), "more?": YES},
+    "entries": {"entries": objects(entry)},
+    "waiting": {"place": ONE},
+    "complete": {"revision": ONE, "members": ONE, "links": ZERO, "unverified": ZERO},
+    "degraded": {"revision": ONE, "count": ZERO, "missing": rows(ONE, ONE, sentence)},
+    "teardown": {"reason": sentence, "deadlineMs": ZERO},
+    "challenge": {"mesh": name, "id": ID, "nonce": ID},
+    "check": {"mesh": name, "id": ID},
+    "here": {"id": ID},
+    "hello": {"mesh": name, "from": ID, "to": ID, "attempt": ONE, "since": ZERO, "received": ZERO},
+    "answer": {"attempt": ONE, "since": ONE, "received": ZERO},
+    "goodbye": {"reason": sentence, "received": ZERO},
+    "refuse": {"code": text("[A-Z][A-Z_]{0,39}"), "message": sentence, "highest?": ZERO, "retryMs?": ZERO},
+}
+
+
+def no_number(token):
+    raise ValueError(token)
+
+
+def read_control(body):
+    """The message in a control frame, None if it may be ignored."""
+    try:
+        given = json.loads(body.decode("utf-8"), parse_constant=no_number)
+        kind = fits(isinstance(given, dict) and isinstance(given.get("type"), str), given) and given["type"]
+        if kind not in CONTROLS:
+            if given.get("optional") is True:
+                return None
+            raise Refusal("UNKNOWN_MESSAGE", f"there is no message {kind!r}")
+        return {"type": kind, **fields(CONTROLS[kind], given)}
+    except (ValueError, KeyError, OverflowError, RecursionError) as error:
+        raise Refusal("BAD_FRAME", f"a control frame cannot be read: {type(error).__name__}") from error
+
+
+def read_frame(kind, body):
+    """What a frame holds as an object with a type, None if it may be ignored."""
+    if kind == CONTROL:
+        return read_control(body)
+    if kind == MESSAGE:
+        end = 7 + body[6] if len(body) > 6 else 7
+        number = int.from_bytes(body[:6], "big")
+        try:
+            fits(len(body) >= end and number > 0, number)
+            return {"type": "message", "number": number, "topic": body[7:end].decode("utf-8"), "payload": body[end:]}
+        except ValueError as error:
+            raise Refusal("BAD_FRAME", "a message cannot be read") from error
+    if kind == ACKNOWLEDGEMENT:
+        if len(body) != 6:
+            raise Refusal("BAD_FRAME", "an acknowledgement cannot be read")
+        return {"type": "acknowledgement", "number": int.from_bytes(body, "big")}
+    if kind in (PING, PONG):
+        return {"type": "ping" if kind == PING else "pong"}
+    if kind >= 0x80:
+        return None
+    raise Refusal("UNKNOWN_MESSAGE", f"there is no frame of kind {kind}")
+
+
+def encode_frame(kind, body=b""):
+    return struct.pack(">IB", len(body), kind) + body
+
+
+def encode_control(kind, **given):
+    written = json.dumps({"type": kind, **given}, separators=(",", ":"), ensure_ascii=False)
+    return encode_frame(CONTROL, written.encode())
+
+
+def encode_message(number, topic, payload):
+    return encode_frame(MESSAGE, number.to_bytes(6, "big") + bytes([len(topic.encode())]) + topic.encode() + payload)
+
+
+def encode_acknowledgement(number):
+    return encode_frame(ACKNOWLEDGEMENT, number.to_bytes(6, "big"))
+
+
+class Reader:
+    """Cuts a stream into the preface and frames, whatever the pieces it comes in."""
+
+    def __init__(self, control_bytes=CONTROL_BYTES, message_bytes=MESSAGE_BYTES):
+        self.limits = (control_bytes, message_bytes)
+        self.buffer = bytearray()
+        self.preface = None
+
+    def push(self, data):
+        """Yields the preface once, then what each frame holds. Raises Refusal; then nothing more is to be read."""
+        self.buffer += data
+        if self.preface is None:
+            if not PREFACE.startswith(bytes(self.buffer[:6])):
+                raise Refusal("BAD_PREFACE", "what came first is no preface")
+            if len(self.buffer) < 8:
+                return
+            self.preface = lowest, highest = self.buffer[6], self.buffer[7]
+            if not 1 <= lowest <= highest:
+                raise Refusal("BAD_PREFACE", "these versions are no range")
+            del self.buffer[:8]
+            yield {"type": "preface", "lowest": lowest, "highest": highest}
+        while len(self.buffer) >= 5:
+            length, kind = struct.unpack_from(">IB", self.buffer)
+            if length > self.limits[kind == MESSAGE]:
+                raise Refusal("FRAME_TOO_LARGE", f"a frame of kind {kind} announces {length} bytes")
+            if len(self.buffer) < 5 + length:
+                return
+            body = bytes(self.buffer[5 : 5 + length])
+            del self.buffer[: 5 + length]
+            content = read_frame(kind, body)
+            if content is not None:
+                yield content

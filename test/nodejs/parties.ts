@@ -1,0 +1,218 @@
+import { onTestFinished } from "vitest";
+import type { Endpoint, Identity } from "../../src/core/connections.js";
+import { type ErrorCode, FullmeshError } from "../../src/core/errors.js";
+import { Keyring } from "../../src/nodejs/keyed.js";
+import { Secret } from "../../src/nodejs/secret.js";
+import { nodeTransport } from "../../src/nodejs/transport.js";
+import type { ConnectionEvents, ConnectionPort, ListenerPort, TransportPort } from "../../src/runtime/ports.js";
+import { type RawConnection, Recorder, rawClient, rawListener } from "../support/sockets.js";
+
+/** The secrets of the tests, as `fullmesh secret` would print them. */
+export const secret = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+export const otherSecret = "8PHy8_T19vf4-fr7_P3-_-Dh4uPk5ebn6Onq6-zt7u8";
+
+export const server: Identity = { mesh: "cache", role: "rendezvous" };
+export const member: Identity = { mesh: "cache", role: "member" };
+
+const keepAliveMs = 5_000;
+
+export function plainTransport(): TransportPort {
+  return nodeTransport(keepAliveMs);
+}
+
+export function keyedTransport(
+  accepts: (identity: Identity) => boolean = () => true,
+  text: string = secret,
+): TransportPort {
+  return nodeTransport(keepAliveMs, new Keyring(new Secret(text), accepts));
+}
+
+/** What one end of a connection was told, in order, without the bytes. */
+export type Happening =
+  | { readonly type: "connected"; readonly local: Endpoint; readonly remote: Endpoint; readonly cipher?: string }
+  | { readonly type: "secured"; readonly identity: Identity; readonly cipher: string }
+  | { readonly type: "unproved"; readonly code: ErrorCode; readonly message: string }
+  | { readonly type: "bytes" | "flushed" | "ended" }
+  | { readonly type: "closed"; readonly failure: string | undefined };
+
+/** One end of a connection: takes down what it is told, and can be waited for. */
+export class Party implements ConnectionEvents {
+  readonly happenings = new Recorder<Happening>();
+  readonly #growth = new Recorder<number>();
+  readonly #pieces: Uint8Array[] = [];
+  #port: ConnectionPort | undefined;
+  #received = 0;
+  /** Called at each happening, as a machine is. */
+  onHappening: (happening: Happening) => void = () => {};
+
+  get port(): ConnectionPort {
+    if (this.#port === undefined) throw new Error("there is no connection yet");
+    return this.#port;
+  }
+
+  set port(port: ConnectionPort) {
+    this.#port = port;
+    onTestFinished(() => port.abort());
+  }
+
+  /** The types of what happened; bytes that follow bytes count once. */
+  get story(): string[] {
+    const types = this.happenings.items.map(({ type }) => type);
+    return types.filter((type, index) => type !== "flushed" && (type !== "bytes" || types[index - 1] !== "bytes"));
+  }
+
+  get text(): string {
+    return Buffer.concat(this.#pieces).toString("latin1");
+  }
+
+  /** Why its proof was found wanting. */
+  get reasons(): string[] {
+    return this.happenings.items.flatMap((item) => (item.type === "unproved" ? [item.code] : []));
+  }
+
+  connected(local: Endpoint, remote: Endpoint, cipher?: string): void {
+    this.#add({ type: "connected", local, remote, ...(cipher === undefined ? {} : { cipher }) });
+  }
+
+  secured(identity: Identity, cipher: string): void {
+    this.#add({ type: "secured", identity, cipher });
+  }
+
+  unproved(code: ErrorCode, message: string): void {
+    this.#add({ type: "unproved", code, message });
+  }
+
+  bytes(bytes: Uint8Array): void {
+    this.#pieces.push(bytes);
+    this.#received += bytes.length;
+    this.#growth.add(this.#received);
+    this.#add({ type: "bytes" });
+  }
+
+  flushed(): void {
+    this.#add({ type: "flushed" });
+  }
+
+  ended(): void {
+    this.#add({ type: "ended" });
+  }
+
+  closed(failure: string | undefined): void {
+    this.#add({ type: "closed", failure });
+  }
+
+  send(text: string): void {
+    this.port.send(Buffer.from(text, "latin1"));
+  }
+
+  async first<Type extends Happening["type"]>(type: Type): Promise<Extract<Happening, { type: Type }>> {
+    const found = await this.happenings.first((happening) => happening.type === type);
+    return found as Extract<Happening, { type: Type }>;
+  }
+
+  /** Resolves once so many bytes have come in all. */
+  async received(count: number): Promise<void> {
+    if (count > 0) await this.#growth.first((received) => received >= count);
+  }
+
+  #add(happening: Happening): void {
+    this.happenings.add(happening);
+    this.onHappening(happening);
+  }
+}
+
+/** A listener, and the parties at its ends of what it accepts. */
+export class Venue {
+  readonly address: string;
+  readonly endpoint: Endpoint;
+  readonly parties: Recorder<Party>;
+
+  constructor(listener: ListenerPort, parties: Recorder<Party>) {
+    this.endpoint = listener.address;
+    this.address = `${listener.address.host}:${listener.address.port}`;
+    this.parties = parties;
+    onTestFinished(() => listener.close());
+  }
+
+  accepted(n: number): Promise<Party> {
+    return this.parties.nth(n, () => true);
+  }
+}
+
+/** `onAccept` may act as a machine does, before anybody hears of the connection. */
+export function listenAt(transport: TransportPort, onAccept: (party: Party) => void = () => {}): Promise<Venue> {
+  const parties = new Recorder<Party>();
+  return new Promise((resolve, reject) => {
+    transport.listen(
+      { host: "127.0.0.1", port: 0 },
+      (port) => {
+        const party = new Party();
+        party.port = port;
+        onAccept(party);
+        parties.add(party);
+        return party;
+      },
+      (outcome) => {
+        if (outcome instanceof FullmeshError) reject(outcome);
+        else resolve(new Venue(outcome, parties));
+      },
+    );
+  });
+}
+
+export function dialTo(transport: TransportPort, to: Endpoint, identity: Identity = member): Party {
+  const party = new Party();
+  party.port = transport.dial(to, identity, party);
+  return party;
+}
+
+/** Two parties that have found one another, and proved the secret if there is one. */
+export async function pairOver(transport: TransportPort): Promise<[Party, Party]> {
+  const venue = await listenAt(transport);
+  const dialer = dialTo(transport, venue.endpoint);
+  const { cipher } = await dialer.first("connected");
+  const acceptor = await venue.accepted(1);
+  if (cipher !== undefined) await acceptor.first("secured");
+  return [dialer, acceptor];
+}
+
+/** What a relay does with the bytes on their way from the dialer: passes them on, or something else. */
+export type Tamper = (bytes: Buffer, pass: (bytes: Buffer) => Promise<void>) => void;
+
+/** Somebody on the path: sees all that passes, and may hold it up or change it. */
+export class Relay {
+  readonly endpoint: Endpoint;
+  /** The dialer's connection to the relay, and the relay's to the listener. */
+  readonly legs: Promise<readonly [front: RawConnection, back: RawConnection]>;
+
+  constructor(endpoint: Endpoint, legs: Promise<readonly [RawConnection, RawConnection]>) {
+    this.endpoint = endpoint;
+    this.legs = legs;
+  }
+
+  /** Everything that the dialer has sent. */
+  async recording(): Promise<Buffer> {
+    const [front] = await this.legs;
+    return Buffer.from(front.text, "latin1");
+  }
+}
+
+export async function relayTo(address: string, tamper: Tamper = (bytes, pass) => void pass(bytes)): Promise<Relay> {
+  const listener = await rawListener();
+  const legs = listener.accepted(1).then(async (front) => {
+    const early: Buffer[] = [];
+    const keep = (bytes: Buffer): void => void early.push(bytes);
+    front.socket.on("data", keep);
+    const back = await rawClient(address);
+    front.socket.off("data", keep);
+    const onward = (bytes: Buffer): void => tamper(bytes, (changed) => back.write(changed));
+    for (const bytes of early) onward(bytes);
+    front.socket.on("data", onward).on("end", () => back.end());
+    back.socket.on("data", (bytes) => void front.write(bytes)).on("end", () => front.end());
+    front.socket.on("close", () => back.socket.destroy());
+    back.socket.on("close", () => front.socket.destroy());
+    return [front, back] as const;
+  });
+  const [host = "", port] = listener.address.split(":");
+  return new Relay({ host, port: Number(port) }, legs);
+}

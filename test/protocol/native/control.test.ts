@@ -1,0 +1,242 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import {
+  type BadControl,
+  type Control,
+  controls,
+  decodeControl,
+  encodeControl,
+} from "../../../src/protocol/native/control.js";
+import { isMeta, isName } from "../../../src/protocol/native/fields.js";
+import { frameHeaderBytes, frameKinds } from "../../../src/protocol/native/frames.js";
+import vectors from "../../vectors/native.json" with { type: "json" };
+import { addresses } from "../readers.js";
+import { texts, utf8 } from "./reading.js";
+
+/** Reads a control frame's body that is given as text. */
+function read(text: string): Control | BadControl | undefined {
+  return decodeControl(utf8(text));
+}
+
+/** The code with which a body is refused, or the type of the message that it is. */
+function verdict(text: string): string | undefined {
+  const control = read(text);
+  return control?.type === "bad" ? control.code : control?.type;
+}
+
+const ids = fc.string({ unit: fc.constantFrom(..."0123456789abcdef"), minLength: 32, maxLength: 32 });
+const counts = fc.oneof(fc.nat(), fc.maxSafeNat());
+const ones = counts.map((count) => Math.max(1, count));
+const names = texts.filter(isName);
+const sentences = fc.string({ unit: "grapheme", maxLength: 60 }).filter((text) => !/\p{Cc}/u.test(text));
+const metas = fc
+  .dictionary(fc.string({ maxLength: 5 }), fc.jsonValue({ maxDepth: 2 }))
+  .map(JSON.stringify)
+  .map(parse)
+  .filter(isMeta);
+const yes = fc.constant(true as const);
+const optional = { requiredKeys: [] as [] };
+
+function parse(text: string): unknown {
+  return JSON.parse(text);
+}
+
+const self = { id: ids, address: addresses };
+const member = fc
+  .tuple(
+    fc.record({ id: ids, order: ones, address: addresses, dialect: fc.constantFrom("classic", "native") }),
+    fc.record({ name: names, meta: metas }, optional),
+  )
+  .map(([must, may]) => ({ ...must, ...may }));
+const departure = fc.record({ type: fc.constantFrom("left", "lost"), revision: ones, id: ids, reason: sentences });
+const arrival = fc
+  .tuple(ones, ids, member)
+  .chain(([revision, replaces, who]) =>
+    fc.constantFrom({ type: "joined", revision, ...who }, { type: "replaced", revision, replaces, ...who }),
+  );
+
+/** Messages of every type, with and without what may be absent. */
+const messages: Readonly<Record<Control["type"], fc.Arbitrary<object>>> = {
+  register: fc
+    .tuple(fc.record({ mesh: names, ...self }), fc.record({ name: names, meta: metas }, optional))
+    .map(([must, may]) => ({ ...must, ...may })),
+  resume: fc.record({ mesh: names, ...self, log: ids, revision: counts }),
+  proof: fc.record({ nonce: ids }),
+  links: fc
+    .tuple(
+      fc.record({ full: yes }, optional),
+      fc.record({
+        up: fc.array(fc.tuple(ones, counts), { maxLength: 5 }),
+        down: fc.array(fc.tuple(ones, sentences, sentences), { maxLength: 5 }),
+      }),
+    )
+    .map(([may, must]) => ({ ...may, ...must })),
+  leave: fc.record({ reason: sentences }),
+  admitted: fc.record({ log: ids, order: ones, revision: ones, observed: addresses }),
+  directory: fc
+    .tuple(
+      fc.record({ revision: ones, members: fc.array(member, { maxLength: 4 }) }),
+      fc.record({ more: yes }, optional),
+    )
+    .map(([must, may]) => ({ ...must, ...may })),
+  entries: fc.record({ entries: fc.array(fc.oneof(departure, arrival), { maxLength: 4 }) }),
+  waiting: fc.record({ place: ones }),
+  complete: fc.record({ revision: ones, members: ones, links: counts, unverified: counts }),
+  degraded: fc.record({
+    revision: ones,
+    count: counts,
+    missing: fc.array(fc.tuple(ones, ones, sentences), { maxLength: 4 }),
+  }),
+  teardown: fc.record({ reason: sentences, deadlineMs: counts }),
+  challenge: fc.record({ mesh: names, id: ids, nonce: ids }),
+  check: fc.record({ mesh: names, id: ids }),
+  here: fc.record({ id: ids }),
+  hello: fc.record({ mesh: names, from: ids, to: ids, attempt: ones, since: counts, received: counts }),
+  answer: fc.record({ attempt: ones, since: ones, received: counts }),
+  goodbye: fc.record({ reason: sentences, received: counts }),
+  refuse: fc
+    .tuple(
+      fc.record({ code: fc.stringMatching(/^[A-Z][A-Z_]{0,39}$/), message: sentences }),
+      fc.record({ highest: counts, retryMs: counts }, optional),
+    )
+    .map(([must, may]) => ({ ...must, ...may })),
+};
+
+const everyMessage = Object.entries(messages);
+
+describe("a control message", () => {
+  test("of every type is tried here and in the vectors", () => {
+    expect(Object.keys(messages).sort()).toEqual(Object.keys(controls).sort());
+    const inVectors = new Set(vectors.frames.map(({ content }) => content.type));
+    expect(Object.keys(controls).filter((type) => !inVectors.has(type))).toEqual([]);
+  });
+
+  test.each(everyMessage)("reads back as it was written: %s", (type, arbitrary) => {
+    fc.assert(
+      fc.property(arbitrary, (fields) => {
+        const control = { type, ...fields } as Control;
+        const frame = encodeControl(control);
+        expect(frame[frameHeaderBytes - 1]).toBe(frameKinds.control);
+        expect(decodeControl(frame.subarray(frameHeaderBytes))).toEqual(control);
+      }),
+    );
+  });
+
+  test.each(everyMessage)("is read without the fields that nobody knows: %s", (type, arbitrary) => {
+    fc.assert(
+      fc.property(arbitrary, fc.jsonValue(), (fields, unknown) => {
+        const known = { type, ...fields };
+        const more = { newField: unknown, toString: unknown, ...known, optional: unknown };
+        expect(read(JSON.stringify(more))).toEqual(read(JSON.stringify(known)));
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  test.each(everyMessage)("is refused without one of the fields that it needs: %s", (type, arbitrary) => {
+    const needed = Object.entries(controls[type as Control["type"]]).filter(([, field]) => !("isOptional" in field));
+    for (const [missing] of needed) {
+      for (const fields of fc.sample(arbitrary, 5)) {
+        const { [missing]: _, ...rest } = fields as Record<string, unknown>;
+        const text = JSON.stringify({ type, ...rest });
+        expect(read(text)).toMatchObject({
+          type: "bad",
+          code: "BAD_FRAME",
+          detail: `${type} has no good "${missing}"`,
+        });
+      }
+    }
+  });
+
+  test.each(everyMessage)("is that message or refused, whatever its fields hold: %s", (type) => {
+    const values = fc.oneof(fc.jsonValue(), fc.constantFrom<unknown>(-0, 2 ** 53, "a\ud800", [], {}, "0".repeat(32)));
+    const names = Object.keys(controls[type as Control["type"]]);
+    const fields = fc.record(Object.fromEntries(names.map((field) => [field, values])), optional);
+    fc.assert(
+      fc.property(fields, (any) => ["BAD_FRAME", type].includes(verdict(JSON.stringify({ type, ...any })) ?? "")),
+    );
+  });
+});
+
+describe("a type that nobody knows", () => {
+  const unknown = texts.filter((text) => !Object.hasOwn(controls, text));
+
+  test("is refused, unless the message may be ignored", () => {
+    fc.assert(
+      fc.property(unknown, (type) => {
+        expect(verdict(JSON.stringify({ type }))).toBe("UNKNOWN_MESSAGE");
+        expect(verdict(JSON.stringify({ type, optional: false }))).toBe("UNKNOWN_MESSAGE");
+        expect(verdict(JSON.stringify({ type, optional: "true" }))).toBe("UNKNOWN_MESSAGE");
+        expect(read(JSON.stringify({ type, optional: true }))).toBeUndefined();
+      }),
+    );
+  });
+
+  test.each(["__proto__", "constructor", "toString", "hasOwnProperty"])("may be called %s", (type) => {
+    expect(verdict(`{"type":"${type}"}`)).toBe("UNKNOWN_MESSAGE");
+  });
+
+  test("is named in what people read, and steers no terminal", () => {
+    const control = read(JSON.stringify({ type: "weather\x1b[2J" }));
+    expect(control).toEqual({ type: "bad", code: "UNKNOWN_MESSAGE", detail: 'there is no message "weather\\x1b[2J"' });
+  });
+});
+
+describe("a body", () => {
+  test("of any bytes is a message, to be ignored, or refused with a code; nothing is thrown", () => {
+    const bodies = fc.oneof(
+      fc.uint8Array({ maxLength: 100 }),
+      fc.json().map(utf8),
+      fc.jsonValue().map(JSON.stringify).map(utf8),
+    );
+    fc.assert(
+      fc.property(bodies, (body) => {
+        const control = decodeControl(body);
+        if (control?.type === "bad") expect(["BAD_FRAME", "UNKNOWN_MESSAGE"]).toContain(control.code);
+      }),
+      { numRuns: 3_000 },
+    );
+  });
+
+  test("that is nearly a message is one, or refused with a code; nothing is thrown", () => {
+    const near = fc
+      .tuple(
+        fc.constantFrom(...vectors.frames.filter(({ hex }) => hex.slice(8, 10) === "01")),
+        fc.nat(),
+        fc.nat({ max: 255 }),
+      )
+      .map(([{ hex }, place, byte]) => {
+        const body = Uint8Array.from(Buffer.from(hex, "hex")).subarray(frameHeaderBytes);
+        return body.with(place % body.length, byte);
+      });
+    fc.assert(
+      fc.property(near, (body) => {
+        const control = decodeControl(body);
+        if (control?.type === "bad") expect(["BAD_FRAME", "UNKNOWN_MESSAGE"]).toContain(control.code);
+      }),
+      { numRuns: 3_000 },
+    );
+  });
+
+  test.each([
+    ["an unknown field", '{"type":"waiting","place":1,"x":', "}", "waiting"],
+    [
+      "what a member says of itself",
+      `{"type":"register","mesh":"m","id":"${"0".repeat(32)}","address":"1.1.1.1:1","meta":{"a":`,
+      "}}",
+      "BAD_FRAME",
+    ],
+    ["a known field", '{"type":"waiting","place":', "}", "BAD_FRAME"],
+    ["the whole body", "", "", "BAD_FRAME"],
+  ])("that is nested as deep as its size allows is refused or read: %s", (_, before, after, expected) => {
+    for (const depth of [2_000, 8_000, 32_000]) {
+      expect(verdict(`${before}${"[".repeat(depth)}${"]".repeat(depth)}${after}`)).toBe(expected);
+      const open = '{"a":';
+      expect(verdict(`${before}${open.repeat(depth / 8)}1${"}".repeat(depth / 8)}${after}`)).toBe(expected);
+    }
+  });
+
+  test("that names a field twice has the last one", () => {
+    expect(read('{"type":"leave","type":"waiting","place":1,"place":2}')).toEqual({ type: "waiting", place: 2 });
+  });
+});

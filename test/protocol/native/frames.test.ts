@@ -1,0 +1,159 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import {
+  encodeFrame,
+  type FrameLimits,
+  FrameReader,
+  frameHeaderBytes,
+  frameKinds,
+  ping,
+  pong,
+  writeFrameHeader,
+} from "../../../src/protocol/native/frames.js";
+import { encodePreface } from "../../../src/protocol/native/preface.js";
+import { cut, cuts, everyDelivery } from "../readers.js";
+import { concat, hexOf, limits, readStream, type StreamEvent } from "./reading.js";
+
+const kinds = fc.integer({ min: 0, max: 255 });
+const frames = fc.array(fc.tuple(kinds, fc.uint8Array({ maxLength: 30 })), { maxLength: 6 });
+const preface: StreamEvent = { type: "preface", lowest: 1, highest: 1 };
+
+function header(kind: number, bodyBytes: number): Uint8Array {
+  const bytes = new Uint8Array(frameHeaderBytes);
+  writeFrameHeader(bytes, kind, bodyBytes);
+  return bytes;
+}
+
+function streamOf(parts: readonly (readonly [kind: number, body: Uint8Array])[]): Uint8Array {
+  return concat(encodePreface(), ...parts.map(([kind, body]) => encodeFrame(kind, body)));
+}
+
+describe("a stream of frames", () => {
+  test("comes to the same frames whole, byte by byte, and cut at every place", () => {
+    fc.assert(
+      fc.property(frames, (parts) => {
+        const expected = [preface, ...parts.map(([kind, body]) => ({ type: "frame", kind, body: hexOf(body) }))];
+        for (const pieces of everyDelivery(streamOf(parts))) expect(readStream(pieces)).toEqual(expected);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test("of any bytes comes to the same however it is cut, and never throws", () => {
+    const small: FrameLimits = { controlBytes: 40, messageBytes: 60 };
+    const streams = fc.oneof(
+      fc.uint8Array({ maxLength: 60 }),
+      fc.uint8Array({ maxLength: 60 }).map((bytes) => concat(encodePreface(), bytes)),
+      fc.tuple(frames, fc.uint8Array({ maxLength: 9 })).map(([parts, rest]) => concat(streamOf(parts), rest)),
+    );
+    fc.assert(
+      fc.property(streams, cuts, (bytes, places) => {
+        expect(readStream(cut(bytes, places), small)).toEqual(readStream([bytes], small));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test("hands on a body that lies in one piece without copying it, and one that does not in memory of its own size", () => {
+    const bodies: Uint8Array[] = [];
+    const reader = new FrameReader(limits, { preface: () => {}, frame: (_, body) => bodies.push(body), bad: () => {} });
+    const stream = streamOf([[frameKinds.message, new Uint8Array(1_000)]]);
+    reader.push(stream);
+    for (const piece of cut(stream.subarray(encodePreface().length), [500])) reader.push(piece);
+    expect(bodies.map((body) => body.length)).toEqual([1_000, 1_000]);
+    expect(bodies[0]?.buffer).toBe(stream.buffer);
+    expect(bodies[1]?.buffer.byteLength).toBe(1_000);
+  });
+
+  test("says of an empty frame as soon as its header is there", () => {
+    expect(readStream([encodePreface(), ping, pong])).toEqual([
+      preface,
+      { type: "frame", kind: frameKinds.ping, body: "" },
+      { type: "frame", kind: frameKinds.pong, body: "" },
+    ]);
+  });
+});
+
+describe("a frame", () => {
+  const most: readonly (readonly [string, number, number])[] = [
+    ["a message", frameKinds.message, limits.messageBytes],
+    ["a control frame", frameKinds.control, limits.controlBytes],
+    ["an acknowledgement", frameKinds.acknowledgement, limits.controlBytes],
+    ["a ping", frameKinds.ping, limits.controlBytes],
+    ["of a kind that may be ignored", 0x80, limits.controlBytes],
+    ["of kind 255", 255, limits.controlBytes],
+  ];
+
+  test.each(most)("that is too large is refused at its header: %s", (_, kind, bytes) => {
+    expect(readStream([encodePreface(), header(kind, bytes)])).toEqual([preface]);
+    for (const pieces of everyDelivery(concat(encodePreface(), header(kind, bytes + 1)))) {
+      expect(readStream(pieces)).toEqual([preface, { type: "bad", code: "FRAME_TOO_LARGE" }]);
+    }
+  });
+
+  test("of 4 GiB costs no memory", () => {
+    const before = process.memoryUsage().arrayBuffers;
+    for (let count = 0; count < 100; count += 1) readStream([encodePreface(), header(frameKinds.message, 2 ** 32 - 1)]);
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(2 ** 20);
+  });
+
+  test("writes its length in four bytes, the largest first", () => {
+    expect(header(2, 0x01020304)).toEqual(Uint8Array.of(1, 2, 3, 4, 2));
+    expect(header(2, 0xfffefdfc)).toEqual(Uint8Array.of(0xff, 0xfe, 0xfd, 0xfc, 2));
+  });
+});
+
+describe("a reader", () => {
+  test("takes larger frames from the moment at which it may, also within one piece", () => {
+    const events: string[] = [];
+    const reader = new FrameReader(
+      { controlBytes: 4, messageBytes: 4 },
+      {
+        preface: () => {},
+        frame: (_, body) => {
+          events.push(hexOf(body));
+          reader.limits = limits;
+        },
+        bad: (code) => events.push(code),
+      },
+    );
+    const body = Uint8Array.from({ length: 20 }, (_, index) => index);
+    reader.push(concat(encodePreface(), encodeFrame(1, body.subarray(0, 4)), encodeFrame(1, body)));
+    expect(events).toEqual([hexOf(body.subarray(0, 4)), hexOf(body)]);
+  });
+
+  test("that is closed in the middle of a piece reads nothing more of it, nor of what follows", () => {
+    let count = 0;
+    const reader: FrameReader = new FrameReader(limits, {
+      preface: () => {},
+      frame: () => {
+        count += 1;
+        reader.close();
+      },
+      bad: () => expect.unreachable(),
+    });
+    reader.push(concat(encodePreface(), ping, ping, Uint8Array.of(255, 255, 255, 255, 1)));
+    reader.push(ping);
+    expect(count).toBe(1);
+  });
+
+  test("that is closed at the preface reads no frame", () => {
+    const reader: FrameReader = new FrameReader(limits, {
+      preface: () => reader.close(),
+      frame: () => expect.unreachable(),
+      bad: () => expect.unreachable(),
+    });
+    reader.push(concat(encodePreface(), ping));
+  });
+
+  test.each([
+    ["another magic, at its first wrong byte", [0xf7, 0x66, 0x20]],
+    ["a classic registration, at its first byte", [0x31]],
+    ["version 0", [0xf7, 0x66, 0x6d, 0x65, 0x73, 0x68, 0, 1]],
+    ["versions from 2 to 1", [0xf7, 0x66, 0x6d, 0x65, 0x73, 0x68, 2, 1]],
+  ])("refuses what is no preface: %s", (_, bytes) => {
+    for (const pieces of everyDelivery(Uint8Array.from(bytes))) {
+      expect(readStream(pieces)).toEqual([{ type: "bad", code: "BAD_PREFACE" }]);
+    }
+  });
+});
