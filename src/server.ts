@@ -18,7 +18,7 @@ import {
 } from "./options.js";
 import { type Address, formatAddress } from "./protocol/address.js";
 import { isEndWord, teardownWord } from "./protocol/classic/list.js";
-import type { Change, Dialect } from "./protocol/directory.js";
+import type { Change, Dialect, Id } from "./protocol/directory.js";
 import type { OnFull } from "./rendezvous/admission.js";
 import { Rendezvous } from "./rendezvous/rendezvous.js";
 import type { RendezvousEvent, RendezvousInput, RendezvousOutput, RendezvousRules } from "./rendezvous/vocabulary.js";
@@ -111,7 +111,7 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
   readonly #machine: Rendezvous;
   readonly #driver: Driver<RendezvousInput, RendezvousOutput>;
   /** The membership logs, by the names of their meshes. */
-  readonly #logs = new Map<string, MemoryLog>();
+  readonly #logs = new Map<string, { readonly id: Id | undefined; readonly log: MemoryLog }>();
   readonly #isKeyed: boolean;
   readonly #gate = new NoteGate();
   readonly #closed = new Deferred<string>();
@@ -226,16 +226,18 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
   }
 
   #append(mesh: string, change: Change): void {
-    const log = this.#logs.get(mesh) ?? this.#newLog(mesh);
+    const id = this.#machine.logOf(mesh);
+    const known = this.#logs.get(mesh);
+    const log = known !== undefined && known.id === id ? known.log : this.#newLog(mesh, id);
     this.#driver.input({ type: "appended", mesh, entry: log.append(change) });
   }
 
   /** The log of a mesh that begins. Those of meshes that the machine has forgotten are forgotten here too. */
-  #newLog(mesh: string): MemoryLog {
+  #newLog(mesh: string, id: Id | undefined): MemoryLog {
     const kept = new Set(this.#machine.meshes);
     for (const name of this.#logs.keys()) if (!kept.has(name)) this.#logs.delete(name);
     const log = new MemoryLog(this.#machine.revisionOf(mesh));
-    this.#logs.set(mesh, log);
+    this.#logs.set(mesh, { id, log });
     return log;
   }
 

@@ -121,8 +121,10 @@ export class Door implements Party {
   /** Takes in nobody any more. */
   close(): void {
     this.#isClosed = true;
-    for (const { connection } of this.#visitors.values()) this.#connections.abort(connection);
-    this.#visitors.clear();
+    for (const visitor of [...this.#visitors.values()]) {
+      this.#forget(visitor);
+      this.#connections.abort(visitor.connection);
+    }
   }
 
   #show(visitor: Visitor, input: ConnectionProgress & { readonly type: "bytes" }, now: number): void {

@@ -81,7 +81,8 @@ export interface Completeness {
   readonly links: number;
   /** Pairs that only classic members could attest. */
   readonly unverified: number;
-  readonly revision: number;
+  /** The server's revision; null for `own`. */
+  readonly revision: number | null;
   readonly scope: "mesh" | "own";
 }
 

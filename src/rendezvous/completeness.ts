@@ -19,8 +19,6 @@ interface Account {
   readonly up: Map<number, number>;
   /** The links that it is short of, and why. */
   readonly down: Map<number, string>;
-  /** Orders of the members that say they hold a link with it. */
-  readonly holders: Set<number>;
   /** How many of its pairs are attested. */
   attested: number;
 }
@@ -48,14 +46,12 @@ export class Completeness {
 
   /** Pairs of which nobody can speak. */
   get unverified(): number {
-    const classics = this.#accounts.size - this.#natives;
-    return (classics * (classics - 1)) / 2;
+    return pairsOf(this.#accounts.size - this.#natives);
   }
 
   /** Pairs that could be attested and are not. */
   get missing(): number {
-    const size = this.#accounts.size;
-    return (size * (size - 1)) / 2 - this.unverified - this.#attested;
+    return pairsOf(this.#accounts.size) - this.unverified - this.#attested;
   }
 
   get natives(): number {
@@ -73,7 +69,6 @@ export class Completeness {
       member,
       up: new Map(),
       down: new Map(),
-      holders: new Set(),
       attested: 0,
     });
     if (member.dialect === "native") this.#natives += 1;
@@ -85,8 +80,10 @@ export class Completeness {
     if (own === undefined) return [];
     this.#version += 1;
     const dropped = this.#dropAll(own);
-    for (const order of [...own.holders]) this.#setUp(this.#accounts.get(order), own, undefined);
-    for (const other of this.#accounts.values()) other.down.delete(member.order);
+    for (const other of this.#accounts.values()) {
+      this.#setUp(other, own, undefined);
+      other.down.delete(member.order);
+    }
     this.#accounts.delete(member.order);
     if (member.dialect === "native") this.#natives -= 1;
     return dropped;
@@ -118,10 +115,7 @@ export class Completeness {
 
   /** True if somebody who fits says that it holds a link with this member. */
   isHeld({ order }: Member, fits: (holder: Member) => boolean): boolean {
-    for (const holder of this.#accounts.get(order)?.holders ?? []) {
-      const account = this.#accounts.get(holder);
-      if (account !== undefined && fits(account.member)) return true;
-    }
+    for (const { member, up } of this.#accounts.values()) if (up.has(order) && fits(member)) return true;
     return false;
   }
 
@@ -166,13 +160,8 @@ export class Completeness {
     // A report may name somebody who has just been removed.
     if (own === undefined || other === undefined || own === other) return;
     const was = isAttested(own, other);
-    if (attempt === undefined) {
-      own.up.delete(other.member.order);
-      other.holders.delete(own.member.order);
-    } else {
-      own.up.set(other.member.order, attempt);
-      other.holders.add(own.member.order);
-    }
+    if (attempt === undefined) own.up.delete(other.member.order);
+    else own.up.set(other.member.order, attempt);
     const is = isAttested(own, other);
     if (was === is) return;
     this.#version += 1;
@@ -181,6 +170,11 @@ export class Completeness {
     own.attested += by;
     other.attested += by;
   }
+}
+
+/** How many pairs so many members make. */
+function pairsOf(size: number): number {
+  return size < 2 ? 0 : (size * (size - 1)) / 2;
 }
 
 function isAttestable(a: Account, b: Account): boolean {

@@ -42,10 +42,11 @@ export class Partings {
   refuse(session: Session, code: ErrorCode, message: string, now: number): void {
     if (session.state === "closing") return;
     this.note(session, code, message);
-    this.#part(session, { type: "broken", reason: `refused: ${code}` }, now);
+    const isNative = this.#speaksNative(session);
+    // A native member that is refused on this connection may come back on another.
+    this.#part(session, { type: isNative ? "broken" : "left", reason: `refused: ${code}` }, now);
     if (!this.#mayBeHeard(session)) this.#hangUp(session, now);
-    else if (this.#speaksNative(session)) this.#hangUp(session, now, encodeControl({ type: "refuse", code, message }));
-    else this.#hangUp(session, now, encodeRefusal(code, message));
+    else this.#hangUp(session, now, isNative ? this.#refusal(code, message) : encodeRefusal(code, message));
   }
 
   /** Ends the conversation, with a last word that this reader understands, or none. */
@@ -104,6 +105,11 @@ export class Partings {
 
   #speaksNative({ dialect }: Session): boolean {
     return dialect === "native" || (dialect === undefined && this.#options.rules.dialect === "native");
+  }
+
+  #refusal(code: ErrorCode, message: string): Uint8Array {
+    const { firstByteCrowdedMs } = this.#options.rules.limits;
+    return encodeControl({ type: "refuse", code, message, ...(code === "BUSY" ? { retryMs: firstByteCrowdedMs } : {}) });
   }
 
   #part(session: Session, departure: Departure, now: number): void {

@@ -2,7 +2,7 @@ import type { ConnectionId } from "../core/connections.js";
 import { earliest } from "../core/deadlines.js";
 import { type Machine, OutputQueue } from "../core/machine.js";
 import type { Address } from "../protocol/address.js";
-import type { Entry } from "../protocol/directory.js";
+import type { Entry, Id } from "../protocol/directory.js";
 import { Addresses } from "./addresses.js";
 import { classicMesh } from "./classic.js";
 import { Delivery } from "./delivery.js";
@@ -34,7 +34,6 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
 
   constructor(rules: RendezvousRules) {
     const outputs = this.#outputs;
-    const classic = (): Mesh => this.#classicMesh;
     this.#delivery = new Delivery(rules.limits, () => this.#classicMesh.roll.directory, outputs);
     this.#dialBacks = new DialBacks(rules.limits, outputs, (outcome, now) => this.#found(outcome, now));
     this.#meshes = new Meshes({
@@ -51,8 +50,10 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
       meshes: this.#meshes,
       delivery: this.#delivery,
       dialBacks: this.#dialBacks,
-      classicMesh: classic,
+      classicMesh: () => this.#classicMesh,
     });
+    // It is there from the first, so that there is always room for it.
+    this.#meshes.open(classicMesh);
   }
 
   /** The addresses of the members of a mesh in join order; of the only mesh that has members, if none is named. */
@@ -63,6 +64,11 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
   /** The revision of the newest change in a mesh, or the one before its first. */
   revisionOf(mesh?: string): number {
     return this.#named(mesh)?.roll.directory.revision ?? this.#meshes.revision;
+  }
+
+  /** Names the log of a mesh. One that has been forgotten and begins again has another log. */
+  logOf(mesh: string): Id | undefined {
+    return this.#meshes.peek(mesh)?.updates.log;
   }
 
   /** The names of its meshes. */
@@ -187,8 +193,8 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
   }
 
   get #classicMesh(): Mesh {
-    const mesh = this.#meshes.open(classicMesh);
-    if (mesh === undefined) throw new Error("there is always room for the first mesh");
+    const mesh = this.#meshes.find(classicMesh);
+    if (mesh === undefined) throw new Error("the mesh of classic members is never forgotten");
     return mesh;
   }
 

@@ -75,8 +75,8 @@ export class Updates {
   /** What was sent on a session has left this process: it may have more. */
   flushed(session: Session): void {
     const reader = this.#readers.get(session);
-    // Who has not been admitted waits for the moment at which all are told.
-    if (reader?.isAdmitted === true && !this.#isDue) this.#advance(reader);
+    // What is due is due to all at one moment.
+    if (reader !== undefined && !this.#isDue) this.#advance(reader);
   }
 
   nextTimeout(): number | undefined {

@@ -26,6 +26,10 @@ export class End implements ConnectionPort {
   other: End | undefined;
   /** True once anything has gone wrong with this connection, at either end. */
   isTouched = false;
+  /** A member that comes back has said so on it, and has not been told of the log yet. */
+  isResuming = false;
+  /** Its process has said goodbye on it. */
+  hasSaidGoodbye = false;
   /** The step of the world in which bytes were last read at this end. */
   readAtStep = -1;
   readonly #network: Network;
@@ -49,6 +53,11 @@ export class End implements ConnectionPort {
 
   get isClosed(): boolean {
     return this.#isClosed;
+  }
+
+  /** True if nothing that it sends arrives any more. */
+  get isCut(): boolean {
+    return this.#cut !== undefined;
   }
 
   /** True while its process may still send on it. */

@@ -1,11 +1,20 @@
-import { defaultLimits } from "../core/limits.js";
-import type { Address } from "../protocol/address.js";
+import { defaultLimits, type Limits } from "../core/limits.js";
+import { type Address, endpointOf } from "../protocol/address.js";
+import type { Id } from "../protocol/directory.js";
 import type { TraceRecord } from "../runtime/trace.js";
-import { isPeerConnection, SimulatedMember, SimulatedServer, type Stage } from "./cast.js";
-import { type End, Network } from "./network.js";
+import { Bonds } from "./bonds.js";
+import { firstAmiss } from "./healing.js";
+import { Ledger } from "./ledger.js";
+import { Mail } from "./mail.js";
+import { SimulatedMember, serverLostMs } from "./member.js";
+import { strike, type Troupe } from "./misfortunes.js";
+import { scenarioOf } from "./native-scenario.js";
+import { Network } from "./network.js";
 import { Observer, type Violation } from "./observer.js";
-import { cleared, type Misfortune, type Part, type Scenario, scenarioOf } from "./scenario.js";
-import { World } from "./world.js";
+import { cleared, type Kind, type Misfortune, type Part, type Scenario } from "./scenario.js";
+import { SimulatedServer, serverAddress } from "./server.js";
+import type { NativeLife, Stage } from "./stage.js";
+import { SimulatedProcess, World } from "./world.js";
 
 /** What came of a run. */
 export interface Outcome {
@@ -22,31 +31,47 @@ export interface Outcome {
 
 /** Options of a run. */
 export interface RunOptions {
+  /** Which members play; classic ones if it is not said. */
+  readonly kind?: Kind;
   /** Keep messages and history. */
   readonly keepsTrace?: boolean;
   /** Play this instead of what the seed says. */
   readonly scenario?: Scenario;
 }
 
-/** How long a healed mesh may take to be whole: twice the longest pause between two dials. */
+/** How long a mended mesh may take to be whole: twice the longest pause between two dials. */
 const healingMs = 60_000;
 /** How long an end may take: a dial under way, then the last words and the patience with who does not close. */
 const endingMs = 15_000;
+/** A whole mesh stays whole for so long; now and then the longer time, in which probes would show a dead connection. */
+const stayingMs = { often: 1_000, seldom: 20_000 };
+/** How often it is looked whether a mesh is whole, or gone. */
+const lookMs = 500;
+/** How often a member that has failed is started again. */
+const mostComebacks = 3;
 
 /** Plays the scenario of a seed. The same seed and options give the same outcome, to the byte. */
 export function run(seed: number, options: RunOptions = {}): Outcome {
   return new Play(seed, options).perform();
 }
 
-class Play implements Stage {
+class Play implements Stage, Troupe {
   readonly network: Network;
   readonly observer: Observer;
   readonly scenario: Scenario;
+  readonly limits: Limits;
+  readonly ledger: Ledger;
+  readonly bonds: Bonds;
+  readonly mail: Mail;
+  readonly lives = new Map<Id, NativeLife>();
+  readonly serverProcess: SimulatedProcess;
+  readonly members: SimulatedMember[] = [];
+  isSettled = false;
   readonly #seed: number;
   readonly #world: World;
   readonly #keepsTrace: boolean;
   readonly #server: SimulatedServer;
-  readonly #members: SimulatedMember[] = [];
+  readonly #comebacks = new Map<Address, number>();
   readonly #labels = new Map<string, number>();
   readonly #messages: TraceRecord[] = [];
   readonly #history: string[] = [];
@@ -54,7 +79,8 @@ class Play implements Stage {
   constructor(seed: number, options: RunOptions) {
     this.#seed = seed;
     this.#keepsTrace = options.keepsTrace === true;
-    this.scenario = options.scenario ?? scenarioOf(seed);
+    this.scenario = options.scenario ?? scenarioOf(seed, options.kind ?? "classic");
+    this.limits = { ...defaultLimits, ...this.scenario.limits };
     this.#world = new World(seed);
     this.network = new Network(this.#world, this.scenario.weather);
     const { delayMs, splitGapMs } = this.scenario.weather;
@@ -64,40 +90,35 @@ class Play implements Stage {
       settleMs: defaultLimits.settleMs,
       mayMisread: delayMs + splitGapMs >= defaultLimits.quietMs,
     });
+    this.ledger = new Ledger(this);
+    this.bonds = new Bonds(this);
+    this.mail = new Mail(this);
+    this.serverProcess = new SimulatedProcess(this.#world, "server", endpointOf(serverAddress).host);
     this.#server = new SimulatedServer(this);
   }
 
-  hit(label: string): void {
+  hit = (label: string): void => {
     this.#labels.set(label, (this.#labels.get(label) ?? 0) + 1);
-  }
+  };
 
-  trace(record: TraceRecord): void {
+  trace = (record: () => TraceRecord): void => {
     if (!this.#keepsTrace) return;
-    this.#messages.push(record);
-    this.tell(() => `${record.from} -> ${record.to}: ${JSON.stringify(record.text)}`);
-  }
+    const message = record();
+    this.#messages.push(message);
+    this.tell(() => `${message.from} -> ${message.to}: ${JSON.stringify(message.text)}`);
+  };
 
   tell(line: () => string): void {
     if (this.#keepsTrace) this.#history.push(`${this.#world.now.toFixed(3)} ${line()}`);
   }
 
   perform(): Outcome {
-    const { parts, misfortunes, healsAt } = this.scenario;
-    for (const part of parts) this.#world.at(part.startsAt, () => this.#enter(part));
-    for (const misfortune of misfortunes) this.#world.at(misfortune.at, () => this.#strike(misfortune));
-    this.#writeNowAndThen(healsAt);
-    this.#world.run(healsAt);
-    this.network.weather = cleared(this.network.weather);
-    const hesitation = Math.max(...parts.map((part) => part.hesitatesMs));
-    this.#world.run(healsAt + hesitation + healingMs);
-    this.#checkAnswered();
-    if (!this.#server.isClosed && !this.#server.process.isDead) {
-      this.#checkWhole();
-      this.#server.teardown();
+    try {
+      this.#play();
+    } catch (error) {
+      // A machine that comes to a state which its tables do not have says so by throwing.
+      this.observer.violate("S0", String(error instanceof Error ? error.stack : error));
     }
-    this.#world.run(this.#world.now + endingMs);
-    this.#checkGone();
-    if (this.scenario.isCalm) this.#checkDials();
     return {
       seed: this.#seed,
       violations: this.observer.violations,
@@ -108,96 +129,134 @@ class Play implements Stage {
     };
   }
 
-  #enter(part: Part): void {
+  enter(part: Part): void {
     // A port has one listener: while one life is there, the next does not begin.
-    const isThere = this.#members.some((life) => life.address === part.address && !life.isGone);
-    if (this.#server.process.isDead || isThere) return;
-    this.#members.push(new SimulatedMember(this, part, this.#world.random.integer(0, 2 ** 31)));
+    const isThere = this.members.some((life) => life.address === part.address && !life.isGone);
+    if (this.serverProcess.isDead || isThere) return;
+    this.members.push(new SimulatedMember(this, part, this.#world.random.integer(0, 2 ** 31)));
+  }
+
+  failed(address: Address): void {
+    const part = this.scenario.parts.find((one) => one.address === address);
+    const comebacks = (this.#comebacks.get(address) ?? 0) + 1;
+    if (part === undefined || comebacks > mostComebacks) return;
+    this.#comebacks.set(address, comebacks);
+    this.#world.after(2_000, () => {
+      if (!this.isSettled && !this.#isServerGone) this.enter({ ...part, hesitatesMs: 0 });
+    });
+  }
+
+  get #isServerGone(): boolean {
+    return this.#server.isClosed || this.serverProcess.isDead;
+  }
+
+  get #hasNatives(): boolean {
+    return this.scenario.parts.some(({ dialect }) => dialect === "native");
+  }
+
+  #play(): void {
+    const { parts, misfortunes, healsAt } = this.scenario;
+    for (const part of parts) this.#world.at(part.startsAt, () => this.enter(part));
+    for (const misfortune of misfortunes) this.#world.at(misfortune.at, () => this.#strike(misfortune));
+    this.#writeNowAndThen(healsAt);
+    this.#world.run(healsAt);
+    this.network.weather = cleared(this.network.weather);
+    this.#heal();
+    if (!this.#isServerGone) {
+      if (this.#server.wholeness.isFull) this.observer.violate("S9", "a full mesh does not end");
+      this.#checkWhole();
+      this.#server.teardown();
+    }
+    this.#end();
+    if (this.scenario.isCalm) this.#checkDials();
   }
 
   #strike(misfortune: Misfortune): void {
     this.hit(`misfortune: ${misfortune.type}`);
     this.tell(() => `misfortune ${JSON.stringify(misfortune)}`);
-    if (misfortune.type === "killServer") {
-      this.network.kill(this.#server.process);
-      return;
-    }
-    if (misfortune.type === "reset") {
-      const ends = [...this.network.open].filter(isPeerConnection);
-      const end = ends[this.#world.random.integer(0, Math.max(0, ends.length - 1))];
-      if (end !== undefined) this.network.reset(end, misfortune.noticedWithinMs);
-      return;
-    }
-    const part = this.scenario.parts[misfortune.part];
-    const member = this.#members.findLast((life) => life.address === part?.address);
-    if (member === undefined || part === undefined) return;
-    if (misfortune.type === "leave") member.leave();
-    else if (misfortune.type === "suspend") member.process.suspend(misfortune.forMs);
-    else this.network.kill(member.process);
-    if (misfortune.type === "restart")
-      this.#world.after(misfortune.forMs, () => this.#enter({ ...part, hesitatesMs: 0 }));
+    strike(this, misfortune);
   }
 
   #writeNowAndThen(until: number): void {
     const { random } = this.#world;
-    for (let moment = 0; moment < until; moment += random.integer(500, 3_000)) {
+    const [shortest, longest] = this.#hasNatives ? [20, 800] : [500, 3_000];
+    for (let moment = 0; moment < until; moment += random.integer(shortest, longest)) {
       this.#world.at(moment, () => {
-        const member = this.#members[random.integer(0, Math.max(0, this.#members.length - 1))];
+        const member = this.members[random.integer(0, Math.max(0, this.members.length - 1))];
         member?.write();
       });
     }
   }
 
-  /** L2: every join has come to something. */
-  #checkAnswered(): void {
-    const waiting = this.scenario.onFull === "hold" ? Math.max(0, this.#alive().length - this.scenario.capacity) : 0;
-    const unanswered = this.#alive().filter((member) => !member.isRegistered);
-    if (unanswered.length > waiting && !this.#server.process.isDead) {
-      this.observer.violate("L2", `no answer for ${unanswered.map((member) => member.address).join(" ")}`);
+  /** When the last misfortune is over, and the last part has entered. */
+  get #mendedAt(): number {
+    const { parts, misfortunes, healsAt } = this.scenario;
+    const ends = misfortunes.map((one) => ("forMs" in one && Number.isFinite(one.forMs) ? one.at + one.forMs : one.at));
+    return Math.max(healsAt, ...ends) + Math.max(...parts.map((part) => part.hesitatesMs));
+  }
+
+  /** Gives the mesh the time to become whole, and sees that it stays so. */
+  #heal(): void {
+    if (!this.#hasNatives) {
+      const hesitation = Math.max(...this.scenario.parts.map((part) => part.hesitatesMs));
+      this.#world.run(this.scenario.healsAt + hesitation + healingMs);
+      return;
     }
+    const mendedAt = this.#mendedAt;
+    this.#world.run(mendedAt);
+    const { wholeness } = this.#server;
+    this.#runUntil(mendedAt + healingMs, () => {
+      return this.#isServerGone || (!wholeness.isFull && this.#amiss() === undefined);
+    });
+    if (this.#isServerGone || wholeness.isFull || this.#amiss() !== undefined) return;
+    this.isSettled = true;
+    this.hit("found whole");
+    const { often, seldom } = stayingMs;
+    this.#runUntil(this.#world.now + (this.#world.random.chance(0.2) ? seldom : often), () => this.#isServerGone);
   }
 
-  #alive(): SimulatedMember[] {
-    return this.#members.filter((member) => !member.isOver);
+  #amiss(): ReturnType<typeof firstAmiss> {
+    return firstAmiss(this, this.#server, this.members);
   }
 
-  /** L1, S1 and S2: every two listed members are linked, once, and both ends agree on who dialed. */
   #checkWhole(): void {
-    const lives = new Map(this.#alive().map((member) => [member.address, member]));
-    const listed = [...this.observer.members.values()];
-    for (const [index, a] of listed.entries()) {
-      for (const b of listed.slice(index + 1)) this.#checkPair(lives.get(a), lives.get(b));
-    }
-    const connections = [...this.network.open].filter(isPeerConnection).length / 2;
-    const links = [...lives.values()].reduce((sum, member) => sum + member.links.size, 0) / 2;
-    if (connections !== links) this.observer.violate("S1", `${connections} connections for ${links} links`);
+    const amiss = this.#amiss();
+    this.isSettled = false;
+    if (amiss !== undefined) this.observer.violate(amiss.invariant, amiss.detail);
   }
 
-  #checkPair(earlier: SimulatedMember | undefined, later: SimulatedMember | undefined): void {
-    if (earlier === undefined || later === undefined) return;
-    const pair = `${earlier.address} - ${later.address}`;
-    const there = earlier.links.get(later.address)?.direction;
-    const back = later.links.get(earlier.address)?.direction;
-    if (there === undefined || back === undefined) this.observer.violate("L1", `${pair} not linked at both ends`);
-    else if (there !== "dialed" || back !== "accepted") this.observer.violate("S2", `${pair} is ${there} and ${back}`);
+  /** Lets the time pass until nobody is left. */
+  #end(): void {
+    const patience = this.#hasNatives ? endingMs + serverLostMs + this.limits.silentMs : endingMs;
+    this.#runUntil(this.#world.now + patience, () => {
+      return this.#isServerGone && this.members.every(({ isGone }) => isGone) && [...this.network.open].length === 0;
+    });
+    this.#checkGone();
   }
 
-  /** S10: nobody is left, and no connection is. */
+  #runUntil(deadline: number, isDone: () => boolean): void {
+    while (this.#world.now < deadline && !isDone()) this.#world.run(Math.min(deadline, this.#world.now + lookMs));
+  }
+
+  /** S10: nobody is left, and no connection is. S8: every link that there was has been told to have ended. */
   #checkGone(): void {
-    const left = this.#members.filter((member) => !member.isGone).map((member) => member.address);
+    const left = this.members.filter((member) => !member.isGone).map((member) => member.address);
     if (left.length > 0) this.observer.violate("S10", `${left.join(" ")} has not ended`);
-    const open: End[] = [...this.network.open];
+    const open = [...this.network.open];
     if (open.length > 0) this.observer.violate("S10", `${open.length} ends are open`);
-    if (!this.#server.isClosed && !this.#server.process.isDead)
-      this.observer.violate("S10", "the server has not closed");
+    if (!this.#isServerGone) this.observer.violate("S10", "the server has not closed");
+    for (const member of this.members) {
+      if (member.process.isDead || this.bonds.count(member) === 0) continue;
+      this.observer.violate("S8", `${member.address} is gone, and did not tell how all of its links ended`);
+    }
   }
 
   /** D1: in a calm run each pair of members has come about by exactly one dial. */
   #checkDials(): void {
     const listed = new Set<Address>(
-      this.#members.filter((member) => member.isRegistered).map((member) => member.address),
+      this.members.filter((member) => member.isRegistered).map((member) => member.address),
     );
-    const dials = this.#members.reduce((sum, member) => sum + member.dials, 0);
+    const dials = this.members.reduce((sum, member) => sum + member.dials, 0);
     const pairs = (listed.size * (listed.size - 1)) / 2;
     if (dials !== pairs && this.scenario.isPrompt) this.observer.violate("D1", `${dials} dials for ${pairs} pairs`);
   }

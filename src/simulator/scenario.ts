@@ -1,7 +1,13 @@
+import type { Limits } from "../core/limits.js";
 import { SeededRandom } from "../core/random.js";
 import { type Address, formatAddress } from "../protocol/address.js";
+import type { Dialect } from "../protocol/directory.js";
 import type { OnFull } from "../rendezvous/admission.js";
+import type { Notice } from "./end.js";
 import type { Weather } from "./network.js";
+
+/** Which members play: all of one dialect, or some of either. */
+export type Kind = "classic" | "native" | "mixed";
 
 /** A member as the scenario has it. */
 export interface Part {
@@ -10,7 +16,14 @@ export interface Part {
   readonly startsAt: number;
   /** How long it thinks between connecting and registering. */
   readonly hesitatesMs: number;
+  /** Classic if it is not said. */
+  readonly dialect?: Dialect;
+  /** The address that it registers, which is another's; by default its own. */
+  readonly claims?: Address;
 }
+
+/** Who is at one end of a path: a part by its number, or the server. */
+export type Whereabouts = number | "server";
 
 /** Something that goes wrong, at a time. */
 export type Misfortune =
@@ -19,7 +32,40 @@ export type Misfortune =
   | { readonly type: "restart"; readonly at: number; readonly part: number; readonly forMs: number }
   /** Some connection between members breaks. */
   | { readonly type: "reset"; readonly at: number; readonly noticedWithinMs: number }
-  | { readonly type: "killServer"; readonly at: number };
+  | { readonly type: "killServer"; readonly at: number }
+  /**
+   * Killed, and started again after `forMs`; Infinity: never. With a notice its machine is gone too, and nobody is told
+   * but as the notice says.
+   */
+  | {
+      readonly type: "crash";
+      readonly at: number;
+      readonly part: number;
+      readonly forMs: number;
+      readonly notice?: Notice;
+    }
+  /** Leaves, and joins again later. */
+  | { readonly type: "rejoin"; readonly at: number; readonly part: number; readonly forMs: number }
+  /** The path under some connection is cut, and each end learns of it in its own way. */
+  | {
+      readonly type: "cut";
+      readonly at: number;
+      readonly of: "link" | "session";
+      readonly here: Notice;
+      readonly there: Notice;
+    }
+  /** What goes from one to the other takes so long. */
+  | {
+      readonly type: "stall";
+      readonly at: number;
+      readonly from: Whereabouts;
+      readonly to: Whereabouts;
+      readonly isMutual: boolean;
+      readonly forMs: number;
+    }
+  | { readonly type: "suspendServer"; readonly at: number; readonly forMs: number }
+  /** A stranger on the same machine registers the address of this part. */
+  | { readonly type: "claim"; readonly at: number; readonly part: number };
 
 /** What one seed plays: who joins when, under which weather, and what goes wrong. */
 export interface Scenario {
@@ -39,18 +85,20 @@ export interface Scenario {
    * period: the margin of the writer's pause.
    */
   readonly isPrompt: boolean;
+  /** Bounds that differ from the defaults. */
+  readonly limits?: Partial<Limits>;
 }
 
 /** Ports that are told apart only by waiting, beside ports that are not. */
-const entangledPorts = { ambiguous: [80, 808, 8, 443, 4000, 400], exact: [8080, 8081, 40_001, 6554, 65_535, 9000] };
+export const entangledPorts = { ambiguous: [80, 808, 8, 443, 4000, 400], exact: [8080, 8081, 40_001, 6554, 65_535, 9000] };
 /**
  * The same where the rest of a port may come after the quiet period. There no port is the beginning of another, because a
  * hello that is cut short would name another member of that host, and no reader of this dialect could tell.
  */
-const separatePorts = { ambiguous: [80, 443, 4000, 50, 123, 2000], exact: [9000, 6554, 65_535, 7000, 30_001, 10_001] };
+export const separatePorts = { ambiguous: [80, 443, 4000, 50, 123, 2000], exact: [9000, 6554, 65_535, 7000, 30_001, 10_001] };
 
-/** The scenario of a seed, with 2 to 12 members. */
-export function scenarioOf(seed: number): Scenario {
+/** The classic scenario of a seed, with 2 to 12 members. */
+export function classicScenarioOf(seed: number): Scenario {
   const random = new SeededRandom(seed);
   const size = random.integer(2, 12);
   const healsAt = random.integer(2_000, 20_000);

@@ -153,7 +153,11 @@ describe("a host that is not loopback", () => {
       capacity: Number.POSITIVE_INFINITY,
       onFull: "teardown",
       mayAdvertise: () => false,
+      dialect: "any",
       endWord: "teardown",
+      isKeyed: false,
+      draw: () => "0".repeat(32),
+      firstRevision: 0,
       limits,
     });
     const accept = (n: number, from: string): RendezvousOutput[] => {

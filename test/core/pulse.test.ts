@@ -102,6 +102,12 @@ test("watching again begins anew", () => {
   expect(play(pulse, 12_000, 100_000)).toEqual(["5000 probe a", "10000 probe a", "15000 giveUp a"]);
 });
 
+test("asks at most once a millisecond, however short the times are", () => {
+  const pulse = new Pulse<string>({ probeMs: 0, silentMs: 3 });
+  pulse.watch("a", 0);
+  expect(play(pulse, 0, 100)).toEqual(["1 probe a", "2 probe a", "3 giveUp a"]);
+});
+
 test("comes to an end at any moment, whatever the fractions of a millisecond", () => {
   const moments = fc.double({ min: 0, max: 1e9, noNaN: true });
   const spans = fc.double({ min: 0.001, max: 20_000, noNaN: true });

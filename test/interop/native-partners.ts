@@ -11,6 +11,8 @@ export abstract class NativeMember {
   readonly relinks: string[] = [];
   /** The peers whose link has ended. */
   readonly unlinks: string[] = [];
+  /** Messages of its own of which it did not learn by the end of their link that they have been delivered. */
+  unacknowledged = 0;
   /** `topic text` of the messages from each peer, in the order in which they came. */
   readonly received = new Map<string, string[]>();
   /** How whole the mesh was each time that the server said it was whole: members and links. */
@@ -43,6 +45,12 @@ export abstract class NativeMember {
   async heard(peer: NativeMember, count: number): Promise<void> {
     const soFar = (): number => this.received.get(peer.address)?.length ?? 0;
     await this.until(() => soFar() >= count, `has not got ${count} messages from ${peer.address}`);
+  }
+
+  protected unlinked(peer: string, unacknowledged: number, why = ""): void {
+    if (unacknowledged > 0) console.log("UNACK", this.constructor.name, this.address, peer, unacknowledged, why);
+    this.unlinks.push(peer);
+    this.unacknowledged += unacknowledged;
   }
 
   protected hear(peer: string, topic: string, text: string): void {
@@ -102,7 +110,7 @@ export class PythonMember extends NativeMember {
     else if (event === "registered") this.order = Number(line.order);
     else if (event === "link") this.links.set(peer, String(line.direction));
     else if (event === "relink") this.relinks.push(peer);
-    else if (event === "unlink") this.unlinks.push(peer);
+    else if (event === "unlink") this.unlinked(peer, Number(line.unacknowledged));
     else if (event === "message") this.hear(peer, String(line.topic), String(line.text));
     else if (event === "complete") this.wholes.push(`${line.members} members, ${line.links} links`);
     else if (event === "teardown") this.#reason = String(line.reason);
@@ -124,7 +132,7 @@ export class OwnMember extends NativeMember {
     this.node
       .on("peer:up", ({ address, direction }) => hear(() => this.links.set(address, direction)))
       .on("peer:back", ({ address }) => hear(() => this.relinks.push(address)))
-      .on("peer:down", (address) => hear(() => this.unlinks.push(address)))
+      .on("peer:down", (address, why, unacknowledged) => hear(() => this.unlinked(address, unacknowledged, why)))
       .on("message", ({ peer, topic, payload }) =>
         hear(() => this.hear(peer.address, topic, Buffer.from(payload).toString())),
       )

@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished } from "vitest";
-import { join, type MeshNode, serve } from "../../src/index.js";
+import { join, MeshNode, serve } from "../../src/index.js";
 import { proxyBefore } from "../support/proxy.js";
 import { Recorder, splitAddress } from "../support/sockets.js";
 
@@ -26,12 +26,12 @@ describe("a connection that is cut under a link while both ends live", () => {
   it(`is replaced, ${cuts} times in a row, and the same link goes on without loss or repetition`, async () => {
     const server = await serve({ listen: "127.0.0.1:0" });
     onTestFinished(() => server.close());
-    const first = await join(String(server.address));
+    // A short pause before each new attempt: there are many of them.
+    const first = await join(String(server.address), { limits: { redialMinMs: 4 } });
     onTestFinished(() => first.leave());
     let port = 0;
     const proxy = await proxyBefore(() => port);
-    const { MeshNode: Node } = await import("../../src/index.js");
-    const second = new Node({ advertise: proxy.address });
+    const second = new MeshNode({ advertise: proxy.address });
     onTestFinished(() => second.leave());
     const events = [linkEvents(first), linkEvents(second)] as const;
     const numbers = [heard(first), heard(second)] as const;

@@ -184,6 +184,21 @@ describe("a listener that is called by somebody without the right key", () => {
     await expectRefused(await venue.accepted(2), "SECRET_UNPROVED", /recorded|without/);
   });
 
+  test("counts the identity of the second hello, whose key is the one that was used", async () => {
+    const venue = await listenAt(keyedTransport());
+    const identities = [memberText, "fullmesh/1 member other"];
+    const outcome = await tlsClient(venue.endpoint, {
+      ...pskClient(memberText, keyOf(secret, memberText)),
+      ecdhCurve: "P-256:X25519",
+      pskCallback: () => {
+        const identity = identities.shift() ?? "";
+        return { identity, psk: keyOf(secret, identity) };
+      },
+    });
+    expect(outcome.outcome).toBe("secure");
+    expect((await (await venue.accepted(1)).first("secured")).identity).toEqual({ mesh: "other", role: "member" });
+  });
+
   test.each<[string, string]>([
     ["a native preface", "\xf7fmesh\x01\x01"],
     ["a classic registration", "127.0.0.1:14000"],

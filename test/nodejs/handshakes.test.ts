@@ -131,10 +131,13 @@ describe("handshakes at a keyed listener", () => {
   test("begin with the first byte, however late it comes", async () => {
     const transport = keyedTransport();
     const venue = await listenAt(transport);
-    const held: (() => void)[] = [];
-    const relay = await relayTo(venue.address, (bytes, pass) => {
-      if (held.length === 0) held.push(() => void pass(bytes));
-      else void pass(bytes);
+    let release: () => void = () => {};
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const relay = await relayTo(venue.address, async (bytes, pass) => {
+      await released;
+      await pass(bytes);
     });
     const slow = dialTo(transport, relay.endpoint);
     const acceptor = await venue.accepted(1);
@@ -144,8 +147,7 @@ describe("handshakes at a keyed listener", () => {
     expect(acceptor.story).toEqual([]);
     const [front] = await relay.legs;
     await front.received("fullmesh/1");
-    while (held.length === 0) await new Promise(setImmediate);
-    held[0]?.();
+    release();
     await slow.first("connected");
     await acceptor.first("secured");
   });

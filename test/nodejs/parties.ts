@@ -177,7 +177,7 @@ export async function pairOver(transport: TransportPort): Promise<[Party, Party]
 }
 
 /** What a relay does with the bytes on their way from the dialer: passes them on, or something else. */
-export type Tamper = (bytes: Buffer, pass: (bytes: Buffer) => Promise<void>) => void;
+export type Tamper = (bytes: Buffer, pass: (bytes: Buffer) => Promise<void>) => Promise<void>;
 
 /** Somebody on the path: sees all that passes, and may hold it up or change it. */
 export class Relay {
@@ -197,7 +197,7 @@ export class Relay {
   }
 }
 
-export async function relayTo(address: string, tamper: Tamper = (bytes, pass) => void pass(bytes)): Promise<Relay> {
+export async function relayTo(address: string, tamper: Tamper = (bytes, pass) => pass(bytes)): Promise<Relay> {
   const listener = await rawListener();
   const legs = listener.accepted(1).then(async (front) => {
     const early: Buffer[] = [];
@@ -205,7 +205,7 @@ export async function relayTo(address: string, tamper: Tamper = (bytes, pass) =>
     front.socket.on("data", keep);
     const back = await rawClient(address);
     front.socket.off("data", keep);
-    const onward = (bytes: Buffer): void => tamper(bytes, (changed) => back.write(changed));
+    const onward = (bytes: Buffer): void => void tamper(bytes, (changed) => back.write(changed));
     for (const bytes of early) onward(bytes);
     front.socket.on("data", onward).on("end", () => back.end());
     back.socket.on("data", (bytes) => void front.write(bytes)).on("end", () => front.end());

@@ -289,7 +289,7 @@ describe("the Node transport with a secret", () => {
     const relay = await relayTo(venue.address, (bytes, pass) => {
       const changed = Buffer.from(bytes);
       if (isTampering) changed.writeUInt8(changed.readUInt8(changed.length - 1) ^ 1, changed.length - 1);
-      void pass(changed);
+      return pass(changed);
     });
     const dialer = dialTo(transport, relay.endpoint);
     await dialer.first("connected");

@@ -3,7 +3,7 @@ import { defaultLimits, type Limits } from "../../src/core/limits.js";
 import { type Address, endpointOf, formatAddress } from "../../src/protocol/address.js";
 import type { Change, Id } from "../../src/protocol/directory.js";
 import { type Control, type ControlOf, decodeControl, encodeControl } from "../../src/protocol/native/control.js";
-import { encodeFrame, FrameReader, frameKinds, ping } from "../../src/protocol/native/frames.js";
+import { FrameReader, frameKinds } from "../../src/protocol/native/frames.js";
 import { encodePreface, type Preface } from "../../src/protocol/native/preface.js";
 import { Rendezvous } from "../../src/rendezvous/rendezvous.js";
 import type {
@@ -82,10 +82,12 @@ export class Play {
   readonly dials: Dialed[] = [];
   readonly callers = new Map<ConnectionId, Caller>();
   readonly #listeners = new Map<Address, Listener>();
-  readonly #logs = new Map<string, MemoryLog>();
+  readonly #logs = new Map<Id, MemoryLog>();
   readonly #inputs: RendezvousInput[] = [];
   now = 0;
   sentBytes = 0;
+  /** Answers a dial instead of whoever listens; true if it has. */
+  dialed: (dialed: Dialed) => boolean = () => false;
   isLogSlow = false;
   /** False: what the server sends stays in its own process, as with a reader that does not read. */
   isFlushing = true;
@@ -164,6 +166,11 @@ export class Play {
     this.now = until;
   }
 
+  /** Lets the gap between two updates pass, so that everybody has been told everything. */
+  settle(): void {
+    this.pass(this.limits.updateGapMs);
+  }
+
   /** The log answers the oldest append. */
   answer(): void {
     const append = this.appends.shift();
@@ -183,8 +190,9 @@ export class Play {
   }
 
   #append(mesh: string, change: Change): void {
-    const log = this.#logs.get(mesh) ?? new MemoryLog(this.machine.revisionOf(mesh));
-    this.#logs.set(mesh, log);
+    const id = this.machine.logOf(mesh) ?? "";
+    const log = this.#logs.get(id) ?? new MemoryLog(this.machine.revisionOf(mesh));
+    this.#logs.set(id, log);
     this.give({ type: "appended", mesh, entry: log.append(change) });
   }
 
@@ -206,6 +214,7 @@ export class Play {
   #dial(connection: ConnectionId, to: Endpoint, identity: Identity): void {
     const dialed: Dialed = { connection, to: formatAddress(to), identity, end: new NativeEnd(), isOpen: true };
     this.dials.push(dialed);
+    if (this.dialed(dialed)) return;
     if (this.#listeners.has(dialed.to)) {
       this.give({ type: "connected", connection, local: { host: "127.0.0.1", port: 50_000 }, remote: to });
     } else {
@@ -258,11 +267,16 @@ export class Caller {
     return this.sent.map((bytes) => new TextDecoder().decode(bytes)).join("");
   }
 
+  /** The connection is gone at both ends. */
+  isGone = false;
+
   hear(state: "halfClosed" | "aborted"): void {
     this.state = state;
+    if (state === "aborted") this.isGone = true;
   }
 
   send(bytes: Uint8Array | string): void {
+    if (this.isGone) return;
     const given = typeof bytes === "string" ? new TextEncoder().encode(bytes) : bytes;
     this.play.give({ type: "bytes", connection: this.connection, bytes: given });
   }
@@ -277,11 +291,13 @@ export class Caller {
 
   /** Half-closes. */
   finish(): void {
-    this.play.give({ type: "ended", connection: this.connection });
+    if (!this.isGone) this.play.give({ type: "ended", connection: this.connection });
   }
 
   /** The connection is gone, with this errno or cleanly. */
   close(failure?: string): void {
+    if (this.isGone) return;
+    this.isGone = true;
     const gone = failure === undefined ? {} : { failure };
     this.play.give({ type: "closed", connection: this.connection, ...gone });
   }
@@ -294,8 +310,7 @@ export class Player {
   readonly mesh: string;
   id: Id;
   caller: Caller;
-  /** It waits for a challenge. */
-  isWaiting = false;
+  #hasAsked = false;
   /** It listens, and answers checks. */
   isListening = true;
 
@@ -319,7 +334,7 @@ export class Player {
   /** Registers, and answers the challenge that comes of it. */
   register(more: Partial<ControlOf<"register">> = {}): this {
     const { mesh, id, address } = this;
-    this.isWaiting = true;
+    this.#hasAsked = true;
     this.caller.send(encodePreface());
     this.caller.say({ type: "register", mesh, id, address, ...more });
     return this;
@@ -329,7 +344,7 @@ export class Player {
   resume(revision: number, log = this.end.last("admitted")?.log ?? ""): this {
     const { mesh, id, address } = this;
     this.caller = this.play.call(this.caller.remote.host);
-    this.isWaiting = true;
+    this.#hasAsked = true;
     this.caller.send(encodePreface());
     this.caller.say({ type: "resume", mesh, id, address, log, revision });
     return this;
@@ -355,11 +370,16 @@ export class Player {
     this.caller.close(failure ?? "ECONNRESET");
   }
 
+  /** It has asked to be let in, and has not been. */
+  get #isAwaiting(): boolean {
+    return this.#hasAsked && this.end.last("admitted") === undefined;
+  }
+
   #dialed(question: ControlOf<"challenge"> | ControlOf<"check">, dialed: Dialed): void {
     const { play } = this;
     if (question.type === "check") {
       if (this.isListening) play.reply(dialed, { type: "here", id: this.id });
-    } else if (this.isWaiting && question.mesh === this.mesh && question.id === this.id) {
+    } else if (this.#isAwaiting && question.mesh === this.mesh && question.id === this.id) {
       play.reply(dialed, { type: "here", id: this.id });
       this.caller.say({ type: "proof", nonce: question.nonce });
     } else {
@@ -379,9 +399,7 @@ export function linkAll(players: readonly Player[], attempt = 1): void {
 export function nativeMembers(play: Play, count: number, mesh = "default", firstPort = 14_001): Player[] {
   return Array.from({ length: count }, (_, index) => {
     const player = play.native(`127.0.0.1:${firstPort + index}`, mesh).register();
-    play.pass(play.limits.updateGapMs);
+    play.settle();
     return player;
   });
 }
-
-export { encodeFrame, ping };

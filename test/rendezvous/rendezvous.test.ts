@@ -1,94 +1,110 @@
 import { describe, expect, it } from "vitest";
-import type { ConnectionId } from "../../src/core/connections.js";
-import { defaultLimits } from "../../src/core/limits.js";
-import type { LogEntry } from "../../src/rendezvous/log.js";
-import { Rendezvous } from "../../src/rendezvous/rendezvous.js";
-import type { RendezvousEvent, RendezvousOutput } from "../../src/rendezvous/vocabulary.js";
+import { type Caller, Play } from "./play.js";
 
-/** A server's machine held by the hand: its log answers when the test says so. */
-class Held {
-  readonly machine: Rendezvous;
-  readonly events: RendezvousEvent[] = [];
-  readonly appends: Extract<RendezvousOutput, { type: "append" }>["change"][] = [];
-  #revision = 0;
+/** Classic members, whose log answers when the test says so. */
+function slowPlay(capacity: number, onFull: "teardown" | "hold"): Play {
+  const play = new Play({ capacity, onFull, mayAdvertise: () => true });
+  play.isLogSlow = true;
+  return play;
+}
 
-  constructor(capacity: number, onFull: "teardown" | "hold") {
-    this.machine = new Rendezvous({
-      capacity,
-      onFull,
-      mayAdvertise: () => true,
-      endWord: "teardown",
-      limits: defaultLimits,
-    });
-  }
-
-  /** A connection registers this address. */
-  register(connection: ConnectionId, address: string): void {
-    const remote = { host: "127.0.0.1", port: 50_000 };
-    this.machine.handle({ type: "accepted", connection, local: { host: "127.0.0.1", port: 4000 }, remote }, 0);
-    this.machine.handle({ type: "bytes", connection, bytes: new TextEncoder().encode(address) }, 0);
-    this.drain();
-  }
-
-  /** The log answers the oldest append. */
-  answer(): LogEntry {
-    const change = this.appends.shift();
-    if (change === undefined) throw new Error("nothing has been appended");
-    this.#revision += 1;
-    const entry: LogEntry = { ...change, revision: this.#revision };
-    this.tell(entry);
-    return entry;
-  }
-
-  tell(entry: LogEntry): void {
-    this.machine.handle({ type: "appended", entry }, 0);
-    this.drain();
-  }
-
-  drain(): void {
-    for (let output = this.machine.poll(); output !== undefined; output = this.machine.poll()) {
-      if (output.type === "event") this.events.push(output.event);
-      if (output.type === "append") this.appends.push(output.change);
-    }
-  }
+function register(play: Play, address: string): Caller {
+  const caller = play.call();
+  caller.send(address);
+  return caller;
 }
 
 describe("a rendezvous", () => {
   it("believes a membership when its entry has come back, and not before", () => {
-    const held = new Held(3, "teardown");
-    held.register("in:1", "127.0.0.1:14001");
-    expect(held.machine.members).toEqual([]);
-    held.answer();
-    expect(held.machine.members).toEqual(["127.0.0.1:14001"]);
+    const play = slowPlay(3, "teardown");
+    register(play, "127.0.0.1:14001");
+    expect(play.machine.membersOf()).toEqual([]);
+    play.answer();
+    expect(play.machine.membersOf()).toEqual(["127.0.0.1:14001"]);
   });
 
   it("counts an append under way against the capacity", () => {
-    const held = new Held(1, "hold");
-    held.register("in:1", "127.0.0.1:14001");
-    held.register("in:2", "127.0.0.1:14002");
-    expect(held.appends).toHaveLength(1);
-    expect(held.events).toMatchObject([{ type: "waiting", address: "127.0.0.1:14002", place: 1 }]);
+    const play = slowPlay(1, "hold");
+    register(play, "127.0.0.1:14001");
+    register(play, "127.0.0.1:14002");
+    expect(play.appends).toHaveLength(1);
+    expect(play.events).toMatchObject([{ type: "waiting", address: "127.0.0.1:14002", place: 1 }]);
   });
 
   it("takes an entry that the log tells twice for one", () => {
-    const held = new Held(3, "teardown");
-    held.register("in:1", "127.0.0.1:14001");
-    held.tell(held.answer());
-    expect(held.machine.members).toEqual(["127.0.0.1:14001"]);
-    expect(held.appends).toEqual([]);
-    expect(held.events).toHaveLength(1);
+    const play = slowPlay(3, "teardown");
+    register(play, "127.0.0.1:14001");
+    const [append] = play.appends;
+    play.answer();
+    if (append?.change.type !== "joined") throw new Error("nobody has joined");
+    play.give({ type: "appended", mesh: "default", entry: { ...append.change, order: 1, revision: 1 } });
+    expect(play.machine.membersOf()).toEqual(["127.0.0.1:14001"]);
+    expect(play.appends).toEqual([]);
+    expect(play.events).toHaveLength(1);
   });
 
   it("tells the first ten in line that they have moved up, and not the whole line at every step", () => {
-    const held = new Held(1, "hold");
-    held.register("in:1", "127.0.0.1:14001");
-    held.answer();
-    for (let index = 2; index <= 102; index += 1) held.register(`in:${index}`, `127.0.0.1:${14_000 + index}`);
-    held.events.length = 0;
-    held.machine.handle({ type: "closed", connection: "in:2" }, 0);
-    held.drain();
-    const places = held.events.filter(({ type }) => type === "waiting");
+    const play = slowPlay(1, "hold");
+    register(play, "127.0.0.1:14001");
+    play.answer();
+    const line = Array.from({ length: 101 }, (_, index) => register(play, `127.0.0.1:${14_002 + index}`));
+    play.events.length = 0;
+    line[0]?.close();
+    const places = play.eventsOf("waiting");
     expect(places).toHaveLength(10);
     expect(places[0]).toMatchObject({ address: "127.0.0.1:14003", place: 1 });
+  });
+
+  it("gives a classic member an id of its own, and the revision as its order", () => {
+    const play = new Play();
+    register(play, "127.0.0.1:14001");
+    register(play, "127.0.0.1:14002");
+    const [first, second] = play.eventsOf("joined");
+    expect(first).toMatchObject({ mesh: "default", dialect: "classic", order: 1 });
+    expect(second).toMatchObject({ mesh: "default", dialect: "classic", order: 2 });
+    expect(first?.id).toMatch(/^[0-9a-f]{32}$/);
+    expect(second?.id).not.toBe(first?.id);
+  });
+
+  it("tells at the end of a classic mesh that no pair of it could be attested, and then tears it down", () => {
+    const play = new Play({ capacity: 3 });
+    const callers = [14_001, 14_002, 14_003].map((port) => register(play, `127.0.0.1:${port}`));
+    play.pass(play.limits.settleMs - 1);
+    expect(play.eventsOf("teardown")).toEqual([]);
+    expect(play.eventsOf("complete")).toEqual([]);
+    play.pass(play.limits.messageGapMs + 1);
+    expect(play.eventsOf("complete")).toMatchObject([{ members: 3, links: 0, unverified: 3, revision: 3 }]);
+    expect(play.eventsOf("teardown")).toMatchObject([{ reason: "capacity reached", members: 3, count: 0 }]);
+    expect(play.events.findIndex(({ type }) => type === "complete")).toBeLessThan(
+      play.events.findIndex(({ type }) => type === "teardown"),
+    );
+    play.pass(play.limits.messageGapMs);
+    for (const caller of callers) {
+      expect(caller.text.endsWith("teardown")).toBe(true);
+      expect(caller.state).toBe("halfClosed");
+      caller.close();
+    }
+    expect(play.eventsOf("closed")).toHaveLength(1);
+    expect(play.hasStoppedListening).toBe(true);
+  });
+
+  it("gives a port as much time to a lone classic member as to several", () => {
+    const play = new Play({ capacity: 1 });
+    register(play, "127.0.0.1:14001");
+    play.pass(play.limits.settleMs - 1);
+    expect(play.eventsOf("teardown")).toEqual([]);
+    play.pass(1);
+    expect(play.eventsOf("teardown")).toHaveLength(1);
+  });
+
+  it("says what the native preface and classic words come to on a port of the other dialect", () => {
+    const onlyNative = new Play({ dialect: "native" });
+    const classic = register(onlyNative, "127.0.0.1:14001");
+    expect(classic.text).toMatch(/^refused WRONG_DIALECT: /);
+    const onlyClassic = new Play({ dialect: "classic" });
+    const native = onlyClassic.native("127.0.0.1:14001").register();
+    expect(native.end.last("refuse")).toMatchObject({ code: "WRONG_DIALECT" });
+    expect(onlyClassic.dials).toEqual([]);
+    for (const play of [onlyNative, onlyClassic]) expect(play.notes).toEqual(["WRONG_DIALECT"]);
   });
 });

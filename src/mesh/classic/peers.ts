@@ -282,8 +282,10 @@ export class ClassicPeers implements Reception, Party {
     if (own === undefined || newest === this.#toldComplete || !newest.includes(own)) return;
     if (!newest.every((address) => address === own || this.#links.has(address))) return;
     this.#toldComplete = newest;
-    const links = newest.length - 1;
-    this.#tell({ type: "complete", members: newest.length, links, unverified: 0, revision: 0, scope: "own" });
+    const members = newest.length;
+    const links = members - 1;
+    const unverified = (members * links) / 2 - links;
+    this.#tell({ type: "complete", members, links, unverified, revision: null, scope: "own" });
   }
 
   #tell(event: MemberEvent): void {

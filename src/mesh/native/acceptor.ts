@@ -98,10 +98,10 @@ export class Acceptor implements Reception, ChannelOwner {
 
   /** Nobody is received any more. */
   close(): void {
-    for (const channel of [...this.#callers.values(), ...this.#hellos.keys()]) channel.abort();
-    this.#callers.clear();
-    this.#hellos.clear();
-    this.#parked.clearAll();
+    for (const channel of [...this.#callers.values(), ...this.#hellos.keys()]) {
+      this.#forget(channel);
+      channel.abort();
+    }
   }
 
   #greeted(channel: Channel, hello: Hello, now: number): void {

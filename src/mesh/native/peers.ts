@@ -143,6 +143,7 @@ export class NativePeers {
   /** This incarnation is over, and another one begins: nothing of the old one is delivered or sent any more. */
   restart(id: Id, reason: string): void {
     for (const link of [...this.#links.values()]) this.#remove(link, reason);
+    this.reports.clear();
     this.roster.restart(id);
   }
 
@@ -236,11 +237,14 @@ export class NativePeers {
     link.trouble = undefined;
     this.reports.up(peer.order, attempt, now);
     this.#tell({ type, peer: peer.address, direction, dialect: "native", ...cipher });
+    // The hello or the answer may have acknowledged what the broken connection had delivered.
+    if (type === "relink" && link.replay.unacknowledged === 0) this.#tell({ type: "drained", peer: peer.address });
     this.#carrier.carry(link, channel, now);
   }
 
   #broken(link: Link, reason: string, now: number): void {
     if (link.state === "ended") {
+      this.#owner.drop(link);
       this.#ended(link, link.endReason ?? reason);
       return;
     }

@@ -5,8 +5,8 @@ import type { Trouble } from "./link.js";
 /** What this node knows of its link with one member. */
 type State = { readonly attempt: number } | Trouble;
 
-/** So many fit into a frame with the longest reasons; a report of more goes in parts. */
-const mostPerReport = 100;
+/** So many fit into a frame with the longest reasons, in letters of three bytes; a report of more goes in parts. */
+const mostPerReport = 40;
 
 /**
  * What the server is to be told of this node's links, by the orders of the peers: gathered for a while, and only what has
@@ -37,6 +37,13 @@ export class Reports {
   forget(order: number): void {
     this.#states.delete(order);
     this.#changed.delete(order);
+  }
+
+  /** Another incarnation begins, of which the server has been told nothing. */
+  clear(): void {
+    this.#states.clear();
+    this.#changed.clear();
+    this.#dueAt = undefined;
   }
 
   /** The server has to be told everything anew. */

@@ -28,7 +28,7 @@ export class NativeSession implements Session, ChannelOwner {
   readonly #ports: ChannelPorts;
   readonly #subject: Subject;
   readonly #patience: Patience;
-  readonly #news: SessionNews[] = [];
+  #news: SessionNews[] = [];
   #state: NativeSessionState = "idle";
   #server: Endpoint | undefined;
   #channel: Channel | undefined;
@@ -114,8 +114,9 @@ export class NativeSession implements Session, ChannelOwner {
     }
   }
 
+  /** Not before the resume has been sent, or the proof would come first. */
   get #awaitsChallenge(): boolean {
-    return this.#state === "registering" || this.#state === "returning";
+    return this.#state === "registering" || (this.#state === "returning" && this.#channel?.local !== undefined);
   }
 
   // What happens on the connection.
@@ -133,6 +134,8 @@ export class NativeSession implements Session, ChannelOwner {
   }
 
   control(channel: Channel, control: Control, now: number): void {
+    // What was on its way when the end came is of no use any more.
+    if (this.#state === "over") return;
     if (control.type === "refuse") this.#refused(control, now);
     else if (control.type === "admitted" && this.#awaitsChallenge) this.#admitted(control, now);
     else if (control.type === "waiting" && this.#state === "registering") {
@@ -143,19 +146,16 @@ export class NativeSession implements Session, ChannelOwner {
 
   gone(channel: Channel, reason: string, now: number): void {
     const server = this.#server === undefined ? "the server" : formatAddress(this.#server);
-    const failure = channel.failure;
+    const { failure } = channel;
+    const message = `${server}: ${reason}`;
     this.#channel = undefined;
     this.#patience.answered();
     switch (this.#state) {
       case "connecting":
-        if (this.#own !== undefined) this.#over(`${server}: ${reason}`, failure ?? "SERVER_UNREACHABLE");
+        if (this.#own !== undefined) this.#over(message, failure ?? "SERVER_UNREACHABLE");
         else {
           this.#step("lost");
-          this.#tell({
-            type: "unreachable",
-            message: `${server}: ${reason}`,
-            failure: failure ?? "SERVER_UNREACHABLE",
-          });
+          this.#tell({ type: "unreachable", message, failure: failure ?? "SERVER_UNREACHABLE" });
         }
         break;
       case "connected":
@@ -261,6 +261,8 @@ export class NativeSession implements Session, ChannelOwner {
     this.#step("fenced");
     this.#channel?.close(now);
     this.#channel = undefined;
+    // What else the server had said was meant for the old one, but for the end of the mesh.
+    this.#news = this.#news.filter(({ type }) => type === "over");
     this.#patience.clear();
     this.#log = undefined;
     this.#parts = [];

@@ -14,7 +14,7 @@ function changeRules(change: (rules: readonly HelloRule[]) => HelloRule[]): void
   const rules = helloRules as HelloRule[];
   const before = [...rules];
   rules.splice(0, rules.length, ...change(before));
-  if (rules.every((rule, index) => rule === before[index])) throw new Error("no such rule");
+  if (rules.length === before.length && rules.every((rule, index) => rule === before[index])) throw new Error("no such rule");
   onTestFinished(() => void rules.splice(0, rules.length, ...before));
 }
 
@@ -30,10 +30,7 @@ export function bendHelloRule(tag: string, bent: Partial<HelloRule>): void {
 
 /** Messages go without numbers: whatever comes is taken for the next one. */
 export function takeWithoutNumbers(): void {
-  const take = Replay.prototype.take;
-  vi.spyOn(Replay.prototype, "take").mockImplementation(function (this: Replay) {
-    return take.call(this, this.received + 1);
-  });
+  vi.spyOn(Replay.prototype, "take").mockReturnValue("deliver");
 }
 
 /** Hellos and answers do not say what has been received. */

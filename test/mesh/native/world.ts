@@ -145,6 +145,8 @@ export class Node implements Stand {
   readonly address: Address;
   readonly events: MemberEvent[] = [];
   readonly notes: ErrorCode[] = [];
+  /** As whom it has dialed. */
+  readonly identities: Identity[] = [];
   isListening = true;
   readonly #world: World;
   readonly #places = new Map<ConnectionId, { readonly wire: Wire; readonly side: "dialer" | "acceptor" }>();
@@ -300,6 +302,7 @@ export class Node implements Stand {
       const wire = this.#world.wire(`${output.to.host}:${output.to.port}`);
       wire.dialer.stand = { node: this, connection: output.connection };
       this.#places.set(output.connection, { wire, side: "dialer" });
+      this.identities.push(output.identity);
     } else this.#onWire(output);
   }
 

@@ -1,0 +1,141 @@
+import type { Entry, Id } from "../protocol/directory.js";
+import type { NativeLife, Stage } from "./stage.js";
+import { memoryMs, wasMissed } from "./stage.js";
+
+interface Listed {
+  readonly id: Id;
+  readonly order: number;
+  readonly address: string;
+  readonly dialect: string;
+}
+
+/**
+ * Keeps the log as it was answered, folds it in its own way, and compares: what members make of it, and whether an entry
+ * was right when it came.
+ */
+export class Ledger {
+  readonly #stage: Stage;
+  readonly #members = new Map<Id, Listed>();
+  readonly #orders = new Set<number>();
+  /** The directory at each revision, as text. */
+  readonly #directories = new Map<number, string>([[0, ""]]);
+  readonly #departures = new Map<Id, { readonly type: Entry["type"]; readonly at: number }>();
+  #revision = 0;
+
+  constructor(stage: Stage) {
+    this.#stage = stage;
+  }
+
+  get revision(): number {
+    return this.#revision;
+  }
+
+  /** In join order. */
+  get members(): readonly Listed[] {
+    return [...this.#members.values()];
+  }
+
+  has(id: Id): boolean {
+    return this.#members.has(id);
+  }
+
+  /** How this id was taken out of the directory, if it was. */
+  departure(id: Id): { readonly type: Entry["type"]; readonly at: number } | undefined {
+    return this.#departures.get(id);
+  }
+
+  /** The log answers: this is true from now on. */
+  append(entry: Entry): void {
+    const { observer, scenario, network } = this.#stage;
+    this.#revision = entry.revision;
+    const { now } = network.world;
+    if (entry.type === "left" || entry.type === "lost") {
+      if (entry.type === "lost") this.#checkLost(entry.id, entry.reason);
+      this.#remove(entry.id, entry.type, now);
+    } else {
+      // Whom it replaces may have been removed while the entry was under way.
+      if (entry.type === "replaced" && !this.#departures.has(entry.replaces)) {
+        this.#remove(entry.replaces, entry.type, now);
+      }
+      const { id, order, address, dialect } = entry;
+      this.#checkNew({ id, order, address, dialect });
+      this.#members.set(id, { id, order, address, dialect });
+      this.#orders.add(order);
+      if (this.#members.size > scenario.capacity) observer.violate("S7", `${this.#members.size} members`);
+    }
+    this.#directories.set(entry.revision, textOf(this.members));
+  }
+
+  /** S5: a member holds what the log holds at that revision. */
+  read(life: NativeLife): void {
+    const { revision, entries } = life.machine;
+    if (this.#directories.get(revision) === textOf(entries)) return;
+    this.#stage.observer.violate("S5", `${life.address} has at revision ${revision} ${textOf(entries)}`);
+  }
+
+  /** S5: the server holds what the log holds. */
+  held(addresses: readonly string[]): void {
+    const own = this.members.map(({ address }) => address).join(" ");
+    if (own !== addresses.join(" ")) this.#stage.observer.violate("S5", `the server has ${addresses.join(" ")}`);
+  }
+
+  #remove(id: Id, type: Entry["type"], at: number): void {
+    if (!this.#members.delete(id)) this.#stage.observer.violate("S6", `${type} tells of ${id}, which is no member`);
+    this.#departures.set(id, { type, at });
+  }
+
+  /** S6, and S4: whoever is listed as native listens where it says. */
+  #checkNew({ id, order, address, dialect }: Listed): void {
+    const { observer, lives } = this.#stage;
+    if (this.#orders.has(order)) observer.violate("S6", `order ${order} of ${address} is not new`);
+    if (this.#members.has(id) || this.#departures.has(id)) observer.violate("S6", `the id ${id} is not new`);
+    for (const other of this.#members.values()) {
+      if (other.address === address) observer.violate("S6", `${address} is listed twice`);
+    }
+    const life = lives.get(id);
+    if (dialect === "native" && life?.address !== address) {
+      observer.violate("S4", `${life?.address} is listed as ${address}, which is not proved`);
+    }
+  }
+
+  /** N13: nobody is lost who lives and can be reached, or for whom somebody vouches. */
+  #checkLost(id: Id, reason: string): void {
+    const { lives, network, observer, limits, serverProcess } = this.#stage;
+    const life = lives.get(id);
+    const { now } = network.world;
+    this.#stage.hit(reason.includes("not back within") ? "lost by lease" : "lost by dial-back");
+    if (life === undefined) return;
+    const isWell = !life.isOver && life.id === id && !wasMissed(life.process, limits);
+    const isReachable = network.hinderedAt(life.process.name, serverProcess.name) < now - memoryMs;
+    if (isWell && isReachable) observer.violate("N13", `${life.address} was lost, and lives: ${reason}`);
+    if (serverProcess.absentMs(memoryMs) > 0) return;
+    for (const [witnessId, witness] of lives) {
+      if (witness.id === witnessId && witnessId !== id && this.#vouches(witness, id)) {
+        observer.violate("N13", `${life.address} was lost, and ${witness.address} holds a link with it: ${reason}`);
+      }
+    }
+  }
+
+  /** Somebody has had a link with this one for so long, and a good session, that the server must have heard of it. */
+  #vouches(witness: NativeLife, id: Id): boolean {
+    const { network, bonds, ledger } = this.#stage;
+    const { now } = network.world;
+    const { session, reportsSince } = witness;
+    if (witness.isOver || !ledger.has(witness.id) || session === undefined || reportsSince === undefined) return false;
+    if (session.isTouched || session.isClosed || session.other?.isSpeaking !== true) return false;
+    if (network.hinderedAt(witness.process.name, this.#stage.serverProcess.name) > now - memoryMs) return false;
+    if (witness.process.absentMs(memoryMs) > 0) return false;
+    const since = bonds.upSince(witness, id);
+    return since !== undefined && Math.max(since, reportsSince) < now - reportLagMs(this.#stage);
+  }
+}
+
+/** How long a report may be on its way to the server, and the server's answer through the log. */
+export function reportLagMs({ scenario, limits }: Stage): number {
+  const { delayMs, splitGapMs } = scenario.weather;
+  return limits.reportMs + 2 * (delayMs + splitGapMs) + scenario.logDelayMs + 500;
+}
+
+function textOf(members: readonly Listed[]): string {
+  return members.map(({ id, order, address, dialect }) => `${order} ${id} ${address} ${dialect}`).join("\n");
+}

@@ -1,0 +1,307 @@
+import type { ConnectionId } from "../core/connections.js";
+import { FullmeshError } from "../core/errors.js";
+import { Member } from "../mesh/member.js";
+import type { MemberEvent, MemberInput, MemberOutput } from "../mesh/vocabulary.js";
+import { type Address, endpointOf } from "../protocol/address.js";
+import type { Dialect, Id } from "../protocol/directory.js";
+import { Driver } from "../runtime/driver.js";
+import type { End } from "./end.js";
+import type { Life } from "./observer.js";
+import type { Part, Scenario } from "./scenario.js";
+import { blunders, meshName, serverAddress } from "./server.js";
+import type { NativeLife, Stage } from "./stage.js";
+import { controlOf, controlTypeOf, wordsOf } from "./words.js";
+import { SimulatedProcess } from "./world.js";
+
+/** How often an owner tries to reach the server before it gives up. */
+const patience = 10;
+
+/** How long a native member looks for a server that has gone. */
+export const serverLostMs = 30_000;
+
+/** What a member has no reason to note while nothing goes wrong. */
+const refusals: ReadonlySet<string> = new Set([
+  ...["ALREADY_LINKED", "WRONG_DIRECTION", "UNKNOWN_PEER", "HELLO_FROM_SELF", "BAD_HELLO"],
+  ...["STALE_ATTEMPT", "WRONG_TARGET", "GONE", "UNAWAITED_CHALLENGE", "SILENT", "SERVER_AWAY", "PARKING_FULL"],
+]);
+
+/** One life of a member on the stage: the real machine, and an owner who takes its steps and writes on its links. */
+export class SimulatedMember implements NativeLife {
+  readonly address: Address;
+  readonly dialect: Dialect;
+  readonly links: Life["links"] = new Map();
+  readonly process: SimulatedProcess;
+  readonly machine: Member;
+  session: End | undefined;
+  reportsSince: number | undefined;
+  /** The revision of the newest word that the mesh is whole. */
+  completeRevision: number | undefined;
+  readonly #stage: Stage;
+  readonly #part: Part;
+  readonly #driver: Driver<MemberInput, MemberOutput>;
+  /** How many links with a peer there have been, and what has been written on the present one. */
+  readonly #written = new Map<Address, { number: number; count: number }>();
+  #id: Id = "";
+  #isListening = false;
+  #isRegistered = false;
+  #isWaiting = false;
+  #ended: string | undefined;
+  #isClosed = false;
+  #dials = 0;
+  #failures = 0;
+
+  constructor(stage: Stage, part: Part, seed: number) {
+    const { network, scenario, limits } = stage;
+    this.#stage = stage;
+    this.#part = part;
+    this.address = part.address;
+    this.dialect = part.dialect ?? "classic";
+    this.process = new SimulatedProcess(network.world, part.address, endpointOf(part.address).host);
+    this.machine = new Member({
+      dialect: this.dialect,
+      mesh: meshName,
+      isKeyed: false,
+      draw: () => this.#draw(),
+      serverLostMs,
+      ...(part.claims === undefined ? {} : { advertise: part.claims }),
+      seed,
+      limits,
+    });
+    this.#driver = new Driver<MemberInput, MemberOutput>({
+      machine: this.machine,
+      transport: network.transportOf(this.process),
+      clock: this.process.clock,
+      perform: (output) => this.#perform(output),
+      onSend: (connection, bytes) => this.#said(connection, bytes, scenario.isCalm),
+    });
+    this.#connect();
+  }
+
+  /** How many hellos this life has said. */
+  get dials(): number {
+    return this.#dials;
+  }
+
+  get id(): Id {
+    return this.#id;
+  }
+
+  get isRegistered(): boolean {
+    return this.#isRegistered;
+  }
+
+  /** It has been let in, or told its place in line. A classic member hears of the line by nothing. */
+  get isAnswered(): boolean {
+    return this.#isRegistered || this.#isWaiting;
+  }
+
+  get isOver(): boolean {
+    return this.#ended !== undefined || this.process.isDead;
+  }
+
+  /** True when nothing of this life is left. */
+  get isGone(): boolean {
+    return this.#isClosed || this.process.isDead;
+  }
+
+  leave(): void {
+    this.process.do(() => this.#driver.input({ type: "leave" }));
+  }
+
+  /** Writes a little to every peer. */
+  write(): void {
+    this.process.do(() => {
+      if (this.#ended !== undefined) return;
+      for (const peer of this.links.keys()) this.#writeTo(peer);
+      for (const { peer, hasSaidGoodbye } of this.machine.nativeLinks) {
+        if (hasSaidGoodbye) continue;
+        const payload = this.#stage.mail.write(this.#id, peer.id);
+        this.#driver.input({ type: "send", peer: peer.address, topic: "", payload });
+      }
+    });
+  }
+
+  #draw(): Id {
+    this.#id = this.#stage.network.world.draw();
+    this.#stage.lives.set(this.#id, this);
+    return this.#id;
+  }
+
+  #writeTo(peer: Address): void {
+    const written = this.#written.get(peer);
+    if (written === undefined) return;
+    const bytes = new TextEncoder().encode(payloadText(this.#stage.scenario, written.number, written.count));
+    written.count += 1;
+    if (this.machine.classicLink(peer)?.isHolding) this.#stage.hit("payload held");
+    this.#driver.input({ type: "write", peer, bytes });
+  }
+
+  #connect(): void {
+    this.process.do(() => this.#driver.input({ type: "connectToServer", to: endpointOf(serverAddress) }));
+  }
+
+  #register(): void {
+    if (this.#ended !== undefined) return;
+    if (!this.#isListening) {
+      this.#isListening = true;
+      this.#driver.listen(endpointOf(this.address), (on) => {
+        if (!(on instanceof FullmeshError)) this.#driver.input({ type: "listening", on });
+      });
+    }
+    this.#driver.input({ type: "register" });
+  }
+
+  /** Something has been sent; those who watch take note of it. */
+  #said(connection: ConnectionId, bytes: Uint8Array, isCalm: boolean): void {
+    const { bonds, network, trace } = this.#stage;
+    const type = controlTypeOf(bytes);
+    if (type === "hello" || type === "links") {
+      const control = controlOf(bytes);
+      if (control?.type === "hello") {
+        this.#dials += 1;
+        bonds.hello(this, connection, control);
+      } else if (control?.type === "links") this.#reported(control.full === true);
+    } else if (type === "answer") bonds.answer(this, connection);
+    else if (type === "goodbye") bonds.goodbye(this, connection);
+    else if (type === "register" || type === "resume") this.#introduced(connection, type === "resume");
+    else if (type === "refuse" && isCalm) {
+      this.#stage.observer.violate("D1", `${this.address} refused: ${wordsOf(bytes)}`);
+    } else if (bytes[0] === letterH) this.#dials += 1;
+    trace(() => {
+      const to = this.machine.nameOf(connection) ?? "?";
+      return { at: network.world.now, from: this.address, to, text: wordsOf(bytes) };
+    });
+  }
+
+  #introduced(connection: ConnectionId, isResuming: boolean): void {
+    this.session = this.#stage.network.endOf(this.process, connection);
+    this.reportsSince = undefined;
+    if (this.session !== undefined) this.session.isResuming = isResuming;
+  }
+
+  #reported(isFull: boolean): void {
+    this.reportsSince ??= this.#stage.network.world.now;
+    if (isFull) this.#stage.hit("session resumed");
+  }
+
+  #perform(output: MemberOutput): void {
+    const stage = this.#stage;
+    if (output.type === "note") {
+      stage.tell(() => `${this.address} ${JSON.stringify(output.note)}`);
+      stage.hit(output.note.code);
+      this.#refusedSomebody(output.note.code, output.note.message);
+    } else if (output.type === "event") {
+      stage.tell(() => `${this.address} ${spelled(output.event)}`);
+      stage.hit(output.event.type);
+      if (this.dialect === "classic" || !this.#hearNative(output.event)) this.#hear(output.event);
+    }
+  }
+
+  /** Without a fault nobody has a reason to refuse anybody. */
+  #refusedSomebody(code: string, message: string): void {
+    const { scenario, observer } = this.#stage;
+    if (code === "SILENT") this.#stage.hit("gave up silent connection");
+    const isBlunder = blunders.has(code);
+    if (isBlunder || (refusals.has(code) && scenario.isCalm && scenario.isPrompt)) {
+      observer.violate("D1", `${this.address} noted ${code}: ${message}`);
+    }
+  }
+
+  /** Hears what only native members tell; false if it is something else. */
+  #hearNative(event: MemberEvent): boolean {
+    const { bonds, ledger, mail, observer, hit, isSettled } = this.#stage;
+    const isOfClassicPeer = "peer" in event && this.links.has(event.peer);
+    switch (event.type) {
+      case "link":
+      case "relink":
+        if (event.dialect === "classic") {
+          hit("mixed dialect pair");
+          return false;
+        }
+        bonds.up(this, event);
+        return true;
+      case "broken":
+        bonds.broken(this, event.peer, event.reason);
+        break;
+      case "unlink":
+        if (isOfClassicPeer) return false;
+        bonds.ended(this, event.peer, event.unacknowledged, event.reason);
+        break;
+      case "message":
+        mail.read(this, event.peer, event.payload);
+        return true;
+      case "directory":
+        ledger.read(this);
+        return true;
+      case "complete":
+        this.completeRevision = event.revision ?? undefined;
+        return true;
+      case "fenced":
+        this.#isRegistered = false;
+        hit("fenced and rejoined");
+        break;
+      default:
+        return false;
+    }
+    if (isSettled) observer.violate("L1", `the mesh does not stay whole: ${this.address} ${spelled(event)}`);
+    return true;
+  }
+
+  #hear(event: MemberEvent): void {
+    const { observer, network } = this.#stage;
+    switch (event.type) {
+      case "connected":
+        network.world.after(this.#part.hesitatesMs, () => this.process.do(() => this.#register()));
+        break;
+      case "unreachable":
+        this.#failures += 1;
+        if (this.#failures < patience) network.world.after(500, () => this.#connect());
+        else this.leave();
+        break;
+      case "registered":
+        this.#isRegistered = true;
+        break;
+      case "waiting":
+        this.#isWaiting = true;
+        break;
+      case "directory":
+        observer.listRead(this, event.members);
+        break;
+      case "link":
+        this.#written.set(event.peer, { number: (this.#written.get(event.peer)?.number ?? 0) + 1, count: 0 });
+        observer.linkUp(this, event.peer, event.direction);
+        break;
+      case "unlink":
+        observer.linkDown(this, event.peer);
+        break;
+      case "bytes":
+        observer.heard(this, event.peer, new TextDecoder().decode(event.bytes));
+        break;
+      case "ended":
+        this.#ended = event.reason;
+        if (event.failure !== undefined && this.dialect === "native") this.#stage.failed(this.address);
+        break;
+      case "closed":
+        this.#isClosed = true;
+        break;
+      default:
+        break;
+    }
+  }
+}
+
+/** What a classic greeting begins with. */
+const letterH = "H".charCodeAt(0);
+
+/**
+ * What is written on a link: its number and a count. Where messages may lag too much, a payload that begins with a digit
+ * could be taken for a part of the hello's port, which no reader of this dialect can tell; there it begins with a letter.
+ */
+function payloadText({ isPrompt }: Scenario, link: number, count: number): string {
+  return `${isPrompt ? "" : "x"}${link}:${count};`;
+}
+
+function spelled(event: MemberEvent): string {
+  if (event.type !== "message") return JSON.stringify(event);
+  return `message from ${event.peer}: ${new TextDecoder().decode(event.payload)}`;
+}

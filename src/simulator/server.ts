@@ -1,0 +1,150 @@
+import type { Machine } from "../core/machine.js";
+import { type Address, endpointOf } from "../protocol/address.js";
+import { teardownWord } from "../protocol/classic/list.js";
+import type { Change } from "../protocol/directory.js";
+import { Rendezvous } from "../rendezvous/rendezvous.js";
+import type { RendezvousInput, RendezvousOutput } from "../rendezvous/vocabulary.js";
+import { Driver } from "../runtime/driver.js";
+import { MemoryLog } from "../runtime/memory-log.js";
+import type { End } from "./end.js";
+import type { Stage } from "./stage.js";
+import { Wholeness } from "./wholeness.js";
+import { controlTypeOf, wordsOf } from "./words.js";
+import type { SimulatedProcess } from "./world.js";
+
+/** Where the simulated server listens. */
+export const serverAddress: Address = "10.0.1.1:4000";
+
+/** The mesh that everybody is in: classic members know no other. */
+export const meshName = "default";
+
+/** What nobody who keeps to the protocol is ever blamed for. */
+export const blunders: ReadonlySet<string> = new Set([
+  ...["BAD_FRAME", "BAD_PREFACE", "FRAME_TOO_LARGE", "HELLO_AT_SERVER", "ID_IN_USE", "NOT_OWNER", "SESSION_LOST"],
+  ...["TOO_MANY_MESHES", "UNEXPECTED_MESSAGE", "UNKNOWN_MESSAGE", "VERSION_MISMATCH", "WRONG_DIALECT", "WRONG_MESH"],
+]);
+
+/** The rendezvous server on the stage: the real machine behind a log that may answer late. */
+export class SimulatedServer {
+  readonly process: SimulatedProcess;
+  readonly machine: Rendezvous;
+  readonly wholeness: Wholeness;
+  /** When it last said that the mesh is whole. */
+  completeAt: number | undefined;
+  readonly #stage: Stage;
+  readonly #driver: Driver<RendezvousInput, RendezvousOutput>;
+  readonly #log = new MemoryLog();
+  #newestAppendAt = 0;
+  #isOrdered = false;
+  #isClosed = false;
+
+  constructor(stage: Stage) {
+    const { scenario, network, limits } = stage;
+    this.#stage = stage;
+    this.process = stage.serverProcess;
+    this.wholeness = new Wholeness(stage);
+    this.machine = new Rendezvous({
+      capacity: scenario.capacity,
+      onFull: scenario.onFull,
+      mayAdvertise: () => false,
+      dialect: "any",
+      endWord: teardownWord,
+      isKeyed: false,
+      draw: () => network.world.draw(),
+      firstRevision: 0,
+      limits,
+    });
+    this.#driver = new Driver<RendezvousInput, RendezvousOutput>({
+      machine: this.#recorded(),
+      transport: network.transportOf(this.process),
+      clock: this.process.clock,
+      perform: (output) => this.#perform(output),
+      onSend: (connection, bytes) => {
+        this.#label(network.endOf(this.process, connection), bytes);
+        stage.trace(() => {
+          const to = this.machine.addressOf(connection) ?? "?";
+          return { at: network.world.now, from: "server", to, text: wordsOf(bytes) };
+        });
+      },
+    });
+    this.#driver.listen(endpointOf(serverAddress), () => {});
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  teardown(): void {
+    this.#isOrdered = true;
+    this.process.do(() => this.#driver.input({ type: "teardown", reason: "the play is over" }));
+  }
+
+  /** The machine, with a ledger that is written as the log's answers are read. */
+  #recorded(): Machine<RendezvousInput, RendezvousOutput> {
+    const { machine } = this;
+    const { ledger } = this.#stage;
+    return {
+      handle: (input, now) => {
+        if (input.type === "appended") ledger.append(input.entry);
+        machine.handle(input, now);
+        if (input.type === "appended") ledger.held(machine.membersOf(input.mesh));
+      },
+      poll: () => machine.poll(),
+      nextTimeout: () => machine.nextTimeout(),
+    };
+  }
+
+  #perform(output: RendezvousOutput): void {
+    const stage = this.#stage;
+    if (output.type === "append") {
+      this.#append(output.mesh, output.change);
+    } else if (output.type === "event") {
+      const { event } = output;
+      stage.tell(() => `server ${JSON.stringify(event)}`);
+      stage.observer.serverTold(event, this.#isOrdered);
+      this.wholeness.told(event, this.#isOrdered);
+      stage.hit(event.type);
+      if (event.type === "complete") this.completeAt = stage.network.world.now;
+      if (event.type === "joined" && event.replaces !== undefined) stage.hit("replaced by restart");
+      if (event.type === "closed") this.#isClosed = true;
+    } else if (output.type === "note") {
+      stage.tell(() => `server ${JSON.stringify(output.note)}`);
+      stage.hit(output.note.code);
+      this.#blame(output.note.code, output.note.message);
+    }
+  }
+
+  #blame(code: string, message: string): void {
+    const { observer, scenario } = this.#stage;
+    const isFault = blunders.has(code) || (scenario.isCalm && (code === "ADDRESS_UNPROVED" || code === "SILENT"));
+    if (isFault) observer.violate("D1", `the server noted ${code}: ${message}`);
+  }
+
+  /** What a member that comes back is told of the log. */
+  #label(end: End | undefined, bytes: Uint8Array): void {
+    if (end?.other?.isResuming !== true) return;
+    const type = controlTypeOf(bytes);
+    if (type === "directory") this.#stage.hit("snapshot instead of entries");
+    if (type === "entries") this.#stage.hit("entries after a resume");
+    if (type === "directory" || type === "entries") end.other.isResuming = false;
+  }
+
+  /** The log answers in the order in which it was asked, at once or some time later. */
+  #append(mesh: string, change: Change): void {
+    const { network, scenario } = this.#stage;
+    const { world } = network;
+    const delayMs = world.random.next() * scenario.logDelayMs;
+    const at = Math.max(this.#newestAppendAt, world.now + delayMs);
+    if (at > world.now) this.#stage.hit("append in flight");
+    this.#newestAppendAt = at;
+    const entry = this.#log.append(change);
+    const answer = (): void => {
+      this.process.do(() => {
+        this.#stage.tell(() => `log ${JSON.stringify(entry)}`);
+        this.#driver.input({ type: "appended", mesh, entry });
+      });
+    };
+    if (at > world.now) world.at(at, answer);
+    else answer();
+  }
+}

@@ -1,0 +1,43 @@
+import { type Control, decodeControl } from "../protocol/native/control.js";
+import { frameHeaderBytes, frameKinds } from "../protocol/native/frames.js";
+import { firstNativeByte, prefaceBytes } from "../protocol/native/preface.js";
+
+/** Where the frame begins in what was sent at once: one frame, perhaps behind a preface. */
+function frameAt(bytes: Uint8Array): number {
+  return bytes[0] === firstNativeByte ? prefaceBytes : 0;
+}
+
+const opening = '{"type":"'.length;
+const quote = 0x22;
+
+/** The type of the control message in what was sent at once; undefined if it is none. Cheap, because everything is asked. */
+export function controlTypeOf(bytes: Uint8Array): string | undefined {
+  const at = frameAt(bytes);
+  if (bytes[at + frameHeaderBytes - 1] !== frameKinds.control) return undefined;
+  let type = "";
+  for (let next = at + frameHeaderBytes + opening; next < bytes.length && bytes[next] !== quote; next += 1) {
+    type += String.fromCharCode(bytes[next] ?? 0);
+  }
+  return type;
+}
+
+/** The control message in what was sent at once, if there is one. */
+export function controlOf(bytes: Uint8Array): Control | undefined {
+  const control = decodeControl(bytes.subarray(frameAt(bytes) + frameHeaderBytes));
+  return control?.type === "bad" ? undefined : control;
+}
+
+/** What was sent at once, for a history. */
+export function wordsOf(bytes: Uint8Array): string {
+  if (frameAt(bytes) === bytes.length) return "preface";
+  const at = frameAt(bytes);
+  const isFrame = bytes.length >= at + frameHeaderBytes && (bytes[at + frameHeaderBytes - 1] ?? 0) <= frameKinds.pong;
+  if (!isFrame) return new TextDecoder().decode(bytes);
+  const body = bytes.subarray(at + frameHeaderBytes);
+  const kind = bytes[at + frameHeaderBytes - 1];
+  if (kind === frameKinds.control) return new TextDecoder().decode(body);
+  if (kind === frameKinds.ping) return "ping";
+  if (kind === frameKinds.pong) return "pong";
+  const number = body.subarray(0, 6).reduce((sum, byte) => sum * 256 + byte, 0);
+  return `${kind === frameKinds.message ? "message" : "acknowledgement"} ${number}`;
+}

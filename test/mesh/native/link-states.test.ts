@@ -1,0 +1,159 @@
+import { describe, expect, test } from "vitest";
+import { Link } from "../../../src/mesh/native/link.js";
+import {
+  acceptorTransitions,
+  type HelloCase,
+  helloRules,
+  judgeHello,
+  type LinkEvent,
+  type LinkState,
+  ownerTransitions,
+} from "../../../src/mesh/native/link-states.js";
+import { listed } from "./world.js";
+
+const events: readonly LinkEvent[] = [
+  "dial",
+  "answered",
+  "failed",
+  "rejected",
+  "news",
+  "accepted",
+  "broken",
+  "removed",
+  "left",
+];
+
+/** How a link gets into each state. */
+const ways: Record<"owner" | "acceptor", Partial<Record<LinkState, readonly LinkEvent[]>>> = {
+  owner: {
+    idle: [],
+    dialing: ["dial"],
+    suspended: ["dial", "rejected"],
+    up: ["dial", "answered"],
+    draining: ["dial", "answered", "left"],
+    ended: ["removed"],
+  },
+  acceptor: { waiting: [], up: ["accepted"], draining: ["accepted", "left"], ended: ["removed"] },
+};
+
+/** What LINK-RULES and DESIGN.md section 6 allow, written down once more: everything else is a fault. */
+const allowed: Record<"owner" | "acceptor", readonly string[]> = {
+  owner: [
+    "idle dial dialing",
+    "idle removed ended",
+    "idle left ended",
+    "dialing answered up",
+    "dialing failed idle",
+    "dialing rejected suspended",
+    "dialing removed ended",
+    "dialing left ended",
+    "suspended news idle",
+    "suspended removed ended",
+    "suspended left ended",
+    "up broken idle",
+    "up removed ended",
+    "up left draining",
+    "draining broken ended",
+    "draining removed ended",
+    "draining left draining",
+  ],
+  acceptor: [
+    "waiting accepted up",
+    "waiting removed ended",
+    "waiting left ended",
+    "up accepted up",
+    "up broken waiting",
+    "up removed ended",
+    "up left draining",
+    "draining broken ended",
+    "draining removed ended",
+    "draining left draining",
+  ],
+};
+
+function linkIn(role: "owner" | "acceptor", state: LinkState): Link {
+  const link = new Link(listed(2), role === "owner");
+  for (const event of ways[role][state] ?? []) link.step(event);
+  expect(link.state).toBe(state);
+  return link;
+}
+
+describe.each([
+  ["owner", ownerTransitions],
+  ["acceptor", acceptorTransitions],
+] as const)("the table of the %s", (role, table) => {
+  const steps = (Object.keys(table) as LinkState[]).flatMap((state) => events.map((event) => [state, event] as const));
+
+  test.each(steps)("in state %s takes %s only where it belongs", (state, event) => {
+    const link = linkIn(role, state);
+    const next = allowed[role].find((step) => step.startsWith(`${state} ${event} `))?.split(" ")[2];
+    if (next === undefined) {
+      expect(() => link.step(event)).toThrow(`link with 10.0.0.2:7000: no ${event} in state ${state}`);
+      expect(link.state).toBe(state);
+    } else {
+      link.step(event);
+      expect(link.state).toBe(next);
+    }
+  });
+
+  test("leads to a way for each of its states", () => {
+    expect(Object.keys(ways[role]).sort()).toEqual(Object.keys(table).sort());
+  });
+});
+
+test("a link carries messages while it is up and while it drains", () => {
+  const states = ["idle", "dialing", "suspended", "up", "draining", "ended"] as const;
+  expect(states.filter((state) => linkIn("owner", state).isCarried)).toEqual(["up", "draining"]);
+});
+
+describe("a hello", () => {
+  const good: HelloCase = {
+    isForMe: true,
+    isAdmitted: true,
+    sender: "earlier",
+    isLeaving: false,
+    attempt: 3,
+    highest: 2,
+    fits: () => true,
+  };
+
+  test("with which nothing is wrong is taken", () => {
+    expect(judgeHello(good)).toBe("take");
+  });
+
+  test.each<[Partial<HelloCase>, string]>([
+    [{ isForMe: false }, "WRONG_TARGET"],
+    [{ isForMe: false, sender: "removed" }, "WRONG_TARGET"],
+    [{ sender: "removed" }, "GONE"],
+    [{ sender: "removed", isAdmitted: false }, "GONE"],
+    [{ isAdmitted: false }, "park"],
+    [{ sender: "unknown", attempt: 1 }, "park"],
+    [{ sender: "classic", attempt: 1 }, "WRONG_DIALECT"],
+    [{ sender: "later", attempt: 1 }, "NOT_OWNER"],
+    [{ isLeaving: true, attempt: 1 }, "GONE"],
+    [{ attempt: 2 }, "STALE_ATTEMPT"],
+    [{ attempt: 1, fits: () => false }, "STALE_ATTEMPT"],
+    [{ fits: () => false }, "SESSION_LOST"],
+  ])("with %j is judged %s", (wrong, verdict) => {
+    expect(judgeHello({ ...good, ...wrong })).toBe(verdict);
+  });
+
+  test("is asked last whether it fits, because asking takes it up", () => {
+    let asked = 0;
+    const fits = (): boolean => {
+      asked += 1;
+      return true;
+    };
+    for (const wrong of [
+      { isForMe: false },
+      { sender: "removed" },
+      { sender: "unknown" },
+      { sender: "later" },
+      { attempt: 2 },
+    ] as const) {
+      judgeHello({ ...good, ...wrong, fits });
+    }
+    expect(asked).toBe(0);
+    expect(helloRules.at(-1)?.verdict).toBe("SESSION_LOST");
+  });
+});

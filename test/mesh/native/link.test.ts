@@ -1,0 +1,203 @@
+import { describe, expect, test } from "vitest";
+import { encodeFrame, ping } from "../../../src/protocol/native/frames.js";
+import { encodeAcknowledgement, encodeMessage } from "../../../src/protocol/native/message.js";
+import type { Frame } from "./wire.js";
+import { hello, idOf, listed, type Node, World } from "./world.js";
+
+const { limits } = new World();
+
+function numbers(frames: readonly Frame[], type: "acknowledgement" | "message"): number[] {
+  return frames.flatMap((frame) => (frame.type === type && "number" in frame ? [frame.number] : []));
+}
+
+describe("messages", () => {
+  test("arrive in order in both directions, with their topics", () => {
+    const world = new World();
+    const { owner, later, wire } = world.pair();
+    for (const text of ["a", "b", ""]) owner.send(later, text);
+    later.send(owner, "c");
+    wire.flow();
+    expect([later.messages, owner.messages]).toEqual([["a", "b", ""], ["c"]]);
+    expect(later.eventsOf("message")[0]).toMatchObject({ peer: owner.address, topic: "t" });
+  });
+
+  test("that are sent while the connection is gone go out with the next one", () => {
+    const world = new World();
+    const { owner, later, wire } = world.pair();
+    wire.cut("dialer").cut("acceptor");
+    owner.send(later, "a");
+    later.send(owner, "b");
+    world.live(1_000);
+    expect([later.messages, owner.messages]).toEqual([["a"], ["b"]]);
+    expect(owner.eventsOf("broken")).toHaveLength(1);
+    expect(owner.eventsOf("relink")).toMatchObject([{ peer: later.address, direction: "dialed", dialect: "native" }]);
+    expect(later.eventsOf("relink")).toMatchObject([{ direction: "accepted" }]);
+  });
+
+  test("to nobody, and after the goodbye, go nowhere", () => {
+    const world = new World();
+    const { owner, later, wire } = world.pair();
+    const before = wire.frames("dialer").length;
+    owner.handle({ type: "send", peer: "10.9.9.9:1", topic: "t", payload: new Uint8Array(1) });
+    owner.leave();
+    owner.send(later, "late");
+    expect(wire.frames("dialer").slice(before)).toMatchObject([{ type: "goodbye" }]);
+  });
+});
+
+describe("acknowledgements", () => {
+  test("follow a while after the first message, for all that has come", () => {
+    const world = new World();
+    const { owner, later, wire } = world.pair();
+    for (const text of ["a", "b"]) owner.send(later, text);
+    wire.from("dialer");
+    world.pass(limits.acknowledgeMs - 1);
+    expect(numbers(wire.frames("acceptor"), "acknowledgement")).toEqual([]);
+    owner.send(later, "c");
+    wire.from("dialer");
+    world.pass(1);
+    expect(numbers(wire.frames("acceptor"), "acknowledgement")).toEqual([3]);
+    world.pass(1_000);
+    expect(numbers(wire.frames("acceptor"), "acknowledgement")).toEqual([3]);
+  });
+
+  test("follow at once when many bytes have come", () => {
+    const world = new World({ acknowledgeBytes: 100 });
+    const { owner, later, wire } = world.pair();
+    owner.send(later, "x".repeat(50));
+    owner.send(later, "x".repeat(50));
+    owner.send(later, "x");
+    wire.from("dialer");
+    expect(numbers(wire.frames("acceptor"), "acknowledgement")).toEqual([2]);
+    world.pass(limits.acknowledgeMs);
+    expect(numbers(wire.frames("acceptor"), "acknowledgement")).toEqual([2, 3]);
+  });
+
+  test("tell the writer when everything has been delivered", () => {
+    const world = new World();
+    const { owner, later, wire } = world.pair();
+    owner.send(later, "a");
+    wire.flow();
+    expect(owner.eventsOf("drained")).toEqual([]);
+    world.live(limits.acknowledgeMs);
+    expect(owner.eventsOf("drained")).toEqual([{ type: "drained", peer: later.address }]);
+    expect(owner.link(later)?.replay.unacknowledged).toBe(0);
+  });
+
+  test.each(["owner", "later"] as const)("that come with the next connection tell the %s's writer too", (name) => {
+    const world = new World();
+    const { wire, ...nodes } = world.pair();
+    const writer = nodes[name];
+    const reader = nodes[name === "owner" ? "later" : "owner"];
+    writer.send(reader, "a");
+    wire.from("dialer").from("acceptor").cut("dialer").cut("acceptor");
+    expect(writer.link(reader)?.replay.unacknowledged).toBe(1);
+    world.live(1_000);
+    expect(reader.messages).toEqual(["a"]);
+    expect(writer.link(reader)?.replay.unacknowledged).toBe(0);
+    expect(writer.eventsOf("drained")).toHaveLength(1);
+  });
+
+  test("of what was never sent end the connection, and the link goes on with the next", () => {
+    const world = new World();
+    const { owner, later, wire } = world.pair();
+    wire.send("acceptor", encodeAcknowledgement(7));
+    wire.from("acceptor");
+    expect(wire.last("dialer", "refuse")).toMatchObject({ code: "SESSION_LOST" });
+    world.live(1_000);
+    expect([owner.isUp(later), later.isUp(owner)]).toEqual([true, true]);
+  });
+});
+
+describe("a peer that does not keep to the protocol", () => {
+  const payload = new Uint8Array(0);
+  test.each<[string, Uint8Array, string]>([
+    ["leaves a message out", encodeMessage({ number: 2, topic: "t", payload }), "SESSION_LOST"],
+    ["sends a message that is none", encodeFrame(2, Uint8Array.of(1)), "BAD_FRAME"],
+    ["sends an acknowledgement that is none", encodeFrame(3, Uint8Array.of(1)), "BAD_FRAME"],
+    ["sends a frame of an unknown kind", encodeFrame(9, payload), "UNKNOWN_MESSAGE"],
+    ["announces a frame that is too large", Uint8Array.of(255, 0, 0, 0, 2), "FRAME_TOO_LARGE"],
+    ["says what only a server says", encodeFrame(1, new TextEncoder().encode('{"type":"waiting","place":1}')), "UNEXPECTED_MESSAGE"],
+  ])("and %s is told so, and the next attempt is up", (_, bytes, code) => {
+    const world = new World();
+    const { owner, later, wire } = world.pair();
+    wire.send("acceptor", bytes);
+    wire.from("acceptor");
+    expect(wire.last("dialer", "refuse")).toMatchObject({ code });
+    world.live(1_000);
+    expect([owner.isUp(later), later.isUp(owner)]).toEqual([true, true]);
+    expect(owner.eventsOf("message")).toEqual([]);
+  });
+
+  test("only in what may be ignored is not interrupted", () => {
+    const world = new World();
+    const { wire } = world.pair();
+    wire.send("acceptor", encodeFrame(0x80, payload));
+    wire.send("acceptor", encodeFrame(1, new TextEncoder().encode('{"type":"joke","optional":true}')));
+    wire.flow();
+    expect(wire.isOpen).toBe(true);
+  });
+});
+
+describe("a silent connection", () => {
+  test("is asked whether it lives, and goes on if it does", () => {
+    const world = new World();
+    const { owner, wire } = world.pair();
+    world.live(60_000);
+    expect(wire.isOpen).toBe(true);
+    expect(wire.frames("dialer").filter(({ type }) => type === "ping").length).toBeGreaterThan(5);
+    expect(owner.eventsOf("broken")).toEqual([]);
+  });
+
+  test("answers a ping, whatever else it does", () => {
+    const { wire } = new World().pair();
+    wire.send("dialer", ping);
+    wire.from("dialer");
+    expect(wire.frames("acceptor").at(-1)).toEqual({ type: "pong" });
+  });
+
+  test("is given up by both ends, and the owner dials again", () => {
+    const world = new World();
+    const { owner, later, wire } = world.pair();
+    world.pass(limits.silentMs - 1);
+    expect(wire.isOpen).toBe(true);
+    world.pass(1);
+    expect([wire.dialer.isClosed, wire.acceptor.isClosed]).toEqual([true, true]);
+    expect([owner.notes, later.notes]).toEqual([["SILENT"], ["SILENT"]]);
+    expect(owner.eventsOf("broken")).toMatchObject([{ reason: "SILENT" }]);
+    expect(owner.eventsOf("unlink")).toEqual([]);
+    world.live(1_000);
+    expect([owner.isUp(later), later.isUp(owner)]).toEqual([true, true]);
+  });
+
+  test("with the server is given up too, and the server is dialed again", () => {
+    const world = new World();
+    const node = world.node(1).begin().admit([listed(1)]);
+    world.isServerAwake = false;
+    const first = node.session;
+    world.pass(limits.silentMs + limits.redialMinMs);
+    expect(first.dialer.isClosed).toBe(true);
+    expect(node.session).not.toBe(first);
+    expect(node.notes).toEqual(["SILENT", "SERVER_AWAY"]);
+  });
+});
+
+test("a link that goes on by a higher attempt has one connection, of which both ends know", () => {
+  const world = new World();
+  const { owner, later, wire } = world.pair();
+  // Only the owner has noticed that the old one is broken.
+  wire.cut("dialer").lose("dialer");
+  world.pass(limits.redialMinMs);
+  owner.newest(later).flow();
+  expect(wire.acceptor.isClosed).toBe(true);
+  expect([owner.link(later)?.attempt, later.link(owner)?.attempt]).toEqual([2, 2]);
+  expect(later.eventsOf("relink")).toHaveLength(1);
+  const connection = later.link(owner)?.channel?.connection;
+  expect(later.member.nameOf(connection ?? "in:99")).toBe(owner.address);
+  expect(world.call(later).say("dialer", hello(2)).from("acceptor").last("acceptor", "refuse")).toMatchObject({
+    code: "STALE_ATTEMPT",
+    highest: 2,
+  });
+  expect(later.isUp({ address: listed(1).address } as Node)).toBe(true);
+  expect(owner.member.self?.id).toBe(idOf(1));
+});

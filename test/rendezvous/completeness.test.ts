@@ -1,0 +1,143 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { Dialect, Member } from "../../src/protocol/directory.js";
+import { Completeness } from "../../src/rendezvous/completeness.js";
+
+function member(order: number, dialect: Dialect = "native"): Member {
+  return { id: `id of ${order}`, order, address: `127.0.0.1:${14_000 + order}`, dialect };
+}
+
+/** The same, worked out from scratch at every question. */
+class Plainly {
+  readonly members = new Map<number, Member>();
+  readonly up = new Map<string, number>();
+
+  said(from: number, about: number): number | undefined {
+    return this.up.get(`${from} ${about}`);
+  }
+
+  get pairs(): { readonly isAttestable: boolean; readonly isAttested: boolean }[] {
+    const members = [...this.members.values()];
+    return members.flatMap((a, index) =>
+      members.slice(index + 1).map((b) => {
+        const [there, back] = [this.said(a.order, b.order), this.said(b.order, a.order)];
+        const natives = [a, b].filter(({ dialect }) => dialect === "native").length;
+        const isAttested = natives === 2 ? there !== undefined && there === back : (there ?? back) !== undefined;
+        return { isAttestable: natives > 0, isAttested };
+      }),
+    );
+  }
+}
+
+type Step =
+  | { readonly do: "enter"; readonly isNative: boolean }
+  | { readonly do: "remove"; readonly who: number }
+  | {
+      readonly do: "report";
+      readonly who: number;
+      readonly isFull: boolean;
+      readonly up: readonly (readonly [number, number])[];
+      readonly down: readonly number[];
+    };
+
+const who = fc.nat({ max: 7 });
+const step: fc.Arbitrary<Step> = fc.oneof(
+  fc.record({ do: fc.constant("enter" as const), isNative: fc.boolean() }),
+  fc.record({ do: fc.constant("remove" as const), who }),
+  fc.record({
+    do: fc.constant("report" as const),
+    who,
+    isFull: fc.boolean(),
+    up: fc.array(fc.tuple(who, fc.integer({ min: 1, max: 2 })), { maxLength: 8 }),
+    down: fc.array(who, { maxLength: 3 }),
+  }),
+);
+
+/** A report, taken by both. Those that it names are picked from the members there are. */
+function report(each: Extract<Step, { do: "report" }>, subject: Member, counted: Completeness, plainly: Plainly): void {
+  const known = [...plainly.members.keys()];
+  const orderOf = (index: number): number => known[index % known.length] ?? 0;
+  const up = each.up.map(([index, attempt]): [number, number] => [orderOf(index), attempt]);
+  const down = each.down.map((index): [number, string, string] => [orderOf(index), "dialing", "refused"]);
+  if (each.isFull) for (const other of known) plainly.up.delete(`${subject.order} ${other}`);
+  for (const [other, attempt] of up) if (other !== subject.order) plainly.up.set(`${subject.order} ${other}`, attempt);
+  for (const [other] of down) plainly.up.delete(`${subject.order} ${other}`);
+  counted.report(subject, each.isFull ? { full: true, up, down } : { up, down });
+}
+
+/** One step, taken by both. */
+function take(each: Step, counted: Completeness, plainly: Plainly, order: number): void {
+  if (each.do === "enter") {
+    const newcomer = member(order, each.isNative ? "native" : "classic");
+    plainly.members.set(order, newcomer);
+    counted.enter(newcomer);
+    return;
+  }
+  const known = [...plainly.members.values()];
+  const subject = known[each.who % Math.max(1, known.length)];
+  if (subject === undefined) return;
+  if (each.do === "remove") {
+    plainly.members.delete(subject.order);
+    counted.remove(subject);
+  } else if (subject.dialect === "native") {
+    report(each, subject, counted, plainly);
+  }
+}
+
+describe("the counts of pairs", () => {
+  test("are at every step what counting all pairs anew comes to", () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (script) => {
+        const counted = new Completeness();
+        const plainly = new Plainly();
+        for (const [index, each] of script.entries()) {
+          take(each, counted, plainly, index + 1);
+          const { pairs } = plainly;
+          expect({ links: counted.links, unverified: counted.unverified, missing: counted.missing }).toEqual({
+            links: pairs.filter(({ isAttestable, isAttested }) => isAttestable && isAttested).length,
+            unverified: pairs.filter(({ isAttestable }) => !isAttestable).length,
+            missing: pairs.filter(({ isAttestable, isAttested }) => isAttestable && !isAttested).length,
+          });
+          expect(counted.firstMissing(1_000)).toHaveLength(counted.missing);
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test("change their version with the set of linked pairs and with the members, and with nothing else", () => {
+    const counted = new Completeness();
+    const [a, b] = [member(1), member(2)];
+    for (const each of [a, b]) counted.enter(each);
+    const versions = [counted.version];
+    const note = (): number => versions.push(counted.version);
+    counted.report(a, { up: [[2, 1]], down: [] });
+    note();
+    counted.report(b, { up: [[1, 1]], down: [] });
+    note();
+    counted.report(b, { up: [[1, 1]], down: [] });
+    note();
+    counted.remove(b);
+    note();
+    const [start = 0] = versions;
+    expect(versions.map((version) => version - start)).toEqual([0, 0, 1, 1, 3]);
+  });
+});
+
+describe("what a report lets go", () => {
+  test("are those of whom it said before that they are linked, and whom it names no more", () => {
+    const counted = new Completeness();
+    const members = [1, 2, 3, 4].map((order) => member(order));
+    for (const each of members) counted.enter(each);
+    const [a] = members as [Member, Member, Member, Member];
+    const up: [number, number][] = [
+      [2, 1],
+      [3, 1],
+      [4, 1],
+    ];
+    expect(counted.report(a, { up, down: [] })).toEqual([]);
+    expect(counted.report(a, { up: [], down: [[2, "up", "ECONNRESET"]] })).toEqual(["id of 2"]);
+    expect(counted.report(a, { full: true, up: [[4, 2]], down: [] })).toEqual(["id of 3"]);
+    expect(counted.remove(a)).toEqual(["id of 4"]);
+  });
+});

@@ -1,0 +1,306 @@
+import { describe, expect, test } from "vitest";
+import { encodePreface } from "../../../src/protocol/native/preface.js";
+import { nativeMembers, Play } from "../play.js";
+
+const a = "127.0.0.1:14001";
+const b = "127.0.0.1:14002";
+
+describe("N3: the dial-back proves the address", () => {
+  test("it names mesh and id, as the rendezvous, and the nonce comes back on the session that asked", () => {
+    const play = new Play();
+    const member = play.native(a, "cache").register({ name: "api-1", meta: { zone: "x" } });
+    expect(play.dials).toMatchObject([{ to: a, identity: { mesh: "cache", role: "rendezvous" } }]);
+    expect(member.end.prefaces).toEqual([{ lowest: 1, highest: 1 }]);
+    expect(member.end.controls).toMatchObject([
+      { type: "admitted", order: 1, revision: 1, observed: "127.0.0.1:40001" },
+      {
+        type: "directory",
+        revision: 1,
+        members: [{ id: member.id, order: 1, address: a, dialect: "native", name: "api-1", meta: { zone: "x" } }],
+      },
+    ]);
+    expect(play.eventsOf("joined")).toMatchObject([{ mesh: "cache", id: member.id, address: a, order: 1 }]);
+    expect(play.machine.membersOf("cache")).toEqual([a]);
+  });
+
+  test("nobody is a member before the proof", () => {
+    const play = new Play();
+    const member = play.native(a);
+    play.listen(a, (question, dialed) => play.reply(dialed, { type: "here", id: question.id }));
+    member.register();
+    expect(play.machine.membersOf()).toEqual([]);
+    expect(member.end.controls).toEqual([]);
+  });
+
+  test("a nonce that another session brings is refused, and proves nothing for the one that asked", () => {
+    const play = new Play();
+    const asking = play.native(a);
+    let nonce = "";
+    play.listen(a, (question) => {
+      if (question.type === "challenge") nonce = question.nonce;
+    });
+    asking.register();
+    const thief = play.native(b);
+    play.listen(b, () => {});
+    thief.register();
+    thief.caller.say({ type: "proof", nonce });
+    expect(thief.end.last("refuse")).toMatchObject({ code: "ADDRESS_UNPROVED" });
+    expect(play.machine.membersOf()).toEqual([]);
+    asking.caller.say({ type: "proof", nonce });
+    expect(play.machine.membersOf()).toEqual([a]);
+  });
+
+  test("a mere claim to a live member's address is refused, and the member hears nothing", () => {
+    const play = new Play();
+    const member = play.native(a).register();
+    const heard = member.end.controls.length;
+    const liar = play.call();
+    liar.send(encodePreface());
+    liar.say({ type: "register", mesh: "default", id: play.id(), address: a });
+    expect(liar.end.last("refuse")).toMatchObject({ code: "ADDRESS_IN_USE" });
+    expect(liar.state).toBe("halfClosed");
+    expect(play.machine.membersOf()).toEqual([a]);
+    expect(member.end.controls).toHaveLength(heard);
+    expect(member.caller.state).toBe("open");
+    expect(play.eventsOf("lost")).toEqual([]);
+  });
+
+  test("a restart at the same address gets in at once, in one entry, and the old incarnation is fenced", () => {
+    const play = new Play();
+    const [other, old] = nativeMembers(play, 2);
+    if (other === undefined || old === undefined) throw new Error("two members are wanted");
+    const next = play.native(old.address).register();
+    play.settle();
+    const entry = { type: "replaced", revision: 3, replaces: old.id, id: next.id, order: 3, address: old.address };
+    expect(other.end.last("entries")?.entries).toMatchObject([entry]);
+    expect(next.order).toBe(3);
+    expect(old.end.last("refuse")).toMatchObject({ code: "FENCED" });
+    expect(old.caller.state).toBe("halfClosed");
+    expect(play.eventsOf("joined").at(-1)).toMatchObject({ id: next.id, replaces: old.id });
+    old.caller.close();
+    expect([play.eventsOf("lost"), play.eventsOf("left")]).toEqual([[], []]);
+    expect(play.machine.membersOf()).toEqual([other.address, next.address]);
+  });
+
+  test("a restart takes no slot in a full mesh that holds, and passes the line", () => {
+    const play = new Play({ capacity: 1, onFull: "hold" });
+    const old = play.native(a).register();
+    const waiting = play.native(b).register();
+    expect(waiting.end.last("waiting")).toEqual({ type: "waiting", place: 1 });
+    const next = play.native(a).register();
+    play.settle();
+    expect(next.order).toBeGreaterThan(old.order);
+    expect(play.machine.membersOf()).toEqual([a]);
+    expect(waiting.order).toBe(0);
+  });
+
+  test("a waiting member proves its address again when its turn comes", () => {
+    const play = new Play({ capacity: 1, onFull: "hold" });
+    const first = play.native(a).register();
+    const second = play.native(b).register();
+    const dials = play.dials.length;
+    first.leave();
+    play.settle();
+    expect(play.dials.slice(dials)).toMatchObject([{ to: b }]);
+    expect(second.order).toBe(3);
+    expect(play.machine.membersOf()).toEqual([b]);
+  });
+
+  test("a waiting member that is not there any more when its turn comes makes room for the next", () => {
+    const play = new Play({ capacity: 1, onFull: "hold" });
+    const first = play.native(a).register();
+    const second = play.native(b).register();
+    const third = play.native("127.0.0.1:14003").register();
+    expect(third.end.last("waiting")).toEqual({ type: "waiting", place: 2 });
+    play.listen(b, undefined);
+    first.leave();
+    play.settle();
+    expect(second.end.last("refuse")).toMatchObject({ code: "ADDRESS_UNPROVED" });
+    expect(third.order).toBeGreaterThan(0);
+    expect(play.machine.membersOf()).toEqual([third.address]);
+  });
+
+  test("what has become of the slot since then is judged again with the proof", () => {
+    const play = new Play({ capacity: 2 });
+    play.native("127.0.0.1:14003").register();
+    const nonces = new Map<string, string>();
+    const players = ([a, b] as const).map((address) => {
+      const player = play.native(address);
+      play.listen(player.address, (question) => {
+        if (question.type === "challenge") nonces.set(player.id, question.nonce);
+      });
+      return player.register();
+    });
+    for (const { caller, id } of players) caller.say({ type: "proof", nonce: nonces.get(id) ?? "" });
+    expect(play.machine.membersOf()).toEqual(["127.0.0.1:14003", a]);
+    expect(players[1]?.end.last("refuse")).toMatchObject({ code: "MESH_SEALED" });
+  });
+});
+
+describe("ADDRESS_UNPROVED says what was found at the address", () => {
+  test("nobody", () => {
+    const play = new Play();
+    const player = play.native(a);
+    play.listen(a, undefined);
+    player.register();
+    const message = `${a}: nobody listens there (ECONNREFUSED)`;
+    expect(player.end.last("refuse")).toEqual({ type: "refuse", code: "ADDRESS_UNPROVED", message });
+    expect(play.notes).toEqual(["ADDRESS_UNPROVED"]);
+  });
+
+  test("another member", () => {
+    const play = new Play();
+    const player = play.native(a);
+    play.listen(a, (_, dialed) => play.reply(dialed, { type: "here", id: play.id() }));
+    player.register();
+    expect(player.end.last("refuse")?.message).toBe(`${a}: another member answers there`);
+  });
+
+  test("something that is none of ours", () => {
+    const play = new Play();
+    const player = play.native(a);
+    play.listen(a, (_, { connection }) => {
+      play.give({ type: "bytes", connection, bytes: new TextEncoder().encode("HTTP/1.1 400 Bad Request\r\n") });
+    });
+    player.register();
+    expect(player.end.last("refuse")?.message).toBe(`${a}: somebody else answers there`);
+  });
+
+  test("a listener that has not asked for it", () => {
+    const play = new Play();
+    const player = play.native(a);
+    player.id = play.id();
+    player.register({ id: play.id() });
+    expect(player.end.last("refuse")?.message).toMatch(/refused there: UNAWAITED_CHALLENGE/);
+  });
+
+  test("the dial itself: TCP met its own outgoing port", () => {
+    const play = new Play();
+    const player = play.native(a);
+    const self = { host: "127.0.0.1", port: 14_001 };
+    play.dialed = ({ connection }) => {
+      play.give({ type: "connected", connection, local: self, remote: self });
+      return true;
+    };
+    player.register();
+    expect(player.end.last("refuse")?.message).toMatch(/nobody listens there: the dial met its own outgoing port/);
+    expect(play.dials[0]?.isOpen).toBe(false);
+  });
+
+  test("no answer, within the time for one", () => {
+    const play = new Play();
+    const player = play.native(a);
+    play.listen(a, () => {});
+    player.register();
+    play.pass(play.limits.challengeMs - 1);
+    expect(player.caller.state).toBe("open");
+    play.pass(1);
+    expect(player.end.last("refuse")?.message).toBe(`${a}: no answer within 10 s`);
+  });
+});
+
+describe("N4: who may name which address", () => {
+  test("a host other than the observed one is refused, and not one connection is made to it", () => {
+    const play = new Play();
+    const player = play.native("10.0.0.9:14001", "default", "10.0.0.1").register();
+    expect(player.end.last("refuse")).toMatchObject({ code: "FOREIGN_HOST" });
+    expect(play.dials).toEqual([]);
+  });
+
+  test("such a host is taken from the networks that may be advertised", () => {
+    const play = new Play({ mayAdvertise: (host) => host === "10.0.0.9" });
+    play.native("10.0.0.9:14001", "default", "10.0.0.1").register();
+    expect(play.machine.membersOf()).toEqual(["10.0.0.9:14001"]);
+  });
+
+  test("a mesh is all loopback or none: the other kind is refused with LOOPBACK_MIX before any dial", () => {
+    const play = new Play();
+    play.native("10.0.0.1:14001").register();
+    const player = play.native(a).register();
+    expect(player.end.last("refuse")).toMatchObject({ code: "LOOPBACK_MIX" });
+    expect(play.dials).toHaveLength(1);
+    expect(play.native(b, "another").register().end.last("refuse")).toBeUndefined();
+  });
+
+  test("an address is unique on the server, over all meshes and both dialects", () => {
+    const play = new Play();
+    play.native(a, "cache").register();
+    const elsewhere = play.native(a, "another").register();
+    expect(elsewhere.end.last("refuse")).toMatchObject({ code: "ADDRESS_IN_USE" });
+    const classic = play.call();
+    classic.send(b);
+    expect(play.native(b).register().end.last("refuse")).toMatchObject({ code: "ADDRESS_IN_USE" });
+    const second = play.call();
+    second.send(a);
+    expect(second.text).toMatch(/^refused ADDRESS_IN_USE/);
+    expect(play.dials).toHaveLength(1);
+    expect(classic.state).toBe("open");
+  });
+
+  test("an address in line, or whose append is under way, is refused before any dial", () => {
+    const play = new Play({ capacity: 1, onFull: "hold" });
+    play.isLogSlow = true;
+    play.native(a).register();
+    play.native(b).register();
+    const dials = play.dials.length;
+    for (const address of [a, b] as const) {
+      const player = play.native(address).register();
+      expect(player.end.last("refuse")).toMatchObject({ code: "ADDRESS_IN_USE" });
+    }
+    expect(play.dials).toHaveLength(dials);
+  });
+
+  test("the id of a member is refused with ID_IN_USE, and one that was removed with FENCED", () => {
+    const play = new Play();
+    const member = play.native(a).register();
+    const copy = play.native(b).register({ id: member.id });
+    expect(copy.end.last("refuse")).toMatchObject({ code: "ID_IN_USE" });
+    member.leave();
+    const late = play.native(b).register({ id: member.id });
+    expect(late.end.last("refuse")).toMatchObject({ code: "FENCED" });
+    expect(play.dials).toHaveLength(1);
+  });
+});
+
+describe("many meshes on one server", () => {
+  test("know nothing of one another: members, orders and logs are their own", () => {
+    const play = new Play();
+    const [one] = nativeMembers(play, 1, "one");
+    const [two] = nativeMembers(play, 1, "two", 15_001);
+    expect(one?.end.last("directory")?.members).toHaveLength(1);
+    expect(two?.end.last("directory")?.members).toHaveLength(1);
+    expect(one?.end.last("admitted")?.log).not.toBe(two?.end.last("admitted")?.log);
+    expect(two?.order).toBe(1);
+    expect(one?.end.all("entries")).toEqual([]);
+  });
+
+  test("are bounded: one more is refused with TOO_MANY_MESHES, before any dial", () => {
+    const play = new Play({ limits: { meshes: 2 } });
+    play.native(a, "one").register();
+    const player = play.native(b, "two").register();
+    expect(player.end.last("refuse")).toMatchObject({ code: "TOO_MANY_MESHES" });
+    expect(play.dials).toHaveLength(1);
+    expect(play.native(b, "one").register().order).toBe(0);
+    play.settle();
+    expect(play.machine.membersOf("one")).toEqual([a, b]);
+  });
+
+  test("are forgotten when the last member has gone, and orders do not come back with the name", () => {
+    const play = new Play({ limits: { meshes: 2 } });
+    const first = play.native(a, "one").register();
+    first.leave();
+    expect(play.machine.meshes).toEqual(["default"]);
+    const again = play.native(a, "two").register();
+    again.leave();
+    const third = play.native(a, "one").register();
+    expect(third.order).toBeGreaterThan(first.order);
+  });
+
+  test("have a capacity each", () => {
+    const play = new Play({ capacity: 1, onFull: "hold" });
+    expect(play.native(a, "one").register().order).toBe(1);
+    expect(play.native(b, "two").register().order).toBe(1);
+    const third = play.native("127.0.0.1:14003", "two").register();
+    expect(third.end.last("waiting")).toEqual({ type: "waiting", place: 1 });
+  });
+});

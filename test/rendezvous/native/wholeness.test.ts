@@ -1,0 +1,217 @@
+import { describe, expect, test } from "vitest";
+import { linkAll, nativeMembers, Play, type Player } from "../play.js";
+
+const attemptOne = 1;
+
+describe("N20: a mesh is complete", () => {
+  test("when both ends of every pair name the same attempt, and not before", () => {
+    const play = new Play();
+    const [a, b] = nativeMembers(play, 2) as [Player, Player];
+    a.linked([b, attemptOne]);
+    expect(play.eventsOf("complete")).toEqual([]);
+    b.linked([a, 2]);
+    expect(play.eventsOf("complete")).toEqual([]);
+    a.linked([b, 2]);
+    expect(play.eventsOf("complete")).toMatchObject([{ mesh: "default", members: 2, links: 1, revision: 2 }]);
+    for (const { end } of [a, b]) {
+      expect(end.all("complete")).toEqual([{ type: "complete", revision: 2, members: 2, links: 1, unverified: 0 }]);
+    }
+  });
+
+  test("with a capacity only at capacity, however whole it is on the way", () => {
+    const play = new Play({ capacity: 3, onFull: "hold" });
+    const two = nativeMembers(play, 2);
+    linkAll(two);
+    expect(play.eventsOf("complete")).toEqual([]);
+    const three = [...two, ...nativeMembers(play, 1, "default", 15_001)];
+    linkAll(three);
+    expect(play.eventsOf("complete")).toMatchObject([{ members: 3, links: 3, revision: 3 }]);
+  });
+
+  test("without one at each change from incomplete, from two members on", () => {
+    const play = new Play();
+    const players = nativeMembers(play, 1);
+    expect(play.eventsOf("complete")).toEqual([]);
+    for (const firstPort of [15_001, 16_001]) {
+      players.push(...nativeMembers(play, 1, "default", firstPort));
+      linkAll(players);
+      play.settle();
+    }
+    const [a, b] = players as [Player, Player, Player];
+    a.unlinked(b, "up", "ECONNRESET");
+    a.linked([b, 2]);
+    b.linked([a, 2]);
+    play.settle();
+    const figures = play.eventsOf("complete").map(({ members, links }) => [members, links]);
+    expect(figures).toEqual([
+      [2, 1],
+      [3, 3],
+      [3, 3],
+    ]);
+    expect(a.end.all("complete")).toHaveLength(3);
+  });
+
+  test("with a classic member when its native peers report it; pairs of classic ones are counted apart", () => {
+    const play = new Play();
+    const [a, b] = nativeMembers(play, 2) as [Player, Player];
+    for (const port of [15_001, 15_002]) play.call().send(`127.0.0.1:${port}`);
+    const classics = [
+      [{ order: 3 }, 0],
+      [{ order: 4 }, 0],
+    ] as const;
+    a.linked([b, 1], ...classics);
+    b.linked([a, 1]);
+    expect(play.eventsOf("complete")).toEqual([]);
+    b.linked(...classics);
+    expect(play.eventsOf("complete")).toMatchObject([{ members: 4, links: 5, unverified: 1 }]);
+  });
+
+  test("is told to a newcomer only once it is linked too", () => {
+    const play = new Play();
+    const players = nativeMembers(play, 2);
+    linkAll(players);
+    const [newcomer] = nativeMembers(play, 1, "default", 15_001) as [Player];
+    expect(newcomer.end.all("complete")).toEqual([]);
+    linkAll([...players, newcomer]);
+    play.settle();
+    expect(newcomer.end.all("complete")).toMatchObject([{ members: 3, links: 3 }]);
+  });
+
+  test("counts what the newest full report says, and nothing of the one before", () => {
+    const play = new Play();
+    const players = nativeMembers(play, 3) as [Player, Player, Player];
+    const [a, b, c] = players;
+    a.caller.say({ type: "links", full: true, up: [[b.order, 1]], down: [] });
+    a.caller.say({ type: "links", full: true, up: [[c.order, 1]], down: [] });
+    b.linked([a, 1], [c, 1]);
+    c.linked([a, 1], [b, 1]);
+    expect(play.eventsOf("complete")).toEqual([]);
+    a.linked([b, 1]);
+    expect(play.eventsOf("complete")).toHaveLength(1);
+  });
+
+  test("keeps what a member has reported while it is away, for its links live on without the server", () => {
+    const play = new Play();
+    const [a, b, c] = nativeMembers(play, 3) as [Player, Player, Player];
+    a.linked([b, 1], [c, 1]);
+    a.caller.close("ECONNRESET");
+    b.linked([a, 1], [c, 1]);
+    c.linked([a, 1], [b, 1]);
+    expect(play.eventsOf("complete")).toHaveLength(1);
+  });
+
+  test("is no matter of links with oneself, with strangers, or with who has gone", () => {
+    const play = new Play();
+    const [a, b, c] = nativeMembers(play, 3) as [Player, Player, Player];
+    a.linked([a, 1], [b, 1], [{ order: 99 }, 1]);
+    b.linked([a, 1], [c, 1]);
+    c.leave();
+    b.linked([c, 1]);
+    play.settle();
+    expect(play.eventsOf("complete")).toMatchObject([{ members: 2, links: 1, unverified: 0 }]);
+    expect(a.caller.state).toBe("open");
+  });
+});
+
+describe("N20: a mesh is degraded", () => {
+  test("when pairs have been missing for a while in which nothing moved, and says which and why", () => {
+    const play = new Play();
+    const [a, b, c] = nativeMembers(play, 3) as [Player, Player, Player];
+    a.linked([b, 1]);
+    b.linked([a, 1]);
+    a.unlinked(c, "dialing", "DIAL_FAILED ECONNREFUSED (3 attempts)");
+    play.pass(play.limits.degradedMs - 1);
+    expect(play.eventsOf("degraded")).toEqual([]);
+    play.pass(1);
+    const reason = "dialing: DIAL_FAILED ECONNREFUSED (3 attempts)";
+    expect(play.eventsOf("degraded")).toEqual([
+      {
+        type: "degraded",
+        mesh: "default",
+        count: 2,
+        missing: [
+          [a.address, c.address, reason],
+          [b.address, c.address, `not reported by ${b.address} and ${c.address}`],
+        ],
+      },
+    ]);
+    expect(b.end.all("degraded")).toEqual([
+      {
+        type: "degraded",
+        revision: 3,
+        count: 2,
+        missing: [
+          [a.order, c.order, reason],
+          [b.order, c.order, `not reported by ${b.address} and ${c.address}`],
+        ],
+      },
+    ]);
+  });
+
+  test("is told again only when the missing pairs have changed and been stable again", () => {
+    const play = new Play();
+    const [a, b, c] = nativeMembers(play, 3) as [Player, Player, Player];
+    const pause = play.limits.degradedMs;
+    play.pass(3 * pause);
+    expect(play.eventsOf("degraded")).toMatchObject([{ count: 3 }]);
+    a.linked([b, 1]);
+    // One end alone changes nothing about the pair.
+    play.pass(2 * pause);
+    expect(play.eventsOf("degraded")).toHaveLength(1);
+    b.linked([a, 1]);
+    play.pass(pause - 1);
+    c.linked([a, 1]);
+    a.linked([c, 1]);
+    play.pass(pause - 1);
+    expect(play.eventsOf("degraded")).toHaveLength(1);
+    play.pass(1);
+    expect(play.eventsOf("degraded").slice(1)).toMatchObject([
+      { count: 1, missing: [[b.address, c.address, `not reported by ${b.address} and ${c.address}`]] },
+    ]);
+  });
+
+  test("says which end has not reported, or that the two ends do not mean the same attempt", () => {
+    const play = new Play();
+    const [a, b] = nativeMembers(play, 2) as [Player, Player];
+    a.linked([b, 3]);
+    play.pass(play.limits.degradedMs);
+    b.linked([a, 2]);
+    const classic = play.call();
+    classic.send("127.0.0.1:15001");
+    play.pass(play.limits.degradedMs);
+    const reasons = play.eventsOf("degraded").map(({ missing }) => missing.map(([, , reason]) => reason));
+    expect(reasons).toEqual([
+      [`not reported by ${b.address}`],
+      [`attempt 3 at ${a.address}, 2 at the other end`, `not reported by ${a.address}`, `not reported by ${b.address}`],
+    ]);
+  });
+
+  test("names so many pairs and counts the rest", () => {
+    const play = new Play({ limits: { namedPairs: 4 } });
+    const players = nativeMembers(play, 10);
+    play.pass(play.limits.degradedMs);
+    expect(play.eventsOf("degraded")[0]?.count).toBe(45);
+    expect(play.eventsOf("degraded")[0]?.missing).toHaveLength(4);
+    expect(players[0]?.end.last("degraded")?.missing).toHaveLength(4);
+  });
+
+  test("passes foreign reasons on in part, and nothing in them that could steer a terminal", () => {
+    const play = new Play();
+    const [a, b] = nativeMembers(play, 2) as [Player, Player];
+    a.unlinked(b, "dialing\u001b[2J", "x".repeat(10_000));
+    play.pass(play.limits.degradedMs);
+    const reason = play.eventsOf("degraded")[0]?.missing[0]?.[2] ?? "";
+    expect(reason).toMatch(/^dialing\S+\[2J: x+\.\.\.$/);
+    expect(reason).not.toMatch(/\p{Cc}/u);
+    expect(reason.length).toBeLessThan(400);
+  });
+
+  test("is no word to those who join after it has healed", () => {
+    const play = new Play();
+    const players = nativeMembers(play, 2);
+    play.pass(play.limits.degradedMs);
+    linkAll(players);
+    const [newcomer] = nativeMembers(play, 1, "default", 15_001) as [Player];
+    expect(newcomer.end.all("degraded")).toEqual([]);
+  });
+});
