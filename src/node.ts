@@ -5,7 +5,8 @@ import { Member } from "./mesh/member.js";
 import type { MemberEvent, MemberInput, MemberOutput } from "./mesh/vocabulary.js";
 import type { NodeEvents, Peer } from "./node-events.js";
 import { type NodeOptions, nodeParts } from "./node-options.js";
-import { peerAt, peersOf } from "./node-peers.js";
+import { peersOf } from "./node-peers.js";
+import { tellMesh } from "./node-tidings.js";
 import { nodeClock } from "./nodejs/clock.js";
 import { listenOption, requireSecure, serverOption } from "./options.js";
 import { type Address, formatAddress } from "./protocol/address.js";
@@ -53,7 +54,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
       perform: (output) => this.#perform(output),
     });
     this.#writing = new Writing(this.#driver, rules.limits);
-    this.#wholeness = new Wholeness(this.#machine);
+    this.#wholeness = new Wholeness(this.#machine, (size) => this.#driver.input({ type: "watch", size }));
   }
 
   /** The address that this node has registered; undefined before it has. */
@@ -274,7 +275,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
         break;
       default:
         if (event.type === "unlink") this.#writing.forget(event.peer);
-        if (event.type !== "drained" || this.#writing.drained(event.peer)) this.#tellMesh(event);
+        if (event.type !== "drained" || this.#writing.drained(event.peer)) tellMesh(this, this.#machine, event);
     }
   }
 
@@ -284,62 +285,6 @@ export class MeshNode extends EventEmitter<NodeEvents> {
     this.#connecting?.reject(failure);
     this.#registered.reject(failure);
     this.emit("ended", reason);
-  }
-
-  /** What happens in the mesh, to whoever listens. */
-  #tellMesh(event: MemberEvent): void {
-    switch (event.type) {
-      case "waiting":
-        this.emit("waiting", event.place);
-        break;
-      case "directory":
-        this.emit("directory", event.members);
-        break;
-      case "link":
-        this.#tellPeer("peer:up", event.peer);
-        break;
-      case "relink":
-        this.#tellPeer("peer:back", event.peer);
-        break;
-      case "broken":
-        this.#tellPeer("peer:unreachable", event.peer, event.reason);
-        break;
-      case "unlink":
-        this.emit("peer:down", event.peer, event.reason, event.unacknowledged);
-        break;
-      case "message":
-        this.#tellMessage(event);
-        break;
-      case "bytes":
-        this.emit("bytes", { peer: event.peer, bytes: event.bytes });
-        break;
-      case "drained":
-        this.emit("drain", event.peer);
-        break;
-      case "complete":
-        this.emit("complete", event);
-        break;
-      case "degraded":
-        this.emit("degraded", { count: event.count, missing: event.missing });
-        break;
-      case "fenced":
-        this.emit("fenced", event.reason);
-        break;
-      default:
-        break;
-    }
-  }
-
-  #tellPeer(event: "peer:up" | "peer:back" | "peer:unreachable", address: Address, reason = ""): void {
-    const peer = peerAt(this.#machine, address);
-    if (peer === undefined) return;
-    if (event === "peer:unreachable") this.emit(event, peer, reason);
-    else this.emit(event, peer);
-  }
-
-  #tellMessage({ peer: address, topic, payload }: Extract<MemberEvent, { type: "message" }>): void {
-    const peer = peerAt(this.#machine, address);
-    if (peer !== undefined) this.emit("message", { peer, topic, payload });
   }
 }
 

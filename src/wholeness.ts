@@ -19,13 +19,16 @@ interface Waiter {
  */
 export class Wholeness {
   readonly #machine: Member;
+  readonly #watch: (size: number) => void;
   readonly #waiters = new Set<Waiter>();
   /** The newest word that it is whole, until something happens that makes it doubtful. */
   #whole: Completeness | undefined;
   #degraded: Degraded | undefined;
 
-  constructor(machine: Member) {
+  /** `watch`: asks to be told when the mesh is whole with so many members. */
+  constructor(machine: Member, watch: (size: number) => void) {
     this.#machine = machine;
+    this.#watch = watch;
   }
 
   /** Hears everything that the machine tells. */
@@ -34,7 +37,8 @@ export class Wholeness {
       case "complete":
         this.#whole = event;
         this.#degraded = undefined;
-        for (const waiter of this.#waiters) if (event.members >= waiter.size) waiter.done.resolve();
+        for (const waiter of this.#waiters) if (event.members >= waiter.size) this.#resolve(waiter);
+        this.#ask();
         break;
       case "degraded":
         this.#degraded = event;
@@ -62,11 +66,23 @@ export class Wholeness {
     if (this.#whole !== undefined && this.#whole.members >= size) return;
     const waiter = { size, done: new Deferred<void>() };
     this.#waiters.add(waiter);
+    this.#ask();
     try {
       await waitFor(waiter.done.promise, wait, () => this.#explain(size));
     } finally {
       this.#waiters.delete(waiter);
     }
+  }
+
+  /** The server tells once; whoever wants more members is served when it is asked again. */
+  #ask(): void {
+    const sizes = Array.from(this.#waiters, ({ size }) => size);
+    if (sizes.length > 0) this.#watch(Math.min(...sizes));
+  }
+
+  #resolve(waiter: Waiter): void {
+    this.#waiters.delete(waiter);
+    waiter.done.resolve();
   }
 
   #explain(size: number): string {

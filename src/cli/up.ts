@@ -82,6 +82,8 @@ class UpRun {
   #server: RendezvousServer | undefined;
   /** The server's word that the mesh is complete. */
   #attested: { readonly revision: number } | undefined;
+  /** What the server knows of pairs that are missing, by their addresses. */
+  #reasons: ReadonlyMap<string, string> = new Map();
   #wasComplete = false;
   #isStaying = false;
   #onChange: () => void = () => {};
@@ -127,6 +129,9 @@ class UpRun {
     for (const type of ["left", "lost"] as const) {
       server.on(type, ({ address }) => this.#tally.left(address));
     }
+    server.on("degraded", ({ missing }) => {
+      this.#reasons = new Map(missing.map(([a, b, reason]) => [`${a} ${b}`, reason]));
+    });
     server.on("complete", (completeness) => {
       this.#attested = completeness;
       this.#changed();
@@ -215,7 +220,11 @@ class UpRun {
   #explain(): string {
     const { order, size, pairs, wanted } = this.#tally;
     const missing = this.#tally.missing();
-    const named = missing.slice(0, mostNamedPairs).map(({ a, b, reason }) => `${a} - ${b} (${reason})`);
+    const reasonOf = (a: string, b: string): string | undefined =>
+      this.#reasons.get(`${a} ${b}`) ?? this.#reasons.get(`${b} ${a}`);
+    const named = missing
+      .slice(0, mostNamedPairs)
+      .map(({ a, b, reason }) => `${a} - ${b} (${reasonOf(a, b) ?? reason})`);
     const more = missing.length > named.length ? ` and ${missing.length - named.length} more` : "";
     const pairsText = missing.length === 0 ? "" : `; missing: ${named.join(", ")}${more}`;
     return `${order.length} of ${size} members have joined, and ${pairs} of ${wanted} pairs are linked${pairsText}`;

@@ -369,13 +369,6 @@ const failures = {
     connection: "refused: told why, half-closed, closed within 1 s",
     remedy: "Let all members reach the server by the same kind of address: all by 127.0.0.1, or all by the network.",
   },
-  MESH_FULL: {
-    fault: "remote",
-    level: "warn",
-    meaning: "Every slot of the mesh is taken.",
-    connection: "refused: told why, half-closed, closed within 1 s",
-    remedy: "Wait until a member leaves, or raise --capacity.",
-  },
   FENCED: {
     fault: "network",
     level: "warn",
@@ -407,7 +400,7 @@ const failures = {
   NOT_OWNER: {
     fault: "remote",
     level: "warn",
-    meaning: "A hello comes from a member that joined later; the earlier one dials.",
+    meaning: "A hello comes from the end that does not own the link: the member that joined earlier does, and dials.",
     connection: "refused: told why, half-closed, closed within 1 s",
     remedy: "The other program dials those before it; it must dial those after it.",
   },
@@ -559,7 +552,7 @@ const failures = {
     level: "error",
     meaning: "More bytes than the limit wait for a peer that does not read them.",
     connection: "kept; the bytes were not taken",
-    remedy: "Wait for `drain` after a write that returned false.",
+    remedy: "Wait for `drain` after a write or a send that returned false.",
   },
   NOT_LINKED: {
     fault: "caller",

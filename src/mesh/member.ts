@@ -145,6 +145,9 @@ export class Member implements Machine<MemberInput, MemberOutput> {
       case "send":
         this.#native?.peers.send(input.peer, input.topic, input.payload);
         break;
+      case "watch":
+        this.#native?.watch(input.size);
+        break;
       case "leave":
         this.#end("left", undefined, now, true);
         break;
@@ -203,7 +206,8 @@ export class Member implements Machine<MemberInput, MemberOutput> {
     }
     this.#meetClassic(native.members, now);
     // A new incarnation takes over its classic links, and has told nobody of them.
-    if (news.type === "directory") for (const { peer } of this.#classic.links) this.#classicChanged(peer, true, "", now);
+    if (news.type === "directory")
+      for (const { peer } of this.#classic.links) this.#classicChanged(peer, true, "", now);
   }
 
   /** Classic peers know only one another and this node: a list of the classic members, with our own place in it. */

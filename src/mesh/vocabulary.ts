@@ -15,6 +15,8 @@ export type MemberInput =
   | { readonly type: "write"; readonly peer: Address; readonly bytes: Uint8Array }
   /** A message for a native peer. */
   | { readonly type: "send"; readonly peer: Address; readonly topic: string; readonly payload: Uint8Array }
+  /** The owner waits until the mesh is whole with so many members, and wants to be told. */
+  | { readonly type: "watch"; readonly size: number }
   | { readonly type: "leave" };
 
 /** Who dialed whom, seen from here. */

@@ -83,6 +83,13 @@ export class Meshes {
     else this.#deadlines.set(mesh, at);
   }
 
+  /** From now on no mesh changes any more. */
+  halt(): void {
+    for (const mesh of this.#meshes.values()) mesh.halt();
+    this.#deadlines.clearAll();
+    this.#setFor.clear();
+  }
+
   nextTimeout(): number | undefined {
     return this.#deadlines.next();
   }

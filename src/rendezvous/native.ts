@@ -96,6 +96,7 @@ export class NativeDesk {
     if (control.type === "leave" && isRegistered) this.#leave(session, control.reason, now);
     else if (control.type === "proof" && state === "proving") this.#proved(session, control.nonce, now);
     else if (control.type === "links" && state === "member") this.#report(session, control);
+    else if (control.type === "watch" && state === "member") this.#watch(session, control.size);
     else if (control.type === "register" && !isRegistered) this.#register(session, control, now);
     else if (control.type === "resume" && !isRegistered) this.#resume(session, control, now);
     else this.#unexpected(session, control, now);
@@ -216,6 +217,10 @@ export class NativeDesk {
 
   #report(session: Session, control: ControlOf<"links">): void {
     this.#options.meshes.find(session.mesh ?? "")?.report(session, control);
+  }
+
+  #watch(session: Session, size: number): void {
+    this.#options.meshes.find(session.mesh ?? "")?.updates.watch(session, size);
   }
 
   #leave(session: Session, reason: string, now: number): void {

@@ -30,6 +30,8 @@ export class Outlook {
   /** The state of things that was last looked at. */
   #version = -1;
   #degradedAt: number | undefined;
+  /** Says that the mesh is whole, if it is. */
+  #complete: Uint8Array | undefined;
 
   constructor(options: OutlookOptions) {
     this.#options = options;
@@ -52,7 +54,9 @@ export class Outlook {
       this.#version = version;
       this.#degradedAt = this.isWhole ? undefined : now + rules.limits.degradedMs;
       // What was said last is true no more, or not of the same mesh.
-      updates.amend(this.isWhole && this.#hasToldComplete ? this.#completeFrame() : undefined);
+      this.#complete = this.isWhole ? this.#completeFrame() : undefined;
+      updates.amend(this.#hasToldComplete ? this.#complete : undefined);
+      updates.setWhole(completeness.natives > 0 ? this.#complete : undefined);
       // A mesh that is to end is whole once; any other may be whole again.
       if (!this.isWhole && !isEnding) this.#hasToldComplete = false;
     }
@@ -65,7 +69,7 @@ export class Outlook {
     const { mesh, directory, updates, outputs } = this.#options;
     this.#hasToldComplete = true;
     outputs.push({ type: "event", event: { type: "complete", mesh, ...this.figures, revision: directory.revision } });
-    updates.tell(this.#completeFrame());
+    updates.tell(this.#complete ?? this.#completeFrame());
   }
 
   /** The first missing pairs by address, and how many there are. */
@@ -94,8 +98,9 @@ export class Outlook {
     const { directory, completeness, rules } = this.#options;
     const { size } = directory;
     // Where nobody can attest anything, only the end tells.
-    if (size < 2 || completeness.natives === 0) return false;
-    return isEnding || rules.capacity === Number.POSITIVE_INFINITY || size >= rules.capacity;
+    if (completeness.natives === 0) return false;
+    if (rules.capacity === Number.POSITIVE_INFINITY) return size > 1;
+    return isEnding || size >= rules.capacity;
   }
 
   #completeFrame(): Uint8Array {

@@ -109,7 +109,12 @@ export class Partings {
 
   #refusal(code: ErrorCode, message: string): Uint8Array {
     const { firstByteCrowdedMs } = this.#options.rules.limits;
-    return encodeControl({ type: "refuse", code, message, ...(code === "BUSY" ? { retryMs: firstByteCrowdedMs } : {}) });
+    return encodeControl({
+      type: "refuse",
+      code,
+      message,
+      ...(code === "BUSY" ? { retryMs: firstByteCrowdedMs } : {}),
+    });
   }
 
   #part(session: Session, departure: Departure, now: number): void {

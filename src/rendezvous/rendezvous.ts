@@ -180,7 +180,7 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
     if (this.#state !== "serving") return;
     this.#state = "ending";
     this.#stopListening();
-    for (const mesh of this.#meshes.all) mesh.halt();
+    this.#meshes.halt();
     this.#dialBacks.stop();
     for (const session of this.#reception.sessions.values()) {
       this.#reception.partings.close(session, { type: "broken", reason: "the server closes" }, now);

@@ -13,6 +13,10 @@ interface Reader {
   revision: number | undefined;
   /** Which word of the mesh's state it has heard last. */
   word: number;
+  /** It wants to be told when the mesh is whole with so many members. */
+  watches: number | undefined;
+  /** The last frame that it was sent of the mesh's state. */
+  told: Uint8Array | undefined;
 }
 
 /**
@@ -33,6 +37,8 @@ export class Updates {
   /** What is true of the mesh as a whole, for those who have not heard it; a number each, so that nobody hears it twice. */
   #word: { readonly number: number; readonly frame: Uint8Array } | undefined;
   #words = 0;
+  /** Says that the mesh is whole, if it is. */
+  #whole: Uint8Array | undefined;
   #lastAt = Number.NEGATIVE_INFINITY;
   #isDue = false;
 
@@ -51,12 +57,36 @@ export class Updates {
 
   /** A session is a member's now. One that comes back names the revision that it holds. */
   begin(session: Session, order: number, revision?: number): void {
-    this.#readers.set(session, { session, order, isAdmitted: false, revision, word: 0 });
+    this.#readers.set(session, {
+      session,
+      order,
+      isAdmitted: false,
+      revision,
+      word: 0,
+      watches: undefined,
+      told: undefined,
+    });
     this.#isDue = true;
   }
 
   end(session: Session): void {
     this.#readers.delete(session);
+  }
+
+  /** This session wants to be told when the mesh is whole with so many members. */
+  watch(session: Session, size: number): void {
+    const reader = this.#readers.get(session);
+    if (reader === undefined) return;
+    reader.watches = size;
+    // It asks because it does not know, or doubts what it was told.
+    reader.told = undefined;
+    this.#isDue = true;
+  }
+
+  /** The mesh is whole, which this frame says; or it is not. */
+  setWhole(frame: Uint8Array | undefined): void {
+    this.#whole = frame;
+    this.#isDue ||= frame !== undefined;
   }
 
   /** Says something of the mesh as a whole, to everybody, behind the entries. */
@@ -106,8 +136,16 @@ export class Updates {
     this.#catchUp(reader);
     if (this.#word !== undefined && reader.word !== this.#word.number) {
       reader.word = this.#word.number;
-      session.line.send(this.#word.frame);
+      this.#say(reader, this.#word.frame);
     }
+    if (reader.watches === undefined || this.#whole === undefined || this.#directory.size < reader.watches) return;
+    reader.watches = undefined;
+    if (reader.told !== this.#whole) this.#say(reader, this.#whole);
+  }
+
+  #say(reader: Reader, frame: Uint8Array): void {
+    reader.told = frame;
+    reader.session.line.send(frame);
   }
 
   #admit(reader: Reader): void {

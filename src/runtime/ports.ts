@@ -38,7 +38,10 @@ export interface ConnectionEvents {
 export interface ConnectionPort {
   /** Bytes given to `send` that the kernel has not taken yet. */
   readonly queuedBytes: number;
-  /** Sends after all that was sent before; `flushed` is reported when nothing is left in this process. */
+  /**
+   * Sends after all that was sent before; `flushed` is reported when nothing is left in this process. Where there is a
+   * secret, nothing goes out before it is proved, or before the caller has shown that it speaks in plain text.
+   */
   send(bytes: Uint8Array): void;
   /** Sends nothing more after what was sent; what comes in is still reported. */
   halfClose(): void;

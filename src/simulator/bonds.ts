@@ -61,11 +61,13 @@ export class Bonds {
   broken(life: NativeLife, address: Address, reason: string): void {
     const { observer, network } = this.#stage;
     const bond = this.#of(life).get(address);
-    if (bond?.isUp !== true) observer.violate("S1", `${life.address} tells that a link with ${address} broke: none was up`);
+    if (bond?.isUp !== true)
+      observer.violate("S1", `${life.address} tells that a link with ${address} broke: none was up`);
     if (bond === undefined) return;
     bond.isUp = false;
     bond.changedAt = network.world.now;
-    if (!this.#mayBreak(life, bond)) observer.violate("A1", `${life.address} lost ${address} without a fault: ${reason}`);
+    if (!this.#mayBreak(life, bond))
+      observer.violate("A1", `${life.address} lost ${address} without a fault: ${reason}`);
   }
 
   /** A link has ended, with so many messages of which it is not known whether they were delivered. */
@@ -83,7 +85,8 @@ export class Bonds {
     if (unacknowledged > mail.sent(bond.own, bond.peer)) observer.violate("S8", `${said}, more than it sent`);
     if (unacknowledged > 0) this.#stage.hit("loss reported");
     if (unacknowledged > 0 && scenario.isCalm) observer.violate("S8", `${said} at a clean end: ${reason}`);
-    if (!this.#mayEnd(life, bond)) observer.violate("A1", `${life.address} ended ${address} without a cause: ${reason}`);
+    if (!this.#mayEnd(life, bond))
+      observer.violate("A1", `${life.address} ended ${address} without a cause: ${reason}`);
   }
 
   /** S1: at most one connection of a pair on which an end still speaks. */
@@ -96,7 +99,8 @@ export class Bonds {
     this.#speak(`hello ${key}`, end);
     const before = this.#attempts.get(key) ?? 0;
     this.#attempts.set(key, attempt);
-    if (attempt <= before) this.#stage.observer.violate("S1", `${life.address} uses attempt ${attempt} after ${before}`);
+    if (attempt <= before)
+      this.#stage.observer.violate("S1", `${life.address} uses attempt ${attempt} after ${before}`);
     if (attempt > mostAttempts) this.#stage.observer.violate("S10", `${life.address} makes attempt ${attempt}`);
     if (attempt > 1 && this.#stage.scenario.isCalm) {
       this.#stage.observer.violate("D1", `${life.address} needs attempt ${attempt}`);

@@ -9,6 +9,9 @@ import type { SimulatedProcess } from "./world.js";
  */
 export type Notice = number | "write" | "never";
 
+/** When the kernel gives up an idle connection whose other end has vanished. */
+const keepaliveMs = 9_000;
+
 /** One direction of a connection: pieces on their way, in order. */
 interface Pipe {
   readonly pieces: { readonly at: number; readonly bytes: Uint8Array }[];
@@ -26,6 +29,8 @@ export class End implements ConnectionPort {
   other: End | undefined;
   /** True once anything has gone wrong with this connection, at either end. */
   isTouched = false;
+  /** Until when all that it sends is held up. */
+  heldUntil = 0;
   /** A member that comes back has said so on it, and has not been told of the log yet. */
   isResuming = false;
   /** Its process has said goodbye on it. */
@@ -35,6 +40,7 @@ export class End implements ConnectionPort {
   readonly #network: Network;
   readonly #outgoing: Pipe = { pieces: [], lastAt: 0 };
   #cut: Notice | undefined;
+  #hasSpoken = false;
   #hasSentFin = false;
   #hasReadFin = false;
   #isClosed = false;
@@ -67,6 +73,7 @@ export class End implements ConnectionPort {
 
   send(bytes: Uint8Array): void {
     if (this.#isClosed || this.#hasSentFin) return;
+    this.#hasSpoken = true;
     const { world, weather } = this.#network;
     const isSplit = bytes.length > 1 && world.random.chance(weather.split);
     const cut = isSplit ? world.random.integer(1, bytes.length - 1) : bytes.length;
@@ -103,7 +110,11 @@ export class End implements ConnectionPort {
     this.isTouched = true;
     this.#cut ??= notice;
     this.#outgoing.pieces.length = 0;
-    if (typeof notice === "number") this.#network.world.after(notice, () => this.fail("ECONNRESET"));
+    // Where nobody asks whether the other end lives it is the kernel that looks: under classic members, and as long as it
+    // is not known who calls.
+    const isAsked = this.#hasSpoken && !this.process.isClassic && this.other?.process.isClassic !== true;
+    const withinMs = typeof notice === "number" ? notice : isAsked ? undefined : keepaliveMs;
+    if (withinMs !== undefined) this.#network.world.after(withinMs, () => this.fail("ECONNRESET"));
   }
 
   /** The process is gone, and nobody is told. */
@@ -141,7 +152,9 @@ export class End implements ConnectionPort {
   #inOrder(lagMs: number, arrive: () => void): void {
     const { world } = this.#network;
     const { other } = this;
-    const heldUntil = other === undefined ? world.now : this.#network.heldUntil(this.process.name, other.process.name);
+    const { name } = this.process;
+    const stalledUntil = other === undefined ? 0 : this.#network.heldUntil(name, other.process.name);
+    const heldUntil = Math.max(this.heldUntil, stalledUntil);
     if (heldUntil > world.now && other !== undefined) {
       this.isTouched = true;
       other.isTouched = true;

@@ -10,7 +10,11 @@ export interface Amiss {
 }
 
 /** Looks whether a mended mesh is whole: everybody answered, linked once, told everything, and nothing left over. */
-export function firstAmiss(stage: Stage, server: SimulatedServer, members: readonly SimulatedMember[]): Amiss | undefined {
+export function firstAmiss(
+  stage: Stage,
+  server: SimulatedServer,
+  members: readonly SimulatedMember[],
+): Amiss | undefined {
   const alive = members.filter((member) => !member.isOver);
   return (
     unanswered(stage, alive) ??
@@ -33,6 +37,8 @@ function unanswered({ scenario }: Stage, alive: readonly SimulatedMember[]): Ami
 
 /** Who is a member is alive, and who is alive and let in is a member, and all natives know it. */
 function unlisted({ ledger }: Stage, alive: readonly SimulatedMember[]): Amiss | undefined {
+  // While nobody is heard at all, nobody is judged.
+  if (alive.length === 0) return undefined;
   const inside = alive.filter(({ isRegistered }) => isRegistered);
   const text = (addresses: readonly string[]): string => [...addresses].sort().join(" ");
   const listed = text(ledger.members.map(({ address }) => address));
@@ -58,8 +64,12 @@ function unlinked({ ledger, bonds }: Stage, alive: readonly SimulatedMember[]): 
       }
       const there = earlier.links.get(later.address)?.direction;
       const back = later.links.get(earlier.address)?.direction;
-      if (there === undefined || back === undefined) return { invariant: "L1", detail: `${pair} not linked at both ends` };
-      if (there !== "dialed" || back !== "accepted") return { invariant: "S2", detail: `${pair} is ${there} and ${back}` };
+      if (there === undefined || back === undefined)
+        return { invariant: "L1", detail: `${pair} not linked at both ends` };
+      // A fenced member takes its classic links over into its next life, whoever dialed them.
+      if (earlier.incarnations > 1 || later.incarnations > 1) continue;
+      if (there !== "dialed" || back !== "accepted")
+        return { invariant: "S2", detail: `${pair} is ${there} and ${back}` };
     }
   }
   return undefined;
@@ -76,7 +86,8 @@ function untold(stage: Stage, server: SimulatedServer, alive: readonly Simulated
   const told = server.wholeness.complete;
   if (completeAt === undefined || told === undefined) return { invariant: "C1", detail: "nobody said it was complete" };
   for (const one of natives) {
-    if ((one.completeRevision ?? -1) < told.revision) return { invariant: "C1", detail: `${one.address} was not told so` };
+    if ((one.completeRevision ?? -1) < told.revision)
+      return { invariant: "C1", detail: `${one.address} was not told so` };
     for (const other of natives) {
       const changedAt = bonds.changedAt(one, other.id) ?? 0;
       if (changedAt > completeAt) return { invariant: "C1", detail: "nobody said that it was complete again" };
@@ -90,7 +101,8 @@ function undelivered({ mail }: Stage, alive: readonly SimulatedMember[]): Amiss 
   for (const from of alive) {
     for (const to of alive) {
       const count = from === to || from.dialect !== to.dialect ? 0 : mail.undelivered(from.id, to.id);
-      if (count > 0) return { invariant: "S8", detail: `${count} messages of ${from.address} to ${to.address} are missing` };
+      if (count > 0)
+        return { invariant: "S8", detail: `${count} messages of ${from.address} to ${to.address} are missing` };
     }
   }
   return undefined;
@@ -103,7 +115,8 @@ function leftOver({ network, bonds, serverProcess }: Stage, alive: readonly Simu
   const links = alive.reduce((sum, member) => sum + member.links.size + bonds.count(member), 0) / 2;
   if (connections !== links) return { invariant: "S1", detail: `${connections} connections for ${links} links` };
   const sessions = open.filter((end) => isSession(end, serverProcess)).length;
-  if (sessions !== alive.length) return { invariant: "S10", detail: `${sessions} sessions for ${alive.length} members` };
+  if (sessions !== alive.length)
+    return { invariant: "S10", detail: `${sessions} sessions for ${alive.length} members` };
   const half = open.find(({ other }) => other === undefined || other.isClosed);
   if (half !== undefined) {
     return { invariant: "S10", detail: `${half.connection} of ${half.process.name} is open without another end` };

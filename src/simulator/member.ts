@@ -41,6 +41,8 @@ export class SimulatedMember implements NativeLife {
   readonly #driver: Driver<MemberInput, MemberOutput>;
   /** How many links with a peer there have been, and what has been written on the present one. */
   readonly #written = new Map<Address, { number: number; count: number }>();
+  /** How many ids it has drawn: one more each time that it is fenced. */
+  incarnations = 0;
   #id: Id = "";
   #isListening = false;
   #isRegistered = false;
@@ -56,7 +58,8 @@ export class SimulatedMember implements NativeLife {
     this.#part = part;
     this.address = part.address;
     this.dialect = part.dialect ?? "classic";
-    this.process = new SimulatedProcess(network.world, part.address, endpointOf(part.address).host);
+    const { host } = endpointOf(part.address);
+    this.process = new SimulatedProcess(network.world, part.address, host, this.dialect === "classic");
     this.machine = new Member({
       dialect: this.dialect,
       mesh: meshName,
@@ -124,6 +127,7 @@ export class SimulatedMember implements NativeLife {
   #draw(): Id {
     this.#id = this.#stage.network.world.draw();
     this.#stage.lives.set(this.#id, this);
+    this.incarnations += 1;
     return this.#id;
   }
 

@@ -33,7 +33,7 @@ export function strike(troupe: Troupe, misfortune: Misfortune): void {
     case "cut": {
       const { of, here, there } = misfortune;
       const end = anyOf(network, of === "link" ? isPeerConnection : (one) => isSession(one, serverProcess));
-      if (end !== undefined) cut(troupe, end, here, there);
+      if (end !== undefined) network.cut(end, here, there);
       break;
     }
     case "stall":
@@ -75,16 +75,6 @@ function claim(troupe: Troupe, { address, dialect }: Part): void {
   const own = formatAddress({ host, port: 20_000 + (port % 10_000) });
   troupe.enter({ address: own, claims: address, startsAt: 0, hesitatesMs: 0, dialect });
 }
-
-/** Cuts a connection. The kernel under a classic one notices by itself, for it has no probes of its own. */
-function cut({ network, members }: Troupe, end: End, here: CutNotice, there: CutNotice): void {
-  const dialects = [end, end.other].map((side) => members.find(({ process }) => process === side?.process)?.dialect);
-  const isClassic = dialects.includes("classic");
-  const notice = (one: CutNotice): CutNotice => (isClassic && typeof one !== "number" ? 9_000 : one);
-  network.cut(end, notice(here), notice(there));
-}
-
-type CutNotice = Parameters<Network["cut"]>[1];
 
 function stall(troupe: Troupe, { from, to, isMutual, forMs }: Extract<Misfortune, { type: "stall" }>): void {
   const [a, b] = [nameOf(troupe, from), nameOf(troupe, to)];

@@ -86,6 +86,7 @@ function weatherOf(random: SeededRandom, isCalm: boolean): Weather {
     splitGapMs: random.integer(1, 60),
     merge: random.next(),
     dialLoss: isCalm || random.chance(0.4) ? 0 : random.next() * 0.2,
+    ...(isCalm || random.chance(0.6) ? {} : { lag: { chance: random.next() * 0.2, forMs: 25_000 } }),
   };
 }
 

@@ -15,6 +15,8 @@ export interface Weather {
   readonly merge: number;
   /** That a connection attempt is lost without a word. */
   readonly dialLoss: number;
+  /** That all that one end of a connection says is held up for a while from the beginning, alone of all connections. */
+  readonly lag?: { readonly chance: number; readonly forMs: number };
 }
 
 /** Names the connections of one process as its driver does: in the order of their coming about. */
@@ -164,8 +166,17 @@ export class Network {
       this.#hinder(process.name, name, this.world.now);
       return dialer;
     }
+    dialer.isTouched = this.heldUntil(process.name, name) > this.world.now;
     this.travel(process.name, name, () => this.#knock(dialer, from, to, name));
     return dialer;
+  }
+
+  #slow(dialer: End, acceptor: End): void {
+    const { lag } = this.weather;
+    const { random, now } = this.world;
+    if (lag === undefined || !random.chance(lag.chance)) return;
+    const end = random.chance(0.5) ? dialer : acceptor;
+    end.heldUntil = now + random.next() * lag.forMs;
   }
 
   /** A dial has come to where it leads. */
@@ -178,6 +189,8 @@ export class Network {
     const acceptor = this.#begin(listener.process, "accepted", undefined);
     dialer.other = acceptor;
     acceptor.other = dialer;
+    acceptor.isTouched = this.heldUntil(name, dialer.process.name) > this.world.now;
+    this.#slow(dialer, acceptor);
     listener.process.do(() => {
       acceptor.events = listener.accept(acceptor, to, from);
     });

@@ -90,12 +90,18 @@ export interface Scenario {
 }
 
 /** Ports that are told apart only by waiting, beside ports that are not. */
-export const entangledPorts = { ambiguous: [80, 808, 8, 443, 4000, 400], exact: [8080, 8081, 40_001, 6554, 65_535, 9000] };
+export const entangledPorts = {
+  ambiguous: [80, 808, 8, 443, 4000, 400],
+  exact: [8080, 8081, 40_001, 6554, 65_535, 9000],
+};
 /**
  * The same where the rest of a port may come after the quiet period. There no port is the beginning of another, because a
  * hello that is cut short would name another member of that host, and no reader of this dialect could tell.
  */
-export const separatePorts = { ambiguous: [80, 443, 4000, 50, 123, 2000], exact: [9000, 6554, 65_535, 7000, 30_001, 10_001] };
+export const separatePorts = {
+  ambiguous: [80, 443, 4000, 50, 123, 2000],
+  exact: [9000, 6554, 65_535, 7000, 30_001, 10_001],
+};
 
 /** The classic scenario of a seed, with 2 to 12 members. */
 export function classicScenarioOf(seed: number): Scenario {
@@ -157,6 +163,6 @@ function misfortunesOf(random: SeededRandom, size: number, healsAt: number): Mis
 }
 
 /** The weather after healing. */
-export function cleared(weather: Weather): Weather {
+export function cleared({ lag: _, ...weather }: Weather): Weather {
   return { ...weather, dialLoss: 0, splitGapMs: Math.min(weather.splitGapMs, 300) };
 }

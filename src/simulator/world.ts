@@ -29,7 +29,11 @@ export class World {
 
   /** 128 bits that no other call has given. */
   draw(): Id {
-    const word = (): string => this.#ids.integer(0, 2 ** 32 - 1).toString(16).padStart(8, "0");
+    const word = (): string =>
+      this.#ids
+        .integer(0, 2 ** 32 - 1)
+        .toString(16)
+        .padStart(8, "0");
     return word() + word() + word() + word();
   }
 
@@ -77,6 +81,8 @@ export class SimulatedProcess {
   readonly name: string;
   /** The IP address of the machine that it runs on. */
   readonly host: string;
+  /** It never asks whether the other end of a connection lives. */
+  readonly isClassic: boolean;
   readonly #world: World;
   readonly #held: (() => void)[] = [];
   #state: "running" | "suspended" | "dead" = "running";
@@ -84,9 +90,10 @@ export class SimulatedProcess {
   /** For how long it has been away, pauses without a breath in between taken together. */
   #absentMs = 0;
 
-  constructor(world: World, name: string, host: string) {
+  constructor(world: World, name: string, host: string, isClassic = false) {
     this.#world = world;
     this.name = name;
+    this.isClassic = isClassic;
     this.host = host;
   }
 

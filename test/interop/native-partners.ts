@@ -47,8 +47,7 @@ export abstract class NativeMember {
     await this.until(() => soFar() >= count, `has not got ${count} messages from ${peer.address}`);
   }
 
-  protected unlinked(peer: string, unacknowledged: number, why = ""): void {
-    if (unacknowledged > 0) console.log("UNACK", this.constructor.name, this.address, peer, unacknowledged, why);
+  protected unlinked(peer: string, unacknowledged: number): void {
     this.unlinks.push(peer);
     this.unacknowledged += unacknowledged;
   }
@@ -132,7 +131,7 @@ export class OwnMember extends NativeMember {
     this.node
       .on("peer:up", ({ address, direction }) => hear(() => this.links.set(address, direction)))
       .on("peer:back", ({ address }) => hear(() => this.relinks.push(address)))
-      .on("peer:down", (address, why, unacknowledged) => hear(() => this.unlinked(address, unacknowledged, why)))
+      .on("peer:down", (address, _, unacknowledged) => hear(() => this.unlinked(address, unacknowledged)))
       .on("message", ({ peer, topic, payload }) =>
         hear(() => this.hear(peer.address, topic, Buffer.from(payload).toString())),
       )

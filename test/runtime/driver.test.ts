@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import type { Identity } from "../../src/core/connections.js";
 import { FullmeshError } from "../../src/core/errors.js";
 import { Driver } from "../../src/runtime/driver.js";
 import {
@@ -13,6 +14,7 @@ import {
 
 const here = { host: "127.0.0.1", port: 4000 };
 const there = { host: "127.0.0.1", port: 5000 };
+const identity: Identity = { mesh: "mesh", role: "member" };
 
 function wish(name: string): ScriptInput {
   return { type: "wish", name };
@@ -232,10 +234,10 @@ describe("an input that comes about while the machine is being served", () => {
 describe("connections", () => {
   test("are dialed, written to, half-closed and aborted as the machine wants", () => {
     const { transport, machine, driver } = start();
-    machine.outputs.push({ type: "dial", connection: "out:1", to: there });
+    machine.outputs.push({ type: "dial", connection: "out:1", to: there, identity });
     driver.input(wish("dial"));
     const [dial] = transport.dials;
-    expect(dial?.to).toEqual(there);
+    expect(dial).toMatchObject({ to: there, identity });
     dial?.events.connected(here, there);
     expect(machine.heard.at(-1)?.input).toEqual({ type: "connected", connection: "out:1", local: here, remote: there });
     machine.outputs.push(
@@ -245,13 +247,14 @@ describe("connections", () => {
     );
     driver.input(wish("do"));
     expect(dial?.connection.done).toEqual(["send hi", "halfClose", "abort"]);
+    expect(driver.sentBytes).toBe(2);
   });
 
   test("report what happens to them, each under its own name", () => {
     const { transport, machine, driver } = start();
     machine.outputs.push(
-      { type: "dial", connection: "out:1", to: there },
-      { type: "dial", connection: "out:2", to: there },
+      { type: "dial", connection: "out:1", to: there, identity },
+      { type: "dial", connection: "out:2", to: there, identity },
     );
     driver.input(wish("dial"));
     const bytes = Uint8Array.of(1);
@@ -269,9 +272,27 @@ describe("connections", () => {
     ]);
   });
 
+  test("tell what is proved on them, and what is not", () => {
+    const { transport, machine, driver } = start();
+    driver.listen(here, () => {});
+    transport.listening();
+    const events = transport.accept?.(new HandConnection(), here, there);
+    events?.secured(identity, "cipher");
+    machine.outputs.push({ type: "dial", connection: "out:1", to: there, identity });
+    driver.input(wish("dial"));
+    transport.dials[0]?.events.connected(here, there, "cipher");
+    transport.dials[0]?.events.unproved("SECRET_MISMATCH", "another secret");
+    expect(machine.heard.slice(1).map(({ input }) => input)).toEqual([
+      { type: "secured", connection: "in:1", identity, cipher: "cipher" },
+      { type: "wish", name: "dial" },
+      { type: "connected", connection: "out:1", local: here, remote: there, cipher: "cipher" },
+      { type: "unproved", connection: "out:1", code: "SECRET_MISMATCH", message: "another secret" },
+    ]);
+  });
+
   test("that are gone take no more wishes", () => {
     const { transport, machine, driver } = start();
-    machine.outputs.push({ type: "dial", connection: "out:1", to: there });
+    machine.outputs.push({ type: "dial", connection: "out:1", to: there, identity });
     driver.input(wish("dial"));
     transport.dials[0]?.events.closed(undefined);
     machine.outputs.push({ type: "send", connection: "out:1", bytes: Uint8Array.of(1) });
@@ -311,7 +332,7 @@ describe("connections", () => {
 
   test("say how much is queued on them, nothing if they are gone", () => {
     const { transport, machine, driver } = start();
-    machine.outputs.push({ type: "dial", connection: "out:1", to: there });
+    machine.outputs.push({ type: "dial", connection: "out:1", to: there, identity });
     driver.input(wish("dial"));
     const [dial] = transport.dials;
     if (dial !== undefined) dial.connection.queuedBytes = 17;
@@ -361,7 +382,7 @@ test("everything sent is shown to who traces, before it goes out", () => {
     onSend: (connection, bytes) => seen.push([connection, bytes, transport.dials[0]?.connection.done.length]),
   });
   const bytes = Uint8Array.of(65);
-  machine.outputs.push({ type: "dial", connection: "out:1", to: there }, { type: "send", connection: "out:1", bytes });
+  machine.outputs.push({ type: "dial", connection: "out:1", to: there, identity }, { type: "send", connection: "out:1", bytes });
   driver.input(wish("send"));
   expect(seen).toEqual([["out:1", bytes, 0]]);
 });

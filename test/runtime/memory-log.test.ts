@@ -1,16 +1,26 @@
 import { expect, test } from "vitest";
+import type { Change } from "../../src/protocol/directory.js";
 import { MemoryLog } from "../../src/runtime/memory-log.js";
 
-test("gives each change the next revision, from 1 on", () => {
-  const log = new MemoryLog<{ readonly name: string }>();
-  expect([log.append({ name: "a" }), log.append({ name: "b" })]).toEqual([
-    { name: "a", revision: 1 },
-    { name: "b", revision: 2 },
+const joined: Change = { type: "joined", id: "aa", address: "127.0.0.1:4000", dialect: "native" };
+
+test("gives each change the next revision, from 1 on, which is also the order of a new member", () => {
+  const log = new MemoryLog();
+  const left: Change = { type: "left", id: "aa", reason: "done" };
+  const replaced: Change = { ...joined, type: "replaced", replaces: "aa", id: "bb" };
+  expect([joined, left, replaced].map((change) => log.append(change))).toEqual([
+    { ...joined, order: 1, revision: 1 },
+    { ...left, revision: 2 },
+    { ...replaced, order: 3, revision: 3 },
   ]);
 });
 
+test("goes on from the revision that it is given", () => {
+  expect(new MemoryLog(41).append(joined)).toMatchObject({ order: 42, revision: 42 });
+});
+
 test("leaves the change that it was given as it was", () => {
-  const change = { name: "a" };
-  new MemoryLog<typeof change>().append(change);
-  expect(change).toEqual({ name: "a" });
+  const change = { ...joined };
+  new MemoryLog().append(change);
+  expect(change).toEqual(joined);
 });

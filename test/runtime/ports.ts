@@ -1,4 +1,4 @@
-import type { ConnectionInput, ConnectionOutput, Endpoint } from "../../src/core/connections.js";
+import type { ConnectionInput, ConnectionOutput, Endpoint, Identity } from "../../src/core/connections.js";
 import type { FullmeshError } from "../../src/core/errors.js";
 import type { Machine } from "../../src/core/machine.js";
 import type {
@@ -84,6 +84,7 @@ export class HandConnection implements ConnectionPort {
 
 export interface HandDial {
   readonly to: Endpoint;
+  readonly identity: Identity;
   readonly events: ConnectionEvents;
   readonly connection: HandConnection;
 }
@@ -96,9 +97,9 @@ export class HandTransport implements TransportPort {
   listening: (failure?: FullmeshError) => void = () => {};
   isListening = false;
 
-  dial(to: Endpoint, events: ConnectionEvents): ConnectionPort {
+  dial(to: Endpoint, identity: Identity, events: ConnectionEvents): ConnectionPort {
     const connection = new HandConnection();
-    this.dials.push({ to, events, connection });
+    this.dials.push({ to, identity, events, connection });
     return connection;
   }
 

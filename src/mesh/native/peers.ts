@@ -155,7 +155,7 @@ export class NativePeers {
       else if (change.id === this.roster.id) {
         this.#watch.fenced(change.reason, now);
         return;
-      } else this.#gone(change.id, change.type === "left", change.reason, now);
+      } else this.#gone(change, now);
     }
     this.acceptor.judgeParked(now);
     this.#owner.dial(now);
@@ -173,10 +173,11 @@ export class NativePeers {
     if (link.isOwner) this.#owner.want(link, now);
   }
 
-  #gone(id: Id, isLeaving: boolean, reason: string, now: number): void {
+  #gone({ type, id, order, reason }: Exclude<RosterChange, { type: "met" }>, now: number): void {
     const link = this.#links.get(id);
+    if (order !== undefined) this.reports.forget(order);
     if (link === undefined) return;
-    if (isLeaving && link.isCarried) {
+    if (type === "left" && link.isCarried) {
       link.endReason ??= reason;
       link.step("left");
       this.#carrier.awaitGoodbye(link, now);
@@ -246,6 +247,10 @@ export class NativePeers {
     if (link.state === "ended") {
       this.#owner.drop(link);
       this.#ended(link, link.endReason ?? reason);
+      // While the log lists it still, it must not seem to be held by this node: the server may not have heard of its leaving.
+      if (this.roster.member(link.peer.id) !== undefined) {
+        this.reports.down(link.peer.order, { stage: "ended", reason: link.endReason ?? reason }, now);
+      }
       return;
     }
     link.trouble = { stage: link.isOwner ? "redialing" : "waiting for its owner", reason };

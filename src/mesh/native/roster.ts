@@ -5,7 +5,8 @@ import type { HelloCase } from "./link-states.js";
 /** What an entry, or a whole directory, has brought about. */
 export type RosterChange =
   | { readonly type: "met"; readonly member: Member }
-  | { readonly type: "left" | "gone"; readonly id: Id; readonly reason: string };
+  /** Of one that was never listed here there is no order. */
+  | { readonly type: "left" | "gone"; readonly id: Id; readonly order: number | undefined; readonly reason: string };
 
 /**
  * The directory as this node sees it: who is a member, who has been one, and on which side of this node everybody stands.
@@ -54,11 +55,13 @@ export class Roster {
 
   /** Takes the next entry of the log. */
   apply(entry: Entry): RosterChange[] {
+    const id = entry.type === "replaced" ? entry.replaces : entry.id;
+    const order = this.#directory.member(id)?.order;
     if (!this.#directory.apply(entry)) return [];
-    if (entry.type === "left") return [this.#bury(entry.id, "left", entry.reason)];
-    if (entry.type === "lost") return [this.#bury(entry.id, "gone", `lost: ${entry.reason}`)];
+    if (entry.type === "left") return [this.#bury(id, order, "left", entry.reason)];
+    if (entry.type === "lost") return [this.#bury(id, order, "gone", `lost: ${entry.reason}`)];
     const changes: RosterChange[] = [];
-    if (entry.type === "replaced") changes.push(this.#bury(entry.replaces, "gone", "replaced by a new incarnation"));
+    if (entry.type === "replaced") changes.push(this.#bury(id, order, "gone", "replaced by a new incarnation"));
     const member = this.#directory.member(entry.id);
     return member === undefined ? changes : [...changes, { type: "met", member }];
   }
@@ -70,7 +73,7 @@ export class Roster {
     const before = new Set(this.#directory.members.map(({ id }) => id));
     this.#directory.restore(members, revision);
     return [
-      ...gone.map(({ id }) => this.#bury(id, "gone", "no longer in the directory")),
+      ...gone.map(({ id, order }) => this.#bury(id, order, "gone", "no longer in the directory")),
       ...members.filter(({ id }) => !before.has(id)).map((member): RosterChange => ({ type: "met", member })),
     ];
   }
@@ -82,12 +85,12 @@ export class Roster {
     this.id = id;
   }
 
-  #bury(id: Id, type: "left" | "gone", reason: string): RosterChange {
+  #bury(id: Id, order: number | undefined, type: "left" | "gone", reason: string): RosterChange {
     this.#tombstones.add(id);
     for (const oldest of this.#tombstones) {
       if (this.#tombstones.size <= this.#limits.tombstones) break;
       this.#tombstones.delete(oldest);
     }
-    return { type, id, reason };
+    return { type, id, order, reason };
   }
 }

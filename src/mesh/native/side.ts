@@ -27,6 +27,8 @@ export class NativeSide {
   #fencedBecause: string | undefined;
   /** The members of which the owner has been told. */
   #told: readonly Member[] = [];
+  /** What the owner waits for: it is asked for again on every session. */
+  #watched: number | undefined;
   /** True once the owner has been told that this incarnation is a member. */
   #isRegistered = false;
 
@@ -75,6 +77,7 @@ export class NativeSide {
       case "admitted":
         // What the server knew of an earlier session is void.
         if (news.isAgain) this.peers.reports.all(now);
+        if (this.#watched !== undefined) this.session.tell({ type: "watch", size: this.#watched });
         break;
       case "directory":
         this.peers.directoryRead(news.members, news.revision, now);
@@ -84,6 +87,7 @@ export class NativeSide {
         this.peers.entriesRead(news.entries, now);
         break;
       case "complete":
+        if (this.#watched !== undefined && news.members >= this.#watched) this.#watched = undefined;
         this.#tell({ ...news, scope: "mesh" });
         break;
       case "degraded":
@@ -96,7 +100,8 @@ export class NativeSide {
         break;
     }
     const { members } = this;
-    if (members !== this.#told && this.#fencedBecause === undefined) {
+    // A directory without anybody is none: this incarnation has not read its own yet.
+    if (members !== this.#told && members.length > 0 && this.#fencedBecause === undefined) {
       this.#told = members;
       this.#tell({ type: "directory", members: members.map(({ address }) => address) });
     }
@@ -111,6 +116,12 @@ export class NativeSide {
     this.peers.restart(this.#rules.draw(), reason);
     this.session.restart(now);
     this.#tell({ type: "fenced", reason });
+  }
+
+  /** The owner waits until the mesh is whole with so many members. */
+  watch(size: number): void {
+    this.#watched = size;
+    this.session.tell({ type: "watch", size });
   }
 
   peerOf(connection: ConnectionId): Address | undefined {

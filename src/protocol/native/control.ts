@@ -81,6 +81,8 @@ export const controls = {
   resume: { mesh: name, id, address, log: id, revision: whole(0) },
   proof: { nonce: id },
   links: { full: optional(yes), up: list(upLink), down: list(trouble) },
+  /** To be told, once, when the mesh is whole with so many members or more. */
+  watch: { size: whole(1) },
   leave: { reason: sentence },
 
   // The server to a member, on its session.

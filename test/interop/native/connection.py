@@ -56,13 +56,16 @@ class Connection:
         self.finish(f"{code} {message}")
 
     def finish(self, reason):
-        """Half-closes behind all that was sent; nothing more that comes is heard."""
-        if self.sock is None or self.is_finished:
-            return
-        self.is_finished = True
-        self.member.after(LINGER, self.close, ("linger", self))
-        self.write()
+        """Half-closes; nothing more that comes is heard."""
+        self.half_close()
         self.tell_gone(reason)
+
+    def half_close(self):
+        """Sends nothing more behind what was sent, and hears on until the other side closes, but not for long."""
+        if self.sock is not None and not self.is_finished:
+            self.is_finished = True
+            self.member.after(LINGER, self.close, ("linger", self))
+            self.write()
 
     def close(self, reason="closed", reset=False):
         if self.sock is None:
@@ -154,6 +157,7 @@ class Link:
         self.attempt = self.since = self.sent = self.acknowledged = self.received = self.failures = self.owed = 0
         self.waiting = collections.deque()  # (number, frame) of what the peer has not acknowledged
         self.is_up = self.has_been_up = self.has_said_goodbye = self.has_heard_goodbye = False
+        self.end_reason = None
 
     def add(self, topic, payload):
         self.sent += 1

@@ -58,8 +58,7 @@ class Member:
                 key.data(mask)
             # What has arrived is heard before anybody is found to be late.
             for key in [key for key, (at, _) in self.timers.items() if at <= time.monotonic()]:
-                if key in self.timers:
-                    self.timers.pop(key)[1]()
+                self.timers.pop(key, (None, lambda: None))[1]()
         return self.exit_code
 
     def dial(self, where, hear, gone, connected):
@@ -108,10 +107,10 @@ class Member:
             self.tell("listening", address=self.address)
         self.is_admitted = False
         me = {"mesh": self.mesh, "id": self.id, "address": self.address}
-        if self.log is None:
-            session.control("register", **me, **({"name": self.name} if self.name else {}))
-        else:
+        if self.log is not None:
             session.control("resume", **me, log=self.log, revision=self.revision)
+        else:
+            session.control("register", **me, **({"name": self.name} if self.name else {}))
         session.watch()
 
     def heard_server(self, session, content):
@@ -196,7 +195,7 @@ class Member:
             self.judge(connection, hello)
 
     def changed(self, member, state):
-        """`state` is an attempt, or how far it has come and why it is no further."""
+        # An attempt, or how far it has come and why it is no further.
         self.changes[member["order"]] = state
         if ("report", self) not in self.timers:
             self.after(REPORT, self.report, ("report", self))
@@ -352,7 +351,8 @@ class Member:
             link.has_heard_goodbye = True
             self.say_goodbye(link, content["reason"])
             self.acknowledge(link)
-            connection.finish(content["reason"])
+            link.end_reason = content["reason"]
+            connection.half_close()  # The other end's last acknowledgement may still come.
         elif kind == "refuse":
             connection.finish(f"{content['code']} {content['message']}")
         else:
@@ -383,7 +383,7 @@ class Member:
         """L5 and L8."""
         link.connection, link.is_up = None, False
         if link.has_said_goodbye or link.has_heard_goodbye or link.peer["id"] in self.removed:
-            return self.end_link(link, reason)
+            return self.end_link(link, link.end_reason or reason)
         self.changed(link.peer, ("redialing" if link.is_owner else "waiting for its owner", reason))
         if link.is_owner:
             self.start_attempt(link)

@@ -14,7 +14,8 @@ function changeRules(change: (rules: readonly HelloRule[]) => HelloRule[]): void
   const rules = helloRules as HelloRule[];
   const before = [...rules];
   rules.splice(0, rules.length, ...change(before));
-  if (rules.length === before.length && rules.every((rule, index) => rule === before[index])) throw new Error("no such rule");
+  if (rules.length === before.length && rules.every((rule, index) => rule === before[index]))
+    throw new Error("no such rule");
   onTestFinished(() => void rules.splice(0, rules.length, ...before));
 }
 

@@ -1,7 +1,9 @@
 import { describe, expect, test } from "vitest";
 import type { Entry } from "../../../src/protocol/directory.js";
 import { encodePreface } from "../../../src/protocol/native/preface.js";
-import { hello, idOf, listed, type Node, serverAddress, World } from "./world.js";
+import { hello, idOf, listed, serverAddress } from "./names.js";
+import type { Node } from "./node.js";
+import { World } from "./world.js";
 
 const { limits } = new World();
 
@@ -97,15 +99,24 @@ describe("a goodbye", () => {
 
   test("is no way back: the next hello of the same incarnation is refused", () => {
     const world = new World();
-    const later = world.node(2).begin().admit([listed(1), listed(2)]);
+    const later = world
+      .node(2)
+      .begin()
+      .admit([listed(1), listed(2)]);
     const first = world.call(later).say("dialer", hello(1)).from("acceptor");
     first.say("dialer", { type: "goodbye", reason: "left", received: 0 });
-    const second = world.call(later).say("dialer", hello(2, 1, 2, 1)).from("acceptor");
+    const second = world
+      .call(later)
+      .say("dialer", hello(2, 1, 2, 1))
+      .from("acceptor");
     expect(second.last("acceptor", "refuse")).toMatchObject({ code: "GONE" });
     first.from("acceptor").halfClose("dialer");
     first.from("dialer");
     expect(later.eventsOf("unlink")).toHaveLength(1);
-    const third = world.call(later).say("dialer", hello(3, 1, 2, 1)).from("acceptor");
+    const third = world
+      .call(later)
+      .say("dialer", hello(3, 1, 2, 1))
+      .from("acceptor");
     expect(third.last("acceptor", "refuse")?.code).toMatch(/GONE|SESSION_LOST/);
   });
 

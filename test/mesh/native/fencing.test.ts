@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { encodeControl } from "../../../src/protocol/native/control.js";
-import { hello, idOf, joined, listed, type Node, World } from "./world.js";
+import { type Control, encodeControl } from "../../../src/protocol/native/control.js";
+import { hello, idOf, joined, listed } from "./names.js";
+import type { Node } from "./node.js";
+import { World } from "./world.js";
 
 const { limits } = new World();
 const fenced = { type: "refuse", code: "FENCED", message: "removed" } as const;
@@ -73,7 +75,10 @@ describe("a member that was removed", () => {
     owner.session.connect();
     owner.admit([listed(2), again], 4);
     expect(parked.from("acceptor").last("acceptor", "refuse")).toMatchObject({ code: "WRONG_TARGET" });
-    const call = world.call(owner).say("dialer", hello(1, 2, 1)).from("acceptor");
+    const call = world
+      .call(owner)
+      .say("dialer", hello(1, 2, 1))
+      .from("acceptor");
     expect(call.last("acceptor", "refuse")).toMatchObject({ code: "WRONG_TARGET" });
   });
 
@@ -91,7 +96,7 @@ describe("a member that was removed", () => {
   });
 });
 
-function concat(session: Node["session"], ...controls: Parameters<Node["hear"]>): Uint8Array {
+function concat(session: Node["session"], ...controls: readonly Control[]): Uint8Array {
   const before = session.acceptor.sent.length;
   for (const control of controls) session.send("acceptor", encodeControl(control));
   const pieces = session.acceptor.sent.slice(before);

@@ -2,8 +2,10 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { acceptorTransitions, ownerTransitions } from "../../../src/mesh/native/link-states.js";
 import { Roster } from "../../../src/mesh/native/roster.js";
 import { bendHelloRule, changeTable, dropHelloRule, keepWhatIsGivenUp, reuseNumbers, worlds } from "./absence.js";
+import { hello, joined, listed, serverAddress } from "./names.js";
+import type { Node } from "./node.js";
 import type { Wire } from "./wire.js";
-import { hello, joined, listed, type Node, serverAddress, World } from "./world.js";
+import { World } from "./world.js";
 
 afterEach(() => {
   vi.restoreAllMocks();
@@ -22,7 +24,13 @@ function lateHello(world: World): { owner: Node; later: Node; first: Wire; secon
 
 /** One real member of two; the other one is the test. */
 function alone(number: 1 | 2, world = new World()): { world: World; node: Node } {
-  return { world, node: world.node(number).begin().admit([listed(1), listed(2)]) };
+  return {
+    world,
+    node: world
+      .node(number)
+      .begin()
+      .admit([listed(1), listed(2)]),
+  };
 }
 
 describe("attempts that the owner has given up", () => {
@@ -116,7 +124,10 @@ describe("the later member", () => {
     const { world, node: owner } = alone(1);
     const [own] = owner.dialsTo(listed(2).address) as [Wire];
     own.connect().from("dialer");
-    const redial = world.call(owner).say("dialer", hello(2, 2, 1)).from("acceptor");
+    const redial = world
+      .call(owner)
+      .say("dialer", hello(2, 2, 1))
+      .from("acceptor");
     const answer = redial.last("acceptor", isThere ? "refuse" : "answer");
     expect(answer).toMatchObject(isThere ? { code: "NOT_OWNER" } : { attempt: 2 });
     // The later member may have answered on it meanwhile, and hold it for the link.
@@ -127,7 +138,10 @@ describe("the later member", () => {
     dropHelloRule("C6");
     const { world, node: owner } = alone(1);
     for (let round = 0; round < 20; round += 1) {
-      const redial = world.call(owner).say("dialer", hello(1, 2, 1)).from("acceptor");
+      const redial = world
+        .call(owner)
+        .say("dialer", hello(1, 2, 1))
+        .from("acceptor");
       expect(redial.last("acceptor", "refuse")).toMatchObject({ code: "STALE_ATTEMPT", highest: 1 });
     }
   });
@@ -142,7 +156,10 @@ describe("the owner of a link with an incarnation that is over", () => {
   /** The second incarnation has the address of the first, and the owner's log lags behind. */
   function laggingOwner(world: World): Node {
     world.node(2, { draw: () => listed(3).id }).begin();
-    return world.node(1).begin().admit([listed(1), listed(2)]);
+    return world
+      .node(1)
+      .begin()
+      .admit([listed(1), listed(2)]);
   }
 
   test.each(worlds)("D0f: dials it once, and not before the log says something new ($world)", ({ isThere }) => {
@@ -192,9 +209,15 @@ describe("the owner of a link with an incarnation that is over", () => {
       });
     }
     const world = new World();
-    const later = world.node(2).begin().admit([listed(1), listed(2)]);
+    const later = world
+      .node(2)
+      .begin()
+      .admit([listed(1), listed(2)]);
     later.entries({ type: "lost", revision: 3, id: listed(1).id, reason: "it was away" });
-    const owner = world.node(1).begin().admit([listed(1), listed(2)]);
+    const owner = world
+      .node(1)
+      .begin()
+      .admit([listed(1), listed(2)]);
     const dials = minutesOfDialing(world, owner);
     if (isThere) expect(dials).toBe(1);
     else expect(dials).toBeGreaterThan(10);

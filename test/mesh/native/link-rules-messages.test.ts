@@ -3,8 +3,10 @@ import { Carrier } from "../../../src/mesh/native/carrier.js";
 import { Replay } from "../../../src/mesh/native/replay.js";
 import { encodeMessage } from "../../../src/protocol/native/message.js";
 import { dropHelloRule, sayNothingReceived, takeWithoutNumbers, worlds } from "./absence.js";
+import { hello, listed } from "./names.js";
+import type { Node } from "./node.js";
 import type { Wire } from "./wire.js";
-import { hello, listed, type Node, World } from "./world.js";
+import { World } from "./world.js";
 
 afterEach(() => {
   vi.restoreAllMocks();
@@ -90,7 +92,10 @@ describe("B4: an owner sends nothing before the answer", () => {
 
   test("one that does not is not heard twice, because of the numbers, but the two ends lose one another", () => {
     const world = new World();
-    const later = world.node(2).begin().admit([listed(1), listed(2)]);
+    const later = world
+      .node(2)
+      .begin()
+      .admit([listed(1), listed(2)]);
     const first = world.call(later).say("dialer", hello(1), message(1, "m1"));
     // It has given up its first attempt without having read the answer, and so has no state to go on from.
     first.abort("dialer");
@@ -105,7 +110,10 @@ describe("F0: an end that has forgotten what it had", () => {
   test.each(worlds)("as owner is told so, or messages are missing ($world)", ({ isThere }) => {
     if (!isThere) dropHelloRule("F0");
     const world = new World();
-    const later = world.node(2).begin().admit([listed(1), listed(2)]);
+    const later = world
+      .node(2)
+      .begin()
+      .admit([listed(1), listed(2)]);
     const first = world.call(later).say("dialer", hello(1)).from("acceptor");
     const owner = { address: listed(1).address } as Node;
     later.send(owner, "m1");
@@ -125,7 +133,10 @@ describe("F0: an end that has forgotten what it had", () => {
   test.each(worlds)("as later member ends the link, or messages are missing ($world)", ({ isThere }) => {
     if (!isThere) vi.spyOn(Replay.prototype, "takeAnswer").mockReturnValue(true);
     const world = new World();
-    const owner = world.node(1).begin().admit([listed(1), listed(2)]);
+    const owner = world
+      .node(1)
+      .begin()
+      .admit([listed(1), listed(2)]);
     const later = { address: listed(2).address } as Node;
     const first = owner.newest(later).connect();
     first.say("acceptor", { type: "answer", attempt: 1, since: 1, received: 0 });
@@ -152,7 +163,10 @@ describe("F0: an end that has forgotten what it had", () => {
       [2, false],
     ] as const) {
       const world = new World();
-      const owner = world.node(1).begin().admit([listed(1), listed(2)]);
+      const owner = world
+        .node(1)
+        .begin()
+        .admit([listed(1), listed(2)]);
       const later = { address: listed(2).address } as Node;
       owner.newest(later).connect().say("acceptor", { type: "answer", attempt: 1, since, received: 0 });
       expect(owner.isUp(later)).toBe(isTaken);

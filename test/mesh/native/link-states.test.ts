@@ -9,7 +9,7 @@ import {
   type LinkState,
   ownerTransitions,
 } from "../../../src/mesh/native/link-states.js";
-import { listed } from "./world.js";
+import { listed } from "./names.js";
 
 const events: readonly LinkEvent[] = [
   "dial",

@@ -1,8 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { encodeFrame, ping } from "../../../src/protocol/native/frames.js";
 import { encodeAcknowledgement, encodeMessage } from "../../../src/protocol/native/message.js";
+import { hello, idOf, listed } from "./names.js";
+import type { Node } from "./node.js";
 import type { Frame } from "./wire.js";
-import { hello, idOf, listed, type Node, World } from "./world.js";
+import { World } from "./world.js";
 
 const { limits } = new World();
 
@@ -117,7 +119,11 @@ describe("a peer that does not keep to the protocol", () => {
     ["sends an acknowledgement that is none", encodeFrame(3, Uint8Array.of(1)), "BAD_FRAME"],
     ["sends a frame of an unknown kind", encodeFrame(9, payload), "UNKNOWN_MESSAGE"],
     ["announces a frame that is too large", Uint8Array.of(255, 0, 0, 0, 2), "FRAME_TOO_LARGE"],
-    ["says what only a server says", encodeFrame(1, new TextEncoder().encode('{"type":"waiting","place":1}')), "UNEXPECTED_MESSAGE"],
+    [
+      "says what only a server says",
+      encodeFrame(1, new TextEncoder().encode('{"type":"waiting","place":1}')),
+      "UNEXPECTED_MESSAGE",
+    ],
   ])("and %s is told so, and the next attempt is up", (_, bytes, code) => {
     const world = new World();
     const { owner, later, wire } = world.pair();
@@ -172,7 +178,10 @@ describe("a silent connection", () => {
 
   test("with the server is given up too, and the server is dialed again", () => {
     const world = new World();
-    const node = world.node(1).begin().admit([listed(1)]);
+    const node = world
+      .node(1)
+      .begin()
+      .admit([listed(1)]);
     world.isServerAwake = false;
     const first = node.session;
     world.pass(limits.silentMs + limits.redialMinMs);

@@ -1,5 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { idOf, joined, listed, type Node, World } from "./world.js";
+import { idOf, joined, listed } from "./names.js";
+import type { Node } from "./node.js";
+import { World } from "./world.js";
 
 const { limits } = new World();
 
@@ -27,7 +29,10 @@ describe("an owner", () => {
 
   test("dials only those who joined after it", () => {
     const world = new World();
-    const node = world.node(2).begin().admit([listed(1), listed(2), listed(3)]);
+    const node = world
+      .node(2)
+      .begin()
+      .admit([listed(1), listed(2), listed(3)]);
     expect(node.dialsTo(listed(1).address)).toEqual([]);
     expect(node.dialsTo(listed(3).address)).toHaveLength(1);
     node.entries(joined(listed(4)));
@@ -46,13 +51,14 @@ describe("an owner", () => {
   });
 
   test("has a few attempts open at once, and starts the next when one is over", () => {
-    const { node } = owner(12);
+    const { world, node } = owner(12);
     const open = (): number => node.openWires.length - 1;
     expect(open()).toBe(limits.dialsInFlight);
     for (const wire of node.openWires.slice(1, 4)) wire.refuse();
     expect(open()).toBe(limits.dialsInFlight);
     const [, wire] = node.openWires;
     wire?.connect().say("acceptor", { type: "answer", attempt: 1, since: 1, received: 0 });
+    world.pass(0);
     expect(open()).toBe(limits.dialsInFlight + 1);
   });
 
@@ -84,12 +90,13 @@ describe("an owner", () => {
   });
 
   test("waits longer after each failure, up to a limit", () => {
-    const { world, node } = owner();
+    const { world, node } = owner(1, new World({ dialMs: 1e9 }));
     for (let failures = 0; failures < 30; failures += 1) {
       node.dialsTo(listed(2).address).at(-1)?.refuse();
-      world.pass(Math.min(limits.redialMaxMs, limits.redialMinMs * 2 ** failures) / 2 - 1);
+      const halfMs = Math.min(limits.redialMaxMs, limits.redialMinMs * 2 ** failures) / 2;
+      world.pass(halfMs - 1);
       expect(dials(node)).toBe(failures + 1);
-      world.pass(limits.redialMaxMs);
+      world.pass(halfMs + 1);
       expect(dials(node)).toBe(failures + 2);
     }
   });
@@ -106,13 +113,16 @@ describe("an owner", () => {
     expect(dials(node)).toBe(2);
   });
 
-  test.each(["WRONG_TARGET", "GONE", "WRONG_MESH", "WRONG_DIALECT"])("that is refused with %s dials no more", (code) => {
-    const { world, node } = owner();
-    node.dialsTo(listed(2).address)[0]?.connect().say("acceptor", { type: "refuse", code, message: "no" });
-    world.pass(600_000);
-    expect(dials(node)).toBe(1);
-    expect(node.member.missing[0]?.reason).toBe(`rejected: ${code} no`);
-  });
+  test.each(["WRONG_TARGET", "GONE", "WRONG_MESH", "WRONG_DIALECT"])(
+    "that is refused with %s dials no more",
+    (code) => {
+      const { world, node } = owner();
+      node.dialsTo(listed(2).address)[0]?.connect().say("acceptor", { type: "refuse", code, message: "no" });
+      world.pass(600_000);
+      expect(dials(node)).toBe(1);
+      expect(node.member.missing[0]?.reason).toBe(`rejected: ${code} no`);
+    },
+  );
 
   test.each(["UNKNOWN_PEER", "PARKING_FULL", "NOT_OWNER", "BUSY"])("that is refused with %s tries again", (code) => {
     const { world, node } = owner();

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Replay } from "../../../src/mesh/native/replay.js";
-import { read } from "./wire.js";
 import { encodePreface } from "../../../src/protocol/native/preface.js";
+import { read } from "./wire.js";
 
 function texts(frames: Iterable<Uint8Array>): string[] {
   return read([encodePreface(), ...frames]).flatMap((frame) => (frame.type === "message" ? [frame.text] : []));

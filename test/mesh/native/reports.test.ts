@@ -1,7 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { Reports } from "../../../src/mesh/native/reports.js";
 import { encodeControl } from "../../../src/protocol/native/control.js";
-import { listed, type Node, World } from "./world.js";
+import { idOf, listed, logId } from "./names.js";
+import type { Node } from "./node.js";
+import { World } from "./world.js";
 
 const { limits } = new World();
 
@@ -20,7 +22,14 @@ describe("reports", () => {
     expect(reports.nextTimeout()).toBe(1_000 + limits.reportMs);
     expect(reports.takeDue(1_000 + limits.reportMs - 1)).toEqual([]);
     expect(reports.takeDue(1_000 + limits.reportMs)).toEqual([
-      { type: "links", up: [[2, 1], [3, 2]], down: [[4, "dialing", "a"]] },
+      {
+        type: "links",
+        up: [
+          [2, 1],
+          [3, 2],
+        ],
+        down: [[4, "dialing", "a"]],
+      },
     ]);
     expect(reports.nextTimeout()).toBeUndefined();
     reports.up(5, 0, 2_000);
@@ -66,7 +75,17 @@ describe("the server is told", () => {
     const [first, ...others] = world.mesh(4) as [Node, ...Node[]];
     for (const other of others) first.newest(other).flow();
     world.pass(limits.reportMs);
-    expect(told(first)).toEqual([{ type: "links", up: [[2, 1], [3, 1], [4, 1]], down: [] }]);
+    expect(told(first)).toEqual([
+      {
+        type: "links",
+        up: [
+          [2, 1],
+          [3, 1],
+          [4, 1],
+        ],
+        down: [],
+      },
+    ]);
     expect(others.map((other) => told(other)[0])).toMatchObject(others.map(() => ({ up: [[1, 1]] })));
   });
 
@@ -115,9 +134,53 @@ describe("the server is told", () => {
     expect(told(owner)[1]).toMatchObject({ up: [], down: [[2, expect.any(String), expect.any(String)]] });
   });
 
+  test("nothing more of those who have left, were lost or were replaced", () => {
+    const world = new World();
+    const [node, ...others] = world.mesh(4) as [Node, ...Node[]];
+    for (const other of others) node.newest(other).flow();
+    world.pass(limits.reportMs);
+    // The goodbye is here before the entry that says the same.
+    others[0]?.leave();
+    node.newest(others[0] as Node).flow();
+    world.pass(limits.reportMs);
+    expect(told(node).at(-1)).toMatchObject({ down: [[2, expect.any(String), expect.any(String)]] });
+    node.entries(
+      { type: "left", revision: 5, id: idOf(2), reason: "left" },
+      { type: "lost", revision: 6, id: idOf(3), reason: "silent" },
+      { type: "replaced", replaces: idOf(4), revision: 7, ...listed(4), id: idOf(1_004), order: 7, dialect: "classic" },
+    );
+    node.session.abort("acceptor");
+    node.session.from("acceptor");
+    world.pass(limits.redialMinMs);
+    node.session.connect();
+    node.hear({ type: "admitted", log: logId, order: 1, revision: 7, observed: node.address });
+    world.pass(0);
+    expect(told(node)).toEqual([{ type: "links", full: true, up: [], down: [] }]);
+  });
+
+  test("of classic peers too, and of them anew by a new incarnation", () => {
+    const world = new World();
+    const classic = { ...listed(2), dialect: "classic" } as const;
+    const node = world
+      .node(1)
+      .begin()
+      .admit([listed(1), classic]);
+    node.dialsTo(classic.address)[0]?.connect();
+    world.pass(limits.reportMs);
+    expect(told(node)).toEqual([{ type: "links", up: [[2, 0]], down: [] }]);
+    node.entries({ type: "lost", revision: 3, id: idOf(1), reason: "silent" });
+    node.session.connect();
+    node.admit([classic, { ...listed(1), id: idOf(1_001), order: 4 }], 4);
+    world.pass(limits.reportMs);
+    expect(told(node)).toEqual([{ type: "links", up: [[2, 0]], down: [] }]);
+  });
+
   test("of a link that has ended although both ends are members", () => {
     const world = new World();
-    const node = world.node(1).begin().admit([listed(1), listed(2)]);
+    const node = world
+      .node(1)
+      .begin()
+      .admit([listed(1), listed(2)]);
     const wire = node.dialsTo(listed(2).address)[0]?.connect();
     wire?.say("acceptor", { type: "answer", attempt: 9, since: 9, received: 0 });
     world.pass(limits.reportMs);

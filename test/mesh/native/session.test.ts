@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { nativeSessionTransitions } from "../../../src/mesh/native/session-states.js";
-import { hello, idOf, joined, listed, logId, type Node, World } from "./world.js";
+import { hello, idOf, joined, listed, logId } from "./names.js";
+import type { Node } from "./node.js";
+import { World } from "./world.js";
 
 const { limits } = new World();
 const nonce = idOf(77);
@@ -8,7 +10,10 @@ const nonce = idOf(77);
 /** A member that has been admitted and has lost its session. */
 function away(rules: Parameters<World["node"]>[1] = {}): { world: World; node: Node } {
   const world = new World();
-  const node = world.node(1, rules).begin().admit([listed(1), listed(2)]);
+  const node = world
+    .node(1, rules)
+    .begin()
+    .admit([listed(1), listed(2)]);
   node.session.abort("acceptor");
   node.session.from("acceptor");
   return { world, node };
@@ -38,7 +43,7 @@ describe("a registration", () => {
     expect(node.said.at(-1)).toEqual({ type: "proof", nonce });
     node.hear({ type: "waiting", place: 3 });
     node.admit([listed(1), listed(2)]);
-    expect(node.events.map(({ type }) => type)).toEqual(["connected", "waiting", "directory", "registered"]);
+    expect(node.events.map(({ type }) => type)).toEqual(["connected", "waiting", "registered", "directory"]);
     expect(node.eventsOf("registered")).toEqual([{ type: "registered", address: node.address, order: 1 }]);
   });
 
@@ -107,7 +112,10 @@ describe("the directory", () => {
 
   test("does not take an entry twice", () => {
     const world = new World();
-    const node = world.node(1).begin().admit([listed(1)]);
+    const node = world
+      .node(1)
+      .begin()
+      .admit([listed(1)]);
     node.entries(joined(listed(2)), joined(listed(2)));
     node.entries({ type: "lost", revision: 3, id: idOf(2), reason: "silent" });
     node.entries(joined(listed(2)));
@@ -116,9 +124,20 @@ describe("the directory", () => {
   });
 
   test("is told with what the server says of the pairs, by address", () => {
-    const node = new World().node(1).begin().admit([listed(1), listed(2)]);
+    const node = new World()
+      .node(1)
+      .begin()
+      .admit([listed(1), listed(2)]);
     node.hear({ type: "complete", revision: 2, members: 2, links: 1, unverified: 0 });
-    node.hear({ type: "degraded", revision: 2, count: 2, missing: [[1, 2, "dialing: x"], [1, 9, "y"]] });
+    node.hear({
+      type: "degraded",
+      revision: 2,
+      count: 2,
+      missing: [
+        [1, 2, "dialing: x"],
+        [1, 9, "y"],
+      ],
+    });
     expect(node.eventsOf("complete")).toMatchObject([{ scope: "mesh", links: 1 }]);
     expect(node.eventsOf("degraded")).toMatchObject([
       { count: 2, missing: [[listed(1).address, listed(2).address, "dialing: x"]] },
@@ -166,7 +185,10 @@ describe("a session that breaks", () => {
     ]);
     expect(node.isUp(third)).toBe(true);
     expect(node.dialsTo(listed(5).address)).toHaveLength(1);
-    const call = world.call(node).say("dialer", hello(9, 2, 1)).from("acceptor");
+    const call = world
+      .call(node)
+      .say("dialer", hello(9, 2, 1))
+      .from("acceptor");
     expect(call.last("acceptor", "refuse")).toMatchObject({ code: "GONE" });
   });
 
@@ -231,5 +253,6 @@ describe("a session that breaks", () => {
 });
 
 test("the table of a session leads from every state to its end", () => {
-  for (const [state, row] of Object.entries(nativeSessionTransitions)) expect([state, row.over]).toEqual([state, "over"]);
+  for (const [state, row] of Object.entries(nativeSessionTransitions))
+    expect([state, row.over]).toEqual([state, "over"]);
 });

@@ -3,14 +3,22 @@ import { encodeControl } from "../../../src/protocol/native/control.js";
 import { encodeFrame } from "../../../src/protocol/native/frames.js";
 import { encodeAcknowledgement } from "../../../src/protocol/native/message.js";
 import { encodePreface } from "../../../src/protocol/native/preface.js";
+import { hello, idOf, joined, listed } from "./names.js";
+import type { Node } from "./node.js";
 import type { Wire } from "./wire.js";
-import { hello, idOf, joined, listed, type Node, World } from "./world.js";
+import { World } from "./world.js";
 
 const { limits } = new World();
 
 /** The second of two members; the test is whoever calls. */
 function listener(world = new World()): { world: World; node: Node } {
-  return { world, node: world.node(2).begin().admit([listed(1), listed(2)]) };
+  return {
+    world,
+    node: world
+      .node(2)
+      .begin()
+      .admit([listed(1), listed(2)]),
+  };
 }
 
 function refusal(wire: Wire): string | undefined {
@@ -172,7 +180,13 @@ describe("a member with a secret", () => {
 
   function keyed(): { world: World; node: Node } {
     const world = new World();
-    return { world, node: world.node(2, { isKeyed: true }).begin().admit([listed(1), listed(2)]) };
+    return {
+      world,
+      node: world
+        .node(2, { isKeyed: true })
+        .begin()
+        .admit([listed(1), listed(2)]),
+    };
   }
 
   test.each([
@@ -225,7 +239,10 @@ describe("the two dialects", () => {
 
   test("a classic later member is greeted in classic, and never dialed in native", () => {
     const world = new World();
-    const node = world.node(1).begin().admit([listed(1), { ...listed(2), dialect: "classic" }]);
+    const node = world
+      .node(1)
+      .begin()
+      .admit([listed(1), { ...listed(2), dialect: "classic" }]);
     const [wire] = node.dialsTo(listed(2).address) as [Wire];
     wire.connect();
     expect(new TextDecoder().decode(wire.dialer.sent[0])).toBe(`Hello from:${node.address}`);
@@ -245,7 +262,10 @@ describe("the server's calls", () => {
 
   test("a check is answered with the listener's own id, whatever it asks for", () => {
     const { world, node } = listener();
-    const call = world.call(node).say("dialer", { type: "check", mesh: "x", id: idOf(9) }).from("acceptor");
+    const call = world
+      .call(node)
+      .say("dialer", { type: "check", mesh: "x", id: idOf(9) })
+      .from("acceptor");
     expect(call.frames("acceptor")).toEqual([{ type: "here", id: idOf(2) }]);
     expect(call.acceptor.hasEnded).toBe(true);
     expect(node.session.isOpen).toBe(true);
@@ -254,7 +274,10 @@ describe("the server's calls", () => {
   test("a check for this very member says that its session is lost, so it comes back", () => {
     const { world, node } = listener();
     const session = node.session;
-    const call = world.call(node).say("dialer", { type: "check", mesh: "m", id: idOf(2) }).from("acceptor");
+    const call = world
+      .call(node)
+      .say("dialer", { type: "check", mesh: "m", id: idOf(2) })
+      .from("acceptor");
     expect(call.frames("acceptor")).toEqual([{ type: "here", id: idOf(2) }]);
     expect(session.dialer.isClosed).toBe(true);
     world.pass(limits.redialMinMs);

@@ -269,6 +269,15 @@ describe("N19: the teardown", () => {
     expect(play.hasStoppedListening).toBe(true);
   });
 
+  test("leaves nothing to wait for, whatever the meshes were waiting for", () => {
+    const play = new Play({ capacity: 2 });
+    const players = nativeMembers(play, 2);
+    play.give({ type: "close" });
+    for (const { caller } of players) caller.close();
+    expect(play.eventsOf("closed")).toHaveLength(1);
+    expect(play.machine.nextTimeout()).toBeUndefined();
+  });
+
   test("gives up dial-backs that are under way", () => {
     const play = new Play();
     const proving = play.native("127.0.0.1:14001");

@@ -120,6 +120,21 @@ describe("N3: the dial-back proves the address", () => {
     expect(play.machine.membersOf()).toEqual([third.address]);
   });
 
+  test("a newcomer that has not yet taken the word on its place in line is told of its admission when it has", () => {
+    const play = new Play({ capacity: 1, onFull: "hold" });
+    const first = play.native(a).register();
+    play.isFlushing = false;
+    const second = play.native(b).register();
+    first.leave();
+    play.settle();
+    expect(play.machine.membersOf()).toEqual([b]);
+    expect(second.order).toBe(0);
+    play.isFlushing = true;
+    play.give({ type: "flushed", connection: second.caller.connection });
+    expect(second.order).toBe(3);
+    expect(second.end.last("directory")?.members).toMatchObject([{ id: second.id }]);
+  });
+
   test("what has become of the slot since then is judged again with the proof", () => {
     const play = new Play({ capacity: 2 });
     play.native("127.0.0.1:14003").register();
