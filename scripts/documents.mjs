@@ -82,6 +82,7 @@ const conversations = {
     resume: "I am a member whose session broke.",
     proof: "I listen at my address: this nonce came there.",
     links: "These of my links have changed.",
+    watch: "Tell me, once, when the mesh is whole with so many members or more.",
     leave: "I go.",
   },
   "The server to a member, on its session": {

@@ -188,7 +188,8 @@ export class MeshNode extends EventEmitter<NodeEvents> {
     this.#writing.checkMessage(topic, payload);
     const address = addressOf(peer);
     const link = this.#end === undefined ? this.#machine.nativeLink(address) : undefined;
-    if (link !== undefined) return this.#writing.send(link, topic, payload);
+    // Behind our goodbye nothing more is sent: a message would be lost without a word.
+    if (link !== undefined && !link.hasSaidGoodbye) return this.#writing.send(link, topic, payload);
     const isClassic = this.#machine.classicLink(address) !== undefined;
     throw new FullmeshError(isClassic ? "CLASSIC_PEER" : "NOT_LINKED", `cannot send a message to ${address}`);
   }
@@ -197,7 +198,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
   broadcast(topic: string, payload: Uint8Array): Address[] {
     this.#writing.checkMessage(topic, payload);
     if (this.#end !== undefined) return [];
-    const links = this.#machine.nativeLinks;
+    const links = this.#machine.nativeLinks.filter(({ hasSaidGoodbye }) => !hasSaidGoodbye);
     const full = links.filter((link) => !this.#writing.hasRoom(link, topic.length + payload.length));
     for (const link of links) if (!full.includes(link)) this.#writing.send(link, topic, payload);
     return full.map((link) => link.peer.address);

@@ -177,6 +177,7 @@ export class Network {
     if (lag === undefined || !random.chance(lag.chance)) return;
     const end = random.chance(0.5) ? dialer : acceptor;
     end.heldUntil = now + random.next() * lag.forMs;
+    this.#hinder(dialer.process.name, acceptor.process.name, end.heldUntil);
   }
 
   /** A dial has come to where it leads. */

@@ -1,19 +1,9 @@
-import { describe, expect, it, onTestFinished } from "vitest";
-import { type JoinOptions, join, type MeshNode, type RendezvousServer, serve } from "../../src/index.js";
+import { describe, expect, it } from "vitest";
+import type { JoinOptions, MeshNode } from "../../src/index.js";
+import { pair, type Pair } from "./pair.js";
 
-/** A mesh of two, the first of which dials. */
-async function pair(
-  options: JoinOptions = {},
-): Promise<{ server: RendezvousServer; first: MeshNode; second: MeshNode }> {
-  const server = await serve({ listen: "127.0.0.1:0" });
-  onTestFinished(() => server.close());
-  const first = await join(String(server.address), options);
-  const second = await join(String(server.address), options);
-  onTestFinished(async () => {
-    await Promise.all([first.leave(), second.leave()]);
-  });
-  await Promise.all([first.complete({ size: 2 }), second.complete({ size: 2 })]);
-  return { server, first, second };
+function classicPair(options: JoinOptions = {}): Promise<Pair> {
+  return pair({ dialect: "classic", ...options });
 }
 
 /** Counts the bytes that a node hears, until it has closed. */
@@ -27,9 +17,9 @@ function countBytes(node: MeshNode): Promise<number> {
 
 const megabyte = 1024 * 1024;
 
-describe("bytes between members", () => {
+describe("bytes between classic members", () => {
   it("all arrive though the mesh is torn down right behind them", async () => {
-    const { server, first, second } = await pair();
+    const { server, first, second } = await classicPair();
     const heard = countBytes(second);
     first.write(String(second.address), new Uint8Array(3 * megabyte));
     await server.teardown();
@@ -38,7 +28,7 @@ describe("bytes between members", () => {
 
   it("all arrive though their writer leaves right behind them, without a note", async () => {
     // The time to linger begins only when all has gone out.
-    const { server, first, second } = await pair({ limits: { lingerMs: 1 } });
+    const { server, first, second } = await classicPair({ limits: { lingerMs: 1 } });
     const notes: string[] = [];
     first.on("note", ({ code }) => notes.push(code));
     let sum = 0;
@@ -55,7 +45,7 @@ describe("bytes between members", () => {
   });
 
   it("that are written from within an event count against the limits at once", async () => {
-    const { first, second } = await pair({ limits: { queueSoftBytes: 10_000, queueHardBytes: 20_000 } });
+    const { first, second } = await classicPair({ limits: { queueSoftBytes: 10_000, queueHardBytes: 20_000 } });
     const answers: unknown[] = [];
     const done = new Promise<void>((resolve) => {
       second.once("bytes", ({ peer }) => {
@@ -75,7 +65,7 @@ describe("bytes between members", () => {
   });
 
   it("are refused with BAD_OPTION when they are none, and a peer may be given as `peers` has it", async () => {
-    const { first, second } = await pair();
+    const { first, second } = await classicPair();
     const text = "hello" as unknown as Uint8Array;
     expect(() => first.write(String(second.address), text)).toThrow("Expected `bytes` to be a Uint8Array");
     expect(() => first.writeAll(text)).toThrow("Expected `bytes` to be a Uint8Array");

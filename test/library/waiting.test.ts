@@ -47,7 +47,7 @@ describe("a wait", () => {
     const joining = join(`127.0.0.1:${port}`, { timeoutMs: 150, limits: { lingerMs: 10 } });
     await expect(joining).rejects.toMatchObject({
       code: "TIMED_OUT",
-      message: expect.stringMatching(/^after 150 ms no list of 127\.0\.0\.1:\d+ names 127\.0\.0\.1:\d+$/),
+      message: expect.stringMatching(/^after 150 ms 127\.0\.0\.1:\d+ has not taken in 127\.0\.0\.1:\d+$/),
     });
   });
 });

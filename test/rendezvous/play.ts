@@ -118,8 +118,9 @@ export class Play {
     return this.#drawn.toString(16).padStart(32, "0");
   }
 
-  eventsOf<Type extends RendezvousEvent["type"]>(type: Type): Extract<RendezvousEvent, { type: Type }>[] {
-    return this.events.filter((event): event is Extract<RendezvousEvent, { type: Type }> => event.type === type);
+  /** What has been told of one type, in order. */
+  eventsOf<Type extends RendezvousEvent["type"]>(type: Type): (RendezvousEvent & { readonly type: Type })[] {
+    return this.events.filter((event): event is RendezvousEvent & { readonly type: Type } => event.type === type);
   }
 
   /** Somebody connects. */

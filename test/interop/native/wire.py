@@ -108,6 +108,7 @@ CONTROLS = {
     "resume": {"mesh": name, "id": ID, "address": address, "log": ID, "revision": ZERO},
     "proof": {"nonce": ID},
     "links": {"full?": YES, "up": rows(ONE, ZERO), "down": rows(ONE, sentence, sentence)},
+    "watch": {"size": ONE},
     "leave": {"reason": sentence},
     "admitted": {"log": ID, "order": ONE, "revision": ONE, "observed": address},
     "directory": {"revision": ONE, "members": objects(lambda given: fields(LISTED, given)), "more?": YES},

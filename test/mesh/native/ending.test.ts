@@ -20,6 +20,11 @@ describe("a goodbye", () => {
     goes.send(stays, "last words");
     stays.send(goes, "on its way");
     goes.leave();
+    const [from, at] = name === "owner" ? (["dialer", "acceptor"] as const) : (["acceptor", "dialer"] as const);
+    wire.from(from);
+    // It answers with its own, and has nothing more to say.
+    expect(wire.last(at, "goodbye")).toEqual({ type: "goodbye", reason: "left", received: 1 });
+    expect([wire[from].hasEnded, wire[at].hasEnded]).toEqual([false, true]);
     world.flow();
     expect([stays.messages, goes.messages]).toEqual([["last words"], ["on its way"]]);
     expect(stays.eventsOf("unlink")).toEqual([
@@ -228,6 +233,20 @@ describe("the end of a member", () => {
     const call = world.call(node);
     expect(call.dialer.isClosed).toBe(true);
     expect(node.dialsTo(listed(3).address)).toHaveLength(1);
+  });
+
+  test("while the server is away ends the links all the same", () => {
+    const world = new World();
+    const { owner, later, wire } = world.pair();
+    owner.session.abort("acceptor");
+    owner.session.from("acceptor");
+    owner.leave();
+    wire.flow();
+    expect(later.eventsOf("unlink")).toMatchObject([{ reason: "left", unacknowledged: 0 }]);
+    expect(owner.openWires).toEqual([]);
+    expect(owner.events.at(-1)).toEqual({ type: "closed" });
+    world.pass(60_000);
+    expect(owner.dialsTo(serverAddress)).toHaveLength(1);
   });
 
   test("before it was admitted leaves nothing behind", () => {

@@ -75,6 +75,30 @@ describe("acknowledgements", () => {
     expect(numbers(wire.frames("acceptor"), "acknowledgement")).toEqual([2, 3]);
   });
 
+  test("are owed anew on the next connection", () => {
+    const world = new World();
+    const { owner, later, wire } = world.pair();
+    owner.send(later, "a");
+    wire.from("dialer").cut("dialer").cut("acceptor");
+    world.pass(limits.redialMinMs);
+    const next = owner.newest(later).flow();
+    owner.send(later, "b");
+    next.from("dialer");
+    world.pass(limits.acknowledgeMs);
+    expect(numbers(next.frames("acceptor"), "acknowledgement")).toEqual([2]);
+  });
+
+  test("that come again tell the writer nothing new", () => {
+    const world = new World();
+    const { owner, later, wire } = world.pair();
+    owner.send(later, "a");
+    world.live(limits.acknowledgeMs);
+    wire.send("acceptor", encodeAcknowledgement(1));
+    wire.flow();
+    expect(owner.eventsOf("drained")).toHaveLength(1);
+    expect(wire.isOpen).toBe(true);
+  });
+
   test("tell the writer when everything has been delivered", () => {
     const world = new World();
     const { owner, later, wire } = world.pair();
@@ -133,6 +157,16 @@ describe("a peer that does not keep to the protocol", () => {
     world.live(1_000);
     expect([owner.isUp(later), later.isUp(owner)]).toEqual([true, true]);
     expect(owner.eventsOf("message")).toEqual([]);
+  });
+
+  test("or refuses the link for a reason of its own, is read to the end, and the next attempt is up", () => {
+    const world = new World();
+    const { owner, later, wire } = world.pair();
+    wire.say("acceptor", { type: "refuse", code: "BAD_FRAME", message: "no" });
+    expect(wire.dialer.onItsWay).toEqual(["end"]);
+    expect(owner.eventsOf("broken")).toMatchObject([{ reason: "BAD_FRAME no" }]);
+    world.live(limits.redialMinMs + limits.lingerMs);
+    expect([owner.isUp(later), later.isUp(owner)]).toEqual([true, true]);
   });
 
   test("only in what may be ignored is not interrupted", () => {

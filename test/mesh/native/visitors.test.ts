@@ -136,6 +136,16 @@ describe("a hello from somebody whom the directory does not name yet", () => {
     expect(refusal(call)).toBe("UNKNOWN_PEER");
   });
 
+  test("waits no longer because the directory moves, and keeps its place", () => {
+    const { world, node } = listener(new World({ parked: 1 }));
+    const call = world.call(node).say("dialer", hello(1, 9));
+    world.pass(limits.parkedMs - 1);
+    node.entries(joined(listed(5)));
+    expect(refusal(call)).toBeUndefined();
+    world.pass(1);
+    expect(refusal(call)).toBe("UNKNOWN_PEER");
+  });
+
   test("waits only where there is room, and makes room when its caller goes", () => {
     const { world, node } = listener(new World({ parked: 2 }));
     const calls = [9, 8, 7].map((number) => world.call(node).say("dialer", hello(1, number)));

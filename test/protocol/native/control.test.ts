@@ -71,6 +71,7 @@ const messages: Readonly<Record<Control["type"], fc.Arbitrary<object>>> = {
       }),
     )
     .map(([may, must]) => ({ ...may, ...must })),
+  watch: fc.record({ size: ones }),
   leave: fc.record({ reason: sentences }),
   admitted: fc.record({ log: ids, order: ones, revision: ones, observed: addresses }),
   directory: fc

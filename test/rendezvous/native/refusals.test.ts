@@ -166,7 +166,7 @@ test("dial-backs are bounded: further ones wait for their turn, and looking afte
   const [member] = nativeMembers(play, 1) as [Player];
   const before = play.dials.length;
   const players = [1, 2, 3, 4].map((index) => {
-    const player = play.native(`127.0.0.1:1500${index}`);
+    const player = play.native(`127.0.0.1:${15_000 + index}`);
     play.listen(player.address, () => {});
     return player.register();
   });
