@@ -244,7 +244,8 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
   #tell(event: RendezvousEvent): void {
     switch (event.type) {
       case "joined":
-        this.#trace(event.address, "server", event.address);
+        // What a member has sent at that moment: its whole registration in classic, the end of it in native.
+        this.#trace(event.address, "server", event.dialect === "classic" ? event.address : `proof of ${event.address}`);
         this.emit("joined", event);
         break;
       case "left":

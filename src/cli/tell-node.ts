@@ -1,4 +1,5 @@
 import type { MeshNode } from "../node.js";
+import type { Peer } from "../node-events.js";
 import { Lines } from "./lines.js";
 import { type Output, plainText } from "./output.js";
 
@@ -67,14 +68,14 @@ function tellMembership(node: MeshNode, output: Output, tell: Tell): void {
 }
 
 function tellLinks(node: MeshNode, tell: Tell): void {
-  node.on("peer:up", ({ address, direction, dialect, cipher }) => {
-    const fields = { peer: address, direction, dialect, ...(cipher === undefined ? {} : { cipher }) };
-    tell("link", fields, `linked with ${address} (${direction})`);
-  });
-  node.on("peer:back", ({ address, direction, dialect, cipher }) => {
-    const fields = { peer: address, direction, dialect, ...(cipher === undefined ? {} : { cipher }) };
-    tell("relink", fields, `linked with ${address} again (${direction})`);
-  });
+  const linked = (event: "link" | "relink", peer: Peer, again: string): void => {
+    const { address, direction, dialect, name, cipher } = peer;
+    const named = { ...(name === undefined ? {} : { name }), ...(cipher === undefined ? {} : { cipher }) };
+    const who = name === undefined ? address : `${name} at ${address}`;
+    tell(event, { peer: address, direction, dialect, ...named }, `linked with ${who}${again} (${direction})`);
+  };
+  node.on("peer:up", (peer) => linked("link", peer, ""));
+  node.on("peer:back", (peer) => linked("relink", peer, " again"));
   node.on("peer:down", (peer, reason, unacknowledged) => {
     const loss = unacknowledged === 0 ? "" : `; ${unacknowledged} messages were not acknowledged`;
     tell("unlink", { peer, reason, unacknowledged }, `unlinked from ${peer}: ${reason}${loss}`);
@@ -83,17 +84,18 @@ function tellLinks(node: MeshNode, tell: Tell): void {
 
 function tellMessages(node: MeshNode, output: Output, tell: Tell): void {
   const inboxes = new Map<string, Inbox>();
-  const print = (peer: string, topic: string, message: Text): void => {
+  const print = (peer: string, topic: string, message: Text, name = peer): void => {
     tell("message", { peer, topic, ...message });
     const text = "text" in message ? message.text : message.base64;
-    if (!output.options.json) output.data(`${peer} ${topic === "" ? "" : `${plainText(topic)} `}${plainText(text)}`);
+    const head = topic === "" ? name : `${name} ${topic}`;
+    if (!output.options.json) output.data(`${plainText(head)} ${plainText(text)}`);
   };
   const inboxOf = (peer: string): Inbox => {
     const inbox = inboxes.get(peer) ?? new Inbox((line) => print(peer, "", decode(line)));
     inboxes.set(peer, inbox);
     return inbox;
   };
-  node.on("message", ({ peer, topic, payload }) => print(peer.address, topic, decode(payload)));
+  node.on("message", ({ peer, topic, payload }) => print(peer.address, topic, decode(payload), peer.name));
   node.on("bytes", ({ peer, bytes }) => inboxOf(peer).push(bytes));
   node.on("peer:down", (peer) => {
     inboxes.get(peer)?.flush();

@@ -184,7 +184,8 @@ class UpRun {
       const direction = event.direction as Direction;
       this.#tally.link(node, peer, direction);
       // A dialed link is a connection on which the hello has gone out.
-      if (direction === "dialed") this.#trace?.add({ at: event.at, from: node, to: peer, text: `Hello from:${node}` });
+      const text = event.dialect === "classic" ? `Hello from:${node}` : "hello";
+      if (direction === "dialed") this.#trace?.add({ at: event.at, from: node, to: peer, text });
     } else if (node !== null && event.event === "unlink") {
       this.#tally.unlink(node, peer);
     }

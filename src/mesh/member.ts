@@ -205,9 +205,10 @@ export class Member implements Machine<MemberInput, MemberOutput> {
       this.#register(now);
     }
     this.#meetClassic(native.members, now);
-    // A new incarnation takes over its classic links, and has told nobody of them.
-    if (news.type === "directory")
+    // Whoever has an address now takes over the classic link that is there, on this side as on the other.
+    if (news.type === "directory" || news.type === "entries") {
       for (const { peer } of this.#classic.links) this.#classicChanged(peer, true, "", now);
+    }
   }
 
   /** Classic peers know only one another and this node: a list of the classic members, with our own place in it. */
@@ -223,7 +224,7 @@ export class Member implements Machine<MemberInput, MemberOutput> {
 
   #classicChanged(peer: Address, isUp: boolean, reason: string, now: number): void {
     const entry = this.#native?.members.find(({ address }) => address === peer);
-    if (this.#native === undefined || entry === undefined) return;
+    if (this.#native === undefined || entry?.dialect !== "classic") return;
     if (isUp) this.#native.peers.reports.up(entry.order, 0, now);
     else this.#native.peers.reports.down(entry.order, { stage: "classic", reason }, now);
   }

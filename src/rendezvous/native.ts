@@ -95,6 +95,7 @@ export class NativeDesk {
     if (control.type === "refuse") return;
     if (control.type === "leave" && isRegistered) this.#leave(session, control.reason, now);
     else if (control.type === "proof" && state === "proving") this.#proved(session, control.nonce, now);
+    else if (control.type === "proof" && isRegistered) return; // The answer to a dial-back of an older session came late.
     else if (control.type === "links" && state === "member") this.#report(session, control);
     else if (control.type === "watch" && state === "member") this.#watch(session, control.size);
     else if (control.type === "register" && !isRegistered) this.#register(session, control, now);

@@ -42,11 +42,22 @@ export class Bonds {
   up(life: NativeLife, { type, peer: address }: LinkEvent): void {
     const { observer, network, hit } = this.#stage;
     const link = life.machine.nativeLink(address);
-    if (link === undefined) return;
     const own = this.#of(life);
     const before = own.get(address);
     if ((type === "relink") !== (before !== undefined)) {
       observer.violate("S1", `${life.address} tells ${type} of ${address}, and had ${before?.peer}`);
+    }
+    if (link === undefined) {
+      // It has ended by what was read in the same piece; who it was is known no more.
+      own.set(address, {
+        own: life.id,
+        peer: "",
+        attempt: 0,
+        end: undefined,
+        isUp: true,
+        changedAt: network.world.now,
+      });
+      return;
     }
     const { peer, channel, attempt } = link;
     const end = channel === undefined ? undefined : network.endOf(life.process, channel.connection);

@@ -44,9 +44,11 @@ function unlisted({ ledger }: Stage, alive: readonly SimulatedMember[]): Amiss |
   const listed = text(ledger.members.map(({ address }) => address));
   const living = text(inside.map(({ address }) => address));
   if (listed !== living) return { invariant: "L1", detail: `listed are ${listed}, and alive ${living}` };
-  for (const { dialect, id, address, machine } of inside) {
+  for (const { dialect, id, address, machine, reportsSince } of inside) {
     if (dialect === "classic") continue;
     if (!ledger.has(id)) return { invariant: "L1", detail: `${address} is listed with another id` };
+    if (reportsSince === undefined && inside.length > 1)
+      return { invariant: "L1", detail: `${address} reports no links` };
     if (machine.revision !== ledger.revision) return { invariant: "S5", detail: `${address} is behind` };
   }
   return undefined;

@@ -106,6 +106,8 @@ export class Ledger {
     this.#stage.hit(reason.includes("not back within") ? "lost by lease" : "lost by dial-back");
     if (life === undefined) return;
     const isWell = !life.isOver && life.id === id && !wasMissed(life.process, limits);
+    // A server that sleeps while a lease is all that it waits for takes its own absence for the member's.
+    if (wasMissed(serverProcess, limits)) return;
     const isReachable = network.hinderedAt(life.process.name, serverProcess.name) < now - memoryMs;
     if (isWell && isReachable) observer.violate("N13", `${life.address} was lost, and lives: ${reason}`);
     if (serverProcess.absentMs(memoryMs) > 0) return;

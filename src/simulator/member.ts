@@ -5,12 +5,13 @@ import type { MemberEvent, MemberInput, MemberOutput } from "../mesh/vocabulary.
 import { type Address, endpointOf } from "../protocol/address.js";
 import type { Dialect, Id } from "../protocol/directory.js";
 import { Driver } from "../runtime/driver.js";
+import { blunders, refusals } from "./blame.js";
 import type { End } from "./end.js";
 import type { Life } from "./observer.js";
-import type { Part, Scenario } from "./scenario.js";
-import { blunders, meshName, serverAddress } from "./server.js";
+import type { Part } from "./scenario.js";
+import { meshName, serverAddress } from "./server.js";
 import type { NativeLife, Stage } from "./stage.js";
-import { controlOf, controlTypeOf, wordsOf } from "./words.js";
+import { controlOf, controlTypeOf, payloadText, spelled, wordsOf } from "./words.js";
 import { SimulatedProcess } from "./world.js";
 
 /** How often an owner tries to reach the server before it gives up. */
@@ -18,12 +19,6 @@ const patience = 10;
 
 /** How long a native member looks for a server that has gone. */
 export const serverLostMs = 30_000;
-
-/** What a member has no reason to note while nothing goes wrong. */
-const refusals: ReadonlySet<string> = new Set([
-  ...["ALREADY_LINKED", "WRONG_DIRECTION", "UNKNOWN_PEER", "HELLO_FROM_SELF", "BAD_HELLO"],
-  ...["STALE_ATTEMPT", "WRONG_TARGET", "GONE", "UNAWAITED_CHALLENGE", "SILENT", "SERVER_AWAY", "PARKING_FULL"],
-]);
 
 /** One life of a member on the stage: the real machine, and an owner who takes its steps and writes on its links. */
 export class SimulatedMember implements NativeLife {
@@ -296,16 +291,3 @@ export class SimulatedMember implements NativeLife {
 
 /** What a classic greeting begins with. */
 const letterH = "H".charCodeAt(0);
-
-/**
- * What is written on a link: its number and a count. Where messages may lag too much, a payload that begins with a digit
- * could be taken for a part of the hello's port, which no reader of this dialect can tell; there it begins with a letter.
- */
-function payloadText({ isPrompt }: Scenario, link: number, count: number): string {
-  return `${isPrompt ? "" : "x"}${link}:${count};`;
-}
-
-function spelled(event: MemberEvent): string {
-  if (event.type !== "message") return JSON.stringify(event);
-  return `message from ${event.peer}: ${new TextDecoder().decode(event.payload)}`;
-}

@@ -31,7 +31,9 @@ interface Listener {
   readonly accept: Accept;
 }
 
+/** The range from which Linux takes the ports of outgoing connections. */
 const firstEphemeralPort = 32_768;
+const lastEphemeralPort = 60_999;
 
 /**
  * A network of simulated processes. Connections deliver bytes in order and nothing else is promised: pieces are cut and
@@ -157,7 +159,7 @@ export class Network {
   }
 
   #dial(process: SimulatedProcess, to: Endpoint, events: ConnectionEvents): ConnectionPort {
-    this.#nextPort += 1;
+    this.#nextPort = this.#nextPort === lastEphemeralPort ? firstEphemeralPort : this.#nextPort + 1;
     const from: Endpoint = { host: process.host, port: this.#nextPort };
     const key = formatAddress(to);
     const name = this.#listeners.get(key)?.process.name ?? key;

@@ -4,7 +4,7 @@ import type { Id } from "../protocol/directory.js";
 import type { TraceRecord } from "../runtime/trace.js";
 import { Bonds } from "./bonds.js";
 import { firstAmiss } from "./healing.js";
-import { Ledger } from "./ledger.js";
+import { Ledger, reportLagMs } from "./ledger.js";
 import { Mail } from "./mail.js";
 import { SimulatedMember, serverLostMs } from "./member.js";
 import { strike, type Troupe } from "./misfortunes.js";
@@ -88,7 +88,8 @@ class Play implements Stage, Troupe {
       now: () => this.#world.now,
       capacity: this.scenario.capacity,
       settleMs: defaultLimits.settleMs,
-      mayMisread: delayMs + splitGapMs >= defaultLimits.quietMs,
+      // A list that is cut off in the middle of a port looks like one that ends there.
+      mayMisread: delayMs + splitGapMs >= defaultLimits.quietMs || (this.#hasNatives && !this.scenario.isCalm),
     });
     this.ledger = new Ledger(this);
     this.bonds = new Bonds(this);
@@ -205,10 +206,16 @@ class Play implements Stage, Troupe {
     const mendedAt = this.#mendedAt;
     this.#world.run(mendedAt);
     const { wholeness } = this.#server;
-    this.#runUntil(mendedAt + healingMs, () => {
-      return this.#isServerGone || (!wholeness.isFull && this.#amiss() === undefined);
-    });
-    if (this.#isServerGone || wholeness.isFull || this.#amiss() !== undefined) return;
+    // A full mesh ends by itself, a settle time after it is whole.
+    const deadline = (): number => mendedAt + healingMs + (wholeness.isFull ? 2 * this.limits.settleMs : 0);
+    const isOver = (): boolean => this.#isServerGone || this.#world.now >= deadline();
+    const isWhole = (): boolean => !wholeness.isFull && this.#amiss() === undefined;
+    do {
+      this.#runUntil(deadline(), () => isOver() || isWhole());
+      // The newest reports are on their way.
+      this.#world.run(this.#world.now + reportLagMs(this));
+    } while (!isOver() && !isWhole());
+    if (isOver()) return;
     this.isSettled = true;
     this.hit("found whole");
     const { often, seldom } = stayingMs;

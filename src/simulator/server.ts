@@ -6,6 +6,7 @@ import { Rendezvous } from "../rendezvous/rendezvous.js";
 import type { RendezvousInput, RendezvousOutput } from "../rendezvous/vocabulary.js";
 import { Driver } from "../runtime/driver.js";
 import { MemoryLog } from "../runtime/memory-log.js";
+import { blunders } from "./blame.js";
 import type { End } from "./end.js";
 import type { Stage } from "./stage.js";
 import { Wholeness } from "./wholeness.js";
@@ -17,12 +18,6 @@ export const serverAddress: Address = "10.0.1.1:4000";
 
 /** The mesh that everybody is in: classic members know no other. */
 export const meshName = "default";
-
-/** What nobody who keeps to the protocol is ever blamed for. */
-export const blunders: ReadonlySet<string> = new Set([
-  ...["BAD_FRAME", "BAD_PREFACE", "FRAME_TOO_LARGE", "HELLO_AT_SERVER", "ID_IN_USE", "NOT_OWNER", "SESSION_LOST"],
-  ...["TOO_MANY_MESHES", "UNEXPECTED_MESSAGE", "UNKNOWN_MESSAGE", "VERSION_MISMATCH", "WRONG_DIALECT", "WRONG_MESH"],
-]);
 
 /** The rendezvous server on the stage: the real machine behind a log that may answer late. */
 export class SimulatedServer {

@@ -1,6 +1,8 @@
+import type { MemberEvent } from "../mesh/vocabulary.js";
 import { type Control, decodeControl } from "../protocol/native/control.js";
 import { frameHeaderBytes, frameKinds } from "../protocol/native/frames.js";
 import { firstNativeByte, prefaceBytes } from "../protocol/native/preface.js";
+import type { Scenario } from "./scenario.js";
 
 /** Where the frame begins in what was sent at once: one frame, perhaps behind a preface. */
 function frameAt(bytes: Uint8Array): number {
@@ -40,4 +42,18 @@ export function wordsOf(bytes: Uint8Array): string {
   if (kind === frameKinds.pong) return "pong";
   const number = body.subarray(0, 6).reduce((sum, byte) => sum * 256 + byte, 0);
   return `${kind === frameKinds.message ? "message" : "acknowledgement"} ${number}`;
+}
+
+/**
+ * What is written on a link: its number and a count. Where messages may lag too much, a payload that begins with a digit
+ * could be taken for a part of the hello's port, which no reader of this dialect can tell; there it begins with a letter.
+ */
+export function payloadText({ isPrompt }: Scenario, link: number, count: number): string {
+  return `${isPrompt ? "" : "x"}${link}:${count};`;
+}
+
+/** An event, for a history. */
+export function spelled(event: MemberEvent): string {
+  if (event.type !== "message") return JSON.stringify(event);
+  return `message from ${event.peer}: ${new TextDecoder().decode(event.payload)}`;
 }

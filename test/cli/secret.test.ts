@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { makeSecret, Secret } from "../../src/nodejs/secret.js";
-import { eventOf, fullmesh, parseLines, plainEnvironment } from "./command-line.js";
+import type { StartedProcess } from "../support/processes.js";
+import { eventOf, fullmesh, parseLines, plainEnvironment, startServer } from "./command-line.js";
 
 function fileWith(content: string | Buffer, mode = 0o600): string {
   const folder = mkdtempSync(join(tmpdir(), "fullmesh-secret-"));
@@ -20,6 +21,16 @@ async function refusal(args: readonly string[], variable?: string): Promise<{ co
   const started = fullmesh(["serve", "--listen", "127.0.0.1:0", ...args], { env });
   const { code } = await started.exited();
   return { code, errors: started.errors };
+}
+
+/** A server that has this secret, and where it listens. */
+async function keyedServer(
+  secret: string,
+  listen = "127.0.0.1:0",
+): Promise<{ readonly server: StartedProcess; readonly address: string }> {
+  const env = plainEnvironment({ FULLMESH_SECRET: secret });
+  const server = fullmesh(["serve", "--json", "--listen", listen], { env });
+  return { server, address: String((await eventOf(server, "listening")).address) };
 }
 
 describe("fullmesh secret", () => {
@@ -62,6 +73,52 @@ describe("a command that is given a secret", () => {
       expect(`${run.lines.join()}${run.errors}`).not.toContain(secret.slice(0, 8));
     }
     expect(server.errors).toBe("");
+  });
+
+  test("joins no server that has another, or none: code 1 and SECRET_MISMATCH, and nobody has joined", async () => {
+    const { server, address } = await keyedServer(makeSecret());
+    const wrong = fullmesh(["join", address, "--secret-file", fileWith(makeSecret())]);
+    expect((await wrong.exited()).code).toBe(1);
+    expect(wrong.errors).toContain("fullmesh: SECRET_MISMATCH: ");
+    expect(wrong.errors).toContain("try: Give both ends the same secret.");
+    expect(parseLines(server.lines).map(({ event }) => event)).toEqual(["listening"]);
+    const { address: open } = await startServer();
+    const keyed = fullmesh(["join", open, "--secret-file", fileWith(makeSecret())]);
+    expect((await keyed.exited()).code).toBe(1);
+    // A server in the open cannot say what it makes of a handshake.
+    expect(keyed.errors).toContain("closed in the handshake, as happens where there is no secret");
+  });
+
+  test.each(["native", "classic"])("refuses a plain %s joiner with SECRET_REQUIRED, code 4", async (dialect) => {
+    const { server, address } = await keyedServer(makeSecret());
+    const plain = fullmesh(["join", address, "--dialect", dialect]);
+    expect((await plain.exited()).code).toBe(4);
+    expect(plain.errors).toContain("REFUSED: SECRET_REQUIRED: ");
+    expect(plain.errors).toContain("try: Give the caller the secret");
+    expect(parseLines(server.lines).map(({ event }) => event)).toEqual(["listening"]);
+  });
+
+  test("listens beyond loopback with it and without --insecure", async () => {
+    const secret = makeSecret();
+    const { address } = await keyedServer(secret, "0.0.0.0:0");
+    const port = address.split(":")[1];
+    const args = ["join", `127.0.0.1:${port}`, "--json", "--listen", "0.0.0.0:0"];
+    const member = fullmesh(args, { env: plainEnvironment({ FULLMESH_SECRET: secret }) });
+    expect((await eventOf(member, "registered")).address).toMatch(/^127\.0\.0\.1:/);
+    const open = fullmesh(args);
+    expect((await open.exited()).code).toBe(2);
+    expect(open.errors).toContain("INSECURE_LISTEN");
+  });
+
+  test.each(["file", "variable"])("brings up a mesh with it, from a %s, in which all is encrypted", async (source) => {
+    const secret = makeSecret();
+    const args = source === "file" ? ["--secret-file", fileWith(secret)] : [];
+    const env = plainEnvironment(source === "file" ? {} : { FULLMESH_SECRET: secret });
+    const up = fullmesh(["up", "3", "--json", ...args], { env });
+    expect((await up.exited()).code).toBe(0);
+    const links = parseLines(up.lines).filter(({ event }) => event === "link");
+    expect(links.map(({ cipher }) => cipher)).toEqual(Array(6).fill("TLSv1.3 TLS_AES_128_GCM_SHA256 X25519"));
+    expect(`${up.lines.join()}${up.errors}`).not.toContain(secret.slice(0, 8));
   });
 
   test.each([

@@ -31,22 +31,35 @@ describe("fullmesh up", () => {
     expect(up.errors).toMatch(/all joined [\d.]+ s, mesh complete [\d.]+ s, teardown [\d.]+ s/);
   });
 
-  it("tells everything as NDJSON, each link from both ends and with one dialer", async () => {
-    const up = fullmesh(["up", "5", "--json", "--dialect", "classic"]);
-    expect((await up.exited()).code).toBe(0);
-    const lines = parseLines(up.lines);
-    const order = lines.filter(({ event }) => event === "joined").map(({ address }) => String(address));
-    const links = lines.filter(({ event }) => event === "link");
-    expect(links).toHaveLength(20);
-    for (const { node, peer, direction } of links) {
-      const isEarlier = order.indexOf(String(node)) < order.indexOf(String(peer));
-      expect(direction).toBe(isEarlier ? "dialed" : "accepted");
-    }
-    const [complete] = lines.filter(({ event, node }) => event === "complete" && node === null);
-    expect(complete).toMatchObject({ members: 5, links: 10, unverified: 0, duplicates: 0, missing: 0, scope: "mesh" });
-    expect([count(lines, "registered"), count(lines, "teardown")]).toEqual([5, 6]);
-    for (const line of lines) expect(line).toMatchObject({ at: expect.any(Number), mesh: "default" });
-  });
+  it.each(["native", "classic"])(
+    "tells everything as NDJSON in %s, each link from both ends and with one dialer",
+    async (dialect) => {
+      const up = fullmesh(["up", "5", "--json", "--dialect", dialect]);
+      expect((await up.exited()).code).toBe(0);
+      const lines = parseLines(up.lines);
+      const order = lines.filter(({ event }) => event === "joined").map(({ address }) => String(address));
+      const links = lines.filter(({ event }) => event === "link");
+      expect(links).toHaveLength(20);
+      for (const { node, peer, direction } of links) {
+        const isEarlier = order.indexOf(String(node)) < order.indexOf(String(peer));
+        expect(direction).toBe(isEarlier ? "dialed" : "accepted");
+      }
+      const [complete, ...more] = lines.filter(({ event, node }) => event === "complete" && node === null);
+      // The server's own word of it is not told beside ours.
+      expect(more).toEqual([]);
+      for (const link of links) expect(link.dialect).toBe(dialect);
+      expect(complete).toMatchObject({
+        members: 5,
+        links: 10,
+        unverified: 0,
+        duplicates: 0,
+        missing: 0,
+        scope: "mesh",
+      });
+      expect([count(lines, "registered"), count(lines, "teardown")]).toEqual([5, 6]);
+      for (const line of lines) expect(line).toMatchObject({ at: expect.any(Number), mesh: "default" });
+    },
+  );
 
   it("is whole with one member, which has nobody to link with", async () => {
     const up = fullmesh(["up", "1"]);
@@ -60,16 +73,20 @@ describe("fullmesh up", () => {
     expect(up.lines.filter((line) => line.includes("\u28ff".repeat(10)))).toHaveLength(5);
   });
 
-  it("writes the run as a sequence diagram: registrations, lists, one hello a pair, and the end", async () => {
+  it.each([
+    ["native", "proof of 127", "hello", /: teardown \{/, /: entries \{/],
+    ["classic", "127", "Hello from", /: teardown$/, /: list: n1 n2 n3$/],
+  ])("writes the run as a sequence diagram in %s: members, one hello a pair, and the end", async (...cases) => {
+    const [dialect, registration, hello, teardown, list] = cases;
     const file = join(temporaryFolder(), "run.mmd");
-    const up = fullmesh(["up", "3", "--trace", file]);
+    const up = fullmesh(["up", "3", "--trace", file, "--dialect", dialect]);
     expect((await up.exited()).code).toBe(0);
     const [head, ...rest] = readFileSync(file, "utf8").split("\n");
     expect(head).toBe("sequenceDiagram");
-    expect(rest.filter((line) => line.includes("Hello from"))).toHaveLength(3);
-    expect(rest.filter((line) => line.endsWith(": teardown"))).toHaveLength(3);
-    expect(rest.filter((line) => /^ +n\d->>server: 127/.test(line))).toHaveLength(3);
-    expect(rest.some((line) => line.endsWith(": list: n1 n2 n3"))).toBe(true);
+    expect(rest.filter((line) => new RegExp(`: ${hello}`).test(line))).toHaveLength(3);
+    expect(rest.filter((line) => teardown.test(line))).toHaveLength(3);
+    expect(rest.filter((line) => new RegExp(`^ +n\\d->>server: ${registration}`).test(line))).toHaveLength(3);
+    expect(rest.some((line) => list.test(line))).toBe(true);
   });
 
   it("names a trace file that cannot be written before it starts anything", async () => {

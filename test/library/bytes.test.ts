@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { JoinOptions, MeshNode } from "../../src/index.js";
-import { pair, type Pair } from "./pair.js";
+import { type Pair, pair } from "./pair.js";
 
 function classicPair(options: JoinOptions = {}): Promise<Pair> {
   return pair({ dialect: "classic", ...options });

@@ -41,17 +41,15 @@ describe("a connection that is cut under a link while both ends live", () => {
     await second.registerWithServer();
     await Promise.all([first.complete({ size: 2 }), second.complete({ size: 2 })]);
 
-    const peers = [first.peers[0], second.peers[0]] as const;
     const connectionsBefore = proxy.accepted;
+    const sayToEachOther = (number: number): void => {
+      for (const node of [first, second]) node.broadcast("count", Buffer.from(String(number)));
+    };
     for (let round = 1; round <= cuts; round += 1) {
       // One message each way is under way when the connection breaks, and one is sent while there is none.
-      for (const [node, peer] of [[first, peers[0]], [second, peers[1]]] as const) {
-        if (peer !== undefined) node.send(peer, "count", Buffer.from(String(2 * round - 1)));
-      }
+      sayToEachOther(2 * round - 1);
       proxy.cut();
-      for (const [node, peer] of [[first, peers[0]], [second, peers[1]]] as const) {
-        if (peer !== undefined) node.send(peer, "count", Buffer.from(String(2 * round)));
-      }
+      sayToEachOther(2 * round);
       await Promise.all(events.map((each) => each.nth(round, (type) => type === "peer:back")));
       // One connection, and not a second one beside it.
       expect(proxy.open).toBe(1);

@@ -77,7 +77,7 @@ describe("messages between native members", () => {
   it("are copied: a caller may use its buffer again at once, also from within an event", async () => {
     const { first, second } = await pair();
     const heard = messagesOf(second);
-    const buffer = numbered(1, 10_000);
+    const buffer = Buffer.from(numbered(1, 10_000));
     first.send(String(second.address), "", buffer);
     buffer.fill(0);
     const answered = messagesOf(first);

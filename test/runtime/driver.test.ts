@@ -382,7 +382,10 @@ test("everything sent is shown to who traces, before it goes out", () => {
     onSend: (connection, bytes) => seen.push([connection, bytes, transport.dials[0]?.connection.done.length]),
   });
   const bytes = Uint8Array.of(65);
-  machine.outputs.push({ type: "dial", connection: "out:1", to: there, identity }, { type: "send", connection: "out:1", bytes });
+  machine.outputs.push(
+    { type: "dial", connection: "out:1", to: there, identity },
+    { type: "send", connection: "out:1", bytes },
+  );
   driver.input(wish("send"));
   expect(seen).toEqual([["out:1", bytes, 0]]);
 });

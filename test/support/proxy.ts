@@ -9,7 +9,7 @@ interface Passage {
 }
 
 /** Stands in front of a listener on loopback, passes everything on, and cuts what it is told to cut. */
-export class Proxy {
+export class CuttingProxy {
   readonly address: string;
   readonly #passages = new Set<Passage>();
   #accepted = 0;
@@ -55,13 +55,20 @@ export class Proxy {
   }
 }
 
-/** A proxy in front of `127.0.0.1:target()`; the target may be known only later. */
-export async function proxyBefore(target: () => number): Promise<Proxy> {
+/**
+ * A proxy in front of `127.0.0.1:target()`; the target may be known only later. After so many connections as `most` it
+ * lets nothing more through.
+ */
+export async function proxyBefore(target: () => number, most = Number.POSITIVE_INFINITY): Promise<CuttingProxy> {
   const server = createServer({ allowHalfOpen: true, noDelay: true });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  const proxy = new Proxy(`127.0.0.1:${(server.address() as AddressInfo).port}`);
+  const proxy = new CuttingProxy(`127.0.0.1:${(server.address() as AddressInfo).port}`);
   server.on("connection", (caller) => {
+    if (proxy.accepted >= most) {
+      caller.on("error", () => {}).resetAndDestroy();
+      return;
+    }
     const called = connect({ host: "127.0.0.1", port: target(), allowHalfOpen: true, noDelay: true });
     proxy.add({ caller, called });
   });

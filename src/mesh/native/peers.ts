@@ -17,6 +17,8 @@ import { Roster, type RosterChange } from "./roster.js";
 
 /** What the rest of the member must know of its native peers. */
 export interface NativeWatch {
+  /** The directory has moved; what follows from it comes next. */
+  moved(): void;
   /** The log says that this incarnation has been removed. */
   fenced(reason: string, now: number): void;
   /** The server has dialed back. */
@@ -150,6 +152,7 @@ export class NativePeers {
   // How it comes about.
 
   #heed(changes: readonly RosterChange[], now: number): void {
+    if (changes.length > 0) this.#watch.moved();
     for (const change of changes) {
       if (change.type === "met") this.#met(change.member, now);
       else if (change.id === this.roster.id) {

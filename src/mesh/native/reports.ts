@@ -25,7 +25,8 @@ export class Reports {
 
   /** The link with the member of this order is up by this attempt; 0 where it is classic. */
   up(order: number, attempt: number, now: number): void {
-    this.#set(order, { attempt }, now);
+    const state = this.#states.get(order);
+    if (state === undefined || !("attempt" in state) || state.attempt !== attempt) this.#set(order, { attempt }, now);
   }
 
   /** The link with the member of this order is not up. */

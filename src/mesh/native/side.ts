@@ -44,6 +44,7 @@ export class NativeSide {
         outputs.push({ type: "note", note: { code, message, remote } }),
     };
     this.peers = new NativePeers(rules, rules.draw(), outputs, ports, handshakes, {
+      moved: () => this.#tellDirectory(),
       fenced: (reason) => {
         this.#fencedBecause = reason;
       },
@@ -81,7 +82,6 @@ export class NativeSide {
         break;
       case "directory":
         this.peers.directoryRead(news.members, news.revision, now);
-        this.#tellRegistered();
         break;
       case "entries":
         this.peers.entriesRead(news.entries, now);
@@ -98,12 +98,6 @@ export class NativeSide {
         break;
       default:
         break;
-    }
-    const { members } = this;
-    // A directory without anybody is none: this incarnation has not read its own yet.
-    if (members !== this.#told && members.length > 0 && this.#fencedBecause === undefined) {
-      this.#told = members;
-      this.#tell({ type: "directory", members: members.map(({ address }) => address) });
     }
     return this.#fencedBecause;
   }
@@ -128,11 +122,18 @@ export class NativeSide {
     return this.peers.peerOf(connection);
   }
 
-  #tellRegistered(): void {
+  /**
+   * Tells the owner who is in the mesh, and the first time that this node is. Who lost its session before it had read its
+   * directory comes back to entries, so that may be at either.
+   */
+  #tellDirectory(): void {
     const { self } = this.peers.roster;
-    if (self === undefined || this.#isRegistered) return;
+    const { members } = this;
+    if (self === undefined || members === this.#told) return;
+    if (!this.#isRegistered) this.#tell({ type: "registered", address: self.address, order: self.order });
     this.#isRegistered = true;
-    this.#tell({ type: "registered", address: self.address, order: self.order });
+    this.#told = members;
+    this.#tell({ type: "directory", members: members.map(({ address }) => address) });
   }
 
   #degraded({ revision, count, missing }: Extract<SessionNews, { type: "degraded" }>): void {

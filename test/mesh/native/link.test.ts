@@ -233,6 +233,8 @@ test("a link that goes on by a higher attempt has one connection, of which both 
   world.pass(limits.redialMinMs);
   owner.newest(later).flow();
   expect(wire.acceptor.isClosed).toBe(true);
+  // The old one is not asked whether it lives: nothing is sent on a closed connection.
+  world.live(limits.silentMs);
   expect([owner.link(later)?.attempt, later.link(owner)?.attempt]).toEqual([2, 2]);
   expect(later.eventsOf("relink")).toHaveLength(1);
   const connection = later.link(owner)?.channel?.connection;

@@ -141,7 +141,8 @@ describe("an owner", () => {
   });
 
   test.each([
-    ["of another attempt", { type: "answer", attempt: 2, since: 2, received: 0 }],
+    ["of another attempt", { type: "answer", attempt: 2, since: 1, received: 0 }],
+    ["that begins another state", { type: "answer", attempt: 1, since: 2, received: 0 }],
     ["that has received what was not sent", { type: "answer", attempt: 1, since: 1, received: 1 }],
   ] as const)("ends the link at an answer %s", (_, answer) => {
     const { world, node } = owner();

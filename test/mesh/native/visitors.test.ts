@@ -60,6 +60,17 @@ describe("a caller", () => {
     expect(node.isUp({ address: listed(1).address } as Node)).toBe(false);
   });
 
+  test("that is refused is not heard any more, not even to the end of what has come with it", () => {
+    const { world, node } = listener();
+    const call = world.call(node);
+    const hellos = [encodeControl(hello(1, 1, 7)), encodeControl(hello(1))].flatMap((bytes) => [...bytes]);
+    call.send("dialer", Uint8Array.of(...encodePreface(), ...hellos));
+    call.from("dialer");
+    expect(refusal(call)).toBe("WRONG_TARGET");
+    expect(call.last("acceptor", "answer")).toBeUndefined();
+    expect(node.member.nativeLinks).toEqual([]);
+  });
+
   test("that is refused and does not close is cut in the end", () => {
     const { world, node } = listener();
     const call = world.call(node).say("dialer", hello(1, 1, 7));

@@ -1,0 +1,144 @@
+import { describe, expect, it } from "vitest";
+import type { StartedProcess } from "../support/processes.js";
+import { proxyBefore } from "../support/proxy.js";
+import { freePort } from "../support/sockets.js";
+import { type EventLine, eventOf, fullmesh, parseLines, startServer } from "./command-line.js";
+
+function member(address: string, ...args: readonly string[]): StartedProcess {
+  return fullmesh(["join", address, "--json", ...args]);
+}
+
+function linesOf(process: StartedProcess, event: string): EventLine[] {
+  return parseLines(process.lines).filter((line) => line.event === event);
+}
+
+function isWhole(size: number): (line: EventLine) => boolean {
+  return ({ members, scope }) => members === size && scope === "mesh";
+}
+
+describe("fullmesh join --mesh", () => {
+  it("keeps the meshes of one server apart, and each line names its own", async () => {
+    const { server, address } = await startServer(["--capacity", "2", "--on-full", "hold"]);
+    const members = ["red", "blue", "red", "blue"].map((mesh) => member(address, "--mesh", mesh));
+    const addresses: unknown[] = [];
+    for (const each of members) {
+      await eventOf(each, "complete", isWhole(2));
+      addresses.push((await eventOf(each, "registered")).address);
+    }
+    for (const [index, each] of members.entries()) {
+      const mesh = index % 2 === 0 ? "red" : "blue";
+      const partner = addresses[(index + 2) % 4];
+      expect(linesOf(each, "link").map(({ peer }) => peer)).toEqual([partner]);
+      expect(linesOf(each, "directory").at(-1)?.members).toEqual(expect.arrayContaining([addresses[index], partner]));
+      expect(parseLines(each.lines).every((line) => line.mesh === mesh)).toBe(true);
+      const joined = linesOf(server, "joined").find((line) => line.address === addresses[index]);
+      expect(joined).toMatchObject({ mesh, dialect: "native" });
+    }
+    for (const mesh of ["red", "blue"]) await eventOf(server, "complete", (line) => line.mesh === mesh);
+    expect(linesOf(server, "complete")).toHaveLength(2);
+  });
+
+  it.each([
+    ["an empty name", ["--mesh", ""]],
+    ["a name that is too long", ["--mesh", "x".repeat(65)]],
+    ["a control character", ["--mesh", "a\nb"]],
+    ["another mesh than default in classic", ["--mesh", "red", "--dialect", "classic"]],
+  ])("exits with 2 for %s", async (_, args) => {
+    const started = fullmesh(["join", "127.0.0.1:1", ...args]);
+    expect((await started.exited()).code).toBe(2);
+    expect(started.errors).toContain("BAD_OPTION: Expected `mesh` to be");
+  });
+});
+
+describe("fullmesh join --name", () => {
+  it("is what peers are shown, in lines and in what is printed", async () => {
+    const { address } = await startServer();
+    const watcher = member(address);
+    const reader = fullmesh(["join", address]);
+    await reader.error((text) => text.includes("registered as"), "its registration");
+    const named = fullmesh(["join", address, "--json", "--name", "api-1"], { hasStdin: true });
+    const peer = (await eventOf(named, "registered")).address;
+    expect(await eventOf(watcher, "link", (line) => line.peer === peer)).toMatchObject({ name: "api-1" });
+    await reader.error((text) => text.includes(`linked with api-1 at ${peer} (dialed)`), "the name");
+    await eventOf(named, "complete", isWhole(3));
+    named.type("hello");
+    await reader.line((line) => line === "api-1 hello", "what api-1 says");
+    expect(await eventOf(watcher, "message")).toMatchObject({ peer, text: "hello" });
+    // A name is not said where there is none.
+    for (const line of linesOf(named, "link")) expect(line).not.toHaveProperty("name");
+  });
+
+  it.each([
+    ["", []],
+    ["x".repeat(65), []],
+    ["api-1", ["--dialect", "classic"]],
+  ])("exits with 2 for %j %j", async (name, more) => {
+    const started = fullmesh(["join", "127.0.0.1:1", "--name", name, ...more]);
+    expect((await started.exited()).code).toBe(2);
+    expect(started.errors).toContain("BAD_OPTION: Expected `name` to be");
+  });
+});
+
+describe("fullmesh join --server-lost", () => {
+  it("ends a member with code 1 when the server has been away for so long, and no other member", async () => {
+    const { server, address } = await startServer();
+    const [impatient, patient] = [member(address, "--server-lost", "0.3"), member(address)];
+    for (const each of [impatient, patient]) await eventOf(each, "complete", isWhole(2));
+    server.kill("SIGKILL");
+    expect((await impatient.exited()).code).toBe(1);
+    expect(impatient.errors).toContain("SERVER_VANISHED: no server for 300 ms");
+    expect(linesOf(impatient, "error")).toMatchObject([{ code: "SERVER_VANISHED" }]);
+    await eventOf(patient, "unlink", ({ peer }) => peer === linesOf(impatient, "registered")[0]?.address);
+    expect(linesOf(patient, "closed")).toEqual([]);
+  });
+
+  it.each(["0", "soon"])("exits with 2 for %s", async (seconds) => {
+    const started = fullmesh(["join", "127.0.0.1:1", "--server-lost", seconds]);
+    expect((await started.exited()).code).toBe(2);
+    expect(started.errors).toContain("Expected `server-lost` to be a number of seconds > 0");
+  });
+});
+
+describe("fullmesh serve --finish", () => {
+  it("ends a mesh that does not become complete after that time, names the pair, and exits with 0", async () => {
+    const { server, address } = await startServer(["--capacity", "2", "--finish", "0.5"]);
+    // The address of the second leads to it for the server, and nowhere once that has dialed back.
+    const port = await freePort();
+    const proxy = await proxyBefore(() => port, 1);
+    const first = member(address);
+    await eventOf(first, "registered");
+    const second = member(address, "--listen", `127.0.0.1:${port}`, "--advertise", proxy.address);
+    for (const each of [first, second]) expect((await each.exited()).code).toBe(0);
+    expect((await server.exited()).code).toBe(0);
+    const pair = [String(linesOf(first, "registered")[0]?.address), proxy.address];
+    const [end] = linesOf(server, "teardown");
+    expect(end).toMatchObject({ members: 2, links: 0, unverified: 0 });
+    expect(end?.missing).toEqual([[...pair, expect.stringMatching(/\S/)]]);
+    expect(linesOf(server, "complete")).toEqual([]);
+    expect(server.errors).toContain('"INCOMPLETE"');
+    expect(server.errors).toContain(`${pair.join(" - ")} (`);
+  });
+});
+
+describe("a link whose connection breaks", () => {
+  it("is told by a `relink` line of each end, and by no `unlink`", async () => {
+    const { address } = await startServer();
+    const first = member(address);
+    await eventOf(first, "registered");
+    const port = await freePort();
+    const proxy = await proxyBefore(() => port);
+    const second = member(address, "--listen", `127.0.0.1:${port}`, "--advertise", proxy.address);
+    for (const each of [first, second]) await eventOf(each, "complete", isWhole(2));
+    const peers = [proxy.address, linesOf(first, "registered")[0]?.address];
+    proxy.cut();
+    const relinks = await Promise.all([first, second].map((each) => eventOf(each, "relink")));
+    expect(relinks).toMatchObject([
+      { peer: peers[0], direction: "dialed", dialect: "native" },
+      { peer: peers[1], direction: "accepted", dialect: "native" },
+    ]);
+    for (const each of [first, second]) {
+      expect(linesOf(each, "unlink")).toEqual([]);
+      expect(linesOf(each, "link")).toHaveLength(1);
+    }
+  });
+});

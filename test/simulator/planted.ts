@@ -1,0 +1,235 @@
+import { vi } from "vitest";
+import { Pulse } from "../../src/core/pulse.js";
+import { Acceptor } from "../../src/mesh/native/acceptor.js";
+import { Carrier } from "../../src/mesh/native/carrier.js";
+import { Channel } from "../../src/mesh/native/channel.js";
+import { Link } from "../../src/mesh/native/link.js";
+import { type HelloRule, helloRules } from "../../src/mesh/native/link-states.js";
+import { Owner } from "../../src/mesh/native/owner.js";
+import { NativePeers } from "../../src/mesh/native/peers.js";
+import { Replay } from "../../src/mesh/native/replay.js";
+import { Reports } from "../../src/mesh/native/reports.js";
+import { Roster } from "../../src/mesh/native/roster.js";
+import { Admission } from "../../src/rendezvous/admission.js";
+import { Completeness } from "../../src/rendezvous/completeness.js";
+import { History } from "../../src/rendezvous/history.js";
+import { NativeDesk } from "../../src/rendezvous/native.js";
+import { Presence } from "../../src/rendezvous/presence.js";
+
+/** A bug put in on purpose, in the place where it would be made. */
+export interface Plant {
+  /** "is found when ..." */
+  readonly when: string;
+  readonly plant: () => void;
+  /** A seed of the native kind that shows it, found by a search, and the invariant that it breaks. */
+  readonly seed: number;
+  readonly breaks: string;
+}
+
+/** Judges hellos by other rules. */
+function judgeBy(change: (rule: HelloRule) => HelloRule | undefined): void {
+  const changed = helloRules.flatMap((rule) => change(rule) ?? []);
+  vi.spyOn(helloRules as HelloRule[], "find").mockImplementation((applies) => changed.find(applies as () => boolean));
+}
+
+const without =
+  (verdict: HelloRule["verdict"]): (() => void) =>
+  () =>
+    judgeBy((rule) => (rule.verdict === verdict ? undefined : rule));
+
+export const plants: readonly Plant[] = [
+  { when: "a hello for somebody else is taken [D1]", plant: without("WRONG_TARGET"), seed: 0, breaks: "" },
+  { when: "a stale hello is taken [A1 A4 B5]", plant: without("STALE_ATTEMPT"), seed: 0, breaks: "" },
+  {
+    when: "a hello that comes before its entry is refused [D4]",
+    plant: () => judgeBy((rule) => (rule.verdict === "park" ? { ...rule, verdict: "UNKNOWN_PEER" } : rule)),
+    seed: 0,
+    breaks: "",
+  },
+  {
+    when: "a parked hello is never judged again",
+    plant: () => vi.spyOn(Acceptor.prototype, "judgeParked").mockImplementation(() => {}),
+    seed: 0,
+    breaks: "",
+  },
+  {
+    when: "the old connection is read on when a new attempt takes its place [B1]",
+    plant: () =>
+      vi.spyOn(Carrier.prototype, "drop").mockImplementation((link) => {
+        link.channel = undefined;
+      }),
+    seed: 0,
+    breaks: "",
+  },
+  {
+    when: "an attempt that is given up stays open [A2]",
+    plant: () => vi.spyOn(Channel.prototype, "abort").mockImplementation(() => {}),
+    seed: 0,
+    breaks: "",
+  },
+  {
+    when: "the number of an attempt is used again [A3]",
+    plant: () => {
+      const step = Link.prototype.step;
+      vi.spyOn(Link.prototype, "step").mockImplementation(function (this: Link, event) {
+        step.call(this, event);
+        if (event === "dial" && this.attempt > 0) this.attempt -= 1;
+      });
+    },
+    seed: 0,
+    breaks: "",
+  },
+  {
+    when: "an owner does not start a broken link again",
+    plant: () => vi.spyOn(Owner.prototype, "broken").mockImplementation(() => {}),
+    seed: 0,
+    breaks: "",
+  },
+  {
+    when: "a message that has been delivered is delivered again [B2 B3]",
+    plant: () => {
+      const take = Replay.prototype.take;
+      vi.spyOn(Replay.prototype, "take").mockImplementation(function (this: Replay, number) {
+        const verdict = take.call(this, number);
+        return verdict === "repeated" ? "deliver" : verdict;
+      });
+    },
+    seed: 0,
+    breaks: "",
+  },
+  {
+    when: "what is not acknowledged does not go out again",
+    plant: () => vi.spyOn(Replay.prototype, "frames", "get").mockReturnValue([]),
+    seed: 0,
+    breaks: "",
+  },
+  {
+    when: "fewer lost messages are told of than there are",
+    plant: () => vi.spyOn(Replay.prototype, "unacknowledged", "get").mockReturnValue(0),
+    seed: 0,
+    breaks: "",
+  },
+  {
+    when: "a member that is lost is not buried [D8]",
+    plant: () => {
+      const apply = Roster.prototype.apply;
+      vi.spyOn(Roster.prototype, "apply").mockImplementation(function (this: Roster, entry) {
+        return apply.call(this, entry).filter(({ type }) => type !== "gone");
+      });
+    },
+    seed: 0,
+    breaks: "",
+  },
+  {
+    when: "who is not in a whole directory is not buried",
+    plant: () => {
+      const restore = Roster.prototype.restore;
+      vi.spyOn(Roster.prototype, "restore").mockImplementation(function (this: Roster, members, revision) {
+        return restore.call(this, members, revision).filter(({ type }) => type !== "gone");
+      });
+    },
+    seed: 0,
+    breaks: "",
+  },
+  {
+    when: "a fenced member keeps its links",
+    plant: () =>
+      vi.spyOn(NativePeers.prototype, "restart").mockImplementation(function (this: NativePeers, id) {
+        this.roster.restart(id);
+      }),
+    seed: 0,
+    breaks: "",
+  },
+  {
+    when: "a silent connection is never given up",
+    plant: () => {
+      const takeDue = Pulse.prototype.takeDue;
+      vi.spyOn(Pulse.prototype, "takeDue").mockImplementation(function (this: Pulse<unknown>, now) {
+        let due = takeDue.call(this, now);
+        while (due?.verdict === "giveUp") due = takeDue.call(this, now);
+        return due;
+      });
+    },
+    seed: 0,
+    breaks: "",
+  },
+  {
+    when: "signs of life are not noticed",
+    plant: () => vi.spyOn(Pulse.prototype, "heard").mockImplementation(() => {}),
+    seed: 0,
+    breaks: "",
+  },
+  {
+    when: "a member does not report that a link is gone",
+    plant: () => vi.spyOn(Reports.prototype, "down").mockImplementation(() => {}),
+    seed: 0,
+    breaks: "",
+  },
+  {
+    when: "a member that comes back does not report all of its links",
+    plant: () => vi.spyOn(Reports.prototype, "all").mockImplementation(() => {}),
+    seed: 0,
+    breaks: "",
+  },
+  {
+    when: "a mesh counts as whole before it is",
+    plant: () => vi.spyOn(Completeness.prototype, "missing", "get").mockReturnValue(0),
+    seed: 0,
+    breaks: "",
+  },
+  {
+    when: "nobody is asked who vouches for a member",
+    plant: () => vi.spyOn(Completeness.prototype, "isHeld").mockReturnValue(false),
+    seed: 0,
+    breaks: "",
+  },
+  {
+    when: "a member is lost as soon as its session breaks",
+    plant: () => {
+      const end = Presence.prototype.end;
+      vi.spyOn(Presence.prototype, "end").mockImplementation(function (this: Presence, session, reason, now) {
+        end.call(this, session, reason, now);
+        const id = session.candidate?.id;
+        if (id !== undefined) this.found(id, { isGone: true, detail: "it has no session" });
+      });
+    },
+    seed: 0,
+    breaks: "",
+  },
+  {
+    when: "the server counts members only, and not the appends under way",
+    plant: () => vi.spyOn(Admission.prototype, "appending").mockImplementation(() => {}),
+    seed: 0,
+    breaks: "",
+  },
+  {
+    when: "no slot is kept for who proves its address a second time",
+    plant: () => vi.spyOn(Admission.prototype, "used", "get").mockReturnValue(0),
+    seed: 0,
+    breaks: "",
+  },
+  {
+    when: "the first entry that somebody lacks is left out",
+    plant: () => {
+      const since = History.prototype.since;
+      vi.spyOn(History.prototype, "since").mockImplementation(function (this: History, revision) {
+        return since.call(this, revision + 1) ?? since.call(this, revision);
+      });
+    },
+    seed: 0,
+    breaks: "",
+  },
+  {
+    when: "the server believes an address without a proof",
+    plant: () => {
+      const challenge = NativeDesk.prototype.challenge;
+      vi.spyOn(NativeDesk.prototype, "challenge").mockImplementation(function (this: NativeDesk, session, from, now) {
+        challenge.call(this, session, from, now);
+        const nonce = session.proof?.task.nonce;
+        if (nonce !== undefined) this.hear(session, { type: "control", control: { type: "proof", nonce } }, now);
+      });
+    },
+    seed: 0,
+    breaks: "",
+  },
+];
