@@ -1,5 +1,6 @@
 // Plays many seeds of the simulator on all cores and says what it found: npm run simulate -- --seeds 100000 [--from 1]
-// One seed with its whole history: npm run simulate -- --seed 17
+// One seed with its whole history: npm run simulate -- --seed 17 --kind native
+// Who plays is said by --kind: classic, native or mixed; any, which is the default, plays each seed with all three.
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { isMainThread, parentPort, Worker } from "node:worker_threads";
@@ -8,34 +9,38 @@ import { run } from "../dist/simulator/run.js";
 /** Seeds that a worker plays before it reports. */
 const portion = 250;
 
-function playPortion({ from, count }) {
+const everyKind = ["classic", "native", "mixed"];
+
+function playPortion({ from, count, kinds }) {
   const labels = {};
   const broken = [];
   let steps = 0;
   for (let seed = from; seed < from + count; seed += 1) {
-    const outcome = run(seed);
-    steps += outcome.steps;
-    for (const label of outcome.labels.keys()) labels[label] = (labels[label] ?? 0) + 1;
-    if (outcome.violations.length > 0) broken.push({ seed, violation: outcome.violations[0] });
+    for (const kind of kinds) {
+      const outcome = run(seed, { kind });
+      steps += outcome.steps;
+      for (const label of outcome.labels.keys()) labels[label] = (labels[label] ?? 0) + 1;
+      if (outcome.violations.length > 0) broken.push({ seed, kind, violation: outcome.violations[0] });
+    }
   }
-  return { labels, broken, steps, count };
+  return { labels, broken, steps, count: count * kinds.length };
 }
 
-function showOne(seed) {
-  const { history, violations } = run(seed, { keepsTrace: true });
+function showOne(seed, kind) {
+  const { history, violations } = run(seed, { kind, keepsTrace: true });
   process.stdout.write(`${history.join("\n")}\n`);
-  process.stdout.write(`seed ${seed}: ${violations.length} violations\n`);
+  process.stdout.write(`seed ${seed}, ${kind}: ${violations.length} violations\n`);
   for (const violation of violations) process.stdout.write(`${JSON.stringify(violation)}\n`);
-  process.exitCode = violations.length === 0 ? 0 : 1;
+  if (violations.length > 0) process.exitCode = 1;
 }
 
-async function playAll(from, seeds) {
+async function playAll(from, seeds, kinds) {
   const startedAt = performance.now();
   const total = { steps: 0, seeds: 0, labels: {}, broken: [] };
   let next = from;
   const portionOrNone = () => {
     if (next >= from + seeds) return undefined;
-    const order = { from: next, count: Math.min(portion, from + seeds - next) };
+    const order = { from: next, count: Math.min(portion, from + seeds - next), kinds };
     next += order.count;
     return order;
   };
@@ -62,15 +67,15 @@ async function playAll(from, seeds) {
     ),
   );
   const seconds = (performance.now() - startedAt) / 1000;
-  for (const { seed, violation } of total.broken.slice(0, 20)) {
-    process.stdout.write(`SEED=${seed}: ${JSON.stringify(violation)}\n`);
+  for (const { seed, kind, violation } of total.broken.slice(0, 20)) {
+    process.stdout.write(`SEED=${seed} KIND=${kind}: ${JSON.stringify(violation)}\n`);
   }
   for (const [label, hits] of Object.entries(total.labels).sort((a, b) => a[1] - b[1])) {
     process.stdout.write(`${String(hits).padStart(8)} runs with ${label}\n`);
   }
   process.stdout.write(
-    `${total.seeds} seeds, ${total.broken.length} with a violation, ${total.steps} steps; ` +
-      `${Math.round(total.seeds / seconds)} seeds/s, ${Math.round(total.steps / seconds)} steps/s on ${workers.length} cores\n`,
+    `${total.seeds} plays, ${total.broken.length} with a violation, ${total.steps} steps; ` +
+      `${Math.round(total.seeds / seconds)} plays/s, ${Math.round(total.steps / seconds)} steps/s on ${workers.length} cores\n`,
   );
   process.exitCode = total.broken.length === 0 ? 0 : 1;
 }
@@ -81,10 +86,13 @@ if (isMainThread) {
       seeds: { type: "string", default: "100000" },
       from: { type: "string", default: "1" },
       seed: { type: "string" },
+      kind: { type: "string", default: "any" },
     },
   });
-  if (values.seed === undefined) await playAll(Number(values.from), Number(values.seeds));
-  else showOne(Number(values.seed));
+  const kinds = values.kind === "any" ? everyKind : everyKind.filter((kind) => kind === values.kind);
+  if (kinds.length === 0) throw new Error(`Expected --kind to be any, ${everyKind.join(", ")}, got ${values.kind}`);
+  if (values.seed === undefined) await playAll(Number(values.from), Number(values.seeds), kinds);
+  else for (const kind of kinds) showOne(Number(values.seed), kind);
 } else {
   parentPort.on("message", (order) => parentPort.postMessage(playPortion(order)));
 }

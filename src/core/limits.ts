@@ -14,7 +14,8 @@ export const defaultLimits = {
   handshakeMs: 15_000,
   /**
    * Connections that have not said who they are, in all: as many as the kernel may hand over in one turn of the loop,
-   * because Node accepts a whole backlog before it reads the first byte of any. They cost about 16 MiB.
+   * because Node accepts a whole backlog before it reads the first byte of any. They cost about 16 MiB; in the middle of a
+   * TLS handshake each costs some 60 KiB, so with a secret 240 MiB are possible.
    */
   handshakesPending: 4_096,
   /** The same from one host, loopback exempt: more members than a machine starts at once. */

@@ -55,26 +55,30 @@ function unlisted({ ledger }: Stage, alive: readonly SimulatedMember[]): Amiss |
 }
 
 /** L1 and S2: every two members are linked at both ends, and the earlier has dialed. */
-function unlinked({ ledger, bonds }: Stage, alive: readonly SimulatedMember[]): Amiss | undefined {
-  const lives = ledger.members.flatMap(({ address }) => alive.find((life) => life.address === address) ?? []);
+function unlinked(stage: Stage, alive: readonly SimulatedMember[]): Amiss | undefined {
+  const lives = stage.ledger.members.flatMap(({ address }) => alive.find((life) => life.address === address) ?? []);
   for (const [index, earlier] of lives.entries()) {
     for (const later of lives.slice(index + 1)) {
-      const pair = `${earlier.address} - ${later.address}`;
-      if (earlier.dialect === "native" && later.dialect === "native") {
-        if (!bonds.areLinked(earlier, later)) return { invariant: "L1", detail: `${pair} not linked at both ends` };
-        continue;
-      }
-      const there = earlier.links.get(later.address)?.direction;
-      const back = later.links.get(earlier.address)?.direction;
-      if (there === undefined || back === undefined)
-        return { invariant: "L1", detail: `${pair} not linked at both ends` };
-      // A fenced member takes its classic links over into its next life, whoever dialed them.
-      if (earlier.incarnations > 1 || later.incarnations > 1) continue;
-      if (there !== "dialed" || back !== "accepted")
-        return { invariant: "S2", detail: `${pair} is ${there} and ${back}` };
+      const amiss = amissBetween(stage, earlier, later);
+      if (amiss !== undefined) return amiss;
     }
   }
   return undefined;
+}
+
+function amissBetween({ bonds }: Stage, earlier: SimulatedMember, later: SimulatedMember): Amiss | undefined {
+  const pair = `${earlier.address} - ${later.address}`;
+  const apart: Amiss = { invariant: "L1", detail: `${pair} not linked at both ends` };
+  if (earlier.dialect === "native" && later.dialect === "native") {
+    return bonds.areLinked(earlier, later) ? undefined : apart;
+  }
+  const there = earlier.links.get(later.address)?.direction;
+  const back = later.links.get(earlier.address)?.direction;
+  if (there === undefined || back === undefined) return apart;
+  // A fenced member takes its classic links over into its next life, whoever dialed them.
+  if (earlier.incarnations > 1 || later.incarnations > 1) return undefined;
+  if (there === "dialed" && back === "accepted") return undefined;
+  return { invariant: "S2", detail: `${pair} is ${there} and ${back}` };
 }
 
 /** A whole mesh is told so, once it is full where it has a capacity, and every native member hears it. */

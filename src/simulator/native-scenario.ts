@@ -74,7 +74,7 @@ function capacityOf(random: SeededRandom, size: number, isCalm: boolean): Pick<S
 function limitsOf(random: SeededRandom, isCalm: boolean): Partial<Limits> {
   return {
     // A short memory, so that who comes back needs the whole directory.
-    ...(random.chance(0.3) ? { logEntries: random.integer(1, 3) } : {}),
+    ...(random.chance(0.4) ? { logEntries: random.integer(1, 2) } : {}),
     ...(!isCalm && random.chance(0.5) ? { finishMs: random.integer(100, 5_000) } : {}),
   };
 }
@@ -100,7 +100,7 @@ function misfortunesOf(random: SeededRandom, parts: readonly Part[], healsAt: nu
 
 const kinds = [
   ...["crash", "crash", "crash", "cut", "cut", "cut", "cut", "stall", "stall", "stall"],
-  ...["suspend", "suspend", "suspendServer", "leave", "rejoin", "claim"],
+  ...["suspend", "suspend", "suspend", "suspendServer", "leave", "rejoin", "claim"],
 ] as const;
 
 function misfortuneOf(random: SeededRandom, parts: readonly Part[], at: number): Misfortune {

@@ -1,6 +1,7 @@
 import { expect, onTestFinished } from "vitest";
 import {
   type Address,
+  type Dialect,
   join,
   type LogRecord,
   MeshNode,
@@ -54,10 +55,8 @@ export class Watched {
     node.on("directory", (members) => this.lists.add(members));
     node.on("peer:up", ({ address }) => this.ups.add(address));
     node.on("peer:down", (peer) => this.downs.add(peer));
-    node.on("bytes", ({ peer, bytes }) => {
-      this.#text.set(peer, this.textOf(peer) + Buffer.from(bytes).toString("latin1"));
-      this.#growth.add(peer);
-    });
+    node.on("bytes", ({ peer, bytes }) => this.#heard(peer, bytes));
+    node.on("message", ({ peer, payload }) => this.#heard(peer.address, payload));
     onTestFinished(() => node.leave());
   }
 
@@ -72,6 +71,18 @@ export class Watched {
     return this.#text.get(peer) ?? "";
   }
 
+  /** Says something to a peer, in the dialect that they share. */
+  say(peer: Address, words: string): void {
+    const isNative = this.node.peers.some(({ address, dialect }) => address === peer && dialect === "native");
+    if (isNative) this.node.send(peer, "", text(words));
+    else this.node.write(peer, text(words));
+  }
+
+  #heard(peer: Address, bytes: Uint8Array): void {
+    this.#text.set(peer, this.textOf(peer) + Buffer.from(bytes).toString("latin1"));
+    this.#growth.add(peer);
+  }
+
   /** Resolves when the bytes from this peer contain `wanted`. */
   async received(peer: Address, wanted: string): Promise<void> {
     await this.#growth.first((from) => from === peer && this.textOf(peer).includes(wanted));
@@ -83,8 +94,8 @@ export const text = (words: string): Uint8Array => new TextEncoder().encode(word
 /** Bytes both ways over the link of two nodes. */
 async function talk(a: Watched, b: Watched): Promise<void> {
   const words = `<${a.textOf(b.address).length},${b.textOf(a.address).length}>`;
-  a.node.write(b.address, text(words));
-  b.node.write(a.address, text(words));
+  a.say(b.address, words);
+  b.say(a.address, words);
   await Promise.all([a.received(b.address, words), b.received(a.address, words)]);
 }
 
@@ -102,13 +113,13 @@ export interface HealthyMesh {
   readonly notes: Notes;
   readonly members: readonly [Watched, Watched];
   /**
-   * That the two are still linked, that no stranger has ever been a member or stood in a list, that a newcomer gets in and is linked with both, and
-   * that the server can close although whoever disturbed it holds on to its connection.
+   * That the two are still linked, that no stranger has ever been a member or stood in a list, that a newcomer gets in and
+   * is linked with both, and that the server can close although whoever disturbed it holds on to its connection.
    */
   undisturbed(allowed?: Undisturbed): Promise<void>;
 }
 
-export async function healthyMesh(options: ServerOptions = {}): Promise<HealthyMesh> {
+export async function healthyMesh(options: ServerOptions = {}, dialect: Dialect = "native"): Promise<HealthyMesh> {
   const limits = { lingerMs: 50, ...options.limits };
   const server = await serve({ listen: "127.0.0.1:0", ...options, limits });
   onTestFinished(() => server.close());
@@ -116,8 +127,8 @@ export async function healthyMesh(options: ServerOptions = {}): Promise<HealthyM
   const notes = new Notes(server);
   const joined: Address[] = [];
   server.on("joined", (event) => joined.push(event.address));
-  const first = new Watched(await join(address));
-  const second = new Watched(await join(address));
+  const first = new Watched(await join(address, { dialect }));
+  const second = new Watched(await join(address, { dialect }));
   await Promise.all([first, second].map(({ node }) => node.complete({ size: 2 })));
   const undisturbed = async ({ guests = [], isOpen = true }: Undisturbed = {}): Promise<void> => {
     const known = [first.address, second.address];
@@ -149,7 +160,7 @@ export function addressOf(server: RendezvousServer): Address {
   return address;
 }
 
-/** A node that has registered with a server which says whatever the test wants. */
+/** A classic node that has registered with a server which says whatever the test wants. */
 export interface FakeServed extends Watched {
   /** The fake server's end. */
   readonly server: RawConnection;
@@ -160,7 +171,7 @@ export interface FakeServed extends Watched {
 export async function nodeAtFakeServer(options: NodeOptions = {}): Promise<FakeServed> {
   const limits = { quietMs: 50, lingerMs: 50, ...options.limits };
   const listener = await rawListener();
-  const watched = new Watched(new MeshNode({ ...options, limits }));
+  const watched = new Watched(new MeshNode({ dialect: "classic", ...options, limits }));
   const { node } = watched;
   await node.connectToServer(listener.address);
   await node.initListeningSocket("127.0.0.1", 0);

@@ -32,7 +32,7 @@ async function heard(me: FakeServed, calls: number): Promise<void> {
 /** That the healthy link carries bytes both ways and has never been down. */
 async function undisturbed({ me, earlier, link }: Linked): Promise<void> {
   const peer = me.node.peers.find(({ address }) => address === earlier);
-  expect(peer).toEqual({ address: earlier, direction: "accepted" });
+  expect(peer).toEqual({ address: earlier, dialect: "classic", direction: "accepted", state: "up" });
   await link.write("<there>");
   await me.received(me.ups.items[0] ?? me.address, "<there>");
   me.node.write(earlier, text("<and back>"));
@@ -170,7 +170,7 @@ describe("a hello that claims too much", () => {
     expect(await me.notes.nth(1)).toMatchObject({ code: "WRONG_DIRECTION", level: "warn", remote: stranger.local });
     expect(await stranger.ended).toBe("fin");
     expect(stranger.text).toBe("");
-    expect(me.node.peers).toEqual([
+    expect(me.node.peers).toMatchObject([
       { address: earlier, direction: "accepted" },
       { address: later.address, direction: "dialed" },
     ]);

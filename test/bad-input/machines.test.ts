@@ -22,7 +22,15 @@ function drain<Output>(machine: { poll(): Output | undefined }): Output[] {
 }
 
 class HandHeld {
-  readonly member = new Member({ seed: 1, limits: defaultLimits });
+  readonly member = new Member({
+    dialect: "classic",
+    mesh: "default",
+    isKeyed: false,
+    draw: () => "0".repeat(32),
+    serverLostMs: Number.POSITIVE_INFINITY,
+    seed: 1,
+    limits: defaultLimits,
+  });
   now = 0;
 
   give(input: MemberInput): MemberOutput[] {
@@ -75,7 +83,7 @@ describe("a dial that meets its own outgoing port", () => {
         },
       },
     ]);
-    expect([...held.member.links]).toEqual([]);
+    expect([...held.member.classicLinks]).toEqual([]);
     // What the socket still says, its own hello for example, concerns nobody.
     expect(held.give({ type: "bytes", connection, bytes: text("Hello from:127.0.0.1:14000") })).toEqual([]);
     expect(held.give({ type: "closed", connection })).toEqual([]);
@@ -92,7 +100,14 @@ describe("a dial that meets its own outgoing port", () => {
     const outputs = held.give({ type: "connected", connection: "out:1", local: at(40_000), remote: at(40_000) });
     expect(outputs).toEqual([
       { type: "abort", connection: "out:1" },
-      { type: "event", event: { type: "unreachable", message: "127.0.0.1:40000: nobody listens there" } },
+      {
+        type: "event",
+        event: {
+          type: "unreachable",
+          message: "127.0.0.1:40000: nobody listens there",
+          failure: "SERVER_UNREACHABLE",
+        },
+      },
     ]);
   });
 });

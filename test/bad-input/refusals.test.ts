@@ -44,7 +44,7 @@ describe("a server that has no room", () => {
   });
 
   test("refuses a newcomer with MESH_SEALED once the capacity has been reached", async () => {
-    const mesh = await healthyMesh({ capacity: 2, settleMs: 600_000 });
+    const mesh = await healthyMesh({ capacity: 2, settleMs: 600_000 }, "classic");
     const stranger = await rawClient(mesh.address);
     await stranger.write(`127.0.0.1:${await freePort()}`);
     expect(await mesh.notes.nth(1)).toMatchObject({ code: "MESH_SEALED", level: "warn", remote: stranger.local });
@@ -54,8 +54,8 @@ describe("a server that has no room", () => {
   });
 
   test("stays sealed with MESH_SEALED when a member has left after the capacity had been reached", async () => {
-    const mesh = await healthyMesh({ capacity: 3, settleMs: 600_000 });
-    const third = await join(mesh.address);
+    const mesh = await healthyMesh({ capacity: 3, settleMs: 600_000 }, "classic");
+    const third = await join(mesh.address, { dialect: "classic" });
     const left = new Promise((resolve) => mesh.server.once("left", resolve));
     await third.leave();
     await left;

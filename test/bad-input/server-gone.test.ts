@@ -3,9 +3,9 @@ import { join, MeshNode } from "../../src/index.js";
 import { freePort, rawListener } from "../support/sockets.js";
 import { healthyMesh, list, nodeAtFakeServer, Watched } from "./fixtures.js";
 
-/** A node that has connected to this server and listens, and has not registered. */
+/** A classic node that has connected to this server and listens, and has not registered. */
 async function connected(server: string): Promise<Watched> {
-  const me = new Watched(new MeshNode({ limits: { quietMs: 50, lingerMs: 50 } }));
+  const me = new Watched(new MeshNode({ dialect: "classic", limits: { quietMs: 50, lingerMs: 50 } }));
   await me.node.connectToServer(server);
   await me.node.initListeningSocket("127.0.0.1", 0);
   await me.node.sockListen();

@@ -102,20 +102,19 @@ describe("a node's step out of order", () => {
   });
 });
 
-describe("a write to nobody", () => {
-  test("throws NOT_LINKED, which names the address, for a stranger, for oneself, and after the end", async () => {
-    const mesh = await healthyMesh();
+describe.each(["native", "classic"] as const)("a send and a write to nobody, by a %s node", (dialect) => {
+  test("throw NOT_LINKED, which names the address, for a stranger, for oneself, and after the end", async () => {
+    const mesh = await healthyMesh({}, dialect);
     const [{ node, address }, other] = mesh.members;
-    const notLinked = (peer: string): { code: string; message: string } => ({
-      code: "NOT_LINKED",
-      message: `no link with ${peer}`,
-    });
-    for (const peer of ["127.0.0.1:14000", address, "nonsense", ""]) {
-      expect(() => node.write(peer, text("lost"))).toThrow(expect.objectContaining(notLinked(peer)));
-    }
+    const expectNotLinked = (peer: string): void => {
+      const notLinked = { code: "NOT_LINKED", message: expect.stringMatching(new RegExp(`^cannot .* to ${peer}$`)) };
+      expect(() => node.write(peer, text("lost"))).toThrow(expect.objectContaining(notLinked));
+      expect(() => node.send(peer, "", text("lost"))).toThrow(expect.objectContaining(notLinked));
+    };
+    for (const peer of ["127.0.0.1:14000", address, "nonsense", ""]) expectNotLinked(peer);
     await mesh.undisturbed();
-    await node.start();
-    expect(() => node.write(other.address, text("lost"))).toThrow(expect.objectContaining(notLinked(other.address)));
+    await node.leave();
+    expectNotLinked(other.address);
   });
 });
 

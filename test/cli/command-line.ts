@@ -46,8 +46,9 @@ export async function eventOf(
 /** Starts `serve --json` on a free port and resolves with its address. */
 export async function startServer(
   args: readonly string[] = [],
+  options: StartOptions = {},
 ): Promise<{ readonly server: StartedProcess; readonly address: string }> {
-  const server = fullmesh(["serve", "--json", "--listen", "127.0.0.1:0", ...args]);
+  const server = fullmesh(["serve", "--json", "--listen", "127.0.0.1:0", ...args], options);
   const { address } = await eventOf(server, "listening");
   return { server, address: String(address) };
 }

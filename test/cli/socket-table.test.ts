@@ -1,8 +1,9 @@
 import { execFileSync } from "node:child_process";
 import { expect, it } from "vitest";
+import { makeSecret } from "../../src/nodejs/secret.js";
 import type { StartedProcess } from "../support/processes.js";
 import { requireTool } from "../support/tools.js";
-import { eventOf, fullmesh, startServer } from "./command-line.js";
+import { eventOf, fullmesh, plainEnvironment, startServer } from "./command-line.js";
 
 const size = 12;
 
@@ -24,22 +25,33 @@ function socketTable(ss: string, pids: ReadonlySet<number>): Row[] {
     .filter(({ pid }) => pids.has(pid));
 }
 
-it("holds one connection between every two members and one to the server, and not one more, by the kernel's own table", async (context) => {
-  const ss = requireTool(context, "ss");
-  const { server, address } = await startServer(["--capacity", String(size), "--on-full", "hold"]);
-  const members = Array.from({ length: size }, () => fullmesh(["join", address, "--json", "--dialect", "classic"]));
-  for (const member of members) await eventOf(member, "complete", (line) => line.members === size);
-  const pidsOf = (processes: readonly StartedProcess[]): Set<number> => new Set(processes.map(({ pid }) => pid ?? -1));
-  const rows = socketTable(ss, pidsOf([server, ...members]));
-  const pairs = (size * (size - 1)) / 2;
-  // Each connection is printed from both of its ends.
-  expect(rows).toHaveLength(2 * (pairs + size));
-  expect(rows.filter(({ local, remote }) => local === address || remote === address)).toHaveLength(2 * size);
-  const owners = new Map(rows.map(({ local, remote, pid }) => [`${local} ${remote}`, pid]));
-  const joined = new Set<string>();
-  for (const { local, remote, pid } of rows) {
-    const other = owners.get(`${remote} ${local}`) ?? 0;
-    joined.add([pid, other].sort((a, b) => a - b).join(" "));
-  }
-  expect(joined.size).toBe(pairs + size);
-});
+const ways = [
+  { name: "classic", flags: ["--dialect", "classic"], env: {} },
+  { name: "native", flags: [], env: {} },
+  { name: "native, with a secret", flags: [], env: { FULLMESH_SECRET: makeSecret() } },
+];
+
+it.each(ways)(
+  "holds one connection between every two members and one to the server, and not one more, by the kernel's own table: $name",
+  async ({ flags, env: extra }, context) => {
+    const ss = requireTool(context, "ss");
+    const env = plainEnvironment(extra);
+    const { server, address } = await startServer(["--capacity", String(size), "--on-full", "hold"], { env });
+    const members = Array.from({ length: size }, () => fullmesh(["join", address, "--json", ...flags], { env }));
+    for (const member of members) await eventOf(member, "complete", (line) => line.members === size);
+    const pidsOf = (processes: readonly StartedProcess[]): Set<number> =>
+      new Set(processes.map(({ pid }) => pid ?? -1));
+    const rows = socketTable(ss, pidsOf([server, ...members]));
+    const pairs = (size * (size - 1)) / 2;
+    // Each connection is printed from both of its ends.
+    expect(rows).toHaveLength(2 * (pairs + size));
+    expect(rows.filter(({ local, remote }) => local === address || remote === address)).toHaveLength(2 * size);
+    const owners = new Map(rows.map(({ local, remote, pid }) => [`${local} ${remote}`, pid]));
+    const joined = new Set<string>();
+    for (const { local, remote, pid } of rows) {
+      const other = owners.get(`${remote} ${local}`) ?? 0;
+      joined.add([pid, other].sort((a, b) => a - b).join(" "));
+    }
+    expect(joined.size).toBe(pairs + size);
+  },
+);

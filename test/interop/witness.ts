@@ -32,9 +32,9 @@ export interface Witness {
   end(): Promise<string>;
 }
 
-/** One of our nodes as a witness: it tells of itself by events, heard from the first on. */
+/** One of our nodes, which speaks classic, as a witness: it tells of itself by events, heard from the first on. */
 export class OwnNode implements Witness {
-  readonly node = new MeshNode({ limits: patient });
+  readonly node = new MeshNode({ dialect: "classic", limits: patient });
   readonly lists: string[][] = [];
   readonly dialed: string[] = [];
   readonly accepted: string[] = [];

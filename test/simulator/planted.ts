@@ -93,6 +93,7 @@ export const plants: readonly Plant[] = [
         const verdict = take.call(this, number);
         return verdict === "repeated" ? "deliver" : verdict;
       });
+      vi.spyOn(Replay.prototype, "acknowledge").mockReturnValue(true);
     },
     seed: 0,
     breaks: "",

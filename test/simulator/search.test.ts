@@ -7,7 +7,7 @@ for (const p of plants) it(p.when, () => {
   p.plant();
   const found: {seed:number, ms:number, inv:string, size:number}[] = [];
   const t0 = performance.now(); let seed = 1;
-  for (; seed < 20000 && performance.now()-t0 < 9000 && found.length < 60; seed++) {
+  for (; seed < 20000 && performance.now()-t0 < 20000 && found.length < 25; seed++) {
     const t = performance.now(); const o = run(seed, { kind: "native" });
     if (o.violations.length) found.push({ seed, ms: performance.now()-t, inv: [...new Set(o.violations.map(v=>v.invariant))].join(","), size: o.steps });
   }

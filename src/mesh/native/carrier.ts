@@ -111,7 +111,7 @@ export class Carrier implements ChannelOwner {
     if (link === undefined) return;
     this.drop(link);
     link.step("broken");
-    this.#watch.broken(link, reason, now);
+    this.#watch.broken(link, channel.failure === undefined ? reason : `${channel.failure}: ${reason}`, now);
   }
 
   nextTimeout(): number | undefined {

@@ -183,7 +183,7 @@ export class Channel implements Party, FrameSink {
       case "unproved":
         this.failure = input.code;
         this.#ports.note(input.code, input.message, this.remoteAddress);
-        this.#gone(`${input.code} ${input.message}`, now);
+        this.#gone(input.message, now);
         break;
       case "ended":
         this.#ports.connections.dismiss(this.connection, now);
@@ -265,7 +265,7 @@ export class Channel implements Party, FrameSink {
     this.#ports.note(code, detail, this.remoteAddress);
     this.send({ type: "refuse", code, message: detail });
     this.#ports.connections.dismiss(this.connection, this.#now);
-    this.#gone(`${code} ${detail}`, this.#now);
+    this.#gone(detail, this.#now);
   }
 
   #gone(reason: string, now: number): void {

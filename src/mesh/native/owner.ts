@@ -97,7 +97,7 @@ export class Owner implements ChannelOwner {
 
   gone(channel: Channel, reason: string, now: number): void {
     const link = this.#links.get(channel);
-    if (link !== undefined) this.#failed(link, dialFailureCode(reason), reason, now);
+    if (link !== undefined) this.#failed(link, channel.failure ?? dialFailureCode(reason), reason, now);
   }
 
   nextTimeout(): number | undefined {

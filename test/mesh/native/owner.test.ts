@@ -117,7 +117,9 @@ describe("an owner", () => {
     "that is refused with %s dials no more",
     (code) => {
       const { world, node } = owner();
-      node.dialsTo(listed(2).address)[0]?.connect().say("acceptor", { type: "refuse", code, message: "no" });
+      const wire = node.dialsTo(listed(2).address)[0]?.connect();
+      wire?.say("acceptor", { type: "refuse", code, message: "no" });
+      expect(wire?.dialer.hasEnded).toBe(true);
       world.pass(600_000);
       expect(dials(node)).toBe(1);
       expect(node.member.missing[0]?.reason).toBe(`rejected: ${code} no`);

@@ -79,6 +79,7 @@ describe("a replay", () => {
       true,
     ]);
     expect(new Replay().takeHello(3, 2, 0)).toBe(false);
+    expect(four().takeHello(3, 0, 1)).toBe(false);
   });
 
   test("of an owner takes the answer that begins its state, and then only those that go on with it", () => {

@@ -175,6 +175,27 @@ describe("the server is told", () => {
     expect(told(node)).toEqual([{ type: "links", up: [[2, 0]], down: [] }]);
   });
 
+  test("nothing of the peers of an earlier incarnation", () => {
+    const world = new World();
+    const classic = { ...listed(2), dialect: "classic" } as const;
+    const node = world
+      .node(1)
+      .begin()
+      .admit([listed(1), classic]);
+    node.dialsTo(classic.address)[0]?.connect();
+    world.pass(limits.reportMs);
+    node.entries({ type: "lost", revision: 3, id: idOf(1), reason: "silent" });
+    node.session.connect();
+    node.admit([{ ...listed(1), id: idOf(1_001), order: 4 }], 4);
+    node.session.abort("acceptor");
+    node.session.from("acceptor");
+    world.pass(limits.redialMinMs);
+    node.session.connect();
+    node.hear({ type: "admitted", log: logId, order: 4, revision: 4, observed: node.address });
+    world.pass(0);
+    expect(told(node)).toEqual([{ type: "links", full: true, up: [], down: [] }]);
+  });
+
   test("of a link that has ended although both ends are members", () => {
     const world = new World();
     const node = world
