@@ -7,7 +7,7 @@ import type { Verdict } from "./admission.js";
 import { Completeness, type LinkReport } from "./completeness.js";
 import type { Delivery } from "./delivery.js";
 import { Outlook } from "./outlook.js";
-import { type Finding, Presence } from "./presence.js";
+import { Presence } from "./presence.js";
 import { Roll } from "./roll.js";
 import type { Session } from "./session.js";
 import { Updates } from "./updates.js";
@@ -159,8 +159,9 @@ export class Mesh {
     if (member !== undefined) this.#presence.judge(this.#completeness.report(member, report));
   }
 
-  found(id: Id, finding: Finding): void {
-    if (!this.#hasEnded) this.#presence.found(id, finding);
+  /** Nobody listens at the address of this member, or somebody else. */
+  gone(id: Id, detail: string): void {
+    if (!this.#hasEnded) this.#presence.gone(id, detail);
   }
 
   // How whole it is, and the end.

@@ -4,9 +4,6 @@ import type { Id, Member } from "../protocol/directory.js";
 import type { Completeness } from "./completeness.js";
 import type { Session } from "./session.js";
 
-/** What a dial to the address of an absent member has found: nobody of that id for certain, or nothing for certain. */
-export type Finding = { readonly isGone: true; readonly detail: string } | { readonly isGone: false };
-
 /** What presence needs of the mesh that it belongs to. */
 export interface PresenceOptions {
   readonly limits: Limits;
@@ -92,11 +89,11 @@ export class Presence {
     return session;
   }
 
-  /** A dial to the address of an absent member has come to something. */
-  found(id: Id, finding: Finding): void {
+  /** A dial to the address of an absent member has found nobody there, or somebody else. */
+  gone(id: Id, detail: string): void {
     const absence = this.#absent.get(id);
-    if (absence === undefined || !finding.isGone) return;
-    absence.gone = finding.detail;
+    if (absence === undefined) return;
+    absence.gone = detail;
     this.judge([id]);
   }
 

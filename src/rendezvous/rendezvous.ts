@@ -124,7 +124,7 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
 
   #found({ task, found, detail }: Outcome, now: number): void {
     if (task.nonce !== undefined) this.#reception.native.unproved({ task, found, detail }, now);
-    else if (found === "other") this.#meshes.find(task.mesh)?.found(task.id, { isGone: true, detail });
+    else if (found === "other") this.#meshes.find(task.mesh)?.gone(task.id, detail);
   }
 
   // Membership and the end.

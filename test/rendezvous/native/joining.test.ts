@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { encodePreface } from "../../../src/protocol/native/preface.js";
-import { nativeMembers, Play } from "../play.js";
+import { nativeMembers, Play, type Player } from "../play.js";
 
 const a = "127.0.0.1:14001";
 const b = "127.0.0.1:14002";
@@ -80,6 +80,26 @@ describe("N3: the dial-back proves the address", () => {
     old.caller.close();
     expect([play.eventsOf("lost"), play.eventsOf("left")]).toEqual([[], []]);
     expect(play.machine.membersOf()).toEqual([other.address, next.address]);
+  });
+
+  test("a restart while its own replacement is under way changes nothing twice", () => {
+    const play = new Play();
+    const old = play.native(a).register();
+    play.isLogSlow = true;
+    const next = play.native(a).register();
+    old.leave();
+    expect(play.appends).toMatchObject([{ change: { type: "replaced", replaces: old.id, id: next.id } }]);
+    play.answer();
+    expect(play.appends).toEqual([]);
+    expect(play.eventsOf("left")).toEqual([]);
+    expect(play.machine.membersOf()).toEqual([a]);
+  });
+
+  test("a restart into a mesh that is sealed is refused: that mesh takes nobody in any more", () => {
+    const play = new Play({ capacity: 2 });
+    const [old] = nativeMembers(play, 2) as [Player, Player];
+    expect(play.native(old.address).register().end.last("refuse")).toMatchObject({ code: "MESH_SEALED" });
+    expect(old.caller.state).toBe("open");
   });
 
   test("a restart takes no slot in a full mesh that holds, and passes the line", () => {
