@@ -43,6 +43,14 @@ export class Lingering {
     this.#deadlines.set(connection, now + (drainMs ?? this.#lingerMs));
   }
 
+  /** Half-closes the connection, and gives the other side `withinMs` to take what was sent and to close too. */
+  wait(connection: ConnectionId, now: number, withinMs: number): void {
+    if (this.#open.has(connection)) return;
+    this.#open.add(connection);
+    this.#outputs.push({ type: "halfClose", connection });
+    this.#deadlines.set(connection, now + withinMs);
+  }
+
   /** All that was sent has left this process. */
   flushed(connection: ConnectionId, now: number): void {
     if (this.#draining.delete(connection)) this.#deadlines.set(connection, now + this.#lingerMs);

@@ -68,7 +68,12 @@ export class Connections {
     this.#lingering.begin(connection, now, drainMs);
   }
 
-  /** The same, and reads nothing more. */
+  /** Half-closes behind all that was sent; its party hears on until the other side closes too, which may take so long. */
+  finish(connection: ConnectionId, now: number, withinMs: number): void {
+    this.#lingering.wait(connection, now, withinMs);
+  }
+
+  /** Half-closes behind all that was sent, and reads nothing more. */
   dismiss(connection: ConnectionId, now: number): void {
     this.#parties.set(connection, nobody);
     this.#lingering.begin(connection, now);

@@ -8,7 +8,7 @@ import type { Heard } from "./door.js";
 import type { Meshes } from "./meshes.js";
 import type { Partings } from "./partings.js";
 import { applicantOf } from "./roll.js";
-import type { Session } from "./session.js";
+import type { Session, SessionState } from "./session.js";
 import type { RendezvousRules } from "./vocabulary.js";
 
 /** What the native desk is made with. */
@@ -21,6 +21,17 @@ export interface NativeDeskOptions {
   /** It is known now who this is; its handshake is over. */
   readonly known: (session: Session) => void;
 }
+
+/** Which messages are heard, and in which states of a session; all others are refused. */
+const heardIn = {
+  register: ["reading"],
+  resume: ["reading"],
+  // Once it is let in, the answer to a dial-back of an older session may still come, and counts for nothing.
+  proof: ["proving", "waiting", "joining", "member"],
+  links: ["member"],
+  watch: ["member"],
+  leave: ["proving", "waiting", "joining", "member"],
+} as const;
 
 type Asking = ControlOf<"register"> | ControlOf<"resume">;
 
@@ -90,17 +101,16 @@ export class NativeDesk {
   }
 
   #understand(session: Session, control: Control, now: number): void {
-    const { state } = session;
-    const isRegistered = state !== "reading";
+    const states: readonly SessionState[] = heardIn[control.type as keyof typeof heardIn] ?? [];
+    // Whoever refuses closes, too; that is what counts.
     if (control.type === "refuse") return;
-    if (control.type === "leave" && isRegistered) this.#leave(session, control.reason, now);
-    else if (control.type === "proof" && state === "proving") this.#proved(session, control.nonce, now);
-    else if (control.type === "proof" && isRegistered) return; // The answer to a dial-back of an older session came late.
-    else if (control.type === "links" && state === "member") this.#report(session, control);
-    else if (control.type === "watch" && state === "member") this.#watch(session, control.size);
-    else if (control.type === "register" && !isRegistered) this.#register(session, control, now);
-    else if (control.type === "resume" && !isRegistered) this.#resume(session, control, now);
-    else this.#unexpected(session, control, now);
+    if (!states.includes(session.state)) this.#unexpected(session, control, now);
+    else if (control.type === "leave") this.#leave(session, control.reason, now);
+    else if (control.type === "proof") this.#proved(session, control.nonce, now);
+    else if (control.type === "links") this.#report(session, control);
+    else if (control.type === "watch") this.#watch(session, control.size);
+    else if (control.type === "register") this.#register(session, control, now);
+    else if (control.type === "resume") this.#resume(session, control, now);
   }
 
   #unexpected(session: Session, { type }: Control, now: number): void {
@@ -176,6 +186,7 @@ export class NativeDesk {
   }
 
   #proved(session: Session, nonce: string, now: number): void {
+    if (session.state !== "proving") return;
     const { partings, known, pulse } = this.#options;
     const { proof } = session;
     if (proof?.task.nonce !== nonce) {

@@ -39,12 +39,26 @@ export interface Life {
   readonly links: Map<Address, { readonly direction: Direction; text: string }>;
 }
 
+/** Thrown at a violation in a run that stops there. */
+export class EnoughSeen extends Error {}
+
+/** What an observer has to know of a run. */
+export interface ObserverOptions {
+  readonly now: () => number;
+  readonly stopsAtViolation: boolean;
+  readonly capacity: number;
+  readonly settleMs: number;
+  /** Addresses may be read too short, as no reader could avoid it. */
+  readonly mayMisread: boolean;
+}
+
 /**
  * Watches a run from outside and says which invariants it breaks, at the moment it breaks them.
  */
 export class Observer {
   readonly violations: Violation[] = [];
   readonly #now: () => number;
+  readonly #stopsAtViolation: boolean;
   readonly #capacity: number;
   readonly #settleMs: number;
   readonly #mayMisread: boolean;
@@ -57,8 +71,9 @@ export class Observer {
   #newestOrder = 0;
   #reachedAt: number | undefined;
 
-  constructor(options: { now: () => number; capacity: number; settleMs: number; mayMisread: boolean }) {
+  constructor(options: ObserverOptions) {
     this.#now = options.now;
+    this.#stopsAtViolation = options.stopsAtViolation;
     this.#capacity = options.capacity;
     this.#settleMs = options.settleMs;
     this.#mayMisread = options.mayMisread;
@@ -71,6 +86,7 @@ export class Observer {
 
   violate(invariant: keyof typeof invariants, detail: string): void {
     this.violations.push({ invariant, at: this.#now(), detail });
+    if (this.#stopsAtViolation) throw new EnoughSeen();
   }
 
   serverTold(event: RendezvousEvent, isOrdered: boolean): void {

@@ -10,7 +10,7 @@ import { SimulatedMember, serverLostMs } from "./member.js";
 import { strike, type Troupe } from "./misfortunes.js";
 import { scenarioOf } from "./native-scenario.js";
 import { Network } from "./network.js";
-import { Observer, type Violation } from "./observer.js";
+import { EnoughSeen, Observer, type Violation } from "./observer.js";
 import { cleared, type Kind, type Misfortune, type Part, type Scenario } from "./scenario.js";
 import { SimulatedServer, serverAddress } from "./server.js";
 import type { NativeLife, Stage } from "./stage.js";
@@ -35,6 +35,8 @@ export interface RunOptions {
   readonly kind?: Kind;
   /** Keep messages and history. */
   readonly keepsTrace?: boolean;
+  /** Stop at the first violation: what follows from it may be much, and says nothing new. */
+  readonly stopsAtViolation?: boolean;
   /** Play this instead of what the seed says. */
   readonly scenario?: Scenario;
 }
@@ -86,6 +88,7 @@ class Play implements Stage, Troupe {
     const { delayMs, splitGapMs } = this.scenario.weather;
     this.observer = new Observer({
       now: () => this.#world.now,
+      stopsAtViolation: options.stopsAtViolation === true,
       capacity: this.scenario.capacity,
       settleMs: defaultLimits.settleMs,
       // A list that is cut off in the middle of a port looks like one that ends there.
@@ -118,7 +121,7 @@ class Play implements Stage, Troupe {
       this.#play();
     } catch (error) {
       // A machine that comes to a state which its tables do not have says so by throwing.
-      this.observer.violate("S0", String(error instanceof Error ? error.stack : error));
+      if (!(error instanceof EnoughSeen)) this.#thrown(error);
     }
     return {
       seed: this.#seed,
@@ -128,6 +131,11 @@ class Play implements Stage, Troupe {
       messages: this.#messages,
       history: this.#history,
     };
+  }
+
+  #thrown(error: unknown): void {
+    const detail = String(error instanceof Error ? error.stack : error);
+    this.observer.violations.push({ invariant: "S0", at: this.#world.now, detail });
   }
 
   enter(part: Part): void {

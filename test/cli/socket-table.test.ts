@@ -25,13 +25,19 @@ function socketTable(ss: string, pids: ReadonlySet<number>): Row[] {
     .filter(({ pid }) => pids.has(pid));
 }
 
-const ways = [
+interface Way {
+  readonly name: string;
+  readonly flags: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+}
+
+const ways: readonly Way[] = [
   { name: "classic", flags: ["--dialect", "classic"], env: {} },
   { name: "native", flags: [], env: {} },
   { name: "native, with a secret", flags: [], env: { FULLMESH_SECRET: makeSecret() } },
 ];
 
-it.each(ways)(
+it.for(ways)(
   "holds one connection between every two members and one to the server, and not one more, by the kernel's own table: $name",
   async ({ flags, env: extra }, context) => {
     const ss = requireTool(context, "ss");

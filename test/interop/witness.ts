@@ -1,6 +1,6 @@
 import diagnostics from "node:diagnostics_channel";
 import { expect, onTestFinished } from "vitest";
-import { type Limits, MeshNode } from "../../src/index.js";
+import { type Dialect, type Limits, MeshNode } from "../../src/index.js";
 import { joinWith } from "../../src/join.js";
 import { Bell } from "../support/processes.js";
 
@@ -32,9 +32,9 @@ export interface Witness {
   end(): Promise<string>;
 }
 
-/** One of our nodes, which speaks classic, as a witness: it tells of itself by events, heard from the first on. */
+/** One of our nodes, which speaks classic unless it is told otherwise, as a witness: it tells of itself by events, heard from the first on. */
 export class OwnNode implements Witness {
-  readonly node = new MeshNode({ dialect: "classic", limits: patient });
+  readonly node: MeshNode;
   readonly lists: string[][] = [];
   readonly dialed: string[] = [];
   readonly accepted: string[] = [];
@@ -46,7 +46,8 @@ export class OwnNode implements Witness {
   readonly #joined: Promise<void>;
 
   /** Joins the mesh of this server. */
-  constructor(server: string) {
+  constructor(server: string, dialect: Dialect = "classic") {
+    this.node = new MeshNode({ dialect, limits: patient });
     const hear = (tell: () => void): void => {
       tell();
       this.#bell.ring();
@@ -56,9 +57,8 @@ export class OwnNode implements Witness {
       .on("peer:up", ({ address, direction }) => hear(() => this[direction].push(address)))
       .on("peer:down", (peer) => hear(() => this.unlinked.push(peer)))
       .on("note", ({ code, message }) => hear(() => this.complaints.push(`${code} ${message}`)))
-      .on("bytes", ({ peer, bytes }) =>
-        hear(() => this.received.set(peer, (this.received.get(peer) ?? "") + Buffer.from(bytes).toString("latin1"))),
-      );
+      .on("bytes", ({ peer, bytes }) => hear(() => this.#keep(peer, bytes)))
+      .on("message", ({ peer, payload }) => hear(() => this.#keep(peer.address, payload)));
     this.#joined = joinWith(this.node, server, { timeoutMs: 30_000 });
     // Whoever waits for it hears of the failure; a test that has failed already needs no second one.
     this.#joined.catch(() => {});
@@ -66,6 +66,10 @@ export class OwnNode implements Witness {
 
   get address(): string {
     return this.node.address ?? "";
+  }
+
+  #keep(peer: string, bytes: Uint8Array): void {
+    this.received.set(peer, (this.received.get(peer) ?? "") + Buffer.from(bytes).toString("latin1"));
   }
 
   joined(): Promise<void> {

@@ -1,11 +1,11 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { Links } from "../../src/mesh/classic/links.js";
+import { Membership } from "../../src/mesh/classic/membership.js";
 import { Dialing } from "../../src/mesh/dialing.js";
-import { Links } from "../../src/mesh/links.js";
-import { Membership } from "../../src/mesh/membership.js";
 import { HelloReader } from "../../src/protocol/classic/hello.js";
 import { ServerReader } from "../../src/protocol/classic/list.js";
+import { Directory } from "../../src/protocol/directory.js";
 import { Admission } from "../../src/rendezvous/admission.js";
-import { Directory } from "../../src/rendezvous/log.js";
 import { type Outcome, run } from "../../src/simulator/run.js";
 
 /** Seeds played by every test run; `npm run simulate` plays as many as you like. */

@@ -145,7 +145,7 @@ export class Channel implements Party, FrameSink {
   finish(now: number): void {
     if (this.#isOver || this.#isFinished) return;
     this.#isFinished = true;
-    this.#ports.connections.close(this.connection, now, this.#ports.limits.drainMs);
+    this.#ports.connections.finish(this.connection, now, this.#ports.limits.drainMs);
   }
 
   /** Says why it is of no use, and closes so that the reason arrives. */

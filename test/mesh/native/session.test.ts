@@ -192,6 +192,19 @@ describe("a session that breaks", () => {
     expect(call.last("acceptor", "refuse")).toMatchObject({ code: "GONE" });
   });
 
+  test("forgets the half of a directory that it had read", () => {
+    const world = new World();
+    const node = world.node(1).begin();
+    node.hear({ type: "admitted", log: logId, order: 1, revision: 3, observed: node.address });
+    node.hear({ type: "directory", revision: 3, members: [listed(1), listed(2)], more: true });
+    node.session.abort("acceptor");
+    node.session.from("acceptor");
+    world.pass(limits.redialMinMs);
+    node.session.connect();
+    node.admit([listed(1), listed(3)]);
+    expect(node.member.members).toEqual([listed(1).address, listed(3).address]);
+  });
+
   test("does not prove anything before it has asked for its place", () => {
     const { world, node } = away();
     expect(challenge(world, node)).toBe("refuse");

@@ -78,6 +78,14 @@ test("a member may say more at a time than a stranger, up to the bound of contro
   expect(member.end.last("refuse")).toMatchObject({ code: "FRAME_TOO_LARGE" });
 });
 
+test("the answer to a dial-back that comes when it is not waited for any more counts for nothing", () => {
+  const play = new Play();
+  const [member] = nativeMembers(play, 1) as [Player];
+  member.caller.say({ type: "proof", nonce: id });
+  expect(member.caller.state).toBe("open");
+  expect(play.notes).toEqual([]);
+});
+
 test("a member that is refused is a member still: it may come back, and is looked after", () => {
   const play = new Play();
   const [member] = nativeMembers(play, 2) as [Player, Player];

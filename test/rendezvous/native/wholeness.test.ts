@@ -113,6 +113,39 @@ describe("N20: a mesh is complete", () => {
   });
 });
 
+describe("N20: a member that waits for so many members", () => {
+  test("is told once when the mesh is whole with as many, also below the capacity, and nobody else is", () => {
+    const play = new Play({ capacity: 9, onFull: "hold" });
+    const players = nativeMembers(play, 2) as [Player, Player];
+    const [a, b] = players;
+    a.caller.say({ type: "watch", size: 2 });
+    linkAll(players);
+    play.settle();
+    expect(a.end.all("complete")).toMatchObject([{ members: 2, links: 1 }]);
+    a.unlinked(b, "up", "ECONNRESET");
+    linkAll(players, 2);
+    play.settle();
+    expect(a.end.all("complete")).toHaveLength(1);
+    expect(b.end.all("complete")).toEqual([]);
+    expect(play.eventsOf("complete")).toEqual([]);
+  });
+
+  test("is told at once if it is whole already, and not before there are as many", () => {
+    const play = new Play({ capacity: 9, onFull: "hold" });
+    const players = nativeMembers(play, 2) as [Player, Player];
+    const [a, b] = players;
+    linkAll(players);
+    a.caller.say({ type: "watch", size: 3 });
+    b.caller.say({ type: "watch", size: 2 });
+    play.settle();
+    expect(a.end.all("complete")).toEqual([]);
+    expect(b.end.all("complete")).toHaveLength(1);
+    linkAll([...players, ...nativeMembers(play, 1, "default", 15_001)]);
+    play.settle();
+    expect(a.end.all("complete")).toMatchObject([{ members: 3, links: 3 }]);
+  });
+});
+
 describe("N20: a mesh is degraded", () => {
   test("when pairs have been missing for a while in which nothing moved, and says which and why", () => {
     const play = new Play();
