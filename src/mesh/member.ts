@@ -202,7 +202,6 @@ export class Member implements Machine<MemberInput, MemberOutput> {
     const fenced = native.hear(news, now);
     if (fenced !== undefined) {
       native.restart(fenced, now);
-      this.#register(now);
     }
     this.#meetClassic(native.members, now);
     // Whoever has an address now takes over the classic link that is there, on this side as on the other.

@@ -85,7 +85,7 @@ describe("a bug planted in the rules", () => {
   it("is found when a node forgets to look whether it is linked already", () => {
     vi.spyOn(Links.prototype, "has").mockReturnValue(false);
     vi.spyOn(Dialing.prototype, "linked").mockImplementation(() => {});
-    expect(firstFinding(500)?.invariants).toContain("D1");
+    expect(firstFinding(500)?.invariants).toContain("S1");
   });
 
   it("is found when the server counts members only, and not the appends under way", () => {

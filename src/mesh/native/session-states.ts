@@ -12,11 +12,11 @@ export const nativeSessionTransitions = {
   /** The registration is sent; the server dials back, or lets us wait in line. */
   registering: { admitted: "listed", over: "over" },
   /** In the directory. */
-  listed: { lost: "away", fenced: "idle", over: "over" },
-  /** In the directory, without a connection; the server is dialed again after a pause. */
+  listed: { lost: "away", fenced: "away", over: "over" },
+  /** Without a connection; the server is dialed again after a pause. Who was fenced has nothing to go back to. */
   away: { dialing: "returning", over: "over" },
-  /** A dial is under way, or the resume is sent. */
-  returning: { admitted: "listed", lost: "away", fenced: "idle", over: "over" },
+  /** A dial is under way, or the resume is sent; or the registration of the next incarnation. */
+  returning: { admitted: "listed", lost: "away", fenced: "away", over: "over" },
   /** The end: told by the server, wished by the owner, or a failure. */
   over: { over: "over" },
 } as const;

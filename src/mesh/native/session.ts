@@ -2,11 +2,12 @@ import type { ConnectionId, Endpoint } from "../../core/connections.js";
 import type { ErrorCode } from "../../core/errors.js";
 import type { Sink } from "../../core/machine.js";
 import { type Address, formatAddress } from "../../protocol/address.js";
-import type { Id, Member } from "../../protocol/directory.js";
+import type { Id } from "../../protocol/directory.js";
 import type { Control, ControlOf } from "../../protocol/native/control.js";
 import type { Session, SessionNews } from "../session.js";
 import type { MemberEvent, MemberOutput, MemberRules } from "../vocabulary.js";
 import { Channel, type ChannelOwner, type ChannelPorts } from "./channel.js";
+import { Hearing } from "./hearing.js";
 import { Patience } from "./patience.js";
 import { type NativeSessionEvent, type NativeSessionState, nativeSessionTransitions } from "./session-states.js";
 
@@ -18,6 +19,9 @@ interface Subject {
   readonly revision: number;
 }
 
+/** Refusals that may be over in a moment: a member that has been one before tries again. */
+const passing: ReadonlySet<string> = new Set(["ADDRESS_UNPROVED", "ADDRESS_IN_USE", "BUSY", "HANDSHAKE_TIMEOUT"]);
+
 /**
  * The conversation with the rendezvous server: registers, proves the address when the server dials back, hears the log, and
  * comes back when the connection breaks.
@@ -28,6 +32,7 @@ export class NativeSession implements Session, ChannelOwner {
   readonly #ports: ChannelPorts;
   readonly #subject: Subject;
   readonly #patience: Patience;
+  readonly #hearing = new Hearing();
   #news: SessionNews[] = [];
   #state: NativeSessionState = "idle";
   #server: Endpoint | undefined;
@@ -36,8 +41,6 @@ export class NativeSession implements Session, ChannelOwner {
   /** The address to register, from the moment it is to be registered. */
   #own: Address | undefined;
   #log: Id | undefined;
-  /** Parts of a directory of which more is to come. */
-  #parts: Member[] = [];
 
   constructor(rules: MemberRules, outputs: Sink<MemberOutput>, ports: ChannelPorts, subject: Subject) {
     this.#rules = rules;
@@ -124,7 +127,7 @@ export class NativeSession implements Session, ChannelOwner {
   connected(channel: Channel, now: number): void {
     this.#local = channel.local;
     if (this.#state === "returning") {
-      this.#resume(now);
+      this.#comeBack(channel, now);
       return;
     }
     this.#patience.answered();
@@ -138,7 +141,8 @@ export class NativeSession implements Session, ChannelOwner {
     if (this.#state === "over") return;
     if (control.type === "refuse") this.#refused(control, now);
     else if (control.type === "admitted" && this.#awaitsChallenge) this.#admitted(control, now);
-    else if (control.type === "waiting" && this.#state === "registering") {
+    else if (control.type === "waiting" && this.#awaitsChallenge) {
+      this.#patience.answered();
       this.#tell({ type: "waiting", place: control.place });
     } else if (control.type === "teardown") this.#over(control.reason);
     else if (this.#state !== "listed" || !this.#hear(control)) channel.unexpected(control.type, now);
@@ -146,16 +150,15 @@ export class NativeSession implements Session, ChannelOwner {
 
   gone(channel: Channel, reason: string, now: number): void {
     const server = this.#server === undefined ? "the server" : formatAddress(this.#server);
-    const { failure } = channel;
     const message = `${server}: ${reason}`;
     this.#channel = undefined;
     this.#patience.answered();
     switch (this.#state) {
       case "connecting":
-        if (this.#own !== undefined) this.#over(message, failure ?? "SERVER_UNREACHABLE");
+        if (this.#own !== undefined) this.#over(message, channel.failure ?? "SERVER_UNREACHABLE");
         else {
           this.#step("lost");
-          this.#tell({ type: "unreachable", message, failure: failure ?? "SERVER_UNREACHABLE" });
+          this.#tell({ type: "unreachable", message, failure: channel.failure ?? "SERVER_UNREACHABLE" });
         }
         break;
       case "connected":
@@ -163,7 +166,7 @@ export class NativeSession implements Session, ChannelOwner {
         this.#step("lost");
         break;
       case "registering":
-        this.#over(`${server} closed before it had let this node in: ${reason}`, failure ?? "SERVER_VANISHED");
+        this.#over(`${server} closed before it had let this node in: ${reason}`, channel.failure ?? "SERVER_VANISHED");
         break;
       case "listed":
       case "returning":
@@ -177,10 +180,8 @@ export class NativeSession implements Session, ChannelOwner {
   handleTimeout(now: number): void {
     for (let due = this.#patience.takeDue(now); due !== undefined; due = this.#patience.takeDue(now)) {
       if (due === "answer") this.#unanswered(now);
-      else if (due === "redial" && this.#server !== undefined) {
-        this.#step("dialing");
-        this.#dial(this.#server, now);
-      } else if (due === "serverLost") {
+      else if (due === "redial") this.#redial(now);
+      else if (due === "serverLost") {
         this.#over(`no server for ${this.#rules.serverLostMs} ms`, "SERVER_VANISHED");
       }
     }
@@ -192,6 +193,12 @@ export class NativeSession implements Session, ChannelOwner {
     if (channel !== undefined) this.gone(channel, "no answer in time", now);
   }
 
+  #redial(now: number): void {
+    if (this.#server === undefined) return;
+    this.#step("dialing");
+    this.#dial(this.#server, now);
+  }
+
   #dial(to: Endpoint, now: number): void {
     this.#channel = Channel.dial(this.#ports, to, "rendezvous", this);
     this.#patience.awaitAnswer(this.#rules.limits.dialMs, now);
@@ -199,25 +206,30 @@ export class NativeSession implements Session, ChannelOwner {
 
   #register(now: number): void {
     if (this.#own === undefined || this.#channel === undefined) return;
-    const { mesh, name, meta } = this.#rules;
-    const { id } = this.#subject;
     this.#step("registering");
     this.#channel.watch(now);
-    const said = { ...(name === undefined ? {} : { name }), ...(meta === undefined ? {} : { meta }) };
-    this.#channel.send({ type: "register", mesh, id, address: this.#own, ...said });
+    this.#sendRegistration(this.#channel, this.#own);
   }
 
-  #resume(now: number): void {
-    if (this.#own === undefined || this.#log === undefined) return;
+  /** Goes on where the last session broke off; an incarnation that was fenced is followed by a new one. */
+  #comeBack(channel: Channel, now: number): void {
+    if (this.#own === undefined) return;
     const { id, revision } = this.#subject;
     const { mesh, limits } = this.#rules;
     this.#patience.awaitAnswer(limits.handshakeMs, now);
-    this.#channel?.watch(now);
-    this.#channel?.send({ type: "resume", mesh, id, address: this.#own, log: this.#log, revision });
+    channel.watch(now);
+    if (this.#log === undefined) this.#sendRegistration(channel, this.#own);
+    else channel.send({ type: "resume", mesh, id, address: this.#own, log: this.#log, revision });
+  }
+
+  #sendRegistration(channel: Channel, address: Address): void {
+    const { mesh, name, meta } = this.#rules;
+    const said = { ...(name === undefined ? {} : { name }), ...(meta === undefined ? {} : { meta }) };
+    channel.send({ type: "register", mesh, id: this.#subject.id, address, ...said });
   }
 
   #admitted({ log, order }: ControlOf<"admitted">, now: number): void {
-    const isAgain = this.#state === "returning";
+    const isAgain = this.#log !== undefined;
     this.#step("admitted");
     this.#patience.clear();
     this.#log = log;
@@ -227,23 +239,9 @@ export class NativeSession implements Session, ChannelOwner {
 
   /** Hears what a listed member may be told; false if it is something else. */
   #hear(control: Control): boolean {
-    switch (control.type) {
-      case "directory":
-        this.#parts.push(...control.members);
-        if (control.more === true) return true;
-        this.#news.push({ type: "directory", members: this.#parts, revision: control.revision });
-        this.#parts = [];
-        return true;
-      case "entries":
-        this.#news.push({ type: "entries", entries: control.entries });
-        return true;
-      case "complete":
-      case "degraded":
-        this.#news.push(control);
-        return true;
-      default:
-        return false;
-    }
+    const news = this.#hearing.take(control);
+    if (news !== undefined && news !== "more") this.#news.push(news);
+    return news !== undefined;
   }
 
   #refused({ code, message }: ControlOf<"refuse">, now: number): void {
@@ -252,11 +250,12 @@ export class NativeSession implements Session, ChannelOwner {
     this.#patience.answered();
     if (code === "FENCED" && (this.#state === "listed" || this.#state === "returning")) {
       this.#news.push({ type: "fenced", reason: message });
-    } else if (this.#state === "returning") this.#away(`${code} ${message}`, now);
-    else this.#over(`${code}: ${message}`, "REFUSED");
+    } else if (this.#state === "returning" && (this.#log !== undefined || passing.has(code))) {
+      this.#away(`${code} ${message}`, now);
+    } else this.#over(`${code}: ${message}`, "REFUSED");
   }
 
-  /** This incarnation is over: the next one registers on a new connection. */
+  /** This incarnation is over: the next one registers on a new connection, for as long as it takes. */
   restart(now: number): void {
     this.#step("fenced");
     this.#channel?.close(now);
@@ -265,7 +264,8 @@ export class NativeSession implements Session, ChannelOwner {
     this.#news = this.#news.filter(({ type }) => type === "over");
     this.#patience.clear();
     this.#log = undefined;
-    this.#parts = [];
+    this.#hearing.reset();
+    this.#redial(now);
   }
 
   #away(reason: string, now: number): void {
@@ -273,13 +273,13 @@ export class NativeSession implements Session, ChannelOwner {
     if (isFirst) this.#note("SERVER_AWAY", reason);
     this.#channel?.abort();
     this.#channel = undefined;
-    this.#parts = [];
+    this.#hearing.reset();
     this.#step("lost");
     this.#patience.away(isFirst, now);
   }
 
   #over(reason: string, failure?: ErrorCode): void {
-    this.#news.push({ type: "over", reason, ...(failure === undefined ? {} : { failure }) });
+    this.#news.push({ type: "over", reason, ...(failure && { failure }) });
   }
 
   #step(event: NativeSessionEvent): void {

@@ -1,14 +1,17 @@
 import { describe, expect, test } from "vitest";
-import type { ConnectionOutput } from "../../src/core/connections.js";
-import { Links } from "../../src/mesh/links.js";
-import type { Address } from "../../src/protocol/address.js";
+import type { ConnectionOutput } from "../../../src/core/connections.js";
+import { Links } from "../../../src/mesh/classic/links.js";
+import type { Address } from "../../../src/protocol/address.js";
 
 const peer: Address = "10.0.0.1:1";
 const other: Address = "10.0.0.2:1";
 
 function start(): { links: Links; sent: ConnectionOutput[] } {
   const sent: ConnectionOutput[] = [];
-  return { links: new Links({ push: (output) => void sent.push(output) }), sent };
+  return {
+    links: new Links({ send: (connection, bytes) => void sent.push({ type: "send", connection, bytes }) }),
+    sent,
+  };
 }
 
 function payload(number: number): Uint8Array {

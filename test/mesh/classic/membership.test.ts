@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { Membership, type Standing } from "../../src/mesh/membership.js";
-import type { Address } from "../../src/protocol/address.js";
+import { Membership, type Standing } from "../../../src/mesh/classic/membership.js";
+import type { Address } from "../../../src/protocol/address.js";
 
 const own: Address = "10.0.0.9:1";
 const [a, b, c, d]: readonly [Address, Address, Address, Address] = [
