@@ -144,7 +144,7 @@ function plot({ native, classic }) {
       `<text x="${(x(last.size) + 8).toFixed(1)}" y="${(y(last.bytes) + 4).toFixed(1)}" fill="${colour}">${name}: ${unit(last.bytes)}</text>`,
     );
   }
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="sans-serif" font-size="12">\n${parts.join("\n")}\n</svg>\n`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="sans-serif" font-size="12" role="img" aria-label="Bytes the server writes, against members">\n${parts.join("\n")}\n</svg>\n`;
 }
 
 function unit(bytes) {

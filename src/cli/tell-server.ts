@@ -26,10 +26,11 @@ export function tellServer(server: RendezvousServer, output: Output, capacity?: 
 }
 
 function tellMembers(server: RendezvousServer, output: Output, room: string): void {
-  server.on("joined", ({ mesh, address, order, dialect, id, replaces }) => {
+  server.on("joined", ({ mesh, address, order, dialect, id, name, replaces }) => {
     const how = replaces === undefined ? "joined" : "joined again";
-    const fields = { address, order, dialect, id, ...(replaces === undefined ? {} : { replaces }) };
-    const sentence = `${how} ${address} (${server.membersOf(mesh).length}${room})`;
+    const more = { ...(name === undefined ? {} : { name }), ...(replaces === undefined ? {} : { replaces }) };
+    const fields = { address, order, dialect, id, ...more };
+    const sentence = `${how} ${name === undefined ? "" : `${name} at `}${address} (${server.membersOf(mesh).length}${room})`;
     output.event("joined", null, fields, sentence, mesh);
   });
   for (const type of ["left", "lost"] as const) {

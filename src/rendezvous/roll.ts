@@ -163,10 +163,10 @@ export class Roll {
 
   #entered(member: Member, replaces: Id | undefined): Session | undefined {
     const { mesh, outputs } = this.#options;
-    const { id, address, order, dialect } = member;
+    const { id, address, order, dialect, name } = member;
     const session = this.#joining.get(id);
     const isOurs = this.#joining.delete(id);
-    const instead = replaces === undefined ? {} : { replaces };
+    const instead = { ...(name === undefined ? {} : { name }), ...(replaces === undefined ? {} : { replaces }) };
     outputs.push({ type: "event", event: { type: "joined", mesh, id, address, order, dialect, ...instead } });
     if (session?.state === "joining") {
       session.step("listed");

@@ -27,7 +27,13 @@ export type MissingPair = readonly [a: Address, b: Address, reason: string];
 /** What is worth telling about a mesh. */
 export type RendezvousEvent =
   /** `replaces`: the id of the incarnation whose place it takes. */
-  | ({ readonly type: "joined"; readonly id: Id; readonly order: number; readonly replaces?: Id } & Subject)
+  | ({
+      readonly type: "joined";
+      readonly id: Id;
+      readonly order: number;
+      readonly name?: string;
+      readonly replaces?: Id;
+    } & Subject)
   /** A member said that it goes (`left`), or it was found to be gone (`lost`). */
   | ({ readonly type: "left" | "lost"; readonly id: Id; readonly order: number; readonly reason: string } & Subject)
   /** A newcomer stands in line; `place` 1 is the next to get in. Told again when the place changes, to the first ten. */

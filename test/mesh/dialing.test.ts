@@ -39,7 +39,7 @@ function finish(dialing: Dialing<Address>, address: Address, isLink: boolean, no
 }
 
 /** A dialing that wants one peer and is dialing it. */
-function startOne(seed = 1): Dialing {
+function startOne(seed = 1): Dialing<Address> {
   const dialing = new Dialing<Address>(limits, seed);
   dialing.want(new Set([peer]), 0);
   dialAll(dialing, 0);

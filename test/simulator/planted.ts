@@ -38,19 +38,19 @@ const without =
     judgeBy((rule) => (rule.verdict === verdict ? undefined : rule));
 
 export const plants: readonly Plant[] = [
-  { when: "a hello for somebody else is taken [D1]", plant: without("WRONG_TARGET"), seed: 0, breaks: "" },
-  { when: "a stale hello is taken [A1 A4 B5]", plant: without("STALE_ATTEMPT"), seed: 0, breaks: "" },
+  { when: "a hello for somebody else is taken [D1]", plant: without("WRONG_TARGET"), seed: 21, breaks: "D1" },
+  { when: "a stale hello is taken [A1 A4 B5]", plant: without("STALE_ATTEMPT"), seed: 334, breaks: "A1" },
   {
     when: "a hello that comes before its entry is refused [D4]",
     plant: () => judgeBy((rule) => (rule.verdict === "park" ? { ...rule, verdict: "UNKNOWN_PEER" } : rule)),
-    seed: 0,
-    breaks: "",
+    seed: 256,
+    breaks: "D1",
   },
   {
     when: "a parked hello is never judged again",
     plant: () => vi.spyOn(Acceptor.prototype, "judgeParked").mockImplementation(() => {}),
-    seed: 0,
-    breaks: "",
+    seed: 287,
+    breaks: "D1",
   },
   {
     when: "the old connection is read on when a new attempt takes its place [B1]",
@@ -58,14 +58,14 @@ export const plants: readonly Plant[] = [
       vi.spyOn(Carrier.prototype, "drop").mockImplementation((link) => {
         link.channel = undefined;
       }),
-    seed: 0,
-    breaks: "",
+    seed: 131,
+    breaks: "S1",
   },
   {
     when: "an attempt that is given up stays open [A2]",
     plant: () => vi.spyOn(Channel.prototype, "abort").mockImplementation(() => {}),
-    seed: 0,
-    breaks: "",
+    seed: 12,
+    breaks: "S1",
   },
   {
     when: "the number of an attempt is used again [A3]",
@@ -76,14 +76,14 @@ export const plants: readonly Plant[] = [
         if (event === "dial" && this.attempt > 0) this.attempt -= 1;
       });
     },
-    seed: 0,
-    breaks: "",
+    seed: 131,
+    breaks: "S1",
   },
   {
     when: "an owner does not start a broken link again",
     plant: () => vi.spyOn(Owner.prototype, "broken").mockImplementation(() => {}),
-    seed: 0,
-    breaks: "",
+    seed: 140,
+    breaks: "L1",
   },
   {
     when: "a message that has been delivered is delivered again [B2 B3]",
@@ -95,20 +95,20 @@ export const plants: readonly Plant[] = [
       });
       vi.spyOn(Replay.prototype, "acknowledge").mockReturnValue(true);
     },
-    seed: 0,
-    breaks: "",
+    seed: 12,
+    breaks: "S8",
   },
   {
     when: "what is not acknowledged does not go out again",
     plant: () => vi.spyOn(Replay.prototype, "frames", "get").mockReturnValue([]),
-    seed: 0,
-    breaks: "",
+    seed: 44,
+    breaks: "S8",
   },
   {
     when: "fewer lost messages are told of than there are",
     plant: () => vi.spyOn(Replay.prototype, "unacknowledged", "get").mockReturnValue(0),
-    seed: 0,
-    breaks: "",
+    seed: 302,
+    breaks: "S8",
   },
   {
     when: "a member that is lost is not buried [D8]",
@@ -118,8 +118,8 @@ export const plants: readonly Plant[] = [
         return apply.call(this, entry).filter(({ type }) => type !== "gone");
       });
     },
-    seed: 0,
-    breaks: "",
+    seed: 160,
+    breaks: "S4",
   },
   {
     when: "who is not in a whole directory is not buried",
@@ -129,8 +129,8 @@ export const plants: readonly Plant[] = [
         return restore.call(this, members, revision).filter(({ type }) => type !== "gone");
       });
     },
-    seed: 0,
-    breaks: "",
+    seed: 168,
+    breaks: "S1",
   },
   {
     when: "a fenced member keeps its links",
@@ -138,8 +138,8 @@ export const plants: readonly Plant[] = [
       vi.spyOn(NativePeers.prototype, "restart").mockImplementation(function (this: NativePeers, id) {
         this.roster.restart(id);
       }),
-    seed: 0,
-    breaks: "",
+    seed: 660,
+    breaks: "S1",
   },
   {
     when: "a silent connection is never given up",
@@ -151,38 +151,38 @@ export const plants: readonly Plant[] = [
         return due;
       });
     },
-    seed: 0,
-    breaks: "",
+    seed: 44,
+    breaks: "L1",
   },
   {
     when: "signs of life are not noticed",
     plant: () => vi.spyOn(Pulse.prototype, "heard").mockImplementation(() => {}),
-    seed: 0,
-    breaks: "",
+    seed: 97,
+    breaks: "A1",
   },
   {
     when: "a member does not report that a link is gone",
     plant: () => vi.spyOn(Reports.prototype, "down").mockImplementation(() => {}),
-    seed: 0,
-    breaks: "",
+    seed: 916,
+    breaks: "C1",
   },
   {
     when: "a member that comes back does not report all of its links",
     plant: () => vi.spyOn(Reports.prototype, "all").mockImplementation(() => {}),
-    seed: 0,
-    breaks: "",
+    seed: 830,
+    breaks: "L1",
   },
   {
     when: "a mesh counts as whole before it is",
     plant: () => vi.spyOn(Completeness.prototype, "missing", "get").mockReturnValue(0),
-    seed: 0,
-    breaks: "",
+    seed: 5,
+    breaks: "C1",
   },
   {
     when: "nobody is asked who vouches for a member",
     plant: () => vi.spyOn(Completeness.prototype, "isHeld").mockReturnValue(false),
-    seed: 0,
-    breaks: "",
+    seed: 94,
+    breaks: "N13",
   },
   {
     when: "a member is lost as soon as its session breaks",
@@ -191,23 +191,23 @@ export const plants: readonly Plant[] = [
       vi.spyOn(Presence.prototype, "end").mockImplementation(function (this: Presence, session, reason, now) {
         end.call(this, session, reason, now);
         const id = session.candidate?.id;
-        if (id !== undefined) this.found(id, { isGone: true, detail: "it has no session" });
+        if (id !== undefined) this.gone(id, "it has no session");
       });
     },
-    seed: 0,
-    breaks: "",
+    seed: 7,
+    breaks: "N13",
   },
   {
     when: "the server counts members only, and not the appends under way",
     plant: () => vi.spyOn(Admission.prototype, "appending").mockImplementation(() => {}),
-    seed: 0,
-    breaks: "",
+    seed: 107,
+    breaks: "S7",
   },
   {
     when: "no slot is kept for who proves its address a second time",
     plant: () => vi.spyOn(Admission.prototype, "used", "get").mockReturnValue(0),
-    seed: 0,
-    breaks: "",
+    seed: 96,
+    breaks: "S7",
   },
   {
     when: "the first entry that somebody lacks is left out",
@@ -217,8 +217,8 @@ export const plants: readonly Plant[] = [
         return since.call(this, revision + 1) ?? since.call(this, revision);
       });
     },
-    seed: 0,
-    breaks: "",
+    seed: 33,
+    breaks: "S5",
   },
   {
     when: "the server believes an address without a proof",
@@ -230,7 +230,7 @@ export const plants: readonly Plant[] = [
         if (nonce !== undefined) this.hear(session, { type: "control", control: { type: "proof", nonce } }, now);
       });
     },
-    seed: 0,
-    breaks: "",
+    seed: 246,
+    breaks: "S4",
   },
 ];
