@@ -194,7 +194,7 @@ export const plants: readonly Plant[] = [
         if (id !== undefined) this.gone(id, "it has no session");
       });
     },
-    seed: 7,
+    seed: 243,
     breaks: "N13",
   },
   {

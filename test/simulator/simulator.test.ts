@@ -7,21 +7,23 @@ import { ServerReader } from "../../src/protocol/classic/list.js";
 import { Directory } from "../../src/protocol/directory.js";
 import { Admission } from "../../src/rendezvous/admission.js";
 import { type Outcome, run } from "../../src/simulator/run.js";
+import type { Scenario } from "../../src/simulator/scenario.js";
 
 /** Seeds played by every test run; `npm run simulate` plays as many as you like. */
 const firstSeed = Number(process.env.SEED ?? 1);
 const seeds = process.env.SEED === undefined ? 3_000 : 1;
 
-function* play(from: number, count: number): Generator<Outcome> {
-  for (let seed = from; seed < from + count; seed += 1) yield run(seed);
+function* play(from: number, count: number, scenario?: Scenario): Generator<Outcome> {
+  for (let seed = from; seed < from + count; seed += 1) yield run(seed, scenario === undefined ? {} : { scenario });
 }
 
 /** The first of so many seeds that shows a violation, and which; undefined if none does. */
 function firstFinding(
   count: number,
   from = 1,
+  scenario?: Scenario,
 ): { readonly seed: number; readonly invariants: ReadonlySet<string> } | undefined {
-  for (const { seed, violations } of play(from, count)) {
+  for (const { seed, violations } of play(from, count, scenario)) {
     if (violations.length > 0) return { seed, invariants: new Set(violations.map(({ invariant }) => invariant)) };
   }
   return undefined;
@@ -96,7 +98,7 @@ describe("a bug planted in the rules", () => {
   it("is found when a removal is not applied", () => {
     const apply = Directory.prototype.apply;
     vi.spyOn(Directory.prototype, "apply").mockImplementation(function (this: Directory, entry) {
-      if (entry.type === "joined") apply.call(this, entry);
+      return entry.type === "joined" && apply.call(this, entry);
     });
     expect(firstFinding(200)).toBeDefined();
   });
@@ -105,8 +107,23 @@ describe("a bug planted in the rules", () => {
     vi.spyOn(ServerReader.prototype, "break").mockImplementation(function (this: ServerReader) {
       this.finish();
     });
-    // Rare: the one seed of the first 20,000 that shows it.
-    expect(firstFinding(1, 4270)?.invariants).toContain("S5");
+    // Rare among the plays of the seeds, so this one is made for it: the server is killed while lists are on their way.
+    const scenario: Scenario = {
+      parts: [8080, 9000, 7000, 40_001].map((port, index) => ({
+        address: `10.0.0.${index + 1}:${port}`,
+        startsAt: index * 50,
+        hesitatesMs: 0,
+      })),
+      capacity: 5,
+      onFull: "hold",
+      logDelayMs: 0,
+      weather: { delayMs: 30, split: 1, splitGapMs: 60, merge: 0, dialLoss: 0 },
+      misfortunes: [{ type: "killServer", at: 200 }],
+      healsAt: 400,
+      isCalm: false,
+      isPrompt: true,
+    };
+    expect(firstFinding(100, 1, scenario)?.invariants).toContain("S5");
   });
 
   it("is found when a payload that comes in one piece with its hello is lost", () => {
