@@ -223,7 +223,7 @@ class Play implements Stage, Troupe {
       // The newest reports are on their way.
       this.#world.run(this.#world.now + reportLagMs(this));
     } while (!isOver() && !isWhole());
-    if (isOver()) return;
+    if (isOver() || this.members.every((member) => member.isOver)) return;
     this.isSettled = true;
     this.hit("found whole");
     const { often, seldom } = stayingMs;

@@ -207,10 +207,12 @@ export class NativePeers {
 
   #caseOf(hello: ControlOf<"hello">): HelloCase {
     const link = this.#links.get(hello.from);
+    const standing = this.roster.senderOf(hello.from);
     return {
       isForMe: hello.to === this.roster.id,
       isAdmitted: this.roster.self !== undefined,
-      sender: this.roster.senderOf(hello.from),
+      // A link that has ended never begins anew, also while the log lists the peer still.
+      sender: standing === "earlier" && link === undefined ? "removed" : standing,
       isLeaving: link?.state === "draining",
       attempt: hello.attempt,
       highest: link?.attempt ?? 0,
