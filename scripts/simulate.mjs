@@ -1,4 +1,5 @@
 // Plays many seeds of the simulator on all cores and says what it found: npm run simulate -- --seeds 100000 [--from 1]
+// For so long instead of so many: npm run simulate -- --minutes 30
 // One seed with its whole history: npm run simulate -- --seed 17 --kind native
 // Who plays is said by --kind: classic, native or mixed; any, which is the default, plays each seed with all three.
 import { availableParallelism } from "node:os";
@@ -34,12 +35,13 @@ function showOne(seed, kind) {
   if (violations.length > 0) process.exitCode = 1;
 }
 
-async function playAll(from, seeds, kinds) {
+async function playAll(from, seeds, kinds, minutes) {
   const startedAt = performance.now();
   const total = { steps: 0, seeds: 0, labels: {}, broken: [] };
   let next = from;
   const portionOrNone = () => {
-    if (next >= from + seeds) return undefined;
+    const isOver = (performance.now() - startedAt) / 60_000 >= minutes;
+    if (isOver || next >= from + seeds) return undefined;
     const order = { from: next, count: Math.min(portion, from + seeds - next), kinds };
     next += order.count;
     return order;
@@ -83,7 +85,8 @@ async function playAll(from, seeds, kinds) {
 if (isMainThread) {
   const { values } = parseArgs({
     options: {
-      seeds: { type: "string", default: "100000" },
+      seeds: { type: "string" },
+      minutes: { type: "string" },
       from: { type: "string", default: "1" },
       seed: { type: "string" },
       kind: { type: "string", default: "any" },
@@ -91,7 +94,9 @@ if (isMainThread) {
   });
   const kinds = values.kind === "any" ? everyKind : everyKind.filter((kind) => kind === values.kind);
   if (kinds.length === 0) throw new Error(`Expected --kind to be any, ${everyKind.join(", ")}, got ${values.kind}`);
-  if (values.seed === undefined) await playAll(Number(values.from), Number(values.seeds), kinds);
+  const seeds = Number(values.seeds ?? (values.minutes === undefined ? 100_000 : Number.POSITIVE_INFINITY));
+  const minutes = Number(values.minutes ?? Number.POSITIVE_INFINITY);
+  if (values.seed === undefined) await playAll(Number(values.from), seeds, kinds, minutes);
   else for (const kind of kinds) showOne(Number(values.seed), kind);
 } else {
   parentPort.on("message", (order) => parentPort.postMessage(playPortion(order)));

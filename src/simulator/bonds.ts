@@ -4,7 +4,7 @@ import type { Address } from "../protocol/address.js";
 import type { Id } from "../protocol/directory.js";
 import type { ControlOf } from "../protocol/native/control.js";
 import type { End } from "./end.js";
-import { type NativeLife, type Stage, wasMissed } from "./stage.js";
+import { memoryMs, type NativeLife, type Stage, wasMissed } from "./stage.js";
 
 /** A native link as one end has told of it. */
 interface Bond {
@@ -28,7 +28,7 @@ export class Bonds {
   readonly #bonds = new Map<NativeLife, Map<Address, Bond>>();
   /** The ends on which one incarnation has said hello, or answered, to another. */
   readonly #speaking = new Map<string, End[]>();
-  readonly #hellos = new Map<End, ControlOf<"hello">>();
+  readonly #hellos = new Map<End, { readonly hello: ControlOf<"hello">; readonly at: number }>();
   /** Pairs that have been linked at both ends by one attempt. */
   readonly #met = new Set<string>();
   readonly #attempts = new Map<string, number>();
@@ -106,7 +106,7 @@ export class Bonds {
     if (end === undefined) return;
     const { from, to, attempt } = hello;
     const key = `${from} ${to}`;
-    this.#hellos.set(end, hello);
+    this.#hellos.set(end, { hello, at: this.#stage.network.world.now });
     this.#speak(`hello ${key}`, end);
     const before = this.#attempts.get(key) ?? 0;
     this.#attempts.set(key, attempt);
@@ -121,7 +121,7 @@ export class Bonds {
   answer(life: NativeLife, connection: ConnectionId): void {
     const { network, hit } = this.#stage;
     const end = network.endOf(life.process, connection);
-    const hello = end?.other === undefined ? undefined : this.#hellos.get(end.other);
+    const hello = end?.other === undefined ? undefined : this.#hellos.get(end.other)?.hello;
     if (end === undefined || hello === undefined) return;
     this.#speak(`answer ${hello.from} ${hello.to}`, end);
     if (end.readAtStep !== network.world.steps) hit("parked judged after entry");
@@ -227,7 +227,16 @@ export class Bonds {
     const { limits } = this.#stage;
     const other = end?.other;
     if (end === undefined || other === undefined || end.isTouched || other.isTouched) return true;
-    return wasMissed(life.process, limits) || wasMissed(other.process, limits) || this.#mayEnd(life, bond);
+    if (wasMissed(life.process, limits) || wasMissed(other.process, limits)) return true;
+    return this.#wasGivenUp(other) || this.#mayEnd(life, bond);
+  }
+
+  /** Parked, and then a pause of the process: the answer came after the owner had given the attempt up. */
+  #wasGivenUp(owner: End): boolean {
+    const { network, limits } = this.#stage;
+    const said = this.#hellos.get(owner);
+    const hasPaused = [owner, owner.other].some((end) => (end?.process.absentMs(memoryMs) ?? 0) > 0);
+    return said !== undefined && hasPaused && network.world.now - said.at >= limits.dialMs;
   }
 
   /** A link ends only if one of the two has been removed from the directory, or ends. */
