@@ -15,6 +15,6 @@ export type { Dialect, Id, Meta } from "./protocol/directory.js";
 export type { OnFull } from "./rendezvous/admission.js";
 export type { LogRecord } from "./runtime/notes.js";
 export { type TraceRecord, toSequenceDiagram } from "./runtime/trace.js";
-export { RendezvousServer, type ServerEvents, serve } from "./server.js";
+export { type ListeningServer, RendezvousServer, type ServerEvents, serve } from "./server.js";
 export type { ServeOptions, ServerOptions } from "./server-options.js";
 export type { WaitOptions } from "./waiting.js";

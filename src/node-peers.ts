@@ -2,6 +2,7 @@ import type { Link as ClassicLink } from "./mesh/classic/links.js";
 import type { Member } from "./mesh/member.js";
 import type { Link as NativeLink } from "./mesh/native/link.js";
 import type { Peer } from "./node-events.js";
+import { badOption } from "./options.js";
 import type { Address } from "./protocol/address.js";
 
 /** The peer at the other end of a native link, as people are shown it. */
@@ -38,4 +39,11 @@ export function peerAt(machine: Member, address: Address): Peer | undefined {
   if (native !== undefined) return nativePeer(native);
   const classic = machine.classicLink(address);
   return classic === undefined ? undefined : classicPeer(classic, machine);
+}
+
+/** The address of a peer that is given by it, or as `peers` has it. */
+export function addressOf(peer: string | Peer): Address {
+  const address: unknown = typeof peer === "string" ? peer : (peer as Peer | undefined)?.address;
+  if (typeof address === "string") return address as Address;
+  return badOption("peer", "an address, or a peer as `peers` has it", peer);
 }

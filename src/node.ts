@@ -5,10 +5,10 @@ import { Member } from "./mesh/member.js";
 import type { MemberEvent, MemberInput, MemberOutput } from "./mesh/vocabulary.js";
 import type { NodeEvents, Peer } from "./node-events.js";
 import { type NodeOptions, nodeParts } from "./node-options.js";
-import { peersOf } from "./node-peers.js";
+import { addressOf, peersOf } from "./node-peers.js";
 import { tellMesh } from "./node-tidings.js";
 import { nodeClock } from "./nodejs/clock.js";
-import { listenOption, requireSecure, serverOption } from "./options.js";
+import { integerOption, listenOption, refuseUnknown, requireSecure, serverOption } from "./options.js";
 import { type Address, formatAddress } from "./protocol/address.js";
 import { Driver } from "./runtime/driver.js";
 import { NoteGate } from "./runtime/notes.js";
@@ -171,7 +171,10 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    *
    * @throws {FullmeshError} `TIMED_OUT` and `ABORTED`, naming the pairs that are missing and why; `ENDED`
    */
-  async complete({ size = 1, ...wait }: WaitOptions & { readonly size?: number } = {}): Promise<void> {
+  async complete(options: WaitOptions & { readonly size?: number } = {}): Promise<void> {
+    refuseUnknown(options, ["size", "signal", "timeoutMs"]);
+    const { size = 1, ...wait } = options;
+    integerOption("size", size, 1);
     this.#requireRunning();
     await this.#wholeness.wait(size, wait);
   }
@@ -194,10 +197,14 @@ export class MeshNode extends EventEmitter<NodeEvents> {
     throw new FullmeshError(isClassic ? "CLASSIC_PEER" : "NOT_LINKED", `cannot send a message to ${address}`);
   }
 
-  /** Sends a message to every native peer. Returns the peers that did not take it, because their queue is full. */
+  /**
+   * Sends a message to every native peer. Returns the peers that did not take it, because their queue is full.
+   *
+   * @throws {FullmeshError} `MESSAGE_TOO_LARGE`, `BAD_OPTION`, `ENDED`
+   */
   broadcast(topic: string, payload: Uint8Array): Address[] {
     this.#writing.checkMessage(topic, payload);
-    if (this.#end !== undefined) return [];
+    this.#requireRunning();
     const links = this.#machine.nativeLinks.filter(({ hasSaidGoodbye }) => !hasSaidGoodbye);
     const full = links.filter((link) => !this.#writing.hasRoom(link, topic.length + payload.length));
     for (const link of links) if (!full.includes(link)) this.#writing.send(link, topic, payload);
@@ -287,8 +294,4 @@ export class MeshNode extends EventEmitter<NodeEvents> {
     this.#registered.reject(failure);
     this.emit("ended", reason);
   }
-}
-
-function addressOf(peer: string | Peer): Address {
-  return (typeof peer === "string" ? peer : peer.address) as Address;
 }

@@ -208,15 +208,18 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
   }
 }
 
+/** A server that listens, and so has an address. */
+export type ListeningServer = RendezvousServer & { readonly address: Address };
+
 /**
  * Starts a rendezvous server.
  *
  * @throws {FullmeshError} `BAD_OPTION`, `PORT_IN_USE`, `NOT_OUR_ADDRESS`, `LISTEN_FAILED`, `INSECURE_LISTEN`
  */
-export async function serve(options: ServeOptions = {}): Promise<RendezvousServer> {
+export async function serve(options: ServeOptions = {}): Promise<ListeningServer> {
   const { host, port } = listenOption("listen", options.listen ?? "127.0.0.1:4000");
   const server = new RendezvousServer(options);
   await server.initSocket(host, port);
   await server.sockListen();
-  return server;
+  return server as ListeningServer;
 }

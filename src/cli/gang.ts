@@ -9,6 +9,9 @@ const lastWordsBytes = 2_000;
 /** How long children may take to end after they were told to. */
 const patienceMs = 5_000;
 
+/** Children whose server is gone for so long have lost the command that started them, and end. */
+const orphanedSeconds = 10;
+
 /** One NDJSON line of a member process. */
 export interface ChildEvent {
   readonly event: string;
@@ -49,7 +52,8 @@ export class Gang {
     const others = Object.entries(process.env).filter(([name]) => !name.startsWith("FULLMESH_"));
     const env = Object.fromEntries(secret === undefined ? others : [...others, ["FULLMESH_SECRET", secret]]);
     for (let rank = 0; rank < size; rank += 1) {
-      const child = spawn(process.execPath, [command, "join", server, "--json", "--dialect", dialect], {
+      const flags = ["--json", "--dialect", dialect, "--server-lost", String(orphanedSeconds)];
+      const child = spawn(process.execPath, [command, "join", server, ...flags], {
         env,
         stdio: ["ignore", "pipe", "pipe"],
       });

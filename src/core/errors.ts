@@ -559,7 +559,7 @@ const failures = {
     level: "error",
     meaning: "There is no link with that peer.",
     connection: "none",
-    remedy: "Write after `peer:up` and before `peer:down`.",
+    remedy: "Send or write after `peer:up` and before `peer:down`, and not after the end.",
   },
   ENDED: {
     fault: "caller",

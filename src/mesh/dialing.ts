@@ -28,7 +28,11 @@ export class Dialing<Peer> {
   readonly #due = new Deadlines<Peer>();
   /** When a dial under way is given up. */
   readonly #patience = new Deadlines<Peer>();
+  /** When one is to be dialed that did not answer the last time. */
+  readonly #retries = new Deadlines<Peer>();
   #inFlight = 0;
+  /** Those of them that are dialed after a failure. */
+  #retrying = 0;
 
   constructor(limits: Limits, seed: number) {
     this.#limits = limits;
@@ -59,21 +63,29 @@ export class Dialing<Peer> {
     const target = this.#targets.get(peer);
     this.#patience.clear(peer);
     this.#due.clear(peer);
+    this.#retries.clear(peer);
     this.#targets.delete(peer);
     if (target?.state !== "dialing") return undefined;
-    this.#inFlight -= 1;
+    this.#leaveFlight(peer, target);
     return target.connection;
   }
 
   /** The next peer to dial now, if one is due and there is room; `started` must follow. */
   next(now: number): Peer | undefined {
-    return this.#inFlight < this.#limits.dialsInFlight ? this.#due.takeDue(now) : undefined;
+    if (this.#inFlight >= this.#limits.dialsInFlight) return undefined;
+    return this.#due.takeDue(now) ?? (this.#mayRetry ? this.#retries.takeDue(now) : undefined);
+  }
+
+  /** Peers that do not answer get half of the dials, so that they never keep the others waiting. */
+  get #mayRetry(): boolean {
+    return this.#retrying < Math.ceil(this.#limits.dialsInFlight / 2);
   }
 
   started(peer: Peer, connection: ConnectionId, now: number): void {
     const failures = this.#targets.get(peer)?.failures ?? 0;
     this.#targets.set(peer, { state: "dialing", failures, connection });
     this.#inFlight += 1;
+    if (failures > 0) this.#retrying += 1;
     this.#patience.set(peer, now + this.#limits.dialMs);
   }
 
@@ -83,6 +95,7 @@ export class Dialing<Peer> {
     if (target === undefined || target.state === "linked") return;
     this.#leaveFlight(peer, target);
     this.#due.clear(peer);
+    this.#retries.clear(peer);
     this.#targets.set(peer, { state: "linked", failures: target.failures, since: now });
   }
 
@@ -110,7 +123,8 @@ export class Dialing<Peer> {
 
   nextTimeout(): number | undefined {
     const hasRoom = this.#inFlight < this.#limits.dialsInFlight;
-    return earliest(this.#patience.next(), hasRoom ? this.#due.next() : undefined);
+    const retry = hasRoom && this.#mayRetry ? this.#retries.next() : undefined;
+    return earliest(this.#patience.next(), hasRoom ? this.#due.next() : undefined, retry);
   }
 
   /** Takes out one dial that has taken too long; `failed` must follow. */
@@ -122,12 +136,13 @@ export class Dialing<Peer> {
 
   #wait(peer: Peer, failures: number, at: number): void {
     this.#targets.set(peer, { state: "waiting", failures });
-    this.#due.set(peer, at);
+    (failures > 0 ? this.#retries : this.#due).set(peer, at);
   }
 
   #leaveFlight(peer: Peer, target: Target): void {
     if (target.state !== "dialing") return;
     this.#inFlight -= 1;
+    if (target.failures > 0) this.#retrying -= 1;
     this.#patience.clear(peer);
   }
 

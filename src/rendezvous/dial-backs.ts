@@ -11,6 +11,9 @@ import { encodePreface, speaksOurs } from "../protocol/native/preface.js";
 import { printable } from "../protocol/text.js";
 import type { RendezvousOutput } from "./vocabulary.js";
 
+/** The share of all dials that may be under way to one host. */
+const shareOfHost = 1 / 4;
+
 /** A dial to the address of a member, or of somebody who wants to be one. */
 export interface Task {
   readonly mesh: string;
@@ -58,6 +61,10 @@ export class DialBacks {
   readonly #waitingChallenges = new Set<Task>();
   #dialed = 0;
 
+  /** Dials under way to each host. */
+  readonly #perHost = new Map<string, number>();
+  #isChallengeNext = true;
+
   constructor(limits: Limits, outputs: Sink<RendezvousOutput>, finished: (outcome: Outcome, now: number) => void) {
     this.#limits = limits;
     this.#outputs = outputs;
@@ -97,6 +104,7 @@ export class DialBacks {
     this.#waitingChallenges.clear();
     this.#deadlines.clearAll();
     this.#underWay.clear();
+    this.#perHost.clear();
     for (const [connection, dialBack] of this.#byConnection) {
       dialBack.isListening = false;
       this.#outputs.push({ type: "abort", connection });
@@ -130,12 +138,33 @@ export class DialBacks {
 
   #dialNext(now: number): void {
     while (this.#underWay.size < this.#limits.dialBacks) {
-      const [task] = this.#waitingChecks.size > 0 ? this.#waitingChecks : this.#waitingChallenges;
+      // In turns: neither many newcomers nor many who have gone keep the others waiting for long.
+      const [first, second] = this.#isChallengeNext
+        ? [this.#waitingChallenges, this.#waitingChecks]
+        : [this.#waitingChecks, this.#waitingChallenges];
+      const task = this.#firstOf(first) ?? this.#firstOf(second);
       if (task === undefined) return;
+      this.#isChallengeNext = !this.#isChallengeNext;
       this.#waitingChecks.delete(task);
       this.#waitingChallenges.delete(task);
       this.#dial(task, now);
     }
+  }
+
+  /** The first that may be dialed: hosts that do not answer get a share of the dials, and not all of them. */
+  #firstOf(waiting: Iterable<Task>): Task | undefined {
+    const most = Math.ceil(this.#limits.dialBacks * shareOfHost);
+    for (const task of waiting) {
+      if ((this.#perHost.get(endpointOf(task.address).host) ?? 0) < most) return task;
+    }
+    return undefined;
+  }
+
+  #countHost({ address }: Task, change: 1 | -1): void {
+    const { host } = endpointOf(address);
+    const count = (this.#perHost.get(host) ?? 0) + change;
+    if (count === 0) this.#perHost.delete(host);
+    else this.#perHost.set(host, count);
   }
 
   #dial(task: Task, now: number): void {
@@ -144,6 +173,7 @@ export class DialBacks {
     const answer = new Answer(task.id, this.#limits.firstFrameBytes);
     const dialBack: DialBack = { task, connection, answer, isConnected: false, isListening: true };
     this.#underWay.set(task, dialBack);
+    this.#countHost(task, 1);
     this.#byConnection.set(connection, dialBack);
     this.#deadlines.set(task, now + this.#limits.challengeMs);
     const identity = { mesh: task.mesh, role: "rendezvous" } as const;
@@ -190,7 +220,7 @@ export class DialBacks {
   }
 
   #settle(dialBack: DialBack, now: number): void {
-    this.#underWay.delete(dialBack.task);
+    if (this.#underWay.delete(dialBack.task)) this.#countHost(dialBack.task, -1);
     this.#deadlines.clear(dialBack.task);
     this.#hangUp(dialBack, now);
   }

@@ -42,7 +42,14 @@ export class Meshes {
   }
 
   hasRoomFor(name: string): boolean {
-    return this.#meshes.has(name) || this.#meshes.size < this.#options.rules.limits.meshes;
+    const isRoomLeft = this.#meshes.size < this.#options.rules.limits.meshes;
+    return isRoomLeft || this.#meshes.has(name) || this.#oldestEnded !== undefined;
+  }
+
+  /** Ended meshes are remembered, so that who comes late is told; the oldest one makes room for a new one. */
+  get #oldestEnded(): Mesh | undefined {
+    for (const mesh of this.#meshes.values()) if (mesh.hasEnded) return mesh;
+    return undefined;
   }
 
   /** The mesh of this name, or one as it would be if it began now; a mere question begins none. */
@@ -53,6 +60,9 @@ export class Meshes {
   /** The mesh of this name, begun if there is none; undefined if there are too many. */
   open(name: string): Mesh | undefined {
     if (!this.hasRoomFor(name)) return undefined;
+    const oldest = this.#oldestEnded;
+    const isFull = !this.#meshes.has(name) && this.#meshes.size >= this.#options.rules.limits.meshes;
+    if (isFull && oldest !== undefined) this.#forget(oldest);
     const mesh = this.orNew(name);
     this.#meshes.set(name, mesh);
     this.#touched.add(mesh);
@@ -70,10 +80,7 @@ export class Meshes {
   /** All of a mesh has been looked at: forgets it if it is idle, else notes when it wants to be looked at next. */
   settle(mesh: Mesh, isKept: boolean): void {
     if (!isKept && mesh.isIdle) {
-      this.#revision = Math.max(this.#revision, mesh.roll.directory.revision);
-      this.#meshes.delete(mesh.name);
-      this.#deadlines.clear(mesh);
-      this.#setFor.delete(mesh);
+      this.#forget(mesh);
       return;
     }
     const at = mesh.nextTimeout();
@@ -81,6 +88,14 @@ export class Meshes {
     this.#setFor.set(mesh, at);
     if (at === undefined) this.#deadlines.clear(mesh);
     else this.#deadlines.set(mesh, at);
+  }
+
+  #forget(mesh: Mesh): void {
+    this.#revision = Math.max(this.#revision, mesh.roll.directory.revision);
+    this.#meshes.delete(mesh.name);
+    this.#touched.delete(mesh);
+    this.#deadlines.clear(mesh);
+    this.#setFor.delete(mesh);
   }
 
   /** From now on no mesh changes any more. */

@@ -106,9 +106,12 @@ export class Driver<Input, Output> {
     // What an output brings about at once waits its turn: a machine is never entered while it is being served.
     if (this.#isPumping) return;
     this.#isPumping = true;
-    this.#pump();
-    this.#isPumping = false;
-    this.#setTimer();
+    try {
+      this.#pump();
+    } finally {
+      this.#isPumping = false;
+      this.#setTimer();
+    }
   }
 
   /** Runs code of the application. What it throws is its own fault, and is said in a turn of its own, not in ours. */

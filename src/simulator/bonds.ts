@@ -211,14 +211,15 @@ export class Bonds {
     const { observer, lives } = this.#stage;
     const other = lives.get(bond.peer);
     const back = other === undefined ? undefined : this.#find(other, life.id);
-    if (other === undefined || other.process.isDead || other.id !== bond.peer || back?.isUp !== true) return;
-    const [lower, higher] = back.attempt < bond.attempt ? [back, bond] : [bond, back];
-    const isBeingReplaced = lower.attempt < higher.attempt && lower.end?.other?.isClosed !== false;
-    if (lower.attempt === higher.attempt && isOne(bond, back)) this.#met.add(pairOf(life.id, bond.peer));
-    else if (!isBeingReplaced) {
-      const said = `${life.address} means attempt ${bond.attempt}, ${other.address} ${back.attempt}`;
-      observer.violate("S2", said);
-    }
+    if (other === undefined || back?.isUp !== true) return;
+    const isSame = bond.attempt === back.attempt && isOne(bond, back);
+    // The answer of one who is dead by now may still come.
+    if (isSame) this.#met.add(pairOf(life.id, bond.peer));
+    if (isSame || other.process.isDead || other.id !== bond.peer) return;
+    const lower = back.attempt < bond.attempt ? back : bond;
+    const isBeingReplaced = back.attempt !== bond.attempt && lower.end?.other?.isClosed !== false;
+    if (isBeingReplaced) return;
+    observer.violate("S2", `${life.address} means attempt ${bond.attempt}, ${other.address} ${back.attempt}`);
   }
 
   /** A connection breaks only if a fault has touched it or either process, or if one of the two is no member any more. */

@@ -110,7 +110,9 @@ export class Ledger {
     if (wasMissed(serverProcess, limits)) return;
     const isReachable = network.hinderedAt(life.process.name, serverProcess.name) < now - memoryMs;
     if (isWell && isReachable) observer.violate("N13", `${life.address} was lost, and lives: ${reason}`);
-    if (serverProcess.absentMs(memoryMs) > 0) return;
+    // Who has said goodbye is held by nobody any more.
+    const hasLeft = life.isOver && !life.process.isDead;
+    if (hasLeft || serverProcess.absentMs(memoryMs) > 0) return;
     for (const [witnessId, witness] of lives) {
       if (witness.id === witnessId && witnessId !== id && this.#vouches(witness, id)) {
         observer.violate("N13", `${life.address} was lost, and ${witness.address} holds a link with it: ${reason}`);

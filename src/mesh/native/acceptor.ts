@@ -23,8 +23,6 @@ export interface AcceptorWatch {
   linkOf(hello: Hello): Link | undefined;
   /** A hello has been taken on this channel, and the old connection of the link is closed: answer, and go on. */
   accepted(link: Link, hello: Hello, channel: Channel, now: number): void;
-  /** The two ends do not agree on what has been delivered: the link cannot go on. */
-  lost(link: Link, reason: string, now: number): void;
   /** The server has dialed back. */
   challenged(channel: Channel, control: ControlOf<"challenge"> | ControlOf<"check">, now: number): void;
 }
@@ -133,7 +131,6 @@ export class Acceptor implements Reception, ChannelOwner {
     if (verdict !== "take" || link === undefined) {
       const code = verdict === "take" ? "UNKNOWN_PEER" : verdict;
       this.#refuse(channel, code, `the hello of attempt ${hello.attempt} is not taken`, now, link?.attempt);
-      if (code === "SESSION_LOST" && link !== undefined) this.#watch.lost(link, "SESSION_LOST", now);
       return;
     }
     this.#watch.accepted(link, hello, channel, now);

@@ -55,6 +55,9 @@ export class Channel implements Party, FrameSink {
   /** Our preface goes out with our first frame. */
   #isPrefaceDue = true;
   #isFinished = false;
+  /** A pong has not left this process yet, and another one is due when it has. */
+  #hasUnreadPong = false;
+  #owesPong = false;
   #isOver = false;
   /** The machine's time of the input that is being handled. */
   #now = 0;
@@ -193,7 +196,7 @@ export class Channel implements Party, FrameSink {
         this.#gone(input.failure ?? "closed by the other side", now);
         break;
       case "flushed":
-        this.owner.flushed?.(this);
+        this.#flushed();
         break;
       case "secured":
         break;
@@ -214,7 +217,7 @@ export class Channel implements Party, FrameSink {
       case "pong":
         break;
       case "ping":
-        this.sendFrame(pong);
+        this.#answerPing();
         break;
       case "bad":
         this.#fail(content.code, content.detail);
@@ -244,6 +247,20 @@ export class Channel implements Party, FrameSink {
 
   #misplaced(what: string): void {
     this.#fail("UNEXPECTED_MESSAGE", `"${what}" does not belong here`);
+  }
+
+  /** Who asks and does not read is owed one answer, however often it asks. */
+  #answerPing(): void {
+    this.#owesPong = this.#hasUnreadPong;
+    if (this.#hasUnreadPong) return;
+    this.#hasUnreadPong = true;
+    this.sendFrame(pong);
+  }
+
+  #flushed(): void {
+    this.#hasUnreadPong = false;
+    if (this.#owesPong) this.#answerPing();
+    this.owner.flushed?.(this);
   }
 
   #connected(local: Endpoint, remote: Endpoint, cipher: string | undefined, now: number): void {

@@ -113,6 +113,12 @@ export const helloRules: readonly HelloRule[] = [
     verdict: "STALE_ATTEMPT",
   },
   {
+    tags: "",
+    when: "`attempt` is more than 2^32 above every attempt taken before, so that one number cannot use up all others",
+    applies: ({ attempt, highest }) => attempt > highest + 2 ** 32,
+    verdict: "BAD_FRAME",
+  },
+  {
     tags: "F0",
     when: "`since` or `received` does not fit what the listener has kept",
     applies: ({ fits }) => !fits(),

@@ -69,7 +69,6 @@ export class NativePeers {
       caseOf: (hello) => this.#caseOf(hello),
       linkOf: ({ from }) => this.#links.get(from),
       accepted: (link, hello, channel, now) => this.#accepted(link, hello, channel, now),
-      lost: (link, reason, now) => this.#lost(link, reason, now),
       challenged: (channel, control, now) => this.#watch.challenged(channel, control, now),
     });
   }

@@ -14,7 +14,7 @@ export const nativeSessionTransitions = {
   /** In the directory. */
   listed: { lost: "away", fenced: "away", over: "over" },
   /** Without a connection; the server is dialed again after a pause. Who was fenced has nothing to go back to. */
-  away: { dialing: "returning", over: "over" },
+  away: { dialing: "returning", fenced: "away", over: "over" },
   /** A dial is under way, or the resume is sent; or the registration of the next incarnation. */
   returning: { admitted: "listed", lost: "away", fenced: "away", over: "over" },
   /** The end: told by the server, wished by the owner, or a failure. */

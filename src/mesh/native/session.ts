@@ -86,7 +86,7 @@ export class NativeSession implements Session, ChannelOwner {
     this.#patience.clear();
     if (!isTalking) this.#channel?.abort();
     else if (leaving !== undefined) this.#channel?.send({ type: "leave", reason: leaving });
-    this.#channel?.finish(now);
+    this.#channel?.close(now);
   }
 
   /** Tells the server something, if it listens. */
@@ -105,8 +105,8 @@ export class NativeSession implements Session, ChannelOwner {
     if (control.type === "check") {
       dialBack.send({ type: "here", id });
       dialBack.close(now);
-      // The server has lost our session, which we have not noticed yet.
-      if (isMine && this.#state === "listed") this.#away("the server has lost this session", now);
+      // The server may have lost our session without our noticing. A probe will tell, whoever it is that asks.
+      if (isMine && this.#state === "listed") this.#channel?.probe();
     } else if (isMine && this.#awaitsChallenge) {
       dialBack.send({ type: "here", id });
       dialBack.close(now);

@@ -102,7 +102,8 @@ describe("B4: an owner sends nothing before the answer", () => {
     const second = world.call(later).say("dialer", hello(2), message(1, "m1")).from("acceptor");
     expect(later.messages).toEqual(["m1"]);
     expect(second.last("acceptor", "refuse")).toMatchObject({ code: "SESSION_LOST" });
-    expect(later.eventsOf("unlink")).toHaveLength(1);
+    // A mere hello may be a stranger's: it is for the owner, who hears the refusal, to end the link.
+    expect(later.eventsOf("unlink")).toHaveLength(0);
   });
 });
 
@@ -123,7 +124,7 @@ describe("F0: an end that has forgotten what it had", () => {
     later.send(owner, "m2");
     if (isThere) {
       expect(second.last("acceptor", "refuse")).toMatchObject({ code: "SESSION_LOST" });
-      expect(later.eventsOf("unlink")).toMatchObject([{ reason: "SESSION_LOST", unacknowledged: 0 }]);
+      expect(later.eventsOf("unlink")).toHaveLength(0);
     } else {
       // The owner has received 0 messages, and the first that it hears of is the second.
       expect(second.last("acceptor", "message")).toMatchObject({ number: 2, text: "m2" });

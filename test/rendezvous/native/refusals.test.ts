@@ -169,8 +169,9 @@ describe("the limits of handshakes", () => {
   });
 });
 
-test("dial-backs are bounded: further ones wait for their turn, and looking after members goes first", () => {
-  const play = new Play({ limits: { dialBacks: 2 } });
+test("dial-backs are bounded: further ones wait, newcomers and members that are looked for in turns", () => {
+  // One host gets a quarter of them.
+  const play = new Play({ limits: { dialBacks: 8 } });
   const [member] = nativeMembers(play, 1) as [Player];
   const before = play.dials.length;
   const players = [1, 2, 3, 4].map((index) => {
