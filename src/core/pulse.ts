@@ -39,6 +39,14 @@ export class Pulse<Key> {
     if (this.#heardAt.has(key)) this.#heardAt.set(key, now);
   }
 
+  /** There is a reason to doubt that this one lives: it gets no longer than the time between two probes. */
+  doubt(key: Key, now: number): void {
+    const heardAt = this.#heardAt.get(key);
+    if (heardAt === undefined) return;
+    this.#heardAt.set(key, Math.min(heardAt, now - this.#silentMs + this.#probeMs));
+    this.#looks.set(key, now + this.#probeMs);
+  }
+
   forget(key: Key): void {
     this.#heardAt.delete(key);
     this.#looks.clear(key);

@@ -9,6 +9,7 @@ import { FrameReader, type FrameSink, ping, pong } from "../../protocol/native/f
 import type { Message } from "../../protocol/native/message.js";
 import { encodePreface, type Preface, speaksOurs } from "../../protocol/native/preface.js";
 import type { Connections, Party } from "../connections.js";
+import type { Visitor } from "../door.js";
 
 /** The part of a member that a native connection belongs to. It may change: a greeting becomes a link. */
 export interface ChannelOwner {
@@ -87,16 +88,7 @@ export class Channel implements Party, FrameSink {
   }
 
   /** Takes over an accepted connection. Until `trust`, only a short first frame is read from it. */
-  static accept(
-    ports: ChannelPorts,
-    visitor: {
-      readonly connection: ConnectionId;
-      readonly remote: Endpoint;
-      readonly identity: Identity | undefined;
-      readonly cipher: string | undefined;
-    },
-    owner: ChannelOwner,
-  ): Channel {
+  static accept(ports: ChannelPorts, visitor: Visitor, owner: ChannelOwner): Channel {
     const channel = new Channel(ports, owner, visitor.remote, visitor.connection, "member", visitor.identity);
     channel.cipher = visitor.cipher;
     return channel;
@@ -135,6 +127,12 @@ export class Channel implements Party, FrameSink {
 
   probe(): void {
     this.sendFrame(ping);
+  }
+
+  /** The other side must give a sign of life soon. */
+  doubt(now: number): void {
+    this.#ports.pulse.doubt(this, now);
+    this.probe();
   }
 
   /** The other side has been silent for too long. */

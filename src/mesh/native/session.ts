@@ -106,7 +106,7 @@ export class NativeSession implements Session, ChannelOwner {
       dialBack.send({ type: "here", id });
       dialBack.close(now);
       // The server may have lost our session without our noticing. A probe will tell, whoever it is that asks.
-      if (isMine && this.#state === "listed") this.#channel?.probe();
+      if (isMine && this.#state === "listed") this.#channel?.doubt(now);
     } else if (isMine && this.#awaitsChallenge) {
       dialBack.send({ type: "here", id });
       dialBack.close(now);
