@@ -496,6 +496,48 @@ const failures = {
     connection: "kept; nothing was sent",
     remedy: "Send it in parts, or raise `limits.messageBytes` on all members.",
   },
+  NO_HANDLER: {
+    fault: "remote",
+    level: "info",
+    meaning: "At the peer nobody handles requests, or streams, of this topic.",
+    connection: "kept",
+    remedy: "Call `handle` or `onStream` with that topic at the peer, before others may ask; compare the spelling.",
+  },
+  HANDLER_FAILED: {
+    fault: "remote",
+    level: "warn",
+    meaning: "What handles this topic threw an error.",
+    connection: "kept",
+    remedy: "Look at the program that handles the topic; its own log has the same message.",
+  },
+  OVERLOADED: {
+    fault: "remote",
+    level: "warn",
+    meaning: "The peer has as many requests in work, or streams open, from this node as it may.",
+    connection: "kept",
+    remedy: "Ask for less at once, or try again later.",
+  },
+  PEER_DOWN: {
+    fault: "network",
+    level: "info",
+    meaning: "The link with the peer ended before what was under way on it came to its end.",
+    connection: "ended with the link",
+    remedy: "Ask another peer, or the same one when it is back; whether it has done what was asked is not known.",
+  },
+  STREAM_ABORTED: {
+    fault: "remote",
+    level: "info",
+    meaning: "One end has given up the stream.",
+    connection: "kept",
+    remedy: "The cause of the error says why; open another stream to try again.",
+  },
+  BAD_VALUE: {
+    fault: "caller",
+    level: "warn",
+    meaning: "A payload has no form on the wire, or what came is not the form of any.",
+    connection: "kept; a message is dropped, a request fails",
+    remedy: "Send bytes, or what JSON can say and besides bytes and dates; nothing deeper than 100, nothing circular.",
+  },
 
   // What the calling program or this computer may get wrong.
   BAD_OPTION: {
@@ -550,16 +592,16 @@ const failures = {
   QUEUE_FULL: {
     fault: "remote",
     level: "error",
-    meaning: "More bytes than the limit wait for a peer that does not read them.",
-    connection: "kept; the bytes were not taken",
-    remedy: "Wait for `drain` after a write or a send that returned false.",
+    meaning: "More bytes, or requests, than the limit wait for a peer that does not take them.",
+    connection: "kept; nothing was taken",
+    remedy: "Wait for `drain` after a write or a send that returned false; await replies before more requests.",
   },
   NOT_LINKED: {
     fault: "caller",
     level: "error",
     meaning: "There is no link with that peer.",
     connection: "none",
-    remedy: "Send or write after `peer:up` and before `peer:down`, and not after the end.",
+    remedy: "Send, ask, open or write after `peer:up` and before `peer:down`, and not after the end.",
   },
   ENDED: {
     fault: "caller",
@@ -567,6 +609,13 @@ const failures = {
     meaning: "The mesh has ended for this node, or the server has been closed.",
     connection: "none",
     remedy: "Make a new one.",
+  },
+  UNREAD_CHANGES: {
+    fault: "caller",
+    level: "error",
+    meaning: "Whoever iterates over `changes` has left too many of them unread.",
+    connection: "kept; the iteration ends",
+    remedy: "Take changes as they come, without waiting in the loop, and begin anew from `members` and `peers`.",
   },
   TIMED_OUT: {
     fault: "network",

@@ -66,7 +66,10 @@ export const defaultLimits = {
   provenMs: 10_000,
   /** TCP keepalive on idle connections: the kernel notices a vanished host 8 to 9 s after this. */
   keepAliveMs: 5_000,
-  /** Bytes waiting for one peer from which `write` returns false. */
+  /**
+   * Bytes waiting for one peer from which `write` returns false. Members that speak native grant one another so many bytes
+   * of messages that the application has not taken, so it is the same on all of them.
+   */
   queueSoftBytes: 4 * 1024 * 1024,
   /** Bytes waiting for one peer from which `write` throws. */
   queueHardBytes: 16 * 1024 * 1024,
@@ -76,6 +79,29 @@ export const defaultLimits = {
   controlBytes: 65_536,
   /** An application message with its topic. */
   messageBytes: 1_048_576,
+  /**
+   * What may come on a stream before the application has taken any of it: a millisecond's worth at 2 Gbit/s, so that it
+   * suffices on a local network. The same on all members.
+   */
+  streamWindowBytes: 262_144,
+  /**
+   * What the window of a stream grows to at most, however long the round trip: 160 MB/s over 100 ms. All streams of a link
+   * together have no more under way than half of `queueHardBytes`, so that messages still find room.
+   */
+  streamWindowMaxBytes: 16 * 1024 * 1024,
+  /** The longest piece of a stream in one frame: some 0.5 ms at 1 Gbit/s, after which it is another stream's turn. */
+  streamFrameBytes: 65_536,
+  /**
+   * What streams put in front of messages at most. Sockets have buffers of their own, so more would only make messages
+   * wait.
+   */
+  streamBacklogBytes: 65_536,
+  /** Streams that one member may have opened at another. With the first window of each that is 256 MiB. */
+  streamsOpen: 1_024,
+  /** Requests to one peer that have no reply yet: four times what it answers at once, so that it is it that decides. */
+  requestsInFlight: 4_096,
+  /** Requests of one peer that are being answered; more than that is refused at once rather than late. */
+  requestsServed: 1_024,
   /** A connection on which nothing has come for so long is asked whether it lives. */
   probeMs: 5_000,
   /** A connection on which nothing has come for so long is given up: two probes have gone unanswered. */
@@ -102,10 +128,17 @@ export const defaultLimits = {
   namedPairs: 32,
   /** Meshes on one server: as many as anybody runs by hand, and each costs its directory only. */
   meshes: 256,
-  /** Bytes of messages that may be delivered before they are acknowledged. */
-  acknowledgeBytes: 65_536,
-  /** Time that may pass before delivered messages are acknowledged. */
+  /**
+   * Bytes of frames that may be taken before they are acknowledged: an acknowledgement costs both ends a system call, and
+   * the sender keeps so much more.
+   */
+  acknowledgeBytes: 1_048_576,
+  /** Time that may pass before frames that were taken are acknowledged. */
   acknowledgeMs: 50,
+  /** Bytes of frames that a connection is given at once; the rest waits, so that a probe does not wait behind it. */
+  handedBytes: 262_144,
+  /** Changes that one iteration over them may leave unread: a burst of some thousand joins, at two or three changes each. */
+  changesUnread: 4_096,
   /** The longest pause between two tries to reach a server that has gone. */
   serverRedialMaxMs: 5_000,
   /** Connections of one machine, handshakes and members together. The Node face derives it from the descriptor limit. */

@@ -31,24 +31,21 @@ export class Lingering {
   }
 
   /**
-   * Half-closes the connection, behind all that was sent on it, and aborts it if it is not gone when the linger time has
-   * passed. With `drainMs`, something is still on its way out: that may take so long, and the linger time begins with
-   * `flushed`.
+   * Half-closes the connection, behind all that was sent on it, and aborts it if it is not gone within so many
+   * milliseconds, or within the linger time.
    */
-  begin(connection: ConnectionId, now: number, drainMs?: number): void {
-    if (this.#open.has(connection)) return;
-    this.#open.add(connection);
-    if (drainMs !== undefined) this.#draining.add(connection);
-    this.#outputs.push({ type: "halfClose", connection });
-    this.#deadlines.set(connection, now + (drainMs ?? this.#lingerMs));
-  }
-
-  /** Half-closes the connection, and gives the other side `withinMs` to take what was sent and to close too. */
-  wait(connection: ConnectionId, now: number, withinMs: number): void {
+  begin(connection: ConnectionId, now: number, withinMs = this.#lingerMs): void {
     if (this.#open.has(connection)) return;
     this.#open.add(connection);
     this.#outputs.push({ type: "halfClose", connection });
     this.#deadlines.set(connection, now + withinMs);
+  }
+
+  /** The same with something still on its way out: that may take `drainMs`, and the linger time begins with `flushed`. */
+  drain(connection: ConnectionId, now: number, drainMs: number): void {
+    if (this.#open.has(connection)) return;
+    this.#draining.add(connection);
+    this.begin(connection, now, drainMs);
   }
 
   /** All that was sent has left this process. */

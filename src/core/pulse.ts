@@ -39,12 +39,16 @@ export class Pulse<Key> {
     if (this.#heardAt.has(key)) this.#heardAt.set(key, now);
   }
 
-  /** There is a reason to doubt that this one lives: it gets no longer than the time between two probes. */
+  /**
+   * There is a reason to doubt that this one lives, and it is being probed: it gets no longer than the time between two
+   * probes. Doubting it again before it has been heard gives it no more time.
+   */
   doubt(key: Key, now: number): void {
-    const heardAt = this.#heardAt.get(key);
-    if (heardAt === undefined) return;
-    this.#heardAt.set(key, Math.min(heardAt, now - this.#silentMs + this.#probeMs));
-    this.#looks.set(key, now + this.#probeMs);
+    const known = this.#heardAt.get(key);
+    if (known === undefined) return;
+    const heardAt = Math.min(known, now - this.#silentMs + this.#probeMs);
+    this.#heardAt.set(key, heardAt);
+    this.#looks.set(key, heardAt + this.#silentMs);
   }
 
   forget(key: Key): void {

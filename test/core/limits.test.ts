@@ -36,7 +36,11 @@ describe("each limit", () => {
       "tombstones",
       "namedPairs",
       "meshes",
+      "changesUnread",
       "connections",
+      "streamsOpen",
+      "requestsInFlight",
+      "requestsServed",
     ];
     expect(name.endsWith("Ms") || name.endsWith("Bytes") || (counts.includes(name) && value < 10_000)).toBe(true);
   });
@@ -91,8 +95,20 @@ describe("the limits among themselves", () => {
   });
 
   test("a message fits the queue to one peer, and is acknowledged long before that is full", () => {
-    expect(all.messageBytes).toBeLessThan(all.queueSoftBytes);
+    expect(all.messageBytes).toBeLessThan((all.queueSoftBytes * 3) / 4);
     expect(all.acknowledgeBytes).toBeLessThan(all.queueSoftBytes);
+  });
+
+  test("streams leave messages and one another their share", () => {
+    expect(all.streamWindowBytes).toBeLessThan(all.streamWindowMaxBytes);
+    expect(all.streamFrameBytes).toBeLessThanOrEqual(all.streamBacklogBytes);
+    expect(all.streamFrameBytes).toBeLessThan(all.messageBytes);
+    expect(all.streamBacklogBytes).toBeLessThan(all.queueHardBytes / 2);
+    expect(all.queueSoftBytes).toBeLessThan(all.queueHardBytes / 2);
+  });
+
+  test("a peer may be asked more than it answers at once, so that it is the peer that decides", () => {
+    expect(all.requestsServed).toBeLessThan(all.requestsInFlight);
   });
 
   test("45 members with the longest IPv4 addresses raise no warning, 46 do, and 2,900 fit a list", () => {

@@ -58,3 +58,35 @@ test("says of a stranger's closing that it was not lingering", () => {
   expect(lingering.closed("in:1")).toBe(false);
   expect(lingering.has("in:1")).toBe(false);
 });
+
+test("gives the other side as much time as it is told to", () => {
+  const { lingering, outputs } = start();
+  lingering.begin("in:1", 100, 7_000);
+  expect(outputs()).toEqual([{ type: "halfClose", connection: "in:1" }]);
+  lingering.flushed("in:1", 500);
+  expect(lingering.nextTimeout()).toBe(7_100);
+  expect(lingering.handleTimeout(7_100)).toEqual([]);
+  expect(outputs()).toEqual([{ type: "abort", connection: "in:1" }]);
+});
+
+test("waits for what is still going out, and lingers from then on", () => {
+  const { lingering, outputs } = start();
+  lingering.drain("in:1", 0, 7_000);
+  expect(outputs()).toEqual([{ type: "halfClose", connection: "in:1" }]);
+  expect(lingering.nextTimeout()).toBe(7_000);
+  lingering.flushed("in:1", 6_000);
+  expect(lingering.nextTimeout()).toBe(7_000);
+  lingering.flushed("in:1", 6_500);
+  expect(lingering.handleTimeout(7_000)).toEqual([]);
+  expect(outputs()).toEqual([{ type: "abort", connection: "in:1" }]);
+});
+
+test("tells of a connection on which something has not gone out in time", () => {
+  const { lingering } = start();
+  lingering.drain("in:1", 0, 7_000);
+  lingering.drain("in:2", 0, 7_000);
+  lingering.closed("in:2");
+  lingering.begin("in:3", 6_000);
+  lingering.drain("in:3", 6_000, 7_000);
+  expect(lingering.handleTimeout(7_000)).toEqual(["in:1"]);
+});

@@ -95,6 +95,63 @@ describe("whoever is heard", () => {
   });
 });
 
+describe("whoever is doubted", () => {
+  test("has no longer than the time between two probes, of which the doubt is one", () => {
+    const pulse = new Pulse<string>(times);
+    pulse.watch("a", 0);
+    pulse.heard("a", 4_000);
+    pulse.doubt("a", 4_000);
+    expect(play(pulse, 4_000, 100_000)).toEqual(["5000 giveUp a"]);
+    expect(pulse.nextTimeout()).toBeUndefined();
+  });
+
+  test("does not live longer than without the doubt", () => {
+    const pulse = new Pulse<string>(times);
+    pulse.watch("a", 0);
+    expect(due(pulse, 10_000)).toEqual([{ key: "a", verdict: "probe" }]);
+    pulse.doubt("a", 12_000);
+    expect(play(pulse, 0, 100_000)).toEqual(["15000 giveUp a"]);
+  });
+
+  test("has all the time again once it is heard", () => {
+    const pulse = new Pulse<string>(times);
+    pulse.watch("a", 0);
+    pulse.doubt("a", 1_000);
+    pulse.heard("a", 5_999);
+    expect(play(pulse, 5_999, 100_000)).toEqual(["5000 probe a", "10000 probe a", "15000 giveUp a"]);
+  });
+
+  test("gains nothing by being doubted again and again", () => {
+    const pulse = new Pulse<string>(times);
+    pulse.watch("a", 0);
+    for (let now = 1_000; now < 6_000; now += 500) {
+      expect(due(pulse, now)).toEqual([]);
+      pulse.doubt("a", now);
+    }
+    expect(due(pulse, 6_000)).toEqual([{ key: "a", verdict: "giveUp" }]);
+  });
+
+  test("is not given up while it is heard within the time between two probes, however often it is doubted", () => {
+    const pulse = new Pulse<string>(times);
+    pulse.watch("a", 0);
+    for (let now = 10; now < 100_000; now += 10) {
+      pulse.doubt("a", now);
+      expect(due(pulse, now)).toEqual([]);
+      if (now % 4_990 === 0) pulse.heard("a", now);
+    }
+  });
+
+  test("is not watched if it was not before, and nobody else has less time", () => {
+    const pulse = new Pulse<string>(times);
+    pulse.doubt("a", 0);
+    expect(pulse.nextTimeout()).toBeUndefined();
+    pulse.watch("b", 0);
+    pulse.watch("c", 0);
+    pulse.doubt("b", 0);
+    expect(play(pulse, 0, 5_000).sort()).toEqual(["5000 giveUp b", "5000 probe c"]);
+  });
+});
+
 test("watching again begins anew", () => {
   const pulse = new Pulse<string>(times);
   pulse.watch("a", 0);
@@ -112,9 +169,10 @@ test("comes to an end at any moment, whatever the fractions of a millisecond", (
   const moments = fc.double({ min: 0, max: 1e9, noNaN: true });
   const spans = fc.double({ min: 0.001, max: 20_000, noNaN: true });
   fc.assert(
-    fc.property(moments, spans, spans, (from, probeMs, silentMs) => {
+    fc.property(moments, spans, spans, fc.boolean(), (from, probeMs, silentMs, isDoubted) => {
       const pulse = new Pulse<string>({ probeMs, silentMs });
       pulse.watch("a", from);
+      if (isDoubted) pulse.doubt("a", from);
       let last = from;
       for (let count = 0; count < 200; count += 1) {
         const at = pulse.nextTimeout();
@@ -123,7 +181,7 @@ test("comes to an end at any moment, whatever the fractions of a millisecond", (
         // At most one thing is said at one moment: a probe that is due again at once would never stop.
         const first = pulse.takeDue(at);
         expect(pulse.takeDue(at)).toBeUndefined();
-        if (first?.verdict === "giveUp") expect(at).toBeGreaterThanOrEqual(from + silentMs);
+        if (first?.verdict === "giveUp" && !isDoubted) expect(at).toBeGreaterThanOrEqual(from + silentMs);
         last = at;
       }
     }),
@@ -132,22 +190,28 @@ test("comes to an end at any moment, whatever the fractions of a millisecond", (
 });
 
 test("nobody who is heard in time is ever given up, and nobody who is not escapes", () => {
-  const steps = fc.array(fc.tuple(fc.nat({ max: 2_000 }), fc.boolean()), { maxLength: 60 });
+  const steps = fc.array(fc.tuple(fc.nat({ max: 2_000 }), fc.constantFrom("heard", "doubted", "silent")), {
+    maxLength: 60,
+  });
   fc.assert(
     fc.property(steps, (all) => {
       const pulse = new Pulse<string>({ probeMs: 1_000, silentMs: 3_000 });
       pulse.watch("a", 0);
       let now = 0;
-      let heardAt = 0;
-      for (const [wait, isHeard] of all) {
+      let overAt = 3_000;
+      for (const [wait, what] of all) {
         now += wait;
         const said = due(pulse, now);
-        const isOver = now - heardAt >= 3_000;
+        const isOver = now >= overAt;
         expect(said.some(({ verdict }) => verdict === "giveUp")).toBe(isOver);
         if (isOver) return;
-        if (!isHeard) continue;
-        heardAt = now;
-        pulse.heard("a", now);
+        if (what === "heard") {
+          overAt = now + 3_000;
+          pulse.heard("a", now);
+        } else if (what === "doubted") {
+          overAt = Math.min(overAt, now + 1_000);
+          pulse.doubt("a", now);
+        }
       }
     }),
     { numRuns: 500 },
