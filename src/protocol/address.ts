@@ -34,8 +34,10 @@ export function parseAddress(text: string): Address | undefined {
   const port = parsePort(parts.port);
   if (host === undefined || port === undefined || isUnspecified(host)) return undefined;
   // A bracket belongs to IPv6 and to nothing else.
-  if (text.startsWith("[") !== parts.host.includes(":")) return undefined;
-  return formatAddress({ host, port });
+  const isBracketed = text.startsWith("[");
+  if (isBracketed !== parts.host.includes(":")) return undefined;
+  // Nothing else is left to spell differently.
+  return isBracketed ? formatAddress({ host, port }) : (text as Address);
 }
 
 /** `endpoint.host` is an IP literal or a host name. */

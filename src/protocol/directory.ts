@@ -64,6 +64,9 @@ export function compareMembers(a: Member, b: Member): number {
 export class Directory {
   readonly #members = new Map<Id, Member>();
   #inOrder: readonly Member[] | undefined = [];
+  /** True while members have come in their order, as they nearly always do: then there is nothing to sort. */
+  #cameInOrder = true;
+  #newest: Member | undefined;
   #revision: number;
 
   /** `revision`: that of the newest entry before the first. */
@@ -82,7 +85,9 @@ export class Directory {
 
   /** In join order; the same array until something changes. */
   get members(): readonly Member[] {
-    this.#inOrder ??= [...this.#members.values()].sort(compareMembers);
+    if (this.#inOrder !== undefined) return this.#inOrder;
+    const members = [...this.#members.values()];
+    this.#inOrder = this.#cameInOrder ? members : members.sort(compareMembers);
     return this.#inOrder;
   }
 
@@ -96,7 +101,7 @@ export class Directory {
     this.#revision = entry.revision;
     this.#inOrder = undefined;
     if (entry.type === "replaced") this.#members.delete(entry.replaces);
-    if (entry.type === "joined" || entry.type === "replaced") this.#members.set(entry.id, memberOf(entry));
+    if (entry.type === "joined" || entry.type === "replaced") this.#add(memberOf(entry));
     else this.#members.delete(entry.id);
     return true;
   }
@@ -104,9 +109,17 @@ export class Directory {
   /** Takes a whole state of the log instead of the entries that lead to it. */
   restore(members: readonly Member[], revision: number): void {
     this.#members.clear();
-    for (const member of members) this.#members.set(member.id, member);
+    this.#cameInOrder = true;
+    this.#newest = undefined;
+    for (const member of members) this.#add(member);
     this.#inOrder = undefined;
     this.#revision = revision;
+  }
+
+  #add(member: Member): void {
+    if (this.#newest !== undefined && compareMembers(this.#newest, member) > 0) this.#cameInOrder = false;
+    else this.#newest = member;
+    this.#members.set(member.id, member);
   }
 }
 

@@ -4,17 +4,16 @@
  * such strings as addresses of its own choice.
  */
 
-const octet = /^(?:0|[1-9][0-9]{0,2})$/;
+const octet = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
+/** There is no other spelling of an IPv4 address, so whatever this matches is canonical. */
+const ipv4 = new RegExp(`^${octet}(?:\\.${octet}){3}$`);
 const hextet = /^[0-9a-f]{1,4}$/;
 
 /** The longest literal: an IPv6 address with an embedded IPv4 one. */
 export const longestIp = 45;
 
 function parseIpv4(text: string): number[] | undefined {
-  const parts = text.split(".");
-  if (parts.length !== 4) return undefined;
-  const octets = parts.map((part) => (octet.test(part) ? Number(part) : 256));
-  return octets.every((value) => value <= 255) ? octets : undefined;
+  return ipv4.test(text) ? text.split(".").map(Number) : undefined;
 }
 
 /** The eight 16-bit groups of an IPv6 literal, or undefined. */
@@ -66,7 +65,7 @@ function formatIpv6(groups: readonly number[]): string {
  */
 export function canonicalIp(text: string): string | undefined {
   if (text.length > longestIp) return undefined;
-  if (!text.includes(":")) return parseIpv4(text)?.join(".");
+  if (!text.includes(":")) return ipv4.test(text) ? text : undefined;
   const groups = parseIpv6(text);
   if (groups === undefined) return undefined;
   const [high = 0, low = 0] = groups.slice(6);

@@ -1,27 +1,20 @@
+import { decodeAcknowledgement } from "./acknowledgement.js";
 import { type BadControl, type Control, decodeControl } from "./control.js";
 import { firstOptionalKind, frameKinds } from "./frames.js";
-import { decodeAcknowledgement, decodeMessage, type Message } from "./message.js";
 
-/** What a frame holds. */
+/** What a frame holds that is not numbered. */
 export type Content =
   | Control
-  | { readonly type: "message"; readonly message: Message }
   | { readonly type: "acknowledgement"; readonly number: number }
   | { readonly type: "ping" | "pong" }
   /** It is to be refused with this code. */
   | BadControl;
 
-/** Reads the body of a frame of any kind; undefined if it may be ignored. */
+/** Reads the body of a frame that is not numbered; undefined if it may be ignored. */
 export function readContent(kind: number, body: Uint8Array): Content | undefined {
   switch (kind) {
     case frameKinds.control:
       return decodeControl(body);
-    case frameKinds.message: {
-      const message = decodeMessage(body);
-      return message === undefined
-        ? bad("BAD_FRAME", "a message frame holds no message")
-        : { type: "message", message };
-    }
     case frameKinds.acknowledgement: {
       const number = decodeAcknowledgement(body);
       return number === undefined

@@ -133,10 +133,21 @@ export type ObjectOf<All extends Fields> = {
   readonly [Name in Exclude<keyof All, OptionalNames<All>>]: ValueOf<All[Name]>;
 } & { readonly [Name in OptionalNames<All>]?: ValueOf<All[Name]> };
 
+/** The fields of each table as a list: every message is read by one, and there are few tables. */
+const lists = new WeakMap<Fields, readonly (readonly [name: string, field: Field<unknown>])[]>();
+
+function listOf(fields: Fields): readonly (readonly [name: string, field: Field<unknown>])[] {
+  const known = lists.get(fields);
+  if (known !== undefined) return known;
+  const entries = Object.entries(fields);
+  lists.set(fields, entries);
+  return entries;
+}
+
 /** Reads an object's known fields, and leaves out all others. Returns the name of the first bad field instead. */
 export function readFields<All extends Fields>(fields: All, value: object): ObjectOf<All> | string {
   const result: Record<string, unknown> = {};
-  for (const [fieldName, each] of Object.entries(fields)) {
+  for (const [fieldName, each] of listOf(fields)) {
     const given = Object.hasOwn(value, fieldName) ? (value as Record<string, unknown>)[fieldName] : undefined;
     if (given === undefined && "isOptional" in each) continue;
     const read = each.read(given);

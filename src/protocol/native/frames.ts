@@ -1,14 +1,14 @@
+import { isNumbered } from "./numbered.js";
 import { decodePreface, mayBePreface, type Preface, prefaceBytes } from "./preface.js";
 
 /**
- * Everything behind the preface is frames: the length of the body (4 bytes, big endian), the kind (1 byte), the body.
+ * Everything behind the preface is frames: the length of the body (4 bytes, big endian), the kind (1 byte), the body. The
+ * kinds of numbered frames, which carry what members say to one another, are in `numbered.ts`.
  */
 export const frameKinds = {
   /** A JSON object in UTF-8; see `control.ts`. */
   control: 0x01,
-  /** An application message; see `message.ts`. */
-  message: 0x02,
-  /** Messages have been delivered; see `message.ts`. */
+  /** Numbered frames have arrived; see `acknowledgement.ts`. */
   acknowledgement: 0x03,
   /** Asks whether the other end lives. It is empty; what it might hold is ignored. */
   ping: 0x04,
@@ -29,12 +29,12 @@ export function encodeFrame(kind: number, body: Uint8Array): Uint8Array {
   return frame;
 }
 
-export function writeFrameHeader(frame: Uint8Array, kind: number, bodyBytes: number): void {
-  frame[0] = bodyBytes >>> 24;
-  frame[1] = bodyBytes >>> 16;
-  frame[2] = bodyBytes >>> 8;
-  frame[3] = bodyBytes;
-  frame[4] = kind;
+export function writeFrameHeader(memory: Uint8Array, kind: number, bodyBytes: number, at = 0): void {
+  memory[at] = bodyBytes >>> 24;
+  memory[at + 1] = bodyBytes >>> 16;
+  memory[at + 2] = bodyBytes >>> 8;
+  memory[at + 3] = bodyBytes;
+  memory[at + 4] = kind;
 }
 
 const nothing = new Uint8Array(0);
@@ -45,6 +45,7 @@ export const pong = encodeFrame(frameKinds.pong, nothing);
 /** The longest bodies that a reader takes, in bytes. */
 export interface FrameLimits {
   readonly controlBytes: number;
+  /** Of numbered frames. */
   readonly messageBytes: number;
 }
 
@@ -53,6 +54,8 @@ export interface FrameSink {
   preface(preface: Preface): void;
   /** `body` is contiguous and the listener's to keep. */
   frame(kind: number, body: Uint8Array): void;
+  /** A numbered frame, its body being what lies in `bytes` from `from` to `to`; without this, `frame` hears of it. */
+  numbered?(kind: number, bytes: Uint8Array, from: number, to: number): void;
   /** The stream is none of ours, or breaks a bound; nothing more is read from it. */
   bad(code: "BAD_PREFACE" | "FRAME_TOO_LARGE", detail: string): void;
 }
@@ -67,6 +70,7 @@ export class FrameReader {
   /** May change while reading: what is not yet known to be a member may send less. */
   limits: FrameLimits;
   readonly #sink: FrameSink;
+  readonly #allocate: (bytes: number) => Uint8Array;
   #state: "preface" | "frames" | "done" = "preface";
   /** What has come of a preface or of a header. */
   #head = new Uint8Array(prefaceBytes);
@@ -76,9 +80,15 @@ export class FrameReader {
   #body: Uint8Array | undefined;
   #bodyBytes = 0;
 
-  constructor(limits: FrameLimits, sink: FrameSink) {
+  /** `allocate` gives memory for the bodies that come in pieces, whatever is in it. */
+  constructor(
+    limits: FrameLimits,
+    sink: FrameSink,
+    allocate: (bytes: number) => Uint8Array = (bytes) => new Uint8Array(bytes),
+  ) {
     this.limits = limits;
     this.#sink = sink;
+    this.#allocate = allocate;
   }
 
   /** Reads nothing more, also of the piece that is being read. */
@@ -120,22 +130,31 @@ export class FrameReader {
 
   /** Takes a header, and the body too if all of it lies in this piece. */
   #takeFrame(bytes: Uint8Array, from: number): number {
-    const at = this.#takeHead(bytes, from, frameHeaderBytes);
-    if (this.#headBytes < frameHeaderBytes) return at;
-    this.#headBytes = 0;
-    const [a = 0, b = 0, c = 0, d = 0, kind = 0] = this.#head;
-    const length = a * 2 ** 24 + ((b << 16) | (c << 8) | d);
-    const most = kind === frameKinds.message ? this.limits.messageBytes : this.limits.controlBytes;
+    let head = bytes;
+    let headAt = from;
+    let at = from + frameHeaderBytes;
+    // A header in one piece, as nearly all are, is read where it is.
+    if (this.#headBytes > 0 || at > bytes.length) {
+      at = this.#takeHead(bytes, from, frameHeaderBytes);
+      if (this.#headBytes < frameHeaderBytes) return at;
+      this.#headBytes = 0;
+      head = this.#head;
+      headAt = 0;
+    }
+    const length = readLength(head, headAt);
+    const kind = head[headAt + 4] ?? 0;
+    const most = isNumbered(kind) ? this.limits.messageBytes : this.limits.controlBytes;
     if (length > most) {
       this.#fail("FRAME_TOO_LARGE", `a frame of kind ${kind} announces ${length} bytes; ${most} are allowed`);
       return at;
     }
-    if (at + length <= bytes.length) {
-      this.#sink.frame(kind, bytes.subarray(at, at + length));
-      return at + length;
+    const to = at + length;
+    if (to <= bytes.length) {
+      this.#hand(kind, bytes, at, to);
+      return to;
     }
     this.#kind = kind;
-    this.#body = new Uint8Array(length);
+    this.#body = this.#allocate(length);
     this.#bodyBytes = 0;
     return at;
   }
@@ -146,13 +165,24 @@ export class FrameReader {
     this.#bodyBytes += count;
     if (this.#bodyBytes === body.length) {
       this.#body = undefined;
-      this.#sink.frame(this.#kind, body);
+      this.#hand(this.#kind, body, 0, body.length);
     }
     return from + count;
+  }
+
+  #hand(kind: number, bytes: Uint8Array, from: number, to: number): void {
+    const sink = this.#sink;
+    if (sink.numbered !== undefined && isNumbered(kind)) sink.numbered(kind, bytes, from, to);
+    else sink.frame(kind, bytes.subarray(from, to));
   }
 
   #fail(code: "BAD_PREFACE" | "FRAME_TOO_LARGE", detail: string): void {
     this.close();
     this.#sink.bad(code, detail);
   }
+}
+
+function readLength(bytes: Uint8Array, at: number): number {
+  const low = ((bytes[at + 1] ?? 0) << 16) | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0);
+  return (bytes[at] ?? 0) * 2 ** 24 + low;
 }

@@ -1,80 +1,52 @@
-import { utf8 } from "../text.js";
-import { frameHeaderBytes, frameKinds, writeFrameHeader } from "./frames.js";
+import type { Carriage } from "../../core/carriage.js";
+import { numberedKinds } from "./numbered.js";
+import { decodeForm, type Form, isReferenced, viewOf, writeBytes } from "./payload.js";
+import { decodeTopic } from "./topics.js";
 
 /**
- * Application messages and their acknowledgements. Numbers count the messages of one link in one direction, from 1, for as
- * long as both incarnations live; they take 6 bytes, big endian.
- *
- * message: number (6), length of the topic (1), topic in UTF-8, payload. acknowledgement: number (6).
+ * Application messages. Behind the frame's number: form (1), length of the topic (1), topic in UTF-8, payload.
  */
-const numberBytes = 6;
-
-/** The longest topic, in bytes of UTF-8. */
-export const longestTopic = 255;
-
-/** True for what may be a topic: also the empty text, but no half of a surrogate pair, which has no UTF-8. */
-export function isTopic(text: string): boolean {
-  return !/\p{Cs}/u.test(text) && new TextEncoder().encode(text).length <= longestTopic;
-}
-
 export interface Message {
-  readonly number: number;
   readonly topic: string;
+  readonly form: Form;
   /** Contiguous, and the listener's to keep. */
   readonly payload: Uint8Array;
 }
 
-/** The whole frame. `topic` is one; see `isTopic`. */
-export function encodeMessage({ number, topic, payload }: Message): Uint8Array {
-  const topicBytes = new TextEncoder().encode(topic);
-  const bodyBytes = numberBytes + 1 + topicBytes.length + payload.length;
-  const frame = new Uint8Array(frameHeaderBytes + bodyBytes);
-  writeFrameHeader(frame, frameKinds.message, bodyBytes);
-  writeNumber(frame, frameHeaderBytes, number);
-  let at = frameHeaderBytes + numberBytes;
-  frame[at] = topicBytes.length;
-  at += 1;
-  frame.set(topicBytes, at);
-  frame.set(payload, at + topicBytes.length);
-  return frame;
+/** In front of the topic. */
+const headBytes = 2;
+
+/** What a message counts against the credit beyond its topic and its payload: about what keeping one costs. */
+export const messageOverheadBytes = 32;
+
+/** What a message in a frame's content of so many bytes counts against the credit. */
+export function messageWeightOf(contentBytes: number): number {
+  return contentBytes - headBytes + messageOverheadBytes;
 }
 
-/** Reads the body of a message frame; undefined if it is none. */
-export function decodeMessage(body: Uint8Array): Message | undefined {
-  const topicAt = numberBytes + 1;
-  const payloadAt = topicAt + (body[numberBytes] ?? 0);
-  if (body.length < topicAt || body.length < payloadAt) return undefined;
-  const number = readNumber(body);
-  const topic = utf8(body.subarray(topicAt, payloadAt));
-  // Whoever has received 0 messages would take a message 0 for a repeated one, and drop it without a word.
-  return topic === undefined || number === 0 ? undefined : { number, topic, payload: body.subarray(payloadAt) };
+/** Writes a message. A payload from `referencedBytes` on goes by reference. */
+export function encodeMessage(carriage: Carriage, topic: Uint8Array, form: Form, payload: Uint8Array): void {
+  const topicBytes = topic.length;
+  const isTail = isReferenced(payload);
+  const at = isTail
+    ? carriage.begin(numberedKinds.message, headBytes + topicBytes, payload)
+    : carriage.begin(numberedKinds.message, headBytes + topicBytes + payload.length);
+  const { memory } = carriage;
+  memory[at] = form;
+  memory[at + 1] = topicBytes;
+  writeBytes(memory, at + headBytes, topic);
+  if (!isTail) writeBytes(memory, at + headBytes + topicBytes, payload);
 }
 
-/** The whole frame: everything up to `number` has been delivered. */
-export function encodeAcknowledgement(number: number): Uint8Array {
-  const frame = new Uint8Array(frameHeaderBytes + numberBytes);
-  writeFrameHeader(frame, frameKinds.acknowledgement, numberBytes);
-  writeNumber(frame, frameHeaderBytes, number);
-  return frame;
-}
-
-/** Reads the body of an acknowledgement; undefined if it is none. */
-export function decodeAcknowledgement(body: Uint8Array): number | undefined {
-  return body.length === numberBytes ? readNumber(body) : undefined;
-}
-
-function writeNumber(frame: Uint8Array, at: number, number: number): void {
-  const high = Math.floor(number / 2 ** 32);
-  frame[at] = high >>> 8;
-  frame[at + 1] = high;
-  frame[at + 2] = number >>> 24;
-  frame[at + 3] = number >>> 16;
-  frame[at + 4] = number >>> 8;
-  frame[at + 5] = number;
-}
-
-function readNumber(body: Uint8Array): number {
-  let number = 0;
-  for (let index = 0; index < numberBytes; index += 1) number = number * 256 + (body[index] ?? 0);
-  return number;
+/** Reads what lies in `bytes` from `from` to `to`, or says what is wrong with it. */
+export function decodeMessage(bytes: Uint8Array, from: number, to: number): Message | string {
+  if (to - from < headBytes) return "a message is cut short";
+  const topicAt = from + headBytes;
+  const payloadAt = topicAt + (bytes[from + 1] ?? 0);
+  if (payloadAt > to) return "the topic of a message is cut short";
+  const form = decodeForm(bytes[from], to - payloadAt);
+  if (form === undefined) return "a message has no form that is known, or not the payload of its form";
+  const topic = decodeTopic(bytes, topicAt, payloadAt);
+  if (topic === undefined) return "the topic of a message is no UTF-8";
+  return { topic, form, payload: viewOf(bytes, payloadAt, to) };
 }

@@ -11,7 +11,8 @@ import { isMeta, isName } from "../../../src/protocol/native/fields.js";
 import { frameHeaderBytes, frameKinds } from "../../../src/protocol/native/frames.js";
 import vectors from "../../vectors/native.json" with { type: "json" };
 import { addresses } from "../readers.js";
-import { texts, utf8 } from "./reading.js";
+import { utf8 } from "./hex.js";
+import { texts } from "./reading.js";
 
 /** Reads a control frame's body that is given as text. */
 function read(text: string): Control | BadControl | undefined {

@@ -10,11 +10,13 @@ import {
   pong,
   writeFrameHeader,
 } from "../../../src/protocol/native/frames.js";
+import { isNumbered, numberedKinds } from "../../../src/protocol/native/numbered.js";
 import { encodePreface } from "../../../src/protocol/native/preface.js";
 import { cut, cuts, everyDelivery } from "../readers.js";
-import { concat, hexOf, limits, readStream, type StreamEvent } from "./reading.js";
+import { hexOf } from "./hex.js";
+import { concat, limits, readStream, type StreamEvent } from "./reading.js";
 
-const kinds = fc.integer({ min: 0, max: 255 });
+const kinds = fc.oneof(fc.integer({ min: 0, max: 255 }), fc.integer({ min: 0x0f, max: 0x20 }));
 const frames = fc.array(fc.tuple(kinds, fc.uint8Array({ maxLength: 30 })), { maxLength: 6 });
 const preface: StreamEvent = { type: "preface", lowest: 1, highest: 1 };
 
@@ -57,12 +59,74 @@ describe("a stream of frames", () => {
   test("hands on a body that lies in one piece without copying it, and one that does not in memory of its own size", () => {
     const bodies: Uint8Array[] = [];
     const reader = new FrameReader(limits, { preface: () => {}, frame: (_, body) => bodies.push(body), bad: () => {} });
-    const stream = streamOf([[frameKinds.message, new Uint8Array(1_000)]]);
+    const stream = streamOf([[frameKinds.control, new Uint8Array(1_000)]]);
     reader.push(stream);
     for (const piece of cut(stream.subarray(encodePreface().length), [500])) reader.push(piece);
     expect(bodies.map((body) => body.length)).toEqual([1_000, 1_000]);
     expect(bodies[0]?.buffer).toBe(stream.buffer);
     expect(bodies[1]?.buffer.byteLength).toBe(1_000);
+  });
+
+  test("hands on a numbered frame as a place in memory: of the piece if it lies in one, otherwise of its own", () => {
+    const heard: { readonly kind: number; readonly bytes: Uint8Array; readonly from: number; readonly to: number }[] =
+      [];
+    const allocated: Uint8Array[] = [];
+    const allocate = (bytes: number): Uint8Array => {
+      allocated.push(new Uint8Array(bytes).fill(0xee));
+      return allocated.at(-1) as Uint8Array;
+    };
+    const sink = {
+      preface: () => {},
+      frame: () => expect.unreachable(),
+      numbered: (kind: number, bytes: Uint8Array, from: number, to: number) =>
+        void heard.push({ kind, bytes, from, to }),
+      bad: () => expect.unreachable(),
+    };
+    const body = Uint8Array.from({ length: 1_000 }, (_, index) => index);
+    const stream = streamOf([
+      [0x10, body],
+      [0x1f, body],
+    ]);
+    const reader = new FrameReader(limits, sink, allocate);
+    reader.push(stream);
+    const from = encodePreface().length + frameHeaderBytes;
+    expect(heard).toEqual([
+      { kind: 0x10, bytes: stream, from, to: from + 1_000 },
+      { kind: 0x1f, bytes: stream, from: from + 1_000 + frameHeaderBytes, to: stream.length },
+    ]);
+    expect(allocated).toEqual([]);
+    // The body is cut: what lies in the next piece behind it is not copied.
+    heard.length = 0;
+    const rest = stream.subarray(encodePreface().length);
+    for (const piece of [rest.subarray(0, 500), rest.subarray(500)]) reader.push(piece);
+    expect(heard.map(({ kind, bytes, from: at, to }) => [kind, hexOf(bytes.subarray(at, to)) === hexOf(body)])).toEqual(
+      [
+        [0x10, true],
+        [0x1f, true],
+      ],
+    );
+    expect(allocated.map(({ length }) => length)).toEqual([1_000]);
+    expect(heard[0]?.bytes).toBe(allocated[0]);
+    expect(heard[1]?.bytes.buffer).toBe(stream.buffer);
+  });
+
+  test("comes to the same numbered frames however it is cut, and to the same other ones between them", () => {
+    fc.assert(
+      fc.property(frames, cuts, (parts, places) => {
+        const heard: string[] = [];
+        const reader = new FrameReader(limits, {
+          preface: () => {},
+          frame: (kind, body) => void heard.push(`${isNumbered(kind)} ${kind} ${hexOf(body)}`),
+          numbered: (kind, bytes, from, to) => void heard.push(`numbered ${kind} ${hexOf(bytes.subarray(from, to))}`),
+          bad: () => expect.unreachable(),
+        });
+        for (const piece of cut(streamOf(parts), places)) reader.push(piece);
+        const expected = parts.map(
+          ([kind, body]) => `${isNumbered(kind) ? "numbered" : "false"} ${kind} ${hexOf(body)}`,
+        );
+        expect(heard).toEqual(expected);
+      }),
+    );
   });
 
   test("says of an empty frame as soon as its header is there", () => {
@@ -76,7 +140,11 @@ describe("a stream of frames", () => {
 
 describe("a frame", () => {
   const most: readonly (readonly [string, number, number])[] = [
-    ["a message", frameKinds.message, limits.messageBytes],
+    ["a message", numberedKinds.message, limits.messageBytes],
+    ["numbered, of the first kind", 0x10, limits.messageBytes],
+    ["numbered, of the last kind", 0x1f, limits.messageBytes],
+    ["of the kind below them", 0x0f, limits.controlBytes],
+    ["of the kind above them", 0x20, limits.controlBytes],
     ["a control frame", frameKinds.control, limits.controlBytes],
     ["an acknowledgement", frameKinds.acknowledgement, limits.controlBytes],
     ["a ping", frameKinds.ping, limits.controlBytes],
@@ -93,8 +161,15 @@ describe("a frame", () => {
 
   test("of 4 GiB costs no memory", () => {
     const before = process.memoryUsage().arrayBuffers;
-    for (let count = 0; count < 100; count += 1) readStream([encodePreface(), header(frameKinds.message, 2 ** 32 - 1)]);
+    for (let count = 0; count < 100; count += 1)
+      readStream([encodePreface(), header(numberedKinds.message, 2 ** 32 - 1)]);
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(2 ** 20);
+  });
+
+  test("is written where it is wanted in a larger memory, and nothing beside it", () => {
+    const memory = new Uint8Array(9).fill(0xee);
+    writeFrameHeader(memory, 7, 0x0102, 2);
+    expect([...memory]).toEqual([0xee, 0xee, 0, 0, 1, 2, 7, 0xee, 0xee]);
   });
 
   test("writes its length in four bytes, the largest first", () => {

@@ -1,16 +1,19 @@
 import { describe, expect, test } from "vitest";
+import { encodeAcknowledgement } from "../../../src/protocol/native/acknowledgement.js";
 import { type Control, encodeControl } from "../../../src/protocol/native/control.js";
 import { ping, pong } from "../../../src/protocol/native/frames.js";
-import { encodeAcknowledgement, encodeMessage } from "../../../src/protocol/native/message.js";
+import { nameOfKind, numberedKinds } from "../../../src/protocol/native/numbered.js";
 import { decodePreface, encodePreface } from "../../../src/protocol/native/preface.js";
 import vectors from "../../vectors/native.json" with { type: "json" };
 import { everyDelivery } from "../readers.js";
-import { bytesOfHex, concat, hexOf, limits, understand } from "./reading.js";
+import { bytesOfHex, hexOf } from "./hex.js";
+import { encodeNumbered, type NumberedFrame } from "./numbered-frames.js";
+import { concat, limits, understand } from "./reading.js";
 
 /** The content of a frame as the vectors write it. */
 type VectorContent =
   | Control
-  | { readonly type: "message"; readonly message: { number: number; topic: string; payload: string } }
+  | NumberedFrame
   | { readonly type: "acknowledgement"; readonly number: number }
   | { readonly type: "ping" | "pong" };
 
@@ -30,10 +33,13 @@ interface Stream {
 const frames = vectors.frames as unknown as readonly Frame[];
 const streams = vectors.streams as readonly Stream[];
 
+function isNumberedFrame(content: VectorContent): content is NumberedFrame {
+  return content.type in numberedKinds;
+}
+
 function encode(content: VectorContent): Uint8Array {
+  if (isNumberedFrame(content)) return encodeNumbered(content);
   switch (content.type) {
-    case "message":
-      return encodeMessage({ ...content.message, payload: bytesOfHex(content.message.payload) });
     case "acknowledgement":
       return encodeAcknowledgement(content.number);
     case "ping":
@@ -55,6 +61,19 @@ test("every vector has a name of its own", () => {
     expect(names).toEqual([...new Set(names)]);
   }
 });
+
+test("every numbered kind has a vector that is good, and one that is not", () => {
+  for (const kind of Object.values(numberedKinds)) {
+    expect(frames.some(({ content }) => content.type === nameOfKind(kind))).toBe(true);
+    const digits = kind.toString(16).padStart(2, "0");
+    expect(streams.some(({ hex, events }) => hex.slice(24, 26) === digits && isLost(events))).toBe(true);
+  }
+});
+
+function isLost(events: readonly object[]): boolean {
+  const last = events.at(-1) ?? {};
+  return "code" in last && last.code === "SESSION_LOST";
+}
 
 describe("a preface", () => {
   test.each(vectors.prefaces)("is written as $hex, and read", ({ hex, preface }) => {

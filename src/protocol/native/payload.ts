@@ -1,0 +1,36 @@
+/** What a payload is: bytes as they are (0), a value in MessagePack (1), or nothing (2), which has no bytes. */
+export type Form = 0 | 1 | 2;
+
+/** The forms by name. */
+export const forms = { bytes: 0, value: 1, nothing: 2 } as const satisfies Record<string, Form>;
+
+/** What is shorter is copied behind its head; longer ones go by reference, which costs more than such a copy. */
+export const referencedBytes = 4_096;
+
+/** True if these bytes go by reference: they must not change until they are acknowledged. */
+export function isReferenced(bytes: Uint8Array): boolean {
+  return bytes.length >= referencedBytes;
+}
+
+/** Up to here a loop is quicker than a call of `set`. */
+const loopBytes = 32;
+
+/** Writes bytes at a place in memory. */
+export function writeBytes(memory: Uint8Array, at: number, bytes: Uint8Array): void {
+  const { length } = bytes;
+  if (length > loopBytes) memory.set(bytes, at);
+  else for (let index = 0; index < length; index += 1) memory[at + index] = bytes[index] ?? 0;
+}
+
+const nothing = new Uint8Array(0);
+
+/** A view of some bytes. Of none, it holds on to no memory. */
+export function viewOf(bytes: Uint8Array, from: number, to: number): Uint8Array {
+  return from === to ? nothing : new Uint8Array(bytes.buffer, bytes.byteOffset + from, to - from);
+}
+
+/** The form that a byte names, if so many bytes may follow; otherwise undefined. */
+export function decodeForm(byte: number | undefined, payloadBytes: number): Form | undefined {
+  if (byte === forms.bytes || byte === forms.value) return byte;
+  return byte === forms.nothing && payloadBytes === 0 ? byte : undefined;
+}

@@ -1,0 +1,58 @@
+import type { Carriage } from "../../core/carriage.js";
+import { ascii, utf8 } from "../text.js";
+import { readShortNumber, writeShortNumber } from "./numbered.js";
+import { writeBytes } from "./payload.js";
+
+/**
+ * Why something of a number has failed: the number (4), length of the code (1), code in ASCII, a sentence in UTF-8. This is
+ * the content of `failure` and `abort`.
+ */
+export interface Reason {
+  /** Of the request, or of the stream. */
+  readonly number: number;
+  readonly code: string;
+  readonly message: string;
+}
+
+/** The longest sentence that is sent, in bytes; longer ones are cut. Chosen arbitrarily, intended to hold a sentence. */
+export const longestReason = 1_024;
+
+/** In front of the code. */
+const headBytes = 5;
+
+/** True for what may be a code: 1 to 64 printable characters of ASCII, no space. */
+export function isCode(text: string): boolean {
+  return /^[\x21-\x7e]{1,64}$/.test(text);
+}
+
+/** Writes a reason into a frame of that kind. `code` is one; see `isCode`. */
+export function encodeReason(carriage: Carriage, kind: number, { number, code, message }: Reason): void {
+  if (!isCode(code)) throw new RangeError(`${JSON.stringify(code)} is no code`);
+  const sentence = cut(new TextEncoder().encode(message));
+  const at = carriage.begin(kind, headBytes + code.length + sentence.length);
+  const { memory } = carriage;
+  writeShortNumber(memory, at, number);
+  memory[at + 4] = code.length;
+  writeBytes(memory, at + headBytes, ascii(code));
+  writeBytes(memory, at + headBytes + code.length, sentence);
+}
+
+/** Reads what lies in `bytes` from `from` to `to`, or says what is wrong with it. */
+export function decodeReason(bytes: Uint8Array, from: number, to: number): Reason | string {
+  const codeAt = from + headBytes;
+  const messageAt = codeAt + (to - from < headBytes ? 0 : (bytes[from + 4] ?? 0));
+  if (messageAt > to || messageAt === codeAt) return "a reason is cut short";
+  const code = utf8(bytes.subarray(codeAt, messageAt));
+  if (code === undefined || !isCode(code)) return "the code of a reason is none";
+  const message = utf8(bytes.subarray(messageAt, to));
+  if (message === undefined) return "the sentence of a reason is no UTF-8";
+  return { number: readShortNumber(bytes, from), code, message };
+}
+
+/** As much of a text as is sent, in whole characters. */
+function cut(text: Uint8Array): Uint8Array {
+  if (text.length <= longestReason) return text;
+  let end = longestReason;
+  while (((text[end] ?? 0) & 0xc0) === 0x80) end -= 1;
+  return text.subarray(0, end);
+}

@@ -1,0 +1,104 @@
+import type { Carriage } from "../../core/carriage.js";
+import { numberedKinds, readShortNumber, writeShortNumber } from "./numbered.js";
+import { decodeForm, type Form, isReferenced, viewOf, writeBytes } from "./payload.js";
+import { decodeReason, encodeReason, type Reason } from "./reason.js";
+import { decodeTopic } from "./topics.js";
+
+/**
+ * Requests and what comes of them. Whoever asks numbers its requests from 1. Behind the frame's number:
+ *
+ * request: number (4), form (1), length of the topic (1), topic in UTF-8, payload. reply: number (4), form (1), payload.
+ * failure: see `reason.ts`. cancel: number (4).
+ */
+export interface Request {
+  readonly request: number;
+  readonly topic: string;
+  readonly form: Form;
+  readonly payload: Uint8Array;
+}
+
+export interface Reply {
+  readonly request: number;
+  readonly form: Form;
+  readonly payload: Uint8Array;
+}
+
+/** The last request that may be asked on a link: one a millisecond, for seven weeks. */
+export const highestRequest = 2 ** 32 - 1;
+
+const requestHeadBytes = 6;
+const replyHeadBytes = 5;
+const cancelBytes = 4;
+
+/** Writes a request. A payload from `referencedBytes` on goes by reference. */
+export function encodeRequest(
+  carriage: Carriage,
+  request: number,
+  topic: Uint8Array,
+  form: Form,
+  payload: Uint8Array,
+): void {
+  const topicBytes = topic.length;
+  const isTail = isReferenced(payload);
+  const at = isTail
+    ? carriage.begin(numberedKinds.request, requestHeadBytes + topicBytes, payload)
+    : carriage.begin(numberedKinds.request, requestHeadBytes + topicBytes + payload.length);
+  const { memory } = carriage;
+  writeShortNumber(memory, at, request);
+  memory[at + 4] = form;
+  memory[at + 5] = topicBytes;
+  writeBytes(memory, at + requestHeadBytes, topic);
+  if (!isTail) writeBytes(memory, at + requestHeadBytes + topicBytes, payload);
+}
+
+/** Reads what lies in `bytes` from `from` to `to`, or says what is wrong with it. */
+export function decodeRequest(bytes: Uint8Array, from: number, to: number): Request | string {
+  if (to - from < requestHeadBytes) return "a request is cut short";
+  const topicAt = from + requestHeadBytes;
+  const payloadAt = topicAt + (bytes[from + 5] ?? 0);
+  if (payloadAt > to) return "the topic of a request is cut short";
+  const request = readShortNumber(bytes, from);
+  if (request === 0) return "a request has number 0";
+  const form = decodeForm(bytes[from + 4], to - payloadAt);
+  if (form === undefined) return "a request has no form that is known, or not the payload of its form";
+  const topic = decodeTopic(bytes, topicAt, payloadAt);
+  if (topic === undefined) return "the topic of a request is no UTF-8";
+  return { request, topic, form, payload: viewOf(bytes, payloadAt, to) };
+}
+
+/** Writes a reply. A payload from `referencedBytes` on goes by reference. */
+export function encodeReply(carriage: Carriage, request: number, form: Form, payload: Uint8Array): void {
+  const isTail = isReferenced(payload);
+  const at = isTail
+    ? carriage.begin(numberedKinds.reply, replyHeadBytes, payload)
+    : carriage.begin(numberedKinds.reply, replyHeadBytes + payload.length);
+  const { memory } = carriage;
+  writeShortNumber(memory, at, request);
+  memory[at + 4] = form;
+  if (!isTail) writeBytes(memory, at + replyHeadBytes, payload);
+}
+
+/** Reads what lies in `bytes` from `from` to `to`, or says what is wrong with it. */
+export function decodeReply(bytes: Uint8Array, from: number, to: number): Reply | string {
+  if (to - from < replyHeadBytes) return "a reply is cut short";
+  const payloadAt = from + replyHeadBytes;
+  const form = decodeForm(bytes[from + 4], to - payloadAt);
+  if (form === undefined) return "a reply has no form that is known, or not the payload of its form";
+  return { request: readShortNumber(bytes, from), form, payload: viewOf(bytes, payloadAt, to) };
+}
+
+export function encodeFailure(carriage: Carriage, reason: Reason): void {
+  encodeReason(carriage, numberedKinds.failure, reason);
+}
+
+export const decodeFailure = decodeReason;
+
+export function encodeCancel(carriage: Carriage, request: number): void {
+  const at = carriage.begin(numberedKinds.cancel, cancelBytes);
+  writeShortNumber(carriage.memory, at, request);
+}
+
+/** Reads the number of the request, or says what is wrong. */
+export function decodeCancel(bytes: Uint8Array, from: number, to: number): number | string {
+  return to - from === cancelBytes ? readShortNumber(bytes, from) : "a cancel holds no number";
+}

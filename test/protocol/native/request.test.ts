@@ -1,0 +1,117 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { numberedKinds } from "../../../src/protocol/native/numbered.js";
+import type { Form } from "../../../src/protocol/native/payload.js";
+import { encodeReason, isCode } from "../../../src/protocol/native/reason.js";
+import {
+  decodeCancel,
+  decodeFailure,
+  decodeReply,
+  decodeRequest,
+  encodeCancel,
+  encodeFailure,
+  encodeReply,
+  encodeRequest,
+} from "../../../src/protocol/native/request.js";
+import { decodeWithin, roundTrip, Sheet } from "./carriage.js";
+
+const texts = fc.string({ unit: "binary", maxLength: 60 }).filter((text) => !/\p{Cs}/u.test(text));
+const payloads = fc.oneof(fc.uint8Array({ maxLength: 100 }), fc.constant(new Uint8Array(4_096).fill(7)));
+const requests = fc.oneof(fc.integer({ min: 1, max: 2 ** 32 - 1 }), fc.constantFrom(1, 255, 2 ** 31, 2 ** 32 - 1));
+const encodings = fc.constantFrom<Form>(0, 1);
+const codes = fc.stringMatching(/^[\x21-\x7e]{1,64}$/);
+
+function bytes(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
+describe("what goes to and fro for a request reads back as it was written", () => {
+  test("a request", () => {
+    fc.assert(
+      fc.property(requests, texts, encodings, payloads, (request, topic, form, payload) => {
+        const write = (sheet: Sheet): void => encodeRequest(sheet, request, bytes(topic), form, payload);
+        const expected = { request, topic, form, payload: [...payload] };
+        expect(roundTrip(numberedKinds.request, write, decodeRequest)).toEqual(expected);
+      }),
+    );
+  });
+
+  test("a reply", () => {
+    fc.assert(
+      fc.property(requests, encodings, payloads, (request, form, payload) => {
+        const write = (sheet: Sheet): void => encodeReply(sheet, request, form, payload);
+        expect(roundTrip(numberedKinds.reply, write, decodeReply)).toEqual({ request, form, payload: [...payload] });
+      }),
+    );
+  });
+
+  test("a failure", () => {
+    fc.assert(
+      fc.property(requests, codes, texts, (number, code, message) => {
+        const write = (sheet: Sheet): void => encodeFailure(sheet, { number, code, message });
+        expect(roundTrip(numberedKinds.failure, write, decodeFailure)).toEqual({ number, code, message });
+      }),
+    );
+  });
+
+  test("a cancel", () => {
+    fc.assert(
+      fc.property(requests, (request) => {
+        expect(roundTrip(numberedKinds.cancel, (sheet) => encodeCancel(sheet, request), decodeCancel)).toBe(request);
+      }),
+    );
+  });
+});
+
+describe("a reason", () => {
+  test.each([1_023, 1_024, 1_025, 1_026, 1_027])("is cut between characters: %d bytes before a long one", (length) => {
+    const write = (sheet: Sheet): void =>
+      encodeReason(sheet, numberedKinds.failure, {
+        number: 1,
+        code: "A",
+        message: `${"a".repeat(length - 4)}\u{1f310}z`,
+      });
+    const { message } = roundTrip(numberedKinds.failure, write, decodeFailure) as { readonly message: string };
+    expect(bytes(message).length).toBeLessThanOrEqual(1_024);
+    expect(`${"a".repeat(length - 4)}\u{1f310}z`.startsWith(message)).toBe(true);
+    expect(message.length).toBeGreaterThan(1_000);
+  });
+
+  test("has a code that is one", () => {
+    expect(["A", "NO_HANDLER", "x".repeat(64)].every(isCode)).toBe(true);
+    expect(["", " ", "a b", "ü", "a\n", "x".repeat(65)].some(isCode)).toBe(false);
+    expect(() => encodeReason(new Sheet(), 0x13, { number: 1, code: "", message: "" })).toThrow(RangeError);
+  });
+});
+
+describe("none is", () => {
+  test.each([
+    ["a request of five bytes", decodeRequest, [0, 0, 0, 1, 0], /cut short/],
+    ["a request whose topic is longer than the rest", decodeRequest, [0, 0, 0, 1, 0, 1], /topic .* cut short/],
+    ["a request with number 0", decodeRequest, [0, 0, 0, 0, 0, 0], /number 0/],
+    ["a request of an unknown form", decodeRequest, [0, 0, 0, 1, 9, 0], /form/],
+    ["a request whose topic is no UTF-8", decodeRequest, [0, 0, 0, 1, 0, 1, 0xff], /UTF-8/],
+    ["a reply of four bytes", decodeReply, [0, 0, 0, 1], /cut short/],
+    ["a reply of nothing with bytes", decodeReply, [0, 0, 0, 1, 2, 0], /form/],
+    ["a failure without a code", decodeFailure, [0, 0, 0, 1, 0], /cut short/],
+    ["a failure whose code is cut", decodeFailure, [0, 0, 0, 1, 2, 65], /cut short/],
+    ["a failure whose code is none", decodeFailure, [0, 0, 0, 1, 1, 10], /code/],
+    ["a failure whose code is no text", decodeFailure, [0, 0, 0, 1, 1, 0xff], /code/],
+    ["a failure whose sentence is none", decodeFailure, [0, 0, 0, 1, 1, 65, 0xff], /UTF-8/],
+    ["a cancel of three bytes", decodeCancel, [0, 0, 1], /no number/],
+    ["a cancel of five bytes", decodeCancel, [0, 0, 0, 1, 0], /no number/],
+  ])("%s", (_name, decode, content, expected) => {
+    expect(decodeWithin<unknown>(decode, Uint8Array.from(content))).toMatch(expected);
+  });
+
+  test("a reason for throwing, or for reading elsewhere: any bytes bring content or a sentence", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 20 }), (content) => {
+        for (const decode of [decodeRequest, decodeReply, decodeFailure, decodeCancel]) {
+          decodeWithin<unknown>(decode, content);
+        }
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+});
