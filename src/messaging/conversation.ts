@@ -1,0 +1,175 @@
+import type { Carriage, Rider } from "../core/carriage.js";
+import type { Deadlines } from "../core/deadlines.js";
+import type { Limits } from "../core/limits.js";
+import type { Sink } from "../core/machine.js";
+import { numberedKinds } from "../protocol/native/numbered.js";
+import { decodeCredit, messageFlow } from "../protocol/native/stream.js";
+import { Answers } from "./answers.js";
+import { type Call, Calls } from "./calls.js";
+import { Messages } from "./messages.js";
+import type { Ports } from "./ports.js";
+import { Refusals } from "./refusals.js";
+import type { Stream } from "./stream.js";
+import { Streams } from "./streams.js";
+import type { Arrival, Form, Sent } from "./vocabulary.js";
+
+/** What a conversation is made of. */
+export interface ConversationParts {
+  readonly peer: string;
+  /** This end of the link is the earlier of the two. */
+  readonly isOwner: boolean;
+  readonly carriage: Carriage;
+  readonly outputs: Sink<Arrival>;
+  readonly limits: Limits;
+  readonly deadlines: Deadlines<Call>;
+  /** Is called once, when the link has ended. */
+  readonly leave: (conversation: Conversation) => void;
+}
+
+/**
+ * Everything that goes to and fro on the link with one peer: messages, requests and streams.
+ *
+ * What you want of it are `send` to `open`; what it tells comes as arrivals. `take`, `moved` and `ended` are the link's.
+ * When the link has ended, nothing that is wanted of it does anything any more.
+ */
+export class Conversation implements Rider {
+  /** The peer's address. */
+  readonly peer: string;
+  readonly #ports: Ports;
+  readonly #leave: (conversation: Conversation) => void;
+  readonly #messages: Messages;
+  readonly #calls: Calls;
+  readonly #answers: Answers;
+  readonly #streams: Streams;
+  #hasEnded = false;
+
+  constructor({ peer, isOwner, carriage, outputs, limits, deadlines, leave }: ConversationParts) {
+    this.peer = peer;
+    this.#leave = leave;
+    const ports: Ports = { conversation: this, carriage, outputs, limits, deadlines };
+    const refusals = new Refusals(ports);
+    this.#ports = ports;
+    this.#messages = new Messages(ports);
+    this.#calls = new Calls(ports);
+    this.#answers = new Answers(ports, refusals);
+    this.#streams = new Streams(ports, refusals, isOwner);
+  }
+
+  /** False once nothing new can be said: one of the two ends leaves, or the link has ended. */
+  get isOpen(): boolean {
+    return !this.#hasEnded && this.#ports.carriage.isOpen;
+  }
+
+  /** Bytes of messages that wait for the peer's credit here, and are not on the link yet. */
+  get waitingBytes(): number {
+    return this.#messages.waitingBytes;
+  }
+
+  /** How many messages these are; they are lost when the link ends. */
+  get waiting(): number {
+    return this.#messages.waiting;
+  }
+
+  /** Requests of ours that have no reply yet, requests of the peer that have none, and streams that are open. */
+  get underWay(): { readonly calls: number; readonly answers: number; readonly streams: number } {
+    return { calls: this.#calls.size, answers: this.#answers.size, streams: this.#streams.size };
+  }
+
+  /**
+   * Sends a message. A payload from 4 KiB on goes by reference, and must not change until it is acknowledged. `topic`: see
+   * `encodeTopic`. With form 2 the payload is empty. After `slow` and `full` a `drained` arrives; `full` takes nothing.
+   */
+  send(topic: Uint8Array, form: Form, payload: Uint8Array): Sent {
+    return this.#messages.send(topic, form, payload);
+  }
+
+  /** The application has had messages of so many bytes, as their arrivals said. */
+  consumed(bytes: number): void {
+    if (!this.#hasEnded) this.#messages.consumed(bytes);
+  }
+
+  /**
+   * Asks the peer, and returns the number of the request, of which `reply` or `failed` arrives unless it is cancelled.
+   * `timeoutMs` may be Infinity. `full`: too much is under way, and nothing has been asked. Payload as in `send`.
+   */
+  request(topic: Uint8Array, form: Form, payload: Uint8Array, timeoutMs: number, now: number): number | "full" {
+    if (!this.isOpen || !this.#messages.hasSpaceFor(topic.length + payload.length)) return "full";
+    return this.#calls.ask(topic, form, payload, timeoutMs, now);
+  }
+
+  /** Nobody waits for this reply any more; nothing arrives of it. */
+  cancel(request: number): void {
+    this.#calls.cancel(request);
+  }
+
+  /** Answers a request of the peer, unless it has been cancelled or answered. Payload as in `send`. */
+  reply(request: number, form: Form, payload: Uint8Array): void {
+    this.#answers.reply(request, form, payload);
+  }
+
+  /** Says that there is no reply, and why. `code`: see `isCode`. */
+  fail(request: number, code: string, message: string): void {
+    this.#answers.fail(request, code, message);
+  }
+
+  /** Opens a stream. If that cannot be, it is gone at once, and `aborted` arrives (`OVERLOADED`, `PEER_DOWN`). */
+  open(topic: Uint8Array): Stream {
+    return this.#streams.open(topic);
+  }
+
+  take(kind: number, bytes: Uint8Array, from: number, to: number, _now: number): string | undefined {
+    if (this.#hasEnded) return undefined;
+    // Most of what comes are messages.
+    return kind === numberedKinds.message
+      ? this.#messages.take(bytes, from, to)
+      : this.#takeOther(kind, bytes, from, to);
+  }
+
+  moved(): void {
+    if (this.#hasEnded) return;
+    this.#messages.tellDrained();
+    this.#streams.pump();
+  }
+
+  ended(reason: string): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    this.#messages.end();
+    this.#calls.end(reason);
+    this.#answers.end();
+    this.#streams.end(reason);
+    this.#leave(this);
+  }
+
+  #takeOther(kind: number, bytes: Uint8Array, from: number, to: number): string | undefined {
+    switch (kind) {
+      case numberedKinds.request:
+        return this.#answers.takeRequest(bytes, from, to);
+      case numberedKinds.reply:
+        return this.#calls.takeReply(bytes, from, to);
+      case numberedKinds.failure:
+        return this.#calls.takeFailure(bytes, from, to);
+      case numberedKinds.cancel:
+        return this.#answers.takeCancel(bytes, from, to);
+      case numberedKinds.open:
+        return this.#streams.takeOpen(bytes, from, to);
+      case numberedKinds.data:
+        return this.#streams.takePortion(bytes, from, to);
+      case numberedKinds.end:
+        return this.#streams.takeEnd(bytes, from, to);
+      case numberedKinds.abort:
+        return this.#streams.takeAbort(bytes, from, to);
+      case numberedKinds.credit:
+        return this.#takeCredit(bytes, from, to);
+      default:
+        return `there is no numbered frame of kind ${kind}`;
+    }
+  }
+
+  #takeCredit(bytes: Uint8Array, from: number, to: number): string | undefined {
+    const credit = decodeCredit(bytes, from, to);
+    if (typeof credit === "string") return credit;
+    const { flow, limit } = credit;
+    return flow === messageFlow ? this.#messages.takeCredit(limit) : this.#streams.takeCredit(flow, limit);
+  }
+}

@@ -1,0 +1,157 @@
+import { encodeAbort, encodeCredit, encodeEnd, encodePortion } from "../protocol/native/stream.js";
+import { Chunks } from "./chunks.js";
+import type { Conversation } from "./conversation.js";
+import { ReceivingFlow, SendingFlow } from "./flow.js";
+import type { Ports } from "./ports.js";
+import { isHearing, isSpeaking, nextStreamState, type StreamEvent, type StreamState } from "./stream-states.js";
+
+/** What a stream wants of the others on its link. */
+export interface StreamWatch {
+  /** It has something to send, and credit for it. */
+  ready(stream: Stream): void;
+  /** It is over in both directions. */
+  gone(stream: Stream): void;
+}
+
+/**
+ * One stream of bytes, in both directions, with a peer.
+ *
+ * The application's side is `write`, `end`, `abort` and `read`. What its conversation does with it are `turn`, `take...`
+ * and `lose`; nobody else calls these.
+ */
+export class Stream {
+  /** Its number on the link. */
+  readonly id: number;
+  readonly peer: Conversation;
+  readonly #ports: Ports;
+  readonly #watch: StreamWatch;
+  readonly #sending: SendingFlow;
+  readonly #receiving: ReceivingFlow;
+  readonly #chunks = new Chunks();
+  #state: StreamState = "open";
+  #owesWritable = false;
+
+  constructor(id: number, ports: Ports, watch: StreamWatch) {
+    this.id = id;
+    this.peer = ports.conversation;
+    this.#ports = ports;
+    this.#watch = watch;
+    this.#sending = new SendingFlow(ports.limits.streamWindowBytes);
+    this.#receiving = new ReceivingFlow(ports.limits.streamWindowBytes);
+  }
+
+  get state(): StreamState {
+    return this.#state;
+  }
+
+  /** Bytes that were written and wait here for credit or for their turn. */
+  get waitingBytes(): number {
+    return this.#chunks.bytes;
+  }
+
+  /** What the next turn would send: so many bytes, 0 if it is the end that is due, undefined if nothing may go. */
+  get due(): number | undefined {
+    const bytes = Math.min(this.#chunks.bytes, this.#sending.room, this.#ports.limits.streamFrameBytes);
+    if (bytes > 0) return bytes;
+    return this.#chunks.bytes === 0 && (this.#state === "ending" || this.#state === "closing") ? 0 : undefined;
+  }
+
+  /**
+   * Sends bytes, or keeps them until they may go. Fewer than 4 KiB are copied; more must not change until they have arrived.
+   * False if enough waits: `writable` follows. False also, and nothing follows, when nothing can be written any more.
+   */
+  write(bytes: Uint8Array): boolean {
+    if (!isSpeaking(this.#state)) return false;
+    this.#chunks.push(bytes);
+    this.#watch.ready(this);
+    this.#owesWritable = this.#isFull;
+    return !this.#owesWritable;
+  }
+
+  /** Nothing more is written; what waits still goes. The other direction goes on. */
+  end(): void {
+    if (!isSpeaking(this.#state)) return;
+    this.#step("end");
+    this.#watch.ready(this);
+  }
+
+  /** Ends both directions at once. What waits is dropped, and what still comes is ignored. `code`: see `isCode`. */
+  abort(code: string, message: string): void {
+    if (this.#state === "gone") return;
+    const { carriage } = this.#ports;
+    encodeAbort(carriage, { number: this.id, code, message });
+    this.#step("abort");
+  }
+
+  /** The application has taken so many bytes of what came: the peer may send more. */
+  read(bytes: number): void {
+    const { carriage } = this.#ports;
+    const limit = this.#receiving.consume(bytes, this.#windowBytes);
+    if (limit !== undefined && isHearing(this.#state)) encodeCredit(carriage, this.id, limit);
+  }
+
+  /** Sends at most so many of the bytes that are due, or the end. */
+  turn(most: number): void {
+    const { carriage, outputs } = this.#ports;
+    const { due } = this;
+    if (due !== undefined && due > 0) {
+      const bytes = this.#chunks.take(Math.min(due, most));
+      this.#sending.spend(bytes.length);
+      encodePortion(carriage, this.id, bytes);
+    }
+    if (this.#owesWritable && !this.#isFull) {
+      this.#owesWritable = false;
+      outputs.push({ type: "writable", stream: this });
+    }
+    if (this.due !== 0) return;
+    encodeEnd(carriage, this.id);
+    this.#step("flushed");
+  }
+
+  takePortion(bytes: Uint8Array): string | undefined {
+    if (!isHearing(this.#state)) return `stream ${this.id} goes on after its end`;
+    if (!this.#receiving.take(bytes.length)) return `stream ${this.id} is beyond its credit`;
+    this.#ports.outputs.push({ type: "data", stream: this, bytes });
+    return undefined;
+  }
+
+  takeEnd(): string | undefined {
+    if (!isHearing(this.#state)) return `stream ${this.id} ends twice`;
+    this.#ports.outputs.push({ type: "finished", stream: this });
+    this.#step("finished");
+    return undefined;
+  }
+
+  takeCredit(limit: number): string | undefined {
+    if (!this.#sending.raise(limit)) return `the credit of stream ${this.id} goes back to ${limit}`;
+    this.#watch.ready(this);
+    return undefined;
+  }
+
+  /** The peer has aborted it, or refused it, or it was lost with its link. */
+  lose(code: string, message: string): void {
+    this.#ports.outputs.push({ type: "aborted", stream: this, code, message });
+    this.#step("aborted");
+  }
+
+  /** As much waits as one frame holds, so that the next turn has enough. */
+  get #isFull(): boolean {
+    return this.#chunks.bytes >= this.#ports.limits.streamFrameBytes;
+  }
+
+  /** What a round trip can carry at 2 Gbit/s. */
+  get #windowBytes(): number {
+    const { carriage, limits } = this.#ports;
+    const bytes = limits.streamWindowBytes * (carriage.roundTripMs ?? 1);
+    return Math.floor(Math.max(limits.streamWindowBytes, Math.min(bytes, limits.streamWindowMaxBytes)));
+  }
+
+  #step(event: StreamEvent): void {
+    const next = nextStreamState(this.#state, event);
+    if (next === undefined) throw new Error(`stream ${this.id}: no ${event} in state ${this.#state}`);
+    this.#state = next;
+    if (next !== "gone") return;
+    this.#chunks.clear();
+    this.#watch.gone(this);
+  }
+}

@@ -1,0 +1,173 @@
+import { numberedKinds } from "../protocol/native/numbered.js";
+import {
+  decodeAbort,
+  decodeEnd,
+  decodeOpen,
+  decodePortion,
+  encodeOpen,
+  highestStream,
+} from "../protocol/native/stream.js";
+import type { Ports } from "./ports.js";
+import type { Refusals } from "./refusals.js";
+import { Stream, type StreamWatch } from "./stream.js";
+
+/** A frame that is shorter than this is not worth its head, if it could be longer a moment later. */
+const leastFrameBytes = 16_384;
+
+/**
+ * The streams of one conversation. They take turns: each sends one frame of data and goes to the end of the line, and only
+ * while little of theirs waits on the link, so that no stream holds up another one, or a message, for long.
+ */
+export class Streams implements StreamWatch {
+  readonly #ports: Ports;
+  readonly #refusals: Refusals;
+  readonly #streams = new Map<number, Stream>();
+  /** Those that have something to send and credit for it, in the order of their turns. */
+  readonly #line = new Set<Stream>();
+  /** This node is the link's owner: its streams have odd numbers. */
+  readonly #isOwner: boolean;
+  /** The highest numbers that have been used. */
+  #lastOurs: number;
+  #lastTheirs: number;
+  #ours = 0;
+  #theirs = 0;
+  /** Up to where the link had been written when streams wrote last, and how much of that is theirs, at most. */
+  #writtenTo = 0;
+  #backlogBytes = 0;
+
+  constructor(ports: Ports, refusals: Refusals, isOwner: boolean) {
+    this.#ports = ports;
+    this.#refusals = refusals;
+    this.#isOwner = isOwner;
+    this.#lastOurs = isOwner ? -1 : 0;
+    this.#lastTheirs = isOwner ? 0 : -1;
+  }
+
+  /** How many are open, whoever has opened them. */
+  get size(): number {
+    return this.#streams.size;
+  }
+
+  /** Begins a stream. One that cannot be begun is there, too, and is aborted at once. */
+  open(topic: Uint8Array): Stream {
+    const { carriage, limits } = this.#ports;
+    const id = this.#lastOurs + 2;
+    const stream = new Stream(id, this.#ports, this);
+    if (!carriage.isOpen) {
+      stream.lose("PEER_DOWN", "the link ends");
+      return stream;
+    }
+    if (this.#ours >= limits.streamsOpen || id > highestStream) {
+      stream.lose("OVERLOADED", `${this.#ours} streams are open`);
+      return stream;
+    }
+    this.#lastOurs = id;
+    this.#ours += 1;
+    this.#streams.set(id, stream);
+    encodeOpen(carriage, id, topic);
+    carriage.measure();
+    return stream;
+  }
+
+  ready(stream: Stream): void {
+    if (stream.due === undefined) return;
+    this.#line.add(stream);
+    this.pump();
+  }
+
+  gone(stream: Stream): void {
+    this.#line.delete(stream);
+    if (!this.#streams.delete(stream.id)) return;
+    if (this.#isOurs(stream.id)) this.#ours -= 1;
+    else this.#theirs -= 1;
+  }
+
+  /** Lets streams send while there is room on the link. */
+  pump(): void {
+    for (const stream of this.#line) {
+      const { due } = stream;
+      const room = this.#room;
+      const least = Math.min(leastFrameBytes, this.#ports.limits.streamBacklogBytes);
+      if (due !== undefined && due > room && room < least) return;
+      this.#line.delete(stream);
+      const { carriage } = this.#ports;
+      const before = carriage.begunBytes;
+      stream.turn(room);
+      this.#writtenTo = carriage.begunBytes;
+      this.#backlogBytes += carriage.begunBytes - before;
+      if (stream.due !== undefined) this.#line.add(stream);
+    }
+  }
+
+  takeOpen(bytes: Uint8Array, from: number, to: number): string | undefined {
+    const opening = decodeOpen(bytes, from, to);
+    if (typeof opening === "string") return opening;
+    const { stream: id, topic } = opening;
+    if (this.#isOurs(id)) return `stream ${id} is not the peer's to open`;
+    if (id <= this.#lastTheirs) return `stream ${id} was opened before`;
+    this.#lastTheirs = id;
+    const { carriage, limits, outputs } = this.#ports;
+    if (this.#theirs >= limits.streamsOpen || this.#refusals.isDue) {
+      return this.#refusals.refuse(numberedKinds.abort, id);
+    }
+    const stream = new Stream(id, this.#ports, this);
+    this.#theirs += 1;
+    this.#streams.set(id, stream);
+    carriage.measure();
+    outputs.push({ type: "stream", stream, topic });
+    return undefined;
+  }
+
+  takePortion(bytes: Uint8Array, from: number, to: number): string | undefined {
+    const portion = decodePortion(bytes, from, to);
+    if (typeof portion === "string") return portion;
+    return this.#streams.get(portion.stream)?.takePortion(portion.bytes) ?? this.#faultOf(portion.stream);
+  }
+
+  takeEnd(bytes: Uint8Array, from: number, to: number): string | undefined {
+    const id = decodeEnd(bytes, from, to);
+    if (typeof id === "string") return id;
+    const stream = this.#streams.get(id);
+    return stream === undefined ? this.#faultOf(id) : stream.takeEnd();
+  }
+
+  takeAbort(bytes: Uint8Array, from: number, to: number): string | undefined {
+    const reason = decodeAbort(bytes, from, to);
+    if (typeof reason === "string") return reason;
+    const { number, code, message } = reason;
+    const stream = this.#streams.get(number);
+    if (stream === undefined) return this.#faultOf(number);
+    stream.lose(code, message);
+    return undefined;
+  }
+
+  takeCredit(id: number, limit: number): string | undefined {
+    return this.#streams.get(id)?.takeCredit(limit) ?? this.#faultOf(id);
+  }
+
+  /** The link has ended. */
+  end(reason: string): void {
+    for (const stream of [...this.#streams.values()]) stream.lose("PEER_DOWN", reason);
+  }
+
+  /** How many bytes streams may put on the link now. */
+  get #room(): number {
+    const { carriage, limits } = this.#ports;
+    // Half of what may be kept for a peer is left to messages and requests.
+    if (carriage.unacknowledgedBytes >= limits.queueHardBytes / 2) return 0;
+    const handedTo = carriage.begunBytes - carriage.waitingBytes;
+    // What streams have written is gone; what waits are messages, which are no reason for a stream to wait for ever.
+    if (handedTo >= this.#writtenTo) this.#backlogBytes = 0;
+    return Math.max(0, limits.streamBacklogBytes - this.#backlogBytes);
+  }
+
+  #isOurs(id: number): boolean {
+    return (id % 2 === 1) === this.#isOwner;
+  }
+
+  /** What is wrong with a frame for a stream that is not there. What still comes for one that was there is ignored. */
+  #faultOf(id: number): string | undefined {
+    const last = this.#isOurs(id) ? this.#lastOurs : this.#lastTheirs;
+    return id === 0 || id > last ? `there is no stream ${id}` : undefined;
+  }
+}

@@ -1,0 +1,61 @@
+import type { Form } from "../protocol/native/payload.js";
+import type { Conversation } from "./conversation.js";
+import type { Stream } from "./stream.js";
+
+export type { Form };
+
+/**
+ * What came of a message: it is on its way (`taken`), it is taken but the peer is behind (`slow`), or too much waits
+ * already and nothing was taken (`full`). After the last two a `drained` follows when it is time to go on.
+ */
+export type Sent = "taken" | "slow" | "full";
+
+/** What a conversation with a peer brings, in order. Bytes are contiguous and the listener's to keep. */
+export type Arrival =
+  /** `bytes` are to be given to `Conversation.consumed` once the application has had the message. */
+  | {
+      readonly type: "message";
+      readonly from: Conversation;
+      readonly topic: string;
+      readonly form: Form;
+      readonly payload: Uint8Array;
+      readonly bytes: number;
+    }
+  /** To be answered with `reply` or `fail`, once. */
+  | {
+      readonly type: "request";
+      readonly from: Conversation;
+      readonly request: number;
+      readonly topic: string;
+      readonly form: Form;
+      readonly payload: Uint8Array;
+    }
+  /** Nobody waits for the reply to this request any more. */
+  | { readonly type: "cancelled"; readonly from: Conversation; readonly request: number }
+  | {
+      readonly type: "reply";
+      readonly from: Conversation;
+      readonly request: number;
+      readonly form: Form;
+      readonly payload: Uint8Array;
+    }
+  /** There is no reply: the peer says so, or `TIMED_OUT`, or `PEER_DOWN` because the link has ended. */
+  | {
+      readonly type: "failed";
+      readonly from: Conversation;
+      readonly request: number;
+      readonly code: string;
+      readonly message: string;
+    }
+  /** The peer has opened a stream. */
+  | { readonly type: "stream"; readonly stream: Stream; readonly topic: string }
+  /** To be given back with `Stream.read` once the application has had them. */
+  | { readonly type: "data"; readonly stream: Stream; readonly bytes: Uint8Array }
+  /** The peer has said that it sends nothing more on the stream. */
+  | { readonly type: "finished"; readonly stream: Stream }
+  /** By the peer, or `PEER_DOWN` because the link has ended. */
+  | { readonly type: "aborted"; readonly stream: Stream; readonly code: string; readonly message: string }
+  /** After a `write` that returned false: there is room for more. */
+  | { readonly type: "writable"; readonly stream: Stream }
+  /** After a message that was `slow` or `full`: the peer has caught up. */
+  | { readonly type: "drained"; readonly from: Conversation };

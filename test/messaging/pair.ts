@@ -1,0 +1,208 @@
+import type { Carriage } from "../../src/core/carriage.js";
+import { defaultLimits, type Limits } from "../../src/core/limits.js";
+import type { Conversation } from "../../src/messaging/conversation.js";
+import { Messaging } from "../../src/messaging/messaging.js";
+import type { Arrival } from "../../src/messaging/vocabulary.js";
+import { encodeTopic } from "../../src/protocol/native/topics.js";
+
+interface Frame {
+  readonly kind: number;
+  readonly memory: Uint8Array;
+  readonly bytes: number;
+  readonly tail: Uint8Array;
+}
+
+/** What a frame has in front of its content: length, kind, number. */
+export const headBytes = 11;
+/** Bytes around the place to write, which nobody may touch. */
+const guardBytes = 4;
+const guard = 0xee;
+
+function sizeOf({ bytes, tail }: Frame): number {
+  return headBytes + bytes + tail.length;
+}
+
+/** One direction of a link in memory: frames are begun, handed to a connection, arrive, and are acknowledged. */
+export class Line implements Carriage {
+  memory: Uint8Array = new Uint8Array(0);
+  isOpen = true;
+  unacknowledgedBytes = 0;
+  waitingBytes = 0;
+  begunBytes = 0;
+  roundTripMs: number | undefined;
+  measures = 0;
+  /** The most that has waited and been unacknowledged at once. */
+  mostWaitingBytes = 0;
+  mostUnacknowledgedBytes = 0;
+  #begun: Frame[] = [];
+  #handed: Frame[] = [];
+  #arrivedBytes = 0;
+
+  begin(kind: number, bytes: number, tail: Uint8Array = new Uint8Array(0)): number {
+    this.memory = new Uint8Array(bytes + 2 * guardBytes).fill(guard);
+    const frame = { kind, memory: this.memory, bytes, tail };
+    this.#begun.push(frame);
+    this.begunBytes += sizeOf(frame);
+    this.waitingBytes += sizeOf(frame);
+    this.unacknowledgedBytes += sizeOf(frame);
+    this.mostWaitingBytes = Math.max(this.mostWaitingBytes, this.waitingBytes);
+    this.mostUnacknowledgedBytes = Math.max(this.mostUnacknowledgedBytes, this.unacknowledgedBytes);
+    return guardBytes;
+  }
+
+  measure(): void {
+    this.measures += 1;
+  }
+
+  /** The kinds of the frames that have been begun and not handed. */
+  get kinds(): number[] {
+    return this.#begun.map(({ kind }) => kind);
+  }
+
+  get isIdle(): boolean {
+    return this.#begun.length + this.#handed.length === 0 && this.unacknowledgedBytes === 0;
+  }
+
+  /** The connection takes the next frames, at most so many. */
+  hand(most = Number.POSITIVE_INFINITY): void {
+    for (const frame of this.#begun.splice(0, most)) {
+      this.waitingBytes -= sizeOf(frame);
+      this.#handed.push(frame);
+    }
+  }
+
+  /** The next of the frames that were handed, as the other end reads it; undefined if there is none. */
+  arrive():
+    | { readonly kind: number; readonly bytes: Uint8Array; readonly from: number; readonly to: number }
+    | undefined {
+    const frame = this.#handed.shift();
+    if (frame === undefined) return undefined;
+    const { kind, memory, bytes, tail } = frame;
+    const outside = [...memory.subarray(0, guardBytes), ...memory.subarray(guardBytes + bytes)];
+    if (outside.some((byte) => byte !== guard))
+      throw new Error(`a frame of kind ${kind} was written outside its place`);
+    this.#arrivedBytes += sizeOf(frame);
+    // As in a read of a socket, other bytes lie around it.
+    const read = new Uint8Array(bytes + tail.length + 7).fill(0xdd);
+    read.set(memory.subarray(guardBytes, guardBytes + bytes), 5);
+    read.set(tail, 5 + bytes);
+    return { kind, bytes: read.subarray(2), from: 3, to: 3 + bytes + tail.length };
+  }
+
+  acknowledge(): void {
+    this.unacknowledgedBytes -= this.#arrivedBytes;
+    this.#arrivedBytes = 0;
+  }
+}
+
+/** One end of a pair. */
+export class End {
+  readonly line = new Line();
+  readonly arrivals: Arrival[] = [];
+  readonly messaging: Messaging;
+  readonly conversation: Conversation;
+  /** What was wrong with what came. */
+  readonly faults: string[] = [];
+  now = 0;
+
+  constructor(peer: string, isOwner: boolean, limits: Limits) {
+    this.messaging = new Messaging(this.arrivals, limits);
+    this.conversation = this.messaging.board(peer, isOwner, this.line);
+  }
+
+  /** Gives it content as a peer that is not ours might. */
+  hear(kind: number, ...content: readonly (number | Uint8Array)[]): string | undefined {
+    const bytes = Uint8Array.from(content.flatMap((part) => (typeof part === "number" ? [part] : [...part])));
+    return this.conversation.take(kind, bytes, 0, bytes.length, this.now);
+  }
+
+  /** Takes out all arrivals. */
+  drain(): Arrival[] {
+    return this.arrivals.splice(0);
+  }
+
+  /** The arrivals of one type. */
+  of<Type extends Arrival["type"]>(type: Type): Extract<Arrival, { readonly type: Type }>[] {
+    return this.arrivals.filter(
+      (arrival): arrival is Extract<Arrival, { readonly type: Type }> => arrival.type === type,
+    );
+  }
+
+  /** The only arrival of one type. */
+  only<Type extends Arrival["type"]>(type: Type): Extract<Arrival, { readonly type: Type }> {
+    const [first, ...others] = this.of(type);
+    if (first === undefined || others.length > 0)
+      throw new Error(`${others.length + (first ? 1 : 0)} arrivals: ${type}`);
+    return first;
+  }
+}
+
+/** Two conversations with one another. The first end owns the link. */
+export class Pair {
+  readonly first: End;
+  readonly second: End;
+
+  constructor(limits: Partial<Limits> = {}) {
+    const all = { ...defaultLimits, ...limits };
+    this.first = new End("second", true, all);
+    this.second = new End("first", false, all);
+  }
+
+  /** Takes frames from one end to the other, at most so many, and acknowledges them. */
+  move(from: End, most = Number.POSITIVE_INFINITY): void {
+    this.bring(from, most);
+    from.line.acknowledge();
+    from.conversation.moved();
+  }
+
+  /** The same without the acknowledgement. */
+  bring(from: End, most = Number.POSITIVE_INFINITY): void {
+    const to = from === this.first ? this.second : this.first;
+    from.line.hand(most);
+    for (let frame = from.line.arrive(); frame !== undefined; frame = from.line.arrive()) {
+      const fault = to.conversation.take(frame.kind, frame.bytes, frame.from, frame.to, to.now);
+      if (fault !== undefined) to.faults.push(fault);
+    }
+    from.conversation.moved();
+  }
+
+  /** Moves frames both ways until there are none. */
+  settle(): void {
+    while (!this.first.line.isIdle || !this.second.line.isIdle) {
+      this.move(this.first);
+      this.move(this.second);
+    }
+  }
+
+  end(reason: string): void {
+    for (const { line, conversation } of [this.first, this.second]) {
+      line.isOpen = false;
+      conversation.ended(reason);
+    }
+  }
+
+  get faults(): string[] {
+    return [...this.first.faults, ...this.second.faults];
+  }
+}
+
+const none = new Uint8Array(0);
+
+export function topic(text: string): Uint8Array {
+  return encodeTopic(text) ?? none;
+}
+
+/** So many bytes, which differ from place to place. */
+export function content(length: number, seed = 1): Uint8Array {
+  const bytes = new Uint8Array(length);
+  for (let index = 0; index < length; index += 1) bytes[index] = index * 7 + seed;
+  return bytes;
+}
+
+export function text(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes);
+}
+
+export function bytesOf(value: string): Uint8Array {
+  return new TextEncoder().encode(value);
+}

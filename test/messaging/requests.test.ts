@@ -1,0 +1,250 @@
+import { describe, expect, test } from "vitest";
+import { defaultLimits } from "../../src/core/limits.js";
+import { Messaging } from "../../src/messaging/messaging.js";
+import { numberedKinds } from "../../src/protocol/native/numbered.js";
+import { bytesOf, content, type End, Line, Pair, text, topic } from "./pair.js";
+
+const ask = topic("ask");
+
+function request(end: End, payload: Uint8Array, timeoutMs = 1_000): number {
+  const number = end.conversation.request(ask, 0, payload, timeoutMs, end.now);
+  if (number === "full") throw new Error("full");
+  return number;
+}
+
+function short(number: number): Uint8Array {
+  return Uint8Array.of(number >>> 24, number >>> 16, number >>> 8, number);
+}
+
+describe("a request", () => {
+  test.each([0, 5, 4_095, 4_096, 200_000])("of %d bytes is answered with as many", (length) => {
+    const pair = new Pair();
+    const number = request(pair.first, content(length, 3));
+    pair.settle();
+    const asked = pair.second.only("request");
+    expect(asked).toMatchObject({ from: pair.second.conversation, topic: "ask", form: 0 });
+    expect(Buffer.compare(asked.payload, content(length, 3))).toBe(0);
+    pair.second.conversation.reply(asked.request, 1, content(length, 4));
+    pair.settle();
+    const reply = pair.first.only("reply");
+    expect(reply).toMatchObject({ from: pair.first.conversation, request: number, form: 1 });
+    expect(Buffer.compare(reply.payload, content(length, 4))).toBe(0);
+    expect([pair.first.conversation.underWay, pair.second.conversation.underWay]).toEqual([
+      { calls: 0, answers: 0, streams: 0 },
+      { calls: 0, answers: 0, streams: 0 },
+    ]);
+    expect(pair.first.messaging.nextTimeout()).toBeUndefined();
+  });
+
+  test("and its number belong to one direction: both ends ask with number 1", () => {
+    const pair = new Pair();
+    expect([request(pair.first, bytesOf("a")), request(pair.second, bytesOf("b"))]).toEqual([1, 1]);
+    pair.settle();
+    pair.first.conversation.reply(1, 0, bytesOf("to b"));
+    pair.second.conversation.reply(1, 0, bytesOf("to a"));
+    pair.settle();
+    expect([text(pair.first.only("reply").payload), text(pair.second.only("reply").payload)]).toEqual(["to a", "to b"]);
+  });
+
+  test("may be answered late, out of order, and once", () => {
+    const pair = new Pair();
+    for (const word of ["a", "b"]) request(pair.first, bytesOf(word));
+    pair.settle();
+    pair.second.conversation.reply(2, 0, bytesOf("B"));
+    pair.second.conversation.reply(1, 2, content(0));
+    pair.second.conversation.reply(1, 0, bytesOf("again"));
+    pair.second.conversation.fail(2, "LATE", "again");
+    pair.settle();
+    expect(pair.first.arrivals.map((each) => each.type === "reply" && [each.request, each.form])).toEqual([
+      [2, 0],
+      [1, 2],
+    ]);
+  });
+
+  test("may fail, with a code and a sentence that is cut where it is too long", () => {
+    const pair = new Pair();
+    request(pair.first, content(0));
+    request(pair.first, content(0));
+    pair.settle();
+    pair.second.conversation.fail(1, "NO_HANDLER", "nobody here answers »ask«");
+    pair.second.conversation.fail(2, "HANDLER_FAILED", "ü".repeat(5_000));
+    pair.settle();
+    expect(pair.first.arrivals).toEqual([
+      {
+        type: "failed",
+        from: pair.first.conversation,
+        request: 1,
+        code: "NO_HANDLER",
+        message: "nobody here answers »ask«",
+      },
+      { type: "failed", from: pair.first.conversation, request: 2, code: "HANDLER_FAILED", message: "ü".repeat(512) },
+    ]);
+    expect(() => pair.second.conversation.fail(2, "no code", "")).not.toThrow();
+  });
+
+  test("that is cancelled brings nothing, and is cancelled at the peer", () => {
+    const pair = new Pair();
+    const number = request(pair.first, content(0));
+    pair.settle();
+    pair.first.conversation.cancel(number);
+    pair.first.conversation.cancel(number);
+    expect(pair.first.line.kinds).toEqual([numberedKinds.cancel]);
+    // The reply crosses the cancel.
+    pair.second.conversation.reply(number, 0, bytesOf("late"));
+    pair.settle();
+    expect(pair.first.arrivals).toEqual([]);
+    expect(pair.second.of("cancelled")).toEqual([]);
+    request(pair.first, content(0));
+    pair.settle();
+    pair.first.conversation.cancel(2);
+    pair.settle();
+    expect(pair.second.only("cancelled")).toMatchObject({ request: 2 });
+    pair.second.conversation.reply(2, 0, content(9));
+    expect(pair.second.line.kinds).toEqual([]);
+    expect(pair.first.messaging.nextTimeout()).toBeUndefined();
+  });
+
+  test("fails when its time is up, and not before; one without a bound waits for ever", () => {
+    const pair = new Pair();
+    const { first, second } = pair;
+    first.now = 50;
+    request(first, content(0), 300);
+    request(first, content(0), 100);
+    request(first, content(0), Number.POSITIVE_INFINITY);
+    pair.settle();
+    expect(first.messaging.nextTimeout()).toBe(150);
+    first.messaging.handleTimeout(149);
+    expect(first.arrivals).toEqual([]);
+    first.messaging.handleTimeout(150);
+    expect(first.only("failed")).toMatchObject({
+      request: 2,
+      code: "TIMED_OUT",
+      message: "there was no reply within 100 ms",
+    });
+    pair.settle();
+    expect(second.only("cancelled")).toMatchObject({ request: 2 });
+    first.messaging.handleTimeout(1e9);
+    expect(first.of("failed").map((each) => each.request)).toEqual([2, 1]);
+    expect(first.messaging.nextTimeout()).toBeUndefined();
+    expect(first.conversation.underWay.calls).toBe(1);
+  });
+
+  test("is answered before its time is up, and then has none", () => {
+    const pair = new Pair();
+    request(pair.first, content(0));
+    pair.settle();
+    pair.second.conversation.reply(1, 2, content(0));
+    pair.settle();
+    pair.first.messaging.handleTimeout(1e9);
+    expect(pair.first.arrivals.map(({ type }) => type)).toEqual(["reply"]);
+  });
+
+  test("fails with PEER_DOWN at one end and is cancelled at the other when the link ends", () => {
+    const pair = new Pair();
+    request(pair.first, content(0));
+    request(pair.second, content(0), Number.POSITIVE_INFINITY);
+    pair.settle();
+    pair.first.drain();
+    pair.second.drain();
+    pair.end("gone for good");
+    expect(pair.first.arrivals).toEqual([
+      { type: "failed", from: pair.first.conversation, request: 1, code: "PEER_DOWN", message: "gone for good" },
+      { type: "cancelled", from: pair.first.conversation, request: 1 },
+    ]);
+    expect(pair.second.arrivals).toHaveLength(2);
+    pair.first.conversation.reply(1, 0, content(1));
+    pair.first.conversation.cancel(1);
+    expect(pair.first.line.kinds).toEqual([]);
+    expect(pair.first.conversation.request(ask, 0, content(0), 10, 0)).toBe("full");
+    expect(pair.first.messaging.nextTimeout()).toBeUndefined();
+    pair.first.conversation.ended("twice");
+    expect(pair.first.arrivals).toHaveLength(2);
+  });
+});
+
+describe("too many requests", () => {
+  test("are full at the asking end, until one is settled", () => {
+    const pair = new Pair({ requestsInFlight: 3 });
+    for (let count = 0; count < 3; count += 1) request(pair.first, content(0));
+    expect(pair.first.conversation.request(ask, 0, content(0), 10, 0)).toBe("full");
+    expect(pair.first.line.kinds).toHaveLength(3);
+    pair.first.conversation.cancel(2);
+    expect(request(pair.first, content(0))).toBe(4);
+  });
+
+  test("are full when as many bytes as may be kept are unacknowledged", () => {
+    const pair = new Pair({ queueSoftBytes: 1_000, queueHardBytes: 10_000 });
+    expect(request(pair.first, content(9_900))).toBe(1);
+    expect(pair.first.conversation.request(ask, 0, content(100), 10, 0)).toBe("full");
+    pair.settle();
+    expect(request(pair.first, content(100))).toBe(2);
+  });
+
+  test("are OVERLOADED at the answering end, whose application hears nothing of them", () => {
+    const pair = new Pair({ requestsServed: 2 });
+    for (let count = 0; count < 3; count += 1) request(pair.first, content(0));
+    for (let count = 0; count < 3; count += 1) request(pair.second, content(0));
+    pair.settle();
+    for (const end of [pair.first, pair.second]) {
+      expect(end.of("request").map((each) => each.request)).toEqual([1, 2]);
+      expect(end.only("failed")).toMatchObject({ request: 3, code: "OVERLOADED" });
+      end.conversation.reply(1, 2, content(0));
+    }
+    request(pair.first, content(0));
+    pair.settle();
+    expect(pair.second.of("request").map((each) => each.request)).toEqual([1, 2, 4]);
+  });
+});
+
+describe("a hostile peer", () => {
+  test("may answer what nobody asked: that is ignored", () => {
+    const { first } = new Pair();
+    expect(first.hear(numberedKinds.reply, ...short(7), 0, 1, 2)).toBeUndefined();
+    expect(first.hear(numberedKinds.failure, ...short(7), 1, 65)).toBeUndefined();
+    expect(first.hear(numberedKinds.cancel, ...short(7))).toBeUndefined();
+    expect(first.arrivals).toEqual([]);
+  });
+
+  test("may not ask with a number that is not higher than those before, nor with 0", () => {
+    const { first } = new Pair();
+    expect(first.hear(numberedKinds.request, ...short(0), 0, 0)).toMatch(/number 0/);
+    expect(first.hear(numberedKinds.request, ...short(5), 0, 0)).toBeUndefined();
+    expect(first.hear(numberedKinds.request, ...short(5), 0, 0)).toBe("request 5 came after 5");
+    expect(first.hear(numberedKinds.request, ...short(4), 0, 0)).toBe("request 4 came after 5");
+    expect(first.hear(numberedKinds.request, ...short(2 ** 32 - 1), 0, 0)).toBeUndefined();
+    expect(first.of("request").map((each) => each.request)).toEqual([5, 2 ** 32 - 1]);
+  });
+
+  test("that asks and reads no answers gets no more of them than may be kept, and then the link's end", () => {
+    const limits = { queueSoftBytes: 1_000, queueHardBytes: 10_000, requestsInFlight: 50, streamsOpen: 50 };
+    const { first } = new Pair(limits);
+    let fault: string | undefined;
+    let asked = 0;
+    for (; fault === undefined && asked < 10_000; asked += 1) {
+      fault = first.hear(numberedKinds.request, ...short(asked + 1), 0, 0);
+      for (const each of first.of("request")) first.conversation.reply(each.request, 0, content(1_000));
+      first.drain();
+    }
+    expect(fault).toBe("it asks on without hearing that it is refused");
+    expect(asked).toBeLessThan(200);
+    expect(first.line.mostUnacknowledgedBytes).toBeLessThan(20_000);
+  });
+});
+
+describe("the time-outs of several conversations", () => {
+  test("are told by one clock", () => {
+    const arrivals: unknown[] = [];
+    const messaging = new Messaging({ push: (arrival) => void arrivals.push(arrival) }, defaultLimits);
+    const [one, two] = ["one", "two"].map((peer) => messaging.board(peer, true, new Line()));
+    one?.request(ask, 0, content(0), 200, 0);
+    two?.request(ask, 0, content(0), 100, 0);
+    expect(messaging.nextTimeout()).toBe(100);
+    two?.ended("gone");
+    expect(messaging.nextTimeout()).toBe(200);
+    messaging.handleTimeout(200);
+    expect(arrivals).toMatchObject([
+      { from: two, code: "PEER_DOWN" },
+      { from: one, code: "TIMED_OUT" },
+    ]);
+  });
+});

@@ -1,0 +1,513 @@
+import { describe, expect, test } from "vitest";
+import type { Stream } from "../../src/messaging/stream.js";
+import type { streamTransitions } from "../../src/messaging/stream-states.js";
+import { numberedKinds } from "../../src/protocol/native/numbered.js";
+import { bytesOf, content, type End, Pair, topic } from "./pair.js";
+
+const file = topic("file");
+const kib = 1_024;
+
+/** A pair with one stream, which the first end has opened. */
+function opened(limits = {}): { pair: Pair; ours: Stream; theirs: Stream } {
+  const pair = new Pair(limits);
+  const ours = pair.first.conversation.open(file);
+  pair.settle();
+  return { pair, ours, theirs: pair.second.only("stream").stream };
+}
+
+function bytesOfStream(end: End, stream?: Stream): Buffer {
+  return Buffer.concat(
+    end.of("data").flatMap((each) => (stream === undefined || each.stream === stream ? [each.bytes] : [])),
+  );
+}
+
+/** The application at this end takes all that has come and comes, until nothing more comes. */
+function readAll(pair: Pair, end: End): void {
+  let taken = 0;
+  pair.settle();
+  for (let heard = end.of("data"); taken < heard.length; heard = end.of("data")) {
+    for (const { stream, bytes } of heard.slice(taken)) stream.read(bytes.length);
+    taken = heard.length;
+    pair.settle();
+  }
+}
+
+function short(number: number): Uint8Array {
+  return Uint8Array.of(number >>> 24, number >>> 16, number >>> 8, number);
+}
+
+describe("a stream", () => {
+  test("is numbered oddly by the link's owner and evenly by the other", () => {
+    const pair = new Pair();
+    expect([1, 2].map(() => pair.first.conversation.open(file).id)).toEqual([1, 3]);
+    expect([1, 2].map(() => pair.second.conversation.open(file).id)).toEqual([2, 4]);
+    pair.settle();
+    expect(pair.first.of("stream").map(({ stream, topic: name }) => [stream.id, name])).toEqual([
+      [2, "file"],
+      [4, "file"],
+    ]);
+    expect(pair.second.of("stream").map(({ stream }) => [stream.id, stream.peer])).toEqual([
+      [1, pair.second.conversation],
+      [3, pair.second.conversation],
+    ]);
+    expect([pair.first.line.measures, pair.second.line.measures]).toEqual([4, 4]);
+    expect(pair.faults).toEqual([]);
+  });
+
+  test("carries bytes in both directions, in whatever pieces they were written", () => {
+    const { pair, ours, theirs } = opened();
+    const pieces = [1, 10, 4_095, 3, 4_096, 70_000, 2, 2, 5_000, 16_000, 1];
+    for (const [index, length] of pieces.entries()) {
+      ours.write(content(length, index));
+      theirs.write(content(length, index + 100));
+    }
+    ours.end();
+    theirs.end();
+    readAll(pair, pair.second);
+    readAll(pair, pair.first);
+    expect(
+      bytesOfStream(pair.second).equals(Buffer.concat(pieces.map((length, index) => content(length, index)))),
+    ).toBe(true);
+    const back = Buffer.concat(pieces.map((length, index) => content(length, index + 100)));
+    expect(bytesOfStream(pair.first).equals(back)).toBe(true);
+    expect([pair.first.of("finished").length, pair.second.of("finished").length]).toEqual([1, 1]);
+    expect([ours.state, theirs.state]).toEqual(["gone", "gone"]);
+    expect(pair.first.conversation.underWay.streams + pair.second.conversation.underWay.streams).toBe(0);
+    expect(pair.faults).toEqual([]);
+  });
+
+  test("copies short writes that wait, and gathers them into few frames", () => {
+    const { pair, ours } = opened({ streamWindowBytes: 100 });
+    ours.write(content(100));
+    const buffer = new Uint8Array(10);
+    for (let count = 0; count < 400; count += 1) ours.write(buffer.fill(count));
+    buffer.fill(255);
+    readAll(pair, pair.second);
+    const heard = bytesOfStream(pair.second).subarray(100);
+    expect(heard).toHaveLength(4_000);
+    expect(heard.every((byte, at) => byte === (Math.floor(at / 10) & 255))).toBe(true);
+    expect(pair.second.of("data").length).toBeLessThan(100);
+  });
+
+  test("ends one direction at a time: the other goes on", () => {
+    const { pair, ours, theirs } = opened();
+    ours.write(bytesOf("question"));
+    ours.end();
+    expect(ours.write(bytesOf("more"))).toBe(false);
+    ours.end();
+    pair.settle();
+    expect(pair.second.arrivals.slice(1).map(({ type }) => type)).toEqual(["data", "finished"]);
+    expect([ours.state, theirs.state]).toEqual(["hearing", "speaking"]);
+    theirs.write(bytesOf("answer"));
+    pair.settle();
+    expect(bytesOfStream(pair.first).toString()).toBe("answer");
+    theirs.end();
+    expect(theirs.state).toBe("gone");
+    pair.settle();
+    expect([ours.state, pair.first.of("finished").length]).toEqual(["gone", 1]);
+    expect(pair.faults).toEqual([]);
+  });
+
+  test("says its end behind all that was written, also when both ends have said it", () => {
+    const { pair, ours, theirs } = opened({ streamWindowBytes: 1_000 });
+    ours.write(content(5_000));
+    ours.end();
+    expect(ours.state).toBe("ending");
+    theirs.end();
+    pair.settle();
+    expect([ours.state, theirs.state]).toEqual(["closing", "hearing"]);
+    readAll(pair, pair.second);
+    expect([ours.state, theirs.state, bytesOfStream(pair.second).length]).toEqual(["gone", "gone", 5_000]);
+    expect(pair.second.arrivals.at(-1)?.type).toBe("finished");
+  });
+
+  test("that is aborted drops what waits, and ignores what still comes", () => {
+    const { pair, ours, theirs } = opened({ streamWindowBytes: 1_000 });
+    ours.write(content(5_000));
+    theirs.write(content(500));
+    theirs.end();
+    ours.abort("STREAM_ABORTED", "enough");
+    ours.abort("STREAM_ABORTED", "twice");
+    expect([ours.state, ours.waitingBytes, ours.write(content(1))]).toEqual(["gone", 0, false]);
+    pair.settle();
+    expect(pair.first.arrivals).toEqual([]);
+    expect(pair.second.only("aborted")).toMatchObject({ stream: theirs, code: "STREAM_ABORTED", message: "enough" });
+    theirs.read(1_000);
+    expect([theirs.write(content(1)), pair.second.line.kinds]).toEqual([false, []]);
+    expect(pair.faults).toEqual([]);
+  });
+
+  /** The ways into each state, seen from the end that opened the stream. */
+  const ways: Record<keyof typeof streamTransitions, (pair: Pair, ours: Stream, theirs: Stream) => void> = {
+    open: () => {},
+    ending: (_pair, ours) => {
+      ours.write(content(2_000));
+      ours.end();
+    },
+    hearing: (_pair, ours) => ours.end(),
+    speaking: (_pair, _ours, theirs) => theirs.end(),
+    closing: (_pair, ours, theirs) => {
+      ours.write(content(2_000));
+      ours.end();
+      theirs.end();
+    },
+    gone: (_pair, ours) => ours.abort("X", ""),
+  };
+  const states = Object.keys(ways) as (keyof typeof ways)[];
+
+  test.each(states)("may be aborted by this end when %s", (state) => {
+    const { pair, ours, theirs } = opened({ streamWindowBytes: 1_000 });
+    ways[state](pair, ours, theirs);
+    pair.settle();
+    expect(ours.state).toBe(state);
+    ours.abort("X", "why");
+    pair.settle();
+    expect([ours.state, theirs.state, pair.faults]).toEqual(["gone", "gone", []]);
+    expect(pair.first.of("aborted")).toEqual([]);
+    expect(pair.second.of("aborted")).toHaveLength(1);
+    expect(pair.second.conversation.underWay.streams).toBe(0);
+  });
+
+  test.each(states)("may be aborted by the peer when %s", (state) => {
+    const { pair, ours, theirs } = opened({ streamWindowBytes: 1_000 });
+    ways[state](pair, ours, theirs);
+    pair.settle();
+    theirs.abort("Y", "why");
+    pair.settle();
+    expect([ours.state, theirs.state, pair.faults]).toEqual(["gone", "gone", []]);
+    expect(pair.first.of("aborted")).toHaveLength(state === "gone" ? 0 : 1);
+  });
+
+  test.each(states)("may be aborted by both at once when %s", (state) => {
+    const { pair, ours, theirs } = opened({ streamWindowBytes: 1_000 });
+    ways[state](pair, ours, theirs);
+    pair.settle();
+    ours.abort("X", "");
+    theirs.abort("Y", "");
+    pair.settle();
+    expect([pair.first.of("aborted").length, pair.faults]).toEqual([0, []]);
+  });
+
+  test.each(states)("is lost with its link when %s", (state) => {
+    const { pair, ours, theirs } = opened({ streamWindowBytes: 1_000 });
+    ways[state](pair, ours, theirs);
+    pair.settle();
+    pair.end("cut");
+    expect(pair.first.of("aborted").map(({ code, message }) => [code, message])).toEqual(
+      state === "gone" ? [] : [["PEER_DOWN", "cut"]],
+    );
+    expect([ours.state, ours.waitingBytes, ours.write(content(1))]).toEqual(["gone", 0, false]);
+    ours.end();
+    ours.abort("X", "");
+    ours.read(0);
+    expect(pair.first.line.kinds).toEqual([]);
+  });
+
+  test("of which the link has ended, or ends, is aborted at once", () => {
+    const pair = new Pair();
+    pair.first.line.isOpen = false;
+    expect(pair.first.conversation.open(file).state).toBe("gone");
+    expect(pair.first.only("aborted").code).toBe("PEER_DOWN");
+    expect(pair.first.line.kinds).toEqual([]);
+  });
+});
+
+describe("the window of a stream", () => {
+  test("is used up to its last byte and never exceeded by a peer that takes nothing", () => {
+    const { pair, ours } = opened();
+    expect(ours.write(content(300 * kib))).toBe(false);
+    pair.settle();
+    expect(bytesOfStream(pair.second)).toHaveLength(256 * kib);
+    expect([ours.waitingBytes, pair.first.of("writable").length]).toEqual([44 * kib, 1]);
+    for (const { stream, bytes } of pair.second.of("data").slice(0, 1)) stream.read(bytes.length);
+    pair.settle();
+    expect([bytesOfStream(pair.second).length, ours.waitingBytes]).toEqual([300 * kib, 0]);
+  });
+
+  test("is granted a quarter at a time", () => {
+    const { pair, ours, theirs } = opened({ streamWindowBytes: 1_000 });
+    ours.write(content(3_000));
+    pair.settle();
+    theirs.read(249);
+    pair.settle();
+    expect(bytesOfStream(pair.second)).toHaveLength(1_000);
+    theirs.read(1);
+    pair.settle();
+    expect(bytesOfStream(pair.second)).toHaveLength(1_250);
+    expect(() => theirs.read(1_001)).toThrow(RangeError);
+  });
+
+  test.each([
+    [undefined, 256 * kib],
+    [0.1, 256 * kib],
+    [2, 512 * kib],
+    [10, 2_560 * kib],
+    [1_000, 16_384 * kib],
+  ])("grows with a round trip of %s ms to %d bytes", (roundTripMs, expected) => {
+    const { pair, ours, theirs } = opened({ queueHardBytes: 64 * 1024 * kib });
+    pair.second.line.roundTripMs = roundTripMs;
+    ours.write(content(17 * 1024 * kib));
+    pair.settle();
+    const before = bytesOfStream(pair.second).length;
+    theirs.read(before);
+    pair.settle();
+    expect(bytesOfStream(pair.second).length - before).toBe(expected);
+  });
+
+  test("grants nothing more when the peer has said its end", () => {
+    const { pair, ours, theirs } = opened();
+    ours.write(content(200 * kib));
+    ours.end();
+    pair.settle();
+    theirs.read(200 * kib);
+    expect(pair.second.line.kinds).toEqual([]);
+  });
+});
+
+describe("streams with something to send", () => {
+  test("take turns: one frame each, also when one begins late", () => {
+    const pair = new Pair({ streamFrameBytes: 1_000, streamBacklogBytes: 1_100 });
+    const streams = [1, 2, 3].map(() => pair.first.conversation.open(file));
+    pair.settle();
+    const [one, two, three] = streams;
+    one?.write(content(10_000));
+    two?.write(content(5_000));
+    for (let count = 0; count < 4; count += 1) pair.move(pair.first);
+    three?.write(content(3_000));
+    readAll(pair, pair.second);
+    expect(
+      pair.second
+        .of("data")
+        .map(({ stream }) => stream.id)
+        .join(""),
+    ).toBe("113131351351351111");
+  });
+
+  test("keep messages waiting behind no more than the backlog", () => {
+    const { pair, ours } = opened();
+    pair.first.line.mostWaitingBytes = 0;
+    const other = pair.first.conversation.open(file);
+    ours.write(content(250_000));
+    other.write(content(250_000));
+    pair.first.conversation.send(topic("urgent"), 0, content(10));
+    for (let count = 0; count < 60; count += 1) pair.move(pair.first, 1);
+    pair.settle();
+    expect(bytesOfStream(pair.second)).toHaveLength(500_000);
+    expect(pair.first.line.mostWaitingBytes).toBeLessThanOrEqual(64 * kib + 100);
+    const before = pair.second.arrivals.slice(
+      0,
+      pair.second.arrivals.findIndex(({ type }) => type === "message"),
+    );
+    const bytes = before.reduce((sum, each) => sum + (each.type === "data" ? each.bytes.length : 0), 0);
+    expect(bytes).toBeLessThanOrEqual(64 * kib);
+  });
+
+  test("are not held back by messages that keep on waiting before the connection", () => {
+    const { pair, ours } = opened();
+    ours.write(content(200_000));
+    for (let count = 0; count < 80; count += 1) {
+      // More than the backlog waits all the time, and none of it is a stream's.
+      while (pair.first.line.waitingBytes < 3 * 64 * kib) pair.first.conversation.send(topic("m"), 0, content(8 * kib));
+      pair.move(pair.first, 4);
+      for (const { bytes } of pair.second.of("message")) pair.second.conversation.consumed(bytes);
+      for (const { stream, bytes } of pair.second.of("data")) stream.read(bytes.length);
+      pair.second.drain();
+      pair.move(pair.second);
+    }
+    expect(ours.waitingBytes).toBe(0);
+  });
+
+  test("shorten a frame rather than go beyond the backlog, and wait rather than send a tiny one", () => {
+    const pair = new Pair();
+    const [one, two] = [pair.first.conversation.open(file), pair.first.conversation.open(file)];
+    pair.settle();
+    one.write(content(20_000));
+    two.write(content(100_000));
+    expect(pair.first.line.waitingBytes).toBeGreaterThan(64 * kib - 100);
+    expect(pair.first.line.waitingBytes).toBeLessThanOrEqual(64 * kib + 100);
+    const kinds = pair.first.line.kinds.length;
+    pair.first.line.waitingBytes -= 16_000;
+    pair.first.conversation.moved();
+    expect(pair.first.line.kinds).toHaveLength(kinds);
+    pair.first.line.waitingBytes += 16_000;
+    readAll(pair, pair.second);
+    expect(bytesOfStream(pair.second)).toHaveLength(120_000);
+  });
+
+  test("leave half of what may be kept for a peer to messages", () => {
+    const { pair, ours } = opened({ streamWindowBytes: 1_000_000, queueHardBytes: 400_000, queueSoftBytes: 100_000 });
+    ours.write(content(1_000_000));
+    for (let count = 0; count < 60; count += 1) pair.bring(pair.first);
+    expect(bytesOfStream(pair.second).length).toBeGreaterThanOrEqual(200_000);
+    expect(pair.first.line.mostUnacknowledgedBytes).toBeLessThan(200_000 + 64 * kib + 100);
+    expect(pair.first.conversation.send(topic("m"), 0, content(90_000))).toBe("taken");
+    pair.settle();
+    expect(bytesOfStream(pair.second)).toHaveLength(1_000_000);
+  });
+
+  test("say `writable` once, when less waits than one frame holds", () => {
+    const { pair, ours } = opened({ streamWindowBytes: 100_000 });
+    expect([ours.write(content(60_000)), ours.write(content(80_000)), ours.write(content(1))]).toEqual([
+      true,
+      false,
+      false,
+    ]);
+    pair.settle();
+    expect(pair.first.of("writable")).toEqual([{ type: "writable", stream: ours }]);
+    readAll(pair, pair.second);
+    expect(ours.write(content(1))).toBe(true);
+    pair.settle();
+    expect(pair.first.of("writable")).toHaveLength(1);
+  });
+
+  test("go on with any backlog, however small", () => {
+    const { pair, ours } = opened({ streamBacklogBytes: 50 });
+    ours.write(content(5_000));
+    readAll(pair, pair.second);
+    expect(bytesOfStream(pair.second)).toHaveLength(5_000);
+  });
+});
+
+describe("too many streams", () => {
+  test("are OVERLOADED at once at the end that opens them, and each end has its own", () => {
+    const pair = new Pair({ streamsOpen: 2 });
+    const [one] = [1, 2].map(() => pair.first.conversation.open(file));
+    const third = pair.first.conversation.open(file);
+    expect([third.state, pair.first.only("aborted").stream, pair.first.only("aborted").code]).toEqual([
+      "gone",
+      third,
+      "OVERLOADED",
+    ]);
+    expect(pair.second.conversation.open(file).state).toBe("open");
+    pair.settle();
+    one?.abort("X", "");
+    expect(pair.first.conversation.open(file).state).toBe("open");
+    pair.settle();
+    expect([pair.second.of("stream").length, pair.faults]).toEqual([3, []]);
+  });
+
+  test("are refused with OVERLOADED at the other end, and what comes for them is ignored", () => {
+    const { first } = new Pair({ streamsOpen: 1 });
+    expect([2, 4, 6].map((id) => first.hear(numberedKinds.open, ...short(id), 65))).toEqual([
+      undefined,
+      undefined,
+      undefined,
+    ]);
+    expect(first.of("stream")).toHaveLength(1);
+    expect(first.line.kinds).toEqual([numberedKinds.abort, numberedKinds.abort]);
+    expect(first.hear(numberedKinds.data, ...short(6), 1)).toBeUndefined();
+    expect(first.hear(numberedKinds.end, ...short(4))).toBeUndefined();
+    expect(first.of("data")).toEqual([]);
+  });
+
+  test("are any streams, to a peer that is behind with all that may be kept for it", () => {
+    const { first } = new Pair({ queueSoftBytes: 100, queueHardBytes: 1_000 });
+    first.conversation.request(file, 0, content(990), 1_000, 0);
+    first.hear(numberedKinds.open, ...short(2));
+    expect([first.of("stream"), first.line.kinds]).toEqual([[], [numberedKinds.request, numberedKinds.abort]]);
+  });
+
+  test("from a peer that reads no refusal end the link", () => {
+    const { first } = new Pair({ streamsOpen: 10, requestsInFlight: 20, queueSoftBytes: 100, queueHardBytes: 1_000 });
+    let fault: string | undefined;
+    let id = 0;
+    for (; fault === undefined && id < 10_000; id += 2) fault = first.hear(numberedKinds.open, ...short(id + 2));
+    expect(fault).toBe("it asks on without hearing that it is refused");
+    expect(first.line.mostUnacknowledgedBytes).toBeLessThan(5_000);
+  });
+});
+
+describe("a hostile peer", () => {
+  const { open, data, end, abort, credit } = numberedKinds;
+  test.each<[string, readonly (readonly [kind: number, ...content: number[]])[], RegExp]>([
+    ["data on a stream that there is not", [[data, 0, 0, 0, 2, 1]], /there is no stream 2/],
+    ["data on a stream that we have not opened", [[data, 0, 0, 0, 1, 1]], /there is no stream 1/],
+    ["an end of stream 0", [[end, 0, 0, 0, 0]], /there is no stream 0/],
+    ["credit for a stream that there is not", [[credit, 0, 0, 0, 9, 0, 0, 0, 0, 0, 1]], /there is no stream 9/],
+    ["an abort of a stream that there is not", [[abort, 0, 0, 0, 4, 1, 65]], /there is no stream 4/],
+    ["a number of ours", [[open, 0, 0, 0, 1]], /stream 1 is not the peer's to open/],
+    ["number 0", [[open, 0, 0, 0, 0]], /number 0/],
+    [
+      "the same number twice",
+      [
+        [open, 0, 0, 0, 2],
+        [open, 0, 0, 0, 2],
+      ],
+      /stream 2 was opened before/,
+    ],
+    [
+      "a lower number",
+      [
+        [open, 0, 0, 0, 4],
+        [open, 0, 0, 0, 2],
+      ],
+      /stream 2 was opened before/,
+    ],
+    [
+      "empty data",
+      [
+        [open, 0, 0, 0, 2],
+        [data, 0, 0, 0, 2],
+      ],
+      /no bytes/,
+    ],
+    [
+      "data after its end",
+      [
+        [open, 0, 0, 0, 2],
+        [end, 0, 0, 0, 2],
+        [data, 0, 0, 0, 2, 1],
+      ],
+      /goes on after its end/,
+    ],
+    [
+      "two ends",
+      [
+        [open, 0, 0, 0, 2],
+        [end, 0, 0, 0, 2],
+        [end, 0, 0, 0, 2],
+      ],
+      /ends twice/,
+    ],
+    [
+      "too little credit",
+      [
+        [open, 0, 0, 0, 2],
+        [credit, 0, 0, 0, 2, 0, 0, 0, 0, 0, 9],
+      ],
+      /goes back to 9/,
+    ],
+  ])("may not send %s", (_name, frames, expected) => {
+    const { first } = new Pair();
+    const faults = frames.map(([kind, ...bytes]) => first.hear(kind, ...bytes));
+    expect(faults.slice(0, -1).every((fault) => fault === undefined)).toBe(true);
+    expect(faults.at(-1)).toMatch(expected);
+  });
+
+  test("may not send one byte more than it was granted", () => {
+    const { first } = new Pair({ streamWindowBytes: 100 });
+    first.hear(open, ...short(2));
+    expect(first.hear(data, ...short(2), content(100))).toBeUndefined();
+    expect(first.hear(data, ...short(2), 1)).toBe("stream 2 is beyond its credit");
+  });
+
+  test("may use the highest number and the highest limit", () => {
+    const { first } = new Pair();
+    expect(first.hear(open, ...short(2 ** 32 - 2))).toBeUndefined();
+    const { stream } = first.only("stream");
+    expect(first.hear(credit, ...short(stream.id), 255, 255, 255, 255, 255, 255)).toBeUndefined();
+    stream.write(content(1_000_000));
+    expect(first.line.mostWaitingBytes).toBeLessThanOrEqual(64 * kib + 100);
+  });
+
+  test("that grants everything and acknowledges nothing is kept no more than half of what may be", () => {
+    const { pair, ours } = opened({ queueHardBytes: 200_000, queueSoftBytes: 50_000 });
+    pair.first.hear(credit, ...short(1), 255, 255, 255, 255, 255, 255);
+    ours.write(content(1_000_000));
+    for (let count = 0; count < 50; count += 1) {
+      pair.first.line.hand();
+      pair.first.conversation.moved();
+    }
+    expect(pair.first.line.mostUnacknowledgedBytes).toBeLessThan(100_000 + 64 * kib + 100);
+  });
+});
