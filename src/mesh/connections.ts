@@ -60,17 +60,14 @@ export class Connections {
     this.#outputs.push({ type: "abort", connection });
   }
 
-  /**
-   * Half-closes behind all that was sent, and aborts what is not gone in time; see `Lingering`. Its party hears on, unless
-   * it says that it has heard enough.
-   */
-  close(connection: ConnectionId, now: number, drainMs?: number): void {
-    this.#lingering.begin(connection, now, drainMs);
+  /** Half-closes behind all that was sent; its party hears on until the other side closes too; see `Lingering.begin`. */
+  finish(connection: ConnectionId, now: number, withinMs?: number): void {
+    this.#lingering.begin(connection, now, withinMs);
   }
 
-  /** Half-closes behind all that was sent; its party hears on until the other side closes too, which may take so long. */
-  finish(connection: ConnectionId, now: number, withinMs: number): void {
-    this.#lingering.wait(connection, now, withinMs);
+  /** The same with something still on its way out; see `Lingering.drain`. */
+  drain(connection: ConnectionId, now: number, drainMs: number): void {
+    this.#lingering.drain(connection, now, drainMs);
   }
 
   /** Half-closes behind all that was sent, and reads nothing more. */

@@ -1,8 +1,9 @@
+import type { Riders } from "../core/carriage.js";
 import type { ConnectionId, Endpoint } from "../core/connections.js";
 import { earliest } from "../core/deadlines.js";
 import type { ErrorCode } from "../core/errors.js";
 import { Handshakes } from "../core/handshakes.js";
-import { type Machine, OutputQueue } from "../core/machine.js";
+import { type Machine, OutputQueue, type Sink } from "../core/machine.js";
 import { type Address, formatAddress } from "../protocol/address.js";
 import type { Member as Entry } from "../protocol/directory.js";
 import { isUnspecified } from "../protocol/ip.js";
@@ -21,11 +22,12 @@ import type { MemberEvent, MemberInput, MemberOutput, MemberRules } from "./voca
  *
  * What happens to it comes in through `handle`; what it wants goes out through `poll` and `nextTimeout`. It has one session
  * with the server, in its own dialect, and peers in either: a native member greets a classic one in classic. What happens
- * on a connection goes to the part that it belongs to.
+ * on a connection goes to the part that it belongs to. What native links carry is the riders' business; what comes of it
+ * (`Arrival`) leaves in the same queue as everything else, and so in order.
  */
-export class Member implements Machine<MemberInput, MemberOutput> {
+export class Member<Arrival = unknown> implements Machine<MemberInput, MemberOutput | Arrival> {
   readonly #rules: MemberRules;
-  readonly #outputs = new OutputQueue<MemberOutput>();
+  readonly #outputs = new OutputQueue<MemberOutput | Arrival>();
   readonly #connections: Connections;
   readonly #door: Door;
   readonly #session: Session;
@@ -40,13 +42,16 @@ export class Member implements Machine<MemberInput, MemberOutput> {
   #classicList = "";
   #state: "running" | "ending" | "closed" = "running";
 
-  constructor(rules: MemberRules) {
+  /** `riders` makes those who ride on native links, and gives them the queue for what comes of it. */
+  constructor(rules: MemberRules, riders: (outputs: Sink<Arrival>) => Riders) {
     const { limits, dialect, mesh } = rules;
     const handshakes = new Handshakes(limits);
     this.#rules = rules;
     this.#connections = new Connections(this.#outputs, mesh, limits);
     this.#native =
-      dialect === "native" ? new NativeSide(rules, this.#outputs, this.#connections, handshakes) : undefined;
+      dialect === "native"
+        ? new NativeSide(rules, this.#outputs, this.#connections, handshakes, riders(this.#outputs))
+        : undefined;
     this.#session = this.#native?.session ?? new ClassicSession(rules, this.#outputs, this.#connections);
     this.#classic = new ClassicPeers(rules, this.#outputs, this.#connections, handshakes, {
       isWholeMesh: dialect === "classic",
@@ -83,6 +88,11 @@ export class Member implements Machine<MemberInput, MemberOutput> {
     return this.#native?.peers.roster.revision ?? 0;
   }
 
+  /** True unless the server has been silent for one lease; a classic member hears from it only when somebody joins. */
+  get isInformed(): boolean {
+    return this.#native?.isInformed ?? this.#state === "running";
+  }
+
   /** The links with classic peers. */
   get classicLinks(): Iterable<ClassicLink> {
     return this.#classic.links;
@@ -114,7 +124,7 @@ export class Member implements Machine<MemberInput, MemberOutput> {
     return this.#classic.peerOf(connection) ?? this.#native?.peerOf(connection);
   }
 
-  poll(): MemberOutput | undefined {
+  poll(): MemberOutput | Arrival | undefined {
     return this.#outputs.poll();
   }
 
@@ -142,8 +152,7 @@ export class Member implements Machine<MemberInput, MemberOutput> {
       case "write":
         this.#classic.write(input.peer, input.bytes);
         break;
-      case "send":
-        this.#native?.peers.send(input.peer, input.topic, input.payload);
+      case "flush":
         break;
       case "watch":
         this.#native?.watch(input.size);
@@ -159,9 +168,12 @@ export class Member implements Machine<MemberInput, MemberOutput> {
         break;
       default:
         this.#connections.progress(input, now);
+        // What admits this node counts as well.
+        if (input.type === "bytes" && input.connection === this.#session.connection) this.#native?.heardServer(now);
     }
     if (this.#isRegistrationDue && this.#session.local !== undefined) this.#register(now);
     this.#hearSession(now);
+    this.#native?.finishStep(now);
     this.#closeIfDone();
   }
 
@@ -240,7 +252,7 @@ export class Member implements Machine<MemberInput, MemberOutput> {
     this.#session.end(now, isOwnWish ? reason : undefined);
     this.#door.close();
     this.#classic.end(now);
-    this.#native?.peers.end(reason, now);
+    this.#native?.end(reason, now);
   }
 
   #closeIfDone(): void {

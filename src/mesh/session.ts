@@ -1,8 +1,10 @@
 import type { ConnectionId, Endpoint } from "../core/connections.js";
 import type { ErrorCode } from "../core/errors.js";
-import type { Address } from "../protocol/address.js";
+import type { Sink } from "../core/machine.js";
+import { type Address, formatAddress } from "../protocol/address.js";
 import type { Entry, Id, Member } from "../protocol/directory.js";
 import type { ControlOf } from "../protocol/native/control.js";
+import type { MemberEvent, MemberOutput } from "./vocabulary.js";
 
 /** What the rest of the member must know of its conversation with the server. */
 export type SessionNews =
@@ -36,4 +38,48 @@ export interface Session {
   nextTimeout(): number | undefined;
   handleTimeout(now: number): void;
   poll(): SessionNews | undefined;
+}
+
+/** What a session says: news to the rest of its member, events to the member's owner, notes to the log. */
+export class Voice {
+  /** The server that it speaks of, once it is known. */
+  server: Endpoint | undefined;
+  readonly #outputs: Sink<MemberOutput>;
+  #news: SessionNews[] = [];
+
+  constructor(outputs: Sink<MemberOutput>) {
+    this.#outputs = outputs;
+  }
+
+  /** The server as people are told of it. */
+  get serverName(): string {
+    return this.server === undefined ? "the server" : formatAddress(this.server);
+  }
+
+  /** The oldest news that the rest of the member has not heard. */
+  poll(): SessionNews | undefined {
+    return this.#news.shift();
+  }
+
+  bring(news: SessionNews): void {
+    this.#news.push(news);
+  }
+
+  over(reason: string, failure?: ErrorCode): void {
+    this.bring({ type: "over", reason, ...(failure && { failure }) });
+  }
+
+  /** What has not been heard was meant for an incarnation that is no more, but for the end of the mesh. */
+  forget(): void {
+    this.#news = this.#news.filter(({ type }) => type === "over");
+  }
+
+  tell(event: MemberEvent): void {
+    this.#outputs.push({ type: "event", event });
+  }
+
+  note(code: ErrorCode, message: string): void {
+    const remote = this.server === undefined ? {} : { remote: formatAddress(this.server) };
+    this.#outputs.push({ type: "note", note: { code, message, ...remote } });
+  }
 }

@@ -13,8 +13,8 @@ export type MemberInput =
   | { readonly type: "register" }
   /** Bytes for a classic peer. */
   | { readonly type: "write"; readonly peer: Address; readonly bytes: Uint8Array }
-  /** A message for a native peer. */
-  | { readonly type: "send"; readonly peer: Address; readonly topic: string; readonly payload: Uint8Array }
+  /** Something has been begun on links from outside, and is to go out. */
+  | { readonly type: "flush" }
   /** The owner waits until the mesh is whole with so many members, and wants to be told. */
   | { readonly type: "watch"; readonly size: number }
   | { readonly type: "leave" };
@@ -55,9 +55,7 @@ export type MemberEvent =
   | { readonly type: "unlink"; readonly peer: Address; readonly reason: string; readonly unacknowledged: number }
   /** Bytes from a classic peer. */
   | { readonly type: "bytes"; readonly peer: Address; readonly bytes: Uint8Array }
-  /** A message from a native peer. */
-  | { readonly type: "message"; readonly peer: Address; readonly topic: string; readonly payload: Uint8Array }
-  /** Everything written to the peer has been handed to the kernel; a native peer has acknowledged it. */
+  /** Everything written to the classic peer has been handed to the kernel. */
   | { readonly type: "drained"; readonly peer: Address }
   /** The mesh is whole, as the server says (`mesh`), or this node is linked with every other member that it knows (`own`). */
   | Completeness
@@ -68,6 +66,8 @@ export type MemberEvent =
       readonly count: number;
       readonly missing: readonly (readonly [a: Address, b: Address, reason: string])[];
     }
+  /** Whether this node knows who leads has changed: it has heard the server again, or not for one lease. */
+  | { readonly type: "informed"; readonly isInformed: boolean }
   /** This incarnation was removed from the mesh while it was away: its links have ended, and it joins anew. */
   | { readonly type: "fenced"; readonly reason: string }
   /** The end has begun: told by the server or wished by the owner; with `failure`, gone wrong. */
@@ -105,6 +105,8 @@ export interface MemberRules {
   readonly isKeyed: boolean;
   /** 128 random bits that nobody can guess, anew at each call. */
   readonly draw: () => Id;
+  /** Gives memory of so many bytes, whatever is in it: all of it is written before anybody reads it. */
+  readonly allocate: (bytes: number) => Uint8Array;
   /** A native member looks for a server that has gone for so many milliseconds before it ends; Infinity for ever. */
   readonly serverLostMs: number;
   /** The address to register, if it differs from where the node listens. */

@@ -201,7 +201,8 @@ export class ClassicPeers implements Reception, Party {
 
   /** Closes a link of a mesh that has ended, behind what is still going out on it. */
   #closeLink(link: Link, now: number): void {
-    this.#connections.close(link.connection, now, link.isUnflushed ? this.#rules.limits.drainMs : undefined);
+    if (link.isUnflushed) this.#connections.drain(link.connection, now, this.#rules.limits.drainMs);
+    else this.#connections.finish(link.connection, now);
   }
 
   /** These connections were given up before all that was written on them had gone out. */

@@ -1,13 +1,13 @@
 import type { ConnectionId, ConnectionProgress, Endpoint } from "../../core/connections.js";
 import { Deadlines } from "../../core/deadlines.js";
-import type { ErrorCode } from "../../core/errors.js";
 import type { Sink } from "../../core/machine.js";
-import { type Address, formatAddress } from "../../protocol/address.js";
+import { nextState } from "../../core/transitions.js";
+import type { Address } from "../../protocol/address.js";
 import { readEnd, type ServerEvent, ServerReader, teardownWord } from "../../protocol/classic/list.js";
 import { encodeRegistration } from "../../protocol/classic/registration.js";
 import type { Connections, Party } from "../connections.js";
-import type { Session, SessionNews } from "../session.js";
-import type { MemberEvent, MemberOutput, MemberRules } from "../vocabulary.js";
+import { type Session, type SessionNews, Voice } from "../session.js";
+import type { MemberOutput, MemberRules } from "../vocabulary.js";
 import { type SessionEvent, type SessionState, sessionTransitions } from "./session-states.js";
 
 /**
@@ -18,12 +18,10 @@ import { type SessionEvent, type SessionState, sessionTransitions } from "./sess
  */
 export class ClassicSession implements Session, Party {
   readonly #limits: MemberRules["limits"];
-  readonly #outputs: Sink<MemberOutput>;
+  readonly #voice: Voice;
   readonly #connections: Connections;
   readonly #waits = new Deadlines<"dial" | "quiet">();
-  readonly #news: SessionNews[] = [];
   #state: SessionState = "idle";
-  #server: Endpoint | undefined;
   #connection: ConnectionId | undefined;
   #local: Endpoint | undefined;
   /** True once the server has said something on the present connection. */
@@ -34,7 +32,7 @@ export class ClassicSession implements Session, Party {
 
   constructor(rules: MemberRules, outputs: Sink<MemberOutput>, connections: Connections) {
     this.#limits = rules.limits;
-    this.#outputs = outputs;
+    this.#voice = new Voice(outputs);
     this.#connections = connections;
     this.#reader = new ServerReader(rules.limits);
   }
@@ -54,13 +52,13 @@ export class ClassicSession implements Session, Party {
   }
 
   poll(): SessionNews | undefined {
-    return this.#news.shift();
+    return this.#voice.poll();
   }
 
   // What the owner wants.
 
   connect(to: Endpoint, now: number): void {
-    this.#server = to;
+    this.#voice.server = to;
     this.#hasSpoken = false;
     this.#connection = this.#connections.dial(to, "rendezvous", this);
     this.#step("dialing");
@@ -73,7 +71,7 @@ export class ClassicSession implements Session, Party {
     this.#own = own;
     if (this.#state === "connected" && this.#hasSpoken) this.#leaveIdle(now);
     if (this.#state === "connected") this.#sendRegistration();
-    else if (this.#state === "idle" && this.#server !== undefined) this.connect(this.#server, now);
+    else if (this.#state === "idle" && this.#voice.server !== undefined) this.connect(this.#voice.server, now);
   }
 
   /** The server has said something to an idle connection, so it is about to close it. */
@@ -144,7 +142,7 @@ export class ClassicSession implements Session, Party {
     this.#waits.clear("dial");
     this.#local = local;
     this.#step("connected");
-    this.#tell({ type: "connected", local });
+    this.#voice.tell({ type: "connected", local });
     if (this.#own !== undefined) this.#sendRegistration();
   }
 
@@ -162,26 +160,26 @@ export class ClassicSession implements Session, Party {
 
   /** The connection is of no more use; `failure` says how it broke, undefined that the server closed it. */
   #gone(failure: string | undefined): void {
-    const server = this.#server === undefined ? "the server" : formatAddress(this.#server);
+    const server = this.#voice.serverName;
     this.#waits.clearAll();
     switch (this.#state) {
       case "connecting": {
         const message = `${server}: ${failure ?? "closed at once"}`;
-        if (this.#own !== undefined) this.#over(message, "SERVER_UNREACHABLE");
-        else this.#tell({ type: "unreachable", message, failure: "SERVER_UNREACHABLE" });
+        if (this.#own !== undefined) this.#voice.over(message, "SERVER_UNREACHABLE");
+        else this.#voice.tell({ type: "unreachable", message, failure: "SERVER_UNREACHABLE" });
         this.#lost();
         break;
       }
       case "connected":
-        this.#note("SERVER_IDLE_CLOSED", "nothing had been registered");
+        this.#voice.note("SERVER_IDLE_CLOSED", "nothing had been registered");
         this.#lost();
         break;
       case "registering":
-        this.#over(`${server} closed before it had listed this node`, "SERVER_VANISHED");
+        this.#voice.over(`${server} closed before it had listed this node`, "SERVER_VANISHED");
         break;
       case "listed":
-        if (failure === undefined) this.#over("the server closed");
-        else this.#over(`the connection to ${server} broke: ${failure}`, "SERVER_VANISHED");
+        if (failure === undefined) this.#voice.over("the server closed");
+        else this.#voice.over(`the connection to ${server} broke: ${failure}`, "SERVER_VANISHED");
         break;
       default:
         break;
@@ -209,13 +207,13 @@ export class ClassicSession implements Session, Party {
         this.#list(event.members, event.isSettled);
         break;
       case "revised":
-        this.#note("LIST_REVISED", "the last address of the list was corrected");
+        this.#voice.note("LIST_REVISED", "the last address of the list was corrected");
         break;
       case "badEntry":
-        this.#note("BAD_LIST", `skipped "${event.text}"`);
+        this.#voice.note("BAD_LIST", `skipped "${event.text}"`);
         break;
       case "tooLong":
-        this.#over(`the server's list exceeds ${this.#limits.listBytes} bytes`, "LIST_TOO_LONG");
+        this.#voice.over(`the server's list exceeds ${this.#limits.listBytes} bytes`, "LIST_TOO_LONG");
         break;
       case "end":
         this.#lastWords(event.text);
@@ -227,39 +225,24 @@ export class ClassicSession implements Session, Party {
     const isNamed = this.#own !== undefined && list.includes(this.#own);
     if (isNamed && this.#own !== undefined && this.#state === "registering") {
       this.#step("listed");
-      this.#tell({ type: "registered", address: this.#own, order: null });
+      this.#voice.tell({ type: "registered", address: this.#own, order: null });
     }
-    if (isSettled && !isNamed) this.#note("NOT_LISTED", `the list lacks ${this.#own}`);
+    if (isSettled && !isNamed) this.#voice.note("NOT_LISTED", `the list lacks ${this.#own}`);
     const members = [...new Set(list)];
-    if (isSettled && members.length < list.length) this.#note("LIST_DUPLICATE", "an address stands in the list twice");
-    this.#news.push({ type: "list", members, isSettled });
+    if (isSettled && members.length < list.length)
+      this.#voice.note("LIST_DUPLICATE", "an address stands in the list twice");
+    this.#voice.bring({ type: "list", members, isSettled });
   }
 
   #lastWords(text: string): void {
     const { refusal } = readEnd(text);
-    if (refusal !== undefined) this.#over(refusal, "REFUSED");
-    else if (this.#state === "registering") this.#over(unadmitted(text), "REFUSED");
-    else this.#over(text);
-  }
-
-  #over(reason: string, failure?: ErrorCode): void {
-    this.#news.push({ type: "over", reason, ...(failure === undefined ? {} : { failure }) });
+    if (refusal !== undefined) this.#voice.over(refusal, "REFUSED");
+    else if (this.#state === "registering") this.#voice.over(unadmitted(text), "REFUSED");
+    else this.#voice.over(text);
   }
 
   #step(event: SessionEvent): void {
-    const transitions: Partial<Record<SessionEvent, SessionState>> = sessionTransitions[this.#state];
-    const next = transitions[event];
-    if (next === undefined) throw new Error(`session with the server: no ${event} in state ${this.#state}`);
-    this.#state = next;
-  }
-
-  #tell(event: MemberEvent): void {
-    this.#outputs.push({ type: "event", event });
-  }
-
-  #note(code: ErrorCode, message: string): void {
-    const remote = this.#server === undefined ? {} : { remote: formatAddress(this.#server) };
-    this.#outputs.push({ type: "note", note: { code, message, ...remote } });
+    this.#state = nextState(sessionTransitions, this.#state, event, "session with the server");
   }
 }
 

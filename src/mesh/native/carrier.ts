@@ -1,30 +1,35 @@
 import { Deadlines, earliest } from "../../core/deadlines.js";
 import type { Limits } from "../../core/limits.js";
+import { encodeAcknowledgement } from "../../protocol/native/acknowledgement.js";
 import type { Control } from "../../protocol/native/control.js";
-import { encodeAcknowledgement, type Message } from "../../protocol/native/message.js";
+import { numberBytes, readNumber } from "../../protocol/native/numbered.js";
 import type { Channel, ChannelOwner } from "./channel.js";
 import type { Link } from "./link.js";
 
 /** What the rest of the member must know of what links carry. */
 export interface CarrierWatch {
-  delivered(link: Link, topic: string, payload: Uint8Array): void;
-  /** The peer has acknowledged all that was sent to it. */
-  drained(link: Link): void;
   /** The peer has said goodbye; the link drains. */
   leaving(link: Link, now: number): void;
   /** The connection under the link is gone, and the link has taken its step. */
   broken(link: Link, reason: string, now: number): void;
+  /** The two ends do not agree on what has been taken, or on what it means: the link is to end. */
+  lost(link: Link, reason: string, now: number): void;
 }
 
 /**
- * What happens on the connections of links that are up: messages and acknowledgements, goodbyes, and the connection's end.
+ * What happens on the connections of links that are up: numbered frames and their acknowledgements, goodbyes, and the
+ * connection's end.
+ *
+ * Frames are begun on links at any time, and handed to connections at the end of a step, all of them together. A
+ * connection gets a bounded part at once and the next when that has gone out, so that probes, their answers and
+ * acknowledgements, which are sent directly, never wait behind all that is under way.
  */
 export class Carrier implements ChannelOwner {
   readonly #limits: Limits;
   readonly #watch: CarrierWatch;
   readonly #links = new Map<Channel, Link>();
-  /** Bytes that have been delivered and not acknowledged yet. */
-  readonly #owed = new Map<Link, number>();
+  /** Links with something to send. */
+  #awake: Link[] = [];
   readonly #acknowledgements = new Deadlines<Link>();
   /** By when a link that drains must have drained. */
   readonly #drains = new Deadlines<Link>();
@@ -39,14 +44,15 @@ export class Carrier implements ChannelOwner {
     this.#links.set(channel, link);
     channel.owner = this;
     channel.watch(now);
-    for (const frame of link.replay.frames) channel.sendFrame(frame);
+    link.outflow.rewind();
+    link.handedBytes = 0;
+    this.wake(link);
   }
 
   /** The link's connection is of no more use to it: nothing more is read from it. */
   drop(link: Link): void {
-    this.#acknowledgements.clear(link);
+    this.#clearOwed(link);
     this.#drains.clear(link);
-    this.#owed.delete(link);
     const { channel } = link;
     link.channel = undefined;
     if (channel === undefined) return;
@@ -54,20 +60,32 @@ export class Carrier implements ChannelOwner {
     channel.abort();
   }
 
-  send(link: Link, topic: string, payload: Uint8Array): void {
-    const frame = link.replay.add(topic, payload);
-    if (link.isCarried) link.channel?.sendFrame(frame);
+  /** This link has something to send. */
+  wake(link: Link): void {
+    if (link.isAwake) return;
+    link.isAwake = true;
+    this.#awake.push(link);
+  }
+
+  /** Hands what has been begun to the connections, as far as they have room. */
+  flush(now: number): void {
+    while (this.#awake.length > 0) {
+      const links = this.#awake;
+      this.#awake = [];
+      for (const link of links) {
+        link.isAwake = false;
+        this.#pump(link, now);
+      }
+    }
   }
 
   /** This node sends no more messages on the link, which ends when the peer says the same. */
   sayGoodbye(link: Link, reason: string, now: number): void {
-    if (link.hasSaidGoodbye || link.channel === undefined) return;
-    link.hasSaidGoodbye = true;
+    if (link.isLeaving || link.channel === undefined) return;
+    link.isLeaving = true;
     link.endReason ??= reason;
     this.#drains.set(link, now + this.#limits.drainMs);
-    this.#clearOwed(link);
-    link.channel.send({ type: "goodbye", reason, received: link.replay.received });
-    if (link.hasHeardGoodbye) link.channel.finish(now);
+    this.wake(link);
   }
 
   /** The log says that the peer has left; its goodbye is on the way, unless its connection is cut. */
@@ -81,29 +99,40 @@ export class Carrier implements ChannelOwner {
     if (control.type === "goodbye") {
       this.#heardGoodbye(link, control.reason, control.received, now);
     } else if (control.type === "refuse") {
+      const reason = `${control.code} ${control.message}`;
       channel.close(now);
-      this.gone(channel, `${control.code} ${control.message}`, now);
+      if (control.code === "SESSION_LOST") this.#watch.lost(link, reason, now);
+      else this.gone(channel, reason, now);
     } else channel.unexpected(control.type, now);
   }
 
-  message(channel: Channel, { number, topic, payload }: Message, now: number): void {
+  numbered(channel: Channel, kind: number, bytes: Uint8Array, from: number, to: number, now: number): void {
     const link = this.#links.get(channel);
-    const verdict = link?.replay.take(number);
-    if (link === undefined || verdict === "repeated") return;
-    if (verdict === "gap") {
-      this.#refuse(channel, `message ${number} came after ${link.replay.received}`, now);
-      return;
-    }
-    this.#owe(link, topic.length + payload.length, now);
-    this.#watch.delivered(link, topic, payload);
+    if (link === undefined) return;
+    const number = readNumber(bytes, from);
+    const verdict = link.replay.take(number);
+    if (verdict === "repeated") return;
+    const fault =
+      verdict === "gap"
+        ? `frame ${number} came after ${link.replay.received}`
+        : link.rider?.take(kind, bytes, from + numberBytes, to, now);
+    if (fault !== undefined) this.#refuse(link, channel, fault, now);
+    else this.#owe(link, to - from, now);
   }
 
   acknowledged(channel: Channel, number: number, now: number): void {
     const link = this.#links.get(channel);
     if (link === undefined) return;
-    const before = link.replay.unacknowledged;
-    if (!link.replay.acknowledge(number)) this.#refuse(channel, `an acknowledgement of ${number} cannot be`, now);
-    else if (before > 0 && link.replay.unacknowledged === 0) this.#watch.drained(link);
+    if (link.outflow.acknowledge(number)) link.rider?.moved();
+    else this.#refuse(link, channel, `an acknowledgement of ${number} cannot be`, now);
+  }
+
+  /** All that was handed to the connection has gone out. */
+  flushed(channel: Channel): void {
+    const link = this.#links.get(channel);
+    if (link === undefined) return;
+    link.handedBytes = 0;
+    this.wake(link);
   }
 
   gone(channel: Channel, reason: string, now: number): void {
@@ -129,7 +158,7 @@ export class Carrier implements ChannelOwner {
   }
 
   #heardGoodbye(link: Link, reason: string, received: number, now: number): void {
-    link.replay.acknowledge(received);
+    link.outflow.acknowledge(received);
     link.hasHeardGoodbye = true;
     link.endReason ??= reason;
     if (link.hasSaidGoodbye) {
@@ -142,19 +171,41 @@ export class Carrier implements ChannelOwner {
     this.sayGoodbye(link, reason, now);
   }
 
-  /** What the peer says cannot be; the owner starts over with its next attempt. */
-  #refuse(channel: Channel, message: string, now: number): void {
-    channel.refuse("SESSION_LOST", message, now);
-    this.gone(channel, `SESSION_LOST ${message}`, now);
+  #pump(link: Link, now: number): void {
+    const { channel } = link;
+    if (channel === undefined || !link.isCarried) return;
+    if (link.wantsMeasure) channel.measure(now);
+    link.wantsMeasure = false;
+    const before = link.handedBytes;
+    while (link.handedBytes < this.#limits.handedBytes) {
+      const piece = link.outflow.hand();
+      if (piece === undefined) break;
+      link.handedBytes += piece.length;
+      channel.sendFrame(piece);
+    }
+    if (link.handedBytes > before) link.rider?.moved();
+    const isDone = link.outflow.waitingBytes === 0 && (link.rider?.waiting ?? 0) === 0;
+    if (isDone && link.isLeaving && !link.hasSaidGoodbye) this.#goodbye(link, channel, now);
   }
 
-  /** A message has been delivered: that is acknowledged after some bytes or some time, whichever is first. */
+  #goodbye(link: Link, channel: Channel, now: number): void {
+    link.hasSaidGoodbye = true;
+    this.#clearOwed(link);
+    channel.send({ type: "goodbye", reason: link.endReason ?? "", received: link.replay.received });
+    if (link.hasHeardGoodbye) channel.finish(now);
+  }
+
+  /** What the peer says cannot be. To go on would be to lose it in silence, so the link ends, at both ends. */
+  #refuse(link: Link, channel: Channel, message: string, now: number): void {
+    channel.refuse("SESSION_LOST", message, now);
+    this.#watch.lost(link, `SESSION_LOST ${message}`, now);
+  }
+
+  /** A frame has been taken: that is acknowledged after some bytes or some time, whichever is first. */
   #owe(link: Link, bytes: number, now: number): void {
-    const before = this.#owed.get(link);
-    const owed = (before ?? 0) + bytes;
-    if (before === undefined) this.#acknowledgements.set(link, now + this.#limits.acknowledgeMs);
-    this.#owed.set(link, owed);
-    if (owed >= this.#limits.acknowledgeBytes) this.#acknowledge(link);
+    if (link.owedBytes === 0) this.#acknowledgements.set(link, now + this.#limits.acknowledgeMs);
+    link.owedBytes += bytes;
+    if (link.owedBytes >= this.#limits.acknowledgeBytes) this.#acknowledge(link);
   }
 
   #acknowledge(link: Link): void {
@@ -163,7 +214,7 @@ export class Carrier implements ChannelOwner {
   }
 
   #clearOwed(link: Link): void {
-    this.#owed.delete(link);
+    link.owedBytes = 0;
     this.#acknowledgements.clear(link);
   }
 }

@@ -5,19 +5,21 @@ import type { Pulse } from "../../core/pulse.js";
 import { type Address, formatAddress } from "../../protocol/address.js";
 import { readContent } from "../../protocol/native/content.js";
 import { type Control, type ControlOf, encodeControl } from "../../protocol/native/control.js";
-import { FrameReader, type FrameSink, ping, pong } from "../../protocol/native/frames.js";
-import type { Message } from "../../protocol/native/message.js";
+import { FrameReader, type FrameSink } from "../../protocol/native/frames.js";
+import { numberBytes } from "../../protocol/native/numbered.js";
 import { encodePreface, type Preface, speaksOurs } from "../../protocol/native/preface.js";
 import type { Connections, Party } from "../connections.js";
 import type { Visitor } from "../door.js";
+import { Probing } from "./probing.js";
 
 /** The part of a member that a native connection belongs to. It may change: a greeting becomes a link. */
 export interface ChannelOwner {
   /** A dialed connection is there. */
   connected?(channel: Channel, now: number): void;
   control(channel: Channel, control: Control, now: number): void;
-  message?(channel: Channel, message: Message, now: number): void;
-  /** The other side has delivered everything up to this number. */
+  /** A numbered frame, its body being what lies in `bytes` from `from` to `to`. */
+  numbered?(channel: Channel, kind: number, bytes: Uint8Array, from: number, to: number, now: number): void;
+  /** The other side has taken every frame up to this number. */
   acknowledged?(channel: Channel, number: number, now: number): void;
   /** Nothing more comes from the other side, and why; told once, and not after `close`, `refuse` or `abort`. */
   gone(channel: Channel, reason: string, now: number): void;
@@ -31,6 +33,8 @@ export interface ChannelPorts {
   readonly limits: Limits;
   /** Asks those who are silent, and gives them up. */
   readonly pulse: Pulse<Channel>;
+  /** Gives memory of so many bytes, whatever is in it. */
+  readonly allocate: (bytes: number) => Uint8Array;
   /** Something was noticed about the other side. */
   note(code: ErrorCode, message: string, remote: Address): void;
 }
@@ -53,12 +57,10 @@ export class Channel implements Party, FrameSink {
   failure: ErrorCode | undefined;
   readonly #ports: ChannelPorts;
   readonly #reader: FrameReader;
+  readonly #probing = new Probing((frame) => this.sendFrame(frame));
   /** Our preface goes out with our first frame. */
   #isPrefaceDue = true;
   #isFinished = false;
-  /** A pong has not left this process yet, and another one is due when it has. */
-  #hasUnreadPong = false;
-  #owesPong = false;
   #isOver = false;
   /** The machine's time of the input that is being handled. */
   #now = 0;
@@ -76,7 +78,7 @@ export class Channel implements Party, FrameSink {
     this.remote = remote;
     this.identity = identity;
     const { firstFrameBytes } = ports.limits;
-    this.#reader = new FrameReader({ controlBytes: firstFrameBytes, messageBytes: 0 }, this);
+    this.#reader = new FrameReader({ controlBytes: firstFrameBytes, messageBytes: 0 }, this, ports.allocate);
     this.connection = connection ?? ports.connections.dial(remote, role, this);
   }
 
@@ -92,6 +94,11 @@ export class Channel implements Party, FrameSink {
     const channel = new Channel(ports, owner, visitor.remote, visitor.connection, "member", visitor.identity);
     channel.cipher = visitor.cipher;
     return channel;
+  }
+
+  /** The shortest round trip that was measured, in milliseconds. */
+  get roundTripMs(): number | undefined {
+    return this.#probing.roundTripMs;
   }
 
   get remoteAddress(): Address {
@@ -125,14 +132,19 @@ export class Channel implements Party, FrameSink {
     this.#ports.pulse.watch(this, now);
   }
 
-  probe(): void {
-    this.sendFrame(ping);
+  probe(now: number): void {
+    this.#probing.ask(now);
+  }
+
+  /** Measures the round trip, unless that is under way. */
+  measure(now: number): void {
+    this.#probing.measure(now);
   }
 
   /** The other side must give a sign of life soon. */
   doubt(now: number): void {
     this.#ports.pulse.doubt(this, now);
-    this.probe();
+    this.probe(now);
   }
 
   /** The other side has been silent for too long. */
@@ -194,7 +206,8 @@ export class Channel implements Party, FrameSink {
         this.#gone(input.failure ?? "closed by the other side", now);
         break;
       case "flushed":
-        this.#flushed();
+        this.#probing.flushed();
+        this.owner.flushed?.(this);
         break;
       case "secured":
         break;
@@ -213,16 +226,13 @@ export class Channel implements Party, FrameSink {
     if (content === undefined) return;
     switch (content.type) {
       case "pong":
+        this.#probing.answered(this.#now);
         break;
       case "ping":
-        this.#answerPing();
+        this.#probing.asked();
         break;
       case "bad":
         this.#fail(content.code, content.detail);
-        break;
-      case "message":
-        if (this.owner.message === undefined) this.#misplaced(content.type);
-        else this.owner.message(this, content.message, this.#now);
         break;
       case "acknowledgement":
         if (this.owner.acknowledged === undefined) this.#misplaced(content.type);
@@ -231,6 +241,12 @@ export class Channel implements Party, FrameSink {
       default:
         this.owner.control(this, content, this.#now);
     }
+  }
+
+  numbered(kind: number, bytes: Uint8Array, from: number, to: number): void {
+    if (to - from < numberBytes) this.#fail("BAD_FRAME", `a frame of kind ${kind} has no number`);
+    else if (this.owner.numbered === undefined) this.#misplaced(`frame of kind ${kind}`);
+    else this.owner.numbered(this, kind, bytes, from, to, this.#now);
   }
 
   bad(code: "BAD_PREFACE" | "FRAME_TOO_LARGE", detail: string): void {
@@ -245,20 +261,6 @@ export class Channel implements Party, FrameSink {
 
   #misplaced(what: string): void {
     this.#fail("UNEXPECTED_MESSAGE", `"${what}" does not belong here`);
-  }
-
-  /** Who asks and does not read is owed one answer, however often it asks. */
-  #answerPing(): void {
-    this.#owesPong = this.#hasUnreadPong;
-    if (this.#hasUnreadPong) return;
-    this.#hasUnreadPong = true;
-    this.sendFrame(pong);
-  }
-
-  #flushed(): void {
-    this.#hasUnreadPong = false;
-    if (this.#owesPong) this.#answerPing();
-    this.owner.flushed?.(this);
   }
 
   #connected(local: Endpoint, remote: Endpoint, cipher: string | undefined, now: number): void {

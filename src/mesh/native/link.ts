@@ -1,7 +1,10 @@
+import type { Carriage, Rider } from "../../core/carriage.js";
+import type { Pages } from "../../core/pages.js";
 import type { Member } from "../../protocol/directory.js";
 import type { Direction } from "../vocabulary.js";
 import type { Channel } from "./channel.js";
 import { acceptorTransitions, type LinkEvent, type LinkState, ownerTransitions } from "./link-states.js";
+import { Outflow } from "./outflow.js";
 import { Replay } from "./replay.js";
 
 /** Why a link is not up: how far it has come, and what is in its way. */
@@ -13,29 +16,45 @@ export interface Trouble {
 /**
  * The mesh edge between this incarnation and one other. It outlives the connections that carry it, one after the other.
  */
-export class Link {
+export class Link implements Carriage {
   readonly peer: Member;
   /** True if this node is the earlier one of the two. */
   readonly isOwner: boolean;
-  readonly replay = new Replay();
+  readonly outflow: Outflow;
+  readonly replay: Replay;
+  /** What rides on it, from when it is up for the first time. */
+  rider: Rider | undefined;
   /** The number of the newest attempt: as owner the last one used, otherwise the highest one taken. */
   attempt = 0;
   /** The connection of the newest attempt, if there is one. */
   channel: Channel | undefined;
-  /** True once it has been up: its peer counts as met, and is told of. */
-  hasBeenUp = false;
   /** What is in the way while it is not up. */
   trouble: Trouble | undefined;
+  /** True once this end wants to say goodbye: what has been begun goes out before, and nobody begins more. */
+  isLeaving = false;
   /** Each end says goodbye once, when it sends no more messages. */
   hasSaidGoodbye = false;
   hasHeardGoodbye = false;
   /** Why it ends, once that is known. */
   endReason: string | undefined;
+  /** Bytes of the peer's frames that have been taken and not acknowledged yet. */
+  owedBytes = 0;
+  /** Bytes that have been given to the present connection since it last had none left. */
+  handedBytes = 0;
+  /** True while something on it waits for the end of the step: frames to be handed to the connection, or a measurement. */
+  isAwake = false;
+  /** True if the round trip is to be measured. */
+  wantsMeasure = false;
+  readonly #wake: (link: Link) => void;
   #state: LinkState;
 
-  constructor(peer: Member, isOwner: boolean) {
+  /** `wake` hears when a link that had nothing to do has something to send. */
+  constructor(peer: Member, isOwner: boolean, pages: Pages, wake: (link: Link) => void) {
     this.peer = peer;
     this.isOwner = isOwner;
+    this.outflow = new Outflow(pages);
+    this.replay = new Replay(this.outflow);
+    this.#wake = wake;
     this.#state = isOwner ? "idle" : "waiting";
   }
 
@@ -47,9 +66,50 @@ export class Link {
     return this.isOwner ? "dialed" : "accepted";
   }
 
+  /** True once it has been up: its peer counts as met, and is told of. */
+  get hasBeenUp(): boolean {
+    return this.rider !== undefined;
+  }
+
   /** True while a connection carries messages. */
   get isCarried(): boolean {
     return this.#state === "up" || this.#state === "draining";
+  }
+
+  // What riders see.
+
+  get memory(): Uint8Array {
+    return this.outflow.memory;
+  }
+
+  get isOpen(): boolean {
+    return !this.isLeaving && this.#state !== "draining" && this.#state !== "ended";
+  }
+
+  get unacknowledgedBytes(): number {
+    return this.outflow.unacknowledgedBytes;
+  }
+
+  get waitingBytes(): number {
+    return this.outflow.waitingBytes;
+  }
+
+  get begunBytes(): number {
+    return this.outflow.begunBytes;
+  }
+
+  get roundTripMs(): number | undefined {
+    return this.channel?.roundTripMs;
+  }
+
+  begin(kind: number, bytes: number, tail?: Uint8Array): number {
+    if (!this.isAwake) this.#wake(this);
+    return this.outflow.begin(kind, bytes, tail);
+  }
+
+  measure(): void {
+    this.wantsMeasure = true;
+    if (!this.isAwake) this.#wake(this);
   }
 
   step(event: LinkEvent): void {

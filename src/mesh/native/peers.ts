@@ -1,10 +1,13 @@
+import type { Riders } from "../../core/carriage.js";
 import type { ConnectionId } from "../../core/connections.js";
 import { earliest } from "../../core/deadlines.js";
 import type { Handshakes } from "../../core/handshakes.js";
 import type { Sink } from "../../core/machine.js";
+import { Pages } from "../../core/pages.js";
 import type { Address } from "../../protocol/address.js";
 import { compareMembers, type Entry, type Id, type Member } from "../../protocol/directory.js";
 import type { ControlOf } from "../../protocol/native/control.js";
+import { numberedKinds } from "../../protocol/native/numbered.js";
 import type { MemberEvent, MemberOutput, MemberRules } from "../vocabulary.js";
 import { Acceptor } from "./acceptor.js";
 import { Carrier } from "./carrier.js";
@@ -35,6 +38,8 @@ export class NativePeers {
   readonly acceptor: Acceptor;
   readonly #outputs: Sink<MemberOutput>;
   readonly #watch: NativeWatch;
+  readonly #riders: Riders;
+  readonly #pages: Pages;
   readonly #owner: Owner;
   readonly #carrier: Carrier;
   readonly #links = new Map<Id, Link>();
@@ -46,10 +51,13 @@ export class NativePeers {
     outputs: Sink<MemberOutput>,
     ports: ChannelPorts,
     handshakes: Handshakes,
+    riders: Riders,
     watch: NativeWatch,
   ) {
     this.#outputs = outputs;
+    this.#riders = riders;
     this.#watch = watch;
+    this.#pages = new Pages(rules.allocate);
     this.roster = new Roster(id, rules.limits);
     this.reports = new Reports(rules.limits);
     this.#owner = new Owner({ mesh: rules.mesh, roster: this.roster }, rules.seed, ports, {
@@ -58,10 +66,9 @@ export class NativePeers {
       lost: (link, reason, now) => this.#lost(link, reason, now),
     });
     this.#carrier = new Carrier(rules.limits, {
-      delivered: ({ peer }, topic, payload) => this.#tell({ type: "message", peer: peer.address, topic, payload }),
-      drained: ({ peer }) => this.#tell({ type: "drained", peer: peer.address }),
       leaving: (link, now) => this.reports.down(link.peer.order, { stage: "leaving", reason: "said goodbye" }, now),
       broken: (link, reason, now) => this.#broken(link, reason, now),
+      lost: (link, reason, now) => this.#lost(link, reason, now),
     });
     this.acceptor = new Acceptor(ports, handshakes, {
       mesh: rules.mesh,
@@ -95,13 +102,24 @@ export class NativePeers {
   }
 
   nextTimeout(): number | undefined {
-    return earliest(this.#owner.nextTimeout(), this.acceptor.nextTimeout(), this.#carrier.nextTimeout());
+    return earliest(
+      this.#owner.nextTimeout(),
+      this.acceptor.nextTimeout(),
+      this.#carrier.nextTimeout(),
+      this.#riders.nextTimeout(),
+    );
   }
 
   handleTimeout(now: number): void {
     this.#carrier.handleTimeout(now);
     this.acceptor.handleTimeout(now);
     this.#owner.handleTimeout(now);
+    this.#riders.handleTimeout(now);
+  }
+
+  /** Hands what has been begun on links to their connections. */
+  flush(now: number): void {
+    this.#carrier.flush(now);
   }
 
   // What the log says.
@@ -123,11 +141,6 @@ export class NativePeers {
   }
 
   // What the owner of this node wants.
-
-  send(peer: Address, topic: string, payload: Uint8Array): void {
-    const link = this.link(peer);
-    if (link !== undefined && !link.hasSaidGoodbye) this.#carrier.send(link, topic, payload);
-  }
 
   /** Says goodbye to everybody; what is under way is still delivered. */
   end(reason: string, now: number): void {
@@ -169,7 +182,7 @@ export class NativePeers {
     const old = this.#byAddress.get(member.address);
     if (old !== undefined && old.peer.id !== member.id) this.#remove(old, "replaced by a new incarnation");
     if (self === undefined || member.id === self.id || member.dialect === "classic") return;
-    const link = new Link(member, compareMembers(self, member) < 0);
+    const link = new Link(member, compareMembers(self, member) < 0, this.#pages, this.#wake);
     this.#links.set(member.id, link);
     this.#byAddress.set(member.address, link);
     if (link.isOwner) this.#owner.want(link, now);
@@ -199,8 +212,11 @@ export class NativePeers {
     this.#links.delete(id);
     if (this.#byAddress.get(address) === link) this.#byAddress.delete(address);
     this.reports.forget(order);
-    if (!link.hasBeenUp) return;
-    const { unacknowledged } = link.replay;
+    const { rider, outflow } = link;
+    const unacknowledged = rider === undefined ? 0 : rider.waiting + outflow.count(numberedKinds.message);
+    outflow.clear();
+    if (rider === undefined) return;
+    rider.ended(reason);
     this.#tell({ type: "unlink", peer: address, reason, unacknowledged });
   }
 
@@ -238,13 +254,13 @@ export class NativePeers {
     const { peer, direction, attempt } = link;
     const type = link.hasBeenUp ? "relink" : "link";
     const cipher = channel.cipher === undefined ? {} : { cipher: channel.cipher };
-    link.hasBeenUp = true;
+    link.rider ??= this.#riders.board(peer.address, link.isOwner, link);
     link.trouble = undefined;
     this.reports.up(peer.order, attempt, now);
     this.#tell({ type, peer: peer.address, direction, dialect: "native", ...cipher });
-    // The hello or the answer may have acknowledged what the broken connection had delivered.
-    if (type === "relink" && link.replay.unacknowledged === 0) this.#tell({ type: "drained", peer: peer.address });
     this.#carrier.carry(link, channel, now);
+    // The hello or the answer may have acknowledged what the broken connection had delivered.
+    link.rider.moved();
   }
 
   #broken(link: Link, reason: string, now: number): void {
@@ -273,6 +289,8 @@ export class NativePeers {
   #report(link: Link, now: number): void {
     if (link.trouble !== undefined) this.reports.down(link.peer.order, link.trouble, now);
   }
+
+  readonly #wake = (link: Link): void => this.#carrier.wake(link);
 
   #tell(event: MemberEvent): void {
     this.#outputs.push({ type: "event", event });

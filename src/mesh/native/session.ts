@@ -1,11 +1,11 @@
 import type { ConnectionId, Endpoint } from "../../core/connections.js";
-import type { ErrorCode } from "../../core/errors.js";
 import type { Sink } from "../../core/machine.js";
-import { type Address, formatAddress } from "../../protocol/address.js";
+import { nextState } from "../../core/transitions.js";
+import type { Address } from "../../protocol/address.js";
 import type { Id } from "../../protocol/directory.js";
 import type { Control, ControlOf } from "../../protocol/native/control.js";
-import type { Session, SessionNews } from "../session.js";
-import type { MemberEvent, MemberOutput, MemberRules } from "../vocabulary.js";
+import { type Session, type SessionNews, Voice } from "../session.js";
+import type { MemberOutput, MemberRules } from "../vocabulary.js";
 import { Channel, type ChannelOwner, type ChannelPorts } from "./channel.js";
 import { Hearing } from "./hearing.js";
 import { Patience } from "./patience.js";
@@ -28,14 +28,12 @@ const passing: ReadonlySet<string> = new Set(["ADDRESS_UNPROVED", "ADDRESS_IN_US
  */
 export class NativeSession implements Session, ChannelOwner {
   readonly #rules: MemberRules;
-  readonly #outputs: Sink<MemberOutput>;
+  readonly #voice: Voice;
   readonly #ports: ChannelPorts;
   readonly #subject: Subject;
   readonly #patience: Patience;
   readonly #hearing = new Hearing();
-  #news: SessionNews[] = [];
   #state: NativeSessionState = "idle";
-  #server: Endpoint | undefined;
   #channel: Channel | undefined;
   #local: Endpoint | undefined;
   /** The address to register, from the moment it is to be registered. */
@@ -44,7 +42,7 @@ export class NativeSession implements Session, ChannelOwner {
 
   constructor(rules: MemberRules, outputs: Sink<MemberOutput>, ports: ChannelPorts, subject: Subject) {
     this.#rules = rules;
-    this.#outputs = outputs;
+    this.#voice = new Voice(outputs);
     this.#ports = ports;
     this.#subject = subject;
     this.#patience = new Patience(rules.limits, rules.serverLostMs, rules.seed);
@@ -63,13 +61,13 @@ export class NativeSession implements Session, ChannelOwner {
   }
 
   poll(): SessionNews | undefined {
-    return this.#news.shift();
+    return this.#voice.poll();
   }
 
   // What the owner wants.
 
   connect(to: Endpoint, now: number): void {
-    this.#server = to;
+    this.#voice.server = to;
     this.#step("dialing");
     this.#dial(to, now);
   }
@@ -77,7 +75,7 @@ export class NativeSession implements Session, ChannelOwner {
   register(own: Address, now: number): void {
     this.#own = own;
     if (this.#state === "connected") this.#register(now);
-    else if (this.#state === "idle" && this.#server !== undefined) this.connect(this.#server, now);
+    else if (this.#state === "idle" && this.#voice.server !== undefined) this.connect(this.#voice.server, now);
   }
 
   end(now: number, leaving?: string): void {
@@ -132,7 +130,7 @@ export class NativeSession implements Session, ChannelOwner {
     }
     this.#patience.answered();
     this.#step("connected");
-    if (channel.local !== undefined) this.#tell({ type: "connected", local: channel.local });
+    if (channel.local !== undefined) this.#voice.tell({ type: "connected", local: channel.local });
     if (this.#own !== undefined) this.#register(now);
   }
 
@@ -143,30 +141,33 @@ export class NativeSession implements Session, ChannelOwner {
     else if (control.type === "admitted" && this.#awaitsChallenge) this.#admitted(control, now);
     else if (control.type === "waiting" && this.#awaitsChallenge) {
       this.#patience.answered();
-      this.#tell({ type: "waiting", place: control.place });
-    } else if (control.type === "teardown") this.#over(control.reason);
+      this.#voice.tell({ type: "waiting", place: control.place });
+    } else if (control.type === "teardown") this.#voice.over(control.reason);
     else if (this.#state !== "listed" || !this.#hear(control)) channel.unexpected(control.type, now);
   }
 
   gone(channel: Channel, reason: string, now: number): void {
-    const server = this.#server === undefined ? "the server" : formatAddress(this.#server);
+    const server = this.#voice.serverName;
     const message = `${server}: ${reason}`;
     this.#channel = undefined;
     this.#patience.answered();
     switch (this.#state) {
       case "connecting":
-        if (this.#own !== undefined) this.#over(message, channel.failure ?? "SERVER_UNREACHABLE");
+        if (this.#own !== undefined) this.#voice.over(message, channel.failure ?? "SERVER_UNREACHABLE");
         else {
           this.#step("lost");
-          this.#tell({ type: "unreachable", message, failure: channel.failure ?? "SERVER_UNREACHABLE" });
+          this.#voice.tell({ type: "unreachable", message, failure: channel.failure ?? "SERVER_UNREACHABLE" });
         }
         break;
       case "connected":
-        this.#note("SERVER_IDLE_CLOSED", "nothing had been registered");
+        this.#voice.note("SERVER_IDLE_CLOSED", "nothing had been registered");
         this.#step("lost");
         break;
       case "registering":
-        this.#over(`${server} closed before it had let this node in: ${reason}`, channel.failure ?? "SERVER_VANISHED");
+        this.#voice.over(
+          `${server} closed before it had let this node in: ${reason}`,
+          channel.failure ?? "SERVER_VANISHED",
+        );
         break;
       case "listed":
       case "returning":
@@ -182,7 +183,7 @@ export class NativeSession implements Session, ChannelOwner {
       if (due === "answer") this.#unanswered(now);
       else if (due === "redial") this.#redial(now);
       else if (due === "serverLost") {
-        this.#over(`no server for ${this.#rules.serverLostMs} ms`, "SERVER_VANISHED");
+        this.#voice.over(`no server for ${this.#rules.serverLostMs} ms`, "SERVER_VANISHED");
       }
     }
   }
@@ -194,9 +195,9 @@ export class NativeSession implements Session, ChannelOwner {
   }
 
   #redial(now: number): void {
-    if (this.#server === undefined) return;
+    if (this.#voice.server === undefined) return;
     this.#step("dialing");
-    this.#dial(this.#server, now);
+    this.#dial(this.#voice.server, now);
   }
 
   #dial(to: Endpoint, now: number): void {
@@ -234,13 +235,13 @@ export class NativeSession implements Session, ChannelOwner {
     this.#patience.clear();
     this.#log = log;
     this.#channel?.watch(now);
-    this.#news.push({ type: "admitted", log, order, isAgain });
+    this.#voice.bring({ type: "admitted", log, order, isAgain });
   }
 
   /** Hears what a listed member may be told; false if it is something else. */
   #hear(control: Control): boolean {
     const news = this.#hearing.take(control);
-    if (news !== undefined && news !== "more") this.#news.push(news);
+    if (news !== undefined && news !== "more") this.#voice.bring(news);
     return news !== undefined;
   }
 
@@ -249,10 +250,10 @@ export class NativeSession implements Session, ChannelOwner {
     this.#channel = undefined;
     this.#patience.answered();
     if (code === "FENCED" && (this.#state === "listed" || this.#state === "returning")) {
-      this.#news.push({ type: "fenced", reason: message });
+      this.#voice.bring({ type: "fenced", reason: message });
     } else if (this.#state === "returning" && (this.#log !== undefined || passing.has(code))) {
       this.#away(`${code} ${message}`, now);
-    } else this.#over(`${code}: ${message}`, "REFUSED");
+    } else this.#voice.over(`${code}: ${message}`, "REFUSED");
   }
 
   /** This incarnation is over: the next one registers on a new connection, for as long as it takes. */
@@ -260,8 +261,7 @@ export class NativeSession implements Session, ChannelOwner {
     this.#step("fenced");
     this.#channel?.close(now);
     this.#channel = undefined;
-    // What else the server had said was meant for the old one, but for the end of the mesh.
-    this.#news = this.#news.filter(({ type }) => type === "over");
+    this.#voice.forget();
     this.#patience.clear();
     this.#log = undefined;
     this.#hearing.reset();
@@ -270,7 +270,7 @@ export class NativeSession implements Session, ChannelOwner {
 
   #away(reason: string, now: number): void {
     const isFirst = this.#state === "listed";
-    if (isFirst) this.#note("SERVER_AWAY", reason);
+    if (isFirst) this.#voice.note("SERVER_AWAY", reason);
     this.#channel?.abort();
     this.#channel = undefined;
     this.#hearing.reset();
@@ -278,23 +278,7 @@ export class NativeSession implements Session, ChannelOwner {
     this.#patience.away(isFirst, now);
   }
 
-  #over(reason: string, failure?: ErrorCode): void {
-    this.#news.push({ type: "over", reason, ...(failure && { failure }) });
-  }
-
   #step(event: NativeSessionEvent): void {
-    const transitions: Partial<Record<NativeSessionEvent, NativeSessionState>> = nativeSessionTransitions[this.#state];
-    const next = transitions[event];
-    if (next === undefined) throw new Error(`session with the server: no ${event} in state ${this.#state}`);
-    this.#state = next;
-  }
-
-  #tell(event: MemberEvent): void {
-    this.#outputs.push({ type: "event", event });
-  }
-
-  #note(code: ErrorCode, message: string): void {
-    const remote = this.#server === undefined ? {} : { remote: formatAddress(this.#server) };
-    this.#outputs.push({ type: "note", note: { code, message, ...remote } });
+    this.#state = nextState(nativeSessionTransitions, this.#state, event, "session with the server");
   }
 }

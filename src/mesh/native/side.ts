@@ -1,3 +1,4 @@
+import type { Riders } from "../../core/carriage.js";
 import type { ConnectionId } from "../../core/connections.js";
 import { earliest } from "../../core/deadlines.js";
 import type { ErrorCode } from "../../core/errors.js";
@@ -31,8 +32,17 @@ export class NativeSide {
   #watched: number | undefined;
   /** True once the owner has been told that this incarnation is a member. */
   #isRegistered = false;
+  /** When the server was last heard by a member of its mesh, and whether that is recent enough to know who leads. */
+  #heardAt = 0;
+  #isInformed = false;
 
-  constructor(rules: MemberRules, outputs: Sink<MemberOutput>, connections: Connections, handshakes: Handshakes) {
+  constructor(
+    rules: MemberRules,
+    outputs: Sink<MemberOutput>,
+    connections: Connections,
+    handshakes: Handshakes,
+    riders: Riders,
+  ) {
     this.#rules = rules;
     this.#outputs = outputs;
     this.#pulse = new Pulse(rules.limits);
@@ -40,10 +50,11 @@ export class NativeSide {
       connections,
       limits: rules.limits,
       pulse: this.#pulse,
+      allocate: rules.allocate,
       note: (code: ErrorCode, message: string, remote: Address): void =>
         outputs.push({ type: "note", note: { code, message, remote } }),
     };
-    this.peers = new NativePeers(rules, rules.draw(), outputs, ports, handshakes, {
+    this.peers = new NativePeers(rules, rules.draw(), outputs, ports, handshakes, riders, {
       moved: () => this.#tellDirectory(),
       fenced: (reason) => {
         this.#fencedBecause = reason;
@@ -57,19 +68,39 @@ export class NativeSide {
     return this.peers.roster.members;
   }
 
+  /** True unless the server has been silent for one lease: until then the directory tells who is the oldest member. */
+  get isInformed(): boolean {
+    return this.#isInformed;
+  }
+
   nextTimeout(): number | undefined {
     const reports = this.session.isListed ? this.peers.reports.nextTimeout() : undefined;
-    return earliest(this.peers.nextTimeout(), this.#pulse.nextTimeout(), reports);
+    const doubt = this.#isInformed && !this.session.isListed ? this.#heardAt + this.#rules.limits.leaseMs : undefined;
+    return earliest(this.peers.nextTimeout(), this.#pulse.nextTimeout(), reports, doubt);
   }
 
   handleTimeout(now: number): void {
     for (let due = this.#pulse.takeDue(now); due !== undefined; due = this.#pulse.takeDue(now)) {
-      if (due.verdict === "probe") due.key.probe();
+      if (due.verdict === "probe") due.key.probe(now);
       else due.key.giveUp(now);
     }
     this.peers.handleTimeout(now);
     if (!this.session.isListed) return;
     for (const report of this.peers.reports.takeDue(now)) this.session.tell(report);
+  }
+
+  /** The server has said something. */
+  heardServer(now: number): void {
+    if (this.session.isListed) this.#heardAt = now;
+  }
+
+  /** The end of every step: what has been begun goes out, and what has been learned of the server is told. */
+  finishStep(now: number): void {
+    this.peers.flush(now);
+    const isInformed = this.session.isListed || (this.#isInformed && now < this.#heardAt + this.#rules.limits.leaseMs);
+    if (isInformed === this.#isInformed) return;
+    this.#isInformed = isInformed;
+    this.#tell({ type: "informed", isInformed });
   }
 
   /** Takes what the session has heard. Returns the reason if this incarnation is over. */
@@ -100,6 +131,12 @@ export class NativeSide {
         break;
     }
     return this.#fencedBecause;
+  }
+
+  /** Says goodbye to everybody. Who has left leads nobody, and waits for no word of the server. */
+  end(reason: string, now: number): void {
+    this.#isInformed = false;
+    this.peers.end(reason, now);
   }
 
   /** The next incarnation begins: with a new id, without links, and registered anew. */

@@ -104,10 +104,7 @@ describe("a goodbye", () => {
 
   test("is no way back: the next hello of the same incarnation is refused", () => {
     const world = new World();
-    const later = world
-      .node(2)
-      .begin()
-      .admit([listed(1), listed(2)]);
+    const later = world.admitted(2, [1, 2]);
     const first = world.call(later).say("dialer", hello(1)).from("acceptor");
     first.say("dialer", { type: "goodbye", reason: "left", received: 0 });
     const second = world
@@ -238,8 +235,7 @@ describe("the end of a member", () => {
   test("while the server is away ends the links all the same", () => {
     const world = new World();
     const { owner, later, wire } = world.pair();
-    owner.session.abort("acceptor");
-    owner.session.from("acceptor");
+    owner.loseSession();
     owner.leave();
     wire.flow();
     expect(later.eventsOf("unlink")).toMatchObject([{ reason: "left", unacknowledged: 0 }]);

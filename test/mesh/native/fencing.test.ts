@@ -12,22 +12,18 @@ const again = { ...listed(1), id: idOf(1_001), order: 4 };
 
 describe("a member that was removed", () => {
   /** The ways in which it learns of that. */
-  const ways: Record<string, (world: World, node: Node) => void> = {
-    "its own entry": (_, node) => void node.entries(lostSelf),
-    "a whole directory without it": (_, node) =>
-      void node.hear({ type: "directory", revision: 3, members: [listed(2)] }),
-    "a refusal on its session": (_, node) => void node.hear(fenced),
-    "its own entry and a refusal at once": (_, node) => {
+  const ways: Record<string, (node: Node) => void> = {
+    "its own entry": (node) => void node.entries(lostSelf),
+    "a whole directory without it": (node) => void node.hear({ type: "directory", revision: 3, members: [listed(2)] }),
+    "a refusal on its session": (node) => void node.hear(fenced),
+    "its own entry and a refusal at once": (node) => {
       const { session } = node;
       const entries = [lostSelf, joined(listed(3))];
-      session.acceptor.onItsWay.push(concat(session, { type: "entries", entries }, fenced));
+      session.send("acceptor", concat(session, { type: "entries", entries }, fenced));
       session.from("acceptor");
     },
-    "the refusal of its resume": (world, node) => {
-      node.session.abort("acceptor");
-      node.session.from("acceptor");
-      world.pass(limits.redialMinMs);
-      node.session.connect();
+    "the refusal of its resume": (node) => {
+      node.loseSession().reachAgain();
       node.hear(fenced);
     },
   };
@@ -36,7 +32,7 @@ describe("a member that was removed", () => {
     const world = new World();
     const { owner, later, wire } = world.pair();
     owner.send(later, "not acknowledged");
-    learn(world, owner);
+    learn(owner);
     expect(owner.eventsOf("fenced")).toHaveLength(1);
     expect(owner.eventsOf("unlink")).toMatchObject([{ peer: later.address, unacknowledged: 1 }]);
     expect(wire.dialer.isClosed).toBe(true);

@@ -156,10 +156,7 @@ describe("the owner of a link with an incarnation that is over", () => {
   /** The second incarnation has the address of the first, and the owner's log lags behind. */
   function laggingOwner(world: World): Node {
     world.node(2, { draw: () => listed(3).id }).begin();
-    return world
-      .node(1)
-      .begin()
-      .admit([listed(1), listed(2)]);
+    return world.admitted(1, [1, 2]);
   }
 
   test.each(worlds)("D0f: dials it once, and not before the log says something new ($world)", ({ isThere }) => {
@@ -209,15 +206,9 @@ describe("the owner of a link with an incarnation that is over", () => {
       });
     }
     const world = new World();
-    const later = world
-      .node(2)
-      .begin()
-      .admit([listed(1), listed(2)]);
+    const later = world.admitted(2, [1, 2]);
     later.entries({ type: "lost", revision: 3, id: listed(1).id, reason: "it was away" });
-    const owner = world
-      .node(1)
-      .begin()
-      .admit([listed(1), listed(2)]);
+    const owner = world.admitted(1, [1, 2]);
     const dials = minutesOfDialing(world, owner);
     if (isThere) expect(dials).toBe(1);
     else expect(dials).toBeGreaterThan(10);

@@ -16,10 +16,7 @@ describe("D1: a hello for somebody else", () => {
     const world = new World();
     const second = world.node(2, { draw: () => idOf(3) }).begin();
     second.admit([listed(1), { ...listed(2), id: idOf(3), order: 3 }], 3);
-    const owner = world
-      .node(1)
-      .begin()
-      .admit([listed(1), listed(2)]);
+    const owner = world.admitted(1, [1, 2]);
     world.live(1_000);
     owner.send(second, "for the first");
     world.live(1_000);
@@ -66,10 +63,7 @@ describe("D2: an incarnation whose address somebody else has", () => {
 
   test("a hello of its that is parked is refused when its address has another owner", () => {
     const world = new World();
-    const later = world
-      .node(2)
-      .begin()
-      .admit([listed(2)]);
+    const later = world.admitted(2, [2]);
     const call = world.call(later).say("dialer", hello(1));
     later.entries(joined({ ...listed(1), id: idOf(1_001), order: 4 }));
     call.from("acceptor");
@@ -81,14 +75,8 @@ describe("D4: a member that the directory does not name yet", () => {
   test.each(worlds)("waits for its entry, or is lost for good ($world)", ({ isThere }) => {
     if (!isThere) dropHelloRule("D4");
     const world = new World();
-    const later = world
-      .node(2)
-      .begin()
-      .admit([listed(2)]);
-    const owner = world
-      .node(1)
-      .begin()
-      .admit([listed(1), listed(2)]);
+    const later = world.admitted(2, [2]);
+    const owner = world.admitted(1, [1, 2]);
     owner.newest(later).flow();
     expect([owner.isUp(later), later.isUp(owner)]).toEqual([false, false]);
     // The log of the later member lags by a second; the entries of this test come in any order of admission.
@@ -128,10 +116,7 @@ describe("D8: a member that has been removed", () => {
 
   test("is told so when it says hello", () => {
     const world = new World();
-    const later = world
-      .node(2)
-      .begin()
-      .admit([listed(1), listed(2)]);
+    const later = world.admitted(2, [1, 2]);
     later.entries({ type: "left", revision: 3, id: idOf(1), reason: "left" });
     const call = world.call(later).say("dialer", hello(1)).from("acceptor");
     expect(call.last("acceptor", "refuse")).toMatchObject({ code: "GONE" });
@@ -140,10 +125,7 @@ describe("D8: a member that has been removed", () => {
 
   test("is told so when it has waited for its entry, and was removed in the same breath", () => {
     const world = new World();
-    const later = world
-      .node(2)
-      .begin()
-      .admit([listed(2)]);
+    const later = world.admitted(2, [2]);
     const call = world.call(later).say("dialer", hello(1));
     later.entries(joined(listed(1), 3), { type: "lost", revision: 4, id: idOf(1), reason: "silent" });
     expect(call.from("acceptor").last("acceptor", "refuse")).toMatchObject({ code: "GONE" });

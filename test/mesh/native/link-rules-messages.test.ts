@@ -1,20 +1,15 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { Carrier } from "../../../src/mesh/native/carrier.js";
 import { Replay } from "../../../src/mesh/native/replay.js";
-import { encodeMessage } from "../../../src/protocol/native/message.js";
 import { dropHelloRule, sayNothingReceived, takeWithoutNumbers, worlds } from "./absence.js";
 import { hello, listed } from "./names.js";
 import type { Node } from "./node.js";
-import type { Wire } from "./wire.js";
+import { messageFrame } from "./riding.js";
 import { World } from "./world.js";
 
 afterEach(() => {
   vi.restoreAllMocks();
 });
-
-function message(number: number, text: string): Uint8Array {
-  return encodeMessage({ number, topic: "t", payload: new TextEncoder().encode(text) });
-}
 
 /** Rules that protect from repeats are one way, the numbers of messages another. Either is enough. */
 const matrix = [
@@ -41,37 +36,24 @@ describe("a message is delivered once", () => {
     expect(later.messages).toEqual(row.delivered);
   });
 
-  test.each(matrix)("B2: a hello says what has been received, $rule the rule, $numbers numbers", (row) => {
-    const world = new World();
-    const { owner, later, wire } = world.pair();
-    later.send(owner, "m1");
-    reconnect(world, owner, later, wire, row);
-    expect(owner.messages).toEqual(row.delivered);
-  });
-
-  test.each(matrix)("B3: an answer says what has been received, $rule the rule, $numbers numbers", (row) => {
-    const world = new World();
-    const { owner, later, wire } = world.pair();
-    owner.send(later, "m1");
-    reconnect(world, owner, later, wire, row);
-    expect(later.messages).toEqual(row.delivered);
-  });
-
-  /** The message is delivered, and its acknowledgement is lost. */
-  function reconnect(
-    world: World,
-    owner: Node,
-    later: Node,
-    wire: Wire,
-    { rule, numbers }: (typeof matrix)[number],
-  ): void {
-    wire.flow().cut("dialer").cut("acceptor");
-    if (numbers === "without") takeWithoutNumbers();
-    if (rule === "without") sayNothingReceived();
-    world.pass(world.limits.redialMinMs);
-    owner.newest(later).flow();
-    expect([owner.isUp(later), later.isUp(owner)]).toEqual([true, true]);
-  }
+  test.each((["B2: a hello", "B3: an answer"] as const).flatMap((what) => matrix.map((row) => ({ what, ...row }))))(
+    "$what says what has been received, $rule the rule, $numbers numbers",
+    ({ what, rule, numbers, delivered }) => {
+      const world = new World();
+      const { owner, later, wire } = world.pair();
+      // The one that says it is the one that has received something.
+      const [from, to] = what === "B2: a hello" ? [later, owner] : [owner, later];
+      from.send(to, "m1");
+      // The message is delivered, and its acknowledgement is lost.
+      wire.flow().cut("dialer").cut("acceptor");
+      if (numbers === "without") takeWithoutNumbers();
+      if (rule === "without") sayNothingReceived();
+      world.pass(world.limits.redialMinMs);
+      owner.newest(later).flow();
+      expect([owner.isUp(later), later.isUp(owner)]).toEqual([true, true]);
+      expect(to.messages).toEqual(delivered);
+    },
+  );
 });
 
 describe("B4: an owner sends nothing before the answer", () => {
@@ -92,14 +74,11 @@ describe("B4: an owner sends nothing before the answer", () => {
 
   test("one that does not is not heard twice, because of the numbers, but the two ends lose one another", () => {
     const world = new World();
-    const later = world
-      .node(2)
-      .begin()
-      .admit([listed(1), listed(2)]);
-    const first = world.call(later).say("dialer", hello(1), message(1, "m1"));
+    const later = world.admitted(2, [1, 2]);
+    const first = world.call(later).say("dialer", hello(1), messageFrame(1, "m1"));
     // It has given up its first attempt without having read the answer, and so has no state to go on from.
     first.abort("dialer");
-    const second = world.call(later).say("dialer", hello(2), message(1, "m1")).from("acceptor");
+    const second = world.call(later).say("dialer", hello(2), messageFrame(1, "m1")).from("acceptor");
     expect(later.messages).toEqual(["m1"]);
     expect(second.last("acceptor", "refuse")).toMatchObject({ code: "SESSION_LOST" });
     // A mere hello may be a stranger's: it is for the owner, who hears the refusal, to end the link.
@@ -111,10 +90,7 @@ describe("F0: an end that has forgotten what it had", () => {
   test.each(worlds)("as owner is told so, or messages are missing ($world)", ({ isThere }) => {
     if (!isThere) dropHelloRule("F0");
     const world = new World();
-    const later = world
-      .node(2)
-      .begin()
-      .admit([listed(1), listed(2)]);
+    const later = world.admitted(2, [1, 2]);
     const first = world.call(later).say("dialer", hello(1)).from("acceptor");
     const owner = { address: listed(1).address } as Node;
     later.send(owner, "m1");
@@ -134,10 +110,7 @@ describe("F0: an end that has forgotten what it had", () => {
   test.each(worlds)("as later member ends the link, or messages are missing ($world)", ({ isThere }) => {
     if (!isThere) vi.spyOn(Replay.prototype, "takeAnswer").mockReturnValue(true);
     const world = new World();
-    const owner = world
-      .node(1)
-      .begin()
-      .admit([listed(1), listed(2)]);
+    const owner = world.admitted(1, [1, 2]);
     const later = { address: listed(2).address } as Node;
     const first = owner.newest(later).connect();
     first.say("acceptor", { type: "answer", attempt: 1, since: 1, received: 0 });
@@ -164,10 +137,7 @@ describe("F0: an end that has forgotten what it had", () => {
       [2, false],
     ] as const) {
       const world = new World();
-      const owner = world
-        .node(1)
-        .begin()
-        .admit([listed(1), listed(2)]);
+      const owner = world.admitted(1, [1, 2]);
       const later = { address: listed(2).address } as Node;
       owner.newest(later).connect().say("acceptor", { type: "answer", attempt: 1, since, received: 0 });
       expect(owner.isUp(later)).toBe(isTaken);

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { Pages } from "../../../src/core/pages.js";
 import { Link } from "../../../src/mesh/native/link.js";
 import {
   acceptorTransitions,
@@ -72,7 +73,7 @@ const allowed: Record<"owner" | "acceptor", readonly string[]> = {
 };
 
 function linkIn(role: "owner" | "acceptor", state: LinkState): Link {
-  const link = new Link(listed(2), role === "owner");
+  const link = new Link(listed(2), role === "owner", new Pages((bytes) => new Uint8Array(bytes)), () => {});
   for (const event of ways[role][state] ?? []) link.step(event);
   expect(link.state).toBe(state);
   return link;
@@ -104,6 +105,14 @@ describe.each([
 test("a link carries messages while it is up and while it drains", () => {
   const states = ["idle", "dialing", "suspended", "up", "draining", "ended"] as const;
   expect(states.filter((state) => linkIn("owner", state).isCarried)).toEqual(["up", "draining"]);
+});
+
+test("a link takes what the application sends from before it is up until one of the two ends leaves", () => {
+  const states = ["idle", "dialing", "suspended", "up", "draining", "ended"] as const;
+  expect(states.filter((state) => linkIn("owner", state).isOpen)).toEqual(["idle", "dialing", "suspended", "up"]);
+  const link = linkIn("acceptor", "up");
+  link.isLeaving = true;
+  expect(link.isOpen).toBe(false);
 });
 
 describe("a hello", () => {

@@ -1,9 +1,10 @@
 import { describe, expect, test } from "vitest";
+import { encodeAcknowledgement } from "../../../src/protocol/native/acknowledgement.js";
 import { encodeFrame, ping } from "../../../src/protocol/native/frames.js";
-import { encodeAcknowledgement, encodeMessage } from "../../../src/protocol/native/message.js";
 import { hello, idOf, listed } from "./names.js";
 import type { Node } from "./node.js";
-import type { Frame } from "./wire.js";
+import { messageFrame } from "./riding.js";
+import type { Frame, Wire } from "./wire.js";
 import { World } from "./world.js";
 
 const { limits } = new World();
@@ -20,7 +21,7 @@ describe("messages", () => {
     later.send(owner, "c");
     wire.flow();
     expect([later.messages, owner.messages]).toEqual([["a", "b", ""], ["c"]]);
-    expect(later.eventsOf("message")[0]).toMatchObject({ peer: owner.address, topic: "t" });
+    expect(later.riding.taken[0]).toEqual({ peer: owner.address, topic: "t", text: "a" });
   });
 
   test("that are sent while the connection is gone go out with the next one", () => {
@@ -36,16 +37,34 @@ describe("messages", () => {
     expect(later.eventsOf("relink")).toMatchObject([{ direction: "accepted" }]);
   });
 
-  test("to nobody, and after the goodbye, go nowhere", () => {
+  test("after the goodbye go nowhere", () => {
     const world = new World();
     const { owner, later, wire } = world.pair();
     const before = wire.frames("dialer").length;
-    owner.handle({ type: "send", peer: "10.9.9.9:1", topic: "t", payload: new Uint8Array(1) });
     owner.leave();
+    expect(owner.rider(later).carriage.isOpen).toBe(false);
     owner.send(later, "late");
     expect(wire.frames("dialer").slice(before)).toMatchObject([{ type: "goodbye" }]);
   });
 });
+
+/** The owner has told the later member that they do not agree; nothing begins anew between these two. */
+function expectLost(world: World, owner: Node, later: Node, wire: Wire): void {
+  expect(wire.last("dialer", "refuse")).toMatchObject({ code: "SESSION_LOST" });
+  world.live(60_000);
+  expect([owner.member.nativeLinks, later.member.nativeLinks]).toEqual([[], []]);
+  for (const node of [owner, later]) {
+    expect(node.eventsOf("unlink")).toMatchObject([{ reason: expect.stringMatching(/^SESSION_LOST /) }]);
+    expect(node.eventsOf("broken")).toEqual([]);
+    expect(node.said.findLast(({ type }) => type === "links")).toMatchObject({
+      down: [[expect.anything(), "ended", expect.stringMatching(/^SESSION_LOST /)]],
+    });
+  }
+  expect([owner.rider(later).endings.length, later.rider(owner).endings.length]).toEqual([1, 1]);
+  expect(owner.messages).toEqual([]);
+  expect(owner.dials(later)).toHaveLength(1);
+  expect([wire.dialer.isClosed, wire.acceptor.isClosed]).toEqual([true, true]);
+}
 
 describe("acknowledgements", () => {
   test("follow a while after the first message, for all that has come", () => {
@@ -95,54 +114,56 @@ describe("acknowledgements", () => {
     world.live(limits.acknowledgeMs);
     wire.send("acceptor", encodeAcknowledgement(1));
     wire.flow();
-    expect(owner.eventsOf("drained")).toHaveLength(1);
+    expect(owner.rider(later).carriage.unacknowledgedBytes).toBe(0);
     expect(wire.isOpen).toBe(true);
   });
 
-  test("tell the writer when everything has been delivered", () => {
+  test("tell the rider that something has moved, as handing it to the connection does", () => {
     const world = new World();
     const { owner, later, wire } = world.pair();
+    const rider = owner.rider(later);
+    const before = rider.moves;
     owner.send(later, "a");
+    expect([rider.moves, rider.carriage.waitingBytes, owner.unacknowledged(later)]).toEqual([before + 1, 0, 1]);
     wire.flow();
-    expect(owner.eventsOf("drained")).toEqual([]);
+    expect(rider.moves).toBe(before + 1);
     world.live(limits.acknowledgeMs);
-    expect(owner.eventsOf("drained")).toEqual([{ type: "drained", peer: later.address }]);
-    expect(owner.link(later)?.replay.unacknowledged).toBe(0);
+    expect([rider.moves, rider.carriage.unacknowledgedBytes, owner.unacknowledged(later)]).toEqual([before + 2, 0, 0]);
   });
 
-  test.each(["owner", "later"] as const)("that come with the next connection tell the %s's writer too", (name) => {
+  test.each(["owner", "later"] as const)("that come with the next connection tell the %s's rider too", (name) => {
     const world = new World();
     const { wire, ...nodes } = world.pair();
     const writer = nodes[name];
     const reader = nodes[name === "owner" ? "later" : "owner"];
     writer.send(reader, "a");
     wire.from("dialer").from("acceptor").cut("dialer").cut("acceptor");
-    expect(writer.link(reader)?.replay.unacknowledged).toBe(1);
+    expect(writer.unacknowledged(reader)).toBe(1);
+    const { moves } = writer.rider(reader);
     world.live(1_000);
     expect(reader.messages).toEqual(["a"]);
-    expect(writer.link(reader)?.replay.unacknowledged).toBe(0);
-    expect(writer.eventsOf("drained")).toHaveLength(1);
+    expect(writer.unacknowledged(reader)).toBe(0);
+    expect(writer.rider(reader).moves).toBeGreaterThan(moves);
   });
 
-  test("of what was never sent end the connection, and the link goes on with the next", () => {
+  test("of what has not been handed to a connection cannot be, and end the link at both ends", () => {
     const world = new World();
     const { owner, later, wire } = world.pair();
-    wire.send("acceptor", encodeAcknowledgement(7));
+    owner.send(later, "a");
+    wire.send("acceptor", encodeAcknowledgement(2));
     wire.from("acceptor");
-    expect(wire.last("dialer", "refuse")).toMatchObject({ code: "SESSION_LOST" });
-    world.live(1_000);
-    expect([owner.isUp(later), later.isUp(owner)]).toEqual([true, true]);
+    expectLost(world, owner, later, wire);
+    expect(owner.eventsOf("unlink")).toMatchObject([{ unacknowledged: 1 }]);
   });
 });
 
 describe("a peer that does not keep to the protocol", () => {
   const payload = new Uint8Array(0);
   test.each<[string, Uint8Array, string]>([
-    ["leaves a message out", encodeMessage({ number: 2, topic: "t", payload }), "SESSION_LOST"],
-    ["sends a message that is none", encodeFrame(2, Uint8Array.of(1)), "BAD_FRAME"],
+    ["sends a numbered frame without a number", encodeFrame(0x10, Uint8Array.of(0, 0, 0, 0, 1)), "BAD_FRAME"],
     ["sends an acknowledgement that is none", encodeFrame(3, Uint8Array.of(1)), "BAD_FRAME"],
-    ["sends a frame of an unknown kind", encodeFrame(9, payload), "UNKNOWN_MESSAGE"],
-    ["announces a frame that is too large", Uint8Array.of(255, 0, 0, 0, 2), "FRAME_TOO_LARGE"],
+    ["sends a frame of an unknown kind", encodeFrame(2, payload), "UNKNOWN_MESSAGE"],
+    ["announces a frame that is too large", Uint8Array.of(255, 0, 0, 0, 0x10), "FRAME_TOO_LARGE"],
     [
       "says what only a server says",
       encodeFrame(1, new TextEncoder().encode('{"type":"waiting","place":1}')),
@@ -156,7 +177,25 @@ describe("a peer that does not keep to the protocol", () => {
     expect(wire.last("dialer", "refuse")).toMatchObject({ code });
     world.live(1_000);
     expect([owner.isUp(later), later.isUp(owner)]).toEqual([true, true]);
-    expect(owner.eventsOf("message")).toEqual([]);
+    expect(owner.messages).toEqual([]);
+    // What it says from now on is heard again.
+    later.send(owner, "a");
+    world.flow();
+    expect(owner.messages).toEqual(["a"]);
+  });
+
+  test.each<[string, Uint8Array]>([
+    ["leaves a frame out", messageFrame(2, "")],
+    ["sends a frame of number 0", messageFrame(0, "")],
+    ["sends what the rider does not take", encodeFrame(0x1f, Uint8Array.of(0, 0, 0, 0, 0, 1))],
+    ["sends a message that is none", encodeFrame(0x10, Uint8Array.of(0, 0, 0, 0, 0, 1, 0, 9))],
+  ])("and %s is told so, and the link ends at both ends: to go on would be a loss in silence", (_, bytes) => {
+    const world = new World();
+    const { owner, later, wire } = world.pair();
+    wire.send("acceptor", bytes);
+    wire.send("acceptor", messageFrame(1, "not heard"));
+    wire.from("acceptor");
+    expectLost(world, owner, later, wire);
   });
 
   test("or refuses the link for a reason of its own, is read to the end, and the next attempt is up", () => {
@@ -212,10 +251,7 @@ describe("a silent connection", () => {
 
   test("with the server is given up too, and the server is dialed again", () => {
     const world = new World();
-    const node = world
-      .node(1)
-      .begin()
-      .admit([listed(1)]);
+    const node = world.admitted(1, [1]);
     world.isServerAwake = false;
     const first = node.session;
     world.pass(limits.silentMs + limits.redialMinMs);

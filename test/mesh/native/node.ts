@@ -7,13 +7,16 @@ import { type Address, endpointOf } from "../../../src/protocol/address.js";
 import type { Entry, Member as Listed } from "../../../src/protocol/directory.js";
 import type { Control } from "../../../src/protocol/native/control.js";
 import { pong } from "../../../src/protocol/native/frames.js";
+import { numberedKinds } from "../../../src/protocol/native/numbered.js";
 import { idOf, listed, logId, serverAddress } from "./names.js";
+import { Riding, type TestRider } from "./riding.js";
 import type { Frame, Stand, Wire } from "./wire.js";
 import type { World } from "./world.js";
 
 /** A member's machine, and what it has said. */
 export class Node implements Stand {
-  readonly member: Member;
+  readonly member: Member<never>;
+  readonly riding = new Riding();
   readonly number: number;
   readonly address: Address;
   readonly events: MemberEvent[] = [];
@@ -21,9 +24,12 @@ export class Node implements Stand {
   /** As whom it has dialed. */
   readonly identities: Identity[] = [];
   isListening = true;
+  /** False while what it sends stays in its sockets: nothing is told to have gone out. */
+  isFlushing = true;
   readonly #world: World;
   readonly #places = new Map<ConnectionId, { readonly wire: Wire; readonly side: "dialer" | "acceptor" }>();
   readonly #inputs: MemberInput[] = [];
+  readonly #unflushed = new Set<ConnectionId>();
   #isBusy = false;
   #accepted = 0;
 
@@ -32,16 +38,17 @@ export class Node implements Stand {
     this.number = number;
     this.address = listed(number).address;
     let incarnation = 0;
-    this.member = new Member({
+    const native: MemberRules = {
       dialect: "native",
       mesh: "m",
       isKeyed: false,
       draw: () => idOf(number + 1_000 * incarnation++),
+      allocate: (bytes) => new Uint8Array(bytes).fill(0xee),
       serverLostMs: Number.POSITIVE_INFINITY,
       seed: number,
       limits: world.limits,
-      ...rules,
-    });
+    };
+    this.member = new Member<never>({ ...native, ...rules }, () => this.riding);
   }
 
   handle(input: MemberInput | ConnectionInput): void {
@@ -69,8 +76,10 @@ export class Node implements Stand {
     return this;
   }
 
-  send(to: Node, text: string): void {
-    this.handle({ type: "send", peer: to.address, topic: "t", payload: new TextEncoder().encode(text) });
+  /** Begins a message and lets it go; nothing comes of it where there is no link that takes it. */
+  send(to: Node, text: string, isLong = false): void {
+    this.riding.at(to.address)?.send(text, isLong);
+    this.handle({ type: "flush" });
   }
 
   leave(): void {
@@ -82,6 +91,20 @@ export class Node implements Stand {
   /** The newest connection to the server. */
   get session(): Wire {
     return this.dialsTo(serverAddress).at(-1) as Wire;
+  }
+
+  /** The session breaks, and the member notices. */
+  loseSession(): this {
+    this.session.abort("acceptor");
+    this.session.from("acceptor");
+    return this;
+  }
+
+  /** The pause before the first try to come back is over, and the server is there. */
+  reachAgain(): this {
+    this.#world.pass(this.#world.limits.redialMinMs);
+    this.session.connect();
+    return this;
   }
 
   hear(...controls: readonly Control[]): this {
@@ -147,9 +170,28 @@ export class Node implements Stand {
     return this.link(to)?.state === "up";
   }
 
-  /** The payloads that have been delivered to its owner. */
+  /** The payloads that its riders have taken. */
   get messages(): string[] {
-    return this.events.flatMap((event) => (event.type === "message" ? [new TextDecoder().decode(event.payload)] : []));
+    return this.riding.taken.map(({ text }) => text);
+  }
+
+  /** Who rides on its newest link with another member. */
+  rider(to: Node): TestRider {
+    const rider = this.riding.at(to.address);
+    if (rider === undefined) throw new Error(`${this.address} was never linked with ${to.address}`);
+    return rider;
+  }
+
+  /** How many messages to another member are not known to have arrived. */
+  unacknowledged(to: Node): number | undefined {
+    return this.link(to)?.outflow.count(numberedKinds.message);
+  }
+
+  /** All that it has sent has gone out. */
+  flush(): void {
+    const connections = [...this.#unflushed];
+    this.#unflushed.clear();
+    for (const connection of connections) this.handle({ type: "flushed", connection });
   }
 
   eventsOf<Type extends MemberEvent["type"]>(type: Type): Extract<MemberEvent, { type: Type }>[] {
@@ -192,7 +234,8 @@ export class Node implements Stand {
     if (place === undefined) throw new Error(`there is no connection ${connection}`);
     if (output.type === "send") {
       place.wire.send(place.side, output.bytes);
-      this.#inputs.push({ type: "flushed", connection });
+      if (this.isFlushing) this.#inputs.push({ type: "flushed", connection });
+      else this.#unflushed.add(connection);
     } else place.wire[output.type](place.side);
   }
 }

@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest";
+import { encodeAcknowledgement } from "../../../src/protocol/native/acknowledgement.js";
 import { idOf, joined, listed } from "./names.js";
 import type { Node } from "./node.js";
+import { messageFrame } from "./riding.js";
 import { World } from "./world.js";
 
 const { limits } = new World();
@@ -29,10 +31,7 @@ describe("an owner", () => {
 
   test("dials only those who joined after it", () => {
     const world = new World();
-    const node = world
-      .node(2)
-      .begin()
-      .admit([listed(1), listed(2), listed(3)]);
+    const node = world.admitted(2, [1, 2, 3]);
     expect(node.dialsTo(listed(1).address)).toEqual([]);
     expect(node.dialsTo(listed(3).address)).toHaveLength(1);
     node.entries(joined(listed(4)));
@@ -155,7 +154,8 @@ describe("an owner", () => {
   });
 
   test.each([
-    ["a message", Uint8Array.of(0, 0, 0, 7, 2, 0, 0, 0, 0, 0, 1, 0)],
+    ["a numbered frame", messageFrame(1, "")],
+    ["an acknowledgement", encodeAcknowledgement(0)],
     ["a goodbye", { type: "goodbye", reason: "", received: 0 } as const],
   ])("takes %s before the answer for a failure", (_, frame) => {
     const { world, node } = owner();
@@ -168,8 +168,7 @@ describe("an owner", () => {
   test("hears what comes right behind the answer", () => {
     const { node } = owner();
     const answer = { type: "answer", attempt: 1, since: 1, received: 0 } as const;
-    const message = Uint8Array.of(0, 0, 0, 8, 2, 0, 0, 0, 0, 0, 1, 0, 0x61);
-    node.dialsTo(listed(2).address)[0]?.connect().say("acceptor", answer, message);
+    node.dialsTo(listed(2).address)[0]?.connect().say("acceptor", answer, messageFrame(1, "a"));
     expect(node.messages).toEqual(["a"]);
   });
 

@@ -1,50 +1,67 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { Pages } from "../../../src/core/pages.js";
+import { Outflow } from "../../../src/mesh/native/outflow.js";
 import { Replay } from "../../../src/mesh/native/replay.js";
 import { encodePreface } from "../../../src/protocol/native/preface.js";
+import { beginText } from "./riding.js";
 import { read } from "./wire.js";
 
-function texts(frames: Iterable<Uint8Array>): string[] {
-  return read([encodePreface(), ...frames]).flatMap((frame) => (frame.type === "message" ? [frame.text] : []));
+/** One end of a link without its machine. */
+class End {
+  readonly outflow = new Outflow(new Pages((bytes) => new Uint8Array(bytes)));
+  readonly replay = new Replay(this.outflow);
+  readonly taken: string[] = [];
+  isUp = false;
+  /** What is on its way to it: bytes, or the number of an acknowledgement. */
+  way: (Uint8Array | number)[] = [];
+
+  add(text: string): void {
+    beginText(this.outflow, text);
+  }
+
+  /** All that there is to hand to a connection, as it is by now. */
+  handed(): Uint8Array[] {
+    const pieces: Uint8Array[] = [];
+    for (let piece = this.outflow.hand(); piece !== undefined; piece = this.outflow.hand()) {
+      pieces.push(Uint8Array.from(piece));
+    }
+    return pieces;
+  }
+
+  take(bytes: Uint8Array): void {
+    for (const frame of read([encodePreface(), bytes])) {
+      if (frame.type !== "message") continue;
+      const verdict = this.replay.take(frame.number);
+      expect(verdict).not.toBe("gap");
+      if (verdict === "deliver") this.taken.push(frame.text);
+    }
+  }
 }
 
-function payload(text: string): Uint8Array {
-  return new TextEncoder().encode(text);
+function texts(pieces: readonly Uint8Array[]): string[] {
+  return read([encodePreface(), ...pieces]).flatMap((frame) => (frame.type === "message" ? [frame.text] : []));
 }
 
-/** Sent and not acknowledged, then three of four acknowledged. */
-function four(): Replay {
-  const replay = new Replay();
-  replay.takeAnswer(1, 1, 0);
-  for (const text of ["a", "b", "c", "d"]) replay.add("t", payload(text));
-  return replay;
+/** An owner's end that has sent four frames. */
+function four(): End {
+  const end = new End();
+  end.replay.takeAnswer(1, 1, 0);
+  for (const text of ["a", "b", "c", "d"]) end.add(text);
+  end.handed();
+  return end;
 }
 
 describe("a replay", () => {
-  test("keeps what has not been acknowledged, in order, and counts it", () => {
-    const replay = four();
-    expect(replay.unacknowledged).toBe(4);
-    expect(replay.unacknowledgedBytes).toBe(4 * (5 + 6 + 1 + 1 + 1));
-    expect(replay.acknowledge(3)).toBe(true);
-    expect(texts(replay.frames)).toEqual(["d"]);
-    expect(replay.unacknowledged).toBe(1);
-    expect(replay.unacknowledgedBytes).toBe(14);
-  });
-
-  test("takes an acknowledgement again, but none that goes back or ahead", () => {
-    const replay = four();
-    replay.acknowledge(3);
-    expect([replay.acknowledge(3), replay.acknowledge(2), replay.acknowledge(5)]).toEqual([true, false, false]);
-    expect(replay.unacknowledged).toBe(1);
-  });
-
-  test("delivers the next message, drops a repeated one, and notices a missing one", () => {
-    const replay = new Replay();
-    expect([1, 1, 2, 1, 4, 3].map((number) => replay.take(number))).toEqual([
+  test("delivers the next frame, drops a repeated one, and notices a missing one and a number that is none", () => {
+    const { replay } = new End();
+    expect([0, 1, 1, 2, 1, 4, 0, 3].map((number) => replay.take(number))).toEqual([
+      "gap",
       "deliver",
       "repeated",
       "deliver",
       "repeated",
+      "gap",
       "gap",
       "deliver",
     ]);
@@ -52,101 +69,126 @@ describe("a replay", () => {
   });
 
   test("of a later member begins anew as long as the owner has read no answer", () => {
-    const replay = new Replay();
-    replay.add("t", payload("early"));
-    expect([replay.takeHello(1, 0, 0), replay.since]).toEqual([true, 1]);
-    expect([replay.takeHello(4, 0, 0), replay.since]).toEqual([true, 4]);
-    expect(texts(replay.frames)).toEqual(["early"]);
+    const end = new End();
+    end.add("early");
+    expect([end.replay.takeHello(1, 0, 0), end.replay.since]).toEqual([true, 1]);
+    expect(texts(end.handed())).toEqual(["early"]);
+    expect([end.replay.takeHello(4, 0, 0), end.replay.since]).toEqual([true, 4]);
+    end.outflow.rewind();
+    expect(texts(end.handed())).toEqual(["early"]);
   });
 
-  test.each([
-    ["has sent", (replay: Replay) => replay.take(1)],
-    ["has acknowledged", (replay: Replay) => replay.add("t", payload("x")) && replay.acknowledge(1)],
+  test.each<[string, (end: End) => void]>([
+    ["has sent", ({ replay }) => replay.take(1)],
+    [
+      "has acknowledged",
+      (end) => {
+        end.add("x");
+        end.handed();
+        expect(end.outflow.acknowledge(1)).toBe(true);
+      },
+    ],
   ])("of a later member does not begin anew for an owner that %s something", (_, use) => {
-    const replay = new Replay();
-    replay.takeHello(1, 0, 0);
-    use(replay);
-    expect(replay.takeHello(2, 0, 0)).toBe(false);
-    expect(replay.since).toBe(1);
+    const end = new End();
+    end.replay.takeHello(1, 0, 0);
+    use(end);
+    expect(end.replay.takeHello(2, 0, 0)).toBe(false);
+    expect(end.replay.since).toBe(1);
   });
 
   test("of a later member goes on only with the state of both", () => {
-    const replay = new Replay();
+    const { replay } = new End();
     replay.takeHello(2, 0, 0);
     expect([replay.takeHello(3, 1, 0), replay.takeHello(3, 2, 1), replay.takeHello(3, 2, 0)]).toEqual([
       false,
       false,
       true,
     ]);
-    expect(new Replay().takeHello(3, 2, 0)).toBe(false);
-    expect(four().takeHello(3, 0, 1)).toBe(false);
+    expect(new End().replay.takeHello(3, 2, 0)).toBe(false);
+    expect(new End().replay.takeHello(3, 0, 1)).toBe(false);
   });
 
-  test("of an owner takes the answer that begins its state, and then only those that go on with it", () => {
-    const replay = new Replay();
-    expect([replay.takeAnswer(2, 1, 0), replay.takeAnswer(2, 2, 1), new Replay().takeAnswer(2, 2, 0)]).toEqual([
+  test("takes what the other end has received for an acknowledgement, which neither goes back nor ahead", () => {
+    const { outflow, replay } = four();
+    expect([replay.takeHello(2, 1, 3), replay.takeHello(2, 1, 2), replay.takeHello(2, 1, 5)]).toEqual([
+      true,
+      false,
+      false,
+    ]);
+    expect([replay.takeAnswer(3, 1, 2), replay.takeAnswer(3, 1, 5), replay.takeAnswer(3, 1, 4)]).toEqual([
       false,
       false,
       true,
     ]);
-    const begun = new Replay();
+    expect([outflow.acknowledged, outflow.unacknowledgedBytes]).toEqual([4, 0]);
+  });
+
+  test("of an owner takes the answer that begins its state, and then only those that go on with it", () => {
+    const { replay } = new End();
+    expect([replay.takeAnswer(2, 1, 0), replay.takeAnswer(2, 2, 1), new End().replay.takeAnswer(2, 2, 0)]).toEqual([
+      false,
+      false,
+      true,
+    ]);
+    const begun = new End().replay;
     begun.takeAnswer(2, 2, 0);
     expect([begun.takeAnswer(3, 3, 0), begun.takeAnswer(3, 2, 0), begun.since]).toEqual([false, true, 2]);
   });
 });
 
+type Name = "owner" | "later";
+
+function other(name: Name): Name {
+  return name === "owner" ? "later" : "owner";
+}
+
 /** Two ends and the connection between them, which may break at any point: a model of a link without its machine. */
 class Ends {
-  readonly owner = new Replay();
-  readonly later = new Replay();
-  readonly delivered = { owner: [] as string[], later: [] as string[] };
+  readonly owner = new End();
+  readonly later = new End();
   attempt = 0;
-  /** What is on its way to each end. */
-  readonly ways = { owner: [] as (Uint8Array | number)[], later: [] as (Uint8Array | number)[] };
-  isUp = { owner: false, later: false };
 
-  send(from: "owner" | "later", text: string): void {
-    const frame = this[from].add("t", payload(text));
-    if (this.isUp[from]) this.ways[from === "owner" ? "later" : "owner"].push(frame);
+  send(from: Name, text: string): void {
+    this[from].add(text);
+    if (this[from].isUp) this[other(from)].way.push(...this[from].handed());
   }
 
-  acknowledge(from: "owner" | "later"): void {
-    if (this.isUp[from]) this.ways[from === "owner" ? "later" : "owner"].push(this[from].received);
+  acknowledge(from: Name): void {
+    if (this[from].isUp) this[other(from)].way.push(this[from].replay.received);
   }
 
-  arrive(at: "owner" | "later"): void {
-    const item = this.isUp[at] ? this.ways[at].shift() : undefined;
-    if (typeof item === "number") expect(this[at].acknowledge(item)).toBe(true);
-    else if (item !== undefined) {
-      for (const frame of read([encodePreface(), item])) {
-        if (frame.type !== "message") continue;
-        const verdict = this[at].take(frame.number);
-        expect(verdict).not.toBe("gap");
-        if (verdict === "deliver") this.delivered[at].push(frame.text);
-      }
-    }
+  arrive(at: Name): void {
+    const end = this[at];
+    const item = end.isUp ? end.way.shift() : undefined;
+    if (typeof item === "number") expect(end.outflow.acknowledge(item)).toBe(true);
+    else if (item !== undefined) end.take(item);
   }
 
   /** A new attempt; of its hello and its answer, so many arrive. */
   reset(arriving: 0 | 1 | 2): void {
-    this.ways.owner.length = 0;
-    this.ways.later.length = 0;
-    this.isUp = { owner: false, later: false };
+    const { owner, later } = this;
+    for (const end of [owner, later]) {
+      end.way = [];
+      end.isUp = false;
+    }
     this.attempt += 1;
-    const { owner, later, attempt } = this;
     if (arriving === 0) return;
-    expect(later.takeHello(attempt, owner.since, owner.received)).toBe(true);
-    this.isUp.later = true;
-    this.ways.owner.push(...later.frames);
-    const { since, received } = later;
+    expect(later.replay.takeHello(this.attempt, owner.replay.since, owner.replay.received)).toBe(true);
+    const { since, received } = later.replay;
+    this.#up("later");
     if (arriving === 1) return;
-    expect(owner.takeAnswer(attempt, since, received)).toBe(true);
-    this.isUp.owner = true;
-    this.ways.later.push(...owner.frames);
+    expect(owner.replay.takeAnswer(this.attempt, since, received)).toBe(true);
+    this.#up("owner");
+  }
+
+  #up(name: Name): void {
+    this[name].isUp = true;
+    this[name].outflow.rewind();
+    this[other(name)].way.push(...this[name].handed());
   }
 }
 
-test("whatever is sent, acknowledged, lost and reset in between, every message is delivered once and in order", () => {
+test("whatever is sent, acknowledged, lost and reset in between, every frame is taken once and in order", () => {
   const side = fc.constantFrom("owner" as const, "later" as const);
   const step = fc.oneof(
     { weight: 4, arbitrary: fc.record({ type: fc.constant("send" as const), side }) },
@@ -169,18 +211,18 @@ test("whatever is sent, acknowledged, lost and reset in between, every message i
           sent[each.side].push(text);
           ends.send(each.side, text);
         }
-        expect(sent.owner.slice(0, ends.delivered.later.length)).toEqual(ends.delivered.later);
-        expect(sent.later.slice(0, ends.delivered.owner.length)).toEqual(ends.delivered.owner);
+        expect(sent.owner.slice(0, ends.later.taken.length)).toEqual(ends.later.taken);
+        expect(sent.later.slice(0, ends.owner.taken.length)).toEqual(ends.owner.taken);
       }
       ends.reset(2);
-      while (ends.ways.later.length > 0) ends.arrive("later");
-      while (ends.ways.owner.length > 0) ends.arrive("owner");
+      while (ends.later.way.length > 0) ends.arrive("later");
+      while (ends.owner.way.length > 0) ends.arrive("owner");
       ends.acknowledge("owner");
       ends.acknowledge("later");
       ends.arrive("later");
       ends.arrive("owner");
-      expect(ends.delivered).toEqual({ owner: sent.later, later: sent.owner });
-      expect([ends.owner.unacknowledged, ends.later.unacknowledgedBytes]).toEqual([0, 0]);
+      expect([ends.owner.taken, ends.later.taken]).toEqual([sent.later, sent.owner]);
+      expect([ends.owner.outflow.unacknowledgedBytes, ends.later.outflow.unacknowledgedBytes]).toEqual([0, 0]);
     }),
     { numRuns: 300 },
   );

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { Reports } from "../../../src/mesh/native/reports.js";
+import type { Member } from "../../../src/protocol/directory.js";
 import { encodeControl } from "../../../src/protocol/native/control.js";
 import { idOf, listed, logId } from "./names.js";
 import type { Node } from "./node.js";
@@ -9,6 +10,19 @@ const { limits } = new World();
 
 function told(node: Node): unknown[] {
   return node.said.filter(({ type }) => type === "links");
+}
+
+/** A member with a link to a classic peer, reported by now. */
+function besideClassic(): { world: World; node: Node; classic: Member } {
+  const world = new World();
+  const classic: Member = { ...listed(2), dialect: "classic" };
+  const node = world
+    .node(1)
+    .begin()
+    .admit([listed(1), classic]);
+  node.dialsTo(classic.address)[0]?.connect();
+  world.pass(limits.reportMs);
+  return { world, node, classic };
 }
 
 describe("reports", () => {
@@ -120,10 +134,7 @@ describe("the server is told", () => {
     const world = new World();
     const { owner, wire } = world.pair();
     world.pass(limits.reportMs);
-    owner.session.abort("acceptor");
-    owner.session.from("acceptor");
-    world.pass(limits.redialMinMs);
-    owner.session.connect();
+    owner.loseSession().reachAgain();
     world.pass(1_000);
     expect(told(owner)).toEqual([]);
     owner.admit([listed(1), listed(2)]);
@@ -149,24 +160,14 @@ describe("the server is told", () => {
       { type: "lost", revision: 6, id: idOf(3), reason: "silent" },
       { type: "replaced", replaces: idOf(4), revision: 7, ...listed(4), id: idOf(1_004), order: 7, dialect: "classic" },
     );
-    node.session.abort("acceptor");
-    node.session.from("acceptor");
-    world.pass(limits.redialMinMs);
-    node.session.connect();
+    node.loseSession().reachAgain();
     node.hear({ type: "admitted", log: logId, order: 1, revision: 7, observed: node.address });
     world.pass(0);
     expect(told(node)).toEqual([{ type: "links", full: true, up: [], down: [] }]);
   });
 
   test("of classic peers too, and of them anew by a new incarnation", () => {
-    const world = new World();
-    const classic = { ...listed(2), dialect: "classic" } as const;
-    const node = world
-      .node(1)
-      .begin()
-      .admit([listed(1), classic]);
-    node.dialsTo(classic.address)[0]?.connect();
-    world.pass(limits.reportMs);
+    const { world, node, classic } = besideClassic();
     expect(told(node)).toEqual([{ type: "links", up: [[2, 0]], down: [] }]);
     node.entries({ type: "lost", revision: 3, id: idOf(1), reason: "silent" });
     node.session.connect();
@@ -176,21 +177,11 @@ describe("the server is told", () => {
   });
 
   test("nothing of the peers of an earlier incarnation", () => {
-    const world = new World();
-    const classic = { ...listed(2), dialect: "classic" } as const;
-    const node = world
-      .node(1)
-      .begin()
-      .admit([listed(1), classic]);
-    node.dialsTo(classic.address)[0]?.connect();
-    world.pass(limits.reportMs);
+    const { world, node } = besideClassic();
     node.entries({ type: "lost", revision: 3, id: idOf(1), reason: "silent" });
     node.session.connect();
     node.admit([{ ...listed(1), id: idOf(1_001), order: 4 }], 4);
-    node.session.abort("acceptor");
-    node.session.from("acceptor");
-    world.pass(limits.redialMinMs);
-    node.session.connect();
+    node.loseSession().reachAgain();
     node.hear({ type: "admitted", log: logId, order: 4, revision: 4, observed: node.address });
     world.pass(0);
     expect(told(node)).toEqual([{ type: "links", full: true, up: [], down: [] }]);
@@ -198,10 +189,7 @@ describe("the server is told", () => {
 
   test("of a link that has ended although both ends are members", () => {
     const world = new World();
-    const node = world
-      .node(1)
-      .begin()
-      .admit([listed(1), listed(2)]);
+    const node = world.admitted(1, [1, 2]);
     const wire = node.dialsTo(listed(2).address)[0]?.connect();
     wire?.say("acceptor", { type: "answer", attempt: 9, since: 9, received: 0 });
     world.pass(limits.reportMs);

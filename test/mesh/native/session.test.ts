@@ -14,16 +14,14 @@ function away(rules: Parameters<World["node"]>[1] = {}): { world: World; node: N
     .node(1, rules)
     .begin()
     .admit([listed(1), listed(2)]);
-  node.session.abort("acceptor");
-  node.session.from("acceptor");
+  node.loseSession();
   return { world, node };
 }
 
 /** It has come back, and asks for its place. */
 function returning(): { world: World; node: Node } {
   const { world, node } = away();
-  world.pass(limits.redialMinMs);
-  node.session.connect();
+  node.reachAgain();
   return { world, node };
 }
 
@@ -43,7 +41,13 @@ describe("a registration", () => {
     expect(node.said.at(-1)).toEqual({ type: "proof", nonce });
     node.hear({ type: "waiting", place: 3 });
     node.admit([listed(1), listed(2)]);
-    expect(node.events.map(({ type }) => type)).toEqual(["connected", "waiting", "registered", "directory"]);
+    expect(node.events.map(({ type }) => type)).toEqual([
+      "connected",
+      "waiting",
+      "informed",
+      "registered",
+      "directory",
+    ]);
     expect(node.eventsOf("registered")).toEqual([{ type: "registered", address: node.address, order: 1 }]);
   });
 
@@ -68,8 +72,7 @@ describe("a registration", () => {
 
   test("during which the server goes ends the member", () => {
     const node = new World().node(1).begin();
-    node.session.abort("acceptor");
-    node.session.from("acceptor");
+    node.loseSession();
     expect(node.eventsOf("ended")).toMatchObject([{ failure: "SERVER_VANISHED" }]);
   });
 
@@ -112,10 +115,7 @@ describe("the directory", () => {
 
   test("does not take an entry twice", () => {
     const world = new World();
-    const node = world
-      .node(1)
-      .begin()
-      .admit([listed(1)]);
+    const node = world.admitted(1, [1]);
     node.entries(joined(listed(2)), joined(listed(2)));
     node.entries({ type: "lost", revision: 3, id: idOf(2), reason: "silent" });
     node.entries(joined(listed(2)));
@@ -124,10 +124,7 @@ describe("the directory", () => {
   });
 
   test("is told with what the server says of the pairs, by address", () => {
-    const node = new World()
-      .node(1)
-      .begin()
-      .admit([listed(1), listed(2)]);
+    const node = new World().admitted(1, [1, 2]);
     node.hear({ type: "complete", revision: 2, members: 2, links: 1, unverified: 0 });
     node.hear({
       type: "degraded",
@@ -149,14 +146,12 @@ describe("a session that breaks", () => {
   test("is resumed from the newest revision, and links live on meanwhile", () => {
     const world = new World();
     const { owner, later, wire } = world.pair();
-    owner.session.abort("acceptor");
-    owner.session.from("acceptor");
+    owner.loseSession();
     expect(owner.notes).toEqual(["SERVER_AWAY"]);
     owner.send(later, "meanwhile");
     wire.flow();
     expect(later.messages).toEqual(["meanwhile"]);
-    world.pass(limits.redialMinMs);
-    owner.session.connect();
+    owner.reachAgain();
     expect(owner.said).toEqual([
       { type: "resume", mesh: "m", id: idOf(1), address: owner.address, log: logId, revision: 2 },
     ]);
@@ -175,10 +170,7 @@ describe("a session that breaks", () => {
     const world = new World();
     const [node, second, third] = world.mesh(3) as [Node, Node, Node];
     for (const other of [second, third]) node.newest(other).flow();
-    node.session.abort("acceptor");
-    node.session.from("acceptor");
-    world.pass(limits.redialMinMs);
-    node.session.connect();
+    node.loseSession().reachAgain();
     node.admit([listed(1), listed(3), listed(5)]);
     expect(node.eventsOf("unlink")).toEqual([
       { type: "unlink", peer: second.address, reason: "no longer in the directory", unacknowledged: 0 },
@@ -197,10 +189,7 @@ describe("a session that breaks", () => {
     const node = world.node(1).begin();
     node.hear({ type: "admitted", log: logId, order: 1, revision: 3, observed: node.address });
     node.hear({ type: "directory", revision: 3, members: [listed(1), listed(2)], more: true });
-    node.session.abort("acceptor");
-    node.session.from("acceptor");
-    world.pass(limits.redialMinMs);
-    node.session.connect();
+    node.loseSession().reachAgain();
     node.admit([listed(1), listed(3)]);
     expect(node.member.members).toEqual([listed(1).address, listed(3).address]);
   });

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
+import { encodeAcknowledgement } from "../../../src/protocol/native/acknowledgement.js";
 import { encodeControl } from "../../../src/protocol/native/control.js";
 import { encodeFrame } from "../../../src/protocol/native/frames.js";
-import { encodeAcknowledgement } from "../../../src/protocol/native/message.js";
 import { encodePreface } from "../../../src/protocol/native/preface.js";
 import { hello, idOf, joined, listed } from "./names.js";
 import type { Node } from "./node.js";
@@ -14,10 +14,7 @@ const { limits } = new World();
 function listener(world = new World()): { world: World; node: Node } {
   return {
     world,
-    node: world
-      .node(2)
-      .begin()
-      .admit([listed(1), listed(2)]),
+    node: world.admitted(2, [1, 2]),
   };
 }
 
@@ -39,7 +36,9 @@ describe("a caller", () => {
     ["with an unknown message", encodeFrame(1, new TextEncoder().encode('{"type":"dance"}')), "UNKNOWN_MESSAGE"],
     ["with a hello that is none", encodeFrame(1, new TextEncoder().encode('{"type":"hello"}')), "BAD_FRAME"],
     ["with an acknowledgement before its hello", encodeAcknowledgement(1), "UNEXPECTED_MESSAGE"],
-    ["with a message before its hello", encodeFrame(2, new Uint8Array(8)), "FRAME_TOO_LARGE"],
+    ["with a numbered frame before its hello", encodeFrame(0x10, new Uint8Array(8)), "FRAME_TOO_LARGE"],
+    ["with an empty numbered frame before its hello", encodeFrame(0x1f, new Uint8Array(0)), "BAD_FRAME"],
+    ["with a frame of an unknown kind", encodeFrame(2, new Uint8Array(8)), "UNKNOWN_MESSAGE"],
     ["with a first frame that is too long", encodeFrame(1, new Uint8Array(5_000)), "FRAME_TOO_LARGE"],
   ])("%s is told why it is refused", (_, frame, code) => {
     const { world, node } = listener();

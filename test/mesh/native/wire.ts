@@ -1,8 +1,10 @@
 import type { ConnectionId, ConnectionInput } from "../../../src/core/connections.js";
+import { decodeAcknowledgement } from "../../../src/protocol/native/acknowledgement.js";
 import { type Control, decodeControl, encodeControl } from "../../../src/protocol/native/control.js";
 import { FrameReader, frameKinds } from "../../../src/protocol/native/frames.js";
-import { decodeAcknowledgement, decodeMessage } from "../../../src/protocol/native/message.js";
+import { isNumbered, numberBytes, numberedKinds, readNumber } from "../../../src/protocol/native/numbered.js";
 import { encodePreface } from "../../../src/protocol/native/preface.js";
+import { textOf } from "./riding.js";
 
 /** What was sent on a wire, as a test reads it. */
 export type Frame =
@@ -12,7 +14,13 @@ export type Frame =
   | { readonly type: "preface"; readonly lowest: number; readonly highest: number }
   | { readonly type: "ping" | "pong" | "bad" };
 
-type Item = Uint8Array | "end" | "reset";
+/** Bytes under way, and the memory that they were sent from. */
+interface Sent {
+  readonly bytes: Uint8Array;
+  readonly memory: Uint8Array;
+}
+
+type Item = Sent | "end" | "reset";
 
 /** Whoever stands at one end of a wire; nobody, if the test plays it. */
 export interface Stand {
@@ -21,6 +29,7 @@ export interface Stand {
 
 /** One end of a wire: what it has sent and what has not arrived yet. */
 class End {
+  /** Copies: the memory that bytes are sent from is used again once they are known to have arrived. */
   readonly sent: Uint8Array[] = [];
   readonly onItsWay: Item[] = [];
   stand: { readonly node: Stand; readonly connection: ConnectionId } | undefined;
@@ -86,6 +95,26 @@ export class Wire {
     return this;
   }
 
+  /** Lets so many bytes of what this end has sent arrive, and no more. */
+  trickle(side: Side, count: number): this {
+    const { onItsWay } = this[side];
+    for (let left = count; left > 0; ) {
+      const [item] = onItsWay;
+      if (item === undefined || typeof item === "string") return this;
+      if (item.bytes.length > left) {
+        onItsWay.splice(0, 1, cut(item, 0, left), cut(item, left));
+      }
+      left -= Math.min(left, item.bytes.length);
+      this.from(side, 1);
+    }
+    return this;
+  }
+
+  /** Bytes that this end has sent and that have not arrived. */
+  pending(side: Side): number {
+    return this[side].onItsWay.reduce((sum, item) => sum + (typeof item === "string" ? 0 : item.bytes.length), 0);
+  }
+
   /** Lets everything arrive, and what comes of it. */
   flow(): this {
     if (!this.isConnected) this.connect();
@@ -116,8 +145,9 @@ export class Wire {
   send(side: Side, bytes: Uint8Array): void {
     const end = this[side];
     if (end.isClosed || end.hasEnded || !this.isConnected) throw new Error("sent on a connection that cannot carry it");
-    end.sent.push(bytes);
-    end.onItsWay.push(bytes);
+    const copy = Uint8Array.from(bytes);
+    end.sent.push(copy);
+    end.onItsWay.push({ bytes: copy, memory: bytes });
   }
 
   halfClose(side: Side): void {
@@ -162,8 +192,20 @@ export class Wire {
       other.hasHeardEnd = true;
       other.tell({ type: "ended" });
       if (other.hasEnded) other.close();
-    } else other.tell({ type: "bytes", bytes: item });
+    } else {
+      // A socket may hold on to what it was given until it has gone out.
+      if (!this[side].isClosed && !hasEqual(item)) throw new Error("what is under way has been overwritten");
+      other.tell({ type: "bytes", bytes: item.bytes });
+    }
   }
+}
+
+function cut({ bytes, memory }: Sent, from: number, to?: number): Sent {
+  return { bytes: bytes.subarray(from, to), memory: memory.subarray(from, to) };
+}
+
+function hasEqual({ bytes, memory }: Sent): boolean {
+  return bytes.every((byte, index) => byte === memory[index]);
 }
 
 /** Reads a stream of ours. */
@@ -185,11 +227,9 @@ function frameOf(kind: number, body: Uint8Array): Frame {
   if (kind === frameKinds.acknowledgement) {
     return { type: "acknowledgement", number: decodeAcknowledgement(body) ?? Number.NaN };
   }
-  if (kind === frameKinds.message) {
-    const message = decodeMessage(body);
-    if (message === undefined) return { type: "bad" };
-    const { number, topic, payload } = message;
-    return { type: "message", number, topic, text: new TextDecoder().decode(payload) };
+  if (isNumbered(kind)) {
+    const text = kind === numberedKinds.message ? textOf(body.subarray(numberBytes)) : undefined;
+    return text === undefined ? { type: "bad" } : { type: "message", number: readNumber(body, 0), ...text };
   }
   const control = decodeControl(body);
   return control === undefined || control.type === "bad" ? { type: "bad" } : control;

@@ -28,6 +28,13 @@ export class World {
     return node;
   }
 
+  /** One member, admitted to a mesh of these. */
+  admitted(number: number, members: readonly number[]): Node {
+    return this.node(number)
+      .begin()
+      .admit(members.map((member) => listed(member)));
+  }
+
   /** So many members, all admitted, that know one another and have not said a word to one another yet. */
   mesh(count: number, rules: Partial<MemberRules> = {}): Node[] {
     const numbers = Array.from({ length: count }, (_, index) => index + 1);

@@ -1,0 +1,54 @@
+import { ping, pong } from "../../protocol/native/frames.js";
+
+/** Pings and pongs on one connection: who is asked whether it lives, who asks, and how long an answer takes. */
+export class Probing {
+  readonly #send: (frame: Uint8Array) => void;
+  /** A pong has not left this process yet, and another one is due when it has. */
+  #hasUnreadPong = false;
+  #owesPong = false;
+  /** When the other side was asked something that it has not answered, to measure the round trip. */
+  #askedAt: number | undefined;
+  #roundTripMs: number | undefined;
+
+  constructor(send: (frame: Uint8Array) => void) {
+    this.#send = send;
+  }
+
+  /** The shortest round trip that was measured, in milliseconds. */
+  get roundTripMs(): number | undefined {
+    return this.#roundTripMs;
+  }
+
+  /** Asks whether the other side lives. The answer to an earlier question must not be taken for that to a later one. */
+  ask(now: number): void {
+    this.#askedAt ??= now;
+    this.#send(ping);
+  }
+
+  /** Measures the round trip, unless that is under way. */
+  measure(now: number): void {
+    if (this.#askedAt === undefined) this.ask(now);
+  }
+
+  /** The other side lives. */
+  answered(now: number): void {
+    if (this.#askedAt === undefined) return;
+    const tookMs = now - this.#askedAt;
+    this.#askedAt = undefined;
+    this.#roundTripMs = Math.min(this.#roundTripMs ?? tookMs, tookMs);
+  }
+
+  /** The other side asks. Who asks and does not read is owed one answer, however often it asks. */
+  asked(): void {
+    this.#owesPong = this.#hasUnreadPong;
+    if (this.#hasUnreadPong) return;
+    this.#hasUnreadPong = true;
+    this.#send(pong);
+  }
+
+  /** Everything sent has left this process. */
+  flushed(): void {
+    this.#hasUnreadPong = false;
+    if (this.#owesPong) this.asked();
+  }
+}
