@@ -11,6 +11,8 @@ export const nodeClock: ClockPort = {
     const timer = setTimeout(fire, Math.min(longestTimerMs, Math.max(0, Math.ceil(at - performance.now()))));
     return () => clearTimeout(timer);
   },
+  // Ticks run behind the present callback and, where that has settled promises, behind what follows from them.
+  afterTurn: (run) => process.nextTick(run),
   // Immediates run after the poll phase, in which sockets report what has arrived.
   afterPoll: (run) => {
     setImmediate(run);

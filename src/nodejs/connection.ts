@@ -24,6 +24,10 @@ export class NodeConnection implements ConnectionPort {
   #events: ConnectionEvents | undefined;
   #failure: string | undefined;
   #proof: Proof | undefined;
+  /** True while what is sent is gathered. */
+  #isCorked = false;
+  /** True once it has been told that everything has gone out. */
+  #isFlushed = true;
 
   constructor(socket: Socket, stage: Stage) {
     this.#socket = socket;
@@ -43,11 +47,27 @@ export class NodeConnection implements ConnectionPort {
   send(bytes: Uint8Array): void {
     if (this.#stage !== "open") return;
     const socket = this.#socket;
-    socket.write(bytes, (error) => {
-      // A failed write is told once, by `closed`.
-      if (!error && socket.writableLength === 0) this.#events?.flushed();
-    });
+    this.#isFlushed = false;
+    // What is sent in one turn goes out in one system call.
+    if (!this.#isCorked) {
+      this.#isCorked = true;
+      socket.cork();
+      process.nextTick(this.#uncork);
+    }
+    socket.write(bytes, this.#written);
   }
+
+  readonly #uncork = (): void => {
+    this.#isCorked = false;
+    this.#socket.uncork();
+  };
+
+  /** Some of it has been handed to the kernel. A failed write is told once, by `closed`. */
+  readonly #written = (error: Error | null | undefined): void => {
+    if (error || this.#isFlushed || this.#socket.writableLength > 0) return;
+    this.#isFlushed = true;
+    this.#events?.flushed();
+  };
 
   /** Half a handshake is of no use to anybody, and without our half there can be none. */
   halfClose(): void {

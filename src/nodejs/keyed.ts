@@ -1,13 +1,5 @@
-import { constants } from "node:crypto";
 import type { Socket } from "node:net";
-import {
-  connect,
-  createSecureContext,
-  type SecureContext,
-  TLSSocket,
-  type TLSSocketOptions,
-  type TlsOptions,
-} from "node:tls";
+import type { SecureContext, TLSSocket, TLSSocketOptions, TlsOptions } from "node:tls";
 import type { Identity } from "../core/connections.js";
 import type { ErrorCode } from "../core/errors.js";
 import { printable } from "../protocol/text.js";
@@ -27,6 +19,9 @@ import { formatIdentity, parseIdentity, type Secret } from "./secret.js";
 /** A TLS record of type handshake begins so (RFC 8446 section 5.1). Nothing else that calls here does. */
 const handshakeByte = 0x16;
 
+/** Loaded when there is a secret: who has none does not wait for it. */
+const tls = () => process.getBuiltinModule("node:tls");
+
 const cipher = "TLS_AES_128_GCM_SHA256";
 const group = "X25519";
 
@@ -35,12 +30,12 @@ const group = "X25519";
  * key exchange was. A pre-shared key without a key exchange is what OpenSSL refuses unless it is told otherwise.
  */
 function newContext(): SecureContext {
-  return createSecureContext({
+  return tls().createSecureContext({
     minVersion: "TLSv1.3",
     maxVersion: "TLSv1.3",
     ciphers: cipher,
     ecdhCurve: group,
-    secureOptions: constants.SSL_OP_NO_TICKET,
+    secureOptions: process.getBuiltinModule("node:crypto").constants.SSL_OP_NO_TICKET,
     ca: [],
   });
 }
@@ -72,7 +67,7 @@ export class Keyring {
     proved: (cipher: string) => void,
   ): void {
     let isAsked = false;
-    const socket = connect({
+    const socket = tls().connect({
       socket: raw,
       secureContext: this.#context,
       pskCallback: () => {
@@ -121,7 +116,7 @@ export class Keyring {
       secureContext: this.#context,
       pskCallback: (_socket, text) => this.#keyFor(text, claim),
     };
-    const socket = new TLSSocket(raw, options);
+    const socket = new (tls().TLSSocket)(raw, options);
     connection.prove(socket, { failed: (error) => tell(events, acceptedReason(error, claim)) });
     socket.once("secure", () => {
       if (claim.identity === undefined || !isKeyed(socket)) {

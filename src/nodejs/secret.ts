@@ -1,4 +1,4 @@
-import { createSecretKey, hkdfSync, type KeyObject, randomBytes } from "node:crypto";
+import type { KeyObject } from "node:crypto";
 import type { Identity, Role } from "../core/connections.js";
 import { FullmeshError } from "../core/errors.js";
 import { isName } from "../protocol/native/fields.js";
@@ -24,6 +24,9 @@ const secretLength = 43;
 const shape = `${secretBytes} bytes in base64url, which are ${secretLength} characters`;
 const roles: readonly Role[] = ["rendezvous", "member"];
 
+/** Loaded when there is a secret: who has none does not wait for it. */
+const crypto = () => process.getBuiltinModule("node:crypto");
+
 /** A secret. It cannot be printed by accident: its bytes are in no property that a log or a debugger would show. */
 export class Secret {
   readonly #key: KeyObject;
@@ -38,18 +41,18 @@ export class Secret {
     // Node's decoder passes over what does not belong there, so only a text that comes out again is taken.
     const isCanonical = bytes.length === secretBytes && bytes.toString("base64url") === text;
     if (!isCanonical) throw new FullmeshError("BAD_SECRET", `Expected ${name} to be ${shape}, got ${shapeOf(text)}`);
-    this.#key = createSecretKey(bytes);
+    this.#key = crypto().createSecretKey(bytes);
   }
 
   /** The key with which this identity is proved. */
   keyOf(identity: Identity): Uint8Array {
-    return new Uint8Array(hkdfSync("sha256", this.#key, "", formatIdentity(identity), 32));
+    return new Uint8Array(crypto().hkdfSync("sha256", this.#key, "", formatIdentity(identity), 32));
   }
 }
 
 /** A new secret, as text. */
 export function makeSecret(): string {
-  return randomBytes(secretBytes).toString("base64url");
+  return crypto().randomBytes(secretBytes).toString("base64url");
 }
 
 /** The text that names an identity in a handshake. */

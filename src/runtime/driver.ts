@@ -14,7 +14,9 @@ export interface DriverOptions<Input, Output> {
   readonly transport: TransportPort;
   readonly clock: ClockPort;
   /** Takes the outputs that are not about connections, in order. */
-  readonly perform: (output: Output) => void;
+  readonly perform: (output: Exclude<Output, ConnectionOutput>) => void;
+  /** The input that a machine gets at the end of a turn in which `wake` was called. */
+  readonly onWake?: Input;
   /** Hears of every message sent, before it goes out; for traces. */
   readonly onSend?: (connection: ConnectionId, bytes: Uint8Array) => void;
 }
@@ -49,6 +51,7 @@ export class Driver<Input, Output> {
   #listener: ListenerPort | undefined;
   #hasStopped = false;
   #isPumping = false;
+  #isAwake = false;
   #accepted = 0;
   #sentBytes = 0;
   /** For how long our own process has been held up, in all. */
@@ -56,6 +59,8 @@ export class Driver<Input, Output> {
   /** The machine's time when it was last asked for. */
   #latest = Number.NEGATIVE_INFINITY;
   #timer: Timer | undefined;
+  /** True while the deadlines are still to be looked at again. */
+  #isMinding = false;
 
   constructor(options: DriverOptions<Input, Output>) {
     this.#options = options;
@@ -100,6 +105,26 @@ export class Driver<Input, Output> {
     });
   }
 
+  /** The machine's time, in milliseconds. */
+  now(): number {
+    return this.#now();
+  }
+
+  /**
+   * Something has been begun from outside of the machine. It gets its `onWake` once the code that runs now has come to its
+   * end, so what is begun in one turn goes out together.
+   */
+  wake(): void {
+    if (this.#isAwake) return;
+    this.#isAwake = true;
+    this.#options.clock.afterTurn(this.#woken);
+  }
+
+  readonly #woken = (): void => {
+    this.#isAwake = false;
+    if (this.#options.onWake !== undefined) this.input(this.#options.onWake);
+  };
+
   /** Gives the machine an input, and does all that follows from it; then calls `done`. */
   input(input: Input | ConnectionInput, done?: () => void): void {
     this.#inputs.push({ input, done });
@@ -110,19 +135,31 @@ export class Driver<Input, Output> {
       this.#pump();
     } finally {
       this.#isPumping = false;
-      this.#setTimer();
+      this.#mindTimer();
     }
   }
 
-  /** Runs code of the application. What it throws is its own fault, and is said in a turn of its own, not in ours. */
-  #outside(run: () => void): void {
+  /** Does what the application wants done. What that throws is its own fault, and is said in a turn of its own, not in ours. */
+  #perform(output: Exclude<Output, ConnectionOutput>): void {
     try {
-      run();
+      this.#options.perform(output);
     } catch (error) {
-      this.#options.clock.afterPoll(() => {
-        throw error;
-      });
+      this.#blame(error);
     }
+  }
+
+  #trace(connection: ConnectionId, bytes: Uint8Array): void {
+    try {
+      this.#options.onSend?.(connection, bytes);
+    } catch (error) {
+      this.#blame(error);
+    }
+  }
+
+  #blame(error: unknown): void {
+    this.#options.clock.afterPoll(() => {
+      throw error;
+    });
   }
 
   #pump(): void {
@@ -131,7 +168,7 @@ export class Driver<Input, Output> {
       machine.handle(next.input, this.#now());
       for (let output = machine.poll(); output !== undefined; output = machine.poll()) {
         if (isConnectionOutput(output)) this.#move(output);
-        else this.#outside(() => this.#options.perform(output));
+        else this.#perform(output as Exclude<Output, ConnectionOutput>);
       }
       next.done?.();
     }
@@ -145,7 +182,7 @@ export class Driver<Input, Output> {
         break;
       }
       case "send":
-        this.#outside(() => this.#options.onSend?.(output.connection, output.bytes));
+        if (this.#options.onSend !== undefined) this.#trace(output.connection, output.bytes);
         this.#sentBytes += output.bytes.length;
         this.#connections.get(output.connection)?.send(output.bytes);
         break;
@@ -189,11 +226,34 @@ export class Driver<Input, Output> {
     return this.#latest;
   }
 
+  /**
+   * Deadlines may have moved. To ask all parts of a machine for theirs costs about as much as an input, so while a timer
+   * runs they are asked once for all that one poll of the loop brings.
+   */
+  #mindTimer(): void {
+    if (this.#timer === undefined) {
+      this.#setTimer();
+      return;
+    }
+    if (this.#isMinding) return;
+    this.#isMinding = true;
+    this.#options.clock.afterPoll(() => {
+      this.#isMinding = false;
+      this.#setTimer();
+    });
+  }
+
+  /**
+   * Sees to it that a timer runs for the machine's next deadline. One that runs already and fires earlier stays, because
+   * deadlines are moved with every byte that comes: it finds nothing due, and the next one is set then.
+   */
   #setTimer(): void {
     const at = this.#options.machine.nextTimeout();
-    if (at === this.#timer?.at) return;
-    this.#timer?.cancel();
-    this.#timer = undefined;
+    if (this.#timer !== undefined) {
+      if (at !== undefined && this.#timer.at <= at) return;
+      this.#timer.cancel();
+      this.#timer = undefined;
+    }
     if (at === undefined) return;
     const { clock } = this.#options;
     const expected = Math.max(at, clock.now() - this.#stalledMs);
@@ -204,7 +264,9 @@ export class Driver<Input, Output> {
       clock.afterPoll(() => {
         if (this.#timer !== timer) return;
         this.#timer = undefined;
-        this.input({ type: "timeout" });
+        const due = this.#options.machine.nextTimeout();
+        if (due !== undefined && due <= this.#now()) this.input({ type: "timeout" });
+        else this.#setTimer();
       });
     });
     this.#timer = timer;

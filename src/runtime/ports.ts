@@ -12,6 +12,8 @@ export interface ClockPort {
   now(): number;
   /** Calls `fire` once when `now()` has reached `at`. Returns a function that calls it off. */
   setTimer(at: number, fire: () => void): () => void;
+  /** Calls `run` when the code that runs now has come to its end, before anything else is reported. */
+  afterTurn(run: () => void): void;
   /** Calls `run` once everything that has already arrived from the network has been reported. */
   afterPoll(run: () => void): void;
 }

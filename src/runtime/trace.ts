@@ -1,5 +1,6 @@
 import { readContent } from "../protocol/native/content.js";
 import { frameHeaderBytes } from "../protocol/native/frames.js";
+import { isNumbered, nameOfKind } from "../protocol/native/numbered.js";
 import { firstNativeByte } from "../protocol/native/preface.js";
 
 /** One message, as its sender or its reader saw it. */
@@ -56,10 +57,11 @@ export function wireText(bytes: Uint8Array): string {
   if (first === firstNativeByte) return "preface";
   // No text begins with a control character, and every frame does: its length has four bytes.
   if (first >= 0x20) return new TextDecoder().decode(bytes);
-  const content = readContent(bytes[frameHeaderBytes - 1] ?? 0, bytes.subarray(frameHeaderBytes));
+  const kind = bytes[frameHeaderBytes - 1] ?? 0;
+  if (isNumbered(kind)) return nameOfKind(kind);
+  const content = readContent(kind, bytes.subarray(frameHeaderBytes));
   if (content === undefined) return "frame";
   if (content.type === "directory") return `directory of ${content.members.length}`;
-  if (content.type === "message") return `message "${content.message.topic}"`;
   const { type, ...fields } = content;
   const text = Object.keys(fields).length === 0 ? type : `${type} ${JSON.stringify(fields)}`;
   return text.length > longestText ? `${text.slice(0, longestText)}...` : text;

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { Identity } from "../../src/core/connections.js";
 import { FullmeshError } from "../../src/core/errors.js";
 import { Driver } from "../../src/runtime/driver.js";
@@ -76,6 +76,7 @@ describe("a deadline", () => {
     machine.timeoutAt = undefined;
     machine.onInput = () => {};
     driver.input(wish("never mind"));
+    clock.poll();
     expect(clock.timers.size).toBe(0);
   });
 
@@ -86,13 +87,76 @@ describe("a deadline", () => {
     expect(clock.timers.size).toBe(0);
   });
 
-  test("has the one timer there is, and moves it", () => {
+  test("has the one timer there is, which moves only when it would fire too late", () => {
     const { clock, machine, driver } = startWithDeadlines(100);
     machine.onInput = () => {};
-    for (const at of [100, 50, 200, 200, 150]) {
+    for (const [at, timerAt] of [
+      [100, 100],
+      [50, 50],
+      [200, 50],
+      [50, 50],
+      [150, 50],
+      [40, 40],
+    ] as const) {
       machine.timeoutAt = at;
       driver.input(wish("move"));
-      expect([...clock.timers].map((timer) => timer.at)).toEqual([at]);
+      clock.poll();
+      expect([...clock.timers].map((timer) => timer.at)).toEqual([timerAt]);
+    }
+  });
+
+  test("is asked for once for all that one poll of the loop brings", () => {
+    const { clock, machine, driver } = startWithDeadlines(100);
+    machine.onInput = () => {};
+    const asked = vi.spyOn(machine, "nextTimeout");
+    for (let count = 0; count < 10; count += 1) driver.input(wish("move"));
+    clock.poll();
+    expect(asked).toHaveBeenCalledTimes(1);
+  });
+
+  test("that was put off is not due when its timer fires, which is set again", () => {
+    const { clock, machine, driver } = startWithDeadlines(100);
+    machine.onInput = (input) => {
+      if (input.type === "timeout") machine.timeoutAt = undefined;
+    };
+    for (const at of [250, 400]) {
+      machine.timeoutAt = at;
+      driver.input(wish("put off"));
+    }
+    clock.runTo(399);
+    expect(machine.story).toEqual(["begin", "put off", "put off"]);
+    expect([...clock.timers].map((timer) => timer.at)).toEqual([400]);
+    clock.runTo(400);
+    expect(machine.heard.at(-1)).toEqual({ input: { type: "timeout" }, now: 400 });
+    expect(clock.timers.size).toBe(0);
+  });
+
+  test("that is called off while its timer has fired and nothing has been polled does not reach the machine", () => {
+    const { clock, machine, driver } = startWithDeadlines(100);
+    clock.fireAt(100);
+    machine.onInput = () => {};
+    machine.timeoutAt = undefined;
+    driver.input(wish("never mind"));
+    clock.poll();
+    expect(machine.story).toEqual(["begin", "never mind"]);
+    expect(clock.timers.size).toBe(0);
+  });
+
+  test("that comes while a timer has fired and nothing has been polled is not lost", () => {
+    for (const next of [90, 100, 300]) {
+      const { clock, machine, driver } = startWithDeadlines(100);
+      clock.fireAt(100);
+      machine.onInput = (input) => {
+        machine.timeoutAt = input.type === "timeout" ? undefined : next;
+      };
+      driver.input(wish("another one"));
+      clock.poll();
+      // No timer is left behind by one that was called off.
+      expect(clock.timers.size).toBe(machine.story.includes("timeout") ? 0 : 1);
+      clock.runTo(300);
+      clock.poll();
+      expect(machine.story).toEqual(["begin", "another one", "timeout"]);
+      expect(clock.timers.size).toBe(0);
     }
   });
 
@@ -224,10 +288,106 @@ describe("an input that comes about while the machine is being served", () => {
       },
     });
     machine.outputs.push({ type: "told", text: "one" });
-    driver.input(wish("begin"));
-    driver.input(wish("next"));
-    expect(machine.story).toEqual(["begin", "next"]);
+    machine.outputs.push({ type: "told", text: "two" });
+    machine.timeoutAt = 100;
+    const done: string[] = [];
+    driver.input(wish("begin"), () => done.push("begin"));
+    driver.input(wish("next"), () => done.push("next"));
+    expect([machine.story, done]).toEqual([
+      ["begin", "next"],
+      ["begin", "next"],
+    ]);
+    expect(machine.outputs).toEqual([]);
+    expect(clock.timers.size).toBe(1);
     expect(() => clock.poll()).toThrow("the owner's fault");
+  });
+
+  test("is served to the end when who traces throws, and the bytes go out", () => {
+    const { machine, transport } = start();
+    const clock = new HandClock();
+    const driver = new Driver<ScriptInput, ScriptOutput>({
+      machine,
+      transport,
+      clock,
+      perform: () => {},
+      onSend: () => {
+        throw new Error("the tracer's fault");
+      },
+    });
+    machine.outputs.push(
+      { type: "dial", connection: "out:1", to: there, identity },
+      { type: "send", connection: "out:1", bytes: Uint8Array.of(65) },
+    );
+    driver.input(wish("begin"));
+    expect(transport.dials[0]?.connection.done).toEqual(["send A"]);
+    expect(() => clock.poll()).toThrow("the tracer's fault");
+  });
+});
+
+describe("a turn in which something was begun from outside of the machine", () => {
+  function startAwake(): ReturnType<typeof start> & { flush: ScriptInput } {
+    const parts = start();
+    const { machine, transport, clock } = parts;
+    const flush = wish("flush");
+    const driver = new Driver<ScriptInput, ScriptOutput>({
+      machine,
+      transport,
+      clock,
+      perform: ({ text }) => void parts.told.push(text),
+      onWake: flush,
+    });
+    return { ...parts, driver, flush };
+  }
+
+  test("is told to the machine once, at its end, however much was begun", () => {
+    const { driver, machine, clock } = startAwake();
+    for (let count = 0; count < 100; count += 1) driver.wake();
+    expect(machine.story).toEqual([]);
+    expect(clock.endTurn()).toBe(1);
+    expect(machine.story).toEqual(["flush"]);
+    expect(clock.endTurn()).toBe(0);
+    driver.wake();
+    clock.endTurn();
+    expect(machine.story).toEqual(["flush", "flush"]);
+  });
+
+  test("is told behind what arrives in it", () => {
+    const { driver, machine, clock } = startAwake();
+    driver.wake();
+    driver.input(wish("arrives"));
+    clock.endTurn();
+    expect(machine.story).toEqual(["arrives", "flush"]);
+  });
+
+  test("is told also if the machine was being served, and what comes of it is done", () => {
+    const { driver, machine, clock, told } = startAwake();
+    machine.onInput = (input) => {
+      if (input.type !== "wish") return;
+      if (input.name === "begin") driver.wake();
+      else machine.outputs.push({ type: "told", text: input.name });
+    };
+    driver.input(wish("begin"));
+    expect([machine.story, told]).toEqual([["begin"], []]);
+    clock.endTurn();
+    expect([machine.story, told]).toEqual([["begin", "flush"], ["flush"]]);
+  });
+
+  test("sets the timer that the machine wants then", () => {
+    const { driver, machine, clock } = startAwake();
+    machine.onInput = () => {
+      machine.timeoutAt = 50;
+    };
+    driver.wake();
+    expect(clock.timers.size).toBe(0);
+    clock.endTurn();
+    expect([...clock.timers].map(({ at }) => at)).toEqual([50]);
+  });
+
+  test("means nothing to a machine that has no input for it", () => {
+    const { driver, machine, clock } = start();
+    driver.wake();
+    clock.endTurn();
+    expect(machine.story).toEqual([]);
   });
 });
 

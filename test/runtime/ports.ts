@@ -19,6 +19,7 @@ interface Timer {
 export class HandClock implements ClockPort {
   time = 0;
   readonly timers = new Set<Timer>();
+  #afterTurn: (() => void)[] = [];
   #afterPoll: (() => void)[] = [];
 
   now(): number {
@@ -31,8 +32,20 @@ export class HandClock implements ClockPort {
     return () => this.timers.delete(timer);
   }
 
+  afterTurn(run: () => void): void {
+    this.#afterTurn.push(run);
+  }
+
   afterPoll(run: () => void): void {
     this.#afterPoll.push(run);
+  }
+
+  /** The code that runs now has come to its end. Returns how much was to be done then. */
+  endTurn(): number {
+    const due = this.#afterTurn;
+    this.#afterTurn = [];
+    for (const run of due) run();
+    return due.length;
   }
 
   /** Fires the timers that are due at this time, without polling. */
