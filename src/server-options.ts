@@ -1,6 +1,6 @@
-import { randomBytes } from "node:crypto";
 import type { Limits } from "./core/limits.js";
 import { hostsIn, isCidr } from "./nodejs/advertise.js";
+import { drawId } from "./nodejs/random.js";
 import { badOption, choiceOption, integerOption, limitsOption, millisecondsOption, refuseUnknown } from "./options.js";
 import { isEndWord, teardownWord } from "./protocol/classic/list.js";
 import type { Dialect } from "./protocol/directory.js";
@@ -92,7 +92,7 @@ export function serverRules(options: ServerOptions, isKeyed: boolean): Rendezvou
     mayAdvertise: hostsIn(allowAdvertise),
     endWord,
     isKeyed,
-    draw: () => randomBytes(16).toString("hex"),
+    draw: drawId,
     firstRevision: Date.now() * 1000,
     limits: {
       ...limits,

@@ -100,6 +100,7 @@ export class Door {
         this.#heard.push({ type: "otherVersion", versions: `${preface.lowest} to ${preface.highest}` });
       },
       frame: (kind, body) => this.#frame(kind, body),
+      numbered: () => this.#membersOnly(),
       bad: (code, detail) => this.#heard.push({ type: "bad", code, detail }),
     };
   }
@@ -116,15 +117,17 @@ export class Door {
       case "ping":
         this.#heard.push({ type: "ping" });
         break;
-      case "message":
-      case "acknowledgement": {
-        const detail = "application messages travel between members, not through the server";
-        this.#heard.push({ type: "bad", code: "UNEXPECTED_MESSAGE", detail });
+      case "acknowledgement":
+        this.#membersOnly();
         break;
-      }
       default:
         this.#heard.push({ type: "control", control: content });
     }
+  }
+
+  #membersOnly(): void {
+    const detail = "what members say to one another travels between them, not through the server";
+    this.#heard.push({ type: "bad", code: "UNEXPECTED_MESSAGE", detail });
   }
 }
 

@@ -56,14 +56,24 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
     this.#meshes.open(classicMesh);
   }
 
-  /** The addresses of the members of a mesh in join order; of the only mesh that has members, if none is named. */
-  membersOf(mesh?: string): Address[] {
-    return this.#named(mesh)?.roll.directory.members.map(({ address }) => address) ?? [];
+  /** The addresses of all members, mesh by mesh, and those of each mesh in join order. */
+  get members(): Address[] {
+    return this.meshes.flatMap((mesh) => this.membersOf(mesh));
+  }
+
+  /** The addresses of the members of a mesh in join order. */
+  membersOf(mesh: string): Address[] {
+    return this.#meshes.peek(mesh)?.roll.directory.members.map(({ address }) => address) ?? [];
+  }
+
+  /** The highest revision that any mesh has come to. */
+  get revision(): number {
+    return Math.max(this.#meshes.revision, ...this.meshes.map((mesh) => this.revisionOf(mesh)));
   }
 
   /** The revision of the newest change in a mesh, or the one before its first. */
-  revisionOf(mesh?: string): number {
-    return this.#named(mesh)?.roll.directory.revision ?? this.#meshes.revision;
+  revisionOf(mesh: string): number {
+    return this.#meshes.peek(mesh)?.roll.directory.revision ?? this.#meshes.revision;
   }
 
   /** Names the log of a mesh. One that has been forgotten and begins again has another log. */
@@ -196,12 +206,5 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
     const mesh = this.#meshes.find(classicMesh);
     if (mesh === undefined) throw new Error("the mesh of classic members is never forgotten");
     return mesh;
-  }
-
-  #named(name: string | undefined): Mesh | undefined {
-    if (name !== undefined) return this.#meshes.peek(name);
-    const peopled = [...this.#meshes.all].filter(({ roll }) => roll.directory.size > 0);
-    const [only] = peopled;
-    return peopled.length === 1 ? only : this.#meshes.peek(classicMesh);
   }
 }

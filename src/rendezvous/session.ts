@@ -1,6 +1,7 @@
 import type { ConnectionId, ConnectionOutput, Endpoint, Identity } from "../core/connections.js";
 import type { Limits } from "../core/limits.js";
 import type { Sink } from "../core/machine.js";
+import { nextState } from "../core/transitions.js";
 import { type Address, formatAddress } from "../protocol/address.js";
 import type { Candidate, Dialect } from "../protocol/directory.js";
 import { canonicalIp } from "../protocol/ip.js";
@@ -88,9 +89,6 @@ export class Session {
   }
 
   step(event: SessionEvent): void {
-    const transitions: Partial<Record<SessionEvent, SessionState>> = sessionTransitions[this.#state];
-    const next = transitions[event];
-    if (next === undefined) throw new Error(`session ${this.connection}: no ${event} in state ${this.#state}`);
-    this.#state = next;
+    this.#state = nextState(sessionTransitions, this.#state, event, `session ${this.connection}`);
   }
 }

@@ -18,9 +18,9 @@ describe("a rendezvous", () => {
   it("believes a membership when its entry has come back, and not before", () => {
     const play = slowPlay(3, "teardown");
     register(play, "127.0.0.1:14001");
-    expect(play.machine.membersOf()).toEqual([]);
+    expect(play.machine.members).toEqual([]);
     play.answer();
-    expect(play.machine.membersOf()).toEqual(["127.0.0.1:14001"]);
+    expect(play.machine.members).toEqual(["127.0.0.1:14001"]);
   });
 
   it("counts an append under way against the capacity", () => {
@@ -38,7 +38,7 @@ describe("a rendezvous", () => {
     play.answer();
     if (append?.change.type !== "joined") throw new Error("nobody has joined");
     play.give({ type: "appended", mesh: "default", entry: { ...append.change, order: 1, revision: 1 } });
-    expect(play.machine.membersOf()).toEqual(["127.0.0.1:14001"]);
+    expect(play.machine.members).toEqual(["127.0.0.1:14001"]);
     expect(play.appends).toEqual([]);
     expect(play.events).toHaveLength(1);
   });

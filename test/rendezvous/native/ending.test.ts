@@ -40,7 +40,7 @@ describe("N18: a member that leaves", () => {
     play.answer();
     expect(play.appends).toMatchObject([{ change: { type: "left", id: a.id } }]);
     play.answer();
-    expect(play.machine.membersOf()).toEqual([]);
+    expect(play.machine.members).toEqual([]);
     expect(play.eventsOf("lost")).toEqual([]);
   });
 
@@ -55,7 +55,7 @@ describe("N18: a member that leaves", () => {
     proving.leave();
     first.leave();
     play.pass(play.limits.challengeMs);
-    expect(play.machine.membersOf()).toEqual([]);
+    expect(play.machine.members).toEqual([]);
     expect(play.eventsOf("joined")).toHaveLength(1);
     expect(play.notes).toEqual([]);
   });

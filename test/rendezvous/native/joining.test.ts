@@ -28,7 +28,7 @@ describe("N3: the dial-back proves the address", () => {
     const member = play.native(a);
     play.listen(a, (question, dialed) => play.reply(dialed, { type: "here", id: question.id }));
     member.register();
-    expect(play.machine.membersOf()).toEqual([]);
+    expect(play.machine.members).toEqual([]);
     expect(member.end.controls).toEqual([]);
   });
 
@@ -45,9 +45,9 @@ describe("N3: the dial-back proves the address", () => {
     thief.register();
     thief.caller.say({ type: "proof", nonce });
     expect(thief.end.last("refuse")).toBeUndefined();
-    expect(play.machine.membersOf()).toEqual([]);
+    expect(play.machine.members).toEqual([]);
     asking.caller.say({ type: "proof", nonce });
-    expect(play.machine.membersOf()).toEqual([a]);
+    expect(play.machine.members).toEqual([a]);
   });
 
   test("a mere claim to a live member's address is refused, and the member hears nothing", () => {
@@ -59,7 +59,7 @@ describe("N3: the dial-back proves the address", () => {
     liar.say({ type: "register", mesh: "default", id: play.id(), address: a });
     expect(liar.end.last("refuse")).toMatchObject({ code: "ADDRESS_IN_USE" });
     expect(liar.state).toBe("halfClosed");
-    expect(play.machine.membersOf()).toEqual([a]);
+    expect(play.machine.members).toEqual([a]);
     expect(member.end.controls).toHaveLength(heard);
     expect(member.caller.state).toBe("open");
     expect(play.eventsOf("lost")).toEqual([]);
@@ -79,7 +79,7 @@ describe("N3: the dial-back proves the address", () => {
     expect(play.eventsOf("joined").at(-1)).toMatchObject({ id: next.id, replaces: old.id });
     old.caller.close();
     expect([play.eventsOf("lost"), play.eventsOf("left")]).toEqual([[], []]);
-    expect(play.machine.membersOf()).toEqual([other.address, next.address]);
+    expect(play.machine.members).toEqual([other.address, next.address]);
   });
 
   test("a restart while its own replacement is under way changes nothing twice", () => {
@@ -92,7 +92,7 @@ describe("N3: the dial-back proves the address", () => {
     play.answer();
     expect(play.appends).toEqual([]);
     expect(play.eventsOf("left")).toEqual([]);
-    expect(play.machine.membersOf()).toEqual([a]);
+    expect(play.machine.members).toEqual([a]);
   });
 
   test("a restart into a mesh that is sealed is refused: that mesh takes nobody in any more", () => {
@@ -110,7 +110,7 @@ describe("N3: the dial-back proves the address", () => {
     const next = play.native(a).register();
     play.settle();
     expect(next.order).toBeGreaterThan(old.order);
-    expect(play.machine.membersOf()).toEqual([a]);
+    expect(play.machine.members).toEqual([a]);
     expect(waiting.order).toBe(0);
   });
 
@@ -123,7 +123,7 @@ describe("N3: the dial-back proves the address", () => {
     play.settle();
     expect(play.dials.slice(dials)).toMatchObject([{ to: b }]);
     expect(second.order).toBe(3);
-    expect(play.machine.membersOf()).toEqual([b]);
+    expect(play.machine.members).toEqual([b]);
   });
 
   test("a waiting member that is not there any more when its turn comes makes room for the next", () => {
@@ -137,7 +137,7 @@ describe("N3: the dial-back proves the address", () => {
     play.settle();
     expect(second.end.last("refuse")).toMatchObject({ code: "ADDRESS_UNPROVED" });
     expect(third.order).toBeGreaterThan(0);
-    expect(play.machine.membersOf()).toEqual([third.address]);
+    expect(play.machine.members).toEqual([third.address]);
   });
 
   test("a newcomer that has not yet taken the word on its place in line is told of its admission when it has", () => {
@@ -147,7 +147,7 @@ describe("N3: the dial-back proves the address", () => {
     const second = play.native(b).register();
     first.leave();
     play.settle();
-    expect(play.machine.membersOf()).toEqual([b]);
+    expect(play.machine.members).toEqual([b]);
     expect(second.order).toBe(0);
     play.isFlushing = true;
     play.give({ type: "flushed", connection: second.caller.connection });
@@ -167,7 +167,7 @@ describe("N3: the dial-back proves the address", () => {
       return player.register();
     });
     for (const { caller, id } of players) caller.say({ type: "proof", nonce: nonces.get(id) ?? "" });
-    expect(play.machine.membersOf()).toEqual(["127.0.0.1:14003", a]);
+    expect(play.machine.members).toEqual(["127.0.0.1:14003", a]);
     expect(players[1]?.end.last("refuse")).toMatchObject({ code: "MESH_SEALED" });
   });
 });
@@ -245,7 +245,7 @@ describe("N4: who may name which address", () => {
   test("such a host is taken from the networks that may be advertised", () => {
     const play = new Play({ mayAdvertise: (host) => host === "10.0.0.9" });
     play.native("10.0.0.9:14001", "default", "10.0.0.1").register();
-    expect(play.machine.membersOf()).toEqual(["10.0.0.9:14001"]);
+    expect(play.machine.members).toEqual(["10.0.0.9:14001"]);
   });
 
   test("a mesh is all loopback or none: the other kind is refused with LOOPBACK_MIX before any dial", () => {
@@ -307,6 +307,19 @@ describe("many meshes on one server", () => {
     expect(one?.end.last("admitted")?.log).not.toBe(two?.end.last("admitted")?.log);
     expect(two?.order).toBe(1);
     expect(one?.end.all("entries")).toEqual([]);
+    expect(play.machine.membersOf("two")).toEqual([two?.address]);
+    expect(play.machine.membersOf("default")).toEqual([]);
+  });
+
+  test("are told of one by one or all together, as long as they have members", () => {
+    const play = new Play();
+    const [first] = nativeMembers(play, 1, "one") as [Player];
+    expect([play.machine.members, play.machine.revision]).toEqual([[first.address], 1]);
+    const [second, third] = nativeMembers(play, 2, "two", 15_001) as [Player, Player];
+    expect(play.machine.members).toEqual([first.address, second.address, third.address]);
+    expect([play.machine.revision, play.machine.revisionOf("one")]).toEqual([2, 1]);
+    first.leave();
+    expect(play.machine.members).toEqual([second.address, third.address]);
   });
 
   test("are bounded: one more is refused with TOO_MANY_MESHES, before any dial", () => {

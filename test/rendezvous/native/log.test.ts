@@ -60,7 +60,7 @@ describe("N1: the log", () => {
       { type: "joined", revision: 3, id: third.id },
       { type: "left", revision: 4, id: third.id, reason: "enough" },
     ]);
-    expect(play.machine.membersOf()).toEqual([first.address, second.address]);
+    expect(play.machine.members).toEqual([first.address, second.address]);
   });
 
   test("gives who comes back and has missed nothing no entries at all", () => {

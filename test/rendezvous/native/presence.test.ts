@@ -13,6 +13,17 @@ function lostIn(play: Play): string[] {
   return play.eventsOf("lost").map(({ address }) => address);
 }
 
+/** The lease begins now. The peer goes on reporting, so that it does not fall silent itself. */
+function expectLostWithLease(play: Play, absent: Player, peer: Player): void {
+  for (let passed = 0; passed < play.limits.leaseMs - 1_000; passed += 1_000) {
+    play.pass(1_000);
+    peer.linked();
+  }
+  expect(lostIn(play)).toEqual([]);
+  play.pass(1_000);
+  expect(lostIn(play)).toEqual([absent.address]);
+}
+
 describe("N13: a member whose session has broken", () => {
   test("is looked after at once at its address, as the rendezvous, by mesh and id", () => {
     const play = new Play();
@@ -54,23 +65,17 @@ describe("N13: a member whose session has broken", () => {
     expect(lostIn(play)).toEqual([a.address]);
   });
 
-  test("has no witness in a member that has no session itself", () => {
+  test.each([
+    // Its word counts no more when it is cut off from the server, though it may still hold the link.
+    ["has no session itself", (witness: Player) => witness.caller.close("ECONNRESET")],
+    ["has left", (witness: Player) => witness.leave()],
+  ])("has no witness in a member that %s", (_, silence) => {
     const play = new Play();
     const [a, b, c] = linkedMembers(play, 3) as [Player, Player, Player];
     b.unlinked(a, "up", "ECONNRESET");
     a.die();
     expect(lostIn(play)).toEqual([]);
-    // The last witness is cut off from the server: its word counts no more, though it may still hold the link.
-    c.caller.close("ECONNRESET");
-    expect(lostIn(play)).toEqual([a.address]);
-  });
-
-  test("has no witness in a member that has left", () => {
-    const play = new Play();
-    const [a, b, c] = linkedMembers(play, 3) as [Player, Player, Player];
-    b.unlinked(a, "up", "ECONNRESET");
-    a.die();
-    c.leave();
+    silence(c);
     expect(lostIn(play)).toEqual([a.address]);
   });
 
@@ -83,14 +88,7 @@ describe("N13: a member whose session has broken", () => {
     b.unlinked(a, "up", "ECONNRESET");
     if (!answers) play.listen(a.address, () => {});
     a.caller.close("ECONNRESET");
-    // Its peer goes on reporting, so that it does not fall silent itself.
-    for (let passed = 0; passed < play.limits.leaseMs - 1_000; passed += 1_000) {
-      play.pass(1_000);
-      b.linked();
-    }
-    expect(lostIn(play)).toEqual([]);
-    play.pass(1_000);
-    expect(lostIn(play)).toEqual([a.address]);
+    expectLostWithLease(play, a, b);
     expect(play.eventsOf("lost")[0]?.reason).toBe("ECONNRESET; not back within 20 s");
   });
 
@@ -141,13 +139,7 @@ describe("N13: a member whose session has broken", () => {
     play.listen(a.address, () => {});
     b.resume(2);
     b.caller.say({ type: "links", full: true, up: [], down: [[a.order, "up", "ECONNRESET"]] });
-    for (let passed = 0; passed < play.limits.leaseMs - 1_000; passed += 1_000) {
-      play.pass(1_000);
-      b.linked();
-    }
-    expect(lostIn(play)).toEqual([]);
-    play.pass(1_000);
-    expect(lostIn(play)).toEqual([a.address]);
+    expectLostWithLease(play, a, b);
   });
 
   test("makes room for whoever waits in line, though all members have died at once", () => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
+import { encodeAcknowledgement } from "../../../src/protocol/native/acknowledgement.js";
 import { type Control, encodeControl } from "../../../src/protocol/native/control.js";
 import { encodeFrame } from "../../../src/protocol/native/frames.js";
-import { encodeMessage } from "../../../src/protocol/native/message.js";
 import { encodePreface } from "../../../src/protocol/native/preface.js";
 import { type Caller, nativeMembers, Play, type Player } from "../play.js";
 
@@ -19,14 +19,13 @@ describe("a native caller is refused, told why, and half-closed", () => {
     ["a frame that is longer than a first frame may be", "FRAME_TOO_LARGE", Uint8Array.of(0, 0, 0x10, 1, 1)],
     ["a frame of 4 GiB", "FRAME_TOO_LARGE", Uint8Array.of(255, 255, 255, 255, 1)],
     ["a frame of an unknown kind", "UNKNOWN_MESSAGE", encodeFrame(9, new Uint8Array(3))],
+    ["a frame of kind 2, which means nothing", "UNKNOWN_MESSAGE", encodeFrame(2, new Uint8Array(8))],
     ["a control frame that holds no JSON", "BAD_FRAME", encodeFrame(1, new TextEncoder().encode("register"))],
     ["a message of an unknown type", "UNKNOWN_MESSAGE", encodeFrame(1, new TextEncoder().encode('{"type":"knock"}'))],
     ["a registration without an address", "BAD_FRAME", encodeFrame(1, new TextEncoder().encode('{"type":"register"}'))],
-    [
-      "an application message",
-      "UNEXPECTED_MESSAGE",
-      encodeMessage({ number: 1, topic: "t", payload: new Uint8Array() }),
-    ],
+    ["a numbered frame, as members send one another", "UNEXPECTED_MESSAGE", encodeFrame(0x10, new Uint8Array(8))],
+    ["a numbered frame without a number", "UNEXPECTED_MESSAGE", encodeFrame(0x1f, new Uint8Array(5))],
+    ["an acknowledgement", "UNEXPECTED_MESSAGE", encodeAcknowledgement(1)],
     ["a report before it has registered", "UNEXPECTED_MESSAGE", encodeControl({ type: "links", up: [], down: [] })],
     ["a proof before it has registered", "UNEXPECTED_MESSAGE", encodeControl({ type: "proof", nonce: id })],
     ["a question that the server asks", "UNEXPECTED_MESSAGE", encodeControl({ type: "check", mesh: "default", id })],
@@ -93,7 +92,7 @@ test("a member that is refused is a member still: it may come back, and is looke
   member.caller.say(registration);
   expect(member.end.last("refuse")).toMatchObject({ code: "UNEXPECTED_MESSAGE" });
   expect(play.dials).toHaveLength(dials + 1);
-  expect(play.machine.membersOf()).toHaveLength(2);
+  expect(play.machine.members).toHaveLength(2);
   member.resume(2);
   play.settle();
   expect(member.order).toBe(1);
@@ -208,7 +207,7 @@ describe("with a secret", () => {
     caller.send("127.0.0.1:14001");
     expect(caller.text).toMatch(/^refused SECRET_REQUIRED: /);
     expect(play.notes).toEqual(["SECRET_REQUIRED"]);
-    expect(play.machine.membersOf()).toEqual([]);
+    expect(play.machine.members).toEqual([]);
   });
 
   test("a browser still gets its 400", () => {
@@ -223,7 +222,7 @@ describe("with a secret", () => {
     const player = play.native("10.0.0.9:14001", "default", "10.0.0.1");
     player.caller.secure(rendezvous);
     player.register();
-    expect(play.machine.membersOf()).toEqual([player.address]);
+    expect(play.machine.members).toEqual([player.address]);
   });
 
   test.each([
