@@ -63,7 +63,7 @@ export class Bonds {
     const end = channel === undefined ? undefined : network.endOf(life.process, channel.connection);
     const bond: Bond = { own: life.id, peer: peer.id, attempt, end, isUp: true, changedAt: network.world.now };
     own.set(address, bond);
-    if (type === "relink" && link.replay.unacknowledged > 0) hit("resumed with replay");
+    if (type === "relink" && link.outflow.unacknowledgedBytes > 0) hit("resumed with replay");
     if (before?.isUp === true) hit("broken noticed by one end only");
     this.#checkListed(life, bond, address);
     this.#checkSame(life, bond);

@@ -77,8 +77,10 @@ export class End implements ConnectionPort {
     const { world, weather } = this.#network;
     const isSplit = bytes.length > 1 && world.random.chance(weather.split);
     const cut = isSplit ? world.random.integer(1, bytes.length - 1) : bytes.length;
-    this.#deliver(bytes.subarray(0, cut), 0);
-    if (isSplit) this.#deliver(bytes.subarray(cut), world.random.next() * weather.splitGapMs);
+    // The sender may write on this memory again once it has been acknowledged, and readers keep what they read.
+    const copy = new Uint8Array(bytes);
+    this.#deliver(copy.subarray(0, cut), 0);
+    if (isSplit) this.#deliver(copy.subarray(cut), world.random.next() * weather.splitGapMs);
     world.after(world.random.next(), () => this.tell((events) => events.flushed()));
     if (this.#cut === "write") world.after(2 * this.#network.delay(), () => this.fail("ECONNRESET"));
   }

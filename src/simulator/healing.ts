@@ -103,7 +103,9 @@ function untold(stage: Stage, server: SimulatedServer, alive: readonly Simulated
 }
 
 /** S8: what was sent has come by now. */
-function undelivered({ mail }: Stage, alive: readonly SimulatedMember[]): Amiss | undefined {
+function undelivered({ mail, currents }: Stage, alive: readonly SimulatedMember[]): Amiss | undefined {
+  const unfinished = currents.unfinished(new Set(alive.map(({ id }) => id)));
+  if (unfinished !== undefined) return { invariant: "L1", detail: unfinished };
   for (const from of alive) {
     for (const to of alive) {
       const count = from === to || from.dialect !== to.dialect ? 0 : mail.undelivered(from.id, to.id);

@@ -2,6 +2,9 @@ import type { Address } from "../protocol/address.js";
 import type { Id } from "../protocol/directory.js";
 import type { NativeLife, Stage } from "./stage.js";
 
+/** The longest message, in bytes: long enough for some to be referenced where short ones are copied. */
+export const longestMessage = 6_000;
+
 /** What one incarnation has sent to another, as far as it is known. */
 interface Exchange {
   sent: number;
@@ -22,9 +25,14 @@ export class Mail {
 
   /** The next message of one incarnation to another. */
   write(from: Id, to: Id): Uint8Array {
-    const exchange = this.#exchange(from, to);
-    exchange.sent += 1;
-    return new TextEncoder().encode(`${from} ${to} ${exchange.sent}`);
+    const { random } = this.#stage.network.world;
+    const padding = random.chance(0.1) ? random.integer(0, longestMessage - 200) : 0;
+    return new TextEncoder().encode(`${from} ${to} ${this.#exchange(from, to).sent + 1} ${"p".repeat(padding)}`);
+  }
+
+  /** It has been taken. */
+  wrote(from: Id, to: Id): void {
+    this.#exchange(from, to).sent += 1;
   }
 
   /** How many messages are still under way, or lost. */

@@ -1,7 +1,10 @@
-import type { ConnectionId } from "../core/connections.js";
+import type { ConnectionOutput } from "../core/connections.js";
 import { FullmeshError } from "../core/errors.js";
 import { Member } from "../mesh/member.js";
 import type { MemberEvent, MemberInput, MemberOutput } from "../mesh/vocabulary.js";
+import type { Conversation } from "../messaging/conversation.js";
+import { Messaging } from "../messaging/messaging.js";
+import type { Arrival } from "../messaging/vocabulary.js";
 import { type Address, endpointOf } from "../protocol/address.js";
 import type { Dialect, Id } from "../protocol/directory.js";
 import { Driver } from "../runtime/driver.js";
@@ -10,8 +13,10 @@ import type { End } from "./end.js";
 import type { Life } from "./observer.js";
 import type { Part } from "./scenario.js";
 import { meshName, serverAddress } from "./server.js";
-import type { NativeLife, Stage } from "./stage.js";
-import { controlOf, controlTypeOf, payloadText, spelled, wordsOf } from "./words.js";
+import type { Speaker, Stage } from "./stage.js";
+import { Voice } from "./voice.js";
+import { Wiretap } from "./wiretap.js";
+import { payloadText, spelled } from "./words.js";
 import { SimulatedProcess } from "./world.js";
 
 /** How often an owner tries to reach the server before it gives up. */
@@ -21,19 +26,20 @@ const patience = 10;
 export const serverLostMs = 30_000;
 
 /** One life of a member on the stage: the real machine, and an owner who takes its steps and writes on its links. */
-export class SimulatedMember implements NativeLife {
+export class SimulatedMember implements Speaker {
   readonly address: Address;
   readonly dialect: Dialect;
   readonly links: Life["links"] = new Map();
   readonly process: SimulatedProcess;
-  readonly machine: Member;
-  session: End | undefined;
-  reportsSince: number | undefined;
+  readonly machine: Member<Arrival>;
   /** The revision of the newest word that the mesh is whole. */
   completeRevision: number | undefined;
   readonly #stage: Stage;
   readonly #part: Part;
-  readonly #driver: Driver<MemberInput, MemberOutput>;
+  readonly #driver: Driver<MemberInput, MemberOutput | Arrival>;
+  readonly #wiretap: Wiretap;
+  /** Undefined in a classic member. */
+  #voice: Voice | undefined;
   /** How many links with a peer there have been, and what has been written on the present one. */
   readonly #written = new Map<Address, { number: number; count: number }>();
   /** How many ids it has drawn: one more each time that it is fenced. */
@@ -44,18 +50,17 @@ export class SimulatedMember implements NativeLife {
   #isWaiting = false;
   #ended: string | undefined;
   #isClosed = false;
-  #dials = 0;
   #failures = 0;
 
   constructor(stage: Stage, part: Part, seed: number) {
-    const { network, scenario, limits } = stage;
+    const { network, limits } = stage;
     this.#stage = stage;
     this.#part = part;
     this.address = part.address;
     this.dialect = part.dialect ?? "classic";
     const { host } = endpointOf(part.address);
     this.process = new SimulatedProcess(network.world, part.address, host, this.dialect === "classic");
-    this.machine = new Member({
+    const rules = {
       dialect: this.dialect,
       mesh: meshName,
       isKeyed: false,
@@ -64,20 +69,35 @@ export class SimulatedMember implements NativeLife {
       ...(part.claims === undefined ? {} : { advertise: part.claims }),
       seed,
       limits,
+      allocate: (bytes: number): Uint8Array => new Uint8Array(bytes),
+    };
+    this.machine = new Member<Arrival>(rules, (outputs) => {
+      this.#voice = new Voice(stage, this, new Messaging(outputs, limits));
+      return this.#voice.messaging;
     });
-    this.#driver = new Driver<MemberInput, MemberOutput>({
+    this.#wiretap = new Wiretap(stage, this);
+    this.#driver = new Driver<MemberInput, MemberOutput | Arrival>({
       machine: this.machine,
       transport: network.transportOf(this.process),
       clock: this.process.clock,
       perform: (output) => this.#perform(output),
-      onSend: (connection, bytes) => this.#said(connection, bytes, scenario.isCalm),
+      onWake: { type: "flush" },
+      onSend: (connection, bytes) => this.#wiretap.said(connection, bytes),
     });
     this.#connect();
   }
 
   /** How many hellos this life has said. */
   get dials(): number {
-    return this.#dials;
+    return this.#wiretap.dials;
+  }
+
+  get session(): End | undefined {
+    return this.#wiretap.session;
+  }
+
+  get reportsSince(): number | undefined {
+    return this.#wiretap.reportsSince;
   }
 
   get id(): Id {
@@ -111,12 +131,27 @@ export class SimulatedMember implements NativeLife {
     this.process.do(() => {
       if (this.#ended !== undefined) return;
       for (const peer of this.links.keys()) this.#writeTo(peer);
-      for (const { peer, hasSaidGoodbye } of this.machine.nativeLinks) {
-        if (hasSaidGoodbye) continue;
-        const payload = this.#stage.mail.write(this.#id, peer.id);
-        this.#driver.input({ type: "send", peer: peer.address, topic: "", payload });
-      }
+      for (const { peer, isOpen } of this.machine.nativeLinks) if (isOpen) this.#voice?.speak(peer);
+      this.#driver.wake();
     });
+  }
+
+  get now(): number {
+    return this.#driver.now();
+  }
+
+  later(ms: number, run: () => void): void {
+    const { id } = this;
+    const ifThere = (): void => {
+      if (id !== this.id || this.#isClosed) return;
+      run();
+      this.#driver.wake();
+    };
+    this.#stage.network.world.after(ms, () => this.process.do(ifThere));
+  }
+
+  conversationWith(peer: string): Conversation | undefined {
+    return this.#voice?.messaging.at(peer);
   }
 
   #draw(): Id {
@@ -150,40 +185,7 @@ export class SimulatedMember implements NativeLife {
     this.#driver.input({ type: "register" });
   }
 
-  /** Something has been sent; those who watch take note of it. */
-  #said(connection: ConnectionId, bytes: Uint8Array, isCalm: boolean): void {
-    const { bonds, network, trace } = this.#stage;
-    const type = controlTypeOf(bytes);
-    if (type === "hello" || type === "links") {
-      const control = controlOf(bytes);
-      if (control?.type === "hello") {
-        this.#dials += 1;
-        bonds.hello(this, connection, control);
-      } else if (control?.type === "links") this.#reported(control.full === true);
-    } else if (type === "answer") bonds.answer(this, connection);
-    else if (type === "goodbye") bonds.goodbye(this, connection);
-    else if (type === "register" || type === "resume") this.#introduced(connection, type === "resume");
-    else if (type === "refuse" && isCalm) {
-      this.#stage.observer.violate("D1", `${this.address} refused: ${wordsOf(bytes)}`);
-    } else if (bytes[0] === letterH) this.#dials += 1;
-    trace(() => {
-      const to = this.machine.nameOf(connection) ?? "?";
-      return { at: network.world.now, from: this.address, to, text: wordsOf(bytes) };
-    });
-  }
-
-  #introduced(connection: ConnectionId, isResuming: boolean): void {
-    this.session = this.#stage.network.endOf(this.process, connection);
-    this.reportsSince = undefined;
-    if (this.session !== undefined) this.session.isResuming = isResuming;
-  }
-
-  #reported(isFull: boolean): void {
-    this.reportsSince ??= this.#stage.network.world.now;
-    if (isFull) this.#stage.hit("session resumed");
-  }
-
-  #perform(output: MemberOutput): void {
+  #perform(output: Exclude<MemberOutput | Arrival, ConnectionOutput>): void {
     const stage = this.#stage;
     if (output.type === "note") {
       stage.tell(() => `${this.address} ${JSON.stringify(output.note)}`);
@@ -193,6 +195,9 @@ export class SimulatedMember implements NativeLife {
       stage.tell(() => `${this.address} ${spelled(output.event)}`);
       stage.hit(output.event.type);
       if (this.dialect === "classic" || !this.#hearNative(output.event)) this.#hear(output.event);
+    } else {
+      this.#voice?.hear(output);
+      this.#driver.wake();
     }
   }
 
@@ -208,7 +213,7 @@ export class SimulatedMember implements NativeLife {
 
   /** Hears what only native members tell; false if it is something else. */
   #hearNative(event: MemberEvent): boolean {
-    const { bonds, ledger, mail, observer, hit, isSettled } = this.#stage;
+    const { bonds, ledger, observer, hit, isSettled } = this.#stage;
     const isOfClassicPeer = "peer" in event && this.links.has(event.peer);
     switch (event.type) {
       case "link":
@@ -226,9 +231,6 @@ export class SimulatedMember implements NativeLife {
         if (isOfClassicPeer) return false;
         bonds.ended(this, event.peer, event.unacknowledged, event.reason);
         break;
-      case "message":
-        mail.read(this, event.peer, event.payload);
-        return true;
       case "directory":
         ledger.read(this);
         return true;
@@ -288,6 +290,3 @@ export class SimulatedMember implements NativeLife {
     }
   }
 }
-
-/** What a classic greeting begins with. */
-const letterH = "H".charCodeAt(0);

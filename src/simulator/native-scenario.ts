@@ -2,6 +2,7 @@ import type { Limits } from "../core/limits.js";
 import { SeededRandom } from "../core/random.js";
 import { formatAddress } from "../protocol/address.js";
 import type { Notice } from "./end.js";
+import { longestMessage } from "./mail.js";
 import type { Weather } from "./network.js";
 import {
   classicScenarioOf,
@@ -76,6 +77,20 @@ function limitsOf(random: SeededRandom, isCalm: boolean): Partial<Limits> {
     // A short memory, so that who comes back needs the whole directory.
     ...(random.chance(0.4) ? { logEntries: random.integer(1, 2) } : {}),
     ...(!isCalm && random.chance(0.5) ? { finishMs: random.integer(100, 5_000) } : {}),
+    ...narrowness(random),
+  };
+}
+
+/** Narrow windows, small parts and early acknowledgements: little is said here, and all of it is to meet its limits. */
+function narrowness(random: SeededRandom): Partial<Limits> {
+  return {
+    queueSoftBytes: random.chance(0.5) ? random.integer(150, 800) : random.integer(longestMessage, 4 * longestMessage),
+    queueHardBytes: 4 * longestMessage,
+    streamWindowBytes: random.integer(200, 2_000),
+    streamFrameBytes: random.integer(50, 800),
+    streamBacklogBytes: random.integer(50, 1_000),
+    handedBytes: random.integer(100, 10_000),
+    acknowledgeBytes: random.integer(50, 10_000),
   };
 }
 

@@ -3,6 +3,8 @@ import { type Address, endpointOf } from "../protocol/address.js";
 import type { Id } from "../protocol/directory.js";
 import type { TraceRecord } from "../runtime/trace.js";
 import { Bonds } from "./bonds.js";
+import { Currents } from "./currents.js";
+import { Errands } from "./errands.js";
 import { firstAmiss } from "./healing.js";
 import { Ledger, reportLagMs } from "./ledger.js";
 import { Mail } from "./mail.js";
@@ -65,6 +67,8 @@ class Play implements Stage, Troupe {
   readonly ledger: Ledger;
   readonly bonds: Bonds;
   readonly mail: Mail;
+  readonly errands: Errands;
+  readonly currents: Currents;
   readonly lives = new Map<Id, NativeLife>();
   readonly serverProcess: SimulatedProcess;
   readonly members: SimulatedMember[] = [];
@@ -97,6 +101,8 @@ class Play implements Stage, Troupe {
     this.ledger = new Ledger(this);
     this.bonds = new Bonds(this);
     this.mail = new Mail(this);
+    this.errands = new Errands(this);
+    this.currents = new Currents(this);
     this.serverProcess = new SimulatedProcess(this.#world, "server", endpointOf(serverAddress).host);
     this.#server = new SimulatedServer(this);
   }
@@ -112,9 +118,9 @@ class Play implements Stage, Troupe {
     this.tell(() => `${message.from} -> ${message.to}: ${JSON.stringify(message.text)}`);
   };
 
-  tell(line: () => string): void {
+  tell = (line: () => string): void => {
     if (this.#keepsTrace) this.#history.push(`${this.#world.now.toFixed(3)} ${line()}`);
-  }
+  };
 
   perform(): Outcome {
     try {
@@ -261,7 +267,9 @@ class Play implements Stage, Troupe {
     if (open.length > 0) this.observer.violate("S10", `${open.length} ends are open`);
     if (!this.#isServerGone) this.observer.violate("S10", "the server has not closed");
     for (const member of this.members) {
-      if (member.process.isDead || this.bonds.count(member) === 0) continue;
+      if (member.process.isDead) continue;
+      this.errands.checkSettled(member.id, member.address);
+      if (this.bonds.count(member) === 0) continue;
       this.observer.violate("S8", `${member.address} is gone, and did not tell how all of its links ended`);
     }
   }

@@ -1,10 +1,14 @@
 import type { Limits } from "../core/limits.js";
 import type { Member } from "../mesh/member.js";
+import type { Conversation } from "../messaging/conversation.js";
+import type { Arrival } from "../messaging/vocabulary.js";
 import type { Address } from "../protocol/address.js";
 import type { Id } from "../protocol/directory.js";
 import type { TraceRecord } from "../runtime/trace.js";
 import type { Bonds } from "./bonds.js";
+import type { Currents } from "./currents.js";
 import type { End } from "./end.js";
+import type { Errands } from "./errands.js";
 import type { Ledger } from "./ledger.js";
 import type { Mail } from "./mail.js";
 import type { Network } from "./network.js";
@@ -15,7 +19,7 @@ import type { SimulatedProcess } from "./world.js";
 /** One life of a native member as those who watch see it. It has several incarnations if it is fenced. */
 export interface NativeLife extends Life {
   readonly process: SimulatedProcess;
-  readonly machine: Member;
+  readonly machine: Member<Arrival>;
   /** The present incarnation. */
   readonly id: Id;
   /** True once it ends, or is dead. */
@@ -27,6 +31,16 @@ export interface NativeLife extends Life {
   readonly reportsSince: number | undefined;
 }
 
+/** A native life as those see it who speak in its name. */
+export interface Speaker extends NativeLife {
+  /** The machine's time. */
+  readonly now: number;
+  /** Runs something in a while, unless the process or this incarnation is gone by then. */
+  later(ms: number, run: () => void): void;
+  /** The conversation with the peer at an address, if there is one. */
+  conversationWith(peer: string): Conversation | undefined;
+}
+
 /** What the stage gives to those who play on it, and to those who watch. */
 export interface Stage {
   readonly network: Network;
@@ -36,6 +50,8 @@ export interface Stage {
   readonly ledger: Ledger;
   readonly bonds: Bonds;
   readonly mail: Mail;
+  readonly errands: Errands;
+  readonly currents: Currents;
   /** Every incarnation of a native member that there has been. */
   readonly lives: Map<Id, NativeLife>;
   readonly serverProcess: SimulatedProcess;

@@ -1,6 +1,7 @@
 import type { MemberEvent } from "../mesh/vocabulary.js";
 import { type Control, decodeControl } from "../protocol/native/control.js";
 import { frameHeaderBytes, frameKinds } from "../protocol/native/frames.js";
+import { isNumbered, nameOfKind, numberBytes, readNumber } from "../protocol/native/numbered.js";
 import { firstNativeByte, prefaceBytes } from "../protocol/native/preface.js";
 import type { Scenario } from "./scenario.js";
 
@@ -29,19 +30,18 @@ export function controlOf(bytes: Uint8Array): Control | undefined {
   return control?.type === "bad" ? undefined : control;
 }
 
-/** What was sent at once, for a history. */
+/** What was sent at once, for a history: of numbered frames, of which there may be several, the first. */
 export function wordsOf(bytes: Uint8Array): string {
   if (frameAt(bytes) === bytes.length) return "preface";
-  const at = frameAt(bytes);
-  const isFrame = bytes.length >= at + frameHeaderBytes && (bytes[at + frameHeaderBytes - 1] ?? 0) <= frameKinds.pong;
-  if (!isFrame) return new TextDecoder().decode(bytes);
-  const body = bytes.subarray(at + frameHeaderBytes);
-  const kind = bytes[at + frameHeaderBytes - 1];
-  if (kind === frameKinds.control) return new TextDecoder().decode(body);
+  const at = frameAt(bytes) + frameHeaderBytes;
+  const kind = bytes[at - 1] ?? 0xff;
+  if (kind === frameKinds.control) return new TextDecoder().decode(bytes.subarray(at));
   if (kind === frameKinds.ping) return "ping";
   if (kind === frameKinds.pong) return "pong";
-  const number = body.subarray(0, 6).reduce((sum, byte) => sum * 256 + byte, 0);
-  return `${kind === frameKinds.message ? "message" : "acknowledgement"} ${number}`;
+  if (bytes.length < at + numberBytes) return new TextDecoder().decode(bytes);
+  if (kind === frameKinds.acknowledgement) return `acknowledgement ${readNumber(bytes, at)}`;
+  if (isNumbered(kind)) return `${nameOfKind(kind)} ${readNumber(bytes, at)}, ${bytes.length} bytes in all`;
+  return new TextDecoder().decode(bytes);
 }
 
 /**
@@ -54,6 +54,5 @@ export function payloadText({ isPrompt }: Scenario, link: number, count: number)
 
 /** An event, for a history. */
 export function spelled(event: MemberEvent): string {
-  if (event.type !== "message") return JSON.stringify(event);
-  return `message from ${event.peer}: ${new TextDecoder().decode(event.payload)}`;
+  return JSON.stringify(event);
 }

@@ -151,6 +151,7 @@ export class SimulatedProcess {
           isSet = false;
         };
       },
+      afterTurn: (run) => this.#world.after(0, () => this.do(run)),
       afterPoll: (run) => this.#world.after(0, () => this.do(run)),
     };
   }

@@ -5,11 +5,17 @@ import { Carrier } from "../../src/mesh/native/carrier.js";
 import { Channel } from "../../src/mesh/native/channel.js";
 import { Link } from "../../src/mesh/native/link.js";
 import { type HelloRule, helloRules } from "../../src/mesh/native/link-states.js";
+import { Outflow } from "../../src/mesh/native/outflow.js";
 import { Owner } from "../../src/mesh/native/owner.js";
 import { NativePeers } from "../../src/mesh/native/peers.js";
 import { Replay } from "../../src/mesh/native/replay.js";
 import { Reports } from "../../src/mesh/native/reports.js";
 import { Roster } from "../../src/mesh/native/roster.js";
+import { Calls } from "../../src/messaging/calls.js";
+import { Conversation } from "../../src/messaging/conversation.js";
+import { ReceivingFlow, SendingFlow } from "../../src/messaging/flow.js";
+import { Messaging } from "../../src/messaging/messaging.js";
+import { Stream } from "../../src/messaging/stream.js";
 import { Admission } from "../../src/rendezvous/admission.js";
 import { Completeness } from "../../src/rendezvous/completeness.js";
 import { History } from "../../src/rendezvous/history.js";
@@ -93,22 +99,69 @@ export const plants: readonly Plant[] = [
         const verdict = take.call(this, number);
         return verdict === "repeated" ? "deliver" : verdict;
       });
-      vi.spyOn(Replay.prototype, "acknowledge").mockReturnValue(true);
     },
     seed: 12,
     breaks: "S8",
   },
   {
     when: "what is not acknowledged does not go out again",
-    plant: () => vi.spyOn(Replay.prototype, "frames", "get").mockReturnValue([]),
+    plant: () => vi.spyOn(Outflow.prototype, "rewind").mockImplementation(() => {}),
     seed: 44,
     breaks: "S8",
   },
   {
     when: "fewer lost messages are told of than there are",
-    plant: () => vi.spyOn(Replay.prototype, "unacknowledged", "get").mockReturnValue(0),
+    plant: () => vi.spyOn(Outflow.prototype, "count").mockReturnValue(0),
     seed: 302,
     breaks: "S8",
+  },
+  {
+    when: "messages that wait for credit are not told of when the link ends",
+    plant: () => vi.spyOn(Conversation.prototype, "waiting", "get").mockReturnValue(0),
+    seed: 1,
+    breaks: "S8",
+  },
+  {
+    when: "no credit is given for what has been taken",
+    plant: () => vi.spyOn(ReceivingFlow.prototype, "consume").mockReturnValue(undefined),
+    seed: 1,
+    breaks: "L1",
+  },
+  {
+    when: "more is sent than was granted",
+    plant: () => vi.spyOn(SendingFlow.prototype, "room", "get").mockReturnValue(1e9),
+    seed: 1,
+    breaks: "A1",
+  },
+  {
+    when: "the end of a stream overtakes its last bytes",
+    plant: () => {
+      const end = Stream.prototype.end;
+      vi.spyOn(Stream.prototype, "end").mockImplementation(function (this: Stream) {
+        vi.spyOn(this, "due", "get").mockReturnValue(0);
+        end.call(this);
+      });
+    },
+    seed: 1,
+    breaks: "S8",
+  },
+  {
+    when: "nobody is told that the peer has given a stream up",
+    plant: () => vi.spyOn(Stream.prototype, "lose").mockImplementation(() => {}),
+    seed: 1,
+    breaks: "L1",
+  },
+  {
+    when: "the time of a request never runs out",
+    plant: () => vi.spyOn(Messaging.prototype, "handleTimeout").mockImplementation(() => {}),
+    seed: 1,
+    breaks: "L2",
+  },
+  {
+    when: "requests are forgotten when their link ends",
+    plant: () => vi.spyOn(Calls.prototype, "end").mockImplementation(() => {}),
+    seed: 1,
+    breaks: "L2",
   },
   {
     when: "a member that is lost is not buried [D8]",
