@@ -21,11 +21,14 @@ export interface Peer {
 }
 
 /** A message from a native peer. */
-export interface Message {
+export interface Message<Payload = unknown> {
   readonly peer: Peer;
   readonly topic: string;
-  /** Contiguous, and yours to keep. A small one shares its memory with others that came with it. */
-  readonly payload: Uint8Array;
+  /**
+   * Bytes as a `Uint8Array`, any other value as it was sent, or undefined for nothing. Bytes are contiguous, and yours to
+   * keep; few of them share their memory with others that came with them.
+   */
+  readonly payload: Payload;
 }
 
 /** Pairs of members that are not linked, and why; the first of them by name. */
@@ -42,6 +45,10 @@ export interface NodeEvents {
   waiting: [place: number];
   /** All members in join order. */
   directory: [members: readonly Address[]];
+  /** This node's place among the members, 0 for the oldest; -1 when it is none any more. */
+  rank: [rank: number];
+  /** The oldest member; undefined when this node cannot know who that is. A hint, not a lock; see `MeshNode.leader`. */
+  leader: [leader: Address | undefined];
   "peer:up": [peer: Peer];
   /** The connection under the link is gone. Nothing is lost yet: messages wait for the next one. */
   "peer:unreachable": [peer: Peer, reason: string];
@@ -49,11 +56,14 @@ export interface NodeEvents {
   "peer:back": [peer: Peer];
   /** The link has ended for good, with so many messages of ours not known to have been delivered. */
   "peer:down": [peer: Address, reason: string, unacknowledged: number];
-  /** A message from a native peer: once, and in order for each peer. */
+  /** A message from a native peer: once, and in order for each peer. What nobody listens for is not kept. */
   message: [message: Message];
   /** Bytes from a classic peer, in order; listen for them right after `join`, for what nobody listens to is not kept. Such a link is a pipe of bytes: it keeps no boundaries between writes. */
   bytes: [message: { readonly peer: Address; readonly bytes: Uint8Array }];
-  /** Everything written to the peer has left this process; a native peer has acknowledged it. */
+  /**
+   * Go on, after a `send` that returned false or threw `QUEUE_FULL`: what waits for a native peer has fallen to half of the
+   * soft limit. After a `write` that did so: everything written to the classic peer has left this process.
+   */
   drain: [peer: Address];
   /** The mesh is whole: by the server's word (`scope` `mesh`), or as far as a classic node can see (`own`). */
   complete: [completeness: Completeness];

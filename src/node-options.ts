@@ -1,7 +1,7 @@
-import { randomBytes, randomInt } from "node:crypto";
 import { FullmeshError } from "./core/errors.js";
 import type { Limits } from "./core/limits.js";
 import type { MemberRules } from "./mesh/vocabulary.js";
+import { drawId, drawSeed } from "./nodejs/random.js";
 import {
   addressOption,
   badOption,
@@ -82,7 +82,8 @@ export function nodeParts(options: NodeOptions): NodeParts {
     ...(meta === undefined ? {} : { meta }),
     ...(advertise === undefined ? {} : { advertise: addressOption("advertise", advertise) }),
     draw: drawId,
-    seed: randomInt(2 ** 48 - 1),
+    allocate: allocateUncleared,
+    seed: drawSeed(),
     limits,
   };
   return { rules, transport };
@@ -95,7 +96,7 @@ function requirePlain({ secret, name, meta }: NodeOptions, mesh: string): void {
   if (name !== undefined || meta !== undefined) badOption("name", "absent with the classic dialect", name ?? "meta");
 }
 
-/** 128 random bits as hexadecimal digits. */
-export function drawId(): string {
-  return randomBytes(16).toString("hex");
+/** Memory that nobody has cleared, and that no pool shares. As plain bytes: a Buffer among them would slow all others down. */
+function allocateUncleared(bytes: number): Uint8Array {
+  return new Uint8Array(Buffer.allocUnsafeSlow(bytes).buffer);
 }

@@ -1,48 +1,129 @@
 import type { EventEmitter } from "node:events";
-import type { Member } from "./mesh/member.js";
 import type { MemberEvent } from "./mesh/vocabulary.js";
-import type { NodeEvents } from "./node-events.js";
-import { peerAt } from "./node-peers.js";
-import type { Address } from "./protocol/address.js";
+import type { Change, Changes } from "./node-changes.js";
+import type { NodeEvents, Peer } from "./node-events.js";
+import type { Standing } from "./node-leader.js";
+import type { Peers } from "./node-peers.js";
 
-/** Tells whoever listens to a node what happens in the mesh. */
-export function tellMesh(node: EventEmitter<NodeEvents>, machine: Member, event: MemberEvent): void {
-  switch (event.type) {
-    case "waiting":
-      node.emit("waiting", event.place);
-      break;
-    case "directory":
-      node.emit("directory", event.members);
-      break;
-    case "unlink":
-      node.emit("peer:down", event.peer, event.reason, event.unacknowledged);
-      break;
-    case "bytes":
-      node.emit("bytes", { peer: event.peer, bytes: event.bytes });
-      break;
-    case "drained":
-      node.emit("drain", event.peer);
-      break;
-    case "complete":
-      node.emit("complete", event);
-      break;
-    case "degraded":
-      node.emit("degraded", { count: event.count, missing: event.missing });
-      break;
-    case "fenced":
-      node.emit("fenced", event.reason);
-      break;
-    default:
-      if ("peer" in event) tellPeer(node, machine, event.peer, event);
+type LinkEvent = Extract<MemberEvent, { type: "link" | "relink" | "broken" }>;
+
+/** Tells whoever listens to a node, and whoever loops over its changes, what happens in the mesh. */
+export class Tidings {
+  readonly #node: EventEmitter<NodeEvents>;
+  readonly #peers: Peers;
+  readonly #standing: Standing;
+  readonly #changes: Changes;
+
+  constructor(node: EventEmitter<NodeEvents>, peers: Peers, standing: Standing, changes: Changes) {
+    this.#node = node;
+    this.#peers = peers;
+    this.#standing = standing;
+    this.#changes = changes;
+  }
+
+  /** Hears everything that the machine tells, but for what classic peers send. */
+  hear(event: MemberEvent): void {
+    switch (event.type) {
+      case "link":
+      case "relink":
+      case "broken":
+        this.#link(event);
+        break;
+      case "unlink": {
+        const { peer, reason, unacknowledged } = event;
+        this.#peers.forget(peer);
+        this.#tell({ type: "peer:down", peer, reason, unacknowledged });
+        break;
+      }
+      case "degraded":
+        this.#tell({ type: "degraded", count: event.count, missing: event.missing });
+        break;
+      case "waiting":
+      case "complete":
+        this.#tell(event);
+        break;
+      case "closed":
+        this.#changes.closed();
+        this.#node.emit("closed");
+        break;
+      default:
+        this.#membership(event);
+    }
+  }
+
+  /** What may bring another rank or another leader. */
+  #membership(event: MemberEvent): void {
+    if (event.type === "registered") this.#tell({ type: "registered", address: event.address });
+    else if (event.type === "ended") this.#standing.ended();
+    else if (event.type !== "directory" && event.type !== "fenced" && event.type !== "informed") return;
+    if (event.type === "directory" || event.type === "fenced") this.#tell(event);
+    this.#tellStanding();
+    if (event.type === "ended") this.#tell({ type: "ended", reason: event.reason });
+  }
+
+  #tellStanding(): void {
+    const rank = this.#standing.takeRank();
+    if (rank !== undefined) this.#tell({ type: "rank", rank });
+    if (this.#standing.takeLeaderChanged()) this.#tell({ type: "leader", leader: this.#standing.leader });
+  }
+
+  #link(event: LinkEvent): void {
+    this.#peers.forget(event.peer);
+    const peer = this.#peers.at(event.peer) ?? (event.type === "broken" ? undefined : gonePeer(event));
+    if (peer === undefined) return;
+    if (event.type === "link") this.#tell({ type: "peer:up", peer });
+    else if (event.type === "relink") this.#tell({ type: "peer:back", peer });
+    else this.#tell({ type: "peer:unreachable", peer, reason: event.reason });
+  }
+
+  #tell(change: Change): void {
+    // Loops first: what a listener throws must not keep anything from them.
+    this.#changes.push(change);
+    emit(this.#node, change);
   }
 }
 
-/** What happens on a link that there is. */
-function tellPeer(node: EventEmitter<NodeEvents>, machine: Member, address: Address, event: MemberEvent): void {
-  const peer = peerAt(machine, address);
-  if (peer === undefined) return;
-  if (event.type === "link") node.emit("peer:up", peer);
-  else if (event.type === "relink") node.emit("peer:back", peer);
-  else if (event.type === "broken") node.emit("peer:unreachable", peer, event.reason);
-  else if (event.type === "message") node.emit("message", { peer, topic: event.topic, payload: event.payload });
+/** A peer whose link has ended before anybody could be told that it was up. */
+function gonePeer({ peer, dialect, direction, cipher }: Exclude<LinkEvent, { type: "broken" }>): Peer {
+  return { address: peer, dialect, direction, state: "broken", ...(cipher === undefined ? {} : { cipher }) };
+}
+
+function emit(node: EventEmitter<NodeEvents>, change: Change): void {
+  switch (change.type) {
+    case "registered":
+      node.emit("registered", change.address);
+      break;
+    case "waiting":
+      node.emit("waiting", change.place);
+      break;
+    case "directory":
+      node.emit("directory", change.members);
+      break;
+    case "rank":
+      node.emit("rank", change.rank);
+      break;
+    case "leader":
+      node.emit("leader", change.leader);
+      break;
+    case "complete":
+      node.emit("complete", change);
+      break;
+    case "degraded":
+      node.emit("degraded", { count: change.count, missing: change.missing });
+      break;
+    case "fenced":
+    case "ended":
+      node.emit(change.type, change.reason);
+      break;
+    default:
+      emitPeer(node, change);
+  }
+}
+
+type PeerChange = Extract<Change, { type: `peer:${string}` }>;
+
+function emitPeer(node: EventEmitter<NodeEvents>, change: PeerChange): void {
+  if (change.type === "peer:down") node.emit("peer:down", change.peer, change.reason, change.unacknowledged);
+  else if (change.type === "peer:unreachable") node.emit("peer:unreachable", change.peer, change.reason);
+  else node.emit(change.type, change.peer);
 }

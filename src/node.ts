@@ -1,75 +1,63 @@
 import { EventEmitter } from "node:events";
 import type { Endpoint } from "./core/connections.js";
-import { FullmeshError } from "./core/errors.js";
-import { Member } from "./mesh/member.js";
-import type { MemberEvent, MemberInput, MemberOutput } from "./mesh/vocabulary.js";
-import type { NodeEvents, Peer } from "./node-events.js";
-import { type NodeOptions, nodeParts } from "./node-options.js";
-import { addressOf, peersOf } from "./node-peers.js";
-import { tellMesh } from "./node-tidings.js";
-import { nodeClock } from "./nodejs/clock.js";
-import { integerOption, listenOption, refuseUnknown, requireSecure, serverOption } from "./options.js";
-import { type Address, formatAddress } from "./protocol/address.js";
-import { Driver } from "./runtime/driver.js";
-import { NoteGate } from "./runtime/notes.js";
-import { Deferred, listenWith, type WaitOptions, waitFor } from "./waiting.js";
-import { Wholeness } from "./wholeness.js";
-import { Writing } from "./writing.js";
+import type { MeshStream } from "./mesh-stream.js";
+import type { Answerer } from "./node-answers.js";
+import type { Change } from "./node-changes.js";
+import { Composition } from "./node-composition.js";
+import type { Message, NodeEvents, Peer } from "./node-events.js";
+import type { Skipped } from "./node-messages.js";
+import type { NodeOptions } from "./node-options.js";
+import { noOptions, type Outcome, type RequestOptions } from "./node-requests.js";
+import type { StreamTaker } from "./node-streams.js";
+import { integerOption, refuseUnknown, signalOption } from "./options.js";
+import type { Address } from "./protocol/address.js";
+import type { WaitOptions } from "./waiting.js";
+
+/** How long a loop goes on. */
+export interface LoopOptions {
+  /** Ends the loop with `ABORTED`. */
+  readonly signal?: AbortSignal | undefined;
+}
 
 /**
  * A member of a mesh. Its steps can be taken one by one, with any pause between: `connectToServer`, `initListeningSocket`,
- * `sockListen`, `registerWithServer`, `start`. `join` takes them in a row.
+ * `sockListen`, `registerWithServer`, `start`. `join` takes them in a row. A peer is named by its address, or by what
+ * `peers` and events have.
  */
 export class MeshNode extends EventEmitter<NodeEvents> {
   /** The name of the mesh. */
   readonly mesh: string;
-  readonly #options: NodeOptions;
-  readonly #machine: Member;
-  readonly #driver: Driver<MemberInput, MemberOutput>;
-  readonly #gate = new NoteGate();
-  readonly #registered = new Deferred<void>();
-  readonly #closed = new Deferred<string>();
-  #connecting: Deferred<Endpoint> | undefined;
-  #server: string | undefined;
-  #on: Endpoint | undefined;
-  #listening: Address | undefined;
-  #hasRegistered = false;
-  #end: { readonly reason: string; readonly error?: FullmeshError } | undefined;
-  readonly #writing: Writing;
-  readonly #wholeness: Wholeness;
-  readonly #isKeyed: boolean;
+  readonly #parts: Composition;
 
   /** Throws `BAD_OPTION` for an option with a value that it cannot take. */
   constructor(options: NodeOptions = {}) {
     super();
-    this.#options = options;
-    const { rules, transport } = nodeParts(options);
-    this.#isKeyed = rules.isKeyed;
-    this.mesh = rules.mesh;
-    this.#machine = new Member(rules);
-    this.#driver = new Driver<MemberInput, MemberOutput>({
-      machine: this.#machine,
-      transport,
-      clock: nodeClock,
-      perform: (output) => this.#perform(output),
-    });
-    this.#writing = new Writing(this.#driver, rules.limits);
-    this.#wholeness = new Wholeness(this.#machine, (size) => this.#driver.input({ type: "watch", size }));
+    this.#parts = new Composition(this, options);
+    this.mesh = this.#parts.mesh;
   }
 
   /** The address that this node has registered; undefined before it has. */
   get address(): Address | undefined {
-    return this.#machine.own;
+    return this.#parts.machine.own;
   }
 
   /** All members of the newest list, this node included, in join order. */
   get members(): readonly Address[] {
-    return this.#machine.members;
+    return this.#parts.machine.members;
   }
 
   /** This node's place in the newest list, 0 for the oldest; -1 while no list names it. */
   get rank(): number {
-    return this.#machine.own === undefined ? -1 : this.members.indexOf(this.#machine.own);
+    return this.#parts.standing.rank;
+  }
+
+  /**
+   * The oldest member, as far as this node knows; undefined before it is a member, after the end, and once it has not heard
+   * the server for one lease (20 s). A hint and no lock: for a moment two members may each believe to be the oldest. What
+   * must not be done twice is guarded by the resource, with `order` as a fencing token.
+   */
+  get leader(): Address | undefined {
+    return this.#parts.standing.leader;
   }
 
   /**
@@ -77,17 +65,17 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * handed to a resource as a fencing token. Null before it is known, and in a classic node.
    */
   get order(): number | null {
-    return this.#machine.self?.order ?? null;
+    return this.#parts.machine.self?.order ?? null;
   }
 
   /** The id of this incarnation; undefined before it is a member, and in a classic node. */
   get id(): string | undefined {
-    return this.#machine.self?.id;
+    return this.#parts.machine.self?.id;
   }
 
   /** The peers with which there is a link, in join order where that is known. */
   get peers(): Peer[] {
-    return peersOf(this.#machine);
+    return this.#parts.peers.all;
   }
 
   /**
@@ -97,21 +85,12 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * @throws {FullmeshError} `SERVER_UNREACHABLE`, `BAD_OPTION`, `ABORTED`, `TIMED_OUT`
    */
   async connectToServer(address: string, wait: WaitOptions = {}): Promise<Endpoint> {
-    const to = serverOption("server", address);
-    this.#requireRunning();
-    if (this.#server !== undefined) throw new FullmeshError("WRONG_STEP", "connectToServer has been called already");
-    this.#server = address;
-    this.#connecting = new Deferred();
-    this.#driver.input({ type: "connectToServer", to });
-    return await waitFor(this.#connecting.promise, wait, () => `no connection to ${address}`);
+    return await this.#parts.steps.connectToServer(address, wait);
   }
 
   /** Checks and keeps the address to listen on. Node cannot bind without listening, so a port in use shows later. */
   async initListeningSocket(ip: string, port: number): Promise<void> {
-    const on = listenOption("listen", formatAddress({ host: ip, port }));
-    requireSecure(on, this.#options.insecure, this.#isKeyed);
-    if (this.#listening !== undefined) throw new FullmeshError("WRONG_STEP", "the node listens already");
-    this.#on = on;
+    this.#parts.steps.initListeningSocket(ip, port);
   }
 
   /**
@@ -120,22 +99,9 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * @throws {FullmeshError} `PORT_IN_USE`, `NOT_OUR_ADDRESS`, `LISTEN_FAILED`, `WRONG_STEP`
    */
   async sockListen(): Promise<Address> {
-    if (this.#listening !== undefined) throw new FullmeshError("WRONG_STEP", "the node listens already");
-    if (this.#on === undefined) throw new FullmeshError("WRONG_STEP", "sockListen comes after initListeningSocket");
-    this.#requireRunning();
-    const wanted = this.#on;
-    // A second call at the same time finds nothing to listen on; after a failure there is something again.
-    this.#on = undefined;
-    try {
-      const on = await listenWith(this.#driver, wanted);
-      this.#driver.input({ type: "listening", on });
-      this.#listening = formatAddress(on);
-    } catch (error) {
-      this.#on = wanted;
-      throw error;
-    }
-    this.emit("listening", this.#listening);
-    return this.#listening;
+    const address = await this.#parts.steps.sockListen();
+    this.emit("listening", address);
+    return address;
   }
 
   /**
@@ -145,13 +111,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * @throws {FullmeshError} `REFUSED`, `SERVER_VANISHED`, `SERVER_UNREACHABLE`, `WRONG_STEP`, `ABORTED`, `TIMED_OUT`
    */
   async registerWithServer(wait: WaitOptions = {}): Promise<void> {
-    if (this.#server === undefined || this.#listening === undefined) {
-      throw new FullmeshError("WRONG_STEP", "registerWithServer comes after connectToServer and sockListen");
-    }
-    this.#requireRunning();
-    if (!this.#hasRegistered) this.#driver.input({ type: "register" });
-    this.#hasRegistered = true;
-    await waitFor(this.#registered.promise, wait, () => `no list of ${this.#server} names ${this.address}`);
+    await this.#parts.steps.registerWithServer(wait);
   }
 
   /**
@@ -160,9 +120,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * @throws {FullmeshError} `SERVER_VANISHED`, `REFUSED`, `LIST_TOO_LONG`, `WRONG_STEP`
    */
   async start(): Promise<string> {
-    const canEnd = this.#hasRegistered || this.#end !== undefined;
-    if (!canEnd) throw new FullmeshError("WRONG_STEP", "start comes after registerWithServer");
-    return await this.#closed.promise;
+    return await this.#parts.steps.start();
   }
 
   /**
@@ -175,123 +133,146 @@ export class MeshNode extends EventEmitter<NodeEvents> {
     refuseUnknown(options, ["size", "signal", "timeoutMs"]);
     const { size = 1, ...wait } = options;
     integerOption("size", size, 1);
-    this.#requireRunning();
-    await this.#wholeness.wait(size, wait);
+    this.#parts.exchange.requireRunning();
+    await this.#parts.wholeness.wait(size, wait);
   }
 
   /**
-   * Sends a message to one native peer, given by its address or as `peers` has it. It is delivered once, in order, also
-   * when connections break, as long as both ends live. The payload is copied. Returns false above the soft limit (4 MiB not
-   * acknowledged): go on after `drain`.
+   * Sends a message to one native peer. It is delivered once, in order, also when connections break, as long as both ends
+   * live. A payload is bytes, a value (null, booleans, numbers, texts, dates, byte arrays, arrays and plain objects), or
+   * nothing. Bytes below 4 KiB and values are copied; from 4 KiB on bytes are referenced until the peer has them, and must
+   * not change. Returns false when the peer is behind (4 MiB that its program has not taken): go on after `drain`.
    *
    * @throws {FullmeshError} `QUEUE_FULL` above the hard limit (16 MiB), and takes nothing; `NOT_LINKED`, `CLASSIC_PEER`,
-   *   `MESSAGE_TOO_LARGE`, `BAD_OPTION`
+   *   `MESSAGE_TOO_LARGE` (1 MiB), `BAD_VALUE`, `BAD_OPTION`, `ENDED`
    */
-  send(peer: string | Peer, topic: string, payload: Uint8Array): boolean {
-    this.#writing.checkMessage(topic, payload);
-    const address = addressOf(peer);
-    const link = this.#end === undefined ? this.#machine.nativeLink(address) : undefined;
-    // Behind our goodbye nothing more is sent: a message would be lost without a word.
-    if (link !== undefined && !link.hasSaidGoodbye) return this.#writing.send(link, topic, payload);
-    const isClassic = this.#machine.classicLink(address) !== undefined;
-    throw new FullmeshError(isClassic ? "CLASSIC_PEER" : "NOT_LINKED", `cannot send a message to ${address}`);
+  send(peer: string | Peer, topic: string, payload?: unknown): boolean {
+    return this.#parts.traffic.messages.send(peer, topic, payload);
   }
 
   /**
-   * Sends a message to every native peer. Returns the peers that did not take it, because their queue is full.
+   * Sends a message to every native peer; it is encoded once. Returns those that were left out: `QUEUE_FULL` for peers whose
+   * queue is full, of which `drain` tells, and `CLASSIC_PEER`. Payloads are those of `send`.
    *
-   * @throws {FullmeshError} `MESSAGE_TOO_LARGE`, `BAD_OPTION`, `ENDED`
+   * @throws {FullmeshError} `MESSAGE_TOO_LARGE`, `BAD_VALUE`, `BAD_OPTION`, `ENDED`
    */
-  broadcast(topic: string, payload: Uint8Array): Address[] {
-    this.#writing.checkMessage(topic, payload);
-    this.#requireRunning();
-    const links = this.#machine.nativeLinks.filter(({ hasSaidGoodbye }) => !hasSaidGoodbye);
-    const full = links.filter((link) => !this.#writing.hasRoom(link, topic.length + payload.length));
-    for (const link of links) if (!full.includes(link)) this.#writing.send(link, topic, payload);
-    return full.map((link) => link.peer.address);
+  broadcast(topic: string, payload?: unknown): readonly Skipped[] {
+    return this.#parts.traffic.messages.broadcast(topic, payload);
   }
 
   /**
-   * Writes bytes to one classic peer, given by its address or as `peers` has it. Small ones are copied; from 4 KiB on they
-   * are referenced until they have left this process, and must not change. Returns false above the soft limit (4 MiB
-   * waiting): go on after `drain`.
+   * Loops over the messages of one topic, from now on, until `break` or the node's end. A message counts as taken when the
+   * loop asks for it, so a slow loop slows down those who send (each may be 4 MiB ahead, all its topics together); one that
+   * is made and not read stops them. Several loops may run; each gets all messages, and `message` is emitted as well.
+   *
+   * @throws {FullmeshError} `BAD_OPTION`; while looping, `ABORTED`
+   */
+  messages<Payload = unknown>(topic: string, options: LoopOptions = {}): AsyncIterableIterator<Message<Payload>> {
+    const loop = this.#parts.traffic.messages.loop(topic, loopSignal(options));
+    // What peers send is theirs to choose; the caller says what it relies on.
+    return loop as AsyncIterableIterator<Message<unknown>> as AsyncIterableIterator<Message<Payload>>;
+  }
+
+  /**
+   * Asks one native peer, and resolves with the reply of its `handle`. Payload and reply are those of `send`. The request
+   * waits while the connection is gone, and fails when the link ends; whether the peer has acted on it is not known then.
+   *
+   * @throws {FullmeshError} `NO_HANDLER`, `HANDLER_FAILED` or the code of the error that was thrown there, `OVERLOADED` (the
+   *   peer works on 1,024 of ours), `TIMED_OUT` (30 s by default), `ABORTED`, `PEER_DOWN`; at once `NOT_LINKED`,
+   *   `CLASSIC_PEER`, `QUEUE_FULL` (4,096 are under way), `MESSAGE_TOO_LARGE`, `BAD_VALUE`, `BAD_OPTION`, `ENDED`
+   */
+  request<Reply = unknown>(
+    peer: string | Peer,
+    topic: string,
+    payload?: unknown,
+    options: RequestOptions = noOptions,
+  ): Promise<Reply> {
+    return this.#parts.traffic.requests.request(peer, topic, payload, options) as Promise<Reply>;
+  }
+
+  /**
+   * Asks every peer with which there is a link, and resolves when each has replied or failed, in the order of `peers`. A
+   * peer that is down is not asked; one whose connection is gone is waited for until `timeoutMs`; a classic one comes back
+   * with `CLASSIC_PEER`. What fails for a single peer is in its outcome, also `ABORTED` and `TIMED_OUT`.
+   *
+   * @throws {FullmeshError} `MESSAGE_TOO_LARGE`, `BAD_VALUE`, `BAD_OPTION`, `ENDED`
+   */
+  async requestAll<Reply = unknown>(
+    topic: string,
+    payload?: unknown,
+    options: RequestOptions = noOptions,
+  ): Promise<Outcome<Reply>[]> {
+    return (await this.#parts.traffic.requests.requestAll(topic, payload, options)) as Outcome<Reply>[];
+  }
+
+  /**
+   * Handles the requests of one topic: what `answerer` returns, or resolves with, is the reply, and what it throws is the
+   * asker's error: of a `FullmeshError` the code and the message, otherwise `HANDLER_FAILED` and the message (1 KiB of it).
+   * Its `signal` is aborted when nobody waits any more. Returns a function that ends the handling.
+   *
+   * @throws {FullmeshError} `WRONG_STEP` if the topic is handled already, `BAD_OPTION`
+   */
+  handle<Payload = unknown>(topic: string, answerer: Answerer<Payload>): () => void {
+    return this.#parts.traffic.answers.handle(topic, answerer as Answerer);
+  }
+
+  /**
+   * Opens a stream of bytes to one native peer and from it, at once: what is written waits until the peer takes it. Without
+   * an `onStream` for the topic there, it fails with `STREAM_ABORTED`, whose cause is `NO_HANDLER`. See `MeshStream`.
+   *
+   * @throws {FullmeshError} `NOT_LINKED`, `CLASSIC_PEER`, `BAD_OPTION`, `ENDED`
+   */
+  open(peer: string | Peer, topic: string): MeshStream {
+    return this.#parts.traffic.streams.open(peer, topic);
+  }
+
+  /**
+   * Takes the streams of one topic that peers open. If `taker` throws, or its promise rejects, the stream is aborted with
+   * that error. Returns a function that ends the taking; streams that are open stay so.
+   *
+   * @throws {FullmeshError} `WRONG_STEP` if the topic is taken already, `BAD_OPTION`
+   */
+  onStream(topic: string, taker: StreamTaker): () => void {
+    return this.#parts.traffic.streams.take(topic, taker);
+  }
+
+  /**
+   * Loops over what happens to this node and its mesh, from now on, until `break` or the node's end: what the events of the
+   * same names tell, but for messages, bytes and notes. What happens while the loop is busy waits for it.
+   *
+   * @throws {FullmeshError} `BAD_OPTION`; while looping, `ABORTED`, and `UNREAD_CHANGES` if more than 4,096 wait
+   */
+  changes(options: LoopOptions = {}): AsyncIterableIterator<Change> {
+    return this.#parts.changes.loop(loopSignal(options));
+  }
+
+  /**
+   * Writes bytes to one classic peer. Small ones are copied; from 4 KiB on they are referenced until they have left this
+   * process, and must not change. Returns false above the soft limit (4 MiB waiting): go on after `drain`.
    *
    * @throws {FullmeshError} `QUEUE_FULL` above the hard limit (16 MiB waiting), and takes nothing; `NOT_LINKED`,
    *   `NATIVE_PEER`
    */
   write(peer: string | Peer, bytes: Uint8Array): boolean {
-    const address = addressOf(peer);
-    const link = this.#end === undefined ? this.#machine.classicLink(address) : undefined;
-    if (link !== undefined) return this.#writing.write(link, bytes);
-    const isNative = this.#machine.nativeLink(address) !== undefined;
-    throw new FullmeshError(isNative ? "NATIVE_PEER" : "NOT_LINKED", `cannot write bytes to ${address}`);
+    return this.#parts.writing.write(peer, bytes);
   }
 
   /** Writes bytes to every classic peer. Returns the peers that did not take them, because their queue is full. */
   writeAll(bytes: Uint8Array): Address[] {
-    if (this.#end !== undefined) return [];
-    const links = [...this.#machine.classicLinks];
-    const full = links.filter((link) => !this.#writing.hasRoom(link, bytes.length));
-    for (const link of links) if (!full.includes(link)) this.#writing.write(link, bytes);
-    return full.map((link) => link.peer);
+    return this.#parts.writing.writeAll(bytes);
   }
 
   /** Leaves the mesh: closes every connection, and resolves when all are closed. */
   async leave(): Promise<void> {
-    this.#driver.input({ type: "leave" });
-    await this.#closed.promise.catch(() => {});
+    await this.#parts.steps.leave();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.leave();
   }
+}
 
-  #requireRunning(): void {
-    if (this.#end !== undefined) throw new FullmeshError("ENDED", `this node has ended: ${this.#end.reason}`);
-  }
-
-  #perform(output: MemberOutput): void {
-    if (output.type === "event") {
-      this.#tell(output.event);
-    } else if (output.type === "note") {
-      for (const record of this.#gate.pass(output.note, Date.now())) this.emit("note", record);
-    }
-  }
-
-  #tell(event: MemberEvent): void {
-    this.#wholeness.hear(event);
-    switch (event.type) {
-      case "connected":
-        this.#connecting?.resolve(event.local);
-        break;
-      case "unreachable":
-        this.#server = undefined;
-        this.#connecting?.reject(new FullmeshError(event.failure, event.message));
-        break;
-      case "registered":
-        this.#registered.resolve();
-        this.emit("registered", event.address);
-        break;
-      case "ended":
-        this.#ended(event.reason, event.failure && new FullmeshError(event.failure, event.reason));
-        break;
-      case "closed":
-        for (const record of this.#gate.finish(Date.now())) this.emit("note", record);
-        if (this.#end?.error === undefined) this.#closed.resolve(this.#end?.reason ?? "closed");
-        else this.#closed.reject(this.#end.error);
-        this.emit("closed");
-        break;
-      default:
-        if (event.type === "unlink") this.#writing.forget(event.peer);
-        if (event.type !== "drained" || this.#writing.drained(event.peer)) tellMesh(this, this.#machine, event);
-    }
-  }
-
-  #ended(reason: string, error: FullmeshError | undefined): void {
-    this.#end = { reason, ...(error === undefined ? {} : { error }) };
-    const failure = error ?? new FullmeshError("ENDED", `this node has ended: ${reason}`);
-    this.#connecting?.reject(failure);
-    this.#registered.reject(failure);
-    this.emit("ended", reason);
-  }
+function loopSignal(options: LoopOptions): AbortSignal | undefined {
+  refuseUnknown(options, ["signal"]);
+  return signalOption("signal", options.signal);
 }

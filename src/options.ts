@@ -37,6 +37,22 @@ export function millisecondsOption(name: string, value: unknown): number {
   return badOption(name, "a finite number of milliseconds >= 0", value);
 }
 
+/** How long to wait, where for ever is an answer too. */
+export function patienceOption(name: string, value: unknown): number {
+  if (typeof value === "number" && value >= 0) return value;
+  return badOption(name, "a number of milliseconds >= 0, or Infinity", value);
+}
+
+export function signalOption(name: string, value: unknown): AbortSignal | undefined {
+  if (value === undefined || value instanceof AbortSignal) return value;
+  return badOption(name, "an AbortSignal", value);
+}
+
+/** What is to be called later: better refused now than found out then. */
+export function functionOption(name: string, value: unknown): void {
+  if (typeof value !== "function") badOption(name, "a function", value);
+}
+
 export function choiceOption<Choice extends string>(name: string, value: unknown, choices: readonly Choice[]): Choice {
   const choice = choices.find((candidate) => candidate === value);
   return choice ?? badOption(name, `one of ${choices.map((candidate) => JSON.stringify(candidate)).join(", ")}`, value);

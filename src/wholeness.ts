@@ -18,7 +18,7 @@ interface Waiter {
  * Whether the mesh is whole, as far as this node knows, and what is missing if it is not.
  */
 export class Wholeness {
-  readonly #machine: Member;
+  readonly #machine: Member<unknown>;
   readonly #watch: (size: number) => void;
   readonly #waiters = new Set<Waiter>();
   /** The newest word that it is whole, until something happens that makes it doubtful. */
@@ -26,7 +26,7 @@ export class Wholeness {
   #degraded: Degraded | undefined;
 
   /** `watch`: asks to be told when the mesh is whole with so many members. */
-  constructor(machine: Member, watch: (size: number) => void) {
+  constructor(machine: Member<unknown>, watch: (size: number) => void) {
     this.#machine = machine;
     this.#watch = watch;
   }

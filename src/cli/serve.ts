@@ -107,18 +107,16 @@ async function runServe(flags: ServeFlags, { output, onSignal }: CommandContext)
   }
 }
 
-/** Resolves when the capacity is reached, or at once if nobody set a bound on that; rejects when it is not in time. */
+/** Resolves when a mesh reaches the capacity, or at once if nobody set a bound on that; rejects when it is not in time. */
 async function capacityReached(server: RendezvousServer, { capacity, timeout }: ServeFlags): Promise<void> {
   if (capacity === undefined || timeout === undefined) return;
+  let most = 0;
   const reached = new Promise<void>((resolve) => {
-    server.on("joined", () => {
-      if (server.members.length >= capacity) resolve();
+    server.on("joined", ({ mesh }) => {
+      most = Math.max(most, server.membersOf(mesh).length);
+      if (most >= capacity) resolve();
     });
     server.once("closed", resolve);
   });
-  await waitFor(
-    reached,
-    { timeoutMs: timeout * 1000 },
-    () => `${server.members.length} of ${capacity} members have joined`,
-  );
+  await waitFor(reached, { timeoutMs: timeout * 1000 }, () => `${most} of ${capacity} members have joined`);
 }

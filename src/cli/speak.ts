@@ -1,3 +1,4 @@
+import { FullmeshError } from "../core/errors.js";
 import type { MeshNode } from "../node.js";
 import type { Peer } from "../node-events.js";
 import { Lines } from "./lines.js";
@@ -42,7 +43,13 @@ export function speakLines(node: MeshNode, output: Output): void {
   });
 }
 
+/** False if the peer is behind; one that is on its way out gets nothing. */
 function say(node: MeshNode, peer: Peer, line: Uint8Array): boolean {
-  if (peer.dialect === "native") return node.send(peer, "", line);
-  return node.write(peer, Buffer.concat([line, Buffer.from("\n")]));
+  try {
+    if (peer.dialect === "native") return node.send(peer, "", line);
+    return node.write(peer, Buffer.concat([line, Buffer.from("\n")]));
+  } catch (error) {
+    if (error instanceof FullmeshError && error.code === "NOT_LINKED") return true;
+    throw error;
+  }
 }

@@ -86,7 +86,7 @@ function tellMessages(node: MeshNode, output: Output, tell: Tell): void {
   const inboxes = new Map<string, Inbox>();
   const print = (peer: string, topic: string, message: Text, name = peer): void => {
     tell("message", { peer, topic, ...message });
-    const text = "text" in message ? message.text : message.base64;
+    const text = textOf(message);
     const head = topic === "" ? name : `${name} ${topic}`;
     if (!output.options.json) output.data(`${plainText(head)} ${plainText(text)}`);
   };
@@ -95,7 +95,7 @@ function tellMessages(node: MeshNode, output: Output, tell: Tell): void {
     inboxes.set(peer, inbox);
     return inbox;
   };
-  node.on("message", ({ peer, topic, payload }) => print(peer.address, topic, decode(payload), peer.name));
+  node.on("message", ({ peer, topic, payload }) => print(peer.address, topic, shown(payload), peer.name));
   node.on("bytes", ({ peer, bytes }) => inboxOf(peer).push(bytes));
   node.on("peer:down", (peer) => {
     inboxes.get(peer)?.flush();
@@ -106,7 +106,18 @@ function tellMessages(node: MeshNode, output: Output, tell: Tell): void {
   });
 }
 
-type Text = { readonly text: string } | { readonly base64: string };
+/** A message as a line of JSON has it: bytes as text or base64, a value as it is, nothing as an empty text. */
+type Text = { readonly text: string } | { readonly base64: string } | { readonly value: unknown };
+
+function textOf(message: Text): string {
+  if ("text" in message) return message.text;
+  return "base64" in message ? message.base64 : JSON.stringify(message.value);
+}
+
+function shown(payload: unknown): Text {
+  if (payload instanceof Uint8Array) return decode(payload);
+  return payload === undefined ? { text: "" } : { value: payload };
+}
 
 /** A line as text if it is UTF-8, and as base64 otherwise. */
 function decode(line: Uint8Array): Text {

@@ -56,7 +56,7 @@ export class Watched {
     node.on("peer:up", ({ address }) => this.ups.add(address));
     node.on("peer:down", (peer) => this.downs.add(peer));
     node.on("bytes", ({ peer, bytes }) => this.#heard(peer, bytes));
-    node.on("message", ({ peer, payload }) => this.#heard(peer.address, payload));
+    node.on("message", ({ peer, payload }) => this.#heard(peer.address, payload as Uint8Array));
     onTestFinished(() => node.leave());
   }
 

@@ -5,6 +5,7 @@ import { Member } from "../../src/mesh/member.js";
 import type { MemberInput, MemberOutput } from "../../src/mesh/vocabulary.js";
 import { Rendezvous } from "../../src/rendezvous/rendezvous.js";
 import type { RendezvousOutput } from "../../src/rendezvous/vocabulary.js";
+import { Riding } from "../mesh/native/riding.js";
 import { text } from "./fixtures.js";
 
 /**
@@ -22,15 +23,20 @@ function drain<Output>(machine: { poll(): Output | undefined }): Output[] {
 }
 
 class HandHeld {
-  readonly member = new Member({
-    dialect: "classic",
-    mesh: "default",
-    isKeyed: false,
-    draw: () => "0".repeat(32),
-    serverLostMs: Number.POSITIVE_INFINITY,
-    seed: 1,
-    limits: defaultLimits,
-  });
+  readonly member = new Member<never>(
+    {
+      dialect: "classic",
+      mesh: "default",
+      isKeyed: false,
+      draw: () => "0".repeat(32),
+      allocate: (bytes) => new Uint8Array(bytes),
+      serverLostMs: Number.POSITIVE_INFINITY,
+      seed: 1,
+      limits: defaultLimits,
+    },
+    // Nobody rides on the links of a classic member.
+    () => new Riding(),
+  );
   now = 0;
 
   give(input: MemberInput): MemberOutput[] {

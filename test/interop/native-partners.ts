@@ -64,6 +64,8 @@ export class PythonMember extends NativeMember {
   readonly process: StartedProcess;
   address = "";
   order = 0;
+  /** What has come of what it has asked: the peer, and the reply or the code of the failure. */
+  readonly outcomes: string[] = [];
   #reason = "no end";
 
   constructor(python: string, server: string) {
@@ -84,6 +86,11 @@ export class PythonMember extends NativeMember {
 
   send(topic: string, text: string): void {
     this.process.type(`send ${topic} ${text}`);
+  }
+
+  /** Asks all its peers. */
+  ask(topic: string, text: string): void {
+    this.process.type(`ask ${topic} ${text}`);
   }
 
   /** Breaks all its connections under links, with a reset. */
@@ -111,6 +118,8 @@ export class PythonMember extends NativeMember {
     else if (event === "relink") this.relinks.push(peer);
     else if (event === "unlink") this.unlinked(peer, Number(line.unacknowledged));
     else if (event === "message") this.hear(peer, String(line.topic), String(line.text));
+    else if (event === "reply") this.outcomes.push(`${peer} ${line.text}`);
+    else if (event === "failure") this.outcomes.push(`${peer} ${line.code}`);
     else if (event === "complete") this.wholes.push(`${line.members} members, ${line.links} links`);
     else if (event === "teardown") this.#reason = String(line.reason);
     else if (event !== "closed") this.complaints.push(JSON.stringify(line));
@@ -133,7 +142,7 @@ export class OwnMember extends NativeMember {
       .on("peer:back", ({ address }) => hear(() => this.relinks.push(address)))
       .on("peer:down", (address, _, unacknowledged) => hear(() => this.unlinked(address, unacknowledged)))
       .on("message", ({ peer, topic, payload }) =>
-        hear(() => this.hear(peer.address, topic, Buffer.from(payload).toString())),
+        hear(() => this.hear(peer.address, topic, Buffer.from(payload as Uint8Array).toString())),
       )
       .on("complete", ({ scope, members, links }) =>
         hear(() => {

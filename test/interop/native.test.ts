@@ -169,6 +169,76 @@ describe.each([
   });
 });
 
+describe.each([
+  ["ours joined first", ["ours", "python"]],
+  ["the one in Python joined first", ["python", "ours"]],
+] as const)("one of ours and one in Python, when %s,", (_, kinds) => {
+  async function pair(): Promise<{ own: OwnMember; python: PythonMember }> {
+    const server = await startServer();
+    const members: NativeMember[] = [];
+    for (const kind of kinds) {
+      const member = startMember(kind, server);
+      members.push(member);
+      await member.joined();
+    }
+    for (const member of members) await member.until(() => member.links.size === 1, "has no link");
+    const own = members.find((member) => member instanceof OwnMember) as OwnMember;
+    return { own, python: members.find((member) => member instanceof PythonMember) as PythonMember };
+  }
+
+  it("answer one another's requests, whatever form they have, and say what they do not handle", async () => {
+    const { own, python } = await pair();
+    const payload = Buffer.alloc(100_000, "ü");
+    expect(Buffer.from(await own.node.request<Uint8Array>(python.address, "echo", payload)).equals(payload)).toBe(true);
+    expect(await own.node.request(python.address, "echo", { list: [1, "größe", null] })).toEqual({
+      list: [1, "größe", null],
+    });
+    expect(await own.node.request(python.address, "echo")).toBeUndefined();
+    await expect(own.node.request(python.address, "else")).rejects.toMatchObject({ code: "NO_HANDLER" });
+    own.node.handle("größe", (asked) => Buffer.from(`${Buffer.from(asked as Uint8Array).toString()}, too`));
+    python.ask("größe", "ä");
+    python.ask("else", "ä");
+    await python.until(() => python.outcomes.length === 2, "has not heard what came of its requests");
+    expect(python.outcomes).toEqual([`${own.address} ä, too`, `${own.address} NO_HANDLER`]);
+    expect(python.complaints).toEqual([]);
+  });
+
+  it("refuse streams of topics that they do not take, and go on", async () => {
+    const { own, python } = await pair();
+    const stream = own.node.open(python.address, "größe");
+    stream.write(Buffer.alloc(200_000));
+    const error = await new Promise((resolve) => {
+      stream.once("error", resolve);
+    });
+    expect(error).toMatchObject({ code: "STREAM_ABORTED" });
+    expect(Buffer.from(await own.node.request<Uint8Array>(python.address, "echo", Buffer.from("a"))).toString()).toBe(
+      "a",
+    );
+    expect(python.complaints).toEqual([]);
+  });
+
+  it("send more than was granted at first, as the other end grants more, while a connection breaks", async () => {
+    const { own, python } = await pair();
+    // Twice what is granted at first.
+    const texts = Array.from({ length: 280 }, (_, number) => String(number).padEnd(30_000, "."));
+    for (const [number, text] of texts.entries()) {
+      own.send("much", text);
+      python.send("much", text);
+      if (number === 140) python.cut();
+    }
+    for (const [member, peer] of [
+      [own, python],
+      [python, own],
+    ] as const) {
+      await member.heard(peer, texts.length);
+      expect(member.received.get(peer.address)?.map((message) => message.length)).toEqual(
+        texts.map((text) => text.length + 5),
+      );
+    }
+    expect(python.complaints).toEqual([]);
+  });
+});
+
 describe("one of ours that leaves", () => {
   it("is missed by members in Python, which have got everything that it has sent", async () => {
     const members = await gather(["python", "ours", "python", "ours"], await startServer());

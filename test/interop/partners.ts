@@ -148,7 +148,7 @@ interface Line {
 /** One of our nodes as a process, which speaks classic: the command `join`. */
 export class CommandNode extends ProcessNode {
   constructor(server: string) {
-    const program = join(import.meta.dirname, "../../dist/cli/main.js");
+    const program = join(import.meta.dirname, "../../dist/bundle/main.js");
     // What the tests' own environment asks of the command is no part of the test.
     const env = Object.entries(process.env).filter(([name]) => !name.startsWith("FULLMESH_"));
     super(process.execPath, [program, "join", server, "--json", "--dialect", "classic"], Object.fromEntries(env));

@@ -58,7 +58,7 @@ export class OwnNode implements Witness {
       .on("peer:down", (peer) => hear(() => this.unlinked.push(peer)))
       .on("note", ({ code, message }) => hear(() => this.complaints.push(`${code} ${message}`)))
       .on("bytes", ({ peer, bytes }) => hear(() => this.#keep(peer, bytes)))
-      .on("message", ({ peer, payload }) => hear(() => this.#keep(peer.address, payload)));
+      .on("message", ({ peer, payload }) => hear(() => this.#keep(peer.address, payload as Uint8Array)));
     this.#joined = joinWith(this.node, server, { timeoutMs: 30_000 });
     // Whoever waits for it hears of the failure; a test that has failed already needs no second one.
     this.#joined.catch(() => {});

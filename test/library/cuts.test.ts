@@ -18,7 +18,7 @@ function linkEvents(node: MeshNode): Recorder<string> {
 /** The numbers that a node hears from its peer. */
 function heard(node: MeshNode): Recorder<number> {
   const numbers = new Recorder<number>();
-  node.on("message", ({ payload }) => numbers.add(Number(new TextDecoder().decode(payload))));
+  node.on("message", ({ payload }) => numbers.add(Number(new TextDecoder().decode(payload as Uint8Array))));
   return numbers;
 }
 

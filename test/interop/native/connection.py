@@ -12,6 +12,9 @@ import wire
 # Seconds, as PROTOCOL.md has them under "Timers and limits".
 PROBE, SILENT, LINGER = 5, 15, 1
 
+# What is granted on flow 0 at first: `queueSoftBytes`.
+WINDOW = 4 * 1024 * 1024
+
 
 class Connection:
     """One connection. `hear` takes what comes, `gone` hears once that nothing more will; both may be exchanged."""
@@ -155,15 +158,37 @@ class Link:
     def __init__(self, peer, is_owner):
         self.peer, self.is_owner, self.connection = peer, is_owner, None
         self.attempt = self.since = self.sent = self.acknowledged = self.received = self.failures = self.owed = 0
-        self.waiting = collections.deque()  # (number, frame) of what the peer has not acknowledged
+        self.asked = 0  # The number of the last request
+        self.waiting = collections.deque()  # (number, kind, frame) of what the peer has not acknowledged
+        self.pending = collections.deque()  # (topic, payload) of messages for which there is no credit yet
+        # Bytes of messages: those that the peer has granted and we have used, those that came and that we have granted.
+        self.granted = self.window = WINDOW
+        self.used = self.taken = 0
         self.is_up = self.has_been_up = self.has_said_goodbye = self.has_heard_goodbye = False
-        self.end_reason = None
+        self.end_reason = self.goodbye = None
 
-    def add(self, topic, payload):
+    def begin(self, kind, **content):
+        """Numbers a frame and keeps it; it goes out at once if there is a connection."""
         self.sent += 1
-        frame = wire.encode_message(self.sent, topic, payload)
-        self.waiting.append((self.sent, frame))
-        return frame
+        frame = wire.encode_numbered(kind, self.sent, **content)
+        self.waiting.append((self.sent, kind, frame))
+        if self.is_up:
+            self.connection.send(frame)
+
+    def begin_pending(self):
+        """As many messages as there is credit for."""
+        while self.pending:
+            topic, payload = self.pending[0]
+            size = len(topic.encode()) + len(payload)
+            if self.used + size > self.granted:
+                break
+            self.used += size
+            self.pending.popleft()
+            self.begin("message", form=0, topic=topic, payload=payload)
+
+    def undelivered(self):
+        """How many messages of ours are not known to have arrived."""
+        return len(self.pending) + sum(kind == "message" for _, kind, _ in self.waiting)
 
     def acknowledge(self, number):
         """L11: False if that cannot be."""

@@ -19,11 +19,11 @@ import sys
 import time
 
 import wire
-from connection import Connection, Link
+from connection import WINDOW, Connection, Link
 
 # Seconds and counts, as PROTOCOL.md has them under "Timers and limits".
 REPORT, ACKNOWLEDGE, DRAIN, PARKED, DIAL, HANDSHAKE, REDIAL_MIN, REDIAL_MAX = 0.05, 0.05, 10, 5, 10, 15, 0.05, 30
-ACKNOWLEDGE_BYTES, MOST_PARKED = 65_536, 256
+ACKNOWLEDGE_BYTES, MOST_PARKED = 262_144, 256
 
 
 class Member:
@@ -83,6 +83,10 @@ class Member:
                 topic, _, payload = rest.partition(" ")
                 for link in self.links.values():
                     self.send(link, topic, payload.encode())
+            elif word == "ask":
+                topic, _, payload = rest.partition(" ")
+                for link in self.links.values():
+                    self.ask(link, topic, payload.encode())
             elif word == "cut":
                 for link in list(self.links.values()):
                     if link.connection is not None:
@@ -325,47 +329,94 @@ class Member:
         self.changed(link.peer, link.attempt)
         direction = "dialed" if link.is_owner else "accepted"
         self.tell(event, peer=link.peer["address"], direction=direction, dialect="native", attempt=link.attempt)
-        for _, frame in link.waiting:
+        for _, _, frame in link.waiting:
             connection.send(frame)
         if self.is_ending:
             self.say_goodbye(link, "left")
 
     def send(self, link, topic, payload):
-        if not link.has_said_goodbye:
-            frame = link.add(topic, payload)
-            if link.is_up:
-                link.connection.send(frame)
+        if link.goodbye is None:
+            link.pending.append((topic, payload))
+            link.begin_pending()
+
+    def ask(self, link, topic, payload):
+        if link.goodbye is None:
+            link.asked += 1
+            link.begin("request", request=link.asked, form=0, topic=topic, payload=payload)
 
     def heard_link(self, link, connection, content):
         kind = content["type"]
-        if kind == "message":
-            if content["number"] > link.received + 1:
-                return connection.refuse("SESSION_LOST", f"message {content['number']} came after {link.received}")
+        if kind in wire.KINDS:
+            if not 0 < content["number"] <= link.received + 1:
+                return connection.refuse("SESSION_LOST", f"frame {content['number']} came after {link.received}")
             if content["number"] == link.received + 1:
-                self.deliver(link, content["topic"], content["payload"])
+                self.take(link, connection, content)
         elif kind == "acknowledgement":
             if not link.acknowledge(content["number"]):
                 connection.refuse("SESSION_LOST", f"an acknowledgement of {content['number']} cannot be")
         elif kind == "goodbye":
             link.acknowledge(content["received"])
             link.has_heard_goodbye = True
-            self.say_goodbye(link, content["reason"])
-            self.acknowledge(link)
             link.end_reason = content["reason"]
-            connection.half_close()  # The other end's last acknowledgement may still come.
+            self.say_goodbye(link, content["reason"])
         elif kind == "refuse":
             connection.finish(f"{content['code']} {content['message']}")
         else:
             connection.refuse("UNEXPECTED_MESSAGE", f"{kind} does not belong here")
 
-    def deliver(self, link, topic, payload):
+    def take(self, link, connection, content):
+        """The next numbered frame: what it asks for is done, and it is acknowledged soon."""
         link.received += 1
-        self.tell("message", peer=link.peer["address"], topic=topic, text=payload.decode(errors="replace"))
-        link.owed += len(payload)
+        fault = self.obey(link, **content)
+        if fault is not None:
+            return connection.refuse("SESSION_LOST", fault)
+        link.owed += sum(len(value) for value in content.values() if isinstance(value, (str, bytes)))
         if link.owed >= ACKNOWLEDGE_BYTES:
             self.acknowledge(link)
         elif ("owed", link) not in self.timers:
             self.after(ACKNOWLEDGE, lambda: self.acknowledge(link), ("owed", link))
+
+    def obey(self, link, type, number, **content):
+        """What is wrong with a frame, or None."""
+        peer = link.peer["address"]
+        if type == "message":
+            return self.hear_message(link, **content)
+        if type == "request":
+            request, form = content["request"], content["form"]
+            if content["topic"] == "echo":
+                link.begin("reply", request=request, form=form, payload=content["payload"])
+            else:
+                why = {"code": "NO_HANDLER", "message": "this member only handles echo"}
+                link.begin("failure", request=request, **why)
+        elif type == "reply":
+            text = content["payload"].decode(errors="replace")
+            self.tell("reply", peer=peer, request=content["request"], form=content["form"], text=text)
+        elif type == "failure":
+            self.tell("failure", peer=peer, request=content["request"], code=content["code"])
+        elif type == "open":
+            # The opener's numbers: odd for the owner of the link.
+            if content["stream"] % 2 == (1 if link.is_owner else 0):
+                return f"stream {content['stream']} is not the other end's to open"
+            link.begin("abort", stream=content["stream"], code="NO_HANDLER", message="this member takes no streams")
+        elif type == "credit" and content["flow"] == 0:
+            link.granted = max(link.granted, content["limit"])
+            link.begin_pending()
+            if link.goodbye is not None:
+                self.say_goodbye(link, link.goodbye)
+        # Nobody waits for a cancelled reply; what comes on a stream that was aborted is ignored.
+        return None
+
+    def hear_message(self, link, form, topic, payload):
+        link.taken += len(topic.encode()) + len(payload)
+        if link.taken > link.window:
+            return "a message came for which there was no credit"
+        # Lines are printed at once, so everything that has come may be granted again, in portions.
+        if link.taken + WINDOW - link.window >= WINDOW // 4:
+            link.window = link.taken + WINDOW
+            link.begin("credit", flow=0, limit=link.window)
+        text = payload.decode(errors="replace")
+        self.tell("message", peer=link.peer["address"], topic=topic, text=text, form=form)
+        return None
 
     def acknowledge(self, link):
         link.owed = 0
@@ -374,14 +425,24 @@ class Member:
             link.connection.send(wire.encode_acknowledgement(link.received))
 
     def say_goodbye(self, link, reason):
+        """Behind everything that was begun, and behind what waits for credit."""
+        if link.goodbye is None:
+            link.goodbye = reason
+            self.after(DRAIN, lambda: self.end_link(link, "did not say goodbye in time"), ("drain", link))
+        if link.pending or not link.is_up:
+            return
         if not link.has_said_goodbye:
             link.has_said_goodbye = True
             link.connection.control("goodbye", reason=reason, received=link.received)
-            self.after(DRAIN, lambda: self.end_link(link, "did not say goodbye in time"), ("drain", link))
+        if link.has_heard_goodbye:
+            self.acknowledge(link)
+            link.connection.half_close()  # The other end's last acknowledgement may still come.
 
     def link_broken(self, link, reason):
         """L5 and L8."""
         link.connection, link.is_up = None, False
+        if reason.startswith("SESSION_LOST"):
+            return self.lose_link(link)
         if link.has_said_goodbye or link.has_heard_goodbye or link.peer["id"] in self.removed:
             return self.end_link(link, link.end_reason or reason)
         self.changed(link.peer, ("redialing" if link.is_owner else "waiting for its owner", reason))
@@ -402,7 +463,7 @@ class Member:
         self.forget(link)
         self.changes.pop(link.peer["order"], None)
         if link.has_been_up:
-            self.tell("unlink", peer=link.peer["address"], reason=reason, unacknowledged=len(link.waiting))
+            self.tell("unlink", peer=link.peer["address"], reason=reason, unacknowledged=link.undelivered())
         self.finish_if_over()
 
     def lose_link(self, link):

@@ -20,18 +20,16 @@ def understand(pieces, limits):
 
 
 def plain(content):
-    if content["type"] != "message":
-        return content
-    message = {"number": content["number"], "topic": content["topic"], "payload": content["payload"].hex()}
-    return {"type": "message", "message": message}
+    return {key: value.hex() if isinstance(value, bytes) else value for key, value in content.items()}
 
 
 def encode(content):
     given = {key: value for key, value in content.items() if key != "type"}
     match content["type"]:
-        case "message":
-            message = given["message"]
-            return wire.encode_message(message["number"], message["topic"], bytes.fromhex(message["payload"]))
+        case numbered if numbered in wire.KINDS:
+            rest = ("payload", "bytes")
+            raw = {key: bytes.fromhex(value) if key in rest else value for key, value in given.items()}
+            return wire.encode_numbered(numbered, **raw)
         case "acknowledgement":
             return wire.encode_acknowledgement(given["number"])
         case "ping":

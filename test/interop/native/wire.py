@@ -9,7 +9,7 @@ import re
 import struct
 
 PREFACE = b"\xf7fmesh\x01\x01"
-CONTROL, MESSAGE, ACKNOWLEDGEMENT, PING, PONG = 1, 2, 3, 4, 5
+CONTROL, ACKNOWLEDGEMENT, PING, PONG, NUMBERED = 1, 3, 4, 5, range(0x10, 0x20)
 FIRST_FRAME_BYTES, CONTROL_BYTES, MESSAGE_BYTES = 4_096, 65_536, 1_048_576
 
 
@@ -127,6 +127,61 @@ CONTROLS = {
 }
 
 
+# What is behind the number in numbered frames: by the kind its name and its fields, in their order. The width of a field is
+# in bytes; "text" is a length in one byte and so much UTF-8, "topic" the same up to the end of the frame, of 255 bytes at
+# most, "sentence" the same of any length, and "bytes" is the rest as it is.
+NAMES = {
+    0x10: ("message", {"form": 1, "topic": "text", "payload": "bytes"}),
+    0x11: ("request", {"request": 4, "form": 1, "topic": "text", "payload": "bytes"}),
+    0x12: ("reply", {"request": 4, "form": 1, "payload": "bytes"}),
+    0x13: ("failure", {"request": 4, "code": "text", "message": "sentence"}),
+    0x14: ("cancel", {"request": 4}),
+    0x18: ("open", {"stream": 4, "topic": "topic"}),
+    0x19: ("data", {"stream": 4, "bytes": "bytes"}),
+    0x1A: ("end", {"stream": 4}),
+    0x1B: ("abort", {"stream": 4, "code": "text", "message": "sentence"}),
+    0x1C: ("credit", {"flow": 4, "limit": 6}),
+}
+KINDS = {name: kind for kind, (name, _) in NAMES.items()}
+
+
+def take(body, count):
+    return fits(len(body) >= count, body)[:count], body[count:]
+
+
+def read_field(how, body):
+    """One field, and what is behind it."""
+    if isinstance(how, int):
+        digits, rest = take(body, how)
+        return int.from_bytes(digits, "big"), rest
+    if how == "text":
+        length, rest = take(body, 1)
+        written, rest = take(rest, length[0])
+        return written.decode("utf-8"), rest
+    if how == "bytes":
+        return body, b""
+    return fits(how == "sentence" or len(body) <= 255, body).decode("utf-8"), b""
+
+
+def read_numbered(kind, body):
+    """A frame with its number. One that has none may be sent again; a content that cannot be ends the link."""
+    if len(body) < 6:
+        raise Refusal("BAD_FRAME", f"a frame of kind {kind} has no number")
+    content, rest = {"number": int.from_bytes(body[:6], "big")}, body[6:]
+    try:
+        content["type"], known = NAMES[kind]
+        for field, how in known.items():
+            content[field], rest = read_field(how, rest)
+        fits(not rest, rest)
+        fits(content["type"] not in ("request", "open") or content.get("request", content.get("stream")) > 0, content)
+        fits(content.get("form", 0) in (0, 1) or (content["form"] == 2 and not content["payload"]), content)
+        fits("code" not in content or re.fullmatch("[!-~]{1,64}", content["code"]), content)
+        fits(content["type"] != "data" or content["bytes"], content)
+    except (ValueError, KeyError) as error:
+        raise Refusal("SESSION_LOST", f"a frame of kind {kind} cannot be read") from error
+    return content
+
+
 def no_number(token):
     raise ValueError(token)
 
@@ -149,14 +204,8 @@ def read_frame(kind, body):
     """What a frame holds as an object with a type, None if it may be ignored."""
     if kind == CONTROL:
         return read_control(body)
-    if kind == MESSAGE:
-        end = 7 + body[6] if len(body) > 6 else 7
-        number = int.from_bytes(body[:6], "big")
-        try:
-            fits(len(body) >= end and number > 0, number)
-            return {"type": "message", "number": number, "topic": body[7:end].decode("utf-8"), "payload": body[end:]}
-        except ValueError as error:
-            raise Refusal("BAD_FRAME", "a message cannot be read") from error
+    if kind in NUMBERED:
+        return read_numbered(kind, body)
     if kind == ACKNOWLEDGEMENT:
         if len(body) != 6:
             raise Refusal("BAD_FRAME", "an acknowledgement cannot be read")
@@ -177,8 +226,18 @@ def encode_control(kind, **given):
     return encode_frame(CONTROL, written.encode())
 
 
-def encode_message(number, topic, payload):
-    return encode_frame(MESSAGE, number.to_bytes(6, "big") + bytes([len(topic.encode())]) + topic.encode() + payload)
+def encode_field(how, value):
+    if isinstance(how, int):
+        return value.to_bytes(how, "big")
+    written = value if how == "bytes" else value.encode()
+    return bytes([len(written)]) + written if how == "text" else written
+
+
+def encode_numbered(name, number, **given):
+    """`given` are the fields of this kind by their names in `NAMES`."""
+    _, known = NAMES[KINDS[name]]
+    body = b"".join(encode_field(how, given[field]) for field, how in known.items())
+    return encode_frame(KINDS[name], number.to_bytes(6, "big") + body)
 
 
 def encode_acknowledgement(number):
@@ -208,7 +267,7 @@ class Reader:
             yield {"type": "preface", "lowest": lowest, "highest": highest}
         while len(self.buffer) >= 5:
             length, kind = struct.unpack_from(">IB", self.buffer)
-            if length > self.limits[kind == MESSAGE]:
+            if length > self.limits[kind in NUMBERED]:
                 raise Refusal("FRAME_TOO_LARGE", f"a frame of kind {kind} announces {length} bytes")
             if len(self.buffer) < 5 + length:
                 return

@@ -1,0 +1,27 @@
+// Everything that happens to a node, one thing after the other, in one loop.
+import { join, serve } from "fullmesh";
+
+const server = await serve({ listen: "127.0.0.1:0" });
+const node = await join(server.address);
+const loop = (async () => {
+  for await (const change of node.changes()) {
+    if (change.type === "peer:up") console.log(`${change.peer.name} is here`);
+    else if (change.type === "peer:down") console.log(`somebody has gone: ${change.reason}`);
+    else if (change.type === "ended") console.log(`the end: ${change.reason}`);
+  }
+  console.log("nothing more happens");
+})();
+
+const other = await join(server.address, { name: "Bob" });
+await other.complete({ size: 2 });
+const isDown = new Promise((resolve) => node.once("peer:down", resolve));
+await other.leave();
+await isDown;
+await server.teardown();
+await loop;
+
+// Prints:
+// Bob is here
+// somebody has gone: left
+// the end: teardown
+// nothing more happens

@@ -1,0 +1,37 @@
+// Questions to one peer. What its handler returns is the reply; what it throws is the error.
+import { setTimeout } from "node:timers/promises";
+import { FullmeshError, join, serve } from "fullmesh";
+
+const server = await serve({ listen: "127.0.0.1:0" });
+try {
+  const first = await join(server.address);
+  const second = await join(server.address);
+  await Promise.all([first.complete({ size: 2 }), second.complete({ size: 2 })]);
+  second.handle("add", (numbers) => numbers.reduce((sum, number) => sum + number, 0));
+  second.handle("sleep", async (milliseconds, { signal }) => {
+    // When nobody waits any more there is no need to go on.
+    await setTimeout(milliseconds, undefined, { signal }).catch(() => console.log("woken up early"));
+  });
+  second.handle("enter", (name) => {
+    if (name !== "Alice") throw new FullmeshError("REFUSED", `who is ${name}?`);
+    throw new RangeError("the door is broken");
+  });
+
+  const [peer] = first.peers;
+  console.log(await first.request(peer, "add", [1, 2, 3]));
+  await first.request(peer, "sleep", 60_000, { timeoutMs: 20 }).catch(({ code }) => console.log(code));
+  for (const name of ["Bob", "Alice"]) {
+    await first.request(peer, "enter", name).catch(({ code, message }) => console.log(`${code}: ${message}`));
+  }
+  await first.request(peer, "subtract", [3, 2]).catch(({ code }) => console.log(code));
+} finally {
+  await server.teardown();
+}
+
+// Prints:
+// 6
+// TIMED_OUT
+// woken up early
+// REFUSED: who is Bob?
+// HANDLER_FAILED: the door is broken
+// NO_HANDLER

@@ -1,0 +1,120 @@
+import { type Abortable, unwatchAbort, watchAbort } from "./abort-watch.js";
+import { FullmeshError } from "./core/errors.js";
+import { Deferred } from "./waiting.js";
+
+/** Hears that an item has been taken, or will never be. */
+export interface Receipt {
+  taken(): void;
+}
+
+interface Waiting<Item> {
+  readonly item: Item;
+  readonly receipt: Receipt | undefined;
+}
+
+/**
+ * One loop over things that come with time. What comes while the loop is busy waits here, so whoever pushes sees to it that
+ * this does not grow without a bound.
+ */
+export class Iteration<Item> implements AsyncIterableIterator<Item> {
+  readonly #ended: (iteration: Iteration<Item>) => void;
+  readonly #signal: AbortSignal | undefined;
+  readonly #abortable: Abortable = {
+    aborted: () => this.fail(new FullmeshError("ABORTED", "the loop was given up", { cause: this.#signal?.reason })),
+  };
+  /** From `#first` on: those before it have been taken. */
+  #waiting: (Waiting<Item> | undefined)[] = [];
+  #first = 0;
+  /** Those who ask for the next item, while there is none. */
+  readonly #asking: Deferred<IteratorResult<Item, undefined>>[] = [];
+  #isFinished = false;
+  #error: FullmeshError | undefined;
+
+  /** `ended`: called once, when nothing more is to be pushed. */
+  constructor(signal: AbortSignal | undefined, ended: (iteration: Iteration<Item>) => void) {
+    this.#ended = ended;
+    this.#signal = signal;
+    if (signal?.aborted === true) this.#abortable.aborted();
+    else if (signal !== undefined) watchAbort(signal, this.#abortable);
+  }
+
+  /** How many items nobody has taken yet. */
+  get size(): number {
+    return this.#waiting.length - this.#first;
+  }
+
+  get isFinished(): boolean {
+    return this.#isFinished;
+  }
+
+  push(item: Item, receipt?: Receipt): void {
+    const asking = this.#isFinished ? undefined : this.#asking.shift();
+    asking?.resolve({ done: false, value: item });
+    if (this.#isFinished || asking !== undefined) receipt?.taken();
+    else this.#waiting.push({ item, receipt });
+  }
+
+  /** Nothing more comes; what waits can still be taken. */
+  finish(): void {
+    if (this.#isFinished) return;
+    this.#isFinished = true;
+    if (this.#signal !== undefined) unwatchAbort(this.#signal, this.#abortable);
+    for (const asking of this.#asking.splice(0)) asking.resolve({ done: true, value: undefined });
+    this.#ended(this);
+  }
+
+  /** The loop fails at once; what waits is let go. */
+  fail(error: FullmeshError): void {
+    if (this.#isFinished) return;
+    const [asking] = this.#asking.splice(0, 1);
+    if (asking === undefined) this.#error = error;
+    else asking.reject(error);
+    this.finish();
+    this.#release();
+  }
+
+  next(): Promise<IteratorResult<Item, undefined>> {
+    const waiting = this.#shift();
+    if (waiting !== undefined) {
+      waiting.receipt?.taken();
+      return Promise.resolve({ done: false, value: waiting.item });
+    }
+    if (this.#error !== undefined) {
+      const error = this.#error;
+      this.#error = undefined;
+      return Promise.reject(error);
+    }
+    if (this.#isFinished) return Promise.resolve({ done: true, value: undefined });
+    const asking = new Deferred<IteratorResult<Item, undefined>>();
+    this.#asking.push(asking);
+    return asking.promise;
+  }
+
+  /** Ends the loop, as `break` does; what waits is let go. */
+  return(): Promise<IteratorResult<Item, undefined>> {
+    this.finish();
+    this.#release();
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  #shift(): Waiting<Item> | undefined {
+    const waiting = this.#waiting[this.#first];
+    if (waiting === undefined) return undefined;
+    this.#waiting[this.#first] = undefined;
+    this.#first += 1;
+    // Now and then the places of those that are gone are given back: rarely enough to cost nothing.
+    if (this.#first > 1_024 && 2 * this.#first > this.#waiting.length) {
+      this.#waiting = this.#waiting.slice(this.#first);
+      this.#first = 0;
+    }
+    return waiting;
+  }
+
+  #release(): void {
+    for (let waiting = this.#shift(); waiting !== undefined; waiting = this.#shift()) waiting.receipt?.taken();
+  }
+}

@@ -1,0 +1,173 @@
+import { type ErrorCode, FullmeshError } from "./core/errors.js";
+import { messageOf, reasonOf } from "./foreign-errors.js";
+import type { Conversation } from "./messaging/conversation.js";
+import type { Arrival } from "./messaging/vocabulary.js";
+import type { Peer } from "./node-events.js";
+import type { Exchange } from "./node-exchange.js";
+import { functionOption } from "./options.js";
+import type { Address } from "./protocol/address.js";
+import { numberBytes } from "./protocol/native/numbered.js";
+import { checkTopic } from "./topics.js";
+import { bytesOf, formOf, payloadOf } from "./values.js";
+
+/** Who asks, and for how long. */
+export interface Inquiry {
+  readonly peer: Peer;
+  readonly topic: string;
+  /**
+   * Aborted when nobody waits for the reply any more: the asker has given the request up, its time has run out, or the link
+   * with the asker has ended.
+   */
+  readonly signal: AbortSignal;
+}
+
+/** Answers requests: what it returns is the reply, and what it throws is the error that the asker gets. */
+export type Answerer<Payload = unknown> = (payload: Payload, inquiry: Inquiry) => unknown;
+
+/** In front of a reply: the frame's number and the request's, the form. */
+const headBytes = numberBytes + 5;
+
+type RequestArrival = Extract<Arrival, { type: "request" }>;
+
+/** A request in work. Most of them never look at their signal, so it is made when somebody does. */
+class OpenInquiry implements Inquiry {
+  readonly peer: Peer;
+  readonly topic: string;
+  #controller: AbortController | undefined;
+  #isAbandoned = false;
+
+  constructor(peer: Peer, topic: string) {
+    this.peer = peer;
+    this.topic = topic;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#isAbandoned) this.#abort();
+    }
+    return this.#controller.signal;
+  }
+
+  /** Nobody waits for the reply any more. */
+  abandon(): void {
+    this.#isAbandoned = true;
+    this.#abort();
+  }
+
+  #abort(): void {
+    this.#controller?.abort(new FullmeshError("ABORTED", `${this.peer.address} does not wait for the reply any more`));
+  }
+}
+
+/** What a node answers to its peers. */
+export class Answers {
+  readonly #exchange: Exchange;
+  readonly #answerers = new Map<string, Answerer>();
+  /** Requests whose answer is being made, by conversation and number. */
+  readonly #open = new Map<Conversation, Map<number, OpenInquiry>>();
+
+  constructor(exchange: Exchange) {
+    this.#exchange = exchange;
+  }
+
+  /** See `MeshNode.handle`. */
+  handle(topic: string, answerer: Answerer): () => void {
+    checkTopic(topic);
+    functionOption("answerer", answerer);
+    if (this.#answerers.has(topic)) {
+      throw new FullmeshError("WRONG_STEP", `requests of the topic ${JSON.stringify(topic)} are handled already`);
+    }
+    this.#answerers.set(topic, answerer);
+    return () => {
+      if (this.#answerers.get(topic) === answerer) this.#answerers.delete(topic);
+    };
+  }
+
+  /** A request has come. */
+  asked(arrival: RequestArrival): void {
+    const { from, request, topic } = arrival;
+    const peer = this.#exchange.peers.at(from.peer as Address);
+    const answerer = this.#answerers.get(topic);
+    if (answerer === undefined || peer === undefined) {
+      this.#fail(from, request, "NO_HANDLER", `${JSON.stringify(topic)} is not handled here`);
+      return;
+    }
+    const inquiry = new OpenInquiry(peer, topic);
+    let reply: unknown;
+    try {
+      reply = answerer(payloadOf(arrival.form, arrival.payload), inquiry);
+    } catch (error) {
+      this.#failed(from, request, topic, error);
+      return;
+    }
+    if (isThenable(reply)) this.#answerLater(from, request, inquiry, reply);
+    else this.#reply(from, request, topic, reply);
+  }
+
+  /** Nobody waits for the reply to a request any more. */
+  cancelled(from: Conversation, request: number): void {
+    this.#take(from, request)?.abandon();
+  }
+
+  /** Nobody waits for anything any more. */
+  closed(): void {
+    const inquiries = [...this.#open.values()].flatMap((ofOne) => [...ofOne.values()]);
+    this.#open.clear();
+    for (const inquiry of inquiries) inquiry.abandon();
+  }
+
+  #answerLater(from: Conversation, request: number, inquiry: OpenInquiry, reply: PromiseLike<unknown>): void {
+    const inquiries = this.#open.get(from) ?? new Map<number, OpenInquiry>();
+    this.#open.set(from, inquiries.set(request, inquiry));
+    // Whoever has been abandoned is not in the table any more, and its reply is nobody's.
+    void Promise.resolve(reply).then(
+      (value) => {
+        if (this.#take(from, request) !== undefined) this.#reply(from, request, inquiry.topic, value);
+      },
+      (error: unknown) => {
+        if (this.#take(from, request) !== undefined) this.#failed(from, request, inquiry.topic, error);
+      },
+    );
+  }
+
+  #reply(from: Conversation, request: number, topic: string, reply: unknown): void {
+    const exchange = this.#exchange;
+    try {
+      const form = formOf(reply);
+      const bytes = bytesOf(reply, form);
+      const most = exchange.limits.messageBytes - headBytes;
+      if (bytes.length > most) throw exchange.tooLarge(bytes.length, most);
+      from.reply(request, form, bytes);
+    } catch (error) {
+      this.#failed(from, request, topic, error);
+      return;
+    }
+    exchange.wake();
+  }
+
+  /** An error has come of it: the asker is told, and so is our own log, where somebody can do something about it. */
+  #failed(from: Conversation, request: number, topic: string, error: unknown): void {
+    const { code, message } = reasonOf(error, "HANDLER_FAILED");
+    this.#fail(from, request, code, message);
+    const detail = `a request of ${from.peer} to ${JSON.stringify(topic)} failed: ${messageOf(error)}`;
+    this.#exchange.note({ code, message: detail, remote: from.peer });
+  }
+
+  #fail(from: Conversation, request: number, code: ErrorCode, message: string): void {
+    from.fail(request, code, message);
+    this.#exchange.wake();
+  }
+
+  #take(from: Conversation, request: number): OpenInquiry | undefined {
+    const inquiries = this.#open.get(from);
+    const inquiry = inquiries?.get(request);
+    inquiries?.delete(request);
+    if (inquiries?.size === 0) this.#open.delete(from);
+    return inquiry;
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
+}

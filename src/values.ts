@@ -1,0 +1,111 @@
+import { createRequire } from "node:module";
+import type { Decoder, Encoder, ExtensionCodecType } from "@msgpack/msgpack";
+import { FullmeshError } from "./core/errors.js";
+import { type Form, forms, isReferenced } from "./protocol/native/payload.js";
+import { deepestValue, isValue } from "./protocol/native/value.js";
+
+/**
+ * Payloads, and the bytes that travel. A `Uint8Array` travels as it is and `undefined` as nothing; everything else is a
+ * value, and travels as MessagePack: null, booleans, numbers, texts, dates, byte arrays, and arrays and plain objects of
+ * these. What would come out as something else (a Map, a class of the language, a function, a bigint) is refused.
+ */
+
+type Codec = typeof import("@msgpack/msgpack");
+
+/** An encoder that has grown beyond this for one large value is let go; the next value gets a small one. */
+const encoderBytes = 65_536;
+
+const nothing = new Uint8Array(0);
+
+let codec: Codec | undefined;
+let encoder: Encoder | undefined;
+let decoder: Decoder | undefined;
+
+/** How this payload travels. */
+export function formOf(payload: unknown): Form {
+  if (payload instanceof Uint8Array) return forms.bytes;
+  return payload === undefined ? forms.nothing : forms.value;
+}
+
+/**
+ * The bytes that travel. Below 4 KiB those of a value are overwritten by the next call, so they must be copied at once.
+ *
+ * @throws {FullmeshError} `BAD_VALUE`
+ */
+export function bytesOf(payload: unknown, form: Form): Uint8Array {
+  if (form === forms.bytes) return payload as Uint8Array;
+  return form === forms.nothing ? nothing : encode(payload);
+}
+
+/**
+ * The payload again. Bytes in a value share the memory of those that came.
+ *
+ * @throws {FullmeshError} `BAD_VALUE` for bytes that are no value
+ */
+export function payloadOf(form: Form, bytes: Uint8Array): unknown {
+  if (form === forms.bytes) return bytes;
+  return form === forms.nothing ? undefined : decode(bytes);
+}
+
+function encode(value: unknown): Uint8Array {
+  const { Encoder, ExtensionCodec } = loaded();
+  encoder ??= new Encoder({
+    extensionCodec: extensions(ExtensionCodec.defaultCodec),
+    maxDepth: deepestValue,
+    ignoreUndefined: true,
+  });
+  try {
+    const bytes = encoder.encodeSharedRef(value);
+    if (bytes.buffer.byteLength > encoderBytes) encoder = undefined;
+    // What is not copied at once must not be the encoder's own memory, which the next value overwrites.
+    return isReferenced(bytes) ? bytes.slice() : bytes;
+  } catch (error) {
+    encoder = undefined;
+    throw badValue("this payload cannot be sent", error);
+  }
+}
+
+function decode(bytes: Uint8Array): unknown {
+  // The decoder believes every length, so it gets only what has been looked through.
+  if (!isValue(bytes)) throw badValue(`these ${bytes.length} bytes are not one value`, undefined);
+  const { Decoder, ExtensionCodec } = loaded();
+  decoder ??= new Decoder({ extensionCodec: extensions(ExtensionCodec.defaultCodec) });
+  try {
+    return decoder.decode(bytes);
+  } catch (error) {
+    // Whatever it was in the middle of, the next value begins afresh.
+    decoder = undefined;
+    throw badValue(`these ${bytes.length} bytes are not one value`, error);
+  }
+}
+
+/** The codec takes some milliseconds to load, and programs that send bytes need none. */
+function loaded(): Codec {
+  codec ??= createRequire(import.meta.url)("@msgpack/msgpack") as Codec;
+  return codec;
+}
+
+/** Only times are an extension here. The codec asks about every object, which is where the others are refused. */
+function extensions(times: ExtensionCodecType<undefined>): ExtensionCodecType<undefined> {
+  return {
+    tryToEncode(object: unknown, context) {
+      if (Array.isArray(object) || object instanceof Uint8Array) return null;
+      const prototype: unknown = Object.getPrototypeOf(object);
+      if (prototype === Object.prototype || prototype === null) return null;
+      if (object instanceof Date && !Number.isNaN(object.getTime())) return times.tryToEncode(object, context);
+      const kind = Object.prototype.toString.call(object).slice("[object ".length, -1);
+      if (kind !== "Object") throw new TypeError(`a ${kind} would come out as something else`);
+      return null;
+    },
+    decode(bytes, type, context) {
+      const time = times.decode(bytes, type, context);
+      if (time instanceof Date) return time;
+      throw new TypeError(`there is no extension ${type}`);
+    },
+  };
+}
+
+function badValue(what: string, cause: unknown): FullmeshError {
+  const why = cause instanceof Error ? `: ${cause.message}` : "";
+  return new FullmeshError("BAD_VALUE", `${what}${why}`, { cause });
+}

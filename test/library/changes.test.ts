@@ -1,0 +1,129 @@
+import { describe, expect, it, onTestFinished } from "vitest";
+import { type Change, join, type MeshNode, serve } from "../../src/index.js";
+import { Recorder } from "../support/sockets.js";
+import { addressOf, codeOf, failureOf } from "./outcomes.js";
+import { pair } from "./pair.js";
+
+/** What a loop gets until it ends. */
+async function all(loop: AsyncIterable<Change>): Promise<Change[]> {
+  const changes: Change[] = [];
+  for await (const change of loop) changes.push(change);
+  return changes;
+}
+
+/** What a node tells of its rank and of who leads, in order. */
+function standingOf(node: MeshNode): Recorder<unknown> {
+  const told = new Recorder<unknown>();
+  node.on("rank", (rank) => told.add(rank));
+  node.on("leader", (leader) => told.add(leader));
+  return told;
+}
+
+describe("the leader", () => {
+  it("is the oldest member, and the next one when it leaves, which has another rank then; all tell so once", async () => {
+    const { first, second } = await pair();
+    expect([first.leader, second.leader, first.rank, second.rank]).toEqual([first.address, first.address, 0, 1]);
+    const told = [standingOf(first), standingOf(second)] as const;
+    await first.leave();
+    expect(first.leader).toBeUndefined();
+    await told[1].nth(2, () => true);
+    expect([told[0].items, told[1].items]).toEqual([[undefined], [0, second.address]]);
+    expect([second.leader, second.rank]).toEqual([second.address, 0]);
+  });
+
+  it("is told from the beginning, and unknown once the server has been silent for one lease, until it is back", async () => {
+    const server = await serve({ listen: "127.0.0.1:0" });
+    onTestFinished(() => server.close());
+    const limits = { leaseMs: 400, silentMs: 300, probeMs: 100 };
+    const node = await join(String(server.address), { limits });
+    onTestFinished(() => node.leave());
+    expect([node.leader, node.rank]).toEqual([node.address, 0]);
+    const told = standingOf(node);
+    await server.close();
+    expect(await told.nth(1, () => true)).toBeUndefined();
+    expect(node.leader).toBeUndefined();
+    const again = await serve({ listen: String(server.address) });
+    onTestFinished(() => again.close());
+    await told.nth(1, (leader) => leader === node.address);
+    expect(node.leader).toBe(node.address);
+  });
+
+  it("is the oldest of the list in a classic node, too", async () => {
+    const { first, second } = await pair({ dialect: "classic" });
+    expect([first.leader, second.leader]).toEqual([first.address, first.address]);
+  });
+});
+
+describe("a loop over changes", () => {
+  it("gives everything that happens in order, each under the name of its event, and ends with the node", async () => {
+    const { server, first, second } = await pair();
+    const loop = all(second.changes());
+    const third = await join(String(server.address));
+    await third.complete({ size: 3 });
+    await second.complete({ size: 3 });
+    await first.leave();
+    await new Promise<void>((resolve) => {
+      if (second.leader === second.address) resolve();
+      else second.once("leader", () => resolve());
+    });
+    await third.leave();
+    await second.leave();
+    const changes = await loop;
+    const types = changes.map(({ type }) => type).filter((type) => type !== "complete");
+    expect(new Set(types)).toEqual(new Set(["directory", "peer:up", "peer:down", "rank", "leader", "ended"]));
+    const downs = changes.flatMap((change) => (change.type === "peer:down" ? [change.peer] : []));
+    expect(downs).toEqual([addressOf(first), addressOf(third)]);
+    const leaders = changes.flatMap((change) => (change.type === "leader" ? [change.leader] : []));
+    expect(leaders).toEqual([second.address, undefined]);
+    const up = changes.find(({ type }) => type === "peer:up");
+    expect(up).toMatchObject({ peer: { address: third.address, dialect: "native", state: "up" } });
+    expect(await all(second.changes())).toEqual([]);
+  });
+
+  it("that leaves too many unread fails with UNREAD_CHANGES, and others go on", async () => {
+    const { server, first } = await pair({ limits: { changesUnread: 8 } });
+    const lazy = first.changes();
+    const eager = new Recorder<Change>();
+    const looping = (async (): Promise<void> => {
+      for await (const change of first.changes()) eager.add(change);
+    })();
+    for (const time of [1, 2, 3]) {
+      const third = await join(String(server.address));
+      await third.complete({ size: 3 });
+      await third.leave();
+      await eager.nth(time, ({ type }) => type === "peer:down");
+    }
+    expect(await failureOf(lazy.next())).toBe("UNREAD_CHANGES");
+    expect(await lazy.next()).toEqual({ done: true, value: undefined });
+    await first.leave();
+    await looping;
+    expect(eager.items.map(({ type }) => type)).toContain("ended");
+  });
+
+  it("ends at `break` and at the abort of its signal", async () => {
+    const { server, first } = await pair();
+    const controller = new AbortController();
+    const aborted = all(first.changes({ signal: controller.signal })).catch(codeOf);
+    const left = (async (): Promise<string> => {
+      for await (const { type } of first.changes()) return type;
+      return "nothing";
+    })();
+    await (await join(String(server.address))).leave();
+    expect(await left).toBe("directory");
+    controller.abort();
+    expect(await aborted).toBe("ABORTED");
+  });
+});
+
+describe("a peer", () => {
+  it("is the same object with every message, until the state of its link changes", async () => {
+    const { first, second } = await pair();
+    const heard = new Recorder<unknown>();
+    second.on("message", ({ peer }) => heard.add(peer));
+    for (let count = 0; count < 3; count += 1) first.broadcast("", count);
+    await heard.nth(3, () => true);
+    expect(new Set(heard.items).size).toBe(1);
+    expect(second.peers[0]).toBe(heard.items[0]);
+    expect(second.peers[0]).toMatchObject({ state: "up", address: first.address });
+  });
+});

@@ -1,0 +1,254 @@
+import { once } from "node:events";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { FullmeshError, type Inquiry, join, type MeshNode, type Outcome, serve } from "../../src/index.js";
+import { Recorder } from "../support/sockets.js";
+import { addressOf, codeOf, failureOf, outcomeOf, unansweringMember } from "./outcomes.js";
+import { pair } from "./pair.js";
+
+/** Handles a topic without ever answering, and records who asks. */
+function neverAnswer(node: MeshNode, topic: string): Recorder<Inquiry> {
+  const inquiries = new Recorder<Inquiry>();
+  node.handle(topic, (_payload, inquiry) => {
+    inquiries.add(inquiry);
+    return new Promise(() => {});
+  });
+  return inquiries;
+}
+
+/** Resolves when nobody waits for this reply any more. */
+async function abandoned({ signal }: Inquiry): Promise<unknown> {
+  if (!signal.aborted) await once(signal, "abort");
+  return codeOf(signal.reason);
+}
+
+describe("a request", () => {
+  it("resolves with what the handler returns, or what its promise resolves with, in any form", async () => {
+    const { first, second } = await pair();
+    const to = addressOf(second);
+    second.handle("now", (payload) => payload);
+    second.handle("later", async (payload) => await Promise.resolve(payload));
+    const payloads: unknown[] = [undefined, null, 0, "größe", [1, { a: [true] }], new Date(1_700_000_000_123)];
+    for (const topic of ["now", "later"]) {
+      const replies = await Promise.all(payloads.map((payload) => first.request(to, topic, payload)));
+      expect(replies).toEqual(payloads);
+      const bytes = await first.request<Uint8Array>(to, topic, Uint8Array.of(1, 2, 255));
+      expect([bytes instanceof Uint8Array, [...bytes]]).toEqual([true, [1, 2, 255]]);
+      expect(await first.request<Uint8Array>(to, topic, new Uint8Array(300_000).fill(7))).toHaveLength(300_000);
+    }
+  });
+
+  it("tells its handler who asks and for what, and is answered though 1,000 others are under way", async () => {
+    const { first, second } = await pair();
+    second.handle<number>("double", (number, { peer, topic }) => [2 * number, peer.address, topic]);
+    const [peer] = first.peers;
+    const numbers = Array.from({ length: 1_000 }, (_, number) => number);
+    const replies = await Promise.all(numbers.map((number) => first.request(peer ?? "", "double", number)));
+    expect(replies).toEqual(numbers.map((number) => [2 * number, first.address, "double"]));
+  });
+
+  it("that nobody handles fails with NO_HANDLER, also once the handling has ended", async () => {
+    const { first, second } = await pair();
+    const to = addressOf(second);
+    const stop = second.handle("here", () => "yes");
+    expect(await failureOf(first.request(to, "nowhere"))).toBe("NO_HANDLER");
+    expect(await first.request(to, "here")).toBe("yes");
+    stop();
+    stop();
+    expect(await failureOf(first.request(to, "here"))).toBe("NO_HANDLER");
+    second.handle("here", () => "again");
+    stop();
+    expect(await first.request(to, "here")).toBe("again");
+  });
+
+  it("fails with what the handler throws: its code and message, or HANDLER_FAILED, and both logs can tell", async () => {
+    const { first, second } = await pair();
+    const to = addressOf(second);
+    const notes = new Recorder<string>();
+    second.on("note", ({ code, message }) => notes.add(`${code} ${message}`));
+    second.handle("coded", () => {
+      throw new FullmeshError("BUSY", "come back later");
+    });
+    second.handle("plain", async () => {
+      await Promise.resolve();
+      throw new RangeError("x".repeat(5_000));
+    });
+    second.handle("odd", () => {
+      throw "just words";
+    });
+    await expect(first.request(to, "coded")).rejects.toMatchObject({ code: "BUSY", message: "come back later" });
+    await expect(first.request(to, "plain")).rejects.toMatchObject({
+      code: "HANDLER_FAILED",
+      message: "x".repeat(1_024),
+    });
+    await expect(first.request(to, "odd")).rejects.toMatchObject({ code: "HANDLER_FAILED", message: "just words" });
+    expect(notes.items.map((note) => note.slice(0, 14))).toEqual([
+      "BUSY a request",
+      "HANDLER_FAILED",
+      "HANDLER_FAILED",
+    ]);
+  });
+
+  it("whose reply cannot travel fails with BAD_VALUE or MESSAGE_TOO_LARGE", async () => {
+    const { first, second } = await pair();
+    second.handle("map", () => new Map([[1, 2]]));
+    second.handle("large", () => new Uint8Array(2 ** 20));
+    expect(await failureOf(first.request(addressOf(second), "map"))).toBe("BAD_VALUE");
+    expect(await failureOf(first.request(addressOf(second), "large"))).toBe("MESSAGE_TOO_LARGE");
+  });
+
+  it("that is aborted rejects at once with the reason as its cause, and the handler's signal says so", async () => {
+    const { first, second } = await pair();
+    const inquiries = neverAnswer(second, "slow");
+    const controller = new AbortController();
+    const asked = first.request(addressOf(second), "slow", undefined, { signal: controller.signal });
+    const inquiry = await inquiries.nth(1, () => true);
+    expect(inquiry.signal.aborted).toBe(false);
+    const reason = new Error("changed my mind");
+    controller.abort(reason);
+    await expect(asked).rejects.toMatchObject({ code: "ABORTED", cause: reason });
+    expect(await abandoned(inquiry)).toBe("ABORTED");
+    // One that is aborted before it has begun is never asked.
+    const late = first.request(addressOf(second), "slow", undefined, { signal: controller.signal });
+    expect(await failureOf(late)).toBe("ABORTED");
+    second.handle("ping", () => "pong");
+    await first.request(addressOf(second), "ping");
+    expect(inquiries.items).toHaveLength(1);
+  });
+
+  it("that takes too long fails with TIMED_OUT, and the handler's signal says so, also when it looks later", async () => {
+    const { first, second } = await pair();
+    const inquiries = neverAnswer(second, "slow");
+    const asked = first.request(addressOf(second), "slow", undefined, { timeoutMs: 20 });
+    await expect(asked).rejects.toMatchObject({ code: "TIMED_OUT", message: expect.stringContaining("20 ms") });
+    const inquiry = await inquiries.nth(1, () => true);
+    // A reply to another request comes behind the cancel.
+    second.handle("ping", () => "pong");
+    await first.request(addressOf(second), "ping");
+    expect(await abandoned(inquiry)).toBe("ABORTED");
+  });
+
+  it("leaves no listener on its signal, and a hundred of them are no more than one", async () => {
+    const { first, second } = await pair();
+    second.handle("ping", () => "pong");
+    const { signal } = new AbortController();
+    let listeners = 0;
+    let most = 0;
+    const add = signal.addEventListener.bind(signal);
+    const remove = signal.removeEventListener.bind(signal);
+    signal.addEventListener = (...args: Parameters<typeof add>) => {
+      listeners += 1;
+      most = Math.max(most, listeners);
+      add(...args);
+    };
+    signal.removeEventListener = (...args: Parameters<typeof remove>) => {
+      listeners -= 1;
+      remove(...args);
+    };
+    await first.request(addressOf(second), "ping", undefined, { signal });
+    expect(await failureOf(first.request(addressOf(second), "nowhere", undefined, { signal }))).toBe("NO_HANDLER");
+    expect(listeners).toBe(0);
+    await Promise.all(
+      Array.from({ length: 100 }, () => first.request(addressOf(second), "ping", undefined, { signal })),
+    );
+    expect([listeners, most]).toEqual([0, 1]);
+  });
+
+  it("fails with PEER_DOWN when the peer leaves, and the peer's own with ENDED", async () => {
+    const { first, second } = await pair();
+    neverAnswer(first, "slow");
+    const inquiries = neverAnswer(second, "slow");
+    const asked = first.request(addressOf(second), "slow", undefined, { timeoutMs: Number.POSITIVE_INFINITY });
+    const inquiry = await inquiries.nth(1, () => true);
+    const theirs = second.request(addressOf(first), "slow");
+    const failures = [failureOf(asked), failureOf(theirs), abandoned(inquiry)];
+    await second.leave();
+    expect(await Promise.all(failures)).toEqual(["PEER_DOWN", "ENDED", "ABORTED"]);
+    expect(await failureOf(second.request(addressOf(first), "slow"))).toBe("ENDED");
+    expect(await failureOf(second.requestAll("slow"))).toBe("ENDED");
+  });
+
+  it("fails with PEER_DOWN when the peer's process is killed", async () => {
+    const server = await serve({ listen: "127.0.0.1:0" });
+    onTestFinished(() => server.close());
+    const node = await join(String(server.address));
+    onTestFinished(() => node.leave());
+    const member = unansweringMember(String(server.address));
+    const address = await member.line((line) => line.includes(":"), "its address");
+    const asked = failureOf(node.request(address, "forever"));
+    const stream = node.open(address, "deaf");
+    const failed = once(stream, "error");
+    stream.write("hello");
+    member.kill("SIGKILL");
+    expect(await asked).toBe("PEER_DOWN");
+    expect(codeOf((await failed)[0])).toBe("PEER_DOWN");
+  });
+
+  it("beyond those that may be under way fails with QUEUE_FULL, and beyond those in work with OVERLOADED", async () => {
+    const limits = { requestsInFlight: 3, requestsServed: 2 };
+    const { first, second } = await pair({ limits });
+    neverAnswer(second, "slow");
+    const failures = Array.from({ length: 4 }, () =>
+      failureOf(first.request(addressOf(second), "slow", undefined, { timeoutMs: 200 })),
+    );
+    expect(await Promise.all(failures)).toEqual(["TIMED_OUT", "TIMED_OUT", "OVERLOADED", "QUEUE_FULL"]);
+  });
+
+  it("is refused with a code for what is no request, as a rejection and not as an exception", async () => {
+    const { first, second } = await pair();
+    const to = addressOf(second);
+    const { request } = { request: (...args: unknown[]) => first.request(...(args as [string, string])) };
+    expect(await failureOf(request("127.0.0.1:1", "x"))).toBe("NOT_LINKED");
+    expect(await failureOf(request(undefined, "x"))).toBe("BAD_OPTION");
+    expect(await failureOf(request(to, 7))).toBe("BAD_OPTION");
+    expect(await failureOf(request(to, "x", () => {}))).toBe("BAD_VALUE");
+    expect(await failureOf(request(to, "x", new Uint8Array(2 ** 20)))).toBe("MESSAGE_TOO_LARGE");
+    for (const options of [{ timeoutMs: -1 }, { timeoutMs: Number.NaN }, { timeOutMs: 1 }, { signal: 7 }]) {
+      expect(await failureOf(request(to, "x", undefined, options))).toBe("BAD_OPTION");
+    }
+    second.handle("x", () => "y");
+    expect(outcomeOf(() => second.handle("x", () => "z"))).toBe("WRONG_STEP");
+    expect(outcomeOf(() => second.handle("y", 7 as unknown as () => void))).toBe("BAD_OPTION");
+    expect(outcomeOf(() => second.handle("a".repeat(256), () => "z"))).toBe("BAD_OPTION");
+  });
+});
+
+/** The replies, or the codes of the errors, of several peers. */
+function briefly(outcomes: readonly Outcome[]): unknown[] {
+  return outcomes.map((outcome) => ("error" in outcome ? outcome.error.code : outcome.reply));
+}
+
+describe("a request to all peers", () => {
+  it("comes back with a reply or an error of each, in the order of joining, and CLASSIC_PEER of a classic one", async () => {
+    const server = await serve({ listen: "127.0.0.1:0" });
+    onTestFinished(() => server.close());
+    const nodes: MeshNode[] = [];
+    for (const dialect of ["native", "native", "native", "classic"] as const) {
+      const node = await join(String(server.address), { dialect });
+      onTestFinished(() => node.leave());
+      nodes.push(node);
+    }
+    await Promise.all(nodes.map((node) => node.complete({ size: 4 })));
+    const [first, second, third, fourth] = nodes;
+    if (first === undefined) throw new Error("there is no first");
+    second?.handle("twice", (payload) => [payload, payload]);
+    neverAnswer(third as MeshNode, "twice");
+    const outcomes = await first.requestAll("twice", "x", { timeoutMs: 50 });
+    expect(outcomes.map(({ peer }) => peer.address)).toEqual([second?.address, third?.address, fourth?.address]);
+    expect(briefly(outcomes)).toEqual([["x", "x"], "TIMED_OUT", "CLASSIC_PEER"]);
+    const signal = AbortSignal.abort();
+    expect(briefly(await first.requestAll("twice", "x", { signal }))).toEqual(["ABORTED", "ABORTED", "CLASSIC_PEER"]);
+    expect(await failureOf(first.requestAll("twice", Symbol("x")))).toBe("BAD_VALUE");
+    // A classic node has nobody to ask.
+    expect(briefly((await fourth?.requestAll("twice")) ?? [])).toEqual(Array(3).fill("CLASSIC_PEER"));
+  });
+
+  it("settles when the peers that are asked go down, and asks nobody where nobody is", async () => {
+    const { first, second } = await pair();
+    const inquiries = neverAnswer(second, "slow");
+    const asked = first.requestAll("slow");
+    await inquiries.nth(1, () => true);
+    await second.leave();
+    expect(briefly(await asked)).toEqual(["PEER_DOWN"]);
+    expect(await first.requestAll("slow")).toEqual([]);
+  });
+});

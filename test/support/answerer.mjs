@@ -1,0 +1,10 @@
+// A member in a process of its own, for tests: answers requests of the topic "who" with its rank, at once, or of the topic
+// "stall" never. Says its address once the mesh is whole. Arguments: the package's entry, the server, the size of the mesh.
+const [, , entry, server, size] = process.argv;
+const { join } = await import(entry);
+
+const node = await join(server);
+node.handle("who", () => node.rank);
+node.handle("stall", () => new Promise(() => {}));
+await node.complete({ size: Number(size) });
+console.log(node.address);
