@@ -3,6 +3,7 @@
 // simulator's, so a run needs no sockets and always gives the same figures. Writes bench/wire-up-bytes.svg and prints a table.
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { draw } from "../dist/cli/bench/plot.js";
 import { defaultLimits } from "../dist/core/limits.js";
 import { SeededRandom } from "../dist/core/random.js";
 import { Member } from "../dist/mesh/member.js";
@@ -105,47 +106,18 @@ for (const [index, native] of series.native.entries()) {
   const cells = [native.size, native.bytes, native.share.toFixed(2), classic.bytes, classic.share.toFixed(2)];
   process.stdout.write(`| ${cells.map((cell) => cell.toLocaleString("en-US")).join(" | ")} |\n`);
 }
-writeFileSync(new URL("../bench/wire-up-bytes.svg", import.meta.url), plot(series));
-
-/** Both series on logarithmic axes, where a power of N is a straight line. */
-function plot({ native, classic }) {
-  const [width, height, left, top, right, bottom] = [640, 420, 76, 40, 150, 48];
-  const all = [...native, ...classic];
-  const spanX = [Math.log10(Math.min(...sizes)), Math.log10(Math.max(...sizes))];
-  const spanY = [
-    Math.floor(Math.log10(Math.min(...all.map(({ bytes }) => bytes)))),
-    Math.ceil(Math.log10(Math.max(...all.map(({ bytes }) => bytes)))),
-  ];
-  const x = (size) => left + ((Math.log10(size) - spanX[0]) / (spanX[1] - spanX[0])) * (width - left - right);
-  const y = (bytes) =>
-    height - bottom - ((Math.log10(bytes) - spanY[0]) / (spanY[1] - spanY[0])) * (height - top - bottom);
-  const parts = [`<rect width="${width}" height="${height}" fill="#fff"/>`];
-  parts.push(`<text x="${left}" y="22" font-size="15">Bytes the server writes until N members are fully linked</text>`);
-  for (let power = spanY[0]; power <= spanY[1]; power += 1) {
-    const at = y(10 ** power).toFixed(1);
-    parts.push(`<line x1="${left}" y1="${at}" x2="${width - right}" y2="${at}" stroke="#ddd"/>`);
-    parts.push(`<text x="${left - 8}" y="${Number(at) + 4}" text-anchor="end">${unit(10 ** power)}</text>`);
-  }
-  for (const size of sizes)
-    parts.push(`<text x="${x(size).toFixed(1)}" y="${height - bottom + 18}" text-anchor="middle">${size}</text>`);
-  parts.push(
-    `<text x="${(left + width - right) / 2}" y="${height - 10}" text-anchor="middle">members (simulated network, one join every ${everyMs} ms)</text>`,
-  );
-  for (const [name, points, colour] of [
-    ["native", native, "#1a6fb5"],
-    ["classic", classic, "#c2541b"],
-  ]) {
-    const path = points.map(({ size, bytes }) => `${x(size).toFixed(1)},${y(bytes).toFixed(1)}`).join(" ");
-    parts.push(`<polyline points="${path}" fill="none" stroke="${colour}" stroke-width="2"/>`);
-    for (const { size, bytes } of points)
-      parts.push(`<circle cx="${x(size).toFixed(1)}" cy="${y(bytes).toFixed(1)}" r="3" fill="${colour}"/>`);
-    const last = points.at(-1);
-    parts.push(
-      `<text x="${(x(last.size) + 8).toFixed(1)}" y="${(y(last.bytes) + 4).toFixed(1)}" fill="${colour}">${name}: ${unit(last.bytes)}</text>`,
-    );
-  }
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="sans-serif" font-size="12" role="img" aria-label="Bytes the server writes, against members">\n${parts.join("\n")}\n</svg>\n`;
-}
+const pointsOf = (line) => line.map(({ size, bytes }) => ({ x: size, y: bytes }));
+const picture = draw({
+  title: "Bytes the server writes until N members are fully linked",
+  label: "Bytes the server writes, against members",
+  xAxis: `members (simulated network, one join every ${everyMs} ms)`,
+  unit,
+  series: [
+    { name: "native", colour: "#1a6fb5", points: pointsOf(series.native) },
+    { name: "classic", colour: "#c2541b", points: pointsOf(series.classic) },
+  ],
+});
+writeFileSync(new URL("../bench/wire-up-bytes.svg", import.meta.url), picture);
 
 function unit(bytes) {
   const steps = [

@@ -3,13 +3,18 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { FullmeshError } from "../core/errors.js";
 import { exitCodeOf, exitCodes } from "./exit.js";
-import { addJoin } from "./join.js";
-import { addSecret } from "./secret.js";
-import { addServe } from "./serve.js";
-import { addUp } from "./up.js";
 
 const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
   version: string;
+};
+
+/** Each command is loaded when it is called: a gang starts many processes, and none of them serves. */
+const commands: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
+  serve: async () => (await import("./serve.js")).addServe,
+  join: async () => (await import("./join.js")).addJoin,
+  up: async () => (await import("./up.js")).addUp,
+  secret: async () => (await import("./secret.js")).addSecret,
+  bench: async () => (await import("./bench.js")).addBench,
 };
 
 const program = new Command("fullmesh")
@@ -19,10 +24,12 @@ const program = new Command("fullmesh")
   .showHelpAfterError("(fullmesh --help shows what there is)")
   .exitOverride();
 
-addServe(program);
-addJoin(program);
-addUp(program);
-addSecret(program);
+// Without a command of ours in the first place it is help that is wanted, or needed.
+const called = process.argv[2] ?? "";
+for (const name of Object.hasOwn(commands, called) ? [called] : Object.keys(commands)) {
+  const add = await commands[name]?.();
+  add?.(program);
+}
 program.addHelpText(
   "after",
   "\nEach command has --help.\n\nTry it:     fullmesh up 8\n" +

@@ -10,6 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "fullmesh-package-"));
 const installed = join(folder, "node_modules/fullmesh");
+const main = join(installed, "dist/bundle/main.js");
 
 interface PackedFile {
   readonly path: string;
@@ -26,7 +27,10 @@ beforeAll(() => {
   files = packed.files.map(({ path }) => path);
   mkdirSync(installed, { recursive: true });
   execFileSync("tar", ["-xzf", join(folder, packed.filename), "-C", installed, "--strip-components", "1"]);
-  for (const dependency of ["commander", "log-update", "sonic-boom", "@types", "atomic-sleep"]) {
+  writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
+  mkdirSync(join(folder, "node_modules/@msgpack"));
+  // What it depends on, and what the types of Node come from; nothing else is there.
+  for (const dependency of ["@msgpack/msgpack", "@types"]) {
     symlinkSync(join(root, "node_modules", dependency), join(folder, "node_modules", dependency));
   }
 });
@@ -36,11 +40,20 @@ afterAll(() => {
 });
 
 describe("the published package", () => {
-  it("holds the build and the documents, and neither tests nor the simulator nor build records", () => {
+  it("holds the bundle, its types and the documents, and neither tests nor the simulator nor build records", () => {
     expect(files).toEqual(
-      expect.arrayContaining(["dist/index.js", "dist/index.d.ts", "dist/cli/main.js", "README.md", "LICENSE"]),
+      expect.arrayContaining([
+        "dist/bundle/index.js",
+        "dist/bundle/main.js",
+        "dist/index.d.ts",
+        "README.md",
+        "LICENSE",
+      ]),
     );
     expect(files.filter((path) => /^(src|test|scripts)\/|simulator|tsbuildinfo/.test(path))).toEqual([]);
+    expect(files.filter((path) => path.endsWith(".js") && !path.startsWith("dist/bundle/"))).toEqual([]);
+    const notices = readFileSync(join(installed, "dist/bundle/licenses.txt"), "utf8");
+    for (const name of ["commander", "log-update", "sonic-boom"]) expect(notices).toContain(`\n${name} `);
   });
 
   it("has nothing that publint objects to", async () => {
@@ -49,7 +62,6 @@ describe("the published package", () => {
   });
 
   it("gives a strict TypeScript program its types, without skipping the check of libraries", () => {
-    writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
     writeFileSync(
       join(folder, "program.ts"),
       [
@@ -90,7 +102,32 @@ describe("the published package", () => {
 
   it("runs its command from where it is installed", () => {
     const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
-    const main = join(installed, "dist/cli/main.js");
     expect(execFileSync(process.execPath, [main, "--version"], { encoding: "utf8" }).trim()).toBe(version);
+    const report = execFileSync(process.execPath, [main, "up", "3"], {
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    expect(report).toContain("3 of 3 links, 0 duplicate, 0 missing");
+  });
+
+  it("joins without a secret and loads one file, and nothing of Node that only a secret needs", () => {
+    writeFileSync(
+      join(folder, "modules.js"),
+      [
+        'import { join, serve } from "fullmesh";',
+        'const server = await serve({ listen: "127.0.0.1:0" });',
+        "const node = await join(server.address);",
+        "await node.complete({ size: 1 });",
+        "console.log(JSON.stringify(process.moduleLoadList));",
+        "await server.teardown();",
+      ].join("\n"),
+    );
+    const told = execFileSync(process.execPath, ["modules.js"], { cwd: folder, encoding: "utf8" });
+    const loaded = (JSON.parse(told) as string[]).map((name) => name.replace("NativeModule ", ""));
+    expect(loaded).toContain("net");
+    expect(loaded.filter((name) => ["tls", "_tls_wrap", "_tls_common", "crypto"].includes(name))).toEqual([]);
+    const library = readFileSync(join(installed, "dist/bundle/index.js"), "utf8");
+    expect(library.match(/^import .*from "(?!node:)/gm)).toBeNull();
+    expect(library).not.toMatch(/commander|sonic-boom/);
   });
 });

@@ -1,0 +1,78 @@
+// Puts the compiled library and command into few files in dist/bundle/, which is what package.json points to: a process
+// that joins a mesh loads one file instead of eighty. npm run build does it behind the compiler.
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { rolldown } from "rolldown";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const library = `${root}dist/index.js`;
+const folder = `${root}dist/bundle`;
+
+/** Names stay whole and lines stay lines, so that a stack trace can be read. Comments are for those who read src/. */
+const output = { dir: folder, format: "esm", comments: false, chunkFileNames: "[name].js" };
+
+/** What several commands share goes into two files, of which a member needs one. */
+const serverParts = /\/dist\/(?:rendezvous\/|server|cli\/tell-server|cli\/trace-file)/;
+const commandOutput = {
+  ...output,
+  // The bench finds its programs, and the folder of its results, from where it stands.
+  chunkFileNames: ({ moduleIds }) => (moduleIds.some(isOfBench) ? "bench/[name].js" : "[name].js"),
+  codeSplitting: {
+    groups: [
+      { name: "common", minShareCount: 2, priority: 2, test: (path) => !serverParts.test(path) },
+      { name: "server", minShareCount: 2, priority: 1 },
+    ],
+  },
+};
+
+/** What the bench measures is the library as programs import it, not a copy of its own. */
+const libraryApart = {
+  name: "library-apart",
+  async resolveId(source, importer, options) {
+    const resolved = await this.resolve(source, importer, { ...options, skipSelf: true });
+    return resolved?.id === library ? { id: "fullmesh", external: true } : resolved;
+  },
+};
+
+rmSync(folder, { recursive: true, force: true });
+const modules = new Set([
+  ...(await bundle({ input: { index: library } }, output)),
+  ...(await bundle({ input: { main: `${root}dist/cli/main.js` } }, commandOutput)),
+  ...(await bundle({ input: programs(), plugins: [libraryApart] }, { ...output, dir: `${folder}/bench/programs` })),
+]);
+writeFileSync(`${folder}/licenses.txt`, licensesOf(modules));
+
+/** Bundles, and returns the paths of all that went in. */
+async function bundle(options, into) {
+  const build = await rolldown({ cwd: root, platform: "node", ...options });
+  const { output: files } = await build.write(into);
+  await build.close();
+  return files.flatMap((file) => (file.type === "chunk" ? file.moduleIds : []));
+}
+
+/** The programs that the bench starts. What they share is theirs alone, so that the bare ones stay bare. */
+function programs() {
+  const sources = `${root}dist/cli/bench/programs`;
+  const files = readdirSync(sources).filter((file) => file.endsWith(".js"));
+  return Object.fromEntries(files.map((file) => [file.slice(0, -".js".length), `${sources}/${file}`]));
+}
+
+function isOfBench(path) {
+  return path.includes("/dist/cli/bench/");
+}
+
+/** The licenses of the packages whose modules these are: they ask to be kept with every copy. */
+function licensesOf(paths) {
+  const packages = new Set();
+  for (const path of paths) {
+    const [inside] = /^.*node_modules\/(?:@[^/]+\/)?[^/]+\//.exec(path) ?? [];
+    if (inside !== undefined) packages.add(inside);
+  }
+  const texts = [...packages].sort().map((path) => {
+    const { name, version } = JSON.parse(readFileSync(`${path}package.json`, "utf8"));
+    const file = readdirSync(path).find((entry) => /^licen[cs]e/i.test(entry));
+    if (file === undefined) throw new Error(`${name} comes without its license`);
+    return `${name} ${version}\n\n${readFileSync(path + file, "utf8").trim()}\n`;
+  });
+  return texts.join(`\n${"-".repeat(72)}\n\n`);
+}
