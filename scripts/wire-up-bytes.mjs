@@ -7,6 +7,7 @@ import { draw } from "../dist/cli/bench/plot.js";
 import { defaultLimits } from "../dist/core/limits.js";
 import { SeededRandom } from "../dist/core/random.js";
 import { Member } from "../dist/mesh/member.js";
+import { Messaging } from "../dist/messaging/messaging.js";
 import { Rendezvous } from "../dist/rendezvous/rendezvous.js";
 import { Driver } from "../dist/runtime/driver.js";
 import { MemoryLog } from "../dist/runtime/memory-log.js";
@@ -67,15 +68,18 @@ function wireUp(size, dialect) {
     const address = { host: `10.0.${rank >> 8}.${rank & 255}`, port: 40_000 };
     const process = new SimulatedProcess(world, `${rank}`, address.host, dialect === "classic");
     const driver = new Driver({
-      machine: new Member({
-        dialect,
-        mesh: "default",
-        isKeyed: false,
-        draw,
-        serverLostMs: Number.POSITIVE_INFINITY,
-        seed: rank,
-        limits,
-      }),
+      machine: new Member(
+        {
+          dialect,
+          mesh: "default",
+          isKeyed: false,
+          draw,
+          serverLostMs: Number.POSITIVE_INFINITY,
+          seed: rank,
+          limits,
+        },
+        (outputs) => new Messaging(outputs, limits),
+      ),
       transport: network.transportOf(process),
       clock: process.clock,
       perform: ({ event }) => {

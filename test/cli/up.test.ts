@@ -163,7 +163,7 @@ describe("fullmesh up", () => {
 });
 
 function fullmeshOnTerminal(script: string, extra: Readonly<Record<string, string>>): StartedProcess {
-  const main = new URL("../../dist/cli/main.js", import.meta.url).pathname;
+  const main = new URL("../../dist/bundle/main.js", import.meta.url).pathname;
   const command = `stty rows 40 cols 100; ${process.execPath} ${main} up 4`;
   const started = new StartedProcess(script, ["-qec", command, "/dev/null"], {
     env: plainEnvironment({ TERM: "xterm-256color", ...extra }),

@@ -1,0 +1,23 @@
+import { cpus, release, type as systemType, totalmem } from "node:os";
+
+/** Where and with what was measured. */
+export interface Machine {
+  readonly cpu: string;
+  readonly cores: number;
+  readonly memoryGiB: number;
+  readonly system: string;
+  /** Of Node.js, fullmesh, and of peers that are measured too. */
+  readonly versions: Readonly<Record<string, string>>;
+}
+
+/** This machine, with these versions of what is measured. */
+export function thisMachine(versions: Readonly<Record<string, string>>): Machine {
+  const cores = cpus();
+  return {
+    cpu: cores[0]?.model.trim() ?? "unknown",
+    cores: cores.length,
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    system: `${systemType()} ${release()}`,
+    versions: { "Node.js": process.version.slice(1), ...versions },
+  };
+}
