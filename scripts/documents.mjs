@@ -102,7 +102,7 @@ const conversations = {
   "Members to one another": {
     hello: "The owner of a link: let this attempt be the link.",
     answer: "The other end: it is.",
-    goodbye: "I send no more messages.",
+    goodbye: "I begin nothing more.",
   },
   "Anybody, before closing": {
     refuse: "This connection is of no use, and why.",

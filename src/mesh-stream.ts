@@ -3,7 +3,7 @@ import { FullmeshError } from "./core/errors.js";
 import { errorOf, reasonOf } from "./foreign-errors.js";
 import type { Stream } from "./messaging/stream.js";
 import type { Peer } from "./node-events.js";
-import { isReferenced } from "./protocol/native/payload.js";
+import { isReferenced, keepable } from "./protocol/native/payload.js";
 
 /** What Node may hold on either side of a stream, in bytes: one frame. */
 const bufferBytes = 65_536;
@@ -167,6 +167,7 @@ export class MeshStream extends Duplex {
     }
     this.#isOver = true;
     this.#arrived = [];
+    this.#stream.skip();
     this.#closed();
     callback(error);
     this.#goOn(error ?? new FullmeshError("ABORTED", "the stream was destroyed before this had gone"));
@@ -174,7 +175,7 @@ export class MeshStream extends Duplex {
 
   #arrive(bytes: Uint8Array): void {
     if (this.#isWanted) this.#hand(bytes);
-    else if (!this.destroyed) this.#arrived.push(bytes);
+    else if (!this.destroyed) this.#arrived.push(keepable(bytes));
   }
 
   #finish(): void {
@@ -184,7 +185,7 @@ export class MeshStream extends Duplex {
 
   /** Gives Node's buffer what the peer may then send again. */
   #hand(bytes: Uint8Array): void {
-    this.#isWanted = this.push(bytes);
+    this.#isWanted = this.push(keepable(bytes));
     if (this.#isOver) return;
     this.#stream.read(bytes.length);
     this.#wake();

@@ -16,7 +16,7 @@ export interface Inquiry {
   readonly topic: string;
   /**
    * Aborted when nobody waits for the reply any more: the asker has given the request up, its time has run out, or the link
-   * with the asker has ended.
+   * with the asker has ended. A request counts as in work until its handler is through with it all the same.
    */
   readonly signal: AbortSignal;
 }
@@ -120,13 +120,16 @@ export class Answers {
   #answerLater(from: Conversation, request: number, inquiry: OpenInquiry, reply: PromiseLike<unknown>): void {
     const inquiries = this.#open.get(from) ?? new Map<number, OpenInquiry>();
     this.#open.set(from, inquiries.set(request, inquiry));
-    // Whoever has been abandoned is not in the table any more, and its reply is nobody's.
+    // Whoever has been abandoned is not in the table any more, and its reply is nobody's; but only now is it out of work.
+    const abandoned = (): void => this.#fail(from, request, "ABORTED", "nobody waits for it");
     void Promise.resolve(reply).then(
       (value) => {
-        if (this.#take(from, request) !== undefined) this.#reply(from, request, inquiry.topic, value);
+        if (this.#take(from, request) === undefined) abandoned();
+        else this.#reply(from, request, inquiry.topic, value);
       },
       (error: unknown) => {
-        if (this.#take(from, request) !== undefined) this.#failed(from, request, inquiry.topic, error);
+        if (this.#take(from, request) === undefined) abandoned();
+        else this.#failed(from, request, inquiry.topic, error);
       },
     );
   }

@@ -93,7 +93,6 @@ export class Composition {
         return;
       case "unlink":
         this.writing.forget(event.peer);
-        this.traffic.requests.unlinked();
         break;
       case "ended":
         this.writing.ended();

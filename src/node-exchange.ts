@@ -77,7 +77,7 @@ export class Exchange {
   conversationWith(peer: string | Peer): Conversation {
     const address = addressOf(peer);
     const conversation = this.messaging.at(address);
-    // Behind our goodbye nothing more is begun: it would be lost without a word.
+    // Behind our goodbye nothing new is begun: it would be lost without a word.
     if (conversation?.isOpen === true && this.#end === undefined) return conversation;
     return this.#refuse(address);
   }

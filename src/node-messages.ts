@@ -7,7 +7,7 @@ import type { Message, NodeEvents, Peer } from "./node-events.js";
 import type { Exchange } from "./node-exchange.js";
 import type { Address } from "./protocol/address.js";
 import { numberBytes } from "./protocol/native/numbered.js";
-import { forms } from "./protocol/native/payload.js";
+import { forms, keepable } from "./protocol/native/payload.js";
 import { checkTopic } from "./topics.js";
 import { bytesOf, formOf, payloadOf } from "./values.js";
 
@@ -109,14 +109,15 @@ export class Messages {
 
   /** A message has come: loops take it when they are ready, and who listens hears it at once. */
   arrived({ from, topic, form, payload, bytes }: MessageArrival): void {
-    const value = form === forms.bytes ? payload : this.#valueOf(from, topic, form, payload);
+    const loops = this.#loops.size === 0 ? undefined : this.#loops.get(topic);
+    const kept = loops === undefined ? payload : keepable(payload);
+    const value = form === forms.bytes ? kept : this.#valueOf(from, topic, form, kept);
     const peer = this.#exchange.peers.at(from.peer as Address);
     if (value === undecodable || peer === undefined) {
       this.#consumed(from, bytes);
       return;
     }
     const message: Message = { peer, topic, payload: value };
-    const loops = this.#loops.size === 0 ? undefined : this.#loops.get(topic);
     // What a listener throws must not keep the sender waiting for ever.
     try {
       this.#node.emit("message", message);

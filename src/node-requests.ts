@@ -34,43 +34,47 @@ export const noOptions: RequestOptions = Object.freeze({});
 
 /** A request that is under way. */
 class Call implements Abortable {
-  readonly #calls: Requests;
   readonly #conversation: Conversation;
-  readonly #request: number;
+  readonly #wake: () => void;
   readonly #signal: AbortSignal | undefined;
-  readonly resolve: (reply: unknown) => void;
+  readonly #resolve: (reply: unknown) => void;
   readonly #reject: (error: FullmeshError) => void;
+  #request = 0;
 
   constructor(
-    calls: Requests,
     conversation: Conversation,
-    request: number,
+    wake: () => void,
     signal: AbortSignal | undefined,
     resolve: (reply: unknown) => void,
     reject: (error: FullmeshError) => void,
   ) {
-    this.#calls = calls;
     this.#conversation = conversation;
-    this.#request = request;
+    this.#wake = wake;
     this.#signal = signal;
-    this.resolve = resolve;
+    this.#resolve = resolve;
     this.#reject = reject;
-    if (signal !== undefined) watchAbort(signal, this);
   }
 
-  /** The signal says that nobody waits any more. */
+  /** It has been asked, under this number. */
+  begin(request: number): void {
+    this.#request = request;
+    if (this.#signal !== undefined) watchAbort(this.#signal, this);
+  }
+
+  /** The signal says that nobody waits any more; the peer is told so. */
   aborted(): void {
-    this.settled();
-    this.#calls.giveUp(this.#conversation, this.#request);
-    this.#reject(abortedError(this.#signal));
+    this.#conversation.cancel(this.#request);
+    this.#wake();
+    this.reject(abortedError(this.#signal));
   }
 
-  /** It has come to its end, and need not listen any more. */
-  settled(): void {
+  resolve(reply: unknown): void {
     if (this.#signal !== undefined) unwatchAbort(this.#signal, this);
+    this.#resolve(reply);
   }
 
   reject(error: FullmeshError): void {
+    if (this.#signal !== undefined) unwatchAbort(this.#signal, this);
     this.#reject(error);
   }
 }
@@ -87,7 +91,6 @@ interface Question {
 /** The requests of a node to its peers. */
 export class Requests {
   readonly #exchange: Exchange;
-  readonly #calls = new Map<Conversation, Map<number, Call>>();
 
   constructor(exchange: Exchange) {
     this.#exchange = exchange;
@@ -112,41 +115,19 @@ export class Requests {
 
   /** A reply has come, or it is certain that none comes. */
   settled(arrival: Ending): void {
-    const { from, request } = arrival;
-    const call = this.#take(from, request);
-    if (call === undefined) return;
-    call.settled();
+    const call = arrival.caller as Call;
     if (arrival.type === "failed") {
       call.reject(this.#failureOf(arrival));
       return;
     }
+    let reply: unknown;
     try {
-      call.resolve(payloadOf(arrival.form, arrival.payload));
+      reply = payloadOf(arrival.form, arrival.payload);
     } catch (error) {
-      call.reject(new FullmeshError("BAD_VALUE", `the reply of ${from.peer} cannot be read`, { cause: error }));
+      call.reject(new FullmeshError("BAD_VALUE", `the reply of ${arrival.from.peer} cannot be read`, { cause: error }));
+      return;
     }
-  }
-
-  /** Nobody waits for the reply any more. */
-  giveUp(conversation: Conversation, request: number): void {
-    if (this.#take(conversation, request) === undefined) return;
-    conversation.cancel(request);
-    this.#exchange.wake();
-  }
-
-  /** A link has ended, and with it the requests on it. */
-  unlinked(): void {
-    for (const [conversation, calls] of this.#calls) if (calls.size === 0) this.#calls.delete(conversation);
-  }
-
-  /** Nothing comes any more. */
-  closed(): void {
-    const calls = [...this.#calls.values()].flatMap((ofOne) => [...ofOne.values()]);
-    this.#calls.clear();
-    for (const call of calls) {
-      call.settled();
-      call.reject(this.#exchange.endedError());
-    }
+    call.resolve(reply);
   }
 
   async #outcome(peer: Peer, question: Question): Promise<Outcome> {
@@ -175,17 +156,16 @@ export class Requests {
     const { topicBytes, form, payload, signal, timeoutMs } = question;
     if (signal?.aborted === true) return Promise.reject(abortedError(signal));
     const exchange = this.#exchange;
-    const request = conversation.request(topicBytes, form, payload, timeoutMs, exchange.now());
-    if (request === "full") {
-      const detail = `${conversation.peer} has not replied to as many requests as may be under way, or too much waits for it`;
-      return Promise.reject(new FullmeshError("QUEUE_FULL", detail));
-    }
-    exchange.wake();
     return new Promise((resolve, reject) => {
-      const call = new Call(this, conversation, request, signal, resolve, reject);
-      const calls = this.#calls.get(conversation);
-      if (calls === undefined) this.#calls.set(conversation, new Map([[request, call]]));
-      else calls.set(request, call);
+      const call = new Call(conversation, exchange.wake, signal, resolve, reject);
+      const request = conversation.request(topicBytes, form, payload, timeoutMs, exchange.now(), call);
+      if (request === "full") {
+        const detail = `${conversation.peer} has not replied to as many requests as may be under way, or too much waits for it`;
+        reject(new FullmeshError("QUEUE_FULL", detail));
+        return;
+      }
+      call.begin(request);
+      exchange.wake();
     });
   }
 
@@ -194,14 +174,6 @@ export class Requests {
     if (code === "PEER_DOWN" && this.#exchange.hasEnded) return this.#exchange.endedError();
     const isOwnWord = code === "PEER_DOWN" || code === "TIMED_OUT";
     return errorOf(code, isOwnWord ? `${from.peer}: ${message}` : message, "HANDLER_FAILED");
-  }
-
-  #take(conversation: Conversation, request: number): Call | undefined {
-    const calls = this.#calls.get(conversation);
-    const call = calls?.get(request);
-    calls?.delete(request);
-    if (calls?.size === 0 && !conversation.isOpen) this.#calls.delete(conversation);
-    return call;
   }
 }
 

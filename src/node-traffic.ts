@@ -50,7 +50,6 @@ export class Traffic {
   /** Nothing comes any more: who waits is told so. */
   closed(): void {
     this.messages.closed();
-    this.requests.closed();
     this.answers.closed();
     this.streams.closed();
   }

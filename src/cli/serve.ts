@@ -38,7 +38,8 @@ export function addServe(program: Command): void {
     .summary("start a rendezvous server")
     .description(
       "Starts a rendezvous server: processes register with it, learn of one another, and connect directly. " +
-        "With a capacity, the mesh ends when that many members have joined (or waits, with --on-full hold).",
+        "With a capacity, the mesh ends when that many members have joined and every pair is linked (or newcomers wait, with " +
+        "--on-full hold).",
     )
     .addOption(flag("--listen <ip:port>", "where to listen; port 0 takes any free one").default("127.0.0.1:4000"))
     .addOption(

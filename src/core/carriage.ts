@@ -23,9 +23,9 @@ export interface Carriage {
   /** The shortest round trip on the present connection in milliseconds; undefined before the first is measured. */
   readonly roundTripMs: number | undefined;
   /**
-   * Begins the next frame, and returns where in `memory` its content starts. All `bytes` of that must be written before
-   * anything else happens. `tail` is more content behind it, which is not copied and must not change until it is
-   * acknowledged.
+   * Begins the next frame, and returns where in `memory` its content starts. All `bytes` of that, at most 65,525, must be
+   * written before anything else happens. `tail` is more content behind it, which is not copied and must not change until it
+   * is acknowledged; longer content goes there.
    */
   begin(kind: number, bytes: number, tail?: Uint8Array): number;
   /** Measures the round trip, unless that is under way. */

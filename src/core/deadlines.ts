@@ -13,29 +13,39 @@ export class Deadlines<Key> {
   readonly #current = new Map<Key, Deadline<Key>>();
   // Moved and cleared deadlines stay in the heap until they surface, and are dropped there.
   readonly #heap = new Heap<Deadline<Key>>((a, b) => a.at < b.at);
+  /** The earliest one, if it is known: it is asked for far more often than it changes. */
+  #first: Deadline<Key> | undefined;
 
   /** `at` in milliseconds, on the machine's time. */
   set(key: Key, at: number): void {
     const deadline = { key, at };
     this.#current.set(key, deadline);
     this.#heap.push(deadline);
+    if (this.#first !== undefined && (this.#first.key === key || at < this.#first.at)) this.#first = undefined;
     if (this.#heap.size > 2 * this.#current.size + 64) this.#rebuild();
   }
 
   clear(key: Key): void {
     this.#current.delete(key);
+    if (this.#first?.key === key) this.#first = undefined;
   }
 
   clearAll(): void {
     this.#current.clear();
+    this.#first = undefined;
   }
 
   /** The earliest moment that is set, or undefined. */
   next(): number | undefined {
+    if (this.#first !== undefined) return this.#first.at;
+    if (this.#current.size === 0) return undefined;
     for (;;) {
       const first = this.#heap.peek();
       if (first === undefined) return undefined;
-      if (this.#current.get(first.key) === first) return first.at;
+      if (this.#current.get(first.key) === first) {
+        this.#first = first;
+        return first.at;
+      }
       this.#heap.pop();
     }
   }
@@ -45,6 +55,7 @@ export class Deadlines<Key> {
     const at = this.next();
     if (at === undefined || at > now) return undefined;
     const due = this.#heap.pop() as Deadline<Key>;
+    this.#first = undefined;
     this.#current.delete(due.key);
     return due.key;
   }

@@ -71,24 +71,30 @@ export const defaultLimits = {
    * of messages that the application has not taken, so it is the same on all of them.
    */
   queueSoftBytes: 4 * 1024 * 1024,
-  /** Bytes waiting for one peer from which `write` throws. */
+  /** Bytes waiting for one peer from which `write` and `send` throw; what is not acknowledged waits, too. */
   queueHardBytes: 16 * 1024 * 1024,
   /** The first frame on a native connection, before it is known who sends it: a registration has some 1,500 bytes. */
   firstFrameBytes: 4_096,
   /** A control frame; what is longer, such as a large directory, goes in parts. */
   controlBytes: 65_536,
-  /** An application message with its topic. */
+  /** The body of a numbered frame: a message with its number and its topic. */
   messageBytes: 1_048_576,
   /**
-   * What may come on a stream before the application has taken any of it: a millisecond's worth at 2 Gbit/s, so that it
-   * suffices on a local network. The same on all members.
+   * What may come on a stream before the application has taken any of it: half a millisecond's worth at 2 Gbit/s, so that
+   * it suffices on a local network. On loopback twice as much carries less, because it outgrows the processor's caches, and
+   * doubles what requests beside it wait. The same on all members.
    */
-  streamWindowBytes: 262_144,
+  streamWindowBytes: 131_072,
   /**
    * What the window of a stream grows to at most, however long the round trip: 160 MB/s over 100 ms. All streams of a link
    * together have no more under way than half of `queueHardBytes`, so that messages still find room.
    */
   streamWindowMaxBytes: 16 * 1024 * 1024,
+  /**
+   * By how much the windows of all streams of a link together grow beyond the first ones: no more than `queueHardBytes`,
+   * because a peer that is slow to answer pings makes round trips as long as it likes.
+   */
+  streamGrowthBytes: 16 * 1024 * 1024,
   /** The longest piece of a stream in one frame: some 0.5 ms at 1 Gbit/s, after which it is another stream's turn. */
   streamFrameBytes: 65_536,
   /**
@@ -102,6 +108,8 @@ export const defaultLimits = {
   requestsInFlight: 4_096,
   /** Requests of one peer that are being answered; more than that is refused at once rather than late. */
   requestsServed: 1_024,
+  /** What these hold in all, or one alone: as much as one peer may have waiting, so that big ones are bounded, too. */
+  requestsServedBytes: 16 * 1024 * 1024,
   /** A connection on which nothing has come for so long is asked whether it lives. */
   probeMs: 5_000,
   /** A connection on which nothing has come for so long is given up: two probes have gone unanswered. */

@@ -19,24 +19,32 @@ export interface Sink<in Output> {
   push(output: Output): void;
 }
 
+/** So many places are kept for the next outputs; what a burst has needed beyond that is given back. */
+const mostKept = 4_096;
+
 /** The outputs that a machine has decided on and that nobody has polled yet, first in, first out. */
 export class OutputQueue<Output> implements Sink<Output> {
-  #outputs: Output[] = [];
+  #outputs: (Output | undefined)[] = [];
   #next = 0;
+  #end = 0;
 
   push(output: Output): void {
-    this.#outputs.push(output);
+    this.#outputs[this.#end] = output;
+    this.#end += 1;
   }
 
   poll(): Output | undefined {
-    const output = this.#outputs[this.#next];
-    if (output === undefined) {
-      // Reuse the array: a machine is polled until it is empty after every input.
-      this.#outputs.length = 0;
+    const next = this.#next;
+    if (next === this.#end) return undefined;
+    const output = this.#outputs[next];
+    this.#outputs[next] = undefined;
+    this.#next = next + 1;
+    // A machine is polled until it is empty after every input: its queue is used from the front again, as it is.
+    if (this.#next === this.#end) {
       this.#next = 0;
-      return undefined;
+      this.#end = 0;
+      if (this.#outputs.length > mostKept) this.#outputs = [];
     }
-    this.#next += 1;
     return output;
   }
 }

@@ -9,12 +9,12 @@ export type Transitions<State extends string, Event extends string> = Readonly<
  * @throws {Error} that names `subject`, whose life it is, the event and the state
  */
 export function nextState<State extends string, Event extends string>(
-  transitions: Transitions<State, Event>,
+  transitions: Partial<Transitions<State, Event>>,
   state: State,
   event: Event,
   subject: string,
 ): State {
-  const next = transitions[state][event];
+  const next = transitions[state]?.[event];
   if (next === undefined) throw new Error(`${subject}: no ${event} in state ${state}`);
   return next;
 }

@@ -4,11 +4,20 @@ import type { Ports } from "./ports.js";
 import type { Refusals } from "./refusals.js";
 import type { Form } from "./vocabulary.js";
 
-/** The requests of one peer, from their coming to our reply, the peer's cancel or the link's end. */
+/** A request of the peer that the application has in work. */
+interface Answer {
+  /** Of its content. */
+  readonly bytes: number;
+  /** False once it has been cancelled. It counts on, because the application may go on with it, and have what came. */
+  isWanted: boolean;
+}
+
+/** The requests of one peer, from their coming to what the application says to them, or the link's end. */
 export class Answers {
   readonly #ports: Ports;
   readonly #refusals: Refusals;
-  readonly #open = new Set<number>();
+  readonly #open = new Map<number, Answer>();
+  #bytes = 0;
   #last = 0;
 
   constructor(ports: Ports, refusals: Refusals) {
@@ -16,6 +25,7 @@ export class Answers {
     this.#refusals = refusals;
   }
 
+  /** How many are in work, those included that have been cancelled. */
   get size(): number {
     return this.#open.size;
   }
@@ -26,11 +36,11 @@ export class Answers {
     const { request, topic, form, payload } = asked;
     if (request <= this.#last) return `request ${request} came after ${this.#last}`;
     this.#last = request;
-    const { conversation, limits, outputs } = this.#ports;
-    if (this.#open.size >= limits.requestsServed || this.#refusals.isDue) {
-      return this.#refusals.refuse(numberedKinds.failure, request);
-    }
-    this.#open.add(request);
+    const { conversation, outputs } = this.#ports;
+    const length = to - from;
+    if (this.#isFull(length) || this.#refusals.isDue) return this.#refusals.refuse(numberedKinds.failure, request);
+    this.#open.set(request, { bytes: length, isWanted: true });
+    this.#bytes += length;
     outputs.push({ type: "request", from: conversation, request, topic, form, payload });
     return undefined;
   }
@@ -39,25 +49,45 @@ export class Answers {
   takeCancel(bytes: Uint8Array, from: number, to: number): string | undefined {
     const request = decodeCancel(bytes, from, to);
     if (typeof request === "string") return request;
-    if (this.#open.delete(request)) this.#tellCancelled(request);
+    const answer = this.#open.get(request);
+    if (answer?.isWanted !== true) return undefined;
+    answer.isWanted = false;
+    this.#tellCancelled(request);
     return undefined;
   }
 
   /** Answers a request, unless nobody waits for that any more. */
   reply(request: number, form: Form, payload: Uint8Array): void {
     const { carriage } = this.#ports;
-    if (this.#open.delete(request)) encodeReply(carriage, request, form, payload);
+    if (this.#settle(request)) encodeReply(carriage, request, form, payload);
   }
 
   fail(request: number, code: string, message: string): void {
     const { carriage } = this.#ports;
-    if (this.#open.delete(request)) encodeFailure(carriage, { number: request, code, message });
+    if (this.#settle(request)) encodeFailure(carriage, { number: request, code, message });
   }
 
   end(): void {
     const open = [...this.#open];
     this.#open.clear();
-    for (const request of open) this.#tellCancelled(request);
+    this.#bytes = 0;
+    for (const [request, { isWanted }] of open) if (isWanted) this.#tellCancelled(request);
+  }
+
+  /** One more of so many bytes would be too much. One alone never is, or it could never be served. */
+  #isFull(bytes: number): boolean {
+    const { requestsServed, requestsServedBytes } = this.#ports.limits;
+    const { size } = this.#open;
+    return size >= requestsServed || (size > 0 && this.#bytes + bytes > requestsServedBytes);
+  }
+
+  /** The application is through with a request. True if somebody waits for what has come of it. */
+  #settle(request: number): boolean {
+    const answer = this.#open.get(request);
+    if (answer === undefined) return false;
+    this.#open.delete(request);
+    this.#bytes -= answer.bytes;
+    return answer.isWanted;
   }
 
   #tellCancelled(request: number): void {

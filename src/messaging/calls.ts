@@ -3,11 +3,13 @@ import type { Ports } from "./ports.js";
 import type { Form } from "./vocabulary.js";
 
 /** A request of ours that has no reply yet. */
-export interface Call {
-  readonly calls: Calls;
-  readonly request: number;
+interface Call {
   /** In milliseconds; Infinity for a wait without a bound. */
   readonly timeoutMs: number;
+  /** When that is over. */
+  readonly by: number;
+  /** Whatever the asker knows its request by. */
+  readonly caller: unknown;
 }
 
 /** Our requests to one peer, from the asking to the reply, the failure, the wait's end or the link's. */
@@ -25,28 +27,41 @@ export class Calls {
   }
 
   /** Asks, and returns the number of the request; `full` if too many are under way, or the numbers are used up. */
-  ask(topic: Uint8Array, form: Form, payload: Uint8Array, timeoutMs: number, now: number): number | "full" {
-    const { carriage, deadlines, limits } = this.#ports;
+  ask(
+    topic: Uint8Array,
+    form: Form,
+    payload: Uint8Array,
+    timeoutMs: number,
+    now: number,
+    caller: unknown,
+  ): number | "full" {
+    const { carriage, patience, limits } = this.#ports;
     if (this.#calls.size >= limits.requestsInFlight || this.#last >= highestRequest) return "full";
     this.#last += 1;
     const request = this.#last;
-    const call: Call = { calls: this, request, timeoutMs };
-    this.#calls.set(request, call);
-    if (timeoutMs !== Number.POSITIVE_INFINITY) deadlines.set(call, now + timeoutMs);
+    const by = now + timeoutMs;
+    this.#calls.set(request, { timeoutMs, by, caller });
+    patience.begin(by);
     encodeRequest(carriage, request, topic, form, payload);
     return request;
   }
 
   /** Nobody waits any more. */
   cancel(request: number): void {
-    if (this.#settle(request)) this.#tellCancel(request);
+    if (this.#settle(request) !== undefined) this.#tellCancel(request);
   }
 
-  /** The time of a call is up. */
-  expire({ request, timeoutMs }: Call): void {
-    if (!this.#settle(request)) return;
-    this.#tellCancel(request);
-    this.#fail(request, "TIMED_OUT", `there was no reply within ${timeoutMs} ms`);
+  /** Gives up those whose time is over. */
+  expire(now: number): void {
+    for (const [request, { by, timeoutMs, caller }] of this.#calls) {
+      if (by > now) {
+        this.#ports.patience.lookAt(by);
+        continue;
+      }
+      this.#settle(request);
+      this.#tellCancel(request);
+      this.#fail(request, caller, "TIMED_OUT", `there was no reply within ${timeoutMs} ms`);
+    }
   }
 
   /** A reply to nothing comes after every wait that has ended before its reply; it is ignored. */
@@ -54,40 +69,43 @@ export class Calls {
     const reply = decodeReply(bytes, from, to);
     if (typeof reply === "string") return reply;
     const { request, form, payload } = reply;
-    if (!this.#settle(request)) return undefined;
-    this.#ports.outputs.push({ type: "reply", from: this.#ports.conversation, request, form, payload });
+    const call = this.#settle(request);
+    if (call === undefined) return undefined;
+    const { caller } = call;
+    this.#ports.outputs.push({ type: "reply", from: this.#ports.conversation, request, caller, form, payload });
     return undefined;
   }
 
   takeFailure(bytes: Uint8Array, from: number, to: number): string | undefined {
     const failure = decodeFailure(bytes, from, to);
     if (typeof failure === "string") return failure;
-    if (this.#settle(failure.number)) this.#fail(failure.number, failure.code, failure.message);
+    const call = this.#settle(failure.number);
+    if (call !== undefined) this.#fail(failure.number, call.caller, failure.code, failure.message);
     return undefined;
   }
 
   /** The link has ended. */
   end(reason: string): void {
-    for (const request of [...this.#calls.keys()]) {
+    for (const [request, { caller }] of this.#calls) {
       this.#settle(request);
-      this.#fail(request, "PEER_DOWN", reason);
+      this.#fail(request, caller, "PEER_DOWN", reason);
     }
   }
 
-  /** False if there is no such call. */
-  #settle(request: number): boolean {
+  /** Takes the call out; undefined if there is none of this number. */
+  #settle(request: number): Call | undefined {
     const call = this.#calls.get(request);
-    if (call === undefined) return false;
+    if (call === undefined) return undefined;
     this.#calls.delete(request);
-    this.#ports.deadlines.clear(call);
-    return true;
+    this.#ports.patience.end();
+    return call;
   }
 
   #tellCancel(request: number): void {
     encodeCancel(this.#ports.carriage, request);
   }
 
-  #fail(request: number, code: string, message: string): void {
-    this.#ports.outputs.push({ type: "failed", from: this.#ports.conversation, request, code, message });
+  #fail(request: number, caller: unknown, code: string, message: string): void {
+    this.#ports.outputs.push({ type: "failed", from: this.#ports.conversation, request, caller, code, message });
   }
 }

@@ -1,12 +1,12 @@
 import type { Carriage, Rider } from "../core/carriage.js";
-import type { Deadlines } from "../core/deadlines.js";
 import type { Limits } from "../core/limits.js";
 import type { Sink } from "../core/machine.js";
 import { numberedKinds } from "../protocol/native/numbered.js";
 import { decodeCredit, messageFlow } from "../protocol/native/stream.js";
 import { Answers } from "./answers.js";
-import { type Call, Calls } from "./calls.js";
+import { Calls } from "./calls.js";
 import { Messages } from "./messages.js";
+import type { Patience } from "./patience.js";
 import type { Ports } from "./ports.js";
 import { Refusals } from "./refusals.js";
 import type { Stream } from "./stream.js";
@@ -21,7 +21,7 @@ export interface ConversationParts {
   readonly carriage: Carriage;
   readonly outputs: Sink<Arrival>;
   readonly limits: Limits;
-  readonly deadlines: Deadlines<Call>;
+  readonly patience: Patience;
   /** Is called once, when the link has ended. */
   readonly leave: (conversation: Conversation) => void;
 }
@@ -37,22 +37,45 @@ export class Conversation implements Rider {
   readonly peer: string;
   readonly #ports: Ports;
   readonly #leave: (conversation: Conversation) => void;
-  readonly #messages: Messages;
-  readonly #calls: Calls;
-  readonly #answers: Answers;
-  readonly #streams: Streams;
+  readonly #isOwner: boolean;
+  // Each part is made when it is first needed: most links of a large mesh are idle, and need none.
+  #messages: Messages | undefined;
+  #calls: Calls | undefined;
+  #answers: Answers | undefined;
+  #streams: Streams | undefined;
+  #refusals: Refusals | undefined;
   #hasEnded = false;
 
-  constructor({ peer, isOwner, carriage, outputs, limits, deadlines, leave }: ConversationParts) {
+  constructor({ peer, isOwner, carriage, outputs, limits, patience, leave }: ConversationParts) {
     this.peer = peer;
     this.#leave = leave;
-    const ports: Ports = { conversation: this, carriage, outputs, limits, deadlines };
-    const refusals = new Refusals(ports);
-    this.#ports = ports;
-    this.#messages = new Messages(ports);
-    this.#calls = new Calls(ports);
-    this.#answers = new Answers(ports, refusals);
-    this.#streams = new Streams(ports, refusals, isOwner);
+    this.#isOwner = isOwner;
+    this.#ports = { conversation: this, carriage, outputs, limits, patience };
+  }
+
+  get #mail(): Messages {
+    this.#messages ??= new Messages(this.#ports);
+    return this.#messages;
+  }
+
+  get #asked(): Calls {
+    this.#calls ??= new Calls(this.#ports);
+    return this.#calls;
+  }
+
+  get #served(): Answers {
+    this.#answers ??= new Answers(this.#ports, this.#refused);
+    return this.#answers;
+  }
+
+  get #opened(): Streams {
+    this.#streams ??= new Streams(this.#ports, this.#refused, this.#isOwner);
+    return this.#streams;
+  }
+
+  get #refused(): Refusals {
+    this.#refusals ??= new Refusals(this.#ports);
+    return this.#refusals;
   }
 
   /** False once nothing new can be said: one of the two ends leaves, or the link has ended. */
@@ -62,17 +85,18 @@ export class Conversation implements Rider {
 
   /** Bytes of messages that wait for the peer's credit here, and are not on the link yet. */
   get waitingBytes(): number {
-    return this.#messages.waitingBytes;
+    return this.#messages?.waitingBytes ?? 0;
   }
 
   /** How many messages these are; they are lost when the link ends. */
   get waiting(): number {
-    return this.#messages.waiting;
+    return this.#messages?.waiting ?? 0;
   }
 
   /** Requests of ours that have no reply yet, requests of the peer that have none, and streams that are open. */
   get underWay(): { readonly calls: number; readonly answers: number; readonly streams: number } {
-    return { calls: this.#calls.size, answers: this.#answers.size, streams: this.#streams.size };
+    const [calls = 0, answers = 0, streams = 0] = [this.#calls?.size, this.#answers?.size, this.#streams?.size];
+    return { calls, answers, streams };
   }
 
   /**
@@ -80,85 +104,99 @@ export class Conversation implements Rider {
    * `encodeTopic`. With form 2 the payload is empty. After `slow` and `full` a `drained` arrives; `full` takes nothing.
    */
   send(topic: Uint8Array, form: Form, payload: Uint8Array): Sent {
-    return this.#messages.send(topic, form, payload);
+    return this.#mail.send(topic, form, payload);
   }
 
   /** The application has had messages of so many bytes, as their arrivals said. */
   consumed(bytes: number): void {
-    if (!this.#hasEnded) this.#messages.consumed(bytes);
+    if (!this.#hasEnded) this.#mail.consumed(bytes);
   }
 
   /**
    * Asks the peer, and returns the number of the request, of which `reply` or `failed` arrives unless it is cancelled.
-   * `timeoutMs` may be Infinity. `full`: too much is under way, and nothing has been asked. Payload as in `send`.
+   * `timeoutMs` may be Infinity. `full`: too much is under way, and nothing has been asked. Payload as in `send`. `caller`
+   * comes back with what arrives.
    */
-  request(topic: Uint8Array, form: Form, payload: Uint8Array, timeoutMs: number, now: number): number | "full" {
-    if (!this.isOpen || !this.#messages.hasSpaceFor(topic.length + payload.length)) return "full";
-    return this.#calls.ask(topic, form, payload, timeoutMs, now);
+  request(
+    topic: Uint8Array,
+    form: Form,
+    payload: Uint8Array,
+    timeoutMs: number,
+    now: number,
+    caller?: unknown,
+  ): number | "full" {
+    if (!this.isOpen || !this.#mail.hasSpaceFor(topic.length + payload.length)) return "full";
+    return this.#asked.ask(topic, form, payload, timeoutMs, now, caller);
   }
 
   /** Nobody waits for this reply any more; nothing arrives of it. */
   cancel(request: number): void {
-    this.#calls.cancel(request);
+    this.#calls?.cancel(request);
   }
 
-  /** Answers a request of the peer, unless it has been cancelled or answered. Payload as in `send`. */
+  /** Gives up the requests whose time is over. */
+  expire(now: number): void {
+    this.#calls?.expire(now);
+  }
+
+  /**
+   * Answers a request of the peer. Of one that has been cancelled nothing is sent, but only now, or with `fail`, does it no
+   * longer count as in work. Payload as in `send`.
+   */
   reply(request: number, form: Form, payload: Uint8Array): void {
-    this.#answers.reply(request, form, payload);
+    this.#answers?.reply(request, form, payload);
   }
 
   /** Says that there is no reply, and why. `code`: see `isCode`. */
   fail(request: number, code: string, message: string): void {
-    this.#answers.fail(request, code, message);
+    this.#answers?.fail(request, code, message);
   }
 
   /** Opens a stream. If that cannot be, it is gone at once, and `aborted` arrives (`OVERLOADED`, `PEER_DOWN`). */
   open(topic: Uint8Array): Stream {
-    return this.#streams.open(topic);
+    return this.#opened.open(topic);
   }
 
   take(kind: number, bytes: Uint8Array, from: number, to: number, _now: number): string | undefined {
     if (this.#hasEnded) return undefined;
     // Most of what comes are messages.
-    return kind === numberedKinds.message
-      ? this.#messages.take(bytes, from, to)
-      : this.#takeOther(kind, bytes, from, to);
+    return kind === numberedKinds.message ? this.#mail.take(bytes, from, to) : this.#takeOther(kind, bytes, from, to);
   }
 
   moved(): void {
     if (this.#hasEnded) return;
-    this.#messages.tellDrained();
-    this.#streams.pump();
+    this.#messages?.tellDrained();
+    this.#streams?.pump();
   }
 
   ended(reason: string): void {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
-    this.#messages.end();
-    this.#calls.end(reason);
-    this.#answers.end();
-    this.#streams.end(reason);
+    this.#messages?.end();
+    this.#calls?.end(reason);
+    this.#answers?.end();
+    this.#streams?.end(reason);
     this.#leave(this);
   }
 
   #takeOther(kind: number, bytes: Uint8Array, from: number, to: number): string | undefined {
     switch (kind) {
       case numberedKinds.request:
-        return this.#answers.takeRequest(bytes, from, to);
+        return this.#served.takeRequest(bytes, from, to);
       case numberedKinds.reply:
-        return this.#calls.takeReply(bytes, from, to);
+        return this.#asked.takeReply(bytes, from, to);
       case numberedKinds.failure:
-        return this.#calls.takeFailure(bytes, from, to);
+        return this.#asked.takeFailure(bytes, from, to);
       case numberedKinds.cancel:
-        return this.#answers.takeCancel(bytes, from, to);
+        return this.#served.takeCancel(bytes, from, to);
       case numberedKinds.open:
-        return this.#streams.takeOpen(bytes, from, to);
+        return this.#opened.takeOpen(bytes, from, to);
       case numberedKinds.data:
-        return this.#streams.takePortion(bytes, from, to);
+        return this.#opened.takePortion(bytes, from, to);
       case numberedKinds.end:
-        return this.#streams.takeEnd(bytes, from, to);
+        return this.#opened.takeEnd(bytes, from, to);
       case numberedKinds.abort:
-        return this.#streams.takeAbort(bytes, from, to);
+        return this.#opened.takeAbort(bytes, from, to);
       case numberedKinds.credit:
         return this.#takeCredit(bytes, from, to);
       default:
@@ -170,6 +208,6 @@ export class Conversation implements Rider {
     const credit = decodeCredit(bytes, from, to);
     if (typeof credit === "string") return credit;
     const { flow, limit } = credit;
-    return flow === messageFlow ? this.#messages.takeCredit(limit) : this.#streams.takeCredit(flow, limit);
+    return flow === messageFlow ? this.#mail.takeCredit(limit) : this.#opened.takeCredit(flow, limit);
   }
 }

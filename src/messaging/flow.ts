@@ -35,13 +35,25 @@ export class SendingFlow {
 
 /** The end of a flow that receives. */
 export class ReceivingFlow {
+  readonly #window: number;
   #granted: number;
   #received = 0;
   #consumed = 0;
 
   /** `window`: what may come before the application takes any of it, in bytes. */
   constructor(window: number) {
+    this.#window = window;
     this.#granted = window;
+  }
+
+  /** Bytes that have come and that the application has not taken. */
+  get unreadBytes(): number {
+    return this.#received - this.#consumed;
+  }
+
+  /** By how much more than the first window may lie here until the application takes some. */
+  get grownBytes(): number {
+    return Math.max(0, this.#granted - this.#consumed - this.#window);
   }
 
   /** So many bytes have come. False if they were not granted. */
@@ -55,11 +67,17 @@ export class ReceivingFlow {
    * enough to cost nothing, and early enough for the sender to hear of it before it must wait.
    */
   consume(bytes: number, window: number): number | undefined {
-    if (this.#consumed + bytes > this.#received) throw new RangeError("more bytes were taken than have come");
     this.#consumed += bytes;
+    if (this.#consumed > this.#received) throw new RangeError("more bytes were taken than have come");
+    if ((this.#consumed + window - this.#granted) * 4 < window) return undefined;
     const limit = Math.min(this.#consumed + window, highestNumber);
-    if ((limit - this.#granted) * 4 < window) return undefined;
+    if (limit <= this.#granted) return undefined;
     this.#granted = limit;
     return limit;
+  }
+
+  /** Nothing more comes: what was granted and has not been sent never will be. From now on the window is 0. */
+  close(): void {
+    this.#granted = this.#received;
   }
 }

@@ -18,6 +18,8 @@ interface Waiting {
  */
 export class Messages {
   readonly #ports: Ports;
+  /** What a message takes of the credit at most. */
+  readonly #mostWeight: number;
   readonly #sending: SendingFlow;
   readonly #receiving: ReceivingFlow;
   /** In order; those before `#next` have gone. */
@@ -31,6 +33,7 @@ export class Messages {
 
   constructor(ports: Ports) {
     this.#ports = ports;
+    this.#mostWeight = Math.floor((ports.limits.queueSoftBytes * 3) / 4);
     this.#sending = new SendingFlow(ports.limits.queueSoftBytes);
     this.#receiving = new ReceivingFlow(ports.limits.queueSoftBytes);
   }
@@ -141,6 +144,6 @@ export class Messages {
    * always granted in the end. With the usual limits no message has so many.
    */
   #weigh(bytes: number): number {
-    return Math.min(bytes, Math.floor((this.#ports.limits.queueSoftBytes * 3) / 4));
+    return bytes < this.#mostWeight ? bytes : this.#mostWeight;
   }
 }

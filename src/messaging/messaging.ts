@@ -1,9 +1,8 @@
 import type { Carriage, Riders } from "../core/carriage.js";
-import { Deadlines } from "../core/deadlines.js";
 import type { Limits } from "../core/limits.js";
 import type { Sink } from "../core/machine.js";
-import type { Call } from "./calls.js";
 import { Conversation } from "./conversation.js";
+import { Patience } from "./patience.js";
 import type { Arrival } from "./vocabulary.js";
 
 /**
@@ -16,7 +15,7 @@ export class Messaging implements Riders {
   readonly #outputs: Sink<Arrival>;
   readonly #limits: Limits;
   readonly #conversations = new Map<string, Conversation>();
-  readonly #deadlines = new Deadlines<Call>();
+  readonly #patience = new Patience();
 
   constructor(outputs: Sink<Arrival>, limits: Limits) {
     this.#outputs = outputs;
@@ -39,25 +38,25 @@ export class Messaging implements Riders {
       carriage,
       outputs: this.#outputs,
       limits: this.#limits,
-      deadlines: this.#deadlines,
-      leave: (left) => this.#leave(left),
+      patience: this.#patience,
+      leave: this.#leave,
     });
     this.#conversations.set(peer, conversation);
     return conversation;
   }
 
   nextTimeout(): number | undefined {
-    return this.#deadlines.next();
+    return this.#patience.nextTimeout();
   }
 
   handleTimeout(now: number): void {
-    const deadlines = this.#deadlines;
-    for (let due = deadlines.takeDue(now); due !== undefined; due = deadlines.takeDue(now)) due.calls.expire(due);
+    if (!this.#patience.isDue(now)) return;
+    for (const conversation of this.#conversations.values()) conversation.expire(now);
   }
 
   /** The next incarnation at an address may have boarded already. */
-  #leave(conversation: Conversation): void {
+  readonly #leave = (conversation: Conversation): void => {
     const { peer } = conversation;
     if (this.#conversations.get(peer) === conversation) this.#conversations.delete(peer);
-  }
+  };
 }

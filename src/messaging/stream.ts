@@ -11,6 +11,12 @@ export interface StreamWatch {
   ready(stream: Stream): void;
   /** It is over in both directions. */
   gone(stream: Stream): void;
+  /** It is over, and the application has read what came of it, or never will: nothing of it is kept any more. */
+  left(stream: Stream): void;
+  /** By how much all windows together may still grow. */
+  readonly spareBytes: number;
+  /** Its window has grown by so many bytes; fewer than 0 if it has shrunk. */
+  grew(bytes: number): void;
 }
 
 /**
@@ -30,6 +36,13 @@ export class Stream {
   readonly #chunks = new Chunks();
   #state: StreamState = "open";
   #owesWritable = false;
+  /** True once something was written too late: whatever goes is not all of it, and must not seem to be. */
+  #isCut = false;
+  /** By how much its window has grown beyond the first one. */
+  #grownBytes = 0;
+  /** One of the two ends has aborted it: what came and was not read is dropped. */
+  #isAborted = false;
+  #hasLeft = false;
 
   constructor(id: number, ports: Ports, watch: StreamWatch) {
     this.id = id;
@@ -58,10 +71,15 @@ export class Stream {
 
   /**
    * Sends bytes, or keeps them until they may go. Fewer than 4 KiB are copied; more must not change until they have arrived.
-   * False if enough waits: `writable` follows. False also, and nothing follows, when nothing can be written any more.
+   * False if enough waits: `writable` follows. False also, and nothing follows, when nothing can be written any more: after
+   * the end, and once the link is being left, because the goodbye waits for what was written before.
    */
   write(bytes: Uint8Array): boolean {
     if (!isSpeaking(this.#state)) return false;
+    if (!this.#ports.carriage.isOpen) {
+      this.#isCut ||= bytes.length > 0;
+      return false;
+    }
     this.#chunks.push(bytes);
     this.#watch.ready(this);
     this.#owesWritable = this.#isFull;
@@ -70,7 +88,7 @@ export class Stream {
 
   /** Nothing more is written; what waits still goes. The other direction goes on. */
   end(): void {
-    if (!isSpeaking(this.#state)) return;
+    if (!isSpeaking(this.#state) || this.#isCut) return;
     this.#step("end");
     this.#watch.ready(this);
   }
@@ -86,8 +104,15 @@ export class Stream {
   /** The application has taken so many bytes of what came: the peer may send more. */
   read(bytes: number): void {
     const { carriage } = this.#ports;
-    const limit = this.#receiving.consume(bytes, this.#windowBytes);
-    if (limit !== undefined && isHearing(this.#state)) encodeCredit(carriage, this.id, limit);
+    const isOpen = isHearing(this.#state);
+    const limit = this.#receiving.consume(bytes, isOpen ? this.#windowBytes : 0);
+    if (limit !== undefined && isOpen) encodeCredit(carriage, this.id, limit);
+    this.#account();
+  }
+
+  /** The application reads nothing more of what has come. */
+  skip(): void {
+    this.read(this.#receiving.unreadBytes);
   }
 
   /** Sends at most so many of the bytes that are due, or the end. */
@@ -118,6 +143,7 @@ export class Stream {
   takeEnd(): string | undefined {
     if (!isHearing(this.#state)) return `stream ${this.id} ends twice`;
     this.#ports.outputs.push({ type: "finished", stream: this });
+    this.#receiving.close();
     this.#step("finished");
     return undefined;
   }
@@ -139,19 +165,36 @@ export class Stream {
     return this.#chunks.bytes >= this.#ports.limits.streamFrameBytes;
   }
 
-  /** What a round trip can carry at 2 Gbit/s. */
+  /**
+   * What a round trip can carry at 2 Gbit/s. It is the peer that says how long one takes, so all streams together may grow
+   * by so much and no more; each takes half of what is left of that, so that those that grow later get theirs too.
+   */
   get #windowBytes(): number {
     const { carriage, limits } = this.#ports;
-    const bytes = limits.streamWindowBytes * (carriage.roundTripMs ?? 1);
-    return Math.floor(Math.max(limits.streamWindowBytes, Math.min(bytes, limits.streamWindowMaxBytes)));
+    const first = limits.streamWindowBytes;
+    const most = Math.min(limits.streamWindowMaxBytes, first + this.#grownBytes + this.#watch.spareBytes / 2);
+    return Math.floor(Math.max(first, Math.min(2 * first * (carriage.roundTripMs ?? 0), most)));
+  }
+
+  /** What is kept of it may have become more or less. */
+  #account(): void {
+    const grownBytes = this.#isAborted ? 0 : this.#receiving.grownBytes;
+    if (grownBytes !== this.#grownBytes) this.#watch.grew(grownBytes - this.#grownBytes);
+    this.#grownBytes = grownBytes;
+    if (this.#state !== "gone" || this.#hasLeft) return;
+    this.#hasLeft = this.#isAborted || this.#receiving.unreadBytes === 0;
+    if (this.#hasLeft) this.#watch.left(this);
   }
 
   #step(event: StreamEvent): void {
     const next = nextStreamState(this.#state, event);
     if (next === undefined) throw new Error(`stream ${this.id}: no ${event} in state ${this.#state}`);
     this.#state = next;
-    if (next !== "gone") return;
-    this.#chunks.clear();
-    this.#watch.gone(this);
+    if (next === "gone") {
+      this.#isAborted = event === "abort" || event === "aborted";
+      this.#chunks.clear();
+      this.#watch.gone(this);
+    }
+    this.#account();
   }
 }

@@ -29,8 +29,11 @@ export class Streams implements StreamWatch {
   /** The highest numbers that have been used. */
   #lastOurs: number;
   #lastTheirs: number;
+  /** How many there are, those included that are over and of which the application has not read everything. */
   #ours = 0;
   #theirs = 0;
+  /** By how much all windows together have grown. */
+  #grownBytes = 0;
   /** Up to where the link had been written when streams wrote last, and how much of that is theirs, at most. */
   #writtenTo = 0;
   #backlogBytes = 0;
@@ -77,9 +80,20 @@ export class Streams implements StreamWatch {
 
   gone(stream: Stream): void {
     this.#line.delete(stream);
-    if (!this.#streams.delete(stream.id)) return;
-    if (this.#isOurs(stream.id)) this.#ours -= 1;
-    else this.#theirs -= 1;
+    this.#streams.delete(stream.id);
+  }
+
+  left({ id }: Stream): void {
+    if (!this.#isOurs(id)) this.#theirs -= 1;
+    else if (id <= this.#lastOurs) this.#ours -= 1;
+  }
+
+  get spareBytes(): number {
+    return Math.max(0, this.#ports.limits.streamGrowthBytes - this.#grownBytes);
+  }
+
+  grew(bytes: number): void {
+    this.#grownBytes += bytes;
   }
 
   /** Lets streams send while there is room on the link. */

@@ -30,12 +30,14 @@ export type Arrival =
       readonly form: Form;
       readonly payload: Uint8Array;
     }
-  /** Nobody waits for the reply to this request any more. */
+  /** Nobody waits for the reply to this request any more. Until it is answered all the same, it counts as in work. */
   | { readonly type: "cancelled"; readonly from: Conversation; readonly request: number }
   | {
       readonly type: "reply";
       readonly from: Conversation;
       readonly request: number;
+      /** What was given with the request. */
+      readonly caller: unknown;
       readonly form: Form;
       readonly payload: Uint8Array;
     }
@@ -44,6 +46,7 @@ export type Arrival =
       readonly type: "failed";
       readonly from: Conversation;
       readonly request: number;
+      readonly caller: unknown;
       readonly code: string;
       readonly message: string;
     }

@@ -17,6 +17,13 @@ export interface Proof {
   readonly failed: (error: NodeJS.ErrnoException) => void;
 }
 
+/** By this a socket knows its connection: listeners that all sockets share cost none of them any memory. */
+const connectionOf = Symbol("connection");
+
+interface FollowedSocket extends Socket {
+  [connectionOf]?: NodeConnection;
+}
+
 /** One connection over a socket, and over the socket that encrypts it once the first one carries that. */
 export class NodeConnection implements ConnectionPort {
   #socket: Socket;
@@ -52,15 +59,15 @@ export class NodeConnection implements ConnectionPort {
     if (!this.#isCorked) {
       this.#isCorked = true;
       socket.cork();
-      process.nextTick(this.#uncork);
+      process.nextTick(NodeConnection.#uncork, this);
     }
     socket.write(bytes, this.#written);
   }
 
-  readonly #uncork = (): void => {
-    this.#isCorked = false;
-    this.#socket.uncork();
-  };
+  static #uncork(connection: NodeConnection): void {
+    connection.#isCorked = false;
+    connection.#socket.uncork();
+  }
 
   /** Some of it has been handed to the kernel. A failed write is told once, by `closed`. */
   readonly #written = (error: Error | null | undefined): void => {
@@ -107,17 +114,34 @@ export class NodeConnection implements ConnectionPort {
   /** From now on bytes pass; the first are reported in a later turn of the loop. */
   open(): void {
     this.#stage = "open";
-    this.#socket.on("data", (bytes) => this.#events?.bytes(bytes as Uint8Array));
+    this.#socket.on("data", NodeConnection.#onBytes);
   }
 
-  #follow(socket: Socket): void {
-    socket.on("end", () => {
-      if (socket === this.#socket && this.#stage !== "proving") this.#events?.ended();
-    });
-    socket.on("error", (error: NodeJS.ErrnoException) => this.#fail(error));
-    socket.on("close", () => {
-      if (socket === this.#socket) this.#events?.closed(this.#failure);
-    });
+  #follow(socket: FollowedSocket): void {
+    socket[connectionOf] = this;
+    socket.on("end", NodeConnection.#onEnd).on("error", NodeConnection.#onError).on("close", NodeConnection.#onClose);
+  }
+
+  static #onBytes(this: FollowedSocket, bytes: Uint8Array): void {
+    const connection = this[connectionOf];
+    if (connection !== undefined) connection.#events?.bytes(bytes);
+  }
+
+  static #onEnd(this: FollowedSocket): void {
+    const connection = this[connectionOf];
+    if (connection === undefined || connection.#socket !== this) return;
+    if (connection.#stage !== "proving") connection.#events?.ended();
+  }
+
+  static #onError(this: FollowedSocket, error: NodeJS.ErrnoException): void {
+    const connection = this[connectionOf];
+    if (connection !== undefined) connection.#fail(error);
+  }
+
+  static #onClose(this: FollowedSocket): void {
+    const connection = this[connectionOf];
+    if (connection === undefined || connection.#socket !== this) return;
+    connection.#events?.closed(connection.#failure);
   }
 
   #fail(error: NodeJS.ErrnoException): void {
@@ -128,19 +152,16 @@ export class NodeConnection implements ConnectionPort {
   }
 }
 
-/** Both ends of a socket in canonical form; undefined if it is closed already. */
-export function endsOf(socket: Socket): { readonly local: Endpoint; readonly remote: Endpoint } | undefined {
-  const { localAddress, localPort, remoteAddress, remotePort } = socket;
-  if (
-    localAddress === undefined ||
-    localPort === undefined ||
-    remoteAddress === undefined ||
-    remotePort === undefined
-  ) {
-    return undefined;
-  }
-  return {
-    local: { host: canonicalIp(localAddress) ?? localAddress, port: localPort },
-    remote: { host: canonicalIp(remoteAddress) ?? remoteAddress, port: remotePort },
-  };
+/** This end of a socket in canonical form; undefined if it is closed already. */
+export function localEnd({ localAddress, localPort }: Socket): Endpoint | undefined {
+  return endOf(localAddress, localPort);
+}
+
+/** The other end. */
+export function remoteEnd({ remoteAddress, remotePort }: Socket): Endpoint | undefined {
+  return endOf(remoteAddress, remotePort);
+}
+
+function endOf(address: string | undefined, port: number | undefined): Endpoint | undefined {
+  return address === undefined || port === undefined ? undefined : { host: canonicalIp(address) ?? address, port };
 }

@@ -2,9 +2,9 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import type { Endpoint, Identity } from "../core/connections.js";
 import { FullmeshError } from "../core/errors.js";
 import { formatAddress } from "../protocol/address.js";
-import { canonicalIp } from "../protocol/ip.js";
+import { canonicalIp, isUnspecified } from "../protocol/ip.js";
 import type { Accept, ConnectionEvents, ConnectionPort, Listening, TransportPort } from "../runtime/ports.js";
-import { endsOf, NodeConnection } from "./connection.js";
+import { localEnd, NodeConnection, remoteEnd } from "./connection.js";
 import type { Keyring } from "./keyed.js";
 
 /**
@@ -31,7 +31,7 @@ export function nodeTransport(keepAliveMs: number, keyring?: Keyring): Transport
   return {
     dial: (to, identity, events) => {
       const socket = connect({ ...options, ...to, autoSelectFamilyAttemptTimeout: addressAttemptMs });
-      return dial(socket, keyring, identity, events);
+      return dial(socket, keyring, to, identity, events);
     },
     listen: (on, accept, done) => listen(on, createServer(options), keyring, accept, done),
   };
@@ -40,16 +40,19 @@ export function nodeTransport(keepAliveMs: number, keyring?: Keyring): Transport
 function dial(
   socket: Socket,
   keyring: Keyring | undefined,
+  to: Endpoint,
   identity: Identity,
   events: ConnectionEvents,
 ): ConnectionPort {
   const connection = new NodeConnection(socket, keyring === undefined ? "open" : "proving");
   connection.hear(events);
   socket.once("connect", () => {
-    const ends = endsOf(socket);
+    // Each end that is asked for is a system call. Where an address was dialed, the other end is known.
+    const local = localEnd(socket);
+    const remote = canonicalIp(to.host) === to.host ? to : remoteEnd(socket);
     // A socket that was reset in the same turn of the loop has no ends any more; its `close` follows.
-    if (ends === undefined) return;
-    const connected = (cipher?: string): void => events.connected(ends.local, ends.remote, cipher);
+    if (local === undefined || remote === undefined) return;
+    const connected = (cipher?: string): void => events.connected(local, remote, cipher);
     if (keyring !== undefined) {
       keyring.dialed(socket, connection, identity, events, connected);
     } else {
@@ -61,14 +64,17 @@ function dial(
 }
 
 function listen(on: Endpoint, server: Server, keyring: Keyring | undefined, accept: Accept, done: Listening): void {
+  /** Where this listens, unless it listens everywhere: then each socket knows where it was reached. */
+  let bound: Endpoint | undefined;
   server.on("connection", (socket) => {
-    const ends = endsOf(socket);
-    if (ends === undefined) {
+    const local = bound ?? localEnd(socket);
+    const remote = remoteEnd(socket);
+    if (local === undefined || remote === undefined) {
       socket.destroy();
       return;
     }
     const connection = new NodeConnection(socket, keyring === undefined ? "open" : "silent");
-    const events = accept(connection, ends.local, ends.remote);
+    const events = accept(connection, local, remote);
     connection.hear(events);
     if (keyring === undefined) connection.open();
     else keyring.accepted(socket, connection, events);
@@ -78,7 +84,9 @@ function listen(on: Endpoint, server: Server, keyring: Keyring | undefined, acce
     // From now on an error is one failed accept; the other side learns of it by its own closing.
     server.removeAllListeners("error").on("error", () => {});
     const { address, port } = server.address() as AddressInfo;
-    done({ address: { host: canonicalIp(address) ?? address, port }, close: () => void server.close() });
+    const host = canonicalIp(address) ?? address;
+    if (!isUnspecified(host)) bound = { host, port };
+    done({ address: { host, port }, close: () => void server.close() });
   });
 }
 

@@ -1,9 +1,8 @@
 import type { ConnectionId, ConnectionInput, ConnectionOutput, Endpoint } from "../core/connections.js";
 import { FullmeshError } from "../core/errors.js";
 import type { Machine } from "../core/machine.js";
-import type { Accept, ClockPort, ConnectionEvents, ConnectionPort, ListenerPort, TransportPort } from "./ports.js";
-
-const connectionOutputs: ReadonlySet<string> = new Set(["dial", "send", "halfClose", "abort", "stopListening"]);
+import { Ear } from "./ear.js";
+import type { Accept, ClockPort, ConnectionPort, ListenerPort, TransportPort } from "./ports.js";
 
 /** A timer that fires later than this was held up by our own process, not by its coarse clock. */
 const stallMs = 20;
@@ -87,7 +86,7 @@ export class Driver<Input, Output> {
       const connection: ConnectionId = `in:${this.#accepted}`;
       this.#connections.set(connection, port);
       this.input({ type: "accepted", connection, local, remote });
-      return this.#eventsOf(connection);
+      return new Ear(this, connection);
     };
     this.#options.transport.listen(on, accept, (outcome) => {
       if (outcome instanceof FullmeshError) {
@@ -177,7 +176,7 @@ export class Driver<Input, Output> {
   #move(output: ConnectionOutput): void {
     switch (output.type) {
       case "dial": {
-        const port = this.#options.transport.dial(output.to, output.identity, this.#eventsOf(output.connection));
+        const port = this.#options.transport.dial(output.to, output.identity, new Ear(this, output.connection));
         this.#connections.set(output.connection, port);
         break;
       }
@@ -200,21 +199,9 @@ export class Driver<Input, Output> {
     }
   }
 
-  #eventsOf(connection: ConnectionId): ConnectionEvents {
-    return {
-      connected: (local, remote, cipher) => {
-        this.input({ type: "connected", connection, local, remote, ...(cipher === undefined ? {} : { cipher }) });
-      },
-      secured: (identity, cipher) => this.input({ type: "secured", connection, identity, cipher }),
-      unproved: (code, message) => this.input({ type: "unproved", connection, code, message }),
-      bytes: (bytes) => this.input({ type: "bytes", connection, bytes }),
-      flushed: () => this.input({ type: "flushed", connection }),
-      ended: () => this.input({ type: "ended", connection }),
-      closed: (failure) => {
-        this.#connections.delete(connection);
-        this.input({ type: "closed", connection, ...(failure === undefined ? {} : { failure }) });
-      },
-    };
+  /** Nothing more is said of this connection. */
+  forget(connection: ConnectionId): void {
+    this.#connections.delete(connection);
   }
 
   /** The machine's time: the clock's, less our own stalls. A timer that is overdue before it has fired shows one. */
@@ -274,5 +261,14 @@ export class Driver<Input, Output> {
 }
 
 function isConnectionOutput<Output>(output: Output | ConnectionOutput): output is ConnectionOutput {
-  return connectionOutputs.has((output as ConnectionOutput).type);
+  switch ((output as ConnectionOutput).type) {
+    case "dial":
+    case "send":
+    case "halfClose":
+    case "abort":
+    case "stopListening":
+      return true;
+    default:
+      return false;
+  }
 }

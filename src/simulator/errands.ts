@@ -68,6 +68,7 @@ export class Errands {
         break;
       case "cancelled":
         this.#stage.hit("request not wanted any more");
+        arrival.from.fail(arrival.request, "ABORTED", "nobody waits for it");
         break;
       case "reply":
         this.#replied(life, arrival);

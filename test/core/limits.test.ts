@@ -101,6 +101,7 @@ describe("the limits among themselves", () => {
 
   test("streams leave messages and one another their share", () => {
     expect(all.streamWindowBytes).toBeLessThan(all.streamWindowMaxBytes);
+    expect(all.streamGrowthBytes).toBeLessThanOrEqual(all.queueHardBytes);
     expect(all.streamFrameBytes).toBeLessThanOrEqual(all.streamBacklogBytes);
     expect(all.streamFrameBytes).toBeLessThan(all.messageBytes);
     expect(all.streamBacklogBytes).toBeLessThan(all.queueHardBytes / 2);
@@ -109,6 +110,8 @@ describe("the limits among themselves", () => {
 
   test("a peer may be asked more than it answers at once, so that it is the peer that decides", () => {
     expect(all.requestsServed).toBeLessThan(all.requestsInFlight);
+    expect(all.requestsServedBytes).toBeLessThanOrEqual(all.queueHardBytes);
+    expect(all.requestsServedBytes).toBeGreaterThan(4 * all.messageBytes);
   });
 
   test("45 members with the longest IPv4 addresses raise no warning, 46 do, and 2,900 fit a list", () => {

@@ -80,7 +80,7 @@ describe("the README", () => {
     expect(named.filter((name) => !(name in scripts))).toEqual([]);
   });
 
-  it.each(["serve", "join", "up"])("says what every flag of fullmesh %s does", (command) => {
+  it.each(["serve", "join", "up", "bench"])("says what every flag of fullmesh %s does", (command) => {
     const { status, stdout } = node("dist/cli/main.js", command, "--help");
     expect(status).toBe(0);
     const flags = new Set(stdout.match(/--[a-z][a-z-]+/g));

@@ -193,6 +193,32 @@ describe("a request", () => {
     expect(await Promise.all(failures)).toEqual(["TIMED_OUT", "TIMED_OUT", "OVERLOADED", "QUEUE_FULL"]);
   });
 
+  it("that nobody waits for any more counts as in work until its handler is through with it", async () => {
+    const { first, second } = await pair({ limits: { requestsServed: 1 } });
+    const inquiries = new Recorder<Inquiry>();
+    const finishes: (() => void)[] = [];
+    second.handle("stubborn", (_payload, inquiry) => {
+      inquiries.add(inquiry);
+      return new Promise<void>((resolve, reject) => {
+        finishes.push(finishes.length === 0 ? resolve : () => reject(new Error("no")));
+      });
+    });
+    const ask = async (): Promise<void> => {
+      const controller = new AbortController();
+      const asked = failureOf(first.request(addressOf(second), "stubborn", "x", { signal: controller.signal }));
+      const inquiry = await inquiries.nth(finishes.length + 1, () => true);
+      controller.abort();
+      await Promise.all([asked, abandoned(inquiry)]);
+      expect(await failureOf(first.request(addressOf(second), "stubborn", "x"))).toBe("OVERLOADED");
+    };
+    await ask();
+    finishes[0]?.();
+    await ask();
+    finishes[1]?.();
+    second.handle("ping", () => "pong");
+    expect(await first.request(addressOf(second), "ping")).toBe("pong");
+  });
+
   it("is refused with a code for what is no request, as a rejection and not as an exception", async () => {
     const { first, second } = await pair();
     const to = addressOf(second);

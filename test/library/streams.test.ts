@@ -238,6 +238,22 @@ describe("a stream", () => {
     expect(streams.map(({ destroyed }) => destroyed)).toEqual([false, false, true]);
   });
 
+  it("that is over keeps its place until what came is read, or it is destroyed", async () => {
+    const { first, second } = await pair({ limits: { streamsOpen: 1 } });
+    const streams = streamsOf(second, "load");
+    const open = (): MeshStream => first.open(addressOf(second), "load");
+    const ours = open();
+    ours.resume().end("all of it");
+    const theirs = await streams.nth(1, () => true);
+    theirs.end();
+    await finished(ours);
+    // It is over at both ends, and nobody has read it.
+    expect((await errorOf(open())).cause).toMatchObject({ code: "OVERLOADED" });
+    theirs.destroy();
+    open();
+    await streams.nth(2, () => true);
+  });
+
   it("is refused with a code for what is none", async () => {
     const { first, second } = await pair({}, { dialect: "classic" });
     const to = addressOf(second);

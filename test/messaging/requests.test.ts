@@ -194,6 +194,44 @@ describe("too many requests", () => {
     pair.settle();
     expect(pair.second.of("request").map((each) => each.request)).toEqual([1, 2, 4]);
   });
+
+  test("are OVERLOADED by their bytes, too; one alone never is", () => {
+    const pair = new Pair({ requestsServedBytes: 10_000 });
+    const askedAndTaken = (bytes: number): boolean => {
+      const number = request(pair.first, content(bytes));
+      pair.settle();
+      return pair.second.of("request").some((each) => each.request === number);
+    };
+    expect([6_000, 3_000, 3_000, 900].map(askedAndTaken)).toEqual([true, true, false, true]);
+    expect(pair.first.only("failed")).toMatchObject({ request: 3, code: "OVERLOADED" });
+    pair.second.conversation.fail(1, "X", "");
+    expect([5_000, 5_000].map(askedAndTaken)).toEqual([true, false]);
+    for (const number of [2, 4, 5]) pair.second.conversation.reply(number, 2, content(0));
+    expect([70_000, 1].map(askedAndTaken)).toEqual([true, false]);
+  });
+
+  test("are those too that were cancelled, until the application is through with them", () => {
+    const pair = new Pair({ requestsServed: 2, requestsServedBytes: 10_000 });
+    const { first, second } = pair;
+    const refusedOf = (bytes: number): number => {
+      const number = request(first, content(bytes));
+      pair.settle();
+      const { length } = first.of("failed");
+      first.drain();
+      first.conversation.cancel(number);
+      pair.settle();
+      return length;
+    };
+    expect([8_000, 8_000, 1_000, 0].map(refusedOf)).toEqual([0, 1, 0, 1]);
+    expect(second.of("cancelled").map((each) => each.request)).toEqual([1, 3]);
+    second.conversation.reply(1, 0, content(10));
+    second.conversation.fail(3, "X", "");
+    expect([second.line.kinds, second.conversation.underWay.answers]).toEqual([[], 0]);
+    expect([8_000, 1_000].map(refusedOf)).toEqual([0, 0]);
+    // Each is cancelled once.
+    pair.end("gone");
+    expect(second.of("cancelled").map((each) => each.request)).toEqual([1, 3, 5, 6]);
+  });
 });
 
 describe("a hostile peer", () => {
@@ -240,8 +278,12 @@ describe("the time-outs of several conversations", () => {
     two?.request(ask, 0, content(0), 100, 0);
     expect(messaging.nextTimeout()).toBe(100);
     two?.ended("gone");
+    // The look that was planned finds nothing, and plans the next one.
+    messaging.handleTimeout(100);
+    expect(arrivals).toHaveLength(1);
     expect(messaging.nextTimeout()).toBe(200);
     messaging.handleTimeout(200);
+    expect(messaging.nextTimeout()).toBeUndefined();
     expect(arrivals).toMatchObject([
       { from: two, code: "PEER_DOWN" },
       { from: one, code: "TIMED_OUT" },

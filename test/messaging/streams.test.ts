@@ -210,18 +210,49 @@ describe("a stream", () => {
     expect(pair.first.only("aborted").code).toBe("PEER_DOWN");
     expect(pair.first.line.kinds).toEqual([]);
   });
+
+  test("on a link that is being left sends what was written before and nothing more, so that the goodbye is not held up", () => {
+    const { pair, ours, theirs } = opened({ streamFrameBytes: 1_000, streamBacklogBytes: 1_100 });
+    expect(ours.write(content(5_000))).toBe(false);
+    pair.first.line.isOpen = false;
+    expect(ours.write(content(7))).toBe(false);
+    let read = 0;
+    for (let moves = 0; moves < 50 && !pair.first.line.isIdle; moves += 1) {
+      pair.move(pair.first);
+      // An application that writes on whenever there is room, and a peer that takes everything.
+      for (const { stream } of pair.first.of("writable")) stream.write(content(2_000));
+      theirs.read(bytesOfStream(pair.second).length - read);
+      read = bytesOfStream(pair.second).length;
+    }
+    expect([bytesOfStream(pair.second).length, pair.first.line.isIdle]).toEqual([5_000, true]);
+    // What is not all of it must not look as if it were.
+    ours.end();
+    expect([ours.state, pair.first.line.kinds]).toEqual(["open", []]);
+    pair.end("left");
+    expect(pair.first.only("aborted").code).toBe("PEER_DOWN");
+  });
+
+  test("on a link that is being left still says its end, if all of it was written before", () => {
+    const { pair, ours } = opened({ streamWindowBytes: 1_000 });
+    ours.write(content(3_000));
+    pair.first.line.isOpen = false;
+    ours.write(content(0));
+    ours.end();
+    readAll(pair, pair.second);
+    expect([bytesOfStream(pair.second).length, pair.second.of("finished").length]).toEqual([3_000, 1]);
+  });
 });
 
 describe("the window of a stream", () => {
   test("is used up to its last byte and never exceeded by a peer that takes nothing", () => {
     const { pair, ours } = opened();
-    expect(ours.write(content(300 * kib))).toBe(false);
+    expect(ours.write(content(172 * kib))).toBe(false);
     pair.settle();
-    expect(bytesOfStream(pair.second)).toHaveLength(256 * kib);
+    expect(bytesOfStream(pair.second)).toHaveLength(128 * kib);
     expect([ours.waitingBytes, pair.first.of("writable").length]).toEqual([44 * kib, 1]);
     for (const { stream, bytes } of pair.second.of("data").slice(0, 1)) stream.read(bytes.length);
     pair.settle();
-    expect([bytesOfStream(pair.second).length, ours.waitingBytes]).toEqual([300 * kib, 0]);
+    expect([bytesOfStream(pair.second).length, ours.waitingBytes]).toEqual([172 * kib, 0]);
   });
 
   test("is granted a quarter at a time", () => {
@@ -238,11 +269,12 @@ describe("the window of a stream", () => {
   });
 
   test.each([
-    [undefined, 256 * kib],
-    [0.1, 256 * kib],
+    [undefined, 128 * kib],
+    [0.1, 128 * kib],
     [2, 512 * kib],
     [10, 2_560 * kib],
-    [1_000, 16_384 * kib],
+    // All streams together may grow by 16 MiB, and the first takes half of that.
+    [1_000, 8_320 * kib],
   ])("grows with a round trip of %s ms to %d bytes", (roundTripMs, expected) => {
     const { pair, ours, theirs } = opened({ queueHardBytes: 64 * 1024 * kib });
     pair.second.line.roundTripMs = roundTripMs;
@@ -254,12 +286,55 @@ describe("the window of a stream", () => {
     expect(bytesOfStream(pair.second).length - before).toBe(expected);
   });
 
+  test("grows at the cost of others: together they stay bounded, however long the peer says that a round trip takes", () => {
+    const limits = { streamWindowBytes: 1_000, streamWindowMaxBytes: 100_000, streamGrowthBytes: 10_000 };
+    const pair = new Pair(limits);
+    pair.second.line.roundTripMs = 1e9;
+    const ours = Array.from({ length: 20 }, () => pair.first.conversation.open(file));
+    pair.settle();
+    const theirs = pair.second.of("stream").map(({ stream }) => stream);
+    for (const stream of ours) stream.write(content(50_000));
+    const unread = new Map(theirs.map((stream) => [stream, 0]));
+    const sum = (): number => [...unread.values()].reduce((all, bytes) => all + bytes, 0);
+    const hear = (): void => {
+      pair.settle();
+      for (const { stream, bytes } of pair.second.of("data")) {
+        unread.set(stream, (unread.get(stream) ?? 0) + bytes.length);
+      }
+      pair.second.drain();
+      expect(sum()).toBeLessThanOrEqual(20 * 1_000 + 10_000);
+    };
+    const read = (stream: Stream, most: number): void => {
+      const bytes = Math.min(most, unread.get(stream) ?? 0);
+      unread.set(stream, (unread.get(stream) ?? 0) - bytes);
+      stream.read(bytes);
+    };
+    hear();
+    for (let round = 0; round < 30; round += 1) {
+      for (const stream of theirs) read(stream, 400);
+      hear();
+    }
+    expect(sum()).toBeGreaterThan(25_000);
+    expect(Math.max(...unread.values())).toBeLessThan(7_000);
+    // What others had is there again for one that goes on.
+    const [last, ...others] = theirs.reverse();
+    if (last === undefined) throw new Error("no stream");
+    for (const stream of others) stream.abort("X", "");
+    for (const stream of others) unread.delete(stream);
+    for (let round = 0; round < 5; round += 1) {
+      read(last, 1_000);
+      hear();
+    }
+    expect(unread.get(last)).toBeGreaterThan(6_000);
+    expect(pair.faults).toEqual([]);
+  });
+
   test("grants nothing more when the peer has said its end", () => {
     const { pair, ours, theirs } = opened();
-    ours.write(content(200 * kib));
+    ours.write(content(100 * kib));
     ours.end();
     pair.settle();
-    theirs.read(200 * kib);
+    theirs.read(100 * kib);
     expect(pair.second.line.kinds).toEqual([]);
   });
 });
@@ -284,7 +359,7 @@ describe("streams with something to send", () => {
   });
 
   test("keep messages waiting behind no more than the backlog", () => {
-    const { pair, ours } = opened();
+    const { pair, ours } = opened({ streamWindowBytes: 300_000 });
     pair.first.line.mostWaitingBytes = 0;
     const other = pair.first.conversation.open(file);
     ours.write(content(250_000));
@@ -398,6 +473,32 @@ describe("too many streams", () => {
     expect(first.hear(numberedKinds.data, ...short(6), 1)).toBeUndefined();
     expect(first.hear(numberedKinds.end, ...short(4))).toBeUndefined();
     expect(first.of("data")).toEqual([]);
+  });
+
+  test("are those too that are over and of which the application has not read everything", () => {
+    const { first } = new Pair({ streamsOpen: 2 });
+    for (const id of [2, 4]) {
+      first.hear(numberedKinds.open, ...short(id), 65);
+      first.hear(numberedKinds.data, ...short(id), 1, 2, 3);
+      first.hear(numberedKinds.end, ...short(id));
+    }
+    const [two, four] = first.of("stream").map(({ stream }) => stream);
+    two?.end();
+    four?.end();
+    expect([two?.state, four?.state, first.conversation.underWay.streams]).toEqual(["gone", "gone", 0]);
+    const refusedAt = (id: number): boolean => {
+      const before = first.line.kinds.length;
+      first.hear(numberedKinds.open, ...short(id), 65);
+      return first.line.kinds.length > before;
+    };
+    two?.read(2);
+    expect(refusedAt(6)).toBe(true);
+    two?.read(1);
+    two?.read(0);
+    expect([refusedAt(8), refusedAt(10)]).toEqual([false, true]);
+    // One whose rest nobody wants is as good as read.
+    four?.skip();
+    expect([refusedAt(12), refusedAt(14)]).toEqual([false, true]);
   });
 
   test("are any streams, to a peer that is behind with all that may be kept for it", () => {

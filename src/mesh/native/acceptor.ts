@@ -5,10 +5,11 @@ import type { Handshakes } from "../../core/handshakes.js";
 import type { Control, ControlOf } from "../../protocol/native/control.js";
 import type { Party } from "../connections.js";
 import type { Reception, Visitor } from "../door.js";
-import { Channel, type ChannelOwner, type ChannelPorts } from "./channel.js";
+import { Channel } from "./channel.js";
 import type { Link } from "./link.js";
 import type { HelloCase } from "./link-states.js";
 import { judgeHello } from "./link-states.js";
+import type { ChannelOwner, ChannelPorts } from "./ports.js";
 
 type Hello = ControlOf<"hello">;
 

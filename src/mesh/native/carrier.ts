@@ -3,8 +3,9 @@ import type { Limits } from "../../core/limits.js";
 import { encodeAcknowledgement } from "../../protocol/native/acknowledgement.js";
 import type { Control } from "../../protocol/native/control.js";
 import { numberBytes, readNumber } from "../../protocol/native/numbered.js";
-import type { Channel, ChannelOwner } from "./channel.js";
+import type { Channel } from "./channel.js";
 import type { Link } from "./link.js";
+import type { ChannelOwner } from "./ports.js";
 
 /** What the rest of the member must know of what links carry. */
 export interface CarrierWatch {
@@ -27,7 +28,6 @@ export interface CarrierWatch {
 export class Carrier implements ChannelOwner {
   readonly #limits: Limits;
   readonly #watch: CarrierWatch;
-  readonly #links = new Map<Channel, Link>();
   /** Links with something to send. */
   #awake: Link[] = [];
   readonly #acknowledgements = new Deadlines<Link>();
@@ -41,7 +41,7 @@ export class Carrier implements ChannelOwner {
 
   /** The link has a new connection. What the peer has not acknowledged goes out again, in order. */
   carry(link: Link, channel: Channel, now: number): void {
-    this.#links.set(channel, link);
+    channel.link = link;
     channel.owner = this;
     channel.watch(now);
     link.outflow.rewind();
@@ -56,7 +56,7 @@ export class Carrier implements ChannelOwner {
     const { channel } = link;
     link.channel = undefined;
     if (channel === undefined) return;
-    this.#links.delete(channel);
+    channel.link = undefined;
     channel.abort();
   }
 
@@ -94,10 +94,10 @@ export class Carrier implements ChannelOwner {
   }
 
   control(channel: Channel, control: Control, now: number): void {
-    const link = this.#links.get(channel);
+    const { link } = channel;
     if (link === undefined) return;
     if (control.type === "goodbye") {
-      this.#heardGoodbye(link, control.reason, control.received, now);
+      this.#heardGoodbye(link, channel, control.reason, control.received, now);
     } else if (control.type === "refuse") {
       const reason = `${control.code} ${control.message}`;
       channel.close(now);
@@ -107,7 +107,7 @@ export class Carrier implements ChannelOwner {
   }
 
   numbered(channel: Channel, kind: number, bytes: Uint8Array, from: number, to: number, now: number): void {
-    const link = this.#links.get(channel);
+    const { link } = channel;
     if (link === undefined) return;
     const number = readNumber(bytes, from);
     const verdict = link.replay.take(number);
@@ -121,7 +121,7 @@ export class Carrier implements ChannelOwner {
   }
 
   acknowledged(channel: Channel, number: number, now: number): void {
-    const link = this.#links.get(channel);
+    const { link } = channel;
     if (link === undefined) return;
     if (link.outflow.acknowledge(number)) link.rider?.moved();
     else this.#refuse(link, channel, `an acknowledgement of ${number} cannot be`, now);
@@ -129,14 +129,15 @@ export class Carrier implements ChannelOwner {
 
   /** All that was handed to the connection has gone out. */
   flushed(channel: Channel): void {
-    const link = this.#links.get(channel);
+    const { link } = channel;
     if (link === undefined) return;
     link.handedBytes = 0;
+    link.outflow.sent();
     this.wake(link);
   }
 
   gone(channel: Channel, reason: string, now: number): void {
-    const link = this.#links.get(channel);
+    const { link } = channel;
     if (link === undefined) return;
     this.drop(link);
     link.step("broken");
@@ -157,13 +158,16 @@ export class Carrier implements ChannelOwner {
     }
   }
 
-  #heardGoodbye(link: Link, reason: string, received: number, now: number): void {
-    link.outflow.acknowledge(received);
+  #heardGoodbye(link: Link, channel: Channel, reason: string, received: number, now: number): void {
+    if (!link.outflow.acknowledge(received)) {
+      this.#refuse(link, channel, `a goodbye that acknowledges ${received} cannot be`, now);
+      return;
+    }
     link.hasHeardGoodbye = true;
     link.endReason ??= reason;
     if (link.hasSaidGoodbye) {
       this.#acknowledge(link);
-      link.channel?.finish(now);
+      channel.finish(now);
       return;
     }
     link.step("left");

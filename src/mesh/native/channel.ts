@@ -1,43 +1,16 @@
 import type { ConnectionId, ConnectionProgress, Endpoint, Identity, Role } from "../../core/connections.js";
 import type { ErrorCode } from "../../core/errors.js";
-import type { Limits } from "../../core/limits.js";
-import type { Pulse } from "../../core/pulse.js";
 import { type Address, formatAddress } from "../../protocol/address.js";
 import { readContent } from "../../protocol/native/content.js";
 import { type Control, type ControlOf, encodeControl } from "../../protocol/native/control.js";
 import { FrameReader, type FrameSink } from "../../protocol/native/frames.js";
 import { numberBytes } from "../../protocol/native/numbered.js";
 import { encodePreface, type Preface, speaksOurs } from "../../protocol/native/preface.js";
-import type { Connections, Party } from "../connections.js";
+import type { Party } from "../connections.js";
 import type { Visitor } from "../door.js";
+import type { Link } from "./link.js";
+import type { ChannelOwner, ChannelPorts } from "./ports.js";
 import { Probing } from "./probing.js";
-
-/** The part of a member that a native connection belongs to. It may change: a greeting becomes a link. */
-export interface ChannelOwner {
-  /** A dialed connection is there. */
-  connected?(channel: Channel, now: number): void;
-  control(channel: Channel, control: Control, now: number): void;
-  /** A numbered frame, its body being what lies in `bytes` from `from` to `to`. */
-  numbered?(channel: Channel, kind: number, bytes: Uint8Array, from: number, to: number, now: number): void;
-  /** The other side has taken every frame up to this number. */
-  acknowledged?(channel: Channel, number: number, now: number): void;
-  /** Nothing more comes from the other side, and why; told once, and not after `close`, `refuse` or `abort`. */
-  gone(channel: Channel, reason: string, now: number): void;
-  /** Everything sent has left this process. */
-  flushed?(channel: Channel): void;
-}
-
-/** What a channel needs of its member. */
-export interface ChannelPorts {
-  readonly connections: Connections;
-  readonly limits: Limits;
-  /** Asks those who are silent, and gives them up. */
-  readonly pulse: Pulse<Channel>;
-  /** Gives memory of so many bytes, whatever is in it. */
-  readonly allocate: (bytes: number) => Uint8Array;
-  /** Something was noticed about the other side. */
-  note(code: ErrorCode, message: string, remote: Address): void;
-}
 
 /**
  * One native connection: prefaces, frames in and out, pings answered, refusals said properly. What the messages mean is
@@ -46,6 +19,8 @@ export interface ChannelPorts {
 export class Channel implements Party, FrameSink {
   readonly connection: ConnectionId;
   owner: ChannelOwner;
+  /** The link that is up on it, if one is. */
+  link: Link | undefined;
   /** The other end, as far as it is known. */
   remote: Endpoint;
   /** What the secret has proved of an accepted connection; undefined in the open. */
@@ -57,7 +32,7 @@ export class Channel implements Party, FrameSink {
   failure: ErrorCode | undefined;
   readonly #ports: ChannelPorts;
   readonly #reader: FrameReader;
-  readonly #probing = new Probing((frame) => this.sendFrame(frame));
+  readonly #probing = new Probing(this);
   /** Our preface goes out with our first frame. */
   #isPrefaceDue = true;
   #isFinished = false;
@@ -112,8 +87,7 @@ export class Channel implements Party, FrameSink {
 
   /** It is known who is at the other end: frames may be as long as frames may be. */
   trust(): void {
-    const { controlBytes, messageBytes } = this.#ports.limits;
-    this.#reader.limits = { controlBytes, messageBytes };
+    this.#reader.limits = this.#ports.limits;
   }
 
   send(control: Control): void {

@@ -1,5 +1,6 @@
 import type { Carriage, Rider } from "../../core/carriage.js";
 import type { Pages } from "../../core/pages.js";
+import { nextState } from "../../core/transitions.js";
 import type { Member } from "../../protocol/directory.js";
 import type { Direction } from "../vocabulary.js";
 import type { Channel } from "./channel.js";
@@ -30,7 +31,7 @@ export class Link implements Carriage {
   channel: Channel | undefined;
   /** What is in the way while it is not up. */
   trouble: Trouble | undefined;
-  /** True once this end wants to say goodbye: what has been begun goes out before, and nobody begins more. */
+  /** True once this end wants to say goodbye: what has been begun goes out before, and nobody begins anything new. */
   isLeaving = false;
   /** Each end says goodbye once, when it sends no more messages. */
   hasSaidGoodbye = false;
@@ -113,11 +114,7 @@ export class Link implements Carriage {
   }
 
   step(event: LinkEvent): void {
-    const table: Partial<Record<LinkState, Partial<Record<LinkEvent, LinkState>>>> = this.isOwner
-      ? ownerTransitions
-      : acceptorTransitions;
-    const next = table[this.#state]?.[event];
-    if (next === undefined) throw new Error(`link with ${this.peer.address}: no ${event} in state ${this.#state}`);
-    this.#state = next;
+    const table = this.isOwner ? ownerTransitions : acceptorTransitions;
+    this.#state = nextState<LinkState, LinkEvent>(table, this.#state, event, `link with ${this.peer.address}`);
   }
 }

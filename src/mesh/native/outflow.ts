@@ -28,6 +28,10 @@ const headBytes = frameHeaderBytes + numberBytes;
  */
 export class Outflow {
   readonly #pages: Pages;
+  /** Pages that nobody needs any more, but of which the connection may not have sent everything yet. */
+  #spent: Page[] = [];
+  /** True if the connection has sent all that it was handed. */
+  #isSent = true;
   /** In order, all but what is being written. The first `#handed` of them have gone to the connection. */
   #pieces: Piece[] = [];
   #handed = 0;
@@ -101,6 +105,7 @@ export class Outflow {
     const piece = this.#pieces[this.#handed];
     if (piece === undefined) return undefined;
     this.#handed += 1;
+    this.#isSent = false;
     this.#handedWhole = Math.max(this.#handedWhole, piece.goesOn ? piece.last - 1 : piece.last);
     const { memory, from, to } = piece;
     this.#waitingBytes -= to - from;
@@ -109,11 +114,22 @@ export class Outflow {
 
   /** There is a new connection: everything goes out again. */
   rewind(): void {
+    if (!this.#isSent) this.#retire();
     this.#handed = 0;
     this.#waitingBytes = this.#unacknowledgedBytes;
   }
 
-  /** The other end has everything up to this number. False if that cannot be. */
+  /** The connection has sent all that it was handed: pages that nobody needs can be used again. */
+  sent(): void {
+    this.#isSent = true;
+    for (const page of this.#spent) this.#pages.give(page);
+    this.#spent.length = 0;
+  }
+
+  /**
+   * The other end has everything up to this number. False if that cannot be. Pages are not used again before the connection
+   * has sent them: whoever acknowledges what it has not read would be sent what was written there for somebody else.
+   */
   acknowledge(number: number): boolean {
     if (number < this.#acknowledged || number > this.#handedWhole) return false;
     this.#acknowledged = number;
@@ -139,6 +155,7 @@ export class Outflow {
    */
   clear(): void {
     this.#pieces = [];
+    this.#spent = [];
     this.#handed = 0;
     this.#unacknowledgedBytes = 0;
     this.#waitingBytes = 0;
@@ -181,7 +198,23 @@ export class Outflow {
     this.#page = undefined;
     this.#from = 0;
     this.#at = 0;
-    if (page?.uses === 0) this.#pages.give(page);
+    if (page?.uses === 0) this.#giveUp(page);
+  }
+
+  /**
+   * The old connection may still be closing behind what it was handed, and nobody is going to say when it has sent that. So
+   * its pages are kept as long as they are needed, and never used again.
+   */
+  #retire(): void {
+    for (const { page } of this.#pieces) if (page !== undefined) page.uses += 1;
+    if (this.#page !== undefined) this.#page.uses += 1;
+    this.#spent = [];
+    this.#isSent = true;
+  }
+
+  #giveUp(page: Page): void {
+    if (this.#isSent) this.#pages.give(page);
+    else this.#spent.push(page);
   }
 
   /** What lies before `to` in the piece at `index` is not needed any more. */
@@ -195,7 +228,7 @@ export class Outflow {
   #release({ page }: Piece): void {
     if (page === undefined) return;
     page.uses -= 1;
-    if (page.uses === 0 && page !== this.#page) this.#pages.give(page);
+    if (page.uses === 0 && page !== this.#page) this.#giveUp(page);
   }
 }
 

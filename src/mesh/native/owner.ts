@@ -4,8 +4,9 @@ import { endpointOf } from "../../protocol/address.js";
 import type { Id } from "../../protocol/directory.js";
 import type { Control, ControlOf } from "../../protocol/native/control.js";
 import { Dialing, dialFailureCode } from "../dialing.js";
-import { Channel, type ChannelOwner, type ChannelPorts } from "./channel.js";
+import { Channel } from "./channel.js";
 import type { Link } from "./link.js";
+import type { ChannelOwner, ChannelPorts } from "./ports.js";
 
 /** Who says hello. */
 interface Self {

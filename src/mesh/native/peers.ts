@@ -11,10 +11,11 @@ import { numberedKinds } from "../../protocol/native/numbered.js";
 import type { MemberEvent, MemberOutput, MemberRules } from "../vocabulary.js";
 import { Acceptor } from "./acceptor.js";
 import { Carrier } from "./carrier.js";
-import type { Channel, ChannelPorts } from "./channel.js";
+import type { Channel } from "./channel.js";
 import { Link } from "./link.js";
 import type { HelloCase } from "./link-states.js";
 import { Owner } from "./owner.js";
+import type { ChannelPorts } from "./ports.js";
 import { Reports } from "./reports.js";
 import { Roster, type RosterChange } from "./roster.js";
 

@@ -1,8 +1,13 @@
 import { ping, pong } from "../../protocol/native/frames.js";
 
+/** Sends frames: a channel. */
+interface FrameSender {
+  sendFrame(frame: Uint8Array): void;
+}
+
 /** Pings and pongs on one connection: who is asked whether it lives, who asks, and how long an answer takes. */
 export class Probing {
-  readonly #send: (frame: Uint8Array) => void;
+  readonly #channel: FrameSender;
   /** A pong has not left this process yet, and another one is due when it has. */
   #hasUnreadPong = false;
   #owesPong = false;
@@ -10,8 +15,8 @@ export class Probing {
   #askedAt: number | undefined;
   #roundTripMs: number | undefined;
 
-  constructor(send: (frame: Uint8Array) => void) {
-    this.#send = send;
+  constructor(channel: FrameSender) {
+    this.#channel = channel;
   }
 
   /** The shortest round trip that was measured, in milliseconds. */
@@ -22,7 +27,7 @@ export class Probing {
   /** Asks whether the other side lives. The answer to an earlier question must not be taken for that to a later one. */
   ask(now: number): void {
     this.#askedAt ??= now;
-    this.#send(ping);
+    this.#channel.sendFrame(ping);
   }
 
   /** Measures the round trip, unless that is under way. */
@@ -43,7 +48,7 @@ export class Probing {
     this.#owesPong = this.#hasUnreadPong;
     if (this.#hasUnreadPong) return;
     this.#hasUnreadPong = true;
-    this.#send(pong);
+    this.#channel.sendFrame(pong);
   }
 
   /** Everything sent has left this process. */

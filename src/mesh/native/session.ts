@@ -6,9 +6,10 @@ import type { Id } from "../../protocol/directory.js";
 import type { Control, ControlOf } from "../../protocol/native/control.js";
 import { type Session, type SessionNews, Voice } from "../session.js";
 import type { MemberOutput, MemberRules } from "../vocabulary.js";
-import { Channel, type ChannelOwner, type ChannelPorts } from "./channel.js";
+import { Channel } from "./channel.js";
 import { Hearing } from "./hearing.js";
 import { Patience } from "./patience.js";
+import type { ChannelOwner, ChannelPorts } from "./ports.js";
 import { type NativeSessionEvent, type NativeSessionState, nativeSessionTransitions } from "./session-states.js";
 
 /** What the session must know of the member it speaks for. */

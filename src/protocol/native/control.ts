@@ -19,7 +19,7 @@ import {
   whole,
   yes,
 } from "./fields.js";
-import { encodeFrame, frameKinds } from "./frames.js";
+import { encodeTextFrame, frameKinds } from "./frames.js";
 
 /**
  * The control messages: JSON objects that a person can read in a capture, each with its `type` and these fields.
@@ -125,7 +125,7 @@ export interface BadControl {
 
 /** The whole frame. */
 export function encodeControl(control: Control): Uint8Array {
-  return encodeFrame(frameKinds.control, new TextEncoder().encode(JSON.stringify(control)));
+  return encodeTextFrame(frameKinds.control, JSON.stringify(control));
 }
 
 /** Reads the body of a control frame; undefined if it may be ignored. */
@@ -139,9 +139,8 @@ export function decodeControl(body: Uint8Array): Control | BadControl | undefine
     return mayIgnore === true ? undefined : bad("UNKNOWN_MESSAGE", `there is no message "${printable(type)}"`);
   }
   const fields: Fields = controls[type as ControlType];
-  const read = readFields(fields, value);
-  if (typeof read === "string") return bad("BAD_FRAME", `${type} has no good "${read}"`);
-  return { type, ...read } as unknown as Control;
+  const read = readFields(fields, value, { type });
+  return typeof read === "string" ? bad("BAD_FRAME", `${type} has no good "${read}"`) : (read as unknown as Control);
 }
 
 /** undefined for what is no JSON. */

@@ -144,9 +144,15 @@ function listOf(fields: Fields): readonly (readonly [name: string, field: Field<
   return entries;
 }
 
-/** Reads an object's known fields, and leaves out all others. Returns the name of the first bad field instead. */
-export function readFields<All extends Fields>(fields: All, value: object): ObjectOf<All> | string {
-  const result: Record<string, unknown> = {};
+/**
+ * Reads an object's known fields, and leaves out all others. Returns the name of the first bad field instead. `result` may
+ * hold something already.
+ */
+export function readFields<All extends Fields>(
+  fields: All,
+  value: object,
+  result: Record<string, unknown> = {},
+): ObjectOf<All> | string {
   for (const [fieldName, each] of listOf(fields)) {
     const given = Object.hasOwn(value, fieldName) ? (value as Record<string, unknown>)[fieldName] : undefined;
     if (given === undefined && "isOptional" in each) continue;

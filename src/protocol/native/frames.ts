@@ -29,6 +29,18 @@ export function encodeFrame(kind: number, body: Uint8Array): Uint8Array {
   return frame;
 }
 
+/** One frame with a text in UTF-8, which is mostly ASCII and then written character by character, the quickest way. */
+export function encodeTextFrame(kind: number, text: string): Uint8Array {
+  const frame = new Uint8Array(frameHeaderBytes + text.length);
+  writeFrameHeader(frame, kind, text.length);
+  for (let index = 0; index < text.length; index += 1) {
+    const code = text.charCodeAt(index);
+    if (code > 0x7f) return encodeFrame(kind, new TextEncoder().encode(text));
+    frame[frameHeaderBytes + index] = code;
+  }
+  return frame;
+}
+
 export function writeFrameHeader(memory: Uint8Array, kind: number, bodyBytes: number, at = 0): void {
   memory[at] = bodyBytes >>> 24;
   memory[at + 1] = bodyBytes >>> 16;
@@ -72,8 +84,8 @@ export class FrameReader {
   readonly #sink: FrameSink;
   readonly #allocate: (bytes: number) => Uint8Array;
   #state: "preface" | "frames" | "done" = "preface";
-  /** What has come of a preface or of a header. */
-  #head = new Uint8Array(prefaceBytes);
+  /** What has come of a preface or of a header, if it comes in pieces, which is rare. */
+  #head: Uint8Array | undefined;
   #headBytes = 0;
   #kind = 0;
   /** The body under way, and how much of it is there. */
@@ -107,21 +119,27 @@ export class FrameReader {
   }
 
   #takePreface(bytes: Uint8Array, from: number): number {
-    const at = this.#takeHead(bytes, from, prefaceBytes);
-    const head = this.#head.subarray(0, this.#headBytes);
-    const preface = this.#headBytes === prefaceBytes ? decodePreface(head) : undefined;
+    const isWhole = this.#headBytes === 0 && bytes.length - from >= prefaceBytes;
+    const at = isWhole ? from + prefaceBytes : this.#takeHead(bytes, from, prefaceBytes);
+    const head = isWhole ? bytes.subarray(from, at) : this.#headSoFar;
+    const preface = head.length === prefaceBytes ? decodePreface(head) : undefined;
     if (preface !== undefined) {
       this.#state = "frames";
       this.#headBytes = 0;
       this.#sink.preface(preface);
-    } else if (this.#headBytes === prefaceBytes || !mayBePreface(head)) {
+    } else if (head.length === prefaceBytes || !mayBePreface(head)) {
       this.#fail("BAD_PREFACE", "what came first is no preface");
     }
     return at;
   }
 
+  get #headSoFar(): Uint8Array {
+    return (this.#head ?? nothing).subarray(0, this.#headBytes);
+  }
+
   /** Adds to a head of so many bytes; returns where to go on. */
   #takeHead(bytes: Uint8Array, from: number, wanted: number): number {
+    this.#head ??= new Uint8Array(Math.max(prefaceBytes, frameHeaderBytes));
     const count = Math.min(wanted - this.#headBytes, bytes.length - from);
     this.#head.set(bytes.subarray(from, from + count), this.#headBytes);
     this.#headBytes += count;
@@ -137,9 +155,9 @@ export class FrameReader {
     if (this.#headBytes > 0 || at > bytes.length) {
       at = this.#takeHead(bytes, from, frameHeaderBytes);
       if (this.#headBytes < frameHeaderBytes) return at;
-      this.#headBytes = 0;
-      head = this.#head;
+      head = this.#headSoFar;
       headAt = 0;
+      this.#headBytes = 0;
     }
     const length = readLength(head, headAt);
     const kind = head[headAt + 4] ?? 0;

@@ -1,6 +1,6 @@
 import type { Carriage } from "../../core/carriage.js";
 import { numberedKinds } from "./numbered.js";
-import { decodeForm, type Form, isReferenced, viewOf, writeBytes } from "./payload.js";
+import { decodeForm, type Form, isReferenced, nothing, viewOf, writeBytes } from "./payload.js";
 import { decodeTopic } from "./topics.js";
 
 /**
@@ -38,7 +38,13 @@ export function encodeMessage(carriage: Carriage, topic: Uint8Array, form: Form,
   if (!isTail) writeBytes(memory, at + headBytes + topicBytes, payload);
 }
 
-/** Reads what lies in `bytes` from `from` to `to`, or says what is wrong with it. */
+/** What was read last: one object for all, because messages come by the million. */
+const latest: { -readonly [Part in keyof Message]: Message[Part] } = { topic: "", form: 0, payload: nothing };
+
+/**
+ * Reads what lies in `bytes` from `from` to `to`, or says what is wrong with it. What it returns is true until it is called
+ * again.
+ */
 export function decodeMessage(bytes: Uint8Array, from: number, to: number): Message | string {
   if (to - from < headBytes) return "a message is cut short";
   const topicAt = from + headBytes;
@@ -48,5 +54,8 @@ export function decodeMessage(bytes: Uint8Array, from: number, to: number): Mess
   if (form === undefined) return "a message has no form that is known, or not the payload of its form";
   const topic = decodeTopic(bytes, topicAt, payloadAt);
   if (topic === undefined) return "the topic of a message is no UTF-8";
-  return { topic, form, payload: viewOf(bytes, payloadAt, to) };
+  latest.topic = topic;
+  latest.form = form;
+  latest.payload = viewOf(bytes, payloadAt, to);
+  return latest;
 }

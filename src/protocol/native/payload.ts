@@ -22,11 +22,23 @@ export function writeBytes(memory: Uint8Array, at: number, bytes: Uint8Array): v
   else for (let index = 0; index < length; index += 1) memory[at + index] = bytes[index] ?? 0;
 }
 
-const nothing = new Uint8Array(0);
+/** No bytes. */
+export const nothing = new Uint8Array(0);
 
 /** A view of some bytes. Of none, it holds on to no memory. */
 export function viewOf(bytes: Uint8Array, from: number, to: number): Uint8Array {
   return from === to ? nothing : new Uint8Array(bytes.buffer, bytes.byteOffset + from, to - from);
+}
+
+/** A view that shows less than this share of the memory that it holds on to is not worth that memory. */
+const leastShare = 1 / 4;
+
+/**
+ * Bytes that may be kept for long: these, or a copy of them if they hold on to much more memory than they show. A peer
+ * chooses what comes together in one read, and could otherwise have 64 KiB kept for each byte that it pays credit for.
+ */
+export function keepable(bytes: Uint8Array): Uint8Array {
+  return bytes.length < bytes.buffer.byteLength * leastShare ? new Uint8Array(bytes) : bytes;
 }
 
 /** The form that a byte names, if so many bytes may follow; otherwise undefined. */

@@ -355,7 +355,8 @@ class Member:
             if not link.acknowledge(content["number"]):
                 connection.refuse("SESSION_LOST", f"an acknowledgement of {content['number']} cannot be")
         elif kind == "goodbye":
-            link.acknowledge(content["received"])
+            if not link.acknowledge(content["received"]):
+                return connection.refuse("SESSION_LOST", f"a goodbye that acknowledges {content['received']} cannot be")
             link.has_heard_goodbye = True
             link.end_reason = content["reason"]
             self.say_goodbye(link, content["reason"])

@@ -155,6 +155,19 @@ describe("acknowledgements", () => {
     expectLost(world, owner, later, wire);
     expect(owner.eventsOf("unlink")).toMatchObject([{ unacknowledged: 1 }]);
   });
+
+  test.each([
+    ["more than was handed", 3],
+    ["less than was acknowledged before", 1],
+  ])("of %s cannot be in a goodbye either", (_, received) => {
+    const world = new World();
+    const { owner, later, wire } = world.pair();
+    owner.send(later, "a");
+    owner.send(later, "b");
+    world.live(limits.acknowledgeMs);
+    wire.say("acceptor", { type: "goodbye", reason: "left", received });
+    expectLost(world, owner, later, wire);
+  });
 });
 
 describe("a peer that does not keep to the protocol", () => {

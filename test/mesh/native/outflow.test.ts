@@ -13,6 +13,8 @@ const kinds = [0x10, 0x13, 0x1f] as const;
 class WatchedPages extends Pages {
   /** The memory of those that are taken. */
   readonly taken = new Set<Uint8Array>();
+  /** Pieces that connections have been handed and may not have sent. */
+  unsent: Handed[] = [];
 
   constructor() {
     super((bytes) => new Uint8Array(bytes));
@@ -29,6 +31,7 @@ class WatchedPages extends Pages {
   override give(page: Page): void {
     expect(this.taken.delete(page.memory)).toBe(true);
     expect(page.uses).toBe(0);
+    expect(this.unsent.some(({ view }) => view.buffer === page.memory.buffer)).toBe(false);
     page.memory.fill(0xdd);
     super.give(page);
   }
@@ -64,20 +67,25 @@ interface ModelFrame {
 /** A piece that a connection has been given, where it lies among all bytes. */
 interface Handed {
   readonly view: Uint8Array;
+  /** What it was then. */
+  readonly bytes: Uint8Array;
   readonly from: number;
 }
 
 type Step =
   | { readonly type: "begin"; readonly kind: number; readonly bytes: number; readonly tail?: number }
   | { readonly type: "acknowledge"; readonly pick: number }
-  | { readonly type: "hand" | "refuse" | "checkCounts" | "rewind" };
+  | { readonly type: "hand" | "sent" | "refuse" | "checkCounts" | "rewind" };
 
 /** An outflow beside a naive one: frames as arrays of bytes, one behind the other. */
 class Pair {
   readonly pages = new WatchedPages();
   readonly outflow = new Outflow(this.pages);
   readonly frames: ModelFrame[] = [];
+  /** What the present connection has been handed, and has not said that it has sent. */
   #handed: Handed[] = [];
+  /** Pages that were in use when a connection broke before it had sent everything: they are never used again. */
+  readonly #retired = new Set<Uint8Array>();
   #acknowledged = 0;
   /** How many frames have ever gone to a connection with all their bytes. */
   #handedWhole = 0;
@@ -94,6 +102,14 @@ class Pair {
 
   get keptFrom(): number {
     return this.frames[this.#acknowledged - 1]?.to ?? 0;
+  }
+
+  /** The pages that hold what is not acknowledged, and the one that is being written. */
+  get needed(): Set<Uint8Array> {
+    const { kept } = this;
+    const needed = new Set(kept.map(({ page }) => page));
+    if (kept.length > 0) needed.add(this.outflow.memory);
+    return needed;
   }
 
   play(step: Step): void {
@@ -121,7 +137,9 @@ class Pair {
       return false;
     }
     expect(view.length).toBeGreaterThan(0);
-    this.#handed.push({ view, from: this.#at });
+    const handed = { view, bytes: Uint8Array.from(view), from: this.#at };
+    this.#handed.push(handed);
+    this.pages.unsent.push(handed);
     this.#at += view.length;
     expect(this.#at).toBeLessThanOrEqual(this.total);
     const whole = this.frames.findIndex(({ to }) => to > this.#at);
@@ -144,7 +162,18 @@ class Pair {
     }
   }
 
+  /** The connection has sent all that it was handed. */
+  sent(): void {
+    const former = new Set(this.#handed);
+    this.pages.unsent = this.pages.unsent.filter((handed) => !former.has(handed));
+    this.#handed = [];
+    this.outflow.sent();
+    expect(this.pages.taken).toEqual(new Set([...this.needed, ...this.#retired]));
+  }
+
+  /** What the last connection has not sent, it may still send at any time. */
   rewind(): void {
+    if (this.#handed.length > 0) for (const memory of this.pages.taken) this.#retired.add(memory);
     this.outflow.rewind();
     this.#handed = [];
     this.#at = this.keptFrom;
@@ -163,14 +192,13 @@ class Pair {
   }
 
   check(): void {
-    const { outflow, kept } = this;
+    const { outflow } = this;
     expect(outflow.begun).toBe(this.frames.length);
     expect(outflow.acknowledged).toBe(this.#acknowledged);
     expect(outflow.unacknowledgedBytes).toBe(this.total - this.keptFrom);
     expect(outflow.waitingBytes).toBe(this.total - this.#at);
-    const needed = new Set(kept.map(({ page }) => page));
-    if (kept.length > 0) needed.add(outflow.memory);
-    expect(this.pages.taken).toEqual(needed);
+    for (const page of this.needed) expect(this.pages.taken.has(page)).toBe(true);
+    if (this.#handed.length === 0) expect(this.pages.taken).toEqual(new Set([...this.needed, ...this.#retired]));
     this.#expectIntact();
   }
 
@@ -180,8 +208,10 @@ class Pair {
     }
   }
 
-  /** Everything that the connection has been given and the other end may not have is still what it was. */
+  /** What a connection has not sent is still what it was handed, on this connection and on all before it. */
   #expectIntact(): void {
+    for (const { view, bytes } of this.pages.unsent) expect(isEqual(view, bytes)).toBe(true);
+    // And that is what the frames are.
     const all = Buffer.concat(this.kept.map(({ bytes }) => bytes));
     const { keptFrom } = this;
     for (const { view, from } of this.#handed) {
@@ -211,6 +241,7 @@ test("whatever is begun, handed, acknowledged and handed again, the bytes are th
     },
     { weight: 5, arbitrary: fc.constant({ type: "hand" as const }) },
     { weight: 3, arbitrary: fc.record({ type: fc.constant("acknowledge" as const), pick: fc.nat({ max: 1_000 }) }) },
+    { weight: 2, arbitrary: fc.constant({ type: "sent" as const }) },
     { weight: 1, arbitrary: fc.constant({ type: "refuse" as const }) },
     { weight: 1, arbitrary: fc.constant({ type: "checkCounts" as const }) },
     { weight: 1, arbitrary: fc.constant({ type: "rewind" as const }) },
@@ -226,7 +257,8 @@ test("whatever is begun, handed, acknowledged and handed again, the bytes are th
       while (pair.hand()) pair.check();
       pair.acknowledge(pair.kept.length);
       pair.check();
-      expect([pair.kept, pair.pages.taken.size]).toEqual([[], 0]);
+      pair.sent();
+      expect([pair.kept.length, pair.needed.size]).toEqual([0, 0]);
     }),
     { numRuns: 400 },
   );
@@ -266,7 +298,55 @@ describe("an outflow", () => {
     handed();
     expect(pages.taken.size).toBe(1);
     outflow.acknowledge(1);
+    outflow.sent();
     expect([pages.taken.size, outflow.memory.length]).toEqual([0, 0]);
+  });
+
+  test("gives no page back before the connection has sent it, whatever the other end says", () => {
+    const { outflow, pages, handed, begin } = start();
+    begin(10);
+    handed();
+    expect([outflow.acknowledge(1), outflow.unacknowledgedBytes, pages.taken.size]).toEqual([true, 0, 1]);
+    begin(10);
+    handed();
+    expect([outflow.acknowledge(2), pages.taken.size]).toEqual([true, 2]);
+    outflow.sent();
+    expect(pages.taken.size).toBe(0);
+    // And at once, if it has.
+    begin(10);
+    handed();
+    outflow.sent();
+    outflow.acknowledge(3);
+    expect(pages.taken.size).toBe(0);
+  });
+
+  test.each([
+    ["acknowledged", 1],
+    ["not acknowledged", 0],
+  ])("never gives back a page that a connection had not sent when it broke, what it had being %s", (_, number) => {
+    const { outflow, pages, handed, begin } = start();
+    begin(10);
+    handed();
+    // Written behind it, on the same page.
+    begin(10);
+    outflow.acknowledge(number);
+    outflow.rewind();
+    handed();
+    outflow.sent();
+    outflow.acknowledge(2);
+    expect([outflow.unacknowledgedBytes, pages.taken.size]).toEqual([0, 1]);
+  });
+
+  test("gives back the pages of a connection that had sent all when it broke", () => {
+    const { outflow, pages, handed, begin } = start();
+    begin(10);
+    handed();
+    outflow.sent();
+    outflow.rewind();
+    handed();
+    outflow.sent();
+    outflow.acknowledge(1);
+    expect(pages.taken.size).toBe(0);
   });
 
   test("hands all frames that were begun together in one piece", () => {
@@ -311,6 +391,7 @@ describe("an outflow", () => {
     const { outflow, handed, pages } = start();
     outflow.begin(0x19, 0, new Uint8Array(0));
     expect(isEqual(Buffer.concat(handed()), frameBytes(0x19, 1, new Uint8Array(0)))).toBe(true);
+    outflow.sent();
     expect([outflow.acknowledge(1), outflow.unacknowledgedBytes, pages.taken.size]).toEqual([true, 0, 0]);
   });
 

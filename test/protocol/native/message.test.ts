@@ -2,7 +2,12 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { decodeAcknowledgement, encodeAcknowledgement } from "../../../src/protocol/native/acknowledgement.js";
 import { frameHeaderBytes, frameKinds } from "../../../src/protocol/native/frames.js";
-import { decodeMessage, encodeMessage, messageOverheadBytes, messageWeightOf } from "../../../src/protocol/native/message.js";
+import {
+  decodeMessage,
+  encodeMessage,
+  messageOverheadBytes,
+  messageWeightOf,
+} from "../../../src/protocol/native/message.js";
 import { isNumbered, numberedKinds, readNumber, writeNumber } from "../../../src/protocol/native/numbered.js";
 import { type Form, forms } from "../../../src/protocol/native/payload.js";
 import { decodeWithin, roundTrip, Sheet } from "./carriage.js";

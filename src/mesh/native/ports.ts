@@ -1,0 +1,34 @@
+import type { ErrorCode } from "../../core/errors.js";
+import type { Limits } from "../../core/limits.js";
+import type { Pulse } from "../../core/pulse.js";
+import type { Address } from "../../protocol/address.js";
+import type { Control } from "../../protocol/native/control.js";
+import type { Connections } from "../connections.js";
+import type { Channel } from "./channel.js";
+
+/** The part of a member that a native connection belongs to. It may change: a greeting becomes a link. */
+export interface ChannelOwner {
+  /** A dialed connection is there. */
+  connected?(channel: Channel, now: number): void;
+  control(channel: Channel, control: Control, now: number): void;
+  /** A numbered frame, its body being what lies in `bytes` from `from` to `to`. */
+  numbered?(channel: Channel, kind: number, bytes: Uint8Array, from: number, to: number, now: number): void;
+  /** The other side has taken every frame up to this number. */
+  acknowledged?(channel: Channel, number: number, now: number): void;
+  /** Nothing more comes from the other side, and why; told once, and not after `close`, `refuse` or `abort`. */
+  gone(channel: Channel, reason: string, now: number): void;
+  /** Everything sent has left this process. */
+  flushed?(channel: Channel): void;
+}
+
+/** What a channel needs of its member. */
+export interface ChannelPorts {
+  readonly connections: Connections;
+  readonly limits: Limits;
+  /** Asks those who are silent, and gives them up. */
+  readonly pulse: Pulse<Channel>;
+  /** Gives memory of so many bytes, whatever is in it. */
+  readonly allocate: (bytes: number) => Uint8Array;
+  /** Something was noticed about the other side. */
+  note(code: ErrorCode, message: string, remote: Address): void;
+}

@@ -1,0 +1,51 @@
+import type { ConnectionId, ConnectionInput, Endpoint, Identity } from "../core/connections.js";
+import type { ErrorCode } from "../core/errors.js";
+import type { ConnectionEvents } from "./ports.js";
+
+/** What an ear tells: the part of a driver that it knows. */
+export interface Listener {
+  input(input: ConnectionInput): void;
+  forget(connection: ConnectionId): void;
+}
+
+/** Hears what happens on one connection, and gives it to the machine as an input. */
+export class Ear implements ConnectionEvents {
+  readonly #driver: Listener;
+  readonly #connection: ConnectionId;
+
+  constructor(driver: Listener, connection: ConnectionId) {
+    this.#driver = driver;
+    this.#connection = connection;
+  }
+
+  connected(local: Endpoint, remote: Endpoint, cipher?: string): void {
+    const secured = cipher === undefined ? {} : { cipher };
+    this.#driver.input({ type: "connected", connection: this.#connection, local, remote, ...secured });
+  }
+
+  secured(identity: Identity, cipher: string): void {
+    this.#driver.input({ type: "secured", connection: this.#connection, identity, cipher });
+  }
+
+  unproved(code: ErrorCode, message: string): void {
+    this.#driver.input({ type: "unproved", connection: this.#connection, code, message });
+  }
+
+  bytes(bytes: Uint8Array): void {
+    this.#driver.input({ type: "bytes", connection: this.#connection, bytes });
+  }
+
+  flushed(): void {
+    this.#driver.input({ type: "flushed", connection: this.#connection });
+  }
+
+  ended(): void {
+    this.#driver.input({ type: "ended", connection: this.#connection });
+  }
+
+  closed(failure: string | undefined): void {
+    const because = failure === undefined ? {} : { failure };
+    this.#driver.forget(this.#connection);
+    this.#driver.input({ type: "closed", connection: this.#connection, ...because });
+  }
+}
