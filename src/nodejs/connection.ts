@@ -114,34 +114,30 @@ export class NodeConnection implements ConnectionPort {
   /** From now on bytes pass; the first are reported in a later turn of the loop. */
   open(): void {
     this.#stage = "open";
-    this.#socket.on("data", NodeConnection.#onBytes);
+    this.#socket.on("data", onBytes);
+  }
+
+  // What its sockets say.
+
+  heardBytes(bytes: Uint8Array): void {
+    this.#events?.bytes(bytes);
+  }
+
+  heardEnd(socket: Socket): void {
+    if (socket === this.#socket && this.#stage !== "proving") this.#events?.ended();
+  }
+
+  heardError(error: NodeJS.ErrnoException): void {
+    this.#fail(error);
+  }
+
+  heardClose(socket: Socket): void {
+    if (socket === this.#socket) this.#events?.closed(this.#failure);
   }
 
   #follow(socket: FollowedSocket): void {
     socket[connectionOf] = this;
-    socket.on("end", NodeConnection.#onEnd).on("error", NodeConnection.#onError).on("close", NodeConnection.#onClose);
-  }
-
-  static #onBytes(this: FollowedSocket, bytes: Uint8Array): void {
-    const connection = this[connectionOf];
-    if (connection !== undefined) connection.#events?.bytes(bytes);
-  }
-
-  static #onEnd(this: FollowedSocket): void {
-    const connection = this[connectionOf];
-    if (connection === undefined || connection.#socket !== this) return;
-    if (connection.#stage !== "proving") connection.#events?.ended();
-  }
-
-  static #onError(this: FollowedSocket, error: NodeJS.ErrnoException): void {
-    const connection = this[connectionOf];
-    if (connection !== undefined) connection.#fail(error);
-  }
-
-  static #onClose(this: FollowedSocket): void {
-    const connection = this[connectionOf];
-    if (connection === undefined || connection.#socket !== this) return;
-    connection.#events?.closed(connection.#failure);
+    socket.on("end", onEnd).on("error", onError).on("close", onClose);
   }
 
   #fail(error: NodeJS.ErrnoException): void {
@@ -150,6 +146,22 @@ export class NodeConnection implements ConnectionPort {
     if (this.#stage === "proving") this.#proof?.failed(error);
     this.abort();
   }
+}
+
+function onBytes(this: FollowedSocket, bytes: Uint8Array): void {
+  this[connectionOf]?.heardBytes(bytes);
+}
+
+function onEnd(this: FollowedSocket): void {
+  this[connectionOf]?.heardEnd(this);
+}
+
+function onError(this: FollowedSocket, error: NodeJS.ErrnoException): void {
+  this[connectionOf]?.heardError(error);
+}
+
+function onClose(this: FollowedSocket): void {
+  this[connectionOf]?.heardClose(this);
 }
 
 /** This end of a socket in canonical form; undefined if it is closed already. */

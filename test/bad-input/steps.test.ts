@@ -103,7 +103,7 @@ describe("a node's step out of order", () => {
 });
 
 describe.each(["native", "classic"] as const)("a send and a write to nobody, by a %s node", (dialect) => {
-  test("throw NOT_LINKED, which names the address, for a stranger, for oneself, and after the end", async () => {
+  test("throw NOT_LINKED, which names the address, for a stranger and for oneself, and say so after the end", async () => {
     const mesh = await healthyMesh({}, dialect);
     const [{ node, address }, other] = mesh.members;
     const expectNotLinked = (peer: string): void => {
@@ -114,7 +114,8 @@ describe.each(["native", "classic"] as const)("a send and a write to nobody, by 
     for (const peer of ["127.0.0.1:14000", address, "nonsense", ""]) expectNotLinked(peer);
     await mesh.undisturbed();
     await node.leave();
-    expectNotLinked(other.address);
+    expect(() => node.write(other.address, text("lost"))).toThrow(expect.objectContaining({ code: "NOT_LINKED" }));
+    expect(() => node.send(other.address, "", text("lost"))).toThrow(expect.objectContaining({ code: "ENDED" }));
   });
 });
 

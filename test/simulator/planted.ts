@@ -12,9 +12,9 @@ import { Replay } from "../../src/mesh/native/replay.js";
 import { Reports } from "../../src/mesh/native/reports.js";
 import { Roster } from "../../src/mesh/native/roster.js";
 import { Calls } from "../../src/messaging/calls.js";
+import { Chunks } from "../../src/messaging/chunks.js";
 import { Conversation } from "../../src/messaging/conversation.js";
 import { ReceivingFlow, SendingFlow } from "../../src/messaging/flow.js";
-import { Messaging } from "../../src/messaging/messaging.js";
 import { Stream } from "../../src/messaging/stream.js";
 import { Admission } from "../../src/rendezvous/admission.js";
 import { Completeness } from "../../src/rendezvous/completeness.js";
@@ -44,8 +44,8 @@ const without =
     judgeBy((rule) => (rule.verdict === verdict ? undefined : rule));
 
 export const plants: readonly Plant[] = [
-  { when: "a hello for somebody else is taken [D1]", plant: without("WRONG_TARGET"), seed: 21, breaks: "D1" },
-  { when: "a stale hello is taken [A1 A4 B5]", plant: without("STALE_ATTEMPT"), seed: 334, breaks: "A1" },
+  { when: "a hello for somebody else is taken [D1]", plant: without("WRONG_TARGET"), seed: 151, breaks: "D1" },
+  { when: "a stale hello is taken [A1 A4 B5]", plant: without("STALE_ATTEMPT"), seed: 14, breaks: "A1" },
   {
     when: "a hello that comes before its entry is refused [D4]",
     plant: () => judgeBy((rule) => (rule.verdict === "park" ? { ...rule, verdict: "UNKNOWN_PEER" } : rule)),
@@ -64,13 +64,13 @@ export const plants: readonly Plant[] = [
       vi.spyOn(Carrier.prototype, "drop").mockImplementation((link) => {
         link.channel = undefined;
       }),
-    seed: 131,
+    seed: 21,
     breaks: "S1",
   },
   {
     when: "an attempt that is given up stays open [A2]",
     plant: () => vi.spyOn(Channel.prototype, "abort").mockImplementation(() => {}),
-    seed: 12,
+    seed: 3,
     breaks: "S1",
   },
   {
@@ -99,14 +99,15 @@ export const plants: readonly Plant[] = [
         const verdict = take.call(this, number);
         return verdict === "repeated" ? "deliver" : verdict;
       });
+      vi.spyOn(Outflow.prototype, "acknowledge").mockReturnValue(true);
     },
-    seed: 12,
+    seed: 10,
     breaks: "S8",
   },
   {
     when: "what is not acknowledged does not go out again",
     plant: () => vi.spyOn(Outflow.prototype, "rewind").mockImplementation(() => {}),
-    seed: 44,
+    seed: 23,
     breaks: "S8",
   },
   {
@@ -118,49 +119,49 @@ export const plants: readonly Plant[] = [
   {
     when: "messages that wait for credit are not told of when the link ends",
     plant: () => vi.spyOn(Conversation.prototype, "waiting", "get").mockReturnValue(0),
-    seed: 1,
+    seed: 141,
     breaks: "S8",
   },
   {
     when: "no credit is given for what has been taken",
     plant: () => vi.spyOn(ReceivingFlow.prototype, "consume").mockReturnValue(undefined),
-    seed: 1,
+    seed: 2,
     breaks: "L1",
   },
   {
     when: "more is sent than was granted",
     plant: () => vi.spyOn(SendingFlow.prototype, "room", "get").mockReturnValue(1e9),
-    seed: 1,
+    seed: 3,
     breaks: "A1",
   },
   {
-    when: "the end of a stream overtakes its last bytes",
+    when: "a byte of a stream is left out",
     plant: () => {
-      const end = Stream.prototype.end;
-      vi.spyOn(Stream.prototype, "end").mockImplementation(function (this: Stream) {
-        vi.spyOn(this, "due", "get").mockReturnValue(0);
-        end.call(this);
+      const take = Chunks.prototype.take;
+      vi.spyOn(Chunks.prototype, "take").mockImplementation(function (this: Chunks, most) {
+        const bytes = take.call(this, most);
+        return bytes.length > 1 ? bytes.subarray(1) : bytes;
       });
     },
-    seed: 1,
+    seed: 3,
     breaks: "S8",
   },
   {
     when: "nobody is told that the peer has given a stream up",
     plant: () => vi.spyOn(Stream.prototype, "lose").mockImplementation(() => {}),
-    seed: 1,
+    seed: 13,
     breaks: "L1",
   },
   {
     when: "the time of a request never runs out",
-    plant: () => vi.spyOn(Messaging.prototype, "handleTimeout").mockImplementation(() => {}),
-    seed: 1,
+    plant: () => vi.spyOn(Calls.prototype, "expire").mockImplementation(() => {}),
+    seed: 40,
     breaks: "L2",
   },
   {
     when: "requests are forgotten when their link ends",
     plant: () => vi.spyOn(Calls.prototype, "end").mockImplementation(() => {}),
-    seed: 1,
+    seed: 3,
     breaks: "L2",
   },
   {
@@ -216,7 +217,7 @@ export const plants: readonly Plant[] = [
   {
     when: "a member does not report that a link is gone",
     plant: () => vi.spyOn(Reports.prototype, "down").mockImplementation(() => {}),
-    seed: 916,
+    seed: 12,
     breaks: "C1",
   },
   {
@@ -234,7 +235,7 @@ export const plants: readonly Plant[] = [
   {
     when: "nobody is asked who vouches for a member",
     plant: () => vi.spyOn(Completeness.prototype, "isHeld").mockReturnValue(false),
-    seed: 94,
+    seed: 237,
     breaks: "N13",
   },
   {
