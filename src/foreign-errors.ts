@@ -2,34 +2,67 @@ import { type ErrorCode, FullmeshError, failureTable } from "./core/errors.js";
 
 /** Errors that travel: what is said of them on the wire, and what they are at the other end. */
 
-/** The most of an error's message that travels, in UTF-16 units: some lines, and no stack. */
-const longestMessage = 1_024;
-
 /** An error as it travels. */
 export interface Reason {
   readonly code: ErrorCode;
   readonly message: string;
 }
 
-/** What the other end is told of an error. `fallback`: the code of one that has none of ours. */
+/**
+ * What this end finds itself: it has given up, or nothing can be sent to the peer. Where a peer says such a word it speaks
+ * of something else, so nobody may take it for a finding of ours: what follows from the two is not the same.
+ */
+const ownCodes: ReadonlySet<string> = new Set<ErrorCode>([
+  "PEER_DOWN",
+  "TIMED_OUT",
+  "ABORTED",
+  "ENDED",
+  "QUEUE_FULL",
+  "NOT_LINKED",
+  "CLASSIC_PEER",
+  "NATIVE_PEER",
+  "BAD_OPTION",
+]);
+
+/** What the other end is told of an error, whatever was thrown. `fallback`: the code of one that has none of ours. */
 export function reasonOf(error: unknown, fallback: ErrorCode): Reason {
-  const code = error instanceof FullmeshError ? error.code : fallback;
-  return { code, message: messageOf(error).slice(0, longestMessage) };
+  return { code: codeOf(error) ?? fallback, message: messageOf(error) };
 }
 
-/** An error that was told by the other end; `fallback` is the code of one whose code this version does not know. */
+/**
+ * What the other end has told. `fallback` is the code where this version does not know the one that came, or it may not
+ * come from there; then the message begins with the one that came.
+ */
+export function toldReason(code: string, message: string, fallback: ErrorCode): Reason {
+  return isCode(code) && !ownCodes.has(code) ? { code, message } : { code: fallback, message: `${code}: ${message}` };
+}
+
+/** The error that the other end has told of; see `toldReason`. */
 export function errorOf(code: string, message: string, fallback: ErrorCode): FullmeshError {
-  if (Object.hasOwn(failureTable, code)) return new FullmeshError(code as ErrorCode, message);
-  return new FullmeshError(fallback, `${code}: ${message}`);
+  const told = toldReason(code, message, fallback);
+  return new FullmeshError(told.code, told.message);
 }
 
 /** The words of anything that was thrown. */
 export function messageOf(error: unknown): string {
-  if (error instanceof Error) return error.message;
   try {
-    return String(error);
+    return String(error instanceof Error ? error.message : error);
   } catch {
-    // An object without a prototype has no words.
+    // An object without a prototype has no words, and a getter may throw.
     return "something that cannot be shown";
   }
+}
+
+/** The code of an error of ours; programs may write to it what they like. */
+function codeOf(error: unknown): ErrorCode | undefined {
+  try {
+    const code: unknown = error instanceof FullmeshError ? error.code : undefined;
+    return isCode(code) ? code : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isCode(code: unknown): code is ErrorCode {
+  return typeof code === "string" && Object.hasOwn(failureTable, code);
 }

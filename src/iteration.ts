@@ -97,6 +97,13 @@ export class Iteration<Item> implements AsyncIterableIterator<Item> {
     return Promise.resolve({ done: true, value: undefined });
   }
 
+  /** Ends the loop, as `return` does, and rejects with the error that it is given: whoever loops has failed. */
+  throw(error?: unknown): Promise<IteratorResult<Item, undefined>> {
+    this.finish();
+    this.#release();
+    return Promise.reject(error);
+  }
+
   [Symbol.asyncIterator](): this {
     return this;
   }

@@ -40,8 +40,9 @@ export interface MeshStreamParts {
  * Both directions end on their own: `end()` says that this side writes nothing more. A chunk below 4 KiB is copied by the
  * time that the callback of its `write` is called; a larger one is referenced until the peer has it, and must not change.
  * `destroy()` and `abort()` give both directions up at once, and so does the end of the link; then the other end gets an
- * error with the code `STREAM_ABORTED` or `PEER_DOWN`. Nobody has to listen for that error: a peer's failure never ends this
- * process.
+ * error with the code `STREAM_ABORTED` or `PEER_DOWN`. What a peer has said to its end before the link's is read to its end
+ * first; then there is that error if something that this side has written or its end cannot go any more, and otherwise the
+ * stream is closed. Nobody has to listen for the error: a peer's failure never ends this process.
  */
 export class MeshStream extends Duplex {
   /** The member at the other end. */
@@ -62,6 +63,8 @@ export class MeshStream extends Duplex {
   #isOver = false;
   /** Waits until there is room for more. */
   #written: Callback | undefined;
+  /** Why it can go on no more, while what had come before, all of it, is still to be read. */
+  #failure: FullmeshError | undefined;
 
   /** Made by `MeshNode.open` and `MeshNode.onStream`. */
   constructor({ stream, peer, topic, wake, attach, closed }: MeshStreamParts) {
@@ -75,12 +78,15 @@ export class MeshStream extends Duplex {
       arrived: (bytes) => this.#arrive(bytes),
       finished: () => this.#finish(),
       drained: () => this.#goOn(),
-      aborted: (error) => {
-        this.#isOver = true;
-        this.destroy(error);
-      },
+      aborted: (error) => this.#lose(error),
     });
     this.on("error", () => {});
+    this.on("end", () => {
+      // An error fails whoever still hands on what was read, so there is one only if something was not written.
+      if (this.#failure === undefined) return;
+      if (this.#hasEnded || this.#written !== undefined) this.destroy(this.#failure);
+      else this.destroy();
+    });
   }
 
   /**
@@ -155,7 +161,8 @@ export class MeshStream extends Duplex {
     this.#hasEnded = true;
     this.#stream.end();
     this.#wake();
-    callback();
+    if (this.#failure === undefined) callback();
+    else this.#wrote(false, callback);
   }
 
   override _destroy(error: Error | null, callback: Callback): void {
@@ -176,6 +183,27 @@ export class MeshStream extends Duplex {
   #arrive(bytes: Uint8Array): void {
     if (this.#isWanted) this.#hand(bytes);
     else if (!this.destroyed) this.#arrived.push(keepable(bytes));
+  }
+
+  /**
+   * The other end has given it up, or the link has ended. If all that the other end had to say has come before the link's
+   * end, it is read to its end, and only then is there the error. Not if nobody reads, but somebody waits to write.
+   */
+  #lose(error: FullmeshError): void {
+    const isWhole = this.#hasFinished && !this.readableEnded && error.code !== "STREAM_ABORTED";
+    this.#isOver = true;
+    if (!isWhole || (!this.#isRead && this.#written !== undefined)) {
+      this.destroy(error);
+      return;
+    }
+    this.#failure ??= error;
+    // Nothing more happens to it: who never reads it to its end leaves nothing behind.
+    this.#closed();
+  }
+
+  /** True if somebody has begun to read. */
+  get #isRead(): boolean {
+    return this.readableFlowing !== null || this.listenerCount("readable") > 0;
   }
 
   #finish(): void {
@@ -200,7 +228,8 @@ export class MeshStream extends Duplex {
 
   #wrote(hasRoom: boolean, callback: Callback): void {
     this.#wake();
-    if (hasRoom) callback();
+    if (this.#failure !== undefined && !this.#isRead) callback(this.#failure);
+    else if (hasRoom) callback();
     else this.#written = callback;
   }
 }

@@ -6,7 +6,8 @@ import type { Peer } from "./node-events.js";
 import type { Exchange } from "./node-exchange.js";
 import { functionOption } from "./options.js";
 import type { Address } from "./protocol/address.js";
-import { numberBytes } from "./protocol/native/numbered.js";
+import { keepable } from "./protocol/native/payload.js";
+import { replyFrameBytes } from "./protocol/native/request.js";
 import { checkTopic } from "./topics.js";
 import { bytesOf, formOf, payloadOf } from "./values.js";
 
@@ -23,9 +24,6 @@ export interface Inquiry {
 
 /** Answers requests: what it returns is the reply, and what it throws is the error that the asker gets. */
 export type Answerer<Payload = unknown> = (payload: Payload, inquiry: Inquiry) => unknown;
-
-/** In front of a reply: the frame's number and the request's, the form. */
-const headBytes = numberBytes + 5;
 
 type RequestArrival = Extract<Arrival, { type: "request" }>;
 
@@ -95,13 +93,15 @@ export class Answers {
     }
     const inquiry = new OpenInquiry(peer, topic);
     let reply: unknown;
+    let isLater: boolean;
     try {
-      reply = answerer(payloadOf(arrival.form, arrival.payload), inquiry);
+      reply = answerer(payloadOf(arrival.form, keepable(arrival.payload)), inquiry);
+      isLater = isThenable(reply);
     } catch (error) {
       this.#failed(from, request, topic, error);
       return;
     }
-    if (isThenable(reply)) this.#answerLater(from, request, inquiry, reply);
+    if (isLater) this.#answerLater(from, request, inquiry, reply);
     else this.#reply(from, request, topic, reply);
   }
 
@@ -117,7 +117,7 @@ export class Answers {
     for (const inquiry of inquiries) inquiry.abandon();
   }
 
-  #answerLater(from: Conversation, request: number, inquiry: OpenInquiry, reply: PromiseLike<unknown>): void {
+  #answerLater(from: Conversation, request: number, inquiry: OpenInquiry, reply: unknown): void {
     const inquiries = this.#open.get(from) ?? new Map<number, OpenInquiry>();
     this.#open.set(from, inquiries.set(request, inquiry));
     // Whoever has been abandoned is not in the table any more, and its reply is nobody's; but only now is it out of work.
@@ -139,7 +139,7 @@ export class Answers {
     try {
       const form = formOf(reply);
       const bytes = bytesOf(reply, form);
-      const most = exchange.limits.messageBytes - headBytes;
+      const most = exchange.limits.messageBytes - replyFrameBytes;
       if (bytes.length > most) throw exchange.tooLarge(bytes.length, most);
       from.reply(request, form, bytes);
     } catch (error) {
@@ -171,6 +171,7 @@ export class Answers {
   }
 }
 
-function isThenable(value: unknown): value is PromiseLike<unknown> {
+/** Throws what a getter of `then` throws. */
+function isThenable(value: unknown): boolean {
   return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
 }

@@ -1,6 +1,7 @@
 import type { EventEmitter } from "node:events";
 import type { ConnectionOutput } from "./core/connections.js";
 import type { Note } from "./core/errors.js";
+import { isolate } from "./isolation.js";
 import { Member } from "./mesh/member.js";
 import type { MemberEvent, MemberInput, MemberOutput } from "./mesh/vocabulary.js";
 import { Messaging } from "./messaging/messaging.js";
@@ -16,7 +17,7 @@ import { Tidings } from "./node-tidings.js";
 import { Traffic } from "./node-traffic.js";
 import { nodeClock } from "./nodejs/clock.js";
 import { Driver } from "./runtime/driver.js";
-import { NoteGate } from "./runtime/notes.js";
+import { type LogRecord, NoteGate } from "./runtime/notes.js";
 import { Wholeness } from "./wholeness.js";
 import { Writing } from "./writing.js";
 
@@ -100,7 +101,7 @@ export class Composition {
         break;
       case "closed":
         this.traffic.closed();
-        for (const record of this.#gate.finish(Date.now())) this.#node.emit("note", record);
+        this.#log(this.#gate.finish(Date.now()));
         break;
       default:
         break;
@@ -109,6 +110,10 @@ export class Composition {
   }
 
   #note(note: Note): void {
-    for (const record of this.#gate.pass(note, Date.now())) this.#node.emit("note", record);
+    this.#log(this.#gate.pass(note, Date.now()));
+  }
+
+  #log(records: readonly LogRecord[]): void {
+    for (const record of records) isolate(() => this.#node.emit("note", record));
   }
 }

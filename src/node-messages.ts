@@ -6,7 +6,7 @@ import type { Arrival, Form } from "./messaging/vocabulary.js";
 import type { Message, NodeEvents, Peer } from "./node-events.js";
 import type { Exchange } from "./node-exchange.js";
 import type { Address } from "./protocol/address.js";
-import { numberBytes } from "./protocol/native/numbered.js";
+import { messageFrameBytes } from "./protocol/native/message.js";
 import { forms, keepable } from "./protocol/native/payload.js";
 import { checkTopic } from "./topics.js";
 import { bytesOf, formOf, payloadOf } from "./values.js";
@@ -14,14 +14,11 @@ import { bytesOf, formOf, payloadOf } from "./values.js";
 /** A peer that was left out of a broadcast, and why. */
 export interface Skipped {
   readonly peer: Address;
-  /** Too much waits for it already; or it is a classic peer, to which there are only bytes. */
-  readonly code: "QUEUE_FULL" | "CLASSIC_PEER";
+  /** Too much waits for it already; or its link is about to end; or it is a classic peer, to which there are only bytes. */
+  readonly code: "QUEUE_FULL" | "NOT_LINKED" | "CLASSIC_PEER";
 }
 
 type MessageArrival = Extract<Arrival, { type: "message" }>;
-
-/** In front of the topic: the number, the form, the length of the topic. */
-const headBytes = numberBytes + 2;
 
 /** A message that loops have been given: once all of them have taken it, its sender may send as much again. */
 class Delivery implements Receipt {
@@ -87,8 +84,9 @@ export class Messages {
     this.#requireFits(topicBytes, bytes);
     const skipped: Skipped[] = [];
     for (const conversation of exchange.messaging.conversations) {
-      if (!conversation.isOpen || conversation.send(topicBytes, form, bytes) !== "full") continue;
-      skipped.push({ peer: conversation.peer as Address, code: "QUEUE_FULL" });
+      const peer = conversation.peer as Address;
+      if (!conversation.isOpen) skipped.push({ peer, code: "NOT_LINKED" });
+      else if (conversation.send(topicBytes, form, bytes) === "full") skipped.push({ peer, code: "QUEUE_FULL" });
     }
     for (const { peer } of exchange.classicLinks) skipped.push({ peer, code: "CLASSIC_PEER" });
     exchange.wake();
@@ -153,7 +151,7 @@ export class Messages {
   }
 
   #requireFits(topic: Uint8Array, payload: Uint8Array): void {
-    const most = this.#exchange.limits.messageBytes - headBytes - topic.length;
+    const most = this.#exchange.limits.messageBytes - messageFrameBytes - topic.length;
     if (payload.length > most) throw this.#exchange.tooLarge(payload.length, most);
   }
 

@@ -6,7 +6,7 @@ import type { Arrival, Form } from "./messaging/vocabulary.js";
 import type { Peer } from "./node-events.js";
 import type { Exchange } from "./node-exchange.js";
 import { patienceOption, refuseUnknown, signalOption } from "./options.js";
-import { numberBytes } from "./protocol/native/numbered.js";
+import { requestFrameBytes } from "./protocol/native/request.js";
 import { bytesOf, formOf, payloadOf } from "./values.js";
 
 /** How long a reply is waited for. */
@@ -23,9 +23,6 @@ export type Outcome<Reply = unknown> =
   | { readonly peer: Peer; readonly error: FullmeshError };
 
 type Ending = Extract<Arrival, { type: "reply" | "failed" }>;
-
-/** In front of the topic: the frame's number and the request's, the form, the length of the topic. */
-const headBytes = numberBytes + 6;
 
 const defaultTimeoutMs = 30_000;
 
@@ -144,7 +141,7 @@ export class Requests {
     const topicBytes = this.#exchange.topics.bytesOf(topic);
     const form = formOf(payload);
     const bytes = bytesOf(payload, form);
-    const most = this.#exchange.limits.messageBytes - headBytes - topicBytes.length;
+    const most = this.#exchange.limits.messageBytes - requestFrameBytes - topicBytes.length;
     if (bytes.length > most) throw this.#exchange.tooLarge(bytes.length, most);
     const { signal, timeoutMs = defaultTimeoutMs } = options;
     signalOption("signal", signal);
@@ -169,11 +166,11 @@ export class Requests {
     });
   }
 
-  #failureOf({ from, code, message }: Extract<Ending, { type: "failed" }>): FullmeshError {
+  #failureOf({ from, isOwn, code, message }: Extract<Ending, { type: "failed" }>): FullmeshError {
+    if (!isOwn) return errorOf(code, message, "HANDLER_FAILED");
     // A link that ended because this node did is no failure of the peer's.
     if (code === "PEER_DOWN" && this.#exchange.hasEnded) return this.#exchange.endedError();
-    const isOwnWord = code === "PEER_DOWN" || code === "TIMED_OUT";
-    return errorOf(code, isOwnWord ? `${from.peer}: ${message}` : message, "HANDLER_FAILED");
+    return new FullmeshError(code === "TIMED_OUT" ? "TIMED_OUT" : "PEER_DOWN", `${from.peer}: ${message}`);
   }
 }
 

@@ -1,4 +1,5 @@
 import type { EventEmitter } from "node:events";
+import { isolate } from "./isolation.js";
 import type { MemberEvent } from "./mesh/vocabulary.js";
 import type { Change, Changes } from "./node-changes.js";
 import type { NodeEvents, Peer } from "./node-events.js";
@@ -44,7 +45,7 @@ export class Tidings {
         break;
       case "closed":
         this.#changes.closed();
-        this.#node.emit("closed");
+        isolate(() => this.#node.emit("closed"));
         break;
       default:
         this.#membership(event);
@@ -77,9 +78,8 @@ export class Tidings {
   }
 
   #tell(change: Change): void {
-    // Loops first: what a listener throws must not keep anything from them.
     this.#changes.push(change);
-    emit(this.#node, change);
+    isolate(() => emit(this.#node, change));
   }
 }
 

@@ -1,4 +1,5 @@
 import type { EventEmitter } from "node:events";
+import { toldReason } from "./foreign-errors.js";
 import type { Arrival } from "./messaging/vocabulary.js";
 import { Answers } from "./node-answers.js";
 import type { NodeEvents } from "./node-events.js";
@@ -7,6 +8,8 @@ import { Messages } from "./node-messages.js";
 import { Requests } from "./node-requests.js";
 import { Streams } from "./node-streams.js";
 import type { Address } from "./protocol/address.js";
+
+type Aborted = Extract<Arrival, { type: "aborted" }>;
 
 /** What a node and its native peers say to one another: each arrival goes to the part that it belongs to. */
 export class Traffic {
@@ -42,6 +45,9 @@ export class Traffic {
       case "drained":
         this.#node.emit("drain", arrival.from.peer as Address);
         break;
+      case "aborted":
+        this.streams.arrived(isOwn(arrival) ? arrival : told(arrival));
+        break;
       default:
         this.streams.arrived(arrival);
     }
@@ -53,4 +59,14 @@ export class Traffic {
     this.answers.closed();
     this.streams.closed();
   }
+}
+
+/** True if we have found ourselves that the link is down: a peer that says so speaks on a link. */
+function isOwn({ stream, code }: Aborted): boolean {
+  return code === "PEER_DOWN" && !stream.peer.isOpen;
+}
+
+/** What the peer says of a stream, in words that are not taken for our own. */
+function told(arrival: Aborted): Aborted {
+  return { ...arrival, ...toldReason(arrival.code, arrival.message, "STREAM_ABORTED") };
 }

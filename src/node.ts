@@ -141,7 +141,9 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * Sends a message to one native peer. It is delivered once, in order, also when connections break, as long as both ends
    * live. A payload is bytes, a value (null, booleans, numbers, texts, dates, byte arrays, arrays and plain objects), or
    * nothing. Bytes below 4 KiB and values are copied; from 4 KiB on bytes are referenced until the peer has them, and must
-   * not change. Returns false when the peer is behind (4 MiB that its program has not taken): go on after `drain`.
+   * not change. Returns false when the peer is behind (4 MiB that its program has not taken): go on after `drain`. Messages
+   * that wait for the peer are overtaken by requests and streams. `leave` waits for what is under way on connections that
+   * are there, and not for a connection that is gone; `peer:down` counts what was not acknowledged.
    *
    * @throws {FullmeshError} `QUEUE_FULL` above the hard limit (16 MiB), and takes nothing; `NOT_LINKED`, `CLASSIC_PEER`,
    *   `MESSAGE_TOO_LARGE` (1 MiB), `BAD_VALUE`, `BAD_OPTION`, `ENDED`
@@ -152,7 +154,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
 
   /**
    * Sends a message to every native peer; it is encoded once. Returns those that were left out: `QUEUE_FULL` for peers whose
-   * queue is full, of which `drain` tells, and `CLASSIC_PEER`. Payloads are those of `send`.
+   * queue is full, of which `drain` tells, `NOT_LINKED` for those that are leaving, and `CLASSIC_PEER`. Payloads are those of `send`.
    *
    * @throws {FullmeshError} `MESSAGE_TOO_LARGE`, `BAD_VALUE`, `BAD_OPTION`, `ENDED`
    */
@@ -208,6 +210,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
   /**
    * Handles the requests of one topic: what `answerer` returns, or resolves with, is the reply, and what it throws is the
    * asker's error: of a `FullmeshError` the code and the message, otherwise `HANDLER_FAILED` and the message (1 KiB of it).
+   * Codes that an asker finds itself, such as `TIMED_OUT`, travel as `HANDLER_FAILED` with the code in front of the message.
    * Its `signal` is aborted when nobody waits any more. Returns a function that ends the handling.
    *
    * @throws {FullmeshError} `WRONG_STEP` if the topic is handled already, `BAD_OPTION`
@@ -262,7 +265,10 @@ export class MeshNode extends EventEmitter<NodeEvents> {
     return this.#parts.writing.writeAll(bytes);
   }
 
-  /** Leaves the mesh: closes every connection, and resolves when all are closed. */
+  /**
+   * Leaves the mesh: closes every connection, and resolves when all are closed. What was sent, and what was written on
+   * streams, is delivered before, as far as peers take it within 10 s; a stream that has ended by then arrives whole.
+   */
   async leave(): Promise<void> {
     await this.#parts.steps.leave();
   }

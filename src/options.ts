@@ -94,14 +94,27 @@ export function limitsOption(wanted: Partial<Limits> | undefined): Limits {
     if (!Object.hasOwn(defaultLimits, name)) badOption(`limits.${name}`, "the name of a limit", value);
     millisecondsOrCount(`limits.${name}`, value);
   }
-  return { ...defaultLimits, connections: connectionsAllowed(), ...wanted };
+  const limits = { ...defaultLimits, connections: connectionsAllowed(), ...wanted };
+  for (const [lower, upper, margin] of orderedLimits) {
+    if (limits[lower] + margin <= limits[upper]) continue;
+    const least = margin === 0 ? `limits.${upper}` : `limits.${upper} - ${margin}`;
+    badOption(`limits.${lower}`, `at most ${least}, which is ${limits[upper] - margin}`, limits[lower]);
+  }
+  return limits;
 }
 
-/** Times may be 0; a count or a size of 0 would stop everything. */
+/** Pairs of limits that contradict one another unless the first, with so many bytes more, is within the second. */
+const orderedLimits = [
+  ["queueSoftBytes", "queueHardBytes", 0],
+  ["streamWindowBytes", "streamWindowMaxBytes", 0],
+  // What a frame has around a piece of a stream, and some room.
+  ["streamFrameBytes", "messageBytes", 64],
+] as const;
+
+/** Times may be 0, and fractions; a count or a size of 0 would stop everything, and there is no half of one. */
 function millisecondsOrCount(name: string, value: unknown): void {
-  const least = name.endsWith("Ms") ? 0 : 1;
-  const isNumber = typeof value === "number" && Number.isFinite(value);
-  if (!isNumber || value < least) badOption(name, `a finite number >= ${least}`, value);
+  if (name.endsWith("Ms")) millisecondsOption(name, value);
+  else integerOption(name, value, 1);
 }
 
 /** How connections are made, and whether each of them proves the secret. */

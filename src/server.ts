@@ -1,6 +1,7 @@
 import { EventEmitter } from "node:events";
 import type { Endpoint } from "./core/connections.js";
 import { FullmeshError } from "./core/errors.js";
+import { isolate } from "./isolation.js";
 import { nodeClock } from "./nodejs/clock.js";
 import { limitsOption, listenOption, requireSecure, transportOption } from "./options.js";
 import { type Address, formatAddress } from "./protocol/address.js";
@@ -153,8 +154,12 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
     } else if (output.type === "event") {
       this.#tell(output.event);
     } else if (output.type === "note") {
-      for (const record of this.#gate.pass(output.note, Date.now())) this.emit("note", record);
+      this.#log(this.#gate.pass(output.note, Date.now()));
     }
+  }
+
+  #log(records: readonly LogRecord[]): void {
+    for (const record of records) isolate(() => this.emit("note", record));
   }
 
   #append(mesh: string, change: Change): void {
@@ -198,7 +203,7 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
         this.emit("teardown", event);
         break;
       case "closed":
-        for (const record of this.#gate.finish(Date.now())) this.emit("note", record);
+        this.#log(this.#gate.finish(Date.now()));
         this.#closed.resolve(this.#endReason);
         this.emit("closed");
         break;

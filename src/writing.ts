@@ -8,9 +8,7 @@ import type { Peer } from "./node-events.js";
 import { addressOf } from "./node-peers.js";
 import { badOption } from "./options.js";
 import type { Address } from "./protocol/address.js";
-
-/** Small writes are copied, so that the caller may reuse its buffer; large ones are worth a rule instead. */
-const copyBelowBytes = 4_096;
+import { isReferenced } from "./protocol/native/payload.js";
 
 /** What gets bytes to the machine, and knows how many have not left this process. */
 interface Driving {
@@ -78,7 +76,8 @@ export class Writing {
     if (waiting > this.#limits.queueHardBytes) {
       throw new FullmeshError("QUEUE_FULL", `${peer} would have ${waiting} bytes waiting`);
     }
-    const kept = bytes.length < copyBelowBytes ? new Uint8Array(bytes) : bytes;
+    // Small writes are copied, so that the caller may reuse its buffer; large ones are worth a rule instead.
+    const kept = isReferenced(bytes) ? bytes : new Uint8Array(bytes);
     this.#count(peer, kept.length);
     this.#driver.input({ type: "write", peer, bytes: kept }, () => this.#count(peer, -kept.length));
     if (waiting <= this.#limits.queueSoftBytes) return true;

@@ -34,8 +34,10 @@ export interface Carriage {
 
 /** What rides on one link. */
 export interface Rider {
-  /** Messages that the application has given and that have not been begun; who leaves says goodbye behind them. */
+  /** Messages that the application has given and that have not been begun; they are lost when the link ends. */
   readonly waiting: number;
+  /** False while something that was given waits, which who leaves says goodbye behind: messages, and what is on streams. */
+  readonly isDone: boolean;
   /**
    * The next frame of the other end has come; its content is what lies in `bytes` from `from` to `to`, and may be kept.
    * Returns what is wrong with it, or undefined if nothing is.

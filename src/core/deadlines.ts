@@ -62,6 +62,8 @@ export class Deadlines<Key> {
 
   /** A key that is moved again and again would otherwise leave a heap that only grows. */
   #rebuild(): void {
+    // Of several that are due at one moment another one may come out on top.
+    this.#first = undefined;
     while (this.#heap.size > 0) this.#heap.pop();
     for (const deadline of this.#current.values()) this.#heap.push(deadline);
   }

@@ -419,6 +419,14 @@ const failures = {
     connection: "refused: told why, half-closed, closed within 1 s; the link ends",
     remedy: "The other program has forgotten its link without restarting; it must draw a new id when it restarts.",
   },
+  PAYLOAD_CHANGED: {
+    fault: "caller",
+    level: "error",
+    meaning:
+      "Bytes that were lent to a message, a request, a reply or a stream were transferred away or resized too early.",
+    connection: "refused: told why, half-closed, closed within 1 s; the link ends",
+    remedy: "From 4 KiB on bytes are not copied: leave them as they are until the peer has them, or send a copy.",
+  },
   SILENT: {
     fault: "network",
     level: "warn",

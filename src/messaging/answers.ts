@@ -56,10 +56,15 @@ export class Answers {
     return undefined;
   }
 
-  /** Answers a request, unless nobody waits for that any more. */
+  /**
+   * Answers a request, unless nobody waits for that any more. A peer that asks for more than it reads gets no more of what
+   * we would have to keep for it.
+   */
   reply(request: number, form: Form, payload: Uint8Array): void {
     const { carriage } = this.#ports;
-    if (this.#settle(request)) encodeReply(carriage, request, form, payload);
+    if (!this.#settle(request)) return;
+    if (!this.#refusals.isDue) encodeReply(carriage, request, form, payload);
+    else encodeFailure(carriage, { number: request, code: "OVERLOADED", message: "too many replies wait to be read" });
   }
 
   fail(request: number, code: string, message: string): void {

@@ -60,7 +60,7 @@ export class Calls {
       }
       this.#settle(request);
       this.#tellCancel(request);
-      this.#fail(request, caller, "TIMED_OUT", `there was no reply within ${timeoutMs} ms`);
+      this.#fail(request, caller, true, "TIMED_OUT", `there was no reply within ${timeoutMs} ms`);
     }
   }
 
@@ -80,7 +80,7 @@ export class Calls {
     const failure = decodeFailure(bytes, from, to);
     if (typeof failure === "string") return failure;
     const call = this.#settle(failure.number);
-    if (call !== undefined) this.#fail(failure.number, call.caller, failure.code, failure.message);
+    if (call !== undefined) this.#fail(failure.number, call.caller, false, failure.code, failure.message);
     return undefined;
   }
 
@@ -88,7 +88,7 @@ export class Calls {
   end(reason: string): void {
     for (const [request, { caller }] of this.#calls) {
       this.#settle(request);
-      this.#fail(request, caller, "PEER_DOWN", reason);
+      this.#fail(request, caller, true, "PEER_DOWN", reason);
     }
   }
 
@@ -105,7 +105,7 @@ export class Calls {
     encodeCancel(this.#ports.carriage, request);
   }
 
-  #fail(request: number, caller: unknown, code: string, message: string): void {
-    this.#ports.outputs.push({ type: "failed", from: this.#ports.conversation, request, caller, code, message });
+  #fail(request: number, caller: unknown, isOwn: boolean, code: string, message: string): void {
+    this.#ports.outputs.push({ type: "failed", from: this.#ports.conversation, request, caller, isOwn, code, message });
   }
 }

@@ -1,4 +1,4 @@
-import { isReferenced, referencedBytes, writeBytes } from "../protocol/native/payload.js";
+import { isReferenced, referencedBytes, viewOf, writeBytes } from "../protocol/native/payload.js";
 
 /** Memory in which small writes are gathered: few small frames instead of many tiny ones. */
 const blockBytes = 4 * referencedBytes;
@@ -19,15 +19,20 @@ export class Chunks {
     if (bytes.length === 0) return;
     this.#bytes += bytes.length;
     if (isReferenced(bytes)) {
-      this.#chunks.push(bytes);
+      // A view of this length, which is empty once the memory is gone, or is shorter.
+      this.#chunks.push(viewOf(bytes, 0, bytes.length));
       this.#block = undefined;
     } else this.#gather(bytes);
   }
 
-  /** Takes out the first bytes, at least one and at most so many. There are some. */
-  take(most: number): Uint8Array {
+  /**
+   * Takes out the first bytes, at least one and at most so many. There are some, unless whoever lent them has transferred
+   * their memory away: then undefined, and nothing more can be taken.
+   */
+  take(most: number): Uint8Array | undefined {
     const [first] = this.#chunks;
     if (first === undefined) throw new RangeError("nothing waits");
+    if (first.length === 0) return undefined;
     const bytes = first.length <= most ? first : first.subarray(0, most);
     if (bytes === first) this.#chunks.shift();
     else this.#chunks[0] = first.subarray(most);

@@ -93,6 +93,10 @@ export class Conversation implements Rider {
     return this.#messages?.waiting ?? 0;
   }
 
+  get isDone(): boolean {
+    return this.waiting === 0 && this.#streams?.isWaiting !== true;
+  }
+
   /** Requests of ours that have no reply yet, requests of the peer that have none, and streams that are open. */
   get underWay(): { readonly calls: number; readonly answers: number; readonly streams: number } {
     const [calls = 0, answers = 0, streams = 0] = [this.#calls?.size, this.#answers?.size, this.#streams?.size];
@@ -100,8 +104,8 @@ export class Conversation implements Rider {
   }
 
   /**
-   * Sends a message. A payload from 4 KiB on goes by reference, and must not change until it is acknowledged. `topic`: see
-   * `encodeTopic`. With form 2 the payload is empty. After `slow` and `full` a `drained` arrives; `full` takes nothing.
+   * Sends a message. A payload from 4 KiB on goes by reference, and must not change until it is acknowledged. `topic`: the
+   * UTF-8 of an `isTopic`. With form 2 the payload is empty. After `slow` and `full` a `drained` arrives; `full` takes nothing.
    */
   send(topic: Uint8Array, form: Form, payload: Uint8Array): Sent {
     return this.#mail.send(topic, form, payload);

@@ -23,7 +23,7 @@ export class Messages {
   readonly #sending: SendingFlow;
   readonly #receiving: ReceivingFlow;
   /** In order; those before `#next` have gone. */
-  #waiting: Waiting[] = [];
+  #waiting: (Waiting | undefined)[] = [];
   #next = 0;
   #waitingBytes = 0;
   /** Somebody has been told to wait. */
@@ -129,11 +129,12 @@ export class Messages {
       if (weight > this.#sending.room) break;
       this.#sending.spend(weight);
       this.#waitingBytes -= bytes;
+      this.#waiting[this.#next] = undefined;
       this.#next += 1;
       encodeMessage(carriage, first.topic, first.form, first.payload);
     }
     // Cut seldom, so that a long queue is not moved for each message.
-    if (this.#next > 64 && this.#next * 2 >= this.#waiting.length) {
+    if (this.#next === this.#waiting.length || (this.#next > 64 && this.#next * 2 >= this.#waiting.length)) {
       this.#waiting = this.#waiting.slice(this.#next);
       this.#next = 0;
     }

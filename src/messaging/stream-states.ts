@@ -31,6 +31,11 @@ export function isHearing(state: StreamState): boolean {
   return state === "open" || state === "ending" || state === "hearing";
 }
 
+/** The application has said its last, and that has not gone yet. */
+export function isEnding(state: StreamState): boolean {
+  return state === "ending" || state === "closing";
+}
+
 /** The application may still write. */
 export function isSpeaking(state: StreamState): boolean {
   return state === "open" || state === "speaking";

@@ -1,9 +1,16 @@
-import { encodeAbort, encodeCredit, encodeEnd, encodePortion } from "../protocol/native/stream.js";
+import { encodeAbort, encodeCredit, encodeEnd, encodePortion, mostPortionBytes } from "../protocol/native/stream.js";
 import { Chunks } from "./chunks.js";
 import type { Conversation } from "./conversation.js";
 import { ReceivingFlow, SendingFlow } from "./flow.js";
 import type { Ports } from "./ports.js";
-import { isHearing, isSpeaking, nextStreamState, type StreamEvent, type StreamState } from "./stream-states.js";
+import {
+  isEnding,
+  isHearing,
+  isSpeaking,
+  nextStreamState,
+  type StreamEvent,
+  type StreamState,
+} from "./stream-states.js";
 
 /** What a stream wants of the others on its link. */
 export interface StreamWatch {
@@ -62,11 +69,16 @@ export class Stream {
     return this.#chunks.bytes;
   }
 
+  /** True while the application has said its end, and that waits here behind what was written before. */
+  get isWaiting(): boolean {
+    return isEnding(this.#state);
+  }
+
   /** What the next turn would send: so many bytes, 0 if it is the end that is due, undefined if nothing may go. */
   get due(): number | undefined {
-    const bytes = Math.min(this.#chunks.bytes, this.#sending.room, this.#ports.limits.streamFrameBytes);
+    const bytes = Math.min(this.#chunks.bytes, this.#sending.room, mostPortionBytes(this.#ports.limits));
     if (bytes > 0) return bytes;
-    return this.#chunks.bytes === 0 && (this.#state === "ending" || this.#state === "closing") ? 0 : undefined;
+    return this.#chunks.bytes === 0 && isEnding(this.#state) ? 0 : undefined;
   }
 
   /**
@@ -121,6 +133,10 @@ export class Stream {
     const { due } = this;
     if (due !== undefined && due > 0) {
       const bytes = this.#chunks.take(Math.min(due, most));
+      if (bytes === undefined) {
+        this.#spoil();
+        return;
+      }
       this.#sending.spend(bytes.length);
       encodePortion(carriage, this.id, bytes);
     }
@@ -160,9 +176,16 @@ export class Stream {
     this.#step("aborted");
   }
 
+  /** What was lent to it is gone, so it cannot go on. */
+  #spoil(): void {
+    const reason = { code: "PAYLOAD_CHANGED", message: "bytes that were under way have been transferred or resized" };
+    encodeAbort(this.#ports.carriage, { number: this.id, ...reason });
+    this.lose(reason.code, reason.message);
+  }
+
   /** As much waits as one frame holds, so that the next turn has enough. */
   get #isFull(): boolean {
-    return this.#chunks.bytes >= this.#ports.limits.streamFrameBytes;
+    return this.#chunks.bytes >= mostPortionBytes(this.#ports.limits);
   }
 
   /**

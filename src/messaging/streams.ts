@@ -51,6 +51,12 @@ export class Streams implements StreamWatch {
     return this.#streams.size;
   }
 
+  /** True while something that was written on a stream, or its end, waits for credit or for its turn. */
+  get isWaiting(): boolean {
+    for (const stream of this.#streams.values()) if (stream.isWaiting) return true;
+    return false;
+  }
+
   /** Begins a stream. One that cannot be begun is there, too, and is aborted at once. */
   open(topic: Uint8Array): Stream {
     const { carriage, limits } = this.#ports;

@@ -47,6 +47,8 @@ export type Arrival =
       readonly from: Conversation;
       readonly request: number;
       readonly caller: unknown;
+      /** False if the peer says so: its words may be the same as ours. */
+      readonly isOwn: boolean;
       readonly code: string;
       readonly message: string;
     }

@@ -11,7 +11,7 @@ export const nodeClock: ClockPort = {
     const timer = setTimeout(fire, Math.min(longestTimerMs, Math.max(0, Math.ceil(at - performance.now()))));
     return () => clearTimeout(timer);
   },
-  // Ticks run behind the present callback and, where that has settled promises, behind what follows from them.
+  // Ticks run behind the present callback, and behind the microtask under way with all that follow from it.
   afterTurn: (run) => process.nextTick(run),
   // Immediates run after the poll phase, in which sockets report what has arrived.
   afterPoll: (run) => {

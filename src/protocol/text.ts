@@ -13,6 +13,14 @@ export function printable(bytes: Uint8Array | string, longest = 64): string {
   return text;
 }
 
+/**
+ * A foreign sentence in any language, for people: they read it on terminals, so what could steer one is replaced, as are
+ * halves of surrogate pairs, which have no UTF-8.
+ */
+export function harmless(sentence: string): string {
+  return sentence.replaceAll(/[\p{Cc}\p{Cs}]/gu, "\ufffd");
+}
+
 /** ASCII text as bytes. */
 export function ascii(text: string): Uint8Array {
   return new TextEncoder().encode(text);

@@ -112,15 +112,15 @@ export class Errands {
     this.#stage.hit("request answered");
   }
 
-  #failed(life: Speaker, { from, request, code, message }: Extract<Heard, { type: "failed" }>): void {
+  #failed(life: Speaker, { from, request, isOwn, code, message }: Extract<Heard, { type: "failed" }>): void {
     const errand = this.#settle(life, from, request);
     if (errand === undefined) return;
     const { network } = this.#stage;
     // The time of a process that is held up stands still.
     const holds =
-      (code === "HANDLER_FAILED" && errand.plan === "fail" && message === errand.text) ||
-      (code === "TIMED_OUT" && network.world.now >= errand.by - 1) ||
-      (code === "PEER_DOWN" && life.conversationWith(from.peer) !== from);
+      (!isOwn && code === "HANDLER_FAILED" && errand.plan === "fail" && message === errand.text) ||
+      (isOwn && code === "TIMED_OUT" && network.world.now >= errand.by - 1) ||
+      (isOwn && code === "PEER_DOWN" && life.conversationWith(from.peer) !== from);
     if (!holds) this.#stage.observer.violate("S8", `${life.address} asked ${errand.text} and hears ${code} ${message}`);
     this.#stage.hit(`request failed: ${code}`);
   }

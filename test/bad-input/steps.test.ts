@@ -129,7 +129,6 @@ describe("an option with a value that it cannot take", () => {
 
   const integer = "an integer >= 1";
   const milliseconds = "a finite number of milliseconds >= 0";
-  const count = "a finite number >= 0";
   const listenable = "an IP address and a port such as 127.0.0.1:4000, port 0 for any free one";
 
   test.each<[string, unknown, string]>([
@@ -147,7 +146,7 @@ describe("an option with a value that it cannot take", () => {
       ["10.0.0.0/33"],
       'Expected `allowAdvertise` to be a network such as 10.0.0.0/8, got "10.0.0.0/33"',
     ],
-    ["limits", { dialMs: "soon" }, `Expected \`limits.dialMs\` to be ${count}, got "soon"`],
+    ["limits", { dialMs: "soon" }, `Expected \`limits.dialMs\` to be ${milliseconds}, got "soon"`],
     ["limits", { dailMs: 5 }, "Expected `limits.dailMs` to be the name of a limit, got 5"],
   ])("of a server is refused with BAD_OPTION: %s %j", (name, value, message) => {
     const options = { [name]: value } as ServerOptions;
@@ -169,7 +168,24 @@ describe("an option with a value that it cannot take", () => {
     [
       "limits",
       { queueHardBytes: Number.POSITIVE_INFINITY },
-      `Expected \`limits.queueHardBytes\` to be a finite number >= 1, got Infinity`,
+      `Expected \`limits.queueHardBytes\` to be an integer >= 1, got Infinity`,
+    ],
+    ["limits", { listBytes: 0.5 }, "Expected `limits.listBytes` to be an integer >= 1, got 0.5"],
+    ["limits", { dialMs: -1 }, "Expected `limits.dialMs` to be a finite number of milliseconds >= 0, got -1"],
+    [
+      "limits",
+      { queueSoftBytes: 16_777_217 },
+      "Expected `limits.queueSoftBytes` to be at most limits.queueHardBytes, which is 16777216, got 16777217",
+    ],
+    [
+      "limits",
+      { streamWindowBytes: 200_000, streamWindowMaxBytes: 100_000 },
+      "Expected `limits.streamWindowBytes` to be at most limits.streamWindowMaxBytes, which is 100000, got 200000",
+    ],
+    [
+      "limits",
+      { messageBytes: 65_599 },
+      "Expected `limits.streamFrameBytes` to be at most limits.messageBytes - 64, which is 65535, got 65536",
     ],
   ])("of a node is refused with BAD_OPTION: %s %j", (name, value, message) => {
     const options = { [name]: value } as NodeOptions;

@@ -62,10 +62,11 @@ describe("Deadlines", () => {
 
   test("agrees with a plain map, whatever is done to it", () => {
     const keys = fc.integer({ min: 0, max: 9 });
-    const moments = fc.integer({ min: 0, max: 50 });
+    // Few moments, so that many are due at the same one.
+    const moments = fc.integer({ min: 0, max: 6 });
     const step = fc.record({ do: fc.constantFrom("set", "clear", "take"), key: keys, at: moments });
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 200 }), (script) => {
+      fc.property(fc.array(step, { maxLength: 600, size: "max" }), (script) => {
         const deadlines = new Deadlines<number>();
         const model = new Map<number, number>();
         for (const { do: what, key, at } of script) {
@@ -82,6 +83,18 @@ describe("Deadlines", () => {
         }
       }),
     );
+  });
+
+  test("takes out the right one of two that are due at one moment, also behind a hundred moves of a third", () => {
+    const deadlines = new Deadlines<string>();
+    deadlines.set("cleared", 9);
+    deadlines.set("due", 5);
+    expect(deadlines.next()).toBe(5);
+    deadlines.set("cleared", 5);
+    for (let at = 50; at < 150; at += 1) deadlines.set("moving", at);
+    deadlines.clear("cleared");
+    expect(takeAll(deadlines, 5)).toEqual(["due"]);
+    expect(deadlines.next()).toBe(149);
   });
 
   test("stays right when one key is moved a hundred thousand times", () => {

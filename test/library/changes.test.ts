@@ -3,6 +3,7 @@ import { type Change, join, type MeshNode, serve } from "../../src/index.js";
 import { Recorder } from "../support/sockets.js";
 import { addressOf, codeOf, failureOf } from "./outcomes.js";
 import { pair } from "./pair.js";
+import { uncaughtErrors } from "./uncaught.js";
 
 /** What a loop gets until it ends. */
 async function all(loop: AsyncIterable<Change>): Promise<Change[]> {
@@ -112,6 +113,42 @@ describe("a loop over changes", () => {
     expect(await left).toBe("directory");
     controller.abort();
     expect(await aborted).toBe("ABORTED");
+  });
+});
+
+describe("a listener that throws", () => {
+  it("keeps nothing from others: later events and changes come, loops end, and its errors are not lost", async () => {
+    const { first, second } = await pair();
+    const thrown = uncaughtErrors();
+    const told = new Recorder<string>();
+    const throwing = (event: string) => (): never => {
+      told.add(event);
+      throw new Error(event);
+    };
+    for (const event of ["leader", "ended", "note", "closed"] as const) first.on(event, throwing(event));
+    first.handle("fail", () => {
+      throw new Error("no");
+    });
+    // More notes with one code than are let through, so there is something to be said at the end.
+    for (let count = 0; count < 22; count += 1) await failureOf(second.request(addressOf(first), "fail"));
+    const loop = all(first.changes());
+    await first.leave();
+    const types = (await loop).map(({ type }) => type);
+    expect(types.filter((type) => type === "leader" || type === "ended")).toEqual(["leader", "ended"]);
+    await thrown.nth(1, (message) => message === "closed");
+    const expected = [...Array(20).fill("note"), "leader", "ended", "note", "closed"];
+    expect([told.items, thrown.items]).toEqual([expected, expected]);
+  });
+
+  it("does not keep a server from closing", async () => {
+    const server = await serve({ listen: "127.0.0.1:0" });
+    const thrown = uncaughtErrors();
+    server.on("note", () => {
+      throw new Error("note");
+    });
+    for (let count = 0; count < 22; count += 1) await fetch(`http://${server.address}`).catch(() => {});
+    await server.close();
+    await thrown.nth(21, (message) => message === "note");
   });
 });
 

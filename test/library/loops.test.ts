@@ -3,6 +3,7 @@ import type { Message } from "../../src/index.js";
 import { Recorder } from "../support/sockets.js";
 import { addressOf, failureOf, outcomeOf } from "./outcomes.js";
 import { pair } from "./pair.js";
+import { uncaughtErrors } from "./uncaught.js";
 
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, number) => number);
 
@@ -115,24 +116,16 @@ describe("a loop over messages", () => {
 
   it("does not lose a listener's error, nor its sender's credit to it", async () => {
     const { first, second } = await pair({ limits: { queueSoftBytes: 10_000 } });
-    const thrown = new Recorder<unknown>();
-    const previous = process.listeners("uncaughtException");
-    process.removeAllListeners("uncaughtException");
-    process.on("uncaughtException", (error) => thrown.add(error.message));
-    try {
-      second.on("message", () => {
-        throw new Error("a listener's own fault");
-      });
-      second.handle("ping", () => "pong");
-      for (const _ of upTo(50)) {
-        expect(first.send(addressOf(second), "a", new Uint8Array(1_000))).toBe(true);
-        await first.request(addressOf(second), "ping");
-      }
-      await thrown.nth(50, (message) => message === "a listener's own fault");
-    } finally {
-      process.removeAllListeners("uncaughtException");
-      for (const listener of previous) process.on("uncaughtException", listener);
+    const thrown = uncaughtErrors();
+    second.on("message", () => {
+      throw new Error("a listener's own fault");
+    });
+    second.handle("ping", () => "pong");
+    for (const _ of upTo(50)) {
+      expect(first.send(addressOf(second), "a", new Uint8Array(1_000))).toBe(true);
+      await first.request(addressOf(second), "ping");
     }
+    await thrown.nth(50, (message) => message === "a listener's own fault");
   });
 
   it("is refused with BAD_OPTION for what is no topic or no option", async () => {

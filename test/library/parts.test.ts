@@ -1,7 +1,13 @@
+import { EventEmitter } from "node:events";
 import { describe, expect, it } from "vitest";
 import { FullmeshError } from "../../src/core/errors.js";
+import { defaultLimits } from "../../src/core/limits.js";
 import { errorOf, messageOf, reasonOf } from "../../src/foreign-errors.js";
 import { Iteration } from "../../src/iteration.js";
+import type { Sent } from "../../src/messaging/vocabulary.js";
+import type { NodeEvents } from "../../src/node-events.js";
+import type { Exchange } from "../../src/node-exchange.js";
+import { Messages } from "../../src/node-messages.js";
 import { Topics } from "../../src/topics.js";
 import { outcomeOf } from "./outcomes.js";
 
@@ -21,9 +27,36 @@ describe("an error that travels", () => {
     expect(errorOf("toString", "x", "STREAM_ABORTED").code).toBe("STREAM_ABORTED");
   });
 
-  it("has words, whatever was thrown", () => {
-    const thrown = [undefined, 7, "words", Object.create(null)];
-    expect(thrown.map(messageOf)).toEqual(["undefined", "7", "words", "something that cannot be shown"]);
+  it("does not pass for what this end has found itself", () => {
+    for (const code of ["PEER_DOWN", "TIMED_OUT", "ABORTED", "ENDED", "QUEUE_FULL", "NOT_LINKED"]) {
+      expect(errorOf(code, "no", "HANDLER_FAILED")).toMatchObject({ code: "HANDLER_FAILED", message: `${code}: no` });
+    }
+  });
+
+  it("has a code and words, whatever was thrown", () => {
+    const unshown = "something that cannot be shown";
+    const broken = new Proxy(new Error("x"), {
+      getPrototypeOf: () => {
+        throw new Error("no");
+      },
+    });
+    const thrown: [unknown, string][] = [
+      [undefined, "undefined"],
+      [7, "7"],
+      ["words", "words"],
+      [Object.create(null), unshown],
+      [Object.assign(new Error("x"), { message: { a: 1 } }), "[object Object]"],
+      [Object.assign(new Error("x"), { message: Object.create(null) }), unshown],
+      [broken, unshown],
+      [Object.assign(new FullmeshError("BUSY", "x"), { code: "FROM_THE_FUTURE" }), "x"],
+      [Object.assign(new FullmeshError("BUSY", "x"), { code: { toString: () => "BUSY" } }), "x"],
+    ];
+    for (const [error, message] of thrown) {
+      expect([reasonOf(error, "HANDLER_FAILED"), messageOf(error)]).toEqual([
+        { code: "HANDLER_FAILED", message },
+        message,
+      ]);
+    }
   });
 });
 
@@ -49,6 +82,16 @@ describe("a loop over things that come with time", () => {
     expect(taken.at(-1)).toBe(9_000);
   });
 
+  it("that is told of its user's failure rejects with it, and lets go of what waits", async () => {
+    const taken: number[] = [];
+    const ended: unknown[] = [];
+    const loop = new Iteration<number>(undefined, (which) => void ended.push(which));
+    for (const item of [1, 2]) loop.push(item, { taken: () => void taken.push(item) });
+    const failure = new Error("enough");
+    await expect(loop.throw(failure)).rejects.toBe(failure);
+    expect([taken, ended, loop.size, await loop.next()]).toEqual([[1, 2], [loop], 0, { done: true, value: undefined }]);
+  });
+
   it("gives to those who ask in the order in which they asked", async () => {
     const loop = new Iteration<string>(undefined, () => {});
     const asked = [loop.next(), loop.next(), loop.next()];
@@ -56,6 +99,42 @@ describe("a loop over things that come with time", () => {
     loop.push("b");
     loop.finish();
     expect((await Promise.all(asked)).map(({ value }) => value)).toEqual(["a", "b", undefined]);
+  });
+});
+
+describe("a broadcast", () => {
+  it("tells of every peer that it leaves out, also of one that is leaving", () => {
+    const sent: string[] = [];
+    const conversation = (peer: string, isOpen: boolean, outcome: Sent): object => ({
+      peer,
+      isOpen,
+      send: () => {
+        sent.push(peer);
+        return outcome;
+      },
+    });
+    const exchange = {
+      topics: new Topics(),
+      limits: defaultLimits,
+      messaging: {
+        conversations: [
+          conversation("10.0.0.1:1", true, "taken"),
+          conversation("10.0.0.2:1", false, "full"),
+          conversation("10.0.0.3:1", true, "full"),
+          conversation("10.0.0.4:1", true, "slow"),
+        ],
+      },
+      classicLinks: [{ peer: "10.0.0.5:1" }],
+      requireRunning: () => {},
+      wake: () => {},
+    };
+    const messages = new Messages(exchange as unknown as Exchange, new EventEmitter<NodeEvents>());
+    expect(messages.broadcast("a", "b")).toEqual([
+      { peer: "10.0.0.2:1", code: "NOT_LINKED" },
+      { peer: "10.0.0.3:1", code: "QUEUE_FULL" },
+      { peer: "10.0.0.5:1", code: "CLASSIC_PEER" },
+    ]);
+    expect(sent).toEqual(["10.0.0.1:1", "10.0.0.3:1", "10.0.0.4:1"]);
   });
 });
 

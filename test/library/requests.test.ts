@@ -88,6 +88,60 @@ describe("a request", () => {
     ]);
   });
 
+  it("fails with HANDLER_FAILED whatever is thrown, and has its place in work again", async () => {
+    const { first, second } = await pair({ limits: { requestsServed: 1 } });
+    const thrown: unknown[] = [
+      Object.assign(new Error("x"), { message: { a: 1 } }),
+      Object.assign(new FullmeshError("BUSY", "x"), { code: "no code at all" }),
+      Object.create(null),
+    ];
+    second.handle<number>("now", (index) => {
+      throw thrown[index];
+    });
+    second.handle<number>("later", async (index) => await Promise.reject(thrown[index]));
+    const trap = new Proxy(
+      {},
+      {
+        get: () => {
+          throw new Error("no such luck");
+        },
+      },
+    );
+    second.handle("trap", () => trap);
+    const messages = ["[object Object]", "x", "something that cannot be shown"];
+    for (const topic of ["now", "later"]) {
+      for (const [index, message] of messages.entries()) {
+        const asked = first.request(addressOf(second), topic, index, { timeoutMs: 2_000 });
+        await expect(asked).rejects.toMatchObject({ code: "HANDLER_FAILED", message });
+      }
+    }
+    const asked = first.request(addressOf(second), "trap", undefined, { timeoutMs: 2_000 });
+    await expect(asked).rejects.toMatchObject({ code: "HANDLER_FAILED", message: "no such luck" });
+  });
+
+  it("does not fail with what the peer may have met elsewhere as if it had been met here", async () => {
+    const { first, second } = await pair();
+    second.handle<"PEER_DOWN" | "TIMED_OUT">("ask on", (code) => {
+      throw new FullmeshError(code, "the one behind me");
+    });
+    for (const code of ["PEER_DOWN", "TIMED_OUT"]) {
+      await expect(first.request(addressOf(second), "ask on", code)).rejects.toMatchObject({
+        code: "HANDLER_FAILED",
+        message: `${code}: the one behind me`,
+      });
+    }
+  });
+
+  it("hands its handler bytes that hold on to little more than themselves", async () => {
+    const { first, second } = await pair();
+    second.handle<Uint8Array>("measure", ({ length, buffer }) => [length, buffer.byteLength]);
+    const asked = Array.from({ length: 500 }, () => first.request(addressOf(second), "measure", new Uint8Array(50)));
+    for (const [length, held] of (await Promise.all(asked)) as [number, number][]) {
+      expect(length).toBe(50);
+      expect(held).toBeLessThanOrEqual(200);
+    }
+  });
+
   it("whose reply cannot travel fails with BAD_VALUE or MESSAGE_TOO_LARGE", async () => {
     const { first, second } = await pair();
     second.handle("map", () => new Map([[1, 2]]));

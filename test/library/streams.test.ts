@@ -139,6 +139,16 @@ describe("a stream", () => {
     expect(await errorOf(ours)).toMatchObject({ code: "STREAM_ABORTED", cause: { code: "BUSY" } });
   });
 
+  it("that is aborted with a code that the other end finds itself is not taken for a finding of its own", async () => {
+    for (const code of ["PEER_DOWN", "TIMED_OUT"] as const) {
+      const { ours, theirs } = await stream();
+      ours.abort(new FullmeshError(code, "the one behind me"));
+      const error = await errorOf(theirs);
+      expect([error.code, error.message]).toEqual(["STREAM_ABORTED", expect.stringContaining(`${code}: the one`)]);
+      expect(error.cause).toMatchObject({ code: "STREAM_ABORTED", message: `${code}: the one behind me` });
+    }
+  });
+
   it("that is destroyed, or whose loop is left, is given up at the other end", async () => {
     for (const give of [
       (each: MeshStream): unknown => each.destroy(new Error("out of paper")),
@@ -219,6 +229,39 @@ describe("a stream", () => {
     });
     await expect(piped).rejects.toThrow("the disk is full");
     expect(second.peers).toHaveLength(1);
+  });
+
+  it("that was ended arrives completely at a slow reader, although its writer leaves at once", async () => {
+    const { ours, theirs, first } = await stream({ limits: { streamWindowMaxBytes: 131_072 } });
+    // More than the peer takes unread, by less than one frame: all of it counts as written.
+    const bytes = randomBytes(190_000);
+    const pieces = Array.from({ length: 19 }, (_, index) => bytes.subarray(index * 10_000, (index + 1) * 10_000));
+    await pipeline(Readable.from(pieces), ours);
+    let hasLeft = false;
+    const left = first.leave().then(() => {
+      hasLeft = true;
+    });
+    const got: Buffer[] = [];
+    let leftBefore: boolean | undefined;
+    for await (const chunk of theirs) {
+      leftBefore ??= hasLeft;
+      got.push(chunk);
+      await new Promise(setImmediate);
+    }
+    await left;
+    expect([hashOf(Buffer.concat(got)), leftBefore]).toEqual([hashOf(bytes), false]);
+  });
+
+  it("is read to its end although the link has ended before, and is closed only then", async () => {
+    const { ours, theirs, first } = await stream();
+    const bytes = randomBytes(100_000);
+    ours.end(bytes);
+    await once(theirs, "readable");
+    await first.leave();
+    expect(first.peers).toEqual([]);
+    const closed = once(theirs, "close");
+    expect(hashOf(await buffer(theirs))).toBe(hashOf(bytes));
+    await closed;
   });
 
   it("fails with PEER_DOWN when the peer leaves, and with ENDED at the peer itself", async () => {

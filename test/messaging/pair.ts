@@ -3,7 +3,6 @@ import { defaultLimits, type Limits } from "../../src/core/limits.js";
 import type { Conversation } from "../../src/messaging/conversation.js";
 import { Messaging } from "../../src/messaging/messaging.js";
 import type { Arrival } from "../../src/messaging/vocabulary.js";
-import { encodeTopic } from "../../src/protocol/native/topics.js";
 
 interface Frame {
   readonly kind: number;
@@ -186,10 +185,8 @@ export class Pair {
   }
 }
 
-const none = new Uint8Array(0);
-
 export function topic(text: string): Uint8Array {
-  return encodeTopic(text) ?? none;
+  return new TextEncoder().encode(text);
 }
 
 /** So many bytes, which differ from place to place. */

@@ -74,10 +74,18 @@ describe("a request", () => {
         type: "failed",
         from: pair.first.conversation,
         request: 1,
+        isOwn: false,
         code: "NO_HANDLER",
         message: "nobody here answers »ask«",
       },
-      { type: "failed", from: pair.first.conversation, request: 2, code: "HANDLER_FAILED", message: "ü".repeat(512) },
+      {
+        type: "failed",
+        from: pair.first.conversation,
+        request: 2,
+        isOwn: false,
+        code: "HANDLER_FAILED",
+        message: "ü".repeat(512),
+      },
     ]);
     expect(() => pair.second.conversation.fail(2, "no code", "")).not.toThrow();
   });
@@ -148,7 +156,14 @@ describe("a request", () => {
     pair.second.drain();
     pair.end("gone for good");
     expect(pair.first.arrivals).toEqual([
-      { type: "failed", from: pair.first.conversation, request: 1, code: "PEER_DOWN", message: "gone for good" },
+      {
+        type: "failed",
+        from: pair.first.conversation,
+        request: 1,
+        isOwn: true,
+        code: "PEER_DOWN",
+        message: "gone for good",
+      },
       { type: "cancelled", from: pair.first.conversation, request: 1 },
     ]);
     expect(pair.second.arrivals).toHaveLength(2);

@@ -211,6 +211,58 @@ describe("a stream", () => {
     expect(pair.first.line.kinds).toEqual([]);
   });
 
+  test("keeps the goodbye waiting once its end has been said, until that has gone behind all that was written", () => {
+    const { pair, ours } = opened({ streamWindowBytes: 1_000 });
+    const { conversation, line } = pair.first;
+    ours.write(content(1_500));
+    pair.settle();
+    // Who leaves in the middle of a stream has not said all of it, and nobody waits for that.
+    expect(conversation.isDone).toBe(true);
+    ours.end();
+    line.isOpen = false;
+    pair.settle();
+    expect([conversation.isDone, conversation.waiting]).toEqual([false, 0]);
+    readAll(pair, pair.second);
+    expect(conversation.isDone).toBe(true);
+    expect(bytesOfStream(pair.second).equals(content(1_500))).toBe(true);
+    expect(pair.second.of("finished")).toHaveLength(1);
+  });
+
+  test("that its peer gives up keeps no goodbye waiting", () => {
+    const { pair, ours, theirs } = opened({ streamWindowBytes: 1_000 });
+    ours.write(content(1_500));
+    ours.end();
+    pair.settle();
+    theirs.abort("NO_INTEREST", "enough");
+    pair.settle();
+    expect(pair.first.conversation.isDone).toBe(true);
+  });
+
+  test("goes in frames that are no longer than any frame may be", () => {
+    const { pair, ours } = opened({ messageBytes: 1_000 });
+    ours.write(content(50_000));
+    pair.settle();
+    expect(pair.second.of("data").map(({ bytes }) => bytes.length)).toEqual([...Array(50).fill(990), 500]);
+  });
+
+  test("whose lent bytes are transferred away before they go is aborted at both ends, and nothing else is", () => {
+    const { pair, ours, theirs } = opened({ streamWindowBytes: 1_000 });
+    const other = pair.first.conversation.open(file);
+    const buffer = new ArrayBuffer(5_000);
+    ours.write(new Uint8Array(buffer));
+    pair.settle();
+    structuredClone(buffer, { transfer: [buffer] });
+    theirs.read(1_000);
+    pair.settle();
+    for (const end of [pair.first, pair.second]) {
+      expect(end.of("aborted")).toMatchObject([{ stream: { id: ours.id }, code: "PAYLOAD_CHANGED" }]);
+    }
+    other.write(content(10));
+    pair.settle();
+    expect(bytesOfStream(pair.second).length).toBe(1_010);
+    expect(pair.faults).toEqual([]);
+  });
+
   test("on a link that is being left sends what was written before and nothing more, so that the goodbye is not held up", () => {
     const { pair, ours, theirs } = opened({ streamFrameBytes: 1_000, streamBacklogBytes: 1_100 });
     expect(ours.write(content(5_000))).toBe(false);

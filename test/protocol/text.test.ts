@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { ascii, printable, utf8 } from "../../src/protocol/text.js";
+import { ascii, harmless, printable, utf8 } from "../../src/protocol/text.js";
 import { bytesOf } from "./readers.js";
 
 describe("printable", () => {
@@ -27,6 +27,11 @@ describe("printable", () => {
       }),
     );
   });
+});
+
+test("harmless leaves words of any language, and replaces what could steer a terminal and halves of pairs", () => {
+  expect(harmless("größer 測試 \u{1f310} \\x1b")).toBe("größer 測試 \u{1f310} \\x1b");
+  expect(harmless("a\x1b[2J\r\n\x07b\u009b\ud83c.\udf10")).toBe("a\ufffd[2J\ufffd\ufffd\ufffdb\ufffd\ufffd.\ufffd");
 });
 
 test("ascii gives one byte for each character", () => {

@@ -140,7 +140,7 @@ export const plants: readonly Plant[] = [
       const take = Chunks.prototype.take;
       vi.spyOn(Chunks.prototype, "take").mockImplementation(function (this: Chunks, most) {
         const bytes = take.call(this, most);
-        return bytes.length > 1 ? bytes.subarray(1) : bytes;
+        return bytes !== undefined && bytes.length > 1 ? bytes.subarray(1) : bytes;
       });
     },
     seed: 3,

@@ -5,7 +5,8 @@ import type { Control } from "../../protocol/native/control.js";
 import { numberBytes, readNumber } from "../../protocol/native/numbered.js";
 import type { Channel } from "./channel.js";
 import type { Link } from "./link.js";
-import type { ChannelOwner } from "./ports.js";
+import { endsLink } from "./link-states.js";
+import type { ChannelOwner, ChannelPorts } from "./ports.js";
 
 /** What the rest of the member must know of what links carry. */
 export interface CarrierWatch {
@@ -13,7 +14,7 @@ export interface CarrierWatch {
   leaving(link: Link, now: number): void;
   /** The connection under the link is gone, and the link has taken its step. */
   broken(link: Link, reason: string, now: number): void;
-  /** The two ends do not agree on what has been taken, or on what it means: the link is to end. */
+  /** The two ends do not agree on what has been taken, or on what it means, or cannot go on: the link is to end. */
   lost(link: Link, reason: string, now: number): void;
 }
 
@@ -27,6 +28,7 @@ export interface CarrierWatch {
  */
 export class Carrier implements ChannelOwner {
   readonly #limits: Limits;
+  readonly #note: ChannelPorts["note"];
   readonly #watch: CarrierWatch;
   /** Links with something to send. */
   #awake: Link[] = [];
@@ -34,8 +36,9 @@ export class Carrier implements ChannelOwner {
   /** By when a link that drains must have drained. */
   readonly #drains = new Deadlines<Link>();
 
-  constructor(limits: Limits, watch: CarrierWatch) {
+  constructor({ limits, note }: Pick<ChannelPorts, "limits" | "note">, watch: CarrierWatch) {
     this.#limits = limits;
+    this.#note = note;
     this.#watch = watch;
   }
 
@@ -101,7 +104,7 @@ export class Carrier implements ChannelOwner {
     } else if (control.type === "refuse") {
       const reason = `${control.code} ${control.message}`;
       channel.close(now);
-      if (control.code === "SESSION_LOST") this.#watch.lost(link, reason, now);
+      if (endsLink(control.code)) this.#watch.lost(link, reason, now);
       else this.gone(channel, reason, now);
     } else channel.unexpected(control.type, now);
   }
@@ -118,6 +121,8 @@ export class Carrier implements ChannelOwner {
         : link.rider?.take(kind, bytes, from + numberBytes, to, now);
     if (fault !== undefined) this.#refuse(link, channel, fault, now);
     else this.#owe(link, to - from, now);
+    // What the goodbye waits for may have been given up by the peer: then nothing goes out, but the goodbye.
+    if (link.isLeaving && !link.hasSaidGoodbye) this.wake(link);
   }
 
   acknowledged(channel: Channel, number: number, now: number): void {
@@ -139,9 +144,14 @@ export class Carrier implements ChannelOwner {
   gone(channel: Channel, reason: string, now: number): void {
     const { link } = channel;
     if (link === undefined) return;
+    const { failure } = channel;
+    if (failure !== undefined && endsLink(failure)) {
+      this.#watch.lost(link, `${failure} ${reason}`, now);
+      return;
+    }
     this.drop(link);
     link.step("broken");
-    this.#watch.broken(link, channel.failure === undefined ? reason : `${channel.failure}: ${reason}`, now);
+    this.#watch.broken(link, failure === undefined ? reason : `${failure}: ${reason}`, now);
   }
 
   nextTimeout(): number | undefined {
@@ -181,15 +191,20 @@ export class Carrier implements ChannelOwner {
     if (link.wantsMeasure) channel.measure(now);
     link.wantsMeasure = false;
     const before = link.handedBytes;
-    while (link.handedBytes < this.#limits.handedBytes) {
+    // A frame that has been begun goes out to its end: until then nothing else can be said on the connection.
+    while (link.handedBytes < this.#limits.handedBytes || link.outflow.isWithinFrame) {
       const piece = link.outflow.hand();
       if (piece === undefined) break;
+      if (piece === "changed") {
+        this.#spoiled(link, channel, now);
+        return;
+      }
       link.handedBytes += piece.length;
       channel.sendFrame(piece);
     }
     if (link.handedBytes > before) link.rider?.moved();
-    const isDone = link.outflow.waitingBytes === 0 && (link.rider?.waiting ?? 0) === 0;
-    if (isDone && link.isLeaving && !link.hasSaidGoodbye) this.#goodbye(link, channel, now);
+    if (!link.isLeaving || link.hasSaidGoodbye) return;
+    if (link.outflow.waitingBytes === 0 && link.rider?.isDone !== false) this.#goodbye(link, channel, now);
   }
 
   #goodbye(link: Link, channel: Channel, now: number): void {
@@ -199,10 +214,17 @@ export class Carrier implements ChannelOwner {
     if (link.hasHeardGoodbye) channel.finish(now);
   }
 
+  /** A payload that was lent to the link is gone: its frame can never go out, and so nothing behind it. */
+  #spoiled(link: Link, channel: Channel, now: number): void {
+    const message = "a payload that was under way has been transferred or resized by this program";
+    this.#note("PAYLOAD_CHANGED", message, link.peer.address);
+    this.#refuse(link, channel, "a frame cannot go out any more", now, `PAYLOAD_CHANGED ${message}`);
+  }
+
   /** What the peer says cannot be. To go on would be to lose it in silence, so the link ends, at both ends. */
-  #refuse(link: Link, channel: Channel, message: string, now: number): void {
+  #refuse(link: Link, channel: Channel, message: string, now: number, reason = `SESSION_LOST ${message}`): void {
     channel.refuse("SESSION_LOST", message, now);
-    this.#watch.lost(link, `SESSION_LOST ${message}`, now);
+    this.#watch.lost(link, reason, now);
   }
 
   /** A frame has been taken: that is acknowledged after some bytes or some time, whichever is first. */

@@ -42,6 +42,23 @@ export type LinkEvent =
   | "removed"
   | "left";
 
+/**
+ * Refusals, in either direction, of what came on a link that is up. It would come again, as it is, on every further
+ * connection, so the link ends with the first.
+ */
+const linkEnds: ReadonlySet<string> = new Set<ErrorCode>([
+  "SESSION_LOST",
+  "BAD_FRAME",
+  "FRAME_TOO_LARGE",
+  "UNKNOWN_MESSAGE",
+  "UNEXPECTED_MESSAGE",
+]);
+
+/** True if a link on which this was said of what came, by either end, is of no use any more. */
+export function endsLink(code: string): boolean {
+  return linkEnds.has(code);
+}
+
 /** A hello, and what the listener knows about its sender. */
 export interface HelloCase {
   /** `to` is the listener's own id. */

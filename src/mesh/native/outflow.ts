@@ -99,11 +99,23 @@ export class Outflow {
     return at + headBytes;
   }
 
-  /** Takes the next piece for the connection; undefined if there is none. */
-  hand(): Uint8Array | undefined {
+  /** True while the connection has been given the beginning of a frame, and the rest of it is the next piece. */
+  get isWithinFrame(): boolean {
+    return this.#pieces[this.#handed - 1]?.goesOn === true;
+  }
+
+  /**
+   * Takes the next piece for the connection; undefined if there is none. `changed`: it cannot go out any more, because the
+   * application's memory that belongs to it is not there, or is shorter than it was; nothing is taken then. That is looked
+   * for before the beginning of a frame goes out, so the connection is still good for a last word.
+   */
+  hand(): Uint8Array | "changed" | undefined {
     if (this.#handed === this.#pieces.length) this.#cut(false);
     const piece = this.#pieces[this.#handed];
     if (piece === undefined) return undefined;
+    if (isShortened(piece)) return "changed";
+    const rest = piece.goesOn ? this.#pieces[this.#handed + 1] : undefined;
+    if (rest !== undefined && isShortened(rest)) return "changed";
     this.#handed += 1;
     this.#isSent = false;
     this.#handedWhole = Math.max(this.#handedWhole, piece.goesOn ? piece.last - 1 : piece.last);
@@ -230,6 +242,11 @@ export class Outflow {
     page.uses -= 1;
     if (page.uses === 0 && page !== this.#page) this.#giveUp(page);
   }
+}
+
+/** A buffer that was transferred away, or resized, leaves views that are shorter than they were, or empty. */
+function isShortened({ memory, to }: Piece): boolean {
+  return memory.length < to;
 }
 
 const noPage: Page = { memory: new Uint8Array(0), uses: 0 };

@@ -66,7 +66,7 @@ export class NativePeers {
       failed: (link, now) => this.#report(link, now),
       lost: (link, reason, now) => this.#lost(link, reason, now),
     });
-    this.#carrier = new Carrier(rules.limits, {
+    this.#carrier = new Carrier(ports, {
       leaving: (link, now) => this.reports.down(link.peer.order, { stage: "leaving", reason: "said goodbye" }, now),
       broken: (link, reason, now) => this.#broken(link, reason, now),
       lost: (link, reason, now) => this.#lost(link, reason, now),

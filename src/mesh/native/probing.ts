@@ -5,14 +5,17 @@ interface FrameSender {
   sendFrame(frame: Uint8Array): void;
 }
 
+/** More questions than are ever asked before a silent connection is given up. */
+const mostAsked = 16;
+
 /** Pings and pongs on one connection: who is asked whether it lives, who asks, and how long an answer takes. */
 export class Probing {
   readonly #channel: FrameSender;
   /** A pong has not left this process yet, and another one is due when it has. */
   #hasUnreadPong = false;
   #owesPong = false;
-  /** When the other side was asked something that it has not answered, to measure the round trip. */
-  #askedAt: number | undefined;
+  /** When the other side was asked what it has not answered, the earliest first: it answers in order. */
+  #asked: number[] | undefined;
   #roundTripMs: number | undefined;
 
   constructor(channel: FrameSender) {
@@ -24,22 +27,24 @@ export class Probing {
     return this.#roundTripMs;
   }
 
-  /** Asks whether the other side lives. The answer to an earlier question must not be taken for that to a later one. */
+  /** Asks whether the other side lives. */
   ask(now: number): void {
-    this.#askedAt ??= now;
+    this.#asked ??= [];
+    if (this.#asked.length < mostAsked) this.#asked.push(now);
     this.#channel.sendFrame(ping);
   }
 
   /** Measures the round trip, unless that is under way. */
   measure(now: number): void {
-    if (this.#askedAt === undefined) this.ask(now);
+    if (this.#asked === undefined || this.#asked.length === 0) this.ask(now);
   }
 
   /** The other side lives. */
   answered(now: number): void {
-    if (this.#askedAt === undefined) return;
-    const tookMs = now - this.#askedAt;
-    this.#askedAt = undefined;
+    // An answer to an earlier question must not be taken for that to a later one: the round trip would seem too short.
+    const askedAt = this.#asked?.shift();
+    if (askedAt === undefined) return;
+    const tookMs = now - askedAt;
     this.#roundTripMs = Math.min(this.#roundTripMs ?? tookMs, tookMs);
   }
 

@@ -1,5 +1,6 @@
 import { type Address, parseAddress } from "../address.js";
 import type { Id, Meta } from "../directory.js";
+import { harmless } from "../text.js";
 
 /**
  * What a field of a control message may hold, and how a foreign value becomes one that the machines can trust.
@@ -81,9 +82,9 @@ export const meta: Field<Meta> = field("an object of at most 1,024 bytes as JSON
 /** A longer sentence is cut. */
 const longestSentence = 500;
 
-/** People read sentences on terminals, so what could steer one is replaced, as are halves of surrogate pairs. */
+/** What could steer a terminal is replaced; see `harmless`. */
 export const sentence: Field<string> = field("a sentence for people, cut after 500 characters", (value) =>
-  typeof value === "string" ? value.slice(0, longestSentence).replaceAll(/[\p{Cc}\p{Cs}]/gu, "\ufffd") : undefined,
+  typeof value === "string" ? harmless(value.slice(0, longestSentence)) : undefined,
 );
 
 export const code: Field<string> = field("a code: capitals and underscores, at most 40", (value) =>

@@ -1,5 +1,5 @@
 import type { Carriage } from "../../core/carriage.js";
-import { numberedKinds } from "./numbered.js";
+import { numberBytes, numberedKinds } from "./numbered.js";
 import { decodeForm, type Form, isReferenced, nothing, viewOf, writeBytes } from "./payload.js";
 import { decodeTopic } from "./topics.js";
 
@@ -15,6 +15,9 @@ export interface Message {
 
 /** In front of the topic. */
 const headBytes = 2;
+
+/** What the body of a message's frame holds besides the topic and the payload, in bytes. */
+export const messageFrameBytes = numberBytes + headBytes;
 
 /** What a message counts against the credit beyond its topic and its payload: about what keeping one costs. */
 export const messageOverheadBytes = 32;

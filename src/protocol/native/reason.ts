@@ -1,5 +1,5 @@
 import type { Carriage } from "../../core/carriage.js";
-import { ascii, utf8 } from "../text.js";
+import { ascii, harmless, utf8 } from "../text.js";
 import { readShortNumber, writeShortNumber } from "./numbered.js";
 import { writeBytes } from "./payload.js";
 
@@ -15,7 +15,7 @@ export interface Reason {
 }
 
 /** The longest sentence that is sent, in bytes; longer ones are cut. Chosen arbitrarily, intended to hold a sentence. */
-export const longestReason = 1_024;
+const longestReason = 1_024;
 
 /** In front of the code. */
 const headBytes = 5;
@@ -28,7 +28,7 @@ export function isCode(text: string): boolean {
 /** Writes a reason into a frame of that kind. `code` is one; see `isCode`. */
 export function encodeReason(carriage: Carriage, kind: number, { number, code, message }: Reason): void {
   if (!isCode(code)) throw new RangeError(`${JSON.stringify(code)} is no code`);
-  const sentence = cut(new TextEncoder().encode(message));
+  const sentence = encodeSentence(message);
   const at = carriage.begin(kind, headBytes + code.length + sentence.length);
   const { memory } = carriage;
   writeShortNumber(memory, at, number);
@@ -37,7 +37,10 @@ export function encodeReason(carriage: Carriage, kind: number, { number, code, m
   writeBytes(memory, at + headBytes + code.length, sentence);
 }
 
-/** Reads what lies in `bytes` from `from` to `to`, or says what is wrong with it. */
+/**
+ * Reads what lies in `bytes` from `from` to `to`, or says what is wrong with it. In the sentence, what could steer a
+ * terminal has been replaced.
+ */
 export function decodeReason(bytes: Uint8Array, from: number, to: number): Reason | string {
   const codeAt = from + headBytes;
   const messageAt = codeAt + (to - from < headBytes ? 0 : (bytes[from + 4] ?? 0));
@@ -46,11 +49,13 @@ export function decodeReason(bytes: Uint8Array, from: number, to: number): Reaso
   if (code === undefined || !isCode(code)) return "the code of a reason is none";
   const message = utf8(bytes.subarray(messageAt, to));
   if (message === undefined) return "the sentence of a reason is no UTF-8";
-  return { number: readShortNumber(bytes, from), code, message };
+  return { number: readShortNumber(bytes, from), code, message: harmless(message) };
 }
 
 /** As much of a text as is sent, in whole characters. */
-function cut(text: Uint8Array): Uint8Array {
+function encodeSentence(sentence: string): Uint8Array {
+  // No character has fewer bytes than units of UTF-16, so what is behind these could not be sent anyway.
+  const text = new TextEncoder().encode(sentence.slice(0, longestReason + 1));
   if (text.length <= longestReason) return text;
   let end = longestReason;
   while (((text[end] ?? 0) & 0xc0) === 0x80) end -= 1;

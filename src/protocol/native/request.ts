@@ -1,5 +1,5 @@
 import type { Carriage } from "../../core/carriage.js";
-import { numberedKinds, readShortNumber, writeShortNumber } from "./numbered.js";
+import { numberBytes, numberedKinds, readShortNumber, writeShortNumber } from "./numbered.js";
 import { decodeForm, type Form, isReferenced, viewOf, writeBytes } from "./payload.js";
 import { decodeReason, encodeReason, type Reason } from "./reason.js";
 import { decodeTopic } from "./topics.js";
@@ -29,6 +29,12 @@ export const highestRequest = 2 ** 32 - 1;
 const requestHeadBytes = 6;
 const replyHeadBytes = 5;
 const cancelBytes = 4;
+
+/** What the body of a request's frame holds besides the topic and the payload, in bytes. */
+export const requestFrameBytes = numberBytes + requestHeadBytes;
+
+/** What the body of a reply's frame holds besides the payload, in bytes. */
+export const replyFrameBytes = numberBytes + replyHeadBytes;
 
 /** Writes a request. A payload from `referencedBytes` on goes by reference. */
 export function encodeRequest(

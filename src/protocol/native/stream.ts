@@ -1,4 +1,5 @@
 import type { Carriage } from "../../core/carriage.js";
+import type { Limits } from "../../core/limits.js";
 import { numberBytes, numberedKinds, readNumber, readShortNumber, writeNumber, writeShortNumber } from "./numbered.js";
 import { isReferenced, viewOf, writeBytes } from "./payload.js";
 import { decodeReason, encodeReason, type Reason } from "./reason.js";
@@ -21,6 +22,8 @@ export interface Portion {
   /** Contiguous, and the listener's to keep. */
   readonly bytes: Uint8Array;
 }
+
+type PortionLimits = Pick<Limits, "streamFrameBytes" | "messageBytes">;
 
 export interface Credit {
   /** 0 for messages, otherwise the number of a stream. */
@@ -52,6 +55,11 @@ export function decodeOpen(bytes: Uint8Array, from: number, to: number): Opening
   if (stream === 0) return "a stream has number 0";
   const topic = decodeTopic(bytes, topicAt, to);
   return topic === undefined ? "the topic of a stream is no UTF-8" : { stream, topic };
+}
+
+/** How many bytes of a stream one frame may have: it is a frame like all others. At least one, however tight the limits. */
+export function mostPortionBytes({ streamFrameBytes, messageBytes }: PortionLimits): number {
+  return Math.max(1, Math.min(streamFrameBytes, messageBytes - numberBytes - streamBytes));
 }
 
 /** Writes some bytes of a stream, at least one. From `referencedBytes` on they go by reference. */

@@ -1,8 +1,8 @@
 import { utf8 } from "../text.js";
 
 /**
- * Topics, between text and bytes. The same few go by again and again, so the newest of each kind are remembered in a table
- * of a fixed size: what a stranger sends can only push out what is remembered, never make it grow.
+ * What a topic is, and how it is read. The same few come again and again, so the newest of each kind are remembered in a
+ * table of a fixed size: what a stranger sends can only push out what is remembered, never make it grow.
  */
 
 /** The longest topic, in bytes of UTF-8. */
@@ -21,8 +21,7 @@ interface Remembered {
 /** Chosen arbitrarily, intended to hold the topics of one application. A power of two. */
 const slots = 64;
 
-const read: (Remembered | undefined)[] = Array.from({ length: slots });
-const written: (Remembered | undefined)[] = Array.from({ length: slots });
+const newest: (Remembered | undefined)[] = Array.from({ length: slots });
 
 function slotOf(length: number, first: number, last: number): number {
   return (length * 31 + first * 7 + last) & (slots - 1);
@@ -33,25 +32,14 @@ export function decodeTopic(bytes: Uint8Array, from: number, to: number): string
   const length = to - from;
   if (length === 0) return "";
   const slot = slotOf(length, bytes[from] ?? 0, bytes[to - 1] ?? 0);
-  const remembered = read[slot];
+  const remembered = newest[slot];
   if (remembered !== undefined && isSame(remembered.bytes, bytes, from, length)) return remembered.text;
   if (length > longestTopic) return undefined;
   // A copy: a view would hold on to all that came in the same read.
   const copy = new Uint8Array(bytes.subarray(from, to));
   const text = utf8(copy);
-  if (text !== undefined) read[slot] = { text, bytes: copy };
+  if (text !== undefined) newest[slot] = { text, bytes: copy };
   return text;
-}
-
-/** A topic as bytes, which must not be changed; undefined if the text is none. */
-export function encodeTopic(text: string): Uint8Array | undefined {
-  const slot = slotOf(text.length, text.charCodeAt(0), text.charCodeAt(text.length - 1));
-  const remembered = written[slot];
-  if (remembered !== undefined && remembered.text === text) return remembered.bytes;
-  if (!isTopic(text)) return undefined;
-  const bytes = new TextEncoder().encode(text);
-  written[slot] = { text, bytes };
-  return bytes;
 }
 
 function isSame(remembered: Uint8Array, bytes: Uint8Array, from: number, length: number): boolean {

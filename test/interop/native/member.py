@@ -24,6 +24,8 @@ from connection import WINDOW, Connection, Link
 # Seconds and counts, as PROTOCOL.md has them under "Timers and limits".
 REPORT, ACKNOWLEDGE, DRAIN, PARKED, DIAL, HANDSHAKE, REDIAL_MIN, REDIAL_MAX = 0.05, 0.05, 10, 5, 10, 15, 0.05, 30
 ACKNOWLEDGE_BYTES, MOST_PARKED = 262_144, 256
+# Refusals, on a link that is up, of what would come again on every connection.
+LINK_ENDS = ("SESSION_LOST", "BAD_FRAME", "FRAME_TOO_LARGE", "UNKNOWN_MESSAGE", "UNEXPECTED_MESSAGE")
 
 
 class Member:
@@ -442,8 +444,8 @@ class Member:
     def link_broken(self, link, reason):
         """L5 and L8."""
         link.connection, link.is_up = None, False
-        if reason.startswith("SESSION_LOST"):
-            return self.lose_link(link)
+        if reason.split(" ")[0] in LINK_ENDS:  # L12
+            return self.lose_link(link, reason.split(" ")[0])
         if link.has_said_goodbye or link.has_heard_goodbye or link.peer["id"] in self.removed:
             return self.end_link(link, link.end_reason or reason)
         self.changed(link.peer, ("redialing" if link.is_owner else "waiting for its owner", reason))
@@ -467,11 +469,11 @@ class Member:
             self.tell("unlink", peer=link.peer["address"], reason=reason, unacknowledged=link.undelivered())
         self.finish_if_over()
 
-    def lose_link(self, link):
+    def lose_link(self, link, code="SESSION_LOST"):
         """L12."""
         self.lost.add(link.peer["id"])
-        self.end_link(link, "SESSION_LOST")
-        self.changed(link.peer, ("ended", "SESSION_LOST"))
+        self.end_link(link, code)
+        self.changed(link.peer, ("ended", code))
 
     def end(self, reason, within):
         """Says goodbye to everybody; what is under way is still delivered."""

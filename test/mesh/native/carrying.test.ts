@@ -3,7 +3,7 @@ import type { Limits } from "../../../src/core/limits.js";
 import { encodeControl } from "../../../src/protocol/native/control.js";
 import { ping, pong } from "../../../src/protocol/native/frames.js";
 import type { Node } from "./node.js";
-import type { TestRider } from "./riding.js";
+import { beginPayload, type TestRider } from "./riding.js";
 import type { Frame, Side, Wire } from "./wire.js";
 import { World } from "./world.js";
 
@@ -117,7 +117,7 @@ describe("what is begun on a link", () => {
     const { handedBytes } = world.limits;
     for (let given = 0; rider.carriage.waitingBytes > 0; ) {
       expect(sent.bytes - given).toBeGreaterThanOrEqual(handedBytes);
-      expect(sent.bytes - given).toBeLessThan(handedBytes + 65_536);
+      expect(sent.bytes - given).toBeLessThan(handedBytes + 65_536 + 60_000);
       world.flow();
       given = sent.bytes;
       owner.flush();
@@ -213,6 +213,24 @@ describe("a goodbye", () => {
     world.flow();
     expect(later.messages).toEqual(["last words 1", "last words 0"]);
     expect(owner.eventsOf("unlink")).toMatchObject([{ unacknowledged: 0 }]);
+  });
+
+  test("goes behind whatever else the rider waits to begin, and at once when the peer has given that up", () => {
+    const world = new World();
+    const { owner, later, wire } = world.pair();
+    const rider = owner.rider(later);
+    rider.isHeldUp = true;
+    owner.leave();
+    world.flow();
+    expect(wire.frames("dialer").some(({ type }) => type === "goodbye")).toBe(false);
+    rider.onTaken = () => {
+      rider.isHeldUp = false;
+    };
+    later.send(owner, "given up");
+    wire.flow();
+    expect(wire.last("dialer", "goodbye")).toMatchObject({ reason: "left" });
+    world.live(1_000);
+    expect(owner.eventsOf("unlink")).toMatchObject([{ reason: "left", unacknowledged: 0 }]);
   });
 
   test("is answered behind all that this end has begun and not begun", () => {
@@ -386,5 +404,51 @@ describe("a rider", () => {
     expect([owner.messages, rider.endings, rider.late]).toEqual([[], ["SESSION_LOST no"], 0]);
     world.live(60_000);
     expect(owner.dials(later)).toHaveLength(1);
+  });
+});
+
+describe("a payload that is lent to a link", () => {
+  const longText = "x".repeat(10_000);
+  const lent = (on: TestRider): ArrayBuffer => {
+    const buffer = new ArrayBuffer(longText.length);
+    const payload = new Uint8Array(buffer);
+    payload.set(new TextEncoder().encode(longText));
+    beginPayload(on.carriage, payload);
+    return buffer;
+  };
+
+  test("and is transferred away ends that link at both ends, with a note, and no other", () => {
+    const world = new World();
+    const [owner, second, third] = world.mesh(3) as [Node, Node, Node];
+    world.flow();
+    const buffer = lent(owner.rider(second));
+    owner.rider(third).send("goes on");
+    structuredClone(buffer, { transfer: [buffer] });
+    owner.handle({ type: "flush" });
+    owner.send(third, "and on");
+    world.live(1_000);
+    expect(third.messages).toEqual(["goes on", "and on"]);
+    expect(owner.eventsOf("unlink")).toMatchObject([{ peer: second.address, unacknowledged: 1 }]);
+    expect(owner.notes).toEqual(["PAYLOAD_CHANGED"]);
+    expect(second.eventsOf("unlink")).toMatchObject([{ reason: expect.stringMatching(/^SESSION_LOST /) }]);
+    expect(second.messages).toEqual([]);
+  });
+
+  test("goes to a connection together with the beginning of its frame, however much that has been given", () => {
+    const { owner, rider, sent } = stuck({ handedBytes: 10 });
+    lent(rider);
+    owner.handle({ type: "flush" });
+    expect([sent.bytes, rider.carriage.waitingBytes]).toEqual([headBytes + 10_000, 0]);
+  });
+
+  test("and is transferred away before it goes out again ends the link", () => {
+    const { world, owner, later, wire, rider } = stuck();
+    const buffer = lent(rider);
+    owner.handle({ type: "flush" });
+    wire.cut("dialer").cut("acceptor");
+    structuredClone(buffer, { transfer: [buffer] });
+    world.live(1_000);
+    expect(owner.eventsOf("unlink")).toMatchObject([{ reason: expect.stringMatching(/^PAYLOAD_CHANGED /) }]);
+    expect(later.messages).toEqual([]);
   });
 });

@@ -49,15 +49,16 @@ describe("messages", () => {
 });
 
 /** The owner has told the later member that they do not agree; nothing begins anew between these two. */
-function expectLost(world: World, owner: Node, later: Node, wire: Wire): void {
-  expect(wire.last("dialer", "refuse")).toMatchObject({ code: "SESSION_LOST" });
+function expectLost(world: World, owner: Node, later: Node, wire: Wire, code = "SESSION_LOST"): void {
+  expect(wire.last("dialer", "refuse")).toMatchObject({ code });
+  const reason = expect.stringMatching(new RegExp(`^${code} `));
   world.live(60_000);
   expect([owner.member.nativeLinks, later.member.nativeLinks]).toEqual([[], []]);
   for (const node of [owner, later]) {
-    expect(node.eventsOf("unlink")).toMatchObject([{ reason: expect.stringMatching(/^SESSION_LOST /) }]);
+    expect(node.eventsOf("unlink")).toMatchObject([{ reason }]);
     expect(node.eventsOf("broken")).toEqual([]);
     expect(node.said.findLast(({ type }) => type === "links")).toMatchObject({
-      down: [[expect.anything(), "ended", expect.stringMatching(/^SESSION_LOST /)]],
+      down: [[expect.anything(), "ended", reason]],
     });
   }
   expect([owner.rider(later).endings.length, later.rider(owner).endings.length]).toEqual([1, 1]);
@@ -182,20 +183,32 @@ describe("a peer that does not keep to the protocol", () => {
       encodeFrame(1, new TextEncoder().encode('{"type":"waiting","place":1}')),
       "UNEXPECTED_MESSAGE",
     ],
-  ])("and %s is told so, and the next attempt is up", (_, bytes, code) => {
+  ])("and %s is told so, and the link ends at both ends: the same would come again and again", (_, bytes, code) => {
     const world = new World();
     const { owner, later, wire } = world.pair();
     wire.send("acceptor", bytes);
     wire.from("acceptor");
-    expect(wire.last("dialer", "refuse")).toMatchObject({ code });
-    world.live(1_000);
-    expect([owner.isUp(later), later.isUp(owner)]).toEqual([true, true]);
-    expect(owner.messages).toEqual([]);
-    // What it says from now on is heard again.
-    later.send(owner, "a");
-    world.flow();
-    expect(owner.messages).toEqual(["a"]);
+    expectLost(world, owner, later, wire, code);
   });
+
+  test.each(["owner", "later"] as const)(
+    "or takes only shorter frames: the %s's link ends, and is not dialed again",
+    (name) => {
+      const world = new World({ messageBytes: 1_000 });
+      const { owner, later } = world.pair();
+      const nodes = { owner, later };
+      const writer = nodes[name];
+      const reader = name === "owner" ? later : owner;
+      writer.send(reader, "x".repeat(1_000));
+      writer.send(reader, "not heard");
+      world.live(60_000);
+      expect([owner.dials(later).length, owner.member.nativeLinks, later.member.nativeLinks]).toEqual([1, [], []]);
+      for (const node of [owner, later]) {
+        expect(node.eventsOf("unlink")).toMatchObject([{ reason: expect.stringMatching(/^FRAME_TOO_LARGE /) }]);
+      }
+      expect(writer.eventsOf("unlink")).toMatchObject([{ unacknowledged: 2 }]);
+    },
+  );
 
   test.each<[string, Uint8Array]>([
     ["leaves a frame out", messageFrame(2, "")],
@@ -214,9 +227,9 @@ describe("a peer that does not keep to the protocol", () => {
   test("or refuses the link for a reason of its own, is read to the end, and the next attempt is up", () => {
     const world = new World();
     const { owner, later, wire } = world.pair();
-    wire.say("acceptor", { type: "refuse", code: "BAD_FRAME", message: "no" });
+    wire.say("acceptor", { type: "refuse", code: "BUSY", message: "no" });
     expect(wire.dialer.onItsWay).toEqual(["end"]);
-    expect(owner.eventsOf("broken")).toMatchObject([{ reason: "BAD_FRAME no" }]);
+    expect(owner.eventsOf("broken")).toMatchObject([{ reason: "BUSY no" }]);
     world.live(limits.redialMinMs + limits.lingerMs);
     expect([owner.isUp(later), later.isUp(owner)]).toEqual([true, true]);
   });

@@ -132,7 +132,8 @@ class Pair {
 
   hand(): boolean {
     const view = this.outflow.hand();
-    if (view === undefined) {
+    if (view === undefined || view === "changed") {
+      expect(view).toBeUndefined();
       expect(this.#at).toBe(this.total);
       return false;
     }
@@ -278,7 +279,9 @@ function start(): {
     pages,
     handed: () => {
       const pieces: Uint8Array[] = [];
-      for (let piece = outflow.hand(); piece !== undefined; piece = outflow.hand()) pieces.push(piece);
+      for (let piece = outflow.hand(); piece instanceof Uint8Array; piece = outflow.hand()) {
+        pieces.push(piece);
+      }
       return pieces;
     },
     begin: (bytes) => {

@@ -28,6 +28,12 @@ export function messageFrame(number: number, text: string): Uint8Array {
   return encodeFrame(numberedKinds.message, body);
 }
 
+/** Begins a message whose payload goes as the rest of the frame. */
+export function beginPayload(on: Pick<Carriage, "memory" | "begin">, payload: Uint8Array): void {
+  const at = on.begin(numberedKinds.message, headBytes, payload);
+  on.memory.set([0, 1, topic.charCodeAt(0)], at);
+}
+
 /** Begins a message. `isLong`: its payload goes as the rest of the frame. */
 export function beginText(on: Pick<Carriage, "memory" | "begin">, text: string, isLong = false): void {
   const payload = new TextEncoder().encode(text);
@@ -53,6 +59,8 @@ export class TestRider implements Rider {
   readonly carriage: Carriage;
   /** What the test says that it has not begun yet. */
   waiting = 0;
+  /** What the test says of what waits besides. */
+  isHeldUp = false;
   /** How often it was told that something has moved. */
   moves = 0;
   /** What the test does then, and when something has come. */
@@ -69,6 +77,10 @@ export class TestRider implements Rider {
     this.isOwner = isOwner;
     this.carriage = carriage;
     this.#taken = taken;
+  }
+
+  get isDone(): boolean {
+    return this.waiting === 0 && !this.isHeldUp;
   }
 
   /** Begins a message, unless the link takes none any more. `isLong`: its payload goes as the rest of the frame. */

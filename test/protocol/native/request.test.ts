@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { numberedKinds } from "../../../src/protocol/native/numbered.js";
+import { encodeMessage, messageFrameBytes } from "../../../src/protocol/native/message.js";
+import { numberBytes, numberedKinds } from "../../../src/protocol/native/numbered.js";
 import type { Form } from "../../../src/protocol/native/payload.js";
-import { encodeReason, isCode } from "../../../src/protocol/native/reason.js";
+import { encodeReason, isCode, type Reason } from "../../../src/protocol/native/reason.js";
 import {
   decodeCancel,
   decodeFailure,
@@ -12,10 +13,13 @@ import {
   encodeFailure,
   encodeReply,
   encodeRequest,
+  replyFrameBytes,
+  requestFrameBytes,
 } from "../../../src/protocol/native/request.js";
 import { decodeWithin, roundTrip, Sheet } from "./carriage.js";
 
 const texts = fc.string({ unit: "binary", maxLength: 60 }).filter((text) => !/\p{Cs}/u.test(text));
+const sentences = texts.filter((text) => !/\p{Cc}/u.test(text));
 const payloads = fc.oneof(fc.uint8Array({ maxLength: 100 }), fc.constant(new Uint8Array(4_096).fill(7)));
 const requests = fc.oneof(fc.integer({ min: 1, max: 2 ** 32 - 1 }), fc.constantFrom(1, 255, 2 ** 31, 2 ** 32 - 1));
 const encodings = fc.constantFrom<Form>(0, 1);
@@ -47,7 +51,7 @@ describe("what goes to and fro for a request reads back as it was written", () =
 
   test("a failure", () => {
     fc.assert(
-      fc.property(requests, codes, texts, (number, code, message) => {
+      fc.property(requests, codes, sentences, (number, code, message) => {
         const write = (sheet: Sheet): void => encodeFailure(sheet, { number, code, message });
         expect(roundTrip(numberedKinds.failure, write, decodeFailure)).toEqual({ number, code, message });
       }),
@@ -63,7 +67,25 @@ describe("what goes to and fro for a request reads back as it was written", () =
   });
 });
 
+test("what is said to be around topic and payload in a frame's body is what is there", () => {
+  const sheet = new Sheet();
+  encodeRequest(sheet, 1, bytes("topic"), 0, new Uint8Array(10));
+  expect(numberBytes + sheet.content.length).toBe(requestFrameBytes + 5 + 10);
+  encodeReply(sheet, 1, 0, new Uint8Array(10));
+  expect(numberBytes + sheet.content.length).toBe(replyFrameBytes + 10);
+  encodeMessage(sheet, bytes("topic"), 0, new Uint8Array(10));
+  expect(numberBytes + sheet.content.length).toBe(messageFrameBytes + 5 + 10);
+});
+
 describe("a reason", () => {
+  test("is made harmless where it is read: nothing in it steers a terminal", () => {
+    const steering: Reason = { number: 1, code: "X", message: "a\x1b[2J\r\n\u009bü" };
+    const write = (sheet: Sheet): void => encodeReason(sheet, numberedKinds.failure, steering);
+    expect(roundTrip(numberedKinds.failure, write, decodeFailure)).toMatchObject({
+      message: "a\ufffd[2J\ufffd\ufffd\ufffdü",
+    });
+  });
+
   test.each([1_023, 1_024, 1_025, 1_026, 1_027])("is cut between characters: %d bytes before a long one", (length) => {
     const write = (sheet: Sheet): void =>
       encodeReason(sheet, numberedKinds.failure, {

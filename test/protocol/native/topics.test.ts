@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { decodeTopic, encodeTopic, isTopic, longestTopic } from "../../../src/protocol/native/topics.js";
+import { decodeTopic, isTopic, longestTopic } from "../../../src/protocol/native/topics.js";
 
 const texts = fc.string({ unit: "binary", maxLength: 12 });
 
@@ -17,16 +17,14 @@ describe("a topic", () => {
     ["\udf10\ud83c", false],
   ])("%j is one: %s", (text, expected) => {
     expect(isTopic(text)).toBe(expected);
-    expect(encodeTopic(text) !== undefined).toBe(expected);
   });
 
-  test("reads back as it was written, whatever others went by before and after", () => {
+  test("is read as it was written, whatever others went by before and after", () => {
     fc.assert(
       fc.property(fc.array(texts, { minLength: 1, maxLength: 40 }), (all) => {
         for (const text of [...all, ...all]) {
-          const bytes = encodeTopic(text);
-          expect(bytes).toEqual(isTopic(text) ? new TextEncoder().encode(text) : undefined);
-          if (bytes === undefined) continue;
+          if (!isTopic(text)) continue;
+          const bytes = new TextEncoder().encode(text);
           const around = Uint8Array.of(1, 2, ...bytes, 3);
           expect(decodeTopic(around, 2, 2 + bytes.length)).toBe(text);
         }
@@ -37,7 +35,7 @@ describe("a topic", () => {
   test("is not mistaken for another of the same length, beginning and end", () => {
     for (const text of ["abc", "axc", "abc", "a\u00fcc", "abbc"]) {
       const bytes = new TextEncoder().encode(text);
-      expect([decodeTopic(bytes, 0, bytes.length), encodeTopic(text)]).toEqual([text, bytes]);
+      expect(decodeTopic(bytes, 0, bytes.length)).toBe(text);
     }
   });
 
