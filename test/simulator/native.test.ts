@@ -52,6 +52,11 @@ describe("simulated meshes with native members", () => {
     expect(run(9058352, { kind: "mixed" }).violations).toEqual([]);
   });
 
+  // The same before the member had read its admission, which was cut off on its way.
+  it("keep every invariant with seed 83766", () => {
+    expect(run(83766, { kind: "native" }).violations).toEqual([]);
+  });
+
   it.skipIf(seeds === 1)("come across everything that makes a run worth playing", () => {
     const seen = [seasonOf("native").hits, seasonOf("mixed").hits];
     const hits = (label: string): number => seen.reduce((sum, season) => sum + (season.get(label) ?? 0), 0);

@@ -105,7 +105,8 @@ export class NativeSession implements Session, ChannelOwner {
       dialBack.send({ type: "here", id });
       dialBack.close(now);
       // The server may have lost our session without our noticing. A probe will tell, whoever it is that asks.
-      if (isMine && this.#state === "listed") this.#channel?.doubt(now);
+      // Only members are asked for, so this may also be the first sign that an admission was lost on its way.
+      if (isMine && (this.#state === "listed" || this.#state === "registering")) this.#channel?.doubt(now);
     } else if (isMine && this.#awaitsChallenge) {
       dialBack.send({ type: "here", id });
       dialBack.close(now);
