@@ -1,5 +1,4 @@
 import { decodeMessage, encodeMessage, messageOverheadBytes, messageWeightOf } from "../protocol/native/message.js";
-import { isReferenced } from "../protocol/native/payload.js";
 import { encodeCredit, messageFlow } from "../protocol/native/stream.js";
 import { ReceivingFlow, SendingFlow } from "./flow.js";
 import type { Ports } from "./ports.js";
@@ -62,7 +61,8 @@ export class Messages {
       encodeMessage(carriage, topic, form, payload);
       return "taken";
     }
-    this.#waiting.push({ topic, form, payload: isReferenced(payload) ? payload : new Uint8Array(payload) });
+    // It may wait for long, and is counted by its length: so it is copied, also if it is long.
+    this.#waiting.push({ topic, form, payload: new Uint8Array(payload) });
     this.#waitingBytes += bytes;
     this.#owesDrained = true;
     this.#isBehind = true;

@@ -35,6 +35,19 @@ describe("a message", () => {
     expect(second.of("message").map(({ payload }) => text(payload))).toEqual(["x".repeat(60), "x".repeat(60)]);
   });
 
+  test("is copied while it waits also when it is long: taking its memory away does no harm", () => {
+    const { first, second, ...pair } = make({ queueSoftBytes: 8_000 });
+    first.conversation.send(topic(""), 0, content(5_000, 1));
+    const lent = content(5_000, 2);
+    expect(first.conversation.send(topic(""), 0, lent)).toBe("slow");
+    const memory = lent.buffer as ArrayBuffer;
+    structuredClone(memory, { transfer: [memory] });
+    expect(lent).toHaveLength(0);
+    consumeAll(pair.whole);
+    expect(second.of("message").map(({ payload }) => payload.length)).toEqual([5_000, 5_000]);
+    expect(first.conversation.waitingBytes).toBe(0);
+  });
+
   test("goes by reference when it is long", () => {
     const { first, second, ...pair } = make();
     const buffer = new Uint8Array(4_096);
