@@ -40,9 +40,12 @@ export interface Rider {
   readonly isDone: boolean;
   /**
    * The next frame of the other end has come; its content is what lies in `bytes` from `from` to `to`, and may be kept.
+   * `rest` bytes more are still to come by `takeMore`, unless the connection breaks: then it comes again from its beginning.
    * Returns what is wrong with it, or undefined if nothing is.
    */
-  take(kind: number, bytes: Uint8Array, from: number, to: number, now: number): string | undefined;
+  take(kind: number, bytes: Uint8Array, from: number, to: number, rest: number): string | undefined;
+  /** The next part of that frame. */
+  takeMore(bytes: Uint8Array, from: number, to: number, rest: number): string | undefined;
   /** Some frames have gone to the connection, or have been acknowledged: there may be room for more. */
   moved(): void;
   /** The link has ended; nothing more comes. */

@@ -161,10 +161,16 @@ export class Conversation implements Rider {
     return this.#opened.open(topic);
   }
 
-  take(kind: number, bytes: Uint8Array, from: number, to: number, _now: number): string | undefined {
+  take(kind: number, bytes: Uint8Array, from: number, to: number, rest: number): string | undefined {
     if (this.#hasEnded) return undefined;
+    if (kind === numberedKinds.data) return this.#opened.takePortion(bytes, from, to, rest);
+    if (this.#streams?.isWithinPortion === true) return "a frame came again as another one";
     // Most of what comes are messages.
     return kind === numberedKinds.message ? this.#mail.take(bytes, from, to) : this.#takeOther(kind, bytes, from, to);
+  }
+
+  takeMore(bytes: Uint8Array, from: number, to: number, rest: number): string | undefined {
+    return this.#hasEnded ? undefined : this.#opened.takeMore(bytes, from, to, rest);
   }
 
   moved(): void {
@@ -195,8 +201,6 @@ export class Conversation implements Rider {
         return this.#served.takeCancel(bytes, from, to);
       case numberedKinds.open:
         return this.#opened.takeOpen(bytes, from, to);
-      case numberedKinds.data:
-        return this.#opened.takePortion(bytes, from, to);
       case numberedKinds.end:
         return this.#opened.takeEnd(bytes, from, to);
       case numberedKinds.abort:

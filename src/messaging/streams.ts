@@ -1,4 +1,5 @@
 import { numberedKinds } from "../protocol/native/numbered.js";
+import { viewOf } from "../protocol/native/payload.js";
 import {
   decodeAbort,
   decodeEnd,
@@ -37,6 +38,10 @@ export class Streams implements StreamWatch {
   /** Up to where the link had been written when streams wrote last, and how much of that is theirs, at most. */
   #writtenTo = 0;
   #backlogBytes = 0;
+  /** The stream of the portion that comes, how much of it has come on this connection, and how much has been handed on. */
+  #stream = 0;
+  #comeBytes = 0;
+  #takenBytes = 0;
 
   constructor(ports: Ports, refusals: Refusals, isOwner: boolean) {
     this.#ports = ports;
@@ -138,10 +143,36 @@ export class Streams implements StreamWatch {
     return undefined;
   }
 
-  takePortion(bytes: Uint8Array, from: number, to: number): string | undefined {
+  /** True if a portion has come in part. Whatever breaks meanwhile, it is the next frame that comes, from its beginning. */
+  get isWithinPortion(): boolean {
+    return this.#takenBytes > 0;
+  }
+
+  /** A portion, or its beginning, of which so many bytes are still to come. */
+  takePortion(bytes: Uint8Array, from: number, to: number, rest: number): string | undefined {
     const portion = decodePortion(bytes, from, to);
     if (typeof portion === "string") return portion;
-    return this.#streams.get(portion.stream)?.takePortion(portion.bytes) ?? this.#faultOf(portion.stream);
+    if (this.isWithinPortion && portion.stream !== this.#stream) return "a portion came again for another stream";
+    this.#stream = portion.stream;
+    this.#comeBytes = 0;
+    return this.#takePart(portion.bytes, rest);
+  }
+
+  /** The next part of it. */
+  takeMore(bytes: Uint8Array, from: number, to: number, rest: number): string | undefined {
+    return this.#takePart(viewOf(bytes, from, to), rest);
+  }
+
+  /** Hands on what has not been handed on before the portion came again. */
+  #takePart(bytes: Uint8Array, rest: number): string | undefined {
+    const known = Math.min(bytes.length, Math.max(0, this.#takenBytes - this.#comeBytes));
+    this.#comeBytes += bytes.length;
+    if (rest === 0 && this.#comeBytes < this.#takenBytes) return "a portion came again, and was shorter";
+    this.#takenBytes = rest === 0 ? 0 : Math.max(this.#takenBytes, this.#comeBytes);
+    if (known === bytes.length) return undefined;
+    const id = this.#stream;
+    const news = known === 0 ? bytes : bytes.subarray(known);
+    return this.#streams.get(id)?.takePortion(news) ?? this.#faultOf(id);
   }
 
   takeEnd(bytes: Uint8Array, from: number, to: number): string | undefined {

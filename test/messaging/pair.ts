@@ -112,7 +112,7 @@ export class End {
   /** Gives it content as a peer that is not ours might. */
   hear(kind: number, ...content: readonly (number | Uint8Array)[]): string | undefined {
     const bytes = Uint8Array.from(content.flatMap((part) => (typeof part === "number" ? [part] : [...part])));
-    return this.conversation.take(kind, bytes, 0, bytes.length, this.now);
+    return this.conversation.take(kind, bytes, 0, bytes.length, 0);
   }
 
   /** Takes out all arrivals. */
@@ -159,7 +159,7 @@ export class Pair {
     const to = from === this.first ? this.second : this.first;
     from.line.hand(most);
     for (let frame = from.line.arrive(); frame !== undefined; frame = from.line.arrive()) {
-      const fault = to.conversation.take(frame.kind, frame.bytes, frame.from, frame.to, to.now);
+      const fault = to.conversation.take(frame.kind, frame.bytes, frame.from, frame.to, 0);
       if (fault !== undefined) to.faults.push(fault);
     }
     from.conversation.moved();

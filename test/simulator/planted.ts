@@ -94,10 +94,16 @@ export const plants: readonly Plant[] = [
   {
     when: "a message that has been delivered is delivered again [B2 B3]",
     plant: () => {
-      const take = Replay.prototype.take;
-      vi.spyOn(Replay.prototype, "take").mockImplementation(function (this: Replay, number) {
-        const verdict = take.call(this, number);
+      const { judge, advance } = Replay.prototype;
+      const repeating = new WeakSet<Replay>();
+      vi.spyOn(Replay.prototype, "judge").mockImplementation(function (this: Replay, number) {
+        const verdict = judge.call(this, number);
+        if (verdict === "repeated") repeating.add(this);
+        else repeating.delete(this);
         return verdict === "repeated" ? "deliver" : verdict;
+      });
+      vi.spyOn(Replay.prototype, "advance").mockImplementation(function (this: Replay) {
+        if (!repeating.has(this)) advance.call(this);
       });
       vi.spyOn(Outflow.prototype, "acknowledge").mockReturnValue(true);
     },

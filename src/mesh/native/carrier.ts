@@ -109,20 +109,32 @@ export class Carrier implements ChannelOwner {
     } else channel.unexpected(control.type, now);
   }
 
-  numbered(channel: Channel, kind: number, bytes: Uint8Array, from: number, to: number, now: number): void {
+  numbered(
+    channel: Channel,
+    kind: number,
+    bytes: Uint8Array,
+    from: number,
+    to: number,
+    rest: number,
+    now: number,
+  ): void {
     const { link } = channel;
     if (link === undefined) return;
     const number = readNumber(bytes, from);
-    const verdict = link.replay.take(number);
+    const verdict = link.replay.judge(number);
+    if (rest > 0) link.isRepeating = verdict === "repeated";
     if (verdict === "repeated") return;
     const fault =
       verdict === "gap"
         ? `frame ${number} came after ${link.replay.received}`
-        : link.rider?.take(kind, bytes, from + numberBytes, to, now);
-    if (fault !== undefined) this.#refuse(link, channel, fault, now);
-    else this.#owe(link, to - from, now);
-    // What the goodbye waits for may have been given up by the peer: then nothing goes out, but the goodbye.
-    if (link.isLeaving && !link.hasSaidGoodbye) this.wake(link);
+        : link.rider?.take(kind, bytes, from + numberBytes, to, rest);
+    this.#taken(link, channel, to - from, rest, fault, now);
+  }
+
+  more(channel: Channel, bytes: Uint8Array, from: number, to: number, rest: number, now: number): void {
+    const { link } = channel;
+    if (link === undefined || link.isRepeating) return;
+    this.#taken(link, channel, to - from, rest, link.rider?.takeMore(bytes, from, to, rest), now);
   }
 
   acknowledged(channel: Channel, number: number, now: number): void {
@@ -227,7 +239,19 @@ export class Carrier implements ChannelOwner {
     this.#watch.lost(link, reason, now);
   }
 
-  /** A frame has been taken: that is acknowledged after some bytes or some time, whichever is first. */
+  /** The rider has been given so many bytes of a frame, and has found a fault with them or not. */
+  #taken(link: Link, channel: Channel, bytes: number, rest: number, fault: string | undefined, now: number): void {
+    if (fault !== undefined) {
+      this.#refuse(link, channel, fault, now);
+      return;
+    }
+    if (rest === 0) link.replay.advance();
+    this.#owe(link, bytes, now);
+    // What the goodbye waits for may have been given up by the peer: then nothing goes out, but the goodbye.
+    if (link.isLeaving && !link.hasSaidGoodbye) this.wake(link);
+  }
+
+  /** Something has been taken: that is acknowledged after some bytes or some time, whichever is first. */
   #owe(link: Link, bytes: number, now: number): void {
     if (link.owedBytes === 0) this.#acknowledgements.set(link, now + this.#limits.acknowledgeMs);
     link.owedBytes += bytes;

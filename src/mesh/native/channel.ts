@@ -217,10 +217,14 @@ export class Channel implements Party, FrameSink {
     }
   }
 
-  numbered(kind: number, bytes: Uint8Array, from: number, to: number): void {
+  numbered(kind: number, bytes: Uint8Array, from: number, to: number, rest: number): void {
     if (to - from < numberBytes) this.#fail("BAD_FRAME", `a frame of kind ${kind} has no number`);
     else if (this.owner.numbered === undefined) this.#misplaced(`frame of kind ${kind}`);
-    else this.owner.numbered(this, kind, bytes, from, to, this.#now);
+    else this.owner.numbered(this, kind, bytes, from, to, rest, this.#now);
+  }
+
+  more(bytes: Uint8Array, from: number, to: number, rest: number): void {
+    this.owner.more?.(this, bytes, from, to, rest, this.#now);
   }
 
   bad(code: "BAD_PREFACE" | "FRAME_TOO_LARGE", detail: string): void {

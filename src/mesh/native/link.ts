@@ -38,6 +38,8 @@ export class Link implements Carriage {
   hasHeardGoodbye = false;
   /** Why it ends, once that is known. */
   endReason: string | undefined;
+  /** True while a frame comes in parts that has been taken before. */
+  isRepeating = false;
   /** Bytes of the peer's frames that have been taken and not acknowledged yet. */
   owedBytes = 0;
   /** Bytes that have been given to the present connection since it last had none left. */

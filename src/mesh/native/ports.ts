@@ -11,8 +11,18 @@ export interface ChannelOwner {
   /** A dialed connection is there. */
   connected?(channel: Channel, now: number): void;
   control(channel: Channel, control: Control, now: number): void;
-  /** A numbered frame, its body being what lies in `bytes` from `from` to `to`. */
-  numbered?(channel: Channel, kind: number, bytes: Uint8Array, from: number, to: number, now: number): void;
+  /** A numbered frame, or its first part; see `FrameSink`. */
+  numbered?(
+    channel: Channel,
+    kind: number,
+    bytes: Uint8Array,
+    from: number,
+    to: number,
+    rest: number,
+    now: number,
+  ): void;
+  /** The next part of it. */
+  more?(channel: Channel, bytes: Uint8Array, from: number, to: number, rest: number, now: number): void;
   /** The other side has taken every frame up to this number. */
   acknowledged?(channel: Channel, number: number, now: number): void;
   /** Nothing more comes from the other side, and why; told once, and not after `close`, `refuse` or `abort`. */

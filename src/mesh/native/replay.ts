@@ -27,12 +27,15 @@ export class Replay {
     return this.#received;
   }
 
-  /** A frame has come. `repeated`: it was taken before. `gap`: one before it is missing, or it is number 0; neither can be. */
-  take(number: number): "deliver" | "repeated" | "gap" {
-    if (number <= this.#received) return number === 0 ? "gap" : "repeated";
-    if (number > this.#received + 1) return "gap";
-    this.#received = number;
-    return "deliver";
+  /** A frame comes. `repeated`: it was taken before. `gap`: one before it is missing, or it is number 0; neither can be. */
+  judge(number: number): "deliver" | "repeated" | "gap" {
+    if (number === this.#received + 1) return "deliver";
+    return number > this.#received || number === 0 ? "gap" : "repeated";
+  }
+
+  /** The next frame has been taken, all of it. */
+  advance(): void {
+    this.#received += 1;
   }
 
   /**

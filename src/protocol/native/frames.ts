@@ -1,4 +1,4 @@
-import { isNumbered } from "./numbered.js";
+import { comesInParts, isNumbered, portionHeadBytes } from "./numbered.js";
 import { decodePreface, mayBePreface, type Preface, prefaceBytes } from "./preface.js";
 
 /**
@@ -66,8 +66,13 @@ export interface FrameSink {
   preface(preface: Preface): void;
   /** `body` is contiguous and the listener's to keep. */
   frame(kind: number, body: Uint8Array): void;
-  /** A numbered frame, its body being what lies in `bytes` from `from` to `to`; without this, `frame` hears of it. */
-  numbered?(kind: number, bytes: Uint8Array, from: number, to: number): void;
+  /**
+   * A numbered frame, its body being what lies in `bytes` from `from` to `to`; without this, `frame` hears of it. If it is of
+   * a kind that comes in parts, `rest` bytes of it may be still to come, which `more` tells.
+   */
+  numbered?(kind: number, bytes: Uint8Array, from: number, to: number, rest: number): void;
+  /** The next part of that frame, behind which `rest` bytes are to come. Without this, all frames come whole. */
+  more?(bytes: Uint8Array, from: number, to: number, rest: number): void;
   /** The stream is none of ours, or breaks a bound; nothing more is read from it. */
   bad(code: "BAD_PREFACE" | "FRAME_TOO_LARGE", detail: string): void;
 }
@@ -75,8 +80,9 @@ export interface FrameSink {
 /**
  * Cuts a stream into its preface and its frames, whatever the pieces it comes in.
  *
- * A body that lies in one piece is handed on as a view of that piece. One that straddles pieces is copied once, into memory
- * of exactly its size, which is taken only after its announced length has been checked.
+ * A body that lies in one piece is handed on as a view of that piece. One that straddles pieces is handed on in parts, if it
+ * is of a kind that allows that; otherwise it is copied once, into memory of exactly its size, which is taken only after its
+ * announced length has been checked.
  */
 export class FrameReader {
   /** May change while reading: what is not yet known to be a member may send less. */
@@ -91,6 +97,8 @@ export class FrameReader {
   /** The body under way, and how much of it is there. */
   #body: Uint8Array | undefined;
   #bodyBytes = 0;
+  /** How much is still to come of a body that is handed on in parts. */
+  #rest = 0;
 
   /** `allocate` gives memory for the bodies that come in pieces, whatever is in it. */
   constructor(
@@ -114,6 +122,7 @@ export class FrameReader {
     while (at < bytes.length && this.#state !== "done") {
       if (this.#state === "preface") at = this.#takePreface(bytes, at);
       else if (this.#body !== undefined) at = this.#takeBody(this.#body, bytes, at);
+      else if (this.#rest > 0) at = this.#takePart(bytes, at);
       else at = this.#takeFrame(bytes, at);
     }
   }
@@ -171,6 +180,11 @@ export class FrameReader {
       this.#hand(kind, bytes, at, to);
       return to;
     }
+    if (comesInParts(kind) && this.#sink.more !== undefined && bytes.length - at > portionHeadBytes) {
+      this.#rest = to - bytes.length;
+      this.#sink.numbered?.(kind, bytes, at, bytes.length, this.#rest);
+      return bytes.length;
+    }
     this.#kind = kind;
     this.#body = this.#allocate(length);
     this.#bodyBytes = 0;
@@ -188,9 +202,16 @@ export class FrameReader {
     return from + count;
   }
 
+  #takePart(bytes: Uint8Array, from: number): number {
+    const to = Math.min(bytes.length, from + this.#rest);
+    this.#rest -= to - from;
+    this.#sink.more?.(bytes, from, to, this.#rest);
+    return to;
+  }
+
   #hand(kind: number, bytes: Uint8Array, from: number, to: number): void {
     const sink = this.#sink;
-    if (sink.numbered !== undefined && isNumbered(kind)) sink.numbered(kind, bytes, from, to);
+    if (sink.numbered !== undefined && isNumbered(kind)) sink.numbered(kind, bytes, from, to, 0);
     else sink.frame(kind, bytes.subarray(from, to));
   }
 

@@ -31,6 +31,17 @@ export function isNumbered(kind: number): boolean {
   return kind >= firstNumbered && kind <= lastNumbered;
 }
 
+/** What is in front of a portion of a stream: the frame's number, and that of the stream. */
+export const portionHeadBytes = 10;
+
+/**
+ * True for kinds whose frames can be taken in parts, as they come: the bytes of a stream need not lie together, and whoever
+ * reads them would only wait for the last one.
+ */
+export function comesInParts(kind: number): boolean {
+  return kind === numberedKinds.data;
+}
+
 /** What a numbered kind is called; `frame` if nobody has given it a meaning. */
 export function nameOfKind(kind: number): string {
   return Object.entries(numberedKinds).find(([, value]) => value === kind)?.[0] ?? "frame";

@@ -31,7 +31,7 @@ export function bendHelloRule(tag: string, bent: Partial<HelloRule>): void {
 
 /** Messages go without numbers: whatever comes is taken for the next one. */
 export function takeWithoutNumbers(): void {
-  vi.spyOn(Replay.prototype, "take").mockReturnValue("deliver");
+  vi.spyOn(Replay.prototype, "judge").mockReturnValue("deliver");
 }
 
 /** Hellos and answers do not say what has been received. */

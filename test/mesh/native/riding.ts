@@ -68,6 +68,8 @@ export class TestRider implements Rider {
   onTaken: (text: string) => void = () => {};
   /** Every reason for which it has ended: one at most. */
   readonly endings: string[] = [];
+  /** What has come of frames that come in parts, and how much of them was still to come. */
+  readonly parts: (readonly [text: string, rest: number])[] = [];
   /** What it was told after its end: nothing at all. */
   late = 0;
   readonly #taken: Taken[];
@@ -93,13 +95,19 @@ export class TestRider implements Rider {
     beginText(this.carriage, text, isLong);
   }
 
-  take(kind: number, bytes: Uint8Array, from: number, to: number): string | undefined {
+  take(kind: number, bytes: Uint8Array, from: number, to: number, rest: number): string | undefined {
+    if (kind === numberedKinds.data) return this.takeMore(bytes, from, to, rest);
     this.late += this.endings.length;
     const text = textOf(bytes.subarray(from, to));
     if (kind !== numberedKinds.message || text === undefined) return `frame of kind ${kind} is no message`;
     this.#taken.push({ peer: this.peer, ...text });
     this.onTaken(text.text);
     return undefined;
+  }
+
+  takeMore(bytes: Uint8Array, from: number, to: number, rest: number): undefined {
+    this.late += this.endings.length;
+    this.parts.push([new TextDecoder().decode(bytes.subarray(from, to)), rest]);
   }
 
   moved(): void {

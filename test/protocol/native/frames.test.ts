@@ -10,7 +10,7 @@ import {
   pong,
   writeFrameHeader,
 } from "../../../src/protocol/native/frames.js";
-import { isNumbered, numberedKinds } from "../../../src/protocol/native/numbered.js";
+import { isNumbered, numberedKinds, portionHeadBytes } from "../../../src/protocol/native/numbered.js";
 import { encodePreface } from "../../../src/protocol/native/preface.js";
 import { cut, cuts, everyDelivery } from "../readers.js";
 import { hexOf } from "./hex.js";
@@ -28,6 +28,15 @@ function header(kind: number, bodyBytes: number): Uint8Array {
 
 function streamOf(parts: readonly (readonly [kind: number, body: Uint8Array])[]): Uint8Array {
   return concat(encodePreface(), ...parts.map(([kind, body]) => encodeFrame(kind, body)));
+}
+
+/** Every place at which to cut so many bytes, and every two of them that are not far apart. */
+function everyPairOfPlaces(length: number): number[][] {
+  const places = Array.from({ length: length - 1 }, (_, index) => index + 1);
+  return places.flatMap((first) => [
+    [first],
+    ...places.filter((second) => second > first && second < first + 30).map((second) => [first, second]),
+  ]);
 }
 
 describe("a stream of frames", () => {
@@ -127,6 +136,51 @@ describe("a stream of frames", () => {
         expect(heard).toEqual(expected);
       }),
     );
+  });
+
+  test("hands on a portion in parts, as it comes, from when its head is there, and nothing else", () => {
+    const body = Uint8Array.from({ length: 40 }, (_, index) => index);
+    const stream = streamOf([
+      [numberedKinds.message, body],
+      [numberedKinds.data, body],
+      [numberedKinds.data, body.subarray(0, 20)],
+      [frameKinds.control, body],
+    ]);
+    for (const places of everyPairOfPlaces(stream.length)) {
+      const allocated: number[] = [];
+      const heard: string[] = [];
+      let part: Uint8Array = new Uint8Array();
+      const hear = (bytes: Uint8Array, rest: number): void => {
+        part = concat(part, bytes);
+        if (rest > 0) return;
+        heard.push(hexOf(part));
+        part = new Uint8Array();
+      };
+      const reader = new FrameReader(
+        limits,
+        {
+          preface: () => {},
+          frame: (_, frame) => hear(frame, 0),
+          numbered: (kind, bytes, from, to, rest) => {
+            expect(rest === 0 || (kind === numberedKinds.data && to - from > portionHeadBytes)).toBe(true);
+            hear(bytes.subarray(from, to), rest);
+          },
+          more: (bytes, from, to, rest) => hear(bytes.subarray(from, to), rest),
+          bad: () => expect.unreachable(),
+        },
+        (bytes) => {
+          allocated.push(bytes);
+          return new Uint8Array(bytes);
+        },
+      );
+      for (const piece of cut(stream, places)) reader.push(piece);
+      expect(heard).toEqual([body, body, body.subarray(0, 20), body].map(hexOf));
+      // A cut within a portion's content costs no memory.
+      const first = places[0] ?? 0;
+      const portionAt = encodePreface().length + 2 * frameHeaderBytes + body.length;
+      const isWithin = first > portionAt + portionHeadBytes && first < portionAt + body.length;
+      if (isWithin && places.length === 1) expect(allocated).toEqual([]);
+    }
   });
 
   test("says of an empty frame as soon as its header is there", () => {
