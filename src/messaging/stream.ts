@@ -12,6 +12,12 @@ import {
   type StreamState,
 } from "./stream-states.js";
 
+/** How many first windows may be under way for each millisecond of a round trip: some 3 Gbit/s. */
+const windowsPerMs = 2;
+
+/** After so many bytes a round trip is measured again: rarely enough to cost nothing. */
+const measureBytes = 1_048_576;
+
 /** What a stream wants of the others on its link. */
 export interface StreamWatch {
   /** It has something to send, and credit for it. */
@@ -47,6 +53,8 @@ export class Stream {
   #isCut = false;
   /** By how much its window has grown beyond the first one. */
   #grownBytes = 0;
+  /** The limit at which the round trip is measured again. */
+  #measureAt = measureBytes;
   /** One of the two ends has aborted it: what came and was not read is dropped. */
   #isAborted = false;
   #hasLeft = false;
@@ -118,7 +126,10 @@ export class Stream {
     const { carriage } = this.#ports;
     const isOpen = isHearing(this.#state);
     const limit = this.#receiving.consume(bytes, isOpen ? this.#windowBytes : 0);
-    if (limit !== undefined && isOpen) encodeCredit(carriage, this.id, limit);
+    if (limit !== undefined && isOpen) {
+      encodeCredit(carriage, this.id, limit);
+      this.#measure(limit);
+    }
     this.#account();
   }
 
@@ -189,14 +200,21 @@ export class Stream {
   }
 
   /**
-   * What a round trip can carry at 2 Gbit/s. It is the peer that says how long one takes, so all streams together may grow
+   * What a round trip can carry at 3 Gbit/s. It is the peer that says how long one takes, so all streams together may grow
    * by so much and no more; each takes half of what is left of that, so that those that grow later get theirs too.
    */
   get #windowBytes(): number {
     const { carriage, limits } = this.#ports;
     const first = limits.streamWindowBytes;
     const most = Math.min(limits.streamWindowMaxBytes, first + this.#grownBytes + this.#watch.spareBytes / 2);
-    return Math.floor(Math.max(first, Math.min(2 * first * (carriage.roundTripMs ?? 0), most)));
+    return Math.floor(Math.max(first, Math.min(windowsPerMs * first * (carriage.roundTripMs ?? 0), most)));
+  }
+
+  /** The first round trip that is measured is often that of cold code, and so longer than others: the shortest counts. */
+  #measure(limit: number): void {
+    if (limit < this.#measureAt) return;
+    this.#measureAt = limit + measureBytes;
+    this.#ports.carriage.measure();
   }
 
   /** What is kept of it may have become more or less. */

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { defaultLimits } from "../../src/core/limits.js";
 import { numberedKinds } from "../../src/protocol/native/numbered.js";
 import { type End, Pair, topic } from "./pair.js";
 
@@ -15,7 +16,7 @@ function opened(): End {
 
 /** A portion comes, cut at these places, up to the one after which its connection breaks; the first fault that is found. */
 function bring(to: End, portion: Uint8Array, places: readonly number[], isWhole = true): string | undefined {
-  const content = Uint8Array.of(...id, ...portion);
+  const content = Buffer.concat([Uint8Array.from(id), portion]);
   // The head comes together with the first byte.
   const ends = [...places.map((place) => place + id.length + 1), ...(isWhole ? [content.length] : [])];
   let from = 0;
@@ -69,8 +70,8 @@ describe("a portion of a stream that comes in parts", () => {
 
   test("counts against the credit once, part by part", () => {
     const to = opened();
-    const window = 131_072;
-    const portion = new Uint8Array(65_521);
+    const window = defaultLimits.streamWindowBytes;
+    const portion = new Uint8Array(60_000);
     for (const places of [[10], [50_000]]) expect(bring(to, portion, places, false)).toBeUndefined();
     expect(bring(to, portion, [])).toBeUndefined();
     expect(bring(to, new Uint8Array(window - portion.length), [7])).toBeUndefined();

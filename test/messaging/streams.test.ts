@@ -298,13 +298,13 @@ describe("a stream", () => {
 describe("the window of a stream", () => {
   test("is used up to its last byte and never exceeded by a peer that takes nothing", () => {
     const { pair, ours } = opened();
-    expect(ours.write(content(172 * kib))).toBe(false);
+    expect(ours.write(content(236 * kib))).toBe(false);
     pair.settle();
-    expect(bytesOfStream(pair.second)).toHaveLength(128 * kib);
+    expect(bytesOfStream(pair.second)).toHaveLength(192 * kib);
     expect([ours.waitingBytes, pair.first.of("writable").length]).toEqual([44 * kib, 1]);
     for (const { stream, bytes } of pair.second.of("data").slice(0, 1)) stream.read(bytes.length);
     pair.settle();
-    expect([bytesOfStream(pair.second).length, ours.waitingBytes]).toEqual([172 * kib, 0]);
+    expect([bytesOfStream(pair.second).length, ours.waitingBytes]).toEqual([236 * kib, 0]);
   });
 
   test("is granted a quarter at a time", () => {
@@ -321,12 +321,12 @@ describe("the window of a stream", () => {
   });
 
   test.each([
-    [undefined, 128 * kib],
-    [0.1, 128 * kib],
-    [2, 512 * kib],
-    [10, 2_560 * kib],
+    [undefined, 192 * kib],
+    [0.1, 192 * kib],
+    [2, 768 * kib],
+    [10, 3_840 * kib],
     // All streams together may grow by 16 MiB, and the first takes half of that.
-    [1_000, 8_320 * kib],
+    [1_000, 8_384 * kib],
   ])("grows with a round trip of %s ms to %d bytes", (roundTripMs, expected) => {
     const { pair, ours, theirs } = opened({ queueHardBytes: 64 * 1024 * kib });
     pair.second.line.roundTripMs = roundTripMs;
@@ -336,6 +336,21 @@ describe("the window of a stream", () => {
     theirs.read(before);
     pair.settle();
     expect(bytesOfStream(pair.second).length - before).toBe(expected);
+  });
+
+  test("grows with the shortest round trip, which is measured again after each MiB", () => {
+    const { pair, ours, theirs } = opened();
+    const { line } = pair.second;
+    const measures: number[] = [];
+    for (let read = 0; read < 4 * 1024 * kib; read += 64 * kib) {
+      ours.write(content(64 * kib));
+      pair.settle();
+      theirs.read(64 * kib);
+      if (line.measures > (measures.length === 0 ? 1 : measures.length + 1)) measures.push(read + 64 * kib);
+    }
+    expect(measures.length).toBe(4);
+    for (const [index, at] of measures.entries())
+      expect(Math.abs(at - (index + 1) * 1024 * kib)).toBeLessThan(200 * kib);
   });
 
   test("grows at the cost of others: together they stay bounded, however long the peer says that a round trip takes", () => {

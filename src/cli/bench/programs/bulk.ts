@@ -6,6 +6,11 @@ import { askFor } from "./rate.js";
 
 const chunkBytes = 65_536;
 
+/** What goes through before it counts: half as much again. */
+export function warmBytesOf(streamBytes: number): number {
+  return streamBytes / 2;
+}
+
 /** So many bytes, in chunks of 64 KiB. */
 export function sourceOf(bytes: number): Readable {
   const chunk = Buffer.alloc(chunkBytes, 1);
@@ -32,19 +37,20 @@ async function askWhile(goesOn: () => boolean, ask: () => Promise<unknown>): Pro
 }
 
 /**
- * The MiB a second of one transfer. With requests: also the slowest hundredth of them without a transfer (`idle`) and beside
- * one (`beside`), in microseconds, and how many times slower that is (`slowdown`).
+ * The MiB a second of one transfer, behind a shorter one. With requests: also the slowest hundredth of them without a
+ * transfer (`idle`) and beside one (`beside`), in microseconds, and how many times slower that is (`slowdown`).
  */
 export async function measureStream(
   { streamBytes, hasRequests, warmMs, ms }: { streamBytes: number; hasRequests: boolean; warmMs: number; ms: number },
   ask: () => Promise<unknown>,
-  transfer: () => Promise<void>,
+  transfer: (bytes: number) => Promise<void>,
 ): Promise<Readonly<Record<string, number>>> {
+  await transfer(warmBytesOf(streamBytes));
   if (hasRequests) await askFor(warmMs, 1, ask);
   const idle = hasRequests ? (await askFor(ms, 1, ask)).p99 : 0;
   let isUnderWay = true;
   const startedAt = nowMs();
-  const transferred = transfer().then(() => {
+  const transferred = transfer(streamBytes).then(() => {
     isUnderWay = false;
     return streamBytes / 2 ** 20 / ((nowMs() - startedAt) / 1000);
   });

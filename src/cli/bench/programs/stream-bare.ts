@@ -1,7 +1,7 @@
 // A bulk stream, bare: piped into a connection of its own, while requests, if there are any, go over another one.
 import type { Socket } from "node:net";
 import { BatchedOutlet, dialBare, listenBare, MessageReader } from "./bare.js";
-import { measureStream, sourceOf } from "./bulk.js";
+import { measureStream, sourceOf, warmBytesOf } from "./bulk.js";
 import { followStarter, parametersOf, tell } from "./program.js";
 
 const parameters = parametersOf<{
@@ -37,10 +37,12 @@ function echo(socket: Socket): void {
 }
 
 function count(socket: Socket): void {
+  const { streamBytes } = parameters;
+  const marks = [warmBytesOf(streamBytes), warmBytesOf(streamBytes) + streamBytes];
   let received = 0;
   socket.on("data", (chunk: Buffer) => {
     received += chunk.length;
-    if (received === parameters.streamBytes) socket.write("*");
+    if (marks.includes(received)) socket.write("*");
   });
 }
 
@@ -62,10 +64,10 @@ async function lead(): Promise<void> {
       resume = resolve;
       outlet.write(question);
     });
-  const transfer = (): Promise<void> =>
+  const transfer = (bytes: number): Promise<void> =>
     new Promise((resolve) => {
       stream.once("data", () => resolve());
-      sourceOf(parameters.streamBytes).pipe(stream);
+      sourceOf(bytes).pipe(stream, { end: false });
     });
   tell({ result: await measureStream(parameters, ask, transfer) });
 }

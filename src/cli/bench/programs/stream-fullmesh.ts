@@ -1,6 +1,6 @@
 // A bulk stream over a mesh of two: piped into what `open` returns, on the same link as the requests, if there are any.
 
-import { measureStream, sourceOf } from "./bulk.js";
+import { measureStream, sourceOf, warmBytesOf } from "./bulk.js";
 import { enter } from "./member.js";
 import { followStarter, parametersOf, tell } from "./program.js";
 
@@ -20,10 +20,12 @@ else await lead();
 function receive(): void {
   node.handle("echo", (payload) => payload);
   node.onStream("bulk", (stream) => {
+    const { streamBytes } = parameters;
+    const marks = [warmBytesOf(streamBytes), warmBytesOf(streamBytes) + streamBytes];
     let received = 0;
     stream.on("data", (chunk: Uint8Array) => {
       received += chunk.length;
-      if (received === parameters.streamBytes) stream.write("*");
+      if (marks.includes(received)) stream.write("*");
     });
   });
 }
@@ -33,11 +35,11 @@ async function lead(): Promise<void> {
   const peer = node.members[0] ?? "";
   const question = Buffer.alloc(64);
   const ask = (): Promise<unknown> => node.request(peer, "echo", question);
-  const transfer = (): Promise<void> =>
+  const stream = node.open(peer, "bulk");
+  const transfer = (bytes: number): Promise<void> =>
     new Promise((resolve) => {
-      const stream = node.open(peer, "bulk");
       stream.once("data", () => resolve());
-      sourceOf(parameters.streamBytes).pipe(stream);
+      sourceOf(bytes).pipe(stream, { end: false });
     });
   tell({ result: await measureStream(parameters, ask, transfer) });
 }
