@@ -5,7 +5,7 @@ import type { Sink } from "../core/machine.js";
 import { formatAddress } from "../protocol/address.js";
 import { canonicalIp } from "../protocol/ip.js";
 import { encodeControl } from "../protocol/native/control.js";
-import { encodePreface, firstNativeByte } from "../protocol/native/preface.js";
+import { behindPreface, firstNativeByte } from "../protocol/native/preface.js";
 import { httpRefusal, sniff } from "../protocol/sniff.js";
 import type { Connections, Party } from "./connections.js";
 import type { MemberOutput, MemberRules } from "./vocabulary.js";
@@ -166,5 +166,5 @@ export class Door implements Party {
 function refusal(code: ErrorCode): Uint8Array {
   const message =
     code === "SECRET_REQUIRED" ? "this mesh takes only callers with the secret" : "native is not spoken here";
-  return Uint8Array.of(...encodePreface(), ...encodeControl({ type: "refuse", code, message }));
+  return behindPreface(encodeControl({ type: "refuse", code, message }));
 }

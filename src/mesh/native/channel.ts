@@ -5,7 +5,7 @@ import { readContent } from "../../protocol/native/content.js";
 import { type Control, type ControlOf, encodeControl } from "../../protocol/native/control.js";
 import { FrameReader, type FrameSink } from "../../protocol/native/frames.js";
 import { numberBytes } from "../../protocol/native/numbered.js";
-import { encodePreface, type Preface, speaksOurs } from "../../protocol/native/preface.js";
+import { behindPreface, type Preface, speaksOurs } from "../../protocol/native/preface.js";
 import type { Party } from "../connections.js";
 import type { Visitor } from "../door.js";
 import type { Link } from "./link.js";
@@ -96,7 +96,7 @@ export class Channel implements Party, FrameSink {
 
   sendFrame(frame: Uint8Array): void {
     if (this.#isOver || this.#isFinished) return;
-    const bytes = this.#isPrefaceDue ? Uint8Array.of(...encodePreface(), ...frame) : frame;
+    const bytes = this.#isPrefaceDue ? behindPreface(frame) : frame;
     this.#isPrefaceDue = false;
     this.#ports.connections.send(this.connection, bytes);
   }

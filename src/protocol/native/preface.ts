@@ -26,11 +26,20 @@ export function encodePreface({ lowest, highest }: Preface = { lowest: version, 
   return Uint8Array.of(...magic, lowest, highest);
 }
 
+/** Our preface, and the first frame behind it. */
+export function behindPreface(frame: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(prefaceBytes + frame.length);
+  bytes.set(encodePreface());
+  bytes.set(frame, prefaceBytes);
+  return bytes;
+}
+
 /** Reads `prefaceBytes` bytes; undefined if they are no preface. */
 export function decodePreface(bytes: Uint8Array): Preface | undefined {
-  const isMagic = bytes.length === prefaceBytes && magic.every((byte, index) => bytes[index] === byte);
-  const [lowest = 0, highest = 0] = bytes.subarray(magic.length);
-  return isMagic && lowest >= 1 && lowest <= highest ? { lowest, highest } : undefined;
+  if (bytes.length !== prefaceBytes || !mayBePreface(bytes)) return undefined;
+  const lowest = bytes[magic.length] ?? 0;
+  const highest = bytes[magic.length + 1] ?? 0;
+  return lowest >= 1 && lowest <= highest ? { lowest, highest } : undefined;
 }
 
 /** True as long as these bytes may become a preface. */
