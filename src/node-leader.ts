@@ -14,13 +14,12 @@ export class Standing {
 
   /** See `MeshNode.rank`. */
   get rank(): number {
-    const { own, members } = this.#machine;
-    return own === undefined ? -1 : members.indexOf(own);
+    return this.#machine.rank;
   }
 
   /** See `MeshNode.leader`. */
   get leader(): Address | undefined {
-    return this.#hasEnded || !this.#machine.isInformed ? undefined : this.#machine.members[0];
+    return this.#hasEnded || !this.#machine.isInformed ? undefined : this.#machine.oldest;
   }
 
   /** The mesh has ended for this node: nobody leads it. */

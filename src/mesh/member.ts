@@ -73,6 +73,19 @@ export class Member<Arrival = unknown> implements Machine<MemberInput, MemberOut
     return this.#native?.members.map(({ address }) => address) ?? this.#classic.membership.newest;
   }
 
+  /** This node's place among them, 0 for the oldest; -1 while it is none of them. */
+  get rank(): number {
+    const own = this.#own;
+    if (own === undefined) return -1;
+    const rank = this.#native?.members.findIndex(({ address }) => address === own);
+    return rank ?? this.#classic.membership.newest.indexOf(own);
+  }
+
+  /** The first of them. */
+  get oldest(): Address | undefined {
+    return this.#native === undefined ? this.#classic.membership.newest[0] : this.#native.members[0]?.address;
+  }
+
   /** The newest members as the log has them; empty in a classic member. */
   get entries(): readonly Entry[] {
     return this.#native?.members ?? [];
@@ -224,6 +237,8 @@ export class Member<Arrival = unknown> implements Machine<MemberInput, MemberOut
 
   /** Classic peers know only one another and this node: a list of the classic members, with our own place in it. */
   #meetClassic(members: readonly Entry[], now: number): void {
+    // In most meshes there is nobody to look for, and this happens with every entry.
+    if (this.#classicList === "" && !members.some(({ dialect }) => dialect === "classic")) return;
     const own = this.#own;
     const list = members.filter(({ address, dialect }) => dialect === "classic" || address === own);
     const addresses = list.map(({ address }) => address);
