@@ -1,4 +1,4 @@
-import type { Directory, Entry } from "../protocol/directory.js";
+import type { Directory, Entry, Member } from "../protocol/directory.js";
 import { encodeFrame, frameKinds } from "../protocol/native/frames.js";
 import { ascii } from "../protocol/text.js";
 
@@ -19,6 +19,8 @@ export class History {
   /** The revision before the first entry that is kept. */
   #base: number;
   readonly #batches = new Map<number, readonly Uint8Array[]>();
+  /** Members in JSON. */
+  readonly #members = new WeakMap<Member, Uint8Array>();
   #snapshot: { readonly revision: number; readonly frames: readonly Uint8Array[] } | undefined;
 
   constructor(directory: Directory, limits: HistoryLimits) {
@@ -62,10 +64,20 @@ export class History {
     if (this.#snapshot?.revision !== revision) {
       const head = `{"type":"directory","revision":${revision},"members":[`;
       const tail = (isLast: boolean): string => (isLast ? "]}" : '],"more":true}');
-      const frames = pack(members.map(json), head, this.#limits.controlBytes, tail);
+      const items = members.map((member) => this.#encoded(member));
+      const frames = pack(items, head, this.#limits.controlBytes, tail);
       this.#snapshot = { revision, frames: frames.length > 0 ? frames : [wrap([], head, tail(true))] };
     }
     return this.#snapshot?.frames ?? [];
+  }
+
+  /** During a wire-up nearly every newcomer needs a directory of its own, and nothing in it but the last member is new. */
+  #encoded(member: Member): Uint8Array {
+    const known = this.#members.get(member);
+    if (known !== undefined) return known;
+    const encoded = json(member);
+    this.#members.set(member, encoded);
+    return encoded;
   }
 }
 
