@@ -211,7 +211,7 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
   }
 
   #trace(from: string, to: string, text: string): void {
-    this.#options.trace?.({ at: nodeClock.now() + performance.timeOrigin, from, to, text });
+    this.#options.trace?.({ at: performance.timeOrigin + performance.now(), from, to, text });
   }
 }
 
