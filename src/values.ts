@@ -1,4 +1,3 @@
-import { createRequire } from "node:module";
 import type { Decoder, Encoder, ExtensionCodecType } from "@msgpack/msgpack";
 import { FullmeshError } from "./core/errors.js";
 import { type Form, forms, isReferenced } from "./protocol/native/payload.js";
@@ -81,7 +80,7 @@ function decode(bytes: Uint8Array): unknown {
 
 /** The codec takes some milliseconds to load, and programs that send bytes need none. */
 function loaded(): Codec {
-  codec ??= createRequire(import.meta.url)("@msgpack/msgpack") as Codec;
+  codec ??= process.getBuiltinModule("node:module").createRequire(import.meta.url)("@msgpack/msgpack") as Codec;
   return codec;
 }
 
