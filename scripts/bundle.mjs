@@ -8,8 +8,13 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const library = `${root}dist/index.js`;
 const folder = `${root}dist/bundle`;
 
-/** Names stay whole and lines stay lines, so that a stack trace can be read. Comments are for those who read src/. */
-const output = { dir: folder, format: "esm", comments: false, chunkFileNames: "[name].js" };
+/**
+ * A stack trace can still be read: lines stay lines, and functions and classes keep their names. Names that only one
+ * function or one class knows are short, because V8 reads all of them before anything runs. Comments are for those who
+ * read src/.
+ */
+const minify = { compress: false, mangle: { toplevel: false, keepNames: true }, codegen: { removeWhitespace: false } };
+const output = { dir: folder, format: "esm", comments: false, minify, chunkFileNames: "[name].js" };
 
 /** What several commands share goes into two files, of which a member needs one. */
 const serverParts = /\/dist\/(?:rendezvous\/|server|cli\/tell-server|cli\/trace-file)/;
