@@ -21,6 +21,7 @@ export type { Dialect, Id, Meta } from "./protocol/directory.js";
 export type { OnFull } from "./rendezvous/admission.js";
 export type { LogRecord } from "./runtime/notes.js";
 export { type TraceRecord, toSequenceDiagram } from "./runtime/trace.js";
-export { type ListeningServer, RendezvousServer, type ServerEvents, serve } from "./server.js";
+export { type ListeningServer, RendezvousServer, serve } from "./server.js";
+export type { ServerEvents } from "./server-events.js";
 export type { ServeOptions, ServerOptions } from "./server-options.js";
 export type { WaitOptions } from "./waiting.js";

@@ -1,11 +1,21 @@
+import type { Identity } from "./core/connections.js";
 import type { Limits } from "./core/limits.js";
 import { hostsIn, isCidr } from "./nodejs/advertise.js";
 import { drawId } from "./nodejs/random.js";
-import { badOption, choiceOption, integerOption, limitsOption, millisecondsOption, refuseUnknown } from "./options.js";
+import {
+  badOption,
+  choiceOption,
+  integerOption,
+  limitsOption,
+  millisecondsOption,
+  refuseUnknown,
+  transportOption,
+} from "./options.js";
 import { isEndWord, teardownWord } from "./protocol/classic/list.js";
 import type { Dialect } from "./protocol/directory.js";
 import type { OnFull } from "./rendezvous/admission.js";
 import type { RendezvousRules } from "./rendezvous/vocabulary.js";
+import type { TransportPort } from "./runtime/ports.js";
 import type { TraceRecord } from "./runtime/trace.js";
 
 /** How a rendezvous server is to behave. */
@@ -69,10 +79,23 @@ const serverOptionNames: readonly (keyof ServeOptions)[] = [
   "trace",
 ];
 
-/** The rules that options stand for. Throws `BAD_OPTION` for a value that an option cannot take. */
-export function serverRules(options: ServerOptions, isKeyed: boolean): RendezvousRules {
+/** What a server is made of. */
+export interface ServerParts {
+  readonly rules: RendezvousRules;
+  readonly transport: TransportPort;
+  readonly trace: ((record: TraceRecord) => void) | undefined;
+}
+
+/** Checks the options. Throws `BAD_OPTION` for a value that an option cannot take, and `BAD_SECRET`. */
+export function serverParts(options: ServerOptions): ServerParts {
   refuseUnknown(options, serverOptionNames);
   const limits = limitsOption(options.limits);
+  const isServer = ({ role }: Identity): boolean => role === "rendezvous";
+  const { transport, isKeyed } = transportOption(options.secret, isServer, limits.keepAliveMs);
+  return { rules: serverRules(options, limits, isKeyed), transport, trace: options.trace };
+}
+
+function serverRules(options: ServerOptions, limits: Limits, isKeyed: boolean): RendezvousRules {
   const {
     capacity,
     onFull = "teardown",

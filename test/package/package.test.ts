@@ -110,7 +110,7 @@ describe("the published package", () => {
     expect(report).toContain("3 of 3 links, 0 duplicate, 0 missing");
   });
 
-  it("joins without a secret and loads one file, and nothing of Node that only a secret needs", () => {
+  it("joins without a secret and loads two files, nothing of a server, and nothing of Node that only a secret needs", () => {
     writeFileSync(
       join(folder, "modules.js"),
       [
@@ -126,8 +126,10 @@ describe("the published package", () => {
     const loaded = (JSON.parse(told) as string[]).map((name) => name.replace("NativeModule ", ""));
     expect(loaded).toContain("net");
     expect(loaded.filter((name) => ["tls", "_tls_wrap", "_tls_common", "crypto"].includes(name))).toEqual([]);
-    const library = readFileSync(join(installed, "dist/bundle/index.js"), "utf8");
+    const face = readFileSync(join(installed, "dist/bundle/index.js"), "utf8");
+    expect(face.match(/(?<=^import .*from ").*(?=")/gm)).toEqual(["./library/node.js"]);
+    const library = readFileSync(join(installed, "dist/bundle/library/node.js"), "utf8");
     expect(library.match(/^import .*from "(?!node:)/gm)).toBeNull();
-    expect(library).not.toMatch(/commander|sonic-boom/);
+    expect(library).not.toMatch(/commander|sonic-boom|\bRendezvous = class/);
   });
 });

@@ -1,0 +1,115 @@
+import type { EventEmitter } from "node:events";
+import { isolate } from "./isolation.js";
+import { nodeClock } from "./nodejs/clock.js";
+import type { Change, Id } from "./protocol/directory.js";
+import { Rendezvous } from "./rendezvous/rendezvous.js";
+import type { RendezvousEvent, RendezvousInput, RendezvousOutput } from "./rendezvous/vocabulary.js";
+import { Driver } from "./runtime/driver.js";
+import { MemoryLog } from "./runtime/memory-log.js";
+import { type LogRecord, NoteGate } from "./runtime/notes.js";
+import { type TraceRecord, wireText } from "./runtime/trace.js";
+import type { ServerEvents } from "./server-events.js";
+import type { ServerParts } from "./server-options.js";
+import { Deferred } from "./waiting.js";
+
+/** All that a server consists of behind its face. What happens comes in here, and `server` tells of it. */
+export class ServerComposition {
+  readonly machine: Rendezvous;
+  readonly driver: Driver<RendezvousInput, RendezvousOutput>;
+  readonly #server: EventEmitter<ServerEvents>;
+  readonly #traced: ((record: TraceRecord) => void) | undefined;
+  /** The membership logs, by the names of their meshes. */
+  readonly #logs = new Map<string, { readonly id: Id | undefined; readonly log: MemoryLog }>();
+  readonly #gate = new NoteGate();
+  readonly #closed = new Deferred<string>();
+  #endReason = "closed";
+
+  constructor(server: EventEmitter<ServerEvents>, { rules, transport, trace }: ServerParts) {
+    this.#server = server;
+    this.#traced = trace;
+    this.machine = new Rendezvous(rules);
+    this.driver = new Driver<RendezvousInput, RendezvousOutput>({
+      machine: this.machine,
+      transport,
+      clock: nodeClock,
+      perform: (output) => this.#perform(output),
+      onSend: (connection, bytes) => {
+        // What nobody traces is not put into words: that took a quarter of the server's time.
+        if (trace === undefined) return;
+        const to = this.machine.addressOf(connection);
+        if (to !== undefined) this.#trace("server", to, wireText(bytes));
+      },
+    });
+  }
+
+  /** Resolves with the reason when the mesh has ended and every connection is closed. */
+  get closed(): Promise<string> {
+    return this.#closed.promise;
+  }
+
+  #perform(output: RendezvousOutput): void {
+    if (output.type === "append") {
+      this.#append(output.mesh, output.change);
+    } else if (output.type === "event") {
+      this.#tell(output.event);
+    } else if (output.type === "note") {
+      this.#log(this.#gate.pass(output.note, Date.now()));
+    }
+  }
+
+  #log(records: readonly LogRecord[]): void {
+    for (const record of records) isolate(() => this.#server.emit("note", record));
+  }
+
+  #append(mesh: string, change: Change): void {
+    const id = this.machine.logOf(mesh);
+    const known = this.#logs.get(mesh);
+    const log = known !== undefined && known.id === id ? known.log : this.#newLog(mesh, id);
+    this.driver.input({ type: "appended", mesh, entry: log.append(change) });
+  }
+
+  /** The log of a mesh that begins. Those of meshes that the machine has forgotten are forgotten here too. */
+  #newLog(mesh: string, id: Id | undefined): MemoryLog {
+    const kept = new Set(this.machine.meshes);
+    for (const name of this.#logs.keys()) if (!kept.has(name)) this.#logs.delete(name);
+    const log = new MemoryLog(this.machine.revisionOf(mesh));
+    this.#logs.set(mesh, { id, log });
+    return log;
+  }
+
+  #tell(event: RendezvousEvent): void {
+    switch (event.type) {
+      case "joined":
+        // What a member has sent at that moment: its whole registration in classic, the end of it in native.
+        this.#trace(event.address, "server", event.dialect === "classic" ? event.address : `proof of ${event.address}`);
+        this.#server.emit("joined", event);
+        break;
+      case "left":
+      case "lost":
+        this.#server.emit(event.type, event);
+        break;
+      case "waiting":
+        this.#server.emit("waiting", event);
+        break;
+      case "complete":
+        this.#server.emit("complete", event);
+        break;
+      case "degraded":
+        this.#server.emit("degraded", event);
+        break;
+      case "teardown":
+        this.#endReason = event.reason;
+        this.#server.emit("teardown", event);
+        break;
+      case "closed":
+        this.#log(this.#gate.finish(Date.now()));
+        this.#closed.resolve(this.#endReason);
+        this.#server.emit("closed");
+        break;
+    }
+  }
+
+  #trace(from: string, to: string, text: string): void {
+    this.#traced?.({ at: performance.timeOrigin + performance.now(), from, to, text });
+  }
+}
