@@ -115,5 +115,5 @@ function flush(stream: SonicBoom): Promise<void> {
 
 /** Text without anything that could steer a terminal. */
 export function plainText(text: string): string {
-  return text.replace(/\p{Cc}/gu, (character) => printable(character));
+  return text.replace(/[^ -~\xa0-\u{10ffff}]/gu, (character) => printable(character));
 }

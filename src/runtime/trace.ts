@@ -45,7 +45,7 @@ function label(text: string, names: ReadonlyMap<string, string>): string {
 }
 
 function plain(text: string): string {
-  return text.replace(/[\p{Cc}#;<>]/gu, (character) => `#${character.codePointAt(0)};`);
+  return text.replace(/[^ -~\xa0-\u{10ffff}]|[#;<>]/gu, (character) => `#${character.codePointAt(0)};`);
 }
 
 /** The longest text of a native message. */

@@ -50,7 +50,7 @@ export const longestName = 64;
  * same name wherever names travel as bytes.
  */
 export function isName(text: string): boolean {
-  return text !== "" && !/[\p{Cc}\p{Cs}]/u.test(text) && new TextEncoder().encode(text).length <= longestName;
+  return text !== "" && harmless(text) === text && new TextEncoder().encode(text).length <= longestName;
 }
 
 export const name: Field<string> = field("1 to 64 bytes of UTF-8, no control characters", (value) =>

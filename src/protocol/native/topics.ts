@@ -10,7 +10,7 @@ export const longestTopic = 255;
 
 /** True for what may be a topic: also the empty text, but no half of a surrogate pair, which has no UTF-8. */
 export function isTopic(text: string): boolean {
-  return !/\p{Cs}/u.test(text) && new TextEncoder().encode(text).length <= longestTopic;
+  return !/[\ud800-\udfff]/u.test(text) && new TextEncoder().encode(text).length <= longestTopic;
 }
 
 interface Remembered {
