@@ -55,10 +55,26 @@ const asciiOnly = {
   },
 };
 
+/**
+ * When one of Node's own modules is imported, Node reads every export that it has, and some of them load more. So they are
+ * asked for by a call instead. The programs of the bench import them, as other programs do.
+ */
+const builtinsByCall = {
+  name: "builtins-by-call",
+  generateBundle: (_, files) => {
+    for (const file of Object.values(files)) {
+      file.code = file.code.replace(
+        /^import \{(.*)\} from ("node:.*");$/gm,
+        (_line, names, id) => `const {${names.replaceAll(" as ", ": ")}} = process.getBuiltinModule(${id});`,
+      );
+    }
+  },
+};
+
 rmSync(folder, { recursive: true, force: true });
 const modules = new Set([
-  ...(await bundle({ input: { index: library } }, libraryOutput)),
-  ...(await bundle({ input: { main: `${root}dist/cli/main.js` } }, commandOutput)),
+  ...(await bundle({ input: { index: library }, plugins: [builtinsByCall] }, libraryOutput)),
+  ...(await bundle({ input: { main: `${root}dist/cli/main.js` }, plugins: [builtinsByCall] }, commandOutput)),
   ...(await bundle({ input: programs(), plugins: [libraryApart] }, { ...output, dir: `${folder}/bench/programs` })),
 ]);
 writeFileSync(`${folder}/licenses.txt`, licensesOf(modules));

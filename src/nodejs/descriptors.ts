@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { defaultLimits } from "../core/limits.js";
 
 /** The share of the process's descriptors that connections may take; the rest is for files, pipes and libraries. */
@@ -9,7 +10,7 @@ const share = 0.8;
  */
 export function connectionsAllowed(): number {
   try {
-    const limits = process.getBuiltinModule("node:fs").readFileSync("/proc/self/limits", "utf8");
+    const limits = readFileSync("/proc/self/limits", "utf8");
     const soft = /^Max open files\s+(\d+)/m.exec(limits)?.[1];
     return soft === undefined ? defaultLimits.connections : Math.floor(Number(soft) * share);
   } catch {

@@ -1,3 +1,5 @@
+import { closeSync, openSync, readSync } from "node:fs";
+
 /**
  * Random bytes for ids and seeds, as good as those of node:crypto, which asks the same kernel. Loading that module takes
  * longer than all that a node computes until it has joined, and each process of a gang would pay for it.
@@ -5,18 +7,15 @@
 
 const source = "/dev/urandom";
 
-/** Every process has this module already, but to import it would load all that it promises, such as streams of files. */
-const fs = process.getBuiltinModule("node:fs");
-
 /** So many random bytes, at most 256: that many the kernel gives in one piece. */
 export function randomBytes(count: number): Buffer {
   const bytes = Buffer.alloc(count);
   try {
-    const file = fs.openSync(source, "r");
+    const file = openSync(source, "r");
     try {
-      if (fs.readSync(file, bytes, 0, count, null) === count) return bytes;
+      if (readSync(file, bytes, 0, count, null) === count) return bytes;
     } finally {
-      fs.closeSync(file);
+      closeSync(file);
     }
   } catch {
     // A system without this file; a short read comes to the same.
