@@ -127,8 +127,8 @@ export const defaultLimits = {
   tombstones: 4_096,
   /** Entries that come within so long of the last update go out together in the next one. */
   updateGapMs: 10,
-  /** A member gathers the changes of its links for so long before it reports them. */
-  reportMs: 50,
+  /** Changes of links that come within so long of the last report go out together in the next one. */
+  reportMs: 20,
   /** From the capacity to the end of a mesh whose pairs do not all come about. */
   finishMs: 60_000,
   /** A pair that has been missing for so long is worth a word; most come about within a second. */

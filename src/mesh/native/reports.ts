@@ -9,8 +9,8 @@ type State = { readonly attempt: number } | Trouble;
 const mostPerReport = 40;
 
 /**
- * What the server is to be told of this node's links, by the orders of the peers: gathered for a while, and only what has
- * changed since it was last told.
+ * What the server is to be told of this node's links, by the orders of the peers: only what has changed since it was last
+ * told. The first change after a pause is told at once; those that follow within a while are told together.
  */
 export class Reports {
   readonly #limits: Limits;
@@ -18,6 +18,8 @@ export class Reports {
   readonly #changed = new Set<number>();
   #isFull = false;
   #dueAt: number | undefined;
+  /** When it was last told something. */
+  #toldAt = Number.NEGATIVE_INFINITY;
 
   constructor(limits: Limits) {
     this.#limits = limits;
@@ -62,6 +64,7 @@ export class Reports {
   takeDue(now: number): ControlOf<"links">[] {
     if (this.#dueAt === undefined || this.#dueAt > now) return [];
     this.#dueAt = undefined;
+    this.#toldAt = now;
     const orders = [...this.#changed];
     this.#changed.clear();
     const reports: ControlOf<"links">[] = [];
@@ -75,7 +78,7 @@ export class Reports {
   #set(order: number, state: State, now: number): void {
     this.#states.set(order, state);
     this.#changed.add(order);
-    this.#dueAt ??= now + this.#limits.reportMs;
+    this.#dueAt ??= Math.max(now, this.#toldAt + this.#limits.reportMs);
   }
 
   #report(orders: readonly number[]): ControlOf<"links"> {

@@ -26,9 +26,12 @@ function besideClassic(): { world: World; node: Node; classic: Member } {
 }
 
 describe("reports", () => {
-  test("gather the changes of a while, each link with its newest state", () => {
+  test("tell the first change at once, and gather those of a while behind it, each link with its newest state", () => {
     const reports = new Reports(limits);
     expect(reports.nextTimeout()).toBeUndefined();
+    reports.up(9, 1, 1_000);
+    expect(reports.nextTimeout()).toBe(1_000);
+    expect(reports.takeDue(1_000)).toEqual([{ type: "links", up: [[9, 1]], down: [] }]);
     reports.up(2, 1, 1_000);
     reports.down(3, { stage: "dialing", reason: "ECONNREFUSED" }, 1_010);
     reports.up(3, 2, 1_020);
