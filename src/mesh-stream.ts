@@ -1,11 +1,12 @@
 import { Duplex } from "node:stream";
 import { FullmeshError } from "./core/errors.js";
 import { errorOf, reasonOf } from "./foreign-errors.js";
+import { Chunks } from "./messaging/chunks.js";
 import type { Stream } from "./messaging/stream.js";
 import type { Peer } from "./node-events.js";
 import { isReferenced, keepable } from "./protocol/native/payload.js";
 
-/** What Node may hold on either side of a stream, in bytes: one frame. */
+/** What Node may hold of what is written, in bytes: one frame. */
 const bufferBytes = 65_536;
 
 type Callback = (error?: Error | null) => void;
@@ -52,10 +53,12 @@ export class MeshStream extends Duplex {
   readonly #stream: Stream;
   readonly #wake: () => void;
   readonly #closed: () => void;
-  /** What has come and did not fit into Node's buffer; the peer may not send more for it. */
-  #arrived: Uint8Array[] = [];
-  #first = 0;
-  /** True while Node's buffer takes more. */
+  /**
+   * What has come and is not wanted yet; the peer may not send more for it. Short pieces are put together, because a peer
+   * pays credit for bytes only, and a list of single bytes takes two hundred times its length.
+   */
+  readonly #arrived = new Chunks();
+  /** True while somebody reads. */
   #isWanted = false;
   #hasFinished = false;
   #hasEnded = false;
@@ -68,7 +71,8 @@ export class MeshStream extends Duplex {
 
   /** Made by `MeshNode.open` and `MeshNode.onStream`. */
   constructor({ stream, peer, topic, wake, attach, closed }: MeshStreamParts) {
-    super({ allowHalfOpen: true, highWaterMark: bufferBytes });
+    // Nothing is kept by Node for who may read later, so that it is kept here, where short pieces are put together.
+    super({ allowHalfOpen: true, readableHighWaterMark: 0, writableHighWaterMark: bufferBytes });
     this.#stream = stream;
     this.peer = peer;
     this.topic = topic;
@@ -116,15 +120,15 @@ export class MeshStream extends Duplex {
 
   override _read(): void {
     this.#isWanted = true;
-    while (this.#isWanted) {
-      const bytes = this.#arrived[this.#first];
-      if (bytes === undefined) break;
-      this.#first += 1;
+    while (this.#isWanted && this.#arrived.bytes > 0) {
+      const bytes = this.#arrived.take(Number.POSITIVE_INFINITY);
+      if (bytes === undefined) {
+        const detail = "what had come and was not read yet lay in memory that this program has transferred or resized";
+        this.destroy(new FullmeshError("PAYLOAD_CHANGED", detail));
+        return;
+      }
       this.#hand(bytes);
     }
-    if (this.#first < this.#arrived.length) return;
-    this.#arrived = [];
-    this.#first = 0;
     if (this.#isWanted && this.#hasFinished) this.push(null);
   }
 
@@ -173,7 +177,7 @@ export class MeshStream extends Duplex {
       this.#wake();
     }
     this.#isOver = true;
-    this.#arrived = [];
+    this.#arrived.clear();
     this.#stream.skip();
     this.#closed();
     callback(error);
@@ -211,7 +215,7 @@ export class MeshStream extends Duplex {
     if (this.#isWanted) this.push(null);
   }
 
-  /** Gives Node's buffer what the peer may then send again. */
+  /** Gives to who reads what the peer may then send again. */
   #hand(bytes: Uint8Array): void {
     this.#isWanted = this.push(keepable(bytes));
     if (this.#isOver) return;

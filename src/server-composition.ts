@@ -110,6 +110,7 @@ export class ServerComposition {
   }
 
   #trace(from: string, to: string, text: string): void {
-    this.#traced?.({ at: performance.timeOrigin + performance.now(), from, to, text });
+    const traced = this.#traced;
+    traced?.({ at: performance.timeOrigin + performance.now(), from, to, text });
   }
 }

@@ -21,6 +21,8 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
   #composition: ServerComposition | undefined;
   #on: Endpoint | undefined;
   #address: Address | undefined;
+  /** From the moment at which it is to listen; after a failure it can be told again. */
+  #isListening = false;
 
   /** Throws `BAD_OPTION` for an option with a value that it cannot take. */
   constructor(options: ServerOptions = {}) {
@@ -58,22 +60,21 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
   async initSocket(ip: string, port: number): Promise<void> {
     const on = listenOption("listen", formatAddress({ host: ip, port }));
     requireSecure(on, this.#insecure, this.#parts.rules.isKeyed);
-    if (this.#address !== undefined) throw new FullmeshError("WRONG_STEP", "the server listens already");
+    this.#requireSilent();
     this.#on = on;
   }
 
   /** The second step: listens, and resolves with the address, in which port 0 has become a real one. */
   async sockListen(): Promise<Address> {
-    if (this.#address !== undefined) throw new FullmeshError("WRONG_STEP", "the server listens already");
+    this.#requireSilent();
     if (this.#on === undefined) throw new FullmeshError("WRONG_STEP", "sockListen comes after initSocket");
     const on = this.#on;
-    // A second call at the same time finds nothing to listen on; after a failure there is something again.
-    this.#on = undefined;
+    this.#isListening = true;
     try {
       const { driver } = this.#composition ?? (await this.#load());
       this.#address = formatAddress(await listenWith(driver, on));
     } catch (error) {
-      this.#on = on;
+      this.#isListening = false;
       throw error;
     }
     this.emit("listening", this.#address);
@@ -83,7 +84,7 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
   /** The last step: resolves with the reason when the mesh has ended and every connection is closed. */
   async start(): Promise<string> {
     if (this.#address === undefined) throw new FullmeshError("WRONG_STEP", "start comes after sockListen");
-    const { closed } = this.#composition ?? (await this.#load());
+    const { closed } = await this.#load();
     return await closed;
   }
 
@@ -105,13 +106,26 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
     await this.close();
   }
 
+  #requireSilent(): void {
+    if (this.#isListening) throw new FullmeshError("WRONG_STEP", "the server listens already");
+  }
+
   /** What does the work is loaded when there is work for it: a process that only joins a mesh does not wait for it. */
   #load(): Promise<ServerComposition> {
-    this.#loading ??= import("./server-composition.js").then(({ ServerComposition }) => {
+    this.#loading ??= this.#compose();
+    return this.#loading;
+  }
+
+  async #compose(): Promise<ServerComposition> {
+    try {
+      const { ServerComposition } = await import("./server-composition.js");
       this.#composition = new ServerComposition(this, this.#parts);
       return this.#composition;
-    });
-    return this.#loading;
+    } catch (error) {
+      // No file could be opened, say: the next call may try again.
+      this.#loading = undefined;
+      throw error;
+    }
   }
 }
 

@@ -231,6 +231,20 @@ describe("a stream", () => {
     expect(second.peers).toHaveLength(1);
   });
 
+  it("whose bytes come one by one is kept in few pieces until somebody reads", async () => {
+    const { ours, theirs, first, second } = await stream({ limits: { streamFrameBytes: 1 } });
+    const bytes = randomBytes(2_000);
+    const isThere = new Promise((resolve) => second.once("message", resolve));
+    ours.end(bytes);
+    first.send(String(second.address), "behind it");
+    await isThere;
+    const pieces: Buffer[] = [];
+    theirs.on("data", (piece: Buffer) => pieces.push(piece));
+    await new Promise((resolve) => theirs.once("end", resolve));
+    expect(Buffer.concat(pieces)).toEqual(bytes);
+    expect(pieces.length).toBeLessThan(10);
+  });
+
   it("that was ended arrives completely at a slow reader, although its writer leaves at once", async () => {
     const { ours, theirs, first } = await stream({ limits: { streamWindowMaxBytes: 196_608 } });
     // More than the peer takes unread, by less than one frame: all of it counts as written.

@@ -11,9 +11,9 @@ const mostAsked = 16;
 /** Pings and pongs on one connection: who is asked whether it lives, who asks, and how long an answer takes. */
 export class Probing {
   readonly #channel: FrameSender;
-  /** A pong has not left this process yet, and another one is due when it has. */
+  /** A pong has not left this process yet, and so many are due when it has. */
   #hasUnreadPong = false;
-  #owesPong = false;
+  #owedPongs = 0;
   /** When the other side was asked what it has not answered, the earliest first: it answers in order. */
   #asked: number[] | undefined;
   #roundTripMs: number | undefined;
@@ -48,17 +48,22 @@ export class Probing {
     this.#roundTripMs = Math.min(this.#roundTripMs ?? tookMs, tookMs);
   }
 
-  /** The other side asks. Who asks and does not read is owed one answer, however often it asks. */
+  /** The other side asks. Who asks and does not read is owed some answers, however often it asks. */
   asked(): void {
-    this.#owesPong = this.#hasUnreadPong;
-    if (this.#hasUnreadPong) return;
-    this.#hasUnreadPong = true;
-    this.#channel.sendFrame(pong);
+    this.#owedPongs = Math.min(this.#owedPongs + 1, mostAsked);
+    if (!this.#hasUnreadPong) this.#answer();
   }
 
   /** Everything sent has left this process. */
   flushed(): void {
     this.#hasUnreadPong = false;
-    if (this.#owesPong) this.asked();
+    this.#answer();
+  }
+
+  #answer(): void {
+    for (; this.#owedPongs > 0; this.#owedPongs -= 1) {
+      this.#hasUnreadPong = true;
+      this.#channel.sendFrame(pong);
+    }
   }
 }

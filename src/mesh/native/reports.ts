@@ -64,13 +64,13 @@ export class Reports {
   takeDue(now: number): ControlOf<"links">[] {
     if (this.#dueAt === undefined || this.#dueAt > now) return [];
     this.#dueAt = undefined;
-    this.#toldAt = now;
     const orders = [...this.#changed];
     this.#changed.clear();
     const reports: ControlOf<"links">[] = [];
     for (let from = 0; from < orders.length || this.#isFull; from += mostPerReport) {
       reports.push(this.#report(orders.slice(from, from + mostPerReport)));
       this.#isFull = false;
+      this.#toldAt = now;
     }
     return reports;
   }

@@ -89,6 +89,8 @@ class Connection:
             gone(self, reason)
 
     def ready(self, mask):
+        if self.sock is None:  # closed by what was heard in the same round
+            return None
         if self.connected is not None:
             failure = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             try:
