@@ -50,7 +50,7 @@ export function reportOf({ machine, date, played, notes }: Results): string {
     "In each round every program runs once, one after the other, each in fresh processes. Figures are the median of all",
     "rounds, in brackets the least and the greatest. Ratios and differences are taken within a round, against the program",
     "named. What is measured is the steady state: messages and requests go to and fro for 1.5 s before they count, over a",
-    "path with a delay for 1 s; bulk streams count from their first byte.",
+    "path with a delay for 1 s; half as many bytes go on a bulk stream before those that count.",
     "",
     ...notes.map((note) => `- ${note}`),
     ...disturbances(played).map((note) => `- ${note}`),
