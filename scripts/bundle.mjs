@@ -63,10 +63,10 @@ const builtinsByCall = {
   name: "builtins-by-call",
   generateBundle: (_, files) => {
     for (const file of Object.values(files)) {
-      file.code = file.code.replace(
-        /^import \{(.*)\} from ("node:.*");$/gm,
-        (_line, names, id) => `const {${names.replaceAll(" as ", ": ")}} = process.getBuiltinModule(${id});`,
-      );
+      file.code = file.code.replace(/^import \{(.*)\} from ("node:.*");$/gm, (line, names, id) => {
+        if (/\bdefault as\b/.test(names)) throw new Error(`a module of Node's has no default by a call: ${line}`);
+        return `const {${names.replaceAll(" as ", ": ")}} = process.getBuiltinModule(${id});`;
+      });
     }
   },
 };

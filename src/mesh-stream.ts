@@ -186,7 +186,7 @@ export class MeshStream extends Duplex {
 
   #arrive(bytes: Uint8Array): void {
     if (this.#isWanted) this.#hand(bytes);
-    else if (!this.destroyed) this.#arrived.push(keepable(bytes));
+    else if (!this.destroyed) this.#arrived.push(isReferenced(bytes) ? keepable(bytes) : bytes);
   }
 
   /**

@@ -110,6 +110,7 @@ export class ServerComposition {
   }
 
   #trace(from: string, to: string, text: string): void {
+    // A function of the application, which is not called as one of ours.
     const traced = this.#traced;
     traced?.({ at: performance.timeOrigin + performance.now(), from, to, text });
   }

@@ -110,7 +110,10 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
     if (this.#isListening) throw new FullmeshError("WRONG_STEP", "the server listens already");
   }
 
-  /** What does the work is loaded when there is work for it: a process that only joins a mesh does not wait for it. */
+  /**
+   * What does the work is loaded when there is work for it: a process that only joins a mesh does not wait for it. Who finds
+   * it loaded goes on at once, in the same turn.
+   */
   #load(): Promise<ServerComposition> {
     this.#loading ??= this.#compose();
     return this.#loading;

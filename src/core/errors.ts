@@ -423,9 +423,10 @@ const failures = {
     fault: "caller",
     level: "error",
     meaning:
-      "Bytes that were lent to a message, a request, a reply or a stream were transferred away or resized too early.",
+      "Bytes that were lent to a message, a request, a reply or a stream, or that had come on one and were not read yet, were transferred away or resized.",
     connection: "refused: told why, half-closed, closed within 1 s; the link ends",
-    remedy: "From 4 KiB on bytes are not copied: leave them as they are until the peer has them, or send a copy.",
+    remedy:
+      "From 4 KiB on bytes are not copied: leave them as they are until the peer has them, or send a copy. What has come may share its memory with what comes behind it: transfer a copy.",
   },
   SILENT: {
     fault: "network",

@@ -1,9 +1,12 @@
 import { isReferenced, referencedBytes, viewOf, writeBytes } from "../protocol/native/payload.js";
 
-/** Memory in which small writes are gathered: few small frames instead of many tiny ones. */
+/** Memory in which short pieces are gathered: few small frames, or chunks for who reads, instead of many tiny ones. */
 const blockBytes = 4 * referencedBytes;
 
-/** Bytes that wait for their turn, first in, first out. Short ones are copied, long ones must not change. */
+/**
+ * Bytes of a stream that wait, first in, first out: for their turn to be sent, or to be read. Short ones are copied, long
+ * ones must not change.
+ */
 export class Chunks {
   #chunks: Uint8Array[] = [];
   #bytes = 0;
@@ -58,7 +61,7 @@ export class Chunks {
       this.#blockAt = from + bytes.length;
       return;
     }
-    // A first small write is likely to go alone; only what comes behind others is gathered.
+    // A first short piece is likely to go alone; only what comes behind others is gathered.
     const isAlone = last === undefined;
     const memory = new Uint8Array(isAlone ? bytes.length : blockBytes);
     writeBytes(memory, 0, bytes);

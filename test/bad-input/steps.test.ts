@@ -43,6 +43,16 @@ describe("a server's step out of order", () => {
     await expect(mesh.server.sockListen()).rejects.toMatchObject(again);
     await mesh.undisturbed();
   });
+
+  test("rejects with WRONG_STEP what comes while it begins to listen, and listens once", async () => {
+    const server = newServer();
+    await server.initSocket("127.0.0.1", 0);
+    const listening = server.sockListen();
+    const again = wrongStep("the server listens already");
+    await expect(server.initSocket("127.0.0.1", 0)).rejects.toMatchObject(again);
+    await expect(server.sockListen()).rejects.toMatchObject(again);
+    expect(await listening).toBe(server.address);
+  });
 });
 
 describe("a node's step out of order", () => {

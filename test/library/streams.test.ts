@@ -231,6 +231,24 @@ describe("a stream", () => {
     expect(second.peers).toHaveLength(1);
   });
 
+  it("whose bytes are transferred away before they are read says so, instead of leaving them out", async () => {
+    const { ours, theirs, first, second } = await stream();
+    const gone = new Promise<void>((resolve) => {
+      second.once("message", ({ payload }) => {
+        const { buffer } = payload as Uint8Array<ArrayBuffer>;
+        structuredClone(buffer, { transfer: [buffer] });
+        resolve();
+      });
+    });
+    // Both go out in one turn, and come in one read.
+    ours.write(randomBytes(8_000));
+    first.send(String(second.address), "behind it", randomBytes(100));
+    await gone;
+    const failure = new Promise((resolve) => theirs.once("error", resolve));
+    theirs.resume();
+    expect(await failure).toMatchObject({ code: "PAYLOAD_CHANGED" });
+  });
+
   it("whose bytes come one by one is kept in few pieces until somebody reads", async () => {
     const { ours, theirs, first, second } = await stream({ limits: { streamFrameBytes: 1 } });
     const bytes = randomBytes(2_000);

@@ -31,9 +31,6 @@ export function isNumbered(kind: number): boolean {
   return kind >= firstNumbered && kind <= lastNumbered;
 }
 
-/** What is in front of a portion of a stream: the frame's number, and that of the stream. */
-export const portionHeadBytes = 10;
-
 /**
  * True for kinds whose frames can be taken in parts, as they come: the bytes of a stream need not lie together, and whoever
  * reads them would only wait for the last one.
@@ -69,6 +66,12 @@ export function readNumber(bytes: Uint8Array, at: number): number {
   const high = ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
   return high * 2 ** 32 + readShortNumber(bytes, at + 2);
 }
+
+/** The bytes of a number that fits into 32 bits: that of a request, or of a stream. */
+export const shortNumberBytes = 4;
+
+/** What is in front of a portion of a stream: the frame's number, and that of the stream. */
+export const portionHeadBytes = numberBytes + shortNumberBytes;
 
 /** Writes a whole number from 0 to 2^32 - 1 in four bytes, big endian: the number of a request or of a stream. */
 export function writeShortNumber(bytes: Uint8Array, at: number, number: number): void {

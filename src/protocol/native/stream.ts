@@ -1,6 +1,15 @@
 import type { Carriage } from "../../core/carriage.js";
 import type { Limits } from "../../core/limits.js";
-import { numberBytes, numberedKinds, readNumber, readShortNumber, writeNumber, writeShortNumber } from "./numbered.js";
+import {
+  numberBytes,
+  numberedKinds,
+  portionHeadBytes,
+  readNumber,
+  readShortNumber,
+  shortNumberBytes,
+  writeNumber,
+  writeShortNumber,
+} from "./numbered.js";
 import { isReferenced, viewOf, writeBytes } from "./payload.js";
 import { decodeReason, encodeReason, type Reason } from "./reason.js";
 import { decodeTopic, longestTopic } from "./topics.js";
@@ -38,18 +47,16 @@ export const messageFlow = 0;
 /** The last number that a stream may have. */
 export const highestStream = 2 ** 32 - 1;
 
-const streamBytes = 4;
-
 export function encodeOpen(carriage: Carriage, stream: number, topic: Uint8Array): void {
-  const at = carriage.begin(numberedKinds.open, streamBytes + topic.length);
+  const at = carriage.begin(numberedKinds.open, shortNumberBytes + topic.length);
   writeShortNumber(carriage.memory, at, stream);
-  writeBytes(carriage.memory, at + streamBytes, topic);
+  writeBytes(carriage.memory, at + shortNumberBytes, topic);
 }
 
 /** Reads what lies in `bytes` from `from` to `to`, or says what is wrong with it. */
 export function decodeOpen(bytes: Uint8Array, from: number, to: number): Opening | string {
-  if (to - from < streamBytes) return "an open is cut short";
-  const topicAt = from + streamBytes;
+  if (to - from < shortNumberBytes) return "an open is cut short";
+  const topicAt = from + shortNumberBytes;
   if (to - topicAt > longestTopic) return "the topic of a stream is too long";
   const stream = readShortNumber(bytes, from);
   if (stream === 0) return "a stream has number 0";
@@ -59,34 +66,34 @@ export function decodeOpen(bytes: Uint8Array, from: number, to: number): Opening
 
 /** How many bytes of a stream one frame may have: it is a frame like all others. At least one, however tight the limits. */
 export function mostPortionBytes({ streamFrameBytes, messageBytes }: PortionLimits): number {
-  return Math.max(1, Math.min(streamFrameBytes, messageBytes - numberBytes - streamBytes));
+  return Math.max(1, Math.min(streamFrameBytes, messageBytes - portionHeadBytes));
 }
 
 /** Writes some bytes of a stream, at least one. From `referencedBytes` on they go by reference. */
 export function encodePortion(carriage: Carriage, stream: number, bytes: Uint8Array): void {
   const isTail = isReferenced(bytes);
   const at = isTail
-    ? carriage.begin(numberedKinds.data, streamBytes, bytes)
-    : carriage.begin(numberedKinds.data, streamBytes + bytes.length);
+    ? carriage.begin(numberedKinds.data, shortNumberBytes, bytes)
+    : carriage.begin(numberedKinds.data, shortNumberBytes + bytes.length);
   writeShortNumber(carriage.memory, at, stream);
-  if (!isTail) writeBytes(carriage.memory, at + streamBytes, bytes);
+  if (!isTail) writeBytes(carriage.memory, at + shortNumberBytes, bytes);
 }
 
 /** Reads what lies in `bytes` from `from` to `to`, or says what is wrong with it. */
 export function decodePortion(bytes: Uint8Array, from: number, to: number): Portion | string {
   // Nothing may come for nothing: empty portions would cost their sender no credit.
-  if (to - from <= streamBytes) return "a portion of a stream has no bytes";
-  return { stream: readShortNumber(bytes, from), bytes: viewOf(bytes, from + streamBytes, to) };
+  if (to - from <= shortNumberBytes) return "a portion of a stream has no bytes";
+  return { stream: readShortNumber(bytes, from), bytes: viewOf(bytes, from + shortNumberBytes, to) };
 }
 
 export function encodeEnd(carriage: Carriage, stream: number): void {
-  const at = carriage.begin(numberedKinds.end, streamBytes);
+  const at = carriage.begin(numberedKinds.end, shortNumberBytes);
   writeShortNumber(carriage.memory, at, stream);
 }
 
 /** Reads the number of the stream, or says what is wrong. */
 export function decodeEnd(bytes: Uint8Array, from: number, to: number): number | string {
-  return to - from === streamBytes ? readShortNumber(bytes, from) : "an end holds no number";
+  return to - from === shortNumberBytes ? readShortNumber(bytes, from) : "an end holds no number";
 }
 
 export function encodeAbort(carriage: Carriage, reason: Reason): void {
@@ -96,13 +103,13 @@ export function encodeAbort(carriage: Carriage, reason: Reason): void {
 export const decodeAbort = decodeReason;
 
 export function encodeCredit(carriage: Carriage, flow: number, limit: number): void {
-  const at = carriage.begin(numberedKinds.credit, streamBytes + numberBytes);
+  const at = carriage.begin(numberedKinds.credit, shortNumberBytes + numberBytes);
   writeShortNumber(carriage.memory, at, flow);
-  writeNumber(carriage.memory, at + streamBytes, limit);
+  writeNumber(carriage.memory, at + shortNumberBytes, limit);
 }
 
 /** Reads what lies in `bytes` from `from` to `to`, or says what is wrong with it. */
 export function decodeCredit(bytes: Uint8Array, from: number, to: number): Credit | string {
-  if (to - from !== streamBytes + numberBytes) return "a credit does not hold a flow and a limit";
-  return { flow: readShortNumber(bytes, from), limit: readNumber(bytes, from + streamBytes) };
+  if (to - from !== shortNumberBytes + numberBytes) return "a credit does not hold a flow and a limit";
+  return { flow: readShortNumber(bytes, from), limit: readNumber(bytes, from + shortNumberBytes) };
 }

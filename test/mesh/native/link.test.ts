@@ -261,6 +261,22 @@ describe("a silent connection", () => {
     expect(wire.frames("acceptor").at(-1)).toEqual({ type: "pong" });
   });
 
+  test("answers each of several pings, once what was said before has gone, but no more than a few of them", () => {
+    const { later, wire } = new World().pair();
+    later.isFlushing = false;
+    const pongs = (): number => wire.frames("acceptor").filter(({ type }) => type === "pong").length;
+    const before = pongs();
+    for (let number = 0; number < 4; number += 1) wire.send("dialer", ping);
+    wire.from("dialer");
+    expect(pongs() - before).toBe(1);
+    wire.acceptor.tell({ type: "flushed" });
+    expect(pongs() - before).toBe(4);
+    for (let number = 0; number < 1_000; number += 1) wire.send("dialer", ping);
+    wire.from("dialer");
+    wire.acceptor.tell({ type: "flushed" });
+    expect(pongs() - before).toBe(20);
+  });
+
   test("is given up by both ends, and the owner dials again", () => {
     const world = new World();
     const { owner, later, wire } = world.pair();

@@ -7,8 +7,14 @@ import { askFor } from "./rate.js";
 const chunkBytes = 65_536;
 
 /** What goes through before it counts: half as much again. */
-export function warmBytesOf(streamBytes: number): number {
+function warmBytesOf(streamBytes: number): number {
   return streamBytes / 2;
+}
+
+/** True where one of the two transfers has come to its end, so many bytes from the beginning; the receiver says so. */
+export function isMark(received: number, streamBytes: number): boolean {
+  const warmBytes = warmBytesOf(streamBytes);
+  return received === warmBytes || received === warmBytes + streamBytes;
 }
 
 /** So many bytes, in chunks of 64 KiB. */

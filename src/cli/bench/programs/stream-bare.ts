@@ -1,7 +1,7 @@
 // A bulk stream, bare: piped into a connection of its own, while requests, if there are any, go over another one.
 import type { Socket } from "node:net";
 import { BatchedOutlet, dialBare, listenBare, MessageReader } from "./bare.js";
-import { measureStream, sourceOf, warmBytesOf } from "./bulk.js";
+import { isMark, measureStream, sourceOf } from "./bulk.js";
 import { followStarter, parametersOf, tell } from "./program.js";
 
 const parameters = parametersOf<{
@@ -37,12 +37,10 @@ function echo(socket: Socket): void {
 }
 
 function count(socket: Socket): void {
-  const { streamBytes } = parameters;
-  const marks = [warmBytesOf(streamBytes), warmBytesOf(streamBytes) + streamBytes];
   let received = 0;
   socket.on("data", (chunk: Buffer) => {
     received += chunk.length;
-    if (marks.includes(received)) socket.write("*");
+    if (isMark(received, parameters.streamBytes)) socket.write("*");
   });
 }
 

@@ -1,6 +1,6 @@
 // A bulk stream over a mesh of two: piped into what `open` returns, on the same link as the requests, if there are any.
 
-import { measureStream, sourceOf, warmBytesOf } from "./bulk.js";
+import { isMark, measureStream, sourceOf } from "./bulk.js";
 import { enter } from "./member.js";
 import { followStarter, parametersOf, tell } from "./program.js";
 
@@ -20,12 +20,10 @@ else await lead();
 function receive(): void {
   node.handle("echo", (payload) => payload);
   node.onStream("bulk", (stream) => {
-    const { streamBytes } = parameters;
-    const marks = [warmBytesOf(streamBytes), warmBytesOf(streamBytes) + streamBytes];
     let received = 0;
     stream.on("data", (chunk: Uint8Array) => {
       received += chunk.length;
-      if (marks.includes(received)) stream.write("*");
+      if (isMark(received, parameters.streamBytes)) stream.write("*");
     });
   });
 }
