@@ -8,8 +8,13 @@ export function isolate(call: () => unknown): void {
   try {
     call();
   } catch (error) {
-    nodeClock.afterPoll(() => {
-      throw error;
-    });
+    throwLater(error);
   }
+}
+
+/** Throws what the application's code has thrown in a turn of its own. */
+export function throwLater(error: unknown): void {
+  nodeClock.afterPoll(() => {
+    throw error;
+  });
 }

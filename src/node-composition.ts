@@ -1,6 +1,7 @@
 import type { EventEmitter } from "node:events";
 import type { ConnectionOutput } from "./core/connections.js";
 import type { Note } from "./core/errors.js";
+import { OutputQueue } from "./core/machine.js";
 import { isolate } from "./isolation.js";
 import { Member } from "./mesh/member.js";
 import type { MemberEvent, MemberInput, MemberOutput } from "./mesh/vocabulary.js";
@@ -43,7 +44,7 @@ export class Composition {
     const { rules, transport } = nodeParts(options);
     const { limits, isKeyed } = rules;
     // A classic node has no native links, and so nobody to say anything to.
-    let messaging = new Messaging({ push: () => {} }, limits);
+    let messaging = new Messaging(new OutputQueue(), limits);
     this.machine = new Member<Arrival>(rules, (outputs) => {
       messaging = new Messaging(outputs, limits);
       return messaging;

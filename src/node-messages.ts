@@ -1,8 +1,9 @@
 import type { EventEmitter } from "node:events";
 import { FullmeshError } from "./core/errors.js";
+import { throwLater } from "./isolation.js";
 import { Iteration, type Receipt } from "./iteration.js";
 import type { Conversation } from "./messaging/conversation.js";
-import type { Arrival, Form } from "./messaging/vocabulary.js";
+import type { Arrival, Form, Incoming } from "./messaging/vocabulary.js";
 import type { Message, NodeEvents, Peer } from "./node-events.js";
 import type { Exchange } from "./node-exchange.js";
 import type { Address } from "./protocol/address.js";
@@ -18,7 +19,7 @@ export interface Skipped {
   readonly code: "QUEUE_FULL" | "NOT_LINKED" | "CLASSIC_PEER";
 }
 
-type MessageArrival = Extract<Arrival, { type: "message" }>;
+type MessagesArrival = Extract<Arrival, { type: "messages" }>;
 
 /** A message that loops have been given: once all of them have taken it, its sender may send as much again. */
 class Delivery implements Receipt {
@@ -105,24 +106,22 @@ export class Messages {
     return loop;
   }
 
-  /** A message has come: loops take it when they are ready, and who listens hears it at once. */
-  arrived({ from, topic, form, payload, bytes }: MessageArrival): void {
-    const loops = this.#loops.size === 0 ? undefined : this.#loops.get(topic);
-    const kept = loops === undefined ? payload : keepable(payload);
-    const value = form === forms.bytes ? kept : this.#valueOf(from, topic, form, kept);
+  /** Messages have come: loops take them when they are ready, and who listens hears them at once. */
+  arrived({ from, messages }: MessagesArrival): void {
     const peer = this.#exchange.peers.at(from.peer as Address);
-    if (value === undecodable || peer === undefined) {
-      this.#consumed(from, bytes);
-      return;
-    }
-    const message: Message = { peer, topic, payload: value };
-    // What a listener throws must not keep the sender waiting for ever.
-    try {
-      this.#node.emit("message", message);
-    } finally {
-      if (loops === undefined || loops.size === 0) this.#consumed(from, bytes);
+    let consumedBytes = 0;
+    for (const incoming of messages) {
+      const { topic, bytes } = incoming;
+      const loops = this.#loops.size === 0 ? undefined : this.#loops.get(topic);
+      const payload = this.#payloadOf(from, incoming, loops !== undefined);
+      const isTold = peer !== undefined && payload !== undecodable;
+      const message = isTold ? this.#tell({ peer, topic, payload }) : undefined;
+      // A listener may have ended the last of the loops.
+      if (message === undefined || loops === undefined || loops.size === 0) consumedBytes += bytes;
       else this.#give(message, loops, new Delivery(this.#exchange, from, bytes, loops.size));
     }
+    if (consumedBytes > 0) from.consumed(consumedBytes);
+    this.#exchange.wake();
   }
 
   /** No more messages come: loops end when they have taken what is there. */
@@ -135,9 +134,19 @@ export class Messages {
     for (const loop of loops) loop.push(message, delivery);
   }
 
-  #consumed(from: Conversation, bytes: number): void {
-    from.consumed(bytes);
-    this.#exchange.wake();
+  /** What a listener throws keeps neither the next messages from being heard nor their sender waiting for ever. */
+  #tell(message: Message): Message {
+    try {
+      this.#node.emit("message", message);
+    } catch (error) {
+      throwLater(error);
+    }
+    return message;
+  }
+
+  #payloadOf(from: Conversation, { topic, form, payload }: Incoming, isKept: boolean): unknown {
+    const bytes = isKept ? keepable(payload) : payload;
+    return form === forms.bytes ? bytes : this.#valueOf(from, topic, form, bytes);
   }
 
   #valueOf(from: Conversation, topic: string, form: Form, payload: Uint8Array): unknown {

@@ -12,6 +12,8 @@ import type { Address } from "./protocol/address.js";
 export class Peers {
   readonly #machine: Member<unknown>;
   readonly #kept = new Map<Address, Peer>();
+  /** The one that was asked for last: most messages come behind others of the same peer. */
+  #latest: Peer | undefined;
 
   constructor(machine: Member<unknown>) {
     this.#machine = machine;
@@ -26,12 +28,14 @@ export class Peers {
 
   /** One of them, as it was last told; undefined if there is no such link. */
   at(address: Address): Peer | undefined {
-    return this.#kept.get(address) ?? this.#make(address);
+    if (this.#latest?.address !== address) this.#latest = this.#kept.get(address) ?? this.#make(address);
+    return this.#latest;
   }
 
   /** Something has happened to the link with this peer. */
   forget(address: Address): void {
     this.#kept.delete(address);
+    this.#latest = undefined;
   }
 
   #make(address: Address): Peer | undefined {
@@ -60,6 +64,7 @@ export class Peers {
 
   #keep(peer: Peer): Peer {
     this.#kept.set(peer.address, peer);
+    this.#latest = undefined;
     return peer;
   }
 }

@@ -29,7 +29,7 @@ export class Traffic {
 
   arrived(arrival: Arrival): void {
     switch (arrival.type) {
-      case "message":
+      case "messages":
         this.messages.arrived(arrival);
         break;
       case "request":

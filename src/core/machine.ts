@@ -16,6 +16,8 @@ export interface Machine<Input, Output> {
 
 /** The writing end of an output queue, for a part of a machine that decides on some of its outputs. */
 export interface Sink<in Output> {
+  /** What was pushed last, unless it has been polled: until then more of the same kind may be added to it. */
+  readonly newest: unknown;
   push(output: Output): void;
 }
 
@@ -27,6 +29,10 @@ export class OutputQueue<Output> implements Sink<Output> {
   #outputs: (Output | undefined)[] = [];
   #next = 0;
   #end = 0;
+
+  get newest(): Output | undefined {
+    return this.#next === this.#end ? undefined : this.#outputs[this.#end - 1];
+  }
 
   push(output: Output): void {
     this.#outputs[this.#end] = output;

@@ -1,14 +1,27 @@
 import { decodeMessage, encodeMessage, messageOverheadBytes, messageWeightOf } from "../protocol/native/message.js";
 import { encodeCredit, messageFlow } from "../protocol/native/stream.js";
+import type { Conversation } from "./conversation.js";
 import { ReceivingFlow, SendingFlow } from "./flow.js";
 import type { Ports } from "./ports.js";
-import type { Form, Sent } from "./vocabulary.js";
+import type { Form, Incoming, Sent } from "./vocabulary.js";
 
 /** A message that the peer has granted no credit for yet. */
 interface Waiting {
   readonly topic: Uint8Array;
   readonly form: Form;
   readonly payload: Uint8Array;
+}
+
+/** Messages that go up together, because they have come together. */
+class Batch {
+  readonly type = "messages";
+  readonly from: Conversation;
+  readonly messages: Incoming[];
+
+  constructor(from: Conversation, first: Incoming) {
+    this.from = from;
+    this.messages = [first];
+  }
 }
 
 /**
@@ -81,8 +94,11 @@ export class Messages {
     const weight = this.#weigh(messageWeightOf(to - from));
     if (!this.#receiving.take(weight)) return "a message is beyond the credit";
     const { topic, form, payload } = message;
+    const incoming: Incoming = { topic, form, payload, bytes: weight };
     const { conversation, outputs } = this.#ports;
-    outputs.push({ type: "message", from: conversation, topic, form, payload, bytes: weight });
+    const { newest } = outputs;
+    if (newest instanceof Batch && newest.from === conversation) newest.messages.push(incoming);
+    else outputs.push(new Batch(conversation, incoming));
     return undefined;
   }
 

@@ -10,17 +10,19 @@ export type { Form };
  */
 export type Sent = "taken" | "slow" | "full";
 
+/** A message of the peer. */
+export interface Incoming {
+  readonly topic: string;
+  readonly form: Form;
+  readonly payload: Uint8Array;
+  /** To be given to `Conversation.consumed` once the application has had the message. */
+  readonly bytes: number;
+}
+
 /** What a conversation with a peer brings, in order. Bytes are contiguous and the listener's to keep. */
 export type Arrival =
-  /** `bytes` are to be given to `Conversation.consumed` once the application has had the message. */
-  | {
-      readonly type: "message";
-      readonly from: Conversation;
-      readonly topic: string;
-      readonly form: Form;
-      readonly payload: Uint8Array;
-      readonly bytes: number;
-    }
+  /** Messages that came one behind the other: one read of a socket may hold thousands, which go up together. */
+  | { readonly type: "messages"; readonly from: Conversation; readonly messages: readonly Incoming[] }
   /** To be answered with `reply` or `fail`, once. */
   | {
       readonly type: "request";

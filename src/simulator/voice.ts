@@ -1,3 +1,4 @@
+import type { Conversation } from "../messaging/conversation.js";
 import type { Messaging } from "../messaging/messaging.js";
 import type { Arrival } from "../messaging/vocabulary.js";
 import type { Address } from "../protocol/address.js";
@@ -38,9 +39,11 @@ export class Voice {
     const { mail, errands, currents, tell, hit } = this.#stage;
     tell(() => `${this.#life.address} hears ${arrival.type}`);
     switch (arrival.type) {
-      case "message":
-        mail.read(this.#life, arrival.from.peer as Address, arrival.payload);
-        this.#consume(arrival);
+      case "messages":
+        for (const { payload, bytes } of arrival.messages) {
+          mail.read(this.#life, arrival.from.peer as Address, payload);
+          this.#consume(arrival.from, bytes);
+        }
         break;
       case "drained":
         hit("drained");
@@ -57,7 +60,7 @@ export class Voice {
   }
 
   /** Some listeners take their time. */
-  #consume({ from, bytes }: Extract<Arrival, { type: "message" }>): void {
+  #consume(from: Conversation, bytes: number): void {
     const { random } = this.#stage.network.world;
     const delayMs = random.chance(0.8) ? 0 : random.next() * 1_000;
     if (delayMs === 0) from.consumed(bytes);

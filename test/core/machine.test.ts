@@ -9,6 +9,18 @@ test("outputs are polled in the order in which they were decided", () => {
   expect([queue.poll(), queue.poll(), queue.poll()]).toEqual(["a", "b", undefined]);
 });
 
+test("the newest output is told until it has been polled", () => {
+  const queue = new OutputQueue<string>();
+  expect(queue.newest).toBeUndefined();
+  queue.push("a");
+  queue.push("b");
+  expect(queue.newest).toBe("b");
+  queue.poll();
+  expect(queue.newest).toBe("b");
+  queue.poll();
+  expect(queue.newest).toBeUndefined();
+});
+
 test("outputs may be added while others are being polled, and after the queue was empty", () => {
   fc.assert(
     fc.property(fc.array(fc.boolean()), (steps) => {

@@ -25,6 +25,26 @@ describe("a message", () => {
     expect(heard.every(({ from }) => from === second.conversation)).toBe(true);
   });
 
+  test("goes up with those that came before it, unless they have gone up already or something came between", () => {
+    const { first, second, ...pair } = make();
+    const say = (count: number): void => {
+      for (let sent = 0; sent < count; sent += 1) first.conversation.send(chat, 0, content(1, sent));
+    };
+    say(3);
+    first.conversation.request(chat, 0, content(0), 100, 0);
+    say(2);
+    pair.settle();
+    expect(second.told.map((each) => (each.type === "messages" ? each.messages.length : each.type))).toEqual([
+      3,
+      "request",
+      2,
+    ]);
+    second.drain();
+    say(1);
+    pair.settle();
+    expect(second.of("message").map(({ payload }) => payload.length)).toEqual([1]);
+  });
+
   test("is copied when it is short, also when it must wait", () => {
     const { first, second, ...pair } = make({ queueSoftBytes: 100 });
     const buffer = bytesOf("x".repeat(60));

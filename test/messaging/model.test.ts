@@ -1,8 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Stream } from "../../src/messaging/stream.js";
-import type { Arrival } from "../../src/messaging/vocabulary.js";
-import { type End, Pair, topic } from "./pair.js";
+import { type End, type Heard, Pair, topic } from "./pair.js";
 
 /**
  * Streams against a model that knows only what was written, read, ended and aborted: whatever the order in which the
@@ -146,7 +145,7 @@ class Model {
     this.sides[index].set(stream, { stream, out, into, isAborted: false });
   }
 
-  #hearOf(side: Side, arrival: Arrival): void {
+  #hearOf(side: Side, arrival: Heard): void {
     const { into } = side;
     // After the end of a stream, or its abort at either end, nothing arrives of it.
     expect([side.isAborted, into.isFinished && arrival.type === "data"]).toEqual([false, false]);

@@ -2,7 +2,17 @@ import type { Carriage } from "../../src/core/carriage.js";
 import { defaultLimits, type Limits } from "../../src/core/limits.js";
 import type { Conversation } from "../../src/messaging/conversation.js";
 import { Messaging } from "../../src/messaging/messaging.js";
-import type { Arrival } from "../../src/messaging/vocabulary.js";
+import type { Arrival, Incoming } from "../../src/messaging/vocabulary.js";
+
+type Batch = Extract<Arrival, { readonly type: "messages" }>;
+
+/** What has arrived, each message by itself. */
+export type Heard = Exclude<Arrival, Batch> | ({ readonly type: "message"; readonly from: Conversation } & Incoming);
+
+function each(arrival: Arrival): Heard[] {
+  if (arrival.type !== "messages") return [arrival];
+  return arrival.messages.map((message) => ({ type: "message", from: arrival.from, ...message }));
+}
 
 interface Frame {
   readonly kind: number;
@@ -97,7 +107,8 @@ export class Line implements Carriage {
 /** One end of a pair. */
 export class End {
   readonly line = new Line();
-  readonly arrivals: Arrival[] = [];
+  /** As they were told. */
+  readonly told: Arrival[] = [];
   readonly messaging: Messaging;
   readonly conversation: Conversation;
   /** What was wrong with what came. */
@@ -105,7 +116,16 @@ export class End {
   now = 0;
 
   constructor(peer: string, isOwner: boolean, limits: Limits) {
-    this.messaging = new Messaging(this.arrivals, limits);
+    const { told } = this;
+    this.messaging = new Messaging(
+      {
+        push: (arrival) => void told.push(arrival),
+        get newest() {
+          return told.at(-1);
+        },
+      },
+      limits,
+    );
     this.conversation = this.messaging.board(peer, isOwner, this.line);
   }
 
@@ -116,19 +136,21 @@ export class End {
   }
 
   /** Takes out all arrivals. */
-  drain(): Arrival[] {
-    return this.arrivals.splice(0);
+  drain(): Heard[] {
+    return this.told.splice(0).flatMap(each);
+  }
+
+  get arrivals(): Heard[] {
+    return this.told.flatMap(each);
   }
 
   /** The arrivals of one type. */
-  of<Type extends Arrival["type"]>(type: Type): Extract<Arrival, { readonly type: Type }>[] {
-    return this.arrivals.filter(
-      (arrival): arrival is Extract<Arrival, { readonly type: Type }> => arrival.type === type,
-    );
+  of<Type extends Heard["type"]>(type: Type): Extract<Heard, { readonly type: Type }>[] {
+    return this.arrivals.filter((heard): heard is Extract<Heard, { readonly type: Type }> => heard.type === type);
   }
 
   /** The only arrival of one type. */
-  only<Type extends Arrival["type"]>(type: Type): Extract<Arrival, { readonly type: Type }> {
+  only<Type extends Heard["type"]>(type: Type): Extract<Heard, { readonly type: Type }> {
     const [first, ...others] = this.of(type);
     if (first === undefined || others.length > 0)
       throw new Error(`${others.length + (first ? 1 : 0)} arrivals: ${type}`);

@@ -287,7 +287,10 @@ describe("a hostile peer", () => {
 describe("the time-outs of several conversations", () => {
   test("are told by one clock", () => {
     const arrivals: unknown[] = [];
-    const messaging = new Messaging({ push: (arrival) => void arrivals.push(arrival) }, defaultLimits);
+    const messaging = new Messaging(
+      { push: (arrival) => void arrivals.push(arrival), newest: undefined },
+      defaultLimits,
+    );
     const [one, two] = ["one", "two"].map((peer) => messaging.board(peer, true, new Line()));
     one?.request(ask, 0, content(0), 200, 0);
     two?.request(ask, 0, content(0), 100, 0);

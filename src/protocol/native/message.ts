@@ -1,6 +1,6 @@
 import type { Carriage } from "../../core/carriage.js";
 import { numberBytes, numberedKinds } from "./numbered.js";
-import { decodeForm, type Form, isReferenced, nothing, viewOf, writeBytes } from "./payload.js";
+import { decodeForm, type Form, isReferenced, viewOf, writeBytes } from "./payload.js";
 import { decodeTopic } from "./topics.js";
 
 /**
@@ -41,12 +41,8 @@ export function encodeMessage(carriage: Carriage, topic: Uint8Array, form: Form,
   if (!isTail) writeBytes(memory, at + headBytes + topicBytes, payload);
 }
 
-/** What was read last: one object for all, because messages come by the million. */
-const latest: { -readonly [Part in keyof Message]: Message[Part] } = { topic: "", form: 0, payload: nothing };
-
 /**
- * Reads what lies in `bytes` from `from` to `to`, or says what is wrong with it. What it returns is true until it is called
- * again.
+ * Reads what lies in `bytes` from `from` to `to`, or says what is wrong with it.
  */
 export function decodeMessage(bytes: Uint8Array, from: number, to: number): Message | string {
   if (to - from < headBytes) return "a message is cut short";
@@ -57,8 +53,5 @@ export function decodeMessage(bytes: Uint8Array, from: number, to: number): Mess
   if (form === undefined) return "a message has no form that is known, or not the payload of its form";
   const topic = decodeTopic(bytes, topicAt, payloadAt);
   if (topic === undefined) return "the topic of a message is no UTF-8";
-  latest.topic = topic;
-  latest.form = form;
-  latest.payload = viewOf(bytes, payloadAt, to);
-  return latest;
+  return { topic, form, payload: viewOf(bytes, payloadAt, to) };
 }

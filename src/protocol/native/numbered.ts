@@ -64,7 +64,8 @@ export function writeNumber(bytes: Uint8Array, at: number, number: number): void
 /** Reads it again. All six bytes must be there. */
 export function readNumber(bytes: Uint8Array, at: number): number {
   const high = ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
-  return high * 2 ** 32 + readShortNumber(bytes, at + 2);
+  const low = readShortNumber(bytes, at + 2);
+  return high === 0 ? low : high * 2 ** 32 + low;
 }
 
 /** The bytes of a number that fits into 32 bits: that of a request, or of a stream. */
@@ -83,7 +84,6 @@ export function writeShortNumber(bytes: Uint8Array, at: number, number: number):
 
 /** Reads it again. All four bytes must be there. */
 export function readShortNumber(bytes: Uint8Array, at: number): number {
-  const high = ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
-  const low = ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0);
-  return high * 2 ** 16 + low;
+  const high = ((bytes[at] ?? 0) << 24) | ((bytes[at + 1] ?? 0) << 16);
+  return (high | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0)) >>> 0;
 }

@@ -23,11 +23,25 @@ export function writeBytes(memory: Uint8Array, at: number, bytes: Uint8Array): v
 }
 
 /** No bytes. */
-export const nothing = new Uint8Array(0);
+export const nothing: Uint8Array = new Uint8Array(0);
+
+/**
+ * What a view was taken of last, and the memory behind it. One read of a socket holds hundreds of payloads, and to ask for
+ * the memory of each is a call out of compiled code, which costs as much as all else that is done with a small one.
+ */
+let viewed = nothing;
+let memory = nothing.buffer;
+let offset = 0;
 
 /** A view of some bytes. Of none, it holds on to no memory. */
 export function viewOf(bytes: Uint8Array, from: number, to: number): Uint8Array {
-  return from === to ? nothing : new Uint8Array(bytes.buffer, bytes.byteOffset + from, to - from);
+  if (from === to) return nothing;
+  if (bytes !== viewed) {
+    viewed = bytes;
+    memory = bytes.buffer;
+    offset = bytes.byteOffset;
+  }
+  return new Uint8Array(memory, offset + from, to - from);
 }
 
 /** A view that shows less than this share of the memory that it holds on to is not worth that memory. */
