@@ -1,4 +1,5 @@
 import { type ErrorCode, FullmeshError } from "./core/errors.js";
+import { NumberMap } from "./core/number-map.js";
 import { messageOf, reasonOf } from "./foreign-errors.js";
 import type { Conversation } from "./messaging/conversation.js";
 import type { Arrival } from "./messaging/vocabulary.js";
@@ -63,7 +64,7 @@ export class Answers {
   readonly #exchange: Exchange;
   readonly #answerers = new Map<string, Answerer>();
   /** Requests whose answer is being made, by conversation and number. */
-  readonly #open = new Map<Conversation, Map<number, OpenInquiry>>();
+  readonly #open = new Map<Conversation, NumberMap<OpenInquiry>>();
 
   constructor(exchange: Exchange) {
     this.#exchange = exchange;
@@ -112,14 +113,15 @@ export class Answers {
 
   /** Nobody waits for anything any more. */
   closed(): void {
-    const inquiries = [...this.#open.values()].flatMap((ofOne) => [...ofOne.values()]);
+    const inquiries = [...this.#open.values()].flatMap((ofOne) => ofOne.entries());
     this.#open.clear();
-    for (const inquiry of inquiries) inquiry.abandon();
+    for (const [, inquiry] of inquiries) inquiry.abandon();
   }
 
   #answerLater(from: Conversation, request: number, inquiry: OpenInquiry, reply: unknown): void {
-    const inquiries = this.#open.get(from) ?? new Map<number, OpenInquiry>();
-    this.#open.set(from, inquiries.set(request, inquiry));
+    const inquiries = this.#open.get(from) ?? new NumberMap<OpenInquiry>();
+    inquiries.set(request, inquiry);
+    this.#open.set(from, inquiries);
     // Whoever has been abandoned is not in the table any more, and its reply is nobody's; but only now is it out of work.
     const abandoned = (): void => this.#fail(from, request, "ABORTED", "nobody waits for it");
     void Promise.resolve(reply).then(
@@ -164,8 +166,7 @@ export class Answers {
 
   #take(from: Conversation, request: number): OpenInquiry | undefined {
     const inquiries = this.#open.get(from);
-    const inquiry = inquiries?.get(request);
-    inquiries?.delete(request);
+    const inquiry = inquiries?.take(request);
     if (inquiries?.size === 0) this.#open.delete(from);
     return inquiry;
   }

@@ -1,3 +1,4 @@
+import { NumberMap } from "../core/number-map.js";
 import { numberedKinds } from "../protocol/native/numbered.js";
 import { decodeCancel, decodeRequest, encodeFailure, encodeReply } from "../protocol/native/request.js";
 import type { Ports } from "./ports.js";
@@ -16,7 +17,7 @@ interface Answer {
 export class Answers {
   readonly #ports: Ports;
   readonly #refusals: Refusals;
-  readonly #open = new Map<number, Answer>();
+  readonly #open = new NumberMap<Answer>();
   #bytes = 0;
   #last = 0;
 
@@ -73,7 +74,7 @@ export class Answers {
   }
 
   end(): void {
-    const open = [...this.#open];
+    const open = this.#open.entries();
     this.#open.clear();
     this.#bytes = 0;
     for (const [request, { isWanted }] of open) if (isWanted) this.#tellCancelled(request);
@@ -88,9 +89,8 @@ export class Answers {
 
   /** The application is through with a request. True if somebody waits for what has come of it. */
   #settle(request: number): boolean {
-    const answer = this.#open.get(request);
+    const answer = this.#open.take(request);
     if (answer === undefined) return false;
-    this.#open.delete(request);
     this.#bytes -= answer.bytes;
     return answer.isWanted;
   }

@@ -1,3 +1,4 @@
+import { NumberMap } from "../core/number-map.js";
 import { decodeFailure, decodeReply, encodeCancel, encodeRequest, highestRequest } from "../protocol/native/request.js";
 import type { Ports } from "./ports.js";
 import type { Form } from "./vocabulary.js";
@@ -15,7 +16,7 @@ interface Call {
 /** Our requests to one peer, from the asking to the reply, the failure, the wait's end or the link's. */
 export class Calls {
   readonly #ports: Ports;
-  readonly #calls = new Map<number, Call>();
+  readonly #calls = new NumberMap<Call>();
   #last = 0;
 
   constructor(ports: Ports) {
@@ -53,7 +54,7 @@ export class Calls {
 
   /** Gives up those whose time is over. */
   expire(now: number): void {
-    for (const [request, { by, timeoutMs, caller }] of this.#calls) {
+    for (const [request, { by, timeoutMs, caller }] of this.#calls.entries()) {
       if (by > now) {
         this.#ports.patience.lookAt(by);
         continue;
@@ -86,7 +87,7 @@ export class Calls {
 
   /** The link has ended. */
   end(reason: string): void {
-    for (const [request, { caller }] of this.#calls) {
+    for (const [request, { caller }] of this.#calls.entries()) {
       this.#settle(request);
       this.#fail(request, caller, true, "PEER_DOWN", reason);
     }
@@ -94,10 +95,8 @@ export class Calls {
 
   /** Takes the call out; undefined if there is none of this number. */
   #settle(request: number): Call | undefined {
-    const call = this.#calls.get(request);
-    if (call === undefined) return undefined;
-    this.#calls.delete(request);
-    this.#ports.patience.end();
+    const call = this.#calls.take(request);
+    if (call !== undefined) this.#ports.patience.end();
     return call;
   }
 
