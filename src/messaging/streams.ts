@@ -1,3 +1,4 @@
+import { bigZero } from "../core/counts.js";
 import { numberedKinds } from "../protocol/native/numbered.js";
 import { viewOf } from "../protocol/native/payload.js";
 import {
@@ -36,7 +37,7 @@ export class Streams implements StreamWatch {
   /** By how much all windows together have grown. */
   #grownBytes = 0;
   /** Up to where the link had been written when streams wrote last, and how much of that is theirs, at most. */
-  #writtenTo = 0;
+  #writtenTo = bigZero;
   #backlogBytes = 0;
   /** The stream of the portion that comes, how much of it has come on this connection, and how much has been handed on. */
   #stream = 0;

@@ -1,4 +1,5 @@
 import type { ConnectionId, ConnectionInput, ConnectionOutput, Endpoint } from "../core/connections.js";
+import { bigZero } from "../core/counts.js";
 import { FullmeshError } from "../core/errors.js";
 import type { Machine } from "../core/machine.js";
 import { Ear } from "./ear.js";
@@ -52,7 +53,7 @@ export class Driver<Input, Output> {
   #isPumping = false;
   #isAwake = false;
   #accepted = 0;
-  #sentBytes = 0;
+  #sentBytes = bigZero;
   /** For how long our own process has been held up, in all. */
   #stalledMs = 0;
   /** The machine's time when it was last asked for. */

@@ -1,3 +1,4 @@
+import { bigZero } from "../../core/counts.js";
 import type { Page, Pages } from "../../core/pages.js";
 import { frameHeaderBytes, writeFrameHeader } from "../../protocol/native/frames.js";
 import { numberBytes, readNumber, writeNumber } from "../../protocol/native/numbered.js";
@@ -43,7 +44,7 @@ export class Outflow {
   #begun = 0;
   #handedWhole = 0;
   #acknowledged = 0;
-  #begunBytes = 0;
+  #begunBytes = bigZero;
   #unacknowledgedBytes = 0;
   #waitingBytes = 0;
 
@@ -134,8 +135,9 @@ export class Outflow {
   /** The connection has sent all that it was handed: pages that nobody needs can be used again. */
   sent(): void {
     this.#isSent = true;
+    if (this.#spent.length === 0) return;
     for (const page of this.#spent) this.#pages.give(page);
-    this.#spent.length = 0;
+    this.#spent = [];
   }
 
   /**
