@@ -13,7 +13,7 @@ import {
 } from "./stream-states.js";
 
 /** How many first windows may be under way for each millisecond of a round trip: some 3 Gbit/s. */
-const windowsPerMs = 2;
+const windowsPerMs = 1.5;
 
 /** After so many bytes a round trip is measured again: rarely enough to cost nothing. */
 const measureBytes = 1_048_576;

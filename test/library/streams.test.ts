@@ -264,10 +264,10 @@ describe("a stream", () => {
   });
 
   it("that was ended arrives completely at a slow reader, although its writer leaves at once", async () => {
-    const { ours, theirs, first } = await stream({ limits: { streamWindowMaxBytes: 196_608 } });
+    const { ours, theirs, first } = await stream({ limits: { streamWindowMaxBytes: 262_144 } });
     // More than the peer takes unread, by less than one frame: all of it counts as written.
-    const bytes = randomBytes(250_000);
-    const pieces = Array.from({ length: 25 }, (_, index) => bytes.subarray(index * 10_000, (index + 1) * 10_000));
+    const bytes = randomBytes(315_000);
+    const pieces = Array.from({ length: 35 }, (_, index) => bytes.subarray(index * 9_000, (index + 1) * 9_000));
     await pipeline(Readable.from(pieces), ours);
     let hasLeft = false;
     const left = first.leave().then(() => {

@@ -298,13 +298,13 @@ describe("a stream", () => {
 describe("the window of a stream", () => {
   test("is used up to its last byte and never exceeded by a peer that takes nothing", () => {
     const { pair, ours } = opened();
-    expect(ours.write(content(236 * kib))).toBe(false);
+    expect(ours.write(content(300 * kib))).toBe(false);
     pair.settle();
-    expect(bytesOfStream(pair.second)).toHaveLength(192 * kib);
+    expect(bytesOfStream(pair.second)).toHaveLength(256 * kib);
     expect([ours.waitingBytes, pair.first.of("writable").length]).toEqual([44 * kib, 1]);
     for (const { stream, bytes } of pair.second.of("data").slice(0, 1)) stream.read(bytes.length);
     pair.settle();
-    expect([bytesOfStream(pair.second).length, ours.waitingBytes]).toEqual([236 * kib, 0]);
+    expect([bytesOfStream(pair.second).length, ours.waitingBytes]).toEqual([300 * kib, 0]);
   });
 
   test("is granted a quarter at a time", () => {
@@ -321,12 +321,12 @@ describe("the window of a stream", () => {
   });
 
   test.each([
-    [undefined, 192 * kib],
-    [0.1, 192 * kib],
+    [undefined, 256 * kib],
+    [0.1, 256 * kib],
     [2, 768 * kib],
     [10, 3_840 * kib],
     // All streams together may grow by 16 MiB, and the first takes half of that.
-    [1_000, 8_384 * kib],
+    [1_000, 8_448 * kib],
   ])("grows with a round trip of %s ms to %d bytes", (roundTripMs, expected) => {
     const { pair, ours, theirs } = opened({ queueHardBytes: 64 * 1024 * kib });
     pair.second.line.roundTripMs = roundTripMs;

@@ -31,8 +31,8 @@ const budgets = {
   requestRate: 0.7,
   broadcast: 0.7,
   stream: 0.6,
-  /** How many times slower than before a stream the slowest hundredth of requests beside it is. */
-  besideStream: 5,
+  /** How many times slower than before a stream the slowest hundredth of requests beside it is, and the stream's rate. */
+  besideStream: { slowdown: 5, rate: 0.6 },
   slowConsumer: {
     /** How many times slower the slowest hundredth of requests to the others is. */
     slowdown: 2,

@@ -23,6 +23,7 @@ describe("the budgets of the project", () => {
     "request-rate.rate": ">= 0.7 x raw-batched",
     "broadcast.rate": ">= 0.7 x raw-batched",
     "stream.rate": ">= 0.6 x raw-pipe",
+    "beside-stream.rate": ">= 0.6 x raw-pipe",
     "beside-stream.slowdown": "<= 5 times",
   };
 
