@@ -120,7 +120,8 @@ export class Messages {
       if (message === undefined || loops === undefined || loops.size === 0) consumedBytes += bytes;
       else this.#give(message, loops, new Delivery(this.#exchange, from, bytes, loops.size));
     }
-    if (consumedBytes > 0) from.consumed(consumedBytes);
+    if (consumedBytes === 0) return;
+    from.consumed(consumedBytes);
     this.#exchange.wake();
   }
 

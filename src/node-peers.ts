@@ -28,8 +28,10 @@ export class Peers {
 
   /** One of them, as it was last told; undefined if there is no such link. */
   at(address: Address): Peer | undefined {
-    if (this.#latest?.address !== address) this.#latest = this.#kept.get(address) ?? this.#make(address);
-    return this.#latest;
+    if (this.#latest?.address === address) return this.#latest;
+    const peer = this.#kept.get(address) ?? this.#make(address);
+    this.#latest = this.#kept.get(address);
+    return peer;
   }
 
   /** Something has happened to the link with this peer. */

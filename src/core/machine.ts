@@ -16,16 +16,20 @@ export interface Machine<Input, Output> {
 
 /** The writing end of an output queue, for a part of a machine that decides on some of its outputs. */
 export interface Sink<in Output> {
-  /** What was pushed last, unless it has been polled: until then more of the same kind may be added to it. */
-  readonly newest: unknown;
   push(output: Output): void;
+}
+
+/** The same, for what may come in numbers: more of a kind can be added to what was pushed last. */
+export interface GatheringSink<in Output> extends Sink<Output> {
+  /** What was pushed last, unless it has been polled. */
+  readonly newest: unknown;
 }
 
 /** So many places are kept for the next outputs; what a burst has needed beyond that is given back. */
 const mostKept = 4_096;
 
 /** The outputs that a machine has decided on and that nobody has polled yet, first in, first out. */
-export class OutputQueue<Output> implements Sink<Output> {
+export class OutputQueue<Output> implements GatheringSink<Output> {
   #outputs: (Output | undefined)[] = [];
   #next = 0;
   #end = 0;

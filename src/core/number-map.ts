@@ -1,6 +1,9 @@
 /** How many places there are at first, a power of two; and more than how many are given back once all are empty. */
 const [leastPlaces, mostKept] = [16, 1_024];
 
+/** 2^32 divided by the golden ratio. */
+const golden = 0x9e3779b1;
+
 /**
  * Values by whole numbers that follow one another, as those of requests do: each comes, is looked up, and goes.
  *
@@ -9,13 +12,17 @@ const [leastPlaces, mostKept] = [16, 1_024];
  * first table that has grown old, all that follow are kept and moved, with everything that was ever in them: a quarter of
  * the time of who asks with 64 requests in flight. Here is one table, in which what has gone leaves nothing behind.
  *
- * Open addressing with linear probing, at most half full; what is taken out closes its gap. Numbers that somebody has chosen
- * to lie on one place cost a look at each of them, so whoever lets a peer choose bounds how many there may be.
+ * Open addressing with linear probing, at most half full; what is taken out closes its gap. Numbers are scattered by Knuth's
+ * multiplication (The Art of Computer Programming 3, 6.4): side by side they would make one long row, to be looked through
+ * at each gap. Numbers that somebody has chosen to lie on one place cost a look at each of them, so whoever lets a peer choose
+ * bounds how many there may be.
  */
 export class NumberMap<Value extends object> {
   #keys: number[] = [];
   #values: (Value | undefined)[] = [];
   #size = 0;
+  /** How many of the 32 bits of a scattered number are dropped to get a place. */
+  #dropped = 32;
 
   get size(): number {
     return this.#size;
@@ -44,11 +51,12 @@ export class NumberMap<Value extends object> {
     return value;
   }
 
-  /** All there are now, in no particular order. */
+  /** All there are now, in the order of their numbers. */
   entries(): [number, Value][] {
-    return this.#values.flatMap((value, place): [number, Value][] =>
+    const entries = this.#values.flatMap((value, place): [number, Value][] =>
       value === undefined ? [] : [[this.#keys[place] ?? 0, value]],
     );
+    return entries.sort(([a], [b]) => a - b);
   }
 
   clear(): void {
@@ -57,10 +65,15 @@ export class NumberMap<Value extends object> {
     this.#size = 0;
   }
 
+  /** Where the search for a key begins. */
+  #homeOf(key: number): number {
+    return Math.imul(key, golden) >>> this.#dropped;
+  }
+
   /** Where this key is, or would be. */
   #placeOf(key: number): number {
     const last = this.#values.length - 1;
-    let place = key & last;
+    let place = this.#homeOf(key);
     while (this.#values[place] !== undefined && this.#keys[place] !== key) place = (place + 1) & last;
     return place;
   }
@@ -71,7 +84,7 @@ export class NumberMap<Value extends object> {
     let empty = place;
     for (let next = (empty + 1) & last; this.#values[next] !== undefined; next = (next + 1) & last) {
       const key = this.#keys[next] ?? 0;
-      if (((next - key) & last) < ((next - empty) & last)) continue;
+      if (((next - this.#homeOf(key)) & last) < ((next - empty) & last)) continue;
       this.#keys[empty] = key;
       this.#values[empty] = this.#values[next];
       empty = next;
@@ -84,6 +97,7 @@ export class NumberMap<Value extends object> {
     const places = Math.max(leastPlaces, this.#values.length * 2);
     this.#keys = Array.from({ length: places }, () => 0);
     this.#values = Array.from({ length: places });
+    this.#dropped = Math.clz32(places - 1);
     for (const [key, value] of entries) {
       const place = this.#placeOf(key);
       this.#keys[place] = key;

@@ -3,7 +3,7 @@ import type { ConnectionId, Endpoint } from "../core/connections.js";
 import { earliest } from "../core/deadlines.js";
 import type { ErrorCode } from "../core/errors.js";
 import { Handshakes } from "../core/handshakes.js";
-import { type Machine, OutputQueue, type Sink } from "../core/machine.js";
+import { type GatheringSink, type Machine, OutputQueue } from "../core/machine.js";
 import { type Address, formatAddress } from "../protocol/address.js";
 import type { Member as Entry } from "../protocol/directory.js";
 import { isUnspecified } from "../protocol/ip.js";
@@ -43,7 +43,7 @@ export class Member<Arrival = unknown> implements Machine<MemberInput, MemberOut
   #state: "running" | "ending" | "closed" = "running";
 
   /** `riders` makes those who ride on native links, and gives them the queue for what comes of it. */
-  constructor(rules: MemberRules, riders: (outputs: Sink<Arrival>) => Riders) {
+  constructor(rules: MemberRules, riders: (outputs: GatheringSink<Arrival>) => Riders) {
     const { limits, dialect, mesh } = rules;
     const handshakes = new Handshakes(limits);
     this.#rules = rules;

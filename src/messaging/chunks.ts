@@ -1,4 +1,4 @@
-import { isReferenced, referencedBytes, viewOf, writeBytes } from "../protocol/native/payload.js";
+import { isReferenced, referencedBytes, writeBytes } from "../protocol/native/payload.js";
 
 /** Memory in which short pieces are gathered: few small frames, or chunks for who reads, instead of many tiny ones. */
 const blockBytes = 4 * referencedBytes;
@@ -23,7 +23,7 @@ export class Chunks {
     this.#bytes += bytes.length;
     if (isReferenced(bytes)) {
       // A view of this length, which is empty once the memory is gone, or is shorter.
-      this.#chunks.push(viewOf(bytes, 0, bytes.length));
+      this.#chunks.push(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length));
       this.#block = undefined;
     } else this.#gather(bytes);
   }

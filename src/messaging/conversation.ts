@@ -1,6 +1,6 @@
 import type { Carriage, Rider } from "../core/carriage.js";
 import type { Limits } from "../core/limits.js";
-import type { Sink } from "../core/machine.js";
+import type { GatheringSink } from "../core/machine.js";
 import { numberedKinds } from "../protocol/native/numbered.js";
 import { decodeCredit, messageFlow } from "../protocol/native/stream.js";
 import { Answers } from "./answers.js";
@@ -19,7 +19,7 @@ export interface ConversationParts {
   /** This end of the link is the earlier of the two. */
   readonly isOwner: boolean;
   readonly carriage: Carriage;
-  readonly outputs: Sink<Arrival>;
+  readonly outputs: GatheringSink<Arrival>;
   readonly limits: Limits;
   readonly patience: Patience;
   /** Is called once, when the link has ended. */

@@ -8,19 +8,17 @@ import { highestNumber } from "../protocol/native/numbered.js";
 
 /** The end of a flow that sends. */
 export class SendingFlow {
-  readonly #window: number;
-  /** By how much the limit has been raised. */
-  #raised = bigZero;
+  #limit = bigZero;
   #sent = bigZero;
 
   /** `window`: what may be sent before the first credit comes, in bytes. */
   constructor(window: number) {
-    this.#window = window;
+    this.#limit = window;
   }
 
   /** How many bytes may be sent now. */
   get room(): number {
-    return this.#window + (this.#raised - this.#sent);
+    return this.#limit - this.#sent;
   }
 
   /** So many bytes are sent; there is room for them. */
@@ -30,9 +28,8 @@ export class SendingFlow {
 
   /** The other end has raised the limit. False if it has lowered it, which cannot be. */
   raise(limit: number): boolean {
-    const raised = limit - this.#window;
-    if (raised < this.#raised) return false;
-    this.#raised = raised;
+    if (limit < this.#limit) return false;
+    this.#limit = limit;
     return true;
   }
 }
@@ -40,7 +37,6 @@ export class SendingFlow {
 /** The end of a flow that receives. */
 export class ReceivingFlow {
   readonly #window: number;
-  /** What has been granted beyond the first window. */
   #granted = bigZero;
   #received = bigZero;
   #consumed = bigZero;
@@ -48,6 +44,7 @@ export class ReceivingFlow {
   /** `window`: what may come before the application takes any of it, in bytes. */
   constructor(window: number) {
     this.#window = window;
+    this.#granted = window;
   }
 
   /** Bytes that have come and that the application has not taken. */
@@ -57,13 +54,13 @@ export class ReceivingFlow {
 
   /** By how much more than the first window may lie here until the application takes some. */
   get grownBytes(): number {
-    return Math.max(0, this.#granted - this.#consumed);
+    return Math.max(0, this.#granted - this.#consumed - this.#window);
   }
 
   /** So many bytes have come. False if they were not granted. */
   take(bytes: number): boolean {
     this.#received += bytes;
-    return this.#received - this.#granted <= this.#window;
+    return this.#received <= this.#granted;
   }
 
   /**
@@ -73,16 +70,15 @@ export class ReceivingFlow {
   consume(bytes: number, window: number): number | undefined {
     this.#consumed += bytes;
     if (this.#consumed > this.#received) throw new RangeError("more bytes were taken than have come");
-    const more = this.#consumed - this.#granted + window - this.#window;
-    if (more * 4 < window) return undefined;
+    if ((this.#consumed + window - this.#granted) * 4 < window) return undefined;
     const limit = Math.min(this.#consumed + window, highestNumber);
-    if (limit - this.#window <= this.#granted) return undefined;
-    this.#granted = limit - this.#window;
+    if (limit <= this.#granted) return undefined;
+    this.#granted = limit;
     return limit;
   }
 
   /** Nothing more comes: what was granted and has not been sent never will be. From now on the window is 0. */
   close(): void {
-    this.#granted = this.#received - this.#window;
+    this.#granted = this.#received;
   }
 }

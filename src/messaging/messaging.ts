@@ -1,6 +1,6 @@
 import type { Carriage, Riders } from "../core/carriage.js";
 import type { Limits } from "../core/limits.js";
-import type { Sink } from "../core/machine.js";
+import type { GatheringSink } from "../core/machine.js";
 import { Conversation } from "./conversation.js";
 import { Patience } from "./patience.js";
 import type { Arrival } from "./vocabulary.js";
@@ -12,14 +12,14 @@ import type { Arrival } from "./vocabulary.js";
  * arrives goes to the member's outputs, in order with what happens to the links.
  */
 export class Messaging implements Riders {
-  readonly #outputs: Sink<Arrival>;
+  readonly #outputs: GatheringSink<Arrival>;
   readonly #limits: Limits;
   readonly #conversations = new Map<string, Conversation>();
   /** The one that was asked for last, which is often asked for again. */
   #latest: Conversation | undefined;
   readonly #patience = new Patience();
 
-  constructor(outputs: Sink<Arrival>, limits: Limits) {
+  constructor(outputs: GatheringSink<Arrival>, limits: Limits) {
     this.#outputs = outputs;
     this.#limits = limits;
   }

@@ -1,6 +1,6 @@
 import type { Carriage } from "../core/carriage.js";
 import type { Limits } from "../core/limits.js";
-import type { Sink } from "../core/machine.js";
+import type { GatheringSink } from "../core/machine.js";
 import type { Conversation } from "./conversation.js";
 import type { Patience } from "./patience.js";
 import type { Arrival } from "./vocabulary.js";
@@ -9,7 +9,7 @@ import type { Arrival } from "./vocabulary.js";
 export interface Ports {
   readonly conversation: Conversation;
   readonly carriage: Carriage;
-  readonly outputs: Sink<Arrival>;
+  readonly outputs: GatheringSink<Arrival>;
   readonly limits: Limits;
   /** With the calls of all conversations. */
   readonly patience: Patience;

@@ -1,3 +1,4 @@
+import { bigZero } from "../core/counts.js";
 import { encodeAbort, encodeCredit, encodeEnd, encodePortion, mostPortionBytes } from "../protocol/native/stream.js";
 import { Chunks } from "./chunks.js";
 import type { Conversation } from "./conversation.js";
@@ -53,8 +54,8 @@ export class Stream {
   #isCut = false;
   /** By how much its window has grown beyond the first one. */
   #grownBytes = 0;
-  /** The limit at which the round trip is measured again. */
-  #measureAt = measureBytes;
+  /** The limit at which the round trip was measured last. */
+  #measuredAt = bigZero;
   /** One of the two ends has aborted it: what came and was not read is dropped. */
   #isAborted = false;
   #hasLeft = false;
@@ -212,8 +213,8 @@ export class Stream {
 
   /** The first round trip that is measured is often that of cold code, and so longer than others: the shortest counts. */
   #measure(limit: number): void {
-    if (limit < this.#measureAt) return;
-    this.#measureAt = limit + measureBytes;
+    if (limit - this.#measuredAt < measureBytes) return;
+    this.#measuredAt = limit;
     this.#ports.carriage.measure();
   }
 

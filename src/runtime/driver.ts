@@ -68,7 +68,8 @@ export class Driver<Input, Output> {
 
   /** Bytes given to connections in all, before any encryption. */
   get sentBytes(): number {
-    return this.#sentBytes;
+    // Of nothing it is -0, which is nobody else's business.
+    return this.#sentBytes + 0;
   }
 
   /** Bytes sent on a connection that the kernel has not taken yet. */

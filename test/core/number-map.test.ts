@@ -62,4 +62,22 @@ describe("a map of numbers", () => {
     for (const [number] of map.entries()) map.take(number);
     expect([map.size, map.entries(), map.get(5_000), map.take(1)]).toEqual([0, [], undefined, undefined]);
   });
+
+  test("begins anew after so many that their places were given back, and tells all in the order of their numbers", () => {
+    const map = new NumberMap<{ readonly number: number }>();
+    for (const first of [1, 2 ** 31 - 300, 1]) {
+      const numbers = Array.from({ length: 600 }, (_, index) => first + index);
+      for (const number of numbers.toReversed()) map.set(number, { number });
+      expect(map.entries().map(([number]) => number)).toEqual(numbers);
+      for (const number of numbers) expect(map.take(number)?.number).toBe(number);
+      expect([map.size, map.get(first)]).toEqual([0, undefined]);
+    }
+  });
+
+  test("is empty when all have been taken", () => {
+    const map = new NumberMap<{ readonly number: number }>();
+    for (const number of [1, 2, 3]) map.set(number, { number });
+    for (const [number] of map.entries()) map.take(number);
+    expect([map.size, map.entries(), map.get(5_000), map.take(1)]).toEqual([0, [], undefined, undefined]);
+  });
 });

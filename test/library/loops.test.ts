@@ -128,6 +128,24 @@ describe("a loop over messages", () => {
     await thrown.nth(50, (message) => message === "a listener's own fault");
   });
 
+  it("does not lose the messages that come together with one whose listener throws, nor the credit for any", async () => {
+    const { first, second } = await pair({ limits: { queueSoftBytes: 100_000 } });
+    const thrown = uncaughtErrors();
+    const heard: number[] = [];
+    second.on("message", ({ payload }) => {
+      heard.push(payload as number);
+      if (heard.length % 2 === 0) throw new Error("a listener's own fault");
+    });
+    second.handle("ping", () => "pong");
+    // In all more than the credit at the beginning: without what comes back, no more would be taken.
+    for (const round of upTo(60)) {
+      for (const index of upTo(50)) expect(first.send(addressOf(second), "a", round * 100 + index)).toBe(true);
+      await first.request(addressOf(second), "ping");
+    }
+    expect(heard).toEqual(upTo(60).flatMap((round) => upTo(50).map((index) => round * 100 + index)));
+    await thrown.nth(1_500, (message) => message === "a listener's own fault");
+  });
+
   it("is refused with BAD_OPTION for what is no topic or no option", async () => {
     const { second } = await pair();
     expect(outcomeOf(() => second.messages(7 as unknown as string))).toBe("BAD_OPTION");

@@ -203,10 +203,15 @@ describe("when the link ends", () => {
 
   test("an earlier link's end leaves the next incarnation at the same address alone", () => {
     const { first } = make();
-    const next = first.messaging.board("second", true, first.line);
+    const { messaging } = first;
+    expect(messaging.at("second")).toBe(first.conversation);
+    const next = messaging.board("second", true, first.line);
+    expect(messaging.at("second")).toBe(next);
     first.conversation.ended("replaced");
-    expect(first.messaging.at("second")).toBe(next);
-    expect([...first.messaging.conversations]).toEqual([next]);
+    expect(messaging.at("second")).toBe(next);
+    expect([...messaging.conversations]).toEqual([next]);
+    next.ended("gone");
+    expect(messaging.at("second")).toBeUndefined();
   });
 
   test("what waited before a goodbye still goes", () => {

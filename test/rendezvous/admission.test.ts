@@ -65,7 +65,7 @@ function open(rules: Partial<AdmissionRules> = {}): House {
 
 function newSession(number: number): Session {
   const remote = { host, port: 50_000 + number };
-  return new Session(`in:${number}`, remote, defaultLimits, { push: () => {}, newest: undefined });
+  return new Session(`in:${number}`, remote, defaultLimits, { push: () => {} });
 }
 
 describe("who may claim which address", () => {

@@ -19,7 +19,7 @@ function start(): Reader {
   const push = (output: ConnectionOutput): void => {
     sent.push(output.type === "send" ? new TextDecoder().decode(output.bytes) : output.type);
   };
-  const outbox = new Outbox("in:1", { push, newest: undefined }, gapMs);
+  const outbox = new Outbox("in:1", { push }, gapMs);
   return { outbox, sent, advance: (now, list = "list") => outbox.advance(now, () => encoder.encode(list)) };
 }
 

@@ -405,6 +405,7 @@ describe("connections", () => {
       { type: "halfClose", connection: "out:1" },
       { type: "abort", connection: "out:1" },
     );
+    expect(driver.sentBytes).toBe(0);
     driver.input(wish("do"));
     expect(dial?.connection.done).toEqual(["send hi", "halfClose", "abort"]);
     expect(driver.sentBytes).toBe(2);

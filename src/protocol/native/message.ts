@@ -41,9 +41,7 @@ export function encodeMessage(carriage: Carriage, topic: Uint8Array, form: Form,
   if (!isTail) writeBytes(memory, at + headBytes + topicBytes, payload);
 }
 
-/**
- * Reads what lies in `bytes` from `from` to `to`, or says what is wrong with it.
- */
+/** Reads what lies in `bytes` from `from` to `to`, or says what is wrong with it. */
 export function decodeMessage(bytes: Uint8Array, from: number, to: number): Message | string {
   if (to - from < headBytes) return "a message is cut short";
   const topicAt = from + headBytes;

@@ -26,14 +26,15 @@ export function writeBytes(memory: Uint8Array, at: number, bytes: Uint8Array): v
 export const nothing: Uint8Array = new Uint8Array(0);
 
 /**
- * What a view was taken of last, and the memory behind it. One read of a socket holds hundreds of payloads, and to ask for
- * the memory of each is a call out of compiled code, which costs as much as all else that is done with a small one.
+ * What a view was taken of last, and the memory behind it: one read of a socket, or one frame that came in pieces, which is
+ * held on to until the next. A read holds hundreds of payloads, and to ask for the memory of each is a call out of compiled
+ * code: a fifth of all that is done with a small one.
  */
 let viewed = nothing;
 let memory = nothing.buffer;
 let offset = 0;
 
-/** A view of some bytes. Of none, it holds on to no memory. */
+/** A view of some of the bytes that were read. Of none, it holds on to no memory. */
 export function viewOf(bytes: Uint8Array, from: number, to: number): Uint8Array {
   if (from === to) return nothing;
   if (bytes !== viewed) {

@@ -1,5 +1,21 @@
 import { describe, expect, test } from "vitest";
-import { keepable } from "../../../src/protocol/native/payload.js";
+import { keepable, viewOf } from "../../../src/protocol/native/payload.js";
+
+describe("a view", () => {
+  test("shows what it is asked for, whichever bytes were viewed before, and shares their memory", () => {
+    const memory = Uint8Array.from({ length: 100 }, (_, index) => index);
+    const parts = [memory, memory.subarray(10), Uint8Array.of(7, 8, 9), Buffer.from(memory.buffer, 50, 20)];
+    for (const bytes of [...parts, ...parts.toReversed(), ...parts]) {
+      const view = viewOf(bytes, 1, 3);
+      expect([...view]).toEqual([bytes[1], bytes[2]]);
+      expect(view.buffer).toBe(bytes.buffer);
+    }
+  });
+
+  test("of no bytes holds on to no memory", () => {
+    expect(viewOf(new Uint8Array(100), 5, 5).buffer.byteLength).toBe(0);
+  });
+});
 
 describe("bytes that are kept for long", () => {
   test.each([
