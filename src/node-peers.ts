@@ -12,8 +12,6 @@ import type { Address } from "./protocol/address.js";
 export class Peers {
   readonly #machine: Member<unknown>;
   readonly #kept = new Map<Address, Peer>();
-  /** The one that was asked for last: most messages come behind others of the same peer. */
-  #latest: Peer | undefined;
 
   constructor(machine: Member<unknown>) {
     this.#machine = machine;
@@ -28,16 +26,12 @@ export class Peers {
 
   /** One of them, as it was last told; undefined if there is no such link. */
   at(address: Address): Peer | undefined {
-    if (this.#latest?.address === address) return this.#latest;
-    const peer = this.#kept.get(address) ?? this.#make(address);
-    this.#latest = this.#kept.get(address);
-    return peer;
+    return this.#kept.get(address) ?? this.#make(address);
   }
 
   /** Something has happened to the link with this peer. */
   forget(address: Address): void {
     this.#kept.delete(address);
-    this.#latest = undefined;
   }
 
   #make(address: Address): Peer | undefined {
@@ -66,7 +60,6 @@ export class Peers {
 
   #keep(peer: Peer): Peer {
     this.#kept.set(peer.address, peer);
-    this.#latest = undefined;
     return peer;
   }
 }

@@ -7,9 +7,6 @@ const mostKept = 1_024;
 /** The topics that have been used, in the bytes that travel: each is checked and encoded once. */
 export class Topics {
   readonly #kept = new Map<string, Uint8Array>();
-  /** The one that was used last, which is often the next one as well. */
-  #latest = "";
-  #latestBytes: Uint8Array = new Uint8Array(0);
 
   /**
    * The bytes of a topic.
@@ -17,11 +14,7 @@ export class Topics {
    * @throws {FullmeshError} `BAD_OPTION` for what is none
    */
   bytesOf(topic: string): Uint8Array {
-    if (topic === this.#latest) return this.#latestBytes;
-    const bytes = this.#kept.get(topic) ?? this.#keep(topic);
-    this.#latest = topic;
-    this.#latestBytes = bytes;
-    return bytes;
+    return this.#kept.get(topic) ?? this.#keep(topic);
   }
 
   #keep(topic: string): Uint8Array {

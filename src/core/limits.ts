@@ -82,8 +82,8 @@ export const defaultLimits = {
   /**
    * What may come on a stream before the application has taken any of it: 0.7 ms worth at 3 Gbit/s, so that it suffices on
    * a local network. Measured on loopback, where requests beside a stream wait some four times as long as without one: with
-   * a quarter less the stream is slower by a fifth, with a quarter more requests wait longer by a half. The same on all
-   * members.
+   * a quarter less that stream is slower by a fifth or more, with a quarter more requests wait longer by a half. The same
+   * on all members.
    */
   streamWindowBytes: 262_144,
   /**

@@ -97,11 +97,8 @@ export class NumberMap<Value extends object> {
     const places = Math.max(leastPlaces, this.#values.length * 2);
     this.#keys = Array.from({ length: places }, () => 0);
     this.#values = Array.from({ length: places });
+    this.#size = 0;
     this.#dropped = Math.clz32(places - 1);
-    for (const [key, value] of entries) {
-      const place = this.#placeOf(key);
-      this.#keys[place] = key;
-      this.#values[place] = value;
-    }
+    for (const [key, value] of entries) this.set(key, value);
   }
 }

@@ -15,8 +15,6 @@ export class Messaging implements Riders {
   readonly #outputs: GatheringSink<Arrival>;
   readonly #limits: Limits;
   readonly #conversations = new Map<string, Conversation>();
-  /** The one that was asked for last, which is often asked for again. */
-  #latest: Conversation | undefined;
   readonly #patience = new Patience();
 
   constructor(outputs: GatheringSink<Arrival>, limits: Limits) {
@@ -26,8 +24,7 @@ export class Messaging implements Riders {
 
   /** The conversation with a peer, by its address; undefined before its link is up, and when that has ended. */
   at(peer: string): Conversation | undefined {
-    if (this.#latest?.peer !== peer) this.#latest = this.#conversations.get(peer);
-    return this.#latest;
+    return this.#conversations.get(peer);
   }
 
   get conversations(): Iterable<Conversation> {
@@ -45,7 +42,6 @@ export class Messaging implements Riders {
       leave: this.#leave,
     });
     this.#conversations.set(peer, conversation);
-    this.#latest = undefined;
     return conversation;
   }
 
@@ -61,7 +57,6 @@ export class Messaging implements Riders {
   /** The next incarnation at an address may have boarded already. */
   readonly #leave = (conversation: Conversation): void => {
     const { peer } = conversation;
-    this.#latest = undefined;
     if (this.#conversations.get(peer) === conversation) this.#conversations.delete(peer);
   };
 }

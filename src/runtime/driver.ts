@@ -68,7 +68,7 @@ export class Driver<Input, Output> {
 
   /** Bytes given to connections in all, before any encryption. */
   get sentBytes(): number {
-    // Of nothing it is -0, which is nobody else's business.
+    // It begins as -0, which is told as 0.
     return this.#sentBytes + 0;
   }
 

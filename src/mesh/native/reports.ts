@@ -70,8 +70,8 @@ export class Reports {
     for (let from = 0; from < orders.length || this.#isFull; from += mostPerReport) {
       reports.push(this.#report(orders.slice(from, from + mostPerReport)));
       this.#isFull = false;
-      this.#toldAt = now;
     }
+    if (reports.length > 0) this.#toldAt = now;
     return reports;
   }
 
