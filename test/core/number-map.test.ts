@@ -74,6 +74,14 @@ describe("a map of numbers", () => {
     }
   });
 
+  test("comes to an end with what it has not, however many it has", () => {
+    const map = new NumberMap<{ readonly number: number }>();
+    for (let number = 1; number <= 100; number += 1) {
+      map.set(number, { number });
+      expect([map.get(1_000 + number), map.take(2_000 + number)]).toEqual([undefined, undefined]);
+    }
+  });
+
   test("is empty when all have been taken", () => {
     const map = new NumberMap<{ readonly number: number }>();
     for (const number of [1, 2, 3]) map.set(number, { number });
