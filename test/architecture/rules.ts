@@ -39,12 +39,6 @@ const impurities: readonly (readonly [pattern: RegExp, reason: string])[] = [
   [/\bconsole\./, "logs"],
 ];
 
-const forbiddenNames = /Manager|Handler|Helper|Util|Service|Info(?![a-z])|Data(?![a-z])/;
-
-/** The longest that a file and a function may be, in lines. */
-export const longestFile = 300;
-const longestFunction = 60;
-
 function folderOf(path: string): string {
   return path.includes("/") ? (posix.dirname(path).split("/")[0] ?? ".") : ".";
 }
@@ -74,36 +68,6 @@ export function impurityFaults(file: SourceFile): string[] {
   if (!pureFolders.has(folderOf(file.path))) return [];
   const code = withoutComments(file);
   return impurities.filter(([pattern]) => pattern.test(code)).map(([, reason]) => `${file.path} ${reason}`);
-}
-
-/** Names that say nothing. */
-export function nameFaults(file: SourceFile): string[] {
-  const faults: string[] = [];
-  visit(parse(file), (node) => {
-    const isNamed = ts.isClassDeclaration(node) || ts.isInterfaceDeclaration(node) || ts.isFunctionDeclaration(node);
-    const name = isNamed || ts.isTypeAliasDeclaration(node) ? node.name?.text : undefined;
-    if (name !== undefined && forbiddenNames.test(name)) faults.push(`${file.path} declares ${name}`);
-  });
-  return faults;
-}
-
-/** Files and functions that are too long to be one thing. */
-export function lengthFaults(file: SourceFile): string[] {
-  const lines = file.text.split("\n").length - 1;
-  const faults = lines > longestFile ? [`${file.path} has ${lines} lines`] : [];
-  const source = parse(file);
-  visit(source, (node) => {
-    if (!ts.isFunctionLike(node)) return;
-    const from = source.getLineAndCharacterOfPosition(node.getStart()).line;
-    const to = source.getLineAndCharacterOfPosition(node.end).line;
-    if (to - from >= longestFunction) faults.push(`${file.path}:${from + 1} has a function of ${to - from + 1} lines`);
-  });
-  return faults;
-}
-
-function visit(node: ts.Node, see: (node: ts.Node) => void): void {
-  see(node);
-  ts.forEachChild(node, (child) => visit(child, see));
 }
 
 /** The code without its comments, which may speak of clocks. */
