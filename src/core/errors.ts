@@ -148,6 +148,13 @@ const failures = {
     connection: "closed; the server is dialed again, backed off, and the session resumed",
     remedy: "Look whether the server still runs; the mesh goes on without it, but nobody can join.",
   },
+  SERVER_BUSY: {
+    fault: "remote",
+    level: "warn",
+    meaning: "The rendezvous server cannot take this member in now, and has said when to try again.",
+    connection: "closed; the member registers on a new one, not before the time that the server has said",
+    remedy: "None needed, unless it lasts: then look at the server's log for the reason.",
+  },
   SERVER_IDLE_CLOSED: {
     fault: "remote",
     level: "info",

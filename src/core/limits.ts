@@ -150,6 +150,8 @@ export const defaultLimits = {
   changesUnread: 4_096,
   /** The longest pause between two tries to reach a server that has gone. */
   serverRedialMaxMs: 5_000,
+  /** The longest pause that a server may ask for before it is tried again; it names 5 s when it is busy. */
+  retryMaxMs: 60_000,
   /** Connections of one machine, handshakes and members together. The Node face derives it from the descriptor limit. */
   connections: 8_192,
 } as const;

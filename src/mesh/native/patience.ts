@@ -30,15 +30,26 @@ export class Patience {
     this.#waits.clear("answer");
   }
 
-  /** The server has gone. It is to be tried again after a pause, which doubles with each try in a row. */
-  away(isFirst: boolean, now: number): void {
+  /**
+   * The server has gone. It is to be tried again after a pause, which doubles with each try in a row, and not before the
+   * time that the server itself has asked for.
+   */
+  away(isFirst: boolean, now: number, retryMs = 0): void {
     const { redialMinMs, serverRedialMaxMs } = this.#limits;
     if (isFirst && this.#serverLostMs !== Number.POSITIVE_INFINITY) {
       this.#waits.set("serverLost", now + this.#serverLostMs);
     }
     const pauseMs = Math.min(serverRedialMaxMs, redialMinMs * 2 ** this.#tries);
     this.#tries += 1;
-    this.#waits.set("redial", now + pauseMs * (0.5 + 0.5 * this.#random.next()));
+    const jitteredMs = pauseMs * (0.5 + 0.5 * this.#random.next());
+    if (retryMs > jitteredMs) this.retryAfter(retryMs, now);
+    else this.#waits.set("redial", now + jitteredMs);
+  }
+
+  /** The server has asked to be tried again after so many milliseconds. Those who were told the same spread out. */
+  retryAfter(retryMs: number, now: number): void {
+    const pauseMs = Math.min(retryMs, this.#limits.retryMaxMs);
+    this.#waits.set("redial", now + pauseMs * (1 + 0.5 * this.#random.next()));
   }
 
   /** Nothing is waited for any more. */

@@ -10,7 +10,9 @@ export const nativeSessionTransitions = {
   /** Connected; nothing has been registered yet, for as long as the caller likes. */
   connected: { registering: "registering", lost: "idle", over: "over" },
   /** The registration is sent; the server dials back, or lets us wait in line. */
-  registering: { admitted: "listed", over: "over" },
+  registering: { admitted: "listed", postponed: "postponed", over: "over" },
+  /** Refused for now; the server has said when to register again. */
+  postponed: { dialing: "connecting", over: "over" },
   /** In the directory. */
   listed: { lost: "away", fenced: "away", over: "over" },
   /** Without a connection; the server is dialed again after a pause. Who was fenced has nothing to go back to. */
@@ -22,4 +24,12 @@ export const nativeSessionTransitions = {
 } as const;
 
 export type NativeSessionState = keyof typeof nativeSessionTransitions;
-export type NativeSessionEvent = "dialing" | "connected" | "registering" | "admitted" | "lost" | "fenced" | "over";
+export type NativeSessionEvent =
+  | "dialing"
+  | "connected"
+  | "registering"
+  | "postponed"
+  | "admitted"
+  | "lost"
+  | "fenced"
+  | "over";

@@ -247,14 +247,18 @@ export class NativeSession implements Session, ChannelOwner {
     return news !== undefined;
   }
 
-  #refused({ code, message }: ControlOf<"refuse">, now: number): void {
+  #refused({ code, message, retryMs }: ControlOf<"refuse">, now: number): void {
     this.#channel?.close(now);
     this.#channel = undefined;
     this.#patience.answered();
-    if (code === "FENCED" && (this.#state === "listed" || this.#state === "returning")) {
+    if (retryMs !== undefined && this.#state === "registering") {
+      this.#voice.note("SERVER_BUSY", `${code}: ${message}`);
+      this.#step("postponed");
+      this.#patience.retryAfter(retryMs, now);
+    } else if (code === "FENCED" && (this.#state === "listed" || this.#state === "returning")) {
       this.#voice.bring({ type: "fenced", reason: message });
     } else if (this.#state === "returning" && (this.#log !== undefined || passing.has(code))) {
-      this.#away(`${code} ${message}`, now);
+      this.#away(`${code} ${message}`, now, retryMs);
     } else this.#voice.over(`${code}: ${message}`, "REFUSED");
   }
 
@@ -270,14 +274,14 @@ export class NativeSession implements Session, ChannelOwner {
     this.#redial(now);
   }
 
-  #away(reason: string, now: number): void {
+  #away(reason: string, now: number, retryMs?: number): void {
     const isFirst = this.#state === "listed";
     if (isFirst) this.#voice.note("SERVER_AWAY", reason);
     this.#channel?.abort();
     this.#channel = undefined;
     this.#hearing.reset();
     this.#step("lost");
-    this.#patience.away(isFirst, now);
+    this.#patience.away(isFirst, now, retryMs);
   }
 
   #step(event: NativeSessionEvent): void {

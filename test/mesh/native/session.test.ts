@@ -70,6 +70,48 @@ describe("a registration", () => {
     ]);
   });
 
+  const busy = { type: "refuse", code: "BUSY", message: "no room", retryMs: 2_000 } as const;
+
+  test("that the server refuses for now is made again on a new connection, not before the time that it has said", () => {
+    const world = new World();
+    const node = world.node(1).begin();
+    const first = node.session;
+    node.hear(busy);
+    expect(node.notes).toEqual(["SERVER_BUSY"]);
+    world.pass(1_999);
+    expect(node.session).toBe(first);
+    world.pass(1_001);
+    expect(node.session).not.toBe(first);
+    node.session.connect();
+    expect(node.said).toMatchObject([{ type: "register", id: idOf(1), address: node.address }]);
+    node.admit([listed(1)]);
+    expect(node.eventsOf("ended")).toEqual([]);
+    expect(node.eventsOf("registered")).toHaveLength(1);
+  });
+
+  test("that is refused for now is put off by other times for other members, and never for as long as a server likes", () => {
+    const pauses = [1, 2, 3].map((number) => {
+      const world = new World();
+      const node = world.node(number).begin();
+      node.hear({ ...busy, retryMs: Number.MAX_SAFE_INTEGER });
+      world.pass(limits.lingerMs);
+      return node.timeout;
+    });
+    expect(new Set(pauses).size).toBe(3);
+    for (const pause of pauses) expect(pause).toBeLessThanOrEqual(limits.lingerMs + 1.5 * limits.retryMaxMs);
+  });
+
+  test("may be given up while it is put off", () => {
+    const world = new World();
+    const node = world.node(1).begin();
+    const first = node.session;
+    node.hear(busy);
+    node.leave();
+    world.pass(10_000);
+    expect(node.eventsOf("ended")).toMatchObject([{ reason: "left" }]);
+    expect(node.session).toBe(first);
+  });
+
   test("during which the server goes ends the member", () => {
     const node = new World().node(1).begin();
     node.loseSession();
@@ -97,6 +139,18 @@ describe("a registration", () => {
     node.handle({ type: "register" });
     node.session.connect();
     expect(node.said).toMatchObject([{ type: "register", address: "10.0.0.99:7000" }]);
+  });
+});
+
+describe("a member that comes back", () => {
+  test("is not there again before the time that a busy server has said", () => {
+    const { world, node } = returning();
+    const before = node.session;
+    node.hear({ type: "refuse", code: "BUSY", message: "no room", retryMs: 2_000 });
+    world.pass(1_999);
+    expect(node.session).toBe(before);
+    world.pass(1_001);
+    expect(node.session).not.toBe(before);
   });
 });
 
