@@ -80,7 +80,8 @@ function listen(on: Endpoint, server: Server, keyring: Keyring | undefined, acce
     else keyring.accepted(socket, connection, events);
   });
   server.once("error", (error) => done(listenError(error, on)));
-  server.listen({ ...on, backlog }, () => {
+  // A worker of node:cluster would otherwise share the port with all other workers, and a member must be reached at its own.
+  server.listen({ ...on, backlog, exclusive: true }, () => {
     // From now on an error is one failed accept; the other side learns of it by its own closing.
     server.removeAllListeners("error").on("error", () => {});
     const { address, port } = server.address() as AddressInfo;
