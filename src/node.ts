@@ -267,7 +267,8 @@ export class MeshNode extends EventEmitter<NodeEvents> {
 
   /**
    * Leaves the mesh: closes every connection, and resolves when all are closed. What was sent, and what was written on
-   * streams, is delivered before, as far as peers take it within 10 s; a stream that has ended by then arrives whole.
+   * streams, is delivered before, as far as peers take it within 5 s; a stream that has ended by then arrives whole. The
+   * option `limits.drainMs` allows more time, or less. Beside a peer that hangs it takes so long, and 1 s more at most.
    */
   async leave(): Promise<void> {
     await this.#parts.steps.leave();

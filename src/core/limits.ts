@@ -33,8 +33,11 @@ export const defaultLimits = {
   messageGapMs: 50,
   /** From half-closing to closing: time for the other side to read the last message and close. */
   lingerMs: 1_000,
-  /** How long what is queued for a peer may take to go out after the end; what is left then is lost, and said. */
-  drainMs: 10_000,
+  /**
+   * How long what is queued for a peer may take to go out after the end; what is left then is lost, and said. Half of the
+   * 10 s that `docker stop` grants before it kills: a peer that hangs must not make a leave look like a crash.
+   */
+  drainMs: 5_000,
   /** From the last list at capacity to the teardown: time for members that cannot report their links to make them. */
   settleMs: 2_000,
   /** A list; 64 KiB hold about 2,900 members. Simple readers take far less, see `listWarnBytes`. */

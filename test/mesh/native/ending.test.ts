@@ -11,6 +11,20 @@ function left(number: number, revision: number): Entry {
   return { type: "left", revision, id: idOf(number), reason: "left" };
 }
 
+/** After how long `docker stop` kills what it has told to end. */
+const dockerStopMs = 10_000;
+
+test("a leave beside a peer that hangs, and a server that does, is over well before docker stop kills", () => {
+  const world = new World();
+  const { owner, later } = world.pair();
+  owner.send(later, "never taken");
+  owner.leave();
+  // Nothing comes back from anybody.
+  world.pass(dockerStopMs - 4_000);
+  expect(owner.events.at(-1)).toEqual({ type: "closed" });
+  expect(owner.eventsOf("unlink")).toMatchObject([{ unacknowledged: 1 }]);
+});
+
 describe("a goodbye", () => {
   test.each(["owner", "later"] as const)("of the %s ends the link, and nothing under way is lost", (name) => {
     const world = new World();

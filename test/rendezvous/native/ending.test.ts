@@ -86,7 +86,10 @@ describe("N5: a mesh that has reached its capacity and is to end", () => {
     ]);
     for (const player of players) {
       expect(lastWords(player, 2)).toEqual(["complete", "teardown"]);
-      expect(player.end.last("teardown")).toMatchObject({ reason: "capacity reached", deadlineMs: 10_000 });
+      expect(player.end.last("teardown")).toMatchObject({
+        reason: "capacity reached",
+        deadlineMs: play.limits.drainMs,
+      });
     }
     expect(play.hasStoppedListening).toBe(true);
   });
