@@ -76,8 +76,9 @@ export class Wholeness {
 
   /** The server tells once; whoever wants more members is served when it is asked again. */
   #ask(): void {
-    const sizes = Array.from(this.#waiters, ({ size }) => size);
-    if (sizes.length > 0) this.#watch(Math.min(...sizes));
+    let least = Number.POSITIVE_INFINITY;
+    for (const { size } of this.#waiters) least = Math.min(least, size);
+    if (this.#waiters.size > 0) this.#watch(least);
   }
 
   #resolve(waiter: Waiter): void {

@@ -6,7 +6,7 @@ import type { Dialect } from "../protocol/directory.js";
 import { type CommandContext, runCommand } from "./command.js";
 import { type CommonFlags, flag, seconds, withCommonFlags, withDialectFlag, withInsecureFlag } from "./flags.js";
 import { secretFrom, withSecretFlag } from "./secret-flag.js";
-import { speakLines } from "./speak.js";
+import { LineSender } from "./speak.js";
 import { tellNode } from "./tell-node.js";
 
 interface JoinFlags extends CommonFlags {
@@ -80,10 +80,11 @@ async function runJoin(
     timeoutMs === undefined ? undefined : Math.max(0, timeoutMs - (performance.now() - startedAt));
   const wait = { signal: broken.signal, timeoutMs };
   await joinWith(node, server, { ...wait, ...(flags.listen === undefined ? {} : { listen: flags.listen }) });
-  speakLines(node, output);
+  const sender = new LineSender(node, output);
   try {
     if (timeoutMs !== undefined) await node.complete({ signal: broken.signal, timeoutMs: leftMs() });
     await node.start();
+    sender.requireAllSent();
   } finally {
     await node.leave();
   }

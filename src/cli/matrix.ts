@@ -19,7 +19,7 @@ export function legend(tally: Tally): string {
 
 function drawCells(tally: Tally): string[] {
   const members = padded(tally);
-  const widest = Math.max(...members.map((member) => (member ?? "").length));
+  const widest = members.reduce((most, member) => Math.max(most, (member ?? "").length), 0);
   return members.map((row, rank) => {
     const cells = members.map((column, other) => (rank === other ? "\\" : cell(tally, row, column)));
     return `${String(rank).padStart(3)}  ${(row ?? "").padEnd(widest)}  ${cells.join(" ")}`;

@@ -1,10 +1,12 @@
 import type { MeshNode } from "../node.js";
 import type { Peer } from "../node-events.js";
-import { Lines } from "./lines.js";
+import { type Line, Lines } from "./lines.js";
 import { type Output, plainText } from "./output.js";
 
 /** How long the rest of a line may take before what there is of it is printed: simple programs send no newlines. */
 const restMs = 200;
+/** From so many bytes on a line is printed in pieces: what a peer sends without newlines costs no more than this. */
+const longestRest = 64 * 1024;
 
 /** Prints what comes from one peer, line by line. */
 class Inbox {
@@ -18,15 +20,20 @@ class Inbox {
 
   push(bytes: Uint8Array): void {
     clearTimeout(this.#timer);
-    for (const line of this.#lines.push(bytes)) this.#print(line);
-    this.#timer = setTimeout(() => this.flush(), restMs);
+    for (const line of this.#lines.push(bytes)) this.#printLine(line);
+    if (this.#lines.restBytes < longestRest) this.#timer = setTimeout(() => this.flush(), restMs);
+    else this.flush();
   }
 
   /** Prints what there is of a line without an end. */
   flush(): void {
     clearTimeout(this.#timer);
     const rest = this.#lines.rest();
-    if (rest !== undefined) this.#print(rest);
+    if (rest !== undefined) this.#printLine(rest);
+  }
+
+  #printLine(line: Line): void {
+    if (line instanceof Uint8Array) this.#print(line);
   }
 }
 

@@ -619,6 +619,20 @@ const failures = {
     connection: "none",
     remedy: "Send, ask, open or write after `peer:up` and before `peer:down`, and not after the end.",
   },
+  STDIO_FAILED: {
+    fault: "system",
+    level: "error",
+    meaning: "The command cannot read its stdin, or cannot write its stdout.",
+    connection: "kept",
+    remedy: "Give the disk room, or compare what the shell connects; the message names the system's error.",
+  },
+  TRACE_FAILED: {
+    fault: "system",
+    level: "error",
+    meaning: "The file of `--trace` cannot be written any more.",
+    connection: "kept; the run goes on without a trace",
+    remedy: "Give the disk room, or name a file on another one; the message names the system's error.",
+  },
   ENDED: {
     fault: "caller",
     level: "error",

@@ -44,5 +44,6 @@ const longestKept = 80;
 
 /** The beginning of a piece with one character for each byte, to be shown by `printable` later. */
 export function latin1(bytes: Uint8Array): string {
+  // eslint-disable-next-line no-restricted-syntax -- 80 bytes at most
   return String.fromCharCode(...bytes.subarray(0, longestKept));
 }

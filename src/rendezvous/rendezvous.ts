@@ -68,7 +68,7 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
 
   /** The highest revision that any mesh has come to. */
   get revision(): number {
-    return Math.max(this.#meshes.revision, ...this.meshes.map((mesh) => this.revisionOf(mesh)));
+    return this.meshes.reduce((highest, mesh) => Math.max(highest, this.revisionOf(mesh)), this.#meshes.revision);
   }
 
   /** The revision of the newest change in a mesh, or the one before its first. */

@@ -181,7 +181,9 @@ export class End implements ConnectionPort {
     const next = pieces[0];
     if (next !== undefined && next.at <= world.now && world.random.chance(weather.merge)) {
       pieces.shift();
-      bytes = Uint8Array.of(...bytes, ...next.bytes);
+      bytes = new Uint8Array(first.bytes.length + next.bytes.length);
+      bytes.set(first.bytes);
+      bytes.set(next.bytes, first.bytes.length);
     }
     if (other.isClosed) world.after(this.#network.delay(), () => this.fail("ECONNRESET"));
     else other.tell((events) => other.#read(events, bytes));

@@ -207,12 +207,14 @@ class Play implements Stage, Troupe {
   get #mendedAt(): number {
     const { parts, misfortunes, healsAt } = this.scenario;
     const ends = misfortunes.map((one) => ("forMs" in one && Number.isFinite(one.forMs) ? one.at + one.forMs : one.at));
+    // eslint-disable-next-line no-restricted-syntax -- a scenario has few of both
     return Math.max(healsAt, ...ends) + Math.max(...parts.map((part) => part.hesitatesMs));
   }
 
   /** Gives the mesh the time to become whole, and sees that it stays so. */
   #heal(): void {
     if (!this.#hasNatives) {
+      // eslint-disable-next-line no-restricted-syntax -- a scenario has few parts
       const hesitation = Math.max(...this.scenario.parts.map((part) => part.hesitatesMs));
       this.#world.run(this.scenario.healsAt + hesitation + healingMs);
       return;

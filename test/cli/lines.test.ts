@@ -1,9 +1,17 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Lines } from "../../src/cli/lines.js";
+import { type Line, Lines } from "../../src/cli/lines.js";
 
-function textOf(bytes: Uint8Array | undefined): string | undefined {
-  return bytes === undefined ? undefined : Buffer.from(bytes).toString("latin1");
+function textOf(line: Line | undefined): string | number | undefined {
+  if (line === undefined) return undefined;
+  return line instanceof Uint8Array ? Buffer.from(line).toString("latin1") : line.tooLong;
+}
+
+function cut(lines: Lines, bytes: Uint8Array, size: number): (string | number | undefined)[] {
+  const found: (string | number | undefined)[] = [];
+  for (let at = 0; at < bytes.length; at += size)
+    for (const line of lines.push(bytes.subarray(at, at + size))) found.push(textOf(line));
+  return found;
 }
 
 describe("lines", () => {
@@ -12,21 +20,41 @@ describe("lines", () => {
       fc.property(fc.string({ unit: fc.constantFrom("a", "\n", "\u00fc", "\u20ac") }), fc.nat(9), (text, size) => {
         const bytes = Buffer.from(text);
         const lines = new Lines();
-        const cut: (string | undefined)[] = [];
-        for (let at = 0; at < bytes.length; at += size + 1)
-          cut.push(...lines.push(bytes.subarray(at, at + size + 1)).map(textOf));
+        const found = cut(lines, bytes, size + 1);
         const [last, ...whole] = bytes.toString("latin1").split("\n").reverse();
-        expect(cut).toEqual(whole.reverse());
+        expect(found).toEqual(whole.reverse());
+        expect(lines.restBytes).toBe(last?.length);
         expect(textOf(lines.rest()) ?? "").toBe(last);
       }),
     );
   });
 
-  it("without an end are passed on in pieces, so that they cost no more than one piece", () => {
+  it("are kept up to a length, and counted beyond it, however their bytes come", () => {
+    const text = "a".repeat(10);
+    const bytes = Buffer.from(`${text}\n${text}b\n\nc\n${text.repeat(300)}`);
+    for (const size of [1, 2, 7, 10, 11, 12, 4_000]) {
+      const lines = new Lines(10);
+      expect(cut(lines, bytes, size)).toEqual([text, 11, "", "c"]);
+      expect(textOf(lines.rest())).toBe(3_000);
+      expect(lines.rest()).toBeUndefined();
+    }
+  });
+
+  it("may be of any length, and be cut into pieces of any length, whatever is kept of them already", () => {
+    for (const piece of [65_535, 65_537, 200_000]) {
+      const lines = new Lines();
+      expect(lines.push(new Uint8Array(piece))).toEqual([]);
+      expect(lines.push(new Uint8Array(piece))).toEqual([]);
+      const [line] = lines.push(Buffer.from("\n"));
+      expect((line as Uint8Array).length).toBe(2 * piece);
+    }
+  });
+
+  it("are not copied anew for each byte that comes", () => {
     const lines = new Lines();
-    const pieces = lines.push(new Uint8Array(200_000));
-    expect(pieces.map(({ length }) => length)).toEqual([65_536, 65_536, 65_536]);
-    expect(lines.rest()?.length).toBe(200_000 - 3 * 65_536);
-    expect(lines.rest()).toBeUndefined();
+    const one = Uint8Array.of(0x78);
+    // Copied whole for each byte, these would be 128 GiB, and take minutes.
+    for (let count = 0; count < 512 * 1024; count += 1) lines.push(one);
+    expect(lines.restBytes).toBe(512 * 1024);
   });
 });

@@ -19,6 +19,7 @@ export class RawReader {
   readonly #listener: Server;
   readonly #server: Socket;
   readonly #sockets = new Set<Socket>();
+  readonly #dialed: Socket[] = [];
   readonly #bell = new Bell();
   #hasEnded = false;
 
@@ -63,6 +64,7 @@ export class RawReader {
     const socket = dial(peer);
     const reads: string[] = [];
     this.#keep(socket, reads);
+    this.#dialed.push(socket);
     socket.write(text, "latin1");
     return reads;
   }
@@ -75,6 +77,11 @@ export class RawReader {
   /** Says this to everyone who has dialed. */
   say(text: string): void {
     for (const socket of this.#sockets) if (socket !== this.#server) socket.write(text, "latin1");
+  }
+
+  /** Says this to everyone whom it has dialed. */
+  sayToDialed(text: string): void {
+    for (const socket of this.#dialed) socket.write(text, "latin1");
   }
 
   #accept(socket: Socket): void {

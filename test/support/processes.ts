@@ -1,5 +1,7 @@
-import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { closeSync } from "node:fs";
 import { createInterface } from "node:readline";
+import type { Readable, Writable } from "node:stream";
 
 /** How long a wait may last before it counts as a failure: far longer than anything takes that is waited for. */
 const patienceMs = 30_000;
@@ -49,9 +51,14 @@ export interface StartOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** Give it a stdin to write to; without one it reads the end of it at once. */
   readonly hasStdin?: boolean;
+  /** Give it this descriptor for a stdin, which is closed here then. */
+  readonly stdin?: number;
   /** Hears of each line of stdout as it comes. */
   readonly onLine?: (line: string) => void;
 }
+
+/** With a stdin, unless it was given one. */
+type Child = ChildProcessByStdio<Writable | null, Readable, Readable>;
 
 /**
  * A process that a test has started. Whoever starts one calls `stop` in the cleanup, which is harmless when it has ended
@@ -61,7 +68,7 @@ export class StartedProcess {
   /** What it has written to stdout so far. */
   readonly lines: string[] = [];
   readonly #name: string;
-  readonly #child: ChildProcessWithoutNullStreams;
+  readonly #child: Child;
   readonly #bell = new Bell();
   #errors = "";
   #exit: Exit | undefined;
@@ -69,14 +76,15 @@ export class StartedProcess {
   constructor(
     command: string,
     args: readonly string[],
-    { env = process.env, hasStdin = false, onLine }: StartOptions = {},
+    { env = process.env, hasStdin = false, stdin, onLine }: StartOptions = {},
   ) {
     this.#name = [command, ...args].join(" ");
-    const child = spawn(command, args, { env });
+    const child = spawn(command, args, { env, stdio: [stdin ?? "pipe", "pipe", "pipe"] }) as Child;
+    if (stdin !== undefined) closeSync(stdin);
     this.#child = child;
     // A process that has ended no longer reads; its exit tells more than the broken pipe.
-    child.stdin.on("error", () => {});
-    if (!hasStdin) child.stdin.end();
+    child.stdin?.on("error", () => {});
+    if (!hasStdin) child.stdin?.end();
     createInterface({ input: child.stdout }).on("line", (line) => {
       this.lines.push(line);
       onLine?.(line);
@@ -132,12 +140,12 @@ export class StartedProcess {
 
   /** Writes a line to its stdin. */
   type(line: string): void {
-    this.#child.stdin.write(`${line}\n`);
+    this.#child.stdin?.write(`${line}\n`);
   }
 
   /** Ends its stdin. */
   endStdin(): void {
-    this.#child.stdin.end();
+    this.#child.stdin?.end();
   }
 
   /** The number by which the system knows it. */

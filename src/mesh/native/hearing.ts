@@ -11,7 +11,7 @@ export class Hearing {
   take(control: Control): SessionNews | "more" | undefined {
     switch (control.type) {
       case "directory": {
-        this.#parts.push(...control.members);
+        for (const member of control.members) this.#parts.push(member);
         if (control.more === true) return "more";
         const members = this.#parts;
         this.#parts = [];

@@ -23,6 +23,7 @@ export interface Preface {
 }
 
 export function encodePreface({ lowest, highest }: Preface = { lowest: version, highest: version }): Uint8Array {
+  // eslint-disable-next-line no-restricted-syntax -- six bytes
   return Uint8Array.of(...magic, lowest, highest);
 }
 

@@ -1,0 +1,96 @@
+import { openSync } from "node:fs";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { defaultLimits } from "../../src/core/limits.js";
+import { messageFrameBytes } from "../../src/protocol/native/message.js";
+import { RawReader } from "../interop/raw-reader.js";
+import type { StartedProcess } from "../support/processes.js";
+import { eventOf, fullmesh, parseLines, startServer } from "./command-line.js";
+
+const longestLine = defaultLimits.messageBytes - messageFrameBytes;
+
+async function rawMember(address: string): Promise<RawReader> {
+  const reader = await RawReader.join(address);
+  onTestFinished(() => reader.close());
+  await reader.until(() => reader.fromServer.join("").includes(reader.address), "has not been let in");
+  return reader;
+}
+
+function textsOf(process: StartedProcess): unknown[] {
+  return parseLines(process.lines)
+    .filter(({ event }) => event === "message")
+    .map(({ text }) => text);
+}
+
+describe("what a classic peer sends without newlines", () => {
+  it.each(["native", "classic"])("is printed in pieces by a %s member, which lives on", async (dialect) => {
+    const { address } = await startServer();
+    const peer = await rawMember(address);
+    const member = fullmesh(["join", address, "--json", "--dialect", dialect]);
+    const { address: own } = await eventOf(member, "registered");
+    // Pieces of 65,535 bytes and more beside a rest: as many arguments as no call can have.
+    const bytes = 3 * 65_537;
+    peer.dial(String(own), `Hello from:${peer.address}`);
+    await eventOf(member, "link");
+    peer.sayToDialed("x".repeat(bytes));
+    const printed = (): number => textsOf(member).join("").length;
+    await member.line(() => printed() === bytes, "all of it");
+    peer.sayToDialed("\nafter\n");
+    await eventOf(member, "message", ({ text }) => text === "after");
+  });
+});
+
+describe("a line of stdin", () => {
+  it("is one message, however long a message may be, and the next one is another", async () => {
+    const { address } = await startServer();
+    const reader = fullmesh(["join", address, "--json"]);
+    await eventOf(reader, "registered");
+    const writer = fullmesh(["join", address], { hasStdin: true });
+    const lines = [65_535, 65_536, 65_537, 200_000, longestLine, 3].map((length) => "x".repeat(length));
+    for (const line of lines) writer.type(line);
+    await eventOf(reader, "message", ({ text }) => text === "xxx");
+    expect(textsOf(reader).map((text) => String(text).length)).toEqual(lines.map(({ length }) => length));
+  });
+
+  it("that is too long is not sent, is reported with its number and its length, and makes the exit code 1", async () => {
+    const { address } = await startServer(["--capacity", "3"]);
+    const writer = fullmesh(["join", address, "--json"], { hasStdin: true });
+    await eventOf(writer, "registered");
+    const reader = fullmesh(["join", address, "--json"]);
+    for (const line of ["first", "x".repeat(2 * longestLine), "third"]) writer.type(line);
+    await eventOf(reader, "message", ({ text }) => text === "third");
+    expect(textsOf(reader)).toEqual(["first", "third"]);
+    const said = `line 2 of stdin has ${2 * longestLine} bytes, and may have ${longestLine}; it is not sent`;
+    expect(writer.errors).toContain(`MESSAGE_TOO_LARGE: ${said}`);
+    expect(writer.errors).toContain(`a line of stdin has more than ${longestLine} bytes; it is skipped to its end`);
+    // The third one brings the end of the mesh.
+    fullmesh(["join", address]);
+    expect(await reader.exited()).toEqual({ code: 0, signal: null });
+    expect(await writer.exited()).toEqual({ code: 1, signal: null });
+    expect(writer.errors).toContain("MESSAGE_TOO_LARGE: 1 line of stdin was too long, and not sent");
+  });
+
+  it("waits while nobody is there to hear it", async () => {
+    const { address } = await startServer();
+    const writer = fullmesh(["join", address, "--json"], { hasStdin: true });
+    await eventOf(writer, "registered");
+    const first = fullmesh(["join", address, "--json"]);
+    await eventOf(writer, "link");
+    first.kill();
+    await eventOf(writer, "unlink");
+    writer.type("is anybody there?");
+    const second = fullmesh(["join", address, "--json"]);
+    expect(await eventOf(second, "message")).toMatchObject({ text: "is anybody there?" });
+  });
+
+  it("cannot come from a stdin that cannot be read, which is said, and the member stays", async () => {
+    const { address } = await startServer();
+    const other = fullmesh(["join", address, "--json"]);
+    await eventOf(other, "registered");
+    // A file that is open for writing only gives an error to whoever reads it.
+    const member = fullmesh(["join", address, "--json"], { stdin: openSync("/dev/null", "w") });
+    await member.error((text) => text.includes("STDIO_FAILED: stdin cannot be read: EBADF"), "that it cannot read");
+    other.kill();
+    await eventOf(member, "unlink");
+    expect(member.errors).not.toContain("    at ");
+  });
+});
