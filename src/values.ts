@@ -98,8 +98,9 @@ function extensions(times: ExtensionCodecType<undefined>): ExtensionCodecType<un
     },
     decode(bytes, type, context) {
       const time = times.decode(bytes, type, context);
-      if (time instanceof Date) return time;
-      throw new TypeError(`there is no extension ${type}`);
+      if (!(time instanceof Date)) throw new TypeError(`there is no extension ${type}`);
+      if (Number.isNaN(time.getTime())) throw new TypeError("a date is beyond those that there are");
+      return time;
     },
   };
 }

@@ -1,7 +1,7 @@
 import sonicBoom, { type SonicBoom } from "sonic-boom";
 import type { ErrorCode } from "../core/errors.js";
+import { jsonLine, shownLine } from "../core/escaping.js";
 import { defaultMesh } from "../node-options.js";
-import { printable } from "../protocol/text.js";
 import type { LogRecord } from "../runtime/notes.js";
 
 /** What a reader that has stopped reading may cost before the rest is left out. */
@@ -52,20 +52,20 @@ export class Output {
   /** One event: as NDJSON, or as the sentence in its place. `node` is the emitter's address, null for the server. */
   event(event: string, node: string | null, fields: Fields, sentence?: string, mesh = defaultMesh): void {
     if (this.options.json) {
-      this.data(JSON.stringify({ event, at: wallClock(), node, mesh, ...fields }));
+      this.#stdout.write(`${jsonLine({ event, at: wallClock(), node, mesh, ...fields })}\n`);
     } else if (sentence !== undefined) {
       this.talk(sentence);
     }
   }
 
-  /** One line of data on stdout. */
+  /** One line of data for people on stdout. */
   data(line: string): void {
-    this.#stdout.write(`${line}\n`);
+    this.#stdout.write(`${shownLine(line)}\n`);
   }
 
   /** One line of talk on stderr. */
   talk(line: string): void {
-    if (!this.options.quiet) this.#stderr.write(`${plainText(line)}\n`);
+    if (!this.options.quiet) this.#stderr.write(`${shownLine(line)}\n`);
   }
 
   /** A line for the log, on stderr: JSON beside JSON, a sentence beside sentences. */
@@ -73,15 +73,15 @@ export class Output {
     if (this.options.quiet && record.level !== "error") return;
     const { level, code, message, remote } = record;
     const from = remote === undefined ? "" : ` (${remote})`;
-    const line = this.options.json ? JSON.stringify(record) : `${level} ${code}: ${message}${from}`;
-    this.#stderr.write(`${plainText(line)}\n`);
+    const line = this.options.json ? jsonLine(record) : shownLine(`${level} ${code}: ${message}${from}`);
+    this.#stderr.write(`${line}\n`);
   }
 
   /** What went wrong and what to try; said even when quiet. */
   error(code: ErrorCode | "ERROR", message: string, remedy?: string): void {
     if (this.options.json)
       this.event("error", this.speaker, { code, message, ...(remedy === undefined ? {} : { remedy }) });
-    this.#stderr.write(`fullmesh: ${code}: ${plainText(message)}\n`);
+    this.#stderr.write(`fullmesh: ${code}: ${shownLine(message)}\n`);
     if (remedy !== undefined) this.#stderr.write(`  try: ${remedy}\n`);
   }
 
@@ -111,9 +111,4 @@ function flush(stream: SonicBoom): Promise<void> {
     stream.once("error", () => resolve());
     stream.flush(() => resolve());
   });
-}
-
-/** Text without anything that could steer a terminal. */
-export function plainText(text: string): string {
-  return text.replace(/[^ -~\xa0-\u{10ffff}]/gu, (character) => printable(character));
 }

@@ -1,7 +1,7 @@
 import type { MeshNode } from "../node.js";
 import type { Peer } from "../node-events.js";
 import { type Line, Lines } from "./lines.js";
-import { type Output, plainText } from "./output.js";
+import type { Output } from "./output.js";
 
 /** How long the rest of a line may take before what there is of it is printed: simple programs send no newlines. */
 const restMs = 200;
@@ -95,7 +95,7 @@ function tellMessages(node: MeshNode, output: Output, tell: Tell): void {
     tell("message", { peer, topic, ...message });
     const text = textOf(message);
     const head = topic === "" ? name : `${name} ${topic}`;
-    if (!output.options.json) output.data(`${plainText(head)} ${plainText(text)}`);
+    if (!output.options.json) output.data(`${head} ${text}`);
   };
   const inboxOf = (peer: string): Inbox => {
     const inbox = inboxes.get(peer) ?? new Inbox((line) => print(peer, "", decode(line)));

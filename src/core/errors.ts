@@ -4,6 +4,8 @@
  * failure, so the two cannot drift apart.
  */
 
+import { harmless } from "./escaping.js";
+
 /** Who has to change something: the program that called us, the other end, the path between, or this computer. */
 export type Fault = "caller" | "remote" | "network" | "system";
 
@@ -692,9 +694,12 @@ export class FullmeshError extends Error {
   override readonly name = "FullmeshError";
   readonly code: ErrorCode;
 
-  /** `detail` says what happened here, with the addresses that matter; the remedy comes from the table. */
+  /**
+   * `detail` says what happened here, with the addresses that matter; the remedy comes from the table. It may name what
+   * others have chosen, and Node prints the message of an error as it is: so unsafe characters are replaced here.
+   */
   constructor(code: ErrorCode, detail: string, options?: { readonly cause?: unknown }) {
-    super(detail, options);
+    super(harmless(detail), options);
     this.code = code;
   }
 

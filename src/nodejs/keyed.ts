@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import type { SecureContext, TLSSocket, TLSSocketOptions, TlsOptions } from "node:tls";
 import type { Identity } from "../core/connections.js";
 import type { ErrorCode } from "../core/errors.js";
-import { printable } from "../protocol/text.js";
+import { printable } from "../core/escaping.js";
 import type { ConnectionEvents } from "../runtime/ports.js";
 import type { NodeConnection } from "./connection.js";
 import { formatIdentity, parseIdentity, type Secret } from "./secret.js";

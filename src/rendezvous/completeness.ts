@@ -1,6 +1,6 @@
+import { printable } from "../core/escaping.js";
 import type { Id, Member } from "../protocol/directory.js";
 import type { ControlOf } from "../protocol/native/control.js";
-import { printable } from "../protocol/text.js";
 
 /** What a native member says of its links, as it was last reported. */
 export type LinkReport = Pick<ControlOf<"links">, "full" | "up" | "down">;

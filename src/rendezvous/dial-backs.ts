@@ -1,5 +1,6 @@
 import type { ConnectionId, ConnectionInput, Endpoint } from "../core/connections.js";
 import { Deadlines, earliest } from "../core/deadlines.js";
+import { printable } from "../core/escaping.js";
 import type { Limits } from "../core/limits.js";
 import { Lingering } from "../core/lingering.js";
 import type { Sink } from "../core/machine.js";
@@ -8,7 +9,6 @@ import type { Id } from "../protocol/directory.js";
 import { type Control, decodeControl, encodeControl } from "../protocol/native/control.js";
 import { FrameReader, frameKinds } from "../protocol/native/frames.js";
 import { encodePreface, speaksOurs } from "../protocol/native/preface.js";
-import { printable } from "../protocol/text.js";
 import type { RendezvousOutput } from "./vocabulary.js";
 
 /** The share of all dials that may be under way to one host. */

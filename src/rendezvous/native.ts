@@ -1,8 +1,8 @@
+import { printable } from "../core/escaping.js";
 import type { Pulse } from "../core/pulse.js";
 import type { Candidate } from "../protocol/directory.js";
 import type { Control, ControlOf } from "../protocol/native/control.js";
 import { pong } from "../protocol/native/frames.js";
-import { printable } from "../protocol/text.js";
 import type { DialBacks, Outcome, Task } from "./dial-backs.js";
 import type { Heard } from "./door.js";
 import type { Meshes } from "./meshes.js";

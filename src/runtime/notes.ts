@@ -1,4 +1,5 @@
 import { type ErrorCode, failureTable, type LogLevel, type Note } from "../core/errors.js";
+import { harmless } from "../core/escaping.js";
 
 /** A note as it goes to a log. */
 export interface LogRecord extends Note {
@@ -49,6 +50,7 @@ function leftOut(code: ErrorCode, window: Window | undefined, at: number): LogRe
   return [toRecord({ code: "NOTES_DROPPED", message: `left out ${count} notes with the code ${code}` }, at)];
 }
 
+/** Messages name topics, meshes and what else others have chosen; loggers print them as they are. */
 function toRecord(note: Note, at: number): LogRecord {
-  return { level: failureTable[note.code].level, at, ...note };
+  return { level: failureTable[note.code].level, at, ...note, message: harmless(note.message) };
 }

@@ -1,3 +1,4 @@
+import { diagramText } from "../core/escaping.js";
 import { readContent } from "../protocol/native/content.js";
 import { frameHeaderBytes } from "../protocol/native/frames.js";
 import { isNumbered, nameOfKind } from "../protocol/native/numbered.js";
@@ -32,20 +33,16 @@ export function toSequenceDiagram(records: Iterable<TraceRecord>): string {
     const sender = nameOf(from);
     return `    ${sender}->>${nameOf(to)}: ${label(text, names)}`;
   });
-  const participants = Array.from(names, ([address, name]) => `    participant ${name} as ${address}`);
+  const participants = Array.from(names, ([address, name]) => `    participant ${name} as ${diagramText(address)}`);
   return ["sequenceDiagram", ...participants, ...arrows, ""].join("\n");
 }
 
 /** A message as a label: lists by their members' names, and nothing that Mermaid would read as its own. */
 function label(text: string, names: ReadonlyMap<string, string>): string {
-  if (!text.startsWith("list:\n")) return plain(text);
+  if (!text.startsWith("list:\n")) return diagramText(text);
   const members = text.split("\n").slice(1);
   if (members.length > longestSpelledList) return `list of ${members.length}`;
-  return `list: ${members.map((address) => names.get(address) ?? plain(address)).join(" ")}`;
-}
-
-function plain(text: string): string {
-  return text.replace(/[^ -~\xa0-\u{10ffff}]|[#;<>]/gu, (character) => `#${character.codePointAt(0)};`);
+  return `list: ${members.map((address) => names.get(address) ?? diagramText(address)).join(" ")}`;
 }
 
 /** The longest text of a native message. */

@@ -94,6 +94,8 @@ describe("a payload", () => {
     ["two values", [1, 2]],
     ["a text that is cut short", [0xa3, 0x61]],
     ["an extension that nobody has defined", [0xd4, 5, 0]],
+    ["a date that is none", [0xc7, 12, 0xff, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]],
+    ["a date in an array that is none", [0x91, 0xc7, 12, 0xff, 0, 0, 0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0]],
     ["a key of the prototype", [0x81, 0xa9, ...Buffer.from("__proto__"), 1]],
     ["an array that is not all there", [0xdd, 0xff, 0xff, 0xff, 0xff]],
   ])("that is no value is refused with BAD_VALUE: %s", (_name, bytes) => {

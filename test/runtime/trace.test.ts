@@ -62,7 +62,7 @@ describe("toSequenceDiagram", () => {
   });
 
   test("escapes what Mermaid would read as its own", () => {
-    expect(arrows([record(1, a, b, "x;y#z\n<b>")])).toEqual(["n1->>n2: x#59;y#35;z#10;#60;b#62;"]);
+    expect(arrows([record(1, a, b, "x;y#z\n<b>")])).toEqual(["n1->>n2: x#59;y#35;z\\x0a#60;b#62;"]);
     expect(arrows([record(1, "server", a, "list:\n<script>")])).toEqual(["server->>n1: list: #60;script#62;"]);
   });
 

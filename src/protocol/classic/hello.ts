@@ -1,6 +1,7 @@
+import { printable } from "../../core/escaping.js";
 import type { Address } from "../address.js";
 import { type Caller, sniff } from "../sniff.js";
-import { ascii, latin1, printable } from "../text.js";
+import { ascii, latin1 } from "../text.js";
 import { AddressScanner } from "./scanner.js";
 
 /** Dialing node to dialed node, first bytes: `Hello from:<ip>:<port>`. */

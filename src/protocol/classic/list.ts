@@ -1,5 +1,6 @@
+import { printable } from "../../core/escaping.js";
 import type { Address } from "../address.js";
-import { ascii, printable } from "../text.js";
+import { ascii } from "../text.js";
 import { AddressScanner, isDigit, spaces } from "./scanner.js";
 
 /** Server to every registered node, at each registration: all members in the order they joined. */

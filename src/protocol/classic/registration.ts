@@ -1,6 +1,7 @@
+import { printable } from "../../core/escaping.js";
 import { type Address, endpointOf, formatAddress } from "../address.js";
 import { type Caller, sniff } from "../sniff.js";
-import { ascii, latin1, printable } from "../text.js";
+import { ascii, latin1 } from "../text.js";
 import { AddressScanner, isDigit, spaces } from "./scanner.js";
 
 /** Node to server, once, at the start: `<ip>:<port>`, where the node listens. */

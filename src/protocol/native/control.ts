@@ -1,5 +1,6 @@
+import { printable } from "../../core/escaping.js";
 import type { Entry, Member } from "../directory.js";
-import { printable, utf8 } from "../text.js";
+import { utf8 } from "../text.js";
 import {
   address,
   code,

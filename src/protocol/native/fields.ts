@@ -1,6 +1,6 @@
+import { harmless } from "../../core/escaping.js";
 import { type Address, parseAddress } from "../address.js";
 import type { Id, Meta } from "../directory.js";
-import { harmless } from "../text.js";
 
 /**
  * What a field of a control message may hold, and how a foreign value becomes one that the machines can trust.
@@ -45,12 +45,12 @@ export function whole(least: number): Field<number> {
 /** Mesh and member names have at most so many bytes of UTF-8. */
 export const longestName = 64;
 
-/**
- * True for a name of a mesh or a member. Half of a surrogate pair has no UTF-8, so two names with such halves would be the
- * same name wherever names travel as bytes.
- */
+/** Not in names: control characters, and halves of surrogate pairs, which have no UTF-8 that tells two of them apart. */
+const notInNames = /[^ -~\xa0-\ud7ff\ue000-\u{10ffff}]/u;
+
+/** True for a name of a mesh or a member. */
 export function isName(text: string): boolean {
-  return text !== "" && harmless(text) === text && new TextEncoder().encode(text).length <= longestName;
+  return text !== "" && !notInNames.test(text) && new TextEncoder().encode(text).length <= longestName;
 }
 
 export const name: Field<string> = field("1 to 64 bytes of UTF-8, no control characters", (value) =>
@@ -60,10 +60,13 @@ export const name: Field<string> = field("1 to 64 bytes of UTF-8, no control cha
 /** What a member says of itself has at most so many bytes as JSON. */
 export const longestMeta = 1_024;
 
-/** True for what JSON writes as an object, and a small one. */
+/** True for what JSON writes as an object, and a small one, in which no key is the name of a prototype. */
 export function isMeta(value: unknown): value is Meta {
   const text = toJson(value);
-  return text?.startsWith("{") === true && new TextEncoder().encode(text).length <= longestMeta;
+  if (text === undefined || !text.startsWith("{") || new TextEncoder().encode(text).length > longestMeta) return false;
+  // JSON reads it as a property like any other; whoever copies that to another object changes what that object is. In a
+  // text the quotes have backslashes before them, so what is found is a key.
+  return !text.includes('"__proto__":');
 }
 
 /** undefined for what cannot be written: a circle, a big integer, or a value so deep that the stack does not suffice. */
@@ -75,8 +78,9 @@ function toJson(value: unknown): string | undefined {
   }
 }
 
-export const meta: Field<Meta> = field("an object of at most 1,024 bytes as JSON without spaces", (value) =>
-  isMeta(value) ? value : undefined,
+export const meta: Field<Meta> = field(
+  "an object of at most 1,024 bytes as JSON without spaces, no key `__proto__`",
+  (value) => (isMeta(value) ? value : undefined),
 );
 
 /** A longer sentence is cut. */

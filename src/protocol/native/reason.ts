@@ -1,5 +1,6 @@
 import type { Carriage } from "../../core/carriage.js";
-import { ascii, harmless, utf8 } from "../text.js";
+import { harmless } from "../../core/escaping.js";
+import { ascii, utf8 } from "../text.js";
 import { readShortNumber, writeShortNumber } from "./numbered.js";
 import { writeBytes } from "./payload.js";
 
@@ -14,7 +15,7 @@ export interface Reason {
   readonly message: string;
 }
 
-/** The longest sentence that is sent, in bytes; longer ones are cut. Chosen arbitrarily, intended to hold a sentence. */
+/** The longest sentence, in bytes; longer ones are cut by who sends, and by who reads. Chosen to hold a sentence. */
 const longestReason = 1_024;
 
 /** In front of the code. */
@@ -47,7 +48,7 @@ export function decodeReason(bytes: Uint8Array, from: number, to: number): Reaso
   if (messageAt > to || messageAt === codeAt) return "a reason is cut short";
   const code = utf8(bytes.subarray(codeAt, messageAt));
   if (code === undefined || !isCode(code)) return "the code of a reason is none";
-  const message = utf8(bytes.subarray(messageAt, to));
+  const message = utf8(cut(bytes.subarray(messageAt, to)));
   if (message === undefined) return "the sentence of a reason is no UTF-8";
   return { number: readShortNumber(bytes, from), code, message: harmless(message) };
 }
@@ -55,9 +56,13 @@ export function decodeReason(bytes: Uint8Array, from: number, to: number): Reaso
 /** As much of a text as is sent, in whole characters. */
 function encodeSentence(sentence: string): Uint8Array {
   // No character has fewer bytes than units of UTF-16, so what is behind these could not be sent anyway.
-  const text = new TextEncoder().encode(sentence.slice(0, longestReason + 1));
+  return cut(new TextEncoder().encode(sentence.slice(0, longestReason + 1)));
+}
+
+/** The whole characters among the first bytes of a text. */
+function cut(text: Uint8Array): Uint8Array {
   if (text.length <= longestReason) return text;
   let end = longestReason;
-  while (((text[end] ?? 0) & 0xc0) === 0x80) end -= 1;
+  while (end > 0 && ((text[end] ?? 0) & 0xc0) === 0x80) end -= 1;
   return text.subarray(0, end);
 }

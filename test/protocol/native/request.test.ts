@@ -86,6 +86,20 @@ describe("a reason", () => {
     });
   });
 
+  test.each([0, 1, 2, 3])("is cut where it is read as where it is sent: %d bytes before a long one", (before) => {
+    const sentence = bytes("a".repeat(before) + "\u{1f310}".repeat(1_000));
+    const write = (sheet: Sheet): void => {
+      const at = sheet.begin(numberedKinds.failure, 6 + sentence.length);
+      sheet.memory.set([0, 0, 0, 1, 1, 0x41, ...sentence], at);
+    };
+    const kept = Math.floor((1_024 - before) / 4);
+    expect(roundTrip(numberedKinds.failure, write, decodeFailure)).toEqual({
+      number: 1,
+      code: "A",
+      message: "a".repeat(before) + "\u{1f310}".repeat(kept),
+    });
+  });
+
   test.each([1_023, 1_024, 1_025, 1_026, 1_027])("is cut between characters: %d bytes before a long one", (length) => {
     const write = (sheet: Sheet): void =>
       encodeReason(sheet, numberedKinds.failure, {
