@@ -47,8 +47,8 @@ class Delivery implements Receipt {
 export class Messages {
   readonly #exchange: Exchange;
   readonly #node: EventEmitter<NodeEvents>;
-  /** The loops over messages, by their topics. */
-  readonly #loops = new Map<string, Set<Iteration<Message>>>();
+  /** The loops over messages, by their topics; undefined for all. */
+  readonly #loops = new Map<string | undefined, Set<Iteration<Message>>>();
   #isClosed = false;
 
   constructor(exchange: Exchange, node: EventEmitter<NodeEvents>) {
@@ -95,8 +95,8 @@ export class Messages {
   }
 
   /** See `MeshNode.messages`. */
-  loop(topic: string, signal: AbortSignal | undefined): Iteration<Message> {
-    checkTopic(topic);
+  loop(topic: string | undefined, signal: AbortSignal | undefined): Iteration<Message> {
+    if (topic !== undefined) checkTopic(topic);
     const loop = new Iteration<Message>(signal, (ended) => this.#forget(topic, ended));
     if (this.#isClosed) loop.finish();
     if (loop.isFinished) return loop;
@@ -112,7 +112,7 @@ export class Messages {
     let consumedBytes = 0;
     for (const incoming of messages) {
       const { topic, bytes } = incoming;
-      const loops = this.#loops.size === 0 ? undefined : this.#loops.get(topic);
+      const loops = this.#loops.size === 0 ? undefined : this.#loopsOver(topic);
       const payload = this.#payloadOf(from, incoming, loops !== undefined);
       const isTold = peer !== undefined && payload !== undecodable;
       const message = isTold ? this.#tell({ peer, topic, payload }) : undefined;
@@ -129,6 +129,12 @@ export class Messages {
   closed(): void {
     this.#isClosed = true;
     for (const loops of [...this.#loops.values()]) for (const loop of [...loops]) loop.finish();
+  }
+
+  #loopsOver(topic: string): ReadonlySet<Iteration<Message>> | undefined {
+    const some = this.#loops.get(topic);
+    const all = this.#loops.get(undefined);
+    return some === undefined || all === undefined ? (some ?? all) : new Set([...some, ...all]);
   }
 
   #give(message: Message, loops: ReadonlySet<Iteration<Message>>, delivery: Delivery): void {
@@ -165,7 +171,7 @@ export class Messages {
     if (payload.length > most) throw this.#exchange.tooLarge(payload.length, most);
   }
 
-  #forget(topic: string, loop: Iteration<Message>): void {
+  #forget(topic: string | undefined, loop: Iteration<Message>): void {
     const loops = this.#loops.get(topic);
     loops?.delete(loop);
     if (loops?.size === 0) this.#loops.delete(topic);

@@ -163,13 +163,13 @@ export class MeshNode extends EventEmitter<NodeEvents> {
   }
 
   /**
-   * Loops over the messages of one topic, from now on, until `break` or the node's end. A message counts as taken when the
+   * Loops over the messages of one topic, or of all without one, from now on, until `break` or the node's end. A message counts as taken when the
    * loop asks for it, so a slow loop slows down those who send (each may be 4 MiB ahead, all its topics together); one that
    * is made and not read stops them. Several loops may run; each gets all messages, and `message` is emitted as well.
    *
    * @throws {FullmeshError} `BAD_OPTION`; while looping, `ABORTED`
    */
-  messages<Payload = unknown>(topic: string, options: LoopOptions = {}): AsyncIterableIterator<Message<Payload>> {
+  messages<Payload = unknown>(topic?: string, options: LoopOptions = {}): AsyncIterableIterator<Message<Payload>> {
     const loop = this.#parts.traffic.messages.loop(topic, loopSignal(options));
     // What peers send is theirs to choose; the caller says what it relies on.
     return loop as AsyncIterableIterator<Message<unknown>> as AsyncIterableIterator<Message<Payload>>;

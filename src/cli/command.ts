@@ -4,37 +4,73 @@ import { exitCodeOf, exitCodes } from "./exit.js";
 import type { CommonFlags } from "./flags.js";
 import { Output } from "./output.js";
 
+const endSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+type EndSignal = (typeof endSignals)[number];
+
 /** What every command is given: where to speak, and what to do when it is told to stop. */
 export interface CommandContext {
   readonly output: Output;
-  /** Calls `stop` at the first SIGINT or SIGTERM. A second one ends the process at once. */
+  /** Calls `stop` at the first SIGINT, SIGTERM or SIGHUP. A second one ends the process at once. */
   onSignal(stop: () => void): void;
+  /** Calls `stop` when nobody reads stdout any more. That is no failure: whoever read has seen enough. */
+  onReaderGone(stop: () => void): void;
 }
 
 /** Runs one command: speaks its errors, heeds its signals, and ends the process with the right code. */
 export async function runCommand(flags: CommonFlags, body: (context: CommandContext) => Promise<void>): Promise<never> {
   const output = new Output({ json: flags.json === true, quiet: flags.quiet === true });
-  let signalled: number | undefined;
+  const stopped = new AbortController();
+  let signalled: EndSignal | undefined;
+  let isReaderGone = false;
   const onSignal = (stop: () => void): void => {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    for (const signal of endSignals) {
       process.on(signal, () => {
-        const code = exitCodes.signal + constants.signals[signal];
-        if (signalled !== undefined) process.exit(code);
-        signalled = code;
+        if (signalled !== undefined) exit(codeOf(signal), signal);
+        signalled = signal;
+        stopped.abort();
         stop();
       });
     }
   };
+  const onReaderGone = (stop: () => void): void => {
+    void output.gone.then(() => {
+      isReaderGone = true;
+      stop();
+    });
+  };
   let code: number = exitCodes.ended;
   try {
-    await body({ output, onSignal });
+    await body({ output, onSignal, onReaderGone });
   } catch (error) {
-    code = exitCodeOf(error);
+    const wasStopped = error instanceof FullmeshError && error.code === "ABORTED" && isReaderGone;
+    if (!wasStopped) code = exitCodeOf(error);
     // What a signal has broken off is no error of its own.
-    if (signalled === undefined) report(output, error);
+    if (signalled === undefined && !wasStopped) report(output, error);
   }
-  await output.flush();
-  return process.exit(signalled ?? code);
+  const isWhole = await output.flush(stopped.signal);
+  // A write counts as work of a thread until its callback has returned, from which this may be called.
+  await new Promise((resolve) => setImmediate(resolve));
+  if (!isWhole && code === exitCodes.ended) code = exitCodes.failed;
+  return exit(signalled === undefined ? code : codeOf(signalled), signalled);
+}
+
+function codeOf(signal: EndSignal): number {
+  return exitCodes.signal + constants.signals[signal];
+}
+
+/** What Node calls work of its threads that may take as long as the system likes. */
+const threadWork: ReadonlySet<string> = new Set(["GetAddrInfoReqWrap", "FSReqCallback", "FSReqPromise"]);
+
+/**
+ * Ends the process. Node waits for its threads first, and one that looks up a name, or writes to a disk that is away, may
+ * take minutes; then it is the signal itself that ends it, which shells call by the same code.
+ */
+function exit(code: number, signal: EndSignal | undefined): never {
+  if (signal !== undefined && process.getActiveResourcesInfo().some((resource) => threadWork.has(resource))) {
+    process.removeAllListeners(signal);
+    process.kill(process.pid, signal);
+  }
+  return process.exit(code);
 }
 
 function report(output: Output, error: unknown): void {

@@ -53,7 +53,7 @@ export function addJoin(program: Command): void {
 async function runJoin(
   given: string | undefined,
   flags: JoinFlags,
-  { output, onSignal }: CommandContext,
+  { output, onSignal, onReaderGone }: CommandContext,
 ): Promise<void> {
   const server = given ?? process.env.FULLMESH_SERVER;
   if (server === undefined) badOption("server", "given as an argument or as FULLMESH_SERVER", server);
@@ -69,10 +69,12 @@ async function runJoin(
     ...(advertise === undefined ? {} : { advertise }),
   });
   const broken = new AbortController();
-  onSignal(() => {
+  const stop = (): void => {
     broken.abort();
     void node.leave();
-  });
+  };
+  onSignal(stop);
+  onReaderGone(stop);
   tellNode(node, output);
   const startedAt = performance.now();
   const timeoutMs = flags.timeout === undefined ? undefined : flags.timeout * 1000;

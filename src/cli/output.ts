@@ -1,13 +1,14 @@
-import sonicBoom, { type SonicBoom } from "sonic-boom";
 import type { ErrorCode } from "../core/errors.js";
 import { jsonLine, shownLine } from "../core/escaping.js";
 import { defaultMesh } from "../node-options.js";
 import type { LogRecord } from "../runtime/notes.js";
+import { Deferred } from "../waiting.js";
+import { Writer } from "./writer.js";
 
-/** What a reader that has stopped reading may cost before the rest is left out. */
-const longestBacklog = 16 * 1024 * 1024;
-/** How long the last lines may take to leave this process. */
-const flushMs = 1_000;
+/** At the end of a run stdout may take nothing for so long, before what it has not taken is given up. */
+const stalledMs = 30_000;
+/** The same after a signal, and for stderr: in all. */
+const hurryMs = 1_000;
 
 /** Fields of one NDJSON line besides `event`, `at`, `node` and `mesh`. */
 export type Fields = Readonly<Record<string, unknown>>;
@@ -26,41 +27,87 @@ export function wallClock(): number {
 }
 
 /**
- * What a command writes: data on stdout, talk on stderr.
- *
- * Both go out asynchronously, because writing to a pipe that nobody reads would hold up the whole process, and with it
- * every link. A backlog has a bound; what is beyond it is left out, and counted at the end.
+ * What a command writes: results on stdout, talk on stderr. Neither is ever waited for in a call. Those who can wait, such
+ * as a loop over messages, write at the pace of `room`. What others write beyond the bound of a writer is left out, and
+ * reported.
  */
 export class Output {
   readonly options: OutputOptions;
   /** In whose name errors are told: a member's address, null for the server and before there is one. */
   speaker: string | null = null;
-  readonly #stdout: SonicBoom;
-  readonly #stderr: SonicBoom;
-  /** Lines that were left out because nobody read. */
-  #dropped = 0;
+  readonly #stdout: Writer;
+  readonly #stderr: Writer;
+  readonly #gone = new Deferred<void>();
+  #isLeavingOut = false;
+  /** Messages that will be written, and those that have been. */
+  #announced = 0;
+  #delivered = 0;
+  /** Lines of what happened behind messages that have not been written yet. */
+  #held: { readonly behind: number; readonly line: string }[] = [];
+  #nextHeld = 0;
+  #coming: Promise<void> = Promise.resolve();
 
   constructor(options: OutputOptions) {
     this.options = options;
-    const onDrop = (): void => {
-      this.#dropped += 1;
-    };
-    this.#stdout = open(1, onDrop);
-    this.#stderr = open(2, onDrop);
+    const cannot = (error: Error): void =>
+      this.#complain(`stdout cannot be written: ${error.message}; it is tried again`);
+    this.#stdout = new Writer(1, { gone: () => this.#gone.resolve(), failed: cannot });
+    // There is nobody left to tell.
+    this.#stderr = new Writer(2, { gone: () => {}, failed: () => {} });
+  }
+
+  /** Resolves when nobody reads stdout any more. */
+  get gone(): Promise<void> {
+    return this.#gone.promise;
+  }
+
+  /** Lines of stdout that nobody has taken. */
+  get untaken(): number {
+    return this.#stdout.untaken + this.#announced - this.#delivered + this.#held.length - this.#nextHeld;
+  }
+
+  /** Stdout has taken less than has been written. */
+  get isBehind(): boolean {
+    return this.#stdout.isBehind;
+  }
+
+  /** Resolves when stdout has taken enough that more may be written. */
+  room(): Promise<void> {
+    return this.#stdout.room();
   }
 
   /** One event: as NDJSON, or as the sentence in its place. `node` is the emitter's address, null for the server. */
   event(event: string, node: string | null, fields: Fields, sentence?: string, mesh = defaultMesh): void {
-    if (this.options.json) {
-      this.#stdout.write(`${jsonLine({ event, at: wallClock(), node, mesh, ...fields })}\n`);
-    } else if (sentence !== undefined) {
-      this.talk(sentence);
-    }
+    if (this.options.json) this.#inOrder(ndjson(event, node, fields, mesh));
+    else if (sentence !== undefined) this.talk(sentence);
   }
 
   /** One line of data for people on stdout. */
   data(line: string): void {
-    this.#stdout.write(`${shownLine(line)}\n`);
+    this.#inOrder(shownLine(line));
+  }
+
+  /** A message has come that will be written when stdout has room for it. */
+  announce(): void {
+    this.#announced += 1;
+  }
+
+  /** The oldest of the messages that were announced, and what came behind it. */
+  deliver(line: string): void {
+    this.#write(line);
+    this.#delivered += 1;
+    for (let held = this.#held[this.#nextHeld]; held !== undefined; held = this.#held[this.#nextHeld]) {
+      if (held.behind > this.#delivered) return;
+      this.#write(held.line);
+      this.#nextHeld += 1;
+    }
+    this.#held = [];
+    this.#nextHeld = 0;
+  }
+
+  /** Somebody writes until this resolves; `flush` waits for it. */
+  expect(coming: Promise<void>): void {
+    this.#coming = coming;
   }
 
   /** One line of talk on stderr. */
@@ -85,30 +132,55 @@ export class Output {
     if (remedy !== undefined) this.#stderr.write(`  try: ${remedy}\n`);
   }
 
-  /** Resolves when all is written, or when nobody has read for a second. */
-  async flush(): Promise<void> {
-    if (this.#dropped > 0) this.#stderr.write(`fullmesh: left out ${this.#dropped} lines that nobody read in time\n`);
-    const flushed = Promise.all([this.#stdout, this.#stderr].map(flush));
-    let timer: NodeJS.Timeout | undefined;
-    const patience = new Promise((resolve) => {
-      timer = setTimeout(resolve, flushMs);
-    });
-    await Promise.race([flushed, patience]);
-    clearTimeout(timer);
+  /**
+   * Resolves with true when all is written, and with false when what is left is given up: nobody has taken anything for 30
+   * s, or for 1 s once `stopped` is aborted. What is given up is reported.
+   */
+  async flush(stopped: AbortSignal): Promise<boolean> {
+    const written = this.#coming.then(() => this.#stdout.empty());
+    let progress = -1;
+    while (!stopped.aborted && progress < this.#stdout.progress) {
+      progress = this.#stdout.progress;
+      if (await settles(written, stalledMs, stopped)) break;
+    }
+    if (stopped.aborted) await settles(written, hurryMs);
+    const count = this.untaken;
+    if (count > 0) this.#complain(`${count} lines were not taken from stdout`);
+    await settles(this.#stderr.empty(), stopped.aborted ? 0 : hurryMs);
+    return count === 0;
+  }
+
+  /** A line of stdout goes behind the messages that came before it. */
+  #inOrder(line: string): void {
+    if (this.#announced === this.#delivered) this.#write(line);
+    else this.#held.push({ behind: this.#announced, line });
+  }
+
+  #write(line: string): void {
+    const hasPlace = this.#stdout.write(`${line}\n`);
+    if (!hasPlace && !this.#isLeavingOut) this.#complain("stdout is not read in time; lines are left out");
+    this.#isLeavingOut = !hasPlace;
+  }
+
+  /** On stderr alone, for it is stdout that does not work. */
+  #complain(message: string): void {
+    this.#stderr.write(`fullmesh: STDIO_FAILED: ${shownLine(message)}\n`);
   }
 }
 
-function open(fd: 1 | 2, onDrop: () => void): SonicBoom {
-  const stream = new sonicBoom.SonicBoom({ fd, sync: false, maxLength: longestBacklog });
-  stream.on("drop", onDrop);
-  // The reader has gone (EPIPE): there is nobody left to tell.
-  stream.on("error", () => {});
-  return stream;
+/** One event as a line. */
+export function ndjson(event: string, node: string | null, fields: Fields, mesh: string): string {
+  return jsonLine({ event, at: wallClock(), node, mesh, ...fields });
 }
 
-function flush(stream: SonicBoom): Promise<void> {
-  return new Promise((resolve) => {
-    stream.once("error", () => resolve());
-    stream.flush(() => resolve());
-  });
+/** Resolves with whether the promise has been fulfilled in time, and before the signal. */
+async function settles(promise: Promise<void>, withinMs: number, signal?: AbortSignal): Promise<boolean> {
+  const over = new Deferred<boolean>();
+  const giveUp = (): void => over.resolve(false);
+  const timer = setTimeout(giveUp, withinMs);
+  signal?.addEventListener("abort", giveUp);
+  const isSettled = await Promise.race([promise.then(() => true), over.promise]);
+  clearTimeout(timer);
+  signal?.removeEventListener("abort", giveUp);
+  return isSettled;
 }

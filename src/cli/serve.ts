@@ -77,7 +77,7 @@ export function addServe(program: Command): void {
   );
 }
 
-async function runServe(flags: ServeFlags, { output, onSignal }: CommandContext): Promise<void> {
+async function runServe(flags: ServeFlags, { output, onSignal, onReaderGone }: CommandContext): Promise<void> {
   if (flags.timeout !== undefined && flags.capacity === undefined) {
     badOption("timeout", "given together with --capacity, which it waits for", flags.timeout);
   }
@@ -99,6 +99,7 @@ async function runServe(flags: ServeFlags, { output, onSignal }: CommandContext)
   await server.initSocket(host, port);
   await server.sockListen();
   onSignal(() => void server.close());
+  onReaderGone(() => output.talk("nobody reads stdout any more; the server goes on"));
   try {
     await capacityReached(server, flags);
     await server.start();

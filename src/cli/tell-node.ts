@@ -1,7 +1,8 @@
+import { shownLine } from "../core/escaping.js";
 import type { MeshNode } from "../node.js";
 import type { Peer } from "../node-events.js";
 import { type Line, Lines } from "./lines.js";
-import type { Output } from "./output.js";
+import { ndjson, type Output } from "./output.js";
 
 /** How long the rest of a line may take before what there is of it is printed: simple programs send no newlines. */
 const restMs = 200;
@@ -39,11 +40,11 @@ class Inbox {
 
 /** Writes what a node tells, as a command prints it. */
 export function tellNode(node: MeshNode, output: Output): void {
+  output.expect(tellMessages(node, output));
   const tell = (event: string, fields: Readonly<Record<string, unknown>>, sentence?: string): void =>
     output.event(event, node.address ?? null, fields, sentence, node.mesh);
   tellMembership(node, output, tell);
   tellLinks(node, tell);
-  tellMessages(node, output, tell);
   // What ends before it has begun is told as an error, not as an end.
   node.on("ended", (reason) => {
     if (node.rank >= 0) tell("teardown", { reason }, `ended: ${reason}`);
@@ -89,20 +90,14 @@ function tellLinks(node: MeshNode, tell: Tell): void {
   });
 }
 
-function tellMessages(node: MeshNode, output: Output, tell: Tell): void {
+/** Writes what peers send. Resolves when all messages of native peers have been written. */
+function tellMessages(node: MeshNode, output: Output): Promise<void> {
   const inboxes = new Map<string, Inbox>();
-  const print = (peer: string, topic: string, message: Text, name = peer): void => {
-    tell("message", { peer, topic, ...message });
-    const text = textOf(message);
-    const head = topic === "" ? name : `${name} ${topic}`;
-    if (!output.options.json) output.data(`${head} ${text}`);
-  };
   const inboxOf = (peer: string): Inbox => {
-    const inbox = inboxes.get(peer) ?? new Inbox((line) => print(peer, "", decode(line)));
+    const inbox = inboxes.get(peer) ?? new Inbox((line) => output.data(lineOf(node, output, peer, "", decode(line))));
     inboxes.set(peer, inbox);
     return inbox;
   };
-  node.on("message", ({ peer, topic, payload }) => print(peer.address, topic, shown(payload), peer.name));
   node.on("bytes", ({ peer, bytes }) => inboxOf(peer).push(bytes));
   node.on("peer:down", (peer) => {
     inboxes.get(peer)?.flush();
@@ -111,6 +106,23 @@ function tellMessages(node: MeshNode, output: Output, tell: Tell): void {
   node.on("closed", () => {
     for (const inbox of inboxes.values()) inbox.flush();
   });
+  node.on("message", () => output.announce());
+  return deliverMessages(node, output);
+}
+
+/** Takes messages at the pace of stdout: what is not taken yet may not be sent by more than a bound, so senders feel it. */
+async function deliverMessages(node: MeshNode, output: Output): Promise<void> {
+  for await (const { peer, topic, payload } of node.messages()) {
+    output.deliver(lineOf(node, output, peer.address, topic, shown(payload), peer.name));
+    if (output.isBehind) await output.room();
+  }
+}
+
+/** A message as it is printed. */
+function lineOf(node: MeshNode, output: Output, peer: string, topic: string, message: Text, name = peer): string {
+  if (output.options.json) return ndjson("message", node.address ?? null, { peer, topic, ...message }, node.mesh);
+  const head = topic === "" ? name : `${name} ${topic}`;
+  return shownLine(`${head} ${textOf(message)}`);
 }
 
 /** A message as a line of JSON has it: bytes as text or base64, a value as it is, nothing as an empty text. */

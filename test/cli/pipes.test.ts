@@ -1,4 +1,5 @@
 import { openSync } from "node:fs";
+import { constants } from "node:os";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { defaultLimits } from "../../src/core/limits.js";
 import { messageFrameBytes } from "../../src/protocol/native/message.js";
@@ -92,5 +93,88 @@ describe("a line of stdin", () => {
     other.kill();
     await eventOf(member, "unlink");
     expect(member.errors).not.toContain("    at ");
+  });
+});
+
+/** A command whose stdout nobody reads until `readOn` is called. */
+function unread(args: readonly string[]): StartedProcess {
+  return fullmesh(args, { isUnread: true });
+}
+
+describe("stdout that nobody reads", () => {
+  it.each(["SIGTERM", "SIGINT", "SIGHUP"] as const)("keeps no member from leaving at %s", async (signal) => {
+    const { server, address } = await startServer();
+    const member = unread(["join", address, "--json"]);
+    const { address: own } = await eventOf(server, "joined");
+    const writer = fullmesh(["join", address, "--json"], { hasStdin: true });
+    await eventOf(writer, "link");
+    // More than the pipe takes: so the member is in the middle of a write.
+    for (let count = 0; count < 300; count += 1) writer.type("x".repeat(4_000));
+    await eventOf(writer, "complete", (line) => line.members === 2);
+    member.kill(signal);
+    expect((await member.exited()).code).toBe(128 + constants.signals[signal]);
+    await eventOf(server, "left", (line) => line.address === own);
+  });
+
+  it("keeps nobody from ending a member at once by a second signal", async () => {
+    const { server, address } = await startServer();
+    const member = unread(["join", address, "--json"]);
+    await eventOf(server, "joined");
+    server.kill("SIGSTOP");
+    onTestFinished(() => server.kill("SIGCONT"));
+    member.kill("SIGTERM");
+    member.kill("SIGTERM");
+    expect((await member.exited()).code).toBe(143);
+  });
+
+  it("makes those who send to the member wait, and loses nothing that they have sent", async () => {
+    const { server, address } = await startServer();
+    let onLast = (): void => {};
+    const last = new Promise<void>((resolve) => {
+      onLast = resolve;
+    });
+    const onLine = (line: string): void => (line.endsWith(" last") ? onLast() : undefined);
+    const member = fullmesh(["join", address, "--quiet"], { isUnread: true, onLine });
+    await eventOf(server, "joined");
+    const writer = fullmesh(["join", address, "--json"], { hasStdin: true });
+    await eventOf(writer, "link");
+    // Several times what a sender may be ahead, so that most of it has to wait at the writer's stdin.
+    const lines = Array.from({ length: 8_000 }, (_, index) => `line ${index} ${"x".repeat(4_000)}`);
+    writer.type(lines.join("\n"));
+    writer.type("last");
+    member.readOn();
+    await last;
+    expect(member.lines.map((line) => line.slice(line.indexOf(" ") + 1))).toEqual([...lines, "last"]);
+  });
+});
+
+describe("a reader of stdout that goes", () => {
+  it("ends a member, which leaves, with code 0 and without a word", async () => {
+    const { server, address } = await startServer();
+    const member = fullmesh(["join", address, "--json"]);
+    const { address: own } = await eventOf(member, "registered");
+    member.closeStdout();
+    fullmesh(["join", address, "--json"]);
+    expect(await member.exited()).toEqual({ code: 0, signal: null });
+    expect(member.errors).toBe("");
+    await eventOf(server, "left", (line) => line.address === own);
+  });
+
+  it("ends no server", async () => {
+    const { server, address } = await startServer();
+    server.closeStdout();
+    const members = [1, 2].map(() => fullmesh(["join", address, "--json"]));
+    for (const member of members) await eventOf(member, "complete", (line) => line.members === 2);
+    await server.error((text) => text.includes("nobody reads stdout any more; the server goes on"), "so");
+  });
+});
+
+describe("a full disk under stdout", () => {
+  it("is reported, and ends no server", async () => {
+    const server = fullmesh(["serve", "--listen", "127.0.0.1:0", "--json"], { stdout: openSync("/dev/full", "w") });
+    await server.error((text) => text.includes("STDIO_FAILED: stdout cannot be written: ENOSPC"), "what is wrong");
+    server.kill();
+    expect((await server.exited()).code).toBe(143);
+    expect(server.errors).not.toContain("    at ");
   });
 });

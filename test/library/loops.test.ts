@@ -100,6 +100,18 @@ describe("a loop over messages", () => {
     for await (const _message of second.messages("a")) throw new Error("there is nothing more");
   });
 
+  it("is over all topics without one, beside loops over single ones", async () => {
+    const { first, second } = await pair();
+    const all = second.messages<number>();
+    const some = second.messages<number>("a");
+    for (const number of upTo(6)) first.send(addressOf(second), number % 2 === 0 ? "a" : "b", number);
+    expect((await take(all, 6)).map(({ topic, payload }) => `${topic}${payload}`).join(" ")).toBe("a0 b1 a2 b3 a4 b5");
+    expect((await take(some, 3)).map(({ payload }) => payload)).toEqual([0, 2, 4]);
+    void all.return?.();
+    first.send(addressOf(second), "a", 6);
+    expect((await take(some, 1)).map(({ payload }) => payload)).toEqual([6]);
+  });
+
   it("rejects whoever waits in it when it is aborted, with the reason as the cause", async () => {
     const { second } = await pair();
     const controller = new AbortController();

@@ -53,12 +53,16 @@ export interface StartOptions {
   readonly hasStdin?: boolean;
   /** Give it this descriptor for a stdin, which is closed here then. */
   readonly stdin?: number;
+  /** The same for its stdout. */
+  readonly stdout?: number;
+  /** Do not read its stdout before `readOn` is called. */
+  readonly isUnread?: boolean;
   /** Hears of each line of stdout as it comes. */
   readonly onLine?: (line: string) => void;
 }
 
-/** With a stdin, unless it was given one. */
-type Child = ChildProcessByStdio<Writable | null, Readable, Readable>;
+/** With a stdin and a stdout, unless it was given them. */
+type Child = ChildProcessByStdio<Writable | null, Readable | null, Readable>;
 
 /**
  * A process that a test has started. Whoever starts one calls `stop` in the cleanup, which is harmless when it has ended
@@ -70,26 +74,24 @@ export class StartedProcess {
   readonly #name: string;
   readonly #child: Child;
   readonly #bell = new Bell();
+  readonly #onLine: ((line: string) => void) | undefined;
   #errors = "";
   #exit: Exit | undefined;
 
   constructor(
     command: string,
     args: readonly string[],
-    { env = process.env, hasStdin = false, stdin, onLine }: StartOptions = {},
+    { env = process.env, hasStdin = false, stdin, stdout, isUnread = false, onLine }: StartOptions = {},
   ) {
     this.#name = [command, ...args].join(" ");
-    const child = spawn(command, args, { env, stdio: [stdin ?? "pipe", "pipe", "pipe"] }) as Child;
-    if (stdin !== undefined) closeSync(stdin);
+    const child = spawn(command, args, { env, stdio: [stdin ?? "pipe", stdout ?? "pipe", "pipe"] }) as Child;
+    for (const fd of [stdin, stdout]) if (fd !== undefined) closeSync(fd);
     this.#child = child;
+    this.#onLine = onLine;
     // A process that has ended no longer reads; its exit tells more than the broken pipe.
     child.stdin?.on("error", () => {});
     if (!hasStdin) child.stdin?.end();
-    createInterface({ input: child.stdout }).on("line", (line) => {
-      this.lines.push(line);
-      onLine?.(line);
-      this.#bell.ring();
-    });
+    if (!isUnread) this.readOn();
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
       this.#errors += text;
       this.#bell.ring();
@@ -136,6 +138,21 @@ export class StartedProcess {
       () => this.#describe("has not ended"),
       withinMs,
     );
+  }
+
+  /** Reads its stdout from now on. */
+  readOn(): void {
+    if (this.#child.stdout === null) return;
+    createInterface({ input: this.#child.stdout }).on("line", (line) => {
+      this.lines.push(line);
+      this.#onLine?.(line);
+      this.#bell.ring();
+    });
+  }
+
+  /** Reads its stdout no more: whoever writes there finds that nobody does. */
+  closeStdout(): void {
+    this.#child.stdout?.destroy();
   }
 
   /** Writes a line to its stdin. */
