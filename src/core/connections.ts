@@ -39,6 +39,8 @@ export type ConnectionInput =
       /** How it is encrypted, such as `TLSv1.3 TLS_AES_128_GCM_SHA256 X25519`; absent in the open. */
       readonly cipher?: string;
     }
+  /** The first byte of an accepted connection has come, and begins the proof of the secret. */
+  | { readonly type: "proving"; readonly connection: ConnectionId }
   /** An accepted connection is encrypted now, and the other side has proved that it has the secret. */
   | {
       readonly type: "secured";
@@ -85,4 +87,23 @@ export type ConnectionOutput =
 /** True for the loopback hosts 127.0.0.0/8 and ::1; `host` is a canonical IP literal. */
 export function isLoopback(host: string): boolean {
   return host === "::1" || (host.startsWith("127.") && !host.includes(":"));
+}
+
+/**
+ * The host as bounds for each host count it: `host` is a canonical IP literal. Whoever has one IPv6 address has the 2^64 of
+ * its network, so a /64 is one host.
+ */
+export function networkOf(host: string): string {
+  if (!host.includes(":") || isLoopback(host)) return host;
+  const [head = "", tail] = host.split("::");
+  const groups = head === "" ? [] : head.split(":");
+  // What `::` stands for are zeros: as many as are missing of eight.
+  const behind = tail === undefined || tail === "" ? [] : tail.split(":");
+  while (groups.length + behind.length < 8) groups.push("0");
+  return `${[...groups, ...behind].slice(0, 4).join(":")}::/64`;
+}
+
+/** True if a connection has failed because this computer has no room for it: no descriptors, or no memory for a socket. */
+export function isShortage(errno: string | undefined): boolean {
+  return errno === "EMFILE" || errno === "ENFILE" || errno === "ENOBUFS";
 }

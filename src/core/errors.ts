@@ -274,9 +274,11 @@ const failures = {
   NO_DESCRIPTORS: {
     fault: "system",
     level: "warn",
-    meaning: "This process has no descriptors left to dial with.",
-    connection: "none came to be; dialed again, backed off, while the newest list names it",
-    remedy: "Raise the open-file limit (ulimit -n).",
+    meaning: "This process, or the server that says so, has no descriptors left for another connection.",
+    connection:
+      "dialing: none came to be, and it is dialed again, backed off; accepting: refused, told why and when to come back, " +
+      "and at the very last closed at once",
+    remedy: "Raise the open-file limit (ulimit -n) of the process whose log says it.",
   },
   SELF_CONNECT: {
     fault: "network",
@@ -461,7 +463,7 @@ const failures = {
   SECRET_MISMATCH: {
     fault: "remote",
     level: "warn",
-    meaning: "The other side has another secret, or none.",
+    meaning: "The other side has another secret or none, or takes nobody of this mesh or role; it does not tell which.",
     connection: "closed in the handshake",
     remedy: "Give both ends the same secret.",
   },

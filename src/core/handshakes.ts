@@ -1,9 +1,10 @@
-import { type ConnectionId, isLoopback } from "./connections.js";
+import { type ConnectionId, isLoopback, networkOf } from "./connections.js";
 import { Deadlines } from "./deadlines.js";
 import type { Limits } from "./limits.js";
 
 interface Pending {
-  readonly host: string;
+  /** Where it comes from, as bounds count it. */
+  readonly network: string;
   readonly since: number;
 }
 
@@ -31,11 +32,12 @@ export class Handshakes {
 
   /** Takes a place for a new connection; false when there is none. `host` is where it comes from. */
   begin(connection: ConnectionId, host: string, now: number): boolean {
-    const fromHost = this.#perHost.get(host) ?? 0;
+    const network = networkOf(host);
+    const fromHost = this.#perHost.get(network) ?? 0;
     if (this.pending >= this.#limits.handshakesPending) return false;
     if (fromHost >= this.#limits.handshakesPendingPerHost && !isLoopback(host)) return false;
-    this.#perHost.set(host, fromHost + 1);
-    this.#silent.set(connection, { host, since: now });
+    this.#perHost.set(network, fromHost + 1);
+    this.#silent.set(connection, { network, since: now });
     return true;
   }
 
@@ -55,9 +57,9 @@ export class Handshakes {
     this.#silent.delete(connection);
     this.#speaking.delete(connection);
     this.#deadlines.clear(connection);
-    const left = (this.#perHost.get(pending.host) ?? 1) - 1;
-    if (left === 0) this.#perHost.delete(pending.host);
-    else this.#perHost.set(pending.host, left);
+    const left = (this.#perHost.get(pending.network) ?? 1) - 1;
+    if (left === 0) this.#perHost.delete(pending.network);
+    else this.#perHost.set(pending.network, left);
     return true;
   }
 

@@ -122,8 +122,15 @@ export const defaultLimits = {
   leaseMs: 20_000,
   /** A dial-back and its answer. */
   challengeMs: 10_000,
-  /** Dial-backs under way at once; further ones wait for their turn. */
+  /**
+   * Dial-backs under way at once, those aside that are slow. Further ones wait for their turn, and 640 in a second get it
+   * if nobody answers: the 512 that one host may have pending take less than a second.
+   */
   dialBacks: 64,
+  /** From here on a dial-back is slow, and delays nobody: a prompt listener answers within a few round trips. */
+  dialBackSlowMs: 100,
+  /** Slow dial-backs at once. Beyond that the oldest one to the host that has the most is given up. */
+  dialBacksSlow: 256,
   /** Entries of the log that are kept; who is further behind gets the whole directory. */
   logEntries: 4_096,
   /** Removed ids that a member remembers, so that a late hello from one is told so: as many as the log keeps entries. */

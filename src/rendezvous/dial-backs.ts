@@ -1,6 +1,7 @@
-import type { ConnectionId, ConnectionInput, Endpoint } from "../core/connections.js";
-import { Deadlines, earliest } from "../core/deadlines.js";
+import { type ConnectionId, type ConnectionInput, type Endpoint, isShortage, networkOf } from "../core/connections.js";
+import { earliest } from "../core/deadlines.js";
 import { printable } from "../core/escaping.js";
+import { FairQueue } from "../core/fair-queue.js";
 import type { Limits } from "../core/limits.js";
 import { Lingering } from "../core/lingering.js";
 import type { Sink } from "../core/machine.js";
@@ -10,9 +11,6 @@ import { type Control, decodeControl, encodeControl } from "../protocol/native/c
 import { FrameReader, frameKinds } from "../protocol/native/frames.js";
 import { encodePreface, speaksOurs } from "../protocol/native/preface.js";
 import type { RendezvousOutput } from "./vocabulary.js";
-
-/** The share of all dials that may be under way to one host. */
-const shareOfHost = 1 / 4;
 
 /** A dial to the address of a member, or of somebody who wants to be one. */
 export interface Task {
@@ -29,9 +27,10 @@ export interface Outcome {
   /**
    * - `here`: the one that was looked for listens there;
    * - `other`: nobody does, or somebody else;
-   * - `unclear`: neither can be told, because of the path or because of a time-out.
+   * - `unclear`: neither can be told, because of the path or because of a time-out;
+   * - `undialed`: this computer has no room for another connection.
    */
-  readonly found: "here" | "other" | "unclear";
+  readonly found: "here" | "other" | "unclear" | "undialed";
   readonly detail: string;
 }
 
@@ -39,6 +38,8 @@ interface DialBack {
   readonly task: Task;
   readonly connection: ConnectionId;
   readonly answer: Answer;
+  /** When it was dialed. */
+  readonly since: number;
   isConnected: boolean;
   /** What comes on the connection still matters. */
   isListening: boolean;
@@ -46,24 +47,24 @@ interface DialBack {
 
 /**
  * Dials members where they say that they listen: to let a newcomer prove its address, and to look after a member whose
- * session has broken. So many at once, each with its deadline; what is more waits, looking after members first.
+ * session has broken. So many at once, each with its deadline.
+ *
+ * What is more waits for its turn: newcomers and members that are looked after in turns, then the meshes, then the hosts.
+ * One that is not answered soon is slow: it goes on, but takes no place from others. Too many slow ones are given up, first
+ * those to the host that has the most. So addresses at which nobody answers delay others by a fraction of a second.
  */
 export class DialBacks {
   readonly #limits: Limits;
   readonly #outputs: Sink<RendezvousOutput>;
   readonly #finished: (outcome: Outcome, now: number) => void;
   readonly #lingering: Lingering;
-  /** Those under way, by their tasks. */
-  readonly #underWay = new Map<Task, DialBack>();
+  readonly #waiting = new FairQueue<Task>();
+  /** Those under way that may still be prompt, by their tasks, in the order in which they were dialed. */
+  readonly #prompt = new Map<Task, DialBack>();
+  /** Those under way that are slow, in the same order. */
+  readonly #slow = new Map<Task, DialBack>();
   readonly #byConnection = new Map<ConnectionId, DialBack>();
-  readonly #deadlines = new Deadlines<Task>();
-  readonly #waitingChecks = new Set<Task>();
-  readonly #waitingChallenges = new Set<Task>();
   #dialed = 0;
-
-  /** Dials under way to each host. */
-  readonly #perHost = new Map<string, number>();
-  #isChallengeNext = true;
 
   constructor(limits: Limits, outputs: Sink<RendezvousOutput>, finished: (outcome: Outcome, now: number) => void) {
     this.#limits = limits;
@@ -84,15 +85,14 @@ export class DialBacks {
 
   /** Dials as soon as it is this one's turn. */
   begin(task: Task, now: number): void {
-    (task.nonce === undefined ? this.#waitingChecks : this.#waitingChallenges).add(task);
+    this.#waiting.add(task, turnOf(task));
     this.#dialNext(now);
   }
 
   /** The outcome is not needed any more: it has been proved, or whoever asked has gone. */
   end(task: Task, now: number): void {
-    this.#waitingChecks.delete(task);
-    this.#waitingChallenges.delete(task);
-    const dialBack = this.#underWay.get(task);
+    this.#waiting.delete(task, turnOf(task));
+    const dialBack = this.#prompt.get(task) ?? this.#slow.get(task);
     if (dialBack === undefined) return;
     this.#settle(dialBack, now);
     this.#dialNext(now);
@@ -100,11 +100,9 @@ export class DialBacks {
 
   /** Nobody is looked after any more. */
   stop(): void {
-    this.#waitingChecks.clear();
-    this.#waitingChallenges.clear();
-    this.#deadlines.clearAll();
-    this.#underWay.clear();
-    this.#perHost.clear();
+    this.#waiting.clear();
+    this.#prompt.clear();
+    this.#slow.clear();
     for (const [connection, dialBack] of this.#byConnection) {
       dialBack.isListening = false;
       this.#outputs.push({ type: "abort", connection });
@@ -124,58 +122,65 @@ export class DialBacks {
   }
 
   nextTimeout(): number | undefined {
-    return earliest(this.#deadlines.next(), this.#lingering.nextTimeout());
+    const [prompt] = this.#prompt.values();
+    const [slow] = this.#slow.values();
+    return earliest(
+      prompt === undefined ? undefined : prompt.since + this.#limits.dialBackSlowMs,
+      slow === undefined ? undefined : slow.since + this.#limits.challengeMs,
+      this.#lingering.nextTimeout(),
+    );
   }
 
   handleTimeout(now: number): void {
-    for (let task = this.#deadlines.takeDue(now); task !== undefined; task = this.#deadlines.takeDue(now)) {
-      const dialBack = this.#underWay.get(task);
-      const detail = `no answer within ${this.#limits.challengeMs / 1000} s`;
-      if (dialBack !== undefined) this.#finish(dialBack, "unclear", detail, now);
+    const { dialBackSlowMs, dialBacksSlow, challengeMs } = this.#limits;
+    for (const dialBack of this.#prompt.values()) {
+      if (dialBack.since + dialBackSlowMs > now) break;
+      this.#prompt.delete(dialBack.task);
+      this.#slow.set(dialBack.task, dialBack);
     }
+    for (const dialBack of this.#slow.values()) {
+      if (dialBack.since + challengeMs > now) break;
+      this.#finish(dialBack, "unclear", `no answer within ${challengeMs / 1000} s`, now);
+    }
+    while (this.#slow.size > dialBacksSlow) {
+      const dialBack = this.#oldestOfBusiest();
+      if (dialBack === undefined) break;
+      const detail = `no answer within ${Math.round(now - dialBack.since)} ms, while many others are dialed`;
+      this.#finish(dialBack, "unclear", detail, now);
+    }
+    this.#dialNext(now);
     this.#lingering.handleTimeout(now);
   }
 
   #dialNext(now: number): void {
-    while (this.#underWay.size < this.#limits.dialBacks) {
-      // In turns: neither many newcomers nor many who have gone keep the others waiting for long.
-      const [first, second] = this.#isChallengeNext
-        ? [this.#waitingChallenges, this.#waitingChecks]
-        : [this.#waitingChecks, this.#waitingChallenges];
-      const task = this.#firstOf(first) ?? this.#firstOf(second);
+    while (this.#prompt.size < this.#limits.dialBacks) {
+      const task = this.#waiting.take();
       if (task === undefined) return;
-      this.#isChallengeNext = !this.#isChallengeNext;
-      this.#waitingChecks.delete(task);
-      this.#waitingChallenges.delete(task);
       this.#dial(task, now);
     }
   }
 
-  /** The first that may be dialed: hosts that do not answer get a share of the dials, and not all of them. */
-  #firstOf(waiting: Iterable<Task>): Task | undefined {
-    const most = Math.ceil(this.#limits.dialBacks * shareOfHost);
-    for (const task of waiting) {
-      if ((this.#perHost.get(endpointOf(task.address).host) ?? 0) < most) return task;
+  /** Of the slow ones, the oldest one to the host that has the most. */
+  #oldestOfBusiest(): DialBack | undefined {
+    const byHost = new Map<string, { readonly oldest: DialBack; count: number }>();
+    let busiest: { readonly oldest: DialBack; count: number } | undefined;
+    for (const dialBack of this.#slow.values()) {
+      const host = hostOf(dialBack.task);
+      const slow = byHost.get(host) ?? { oldest: dialBack, count: 0 };
+      slow.count += 1;
+      byHost.set(host, slow);
+      if (busiest === undefined || slow.count > busiest.count) busiest = slow;
     }
-    return undefined;
-  }
-
-  #countHost({ address }: Task, change: 1 | -1): void {
-    const { host } = endpointOf(address);
-    const count = (this.#perHost.get(host) ?? 0) + change;
-    if (count === 0) this.#perHost.delete(host);
-    else this.#perHost.set(host, count);
+    return busiest?.oldest;
   }
 
   #dial(task: Task, now: number): void {
     this.#dialed += 1;
     const connection: ConnectionId = `out:${this.#dialed}`;
     const answer = new Answer(task.id, this.#limits.firstFrameBytes);
-    const dialBack: DialBack = { task, connection, answer, isConnected: false, isListening: true };
-    this.#underWay.set(task, dialBack);
-    this.#countHost(task, 1);
+    const dialBack: DialBack = { task, connection, answer, since: now, isConnected: false, isListening: true };
+    this.#prompt.set(task, dialBack);
     this.#byConnection.set(connection, dialBack);
-    this.#deadlines.set(task, now + this.#limits.challengeMs);
     const identity = { mesh: task.mesh, role: "rendezvous" } as const;
     this.#outputs.push({ type: "dial", connection, to: endpointOf(task.address), identity });
   }
@@ -210,6 +215,7 @@ export class DialBacks {
     this.#lingering.closed(connection);
     if (!dialBack.isListening) return;
     if (failure === "ECONNREFUSED") this.#finish(dialBack, "other", "nobody listens there (ECONNREFUSED)", now);
+    else if (isShortage(failure)) this.#finish(dialBack, "undialed", `no descriptors to dial with (${failure})`, now);
     else this.#finish(dialBack, "unclear", failure ?? "closed without an answer", now);
   }
 
@@ -220,8 +226,8 @@ export class DialBacks {
   }
 
   #settle(dialBack: DialBack, now: number): void {
-    if (this.#underWay.delete(dialBack.task)) this.#countHost(dialBack.task, -1);
-    this.#deadlines.clear(dialBack.task);
+    this.#prompt.delete(dialBack.task);
+    this.#slow.delete(dialBack.task);
     this.#hangUp(dialBack, now);
   }
 
@@ -234,6 +240,15 @@ export class DialBacks {
     if (dialBack.isConnected) this.#lingering.begin(dialBack.connection, now);
     else this.#outputs.push({ type: "abort", connection: dialBack.connection });
   }
+}
+
+/** Whose turn it is when a task has its turn. */
+function turnOf(task: Task): readonly string[] {
+  return [task.nonce === undefined ? "check" : "challenge", task.mesh, hostOf(task)];
+}
+
+function hostOf({ address }: Task): string {
+  return networkOf(endpointOf(address).host);
 }
 
 /** What a listener answers. */

@@ -76,13 +76,17 @@ export class NativeDesk {
   }
 
   /** The dial to a newcomer has failed. */
-  unproved({ task, detail }: Outcome, now: number): void {
+  unproved({ task, found, detail }: Outcome, now: number): void {
     const { meshes, partings } = this.#options;
     const session = this.#asking.get(task);
     this.#asking.delete(task);
     if (session === undefined) return;
     const isOwn = session.proof?.resumesFrom !== undefined;
     session.proof = undefined;
+    if (found === "undialed") {
+      partings.refuse(session, "NO_DESCRIPTORS", `this server cannot dial ${task.address} now: ${detail}`, now);
+      return;
+    }
     const holder = meshes.addresses.of(task.address);
     if (holder?.standing === "member" && !isOwn) {
       partings.refuse(session, "ADDRESS_IN_USE", `${task.address} belongs to a live member`, now);

@@ -113,7 +113,7 @@ export class Partings {
       type: "refuse",
       code,
       message,
-      ...(code === "BUSY" ? { retryMs: firstByteCrowdedMs } : {}),
+      ...(code === "BUSY" || code === "NO_DESCRIPTORS" ? { retryMs: firstByteCrowdedMs } : {}),
     });
   }
 

@@ -135,6 +135,9 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
   #found({ task, found, detail }: Outcome, now: number): void {
     if (task.nonce !== undefined) this.#reception.native.unproved({ task, found, detail }, now);
     else if (found === "other") this.#meshes.find(task.mesh)?.gone(task.id, detail);
+    else if (found === "undialed") {
+      this.#outputs.push({ type: "note", note: { code: "NO_DESCRIPTORS", message: detail, remote: task.address } });
+    }
   }
 
   // Membership and the end.

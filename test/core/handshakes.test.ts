@@ -27,6 +27,14 @@ function takeAll(handshakes: Handshakes, now: number): ConnectionId[] {
   return due;
 }
 
+test("the addresses of one IPv6 network are one host", () => {
+  const handshakes = new Handshakes(limits);
+  const hosts = ["2001:db8::1", "2001:db8::2:1", "2001:db8::3:1:1", "2001:db8::4", "2001:db8:0:1::1"];
+  expect(hosts.map((host, index) => handshakes.begin(`in:${index}`, host, 0))).toEqual([true, true, true, false, true]);
+  handshakes.end("in:1");
+  expect(handshakes.begin("in:9", "2001:db8::9", 0)).toBe(true);
+});
+
 describe("silence", () => {
   test("is free while the house is not crowded", () => {
     const handshakes = crowd(1);

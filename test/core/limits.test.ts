@@ -32,6 +32,7 @@ describe("each limit", () => {
       "parked",
       "dialsInFlight",
       "dialBacks",
+      "dialBacksSlow",
       "logEntries",
       "tombstones",
       "namedPairs",
