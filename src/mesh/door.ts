@@ -83,7 +83,11 @@ export class Door implements Party {
     const visitor = this.#visitors.get(input.connection);
     if (visitor === undefined) return;
     switch (input.type) {
+      case "proving":
+        this.#handshakes.spoke(visitor.connection, now);
+        break;
       case "secured":
+        this.#handshakes.spoke(visitor.connection, now);
         visitor.identity = input.identity;
         visitor.cipher = input.cipher;
         break;

@@ -9,6 +9,12 @@ import type { ConnectionEvents, ConnectionPort } from "../runtime/ports.js";
  */
 type Stage = "silent" | "proving" | "open";
 
+/**
+ * A TLS record with the fatal alert `internal_error` (RFC 8446 section 6.2): what a TLS server says that cannot take a
+ * connection for reasons of its own, such as too little room.
+ */
+const noRoom = Uint8Array.of(0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x50);
+
 /** A handshake under way. */
 export interface Proof {
   /** What it means if the other side ends before it is through. */
@@ -76,11 +82,15 @@ export class NodeConnection implements ConnectionPort {
     this.#events?.flushed();
   };
 
-  /** Half a handshake is of no use to anybody, and without our half there can be none. */
+  /**
+   * Half a handshake is of no use to anybody, and without our half there can be none. Where none has begun, whoever is about
+   * to begin one is told that there is no room.
+   */
   halfClose(): void {
     if (this.#stage === "proving") {
       this.abort();
     } else {
+      if (this.#stage === "silent") this.#socket.write(noRoom);
       this.#stage = "open";
       this.#socket.end();
     }

@@ -5,7 +5,7 @@ import type { ErrorCode } from "../core/errors.js";
 import { printable } from "../core/escaping.js";
 import type { ConnectionEvents } from "../runtime/ports.js";
 import type { NodeConnection } from "./connection.js";
-import { formatIdentity, parseIdentity, type Secret } from "./secret.js";
+import { formatIdentity, makeSecret, parseIdentity, Secret } from "./secret.js";
 
 /**
  * The proof of the secret: TLS 1.3 (RFC 8446) with an external pre-shared key and an ephemeral key exchange. Both ends
@@ -51,6 +51,8 @@ export class Keyring {
   readonly #secret: Secret;
   readonly #accepts: (identity: Identity) => boolean;
   readonly #context = newContext();
+  /** Gives the keys of identities that are not wanted here: nobody has them. */
+  readonly #decoy = new Secret(makeSecret());
 
   /** `accepts`: which identities may be proved to us. */
   constructor(secret: Secret, accepts: (identity: Identity) => boolean) {
@@ -101,6 +103,7 @@ export class Keyring {
         raw.pause();
         raw.unshift(first);
         this.#check(raw, connection, events);
+        events.proving();
       } else {
         connection.open();
         events.bytes(first);
@@ -128,13 +131,16 @@ export class Keyring {
     });
   }
 
-  /** Asked for each identity that a caller names, until there is a key; what was answered last is what counts. */
-  #keyFor(text: string, claim: Claim): Uint8Array | null {
+  /**
+   * Asked for the first identity that a caller names. There is always a key: whoever has not the secret is answered in the
+   * same way, and after the same work, whether it has named us or nobody, and so does not learn who we are.
+   */
+  #keyFor(text: string, claim: Claim): Uint8Array {
     const identity = parseIdentity(text);
     const isWanted = identity !== undefined && this.#accepts(identity);
     claim.identity = isWanted ? identity : undefined;
     claim.fault = isWanted ? undefined : faultOf(text, identity);
-    return isWanted ? this.#secret.keyOf(identity) : null;
+    return (isWanted ? this.#secret : this.#decoy).keyFor(text);
   }
 }
 
@@ -142,7 +148,7 @@ export class Keyring {
 interface Claim {
   /** The identity that it was given the key for. */
   identity: Identity | undefined;
-  /** Why it was given none. */
+  /** Why it was given one that nobody has. */
   fault: string | undefined;
 }
 
@@ -186,11 +192,12 @@ function isBreak(error: NodeJS.ErrnoException): boolean {
 const findings: readonly (readonly [name: RegExp, finding: Finding])[] = [
   [/ALERT_(HANDSHAKE_FAILURE|UNKNOWN_PSK_IDENTITY)$/, "unwanted"],
   [/ALERT_(ILLEGAL_PARAMETER|DECRYPT_ERROR|BAD_RECORD_MAC)$/, "another secret"],
+  [/ALERT_INTERNAL_ERROR$/, "no room"],
   [/(DIGEST_CHECK_FAILED|BAD_RECORD_MAC)$/, "no key"],
   [/(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|RECORD_LAYER_FAILURE)$/, "plain text"],
 ];
 
-type Finding = "unwanted" | "another secret" | "no key" | "plain text";
+type Finding = "unwanted" | "another secret" | "no room" | "no key" | "plain text";
 
 function dialedReason(error: NodeJS.ErrnoException, identity: Identity): Reason | undefined {
   if (isBreak(error)) return undefined;
@@ -199,7 +206,9 @@ function dialedReason(error: NodeJS.ErrnoException, identity: Identity): Reason 
     case "unwanted":
       return { code: "WRONG_IDENTITY", message: `it does not take us as ${named(identity)}` };
     case "another secret":
-      return { code: "SECRET_MISMATCH", message: `it has another key for ${named(identity)}` };
+      return { code: "SECRET_MISMATCH", message: `it has another secret, or does not take us as ${named(identity)}` };
+    case "no room":
+      return { code: "BUSY", message: "it has no room for another connection now" };
     case "no key":
       return { code: "SECRET_MISMATCH", message: `it answers ${named(identity)} without having the key` };
     case "plain text":

@@ -46,7 +46,12 @@ export class Secret {
 
   /** The key with which this identity is proved. */
   keyOf(identity: Identity): Uint8Array {
-    return new Uint8Array(crypto().hkdfSync("sha256", this.#key, "", formatIdentity(identity), 32));
+    return this.keyFor(formatIdentity(identity));
+  }
+
+  /** The same for the text that names an identity, whatever it names. */
+  keyFor(text: string): Uint8Array {
+    return new Uint8Array(crypto().hkdfSync("sha256", this.#key, "", text, 32));
   }
 }
 

@@ -85,6 +85,7 @@ export class Reception {
     else if (input.type === "flushed") this.#flushed(session, now);
     else if (input.type === "ended") this.#ended(session, now);
     else if (input.type === "closed") this.#closed(session, input.failure, now);
+    else if (input.type === "proving") this.#handshakes.spoke(session.connection, now);
     else if (input.type === "secured") this.#secured(session, input, now);
     else if (input.type === "unproved") this.#unproved(session, input, now);
     return true;
@@ -115,6 +116,7 @@ export class Reception {
 
   #secured(session: Session, { identity }: Secured, now: number): void {
     session.identity = identity;
+    // Whoever plays this machine without sockets may say only this.
     this.#handshakes.spoke(session.connection, now);
   }
 

@@ -23,6 +23,10 @@ export class Ear implements ConnectionEvents {
     this.#driver.input({ type: "connected", connection: this.#connection, local, remote, ...secured });
   }
 
+  proving(): void {
+    this.#driver.input({ type: "proving", connection: this.#connection });
+  }
+
   secured(identity: Identity, cipher: string): void {
     this.#driver.input({ type: "secured", connection: this.#connection, identity, cipher });
   }

@@ -19,12 +19,14 @@ export interface ClockPort {
 }
 
 /**
- * What a connection reports, in this order: connected or secured, once or never, then bytes, flushed and ended in any
- * order, then closed. An accepted connection that speaks in plain text is never secured.
+ * What a connection reports, in this order: proving, once or never; connected or secured, once or never; then bytes, flushed
+ * and ended in any order; then closed. An accepted connection that speaks in plain text is never secured.
  */
 export interface ConnectionEvents {
   /** A dialed connection is there, and the secret is proved if there is one; `cipher` says how it is encrypted. */
   connected(local: Endpoint, remote: Endpoint, cipher?: string): void;
+  /** The first byte of an accepted connection has come, and begins the proof of the secret. */
+  proving(): void;
   /** The other side of an accepted connection has proved the secret. */
   secured(identity: Identity, cipher: string): void;
   /** The proof of the secret has failed, as far as it is known why; `closed` follows. */

@@ -132,10 +132,30 @@ describe("a listener that is called by somebody without the right key", () => {
     await expectRefused(await venue.accepted(1), reason, message);
   });
 
+  test("answers who has not the secret in the same way, whether it has named this mesh, another, or nothing of ours", async () => {
+    const venue = await memberVenue();
+    const answers: string[] = [];
+    for (const identity of [memberText, serverText, "fullmesh/1 member other", "anything"]) {
+      const stranger = await rawClient(venue.address);
+      await stranger.write(clientHello({ identity, key: keyOf(otherSecret, identity), exchangeModes: [1] }));
+      await stranger.ended;
+      answers.push(Buffer.from(stranger.text, "latin1").toString("hex"));
+    }
+    expect(new Set(answers)).toEqual(new Set(["1503030002022f"]));
+  });
+
+  test("tells in TLS who comes when there is no room, and a dialer of ours knows it", async () => {
+    const venue = await listenAt(keyedTransport(), (party) => party.port.halfClose());
+    const dialer = dialTo(keyedTransport(), venue.endpoint, member);
+    await expectRefused(dialer, "BUSY", /no room for another connection/);
+    const { outcome } = await tlsClient(venue.endpoint, pskClient(memberText, keyOf(secret, memberText)));
+    expect(outcome).toMatch(/ALERT_INTERNAL_ERROR/);
+  });
+
   test("refuses a member's key at the server's port", async () => {
     const venue = await serverVenue();
     const dialer = dialTo(keyedTransport(), venue.endpoint, member);
-    await expectRefused(dialer, "WRONG_IDENTITY", /does not take us as member of the mesh "cache"/);
+    await expectRefused(dialer, "SECRET_MISMATCH", /does not take us as member of the mesh "cache"/);
     await expectRefused(await venue.accepted(1), "WRONG_IDENTITY", /comes as member of the mesh "cache", which is not/);
   });
 
@@ -308,17 +328,22 @@ describe("a dialer that is answered by somebody without the right key", () => {
       ciphers: "TLS_AES_128_GCM_SHA256",
       pskCallback: () => keyOf(secret, memberText),
     });
-    await expectUnproved(to, server, "SECRET_MISMATCH", /another key for rendezvous of the mesh "cache"/);
+    await expectUnproved(
+      to,
+      server,
+      "SECRET_MISMATCH",
+      /another secret, or does not take us as rendezvous of the mesh "cache"/,
+    );
   });
 
   test("refuses a listener with another secret", async () => {
     const { endpoint } = await listenAt(keyedTransport(() => true, otherSecret));
-    await expectUnproved(endpoint, member, "SECRET_MISMATCH", /another key/);
+    await expectUnproved(endpoint, member, "SECRET_MISMATCH", /another secret/);
   });
 
   test("refuses a listener of another mesh", async () => {
     const { endpoint } = await listenAt(keyedTransport(({ mesh }) => mesh === "other"));
-    await expectUnproved(endpoint, member, "WRONG_IDENTITY", /does not take us as member of the mesh "cache"/);
+    await expectUnproved(endpoint, member, "SECRET_MISMATCH", /does not take us as member of the mesh "cache"/);
   });
 
   test("refuses the right key without X25519, which is the only exchange that both ends can name", async () => {

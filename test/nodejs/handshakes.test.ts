@@ -62,7 +62,8 @@ describe("handshakes at a keyed listener", () => {
     const dialers = Array.from({ length: 500 }, () => dialTo(transport, venue.endpoint));
     const acceptors = await accepted(venue, 500);
     await allClosed([...dialers, ...acceptors]);
-    for (const party of [...dialers, ...acceptors]) expect(party.reasons).toEqual(["WRONG_IDENTITY"]);
+    for (const party of dialers) expect(party.reasons).toEqual(["SECRET_MISMATCH"]);
+    for (const party of acceptors) expect(party.reasons).toEqual(["WRONG_IDENTITY"]);
     await nothingOpen();
   });
 
@@ -128,6 +129,16 @@ describe("handshakes at a keyed listener", () => {
     await nothingOpen();
   });
 
+  test("are told of at their first byte, whatever follows", async () => {
+    const venue = await listenAt(keyedTransport());
+    const stranger = await rawClient(venue.address);
+    const acceptor = await venue.accepted(1);
+    expect(acceptor.happenings.items).toEqual([]);
+    await stranger.write(Buffer.of(0x16));
+    await acceptor.first("proving");
+    expect(acceptor.happenings.items).toEqual([{ type: "proving" }]);
+  });
+
   test("begin with the first byte, however late it comes", async () => {
     const transport = keyedTransport();
     const venue = await listenAt(transport);
@@ -144,7 +155,7 @@ describe("handshakes at a keyed listener", () => {
     // Others come and are served in the meantime.
     const swift = dialTo(transport, venue.endpoint);
     await swift.first("connected");
-    expect(acceptor.story).toEqual([]);
+    expect(acceptor.happenings.items).toEqual([]);
     const [front] = await relay.legs;
     await front.received("fullmesh/1");
     release();

@@ -32,7 +32,7 @@ export type Happening =
   | { readonly type: "connected"; readonly local: Endpoint; readonly remote: Endpoint; readonly cipher?: string }
   | { readonly type: "secured"; readonly identity: Identity; readonly cipher: string }
   | { readonly type: "unproved"; readonly code: ErrorCode; readonly message: string }
-  | { readonly type: "bytes" | "flushed" | "ended" }
+  | { readonly type: "proving" | "bytes" | "flushed" | "ended" }
   | { readonly type: "closed"; readonly failure: string | undefined };
 
 /** One end of a connection: takes down what it is told, and can be waited for. */
@@ -55,9 +55,9 @@ export class Party implements ConnectionEvents {
     onTestFinished(() => port.abort());
   }
 
-  /** The types of what happened; bytes that follow bytes count once. */
+  /** The types of what happened, but for the first byte of a proof; bytes that follow bytes count once. */
   get story(): string[] {
-    const types = this.happenings.items.map(({ type }) => type);
+    const types = this.happenings.items.map(({ type }) => type).filter((type) => type !== "proving");
     return types.filter((type, index) => type !== "flushed" && (type !== "bytes" || types[index - 1] !== "bytes"));
   }
 
@@ -72,6 +72,10 @@ export class Party implements ConnectionEvents {
 
   connected(local: Endpoint, remote: Endpoint, cipher?: string): void {
     this.#add({ type: "connected", local, remote, ...(cipher === undefined ? {} : { cipher }) });
+  }
+
+  proving(): void {
+    this.#add({ type: "proving" });
   }
 
   secured(identity: Identity, cipher: string): void {

@@ -114,6 +114,8 @@ export class Acceptor implements Reception, ChannelOwner {
   #challenged(channel: Channel, control: ControlOf<"challenge"> | ControlOf<"check">, now: number): void {
     if (this.#isImpostor(channel, "rendezvous")) {
       this.#refuse(channel, "WRONG_ROLE", `a ${control.type} is for the rendezvous server`, now);
+    } else if (this.#watch.isKeyed && control.mesh !== this.#watch.mesh) {
+      this.#refuse(channel, "WRONG_MESH", `this is a member of another mesh than "${control.mesh}"`, now);
     } else this.#watch.challenged(channel, control, now);
   }
 

@@ -1,4 +1,11 @@
-import type { ConnectionId, ConnectionProgress, Endpoint, Identity, Role } from "../../core/connections.js";
+import {
+  type ConnectionId,
+  type ConnectionProgress,
+  type Endpoint,
+  type Identity,
+  isShortage,
+  type Role,
+} from "../../core/connections.js";
 import type { ErrorCode } from "../../core/errors.js";
 import { type Address, formatAddress } from "../../protocol/address.js";
 import { readContent } from "../../protocol/native/content.js";
@@ -53,7 +60,11 @@ export class Channel implements Party, FrameSink {
     this.remote = remote;
     this.identity = identity;
     const { firstFrameBytes } = ports.limits;
-    this.#reader = new FrameReader({ controlBytes: firstFrameBytes, messageBytes: 0 }, this, ports.allocate);
+    this.#reader = new FrameReader(
+      { controlBytes: firstFrameBytes, messageBytes: firstFrameBytes },
+      this,
+      ports.allocate,
+    );
     this.connection = connection ?? ports.connections.dial(remote, role, this);
   }
 
@@ -177,12 +188,14 @@ export class Channel implements Party, FrameSink {
         this.#gone("closed by the other side", now);
         break;
       case "closed":
+        if (isShortage(input.failure)) this.failure = "NO_DESCRIPTORS";
         this.#gone(input.failure ?? "closed by the other side", now);
         break;
       case "flushed":
         this.#probing.flushed();
         this.owner.flushed?.(this);
         break;
+      case "proving":
       case "secured":
         break;
     }

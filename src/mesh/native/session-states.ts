@@ -6,12 +6,12 @@ export const nativeSessionTransitions = {
   /** No connection. */
   idle: { dialing: "connecting", over: "over" },
   /** A dial is under way. */
-  connecting: { connected: "connected", lost: "idle", over: "over" },
+  connecting: { connected: "connected", lost: "idle", postponed: "postponed", over: "over" },
   /** Connected; nothing has been registered yet, for as long as the caller likes. */
   connected: { registering: "registering", lost: "idle", over: "over" },
   /** The registration is sent; the server dials back, or lets us wait in line. */
   registering: { admitted: "listed", postponed: "postponed", over: "over" },
-  /** Refused for now; the server has said when to register again. */
+  /** Refused for now: the server is dialed again when it has said, or after a while. */
   postponed: { dialing: "connecting", over: "over" },
   /** In the directory. */
   listed: { lost: "away", fenced: "away", over: "over" },

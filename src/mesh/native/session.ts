@@ -155,7 +155,8 @@ export class NativeSession implements Session, ChannelOwner {
     this.#patience.answered();
     switch (this.#state) {
       case "connecting":
-        if (this.#own !== undefined) this.#voice.over(message, channel.failure ?? "SERVER_UNREACHABLE");
+        if (channel.failure === "BUSY") this.#postpone(message, this.#rules.limits.serverRedialMaxMs, now);
+        else if (this.#own !== undefined) this.#voice.over(message, channel.failure ?? "SERVER_UNREACHABLE");
         else {
           this.#step("lost");
           this.#voice.tell({ type: "unreachable", message, failure: channel.failure ?? "SERVER_UNREACHABLE" });
@@ -252,14 +253,19 @@ export class NativeSession implements Session, ChannelOwner {
     this.#channel = undefined;
     this.#patience.answered();
     if (retryMs !== undefined && this.#state === "registering") {
-      this.#voice.note("SERVER_BUSY", `${code}: ${message}`);
-      this.#step("postponed");
-      this.#patience.retryAfter(retryMs, now);
+      this.#postpone(`${code}: ${message}`, retryMs, now);
     } else if (code === "FENCED" && (this.#state === "listed" || this.#state === "returning")) {
       this.#voice.bring({ type: "fenced", reason: message });
     } else if (this.#state === "returning" && (this.#log !== undefined || passing.has(code))) {
       this.#away(`${code} ${message}`, now, retryMs);
     } else this.#voice.over(`${code}: ${message}`, "REFUSED");
+  }
+
+  /** The server cannot take this member in now. */
+  #postpone(reason: string, retryMs: number, now: number): void {
+    this.#voice.note("SERVER_BUSY", reason);
+    this.#step("postponed");
+    this.#patience.retryAfter(retryMs, now);
   }
 
   /** This incarnation is over: the next one registers on a new connection, for as long as it takes. */

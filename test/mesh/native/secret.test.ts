@@ -4,6 +4,8 @@ import type { Node } from "./node.js";
 import type { Wire } from "./wire.js";
 import { World } from "./world.js";
 
+const { limits } = new World();
+
 function refusal(wire: Wire): string | undefined {
   return wire.from("acceptor").last("acceptor", "refuse")?.code;
 }
@@ -28,6 +30,8 @@ describe("a member with a secret", () => {
     ["a hello from a member", asMember, hello(1), undefined],
     ["a hello from a server", asServer, hello(1), "WRONG_ROLE"],
     ["a check from a server", asServer, { type: "check", mesh: "m", id: idOf(9) }, undefined],
+    ["a check for another mesh", asServer, { type: "check", mesh: "other", id: idOf(2) }, "WRONG_MESH"],
+    ["a challenge for another mesh", asServer, { ...challenge, mesh: "other" }, "WRONG_MESH"],
     ["a check from a member", asMember, { type: "check", mesh: "m", id: idOf(2) }, "WRONG_ROLE"],
     ["a challenge from a member", asMember, challenge, "WRONG_ROLE"],
     ["a challenge from a server that is not awaited", asServer, challenge, "UNAWAITED_CHALLENGE"],
@@ -40,6 +44,17 @@ describe("a member with a secret", () => {
     const { world, node } = keyed();
     expect(refusal(world.call(node).say("dialer", hello(1)))).toBe("SECRET_REQUIRED");
     expect(node.notes).toEqual(["SECRET_REQUIRED"]);
+  });
+
+  test("gives a proof the time of a handshake, from its first byte", () => {
+    const { world, node } = keyed();
+    const call = world.call(node);
+    world.live(60_000);
+    node.handle({ type: "proving", connection: call.acceptor.stand?.connection ?? "in:0" });
+    world.live(limits.handshakeMs - 1);
+    expect(node.notes).toEqual([]);
+    world.live(1);
+    expect(node.notes).toEqual(["HANDSHAKE_TIMEOUT"]);
   });
 
   test("says which key a dial is for", () => {

@@ -269,6 +269,20 @@ describe("with a secret", () => {
     expect(caller.state).toBe("halfClosed");
   });
 
+  test("a handshake has its time from its first byte, whatever of it has come and been proved", () => {
+    const play = keyed();
+    const half = play.call();
+    const late = play.call();
+    play.pass(30_000);
+    for (const { connection } of [half, late]) play.give({ type: "proving", connection });
+    play.pass(play.limits.handshakeMs - 1);
+    late.secure(rendezvous);
+    expect([half.state, late.state]).toEqual(["open", "open"]);
+    play.pass(1);
+    expect([half.state, late.state]).toEqual(["halfClosed", "halfClosed"]);
+    expect(play.notes).toEqual(["HANDSHAKE_TIMEOUT", "HANDSHAKE_TIMEOUT"]);
+  });
+
   test("who has proved it and then speaks classic is refused with WRONG_DIALECT", () => {
     const play = keyed();
     const caller = play.call();
