@@ -58,12 +58,21 @@ type Tell = (event: string, fields: Readonly<Record<string, unknown>>, sentence?
 function tellMembership(node: MeshNode, output: Output, tell: Tell): void {
   node.on("listening", (address) => {
     output.speaker = address;
-    output.event("listening", address, { address }, `listening on ${address}`, node.mesh);
+    tell("listening", { address }, `listening on ${address}`);
   });
   node.on("registered", (address) => tell("registered", { address, order: node.order }, `registered as ${address}`));
-  node.on("waiting", (place) => output.talk(`the mesh is full: place ${place} in line`));
+  node.on("waiting", (place) => tell("waiting", { place }, `the mesh is full: place ${place} in line`));
   node.on("directory", (members) => tell("directory", { members }));
-  node.on("fenced", (reason) => output.talk(`removed from the mesh while away (${reason}); joining anew`));
+  node.on("fenced", (reason) => {
+    tell("fenced", { reason }, `removed from the mesh while away (${reason}); joining anew`);
+  });
+  node.on("rank", (rank) => {
+    tell("rank", { rank }, rank < 0 ? undefined : `rank ${rank} of ${node.members.length} members`);
+  });
+  node.on("leader", (leader) => {
+    const who = leader === node.address ? "this member leads" : `${leader} leads`;
+    tell("leader", { leader: leader ?? null }, leader === undefined ? undefined : who);
+  });
   node.on("complete", ({ members, links, unverified, revision, scope }) => {
     const fields = { members, links, unverified, revision, scope };
     const sentence = scope === "mesh" ? `complete: ${links} links` : `complete: linked with all ${links} of the others`;
@@ -71,23 +80,41 @@ function tellMembership(node: MeshNode, output: Output, tell: Tell): void {
   });
   node.on("degraded", ({ count, missing }) => {
     const pairs = missing.map(([a, b, reason]) => `${a} - ${b} (${reason})`).join(", ");
-    output.talk(`degraded: ${count} pairs are missing: ${pairs}`);
+    const more = count > missing.length ? ` and ${count - missing.length} more` : "";
+    tell("degraded", { count, missing }, `degraded: ${count} pairs are missing: ${pairs}${more}`);
   });
 }
 
 function tellLinks(node: MeshNode, tell: Tell): void {
+  /** Since when peers have been out of reach, in milliseconds of the monotonic clock. */
+  const unreachableSince = new Map<string, number>();
   const linked = (event: "link" | "relink", peer: Peer, again: string): void => {
     const { address, direction, dialect, name, cipher } = peer;
     const named = { ...(name === undefined ? {} : { name }), ...(cipher === undefined ? {} : { cipher }) };
-    const who = name === undefined ? address : `${name} at ${address}`;
-    tell(event, { peer: address, direction, dialect, ...named }, `linked with ${who}${again} (${direction})`);
+    tell(event, { peer: address, direction, dialect, ...named }, `linked with ${shown(peer)}${again} (${direction})`);
   };
   node.on("peer:up", (peer) => linked("link", peer, ""));
-  node.on("peer:back", (peer) => linked("relink", peer, " again"));
+  node.on("peer:unreachable", (peer, reason) => {
+    const { address } = peer;
+    if (!unreachableSince.has(address)) unreachableSince.set(address, performance.now());
+    tell("unreachable", { peer: address, reason }, `cannot reach ${shown(peer)}: ${reason}; what is sent to it waits`);
+  });
+  node.on("peer:back", (peer) => {
+    linked("relink", peer, " again");
+    const since = unreachableSince.get(peer.address);
+    if (since === undefined) return;
+    unreachableSince.delete(peer.address);
+    tell("back", { peer: peer.address, awayMs: Math.round(performance.now() - since) });
+  });
   node.on("peer:down", (peer, reason, unacknowledged) => {
+    unreachableSince.delete(peer);
     const loss = unacknowledged === 0 ? "" : `; ${unacknowledged} messages were not acknowledged`;
     tell("unlink", { peer, reason, unacknowledged }, `unlinked from ${peer}: ${reason}${loss}`);
   });
+}
+
+function shown({ address, name }: Peer): string {
+  return name === undefined ? address : `${name} at ${address}`;
 }
 
 /** Writes what peers send. Resolves when all messages of native peers have been written. */
@@ -113,7 +140,7 @@ function tellMessages(node: MeshNode, output: Output): Promise<void> {
 /** Takes messages at the pace of stdout: what is not taken yet may not be sent by more than a bound, so senders feel it. */
 async function deliverMessages(node: MeshNode, output: Output): Promise<void> {
   for await (const { peer, topic, payload } of node.messages()) {
-    output.deliver(lineOf(node, output, peer.address, topic, shown(payload), peer.name));
+    output.deliver(lineOf(node, output, peer.address, topic, payloadText(payload), peer.name));
     if (output.isBehind) await output.room();
   }
 }
@@ -133,7 +160,7 @@ function textOf(message: Text): string {
   return "base64" in message ? message.base64 : JSON.stringify(message.value);
 }
 
-function shown(payload: unknown): Text {
+function payloadText(payload: unknown): Text {
   if (payload instanceof Uint8Array) return decode(payload);
   return payload === undefined ? { text: "" } : { value: payload };
 }

@@ -1,0 +1,84 @@
+import { describe, expect, it } from "vitest";
+import type { Output } from "../../src/cli/output.js";
+import { tellNode } from "../../src/cli/tell-node.js";
+import { MeshNode } from "../../src/node.js";
+import type { StartedProcess } from "../support/processes.js";
+import { proxyBefore } from "../support/proxy.js";
+import { freePort } from "../support/sockets.js";
+import { type EventLine, eventOf, fullmesh, parseLines, startServer } from "./command-line.js";
+
+function linesOf(process: StartedProcess, ...events: string[]): EventLine[] {
+  return parseLines(process.lines).filter(({ event }) => events.includes(event));
+}
+
+describe("fullmesh join --json", () => {
+  it("has an event when a peer cannot be reached, and when it can again, and a line for people", async () => {
+    const { address } = await startServer();
+    const port = await freePort();
+    const proxy = await proxyBefore(() => port);
+    const watchers = [fullmesh(["join", address, "--json"]), fullmesh(["join", address])] as const;
+    await eventOf(watchers[0], "registered");
+    await watchers[1].error((text) => text.includes("registered as"), "its registration");
+    const behind = ["--listen", `127.0.0.1:${port}`, "--advertise", proxy.address, "--name", "api-1"];
+    const peer = fullmesh(["join", address, "--json", ...behind]);
+    await eventOf(peer, "complete", ({ members }) => members === 3);
+    await eventOf(watchers[0], "link", (line) => line.peer === proxy.address);
+    await watchers[1].error((text) => text.includes(`linked with api-1 at ${proxy.address}`), "the link");
+    proxy.cut();
+    await eventOf(watchers[0], "back", (line) => line.peer === proxy.address);
+    const told = linesOf(watchers[0], "unreachable", "relink", "back").filter((line) => line.peer === proxy.address);
+    expect(told).toMatchObject([
+      { event: "unreachable", reason: expect.any(String) },
+      { event: "relink", name: "api-1" },
+      { event: "back", awayMs: expect.any(Number) },
+    ]);
+    await watchers[1].error((text) => text.includes(`linked with api-1 at ${proxy.address} again`), "that it is back");
+    expect(watchers[1].errors).toMatch(
+      new RegExp(`cannot reach api-1 at ${proxy.address}: .*; what is sent to it waits`),
+    );
+  });
+
+  it("has events for the place in line, the rank and the leader", async () => {
+    const { address } = await startServer(["--capacity", "2", "--on-full", "hold"]);
+    const first = fullmesh(["join", address, "--json"]);
+    const { address: oldest } = await eventOf(first, "registered");
+    const second = fullmesh(["join", address, "--json"]);
+    await eventOf(second, "rank", ({ rank }) => rank === 1);
+    await eventOf(second, "leader", ({ leader }) => leader === oldest);
+    const third = fullmesh(["join", address, "--json"]);
+    expect(await eventOf(third, "waiting")).toMatchObject({ place: 1 });
+    first.kill();
+    await eventOf(second, "rank", ({ rank }) => rank === 0);
+    const { address: next } = await eventOf(second, "registered");
+    await eventOf(second, "leader", ({ leader }) => leader === next);
+    await eventOf(third, "leader", ({ leader }) => leader === next);
+  });
+
+  it("has an event for each thing that happens to a member, also where it is seldom", () => {
+    const node = new MeshNode();
+    const told: unknown[] = [];
+    const event = (name: string, _node: unknown, fields: object, sentence?: string): void => {
+      told.push({ event: name, ...fields, sentence });
+    };
+    tellNode(node, { options: { json: true, quiet: false }, event, expect: () => {} } as unknown as Output);
+    node.emit("fenced", "silent for too long");
+    node.emit("leader", undefined);
+    node.emit("rank", -1);
+    node.emit("degraded", { count: 2, missing: [["10.0.0.1:1", "10.0.0.2:1", "refused"]] });
+    expect(told).toEqual([
+      {
+        event: "fenced",
+        reason: "silent for too long",
+        sentence: "removed from the mesh while away (silent for too long); joining anew",
+      },
+      { event: "leader", leader: null, sentence: undefined },
+      { event: "rank", rank: -1, sentence: undefined },
+      {
+        event: "degraded",
+        count: 2,
+        missing: [["10.0.0.1:1", "10.0.0.2:1", "refused"]],
+        sentence: "degraded: 2 pairs are missing: 10.0.0.1:1 - 10.0.0.2:1 (refused) and 1 more",
+      },
+    ]);
+  });
+});
