@@ -352,6 +352,13 @@ const failures = {
     connection: "refused: told why, half-closed, closed within 1 s",
     remedy: "Compare --mesh on both ends.",
   },
+  TOO_MANY_MEMBERS: {
+    fault: "remote",
+    level: "warn",
+    meaning: "The mesh, or the server, has as many members as it may.",
+    connection: "refused: told why, half-closed, closed within 1 s",
+    remedy: "Split the members over several meshes or servers, or start the server with a larger --capacity.",
+  },
   TOO_MANY_MESHES: {
     fault: "remote",
     level: "warn",

@@ -120,6 +120,10 @@ export const defaultLimits = {
   silentMs: 15_000,
   /** How long a member without a session stays listed; longer than `silentMs`, or it would be gone before it can know. */
   leaseMs: 20_000,
+  /**
+   * Between two dial-backs to the address of one member that is kept by a witness: a listener that is opened anew takes less.
+   */
+  recheckMs: 1_000,
   /** A dial-back and its answer. */
   challengeMs: 10_000,
   /**
@@ -145,6 +149,13 @@ export const defaultLimits = {
   degradedMs: 2_000,
   /** Missing pairs that are named in one message or sentence; the rest is counted. */
   namedPairs: 32,
+  /**
+   * Members of one mesh, and those on the way in. Every two of them hold a connection, and whoever starts a machine full of
+   * processes has some hundred. A `capacity` takes its place.
+   */
+  membersPerMesh: 1_024,
+  /** The same of all meshes of one server together, with those who stand in line: as many as it may have connections. */
+  members: 8_192,
   /** Meshes on one server: as many as anybody runs by hand, and each costs its directory only. */
   meshes: 256,
   /**

@@ -6,8 +6,11 @@ export interface Claim {
   readonly mesh: string;
   readonly id: Id;
   readonly dialect: Dialect;
-  /** In the directory, on the way into it, or in line for a slot. Who is still to prove its address has none. */
-  readonly standing: "member" | "joining" | "waiting";
+  /**
+   * In the directory with a session, in the directory without one, on the way into it, or in line for a slot. Who is still
+   * to prove its address has none.
+   */
+  readonly standing: "member" | "absent" | "joining" | "waiting";
 }
 
 /**
@@ -16,6 +19,10 @@ export interface Claim {
  */
 export class Addresses {
   readonly #claims = new Map<Address, Claim>();
+
+  get size(): number {
+    return this.#claims.size;
+  }
 
   of(address: Address): Claim | undefined {
     return this.#claims.get(address);

@@ -3,7 +3,7 @@ import type { ErrorCode } from "../core/errors.js";
 import { endpointOf } from "../protocol/address.js";
 import { encodeList } from "../protocol/classic/list.js";
 import type { Candidate, Directory, Entry, Id, Member } from "../protocol/directory.js";
-import type { Addresses } from "./addresses.js";
+import type { Addresses, Claim } from "./addresses.js";
 import type { Session } from "./session.js";
 
 /** What happens at capacity: the mesh ends for good, or it stays and newcomers wait for a free slot. */
@@ -16,8 +16,8 @@ export interface AdmissionRules {
   readonly onFull: OnFull;
   /** Hosts that may be advertised though the registration comes from elsewhere. */
   readonly mayAdvertise: (host: string) => boolean;
-  /** The longest list that classic readers accept. */
-  readonly listBytes: number;
+  /** The longest list that classic readers accept, and the most members of a mesh and of the server. */
+  readonly limits: Readonly<Record<"listBytes" | "membersPerMesh" | "members", number>>;
 }
 
 /** A refusal: the code, and a sentence about the case. */
@@ -27,8 +27,14 @@ export interface Refusal {
   readonly message: string;
 }
 
-/** What becomes of a registration. `replaces`: the member whose place it takes, with its slot. */
-export type Verdict = { readonly type: "admit"; readonly replaces?: Id } | { readonly type: "wait" } | Refusal;
+/**
+ * What becomes of a registration. `replaces`: the member of this mesh whose place it takes, with its slot. `evicts`: the
+ * member of another mesh that had the address, and has no session.
+ */
+export type Verdict =
+  | { readonly type: "admit"; readonly replaces?: Id; readonly evicts?: Claim }
+  | { readonly type: "wait"; readonly evicts?: Claim }
+  | Refusal;
 
 /** Somebody who wants to join. */
 export interface Applicant extends Candidate {
@@ -66,7 +72,8 @@ export class Admission {
   /** The addresses of members and appends under way, each with the byte that separates it from the next. */
   #addressBytes = 0;
   #classicMembers = 0;
-  #isLoopback: boolean | undefined;
+  /** Candidates whose append is under way, and members with a session: whether each is on loopback. */
+  readonly #living = new Map<Id, boolean>();
   #isSealed = false;
 
   constructor(mesh: string, rules: AdmissionRules, directory: Directory, addresses: Addresses) {
@@ -115,18 +122,20 @@ export class Admission {
     const refusal = this.judgeHost(applicant) ?? this.#judgeKind(applicant) ?? this.#judgeId(id);
     if (refusal !== undefined) return refusal;
     const replaces = this.#replaceableBy(applicant);
+    const evicts = this.#evictableBy(applicant);
     const claim = this.#addresses.of(address);
-    const isOwn = hasSlot && claim?.id === id;
-    if (replaces === undefined && claim !== undefined && !isOwn) {
+    const isFree = claim === undefined || (hasSlot && claim.id === id);
+    if (!isFree && replaces === undefined && evicts === undefined) {
       return refuse("ADDRESS_IN_USE", `${address} belongs to a live member`);
     }
     if (!this.#fitsInList(applicant, replaces)) {
-      return refuse("LIST_FULL", `the list would exceed ${this.#rules.listBytes} bytes`);
+      return refuse("LIST_FULL", `the list would exceed ${this.#rules.limits.listBytes} bytes`);
     }
     if (replaces !== undefined && !this.#isSealed) return { type: "admit", replaces };
-    if (hasSlot || (this.hasFreeSlot && this.#line.size === 0)) return { type: "admit" };
-    if (this.#rules.onFull === "hold" && !this.#isSealed) return { type: "wait" };
-    return refuse("MESH_SEALED", `the mesh has reached its capacity of ${this.#rules.capacity}`);
+    const tooMany = this.#judgeCount(claim !== undefined, hasSlot);
+    if (tooMany !== undefined) return tooMany;
+    const verdict = this.#judgeSlot(hasSlot);
+    return verdict.type === "refuse" || evicts === undefined ? verdict : { ...verdict, evicts };
   }
 
   /** Whether somebody may name this host at all; a member that comes back is asked nothing else. */
@@ -139,8 +148,8 @@ export class Admission {
   /** An append of this candidate is under way. */
   appending(candidate: Candidate, replaces?: Id): void {
     const { id, address, dialect } = candidate;
-    this.#isLoopback ??= isLoopback(endpointOf(address).host);
     this.#appending.add(id);
+    this.#lives(candidate);
     if (replaces === undefined) this.#slotsAppending += 1;
     else this.#replaced.add(replaces);
     this.#count(candidate, 1);
@@ -151,7 +160,15 @@ export class Admission {
   applied(entry: Entry, removed: Member | undefined): void {
     if (removed !== undefined) this.#removed(removed);
     if (entry.type === "joined" || entry.type === "replaced") this.#entered(entry);
-    if (this.#directory.size + this.#appending.size === 0) this.#isLoopback = undefined;
+  }
+
+  /** A member has no session any more, or has one again. */
+  setAbsent(member: Member, isAbsent: boolean): void {
+    const { id, address, dialect } = member;
+    if (isAbsent) this.#living.delete(id);
+    else this.#lives(member);
+    if (this.#addresses.of(address)?.id !== id) return;
+    this.#addresses.take(address, { mesh: this.#mesh, id, dialect, standing: isAbsent ? "absent" : "member" });
   }
 
   wait(session: Session, candidate: Candidate): void {
@@ -190,14 +207,15 @@ export class Admission {
       this.#slotsAppending -= 1;
     } else {
       // Somebody else has appended it.
-      this.#isLoopback ??= isLoopback(endpointOf(address).host);
       this.#count(member, 1);
+      this.#lives(member);
     }
     this.#addresses.take(address, { mesh: this.#mesh, id, dialect, standing: "member" });
   }
 
   #removed(member: Member): void {
     this.#count(member, -1);
+    this.#living.delete(member.id);
     this.#addresses.free(member.address, member.id);
     // Who was to take its place takes a slot like everybody, now that the place is empty.
     if (this.#replaced.delete(member.id)) this.#slotsAppending += 1;
@@ -211,16 +229,50 @@ export class Admission {
   /** The member at the applicant's address, if the applicant may take its place. */
   #replaceableBy({ address, dialect }: Applicant): Id | undefined {
     const claim = this.#addresses.of(address);
-    const isNative = claim?.dialect === "native" && dialect === "native";
-    return isNative && claim.standing === "member" && claim.mesh === this.#mesh ? claim.id : undefined;
+    if (claim?.dialect !== "native" || dialect !== "native" || claim.mesh !== this.#mesh) return undefined;
+    return claim.standing === "member" || claim.standing === "absent" ? claim.id : undefined;
   }
 
-  /** Members of one mesh are all on loopback or all not; a classic one has no way to be told what is wrong. */
+  /** The member of another mesh at the applicant's address, if nobody speaks for it: whoever proves the address has it. */
+  #evictableBy({ address, dialect }: Applicant): Claim | undefined {
+    const claim = this.#addresses.of(address);
+    if (claim?.standing !== "absent" || dialect !== "native" || claim.mesh === this.#mesh) return undefined;
+    return claim;
+  }
+
+  #lives({ id, address }: Candidate): void {
+    this.#living.set(id, isLoopback(endpointOf(address).host));
+  }
+
+  /**
+   * Members of one mesh are all on loopback or all not, as the first of them that lives. A classic one has no way to be
+   * told what is wrong.
+   */
   #judgeKind({ address, dialect }: Applicant): Refusal | undefined {
     const isOnLoopback = isLoopback(endpointOf(address).host);
-    if (dialect === "classic" || this.#isLoopback === undefined || this.#isLoopback === isOnLoopback) return undefined;
+    const [isFirstOnLoopback] = this.#living.values();
+    if (dialect === "classic" || isFirstOnLoopback === undefined || isFirstOnLoopback === isOnLoopback)
+      return undefined;
     const [own, others] = isOnLoopback ? ["is on loopback", "are not"] : ["is not on loopback", "are"];
     return refuse("LOOPBACK_MIX", `${address} ${own}, and the members of this mesh ${others}`);
+  }
+
+  #judgeSlot(hasSlot: boolean): Verdict {
+    if (hasSlot || (this.hasFreeSlot && this.#line.size === 0)) return { type: "admit" };
+    if (this.#rules.onFull === "hold" && !this.#isSealed) return { type: "wait" };
+    return refuse("MESH_SEALED", `the mesh has reached its capacity of ${this.#rules.capacity}`);
+  }
+
+  /** Whether one more member would be too many. A capacity is a bound of its own, and raises that of the server. */
+  #judgeCount(isCounted: boolean, hasSlot: boolean): Refusal | undefined {
+    const { capacity, limits } = this.#rules;
+    const isBounded = Number.isFinite(capacity);
+    if (!isBounded && !hasSlot && this.used >= limits.membersPerMesh) {
+      return refuse("TOO_MANY_MEMBERS", `the mesh has ${limits.membersPerMesh} members, and may have no more`);
+    }
+    const most = isBounded ? Math.max(limits.members, capacity) : limits.members;
+    if (isCounted || this.#addresses.size < most) return undefined;
+    return refuse("TOO_MANY_MEMBERS", `the server has ${most} members in all its meshes, and may have no more`);
   }
 
   #judgeId(id: Id): Refusal | undefined {
@@ -231,7 +283,7 @@ export class Admission {
   #fitsInList({ address, dialect }: Applicant, replaces: Id | undefined): boolean {
     if (dialect !== "classic" && this.#classicMembers === 0) return true;
     const added = replaces === undefined ? address.length : -1;
-    return emptyListBytes + this.#addressBytes + added <= this.#rules.listBytes;
+    return emptyListBytes + this.#addressBytes + added <= this.#rules.limits.listBytes;
   }
 }
 

@@ -78,6 +78,11 @@ export class DialBacks {
     return this.#byConnection.size === 0;
   }
 
+  /** Those that wait, and the connections that are left. */
+  get size(): number {
+    return this.#byConnection.size + this.#waiting.size;
+  }
+
   /** Where a connection was dialed to. */
   addressOf(connection: ConnectionId): Address | undefined {
     return this.#byConnection.get(connection)?.task.address;

@@ -29,6 +29,11 @@ export class History {
     this.#base = directory.revision;
   }
 
+  /** How many entries are kept. */
+  get size(): number {
+    return this.#entries.length;
+  }
+
   /** An entry has been applied to the directory. */
   add(entry: Entry): void {
     const isNext = entry.revision === this.#base + this.#entries.length + 1;

@@ -1,4 +1,5 @@
 import { earliest } from "../core/deadlines.js";
+import { printable } from "../core/escaping.js";
 import type { Sink } from "../core/machine.js";
 import type { Address } from "../protocol/address.js";
 import type { Candidate, Entry, Id, Member } from "../protocol/directory.js";
@@ -6,6 +7,7 @@ import type { Addresses } from "./addresses.js";
 import type { Verdict } from "./admission.js";
 import { Completeness, type LinkReport } from "./completeness.js";
 import type { Delivery } from "./delivery.js";
+import type { Outcome } from "./dial-backs.js";
 import { Outlook } from "./outlook.js";
 import { Presence } from "./presence.js";
 import { Roll } from "./roll.js";
@@ -74,6 +76,11 @@ export class Mesh {
     this.#outlook = new Outlook({ mesh: name, rules, directory, completeness, updates: this.updates, outputs });
   }
 
+  /** How much is kept of it. */
+  get size(): number {
+    return this.roll.size + this.updates.size + this.#presence.size + this.#classics.size;
+  }
+
   get hasEnded(): boolean {
     return this.#hasEnded;
   }
@@ -86,6 +93,26 @@ export class Mesh {
   /** True when it may be forgotten: nobody is in it or on the way, and it is not sealed. */
   get isIdle(): boolean {
     return !this.isPeopled && !this.#presence.isHeard && this.#capacityReachedAt === undefined && !this.#hasEnded;
+  }
+
+  /** True when no session of it lives, and nobody was found at the addresses of its members. */
+  get isDeserted(): boolean {
+    return this.#mayBeForgotten && this.#presence.isDeserted(this.roll.directory.size);
+  }
+
+  /** True when no session of it has lived for a lease, and nobody is judged: whoever comes back joins anew. */
+  isAbandoned(now: number): boolean {
+    const at = this.#forgetAt;
+    return at !== undefined && at <= now;
+  }
+
+  get #forgetAt(): number | undefined {
+    return this.#mayBeForgotten ? this.#presence.forgetAt : undefined;
+  }
+
+  /** A full mesh ends by itself, and one that has ended is remembered, so that whoever comes late is told. */
+  get #mayBeForgotten(): boolean {
+    return !this.#hasEnded && this.#capacityReachedAt === undefined && !this.roll.isAppending;
   }
 
   // The way in.
@@ -112,9 +139,15 @@ export class Mesh {
     return isIt && !this.#hasEnded ? member : undefined;
   }
 
+  /** A session is to prove that this member is back. */
+  proving(session: Session, { id }: Member): void {
+    this.#presence.proving(session, id);
+  }
+
   /** A member has come back on this session. Returns the session that it had, if that is still open. */
   resume(session: Session, member: Member, revision: number, now: number): Session | undefined {
     session.step("resumed");
+    this.roll.admission.setAbsent(member, false);
     const older = this.#presence.attach(member.id, session, now);
     if (older !== undefined) this.updates.end(older);
     this.updates.begin(session, member.order, revision);
@@ -127,7 +160,7 @@ export class Mesh {
     if (changed === undefined) return {};
     this.updates.add(entry);
     const { removed, entered } = changed;
-    const fenced = removed === undefined ? undefined : this.#remove(removed);
+    const fenced = removed === undefined ? undefined : this.#remove(removed, now);
     if (entered !== undefined) this.#enter(entered.member, entered.session, now);
     if (this.roll.admission.hasReachedCapacity) {
       this.roll.admission.seal();
@@ -151,17 +184,35 @@ export class Mesh {
     if (this.#hasEnded) return;
     const mayComeBack = session.state === "member" && session.dialect === "native" && type === "lost";
     if (!mayComeBack) this.roll.depart(session, type, reason);
-    this.#presence.end(session, reason, now);
+    const absent = this.#presence.end(session, reason, now);
+    if (absent !== undefined) this.roll.admission.setAbsent(absent, true);
   }
 
-  report(session: Session, report: LinkReport): void {
+  report(session: Session, report: LinkReport, now: number): void {
     const member = this.roll.standing(session.candidate?.id ?? "");
-    if (member !== undefined) this.#presence.judge(this.#completeness.report(member, report));
+    if (member !== undefined) this.#presence.judge(this.#completeness.report(member, report), now);
   }
 
-  /** Nobody listens at the address of this member, or somebody else. */
-  gone(id: Id, detail: string): void {
-    if (!this.#hasEnded) this.#presence.gone(id, detail);
+  /** The address of a member has been dialed, to see whether it is there. */
+  checked(id: Id, found: Outcome["found"], detail: string, now: number): void {
+    if (!this.#hasEnded) this.#presence.checked(id, found, detail, now);
+  }
+
+  /** Somebody in another mesh has proved the address of a member that has no session. */
+  evict(id: Id, mesh: string): void {
+    this.roll.remove(id, "lost", `its address belongs to a member of "${printable(mesh)}" now`);
+  }
+
+  /** Frees all that it holds. Its log ends without an entry, because nobody is there to read one; its owner is told. */
+  forget(): void {
+    const { addresses, outputs, rules } = this.#options;
+    const mesh = this.name;
+    const reason = `nobody of its mesh was heard for ${rules.limits.leaseMs / 1000} s`;
+    for (const { id, address, order, dialect } of this.roll.directory.members) {
+      addresses.free(address, id);
+      if (this.#hasEnded) continue;
+      outputs.push({ type: "event", event: { type: "lost", mesh, id, address, order, dialect, reason } });
+    }
   }
 
   // How whole it is, and the end.
@@ -198,6 +249,7 @@ export class Mesh {
   halt(): void {
     this.#hasEnded = true;
     this.roll.admission.seal();
+    this.#presence.stop();
   }
 
   nextTimeout(): number | undefined {
@@ -206,6 +258,7 @@ export class Mesh {
       this.updates.nextTimeout(),
       this.#presence.nextTimeout(),
       this.#outlook.nextTimeout(),
+      this.#forgetAt,
       this.#end()?.at,
     );
   }
@@ -227,9 +280,9 @@ export class Mesh {
     this.updates.begin(session, member.order);
   }
 
-  #remove(member: Member): Session | undefined {
+  #remove(member: Member, now: number): Session | undefined {
     const session = this.#presence.remove(member.id);
-    this.#presence.judge(this.#completeness.remove(member));
+    this.#presence.judge(this.#completeness.remove(member), now);
     if (session !== undefined) this.updates.end(session);
     return session;
   }

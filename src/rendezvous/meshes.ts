@@ -1,5 +1,6 @@
 import { Deadlines } from "../core/deadlines.js";
 import type { Addresses } from "./addresses.js";
+import { classicMesh } from "./classic.js";
 import { Mesh, type MeshOptions } from "./mesh.js";
 
 /** The meshes of a server, by name. */
@@ -18,6 +19,8 @@ export class Meshes {
     this.#options = options;
     this.addresses = options.addresses;
     this.#revision = options.rules.firstRevision;
+    // It is there from the first and for good, so that there is always room for it.
+    this.open(classicMesh);
   }
 
   /** The revision before the first entry of a log that begins now. */
@@ -43,13 +46,16 @@ export class Meshes {
 
   hasRoomFor(name: string): boolean {
     const isRoomLeft = this.#meshes.size < this.#options.rules.limits.meshes;
-    return isRoomLeft || this.#meshes.has(name) || this.#oldestEnded !== undefined;
+    return isRoomLeft || this.#meshes.has(name) || this.#dispensable !== undefined;
   }
 
-  /** Ended meshes are remembered, so that who comes late is told; the oldest one makes room for a new one. */
-  get #oldestEnded(): Mesh | undefined {
-    for (const mesh of this.#meshes.values()) if (mesh.hasEnded) return mesh;
-    return undefined;
+  /**
+   * The one that makes room for a new one: the oldest that has ended, which is remembered only so that who comes late is
+   * told, or else one in which nobody is any more.
+   */
+  get #dispensable(): Mesh | undefined {
+    const others = [...this.#meshes.values()].filter(({ name }) => name !== classicMesh);
+    return others.find(({ hasEnded }) => hasEnded) ?? others.find(({ isDeserted }) => isDeserted);
   }
 
   /** The mesh of this name, or one as it would be if it began now; a mere question begins none. */
@@ -60,9 +66,9 @@ export class Meshes {
   /** The mesh of this name, begun if there is none; undefined if there are too many. */
   open(name: string): Mesh | undefined {
     if (!this.hasRoomFor(name)) return undefined;
-    const oldest = this.#oldestEnded;
     const isFull = !this.#meshes.has(name) && this.#meshes.size >= this.#options.rules.limits.meshes;
-    if (isFull && oldest !== undefined) this.#forget(oldest);
+    const dispensable = isFull ? this.#dispensable : undefined;
+    if (dispensable !== undefined) this.#forget(dispensable);
     const mesh = this.orNew(name);
     this.#meshes.set(name, mesh);
     this.#touched.add(mesh);
@@ -77,10 +83,15 @@ export class Meshes {
     }
   }
 
-  /** All of a mesh has been looked at: forgets it if it is idle, else notes when it wants to be looked at next. */
-  settle(mesh: Mesh, isKept: boolean): void {
-    if (!isKept && mesh.isIdle) {
+  /**
+   * All of a mesh has been looked at: forgets it if nobody is in it, or nobody of it has been heard for a lease, else notes
+   * when it wants to be looked at next.
+   */
+  settle(mesh: Mesh, now: number): void {
+    const isKept = mesh.name === classicMesh;
+    if (mesh.isAbandoned(now) || (mesh.isIdle && !isKept)) {
       this.#forget(mesh);
+      if (isKept) this.open(classicMesh);
       return;
     }
     const at = mesh.nextTimeout();
@@ -92,6 +103,7 @@ export class Meshes {
 
   #forget(mesh: Mesh): void {
     this.#revision = Math.max(this.#revision, mesh.roll.directory.revision);
+    mesh.forget();
     this.#meshes.delete(mesh.name);
     this.#touched.delete(mesh);
     this.#deadlines.clear(mesh);

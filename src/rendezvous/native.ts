@@ -111,7 +111,7 @@ export class NativeDesk {
     if (!states.includes(session.state)) this.#unexpected(session, control, now);
     else if (control.type === "leave") this.#leave(session, control.reason, now);
     else if (control.type === "proof") this.#proved(session, control.nonce, now);
-    else if (control.type === "links") this.#report(session, control);
+    else if (control.type === "links") this.#report(session, control, now);
     else if (control.type === "watch") this.#watch(session, control.size);
     else if (control.type === "register") this.#register(session, control, now);
     else if (control.type === "resume") this.#resume(session, control, now);
@@ -159,7 +159,8 @@ export class NativeDesk {
       partings.dismiss(session, "the mesh has ended", now);
       return;
     }
-    if (mesh?.returning(candidate, log) === undefined) {
+    const member = mesh?.returning(candidate, log);
+    if (mesh === undefined || member === undefined) {
       partings.refuse(session, "FENCED", `no member of "${printable(name)}" goes on as ${id}; join anew`, now);
       return;
     }
@@ -170,6 +171,7 @@ export class NativeDesk {
     }
     session.mesh = name;
     session.candidate = candidate;
+    mesh.proving(session, member);
     this.challenge(session, revision, now);
   }
 
@@ -214,6 +216,7 @@ export class NativeDesk {
     }
     const verdict = mesh.register(session, candidate, now);
     if (verdict.type === "refuse") partings.refuse(session, verdict.code, verdict.message, now);
+    else if (verdict.evicts !== undefined) meshes.find(verdict.evicts.mesh)?.evict(verdict.evicts.id, name);
   }
 
   /** A member has come back, unless it has been removed while it proved who it is. */
@@ -229,8 +232,8 @@ export class NativeDesk {
     if (older !== undefined) partings.close(older, { type: "broken", reason: "the member has come back" }, now);
   }
 
-  #report(session: Session, control: ControlOf<"links">): void {
-    this.#options.meshes.find(session.mesh ?? "")?.report(session, control);
+  #report(session: Session, control: ControlOf<"links">, now: number): void {
+    this.#options.meshes.find(session.mesh ?? "")?.report(session, control, now);
   }
 
   #watch(session: Session, size: number): void {

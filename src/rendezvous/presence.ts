@@ -2,6 +2,7 @@ import { Deadlines } from "../core/deadlines.js";
 import type { Limits } from "../core/limits.js";
 import type { Id, Member } from "../protocol/directory.js";
 import type { Completeness } from "./completeness.js";
+import type { Outcome } from "./dial-backs.js";
 import type { Session } from "./session.js";
 
 /** What presence needs of the mesh that it belongs to. */
@@ -16,31 +17,56 @@ export interface PresenceOptions {
   readonly lose: (id: Id, reason: string) => void;
 }
 
+/** A member without a session. */
 interface Absence {
   /** How its session has ended. */
   readonly reason: string;
-  /** What stands in place of the member, if that has been seen. */
-  gone: string | undefined;
+  /** It may still come back in time; only a refusal by its address counts before that. */
   hasLease: boolean;
+  /** What its address was last refused with. */
+  refusal: string | undefined;
+  /** Dials that the address itself has refused, one behind the other. */
+  refusals: number;
+  /** A dial to its address is under way, or waits for its turn. */
+  isChecking: boolean;
+  /** Its address was refused twice, and a lease has passed since: nobody can vouch for it any more. */
+  isBeyondWitnesses: boolean;
+  /** Until when a proof that is under way keeps it from being lost. */
+  provesUntil: number | undefined;
 }
+
+/** So many refusals by an address show that nobody is there. */
+const enoughRefusals = 2;
 
 /**
  * Which native members are there, and when one of them is lost.
  *
- * A member is there while it has a session. One whose session has broken is lost when nobody witnesses for it (a member
- * with a session of its own that says it holds a link with it), and either its lease has run out or a dial to its address
- * has found somebody else or nobody. While no session of the mesh lives, nobody is judged: it may be us who are cut off.
+ * A member is there while it has a session. One whose session has broken is lost when its lease has run out or its address
+ * has refused a dial, and nobody vouches for it: a witness is a member with a session of its own that reports a link with
+ * it. Against two refusals, `recheckMs` apart, a witness counts for one more lease. Nobody is lost while it proves that it
+ * is back. While no session of the mesh lives, nobody is judged, because it may be this server that was cut off; when that
+ * has lasted for a lease, the mesh is to be forgotten.
  */
 export class Presence {
   readonly #options: PresenceOptions;
   readonly #present = new Map<Id, Session>();
   readonly #absent = new Map<Id, Absence>();
-  readonly #leases = new Deadlines<Id>();
+  /** When each absent member is looked at again. */
+  readonly #looks = new Deadlines<Id>();
+  /** Sessions that are to prove which member has come back with them. */
+  readonly #proving = new Map<Session, Id>();
   /** Sessions of the mesh, those in line and of classic members too: each shows that we can be reached. */
   readonly #alive = new Set<Session>();
+  /** Since when no session of the mesh lives. */
+  #unheardSince: number | undefined;
 
   constructor(options: PresenceOptions) {
     this.#options = options;
+  }
+
+  /** How many members and sessions are watched. */
+  get size(): number {
+    return this.#present.size + this.#absent.size + this.#proving.size + this.#alive.size;
   }
 
   /** True while a session of the mesh lives. */
@@ -48,10 +74,25 @@ export class Presence {
     return this.#alive.size > 0;
   }
 
+  /** When the mesh is to be forgotten, because no session of it lives; whoever proves that it is back is waited for. */
+  get forgetAt(): number | undefined {
+    if (this.#unheardSince === undefined) return undefined;
+    const { leaseMs, challengeMs } = this.#options.limits;
+    return this.#unheardSince + leaseMs + (this.#proving.size > 0 ? challengeMs : 0);
+  }
+
+  /** True when no session lives, and each of so many members has been looked for in vain at its address. */
+  isDeserted(members: number): boolean {
+    if (this.isHeard || this.#proving.size > 0 || this.#absent.size < members) return false;
+    for (const { refusals } of this.#absent.values()) if (refusals === 0) return false;
+    return true;
+  }
+
   /** A session belongs to the mesh now, in whatever standing. */
   begin(session: Session, now: number): void {
     const wasHeard = this.isHeard;
     this.#alive.add(session);
+    this.#unheardSince = undefined;
     if (!wasHeard) this.#reopen(now);
   }
 
@@ -60,24 +101,42 @@ export class Presence {
     const older = this.#present.get(id);
     this.#present.set(id, session);
     this.#absent.delete(id);
-    this.#leases.clear(id);
+    this.#looks.clear(id);
+    this.#proving.delete(session);
     this.begin(session, now);
     return older === session ? undefined : older;
   }
 
-  /** A session is gone. If it was the one of a member, that member is absent from now on. */
-  end(session: Session, reason: string, now: number): void {
-    this.#alive.delete(session);
+  /** A session is to prove that this member is back. */
+  proving(session: Session, id: Id): void {
+    this.#proving.set(session, id);
+  }
+
+  /** A session is gone. Returns the member that is absent by that. */
+  end(session: Session, reason: string, now: number): Member | undefined {
+    if (this.#alive.delete(session) && !this.isHeard) this.#unheardSince = now;
+    const claimed = this.#proving.get(session);
+    this.#proving.delete(session);
+    if (claimed !== undefined) this.judge([claimed], now);
     const id = session.candidate?.id;
-    if (id === undefined || this.#present.get(id) !== session) return;
+    if (id === undefined || this.#present.get(id) !== session) return undefined;
     this.#present.delete(id);
     const member = this.#options.member(id);
-    if (member === undefined) return;
-    this.#absent.set(id, { reason, gone: undefined, hasLease: true });
-    this.#leases.set(id, now + this.#options.limits.leaseMs);
-    this.#options.check(member);
+    if (member === undefined) return undefined;
+    this.#absent.set(id, {
+      reason,
+      hasLease: true,
+      refusal: undefined,
+      refusals: 0,
+      isChecking: false,
+      isBeyondWitnesses: false,
+      provesUntil: undefined,
+    });
+    this.#looks.set(id, now + this.#options.limits.leaseMs);
+    this.#check(id);
     // It witnesses for nobody any more.
-    this.judge(this.#options.completeness.heldBy(member));
+    this.judge(this.#options.completeness.heldBy(member), now);
+    return member;
   }
 
   /** A member has been removed. Returns its session, if it had one. */
@@ -85,57 +144,112 @@ export class Presence {
     const session = this.#present.get(id);
     this.#present.delete(id);
     this.#absent.delete(id);
-    this.#leases.clear(id);
+    this.#looks.clear(id);
     return session;
   }
 
-  /** A dial to the address of an absent member has found nobody there, or somebody else. */
-  gone(id: Id, detail: string): void {
+  /** A dial to the address of an absent member has come to something. Only a refusal by the address says that it is gone. */
+  checked(id: Id, found: Outcome["found"], detail: string, now: number): void {
     const absence = this.#absent.get(id);
     if (absence === undefined) return;
-    absence.gone = detail;
-    this.judge([id]);
+    const { leaseMs, recheckMs } = this.#options.limits;
+    absence.isChecking = false;
+    if (found === "other") {
+      absence.refusal = detail;
+      absence.refusals += 1;
+      if (absence.refusals <= enoughRefusals)
+        this.#looks.set(id, now + (absence.refusals < enoughRefusals ? recheckMs : leaseMs));
+    } else if (found === "here" && absence.refusals > 0) {
+      absence.refusal = undefined;
+      absence.refusals = 0;
+      absence.hasLease = true;
+      absence.isBeyondWitnesses = false;
+      this.#looks.set(id, now + leaseMs);
+    }
+    this.judge([id], now);
   }
 
   /** Judges those of these who are absent; something that held them may be gone. */
-  judge(ids: Iterable<Id>): void {
+  judge(ids: Iterable<Id>, now: number): void {
     if (!this.isHeard || this.#absent.size === 0) return;
-    for (const id of ids) this.#judge(id);
+    for (const id of ids) this.#judge(id, now);
+  }
+
+  /** Nobody is watched any more. */
+  stop(): void {
+    this.#present.clear();
+    this.#absent.clear();
+    this.#looks.clearAll();
+    this.#proving.clear();
+    this.#alive.clear();
+    this.#unheardSince = undefined;
   }
 
   nextTimeout(): number | undefined {
-    return this.isHeard ? this.#leases.next() : undefined;
+    return this.isHeard ? this.#looks.next() : undefined;
   }
 
   handleTimeout(now: number): void {
     if (!this.isHeard) return;
-    for (let id = this.#leases.takeDue(now); id !== undefined; id = this.#leases.takeDue(now)) {
+    for (let id = this.#looks.takeDue(now); id !== undefined; id = this.#looks.takeDue(now)) {
       const absence = this.#absent.get(id);
-      if (absence !== undefined) absence.hasLease = false;
-      this.#judge(id);
+      if (absence === undefined) continue;
+      absence.hasLease = false;
+      absence.isBeyondWitnesses = absence.refusals >= enoughRefusals;
+      // Whoever is kept by a witness is looked for again and again.
+      this.#looks.set(id, now + this.#options.limits.leaseMs);
+      this.#judge(id, now);
+      if (this.#absent.has(id)) this.#check(id);
     }
   }
 
-  #judge(id: Id): void {
+  #judge(id: Id, now: number): void {
     const absence = this.#absent.get(id);
     const member = this.#options.member(id);
     if (absence === undefined || member === undefined) return;
-    if (absence.hasLease && absence.gone === undefined) return;
-    if (this.#options.completeness.isHeld(member, (holder) => this.#present.has(holder.id))) return;
-    const { leaseMs } = this.#options.limits;
+    if (absence.hasLease && absence.refusal === undefined) return;
+    const { completeness, limits, lose } = this.#options;
+    const isHeld = completeness.isHeld(member, (holder) => this.#present.has(holder.id));
+    if (isHeld && !absence.isBeyondWitnesses) return;
+    if (this.#isProving(id)) {
+      // One proof takes no longer than this; another one behind it wins no more time.
+      absence.provesUntil ??= now + limits.challengeMs;
+      if (now < absence.provesUntil) {
+        this.#looks.set(id, absence.provesUntil);
+        return;
+      }
+    }
     this.#absent.delete(id);
-    this.#leases.clear(id);
-    this.#options.lose(id, `${absence.reason}; ${absence.gone ?? `not back within ${leaseMs / 1000} s`}`);
+    this.#looks.clear(id);
+    lose(id, `${absence.reason}; ${absence.refusal ?? `not back within ${limits.leaseMs / 1000} s`}`);
   }
 
-  /** Somebody of the mesh is heard again after a time in which nobody was: whoever is absent gets a whole lease. */
+  #isProving(id: Id): boolean {
+    for (const claimed of this.#proving.values()) if (claimed === id) return true;
+    return false;
+  }
+
+  #check(id: Id): void {
+    const absence = this.#absent.get(id);
+    const member = this.#options.member(id);
+    if (absence === undefined || member === undefined || absence.isChecking) return;
+    absence.isChecking = true;
+    this.#options.check(member);
+  }
+
+  /**
+   * Somebody of the mesh is heard again after a time in which nobody was. Whoever is absent gets a whole lease, unless its
+   * address has refused us: that was no cut.
+   */
   #reopen(now: number): void {
     for (const [id, absence] of this.#absent) {
-      absence.gone = undefined;
+      if (absence.refusals > 0) {
+        this.#judge(id, now);
+        continue;
+      }
       absence.hasLease = true;
-      this.#leases.set(id, now + this.#options.limits.leaseMs);
-      const member = this.#options.member(id);
-      if (member !== undefined) this.#options.check(member);
+      this.#looks.set(id, now + this.#options.limits.leaseMs);
+      this.#check(id);
     }
   }
 }

@@ -52,8 +52,6 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
       dialBacks: this.#dialBacks,
       classicMesh: () => this.#classicMesh,
     });
-    // It is there from the first, so that there is always room for it.
-    this.#meshes.open(classicMesh);
   }
 
   /** The addresses of all members, mesh by mesh, and those of each mesh in join order. */
@@ -84,6 +82,13 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
   /** The names of its meshes. */
   get meshes(): string[] {
     return Array.from(this.#meshes.all, ({ name }) => name);
+  }
+
+  /** How many things it keeps: nothing of a mesh is kept for ever once nobody is in it. */
+  get size(): number {
+    const { sessions } = this.#reception;
+    const ofMeshes = Array.from(this.#meshes.all, ({ size }) => 1 + size).reduce((sum, size) => sum + size, 0);
+    return sessions.size + this.#dialBacks.size + this.#meshes.addresses.size + ofMeshes;
   }
 
   /** The address of the member at the other end of a connection, or the one that was dialed, if it is known. */
@@ -134,10 +139,9 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
 
   #found({ task, found, detail }: Outcome, now: number): void {
     if (task.nonce !== undefined) this.#reception.native.unproved({ task, found, detail }, now);
-    else if (found === "other") this.#meshes.find(task.mesh)?.gone(task.id, detail);
-    else if (found === "undialed") {
-      this.#outputs.push({ type: "note", note: { code: "NO_DESCRIPTORS", message: detail, remote: task.address } });
-    }
+    else this.#meshes.find(task.mesh)?.checked(task.id, found, detail, now);
+    if (task.nonce !== undefined || found !== "undialed") return;
+    this.#outputs.push({ type: "note", note: { code: "NO_DESCRIPTORS", message: detail, remote: task.address } });
   }
 
   // Membership and the end.
@@ -156,7 +160,7 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
     for (const mesh of this.#meshes.takeTouched()) {
       const reason = mesh.review(now);
       if (reason !== undefined) this.#end(mesh, reason, now);
-      this.#meshes.settle(mesh, mesh.name === classicMesh);
+      this.#meshes.settle(mesh, now);
     }
     if (this.#hasEndedMesh && !this.#isPeopled) this.#stop(now);
     if (this.#state !== "ending" || this.#reception.sessions.size > 0 || !this.#dialBacks.isIdle) return;

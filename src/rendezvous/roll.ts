@@ -3,7 +3,7 @@ import type { Address } from "../protocol/address.js";
 import { type Candidate, type Change, Directory, type Entry, type Id, type Member } from "../protocol/directory.js";
 import { encodeControl } from "../protocol/native/control.js";
 import type { Addresses } from "./addresses.js";
-import { Admission, type AdmissionRules, type Applicant, type Verdict } from "./admission.js";
+import { Admission, type Applicant, type Verdict } from "./admission.js";
 import type { Session } from "./session.js";
 import type { RendezvousOutput, RendezvousRules } from "./vocabulary.js";
 
@@ -51,13 +51,22 @@ export class Roll {
     const { mesh, rules, revision, addresses } = options;
     this.#options = options;
     this.directory = new Directory(revision);
-    const admissionRules: AdmissionRules = { ...rules, listBytes: rules.limits.listBytes };
-    this.admission = new Admission(mesh, admissionRules, this.directory, addresses);
+    this.admission = new Admission(mesh, rules, this.directory, addresses);
   }
 
   /** A member that is not about to be one no more. */
   standing(id: Id): Member | undefined {
     return this.#departing.has(id) ? undefined : this.directory.member(id);
+  }
+
+  /** How much is kept: members, those on the way in, and ids that were removed. */
+  get size(): number {
+    return this.directory.size + this.#joining.size + this.#departing.size + this.#removed.size;
+  }
+
+  /** True while the log has not answered everything that was appended. */
+  get isAppending(): boolean {
+    return this.#joining.size + this.#departing.size > 0;
   }
 
   /** What would become of a registration. A session whose turn has come has its slot. */

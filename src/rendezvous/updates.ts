@@ -49,6 +49,11 @@ export class Updates {
     this.#history = new History(directory, limits);
   }
 
+  /** How much is kept: entries, and sessions that are told them. */
+  get size(): number {
+    return this.#history.size + this.#readers.size;
+  }
+
   /** An entry has been applied to the directory. */
   add(entry: Entry): void {
     this.#history.add(entry);

@@ -76,7 +76,7 @@ export type RendezvousOutput =
   | { readonly type: "note"; readonly note: Note };
 
 /** How a rendezvous is to behave. */
-export interface RendezvousRules extends Omit<AdmissionRules, "listBytes"> {
+export interface RendezvousRules extends AdmissionRules {
   /** Who may join: members of either dialect, or of one. */
   readonly dialect: Dialect | "any";
   /** The word that ends a mesh for classic members; see `isEndWord`. */

@@ -66,6 +66,21 @@ export class Ledger {
     this.#directories.set(entry.revision, textOf(this.members));
   }
 
+  /** The server has begun a new log: the one before has ended without an entry. */
+  forgotten(): void {
+    const { network, observer, lives, serverProcess } = this.#stage;
+    const { now } = network.world;
+    for (const { id, address } of this.members) {
+      const life = lives.get(id);
+      const isWell = life !== undefined && !life.isOver && life.id === id && this.#isWell(life);
+      if (isWell && !wasMissed(serverProcess, this.#stage.limits)) {
+        observer.violate("N26", `the mesh was forgotten, and ${address} lives`);
+      }
+      this.#members.delete(id);
+      this.#departures.set(id, { type: "lost", at: now });
+    }
+  }
+
   /** S5: a member holds what the log holds at that revision. */
   read(life: NativeLife): void {
     const { revision, entries } = life.machine;
@@ -100,16 +115,14 @@ export class Ledger {
 
   /** N13: nobody is lost who lives and can be reached, or for whom somebody vouches. */
   #checkLost(id: Id, reason: string): void {
-    const { lives, network, observer, limits, serverProcess } = this.#stage;
+    const { lives, observer, limits, serverProcess } = this.#stage;
     const life = lives.get(id);
-    const { now } = network.world;
     this.#stage.hit(reason.includes("not back within") ? "lost by lease" : "lost by dial-back");
     if (life === undefined) return;
-    const isWell = !life.isOver && life.id === id && !wasMissed(life.process, limits);
+    const isWell = !life.isOver && life.id === id && this.#isWell(life);
     // A server that sleeps while a lease is all that it waits for takes its own absence for the member's.
     if (wasMissed(serverProcess, limits)) return;
-    const isReachable = network.hinderedAt(life.process.name, serverProcess.name) < now - memoryMs;
-    if (isWell && isReachable) observer.violate("N13", `${life.address} was lost, and lives: ${reason}`);
+    if (isWell) observer.violate("N13", `${life.address} was lost, and lives: ${reason}`);
     // Who has said goodbye is held by nobody any more.
     const hasLeft = life.isOver && !life.process.isDead;
     if (hasLeft || serverProcess.absentMs(memoryMs) > 0) return;
@@ -118,6 +131,13 @@ export class Ledger {
         observer.violate("N13", `${life.address} was lost, and ${witness.address} holds a link with it: ${reason}`);
       }
     }
+  }
+
+  /** Its process was not away, and the path to the server was free. */
+  #isWell({ process }: NativeLife): boolean {
+    const { network, limits, serverProcess } = this.#stage;
+    const isReachable = network.hinderedAt(process.name, serverProcess.name) < network.world.now - memoryMs;
+    return isReachable && !wasMissed(process, limits);
   }
 
   /** Somebody has had a link with this one for so long, and a good session, that the server must have heard of it. */

@@ -28,7 +28,7 @@ function nativeScenarioOf(seed: number, isMixed: boolean): Scenario {
   const isCalm = random.chance(0.2);
   const isPrompt = !isMixed || isCalm;
   const parts = partsOf(random, { size, isMixed, isPrompt, withinMs: random.chance(0.6) ? 5 : healsAt });
-  return {
+  const scenario: Scenario = {
     parts,
     ...capacityOf(random, size, isCalm),
     logDelayMs: random.chance(0.4) ? random.integer(1, 300) : 0,
@@ -39,6 +39,20 @@ function nativeScenarioOf(seed: number, isMixed: boolean): Scenario {
     isPrompt,
     limits: limitsOf(random, isCalm),
   };
+  return isCalm || !random.chance(0.05) ? scenario : withExtinction(random, scenario);
+}
+
+/** All members die at the end, nearly at once, and some of them come back, sooner or later. */
+function withExtinction(random: SeededRandom, scenario: Scenario): Scenario {
+  const { parts, healsAt, misfortunes } = scenario;
+  const isForGood = random.chance(0.5);
+  const deaths = parts.map((_, part): Misfortune => {
+    const forMs = isForGood || random.chance(0.5) ? Number.POSITIVE_INFINITY : random.integer(1, 60_000);
+    const notice = random.chance(0.2) ? { notice: noticeOf(random) } : {};
+    return { type: "crash", at: healsAt - random.next() * 50, part, forMs, ...notice };
+  });
+  const others = misfortunes.filter(({ type }) => type !== "killServer" && type !== "rejoin");
+  return { ...scenario, misfortunes: [...(isForGood ? others : misfortunes), ...deaths] };
 }
 
 interface Cast {

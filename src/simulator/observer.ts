@@ -27,6 +27,7 @@ export const invariants = {
   A1: "a link breaks only by a fault of its connection or of a process, and ends only with a member",
   C1: "`complete` is told when every pair is linked at both ends, and only then",
   N13: "nobody is lost who lives and can be reached, or for whom somebody vouches",
+  N26: "a mesh is forgotten only when nobody of it can be heard, and a lease later nothing of it is held",
   D1: "without a fault, one connection is dialed for each pair, and nobody is refused",
   L1: "after healing, every two listed members are linked within 60 s",
   L2: "every join is answered: listed, refused, ended, or told its place in line",

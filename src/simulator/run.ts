@@ -177,6 +177,7 @@ class Play implements Stage, Troupe {
     this.#world.run(healsAt);
     this.network.weather = cleared(this.network.weather);
     this.#heal();
+    this.#checkForgotten();
     if (!this.#isServerGone) {
       if (this.#server.wholeness.isFull) this.observer.violate("S9", "a full mesh does not end");
       this.#checkWhole();
@@ -236,6 +237,20 @@ class Play implements Stage, Troupe {
     this.hit("found whole");
     const { often, seldom } = stayingMs;
     this.#runUntil(this.#world.now + (this.#world.random.chance(0.2) ? seldom : often), () => this.#isServerGone);
+  }
+
+  /** N26: when all members have died, the server is a lease later as it was at its start. */
+  #checkForgotten(): void {
+    // Whoever has failed may be started again.
+    const isPeopled = (): boolean => this.#isServerGone || this.members.some((member) => !member.isOver);
+    if (isPeopled()) return;
+    const { silentMs, leaseMs, challengeMs, finishMs, settleMs } = this.limits;
+    this.hit("all members gone");
+    // A dial-back to somebody who has just gone may still be under way.
+    const withinMs = silentMs + leaseMs + 2 * challengeMs + (this.#server.wholeness.isFull ? finishMs + settleMs : 0);
+    this.#runUntil(this.#world.now + withinMs, () => isPeopled() || this.#server.kept === 0);
+    if (isPeopled() || this.#server.kept === 0) return;
+    this.observer.violate("N26", `all members are gone, and the server keeps ${this.#server.kept} things`);
   }
 
   #amiss(): ReturnType<typeof firstAmiss> {

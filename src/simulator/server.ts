@@ -1,7 +1,7 @@
 import type { Machine } from "../core/machine.js";
 import { type Address, endpointOf } from "../protocol/address.js";
 import { teardownWord } from "../protocol/classic/list.js";
-import type { Change } from "../protocol/directory.js";
+import type { Change, Id } from "../protocol/directory.js";
 import { Rendezvous } from "../rendezvous/rendezvous.js";
 import type { RendezvousInput, RendezvousOutput } from "../rendezvous/vocabulary.js";
 import { Driver } from "../runtime/driver.js";
@@ -30,6 +30,10 @@ export class SimulatedServer {
   readonly #driver: Driver<RendezvousInput, RendezvousOutput>;
   readonly #log = new MemoryLog();
   #newestAppendAt = 0;
+  /** The log of the mesh. */
+  #logId: Id | undefined;
+  /** How many things the machine kept when it began. */
+  readonly #sizeAtStart: number;
   #isOrdered = false;
   #isClosed = false;
 
@@ -49,6 +53,8 @@ export class SimulatedServer {
       firstRevision: 0,
       limits,
     });
+    this.#logId = this.machine.logOf(meshName);
+    this.#sizeAtStart = this.machine.size;
     this.#driver = new Driver<RendezvousInput, RendezvousOutput>({
       machine: this.#recorded(),
       transport: network.transportOf(this.process),
@@ -69,6 +75,11 @@ export class SimulatedServer {
     return this.#isClosed;
   }
 
+  /** How many things it keeps beyond those with which it began. */
+  get kept(): number {
+    return this.machine.size - this.#sizeAtStart;
+  }
+
   teardown(): void {
     this.#isOrdered = true;
     this.process.do(() => this.#driver.input({ type: "teardown", reason: "the play is over" }));
@@ -82,11 +93,21 @@ export class SimulatedServer {
       handle: (input, now) => {
         if (input.type === "appended") ledger.append(input.entry);
         machine.handle(input, now);
+        this.#noticeLog();
         if (input.type === "appended") ledger.held(machine.membersOf(input.mesh));
       },
       poll: () => machine.poll(),
       nextTimeout: () => machine.nextTimeout(),
     };
+  }
+
+  /** The machine has forgotten the mesh, and begun another of that name, if its log is another one. */
+  #noticeLog(): void {
+    const log = this.machine.logOf(meshName);
+    if (log === this.#logId) return;
+    this.#logId = log;
+    this.#stage.hit("mesh forgotten");
+    this.#stage.ledger.forgotten();
   }
 
   #perform(output: RendezvousOutput): void {

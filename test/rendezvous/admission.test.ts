@@ -34,7 +34,7 @@ function open(rules: Partial<AdmissionRules> = {}): House {
     capacity: 3,
     onFull: "teardown",
     mayAdvertise: () => false,
-    listBytes: 65_536,
+    limits: defaultLimits,
   };
   const admission = new Admission("default", { ...defaults, ...rules }, directory, addresses);
   const apply = (entry: Entry): void => {
@@ -214,12 +214,49 @@ describe("the list's length", () => {
   const listBytes = "list:\n10.0.0.1:1\n10.0.0.1:2".length;
 
   test("bounds the members, those with appends under way included", () => {
-    const { admission, judge, join } = open({ listBytes });
+    const { admission, judge, join } = open({ limits: { ...defaultLimits, listBytes } });
     join("10.0.0.1:1");
     expect(judge("10.0.0.1:2")).toBe("admit");
     expect(judge("10.0.0.1:22")).toBe("LIST_FULL");
     admission.appending(candidate("10.0.0.1:2"));
     expect(judge("10.0.0.1:3")).toBe("LIST_FULL");
+  });
+});
+
+describe("the most members", () => {
+  const limits = { ...defaultLimits, membersPerMesh: 2, members: 4 };
+
+  test("of a mesh without a capacity are bounded, those with appends under way included, until one goes", () => {
+    const { admission, judge, join, leave } = open({ capacity: Number.POSITIVE_INFINITY, limits });
+    join("10.0.0.1:1", "native");
+    admission.appending(candidate("10.0.0.1:2"));
+    expect(judge("10.0.0.1:3")).toBe("TOO_MANY_MEMBERS");
+    expect(judge("10.0.0.1:1", host, { dialect: "native" })).toBe("admit");
+    leave("10.0.0.1:1");
+    expect(judge("10.0.0.1:3")).toBe("admit");
+  });
+
+  test("of a mesh with a capacity are so many as that says", () => {
+    const { judge, join } = open({ capacity: 3, onFull: "hold", limits });
+    for (const port of [1, 2]) join(`10.0.0.1:${port}`);
+    expect(judge("10.0.0.1:3")).toBe("admit");
+    join("10.0.0.1:3");
+    expect(judge("10.0.0.1:4")).toBe("wait");
+  });
+
+  test("of a server are bounded, all meshes and lines together, but not below a capacity", () => {
+    const { addresses, judge } = open({ capacity: 3, limits });
+    const take = (port: number): void =>
+      addresses.take(`10.0.0.2:${port}`, { mesh: "cache", id: `${port}`, dialect: "native", standing: "absent" });
+    for (const port of [1, 2, 3]) take(port);
+    expect(judge("10.0.0.1:1")).toBe("admit");
+    take(4);
+    expect(judge("10.0.0.1:1")).toBe("TOO_MANY_MEMBERS");
+    // The address of one who is gone is not one more.
+    expect(judge("10.0.0.2:4", "10.0.0.2", { dialect: "native" })).toBe("admit");
+    const larger = open({ capacity: 5, limits });
+    for (const port of [1, 2, 3, 4]) larger.join(`10.0.0.1:${port}`);
+    expect(larger.judge("10.0.0.1:5")).toBe("admit");
   });
 });
 
@@ -258,19 +295,33 @@ describe("a native applicant", () => {
     expect(judge("10.0.0.1:2", host, native)).toBe("ADDRESS_IN_USE");
   });
 
+  test("takes the address of a native member of another mesh that has no session, and a classic one does not", () => {
+    const { admission, addresses, judge } = open();
+    const absent = { mesh: "cache", id: "an id", dialect: "native", standing: "absent" } as const;
+    addresses.take("10.0.0.1:2", absent);
+    expect(judge("10.0.0.1:2", host)).toBe("ADDRESS_IN_USE");
+    const asked = { ...candidate("10.0.0.1:2", "native"), observedHost: host, isTrusted: false };
+    expect(admission.judge(asked)).toEqual({ type: "admit", evicts: absent });
+  });
+
   test("may advertise any host once it has proved the secret", () => {
     const { judge } = open();
     expect(judge("10.9.9.9:1", host, native)).toBe("FOREIGN_HOST");
     expect(judge("10.9.9.9:1", host, { ...native, isTrusted: true })).toBe("admit");
   });
 
-  test("is refused with LOOPBACK_MIX where the first member is of the other kind, until that mesh is empty", () => {
-    const { judge, join, leave } = open();
+  test("is refused with LOOPBACK_MIX where the first member is of the other kind, while that one lives", () => {
+    const { admission, directory, judge, join, leave } = open();
     join("10.0.0.1:1", "native");
     expect(judge("127.0.0.1:1", "127.0.0.1", native)).toBe("LOOPBACK_MIX");
     leave("10.0.0.1:1");
     expect(judge("127.0.0.1:1", "127.0.0.1", native)).toBe("admit");
     join("127.0.0.1:1", "native");
+    expect(judge("10.0.0.1:1", host, native)).toBe("LOOPBACK_MIX");
+    const [member] = directory.members;
+    if (member !== undefined) admission.setAbsent(member, true);
+    expect(judge("10.0.0.1:1", host, native)).toBe("admit");
+    if (member !== undefined) admission.setAbsent(member, false);
     expect(judge("10.0.0.1:1", host, native)).toBe("LOOPBACK_MIX");
   });
 
@@ -284,7 +335,7 @@ describe("a native applicant", () => {
 
   test("is not bound by the length of a list that nobody reads", () => {
     const listBytes = "list:\n10.0.0.1:1".length;
-    const { judge, join } = open({ listBytes });
+    const { judge, join } = open({ limits: { ...defaultLimits, listBytes } });
     join("10.0.0.1:1", "native");
     expect(judge("10.0.0.1:2", host, native)).toBe("admit");
     expect(judge("10.0.0.1:2", host)).toBe("LIST_FULL");

@@ -19,6 +19,7 @@ import { Stream } from "../../src/messaging/stream.js";
 import { Admission } from "../../src/rendezvous/admission.js";
 import { Completeness } from "../../src/rendezvous/completeness.js";
 import { History } from "../../src/rendezvous/history.js";
+import { Mesh } from "../../src/rendezvous/mesh.js";
 import { NativeDesk } from "../../src/rendezvous/native.js";
 import { Presence } from "../../src/rendezvous/presence.js";
 
@@ -249,13 +250,37 @@ export const plants: readonly Plant[] = [
     plant: () => {
       const end = Presence.prototype.end;
       vi.spyOn(Presence.prototype, "end").mockImplementation(function (this: Presence, session, reason, now) {
-        end.call(this, session, reason, now);
-        const id = session.candidate?.id;
-        if (id !== undefined) this.gone(id, "it has no session");
+        const absent = end.call(this, session, reason, now);
+        if (absent !== undefined) this.checked(absent.id, "other", "it has no session", now);
+        return absent;
       });
     },
     seed: 243,
     breaks: "N13",
+  },
+  {
+    when: "a mesh of which nobody is heard is kept for ever",
+    plant: () => vi.spyOn(Presence.prototype, "forgetAt", "get").mockReturnValue(undefined),
+    seed: 117,
+    breaks: "N26",
+  },
+  {
+    when: "a mesh that is forgotten keeps its addresses",
+    plant: () => vi.spyOn(Mesh.prototype, "forget").mockImplementation(() => {}),
+    seed: 117,
+    breaks: "N26",
+  },
+  {
+    when: "a mesh is forgotten long before its lease has run out",
+    plant: () => {
+      const forgetAt = Object.getOwnPropertyDescriptor(Presence.prototype, "forgetAt")?.get;
+      vi.spyOn(Presence.prototype, "forgetAt", "get").mockImplementation(function (this: Presence) {
+        const at: number | undefined = forgetAt?.call(this);
+        return at === undefined ? undefined : at - 19_900;
+      });
+    },
+    seed: 51,
+    breaks: "N26",
   },
   {
     when: "the server counts members only, and not the appends under way",

@@ -24,6 +24,23 @@ function expectLostWithLease(play: Play, absent: Player, peer: Player): void {
   expect(lostIn(play)).toEqual([absent.address]);
 }
 
+/** Lets time pass, and this one goes on reporting. */
+function passAwake(play: Play, awake: Player, ms: number): void {
+  for (let passed = 0; passed < ms; passed += 1_000) {
+    play.pass(Math.min(1_000, ms - passed));
+    awake.linked();
+  }
+}
+
+/** Whoever listens at this address takes connections and does not answer; what it is asked to say is kept. */
+function slowAt(play: Play, { address }: Player): { readonly nonces: string[] } {
+  const nonces: string[] = [];
+  play.listen(address, (question) => {
+    if (question.type === "challenge") nonces.push(question.nonce);
+  });
+  return { nonces };
+}
+
 describe("N13: a member whose session has broken", () => {
   test("is looked after at once at its address, as the rendezvous, by mesh and id", () => {
     const play = new Play();
@@ -50,7 +67,7 @@ describe("N13: a member whose session has broken", () => {
     const play = new Play();
     const [a, b] = linkedMembers(play, 3) as [Player, Player, Player];
     a.die();
-    play.pass(10 * play.limits.leaseMs);
+    play.pass(play.limits.silentMs - 1);
     expect(lostIn(play)).toEqual([]);
     b.unlinked(a, "up", "ECONNRESET");
     expect(lostIn(play)).toEqual([]);
@@ -119,6 +136,78 @@ describe("N13: a member whose session has broken", () => {
     }
   });
 
+  test("is kept by a witness for one more lease, once its address has refused two dials a second apart", () => {
+    const play = new Play();
+    const [a, b] = linkedMembers(play, 2) as [Player, Player];
+    const before = play.dials.length;
+    a.die();
+    const { leaseMs, recheckMs } = play.limits;
+    passAwake(play, b, recheckMs - 1);
+    expect(play.dials).toHaveLength(before + 1);
+    passAwake(play, b, 1);
+    expect(play.dials).toHaveLength(before + 2);
+    passAwake(play, b, leaseMs - 1);
+    expect(lostIn(play)).toEqual([]);
+    passAwake(play, b, 1);
+    expect(lostIn(play)).toEqual([a.address]);
+    expect(play.eventsOf("lost")[0]?.reason).toBe("ECONNRESET; nobody listens there (ECONNREFUSED)");
+  });
+
+  test("is kept by a witness that comes and goes for no longer than by one that stays", () => {
+    const play = new Play();
+    const [a, b] = linkedMembers(play, 2) as [Player, Player];
+    a.die();
+    const { leaseMs, recheckMs } = play.limits;
+    for (let passed = 0; passed < recheckMs + leaseMs; passed += 3_000) {
+      play.pass(3_000);
+      b.caller.close("ECONNRESET");
+      b.resume(2, b.end.last("admitted")?.log);
+      b.caller.say({ type: "links", full: true, up: [[1, 1]], down: [] });
+    }
+    expect(lostIn(play)).toEqual([a.address]);
+  });
+
+  test.each([
+    ["takes connections and does not answer", "slow"],
+    ["cannot be reached", "EHOSTUNREACH"],
+    ["times out", "ETIMEDOUT"],
+  ])("is kept by a witness for as long as it reports the link, if its address %s", (_, what) => {
+    const play = new Play();
+    const [a, b] = linkedMembers(play, 2) as [Player, Player];
+    if (what === "slow") slowAt(play, a);
+    else
+      play.dialed = ({ to, connection }) => {
+        if (to === a.address) play.give({ type: "closed", connection, failure: what });
+        return to === a.address;
+      };
+    a.caller.close("ECONNRESET");
+    passAwake(play, b, 5 * play.limits.leaseMs);
+    expect(lostIn(play)).toEqual([]);
+    b.unlinked(a, "up", "SILENT");
+    expect(lostIn(play)).toEqual([a.address]);
+  });
+
+  test("is looked for again while a witness keeps it, and lost when its address refuses at last", () => {
+    const play = new Play();
+    const [a, b] = linkedMembers(play, 2) as [Player, Player];
+    slowAt(play, a);
+    a.caller.close("ECONNRESET");
+    passAwake(play, b, play.limits.leaseMs);
+    play.listen(a.address, undefined);
+    passAwake(play, b, 2 * play.limits.leaseMs + play.limits.recheckMs);
+    expect(lostIn(play)).toEqual([a.address]);
+  });
+
+  test("is believed to live again when its own id answers after a refusal", () => {
+    const play = new Play();
+    const [a, b] = linkedMembers(play, 2) as [Player, Player];
+    play.listen(a.address, undefined);
+    a.caller.close("ECONNRESET");
+    play.listen(a.address, (_, dialed) => play.reply(dialed, { type: "here", id: a.id }));
+    passAwake(play, b, 3 * play.limits.leaseMs);
+    expect(lostIn(play)).toEqual([]);
+  });
+
   test("counts as broken also when it half-closes without having said that it leaves", () => {
     const play = new Play();
     const [a] = linkedMembers(play, 2) as [Player, Player];
@@ -132,11 +221,12 @@ describe("N13: a member whose session has broken", () => {
   test("is not judged while no session of the mesh lives, and gets a whole lease when one does again", () => {
     const play = new Play();
     const [a, b] = linkedMembers(play, 2) as [Player, Player];
-    a.die();
-    b.caller.close("ECONNRESET");
-    play.pass(10 * play.limits.leaseMs);
-    expect(lostIn(play)).toEqual([]);
     play.listen(a.address, () => {});
+    a.caller.close("ECONNRESET");
+    play.pass(1_000);
+    b.caller.close("ECONNRESET");
+    play.pass(play.limits.leaseMs - 1);
+    expect(lostIn(play)).toEqual([]);
     b.resume(2);
     b.caller.say({ type: "links", full: true, up: [], down: [[a.order, "up", "ECONNRESET"]] });
     expectLostWithLease(play, a, b);
@@ -278,23 +368,45 @@ describe("a member that comes back", () => {
 
   test("is told FENCED when it is removed while it proves that it is itself", () => {
     const play = new Play();
+    const [a] = linkedMembers(play, 2) as [Player, Player];
+    const { nonces } = slowAt(play, a);
+    a.caller.close("ECONNRESET");
+    a.resume(2);
+    play.native(a.address).register();
+    play.settle();
+    expect(play.eventsOf("joined").at(-1)).toMatchObject({ address: a.address, replaces: a.id });
+    a.caller.say({ type: "proof", nonce: nonces[0] ?? "" });
+    expect(a.end.last("refuse")).toMatchObject({ code: "FENCED" });
+  });
+
+  test("is not lost while it proves that it is back, though its lease runs out meanwhile", () => {
+    const play = new Play();
     const [a, b] = linkedMembers(play, 2) as [Player, Player];
     b.unlinked(a, "up", "ECONNRESET");
-    play.listen(a.address, () => {});
+    const { nonces } = slowAt(play, a);
     a.caller.close("ECONNRESET");
-    let nonce = "";
-    play.listen(a.address, (question) => {
-      if (question.type === "challenge") nonce = question.nonce;
-    });
-    play.pass(play.limits.challengeMs);
-    b.linked();
-    play.pass(play.limits.challengeMs - 100);
-    b.linked();
+    passAwake(play, b, play.limits.leaseMs - 100);
     a.resume(2);
-    play.pass(200);
+    passAwake(play, b, 5_000);
+    expect(lostIn(play)).toEqual([]);
+    a.caller.say({ type: "proof", nonce: nonces[0] ?? "" });
+    play.settle();
+    expect(a.end.last("admitted")).toMatchObject({ order: a.order });
+  });
+
+  test("wins no time by proofs that come to nothing, however many follow one another", () => {
+    const play = new Play();
+    const [a, b] = linkedMembers(play, 2) as [Player, Player];
+    b.unlinked(a, "up", "ECONNRESET");
+    slowAt(play, a);
+    a.caller.close("ECONNRESET");
+    const { log = "" } = a.end.last("admitted") ?? {};
+    const { leaseMs, challengeMs } = play.limits;
+    for (let passed = 0; passed < leaseMs + challengeMs; passed += 1_000) {
+      a.resume(2, log);
+      passAwake(play, b, 1_000);
+    }
     expect(lostIn(play)).toEqual([a.address]);
-    a.caller.say({ type: "proof", nonce });
-    expect(a.end.last("refuse")).toMatchObject({ code: "FENCED" });
   });
 
   test("cannot be posed as by who does not answer at its address", () => {
