@@ -141,6 +141,12 @@ export const defaultLimits = {
   tombstones: 4_096,
   /** Entries that come within so long of the last update go out together in the next one. */
   updateGapMs: 10,
+  /**
+   * While several entries come within one gap, it grows: by 1 ms for so many members of the mesh, and to no more than
+   * `updateGapMs` for each entry. An update costs one write of some 20 microseconds a member, so a storm of joins in one
+   * mesh takes a fifth of the server's time for its updates, and not all of it.
+   */
+  updateReadersPerMs: 10,
   /** Changes of links that come within so long of the last report go out together in the next one. */
   reportMs: 20,
   /** From the capacity to the end of a mesh whose pairs do not all come about. */

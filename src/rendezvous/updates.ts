@@ -23,7 +23,8 @@ interface Reader {
  * Gets the log to the native members of one mesh.
  *
  * The first change after a pause goes out at once; those that follow within the gap go out together when it is over, so a
- * burst costs each member a few frames however many join. Newcomers wait for the same moment: they all get the same
+ * burst costs each member a few frames however many join. While they come faster than that, the gap grows with what an
+ * update costs, so a storm of joins in one mesh leaves the server time for the others. Newcomers wait for the same moment: they all get the same
  * directory, encoded once. A session that has not yet taken the last update gets the next one when it has, from where it
  * stands by then.
  */
@@ -40,6 +41,10 @@ export class Updates {
   /** Says that the mesh is whole, if it is. */
   #whole: Uint8Array | undefined;
   #lastAt = Number.NEGATIVE_INFINITY;
+  /** From the last update to the next one. */
+  #gapMs: number;
+  /** Entries that have come since the last update. */
+  #added = 0;
   #isDue = false;
 
   constructor(log: Id, directory: Directory, limits: RendezvousRules["limits"]) {
@@ -47,6 +52,7 @@ export class Updates {
     this.#limits = limits;
     this.#directory = directory;
     this.#history = new History(directory, limits);
+    this.#gapMs = limits.updateGapMs;
   }
 
   /** How much is kept: entries, and sessions that are told them. */
@@ -57,6 +63,7 @@ export class Updates {
   /** An entry has been applied to the directory. */
   add(entry: Entry): void {
     this.#history.add(entry);
+    this.#added += 1;
     this.#isDue = true;
   }
 
@@ -115,7 +122,7 @@ export class Updates {
   }
 
   nextTimeout(): number | undefined {
-    return this.#isDue ? this.#lastAt + this.#limits.updateGapMs : undefined;
+    return this.#isDue ? this.#lastAt + this.#gapMs : undefined;
   }
 
   /** Tells everybody what is new, if the gap since the last time has passed. */
@@ -124,6 +131,11 @@ export class Updates {
     if (at === undefined || at > now) return;
     this.#isDue = false;
     this.#lastAt = now;
+    const { updateGapMs, updateReadersPerMs } = this.#limits;
+    // One who joins alone never waits longer than the shortest gap, however large the mesh is.
+    const longestMs = Math.min(this.#added * updateGapMs, this.#readers.size / updateReadersPerMs);
+    this.#gapMs = Math.max(updateGapMs, longestMs);
+    this.#added = 0;
     for (const reader of this.#readers.values()) this.#advance(reader);
   }
 

@@ -155,6 +155,46 @@ describe("N2: entries that come together go out together", () => {
     expect(addressesOf(old.end)).toHaveLength(3);
   });
 
+  describe("in a mesh of 40 members, with 1 ms of gap for each", () => {
+    const open = (): { readonly play: Play; readonly old: Player } => {
+      const play = new Play({ limits: { updateReadersPerMs: 1 } });
+      const [old] = nativeMembers(play, 40) as [Player];
+      play.pass(1_000);
+      return { play, old };
+    };
+
+    test("a storm of joins is told in fewer updates, and nobody is told later than the gap", () => {
+      const { play, old } = open();
+      const before = updates(old.end);
+      const newcomers = Array.from({ length: 100 }, (_, index) => {
+        const player = play.native(port(100 + index)).register();
+        play.pass(1);
+        return player;
+      });
+      expect(updates(old.end) - before).toBeLessThanOrEqual(5);
+      play.pass(40 + newcomers.length);
+      for (const { end } of [old, ...newcomers]) expect(addressesOf(end)).toHaveLength(140);
+    });
+
+    test("those who join one by one are let in as fast as in a small mesh", () => {
+      const { play, old } = open();
+      for (let index = 0; index < 5; index += 1) {
+        const player = play.native(port(100 + index)).register();
+        play.settle();
+        expect(player.order).toBeGreaterThan(0);
+        expect(addressesOf(old.end)).toHaveLength(41 + index);
+      }
+    });
+
+    test("the first change after a storm goes out at once", () => {
+      const { play, old } = open();
+      for (let index = 0; index < 60; index += 1) play.native(port(100 + index)).register();
+      play.pass(1_000);
+      play.native(port(200)).register();
+      expect(addressesOf(old.end)).toHaveLength(101);
+    });
+  });
+
   test("who does not take the last update is sent no other, and catches up from where it stood when it does", () => {
     const play = new Play();
     const [slow] = nativeMembers(play, 1) as [Player];
