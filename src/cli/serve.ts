@@ -82,7 +82,7 @@ async function runServe(flags: ServeFlags, { output, onSignal, onReaderGone }: C
     badOption("timeout", "given together with --capacity, which it waits for", flags.timeout);
   }
   const { host, port } = listenOption("listen", flags.listen);
-  const trace = flags.trace === undefined ? undefined : await TraceFile.open(flags.trace);
+  const trace = flags.trace === undefined ? undefined : await TraceFile.open(flags.trace, output);
   const secret = await secretFrom(flags, output);
   const server = new RendezvousServer({
     onFull: flags.onFull,

@@ -1,42 +1,80 @@
+import { constants } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { FullmeshError } from "../core/errors.js";
 import { type TraceRecord, toSequenceDiagram } from "../runtime/trace.js";
+import type { Output } from "./output.js";
 
 /** A diagram of more messages than this helps nobody, and a server that runs for months must not keep them all. */
 const mostRecords = 100_000;
 
-/** Keeps the messages of a run, and writes them at its end as a Mermaid sequence diagram. */
+/** A pipe that nobody reads is an error, and not a wait that keeps the process from ending. */
+const flag = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NONBLOCK;
+
+/** What is no fault of the path: the disk is full or broken, or this process has too many files open. */
+const systemCodes: ReadonlySet<unknown> = new Set(["ENOSPC", "EDQUOT", "EFBIG", "EIO", "EMFILE", "ENFILE"]);
+
+/**
+ * Keeps the messages of a run, and writes them at its end as a Mermaid sequence diagram. When the file cannot be written,
+ * that is reported, and the run goes on without a trace.
+ */
 export class TraceFile {
   readonly #path: string;
-  readonly #records: TraceRecord[] = [];
+  readonly #output: Output;
+  #records: TraceRecord[] = [];
   #left = 0;
+  #hasFailed = false;
 
-  private constructor(path: string) {
+  private constructor(path: string, output: Output) {
     this.#path = path;
+    this.#output = output;
   }
 
-  /** Opens the file at once, so that a path that cannot be written fails before the run and not after it. */
-  static async open(path: string): Promise<TraceFile> {
-    const trace = new TraceFile(path);
-    await trace.write();
+  /**
+   * Writes the file at once, so that a path that cannot be written fails before the run and not after it.
+   *
+   * @throws {FullmeshError} `BAD_OPTION`
+   */
+  static async open(path: string, output: Output): Promise<TraceFile> {
+    const trace = new TraceFile(path, output);
+    const error = await trace.#write();
+    if (error === undefined) return trace;
+    if (!systemCodes.has(error.code)) {
+      const expected = "Expected `trace` to be a file that can be written";
+      throw new FullmeshError("BAD_OPTION", `${expected}: ${error.message}`, { cause: error });
+    }
+    trace.#fail(error);
     return trace;
   }
 
   add(record: TraceRecord): void {
+    if (this.#hasFailed) return;
     if (this.#records.length < mostRecords) this.#records.push(record);
     else this.#left += 1;
   }
 
   /** Writes the diagram of what has happened so far. */
   async write(): Promise<void> {
+    const error = this.#hasFailed ? undefined : await this.#write();
+    if (error !== undefined) this.#fail(error);
+  }
+
+  async #write(): Promise<NodeJS.ErrnoException | undefined> {
     const rest = this.#left === 0 ? "" : `%% ${this.#left} later messages were left out\n`;
     try {
-      await writeFile(this.#path, toSequenceDiagram(this.#records) + rest);
+      await writeFile(this.#path, toSequenceDiagram(this.#records) + rest, { flag });
+      return undefined;
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      throw new FullmeshError("BAD_OPTION", `Expected \`trace\` to be a file that can be written: ${reason}`, {
-        cause: error,
-      });
+      return error as NodeJS.ErrnoException;
     }
+  }
+
+  #fail(cause: NodeJS.ErrnoException): void {
+    this.#hasFailed = true;
+    this.#records = [];
+    const { code, message, remedy } = new FullmeshError(
+      "TRACE_FAILED",
+      `the trace cannot be written: ${cause.message}; the run goes on without it`,
+    );
+    this.#output.error(code, message, remedy);
   }
 }

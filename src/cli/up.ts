@@ -51,7 +51,7 @@ export function addUp(program: Command): void {
 }
 
 async function runUp(size: number, flags: UpFlags, { output, onSignal }: CommandContext): Promise<void> {
-  const trace = flags.trace === undefined ? undefined : await TraceFile.open(flags.trace);
+  const trace = flags.trace === undefined ? undefined : await TraceFile.open(flags.trace, output);
   const secret = await secretFrom(flags, output);
   const run = new UpRun(size, { dialect: flags.dialect, ...(secret === undefined ? {} : { secret }) }, output, trace);
   onSignal(() => run.stop());

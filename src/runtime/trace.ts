@@ -45,15 +45,18 @@ function label(text: string, names: ReadonlyMap<string, string>): string {
   return `list: ${members.map((address) => names.get(address) ?? diagramText(address)).join(" ")}`;
 }
 
-/** The longest text of a native message. */
+/** The longest text of a message but a list. */
 const longestText = 160;
 
-/** What was sent in one piece, as text: the words of the classic dialect, or a frame of the native one. */
+/**
+ * What was sent in one piece, as text: the words of the classic dialect, or a frame of the native one. It is short,
+ * whatever was sent, and keeps nothing of it in memory: a trace has many.
+ */
 export function wireText(bytes: Uint8Array): string {
   const [first = 0] = bytes;
   if (first === firstNativeByte) return "preface";
   // No text begins with a control character, and every frame does: its length has four bytes.
-  if (first >= 0x20) return new TextDecoder().decode(bytes);
+  if (first >= 0x20) return classicText(bytes);
   const kind = bytes[frameHeaderBytes - 1] ?? 0;
   if (isNumbered(kind)) return nameOfKind(kind);
   const content = readContent(kind, bytes.subarray(frameHeaderBytes));
@@ -61,5 +64,20 @@ export function wireText(bytes: Uint8Array): string {
   if (content.type === "directory") return `directory of ${content.members.length}`;
   const { type, ...fields } = content;
   const text = Object.keys(fields).length === 0 ? type : `${type} ${JSON.stringify(fields)}`;
-  return text.length > longestText ? `${text.slice(0, longestText)}...` : text;
+  if (text.length <= longestText) return text;
+  // Written anew, because a piece of a text keeps all of it in memory.
+  return new TextDecoder().decode(new TextEncoder().encode(`${text.slice(0, longestText)}...`));
+}
+
+const listHead = "list:\n";
+const newline = 0x0a;
+
+function classicText(bytes: Uint8Array): string {
+  const decoder = new TextDecoder();
+  if (decoder.decode(bytes.subarray(0, listHead.length)) === listHead) {
+    const members = bytes.reduce((lines, byte) => lines + (byte === newline ? 1 : 0), 0);
+    return members > longestSpelledList ? `list of ${members}` : decoder.decode(bytes);
+  }
+  const text = decoder.decode(bytes.subarray(0, longestText));
+  return bytes.length > longestText ? `${text}...` : text;
 }

@@ -1,5 +1,6 @@
-import { openSync } from "node:fs";
-import { constants } from "node:os";
+import { mkdtempSync, openSync, rmSync } from "node:fs";
+import { constants, tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { defaultLimits } from "../../src/core/limits.js";
 import { messageFrameBytes } from "../../src/protocol/native/message.js";
@@ -166,6 +167,24 @@ describe("a reader of stdout that goes", () => {
     const members = [1, 2].map(() => fullmesh(["join", address, "--json"]));
     for (const member of members) await eventOf(member, "complete", (line) => line.members === 2);
     await server.error((text) => text.includes("nobody reads stdout any more; the server goes on"), "so");
+  });
+});
+
+describe("a trace that cannot be written", () => {
+  it.each([
+    ["from the start, on a full disk", (_folder: string): string => "/dev/full", "ENOSPC"],
+    ["at the end, where its folder is gone", (folder: string): string => join(folder, "run.mmd"), "ENOENT"],
+  ])("%s, is reported, and changes nothing for the mesh", async (_name, pathIn, errno) => {
+    const folder = mkdtempSync(join(tmpdir(), "fullmesh-trace-"));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const { server, address } = await startServer(["--capacity", "2", "--trace", pathIn(folder)]);
+    rmSync(folder, { recursive: true });
+    const members = [1, 2].map(() => fullmesh(["join", address, "--json"]));
+    for (const member of members) expect(await member.exited()).toEqual({ code: 0, signal: null });
+    expect(await server.exited()).toEqual({ code: 0, signal: null });
+    expect(server.errors).toContain(`TRACE_FAILED: the trace cannot be written: ${errno}`);
+    await eventOf(server, "error", ({ code }) => code === "TRACE_FAILED");
+    await eventOf(server, "complete", (line) => line.members === 2);
   });
 });
 

@@ -1,6 +1,9 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type TraceRecord, toSequenceDiagram } from "../../src/runtime/trace.js";
+import { encodeControl } from "../../src/protocol/native/control.js";
+import { type TraceRecord, toSequenceDiagram, wireText } from "../../src/runtime/trace.js";
 
 const a = "127.0.0.1:4001";
 const b = "127.0.0.1:4002";
@@ -74,5 +77,34 @@ describe("toSequenceDiagram", () => {
         expect(lines).toHaveLength("head, server".split(", ").length + (texts.length > 0 ? 2 : 0) + texts.length + 1);
       }),
     );
+  });
+});
+
+describe("wireText", () => {
+  const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
+  const list = (count: number): string =>
+    `list:\n${Array.from({ length: count }, (_, index) => `10.0.0.1:${9_000 + index}`).join("\n")}`;
+
+  test("is what was sent, if that is short, and a long list as the diagram has it", () => {
+    expect(wireText(bytesOf(a))).toBe(a);
+    expect(wireText(bytesOf(list(6)))).toBe(list(6));
+    expect(wireText(bytesOf(list(7)))).toBe("list of 7");
+    expect(arrows([record(1, "server", a, wireText(bytesOf(list(3_000))))])).toEqual(["server->>n1: list of 3000"]);
+    expect(wireText(bytesOf("teardown ".repeat(1_000)))).toBe(`${"teardown ".repeat(18).slice(0, 160)}...`);
+  });
+
+  test("keeps nothing in memory of what was sent beyond itself", () => {
+    setFlagsFromString("--expose-gc");
+    const collect = runInNewContext("gc") as () => void;
+    const up = Array.from({ length: 5_000 }, (_, order) => [order + 1_000_000, 1] as [number, number]);
+    const report = encodeControl({ type: "links", up, down: [] });
+    collect();
+    const before = process.memoryUsage().heapUsed;
+    const texts = Array.from({ length: 500 }, () => wireText(report));
+    texts.push(...Array.from({ length: 500 }, () => wireText(bytesOf(list(3_000)))));
+    collect();
+    // Each was cut from 60 kB: kept whole, they would be 60 MB.
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(8 * 1024 * 1024);
+    expect(texts.every((text) => text.length < 200)).toBe(true);
   });
 });
