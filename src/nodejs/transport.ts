@@ -3,9 +3,10 @@ import type { Endpoint, Identity } from "../core/connections.js";
 import { FullmeshError } from "../core/errors.js";
 import { formatAddress } from "../protocol/address.js";
 import { canonicalIp, isUnspecified } from "../protocol/ip.js";
-import type { Accept, ConnectionEvents, ConnectionPort, Listening, TransportPort } from "../runtime/ports.js";
+import type { Accept, ConnectionEvents, Listening, TransportPort } from "../runtime/ports.js";
 import { localEnd, NodeConnection, remoteEnd } from "./connection.js";
 import type { Keyring } from "./keyed.js";
+import { type Lookup, NameDial, systemLookup } from "./name-dial.js";
 
 /**
  * How every socket is opened. Half-open is allowed, because a simple program half-closes after its last word and still
@@ -19,19 +20,20 @@ const socketOptions = { allowHalfOpen: true, noDelay: true, keepAlive: true } as
  */
 const backlog = 4096;
 
-/** A host name may have a slow first address: Node's default of 250 ms gives up on healthy paths. */
-const addressAttemptMs = 5_000;
-
 /**
  * Connections over node:net. `keepAliveMs`: after how long a silence the kernel asks whether the other end lives. With a
- * keyring the secret is proved on whatever is dialed, and has to be proved on whatever is accepted.
+ * keyring the secret is proved on whatever is dialed, and has to be proved on whatever is accepted. A host name is looked up
+ * here and not by Node, which tries one address after the other: the first dead ones would take all the time that there is.
  */
-export function nodeTransport(keepAliveMs: number, keyring?: Keyring): TransportPort {
+export function nodeTransport(keepAliveMs: number, keyring?: Keyring, lookup: Lookup = systemLookup): TransportPort {
   const options = { ...socketOptions, keepAliveInitialDelay: keepAliveMs };
   return {
     dial: (to, identity, events) => {
-      const socket = connect({ ...options, ...to, autoSelectFamilyAttemptTimeout: addressAttemptMs });
-      return dial(socket, keyring, to, identity, events);
+      const dialAddress = (at: Endpoint, hears: ConnectionEvents): NodeConnection =>
+        dial(connect({ ...options, ...at }), keyring, at, identity, hears);
+      const host = canonicalIp(to.host);
+      if (host === undefined) return new NameDial(to, lookup, dialAddress, events);
+      return dialAddress({ host, port: to.port }, events);
     },
     listen: (on, accept, done) => listen(on, createServer(options), keyring, accept, done),
   };
@@ -43,16 +45,15 @@ function dial(
   to: Endpoint,
   identity: Identity,
   events: ConnectionEvents,
-): ConnectionPort {
+): NodeConnection {
   const connection = new NodeConnection(socket, keyring === undefined ? "open" : "proving");
   connection.hear(events);
   socket.once("connect", () => {
-    // Each end that is asked for is a system call. Where an address was dialed, the other end is known.
+    // Each end that is asked for is a system call. The other one is where it was dialed.
     const local = localEnd(socket);
-    const remote = canonicalIp(to.host) === to.host ? to : remoteEnd(socket);
     // A socket that was reset in the same turn of the loop has no ends any more; its `close` follows.
-    if (local === undefined || remote === undefined) return;
-    const connected = (cipher?: string): void => events.connected(local, remote, cipher);
+    if (local === undefined) return;
+    const connected = (cipher?: string): void => events.connected(local, to, cipher);
     if (keyring !== undefined) {
       keyring.dialed(socket, connection, identity, events, connected);
     } else {

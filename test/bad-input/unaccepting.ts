@@ -8,10 +8,10 @@ import { onTestFinished } from "vitest";
  */
 const program = `
   const { createServer } = require("node:net");
-  const { parentPort, workerData } = require("node:worker_threads");
-  const sleeping = new Int32Array(workerData);
+  const { parentPort, workerData: { memory, host, port } } = require("node:worker_threads");
+  const sleeping = new Int32Array(memory);
   const server = createServer({ allowHalfOpen: true }, (socket) => socket.on("error", () => {}).resume());
-  server.listen({ port: 0, host: "127.0.0.1", backlog: 1 }, () => {
+  server.listen({ port, host, backlog: 1 }, () => {
     parentPort.postMessage(server.address().port);
     Atomics.wait(sleeping, 0, 0);
   });
@@ -23,18 +23,18 @@ export interface UnacceptingListener {
   wake(): void;
 }
 
-export async function unacceptingListener(): Promise<UnacceptingListener> {
+export async function unacceptingListener(host = "127.0.0.1", at = 0): Promise<UnacceptingListener> {
   const memory = new SharedArrayBuffer(4);
   const sleeping = new Int32Array(memory);
   const wake = (): void => {
     Atomics.store(sleeping, 0, 1);
     Atomics.notify(sleeping, 0);
   };
-  const worker = new Worker(program, { eval: true, workerData: memory, execArgv: [] });
+  const worker = new Worker(program, { eval: true, workerData: { memory, host, port: at }, execArgv: [] });
   onTestFinished(async () => {
     wake();
     await worker.terminate();
   });
   const [port] = (await once(worker, "message")) as [number];
-  return { address: `127.0.0.1:${port}`, wake };
+  return { address: `${host}:${port}`, wake };
 }

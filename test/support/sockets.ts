@@ -137,20 +137,26 @@ export class RawListener {
 }
 
 interface RawListenerOptions {
+  /** Default 127.0.0.1. */
+  readonly host?: string;
   /** Default 0, any free one. */
   readonly port?: number;
   /** Accepted connections are not read until somebody resumes their sockets. */
   readonly isPaused?: boolean;
 }
 
-export async function rawListener({ port = 0, isPaused = false }: RawListenerOptions = {}): Promise<RawListener> {
+export async function rawListener({
+  host = "127.0.0.1",
+  port = 0,
+  isPaused = false,
+}: RawListenerOptions = {}): Promise<RawListener> {
   const connections = new Recorder<RawConnection>();
   const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: isPaused }, (socket) => {
     const connection = new RawConnection(socket);
     if (isPaused) socket.pause();
     connections.add(connection);
   });
-  server.listen(port, "127.0.0.1");
+  server.listen(port, host);
   await once(server, "listening");
   onTestFinished(() => void server.close());
   return new RawListener(server, connections);
