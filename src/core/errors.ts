@@ -394,6 +394,14 @@ const failures = {
     connection: "closed, as are all links; the node joins anew with a new id",
     remedy: "None needed. If it happens often, look at what suspends the process or cuts its network.",
   },
+  ADDRESS_SHARED: {
+    fault: "remote",
+    level: "warn",
+    meaning: "Two programs answer at one address, such as that of a balancer, and push one another out of the mesh.",
+    connection: "closed; whoever was pushed out joins anew, after a pause that grows",
+    remedy:
+      "Advertise an address that reaches one program only: a pod's or a container's own, not that of a balancer or a Kubernetes Service.",
+  },
   UNAWAITED_CHALLENGE: {
     fault: "remote",
     level: "warn",
@@ -694,7 +702,8 @@ export type ErrorCode = keyof typeof failures;
 /** The table by code; see PROTOCOL.md for it in print. */
 export const failureTable: Readonly<Record<ErrorCode, Failure>> = failures;
 
-function isErrorCode(text: string): text is ErrorCode {
+/** True for a code of this table; what comes from elsewhere may be anything. */
+export function isErrorCode(text: string): text is ErrorCode {
   return Object.hasOwn(failures, text);
 }
 

@@ -65,6 +65,13 @@ export const defaultLimits = {
    * teardown is on its way.
    */
   relinkMs: 1_000,
+  /**
+   * A member that was removed sooner than this after it got in joins anew after a pause, which doubles with each time in a
+   * row: longer than the longest such pause, so that two programs with one address do not begin from the start.
+   */
+  admissionProvenMs: 60_000,
+  /** After so many of them in a row it is said that two programs answer at this address. */
+  sharedAddressTimes: 3,
   /** A link that lived this long had been taken by the other side, so the next failure starts at the shortest pause. */
   provenMs: 10_000,
   /** TCP keepalive on idle connections: the kernel notices a vanished host 8 to 9 s after this. */

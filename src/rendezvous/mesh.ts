@@ -12,6 +12,7 @@ import { Outlook } from "./outlook.js";
 import { Presence } from "./presence.js";
 import { Roll } from "./roll.js";
 import type { Session } from "./session.js";
+import { SharedAddresses } from "./shared-addresses.js";
 import { Updates } from "./updates.js";
 import type { RendezvousOutput, RendezvousRules } from "./vocabulary.js";
 
@@ -52,6 +53,7 @@ export class Mesh {
   readonly #options: MeshOptions;
   readonly #completeness = new Completeness();
   readonly #presence: Presence;
+  readonly #shared: SharedAddresses;
   readonly #outlook: Outlook;
   /** Sessions of classic members, which are told each list. */
   readonly #classics = new Set<Session>();
@@ -72,6 +74,7 @@ export class Mesh {
       check: (member) => check(name, member),
       lose: (id, reason) => this.roll.remove(id, "lost", reason),
     });
+    this.#shared = new SharedAddresses(rules.limits);
     const completeness = this.#completeness;
     this.#outlook = new Outlook({ mesh: name, rules, directory, completeness, updates: this.updates, outputs });
   }
@@ -161,6 +164,8 @@ export class Mesh {
     this.updates.add(entry);
     const { removed, entered } = changed;
     const fenced = removed === undefined ? undefined : this.#remove(removed, now);
+    if (entry.type === "replaced") this.#replaced(entry, fenced !== undefined, now);
+    else if (removed !== undefined) this.#shared.forget(removed.id);
     if (entered !== undefined) this.#enter(entered.member, entered.session, now);
     if (this.roll.admission.hasReachedCapacity) {
       this.roll.admission.seal();
@@ -278,6 +283,14 @@ export class Mesh {
     }
     this.#presence.attach(member.id, session, now);
     this.updates.begin(session, member.order);
+  }
+
+  /** Whoever pushes out a member that is connected, again and again, shares its address with it. */
+  #replaced({ replaces, id, address }: Extract<Entry, { type: "replaced" }>, wasConnected: boolean, now: number): void {
+    const times = this.#shared.replaced(replaces, wasConnected, id, now);
+    if (times === 0) return;
+    const message = `${times} times in a row somebody else has proved it while the member that had it was connected`;
+    this.#options.outputs.push({ type: "note", note: { code: "ADDRESS_SHARED", message, remote: address } });
   }
 
   #remove(member: Member, now: number): Session | undefined {

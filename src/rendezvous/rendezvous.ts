@@ -151,7 +151,10 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
     if (mesh === undefined) return;
     const { newcomer, fenced } = mesh.appended(entry, now);
     const { partings, classic } = this.#reception;
-    if (fenced !== undefined) partings.refuse(fenced, "FENCED", "the member has been removed; join anew", now);
+    if (fenced !== undefined) {
+      const why = entry.type === "replaced" ? "somebody else has proved the address" : "the member has been removed";
+      partings.refuse(fenced, "FENCED", `${why}; join anew`, now);
+    }
     if (newcomer !== undefined && !classic.correct(newcomer, now)) mesh.listDue(now);
   }
 
