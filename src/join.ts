@@ -5,7 +5,10 @@ import { type WaitOptions, waitFor } from "./waiting.js";
 
 /** Options of `join`: those of the node, where it listens, and how long joining may take. */
 export interface JoinOptions extends NodeOptions, WaitOptions {
-  /** `ip:port`. Default: the address by which this machine reaches the server, and any free port. */
+  /**
+   * `ip:port`. Default: the address by which this machine reaches the server, and any free port. A node that has been given
+   * neither this nor `advertise` follows its machine to another address: it listens and registers there anew.
+   */
   readonly listen?: string;
 }
 
@@ -25,9 +28,9 @@ export async function join(server: string, options: JoinOptions = {}): Promise<M
 export async function joinWith(node: MeshNode, server: string, options: JoinOptions): Promise<void> {
   const wanted = options.listen === undefined ? undefined : listenOption("listen", options.listen);
   const steps = async (): Promise<void> => {
-    const local = await node.connectToServer(server);
-    const { host, port } = wanted ?? { host: local.host, port: 0 };
-    await node.initListeningSocket(host, port);
+    await node.connectToServer(server);
+    if (wanted === undefined) await node.initListeningSocket();
+    else await node.initListeningSocket(wanted.host, wanted.port);
     await node.sockListen();
     await node.registerWithServer();
   };

@@ -1,8 +1,8 @@
 import type { EventEmitter } from "node:events";
 import type { ConnectionOutput } from "./core/connections.js";
-import type { Note } from "./core/errors.js";
+import { FullmeshError, type Note } from "./core/errors.js";
 import { OutputQueue } from "./core/machine.js";
-import { isolate } from "./isolation.js";
+import { isolate, throwLater } from "./isolation.js";
 import { Member } from "./mesh/member.js";
 import type { MemberEvent, MemberInput, MemberOutput } from "./mesh/vocabulary.js";
 import { Messaging } from "./messaging/messaging.js";
@@ -93,6 +93,9 @@ export class Composition {
       case "drained":
         if (this.writing.drained(event.peer)) this.#node.emit("drain", event.peer);
         return;
+      case "moved":
+        void this.#move(event.host);
+        return;
       case "unlink":
         this.writing.forget(event.peer);
         break;
@@ -108,6 +111,17 @@ export class Composition {
         break;
     }
     this.#tidings.hear(event);
+  }
+
+  /** Where that is not possible the machine asks again, until the server has refused it for too long. */
+  async #move(host: string): Promise<void> {
+    try {
+      const address = await this.steps.moveTo(host);
+      isolate(() => this.#node.emit("listening", address));
+    } catch (error) {
+      if (error instanceof FullmeshError) this.#note({ code: error.code, message: error.message });
+      else throwLater(error);
+    }
   }
 
   #note(note: Note): void {

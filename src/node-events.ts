@@ -39,6 +39,7 @@ export interface Degradation {
 
 /** What a node tells. */
 export interface NodeEvents {
+  /** Also when the node follows its machine to another address. */
   listening: [address: Address];
   registered: [address: Address];
   /** It stands in line for a slot; 1 is the next to get in. */
@@ -69,7 +70,10 @@ export interface NodeEvents {
   complete: [completeness: Completeness];
   /** Some pairs have been missing for a while. */
   degraded: [degradation: Degradation];
-  /** This incarnation was removed from the mesh while it was away; its links have ended, and it joins anew. */
+  /**
+   * This incarnation is over: it was removed from the mesh while it was away, somebody else has proved its address, or its
+   * machine has another address now. Its links have ended, and it joins anew.
+   */
   fenced: [reason: string];
   /** The mesh has ended for this node; what was on its way may follow, and `closed` is the last. */
   ended: [reason: string];

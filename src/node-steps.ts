@@ -24,6 +24,10 @@ export class Steps {
   #connecting: Deferred<Endpoint> | undefined;
   #server: string | undefined;
   #on: Endpoint | undefined;
+  /** By which address this machine has reached the server. */
+  #local: Endpoint | undefined;
+  /** True if the caller has not said where to listen. */
+  #isDefault = false;
   #listening: Address | undefined;
   #hasRegistered = false;
   #end: { readonly reason: string; readonly error?: FullmeshError } | undefined;
@@ -44,11 +48,16 @@ export class Steps {
     return await waitFor(this.#connecting.promise, wait, () => `no connection to ${address}`);
   }
 
-  initListeningSocket(ip: string, port: number): void {
-    const on = listenOption("listen", formatAddress({ host: ip, port }));
+  initListeningSocket(ip: string | undefined, port: number): void {
+    const host = ip ?? this.#local?.host;
+    if (host === undefined) {
+      throw new FullmeshError("WRONG_STEP", "initListeningSocket without an address comes after connectToServer");
+    }
+    const on = listenOption("listen", formatAddress({ host, port }));
     requireSecure(on, this.#security.insecure, this.#security.isKeyed);
     if (this.#listening !== undefined) throw new FullmeshError("WRONG_STEP", "the node listens already");
     this.#on = on;
+    this.#isDefault = ip === undefined;
   }
 
   async sockListen(): Promise<Address> {
@@ -59,13 +68,24 @@ export class Steps {
     // A second call at the same time finds nothing to listen on; after a failure there is something again.
     this.#on = undefined;
     try {
-      const on = await listenWith(this.#driver, wanted);
-      this.#driver.input({ type: "listening", on });
-      this.#listening = formatAddress(on);
+      return await this.#listen(wanted, this.#isDefault);
     } catch (error) {
       this.#on = wanted;
       throw error;
     }
+  }
+
+  /** Listens where this machine is reached by now, instead of where it was. */
+  async moveTo(host: string): Promise<Address> {
+    const on = { host, port: 0 };
+    requireSecure(on, this.#security.insecure, this.#security.isKeyed);
+    return await this.#listen(on, true);
+  }
+
+  async #listen(wanted: Endpoint, isDefault: boolean): Promise<Address> {
+    const on = await listenWith(this.#driver, wanted);
+    this.#listening = formatAddress(on);
+    this.#driver.input({ type: "listening", on, isDefault });
     return this.#listening;
   }
 
@@ -94,6 +114,7 @@ export class Steps {
   hear(event: MemberEvent): void {
     switch (event.type) {
       case "connected":
+        this.#local = event.local;
         this.#connecting?.resolve(event.local);
         break;
       case "unreachable":

@@ -88,8 +88,11 @@ export class MeshNode extends EventEmitter<NodeEvents> {
     return await this.#parts.steps.connectToServer(address, wait);
   }
 
-  /** Checks and keeps the address to listen on. Node cannot bind without listening, so a port in use shows later. */
-  async initListeningSocket(ip: string, port: number): Promise<void> {
+  /**
+   * Checks and keeps the address to listen on. Node cannot bind without listening, so a port in use shows later. Without an
+   * address it is the one by which this machine reaches the server, also when that changes, and any free port.
+   */
+  async initListeningSocket(ip?: string, port = 0): Promise<void> {
     this.#parts.steps.initListeningSocket(ip, port);
   }
 

@@ -64,7 +64,7 @@ function tellMembership(node: MeshNode, output: Output, tell: Tell): void {
   node.on("waiting", (place) => tell("waiting", { place }, `the mesh is full: place ${place} in line`));
   node.on("directory", (members) => tell("directory", { members }));
   node.on("fenced", (reason) => {
-    tell("fenced", { reason }, `removed from the mesh while away (${reason}); joining anew`);
+    tell("fenced", { reason }, `this incarnation is over (${reason}); joining anew`);
   });
   node.on("rank", (rank) => {
     tell("rank", { rank }, rank < 0 ? undefined : `rank ${rank} of ${node.members.length} members`);

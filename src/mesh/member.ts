@@ -4,7 +4,7 @@ import { earliest } from "../core/deadlines.js";
 import type { ErrorCode } from "../core/errors.js";
 import { Handshakes } from "../core/handshakes.js";
 import { type GatheringSink, type Machine, OutputQueue } from "../core/machine.js";
-import { type Address, formatAddress } from "../protocol/address.js";
+import { type Address, endpointOf, formatAddress } from "../protocol/address.js";
 import type { Member as Entry } from "../protocol/directory.js";
 import { isUnspecified } from "../protocol/ip.js";
 import type { Link as ClassicLink } from "./classic/links.js";
@@ -37,6 +37,8 @@ export class Member<Arrival = unknown> implements Machine<MemberInput, MemberOut
   /** True while a registration waits for the connection that tells our own address. */
   #isRegistrationDue = false;
   #listening: Endpoint | undefined;
+  /** True if its owner has not said where to listen. */
+  #isListeningByDefault = false;
   #own: Address | undefined;
   /** The classic addresses that the classic peers know of. */
   #classicList = "";
@@ -158,6 +160,8 @@ export class Member<Arrival = unknown> implements Machine<MemberInput, MemberOut
         break;
       case "listening":
         this.#listening = input.on;
+        this.#isListeningByDefault = input.isDefault === true;
+        this.#moveIfElsewhere(now);
         break;
       case "register":
         this.#register(now);
@@ -214,10 +218,29 @@ export class Member<Arrival = unknown> implements Machine<MemberInput, MemberOut
     return formatAddress({ host: isUnspecified(host) ? local.host : host, port });
   }
 
+  /**
+   * A member whose machine has another address now is not reached where it has registered. It registers where it listens by
+   * now, as a new incarnation; if it listened on the old address only, its owner is asked to listen on the new one first.
+   */
+  #moveIfElsewhere(now: number): void {
+    const { local } = this.#session;
+    if (this.#native === undefined || this.#own === undefined || this.#listening === undefined) return;
+    if (local === undefined || this.#rules.advertise !== undefined || this.#state !== "running") return;
+    const own = this.#defaultAddress();
+    if (own !== undefined && own !== this.#own) {
+      const reason = `this machine's address has changed from ${endpointOf(this.#own).host} to ${local.host}`;
+      this.#register(now);
+      this.#native.restart(reason, now);
+    } else if (this.#isListeningByDefault && this.#listening.host !== local.host) {
+      this.#tell({ type: "moved", host: local.host });
+    }
+  }
+
   #hearSession(now: number): void {
     for (let news = this.#session.poll(); news !== undefined; news = this.#session.poll()) {
       if (this.#state !== "running") continue;
       if (news.type === "over") this.#end(news.reason, news.failure, now, false);
+      else if (news.type === "refused") this.#moveIfElsewhere(now);
       else if (news.type === "list") this.#classic.listRead(news.members, news.isSettled, now);
       else if (this.#native !== undefined) this.#hearNative(this.#native, news, now);
     }

@@ -19,6 +19,8 @@ export type SessionNews =
   /** How whole the mesh is, as the server sees it. */
   | ControlOf<"complete">
   | ControlOf<"degraded">
+  /** The server does not take this member back, for now. */
+  | { readonly type: "refused" }
   /** This incarnation has been removed from the mesh. */
   | { readonly type: "fenced"; readonly reason: string }
   /** The server has ended the mesh for this node, or is gone. */

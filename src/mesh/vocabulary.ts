@@ -8,8 +8,8 @@ import type { Dialect, Id, Meta } from "../protocol/directory.js";
 export type MemberInput =
   | ConnectionInput
   | { readonly type: "connectToServer"; readonly to: Endpoint }
-  /** The driver listens here now. */
-  | { readonly type: "listening"; readonly on: Endpoint }
+  /** The driver listens here now; `isDefault`: where this machine reaches the server, because the owner named no place. */
+  | { readonly type: "listening"; readonly on: Endpoint; readonly isDefault?: boolean }
   | { readonly type: "register" }
   /** Bytes for a classic peer. */
   | { readonly type: "write"; readonly peer: Address; readonly bytes: Uint8Array }
@@ -68,7 +68,12 @@ export type MemberEvent =
     }
   /** Whether this node knows who leads has changed: it has heard the server again, or not for one lease. */
   | { readonly type: "informed"; readonly isInformed: boolean }
-  /** This incarnation was removed from the mesh while it was away: its links have ended, and it joins anew. */
+  /**
+   * This machine reaches the server by another address than the one that the member listens on: it wants to listen there,
+   * and goes on once it does.
+   */
+  | { readonly type: "moved"; readonly host: string }
+  /** This incarnation is over, removed while it was away or given up: its links have ended, and it joins anew. */
   | { readonly type: "fenced"; readonly reason: string }
   /** The end has begun: told by the server or wished by the owner; with `failure`, gone wrong. */
   | { readonly type: "ended"; readonly reason: string; readonly failure?: ErrorCode }

@@ -8,6 +8,12 @@ import type { NodeConnection } from "./connection.js";
 /** After how long the next address is tried while the earlier attempts go on (RFC 8305 recommends 250 ms). */
 const attemptDelayMs = 250;
 
+/**
+ * How long the others may still take when all have been tried and one has answered that it is not the one: what it has said
+ * is then told, and not that nobody answers.
+ */
+const answeredMs = 3_000;
+
 /** Looks up the addresses of a host name, in the order in which they are to be tried. */
 export type Lookup = (
   host: string,
@@ -116,9 +122,10 @@ export class NameDial implements ConnectionPort {
       return;
     }
     if (this.#untried.length > 0) this.#timer = setTimeout(() => this.#dialNext(), attemptDelayMs);
+    else if (this.#unproved !== undefined) this.#timer = setTimeout(() => this.#fail(), answeredMs);
   }
 
-  /** No address is left. */
+  /** No address is left, or none that still counts. */
   #fail(): void {
     this.#settle();
     if (this.#unproved !== undefined) this.#events.unproved(this.#unproved.code, this.#unproved.message);
@@ -160,6 +167,7 @@ class Attempt implements ConnectionEvents {
   }
 
   // Nothing else happens before it is connected, and then it is heard by whoever has dialed the name.
+  proving(): void {}
   secured(): void {}
   bytes(): void {}
   flushed(): void {}

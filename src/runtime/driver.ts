@@ -77,7 +77,7 @@ export class Driver<Input, Output> {
     return this.#connections.get(connection)?.queuedBytes ?? 0;
   }
 
-  /** Listens, and reports what is accepted. `done` gets the address, in which port 0 has become a real one. */
+  /** Listens, instead of where it has listened before, and reports what is accepted. `done` gets the address, in which port 0 has become a real one. */
   listen(on: Endpoint, done: (outcome: Endpoint | FullmeshError) => void): void {
     if (this.#hasStopped) {
       done(new FullmeshError("ENDED", "the end has come: nothing listens any more"));
@@ -100,6 +100,7 @@ export class Driver<Input, Output> {
         outcome.close();
         done(new FullmeshError("ENDED", "the end came before the listener did"));
       } else {
+        this.#listener?.close();
         this.#listener = outcome;
         done(outcome.address);
       }

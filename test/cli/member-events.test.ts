@@ -69,7 +69,7 @@ describe("fullmesh join --json", () => {
       {
         event: "fenced",
         reason: "silent for too long",
-        sentence: "removed from the mesh while away (silent for too long); joining anew",
+        sentence: "this incarnation is over (silent for too long); joining anew",
       },
       { event: "leader", leader: null, sentence: undefined },
       { event: "rank", rank: -1, sentence: undefined },

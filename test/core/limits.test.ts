@@ -42,6 +42,7 @@ describe("each limit", () => {
       "streamsOpen",
       "requestsInFlight",
       "requestsServed",
+      "sharedAddressTimes",
     ];
     expect(name.endsWith("Ms") || name.endsWith("Bytes") || (counts.includes(name) && value < 10_000)).toBe(true);
   });

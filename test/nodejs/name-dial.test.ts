@@ -74,6 +74,15 @@ test("a name at whose addresses another secret is proved says so, besides how th
   expect(dialer.story).toEqual(["unproved", "closed"]);
 });
 
+test("a name of which one address swallows every packet, and another one has another secret, says the latter", async () => {
+  const venue = await listenAt(transportOf(otherSecret, lookupOf()));
+  await swallow("127.0.0.2", venue.endpoint.port);
+  const transport = transportOf(secret, lookupOf("127.0.0.2", "127.0.0.1"));
+  const dialer = dialTo(transport, { host: "mesh.test", port: venue.endpoint.port });
+  await dialer.first("closed");
+  expect(dialer.reasons).toEqual(["SECRET_MISMATCH"]);
+});
+
 test("a name that is not found, or is given up, is closed once", async () => {
   const lookup: Lookup = (_host, done) => process.nextTick(done, Object.assign(new Error(), { code: "ENOTFOUND" }), []);
   const unknown = dialTo(transportOf(undefined, lookup), { host: "mesh.test", port: 4000 });

@@ -14,6 +14,12 @@ export class Patience {
   readonly #waits = new Deadlines<Impatience>();
   /** Tries in a row to reach a server that has gone. */
   #tries = 0;
+  /** Since when the server refuses to take this member back, if it does. */
+  #refusedSince: number | undefined;
+  /** When this incarnation was admitted; undefined before it was. */
+  #admittedAt: number | undefined;
+  /** Incarnations in a row that were removed soon after they had been admitted. */
+  #shortLives = 0;
 
   constructor(limits: Limits, serverLostMs: number, seed: number) {
     this.#limits = limits;
@@ -41,9 +47,8 @@ export class Patience {
     }
     const pauseMs = Math.min(serverRedialMaxMs, redialMinMs * 2 ** this.#tries);
     this.#tries += 1;
-    const jitteredMs = pauseMs * (0.5 + 0.5 * this.#random.next());
-    if (retryMs > jitteredMs) this.retryAfter(retryMs, now);
-    else this.#waits.set("redial", now + jitteredMs);
+    if (retryMs > 0) this.retryAfter(Math.max(retryMs, pauseMs), now);
+    else this.#pause(pauseMs, now);
   }
 
   /** The server has asked to be tried again after so many milliseconds. Those who were told the same spread out. */
@@ -52,9 +57,39 @@ export class Patience {
     this.#waits.set("redial", now + pauseMs * (1 + 0.5 * this.#random.next()));
   }
 
+  /** The server does not take this member back. Returns for how many milliseconds it has been saying so. */
+  refused(now: number): number {
+    this.#refusedSince ??= now;
+    return now - this.#refusedSince;
+  }
+
+  /** The server has let this incarnation in, or in again. */
+  admitted(now: number): void {
+    this.clear();
+    this.#admittedAt ??= now;
+  }
+
+  /**
+   * This incarnation is over, and the next one registers: at once, or after a pause that doubles with each one in a row that
+   * did not last. Returns how many those are.
+   */
+  restart(now: number): number {
+    const { redialMinMs, redialMaxMs, admissionProvenMs } = this.#limits;
+    if (this.#admittedAt !== undefined) {
+      const hasLasted = now - this.#admittedAt >= admissionProvenMs;
+      this.#shortLives = hasLasted ? 0 : this.#shortLives + 1;
+    }
+    this.clear();
+    this.#admittedAt = undefined;
+    const pauseMs = this.#shortLives < 2 ? 0 : Math.min(redialMaxMs, redialMinMs * 2 ** (this.#shortLives - 2));
+    this.#pause(pauseMs, now);
+    return this.#shortLives;
+  }
+
   /** Nothing is waited for any more. */
   clear(): void {
     this.#tries = 0;
+    this.#refusedSince = undefined;
     this.#waits.clearAll();
   }
 
@@ -64,5 +99,10 @@ export class Patience {
 
   takeDue(now: number): Impatience | undefined {
     return this.#waits.takeDue(now);
+  }
+
+  /** With jitter, so that those who were sent away together do not come back together. */
+  #pause(pauseMs: number, now: number): void {
+    this.#waits.set("redial", now + pauseMs * (0.5 + 0.5 * this.#random.next()));
   }
 }

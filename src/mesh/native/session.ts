@@ -1,4 +1,5 @@
 import type { ConnectionId, Endpoint } from "../../core/connections.js";
+import { type ErrorCode, isErrorCode } from "../../core/errors.js";
 import type { Sink } from "../../core/machine.js";
 import { nextState } from "../../core/transitions.js";
 import type { Address } from "../../protocol/address.js";
@@ -20,8 +21,11 @@ interface Subject {
   readonly revision: number;
 }
 
-/** Refusals that may be over in a moment: a member that has been one before tries again. */
-const passing: ReadonlySet<string> = new Set(["ADDRESS_UNPROVED", "ADDRESS_IN_USE", "BUSY", "HANDSHAKE_TIMEOUT"]);
+/** Refusals that say nothing about this member: it tries again for as long as it likes. */
+const ofServer: ReadonlySet<string> = new Set(["BUSY", "HANDSHAKE_TIMEOUT"]);
+
+/** Refusals of its address, which may be over in a moment: a member that has been one before tries again. */
+const ofAddress: ReadonlySet<string> = new Set(["ADDRESS_UNPROVED", "ADDRESS_IN_USE", "FOREIGN_HOST"]);
 
 /**
  * The conversation with the rendezvous server: registers, proves the address when the server dials back, hears the log, and
@@ -40,6 +44,8 @@ export class NativeSession implements Session, ChannelOwner {
   /** The address to register, from the moment it is to be registered. */
   #own: Address | undefined;
   #log: Id | undefined;
+  /** What the server has said since it last took this member in, so that each code is said once. */
+  readonly #refusals = new Set<ErrorCode>();
 
   constructor(rules: MemberRules, outputs: Sink<MemberOutput>, ports: ChannelPorts, subject: Subject) {
     this.#rules = rules;
@@ -235,7 +241,8 @@ export class NativeSession implements Session, ChannelOwner {
   #admitted({ log, order }: ControlOf<"admitted">, now: number): void {
     const isAgain = this.#log !== undefined;
     this.#step("admitted");
-    this.#patience.clear();
+    this.#patience.admitted(now);
+    this.#refusals.clear();
     this.#log = log;
     this.#channel?.watch(now);
     this.#voice.bring({ type: "admitted", log, order, isAgain });
@@ -256,8 +263,10 @@ export class NativeSession implements Session, ChannelOwner {
       this.#postpone(`${code}: ${message}`, retryMs, now);
     } else if (code === "FENCED" && (this.#state === "listed" || this.#state === "returning")) {
       this.#voice.bring({ type: "fenced", reason: message });
-    } else if (this.#state === "returning" && (this.#log !== undefined || passing.has(code))) {
+    } else if (this.#state === "returning" && (retryMs !== undefined || ofServer.has(code))) {
       this.#away(`${code} ${message}`, now, retryMs);
+    } else if (this.#state === "returning" && (this.#log !== undefined || ofAddress.has(code))) {
+      this.#refusedAgain(code, message, now);
     } else this.#voice.over(`${code}: ${message}`, "REFUSED");
   }
 
@@ -268,16 +277,38 @@ export class NativeSession implements Session, ChannelOwner {
     this.#patience.retryAfter(retryMs, now);
   }
 
+  /** Who has been a member is not taken back: that may pass, or its address may have changed. It is tried for one lease. */
+  #refusedAgain(code: string, message: string, now: number): void {
+    if (this.#patience.refused(now) >= this.#rules.limits.leaseMs) {
+      this.#voice.over(`${code}: ${message}`, "REFUSED");
+      return;
+    }
+    const known = isErrorCode(code) ? code : "REFUSED";
+    if (!this.#refusals.has(known)) this.#voice.note(known, `not taken back: ${code} ${message}`);
+    this.#refusals.add(known);
+    this.#away(`${code} ${message}`, now);
+    this.#voice.bring({ type: "refused" });
+  }
+
   /** This incarnation is over: the next one registers on a new connection, for as long as it takes. */
   restart(now: number): void {
+    const wasListed = this.#state === "listed";
     this.#step("fenced");
     this.#channel?.close(now);
     this.#channel = undefined;
     this.#voice.forget();
-    this.#patience.clear();
+    const shortLives = this.#patience.restart(now);
+    const { sharedAddressTimes, admissionProvenMs } = this.#rules.limits;
+    // Nobody is removed while the server hears it, but by somebody else who has proved its address.
+    if (wasListed && shortLives >= sharedAddressTimes) {
+      const times = `${shortLives} times in a row somebody else has answered there`;
+      const within = `within ${admissionProvenMs / 1000} s after this member had got in`;
+      this.#voice.note("ADDRESS_SHARED", `${this.#own}: ${times}, ${within}`);
+    }
     this.#log = undefined;
+    this.#refusals.clear();
     this.#hearing.reset();
-    this.#redial(now);
+    this.handleTimeout(now);
   }
 
   #away(reason: string, now: number, retryMs?: number): void {

@@ -15,6 +15,8 @@ export class World {
   readonly wires: Wire[] = [];
   readonly nodes: Node[] = [];
   readonly limits: Limits;
+  /** By which address the dialer of every connection is seen. */
+  localHost = "10.0.0.99";
   /** The server answers pings. */
   isServerAwake = true;
 
@@ -114,7 +116,7 @@ export class World {
       wire.refuse();
       return;
     }
-    const [local, remote] = [endpointOf("10.0.0.99:40000"), endpointOf(wire.to as Address)];
+    const [local, remote] = [endpointOf(`${this.localHost}:40000`), endpointOf(wire.to as Address)];
     if (node !== undefined) wire.acceptor.stand = node.accept(wire, local, remote);
     const { stand } = wire.dialer;
     stand?.node.handle({ type: "connected", connection: stand.connection, local, remote });
