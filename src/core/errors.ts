@@ -267,7 +267,7 @@ const failures = {
   DIAL_TIMEOUT: {
     fault: "network",
     level: "warn",
-    meaning: "A listed address did not answer the connection attempt in time.",
+    meaning: "A listed address did not answer in time, or not while others waited and too many dials were slow.",
     connection: "given up; dialed again, backed off, while the newest list names it",
     remedy: "Look for a firewall that drops packets between the two hosts, or a suspended process.",
   },

@@ -52,8 +52,23 @@ export const defaultLimits = {
   parked: 256,
   /** What parked connections have sent behind their hellos, in all: as much as one peer may have queued. */
   parkedBytes: 16 * 1024 * 1024,
-  /** Dials under way at once. More would only queue in the kernel and let their deadlines starve. */
+  /** Dials under way at once that are not slow. More would only queue in the kernel and let their deadlines starve. */
   dialsInFlight: 8,
+  /**
+   * From here on a dial without an answer is slow: it goes on, but others need not wait for its place. On a local network
+   * an answer takes a few milliseconds.
+   */
+  dialSlowMs: 100,
+  /**
+   * As many dials as are slow may be under way that are not, up to so many. Then 1,000 peers that never answer are all
+   * being dialed within a second, because their number doubles every `dialSlowMs`.
+   */
+  dialsWidened: 256,
+  /**
+   * Slow dials that are kept, but never more than a quarter of `connections`; above that the oldest is given up. If the
+   * members of a mesh of 1,000 all answered, they would take as many connections.
+   */
+  dialsSlow: 1_024,
   /** One dial: three SYN retransmissions (1, 2, 4 s) and a margin. */
   dialMs: 10_000,
   /** The first pause after a failed dial; doubles with each further one. */

@@ -1,11 +1,12 @@
 import type { ConnectionId } from "../core/connections.js";
 import { Deadlines, earliest } from "../core/deadlines.js";
 import type { ErrorCode } from "../core/errors.js";
+import { FairQueue } from "../core/fair-queue.js";
 import type { Limits } from "../core/limits.js";
 import { SeededRandom } from "../core/random.js";
 
 type Target =
-  /** Not linked; its time to be dialed stands in `#due`. */
+  /** Not linked; when it is to be dialed stands in `#due`, and once that has come, it stands in one of the queues. */
   | { readonly state: "waiting"; readonly failures: number }
   | { readonly state: "dialing"; readonly failures: number; readonly connection: ConnectionId }
   | { readonly state: "linked"; readonly failures: number; readonly since: number };
@@ -16,27 +17,45 @@ export interface Comeback {
   readonly pauseMs: number;
 }
 
+/** A dial that is to be given up, and why. */
+export interface OverdueDial<Peer> {
+  readonly peer: Peer;
+  readonly connection: ConnectionId;
+  readonly reason: string;
+}
+
 /**
  * Whom to dial, and when. One rule: while there is a member after me with which I have no link, I dial it, a few at a
  * time, and after each failure a little later, with jitter, so that many nodes do not knock in step.
+ *
+ * Peers that never answer must not hold up those that do. So a dial that has had no answer for `dialSlowMs` goes on, but
+ * no longer takes one of the few places, and the more slow dials there are, the more places there are; repeated dials wait
+ * for all first ones; and hosts take turns.
  */
 export class Dialing<Peer> {
   readonly #limits: Limits;
   readonly #random: SeededRandom;
+  readonly #hostOf: (peer: Peer) => string;
   readonly #targets = new Map<Peer, Target>();
-  /** When a waiting target is to be dialed. */
+  /** When a waiting target is to be dialed, if that is later. */
   readonly #due = new Deadlines<Peer>();
-  /** When a dial under way is given up. */
-  readonly #patience = new Deadlines<Peer>();
-  /** When one is to be dialed that did not answer the last time. */
-  readonly #retries = new Deadlines<Peer>();
-  #inFlight = 0;
-  /** Those of them that are dialed after a failure. */
-  #retrying = 0;
+  /** Targets that may be dialed now: for the first time since they last answered, and after a failure. */
+  readonly #first = new FairQueue<Peer>();
+  readonly #repeated = new FairQueue<Peer>();
+  /** When the latest of them came into its queue. */
+  #queuedAt = 0;
+  /** Dials under way that take a place, with the moment when they began, the oldest first. */
+  readonly #prompt = new Map<Peer, number>();
+  /** Dials under way that have been slow, the same way. */
+  readonly #slow = new Map<Peer, number>();
+  /** Those in `#prompt` that are dialed after a failure. */
+  #repeating = 0;
 
-  constructor(limits: Limits, seed: number) {
+  /** `hostOf` names the host of a peer. */
+  constructor(limits: Limits, seed: number, hostOf: (peer: Peer) => string) {
     this.#limits = limits;
     this.#random = new SeededRandom(seed);
+    this.#hostOf = hostOf;
   }
 
   /**
@@ -55,47 +74,40 @@ export class Dialing<Peer> {
 
   /** One more peer to be linked with, due at once. */
   add(peer: Peer, now: number): void {
-    if (!this.#targets.has(peer)) this.#wait(peer, 0, now);
+    if (this.#targets.has(peer)) return;
+    this.#targets.set(peer, { state: "waiting", failures: 0 });
+    this.#enqueue(peer, now);
   }
 
   /** This peer is to be linked with no longer. Returns the dial under way to it, to be aborted. */
   drop(peer: Peer): ConnectionId | undefined {
     const target = this.#targets.get(peer);
-    this.#patience.clear(peer);
-    this.#due.clear(peer);
-    this.#retries.clear(peer);
+    if (target === undefined) return undefined;
+    this.#leave(peer, target);
     this.#targets.delete(peer);
-    if (target?.state !== "dialing") return undefined;
-    this.#leaveFlight(peer, target);
-    return target.connection;
+    return target.state === "dialing" ? target.connection : undefined;
   }
 
   /** The next peer to dial now, if one is due and there is room; `started` must follow. */
   next(now: number): Peer | undefined {
-    if (this.#inFlight >= this.#limits.dialsInFlight) return undefined;
-    return this.#due.takeDue(now) ?? (this.#mayRetry ? this.#retries.takeDue(now) : undefined);
-  }
-
-  /** Peers that do not answer get half of the dials, so that they never keep the others waiting. */
-  get #mayRetry(): boolean {
-    return this.#retrying < Math.ceil(this.#limits.dialsInFlight / 2);
+    this.#slowDown(now);
+    for (let peer = this.#due.takeDue(now); peer !== undefined; peer = this.#due.takeDue(now)) this.#enqueue(peer, now);
+    if (!this.#hasRoom) return undefined;
+    return this.#first.take() ?? this.#repeated.take();
   }
 
   started(peer: Peer, connection: ConnectionId, now: number): void {
     const failures = this.#targets.get(peer)?.failures ?? 0;
     this.#targets.set(peer, { state: "dialing", failures, connection });
-    this.#inFlight += 1;
-    if (failures > 0) this.#retrying += 1;
-    this.#patience.set(peer, now + this.#limits.dialMs);
+    this.#prompt.set(peer, now);
+    if (failures > 0) this.#repeating += 1;
   }
 
   /** There is a link with this peer now, whoever dialed. */
   linked(peer: Peer, now: number): void {
     const target = this.#targets.get(peer);
     if (target === undefined || target.state === "linked") return;
-    this.#leaveFlight(peer, target);
-    this.#due.clear(peer);
-    this.#retries.clear(peer);
+    this.#leave(peer, target);
     this.#targets.set(peer, { state: "linked", failures: target.failures, since: now });
   }
 
@@ -103,7 +115,7 @@ export class Dialing<Peer> {
   failed(peer: Peer, now: number): number {
     const target = this.#targets.get(peer);
     if (target === undefined) return 0;
-    this.#leaveFlight(peer, target);
+    this.#leave(peer, target);
     const failures = target.failures + 1;
     this.#wait(peer, failures, now + this.#backoff(failures));
     return failures;
@@ -122,28 +134,89 @@ export class Dialing<Peer> {
   }
 
   nextTimeout(): number | undefined {
-    const hasRoom = this.#inFlight < this.#limits.dialsInFlight;
-    const retry = hasRoom && this.#mayRetry ? this.#retries.next() : undefined;
-    return earliest(this.#patience.next(), hasRoom ? this.#due.next() : undefined, retry);
+    const { dialMs, dialSlowMs } = this.#limits;
+    const oldest = first(this.#prompt);
+    const isWaiting = this.#first.size + this.#repeated.size > 0;
+    const freeAt = this.#hasRoom ? this.#queuedAt : oldest === undefined ? undefined : oldest[1] + dialSlowMs;
+    return earliest(
+      this.#due.next(),
+      isWaiting ? freeAt : undefined,
+      this.#overdueAt(first(this.#slow)),
+      oldest === undefined ? undefined : oldest[1] + dialMs,
+    );
   }
 
   /** Takes out one dial that has taken too long; `failed` must follow. */
-  takeOverdue(now: number): { readonly peer: Peer; readonly connection: ConnectionId } | undefined {
-    const peer = this.#patience.takeDue(now);
-    const target = peer === undefined ? undefined : this.#targets.get(peer);
-    return peer !== undefined && target?.state === "dialing" ? { peer, connection: target.connection } : undefined;
+  takeOverdue(now: number): OverdueDial<Peer> | undefined {
+    this.#slowDown(now);
+    const { dialMs } = this.#limits;
+    for (const [peer, since] of [first(this.#slow), first(this.#prompt)].filter((dial) => dial !== undefined)) {
+      const target = this.#targets.get(peer);
+      const isOld = now >= since + dialMs;
+      if (target?.state !== "dialing" || !(isOld || (this.#isCrowded && this.#slow.has(peer)))) continue;
+      const waited = Math.round(now - since);
+      const reason = isOld ? `no answer within ${dialMs} ms` : `no answer after ${waited} ms, and others wait for room`;
+      this.#leave(peer, target);
+      return { peer, connection: target.connection, reason };
+    }
+    return undefined;
+  }
+
+  /** How many dials may be under way that are not slow. */
+  get #places(): number {
+    const { dialsInFlight, dialsWidened } = this.#limits;
+    return Math.max(dialsInFlight, Math.min(this.#slow.size, dialsWidened));
+  }
+
+  /** Peers that did not answer get half of the places, so that whoever comes next finds one. */
+  get #hasRoom(): boolean {
+    const mayRepeat = this.#first.size > 0 || this.#repeating < Math.ceil(this.#places / 2);
+    return mayRepeat && this.#prompt.size < this.#places;
+  }
+
+  /** More slow dials than may be kept: the oldest one is given up. */
+  get #isCrowded(): boolean {
+    return this.#slow.size > Math.min(this.#limits.dialsSlow, this.#limits.connections / 4);
+  }
+
+  #overdueAt(oldest: readonly [Peer, number] | undefined): number | undefined {
+    if (oldest === undefined) return undefined;
+    return this.#isCrowded ? oldest[1] : oldest[1] + this.#limits.dialMs;
   }
 
   #wait(peer: Peer, failures: number, at: number): void {
     this.#targets.set(peer, { state: "waiting", failures });
-    (failures > 0 ? this.#retries : this.#due).set(peer, at);
+    this.#due.set(peer, at);
   }
 
-  #leaveFlight(peer: Peer, target: Target): void {
-    if (target.state !== "dialing") return;
-    this.#inFlight -= 1;
-    if (target.failures > 0) this.#retrying -= 1;
-    this.#patience.clear(peer);
+  #enqueue(peer: Peer, now: number): void {
+    this.#queueOf(peer).add(peer, [this.#hostOf(peer)]);
+    this.#queuedAt = now;
+  }
+
+  #queueOf(peer: Peer): FairQueue<Peer> {
+    return (this.#targets.get(peer)?.failures ?? 0) > 0 ? this.#repeated : this.#first;
+  }
+
+  /** Dials that have taken long enough to be slow give their places to others. */
+  #slowDown(now: number): void {
+    for (const [peer, since] of this.#prompt) {
+      if (now < since + this.#limits.dialSlowMs) return;
+      this.#leavePlace(peer);
+      this.#slow.set(peer, since);
+    }
+  }
+
+  /** This target is neither waiting nor being dialed any more. */
+  #leave(peer: Peer, { state }: Target): void {
+    if (state === "waiting") {
+      this.#due.clear(peer);
+      this.#queueOf(peer).delete(peer, [this.#hostOf(peer)]);
+    } else if (state === "dialing" && !this.#slow.delete(peer)) this.#leavePlace(peer);
+  }
+
+  #leavePlace(peer: Peer): void {
+    if (this.#prompt.delete(peer) && (this.#targets.get(peer)?.failures ?? 0) > 0) this.#repeating -= 1;
   }
 
   /** Doubling from the shortest pause to the longest, each between half and the whole of its value. */
@@ -152,6 +225,11 @@ export class Dialing<Peer> {
     const whole = Math.min(redialMaxMs, redialMinMs * 2 ** Math.max(0, failures - 1));
     return whole * (0.5 + 0.5 * this.#random.next());
   }
+}
+
+function first<Key, Value>(map: ReadonlyMap<Key, Value>): readonly [Key, Value] | undefined {
+  for (const entry of map) return entry;
+  return undefined;
 }
 
 /** Whose fault it is that a dial failed, told by the system's errno name: our own if we have no descriptor to dial with. */

@@ -31,6 +31,8 @@ describe("each limit", () => {
       "handshakesCrowded",
       "parked",
       "dialsInFlight",
+      "dialsWidened",
+      "dialsSlow",
       "dialBacks",
       "dialBacksSlow",
       "logEntries",

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { ConnectionId } from "../../src/core/connections.js";
-import { defaultLimits } from "../../src/core/limits.js";
+import { defaultLimits, type Limits } from "../../src/core/limits.js";
 import { Dialing } from "../../src/mesh/dialing.js";
 import { type Address, endpointOf } from "../../src/protocol/address.js";
 
@@ -14,6 +14,10 @@ const limits = {
   relinkMs: 1_000,
   provenMs: 10_000,
 };
+
+function dialingOf(seed: number, more: Partial<Limits> = {}): Dialing<Address> {
+  return new Dialing<Address>({ ...limits, ...more }, seed, (address) => endpointOf(address).host);
+}
 
 const peer: Address = "10.0.0.1:1";
 const other: Address = "10.0.0.2:1";
@@ -49,7 +53,7 @@ function finish(dialing: Dialing<Address>, address: Address, isLink: boolean, no
 
 /** A dialing that wants one peer and is dialing it. */
 function startOne(seed = 1): Dialing<Address> {
-  const dialing = new Dialing<Address>(limits, seed);
+  const dialing = dialingOf(seed);
   dialing.want(new Set([peer]), 0);
   dialAll(dialing, 0);
   return dialing;
@@ -71,7 +75,7 @@ function pauses(seed: number, failures: number): number[] {
 
 describe("wanted addresses", () => {
   test("are dialed at once, each once", () => {
-    const dialing = new Dialing<Address>(limits, 1);
+    const dialing = dialingOf(1);
     expect(dialing.want(new Set([peer, other]), 5)).toEqual([]);
     expect(dialing.nextTimeout()).toBe(5);
     expect(dialAll(dialing, 5).toSorted()).toEqual([peer, other]);
@@ -80,12 +84,12 @@ describe("wanted addresses", () => {
   });
 
   test("are dialed a few at a time", () => {
-    const dialing = new Dialing<Address>(limits, 1);
+    const dialing = dialingOf(1);
     dialing.want(peers(20), 0);
     const first = dialAll(dialing, 0);
     expect(first).toHaveLength(8);
-    // With no room, the next moment is that of a dial that has taken too long, not that of one that is due.
-    expect(dialing.nextTimeout()).toBe(limits.dialMs);
+    // With no room, the next moment is that of a dial that is slow and leaves its place, not that of one that is due.
+    expect(dialing.nextTimeout()).toBe(limits.dialSlowMs);
     dialing.linked(first[0] ?? peer, 1);
     dialing.failed(first[1] ?? peer, 1);
     expect(dialing.nextTimeout()).toBe(0);
@@ -96,7 +100,7 @@ describe("wanted addresses", () => {
     const fates = fc.array(fc.boolean(), { minLength: 200, maxLength: 200 });
     fc.assert(
       fc.property(fates, fc.integer(), (isLinkEach, seed) => {
-        const dialing = new Dialing<Address>(limits, seed);
+        const dialing = dialingOf(seed, { dialSlowMs: Number.POSITIVE_INFINITY });
         dialing.want(peers(20), 0);
         const inFlight = new Set<Address>();
         const linked = new Set<Address>();
@@ -117,7 +121,7 @@ describe("wanted addresses", () => {
   });
 
   test("that are wanted no more are given up: the dial under way is to be aborted", () => {
-    const dialing = new Dialing<Address>(limits, 1);
+    const dialing = dialingOf(1);
     dialing.want(new Set([peer, other]), 0);
     dialing.started(dialing.next(0) ?? other, "out:7", 0);
     expect(dialing.want(new Set([other]), 1)).toEqual(["out:7"]);
@@ -127,7 +131,7 @@ describe("wanted addresses", () => {
   });
 
   test("that are wanted no more give their room back", () => {
-    const dialing = new Dialing<Address>(limits, 1);
+    const dialing = dialingOf(1);
     dialing.want(peers(8), 0);
     dialAll(dialing, 0);
     expect(dialing.want(new Set([other]), 1)).toHaveLength(8);
@@ -145,19 +149,120 @@ describe("wanted addresses", () => {
   });
 });
 
+describe("peers that never answer", () => {
+  const honest: Address = "10.0.0.9:9";
+
+  /** So many peers on each of so many hosts. */
+  function tarpits(hosts: number, each: number): Address[] {
+    return Array.from({ length: hosts * each }, (_, index): Address => {
+      const host = index % hosts;
+      return `10.1.${host >> 8}.${host & 255}:${Math.floor(index / hosts) + 1}`;
+    });
+  }
+
+  /** Lets time pass until the honest peer is dialed, or until the end; nobody answers. */
+  function runUntilDialed(dialing: Dialing<Address>, from: number, until = 120_000): number {
+    let now = from;
+    while (now < until) {
+      for (let due = dialing.takeOverdue(now); due !== undefined; due = dialing.takeOverdue(now)) {
+        dialing.failed(due.peer, now);
+      }
+      if (dialAll(dialing, now).includes(honest)) return now - from;
+      now = Math.max(now, dialing.nextTimeout() ?? until);
+    }
+    return until - from;
+  }
+
+  /** The honest peer is dialed within a second, wherever among these it stands. */
+  function expectSoon(others: readonly Address[]): void {
+    for (const place of [0, others.length / 2, others.length]) {
+      const dialing = dialingOf(1);
+      dialing.want(new Set([...others.slice(0, place), honest, ...others.slice(place)]), 0);
+      expect(runUntilDialed(dialing, 0)).toBeLessThan(1_000);
+    }
+  }
+
+  test.each([
+    ["40 on 40 hosts", 40, 1],
+    ["40 on one host", 1, 40],
+    ["1,000 on 1,000 hosts", 1_000, 1],
+    ["1,000 on one host", 1, 1_000],
+  ])("do not keep one that does waiting for a second: %s", (_, hosts, each) => {
+    expectSoon(tarpits(hosts, each));
+  });
+
+  test("on its own host do not, either", () => {
+    expectSoon(Array.from({ length: 40 }, (_, index): Address => `10.0.0.9:${index + 1_000}`));
+  });
+
+  test.each([1, 5, 9])("do not at any moment, also when its first dial has failed once: seed %d", (seed) => {
+    for (const joinsAt of [0, 50, 5_000, 10_000, 10_100, 20_000, 45_000]) {
+      const dialing = dialingOf(seed);
+      dialing.want(new Set(tarpits(4, 10)), 0);
+      runUntilDialed(dialing, 0, joinsAt);
+      dialing.add(honest, joinsAt);
+      const waited = runUntilDialed(dialing, joinsAt);
+      expect(waited).toBeLessThan(1_000);
+      const failedAt = joinsAt + waited;
+      dialing.failed(honest, failedAt);
+      expect(runUntilDialed(dialing, failedAt)).toBeLessThan(1_000);
+    }
+  });
+
+  test("on one host let a newcomer from another host have the next place", () => {
+    const dialing = dialingOf(1);
+    dialing.want(new Set(tarpits(1, 24)), 0);
+    runUntilDialed(dialing, 0, 50);
+    dialing.add(honest, 50);
+    expect(runUntilDialed(dialing, 50)).toBe(limits.dialSlowMs - 50);
+  });
+
+  test("may answer late: a slow dial goes on, and only its place is given to others", () => {
+    const dialing = dialingOf(1);
+    const [late = peer, ...others] = tarpits(1, 30);
+    dialing.want(new Set([late, ...others]), 0);
+    runUntilDialed(dialing, 0, limits.dialMs - 1);
+    expect(dialing.takeOverdue(limits.dialMs - 1)).toBeUndefined();
+    dialing.linked(late, limits.dialMs - 1);
+    expect(dialing.takeOverdue(limits.dialMs)?.peer).toBe(others[0]);
+  });
+
+  test("are given up early, the oldest first, when more are slow than may be kept", () => {
+    const dialing = dialingOf(1, { dialsSlow: 20 });
+    dialing.want(peers(29), 0);
+    for (const now of [0, 100, 200]) dialAll(dialing, now);
+    expect(dialing.takeOverdue(299)).toBeUndefined();
+    expect(dialing.nextTimeout()).toBe(limits.dialMs);
+    dialing.want(peers(30), 299);
+    dialAll(dialing, 300);
+    const reason = "no answer after 300 ms, and others wait for room";
+    expect(dialing.takeOverdue(300)).toEqual({ peer: "10.0.0.1:1", connection: "out:1", reason });
+    expect(dialing.failed("10.0.0.1:1", 300)).toBe(1);
+  });
+
+  test("never take more than a quarter of the connections of this machine", () => {
+    const dialing = dialingOf(1, { connections: 40 });
+    dialing.want(peers(24), 0);
+    for (const now of [0, 100, 200]) dialAll(dialing, now);
+    expect([1, 2, 3, 4, 5, 6].map(() => dialing.takeOverdue(200)?.peer)).toEqual([...peers(6)]);
+    expect(dialing.takeOverdue(200)).toBeUndefined();
+  });
+});
+
 describe("a dial that takes too long", () => {
   test("is taken out once, with its connection", () => {
     const dialing = startOne();
     expect(dialing.nextTimeout()).toBe(limits.dialMs);
     expect(dialing.takeOverdue(limits.dialMs - 1)).toBeUndefined();
     const connection: ConnectionId = "out:1";
-    expect(dialing.takeOverdue(limits.dialMs)).toEqual({ peer, connection });
+    const reason = "no answer within 10000 ms";
+    expect(dialing.takeOverdue(limits.dialMs)).toEqual({ peer, connection, reason });
     expect(dialing.takeOverdue(limits.dialMs)).toBeUndefined();
     expect(dialing.failed(peer, limits.dialMs)).toBe(1);
   });
 
   test("is not one that has come to a link, or to nothing", () => {
-    const dialing = new Dialing<Address>(limits, 1);
+    const dialing = dialingOf(1);
     dialing.want(new Set([peer, other]), 0);
     dialAll(dialing, 0);
     dialing.linked(peer, 1);
@@ -214,7 +319,7 @@ describe("a link", () => {
   });
 
   test("of an address that waits to be dialed spares the dial", () => {
-    const dialing = new Dialing<Address>(limits, 1);
+    const dialing = dialingOf(1);
     dialing.want(new Set([peer]), 0);
     dialing.linked(peer, 0);
     expect(dialAll(dialing, 1_000_000)).toEqual([]);

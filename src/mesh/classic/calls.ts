@@ -1,4 +1,4 @@
-import type { ConnectionId, ConnectionProgress } from "../../core/connections.js";
+import { type ConnectionId, type ConnectionProgress, networkOf } from "../../core/connections.js";
 import type { ErrorCode } from "../../core/errors.js";
 import type { Limits } from "../../core/limits.js";
 import { type Address, endpointOf } from "../../protocol/address.js";
@@ -25,7 +25,7 @@ export class Calls implements Party {
     this.#limits = limits;
     this.#connections = connections;
     this.#watch = watch;
-    this.#dialing = new Dialing(limits, seed);
+    this.#dialing = new Dialing(limits, seed, (peer) => networkOf(endpointOf(peer).host));
   }
 
   /** The peer that is being dialed on this connection. */
@@ -83,7 +83,7 @@ export class Calls implements Party {
   handleTimeout(now: number): void {
     for (let due = this.#dialing.takeOverdue(now); due !== undefined; due = this.#dialing.takeOverdue(now)) {
       this.#abort(due.connection);
-      this.#failed(due.peer, "DIAL_TIMEOUT", `no answer within ${this.#limits.dialMs} ms`, now);
+      this.#failed(due.peer, "DIAL_TIMEOUT", due.reason, now);
     }
     this.dial(now);
   }

@@ -1,5 +1,5 @@
+import { networkOf } from "../../core/connections.js";
 import type { ErrorCode } from "../../core/errors.js";
-import type { Limits } from "../../core/limits.js";
 import { endpointOf } from "../../protocol/address.js";
 import type { Id } from "../../protocol/directory.js";
 import type { Control, ControlOf } from "../../protocol/native/control.js";
@@ -34,7 +34,6 @@ const rejections: ReadonlySet<string> = new Set(["WRONG_TARGET", "GONE", "WRONG_
  */
 export class Owner implements ChannelOwner {
   readonly #self: Self;
-  readonly #limits: Limits;
   readonly #ports: ChannelPorts;
   readonly #watch: OwnerWatch;
   readonly #dialing: Dialing<Link>;
@@ -42,10 +41,9 @@ export class Owner implements ChannelOwner {
 
   constructor(self: Self, seed: number, ports: ChannelPorts, watch: OwnerWatch) {
     this.#self = self;
-    this.#limits = ports.limits;
     this.#ports = ports;
     this.#watch = watch;
-    this.#dialing = new Dialing(ports.limits, seed);
+    this.#dialing = new Dialing(ports.limits, seed, (link) => networkOf(endpointOf(link.peer.address).host));
   }
 
   /** This link is to be up. */
@@ -108,7 +106,7 @@ export class Owner implements ChannelOwner {
   handleTimeout(now: number): void {
     for (let due = this.#dialing.takeOverdue(now); due !== undefined; due = this.#dialing.takeOverdue(now)) {
       due.peer.channel?.abort();
-      this.#failed(due.peer, "DIAL_TIMEOUT", `no answer within ${this.#limits.dialMs} ms`, now);
+      this.#failed(due.peer, "DIAL_TIMEOUT", due.reason, now);
     }
     this.dial(now);
   }

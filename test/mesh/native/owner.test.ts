@@ -61,6 +61,32 @@ describe("an owner", () => {
     expect(open()).toBe(limits.dialsInFlight + 1);
   });
 
+  test("is linked within a second with one that answers, beside 40 that accept and never say a word, and 40 that never accept", () => {
+    const world = new World();
+    const honest = world.node(82);
+    const members = Array.from({ length: 82 }, (_, index) => listed(index + 1));
+    const node = world.node(1).begin().admit(members);
+    honest.begin().admit(members);
+    for (let passed = 0; passed < 1_000 && !node.isUp(honest); passed += 10) {
+      for (const wire of node.openWires) {
+        const isTarpit = members.slice(1, 41).some(({ address }) => address === wire.to);
+        if (isTarpit && !wire.isConnected) wire.connect();
+      }
+      node.dials(honest).at(-1)?.flow();
+      world.pass(10);
+    }
+    expect(node.isUp(honest)).toBe(true);
+  });
+
+  test("takes an answer that comes long after others have been dialed in its place", () => {
+    const { world, node } = owner(12);
+    const [, late] = node.openWires;
+    world.pass(limits.dialMs - 1);
+    expect(node.openWires).toHaveLength(13);
+    late?.connect().say("acceptor", { type: "answer", attempt: 1, since: 1, received: 0 });
+    expect(node.member.nativeLinks).toHaveLength(1);
+  });
+
   test("closes its own end when the time is over, and dials again after a pause", () => {
     const { world, node } = owner();
     world.pass(limits.dialMs - 1);
