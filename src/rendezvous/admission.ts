@@ -44,6 +44,8 @@ export interface Applicant extends Candidate {
   readonly isTrusted: boolean;
   /** It takes over a slot that is its own already. */
   readonly hasSlot?: boolean;
+  /** It stands in line, its turn has come, and it has proved its address once more. */
+  readonly isCalled?: boolean;
 }
 
 const emptyListBytes = encodeList([]).length;
@@ -65,8 +67,8 @@ export class Admission {
   /** The ids of members who are about to be replaced, and whose slots pass on. */
   readonly #replaced = new Set<Id>();
   readonly #line = new Map<Session, Candidate>();
-  /** Sessions from the line whose turn has come, and who prove their address once more. */
-  readonly #reserved = new Set<Session>();
+  /** Those in line whose turn has come, and who prove their address once more. The first of them to do so takes the slot. */
+  readonly #called = new Set<Session>();
   /** Appends under way that need a slot of their own. */
   #slotsAppending = 0;
   /** The addresses of members and appends under way, each with the byte that separates it from the next. */
@@ -83,9 +85,9 @@ export class Admission {
     this.#addresses = addresses;
   }
 
-  /** Members, appends under way, and slots kept for those whose turn has come. */
+  /** Members and appends under way. */
   get used(): number {
-    return this.#directory.size + this.#slotsAppending + this.#reserved.size;
+    return this.#directory.size + this.#slotsAppending;
   }
 
   get isAppending(): boolean {
@@ -103,7 +105,11 @@ export class Admission {
   }
 
   get hasFreeSlot(): boolean {
-    return this.used < this.#rules.capacity && !this.#isSealed;
+    return this.freeSlots > 0;
+  }
+
+  get freeSlots(): number {
+    return this.#isSealed ? 0 : Math.max(0, this.#rules.capacity - this.used);
   }
 
   /** Those who wait for a slot, the first in line first. */
@@ -118,13 +124,13 @@ export class Admission {
 
   /** Judges a registration. What it finds may have changed by the time that an address is proved: judge again then. */
   judge(applicant: Applicant): Verdict {
-    const { address, id, hasSlot = false } = applicant;
+    const { address, id, hasSlot = false, isCalled = false } = applicant;
     const refusal = this.judgeHost(applicant) ?? this.#judgeKind(applicant) ?? this.#judgeId(id);
     if (refusal !== undefined) return refusal;
     const replaces = this.#replaceableBy(applicant);
     const evicts = this.#evictableBy(applicant);
     const claim = this.#addresses.of(address);
-    const isFree = claim === undefined || (hasSlot && claim.id === id);
+    const isFree = claim === undefined || ((hasSlot || isCalled) && claim.id === id);
     if (!isFree && replaces === undefined && evicts === undefined) {
       return refuse("ADDRESS_IN_USE", `${address} belongs to a live member`);
     }
@@ -134,7 +140,7 @@ export class Admission {
     if (replaces !== undefined && !this.#isSealed) return { type: "admit", replaces };
     const tooMany = this.#judgeCount(claim !== undefined, hasSlot);
     if (tooMany !== undefined) return tooMany;
-    const verdict = this.#judgeSlot(hasSlot);
+    const verdict = this.#judgeSlot(hasSlot, isCalled);
     return verdict.type === "refuse" || evicts === undefined ? verdict : { ...verdict, evicts };
   }
 
@@ -171,8 +177,10 @@ export class Admission {
     this.#addresses.take(address, { mesh: this.#mesh, id, dialect, standing: isAbsent ? "absent" : "member" });
   }
 
+  /** Puts a session at the end of the line, or back to where it stands if it was called. */
   wait(session: Session, candidate: Candidate): void {
     const { id, address, dialect } = candidate;
+    this.#called.delete(session);
     this.#line.set(session, candidate);
     this.#addresses.take(address, { mesh: this.#mesh, id, dialect, standing: "waiting" });
   }
@@ -181,24 +189,21 @@ export class Admission {
   leaveLine(session: Session): boolean {
     const candidate = this.#line.get(session);
     if (candidate !== undefined) this.#addresses.free(candidate.address, candidate.id);
+    this.#called.delete(session);
     return this.#line.delete(session);
   }
 
-  /** The turn of the first in line has come: its slot and its address are kept while it proves that it is still there. */
-  reserve(session: Session): void {
-    if (this.#line.delete(session)) this.#reserved.add(session);
+  /** The turn of this one in line has come: it is to prove that it is still there. Its place in line is kept meanwhile. */
+  call(session: Session): void {
+    this.#called.add(session);
   }
 
-  hasReserved(session: Session): boolean {
-    return this.#reserved.has(session);
+  isCalled(session: Session): boolean {
+    return this.#called.has(session);
   }
 
-  /** Gives back what was kept for a session. Returns whether anything was. */
-  release(session: Session): boolean {
-    const { candidate } = session;
-    if (!this.#reserved.delete(session)) return false;
-    if (candidate !== undefined) this.#addresses.free(candidate.address, candidate.id);
-    return true;
+  get calledCount(): number {
+    return this.#called.size;
   }
 
   #entered(member: Member): void {
@@ -257,8 +262,8 @@ export class Admission {
     return refuse("LOOPBACK_MIX", `${address} ${own}, and the members of this mesh ${others}`);
   }
 
-  #judgeSlot(hasSlot: boolean): Verdict {
-    if (hasSlot || (this.hasFreeSlot && this.#line.size === 0)) return { type: "admit" };
+  #judgeSlot(hasSlot: boolean, isCalled: boolean): Verdict {
+    if (hasSlot || (this.hasFreeSlot && (isCalled || this.#line.size === 0))) return { type: "admit" };
     if (this.#rules.onFull === "hold" && !this.#isSealed) return { type: "wait" };
     return refuse("MESH_SEALED", `the mesh has reached its capacity of ${this.#rules.capacity}`);
   }

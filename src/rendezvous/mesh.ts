@@ -130,7 +130,7 @@ export class Mesh {
   /** Takes the correction of a classic member's address. */
   correct(session: Session, address: Address, now: number): Verdict {
     this.#classics.delete(session);
-    const verdict = this.roll.correct(session, address);
+    const verdict = this.roll.correct(session, address, now);
     if (verdict.type !== "refuse") this.#presence.begin(session, now);
     return verdict;
   }
@@ -159,7 +159,7 @@ export class Mesh {
 
   /** An entry has come back from the log. */
   appended(entry: Entry, now: number): Turn {
-    const changed = this.roll.appended(entry);
+    const changed = this.roll.appended(entry, now);
     if (changed === undefined) return {};
     this.updates.add(entry);
     const { removed, entered } = changed;
@@ -188,7 +188,7 @@ export class Mesh {
     this.updates.end(session);
     if (this.#hasEnded) return;
     const mayComeBack = session.state === "member" && session.dialect === "native" && type === "lost";
-    if (!mayComeBack) this.roll.depart(session, type, reason);
+    if (!mayComeBack) this.roll.depart(session, type, reason, now);
     const absent = this.#presence.end(session, reason, now);
     if (absent !== undefined) this.roll.admission.setAbsent(absent, true);
   }
@@ -261,6 +261,7 @@ export class Mesh {
     if (this.#hasEnded) return undefined;
     return earliest(
       this.updates.nextTimeout(),
+      this.roll.nextTimeout(),
       this.#presence.nextTimeout(),
       this.#outlook.nextTimeout(),
       this.#forgetAt,
@@ -271,6 +272,7 @@ export class Mesh {
   handleTimeout(now: number): void {
     if (this.#hasEnded) return;
     this.#presence.handleTimeout(now);
+    this.roll.handleTimeout(now);
     this.#outlook.handleTimeout(now);
   }
 

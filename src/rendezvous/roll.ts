@@ -46,6 +46,8 @@ export class Roll {
   readonly #departing = new Set<Id>();
   /** Ids that were removed, the oldest first: none of them is ever taken back. */
   readonly #removed = new Set<Id>();
+  /** When somebody in line was last called. */
+  #calledAt = 0;
 
   constructor(options: RollOptions) {
     const { mesh, rules, revision, addresses } = options;
@@ -69,14 +71,15 @@ export class Roll {
     return this.#joining.size + this.#departing.size > 0;
   }
 
-  /** What would become of a registration. A session whose turn has come has its slot. */
+  /** What would become of a registration. A session whose turn has come takes a slot, if one is still free. */
   judge(session: Session, candidate: Candidate, hasSlot = false): Verdict {
     if (this.#removed.has(candidate.id)) {
       return { type: "refuse", code: "FENCED", message: `the id ${candidate.id} has been removed; draw a new one` };
     }
     return this.admission.judge({
       ...applicantOf(session, candidate),
-      hasSlot: hasSlot || this.admission.hasReserved(session),
+      hasSlot,
+      isCalled: this.admission.isCalled(session),
     });
   }
 
@@ -86,7 +89,9 @@ export class Roll {
     if (verdict.type === "refuse") return verdict;
     session.candidate = candidate;
     if (verdict.type === "admit") {
+      const stoodInLine = this.admission.line.has(session);
       this.#admit(session, candidate, verdict.replaces);
+      if (stoodInLine) this.#tellPlaces();
     } else {
       session.step("queued");
       this.admission.wait(session, candidate);
@@ -96,22 +101,22 @@ export class Roll {
   }
 
   /** Takes the correction of an address: the old one leaves, and the session registers anew, in its old slot if it has one. */
-  correct(session: Session, address: Address): Verdict {
+  correct(session: Session, address: Address, now: number): Verdict {
     const hasSlot = session.state === "member";
-    this.depart(session, "left", `corrected to ${address}`);
+    this.depart(session, "left", `corrected to ${address}`, now);
     session.step("withdrawn");
     const { draw } = this.#options.rules;
     return this.register(session, { id: draw(), address, dialect: "classic" }, hasSlot);
   }
 
   /** An entry has come back. Returns what it has changed; undefined if it was known. */
-  appended(entry: Entry): Changed | undefined {
+  appended(entry: Entry, now: number): Changed | undefined {
     const goes = entry.type === "joined" ? undefined : entry.type === "replaced" ? entry.replaces : entry.id;
     const removed = goes === undefined ? undefined : this.directory.member(goes);
     // A log may tell an entry twice; it happens once.
     if (!this.directory.apply(entry)) return undefined;
     this.admission.applied(entry, removed);
-    if (removed !== undefined) this.#forget(removed, entry);
+    if (removed !== undefined) this.#forget(removed, entry, now);
     const member = this.directory.member(entry.id);
     return {
       ...(removed === undefined ? {} : { removed }),
@@ -120,29 +125,46 @@ export class Roll {
   }
 
   /** Lets those in line in, as far as there is room. */
-  admitNext(): void {
-    const before = this.admission.line.size;
-    for (const [session, candidate] of this.admission.line) {
-      if (!this.admission.hasFreeSlot) break;
+  admitNext(now: number): void {
+    this.#call(this.admission.freeSlots, now);
+  }
+
+  /** When the next in line are called, because those before them are slow to prove their addresses. */
+  nextTimeout(): number | undefined {
+    const { hasFreeSlot, calledCount, line } = this.admission;
+    const isHeldUp = hasFreeSlot && calledCount > 0 && calledCount < line.size;
+    return isHeldUp ? this.#calledAt + this.#options.rules.limits.dialSlowMs : undefined;
+  }
+
+  /** Whoever does not answer must not hold up those behind it: as many again are called. */
+  handleTimeout(now: number): void {
+    const at = this.nextTimeout();
+    if (at !== undefined && at <= now) this.#call(2 * this.admission.calledCount, now);
+  }
+
+  /** Calls the first in line until so many are called; a classic one, whose address is taken as it is, comes in at once. */
+  #call(count: number, now: number): void {
+    const { admission } = this;
+    const before = admission.line.size;
+    for (const [session, candidate] of admission.line) {
+      if (!admission.hasFreeSlot || admission.calledCount >= count) break;
+      if (admission.isCalled(session)) continue;
       if (candidate.dialect === "native") {
-        this.admission.reserve(session);
+        admission.call(session);
+        this.#calledAt = now;
         this.#options.prove(session);
-      } else {
-        this.admission.leaveLine(session);
-        this.#admit(session, candidate);
-      }
+      } else this.#admit(session, candidate);
     }
-    if (this.admission.line.size < before) this.#tellPlaces();
+    if (admission.line.size < before) this.#tellPlaces();
   }
 
   /** Takes a session out of the mesh, wherever on its way in it is. */
-  depart(session: Session, type: "left" | "lost", reason: string): void {
+  depart(session: Session, type: "left" | "lost", reason: string, now: number): void {
     const id = session.candidate?.id;
-    if (session.state === "waiting") {
-      this.admission.leaveLine(session);
+    if (session.state === "waiting" || session.state === "proving") {
+      if (!this.admission.leaveLine(session)) return;
       this.#tellPlaces();
-    } else if (session.state === "proving") {
-      if (this.admission.release(session)) this.admitNext();
+      this.admitNext(now);
     } else if (session.state === "joining" && id !== undefined) {
       this.#joining.set(id, undefined);
     } else if (session.state === "member" && id !== undefined) {
@@ -158,7 +180,7 @@ export class Roll {
   }
 
   #admit(session: Session, candidate: Candidate, replaces?: Id): void {
-    this.admission.release(session);
+    this.admission.leaveLine(session);
     session.step("admitted");
     this.admission.appending(candidate, replaces);
     this.#joining.set(candidate.id, session);
@@ -185,7 +207,7 @@ export class Roll {
     return undefined;
   }
 
-  #forget(member: Member, entry: Entry): void {
+  #forget(member: Member, entry: Entry, now: number): void {
     const { mesh, outputs, rules } = this.#options;
     const { id, address, order, dialect } = member;
     this.#departing.delete(id);
@@ -195,7 +217,7 @@ export class Roll {
     if (entry.type !== "left" && entry.type !== "lost") return;
     const { type, reason } = entry;
     outputs.push({ type: "event", event: { type, mesh, id, address, order, dialect, reason } });
-    this.admitNext();
+    this.admitNext(now);
   }
 
   /** Tells of the first in line, or of the one session named: telling all at each step would cost the square of the line. */

@@ -140,6 +140,71 @@ describe("N3: the dial-back proves the address", () => {
     expect(play.machine.members).toEqual([third.address]);
   });
 
+  /** A mesh with one slot, which its member leaves; behind so many in line whose addresses have gone silent is a living one. */
+  function leaveTo(silent: number): { play: Play; dead: Player[]; living: Player } {
+    const play = new Play({ capacity: 1, onFull: "hold" });
+    const first = play.native(a).register();
+    const dead = Array.from({ length: silent }, (_, index) => play.native(`127.0.1.${index + 1}:15001`).register());
+    const living = play.native(b).register();
+    play.dialed = ({ to }) => dead.some(({ address }) => address === to);
+    first.leave();
+    return { play, dead, living };
+  }
+
+  test.each([1, 5, 40])(
+    "%d in line that do not answer when their turn comes hold up the next one for less than a second",
+    (silent) => {
+      const { play, dead, living } = leaveTo(silent);
+      play.pass(999);
+      expect(play.machine.members).toEqual([living.address]);
+      expect(dead.every(({ caller }) => caller.state === "open")).toBe(true);
+      play.pass(play.limits.challengeMs);
+      expect(dead.flatMap(({ end }) => end.all("refuse").map(({ code }) => code))).toEqual(
+        dead.map(() => "ADDRESS_UNPROVED"),
+      );
+    },
+  );
+
+  test("only the first in line is asked to prove its address while it may still do so soon", () => {
+    const { play, living } = leaveTo(1);
+    const dials = play.dials.length;
+    play.pass(play.limits.dialSlowMs - 1);
+    expect(play.dials.slice(dials)).toEqual([]);
+    play.pass(1);
+    expect(play.dials.slice(dials)).toMatchObject([{ to: living.address }]);
+  });
+
+  test("who proves its address too late for the slot keeps its place in line", () => {
+    const { play, dead, living } = leaveTo(2);
+    const [slow] = dead as [Player];
+    play.pass(999);
+    expect(living.order).toBeGreaterThan(0);
+    const dial = play.dials.findLast(({ to }) => to === slow.address);
+    if (dial === undefined) throw new Error("it was not dialed");
+    play.dialed = () => false;
+    play.give({
+      type: "connected",
+      connection: dial.connection,
+      local: { host: "127.0.0.1", port: 50_000 },
+      remote: { host: "127.0.1.1", port: 15_001 },
+    });
+    expect(slow.end.last("waiting")).toEqual({ type: "waiting", place: 1 });
+    expect(slow.end.last("refuse")).toBeUndefined();
+    expect(play.machine.members).toEqual([living.address]);
+    living.leave();
+    play.settle();
+    expect(play.machine.members).toEqual([slow.address]);
+  });
+
+  test("a newcomer does not pass those in line who prove their addresses", () => {
+    const { play, living } = leaveTo(1);
+    const newcomer = play.native("127.0.0.1:14003").register();
+    expect(newcomer.end.last("waiting")).toEqual({ type: "waiting", place: 3 });
+    play.pass(999);
+    expect(play.machine.members).toEqual([living.address]);
+    expect(newcomer.end.last("waiting")).toEqual({ type: "waiting", place: 2 });
+  });
+
   test("a newcomer that has not yet taken the word on its place in line is told of its admission when it has", () => {
     const play = new Play({ capacity: 1, onFull: "hold" });
     const first = play.native(a).register();
