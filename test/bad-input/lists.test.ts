@@ -125,4 +125,24 @@ describe("a node whose server sends a bad list", () => {
     await expect(listed.node.start()).rejects.toMatchObject({ code: "LIST_TOO_LONG" });
     expect(await listed.server.ended).toBe("fin");
   });
+
+  test.each([
+    ["letters", "A", `the server answered "${"A".repeat(512)}"`],
+    ["NULs", "\0", "the server sent 65536 bytes and neither a list nor a word"],
+  ])("ends with REFUSED when it never stops sending %s", async (_, letter, message) => {
+    // The quiet period never comes.
+    const me = await nodeAtFakeServer({ limits: { quietMs: 600_000 } });
+    await me.server.write(letter.repeat(100_000));
+    await expect(me.registering).rejects.toMatchObject({ code: "REFUSED", message });
+    expect(await me.server.ended).toBe("fin");
+  });
+
+  test("ends with the word that a listed node hears, however long it is", async () => {
+    const me = await nodeAtFakeServer({ limits: { quietMs: 600_000, endTextBytes: 20 } });
+    await me.server.write(list(me.address));
+    await me.registering;
+    await me.server.write("A".repeat(100_000));
+    await me.node.start();
+    expect(await me.server.ended).toBe("fin");
+  });
 });

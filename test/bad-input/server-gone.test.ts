@@ -40,6 +40,19 @@ describe("a server that nobody can reach", () => {
 });
 
 describe("a server that vanishes before the registration", () => {
+  test("is one that talks all the time to an idle connection: that is closed, and registering connects again", async () => {
+    const listener = await rawListener();
+    const me = await connected(listener.address);
+    const idle = await listener.accepted(1);
+    await idle.write("A".repeat(100_000));
+    expect(await me.notes.nth(1)).toMatchObject({ code: "SERVER_IDLE_CLOSED", level: "info" });
+    expect(await idle.ended).toBe("fin");
+    const registering = me.node.registerWithServer();
+    const server = await listener.accepted(2);
+    await server.write(list(await server.received(/:\d+$/)));
+    await registering;
+  });
+
   test.each([
     ["closes", "end"],
     ["resets", "reset"],

@@ -186,6 +186,24 @@ describe("the end", () => {
     expect(serverResult([bytesOf("li")])).toMatchObject({ end: "li" });
   });
 
+  test("is a word that is as long as an end may be, although more of it comes all the time", () => {
+    const reader = newReader();
+    reader.push(bytesOf("A".repeat(listLimits.endTextBytes - 1)));
+    expect(drain(reader)).toEqual([]);
+    for (let piece = 0; piece < 100; piece += 1) reader.push(bytesOf("A".repeat(65_536)));
+    expect(drain(reader)).toEqual([{ type: "end", text: "A".repeat(listLimits.endTextBytes) }]);
+    expect(reader.awaitsQuiet).toBe(false);
+  });
+
+  test.each(["\0", " ", "\n", ";\n"])("is not waited for behind more than a list of %j", (filling) => {
+    const reader = newReader();
+    reader.push(bytesOf(filling.repeat(listLimits.listBytes / filling.length)));
+    expect(drain(reader).filter(({ type }) => type !== "badEntry")).toEqual([]);
+    reader.push(bytesOf(filling.repeat(65_536)));
+    expect(drain(reader).filter(({ type }) => type !== "badEntry")).toEqual([{ type: "tooLong", isList: false }]);
+    expect(reader.awaitsQuiet).toBe(false);
+  });
+
   test("is the end: nothing after it is read", () => {
     const reader = newReader();
     reader.push(bytesOf("teardown"));

@@ -194,13 +194,17 @@ export class ClassicSession implements Session, Party {
   // What the server says.
 
   #understand(now: number): void {
-    for (let event = this.#reader.poll(); event !== undefined; event = this.#reader.poll()) this.#hear(event);
+    for (let event = this.#reader.poll(); event !== undefined; event = this.#reader.poll()) this.#hear(event, now);
     if (this.#reader.awaitsQuiet) this.#waits.set("quiet", now + this.#limits.quietMs);
     else this.#waits.clear("quiet");
   }
 
-  #hear(event: ServerEvent): void {
-    // Before the registration and after the end nothing that the server says concerns this node.
+  #hear(event: ServerEvent, now: number): void {
+    if (this.#state === "connected" && (event.type === "end" || event.type === "tooLong")) {
+      this.#voice.note("SERVER_IDLE_CLOSED", "it said an end before anything had been registered");
+      this.#leaveIdle(now);
+    }
+    // Before the registration and after the end nothing else that the server says concerns this node.
     if (this.#state !== "registering" && this.#state !== "listed") return;
     switch (event.type) {
       case "list":
@@ -213,7 +217,7 @@ export class ClassicSession implements Session, Party {
         this.#voice.note("BAD_LIST", `skipped "${event.text}"`);
         break;
       case "tooLong":
-        this.#voice.over(`the server's list exceeds ${this.#limits.listBytes} bytes`, "LIST_TOO_LONG");
+        this.#tooLong(event.isList);
         break;
       case "end":
         this.#lastWords(event.text);
@@ -232,6 +236,12 @@ export class ClassicSession implements Session, Party {
     if (isSettled && members.length < list.length)
       this.#voice.note("LIST_DUPLICATE", "an address stands in the list twice");
     this.#voice.bring({ type: "list", members, isSettled });
+  }
+
+  #tooLong(isList: boolean): void {
+    const { listBytes } = this.#limits;
+    if (isList) this.#voice.over(`the server's list exceeds ${listBytes} bytes`, "LIST_TOO_LONG");
+    else this.#voice.over(`the server sent ${listBytes} bytes and neither a list nor a word`, "REFUSED");
   }
 
   #lastWords(text: string): void {

@@ -1,4 +1,5 @@
 import { printable } from "../../core/escaping.js";
+import { OutputQueue } from "../../core/machine.js";
 import type { Address } from "../address.js";
 import { ascii } from "../text.js";
 import { AddressScanner, isDigit, spaces } from "./scanner.js";
@@ -47,7 +48,8 @@ export type ServerEvent =
   | { readonly type: "revised" }
   /** Something in a list is no address; it was skipped. */
   | { readonly type: "badEntry"; readonly text: string }
-  | { readonly type: "tooLong" }
+  /** More has come than a list may have; `isList` is false if no list had begun. What follows is not read any more. */
+  | { readonly type: "tooLong"; readonly isList: boolean }
   | { readonly type: "end"; readonly text: string };
 
 const newline = 0x0a;
@@ -81,7 +83,8 @@ export class ServerReader {
   #toldNewest: Address | undefined;
   readonly #longestList: number;
   readonly #longestEnd: number;
-  readonly #events: ServerEvent[] = [];
+  // Thousands may come of one read.
+  readonly #events = new OutputQueue<ServerEvent>();
 
   constructor(limits: { readonly listBytes: number; readonly endTextBytes: number }) {
     this.#longestList = limits.listBytes;
@@ -94,13 +97,16 @@ export class ServerReader {
   }
 
   push(bytes: Uint8Array): void {
-    for (const byte of bytes) this.#take(byte);
+    for (const byte of bytes) {
+      if (this.#state === "done") return;
+      this.#take(byte);
+    }
     if (this.#told === "nothing") this.#tell(false);
     if (this.#state === "end" && this.#word === teardownWord) this.#end();
   }
 
   poll(): ServerEvent | undefined {
-    return this.#events.shift();
+    return this.#events.poll();
   }
 
   /** Nothing has come for the quiet period: what looks complete is complete. */
@@ -125,7 +131,6 @@ export class ServerReader {
   }
 
   #take(byte: number): void {
-    if (this.#state === "done") return;
     if (this.#state === "end") this.#takeWord(byte);
     else if (this.#state === "header") this.#takeHeader(byte);
     else if (this.#state === "between" || !isLetter(byte) || this.#isHexInBrackets(byte)) this.#takeEntry(byte);
@@ -161,18 +166,21 @@ export class ServerReader {
     }
   }
 
+  /** A word that is as long as an end may be is one, whatever follows. */
   #takeWord(byte: number): void {
-    if (this.#word.length < this.#longestEnd) this.#word += String.fromCharCode(byte);
+    this.#word += String.fromCharCode(byte);
+    if (this.#word.length >= this.#longestEnd) this.#end();
   }
 
   #takeEntry(byte: number): void {
     this.#bytes += 1;
-    if (this.#state === "between") {
+    if (this.#bytes > this.#longestList) {
+      this.#state = "done";
+      this.#told = "settled";
+      this.#events.push({ type: "tooLong", isList: this.#hasHeader });
+    } else if (this.#state === "between") {
       if (isLetter(byte)) this.#begin(byte);
       else if (!spaces.has(byte)) this.#skip(byte);
-    } else if (this.#bytes > this.#longestList) {
-      this.#state = "done";
-      this.#events.push({ type: "tooLong" });
     } else if (byte === newline) {
       this.#closeEntry();
       this.#state = this.#hasHeader ? "entry" : "between";
