@@ -159,6 +159,11 @@ export const defaultLimits = {
   dialBacksSlow: 256,
   /** Entries of the log that are kept; who is further behind gets the whole directory. */
   logEntries: 4_096,
+  /**
+   * Members that a directory may name, in all its parts and with the entries behind them: twice as many as a server has
+   * in all. Their names and what they say of themselves take some 18 MiB on the wire.
+   */
+  directoryMembers: 16_384,
   /** Removed ids that a member remembers, so that a late hello from one is told so: as many as the log keeps entries. */
   tombstones: 4_096,
   /** Entries that come within so long of the last update go out together in the next one. */

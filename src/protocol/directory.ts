@@ -101,8 +101,9 @@ export class Directory {
     this.#revision = entry.revision;
     this.#inOrder = undefined;
     if (entry.type === "replaced") this.#members.delete(entry.replaces);
-    if (entry.type === "joined" || entry.type === "replaced") this.#add(memberOf(entry));
-    else this.#members.delete(entry.id);
+    if (entry.type !== "joined" && entry.type !== "replaced") this.#members.delete(entry.id);
+    // Nothing in a member ever changes.
+    else if (!this.#members.has(entry.id)) this.#add(memberOf(entry));
     return true;
   }
 

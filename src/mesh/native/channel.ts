@@ -250,6 +250,12 @@ export class Channel implements Party, FrameSink {
     this.#misplaced(what);
   }
 
+  /** The other side has said what cannot be. */
+  fail(code: ErrorCode, detail: string, now: number): void {
+    this.#now = now;
+    this.#fail(code, detail);
+  }
+
   #misplaced(what: string): void {
     this.#fail("UNEXPECTED_MESSAGE", `"${what}" does not belong here`);
   }

@@ -42,6 +42,17 @@ export type LinkEvent =
   | "removed"
   | "left";
 
+/** By how much one word of the other end may raise the number of an attempt, so that it cannot use up all numbers. */
+const longestLeap = 2 ** 32;
+
+/** No word of the other end raises it further: what is left suffices for as many attempts as one word may skip. */
+const highestRaised = 2 ** 53 - longestLeap;
+
+/** The highest number that an owner's attempt may be raised to when it is refused; a higher one is the peer's fault. */
+export function mostRaised(attempt: number): number {
+  return Math.max(attempt, Math.min(attempt + longestLeap, highestRaised));
+}
+
 /**
  * Refusals, in either direction, of what came on a link that is up. It would come again, as it is, on every further
  * connection, so the link ends with the first.
@@ -130,9 +141,9 @@ export const helloRules: readonly HelloRule[] = [
     verdict: "STALE_ATTEMPT",
   },
   {
-    tags: "",
+    tags: "A5",
     when: "`attempt` is more than 2^32 above every attempt taken before, so that one number cannot use up all others",
-    applies: ({ attempt, highest }) => attempt > highest + 2 ** 32,
+    applies: ({ attempt, highest }) => attempt > highest + longestLeap,
     verdict: "BAD_FRAME",
   },
   {

@@ -6,6 +6,7 @@ import type { Control, ControlOf } from "../../protocol/native/control.js";
 import { Dialing, dialFailureCode } from "../dialing.js";
 import { Channel } from "./channel.js";
 import type { Link } from "./link.js";
+import { mostRaised } from "./link-states.js";
 import type { ChannelOwner, ChannelPorts } from "./ports.js";
 
 /** Who says hello. */
@@ -64,6 +65,16 @@ export class Owner implements ChannelOwner {
     if (channel === undefined || !this.#links.delete(channel)) return;
     link.channel = undefined;
     channel.abort();
+  }
+
+  /** Gives up every attempt, and wants no link any more. */
+  clear(now: number): void {
+    this.#dialing.want(new Set(), now);
+    for (const [channel, link] of this.#links) {
+      link.channel = undefined;
+      channel.abort();
+    }
+    this.#links.clear();
   }
 
   /** Starts the attempts that are due, as many as may be open at once. */
@@ -126,7 +137,8 @@ export class Owner implements ChannelOwner {
 
   #refused(link: Link, channel: Channel, { code, message, highest }: ControlOf<"refuse">, now: number): void {
     channel.close(now);
-    link.attempt = Math.max(link.attempt, highest ?? 0);
+    const most = mostRaised(link.attempt);
+    link.attempt = Math.max(link.attempt, Math.min(highest ?? 0, most));
     if (code === "SESSION_LOST") {
       this.#links.delete(channel);
       this.#end(link, `SESSION_LOST: ${message}`, now);
@@ -137,6 +149,8 @@ export class Owner implements ChannelOwner {
       link.trouble = { stage: "rejected", reason: `${code} ${message}` };
       link.step("rejected");
       this.#watch.failed(link, now);
+    } else if (highest !== undefined && highest > most) {
+      this.#failed(link, "BAD_FRAME", `its ${code} names attempt ${highest}, and may name ${most} at most`, now);
     } else this.#failed(link, "DIAL_FAILED", `${code} ${message}`, now);
   }
 

@@ -153,6 +153,7 @@ export class NativePeers {
         this.#carrier.sayGoodbye(link, reason, now);
       } else this.#remove(link, reason);
     }
+    this.#owner.clear(now);
   }
 
   /** This incarnation is over, and another one begins: nothing of the old one is delivered or sent any more. */
@@ -183,6 +184,8 @@ export class NativePeers {
     const old = this.#byAddress.get(member.address);
     if (old !== undefined && old.peer.id !== member.id) this.#remove(old, "replaced by a new incarnation");
     if (self === undefined || member.id === self.id || member.dialect === "classic") return;
+    // An id has one link, however often it is named.
+    if (this.#links.has(member.id)) return;
     const link = new Link(member, compareMembers(self, member) < 0, this.#pages, this.#wake);
     this.#links.set(member.id, link);
     this.#byAddress.set(member.address, link);

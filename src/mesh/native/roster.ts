@@ -30,6 +30,10 @@ export class Roster {
     return this.#directory.members;
   }
 
+  get size(): number {
+    return this.#directory.size;
+  }
+
   get revision(): number {
     return this.#directory.revision;
   }

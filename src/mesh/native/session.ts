@@ -19,6 +19,8 @@ interface Subject {
   readonly id: Id;
   /** The newest revision that it has applied. */
   readonly revision: number;
+  /** How many members it knows. */
+  readonly size: number;
 }
 
 /** Refusals that say nothing about this member: it tries again for as long as it likes. */
@@ -37,7 +39,7 @@ export class NativeSession implements Session, ChannelOwner {
   readonly #ports: ChannelPorts;
   readonly #subject: Subject;
   readonly #patience: Patience;
-  readonly #hearing = new Hearing();
+  readonly #hearing: Hearing;
   #state: NativeSessionState = "idle";
   #channel: Channel | undefined;
   #local: Endpoint | undefined;
@@ -52,6 +54,7 @@ export class NativeSession implements Session, ChannelOwner {
     this.#voice = new Voice(outputs);
     this.#ports = ports;
     this.#subject = subject;
+    this.#hearing = new Hearing(rules.limits, subject);
     this.#patience = new Patience(rules.limits, rules.serverLostMs, rules.seed);
   }
 
@@ -151,7 +154,7 @@ export class NativeSession implements Session, ChannelOwner {
       this.#patience.answered();
       this.#voice.tell({ type: "waiting", place: control.place });
     } else if (control.type === "teardown") this.#voice.over(control.reason);
-    else if (this.#state !== "listed" || !this.#hear(control)) channel.unexpected(control.type, now);
+    else if (this.#state !== "listed" || !this.#hear(channel, control, now)) channel.unexpected(control.type, now);
   }
 
   gone(channel: Channel, reason: string, now: number): void {
@@ -249,10 +252,12 @@ export class NativeSession implements Session, ChannelOwner {
   }
 
   /** Hears what a listed member may be told; false if it is something else. */
-  #hear(control: Control): boolean {
+  #hear(channel: Channel, control: Control, now: number): boolean {
     const news = this.#hearing.take(control);
-    if (news !== undefined && news !== "more") this.#voice.bring(news);
-    return news !== undefined;
+    if (news === undefined || news === "more") return news === "more";
+    if (news.type === "impossible") channel.fail("BAD_FRAME", news.detail, now);
+    else this.#voice.bring(news);
+    return true;
   }
 
   #refused({ code, message, retryMs }: ControlOf<"refuse">, now: number): void {

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { acceptorTransitions, ownerTransitions } from "../../../src/mesh/native/link-states.js";
+import { acceptorTransitions, mostRaised, ownerTransitions } from "../../../src/mesh/native/link-states.js";
 import { Roster } from "../../../src/mesh/native/roster.js";
 import { bendHelloRule, changeTable, dropHelloRule, keepWhatIsGivenUp, reuseNumbers, worlds } from "./absence.js";
 import { hello, joined, listed, serverAddress } from "./names.js";
@@ -104,6 +104,66 @@ describe("attempts that the owner has given up", () => {
     world.live(1_000);
     expect([owner.isUp(later), later.isUp(owner)]).toEqual([true, true]);
     expect(owner.openWires.filter(({ to }) => to !== serverAddress)).toHaveLength(isThere ? 1 : 2);
+  });
+});
+
+describe("the number of an attempt", () => {
+  const leap = 2 ** 32;
+
+  test.each(worlds)(
+    "A5: more than 2^32 above the last one is refused, or one hello uses up all numbers ($world)",
+    ({ isThere }) => {
+      if (!isThere) dropHelloRule("A5");
+      const { world, node } = alone(2);
+      const greet = (attempt: number): Wire => world.call(node).say("dialer", hello(attempt)).from("acceptor");
+      expect(greet(leap + 1).last("acceptor", isThere ? "refuse" : "answer")).toMatchObject(
+        isThere ? { code: "BAD_FRAME", highest: 0 } : { attempt: leap + 1 },
+      );
+      greet(Number.MAX_SAFE_INTEGER);
+      // The true owner, whose numbers are as small as they are.
+      expect(greet(1).last("acceptor", isThere ? "answer" : "refuse")).toMatchObject(
+        isThere ? { attempt: 1 } : { code: "STALE_ATTEMPT", highest: Number.MAX_SAFE_INTEGER },
+      );
+    },
+  );
+
+  test("A5: may be exactly 2^32 above every one taken before", () => {
+    const { world, node } = alone(2);
+    for (const attempt of [leap, 2 * leap]) {
+      const wire = world.call(node).say("dialer", hello(attempt)).from("acceptor");
+      expect(wire.last("acceptor", "answer")).toMatchObject({ attempt });
+    }
+  });
+
+  /** The owner's newest attempt is refused as one that is stale. The number of its next one. */
+  function afterRefusal(world: World, owner: Node, highest: number): number {
+    const dials = (): Wire[] => owner.dialsTo(listed(2).address);
+    const wire = dials().at(-1) as Wire;
+    if (!wire.isConnected) wire.connect();
+    wire.say("acceptor", { type: "refuse", code: "STALE_ATTEMPT", message: "stale", highest });
+    for (let ms = 0; ms < 31_000 && dials().at(-1) === wire; ms += 50) world.pass(50);
+    return dials().at(-1)?.connect().last("dialer", "hello")?.attempt ?? Number.NaN;
+  }
+
+  test("is raised by a refusal to what that names, but not by more than 2^32, which is noted", () => {
+    const { world, node } = alone(1);
+    expect(afterRefusal(world, node, 1 + leap)).toBe(2 + leap);
+    expect(node.notes).toEqual(["DIAL_FAILED"]);
+    expect(afterRefusal(world, node, Number.MAX_SAFE_INTEGER)).toBe(3 + 2 * leap);
+    expect(node.notes).toEqual(["DIAL_FAILED", "BAD_FRAME"]);
+  });
+
+  test("stays one that a hello may hold, whatever refusals name", () => {
+    expect(mostRaised(0)).toBe(leap);
+    expect(mostRaised(2 ** 53 - leap - 5)).toBe(2 ** 53 - leap);
+    expect(mostRaised(2 ** 53 - leap + 5)).toBe(2 ** 53 - leap + 5);
+  });
+
+  test("of an acceptor far ahead is caught up with, so that the link comes about", () => {
+    const { world, node } = alone(1);
+    const ahead = 5 * leap;
+    const attempts = Array.from({ length: 5 }, () => afterRefusal(world, node, ahead));
+    expect(attempts.at(-1)).toBe(ahead + 1);
   });
 });
 
