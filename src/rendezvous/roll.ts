@@ -133,7 +133,7 @@ export class Roll {
   nextTimeout(): number | undefined {
     const { hasFreeSlot, calledCount, line } = this.admission;
     const isHeldUp = hasFreeSlot && calledCount > 0 && calledCount < line.size;
-    return isHeldUp ? this.#calledAt + this.#options.rules.limits.dialSlowMs : undefined;
+    return isHeldUp ? this.#calledAt + this.#options.rules.limits.dialBackSlowMs : undefined;
   }
 
   /** Whoever does not answer must not hold up those behind it: as many again are called. */

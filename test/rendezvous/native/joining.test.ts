@@ -168,7 +168,7 @@ describe("N3: the dial-back proves the address", () => {
   test("only the first in line is asked to prove its address while it may still do so soon", () => {
     const { play, living } = leaveTo(1);
     const dials = play.dials.length;
-    play.pass(play.limits.dialSlowMs - 1);
+    play.pass(play.limits.dialBackSlowMs - 1);
     expect(play.dials.slice(dials)).toEqual([]);
     play.pass(1);
     expect(play.dials.slice(dials)).toMatchObject([{ to: living.address }]);
