@@ -42,6 +42,18 @@ export const defaultLimits = {
   settleMs: 2_000,
   /** A list; 64 KiB hold about 2,900 members. Simple readers take far less, see `listWarnBytes`. */
   listBytes: 65_536,
+  /**
+   * What lists to all classic members may take in a second while the mesh grows. 64 members need less; 500 are told each
+   * 0.35 s at most.
+   */
+  listRateBytes: 16 * 1024 * 1024,
+  /**
+   * The same while members come and go and the mesh does not grow: then the time between two lists doubles until it has
+   * come to this, or to `listGapMaxMs`.
+   */
+  listChurnRateBytes: 1_048_576,
+  /** How long a list to all waits at most because members come and go, unless it is longer than that rate allows. */
+  listGapMaxMs: 5_000,
   /** From here on a reader with a buffer of 1,024 bytes is about to break. */
   listWarnBytes: 1_000,
   /** What the server says at the end, as a member keeps it for its log. */
@@ -178,8 +190,22 @@ export const defaultLimits = {
   reportMs: 20,
   /** From the capacity to the end of a mesh whose pairs do not all come about. */
   finishMs: 60_000,
-  /** A pair that has been missing for so long is worth a word; most come about within a second. */
+  /** A pair that has been missing for so long is told as missing; most are linked within a second. */
   degradedMs: 2_000,
+  /**
+   * The least time between two reports of missing pairs, whatever members do to their links. With `degradedMs` and one
+   * look a second meanwhile, no pair is told later than 5 s after it broke.
+   */
+  degradedGapMs: 2_000,
+  /** What one report of missing pairs may take for all members together; in a large mesh it names fewer pairs. */
+  degradedBytes: 1_048_576,
+  /**
+   * The least time between two reports that a mesh is complete, as long as changes are rare. It doubles while the mesh goes
+   * from complete to incomplete and back, because one member that reports a link up and down can make it do so.
+   */
+  completeGapMinMs: 100,
+  /** What that time grows to at most: whoever has to know at once says so with `watch`. */
+  completeGapMaxMs: 5_000,
   /** Missing pairs that are named in one message or sentence; the rest is counted. */
   namedPairs: 32,
   /**

@@ -10,15 +10,20 @@ export interface Missing {
   readonly earlier: Member;
   readonly later: Member;
   readonly reason: string;
+  /** When the link broke, or when the later of the two came in. */
+  readonly since: number;
 }
 
 /** What is kept of one member. */
 interface Account {
   readonly member: Member;
+  readonly enteredAt: number;
   /** The links that it holds: the other's order, and the attempt. */
   readonly up: Map<number, number>;
   /** The links that it is short of, and why. */
   readonly down: Map<number, string>;
+  /** When its pairs with later members were last attested, of those that were and are not. */
+  readonly brokenAt: Map<number, number>;
   /** How many of its pairs are attested. */
   attested: number;
 }
@@ -63,26 +68,29 @@ export class Completeness {
     return this.#version;
   }
 
-  enter(member: Member): void {
+  enter(member: Member, now: number): void {
     this.#version += 1;
     this.#accounts.set(member.order, {
       member,
+      enteredAt: now,
       up: new Map(),
       down: new Map(),
+      brokenAt: new Map(),
       attested: 0,
     });
     if (member.dialect === "native") this.#natives += 1;
   }
 
   /** Takes a member out, and all that was said of it. Returns the ids of those with whom it said it was linked. */
-  remove(member: Member): Id[] {
+  remove(member: Member, now: number): Id[] {
     const own = this.#accounts.get(member.order);
     if (own === undefined) return [];
     this.#version += 1;
-    const dropped = this.#dropAll(own);
+    const dropped = this.#dropAll(own, now);
     for (const other of this.#accounts.values()) {
-      this.#setUp(other, own, undefined);
+      this.#setUp(other, own, undefined, now);
       other.down.delete(member.order);
+      other.brokenAt.delete(member.order);
     }
     this.#accounts.delete(member.order);
     if (member.dialect === "native") this.#natives -= 1;
@@ -90,7 +98,7 @@ export class Completeness {
   }
 
   /** Takes a report. Returns the ids of those with whom the reporter said it was linked, and says it no more. */
-  report(member: Member, { full, up, down }: LinkReport): Id[] {
+  report(member: Member, { full, up, down }: LinkReport, now: number): Id[] {
     const own = this.#accounts.get(member.order);
     if (own === undefined) return [];
     const before =
@@ -98,16 +106,16 @@ export class Completeness {
     const stillUp = new Set(full === true ? up.map(([order]) => order) : []);
     if (full === true) {
       own.down.clear();
-      for (const order of before) if (!stillUp.has(order)) this.#setUp(own, this.#accounts.get(order), undefined);
+      for (const order of before) if (!stillUp.has(order)) this.#setUp(own, this.#accounts.get(order), undefined, now);
     }
     for (const [order, attempt] of up) {
       own.down.delete(order);
-      this.#setUp(own, this.#accounts.get(order), attempt);
+      this.#setUp(own, this.#accounts.get(order), attempt, now);
     }
     for (const [order, stage, reason] of down) {
       const other = this.#accounts.get(order);
       if (other === undefined || other === own) continue;
-      this.#setUp(own, other, undefined);
+      this.#setUp(own, other, undefined, now);
       own.down.set(order, `${printable(stage, longestPart)}: ${printable(reason, longestPart)}`);
     }
     return before.filter((order) => !own.up.has(order)).flatMap((order) => this.#accounts.get(order)?.member.id ?? []);
@@ -125,38 +133,46 @@ export class Completeness {
     return [...up].flatMap((other) => this.#accounts.get(other)?.member.id ?? []);
   }
 
-  /** The first missing pairs in the order of joining, at most so many. */
-  firstMissing(most: number): Missing[] {
-    const found: Missing[] = [];
-    const accounts = [...this.#accounts.values()];
-    const short = accounts.filter((account) => account.attested < this.#attestableOf(account));
+  /**
+   * Missing pairs in the order of joining, at most so many. With `until` only those that have been missing since then or
+   * longer; if these are too many, the ones count first that are missing only since after `after`.
+   */
+  firstMissing(most: number, until = Number.POSITIVE_INFINITY, after = Number.NEGATIVE_INFINITY): Missing[] {
+    const fresh: Missing[] = [];
+    const rest: Missing[] = [];
+    const short = [...this.#accounts.values()].filter((account) => {
+      return account.enteredAt <= until && account.attested < this.#attestableOf(account);
+    });
     for (const [index, earlier] of short.entries()) {
-      for (let next = index + 1; next < short.length && found.length < most; next += 1) {
+      for (let next = index + 1; next < short.length && fresh.length < most; next += 1) {
         const later = short[next];
-        if (later !== undefined && isAttestable(earlier, later) && !isAttested(earlier, later)) {
-          found.push({ earlier: earlier.member, later: later.member, reason: reasonFor(earlier, later) });
-        }
+        if (later === undefined || !isAttestable(earlier, later) || isAttested(earlier, later)) continue;
+        const since = missingSince(earlier, later);
+        const found = since > after ? fresh : rest;
+        if (since > until || found.length >= most) continue;
+        found.push({ earlier: earlier.member, later: later.member, reason: reasonFor(earlier, later), since });
       }
     }
-    return found;
+    const found = [...fresh, ...rest].slice(0, most);
+    return found.sort((a, b) => a.earlier.order - b.earlier.order || a.later.order - b.later.order);
   }
 
   #attestableOf({ member }: Account): number {
     return member.dialect === "native" ? this.#accounts.size - 1 : this.#natives;
   }
 
-  #dropAll(own: Account): Id[] {
+  #dropAll(own: Account, now: number): Id[] {
     const dropped: Id[] = [];
     for (const order of [...own.up.keys()]) {
       const other = this.#accounts.get(order);
       if (other !== undefined) dropped.push(other.member.id);
-      this.#setUp(own, other, undefined);
+      this.#setUp(own, other, undefined, now);
     }
     return dropped;
   }
 
   /** One end says that the link is up with this attempt, or that it is not. */
-  #setUp(own: Account | undefined, other: Account | undefined, attempt: number | undefined): void {
+  #setUp(own: Account | undefined, other: Account | undefined, attempt: number | undefined, now: number): void {
     // A report may name somebody who has just been removed.
     if (own === undefined || other === undefined || own === other) return;
     const was = isAttested(own, other);
@@ -169,6 +185,9 @@ export class Completeness {
     this.#attested += by;
     own.attested += by;
     other.attested += by;
+    const [earlier, later] = own.member.order < other.member.order ? [own, other] : [other, own];
+    if (is) earlier.brokenAt.delete(later.member.order);
+    else earlier.brokenAt.set(later.member.order, now);
   }
 }
 
@@ -186,6 +205,10 @@ function isAttested(a: Account, b: Account): boolean {
   const byB = b.up.get(a.member.order);
   if (a.member.dialect === "classic") return byB !== undefined;
   return byA !== undefined && (b.member.dialect === "classic" || byA === byB);
+}
+
+function missingSince(earlier: Account, later: Account): number {
+  return Math.max(earlier.enteredAt, later.enteredAt, earlier.brokenAt.get(later.member.order) ?? 0);
 }
 
 /** Why a pair is missing, by the word of its owner, then of the other end. */

@@ -1,4 +1,5 @@
 import { Deadlines, earliest } from "../core/deadlines.js";
+import { GrowingInterval } from "../core/growing-interval.js";
 import { Lingering } from "../core/lingering.js";
 import type { Sink } from "../core/machine.js";
 import { encodeList } from "../protocol/classic/list.js";
@@ -7,8 +8,12 @@ import type { Session } from "./session.js";
 import type { RendezvousOutput, RendezvousRules } from "./vocabulary.js";
 
 /**
- * Gets the server's words to classic sessions, and to those who have not said what they speak: each list once encoded, messages apart in time, and after the last word a
- * half-close and a little patience.
+ * Gets the server's words to classic sessions, and to those who have not said what they speak: each list once encoded,
+ * messages apart in time, and after the last word a half-close and a little patience.
+ *
+ * A registration of 20 bytes makes a list for every classic member due, and its sender may leave and come again. So the
+ * time between two lists to all grows with what they take; and while members come and go without the mesh growing beyond
+ * what it has been, it doubles from list to list.
  */
 export class Delivery {
   readonly #limits: RendezvousRules["limits"];
@@ -21,6 +26,13 @@ export class Delivery {
   #list: { readonly revision: number; readonly bytes: Uint8Array } | undefined;
   #hasWarned = false;
   #lastListAt = Number.NEGATIVE_INFINITY;
+  readonly #listInterval = new GrowingInterval();
+  /** Those who are still to be told of a change, when the interval is over. */
+  #waiting: ReadonlySet<Session> | undefined;
+  /** The most members that a list to all has had since the mesh was empty. */
+  #mostMembers = 0;
+  /** True while members come and go, and the mesh does not grow. */
+  #isChurning = false;
 
   /** `directory` gives that of the mesh in which all classic members are. */
   constructor(limits: RendezvousRules["limits"], directory: () => Directory, outputs: Sink<RendezvousOutput>) {
@@ -30,15 +42,20 @@ export class Delivery {
     this.#lingering = new Lingering(outputs, limits.lingerMs);
   }
 
-  /** When a list was last sent to anybody. */
+  /** When a list was last sent to anybody, or will be if one waits. */
   get lastListAt(): number {
-    return this.#lastListAt;
+    return Math.max(this.#lastListAt, this.#listsAt ?? this.#lastListAt);
   }
 
-  /** The session is to have the newest list. */
-  listDue(session: Session, now: number): void {
-    session.outbox.listDue();
-    this.#advance(session, now);
+  /**
+   * All these sessions are to have the newest list, because of this newcomer. If they have to wait, the newcomer alone has
+   * it at once, unless members come and go so often that somebody waits already.
+   */
+  listsDue(sessions: ReadonlySet<Session>, newcomer: Session, now: number): void {
+    const isFirst = this.#waiting === undefined;
+    this.#waiting = sessions;
+    if (this.#listInterval.nextAt <= now) this.#sendLists(now);
+    else if (sessions.has(newcomer) && (isFirst || !this.#isChurning)) this.#listDue(newcomer, now);
   }
 
   /** The session's last word: sends it, after a list that is due, then lingers. No last word means none is sent. */
@@ -61,18 +78,48 @@ export class Delivery {
   }
 
   nextTimeout(): number | undefined {
-    return earliest(this.#paces.next(), this.#patience.next(), this.#lingering.nextTimeout());
+    return earliest(this.#listsAt, this.#paces.next(), this.#patience.next(), this.#lingering.nextTimeout());
   }
 
   handleTimeout(now: number): void {
+    if (this.#listsAt !== undefined && this.#listsAt <= now) this.#sendLists(now);
     for (let due = this.#paces.takeDue(now); due !== undefined; due = this.#paces.takeDue(now)) this.#advance(due, now);
     for (let due = this.#patience.takeDue(now); due !== undefined; due = this.#patience.takeDue(now)) this.#giveUp(due);
     this.#lingering.handleTimeout(now);
   }
 
+  /** When those who wait for a list get it. */
+  get #listsAt(): number | undefined {
+    return this.#waiting === undefined ? undefined : this.#listInterval.nextAt;
+  }
+
+  /** The next lists to all may follow after as long as these may take at the rate that is allowed. */
+  #sendLists(now: number): void {
+    const sessions = this.#waiting ?? new Set();
+    this.#waiting = undefined;
+    const { size, revision } = this.#directory();
+    const { messageGapMs, listGapMaxMs, listRateBytes, listChurnRateBytes } = this.#limits;
+    const bytes = sessions.size * this.#encodedList().length;
+    const leastMs = Math.max(messageGapMs, (bytes / listRateBytes) * 1_000);
+    const mostMs = Math.max(listGapMaxMs, (bytes / listChurnRateBytes) * 1_000);
+    // A mesh of one costs nobody else anything, and is how one begins anew.
+    this.#isChurning = size > 1 && size <= this.#mostMembers;
+    this.#mostMembers = size > 1 ? Math.max(size, this.#mostMembers) : size;
+    this.#listInterval.count(now, leastMs, this.#isChurning ? mostMs : leastMs);
+    for (const session of sessions) if (session.listRevision !== revision) this.#listDue(session, now);
+  }
+
+  #listDue(session: Session, now: number): void {
+    session.outbox.listDue();
+    this.#advance(session, now);
+  }
+
   #advance(session: Session, now: number): void {
     const sent = session.outbox.advance(now, () => this.#encodedList());
-    if (sent === "list") this.#lastListAt = now;
+    if (sent === "list") {
+      this.#lastListAt = now;
+      session.listRevision = this.#directory().revision;
+    }
     const next = session.outbox.nextTimeout();
     if (next === undefined) this.#paces.clear(session);
     else this.#paces.set(session, next);

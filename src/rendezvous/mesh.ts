@@ -175,9 +175,9 @@ export class Mesh {
     return { ...(newcomer === undefined ? {} : { newcomer }), ...(fenced === undefined ? {} : { fenced }) };
   }
 
-  /** Owes every classic member the newest list. */
-  listDue(now: number): void {
-    for (const session of this.#classics) this.#options.delivery.listDue(session, now);
+  /** Owes every classic member the newest list, because this newcomer is in it. */
+  listDue(newcomer: Session, now: number): void {
+    if (this.#classics.size > 0) this.#options.delivery.listsDue(this.#classics, newcomer, now);
   }
 
   // What becomes of sessions.
@@ -195,7 +195,7 @@ export class Mesh {
 
   report(session: Session, report: LinkReport, now: number): void {
     const member = this.roll.standing(session.candidate?.id ?? "");
-    if (member !== undefined) this.#presence.judge(this.#completeness.report(member, report), now);
+    if (member !== undefined) this.#presence.judge(this.#completeness.report(member, report, now), now);
   }
 
   /** The address of a member has been dialed, to see whether it is there. */
@@ -277,7 +277,7 @@ export class Mesh {
   }
 
   #enter(member: Member, session: Session | undefined, now: number): void {
-    this.#completeness.enter(member);
+    this.#completeness.enter(member, now);
     if (session === undefined) return;
     if (member.dialect === "classic") {
       this.#classics.add(session);
@@ -297,7 +297,7 @@ export class Mesh {
 
   #remove(member: Member, now: number): Session | undefined {
     const session = this.#presence.remove(member.id);
-    this.#presence.judge(this.#completeness.remove(member), now);
+    this.#presence.judge(this.#completeness.remove(member, now), now);
     if (session !== undefined) this.updates.end(session);
     return session;
   }

@@ -1,3 +1,5 @@
+import { earliest } from "../core/deadlines.js";
+import { GrowingInterval } from "../core/growing-interval.js";
 import type { Sink } from "../core/machine.js";
 import type { Directory } from "../protocol/directory.js";
 import { encodeControl } from "../protocol/native/control.js";
@@ -19,17 +21,32 @@ export interface OutlookOptions {
 export type Figures = Omit<Extract<RendezvousEvent, { type: "complete" }>, "type" | "mesh" | "revision">;
 
 /**
- * Tells, when it changes, whether a mesh is whole, and which pairs it is short of.
+ * Tells when a mesh is whole, and which pairs it is short of.
  *
- * A mesh with a capacity is whole only when it is full. Missing pairs are worth a word once nothing has moved for a while:
- * during a wire-up there are always some.
+ * A mesh with a capacity is whole only when it is full. A pair is told as missing once it has been missing for a while:
+ * during a wire-up there are always some. One member can make a mesh complete and incomplete as often as it likes, and each
+ * report goes to everybody. So the time between two words that it is complete grows, and that between two reports of
+ * missing pairs has a lower bound; but no change holds back the report of a pair that stays missing.
  */
 export class Outlook {
   readonly #options: OutlookOptions;
   #hasToldComplete = false;
+  /** What was told last and is still true. */
+  #told: "complete" | "degraded" | undefined;
   /** The state of things that was last looked at. */
   #version = -1;
-  #degradedAt: number | undefined;
+  #changedAt = Number.NEGATIVE_INFINITY;
+  readonly #completeInterval = new GrowingInterval();
+  /** The most members of which it has been told that all are linked. */
+  #mostMembers = 0;
+  /** When it may be told that the mesh is whole, which it is. */
+  #completeAt: number | undefined;
+  /** When to look for pairs that have been missing for long: once nothing changes, and at the latest then. */
+  #lookAt: number | undefined;
+  #lookBy: number | undefined;
+  #degradedAt = Number.NEGATIVE_INFINITY;
+  /** All pairs that had been missing since then were taken into account when pairs were last told. */
+  #degradedUntil = Number.NEGATIVE_INFINITY;
   /** Says that the mesh is whole, if it is. */
   #complete: Uint8Array | undefined;
 
@@ -48,19 +65,28 @@ export class Outlook {
 
   /** Something may have changed. `isEnding`: the mesh has reached the capacity at which it ends. */
   review(isEnding: boolean, now: number): void {
-    const { completeness, updates, rules } = this.#options;
+    const { completeness, rules } = this.#options;
     const { version } = completeness;
     if (version !== this.#version) {
       this.#version = version;
-      this.#degradedAt = this.isWhole ? undefined : now + rules.limits.degradedMs;
-      // What was said last is true no more, or not of the same mesh.
-      this.#complete = this.isWhole ? this.#completeFrame() : undefined;
-      updates.amend(this.#hasToldComplete ? this.#complete : undefined);
-      updates.setWhole(completeness.natives > 0 ? this.#complete : undefined);
+      this.#changedAt = now;
+      if (this.isWhole) this.#lookBy = undefined;
+      else this.#lookBy ??= now + 1.5 * rules.limits.degradedMs;
+      this.#scheduleLook();
+      this.#correct();
       // A mesh that is to end is whole once; any other may be whole again.
       if (!this.isWhole && !isEnding) this.#hasToldComplete = false;
     }
-    if (this.#mayBeComplete(isEnding)) this.tellComplete();
+    const mayTell = this.isWhole && !this.#hasToldComplete && this.#mayBeComplete(isEnding);
+    this.#completeAt = mayTell ? this.#completeInterval.nextAt : undefined;
+    if (this.#completeAt === undefined || this.#completeAt > now) return;
+    const { completeGapMinMs, completeGapMaxMs } = rules.limits;
+    const { size } = this.#options.directory;
+    // One that grows is complete again and again by nobody's fault, and not without end.
+    this.#completeInterval.count(now, completeGapMinMs, size > this.#mostMembers ? completeGapMinMs : completeGapMaxMs);
+    this.#mostMembers = Math.max(size, this.#mostMembers);
+    this.#completeAt = undefined;
+    this.tellComplete();
   }
 
   /** Tells that the mesh is whole, unless that has been told. */
@@ -68,30 +94,73 @@ export class Outlook {
     if (this.#hasToldComplete || !this.isWhole) return;
     const { mesh, directory, updates, outputs } = this.#options;
     this.#hasToldComplete = true;
+    this.#told = "complete";
     outputs.push({ type: "event", event: { type: "complete", mesh, ...this.figures, revision: directory.revision } });
     updates.tell(this.#complete ?? this.#completeFrame());
   }
 
   /** The first missing pairs by address, and how many there are. */
   missing(): { readonly count: number; readonly missing: readonly MissingPair[] } {
-    return { count: this.#options.completeness.missing, missing: this.#firstMissing().map(byAddress) };
+    const { completeness, rules } = this.#options;
+    const first = completeness.firstMissing(rules.limits.namedPairs);
+    return { count: completeness.missing, missing: first.map(byAddress) };
   }
 
   nextTimeout(): number | undefined {
-    return this.#degradedAt;
+    return earliest(this.#lookAt, this.#completeAt);
   }
 
   handleTimeout(now: number): void {
-    if (this.#degradedAt === undefined || this.#degradedAt > now) return;
-    this.#degradedAt = undefined;
-    const { mesh, directory, completeness, updates, outputs } = this.#options;
-    const first = this.#firstMissing();
-    const count = completeness.missing;
-    outputs.push({ type: "event", event: { type: "degraded", mesh, count, missing: first.map(byAddress) } });
-    const missing = first.map(({ earlier, later, reason }): [number, number, string] => {
-      return [earlier.order, later.order, reason];
-    });
-    updates.tell(encodeControl({ type: "degraded", revision: directory.revision, count, missing }));
+    if (this.#lookAt === undefined || this.#lookAt > now) return;
+    const { completeness, rules } = this.#options;
+    const { degradedMs, namedPairs } = rules.limits;
+    const until = now - degradedMs;
+    const missing = completeness.firstMissing(namedPairs, until, this.#degradedUntil);
+    const isSettled = this.#changedAt <= until;
+    if (isSettled || missing.some(({ since }) => since > this.#degradedUntil)) {
+      this.#degradedAt = now;
+      this.#degradedUntil = until;
+      this.#tellDegraded(missing);
+    }
+    this.#lookBy = isSettled ? undefined : now + degradedMs / 2;
+    this.#scheduleLook();
+  }
+
+  #scheduleLook(): void {
+    const { degradedMs, degradedGapMs } = this.#options.rules.limits;
+    const at = this.#lookBy === undefined ? undefined : Math.min(this.#lookBy, this.#changedAt + degradedMs);
+    this.#lookAt = at === undefined ? undefined : Math.max(at, this.#degradedAt + degradedGapMs);
+  }
+
+  #tellDegraded(missing: readonly Missing[]): void {
+    const { mesh, directory, completeness, updates, outputs, rules } = this.#options;
+    const { missing: count, natives } = completeness;
+    outputs.push({ type: "event", event: { type: "degraded", mesh, count, missing: missing.map(byAddress) } });
+    const mostBytes = rules.limits.degradedBytes / Math.max(1, natives);
+    const encode = (pairs: readonly Missing[]): Uint8Array =>
+      encodeControl({ type: "degraded", revision: directory.revision, count, missing: pairs.map(byOrder) });
+    let named = missing;
+    let frame = encode(named);
+    while (frame.length > mostBytes && named.length > 1) {
+      named = named.slice(0, named.length / 2);
+      frame = encode(named);
+    }
+    this.#told = "degraded";
+    updates.tell(frame);
+  }
+
+  /** What was told before a change is true no more, or not of the same mesh. */
+  #correct(): void {
+    const { completeness, updates } = this.#options;
+    this.#complete = this.isWhole ? this.#completeFrame() : undefined;
+    if (this.#told === "complete") {
+      updates.amend(this.#complete);
+      if (!this.isWhole) this.#told = undefined;
+    } else if (this.#told === "degraded") {
+      updates.expire();
+      this.#told = undefined;
+    }
+    updates.setWhole(completeness.natives > 0 ? this.#complete : undefined);
   }
 
   #mayBeComplete(isEnding: boolean): boolean {
@@ -106,12 +175,12 @@ export class Outlook {
   #completeFrame(): Uint8Array {
     return encodeControl({ type: "complete", revision: this.#options.directory.revision, ...this.figures });
   }
-
-  #firstMissing(): Missing[] {
-    return this.#options.completeness.firstMissing(this.#options.rules.limits.namedPairs);
-  }
 }
 
 function byAddress({ earlier, later, reason }: Missing): MissingPair {
   return [earlier.address, later.address, reason];
+}
+
+function byOrder({ earlier, later, reason }: Missing): [earlier: number, later: number, reason: string] {
+  return [earlier.order, later.order, reason];
 }

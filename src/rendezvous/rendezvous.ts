@@ -155,7 +155,7 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
       const why = entry.type === "replaced" ? "somebody else has proved the address" : "the member has been removed";
       partings.refuse(fenced, "FENCED", `${why}; join anew`, now);
     }
-    if (newcomer !== undefined && !classic.correct(newcomer, now)) mesh.listDue(now);
+    if (newcomer !== undefined && !classic.correct(newcomer, now)) mesh.listDue(newcomer, now);
   }
 
   /** Looks at every mesh to which something has happened, and ends those whose time has come. */

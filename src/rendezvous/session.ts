@@ -60,6 +60,8 @@ export class Session {
   proof: Proof | undefined;
   /** The address that is to replace it, when more digits of its port came late. */
   correction: Address | undefined;
+  /** The revision of the newest list that it was sent; undefined before the first. */
+  listRevision: number | undefined;
   #state: SessionState = "reading";
 
   constructor(connection: ConnectionId, remote: Endpoint, limits: Limits, outputs: Sink<ConnectionOutput>) {

@@ -38,6 +38,8 @@ export class Updates {
   /** What is true of the mesh as a whole, for those who have not heard it; a number each, so that nobody hears it twice. */
   #word: { readonly number: number; readonly frame: Uint8Array } | undefined;
   #words = 0;
+  /** The word is for those who are there at the next moment, and for nobody who comes later. */
+  #isLastCall = false;
   /** Says that the mesh is whole, if it is. */
   #whole: Uint8Array | undefined;
   #lastAt = Number.NEGATIVE_INFINITY;
@@ -105,7 +107,14 @@ export class Updates {
   tell(frame: Uint8Array): void {
     this.#words += 1;
     this.#word = { number: this.#words, frame };
+    this.#isLastCall = false;
     this.#isDue = true;
+  }
+
+  /** What was told last is old: those who are there still hear it, and nobody who comes later. */
+  expire(): void {
+    if (this.#isDue) this.#isLastCall = true;
+    else this.#word = undefined;
   }
 
   /** What was told last reads like this now, for whoever has not heard it yet; undefined: it is true no more. */
@@ -137,6 +146,8 @@ export class Updates {
     this.#gapMs = Math.max(updateGapMs, longestMs);
     this.#added = 0;
     for (const reader of this.#readers.values()) this.#advance(reader);
+    if (this.#isLastCall) this.#word = undefined;
+    this.#isLastCall = false;
   }
 
   /** Tells everybody what there is to tell, without regard to gaps: the last word follows. */

@@ -62,7 +62,7 @@ function report(each: Extract<Step, { do: "report" }>, subject: Member, counted:
   if (each.isFull) for (const other of known) plainly.up.delete(`${subject.order} ${other}`);
   for (const [other, attempt] of up) if (other !== subject.order) plainly.up.set(`${subject.order} ${other}`, attempt);
   for (const [other] of down) plainly.up.delete(`${subject.order} ${other}`);
-  counted.report(subject, each.isFull ? { full: true, up, down } : { up, down });
+  counted.report(subject, each.isFull ? { full: true, up, down } : { up, down }, 0);
 }
 
 /** One step, taken by both. */
@@ -70,7 +70,7 @@ function take(each: Step, counted: Completeness, plainly: Plainly, order: number
   if (each.do === "enter") {
     const newcomer = member(order, each.isNative ? "native" : "classic");
     plainly.members.set(order, newcomer);
-    counted.enter(newcomer);
+    counted.enter(newcomer, 0);
     return;
   }
   const known = [...plainly.members.values()];
@@ -78,7 +78,7 @@ function take(each: Step, counted: Completeness, plainly: Plainly, order: number
   if (subject === undefined) return;
   if (each.do === "remove") {
     plainly.members.delete(subject.order);
-    counted.remove(subject);
+    counted.remove(subject, 0);
   } else if (subject.dialect === "native") {
     report(each, subject, counted, plainly);
   }
@@ -108,16 +108,16 @@ describe("the counts of pairs", () => {
   test("change their version with the set of linked pairs and with the members, and with nothing else", () => {
     const counted = new Completeness();
     const [a, b] = [member(1), member(2)];
-    for (const each of [a, b]) counted.enter(each);
+    for (const each of [a, b]) counted.enter(each, 0);
     const versions = [counted.version];
     const note = (): number => versions.push(counted.version);
-    counted.report(a, { up: [[2, 1]], down: [] });
+    counted.report(a, { up: [[2, 1]], down: [] }, 0);
     note();
-    counted.report(b, { up: [[1, 1]], down: [] });
+    counted.report(b, { up: [[1, 1]], down: [] }, 0);
     note();
-    counted.report(b, { up: [[1, 1]], down: [] });
+    counted.report(b, { up: [[1, 1]], down: [] }, 0);
     note();
-    counted.remove(b);
+    counted.remove(b, 0);
     note();
     const [start = 0] = versions;
     expect(versions.map((version) => version - start)).toEqual([0, 0, 1, 1, 3]);
@@ -128,16 +128,16 @@ describe("what a report lets go", () => {
   test("are those of whom it said before that they are linked, and whom it names no more", () => {
     const counted = new Completeness();
     const members = [1, 2, 3, 4].map((order) => member(order));
-    for (const each of members) counted.enter(each);
+    for (const each of members) counted.enter(each, 0);
     const [a] = members as [Member, Member, Member, Member];
     const up: [number, number][] = [
       [2, 1],
       [3, 1],
       [4, 1],
     ];
-    expect(counted.report(a, { up, down: [] })).toEqual([]);
-    expect(counted.report(a, { up: [], down: [[2, "up", "ECONNRESET"]] })).toEqual(["id of 2"]);
-    expect(counted.report(a, { full: true, up: [[4, 2]], down: [] })).toEqual(["id of 3"]);
-    expect(counted.remove(a)).toEqual(["id of 4"]);
+    expect(counted.report(a, { up, down: [] }, 0)).toEqual([]);
+    expect(counted.report(a, { up: [], down: [[2, "up", "ECONNRESET"]] }, 0)).toEqual(["id of 2"]);
+    expect(counted.report(a, { full: true, up: [[4, 2]], down: [] }, 0)).toEqual(["id of 3"]);
+    expect(counted.remove(a, 0)).toEqual(["id of 4"]);
   });
 });

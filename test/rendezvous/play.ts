@@ -86,6 +86,8 @@ export class Play {
   readonly #inputs: RendezvousInput[] = [];
   now = 0;
   sentBytes = 0;
+  /** Bytes that callers have sent. */
+  receivedBytes = 0;
   /** Answers a dial instead of whoever listens; true if it has. */
   dialed: (dialed: Dialed) => boolean = () => false;
   isLogSlow = false;
@@ -278,6 +280,7 @@ export class Caller {
 
   send(bytes: Uint8Array | string): void {
     if (this.isGone) return;
+    this.play.receivedBytes += bytes.length;
     const given = typeof bytes === "string" ? new TextEncoder().encode(bytes) : bytes;
     this.play.give({ type: "bytes", connection: this.connection, bytes: given });
   }

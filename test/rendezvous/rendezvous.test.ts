@@ -108,3 +108,79 @@ describe("a rendezvous", () => {
     for (const play of [onlyNative, onlyClassic]) expect(play.notes).toEqual(["WRONG_DIALECT"]);
   });
 });
+
+describe("lists to classic members", () => {
+  function listsOf(caller: Caller): string[] {
+    return caller.text.split("list:\n").slice(1);
+  }
+
+  /** Somebody registers and goes at once. */
+  function passBy(play: Play, port: number): void {
+    const caller = register(play, `127.0.0.1:${port}`);
+    caller.finish();
+    caller.close();
+  }
+
+  it("go to everybody within the gap between two messages while a small mesh grows", () => {
+    const play = new Play();
+    const callers = Array.from({ length: 40 }, (_, index) => {
+      const caller = register(play, `127.0.0.1:${14_001 + index}`);
+      expect(listsOf(caller)).toHaveLength(1);
+      play.pass(play.limits.messageGapMs);
+      return caller;
+    });
+    const [first] = callers;
+    expect(listsOf(first as Caller)).toHaveLength(40);
+    for (const caller of callers) expect(listsOf(caller).at(-1)?.split("\n")).toHaveLength(40);
+  });
+
+  it("become rare while somebody comes and goes, and the newest one comes within the longest gap", () => {
+    const play = new Play();
+    const first = register(play, "127.0.0.1:14001");
+    register(play, "127.0.0.1:14002");
+    play.pass(10_000);
+    const before = listsOf(first).length;
+    for (let index = 0; index < 2_000; index += 1) {
+      passBy(play, 15_000);
+      play.pass(10);
+    }
+    expect(listsOf(first).length - before).toBeLessThan(15);
+    const newcomer = register(play, "127.0.0.1:14003");
+    play.pass(play.limits.listGapMaxMs);
+    const newest = "127.0.0.1:14001\n127.0.0.1:14002\n127.0.0.1:14003";
+    expect([listsOf(first).at(-1), listsOf(newcomer).at(-1)]).toEqual([newest, newest]);
+    play.pass(2 * play.limits.listGapMaxMs);
+    const last = register(play, "127.0.0.1:14004");
+    expect([listsOf(first).at(-1), listsOf(last).at(-1)]).toEqual(new Array(2).fill(`${newest}\n127.0.0.1:14004`));
+  });
+
+  it("take no more a second than the rate allows, however large the mesh that grows", () => {
+    const play = new Play({ limits: { listRateBytes: 100_000 } });
+    let mostBytes = 0;
+    for (let index = 0; index < 60; index += 1) {
+      const before = play.sentBytes;
+      for (let join = 0; join < 5; join += 1) {
+        register(play, `127.0.0.1:${14_000 + 5 * index + join}`);
+        play.pass(200);
+      }
+      mostBytes = Math.max(mostBytes, play.sentBytes - before);
+    }
+    // One list to all may begin in the second that the one before has paid for; each newcomer has its own besides.
+    const list = 16 * 300;
+    expect(mostBytes).toBeLessThan(100_000 + 300 * list + 5 * list);
+    expect(play.sentBytes).toBeLessThan(60 * 100_000 + 300 * list + 300 * list);
+  });
+
+  it("are sent before a mesh ends at its capacity, also after many have come and gone", () => {
+    const play = new Play({ capacity: 3 });
+    const first = register(play, "127.0.0.1:14001");
+    for (let index = 0; index < 500; index += 1) {
+      passBy(play, 15_000);
+      play.pass(10);
+    }
+    for (const port of [14_002, 14_003]) register(play, `127.0.0.1:${port}`);
+    play.pass(play.limits.listGapMaxMs + play.limits.settleMs + 1_000);
+    expect(play.eventsOf("teardown")).toMatchObject([{ members: 3 }]);
+    expect(first.text.endsWith("list:\n127.0.0.1:14001\n127.0.0.1:14002\n127.0.0.1:14003teardown")).toBe(true);
+  });
+});

@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { linkAll, nativeMembers, Play, type Player } from "../play.js";
 
@@ -35,7 +36,7 @@ describe("N20: a mesh is complete", () => {
     for (const firstPort of [15_001, 16_001]) {
       players.push(...nativeMembers(play, 1, "default", firstPort));
       linkAll(players);
-      play.settle();
+      play.pass(play.limits.completeGapMinMs);
     }
     const [a, b] = players as [Player, Player, Player];
     a.unlinked(b, "up", "ECONNRESET");
@@ -73,7 +74,7 @@ describe("N20: a mesh is complete", () => {
     const [newcomer] = nativeMembers(play, 1, "default", 15_001) as [Player];
     expect(newcomer.end.all("complete")).toEqual([]);
     linkAll([...players, newcomer]);
-    play.settle();
+    play.pass(play.limits.completeGapMinMs);
     expect(newcomer.end.all("complete")).toMatchObject([{ members: 3, links: 3 }]);
   });
 
@@ -110,6 +111,82 @@ describe("N20: a mesh is complete", () => {
     play.settle();
     expect(play.eventsOf("complete")).toMatchObject([{ members: 2, links: 1, unverified: 0 }]);
     expect(a.caller.state).toBe("open");
+  });
+});
+
+/** The first of these reports its link with the second up or down, in turn, so many times. */
+function toggle(play: Play, [a, b]: readonly [Player, Player], times: number, everyMs: number): void {
+  for (let index = 0; index < times; index += 1) {
+    if (index % 2 === 0) a.unlinked(b, "up", "ECONNRESET");
+    else a.linked([b, attemptOne]);
+    play.pass(everyMs);
+  }
+}
+
+describe("N20: a member that makes the mesh complete and incomplete as fast as it can", () => {
+  test("is told of ever more rarely, and the last state within the longest gap", () => {
+    const play = new Play({ limits: { probeMs: 3_600_000, silentMs: 7_200_000 } });
+    const players = nativeMembers(play, 3) as [Player, Player, Player];
+    const [a, b, c] = players;
+    linkAll(players);
+    toggle(play, [a, b], 5_000, 20);
+    // 100 s: some in the beginning, then one each longest gap.
+    expect(play.eventsOf("complete").length).toBeLessThan(30);
+    expect(c.end.all("complete").length).toBe(play.eventsOf("complete").length);
+    play.pass(play.limits.completeGapMaxMs);
+    a.unlinked(b, "up", "ECONNRESET");
+    const told = play.eventsOf("complete").length;
+    a.linked([b, attemptOne]);
+    play.pass(play.limits.completeGapMaxMs);
+    expect(play.eventsOf("complete")).toHaveLength(told + 1);
+  });
+
+  test("does not delay the word to a member that has asked for it", () => {
+    const play = new Play({ limits: { probeMs: 3_600_000, silentMs: 7_200_000 } });
+    const players = nativeMembers(play, 3) as [Player, Player, Player];
+    const [a, b, c] = players;
+    linkAll(players);
+    toggle(play, [a, b], 1_001, 20);
+    const told = c.end.all("complete").length;
+    c.caller.say({ type: "watch", size: 3 });
+    a.linked([b, attemptOne]);
+    play.settle();
+    expect(c.end.all("complete")).toHaveLength(told + 1);
+  });
+
+  test("does not hold back the report of another pair for more than 5 s", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 3_000 }), fc.nat({ max: 5_000 }), (everyMs, after) => {
+        const play = new Play({ limits: { probeMs: 3_600_000, silentMs: 7_200_000 } });
+        const players = nativeMembers(play, 4) as [Player, Player, Player, Player];
+        const [a, b, c, d] = players;
+        linkAll(players);
+        toggle(play, [a, b], Math.ceil(after / everyMs), everyMs);
+        const brokenAt = play.now;
+        c.unlinked(d, "up", "ETIMEDOUT");
+        const isTold = (): boolean =>
+          play
+            .eventsOf("degraded")
+            .some(({ missing }) => missing.some(([from, to]) => from === c.address && to === d.address));
+        while (!isTold() && play.now < brokenAt + 10_000) toggle(play, [a, b], 1, everyMs);
+        expect(play.now - brokenAt).toBeLessThanOrEqual(5_000 + everyMs);
+        expect(b.end.all("degraded").length).toBeGreaterThan(0);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test("does not crowd another pair out of the report with pairs of its own", () => {
+    const play = new Play({ limits: { namedPairs: 4 } });
+    const players = nativeMembers(play, 10) as [Player, ...Player[]];
+    linkAll(players);
+    const [a, ...others] = players;
+    for (const other of others) a.unlinked(other, "up", "ECONNRESET");
+    play.pass(play.limits.degradedMs);
+    const [c, d] = others.slice(-2) as [Player, Player];
+    c.unlinked(d, "up", "ETIMEDOUT");
+    play.pass(play.limits.degradedMs);
+    expect(play.eventsOf("degraded").at(-1)?.missing).toContainEqual([c.address, d.address, "up: ETIMEDOUT"]);
   });
 });
 
@@ -226,6 +303,19 @@ describe("N20: a mesh is degraded", () => {
     expect(play.eventsOf("degraded")[0]?.count).toBe(45);
     expect(play.eventsOf("degraded")[0]?.missing).toHaveLength(4);
     expect(players[0]?.end.last("degraded")?.missing).toHaveLength(4);
+  });
+
+  test("costs all members together no more than a bound: a large mesh is told fewer pairs by name, at least one", () => {
+    const play = new Play({ limits: { degradedBytes: 10_000 } });
+    const players = nativeMembers(play, 10) as [Player, ...Player[]];
+    const [a, ...others] = players;
+    for (const other of others) a.unlinked(other, "dialing", "x".repeat(160));
+    const before = play.sentBytes;
+    play.pass(play.limits.degradedMs);
+    expect(play.sentBytes - before).toBeLessThan(10_000);
+    expect(a.end.last("degraded")?.count).toBe(45);
+    expect(a.end.last("degraded")?.missing).toHaveLength(4);
+    expect(play.eventsOf("degraded")[0]?.missing).toHaveLength(play.limits.namedPairs);
   });
 
   test("passes foreign reasons on in part, and nothing in them that could steer a terminal", () => {
