@@ -1,6 +1,7 @@
 import type { ErrorCode } from "../core/errors.js";
 import { jsonLine, shownLine } from "../core/escaping.js";
 import { defaultMesh } from "../node-options.js";
+import { EventGate } from "../runtime/event-gate.js";
 import type { LogRecord } from "../runtime/notes.js";
 import { Deferred } from "../waiting.js";
 import { Writer } from "./writer.js";
@@ -35,6 +36,7 @@ export class Output {
   readonly options: OutputOptions;
   /** In whose name errors are told: a member's address, null for the server and before there is one. */
   speaker: string | null = null;
+  readonly #gate = new EventGate();
   readonly #stdout: Writer;
   readonly #stderr: Writer;
   readonly #gone = new Deferred<void>();
@@ -78,8 +80,14 @@ export class Output {
 
   /** One event: as NDJSON, or as the sentence in its place. `node` is the emitter's address, null for the server. */
   event(event: string, node: string | null, fields: Fields, sentence?: string, mesh = defaultMesh): void {
-    if (this.options.json) this.#inOrder(ndjson(event, node, fields, mesh));
-    else if (sentence !== undefined) this.talk(sentence);
+    const line = this.options.json ? ndjson(event, node, fields, mesh) : sentence;
+    if (line === undefined) return;
+    // Everything but messages may be brought about by others at will.
+    const leftOut = this.#gate.pass(event, line.length, performance.now());
+    if (leftOut === undefined) return;
+    if (leftOut > 0) this.#omitted(event, leftOut);
+    if (this.options.json) this.#inOrder(line);
+    else this.talk(line);
   }
 
   /** One line of data for people on stdout. */
@@ -137,6 +145,7 @@ export class Output {
    * s, or for 1 s once `stopped` is aborted. What is given up is reported.
    */
   async flush(stopped: AbortSignal): Promise<boolean> {
+    for (const [event, count] of this.#gate.finish()) this.#omitted(event, count);
     const written = this.#coming.then(() => this.#stdout.empty());
     let progress = -1;
     while (!stopped.aborted && progress < this.#stdout.progress) {
@@ -148,6 +157,10 @@ export class Output {
     if (count > 0) this.#complain(`${count} lines were not taken from stdout`);
     await settles(this.#stderr.empty(), stopped.aborted ? 0 : hurryMs);
     return count === 0;
+  }
+
+  #omitted(of: string, count: number): void {
+    this.event("omitted", this.speaker, { of, count }, `left out ${count} events "${of}", which came too often`);
   }
 
   /** A line of stdout goes behind the messages that came before it. */
