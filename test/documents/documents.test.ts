@@ -129,3 +129,32 @@ describe("what the documents point to", () => {
     expect(unknown).toEqual([]);
   });
 });
+
+describe("SECURITY.md", () => {
+  const text = read("SECURITY.md");
+  /** The items that are claims; those without a bold beginning say what is not protected. */
+  const claims = Array.from(text.matchAll(/^- \*\*.+\n(?: {2}\S.*\n)*/gm), ([claim]) => claim);
+  const proofs = claims.map((claim) => (claim.split(/^ {2}Test: /m)[1] ?? "").replaceAll(/\s+/g, " "));
+
+  it("names a test behind each claim", () => {
+    expect(claims.length).toBeGreaterThan(40);
+    expect(claims.filter((_, index) => !/^`test\/[a-z/-]+\.test\.ts`/.test(proofs[index] ?? ""))).toEqual([]);
+  });
+
+  /** All texts in a source, among which are the titles of its tests. */
+  const textsIn = (path: string): Set<string | undefined> =>
+    new Set(
+      Array.from(read(path).matchAll(/"((?:\\.|[^"\\\n])*)"|`([^`]*)`/g), ([, title, template]) => title ?? template),
+    );
+
+  it("names tests that there are, in the files that it names", () => {
+    // Each file with the titles behind it.
+    const named = proofs.flatMap((proof) => proof.split(/(?=`test\/)/).map((part) => part.split("`").slice(1)));
+    const unknown = named.flatMap(([path = "", rest = ""]) => {
+      const texts = textsIn(path);
+      const titles = Array.from(rest.matchAll(/"([^"]+)"/g), ([, title]) => title);
+      return titles.filter((title) => !texts.has(title)).map((title) => `${path}: ${title}`);
+    });
+    expect(unknown).toEqual([]);
+  });
+});
