@@ -1,7 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { endpointOf } from "../../src/protocol/address.js";
-import { encodeRegistration, RegistrationReader } from "../../src/protocol/classic/registration.js";
+import {
+  encodeRegistration,
+  type RegistrationEvent,
+  RegistrationReader,
+} from "../../src/protocol/classic/registration.js";
 import { isAmbiguousPort } from "../../src/protocol/classic/scanner.js";
 import {
   addresses,
@@ -18,6 +22,23 @@ import {
 function read(text: string): object[] {
   return readAll(new RegistrationReader(), [bytesOf(text)]);
 }
+
+describe("what stands behind an address", () => {
+  test("may be a buffer full of zeros, and whoever sends on is looked at no more", () => {
+    const reader = new RegistrationReader();
+    const events: RegistrationEvent[] = [];
+    const push = (bytes: Uint8Array): void => {
+      reader.push(bytes);
+      for (let event = reader.poll(); event !== undefined; event = reader.poll()) events.push(event);
+    };
+    push(new TextEncoder().encode("127.0.0.1:14001"));
+    for (let count = 0; count < 3; count += 1) push(new Uint8Array(1_024));
+    expect(events).toEqual([{ type: "registered", address: "127.0.0.1:14001" }]);
+    push(new Uint8Array(2_000));
+    push(new TextEncoder().encode("127.0.0.1:14002"));
+    expect(events).toHaveLength(1);
+  });
+});
 
 describe("a registration", () => {
   test("reads back as it was written, however it is delivered", () => {

@@ -1,6 +1,7 @@
 import type { ConnectionId, Endpoint } from "../../core/connections.js";
 import { Deadlines, earliest } from "../../core/deadlines.js";
 import type { ErrorCode } from "../../core/errors.js";
+import { GatheredBytes } from "../../core/gathered-bytes.js";
 import type { Handshakes } from "../../core/handshakes.js";
 import type { Limits } from "../../core/limits.js";
 import type { Address } from "../../protocol/address.js";
@@ -14,7 +15,7 @@ export interface Arrival {
   /** The address it greets with; undefined before the hello. */
   hello: Address | undefined;
   /** What it has sent behind the hello. */
-  readonly payload: Uint8Array[];
+  readonly payload: GatheredBytes;
 }
 
 /** What is to become of an arrival: it has said hello and may be judged, or it is to be closed for a reason. */
@@ -42,7 +43,7 @@ export class Arrivals {
   }
 
   begin(connection: ConnectionId, remote: Endpoint): void {
-    const arrival = { connection, remote, reader: new HelloReader(), hello: undefined, payload: [] };
+    const arrival = { connection, remote, reader: new HelloReader(), hello: undefined, payload: new GatheredBytes() };
     this.#arrivals.set(connection, arrival);
   }
 
@@ -77,7 +78,7 @@ export class Arrivals {
     if (this.#parkedOrder.size >= this.#limits.parked) return this.#full(arrival);
     this.#parkedOrder.add(arrival);
     this.#parked.set(arrival, now + this.#limits.parkedMs);
-    this.#parkedBytes += bytesOf(arrival);
+    this.#parkedBytes += arrival.payload.heldBytes;
     return this.#parkedBytes > this.#limits.parkedBytes ? this.#full(arrival) : undefined;
   }
 
@@ -87,7 +88,7 @@ export class Arrivals {
     this.#arrivals.delete(arrival.connection);
     this.#quiet.clear(arrival);
     this.#parked.clear(arrival);
-    if (this.#parkedOrder.delete(arrival)) this.#parkedBytes -= bytesOf(arrival);
+    if (this.#parkedOrder.delete(arrival)) this.#parkedBytes -= arrival.payload.heldBytes;
   }
 
   nextTimeout(): number | undefined {
@@ -132,9 +133,10 @@ export class Arrivals {
       return { type: "hello", arrival, address: event.address };
     }
     if (event.type === "payload") {
-      arrival.payload.push(event.bytes);
+      const before = arrival.payload.heldBytes;
+      arrival.payload.add(event.bytes);
       if (!this.#parkedOrder.has(arrival)) return undefined;
-      this.#parkedBytes += event.bytes.length;
+      this.#parkedBytes += arrival.payload.heldBytes - before;
       return this.#parkedBytes > this.#limits.parkedBytes ? this.#full(arrival) : undefined;
     }
     return refuse(arrival, callerCodes[event.caller], `expected a hello, got "${event.text}"`);
@@ -157,8 +159,4 @@ const callerCodes = {
 
 function refuse(arrival: Arrival, code: ErrorCode, message: string): ArrivalOutcome {
   return { type: "refuse", arrival, code, message };
-}
-
-function bytesOf(arrival: Arrival): number {
-  return arrival.payload.reduce((sum, bytes) => sum + bytes.length, 0);
 }

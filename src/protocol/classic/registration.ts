@@ -2,7 +2,7 @@ import { printable } from "../../core/escaping.js";
 import { type Address, endpointOf, formatAddress } from "../address.js";
 import { type Caller, sniff } from "../sniff.js";
 import { ascii, latin1 } from "../text.js";
-import { AddressScanner, isDigit, spaces } from "./scanner.js";
+import { AddressScanner, isDigit, isSpace, spaces } from "./scanner.js";
 
 /** Node to server, once, at the start: `<ip>:<port>`, where the node listens. */
 export function encodeRegistration(address: Address): Uint8Array {
@@ -25,6 +25,8 @@ const dot = 0x2e;
 const bracket = 0x5b;
 /** An octet of an IPv4 address has three digits at most, so a fourth one belongs to no second address. */
 const octetDigits = 3;
+/** Simple programs send a whole buffer, with zeros behind the address. */
+const mostSpaces = 4_096;
 
 /**
  * Reads what a connection says to a rendezvous server, in any pieces.
@@ -43,6 +45,8 @@ export class RegistrationReader {
   #late = "";
   /** True once something stands between the port and what follows: no digit belongs to the port any more. */
   #isSeparated = false;
+  /** How many spaces have come behind the address. */
+  #spaces = 0;
   readonly #events: RegistrationEvent[] = [];
 
   /** True while a quiet period would decide something. */
@@ -52,10 +56,12 @@ export class RegistrationReader {
 
   push(bytes: Uint8Array): void {
     if (this.#state === "sniffing" || this.#state === "scanning") this.#said += latin1(bytes);
-    for (const [index, byte] of bytes.entries()) {
-      this.#take(byte, bytes.subarray(index));
-      if (this.#state === "done") return;
+    for (let at = 0; at < bytes.length && this.#state !== "done"; at += 1) {
+      if (this.#state === "settled" && this.#late === "") at = this.#passSpaces(bytes, at);
+      const byte = bytes[at];
+      if (byte !== undefined) this.#take(byte, bytes, at);
     }
+    if (this.#state === "done") return;
     // A port that is complete counts only if no digit of the same piece follows it.
     if (this.#state === "settled" && this.#late === "") this.#announce();
   }
@@ -78,18 +84,33 @@ export class RegistrationReader {
     this.#state = "done";
   }
 
-  #take(byte: number, rest: Uint8Array): void {
+  /** Passes over what may stand behind an address; returns where something else begins. */
+  #passSpaces(bytes: Uint8Array, from: number): number {
+    let at = from;
+    while (at < bytes.length && isSpace(bytes[at] ?? 0)) at += 1;
+    if (at === from) return at;
+    this.#isSeparated = true;
+    this.#spaces += at - from;
+    // Nobody fills a longer buffer; whoever sends on is not looked at any more.
+    if (this.#spaces > mostSpaces) {
+      this.#announce();
+      this.#state = "done";
+    }
+    return at;
+  }
+
+  #take(byte: number, bytes: Uint8Array, at: number): void {
     if (this.#state === "sniffing") this.#sniff(byte);
     // A registration begins with the byte that told it is one.
     if (this.#state === "settled") {
-      this.#takeLate(byte, rest);
+      this.#takeLate(byte, bytes, at);
     } else if (this.#state === "scanning") {
       const state = this.#scanner.take(byte);
       // Behind a port that could grow, only a space or another address may stand: 1e4 is no port.
       const isForeign = state === "ended" && byte !== bracket && !spaces.has(byte);
       if (state === "bad" || isForeign) this.#fail();
       else if (state === "exact" || state === "ended") this.#settle();
-      if (state === "ended" && !isForeign) this.#takeLate(byte, rest);
+      if (state === "ended" && !isForeign) this.#takeLate(byte, bytes, at);
     }
   }
 
@@ -115,7 +136,7 @@ export class RegistrationReader {
     this.#events.push({ type: "registered", address: this.#address });
   }
 
-  #takeLate(byte: number, rest: Uint8Array): void {
+  #takeLate(byte: number, bytes: Uint8Array, at: number): void {
     if (this.#late === "" && spaces.has(byte)) {
       this.#isSeparated = true;
       return;
@@ -126,7 +147,7 @@ export class RegistrationReader {
       return;
     }
     const isAddress = byte === bracket || (byte === dot && this.#late !== "");
-    const text = this.#late + printable(rest);
+    const text = this.#late + printable(bytes.subarray(at));
     if (isAddress) this.#late = "";
     this.#settleLate();
     if (this.#state === "done" || (!isAddress && spaces.has(byte))) return;

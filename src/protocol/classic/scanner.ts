@@ -17,6 +17,11 @@ const nine = 0x39;
 /** What may stand behind an address without being reported: NUL, newline, carriage return, space. */
 export const spaces: ReadonlySet<number> = new Set([0x00, 0x0a, 0x0d, 0x20]);
 
+/** The same as a question, for those who ask it of each of many bytes. */
+export function isSpace(byte: number): boolean {
+  return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x00;
+}
+
 /** True for the bytes 0 to 9. */
 export function isDigit(byte: number): boolean {
   return byte >= zero && byte <= nine;
