@@ -1,7 +1,7 @@
 import { type Endpoint, type Identity, isLoopback } from "./core/connections.js";
 import { FullmeshError } from "./core/errors.js";
 import { defaultLimits, type Limits } from "./core/limits.js";
-import { connectionsAllowed } from "./nodejs/descriptors.js";
+import { descriptorLimits } from "./nodejs/descriptors.js";
 import { Keyring } from "./nodejs/keyed.js";
 import { Secret } from "./nodejs/secret.js";
 import { nodeTransport } from "./nodejs/transport.js";
@@ -94,7 +94,7 @@ export function limitsOption(wanted: Partial<Limits> | undefined): Limits {
     if (!Object.hasOwn(defaultLimits, name)) badOption(`limits.${name}`, "the name of a limit", value);
     millisecondsOrCount(`limits.${name}`, value);
   }
-  const limits = { ...defaultLimits, connections: connectionsAllowed(), ...wanted };
+  const limits = { ...defaultLimits, ...descriptorLimits(), ...wanted };
   for (const [lower, upper, margin] of orderedLimits) {
     if (limits[lower] + margin <= limits[upper]) continue;
     const least = margin === 0 ? `limits.${upper}` : `limits.${upper} - ${margin}`;

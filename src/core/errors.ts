@@ -96,8 +96,9 @@ const failures = {
     fault: "system",
     level: "warn",
     meaning: "Too many connections, in all or from this host, have not yet said who they are.",
-    connection: "half-closed, closed within 1 s, a server says why first; at the descriptor limit, closed at once",
-    remedy: "Try again in a few seconds; raise the open-file limit (ulimit -n) if this machine serves so many.",
+    connection:
+      "told why and when to come back, in its own dialect once its first byte has come; half-closed, closed within 1 s",
+    remedy: "Try again in a few seconds, as members of ours do; raise the open-file limit (ulimit -n) if it lasts.",
   },
   MESH_SEALED: {
     fault: "remote",

@@ -23,6 +23,13 @@ export const defaultLimits = {
   /** From so many on the house counts as crowded. */
   handshakesCrowded: 64,
   /**
+   * How long a connection that is refused for want of room may take for its first byte, which tells in which dialect to say
+   * so. Who has something to say sends it at once, and it comes within a few retransmissions.
+   */
+  refusalMs: 1_000,
+  /** Such connections at once; beyond that the oldest waits no longer. */
+  refusalsPending: 256,
+  /**
    * How long an ambiguous last port may wait for another digit. Measured gaps inside a split message stay below 500 ms in
    * all cases at 20 ms round trip and 5 % loss, and in 99.8 % at 100 ms.
    */
@@ -62,7 +69,7 @@ export const defaultLimits = {
   parkedMs: 5_000,
   /** Parked hellos in all: as many as handshakes. */
   parked: 256,
-  /** What parked connections have sent behind their hellos, in all: as much as one peer may have queued. */
+  /** The memory for what parked connections have sent behind their hellos, in all: as much as one peer may have queued. */
   parkedBytes: 16 * 1024 * 1024,
   /** Dials under way at once that are not slow. More would only queue in the kernel and let their deadlines starve. */
   dialsInFlight: 8,
@@ -232,7 +239,10 @@ export const defaultLimits = {
   serverRedialMaxMs: 5_000,
   /** The longest pause that a server may ask for before it is tried again; it names 5 s when it is busy. */
   retryMaxMs: 60_000,
-  /** Connections of one machine, handshakes and members together. The Node face derives it from the descriptor limit. */
+  /**
+   * Connections of one machine, handshakes, members and dials together. The Node face derives it from the descriptors that
+   * there are, and with it the bounds for parts of them. The last eighth is for telling that there is no more.
+   */
   connections: 8_192,
 } as const;
 

@@ -1,7 +1,9 @@
 import type { ConnectionId, ConnectionProgress, Endpoint, Identity } from "../core/connections.js";
+import { earliest } from "../core/deadlines.js";
 import type { ErrorCode } from "../core/errors.js";
 import type { Handshakes } from "../core/handshakes.js";
 import type { Sink } from "../core/machine.js";
+import { PendingRefusals, type Refusal } from "../core/pending-refusals.js";
 import { formatAddress } from "../protocol/address.js";
 import { canonicalIp } from "../protocol/ip.js";
 import { encodeControl } from "../protocol/native/control.js";
@@ -9,6 +11,11 @@ import { behindPreface, firstNativeByte } from "../protocol/native/preface.js";
 import { httpRefusal, sniff } from "../protocol/sniff.js";
 import type { Connections, Party } from "./connections.js";
 import type { MemberOutput, MemberRules } from "./vocabulary.js";
+
+/** The share of all connections that is kept for those who are told that there is no room. */
+const shareOfRefusals = 1 / 8;
+
+const noDescriptors = "no descriptors are left for another connection";
 
 /** An accepted connection whose caller has not yet said who it is. */
 export interface Visitor {
@@ -45,6 +52,7 @@ export class Door implements Party {
   readonly #handshakes: Handshakes;
   readonly #receptions: Receptions;
   readonly #visitors = new Map<ConnectionId, Visitor>();
+  readonly #refusals: PendingRefusals;
   #isClosed = false;
 
   constructor(
@@ -55,6 +63,7 @@ export class Door implements Party {
     receptions: Receptions,
   ) {
     this.#rules = rules;
+    this.#refusals = new PendingRefusals(rules.limits);
     this.#connections = connections;
     this.#outputs = outputs;
     this.#handshakes = handshakes;
@@ -62,21 +71,44 @@ export class Door implements Party {
   }
 
   accepted(connection: ConnectionId, remote: Endpoint, now: number): void {
-    const isFull = this.#connections.size >= this.#rules.limits.connections;
+    const { limits } = this.#rules;
+    const room = limits.connections - this.#connections.size;
     const host = canonicalIp(remote.host) ?? remote.host;
     this.#connections.give(connection, this);
-    if (isFull) {
-      this.#note("BUSY", "no descriptors are left for another connection", remote);
+    if (room <= 0) this.#note("NO_DESCRIPTORS", noDescriptors, remote);
+    if (room <= 0 || this.#isClosed) {
       this.#connections.abort(connection);
-    } else if (this.#isClosed) {
-      this.#connections.abort(connection);
-    } else if (this.#handshakes.begin(connection, host, now)) {
-      const visitor = { connection, remote: { host, port: remote.port }, identity: undefined, cipher: undefined };
-      this.#visitors.set(connection, visitor);
-    } else {
-      this.#note("BUSY", "too many connections have not yet said hello", remote);
-      this.#connections.dismiss(connection, now);
+      return;
     }
+    const visitor = { connection, remote: { host, port: remote.port }, identity: undefined, cipher: undefined };
+    this.#visitors.set(connection, visitor);
+    if (room <= Math.floor(limits.connections * shareOfRefusals)) {
+      this.#refuse(visitor, { connection, code: "NO_DESCRIPTORS", message: noDescriptors }, now);
+    } else if (!this.#handshakes.begin(connection, host, now)) {
+      const message = "too many connections have not yet said hello";
+      this.#refuse(visitor, { connection, code: "BUSY", message }, now);
+    }
+  }
+
+  /** There is no room for this one. A native caller is told, once its first byte has shown that it is one. */
+  #refuse(visitor: Visitor, refusal: Refusal, now: number): void {
+    // Where there is a secret, whoever is about to prove it is told so before.
+    if (this.#rules.isKeyed) this.#tellRefusal(visitor, refusal, now);
+    else this.#refusals.add(refusal, now);
+    this.#refuseDue(now);
+  }
+
+  #refuseDue(now: number): void {
+    for (let due = this.#refusals.takeDue(now); due !== undefined; due = this.#refusals.takeDue(now)) {
+      const visitor = this.#visitors.get(due.connection);
+      if (visitor !== undefined) this.#tellRefusal(visitor, due, now);
+    }
+  }
+
+  #tellRefusal(visitor: Visitor, { code, message }: Refusal, now: number, lastWord?: Uint8Array): void {
+    this.#turnAway(visitor, code, message, now, lastWord);
+    const oldest = this.#refusals.told(visitor.connection);
+    if (oldest !== undefined) this.#connections.abort(oldest);
   }
 
   handle(input: ConnectionProgress, now: number): void {
@@ -111,10 +143,11 @@ export class Door implements Party {
   }
 
   nextTimeout(): number | undefined {
-    return this.#handshakes.nextTimeout();
+    return earliest(this.#handshakes.nextTimeout(), this.#refusals.nextTimeout());
   }
 
   handleTimeout(now: number): void {
+    this.#refuseDue(now);
     for (let due = this.#handshakes.takeDue(now); due !== undefined; due = this.#handshakes.takeDue(now)) {
       const visitor = this.#visitors.get(due);
       if (visitor !== undefined) this.#turnAway(visitor, "HANDSHAKE_TIMEOUT", "nothing came in time", now);
@@ -134,13 +167,22 @@ export class Door implements Party {
   #show(visitor: Visitor, input: ConnectionProgress & { readonly type: "bytes" }, now: number): void {
     const isNative = input.bytes[0] === firstNativeByte;
     const reception = isNative ? this.#receptions.native : this.#receptions.classic;
-    if (this.#rules.isKeyed && visitor.identity === undefined) {
+    const unwelcome = this.#refusals.take(visitor.connection);
+    if (unwelcome !== undefined) {
+      const { code, message } = unwelcome;
+      const { firstByteCrowdedMs } = this.#rules.limits;
+      this.#tellRefusal(visitor, unwelcome, now, isNative ? refusal(code, message, firstByteCrowdedMs) : undefined);
+    } else if (this.#rules.isKeyed && visitor.identity === undefined) {
       const isHttp = sniff(input.bytes[0] ?? 0, input.bytes[1]) === "http";
-      const lastWord = isNative ? refusal("SECRET_REQUIRED") : isHttp ? httpRefusal() : undefined;
+      const lastWord = isNative
+        ? refusal("SECRET_REQUIRED", "this mesh takes only callers with the secret")
+        : isHttp
+          ? httpRefusal()
+          : undefined;
       this.#turnAway(visitor, "SECRET_REQUIRED", "the caller speaks in plain text", now, lastWord);
     } else if (reception === undefined) {
       const message = "the caller speaks native, and this member classic";
-      this.#turnAway(visitor, "WRONG_DIALECT", message, now, refusal("WRONG_DIALECT"));
+      this.#turnAway(visitor, "WRONG_DIALECT", message, now, refusal("WRONG_DIALECT", "native is not spoken here"));
     } else {
       this.#visitors.delete(visitor.connection);
       const party = reception.receive(visitor);
@@ -158,6 +200,7 @@ export class Door implements Party {
 
   #forget(visitor: Visitor): void {
     this.#visitors.delete(visitor.connection);
+    this.#refusals.take(visitor.connection);
     this.#handshakes.end(visitor.connection);
   }
 
@@ -166,9 +209,7 @@ export class Door implements Party {
   }
 }
 
-/** A preface and a refusal, for a caller whose dialect or openness is not wanted here. */
-function refusal(code: ErrorCode): Uint8Array {
-  const message =
-    code === "SECRET_REQUIRED" ? "this mesh takes only callers with the secret" : "native is not spoken here";
-  return behindPreface(encodeControl({ type: "refuse", code, message }));
+/** A preface and a refusal, for a native caller that is not let in. */
+function refusal(code: ErrorCode, message: string, retryMs?: number): Uint8Array {
+  return behindPreface(encodeControl({ type: "refuse", code, message, ...(retryMs === undefined ? {} : { retryMs }) }));
 }

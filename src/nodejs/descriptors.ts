@@ -1,18 +1,43 @@
-import { readFileSync } from "node:fs";
-import { defaultLimits } from "../core/limits.js";
+import { readdirSync, readFileSync } from "node:fs";
+import { defaultLimits, type Limits } from "../core/limits.js";
 
-/** The share of the process's descriptors that connections may take; the rest is for files, pipes and libraries. */
+/** The share of the descriptors that connections may take; the rest is for files, pipes and libraries. */
 const share = 0.8;
 
+/** Bounds for parts of all connections, and the share of them that each part may have at most. */
+const parts = {
+  handshakesPending: 1 / 2,
+  handshakesPendingPerHost: 1 / 4,
+  handshakesCrowded: 1 / 8,
+  refusalsPending: 1 / 8,
+  parked: 1 / 8,
+  dialBacks: 1 / 8,
+  dialBacksSlow: 1 / 8,
+} as const satisfies Partial<Record<keyof Limits, number>>;
+
+/** Found once, before there are connections: whoever makes many members in one process does not count for each. */
+let connections: number | undefined;
+
 /**
- * How many connections this process may hold. Node says nothing when an accept fails for want of descriptors, so the bound
- * must be kept by counting. Where the system does not tell its limit, the default stands.
+ * The bounds that follow from how many descriptors this process may open, and how many it had open when it was first asked.
+ * Node says nothing when an accept fails for want of descriptors, so the bound must be kept by counting. Where the system
+ * does not tell, the defaults stand.
  */
-export function connectionsAllowed(): number {
+export function descriptorLimits(): Partial<Limits> {
+  connections ??= connectionsAllowed();
+  const all = connections;
+  const within = Object.entries(parts).map(([name, part]) => {
+    const most = defaultLimits[name as keyof typeof parts];
+    return [name, Math.max(1, Math.min(most, Math.floor(all * part)))];
+  });
+  return { connections: all, ...Object.fromEntries(within) };
+}
+
+function connectionsAllowed(): number {
   try {
-    const limits = readFileSync("/proc/self/limits", "utf8");
-    const soft = /^Max open files\s+(\d+)/m.exec(limits)?.[1];
-    return soft === undefined ? defaultLimits.connections : Math.floor(Number(soft) * share);
+    const soft = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
+    if (soft === undefined) return defaultLimits.connections;
+    return Math.max(1, Math.floor((Number(soft) - readdirSync("/proc/self/fd").length) * share));
   } catch {
     return defaultLimits.connections;
   }

@@ -73,6 +73,11 @@ export class DialBacks {
     this.#lingering = new Lingering(outputs, limits.lingerMs);
   }
 
+  /** Connections that are not gone. */
+  get connections(): number {
+    return this.#byConnection.size;
+  }
+
   /** True when no connection is left. */
   get isIdle(): boolean {
     return this.#byConnection.size === 0;

@@ -1,7 +1,9 @@
 import type { ConnectionId, ConnectionProgress, Endpoint } from "../core/connections.js";
 import { earliest } from "../core/deadlines.js";
+import type { ErrorCode } from "../core/errors.js";
 import { Handshakes } from "../core/handshakes.js";
 import type { Sink } from "../core/machine.js";
+import { PendingRefusals, type Refusal } from "../core/pending-refusals.js";
 import { Pulse } from "../core/pulse.js";
 import { ping } from "../protocol/native/frames.js";
 import { sniff } from "../protocol/sniff.js";
@@ -14,6 +16,11 @@ import { NativeDesk } from "./native.js";
 import { type Departure, Partings } from "./partings.js";
 import { Session } from "./session.js";
 import type { RendezvousOutput, RendezvousRules } from "./vocabulary.js";
+
+/** The share of all connections that is kept for those who are told that there is no room. */
+const shareOfRefusals = 1 / 8;
+
+const noDescriptors = "no descriptors are left for another connection";
 
 type Secured = Extract<ConnectionProgress, { type: "secured" }>;
 type Unproved = Extract<ConnectionProgress, { type: "unproved" }>;
@@ -39,6 +46,7 @@ export class Reception {
   readonly partings: Partings;
   readonly #options: ReceptionOptions;
   readonly #handshakes: Handshakes;
+  readonly #refusals: PendingRefusals;
   readonly #pulse: Pulse<Session>;
   /** Every accepted connection that is not gone. */
   readonly #sessions = new Map<ConnectionId, Session>();
@@ -47,6 +55,7 @@ export class Reception {
     const { rules, meshes, delivery, dialBacks, outputs, classicMesh } = options;
     this.#options = options;
     this.#handshakes = new Handshakes(rules.limits);
+    this.#refusals = new PendingRefusals(rules.limits);
     this.#pulse = new Pulse(rules.limits);
     const leaving = (session: Session, departure: Departure, now: number): void => {
       this.#leaving(session, departure, now);
@@ -64,16 +73,42 @@ export class Reception {
 
   /** Takes a new connection, if there is room. */
   accept(connection: ConnectionId, remote: Endpoint, now: number): void {
-    const { rules, outputs } = this.#options;
+    const { rules, outputs, dialBacks } = this.#options;
     const session = new Session(connection, remote, rules.limits, outputs);
-    if (this.#sessions.size >= rules.limits.connections) {
-      this.partings.note(session, "BUSY", "no descriptors are left for another connection");
+    const room = rules.limits.connections - this.#sessions.size - dialBacks.connections;
+    if (room <= 0) {
+      this.partings.note(session, "NO_DESCRIPTORS", noDescriptors);
       outputs.push({ type: "abort", connection });
       return;
     }
     this.#sessions.set(connection, session);
-    if (!this.#handshakes.begin(connection, session.remote.host, now)) {
-      this.partings.refuse(session, "BUSY", "too many connections have not yet registered; try again in 5 s", now);
+    if (room <= Math.floor(rules.limits.connections * shareOfRefusals)) {
+      this.#refuse(session, "NO_DESCRIPTORS", noDescriptors, now);
+    } else if (!this.#handshakes.begin(connection, session.remote.host, now)) {
+      this.#refuse(session, "BUSY", "too many connections have not yet registered", now);
+    }
+  }
+
+  /** There is no room for this one, which is told as soon as its dialect is known. */
+  #refuse(session: Session, code: ErrorCode, message: string, now: number): void {
+    // Where there is a secret, whoever is about to prove it is told so before.
+    if (this.#options.rules.isKeyed) this.#tellRefusal(session, { code, message }, now);
+    else this.#refusals.add({ connection: session.connection, code, message }, now);
+    this.#refuseDue(now);
+  }
+
+  #refuseDue(now: number): void {
+    for (let due = this.#refusals.takeDue(now); due !== undefined; due = this.#refusals.takeDue(now)) {
+      const session = this.#sessions.get(due.connection);
+      if (session !== undefined) this.#tellRefusal(session, due, now);
+    }
+  }
+
+  #tellRefusal(session: Session, { code, message }: Pick<Refusal, "code" | "message">, now: number): void {
+    this.partings.refuse(session, code, message, now);
+    const connection = this.#refusals.told(session.connection);
+    if (connection !== undefined && this.#sessions.has(connection)) {
+      this.#options.outputs.push({ type: "abort", connection });
     }
   }
 
@@ -94,6 +129,7 @@ export class Reception {
   nextTimeout(): number | undefined {
     return earliest(
       this.#handshakes.nextTimeout(),
+      this.#refusals.nextTimeout(),
       this.classic.nextTimeout(),
       this.partings.nextTimeout(),
       this.#pulse.nextTimeout(),
@@ -106,6 +142,7 @@ export class Reception {
       if (session !== undefined)
         this.partings.refuse(session, "HANDSHAKE_TIMEOUT", "no registration came in time", now);
     }
+    this.#refuseDue(now);
     for (let due = this.classic.takeDue(now); due !== undefined; due = this.classic.takeDue(now)) {
       due.door.quiet();
       this.#understand(due, now);
@@ -131,7 +168,9 @@ export class Reception {
     this.#handshakes.spoke(session.connection, now);
     this.#pulse.heard(session, now);
     session.door.push(bytes);
-    if (this.#options.rules.isKeyed && session.identity === undefined) this.#refusePlain(session, bytes, now);
+    const refusal = this.#refusals.take(session.connection);
+    if (refusal !== undefined) this.#tellRefusal(session, refusal, now);
+    else if (this.#options.rules.isKeyed && session.identity === undefined) this.#refusePlain(session, bytes, now);
     else if (isFirst && session.dialect === "native" && this.#options.rules.dialect === "classic") {
       this.partings.refuse(session, "WRONG_DIALECT", "only classic members may join here", now);
     } else {
@@ -184,6 +223,7 @@ export class Reception {
   /** Nothing of this session counts any more. */
   #leaving(session: Session, { type, reason }: Departure, now: number): void {
     this.#handshakes.end(session.connection);
+    this.#refusals.take(session.connection);
     this.#pulse.forget(session);
     this.classic.forget(session);
     this.native.forget(session, now);

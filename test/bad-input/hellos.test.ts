@@ -209,12 +209,12 @@ describe("a node that too many connections come to", () => {
     await undisturbed(linked);
   });
 
-  test("notes BUSY and closes at once those beyond the connection limit", async () => {
+  test("notes NO_DESCRIPTORS and closes at once those beyond the connection limit", async () => {
     // One to the server, one link.
     const linked = await nodeWithLink({ limits: { connections: 2 } });
     const { me } = linked;
     const stranger = await rawClient(me.address);
-    expect(await me.notes.nth(1)).toMatchObject({ code: "BUSY", level: "warn", remote: stranger.local });
+    expect(await me.notes.nth(1)).toMatchObject({ code: "NO_DESCRIPTORS", level: "warn", remote: stranger.local });
     expect(await stranger.ended).toBe("fin");
     await undisturbed(linked);
   });

@@ -167,6 +167,43 @@ describe("a registration at the wrong moment", () => {
   });
 });
 
+describe("what follows a hello that no list names yet", () => {
+  /** A member that lists nobody else, and a caller whose hello waits. */
+  function parked(): HandHeld {
+    const held = new HandHeld();
+    held.dialing();
+    held.give({ type: "accepted", connection: "in:1", local: at(14_000), remote: at(60_000) });
+    held.give({ type: "bytes", connection: "in:1", bytes: text("Hello from:127.0.0.1:14002") });
+    return held;
+  }
+
+  test("is kept together, however small the pieces are in which it comes", () => {
+    const held = parked();
+    for (let count = 0; count < 100_000; count += 1) {
+      held.give({ type: "bytes", connection: "in:1", bytes: Uint8Array.of(count & 0x7f) });
+    }
+    const lists = "list:\n127.0.0.1:14002\n127.0.0.1:14000\n127.0.0.1:14001";
+    const outputs = held.give({ type: "bytes", connection: "out:1", bytes: text(lists) });
+    const told = outputs.flatMap((output) =>
+      output.type === "event" && output.event.type === "bytes" ? [output.event] : [],
+    );
+    expect(told.reduce((sum, { bytes }) => sum + bytes.length, 0)).toBe(100_000);
+    expect(told.length).toBeLessThan(20);
+  });
+
+  test("is bounded by the memory that it takes", () => {
+    const held = parked();
+    const piece = new Uint8Array(1_000);
+    let came = 0;
+    const most = defaultLimits.parkedBytes;
+    for (let codes: string[] = []; codes.length === 0 && came < 2 * most; came += piece.length) {
+      codes = codesOf(held.give({ type: "bytes", connection: "in:1", bytes: piece }));
+      if (codes.length > 0) expect(codes).toEqual(["PARKING_FULL"]);
+    }
+    expect(came).toBeLessThanOrEqual(most + piece.length);
+  });
+});
+
 describe("a host that is not loopback", () => {
   test("is refused with BUSY beyond the pending handshakes that one host may have, and no other host is", () => {
     const limits = { ...defaultLimits, handshakesPendingPerHost: 2 };
@@ -187,7 +224,9 @@ describe("a host that is not loopback", () => {
       return drain(server);
     };
     expect([...accept(1, "10.0.0.9"), ...accept(2, "10.0.0.9")]).toEqual([]);
-    expect(codesOf(accept(3, "10.0.0.9"))).toEqual(["BUSY"]);
+    expect(accept(3, "10.0.0.9")).toEqual([]);
+    server.handle({ type: "bytes", connection: "in:3", bytes: text("1") }, 0);
+    expect(codesOf(drain(server))).toEqual(["BUSY"]);
     expect(accept(4, "10.0.0.8")).toEqual([]);
     expect([...accept(5, host), ...accept(6, host), ...accept(7, host)]).toEqual([]);
   });

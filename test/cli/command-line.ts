@@ -2,7 +2,7 @@ import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
 import { StartedProcess, type StartOptions } from "../support/processes.js";
 
-const main = fileURLToPath(new URL("../../dist/bundle/main.js", import.meta.url));
+export const main = fileURLToPath(new URL("../../dist/bundle/main.js", import.meta.url));
 
 /** The environment of the tests without what would speak to the command. */
 export function plainEnvironment(extra: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {

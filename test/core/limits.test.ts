@@ -29,6 +29,7 @@ describe("each limit", () => {
       "handshakesPending",
       "handshakesPendingPerHost",
       "handshakesCrowded",
+      "refusalsPending",
       "parked",
       "dialsInFlight",
       "dialsWidened",

@@ -60,6 +60,23 @@ describe("a caller", () => {
     expect(node.isUp({ address: listed(1).address } as Node)).toBe(false);
   });
 
+  test("for whom there is no room is told so and when to come back, once it has shown that it is native", () => {
+    const world = new World({ handshakesPending: 1 });
+    const { node } = listener(world);
+    const silent = world.call(node);
+    const call = world.call(node);
+    expect(node.notes).toEqual([]);
+    call.say("dialer", hello(1));
+    expect(call.from("acceptor").last("acceptor", "refuse")).toMatchObject({ code: "BUSY", retryMs: 5_000 });
+    expect(node.notes).toEqual(["BUSY"]);
+    expect(silent.isOpen).toBe(true);
+    const other = world.call(node);
+    world.pass(limits.refusalMs);
+    expect(node.notes).toEqual(["BUSY", "BUSY"]);
+    expect(other.acceptor.sent).toEqual([]);
+    expect(other.acceptor.onItsWay.at(-1)).toBe("end");
+  });
+
   test("that is refused is not heard any more, not even to the end of what has come with it", () => {
     const { world, node } = listener();
     const call = world.call(node);

@@ -156,15 +156,77 @@ describe("the limits of handshakes", () => {
     const play = new Play({ limits: { handshakesPending: 2 } });
     greeted(play);
     play.call();
-    const third = play.call();
-    expect(third.text).toMatch(/^refused BUSY: /);
-    expect(third.state).toBe("halfClosed");
+    const [native, classic] = [play.call(), play.call()];
+    expect([native.state, classic.state, native.sent, classic.sent]).toEqual(["open", "open", [], []]);
+    native.send(encodePreface());
+    expect(native.end.last("refuse")).toMatchObject({ code: "BUSY", retryMs: 5_000 });
+    classic.send("1");
+    expect(classic.text).toMatch(/^refused BUSY: /);
+    expect([native.state, classic.state]).toEqual(["halfClosed", "halfClosed"]);
+    expect(play.notes).toEqual(["BUSY", "BUSY"]);
   });
 
-  test("are told in the native dialect where only that is spoken", () => {
-    const play = new Play({ dialect: "native", limits: { handshakesPending: 1 } });
+  test("that are refused and say nothing are told soon, in the dialect that is spoken here", () => {
+    for (const [dialect, isNative] of [
+      ["any", false],
+      ["native", true],
+    ] as const) {
+      const play = new Play({ dialect, limits: { handshakesPending: 1 } });
+      play.call();
+      const silent = play.call();
+      play.pass(play.limits.refusalMs - 1);
+      expect(silent.sent).toEqual([]);
+      play.pass(1);
+      expect(silent.end.last("refuse")?.code).toBe(isNative ? "BUSY" : undefined);
+      expect(silent.text.startsWith("refused BUSY: ")).toBe(!isNative);
+    }
+  });
+
+  test("that are refused and told linger in a bounded number, the oldest no longer", () => {
+    for (const isKeyed of [false, true]) {
+      const play = new Play({ isKeyed, limits: { handshakesPending: 1, refusalsPending: 2 } });
+      const callers = Array.from({ length: 4 }, () => play.call());
+      for (const caller of callers) caller.send("1");
+      expect(callers.slice(1).map(({ state }) => state)).toEqual(["aborted", "halfClosed", "halfClosed"]);
+    }
+  });
+
+  test("that are refused wait for their first byte in a bounded number, the oldest no longer", () => {
+    const play = new Play({ limits: { handshakesPending: 1, refusalsPending: 2 } });
     play.call();
-    expect(play.call().end.last("refuse")).toMatchObject({ code: "BUSY" });
+    const [first, second, third] = [play.call(), play.call(), play.call()];
+    expect([first.state, second.state, third.state]).toEqual(["halfClosed", "open", "open"]);
+    second.close();
+    play.pass(play.limits.refusalMs);
+    expect(play.notes).toEqual(["BUSY", "NOTHING_SAID", "BUSY"]);
+  });
+});
+
+describe("a server that runs out of descriptors", () => {
+  test("keeps an eighth of its connections for saying so, and then closes at once", () => {
+    const play = new Play({ limits: { connections: 16 } });
+    const members = nativeMembers(play, 14);
+    expect(play.machine.members).toHaveLength(14);
+    const refused = play.native("127.0.0.1:15000").register();
+    expect(refused.end.last("refuse")).toMatchObject({ code: "NO_DESCRIPTORS", retryMs: 5_000 });
+    play.call();
+    expect(play.call().state).toBe("aborted");
+    expect(play.notes).toEqual(["NO_DESCRIPTORS", "NO_DESCRIPTORS"]);
+    for (const { caller } of members.slice(0, 2)) caller.close();
+    play.pass(play.limits.leaseMs);
+    const late = play.native("127.0.0.1:15001").register();
+    play.settle();
+    expect(play.machine.members).toContain(late.address);
+  });
+
+  test("counts what it has dialed", () => {
+    const play = new Play({ limits: { connections: 4 } });
+    for (const port of [15_001, 15_002]) {
+      const tarpit = play.native(`127.0.0.1:${port}`);
+      play.listen(tarpit.address, () => {});
+      tarpit.register();
+    }
+    expect(play.call().state).toBe("aborted");
   });
 });
 
