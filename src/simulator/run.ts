@@ -73,6 +73,8 @@ class Play implements Stage, Troupe {
   readonly serverProcess: SimulatedProcess;
   readonly members: SimulatedMember[] = [];
   isSettled = false;
+  /** All members are gone: nobody is started again. */
+  #isOverForAll = false;
   readonly #seed: number;
   readonly #world: World;
   readonly #keepsTrace: boolean;
@@ -157,7 +159,7 @@ class Play implements Stage, Troupe {
     if (part === undefined || comebacks > mostComebacks) return;
     this.#comebacks.set(address, comebacks);
     this.#world.after(2_000, () => {
-      if (!this.isSettled && !this.#isServerGone) this.enter({ ...part, hesitatesMs: 0 });
+      if (!this.isSettled && !this.#isOverForAll && !this.#isServerGone) this.enter({ ...part, hesitatesMs: 0 });
     });
   }
 
@@ -241,15 +243,14 @@ class Play implements Stage, Troupe {
 
   /** N26: when all members have died, the server is a lease later as it was at its start. */
   #checkForgotten(): void {
-    // Whoever has failed may be started again.
-    const isPeopled = (): boolean => this.#isServerGone || this.members.some((member) => !member.isOver);
-    if (isPeopled()) return;
+    if (this.#isServerGone || this.members.some((member) => !member.isOver)) return;
+    this.#isOverForAll = true;
     const { silentMs, leaseMs, challengeMs, finishMs, settleMs } = this.limits;
     this.hit("all members gone");
     // A dial-back to somebody who has just gone may still be under way.
     const withinMs = silentMs + leaseMs + 2 * challengeMs + (this.#server.wholeness.isFull ? finishMs + settleMs : 0);
-    this.#runUntil(this.#world.now + withinMs, () => isPeopled() || this.#server.kept === 0);
-    if (isPeopled() || this.#server.kept === 0) return;
+    this.#runUntil(this.#world.now + withinMs, () => this.#isServerGone || this.#server.kept === 0);
+    if (this.#isServerGone || this.#server.kept === 0) return;
     this.observer.violate("N26", `all members are gone, and the server keeps ${this.#server.kept} things`);
   }
 
