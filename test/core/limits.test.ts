@@ -39,6 +39,8 @@ describe("each limit", () => {
       "logEntries",
       "tombstones",
       "directoryMembers",
+      "membersPerMesh",
+      "members",
       "namedPairs",
       "meshes",
       "changesUnread",
