@@ -521,6 +521,18 @@ describe("listening", () => {
     expect(outcomes).toEqual([failure]);
   });
 
+  test("elsewhere ends where it was before, once it has begun", () => {
+    const { transport, driver } = start();
+    driver.listen(here, () => {});
+    transport.listening();
+    driver.listen(there, () => {});
+    transport.listening(new FullmeshError("NOT_OUR_ADDRESS", "not here"));
+    expect(transport.closed).toEqual([]);
+    driver.listen(there, () => {});
+    transport.listening();
+    expect(transport.closed).toEqual([here]);
+  });
+
   test("that the machine gave up before it had begun does not go on", () => {
     const { transport, machine, driver } = start();
     driver.listen(here, () => {});

@@ -109,6 +109,8 @@ export class HandTransport implements TransportPort {
   /** Lets the wish to listen come true, or fail. */
   listening: (failure?: FullmeshError) => void = () => {};
   isListening = false;
+  /** Where listeners have been closed. */
+  readonly closed: Endpoint[] = [];
 
   dial(to: Endpoint, identity: Identity, events: ConnectionEvents): ConnectionPort {
     const connection = new HandConnection();
@@ -121,11 +123,12 @@ export class HandTransport implements TransportPort {
     this.listening = (failure) => {
       const address = { host: on.host, port: on.port === 0 ? 40_000 : on.port };
       this.isListening = failure === undefined;
-      done(failure ?? { address, close: () => this.stop() });
+      done(failure ?? { address, close: () => this.stop(address) });
     };
   }
 
-  stop(): void {
+  stop(address: Endpoint): void {
+    this.closed.push(address);
     this.isListening = false;
   }
 }
