@@ -30,6 +30,7 @@ export const invariants = {
   N26: "a mesh is forgotten only when nobody of it can be heard, and a lease later nothing of it is held",
   D1: "without a fault, one connection is dialed for each pair, and nobody is refused",
   L1: "after healing, every two listed members are linked within 60 s",
+  L3: "two members that live and reach one another are linked within the time that the scenario names",
   L2: "every join is answered: listed, refused, ended, or told its place in line",
 } as const;
 

@@ -13,6 +13,7 @@ import { strike, type Troupe } from "./misfortunes.js";
 import { scenarioOf } from "./native-scenario.js";
 import { Network } from "./network.js";
 import { EnoughSeen, Observer, type Violation } from "./observer.js";
+import { Promptness } from "./promptness.js";
 import { cleared, type Kind, type Misfortune, type Part, type Scenario } from "./scenario.js";
 import { SimulatedServer, serverAddress } from "./server.js";
 import type { NativeLife, Stage } from "./stage.js";
@@ -51,6 +52,8 @@ const endingMs = 15_000;
 const stayingMs = { often: 1_000, seldom: 20_000 };
 /** How often it is looked whether a mesh is whole, or gone. */
 const lookMs = 500;
+/** How often it is looked whether a pair has come about in time. */
+const lookOftenMs = 20;
 /** How often a member that has failed is started again. */
 const mostComebacks = 3;
 
@@ -176,6 +179,7 @@ class Play implements Stage, Troupe {
     for (const part of parts) this.#world.at(part.startsAt, () => this.enter(part));
     for (const misfortune of misfortunes) this.#world.at(misfortune.at, () => this.#strike(misfortune));
     this.#writeNowAndThen(healsAt);
+    this.#lookForPromptness();
     this.#world.run(healsAt);
     this.network.weather = cleared(this.network.weather);
     this.#heal();
@@ -187,6 +191,16 @@ class Play implements Stage, Troupe {
     }
     this.#end();
     if (this.scenario.isCalm) this.#checkDials();
+  }
+
+  #lookForPromptness(): void {
+    const { honest, healsAt, parts } = this.scenario;
+    if (honest === undefined) return;
+    const addresses = new Set(honest.parts.map((number) => parts[number]?.address));
+    const promptness = new Promptness(this, honest.withinMs);
+    for (let moment = 0; moment < healsAt; moment += lookOftenMs) {
+      this.#world.at(moment, () => promptness.look(this.members.filter(({ address }) => addresses.has(address))));
+    }
   }
 
   #strike(misfortune: Misfortune): void {

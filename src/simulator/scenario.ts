@@ -87,6 +87,8 @@ export interface Scenario {
   readonly isPrompt: boolean;
   /** Bounds that differ from the defaults. */
   readonly limits?: Partial<Limits>;
+  /** These parts are never struck: every two of them are linked so soon after both are listed, whatever others do. */
+  readonly honest?: { readonly parts: readonly number[]; readonly withinMs: number };
 }
 
 /** Ports that are told apart only by waiting, beside ports that are not. */

@@ -200,7 +200,7 @@ export const plants: readonly Plant[] = [
         this.roster.restart(id);
       }),
     seed: 660,
-    breaks: "S1",
+    breaks: "D1",
   },
   {
     when: "a silent connection is never given up",
