@@ -2,14 +2,26 @@ import { type Abortable, unwatchAbort, watchAbort } from "./abort-watch.js";
 import { FullmeshError } from "./core/errors.js";
 import { Deferred } from "./waiting.js";
 
-/** Hears that an item has been taken, or will never be. */
-export interface Receipt {
-  taken(): void;
+/** What waits for the loop until it is taken. */
+export interface Waiting<Item> {
+  /** It is taken: makes the item, or nothing if it turns out that there is none. */
+  take(): Item | undefined;
+  /** It will never be taken. */
+  drop(): void;
 }
 
-interface Waiting<Item> {
-  readonly item: Item;
-  readonly receipt: Receipt | undefined;
+class Ready<Item> implements Waiting<Item> {
+  readonly #item: Item;
+
+  constructor(item: Item) {
+    this.#item = item;
+  }
+
+  take(): Item {
+    return this.#item;
+  }
+
+  drop(): void {}
 }
 
 /**
@@ -47,11 +59,27 @@ export class Iteration<Item> implements AsyncIterableIterator<Item> {
     return this.#isFinished;
   }
 
-  push(item: Item, receipt?: Receipt): void {
-    const asking = this.#isFinished ? undefined : this.#asking.shift();
-    asking?.resolve({ done: false, value: item });
-    if (this.#isFinished || asking !== undefined) receipt?.taken();
-    else this.#waiting.push({ item, receipt });
+  push(item: Item): void {
+    this.pushWaiting(new Ready(item));
+  }
+
+  /** True if somebody asks for the next item already. */
+  get isAsking(): boolean {
+    return this.#asking.length > 0;
+  }
+
+  /** The same for an item that is made when it is taken. */
+  pushWaiting(waiting: Waiting<Item>): void {
+    if (this.#isFinished) {
+      waiting.drop();
+      return;
+    }
+    if (!this.isAsking) {
+      this.#waiting.push(waiting);
+      return;
+    }
+    const value = waiting.take();
+    if (value !== undefined) this.#asking.shift()?.resolve({ done: false, value });
   }
 
   /** Nothing more comes; what waits can still be taken. */
@@ -74,10 +102,9 @@ export class Iteration<Item> implements AsyncIterableIterator<Item> {
   }
 
   next(): Promise<IteratorResult<Item, undefined>> {
-    const waiting = this.#shift();
-    if (waiting !== undefined) {
-      waiting.receipt?.taken();
-      return Promise.resolve({ done: false, value: waiting.item });
+    for (let waiting = this.#shift(); waiting !== undefined; waiting = this.#shift()) {
+      const value = waiting.take();
+      if (value !== undefined) return Promise.resolve({ done: false, value });
     }
     if (this.#error !== undefined) {
       const error = this.#error;
@@ -122,6 +149,6 @@ export class Iteration<Item> implements AsyncIterableIterator<Item> {
   }
 
   #release(): void {
-    for (let waiting = this.#shift(); waiting !== undefined; waiting = this.#shift()) waiting.receipt?.taken();
+    for (let waiting = this.#shift(); waiting !== undefined; waiting = this.#shift()) waiting.drop();
   }
 }

@@ -96,7 +96,7 @@ export class Answers {
     let reply: unknown;
     let isLater: boolean;
     try {
-      reply = answerer(payloadOf(arrival.form, keepable(arrival.payload)), inquiry);
+      reply = answerer(payloadOf(arrival.form, keepable(arrival.payload), this.#exchange.limits.valueBytes), inquiry);
       isLater = isThenable(reply);
     } catch (error) {
       this.#failed(from, request, topic, error);
@@ -140,7 +140,7 @@ export class Answers {
     const exchange = this.#exchange;
     try {
       const form = formOf(reply);
-      const bytes = bytesOf(reply, form);
+      const bytes = bytesOf(reply, form, exchange.limits.valueBytes);
       const most = exchange.limits.messageBytes - replyFrameBytes;
       if (bytes.length > most) throw exchange.tooLarge(bytes.length, most);
       from.reply(request, form, bytes);

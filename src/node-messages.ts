@@ -1,14 +1,14 @@
 import type { EventEmitter } from "node:events";
 import { FullmeshError } from "./core/errors.js";
 import { throwLater } from "./isolation.js";
-import { Iteration, type Receipt } from "./iteration.js";
+import { Iteration, type Waiting } from "./iteration.js";
 import type { Conversation } from "./messaging/conversation.js";
 import type { Arrival, Form, Incoming } from "./messaging/vocabulary.js";
 import type { Message, NodeEvents, Peer } from "./node-events.js";
 import type { Exchange } from "./node-exchange.js";
 import type { Address } from "./protocol/address.js";
 import { messageFrameBytes } from "./protocol/native/message.js";
-import { forms, keepable } from "./protocol/native/payload.js";
+import { forms, isReferenced, keepable, nothing, writeBytes } from "./protocol/native/payload.js";
 import { checkTopic } from "./topics.js";
 import { bytesOf, formOf, payloadOf } from "./values.js";
 
@@ -21,25 +21,102 @@ export interface Skipped {
 
 type MessagesArrival = Extract<Arrival, { type: "messages" }>;
 
-/** A message that loops have been given: once all of them have taken it, its sender may send as much again. */
-class Delivery implements Receipt {
+/** Stands for what is no payload. */
+const undecodable = Symbol("undecodable");
+
+/** Memory for short payloads that wait: a view of its own would take each of them some 200 bytes. */
+const blockBytes = 16_384;
+
+/** Loops over the same messages, and memory for those of them that wait. */
+class Loops {
+  readonly all = new Set<Iteration<Message>>();
+  #block = nothing;
+  #at = 0;
+
+  /** A message waits, perhaps for long: it is not to hold on to more memory than it needs. */
+  keep(held: Held, payload: Uint8Array): void {
+    if (isReferenced(payload)) {
+      held.lie(keepable(payload), 0, payload.length);
+      return;
+    }
+    if (this.#at + payload.length > this.#block.length) {
+      this.#block = new Uint8Array(blockBytes);
+      this.#at = 0;
+    }
+    writeBytes(this.#block, this.#at, payload);
+    held.lie(this.#block, this.#at, payload.length);
+    this.#at += payload.length;
+  }
+}
+
+/**
+ * A message that waits for loops, as it came: its payload is made when it is taken, because a value takes many times as much
+ * as its bytes. Once all loops have taken it, its sender may send as much again.
+ */
+class Held implements Waiting<Message> {
   readonly #exchange: Exchange;
   readonly #from: Conversation;
+  readonly #peer: Peer;
+  readonly #topic: string;
+  readonly #form: Form;
+  /** What it counts. */
   readonly #bytes: number;
+  #memory: Uint8Array;
+  #at = 0;
+  #length: number;
   #missing: number;
 
-  constructor(exchange: Exchange, from: Conversation, bytes: number, loops: number) {
+  /** `loops`: so many must take it. */
+  constructor(exchange: Exchange, from: Conversation, peer: Peer, incoming: Incoming, loops: number) {
+    const { topic, form, payload, bytes } = incoming;
     this.#exchange = exchange;
     this.#from = from;
+    this.#peer = peer;
+    this.#topic = topic;
+    this.#form = form;
     this.#bytes = bytes;
+    this.#memory = payload;
+    this.#length = payload.length;
     this.#missing = loops;
   }
 
-  taken(): void {
+  /** Some loops have not taken it. */
+  get isMissing(): boolean {
+    return this.#missing > 0;
+  }
+
+  /** Its payload lies there now. */
+  lie(memory: Uint8Array, at: number, length: number): void {
+    this.#memory = memory;
+    this.#at = at;
+    this.#length = length;
+  }
+
+  take(): Message | undefined {
+    const topic = this.#topic;
+    const isWhole = this.#length === this.#memory.length;
+    const bytes = isWhole ? keepable(this.#memory) : this.#memory.slice(this.#at, this.#at + this.#length);
+    const payload = madeOf(this.#exchange, this.#from, topic, this.#form, bytes);
+    this.drop();
+    return payload === undecodable ? undefined : { peer: this.#peer, topic, payload };
+  }
+
+  drop(): void {
     this.#missing -= 1;
     if (this.#missing > 0) return;
     this.#from.consumed(this.#bytes);
     this.#exchange.wake();
+  }
+}
+
+/** What a message has brought; `undecodable`, and a note, if that is nothing. */
+function madeOf(exchange: Exchange, from: Conversation, topic: string, form: Form, payload: Uint8Array): unknown {
+  try {
+    return payloadOf(form, payload, exchange.limits.valueBytes);
+  } catch (error) {
+    const message = `a message of ${from.peer} to ${JSON.stringify(topic)} was dropped: ${(error as Error).message}`;
+    exchange.note({ code: "BAD_VALUE", message, remote: from.peer });
+    return undecodable;
   }
 }
 
@@ -48,7 +125,7 @@ export class Messages {
   readonly #exchange: Exchange;
   readonly #node: EventEmitter<NodeEvents>;
   /** The loops over messages, by their topics; undefined for all. */
-  readonly #loops = new Map<string | undefined, Set<Iteration<Message>>>();
+  readonly #loops = new Map<string | undefined, Loops>();
   #isClosed = false;
 
   constructor(exchange: Exchange, node: EventEmitter<NodeEvents>) {
@@ -62,7 +139,7 @@ export class Messages {
     const topicBytes = exchange.topics.bytesOf(topic);
     const conversation = exchange.conversationWith(peer);
     const form = formOf(payload);
-    const bytes = bytesOf(payload, form);
+    const bytes = bytesOf(payload, form, exchange.limits.valueBytes);
     this.#requireFits(topicBytes, bytes);
     const sent = conversation.send(topicBytes, form, bytes);
     if (sent === "full") {
@@ -81,7 +158,7 @@ export class Messages {
     const topicBytes = exchange.topics.bytesOf(topic);
     exchange.requireRunning();
     const form = formOf(payload);
-    const bytes = bytesOf(payload, form);
+    const bytes = bytesOf(payload, form, exchange.limits.valueBytes);
     this.#requireFits(topicBytes, bytes);
     const skipped: Skipped[] = [];
     for (const conversation of exchange.messaging.conversations) {
@@ -100,9 +177,9 @@ export class Messages {
     const loop = new Iteration<Message>(signal, (ended) => this.#forget(topic, ended));
     if (this.#isClosed) loop.finish();
     if (loop.isFinished) return loop;
-    const others = this.#loops.get(topic);
-    if (others === undefined) this.#loops.set(topic, new Set([loop]));
-    else others.add(loop);
+    const loops = this.#loops.get(topic) ?? new Loops();
+    loops.all.add(loop);
+    this.#loops.set(topic, loops);
     return loop;
   }
 
@@ -110,60 +187,51 @@ export class Messages {
   arrived({ from, messages }: MessagesArrival): void {
     const peer = this.#exchange.peers.at(from.peer as Address);
     let consumedBytes = 0;
+    let consumed = 0;
     for (const incoming of messages) {
-      const { topic, bytes } = incoming;
-      const loops = this.#loops.size === 0 ? undefined : this.#loopsOver(topic);
-      const payload = this.#payloadOf(from, incoming, loops !== undefined);
-      const isTold = peer !== undefined && payload !== undecodable;
-      const message = isTold ? this.#tell({ peer, topic, payload }) : undefined;
-      // A listener may have ended the last of the loops.
-      if (message === undefined || loops === undefined || loops.size === 0) consumedBytes += bytes;
-      else this.#give(message, loops, new Delivery(this.#exchange, from, bytes, loops.size));
+      const isLooped = this.#loops.size > 0 && (this.#loops.has(incoming.topic) || this.#loops.has(undefined));
+      // For loops alone it is made when they take it.
+      const isLater = isLooped && this.#node.listenerCount("message") === 0;
+      const isTold = isLater || this.#tell(from, peer, incoming);
+      if (isTold && isLooped && peer !== undefined && this.#give(from, peer, incoming)) continue;
+      consumedBytes += incoming.bytes;
+      consumed += 1;
     }
-    if (consumedBytes === 0) return;
-    from.consumed(consumedBytes);
+    if (consumed === 0) return;
+    from.consumed(consumedBytes, consumed);
     this.#exchange.wake();
   }
 
   /** No more messages come: loops end when they have taken what is there. */
   closed(): void {
     this.#isClosed = true;
-    for (const loops of [...this.#loops.values()]) for (const loop of [...loops]) loop.finish();
+    for (const { all } of [...this.#loops.values()]) for (const loop of [...all]) loop.finish();
   }
 
-  #loopsOver(topic: string): ReadonlySet<Iteration<Message>> | undefined {
-    const some = this.#loops.get(topic);
-    const all = this.#loops.get(undefined);
-    return some === undefined || all === undefined ? (some ?? all) : new Set([...some, ...all]);
+  /** Gives a message to loops. False if there are none: a listener may have ended the last of them. */
+  #give(from: Conversation, peer: Peer, incoming: Incoming): boolean {
+    const [some, all] = [this.#loops.get(incoming.topic), this.#loops.get(undefined)];
+    const loops = [...(some?.all ?? []), ...(all?.all ?? [])];
+    if (loops.length === 0) return false;
+    const held = new Held(this.#exchange, from, peer, incoming, loops.length);
+    for (const loop of loops) loop.pushWaiting(held);
+    if (held.isMissing) (some ?? all)?.keep(held, incoming.payload);
+    return true;
   }
 
-  #give(message: Message, loops: ReadonlySet<Iteration<Message>>, delivery: Delivery): void {
-    for (const loop of loops) loop.push(message, delivery);
-  }
-
-  /** What a listener throws keeps neither the next messages from being heard nor their sender waiting for ever. */
-  #tell(message: Message): Message {
+  /**
+   * Tells whoever listens; false if there is nothing to tell. What a listener throws keeps neither the next messages from
+   * being heard nor their sender waiting for ever.
+   */
+  #tell(from: Conversation, peer: Peer | undefined, { topic, form, payload: bytes }: Incoming): boolean {
+    const payload = form === forms.bytes ? bytes : madeOf(this.#exchange, from, topic, form, bytes);
+    if (peer === undefined || payload === undecodable) return false;
     try {
-      this.#node.emit("message", message);
+      this.#node.emit("message", { peer, topic, payload });
     } catch (error) {
       throwLater(error);
     }
-    return message;
-  }
-
-  #payloadOf(from: Conversation, { topic, form, payload }: Incoming, isKept: boolean): unknown {
-    const bytes = isKept ? keepable(payload) : payload;
-    return form === forms.bytes ? bytes : this.#valueOf(from, topic, form, bytes);
-  }
-
-  #valueOf(from: Conversation, topic: string, form: Form, payload: Uint8Array): unknown {
-    try {
-      return payloadOf(form, payload);
-    } catch (error) {
-      const message = `a message of ${from.peer} to ${JSON.stringify(topic)} was dropped: ${(error as Error).message}`;
-      this.#exchange.note({ code: "BAD_VALUE", message, remote: from.peer });
-      return undecodable;
-    }
+    return true;
   }
 
   #requireFits(topic: Uint8Array, payload: Uint8Array): void {
@@ -173,10 +241,7 @@ export class Messages {
 
   #forget(topic: string | undefined, loop: Iteration<Message>): void {
     const loops = this.#loops.get(topic);
-    loops?.delete(loop);
-    if (loops?.size === 0) this.#loops.delete(topic);
+    loops?.all.delete(loop);
+    if (loops?.all.size === 0) this.#loops.delete(topic);
   }
 }
-
-/** Stands for what is no payload. */
-const undecodable = Symbol("undecodable");

@@ -119,7 +119,7 @@ export class Requests {
     }
     let reply: unknown;
     try {
-      reply = payloadOf(arrival.form, arrival.payload);
+      reply = payloadOf(arrival.form, arrival.payload, this.#exchange.limits.valueBytes);
     } catch (error) {
       call.reject(new FullmeshError("BAD_VALUE", `the reply of ${arrival.from.peer} cannot be read`, { cause: error }));
       return;
@@ -140,7 +140,7 @@ export class Requests {
     if (options !== noOptions) refuseUnknown(options, ["signal", "timeoutMs"]);
     const topicBytes = this.#exchange.topics.bytesOf(topic);
     const form = formOf(payload);
-    const bytes = bytesOf(payload, form);
+    const bytes = bytesOf(payload, form, this.#exchange.limits.valueBytes);
     const most = this.#exchange.limits.messageBytes - requestFrameBytes - topicBytes.length;
     if (bytes.length > most) throw this.#exchange.tooLarge(bytes.length, most);
     const { signal, timeoutMs = defaultTimeoutMs } = options;

@@ -1,7 +1,8 @@
 import type { Decoder, Encoder, ExtensionCodecType } from "@msgpack/msgpack";
 import { FullmeshError } from "./core/errors.js";
+import { defaultLimits } from "./core/limits.js";
 import { type Form, forms, isReferenced } from "./protocol/native/payload.js";
-import { deepestValue, isValue } from "./protocol/native/value.js";
+import { deepestValue, weighValue } from "./protocol/native/value.js";
 
 /**
  * Payloads, and the bytes that travel. A `Uint8Array` travels as it is and `undefined` as nothing; everything else is a
@@ -28,45 +29,54 @@ export function formOf(payload: unknown): Form {
 
 /**
  * The bytes that travel. Below 4 KiB those of a value are overwritten by the next call, so they must be copied at once.
+ * `most`: what a value may weigh; see `weighValue`.
  *
  * @throws {FullmeshError} `BAD_VALUE`
  */
-export function bytesOf(payload: unknown, form: Form): Uint8Array {
+export function bytesOf(payload: unknown, form: Form, most: number = defaultLimits.valueBytes): Uint8Array {
   if (form === forms.bytes) return payload as Uint8Array;
-  return form === forms.nothing ? nothing : encode(payload);
+  return form === forms.nothing ? nothing : encode(payload, most);
 }
 
 /**
- * The payload again. Bytes in a value share the memory of those that came.
+ * The payload again. Bytes in a value share the memory of those that came. `most`: what a value may weigh.
  *
  * @throws {FullmeshError} `BAD_VALUE` for bytes that are no value
  */
-export function payloadOf(form: Form, bytes: Uint8Array): unknown {
+export function payloadOf(form: Form, bytes: Uint8Array, most: number = defaultLimits.valueBytes): unknown {
   if (form === forms.bytes) return bytes;
-  return form === forms.nothing ? undefined : decode(bytes);
+  return form === forms.nothing ? undefined : decode(bytes, most);
 }
 
-function encode(value: unknown): Uint8Array {
+/** No byte of a value weighs more. */
+const heaviestByte = 4_096;
+
+function encode(value: unknown, most: number): Uint8Array {
   const { Encoder, ExtensionCodec } = loaded();
   encoder ??= new Encoder({
     extensionCodec: extensions(ExtensionCodec.defaultCodec),
     maxDepth: deepestValue,
     ignoreUndefined: true,
   });
+  let bytes: Uint8Array;
   try {
-    const bytes = encoder.encodeSharedRef(value);
-    if (bytes.buffer.byteLength > encoderBytes) encoder = undefined;
-    // What is not copied at once must not be the encoder's own memory, which the next value overwrites.
-    return isReferenced(bytes) ? bytes.slice() : bytes;
+    bytes = encoder.encodeSharedRef(value);
   } catch (error) {
     encoder = undefined;
     throw badValue("this payload cannot be sent", error);
   }
+  if (bytes.buffer.byteLength > encoderBytes) encoder = undefined;
+  // Whoever gets it would refuse it, so it is refused here, where somebody can do something about it.
+  if (bytes.length * heaviestByte > most && (weighValue(bytes, most) ?? 0) > most) throw tooHeavy(bytes, most);
+  // What is not copied at once must not be the encoder's own memory, which the next value overwrites.
+  return isReferenced(bytes) ? bytes.slice() : bytes;
 }
 
-function decode(bytes: Uint8Array): unknown {
-  // The decoder believes every length, so it gets only what has been looked through.
-  if (!isValue(bytes)) throw badValue(`these ${bytes.length} bytes are not one value`, undefined);
+function decode(bytes: Uint8Array, most: number): unknown {
+  // The decoder believes every length, so it gets only what has been looked through, and is light enough.
+  const weight = weighValue(bytes, most);
+  if (weight === undefined) throw badValue(`these ${bytes.length} bytes are not one value`, undefined);
+  if (weight > most) throw tooHeavy(bytes, most);
   const { Decoder, ExtensionCodec } = loaded();
   decoder ??= new Decoder({ extensionCodec: extensions(ExtensionCodec.defaultCodec) });
   try {
@@ -103,6 +113,11 @@ function extensions(times: ExtensionCodecType<undefined>): ExtensionCodecType<un
       return time;
     },
   };
+}
+
+function tooHeavy({ length }: Uint8Array, most: number): FullmeshError {
+  const words = `a value of ${length} bytes would take more than ${most} bytes of memory at who gets it`;
+  return new FullmeshError("BAD_VALUE", `${words}; send it in parts, or as bytes`);
 }
 
 function badValue(what: string, cause: unknown): FullmeshError {

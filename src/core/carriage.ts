@@ -32,6 +32,9 @@ export interface Carriage {
   measure(): void;
 }
 
+/** What `take` returns for a frame that this end cannot hold now. The connection breaks, and the frame comes again later. */
+export const notNow: unique symbol = Symbol("not now");
+
 /** What rides on one link. */
 export interface Rider {
   /** Messages that the application has given and that have not been begun; they are lost when the link ends. */
@@ -43,7 +46,7 @@ export interface Rider {
    * `rest` bytes more are still to come by `takeMore`, unless the connection breaks: then it comes again from its beginning.
    * Returns what is wrong with it, or undefined if nothing is.
    */
-  take(kind: number, bytes: Uint8Array, from: number, to: number, rest: number): string | undefined;
+  take(kind: number, bytes: Uint8Array, from: number, to: number, rest: number): string | typeof notNow | undefined;
   /** The next part of that frame. */
   takeMore(bytes: Uint8Array, from: number, to: number, rest: number): string | undefined;
   /** Some frames have gone to the connection, or have been acknowledged: there may be room for more. */

@@ -570,9 +570,10 @@ const failures = {
   BAD_VALUE: {
     fault: "caller",
     level: "warn",
-    meaning: "A payload has no form on the wire, or what came is not the form of any.",
+    meaning: "A payload has no form on the wire, what came is not the form of any, or a value takes too much memory.",
     connection: "kept; a message is dropped, a request fails",
-    remedy: "Send bytes, or what JSON can say and besides bytes and dates; nothing deeper than 100, nothing circular.",
+    remedy:
+      "Send bytes, or what JSON can say and besides bytes and dates; nothing deeper than 100, nothing circular. Send large values in parts, or as bytes.",
   },
 
   // What the calling program or this computer may get wrong.

@@ -153,8 +153,21 @@ export const defaultLimits = {
   requestsInFlight: 4_096,
   /** Requests of one peer that are being answered; more than that is refused at once rather than late. */
   requestsServed: 1_024,
-  /** What these hold in all, or one alone: as much as one peer may have waiting, so that big ones are bounded, too. */
+  /** What these weigh in all, or one alone: as much as one peer may have waiting, so that big ones are bounded, too. */
   requestsServedBytes: 16 * 1024 * 1024,
+  /**
+   * What one value may take in memory, as PROTOCOL.md weighs it: what a peer may have in work in all. A table of 10,000 rows
+   * with 10 short columns weighs 11 MB, and 100,000 numbers with a fraction 3 MB. The same on all members.
+   */
+  valueBytes: 16 * 1024 * 1024,
+  /**
+   * What all peers together may make a member hold, by weight: what the program has not taken, what is in work, and what is
+   * not acknowledged. An id costs nothing, so no bound for one peer is a bound. Chosen so that Node with its usual heap, and
+   * twice this much, fits 1 GiB.
+   */
+  heldBytes: 256 * 1024 * 1024,
+  /** What each peer may always have of that, however many there are: for 1,024 of them that is half of it. */
+  heldPerPeerBytes: 131_072,
   /** A connection on which nothing has come for so long is asked whether it lives. */
   probeMs: 5_000,
   /** A connection on which nothing has come for so long is given up: two probes have gone unanswered. */

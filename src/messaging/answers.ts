@@ -1,13 +1,18 @@
 import { NumberMap } from "../core/number-map.js";
 import { numberedKinds } from "../protocol/native/numbered.js";
+import { forms } from "../protocol/native/payload.js";
 import { decodeCancel, decodeRequest, encodeFailure, encodeReply } from "../protocol/native/request.js";
+import { weighValue } from "../protocol/native/value.js";
 import type { Ports } from "./ports.js";
 import type { Refusals } from "./refusals.js";
 import type { Form } from "./vocabulary.js";
 
+/** What a request in work takes beside its payload: whoever asks, what is to be answered, and the signal. */
+const openRequestBytes = 1_024;
+
 /** A request of the peer that the application has in work. */
 interface Answer {
-  /** Of its content. */
+  /** What it weighs. */
   readonly bytes: number;
   /** False once it has been cancelled. It counts on, because the application may go on with it, and have what came. */
   isWanted: boolean;
@@ -38,10 +43,11 @@ export class Answers {
     if (request <= this.#last) return `request ${request} came after ${this.#last}`;
     this.#last = request;
     const { conversation, outputs } = this.#ports;
-    const length = to - from;
-    if (this.#isFull(length) || this.#refusals.isDue) return this.#refusals.refuse(numberedKinds.failure, request);
-    this.#open.set(request, { bytes: length, isWanted: true });
-    this.#bytes += length;
+    const weight = to - from + this.#weigh(form, payload);
+    if (this.#isFull(weight) || this.#refusals.isDue) return this.#refusals.refuse(numberedKinds.failure, request);
+    this.#open.set(request, { bytes: weight, isWanted: true });
+    this.#bytes += weight;
+    this.#ports.share.change(weight + openRequestBytes);
     outputs.push({ type: "request", from: conversation, request, topic, form, payload });
     return undefined;
   }
@@ -62,9 +68,9 @@ export class Answers {
    * we would have to keep for it.
    */
   reply(request: number, form: Form, payload: Uint8Array): void {
-    const { carriage } = this.#ports;
+    const { carriage, share } = this.#ports;
     if (!this.#settle(request)) return;
-    if (!this.#refusals.isDue) encodeReply(carriage, request, form, payload);
+    if (!this.#refusals.isDue && payload.length <= share.room) encodeReply(carriage, request, form, payload);
     else encodeFailure(carriage, { number: request, code: "OVERLOADED", message: "too many replies wait to be read" });
   }
 
@@ -73,18 +79,28 @@ export class Answers {
     if (this.#settle(request)) encodeFailure(carriage, { number: request, code, message });
   }
 
+  /** The link has ended. What is in work counts until the application is through with it. */
   end(): void {
-    const open = this.#open.entries();
-    this.#open.clear();
-    this.#bytes = 0;
-    for (const [request, { isWanted }] of open) if (isWanted) this.#tellCancelled(request);
+    for (const [request, answer] of this.#open.entries()) {
+      if (answer.isWanted) this.#tellCancelled(request);
+      answer.isWanted = false;
+    }
   }
 
-  /** One more of so many bytes would be too much. One alone never is, or it could never be served. */
-  #isFull(bytes: number): boolean {
-    const { requestsServed, requestsServedBytes } = this.#ports.limits;
+  /** One more that weighs so much would be too much for this peer, where one alone never is, or for all of them. */
+  #isFull(weight: number): boolean {
+    const { limits, share } = this.#ports;
     const { size } = this.#open;
-    return size >= requestsServed || (size > 0 && this.#bytes + bytes > requestsServedBytes);
+    const isTooMuch = size > 0 && this.#bytes + weight > limits.requestsServedBytes;
+    return size >= limits.requestsServed || isTooMuch || weight + openRequestBytes > share.room;
+  }
+
+  /** What the application is given takes beside the bytes that came; nothing if it is too heavy to be made. */
+  #weigh(form: Form, payload: Uint8Array): number {
+    if (form !== forms.value) return 0;
+    const { valueBytes } = this.#ports.limits;
+    const weight = weighValue(payload, valueBytes) ?? 0;
+    return weight > valueBytes ? 0 : weight;
   }
 
   /** The application is through with a request. True if somebody waits for what has come of it. */
@@ -92,6 +108,7 @@ export class Answers {
     const answer = this.#open.take(request);
     if (answer === undefined) return false;
     this.#bytes -= answer.bytes;
+    this.#ports.share.change(-answer.bytes - openRequestBytes);
     return answer.isWanted;
   }
 

@@ -1,9 +1,10 @@
-import type { Carriage, Rider } from "../core/carriage.js";
+import type { Carriage, notNow, Rider } from "../core/carriage.js";
 import type { Limits } from "../core/limits.js";
 import type { GatheringSink } from "../core/machine.js";
 import { numberedKinds } from "../protocol/native/numbered.js";
 import { decodeCredit, messageFlow } from "../protocol/native/stream.js";
 import { Answers } from "./answers.js";
+import type { Share } from "./budget.js";
 import { Calls } from "./calls.js";
 import { Messages } from "./messages.js";
 import type { Patience } from "./patience.js";
@@ -22,6 +23,7 @@ export interface ConversationParts {
   readonly outputs: GatheringSink<Arrival>;
   readonly limits: Limits;
   readonly patience: Patience;
+  readonly share: Share;
   /** Is called once, when the link has ended. */
   readonly leave: (conversation: Conversation) => void;
 }
@@ -46,11 +48,11 @@ export class Conversation implements Rider {
   #refusals: Refusals | undefined;
   #hasEnded = false;
 
-  constructor({ peer, isOwner, carriage, outputs, limits, patience, leave }: ConversationParts) {
+  constructor({ peer, isOwner, carriage, outputs, limits, patience, share, leave }: ConversationParts) {
     this.peer = peer;
     this.#leave = leave;
     this.#isOwner = isOwner;
-    this.#ports = { conversation: this, carriage, outputs, limits, patience };
+    this.#ports = { conversation: this, carriage, outputs, limits, patience, share };
   }
 
   get #mail(): Messages {
@@ -111,9 +113,9 @@ export class Conversation implements Rider {
     return this.#mail.send(topic, form, payload);
   }
 
-  /** The application has had messages of so many bytes, as their arrivals said. */
-  consumed(bytes: number): void {
-    if (!this.#hasEnded) this.#mail.consumed(bytes);
+  /** The application has had so many messages of so many bytes together, as their arrivals said; also after the end. */
+  consumed(bytes: number, messages = 1): void {
+    this.#mail.consumed(bytes, messages);
   }
 
   /**
@@ -161,7 +163,7 @@ export class Conversation implements Rider {
     return this.#opened.open(topic);
   }
 
-  take(kind: number, bytes: Uint8Array, from: number, to: number, rest: number): string | undefined {
+  take(kind: number, bytes: Uint8Array, from: number, to: number, rest: number): string | typeof notNow | undefined {
     if (this.#hasEnded) return undefined;
     if (kind === numberedKinds.data) return this.#opened.takePortion(bytes, from, to, rest);
     if (this.#streams?.isWithinPortion === true) return "a frame came again as another one";
@@ -175,6 +177,7 @@ export class Conversation implements Rider {
 
   moved(): void {
     if (this.#hasEnded) return;
+    this.#ports.share.sent(this.#ports.carriage.unacknowledgedBytes);
     this.#messages?.tellDrained();
     this.#streams?.pump();
   }
@@ -186,6 +189,7 @@ export class Conversation implements Rider {
     this.#calls?.end(reason);
     this.#answers?.end();
     this.#streams?.end(reason);
+    this.#ports.share.end();
     this.#leave(this);
   }
 

@@ -1,9 +1,13 @@
+import { notNow } from "../core/carriage.js";
 import { decodeMessage, encodeMessage, messageOverheadBytes, messageWeightOf } from "../protocol/native/message.js";
 import { encodeCredit, messageFlow } from "../protocol/native/stream.js";
 import type { Conversation } from "./conversation.js";
 import { ReceivingFlow, SendingFlow } from "./flow.js";
 import type { Ports } from "./ports.js";
 import type { Form, Incoming, Sent } from "./vocabulary.js";
+
+/** What a message that the program has not taken, or that has no credit, takes beside what it counts against the credit. */
+const heldMessageBytes = 96;
 
 /** A message that the peer has granted no credit for yet. */
 interface Waiting {
@@ -32,12 +36,19 @@ export class Messages {
   readonly #ports: Ports;
   /** What a message takes of the credit at most. */
   readonly #mostWeight: number;
+  /** What is granted at least: three quarters of it are the heaviest message. */
+  readonly #leastWindow: number;
   readonly #sending: SendingFlow;
   readonly #receiving: ReceivingFlow;
   /** In order; those before `#next` have gone. */
   #waiting: (Waiting | undefined)[] = [];
   #next = 0;
   #waitingBytes = 0;
+  /** Messages that the application has not had. */
+  #unread = 0;
+  #hasEnded = false;
+  /** What the messages that it has not had weigh, as far as the budget knows. */
+  #heldBytes = 0;
   /** Somebody has been told to wait. */
   #owesDrained = false;
   /** Something waits, and no credit has come since that took most of it. */
@@ -46,6 +57,9 @@ export class Messages {
   constructor(ports: Ports) {
     this.#ports = ports;
     this.#mostWeight = Math.floor((ports.limits.queueSoftBytes * 3) / 4);
+    this.#leastWindow = Math.ceil(
+      (Math.min(this.#mostWeight, messageOverheadBytes + ports.limits.messageBytes) * 4) / 3,
+    );
     this.#sending = new SendingFlow(ports.limits.queueSoftBytes);
     this.#receiving = new ReceivingFlow(ports.limits.queueSoftBytes);
   }
@@ -72,40 +86,61 @@ export class Messages {
     if (this.#waitingBytes === 0 && weight <= this.#sending.room) {
       this.#sending.spend(weight);
       encodeMessage(carriage, topic, form, payload);
-      return "taken";
+      if (!this.#isTight) return "taken";
+      this.#owesDrained = true;
+      return "slow";
     }
     // It may wait for long, and is counted by its length: so it is copied, also if it is long.
     this.#waiting.push({ topic, form, payload: new Uint8Array(payload) });
     this.#waitingBytes += bytes;
+    this.#ports.share.change(bytes + heldMessageBytes);
     this.#owesDrained = true;
     this.#isBehind = true;
     return "slow";
   }
 
-  /** False if so many bytes more would be over the limit on what may be kept for the peer. */
+  /** False if so many bytes more would be over the limit on what may be kept for the peer, or for all of them. */
   hasSpaceFor(bytes: number): boolean {
-    const { carriage, limits } = this.#ports;
-    return carriage.unacknowledgedBytes + this.#waitingBytes + bytes <= limits.queueHardBytes;
+    const { carriage, limits, share } = this.#ports;
+    const { unacknowledgedBytes } = carriage;
+    share.sent(unacknowledgedBytes);
+    return unacknowledgedBytes + this.#waitingBytes + bytes <= limits.queueHardBytes && bytes <= share.room;
   }
 
-  take(bytes: Uint8Array, from: number, to: number): string | undefined {
+  take(bytes: Uint8Array, from: number, to: number): string | typeof notNow | undefined {
     const message = decodeMessage(bytes, from, to);
     if (typeof message === "string") return message;
     const weight = this.#weigh(messageWeightOf(to - from));
+    const { conversation, outputs, share } = this.#ports;
+    const { newest } = outputs;
+    const batch = newest instanceof Batch && newest.from === conversation ? newest : undefined;
+    // What has come before and was not had at once waits for a loop. What comes in one read comes together.
+    if (batch === undefined) {
+      this.#account();
+      if (weight > share.room) return notNow;
+    }
     if (!this.#receiving.take(weight)) return "a message is beyond the credit";
     const { topic, form, payload } = message;
     const incoming: Incoming = { topic, form, payload, bytes: weight };
-    const { conversation, outputs } = this.#ports;
-    const { newest } = outputs;
-    if (newest instanceof Batch && newest.from === conversation) newest.messages.push(incoming);
+    this.#unread += 1;
+    if (batch !== undefined) batch.messages.push(incoming);
     else outputs.push(new Batch(conversation, incoming));
     return undefined;
   }
 
-  consumed(bytes: number): void {
-    const { carriage, limits } = this.#ports;
-    const limit = this.#receiving.consume(bytes, limits.queueSoftBytes);
-    if (limit !== undefined) encodeCredit(carriage, messageFlow, limit);
+  consumed(bytes: number, messages: number): void {
+    this.#unread -= messages;
+    const limit = this.#receiving.consume(bytes, this.#window);
+    this.#account();
+    if (limit !== undefined && !this.#hasEnded) encodeCredit(this.#ports.carriage, messageFlow, limit);
+  }
+
+  /** Tells the budget what the application has not had. */
+  #account(): void {
+    const bytes = this.#receiving.unreadBytes + this.#unread * heldMessageBytes;
+    if (bytes === this.#heldBytes) return;
+    this.#ports.share.change(bytes - this.#heldBytes);
+    this.#heldBytes = bytes;
   }
 
   /** The peer grants more. */
@@ -119,7 +154,7 @@ export class Messages {
 
   /** Says that it is time to go on, if somebody waits for that and it is. */
   tellDrained(): void {
-    if (!this.#owesDrained || this.#isBehind) return;
+    if (!this.#owesDrained || this.#isBehind || this.#isTight) return;
     const { carriage, conversation, limits, outputs } = this.#ports;
     if (carriage.unacknowledgedBytes > limits.queueHardBytes - limits.queueSoftBytes) return;
     this.#owesDrained = false;
@@ -128,10 +163,27 @@ export class Messages {
 
   /** The link has ended: what waits is lost. */
   end(): void {
+    this.#ports.share.change(-this.#waitingBytes - this.waiting * heldMessageBytes);
     this.#waiting = [];
     this.#next = 0;
     this.#waitingBytes = 0;
     this.#owesDrained = false;
+    this.#hasEnded = true;
+  }
+
+  /** What the peer may have sent before the application has had any of it: less, as all peers together come to need more. */
+  get #window(): number {
+    const { limits, share } = this.#ports;
+    const most = limits.queueSoftBytes;
+    // Most often there is room for all of it, and then what is held need not be added up.
+    const { room } = share;
+    return room >= most ? most : Math.max(Math.min(this.#leastWindow, most), Math.min(most, room + this.#heldBytes));
+  }
+
+  /** All peers together need so much that this one, which is behind, may soon have no more. */
+  get #isTight(): boolean {
+    const { carriage, limits, share } = this.#ports;
+    return carriage.unacknowledgedBytes > limits.heldPerPeerBytes / 2 && share.room < 2 * limits.queueSoftBytes;
   }
 
   /** Sends what the credit allows of what waits. */
@@ -145,6 +197,7 @@ export class Messages {
       if (weight > this.#sending.room) break;
       this.#sending.spend(weight);
       this.#waitingBytes -= bytes;
+      this.#ports.share.change(-bytes - heldMessageBytes);
       this.#waiting[this.#next] = undefined;
       this.#next += 1;
       encodeMessage(carriage, first.topic, first.form, first.payload);

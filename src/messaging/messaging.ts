@@ -1,6 +1,7 @@
 import type { Carriage, Riders } from "../core/carriage.js";
 import type { Limits } from "../core/limits.js";
 import type { GatheringSink } from "../core/machine.js";
+import { Budget, Share } from "./budget.js";
 import { Conversation } from "./conversation.js";
 import { Patience } from "./patience.js";
 import type { Arrival } from "./vocabulary.js";
@@ -16,10 +17,12 @@ export class Messaging implements Riders {
   readonly #limits: Limits;
   readonly #conversations = new Map<string, Conversation>();
   readonly #patience = new Patience();
+  readonly #budget: Budget;
 
   constructor(outputs: GatheringSink<Arrival>, limits: Limits) {
     this.#outputs = outputs;
     this.#limits = limits;
+    this.#budget = new Budget(limits);
   }
 
   /** The conversation with a peer, by its address; undefined before its link is up, and when that has ended. */
@@ -39,6 +42,7 @@ export class Messaging implements Riders {
       outputs: this.#outputs,
       limits: this.#limits,
       patience: this.#patience,
+      share: new Share(this.#budget),
       leave: this.#leave,
     });
     this.#conversations.set(peer, conversation);

@@ -16,8 +16,10 @@ export class Refusals {
 
   /** The peer is so far behind with what we have sent that it gets nothing new to answer or to stream. */
   get isDue(): boolean {
-    const { carriage, limits } = this.#ports;
-    return carriage.unacknowledgedBytes > limits.queueHardBytes;
+    const { carriage, limits, share } = this.#ports;
+    const { unacknowledgedBytes } = carriage;
+    share.sent(unacknowledgedBytes);
+    return unacknowledgedBytes > limits.queueHardBytes;
   }
 
   /** Refuses the request or the stream of this number, or says what is wrong with the peer. */

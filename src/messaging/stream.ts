@@ -58,6 +58,8 @@ export class Stream {
   #measuredAt = bigZero;
   /** One of the two ends has aborted it: what came and was not read is dropped. */
   #isAborted = false;
+  /** What has come and is kept for the application. */
+  #heldBytes = 0;
   #hasLeft = false;
 
   constructor(id: number, ports: Ports, watch: StreamWatch) {
@@ -119,12 +121,14 @@ export class Stream {
     if (this.#state === "gone") return;
     const { carriage } = this.#ports;
     encodeAbort(carriage, { number: this.id, code, message });
+    this.#hold(-this.#heldBytes);
     this.#step("abort");
   }
 
   /** The application has taken so many bytes of what came: the peer may send more. */
   read(bytes: number): void {
     const { carriage } = this.#ports;
+    this.#hold(-Math.min(bytes, this.#heldBytes));
     const isOpen = isHearing(this.#state);
     const limit = this.#receiving.consume(bytes, isOpen ? this.#windowBytes : 0);
     if (limit !== undefined && isOpen) {
@@ -146,7 +150,8 @@ export class Stream {
     if (due !== undefined && due > 0) {
       const bytes = this.#chunks.take(Math.min(due, most));
       if (bytes === undefined) {
-        this.#spoil();
+        // What was lent to it is gone.
+        this.#giveUp("PAYLOAD_CHANGED", "bytes that were under way have been transferred or resized");
         return;
       }
       this.#sending.spend(bytes.length);
@@ -164,6 +169,11 @@ export class Stream {
   takePortion(bytes: Uint8Array): string | undefined {
     if (!isHearing(this.#state)) return `stream ${this.id} goes on after its end`;
     if (!this.#receiving.take(bytes.length)) return `stream ${this.id} is beyond its credit`;
+    if (bytes.length > this.#ports.share.room) {
+      this.#giveUp("OVERLOADED", "this node holds as much for its peers as it may");
+      return undefined;
+    }
+    this.#hold(bytes.length);
     this.#ports.outputs.push({ type: "data", stream: this, bytes });
     return undefined;
   }
@@ -188,11 +198,15 @@ export class Stream {
     this.#step("aborted");
   }
 
-  /** What was lent to it is gone, so it cannot go on. */
-  #spoil(): void {
-    const reason = { code: "PAYLOAD_CHANGED", message: "bytes that were under way have been transferred or resized" };
-    encodeAbort(this.#ports.carriage, { number: this.id, ...reason });
-    this.lose(reason.code, reason.message);
+  /** It cannot go on, and both ends are told. */
+  #giveUp(code: string, message: string): void {
+    encodeAbort(this.#ports.carriage, { number: this.id, code, message });
+    this.lose(code, message);
+  }
+
+  #hold(bytes: number): void {
+    this.#heldBytes += bytes;
+    this.#ports.share.change(bytes);
   }
 
   /** As much waits as one frame holds, so that the next turn has enough. */

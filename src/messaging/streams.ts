@@ -13,6 +13,9 @@ import type { Ports } from "./ports.js";
 import type { Refusals } from "./refusals.js";
 import { Stream, type StreamWatch } from "./stream.js";
 
+/** What a stream that a peer has opened takes, beside what comes on it. */
+const openStreamBytes = 4_096;
+
 /** A frame that is shorter than this is not worth its head, if it could be longer a moment later. */
 const leastFrameBytes = 16_384;
 
@@ -96,12 +99,15 @@ export class Streams implements StreamWatch {
   }
 
   left({ id }: Stream): void {
-    if (!this.#isOurs(id)) this.#theirs -= 1;
-    else if (id <= this.#lastOurs) this.#ours -= 1;
+    if (!this.#isOurs(id)) {
+      this.#theirs -= 1;
+      this.#ports.share.change(-openStreamBytes);
+    } else if (id <= this.#lastOurs) this.#ours -= 1;
   }
 
   get spareBytes(): number {
-    return Math.max(0, this.#ports.limits.streamGrowthBytes - this.#grownBytes);
+    const { limits, share } = this.#ports;
+    return Math.max(0, Math.min(limits.streamGrowthBytes - this.#grownBytes, share.room));
   }
 
   grew(bytes: number): void {
@@ -132,12 +138,13 @@ export class Streams implements StreamWatch {
     if (this.#isOurs(id)) return `stream ${id} is not the peer's to open`;
     if (id <= this.#lastTheirs) return `stream ${id} was opened before`;
     this.#lastTheirs = id;
-    const { carriage, limits, outputs } = this.#ports;
-    if (this.#theirs >= limits.streamsOpen || this.#refusals.isDue) {
+    const { carriage, limits, outputs, share } = this.#ports;
+    if (this.#theirs >= limits.streamsOpen || this.#refusals.isDue || openStreamBytes > share.room) {
       return this.#refusals.refuse(numberedKinds.abort, id);
     }
     const stream = new Stream(id, this.#ports, this);
     this.#theirs += 1;
+    share.change(openStreamBytes);
     this.#streams.set(id, stream);
     carriage.measure();
     outputs.push({ type: "stream", stream, topic });
@@ -204,9 +211,12 @@ export class Streams implements StreamWatch {
 
   /** How many bytes streams may put on the link now. */
   get #room(): number {
-    const { carriage, limits } = this.#ports;
+    const { carriage, limits, share } = this.#ports;
+    const { unacknowledgedBytes } = carriage;
+    share.sent(unacknowledgedBytes);
     // Half of what may be kept for a peer is left to messages and requests.
-    if (carriage.unacknowledgedBytes >= limits.queueHardBytes / 2) return 0;
+    if (unacknowledgedBytes >= limits.queueHardBytes / 2) return 0;
+    if (unacknowledgedBytes > limits.heldPerPeerBytes / 2 && share.room < limits.queueSoftBytes) return 0;
     const handedTo = carriage.begunBytes - carriage.waitingBytes;
     // What streams have written is gone; what waits are messages, which are no reason for a stream to wait for ever.
     if (handedTo >= this.#writtenTo) this.#backlogBytes = 0;

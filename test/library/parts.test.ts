@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { FullmeshError } from "../../src/core/errors.js";
 import { defaultLimits } from "../../src/core/limits.js";
 import { errorOf, messageOf, reasonOf } from "../../src/foreign-errors.js";
-import { Iteration } from "../../src/iteration.js";
+import { Iteration, type Waiting } from "../../src/iteration.js";
 import type { Sent } from "../../src/messaging/vocabulary.js";
 import type { NodeEvents } from "../../src/node-events.js";
 import type { Exchange } from "../../src/node-exchange.js";
@@ -60,6 +60,17 @@ describe("an error that travels", () => {
   });
 });
 
+/** An item that says when it is taken, or never will be. */
+function waiting<Item>(item: Item, taken: Item[]): Waiting<Item> {
+  return {
+    take: () => {
+      taken.push(item);
+      return item;
+    },
+    drop: () => void taken.push(item),
+  };
+}
+
 describe("a loop over things that come with time", () => {
   it("keeps their order, and tells of each when it is taken, however many wait", async () => {
     const taken: number[] = [];
@@ -68,7 +79,7 @@ describe("a loop over things that come with time", () => {
     for (let round = 0; round < 3; round += 1) {
       for (let item = 0; item < 3_000; item += 1) {
         const number = round * 3_000 + item;
-        loop.push(number, { taken: () => void taken.push(number) });
+        loop.pushWaiting(waiting(number, taken));
       }
       for (let count = 0; count < 2_000; count += 1) got.push((await loop.next()).value ?? -1);
       expect(loop.size).toBe((round + 1) * 1_000);
@@ -78,7 +89,7 @@ describe("a loop over things that come with time", () => {
     expect(got).toEqual(Array.from({ length: 9_000 }, (_, number) => number));
     expect(taken).toEqual(got);
     // What comes too late is let go at once.
-    loop.push(9_000, { taken: () => void taken.push(9_000) });
+    loop.pushWaiting(waiting(9_000, taken));
     expect(taken.at(-1)).toBe(9_000);
   });
 
@@ -86,10 +97,22 @@ describe("a loop over things that come with time", () => {
     const taken: number[] = [];
     const ended: unknown[] = [];
     const loop = new Iteration<number>(undefined, (which) => void ended.push(which));
-    for (const item of [1, 2]) loop.push(item, { taken: () => void taken.push(item) });
+    for (const item of [1, 2]) loop.pushWaiting(waiting(item, taken));
     const failure = new Error("enough");
     await expect(loop.throw(failure)).rejects.toBe(failure);
     expect([taken, ended, loop.size, await loop.next()]).toEqual([[1, 2], [loop], 0, { done: true, value: undefined }]);
+  });
+
+  it("passes over what turns out to be nothing when it is taken, whether somebody asks already or not", async () => {
+    const loop = new Iteration<number>(undefined, () => {});
+    const nothing = { take: () => undefined, drop: () => {} };
+    loop.pushWaiting(nothing);
+    loop.push(1);
+    expect((await loop.next()).value).toBe(1);
+    const asked = loop.next();
+    loop.pushWaiting(nothing);
+    loop.push(2);
+    expect((await asked).value).toBe(2);
   });
 
   it("gives to those who ask in the order in which they asked", async () => {

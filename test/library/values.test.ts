@@ -79,6 +79,15 @@ describe("a payload", () => {
     expect(travelled({ fine: [1] })).toEqual({ fine: [1] });
   });
 
+  it("is refused with BAD_VALUE if it would take too much memory, by who sends it as by who gets it", () => {
+    const maps = Array.from({ length: 200_000 }, () => ({}));
+    const bytes = Uint8Array.from([0xdd, 0, 3, 0x0d, 0x40, ...Array(200_000).fill(0x80)]);
+    expect(outcomeOf(() => bytesOf(maps, forms.value))).toBe("BAD_VALUE");
+    expect(outcomeOf(() => payloadOf(forms.value, bytes))).toBe("BAD_VALUE");
+    expect(payloadOf(forms.value, bytes, 30_000_000)).toHaveLength(200_000);
+    expect(travelled(maps.slice(0, 100_000))).toHaveLength(100_000);
+  });
+
   it("is its own once it has been encoded at 4 KiB or more, and gives up large memory", () => {
     const first = bytesOf("x".repeat(5_000), forms.value);
     const second = bytesOf("y".repeat(5_000), forms.value);

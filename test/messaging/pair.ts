@@ -1,4 +1,4 @@
-import type { Carriage } from "../../src/core/carriage.js";
+import { type Carriage, notNow } from "../../src/core/carriage.js";
 import { defaultLimits, type Limits } from "../../src/core/limits.js";
 import type { Conversation } from "../../src/messaging/conversation.js";
 import { Messaging } from "../../src/messaging/messaging.js";
@@ -104,6 +104,11 @@ export class Line implements Carriage {
   }
 }
 
+/** A fault as text. */
+export function said(fault: string | typeof notNow | undefined): string | undefined {
+  return fault === notNow ? "not now" : fault;
+}
+
 /** One end of a pair. */
 export class End {
   readonly line = new Line();
@@ -132,7 +137,7 @@ export class End {
   /** Gives it content as a peer that is not ours might. */
   hear(kind: number, ...content: readonly (number | Uint8Array)[]): string | undefined {
     const bytes = Uint8Array.from(content.flatMap((part) => (typeof part === "number" ? [part] : [...part])));
-    return this.conversation.take(kind, bytes, 0, bytes.length, 0);
+    return said(this.conversation.take(kind, bytes, 0, bytes.length, 0));
   }
 
   /** Takes out all arrivals. */
@@ -181,7 +186,7 @@ export class Pair {
     const to = from === this.first ? this.second : this.first;
     from.line.hand(most);
     for (let frame = from.line.arrive(); frame !== undefined; frame = from.line.arrive()) {
-      const fault = to.conversation.take(frame.kind, frame.bytes, frame.from, frame.to, 0);
+      const fault = said(to.conversation.take(frame.kind, frame.bytes, frame.from, frame.to, 0));
       if (fault !== undefined) to.faults.push(fault);
     }
     from.conversation.moved();

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { defaultLimits } from "../../src/core/limits.js";
 import { numberedKinds } from "../../src/protocol/native/numbered.js";
-import { type End, Pair, topic } from "./pair.js";
+import { type End, Pair, said, topic } from "./pair.js";
 
 const { data, end, message, open } = numberedKinds;
 const id = [0, 0, 0, 2];
@@ -27,7 +27,7 @@ function bring(to: End, portion: Uint8Array, places: readonly number[], isWhole 
       from === 0
         ? to.conversation.take(data, part, 0, part.length, rest)
         : to.conversation.takeMore(part, 0, part.length, rest);
-    if (fault !== undefined) return fault;
+    if (fault !== undefined) return said(fault);
     from = at;
   }
   return undefined;

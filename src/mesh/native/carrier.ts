@@ -1,3 +1,4 @@
+import { notNow } from "../../core/carriage.js";
 import { Deadlines, earliest } from "../../core/deadlines.js";
 import type { Limits } from "../../core/limits.js";
 import { encodeAcknowledgement } from "../../protocol/native/acknowledgement.js";
@@ -240,7 +241,18 @@ export class Carrier implements ChannelOwner {
   }
 
   /** The rider has been given so many bytes of a frame, and has found a fault with them or not. */
-  #taken(link: Link, channel: Channel, bytes: number, rest: number, fault: string | undefined, now: number): void {
+  #taken(
+    link: Link,
+    channel: Channel,
+    bytes: number,
+    rest: number,
+    fault: string | typeof notNow | undefined,
+    now: number,
+  ): void {
+    if (fault === notNow) {
+      this.#putOff(link, channel, now);
+      return;
+    }
     if (fault !== undefined) {
       this.#refuse(link, channel, fault, now);
       return;
@@ -249,6 +261,18 @@ export class Carrier implements ChannelOwner {
     this.#owe(link, bytes, now);
     // What the goodbye waits for may have been given up by the peer: then nothing goes out, but the goodbye.
     if (link.isLeaving && !link.hasSaidGoodbye) this.wake(link);
+  }
+
+  /**
+   * What comes cannot be held now. Only the connection ends: the peer keeps what is not acknowledged, and sends it again on
+   * the next one, before which pauses grow.
+   */
+  #putOff(link: Link, channel: Channel, now: number): void {
+    const message = "this node holds as much for its peers as it may, until its program takes some of it";
+    this.#note("OVERLOADED", message, link.peer.address);
+    this.#acknowledge(link);
+    channel.close(now);
+    this.gone(channel, message, now);
   }
 
   /** Something has been taken: that is acknowledged after some bytes or some time, whichever is first. */
