@@ -185,7 +185,10 @@ export const defaultLimits = {
    * if nobody answers: the 512 that one host may have pending take less than a second.
    */
   dialBacks: 64,
-  /** From here on a dial-back is slow, and delays nobody: a prompt listener answers within a few round trips. */
+  /**
+   * From here on a dial-back is slow, and delays nobody: a prompt listener answers within a few round trips. Those that have
+   * had half that time may be counted as slow with it.
+   */
   dialBackSlowMs: 100,
   /** Slow dial-backs at once. Beyond that the oldest one to the host that has the most is given up. */
   dialBacksSlow: 256,

@@ -49,6 +49,21 @@ describe("an honest registrant is proved in less than a second", () => {
   });
 });
 
+test("many that are slow need few timers", () => {
+  const play = new Play();
+  for (let index = 0; index < 500; index += 1) {
+    tarpit(play, formatAddress({ host: "10.0.0.1", port: 10_000 + index }));
+    play.pass(1);
+  }
+  let timers = 0;
+  const until = play.now + 1_000;
+  for (let at = play.machine.nextTimeout(); at !== undefined && at < until; at = play.machine.nextTimeout()) {
+    play.pass(at - play.now);
+    timers += 1;
+  }
+  expect(timers).toBeLessThan(40);
+});
+
 describe("a slow dial-back", () => {
   test("has its time while there are few of them", () => {
     const play = new Play();
