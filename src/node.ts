@@ -120,17 +120,19 @@ export class MeshNode extends EventEmitter<NodeEvents> {
   /**
    * The last step: resolves with the reason when the mesh has ended for this node and every connection is closed.
    *
-   * @throws {FullmeshError} `SERVER_VANISHED`, `REFUSED`, `LIST_TOO_LONG`, `WRONG_STEP`
+   * @throws {FullmeshError} `INCOMPLETE` if the mesh has not become whole in time, `SERVER_VANISHED`, `REFUSED`,
+   *   `LIST_TOO_LONG`, `WRONG_STEP`
    */
   async start(): Promise<string> {
     return await this.#parts.steps.start();
   }
 
   /**
-   * Resolves when the mesh is whole and has `size` members or more: every pair is linked, and both ends have said so. To a
-   * classic node nobody says that; it speaks for its own links.
+   * Resolves when the mesh is whole and has `size` members or more: all have a session with the server, every pair is linked,
+   * and both ends have said so. A mesh that ends at its capacity is whole at that only. To a classic node nobody says so; it
+   * speaks for its own links.
    *
-   * @throws {FullmeshError} `TIMED_OUT` and `ABORTED`, naming the pairs that are missing and why; `ENDED`
+   * @throws {FullmeshError} `TIMED_OUT` and `ABORTED`, naming the pairs that are missing and why; `ENDED`, `INCOMPLETE`
    */
   async complete(options: WaitOptions & { readonly size?: number } = {}): Promise<void> {
     refuseUnknown(options, ["size", "signal", "timeoutMs"]);

@@ -1,4 +1,6 @@
 import type { EventEmitter } from "node:events";
+import { FullmeshError } from "./core/errors.js";
+import { printable } from "./core/escaping.js";
 import { isolate } from "./isolation.js";
 import { nodeClock } from "./nodejs/clock.js";
 import type { Change, Id } from "./protocol/directory.js";
@@ -12,6 +14,13 @@ import type { ServerEvents } from "./server-events.js";
 import type { ServerParts } from "./server-options.js";
 import { Deferred } from "./waiting.js";
 
+/** How a server has ended. */
+export interface ServerEnd {
+  readonly reason: string;
+  /** A mesh has not become whole in time. */
+  readonly failure?: FullmeshError;
+}
+
 /** All that a server consists of behind its face. What happens comes in here, and `server` tells of it. */
 export class ServerComposition {
   readonly machine: Rendezvous;
@@ -21,8 +30,8 @@ export class ServerComposition {
   /** The membership logs, by the names of their meshes. */
   readonly #logs = new Map<string, { readonly id: Id | undefined; readonly log: MemoryLog }>();
   readonly #gate = new NoteGate();
-  readonly #closed = new Deferred<string>();
-  #endReason = "closed";
+  readonly #closed = new Deferred<ServerEnd>();
+  #end: ServerEnd = { reason: "closed" };
 
   constructor(server: EventEmitter<ServerEvents>, { rules, transport, trace }: ServerParts) {
     this.#server = server;
@@ -42,8 +51,8 @@ export class ServerComposition {
     });
   }
 
-  /** Resolves with the reason when the mesh has ended and every connection is closed. */
-  get closed(): Promise<string> {
+  /** Resolves when the mesh has ended and every connection is closed. */
+  get closed(): Promise<ServerEnd> {
     return this.#closed.promise;
   }
 
@@ -97,16 +106,28 @@ export class ServerComposition {
       case "degraded":
         this.#server.emit("degraded", event);
         break;
+      case "full":
+        this.#server.emit("full", event);
+        break;
       case "teardown":
-        this.#endReason = event.reason;
+        this.#hearEnd(event);
         this.#server.emit("teardown", event);
         break;
       case "closed":
         this.#log(this.#gate.finish(Date.now()));
-        this.#closed.resolve(this.#endReason);
+        this.#closed.resolve(this.#end);
         this.#server.emit("closed");
         break;
     }
+  }
+
+  /** One mesh that has ended without being whole makes the end of the server one, whatever becomes of the others. */
+  #hearEnd({ mesh, reason, incomplete }: Extract<RendezvousEvent, { type: "teardown" }>): void {
+    const isFirst = incomplete !== undefined && this.#end.failure === undefined;
+    const failure = isFirst
+      ? new FullmeshError("INCOMPLETE", `mesh "${printable(mesh)}": ${reason}: ${incomplete}`)
+      : this.#end.failure;
+    this.#end = { reason, ...(failure === undefined ? {} : { failure }) };
   }
 
   #trace(from: string, to: string, text: string): void {

@@ -11,6 +11,7 @@ export interface ServerEvents {
   left: [event: EventOf<"left" | "lost">];
   lost: [event: EventOf<"left" | "lost">];
   waiting: [event: EventOf<"waiting">];
+  full: [event: EventOf<"full">];
   complete: [event: EventOf<"complete">];
   degraded: [event: EventOf<"degraded">];
   teardown: [event: EventOf<"teardown">];

@@ -23,8 +23,9 @@ export interface ServerOptions {
   /** The most members of one mesh, an integer >= 1. Default: no bound, and then nothing ends by itself. */
   readonly capacity?: number;
   /**
-   * What happens at capacity. `teardown` (default): the mesh is sealed, and ends once it is complete. `hold`: it stays, and
-   * newcomers wait in line for a free slot.
+   * What happens at capacity, for which only members with a live session count. `teardown` (default): the mesh ends once it
+   * is whole with so many; if one goes before that, its slot is free again. `hold`: it stays, and newcomers wait in line for
+   * a free slot.
    */
   readonly onFull?: OnFull;
   /** Who may join: `any` (default), or members of one dialect. With a secret, classic members are refused. */
@@ -38,8 +39,8 @@ export interface ServerOptions {
    */
   readonly settleMs?: number;
   /**
-   * Milliseconds from the capacity to the teardown of a mesh that does not become complete, default 60,000. It then ends all
-   * the same, and names the missing pairs.
+   * Milliseconds from when the capacity is first reached to the end of a mesh that has not become whole, default 60,000. It
+   * then ends all the same, names the members and pairs that are missing, and `start` fails with `INCOMPLETE`.
    */
   readonly finishMs?: number;
   /** The word that ends the mesh, default `teardown`. A letter other than `l` first, then up to 63 printable characters. */

@@ -46,6 +46,11 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
     return this.#composition?.machine.membersOf(mesh) ?? [];
   }
 
+  /** The addresses of those members of one mesh that have a live session, in join order. */
+  presentIn(mesh: string): readonly Address[] {
+    return this.#composition?.machine.presentIn(mesh) ?? [];
+  }
+
   /** The highest revision that any mesh has come to: that of the newest change of membership where there is one mesh. */
   get revision(): number {
     return this.#composition?.machine.revision ?? this.#parts.rules.firstRevision;
@@ -81,11 +86,17 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
     return this.#address;
   }
 
-  /** The last step: resolves with the reason when the mesh has ended and every connection is closed. */
+  /**
+   * The last step: resolves with the reason when the mesh has ended and every connection is closed.
+   *
+   * @throws {FullmeshError} `INCOMPLETE` if it has ended because it did not become whole in time; names who is missing
+   */
   async start(): Promise<string> {
     if (this.#address === undefined) throw new FullmeshError("WRONG_STEP", "start comes after sockListen");
     const { closed } = await this.#load();
-    return await closed;
+    const { reason, failure } = await closed;
+    if (failure !== undefined) throw failure;
+    return reason;
   }
 
   /** Ends the mesh on purpose: tells every node, closes, and resolves when all is closed. */

@@ -53,8 +53,10 @@ export class Wholeness {
         if (this.#whole?.revision !== this.#machine.revision || this.#whole.scope === "own") this.#whole = undefined;
         break;
       case "ended":
-        for (const { done } of this.#waiters)
-          done.reject(new FullmeshError("ENDED", `the mesh ended: ${event.reason}`));
+        for (const { done } of this.#waiters) {
+          const code = event.failure === "INCOMPLETE" ? event.failure : "ENDED";
+          done.reject(new FullmeshError(code, `the mesh ended: ${event.reason}`));
+        }
         break;
       default:
         break;

@@ -2,10 +2,11 @@ import { type ErrorCode, FullmeshError } from "../core/errors.js";
 
 /** Exit codes, a contract with whoever calls the command from a script. */
 export const exitCodes = {
-  /** Teardown, own leave, and in the classic dialect also the server's closing. */
+  /** Teardown of a mesh that is whole or was ended on purpose, own leave, and in the classic dialect also the server's closing. */
   ended: 0,
   failed: 1,
   usage: 2,
+  /** A wait has run out, that of a mesh which is to become whole included. */
   timedOut: 3,
   /** The server answered, and the answer was no. */
   refused: 4,
@@ -19,6 +20,6 @@ const usage: ReadonlySet<ErrorCode> = new Set(["BAD_OPTION", "BAD_SECRET", "INSE
 export function exitCodeOf(error: unknown): number {
   if (!(error instanceof FullmeshError)) return exitCodes.failed;
   if (usage.has(error.code)) return exitCodes.usage;
-  if (error.code === "TIMED_OUT") return exitCodes.timedOut;
+  if (error.code === "TIMED_OUT" || error.code === "INCOMPLETE") return exitCodes.timedOut;
   return error.code === "REFUSED" ? exitCodes.refused : exitCodes.failed;
 }

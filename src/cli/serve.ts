@@ -38,7 +38,7 @@ export function addServe(program: Command): void {
     .summary("start a rendezvous server")
     .description(
       "Starts a rendezvous server: processes register with it, learn of one another, and connect directly. " +
-        "With a capacity, the mesh ends when that many members have joined and every pair is linked (or newcomers wait, with " +
+        "With a capacity, the mesh ends when that many members are there and every pair is linked (or newcomers wait, with " +
         "--on-full hold).",
     )
     .addOption(flag("--listen <ip:port>", "where to listen; port 0 takes any free one").default("127.0.0.1:4000"))
@@ -58,9 +58,10 @@ export function addServe(program: Command): void {
       ),
     )
     .addOption(
-      flag("--finish <seconds>", "from the capacity to the end of a mesh that is not complete (default: 60)").argParser(
-        (text) => secondsOrZero("finish", text),
-      ),
+      flag(
+        "--finish <seconds>",
+        "from when the capacity is first reached to the end, with exit code 3, of a mesh that is not whole by then (default: 60)",
+      ).argParser((text) => secondsOrZero("finish", text)),
     )
     .addOption(
       flag(
@@ -112,13 +113,14 @@ async function runServe(flags: ServeFlags, { output, onSignal, onReaderGone }: C
 /** Resolves when a mesh reaches the capacity, or at once if nobody set a bound on that; rejects when it is not in time. */
 async function capacityReached(server: RendezvousServer, { capacity, timeout }: ServeFlags): Promise<void> {
   if (capacity === undefined || timeout === undefined) return;
-  let most = 0;
+  const meshes = new Set<string>();
   const reached = new Promise<void>((resolve) => {
-    server.on("joined", ({ mesh }) => {
-      most = Math.max(most, server.membersOf(mesh).length);
-      if (most >= capacity) resolve();
-    });
+    server.on("joined", ({ mesh }) => meshes.add(mesh));
+    server.once("full", () => resolve());
     server.once("closed", resolve);
   });
-  await waitFor(reached, { timeoutMs: timeout * 1000 }, () => `${most} of ${capacity} members have joined`);
+  await waitFor(reached, { timeoutMs: timeout * 1000 }, () => {
+    const most = Math.max(0, ...Array.from(meshes, (mesh) => server.presentIn(mesh).length));
+    return `${most} of ${capacity} members are there`;
+  });
 }

@@ -16,10 +16,11 @@ export function tellServer(server: RendezvousServer, output: Output, capacity?: 
   server.on("degraded", ({ mesh, count, missing }) => {
     output.event("degraded", null, { count, missing }, `degraded: ${spell(count, missing)}`, mesh);
   });
-  server.on("teardown", ({ mesh, reason, members, links, unverified, count, missing }) => {
-    const lacking = count === 0 ? "" : `; ${spell(count, missing)}`;
-    const fields = { reason, members, links, unverified, missing };
-    output.event("teardown", null, fields, `teardown of ${members} members: ${reason}${lacking}`, mesh);
+  server.on("teardown", ({ mesh, reason, members, links, unverified, count, missing, absent, incomplete }) => {
+    const lacking = incomplete ?? (count === 0 ? undefined : spell(count, missing));
+    const fields = { reason, members, links, unverified, missing, absent, ...(incomplete && { incomplete }) };
+    const sentence = `teardown of ${members} members: ${reason}${lacking === undefined ? "" : `; ${lacking}`}`;
+    output.event("teardown", null, fields, sentence, mesh);
   });
   server.on("closed", () => output.event("closed", null, {}, "closed"));
   server.on("note", (record) => output.note(record));

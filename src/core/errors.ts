@@ -103,9 +103,9 @@ const failures = {
   MESH_SEALED: {
     fault: "remote",
     level: "warn",
-    meaning: "The mesh has reached its capacity and is about to end.",
+    meaning: "The mesh has as many members as its capacity, and ends once it is whole.",
     connection: "refused: told why, half-closed, closed within 1 s",
-    remedy: "Start a new server, with a larger --capacity or with --on-full hold.",
+    remedy: "Try again in case a member is lost, or start a server with a larger --capacity or with --on-full hold.",
   },
   LIST_FULL: {
     fault: "remote",
@@ -465,9 +465,11 @@ const failures = {
   INCOMPLETE: {
     fault: "network",
     level: "warn",
-    meaning: "Pairs of members are not linked.",
-    connection: "kept",
-    remedy: "Look at the pairs and reasons that the message names: most often one host cannot reach the other.",
+    meaning: "The mesh ended and was not whole: members were not there, or pairs of them were not linked.",
+    connection: "closed, as at every end of a mesh",
+    remedy:
+      "Look at the members, pairs and reasons that the message names: a program that died, or a host that another " +
+      "cannot reach.",
   },
   SECRET_REQUIRED: {
     fault: "remote",

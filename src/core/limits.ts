@@ -211,7 +211,7 @@ export const defaultLimits = {
   updateReadersPerMs: 10,
   /** Changes of links that come within so long of the last report go out together in the next one. */
   reportMs: 20,
-  /** From the capacity to the end of a mesh whose pairs do not all come about. */
+  /** From when the capacity is first reached to the end of a mesh that is not whole by then. */
   finishMs: 60_000,
   /** A pair that has been missing for so long is told as missing; most are linked within a second. */
   degradedMs: 2_000,

@@ -6,7 +6,7 @@ import type { Candidate, Directory, Entry, Id, Member } from "../protocol/direct
 import type { Addresses, Claim } from "./addresses.js";
 import type { Session } from "./session.js";
 
-/** What happens at capacity: the mesh ends for good, or it stays and newcomers wait for a free slot. */
+/** What happens at capacity: the mesh ends once it is whole, or it stays and newcomers wait for a free slot. */
 export type OnFull = "teardown" | "hold";
 
 /** Who may join, and how many. */
@@ -99,11 +99,6 @@ export class Admission {
     return this.#classicMembers;
   }
 
-  /** True when the members have reached the capacity and the mesh is to end. Reached once is reached for good. */
-  get hasReachedCapacity(): boolean {
-    return this.#rules.onFull === "teardown" && this.#directory.size >= this.#rules.capacity;
-  }
-
   get hasFreeSlot(): boolean {
     return this.freeSlots > 0;
   }
@@ -117,7 +112,7 @@ export class Admission {
     return this.#line;
   }
 
-  /** From now on nobody is taken in any more. */
+  /** The mesh has ended: nobody is taken in any more. */
   seal(): void {
     this.#isSealed = true;
   }

@@ -26,13 +26,21 @@ interface Account {
   readonly brokenAt: Map<number, number>;
   /** How many of its pairs are attested. */
   attested: number;
+  /** It has a live session, in the classic dialect a live connection. */
+  isThere: boolean;
+  /** It has come back, and what is kept of it was reported before that: it may be true no more. */
+  isOutdated: boolean;
 }
 
 /** The longest part of a reason that is passed on. */
 const longestPart = 160;
 
 /**
- * Which pairs of a mesh are linked, as far as its members say.
+ * Who of a mesh is there, and which of its pairs are linked, as far as its members say.
+ *
+ * A member is there while it has a session: what a member without one reported may be true no more, and nobody knows
+ * whether it lives. So a mesh in which one is not there is not whole, whatever was reported; neither is one in which a
+ * member has come back and not yet said how its links are.
  *
  * A pair of native members counts when the newest reports of both name the same attempt; a pair with one classic end, when
  * the native end reports it; a pair of classic members cannot be attested by anybody. The counts follow each changed
@@ -42,6 +50,8 @@ export class Completeness {
   readonly #accounts = new Map<number, Account>();
   #natives = 0;
   #attested = 0;
+  #there = 0;
+  #outdated = 0;
   #version = 0;
 
   /** Pairs that are linked, by the word of every end that can speak. */
@@ -63,12 +73,28 @@ export class Completeness {
     return this.#natives;
   }
 
+  /** Members that have a session. */
+  get there(): number {
+    return this.#there;
+  }
+
+  /** Members with a session, or those without, in the order of joining. */
+  members(areThere: boolean): Member[] {
+    return [...this.#accounts.values()].filter(({ isThere }) => isThere === areThere).map(({ member }) => member);
+  }
+
+  /** True if everybody is there, and nothing that could be attested is missing. */
+  get isWhole(): boolean {
+    const { size } = this.#accounts;
+    return this.#there === size && this.missing === 0 && (this.#outdated === 0 || size === 1);
+  }
+
   /** Grows whenever the members or the set of linked pairs change. */
   get version(): number {
     return this.#version;
   }
 
-  enter(member: Member, now: number): void {
+  enter(member: Member, isThere: boolean, now: number): void {
     this.#version += 1;
     this.#accounts.set(member.order, {
       member,
@@ -77,8 +103,29 @@ export class Completeness {
       down: new Map(),
       brokenAt: new Map(),
       attested: 0,
+      isThere,
+      isOutdated: false,
     });
+    if (isThere) this.#there += 1;
     if (member.dialect === "native") this.#natives += 1;
+  }
+
+  /** A member has no session any more. */
+  setAbsent({ order }: Member): void {
+    const account = this.#accounts.get(order);
+    if (account?.isThere !== true) return;
+    account.isThere = false;
+    this.#there -= 1;
+  }
+
+  /** A member has a session again, on which it is going to report all of its links. */
+  setBack({ order }: Member): void {
+    const account = this.#accounts.get(order);
+    if (account === undefined) return;
+    if (!account.isThere) this.#there += 1;
+    if (!account.isOutdated) this.#outdated += 1;
+    account.isThere = true;
+    account.isOutdated = true;
   }
 
   /** Takes a member out, and all that was said of it. Returns the ids of those with whom it said it was linked. */
@@ -93,6 +140,8 @@ export class Completeness {
       other.brokenAt.delete(member.order);
     }
     this.#accounts.delete(member.order);
+    if (own.isThere) this.#there -= 1;
+    this.#renew(own);
     if (member.dialect === "native") this.#natives -= 1;
     return dropped;
   }
@@ -101,6 +150,7 @@ export class Completeness {
   report(member: Member, { full, up, down }: LinkReport, now: number): Id[] {
     const own = this.#accounts.get(member.order);
     if (own === undefined) return [];
+    this.#renew(own);
     const before =
       full === true ? [...own.up.keys()] : down.map(([order]) => order).filter((order) => own.up.has(order));
     const stillUp = new Set(full === true ? up.map(([order]) => order) : []);
@@ -155,6 +205,12 @@ export class Completeness {
     }
     const found = [...fresh, ...rest].slice(0, most);
     return found.sort((a, b) => a.earlier.order - b.earlier.order || a.later.order - b.later.order);
+  }
+
+  /** What is kept of it is no older than its session. */
+  #renew(account: Account): void {
+    if (account.isOutdated) this.#outdated -= 1;
+    account.isOutdated = false;
   }
 
   #attestableOf({ member }: Account): number {

@@ -9,12 +9,14 @@ import { Completeness, type LinkReport } from "./completeness.js";
 import type { Delivery } from "./delivery.js";
 import type { Outcome } from "./dial-backs.js";
 import { Outlook } from "./outlook.js";
+import type { Ending } from "./partings.js";
 import { Presence } from "./presence.js";
 import { Roll } from "./roll.js";
 import type { Session } from "./session.js";
 import { SharedAddresses } from "./shared-addresses.js";
+import { shortfallOf } from "./shortfall.js";
 import { Updates } from "./updates.js";
-import type { RendezvousOutput, RendezvousRules } from "./vocabulary.js";
+import type { AbsentMember, RendezvousOutput, RendezvousRules } from "./vocabulary.js";
 
 /** What a mesh is made with. */
 export interface MeshOptions {
@@ -39,10 +41,11 @@ export interface Turn {
   readonly fenced?: Session;
 }
 
-/** When a mesh ends, and why. */
-interface End {
-  readonly at: number;
+/** How a mesh is to end. */
+export interface End {
   readonly reason: string;
+  /** It ends because it has not become whole in time. */
+  readonly isTooLate: boolean;
 }
 
 /** One mesh: who is in it, who is there, how whole it is, and when it ends. */
@@ -57,8 +60,12 @@ export class Mesh {
   readonly #outlook: Outlook;
   /** Sessions of classic members, which are told each list. */
   readonly #classics = new Set<Session>();
-  #capacityReachedAt: number | undefined;
-  #hasEnded = false;
+  /** When as many members as the capacity were there for the first time. */
+  #fullAt: number | undefined;
+  /** Members that have gone since then, the newest last. */
+  readonly #gone: AbsentMember[] = [];
+  #ending: Ending | undefined;
+  #isHalted = false;
 
   constructor(options: MeshOptions) {
     const { name, rules, revision, addresses, outputs, prove, check } = options;
@@ -85,17 +92,28 @@ export class Mesh {
   }
 
   get hasEnded(): boolean {
-    return this.#hasEnded;
+    return this.#isHalted;
   }
 
-  /** True while somebody is in it, or about to be. */
+  /** How it has ended, if it has. */
+  get ending(): Ending | undefined {
+    return this.#ending;
+  }
+
+  /** True while somebody is in it, or about to be, or while it has an end to come to. */
   get isPeopled(): boolean {
-    return !this.#hasEnded && (this.roll.directory.size > 0 || this.roll.admission.isAppending);
+    const { directory, admission } = this.roll;
+    return !this.#isHalted && (directory.size > 0 || admission.isAppending || this.#finishAt !== undefined);
   }
 
-  /** True when it may be forgotten: nobody is in it or on the way, and it is not sealed. */
+  /** True when it may be forgotten: nobody is in it or on the way, and no end is to come. */
   get isIdle(): boolean {
-    return !this.isPeopled && !this.#presence.isHeard && this.#capacityReachedAt === undefined && !this.#hasEnded;
+    return !this.isPeopled && !this.#presence.isHeard && !this.#isHalted;
+  }
+
+  /** The members that have a live session, in join order. */
+  get present(): Member[] {
+    return this.#completeness.members(true);
   }
 
   /** True when no session of it lives, and nobody was found at the addresses of its members. */
@@ -115,7 +133,7 @@ export class Mesh {
 
   /** A full mesh ends by itself, and one that has ended is remembered, so that whoever comes late is told. */
   get #mayBeForgotten(): boolean {
-    return !this.#hasEnded && this.#capacityReachedAt === undefined && !this.roll.isAppending;
+    return !this.#isHalted && this.#finishAt === undefined && !this.roll.isAppending;
   }
 
   // The way in.
@@ -124,6 +142,9 @@ export class Mesh {
   register(session: Session, candidate: Candidate, now: number): Verdict {
     const verdict = this.roll.register(session, candidate);
     if (verdict.type !== "refuse") this.#presence.begin(session, now);
+    const replaced = verdict.type === "admit" ? this.roll.directory.member(verdict.replaces ?? "") : undefined;
+    // Somebody else has proved its address, so it is not there, whatever its session looks like.
+    if (replaced !== undefined) this.#completeness.setAbsent(replaced);
     return verdict;
   }
 
@@ -139,7 +160,7 @@ export class Mesh {
   returning({ id, address }: Candidate, log: Id): Member | undefined {
     const member = this.roll.standing(id);
     const isIt = member?.address === address && member.dialect === "native" && log === this.updates.log;
-    return isIt && !this.#hasEnded ? member : undefined;
+    return isIt && !this.#isHalted ? member : undefined;
   }
 
   /** A session is to prove that this member is back. */
@@ -154,6 +175,7 @@ export class Mesh {
     const older = this.#presence.attach(member.id, session, now);
     if (older !== undefined) this.updates.end(older);
     this.updates.begin(session, member.order, revision);
+    this.#completeness.setBack(member);
     return older;
   }
 
@@ -166,11 +188,8 @@ export class Mesh {
     const fenced = removed === undefined ? undefined : this.#remove(removed, now);
     if (entry.type === "replaced") this.#replaced(entry, fenced !== undefined, now);
     else if (removed !== undefined) this.#shared.forget(removed.id);
+    if (removed !== undefined) this.#noteGone(removed, entry);
     if (entered !== undefined) this.#enter(entered.member, entered.session, now);
-    if (this.roll.admission.hasReachedCapacity) {
-      this.roll.admission.seal();
-      this.#capacityReachedAt ??= now;
-    }
     const newcomer = entered?.session;
     return { ...(newcomer === undefined ? {} : { newcomer }), ...(fenced === undefined ? {} : { fenced }) };
   }
@@ -186,11 +205,14 @@ export class Mesh {
   depart(session: Session, type: "left" | "lost", reason: string, now: number): void {
     this.#classics.delete(session);
     this.updates.end(session);
-    if (this.#hasEnded) return;
+    if (this.#isHalted) return;
     const mayComeBack = session.state === "member" && session.dialect === "native" && type === "lost";
     if (!mayComeBack) this.roll.depart(session, type, reason, now);
     const absent = this.#presence.end(session, reason, now);
     if (absent !== undefined) this.roll.admission.setAbsent(absent, true);
+    const member = session.state === "member" ? this.roll.directory.member(session.candidate?.id ?? "") : undefined;
+    // An older session of a member that has come back is not the one that it has.
+    if (member !== undefined && !this.#presence.has(member.id)) this.#completeness.setAbsent(member);
   }
 
   report(session: Session, report: LinkReport, now: number): void {
@@ -200,7 +222,7 @@ export class Mesh {
 
   /** The address of a member has been dialed, to see whether it is there. */
   checked(id: Id, found: Outcome["found"], detail: string, now: number): void {
-    if (!this.#hasEnded) this.#presence.checked(id, found, detail, now);
+    if (!this.#isHalted) this.#presence.checked(id, found, detail, now);
   }
 
   /** Somebody in another mesh has proved the address of a member that has no session. */
@@ -215,69 +237,79 @@ export class Mesh {
     const reason = `nobody of its mesh was heard for ${rules.limits.leaseMs / 1000} s`;
     for (const { id, address, order, dialect } of this.roll.directory.members) {
       addresses.free(address, id);
-      if (this.#hasEnded) continue;
+      if (this.#isHalted) continue;
       outputs.push({ type: "event", event: { type: "lost", mesh, id, address, order, dialect, reason } });
     }
   }
 
   // How whole it is, and the end.
 
-  /** Looks at what the last input has changed. Returns why the mesh is to end now, if it is. */
-  review(now: number): string | undefined {
-    if (this.#hasEnded) return undefined;
-    this.#outlook.review(this.#capacityReachedAt !== undefined, now);
-    const end = this.#end();
-    if (end !== undefined && end.at <= now) return end.reason;
+  /** Looks at what the last input has changed. Returns how the mesh is to end now, if it is. */
+  review(now: number): End | undefined {
+    if (this.#isHalted) return undefined;
+    this.#noteFull(now);
+    this.#outlook.review(now);
+    const { isComplete } = this.#outlook;
+    if ((this.#endsAt ?? Number.POSITIVE_INFINITY) <= now) {
+      const { finishMs } = this.#options.rules.limits;
+      const reason = isComplete ? "capacity reached" : `not complete within ${finishMs / 1000} s`;
+      return { reason, isTooLate: !isComplete };
+    }
     this.updates.handleTimeout(now);
     return undefined;
   }
 
-  /** Tells how the mesh stands at its end, and ends it. Its sessions are still to be told. */
-  end(reason: string): void {
-    const { roll } = this;
+  /** Tells how the mesh stands at its end, and ends it. Its sessions are still to be told what this returns. */
+  end({ reason, isTooLate }: End): Ending {
     const { rules, addresses, outputs } = this.#options;
-    const { size, members } = roll.directory;
-    const isFull = this.#capacityReachedAt !== undefined || (size >= rules.capacity && size > 1);
-    if (isFull || (rules.capacity === Number.POSITIVE_INFINITY && size > 1)) this.#outlook.tellComplete();
+    this.#outlook.tellComplete();
+    const { figures } = this.#outlook;
+    const { there } = this.#completeness;
     const missing = this.#outlook.missing();
+    const absent = this.#absent();
+    const shortfall = shortfallOf({ there, wanted: rules.capacity, absent, ...missing });
+    this.#ending = { reason, ...(isTooLate ? { incomplete: shortfall } : {}) };
     outputs.push({
       type: "event",
-      event: { type: "teardown", mesh: this.name, reason, ...this.#outlook.figures, ...missing },
+      event: { type: "teardown", mesh: this.name, ...this.#ending, ...figures, ...missing, absent },
     });
-    if (missing.count > 0) outputs.push({ type: "note", note: { code: "INCOMPLETE", message: incomplete(missing) } });
+    if (isTooLate || missing.count > 0) {
+      outputs.push({ type: "note", note: { code: "INCOMPLETE", message: shortfall } });
+    }
     this.updates.finish();
     this.halt();
-    for (const { address, id } of members) addresses.free(address, id);
+    for (const { address, id } of this.roll.directory.members) addresses.free(address, id);
+    return this.#ending;
   }
 
   /** From now on the mesh changes no more, and takes nobody in. */
   halt(): void {
-    this.#hasEnded = true;
+    this.#isHalted = true;
     this.roll.admission.seal();
     this.#presence.stop();
   }
 
   nextTimeout(): number | undefined {
-    if (this.#hasEnded) return undefined;
+    if (this.#isHalted) return undefined;
     return earliest(
       this.updates.nextTimeout(),
       this.roll.nextTimeout(),
       this.#presence.nextTimeout(),
       this.#outlook.nextTimeout(),
       this.#forgetAt,
-      this.#end()?.at,
+      this.#endsAt,
     );
   }
 
   handleTimeout(now: number): void {
-    if (this.#hasEnded) return;
+    if (this.#isHalted) return;
     this.#presence.handleTimeout(now);
     this.roll.handleTimeout(now);
     this.#outlook.handleTimeout(now);
   }
 
   #enter(member: Member, session: Session | undefined, now: number): void {
-    this.#completeness.enter(member, now);
+    this.#completeness.enter(member, session !== undefined, now);
     if (session === undefined) return;
     if (member.dialect === "classic") {
       this.#classics.add(session);
@@ -302,23 +334,44 @@ export class Mesh {
     return session;
   }
 
-  /** When a full mesh ends: once it is whole, and members that cannot report their links have had time to make them. */
-  #end(): End | undefined {
-    const reachedAt = this.#capacityReachedAt;
-    if (reachedAt === undefined) return undefined;
-    const { rules, delivery } = this.#options;
-    const { finishMs, settleMs } = rules.limits;
-    if (!this.#outlook.isWhole) {
-      return { at: reachedAt + finishMs, reason: `not complete within ${finishMs / 1000} s` };
-    }
-    const needsTime = this.roll.admission.classicMembers > 1 || this.#completeness.natives === 0;
-    const at = needsTime ? Math.max(reachedAt, delivery.lastListAt) + settleMs : reachedAt;
-    return { at, reason: "capacity reached" };
+  #noteFull(now: number): void {
+    const { there } = this.#completeness;
+    const { rules, outputs } = this.#options;
+    if (this.#fullAt !== undefined || there < rules.capacity) return;
+    this.#fullAt = now;
+    outputs.push({ type: "event", event: { type: "full", mesh: this.name, members: there } });
   }
-}
 
-function incomplete({ count, missing }: ReturnType<Outlook["missing"]>): string {
-  const named = missing.map(([a, b, reason]) => `${a} - ${b} (${reason})`).join(", ");
-  const rest = count > missing.length ? ` and ${count - missing.length} more` : "";
-  return `${count} pairs are missing: ${named}${rest}`;
+  /** Who goes once the mesh has been full may be missed at its end. */
+  #noteGone({ address }: Member, entry: Entry): void {
+    if (this.#fullAt === undefined || (entry.type !== "left" && entry.type !== "lost")) return;
+    this.#gone.push([address, `${entry.type}: ${entry.reason}`]);
+    if (this.#gone.length > this.#options.rules.limits.namedPairs) this.#gone.shift();
+  }
+
+  /** Listed members without a session, and the newest of those who have gone and whose slots are empty. */
+  #absent(): AbsentMember[] {
+    const { directory } = this.roll;
+    const listed = this.#completeness.members(false).map(({ id, address }): AbsentMember => {
+      return [address, `no session: ${this.#presence.whyAbsent(id) ?? "it goes"}`];
+    });
+    const emptySlots = this.#finishAt === undefined ? 0 : this.#options.rules.capacity - directory.size;
+    const addresses = new Set(directory.members.map(({ address }) => address));
+    const gone = emptySlots > 0 ? this.#gone.filter(([address]) => !addresses.has(address)).slice(-emptySlots) : [];
+    return [...listed, ...gone].slice(0, this.#options.rules.limits.namedPairs);
+  }
+
+  /** By when a mesh that ends at its capacity must be whole; undefined before it has been full. */
+  get #finishAt(): number | undefined {
+    const { onFull, limits } = this.#options.rules;
+    return this.#fullAt === undefined || onFull === "hold" ? undefined : this.#fullAt + limits.finishMs;
+  }
+
+  /** When it ends: once it is complete, and members that cannot report their links have had time to make them. */
+  get #endsAt(): number | undefined {
+    const { rules, delivery } = this.#options;
+    if (this.#fullAt === undefined || this.#finishAt === undefined || !this.#outlook.isComplete) return this.#finishAt;
+    const needsTime = this.roll.admission.classicMembers > 1 || this.#completeness.natives === 0;
+    return needsTime ? Math.max(this.#fullAt, delivery.lastListAt) + rules.limits.settleMs : this.#fullAt;
+  }
 }

@@ -156,7 +156,7 @@ export class NativeDesk {
     const candidate: Candidate = { id, address, dialect: "native" };
     const mesh = meshes.find(name);
     if (mesh?.hasEnded === true && mesh.roll.directory.member(id)?.address === address) {
-      partings.dismiss(session, "the mesh has ended", now);
+      partings.dismiss(session, mesh.ending ?? { reason: "the mesh has ended" }, now);
       return;
     }
     const member = mesh?.returning(candidate, log);

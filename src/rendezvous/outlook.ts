@@ -21,12 +21,15 @@ export interface OutlookOptions {
 export type Figures = Omit<Extract<RendezvousEvent, { type: "complete" }>, "type" | "mesh" | "revision">;
 
 /**
- * Tells when a mesh is whole, and which pairs it is short of.
+ * Tells when a mesh is complete, and which pairs it is short of.
  *
- * A mesh with a capacity is whole only when it is full. A pair is told as missing once it has been missing for a while:
- * during a wire-up there are always some. One member can make a mesh complete and incomplete as often as it likes, and each
- * report goes to everybody. So the time between two words that it is complete grows, and that between two reports of
- * missing pairs has a lower bound; but no change holds back the report of a pair that stays missing.
+ * A mesh is whole when every member is there and every pair is linked, and complete when it is whole and as many are there
+ * as its capacity, or two without one. The dead fill no capacity: a member without a session keeps its slot, and counts for
+ * nothing here. A pair is told as missing once it has been missing for a while: during a wire-up there are always some.
+ *
+ * One member can make a mesh complete and incomplete as often as it likes, and each report goes to everybody. So the time
+ * between two words that it is complete grows, and that between two reports of missing pairs has a lower bound; but no
+ * change holds back the report of a pair that stays missing.
  */
 export class Outlook {
   readonly #options: OutlookOptions;
@@ -47,15 +50,25 @@ export class Outlook {
   #degradedAt = Number.NEGATIVE_INFINITY;
   /** All pairs that had been missing since then were taken into account when pairs were last told. */
   #degradedUntil = Number.NEGATIVE_INFINITY;
-  /** Says that the mesh is whole, if it is. */
-  #complete: Uint8Array | undefined;
+  /** How many members make it complete. */
+  readonly #wanted: number;
+  /** It ends when it is complete, so it is complete only once. */
+  readonly #isToEnd: boolean;
+  #wasWhole = false;
+  /** Says that the mesh is whole, if it is; one frame, so that nobody is sent it twice. */
+  #frame: Uint8Array | undefined;
 
   constructor(options: OutlookOptions) {
+    const { capacity, onFull } = options.rules;
+    const isBounded = capacity !== Number.POSITIVE_INFINITY;
     this.#options = options;
+    this.#wanted = isBounded ? capacity : 2;
+    this.#isToEnd = isBounded && onFull === "teardown";
   }
 
-  get isWhole(): boolean {
-    return this.#options.completeness.missing === 0;
+  get isComplete(): boolean {
+    const { completeness } = this.#options;
+    return completeness.isWhole && completeness.there >= this.#wanted;
   }
 
   get figures(): Figures {
@@ -63,21 +76,22 @@ export class Outlook {
     return { members: directory.size, links: completeness.links, unverified: completeness.unverified };
   }
 
-  /** Something may have changed. `isEnding`: the mesh has reached the capacity at which it ends. */
-  review(isEnding: boolean, now: number): void {
+  /** Something may have changed. */
+  review(now: number): void {
     const { completeness, rules } = this.#options;
-    const { version } = completeness;
-    if (version !== this.#version) {
+    const { version, isWhole } = completeness;
+    const isChanged = version !== this.#version;
+    if (isChanged) {
       this.#version = version;
       this.#changedAt = now;
-      if (this.isWhole) this.#lookBy = undefined;
+      if (completeness.missing === 0) this.#lookBy = undefined;
       else this.#lookBy ??= now + 1.5 * rules.limits.degradedMs;
       this.#scheduleLook();
-      this.#correct();
-      // A mesh that is to end is whole once; any other may be whole again.
-      if (!this.isWhole && !isEnding) this.#hasToldComplete = false;
     }
-    const mayTell = this.isWhole && !this.#hasToldComplete && this.#mayBeComplete(isEnding);
+    if (isChanged || isWhole !== this.#wasWhole) this.#correct();
+    this.#wasWhole = isWhole;
+    // Where nobody can attest anything, only the end tells.
+    const mayTell = this.isComplete && !this.#hasToldComplete && completeness.natives > 0;
     this.#completeAt = mayTell ? this.#completeInterval.nextAt : undefined;
     if (this.#completeAt === undefined || this.#completeAt > now) return;
     const { completeGapMinMs, completeGapMaxMs } = rules.limits;
@@ -89,14 +103,14 @@ export class Outlook {
     this.tellComplete();
   }
 
-  /** Tells that the mesh is whole, unless that has been told. */
+  /** Tells that the mesh is complete, if it is, and unless that has been told. */
   tellComplete(): void {
-    if (this.#hasToldComplete || !this.isWhole) return;
+    if (this.#hasToldComplete || !this.isComplete) return;
     const { mesh, directory, updates, outputs } = this.#options;
     this.#hasToldComplete = true;
     this.#told = "complete";
     outputs.push({ type: "event", event: { type: "complete", mesh, ...this.figures, revision: directory.revision } });
-    updates.tell(this.#complete ?? this.#completeFrame());
+    updates.tell(this.#frame ?? this.#completeFrame());
   }
 
   /** The first missing pairs by address, and how many there are. */
@@ -151,25 +165,21 @@ export class Outlook {
 
   /** What was told before a change is true no more, or not of the same mesh. */
   #correct(): void {
-    const { completeness, updates } = this.#options;
-    this.#complete = this.isWhole ? this.#completeFrame() : undefined;
+    const { completeness, updates, directory } = this.#options;
+    this.#frame = completeness.isWhole && completeness.natives > 0 ? this.#completeFrame() : undefined;
+    const complete = this.isComplete ? this.#frame : undefined;
+    // It is told again after pairs were missing, or members; not for a session that was away.
+    const isFull = directory.size >= this.#wanted;
+    if (!isFull || (completeness.missing > 0 && !this.#isToEnd)) this.#hasToldComplete = false;
     if (this.#told === "complete") {
-      updates.amend(this.#complete);
-      if (!this.isWhole) this.#told = undefined;
+      updates.amend(this.#hasToldComplete ? complete : undefined);
+      if (!this.#hasToldComplete) this.#told = undefined;
     } else if (this.#told === "degraded") {
       updates.expire();
       this.#told = undefined;
     }
-    updates.setWhole(completeness.natives > 0 ? this.#complete : undefined);
-  }
-
-  #mayBeComplete(isEnding: boolean): boolean {
-    const { directory, completeness, rules } = this.#options;
-    const { size } = directory;
-    // Where nobody can attest anything, only the end tells.
-    if (completeness.natives === 0) return false;
-    if (rules.capacity === Number.POSITIVE_INFINITY) return size > 1;
-    return isEnding || size >= rules.capacity;
+    // Who waits for fewer members is told of them too, but not where the mesh is one only at its capacity.
+    updates.setWhole(this.#isToEnd ? complete : this.#frame);
   }
 
   #completeFrame(): Uint8Array {

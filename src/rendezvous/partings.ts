@@ -1,5 +1,6 @@
 import { Deadlines, earliest } from "../core/deadlines.js";
 import type { ErrorCode } from "../core/errors.js";
+import { printable } from "../core/escaping.js";
 import { Lingering } from "../core/lingering.js";
 import type { Sink } from "../core/machine.js";
 import { encodeEnd, encodeRefusal } from "../protocol/classic/list.js";
@@ -22,6 +23,15 @@ export interface Departure {
   readonly type: "left" | "broken";
   readonly reason: string;
 }
+
+/** How a mesh ends; `incomplete` says what it lacks, if it ends because it has not become whole in time. */
+export interface Ending {
+  readonly reason: string;
+  readonly incomplete?: string;
+}
+
+/** What a simple reader is told of that at most: it may read 1,024 bytes at a time, and keep less. */
+const longestRefusal = 400;
 
 /**
  * How conversations end, in the words of whoever is at the other end: refused with a reason, told that the mesh ends, or
@@ -56,16 +66,21 @@ export class Partings {
     this.#hangUp(session, now, lastWord);
   }
 
-  /** Tells that the mesh ends. A native member gets the time to end its links, and closes first. */
-  dismiss(session: Session, reason: string, now: number): void {
+  /**
+   * Tells that the mesh ends. A native member gets the time to end its links, and closes first. To a classic one any message
+   * that is no list is the end, so a refusal tells it of an end that is none of a whole mesh.
+   */
+  dismiss(session: Session, { reason, incomplete }: Ending, now: number): void {
     if (session.state === "closing") return;
     const { endWord, limits } = this.#options.rules;
     this.#part(session, { type: "left", reason }, now);
     if (!this.#speaksNative(session)) {
-      this.#hangUp(session, now, encodeEnd(endWord));
+      const failure = printable(`${reason}: ${incomplete}`, longestRefusal);
+      this.#hangUp(session, now, incomplete === undefined ? encodeEnd(endWord) : encodeRefusal("INCOMPLETE", failure));
       return;
     }
-    session.line.send(encodeControl({ type: "teardown", reason, deadlineMs: limits.drainMs }));
+    const lack = incomplete === undefined ? {} : { incomplete };
+    session.line.send(encodeControl({ type: "teardown", reason, deadlineMs: limits.drainMs, ...lack }));
     this.#draining.set(session, now + limits.drainMs);
   }
 

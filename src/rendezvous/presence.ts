@@ -88,6 +88,16 @@ export class Presence {
     return true;
   }
 
+  /** True if this native member has a session. */
+  has(id: Id): boolean {
+    return this.#present.has(id);
+  }
+
+  /** How the session of a member that has none has ended; undefined for all others. */
+  whyAbsent(id: Id): string | undefined {
+    return this.#absent.get(id)?.reason;
+  }
+
   /** A session belongs to the mesh now, in whatever standing. */
   begin(session: Session, now: number): void {
     const wasHeard = this.isHeard;

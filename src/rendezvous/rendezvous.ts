@@ -7,7 +7,7 @@ import { Addresses } from "./addresses.js";
 import { classicMesh } from "./classic.js";
 import { Delivery } from "./delivery.js";
 import { DialBacks, type Outcome } from "./dial-backs.js";
-import type { Mesh } from "./mesh.js";
+import type { End, Mesh } from "./mesh.js";
 import { Meshes } from "./meshes.js";
 import { Reception } from "./reception.js";
 import type { RendezvousInput, RendezvousOutput, RendezvousRules } from "./vocabulary.js";
@@ -62,6 +62,11 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
   /** The addresses of the members of a mesh in join order. */
   membersOf(mesh: string): Address[] {
     return this.#meshes.peek(mesh)?.roll.directory.members.map(({ address }) => address) ?? [];
+  }
+
+  /** The addresses of those members of a mesh that have a live session, in join order. */
+  presentIn(mesh: string): Address[] {
+    return this.#meshes.peek(mesh)?.present.map(({ address }) => address) ?? [];
   }
 
   /** The highest revision that any mesh has come to. */
@@ -161,8 +166,8 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
   /** Looks at every mesh to which something has happened, and ends those whose time has come. */
   #settle(now: number): void {
     for (const mesh of this.#meshes.takeTouched()) {
-      const reason = mesh.review(now);
-      if (reason !== undefined) this.#end(mesh, reason, now);
+      const end = mesh.review(now);
+      if (end !== undefined) this.#end(mesh, end, now);
       this.#meshes.settle(mesh, now);
     }
     if (this.#hasEndedMesh && !this.#isPeopled) this.#stop(now);
@@ -178,12 +183,12 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
   }
 
   /** A mesh without a member that would stay ends the whole server. */
-  #end(mesh: Mesh, reason: string, now: number): void {
-    mesh.end(reason);
+  #end(mesh: Mesh, end: End, now: number): void {
+    const ending = mesh.end(end);
     this.#hasEndedMesh = true;
     if (!this.#isPeopled) this.#stopListening();
     for (const session of this.#reception.sessions.values()) {
-      if (session.mesh === mesh.name) this.#reception.partings.dismiss(session, reason, now);
+      if (session.mesh === mesh.name) this.#reception.partings.dismiss(session, ending, now);
     }
   }
 
@@ -191,7 +196,7 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
     if (this.#state !== "serving") return;
     const peopled = [...this.#meshes.all].filter((mesh) => mesh.isPeopled);
     const ending = peopled.length > 0 || this.#hasEndedMesh ? peopled : [this.#classicMesh];
-    for (const mesh of ending) this.#end(mesh, reason, now);
+    for (const mesh of ending) this.#end(mesh, { reason, isTooLate: false }, now);
     this.#stop(now);
   }
 

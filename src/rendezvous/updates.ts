@@ -36,7 +36,7 @@ export class Updates {
   readonly #history: History;
   readonly #readers = new Map<Session, Reader>();
   /** What is true of the mesh as a whole, for those who have not heard it; a number each, so that nobody hears it twice. */
-  #word: { readonly number: number; readonly frame: Uint8Array } | undefined;
+  #word: { readonly number: number; readonly frame: Uint8Array | undefined } | undefined;
   #words = 0;
   /** The word is for those who are there at the next moment, and for nobody who comes later. */
   #isLastCall = false;
@@ -117,10 +117,11 @@ export class Updates {
     else this.#word = undefined;
   }
 
-  /** What was told last reads like this now, for whoever has not heard it yet; undefined: it is true no more. */
+  /** What was told last reads like this now, for whoever has not heard it yet; undefined: it is not true now. */
   amend(frame: Uint8Array | undefined): void {
     if (this.#word === undefined) return;
-    this.#word = frame === undefined ? undefined : { number: this.#word.number, frame };
+    this.#isDue ||= this.#word.frame === undefined && frame !== undefined;
+    this.#word = { number: this.#word.number, frame };
   }
 
   /** What was sent on a session has left this process: it may have more. */
@@ -162,9 +163,10 @@ export class Updates {
     if (session.line.isFlushing && !isLast) return;
     if (!reader.isAdmitted) this.#admit(reader);
     this.#catchUp(reader);
-    if (this.#word !== undefined && reader.word !== this.#word.number) {
-      reader.word = this.#word.number;
-      this.#say(reader, this.#word.frame);
+    const { number = reader.word, frame } = this.#word ?? {};
+    if (frame !== undefined && reader.word !== number) {
+      reader.word = number;
+      this.#say(reader, frame);
     }
     if (reader.watches === undefined || this.#whole === undefined || this.#directory.size < reader.watches) return;
     reader.watches = undefined;

@@ -24,6 +24,9 @@ interface Subject {
 /** A pair of members that is not linked, and why, as far as it is known. */
 export type MissingPair = readonly [a: Address, b: Address, reason: string];
 
+/** A member that is not there though it should be: it has no live session, or it has gone and nobody has its slot. */
+export type AbsentMember = readonly [address: Address, reason: string];
+
 /** What is worth telling about a mesh. */
 export type RendezvousEvent =
   /** `replaces`: the id of the incarnation whose place it takes. */
@@ -38,7 +41,12 @@ export type RendezvousEvent =
   | ({ readonly type: "left" | "lost"; readonly id: Id; readonly order: number; readonly reason: string } & Subject)
   /** A newcomer stands in line; `place` 1 is the next to get in. Told again when the place changes, to the first ten. */
   | ({ readonly type: "waiting"; readonly place: number } & Subject)
-  /** Every pair that can be attested is, by both ends. `unverified` counts the pairs that only classic members could. */
+  /** For the first time as many members as the capacity have a live session at once. */
+  | { readonly type: "full"; readonly mesh: string; readonly members: number }
+  /**
+   * Every member has a live session, and every pair that can be attested is, by both ends. `unverified` counts the pairs that
+   * only classic members could.
+   */
   | {
       readonly type: "complete";
       readonly mesh: string;
@@ -54,7 +62,10 @@ export type RendezvousEvent =
       readonly count: number;
       readonly missing: readonly MissingPair[];
     }
-  /** The end of a mesh has begun. `missing` names pairs that never came about. */
+  /**
+   * The end of a mesh has begun. `missing` names pairs that never came about, `absent` members that are not there. Where it
+   * ends because it has not become whole in time, `incomplete` says in a sentence what it lacks.
+   */
   | {
       readonly type: "teardown";
       readonly mesh: string;
@@ -64,6 +75,8 @@ export type RendezvousEvent =
       readonly unverified: number;
       readonly count: number;
       readonly missing: readonly MissingPair[];
+      readonly absent: readonly AbsentMember[];
+      readonly incomplete?: string;
     }
   /** Every connection is gone. */
   | { readonly type: "closed" };

@@ -156,6 +156,11 @@ export class Bonds {
     return there?.isUp === true && back?.isUp === true && there.attempt === back.attempt && isOne(there, back);
   }
 
+  /** True while this life's link with that incarnation has no connection. */
+  isBroken(life: NativeLife, peer: Id): boolean {
+    return this.#find(life, peer)?.isUp === false;
+  }
+
   /** True if the two have ever been linked in these incarnations. */
   haveMet(a: NativeLife, b: NativeLife): boolean {
     return this.#met.has(pairOf(a.id, b.id));

@@ -89,7 +89,7 @@ function untold(stage: Stage, server: SimulatedServer, alive: readonly Simulated
   const isFull = members.length >= scenario.capacity || scenario.capacity === Number.POSITIVE_INFINITY;
   if (members.length < 2 || natives.length === 0 || !isFull) return undefined;
   const { completeAt } = server;
-  const told = server.wholeness.complete;
+  const told = stage.wholeness.complete;
   if (completeAt === undefined || told === undefined) return { invariant: "C1", detail: "nobody said it was complete" };
   for (const one of natives) {
     if ((one.completeRevision ?? -1) < told.revision)

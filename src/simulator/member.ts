@@ -170,6 +170,10 @@ export class SimulatedMember implements Speaker {
     this.#driver.input({ type: "write", peer, bytes });
   }
 
+  #watch(size: number): void {
+    this.#stage.network.world.after(0, () => this.process.do(() => this.#driver.input({ type: "watch", size })));
+  }
+
   #connect(): void {
     this.process.do(() => this.#driver.input({ type: "connectToServer", to: endpointOf(serverAddress) }));
   }
@@ -235,6 +239,7 @@ export class SimulatedMember implements Speaker {
         ledger.read(this);
         return true;
       case "complete":
+        this.#stage.wholeness.heard(this, event);
         this.completeRevision = event.revision ?? undefined;
         return true;
       case "fenced":
@@ -261,6 +266,7 @@ export class SimulatedMember implements Speaker {
         break;
       case "registered":
         this.#isRegistered = true;
+        if (this.#part.watches !== undefined) this.#watch(this.#part.watches);
         break;
       case "waiting":
         this.#isWaiting = true;
@@ -280,7 +286,9 @@ export class SimulatedMember implements Speaker {
         break;
       case "ended":
         this.#ended = event.reason;
-        if (event.failure !== undefined && this.dialect === "native") this.#stage.failed(this.address);
+        // A mesh that ends without being whole is over for everybody.
+        if (event.failure === "INCOMPLETE") this.#stage.hit("end of a mesh that is not whole");
+        else if (event.failure !== undefined && this.dialect === "native") this.#stage.failed(this.address);
         break;
       case "closed":
         this.#isClosed = true;

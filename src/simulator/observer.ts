@@ -22,10 +22,10 @@ export const invariants = {
   S6: "orders are unique, and a live address belongs to one member",
   S7: "never more members than the capacity",
   S8: "what a link delivers is the beginning of what was written to it, each once, and what is lost is told once",
-  S9: "no teardown before the capacity is reached and the mesh is whole, but for the pairs that it names",
+  S9: "no teardown before the capacity is reached and the mesh is whole, but for the members and pairs that it names",
   S10: "nothing is left open or waiting after the end",
   A1: "a link breaks only by a fault of its connection or of a process, and ends only with a member",
-  C1: "`complete` is told when every pair is linked at both ends, and only then",
+  C1: "`complete` is told when everybody is there, as many as the capacity, and every pair is linked at both ends, and only then",
   N13: "nobody is lost who lives and can be reached, or for whom somebody vouches",
   N26: "a mesh is forgotten only when nobody of it can be heard, and a lease later nothing of it is held",
   D1: "without a fault, one connection is dialed for each pair, and nobody is refused",
@@ -155,9 +155,9 @@ export class Observer {
   }
 
   /** Classic members cannot report their links, so two of them get some time to make theirs. */
-  #tornDown({ count }: Extract<RendezvousEvent, { type: "teardown" }>): void {
+  #tornDown({ incomplete }: Extract<RendezvousEvent, { type: "teardown" }>): void {
     const classics = [...this.#members.values()].filter((address) => !this.#natives.has(address));
-    if (count > 0 || (this.#natives.size > 0 && classics.length < 2)) return;
+    if (incomplete !== undefined || (this.#natives.size > 0 && classics.length < 2)) return;
     const settledAt = (this.#reachedAt ?? Number.POSITIVE_INFINITY) + this.#settleMs;
     if (this.#now() < settledAt) this.violate("S9", `teardown before ${settledAt}`);
   }

@@ -17,6 +17,7 @@ import { Promptness } from "./promptness.js";
 import { cleared, type Kind, type Misfortune, type Part, type Scenario } from "./scenario.js";
 import { SimulatedServer, serverAddress } from "./server.js";
 import type { NativeLife, Stage } from "./stage.js";
+import { Wholeness } from "./wholeness.js";
 import { SimulatedProcess, World } from "./world.js";
 
 /** What came of a run. */
@@ -42,6 +43,8 @@ export interface RunOptions {
   readonly stopsAtViolation?: boolean;
   /** Play this instead of what the seed says. */
   readonly scenario?: Scenario;
+  /** Called before each event of the world, with its moment. */
+  readonly onStep?: (now: number) => void;
 }
 
 /** How long a mended mesh may take to be whole: twice the longest pause between two dials. */
@@ -72,6 +75,7 @@ class Play implements Stage, Troupe {
   readonly mail: Mail;
   readonly errands: Errands;
   readonly currents: Currents;
+  readonly wholeness: Wholeness;
   readonly lives = new Map<Id, NativeLife>();
   readonly serverProcess: SimulatedProcess;
   readonly members: SimulatedMember[] = [];
@@ -92,7 +96,7 @@ class Play implements Stage, Troupe {
     this.#keepsTrace = options.keepsTrace === true;
     this.scenario = options.scenario ?? scenarioOf(seed, options.kind ?? "classic");
     this.limits = { ...defaultLimits, ...this.scenario.limits };
-    this.#world = new World(seed);
+    this.#world = new World(seed, options.onStep);
     this.network = new Network(this.#world, this.scenario.weather);
     const { delayMs, splitGapMs } = this.scenario.weather;
     this.observer = new Observer({
@@ -108,6 +112,7 @@ class Play implements Stage, Troupe {
     this.mail = new Mail(this);
     this.errands = new Errands(this);
     this.currents = new Currents(this);
+    this.wholeness = new Wholeness(this);
     this.serverProcess = new SimulatedProcess(this.#world, "server", endpointOf(serverAddress).host);
     this.#server = new SimulatedServer(this);
   }
@@ -185,7 +190,7 @@ class Play implements Stage, Troupe {
     this.#heal();
     this.#checkForgotten();
     if (!this.#isServerGone) {
-      if (this.#server.wholeness.isFull) this.observer.violate("S9", "a full mesh does not end");
+      if (this.wholeness.endsBy !== undefined) this.observer.violate("S9", "a full mesh does not end");
       this.#checkWhole();
       this.#server.teardown();
     }
@@ -238,11 +243,10 @@ class Play implements Stage, Troupe {
     }
     const mendedAt = this.#mendedAt;
     this.#world.run(mendedAt);
-    const { wholeness } = this.#server;
-    // A full mesh ends by itself, a settle time after it is whole.
-    const deadline = (): number => mendedAt + healingMs + (wholeness.isFull ? 2 * this.limits.settleMs : 0);
+    // A full mesh ends by itself, a settle time after it is whole, or when it has not become so in time.
+    const deadline = (): number => Math.max(mendedAt + healingMs, this.wholeness.endsBy ?? 0);
     const isOver = (): boolean => this.#isServerGone || this.#world.now >= deadline();
-    const isWhole = (): boolean => !wholeness.isFull && this.#amiss() === undefined;
+    const isWhole = (): boolean => this.wholeness.endsBy === undefined && this.#amiss() === undefined;
     do {
       this.#runUntil(deadline(), () => isOver() || isWhole());
       // The newest reports are on their way.
@@ -262,7 +266,8 @@ class Play implements Stage, Troupe {
     const { silentMs, leaseMs, challengeMs, finishMs, settleMs } = this.limits;
     this.hit("all members gone");
     // A dial-back to somebody who has just gone may still be under way.
-    const withinMs = silentMs + leaseMs + 2 * challengeMs + (this.#server.wholeness.isFull ? finishMs + settleMs : 0);
+    const endMs = this.wholeness.endsBy === undefined ? 0 : finishMs + settleMs;
+    const withinMs = silentMs + leaseMs + 2 * challengeMs + endMs;
     this.#runUntil(this.#world.now + withinMs, () => this.#isServerGone || this.#server.kept === 0);
     if (this.#isServerGone || this.#server.kept === 0) return;
     this.observer.violate("N26", `all members are gone, and the server keeps ${this.#server.kept} things`);

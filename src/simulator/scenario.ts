@@ -18,6 +18,8 @@ export interface Part {
   readonly hesitatesMs: number;
   /** Classic if it is not said. */
   readonly dialect?: Dialect;
+  /** It asks to be told when the mesh is whole with so many. */
+  readonly watches?: number;
   /** The address that it registers, which is another's; by default its own. */
   readonly claims?: Address;
 }
@@ -131,7 +133,7 @@ export function classicScenarioOf(seed: number): Scenario {
       ? random.integer(1, size)
       : onFull === "teardown" && isCalm
         ? size
-        : size + random.integer(0, 1),
+        : Math.max(1, size + random.integer(-1, 1)),
     onFull,
     logDelayMs: random.chance(0.4) ? random.integer(1, 300) : 0,
     weather: weatherOf(random, isCalm, isPrompt),

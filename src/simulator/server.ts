@@ -9,7 +9,6 @@ import { MemoryLog } from "../runtime/memory-log.js";
 import { blunders } from "./blame.js";
 import type { End } from "./end.js";
 import type { Stage } from "./stage.js";
-import { Wholeness } from "./wholeness.js";
 import { controlTypeOf, wordsOf } from "./words.js";
 import type { SimulatedProcess } from "./world.js";
 
@@ -23,7 +22,6 @@ export const meshName = "default";
 export class SimulatedServer {
   readonly process: SimulatedProcess;
   readonly machine: Rendezvous;
-  readonly wholeness: Wholeness;
   /** When it last said that the mesh is whole. */
   completeAt: number | undefined;
   readonly #stage: Stage;
@@ -41,7 +39,6 @@ export class SimulatedServer {
     const { scenario, network, limits } = stage;
     this.#stage = stage;
     this.process = stage.serverProcess;
-    this.wholeness = new Wholeness(stage);
     this.machine = new Rendezvous({
       capacity: scenario.capacity,
       onFull: scenario.onFull,
@@ -118,7 +115,7 @@ export class SimulatedServer {
       const { event } = output;
       stage.tell(() => `server ${JSON.stringify(event)}`);
       stage.observer.serverTold(event, this.#isOrdered);
-      this.wholeness.told(event, this.#isOrdered);
+      stage.wholeness.told(event, this.#isOrdered);
       stage.hit(event.type);
       if (event.type === "complete") this.completeAt = stage.network.world.now;
       if (event.type === "joined" && event.replaces !== undefined) stage.hit("replaced by restart");

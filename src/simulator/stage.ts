@@ -14,6 +14,7 @@ import type { Mail } from "./mail.js";
 import type { Network } from "./network.js";
 import type { Life, Observer } from "./observer.js";
 import type { Scenario } from "./scenario.js";
+import type { Wholeness } from "./wholeness.js";
 import type { SimulatedProcess } from "./world.js";
 
 /** One life of a native member as those who watch see it. It has several incarnations if it is fenced. */
@@ -52,6 +53,7 @@ export interface Stage {
   readonly mail: Mail;
   readonly errands: Errands;
   readonly currents: Currents;
+  readonly wholeness: Wholeness;
   /** Every incarnation of a native member that there has been. */
   readonly lives: Map<Id, NativeLife>;
   readonly serverProcess: SimulatedProcess;

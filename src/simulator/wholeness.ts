@@ -1,3 +1,4 @@
+import type { Completeness } from "../mesh/vocabulary.js";
 import type { RendezvousEvent } from "../rendezvous/vocabulary.js";
 import { reportLagMs } from "./ledger.js";
 import { memoryMs, type NativeLife, type Stage } from "./stage.js";
@@ -5,12 +6,14 @@ import { memoryMs, type NativeLife, type Stage } from "./stage.js";
 type Complete = Extract<RendezvousEvent, { type: "complete" }>;
 type Teardown = Extract<RendezvousEvent, { type: "teardown" }>;
 
-/** Compares what the server tells of the mesh with the links that there are. */
+/** Compares what the server and the members tell of the mesh with who lives, and with the links that there are. */
 export class Wholeness {
   readonly #stage: Stage;
   /** What was told last; undefined once it is true no more. */
   #complete: Complete | undefined;
+  /** When as many were listed as the capacity for the first time, and when the server said that it was full. */
   #reachedAt: number | undefined;
+  #fullAt: number | undefined;
 
   constructor(stage: Stage) {
     this.#stage = stage;
@@ -21,9 +24,11 @@ export class Wholeness {
     return this.#complete;
   }
 
-  /** True once the mesh has reached the capacity at which it ends. */
-  get isFull(): boolean {
-    return this.#reachedAt !== undefined && this.#stage.scenario.onFull === "teardown";
+  /** By when a mesh that has been full and ends at its capacity must have ended; undefined for any other. */
+  get endsBy(): number | undefined {
+    const { scenario, limits } = this.#stage;
+    if (this.#fullAt === undefined || scenario.onFull !== "teardown") return undefined;
+    return this.#fullAt + limits.finishMs + 2 * limits.settleMs;
   }
 
   told(event: RendezvousEvent, isOrdered: boolean): void {
@@ -33,12 +38,34 @@ export class Wholeness {
       observer.violate("L1", `the mesh does not stay whole: ${JSON.stringify(event)}`);
     }
     if (event.type === "complete") this.#toldComplete(event);
+    else if (event.type === "full") this.#toldFull(event.members);
     else if (event.type === "teardown" && !isOrdered) this.#tornDown(event);
   }
 
-  /** `complete` is never told while a pair is not linked at both ends. */
+  /** A native member tells that the mesh is whole. */
+  heard(life: NativeLife, { members, links }: Completeness): void {
+    const { observer, scenario, bonds, ledger } = this.#stage;
+    this.#stage.hit("complete heard");
+    const said = `${life.address} tells complete with ${members} members, ${links} links`;
+    if (this.#isBounded && members < scenario.capacity && scenario.onFull === "teardown") {
+      observer.violate("C1", `${said}, below the capacity of ${scenario.capacity}`);
+    }
+    const broken = ledger.members.find(({ id }) => bonds.isBroken(life, id));
+    if (broken !== undefined) observer.violate("C1", `${said}, and its link with ${broken.address} is broken`);
+  }
+
+  #toldFull(members: number): void {
+    const { observer, scenario, network } = this.#stage;
+    this.#fullAt = network.world.now;
+    const there = this.#there.length;
+    if (members < scenario.capacity || there < members) {
+      observer.violate("C1", `full was told with ${members} members, and ${there} of ${scenario.capacity} are there`);
+    }
+  }
+
+  /** `complete` is never told while a member is not there, while a pair is not linked at both ends, or below the capacity. */
   #toldComplete(event: Complete): void {
-    const { observer, ledger } = this.#stage;
+    const { observer, ledger, scenario } = this.#stage;
     this.#complete = event;
     const { members } = ledger;
     const classics = members.filter(({ dialect }) => dialect === "classic").length;
@@ -48,25 +75,48 @@ export class Wholeness {
     if (!isTrue || event.revision !== ledger.revision) {
       observer.violate("C1", `told ${JSON.stringify(event)}, and there are ${members.length} members, ${links} links`);
     }
+    const [absent] = this.#absent;
+    if (absent !== undefined) observer.violate("C1", `complete was told, and ${absent} has no session`);
+    if (this.#isBounded && members.length < scenario.capacity) {
+      observer.violate(
+        "C1",
+        `complete was told of ${members.length} members, below the capacity of ${scenario.capacity}`,
+      );
+    }
     const [pair] = this.unlinked();
     if (pair !== undefined) observer.violate("C1", `complete was told, and ${pair} are not linked`);
   }
 
-  /** S9: no end before completeness, but for the pairs that it names. */
-  #tornDown({ count, missing }: Teardown): void {
-    const { observer, network, limits } = this.#stage;
-    const { now } = network.world;
-    const reachedAt = this.#reachedAt ?? Number.POSITIVE_INFINITY;
-    if (now < reachedAt) observer.violate("S9", "the end comes before the capacity is reached");
-    if (count > 0) {
-      this.#stage.hit("teardown naming pairs");
-      if (now < reachedAt + limits.finishMs) observer.violate("S9", `the end comes with ${count} pairs missing`);
-    }
+  /** S9: no end before completeness, but for what it names. */
+  #tornDown(event: Teardown): void {
+    const { observer, limits } = this.#stage;
+    const { count, missing } = event;
+    this.#checkEnding(event);
     if (missing.length !== Math.min(count, limits.namedPairs)) observer.violate("S9", `${count} pairs, some unnamed`);
     const named = new Set(missing.map(([a, b]) => [a, b].sort().join(" - ")));
     const unnamed = this.unlinked().find((pair) => !named.has(pair));
     if (unnamed !== undefined && count <= limits.namedPairs) {
       observer.violate("S9", `the end comes, and ${unnamed} are neither linked nor named`);
+    }
+  }
+
+  /** Whether it may end now, and as what it says. */
+  #checkEnding({ count, absent, incomplete }: Teardown): void {
+    const { observer, network, limits, scenario } = this.#stage;
+    const { now } = network.world;
+    const reachedAt = this.#reachedAt ?? Number.POSITIVE_INFINITY;
+    if (now < reachedAt) observer.violate("S9", "the end comes before the capacity is reached");
+    const there = this.#there.length;
+    if (incomplete === undefined) {
+      if (count > 0 || absent.length > 0) observer.violate("S9", `the end is told as whole, and lacks ${count} pairs`);
+      if (there < scenario.capacity)
+        observer.violate("S9", `the end comes with ${there} of ${scenario.capacity} members`);
+    } else {
+      this.#stage.hit(absent.length > 0 ? "teardown naming members" : "teardown naming pairs");
+      if (now < reachedAt + limits.finishMs) observer.violate("S9", `the end comes too early: ${incomplete}`);
+      if (absent.length < Math.min(scenario.capacity - there, limits.namedPairs)) {
+        observer.violate("S9", `${there} of ${scenario.capacity} are there, and ${absent.length} are named`);
+      }
     }
   }
 
@@ -82,6 +132,32 @@ export class Wholeness {
       }
     }
     return pairs;
+  }
+
+  get #isBounded(): boolean {
+    return this.#stage.scenario.capacity !== Number.POSITIVE_INFINITY;
+  }
+
+  /** The addresses of listed members with whose process the server has an open connection. */
+  get #there(): string[] {
+    const { ledger, network, serverProcess } = this.#stage;
+    const heard = new Set<string>();
+    for (const { process, connection, other } of network.open) {
+      if (process === serverProcess && connection.startsWith("in:") && other !== undefined)
+        heard.add(other.process.name);
+    }
+    // A port that was cut on its way is a shorter one in the classic dialect, and is corrected later.
+    const isCutOf = (address: string): boolean => Array.from(heard).some((name) => name.startsWith(address));
+    const there = ledger.members.filter(({ address, dialect }) => {
+      return heard.has(address) || (dialect === "classic" && isCutOf(address));
+    });
+    return there.map(({ address }) => address);
+  }
+
+  /** The addresses of all other listed members: to the server, none of them can be there. */
+  get #absent(): string[] {
+    const there = new Set(this.#there);
+    return this.#stage.ledger.members.map(({ address }) => address).filter((address) => !there.has(address));
   }
 
   /** The two were linked, and the server cannot be blamed for not knowing that they are no more. */

@@ -18,11 +18,14 @@ export class World {
   /** Ids have dice of their own, so that a scenario unfolds alike however many are drawn. */
   readonly #ids: SeededRandom;
   readonly #queue = new Heap<Scheduled>((a, b) => a.at < b.at || (a.at === b.at && a.sequence < b.sequence));
+  readonly #onStep: (now: number) => void;
   #now = 0;
   #sequence = 0;
   #steps = 0;
 
-  constructor(seed: number) {
+  /** `onStep` is called before each event, with its moment. */
+  constructor(seed: number, onStep: (now: number) => void = () => {}) {
+    this.#onStep = onStep;
     this.random = new SeededRandom(seed);
     this.#ids = new SeededRandom(seed + 2 ** 45);
   }
@@ -65,6 +68,7 @@ export class World {
       this.#queue.pop();
       this.#now = next.at;
       this.#steps += 1;
+      this.#onStep(next.at);
       next.run();
     }
     if (!isDone()) this.#now = Math.max(this.#now, until);

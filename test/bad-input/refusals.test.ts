@@ -53,13 +53,15 @@ describe("a server that has no room", () => {
     await mesh.undisturbed({ isOpen: false });
   });
 
-  test("stays sealed with MESH_SEALED when a member has left after the capacity had been reached", async () => {
+  test("takes a newcomer again when a member has left after the capacity had been reached", async () => {
     const mesh = await healthyMesh({ capacity: 3, settleMs: 600_000 }, "classic");
     const third = await join(mesh.address, { dialect: "classic" });
+    await expect(join(mesh.address)).rejects.toMatchObject({ code: "REFUSED" });
     const left = new Promise((resolve) => mesh.server.once("left", resolve));
     await third.leave();
     await left;
-    await expect(join(mesh.address)).rejects.toMatchObject({ code: "REFUSED" });
+    const fourth = await join(mesh.address, { dialect: "classic" });
+    await fourth.complete({ size: 3 });
     expect(mesh.notes.codes).toEqual(["MESH_SEALED"]);
   });
 

@@ -144,6 +144,18 @@ describe("a server that vanishes after the registration", () => {
     expect(me.notes.codes).toEqual([]);
   });
 
+  test("makes start reject with INCOMPLETE when it says that the mesh was not whole, in its words", async () => {
+    const me = await nodeAtFakeServer();
+    await me.server.write(list(me.address));
+    await me.registering;
+    await me.server.write("refused INCOMPLETE: not complete within 60 s: 1 of 2 members are there");
+    me.server.end();
+    await expect(me.node.start()).rejects.toMatchObject({
+      code: "INCOMPLETE",
+      message: "not complete within 60 s: 1 of 2 members are there",
+    });
+  });
+
   test("makes start reject with SERVER_VANISHED when it resets, and the links close", async () => {
     const me = await nodeAtFakeServer();
     const peer = await rawListener();

@@ -100,7 +100,7 @@ describe("fullmesh join --server-lost", () => {
 });
 
 describe("fullmesh serve --finish", () => {
-  it("ends a mesh that does not become complete after that time, names the pair, and exits with 0", async () => {
+  it("ends a mesh that does not become complete after that time, names the pair, and exits with 3", async () => {
     const { server, address } = await startServer(["--capacity", "2", "--finish", "0.5"]);
     // The address of the second leads to it for the server, and nowhere once that has dialed back.
     const port = await freePort();
@@ -108,12 +108,18 @@ describe("fullmesh serve --finish", () => {
     const first = member(address);
     await eventOf(first, "registered");
     const second = member(address, "--listen", `127.0.0.1:${port}`, "--advertise", proxy.address);
-    for (const each of [first, second]) expect((await each.exited()).code).toBe(0);
-    expect((await server.exited()).code).toBe(0);
+    for (const each of [first, second]) expect((await each.exited()).code).toBe(3);
+    expect((await server.exited()).code).toBe(3);
     const pair = [String(linesOf(first, "registered")[0]?.address), proxy.address];
     const [end] = linesOf(server, "teardown");
     expect(end).toMatchObject({ members: 2, links: 0, unverified: 0 });
     expect(end?.missing).toEqual([[...pair, expect.stringMatching(/\S/)]]);
+    expect(end?.absent).toEqual([]);
+    for (const each of [first, second]) {
+      const [{ reason } = { reason: "" }] = linesOf(each, "teardown");
+      expect(reason).toContain(`not complete within 0.5 s: 1 pairs are missing: ${pair.join(" - ")} (`);
+      expect(linesOf(each, "error")).toMatchObject([{ code: "INCOMPLETE", message: reason }]);
+    }
     expect(linesOf(server, "complete")).toEqual([]);
     expect(server.errors).toContain('"INCOMPLETE"');
     expect(server.errors).toContain(`${pair.join(" - ")} (`);

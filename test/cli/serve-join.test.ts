@@ -180,7 +180,7 @@ describe("fullmesh serve and fullmesh join", () => {
     expect(server.lines.length).toBeGreaterThan(0);
     const lonely = fullmesh(["serve", "--listen", "127.0.0.1:0", "--capacity", "2", "--timeout", "0.1"]);
     expect((await lonely.exited()).code).toBe(3);
-    expect(lonely.errors).toContain("TIMED_OUT: after 100 ms 0 of 2 members have joined");
+    expect(lonely.errors).toContain("TIMED_OUT: after 100 ms 0 of 2 members are there");
   });
 
   it("exit with 1 when the port is in use, and say what to try", async () => {

@@ -128,38 +128,30 @@ describe("capacity", () => {
     expect(judge("10.0.0.1:3")).toBe("MESH_SEALED");
   });
 
-  test("is reached by members, not by appends that may still be undone", () => {
-    const { admission, join } = open({ capacity: 2 });
-    join("10.0.0.1:1");
-    admission.appending(candidate("10.0.0.1:2"));
-    expect(admission.hasReachedCapacity).toBe(false);
-    join("10.0.0.1:2");
-    expect(admission.used).toBe(2);
-    expect(admission.hasReachedCapacity).toBe(true);
-  });
-
   test("may be one", () => {
-    const { admission, judge, join } = open({ capacity: 1 });
+    const { judge, join } = open({ capacity: 1 });
     expect(judge("10.0.0.1:1")).toBe("admit");
     join("10.0.0.1:1");
-    expect(admission.hasReachedCapacity).toBe(true);
+    expect(judge("10.0.0.1:2")).toBe("MESH_SEALED");
   });
 
   test("without a bound is never reached", () => {
-    const { admission, judge, join } = open({ capacity: Number.POSITIVE_INFINITY });
+    const { judge, join } = open({ capacity: Number.POSITIVE_INFINITY });
     for (let port = 1; port <= 100; port += 1) join(`10.0.0.1:${port}`);
-    expect(admission.hasReachedCapacity).toBe(false);
     expect(judge("10.0.0.1:101")).toBe("admit");
   });
 
-  test("never ends a mesh that holds", () => {
-    const { admission, join } = open({ capacity: 1, onFull: "hold" });
+  test("takes another one when a member has gone, also in a mesh that ends at it", () => {
+    const { judge, join, leave } = open({ capacity: 2 });
     join("10.0.0.1:1");
-    expect(admission.hasReachedCapacity).toBe(false);
+    join("10.0.0.1:2");
+    expect(judge("10.0.0.1:3")).toBe("MESH_SEALED");
+    leave("10.0.0.1:1");
+    expect(judge("10.0.0.1:3")).toBe("admit");
   });
 });
 
-describe("a sealed mesh", () => {
+describe("a mesh that has ended", () => {
   test("takes nobody in any more, not even when a member leaves", () => {
     const { admission, leave, judge, join } = open({ capacity: 1 });
     join("10.0.0.1:1");

@@ -70,7 +70,7 @@ function take(each: Step, counted: Completeness, plainly: Plainly, order: number
   if (each.do === "enter") {
     const newcomer = member(order, each.isNative ? "native" : "classic");
     plainly.members.set(order, newcomer);
-    counted.enter(newcomer, 0);
+    counted.enter(newcomer, true, 0);
     return;
   }
   const known = [...plainly.members.values()];
@@ -108,7 +108,7 @@ describe("the counts of pairs", () => {
   test("change their version with the set of linked pairs and with the members, and with nothing else", () => {
     const counted = new Completeness();
     const [a, b] = [member(1), member(2)];
-    for (const each of [a, b]) counted.enter(each, 0);
+    for (const each of [a, b]) counted.enter(each, true, 0);
     const versions = [counted.version];
     const note = (): number => versions.push(counted.version);
     counted.report(a, { up: [[2, 1]], down: [] }, 0);
@@ -124,11 +124,56 @@ describe("the counts of pairs", () => {
   });
 });
 
+describe("a mesh in which every pair is attested", () => {
+  function linked(): { readonly counted: Completeness; readonly members: readonly [Member, Member] } {
+    const counted = new Completeness();
+    const members = [member(1), member(2)] as const;
+    for (const each of members) counted.enter(each, true, 0);
+    counted.report(members[0], { up: [[2, 1]], down: [] }, 0);
+    counted.report(members[1], { up: [[1, 1]], down: [] }, 0);
+    return { counted, members };
+  }
+
+  test("is whole while everybody is there, and not while a member has no session", () => {
+    const { counted, members } = linked();
+    const [a] = members;
+    expect([counted.isWhole, counted.there]).toEqual([true, 2]);
+    counted.setAbsent(a);
+    counted.setAbsent(a);
+    expect([counted.isWhole, counted.there, counted.missing]).toEqual([false, 1, 0]);
+    expect([counted.members(false), counted.members(true)]).toEqual([[a], [members[1]]]);
+  });
+
+  test("is whole again only once who has come back has reported its links", () => {
+    const { counted, members } = linked();
+    const [a] = members;
+    counted.setAbsent(a);
+    counted.setBack(a);
+    counted.setBack(a);
+    expect([counted.isWhole, counted.there]).toEqual([false, 2]);
+    counted.report(a, { full: true, up: [[2, 1]], down: [] }, 0);
+    expect(counted.isWhole).toBe(true);
+  });
+
+  test("forgets with a member whether it was there", () => {
+    const { counted, members } = linked();
+    const [a, b] = members;
+    counted.setAbsent(a);
+    counted.remove(a, 0);
+    expect([counted.isWhole, counted.there]).toEqual([true, 1]);
+    counted.setBack(b);
+    // Alone, there is nothing to report.
+    expect(counted.isWhole).toBe(true);
+    counted.remove(b, 0);
+    expect([counted.isWhole, counted.there]).toEqual([true, 0]);
+  });
+});
+
 describe("what a report lets go", () => {
   test("are those of whom it said before that they are linked, and whom it names no more", () => {
     const counted = new Completeness();
     const members = [1, 2, 3, 4].map((order) => member(order));
-    for (const each of members) counted.enter(each, 0);
+    for (const each of members) counted.enter(each, true, 0);
     const [a] = members as [Member, Member, Member, Member];
     const up: [number, number][] = [
       [2, 1],

@@ -360,6 +360,12 @@ export class Player {
     this.caller.say({ type: "links", up, down: [] });
   }
 
+  /** Reports that it holds these links and no others, as who has come back does. */
+  reportAll(...others: readonly (readonly [player: { readonly order: number }, attempt: number])[]): void {
+    const up = others.map(([{ order }, attempt]): [number, number] => [order, attempt]);
+    this.caller.say({ type: "links", full: true, up, down: [] });
+  }
+
   unlinked(other: { readonly order: number }, stage: string, reason: string): void {
     this.caller.say({ type: "links", up: [], down: [[other.order, stage, reason]] });
   }

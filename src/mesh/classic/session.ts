@@ -10,6 +10,9 @@ import { type Session, type SessionNews, Voice } from "../session.js";
 import type { MemberOutput, MemberRules } from "../vocabulary.js";
 import { type SessionEvent, type SessionState, sessionTransitions } from "./session-states.js";
 
+/** How a refusal begins that tells of the end of a mesh that is not whole. */
+const incomplete = "INCOMPLETE: ";
+
 /**
  * The conversation with the rendezvous server: connects, registers, reads lists, hears the end.
  *
@@ -246,7 +249,8 @@ export class ClassicSession implements Session, Party {
 
   #lastWords(text: string): void {
     const { refusal } = readEnd(text);
-    if (refusal !== undefined) this.#voice.over(refusal, "REFUSED");
+    if (refusal?.startsWith(incomplete) === true) this.#voice.over(refusal.slice(incomplete.length), "INCOMPLETE");
+    else if (refusal !== undefined) this.#voice.over(refusal, "REFUSED");
     else if (this.#state === "registering") this.#voice.over(unadmitted(text), "REFUSED");
     else this.#voice.over(text);
   }

@@ -45,6 +45,8 @@ export class NativePeers {
   readonly #carrier: Carrier;
   readonly #links = new Map<Id, Link>();
   readonly #byAddress = new Map<Address, Link>();
+  /** Links whose connection is gone, and that wait for the next one. */
+  readonly #unreachable = new Set<Link>();
 
   constructor(
     rules: MemberRules,
@@ -84,6 +86,11 @@ export class NativePeers {
   /** Links that have been up and have not ended. */
   get links(): Link[] {
     return [...this.#links.values()].filter(({ hasBeenUp }) => hasBeenUp);
+  }
+
+  /** True while a link that was up has no connection, though neither end has said goodbye: the mesh is not whole. */
+  get hasUnreachable(): boolean {
+    return this.#unreachable.size > 0;
   }
 
   /** Links that are not up, although both ends are members. */
@@ -214,6 +221,7 @@ export class NativePeers {
   #ended(link: Link, reason: string): void {
     const { id, address, order } = link.peer;
     this.#links.delete(id);
+    this.#unreachable.delete(link);
     if (this.#byAddress.get(address) === link) this.#byAddress.delete(address);
     this.reports.forget(order);
     const { rider, outflow } = link;
@@ -260,6 +268,7 @@ export class NativePeers {
     const cipher = channel.cipher === undefined ? {} : { cipher: channel.cipher };
     link.rider ??= this.#riders.board(peer.address, link.isOwner, link);
     link.trouble = undefined;
+    this.#unreachable.delete(link);
     this.reports.up(peer.order, attempt, now);
     this.#tell({ type, peer: peer.address, direction, dialect: "native", ...cipher });
     this.#carrier.carry(link, channel, now);
@@ -278,6 +287,7 @@ export class NativePeers {
       return;
     }
     link.trouble = { stage: link.isOwner ? "redialing" : "waiting for its owner", reason };
+    this.#unreachable.add(link);
     this.#report(link, now);
     this.#tell({ type: "broken", peer: link.peer.address, reason });
     if (link.isOwner) this.#owner.broken(link, now);

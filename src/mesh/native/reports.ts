@@ -62,7 +62,11 @@ export class Reports {
 
   /** The reports that are due, in order. */
   takeDue(now: number): ControlOf<"links">[] {
-    if (this.#dueAt === undefined || this.#dueAt > now) return [];
+    return this.#dueAt === undefined || this.#dueAt > now ? [] : this.takeAll(now);
+  }
+
+  /** Everything that is still to be reported, in order, also before its time. */
+  takeAll(now: number): ControlOf<"links">[] {
     this.#dueAt = undefined;
     const orders = [...this.#changed];
     this.#changed.clear();

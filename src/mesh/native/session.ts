@@ -153,7 +153,7 @@ export class NativeSession implements Session, ChannelOwner {
     else if (control.type === "waiting" && this.#awaitsChallenge) {
       this.#patience.answered();
       this.#voice.tell({ type: "waiting", place: control.place });
-    } else if (control.type === "teardown") this.#voice.over(control.reason);
+    } else if (control.type === "teardown") this.#tornDown(control);
     else if (this.#state !== "listed" || !this.#hear(channel, control, now)) channel.unexpected(control.type, now);
   }
 
@@ -258,6 +258,12 @@ export class NativeSession implements Session, ChannelOwner {
     if (news.type === "impossible") channel.fail("BAD_FRAME", news.detail, now);
     else this.#voice.bring(news);
     return true;
+  }
+
+  /** The mesh ends; `incomplete` says what it lacks, if it has not become whole in time. */
+  #tornDown({ reason, incomplete }: ControlOf<"teardown">): void {
+    if (incomplete === undefined) this.#voice.over(reason);
+    else this.#voice.over(`${reason}: ${incomplete}`, "INCOMPLETE");
   }
 
   #refused({ code, message, retryMs }: ControlOf<"refuse">, now: number): void {

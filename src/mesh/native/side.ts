@@ -118,8 +118,7 @@ export class NativeSide {
         this.peers.entriesRead(news.entries, now);
         break;
       case "complete":
-        if (this.#watched !== undefined && news.members >= this.#watched) this.#watched = undefined;
-        this.#tell({ ...news, scope: "mesh" });
+        this.#complete(news, now);
         break;
       case "degraded":
         this.#degraded(news);
@@ -171,6 +170,20 @@ export class NativeSide {
     this.#isRegistered = true;
     this.#told = members;
     this.#tell({ type: "directory", members: members.map(({ address }) => address) });
+  }
+
+  /**
+   * The server says that the mesh is whole. It may say so because it has not heard yet that a link of this node is broken: then
+   * it hears that first, and is asked again.
+   */
+  #complete(news: Extract<SessionNews, { type: "complete" }>, now: number): void {
+    if (this.peers.hasUnreachable) {
+      for (const report of this.peers.reports.takeAll(now)) this.session.tell(report);
+      if (this.#watched !== undefined) this.session.tell({ type: "watch", size: this.#watched });
+      return;
+    }
+    if (this.#watched !== undefined && news.members >= this.#watched) this.#watched = undefined;
+    this.#tell({ ...news, scope: "mesh" });
   }
 
   #degraded({ revision, count, missing }: Extract<SessionNews, { type: "degraded" }>): void {

@@ -93,7 +93,8 @@ export const controls = {
   waiting: { place: whole(1) },
   complete: { revision: whole(1), members: whole(1), links: whole(0), unverified: whole(0) },
   degraded: { revision: whole(1), count: whole(0), missing: list(missingPair) },
-  teardown: { reason: sentence, deadlineMs: whole(0) },
+  /** `incomplete`: the mesh ends because it has not become whole in time, and this is what it lacks. */
+  teardown: { reason: sentence, deadlineMs: whole(0), incomplete: optional(sentence) },
 
   // The server to a member's listener, on a connection of its own; and the answer.
   challenge: { mesh: name, id, nonce: id },

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { nativeSessionTransitions } from "../../../src/mesh/native/session-states.js";
+import type { Control } from "../../../src/protocol/native/control.js";
 import { hello, idOf, joined, listed, logId } from "./names.js";
 import type { Node } from "./node.js";
 import { World } from "./world.js";
@@ -192,6 +193,41 @@ describe("the directory", () => {
     expect(node.eventsOf("complete")).toMatchObject([{ scope: "mesh", links: 1 }]);
     expect(node.eventsOf("degraded")).toMatchObject([
       { count: 2, missing: [[listed(1).address, listed(2).address, "dialing: x"]] },
+    ]);
+  });
+});
+
+describe("that the mesh is whole", () => {
+  const whole: Control = { type: "complete", revision: 2, members: 2, links: 1, unverified: 0 };
+
+  test("is not told while a link of this node is broken: the server hears of that first, and is asked again", () => {
+    const world = new World();
+    const { owner, wire } = world.pair();
+    owner.handle({ type: "watch", size: 2 });
+    world.pass(world.limits.reportMs);
+    const said = owner.said.length;
+    wire.abort("acceptor");
+    wire.from("acceptor");
+    owner.hear(whole);
+    expect(owner.eventsOf("complete")).toEqual([]);
+    expect(owner.said.slice(said).map(({ type }) => type)).toEqual(["links", "watch"]);
+    expect(owner.said[said]).toMatchObject({ up: [], down: [[2, "redialing", expect.any(String)]] });
+    world.live(1_000);
+    owner.hear(whole);
+    expect(owner.eventsOf("complete")).toMatchObject([{ members: 2, links: 1 }]);
+  });
+});
+
+describe("an end of the mesh", () => {
+  const teardown = { type: "teardown", reason: "not complete within 60 s", deadlineMs: 10_000 } as const;
+
+  test("is a failure where the server says what the mesh lacks, and none where it does not", () => {
+    const [whole, other] = [1, 2].map((number) => new World().admitted(number, [number])) as [Node, Node];
+    whole.hear(teardown);
+    other.hear({ ...teardown, incomplete: "1 of 2 members are there" });
+    expect(whole.eventsOf("ended")).toEqual([{ type: "ended", reason: "not complete within 60 s" }]);
+    expect(other.eventsOf("ended")).toEqual([
+      { type: "ended", reason: "not complete within 60 s: 1 of 2 members are there", failure: "INCOMPLETE" },
     ]);
   });
 });

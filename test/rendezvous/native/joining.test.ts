@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { encodePreface } from "../../../src/protocol/native/preface.js";
-import { nativeMembers, Play, type Player } from "../play.js";
+import { linkAll, nativeMembers, Play, type Player } from "../play.js";
 
 const a = "127.0.0.1:14001";
 const b = "127.0.0.1:14002";
@@ -95,11 +95,20 @@ describe("N3: the dial-back proves the address", () => {
     expect(play.machine.members).toEqual([a]);
   });
 
-  test("a restart into a mesh that is sealed is refused: that mesh takes nobody in any more", () => {
+  test("a restart takes no slot in a full mesh that ends at its capacity, and is not whole with its old self", () => {
     const play = new Play({ capacity: 2 });
-    const [old] = nativeMembers(play, 2) as [Player, Player];
-    expect(play.native(old.address).register().end.last("refuse")).toMatchObject({ code: "MESH_SEALED" });
-    expect(old.caller.state).toBe("open");
+    const [old, other] = nativeMembers(play, 2) as [Player, Player];
+    old.linked([other, 1]);
+    play.isLogSlow = true;
+    const next = play.native(old.address).register();
+    expect(play.appends).toMatchObject([{ change: { type: "replaced", replaces: old.id } }]);
+    // The old one is listed still, and its session looks alive.
+    other.linked([old, 1]);
+    expect(play.eventsOf("complete")).toEqual([]);
+    play.answer();
+    play.settle();
+    linkAll([other, next], 1);
+    expect(play.eventsOf("complete")).toMatchObject([{ members: 2, revision: 3 }]);
   });
 
   test("a restart takes no slot in a full mesh that holds, and passes the line", () => {

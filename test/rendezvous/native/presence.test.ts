@@ -304,6 +304,7 @@ describe("a member that comes back", () => {
     b.linked([a, 1]);
     expect(a.end.last("complete")).toBeUndefined();
     a.resume(2);
+    a.reportAll([b, 1]);
     play.settle();
     expect(a.end.controls.map(({ type }) => type)).toEqual(["admitted", "complete"]);
     expect(b.end.all("complete")).toHaveLength(1);

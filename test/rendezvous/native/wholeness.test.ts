@@ -91,14 +91,60 @@ describe("N20: a mesh is complete", () => {
     expect(play.eventsOf("complete")).toHaveLength(1);
   });
 
-  test("keeps what a member has reported while it is away, for its links live on without the server", () => {
+  test("never while a member has no session, whatever was reported, nor before it has reported anew", () => {
     const play = new Play();
     const [a, b, c] = nativeMembers(play, 3) as [Player, Player, Player];
     a.linked([b, 1], [c, 1]);
     a.caller.close("ECONNRESET");
     b.linked([a, 1], [c, 1]);
     c.linked([a, 1], [b, 1]);
+    b.caller.say({ type: "watch", size: 2 });
+    play.settle();
+    a.resume(3);
+    play.settle();
+    expect(play.eventsOf("complete")).toEqual([]);
+    a.reportAll([b, 1], [c, 1]);
+    expect(play.eventsOf("complete")).toMatchObject([{ members: 3, links: 3 }]);
+    play.settle();
+    for (const { end } of [a, b, c]) expect(end.all("complete")).toMatchObject([{ members: 3, links: 3 }]);
+  });
+
+  test("is not told to who comes back while another one is away, and is once all are back", () => {
+    const play = new Play();
+    const [a, b, c] = nativeMembers(play, 3) as [Player, Player, Player];
+    linkAll([a, b, c]);
+    play.settle();
+    for (const each of [a, b]) each.caller.close("ECONNRESET");
+    a.resume(3);
+    a.reportAll([b, 1], [c, 1]);
+    a.caller.say({ type: "watch", size: 3 });
+    play.settle();
+    expect(a.end.all("complete")).toEqual([]);
+    b.resume(3);
+    b.reportAll([a, 1], [c, 1]);
+    play.settle();
+    for (const { end } of [a, b]) expect(end.all("complete")).toMatchObject([{ members: 3, links: 3 }]);
+    // The others have heard it before, and nothing has changed for them.
+    expect(c.end.all("complete")).toHaveLength(1);
     expect(play.eventsOf("complete")).toHaveLength(1);
+  });
+
+  test("with a capacity at which it holds, is not told again of fewer, and is when the slot is filled", () => {
+    const play = new Play({ capacity: 3, onFull: "hold" });
+    const [a, b, c] = nativeMembers(play, 3) as [Player, Player, Player];
+    linkAll([a, b, c]);
+    for (const each of [a, b]) each.unlinked(c, "up", "ECONNRESET");
+    c.die();
+    a.caller.close("ECONNRESET");
+    a.resume(4);
+    a.reportAll([b, 1]);
+    play.settle();
+    expect(a.end.all("complete")).toEqual([]);
+    linkAll([a, b, ...nativeMembers(play, 1, "default", 15_001)], 2);
+    expect(play.eventsOf("complete")).toMatchObject([
+      { members: 3, revision: 3 },
+      { members: 3, revision: 5 },
+    ]);
   });
 
   test("is no matter of links with oneself, with strangers, or with who has gone", () => {
