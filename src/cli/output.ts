@@ -4,7 +4,7 @@ import { defaultMesh } from "../node-options.js";
 import { EventGate } from "../runtime/event-gate.js";
 import type { LogRecord } from "../runtime/notes.js";
 import { Deferred } from "../waiting.js";
-import { Writer } from "./writer.js";
+import { longestBacklog, Writer } from "./writer.js";
 
 /** At the end of a run stdout may take nothing for so long, before what it has not taken is given up. */
 const stalledMs = 30_000;
@@ -47,6 +47,9 @@ export class Output {
   /** Lines of what happened behind messages that have not been written yet. */
   #held: { readonly behind: number; readonly line: string }[] = [];
   #nextHeld = 0;
+  #heldLength = 0;
+  /** Lines that had no place there. */
+  #leftOut = 0;
   #coming: Promise<void> = Promise.resolve();
 
   constructor(options: OutputOptions) {
@@ -65,7 +68,8 @@ export class Output {
 
   /** Lines of stdout that nobody has taken. */
   get untaken(): number {
-    return this.#stdout.untaken + this.#announced - this.#delivered + this.#held.length - this.#nextHeld;
+    const held = this.#held.length - this.#nextHeld;
+    return this.#stdout.untaken + this.#leftOut + held + this.#announced - this.#delivered;
   }
 
   /** Stdout has taken less than has been written. */
@@ -107,6 +111,7 @@ export class Output {
     for (let held = this.#held[this.#nextHeld]; held !== undefined; held = this.#held[this.#nextHeld]) {
       if (held.behind > this.#delivered) return;
       this.#write(held.line);
+      this.#heldLength -= held.line.length;
       this.#nextHeld += 1;
     }
     this.#held = [];
@@ -165,14 +170,24 @@ export class Output {
 
   /** A line of stdout goes behind the messages that came before it. */
   #inOrder(line: string): void {
-    if (this.#announced === this.#delivered) this.#write(line);
-    else this.#held.push({ behind: this.#announced, line });
+    if (this.#announced === this.#delivered) {
+      this.#write(line);
+    } else if (this.#heldLength + line.length <= longestBacklog) {
+      this.#held.push({ behind: this.#announced, line });
+      this.#heldLength += line.length;
+    } else {
+      this.#leftOut += 1;
+      this.#leavesOut(true);
+    }
   }
 
   #write(line: string): void {
-    const hasPlace = this.#stdout.write(`${line}\n`);
-    if (!hasPlace && !this.#isLeavingOut) this.#complain("stdout is not read in time; lines are left out");
-    this.#isLeavingOut = !hasPlace;
+    this.#leavesOut(!this.#stdout.write(`${line}\n`));
+  }
+
+  #leavesOut(isLeavingOut: boolean): void {
+    if (isLeavingOut && !this.#isLeavingOut) this.#complain("stdout is not read in time; lines are left out");
+    this.#isLeavingOut = isLeavingOut;
   }
 
   /** On stderr alone, for it is stdout that does not work. */

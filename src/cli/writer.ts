@@ -6,7 +6,7 @@ const batchLength = 64 * 1024;
 /** Characters that wait before whoever can wait should. */
 const behindLength = 256 * 1024;
 /** Characters that wait for a reader who has stopped reading. What comes beyond that is left out and counted. */
-const longestBacklog = 16 * 1024 * 1024;
+export const longestBacklog = 16 * 1024 * 1024;
 /** A terminal that takes nothing is asked again so soon. */
 const fullMs = 10;
 /** A disk that is full is asked again so soon. */
