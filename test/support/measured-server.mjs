@@ -1,0 +1,34 @@
+// A server in a process of its own that says what it holds, for tests; run with --expose-gc. It writes its address. To each
+// line on stdin it answers, once its machine keeps no more than when it began, with the bytes of its heap and the process.
+// Arguments: the folder of the build, the lease in milliseconds.
+import { EventEmitter } from "node:events";
+import { createInterface } from "node:readline";
+
+const [, , build, leaseMs] = process.argv;
+const { ServerComposition } = await import(`${build}/server-composition.js`);
+const { serverParts } = await import(`${build}/server-options.js`);
+const { listenWith } = await import(`${build}/waiting.js`);
+const { formatAddress } = await import(`${build}/protocol/address.js`);
+
+const limits = { leaseMs: Number(leaseMs), silentMs: leaseMs / 2, probeMs: leaseMs / 8, handshakeMs: Number(leaseMs) };
+const { driver, machine } = new ServerComposition(new EventEmitter(), serverParts({ limits }));
+console.log(formatAddress(await listenWith(driver, { host: "127.0.0.1", port: 0 })));
+
+const first = machine.size;
+let most = first;
+const watch = () => {
+  most = Math.max(most, machine.size);
+  setTimeout(watch, 10);
+};
+watch();
+
+for await (const line of createInterface(process.stdin)) {
+  while (machine.size > first) await new Promise((resolve) => setTimeout(resolve, 10));
+  for (let count = 0; count < 4; count += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    globalThis.gc();
+  }
+  const { heapUsed, rss } = process.memoryUsage();
+  console.log(JSON.stringify({ line, most, heapUsed, rss, members: machine.members.length }));
+  most = first;
+}
