@@ -141,6 +141,7 @@ describe("N20: a mesh is complete", () => {
     play.settle();
     expect(a.end.all("complete")).toEqual([]);
     linkAll([a, b, ...nativeMembers(play, 1, "default", 15_001)], 2);
+    play.pass(play.limits.completeGapMaxMs);
     expect(play.eventsOf("complete")).toMatchObject([
       { members: 3, revision: 3 },
       { members: 3, revision: 5 },
