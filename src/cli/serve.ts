@@ -120,7 +120,8 @@ async function capacityReached(server: RendezvousServer, { capacity, timeout }: 
     server.once("closed", resolve);
   });
   await waitFor(reached, { timeoutMs: timeout * 1000 }, () => {
-    const most = Math.max(0, ...Array.from(meshes, (mesh) => server.presentIn(mesh).length));
+    let most = 0;
+    for (const mesh of meshes) most = Math.max(most, server.presentIn(mesh).length);
     return `${most} of ${capacity} members are there`;
   });
 }
