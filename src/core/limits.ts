@@ -228,7 +228,7 @@ export const defaultLimits = {
    */
   completeGapMinMs: 100,
   /** What that time grows to at most: whoever has to know at once says so with `watch`. */
-  completeGapMaxMs: 5_000,
+  completeGapMaxMs: 2_000,
   /** Missing pairs that are named in one message or sentence; the rest is counted. */
   namedPairs: 32,
   /**

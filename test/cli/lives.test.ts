@@ -25,7 +25,7 @@ describe("the life of a native member, in processes of their own", () => {
     const own = `127.0.0.1:${await freePort()}`;
     for (let life = 1; life <= restarts; life += 1) {
       const member = fullmesh(["join", address, "--json", "--listen", own]);
-      await eventOf(member, "complete", (line) => line.members === 3 && line.scope === "mesh");
+      for (const other of others) await other.line(() => tidings(other, own).length === 2 * life - 1, "the link");
       member.kill("SIGKILL");
       await member.exited();
     }

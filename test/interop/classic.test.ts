@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { defaultLimits, type RendezvousServer, type ServeOptions, serve, type TraceRecord } from "../../src/index.js";
+import { wireText } from "../../src/runtime/trace.js";
 import { Bell } from "../support/processes.js";
 import { findTool, requireAddress, requireTool } from "../support/tools.js";
 import { type ClassicNode, CommandNode, Partners } from "./partners.js";
@@ -93,10 +94,15 @@ class OwnServer implements Meeting {
     );
   }
 
-  /** What the server has sent to this member, message by message. */
+  /** What the server has sent to this member, message by message, as a trace names it. */
   sentTo(address: string): string[] {
     return this.trace.filter(({ from, to }) => from === "server" && to === address).map(({ text }) => text);
   }
+}
+
+/** How a trace names a message. */
+function traced(message: string): string {
+  return wireText(Buffer.from(message));
 }
 
 async function startClassicServer(capacity: number): Promise<Meeting> {
@@ -215,7 +221,7 @@ describe("a reader that takes one read for one message", () => {
     await reader.end();
     await server.end();
 
-    expect(reader.fromServer).toEqual(server.sentTo(reader.address));
+    expect(reader.fromServer.map(traced)).toEqual(server.sentTo(reader.address));
     expect(reader.fromServer.at(-1)).toBe("teardown");
     expect(reader.fromServer.at(-2)).toBe(`list:\n${server.order().join("\n")}`);
     expect(server.order()).toHaveLength(30);
@@ -233,7 +239,7 @@ describe("a reader that takes one read for one message", () => {
     for (const node of nodes) {
       const sent = server.sentTo(node.address);
       expect(node.misread).toEqual([]);
-      expect(node.lists.map((list) => `list:\n${list.join("\n")}`)).toEqual(sent.slice(0, -1));
+      expect(node.lists.map((list) => traced(`list:\n${list.join("\n")}`))).toEqual(sent.slice(0, -1));
       expect(sent.at(-1)).toBe("teardown");
       expect(node.lists.at(-1)).toEqual(server.order());
     }
