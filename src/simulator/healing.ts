@@ -50,6 +50,9 @@ function unlisted({ ledger }: Stage, alive: readonly SimulatedMember[]): Amiss |
     if (reportsSince === undefined && inside.length > 1)
       return { invariant: "L1", detail: `${address} reports no links` };
     if (machine.revision !== ledger.revision) return { invariant: "S5", detail: `${address} is behind` };
+    const stale = machine.nativeLinks.find(({ peer }) => !ledger.has(peer.id));
+    if (stale !== undefined)
+      return { invariant: "L1", detail: `${address} keeps its link with ${stale.peer.address}, which is not listed` };
   }
   return undefined;
 }

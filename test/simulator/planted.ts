@@ -190,8 +190,8 @@ export const plants: readonly Plant[] = [
         return restore.call(this, members, revision).filter(({ type }) => type !== "gone");
       });
     },
-    seed: 7271,
-    breaks: "S1",
+    seed: 2629,
+    breaks: "L1",
   },
   {
     when: "a fenced member keeps its links",
