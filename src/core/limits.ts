@@ -204,11 +204,11 @@ export const defaultLimits = {
   /** Entries that come within so long of the last update go out together in the next one. */
   updateGapMs: 10,
   /**
-   * While several entries come within one gap, it grows: by 1 ms for so many members of the mesh, and to no more than
-   * `updateGapMs` for each entry. An update costs one write of some 20 microseconds a member, so a storm of joins in one
-   * mesh takes a fifth of the server's time for its updates, and not all of it.
+   * While several entries come within one gap, it grows: by so much for each member of the mesh, and to no more than
+   * `updateGapMs` for each entry. An update costs one write a member, measured as 20 to 80 microseconds, so a storm of joins
+   * in one mesh takes at most a quarter of the server's time for its updates, and not all of it.
    */
-  updateReadersPerMs: 10,
+  updateMemberMs: 0.3,
   /** Changes of links that come within so long of the last report go out together in the next one. */
   reportMs: 20,
   /** From when the capacity is first reached to the end of a mesh that is not whole by then. */

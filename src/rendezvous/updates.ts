@@ -141,9 +141,9 @@ export class Updates {
     if (at === undefined || at > now) return;
     this.#isDue = false;
     this.#lastAt = now;
-    const { updateGapMs, updateReadersPerMs } = this.#limits;
+    const { updateGapMs, updateMemberMs } = this.#limits;
     // One who joins alone never waits longer than the shortest gap, however large the mesh is.
-    const longestMs = Math.min(this.#added * updateGapMs, this.#readers.size / updateReadersPerMs);
+    const longestMs = Math.min(this.#added * updateGapMs, this.#readers.size * updateMemberMs);
     this.#gapMs = Math.max(updateGapMs, longestMs);
     this.#added = 0;
     for (const reader of this.#readers.values()) this.#advance(reader);

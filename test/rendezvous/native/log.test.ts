@@ -157,7 +157,7 @@ describe("N2: entries that come together go out together", () => {
 
   describe("in a mesh of 40 members, with 1 ms of gap for each", () => {
     const open = (): { readonly play: Play; readonly old: Player } => {
-      const play = new Play({ limits: { updateReadersPerMs: 1 } });
+      const play = new Play({ limits: { updateMemberMs: 1 } });
       const [old] = nativeMembers(play, 40) as [Player];
       play.pass(1_000);
       return { play, old };
