@@ -32,10 +32,9 @@ it("writes no more of a flood of events than their type may take, says how many 
     .map((line) => JSON.parse(line) as { event: string; count?: number });
   const left = events.filter(({ event }) => event === "left").length;
   expect(left).toBeGreaterThan(3_000);
-  expect(events.slice(-2)).toMatchObject([
-    { event: "complete" },
-    { event: "omitted", of: "left", count: 10_000 - left },
-  ]);
+  expect(events.slice(-2)).toMatchObject([{ event: "complete" }, { event: "omitted", of: "left" }]);
+  // On a slow machine one more may go through meanwhile, with a count of those before it.
+  expect(events.reduce((sum, { count = 0 }) => sum + count, 0)).toBe(10_000 - left);
 });
 
 it("does the same to sentences for people", () => {
@@ -43,4 +42,24 @@ it("does the same to sentences for people", () => {
   expect(stdout).toBe("");
   expect(stderr.length).toBeLessThan(5 * 1024 * 1024);
   expect(stderr).toMatch(/\ncomplete\nleft out \d+ events "left", which came too often\n$/);
+});
+
+it.each([
+  ["behind a message that stdout has not taken", "output.announce();", 'output.deliver("message");'],
+  ["at a reader that takes nothing", "", ""],
+])("keeps 16 MiB of lines %s, leaves out the others, and says so", (_where, before, deliver) => {
+  const { stdout, stderr } = run(
+    false,
+    `
+      ${before}
+      const line = "x".repeat(1024 * 1024);
+      for (let index = 0; index < 40; index += 1) output.data(line);
+      output.talk("that was all");
+      ${deliver}
+      await output.flush(new AbortController().signal);
+    `,
+  );
+  expect(stdout.length).toBeGreaterThan(15 * 1024 * 1024);
+  expect(stdout.length).toBeLessThan(18 * 1024 * 1024);
+  expect(stderr).toMatch(/lines are left out\nthat was all\n.* 2\d lines were not taken from stdout\n/s);
 });

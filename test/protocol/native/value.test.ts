@@ -59,6 +59,8 @@ describe("what may be a value", () => {
     const bomb = new Uint8Array(100_000);
     for (let at = 0; at + 5 <= bomb.length; at += 5) bomb.set([0xdd, 0, 0, 0xff, 0xff], at);
     expect(isValue(bomb)).toBe(false);
+    // Not because of its depth.
+    for (const count of [1, 2, deepestValue - 1]) expect(isValue(bomb.subarray(0, 5 * count))).toBe(false);
   });
 
   it("is looked for in any bytes without an exception", () => {
