@@ -35,8 +35,8 @@ program.addHelpText(
   "\nEach command has --help.\n\nTry it:     fullmesh up 8\n" +
     "By hand:    fullmesh serve --capacity 3        in one terminal, then, in three others,\n" +
     "            fullmesh join 127.0.0.1:4000\n" +
-    "\nExit codes: 0 the mesh ended as it should, 1 failure, 2 usage, 3 a wait ran out,\n" +
-    "            4 refused by the server, 128+n after signal n.",
+    "\nExit codes: 0 the mesh ended as it should, 1 failure, 2 usage, 3 a wait ran out or the\n" +
+    "            mesh ended without being whole, 4 refused by the server, 128+n after signal n.",
 );
 for (const command of program.commands) command.exitOverride();
 

@@ -43,8 +43,8 @@ export function addServe(program: Command): void {
     )
     .addOption(flag("--listen <ip:port>", "where to listen; port 0 takes any free one").default("127.0.0.1:4000"))
     .addOption(
-      flag("--capacity <n>", "the most members; without it nothing ends by itself").argParser((text) =>
-        count("capacity", text),
+      flag("--capacity <n>", "the most members; without it 1,024 a mesh, and nothing ends by itself").argParser(
+        (text) => count("capacity", text),
       ),
     )
     .addOption(

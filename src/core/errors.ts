@@ -551,7 +551,8 @@ const failures = {
   OVERLOADED: {
     fault: "remote",
     level: "warn",
-    meaning: "The peer has as many requests in work, or streams open, from this node as it may.",
+    meaning:
+      "The peer has as many requests in work, or streams open, from this node as it may, or holds too much for all its peers.",
     connection: "kept",
     remedy: "Ask for less at once, or try again later.",
   },

@@ -153,6 +153,8 @@ describe("SECURITY.md", () => {
     const unknown = named.flatMap(([path = "", rest = ""]) => {
       const texts = textsIn(path);
       const titles = Array.from(rest.matchAll(/"([^"]+)"/g), ([, title]) => title);
+      // A file alone does not say which of its tests is the one.
+      if (titles.length === 0) return [`${path}: none`];
       return titles.filter((title) => !texts.has(title)).map((title) => `${path}: ${title}`);
     });
     expect(unknown).toEqual([]);
