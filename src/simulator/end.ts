@@ -44,6 +44,7 @@ export class End implements ConnectionPort {
   #hasSentFin = false;
   #hasReadFin = false;
   #isClosed = false;
+  #isKnownClosed = false;
 
   constructor(
     network: Network,
@@ -59,6 +60,11 @@ export class End implements ConnectionPort {
 
   get isClosed(): boolean {
     return this.#isClosed;
+  }
+
+  /** True once it is closed and its process knows: a process that sleeps hears of a broken connection when it wakes. */
+  get isKnownClosed(): boolean {
+    return this.#isKnownClosed;
   }
 
   /** True if nothing that it sends arrives any more. */
@@ -200,8 +206,15 @@ export class End implements ConnectionPort {
 
   #close(errno: string | undefined): void {
     this.#isClosed = true;
+    // Only what broke is news to its process.
+    this.#isKnownClosed = errno === undefined;
     this.#network.forget(this);
     // Reported later, as Node does, never from within the call that closed it.
-    this.#network.world.after(0, () => this.process.do(() => this.events?.closed(errno)));
+    this.#network.world.after(0, () =>
+      this.process.do(() => {
+        this.#isKnownClosed = true;
+        this.events?.closed(errno);
+      }),
+    );
   }
 }

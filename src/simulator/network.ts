@@ -63,6 +63,11 @@ export class Network {
     return this.#open;
   }
 
+  /** All ends that a process has had, in the order of their coming about. */
+  endsOf(process: SimulatedProcess): Iterable<End> {
+    return this.#counts.get(process)?.ends.values() ?? [];
+  }
+
   /** The transport port of one process. */
   transportOf(process: SimulatedProcess): TransportPort {
     this.#counts.set(process, { dialed: 0, accepted: 0, ends: new Map() });

@@ -138,13 +138,12 @@ export class Wholeness {
     return this.#stage.scenario.capacity !== Number.POSITIVE_INFINITY;
   }
 
-  /** The addresses of listed members with whose process the server has an open connection. */
+  /** The addresses of listed members with whose process the server has a connection that is open as far as it knows. */
   get #there(): string[] {
     const { ledger, network, serverProcess } = this.#stage;
     const heard = new Set<string>();
-    for (const { process, connection, other } of network.open) {
-      if (process === serverProcess && connection.startsWith("in:") && other !== undefined)
-        heard.add(other.process.name);
+    for (const { connection, isKnownClosed, other } of network.endsOf(serverProcess)) {
+      if (connection.startsWith("in:") && !isKnownClosed && other !== undefined) heard.add(other.process.name);
     }
     // A port that was cut on its way is a shorter one in the classic dialect, and is corrected later.
     const isCutOf = (address: string): boolean => Array.from(heard).some((name) => name.startsWith(address));

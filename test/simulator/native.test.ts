@@ -57,6 +57,17 @@ describe("simulated meshes with native members", () => {
     expect(run(83766, { kind: "native" }).violations).toEqual([]);
   });
 
+  // The checker once called a word a lie [C1]: a server that was suspended woke, told of all the reports that it read,
+  // and read only then that a member's connection had broken meanwhile.
+  it.each([361, 579])("keep every invariant with seed %i", (seed) => {
+    expect(run(seed, { kind: "mixed" }).violations).toEqual([]);
+  });
+
+  // The last member, refused, was once started again though the run took all members for gone [L2, N26].
+  it("keep every invariant with seed 8416", () => {
+    expect(run(8416, { kind: "native" }).violations).toEqual([]);
+  });
+
   it.skipIf(seeds === 1)("come across everything that makes a run worth playing", () => {
     const seen = [seasonOf("native").hits, seasonOf("mixed").hits];
     const hits = (label: string): number => seen.reduce((sum, season) => sum + (season.get(label) ?? 0), 0);

@@ -240,6 +240,12 @@ export const plants: readonly Plant[] = [
     breaks: "C1",
   },
   {
+    when: "a member without a session counts as there",
+    plant: () => vi.spyOn(Completeness.prototype, "setAbsent").mockReturnValue(undefined),
+    seed: 51,
+    breaks: "C1",
+  },
+  {
     when: "nobody is asked who vouches for a member",
     plant: () => vi.spyOn(Completeness.prototype, "isHeld").mockReturnValue(false),
     seed: 52,
