@@ -151,7 +151,10 @@ export class Mesh {
   /** Takes the correction of a classic member's address. */
   correct(session: Session, address: Address, now: number): Verdict {
     this.#classics.delete(session);
+    const corrected = session.state === "member" ? this.roll.directory.member(session.candidate?.id ?? "") : undefined;
     const verdict = this.roll.correct(session, address, now);
+    // Its old entry is still to be removed, and its session is no longer that entry's.
+    if (corrected !== undefined) this.#completeness.setAbsent(corrected);
     if (verdict.type !== "refuse") this.#presence.begin(session, now);
     return verdict;
   }

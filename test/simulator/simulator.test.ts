@@ -47,6 +47,11 @@ describe("a simulated mesh", () => {
     expect(run(seed).violations).toEqual([]);
   });
 
+  // A member whose address was corrected, and whose connection had ended, once filled the capacity [C1].
+  it("keeps every invariant with seed 3149", () => {
+    expect(run(3149).violations).toEqual([]);
+  });
+
   it("gives the same history to the byte for the same seed, and another for another", () => {
     const history = (seed: number): string => run(seed, { keepsTrace: true }).history.join("\n");
     for (const seed of [3, 17, 2024]) expect(history(seed)).toBe(history(seed));

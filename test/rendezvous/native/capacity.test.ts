@@ -60,6 +60,22 @@ describe("the capacity of a mesh that ends at it", () => {
     expect(play.eventsOf("teardown")).toMatchObject([{ reason: "capacity reached", members: 2, links: 1 }]);
   });
 
+  test("is not reached with a classic member whose connection has ended while its corrected address was on its way", () => {
+    const play = new Play({ capacity: 2 });
+    const classic = play.call();
+    classic.send("127.0.0.1:300");
+    play.pass(play.limits.quietMs);
+    expect(play.machine.members).toEqual(["127.0.0.1:300"]);
+    const native = play.native("127.0.0.1:15001");
+    play.isLogSlow = true;
+    native.register();
+    classic.send("01");
+    classic.finish();
+    expect(play.appends.map(({ change }) => change.type)).toEqual(["joined", "left", "joined"]);
+    while (play.appends.length > 0) play.answer();
+    expect([fullIn(play), play.machine.members]).toEqual([[], [native.address]]);
+  });
+
   test("is counted anew when a member is lost, and who is left is not called whole", () => {
     const play = new Play({ capacity: 3 });
     const [a, b, c] = nativeMembers(play, 3) as [Player, Player, Player];
