@@ -553,8 +553,9 @@ const failures = {
     level: "warn",
     meaning:
       "The peer has as many requests in work, or streams open, from this node as it may, or holds too much for all its peers.",
-    connection: "kept",
-    remedy: "Ask for less at once, or try again later.",
+    connection:
+      "kept; refused if a message finds no room: the link is dialed again by its owner, after pauses that grow",
+    remedy: "Ask for less at once, or try again later; the peer's program must take what has come.",
   },
   PEER_DOWN: {
     fault: "network",

@@ -50,6 +50,9 @@ export class Carrier implements ChannelOwner {
     channel.watch(now);
     link.outflow.rewind();
     link.handedBytes = 0;
+    link.receivedBefore = link.replay.received;
+    link.acknowledgedBefore = link.outflow.acknowledged;
+    link.wasInVain = false;
     this.wake(link);
   }
 
@@ -104,6 +107,7 @@ export class Carrier implements ChannelOwner {
       this.#heardGoodbye(link, channel, control.reason, control.received, now);
     } else if (control.type === "refuse") {
       const reason = `${control.code} ${control.message}`;
+      link.wasInVain = link.outflow.acknowledged === link.acknowledgedBefore;
       channel.close(now);
       if (endsLink(control.code)) this.#watch.lost(link, reason, now);
       else this.gone(channel, reason, now);
@@ -265,13 +269,14 @@ export class Carrier implements ChannelOwner {
 
   /**
    * What comes cannot be held now. Only the connection ends: the peer keeps what is not acknowledged, and sends it again on
-   * the next one, before which pauses grow.
+   * the next one. Pauses grow while connections take nothing of it.
    */
   #putOff(link: Link, channel: Channel, now: number): void {
     const message = "this node holds as much for its peers as it may, until its program takes some of it";
     this.#note("OVERLOADED", message, link.peer.address);
+    link.wasInVain = link.replay.received === link.receivedBefore;
     this.#acknowledge(link);
-    channel.close(now);
+    channel.refuse("OVERLOADED", message, now);
     this.gone(channel, message, now);
   }
 

@@ -38,6 +38,11 @@ export class Link implements Carriage {
   hasHeardGoodbye = false;
   /** Why it ends, once that is known. */
   endReason: string | undefined;
+  /** How many frames had been taken when the present connection began: of the peer's here, and of ours by the peer. */
+  receivedBefore = 0;
+  acknowledgedBefore = 0;
+  /** The last connection ended because one end refused what came, and had taken nothing new on it. */
+  wasInVain = false;
   /** True while a frame comes in parts that has been taken before. */
   isRepeating = false;
   /** Bytes of the peer's frames that have been taken and not acknowledged yet. */

@@ -54,8 +54,10 @@ export class Owner implements ChannelOwner {
 
   /** The connection under this link is gone. */
   broken(link: Link, now: number): void {
-    // The answer has proved that the other side takes this link, so what ended it is no reason to wait.
-    this.#dialing.unlinked(link, now, { provenMs: 0, pauseMs: 0 });
+    // The answer has proved that the other side takes this link, so what ended it is no reason to wait, unless it was that
+    // one end takes nothing of what comes.
+    const provenMs = link.wasInVain ? Number.POSITIVE_INFINITY : 0;
+    this.#dialing.unlinked(link, now, { provenMs, pauseMs: 0 });
   }
 
   /** This link is to be up no longer, or not before the log says something new. */

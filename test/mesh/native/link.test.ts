@@ -234,6 +234,56 @@ describe("a peer that does not keep to the protocol", () => {
     expect([owner.isUp(later), later.isUp(owner)]).toEqual([true, true]);
   });
 
+  describe.each([
+    ["owner", "later"],
+    ["later", "owner"],
+  ] as const)("or has no room for what comes, as the %s", (full, sender) => {
+    test("says so, is dialed after ever longer pauses while it takes nothing, and takes everything in the end", () => {
+      const world = new World();
+      const pair = world.pair();
+      const { owner, later } = pair;
+      const rider = pair[full].rider(pair[sender]);
+      rider.isFull = true;
+      pair[sender].send(pair[full], "first");
+      pair[sender].send(pair[full], "second");
+      world.flow();
+      expect(pair[full].notes).toEqual(["OVERLOADED"]);
+      expect(pair[sender].eventsOf("broken")).toMatchObject([{ reason: expect.stringMatching(/^OVERLOADED /) }]);
+      const upAt = [world.now];
+      rider.onMoved = () => void upAt.push(world.now);
+      for (let seconds = 0; seconds < 600 && upAt.length < 16; seconds += 1) world.live(1_000);
+      const pauses = upAt.slice(1).map((at, index) => at - (upAt[index] ?? 0));
+      expect(pauses.length).toBeGreaterThanOrEqual(15);
+      for (const [times, pause] of pauses.entries()) {
+        const wholeMs = Math.min(limits.redialMaxMs, limits.redialMinMs * 2 ** times);
+        expect(pause).toBeGreaterThanOrEqual(wholeMs / 2);
+        expect(pause).toBeLessThanOrEqual(wholeMs);
+      }
+      rider.isFull = false;
+      world.live(limits.redialMaxMs);
+      expect(pair[full].messages).toEqual(["first", "second"]);
+      expect(owner.isUp(later)).toBe(true);
+    });
+
+    test("is dialed again after the shortest pause whenever it has taken something", () => {
+      const world = new World();
+      const pair = world.pair();
+      const { owner, later } = pair;
+      const rider = pair[full].rider(pair[sender]);
+      rider.onTaken = () => {
+        rider.isFull = true;
+      };
+      // It is told so when the link is up again.
+      rider.onMoved = () => {
+        rider.isFull = false;
+      };
+      for (let count = 0; count < 10; count += 1) pair[sender].send(pair[full], `${count}`);
+      world.live(9 * limits.redialMinMs);
+      expect(pair[full].messages).toHaveLength(10);
+      expect(owner.dials(later)).toHaveLength(10);
+    });
+  });
+
   test("only in what may be ignored is not interrupted", () => {
     const world = new World();
     const { wire } = world.pair();

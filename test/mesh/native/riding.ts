@@ -1,4 +1,4 @@
-import type { Carriage, Rider, Riders } from "../../../src/core/carriage.js";
+import { type Carriage, notNow, type Rider, type Riders } from "../../../src/core/carriage.js";
 import type { Address } from "../../../src/protocol/address.js";
 import { encodeFrame } from "../../../src/protocol/native/frames.js";
 import { numberBytes, numberedKinds, writeNumber } from "../../../src/protocol/native/numbered.js";
@@ -61,6 +61,8 @@ export class TestRider implements Rider {
   waiting = 0;
   /** What the test says of what waits besides. */
   isHeldUp = false;
+  /** It has no room for messages. */
+  isFull = false;
   /** How often it was told that something has moved. */
   moves = 0;
   /** What the test does then, and when something has come. */
@@ -95,11 +97,12 @@ export class TestRider implements Rider {
     beginText(this.carriage, text, isLong);
   }
 
-  take(kind: number, bytes: Uint8Array, from: number, to: number, rest: number): string | undefined {
+  take(kind: number, bytes: Uint8Array, from: number, to: number, rest: number): string | typeof notNow | undefined {
     if (kind === numberedKinds.data) return this.takeMore(bytes, from, to, rest);
     this.late += this.endings.length;
     const text = textOf(bytes.subarray(from, to));
     if (kind !== numberedKinds.message || text === undefined) return `frame of kind ${kind} is no message`;
+    if (this.isFull) return notNow;
     this.#taken.push({ peer: this.peer, ...text });
     this.onTaken(text.text);
     return undefined;
