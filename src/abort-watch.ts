@@ -8,7 +8,7 @@ export interface Abortable {
   aborted(): void;
 }
 
-class Watch {
+class AbortWatch {
   readonly abortables = new Set<Abortable>();
 
   handleEvent(): void {
@@ -16,13 +16,13 @@ class Watch {
   }
 }
 
-const watches = new WeakMap<AbortSignal, Watch>();
+const watches = new WeakMap<AbortSignal, AbortWatch>();
 
 /** From now on `abortable` hears of the abort of this signal, which has not been aborted yet. */
 export function watchAbort(signal: AbortSignal, abortable: Abortable): void {
   let watch = watches.get(signal);
   if (watch === undefined) {
-    watch = new Watch();
+    watch = new AbortWatch();
     watches.set(signal, watch);
   }
   if (watch.abortables.size === 0) signal.addEventListener("abort", watch, { once: true });

@@ -3,7 +3,7 @@ import { type ErrorCode, FullmeshError, failureTable } from "./core/errors.js";
 /** Errors that travel: what is said of them on the wire, and what they are at the other end. */
 
 /** An error as it travels. */
-export interface Reason {
+export interface RemoteFailure {
   readonly code: ErrorCode;
   readonly message: string;
 }
@@ -25,7 +25,7 @@ const ownCodes: ReadonlySet<string> = new Set<ErrorCode>([
 ]);
 
 /** What the other end is told of an error, whatever was thrown. `fallback`: the code of one that has none of ours. */
-export function reasonOf(error: unknown, fallback: ErrorCode): Reason {
+export function reasonOf(error: unknown, fallback: ErrorCode): RemoteFailure {
   return { code: codeOf(error) ?? fallback, message: messageOf(error) };
 }
 
@@ -33,13 +33,13 @@ export function reasonOf(error: unknown, fallback: ErrorCode): Reason {
  * What the other end has told. `fallback` is the code where this version does not know the one that came, or it may not
  * come from there; then the message begins with the one that came.
  */
-export function toldReason(code: string, message: string, fallback: ErrorCode): Reason {
+export function failureToSend(code: string, message: string, fallback: ErrorCode): RemoteFailure {
   return isCode(code) && !ownCodes.has(code) ? { code, message } : { code: fallback, message: `${code}: ${message}` };
 }
 
 /** The error that the other end has told of; see `toldReason`. */
 export function errorOf(code: string, message: string, fallback: ErrorCode): FullmeshError {
-  const told = toldReason(code, message, fallback);
+  const told = failureToSend(code, message, fallback);
   return new FullmeshError(told.code, told.message);
 }
 

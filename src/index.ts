@@ -3,19 +3,19 @@
  *
  * @packageDocumentation
  */
-export { type ErrorCode, type Fault, FullmeshError, type LogLevel, type Note } from "./core/errors.js";
+export { type ErrorCode, type Fault, FullmeshError, type LogEvent as Note, type LogLevel } from "./core/errors.js";
 export { defaultLimits, type Limits } from "./core/limits.js";
 export { type JoinOptions, join } from "./join.js";
-export type { Completeness, Direction } from "./mesh/vocabulary.js";
+export type { CompletenessReport as Completeness, Direction } from "./mesh/vocabulary.js";
 export type { MeshStream } from "./mesh-stream.js";
 export { type LoopOptions, MeshNode } from "./node.js";
-export type { Answerer, Inquiry } from "./node-answers.js";
-export type { Change } from "./node-changes.js";
+export type { RequestContext as Inquiry, RequestHandler as Answerer } from "./node-answers.js";
+export type { NodeChange as Change } from "./node-changes.js";
 export type { Degradation, Message, NodeEvents, Peer } from "./node-events.js";
-export type { Skipped } from "./node-messages.js";
+export type { SkippedPeer as Skipped } from "./node-messages.js";
 export type { NodeOptions } from "./node-options.js";
-export type { Outcome, RequestOptions } from "./node-requests.js";
-export type { StreamTaker } from "./node-streams.js";
+export type { RequestOptions, RequestOutcome as Outcome } from "./node-requests.js";
+export type { StreamHandler as StreamTaker } from "./node-streams.js";
 export type { Address } from "./protocol/address.js";
 export type { Dialect, Id, Meta } from "./protocol/directory.js";
 export type { OnFull } from "./rendezvous/admission.js";

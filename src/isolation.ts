@@ -4,7 +4,7 @@ import { nodeClock } from "./nodejs/clock.js";
  * Calls what belongs to the application, such as its listeners. What that throws is its own fault, and is thrown in a turn
  * of its own: it neither keeps anything from others nor stops what is under way here.
  */
-export function isolate(call: () => unknown): void {
+export function callListener(call: () => unknown): void {
   try {
     call();
   } catch (error) {

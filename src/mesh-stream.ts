@@ -1,7 +1,7 @@
 import { Duplex } from "node:stream";
 import { FullmeshError } from "./core/errors.js";
 import { errorOf, reasonOf } from "./foreign-errors.js";
-import { Chunks } from "./messaging/chunks.js";
+import { ByteQueue } from "./messaging/chunks.js";
 import type { Stream } from "./messaging/stream.js";
 import type { Peer } from "./node-events.js";
 import { isReferenced, keepable } from "./protocol/native/payload.js";
@@ -57,7 +57,7 @@ export class MeshStream extends Duplex {
    * What has come and is not wanted yet; the peer may not send more for it. Short pieces are put together, because a peer
    * pays credit for bytes only, and a list of single bytes takes two hundred times its length.
    */
-  readonly #arrived = new Chunks();
+  readonly #arrived = new ByteQueue();
   /** True while somebody reads. */
   #isWanted = false;
   #hasFinished = false;

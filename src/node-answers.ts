@@ -1,19 +1,19 @@
 import { type ErrorCode, FullmeshError } from "./core/errors.js";
 import { NumberMap } from "./core/number-map.js";
 import { messageOf, reasonOf } from "./foreign-errors.js";
-import type { Conversation } from "./messaging/conversation.js";
-import type { Arrival } from "./messaging/vocabulary.js";
+import type { PeerChannel } from "./messaging/conversation.js";
+import type { MessagingEvent } from "./messaging/vocabulary.js";
 import type { Peer } from "./node-events.js";
-import type { Exchange } from "./node-exchange.js";
+import type { MessagingContext } from "./node-exchange.js";
 import { functionOption } from "./options.js";
 import type { Address } from "./protocol/address.js";
 import { keepable } from "./protocol/native/payload.js";
 import { replyFrameBytes } from "./protocol/native/request.js";
 import { checkTopic } from "./topics.js";
-import { bytesOf, formOf, payloadOf } from "./values.js";
+import { bytesOf, payloadKindOf, payloadOf } from "./values.js";
 
 /** Who asks, and for how long. */
-export interface Inquiry {
+export interface RequestContext {
   readonly peer: Peer;
   readonly topic: string;
   /**
@@ -24,12 +24,12 @@ export interface Inquiry {
 }
 
 /** Answers requests: what it returns is the reply, and what it throws is the error that the asker gets. */
-export type Answerer<Payload = unknown> = (payload: Payload, inquiry: Inquiry) => unknown;
+export type RequestHandler<Payload = unknown> = (payload: Payload, inquiry: RequestContext) => unknown;
 
-type RequestArrival = Extract<Arrival, { type: "request" }>;
+type RequestArrival = Extract<MessagingEvent, { type: "request" }>;
 
 /** A request in work. Most of them never look at their signal, so it is made when somebody does. */
-class OpenInquiry implements Inquiry {
+class OpenRequest implements RequestContext {
   readonly peer: Peer;
   readonly topic: string;
   #controller: AbortController | undefined;
@@ -60,18 +60,18 @@ class OpenInquiry implements Inquiry {
 }
 
 /** What a node answers to its peers. */
-export class Answers {
-  readonly #exchange: Exchange;
-  readonly #answerers = new Map<string, Answerer>();
+export class RequestHandlers {
+  readonly #exchange: MessagingContext;
+  readonly #answerers = new Map<string, RequestHandler>();
   /** Requests whose answer is being made, by conversation and number. */
-  readonly #open = new Map<Conversation, NumberMap<OpenInquiry>>();
+  readonly #open = new Map<PeerChannel, NumberMap<OpenRequest>>();
 
-  constructor(exchange: Exchange) {
+  constructor(exchange: MessagingContext) {
     this.#exchange = exchange;
   }
 
   /** See `MeshNode.handle`. */
-  handle(topic: string, answerer: Answerer): () => void {
+  handle(topic: string, answerer: RequestHandler): () => void {
     checkTopic(topic);
     functionOption("answerer", answerer);
     if (this.#answerers.has(topic)) {
@@ -92,7 +92,7 @@ export class Answers {
       this.#fail(from, request, "NO_HANDLER", `${JSON.stringify(topic)} is not handled here`);
       return;
     }
-    const inquiry = new OpenInquiry(peer, topic);
+    const inquiry = new OpenRequest(peer, topic);
     let reply: unknown;
     let isLater: boolean;
     try {
@@ -107,7 +107,7 @@ export class Answers {
   }
 
   /** Nobody waits for the reply to a request any more. */
-  cancelled(from: Conversation, request: number): void {
+  cancelled(from: PeerChannel, request: number): void {
     this.#take(from, request)?.abandon();
   }
 
@@ -118,8 +118,8 @@ export class Answers {
     for (const [, inquiry] of inquiries) inquiry.abandon();
   }
 
-  #answerLater(from: Conversation, request: number, inquiry: OpenInquiry, reply: unknown): void {
-    const inquiries = this.#open.get(from) ?? new NumberMap<OpenInquiry>();
+  #answerLater(from: PeerChannel, request: number, inquiry: OpenRequest, reply: unknown): void {
+    const inquiries = this.#open.get(from) ?? new NumberMap<OpenRequest>();
     inquiries.set(request, inquiry);
     this.#open.set(from, inquiries);
     // Whoever has been abandoned is not in the table any more, and its reply is nobody's; but only now is it out of work.
@@ -136,10 +136,10 @@ export class Answers {
     );
   }
 
-  #reply(from: Conversation, request: number, topic: string, reply: unknown): void {
+  #reply(from: PeerChannel, request: number, topic: string, reply: unknown): void {
     const exchange = this.#exchange;
     try {
-      const form = formOf(reply);
+      const form = payloadKindOf(reply);
       const bytes = bytesOf(reply, form, exchange.limits.valueBytes);
       const most = exchange.limits.messageBytes - replyFrameBytes;
       if (bytes.length > most) throw exchange.tooLarge(bytes.length, most);
@@ -152,19 +152,19 @@ export class Answers {
   }
 
   /** An error has come of it: the asker is told, and so is our own log, where somebody can do something about it. */
-  #failed(from: Conversation, request: number, topic: string, error: unknown): void {
+  #failed(from: PeerChannel, request: number, topic: string, error: unknown): void {
     const { code, message } = reasonOf(error, "HANDLER_FAILED");
     this.#fail(from, request, code, message);
     const detail = `a request of ${from.peer} to ${JSON.stringify(topic)} failed: ${messageOf(error)}`;
     this.#exchange.note({ code, message: detail, remote: from.peer });
   }
 
-  #fail(from: Conversation, request: number, code: ErrorCode, message: string): void {
+  #fail(from: PeerChannel, request: number, code: ErrorCode, message: string): void {
     from.fail(request, code, message);
     this.#exchange.wake();
   }
 
-  #take(from: Conversation, request: number): OpenInquiry | undefined {
+  #take(from: PeerChannel, request: number): OpenRequest | undefined {
     const inquiries = this.#open.get(from);
     const inquiry = inquiries?.take(request);
     if (inquiries?.size === 0) this.#open.delete(from);

@@ -1,11 +1,11 @@
 import { FullmeshError } from "./core/errors.js";
-import { Iteration } from "./iteration.js";
-import type { Completeness } from "./mesh/vocabulary.js";
+import { AsyncQueue } from "./iteration.js";
+import type { CompletenessReport } from "./mesh/vocabulary.js";
 import type { Degradation, Peer } from "./node-events.js";
 import type { Address } from "./protocol/address.js";
 
 /** What happens to a node and its mesh, each under the name of the event that tells it; not what peers say. */
-export type Change =
+export type NodeChange =
   | { readonly type: "registered"; readonly address: Address }
   /** It stands in line for a slot; 1 is the next to get in. */
   | { readonly type: "waiting"; readonly place: number }
@@ -22,15 +22,15 @@ export type Change =
       readonly reason: string;
       readonly unacknowledged: number;
     }
-  | Completeness
+  | CompletenessReport
   | ({ readonly type: "degraded" } & Degradation)
   | { readonly type: "fenced"; readonly reason: string }
   | { readonly type: "ended"; readonly reason: string };
 
 /** The loops over what happens to a node. */
-export class Changes {
+export class ChangeLoops {
   readonly #most: number;
-  readonly #loops = new Set<Iteration<Change>>();
+  readonly #loops = new Set<AsyncQueue<NodeChange>>();
   #isClosed = false;
 
   /** `most`: so many changes may one loop leave unread. */
@@ -39,14 +39,14 @@ export class Changes {
   }
 
   /** See `MeshNode.changes`. */
-  loop(signal: AbortSignal | undefined): Iteration<Change> {
-    const loop = new Iteration<Change>(signal, (ended) => this.#loops.delete(ended));
+  loop(signal: AbortSignal | undefined): AsyncQueue<NodeChange> {
+    const loop = new AsyncQueue<NodeChange>(signal, (ended) => this.#loops.delete(ended));
     if (this.#isClosed) loop.finish();
     if (!loop.isFinished) this.#loops.add(loop);
     return loop;
   }
 
-  push(change: Change): void {
+  push(change: NodeChange): void {
     for (const loop of this.#loops) {
       if (loop.size < this.#most) loop.push(change);
       else loop.fail(new FullmeshError("UNREAD_CHANGES", `${loop.size} changes have not been read`));

@@ -1,55 +1,55 @@
 import type { EventEmitter } from "node:events";
 import type { ConnectionOutput } from "./core/connections.js";
-import { FullmeshError, type Note } from "./core/errors.js";
+import { FullmeshError, type LogEvent } from "./core/errors.js";
 import { OutputQueue } from "./core/machine.js";
-import { isolate, throwLater } from "./isolation.js";
-import { Member } from "./mesh/member.js";
+import { callListener, throwLater } from "./isolation.js";
+import { MemberMachine } from "./mesh/member.js";
 import type { MemberEvent, MemberInput, MemberOutput } from "./mesh/vocabulary.js";
-import { Messaging } from "./messaging/messaging.js";
-import type { Arrival } from "./messaging/vocabulary.js";
-import { Changes } from "./node-changes.js";
+import { PeerChannels } from "./messaging/messaging.js";
+import type { MessagingEvent } from "./messaging/vocabulary.js";
+import { ChangeLoops } from "./node-changes.js";
 import type { NodeEvents } from "./node-events.js";
-import { Exchange } from "./node-exchange.js";
-import { Standing } from "./node-leader.js";
-import { type NodeOptions, nodeParts } from "./node-options.js";
-import { Peers } from "./node-peers.js";
-import { Steps } from "./node-steps.js";
-import { Tidings } from "./node-tidings.js";
-import { Traffic } from "./node-traffic.js";
+import { MessagingContext } from "./node-exchange.js";
+import { LeaderTracker } from "./node-leader.js";
+import { type NodeOptions, nodeConfig } from "./node-options.js";
+import { PeerObjects } from "./node-peers.js";
+import { Lifecycle } from "./node-steps.js";
+import { NodeEventEmitter } from "./node-tidings.js";
+import { MessagingRouter } from "./node-traffic.js";
 import { nodeClock } from "./nodejs/clock.js";
 import { Driver } from "./runtime/driver.js";
-import { type LogRecord, NoteGate } from "./runtime/notes.js";
-import { Wholeness } from "./wholeness.js";
-import { Writing } from "./writing.js";
+import { LogRateLimiter, type LogRecord } from "./runtime/notes.js";
+import { CompletionWaiter } from "./wholeness.js";
+import { ClassicWriter } from "./writing.js";
 
 /** All that a node consists of behind its face. What happens comes in here, and goes to the parts that it concerns. */
-export class Composition {
+export class NodeRuntime {
   /** The name of the mesh. */
   readonly mesh: string;
-  readonly machine: Member<Arrival>;
-  readonly peers: Peers;
-  readonly steps: Steps;
-  readonly exchange: Exchange;
-  readonly traffic: Traffic;
-  readonly writing: Writing;
-  readonly standing: Standing;
-  readonly changes: Changes;
-  readonly wholeness: Wholeness;
+  readonly machine: MemberMachine<MessagingEvent>;
+  readonly peers: PeerObjects;
+  readonly steps: Lifecycle;
+  readonly exchange: MessagingContext;
+  readonly traffic: MessagingRouter;
+  readonly writing: ClassicWriter;
+  readonly standing: LeaderTracker;
+  readonly changes: ChangeLoops;
+  readonly wholeness: CompletionWaiter;
   readonly #node: EventEmitter<NodeEvents>;
-  readonly #tidings: Tidings;
-  readonly #gate = new NoteGate();
+  readonly #tidings: NodeEventEmitter;
+  readonly #gate = new LogRateLimiter();
 
   /** `node` is told of everything. Throws `BAD_OPTION` for an option with a value that it cannot take. */
   constructor(node: EventEmitter<NodeEvents>, options: NodeOptions) {
-    const { rules, transport } = nodeParts(options);
+    const { rules, transport } = nodeConfig(options);
     const { limits, isKeyed } = rules;
     // A classic node has no native links, and so nobody to say anything to.
-    let messaging = new Messaging(new OutputQueue(), limits);
-    this.machine = new Member<Arrival>(rules, (outputs) => {
-      messaging = new Messaging(outputs, limits);
+    let messaging = new PeerChannels(new OutputQueue(), limits);
+    this.machine = new MemberMachine<MessagingEvent>(rules, (outputs) => {
+      messaging = new PeerChannels(outputs, limits);
       return messaging;
     });
-    const driver = new Driver<MemberInput, MemberOutput | Arrival>({
+    const driver = new Driver<MemberInput, MemberOutput | MessagingEvent>({
       machine: this.machine,
       transport,
       clock: nodeClock,
@@ -58,9 +58,9 @@ export class Composition {
     });
     this.#node = node;
     this.mesh = rules.mesh;
-    this.peers = new Peers(this.machine);
-    this.steps = new Steps(this.machine, driver, { insecure: options.insecure, isKeyed });
-    this.exchange = new Exchange({
+    this.peers = new PeerObjects(this.machine);
+    this.steps = new Lifecycle(this.machine, driver, { insecure: options.insecure, isKeyed });
+    this.exchange = new MessagingContext({
       machine: this.machine,
       messaging,
       peers: this.peers,
@@ -69,15 +69,15 @@ export class Composition {
       now: () => driver.now(),
       note: (note) => this.#note(note),
     });
-    this.traffic = new Traffic(this.exchange, node);
-    this.writing = new Writing(this.machine, driver, limits);
-    this.standing = new Standing(this.machine);
-    this.changes = new Changes(limits.changesUnread);
-    this.wholeness = new Wholeness(this.machine, (size) => driver.input({ type: "watch", size }));
-    this.#tidings = new Tidings(node, this.peers, this.standing, this.changes);
+    this.traffic = new MessagingRouter(this.exchange, node);
+    this.writing = new ClassicWriter(this.machine, driver, limits);
+    this.standing = new LeaderTracker(this.machine);
+    this.changes = new ChangeLoops(limits.changesUnread);
+    this.wholeness = new CompletionWaiter(this.machine, (size) => driver.input({ type: "watch", size }));
+    this.#tidings = new NodeEventEmitter(node, this.peers, this.standing, this.changes);
   }
 
-  #perform(output: Exclude<MemberOutput | Arrival, ConnectionOutput>): void {
+  #perform(output: Exclude<MemberOutput | MessagingEvent, ConnectionOutput>): void {
     if (output.type === "event") this.#hear(output.event);
     else if (output.type === "note") this.#note(output.note);
     else this.traffic.arrived(output);
@@ -117,18 +117,18 @@ export class Composition {
   async #move(host: string): Promise<void> {
     try {
       const address = await this.steps.moveTo(host);
-      isolate(() => this.#node.emit("listening", address));
+      callListener(() => this.#node.emit("listening", address));
     } catch (error) {
       if (error instanceof FullmeshError) this.#note({ code: error.code, message: error.message });
       else throwLater(error);
     }
   }
 
-  #note(note: Note): void {
+  #note(note: LogEvent): void {
     this.#log(this.#gate.pass(note, Date.now()));
   }
 
   #log(records: readonly LogRecord[]): void {
-    for (const record of records) isolate(() => this.#node.emit("note", record));
+    for (const record of records) callListener(() => this.#node.emit("note", record));
   }
 }

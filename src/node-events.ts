@@ -1,4 +1,4 @@
-import type { Completeness, Direction } from "./mesh/vocabulary.js";
+import type { CompletenessReport, Direction } from "./mesh/vocabulary.js";
 import type { Address } from "./protocol/address.js";
 import type { Dialect, Id, Meta } from "./protocol/directory.js";
 import type { LogRecord } from "./runtime/notes.js";
@@ -67,7 +67,7 @@ export interface NodeEvents {
    */
   drain: [peer: Address];
   /** The mesh is whole: by the server's word (`scope` `mesh`), or as far as a classic node can see (`own`). */
-  complete: [completeness: Completeness];
+  complete: [completeness: CompletenessReport];
   /** Some pairs have been missing for a while. */
   degraded: [degradation: Degradation];
   /**

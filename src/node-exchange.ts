@@ -1,41 +1,41 @@
-import { FullmeshError, type Note } from "./core/errors.js";
+import { FullmeshError, type LogEvent } from "./core/errors.js";
 import type { Limits } from "./core/limits.js";
-import type { Link as ClassicLink } from "./mesh/classic/links.js";
-import type { Member } from "./mesh/member.js";
-import type { Conversation } from "./messaging/conversation.js";
-import type { Messaging } from "./messaging/messaging.js";
+import type { ClassicLink } from "./mesh/classic/links.js";
+import type { MemberMachine } from "./mesh/member.js";
+import type { PeerChannel } from "./messaging/conversation.js";
+import type { PeerChannels } from "./messaging/messaging.js";
 import type { Peer } from "./node-events.js";
-import { addressOf, type Peers } from "./node-peers.js";
+import { addressOf, type PeerObjects } from "./node-peers.js";
 import type { Address } from "./protocol/address.js";
-import { Topics } from "./topics.js";
+import { TopicEncoder } from "./topics.js";
 
 /** What an exchange is put together from. */
-export interface ExchangeParts {
-  readonly machine: Member<unknown>;
-  readonly messaging: Messaging;
-  readonly peers: Peers;
+export interface MessagingContextOptions {
+  readonly machine: MemberMachine<unknown>;
+  readonly messaging: PeerChannels;
+  readonly peers: PeerObjects;
   readonly limits: Limits;
   /** What has been written goes out soon. To be called after everything that writes. */
   readonly wake: () => void;
   /** The machine's time in milliseconds. */
   readonly now: () => number;
   /** Lets the log know. */
-  readonly note: (note: Note) => void;
+  readonly note: (note: LogEvent) => void;
 }
 
 /** What messages, requests and streams of a node have in common. */
-export class Exchange {
-  readonly messaging: Messaging;
-  readonly peers: Peers;
+export class MessagingContext {
+  readonly messaging: PeerChannels;
+  readonly peers: PeerObjects;
   readonly limits: Limits;
-  readonly topics = new Topics();
+  readonly topics = new TopicEncoder();
   readonly wake: () => void;
   readonly now: () => number;
-  readonly note: (note: Note) => void;
-  readonly #machine: Member<unknown>;
+  readonly note: (note: LogEvent) => void;
+  readonly #machine: MemberMachine<unknown>;
   #end: string | undefined;
 
-  constructor({ machine, messaging, peers, limits, wake, now, note }: ExchangeParts) {
+  constructor({ machine, messaging, peers, limits, wake, now, note }: MessagingContextOptions) {
     this.messaging = messaging;
     this.peers = peers;
     this.limits = limits;
@@ -74,7 +74,7 @@ export class Exchange {
    *
    * @throws {FullmeshError} `NOT_LINKED`, `CLASSIC_PEER`, `ENDED`, `BAD_OPTION`
    */
-  conversationWith(peer: string | Peer): Conversation {
+  conversationWith(peer: string | Peer): PeerChannel {
     const address = addressOf(peer);
     const conversation = this.messaging.at(address);
     // Behind our goodbye nothing new is begun: it would be lost without a word.

@@ -1,14 +1,14 @@
-import type { Member } from "./mesh/member.js";
+import type { MemberMachine } from "./mesh/member.js";
 import type { Address } from "./protocol/address.js";
 
 /** Where a node stands among the members, and who is the oldest of them. */
-export class Standing {
-  readonly #machine: Member<unknown>;
+export class LeaderTracker {
+  readonly #machine: MemberMachine<unknown>;
   #toldRank = -1;
   #toldLeader: Address | undefined;
   #hasEnded = false;
 
-  constructor(machine: Member<unknown>) {
+  constructor(machine: MemberMachine<unknown>) {
     this.#machine = machine;
   }
 

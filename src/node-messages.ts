@@ -1,25 +1,25 @@
 import type { EventEmitter } from "node:events";
 import { FullmeshError } from "./core/errors.js";
 import { throwLater } from "./isolation.js";
-import { Iteration, type Waiting } from "./iteration.js";
-import type { Conversation } from "./messaging/conversation.js";
-import type { Arrival, Form, Incoming } from "./messaging/vocabulary.js";
+import { AsyncQueue, type QueuedItem } from "./iteration.js";
+import type { PeerChannel } from "./messaging/conversation.js";
+import type { Form, MessagingEvent, ReceivedMessage } from "./messaging/vocabulary.js";
 import type { Message, NodeEvents, Peer } from "./node-events.js";
-import type { Exchange } from "./node-exchange.js";
+import type { MessagingContext } from "./node-exchange.js";
 import type { Address } from "./protocol/address.js";
 import { messageFrameBytes } from "./protocol/native/message.js";
-import { forms, isReferenced, keepable, nothing, writeBytes } from "./protocol/native/payload.js";
+import { isReferenced, keepable, nothing, payloadKinds, writeBytes } from "./protocol/native/payload.js";
 import { checkTopic } from "./topics.js";
-import { bytesOf, formOf, payloadOf } from "./values.js";
+import { bytesOf, payloadKindOf, payloadOf } from "./values.js";
 
 /** A peer that was left out of a broadcast, and why. */
-export interface Skipped {
+export interface SkippedPeer {
   readonly peer: Address;
   /** Too much waits for it already; or its link is about to end; or it is a classic peer, to which there are only bytes. */
   readonly code: "QUEUE_FULL" | "NOT_LINKED" | "CLASSIC_PEER";
 }
 
-type MessagesArrival = Extract<Arrival, { type: "messages" }>;
+type MessagesArrival = Extract<MessagingEvent, { type: "messages" }>;
 
 /** Stands for what is no payload. */
 const undecodable = Symbol("undecodable");
@@ -28,13 +28,13 @@ const undecodable = Symbol("undecodable");
 const blockBytes = 16_384;
 
 /** Loops over the same messages, and memory for those of them that wait. */
-class Loops {
-  readonly all = new Set<Iteration<Message>>();
+class TopicLoops {
+  readonly all = new Set<AsyncQueue<Message>>();
   #block = nothing;
   #at = 0;
 
   /** A message waits, perhaps for long: it is not to hold on to more memory than it needs. */
-  keep(held: Held, payload: Uint8Array): void {
+  keep(held: HeldMessage, payload: Uint8Array): void {
     if (isReferenced(payload)) {
       held.lie(keepable(payload), 0, payload.length);
       return;
@@ -53,9 +53,9 @@ class Loops {
  * A message that waits for loops, as it came: its payload is made when it is taken, because a value takes many times as much
  * as its bytes. Once all loops have taken it, its sender may send as much again.
  */
-class Held implements Waiting<Message> {
-  readonly #exchange: Exchange;
-  readonly #from: Conversation;
+class HeldMessage implements QueuedItem<Message> {
+  readonly #exchange: MessagingContext;
+  readonly #from: PeerChannel;
   readonly #peer: Peer;
   readonly #topic: string;
   readonly #form: Form;
@@ -67,7 +67,7 @@ class Held implements Waiting<Message> {
   #missing: number;
 
   /** `loops`: so many must take it. */
-  constructor(exchange: Exchange, from: Conversation, peer: Peer, incoming: Incoming, loops: number) {
+  constructor(exchange: MessagingContext, from: PeerChannel, peer: Peer, incoming: ReceivedMessage, loops: number) {
     const { topic, form, payload, bytes } = incoming;
     this.#exchange = exchange;
     this.#from = from;
@@ -110,7 +110,13 @@ class Held implements Waiting<Message> {
 }
 
 /** What a message has brought; `undecodable`, and a note, if that is nothing. */
-function madeOf(exchange: Exchange, from: Conversation, topic: string, form: Form, payload: Uint8Array): unknown {
+function madeOf(
+  exchange: MessagingContext,
+  from: PeerChannel,
+  topic: string,
+  form: Form,
+  payload: Uint8Array,
+): unknown {
   try {
     return payloadOf(form, payload, exchange.limits.valueBytes);
   } catch (error) {
@@ -121,14 +127,14 @@ function madeOf(exchange: Exchange, from: Conversation, topic: string, form: For
 }
 
 /** The messages of a node, out and in. */
-export class Messages {
-  readonly #exchange: Exchange;
+export class NodeMessages {
+  readonly #exchange: MessagingContext;
   readonly #node: EventEmitter<NodeEvents>;
   /** The loops over messages, by their topics; undefined for all. */
-  readonly #loops = new Map<string | undefined, Loops>();
+  readonly #loops = new Map<string | undefined, TopicLoops>();
   #isClosed = false;
 
-  constructor(exchange: Exchange, node: EventEmitter<NodeEvents>) {
+  constructor(exchange: MessagingContext, node: EventEmitter<NodeEvents>) {
     this.#exchange = exchange;
     this.#node = node;
   }
@@ -138,7 +144,7 @@ export class Messages {
     const exchange = this.#exchange;
     const topicBytes = exchange.topics.bytesOf(topic);
     const conversation = exchange.conversationWith(peer);
-    const form = formOf(payload);
+    const form = payloadKindOf(payload);
     const bytes = bytesOf(payload, form, exchange.limits.valueBytes);
     this.#requireFits(topicBytes, bytes);
     const sent = conversation.send(topicBytes, form, bytes);
@@ -153,14 +159,14 @@ export class Messages {
   }
 
   /** See `MeshNode.broadcast`. */
-  broadcast(topic: string, payload: unknown): readonly Skipped[] {
+  broadcast(topic: string, payload: unknown): readonly SkippedPeer[] {
     const exchange = this.#exchange;
     const topicBytes = exchange.topics.bytesOf(topic);
     exchange.requireRunning();
-    const form = formOf(payload);
+    const form = payloadKindOf(payload);
     const bytes = bytesOf(payload, form, exchange.limits.valueBytes);
     this.#requireFits(topicBytes, bytes);
-    const skipped: Skipped[] = [];
+    const skipped: SkippedPeer[] = [];
     for (const conversation of exchange.messaging.conversations) {
       const peer = conversation.peer as Address;
       if (!conversation.isOpen) skipped.push({ peer, code: "NOT_LINKED" });
@@ -172,12 +178,12 @@ export class Messages {
   }
 
   /** See `MeshNode.messages`. */
-  loop(topic: string | undefined, signal: AbortSignal | undefined): Iteration<Message> {
+  loop(topic: string | undefined, signal: AbortSignal | undefined): AsyncQueue<Message> {
     if (topic !== undefined) checkTopic(topic);
-    const loop = new Iteration<Message>(signal, (ended) => this.#forget(topic, ended));
+    const loop = new AsyncQueue<Message>(signal, (ended) => this.#forget(topic, ended));
     if (this.#isClosed) loop.finish();
     if (loop.isFinished) return loop;
-    const loops = this.#loops.get(topic) ?? new Loops();
+    const loops = this.#loops.get(topic) ?? new TopicLoops();
     loops.all.add(loop);
     this.#loops.set(topic, loops);
     return loop;
@@ -209,11 +215,11 @@ export class Messages {
   }
 
   /** Gives a message to loops. False if there are none: a listener may have ended the last of them. */
-  #give(from: Conversation, peer: Peer, incoming: Incoming): boolean {
+  #give(from: PeerChannel, peer: Peer, incoming: ReceivedMessage): boolean {
     const [some, all] = [this.#loops.get(incoming.topic), this.#loops.get(undefined)];
     const loops = [...(some?.all ?? []), ...(all?.all ?? [])];
     if (loops.length === 0) return false;
-    const held = new Held(this.#exchange, from, peer, incoming, loops.length);
+    const held = new HeldMessage(this.#exchange, from, peer, incoming, loops.length);
     for (const loop of loops) loop.pushWaiting(held);
     if (held.isMissing) (some ?? all)?.keep(held, incoming.payload);
     return true;
@@ -223,8 +229,8 @@ export class Messages {
    * Tells whoever listens; false if there is nothing to tell. What a listener throws keeps neither the next messages from
    * being heard nor their sender waiting for ever.
    */
-  #tell(from: Conversation, peer: Peer | undefined, { topic, form, payload: bytes }: Incoming): boolean {
-    const payload = form === forms.bytes ? bytes : madeOf(this.#exchange, from, topic, form, bytes);
+  #tell(from: PeerChannel, peer: Peer | undefined, { topic, form, payload: bytes }: ReceivedMessage): boolean {
+    const payload = form === payloadKinds.bytes ? bytes : madeOf(this.#exchange, from, topic, form, bytes);
     if (peer === undefined || payload === undecodable) return false;
     try {
       this.#node.emit("message", { peer, topic, payload });
@@ -239,7 +245,7 @@ export class Messages {
     if (payload.length > most) throw this.#exchange.tooLarge(payload.length, most);
   }
 
-  #forget(topic: string | undefined, loop: Iteration<Message>): void {
+  #forget(topic: string | undefined, loop: AsyncQueue<Message>): void {
     const loops = this.#loops.get(topic);
     loops?.all.delete(loop);
     if (loops?.all.size === 0) this.#loops.delete(topic);

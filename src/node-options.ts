@@ -1,7 +1,7 @@
 import { FullmeshError } from "./core/errors.js";
 import type { Limits } from "./core/limits.js";
 import type { MemberRules } from "./mesh/vocabulary.js";
-import { drawId, drawSeed } from "./nodejs/random.js";
+import { newId, newSeed } from "./nodejs/random.js";
 import {
   addressOption,
   badOption,
@@ -53,13 +53,13 @@ const nodeOptionNames = [
 ];
 
 /** What a node is made of. */
-export interface NodeParts {
+export interface NodeConfig {
   readonly rules: MemberRules;
   readonly transport: TransportPort;
 }
 
 /** Checks the options. Throws `BAD_OPTION` for a value that an option cannot take, `BAD_SECRET`, `SECRET_IN_CLASSIC`. */
-export function nodeParts(options: NodeOptions): NodeParts {
+export function nodeConfig(options: NodeOptions): NodeConfig {
   refuseUnknown(options, nodeOptionNames);
   const limits = limitsOption(options.limits);
   const { advertise, name, meta, secret } = options;
@@ -81,9 +81,9 @@ export function nodeParts(options: NodeOptions): NodeParts {
     ...(name === undefined ? {} : { name }),
     ...(meta === undefined ? {} : { meta }),
     ...(advertise === undefined ? {} : { advertise: addressOption("advertise", advertise) }),
-    draw: drawId,
+    draw: newId,
     allocate: allocateUncleared,
-    seed: drawSeed(),
+    seed: newSeed(),
     limits,
   };
   return { rules, transport };

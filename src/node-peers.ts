@@ -1,5 +1,5 @@
-import type { Link as ClassicLink } from "./mesh/classic/links.js";
-import type { Member } from "./mesh/member.js";
+import type { ClassicLink } from "./mesh/classic/links.js";
+import type { MemberMachine } from "./mesh/member.js";
 import type { Link as NativeLink } from "./mesh/native/link.js";
 import type { Peer } from "./node-events.js";
 import { badOption } from "./options.js";
@@ -9,11 +9,11 @@ import type { Address } from "./protocol/address.js";
  * The peers of a node, as people are shown them. One of them comes with every message, so each is made once, and anew when
  * the state of its link changes.
  */
-export class Peers {
-  readonly #machine: Member<unknown>;
+export class PeerObjects {
+  readonly #machine: MemberMachine<unknown>;
   readonly #kept = new Map<Address, Peer>();
 
-  constructor(machine: Member<unknown>) {
+  constructor(machine: MemberMachine<unknown>) {
     this.#machine = machine;
   }
 

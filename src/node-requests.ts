@@ -1,13 +1,13 @@
 import { type Abortable, unwatchAbort, watchAbort } from "./abort-watch.js";
 import { FullmeshError } from "./core/errors.js";
 import { errorOf } from "./foreign-errors.js";
-import type { Conversation } from "./messaging/conversation.js";
-import type { Arrival, Form } from "./messaging/vocabulary.js";
+import type { PeerChannel } from "./messaging/conversation.js";
+import type { Form, MessagingEvent } from "./messaging/vocabulary.js";
 import type { Peer } from "./node-events.js";
-import type { Exchange } from "./node-exchange.js";
-import { patienceOption, refuseUnknown, signalOption } from "./options.js";
+import type { MessagingContext } from "./node-exchange.js";
+import { refuseUnknown, signalOption, waitOption } from "./options.js";
 import { requestFrameBytes } from "./protocol/native/request.js";
-import { bytesOf, formOf, payloadOf } from "./values.js";
+import { bytesOf, payloadKindOf, payloadOf } from "./values.js";
 
 /** How long a reply is waited for. */
 export interface RequestOptions {
@@ -18,11 +18,11 @@ export interface RequestOptions {
 }
 
 /** What came of asking one of several peers: its reply, or the error. */
-export type Outcome<Reply = unknown> =
+export type RequestOutcome<Reply = unknown> =
   | { readonly peer: Peer; readonly reply: Reply }
   | { readonly peer: Peer; readonly error: FullmeshError };
 
-type Ending = Extract<Arrival, { type: "reply" | "failed" }>;
+type RequestEnd = Extract<MessagingEvent, { type: "reply" | "failed" }>;
 
 const defaultTimeoutMs = 30_000;
 
@@ -30,8 +30,8 @@ const defaultTimeoutMs = 30_000;
 export const noOptions: RequestOptions = Object.freeze({});
 
 /** A request that is under way. */
-class Call implements Abortable {
-  readonly #conversation: Conversation;
+class OutgoingRequest implements Abortable {
+  readonly #conversation: PeerChannel;
   readonly #wake: () => void;
   readonly #signal: AbortSignal | undefined;
   readonly #resolve: (reply: unknown) => void;
@@ -39,7 +39,7 @@ class Call implements Abortable {
   #request = 0;
 
   constructor(
-    conversation: Conversation,
+    conversation: PeerChannel,
     wake: () => void,
     signal: AbortSignal | undefined,
     resolve: (reply: unknown) => void,
@@ -77,7 +77,7 @@ class Call implements Abortable {
 }
 
 /** Whom to ask, and what. */
-interface Question {
+interface RequestTarget {
   readonly topicBytes: Uint8Array;
   readonly form: Form;
   readonly payload: Uint8Array;
@@ -86,10 +86,10 @@ interface Question {
 }
 
 /** The requests of a node to its peers. */
-export class Requests {
-  readonly #exchange: Exchange;
+export class NodeRequests {
+  readonly #exchange: MessagingContext;
 
-  constructor(exchange: Exchange) {
+  constructor(exchange: MessagingContext) {
     this.#exchange = exchange;
   }
 
@@ -104,15 +104,15 @@ export class Requests {
   }
 
   /** See `MeshNode.requestAll`. */
-  async requestAll(topic: string, payload: unknown, options: RequestOptions): Promise<Outcome[]> {
+  async requestAll(topic: string, payload: unknown, options: RequestOptions): Promise<RequestOutcome[]> {
     this.#exchange.requireRunning();
     const question = this.#question(topic, payload, options);
     return await Promise.all(this.#exchange.peers.all.map((peer) => this.#outcome(peer, question)));
   }
 
   /** A reply has come, or it is certain that none comes. */
-  settled(arrival: Ending): void {
-    const call = arrival.caller as Call;
+  settled(arrival: RequestEnd): void {
+    const call = arrival.caller as OutgoingRequest;
     if (arrival.type === "failed") {
       call.reject(this.#failureOf(arrival));
       return;
@@ -127,7 +127,7 @@ export class Requests {
     call.resolve(reply);
   }
 
-  async #outcome(peer: Peer, question: Question): Promise<Outcome> {
+  async #outcome(peer: Peer, question: RequestTarget): Promise<RequestOutcome> {
     try {
       const reply = await this.#ask(this.#exchange.conversationWith(peer), question);
       return { peer, reply };
@@ -136,25 +136,25 @@ export class Requests {
     }
   }
 
-  #question(topic: string, payload: unknown, options: RequestOptions): Question {
+  #question(topic: string, payload: unknown, options: RequestOptions): RequestTarget {
     if (options !== noOptions) refuseUnknown(options, ["signal", "timeoutMs"]);
     const topicBytes = this.#exchange.topics.bytesOf(topic);
-    const form = formOf(payload);
+    const form = payloadKindOf(payload);
     const bytes = bytesOf(payload, form, this.#exchange.limits.valueBytes);
     const most = this.#exchange.limits.messageBytes - requestFrameBytes - topicBytes.length;
     if (bytes.length > most) throw this.#exchange.tooLarge(bytes.length, most);
     const { signal, timeoutMs = defaultTimeoutMs } = options;
     signalOption("signal", signal);
-    patienceOption("timeoutMs", timeoutMs);
+    waitOption("timeoutMs", timeoutMs);
     return { topicBytes, form, payload: bytes, signal, timeoutMs };
   }
 
-  #ask(conversation: Conversation, question: Question): Promise<unknown> {
+  #ask(conversation: PeerChannel, question: RequestTarget): Promise<unknown> {
     const { topicBytes, form, payload, signal, timeoutMs } = question;
     if (signal?.aborted === true) return Promise.reject(abortedError(signal));
     const exchange = this.#exchange;
     return new Promise((resolve, reject) => {
-      const call = new Call(conversation, exchange.wake, signal, resolve, reject);
+      const call = new OutgoingRequest(conversation, exchange.wake, signal, resolve, reject);
       const request = conversation.request(topicBytes, form, payload, timeoutMs, exchange.now(), call);
       if (request === "full") {
         const detail = `${conversation.peer} has not replied to as many requests as may be under way, or too much waits for it`;
@@ -166,7 +166,7 @@ export class Requests {
     });
   }
 
-  #failureOf({ from, isOwn, code, message }: Extract<Ending, { type: "failed" }>): FullmeshError {
+  #failureOf({ from, isOwn, code, message }: Extract<RequestEnd, { type: "failed" }>): FullmeshError {
     if (!isOwn) return errorOf(code, message, "HANDLER_FAILED");
     // A link that ended because this node did is no failure of the peer's.
     if (code === "PEER_DOWN" && this.#exchange.hasEnded) return this.#exchange.endedError();

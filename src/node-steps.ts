@@ -1,8 +1,8 @@
 import type { Endpoint } from "./core/connections.js";
 import { FullmeshError } from "./core/errors.js";
-import type { Member } from "./mesh/member.js";
+import type { MemberMachine } from "./mesh/member.js";
 import type { MemberEvent, MemberInput, MemberOutput } from "./mesh/vocabulary.js";
-import type { Arrival } from "./messaging/vocabulary.js";
+import type { MessagingEvent } from "./messaging/vocabulary.js";
 import { listenOption, requireSecure, serverOption } from "./options.js";
 import { type Address, formatAddress } from "./protocol/address.js";
 import type { Driver } from "./runtime/driver.js";
@@ -15,9 +15,9 @@ interface Security {
 }
 
 /** The steps of a node from its beginning to its end, each once and in order. See `MeshNode` for what they do. */
-export class Steps {
-  readonly #machine: Member<unknown>;
-  readonly #driver: Driver<MemberInput, MemberOutput | Arrival>;
+export class Lifecycle {
+  readonly #machine: MemberMachine<unknown>;
+  readonly #driver: Driver<MemberInput, MemberOutput | MessagingEvent>;
   readonly #security: Security;
   readonly #registered = new Deferred<void>();
   readonly #closed = new Deferred<string>();
@@ -32,7 +32,11 @@ export class Steps {
   #hasRegistered = false;
   #end: { readonly reason: string; readonly error?: FullmeshError } | undefined;
 
-  constructor(machine: Member<unknown>, driver: Driver<MemberInput, MemberOutput | Arrival>, security: Security) {
+  constructor(
+    machine: MemberMachine<unknown>,
+    driver: Driver<MemberInput, MemberOutput | MessagingEvent>,
+    security: Security,
+  ) {
     this.#machine = machine;
     this.#driver = driver;
     this.#security = security;

@@ -2,25 +2,25 @@ import { FullmeshError } from "./core/errors.js";
 import { messageOf } from "./foreign-errors.js";
 import { abortedError, MeshStream, type StreamEvents } from "./mesh-stream.js";
 import type { Stream } from "./messaging/stream.js";
-import type { Arrival } from "./messaging/vocabulary.js";
+import type { MessagingEvent } from "./messaging/vocabulary.js";
 import type { Peer } from "./node-events.js";
-import type { Exchange } from "./node-exchange.js";
+import type { MessagingContext } from "./node-exchange.js";
 import { functionOption } from "./options.js";
 import type { Address } from "./protocol/address.js";
 import { checkTopic } from "./topics.js";
 
 /** Takes the streams that peers open. What it throws, or rejects with, gives the stream up. */
-export type StreamTaker = (stream: MeshStream) => unknown;
+export type StreamHandler = (stream: MeshStream) => unknown;
 
-type StreamArrival = Extract<Arrival, { type: "stream" | "data" | "finished" | "aborted" | "writable" }>;
+type StreamArrival = Extract<MessagingEvent, { type: "stream" | "data" | "finished" | "aborted" | "writable" }>;
 
 /** The streams of a node. */
-export class Streams {
-  readonly #exchange: Exchange;
-  readonly #takers = new Map<string, StreamTaker>();
+export class NodeStreams {
+  readonly #exchange: MessagingContext;
+  readonly #takers = new Map<string, StreamHandler>();
   readonly #open = new Map<Stream, StreamEvents>();
 
-  constructor(exchange: Exchange) {
+  constructor(exchange: MessagingContext) {
     this.#exchange = exchange;
   }
 
@@ -36,7 +36,7 @@ export class Streams {
   }
 
   /** See `MeshNode.onStream`. */
-  take(topic: string, taker: StreamTaker): () => void {
+  take(topic: string, taker: StreamHandler): () => void {
     checkTopic(topic);
     functionOption("taker", taker);
     if (this.#takers.has(topic)) {
@@ -106,7 +106,7 @@ export class Streams {
     });
   }
 
-  #failureOf({ stream, code, message }: Extract<Arrival, { type: "aborted" }>): FullmeshError {
+  #failureOf({ stream, code, message }: Extract<MessagingEvent, { type: "aborted" }>): FullmeshError {
     const hasEnded = code === "PEER_DOWN" && this.#exchange.hasEnded;
     return hasEnded ? this.#exchange.endedError() : abortedError(stream.peer.peer, code, message);
   }

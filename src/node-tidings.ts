@@ -1,21 +1,21 @@
 import type { EventEmitter } from "node:events";
-import { isolate } from "./isolation.js";
+import { callListener } from "./isolation.js";
 import type { MemberEvent } from "./mesh/vocabulary.js";
-import type { Change, Changes } from "./node-changes.js";
+import type { ChangeLoops, NodeChange } from "./node-changes.js";
 import type { NodeEvents, Peer } from "./node-events.js";
-import type { Standing } from "./node-leader.js";
-import type { Peers } from "./node-peers.js";
+import type { LeaderTracker } from "./node-leader.js";
+import type { PeerObjects } from "./node-peers.js";
 
-type LinkEvent = Extract<MemberEvent, { type: "link" | "relink" | "broken" }>;
+type LinkChangeEvent = Extract<MemberEvent, { type: "link" | "relink" | "broken" }>;
 
 /** Tells whoever listens to a node, and whoever loops over its changes, what happens in the mesh. */
-export class Tidings {
+export class NodeEventEmitter {
   readonly #node: EventEmitter<NodeEvents>;
-  readonly #peers: Peers;
-  readonly #standing: Standing;
-  readonly #changes: Changes;
+  readonly #peers: PeerObjects;
+  readonly #standing: LeaderTracker;
+  readonly #changes: ChangeLoops;
 
-  constructor(node: EventEmitter<NodeEvents>, peers: Peers, standing: Standing, changes: Changes) {
+  constructor(node: EventEmitter<NodeEvents>, peers: PeerObjects, standing: LeaderTracker, changes: ChangeLoops) {
     this.#node = node;
     this.#peers = peers;
     this.#standing = standing;
@@ -45,7 +45,7 @@ export class Tidings {
         break;
       case "closed":
         this.#changes.closed();
-        isolate(() => this.#node.emit("closed"));
+        callListener(() => this.#node.emit("closed"));
         break;
       default:
         this.#membership(event);
@@ -68,7 +68,7 @@ export class Tidings {
     if (this.#standing.takeLeaderChanged()) this.#tell({ type: "leader", leader: this.#standing.leader });
   }
 
-  #link(event: LinkEvent): void {
+  #link(event: LinkChangeEvent): void {
     this.#peers.forget(event.peer);
     const peer = this.#peers.at(event.peer) ?? (event.type === "broken" ? undefined : gonePeer(event));
     if (peer === undefined) return;
@@ -77,18 +77,18 @@ export class Tidings {
     else this.#tell({ type: "peer:unreachable", peer, reason: event.reason });
   }
 
-  #tell(change: Change): void {
+  #tell(change: NodeChange): void {
     this.#changes.push(change);
-    isolate(() => emit(this.#node, change));
+    callListener(() => emit(this.#node, change));
   }
 }
 
 /** A peer whose link has ended before anybody could be told that it was up. */
-function gonePeer({ peer, dialect, direction, cipher }: Exclude<LinkEvent, { type: "broken" }>): Peer {
+function gonePeer({ peer, dialect, direction, cipher }: Exclude<LinkChangeEvent, { type: "broken" }>): Peer {
   return { address: peer, dialect, direction, state: "broken", ...(cipher === undefined ? {} : { cipher }) };
 }
 
-function emit(node: EventEmitter<NodeEvents>, change: Change): void {
+function emit(node: EventEmitter<NodeEvents>, change: NodeChange): void {
   switch (change.type) {
     case "registered":
       node.emit("registered", change.address);
@@ -120,7 +120,7 @@ function emit(node: EventEmitter<NodeEvents>, change: Change): void {
   }
 }
 
-type PeerChange = Extract<Change, { type: `peer:${string}` }>;
+type PeerChange = Extract<NodeChange, { type: `peer:${string}` }>;
 
 function emitPeer(node: EventEmitter<NodeEvents>, change: PeerChange): void {
   if (change.type === "peer:down") node.emit("peer:down", change.peer, change.reason, change.unacknowledged);

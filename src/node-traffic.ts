@@ -1,33 +1,33 @@
 import type { EventEmitter } from "node:events";
-import { toldReason } from "./foreign-errors.js";
-import type { Arrival } from "./messaging/vocabulary.js";
-import { Answers } from "./node-answers.js";
+import { failureToSend } from "./foreign-errors.js";
+import type { MessagingEvent } from "./messaging/vocabulary.js";
+import { RequestHandlers } from "./node-answers.js";
 import type { NodeEvents } from "./node-events.js";
-import type { Exchange } from "./node-exchange.js";
-import { Messages } from "./node-messages.js";
-import { Requests } from "./node-requests.js";
-import { Streams } from "./node-streams.js";
+import type { MessagingContext } from "./node-exchange.js";
+import { NodeMessages } from "./node-messages.js";
+import { NodeRequests } from "./node-requests.js";
+import { NodeStreams } from "./node-streams.js";
 import type { Address } from "./protocol/address.js";
 
-type Aborted = Extract<Arrival, { type: "aborted" }>;
+type Aborted = Extract<MessagingEvent, { type: "aborted" }>;
 
 /** What a node and its native peers say to one another: each arrival goes to the part that it belongs to. */
-export class Traffic {
-  readonly messages: Messages;
-  readonly requests: Requests;
-  readonly answers: Answers;
-  readonly streams: Streams;
+export class MessagingRouter {
+  readonly messages: NodeMessages;
+  readonly requests: NodeRequests;
+  readonly answers: RequestHandlers;
+  readonly streams: NodeStreams;
   readonly #node: EventEmitter<NodeEvents>;
 
-  constructor(exchange: Exchange, node: EventEmitter<NodeEvents>) {
-    this.messages = new Messages(exchange, node);
-    this.requests = new Requests(exchange);
-    this.answers = new Answers(exchange);
-    this.streams = new Streams(exchange);
+  constructor(exchange: MessagingContext, node: EventEmitter<NodeEvents>) {
+    this.messages = new NodeMessages(exchange, node);
+    this.requests = new NodeRequests(exchange);
+    this.answers = new RequestHandlers(exchange);
+    this.streams = new NodeStreams(exchange);
     this.#node = node;
   }
 
-  arrived(arrival: Arrival): void {
+  arrived(arrival: MessagingEvent): void {
     switch (arrival.type) {
       case "messages":
         this.messages.arrived(arrival);
@@ -68,5 +68,5 @@ function isOwn({ stream, code }: Aborted): boolean {
 
 /** What the peer says of a stream, in words that are not taken for our own. */
 function told(arrival: Aborted): Aborted {
-  return { ...arrival, ...toldReason(arrival.code, arrival.message, "STREAM_ABORTED") };
+  return { ...arrival, ...failureToSend(arrival.code, arrival.message, "STREAM_ABORTED") };
 }

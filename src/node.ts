@@ -1,14 +1,14 @@
 import { EventEmitter } from "node:events";
 import type { Endpoint } from "./core/connections.js";
 import type { MeshStream } from "./mesh-stream.js";
-import type { Answerer } from "./node-answers.js";
-import type { Change } from "./node-changes.js";
-import { Composition } from "./node-composition.js";
+import type { RequestHandler } from "./node-answers.js";
+import type { NodeChange } from "./node-changes.js";
+import { NodeRuntime } from "./node-composition.js";
 import type { Message, NodeEvents, Peer } from "./node-events.js";
-import type { Skipped } from "./node-messages.js";
+import type { SkippedPeer } from "./node-messages.js";
 import type { NodeOptions } from "./node-options.js";
-import { noOptions, type Outcome, type RequestOptions } from "./node-requests.js";
-import type { StreamTaker } from "./node-streams.js";
+import { noOptions, type RequestOptions, type RequestOutcome } from "./node-requests.js";
+import type { StreamHandler } from "./node-streams.js";
 import { integerOption, refuseUnknown, signalOption } from "./options.js";
 import type { Address } from "./protocol/address.js";
 import type { WaitOptions } from "./waiting.js";
@@ -27,12 +27,12 @@ export interface LoopOptions {
 export class MeshNode extends EventEmitter<NodeEvents> {
   /** The name of the mesh. */
   readonly mesh: string;
-  readonly #parts: Composition;
+  readonly #parts: NodeRuntime;
 
   /** Throws `BAD_OPTION` for an option with a value that it cannot take. */
   constructor(options: NodeOptions = {}) {
     super();
-    this.#parts = new Composition(this, options);
+    this.#parts = new NodeRuntime(this, options);
     this.mesh = this.#parts.mesh;
   }
 
@@ -163,7 +163,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    *
    * @throws {FullmeshError} `MESSAGE_TOO_LARGE`, `BAD_VALUE`, `BAD_OPTION`, `ENDED`
    */
-  broadcast(topic: string, payload?: unknown): readonly Skipped[] {
+  broadcast(topic: string, payload?: unknown): readonly SkippedPeer[] {
     return this.#parts.traffic.messages.broadcast(topic, payload);
   }
 
@@ -208,8 +208,8 @@ export class MeshNode extends EventEmitter<NodeEvents> {
     topic: string,
     payload?: unknown,
     options: RequestOptions = noOptions,
-  ): Promise<Outcome<Reply>[]> {
-    return (await this.#parts.traffic.requests.requestAll(topic, payload, options)) as Outcome<Reply>[];
+  ): Promise<RequestOutcome<Reply>[]> {
+    return (await this.#parts.traffic.requests.requestAll(topic, payload, options)) as RequestOutcome<Reply>[];
   }
 
   /**
@@ -220,8 +220,8 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    *
    * @throws {FullmeshError} `WRONG_STEP` if the topic is handled already, `BAD_OPTION`
    */
-  handle<Payload = unknown>(topic: string, answerer: Answerer<Payload>): () => void {
-    return this.#parts.traffic.answers.handle(topic, answerer as Answerer);
+  handle<Payload = unknown>(topic: string, answerer: RequestHandler<Payload>): () => void {
+    return this.#parts.traffic.answers.handle(topic, answerer as RequestHandler);
   }
 
   /**
@@ -240,7 +240,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    *
    * @throws {FullmeshError} `WRONG_STEP` if the topic is taken already, `BAD_OPTION`
    */
-  onStream(topic: string, taker: StreamTaker): () => void {
+  onStream(topic: string, taker: StreamHandler): () => void {
     return this.#parts.traffic.streams.take(topic, taker);
   }
 
@@ -250,7 +250,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    *
    * @throws {FullmeshError} `BAD_OPTION`; while looping, `ABORTED`, and `UNREAD_CHANGES` if more than 4,096 wait
    */
-  changes(options: LoopOptions = {}): AsyncIterableIterator<Change> {
+  changes(options: LoopOptions = {}): AsyncIterableIterator<NodeChange> {
     return this.#parts.changes.loop(loopSignal(options));
   }
 

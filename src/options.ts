@@ -38,7 +38,7 @@ export function millisecondsOption(name: string, value: unknown): number {
 }
 
 /** How long to wait, where for ever is an answer too. */
-export function patienceOption(name: string, value: unknown): number {
+export function waitOption(name: string, value: unknown): number {
   if (typeof value === "number" && value >= 0) return value;
   return badOption(name, "a number of milliseconds >= 0, or Infinity", value);
 }

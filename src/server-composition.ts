@@ -1,17 +1,17 @@
 import type { EventEmitter } from "node:events";
 import { FullmeshError } from "./core/errors.js";
 import { printable } from "./core/escaping.js";
-import { isolate } from "./isolation.js";
+import { callListener } from "./isolation.js";
 import { nodeClock } from "./nodejs/clock.js";
 import type { Change, Id } from "./protocol/directory.js";
-import { Rendezvous } from "./rendezvous/rendezvous.js";
+import { RendezvousMachine } from "./rendezvous/rendezvous.js";
 import type { RendezvousEvent, RendezvousInput, RendezvousOutput } from "./rendezvous/vocabulary.js";
 import { Driver } from "./runtime/driver.js";
 import { MemoryLog } from "./runtime/memory-log.js";
-import { type LogRecord, NoteGate } from "./runtime/notes.js";
+import { LogRateLimiter, type LogRecord } from "./runtime/notes.js";
 import { type TraceRecord, wireText } from "./runtime/trace.js";
 import type { ServerEvents } from "./server-events.js";
-import type { ServerParts } from "./server-options.js";
+import type { ServerConfig } from "./server-options.js";
 import { Deferred } from "./waiting.js";
 
 /** How a server has ended. */
@@ -22,21 +22,21 @@ export interface ServerEnd {
 }
 
 /** All that a server consists of behind its face. What happens comes in here, and `server` tells of it. */
-export class ServerComposition {
-  readonly machine: Rendezvous;
+export class ServerRuntime {
+  readonly machine: RendezvousMachine;
   readonly driver: Driver<RendezvousInput, RendezvousOutput>;
   readonly #server: EventEmitter<ServerEvents>;
   readonly #traced: ((record: TraceRecord) => void) | undefined;
   /** The membership logs, by the names of their meshes. */
   readonly #logs = new Map<string, { readonly id: Id | undefined; readonly log: MemoryLog }>();
-  readonly #gate = new NoteGate();
+  readonly #gate = new LogRateLimiter();
   readonly #closed = new Deferred<ServerEnd>();
   #end: ServerEnd = { reason: "closed" };
 
-  constructor(server: EventEmitter<ServerEvents>, { rules, transport, trace }: ServerParts) {
+  constructor(server: EventEmitter<ServerEvents>, { rules, transport, trace }: ServerConfig) {
     this.#server = server;
     this.#traced = trace;
-    this.machine = new Rendezvous(rules);
+    this.machine = new RendezvousMachine(rules);
     this.driver = new Driver<RendezvousInput, RendezvousOutput>({
       machine: this.machine,
       transport,
@@ -67,7 +67,7 @@ export class ServerComposition {
   }
 
   #log(records: readonly LogRecord[]): void {
-    for (const record of records) isolate(() => this.#server.emit("note", record));
+    for (const record of records) callListener(() => this.#server.emit("note", record));
   }
 
   #append(mesh: string, change: Change): void {

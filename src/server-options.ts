@@ -1,7 +1,7 @@
 import type { Identity } from "./core/connections.js";
 import type { Limits } from "./core/limits.js";
-import { hostsIn, isCidr } from "./nodejs/advertise.js";
-import { drawId } from "./nodejs/random.js";
+import { hostFilter, isCidr } from "./nodejs/advertise.js";
+import { newId } from "./nodejs/random.js";
 import {
   badOption,
   choiceOption,
@@ -81,14 +81,14 @@ const serverOptionNames: readonly (keyof ServeOptions)[] = [
 ];
 
 /** What a server is made of. */
-export interface ServerParts {
+export interface ServerConfig {
   readonly rules: RendezvousRules;
   readonly transport: TransportPort;
   readonly trace: ((record: TraceRecord) => void) | undefined;
 }
 
 /** Checks the options. Throws `BAD_OPTION` for a value that an option cannot take, and `BAD_SECRET`. */
-export function serverParts(options: ServerOptions): ServerParts {
+export function serverConfig(options: ServerOptions): ServerConfig {
   refuseUnknown(options, serverOptionNames);
   const limits = limitsOption(options.limits);
   const isServer = ({ role }: Identity): boolean => role === "rendezvous";
@@ -113,10 +113,10 @@ function serverRules(options: ServerOptions, limits: Limits, isKeyed: boolean): 
     capacity: capacity === undefined ? Number.POSITIVE_INFINITY : integerOption("capacity", capacity, 1),
     onFull: choiceOption("onFull", onFull, ["teardown", "hold"]),
     dialect: choiceOption("dialect", dialect, ["any", "native", "classic"]),
-    mayAdvertise: hostsIn(allowAdvertise),
+    mayAdvertise: hostFilter(allowAdvertise),
     endWord,
     isKeyed,
-    draw: drawId,
+    draw: newId,
     firstRevision: Date.now() * 1000,
     limits: {
       ...limits,

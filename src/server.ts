@@ -3,9 +3,9 @@ import type { Endpoint } from "./core/connections.js";
 import { FullmeshError } from "./core/errors.js";
 import { listenOption, requireSecure } from "./options.js";
 import { type Address, formatAddress } from "./protocol/address.js";
-import type { ServerComposition } from "./server-composition.js";
+import type { ServerRuntime } from "./server-composition.js";
 import type { ServerEvents } from "./server-events.js";
-import { type ServeOptions, type ServerOptions, type ServerParts, serverParts } from "./server-options.js";
+import { type ServeOptions, type ServerConfig, type ServerOptions, serverConfig } from "./server-options.js";
 import { listenWith } from "./waiting.js";
 
 /**
@@ -15,10 +15,10 @@ import { listenWith } from "./waiting.js";
  * row.
  */
 export class RendezvousServer extends EventEmitter<ServerEvents> {
-  readonly #parts: ServerParts;
+  readonly #parts: ServerConfig;
   readonly #insecure: boolean | undefined;
-  #loading: Promise<ServerComposition> | undefined;
-  #composition: ServerComposition | undefined;
+  #loading: Promise<ServerRuntime> | undefined;
+  #composition: ServerRuntime | undefined;
   #on: Endpoint | undefined;
   #address: Address | undefined;
   /** From the moment at which it is to listen; after a failure it can be told again. */
@@ -27,7 +27,7 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
   /** Throws `BAD_OPTION` for an option with a value that it cannot take. */
   constructor(options: ServerOptions = {}) {
     super();
-    this.#parts = serverParts(options);
+    this.#parts = serverConfig(options);
     this.#insecure = options.insecure;
   }
 
@@ -125,15 +125,15 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
    * What does the work is loaded when there is work for it: a process that only joins a mesh does not wait for it. Who finds
    * it loaded goes on at once, in the same turn.
    */
-  #load(): Promise<ServerComposition> {
+  #load(): Promise<ServerRuntime> {
     this.#loading ??= this.#compose();
     return this.#loading;
   }
 
-  async #compose(): Promise<ServerComposition> {
+  async #compose(): Promise<ServerRuntime> {
     try {
-      const { ServerComposition } = await import("./server-composition.js");
-      this.#composition = new ServerComposition(this, this.#parts);
+      const { ServerRuntime } = await import("./server-composition.js");
+      this.#composition = new ServerRuntime(this, this.#parts);
       return this.#composition;
     } catch (error) {
       // No file could be opened, say: the next call may try again.

@@ -5,7 +5,7 @@ import { isTopic, longestTopic } from "./protocol/native/topics.js";
 const mostKept = 1_024;
 
 /** The topics that have been used, in the bytes that travel: each is checked and encoded once. */
-export class Topics {
+export class TopicEncoder {
   readonly #kept = new Map<string, Uint8Array>();
 
   /**

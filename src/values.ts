@@ -1,7 +1,7 @@
 import type { Decoder, Encoder, ExtensionCodecType } from "@msgpack/msgpack";
 import { FullmeshError } from "./core/errors.js";
 import { defaultLimits } from "./core/limits.js";
-import { type Form, forms, isReferenced } from "./protocol/native/payload.js";
+import { isReferenced, type PayloadKind, payloadKinds } from "./protocol/native/payload.js";
 import { deepestValue, weighValue } from "./protocol/native/value.js";
 
 /**
@@ -22,9 +22,9 @@ let encoder: Encoder | undefined;
 let decoder: Decoder | undefined;
 
 /** How this payload travels. */
-export function formOf(payload: unknown): Form {
-  if (payload instanceof Uint8Array) return forms.bytes;
-  return payload === undefined ? forms.nothing : forms.value;
+export function payloadKindOf(payload: unknown): PayloadKind {
+  if (payload instanceof Uint8Array) return payloadKinds.bytes;
+  return payload === undefined ? payloadKinds.nothing : payloadKinds.value;
 }
 
 /**
@@ -33,9 +33,9 @@ export function formOf(payload: unknown): Form {
  *
  * @throws {FullmeshError} `BAD_VALUE`
  */
-export function bytesOf(payload: unknown, form: Form, most: number = defaultLimits.valueBytes): Uint8Array {
-  if (form === forms.bytes) return payload as Uint8Array;
-  return form === forms.nothing ? nothing : encode(payload, most);
+export function bytesOf(payload: unknown, form: PayloadKind, most: number = defaultLimits.valueBytes): Uint8Array {
+  if (form === payloadKinds.bytes) return payload as Uint8Array;
+  return form === payloadKinds.nothing ? nothing : encode(payload, most);
 }
 
 /**
@@ -43,9 +43,9 @@ export function bytesOf(payload: unknown, form: Form, most: number = defaultLimi
  *
  * @throws {FullmeshError} `BAD_VALUE` for bytes that are no value
  */
-export function payloadOf(form: Form, bytes: Uint8Array, most: number = defaultLimits.valueBytes): unknown {
-  if (form === forms.bytes) return bytes;
-  return form === forms.nothing ? undefined : decode(bytes, most);
+export function payloadOf(form: PayloadKind, bytes: Uint8Array, most: number = defaultLimits.valueBytes): unknown {
+  if (form === payloadKinds.bytes) return bytes;
+  return form === payloadKinds.nothing ? undefined : decode(bytes, most);
 }
 
 /** No byte of a value weighs more. */

@@ -1,15 +1,15 @@
 import { FullmeshError } from "./core/errors.js";
-import type { Member } from "./mesh/member.js";
-import type { Completeness, MemberEvent } from "./mesh/vocabulary.js";
+import type { MemberMachine } from "./mesh/member.js";
+import type { CompletenessReport, MemberEvent } from "./mesh/vocabulary.js";
 import { Deferred, type WaitOptions, waitFor } from "./waiting.js";
 
 /** Pairs that are named when a wait runs out; the rest is counted. */
 const mostNamed = 10;
 
-type Degraded = Extract<MemberEvent, { type: "degraded" }>;
+type DegradedEvent = Extract<MemberEvent, { type: "degraded" }>;
 
 /** Somebody who waits until the mesh is whole with at least so many members. */
-interface Waiter {
+interface CompletionWait {
   readonly size: number;
   readonly done: Deferred<void>;
 }
@@ -17,16 +17,16 @@ interface Waiter {
 /**
  * Whether the mesh is whole, as far as this node knows, and what is missing if it is not.
  */
-export class Wholeness {
-  readonly #machine: Member<unknown>;
+export class CompletionWaiter {
+  readonly #machine: MemberMachine<unknown>;
   readonly #watch: (size: number) => void;
-  readonly #waiters = new Set<Waiter>();
+  readonly #waiters = new Set<CompletionWait>();
   /** The newest word that it is whole, until something happens that makes it doubtful. */
-  #whole: Completeness | undefined;
-  #degraded: Degraded | undefined;
+  #whole: CompletenessReport | undefined;
+  #degraded: DegradedEvent | undefined;
 
   /** `watch`: asks to be told when the mesh is whole with so many members. */
-  constructor(machine: Member<unknown>, watch: (size: number) => void) {
+  constructor(machine: MemberMachine<unknown>, watch: (size: number) => void) {
     this.#machine = machine;
     this.#watch = watch;
   }
@@ -83,7 +83,7 @@ export class Wholeness {
     if (this.#waiters.size > 0) this.#watch(least);
   }
 
-  #resolve(waiter: Waiter): void {
+  #resolve(waiter: CompletionWait): void {
     this.#waiters.delete(waiter);
     waiter.done.resolve();
   }

@@ -1,8 +1,8 @@
 import type { ConnectionId } from "./core/connections.js";
 import { FullmeshError } from "./core/errors.js";
 import type { Limits } from "./core/limits.js";
-import type { Link } from "./mesh/classic/links.js";
-import type { Member } from "./mesh/member.js";
+import type { ClassicLink } from "./mesh/classic/links.js";
+import type { MemberMachine } from "./mesh/member.js";
 import type { MemberInput } from "./mesh/vocabulary.js";
 import type { Peer } from "./node-events.js";
 import { addressOf } from "./node-peers.js";
@@ -11,7 +11,7 @@ import type { Address } from "./protocol/address.js";
 import { isReferenced } from "./protocol/native/payload.js";
 
 /** What gets bytes to the machine, and knows how many have not left this process. */
-interface Driving {
+interface WriteContext {
   input(input: MemberInput, done?: () => void): void;
   queuedBytes(connection: ConnectionId): number;
 }
@@ -20,9 +20,9 @@ interface Driving {
  * Writing to classic peers within bounds: one that does not take what is written costs its own queue, up to a limit, and
  * nobody else's. What waits for a peer is what has not left this process.
  */
-export class Writing {
-  readonly #machine: Member<unknown>;
-  readonly #driver: Driving;
+export class ClassicWriter {
+  readonly #machine: MemberMachine<unknown>;
+  readonly #driver: WriteContext;
   readonly #limits: Limits;
   /** Peers whose writer has been told to wait. */
   readonly #slow = new Set<Address>();
@@ -30,7 +30,7 @@ export class Writing {
   readonly #entering = new Map<Address, number>();
   #hasEnded = false;
 
-  constructor(machine: Member<unknown>, driver: Driving, limits: Limits) {
+  constructor(machine: MemberMachine<unknown>, driver: WriteContext, limits: Limits) {
     this.#machine = machine;
     this.#driver = driver;
     this.#limits = limits;
@@ -69,7 +69,7 @@ export class Writing {
     this.#hasEnded = true;
   }
 
-  #write(link: Link, bytes: Uint8Array): boolean {
+  #write(link: ClassicLink, bytes: Uint8Array): boolean {
     if (!(bytes instanceof Uint8Array)) badOption("bytes", "a Uint8Array, such as a Buffer", bytes);
     const { peer } = link;
     const waiting = this.#waiting(link) + bytes.length;
@@ -85,7 +85,7 @@ export class Writing {
     return false;
   }
 
-  #waiting(link: Link): number {
+  #waiting(link: ClassicLink): number {
     return link.heldBytes + (this.#entering.get(link.peer) ?? 0) + this.#driver.queuedBytes(link.connection);
   }
 

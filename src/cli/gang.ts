@@ -27,7 +27,7 @@ interface Child {
 }
 
 /** What a gang tells. */
-export interface GangEvents {
+export interface ProcessGroupEvents {
   /** A child has written this line, and this is what it says. */
   line(text: string, event: ChildEvent): void;
   /** A child has noted something with this code. */
@@ -37,12 +37,12 @@ export interface GangEvents {
 }
 
 /** The member processes of `up`: N times this command's own `join`, on this machine. */
-export class Gang {
+export class ProcessGroup {
   readonly #children: Child[] = [];
-  readonly #events: GangEvents;
+  readonly #events: ProcessGroupEvents;
   #isEnding = false;
 
-  constructor(events: GangEvents) {
+  constructor(events: ProcessGroupEvents) {
     this.#events = events;
   }
 

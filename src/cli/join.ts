@@ -7,7 +7,7 @@ import { type CommandContext, runCommand } from "./command.js";
 import { type CommonFlags, flag, seconds, withCommonFlags, withDialectFlag, withInsecureFlag } from "./flags.js";
 import { secretFrom, withSecretFlag } from "./secret-flag.js";
 import { LineSender } from "./speak.js";
-import { tellNode } from "./tell-node.js";
+import { reportNode } from "./tell-node.js";
 
 interface JoinFlags extends CommonFlags {
   readonly insecure?: true;
@@ -75,7 +75,7 @@ async function runJoin(
   };
   onSignal(stop);
   onReaderGone(stop);
-  tellNode(node, output);
+  reportNode(node, output);
   const startedAt = performance.now();
   const timeoutMs = flags.timeout === undefined ? undefined : flags.timeout * 1000;
   const leftMs = (): number | undefined =>

@@ -3,10 +3,10 @@ const newline = 0x0a;
 const leastReserved = 256;
 
 /** A line without its newline, or the length of one that was too long to keep. */
-export type Line = Uint8Array | { readonly tooLong: number };
+export type SplitLine = Uint8Array | { readonly tooLong: number };
 
 /** Cuts a stream of bytes into lines, however the bytes come. Each byte is copied a few times at most. */
-export class Lines {
+export class LineSplitter {
   readonly #longest: number;
   /** The beginning of the line that has no end yet: the first `#length` bytes, or nothing if it is too long. */
   #buffer = new Uint8Array(0);
@@ -24,8 +24,8 @@ export class Lines {
   }
 
   /** Takes a piece, and returns the lines that end in it. They may share its memory. */
-  push(bytes: Uint8Array): Line[] {
-    const lines: Line[] = [];
+  push(bytes: Uint8Array): SplitLine[] {
+    const lines: SplitLine[] = [];
     let start = 0;
     for (let end = bytes.indexOf(newline); end >= 0; end = bytes.indexOf(newline, start)) {
       lines.push(this.#end(bytes.subarray(start, end)));
@@ -36,11 +36,11 @@ export class Lines {
   }
 
   /** What has come of a line that has no end yet, if anything. It is taken out. */
-  rest(): Line | undefined {
+  rest(): SplitLine | undefined {
     return this.#length === 0 ? undefined : this.#end(new Uint8Array(0));
   }
 
-  #end(bytes: Uint8Array): Line {
+  #end(bytes: Uint8Array): SplitLine {
     if (this.#length === 0 && bytes.length <= this.#longest) return bytes;
     this.#keep(bytes);
     const length = this.#length;

@@ -1,4 +1,4 @@
-import type { Tally } from "./tally.js";
+import type { LinkTally } from "./tally.js";
 
 /** Up to this many members every pair has a cell of its own; beyond, a Braille character holds two columns and four rows. */
 export const mostCells = 18;
@@ -7,17 +7,17 @@ export const mostCells = 18;
  * Draws which pairs are linked, members in join order. In cells: `>` the row's member dialed the column's, `<` it was
  * dialed by it, `-` only one end has reported the link, `.` no link, `\` the diagonal.
  */
-export function drawMatrix(tally: Tally): string[] {
+export function drawMatrix(tally: LinkTally): string[] {
   return tally.size <= mostCells ? drawCells(tally) : drawBraille(tally);
 }
 
 /** What the signs of the drawing mean. */
-export function legend(tally: Tally): string {
+export function legend(tally: LinkTally): string {
   if (tally.size > mostCells) return "     a dot for each linked pair, 4 rows and 2 columns to a character";
   return "     > dialed   < accepted   - told by one end only   . no link";
 }
 
-function drawCells(tally: Tally): string[] {
+function drawCells(tally: LinkTally): string[] {
   const members = padded(tally);
   const widest = members.reduce((most, member) => Math.max(most, (member ?? "").length), 0);
   return members.map((row, rank) => {
@@ -26,7 +26,7 @@ function drawCells(tally: Tally): string[] {
   });
 }
 
-function cell(tally: Tally, row: string | undefined, column: string | undefined): string {
+function cell(tally: LinkTally, row: string | undefined, column: string | undefined): string {
   if (row === undefined || column === undefined) return " ";
   const direction = tally.report(row, column);
   if (direction === undefined) return tally.report(column, row) === undefined ? "." : "-";
@@ -35,7 +35,7 @@ function cell(tally: Tally, row: string | undefined, column: string | undefined)
 }
 
 /** The members in join order, then a gap for each that has not come yet. */
-function padded(tally: Tally): (string | undefined)[] {
+function padded(tally: LinkTally): (string | undefined)[] {
   return Array.from({ length: tally.size }, (_, rank) => tally.order[rank]);
 }
 
@@ -47,7 +47,7 @@ const dots = [
   [0x40, 0x80],
 ] as const;
 
-function drawBraille(tally: Tally): string[] {
+function drawBraille(tally: LinkTally): string[] {
   const members = padded(tally);
   const rows: string[] = [];
   for (let top = 0; top < tally.size; top += 4) {
@@ -59,7 +59,7 @@ function drawBraille(tally: Tally): string[] {
 }
 
 /** The four rows and two columns from here; the diagonal is filled, so that a whole mesh is a whole square. */
-function brailleAt(tally: Tally, members: readonly (string | undefined)[], top: number, left: number): string {
+function brailleAt(tally: LinkTally, members: readonly (string | undefined)[], top: number, left: number): string {
   let bits = 0;
   for (const [down, columns] of dots.entries()) {
     for (const [right, bit] of columns.entries()) {

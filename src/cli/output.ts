@@ -1,10 +1,10 @@
 import type { ErrorCode } from "../core/errors.js";
 import { jsonLine, shownLine } from "../core/escaping.js";
 import { defaultMesh } from "../node-options.js";
-import { EventGate } from "../runtime/event-gate.js";
+import { EventRateLimiter } from "../runtime/event-gate.js";
 import type { LogRecord } from "../runtime/notes.js";
 import { Deferred } from "../waiting.js";
-import { longestBacklog, Writer } from "./writer.js";
+import { longestBacklog, StreamWriter } from "./writer.js";
 
 /** At the end of a run stdout may take nothing for so long, before what it has not taken is given up. */
 const stalledMs = 30_000;
@@ -12,7 +12,7 @@ const stalledMs = 30_000;
 const hurryMs = 1_000;
 
 /** Fields of one NDJSON line besides `event`, `at`, `node` and `mesh`. */
-export type Fields = Readonly<Record<string, unknown>>;
+export type OutputFields = Readonly<Record<string, unknown>>;
 
 /** How a command speaks. */
 export interface OutputOptions {
@@ -36,9 +36,9 @@ export class Output {
   readonly options: OutputOptions;
   /** In whose name errors are told: a member's address, null for the server and before there is one. */
   speaker: string | null = null;
-  readonly #gate = new EventGate();
-  readonly #stdout: Writer;
-  readonly #stderr: Writer;
+  readonly #gate = new EventRateLimiter();
+  readonly #stdout: StreamWriter;
+  readonly #stderr: StreamWriter;
   readonly #gone = new Deferred<void>();
   #isLeavingOut = false;
   /** Messages that will be written, and those that have been. */
@@ -56,9 +56,9 @@ export class Output {
     this.options = options;
     const cannot = (error: Error): void =>
       this.#complain(`stdout cannot be written: ${error.message}; it is tried again`);
-    this.#stdout = new Writer(1, { gone: () => this.#gone.resolve(), failed: cannot });
+    this.#stdout = new StreamWriter(1, { gone: () => this.#gone.resolve(), failed: cannot });
     // There is nobody left to tell.
-    this.#stderr = new Writer(2, { gone: () => {}, failed: () => {} });
+    this.#stderr = new StreamWriter(2, { gone: () => {}, failed: () => {} });
   }
 
   /** Resolves when nobody reads stdout any more. */
@@ -83,7 +83,7 @@ export class Output {
   }
 
   /** One event: as NDJSON, or as the sentence in its place. `node` is the emitter's address, null for the server. */
-  event(event: string, node: string | null, fields: Fields, sentence?: string, mesh = defaultMesh): void {
+  event(event: string, node: string | null, fields: OutputFields, sentence?: string, mesh = defaultMesh): void {
     const line = this.options.json ? ndjson(event, node, fields, mesh) : sentence;
     if (line === undefined) return;
     // Everything but messages may be brought about by others at will.
@@ -197,7 +197,7 @@ export class Output {
 }
 
 /** One event as a line. */
-export function ndjson(event: string, node: string | null, fields: Fields, mesh: string): string {
+export function ndjson(event: string, node: string | null, fields: OutputFields, mesh: string): string {
   return jsonLine({ event, at: wallClock(), node, mesh, ...fields });
 }
 

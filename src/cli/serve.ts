@@ -14,7 +14,7 @@ import {
   withInsecureFlag,
 } from "./flags.js";
 import { secretFrom, withSecretFlag } from "./secret-flag.js";
-import { tellServer } from "./tell-server.js";
+import { reportServer } from "./tell-server.js";
 import { TraceFile } from "./trace-file.js";
 
 interface ServeFlags extends CommonFlags {
@@ -96,7 +96,7 @@ async function runServe(flags: ServeFlags, { output, onSignal, onReaderGone }: C
     ...(flags.allowAdvertise === undefined ? {} : { allowAdvertise: flags.allowAdvertise }),
     ...(trace === undefined ? {} : { trace: (record) => trace.add(record) }),
   });
-  tellServer(server, output, flags.capacity);
+  reportServer(server, output, flags.capacity);
   await server.initSocket(host, port);
   await server.sockListen();
   onSignal(() => void server.close());

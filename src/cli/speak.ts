@@ -3,7 +3,7 @@ import { defaultLimits } from "../core/limits.js";
 import type { MeshNode } from "../node.js";
 import type { Peer } from "../node-events.js";
 import { messageFrameBytes } from "../protocol/native/message.js";
-import { type Line, Lines } from "./lines.js";
+import { LineSplitter, type SplitLine } from "./lines.js";
 import type { Output } from "./output.js";
 
 /** A line is one message, with an empty topic. */
@@ -18,9 +18,9 @@ const longestLine = defaultLimits.messageBytes - messageFrameBytes;
 export class LineSender {
   readonly #node: MeshNode;
   readonly #output: Output;
-  readonly #lines = new Lines(longestLine);
+  readonly #lines = new LineSplitter(longestLine);
   /** Lines that have been read and not sent yet: from `#next` on. */
-  #waiting: Line[] = [];
+  #waiting: SplitLine[] = [];
   #next = 0;
   #sent = 0;
   #refused = 0;

@@ -1,7 +1,7 @@
 import type { Direction } from "../mesh/vocabulary.js";
 
 /** A pair of members that is not linked, and what is known of it. */
-export interface MissingPair {
+export interface MissingLink {
   readonly a: string;
   readonly b: string;
   readonly reason: string;
@@ -11,7 +11,7 @@ export interface MissingPair {
  * Counts what the members of a gang report: a pair is linked when both ends say so, one of them as the dialer and the
  * other as the acceptor. Whatever is said beyond that is a duplicate.
  */
-export class Tally {
+export class LinkTally {
   readonly size: number;
   readonly #order: string[] = [];
   readonly #reports = new Map<string, Map<string, Direction>>();
@@ -87,8 +87,8 @@ export class Tally {
   }
 
   /** The pairs of present members that are not linked. */
-  missing(): MissingPair[] {
-    const missing: MissingPair[] = [];
+  missing(): MissingLink[] {
+    const missing: MissingLink[] = [];
     for (const [index, a] of this.#order.entries()) {
       for (const b of this.#order.slice(index + 1)) {
         if (!this.isLinked(a, b)) missing.push({ a, b, reason: this.#reason(a, b) });

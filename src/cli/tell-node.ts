@@ -1,7 +1,7 @@
 import { shownLine } from "../core/escaping.js";
 import type { MeshNode } from "../node.js";
 import type { Peer } from "../node-events.js";
-import { type Line, Lines } from "./lines.js";
+import { LineSplitter, type SplitLine } from "./lines.js";
 import { ndjson, type Output } from "./output.js";
 
 /** How long the rest of a line may take before what there is of it is printed: simple programs send no newlines. */
@@ -10,8 +10,8 @@ const restMs = 200;
 const longestRest = 64 * 1024;
 
 /** Prints what comes from one peer, line by line. */
-class Inbox {
-  readonly #lines = new Lines();
+class BytesPrinter {
+  readonly #lines = new LineSplitter();
   readonly #print: (line: Uint8Array) => void;
   #timer: NodeJS.Timeout | undefined;
 
@@ -33,13 +33,13 @@ class Inbox {
     if (rest !== undefined) this.#printLine(rest);
   }
 
-  #printLine(line: Line): void {
+  #printLine(line: SplitLine): void {
     if (line instanceof Uint8Array) this.#print(line);
   }
 }
 
 /** Writes what a node tells, as a command prints it. */
-export function tellNode(node: MeshNode, output: Output): void {
+export function reportNode(node: MeshNode, output: Output): void {
   output.expect(tellMessages(node, output));
   const tell = (event: string, fields: Readonly<Record<string, unknown>>, sentence?: string): void =>
     output.event(event, node.address ?? null, fields, sentence, node.mesh);
@@ -53,9 +53,9 @@ export function tellNode(node: MeshNode, output: Output): void {
   node.on("note", (record) => output.note(record));
 }
 
-type Tell = (event: string, fields: Readonly<Record<string, unknown>>, sentence?: string) => void;
+type EventPrinter = (event: string, fields: Readonly<Record<string, unknown>>, sentence?: string) => void;
 
-function tellMembership(node: MeshNode, output: Output, tell: Tell): void {
+function tellMembership(node: MeshNode, output: Output, tell: EventPrinter): void {
   node.on("listening", (address) => {
     output.speaker = address;
     tell("listening", { address }, `listening on ${address}`);
@@ -85,7 +85,7 @@ function tellMembership(node: MeshNode, output: Output, tell: Tell): void {
   });
 }
 
-function tellLinks(node: MeshNode, tell: Tell): void {
+function tellLinks(node: MeshNode, tell: EventPrinter): void {
   /** Since when peers have been out of reach, in milliseconds of the monotonic clock. */
   const unreachableSince = new Map<string, number>();
   const linked = (event: "link" | "relink", peer: Peer, again: string): void => {
@@ -119,9 +119,10 @@ function shown({ address, name }: Peer): string {
 
 /** Writes what peers send. Resolves when all messages of native peers have been written. */
 function tellMessages(node: MeshNode, output: Output): Promise<void> {
-  const inboxes = new Map<string, Inbox>();
-  const inboxOf = (peer: string): Inbox => {
-    const inbox = inboxes.get(peer) ?? new Inbox((line) => output.data(lineOf(node, output, peer, "", decode(line))));
+  const inboxes = new Map<string, BytesPrinter>();
+  const inboxOf = (peer: string): BytesPrinter => {
+    const inbox =
+      inboxes.get(peer) ?? new BytesPrinter((line) => output.data(lineOf(node, output, peer, "", decode(line))));
     inboxes.set(peer, inbox);
     return inbox;
   };

@@ -2,7 +2,7 @@ import type { RendezvousServer } from "../server.js";
 import type { Output } from "./output.js";
 
 /** Writes what a server tells, as a command prints it. `tellsComplete`: false where somebody else tells that. */
-export function tellServer(server: RendezvousServer, output: Output, capacity?: number, tellsComplete = true): void {
+export function reportServer(server: RendezvousServer, output: Output, capacity?: number, tellsComplete = true): void {
   tellMembers(server, output, capacity === undefined ? "" : ` of ${capacity}`);
   server.on("listening", (address) => {
     output.event("listening", null, { address }, `listening on ${address}; join with: fullmesh join ${address}`);

@@ -6,11 +6,11 @@ import { type RendezvousServer, serve } from "../server.js";
 import { Deferred, waitFor } from "../waiting.js";
 import { type CommandContext, runCommand } from "./command.js";
 import { type CommonFlags, count, flag, withCommonFlags, withDialectFlag } from "./flags.js";
-import { type ChildEvent, Gang } from "./gang.js";
+import { type ChildEvent, ProcessGroup } from "./gang.js";
 import type { Output } from "./output.js";
 import { secretFrom, withSecretFlag } from "./secret-flag.js";
-import { Tally } from "./tally.js";
-import { tellServer } from "./tell-server.js";
+import { LinkTally } from "./tally.js";
+import { reportServer } from "./tell-server.js";
 import { TraceFile } from "./trace-file.js";
 import { openView } from "./view.js";
 
@@ -65,18 +65,18 @@ async function runUp(size: number, flags: UpFlags, { output, onSignal }: Command
 }
 
 /** What members speak, and with which secret. */
-interface Speech {
+interface UpReport {
   readonly dialect: Dialect;
   readonly secret?: string;
 }
 
 /** One run of `up`, from the first process to the last. */
 class UpRun {
-  readonly #speech: Speech;
+  readonly #speech: UpReport;
   readonly #output: Output;
   readonly #trace: TraceFile | undefined;
-  readonly #tally: Tally;
-  readonly #gang: Gang;
+  readonly #tally: LinkTally;
+  readonly #gang: ProcessGroup;
   readonly #complete = new Deferred<void>();
   readonly #stopped = new Deferred<void>();
   #server: RendezvousServer | undefined;
@@ -90,12 +90,12 @@ class UpRun {
   readonly #startedAt = performance.now();
   readonly #phases: [name: string, ms: number][] = [];
 
-  constructor(size: number, speech: Speech, output: Output, trace: TraceFile | undefined) {
+  constructor(size: number, speech: UpReport, output: Output, trace: TraceFile | undefined) {
     this.#speech = speech;
     this.#output = output;
     this.#trace = trace;
-    this.#tally = new Tally(size);
-    this.#gang = new Gang({
+    this.#tally = new LinkTally(size);
+    this.#gang = new ProcessGroup({
       line: (text, event) => this.#hear(text, event),
       note: (code) => {
         if (code === "ALREADY_LINKED") this.#tally.duplicateRefused();
@@ -120,7 +120,7 @@ class UpRun {
     });
     this.#server = server;
     this.#output.event("listening", null, { address: server.address }, `rendezvous on ${server.address}`);
-    if (this.#output.options.json) tellServer(server, this.#output, this.#tally.size, false);
+    if (this.#output.options.json) reportServer(server, this.#output, this.#tally.size, false);
     server.on("joined", ({ address }) => {
       this.#tally.joined(address);
       if (this.#tally.order.length === this.#tally.size) this.#phase("all joined");

@@ -1,7 +1,7 @@
 import { styleText } from "node:util";
 import { drawMatrix, legend } from "./matrix.js";
 import type { Output } from "./output.js";
-import type { Tally } from "./tally.js";
+import type { LinkTally } from "./tally.js";
 
 /** At most so many pictures a second; more would only flicker. */
 const pictureMs = 50;
@@ -11,9 +11,9 @@ const plainSteps = 10;
 /** Shows a mesh as it forms. */
 export interface View {
   /** Something has changed. */
-  update(tally: Tally): void;
+  update(tally: LinkTally): void;
   /** It is over: the last picture stays. */
-  finish(tally: Tally): void;
+  finish(tally: LinkTally): void;
 }
 
 /** The view that fits where stdout goes: drawn in place on a terminal, plain lines elsewhere, nothing as JSON. */
@@ -26,7 +26,7 @@ export async function openView(output: Output): Promise<View> {
   return new LiveView(createLogUpdate(process.stdout));
 }
 
-function summary(tally: Tally): string {
+function summary(tally: LinkTally): string {
   return `${tally.order.length} of ${tally.size} members, ${tally.pairs} of ${tally.wanted} links`;
 }
 
@@ -39,7 +39,7 @@ class PlainView implements View {
     this.#output = output;
   }
 
-  update(tally: Tally): void {
+  update(tally: LinkTally): void {
     for (; this.#members < tally.order.length; this.#members += 1) {
       this.#output.data(`joined ${tally.order[this.#members]} as rank ${this.#members}`);
     }
@@ -48,7 +48,7 @@ class PlainView implements View {
     this.#step = Math.max(this.#step, step);
   }
 
-  finish(tally: Tally): void {
+  finish(tally: LinkTally): void {
     for (const line of drawMatrix(tally)) this.#output.data(line);
     this.#output.data(legend(tally));
   }
@@ -64,20 +64,20 @@ class LiveView implements View {
     this.#draw = draw;
   }
 
-  update(tally: Tally): void {
+  update(tally: LinkTally): void {
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       this.#picture(tally);
     }, pictureMs);
   }
 
-  finish(tally: Tally): void {
+  finish(tally: LinkTally): void {
     clearTimeout(this.#timer);
     this.#picture(tally);
     this.#draw.done();
   }
 
-  #picture(tally: Tally): void {
+  #picture(tally: LinkTally): void {
     const matrix = drawMatrix(tally).map(colour);
     this.#draw([...matrix, legend(tally), summary(tally)].join("\n"));
   }

@@ -13,7 +13,10 @@ const fullMs = 10;
 const failedMs = 1_000;
 
 /** Takes bytes, and tells how many of them it has written, and what went wrong. */
-type Sink = (bytes: Uint8Array, done: (error: NodeJS.ErrnoException | undefined, written: number) => void) => void;
+type WriteTarget = (
+  bytes: Uint8Array,
+  done: (error: NodeJS.ErrnoException | undefined, written: number) => void,
+) => void;
 
 /** What happens to a writer. */
 export interface WriterEvents {
@@ -27,8 +30,8 @@ export interface WriterEvents {
  * Writes text to stdout or stderr, without ever waiting in a call, or leaving a thread waiting in one: a process whose
  * thread waits for a reader cannot end before that reader reads.
  */
-export class Writer {
-  readonly #sink: Sink;
+export class StreamWriter {
+  readonly #sink: WriteTarget;
   readonly #events: WriterEvents;
   #waiting: string[] = [];
   #waitingLength = 0;
@@ -161,7 +164,7 @@ function kindOf(fd: 1 | 2): { readonly isFIFO: boolean; readonly isSocket: boole
 }
 
 /** Pipes and sockets: Node asks the system when there is room in them, and writes no more than that. */
-function pipeSink(fd: 1 | 2, failed: (error: NodeJS.ErrnoException) => void): Sink {
+function pipeSink(fd: 1 | 2, failed: (error: NodeJS.ErrnoException) => void): WriteTarget {
   const stream = fd === 1 ? process.stdout : process.stderr;
   stream.on("error", failed);
   return (bytes, done) => {
@@ -173,7 +176,7 @@ function pipeSink(fd: 1 | 2, failed: (error: NodeJS.ErrnoException) => void): Si
 }
 
 /** Files and terminals: a thread of Node's writes to them. */
-function fileSink(fd: number): Sink {
+function fileSink(fd: number): WriteTarget {
   return (bytes, done) => write(fd, bytes, (error, written) => done(error ?? undefined, written ?? 0));
 }
 

@@ -6,7 +6,7 @@
  */
 
 /** A link, as a rider sees it. */
-export interface Carriage {
+export interface LinkWriter {
   /** Where the frame that was begun last is to be written. Another one after each `begin`. */
   readonly memory: Uint8Array;
   /**
@@ -36,7 +36,7 @@ export interface Carriage {
 export const notNow: unique symbol = Symbol("not now");
 
 /** What rides on one link. */
-export interface Rider {
+export interface LinkHandler {
   /** Messages that the application has given and that have not been begun; they are lost when the link ends. */
   readonly waiting: number;
   /** False while something that was given waits, which who leaves says goodbye behind: messages, and what is on streams. */
@@ -56,9 +56,9 @@ export interface Rider {
 }
 
 /** Those who ride on all links of a member. */
-export interface Riders {
+export interface LinkHandlerFactory {
   /** A link is up for the first time. `isOwner`: this end is the earlier of the two. */
-  board(peer: string, isOwner: boolean, carriage: Carriage): Rider;
+  board(peer: string, isOwner: boolean, carriage: LinkWriter): LinkHandler;
   nextTimeout(): number | undefined;
   handleTimeout(now: number): void;
 }

@@ -5,4 +5,4 @@
  * throws away whatever compiled code touches the object: in the middle of a transfer, once 2 GiB are through. -0 is no small
  * integer, so these fields are kept in the other way from the beginning.
  */
-export const bigZero = -0;
+export const doubleZero = -0;

@@ -9,7 +9,7 @@ interface Deadline<Key> {
  * What a machine waits for: at most one moment for each key. Setting a key again moves its moment, so a machine with
  * thousands of connections finds the next due one without looking at them all.
  */
-export class Deadlines<Key> {
+export class TimerTable<Key> {
   readonly #current = new Map<Key, Deadline<Key>>();
   // Moved and cleared deadlines stay in the heap until they surface, and are dropped there.
   readonly #heap = new Heap<Deadline<Key>>((a, b) => a.at < b.at);

@@ -740,7 +740,7 @@ export class FullmeshError extends Error {
 }
 
 /** One line for the log: a coded thing that a machine noticed and that somebody may want to know. */
-export interface Note {
+export interface LogEvent {
   readonly code: ErrorCode;
   readonly message: string;
   /** The other end of the connection that it is about, as `host:port`. */

@@ -6,7 +6,7 @@ const longestBlockBytes = 65_536;
  * Bytes that come in pieces and wait to be understood, all of them at once. Pieces are copied together: to keep each one
  * costs some 300 bytes, also if it has a single byte.
  */
-export class GatheredBytes {
+export class ByteAccumulator {
   readonly #blocks: Uint8Array[] = [];
   /** How much of the last block is written. */
   #lastBytes = 0;

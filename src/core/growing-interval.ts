@@ -4,7 +4,7 @@
  * The first one is never held back. While they follow one another as fast as they may, each interval is twice the last
  * one; after a pause of two intervals they begin anew with the shortest.
  */
-export class GrowingInterval {
+export class EventPacer {
   #lastAt = Number.NEGATIVE_INFINITY;
   #intervalMs = 0;
 

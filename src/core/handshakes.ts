@@ -1,5 +1,5 @@
 import { type ConnectionId, isLoopback, networkOf } from "./connections.js";
-import { Deadlines } from "./deadlines.js";
+import { TimerTable } from "./deadlines.js";
 import type { Limits } from "./limits.js";
 
 interface Pending {
@@ -14,11 +14,11 @@ interface Pending {
  * Silence is free while there is room, so that a person can step through the protocol by hand. Once the house is crowded,
  * the silent ones are in somebody's way and get seconds.
  */
-export class Handshakes {
+export class PendingConnections {
   /** Silent ones in the order of their arrival, which is also the order in which they run out. */
   readonly #silent = new Map<ConnectionId, Pending>();
   readonly #speaking = new Map<ConnectionId, Pending>();
-  readonly #deadlines = new Deadlines<ConnectionId>();
+  readonly #deadlines = new TimerTable<ConnectionId>();
   readonly #perHost = new Map<string, number>();
   readonly #limits: Limits;
 

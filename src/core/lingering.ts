@@ -1,6 +1,6 @@
 import type { ConnectionId, ConnectionOutput } from "./connections.js";
-import { Deadlines } from "./deadlines.js";
-import type { Sink } from "./machine.js";
+import { TimerTable } from "./deadlines.js";
+import type { OutputSink } from "./machine.js";
 
 /**
  * Connections on which we have said our last word.
@@ -9,15 +9,15 @@ import type { Sink } from "./machine.js";
  * never reads why it was refused, or that the mesh has ended. So: half-close, read until the other side closes too, and
  * only when it takes too long, abort.
  */
-export class Lingering {
-  readonly #deadlines = new Deadlines<ConnectionId>();
+export class GracefulCloses {
+  readonly #deadlines = new TimerTable<ConnectionId>();
   readonly #open = new Set<ConnectionId>();
   /** Those of which something has not left this process yet. */
   readonly #draining = new Set<ConnectionId>();
-  readonly #outputs: Sink<ConnectionOutput>;
+  readonly #outputs: OutputSink<ConnectionOutput>;
   readonly #lingerMs: number;
 
-  constructor(outputs: Sink<ConnectionOutput>, lingerMs: number) {
+  constructor(outputs: OutputSink<ConnectionOutput>, lingerMs: number) {
     this.#outputs = outputs;
     this.#lingerMs = lingerMs;
   }

@@ -15,12 +15,12 @@ export interface Machine<Input, Output> {
 }
 
 /** The writing end of an output queue, for a part of a machine that decides on some of its outputs. */
-export interface Sink<in Output> {
+export interface OutputSink<in Output> {
   push(output: Output): void;
 }
 
 /** The same, for what may come in numbers: more of a kind can be added to what was pushed last. */
-export interface GatheringSink<in Output> extends Sink<Output> {
+export interface BatchingSink<in Output> extends OutputSink<Output> {
   /** What was pushed last, unless it has been polled. */
   readonly newest: unknown;
 }
@@ -29,7 +29,7 @@ export interface GatheringSink<in Output> extends Sink<Output> {
 const mostKept = 4_096;
 
 /** The outputs that a machine has decided on and that nobody has polled yet, first in, first out. */
-export class OutputQueue<Output> implements GatheringSink<Output> {
+export class OutputQueue<Output> implements BatchingSink<Output> {
   #outputs: (Output | undefined)[] = [];
   #next = 0;
   #end = 0;

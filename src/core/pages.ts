@@ -15,7 +15,7 @@ const mostKept = 64;
  * The pages of one member. A link that has nothing under way holds none, so idle links cost no memory; and a busy one writes
  * on pages that have just been acknowledged, which are in the processor's cache and need no clearing.
  */
-export class Pages {
+export class BufferPool {
   readonly #allocate: (bytes: number) => Uint8Array;
   readonly #kept: Page[] = [];
 

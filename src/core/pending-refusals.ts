@@ -3,7 +3,7 @@ import type { ErrorCode } from "./errors.js";
 import type { Limits } from "./limits.js";
 
 /** Why there is no room for a connection. */
-export interface Refusal {
+export interface PendingRefusal {
   readonly connection: ConnectionId;
   readonly code: ErrorCode;
   readonly message: string;
@@ -16,7 +16,7 @@ export interface Refusal {
  */
 export class PendingRefusals {
   /** In the order of their coming, which is also the order in which they run out. */
-  readonly #waiting = new Map<ConnectionId, Refusal & { readonly since: number }>();
+  readonly #waiting = new Map<ConnectionId, PendingRefusal & { readonly since: number }>();
   /** Those that have been told last, the oldest first; some of them may be gone. */
   readonly #told: ConnectionId[] = [];
   readonly #limits: Limits;
@@ -25,12 +25,12 @@ export class PendingRefusals {
     this.#limits = limits;
   }
 
-  add(refusal: Refusal, now: number): void {
+  add(refusal: PendingRefusal, now: number): void {
     this.#waiting.set(refusal.connection, { ...refusal, since: now });
   }
 
   /** Takes out the refusal of this connection, if it has one: it can be told, or is gone. */
-  take(connection: ConnectionId): Refusal | undefined {
+  take(connection: ConnectionId): PendingRefusal | undefined {
     const refusal = this.#waiting.get(connection);
     this.#waiting.delete(connection);
     return refusal;
@@ -48,7 +48,7 @@ export class PendingRefusals {
   }
 
   /** Takes out one that waits no longer, because its time is over or there are too many; undefined when there is none. */
-  takeDue(now: number): Refusal | undefined {
+  takeDue(now: number): PendingRefusal | undefined {
     const [oldest] = this.#waiting.values();
     if (oldest === undefined) return undefined;
     const isDue = oldest.since + this.#limits.refusalMs <= now;

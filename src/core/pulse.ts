@@ -1,8 +1,8 @@
-import { Deadlines } from "./deadlines.js";
+import { TimerTable } from "./deadlines.js";
 import type { Limits } from "./limits.js";
 
 /** A connection on which nothing has come for a while. */
-export interface Silence<Key> {
+export interface IdleEvent<Key> {
   readonly key: Key;
   /** `probe`: ask whether the other end lives. `giveUp`: it has not answered in time, and is not watched any more. */
   readonly verdict: "probe" | "giveUp";
@@ -15,12 +15,12 @@ export interface Silence<Key> {
  * TCP alone does not tell: a connection on which something unacknowledged is under way lives on for a quarter of an hour
  * after the other machine has vanished.
  */
-export class Pulse<Key> {
+export class IdleMonitor<Key> {
   readonly #probeMs: number;
   readonly #silentMs: number;
   readonly #heardAt = new Map<Key, number>();
   /** When to look at each next; a sign of life does not move it, so hearing one costs no more than a note of the time. */
-  readonly #looks = new Deadlines<Key>();
+  readonly #looks = new TimerTable<Key>();
 
   constructor({ probeMs, silentMs }: Pick<Limits, "probeMs" | "silentMs">) {
     // Two probes at least before the end, and never one without time having passed since the last.
@@ -61,7 +61,7 @@ export class Pulse<Key> {
   }
 
   /** One silence that has lasted long enough; undefined when there is none left. */
-  takeDue(now: number): Silence<Key> | undefined {
+  takeDue(now: number): IdleEvent<Key> | undefined {
     for (let key = this.#looks.takeDue(now); key !== undefined; key = this.#looks.takeDue(now)) {
       const heardAt = this.#heardAt.get(key) ?? now;
       // Moments are compared, not spans: a span that comes out a rounding error too short would be due again at once.

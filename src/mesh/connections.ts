@@ -1,16 +1,16 @@
 import type { ConnectionId, ConnectionProgress, Endpoint, Role } from "../core/connections.js";
 import type { Limits } from "../core/limits.js";
-import { Lingering } from "../core/lingering.js";
-import type { Sink } from "../core/machine.js";
+import { GracefulCloses } from "../core/lingering.js";
+import type { OutputSink } from "../core/machine.js";
 import type { MemberOutput } from "./vocabulary.js";
 
 /** The part of a member that hears of a connection. */
-export interface Party {
+export interface ConnectionListener {
   handle(input: ConnectionProgress, now: number): void;
 }
 
 /** Hears of a connection on which nothing matters any more. */
-const nobody: Party = { handle: () => {} };
+const nobody: ConnectionListener = { handle: () => {} };
 
 /**
  * The member's connections: which of its parts hears of each, and the ways in which one begins and ends.
@@ -19,16 +19,16 @@ const nobody: Party = { handle: () => {} };
  * then never understood: that is how a link stops reading the old connection before it answers on the new one.
  */
 export class Connections {
-  readonly #outputs: Sink<MemberOutput>;
+  readonly #outputs: OutputSink<MemberOutput>;
   readonly #mesh: string;
-  readonly #lingering: Lingering;
-  readonly #parties = new Map<ConnectionId, Party>();
+  readonly #lingering: GracefulCloses;
+  readonly #parties = new Map<ConnectionId, ConnectionListener>();
   #dialed = 0;
 
-  constructor(outputs: Sink<MemberOutput>, mesh: string, limits: Limits) {
+  constructor(outputs: OutputSink<MemberOutput>, mesh: string, limits: Limits) {
     this.#outputs = outputs;
     this.#mesh = mesh;
-    this.#lingering = new Lingering(outputs, limits.lingerMs);
+    this.#lingering = new GracefulCloses(outputs, limits.lingerMs);
   }
 
   /** Those that are not gone. */
@@ -36,7 +36,7 @@ export class Connections {
     return this.#parties.size;
   }
 
-  dial(to: Endpoint, role: Role, party: Party): ConnectionId {
+  dial(to: Endpoint, role: Role, party: ConnectionListener): ConnectionId {
     this.#dialed += 1;
     const connection: ConnectionId = `out:${this.#dialed}`;
     this.#parties.set(connection, party);
@@ -45,7 +45,7 @@ export class Connections {
   }
 
   /** From now on this party hears of it. */
-  give(connection: ConnectionId, party: Party): void {
+  give(connection: ConnectionId, party: ConnectionListener): void {
     this.#parties.set(connection, party);
   }
 
@@ -60,12 +60,12 @@ export class Connections {
     this.#outputs.push({ type: "abort", connection });
   }
 
-  /** Half-closes behind all that was sent; its party hears on until the other side closes too; see `Lingering.begin`. */
+  /** Half-closes behind all that was sent; its party hears on until the other side closes too; see `GracefulCloses.begin`. */
   finish(connection: ConnectionId, now: number, withinMs?: number): void {
     this.#lingering.begin(connection, now, withinMs);
   }
 
-  /** The same with something still on its way out; see `Lingering.drain`. */
+  /** The same with something still on its way out; see `GracefulCloses.drain`. */
   drain(connection: ConnectionId, now: number, drainMs: number): void {
     this.#lingering.drain(connection, now, drainMs);
   }

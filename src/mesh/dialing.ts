@@ -1,5 +1,5 @@
 import type { ConnectionId } from "../core/connections.js";
-import { Deadlines, earliest } from "../core/deadlines.js";
+import { earliest, TimerTable } from "../core/deadlines.js";
 import type { ErrorCode } from "../core/errors.js";
 import { FairQueue } from "../core/fair-queue.js";
 import type { Limits } from "../core/limits.js";
@@ -12,7 +12,7 @@ type Target =
   | { readonly state: "linked"; readonly failures: number; readonly since: number };
 
 /** When a peer is dialed again whose connection has ended. Times in milliseconds. */
-export interface Comeback {
+export interface RedialPolicy {
   readonly provenMs: number;
   readonly pauseMs: number;
 }
@@ -32,13 +32,13 @@ export interface OverdueDial<Peer> {
  * no longer takes one of the few places, and the more slow dials there are, the more places there are; repeated dials wait
  * for all first ones; and hosts take turns.
  */
-export class Dialing<Peer> {
+export class DialQueue<Peer> {
   readonly #limits: Limits;
   readonly #random: SeededRandom;
   readonly #hostOf: (peer: Peer) => string;
   readonly #targets = new Map<Peer, Target>();
   /** When a waiting target is to be dialed, if that is later. */
-  readonly #due = new Deadlines<Peer>();
+  readonly #due = new TimerTable<Peer>();
   /** Targets that may be dialed now: for the first time since they last answered, and after a failure. */
   readonly #first = new FairQueue<Peer>();
   readonly #repeated = new FairQueue<Peer>();
@@ -125,7 +125,7 @@ export class Dialing<Peer> {
    * The connection under a link with this peer has ended. One that lived for `provenMs` starts afresh; one that did not
    * counts as a failure. It is not dialed again before `pauseMs` have passed.
    */
-  unlinked(peer: Peer, now: number, { provenMs, pauseMs }: Comeback): void {
+  unlinked(peer: Peer, now: number, { provenMs, pauseMs }: RedialPolicy): void {
     const target = this.#targets.get(peer);
     if (target?.state !== "linked") return;
     const isProven = now - target.since >= provenMs;

@@ -1,15 +1,15 @@
 import type { ConnectionId, ConnectionProgress, Endpoint, Identity } from "../core/connections.js";
 import { earliest } from "../core/deadlines.js";
 import type { ErrorCode } from "../core/errors.js";
-import type { Handshakes } from "../core/handshakes.js";
-import type { Sink } from "../core/machine.js";
-import { PendingRefusals, type Refusal } from "../core/pending-refusals.js";
+import type { PendingConnections } from "../core/handshakes.js";
+import type { OutputSink } from "../core/machine.js";
+import { type PendingRefusal, PendingRefusals } from "../core/pending-refusals.js";
 import { formatAddress } from "../protocol/address.js";
 import { canonicalIp } from "../protocol/ip.js";
 import { encodeControl } from "../protocol/native/control.js";
 import { behindPreface, firstNativeByte } from "../protocol/native/preface.js";
 import { httpRefusal, sniff } from "../protocol/sniff.js";
-import type { Connections, Party } from "./connections.js";
+import type { ConnectionListener, Connections } from "./connections.js";
 import type { MemberOutput, MemberRules } from "./vocabulary.js";
 
 /** The share of all connections that is kept for those who are told that there is no room. */
@@ -18,7 +18,7 @@ const shareOfRefusals = 1 / 8;
 const noDescriptors = "no descriptors are left for another connection";
 
 /** An accepted connection whose caller has not yet said who it is. */
-export interface Visitor {
+export interface PendingConnection {
   readonly connection: ConnectionId;
   readonly remote: Endpoint;
   /** What the secret has proved; undefined in the open. */
@@ -27,40 +27,40 @@ export interface Visitor {
 }
 
 /** The part of a member that receives the callers of one dialect. */
-export interface Reception {
+export interface DialectAcceptor {
   /** Takes a visitor, whose first bytes follow. Returns who is to hear of it. */
-  receive(visitor: Visitor): Party;
+  receive(visitor: PendingConnection): ConnectionListener;
   /** It has taken too long to say who it is. Returns false if it has not been received here. */
   overdue(connection: ConnectionId, now: number): boolean;
 }
 
 /** Who receives which dialect; one without a reception is refused. */
-export interface Receptions {
-  readonly classic: Reception;
-  readonly native: Reception | undefined;
+export interface DialectAcceptors {
+  readonly classic: DialectAcceptor;
+  readonly native: DialectAcceptor | undefined;
 }
 
 /**
  * Where accepted connections come in: bounds those that have not said who they are, tells by the first byte which dialect
  * they speak, and shows them to its reception. What comes in the open to a member with a secret goes no further.
  */
-export class Door implements Party {
+export class Acceptor implements ConnectionListener {
   readonly #rules: MemberRules;
   readonly #connections: Connections;
-  readonly #outputs: Sink<MemberOutput>;
+  readonly #outputs: OutputSink<MemberOutput>;
   /** Shared with the receptions, which say when a visitor is known. */
-  readonly #handshakes: Handshakes;
-  readonly #receptions: Receptions;
-  readonly #visitors = new Map<ConnectionId, Visitor>();
+  readonly #handshakes: PendingConnections;
+  readonly #receptions: DialectAcceptors;
+  readonly #visitors = new Map<ConnectionId, PendingConnection>();
   readonly #refusals: PendingRefusals;
   #isClosed = false;
 
   constructor(
     rules: MemberRules,
     connections: Connections,
-    outputs: Sink<MemberOutput>,
-    handshakes: Handshakes,
-    receptions: Receptions,
+    outputs: OutputSink<MemberOutput>,
+    handshakes: PendingConnections,
+    receptions: DialectAcceptors,
   ) {
     this.#rules = rules;
     this.#refusals = new PendingRefusals(rules.limits);
@@ -91,7 +91,7 @@ export class Door implements Party {
   }
 
   /** There is no room for this one. A native caller is told, once its first byte has shown that it is one. */
-  #refuse(visitor: Visitor, refusal: Refusal, now: number): void {
+  #refuse(visitor: PendingConnection, refusal: PendingRefusal, now: number): void {
     // Where there is a secret, whoever is about to prove it is told so before.
     if (this.#rules.isKeyed) this.#tellRefusal(visitor, refusal, now);
     else this.#refusals.add(refusal, now);
@@ -105,7 +105,12 @@ export class Door implements Party {
     }
   }
 
-  #tellRefusal(visitor: Visitor, { code, message }: Refusal, now: number, lastWord?: Uint8Array): void {
+  #tellRefusal(
+    visitor: PendingConnection,
+    { code, message }: PendingRefusal,
+    now: number,
+    lastWord?: Uint8Array,
+  ): void {
     this.#turnAway(visitor, code, message, now, lastWord);
     const oldest = this.#refusals.told(visitor.connection);
     if (oldest !== undefined) this.#connections.abort(oldest);
@@ -164,7 +169,7 @@ export class Door implements Party {
     }
   }
 
-  #show(visitor: Visitor, input: ConnectionProgress & { readonly type: "bytes" }, now: number): void {
+  #show(visitor: PendingConnection, input: ConnectionProgress & { readonly type: "bytes" }, now: number): void {
     const isNative = input.bytes[0] === firstNativeByte;
     const reception = isNative ? this.#receptions.native : this.#receptions.classic;
     const unwelcome = this.#refusals.take(visitor.connection);
@@ -191,14 +196,14 @@ export class Door implements Party {
     }
   }
 
-  #turnAway(visitor: Visitor, code: ErrorCode, message: string, now: number, lastWord?: Uint8Array): void {
+  #turnAway(visitor: PendingConnection, code: ErrorCode, message: string, now: number, lastWord?: Uint8Array): void {
     this.#note(code, message, visitor.remote);
     this.#forget(visitor);
     if (lastWord !== undefined) this.#connections.send(visitor.connection, lastWord);
     this.#connections.dismiss(visitor.connection, now);
   }
 
-  #forget(visitor: Visitor): void {
+  #forget(visitor: PendingConnection): void {
     this.#visitors.delete(visitor.connection);
     this.#refusals.take(visitor.connection);
     this.#handshakes.end(visitor.connection);

@@ -1,20 +1,20 @@
-import type { Riders } from "../core/carriage.js";
+import type { LinkHandlerFactory } from "../core/carriage.js";
 import type { ConnectionId, Endpoint } from "../core/connections.js";
 import { earliest } from "../core/deadlines.js";
 import type { ErrorCode } from "../core/errors.js";
-import { Handshakes } from "../core/handshakes.js";
-import { type GatheringSink, type Machine, OutputQueue } from "../core/machine.js";
+import { PendingConnections } from "../core/handshakes.js";
+import { type BatchingSink, type Machine, OutputQueue } from "../core/machine.js";
 import { type Address, endpointOf, formatAddress } from "../protocol/address.js";
 import type { Member as Entry } from "../protocol/directory.js";
 import { isUnspecified } from "../protocol/ip.js";
-import type { Link as ClassicLink } from "./classic/links.js";
+import type { ClassicLink } from "./classic/links.js";
 import { ClassicPeers } from "./classic/peers.js";
 import { ClassicSession } from "./classic/session.js";
 import { Connections } from "./connections.js";
-import { Door } from "./door.js";
+import { Acceptor } from "./door.js";
 import type { Link as NativeLink } from "./native/link.js";
-import { NativeSide } from "./native/side.js";
-import type { Session, SessionNews } from "./session.js";
+import { NativeMember } from "./native/side.js";
+import type { ServerSession, SessionEvent } from "./session.js";
 import type { MemberEvent, MemberInput, MemberOutput, MemberRules } from "./vocabulary.js";
 
 /**
@@ -25,15 +25,15 @@ import type { MemberEvent, MemberInput, MemberOutput, MemberRules } from "./voca
  * on a connection goes to the part that it belongs to. What native links carry is the riders' business; what comes of it
  * (`Arrival`) leaves in the same queue as everything else, and so in order.
  */
-export class Member<Arrival = unknown> implements Machine<MemberInput, MemberOutput | Arrival> {
+export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, MemberOutput | Arrival> {
   readonly #rules: MemberRules;
   readonly #outputs = new OutputQueue<MemberOutput | Arrival>();
   readonly #connections: Connections;
-  readonly #door: Door;
-  readonly #session: Session;
+  readonly #door: Acceptor;
+  readonly #session: ServerSession;
   readonly #classic: ClassicPeers;
   /** Undefined in a classic member. */
-  readonly #native: NativeSide | undefined;
+  readonly #native: NativeMember | undefined;
   /** True while a registration waits for the connection that tells our own address. */
   #isRegistrationDue = false;
   #listening: Endpoint | undefined;
@@ -45,21 +45,21 @@ export class Member<Arrival = unknown> implements Machine<MemberInput, MemberOut
   #state: "running" | "ending" | "closed" = "running";
 
   /** `riders` makes those who ride on native links, and gives them the queue for what comes of it. */
-  constructor(rules: MemberRules, riders: (outputs: GatheringSink<Arrival>) => Riders) {
+  constructor(rules: MemberRules, riders: (outputs: BatchingSink<Arrival>) => LinkHandlerFactory) {
     const { limits, dialect, mesh } = rules;
-    const handshakes = new Handshakes(limits);
+    const handshakes = new PendingConnections(limits);
     this.#rules = rules;
     this.#connections = new Connections(this.#outputs, mesh, limits);
     this.#native =
       dialect === "native"
-        ? new NativeSide(rules, this.#outputs, this.#connections, handshakes, riders(this.#outputs))
+        ? new NativeMember(rules, this.#outputs, this.#connections, handshakes, riders(this.#outputs))
         : undefined;
     this.#session = this.#native?.session ?? new ClassicSession(rules, this.#outputs, this.#connections);
     this.#classic = new ClassicPeers(rules, this.#outputs, this.#connections, handshakes, {
       isWholeMesh: dialect === "classic",
       changed: (peer, isUp, reason, now) => this.#classicChanged(peer, isUp, reason, now),
     });
-    this.#door = new Door(rules, this.#connections, this.#outputs, handshakes, {
+    this.#door = new Acceptor(rules, this.#connections, this.#outputs, handshakes, {
       classic: this.#classic,
       native: this.#native?.peers.acceptor,
     });
@@ -246,7 +246,7 @@ export class Member<Arrival = unknown> implements Machine<MemberInput, MemberOut
     }
   }
 
-  #hearNative(native: NativeSide, news: SessionNews, now: number): void {
+  #hearNative(native: NativeMember, news: SessionEvent, now: number): void {
     const fenced = native.hear(news, now);
     if (fenced !== undefined) {
       native.restart(fenced, now);

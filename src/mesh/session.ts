@@ -1,13 +1,13 @@
 import type { ConnectionId, Endpoint } from "../core/connections.js";
 import type { ErrorCode } from "../core/errors.js";
-import type { Sink } from "../core/machine.js";
+import type { OutputSink } from "../core/machine.js";
 import { type Address, formatAddress } from "../protocol/address.js";
 import type { Entry, Id, Member } from "../protocol/directory.js";
 import type { ControlOf } from "../protocol/native/control.js";
 import type { MemberEvent, MemberOutput } from "./vocabulary.js";
 
 /** What the rest of the member must know of its conversation with the server. */
-export type SessionNews =
+export type SessionEvent =
   /** A classic list has come, or more of one. */
   | { readonly type: "list"; readonly members: readonly Address[]; readonly isSettled: boolean }
   /** The server has let this incarnation in, or in again. */
@@ -27,7 +27,7 @@ export type SessionNews =
   | { readonly type: "over"; readonly reason: string; readonly failure?: ErrorCode };
 
 /** The conversation with the rendezvous server, in either dialect. */
-export interface Session {
+export interface ServerSession {
   /** The present connection, if there is one. */
   readonly connection: ConnectionId | undefined;
   /** Our end of the newest connection, which tells by which address this machine reaches the server. */
@@ -39,17 +39,17 @@ export interface Session {
   end(now: number, leaving?: string): void;
   nextTimeout(): number | undefined;
   handleTimeout(now: number): void;
-  poll(): SessionNews | undefined;
+  poll(): SessionEvent | undefined;
 }
 
 /** What a session says: news to the rest of its member, events to the member's owner, notes to the log. */
-export class Voice {
+export class SessionOutput {
   /** The server that it speaks of, once it is known. */
   server: Endpoint | undefined;
-  readonly #outputs: Sink<MemberOutput>;
-  #news: SessionNews[] = [];
+  readonly #outputs: OutputSink<MemberOutput>;
+  #news: SessionEvent[] = [];
 
-  constructor(outputs: Sink<MemberOutput>) {
+  constructor(outputs: OutputSink<MemberOutput>) {
     this.#outputs = outputs;
   }
 
@@ -59,11 +59,11 @@ export class Voice {
   }
 
   /** The oldest news that the rest of the member has not heard. */
-  poll(): SessionNews | undefined {
+  poll(): SessionEvent | undefined {
     return this.#news.shift();
   }
 
-  bring(news: SessionNews): void {
+  bring(news: SessionEvent): void {
     this.#news.push(news);
   }
 

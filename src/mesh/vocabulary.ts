@@ -1,5 +1,5 @@
 import type { ConnectionInput, ConnectionOutput, Endpoint } from "../core/connections.js";
-import type { ErrorCode, Note } from "../core/errors.js";
+import type { ErrorCode, LogEvent } from "../core/errors.js";
 import type { Limits } from "../core/limits.js";
 import type { Address } from "../protocol/address.js";
 import type { Dialect, Id, Meta } from "../protocol/directory.js";
@@ -58,7 +58,7 @@ export type MemberEvent =
   /** Everything written to the classic peer has been handed to the kernel. */
   | { readonly type: "drained"; readonly peer: Address }
   /** The mesh is whole, as the server says (`mesh`), or this node is linked with every other member that it knows (`own`). */
-  | Completeness
+  | CompletenessReport
   /** The server says which pairs are missing, the first of them by name. */
   | {
       readonly type: "degraded";
@@ -81,7 +81,7 @@ export type MemberEvent =
   | { readonly type: "closed" };
 
 /** How whole the mesh is. */
-export interface Completeness {
+export interface CompletenessReport {
   readonly type: "complete";
   readonly members: number;
   /** Pairs attested by both ends, or for `own` this node's own links. */
@@ -97,7 +97,7 @@ export interface Completeness {
 export type MemberOutput =
   | ConnectionOutput
   | { readonly type: "event"; readonly event: MemberEvent }
-  | { readonly type: "note"; readonly note: Note };
+  | { readonly type: "note"; readonly note: LogEvent };
 
 /** How a member is to behave. */
 export interface MemberRules {

@@ -1,17 +1,17 @@
 import { NumberMap } from "../core/number-map.js";
 import { numberedKinds } from "../protocol/native/numbered.js";
-import { forms } from "../protocol/native/payload.js";
+import { payloadKinds } from "../protocol/native/payload.js";
 import { decodeCancel, decodeRequest, encodeFailure, encodeReply } from "../protocol/native/request.js";
 import { weighValue } from "../protocol/native/value.js";
-import type { Ports } from "./ports.js";
-import type { Refusals } from "./refusals.js";
+import type { ChannelContext } from "./ports.js";
+import type { OverloadGuard } from "./refusals.js";
 import type { Form } from "./vocabulary.js";
 
 /** What a request in work takes beside its payload: whoever asks, what is to be answered, and the signal. */
 const openRequestBytes = 1_024;
 
 /** A request of the peer that the application has in work. */
-interface Answer {
+interface ServedRequest {
   /** What it weighs. */
   readonly bytes: number;
   /** False once it has been cancelled. It counts on, because the application may go on with it, and have what came. */
@@ -19,14 +19,14 @@ interface Answer {
 }
 
 /** The requests of one peer, from their coming to what the application says to them, or the link's end. */
-export class Answers {
-  readonly #ports: Ports;
-  readonly #refusals: Refusals;
-  readonly #open = new NumberMap<Answer>();
+export class ServedRequests {
+  readonly #ports: ChannelContext;
+  readonly #refusals: OverloadGuard;
+  readonly #open = new NumberMap<ServedRequest>();
   #bytes = 0;
   #last = 0;
 
-  constructor(ports: Ports, refusals: Refusals) {
+  constructor(ports: ChannelContext, refusals: OverloadGuard) {
     this.#ports = ports;
     this.#refusals = refusals;
   }
@@ -97,7 +97,7 @@ export class Answers {
 
   /** What the application is given takes beside the bytes that came; nothing if it is too heavy to be made. */
   #weigh(form: Form, payload: Uint8Array): number {
-    if (form !== forms.value) return 0;
+    if (form !== payloadKinds.value) return 0;
     const { valueBytes } = this.#ports.limits;
     const weight = weighValue(payload, valueBytes) ?? 0;
     return weight > valueBytes ? 0 : weight;

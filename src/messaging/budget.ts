@@ -7,7 +7,7 @@ import type { Limits } from "../core/limits.js";
  * Each peer may have a little of it whatever the others do. Of the rest each may have as much as is left: one alone gets half
  * of it, two a third each, and a newcomer always finds as much as the greediest has (dynamic thresholds, as in switches).
  */
-export class Budget {
+export class MemoryBudget {
   /** What each peer may always have. */
   readonly leastBytes: number;
   readonly #heldBytes: number;
@@ -40,14 +40,14 @@ export class Budget {
 }
 
 /** What one peer has of the budget. It outlives the link: what came on that may still wait for the program. */
-export class Share {
-  readonly #budget: Budget;
+export class PeerBudget {
+  readonly #budget: MemoryBudget;
   #leastBytes: number;
   #bytes = 0;
   #sentBytes = 0;
   readonly #roughBytes: number;
 
-  constructor(budget: Budget) {
+  constructor(budget: MemoryBudget) {
     this.#budget = budget;
     this.#roughBytes = budget.leastBytes / 32;
     this.#leastBytes = budget.leastBytes;

@@ -1,10 +1,10 @@
 import { NumberMap } from "../core/number-map.js";
 import { decodeFailure, decodeReply, encodeCancel, encodeRequest, highestRequest } from "../protocol/native/request.js";
-import type { Ports } from "./ports.js";
+import type { ChannelContext } from "./ports.js";
 import type { Form } from "./vocabulary.js";
 
 /** A request of ours that has no reply yet. */
-interface Call {
+interface PendingRequest {
   /** In milliseconds; Infinity for a wait without a bound. */
   readonly timeoutMs: number;
   /** When that is over. */
@@ -14,12 +14,12 @@ interface Call {
 }
 
 /** Our requests to one peer, from the asking to the reply, the failure, the wait's end or the link's. */
-export class Calls {
-  readonly #ports: Ports;
-  readonly #calls = new NumberMap<Call>();
+export class PendingRequests {
+  readonly #ports: ChannelContext;
+  readonly #calls = new NumberMap<PendingRequest>();
   #last = 0;
 
-  constructor(ports: Ports) {
+  constructor(ports: ChannelContext) {
     this.#ports = ports;
   }
 
@@ -94,7 +94,7 @@ export class Calls {
   }
 
   /** Takes the call out; undefined if there is none of this number. */
-  #settle(request: number): Call | undefined {
+  #settle(request: number): PendingRequest | undefined {
     const call = this.#calls.take(request);
     if (call !== undefined) this.#ports.patience.end();
     return call;

@@ -7,7 +7,7 @@ const blockBytes = 4 * referencedBytes;
  * Bytes of a stream that wait, first in, first out: for their turn to be sent, or to be read. Short ones are copied, long
  * ones must not change.
  */
-export class Chunks {
+export class ByteQueue {
   #chunks: Uint8Array[] = [];
   #bytes = 0;
   /** The last chunk, if it is a block, and how much of it is written; what is written never changes. */

@@ -1,31 +1,31 @@
-import type { Carriage, notNow, Rider } from "../core/carriage.js";
+import type { LinkHandler, LinkWriter, notNow } from "../core/carriage.js";
 import type { Limits } from "../core/limits.js";
-import type { GatheringSink } from "../core/machine.js";
+import type { BatchingSink } from "../core/machine.js";
 import { numberedKinds } from "../protocol/native/numbered.js";
 import { decodeCredit, messageFlow } from "../protocol/native/stream.js";
-import { Answers } from "./answers.js";
-import type { Share } from "./budget.js";
-import { Calls } from "./calls.js";
-import { Messages } from "./messages.js";
-import type { Patience } from "./patience.js";
-import type { Ports } from "./ports.js";
-import { Refusals } from "./refusals.js";
+import { ServedRequests } from "./answers.js";
+import type { PeerBudget } from "./budget.js";
+import { PendingRequests } from "./calls.js";
+import { ChannelMessages } from "./messages.js";
+import type { RequestTimeouts } from "./patience.js";
+import type { ChannelContext } from "./ports.js";
+import { OverloadGuard } from "./refusals.js";
 import type { Stream } from "./stream.js";
-import { Streams } from "./streams.js";
-import type { Arrival, Form, Sent } from "./vocabulary.js";
+import { ChannelStreams } from "./streams.js";
+import type { Form, MessagingEvent, SendResult } from "./vocabulary.js";
 
 /** What a conversation is made of. */
-export interface ConversationParts {
+export interface PeerChannelOptions {
   readonly peer: string;
   /** This end of the link is the earlier of the two. */
   readonly isOwner: boolean;
-  readonly carriage: Carriage;
-  readonly outputs: GatheringSink<Arrival>;
+  readonly carriage: LinkWriter;
+  readonly outputs: BatchingSink<MessagingEvent>;
   readonly limits: Limits;
-  readonly patience: Patience;
-  readonly share: Share;
+  readonly patience: RequestTimeouts;
+  readonly share: PeerBudget;
   /** Is called once, when the link has ended. */
-  readonly leave: (conversation: Conversation) => void;
+  readonly leave: (conversation: PeerChannel) => void;
 }
 
 /**
@@ -34,49 +34,49 @@ export interface ConversationParts {
  * What you want of it are `send` to `open`; what it tells comes as arrivals. `take`, `moved` and `ended` are the link's.
  * When the link has ended, nothing that is wanted of it does anything any more.
  */
-export class Conversation implements Rider {
+export class PeerChannel implements LinkHandler {
   /** The peer's address. */
   readonly peer: string;
-  readonly #ports: Ports;
-  readonly #leave: (conversation: Conversation) => void;
+  readonly #ports: ChannelContext;
+  readonly #leave: (conversation: PeerChannel) => void;
   readonly #isOwner: boolean;
   // Each part is made when it is first needed: most links of a large mesh are idle, and need none.
-  #messages: Messages | undefined;
-  #calls: Calls | undefined;
-  #answers: Answers | undefined;
-  #streams: Streams | undefined;
-  #refusals: Refusals | undefined;
+  #messages: ChannelMessages | undefined;
+  #calls: PendingRequests | undefined;
+  #answers: ServedRequests | undefined;
+  #streams: ChannelStreams | undefined;
+  #refusals: OverloadGuard | undefined;
   #hasEnded = false;
 
-  constructor({ peer, isOwner, carriage, outputs, limits, patience, share, leave }: ConversationParts) {
+  constructor({ peer, isOwner, carriage, outputs, limits, patience, share, leave }: PeerChannelOptions) {
     this.peer = peer;
     this.#leave = leave;
     this.#isOwner = isOwner;
     this.#ports = { conversation: this, carriage, outputs, limits, patience, share };
   }
 
-  get #mail(): Messages {
-    this.#messages ??= new Messages(this.#ports);
+  get #mail(): ChannelMessages {
+    this.#messages ??= new ChannelMessages(this.#ports);
     return this.#messages;
   }
 
-  get #asked(): Calls {
-    this.#calls ??= new Calls(this.#ports);
+  get #asked(): PendingRequests {
+    this.#calls ??= new PendingRequests(this.#ports);
     return this.#calls;
   }
 
-  get #served(): Answers {
-    this.#answers ??= new Answers(this.#ports, this.#refused);
+  get #served(): ServedRequests {
+    this.#answers ??= new ServedRequests(this.#ports, this.#refused);
     return this.#answers;
   }
 
-  get #opened(): Streams {
-    this.#streams ??= new Streams(this.#ports, this.#refused, this.#isOwner);
+  get #opened(): ChannelStreams {
+    this.#streams ??= new ChannelStreams(this.#ports, this.#refused, this.#isOwner);
     return this.#streams;
   }
 
-  get #refused(): Refusals {
-    this.#refusals ??= new Refusals(this.#ports);
+  get #refused(): OverloadGuard {
+    this.#refusals ??= new OverloadGuard(this.#ports);
     return this.#refusals;
   }
 
@@ -109,7 +109,7 @@ export class Conversation implements Rider {
    * Sends a message. A payload from 4 KiB on goes by reference, and must not change until it is acknowledged. `topic`: the
    * UTF-8 of an `isTopic`. With form 2 the payload is empty. After `slow` and `full` a `drained` arrives; `full` takes nothing.
    */
-  send(topic: Uint8Array, form: Form, payload: Uint8Array): Sent {
+  send(topic: Uint8Array, form: Form, payload: Uint8Array): SendResult {
     return this.#mail.send(topic, form, payload);
   }
 

@@ -1,4 +1,4 @@
-import { bigZero } from "../core/counts.js";
+import { doubleZero } from "../core/counts.js";
 import { highestNumber } from "../protocol/native/numbered.js";
 
 /**
@@ -7,9 +7,9 @@ import { highestNumber } from "../protocol/native/numbered.js";
  */
 
 /** The end of a flow that sends. */
-export class SendingFlow {
-  #limit = bigZero;
-  #sent = bigZero;
+export class SendWindow {
+  #limit = doubleZero;
+  #sent = doubleZero;
 
   /** `window`: what may be sent before the first credit comes, in bytes. */
   constructor(window: number) {
@@ -35,11 +35,11 @@ export class SendingFlow {
 }
 
 /** The end of a flow that receives. */
-export class ReceivingFlow {
+export class ReceiveWindow {
   readonly #window: number;
-  #granted = bigZero;
-  #received = bigZero;
-  #consumed = bigZero;
+  #granted = doubleZero;
+  #received = doubleZero;
+  #consumed = doubleZero;
 
   /** `window`: what may come before the application takes any of it, in bytes. */
   constructor(window: number) {

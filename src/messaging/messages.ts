@@ -1,28 +1,28 @@
 import { notNow } from "../core/carriage.js";
 import { decodeMessage, encodeMessage, messageOverheadBytes, messageWeightOf } from "../protocol/native/message.js";
 import { encodeCredit, messageFlow } from "../protocol/native/stream.js";
-import type { Conversation } from "./conversation.js";
-import { ReceivingFlow, SendingFlow } from "./flow.js";
-import type { Ports } from "./ports.js";
-import type { Form, Incoming, Sent } from "./vocabulary.js";
+import type { PeerChannel } from "./conversation.js";
+import { ReceiveWindow, SendWindow } from "./flow.js";
+import type { ChannelContext } from "./ports.js";
+import type { Form, ReceivedMessage, SendResult } from "./vocabulary.js";
 
 /** What a message that the program has not taken, or that has no credit, takes beside what it counts against the credit. */
 const heldMessageBytes = 96;
 
 /** A message that the peer has granted no credit for yet. */
-interface Waiting {
+interface QueuedMessage {
   readonly topic: Uint8Array;
   readonly form: Form;
   readonly payload: Uint8Array;
 }
 
 /** Messages that go up together, because they have come together. */
-class Batch {
+class MessageBatch {
   readonly type = "messages";
-  readonly from: Conversation;
-  readonly messages: Incoming[];
+  readonly from: PeerChannel;
+  readonly messages: ReceivedMessage[];
 
-  constructor(from: Conversation, first: Incoming) {
+  constructor(from: PeerChannel, first: ReceivedMessage) {
     this.from = from;
     this.messages = [first];
   }
@@ -32,16 +32,16 @@ class Batch {
  * The messages between this node and one peer, both ways. What the peer's application has not taken is bounded by its
  * credit; what goes beyond that waits here, in order, and is bounded by us.
  */
-export class Messages {
-  readonly #ports: Ports;
+export class ChannelMessages {
+  readonly #ports: ChannelContext;
   /** What a message takes of the credit at most. */
   readonly #mostWeight: number;
   /** What is granted at least: three quarters of it are the heaviest message. */
   readonly #leastWindow: number;
-  readonly #sending: SendingFlow;
-  readonly #receiving: ReceivingFlow;
+  readonly #sending: SendWindow;
+  readonly #receiving: ReceiveWindow;
   /** In order; those before `#next` have gone. */
-  #waiting: (Waiting | undefined)[] = [];
+  #waiting: (QueuedMessage | undefined)[] = [];
   #next = 0;
   #waitingBytes = 0;
   /** Messages that the application has not had. */
@@ -54,14 +54,14 @@ export class Messages {
   /** Something waits, and no credit has come since that took most of it. */
   #isBehind = false;
 
-  constructor(ports: Ports) {
+  constructor(ports: ChannelContext) {
     this.#ports = ports;
     this.#mostWeight = Math.floor((ports.limits.queueSoftBytes * 3) / 4);
     this.#leastWindow = Math.ceil(
       (Math.min(this.#mostWeight, messageOverheadBytes + ports.limits.messageBytes) * 4) / 3,
     );
-    this.#sending = new SendingFlow(ports.limits.queueSoftBytes);
-    this.#receiving = new ReceivingFlow(ports.limits.queueSoftBytes);
+    this.#sending = new SendWindow(ports.limits.queueSoftBytes);
+    this.#receiving = new ReceiveWindow(ports.limits.queueSoftBytes);
   }
 
   /** Bytes of messages for which there is no credit yet, and what keeping them costs. */
@@ -74,7 +74,7 @@ export class Messages {
     return this.#waiting.length - this.#next;
   }
 
-  send(topic: Uint8Array, form: Form, payload: Uint8Array): Sent {
+  send(topic: Uint8Array, form: Form, payload: Uint8Array): SendResult {
     const { carriage } = this.#ports;
     const bytes = messageOverheadBytes + topic.length + payload.length;
     if (!carriage.isOpen) return "full";
@@ -113,7 +113,7 @@ export class Messages {
     const weight = this.#weigh(messageWeightOf(to - from));
     const { conversation, outputs, share } = this.#ports;
     const { newest } = outputs;
-    const batch = newest instanceof Batch && newest.from === conversation ? newest : undefined;
+    const batch = newest instanceof MessageBatch && newest.from === conversation ? newest : undefined;
     // What has come before and was not had at once waits for a loop. What comes in one read comes together.
     if (batch === undefined) {
       this.#account();
@@ -121,10 +121,10 @@ export class Messages {
     }
     if (!this.#receiving.take(weight)) return "a message is beyond the credit";
     const { topic, form, payload } = message;
-    const incoming: Incoming = { topic, form, payload, bytes: weight };
+    const incoming: ReceivedMessage = { topic, form, payload, bytes: weight };
     this.#unread += 1;
     if (batch !== undefined) batch.messages.push(incoming);
-    else outputs.push(new Batch(conversation, incoming));
+    else outputs.push(new MessageBatch(conversation, incoming));
     return undefined;
   }
 

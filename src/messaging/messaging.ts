@@ -1,10 +1,10 @@
-import type { Carriage, Riders } from "../core/carriage.js";
+import type { LinkHandlerFactory, LinkWriter } from "../core/carriage.js";
 import type { Limits } from "../core/limits.js";
-import type { GatheringSink } from "../core/machine.js";
-import { Budget, Share } from "./budget.js";
-import { Conversation } from "./conversation.js";
-import { Patience } from "./patience.js";
-import type { Arrival } from "./vocabulary.js";
+import type { BatchingSink } from "../core/machine.js";
+import { MemoryBudget, PeerBudget } from "./budget.js";
+import { PeerChannel } from "./conversation.js";
+import { RequestTimeouts } from "./patience.js";
+import type { MessagingEvent } from "./vocabulary.js";
 
 /**
  * What a member says to its peers and hears from them: one conversation for each link that has been up and has not ended.
@@ -12,37 +12,37 @@ import type { Arrival } from "./vocabulary.js";
  * It is no machine of its own: links give it frames and memory for frames, the application calls it directly, and what
  * arrives goes to the member's outputs, in order with what happens to the links.
  */
-export class Messaging implements Riders {
-  readonly #outputs: GatheringSink<Arrival>;
+export class PeerChannels implements LinkHandlerFactory {
+  readonly #outputs: BatchingSink<MessagingEvent>;
   readonly #limits: Limits;
-  readonly #conversations = new Map<string, Conversation>();
-  readonly #patience = new Patience();
-  readonly #budget: Budget;
+  readonly #conversations = new Map<string, PeerChannel>();
+  readonly #patience = new RequestTimeouts();
+  readonly #budget: MemoryBudget;
 
-  constructor(outputs: GatheringSink<Arrival>, limits: Limits) {
+  constructor(outputs: BatchingSink<MessagingEvent>, limits: Limits) {
     this.#outputs = outputs;
     this.#limits = limits;
-    this.#budget = new Budget(limits);
+    this.#budget = new MemoryBudget(limits);
   }
 
   /** The conversation with a peer, by its address; undefined before its link is up, and when that has ended. */
-  at(peer: string): Conversation | undefined {
+  at(peer: string): PeerChannel | undefined {
     return this.#conversations.get(peer);
   }
 
-  get conversations(): Iterable<Conversation> {
+  get conversations(): Iterable<PeerChannel> {
     return this.#conversations.values();
   }
 
-  board(peer: string, isOwner: boolean, carriage: Carriage): Conversation {
-    const conversation = new Conversation({
+  board(peer: string, isOwner: boolean, carriage: LinkWriter): PeerChannel {
+    const conversation = new PeerChannel({
       peer,
       isOwner,
       carriage,
       outputs: this.#outputs,
       limits: this.#limits,
       patience: this.#patience,
-      share: new Share(this.#budget),
+      share: new PeerBudget(this.#budget),
       leave: this.#leave,
     });
     this.#conversations.set(peer, conversation);
@@ -59,7 +59,7 @@ export class Messaging implements Riders {
   }
 
   /** The next incarnation at an address may have boarded already. */
-  readonly #leave = (conversation: Conversation): void => {
+  readonly #leave = (conversation: PeerChannel): void => {
     const { peer } = conversation;
     if (this.#conversations.get(peer) === conversation) this.#conversations.delete(peer);
   };

@@ -2,7 +2,7 @@
  * When requests may run out of time. They come and go by the thousand, and hardly ever run out, so a look at them all is
  * planned for the earliest moment at which one may, and a reply moves nothing: that look then finds nothing due.
  */
-export class Patience {
+export class RequestTimeouts {
   #waiting = 0;
   #lookAt: number | undefined;
 

@@ -1,19 +1,19 @@
-import type { Carriage } from "../core/carriage.js";
+import type { LinkWriter } from "../core/carriage.js";
 import type { Limits } from "../core/limits.js";
-import type { GatheringSink } from "../core/machine.js";
-import type { Share } from "./budget.js";
-import type { Conversation } from "./conversation.js";
-import type { Patience } from "./patience.js";
-import type { Arrival } from "./vocabulary.js";
+import type { BatchingSink } from "../core/machine.js";
+import type { PeerBudget } from "./budget.js";
+import type { PeerChannel } from "./conversation.js";
+import type { RequestTimeouts } from "./patience.js";
+import type { MessagingEvent } from "./vocabulary.js";
 
 /** What all parts of one conversation share. */
-export interface Ports {
-  readonly conversation: Conversation;
-  readonly carriage: Carriage;
-  readonly outputs: GatheringSink<Arrival>;
+export interface ChannelContext {
+  readonly conversation: PeerChannel;
+  readonly carriage: LinkWriter;
+  readonly outputs: BatchingSink<MessagingEvent>;
   readonly limits: Limits;
   /** What is held for the peer. */
-  readonly share: Share;
+  readonly share: PeerBudget;
   /** With the calls of all conversations. */
-  readonly patience: Patience;
+  readonly patience: RequestTimeouts;
 }

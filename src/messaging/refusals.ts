@@ -1,16 +1,16 @@
 import { encodeReason } from "../protocol/native/reason.js";
-import type { Ports } from "./ports.js";
+import type { ChannelContext } from "./ports.js";
 
 /**
  * What is refused to a peer that asks for too much. A refusal is a frame that we keep until it is acknowledged; a peer that
  * asks on and on and acknowledges nothing would have us keep ever more of them, so even these are counted.
  */
-export class Refusals {
-  readonly #ports: Ports;
+export class OverloadGuard {
+  readonly #ports: ChannelContext;
   /** How many in a row the peer has brought about while it was behind. */
   #inVain = 0;
 
-  constructor(ports: Ports) {
+  constructor(ports: ChannelContext) {
     this.#ports = ports;
   }
 

@@ -18,16 +18,16 @@ export const streamTransitions = {
 } as const;
 
 export type StreamState = keyof typeof streamTransitions;
-export type StreamEvent = "end" | "flushed" | "finished" | "abort" | "aborted";
+export type StreamTrigger = "end" | "flushed" | "finished" | "abort" | "aborted";
 
 /** Where an event leads; undefined if it cannot be in this state. */
-export function nextStreamState(state: StreamState, event: StreamEvent): StreamState | undefined {
-  const table: Partial<Record<StreamEvent, StreamState>> = streamTransitions[state];
+export function nextStreamState(state: StreamState, event: StreamTrigger): StreamState | undefined {
+  const table: Partial<Record<StreamTrigger, StreamState>> = streamTransitions[state];
   return table[event];
 }
 
 /** The peer may still send. */
-export function isHearing(state: StreamState): boolean {
+export function isReadable(state: StreamState): boolean {
   return state === "open" || state === "ending" || state === "hearing";
 }
 
@@ -37,6 +37,6 @@ export function isEnding(state: StreamState): boolean {
 }
 
 /** The application may still write. */
-export function isSpeaking(state: StreamState): boolean {
+export function isWritable(state: StreamState): boolean {
   return state === "open" || state === "speaking";
 }

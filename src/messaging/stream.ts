@@ -1,16 +1,22 @@
-import { bigZero } from "../core/counts.js";
-import { encodeAbort, encodeCredit, encodeEnd, encodePortion, mostPortionBytes } from "../protocol/native/stream.js";
-import { Chunks } from "./chunks.js";
-import type { Conversation } from "./conversation.js";
-import { ReceivingFlow, SendingFlow } from "./flow.js";
-import type { Ports } from "./ports.js";
+import { doubleZero } from "../core/counts.js";
+import {
+  encodeAbort,
+  encodeCredit,
+  encodeEnd,
+  encodeStreamData,
+  maxStreamDataBytes,
+} from "../protocol/native/stream.js";
+import { ByteQueue } from "./chunks.js";
+import type { PeerChannel } from "./conversation.js";
+import { ReceiveWindow, SendWindow } from "./flow.js";
+import type { ChannelContext } from "./ports.js";
 import {
   isEnding,
-  isHearing,
-  isSpeaking,
+  isReadable,
+  isWritable,
   nextStreamState,
-  type StreamEvent,
   type StreamState,
+  type StreamTrigger,
 } from "./stream-states.js";
 
 /** How many first windows may be under way for each millisecond of a round trip: some 3 Gbit/s. */
@@ -20,7 +26,7 @@ const windowsPerMs = 1.5;
 const measureBytes = 1_048_576;
 
 /** What a stream wants of the others on its link. */
-export interface StreamWatch {
+export interface StreamObserver {
   /** It has something to send, and credit for it. */
   ready(stream: Stream): void;
   /** It is over in both directions. */
@@ -42,12 +48,12 @@ export interface StreamWatch {
 export class Stream {
   /** Its number on the link. */
   readonly id: number;
-  readonly peer: Conversation;
-  readonly #ports: Ports;
-  readonly #watch: StreamWatch;
-  readonly #sending: SendingFlow;
-  readonly #receiving: ReceivingFlow;
-  readonly #chunks = new Chunks();
+  readonly peer: PeerChannel;
+  readonly #ports: ChannelContext;
+  readonly #watch: StreamObserver;
+  readonly #sending: SendWindow;
+  readonly #receiving: ReceiveWindow;
+  readonly #chunks = new ByteQueue();
   #state: StreamState = "open";
   #owesWritable = false;
   /** True once something was written too late: whatever goes is not all of it, and must not seem to be. */
@@ -55,20 +61,20 @@ export class Stream {
   /** By how much its window has grown beyond the first one. */
   #grownBytes = 0;
   /** The limit at which the round trip was measured last. */
-  #measuredAt = bigZero;
+  #measuredAt = doubleZero;
   /** One of the two ends has aborted it: what came and was not read is dropped. */
   #isAborted = false;
   /** What has come and is kept for the application. */
   #heldBytes = 0;
   #hasLeft = false;
 
-  constructor(id: number, ports: Ports, watch: StreamWatch) {
+  constructor(id: number, ports: ChannelContext, watch: StreamObserver) {
     this.id = id;
     this.peer = ports.conversation;
     this.#ports = ports;
     this.#watch = watch;
-    this.#sending = new SendingFlow(ports.limits.streamWindowBytes);
-    this.#receiving = new ReceivingFlow(ports.limits.streamWindowBytes);
+    this.#sending = new SendWindow(ports.limits.streamWindowBytes);
+    this.#receiving = new ReceiveWindow(ports.limits.streamWindowBytes);
   }
 
   get state(): StreamState {
@@ -87,7 +93,7 @@ export class Stream {
 
   /** What the next turn would send: so many bytes, 0 if it is the end that is due, undefined if nothing may go. */
   get due(): number | undefined {
-    const bytes = Math.min(this.#chunks.bytes, this.#sending.room, mostPortionBytes(this.#ports.limits));
+    const bytes = Math.min(this.#chunks.bytes, this.#sending.room, maxStreamDataBytes(this.#ports.limits));
     if (bytes > 0) return bytes;
     return this.#chunks.bytes === 0 && isEnding(this.#state) ? 0 : undefined;
   }
@@ -98,7 +104,7 @@ export class Stream {
    * the end, and once the link is being left, because the goodbye waits for what was written before.
    */
   write(bytes: Uint8Array): boolean {
-    if (!isSpeaking(this.#state)) return false;
+    if (!isWritable(this.#state)) return false;
     if (!this.#ports.carriage.isOpen) {
       this.#isCut ||= bytes.length > 0;
       return false;
@@ -111,7 +117,7 @@ export class Stream {
 
   /** Nothing more is written; what waits still goes. The other direction goes on. */
   end(): void {
-    if (!isSpeaking(this.#state) || this.#isCut) return;
+    if (!isWritable(this.#state) || this.#isCut) return;
     this.#step("end");
     this.#watch.ready(this);
   }
@@ -129,7 +135,7 @@ export class Stream {
   read(bytes: number): void {
     const { carriage } = this.#ports;
     this.#hold(-Math.min(bytes, this.#heldBytes));
-    const isOpen = isHearing(this.#state);
+    const isOpen = isReadable(this.#state);
     const limit = this.#receiving.consume(bytes, isOpen ? this.#windowBytes : 0);
     if (limit !== undefined && isOpen) {
       encodeCredit(carriage, this.id, limit);
@@ -155,7 +161,7 @@ export class Stream {
         return;
       }
       this.#sending.spend(bytes.length);
-      encodePortion(carriage, this.id, bytes);
+      encodeStreamData(carriage, this.id, bytes);
     }
     if (this.#owesWritable && !this.#isFull) {
       this.#owesWritable = false;
@@ -167,7 +173,7 @@ export class Stream {
   }
 
   takePortion(bytes: Uint8Array): string | undefined {
-    if (!isHearing(this.#state)) return `stream ${this.id} goes on after its end`;
+    if (!isReadable(this.#state)) return `stream ${this.id} goes on after its end`;
     if (!this.#receiving.take(bytes.length)) return `stream ${this.id} is beyond its credit`;
     if (bytes.length > this.#ports.share.room) {
       this.#giveUp("OVERLOADED", "this node holds as much for its peers as it may");
@@ -179,7 +185,7 @@ export class Stream {
   }
 
   takeEnd(): string | undefined {
-    if (!isHearing(this.#state)) return `stream ${this.id} ends twice`;
+    if (!isReadable(this.#state)) return `stream ${this.id} ends twice`;
     this.#ports.outputs.push({ type: "finished", stream: this });
     this.#receiving.close();
     this.#step("finished");
@@ -211,7 +217,7 @@ export class Stream {
 
   /** As much waits as one frame holds, so that the next turn has enough. */
   get #isFull(): boolean {
-    return this.#chunks.bytes >= mostPortionBytes(this.#ports.limits);
+    return this.#chunks.bytes >= maxStreamDataBytes(this.#ports.limits);
   }
 
   /**
@@ -242,7 +248,7 @@ export class Stream {
     if (this.#hasLeft) this.#watch.left(this);
   }
 
-  #step(event: StreamEvent): void {
+  #step(event: StreamTrigger): void {
     const next = nextStreamState(this.#state, event);
     if (next === undefined) throw new Error(`stream ${this.id}: no ${event} in state ${this.#state}`);
     this.#state = next;

@@ -1,17 +1,17 @@
-import { bigZero } from "../core/counts.js";
+import { doubleZero } from "../core/counts.js";
 import { numberedKinds } from "../protocol/native/numbered.js";
 import { viewOf } from "../protocol/native/payload.js";
 import {
   decodeAbort,
   decodeEnd,
   decodeOpen,
-  decodePortion,
+  decodeStreamData,
   encodeOpen,
   highestStream,
 } from "../protocol/native/stream.js";
-import type { Ports } from "./ports.js";
-import type { Refusals } from "./refusals.js";
-import { Stream, type StreamWatch } from "./stream.js";
+import type { ChannelContext } from "./ports.js";
+import type { OverloadGuard } from "./refusals.js";
+import { Stream, type StreamObserver } from "./stream.js";
 
 /** What a stream that a peer has opened takes, beside what comes on it. */
 const openStreamBytes = 4_096;
@@ -23,9 +23,9 @@ const leastFrameBytes = 16_384;
  * The streams of one conversation. They take turns: each sends one frame of data and goes to the end of the line, and only
  * while little of theirs waits on the link, so that no stream holds up another one, or a message, for long.
  */
-export class Streams implements StreamWatch {
-  readonly #ports: Ports;
-  readonly #refusals: Refusals;
+export class ChannelStreams implements StreamObserver {
+  readonly #ports: ChannelContext;
+  readonly #refusals: OverloadGuard;
   readonly #streams = new Map<number, Stream>();
   /** Those that have something to send and credit for it, in the order of their turns. */
   readonly #line = new Set<Stream>();
@@ -40,14 +40,14 @@ export class Streams implements StreamWatch {
   /** By how much all windows together have grown. */
   #grownBytes = 0;
   /** Up to where the link had been written when streams wrote last, and how much of that is theirs, at most. */
-  #writtenTo = bigZero;
+  #writtenTo = doubleZero;
   #backlogBytes = 0;
   /** The stream of the portion that comes, how much of it has come on this connection, and how much has been handed on. */
   #stream = 0;
   #comeBytes = 0;
   #takenBytes = 0;
 
-  constructor(ports: Ports, refusals: Refusals, isOwner: boolean) {
+  constructor(ports: ChannelContext, refusals: OverloadGuard, isOwner: boolean) {
     this.#ports = ports;
     this.#refusals = refusals;
     this.#isOwner = isOwner;
@@ -158,7 +158,7 @@ export class Streams implements StreamWatch {
 
   /** A portion, or its beginning, of which so many bytes are still to come. */
   takePortion(bytes: Uint8Array, from: number, to: number, rest: number): string | undefined {
-    const portion = decodePortion(bytes, from, to);
+    const portion = decodeStreamData(bytes, from, to);
     if (typeof portion === "string") return portion;
     if (this.isWithinPortion && portion.stream !== this.#stream) return "a portion came again for another stream";
     this.#stream = portion.stream;

@@ -15,7 +15,7 @@ export function isCidr(text: string): boolean {
 }
 
 /** A test for hosts, canonical IP literals, that lie in one of these networks. */
-export function hostsIn(cidrs: readonly string[]): (host: string) => boolean {
+export function hostFilter(cidrs: readonly string[]): (host: string) => boolean {
   const networks = new BlockList();
   for (const cidr of cidrs) {
     const parsed = parseCidr(cidr);

@@ -7,7 +7,7 @@ import type { ConnectionEvents, ConnectionPort } from "../runtime/ports.js";
  * How far a connection is. `silent`: accepted, and the first byte decides how it goes on. `proving`: the handshake is
  * under way, and nothing of ours may go out. `open`: bytes pass.
  */
-type Stage = "silent" | "proving" | "open";
+type SocketStage = "silent" | "proving" | "open";
 
 /**
  * A TLS record with the fatal alert `internal_error` (RFC 8446 section 6.2): what a TLS server says that cannot take a
@@ -16,7 +16,7 @@ type Stage = "silent" | "proving" | "open";
 const noRoom = Uint8Array.of(0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x50);
 
 /** A handshake under way. */
-export interface Proof {
+export interface PskProof {
   /** What it means if the other side ends before it is through. */
   readonly cutShort?: string;
   /** Hears at most once why it has failed. */
@@ -33,22 +33,22 @@ interface FollowedSocket extends Socket {
 /** One connection over a socket, and over the socket that encrypts it once the first one carries that. */
 export class NodeConnection implements ConnectionPort {
   #socket: Socket;
-  #stage: Stage;
+  #stage: SocketStage;
   #events: ConnectionEvents | undefined;
   #failure: string | undefined;
-  #proof: Proof | undefined;
+  #proof: PskProof | undefined;
   /** True while what is sent is gathered. */
   #isCorked = false;
   /** True once it has been told that everything has gone out. */
   #isFlushed = true;
 
-  constructor(socket: Socket, stage: Stage) {
+  constructor(socket: Socket, stage: SocketStage) {
     this.#socket = socket;
     this.#stage = stage;
     this.#follow(socket);
   }
 
-  get stage(): Stage {
+  get stage(): SocketStage {
     return this.#stage;
   }
 
@@ -106,7 +106,7 @@ export class NodeConnection implements ConnectionPort {
   }
 
   /** Goes on over a socket that the last one carries, and that proves the secret until it is `open`. */
-  prove(socket: Socket, proof: Proof): void {
+  prove(socket: Socket, proof: PskProof): void {
     this.#stage = "proving";
     this.#proof = proof;
     this.#socket = socket;

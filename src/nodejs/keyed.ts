@@ -41,7 +41,7 @@ function newContext(): SecureContext {
 }
 
 /** Why a proof has failed. */
-interface Reason {
+interface IdentityRejection {
   readonly code: ErrorCode;
   readonly message: string;
 }
@@ -112,7 +112,7 @@ export class Keyring {
   }
 
   #check(raw: Socket, connection: NodeConnection, events: ConnectionEvents): void {
-    const claim: Claim = { identity: undefined, fault: undefined };
+    const claim: IdentityClaim = { identity: undefined, fault: undefined };
     // Node's types know the callback of a `tls.Server` only, but it is the socket that asks it.
     const options: TLSSocketOptions & Pick<TlsOptions, "pskCallback"> = {
       isServer: true,
@@ -135,7 +135,7 @@ export class Keyring {
    * Asked for the first identity that a caller names. There is always a key: whoever has not the secret is answered in the
    * same way, and after the same work, whether it has named us or nobody, and so does not learn who we are.
    */
-  #keyFor(text: string, claim: Claim): Uint8Array {
+  #keyFor(text: string, claim: IdentityClaim): Uint8Array {
     const identity = parseIdentity(text);
     const isWanted = identity !== undefined && this.#accepts(identity);
     claim.identity = isWanted ? identity : undefined;
@@ -145,7 +145,7 @@ export class Keyring {
 }
 
 /** What the other side of one socket has claimed to be. */
-interface Claim {
+interface IdentityClaim {
   /** The identity that it was given the key for. */
   identity: Identity | undefined;
   /** Why it was given one that nobody has. */
@@ -176,7 +176,7 @@ function cipherOf(socket: TLSSocket): string {
   return `${socket.getProtocol()} ${socket.getCipher().name} ${group}`;
 }
 
-function tell(events: ConnectionEvents, reason: Reason | undefined): void {
+function tell(events: ConnectionEvents, reason: IdentityRejection | undefined): void {
   if (reason !== undefined) events.unproved(reason.code, reason.message);
 }
 
@@ -199,7 +199,7 @@ const findings: readonly (readonly [name: RegExp, finding: Finding])[] = [
 
 type Finding = "unwanted" | "another secret" | "no room" | "no key" | "plain text";
 
-function dialedReason(error: NodeJS.ErrnoException, identity: Identity): Reason | undefined {
+function dialedReason(error: NodeJS.ErrnoException, identity: Identity): IdentityRejection | undefined {
   if (isBreak(error)) return undefined;
   const found = findings.find(([name]) => name.test(error.code ?? ""))?.[1];
   switch (found) {
@@ -219,7 +219,10 @@ function dialedReason(error: NodeJS.ErrnoException, identity: Identity): Reason 
 }
 
 /** What the caller's identity and our own findings say. */
-function acceptedReason(error: NodeJS.ErrnoException, { identity, fault }: Claim): Reason | undefined {
+function acceptedReason(
+  error: NodeJS.ErrnoException,
+  { identity, fault }: IdentityClaim,
+): IdentityRejection | undefined {
   if (isBreak(error)) return undefined;
   if (fault !== undefined) return { code: "WRONG_IDENTITY", message: fault };
   if (identity === undefined) {

@@ -24,11 +24,11 @@ export function randomBytes(count: number): Buffer {
 }
 
 /** 128 random bits as hexadecimal digits. */
-export function drawId(): string {
+export function newId(): string {
   return randomBytes(16).toString("hex");
 }
 
 /** A random integer of 48 bits, to seed what needs no secrecy. */
-export function drawSeed(): number {
+export function newSeed(): number {
   return randomBytes(6).readUIntBE(0, 6);
 }

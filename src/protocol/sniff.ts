@@ -12,11 +12,11 @@ import { ascii } from "./text.js";
  * - `native`: 0xF7, the beginning of a preface;
  * - `stranger`: anything else.
  */
-export type Caller = "registration" | "hello" | "tls" | "http" | "native" | "stranger";
+export type CallerKind = "registration" | "hello" | "tls" | "http" | "native" | "stranger";
 
 const letters = { G: 0x47, H: 0x48, E: 0x45, e: 0x65, P: 0x50, bracket: 0x5b, tlsHandshake: 0x16 };
 
-export function sniff(first: number, second: number | undefined): Caller | undefined {
+export function sniff(first: number, second: number | undefined): CallerKind | undefined {
   if (isDigit(first) || first === letters.bracket) return "registration";
   if (first === letters.tlsHandshake) return "tls";
   if (first === firstNativeByte) return "native";

@@ -2,7 +2,7 @@ import type { Address } from "../protocol/address.js";
 import type { Dialect, Id } from "../protocol/directory.js";
 
 /** Who has an address. */
-export interface Claim {
+export interface AddressHolder {
   readonly mesh: string;
   readonly id: Id;
   readonly dialect: Dialect;
@@ -17,18 +17,18 @@ export interface Claim {
  * Which addresses are taken, on the whole server: a process listens for one member, so an address in two meshes would be
  * two members at one door.
  */
-export class Addresses {
-  readonly #claims = new Map<Address, Claim>();
+export class AddressRegistry {
+  readonly #claims = new Map<Address, AddressHolder>();
 
   get size(): number {
     return this.#claims.size;
   }
 
-  of(address: Address): Claim | undefined {
+  of(address: Address): AddressHolder | undefined {
     return this.#claims.get(address);
   }
 
-  take(address: Address, claim: Claim): void {
+  take(address: Address, claim: AddressHolder): void {
     this.#claims.set(address, claim);
   }
 

@@ -3,8 +3,8 @@ import type { ErrorCode } from "../core/errors.js";
 import { endpointOf } from "../protocol/address.js";
 import { encodeList } from "../protocol/classic/list.js";
 import type { Candidate, Directory, Entry, Id, Member } from "../protocol/directory.js";
-import type { Addresses, Claim } from "./addresses.js";
-import type { Session } from "./session.js";
+import type { AddressHolder, AddressRegistry } from "./addresses.js";
+import type { MemberSession } from "./session.js";
 
 /** What happens at capacity: the mesh ends once it is whole, or it stays and newcomers wait for a free slot. */
 export type OnFull = "teardown" | "hold";
@@ -21,7 +21,7 @@ export interface AdmissionRules {
 }
 
 /** A refusal: the code, and a sentence about the case. */
-export interface Refusal {
+export interface AdmissionRefusal {
   readonly type: "refuse";
   readonly code: ErrorCode;
   readonly message: string;
@@ -31,10 +31,10 @@ export interface Refusal {
  * What becomes of a registration. `replaces`: the member of this mesh whose place it takes, with its slot. `evicts`: the
  * member of another mesh that had the address, and has no session.
  */
-export type Verdict =
-  | { readonly type: "admit"; readonly replaces?: Id; readonly evicts?: Claim }
-  | { readonly type: "wait"; readonly evicts?: Claim }
-  | Refusal;
+export type AdmissionVerdict =
+  | { readonly type: "admit"; readonly replaces?: Id; readonly evicts?: AddressHolder }
+  | { readonly type: "wait"; readonly evicts?: AddressHolder }
+  | AdmissionRefusal;
 
 /** Somebody who wants to join. */
 export interface Applicant extends Candidate {
@@ -61,14 +61,14 @@ export class Admission {
   readonly #mesh: string;
   readonly #rules: AdmissionRules;
   readonly #directory: Directory;
-  readonly #addresses: Addresses;
+  readonly #addresses: AddressRegistry;
   /** The ids of candidates whose append is under way. */
   readonly #appending = new Set<Id>();
   /** The ids of members who are about to be replaced, and whose slots pass on. */
   readonly #replaced = new Set<Id>();
-  readonly #line = new Map<Session, Candidate>();
+  readonly #line = new Map<MemberSession, Candidate>();
   /** Those in line whose turn has come, and who prove their address once more. The first of them to do so takes the slot. */
-  readonly #called = new Set<Session>();
+  readonly #called = new Set<MemberSession>();
   /** Appends under way that need a slot of their own. */
   #slotsAppending = 0;
   /** The addresses of members and appends under way, each with the byte that separates it from the next. */
@@ -78,7 +78,7 @@ export class Admission {
   readonly #living = new Map<Id, boolean>();
   #isSealed = false;
 
-  constructor(mesh: string, rules: AdmissionRules, directory: Directory, addresses: Addresses) {
+  constructor(mesh: string, rules: AdmissionRules, directory: Directory, addresses: AddressRegistry) {
     this.#mesh = mesh;
     this.#rules = rules;
     this.#directory = directory;
@@ -108,7 +108,7 @@ export class Admission {
   }
 
   /** Those who wait for a slot, the first in line first. */
-  get line(): ReadonlyMap<Session, Candidate> {
+  get line(): ReadonlyMap<MemberSession, Candidate> {
     return this.#line;
   }
 
@@ -118,7 +118,7 @@ export class Admission {
   }
 
   /** Judges a registration. What it finds may have changed by the time that an address is proved: judge again then. */
-  judge(applicant: Applicant): Verdict {
+  judge(applicant: Applicant): AdmissionVerdict {
     const { address, id, hasSlot = false, isCalled = false } = applicant;
     const refusal = this.judgeHost(applicant) ?? this.#judgeKind(applicant) ?? this.#judgeId(id);
     if (refusal !== undefined) return refusal;
@@ -140,7 +140,7 @@ export class Admission {
   }
 
   /** Whether somebody may name this host at all; a member that comes back is asked nothing else. */
-  judgeHost({ address, observedHost, isTrusted }: Omit<Applicant, "id" | "dialect">): Refusal | undefined {
+  judgeHost({ address, observedHost, isTrusted }: Omit<Applicant, "id" | "dialect">): AdmissionRefusal | undefined {
     const { host } = endpointOf(address);
     if (host === observedHost || isTrusted || this.#rules.mayAdvertise(host)) return undefined;
     return refuse("FOREIGN_HOST", `${address} was registered from ${observedHost}`);
@@ -173,7 +173,7 @@ export class Admission {
   }
 
   /** Puts a session at the end of the line, or back to where it stands if it was called. */
-  wait(session: Session, candidate: Candidate): void {
+  wait(session: MemberSession, candidate: Candidate): void {
     const { id, address, dialect } = candidate;
     this.#called.delete(session);
     this.#line.set(session, candidate);
@@ -181,7 +181,7 @@ export class Admission {
   }
 
   /** Takes a session out of the line. Returns whether it stood there. */
-  leaveLine(session: Session): boolean {
+  leaveLine(session: MemberSession): boolean {
     const candidate = this.#line.get(session);
     if (candidate !== undefined) this.#addresses.free(candidate.address, candidate.id);
     this.#called.delete(session);
@@ -189,11 +189,11 @@ export class Admission {
   }
 
   /** The turn of this one in line has come: it is to prove that it is still there. Its place in line is kept meanwhile. */
-  call(session: Session): void {
+  call(session: MemberSession): void {
     this.#called.add(session);
   }
 
-  isCalled(session: Session): boolean {
+  isCalled(session: MemberSession): boolean {
     return this.#called.has(session);
   }
 
@@ -234,7 +234,7 @@ export class Admission {
   }
 
   /** The member of another mesh at the applicant's address, if nobody speaks for it: whoever proves the address has it. */
-  #evictableBy({ address, dialect }: Applicant): Claim | undefined {
+  #evictableBy({ address, dialect }: Applicant): AddressHolder | undefined {
     const claim = this.#addresses.of(address);
     if (claim?.standing !== "absent" || dialect !== "native" || claim.mesh === this.#mesh) return undefined;
     return claim;
@@ -248,7 +248,7 @@ export class Admission {
    * Members of one mesh are all on loopback or all not, as the first of them that lives. A classic one has no way to be
    * told what is wrong.
    */
-  #judgeKind({ address, dialect }: Applicant): Refusal | undefined {
+  #judgeKind({ address, dialect }: Applicant): AdmissionRefusal | undefined {
     const isOnLoopback = isLoopback(endpointOf(address).host);
     const [isFirstOnLoopback] = this.#living.values();
     if (dialect === "classic" || isFirstOnLoopback === undefined || isFirstOnLoopback === isOnLoopback)
@@ -257,14 +257,14 @@ export class Admission {
     return refuse("LOOPBACK_MIX", `${address} ${own}, and the members of this mesh ${others}`);
   }
 
-  #judgeSlot(hasSlot: boolean, isCalled: boolean): Verdict {
+  #judgeSlot(hasSlot: boolean, isCalled: boolean): AdmissionVerdict {
     if (hasSlot || (this.hasFreeSlot && (isCalled || this.#line.size === 0))) return { type: "admit" };
     if (this.#rules.onFull === "hold" && !this.#isSealed) return { type: "wait" };
     return refuse("MESH_SEALED", `the mesh has reached its capacity of ${this.#rules.capacity}`);
   }
 
   /** Whether one more member would be too many. A capacity is a bound of its own, and raises that of the server. */
-  #judgeCount(isCounted: boolean, hasSlot: boolean): Refusal | undefined {
+  #judgeCount(isCounted: boolean, hasSlot: boolean): AdmissionRefusal | undefined {
     const { capacity, limits } = this.#rules;
     const isBounded = Number.isFinite(capacity);
     if (!isBounded && !hasSlot && this.used >= limits.membersPerMesh) {
@@ -275,7 +275,7 @@ export class Admission {
     return refuse("TOO_MANY_MEMBERS", `the server has ${most} members in all its meshes, and may have no more`);
   }
 
-  #judgeId(id: Id): Refusal | undefined {
+  #judgeId(id: Id): AdmissionRefusal | undefined {
     if (this.#directory.member(id) === undefined && !this.#appending.has(id)) return undefined;
     return refuse("ID_IN_USE", `the id ${id} belongs to a member`);
   }
@@ -287,6 +287,6 @@ export class Admission {
   }
 }
 
-function refuse(code: ErrorCode, message: string): Refusal {
+function refuse(code: ErrorCode, message: string): AdmissionRefusal {
   return { type: "refuse", code, message };
 }

@@ -1,35 +1,35 @@
-import { Deadlines } from "../core/deadlines.js";
+import { TimerTable } from "../core/deadlines.js";
 import type { RegistrationEvent } from "../protocol/classic/registration.js";
 import { httpRefusal } from "../protocol/sniff.js";
-import type { Verdict } from "./admission.js";
+import type { AdmissionVerdict } from "./admission.js";
 import type { Mesh } from "./mesh.js";
-import type { Partings } from "./partings.js";
-import type { Session } from "./session.js";
+import type { SessionCloser } from "./partings.js";
+import type { MemberSession } from "./session.js";
 import type { RendezvousRules } from "./vocabulary.js";
 
 /** The mesh that all classic members are in, for they name none. */
 export const classicMesh = "default";
 
 /** What the classic desk is made with. */
-export interface ClassicDeskOptions {
+export interface ClassicHandlerOptions {
   readonly rules: RendezvousRules;
-  readonly partings: Partings;
+  readonly partings: SessionCloser;
   readonly mesh: () => Mesh;
   /** It is known now who this is; its handshake is over. */
-  readonly known: (session: Session) => void;
+  readonly known: (session: MemberSession) => void;
 }
 
 /** Hears what classic callers say: their registrations, the corrections of these, and what is none. */
-export class ClassicDesk {
-  readonly #options: ClassicDeskOptions;
-  readonly #quiet = new Deadlines<Session>();
+export class ClassicHandler {
+  readonly #options: ClassicHandlerOptions;
+  readonly #quiet = new TimerTable<MemberSession>();
 
-  constructor(options: ClassicDeskOptions) {
+  constructor(options: ClassicHandlerOptions) {
     this.#options = options;
   }
 
   /** Something has come. The door's quiet period begins anew, if one would decide anything. */
-  listen(session: Session, now: number): void {
+  listen(session: MemberSession, now: number): void {
     if (session.door.awaitsQuiet && session.state !== "closing") {
       this.#quiet.set(session, now + this.#options.rules.limits.quietMs);
     } else {
@@ -37,7 +37,7 @@ export class ClassicDesk {
     }
   }
 
-  hear(session: Session, event: RegistrationEvent, now: number): void {
+  hear(session: MemberSession, event: RegistrationEvent, now: number): void {
     const { partings, rules, known, mesh } = this.#options;
     switch (event.type) {
       case "registered": {
@@ -70,14 +70,14 @@ export class ClassicDesk {
   }
 
   /** Replaces the address of a session by its correction, if it has one. Returns whether it had. */
-  correct(session: Session, now: number): boolean {
+  correct(session: MemberSession, now: number): boolean {
     const { correction } = session;
     session.correction = undefined;
     if (correction !== undefined) this.#heed(session, this.#options.mesh().correct(session, correction, now), now);
     return correction !== undefined;
   }
 
-  turnAway(session: Session, caller: string, now: number): void {
+  turnAway(session: MemberSession, caller: string, now: number): void {
     const { partings } = this.#options;
     const departure = { type: "broken", reason: "speaks another protocol" } as const;
     if (caller === "hello") {
@@ -92,7 +92,7 @@ export class ClassicDesk {
   }
 
   /** The session is over. */
-  forget(session: Session): void {
+  forget(session: MemberSession): void {
     this.#quiet.clear(session);
   }
 
@@ -101,11 +101,11 @@ export class ClassicDesk {
   }
 
   /** A session on which nothing has come for the quiet period; undefined when there is none left. */
-  takeDue(now: number): Session | undefined {
+  takeDue(now: number): MemberSession | undefined {
     return this.#quiet.takeDue(now);
   }
 
-  #heed(session: Session, verdict: Verdict, now: number): void {
+  #heed(session: MemberSession, verdict: AdmissionVerdict, now: number): void {
     if (verdict.type === "refuse") this.#options.partings.refuse(session, verdict.code, verdict.message, now);
   }
 }

@@ -6,7 +6,7 @@ import type { ControlOf } from "../protocol/native/control.js";
 export type LinkReport = Pick<ControlOf<"links">, "full" | "up" | "down">;
 
 /** Two members, the earlier first, that should be linked and are not. */
-export interface Missing {
+export interface UnlinkedPair {
   readonly earlier: Member;
   readonly later: Member;
   readonly reason: string;
@@ -15,7 +15,7 @@ export interface Missing {
 }
 
 /** What is kept of one member. */
-interface Account {
+interface MemberLinks {
   readonly member: Member;
   readonly enteredAt: number;
   /** The links that it holds: the other's order, and the attempt. */
@@ -46,8 +46,8 @@ const longestPart = 160;
  * the native end reports it; a pair of classic members cannot be attested by anybody. The counts follow each changed
  * report, so knowing whether a mesh is whole costs nothing; what is missing and why is worked out when somebody asks.
  */
-export class Completeness {
-  readonly #accounts = new Map<number, Account>();
+export class CompletenessTracker {
+  readonly #accounts = new Map<number, MemberLinks>();
   #natives = 0;
   #attested = 0;
   #there = 0;
@@ -187,9 +187,9 @@ export class Completeness {
    * Missing pairs in the order of joining, at most so many. With `until` only those that have been missing since then or
    * longer; if these are too many, the ones count first that are missing only since after `after`.
    */
-  firstMissing(most: number, until = Number.POSITIVE_INFINITY, after = Number.NEGATIVE_INFINITY): Missing[] {
-    const fresh: Missing[] = [];
-    const rest: Missing[] = [];
+  firstMissing(most: number, until = Number.POSITIVE_INFINITY, after = Number.NEGATIVE_INFINITY): UnlinkedPair[] {
+    const fresh: UnlinkedPair[] = [];
+    const rest: UnlinkedPair[] = [];
     const short = [...this.#accounts.values()].filter((account) => {
       return account.enteredAt <= until && account.attested < this.#attestableOf(account);
     });
@@ -208,16 +208,16 @@ export class Completeness {
   }
 
   /** What is kept of it is no older than its session. */
-  #renew(account: Account): void {
+  #renew(account: MemberLinks): void {
     if (account.isOutdated) this.#outdated -= 1;
     account.isOutdated = false;
   }
 
-  #attestableOf({ member }: Account): number {
+  #attestableOf({ member }: MemberLinks): number {
     return member.dialect === "native" ? this.#accounts.size - 1 : this.#natives;
   }
 
-  #dropAll(own: Account, now: number): Id[] {
+  #dropAll(own: MemberLinks, now: number): Id[] {
     const dropped: Id[] = [];
     for (const order of [...own.up.keys()]) {
       const other = this.#accounts.get(order);
@@ -228,7 +228,7 @@ export class Completeness {
   }
 
   /** One end says that the link is up with this attempt, or that it is not. */
-  #setUp(own: Account | undefined, other: Account | undefined, attempt: number | undefined, now: number): void {
+  #setUp(own: MemberLinks | undefined, other: MemberLinks | undefined, attempt: number | undefined, now: number): void {
     // A report may name somebody who has just been removed.
     if (own === undefined || other === undefined || own === other) return;
     const was = isAttested(own, other);
@@ -252,23 +252,23 @@ function pairsOf(size: number): number {
   return size < 2 ? 0 : (size * (size - 1)) / 2;
 }
 
-function isAttestable(a: Account, b: Account): boolean {
+function isAttestable(a: MemberLinks, b: MemberLinks): boolean {
   return a.member.dialect === "native" || b.member.dialect === "native";
 }
 
-function isAttested(a: Account, b: Account): boolean {
+function isAttested(a: MemberLinks, b: MemberLinks): boolean {
   const byA = a.up.get(b.member.order);
   const byB = b.up.get(a.member.order);
   if (a.member.dialect === "classic") return byB !== undefined;
   return byA !== undefined && (b.member.dialect === "classic" || byA === byB);
 }
 
-function missingSince(earlier: Account, later: Account): number {
+function missingSince(earlier: MemberLinks, later: MemberLinks): number {
   return Math.max(earlier.enteredAt, later.enteredAt, earlier.brokenAt.get(later.member.order) ?? 0);
 }
 
 /** Why a pair is missing, by the word of its owner, then of the other end. */
-function reasonFor(earlier: Account, later: Account): string {
+function reasonFor(earlier: MemberLinks, later: MemberLinks): string {
   const said = earlier.down.get(later.member.order) ?? later.down.get(earlier.member.order);
   if (said !== undefined) return said;
   const [a, b] = [earlier.up.get(later.member.order), later.up.get(earlier.member.order)];

@@ -1,10 +1,10 @@
-import { Deadlines, earliest } from "../core/deadlines.js";
-import { GrowingInterval } from "../core/growing-interval.js";
-import { Lingering } from "../core/lingering.js";
-import type { Sink } from "../core/machine.js";
+import { earliest, TimerTable } from "../core/deadlines.js";
+import { EventPacer } from "../core/growing-interval.js";
+import { GracefulCloses } from "../core/lingering.js";
+import type { OutputSink } from "../core/machine.js";
 import { encodeList } from "../protocol/classic/list.js";
 import type { Directory } from "../protocol/directory.js";
-import type { Session } from "./session.js";
+import type { MemberSession } from "./session.js";
 import type { RendezvousOutput, RendezvousRules } from "./vocabulary.js";
 
 /**
@@ -15,31 +15,31 @@ import type { RendezvousOutput, RendezvousRules } from "./vocabulary.js";
  * time between two lists to all grows with what they take; and while members come and go without the mesh growing beyond
  * what it has been, it doubles from list to list.
  */
-export class Delivery {
+export class ListBroadcaster {
   readonly #limits: RendezvousRules["limits"];
   readonly #directory: () => Directory;
-  readonly #outputs: Sink<RendezvousOutput>;
-  readonly #lingering: Lingering;
-  readonly #paces = new Deadlines<Session>();
+  readonly #outputs: OutputSink<RendezvousOutput>;
+  readonly #lingering: GracefulCloses;
+  readonly #paces = new TimerTable<MemberSession>();
   /** By when a closing session must have taken its last message. */
-  readonly #patience = new Deadlines<Session>();
+  readonly #patience = new TimerTable<MemberSession>();
   #list: { readonly revision: number; readonly bytes: Uint8Array } | undefined;
   #hasWarned = false;
   #lastListAt = Number.NEGATIVE_INFINITY;
-  readonly #listInterval = new GrowingInterval();
+  readonly #listInterval = new EventPacer();
   /** Those who are still to be told of a change, when the interval is over. */
-  #waiting: ReadonlySet<Session> | undefined;
+  #waiting: ReadonlySet<MemberSession> | undefined;
   /** The most members that a list to all has had since the mesh was empty. */
   #mostMembers = 0;
   /** True while members come and go, and the mesh does not grow. */
   #isChurning = false;
 
   /** `directory` gives that of the mesh in which all classic members are. */
-  constructor(limits: RendezvousRules["limits"], directory: () => Directory, outputs: Sink<RendezvousOutput>) {
+  constructor(limits: RendezvousRules["limits"], directory: () => Directory, outputs: OutputSink<RendezvousOutput>) {
     this.#limits = limits;
     this.#directory = directory;
     this.#outputs = outputs;
-    this.#lingering = new Lingering(outputs, limits.lingerMs);
+    this.#lingering = new GracefulCloses(outputs, limits.lingerMs);
   }
 
   /** When a list was last sent to anybody, or will be if one waits. */
@@ -51,7 +51,7 @@ export class Delivery {
    * All these sessions are to have the newest list, because of this newcomer. If they have to wait, the newcomer alone has
    * it at once, unless members come and go so often that somebody waits already.
    */
-  listsDue(sessions: ReadonlySet<Session>, newcomer: Session, now: number): void {
+  listsDue(sessions: ReadonlySet<MemberSession>, newcomer: MemberSession, now: number): void {
     const isFirst = this.#waiting === undefined;
     this.#waiting = sessions;
     if (this.#listInterval.nextAt <= now) this.#sendLists(now);
@@ -59,19 +59,19 @@ export class Delivery {
   }
 
   /** The session's last word: sends it, after a list that is due, then lingers. No last word means none is sent. */
-  close(session: Session, now: number, lastWord?: Uint8Array): void {
+  close(session: MemberSession, now: number, lastWord?: Uint8Array): void {
     if (lastWord !== undefined) session.outbox.end(lastWord);
     this.#patience.set(session, now + this.#limits.messageGapMs + this.#limits.lingerMs);
     this.#advance(session, now);
   }
 
-  flushed(session: Session, now: number): void {
+  flushed(session: MemberSession, now: number): void {
     session.outbox.flushed(now);
     this.#advance(session, now);
   }
 
   /** The session's connection is gone. */
-  closed(session: Session): void {
+  closed(session: MemberSession): void {
     this.#paces.clear(session);
     this.#patience.clear(session);
     this.#lingering.closed(session.connection);
@@ -109,12 +109,12 @@ export class Delivery {
     for (const session of sessions) if (session.listRevision !== revision) this.#listDue(session, now);
   }
 
-  #listDue(session: Session, now: number): void {
+  #listDue(session: MemberSession, now: number): void {
     session.outbox.listDue();
     this.#advance(session, now);
   }
 
-  #advance(session: Session, now: number): void {
+  #advance(session: MemberSession, now: number): void {
     const sent = session.outbox.advance(now, () => this.#encodedList());
     if (sent === "list") {
       this.#lastListAt = now;
@@ -129,7 +129,7 @@ export class Delivery {
     }
   }
 
-  #giveUp(session: Session): void {
+  #giveUp(session: MemberSession): void {
     this.#paces.clear(session);
     this.#outputs.push({ type: "abort", connection: session.connection });
     this.#outputs.push({

@@ -3,8 +3,8 @@ import { earliest } from "../core/deadlines.js";
 import { printable } from "../core/escaping.js";
 import { FairQueue } from "../core/fair-queue.js";
 import type { Limits } from "../core/limits.js";
-import { Lingering } from "../core/lingering.js";
-import type { Sink } from "../core/machine.js";
+import { GracefulCloses } from "../core/lingering.js";
+import type { OutputSink } from "../core/machine.js";
 import { type Address, endpointOf } from "../protocol/address.js";
 import type { Id } from "../protocol/directory.js";
 import { type Control, decodeControl, encodeControl } from "../protocol/native/control.js";
@@ -13,7 +13,7 @@ import { encodePreface, speaksOurs } from "../protocol/native/preface.js";
 import type { RendezvousOutput } from "./vocabulary.js";
 
 /** A dial to the address of a member, or of somebody who wants to be one. */
-export interface Task {
+export interface Verification {
   readonly mesh: string;
   readonly id: Id;
   readonly address: Address;
@@ -22,8 +22,8 @@ export interface Task {
 }
 
 /** What a dial-back has come to. `detail` says it for people. */
-export interface Outcome {
-  readonly task: Task;
+export interface VerificationResult {
+  readonly task: Verification;
   /**
    * - `here`: the one that was looked for listens there;
    * - `other`: nobody does, or somebody else;
@@ -34,10 +34,10 @@ export interface Outcome {
   readonly detail: string;
 }
 
-interface DialBack {
-  readonly task: Task;
+interface RunningVerification {
+  readonly task: Verification;
   readonly connection: ConnectionId;
-  readonly answer: Answer;
+  readonly answer: VerificationReply;
   /** When it was dialed. */
   readonly since: number;
   isConnected: boolean;
@@ -53,24 +53,28 @@ interface DialBack {
  * One that is not answered soon is slow: it goes on, but takes no place from others. Too many slow ones are given up, first
  * those to the host that has the most. So addresses at which nobody answers delay others by a fraction of a second.
  */
-export class DialBacks {
+export class AddressVerifier {
   readonly #limits: Limits;
-  readonly #outputs: Sink<RendezvousOutput>;
-  readonly #finished: (outcome: Outcome, now: number) => void;
-  readonly #lingering: Lingering;
-  readonly #waiting = new FairQueue<Task>();
+  readonly #outputs: OutputSink<RendezvousOutput>;
+  readonly #finished: (outcome: VerificationResult, now: number) => void;
+  readonly #lingering: GracefulCloses;
+  readonly #waiting = new FairQueue<Verification>();
   /** Those under way that may still be prompt, by their tasks, in the order in which they were dialed. */
-  readonly #prompt = new Map<Task, DialBack>();
+  readonly #prompt = new Map<Verification, RunningVerification>();
   /** Those under way that are slow, in the same order. */
-  readonly #slow = new Map<Task, DialBack>();
-  readonly #byConnection = new Map<ConnectionId, DialBack>();
+  readonly #slow = new Map<Verification, RunningVerification>();
+  readonly #byConnection = new Map<ConnectionId, RunningVerification>();
   #dialed = 0;
 
-  constructor(limits: Limits, outputs: Sink<RendezvousOutput>, finished: (outcome: Outcome, now: number) => void) {
+  constructor(
+    limits: Limits,
+    outputs: OutputSink<RendezvousOutput>,
+    finished: (outcome: VerificationResult, now: number) => void,
+  ) {
     this.#limits = limits;
     this.#outputs = outputs;
     this.#finished = finished;
-    this.#lingering = new Lingering(outputs, limits.lingerMs);
+    this.#lingering = new GracefulCloses(outputs, limits.lingerMs);
   }
 
   /** Connections that are not gone. */
@@ -94,13 +98,13 @@ export class DialBacks {
   }
 
   /** Dials as soon as it is this one's turn. */
-  begin(task: Task, now: number): void {
+  begin(task: Verification, now: number): void {
     this.#waiting.add(task, turnOf(task));
     this.#dialNext(now);
   }
 
   /** The outcome is not needed any more: it has been proved, or whoever asked has gone. */
-  end(task: Task, now: number): void {
+  end(task: Verification, now: number): void {
     this.#waiting.delete(task, turnOf(task));
     const dialBack = this.#prompt.get(task) ?? this.#slow.get(task);
     if (dialBack === undefined) return;
@@ -175,9 +179,9 @@ export class DialBacks {
   }
 
   /** Of the slow ones, the oldest one to the host that has the most. */
-  #oldestOfBusiest(): DialBack | undefined {
-    const byHost = new Map<string, { readonly oldest: DialBack; count: number }>();
-    let busiest: { readonly oldest: DialBack; count: number } | undefined;
+  #oldestOfBusiest(): RunningVerification | undefined {
+    const byHost = new Map<string, { readonly oldest: RunningVerification; count: number }>();
+    let busiest: { readonly oldest: RunningVerification; count: number } | undefined;
     for (const dialBack of this.#slow.values()) {
       const host = hostOf(dialBack.task);
       const slow = byHost.get(host) ?? { oldest: dialBack, count: 0 };
@@ -188,18 +192,25 @@ export class DialBacks {
     return busiest?.oldest;
   }
 
-  #dial(task: Task, now: number): void {
+  #dial(task: Verification, now: number): void {
     this.#dialed += 1;
     const connection: ConnectionId = `out:${this.#dialed}`;
-    const answer = new Answer(task.id, this.#limits.firstFrameBytes);
-    const dialBack: DialBack = { task, connection, answer, since: now, isConnected: false, isListening: true };
+    const answer = new VerificationReply(task.id, this.#limits.firstFrameBytes);
+    const dialBack: RunningVerification = {
+      task,
+      connection,
+      answer,
+      since: now,
+      isConnected: false,
+      isListening: true,
+    };
     this.#prompt.set(task, dialBack);
     this.#byConnection.set(connection, dialBack);
     const identity = { mesh: task.mesh, role: "rendezvous" } as const;
     this.#outputs.push({ type: "dial", connection, to: endpointOf(task.address), identity });
   }
 
-  #connected(dialBack: DialBack, local: Endpoint, remote: Endpoint, now: number): void {
+  #connected(dialBack: RunningVerification, local: Endpoint, remote: Endpoint, now: number): void {
     const { task, connection } = dialBack;
     if (local.host === remote.host && local.port === remote.port) {
       this.#finish(dialBack, "other", "nobody listens there: the dial met its own outgoing port", now);
@@ -213,7 +224,7 @@ export class DialBacks {
     this.#outputs.push({ type: "send", connection, bytes: encodeControl(question) });
   }
 
-  #read(dialBack: DialBack, bytes: Uint8Array, now: number): void {
+  #read(dialBack: RunningVerification, bytes: Uint8Array, now: number): void {
     const { task, answer } = dialBack;
     answer.push(bytes);
     const { said } = answer;
@@ -223,7 +234,7 @@ export class DialBacks {
     else this.#finish(dialBack, said.found, said.detail, now);
   }
 
-  #closed(dialBack: DialBack, failure: string | undefined, now: number): void {
+  #closed(dialBack: RunningVerification, failure: string | undefined, now: number): void {
     const { connection } = dialBack;
     this.#byConnection.delete(connection);
     this.#lingering.closed(connection);
@@ -233,20 +244,20 @@ export class DialBacks {
     else this.#finish(dialBack, "unclear", failure ?? "closed without an answer", now);
   }
 
-  #finish(dialBack: DialBack, found: Outcome["found"], detail: string, now: number): void {
+  #finish(dialBack: RunningVerification, found: VerificationResult["found"], detail: string, now: number): void {
     this.#settle(dialBack, now);
     this.#finished({ task: dialBack.task, found, detail }, now);
     this.#dialNext(now);
   }
 
-  #settle(dialBack: DialBack, now: number): void {
+  #settle(dialBack: RunningVerification, now: number): void {
     this.#prompt.delete(dialBack.task);
     this.#slow.delete(dialBack.task);
     this.#hangUp(dialBack, now);
   }
 
   /** What was to be heard on the connection has been heard. */
-  #hangUp(dialBack: DialBack, now: number): void {
+  #hangUp(dialBack: RunningVerification, now: number): void {
     if (!dialBack.isListening) return;
     dialBack.isListening = false;
     dialBack.answer.close();
@@ -257,19 +268,19 @@ export class DialBacks {
 }
 
 /** Whose turn it is when a task has its turn. */
-function turnOf(task: Task): readonly string[] {
+function turnOf(task: Verification): readonly string[] {
   return [task.nonce === undefined ? "check" : "challenge", task.mesh, hostOf(task)];
 }
 
-function hostOf({ address }: Task): string {
+function hostOf({ address }: Verification): string {
   return networkOf(endpointOf(address).host);
 }
 
 /** What a listener answers. */
-class Answer {
+class VerificationReply {
   readonly #id: Id;
   readonly #reader: FrameReader;
-  said: Pick<Outcome, "found" | "detail"> | undefined;
+  said: Pick<VerificationResult, "found" | "detail"> | undefined;
 
   constructor(id: Id, mostBytes: number) {
     this.#id = id;
@@ -298,7 +309,7 @@ class Answer {
     this.#reader.close();
   }
 
-  #understand(control: ReturnType<typeof decodeControl>): Answer["said"] {
+  #understand(control: ReturnType<typeof decodeControl>): VerificationReply["said"] {
     if (control?.type === "here") {
       const isIt = control.id === this.#id;
       return isIt

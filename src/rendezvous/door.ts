@@ -6,7 +6,7 @@ import { type FrameLimits, FrameReader } from "../protocol/native/frames.js";
 import { firstNativeByte, speaksOurs } from "../protocol/native/preface.js";
 
 /** What has been understood of a connection's words, in either dialect. */
-export type Heard =
+export type DialectReaderEvent =
   | { readonly type: "registration"; readonly event: RegistrationEvent }
   | { readonly type: "control"; readonly control: Control }
   | { readonly type: "ping" }
@@ -24,11 +24,11 @@ type DoorLimits = Readonly<Record<"firstFrameBytes" | "controlBytes", number>>;
 /**
  * Reads what a connection says to the server. The first byte tells the dialect, for good; silence never does.
  */
-export class Door {
+export class DialectReader {
   readonly #limits: DoorLimits;
   #classic: RegistrationReader | undefined;
   #native: FrameReader | undefined;
-  readonly #heard: Heard[] = [];
+  readonly #heard: DialectReaderEvent[] = [];
 
   constructor(limits: DoorLimits) {
     this.#limits = limits;
@@ -54,7 +54,7 @@ export class Door {
     this.#listen();
   }
 
-  poll(): Heard | undefined {
+  poll(): DialectReaderEvent | undefined {
     return this.#heard.shift();
   }
 

@@ -11,7 +11,7 @@ type HistoryLimits = Readonly<Record<"logEntries" | "controlBytes", number>>;
  * The newest entries are kept, each encoded once. A batch or a directory is put together once for all readers that need the
  * same one; readers that keep up all need the same.
  */
-export class History {
+export class LogCache {
   readonly #directory: Directory;
   readonly #limits: HistoryLimits;
   /** The newest entries in JSON, the oldest first, without gaps. */

@@ -1,22 +1,22 @@
 import { earliest } from "../core/deadlines.js";
 import { printable } from "../core/escaping.js";
-import type { Sink } from "../core/machine.js";
+import type { OutputSink } from "../core/machine.js";
 import type { Address } from "../protocol/address.js";
 import type { Candidate, Entry, Id, Member } from "../protocol/directory.js";
-import type { Addresses } from "./addresses.js";
-import type { Verdict } from "./admission.js";
-import { Completeness, type LinkReport } from "./completeness.js";
-import type { Delivery } from "./delivery.js";
-import type { Outcome } from "./dial-backs.js";
-import { Outlook } from "./outlook.js";
-import type { Ending } from "./partings.js";
-import { Presence } from "./presence.js";
-import { Roll } from "./roll.js";
-import type { Session } from "./session.js";
-import { SharedAddresses } from "./shared-addresses.js";
+import type { AddressRegistry } from "./addresses.js";
+import type { AdmissionVerdict } from "./admission.js";
+import { CompletenessTracker, type LinkReport } from "./completeness.js";
+import type { ListBroadcaster } from "./delivery.js";
+import type { VerificationResult } from "./dial-backs.js";
+import { CompletenessReporter } from "./outlook.js";
+import type { MeshEndReason } from "./partings.js";
+import { FailureDetector } from "./presence.js";
+import { Membership } from "./roll.js";
+import type { MemberSession } from "./session.js";
+import { SharedAddressDetector } from "./shared-addresses.js";
 import { shortfallOf } from "./shortfall.js";
-import { Updates } from "./updates.js";
-import type { AbsentMember, RendezvousOutput, RendezvousRules } from "./vocabulary.js";
+import { LogBroadcaster } from "./updates.js";
+import type { AbsentMemberRow, RendezvousOutput, RendezvousRules } from "./vocabulary.js";
 
 /** What a mesh is made with. */
 export interface MeshOptions {
@@ -24,25 +24,25 @@ export interface MeshOptions {
   readonly rules: RendezvousRules;
   /** The revision before the first entry of its log. */
   readonly revision: number;
-  readonly addresses: Addresses;
-  readonly delivery: Delivery;
-  readonly outputs: Sink<RendezvousOutput>;
+  readonly addresses: AddressRegistry;
+  readonly delivery: ListBroadcaster;
+  readonly outputs: OutputSink<RendezvousOutput>;
   /** Somebody in line is to prove its address once more. */
-  readonly prove: (session: Session) => void;
+  readonly prove: (session: MemberSession) => void;
   /** Somebody is to look whether this member still listens. */
   readonly check: (mesh: string, member: Member) => void;
 }
 
 /** What an entry has brought about that concerns sessions. */
-export interface Turn {
+export interface AppendResult {
   /** The session that is a member by it. */
-  readonly newcomer?: Session;
+  readonly newcomer?: MemberSession;
   /** The session of a member that has been removed. */
-  readonly fenced?: Session;
+  readonly fenced?: MemberSession;
 }
 
 /** How a mesh is to end. */
-export interface End {
+export interface MeshEnd {
   readonly reason: string;
   /** It ends because it has not become whole in time. */
   readonly isTooLate: boolean;
@@ -51,39 +51,46 @@ export interface End {
 /** One mesh: who is in it, who is there, how whole it is, and when it ends. */
 export class Mesh {
   readonly name: string;
-  readonly roll: Roll;
-  readonly updates: Updates;
+  readonly roll: Membership;
+  readonly updates: LogBroadcaster;
   readonly #options: MeshOptions;
-  readonly #completeness = new Completeness();
-  readonly #presence: Presence;
-  readonly #shared: SharedAddresses;
-  readonly #outlook: Outlook;
+  readonly #completeness = new CompletenessTracker();
+  readonly #presence: FailureDetector;
+  readonly #shared: SharedAddressDetector;
+  readonly #outlook: CompletenessReporter;
   /** Sessions of classic members, which are told each list. */
-  readonly #classics = new Set<Session>();
+  readonly #classics = new Set<MemberSession>();
   /** When as many members as the capacity were there for the first time. */
   #fullAt: number | undefined;
   /** Members that have gone since then, the newest last. */
-  readonly #gone: AbsentMember[] = [];
-  #ending: Ending | undefined;
+  readonly #gone: AbsentMemberRow[] = [];
+  #ending: MeshEndReason | undefined;
   #isHalted = false;
 
   constructor(options: MeshOptions) {
     const { name, rules, revision, addresses, outputs, prove, check } = options;
     this.name = name;
     this.#options = options;
-    this.roll = new Roll({ mesh: name, rules, revision, addresses, outputs, prove });
+    this.roll = new Membership({ mesh: name, rules, revision, addresses, outputs, prove });
     const { directory } = this.roll;
-    this.updates = new Updates(rules.draw(), directory, rules.limits);
-    this.#presence = new Presence({
+    this.updates = new LogBroadcaster(rules.draw(), directory, rules.limits);
+    this.#presence = new FailureDetector({
       limits: rules.limits,
       completeness: this.#completeness,
       member: (id) => this.roll.standing(id),
       check: (member) => check(name, member),
       lose: (id, reason) => this.roll.remove(id, "lost", reason),
     });
-    this.#shared = new SharedAddresses(rules.limits);
+    this.#shared = new SharedAddressDetector(rules.limits);
     const completeness = this.#completeness;
-    this.#outlook = new Outlook({ mesh: name, rules, directory, completeness, updates: this.updates, outputs });
+    this.#outlook = new CompletenessReporter({
+      mesh: name,
+      rules,
+      directory,
+      completeness,
+      updates: this.updates,
+      outputs,
+    });
   }
 
   /** How much is kept of it. */
@@ -96,7 +103,7 @@ export class Mesh {
   }
 
   /** How it has ended, if it has. */
-  get ending(): Ending | undefined {
+  get ending(): MeshEndReason | undefined {
     return this.#ending;
   }
 
@@ -139,7 +146,7 @@ export class Mesh {
   // The way in.
 
   /** Takes a registration whose address needs no proof, or has been proved. */
-  register(session: Session, candidate: Candidate, now: number): Verdict {
+  register(session: MemberSession, candidate: Candidate, now: number): AdmissionVerdict {
     const verdict = this.roll.register(session, candidate);
     if (verdict.type !== "refuse") this.#presence.begin(session, now);
     const replaced = verdict.type === "admit" ? this.roll.directory.member(verdict.replaces ?? "") : undefined;
@@ -149,7 +156,7 @@ export class Mesh {
   }
 
   /** Takes the correction of a classic member's address. */
-  correct(session: Session, address: Address, now: number): Verdict {
+  correct(session: MemberSession, address: Address, now: number): AdmissionVerdict {
     this.#classics.delete(session);
     const corrected = session.state === "member" ? this.roll.directory.member(session.candidate?.id ?? "") : undefined;
     const verdict = this.roll.correct(session, address, now);
@@ -167,12 +174,12 @@ export class Mesh {
   }
 
   /** A session is to prove that this member is back. */
-  proving(session: Session, { id }: Member): void {
+  proving(session: MemberSession, { id }: Member): void {
     this.#presence.proving(session, id);
   }
 
   /** A member has come back on this session. Returns the session that it had, if that is still open. */
-  resume(session: Session, member: Member, revision: number, now: number): Session | undefined {
+  resume(session: MemberSession, member: Member, revision: number, now: number): MemberSession | undefined {
     session.step("resumed");
     this.roll.admission.setAbsent(member, false);
     const older = this.#presence.attach(member.id, session, now);
@@ -183,7 +190,7 @@ export class Mesh {
   }
 
   /** An entry has come back from the log. */
-  appended(entry: Entry, now: number): Turn {
+  appended(entry: Entry, now: number): AppendResult {
     const changed = this.roll.appended(entry, now);
     if (changed === undefined) return {};
     this.updates.add(entry);
@@ -198,14 +205,14 @@ export class Mesh {
   }
 
   /** Owes every classic member the newest list, because this newcomer is in it. */
-  listDue(newcomer: Session, now: number): void {
+  listDue(newcomer: MemberSession, now: number): void {
     if (this.#classics.size > 0) this.#options.delivery.listsDue(this.#classics, newcomer, now);
   }
 
   // What becomes of sessions.
 
   /** A session is over. A native member whose session breaks is a member still; everybody else goes with it. */
-  depart(session: Session, type: "left" | "lost", reason: string, now: number): void {
+  depart(session: MemberSession, type: "left" | "lost", reason: string, now: number): void {
     this.#classics.delete(session);
     this.updates.end(session);
     if (this.#isHalted) return;
@@ -218,13 +225,13 @@ export class Mesh {
     if (member !== undefined && !this.#presence.has(member.id)) this.#completeness.setAbsent(member);
   }
 
-  report(session: Session, report: LinkReport, now: number): void {
+  report(session: MemberSession, report: LinkReport, now: number): void {
     const member = this.roll.standing(session.candidate?.id ?? "");
     if (member !== undefined) this.#presence.judge(this.#completeness.report(member, report, now), now);
   }
 
   /** The address of a member has been dialed, to see whether it is there. */
-  checked(id: Id, found: Outcome["found"], detail: string, now: number): void {
+  checked(id: Id, found: VerificationResult["found"], detail: string, now: number): void {
     if (!this.#isHalted) this.#presence.checked(id, found, detail, now);
   }
 
@@ -248,7 +255,7 @@ export class Mesh {
   // How whole it is, and the end.
 
   /** Looks at what the last input has changed. Returns how the mesh is to end now, if it is. */
-  review(now: number): End | undefined {
+  review(now: number): MeshEnd | undefined {
     if (this.#isHalted) return undefined;
     this.#noteFull(now);
     this.#outlook.review(now);
@@ -263,7 +270,7 @@ export class Mesh {
   }
 
   /** Tells how the mesh stands at its end, and ends it. Its sessions are still to be told what this returns. */
-  end({ reason, isTooLate }: End): Ending {
+  end({ reason, isTooLate }: MeshEnd): MeshEndReason {
     const { rules, addresses, outputs } = this.#options;
     this.#outlook.tellComplete();
     const { figures } = this.#outlook;
@@ -311,7 +318,7 @@ export class Mesh {
     this.#outlook.handleTimeout(now);
   }
 
-  #enter(member: Member, session: Session | undefined, now: number): void {
+  #enter(member: Member, session: MemberSession | undefined, now: number): void {
     this.#completeness.enter(member, session !== undefined, now);
     if (session === undefined) return;
     if (member.dialect === "classic") {
@@ -330,7 +337,7 @@ export class Mesh {
     this.#options.outputs.push({ type: "note", note: { code: "ADDRESS_SHARED", message, remote: address } });
   }
 
-  #remove(member: Member, now: number): Session | undefined {
+  #remove(member: Member, now: number): MemberSession | undefined {
     const session = this.#presence.remove(member.id);
     this.#presence.judge(this.#completeness.remove(member, now), now);
     if (session !== undefined) this.updates.end(session);
@@ -353,9 +360,9 @@ export class Mesh {
   }
 
   /** Listed members without a session, and the newest of those who have gone and whose slots are empty. */
-  #absent(): AbsentMember[] {
+  #absent(): AbsentMemberRow[] {
     const { directory } = this.roll;
-    const listed = this.#completeness.members(false).map(({ id, address }): AbsentMember => {
+    const listed = this.#completeness.members(false).map(({ id, address }): AbsentMemberRow => {
       return [address, `no session: ${this.#presence.whyAbsent(id) ?? "it goes"}`];
     });
     const emptySlots = this.#finishAt === undefined ? 0 : this.#options.rules.capacity - directory.size;

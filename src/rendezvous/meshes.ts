@@ -1,16 +1,16 @@
-import { Deadlines } from "../core/deadlines.js";
-import type { Addresses } from "./addresses.js";
+import { TimerTable } from "../core/deadlines.js";
+import type { AddressRegistry } from "./addresses.js";
 import { classicMesh } from "./classic.js";
 import { Mesh, type MeshOptions } from "./mesh.js";
 
 /** The meshes of a server, by name. */
 export class Meshes {
-  readonly addresses: Addresses;
+  readonly addresses: AddressRegistry;
   readonly #options: Omit<MeshOptions, "name" | "revision">;
   readonly #meshes = new Map<string, Mesh>();
   /** Those that something has happened to since they were last looked at. */
   readonly #touched = new Set<Mesh>();
-  readonly #deadlines = new Deadlines<Mesh>();
+  readonly #deadlines = new TimerTable<Mesh>();
   readonly #setFor = new Map<Mesh, number | undefined>();
   /** No log begins below what a forgotten one of that name may have reached: orders never come back. */
   #revision: number;

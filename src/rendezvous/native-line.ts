@@ -1,9 +1,9 @@
 import type { ConnectionId, ConnectionOutput } from "../core/connections.js";
-import type { Sink } from "../core/machine.js";
+import type { OutputSink } from "../core/machine.js";
 import { encodePreface } from "../protocol/native/preface.js";
 
 /** Words of which only the newest of its kind matters. */
-type Topic = "ping" | "pong" | "waiting";
+type ReplaceableMessage = "ping" | "pong" | "waiting";
 
 /**
  * Writes on one native connection, the preface first.
@@ -11,14 +11,14 @@ type Topic = "ping" | "pong" | "waiting";
  * What comes of its own accord (updates) or at the other side's wish (pongs) waits while something is still on its way
  * out, and then goes as it is by that time. So a reader that does not read costs what is on its way, and no more.
  */
-export class NativeLine {
+export class NativeWriter {
   readonly #connection: ConnectionId;
-  readonly #outputs: Sink<ConnectionOutput>;
-  readonly #owed = new Map<Topic, Uint8Array>();
+  readonly #outputs: OutputSink<ConnectionOutput>;
+  readonly #owed = new Map<ReplaceableMessage, Uint8Array>();
   #isGreeted = false;
   #isFlushing = false;
 
-  constructor(connection: ConnectionId, outputs: Sink<ConnectionOutput>) {
+  constructor(connection: ConnectionId, outputs: OutputSink<ConnectionOutput>) {
     this.#connection = connection;
     this.#outputs = outputs;
   }
@@ -43,7 +43,7 @@ export class NativeLine {
   }
 
   /** Sends as soon as what was sent before has left. */
-  owe(topic: Topic, frame: Uint8Array): void {
+  owe(topic: ReplaceableMessage, frame: Uint8Array): void {
     if (this.#isFlushing) this.#owed.set(topic, frame);
     else this.send(frame);
   }

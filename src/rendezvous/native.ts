@@ -1,25 +1,25 @@
 import { printable } from "../core/escaping.js";
-import type { Pulse } from "../core/pulse.js";
+import type { IdleMonitor } from "../core/pulse.js";
 import type { Candidate } from "../protocol/directory.js";
 import type { Control, ControlOf } from "../protocol/native/control.js";
 import { pong } from "../protocol/native/frames.js";
-import type { DialBacks, Outcome, Task } from "./dial-backs.js";
-import type { Heard } from "./door.js";
+import type { AddressVerifier, Verification, VerificationResult } from "./dial-backs.js";
+import type { DialectReaderEvent } from "./door.js";
 import type { Meshes } from "./meshes.js";
-import type { Partings } from "./partings.js";
+import type { SessionCloser } from "./partings.js";
 import { applicantOf } from "./roll.js";
-import type { Session, SessionState } from "./session.js";
+import type { MemberSession, MemberSessionState } from "./session.js";
 import type { RendezvousRules } from "./vocabulary.js";
 
 /** What the native desk is made with. */
-export interface NativeDeskOptions {
+export interface NativeHandlerOptions {
   readonly rules: RendezvousRules;
   readonly meshes: Meshes;
-  readonly partings: Partings;
-  readonly dialBacks: DialBacks;
-  readonly pulse: Pulse<Session>;
+  readonly partings: SessionCloser;
+  readonly dialBacks: AddressVerifier;
+  readonly pulse: IdleMonitor<MemberSession>;
   /** It is known now who this is; its handshake is over. */
-  readonly known: (session: Session) => void;
+  readonly known: (session: MemberSession) => void;
 }
 
 /** Which messages are heard, and in which states of a session; all others are refused. */
@@ -36,16 +36,16 @@ const heardIn = {
 type Asking = ControlOf<"register"> | ControlOf<"resume">;
 
 /** Hears what native callers say: who they want to be, the proof of their addresses, their links, their leave. */
-export class NativeDesk {
-  readonly #options: NativeDeskOptions;
+export class NativeHandler {
+  readonly #options: NativeHandlerOptions;
   /** Who asked for which challenge. */
-  readonly #asking = new Map<Task, Session>();
+  readonly #asking = new Map<Verification, MemberSession>();
 
-  constructor(options: NativeDeskOptions) {
+  constructor(options: NativeHandlerOptions) {
     this.#options = options;
   }
 
-  hear(session: Session, heard: Exclude<Heard, { type: "registration" }>, now: number): void {
+  hear(session: MemberSession, heard: Exclude<DialectReaderEvent, { type: "registration" }>, now: number): void {
     const { partings } = this.#options;
     if (heard.type === "ping") {
       session.line.owe("pong", pong);
@@ -64,7 +64,7 @@ export class NativeDesk {
   }
 
   /** Lets a session prove that it is reached where it says: dials it there, with a nonce that is to come back here. */
-  challenge(session: Session, resumesFrom: number | undefined, now: number): void {
+  challenge(session: MemberSession, resumesFrom: number | undefined, now: number): void {
     const { rules, dialBacks } = this.#options;
     const { candidate, mesh } = session;
     if (candidate === undefined || mesh === undefined) return;
@@ -76,7 +76,7 @@ export class NativeDesk {
   }
 
   /** The dial to a newcomer has failed. */
-  unproved({ task, found, detail }: Outcome, now: number): void {
+  unproved({ task, found, detail }: VerificationResult, now: number): void {
     const { meshes, partings } = this.#options;
     const session = this.#asking.get(task);
     this.#asking.delete(task);
@@ -96,7 +96,7 @@ export class NativeDesk {
   }
 
   /** The session is over. */
-  forget(session: Session, now: number): void {
+  forget(session: MemberSession, now: number): void {
     const { proof } = session;
     session.proof = undefined;
     if (proof === undefined) return;
@@ -104,8 +104,8 @@ export class NativeDesk {
     this.#options.dialBacks.end(proof.task, now);
   }
 
-  #understand(session: Session, control: Control, now: number): void {
-    const states: readonly SessionState[] = heardIn[control.type as keyof typeof heardIn] ?? [];
+  #understand(session: MemberSession, control: Control, now: number): void {
+    const states: readonly MemberSessionState[] = heardIn[control.type as keyof typeof heardIn] ?? [];
     // Whoever refuses closes, too; that is what counts.
     if (control.type === "refuse") return;
     if (!states.includes(session.state)) this.#unexpected(session, control, now);
@@ -117,14 +117,14 @@ export class NativeDesk {
     else if (control.type === "resume") this.#resume(session, control, now);
   }
 
-  #unexpected(session: Session, { type }: Control, now: number): void {
+  #unexpected(session: MemberSession, { type }: Control, now: number): void {
     const { partings } = this.#options;
     if (type === "hello")
       partings.refuse(session, "HELLO_AT_SERVER", "this is the rendezvous server; greet members", now);
     else partings.refuse(session, "UNEXPECTED_MESSAGE", `no "${type}" is expected here in state ${session.state}`, now);
   }
 
-  #register(session: Session, control: ControlOf<"register">, now: number): void {
+  #register(session: MemberSession, control: ControlOf<"register">, now: number): void {
     if (!this.#isIdentified(session, control, now)) return;
     const { meshes, partings, rules } = this.#options;
     const { mesh: name, id, address, name: ownName, meta } = control;
@@ -149,7 +149,7 @@ export class NativeDesk {
     this.challenge(session, undefined, now);
   }
 
-  #resume(session: Session, control: ControlOf<"resume">, now: number): void {
+  #resume(session: MemberSession, control: ControlOf<"resume">, now: number): void {
     if (!this.#isIdentified(session, control, now)) return;
     const { meshes, partings } = this.#options;
     const { mesh: name, id, address, log, revision } = control;
@@ -176,7 +176,7 @@ export class NativeDesk {
   }
 
   /** Whether it asks for what it has proved the secret for. */
-  #isIdentified(session: Session, { mesh }: Asking, now: number): boolean {
+  #isIdentified(session: MemberSession, { mesh }: Asking, now: number): boolean {
     const { partings, rules } = this.#options;
     const { identity } = session;
     if (!rules.isKeyed) return true;
@@ -191,7 +191,7 @@ export class NativeDesk {
     return false;
   }
 
-  #proved(session: Session, nonce: string, now: number): void {
+  #proved(session: MemberSession, nonce: string, now: number): void {
     if (session.state !== "proving") return;
     const { known, pulse } = this.#options;
     const { proof } = session;
@@ -206,7 +206,7 @@ export class NativeDesk {
   }
 
   /** Judged again: what was free when the dial-back began may be taken by now. */
-  #admit(session: Session, now: number): void {
+  #admit(session: MemberSession, now: number): void {
     const { meshes, partings, rules } = this.#options;
     const { mesh: name = "", candidate } = session;
     const mesh = meshes.open(name);
@@ -220,7 +220,7 @@ export class NativeDesk {
   }
 
   /** A member has come back, unless it has been removed while it proved who it is. */
-  #goOn(session: Session, revision: number, now: number): void {
+  #goOn(session: MemberSession, revision: number, now: number): void {
     const { meshes, partings } = this.#options;
     const mesh = meshes.find(session.mesh ?? "");
     const member = mesh?.roll.standing(session.candidate?.id ?? "");
@@ -232,15 +232,15 @@ export class NativeDesk {
     if (older !== undefined) partings.close(older, { type: "broken", reason: "the member has come back" }, now);
   }
 
-  #report(session: Session, control: ControlOf<"links">, now: number): void {
+  #report(session: MemberSession, control: ControlOf<"links">, now: number): void {
     this.#options.meshes.find(session.mesh ?? "")?.report(session, control, now);
   }
 
-  #watch(session: Session, size: number): void {
+  #watch(session: MemberSession, size: number): void {
     this.#options.meshes.find(session.mesh ?? "")?.updates.watch(session, size);
   }
 
-  #leave(session: Session, reason: string, now: number): void {
+  #leave(session: MemberSession, reason: string, now: number): void {
     this.#options.partings.close(session, { type: "left", reason: printable(reason, 160) }, now);
   }
 }

@@ -1,5 +1,5 @@
 import type { ConnectionId, ConnectionOutput } from "../core/connections.js";
-import type { Sink } from "../core/machine.js";
+import type { OutputSink } from "../core/machine.js";
 
 /**
  * What the server still has to say to one simple reader, which takes one `recv()` for one message.
@@ -8,9 +8,9 @@ import type { Sink } from "../core/machine.js";
  * one has left this process. While a list waits, a newer one takes its place, so a reader that is slow or gone costs one
  * list. The last word never takes the place of a list, and nothing follows it.
  */
-export class Outbox {
+export class ClassicWriter {
   readonly #connection: ConnectionId;
-  readonly #outputs: Sink<ConnectionOutput>;
+  readonly #outputs: OutputSink<ConnectionOutput>;
   readonly #gapMs: number;
   #listIsDue = false;
   #lastWord: Uint8Array | undefined;
@@ -18,7 +18,7 @@ export class Outbox {
   #isClosed = false;
   #readyAt = Number.NEGATIVE_INFINITY;
 
-  constructor(connection: ConnectionId, outputs: Sink<ConnectionOutput>, gapMs: number) {
+  constructor(connection: ConnectionId, outputs: OutputSink<ConnectionOutput>, gapMs: number) {
     this.#connection = connection;
     this.#outputs = outputs;
     this.#gapMs = gapMs;

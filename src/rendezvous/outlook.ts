@@ -1,24 +1,24 @@
 import { earliest } from "../core/deadlines.js";
-import { GrowingInterval } from "../core/growing-interval.js";
-import type { Sink } from "../core/machine.js";
+import { EventPacer } from "../core/growing-interval.js";
+import type { OutputSink } from "../core/machine.js";
 import type { Directory } from "../protocol/directory.js";
 import { encodeControl } from "../protocol/native/control.js";
-import type { Completeness, Missing } from "./completeness.js";
-import type { Updates } from "./updates.js";
-import type { MissingPair, RendezvousEvent, RendezvousOutput, RendezvousRules } from "./vocabulary.js";
+import type { CompletenessTracker, UnlinkedPair } from "./completeness.js";
+import type { LogBroadcaster } from "./updates.js";
+import type { MissingPairRow, RendezvousEvent, RendezvousOutput, RendezvousRules } from "./vocabulary.js";
 
 /** What an outlook is made with. */
-export interface OutlookOptions {
+export interface CompletenessReporterOptions {
   readonly mesh: string;
   readonly rules: RendezvousRules;
   readonly directory: Directory;
-  readonly completeness: Completeness;
-  readonly updates: Updates;
-  readonly outputs: Sink<RendezvousOutput>;
+  readonly completeness: CompletenessTracker;
+  readonly updates: LogBroadcaster;
+  readonly outputs: OutputSink<RendezvousOutput>;
 }
 
 /** How whole a mesh is, in figures. */
-export type Figures = Omit<Extract<RendezvousEvent, { type: "complete" }>, "type" | "mesh" | "revision">;
+export type CompletenessFigures = Omit<Extract<RendezvousEvent, { type: "complete" }>, "type" | "mesh" | "revision">;
 
 /**
  * Tells when a mesh is complete, and which pairs it is short of.
@@ -31,15 +31,15 @@ export type Figures = Omit<Extract<RendezvousEvent, { type: "complete" }>, "type
  * between two words that it is complete grows, and that between two reports of missing pairs has a lower bound; but no
  * change holds back the report of a pair that stays missing.
  */
-export class Outlook {
-  readonly #options: OutlookOptions;
+export class CompletenessReporter {
+  readonly #options: CompletenessReporterOptions;
   #hasToldComplete = false;
   /** What was told last and is still true. */
   #told: "complete" | "degraded" | undefined;
   /** The state of things that was last looked at. */
   #version = -1;
   #changedAt = Number.NEGATIVE_INFINITY;
-  readonly #completeInterval = new GrowingInterval();
+  readonly #completeInterval = new EventPacer();
   /** The most members of which it has been told that all are linked. */
   #mostMembers = 0;
   /** When it may be told that the mesh is whole, which it is. */
@@ -58,7 +58,7 @@ export class Outlook {
   /** Says that the mesh is whole, if it is; one frame, so that nobody is sent it twice. */
   #frame: Uint8Array | undefined;
 
-  constructor(options: OutlookOptions) {
+  constructor(options: CompletenessReporterOptions) {
     const { capacity, onFull } = options.rules;
     const isBounded = capacity !== Number.POSITIVE_INFINITY;
     this.#options = options;
@@ -71,7 +71,7 @@ export class Outlook {
     return completeness.isWhole && completeness.there >= this.#wanted;
   }
 
-  get figures(): Figures {
+  get figures(): CompletenessFigures {
     const { directory, completeness } = this.#options;
     return { members: directory.size, links: completeness.links, unverified: completeness.unverified };
   }
@@ -114,7 +114,7 @@ export class Outlook {
   }
 
   /** The first missing pairs by address, and how many there are. */
-  missing(): { readonly count: number; readonly missing: readonly MissingPair[] } {
+  missing(): { readonly count: number; readonly missing: readonly MissingPairRow[] } {
     const { completeness, rules } = this.#options;
     const first = completeness.firstMissing(rules.limits.namedPairs);
     return { count: completeness.missing, missing: first.map(byAddress) };
@@ -146,12 +146,12 @@ export class Outlook {
     this.#lookAt = at === undefined ? undefined : Math.max(at, this.#degradedAt + degradedGapMs);
   }
 
-  #tellDegraded(missing: readonly Missing[]): void {
+  #tellDegraded(missing: readonly UnlinkedPair[]): void {
     const { mesh, directory, completeness, updates, outputs, rules } = this.#options;
     const { missing: count, natives } = completeness;
     outputs.push({ type: "event", event: { type: "degraded", mesh, count, missing: missing.map(byAddress) } });
     const mostBytes = rules.limits.degradedBytes / Math.max(1, natives);
-    const encode = (pairs: readonly Missing[]): Uint8Array =>
+    const encode = (pairs: readonly UnlinkedPair[]): Uint8Array =>
       encodeControl({ type: "degraded", revision: directory.revision, count, missing: pairs.map(byOrder) });
     let named = missing;
     let frame = encode(named);
@@ -187,10 +187,10 @@ export class Outlook {
   }
 }
 
-function byAddress({ earlier, later, reason }: Missing): MissingPair {
+function byAddress({ earlier, later, reason }: UnlinkedPair): MissingPairRow {
   return [earlier.address, later.address, reason];
 }
 
-function byOrder({ earlier, later, reason }: Missing): [earlier: number, later: number, reason: string] {
+function byOrder({ earlier, later, reason }: UnlinkedPair): [earlier: number, later: number, reason: string] {
   return [earlier.order, later.order, reason];
 }

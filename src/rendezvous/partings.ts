@@ -1,31 +1,31 @@
-import { Deadlines, earliest } from "../core/deadlines.js";
+import { earliest, TimerTable } from "../core/deadlines.js";
 import type { ErrorCode } from "../core/errors.js";
 import { printable } from "../core/escaping.js";
-import { Lingering } from "../core/lingering.js";
-import type { Sink } from "../core/machine.js";
+import { GracefulCloses } from "../core/lingering.js";
+import type { OutputSink } from "../core/machine.js";
 import { encodeEnd, encodeRefusal } from "../protocol/classic/list.js";
 import { encodeControl } from "../protocol/native/control.js";
-import type { Delivery } from "./delivery.js";
-import type { Session } from "./session.js";
+import type { ListBroadcaster } from "./delivery.js";
+import type { MemberSession } from "./session.js";
 import type { RendezvousOutput, RendezvousRules } from "./vocabulary.js";
 
 /** What partings are made with. */
-export interface PartingsOptions {
+export interface SessionCloserOptions {
   readonly rules: RendezvousRules;
-  readonly delivery: Delivery;
-  readonly outputs: Sink<RendezvousOutput>;
+  readonly delivery: ListBroadcaster;
+  readonly outputs: OutputSink<RendezvousOutput>;
   /** A session is about to be closed, and nothing that it says counts any more. Called once for each. */
-  readonly leaving: (session: Session, departure: Departure, now: number) => void;
+  readonly leaving: (session: MemberSession, departure: CloseReason, now: number) => void;
 }
 
 /** How a session is over: its other side has said so, or it was not to be. */
-export interface Departure {
+export interface CloseReason {
   readonly type: "left" | "broken";
   readonly reason: string;
 }
 
 /** How a mesh ends; `incomplete` says what it lacks, if it ends because it has not become whole in time. */
-export interface Ending {
+export interface MeshEndReason {
   readonly reason: string;
   readonly incomplete?: string;
 }
@@ -37,19 +37,19 @@ const longestRefusal = 400;
  * How conversations end, in the words of whoever is at the other end: refused with a reason, told that the mesh ends, or
  * closed without a word. After the last word comes the half-close, and then a little patience.
  */
-export class Partings {
-  readonly #options: PartingsOptions;
-  readonly #lingering: Lingering;
+export class SessionCloser {
+  readonly #options: SessionCloserOptions;
+  readonly #lingering: GracefulCloses;
   /** Native members that have been told of the teardown, and by when they must have closed. */
-  readonly #draining = new Deadlines<Session>();
+  readonly #draining = new TimerTable<MemberSession>();
 
-  constructor(options: PartingsOptions) {
+  constructor(options: SessionCloserOptions) {
     this.#options = options;
-    this.#lingering = new Lingering(options.outputs, options.rules.limits.lingerMs);
+    this.#lingering = new GracefulCloses(options.outputs, options.rules.limits.lingerMs);
   }
 
   /** Tells why the conversation ends, and ends it. */
-  refuse(session: Session, code: ErrorCode, message: string, now: number): void {
+  refuse(session: MemberSession, code: ErrorCode, message: string, now: number): void {
     if (session.state === "closing") return;
     this.note(session, code, message);
     const isNative = this.#speaksNative(session);
@@ -60,7 +60,7 @@ export class Partings {
   }
 
   /** Ends the conversation, with a last word that this reader understands, or none. */
-  close(session: Session, departure: Departure, now: number, lastWord?: Uint8Array): void {
+  close(session: MemberSession, departure: CloseReason, now: number, lastWord?: Uint8Array): void {
     if (session.state === "closing") return;
     this.#part(session, departure, now);
     this.#hangUp(session, now, lastWord);
@@ -70,7 +70,7 @@ export class Partings {
    * Tells that the mesh ends. A native member gets the time to end its links, and closes first. To a classic one any message
    * that is no list is the end, so a refusal tells it of an end that is none of a whole mesh.
    */
-  dismiss(session: Session, { reason, incomplete }: Ending, now: number): void {
+  dismiss(session: MemberSession, { reason, incomplete }: MeshEndReason, now: number): void {
     if (session.state === "closing") return;
     const { endWord, limits } = this.#options.rules;
     this.#part(session, { type: "left", reason }, now);
@@ -85,13 +85,13 @@ export class Partings {
   }
 
   /** The other side has half-closed a session that is closing. */
-  ended(session: Session, now: number): void {
+  ended(session: MemberSession, now: number): void {
     this.#draining.clear(session);
     if (this.#speaksNative(session)) this.#lingering.begin(session.connection, now);
   }
 
   /** The session's connection is gone. */
-  closed(session: Session): void {
+  closed(session: MemberSession): void {
     this.#draining.clear(session);
     this.#lingering.closed(session.connection);
     this.#options.delivery.closed(session);
@@ -109,16 +109,16 @@ export class Partings {
     this.#lingering.handleTimeout(now);
   }
 
-  note(session: Session, code: ErrorCode, message: string): void {
+  note(session: MemberSession, code: ErrorCode, message: string): void {
     this.#options.outputs.push({ type: "note", note: { code, message, remote: session.remoteAddress } });
   }
 
   /** In the middle of a proof of the secret no word of ours would be understood. */
-  #mayBeHeard({ identity, dialect }: Session): boolean {
+  #mayBeHeard({ identity, dialect }: MemberSession): boolean {
     return !this.#options.rules.isKeyed || identity !== undefined || dialect !== undefined;
   }
 
-  #speaksNative({ dialect }: Session): boolean {
+  #speaksNative({ dialect }: MemberSession): boolean {
     return dialect === "native" || (dialect === undefined && this.#options.rules.dialect === "native");
   }
 
@@ -132,13 +132,13 @@ export class Partings {
     });
   }
 
-  #part(session: Session, departure: Departure, now: number): void {
+  #part(session: MemberSession, departure: CloseReason, now: number): void {
     this.#options.leaving(session, departure, now);
     session.step("closing");
     session.door.close();
   }
 
-  #hangUp(session: Session, now: number, lastWord?: Uint8Array): void {
+  #hangUp(session: MemberSession, now: number, lastWord?: Uint8Array): void {
     if (!this.#speaksNative(session)) {
       this.#options.delivery.close(session, now, lastWord);
       return;

@@ -1,14 +1,14 @@
-import { Deadlines } from "../core/deadlines.js";
+import { TimerTable } from "../core/deadlines.js";
 import type { Limits } from "../core/limits.js";
 import type { Id, Member } from "../protocol/directory.js";
-import type { Completeness } from "./completeness.js";
-import type { Outcome } from "./dial-backs.js";
-import type { Session } from "./session.js";
+import type { CompletenessTracker } from "./completeness.js";
+import type { VerificationResult } from "./dial-backs.js";
+import type { MemberSession } from "./session.js";
 
 /** What presence needs of the mesh that it belongs to. */
-export interface PresenceOptions {
+export interface FailureDetectorOptions {
   readonly limits: Limits;
-  readonly completeness: Completeness;
+  readonly completeness: CompletenessTracker;
   /** The member of this id, unless it has been removed or is about to be. */
   readonly member: (id: Id) => Member | undefined;
   /** Dial the member's address, and say what was found there. */
@@ -18,7 +18,7 @@ export interface PresenceOptions {
 }
 
 /** A member without a session. */
-interface Absence {
+interface SuspectState {
   /** How its session has ended. */
   readonly reason: string;
   /** It may still come back in time; only a refusal by its address counts before that. */
@@ -47,20 +47,20 @@ const enoughRefusals = 2;
  * is back. While no session of the mesh lives, nobody is judged, because it may be this server that was cut off; when that
  * has lasted for a lease, the mesh is to be forgotten.
  */
-export class Presence {
-  readonly #options: PresenceOptions;
-  readonly #present = new Map<Id, Session>();
-  readonly #absent = new Map<Id, Absence>();
+export class FailureDetector {
+  readonly #options: FailureDetectorOptions;
+  readonly #present = new Map<Id, MemberSession>();
+  readonly #absent = new Map<Id, SuspectState>();
   /** When each absent member is looked at again. */
-  readonly #looks = new Deadlines<Id>();
+  readonly #looks = new TimerTable<Id>();
   /** Sessions that are to prove which member has come back with them. */
-  readonly #proving = new Map<Session, Id>();
+  readonly #proving = new Map<MemberSession, Id>();
   /** Sessions of the mesh, those in line and of classic members too: each shows that we can be reached. */
-  readonly #alive = new Set<Session>();
+  readonly #alive = new Set<MemberSession>();
   /** Since when no session of the mesh lives. */
   #unheardSince: number | undefined;
 
-  constructor(options: PresenceOptions) {
+  constructor(options: FailureDetectorOptions) {
     this.#options = options;
   }
 
@@ -99,7 +99,7 @@ export class Presence {
   }
 
   /** A session belongs to the mesh now, in whatever standing. */
-  begin(session: Session, now: number): void {
+  begin(session: MemberSession, now: number): void {
     const wasHeard = this.isHeard;
     this.#alive.add(session);
     this.#unheardSince = undefined;
@@ -107,7 +107,7 @@ export class Presence {
   }
 
   /** A session is the one of a native member. Returns an older one of it. */
-  attach(id: Id, session: Session, now: number): Session | undefined {
+  attach(id: Id, session: MemberSession, now: number): MemberSession | undefined {
     const older = this.#present.get(id);
     this.#present.set(id, session);
     this.#absent.delete(id);
@@ -118,12 +118,12 @@ export class Presence {
   }
 
   /** A session is to prove that this member is back. */
-  proving(session: Session, id: Id): void {
+  proving(session: MemberSession, id: Id): void {
     this.#proving.set(session, id);
   }
 
   /** A session is gone. Returns the member that is absent by that. */
-  end(session: Session, reason: string, now: number): Member | undefined {
+  end(session: MemberSession, reason: string, now: number): Member | undefined {
     if (this.#alive.delete(session) && !this.isHeard) this.#unheardSince = now;
     const claimed = this.#proving.get(session);
     this.#proving.delete(session);
@@ -150,7 +150,7 @@ export class Presence {
   }
 
   /** A member has been removed. Returns its session, if it had one. */
-  remove(id: Id): Session | undefined {
+  remove(id: Id): MemberSession | undefined {
     const session = this.#present.get(id);
     this.#present.delete(id);
     this.#absent.delete(id);
@@ -159,7 +159,7 @@ export class Presence {
   }
 
   /** A dial to the address of an absent member has come to something. Only a refusal by the address says that it is gone. */
-  checked(id: Id, found: Outcome["found"], detail: string, now: number): void {
+  checked(id: Id, found: VerificationResult["found"], detail: string, now: number): void {
     const absence = this.#absent.get(id);
     if (absence === undefined) return;
     const { leaseMs, recheckMs } = this.#options.limits;

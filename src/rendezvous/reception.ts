@@ -1,20 +1,20 @@
 import type { ConnectionId, ConnectionProgress, Endpoint } from "../core/connections.js";
 import { earliest } from "../core/deadlines.js";
 import type { ErrorCode } from "../core/errors.js";
-import { Handshakes } from "../core/handshakes.js";
-import type { Sink } from "../core/machine.js";
-import { PendingRefusals, type Refusal } from "../core/pending-refusals.js";
-import { Pulse } from "../core/pulse.js";
+import { PendingConnections } from "../core/handshakes.js";
+import type { OutputSink } from "../core/machine.js";
+import { type PendingRefusal, PendingRefusals } from "../core/pending-refusals.js";
+import { IdleMonitor } from "../core/pulse.js";
 import { ping } from "../protocol/native/frames.js";
 import { sniff } from "../protocol/sniff.js";
-import { ClassicDesk } from "./classic.js";
-import type { Delivery } from "./delivery.js";
-import type { DialBacks } from "./dial-backs.js";
+import { ClassicHandler } from "./classic.js";
+import type { ListBroadcaster } from "./delivery.js";
+import type { AddressVerifier } from "./dial-backs.js";
 import type { Mesh } from "./mesh.js";
 import type { Meshes } from "./meshes.js";
-import { NativeDesk } from "./native.js";
-import { type Departure, Partings } from "./partings.js";
-import { Session } from "./session.js";
+import { NativeHandler } from "./native.js";
+import { type CloseReason, SessionCloser } from "./partings.js";
+import { MemberSession } from "./session.js";
 import type { RendezvousOutput, RendezvousRules } from "./vocabulary.js";
 
 /** The share of all connections that is kept for those who are told that there is no room. */
@@ -26,12 +26,12 @@ type Secured = Extract<ConnectionProgress, { type: "secured" }>;
 type Unproved = Extract<ConnectionProgress, { type: "unproved" }>;
 
 /** What a reception is made with. */
-export interface ReceptionOptions {
+export interface ConnectionHandlerOptions {
   readonly rules: RendezvousRules;
   readonly meshes: Meshes;
-  readonly delivery: Delivery;
-  readonly dialBacks: DialBacks;
-  readonly outputs: Sink<RendezvousOutput>;
+  readonly delivery: ListBroadcaster;
+  readonly dialBacks: AddressVerifier;
+  readonly outputs: OutputSink<RendezvousOutput>;
   /** The mesh that classic members are in. */
   readonly classicMesh: () => Mesh;
 }
@@ -40,41 +40,41 @@ export interface ReceptionOptions {
  * Where connections arrive: keeps them in bounds until it is known who they are, has what they say heard by the desk of
  * their dialect, and notices when they fall silent or end.
  */
-export class Reception {
-  readonly classic: ClassicDesk;
-  readonly native: NativeDesk;
-  readonly partings: Partings;
-  readonly #options: ReceptionOptions;
-  readonly #handshakes: Handshakes;
+export class ConnectionHandler {
+  readonly classic: ClassicHandler;
+  readonly native: NativeHandler;
+  readonly partings: SessionCloser;
+  readonly #options: ConnectionHandlerOptions;
+  readonly #handshakes: PendingConnections;
   readonly #refusals: PendingRefusals;
-  readonly #pulse: Pulse<Session>;
+  readonly #pulse: IdleMonitor<MemberSession>;
   /** Every accepted connection that is not gone. */
-  readonly #sessions = new Map<ConnectionId, Session>();
+  readonly #sessions = new Map<ConnectionId, MemberSession>();
 
-  constructor(options: ReceptionOptions) {
+  constructor(options: ConnectionHandlerOptions) {
     const { rules, meshes, delivery, dialBacks, outputs, classicMesh } = options;
     this.#options = options;
-    this.#handshakes = new Handshakes(rules.limits);
+    this.#handshakes = new PendingConnections(rules.limits);
     this.#refusals = new PendingRefusals(rules.limits);
-    this.#pulse = new Pulse(rules.limits);
-    const leaving = (session: Session, departure: Departure, now: number): void => {
+    this.#pulse = new IdleMonitor(rules.limits);
+    const leaving = (session: MemberSession, departure: CloseReason, now: number): void => {
       this.#leaving(session, departure, now);
     };
-    const known = (session: Session): void => void this.#handshakes.end(session.connection);
-    this.partings = new Partings({ rules, outputs, delivery, leaving });
-    this.classic = new ClassicDesk({ rules, partings: this.partings, known, mesh: classicMesh });
+    const known = (session: MemberSession): void => void this.#handshakes.end(session.connection);
+    this.partings = new SessionCloser({ rules, outputs, delivery, leaving });
+    this.classic = new ClassicHandler({ rules, partings: this.partings, known, mesh: classicMesh });
     const pulse = this.#pulse;
-    this.native = new NativeDesk({ rules, meshes, partings: this.partings, dialBacks, pulse, known });
+    this.native = new NativeHandler({ rules, meshes, partings: this.partings, dialBacks, pulse, known });
   }
 
-  get sessions(): ReadonlyMap<ConnectionId, Session> {
+  get sessions(): ReadonlyMap<ConnectionId, MemberSession> {
     return this.#sessions;
   }
 
   /** Takes a new connection, if there is room. */
   accept(connection: ConnectionId, remote: Endpoint, now: number): void {
     const { rules, outputs, dialBacks } = this.#options;
-    const session = new Session(connection, remote, rules.limits, outputs);
+    const session = new MemberSession(connection, remote, rules.limits, outputs);
     const room = rules.limits.connections - this.#sessions.size - dialBacks.connections;
     if (room <= 0) {
       this.partings.note(session, "NO_DESCRIPTORS", noDescriptors);
@@ -90,7 +90,7 @@ export class Reception {
   }
 
   /** There is no room for this one, which is told as soon as its dialect is known. */
-  #refuse(session: Session, code: ErrorCode, message: string, now: number): void {
+  #refuse(session: MemberSession, code: ErrorCode, message: string, now: number): void {
     // Where there is a secret, whoever is about to prove it is told so before.
     if (this.#options.rules.isKeyed) this.#tellRefusal(session, { code, message }, now);
     else this.#refusals.add({ connection: session.connection, code, message }, now);
@@ -104,7 +104,7 @@ export class Reception {
     }
   }
 
-  #tellRefusal(session: Session, { code, message }: Pick<Refusal, "code" | "message">, now: number): void {
+  #tellRefusal(session: MemberSession, { code, message }: Pick<PendingRefusal, "code" | "message">, now: number): void {
     this.partings.refuse(session, code, message, now);
     const connection = this.#refusals.told(session.connection);
     if (connection !== undefined && this.#sessions.has(connection)) {
@@ -151,18 +151,18 @@ export class Reception {
     this.partings.handleTimeout(now);
   }
 
-  #secured(session: Session, { identity }: Secured, now: number): void {
+  #secured(session: MemberSession, { identity }: Secured, now: number): void {
     session.identity = identity;
     // Whoever plays this machine without sockets may say only this.
     this.#handshakes.spoke(session.connection, now);
   }
 
-  #unproved(session: Session, { code, message }: Unproved, now: number): void {
+  #unproved(session: MemberSession, { code, message }: Unproved, now: number): void {
     this.partings.note(session, code, message);
     this.partings.close(session, { type: "broken", reason: code }, now);
   }
 
-  #read(session: Session, bytes: Uint8Array, now: number): void {
+  #read(session: MemberSession, bytes: Uint8Array, now: number): void {
     if (session.state === "closing") return;
     const isFirst = session.dialect === undefined;
     this.#handshakes.spoke(session.connection, now);
@@ -179,7 +179,7 @@ export class Reception {
   }
 
   /** Plain text where the secret has to be proved first. */
-  #refusePlain(session: Session, bytes: Uint8Array, now: number): void {
+  #refusePlain(session: MemberSession, bytes: Uint8Array, now: number): void {
     const [first = 0, second] = bytes;
     const caller = sniff(first, second);
     if (caller === "http" || caller === "tls") this.classic.turnAway(session, caller, now);
@@ -187,7 +187,7 @@ export class Reception {
       this.partings.refuse(session, "SECRET_REQUIRED", "this server takes nobody who does not prove the secret", now);
   }
 
-  #flushed(session: Session, now: number): void {
+  #flushed(session: MemberSession, now: number): void {
     if (session.dialect !== "native") {
       this.#options.delivery.flushed(session, now);
       return;
@@ -196,7 +196,7 @@ export class Reception {
     if (session.mesh !== undefined) this.#options.meshes.peek(session.mesh)?.updates.flushed(session);
   }
 
-  #ended(session: Session, now: number): void {
+  #ended(session: MemberSession, now: number): void {
     if (session.state === "closing") {
       this.partings.ended(session, now);
       return;
@@ -208,7 +208,7 @@ export class Reception {
     this.partings.close(session, { type, reason: "closed its connection" }, now);
   }
 
-  #closed(session: Session, failure: string | undefined, now: number): void {
+  #closed(session: MemberSession, failure: string | undefined, now: number): void {
     if (session.state !== "closing") {
       // What a broken connection has said in part is not said.
       this.#noteSilence(session);
@@ -221,7 +221,7 @@ export class Reception {
   }
 
   /** Nothing of this session counts any more. */
-  #leaving(session: Session, { type, reason }: Departure, now: number): void {
+  #leaving(session: MemberSession, { type, reason }: CloseReason, now: number): void {
     this.#handshakes.end(session.connection);
     this.#refusals.take(session.connection);
     this.#pulse.forget(session);
@@ -231,7 +231,7 @@ export class Reception {
     this.#options.meshes.find(session.mesh)?.depart(session, type === "left" ? "left" : "lost", reason, now);
   }
 
-  #noteSilence(session: Session): void {
+  #noteSilence(session: MemberSession): void {
     if (session.state === "reading") this.partings.note(session, "NOTHING_SAID", "closed before it had registered");
   }
 
@@ -247,7 +247,7 @@ export class Reception {
     }
   }
 
-  #understand(session: Session, now: number): void {
+  #understand(session: MemberSession, now: number): void {
     for (let heard = session.door.poll(); heard !== undefined; heard = session.door.poll()) {
       if (session.state === "closing") break;
       if (heard.type === "registration") this.classic.hear(session, heard.event, now);

@@ -3,13 +3,13 @@ import { earliest } from "../core/deadlines.js";
 import { type Machine, OutputQueue } from "../core/machine.js";
 import type { Address } from "../protocol/address.js";
 import type { Entry, Id } from "../protocol/directory.js";
-import { Addresses } from "./addresses.js";
+import { AddressRegistry } from "./addresses.js";
 import { classicMesh } from "./classic.js";
-import { Delivery } from "./delivery.js";
-import { DialBacks, type Outcome } from "./dial-backs.js";
-import type { End, Mesh } from "./mesh.js";
+import { ListBroadcaster } from "./delivery.js";
+import { AddressVerifier, type VerificationResult } from "./dial-backs.js";
+import type { Mesh, MeshEnd } from "./mesh.js";
 import { Meshes } from "./meshes.js";
-import { Reception } from "./reception.js";
+import { ConnectionHandler } from "./reception.js";
 import type { RendezvousInput, RendezvousOutput, RendezvousRules } from "./vocabulary.js";
 
 /**
@@ -20,12 +20,12 @@ import type { RendezvousInput, RendezvousOutput, RendezvousRules } from "./vocab
  * find their way: what a caller says is heard by the desk of its dialect, what becomes of a mesh is the mesh's, what was
  * dialed belongs to the dial-backs, and how a conversation ends is told by the partings.
  */
-export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
+export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOutput> {
   readonly #outputs = new OutputQueue<RendezvousOutput>();
   readonly #meshes: Meshes;
-  readonly #delivery: Delivery;
-  readonly #dialBacks: DialBacks;
-  readonly #reception: Reception;
+  readonly #delivery: ListBroadcaster;
+  readonly #dialBacks: AddressVerifier;
+  readonly #reception: ConnectionHandler;
   /** `ending`: nobody is taken in any more, and what is open is on its way out. */
   #state: "serving" | "ending" | "closed" = "serving";
   #isListening = true;
@@ -34,17 +34,17 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
 
   constructor(rules: RendezvousRules) {
     const outputs = this.#outputs;
-    this.#delivery = new Delivery(rules.limits, () => this.#classicMesh.roll.directory, outputs);
-    this.#dialBacks = new DialBacks(rules.limits, outputs, (outcome, now) => this.#found(outcome, now));
+    this.#delivery = new ListBroadcaster(rules.limits, () => this.#classicMesh.roll.directory, outputs);
+    this.#dialBacks = new AddressVerifier(rules.limits, outputs, (outcome, now) => this.#found(outcome, now));
     this.#meshes = new Meshes({
       rules,
       outputs,
-      addresses: new Addresses(),
+      addresses: new AddressRegistry(),
       delivery: this.#delivery,
       prove: (session) => this.#reception.native.challenge(session, undefined, this.#now),
       check: (mesh, { id, address }) => this.#dialBacks.begin({ mesh, id, address }, this.#now),
     });
-    this.#reception = new Reception({
+    this.#reception = new ConnectionHandler({
       rules,
       outputs,
       meshes: this.#meshes,
@@ -142,7 +142,7 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
     this.#settle(now);
   }
 
-  #found({ task, found, detail }: Outcome, now: number): void {
+  #found({ task, found, detail }: VerificationResult, now: number): void {
     if (task.nonce !== undefined) this.#reception.native.unproved({ task, found, detail }, now);
     else this.#meshes.find(task.mesh)?.checked(task.id, found, detail, now);
     if (task.nonce !== undefined || found !== "undialed") return;
@@ -183,7 +183,7 @@ export class Rendezvous implements Machine<RendezvousInput, RendezvousOutput> {
   }
 
   /** A mesh without a member that would stay ends the whole server. */
-  #end(mesh: Mesh, end: End, now: number): void {
+  #end(mesh: Mesh, end: MeshEnd, now: number): void {
     const ending = mesh.end(end);
     this.#hasEndedMesh = true;
     if (!this.#isPeopled) this.#stopListening();

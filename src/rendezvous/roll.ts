@@ -1,33 +1,33 @@
-import type { Sink } from "../core/machine.js";
+import type { OutputSink } from "../core/machine.js";
 import type { Address } from "../protocol/address.js";
 import { type Candidate, type Change, Directory, type Entry, type Id, type Member } from "../protocol/directory.js";
 import { encodeControl } from "../protocol/native/control.js";
-import type { Addresses } from "./addresses.js";
-import { Admission, type Applicant, type Verdict } from "./admission.js";
-import type { Session } from "./session.js";
+import type { AddressRegistry } from "./addresses.js";
+import { Admission, type AdmissionVerdict, type Applicant } from "./admission.js";
+import type { MemberSession } from "./session.js";
 import type { RendezvousOutput, RendezvousRules } from "./vocabulary.js";
 
 /** How many of those in line are told that they have moved up. */
 const toldPlaces = 10;
 
 /** What an entry has changed. */
-export interface Changed {
+export interface MembershipChange {
   /** Who has come in, and its session if that is still there. */
-  readonly entered?: { readonly member: Member; readonly session: Session | undefined };
+  readonly entered?: { readonly member: Member; readonly session: MemberSession | undefined };
   /** Who has gone. */
   readonly removed?: Member;
 }
 
 /** What a roll is made with. */
-export interface RollOptions {
+export interface MembershipOptions {
   readonly mesh: string;
   readonly rules: RendezvousRules;
   /** The revision before the first entry. */
   readonly revision: number;
-  readonly addresses: Addresses;
-  readonly outputs: Sink<RendezvousOutput>;
+  readonly addresses: AddressRegistry;
+  readonly outputs: OutputSink<RendezvousOutput>;
   /** The turn of this session has come; it is to prove its address once more. */
-  readonly prove: (session: Session) => void;
+  readonly prove: (session: MemberSession) => void;
 }
 
 /**
@@ -36,12 +36,12 @@ export interface RollOptions {
  * A membership is true only when its entry has come back from the log. A session that goes while its append is under way
  * is therefore taken out again by a second entry, never by wishing the first away.
  */
-export class Roll {
+export class Membership {
   readonly directory: Directory;
   readonly admission: Admission;
-  readonly #options: RollOptions;
+  readonly #options: MembershipOptions;
   /** Sessions whose append is under way, by the id that will come back; undefined: nobody wants it any more. */
-  readonly #joining = new Map<Id, Session | undefined>();
+  readonly #joining = new Map<Id, MemberSession | undefined>();
   /** Members whose removal is under way. */
   readonly #departing = new Set<Id>();
   /** Ids that were removed, the oldest first: none of them is ever taken back. */
@@ -49,7 +49,7 @@ export class Roll {
   /** When somebody in line was last called. */
   #calledAt = 0;
 
-  constructor(options: RollOptions) {
+  constructor(options: MembershipOptions) {
     const { mesh, rules, revision, addresses } = options;
     this.#options = options;
     this.directory = new Directory(revision);
@@ -72,7 +72,7 @@ export class Roll {
   }
 
   /** What would become of a registration. A session whose turn has come takes a slot, if one is still free. */
-  judge(session: Session, candidate: Candidate, hasSlot = false): Verdict {
+  judge(session: MemberSession, candidate: Candidate, hasSlot = false): AdmissionVerdict {
     if (this.#removed.has(candidate.id)) {
       return { type: "refuse", code: "FENCED", message: `the id ${candidate.id} has been removed; draw a new one` };
     }
@@ -84,7 +84,7 @@ export class Roll {
   }
 
   /** Takes a registration: the session is then joining or waiting, unless the verdict is a refusal. */
-  register(session: Session, candidate: Candidate, hasSlot = false): Verdict {
+  register(session: MemberSession, candidate: Candidate, hasSlot = false): AdmissionVerdict {
     const verdict = this.judge(session, candidate, hasSlot);
     if (verdict.type === "refuse") return verdict;
     session.candidate = candidate;
@@ -101,7 +101,7 @@ export class Roll {
   }
 
   /** Takes the correction of an address: the old one leaves, and the session registers anew, in its old slot if it has one. */
-  correct(session: Session, address: Address, now: number): Verdict {
+  correct(session: MemberSession, address: Address, now: number): AdmissionVerdict {
     const hasSlot = session.state === "member";
     this.depart(session, "left", `corrected to ${address}`, now);
     session.step("withdrawn");
@@ -110,7 +110,7 @@ export class Roll {
   }
 
   /** An entry has come back. Returns what it has changed; undefined if it was known. */
-  appended(entry: Entry, now: number): Changed | undefined {
+  appended(entry: Entry, now: number): MembershipChange | undefined {
     const goes = entry.type === "joined" ? undefined : entry.type === "replaced" ? entry.replaces : entry.id;
     const removed = goes === undefined ? undefined : this.directory.member(goes);
     // A log may tell an entry twice; it happens once.
@@ -159,7 +159,7 @@ export class Roll {
   }
 
   /** Takes a session out of the mesh, wherever on its way in it is. */
-  depart(session: Session, type: "left" | "lost", reason: string, now: number): void {
+  depart(session: MemberSession, type: "left" | "lost", reason: string, now: number): void {
     const id = session.candidate?.id;
     if (session.state === "waiting" || session.state === "proving") {
       if (!this.admission.leaveLine(session)) return;
@@ -179,7 +179,7 @@ export class Roll {
     this.#append({ type, id, reason });
   }
 
-  #admit(session: Session, candidate: Candidate, replaces?: Id): void {
+  #admit(session: MemberSession, candidate: Candidate, replaces?: Id): void {
     this.admission.leaveLine(session);
     session.step("admitted");
     this.admission.appending(candidate, replaces);
@@ -192,7 +192,7 @@ export class Roll {
     }
   }
 
-  #entered(member: Member, replaces: Id | undefined): Session | undefined {
+  #entered(member: Member, replaces: Id | undefined): MemberSession | undefined {
     const { mesh, outputs } = this.#options;
     const { id, address, order, dialect, name } = member;
     const session = this.#joining.get(id);
@@ -221,7 +221,7 @@ export class Roll {
   }
 
   /** Tells of the first in line, or of the one session named: telling all at each step would cost the square of the line. */
-  #tellPlaces(only?: Session): void {
+  #tellPlaces(only?: MemberSession): void {
     let place = 0;
     for (const [session, { address, dialect }] of this.admission.line) {
       place += 1;
@@ -239,6 +239,6 @@ export class Roll {
 }
 
 /** What a session says of itself and what is seen of it. */
-export function applicantOf({ remote, identity }: Session, candidate: Candidate): Applicant {
+export function applicantOf({ remote, identity }: MemberSession, candidate: Candidate): Applicant {
   return { ...candidate, observedHost: remote.host, isTrusted: identity !== undefined };
 }

@@ -1,20 +1,20 @@
 import type { ConnectionId, ConnectionOutput, Endpoint, Identity } from "../core/connections.js";
 import type { Limits } from "../core/limits.js";
-import type { Sink } from "../core/machine.js";
+import type { OutputSink } from "../core/machine.js";
 import { nextState } from "../core/transitions.js";
 import { type Address, formatAddress } from "../protocol/address.js";
 import type { Candidate, Dialect } from "../protocol/directory.js";
 import { canonicalIp } from "../protocol/ip.js";
-import type { Task } from "./dial-backs.js";
-import { Door } from "./door.js";
-import { NativeLine } from "./native-line.js";
-import { Outbox } from "./outbox.js";
+import type { Verification } from "./dial-backs.js";
+import { DialectReader } from "./door.js";
+import { NativeWriter } from "./native-line.js";
+import { ClassicWriter } from "./outbox.js";
 
 /**
  * The life of a session, as data: from each state, what may happen and where it leads. Anything else is a fault of the
  * machine, and is said at once.
  */
-export const sessionTransitions = {
+export const memberSessionTransitions = {
   /** Nothing complete has been read yet. */
   reading: { admitted: "joining", queued: "waiting", challenged: "proving", closing: "closing" },
   /** Has named an address, and is to prove that it is reached there. */
@@ -29,27 +29,34 @@ export const sessionTransitions = {
   closing: { closing: "closing" },
 } as const;
 
-export type SessionState = keyof typeof sessionTransitions;
-export type SessionEvent = "challenged" | "admitted" | "queued" | "listed" | "resumed" | "withdrawn" | "closing";
+export type MemberSessionState = keyof typeof memberSessionTransitions;
+export type MemberSessionTrigger =
+  | "challenged"
+  | "admitted"
+  | "queued"
+  | "listed"
+  | "resumed"
+  | "withdrawn"
+  | "closing";
 
 /** What a session has still to prove, and what it wants by it. */
-export interface Proof {
+export interface AddressChallenge {
   /** The dial-back that carries the nonce. */
-  readonly task: Task;
+  readonly task: Verification;
   /** A member goes on from this revision; undefined for somebody who wants to become one. */
   readonly resumesFrom?: number;
 }
 
 /** The conversation with one connection: what it has said, what it is, and what it is still to be told. */
-export class Session {
+export class MemberSession {
   readonly connection: ConnectionId;
   /** Where it connects from, in canonical form. */
   readonly remote: Endpoint;
-  readonly door: Door;
+  readonly door: DialectReader;
   /** What a classic reader is still to be told. */
-  readonly outbox: Outbox;
+  readonly outbox: ClassicWriter;
   /** The way to a native reader. */
-  readonly line: NativeLine;
+  readonly line: NativeWriter;
   /** As whom it has proved the secret; undefined in the open. */
   identity: Identity | undefined;
   /** The mesh that it wants to be in, or is in; undefined while reading. */
@@ -57,19 +64,19 @@ export class Session {
   /** Who it wants to be, or is; undefined while reading. */
   candidate: Candidate | undefined;
   /** What it has been asked to prove; undefined unless it is proving. */
-  proof: Proof | undefined;
+  proof: AddressChallenge | undefined;
   /** The address that is to replace it, when more digits of its port came late. */
   correction: Address | undefined;
   /** The revision of the newest list that it was sent; undefined before the first. */
   listRevision: number | undefined;
-  #state: SessionState = "reading";
+  #state: MemberSessionState = "reading";
 
-  constructor(connection: ConnectionId, remote: Endpoint, limits: Limits, outputs: Sink<ConnectionOutput>) {
+  constructor(connection: ConnectionId, remote: Endpoint, limits: Limits, outputs: OutputSink<ConnectionOutput>) {
     this.connection = connection;
     this.remote = { host: canonicalIp(remote.host) ?? remote.host, port: remote.port };
-    this.door = new Door(limits);
-    this.outbox = new Outbox(connection, outputs, limits.messageGapMs);
-    this.line = new NativeLine(connection, outputs);
+    this.door = new DialectReader(limits);
+    this.outbox = new ClassicWriter(connection, outputs, limits.messageGapMs);
+    this.line = new NativeWriter(connection, outputs);
   }
 
   /** The other end of the connection, as text. */
@@ -86,11 +93,11 @@ export class Session {
     return this.door.dialect;
   }
 
-  get state(): SessionState {
+  get state(): MemberSessionState {
     return this.#state;
   }
 
-  step(event: SessionEvent): void {
-    this.#state = nextState(sessionTransitions, this.#state, event, `session ${this.connection}`);
+  step(event: MemberSessionTrigger): void {
+    this.#state = nextState(memberSessionTransitions, this.#state, event, `session ${this.connection}`);
   }
 }

@@ -2,7 +2,7 @@ import type { Limits } from "../core/limits.js";
 import type { Id } from "../protocol/directory.js";
 
 /** A member that has pushed another one out which was connected. */
-interface PushOut {
+interface Displacement {
   /** So many times in a row, each soon after the one before. */
   readonly times: number;
   readonly at: number;
@@ -13,9 +13,9 @@ interface PushOut {
  * pushes the other one out while that is connected. A program that was started anew does not look like that: the
  * connection of the one before is gone.
  */
-export class SharedAddresses {
+export class SharedAddressDetector {
   readonly #limits: Limits;
-  readonly #pushOuts = new Map<Id, PushOut>();
+  readonly #pushOuts = new Map<Id, Displacement>();
 
   constructor(limits: Limits) {
     this.#limits = limits;

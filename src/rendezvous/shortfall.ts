@@ -1,4 +1,4 @@
-import type { AbsentMember, MissingPair } from "./vocabulary.js";
+import type { AbsentMemberRow, MissingPairRow } from "./vocabulary.js";
 
 /** What a mesh is short of. */
 export interface Shortfall {
@@ -6,10 +6,10 @@ export interface Shortfall {
   readonly there: number;
   readonly wanted: number;
   /** Members that are not there, those that are named. */
-  readonly absent: readonly AbsentMember[];
+  readonly absent: readonly AbsentMemberRow[];
   /** How many pairs are not linked, and the first of them. */
   readonly count: number;
-  readonly missing: readonly MissingPair[];
+  readonly missing: readonly MissingPairRow[];
 }
 
 /** What a mesh is short of, in a sentence for people. */

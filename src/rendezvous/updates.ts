@@ -1,12 +1,12 @@
 import type { Directory, Entry, Id } from "../protocol/directory.js";
 import { encodeControl } from "../protocol/native/control.js";
-import { History } from "./history.js";
-import type { Session } from "./session.js";
+import { LogCache } from "./history.js";
+import type { MemberSession } from "./session.js";
 import type { RendezvousRules } from "./vocabulary.js";
 
 /** How far a session has been told. */
 interface Reader {
-  readonly session: Session;
+  readonly session: MemberSession;
   readonly order: number;
   isAdmitted: boolean;
   /** The revision that it holds; undefined if it needs the whole directory. */
@@ -28,13 +28,13 @@ interface Reader {
  * directory, encoded once. A session that has not yet taken the last update gets the next one when it has, from where it
  * stands by then.
  */
-export class Updates {
+export class LogBroadcaster {
   /** Names the log: a revision means something only together with it. */
   readonly log: Id;
   readonly #limits: RendezvousRules["limits"];
   readonly #directory: Directory;
-  readonly #history: History;
-  readonly #readers = new Map<Session, Reader>();
+  readonly #history: LogCache;
+  readonly #readers = new Map<MemberSession, Reader>();
   /** What is true of the mesh as a whole, for those who have not heard it; a number each, so that nobody hears it twice. */
   #word: { readonly number: number; readonly frame: Uint8Array | undefined } | undefined;
   #words = 0;
@@ -53,7 +53,7 @@ export class Updates {
     this.log = log;
     this.#limits = limits;
     this.#directory = directory;
-    this.#history = new History(directory, limits);
+    this.#history = new LogCache(directory, limits);
     this.#gapMs = limits.updateGapMs;
   }
 
@@ -70,7 +70,7 @@ export class Updates {
   }
 
   /** A session is a member's now. One that comes back names the revision that it holds. */
-  begin(session: Session, order: number, revision?: number): void {
+  begin(session: MemberSession, order: number, revision?: number): void {
     this.#readers.set(session, {
       session,
       order,
@@ -83,12 +83,12 @@ export class Updates {
     this.#isDue = true;
   }
 
-  end(session: Session): void {
+  end(session: MemberSession): void {
     this.#readers.delete(session);
   }
 
   /** This session wants to be told when the mesh is whole with so many members. */
-  watch(session: Session, size: number): void {
+  watch(session: MemberSession, size: number): void {
     const reader = this.#readers.get(session);
     if (reader === undefined) return;
     reader.watches = size;
@@ -125,7 +125,7 @@ export class Updates {
   }
 
   /** What was sent on a session has left this process: it may have more. */
-  flushed(session: Session): void {
+  flushed(session: MemberSession): void {
     const reader = this.#readers.get(session);
     // What is due is due to all at one moment.
     if (reader !== undefined && !this.#isDue) this.#advance(reader);

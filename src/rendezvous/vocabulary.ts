@@ -1,5 +1,5 @@
 import type { ConnectionInput, ConnectionOutput } from "../core/connections.js";
-import type { Note } from "../core/errors.js";
+import type { LogEvent } from "../core/errors.js";
 import type { Limits } from "../core/limits.js";
 import type { Address } from "../protocol/address.js";
 import type { Change, Dialect, Entry, Id } from "../protocol/directory.js";
@@ -15,17 +15,17 @@ export type RendezvousInput =
   | { readonly type: "close" };
 
 /** Somebody of whom an event tells. */
-interface Subject {
+interface EventSubject {
   readonly mesh: string;
   readonly address: Address;
   readonly dialect: Dialect;
 }
 
 /** A pair of members that is not linked, and why, as far as it is known. */
-export type MissingPair = readonly [a: Address, b: Address, reason: string];
+export type MissingPairRow = readonly [a: Address, b: Address, reason: string];
 
 /** A member that is not there though it should be: it has no live session, or it has gone and nobody has its slot. */
-export type AbsentMember = readonly [address: Address, reason: string];
+export type AbsentMemberRow = readonly [address: Address, reason: string];
 
 /** What is worth telling about a mesh. */
 export type RendezvousEvent =
@@ -36,11 +36,16 @@ export type RendezvousEvent =
       readonly order: number;
       readonly name?: string;
       readonly replaces?: Id;
-    } & Subject)
+    } & EventSubject)
   /** A member said that it goes (`left`), or it was found to be gone (`lost`). */
-  | ({ readonly type: "left" | "lost"; readonly id: Id; readonly order: number; readonly reason: string } & Subject)
+  | ({
+      readonly type: "left" | "lost";
+      readonly id: Id;
+      readonly order: number;
+      readonly reason: string;
+    } & EventSubject)
   /** A newcomer stands in line; `place` 1 is the next to get in. Told again when the place changes, to the first ten. */
-  | ({ readonly type: "waiting"; readonly place: number } & Subject)
+  | ({ readonly type: "waiting"; readonly place: number } & EventSubject)
   /** For the first time as many members as the capacity have a live session at once. */
   | { readonly type: "full"; readonly mesh: string; readonly members: number }
   /**
@@ -60,7 +65,7 @@ export type RendezvousEvent =
       readonly type: "degraded";
       readonly mesh: string;
       readonly count: number;
-      readonly missing: readonly MissingPair[];
+      readonly missing: readonly MissingPairRow[];
     }
   /**
    * The end of a mesh has begun. `missing` names pairs that never came about, `absent` members that are not there. Where it
@@ -74,8 +79,8 @@ export type RendezvousEvent =
       readonly links: number;
       readonly unverified: number;
       readonly count: number;
-      readonly missing: readonly MissingPair[];
-      readonly absent: readonly AbsentMember[];
+      readonly missing: readonly MissingPairRow[];
+      readonly absent: readonly AbsentMemberRow[];
       readonly incomplete?: string;
     }
   /** Every connection is gone. */
@@ -86,7 +91,7 @@ export type RendezvousOutput =
   | ConnectionOutput
   | { readonly type: "append"; readonly mesh: string; readonly change: Change }
   | { readonly type: "event"; readonly event: RendezvousEvent }
-  | { readonly type: "note"; readonly note: Note };
+  | { readonly type: "note"; readonly note: LogEvent };
 
 /** How a rendezvous is to behave. */
 export interface RendezvousRules extends AdmissionRules {

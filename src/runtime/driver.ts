@@ -1,8 +1,8 @@
 import type { ConnectionId, ConnectionInput, ConnectionOutput, Endpoint } from "../core/connections.js";
-import { bigZero } from "../core/counts.js";
+import { doubleZero } from "../core/counts.js";
 import { FullmeshError } from "../core/errors.js";
 import type { Machine } from "../core/machine.js";
-import { Ear } from "./ear.js";
+import { ConnectionAdapter } from "./ear.js";
 import type { Accept, ClockPort, ConnectionPort, ListenerPort, TransportPort } from "./ports.js";
 
 /** A timer that fires later than this was held up by our own process, not by its coarse clock. */
@@ -53,7 +53,7 @@ export class Driver<Input, Output> {
   #isPumping = false;
   #isAwake = false;
   #accepted = 0;
-  #sentBytes = bigZero;
+  #sentBytes = doubleZero;
   /** For how long our own process has been held up, in all. */
   #stalledMs = 0;
   /** The machine's time when it was last asked for. */
@@ -88,7 +88,7 @@ export class Driver<Input, Output> {
       const connection: ConnectionId = `in:${this.#accepted}`;
       this.#connections.set(connection, port);
       this.input({ type: "accepted", connection, local, remote });
-      return new Ear(this, connection);
+      return new ConnectionAdapter(this, connection);
     };
     this.#options.transport.listen(on, accept, (outcome) => {
       if (outcome instanceof FullmeshError) {
@@ -179,7 +179,11 @@ export class Driver<Input, Output> {
   #move(output: ConnectionOutput): void {
     switch (output.type) {
       case "dial": {
-        const port = this.#options.transport.dial(output.to, output.identity, new Ear(this, output.connection));
+        const port = this.#options.transport.dial(
+          output.to,
+          output.identity,
+          new ConnectionAdapter(this, output.connection),
+        );
         this.#connections.set(output.connection, port);
         break;
       }

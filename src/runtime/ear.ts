@@ -3,17 +3,17 @@ import type { ErrorCode } from "../core/errors.js";
 import type { ConnectionEvents } from "./ports.js";
 
 /** What an ear tells: the part of a driver that it knows. */
-export interface Listener {
+export interface DriverInput {
   input(input: ConnectionInput): void;
   forget(connection: ConnectionId): void;
 }
 
 /** Hears what happens on one connection, and gives it to the machine as an input. */
-export class Ear implements ConnectionEvents {
-  readonly #driver: Listener;
+export class ConnectionAdapter implements ConnectionEvents {
+  readonly #driver: DriverInput;
   readonly #connection: ConnectionId;
 
-  constructor(driver: Listener, connection: ConnectionId) {
+  constructor(driver: DriverInput, connection: ConnectionId) {
     this.#driver = driver;
     this.#connection = connection;
   }

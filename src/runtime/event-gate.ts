@@ -5,7 +5,7 @@
 const burstLength = 4 * 1024 * 1024;
 const lengthPerSecond = 1_024;
 
-interface Budget {
+interface RateBudget {
   /** What may still be written, as of `at`; less than 0 while the last one has taken more than there was. */
   left: number;
   at: number;
@@ -18,8 +18,8 @@ interface Budget {
  *
  * Long events count for more. An event that comes while there is any budget goes through whole.
  */
-export class EventGate {
-  readonly #budgets = new Map<string, Budget>();
+export class EventRateLimiter {
+  readonly #budgets = new Map<string, RateBudget>();
 
   /**
    * Whether an event of this type and length goes through: undefined if not, else how many of its type have been left out

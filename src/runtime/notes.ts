@@ -1,8 +1,8 @@
-import { type ErrorCode, failureTable, type LogLevel, type Note } from "../core/errors.js";
+import { type ErrorCode, failureTable, type LogEvent, type LogLevel } from "../core/errors.js";
 import { harmless } from "../core/escaping.js";
 
 /** A note as it goes to a log. */
-export interface LogRecord extends Note {
+export interface LogRecord extends LogEvent {
   readonly level: LogLevel;
   /** Milliseconds since the epoch. */
   readonly at: number;
@@ -12,7 +12,7 @@ export interface LogRecord extends Note {
 const notesPerWindow = 20;
 const windowMs = 10_000;
 
-interface Window {
+interface RateWindow {
   readonly since: number;
   count: number;
 }
@@ -21,11 +21,11 @@ interface Window {
  * Lets notes through to the log, up to a rate for each code, and says how many it has left out: a stranger who knocks ten
  * thousand times must not fill a disk, and must not go unmentioned either.
  */
-export class NoteGate {
-  readonly #windows = new Map<ErrorCode, Window>();
+export class LogRateLimiter {
+  readonly #windows = new Map<ErrorCode, RateWindow>();
 
   /** The records to be written for this note, none to two. `at` in milliseconds since the epoch. */
-  pass(note: Note, at: number): LogRecord[] {
+  pass(note: LogEvent, at: number): LogRecord[] {
     const open = this.#windows.get(note.code);
     // The wall clock may be set back; a window that begins in the future is over.
     if (open !== undefined && at >= open.since && at - open.since < windowMs) {
@@ -44,13 +44,13 @@ export class NoteGate {
   }
 }
 
-function leftOut(code: ErrorCode, window: Window | undefined, at: number): LogRecord[] {
+function leftOut(code: ErrorCode, window: RateWindow | undefined, at: number): LogRecord[] {
   const count = (window?.count ?? 0) - notesPerWindow;
   if (count <= 0) return [];
   return [toRecord({ code: "NOTES_DROPPED", message: `left out ${count} notes with the code ${code}` }, at)];
 }
 
 /** Messages name topics, meshes and what else others have chosen; loggers print them as they are. */
-function toRecord(note: Note, at: number): LogRecord {
+function toRecord(note: LogEvent, at: number): LogRecord {
   return { level: failureTable[note.code].level, at, ...note, message: harmless(note.message) };
 }

@@ -3,43 +3,43 @@ import type { MemberEvent } from "../mesh/vocabulary.js";
 import type { Address } from "../protocol/address.js";
 import type { Id } from "../protocol/directory.js";
 import type { ControlOf } from "../protocol/native/control.js";
-import type { End } from "./end.js";
-import { memoryMs, type NativeLife, type Stage, wasMissed } from "./stage.js";
+import type { ConnectionEnd } from "./end.js";
+import { memoryMs, type NativeRun, type SimulationContext, wasMissed } from "./stage.js";
 
 /** A native link as one end has told of it. */
-interface Bond {
+interface WatchedLink {
   readonly own: Id;
   readonly peer: Id;
   attempt: number;
   /** Our end of its connection. */
-  end: End | undefined;
+  end: ConnectionEnd | undefined;
   isUp: boolean;
   changedAt: number;
 }
 
-type LinkEvent = Extract<MemberEvent, { type: "link" | "relink" }>;
+type ObservedLinkEvent = Extract<MemberEvent, { type: "link" | "relink" }>;
 
 /** More attempts for one pair than any play can need. */
 const mostAttempts = 60;
 
 /** Watches the native links of all members, and what is said on their connections. */
-export class Bonds {
-  readonly #stage: Stage;
-  readonly #bonds = new Map<NativeLife, Map<Address, Bond>>();
+export class LinkChecker {
+  readonly #stage: SimulationContext;
+  readonly #bonds = new Map<NativeRun, Map<Address, WatchedLink>>();
   /** The ends on which one incarnation has said hello, or answered, to another. */
-  readonly #speaking = new Map<string, End[]>();
-  readonly #hellos = new Map<End, { readonly hello: ControlOf<"hello">; readonly at: number }>();
+  readonly #speaking = new Map<string, ConnectionEnd[]>();
+  readonly #hellos = new Map<ConnectionEnd, { readonly hello: ControlOf<"hello">; readonly at: number }>();
   /** Pairs that have been linked at both ends by one attempt. */
   readonly #met = new Set<string>();
   readonly #attempts = new Map<string, number>();
 
-  constructor(stage: Stage) {
+  constructor(stage: SimulationContext) {
     this.#stage = stage;
   }
 
   // What members tell.
 
-  up(life: NativeLife, { type, peer: address }: LinkEvent): void {
+  up(life: NativeRun, { type, peer: address }: ObservedLinkEvent): void {
     const { observer, network, hit } = this.#stage;
     const link = life.machine.nativeLink(address);
     const own = this.#of(life);
@@ -61,7 +61,7 @@ export class Bonds {
     }
     const { peer, channel, attempt } = link;
     const end = channel === undefined ? undefined : network.endOf(life.process, channel.connection);
-    const bond: Bond = { own: life.id, peer: peer.id, attempt, end, isUp: true, changedAt: network.world.now };
+    const bond: WatchedLink = { own: life.id, peer: peer.id, attempt, end, isUp: true, changedAt: network.world.now };
     own.set(address, bond);
     if (type === "relink" && link.outflow.unacknowledgedBytes > 0) hit("resumed with replay");
     if (before?.isUp === true) hit("broken noticed by one end only");
@@ -69,7 +69,7 @@ export class Bonds {
     this.#checkSame(life, bond);
   }
 
-  broken(life: NativeLife, address: Address, reason: string): void {
+  broken(life: NativeRun, address: Address, reason: string): void {
     const { observer, network } = this.#stage;
     const bond = this.#of(life).get(address);
     if (bond?.isUp !== true)
@@ -82,7 +82,7 @@ export class Bonds {
   }
 
   /** A link has ended, with so many messages of which it is not known whether they were delivered. */
-  ended(life: NativeLife, address: Address, unacknowledged: number, reason: string): void {
+  ended(life: NativeRun, address: Address, unacknowledged: number, reason: string): void {
     const { observer, mail, scenario } = this.#stage;
     const bond = this.#of(life).get(address);
     if (bond === undefined) {
@@ -101,7 +101,7 @@ export class Bonds {
   }
 
   /** S1: at most one connection of a pair on which an end still speaks. */
-  hello(life: NativeLife, connection: ConnectionId, hello: ControlOf<"hello">): void {
+  hello(life: NativeRun, connection: ConnectionId, hello: ControlOf<"hello">): void {
     const end = this.#stage.network.endOf(life.process, connection);
     if (end === undefined) return;
     const { from, to, attempt } = hello;
@@ -118,7 +118,7 @@ export class Bonds {
     }
   }
 
-  answer(life: NativeLife, connection: ConnectionId): void {
+  answer(life: NativeRun, connection: ConnectionId): void {
     const { network, hit } = this.#stage;
     const end = network.endOf(life.process, connection);
     const hello = end?.other === undefined ? undefined : this.#hellos.get(end.other)?.hello;
@@ -128,7 +128,7 @@ export class Bonds {
   }
 
   /** This one says goodbye. */
-  goodbye(life: NativeLife, connection: ConnectionId): void {
+  goodbye(life: NativeRun, connection: ConnectionId): void {
     const end = this.#stage.network.endOf(life.process, connection);
     if (end === undefined) return;
     end.hasSaidGoodbye = true;
@@ -139,44 +139,44 @@ export class Bonds {
   // What is known of them.
 
   /** True while this life has a link with that incarnation. */
-  has(life: NativeLife, peer: Id): boolean {
+  has(life: NativeRun, peer: Id): boolean {
     return this.#find(life, peer) !== undefined;
   }
 
   /** Since when this life's link with that incarnation has been up. */
-  upSince(life: NativeLife, peer: Id): number | undefined {
+  upSince(life: NativeRun, peer: Id): number | undefined {
     const bond = this.#find(life, peer);
     return bond?.isUp === true ? bond.changedAt : undefined;
   }
 
   /** True if the two are linked: both are up by one attempt, on the two ends of one connection. */
-  areLinked(a: NativeLife, b: NativeLife): boolean {
+  areLinked(a: NativeRun, b: NativeRun): boolean {
     const there = this.#find(a, b.id);
     const back = this.#find(b, a.id);
     return there?.isUp === true && back?.isUp === true && there.attempt === back.attempt && isOne(there, back);
   }
 
   /** True while this life's link with that incarnation has no connection. */
-  isBroken(life: NativeLife, peer: Id): boolean {
+  isBroken(life: NativeRun, peer: Id): boolean {
     return this.#find(life, peer)?.isUp === false;
   }
 
   /** True if the two have ever been linked in these incarnations. */
-  haveMet(a: NativeLife, b: NativeLife): boolean {
+  haveMet(a: NativeRun, b: NativeRun): boolean {
     return this.#met.has(pairOf(a.id, b.id));
   }
 
   /** When this life's link with that incarnation last came or went. */
-  changedAt(life: NativeLife, peer: Id): number | undefined {
+  changedAt(life: NativeRun, peer: Id): number | undefined {
     return this.#find(life, peer)?.changedAt;
   }
 
   /** The connections that this life's links are on. */
-  count(life: NativeLife): number {
+  count(life: NativeRun): number {
     return this.#of(life).size;
   }
 
-  #of(life: NativeLife): Map<Address, Bond> {
+  #of(life: NativeRun): Map<Address, WatchedLink> {
     let own = this.#bonds.get(life);
     if (own === undefined) {
       own = new Map();
@@ -185,12 +185,12 @@ export class Bonds {
     return own;
   }
 
-  #find(life: NativeLife, peer: Id): Bond | undefined {
+  #find(life: NativeRun, peer: Id): WatchedLink | undefined {
     for (const bond of this.#of(life).values()) if (bond.peer === peer) return bond;
     return undefined;
   }
 
-  #speak(key: string, end: End): void {
+  #speak(key: string, end: ConnectionEnd): void {
     const ends = this.#speaking.get(key) ?? [];
     this.#speaking.set(key, ends);
     for (const other of ends) {
@@ -200,7 +200,7 @@ export class Bonds {
   }
 
   /** S4: a link only with a member that is listed here, and that is who it says. */
-  #checkListed(life: NativeLife, { peer, end }: Bond, address: Address): void {
+  #checkListed(life: NativeRun, { peer, end }: WatchedLink, address: Address): void {
     const { observer, lives } = this.#stage;
     const listed = life.machine.entries.find(({ id }) => id === peer);
     if (listed?.address !== address || listed.dialect !== "native") {
@@ -212,7 +212,7 @@ export class Bonds {
   }
 
   /** S2: if both ends are up, they mean the same attempt, on one connection. */
-  #checkSame(life: NativeLife, bond: Bond): void {
+  #checkSame(life: NativeRun, bond: WatchedLink): void {
     const { observer, lives } = this.#stage;
     const other = lives.get(bond.peer);
     const back = other === undefined ? undefined : this.#find(other, life.id);
@@ -228,7 +228,7 @@ export class Bonds {
   }
 
   /** A connection breaks only if a fault has touched it or either process, or if one of the two is no member any more. */
-  #mayBreak(life: NativeLife, bond: Bond): boolean {
+  #mayBreak(life: NativeRun, bond: WatchedLink): boolean {
     const { end } = bond;
     const { limits } = this.#stage;
     const other = end?.other;
@@ -238,7 +238,7 @@ export class Bonds {
   }
 
   /** Parked, and then a pause of the process: the answer came after the owner had given the attempt up. */
-  #wasGivenUp(owner: End): boolean {
+  #wasGivenUp(owner: ConnectionEnd): boolean {
     const { network, limits } = this.#stage;
     const said = this.#hellos.get(owner);
     const hasPaused = [owner, owner.other].some((end) => (end?.process.absentMs(memoryMs) ?? 0) > 0);
@@ -246,7 +246,7 @@ export class Bonds {
   }
 
   /** A link ends only if one of the two has been removed from the directory, or ends. */
-  #mayEnd(life: NativeLife, { own, peer }: Bond): boolean {
+  #mayEnd(life: NativeRun, { own, peer }: WatchedLink): boolean {
     const { ledger, lives } = this.#stage;
     const other = lives.get(peer);
     if (life.isOver || life.id !== own || other === undefined || other.isOver || other.id !== peer) return true;
@@ -254,7 +254,7 @@ export class Bonds {
   }
 }
 
-function isOne(a: Bond, b: Bond): boolean {
+function isOne(a: WatchedLink, b: WatchedLink): boolean {
   return a.end !== undefined && a.end.other === b.end;
 }
 

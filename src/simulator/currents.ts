@@ -1,12 +1,12 @@
-import type { Conversation } from "../messaging/conversation.js";
+import type { PeerChannel } from "../messaging/conversation.js";
 import type { Stream } from "../messaging/stream.js";
-import type { Arrival } from "../messaging/vocabulary.js";
+import type { MessagingEvent } from "../messaging/vocabulary.js";
 import type { Id } from "../protocol/directory.js";
-import type { Speaker, Stage } from "./stage.js";
+import type { NativeMemberRun, SimulationContext } from "./stage.js";
 
 /** One end of a stream: what it has written and read, and what it has said and heard of its end. */
-interface Bank {
-  readonly life: Speaker;
+interface StreamEnd {
+  readonly life: NativeMemberRun;
   readonly id: Id;
   readonly topic: string;
   readonly stream: Stream;
@@ -21,7 +21,7 @@ interface Bank {
   isOver: boolean;
 }
 
-type Heard = Extract<Arrival, { type: "stream" | "data" | "finished" | "aborted" | "writable" }>;
+type StreamSignal = Extract<MessagingEvent, { type: "stream" | "data" | "finished" | "aborted" | "writable" }>;
 
 /** The longest stream, in bytes each way, and its longest write. Streams have small windows here. */
 const longest = 4_000;
@@ -31,18 +31,18 @@ const longestWrite = 900;
  * Writes on streams, reads them, and watches both: what is read is what was written, byte by byte, the end comes behind all
  * of it, and a stream is given up for a reason.
  */
-export class Currents {
-  readonly #stage: Stage;
-  readonly #banks = new Map<Stream, Bank>();
+export class StreamChecker {
+  readonly #stage: SimulationContext;
+  readonly #banks = new Map<Stream, StreamEnd>();
   /** Both ends by the topic, which is one stream's only; the one that opened it first. */
-  readonly #pairs = new Map<string, Bank[]>();
+  readonly #pairs = new Map<string, StreamEnd[]>();
   #count = 0;
 
-  constructor(stage: Stage) {
+  constructor(stage: SimulationContext) {
     this.#stage = stage;
   }
 
-  open(life: Speaker, conversation: Conversation, to: Id): void {
+  open(life: NativeMemberRun, conversation: PeerChannel, to: Id): void {
     this.#count += 1;
     const topic = `${life.id} ${to} ${this.#count}`;
     const bank = this.#bank(life, topic, conversation.open(new TextEncoder().encode(topic)), 2 * this.#count);
@@ -50,7 +50,7 @@ export class Currents {
     this.#write(bank);
   }
 
-  hear(life: Speaker, arrival: Heard): void {
+  hear(life: NativeMemberRun, arrival: StreamSignal): void {
     if (arrival.type === "stream") {
       this.#opened(life, arrival.stream, arrival.topic);
       return;
@@ -80,15 +80,15 @@ export class Currents {
     return undefined;
   }
 
-  #bank(life: Speaker, topic: string, stream: Stream, salt: number): Bank {
+  #bank(life: NativeMemberRun, topic: string, stream: Stream, salt: number): StreamEnd {
     const toWrite = this.#stage.network.world.random.integer(0, longest);
     const state = { written: 0, read: 0, hasEnded: false, hasAborted: false, hasHeardEnd: false, isOver: false };
-    const bank: Bank = { life, id: life.id, topic, stream, salt, toWrite, ...state };
+    const bank: StreamEnd = { life, id: life.id, topic, stream, salt, toWrite, ...state };
     this.#banks.set(stream, bank);
     return bank;
   }
 
-  #opened(life: Speaker, stream: Stream, topic: string): void {
+  #opened(life: NativeMemberRun, stream: Stream, topic: string): void {
     const pair = this.#pairs.get(topic);
     const [, to, number] = topic.split(" ");
     if (pair === undefined || pair.length > 1 || to !== life.id) {
@@ -101,7 +101,7 @@ export class Currents {
   }
 
   /** Writes on until the window is full, and then waits for `writable`; sometimes gives up in the middle. */
-  #write(bank: Bank): void {
+  #write(bank: StreamEnd): void {
     const { random } = this.#stage.network.world;
     if (bank.hasEnded || bank.isOver) return;
     if (random.chance(0.05)) {
@@ -125,7 +125,7 @@ export class Currents {
     this.#closeIfDone(bank);
   }
 
-  #read(bank: Bank, bytes: Uint8Array): void {
+  #read(bank: StreamEnd, bytes: Uint8Array): void {
     const other = this.#other(bank);
     const expected = pattern(bank.salt ^ 1, bank.read, bytes.length);
     if (bytes.some((byte, index) => byte !== expected[index])) {
@@ -138,7 +138,7 @@ export class Currents {
     bank.life.later(random.chance(0.5) ? 0 : random.next() * 100, () => bank.stream.read(bytes.length));
   }
 
-  #finished(bank: Bank): void {
+  #finished(bank: StreamEnd): void {
     const other = this.#other(bank);
     if (!other.hasEnded || bank.read !== other.written) {
       this.#stage.observer.violate("S8", `${bank.life.address} hears an end at ${bank.read} of ${other.written}`);
@@ -148,7 +148,7 @@ export class Currents {
     this.#closeIfDone(bank);
   }
 
-  #aborted(bank: Bank, code: string): void {
+  #aborted(bank: StreamEnd, code: string): void {
     const isDown = code === "PEER_DOWN" && bank.life.conversationWith(bank.stream.peer.peer) !== bank.stream.peer;
     const isGivenUp = code === "STREAM_ABORTED" && this.#other(bank).hasAborted;
     if (!isDown && !isGivenUp && code !== "OVERLOADED") {
@@ -158,11 +158,11 @@ export class Currents {
     this.#stage.hit(`stream aborted: ${code}`);
   }
 
-  #closeIfDone(bank: Bank): void {
+  #closeIfDone(bank: StreamEnd): void {
     if (bank.hasEnded && bank.hasHeardEnd) bank.isOver = true;
   }
 
-  #other(bank: Bank): Pick<Bank, "written" | "hasEnded" | "hasAborted"> {
+  #other(bank: StreamEnd): Pick<StreamEnd, "written" | "hasEnded" | "hasAborted"> {
     const other = this.#pairs.get(bank.topic)?.find((one) => one !== bank);
     return other ?? { written: 0, hasEnded: false, hasAborted: false };
   }

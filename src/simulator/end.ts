@@ -1,32 +1,32 @@
 import type { ConnectionId } from "../core/connections.js";
 import type { ConnectionEvents, ConnectionPort } from "../runtime/ports.js";
-import type { Network } from "./network.js";
+import type { SimulatedNetwork } from "./network.js";
 import type { SimulatedProcess } from "./world.js";
 
 /**
  * How the process at one end learns that the path has been cut: after so many milliseconds, by the reset that answers its
  * next write, or from nobody.
  */
-export type Notice = number | "write" | "never";
+export type CutNotice = number | "write" | "never";
 
 /** When the kernel gives up an idle connection whose other end has vanished. */
 const keepaliveMs = 9_000;
 
 /** One direction of a connection: pieces on their way, in order. */
-interface Pipe {
+interface PacketQueue {
   readonly pieces: { readonly at: number; readonly bytes: Uint8Array }[];
   /** When the newest piece arrives; nothing overtakes it. */
   lastAt: number;
 }
 
 /** One end of a connection. */
-export class End implements ConnectionPort {
+export class ConnectionEnd implements ConnectionPort {
   readonly process: SimulatedProcess;
   /** Its name in the machine that has it. */
   readonly connection: ConnectionId;
   readonly queuedBytes = 0;
   events: ConnectionEvents | undefined;
-  other: End | undefined;
+  other: ConnectionEnd | undefined;
   /** True once anything has gone wrong with this connection, at either end. */
   isTouched = false;
   /** Until when all that it sends is held up. */
@@ -37,9 +37,9 @@ export class End implements ConnectionPort {
   hasSaidGoodbye = false;
   /** The step of the world in which bytes were last read at this end. */
   readAtStep = -1;
-  readonly #network: Network;
-  readonly #outgoing: Pipe = { pieces: [], lastAt: 0 };
-  #cut: Notice | undefined;
+  readonly #network: SimulatedNetwork;
+  readonly #outgoing: PacketQueue = { pieces: [], lastAt: 0 };
+  #cut: CutNotice | undefined;
   #hasSpoken = false;
   #hasSentFin = false;
   #hasReadFin = false;
@@ -47,7 +47,7 @@ export class End implements ConnectionPort {
   #isKnownClosed = false;
 
   constructor(
-    network: Network,
+    network: SimulatedNetwork,
     process: SimulatedProcess,
     connection: ConnectionId,
     events: ConnectionEvents | undefined,
@@ -114,7 +114,7 @@ export class End implements ConnectionPort {
   }
 
   /** The path is cut: from now on nothing that this end sends, or has sent, arrives. */
-  cut(notice: Notice): void {
+  cut(notice: CutNotice): void {
     this.isTouched = true;
     this.#cut ??= notice;
     this.#outgoing.pieces.length = 0;
@@ -147,7 +147,7 @@ export class End implements ConnectionPort {
     });
   }
 
-  #reset(other: End): void {
+  #reset(other: ConnectionEnd): void {
     if (this.#cut === undefined) other.fail("ECONNRESET");
   }
 

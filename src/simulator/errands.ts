@@ -1,44 +1,44 @@
-import type { Conversation } from "../messaging/conversation.js";
-import type { Arrival } from "../messaging/vocabulary.js";
+import type { PeerChannel } from "../messaging/conversation.js";
+import type { MessagingEvent } from "../messaging/vocabulary.js";
 import type { Id } from "../protocol/directory.js";
-import { memoryMs, type Speaker, type Stage } from "./stage.js";
+import { memoryMs, type NativeMemberRun, type SimulationContext } from "./stage.js";
 
 /** What the one who is asked does: answers at once, later, with a failure, or never; or the one who asks calls it off. */
 const plans = ["now", "now", "later", "fail", "never", "cancel"] as const;
-type Plan = (typeof plans)[number];
+type RequestPlan = (typeof plans)[number];
 
 /** How much later than its time-out a request may be settled, if nothing held its process up. */
 const patienceMs = 20_000;
 
 /** One request, as both ends of it are known. */
-interface Errand {
+interface WatchedRequest {
   readonly from: Id;
   readonly to: Id;
   readonly text: string;
-  readonly plan: Plan;
+  readonly plan: RequestPlan;
   /** When it is to have failed at the latest. */
   readonly by: number;
   hasArrived: boolean;
   isSettled: boolean;
 }
 
-type Heard = Extract<Arrival, { type: "request" | "cancelled" | "reply" | "failed" }>;
+type RequestSignal = Extract<MessagingEvent, { type: "request" | "cancelled" | "reply" | "failed" }>;
 
 /**
  * Asks for replies, gives them, and watches both: a request reaches its peer once at most, and whoever asks hears of it
  * exactly once, with the reply that belongs to it or with a reason that holds.
  */
-export class Errands {
-  readonly #stage: Stage;
-  readonly #byText = new Map<string, Errand>();
-  readonly #asked = new Map<Conversation, Map<number, Errand>>();
+export class RequestChecker {
+  readonly #stage: SimulationContext;
+  readonly #byText = new Map<string, WatchedRequest>();
+  readonly #asked = new Map<PeerChannel, Map<number, WatchedRequest>>();
   #count = 0;
 
-  constructor(stage: Stage) {
+  constructor(stage: SimulationContext) {
     this.#stage = stage;
   }
 
-  ask(life: Speaker, conversation: Conversation, to: Id): void {
+  ask(life: NativeMemberRun, conversation: PeerChannel, to: Id): void {
     const { network, hit } = this.#stage;
     const { world } = network;
     const plan = plans[world.random.integer(0, plans.length - 1)] ?? "now";
@@ -48,9 +48,9 @@ export class Errands {
     const request = conversation.request(encode(plan), 0, encode(text), timeoutMs, life.now);
     if (request === "full") return;
     const by = world.now + timeoutMs;
-    const errand: Errand = { from: life.id, to, text, plan, by, hasArrived: false, isSettled: false };
+    const errand: WatchedRequest = { from: life.id, to, text, plan, by, hasArrived: false, isSettled: false };
     this.#byText.set(text, errand);
-    const own = this.#asked.get(conversation) ?? new Map<number, Errand>();
+    const own = this.#asked.get(conversation) ?? new Map<number, WatchedRequest>();
     this.#asked.set(conversation, own.set(request, errand));
     if (plan !== "cancel") return;
     life.later(world.random.next() * 200, () => {
@@ -61,7 +61,7 @@ export class Errands {
     });
   }
 
-  hear(life: Speaker, arrival: Heard): void {
+  hear(life: NativeMemberRun, arrival: RequestSignal): void {
     switch (arrival.type) {
       case "request":
         this.#serve(life, arrival);
@@ -87,7 +87,7 @@ export class Errands {
     }
   }
 
-  #serve(life: Speaker, { from, request, topic, payload }: Extract<Heard, { type: "request" }>): void {
+  #serve(life: NativeMemberRun, { from, request, topic, payload }: Extract<RequestSignal, { type: "request" }>): void {
     const { observer, network } = this.#stage;
     const text = new TextDecoder().decode(payload);
     const errand = this.#byText.get(text);
@@ -103,7 +103,7 @@ export class Errands {
     else if (topic === "fail") from.fail(request, "HANDLER_FAILED", text);
   }
 
-  #replied(life: Speaker, { from, request, payload }: Extract<Heard, { type: "reply" }>): void {
+  #replied(life: NativeMemberRun, { from, request, payload }: Extract<RequestSignal, { type: "reply" }>): void {
     const errand = this.#settle(life, from, request);
     const text = new TextDecoder().decode(payload);
     if (errand !== undefined && text !== `re: ${errand.text}`) {
@@ -112,7 +112,10 @@ export class Errands {
     this.#stage.hit("request answered");
   }
 
-  #failed(life: Speaker, { from, request, isOwn, code, message }: Extract<Heard, { type: "failed" }>): void {
+  #failed(
+    life: NativeMemberRun,
+    { from, request, isOwn, code, message }: Extract<RequestSignal, { type: "failed" }>,
+  ): void {
     const errand = this.#settle(life, from, request);
     if (errand === undefined) return;
     const { network } = this.#stage;
@@ -125,7 +128,7 @@ export class Errands {
     this.#stage.hit(`request failed: ${code}`);
   }
 
-  #settle(life: Speaker, from: Conversation, request: number): Errand | undefined {
+  #settle(life: NativeMemberRun, from: PeerChannel, request: number): WatchedRequest | undefined {
     const errand = this.#asked.get(from)?.get(request);
     if (errand === undefined || errand.isSettled) {
       this.#stage.observer.violate("S8", `${life.address} hears of request ${request} ${errand?.text ?? ""} too often`);

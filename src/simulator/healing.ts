@@ -1,20 +1,20 @@
 import type { SimulatedMember } from "./member.js";
 import { isPeerConnection, isSession } from "./misfortunes.js";
 import type { SimulatedServer } from "./server.js";
-import type { Stage } from "./stage.js";
+import type { SimulationContext } from "./stage.js";
 
 /** What is still amiss in a mesh that is to be whole by now. */
-export interface Amiss {
+export interface RecoveryFault {
   readonly invariant: "L1" | "L2" | "S1" | "S2" | "S5" | "S8" | "S10" | "C1";
   readonly detail: string;
 }
 
 /** Looks whether a mended mesh is whole: everybody answered, linked once, told everything, and nothing left over. */
-export function firstAmiss(
-  stage: Stage,
+export function firstRecoveryFault(
+  stage: SimulationContext,
   server: SimulatedServer,
   members: readonly SimulatedMember[],
-): Amiss | undefined {
+): RecoveryFault | undefined {
   const alive = members.filter((member) => !member.isOver);
   return (
     unanswered(stage, alive) ??
@@ -27,7 +27,7 @@ export function firstAmiss(
 }
 
 /** L2: every join has come to something. A classic member that waits in line is told nothing. */
-function unanswered({ scenario }: Stage, alive: readonly SimulatedMember[]): Amiss | undefined {
+function unanswered({ scenario }: SimulationContext, alive: readonly SimulatedMember[]): RecoveryFault | undefined {
   const silent = alive.filter((member) => !member.isAnswered);
   const isWrong = silent.filter(({ dialect }) => dialect === "native" || scenario.onFull !== "hold");
   const room = Math.max(0, alive.length - scenario.capacity);
@@ -36,7 +36,7 @@ function unanswered({ scenario }: Stage, alive: readonly SimulatedMember[]): Ami
 }
 
 /** Who is a member is alive, and who is alive and let in is a member, and all natives know it. */
-function unlisted({ ledger }: Stage, alive: readonly SimulatedMember[]): Amiss | undefined {
+function unlisted({ ledger }: SimulationContext, alive: readonly SimulatedMember[]): RecoveryFault | undefined {
   // While nobody is heard at all, nobody is judged.
   if (alive.length === 0) return undefined;
   const inside = alive.filter(({ isRegistered }) => isRegistered);
@@ -58,7 +58,7 @@ function unlisted({ ledger }: Stage, alive: readonly SimulatedMember[]): Amiss |
 }
 
 /** L1 and S2: every two members are linked at both ends, and the earlier has dialed. */
-function unlinked(stage: Stage, alive: readonly SimulatedMember[]): Amiss | undefined {
+function unlinked(stage: SimulationContext, alive: readonly SimulatedMember[]): RecoveryFault | undefined {
   const lives = stage.ledger.members.flatMap(({ address }) => alive.find((life) => life.address === address) ?? []);
   for (const [index, earlier] of lives.entries()) {
     for (const later of lives.slice(index + 1)) {
@@ -69,9 +69,13 @@ function unlinked(stage: Stage, alive: readonly SimulatedMember[]): Amiss | unde
   return undefined;
 }
 
-function amissBetween({ bonds }: Stage, earlier: SimulatedMember, later: SimulatedMember): Amiss | undefined {
+function amissBetween(
+  { bonds }: SimulationContext,
+  earlier: SimulatedMember,
+  later: SimulatedMember,
+): RecoveryFault | undefined {
   const pair = `${earlier.address} - ${later.address}`;
-  const apart: Amiss = { invariant: "L1", detail: `${pair} not linked at both ends` };
+  const apart: RecoveryFault = { invariant: "L1", detail: `${pair} not linked at both ends` };
   if (earlier.dialect === "native" && later.dialect === "native") {
     return bonds.areLinked(earlier, later) ? undefined : apart;
   }
@@ -85,7 +89,11 @@ function amissBetween({ bonds }: Stage, earlier: SimulatedMember, later: Simulat
 }
 
 /** A whole mesh is told so, once it is full where it has a capacity, and every native member hears it. */
-function untold(stage: Stage, server: SimulatedServer, alive: readonly SimulatedMember[]): Amiss | undefined {
+function untold(
+  stage: SimulationContext,
+  server: SimulatedServer,
+  alive: readonly SimulatedMember[],
+): RecoveryFault | undefined {
   const { ledger, scenario, bonds } = stage;
   const { members } = ledger;
   const natives = alive.filter(({ dialect, isRegistered }) => dialect === "native" && isRegistered);
@@ -106,7 +114,10 @@ function untold(stage: Stage, server: SimulatedServer, alive: readonly Simulated
 }
 
 /** S8: what was sent has come by now. */
-function undelivered({ mail, currents }: Stage, alive: readonly SimulatedMember[]): Amiss | undefined {
+function undelivered(
+  { mail, currents }: SimulationContext,
+  alive: readonly SimulatedMember[],
+): RecoveryFault | undefined {
   const unfinished = currents.unfinished(new Set(alive.map(({ id }) => id)));
   if (unfinished !== undefined) return { invariant: "L1", detail: unfinished };
   for (const from of alive) {
@@ -120,7 +131,10 @@ function undelivered({ mail, currents }: Stage, alive: readonly SimulatedMember[
 }
 
 /** S1 and S10: a connection for each link, one for each session, and no more. */
-function leftOver({ network, bonds, serverProcess }: Stage, alive: readonly SimulatedMember[]): Amiss | undefined {
+function leftOver(
+  { network, bonds, serverProcess }: SimulationContext,
+  alive: readonly SimulatedMember[],
+): RecoveryFault | undefined {
   const open = [...network.open];
   const connections = open.filter(isPeerConnection).length / 2;
   const links = alive.reduce((sum, member) => sum + member.links.size + bonds.count(member), 0) / 2;

@@ -1,8 +1,8 @@
 import type { Entry, Id } from "../protocol/directory.js";
-import type { NativeLife, Stage } from "./stage.js";
+import type { NativeRun, SimulationContext } from "./stage.js";
 import { memoryMs, wasMissed } from "./stage.js";
 
-interface Listed {
+interface ListedMember {
   readonly id: Id;
   readonly order: number;
   readonly address: string;
@@ -13,16 +13,16 @@ interface Listed {
  * Keeps the log as it was answered, folds it in its own way, and compares: what members make of it, and whether an entry
  * was right when it came.
  */
-export class Ledger {
-  readonly #stage: Stage;
-  readonly #members = new Map<Id, Listed>();
+export class LogChecker {
+  readonly #stage: SimulationContext;
+  readonly #members = new Map<Id, ListedMember>();
   readonly #orders = new Set<number>();
   /** The directory at each revision, as text. */
   readonly #directories = new Map<number, string>([[0, ""]]);
   readonly #departures = new Map<Id, { readonly type: Entry["type"]; readonly at: number }>();
   #revision = 0;
 
-  constructor(stage: Stage) {
+  constructor(stage: SimulationContext) {
     this.#stage = stage;
   }
 
@@ -31,7 +31,7 @@ export class Ledger {
   }
 
   /** In join order. */
-  get members(): readonly Listed[] {
+  get members(): readonly ListedMember[] {
     return [...this.#members.values()];
   }
 
@@ -82,7 +82,7 @@ export class Ledger {
   }
 
   /** S5: a member holds what the log holds at that revision. */
-  read(life: NativeLife): void {
+  read(life: NativeRun): void {
     const { revision, entries } = life.machine;
     if (this.#directories.get(revision) === textOf(entries)) return;
     this.#stage.observer.violate("S5", `${life.address} has at revision ${revision} ${textOf(entries)}`);
@@ -100,7 +100,7 @@ export class Ledger {
   }
 
   /** S6, and S4: whoever is listed as native listens where it says. */
-  #checkNew({ id, order, address, dialect }: Listed): void {
+  #checkNew({ id, order, address, dialect }: ListedMember): void {
     const { observer, lives } = this.#stage;
     if (this.#orders.has(order)) observer.violate("S6", `order ${order} of ${address} is not new`);
     if (this.#members.has(id) || this.#departures.has(id)) observer.violate("S6", `the id ${id} is not new`);
@@ -134,14 +134,14 @@ export class Ledger {
   }
 
   /** Its process was not away, and the path to the server was free. */
-  #isWell({ process }: NativeLife): boolean {
+  #isWell({ process }: NativeRun): boolean {
     const { network, limits, serverProcess } = this.#stage;
     const isReachable = network.hinderedAt(process.name, serverProcess.name) < network.world.now - memoryMs;
     return isReachable && !wasMissed(process, limits);
   }
 
   /** Somebody has had a link with this one for so long, and a good session, that the server must have heard of it. */
-  #vouches(witness: NativeLife, id: Id): boolean {
+  #vouches(witness: NativeRun, id: Id): boolean {
     const { network, bonds, ledger } = this.#stage;
     const { now } = network.world;
     const { session, reportsSince } = witness;
@@ -155,11 +155,11 @@ export class Ledger {
 }
 
 /** How long a report may be on its way to the server, and the server's answer through the log. */
-export function reportLagMs({ scenario, limits }: Stage): number {
+export function reportLagMs({ scenario, limits }: SimulationContext): number {
   const { delayMs, splitGapMs } = scenario.weather;
   return limits.reportMs + 2 * (delayMs + splitGapMs) + scenario.logDelayMs + 500;
 }
 
-function textOf(members: readonly Listed[]): string {
+function textOf(members: readonly ListedMember[]): string {
   return members.map(({ id, order, address, dialect }) => `${order} ${id} ${address} ${dialect}`).join("\n");
 }

@@ -1,12 +1,12 @@
 import type { Address } from "../protocol/address.js";
 import type { Id } from "../protocol/directory.js";
-import type { NativeLife, Stage } from "./stage.js";
+import type { NativeRun, SimulationContext } from "./stage.js";
 
 /** The longest message, in bytes: long enough for some to be referenced where short ones are copied. */
 export const longestMessage = 6_000;
 
 /** What one incarnation has sent to another, as far as it is known. */
-interface Exchange {
+interface SentMessages {
   sent: number;
   delivered: number;
 }
@@ -15,11 +15,11 @@ interface Exchange {
  * Writes the messages that native members send, and reads those that are delivered: each says who sent it to whom, and
  * which it is.
  */
-export class Mail {
-  readonly #stage: Stage;
-  readonly #exchanges = new Map<string, Exchange>();
+export class MessageChecker {
+  readonly #stage: SimulationContext;
+  readonly #exchanges = new Map<string, SentMessages>();
 
-  constructor(stage: Stage) {
+  constructor(stage: SimulationContext) {
     this.#stage = stage;
   }
 
@@ -47,7 +47,7 @@ export class Mail {
   }
 
   /** S3 and S8: a message has come from the peer at this address. */
-  read(life: NativeLife, peer: Address, payload: Uint8Array): void {
+  read(life: NativeRun, peer: Address, payload: Uint8Array): void {
     const { observer } = this.#stage;
     const [from = "", to = "", number = ""] = new TextDecoder().decode(payload).split(" ");
     const said = `${life.address} heard message ${number} of ${from} from ${peer}`;
@@ -60,7 +60,7 @@ export class Mail {
   }
 
   /** S3: who is heard is a member, as far as the listener knows, or has said that it leaves and is heard out. */
-  #checkSender(life: NativeLife, peer: Address, from: Id, said: string): void {
+  #checkSender(life: NativeRun, peer: Address, from: Id, said: string): void {
     const { observer, ledger, bonds } = this.#stage;
     const listed = life.machine.entries.find(({ address }) => address === peer);
     const isLeaving = listed === undefined && ledger.departure(from)?.type === "left";
@@ -68,7 +68,7 @@ export class Mail {
     if (!bonds.has(life, from)) observer.violate("S3", `${said}, with which it has no link`);
   }
 
-  #exchange(from: Id, to: Id): Exchange {
+  #exchange(from: Id, to: Id): SentMessages {
     const key = `${from} ${to}`;
     let exchange = this.#exchanges.get(key);
     if (exchange === undefined) {

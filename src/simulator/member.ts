@@ -1,22 +1,22 @@
 import type { ConnectionOutput } from "../core/connections.js";
 import { FullmeshError } from "../core/errors.js";
-import { Member } from "../mesh/member.js";
+import { MemberMachine } from "../mesh/member.js";
 import type { MemberEvent, MemberInput, MemberOutput } from "../mesh/vocabulary.js";
-import type { Conversation } from "../messaging/conversation.js";
-import { Messaging } from "../messaging/messaging.js";
-import type { Arrival } from "../messaging/vocabulary.js";
+import type { PeerChannel } from "../messaging/conversation.js";
+import { PeerChannels } from "../messaging/messaging.js";
+import type { MessagingEvent } from "../messaging/vocabulary.js";
 import { type Address, endpointOf } from "../protocol/address.js";
 import type { Dialect, Id } from "../protocol/directory.js";
 import { Driver } from "../runtime/driver.js";
-import { blunders, refusals } from "./blame.js";
-import type { End } from "./end.js";
-import type { Life } from "./observer.js";
-import type { Part } from "./scenario.js";
+import { allowedMemberCodes, allowedRefusalCodes } from "./blame.js";
+import type { ConnectionEnd } from "./end.js";
+import type { MemberRun } from "./observer.js";
+import type { MemberScript } from "./scenario.js";
 import { meshName, serverAddress } from "./server.js";
-import type { Speaker, Stage } from "./stage.js";
-import { Voice } from "./voice.js";
-import { Wiretap } from "./wiretap.js";
-import { payloadText, spelled } from "./words.js";
+import type { NativeMemberRun, SimulationContext } from "./stage.js";
+import { Workload } from "./voice.js";
+import { FrameTap } from "./wiretap.js";
+import { payloadText, quoteBytes } from "./words.js";
 import { SimulatedProcess } from "./world.js";
 
 /** How often an owner tries to reach the server before it gives up. */
@@ -26,20 +26,20 @@ const patience = 10;
 export const serverLostMs = 30_000;
 
 /** One life of a member on the stage: the real machine, and an owner who takes its steps and writes on its links. */
-export class SimulatedMember implements Speaker {
+export class SimulatedMember implements NativeMemberRun {
   readonly address: Address;
   readonly dialect: Dialect;
-  readonly links: Life["links"] = new Map();
+  readonly links: MemberRun["links"] = new Map();
   readonly process: SimulatedProcess;
-  readonly machine: Member<Arrival>;
+  readonly machine: MemberMachine<MessagingEvent>;
   /** The revision of the newest word that the mesh is whole. */
   completeRevision: number | undefined;
-  readonly #stage: Stage;
-  readonly #part: Part;
-  readonly #driver: Driver<MemberInput, MemberOutput | Arrival>;
-  readonly #wiretap: Wiretap;
+  readonly #stage: SimulationContext;
+  readonly #part: MemberScript;
+  readonly #driver: Driver<MemberInput, MemberOutput | MessagingEvent>;
+  readonly #wiretap: FrameTap;
   /** Undefined in a classic member. */
-  #voice: Voice | undefined;
+  #voice: Workload | undefined;
   /** How many links with a peer there have been, and what has been written on the present one. */
   readonly #written = new Map<Address, { number: number; count: number }>();
   /** How many ids it has drawn: one more each time that it is fenced. */
@@ -52,7 +52,7 @@ export class SimulatedMember implements Speaker {
   #isClosed = false;
   #failures = 0;
 
-  constructor(stage: Stage, part: Part, seed: number) {
+  constructor(stage: SimulationContext, part: MemberScript, seed: number) {
     const { network, limits } = stage;
     this.#stage = stage;
     this.#part = part;
@@ -71,12 +71,12 @@ export class SimulatedMember implements Speaker {
       limits,
       allocate: (bytes: number): Uint8Array => new Uint8Array(bytes),
     };
-    this.machine = new Member<Arrival>(rules, (outputs) => {
-      this.#voice = new Voice(stage, this, new Messaging(outputs, limits));
+    this.machine = new MemberMachine<MessagingEvent>(rules, (outputs) => {
+      this.#voice = new Workload(stage, this, new PeerChannels(outputs, limits));
       return this.#voice.messaging;
     });
-    this.#wiretap = new Wiretap(stage, this);
-    this.#driver = new Driver<MemberInput, MemberOutput | Arrival>({
+    this.#wiretap = new FrameTap(stage, this);
+    this.#driver = new Driver<MemberInput, MemberOutput | MessagingEvent>({
       machine: this.machine,
       transport: network.transportOf(this.process),
       clock: this.process.clock,
@@ -92,7 +92,7 @@ export class SimulatedMember implements Speaker {
     return this.#wiretap.dials;
   }
 
-  get session(): End | undefined {
+  get session(): ConnectionEnd | undefined {
     return this.#wiretap.session;
   }
 
@@ -150,7 +150,7 @@ export class SimulatedMember implements Speaker {
     this.#stage.network.world.after(ms, () => this.process.do(ifThere));
   }
 
-  conversationWith(peer: string): Conversation | undefined {
+  conversationWith(peer: string): PeerChannel | undefined {
     return this.#voice?.messaging.at(peer);
   }
 
@@ -189,14 +189,14 @@ export class SimulatedMember implements Speaker {
     this.#driver.input({ type: "register" });
   }
 
-  #perform(output: Exclude<MemberOutput | Arrival, ConnectionOutput>): void {
+  #perform(output: Exclude<MemberOutput | MessagingEvent, ConnectionOutput>): void {
     const stage = this.#stage;
     if (output.type === "note") {
       stage.tell(() => `${this.address} ${JSON.stringify(output.note)}`);
       stage.hit(output.note.code);
       this.#refusedSomebody(output.note.code, output.note.message);
     } else if (output.type === "event") {
-      stage.tell(() => `${this.address} ${spelled(output.event)}`);
+      stage.tell(() => `${this.address} ${quoteBytes(output.event)}`);
       stage.hit(output.event.type);
       if (this.dialect === "classic" || !this.#hearNative(output.event)) this.#hear(output.event);
     } else {
@@ -209,8 +209,8 @@ export class SimulatedMember implements Speaker {
   #refusedSomebody(code: string, message: string): void {
     const { scenario, observer } = this.#stage;
     if (code === "SILENT") this.#stage.hit("gave up silent connection");
-    const isBlunder = blunders.has(code);
-    if (isBlunder || (refusals.has(code) && scenario.isCalm && scenario.isPrompt)) {
+    const isBlunder = allowedMemberCodes.has(code);
+    if (isBlunder || (allowedRefusalCodes.has(code) && scenario.isCalm && scenario.isPrompt)) {
       observer.violate("D1", `${this.address} noted ${code}: ${message}`);
     }
   }
@@ -249,7 +249,7 @@ export class SimulatedMember implements Speaker {
       default:
         return false;
     }
-    if (isSettled) observer.violate("L1", `the mesh does not stay whole: ${this.address} ${spelled(event)}`);
+    if (isSettled) observer.violate("L1", `the mesh does not stay whole: ${this.address} ${quoteBytes(event)}`);
     return true;
   }
 

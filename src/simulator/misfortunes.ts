@@ -1,22 +1,22 @@
 import { endpointOf, formatAddress } from "../protocol/address.js";
-import type { End } from "./end.js";
+import type { ConnectionEnd } from "./end.js";
 import type { SimulatedMember } from "./member.js";
-import type { Network } from "./network.js";
-import type { Misfortune, Part, Scenario, Whereabouts } from "./scenario.js";
+import type { SimulatedNetwork } from "./network.js";
+import type { Fault, MemberScript, PathEnd, Scenario } from "./scenario.js";
 import type { SimulatedProcess } from "./world.js";
 
 /** Who can be struck. */
-export interface Troupe {
-  readonly network: Network;
+export interface FaultTargets {
+  readonly network: SimulatedNetwork;
   readonly scenario: Scenario;
   readonly serverProcess: SimulatedProcess;
   /** Every life that there has been, the newest last. */
   readonly members: readonly SimulatedMember[];
-  enter(part: Part): void;
+  enter(part: MemberScript): void;
 }
 
 /** Lets something go wrong now. */
-export function strike(troupe: Troupe, misfortune: Misfortune): void {
+export function injectFault(troupe: FaultTargets, misfortune: Fault): void {
   const { network, serverProcess } = troupe;
   switch (misfortune.type) {
     case "killServer":
@@ -44,9 +44,9 @@ export function strike(troupe: Troupe, misfortune: Misfortune): void {
   }
 }
 
-type Personal = Extract<Misfortune, { readonly part: number }>;
+type MemberFault = Extract<Fault, { readonly part: number }>;
 
-function strikeMember(troupe: Troupe, misfortune: Personal): void {
+function strikeMember(troupe: FaultTargets, misfortune: MemberFault): void {
   const { network, scenario, members } = troupe;
   const part = scenario.parts[misfortune.part];
   const member = members.findLast(({ address }) => address === part?.address);
@@ -64,41 +64,41 @@ function strikeMember(troupe: Troupe, misfortune: Personal): void {
 }
 
 /** A part enters anew, as soon as the life before has closed its listener. */
-function comeBack(troupe: Troupe, part: Part): void {
+function comeBack(troupe: FaultTargets, part: MemberScript): void {
   troupe.enter({ ...part, hesitatesMs: 0 });
 }
 
 /** Somebody on the same machine, who listens elsewhere, says that it has this part's address. */
-function claim(troupe: Troupe, { address, dialect }: Part): void {
+function claim(troupe: FaultTargets, { address, dialect }: MemberScript): void {
   const { host, port } = endpointOf(address);
   if (dialect !== "native") return;
   const own = formatAddress({ host, port: 20_000 + (port % 10_000) });
   troupe.enter({ address: own, claims: address, startsAt: 0, hesitatesMs: 0, dialect });
 }
 
-function stall(troupe: Troupe, { from, to, isMutual, forMs }: Extract<Misfortune, { type: "stall" }>): void {
+function stall(troupe: FaultTargets, { from, to, isMutual, forMs }: Extract<Fault, { type: "stall" }>): void {
   const [a, b] = [nameOf(troupe, from), nameOf(troupe, to)];
   if (a === b) return;
   troupe.network.stall(a, b, forMs);
   if (isMutual) troupe.network.stall(b, a, forMs);
 }
 
-function nameOf({ scenario, serverProcess }: Troupe, who: Whereabouts): string {
+function nameOf({ scenario, serverProcess }: FaultTargets, who: PathEnd): string {
   return who === "server" ? serverProcess.name : (scenario.parts[who]?.address ?? "");
 }
 
-function anyOf(network: Network, fits: (end: End) => boolean): End | undefined {
+function anyOf(network: SimulatedNetwork, fits: (end: ConnectionEnd) => boolean): ConnectionEnd | undefined {
   const ends = [...network.open].filter(fits);
   return ends[network.world.random.integer(0, Math.max(0, ends.length - 1))];
 }
 
 /** True for a connection between two members, open at both ends. */
-export function isPeerConnection(end: End): boolean {
+export function isPeerConnection(end: ConnectionEnd): boolean {
   const { other } = end;
   return other !== undefined && !other.isClosed && end.process.name !== "server" && other.process.name !== "server";
 }
 
 /** True for the server's end of a connection that is open at both ends. */
-export function isSession(end: End, server: SimulatedProcess): boolean {
+export function isSession(end: ConnectionEnd, server: SimulatedProcess): boolean {
   return end.process === server && end.other !== undefined && !end.other.isClosed;
 }

@@ -1,22 +1,22 @@
 import type { Limits } from "../core/limits.js";
 import { SeededRandom } from "../core/random.js";
 import { formatAddress } from "../protocol/address.js";
-import type { Notice } from "./end.js";
+import type { CutNotice } from "./end.js";
 import { longestMessage } from "./mail.js";
-import type { Weather } from "./network.js";
+import type { NetworkConditions } from "./network.js";
 import {
   classicScenarioOf,
   entangledPorts,
-  type Kind,
-  type Misfortune,
-  type Part,
+  type Fault,
+  type MemberScript,
+  type PathEnd,
   type Scenario,
+  type ScenarioKind,
   separatePorts,
-  type Whereabouts,
 } from "./scenario.js";
 
 /** The scenario of a seed. */
-export function scenarioOf(seed: number, kind: Kind): Scenario {
+export function scenarioOf(seed: number, kind: ScenarioKind): Scenario {
   return kind === "classic" ? classicScenarioOf(seed) : nativeScenarioOf(seed, kind === "mixed");
 }
 
@@ -46,7 +46,7 @@ function nativeScenarioOf(seed: number, isMixed: boolean): Scenario {
 function withExtinction(random: SeededRandom, scenario: Scenario): Scenario {
   const { parts, healsAt, misfortunes } = scenario;
   const isForGood = random.chance(0.5);
-  const deaths = parts.map((_, part): Misfortune => {
+  const deaths = parts.map((_, part): Fault => {
     const forMs = isForGood || random.chance(0.5) ? Number.POSITIVE_INFINITY : random.integer(1, 60_000);
     const notice = random.chance(0.2) ? { notice: noticeOf(random) } : {};
     return { type: "crash", at: healsAt - random.next() * 50, part, forMs, ...notice };
@@ -55,16 +55,16 @@ function withExtinction(random: SeededRandom, scenario: Scenario): Scenario {
   return { ...scenario, misfortunes: [...(isForGood ? others : misfortunes), ...deaths] };
 }
 
-interface Cast {
+interface ScenarioMembers {
   readonly size: number;
   readonly isMixed: boolean;
   readonly isPrompt: boolean;
   readonly withinMs: number;
 }
 
-function partsOf(random: SeededRandom, { size, isMixed, isPrompt, withinMs }: Cast): Part[] {
+function partsOf(random: SeededRandom, { size, isMixed, isPrompt, withinMs }: ScenarioMembers): MemberScript[] {
   const { ambiguous, exact } = isPrompt ? entangledPorts : separatePorts;
-  return Array.from({ length: size }, (_, index): Part => {
+  return Array.from({ length: size }, (_, index): MemberScript => {
     const ports = isMixed && random.chance(0.3) ? ambiguous : exact;
     const host = `10.0.0.${1 + Math.floor(index / 2)}`;
     const port = ports[(index % 2) * 3 + random.integer(0, 2)] ?? 0;
@@ -108,7 +108,7 @@ function narrowness(random: SeededRandom): Partial<Limits> {
   };
 }
 
-function weatherOf(random: SeededRandom, isCalm: boolean): Weather {
+function weatherOf(random: SeededRandom, isCalm: boolean): NetworkConditions {
   return {
     delayMs: random.integer(1, 30),
     split: random.next() * 0.5,
@@ -119,7 +119,7 @@ function weatherOf(random: SeededRandom, isCalm: boolean): Weather {
   };
 }
 
-function misfortunesOf(random: SeededRandom, parts: readonly Part[], healsAt: number): Misfortune[] {
+function misfortunesOf(random: SeededRandom, parts: readonly MemberScript[], healsAt: number): Fault[] {
   const misfortunes = Array.from({ length: random.integer(0, 7) }, () => {
     return misfortuneOf(random, parts, random.next() * healsAt);
   });
@@ -132,8 +132,8 @@ const kinds = [
   ...["suspend", "suspend", "suspend", "suspendServer", "leave", "rejoin", "claim"],
 ] as const;
 
-function misfortuneOf(random: SeededRandom, parts: readonly Part[], at: number): Misfortune {
-  const type = kinds[random.integer(0, kinds.length - 1)] as Misfortune["type"];
+function misfortuneOf(random: SeededRandom, parts: readonly MemberScript[], at: number): Fault {
+  const type = kinds[random.integer(0, kinds.length - 1)] as Fault["type"];
   const part = random.integer(0, parts.length - 1);
   switch (type) {
     case "crash": {
@@ -164,12 +164,12 @@ function misfortuneOf(random: SeededRandom, parts: readonly Part[], at: number):
   }
 }
 
-function noticeOf(random: SeededRandom): Notice {
+function noticeOf(random: SeededRandom): CutNotice {
   if (random.chance(0.5)) return random.integer(1, 2_000);
   return random.chance(0.5) ? "write" : "never";
 }
 
-function pathOf(random: SeededRandom, size: number): { readonly from: Whereabouts; readonly to: Whereabouts } {
+function pathOf(random: SeededRandom, size: number): { readonly from: PathEnd; readonly to: PathEnd } {
   const from = random.integer(0, size - 1);
   const to = random.chance(0.25) ? "server" : random.integer(0, size - 1);
   return random.chance(0.5) ? { from, to } : { from: to, to: from };

@@ -1,11 +1,11 @@
 import type { ConnectionId, Endpoint } from "../core/connections.js";
 import { formatAddress } from "../protocol/address.js";
 import type { Accept, ConnectionEvents, ConnectionPort, TransportPort } from "../runtime/ports.js";
-import { End, type Notice } from "./end.js";
-import type { SimulatedProcess, World } from "./world.js";
+import { ConnectionEnd, type CutNotice } from "./end.js";
+import type { Engine, SimulatedProcess } from "./world.js";
 
 /** How the network behaves. Chances are from 0 to 1, times in milliseconds. */
-export interface Weather {
+export interface NetworkConditions {
   readonly delayMs: number;
   /** That a message is cut in two on its way. */
   readonly split: number;
@@ -23,10 +23,10 @@ export interface Weather {
 interface Counts {
   dialed: number;
   accepted: number;
-  readonly ends: Map<ConnectionId, End>;
+  readonly ends: Map<ConnectionId, ConnectionEnd>;
 }
 
-interface Listener {
+interface SimulatedListener {
   readonly process: SimulatedProcess;
   readonly accept: Accept;
 }
@@ -40,12 +40,12 @@ const lastEphemeralPort = 60_999;
  * merged, delayed, held up for as long as a path is stalled, and lost when a connection breaks, and the two ends learn of
  * a break at different times, or never.
  */
-export class Network {
-  readonly world: World;
+export class SimulatedNetwork {
+  readonly world: Engine;
   /** May change while the world runs. */
-  weather: Weather;
-  readonly #listeners = new Map<string, Listener>();
-  readonly #open = new Set<End>();
+  weather: NetworkConditions;
+  readonly #listeners = new Map<string, SimulatedListener>();
+  readonly #open = new Set<ConnectionEnd>();
   readonly #counts = new Map<SimulatedProcess, Counts>();
   /** Until when a path from one name to another holds up what is sent. */
   readonly #stalls = new Map<string, number>();
@@ -53,18 +53,18 @@ export class Network {
   readonly #hindered = new Map<string, number>();
   #nextPort = firstEphemeralPort;
 
-  constructor(world: World, weather: Weather) {
+  constructor(world: Engine, weather: NetworkConditions) {
     this.world = world;
     this.weather = weather;
   }
 
   /** The ends that are not closed, each connection having two. */
-  get open(): Iterable<End> {
+  get open(): Iterable<ConnectionEnd> {
     return this.#open;
   }
 
   /** All ends that a process has had, in the order of their coming about. */
-  endsOf(process: SimulatedProcess): Iterable<End> {
+  endsOf(process: SimulatedProcess): Iterable<ConnectionEnd> {
     return this.#counts.get(process)?.ends.values() ?? [];
   }
 
@@ -85,12 +85,12 @@ export class Network {
   }
 
   /** The end that the machine of a process calls by this name. */
-  endOf(process: SimulatedProcess, connection: ConnectionId): End | undefined {
+  endOf(process: SimulatedProcess, connection: ConnectionId): ConnectionEnd | undefined {
     return this.#counts.get(process)?.ends.get(connection);
   }
 
   /** kill -9: the process is gone, and the kernel closes what it had; with a notice, its machine is gone as well. */
-  kill(process: SimulatedProcess, notice?: Notice): void {
+  kill(process: SimulatedProcess, notice?: CutNotice): void {
     process.kill();
     for (const [key, listener] of this.#listeners) if (listener.process === process) this.#listeners.delete(key);
     for (const end of [...this.#open]) {
@@ -104,7 +104,7 @@ export class Network {
   }
 
   /** A connection breaks; each end learns of it in its own time, at the latest after `withinMs`. */
-  reset(end: End, withinMs: number): void {
+  reset(end: ConnectionEnd, withinMs: number): void {
     for (const side of [end, end.other]) {
       if (side === undefined) continue;
       side.isTouched = true;
@@ -113,7 +113,7 @@ export class Network {
   }
 
   /** The path under a connection is cut: nothing arrives any more, and each end learns of it as it is said here. */
-  cut(end: End, here: Notice, there: Notice): void {
+  cut(end: ConnectionEnd, here: CutNotice, there: CutNotice): void {
     end.cut(here);
     end.other?.cut(there);
   }
@@ -135,7 +135,7 @@ export class Network {
     return Math.max(this.#hindered.get(`${a}>${b}`) ?? -1e9, this.#hindered.get(`${b}>${a}`) ?? -1e9);
   }
 
-  forget(end: End): void {
+  forget(end: ConnectionEnd): void {
     this.#open.delete(end);
   }
 
@@ -153,11 +153,11 @@ export class Network {
     this.#hindered.set(`${from}>${to}`, Math.max(at, this.#hindered.get(`${from}>${to}`) ?? 0));
   }
 
-  #begin(process: SimulatedProcess, kind: "dialed" | "accepted", events: ConnectionEvents | undefined): End {
+  #begin(process: SimulatedProcess, kind: "dialed" | "accepted", events: ConnectionEvents | undefined): ConnectionEnd {
     const counts = this.#counts.get(process) ?? { dialed: 0, accepted: 0, ends: new Map() };
     counts[kind] += 1;
     const connection: ConnectionId = kind === "dialed" ? `out:${counts.dialed}` : `in:${counts.accepted}`;
-    const end = new End(this, process, connection, events);
+    const end = new ConnectionEnd(this, process, connection, events);
     counts.ends.set(connection, end);
     this.#open.add(end);
     return end;
@@ -178,7 +178,7 @@ export class Network {
     return dialer;
   }
 
-  #slow(dialer: End, acceptor: End): void {
+  #slow(dialer: ConnectionEnd, acceptor: ConnectionEnd): void {
     const { lag } = this.weather;
     const { random, now } = this.world;
     if (lag === undefined || !random.chance(lag.chance)) return;
@@ -188,7 +188,7 @@ export class Network {
   }
 
   /** A dial has come to where it leads. */
-  #knock(dialer: End, from: Endpoint, to: Endpoint, name: string): void {
+  #knock(dialer: ConnectionEnd, from: Endpoint, to: Endpoint, name: string): void {
     const listener = this.#listeners.get(formatAddress(to));
     if (listener === undefined) {
       this.travel(name, dialer.process.name, () => dialer.fail("ECONNREFUSED"));

@@ -35,17 +35,17 @@ export const invariants = {
 } as const;
 
 /** One member's life as the observer sees it; a restart is a new life. */
-export interface Life {
+export interface MemberRun {
   readonly address: Address;
   /** Peer to direction and the text received so far, for the links that are up. */
   readonly links: Map<Address, { readonly direction: Direction; text: string }>;
 }
 
 /** Thrown at a violation in a run that stops there. */
-export class EnoughSeen extends Error {}
+export class StopAtViolation extends Error {}
 
 /** What an observer has to know of a run. */
-export interface ObserverOptions {
+export interface InvariantCheckerOptions {
   readonly now: () => number;
   readonly stopsAtViolation: boolean;
   readonly capacity: number;
@@ -57,7 +57,7 @@ export interface ObserverOptions {
 /**
  * Watches a run from outside and says which invariants it breaks, at the moment it breaks them.
  */
-export class Observer {
+export class InvariantChecker {
   readonly violations: Violation[] = [];
   readonly #now: () => number;
   readonly #stopsAtViolation: boolean;
@@ -73,7 +73,7 @@ export class Observer {
   #newestOrder = 0;
   #reachedAt: number | undefined;
 
-  constructor(options: ObserverOptions) {
+  constructor(options: InvariantCheckerOptions) {
     this.#now = options.now;
     this.#stopsAtViolation = options.stopsAtViolation;
     this.#capacity = options.capacity;
@@ -88,7 +88,7 @@ export class Observer {
 
   violate(invariant: keyof typeof invariants, detail: string): void {
     this.violations.push({ invariant, at: this.#now(), detail });
-    if (this.#stopsAtViolation) throw new EnoughSeen();
+    if (this.#stopsAtViolation) throw new StopAtViolation();
   }
 
   serverTold(event: RendezvousEvent, isOrdered: boolean): void {
@@ -98,24 +98,24 @@ export class Observer {
   }
 
   /** A member has read a list, or the beginning of one. */
-  listRead(life: Life, members: readonly Address[]): void {
+  listRead(life: MemberRun, members: readonly Address[]): void {
     // With a lag that may be as long as the quiet period a port can be taken too short, and is corrected.
     if (this.#mayMisread || this.#directories.has(members.join(" "))) return;
     this.violate("S5", `${life.address} read ${members.join(" ")}`);
   }
 
-  linkUp(life: Life, peer: Address, direction: Direction): void {
+  linkUp(life: MemberRun, peer: Address, direction: Direction): void {
     if (life.links.has(peer)) this.violate("S1", `${life.address} has a second link with ${peer}`);
     if (!this.#everListed.has(peer)) this.violate("S4", `${life.address} is linked with ${peer}, which never joined`);
     life.links.set(peer, { direction, text: "" });
   }
 
-  linkDown(life: Life, peer: Address): void {
+  linkDown(life: MemberRun, peer: Address): void {
     if (!life.links.delete(peer)) this.violate("S1", `${life.address} lost a link with ${peer} that it did not have`);
   }
 
   /** Text from a peer; writers count `n:0;n:1;...`, n being their link's number, perhaps with a letter in front. */
-  heard(life: Life, peer: Address, text: string): void {
+  heard(life: MemberRun, peer: Address, text: string): void {
     const link = life.links.get(peer);
     if (link === undefined) {
       this.violate("S8", `${life.address} heard ${peer} without a link`);

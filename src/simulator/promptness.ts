@@ -1,14 +1,14 @@
 import type { SimulatedMember } from "./member.js";
-import type { Stage } from "./stage.js";
+import type { SimulationContext } from "./stage.js";
 
 /** Watches that members which nobody strikes are linked soon, whoever else does not answer. */
-export class Promptness {
-  readonly #stage: Stage;
+export class LinkLatencyChecker {
+  readonly #stage: SimulationContext;
   readonly #withinMs: number;
   /** Since when both of a pair have been listed without a link. */
   readonly #since = new Map<string, number>();
 
-  constructor(stage: Stage, withinMs: number) {
+  constructor(stage: SimulationContext, withinMs: number) {
     this.#stage = stage;
     this.#withinMs = withinMs;
   }

@@ -2,26 +2,26 @@ import { defaultLimits, type Limits } from "../core/limits.js";
 import { type Address, endpointOf } from "../protocol/address.js";
 import type { Id } from "../protocol/directory.js";
 import type { TraceRecord } from "../runtime/trace.js";
-import { Bonds } from "./bonds.js";
-import { Currents } from "./currents.js";
-import { Errands } from "./errands.js";
-import { firstAmiss } from "./healing.js";
-import { Ledger, reportLagMs } from "./ledger.js";
-import { Mail } from "./mail.js";
+import { LinkChecker } from "./bonds.js";
+import { StreamChecker } from "./currents.js";
+import { RequestChecker } from "./errands.js";
+import { firstRecoveryFault } from "./healing.js";
+import { LogChecker, reportLagMs } from "./ledger.js";
+import { MessageChecker } from "./mail.js";
 import { SimulatedMember, serverLostMs } from "./member.js";
-import { strike, type Troupe } from "./misfortunes.js";
+import { type FaultTargets, injectFault } from "./misfortunes.js";
 import { scenarioOf } from "./native-scenario.js";
-import { Network } from "./network.js";
-import { EnoughSeen, Observer, type Violation } from "./observer.js";
-import { Promptness } from "./promptness.js";
-import { cleared, type Kind, type Misfortune, type Part, type Scenario } from "./scenario.js";
+import { SimulatedNetwork } from "./network.js";
+import { InvariantChecker, StopAtViolation, type Violation } from "./observer.js";
+import { LinkLatencyChecker } from "./promptness.js";
+import { type Fault, type MemberScript, type Scenario, type ScenarioKind, withoutFaults } from "./scenario.js";
 import { SimulatedServer, serverAddress } from "./server.js";
-import type { NativeLife, Stage } from "./stage.js";
-import { Wholeness } from "./wholeness.js";
-import { SimulatedProcess, World } from "./world.js";
+import type { NativeRun, SimulationContext } from "./stage.js";
+import { CompletenessChecker } from "./wholeness.js";
+import { Engine, SimulatedProcess } from "./world.js";
 
 /** What came of a run. */
-export interface Outcome {
+export interface SimulationResult {
   readonly seed: number;
   readonly violations: readonly Violation[];
   /** What the run came across, and how often; shows that runs are not vacuous. */
@@ -36,7 +36,7 @@ export interface Outcome {
 /** Options of a run. */
 export interface RunOptions {
   /** Which members play; classic ones if it is not said. */
-  readonly kind?: Kind;
+  readonly kind?: ScenarioKind;
   /** Keep messages and history. */
   readonly keepsTrace?: boolean;
   /** Stop at the first violation: what follows from it may be much, and says nothing new. */
@@ -61,29 +61,29 @@ const lookOftenMs = 20;
 const mostComebacks = 3;
 
 /** Plays the scenario of a seed. The same seed and options give the same outcome, to the byte. */
-export function run(seed: number, options: RunOptions = {}): Outcome {
-  return new Play(seed, options).perform();
+export function run(seed: number, options: RunOptions = {}): SimulationResult {
+  return new Simulation(seed, options).perform();
 }
 
-class Play implements Stage, Troupe {
-  readonly network: Network;
-  readonly observer: Observer;
+class Simulation implements SimulationContext, FaultTargets {
+  readonly network: SimulatedNetwork;
+  readonly observer: InvariantChecker;
   readonly scenario: Scenario;
   readonly limits: Limits;
-  readonly ledger: Ledger;
-  readonly bonds: Bonds;
-  readonly mail: Mail;
-  readonly errands: Errands;
-  readonly currents: Currents;
-  readonly wholeness: Wholeness;
-  readonly lives = new Map<Id, NativeLife>();
+  readonly ledger: LogChecker;
+  readonly bonds: LinkChecker;
+  readonly mail: MessageChecker;
+  readonly errands: RequestChecker;
+  readonly currents: StreamChecker;
+  readonly wholeness: CompletenessChecker;
+  readonly lives = new Map<Id, NativeRun>();
   readonly serverProcess: SimulatedProcess;
   readonly members: SimulatedMember[] = [];
   isSettled = false;
   /** All members are gone: nobody is started again. */
   #isOverForAll = false;
   readonly #seed: number;
-  readonly #world: World;
+  readonly #world: Engine;
   readonly #keepsTrace: boolean;
   readonly #server: SimulatedServer;
   readonly #comebacks = new Map<Address, number>();
@@ -96,10 +96,10 @@ class Play implements Stage, Troupe {
     this.#keepsTrace = options.keepsTrace === true;
     this.scenario = options.scenario ?? scenarioOf(seed, options.kind ?? "classic");
     this.limits = { ...defaultLimits, ...this.scenario.limits };
-    this.#world = new World(seed, options.onStep);
-    this.network = new Network(this.#world, this.scenario.weather);
+    this.#world = new Engine(seed, options.onStep);
+    this.network = new SimulatedNetwork(this.#world, this.scenario.weather);
     const { delayMs, splitGapMs } = this.scenario.weather;
-    this.observer = new Observer({
+    this.observer = new InvariantChecker({
       now: () => this.#world.now,
       stopsAtViolation: options.stopsAtViolation === true,
       capacity: this.scenario.capacity,
@@ -107,12 +107,12 @@ class Play implements Stage, Troupe {
       // A list that is cut off in the middle of a port looks like one that ends there.
       mayMisread: delayMs + splitGapMs >= defaultLimits.quietMs || (this.#hasNatives && !this.scenario.isCalm),
     });
-    this.ledger = new Ledger(this);
-    this.bonds = new Bonds(this);
-    this.mail = new Mail(this);
-    this.errands = new Errands(this);
-    this.currents = new Currents(this);
-    this.wholeness = new Wholeness(this);
+    this.ledger = new LogChecker(this);
+    this.bonds = new LinkChecker(this);
+    this.mail = new MessageChecker(this);
+    this.errands = new RequestChecker(this);
+    this.currents = new StreamChecker(this);
+    this.wholeness = new CompletenessChecker(this);
     this.serverProcess = new SimulatedProcess(this.#world, "server", endpointOf(serverAddress).host);
     this.#server = new SimulatedServer(this);
   }
@@ -132,12 +132,12 @@ class Play implements Stage, Troupe {
     if (this.#keepsTrace) this.#history.push(`${this.#world.now.toFixed(3)} ${line()}`);
   };
 
-  perform(): Outcome {
+  perform(): SimulationResult {
     try {
       this.#play();
     } catch (error) {
       // A machine that comes to a state which its tables do not have says so by throwing.
-      if (!(error instanceof EnoughSeen)) this.#thrown(error);
+      if (!(error instanceof StopAtViolation)) this.#thrown(error);
     }
     return {
       seed: this.#seed,
@@ -154,7 +154,7 @@ class Play implements Stage, Troupe {
     this.observer.violations.push({ invariant: "S0", at: this.#world.now, detail });
   }
 
-  enter(part: Part): void {
+  enter(part: MemberScript): void {
     // A port has one listener: while one life is there, the next does not begin.
     const isThere = this.members.some((life) => life.address === part.address && !life.isGone);
     if (this.serverProcess.isDead || isThere) return;
@@ -186,7 +186,7 @@ class Play implements Stage, Troupe {
     this.#writeNowAndThen(healsAt);
     this.#lookForPromptness();
     this.#world.run(healsAt);
-    this.network.weather = cleared(this.network.weather);
+    this.network.weather = withoutFaults(this.network.weather);
     this.#heal();
     this.#checkForgotten();
     if (!this.#isServerGone) {
@@ -202,16 +202,16 @@ class Play implements Stage, Troupe {
     const { honest, healsAt, parts } = this.scenario;
     if (honest === undefined) return;
     const addresses = new Set(honest.parts.map((number) => parts[number]?.address));
-    const promptness = new Promptness(this, honest.withinMs);
+    const promptness = new LinkLatencyChecker(this, honest.withinMs);
     for (let moment = 0; moment < healsAt; moment += lookOftenMs) {
       this.#world.at(moment, () => promptness.look(this.members.filter(({ address }) => addresses.has(address))));
     }
   }
 
-  #strike(misfortune: Misfortune): void {
+  #strike(misfortune: Fault): void {
     this.hit(`misfortune: ${misfortune.type}`);
     this.tell(() => `misfortune ${JSON.stringify(misfortune)}`);
-    strike(this, misfortune);
+    injectFault(this, misfortune);
   }
 
   #writeNowAndThen(until: number): void {
@@ -273,8 +273,8 @@ class Play implements Stage, Troupe {
     this.observer.violate("N26", `all members are gone, and the server keeps ${this.#server.kept} things`);
   }
 
-  #amiss(): ReturnType<typeof firstAmiss> {
-    return firstAmiss(this, this.#server, this.members);
+  #amiss(): ReturnType<typeof firstRecoveryFault> {
+    return firstRecoveryFault(this, this.#server, this.members);
   }
 
   #checkWhole(): void {

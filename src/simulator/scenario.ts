@@ -3,14 +3,14 @@ import { SeededRandom } from "../core/random.js";
 import { type Address, formatAddress } from "../protocol/address.js";
 import type { Dialect } from "../protocol/directory.js";
 import type { OnFull } from "../rendezvous/admission.js";
-import type { Notice } from "./end.js";
-import type { Weather } from "./network.js";
+import type { CutNotice } from "./end.js";
+import type { NetworkConditions } from "./network.js";
 
 /** Which members play: all of one dialect, or some of either. */
-export type Kind = "classic" | "native" | "mixed";
+export type ScenarioKind = "classic" | "native" | "mixed";
 
 /** A member as the scenario has it. */
-export interface Part {
+export interface MemberScript {
   readonly address: Address;
   /** When it starts, in milliseconds. */
   readonly startsAt: number;
@@ -25,10 +25,10 @@ export interface Part {
 }
 
 /** Who is at one end of a path: a part by its number, or the server. */
-export type Whereabouts = number | "server";
+export type PathEnd = number | "server";
 
 /** Something that goes wrong, at a time. */
-export type Misfortune =
+export type Fault =
   | { readonly type: "kill" | "leave" | "suspend"; readonly at: number; readonly part: number; readonly forMs: number }
   /** Killed, and started again at the same address. */
   | { readonly type: "restart"; readonly at: number; readonly part: number; readonly forMs: number }
@@ -44,7 +44,7 @@ export type Misfortune =
       readonly at: number;
       readonly part: number;
       readonly forMs: number;
-      readonly notice?: Notice;
+      readonly notice?: CutNotice;
     }
   /** Leaves, and joins again later. */
   | { readonly type: "rejoin"; readonly at: number; readonly part: number; readonly forMs: number }
@@ -53,15 +53,15 @@ export type Misfortune =
       readonly type: "cut";
       readonly at: number;
       readonly of: "link" | "session";
-      readonly here: Notice;
-      readonly there: Notice;
+      readonly here: CutNotice;
+      readonly there: CutNotice;
     }
   /** What goes from one to the other takes so long. */
   | {
       readonly type: "stall";
       readonly at: number;
-      readonly from: Whereabouts;
-      readonly to: Whereabouts;
+      readonly from: PathEnd;
+      readonly to: PathEnd;
       readonly isMutual: boolean;
       readonly forMs: number;
     }
@@ -71,13 +71,13 @@ export type Misfortune =
 
 /** What one seed plays: who joins when, under which weather, and what goes wrong. */
 export interface Scenario {
-  readonly parts: readonly Part[];
+  readonly parts: readonly MemberScript[];
   readonly capacity: number;
   readonly onFull: OnFull;
   /** How long the log takes to answer an append, at most. */
   readonly logDelayMs: number;
-  readonly weather: Weather;
-  readonly misfortunes: readonly Misfortune[];
+  readonly weather: NetworkConditions;
+  readonly misfortunes: readonly Fault[];
   /** When the weather clears and misfortunes end. */
   readonly healsAt: number;
   /** True when nothing at all goes wrong, so that every pair must come about by exactly one dial. */
@@ -117,7 +117,7 @@ export function classicScenarioOf(seed: number): Scenario {
   const onFull = random.chance(0.5) ? "teardown" : "hold";
   const spreadMs = random.chance(0.5) ? 5 : random.integer(10, healsAt);
   const usesAmbiguous = random.chance(0.4);
-  const parts = Array.from({ length: size }, (_, index): Part => {
+  const parts = Array.from({ length: size }, (_, index): MemberScript => {
     const { ambiguous, exact } = isPrompt ? entangledPorts : separatePorts;
     const ports = usesAmbiguous && random.chance(0.6) ? ambiguous : exact;
     // Two members a host, so that 10.0.0.1:80 and 10.0.0.1:8080 can meet in one list.
@@ -144,7 +144,7 @@ export function classicScenarioOf(seed: number): Scenario {
   };
 }
 
-function weatherOf(random: SeededRandom, isCalm: boolean, isPrompt: boolean): Weather {
+function weatherOf(random: SeededRandom, isCalm: boolean, isPrompt: boolean): NetworkConditions {
   return {
     delayMs: isPrompt ? random.integer(1, 30) : random.integer(1, 80),
     split: random.next() * 0.5,
@@ -154,9 +154,9 @@ function weatherOf(random: SeededRandom, isCalm: boolean, isPrompt: boolean): We
   };
 }
 
-function misfortunesOf(random: SeededRandom, size: number, healsAt: number): Misfortune[] {
+function misfortunesOf(random: SeededRandom, size: number, healsAt: number): Fault[] {
   const types = ["kill", "leave", "suspend", "restart", "reset", "reset"] as const;
-  const misfortunes: Misfortune[] = Array.from({ length: random.integer(0, 8) }, () => {
+  const misfortunes: Fault[] = Array.from({ length: random.integer(0, 8) }, () => {
     const type = types[random.integer(0, types.length - 1)] ?? "reset";
     const at = random.next() * healsAt;
     if (type === "reset") return { type, at, noticedWithinMs: random.integer(1, 2_000) };
@@ -167,6 +167,6 @@ function misfortunesOf(random: SeededRandom, size: number, healsAt: number): Mis
 }
 
 /** The weather after healing. */
-export function cleared({ lag: _, ...weather }: Weather): Weather {
+export function withoutFaults({ lag: _, ...weather }: NetworkConditions): NetworkConditions {
   return { ...weather, dialLoss: 0, splitGapMs: Math.min(weather.splitGapMs, 300) };
 }

@@ -2,14 +2,14 @@ import type { Machine } from "../core/machine.js";
 import { type Address, endpointOf } from "../protocol/address.js";
 import { teardownWord } from "../protocol/classic/list.js";
 import type { Change, Id } from "../protocol/directory.js";
-import { Rendezvous } from "../rendezvous/rendezvous.js";
+import { RendezvousMachine } from "../rendezvous/rendezvous.js";
 import type { RendezvousInput, RendezvousOutput } from "../rendezvous/vocabulary.js";
 import { Driver } from "../runtime/driver.js";
 import { MemoryLog } from "../runtime/memory-log.js";
-import { blunders } from "./blame.js";
-import type { End } from "./end.js";
-import type { Stage } from "./stage.js";
-import { controlTypeOf, wordsOf } from "./words.js";
+import { allowedMemberCodes } from "./blame.js";
+import type { ConnectionEnd } from "./end.js";
+import type { SimulationContext } from "./stage.js";
+import { controlTypeOf, describeBytes } from "./words.js";
 import type { SimulatedProcess } from "./world.js";
 
 /** Where the simulated server listens. */
@@ -21,10 +21,10 @@ export const meshName = "default";
 /** The rendezvous server on the stage: the real machine behind a log that may answer late. */
 export class SimulatedServer {
   readonly process: SimulatedProcess;
-  readonly machine: Rendezvous;
+  readonly machine: RendezvousMachine;
   /** When it last said that the mesh is whole. */
   completeAt: number | undefined;
-  readonly #stage: Stage;
+  readonly #stage: SimulationContext;
   readonly #driver: Driver<RendezvousInput, RendezvousOutput>;
   readonly #log = new MemoryLog();
   #newestAppendAt = 0;
@@ -35,11 +35,11 @@ export class SimulatedServer {
   #isOrdered = false;
   #isClosed = false;
 
-  constructor(stage: Stage) {
+  constructor(stage: SimulationContext) {
     const { scenario, network, limits } = stage;
     this.#stage = stage;
     this.process = stage.serverProcess;
-    this.machine = new Rendezvous({
+    this.machine = new RendezvousMachine({
       capacity: scenario.capacity,
       onFull: scenario.onFull,
       mayAdvertise: () => false,
@@ -61,7 +61,7 @@ export class SimulatedServer {
         this.#label(network.endOf(this.process, connection), bytes);
         stage.trace(() => {
           const to = this.machine.addressOf(connection) ?? "?";
-          return { at: network.world.now, from: "server", to, text: wordsOf(bytes) };
+          return { at: network.world.now, from: "server", to, text: describeBytes(bytes) };
         });
       },
     });
@@ -129,12 +129,13 @@ export class SimulatedServer {
 
   #blame(code: string, message: string): void {
     const { observer, scenario } = this.#stage;
-    const isFault = blunders.has(code) || (scenario.isCalm && (code === "ADDRESS_UNPROVED" || code === "SILENT"));
+    const isFault =
+      allowedMemberCodes.has(code) || (scenario.isCalm && (code === "ADDRESS_UNPROVED" || code === "SILENT"));
     if (isFault) observer.violate("D1", `the server noted ${code}: ${message}`);
   }
 
   /** What a member that comes back is told of the log. */
-  #label(end: End | undefined, bytes: Uint8Array): void {
+  #label(end: ConnectionEnd | undefined, bytes: Uint8Array): void {
     if (end?.other?.isResuming !== true) return;
     const type = controlTypeOf(bytes);
     if (type === "directory") this.#stage.hit("snapshot instead of entries");

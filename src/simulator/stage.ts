@@ -1,61 +1,61 @@
 import type { Limits } from "../core/limits.js";
-import type { Member } from "../mesh/member.js";
-import type { Conversation } from "../messaging/conversation.js";
-import type { Arrival } from "../messaging/vocabulary.js";
+import type { MemberMachine } from "../mesh/member.js";
+import type { PeerChannel } from "../messaging/conversation.js";
+import type { MessagingEvent } from "../messaging/vocabulary.js";
 import type { Address } from "../protocol/address.js";
 import type { Id } from "../protocol/directory.js";
 import type { TraceRecord } from "../runtime/trace.js";
-import type { Bonds } from "./bonds.js";
-import type { Currents } from "./currents.js";
-import type { End } from "./end.js";
-import type { Errands } from "./errands.js";
-import type { Ledger } from "./ledger.js";
-import type { Mail } from "./mail.js";
-import type { Network } from "./network.js";
-import type { Life, Observer } from "./observer.js";
+import type { LinkChecker } from "./bonds.js";
+import type { StreamChecker } from "./currents.js";
+import type { ConnectionEnd } from "./end.js";
+import type { RequestChecker } from "./errands.js";
+import type { LogChecker } from "./ledger.js";
+import type { MessageChecker } from "./mail.js";
+import type { SimulatedNetwork } from "./network.js";
+import type { InvariantChecker, MemberRun } from "./observer.js";
 import type { Scenario } from "./scenario.js";
-import type { Wholeness } from "./wholeness.js";
+import type { CompletenessChecker } from "./wholeness.js";
 import type { SimulatedProcess } from "./world.js";
 
 /** One life of a native member as those who watch see it. It has several incarnations if it is fenced. */
-export interface NativeLife extends Life {
+export interface NativeRun extends MemberRun {
   readonly process: SimulatedProcess;
-  readonly machine: Member<Arrival>;
+  readonly machine: MemberMachine<MessagingEvent>;
   /** The present incarnation. */
   readonly id: Id;
   /** True once it ends, or is dead. */
   readonly isOver: boolean;
   readonly isRegistered: boolean;
   /** Its end of the connection on which it registered or came back last. */
-  readonly session: End | undefined;
+  readonly session: ConnectionEnd | undefined;
   /** When it first reported its links on that connection; undefined before. */
   readonly reportsSince: number | undefined;
 }
 
 /** A native life as those see it who speak in its name. */
-export interface Speaker extends NativeLife {
+export interface NativeMemberRun extends NativeRun {
   /** The machine's time. */
   readonly now: number;
   /** Runs something in a while, unless the process or this incarnation is gone by then. */
   later(ms: number, run: () => void): void;
   /** The conversation with the peer at an address, if there is one. */
-  conversationWith(peer: string): Conversation | undefined;
+  conversationWith(peer: string): PeerChannel | undefined;
 }
 
 /** What the stage gives to those who play on it, and to those who watch. */
-export interface Stage {
-  readonly network: Network;
+export interface SimulationContext {
+  readonly network: SimulatedNetwork;
   readonly scenario: Scenario;
   readonly limits: Limits;
-  readonly observer: Observer;
-  readonly ledger: Ledger;
-  readonly bonds: Bonds;
-  readonly mail: Mail;
-  readonly errands: Errands;
-  readonly currents: Currents;
-  readonly wholeness: Wholeness;
+  readonly observer: InvariantChecker;
+  readonly ledger: LogChecker;
+  readonly bonds: LinkChecker;
+  readonly mail: MessageChecker;
+  readonly errands: RequestChecker;
+  readonly currents: StreamChecker;
+  readonly wholeness: CompletenessChecker;
   /** Every incarnation of a native member that there has been. */
-  readonly lives: Map<Id, NativeLife>;
+  readonly lives: Map<Id, NativeRun>;
   readonly serverProcess: SimulatedProcess;
   /** True while everything is mended and found whole: nothing may change any more. */
   readonly isSettled: boolean;

@@ -1,6 +1,6 @@
 import { SeededRandom } from "../core/random.js";
 import { formatAddress } from "../protocol/address.js";
-import type { Misfortune, Part, Scenario } from "./scenario.js";
+import type { Fault, MemberScript, Scenario } from "./scenario.js";
 
 /** When they fall silent, and when their peers have given up the connections that they had with them. */
 const [silentAt, redialedAt] = [2_000, 19_000];
@@ -23,7 +23,7 @@ export function tarpitScenarioOf(seed: number): Scenario {
       return partAt(`10.0.0.${2 + index}`, 9_000, redialedAt + random.next() * 4_000);
     }),
   ];
-  const misfortunes = Array.from({ length: silent }, (_, index): Misfortune => {
+  const misfortunes = Array.from({ length: silent }, (_, index): Fault => {
     const [part, at, forMs] = [index + 1, silentAt, 30_000];
     if (random.chance(0.5)) return { type: "suspend", at, part, forMs };
     return { type: "stall", at, from: 0, to: part, isMutual: true, forMs };
@@ -43,6 +43,6 @@ export function tarpitScenarioOf(seed: number): Scenario {
   };
 }
 
-function partAt(host: string, port: number, startsAt: number): Part {
+function partAt(host: string, port: number, startsAt: number): MemberScript {
   return { address: formatAddress({ host, port }), startsAt, hesitatesMs: 0, dialect: "native" };
 }

@@ -1,19 +1,19 @@
-import type { Conversation } from "../messaging/conversation.js";
-import type { Messaging } from "../messaging/messaging.js";
-import type { Arrival } from "../messaging/vocabulary.js";
+import type { PeerChannel } from "../messaging/conversation.js";
+import type { PeerChannels } from "../messaging/messaging.js";
+import type { MessagingEvent } from "../messaging/vocabulary.js";
 import type { Address } from "../protocol/address.js";
 import type { Member } from "../protocol/directory.js";
-import type { Speaker, Stage } from "./stage.js";
+import type { NativeMemberRun, SimulationContext } from "./stage.js";
 
 const noTopic = new Uint8Array(0);
 
 /** What one native member says to its peers, and what it does with what they say. */
-export class Voice {
-  readonly messaging: Messaging;
-  readonly #stage: Stage;
-  readonly #life: Speaker;
+export class Workload {
+  readonly messaging: PeerChannels;
+  readonly #stage: SimulationContext;
+  readonly #life: NativeMemberRun;
 
-  constructor(stage: Stage, life: Speaker, messaging: Messaging) {
+  constructor(stage: SimulationContext, life: NativeMemberRun, messaging: PeerChannels) {
     this.#stage = stage;
     this.#life = life;
     this.messaging = messaging;
@@ -35,7 +35,7 @@ export class Voice {
   }
 
   /** What rides on links has brought something. */
-  hear(arrival: Arrival): void {
+  hear(arrival: MessagingEvent): void {
     const { mail, errands, currents, tell, hit } = this.#stage;
     tell(() => `${this.#life.address} hears ${arrival.type}`);
     switch (arrival.type) {
@@ -60,7 +60,7 @@ export class Voice {
   }
 
   /** Some listeners take their time. */
-  #consume(from: Conversation, bytes: number): void {
+  #consume(from: PeerChannel, bytes: number): void {
     const { random } = this.#stage.network.world;
     const delayMs = random.chance(0.8) ? 0 : random.next() * 1_000;
     if (delayMs === 0) from.consumed(bytes);

@@ -1,26 +1,26 @@
-import type { Completeness } from "../mesh/vocabulary.js";
+import type { CompletenessReport } from "../mesh/vocabulary.js";
 import type { RendezvousEvent } from "../rendezvous/vocabulary.js";
 import { reportLagMs } from "./ledger.js";
-import { memoryMs, type NativeLife, type Stage } from "./stage.js";
+import { memoryMs, type NativeRun, type SimulationContext } from "./stage.js";
 
-type Complete = Extract<RendezvousEvent, { type: "complete" }>;
-type Teardown = Extract<RendezvousEvent, { type: "teardown" }>;
+type CompleteEvent = Extract<RendezvousEvent, { type: "complete" }>;
+type TeardownEvent = Extract<RendezvousEvent, { type: "teardown" }>;
 
 /** Compares what the server and the members tell of the mesh with who lives, and with the links that there are. */
-export class Wholeness {
-  readonly #stage: Stage;
+export class CompletenessChecker {
+  readonly #stage: SimulationContext;
   /** What was told last; undefined once it is true no more. */
-  #complete: Complete | undefined;
+  #complete: CompleteEvent | undefined;
   /** When as many were listed as the capacity for the first time, and when the server said that it was full. */
   #reachedAt: number | undefined;
   #fullAt: number | undefined;
 
-  constructor(stage: Stage) {
+  constructor(stage: SimulationContext) {
     this.#stage = stage;
   }
 
   /** The newest word that the mesh is whole. */
-  get complete(): Complete | undefined {
+  get complete(): CompleteEvent | undefined {
     return this.#complete;
   }
 
@@ -43,7 +43,7 @@ export class Wholeness {
   }
 
   /** A native member tells that the mesh is whole. */
-  heard(life: NativeLife, { members, links }: Completeness): void {
+  heard(life: NativeRun, { members, links }: CompletenessReport): void {
     const { observer, scenario, bonds, ledger } = this.#stage;
     this.#stage.hit("complete heard");
     const said = `${life.address} tells complete with ${members} members, ${links} links`;
@@ -64,7 +64,7 @@ export class Wholeness {
   }
 
   /** `complete` is never told while a member is not there, while a pair is not linked at both ends, or below the capacity. */
-  #toldComplete(event: Complete): void {
+  #toldComplete(event: CompleteEvent): void {
     const { observer, ledger, scenario } = this.#stage;
     this.#complete = event;
     const { members } = ledger;
@@ -88,7 +88,7 @@ export class Wholeness {
   }
 
   /** S9: no end before completeness, but for what it names. */
-  #tornDown(event: Teardown): void {
+  #tornDown(event: TeardownEvent): void {
     const { observer, limits } = this.#stage;
     const { count, missing } = event;
     this.#checkEnding(event);
@@ -101,7 +101,7 @@ export class Wholeness {
   }
 
   /** Whether it may end now, and as what it says. */
-  #checkEnding({ count, absent, incomplete }: Teardown): void {
+  #checkEnding({ count, absent, incomplete }: TeardownEvent): void {
     const { observer, network, limits, scenario } = this.#stage;
     const { now } = network.world;
     const reachedAt = this.#reachedAt ?? Number.POSITIVE_INFINITY;
@@ -160,14 +160,14 @@ export class Wholeness {
   }
 
   /** The two were linked, and the server cannot be blamed for not knowing that they are no more. */
-  #isUnheard(a: NativeLife, b: NativeLife): boolean {
+  #isUnheard(a: NativeRun, b: NativeRun): boolean {
     const { bonds, network, serverProcess } = this.#stage;
     const since = network.world.now - reportLagMs(this.#stage);
     const isFresh = (bonds.changedAt(a, b.id) ?? since) >= since || (bonds.changedAt(b, a.id) ?? since) >= since;
     return isFresh || this.#isCutOff(a) || this.#isCutOff(b) || serverProcess.absentMs(memoryMs) > 0;
   }
 
-  #isCutOff({ isOver, session, process }: NativeLife): boolean {
+  #isCutOff({ isOver, session, process }: NativeRun): boolean {
     const { network, serverProcess } = this.#stage;
     if (isOver || process.absentMs(memoryMs) > 0 || session === undefined || session.isTouched) return true;
     return session.isClosed || network.hinderedAt(process.name, serverProcess.name) > network.world.now - memoryMs;

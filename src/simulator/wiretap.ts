@@ -1,23 +1,23 @@
 import type { ConnectionId } from "../core/connections.js";
-import type { End } from "./end.js";
-import type { NativeLife, Stage } from "./stage.js";
-import { controlOf, controlTypeOf, wordsOf } from "./words.js";
+import type { ConnectionEnd } from "./end.js";
+import type { NativeRun, SimulationContext } from "./stage.js";
+import { controlOf, controlTypeOf, describeBytes } from "./words.js";
 
 /** What a classic greeting begins with. */
 const letterH = "H".charCodeAt(0);
 
 /** Reads what one life of a member sends, and lets those who watch take note of it. */
-export class Wiretap {
+export class FrameTap {
   /** How many hellos this life has said. */
   dials = 0;
   /** Its end of the connection on which it registered or came back last. */
-  session: End | undefined;
+  session: ConnectionEnd | undefined;
   /** When it first reported its links on that connection; undefined before. */
   reportsSince: number | undefined;
-  readonly #stage: Stage;
-  readonly #life: NativeLife;
+  readonly #stage: SimulationContext;
+  readonly #life: NativeRun;
 
-  constructor(stage: Stage, life: NativeLife) {
+  constructor(stage: SimulationContext, life: NativeRun) {
     this.#stage = stage;
     this.#life = life;
   }
@@ -36,11 +36,11 @@ export class Wiretap {
     else if (type === "goodbye") bonds.goodbye(life, connection);
     else if (type === "register" || type === "resume") this.#introduced(connection, type === "resume");
     else if (type === "refuse" && scenario.isCalm) {
-      observer.violate("D1", `${life.address} refused: ${wordsOf(bytes)}`);
+      observer.violate("D1", `${life.address} refused: ${describeBytes(bytes)}`);
     } else if (bytes[0] === letterH) this.dials += 1;
     trace(() => {
       const to = life.machine.nameOf(connection) ?? "?";
-      return { at: network.world.now, from: life.address, to, text: wordsOf(bytes) };
+      return { at: network.world.now, from: life.address, to, text: describeBytes(bytes) };
     });
   }
 

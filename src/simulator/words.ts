@@ -31,7 +31,7 @@ export function controlOf(bytes: Uint8Array): Control | undefined {
 }
 
 /** What was sent at once, for a history: of numbered frames, of which there may be several, the first. */
-export function wordsOf(bytes: Uint8Array): string {
+export function describeBytes(bytes: Uint8Array): string {
   if (frameAt(bytes) === bytes.length) return "preface";
   const at = frameAt(bytes) + frameHeaderBytes;
   const kind = bytes[at - 1] ?? 0xff;
@@ -53,6 +53,6 @@ export function payloadText({ isPrompt }: Scenario, link: number, count: number)
 }
 
 /** An event, for a history. */
-export function spelled(event: MemberEvent): string {
+export function quoteBytes(event: MemberEvent): string {
   return JSON.stringify(event);
 }

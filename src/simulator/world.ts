@@ -3,7 +3,7 @@ import { SeededRandom } from "../core/random.js";
 import type { Id } from "../protocol/directory.js";
 import type { ClockPort } from "../runtime/ports.js";
 
-interface Scheduled {
+interface ScheduledEvent {
   readonly at: number;
   readonly sequence: number;
   readonly run: () => void;
@@ -13,11 +13,11 @@ interface Scheduled {
  * A world with one thread, a seeded dice and a clock that jumps from one event to the next, so that a quiet hour costs
  * nothing and the same seed always gives the same history.
  */
-export class World {
+export class Engine {
   readonly random: SeededRandom;
   /** Ids have dice of their own, so that a scenario unfolds alike however many are drawn. */
   readonly #ids: SeededRandom;
-  readonly #queue = new Heap<Scheduled>((a, b) => a.at < b.at || (a.at === b.at && a.sequence < b.sequence));
+  readonly #queue = new Heap<ScheduledEvent>((a, b) => a.at < b.at || (a.at === b.at && a.sequence < b.sequence));
   readonly #onStep: (now: number) => void;
   #now = 0;
   #sequence = 0;
@@ -87,14 +87,14 @@ export class SimulatedProcess {
   readonly host: string;
   /** It never asks whether the other end of a connection lives. */
   readonly isClassic: boolean;
-  readonly #world: World;
+  readonly #world: Engine;
   readonly #held: (() => void)[] = [];
   #state: "running" | "suspended" | "dead" = "running";
   #resumedAt = Number.NEGATIVE_INFINITY;
   /** For how long it has been away, pauses without a breath in between taken together. */
   #absentMs = 0;
 
-  constructor(world: World, name: string, host: string, isClassic = false) {
+  constructor(world: Engine, name: string, host: string, isClassic = false) {
     this.#world = world;
     this.name = name;
     this.isClassic = isClassic;

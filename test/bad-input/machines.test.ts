@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
 import type { ConnectionId, Endpoint } from "../../src/core/connections.js";
 import { defaultLimits } from "../../src/core/limits.js";
-import { Member } from "../../src/mesh/member.js";
+import { MemberMachine } from "../../src/mesh/member.js";
 import type { MemberInput, MemberOutput } from "../../src/mesh/vocabulary.js";
-import { Rendezvous } from "../../src/rendezvous/rendezvous.js";
+import { RendezvousMachine } from "../../src/rendezvous/rendezvous.js";
 import type { RendezvousOutput } from "../../src/rendezvous/vocabulary.js";
 import { Riding } from "../mesh/native/riding.js";
 import { text } from "./fixtures.js";
@@ -23,7 +23,7 @@ function drain<Output>(machine: { poll(): Output | undefined }): Output[] {
 }
 
 class HandHeld {
-  readonly member = new Member<never>(
+  readonly member = new MemberMachine<never>(
     {
       dialect: "classic",
       mesh: "default",
@@ -207,7 +207,7 @@ describe("what follows a hello that no list names yet", () => {
 describe("a host that is not loopback", () => {
   test("is refused with BUSY beyond the pending handshakes that one host may have, and no other host is", () => {
     const limits = { ...defaultLimits, handshakesPendingPerHost: 2 };
-    const server = new Rendezvous({
+    const server = new RendezvousMachine({
       capacity: Number.POSITIVE_INFINITY,
       onFull: "teardown",
       mayAdvertise: () => false,

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { join, serve } from "../../src/index.js";
-import { Outflow } from "../../src/mesh/native/outflow.js";
+import { SendBuffer } from "../../src/mesh/native/outflow.js";
 import { NativeMember } from "./native-member.js";
 
 /** Short enough to be copied onto a page. */
@@ -25,8 +25,8 @@ test("a member that acknowledges what it has not read is sent nothing that was s
   const other = await NativeMember.join(address);
   // How many bytes have gone to connections. The liar could guess it; looking keeps the test short.
   let given = 0;
-  const hand = Outflow.prototype.hand;
-  const watched = vi.spyOn(Outflow.prototype, "hand").mockImplementation(function (this: Outflow) {
+  const hand = SendBuffer.prototype.hand;
+  const watched = vi.spyOn(SendBuffer.prototype, "hand").mockImplementation(function (this: SendBuffer) {
     const piece = hand.call(this);
     given += piece?.length ?? 0;
     return piece;

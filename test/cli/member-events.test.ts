@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Output } from "../../src/cli/output.js";
-import { tellNode } from "../../src/cli/tell-node.js";
+import { reportNode } from "../../src/cli/tell-node.js";
 import { MeshNode } from "../../src/node.js";
 import type { StartedProcess } from "../support/processes.js";
 import { proxyBefore } from "../support/proxy.js";
@@ -60,7 +60,7 @@ describe("fullmesh join --json", () => {
     const event = (name: string, _node: unknown, fields: object, sentence?: string): void => {
       told.push({ event: name, ...fields, sentence });
     };
-    tellNode(node, { options: { json: true, quiet: false }, event, expect: () => {} } as unknown as Output);
+    reportNode(node, { options: { json: true, quiet: false }, event, expect: () => {} } as unknown as Output);
     node.emit("fenced", "silent for too long");
     node.emit("leader", undefined);
     node.emit("rank", -1);

@@ -1,18 +1,18 @@
 import { describe, expect, it } from "vitest";
 import { drawMatrix } from "../../src/cli/matrix.js";
-import { Tally } from "../../src/cli/tally.js";
+import { LinkTally } from "../../src/cli/tally.js";
 
 const names = ["a:1", "b:1", "c:1", "d:1"];
 
 /** A gang of which the first `joined` members have come. */
-function gang(size: number, joined = size): Tally {
-  const tally = new Tally(size);
+function gang(size: number, joined = size): LinkTally {
+  const tally = new LinkTally(size);
   for (const name of names.slice(0, joined)) tally.joined(name);
   return tally;
 }
 
 /** Both ends report the link between the members of these ranks. */
-function link(tally: Tally, earlier: number, later: number): void {
+function link(tally: LinkTally, earlier: number, later: number): void {
   const [a = "", b = ""] = [names[earlier], names[later]];
   tally.link(a, b, "dialed");
   tally.link(b, a, "accepted");
@@ -86,7 +86,7 @@ describe("the matrix of a gang", () => {
   });
 
   it("packs two columns and four rows into one Braille character beyond 18 members", () => {
-    const tally = new Tally(20);
+    const tally = new LinkTally(20);
     const members = Array.from({ length: 20 }, (_, rank) => `m${rank}:1`);
     for (const member of members) tally.joined(member);
     const empty = drawMatrix(tally);

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { Deadlines, earliest } from "../../src/core/deadlines.js";
+import { earliest, TimerTable } from "../../src/core/deadlines.js";
 
-function takeAll<Key>(deadlines: Deadlines<Key>, now: number): Key[] {
+function takeAll<Key>(deadlines: TimerTable<Key>, now: number): Key[] {
   const due: Key[] = [];
   for (let key = deadlines.takeDue(now); key !== undefined; key = deadlines.takeDue(now)) due.push(key);
   return due;
@@ -17,7 +17,7 @@ function takeDue(model: Map<number, number>, now: number): number[] {
 
 describe("Deadlines", () => {
   test("takes out what is due, the earliest first, and leaves the rest", () => {
-    const deadlines = new Deadlines<string>();
+    const deadlines = new TimerTable<string>();
     deadlines.set("late", 30);
     deadlines.set("early", 10);
     deadlines.set("middle", 20);
@@ -28,7 +28,7 @@ describe("Deadlines", () => {
   });
 
   test("takes each key out once", () => {
-    const deadlines = new Deadlines<string>();
+    const deadlines = new TimerTable<string>();
     deadlines.set("a", 10);
     expect(deadlines.takeDue(10)).toBe("a");
     expect(deadlines.takeDue(10)).toBeUndefined();
@@ -36,7 +36,7 @@ describe("Deadlines", () => {
   });
 
   test("moves a key's moment when it is set again, earlier as well as later", () => {
-    const deadlines = new Deadlines<string>();
+    const deadlines = new TimerTable<string>();
     deadlines.set("a", 10);
     deadlines.set("a", 30);
     expect(takeAll(deadlines, 29)).toEqual([]);
@@ -46,7 +46,7 @@ describe("Deadlines", () => {
   });
 
   test("forgets what is cleared, and takes it anew when it is set again", () => {
-    const deadlines = new Deadlines<string>();
+    const deadlines = new TimerTable<string>();
     deadlines.set("a", 10);
     deadlines.set("b", 10);
     deadlines.clear("a");
@@ -67,7 +67,7 @@ describe("Deadlines", () => {
     const step = fc.record({ do: fc.constantFrom("set", "clear", "take"), key: keys, at: moments });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 600, size: "max" }), (script) => {
-        const deadlines = new Deadlines<number>();
+        const deadlines = new TimerTable<number>();
         const model = new Map<number, number>();
         for (const { do: what, key, at } of script) {
           if (what === "set") {
@@ -86,7 +86,7 @@ describe("Deadlines", () => {
   });
 
   test("takes out the right one of two that are due at one moment, also behind a hundred moves of a third", () => {
-    const deadlines = new Deadlines<string>();
+    const deadlines = new TimerTable<string>();
     deadlines.set("cleared", 9);
     deadlines.set("due", 5);
     expect(deadlines.next()).toBe(5);
@@ -98,7 +98,7 @@ describe("Deadlines", () => {
   });
 
   test("stays right when one key is moved a hundred thousand times", () => {
-    const deadlines = new Deadlines<string>();
+    const deadlines = new TimerTable<string>();
     deadlines.set("still", 7);
     for (let at = 100_000; at > 10; at -= 1) deadlines.set("moving", at);
     expect(takeAll(deadlines, 11)).toEqual(["still", "moving"]);

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { FullmeshError } from "../../src/core/errors.js";
 import { diagramText, harmless, jsonLine, printable, shownLine } from "../../src/core/escaping.js";
-import { NoteGate } from "../../src/runtime/notes.js";
+import { LogRateLimiter } from "../../src/runtime/notes.js";
 import { toSequenceDiagram } from "../../src/runtime/trace.js";
 
 /** One byte for each character. */
@@ -147,7 +147,7 @@ describe("any text", () => {
   test("steers nothing in what a logger is given", () => {
     fc.assert(
       fc.property(hostileText, (message) => {
-        for (const record of new NoteGate().pass({ code: "BAD_VALUE", message }, 0)) {
+        for (const record of new LogRateLimiter().pass({ code: "BAD_VALUE", message }, 0)) {
           expect(record.message).not.toMatch(steering);
         }
       }),

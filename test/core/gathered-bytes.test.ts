@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { GatheredBytes } from "../../src/core/gathered-bytes.js";
+import { ByteAccumulator } from "../../src/core/gathered-bytes.js";
 
-function gathered(...pieces: readonly Uint8Array[]): GatheredBytes {
-  const bytes = new GatheredBytes();
+function gathered(...pieces: readonly Uint8Array[]): ByteAccumulator {
+  const bytes = new ByteAccumulator();
   for (const piece of pieces) bytes.add(piece);
   return bytes;
 }
@@ -20,7 +20,7 @@ describe("gathered bytes", () => {
   test("hold less than twice what has come, and one block, however small the pieces are", () => {
     for (const length of [1, 2, 100, 1_000, 65_536]) {
       const piece = new Uint8Array(length);
-      const bytes = new GatheredBytes();
+      const bytes = new ByteAccumulator();
       let came = 0;
       for (; came < 1_000_000; came += length) bytes.add(piece);
       expect(bytes.heldBytes).toBeLessThanOrEqual(2 * came + 256);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { ConnectionId } from "../../src/core/connections.js";
-import { Handshakes } from "../../src/core/handshakes.js";
+import { PendingConnections } from "../../src/core/handshakes.js";
 import { defaultLimits } from "../../src/core/limits.js";
 
 const limits = {
@@ -15,20 +15,20 @@ const limits = {
 
 const loopback = "127.0.0.1";
 
-function crowd(count: number, now = 0): Handshakes {
-  const handshakes = new Handshakes(limits);
+function crowd(count: number, now = 0): PendingConnections {
+  const handshakes = new PendingConnections(limits);
   for (let index = 1; index <= count; index += 1) handshakes.begin(`in:${index}`, loopback, now);
   return handshakes;
 }
 
-function takeAll(handshakes: Handshakes, now: number): ConnectionId[] {
+function takeAll(handshakes: PendingConnections, now: number): ConnectionId[] {
   const due: ConnectionId[] = [];
   for (let next = handshakes.takeDue(now); next !== undefined; next = handshakes.takeDue(now)) due.push(next);
   return due;
 }
 
 test("the addresses of one IPv6 network are one host", () => {
-  const handshakes = new Handshakes(limits);
+  const handshakes = new PendingConnections(limits);
   const hosts = ["2001:db8::1", "2001:db8::2:1", "2001:db8::3:1:1", "2001:db8::4", "2001:db8:0:1::1"];
   expect(hosts.map((host, index) => handshakes.begin(`in:${index}`, host, 0))).toEqual([true, true, true, false, true]);
   handshakes.end("in:1");

@@ -1,16 +1,16 @@
 import { expect, test } from "vitest";
 import type { ConnectionOutput } from "../../src/core/connections.js";
-import { Lingering } from "../../src/core/lingering.js";
+import { GracefulCloses } from "../../src/core/lingering.js";
 import { OutputQueue } from "../../src/core/machine.js";
 
-function start(): { lingering: Lingering; outputs: () => ConnectionOutput[] } {
+function start(): { lingering: GracefulCloses; outputs: () => ConnectionOutput[] } {
   const queue = new OutputQueue<ConnectionOutput>();
   const outputs = (): ConnectionOutput[] => {
     const all: ConnectionOutput[] = [];
     for (let output = queue.poll(); output !== undefined; output = queue.poll()) all.push(output);
     return all;
   };
-  return { lingering: new Lingering(queue, 1_000), outputs };
+  return { lingering: new GracefulCloses(queue, 1_000), outputs };
 }
 
 test("half-closes at once, and waits for the other side", () => {

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { Pages, pageBytes } from "../../src/core/pages.js";
+import { BufferPool, pageBytes } from "../../src/core/pages.js";
 
-function start(): { pages: Pages; allocated: number[] } {
+function start(): { pages: BufferPool; allocated: number[] } {
   const allocated: number[] = [];
-  const pages = new Pages((bytes) => {
+  const pages = new BufferPool((bytes) => {
     allocated.push(bytes);
     return new Uint8Array(bytes);
   });

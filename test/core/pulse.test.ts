@@ -1,18 +1,18 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { Pulse, type Silence } from "../../src/core/pulse.js";
+import { type IdleEvent, IdleMonitor } from "../../src/core/pulse.js";
 
 const times = { probeMs: 5_000, silentMs: 15_000 };
 
 /** Everything that is due now. */
-function due(pulse: Pulse<string>, now: number): Silence<string>[] {
-  const all: Silence<string>[] = [];
+function due(pulse: IdleMonitor<string>, now: number): IdleEvent<string>[] {
+  const all: IdleEvent<string>[] = [];
   for (let silence = pulse.takeDue(now); silence !== undefined; silence = pulse.takeDue(now)) all.push(silence);
   return all;
 }
 
 /** Looks whenever the pulse wants to, for so long; what it has said, with the time. */
-function play(pulse: Pulse<string>, from: number, until: number): string[] {
+function play(pulse: IdleMonitor<string>, from: number, until: number): string[] {
   const said: string[] = [];
   for (let at = pulse.nextTimeout(); at !== undefined && at <= until; at = pulse.nextTimeout()) {
     for (const { key, verdict } of due(pulse, at)) said.push(`${at - from} ${verdict} ${key}`);
@@ -22,27 +22,27 @@ function play(pulse: Pulse<string>, from: number, until: number): string[] {
 
 describe("whoever says nothing", () => {
   test("is probed twice and then given up", () => {
-    const pulse = new Pulse<string>(times);
+    const pulse = new IdleMonitor<string>(times);
     pulse.watch("a", 100);
     expect(play(pulse, 100, 100_000)).toEqual(["5000 probe a", "10000 probe a", "15000 giveUp a"]);
     expect(pulse.nextTimeout()).toBeUndefined();
   });
 
   test("is probed twice also where the time to be silent is short", () => {
-    const pulse = new Pulse<string>({ probeMs: 5_000, silentMs: 900 });
+    const pulse = new IdleMonitor<string>({ probeMs: 5_000, silentMs: 900 });
     pulse.watch("a", 0);
     expect(play(pulse, 0, 100_000)).toEqual(["300 probe a", "600 probe a", "900 giveUp a"]);
   });
 
   test("is probed more often where the time is long", () => {
-    const pulse = new Pulse<string>({ probeMs: 1_000, silentMs: 4_500 });
+    const pulse = new IdleMonitor<string>({ probeMs: 1_000, silentMs: 4_500 });
     pulse.watch("a", 0);
     const probes = ["1000 probe a", "2000 probe a", "3000 probe a", "4000 probe a"];
     expect(play(pulse, 0, 100_000)).toEqual([...probes, "4500 giveUp a"]);
   });
 
   test("is not watched any more once it has been given up", () => {
-    const pulse = new Pulse<string>(times);
+    const pulse = new IdleMonitor<string>(times);
     pulse.watch("a", 0);
     expect(due(pulse, 15_000)).toEqual([{ key: "a", verdict: "giveUp" }]);
     pulse.heard("a", 15_001);
@@ -51,7 +51,7 @@ describe("whoever says nothing", () => {
   });
 
   test("is asked once, not once for each moment that has been missed", () => {
-    const pulse = new Pulse<string>(times);
+    const pulse = new IdleMonitor<string>(times);
     pulse.watch("a", 0);
     expect(due(pulse, 14_999)).toEqual([{ key: "a", verdict: "probe" }]);
     expect(pulse.nextTimeout()).toBe(15_000);
@@ -60,7 +60,7 @@ describe("whoever says nothing", () => {
 
 describe("whoever is heard", () => {
   test("is neither probed nor given up", () => {
-    const pulse = new Pulse<string>(times);
+    const pulse = new IdleMonitor<string>(times);
     pulse.watch("a", 0);
     for (let now = 4_000; now < 100_000; now += 4_000) {
       pulse.heard("a", now);
@@ -69,7 +69,7 @@ describe("whoever is heard", () => {
   });
 
   test("after a probe has all the time again", () => {
-    const pulse = new Pulse<string>(times);
+    const pulse = new IdleMonitor<string>(times);
     pulse.watch("a", 0);
     expect(due(pulse, 5_000)).toEqual([{ key: "a", verdict: "probe" }]);
     pulse.heard("a", 7_000);
@@ -77,7 +77,7 @@ describe("whoever is heard", () => {
   });
 
   test("is not watched if it was forgotten before, or never was", () => {
-    const pulse = new Pulse<string>(times);
+    const pulse = new IdleMonitor<string>(times);
     pulse.watch("a", 0);
     pulse.forget("a");
     pulse.heard("a", 1);
@@ -87,7 +87,7 @@ describe("whoever is heard", () => {
   });
 
   test("does not help others", () => {
-    const pulse = new Pulse<string>(times);
+    const pulse = new IdleMonitor<string>(times);
     pulse.watch("a", 0);
     pulse.watch("b", 0);
     pulse.heard("a", 14_000);
@@ -97,7 +97,7 @@ describe("whoever is heard", () => {
 
 describe("whoever is doubted", () => {
   test("has no longer than the time between two probes, of which the doubt is one", () => {
-    const pulse = new Pulse<string>(times);
+    const pulse = new IdleMonitor<string>(times);
     pulse.watch("a", 0);
     pulse.heard("a", 4_000);
     pulse.doubt("a", 4_000);
@@ -106,7 +106,7 @@ describe("whoever is doubted", () => {
   });
 
   test("does not live longer than without the doubt", () => {
-    const pulse = new Pulse<string>(times);
+    const pulse = new IdleMonitor<string>(times);
     pulse.watch("a", 0);
     expect(due(pulse, 10_000)).toEqual([{ key: "a", verdict: "probe" }]);
     pulse.doubt("a", 12_000);
@@ -114,7 +114,7 @@ describe("whoever is doubted", () => {
   });
 
   test("has all the time again once it is heard", () => {
-    const pulse = new Pulse<string>(times);
+    const pulse = new IdleMonitor<string>(times);
     pulse.watch("a", 0);
     pulse.doubt("a", 1_000);
     pulse.heard("a", 5_999);
@@ -122,7 +122,7 @@ describe("whoever is doubted", () => {
   });
 
   test("gains nothing by being doubted again and again", () => {
-    const pulse = new Pulse<string>(times);
+    const pulse = new IdleMonitor<string>(times);
     pulse.watch("a", 0);
     for (let now = 1_000; now < 6_000; now += 500) {
       expect(due(pulse, now)).toEqual([]);
@@ -132,7 +132,7 @@ describe("whoever is doubted", () => {
   });
 
   test("is not given up while it is heard within the time between two probes, however often it is doubted", () => {
-    const pulse = new Pulse<string>(times);
+    const pulse = new IdleMonitor<string>(times);
     pulse.watch("a", 0);
     for (let now = 10; now < 100_000; now += 10) {
       pulse.doubt("a", now);
@@ -142,7 +142,7 @@ describe("whoever is doubted", () => {
   });
 
   test("is not watched if it was not before, and nobody else has less time", () => {
-    const pulse = new Pulse<string>(times);
+    const pulse = new IdleMonitor<string>(times);
     pulse.doubt("a", 0);
     expect(pulse.nextTimeout()).toBeUndefined();
     pulse.watch("b", 0);
@@ -153,14 +153,14 @@ describe("whoever is doubted", () => {
 });
 
 test("watching again begins anew", () => {
-  const pulse = new Pulse<string>(times);
+  const pulse = new IdleMonitor<string>(times);
   pulse.watch("a", 0);
   pulse.watch("a", 12_000);
   expect(play(pulse, 12_000, 100_000)).toEqual(["5000 probe a", "10000 probe a", "15000 giveUp a"]);
 });
 
 test("asks at most once a millisecond, however short the times are", () => {
-  const pulse = new Pulse<string>({ probeMs: 0, silentMs: 3 });
+  const pulse = new IdleMonitor<string>({ probeMs: 0, silentMs: 3 });
   pulse.watch("a", 0);
   expect(play(pulse, 0, 100)).toEqual(["1 probe a", "2 probe a", "3 giveUp a"]);
 });
@@ -170,7 +170,7 @@ test("comes to an end at any moment, whatever the fractions of a millisecond", (
   const spans = fc.double({ min: 0.001, max: 20_000, noNaN: true });
   fc.assert(
     fc.property(moments, spans, spans, fc.boolean(), (from, probeMs, silentMs, isDoubted) => {
-      const pulse = new Pulse<string>({ probeMs, silentMs });
+      const pulse = new IdleMonitor<string>({ probeMs, silentMs });
       pulse.watch("a", from);
       if (isDoubted) pulse.doubt("a", from);
       let last = from;
@@ -195,7 +195,7 @@ test("nobody who is heard in time is ever given up, and nobody who is not escape
   });
   fc.assert(
     fc.property(steps, (all) => {
-      const pulse = new Pulse<string>({ probeMs: 1_000, silentMs: 3_000 });
+      const pulse = new IdleMonitor<string>({ probeMs: 1_000, silentMs: 3_000 });
       pulse.watch("a", 0);
       let now = 0;
       let overAt = 3_000;

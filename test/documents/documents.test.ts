@@ -3,10 +3,10 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { failureTable } from "../../src/core/errors.js";
-import { sessionTransitions as classicSession } from "../../src/mesh/classic/session-states.js";
+import { classicSessionTransitions as classicSession } from "../../src/mesh/classic/session-states.js";
 import { acceptorTransitions, ownerTransitions } from "../../src/mesh/native/link-states.js";
 import { nativeSessionTransitions } from "../../src/mesh/native/session-states.js";
-import { sessionTransitions as serverSession } from "../../src/rendezvous/session.js";
+import { memberSessionTransitions as serverSession } from "../../src/rendezvous/session.js";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const documents = readdirSync(root).filter((file) => file.endsWith(".md"));

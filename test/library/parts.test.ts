@@ -3,12 +3,12 @@ import { describe, expect, it } from "vitest";
 import { FullmeshError } from "../../src/core/errors.js";
 import { defaultLimits } from "../../src/core/limits.js";
 import { errorOf, messageOf, reasonOf } from "../../src/foreign-errors.js";
-import { Iteration, type Waiting } from "../../src/iteration.js";
-import type { Sent } from "../../src/messaging/vocabulary.js";
+import { AsyncQueue, type QueuedItem } from "../../src/iteration.js";
+import type { SendResult } from "../../src/messaging/vocabulary.js";
 import type { NodeEvents } from "../../src/node-events.js";
-import type { Exchange } from "../../src/node-exchange.js";
-import { Messages } from "../../src/node-messages.js";
-import { Topics } from "../../src/topics.js";
+import type { MessagingContext } from "../../src/node-exchange.js";
+import { NodeMessages } from "../../src/node-messages.js";
+import { TopicEncoder } from "../../src/topics.js";
 import { outcomeOf } from "./outcomes.js";
 
 describe("an error that travels", () => {
@@ -61,7 +61,7 @@ describe("an error that travels", () => {
 });
 
 /** An item that says when it is taken, or never will be. */
-function waiting<Item>(item: Item, taken: Item[]): Waiting<Item> {
+function waiting<Item>(item: Item, taken: Item[]): QueuedItem<Item> {
   return {
     take: () => {
       taken.push(item);
@@ -74,7 +74,7 @@ function waiting<Item>(item: Item, taken: Item[]): Waiting<Item> {
 describe("a loop over things that come with time", () => {
   it("keeps their order, and tells of each when it is taken, however many wait", async () => {
     const taken: number[] = [];
-    const loop = new Iteration<number>(undefined, () => {});
+    const loop = new AsyncQueue<number>(undefined, () => {});
     const got: number[] = [];
     for (let round = 0; round < 3; round += 1) {
       for (let item = 0; item < 3_000; item += 1) {
@@ -96,7 +96,7 @@ describe("a loop over things that come with time", () => {
   it("that is told of its user's failure rejects with it, and lets go of what waits", async () => {
     const taken: number[] = [];
     const ended: unknown[] = [];
-    const loop = new Iteration<number>(undefined, (which) => void ended.push(which));
+    const loop = new AsyncQueue<number>(undefined, (which) => void ended.push(which));
     for (const item of [1, 2]) loop.pushWaiting(waiting(item, taken));
     const failure = new Error("enough");
     await expect(loop.throw(failure)).rejects.toBe(failure);
@@ -104,7 +104,7 @@ describe("a loop over things that come with time", () => {
   });
 
   it("passes over what turns out to be nothing when it is taken, whether somebody asks already or not", async () => {
-    const loop = new Iteration<number>(undefined, () => {});
+    const loop = new AsyncQueue<number>(undefined, () => {});
     const nothing = { take: () => undefined, drop: () => {} };
     loop.pushWaiting(nothing);
     loop.push(1);
@@ -116,7 +116,7 @@ describe("a loop over things that come with time", () => {
   });
 
   it("gives to those who ask in the order in which they asked", async () => {
-    const loop = new Iteration<string>(undefined, () => {});
+    const loop = new AsyncQueue<string>(undefined, () => {});
     const asked = [loop.next(), loop.next(), loop.next()];
     loop.push("a");
     loop.push("b");
@@ -128,7 +128,7 @@ describe("a loop over things that come with time", () => {
 describe("a broadcast", () => {
   it("tells of every peer that it leaves out, also of one that is leaving", () => {
     const sent: string[] = [];
-    const conversation = (peer: string, isOpen: boolean, outcome: Sent): object => ({
+    const conversation = (peer: string, isOpen: boolean, outcome: SendResult): object => ({
       peer,
       isOpen,
       send: () => {
@@ -137,7 +137,7 @@ describe("a broadcast", () => {
       },
     });
     const exchange = {
-      topics: new Topics(),
+      topics: new TopicEncoder(),
       limits: defaultLimits,
       messaging: {
         conversations: [
@@ -151,7 +151,7 @@ describe("a broadcast", () => {
       requireRunning: () => {},
       wake: () => {},
     };
-    const messages = new Messages(exchange as unknown as Exchange, new EventEmitter<NodeEvents>());
+    const messages = new NodeMessages(exchange as unknown as MessagingContext, new EventEmitter<NodeEvents>());
     expect(messages.broadcast("a", "b")).toEqual([
       { peer: "10.0.0.2:1", code: "NOT_LINKED" },
       { peer: "10.0.0.3:1", code: "QUEUE_FULL" },
@@ -163,7 +163,7 @@ describe("a broadcast", () => {
 
 describe("topics", () => {
   it("are the same bytes each time, and correct though there are more than are kept", () => {
-    const topics = new Topics();
+    const topics = new TopicEncoder();
     expect(topics.bytesOf("größe")).toBe(topics.bytesOf("größe"));
     for (let round = 0; round < 2; round += 1) {
       for (let number = 0; number < 3_000; number += 1) {

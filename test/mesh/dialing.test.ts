@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { ConnectionId } from "../../src/core/connections.js";
 import { defaultLimits, type Limits } from "../../src/core/limits.js";
-import { Dialing } from "../../src/mesh/dialing.js";
+import { DialQueue } from "../../src/mesh/dialing.js";
 import { type Address, endpointOf } from "../../src/protocol/address.js";
 
 const limits = {
@@ -15,8 +15,8 @@ const limits = {
   provenMs: 10_000,
 };
 
-function dialingOf(seed: number, more: Partial<Limits> = {}): Dialing<Address> {
-  return new Dialing<Address>({ ...limits, ...more }, seed, (address) => endpointOf(address).host);
+function dialingOf(seed: number, more: Partial<Limits> = {}): DialQueue<Address> {
+  return new DialQueue<Address>({ ...limits, ...more }, seed, (address) => endpointOf(address).host);
 }
 
 const peer: Address = "10.0.0.1:1";
@@ -27,7 +27,7 @@ function peers(count: number): Set<Address> {
 }
 
 /** Starts all dials that may go now; whom they go to. */
-function dialAll(dialing: Dialing<Address>, now: number): Address[] {
+function dialAll(dialing: DialQueue<Address>, now: number): Address[] {
   const dialed: Address[] = [];
   for (let address = dialing.next(now); address !== undefined; address = dialing.next(now)) {
     dialing.started(address, `out:${endpointOf(address).port}`, now);
@@ -46,13 +46,13 @@ function expectFairShare(inFlight: ReadonlySet<Address>, failed: ReadonlySet<Add
   expect(inFlight.size).toBeGreaterThanOrEqual(Math.min(half, wanted));
 }
 
-function finish(dialing: Dialing<Address>, address: Address, isLink: boolean, now: number): void {
+function finish(dialing: DialQueue<Address>, address: Address, isLink: boolean, now: number): void {
   if (isLink) dialing.linked(address, now);
   else dialing.failed(address, now);
 }
 
 /** A dialing that wants one peer and is dialing it. */
-function startOne(seed = 1): Dialing<Address> {
+function startOne(seed = 1): DialQueue<Address> {
   const dialing = dialingOf(seed);
   dialing.want(new Set([peer]), 0);
   dialAll(dialing, 0);
@@ -161,7 +161,7 @@ describe("peers that never answer", () => {
   }
 
   /** Lets time pass until the honest peer is dialed, or until the end; nobody answers. */
-  function runUntilDialed(dialing: Dialing<Address>, from: number, until = 120_000): number {
+  function runUntilDialed(dialing: DialQueue<Address>, from: number, until = 120_000): number {
     let now = from;
     while (now < until) {
       for (let due = dialing.takeOverdue(now); due !== undefined; due = dialing.takeOverdue(now)) {

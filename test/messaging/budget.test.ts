@@ -1,26 +1,26 @@
 import { describe, expect, it } from "vitest";
-import type { Carriage } from "../../src/core/carriage.js";
+import type { LinkWriter } from "../../src/core/carriage.js";
 import { defaultLimits, type Limits } from "../../src/core/limits.js";
-import { Budget, Share } from "../../src/messaging/budget.js";
-import type { Conversation } from "../../src/messaging/conversation.js";
-import { Messaging } from "../../src/messaging/messaging.js";
-import type { Arrival } from "../../src/messaging/vocabulary.js";
+import { MemoryBudget, PeerBudget } from "../../src/messaging/budget.js";
+import type { PeerChannel } from "../../src/messaging/conversation.js";
+import { PeerChannels } from "../../src/messaging/messaging.js";
+import type { MessagingEvent } from "../../src/messaging/vocabulary.js";
 import { numberedKinds } from "../../src/protocol/native/numbered.js";
 import { Line, said } from "./pair.js";
 
 const KiB = 1_024;
 
 describe("the shares of a budget", () => {
-  const make = (count: number): Share[] => {
-    const budget = new Budget({ heldBytes: 2_000, heldPerPeerBytes: 100 });
-    return Array.from({ length: count }, () => new Share(budget));
+  const make = (count: number): PeerBudget[] => {
+    const budget = new MemoryBudget({ heldBytes: 2_000, heldPerPeerBytes: 100 });
+    return Array.from({ length: count }, () => new PeerBudget(budget));
   };
-  const fill = (share: Share): void => {
+  const fill = (share: PeerBudget): void => {
     for (let room = Math.floor(share.room); room > 0; room = Math.floor(share.room)) share.change(room);
   };
 
   it("are half of it for one alone, a third each for two, and for a newcomer as much as the greediest has", () => {
-    const [first, second, third] = make(3) as [Share, Share, Share];
+    const [first, second, third] = make(3) as [PeerBudget, PeerBudget, PeerBudget];
     fill(first);
     expect(first.bytes).toBe(100 + 500);
     fill(second);
@@ -38,9 +38,9 @@ describe("the shares of a budget", () => {
   });
 
   it("of peers that have gone count in full until what they have left is taken", () => {
-    const budget = new Budget({ heldBytes: 2_000, heldPerPeerBytes: 100 });
+    const budget = new MemoryBudget({ heldBytes: 2_000, heldPerPeerBytes: 100 });
     const gone = Array.from({ length: 50 }, () => {
-      const share = new Share(budget);
+      const share = new PeerBudget(budget);
       share.change(Math.min(20, share.room));
       share.sent(5);
       share.end();
@@ -52,7 +52,7 @@ describe("the shares of a budget", () => {
   });
 
   it("follow what has been sent and is not acknowledged", () => {
-    const [share] = make(1) as [Share];
+    const [share] = make(1) as [PeerBudget];
     share.sent(300);
     share.sent(150);
     expect(share.bytes).toBe(150);
@@ -63,26 +63,26 @@ describe("the shares of a budget", () => {
 
 /** A node with some peers, which tell what they like. */
 class Node {
-  readonly told: Arrival[] = [];
+  readonly told: MessagingEvent[] = [];
   readonly lines: Line[] = [];
-  readonly peers: Conversation[] = [];
-  readonly #messaging: Messaging;
+  readonly peers: PeerChannel[] = [];
+  readonly #messaging: PeerChannels;
 
   constructor(peers: number, limits: Partial<Limits>) {
     const { told } = this;
     const outputs = {
-      push: (arrival: Arrival) => void told.push(arrival),
+      push: (arrival: MessagingEvent) => void told.push(arrival),
       get newest() {
         return told.at(-1);
       },
     };
-    this.#messaging = new Messaging(outputs, { ...defaultLimits, ...limits });
+    this.#messaging = new PeerChannels(outputs, { ...defaultLimits, ...limits });
     for (let peer = 0; peer < peers; peer += 1) this.board(`peer ${peer}`);
   }
 
-  board(peer: string): Conversation {
+  board(peer: string): PeerChannel {
     const line = new Line();
-    const conversation = this.#messaging.board(peer, true, line as Carriage);
+    const conversation = this.#messaging.board(peer, true, line as LinkWriter);
     this.lines.push(line);
     this.peers.push(conversation);
     return conversation;
@@ -95,7 +95,7 @@ class Node {
   }
 
   /** What the application is given, which keeps it. */
-  poll(): Arrival[] {
+  poll(): MessagingEvent[] {
     return this.told.splice(0);
   }
 
@@ -163,7 +163,7 @@ describe("what all peers together make a node hold", () => {
     const node = new Node(2, tight);
     const say = (peer: number): string | undefined =>
       node.hear(peer, numberedKinds.message, 0, 0, new Uint8Array(4 * KiB));
-    const held: Arrival[] = [];
+    const held: MessagingEvent[] = [];
     let fault: string | undefined;
     for (let count = 0; fault === undefined && count < 1_000; count += 1) {
       fault = say(0);

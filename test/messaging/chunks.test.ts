@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { Chunks } from "../../src/messaging/chunks.js";
+import { ByteQueue } from "../../src/messaging/chunks.js";
 import { content } from "./pair.js";
 
 /** A push of so many bytes, or a take of at most so many. */
@@ -9,14 +9,14 @@ const steps = fc.tuple(
   fc.oneof(fc.integer({ min: 1, max: 3_000 }), fc.constantFrom(1, 4_095, 4_096, 10_000)),
 );
 
-function takeFrom(chunks: Chunks, most: number): Uint8Array {
+function takeFrom(chunks: ByteQueue, most: number): Uint8Array {
   return chunks.take(most) ?? new Uint8Array(0);
 }
 
 test("chunks come out as the bytes that went in, whatever their lengths and the order of pushes and takes", () => {
   fc.assert(
     fc.property(fc.array(steps, { maxLength: 60, size: "max" }), (all) => {
-      const chunks = new Chunks();
+      const chunks = new ByteQueue();
       let [pushed, taken] = [Buffer.alloc(0), Buffer.alloc(0)];
       for (const [index, [type, length]] of all.entries()) {
         if (type === "push") {
@@ -39,7 +39,7 @@ test("chunks come out as the bytes that went in, whatever their lengths and the 
 });
 
 test("a lent chunk whose memory was transferred away gives nothing, and neither does what is behind it", () => {
-  const chunks = new Chunks();
+  const chunks = new ByteQueue();
   const buffer = new ArrayBuffer(5_000);
   chunks.push(content(10));
   chunks.push(new Uint8Array(buffer));
@@ -49,7 +49,7 @@ test("a lent chunk whose memory was transferred away gives nothing, and neither 
 });
 
 test("no chunks give nothing", () => {
-  const chunks = new Chunks();
+  const chunks = new ByteQueue();
   chunks.push(new Uint8Array(0));
   expect(chunks.bytes).toBe(0);
   expect(() => chunks.take(1)).toThrow(RangeError);

@@ -1,15 +1,17 @@
-import { type Carriage, notNow } from "../../src/core/carriage.js";
+import { type LinkWriter, notNow } from "../../src/core/carriage.js";
 import { defaultLimits, type Limits } from "../../src/core/limits.js";
-import type { Conversation } from "../../src/messaging/conversation.js";
-import { Messaging } from "../../src/messaging/messaging.js";
-import type { Arrival, Incoming } from "../../src/messaging/vocabulary.js";
+import type { PeerChannel } from "../../src/messaging/conversation.js";
+import { PeerChannels } from "../../src/messaging/messaging.js";
+import type { MessagingEvent, ReceivedMessage } from "../../src/messaging/vocabulary.js";
 
-type Batch = Extract<Arrival, { readonly type: "messages" }>;
+type Batch = Extract<MessagingEvent, { readonly type: "messages" }>;
 
 /** What has arrived, each message by itself. */
-export type Heard = Exclude<Arrival, Batch> | ({ readonly type: "message"; readonly from: Conversation } & Incoming);
+export type Heard =
+  | Exclude<MessagingEvent, Batch>
+  | ({ readonly type: "message"; readonly from: PeerChannel } & ReceivedMessage);
 
-function each(arrival: Arrival): Heard[] {
+function each(arrival: MessagingEvent): Heard[] {
   if (arrival.type !== "messages") return [arrival];
   return arrival.messages.map((message) => ({ type: "message", from: arrival.from, ...message }));
 }
@@ -32,7 +34,7 @@ function sizeOf({ bytes, tail }: Frame): number {
 }
 
 /** One direction of a link in memory: frames are begun, handed to a connection, arrive, and are acknowledged. */
-export class Line implements Carriage {
+export class Line implements LinkWriter {
   memory: Uint8Array = new Uint8Array(0);
   isOpen = true;
   unacknowledgedBytes = 0;
@@ -113,16 +115,16 @@ export function said(fault: string | typeof notNow | undefined): string | undefi
 export class End {
   readonly line = new Line();
   /** As they were told. */
-  readonly told: Arrival[] = [];
-  readonly messaging: Messaging;
-  readonly conversation: Conversation;
+  readonly told: MessagingEvent[] = [];
+  readonly messaging: PeerChannels;
+  readonly conversation: PeerChannel;
   /** What was wrong with what came. */
   readonly faults: string[] = [];
   now = 0;
 
   constructor(peer: string, isOwner: boolean, limits: Limits) {
     const { told } = this;
-    this.messaging = new Messaging(
+    this.messaging = new PeerChannels(
       {
         push: (arrival) => void told.push(arrival),
         get newest() {

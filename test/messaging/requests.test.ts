@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { defaultLimits } from "../../src/core/limits.js";
-import { Messaging } from "../../src/messaging/messaging.js";
+import { PeerChannels } from "../../src/messaging/messaging.js";
 import { numberedKinds } from "../../src/protocol/native/numbered.js";
 import { bytesOf, content, type End, Line, Pair, text, topic } from "./pair.js";
 
@@ -287,7 +287,7 @@ describe("a hostile peer", () => {
 describe("the time-outs of several conversations", () => {
   test("are told by one clock", () => {
     const arrivals: unknown[] = [];
-    const messaging = new Messaging(
+    const messaging = new PeerChannels(
       { push: (arrival) => void arrivals.push(arrival), newest: undefined },
       defaultLimits,
     );

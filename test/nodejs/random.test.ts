@@ -1,5 +1,5 @@
 import { describe, expect, test, vi } from "vitest";
-import { drawId, drawSeed, randomBytes } from "../../src/nodejs/random.js";
+import { newId, newSeed, randomBytes } from "../../src/nodejs/random.js";
 
 describe("random bytes", () => {
   test("are as many as were asked for, and never the same twice", () => {
@@ -25,14 +25,14 @@ describe("random bytes", () => {
         throw new Error("ENOENT");
       },
     }));
-    const { drawId: drawn } = await import("../../src/nodejs/random.js");
+    const { newId: drawn } = await import("../../src/nodejs/random.js");
     expect(drawn()).toMatch(/^[0-9a-f]{32}$/);
     vi.doUnmock("node:fs");
   });
 });
 
 test("an id is 128 bits in hexadecimal digits, and a seed an integer of 48 bits", () => {
-  expect(drawId()).toMatch(/^[0-9a-f]{32}$/);
-  const seed = drawSeed();
+  expect(newId()).toMatch(/^[0-9a-f]{32}$/);
+  const seed = newSeed();
   expect(Number.isInteger(seed) && seed >= 0 && seed < 2 ** 48).toBe(true);
 });

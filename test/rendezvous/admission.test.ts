@@ -2,16 +2,16 @@ import { describe, expect, test } from "vitest";
 import { defaultLimits } from "../../src/core/limits.js";
 import type { Address } from "../../src/protocol/address.js";
 import { type Candidate, type Dialect, Directory, type Entry, type Id } from "../../src/protocol/directory.js";
-import { Addresses } from "../../src/rendezvous/addresses.js";
+import { AddressRegistry } from "../../src/rendezvous/addresses.js";
 import { Admission, type AdmissionRules, type Applicant } from "../../src/rendezvous/admission.js";
-import { Session } from "../../src/rendezvous/session.js";
+import { MemberSession } from "../../src/rendezvous/session.js";
 
 const host = "10.0.0.1";
 
 interface House {
   readonly admission: Admission;
   readonly directory: Directory;
-  readonly addresses: Addresses;
+  readonly addresses: AddressRegistry;
   /** Brings the address into the directory, as the log does. */
   readonly join: (address: Address, dialect?: Dialect) => Id;
   readonly leave: (address: Address) => void;
@@ -29,7 +29,7 @@ function candidate(address: Address, dialect: Dialect = "classic"): Candidate {
 
 function open(rules: Partial<AdmissionRules> = {}): House {
   const directory = new Directory();
-  const addresses = new Addresses();
+  const addresses = new AddressRegistry();
   const defaults: AdmissionRules = {
     capacity: 3,
     onFull: "teardown",
@@ -63,9 +63,9 @@ function open(rules: Partial<AdmissionRules> = {}): House {
   };
 }
 
-function newSession(number: number): Session {
+function newSession(number: number): MemberSession {
   const remote = { host, port: 50_000 + number };
-  return new Session(`in:${number}`, remote, defaultLimits, { push: () => {} });
+  return new MemberSession(`in:${number}`, remote, defaultLimits, { push: () => {} });
 }
 
 describe("who may claim which address", () => {

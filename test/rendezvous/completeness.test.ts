@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Dialect, Member } from "../../src/protocol/directory.js";
-import { Completeness } from "../../src/rendezvous/completeness.js";
+import { CompletenessTracker } from "../../src/rendezvous/completeness.js";
 
 function member(order: number, dialect: Dialect = "native"): Member {
   return { id: `id of ${order}`, order, address: `127.0.0.1:${14_000 + order}`, dialect };
@@ -54,7 +54,12 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 );
 
 /** A report, taken by both. Those that it names are picked from the members there are. */
-function report(each: Extract<Step, { do: "report" }>, subject: Member, counted: Completeness, plainly: Plainly): void {
+function report(
+  each: Extract<Step, { do: "report" }>,
+  subject: Member,
+  counted: CompletenessTracker,
+  plainly: Plainly,
+): void {
   const known = [...plainly.members.keys()];
   const orderOf = (index: number): number => known[index % known.length] ?? 0;
   const up = each.up.map(([index, attempt]): [number, number] => [orderOf(index), attempt]);
@@ -66,7 +71,7 @@ function report(each: Extract<Step, { do: "report" }>, subject: Member, counted:
 }
 
 /** One step, taken by both. */
-function take(each: Step, counted: Completeness, plainly: Plainly, order: number): void {
+function take(each: Step, counted: CompletenessTracker, plainly: Plainly, order: number): void {
   if (each.do === "enter") {
     const newcomer = member(order, each.isNative ? "native" : "classic");
     plainly.members.set(order, newcomer);
@@ -88,7 +93,7 @@ describe("the counts of pairs", () => {
   test("are at every step what counting all pairs anew comes to", () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (script) => {
-        const counted = new Completeness();
+        const counted = new CompletenessTracker();
         const plainly = new Plainly();
         for (const [index, each] of script.entries()) {
           take(each, counted, plainly, index + 1);
@@ -106,7 +111,7 @@ describe("the counts of pairs", () => {
   });
 
   test("change their version with the set of linked pairs and with the members, and with nothing else", () => {
-    const counted = new Completeness();
+    const counted = new CompletenessTracker();
     const [a, b] = [member(1), member(2)];
     for (const each of [a, b]) counted.enter(each, true, 0);
     const versions = [counted.version];
@@ -125,8 +130,8 @@ describe("the counts of pairs", () => {
 });
 
 describe("a mesh in which every pair is attested", () => {
-  function linked(): { readonly counted: Completeness; readonly members: readonly [Member, Member] } {
-    const counted = new Completeness();
+  function linked(): { readonly counted: CompletenessTracker; readonly members: readonly [Member, Member] } {
+    const counted = new CompletenessTracker();
     const members = [member(1), member(2)] as const;
     for (const each of members) counted.enter(each, true, 0);
     counted.report(members[0], { up: [[2, 1]], down: [] }, 0);
@@ -171,7 +176,7 @@ describe("a mesh in which every pair is attested", () => {
 
 describe("what a report lets go", () => {
   test("are those of whom it said before that they are linked, and whom it names no more", () => {
-    const counted = new Completeness();
+    const counted = new CompletenessTracker();
     const members = [1, 2, 3, 4].map((order) => member(order));
     for (const each of members) counted.enter(each, true, 0);
     const [a] = members as [Member, Member, Member, Member];

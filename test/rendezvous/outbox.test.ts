@@ -1,13 +1,13 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { ConnectionOutput } from "../../src/core/connections.js";
-import { Outbox } from "../../src/rendezvous/outbox.js";
+import { ClassicWriter } from "../../src/rendezvous/outbox.js";
 
 const gapMs = 50;
 const encoder = new TextEncoder();
 
 interface Reader {
-  readonly outbox: Outbox;
+  readonly outbox: ClassicWriter;
   /** What has been sent, as text. */
   readonly sent: string[];
   /** Lets the outbox advance; `list` is the newest list. */
@@ -19,7 +19,7 @@ function start(): Reader {
   const push = (output: ConnectionOutput): void => {
     sent.push(output.type === "send" ? new TextDecoder().decode(output.bytes) : output.type);
   };
-  const outbox = new Outbox("in:1", { push }, gapMs);
+  const outbox = new ClassicWriter("in:1", { push }, gapMs);
   return { outbox, sent, advance: (now, list = "list") => outbox.advance(now, () => encoder.encode(list)) };
 }
 

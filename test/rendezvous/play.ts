@@ -5,7 +5,7 @@ import type { Change, Id } from "../../src/protocol/directory.js";
 import { type Control, type ControlOf, decodeControl, encodeControl } from "../../src/protocol/native/control.js";
 import { FrameReader, frameKinds } from "../../src/protocol/native/frames.js";
 import { encodePreface, type Preface } from "../../src/protocol/native/preface.js";
-import { Rendezvous } from "../../src/rendezvous/rendezvous.js";
+import { RendezvousMachine } from "../../src/rendezvous/rendezvous.js";
 import type {
   RendezvousEvent,
   RendezvousInput,
@@ -73,7 +73,7 @@ export class NativeEnd {
 
 /** The machine, and everything around it. */
 export class Play {
-  readonly machine: Rendezvous;
+  readonly machine: RendezvousMachine;
   readonly limits: Limits;
   readonly events: RendezvousEvent[] = [];
   readonly notes: string[] = [];
@@ -100,7 +100,7 @@ export class Play {
 
   constructor(choice: RuleChoice = {}) {
     this.limits = { ...defaultLimits, ...choice.limits };
-    this.machine = new Rendezvous({
+    this.machine = new RendezvousMachine({
       capacity: Number.POSITIVE_INFINITY,
       onFull: "teardown",
       mayAdvertise: () => false,

@@ -1,10 +1,10 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { defaultLimits } from "../../src/core/limits.js";
 import type { Dialect } from "../../src/protocol/directory.js";
-import { Completeness } from "../../src/rendezvous/completeness.js";
-import { Outlook } from "../../src/rendezvous/outlook.js";
+import { CompletenessTracker } from "../../src/rendezvous/completeness.js";
+import { CompletenessReporter } from "../../src/rendezvous/outlook.js";
 import { run } from "../../src/simulator/run.js";
-import type { Part, Scenario } from "../../src/simulator/scenario.js";
+import type { MemberScript, Scenario } from "../../src/simulator/scenario.js";
 
 /** How long a mesh may take to become whole here. */
 const finishMs = 4_000;
@@ -13,7 +13,7 @@ const successorAt = 2_000;
 
 /** As many members as the capacity, joining one after the other, in a network without faults. */
 function play(dialects: readonly Dialect[], more: Partial<Scenario> = {}): Scenario {
-  const parts = dialects.map((dialect, index): Part => {
+  const parts = dialects.map((dialect, index): MemberScript => {
     const address = `10.0.0.${index + 1}:9000` as const;
     return { address, startsAt: index * 40, hesitatesMs: 0, dialect, ...(dialect === "native" ? { watches: 1 } : {}) };
   });
@@ -94,7 +94,12 @@ describe("what is said of a mesh around its capacity", () => {
 
   it("is true when a newcomer takes the place of the one that was killed, and the mesh is whole with it", () => {
     const members = ["native", "native"] as const;
-    const successor: Part = { address: "10.0.0.9:9000", startsAt: successorAt, hesitatesMs: 0, dialect: "native" };
+    const successor: MemberScript = {
+      address: "10.0.0.9:9000",
+      startsAt: successorAt,
+      hesitatesMs: 0,
+      dialect: "native",
+    };
     // What goes wrong is over when the successor comes.
     const scenarios = crashes(members, { parts: [...play(members).parts, successor], healsAt: successorAt });
     const { broken, hits } = sweep(scenarios);
@@ -109,13 +114,15 @@ describe("a bug planted in what fills a mesh", () => {
   it.each([
     [
       "the dead fill the capacity",
-      () => vi.spyOn(Completeness.prototype, "setAbsent").mockImplementation(() => {}),
+      () => vi.spyOn(CompletenessTracker.prototype, "setAbsent").mockImplementation(() => {}),
       /"C1".*(full was told|has no session)/,
     ],
     [
       "whoever is left of a mesh that has been full is called whole",
       () =>
-        vi.spyOn(Outlook.prototype, "isComplete", "get").mockImplementation(function (this: Outlook) {
+        vi.spyOn(CompletenessReporter.prototype, "isComplete", "get").mockImplementation(function (
+          this: CompletenessReporter,
+        ) {
           return this.figures.members > 0 && this.missing().count === 0;
         }),
       /"C1".*(below the capacity|has no session)/,

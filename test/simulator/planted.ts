@@ -1,27 +1,27 @@
 import { vi } from "vitest";
-import { Pulse } from "../../src/core/pulse.js";
-import { Acceptor } from "../../src/mesh/native/acceptor.js";
-import { Carrier } from "../../src/mesh/native/carrier.js";
-import { Channel } from "../../src/mesh/native/channel.js";
+import { IdleMonitor } from "../../src/core/pulse.js";
+import { HelloHandler } from "../../src/mesh/native/acceptor.js";
+import { LinkTransport } from "../../src/mesh/native/carrier.js";
+import { NativeConnection } from "../../src/mesh/native/channel.js";
 import { Link } from "../../src/mesh/native/link.js";
 import { type HelloRule, helloRules } from "../../src/mesh/native/link-states.js";
-import { Outflow } from "../../src/mesh/native/outflow.js";
-import { Owner } from "../../src/mesh/native/owner.js";
+import { SendBuffer } from "../../src/mesh/native/outflow.js";
+import { LinkDialer } from "../../src/mesh/native/owner.js";
 import { NativePeers } from "../../src/mesh/native/peers.js";
-import { Replay } from "../../src/mesh/native/replay.js";
-import { Reports } from "../../src/mesh/native/reports.js";
-import { Roster } from "../../src/mesh/native/roster.js";
-import { Calls } from "../../src/messaging/calls.js";
-import { Chunks } from "../../src/messaging/chunks.js";
-import { Conversation } from "../../src/messaging/conversation.js";
-import { ReceivingFlow, SendingFlow } from "../../src/messaging/flow.js";
+import { ResumeState } from "../../src/mesh/native/replay.js";
+import { LinkReporter } from "../../src/mesh/native/reports.js";
+import { DirectoryView } from "../../src/mesh/native/roster.js";
+import { PendingRequests } from "../../src/messaging/calls.js";
+import { ByteQueue } from "../../src/messaging/chunks.js";
+import { PeerChannel } from "../../src/messaging/conversation.js";
+import { ReceiveWindow, SendWindow } from "../../src/messaging/flow.js";
 import { Stream } from "../../src/messaging/stream.js";
 import { Admission } from "../../src/rendezvous/admission.js";
-import { Completeness } from "../../src/rendezvous/completeness.js";
-import { History } from "../../src/rendezvous/history.js";
+import { CompletenessTracker } from "../../src/rendezvous/completeness.js";
+import { LogCache } from "../../src/rendezvous/history.js";
 import { Mesh } from "../../src/rendezvous/mesh.js";
-import { NativeDesk } from "../../src/rendezvous/native.js";
-import { Presence } from "../../src/rendezvous/presence.js";
+import { NativeHandler } from "../../src/rendezvous/native.js";
+import { FailureDetector } from "../../src/rendezvous/presence.js";
 
 /** A bug put in on purpose, in the place where it would be made. */
 export interface Plant {
@@ -55,14 +55,14 @@ export const plants: readonly Plant[] = [
   },
   {
     when: "a parked hello is never judged again",
-    plant: () => vi.spyOn(Acceptor.prototype, "judgeParked").mockImplementation(() => {}),
+    plant: () => vi.spyOn(HelloHandler.prototype, "judgeParked").mockImplementation(() => {}),
     seed: 287,
     breaks: "D1",
   },
   {
     when: "the old connection is read on when a new attempt takes its place [B1]",
     plant: () =>
-      vi.spyOn(Carrier.prototype, "drop").mockImplementation((link) => {
+      vi.spyOn(LinkTransport.prototype, "drop").mockImplementation((link) => {
         link.channel = undefined;
       }),
     seed: 54,
@@ -70,7 +70,7 @@ export const plants: readonly Plant[] = [
   },
   {
     when: "an attempt that is given up stays open [A2]",
-    plant: () => vi.spyOn(Channel.prototype, "abort").mockImplementation(() => {}),
+    plant: () => vi.spyOn(NativeConnection.prototype, "abort").mockImplementation(() => {}),
     seed: 3,
     breaks: "S1",
   },
@@ -88,64 +88,64 @@ export const plants: readonly Plant[] = [
   },
   {
     when: "an owner does not start a broken link again",
-    plant: () => vi.spyOn(Owner.prototype, "broken").mockImplementation(() => {}),
+    plant: () => vi.spyOn(LinkDialer.prototype, "broken").mockImplementation(() => {}),
     seed: 140,
     breaks: "L1",
   },
   {
     when: "a message that has been delivered is delivered again [B2 B3]",
     plant: () => {
-      const { judge, advance } = Replay.prototype;
-      const repeating = new WeakSet<Replay>();
-      vi.spyOn(Replay.prototype, "judge").mockImplementation(function (this: Replay, number) {
+      const { judge, advance } = ResumeState.prototype;
+      const repeating = new WeakSet<ResumeState>();
+      vi.spyOn(ResumeState.prototype, "judge").mockImplementation(function (this: ResumeState, number) {
         const verdict = judge.call(this, number);
         if (verdict === "repeated") repeating.add(this);
         else repeating.delete(this);
         return verdict === "repeated" ? "deliver" : verdict;
       });
-      vi.spyOn(Replay.prototype, "advance").mockImplementation(function (this: Replay) {
+      vi.spyOn(ResumeState.prototype, "advance").mockImplementation(function (this: ResumeState) {
         if (!repeating.has(this)) advance.call(this);
       });
-      vi.spyOn(Outflow.prototype, "acknowledge").mockReturnValue(true);
+      vi.spyOn(SendBuffer.prototype, "acknowledge").mockReturnValue(true);
     },
     seed: 10,
     breaks: "S8",
   },
   {
     when: "what is not acknowledged does not go out again",
-    plant: () => vi.spyOn(Outflow.prototype, "rewind").mockImplementation(() => {}),
+    plant: () => vi.spyOn(SendBuffer.prototype, "rewind").mockImplementation(() => {}),
     seed: 73,
     breaks: "S8",
   },
   {
     when: "fewer lost messages are told of than there are",
-    plant: () => vi.spyOn(Outflow.prototype, "count").mockReturnValue(0),
+    plant: () => vi.spyOn(SendBuffer.prototype, "count").mockReturnValue(0),
     seed: 302,
     breaks: "S8",
   },
   {
     when: "messages that wait for credit are not told of when the link ends",
-    plant: () => vi.spyOn(Conversation.prototype, "waiting", "get").mockReturnValue(0),
+    plant: () => vi.spyOn(PeerChannel.prototype, "waiting", "get").mockReturnValue(0),
     seed: 64,
     breaks: "S8",
   },
   {
     when: "no credit is given for what has been taken",
-    plant: () => vi.spyOn(ReceivingFlow.prototype, "consume").mockReturnValue(undefined),
+    plant: () => vi.spyOn(ReceiveWindow.prototype, "consume").mockReturnValue(undefined),
     seed: 2,
     breaks: "L1",
   },
   {
     when: "more is sent than was granted",
-    plant: () => vi.spyOn(SendingFlow.prototype, "room", "get").mockReturnValue(1e9),
+    plant: () => vi.spyOn(SendWindow.prototype, "room", "get").mockReturnValue(1e9),
     seed: 3,
     breaks: "A1",
   },
   {
     when: "a byte of a stream is left out",
     plant: () => {
-      const take = Chunks.prototype.take;
-      vi.spyOn(Chunks.prototype, "take").mockImplementation(function (this: Chunks, most) {
+      const take = ByteQueue.prototype.take;
+      vi.spyOn(ByteQueue.prototype, "take").mockImplementation(function (this: ByteQueue, most) {
         const bytes = take.call(this, most);
         return bytes !== undefined && bytes.length > 1 ? bytes.subarray(1) : bytes;
       });
@@ -161,21 +161,21 @@ export const plants: readonly Plant[] = [
   },
   {
     when: "the time of a request never runs out",
-    plant: () => vi.spyOn(Calls.prototype, "expire").mockImplementation(() => {}),
+    plant: () => vi.spyOn(PendingRequests.prototype, "expire").mockImplementation(() => {}),
     seed: 3,
     breaks: "L2",
   },
   {
     when: "requests are forgotten when their link ends",
-    plant: () => vi.spyOn(Calls.prototype, "end").mockImplementation(() => {}),
+    plant: () => vi.spyOn(PendingRequests.prototype, "end").mockImplementation(() => {}),
     seed: 7,
     breaks: "L2",
   },
   {
     when: "a member that is lost is not buried [D8]",
     plant: () => {
-      const apply = Roster.prototype.apply;
-      vi.spyOn(Roster.prototype, "apply").mockImplementation(function (this: Roster, entry) {
+      const apply = DirectoryView.prototype.apply;
+      vi.spyOn(DirectoryView.prototype, "apply").mockImplementation(function (this: DirectoryView, entry) {
         return apply.call(this, entry).filter(({ type }) => type !== "gone");
       });
     },
@@ -185,8 +185,12 @@ export const plants: readonly Plant[] = [
   {
     when: "who is not in a whole directory is not buried",
     plant: () => {
-      const restore = Roster.prototype.restore;
-      vi.spyOn(Roster.prototype, "restore").mockImplementation(function (this: Roster, members, revision) {
+      const restore = DirectoryView.prototype.restore;
+      vi.spyOn(DirectoryView.prototype, "restore").mockImplementation(function (
+        this: DirectoryView,
+        members,
+        revision,
+      ) {
         return restore.call(this, members, revision).filter(({ type }) => type !== "gone");
       });
     },
@@ -205,8 +209,8 @@ export const plants: readonly Plant[] = [
   {
     when: "a silent connection is never given up",
     plant: () => {
-      const takeDue = Pulse.prototype.takeDue;
-      vi.spyOn(Pulse.prototype, "takeDue").mockImplementation(function (this: Pulse<unknown>, now) {
+      const takeDue = IdleMonitor.prototype.takeDue;
+      vi.spyOn(IdleMonitor.prototype, "takeDue").mockImplementation(function (this: IdleMonitor<unknown>, now) {
         let due = takeDue.call(this, now);
         while (due?.verdict === "giveUp") due = takeDue.call(this, now);
         return due;
@@ -217,45 +221,50 @@ export const plants: readonly Plant[] = [
   },
   {
     when: "signs of life are not noticed",
-    plant: () => vi.spyOn(Pulse.prototype, "heard").mockImplementation(() => {}),
+    plant: () => vi.spyOn(IdleMonitor.prototype, "heard").mockImplementation(() => {}),
     seed: 97,
     breaks: "A1",
   },
   {
     when: "a member does not report that a link is gone",
-    plant: () => vi.spyOn(Reports.prototype, "down").mockImplementation(() => {}),
+    plant: () => vi.spyOn(LinkReporter.prototype, "down").mockImplementation(() => {}),
     seed: 12,
     breaks: "C1",
   },
   {
     when: "a member that comes back does not report all of its links",
-    plant: () => vi.spyOn(Reports.prototype, "all").mockImplementation(() => {}),
+    plant: () => vi.spyOn(LinkReporter.prototype, "all").mockImplementation(() => {}),
     seed: 830,
     breaks: "L1",
   },
   {
     when: "a mesh counts as whole before it is",
-    plant: () => vi.spyOn(Completeness.prototype, "missing", "get").mockReturnValue(0),
+    plant: () => vi.spyOn(CompletenessTracker.prototype, "missing", "get").mockReturnValue(0),
     seed: 5,
     breaks: "C1",
   },
   {
     when: "a member without a session counts as there",
-    plant: () => vi.spyOn(Completeness.prototype, "setAbsent").mockReturnValue(undefined),
+    plant: () => vi.spyOn(CompletenessTracker.prototype, "setAbsent").mockReturnValue(undefined),
     seed: 51,
     breaks: "C1",
   },
   {
     when: "nobody is asked who vouches for a member",
-    plant: () => vi.spyOn(Completeness.prototype, "isHeld").mockReturnValue(false),
+    plant: () => vi.spyOn(CompletenessTracker.prototype, "isHeld").mockReturnValue(false),
     seed: 52,
     breaks: "N13",
   },
   {
     when: "a member is lost as soon as its session breaks",
     plant: () => {
-      const end = Presence.prototype.end;
-      vi.spyOn(Presence.prototype, "end").mockImplementation(function (this: Presence, session, reason, now) {
+      const end = FailureDetector.prototype.end;
+      vi.spyOn(FailureDetector.prototype, "end").mockImplementation(function (
+        this: FailureDetector,
+        session,
+        reason,
+        now,
+      ) {
         const absent = end.call(this, session, reason, now);
         if (absent !== undefined) this.checked(absent.id, "other", "it has no session", now);
         return absent;
@@ -266,7 +275,7 @@ export const plants: readonly Plant[] = [
   },
   {
     when: "a mesh of which nobody is heard is kept for ever",
-    plant: () => vi.spyOn(Presence.prototype, "forgetAt", "get").mockReturnValue(undefined),
+    plant: () => vi.spyOn(FailureDetector.prototype, "forgetAt", "get").mockReturnValue(undefined),
     seed: 117,
     breaks: "N26",
   },
@@ -279,8 +288,8 @@ export const plants: readonly Plant[] = [
   {
     when: "a mesh is forgotten long before its lease has run out",
     plant: () => {
-      const forgetAt = Object.getOwnPropertyDescriptor(Presence.prototype, "forgetAt")?.get;
-      vi.spyOn(Presence.prototype, "forgetAt", "get").mockImplementation(function (this: Presence) {
+      const forgetAt = Object.getOwnPropertyDescriptor(FailureDetector.prototype, "forgetAt")?.get;
+      vi.spyOn(FailureDetector.prototype, "forgetAt", "get").mockImplementation(function (this: FailureDetector) {
         const at: number | undefined = forgetAt?.call(this);
         return at === undefined ? undefined : at - 19_900;
       });
@@ -303,8 +312,8 @@ export const plants: readonly Plant[] = [
   {
     when: "the first entry that somebody lacks is left out",
     plant: () => {
-      const since = History.prototype.since;
-      vi.spyOn(History.prototype, "since").mockImplementation(function (this: History, revision) {
+      const since = LogCache.prototype.since;
+      vi.spyOn(LogCache.prototype, "since").mockImplementation(function (this: LogCache, revision) {
         return since.call(this, revision + 1) ?? since.call(this, revision);
       });
     },
@@ -314,8 +323,13 @@ export const plants: readonly Plant[] = [
   {
     when: "the server believes an address without a proof",
     plant: () => {
-      const challenge = NativeDesk.prototype.challenge;
-      vi.spyOn(NativeDesk.prototype, "challenge").mockImplementation(function (this: NativeDesk, session, from, now) {
+      const challenge = NativeHandler.prototype.challenge;
+      vi.spyOn(NativeHandler.prototype, "challenge").mockImplementation(function (
+        this: NativeHandler,
+        session,
+        from,
+        now,
+      ) {
         challenge.call(this, session, from, now);
         const nonce = session.proof?.task.nonce;
         if (nonce !== undefined) this.hear(session, { type: "control", control: { type: "proof", nonce } }, now);

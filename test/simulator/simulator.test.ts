@@ -1,19 +1,19 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { Links } from "../../src/mesh/classic/links.js";
-import { Membership } from "../../src/mesh/classic/membership.js";
-import { Dialing } from "../../src/mesh/dialing.js";
+import { ClassicLinks } from "../../src/mesh/classic/links.js";
+import { MemberList } from "../../src/mesh/classic/membership.js";
+import { DialQueue } from "../../src/mesh/dialing.js";
 import { HelloReader } from "../../src/protocol/classic/hello.js";
 import { ServerReader } from "../../src/protocol/classic/list.js";
 import { Directory } from "../../src/protocol/directory.js";
 import { Admission } from "../../src/rendezvous/admission.js";
-import { type Outcome, run } from "../../src/simulator/run.js";
+import { run, type SimulationResult } from "../../src/simulator/run.js";
 import type { Scenario } from "../../src/simulator/scenario.js";
 
 /** Seeds played by every test run; `npm run simulate` plays as many as you like. */
 const firstSeed = Number(process.env.SEED ?? 1);
 const seeds = process.env.SEED === undefined ? 3_000 : 1;
 
-function* play(from: number, count: number, scenario?: Scenario): Generator<Outcome> {
+function* play(from: number, count: number, scenario?: Scenario): Generator<SimulationResult> {
   for (let seed = from; seed < from + count; seed += 1) yield run(seed, scenario === undefined ? {} : { scenario });
 }
 
@@ -76,22 +76,22 @@ describe("a simulated mesh", () => {
 /** Bugs put in on purpose, each in the place where it would be made, and what must notice it. */
 describe("a bug planted in the rules", () => {
   it("is found when a node dials everybody", () => {
-    vi.spyOn(Membership.prototype, "toDial", "get").mockImplementation(function (this: Membership) {
+    vi.spyOn(MemberList.prototype, "toDial", "get").mockImplementation(function (this: MemberList) {
       return new Set(this.newest.filter((address) => this.standing(address) !== "self"));
     });
     expect(firstFinding(200)?.invariants).toContain("D1");
   });
 
   it("is found when a node dials those before it", () => {
-    vi.spyOn(Membership.prototype, "toDial", "get").mockImplementation(function (this: Membership) {
+    vi.spyOn(MemberList.prototype, "toDial", "get").mockImplementation(function (this: MemberList) {
       return new Set(this.newest.filter((address) => this.standing(address) === "earlier"));
     });
     expect(firstFinding(200)?.invariants).toContain("D1");
   });
 
   it("is found when a node forgets to look whether it is linked already", () => {
-    vi.spyOn(Links.prototype, "has").mockReturnValue(false);
-    vi.spyOn(Dialing.prototype, "linked").mockImplementation(() => {});
+    vi.spyOn(ClassicLinks.prototype, "has").mockReturnValue(false);
+    vi.spyOn(DialQueue.prototype, "linked").mockImplementation(() => {});
     expect(firstFinding(500)?.invariants).toContain("S1");
   });
 

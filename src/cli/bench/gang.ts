@@ -2,7 +2,7 @@ import { waitFor } from "../../waiting.js";
 import { programOf } from "./play.js";
 import { nowMs } from "./programs/program.js";
 import { median } from "./statistics.js";
-import type { Measured, Stage } from "./vocabulary.js";
+import type { BenchContext, Measured } from "./vocabulary.js";
 
 /** Runs of many processes, which are launched in one go. */
 
@@ -20,7 +20,7 @@ export interface WireUp {
  * complete, and `ready`, from the last member's being ready (it has registered, or has told the coordinator where it
  * listens) until then.
  */
-export async function wireUp(stage: Stage, { member, meeting, size, secret }: WireUp): Promise<Measured> {
+export async function wireUp(stage: BenchContext, { member, meeting, size, secret }: WireUp): Promise<Measured> {
   const parameters = { size, ...(secret === undefined ? {} : { secret }) };
   const meetingPlace = stage.children.start(meeting, { ...parameters, role: "coordinate" });
   const server = await meetingPlace.told<string>("ready");
@@ -41,7 +41,7 @@ const patienceMs = 15_000;
 const starts = 5;
 
 /** The time from the start of a process until it has joined, or has connected, in milliseconds: `start`. */
-export async function startUp(stage: Stage, program: URL): Promise<Measured> {
+export async function startUp(stage: BenchContext, program: URL): Promise<Measured> {
   const server = await stage.children.start(programOf("rendezvous"), {}).told<string>("ready");
   const times: number[] = [];
   for (let count = 0; count < starts; count += 1) {
@@ -54,7 +54,7 @@ export async function startUp(stage: Stage, program: URL): Promise<Measured> {
 }
 
 /** Many members in one process; what `house-bare.ts` measures. */
-export async function house(stage: Stage, program: URL, isMesh: boolean): Promise<Measured> {
+export async function house(stage: BenchContext, program: URL, isMesh: boolean): Promise<Measured> {
   const { children, isQuick } = stage;
   const parameters = { members: isQuick ? 12 : 120, idleMs: isQuick ? 200 : 10_000 };
   const meeting = isMesh ? { server: await children.start(programOf("rendezvous"), {}).told<string>("ready") } : {};

@@ -1,7 +1,7 @@
 import { cpus, release, type as systemType, totalmem } from "node:os";
 
 /** Where and with what was measured. */
-export interface Machine {
+export interface MachineInfo {
   readonly cpu: string;
   readonly cores: number;
   readonly memoryGiB: number;
@@ -11,7 +11,7 @@ export interface Machine {
 }
 
 /** This machine, with these versions of what is measured. */
-export function thisMachine(versions: Readonly<Record<string, string>>): Machine {
+export function thisMachine(versions: Readonly<Record<string, string>>): MachineInfo {
   const cores = cpus();
   return {
     cpu: cores[0]?.model.trim() ?? "unknown",

@@ -1,7 +1,7 @@
 import type { PeerPrograms } from "./peers.js";
-import { type Cast, type Path, play, programOf, rendezvous } from "./play.js";
+import { type Path, type Programs, play, programOf, rendezvous } from "./play.js";
 import { ours } from "./statistics.js";
-import type { Benchmark, Contestant, Measured, Metric, Stage } from "./vocabulary.js";
+import type { BenchContext, Benchmark, Contestant, Measured, Metric } from "./vocabulary.js";
 
 /** What is measured between two processes, and from one to many. */
 
@@ -145,7 +145,7 @@ export function slowConsumer(
     better: "more",
     bound: 1,
   };
-  const measure = (stage: Stage): Promise<Measured> =>
+  const measure = (stage: BenchContext): Promise<Measured> =>
     play(stage, {
       program: programOf("slow-consumer"),
       meeting: rendezvous,
@@ -197,7 +197,7 @@ interface Work {
 
 /** A contestant that plays one of the programs. */
 function player(name: string, program: string, { secret, path }: Variation, work: Work): Contestant {
-  const cast: Cast = {
+  const cast: Programs = {
     program: programOf(program),
     ...(name === ours ? { meeting: rendezvous } : {}),
     receivers: work.receivers ?? 1,

@@ -17,14 +17,14 @@ interface PeerProgram {
 export type PeerPrograms = readonly PeerProgram[];
 
 /** Those that can be measured here, and what is to be said of those that cannot. */
-export interface Peers {
+export interface OtherLibraries {
   readonly programs: PeerPrograms;
   readonly versions: Readonly<Record<string, string>>;
   readonly notes: readonly string[];
 }
 
 /** What there is when nobody has asked for them. */
-export const noPeers: Peers = {
+export const noPeers: OtherLibraries = {
   programs: [],
   versions: {},
   notes: ["ws and NATS are left out: `--peers` measures them"],
@@ -43,7 +43,7 @@ const run = promisify(execFile);
  *
  * @throws {FullmeshError} `CHILD_FAILED` if npm cannot install them
  */
-export async function findPeers(folder: URL, signal: AbortSignal): Promise<Peers> {
+export async function findPeers(folder: URL, signal: AbortSignal): Promise<OtherLibraries> {
   if (!existsSync(new URL("package-lock.json", folder))) {
     return {
       programs: [],

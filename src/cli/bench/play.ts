@@ -1,5 +1,5 @@
 import type { Child } from "./children.js";
-import type { Measured, Stage } from "./vocabulary.js";
+import type { BenchContext, Measured } from "./vocabulary.js";
 
 /** The measured programs, as they were built. */
 const programs = new URL("programs/", import.meta.url);
@@ -13,7 +13,7 @@ export function programOf(name: string): URL {
 export type Parameters = Readonly<Record<string, unknown>>;
 
 /** Starts a place where the others meet, and resolves with its address. */
-export type Meeting = (stage: Stage, parameters: Parameters) => Promise<string>;
+export type Meeting = (stage: BenchContext, parameters: Parameters) => Promise<string>;
 
 /** A path on which everything takes its time: what a relay in between does. */
 export interface Path {
@@ -22,7 +22,7 @@ export interface Path {
 }
 
 /** Who plays in one run: some receivers, and one who leads, and tells the result. */
-export interface Cast {
+export interface Programs {
   readonly program: URL;
   /** Where they meet. Without it, the leader is told where the receivers are. */
   readonly meeting?: Meeting;
@@ -42,7 +42,7 @@ export const rendezvous: Meeting = ({ children }, parameters) =>
  * measured is the steady state, and V8 compiles more code for fullmesh than for the few lines of a bare program, which takes
  * it a second. Over a long path a stream is slower, and carries less.
  */
-function extentOf({ isQuick, streamBytes }: Stage, path: Path | undefined): Parameters {
+function extentOf({ isQuick, streamBytes }: BenchContext, path: Path | undefined): Parameters {
   if (path !== undefined)
     return { warmMs: isQuick ? 200 : 1_000, ms: isQuick ? 300 : 2_000, streamBytes: streamBytes / 8 };
   return { warmMs: isQuick ? 50 : 1_500, ms: isQuick ? 150 : 1_200, streamBytes };
@@ -50,8 +50,8 @@ function extentOf({ isQuick, streamBytes }: Stage, path: Path | undefined): Para
 
 /** Plays one run, and resolves with the result that the leader tells. */
 export async function play(
-  stage: Stage,
-  { program, meeting, receivers, path, flags, ...cast }: Cast,
+  stage: BenchContext,
+  { program, meeting, receivers, path, flags, ...cast }: Programs,
 ): Promise<Measured> {
   const { children } = stage;
   const given = { ...extentOf(stage, path), receivers, ...cast.parameters };

@@ -1,7 +1,7 @@
-import type { Machine } from "./machine.js";
+import type { MachineInfo } from "./machine.js";
 import { draw } from "./plot.js";
 import { othersShareMost } from "./rounds.js";
-import { type Figure, figuresOf, ours, type Spread, type Verdict } from "./statistics.js";
+import { type BudgetVerdict, type Figure, figuresOf, ours, type Spread } from "./statistics.js";
 import type { Metric, Played } from "./vocabulary.js";
 
 /** What the bare programs do, so that a reader can judge what it means to be compared with them. */
@@ -25,7 +25,7 @@ const baselines = [
 
 /** Everything that one run of the benchmark has found. */
 export interface Results {
-  readonly machine: Machine;
+  readonly machine: MachineInfo;
   readonly date: string;
   readonly played: readonly Played[];
   /** What a reader has to know: columns that are missing, and why. */
@@ -138,7 +138,7 @@ function budgetRows({ metric, verdicts }: Figure): string[] {
   });
 }
 
-function limitText({ limit }: Verdict, { better }: Metric): string {
+function limitText({ limit }: BudgetVerdict, { better }: Metric): string {
   return `${better === "more" ? ">=" : "<="} ${limit}`;
 }
 

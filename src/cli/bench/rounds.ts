@@ -1,5 +1,5 @@
 import { OthersWatch } from "./others.js";
-import type { Benchmark, Measured, Played, Round, Stage } from "./vocabulary.js";
+import type { BenchContext, Benchmark, Measured, Played, Round } from "./vocabulary.js";
 
 /** A round in which others took more of the CPU than this says little, and is played again. */
 export const othersShareMost = 0.15;
@@ -13,7 +13,7 @@ const failuresMost = 3;
  *
  * @throws {FullmeshError} why the children were stopped, if they were
  */
-export async function playRounds(benchmark: Benchmark, wanted: number, stage: Stage): Promise<Played> {
+export async function playRounds(benchmark: Benchmark, wanted: number, stage: BenchContext): Promise<Played> {
   const rounds: Round[] = [];
   const failures: string[] = [];
   // So many rounds at most are played again; what a quick run says is not worth it.
@@ -31,7 +31,7 @@ export async function playRounds(benchmark: Benchmark, wanted: number, stage: St
   return { benchmark, rounds, failures, repeated };
 }
 
-async function playRound(benchmark: Benchmark, index: number, stage: Stage, failures: string[]): Promise<Round> {
+async function playRound(benchmark: Benchmark, index: number, stage: BenchContext, failures: string[]): Promise<Round> {
   const { contestants } = benchmark;
   const watch = new OthersWatch();
   const measured = new Map<string, Measured>();

@@ -18,7 +18,7 @@ export interface Score {
 }
 
 /** One thing that is wanted of fullmesh in one metric, and what it has come to. */
-export interface Verdict {
+export interface BudgetVerdict {
   /** What is judged: fullmesh itself, its ratio to the baseline, or how much more it has than that. */
   readonly of: "value" | "ratio" | "difference";
   readonly limit: number;
@@ -36,7 +36,7 @@ export interface Figure {
   readonly rounds: number;
   readonly scores: readonly Score[];
   /** One for each thing that is wanted; most metrics have one or none. */
-  readonly verdicts: readonly Verdict[];
+  readonly verdicts: readonly BudgetVerdict[];
 }
 
 /** The contestant that budgets are about. */
@@ -79,7 +79,7 @@ export function figuresOf(played: Played): Figure[] {
 }
 
 /** Whether all that is wanted is met; undefined if nothing is wanted, or if something of it could not be measured. */
-export function verdictOf(verdicts: readonly Verdict[]): boolean | undefined {
+export function verdictOf(verdicts: readonly BudgetVerdict[]): boolean | undefined {
   if (verdicts.length === 0 || verdicts.some(({ isMet }) => isMet === undefined)) return undefined;
   return verdicts.every(({ isMet }) => isMet);
 }
@@ -101,7 +101,7 @@ function scoreOf({ rounds }: Played, metric: Metric, contestant: string): Score 
   };
 }
 
-function verdictsOf(metric: Metric, score: Score | undefined): Verdict[] {
+function verdictsOf(metric: Metric, score: Score | undefined): BudgetVerdict[] {
   const { wanted, bound, kind } = metric;
   return [
     ...(wanted === undefined ? [] : [verdict("ratio", wanted, score?.ratios, metric)]),
@@ -110,7 +110,12 @@ function verdictsOf(metric: Metric, score: Score | undefined): Verdict[] {
   ];
 }
 
-function verdict(of: Verdict["of"], limit: number, measured: Spread | undefined, { better }: Metric): Verdict {
+function verdict(
+  of: BudgetVerdict["of"],
+  limit: number,
+  measured: Spread | undefined,
+  { better }: Metric,
+): BudgetVerdict {
   if (measured === undefined) return { of, limit, measured, isMet: undefined };
   return { of, limit, measured, isMet: better === "more" ? measured.median >= limit : measured.median <= limit };
 }

@@ -10,7 +10,7 @@ import type { Children } from "./children.js";
 export type Measured = Readonly<Record<string, number>>;
 
 /** What a contestant is given to run on. */
-export interface Stage {
+export interface BenchContext {
   readonly children: Children;
   /** A short run that shows that everything works; its figures mean little. */
   readonly isQuick: boolean;
@@ -21,7 +21,7 @@ export interface Stage {
 /** A program that does the work. */
 export interface Contestant {
   readonly name: string;
-  measure(stage: Stage): Promise<Measured>;
+  measure(stage: BenchContext): Promise<Measured>;
 }
 
 /** What is measured. */

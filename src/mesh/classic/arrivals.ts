@@ -1,79 +1,79 @@
 import type { ConnectionId, Endpoint } from "../../core/connections.js";
-import { Deadlines, earliest } from "../../core/deadlines.js";
+import { earliest, TimerTable } from "../../core/deadlines.js";
 import type { ErrorCode } from "../../core/errors.js";
-import { GatheredBytes } from "../../core/gathered-bytes.js";
-import type { Handshakes } from "../../core/handshakes.js";
+import { ByteAccumulator } from "../../core/gathered-bytes.js";
+import type { PendingConnections } from "../../core/handshakes.js";
 import type { Limits } from "../../core/limits.js";
 import type { Address } from "../../protocol/address.js";
 import { type HelloEvent, HelloReader } from "../../protocol/classic/hello.js";
 
 /** An accepted connection of which it is not yet known whether it becomes a link. */
-export interface Arrival {
+export interface PendingHello {
   readonly connection: ConnectionId;
   readonly remote: Endpoint;
   readonly reader: HelloReader;
   /** The address it greets with; undefined before the hello. */
   hello: Address | undefined;
   /** What it has sent behind the hello. */
-  readonly payload: GatheredBytes;
+  readonly payload: ByteAccumulator;
 }
 
 /** What is to become of an arrival: it has said hello and may be judged, or it is to be closed for a reason. */
-export type ArrivalOutcome =
-  | { readonly type: "hello"; readonly arrival: Arrival; readonly address: Address }
-  | { readonly type: "refuse"; readonly arrival: Arrival; readonly code: ErrorCode; readonly message: string };
+export type HelloOutcome =
+  | { readonly type: "hello"; readonly arrival: PendingHello; readonly address: Address }
+  | { readonly type: "refuse"; readonly arrival: PendingHello; readonly code: ErrorCode; readonly message: string };
 
 /**
  * Accepted connections on their way to becoming links: first their hello is read, then, if no list names its sender yet,
  * they are parked, because the list that does may be on its way.
  */
-export class Arrivals {
+export class PendingHellos {
   readonly #limits: Limits;
-  readonly #handshakes: Handshakes;
-  readonly #arrivals = new Map<ConnectionId, Arrival>();
-  readonly #quiet = new Deadlines<Arrival>();
+  readonly #handshakes: PendingConnections;
+  readonly #arrivals = new Map<ConnectionId, PendingHello>();
+  readonly #quiet = new TimerTable<PendingHello>();
   /** Arrivals that wait for a list, in the order in which they were parked. */
-  readonly #parked = new Deadlines<Arrival>();
-  readonly #parkedOrder = new Set<Arrival>();
+  readonly #parked = new TimerTable<PendingHello>();
+  readonly #parkedOrder = new Set<PendingHello>();
   #parkedBytes = 0;
 
-  constructor(limits: Limits, handshakes: Handshakes) {
+  constructor(limits: Limits, handshakes: PendingConnections) {
     this.#limits = limits;
     this.#handshakes = handshakes;
   }
 
   begin(connection: ConnectionId, remote: Endpoint): void {
-    const arrival = { connection, remote, reader: new HelloReader(), hello: undefined, payload: new GatheredBytes() };
+    const arrival = { connection, remote, reader: new HelloReader(), hello: undefined, payload: new ByteAccumulator() };
     this.#arrivals.set(connection, arrival);
   }
 
-  get(connection: ConnectionId): Arrival | undefined {
+  get(connection: ConnectionId): PendingHello | undefined {
     return this.#arrivals.get(connection);
   }
 
   /** All of them. */
-  all(): Arrival[] {
+  all(): PendingHello[] {
     return [...this.#arrivals.values()];
   }
 
   /** Those who wait for a list, to be judged again. */
-  parked(): Arrival[] {
+  parked(): PendingHello[] {
     return [...this.#parkedOrder];
   }
 
-  push(arrival: Arrival, bytes: Uint8Array, now: number): ArrivalOutcome | undefined {
+  push(arrival: PendingHello, bytes: Uint8Array, now: number): HelloOutcome | undefined {
     arrival.reader.push(bytes);
     return this.#understand(arrival, now);
   }
 
   /** The other side sends nothing more. */
-  finish(arrival: Arrival, now: number): ArrivalOutcome | undefined {
+  finish(arrival: PendingHello, now: number): HelloOutcome | undefined {
     arrival.reader.finish();
     return this.#understand(arrival, now);
   }
 
   /** Parks an arrival whose sender is unknown. Returns a refusal if there is no room. */
-  park(arrival: Arrival, now: number): ArrivalOutcome | undefined {
+  park(arrival: PendingHello, now: number): HelloOutcome | undefined {
     if (this.#parkedOrder.has(arrival)) return undefined;
     if (this.#parkedOrder.size >= this.#limits.parked) return this.#full(arrival);
     this.#parkedOrder.add(arrival);
@@ -83,7 +83,7 @@ export class Arrivals {
   }
 
   /** The arrival has become something else, or is gone. */
-  remove(arrival: Arrival): void {
+  remove(arrival: PendingHello): void {
     this.#handshakes.end(arrival.connection);
     this.#arrivals.delete(arrival.connection);
     this.#quiet.clear(arrival);
@@ -96,12 +96,12 @@ export class Arrivals {
   }
 
   /** It has taken too long to say hello. */
-  overdue(arrival: Arrival): ArrivalOutcome {
+  overdue(arrival: PendingHello): HelloOutcome {
     return refuse(arrival, "HANDSHAKE_TIMEOUT", "no hello came in time");
   }
 
   /** One outcome that time has brought about; undefined when there is none left. */
-  takeDue(now: number): ArrivalOutcome | undefined {
+  takeDue(now: number): HelloOutcome | undefined {
     const forgotten = this.#parked.takeDue(now);
     if (forgotten !== undefined) {
       return refuse(forgotten, "UNKNOWN_PEER", `no list names ${forgotten.hello}, which said hello`);
@@ -114,8 +114,8 @@ export class Arrivals {
     return undefined;
   }
 
-  #understand(arrival: Arrival, now: number): ArrivalOutcome | undefined {
-    let outcome: ArrivalOutcome | undefined;
+  #understand(arrival: PendingHello, now: number): HelloOutcome | undefined {
+    let outcome: HelloOutcome | undefined;
     for (let event = arrival.reader.poll(); event !== undefined; event = arrival.reader.poll()) {
       // Every event is heard, also a payload behind the hello that decides.
       const result = this.#hear(arrival, event);
@@ -126,7 +126,7 @@ export class Arrivals {
     return outcome;
   }
 
-  #hear(arrival: Arrival, event: HelloEvent): ArrivalOutcome | undefined {
+  #hear(arrival: PendingHello, event: HelloEvent): HelloOutcome | undefined {
     if (event.type === "hello") {
       this.#handshakes.end(arrival.connection);
       arrival.hello = event.address;
@@ -142,7 +142,7 @@ export class Arrivals {
     return refuse(arrival, callerCodes[event.caller], `expected a hello, got "${event.text}"`);
   }
 
-  #full(arrival: Arrival): ArrivalOutcome {
+  #full(arrival: PendingHello): HelloOutcome {
     return refuse(arrival, "PARKING_FULL", `no room to wait for a list that names ${arrival.hello}`);
   }
 }
@@ -157,6 +157,6 @@ const callerCodes = {
   tls: "TLS_HELLO",
 } as const;
 
-function refuse(arrival: Arrival, code: ErrorCode, message: string): ArrivalOutcome {
+function refuse(arrival: PendingHello, code: ErrorCode, message: string): HelloOutcome {
   return { type: "refuse", arrival, code, message };
 }

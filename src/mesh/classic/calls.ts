@@ -2,11 +2,11 @@ import { type ConnectionId, type ConnectionProgress, networkOf } from "../../cor
 import type { ErrorCode } from "../../core/errors.js";
 import type { Limits } from "../../core/limits.js";
 import { type Address, endpointOf } from "../../protocol/address.js";
-import type { Connections, Party } from "../connections.js";
-import { Dialing, dialFailureCode } from "../dialing.js";
+import type { ConnectionListener, Connections } from "../connections.js";
+import { DialQueue, dialFailureCode } from "../dialing.js";
 
 /** What the rest of the member must know of its dials. */
-export interface CallWatch {
+export interface OutgoingDialEvents {
   /** The connection is there, and nothing has been said on it; it needs another party now. */
   connected(peer: Address, connection: ConnectionId, now: number): void;
   /** A dial has come to nothing, so often in a row. */
@@ -14,18 +14,18 @@ export interface CallWatch {
 }
 
 /** Dials to classic peers, up to the connection. */
-export class Calls implements Party {
+export class OutgoingDials implements ConnectionListener {
   readonly #limits: Limits;
   readonly #connections: Connections;
-  readonly #watch: CallWatch;
-  readonly #dialing: Dialing<Address>;
+  readonly #watch: OutgoingDialEvents;
+  readonly #dialing: DialQueue<Address>;
   readonly #calls = new Map<ConnectionId, Address>();
 
-  constructor(limits: Limits, seed: number, connections: Connections, watch: CallWatch) {
+  constructor(limits: Limits, seed: number, connections: Connections, watch: OutgoingDialEvents) {
     this.#limits = limits;
     this.#connections = connections;
     this.#watch = watch;
-    this.#dialing = new Dialing(limits, seed, (peer) => networkOf(endpointOf(peer).host));
+    this.#dialing = new DialQueue(limits, seed, (peer) => networkOf(endpointOf(peer).host));
   }
 
   /** The peer that is being dialed on this connection. */

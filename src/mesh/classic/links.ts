@@ -1,11 +1,11 @@
 import type { ConnectionId } from "../../core/connections.js";
-import { Deadlines } from "../../core/deadlines.js";
+import { TimerTable } from "../../core/deadlines.js";
 import type { Address } from "../../protocol/address.js";
 import type { Connections } from "../connections.js";
 import type { Direction } from "../vocabulary.js";
 
 /** The edge of the mesh between this node and one peer, over one connection. */
-export interface Link {
+export interface ClassicLink {
   readonly peer: Address;
   readonly connection: ConnectionId;
   readonly direction: Direction;
@@ -24,16 +24,16 @@ export interface Link {
  * hello. Where our own port could be the beginning of a longer one, that while exceeds the reader's quiet period, because a
  * payload that begins with a digit would else be read as part of the port.
  */
-export class Links {
+export class ClassicLinks {
   readonly #connections: Pick<Connections, "send">;
-  readonly #links = new Map<Address, Link>();
-  readonly #pauses = new Deadlines<Link>();
+  readonly #links = new Map<Address, ClassicLink>();
+  readonly #pauses = new TimerTable<ClassicLink>();
 
   constructor(connections: Pick<Connections, "send">) {
     this.#connections = connections;
   }
 
-  get all(): Iterable<Link> {
+  get all(): Iterable<ClassicLink> {
     return this.#links.values();
   }
 
@@ -41,13 +41,13 @@ export class Links {
     return this.#links.has(peer);
   }
 
-  get(peer: Address): Link | undefined {
+  get(peer: Address): ClassicLink | undefined {
     return this.#links.get(peer);
   }
 
   /** A link is up. With `holdUntil`, payload waits until then. */
-  add(peer: Address, connection: ConnectionId, direction: Direction, holdUntil?: number): Link {
-    const link: Link = {
+  add(peer: Address, connection: ConnectionId, direction: Direction, holdUntil?: number): ClassicLink {
+    const link: ClassicLink = {
       peer,
       connection,
       direction,
@@ -61,12 +61,12 @@ export class Links {
     return link;
   }
 
-  remove(link: Link): void {
+  remove(link: ClassicLink): void {
     this.#pauses.clear(link);
     if (this.#links.get(link.peer) === link) this.#links.delete(link.peer);
   }
 
-  write(link: Link, bytes: Uint8Array): void {
+  write(link: ClassicLink, bytes: Uint8Array): void {
     link.isUnflushed = true;
     if (link.isHolding) {
       link.held.push(bytes);
@@ -79,14 +79,14 @@ export class Links {
   }
 
   /** Lets go what has waited long enough; returns one link at a time whose pause is over, or undefined. */
-  takeDue(now: number): Link | undefined {
+  takeDue(now: number): ClassicLink | undefined {
     const link = this.#pauses.takeDue(now);
     if (link !== undefined) this.release(link);
     return link;
   }
 
   /** Lets go what a link holds, now. */
-  release(link: Link): void {
+  release(link: ClassicLink): void {
     this.#pauses.clear(link);
     link.isHolding = false;
     for (const bytes of link.held) this.write(link, bytes);

@@ -1,7 +1,7 @@
 import type { Address } from "../../protocol/address.js";
 
 /** What another address is to this node: who joined earlier dials who joined later. */
-export type Standing = "self" | "earlier" | "later" | "unknown";
+export type JoinPosition = "self" | "earlier" | "later" | "unknown";
 
 /**
  * What the lists say: who is in the mesh, and on which side of this node.
@@ -10,7 +10,7 @@ export type Standing = "self" | "earlier" | "later" | "unknown";
  * lacks counts as gone only when it has settled. One thing is known at once: who stood before this node and is not before
  * it in a list that has already reached this node's own address is gone, for lists are in join order.
  */
-export class Membership {
+export class MemberList {
   #own: Address | undefined;
   #newest: readonly Address[] = [];
   #earlier = new Set<Address>();
@@ -42,7 +42,7 @@ export class Membership {
     return this.#later;
   }
 
-  standing(address: Address): Standing {
+  standing(address: Address): JoinPosition {
     if (address === this.#own) return "self";
     if (!this.#isListed) return "unknown";
     if (this.#earlier.has(address)) return "earlier";

@@ -1,22 +1,22 @@
 import type { ConnectionId, ConnectionProgress, Endpoint } from "../../core/connections.js";
 import { earliest } from "../../core/deadlines.js";
 import type { ErrorCode } from "../../core/errors.js";
-import type { Handshakes } from "../../core/handshakes.js";
-import type { Sink } from "../../core/machine.js";
+import type { PendingConnections } from "../../core/handshakes.js";
+import type { OutputSink } from "../../core/machine.js";
 import { type Address, endpointOf, formatAddress } from "../../protocol/address.js";
 import { encodeHello } from "../../protocol/classic/hello.js";
 import { isAmbiguousPort } from "../../protocol/classic/scanner.js";
 import { httpRefusal } from "../../protocol/sniff.js";
-import type { Connections, Party } from "../connections.js";
-import type { Reception, Visitor } from "../door.js";
+import type { ConnectionListener, Connections } from "../connections.js";
+import type { DialectAcceptor, PendingConnection } from "../door.js";
 import type { Direction, MemberEvent, MemberOutput, MemberRules } from "../vocabulary.js";
-import { type Arrival, type ArrivalOutcome, Arrivals } from "./arrivals.js";
-import { Calls } from "./calls.js";
-import { type Link, Links } from "./links.js";
-import { Membership } from "./membership.js";
+import { type HelloOutcome, type PendingHello, PendingHellos } from "./arrivals.js";
+import { OutgoingDials } from "./calls.js";
+import { type ClassicLink, ClassicLinks } from "./links.js";
+import { MemberList } from "./membership.js";
 
 /** What the rest of the member must know of classic links. */
-export interface ClassicWatch {
+export interface ClassicPeersEvents {
   /** True if every member speaks classic, so that what these peers know is the whole mesh. */
   readonly isWholeMesh: boolean;
   /** A link with this peer has come or gone. */
@@ -27,48 +27,48 @@ export interface ClassicWatch {
  * This node's side of the mesh as far as the classic dialect goes: whom it dials, whom it lets in, and the links that come
  * of it. Never more than one link with a peer: a peer that has one is neither dialed nor let in again.
  */
-export class ClassicPeers implements Reception, Party {
+export class ClassicPeers implements DialectAcceptor, ConnectionListener {
   readonly #rules: MemberRules;
-  readonly #outputs: Sink<MemberOutput>;
+  readonly #outputs: OutputSink<MemberOutput>;
   readonly #connections: Connections;
-  readonly #watch: ClassicWatch;
+  readonly #watch: ClassicPeersEvents;
   /** What the lists say. */
-  readonly membership = new Membership();
-  readonly #calls: Calls;
-  readonly #arrivals: Arrivals;
-  readonly #links: Links;
-  readonly #linkOf = new Map<ConnectionId, Link>();
+  readonly membership = new MemberList();
+  readonly #calls: OutgoingDials;
+  readonly #arrivals: PendingHellos;
+  readonly #links: ClassicLinks;
+  readonly #linkOf = new Map<ConnectionId, ClassicLink>();
   /** The list for which completeness has been told. */
   #toldComplete: readonly Address[] | undefined;
   #isOver = false;
 
   constructor(
     rules: MemberRules,
-    outputs: Sink<MemberOutput>,
+    outputs: OutputSink<MemberOutput>,
     connections: Connections,
-    handshakes: Handshakes,
-    watch: ClassicWatch,
+    handshakes: PendingConnections,
+    watch: ClassicPeersEvents,
   ) {
     this.#rules = rules;
     this.#outputs = outputs;
     this.#connections = connections;
     this.#watch = watch;
-    this.#calls = new Calls(rules.limits, rules.seed, connections, {
+    this.#calls = new OutgoingDials(rules.limits, rules.seed, connections, {
       connected: (peer, connection, now) => this.#connected(peer, connection, now),
       failed: (peer, code, reason, failures, now) => {
         this.#watch.changed(peer, false, `${code} ${reason}`, now);
         this.#note(code, `attempt ${failures} to dial it failed: ${reason}`, endpointOf(peer));
       },
     });
-    this.#arrivals = new Arrivals(rules.limits, handshakes);
-    this.#links = new Links(connections);
+    this.#arrivals = new PendingHellos(rules.limits, handshakes);
+    this.#links = new ClassicLinks(connections);
   }
 
-  link(peer: Address): Link | undefined {
+  link(peer: Address): ClassicLink | undefined {
     return this.#links.get(peer);
   }
 
-  get links(): Iterable<Link> {
+  get links(): Iterable<ClassicLink> {
     return this.#links.all;
   }
 
@@ -96,7 +96,7 @@ export class ClassicPeers implements Reception, Party {
     this.#checkComplete();
   }
 
-  receive({ connection, remote }: Visitor): Party {
+  receive({ connection, remote }: PendingConnection): ConnectionListener {
     this.#arrivals.begin(connection, remote);
     return this;
   }
@@ -200,7 +200,7 @@ export class ClassicPeers implements Reception, Party {
   }
 
   /** Closes a link of a mesh that has ended, behind what is still going out on it. */
-  #closeLink(link: Link, now: number): void {
+  #closeLink(link: ClassicLink, now: number): void {
     if (link.isUnflushed) this.#connections.drain(link.connection, now, this.#rules.limits.drainMs);
     else this.#connections.finish(link.connection, now);
   }
@@ -215,13 +215,13 @@ export class ClassicPeers implements Reception, Party {
 
   // How it comes about.
 
-  #resolve(outcome: ArrivalOutcome | undefined, now: number): void {
+  #resolve(outcome: HelloOutcome | undefined, now: number): void {
     if (outcome?.type === "hello") this.#judge(outcome.arrival, outcome.address, now);
     else if (outcome !== undefined) this.#refuse(outcome.arrival, outcome.code, outcome.message, now);
   }
 
   /** Decides what a hello from this address comes to, by what the lists say now. */
-  #judge(arrival: Arrival, address: Address | undefined, now: number): void {
+  #judge(arrival: PendingHello, address: Address | undefined, now: number): void {
     if (address === undefined) return;
     switch (this.membership.standing(address)) {
       case "unknown":
@@ -239,19 +239,19 @@ export class ClassicPeers implements Reception, Party {
     }
   }
 
-  #welcome(arrival: Arrival, address: Address, now: number): void {
+  #welcome(arrival: PendingHello, address: Address, now: number): void {
     this.#arrivals.remove(arrival);
     this.#linkUp(address, arrival.connection, "accepted", now);
     for (const bytes of arrival.payload) this.#tell({ type: "bytes", peer: address, bytes });
   }
 
-  #arrivalGone(arrival: Arrival): void {
+  #arrivalGone(arrival: PendingHello): void {
     if (arrival.hello === undefined) this.#note("NOTHING_SAID", "closed before it had said hello", arrival.remote);
     this.#arrivals.remove(arrival);
   }
 
   /** A refusal is silent, because whatever we wrote would be payload to a classic peer; an HTTP client is none. */
-  #refuse(arrival: Arrival, code: ErrorCode, message: string, now: number): void {
+  #refuse(arrival: PendingHello, code: ErrorCode, message: string, now: number): void {
     this.#note(code, message, arrival.remote);
     this.#arrivals.remove(arrival);
     const { connection } = arrival;
@@ -267,7 +267,7 @@ export class ClassicPeers implements Reception, Party {
     this.#checkComplete();
   }
 
-  #linkDown(link: Link, reason: string, now: number): void {
+  #linkDown(link: ClassicLink, reason: string, now: number): void {
     this.#linkOf.delete(link.connection);
     this.#links.remove(link);
     if (this.#isOver) return;

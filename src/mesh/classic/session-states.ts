@@ -2,7 +2,7 @@
  * The life of a member's conversation with its server, as data: from each state, what may happen and where it leads.
  * Anything else is a fault of the machine, and is said at once.
  */
-export const sessionTransitions = {
+export const classicSessionTransitions = {
   /** No connection. */
   idle: { dialing: "connecting", over: "over" },
   /** A dial is under way. */
@@ -17,5 +17,5 @@ export const sessionTransitions = {
   over: { over: "over" },
 } as const;
 
-export type SessionState = keyof typeof sessionTransitions;
-export type SessionEvent = "dialing" | "connected" | "registering" | "listed" | "lost" | "over";
+export type ClassicSessionState = keyof typeof classicSessionTransitions;
+export type ClassicSessionTrigger = "dialing" | "connected" | "registering" | "listed" | "lost" | "over";

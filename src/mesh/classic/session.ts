@@ -1,14 +1,14 @@
 import type { ConnectionId, ConnectionProgress, Endpoint } from "../../core/connections.js";
-import { Deadlines } from "../../core/deadlines.js";
-import type { Sink } from "../../core/machine.js";
+import { TimerTable } from "../../core/deadlines.js";
+import type { OutputSink } from "../../core/machine.js";
 import { nextState } from "../../core/transitions.js";
 import type { Address } from "../../protocol/address.js";
 import { readEnd, type ServerEvent, ServerReader, teardownWord } from "../../protocol/classic/list.js";
 import { encodeRegistration } from "../../protocol/classic/registration.js";
-import type { Connections, Party } from "../connections.js";
-import { type Session, type SessionNews, Voice } from "../session.js";
+import type { ConnectionListener, Connections } from "../connections.js";
+import { type ServerSession, type SessionEvent, SessionOutput } from "../session.js";
 import type { MemberOutput, MemberRules } from "../vocabulary.js";
-import { type SessionEvent, type SessionState, sessionTransitions } from "./session-states.js";
+import { type ClassicSessionState, type ClassicSessionTrigger, classicSessionTransitions } from "./session-states.js";
 
 /** How a refusal begins that tells of the end of a mesh that is not whole. */
 const incomplete = "INCOMPLETE: ";
@@ -19,12 +19,12 @@ const incomplete = "INCOMPLETE: ";
  * Any time may pass between connecting and registering. If the server closes the idle connection meanwhile, registering
  * opens a new one.
  */
-export class ClassicSession implements Session, Party {
+export class ClassicSession implements ServerSession, ConnectionListener {
   readonly #limits: MemberRules["limits"];
-  readonly #voice: Voice;
+  readonly #voice: SessionOutput;
   readonly #connections: Connections;
-  readonly #waits = new Deadlines<"dial" | "quiet">();
-  #state: SessionState = "idle";
+  readonly #waits = new TimerTable<"dial" | "quiet">();
+  #state: ClassicSessionState = "idle";
   #connection: ConnectionId | undefined;
   #local: Endpoint | undefined;
   /** True once the server has said something on the present connection. */
@@ -33,9 +33,9 @@ export class ClassicSession implements Session, Party {
   /** The address to register, from the moment it is to be registered. */
   #own: Address | undefined;
 
-  constructor(rules: MemberRules, outputs: Sink<MemberOutput>, connections: Connections) {
+  constructor(rules: MemberRules, outputs: OutputSink<MemberOutput>, connections: Connections) {
     this.#limits = rules.limits;
-    this.#voice = new Voice(outputs);
+    this.#voice = new SessionOutput(outputs);
     this.#connections = connections;
     this.#reader = new ServerReader(rules.limits);
   }
@@ -54,7 +54,7 @@ export class ClassicSession implements Session, Party {
     return this.#waits.next();
   }
 
-  poll(): SessionNews | undefined {
+  poll(): SessionEvent | undefined {
     return this.#voice.poll();
   }
 
@@ -255,8 +255,8 @@ export class ClassicSession implements Session, Party {
     else this.#voice.over(text);
   }
 
-  #step(event: SessionEvent): void {
-    this.#state = nextState(sessionTransitions, this.#state, event, "session with the server");
+  #step(event: ClassicSessionTrigger): void {
+    this.#state = nextState(classicSessionTransitions, this.#state, event, "session with the server");
   }
 }
 

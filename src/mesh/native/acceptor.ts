@@ -1,20 +1,20 @@
 import type { ConnectionId } from "../../core/connections.js";
-import { Deadlines } from "../../core/deadlines.js";
+import { TimerTable } from "../../core/deadlines.js";
 import type { ErrorCode } from "../../core/errors.js";
-import type { Handshakes } from "../../core/handshakes.js";
+import type { PendingConnections } from "../../core/handshakes.js";
 import type { Control, ControlOf } from "../../protocol/native/control.js";
-import type { Party } from "../connections.js";
-import type { Reception, Visitor } from "../door.js";
-import { Channel } from "./channel.js";
+import type { ConnectionListener } from "../connections.js";
+import type { DialectAcceptor, PendingConnection } from "../door.js";
+import { NativeConnection } from "./channel.js";
 import type { Link } from "./link.js";
 import type { HelloCase } from "./link-states.js";
 import { judgeHello } from "./link-states.js";
-import type { ChannelOwner, ChannelPorts } from "./ports.js";
+import type { NativeConnectionContext, NativeConnectionOwner } from "./ports.js";
 
 type Hello = ControlOf<"hello">;
 
 /** What the acceptor must know of the directory, and what the rest of the member must know of it. */
-export interface AcceptorWatch {
+export interface HelloHandlerEvents {
   /** True if this node may speak with callers in this mesh. */
   readonly mesh: string;
   readonly isKeyed: boolean;
@@ -23,32 +23,32 @@ export interface AcceptorWatch {
   /** The link with the sender of a hello that is taken. */
   linkOf(hello: Hello): Link | undefined;
   /** A hello has been taken on this channel, and the old connection of the link is closed: answer, and go on. */
-  accepted(link: Link, hello: Hello, channel: Channel, now: number): void;
+  accepted(link: Link, hello: Hello, channel: NativeConnection, now: number): void;
   /** The server has dialed back. */
-  challenged(channel: Channel, control: ControlOf<"challenge"> | ControlOf<"check">, now: number): void;
+  challenged(channel: NativeConnection, control: ControlOf<"challenge"> | ControlOf<"check">, now: number): void;
 }
 
 /**
  * Receives native callers: reads what they come for, and judges hellos. One whose sender is unknown is parked, because the
  * entry that names it may be on its way.
  */
-export class Acceptor implements Reception, ChannelOwner {
-  readonly #ports: ChannelPorts;
-  readonly #handshakes: Handshakes;
-  readonly #watch: AcceptorWatch;
+export class HelloHandler implements DialectAcceptor, NativeConnectionOwner {
+  readonly #ports: NativeConnectionContext;
+  readonly #handshakes: PendingConnections;
+  readonly #watch: HelloHandlerEvents;
   /** Callers that have not said what they come for. */
-  readonly #callers = new Map<ConnectionId, Channel>();
-  readonly #hellos = new Map<Channel, Hello>();
-  readonly #parked = new Deadlines<Channel>();
+  readonly #callers = new Map<ConnectionId, NativeConnection>();
+  readonly #hellos = new Map<NativeConnection, Hello>();
+  readonly #parked = new TimerTable<NativeConnection>();
 
-  constructor(ports: ChannelPorts, handshakes: Handshakes, watch: AcceptorWatch) {
+  constructor(ports: NativeConnectionContext, handshakes: PendingConnections, watch: HelloHandlerEvents) {
     this.#ports = ports;
     this.#handshakes = handshakes;
     this.#watch = watch;
   }
 
-  receive(visitor: Visitor): Party {
-    const channel = Channel.accept(this.#ports, visitor, this);
+  receive(visitor: PendingConnection): ConnectionListener {
+    const channel = NativeConnection.accept(this.#ports, visitor, this);
     this.#callers.set(visitor.connection, channel);
     return channel;
   }
@@ -59,7 +59,7 @@ export class Acceptor implements Reception, ChannelOwner {
     return channel !== undefined;
   }
 
-  control(channel: Channel, control: Control, now: number): void {
+  control(channel: NativeConnection, control: Control, now: number): void {
     if (this.#hellos.has(channel)) {
       this.#forget(channel);
       channel.unexpected(control.type, now);
@@ -71,7 +71,7 @@ export class Acceptor implements Reception, ChannelOwner {
     else channel.unexpected(control.type, now);
   }
 
-  gone(channel: Channel): void {
+  gone(channel: NativeConnection): void {
     const isSilent = this.#callers.has(channel.connection) && channel.failure === undefined;
     this.#forget(channel);
     if (isSilent) {
@@ -103,7 +103,7 @@ export class Acceptor implements Reception, ChannelOwner {
     }
   }
 
-  #greeted(channel: Channel, hello: Hello, now: number): void {
+  #greeted(channel: NativeConnection, hello: Hello, now: number): void {
     if (this.#isImpostor(channel, "member")) {
       this.#refuse(channel, "WRONG_ROLE", "a hello is for members", now);
     } else if (hello.mesh !== this.#watch.mesh) {
@@ -111,7 +111,7 @@ export class Acceptor implements Reception, ChannelOwner {
     } else this.#judge(channel, hello, now);
   }
 
-  #challenged(channel: Channel, control: ControlOf<"challenge"> | ControlOf<"check">, now: number): void {
+  #challenged(channel: NativeConnection, control: ControlOf<"challenge"> | ControlOf<"check">, now: number): void {
     if (this.#isImpostor(channel, "rendezvous")) {
       this.#refuse(channel, "WRONG_ROLE", `a ${control.type} is for the rendezvous server`, now);
     } else if (this.#watch.isKeyed && control.mesh !== this.#watch.mesh) {
@@ -119,11 +119,11 @@ export class Acceptor implements Reception, ChannelOwner {
     } else this.#watch.challenged(channel, control, now);
   }
 
-  #isImpostor(channel: Channel, role: "member" | "rendezvous"): boolean {
+  #isImpostor(channel: NativeConnection, role: "member" | "rendezvous"): boolean {
     return this.#watch.isKeyed && channel.identity?.role !== role;
   }
 
-  #judge(channel: Channel, hello: Hello, now: number): void {
+  #judge(channel: NativeConnection, hello: Hello, now: number): void {
     const verdict = judgeHello(this.#watch.caseOf(hello));
     if (verdict === "park") {
       this.#park(channel, hello, now);
@@ -139,7 +139,7 @@ export class Acceptor implements Reception, ChannelOwner {
     this.#watch.accepted(link, hello, channel, now);
   }
 
-  #park(channel: Channel, hello: Hello, now: number): void {
+  #park(channel: NativeConnection, hello: Hello, now: number): void {
     if (this.#hellos.has(channel)) return;
     if (this.#hellos.size >= this.#ports.limits.parked) {
       this.#refuse(channel, "PARKING_FULL", "no room to wait for an entry that names the sender", now);
@@ -149,18 +149,18 @@ export class Acceptor implements Reception, ChannelOwner {
     this.#parked.set(channel, now + this.#ports.limits.parkedMs);
   }
 
-  #known(channel: Channel): void {
+  #known(channel: NativeConnection): void {
     this.#callers.delete(channel.connection);
     this.#handshakes.end(channel.connection);
   }
 
-  #forget(channel: Channel): void {
+  #forget(channel: NativeConnection): void {
     this.#known(channel);
     this.#hellos.delete(channel);
     this.#parked.clear(channel);
   }
 
-  #refuse(channel: Channel, code: ErrorCode, message: string, now: number, highest?: number): void {
+  #refuse(channel: NativeConnection, code: ErrorCode, message: string, now: number, highest?: number): void {
     this.#forget(channel);
     this.#ports.note(code, message, channel.remoteAddress);
     channel.refuse(code, message, now, highest);

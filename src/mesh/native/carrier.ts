@@ -1,16 +1,16 @@
 import { notNow } from "../../core/carriage.js";
-import { Deadlines, earliest } from "../../core/deadlines.js";
+import { earliest, TimerTable } from "../../core/deadlines.js";
 import type { Limits } from "../../core/limits.js";
 import { encodeAcknowledgement } from "../../protocol/native/acknowledgement.js";
 import type { Control } from "../../protocol/native/control.js";
 import { numberBytes, readNumber } from "../../protocol/native/numbered.js";
-import type { Channel } from "./channel.js";
+import type { NativeConnection } from "./channel.js";
 import type { Link } from "./link.js";
 import { endsLink } from "./link-states.js";
-import type { ChannelOwner, ChannelPorts } from "./ports.js";
+import type { NativeConnectionContext, NativeConnectionOwner } from "./ports.js";
 
 /** What the rest of the member must know of what links carry. */
-export interface CarrierWatch {
+export interface LinkTransportEvents {
   /** The peer has said goodbye; the link drains. */
   leaving(link: Link, now: number): void;
   /** The connection under the link is gone, and the link has taken its step. */
@@ -27,24 +27,24 @@ export interface CarrierWatch {
  * connection gets a bounded part at once and the next when that has gone out, so that probes, their answers and
  * acknowledgements, which are sent directly, never wait behind all that is under way.
  */
-export class Carrier implements ChannelOwner {
+export class LinkTransport implements NativeConnectionOwner {
   readonly #limits: Limits;
-  readonly #note: ChannelPorts["note"];
-  readonly #watch: CarrierWatch;
+  readonly #note: NativeConnectionContext["note"];
+  readonly #watch: LinkTransportEvents;
   /** Links with something to send. */
   #awake: Link[] = [];
-  readonly #acknowledgements = new Deadlines<Link>();
+  readonly #acknowledgements = new TimerTable<Link>();
   /** By when a link that drains must have drained. */
-  readonly #drains = new Deadlines<Link>();
+  readonly #drains = new TimerTable<Link>();
 
-  constructor({ limits, note }: Pick<ChannelPorts, "limits" | "note">, watch: CarrierWatch) {
+  constructor({ limits, note }: Pick<NativeConnectionContext, "limits" | "note">, watch: LinkTransportEvents) {
     this.#limits = limits;
     this.#note = note;
     this.#watch = watch;
   }
 
   /** The link has a new connection. What the peer has not acknowledged goes out again, in order. */
-  carry(link: Link, channel: Channel, now: number): void {
+  carry(link: Link, channel: NativeConnection, now: number): void {
     channel.link = link;
     channel.owner = this;
     channel.watch(now);
@@ -100,7 +100,7 @@ export class Carrier implements ChannelOwner {
     this.#drains.set(link, now + this.#limits.drainMs);
   }
 
-  control(channel: Channel, control: Control, now: number): void {
+  control(channel: NativeConnection, control: Control, now: number): void {
     const { link } = channel;
     if (link === undefined) return;
     if (control.type === "goodbye") {
@@ -115,7 +115,7 @@ export class Carrier implements ChannelOwner {
   }
 
   numbered(
-    channel: Channel,
+    channel: NativeConnection,
     kind: number,
     bytes: Uint8Array,
     from: number,
@@ -136,13 +136,13 @@ export class Carrier implements ChannelOwner {
     this.#taken(link, channel, to - from, rest, fault, now);
   }
 
-  more(channel: Channel, bytes: Uint8Array, from: number, to: number, rest: number, now: number): void {
+  more(channel: NativeConnection, bytes: Uint8Array, from: number, to: number, rest: number, now: number): void {
     const { link } = channel;
     if (link === undefined || link.isRepeating) return;
     this.#taken(link, channel, to - from, rest, link.rider?.takeMore(bytes, from, to, rest), now);
   }
 
-  acknowledged(channel: Channel, number: number, now: number): void {
+  acknowledged(channel: NativeConnection, number: number, now: number): void {
     const { link } = channel;
     if (link === undefined) return;
     if (link.outflow.acknowledge(number)) link.rider?.moved();
@@ -150,7 +150,7 @@ export class Carrier implements ChannelOwner {
   }
 
   /** All that was handed to the connection has gone out. */
-  flushed(channel: Channel): void {
+  flushed(channel: NativeConnection): void {
     const { link } = channel;
     if (link === undefined) return;
     link.handedBytes = 0;
@@ -158,7 +158,7 @@ export class Carrier implements ChannelOwner {
     this.wake(link);
   }
 
-  gone(channel: Channel, reason: string, now: number): void {
+  gone(channel: NativeConnection, reason: string, now: number): void {
     const { link } = channel;
     if (link === undefined) return;
     const { failure } = channel;
@@ -185,7 +185,7 @@ export class Carrier implements ChannelOwner {
     }
   }
 
-  #heardGoodbye(link: Link, channel: Channel, reason: string, received: number, now: number): void {
+  #heardGoodbye(link: Link, channel: NativeConnection, reason: string, received: number, now: number): void {
     if (!link.outflow.acknowledge(received)) {
       this.#refuse(link, channel, `a goodbye that acknowledges ${received} cannot be`, now);
       return;
@@ -224,7 +224,7 @@ export class Carrier implements ChannelOwner {
     if (link.outflow.waitingBytes === 0 && link.rider?.isDone !== false) this.#goodbye(link, channel, now);
   }
 
-  #goodbye(link: Link, channel: Channel, now: number): void {
+  #goodbye(link: Link, channel: NativeConnection, now: number): void {
     link.hasSaidGoodbye = true;
     this.#clearOwed(link);
     channel.send({ type: "goodbye", reason: link.endReason ?? "", received: link.replay.received });
@@ -232,14 +232,20 @@ export class Carrier implements ChannelOwner {
   }
 
   /** A payload that was lent to the link is gone: its frame can never go out, and so nothing behind it. */
-  #spoiled(link: Link, channel: Channel, now: number): void {
+  #spoiled(link: Link, channel: NativeConnection, now: number): void {
     const message = "a payload that was under way has been transferred or resized by this program";
     this.#note("PAYLOAD_CHANGED", message, link.peer.address);
     this.#refuse(link, channel, "a frame cannot go out any more", now, `PAYLOAD_CHANGED ${message}`);
   }
 
   /** What the peer says cannot be. To go on would be to lose it in silence, so the link ends, at both ends. */
-  #refuse(link: Link, channel: Channel, message: string, now: number, reason = `SESSION_LOST ${message}`): void {
+  #refuse(
+    link: Link,
+    channel: NativeConnection,
+    message: string,
+    now: number,
+    reason = `SESSION_LOST ${message}`,
+  ): void {
     channel.refuse("SESSION_LOST", message, now);
     this.#watch.lost(link, reason, now);
   }
@@ -247,7 +253,7 @@ export class Carrier implements ChannelOwner {
   /** The rider has been given so many bytes of a frame, and has found a fault with them or not. */
   #taken(
     link: Link,
-    channel: Channel,
+    channel: NativeConnection,
     bytes: number,
     rest: number,
     fault: string | typeof notNow | undefined,
@@ -271,7 +277,7 @@ export class Carrier implements ChannelOwner {
    * What comes cannot be held now. Only the connection ends: the peer keeps what is not acknowledged, and sends it again on
    * the next one. Pauses grow while connections take nothing of it.
    */
-  #putOff(link: Link, channel: Channel, now: number): void {
+  #putOff(link: Link, channel: NativeConnection, now: number): void {
     const message = "this node holds as much for its peers as it may, until its program takes some of it";
     this.#note("OVERLOADED", message, link.peer.address);
     link.wasInVain = link.replay.received === link.receivedBefore;

@@ -13,19 +13,19 @@ import { type Control, type ControlOf, encodeControl } from "../../protocol/nati
 import { FrameReader, type FrameSink } from "../../protocol/native/frames.js";
 import { numberBytes } from "../../protocol/native/numbered.js";
 import { behindPreface, type Preface, speaksOurs } from "../../protocol/native/preface.js";
-import type { Party } from "../connections.js";
-import type { Visitor } from "../door.js";
+import type { ConnectionListener } from "../connections.js";
+import type { PendingConnection } from "../door.js";
 import type { Link } from "./link.js";
-import type { ChannelOwner, ChannelPorts } from "./ports.js";
-import { Probing } from "./probing.js";
+import type { NativeConnectionContext, NativeConnectionOwner } from "./ports.js";
+import { PingTracker } from "./probing.js";
 
 /**
  * One native connection: prefaces, frames in and out, pings answered, refusals said properly. What the messages mean is
  * its owner's business.
  */
-export class Channel implements Party, FrameSink {
+export class NativeConnection implements ConnectionListener, FrameSink {
   readonly connection: ConnectionId;
-  owner: ChannelOwner;
+  owner: NativeConnectionOwner;
   /** The link that is up on it, if one is. */
   link: Link | undefined;
   /** The other end, as far as it is known. */
@@ -37,9 +37,9 @@ export class Channel implements Party, FrameSink {
   local: Endpoint | undefined;
   /** Why it is gone, if the other side has not proved the secret or not kept to the protocol. */
   failure: ErrorCode | undefined;
-  readonly #ports: ChannelPorts;
+  readonly #ports: NativeConnectionContext;
   readonly #reader: FrameReader;
-  readonly #probing = new Probing(this);
+  readonly #probing = new PingTracker(this);
   /** Our preface goes out with our first frame. */
   #isPrefaceDue = true;
   #isFinished = false;
@@ -48,8 +48,8 @@ export class Channel implements Party, FrameSink {
   #now = 0;
 
   private constructor(
-    ports: ChannelPorts,
-    owner: ChannelOwner,
+    ports: NativeConnectionContext,
+    owner: NativeConnectionOwner,
     remote: Endpoint,
     connection: ConnectionId | undefined,
     role: Role,
@@ -69,15 +69,24 @@ export class Channel implements Party, FrameSink {
   }
 
   /** Dials; `connected` or `gone` follows. */
-  static dial(ports: ChannelPorts, to: Endpoint, role: Role, owner: ChannelOwner): Channel {
-    const channel = new Channel(ports, owner, to, undefined, role, undefined);
+  static dial(
+    ports: NativeConnectionContext,
+    to: Endpoint,
+    role: Role,
+    owner: NativeConnectionOwner,
+  ): NativeConnection {
+    const channel = new NativeConnection(ports, owner, to, undefined, role, undefined);
     channel.trust();
     return channel;
   }
 
   /** Takes over an accepted connection. Until `trust`, only a short first frame is read from it. */
-  static accept(ports: ChannelPorts, visitor: Visitor, owner: ChannelOwner): Channel {
-    const channel = new Channel(ports, owner, visitor.remote, visitor.connection, "member", visitor.identity);
+  static accept(
+    ports: NativeConnectionContext,
+    visitor: PendingConnection,
+    owner: NativeConnectionOwner,
+  ): NativeConnection {
+    const channel = new NativeConnection(ports, owner, visitor.remote, visitor.connection, "member", visitor.identity);
     channel.cipher = visitor.cipher;
     return channel;
   }

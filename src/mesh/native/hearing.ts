@@ -1,16 +1,16 @@
 import type { Limits } from "../../core/limits.js";
 import type { Member } from "../../protocol/directory.js";
 import type { Control } from "../../protocol/native/control.js";
-import type { SessionNews } from "../session.js";
+import type { SessionEvent } from "../session.js";
 
 /** What no server may say. */
-export interface Impossible {
+export interface ProtocolViolation {
   readonly type: "impossible";
   readonly detail: string;
 }
 
 /** Understands what a server tells a member that it has let in; a directory may come in several parts. */
-export class Hearing {
+export class DirectoryAssembler {
   readonly #limits: Limits;
   /** The directory that the member has. */
   readonly #listed: { readonly size: number };
@@ -23,7 +23,7 @@ export class Hearing {
   }
 
   /** The news in a message; `more` if it is only a part of some, undefined if it is nothing that a member is told. */
-  take(control: Control): SessionNews | Impossible | "more" | undefined {
+  take(control: Control): SessionEvent | ProtocolViolation | "more" | undefined {
     const { directoryMembers } = this.#limits;
     switch (control.type) {
       case "directory": {
@@ -47,7 +47,7 @@ export class Hearing {
     }
   }
 
-  #tooMany(): Impossible {
+  #tooMany(): ProtocolViolation {
     this.reset();
     return { type: "impossible", detail: `the directory names more than ${this.#limits.directoryMembers} members` };
   }

@@ -31,7 +31,7 @@ export const acceptorTransitions = {
 } as const;
 
 export type LinkState = keyof typeof ownerTransitions | keyof typeof acceptorTransitions;
-export type LinkEvent =
+export type LinkTrigger =
   | "dial"
   | "answered"
   | "failed"

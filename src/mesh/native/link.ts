@@ -1,15 +1,15 @@
-import type { Carriage, Rider } from "../../core/carriage.js";
-import type { Pages } from "../../core/pages.js";
+import type { LinkHandler, LinkWriter } from "../../core/carriage.js";
+import type { BufferPool } from "../../core/pages.js";
 import { nextState } from "../../core/transitions.js";
 import type { Member } from "../../protocol/directory.js";
 import type { Direction } from "../vocabulary.js";
-import type { Channel } from "./channel.js";
-import { acceptorTransitions, type LinkEvent, type LinkState, ownerTransitions } from "./link-states.js";
-import { Outflow } from "./outflow.js";
-import { Replay } from "./replay.js";
+import type { NativeConnection } from "./channel.js";
+import { acceptorTransitions, type LinkState, type LinkTrigger, ownerTransitions } from "./link-states.js";
+import { SendBuffer } from "./outflow.js";
+import { ResumeState } from "./replay.js";
 
 /** Why a link is not up: how far it has come, and what is in its way. */
-export interface Trouble {
+export interface LinkFailure {
   readonly stage: string;
   readonly reason: string;
 }
@@ -17,20 +17,20 @@ export interface Trouble {
 /**
  * The mesh edge between this incarnation and one other. It outlives the connections that carry it, one after the other.
  */
-export class Link implements Carriage {
+export class Link implements LinkWriter {
   readonly peer: Member;
   /** True if this node is the earlier one of the two. */
   readonly isOwner: boolean;
-  readonly outflow: Outflow;
-  readonly replay: Replay;
+  readonly outflow: SendBuffer;
+  readonly replay: ResumeState;
   /** What rides on it, from when it is up for the first time. */
-  rider: Rider | undefined;
+  rider: LinkHandler | undefined;
   /** The number of the newest attempt: as owner the last one used, otherwise the highest one taken. */
   attempt = 0;
   /** The connection of the newest attempt, if there is one. */
-  channel: Channel | undefined;
+  channel: NativeConnection | undefined;
   /** What is in the way while it is not up. */
-  trouble: Trouble | undefined;
+  trouble: LinkFailure | undefined;
   /** True once this end wants to say goodbye: what has been begun goes out before, and nobody begins anything new. */
   isLeaving = false;
   /** Each end says goodbye once, when it sends no more messages. */
@@ -57,11 +57,11 @@ export class Link implements Carriage {
   #state: LinkState;
 
   /** `wake` hears when a link that had nothing to do has something to send. */
-  constructor(peer: Member, isOwner: boolean, pages: Pages, wake: (link: Link) => void) {
+  constructor(peer: Member, isOwner: boolean, pages: BufferPool, wake: (link: Link) => void) {
     this.peer = peer;
     this.isOwner = isOwner;
-    this.outflow = new Outflow(pages);
-    this.replay = new Replay(this.outflow);
+    this.outflow = new SendBuffer(pages);
+    this.replay = new ResumeState(this.outflow);
     this.#wake = wake;
     this.#state = isOwner ? "idle" : "waiting";
   }
@@ -120,8 +120,8 @@ export class Link implements Carriage {
     if (!this.isAwake) this.#wake(this);
   }
 
-  step(event: LinkEvent): void {
+  step(event: LinkTrigger): void {
     const table = this.isOwner ? ownerTransitions : acceptorTransitions;
-    this.#state = nextState<LinkState, LinkEvent>(table, this.#state, event, `link with ${this.peer.address}`);
+    this.#state = nextState<LinkState, LinkTrigger>(table, this.#state, event, `link with ${this.peer.address}`);
   }
 }

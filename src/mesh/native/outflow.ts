@@ -1,10 +1,10 @@
-import { bigZero } from "../../core/counts.js";
-import type { Page, Pages } from "../../core/pages.js";
+import { doubleZero } from "../../core/counts.js";
+import type { BufferPool, Page } from "../../core/pages.js";
 import { frameHeaderBytes, writeFrameHeader } from "../../protocol/native/frames.js";
 import { numberBytes, readNumber, writeNumber } from "../../protocol/native/numbered.js";
 
 /** Bytes of frames in one piece of memory: some whole frames, the beginning of a frame behind them, or the rest of one. */
-interface Piece {
+interface Segment {
   readonly memory: Uint8Array;
   /** The page that the memory belongs to; undefined for the rest of a frame, which is the application's memory. */
   readonly page: Page | undefined;
@@ -27,14 +27,14 @@ const headBytes = frameHeaderBytes + numberBytes;
  *
  * Payload is copied once, onto a page, or not at all, if it is long. Nothing is allocated for a frame, only for a piece.
  */
-export class Outflow {
-  readonly #pages: Pages;
+export class SendBuffer {
+  readonly #pages: BufferPool;
   /** Pages that nobody needs any more, but of which the connection may not have sent everything yet. */
   #spent: Page[] = [];
   /** True if the connection has sent all that it was handed. */
   #isSent = true;
   /** In order, all but what is being written. The first `#handed` of them have gone to the connection. */
-  #pieces: Piece[] = [];
+  #pieces: Segment[] = [];
   #handed = 0;
   /** The page that is being written, from where on nothing is a piece yet, and up to where it is written. */
   #page: Page | undefined;
@@ -44,11 +44,11 @@ export class Outflow {
   #begun = 0;
   #handedWhole = 0;
   #acknowledged = 0;
-  #begunBytes = bigZero;
+  #begunBytes = doubleZero;
   #unacknowledgedBytes = 0;
   #waitingBytes = 0;
 
-  constructor(pages: Pages) {
+  constructor(pages: BufferPool) {
     this.#pages = pages;
   }
 
@@ -79,7 +79,7 @@ export class Outflow {
     return this.#waitingBytes;
   }
 
-  /** Begins the next frame; see `Carriage`. */
+  /** Begins the next frame; see `LinkWriter`. */
   begin(kind: number, bytes: number, tail?: Uint8Array): number {
     const size = headBytes + bytes;
     if (this.#at + size > this.memory.length) this.#turnPage();
@@ -232,14 +232,14 @@ export class Outflow {
   }
 
   /** What lies before `to` in the piece at `index` is not needed any more. */
-  #forget(piece: Piece, to: number, index: number): void {
+  #forget(piece: Segment, to: number, index: number): void {
     const bytes = to - piece.from;
     this.#unacknowledgedBytes -= bytes;
     if (index >= this.#handed) this.#waitingBytes -= bytes;
     piece.from = to;
   }
 
-  #release({ page }: Piece): void {
+  #release({ page }: Segment): void {
     if (page === undefined) return;
     page.uses -= 1;
     if (page.uses === 0 && page !== this.#page) this.#giveUp(page);
@@ -247,7 +247,7 @@ export class Outflow {
 }
 
 /** A buffer that was transferred away, or resized, leaves views that are shorter than they were, or empty. */
-function isShortened({ memory, to }: Piece): boolean {
+function isShortened({ memory, to }: Segment): boolean {
   return memory.length < to;
 }
 
@@ -261,7 +261,7 @@ function endOf(memory: Uint8Array, at: number): number {
 }
 
 /** Where the first frame behind this number begins. */
-function boundaryBehind({ memory, from, to }: Piece, number: number): number {
+function boundaryBehind({ memory, from, to }: Segment, number: number): number {
   let at = from;
   while (at < to && readNumber(memory, at + frameHeaderBytes) <= number) at = endOf(memory, at);
   return at;

@@ -3,21 +3,21 @@ import type { ErrorCode } from "../../core/errors.js";
 import { endpointOf } from "../../protocol/address.js";
 import type { Id } from "../../protocol/directory.js";
 import type { Control, ControlOf } from "../../protocol/native/control.js";
-import { Dialing, dialFailureCode } from "../dialing.js";
-import { Channel } from "./channel.js";
+import { DialQueue, dialFailureCode } from "../dialing.js";
+import { NativeConnection } from "./channel.js";
 import type { Link } from "./link.js";
 import { mostRaised } from "./link-states.js";
-import type { ChannelOwner, ChannelPorts } from "./ports.js";
+import type { NativeConnectionContext, NativeConnectionOwner } from "./ports.js";
 
 /** Who says hello. */
-interface Self {
+interface HelloSender {
   readonly mesh: string;
   /** Knows this incarnation's id. */
   readonly roster: { readonly id: Id };
 }
 
 /** What the rest of the member must know of attempts. */
-export interface OwnerWatch {
+export interface LinkDialerEvents {
   /** The later member has answered: the link is up. */
   answered(link: Link, now: number): void;
   /** An attempt has come to nothing. */
@@ -33,18 +33,18 @@ const rejections: ReadonlySet<string> = new Set(["WRONG_TARGET", "GONE", "WRONG_
  * The links that this node owns, because it joined earlier: whom it dials, and what comes of it, up to the answer. One
  * attempt of a link is open at a time, and it is given up by closing our own end first.
  */
-export class Owner implements ChannelOwner {
-  readonly #self: Self;
-  readonly #ports: ChannelPorts;
-  readonly #watch: OwnerWatch;
-  readonly #dialing: Dialing<Link>;
-  readonly #links = new Map<Channel, Link>();
+export class LinkDialer implements NativeConnectionOwner {
+  readonly #self: HelloSender;
+  readonly #ports: NativeConnectionContext;
+  readonly #watch: LinkDialerEvents;
+  readonly #dialing: DialQueue<Link>;
+  readonly #links = new Map<NativeConnection, Link>();
 
-  constructor(self: Self, seed: number, ports: ChannelPorts, watch: OwnerWatch) {
+  constructor(self: HelloSender, seed: number, ports: NativeConnectionContext, watch: LinkDialerEvents) {
     this.#self = self;
     this.#ports = ports;
     this.#watch = watch;
-    this.#dialing = new Dialing(ports.limits, seed, (link) => networkOf(endpointOf(link.peer.address).host));
+    this.#dialing = new DialQueue(ports.limits, seed, (link) => networkOf(endpointOf(link.peer.address).host));
   }
 
   /** This link is to be up. */
@@ -84,13 +84,13 @@ export class Owner implements ChannelOwner {
     for (let link = this.#dialing.next(now); link !== undefined; link = this.#dialing.next(now)) {
       link.step("dial");
       link.attempt += 1;
-      link.channel = Channel.dial(this.#ports, endpointOf(link.peer.address), "member", this);
+      link.channel = NativeConnection.dial(this.#ports, endpointOf(link.peer.address), "member", this);
       this.#links.set(link.channel, link);
       this.#dialing.started(link, link.channel.connection, now);
     }
   }
 
-  connected(channel: Channel): void {
+  connected(channel: NativeConnection): void {
     const link = this.#links.get(channel);
     if (link === undefined) return;
     const { mesh, roster } = this.#self;
@@ -99,7 +99,7 @@ export class Owner implements ChannelOwner {
     channel.send({ type: "hello", mesh, from: roster.id, to: peer.id, attempt, since, received });
   }
 
-  control(channel: Channel, control: Control, now: number): void {
+  control(channel: NativeConnection, control: Control, now: number): void {
     const link = this.#links.get(channel);
     if (link === undefined) return;
     if (control.type === "answer") this.#answered(link, channel, control, now);
@@ -107,7 +107,7 @@ export class Owner implements ChannelOwner {
     else channel.unexpected(control.type, now);
   }
 
-  gone(channel: Channel, reason: string, now: number): void {
+  gone(channel: NativeConnection, reason: string, now: number): void {
     const link = this.#links.get(channel);
     if (link !== undefined) this.#failed(link, channel.failure ?? dialFailureCode(reason), reason, now);
   }
@@ -124,7 +124,7 @@ export class Owner implements ChannelOwner {
     this.dial(now);
   }
 
-  #answered(link: Link, channel: Channel, answer: ControlOf<"answer">, now: number): void {
+  #answered(link: Link, channel: NativeConnection, answer: ControlOf<"answer">, now: number): void {
     this.#links.delete(channel);
     if (answer.attempt !== link.attempt || !link.replay.takeAnswer(link.attempt, answer.since, answer.received)) {
       channel.refuse("SESSION_LOST", "the answer does not fit what this end has kept", now);
@@ -137,7 +137,7 @@ export class Owner implements ChannelOwner {
     this.#watch.answered(link, now);
   }
 
-  #refused(link: Link, channel: Channel, { code, message, highest }: ControlOf<"refuse">, now: number): void {
+  #refused(link: Link, channel: NativeConnection, { code, message, highest }: ControlOf<"refuse">, now: number): void {
     channel.close(now);
     const most = mostRaised(link.attempt);
     link.attempt = Math.max(link.attempt, Math.min(highest ?? 0, most));

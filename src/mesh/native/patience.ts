@@ -1,17 +1,17 @@
-import { Deadlines } from "../../core/deadlines.js";
+import { TimerTable } from "../../core/deadlines.js";
 import type { Limits } from "../../core/limits.js";
 import { SeededRandom } from "../../core/random.js";
 
 /** What has taken long enough: an answer that does not come, a pause before the next try, or the server's absence. */
-export type Impatience = "answer" | "redial" | "serverLost";
+export type ReconnectTimeout = "answer" | "redial" | "serverLost";
 
 /** How long a session waits for its server: for an answer, between two tries to come back, and in all. */
-export class Patience {
+export class ReconnectTimers {
   readonly #limits: Limits;
   /** Infinity: for ever. */
   readonly #serverLostMs: number;
   readonly #random: SeededRandom;
-  readonly #waits = new Deadlines<Impatience>();
+  readonly #waits = new TimerTable<ReconnectTimeout>();
   /** Tries in a row to reach a server that has gone. */
   #tries = 0;
   /** Since when the server refuses to take this member back, if it does. */
@@ -97,7 +97,7 @@ export class Patience {
     return this.#waits.next();
   }
 
-  takeDue(now: number): Impatience | undefined {
+  takeDue(now: number): ReconnectTimeout | undefined {
     return this.#waits.takeDue(now);
   }
 

@@ -1,48 +1,48 @@
-import type { Riders } from "../../core/carriage.js";
+import type { LinkHandlerFactory } from "../../core/carriage.js";
 import type { ConnectionId } from "../../core/connections.js";
 import { earliest } from "../../core/deadlines.js";
-import type { Handshakes } from "../../core/handshakes.js";
-import type { Sink } from "../../core/machine.js";
-import { Pages } from "../../core/pages.js";
+import type { PendingConnections } from "../../core/handshakes.js";
+import type { OutputSink } from "../../core/machine.js";
+import { BufferPool } from "../../core/pages.js";
 import type { Address } from "../../protocol/address.js";
 import { compareMembers, type Entry, type Id, type Member } from "../../protocol/directory.js";
 import type { ControlOf } from "../../protocol/native/control.js";
 import { numberedKinds } from "../../protocol/native/numbered.js";
 import type { MemberEvent, MemberOutput, MemberRules } from "../vocabulary.js";
-import { Acceptor } from "./acceptor.js";
-import { Carrier } from "./carrier.js";
-import type { Channel } from "./channel.js";
+import { HelloHandler } from "./acceptor.js";
+import { LinkTransport } from "./carrier.js";
+import type { NativeConnection } from "./channel.js";
 import { Link } from "./link.js";
 import type { HelloCase } from "./link-states.js";
-import { Owner } from "./owner.js";
-import type { ChannelPorts } from "./ports.js";
-import { Reports } from "./reports.js";
-import { Roster, type RosterChange } from "./roster.js";
+import { LinkDialer } from "./owner.js";
+import type { NativeConnectionContext } from "./ports.js";
+import { LinkReporter } from "./reports.js";
+import { type DirectoryChange, DirectoryView } from "./roster.js";
 
 /** What the rest of the member must know of its native peers. */
-export interface NativeWatch {
+export interface NativePeersEvents {
   /** The directory has moved; what follows from it comes next. */
   moved(): void;
   /** The log says that this incarnation has been removed. */
   fenced(reason: string, now: number): void;
   /** The server has dialed back. */
-  challenged(channel: Channel, control: ControlOf<"challenge"> | ControlOf<"check">, now: number): void;
+  challenged(channel: NativeConnection, control: ControlOf<"challenge"> | ControlOf<"check">, now: number): void;
 }
 
 /**
  * This node's side of the mesh as far as the native dialect goes: one link with every other native member of the directory.
- * The attempts are `Owner`'s, the hellos `Acceptor`'s, what links carry is `Carrier`'s; here the directory meets them.
+ * The attempts are `LinkDialer`'s, the hellos `HelloHandler`'s, what links carry is `LinkTransport`'s; here the directory meets them.
  */
 export class NativePeers {
-  readonly roster: Roster;
-  readonly reports: Reports;
-  readonly acceptor: Acceptor;
-  readonly #outputs: Sink<MemberOutput>;
-  readonly #watch: NativeWatch;
-  readonly #riders: Riders;
-  readonly #pages: Pages;
-  readonly #owner: Owner;
-  readonly #carrier: Carrier;
+  readonly roster: DirectoryView;
+  readonly reports: LinkReporter;
+  readonly acceptor: HelloHandler;
+  readonly #outputs: OutputSink<MemberOutput>;
+  readonly #watch: NativePeersEvents;
+  readonly #riders: LinkHandlerFactory;
+  readonly #pages: BufferPool;
+  readonly #owner: LinkDialer;
+  readonly #carrier: LinkTransport;
   readonly #links = new Map<Id, Link>();
   readonly #byAddress = new Map<Address, Link>();
   /** Links whose connection is gone, and that wait for the next one. */
@@ -51,29 +51,29 @@ export class NativePeers {
   constructor(
     rules: MemberRules,
     id: Id,
-    outputs: Sink<MemberOutput>,
-    ports: ChannelPorts,
-    handshakes: Handshakes,
-    riders: Riders,
-    watch: NativeWatch,
+    outputs: OutputSink<MemberOutput>,
+    ports: NativeConnectionContext,
+    handshakes: PendingConnections,
+    riders: LinkHandlerFactory,
+    watch: NativePeersEvents,
   ) {
     this.#outputs = outputs;
     this.#riders = riders;
     this.#watch = watch;
-    this.#pages = new Pages(rules.allocate);
-    this.roster = new Roster(id, rules.limits);
-    this.reports = new Reports(rules.limits);
-    this.#owner = new Owner({ mesh: rules.mesh, roster: this.roster }, rules.seed, ports, {
+    this.#pages = new BufferPool(rules.allocate);
+    this.roster = new DirectoryView(id, rules.limits);
+    this.reports = new LinkReporter(rules.limits);
+    this.#owner = new LinkDialer({ mesh: rules.mesh, roster: this.roster }, rules.seed, ports, {
       answered: (link, now) => this.#answered(link, now),
       failed: (link, now) => this.#report(link, now),
       lost: (link, reason, now) => this.#lost(link, reason, now),
     });
-    this.#carrier = new Carrier(ports, {
+    this.#carrier = new LinkTransport(ports, {
       leaving: (link, now) => this.reports.down(link.peer.order, { stage: "leaving", reason: "said goodbye" }, now),
       broken: (link, reason, now) => this.#broken(link, reason, now),
       lost: (link, reason, now) => this.#lost(link, reason, now),
     });
-    this.acceptor = new Acceptor(ports, handshakes, {
+    this.acceptor = new HelloHandler(ports, handshakes, {
       mesh: rules.mesh,
       isKeyed: rules.isKeyed,
       caseOf: (hello) => this.#caseOf(hello),
@@ -172,7 +172,7 @@ export class NativePeers {
 
   // How it comes about.
 
-  #heed(changes: readonly RosterChange[], now: number): void {
+  #heed(changes: readonly DirectoryChange[], now: number): void {
     if (changes.length > 0) this.#watch.moved();
     for (const change of changes) {
       if (change.type === "met") this.#met(change.member, now);
@@ -199,7 +199,7 @@ export class NativePeers {
     if (link.isOwner) this.#owner.want(link, now);
   }
 
-  #gone({ type, id, order, reason }: Exclude<RosterChange, { type: "met" }>, now: number): void {
+  #gone({ type, id, order, reason }: Exclude<DirectoryChange, { type: "met" }>, now: number): void {
     const link = this.#links.get(id);
     if (order !== undefined) this.reports.forget(order);
     if (link === undefined) return;
@@ -251,7 +251,7 @@ export class NativePeers {
     if (link.channel !== undefined) this.#up(link, link.channel, now);
   }
 
-  #accepted(link: Link, { attempt }: ControlOf<"hello">, channel: Channel, now: number): void {
+  #accepted(link: Link, { attempt }: ControlOf<"hello">, channel: NativeConnection, now: number): void {
     this.#carrier.drop(link);
     link.step("accepted");
     link.attempt = attempt;
@@ -262,7 +262,7 @@ export class NativePeers {
     this.#up(link, channel, now);
   }
 
-  #up(link: Link, channel: Channel, now: number): void {
+  #up(link: Link, channel: NativeConnection, now: number): void {
     const { peer, direction, attempt } = link;
     const type = link.hasBeenUp ? "relink" : "link";
     const cipher = channel.cipher === undefined ? {} : { cipher: channel.cipher };

@@ -1,19 +1,19 @@
 import type { ErrorCode } from "../../core/errors.js";
 import type { Limits } from "../../core/limits.js";
-import type { Pulse } from "../../core/pulse.js";
+import type { IdleMonitor } from "../../core/pulse.js";
 import type { Address } from "../../protocol/address.js";
 import type { Control } from "../../protocol/native/control.js";
 import type { Connections } from "../connections.js";
-import type { Channel } from "./channel.js";
+import type { NativeConnection } from "./channel.js";
 
 /** The part of a member that a native connection belongs to. It may change: a greeting becomes a link. */
-export interface ChannelOwner {
+export interface NativeConnectionOwner {
   /** A dialed connection is there. */
-  connected?(channel: Channel, now: number): void;
-  control(channel: Channel, control: Control, now: number): void;
+  connected?(channel: NativeConnection, now: number): void;
+  control(channel: NativeConnection, control: Control, now: number): void;
   /** A numbered frame, or its first part; see `FrameSink`. */
   numbered?(
-    channel: Channel,
+    channel: NativeConnection,
     kind: number,
     bytes: Uint8Array,
     from: number,
@@ -22,21 +22,21 @@ export interface ChannelOwner {
     now: number,
   ): void;
   /** The next part of it. */
-  more?(channel: Channel, bytes: Uint8Array, from: number, to: number, rest: number, now: number): void;
+  more?(channel: NativeConnection, bytes: Uint8Array, from: number, to: number, rest: number, now: number): void;
   /** The other side has taken every frame up to this number. */
-  acknowledged?(channel: Channel, number: number, now: number): void;
+  acknowledged?(channel: NativeConnection, number: number, now: number): void;
   /** Nothing more comes from the other side, and why; told once, and not after `close`, `refuse` or `abort`. */
-  gone(channel: Channel, reason: string, now: number): void;
+  gone(channel: NativeConnection, reason: string, now: number): void;
   /** Everything sent has left this process. */
-  flushed?(channel: Channel): void;
+  flushed?(channel: NativeConnection): void;
 }
 
 /** What a channel needs of its member. */
-export interface ChannelPorts {
+export interface NativeConnectionContext {
   readonly connections: Connections;
   readonly limits: Limits;
   /** Asks those who are silent, and gives them up. */
-  readonly pulse: Pulse<Channel>;
+  readonly pulse: IdleMonitor<NativeConnection>;
   /** Gives memory of so many bytes, whatever is in it. */
   readonly allocate: (bytes: number) => Uint8Array;
   /** Something was noticed about the other side. */

@@ -9,7 +9,7 @@ interface FrameSender {
 const mostAsked = 16;
 
 /** Pings and pongs on one connection: who is asked whether it lives, who asks, and how long an answer takes. */
-export class Probing {
+export class PingTracker {
   readonly #channel: FrameSender;
   /** A pong has not left this process yet, and so many are due when it has. */
   #hasUnreadPong = false;

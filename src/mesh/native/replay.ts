@@ -1,4 +1,4 @@
-import type { Outflow } from "./outflow.js";
+import type { SendBuffer } from "./outflow.js";
 
 /**
  * What one end of a link knows of where the two ends stand, so that no frame is lost, repeated or put out of order while
@@ -8,13 +8,13 @@ import type { Outflow } from "./outflow.js";
  * Frames carry their numbers, and one that has been taken is dropped when it comes again. So it does no harm to send again
  * what may have arrived, and an early or a late frame on a connection that is given up cannot be taken twice.
  */
-export class Replay {
-  readonly #outflow: Outflow;
+export class ResumeState {
+  readonly #outflow: SendBuffer;
   /** The attempt at which this state began; 0 before the first. Both ends must mean the same. */
   #since = 0;
   #received = 0;
 
-  constructor(outflow: Outflow) {
+  constructor(outflow: SendBuffer) {
     this.#outflow = outflow;
   }
 

@@ -1,9 +1,9 @@
 import type { Limits } from "../../core/limits.js";
 import type { ControlOf } from "../../protocol/native/control.js";
-import type { Trouble } from "./link.js";
+import type { LinkFailure } from "./link.js";
 
 /** What this node knows of its link with one member. */
-type State = { readonly attempt: number } | Trouble;
+type ReportedState = { readonly attempt: number } | LinkFailure;
 
 /** So many fit into a frame with the longest reasons, in letters of three bytes; a report of more goes in parts. */
 const mostPerReport = 40;
@@ -12,9 +12,9 @@ const mostPerReport = 40;
  * What the server is to be told of this node's links, by the orders of the peers: only what has changed since it was last
  * told. The first change after a pause is told at once; those that follow within a while are told together.
  */
-export class Reports {
+export class LinkReporter {
   readonly #limits: Limits;
-  readonly #states = new Map<number, State>();
+  readonly #states = new Map<number, ReportedState>();
   readonly #changed = new Set<number>();
   #isFull = false;
   #dueAt: number | undefined;
@@ -32,7 +32,7 @@ export class Reports {
   }
 
   /** The link with the member of this order is not up. */
-  down(order: number, trouble: Trouble, now: number): void {
+  down(order: number, trouble: LinkFailure, now: number): void {
     this.#set(order, trouble, now);
   }
 
@@ -79,7 +79,7 @@ export class Reports {
     return reports;
   }
 
-  #set(order: number, state: State, now: number): void {
+  #set(order: number, state: ReportedState, now: number): void {
     this.#states.set(order, state);
     this.#changed.add(order);
     this.#dueAt ??= Math.max(now, this.#toldAt + this.#limits.reportMs);

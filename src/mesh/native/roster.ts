@@ -3,7 +3,7 @@ import { compareMembers, Directory, type Entry, type Id, type Member } from "../
 import type { HelloCase } from "./link-states.js";
 
 /** What an entry, or a whole directory, has brought about. */
-export type RosterChange =
+export type DirectoryChange =
   | { readonly type: "met"; readonly member: Member }
   /** Of one that was never listed here there is no order. */
   | { readonly type: "left" | "gone"; readonly id: Id; readonly order: number | undefined; readonly reason: string };
@@ -12,7 +12,7 @@ export type RosterChange =
  * The directory as this node sees it: who is a member, who has been one, and on which side of this node everybody stands.
  * An id that has been removed never comes back; it is remembered for as long as somebody may still act in its name.
  */
-export class Roster {
+export class DirectoryView {
   /** This incarnation. */
   id: Id;
   #directory = new Directory();
@@ -58,27 +58,27 @@ export class Roster {
   }
 
   /** Takes the next entry of the log. */
-  apply(entry: Entry): RosterChange[] {
+  apply(entry: Entry): DirectoryChange[] {
     const id = entry.type === "replaced" ? entry.replaces : entry.id;
     const order = this.#directory.member(id)?.order;
     if (!this.#directory.apply(entry)) return [];
     if (entry.type === "left") return [this.#bury(id, order, "left", entry.reason)];
     if (entry.type === "lost") return [this.#bury(id, order, "gone", `lost: ${entry.reason}`)];
-    const changes: RosterChange[] = [];
+    const changes: DirectoryChange[] = [];
     if (entry.type === "replaced") changes.push(this.#bury(id, order, "gone", "replaced by a new incarnation"));
     const member = this.#directory.member(entry.id);
     return member === undefined ? changes : [...changes, { type: "met", member }];
   }
 
   /** Takes a whole directory: who is not in it is gone. */
-  restore(members: readonly Member[], revision: number): RosterChange[] {
+  restore(members: readonly Member[], revision: number): DirectoryChange[] {
     const now = new Set(members.map(({ id }) => id));
     const gone = this.#directory.members.filter(({ id }) => !now.has(id));
     const before = new Set(this.#directory.members.map(({ id }) => id));
     this.#directory.restore(members, revision);
     return [
       ...gone.map(({ id, order }) => this.#bury(id, order, "gone", "no longer in the directory")),
-      ...members.filter(({ id }) => !before.has(id)).map((member): RosterChange => ({ type: "met", member })),
+      ...members.filter(({ id }) => !before.has(id)).map((member): DirectoryChange => ({ type: "met", member })),
     ];
   }
 
@@ -89,7 +89,7 @@ export class Roster {
     this.id = id;
   }
 
-  #bury(id: Id, order: number | undefined, type: "left" | "gone", reason: string): RosterChange {
+  #bury(id: Id, order: number | undefined, type: "left" | "gone", reason: string): DirectoryChange {
     this.#tombstones.add(id);
     for (const oldest of this.#tombstones) {
       if (this.#tombstones.size <= this.#limits.tombstones) break;

@@ -24,7 +24,7 @@ export const nativeSessionTransitions = {
 } as const;
 
 export type NativeSessionState = keyof typeof nativeSessionTransitions;
-export type NativeSessionEvent =
+export type NativeSessionTrigger =
   | "dialing"
   | "connected"
   | "registering"

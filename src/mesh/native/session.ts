@@ -1,20 +1,20 @@
 import type { ConnectionId, Endpoint } from "../../core/connections.js";
 import { type ErrorCode, isErrorCode } from "../../core/errors.js";
-import type { Sink } from "../../core/machine.js";
+import type { OutputSink } from "../../core/machine.js";
 import { nextState } from "../../core/transitions.js";
 import type { Address } from "../../protocol/address.js";
 import type { Id } from "../../protocol/directory.js";
 import type { Control, ControlOf } from "../../protocol/native/control.js";
-import { type Session, type SessionNews, Voice } from "../session.js";
+import { type ServerSession, type SessionEvent, SessionOutput } from "../session.js";
 import type { MemberOutput, MemberRules } from "../vocabulary.js";
-import { Channel } from "./channel.js";
-import { Hearing } from "./hearing.js";
-import { Patience } from "./patience.js";
-import type { ChannelOwner, ChannelPorts } from "./ports.js";
-import { type NativeSessionEvent, type NativeSessionState, nativeSessionTransitions } from "./session-states.js";
+import { NativeConnection } from "./channel.js";
+import { DirectoryAssembler } from "./hearing.js";
+import { ReconnectTimers } from "./patience.js";
+import type { NativeConnectionContext, NativeConnectionOwner } from "./ports.js";
+import { type NativeSessionState, type NativeSessionTrigger, nativeSessionTransitions } from "./session-states.js";
 
 /** What the session must know of the member it speaks for. */
-interface Subject {
+interface SessionSubject {
   /** This incarnation. */
   readonly id: Id;
   /** The newest revision that it has applied. */
@@ -33,15 +33,15 @@ const ofAddress: ReadonlySet<string> = new Set(["ADDRESS_UNPROVED", "ADDRESS_IN_
  * The conversation with the rendezvous server: registers, proves the address when the server dials back, hears the log, and
  * comes back when the connection breaks.
  */
-export class NativeSession implements Session, ChannelOwner {
+export class NativeSession implements ServerSession, NativeConnectionOwner {
   readonly #rules: MemberRules;
-  readonly #voice: Voice;
-  readonly #ports: ChannelPorts;
-  readonly #subject: Subject;
-  readonly #patience: Patience;
-  readonly #hearing: Hearing;
+  readonly #voice: SessionOutput;
+  readonly #ports: NativeConnectionContext;
+  readonly #subject: SessionSubject;
+  readonly #patience: ReconnectTimers;
+  readonly #hearing: DirectoryAssembler;
   #state: NativeSessionState = "idle";
-  #channel: Channel | undefined;
+  #channel: NativeConnection | undefined;
   #local: Endpoint | undefined;
   /** The address to register, from the moment it is to be registered. */
   #own: Address | undefined;
@@ -49,13 +49,18 @@ export class NativeSession implements Session, ChannelOwner {
   /** What the server has said since it last took this member in, so that each code is said once. */
   readonly #refusals = new Set<ErrorCode>();
 
-  constructor(rules: MemberRules, outputs: Sink<MemberOutput>, ports: ChannelPorts, subject: Subject) {
+  constructor(
+    rules: MemberRules,
+    outputs: OutputSink<MemberOutput>,
+    ports: NativeConnectionContext,
+    subject: SessionSubject,
+  ) {
     this.#rules = rules;
-    this.#voice = new Voice(outputs);
+    this.#voice = new SessionOutput(outputs);
     this.#ports = ports;
     this.#subject = subject;
-    this.#hearing = new Hearing(rules.limits, subject);
-    this.#patience = new Patience(rules.limits, rules.serverLostMs, rules.seed);
+    this.#hearing = new DirectoryAssembler(rules.limits, subject);
+    this.#patience = new ReconnectTimers(rules.limits, rules.serverLostMs, rules.seed);
   }
 
   get connection(): ConnectionId | undefined {
@@ -70,7 +75,7 @@ export class NativeSession implements Session, ChannelOwner {
     return this.#patience.nextTimeout();
   }
 
-  poll(): SessionNews | undefined {
+  poll(): SessionEvent | undefined {
     return this.#voice.poll();
   }
 
@@ -107,7 +112,7 @@ export class NativeSession implements Session, ChannelOwner {
   }
 
   /** The server has dialed back, or somebody who says so. */
-  challenged(dialBack: Channel, control: ControlOf<"challenge"> | ControlOf<"check">, now: number): void {
+  challenged(dialBack: NativeConnection, control: ControlOf<"challenge"> | ControlOf<"check">, now: number): void {
     const { id } = this.#subject;
     const isMine = control.id === id && control.mesh === this.#rules.mesh;
     if (control.type === "check") {
@@ -133,7 +138,7 @@ export class NativeSession implements Session, ChannelOwner {
 
   // What happens on the connection.
 
-  connected(channel: Channel, now: number): void {
+  connected(channel: NativeConnection, now: number): void {
     this.#local = channel.local;
     if (this.#state === "returning") {
       this.#comeBack(channel, now);
@@ -145,7 +150,7 @@ export class NativeSession implements Session, ChannelOwner {
     if (this.#own !== undefined) this.#register(now);
   }
 
-  control(channel: Channel, control: Control, now: number): void {
+  control(channel: NativeConnection, control: Control, now: number): void {
     // What was on its way when the end came is of no use any more.
     if (this.#state === "over") return;
     if (control.type === "refuse") this.#refused(control, now);
@@ -157,7 +162,7 @@ export class NativeSession implements Session, ChannelOwner {
     else if (this.#state !== "listed" || !this.#hear(channel, control, now)) channel.unexpected(control.type, now);
   }
 
-  gone(channel: Channel, reason: string, now: number): void {
+  gone(channel: NativeConnection, reason: string, now: number): void {
     const server = this.#voice.serverName;
     const message = `${server}: ${reason}`;
     this.#channel = undefined;
@@ -213,7 +218,7 @@ export class NativeSession implements Session, ChannelOwner {
   }
 
   #dial(to: Endpoint, now: number): void {
-    this.#channel = Channel.dial(this.#ports, to, "rendezvous", this);
+    this.#channel = NativeConnection.dial(this.#ports, to, "rendezvous", this);
     this.#patience.awaitAnswer(this.#rules.limits.dialMs, now);
   }
 
@@ -225,7 +230,7 @@ export class NativeSession implements Session, ChannelOwner {
   }
 
   /** Goes on where the last session broke off; an incarnation that was fenced is followed by a new one. */
-  #comeBack(channel: Channel, now: number): void {
+  #comeBack(channel: NativeConnection, now: number): void {
     if (this.#own === undefined) return;
     const { id, revision } = this.#subject;
     const { mesh, limits } = this.#rules;
@@ -235,7 +240,7 @@ export class NativeSession implements Session, ChannelOwner {
     else channel.send({ type: "resume", mesh, id, address: this.#own, log: this.#log, revision });
   }
 
-  #sendRegistration(channel: Channel, address: Address): void {
+  #sendRegistration(channel: NativeConnection, address: Address): void {
     const { mesh, name, meta } = this.#rules;
     const said = { ...(name === undefined ? {} : { name }), ...(meta === undefined ? {} : { meta }) };
     channel.send({ type: "register", mesh, id: this.#subject.id, address, ...said });
@@ -252,7 +257,7 @@ export class NativeSession implements Session, ChannelOwner {
   }
 
   /** Hears what a listed member may be told; false if it is something else. */
-  #hear(channel: Channel, control: Control, now: number): boolean {
+  #hear(channel: NativeConnection, control: Control, now: number): boolean {
     const news = this.#hearing.take(control);
     if (news === undefined || news === "more") return news === "more";
     if (news.type === "impossible") channel.fail("BAD_FRAME", news.detail, now);
@@ -332,7 +337,7 @@ export class NativeSession implements Session, ChannelOwner {
     this.#patience.away(isFirst, now, retryMs);
   }
 
-  #step(event: NativeSessionEvent): void {
+  #step(event: NativeSessionTrigger): void {
     this.#state = nextState(nativeSessionTransitions, this.#state, event, "session with the server");
   }
 }

@@ -1,16 +1,16 @@
-import type { Riders } from "../../core/carriage.js";
+import type { LinkHandlerFactory } from "../../core/carriage.js";
 import type { ConnectionId } from "../../core/connections.js";
 import { earliest } from "../../core/deadlines.js";
 import type { ErrorCode } from "../../core/errors.js";
-import type { Handshakes } from "../../core/handshakes.js";
-import type { Sink } from "../../core/machine.js";
-import { Pulse } from "../../core/pulse.js";
+import type { PendingConnections } from "../../core/handshakes.js";
+import type { OutputSink } from "../../core/machine.js";
+import { IdleMonitor } from "../../core/pulse.js";
 import type { Address } from "../../protocol/address.js";
 import type { Member } from "../../protocol/directory.js";
 import type { Connections } from "../connections.js";
-import type { SessionNews } from "../session.js";
+import type { SessionEvent } from "../session.js";
 import type { MemberEvent, MemberOutput, MemberRules } from "../vocabulary.js";
-import type { Channel } from "./channel.js";
+import type { NativeConnection } from "./channel.js";
 import { NativePeers } from "./peers.js";
 import { NativeSession } from "./session.js";
 
@@ -18,12 +18,12 @@ import { NativeSession } from "./session.js";
  * Everything of a member that speaks native: its session, its peers, its reports, and one watch over the silence of them
  * all.
  */
-export class NativeSide {
+export class NativeMember {
   readonly session: NativeSession;
   readonly peers: NativePeers;
   readonly #rules: MemberRules;
-  readonly #outputs: Sink<MemberOutput>;
-  readonly #pulse: Pulse<Channel>;
+  readonly #outputs: OutputSink<MemberOutput>;
+  readonly #pulse: IdleMonitor<NativeConnection>;
   /** Why this incarnation is over, if it is. */
   #fencedBecause: string | undefined;
   /** The members of which the owner has been told. */
@@ -38,14 +38,14 @@ export class NativeSide {
 
   constructor(
     rules: MemberRules,
-    outputs: Sink<MemberOutput>,
+    outputs: OutputSink<MemberOutput>,
     connections: Connections,
-    handshakes: Handshakes,
-    riders: Riders,
+    handshakes: PendingConnections,
+    riders: LinkHandlerFactory,
   ) {
     this.#rules = rules;
     this.#outputs = outputs;
-    this.#pulse = new Pulse(rules.limits);
+    this.#pulse = new IdleMonitor(rules.limits);
     const ports = {
       connections,
       limits: rules.limits,
@@ -104,7 +104,7 @@ export class NativeSide {
   }
 
   /** Takes what the session has heard. Returns the reason if this incarnation is over. */
-  hear(news: SessionNews, now: number): string | undefined {
+  hear(news: SessionEvent, now: number): string | undefined {
     switch (news.type) {
       case "admitted":
         // What the server knew of an earlier session is void.
@@ -176,7 +176,7 @@ export class NativeSide {
    * The server says that the mesh is whole. It may say so because it has not heard yet that a link of this node is broken: then
    * it hears that first, and is asked again.
    */
-  #complete(news: Extract<SessionNews, { type: "complete" }>, now: number): void {
+  #complete(news: Extract<SessionEvent, { type: "complete" }>, now: number): void {
     if (this.peers.hasUnreachable) {
       for (const report of this.peers.reports.takeAll(now)) this.session.tell(report);
       if (this.#watched !== undefined) this.session.tell({ type: "watch", size: this.#watched });
@@ -186,7 +186,7 @@ export class NativeSide {
     this.#tell({ ...news, scope: "mesh" });
   }
 
-  #degraded({ revision, count, missing }: Extract<SessionNews, { type: "degraded" }>): void {
+  #degraded({ revision, count, missing }: Extract<SessionEvent, { type: "degraded" }>): void {
     const addresses = new Map(this.members.map(({ order, address }) => [order, address]));
     const named = missing.flatMap(([a, b, reason]) => {
       const [from, to] = [addresses.get(a), addresses.get(b)];

@@ -1,6 +1,6 @@
 import { printable } from "../../core/escaping.js";
 import type { Address } from "../address.js";
-import { type Caller, sniff } from "../sniff.js";
+import { type CallerKind, sniff } from "../sniff.js";
 import { ascii, latin1 } from "../text.js";
 import { AddressScanner } from "./scanner.js";
 
@@ -19,7 +19,7 @@ export type HelloEvent =
   /** What followed the hello, byte for byte. */
   | { readonly type: "payload"; readonly bytes: Uint8Array }
   /** The first bytes are no hello; `text` is what came instead, printable. */
-  | { readonly type: "bad"; readonly caller: Caller; readonly text: string };
+  | { readonly type: "bad"; readonly caller: CallerKind; readonly text: string };
 
 /**
  * Reads the first bytes of an accepted peer connection, in any pieces, and hands on what follows as payload.
@@ -104,7 +104,7 @@ export class HelloReader {
     this.#events.push({ type: "hello", address });
   }
 
-  #fail(caller: Caller): void {
+  #fail(caller: CallerKind): void {
     this.#state = "done";
     this.#events.push({ type: "bad", caller, text: printable(this.#said) });
   }

@@ -1,6 +1,6 @@
 import { printable } from "../../core/escaping.js";
 import { type Address, endpointOf, formatAddress } from "../address.js";
-import { type Caller, sniff } from "../sniff.js";
+import { type CallerKind, sniff } from "../sniff.js";
 import { ascii, latin1 } from "../text.js";
 import { AddressScanner, isDigit, isSpace, spaces } from "./scanner.js";
 
@@ -15,7 +15,7 @@ export type RegistrationEvent =
   /** More digits came after the port had been taken: the address is this one instead. */
   | { readonly type: "revised"; readonly address: Address }
   /** Somebody calls who speaks another protocol, or says hello. */
-  | { readonly type: "wrongCaller"; readonly caller: Exclude<Caller, "registration" | "stranger"> }
+  | { readonly type: "wrongCaller"; readonly caller: Exclude<CallerKind, "registration" | "stranger"> }
   /** No address; `text` is what came instead, printable. */
   | { readonly type: "bad"; readonly text: string }
   /** Something followed the registration; told once. */

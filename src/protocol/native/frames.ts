@@ -1,4 +1,4 @@
-import { comesInParts, isNumbered, portionHeadBytes } from "./numbered.js";
+import { comesInParts, isNumbered, streamDataHeaderBytes } from "./numbered.js";
 import { decodePreface, mayBePreface, type Preface, prefaceBytes } from "./preface.js";
 
 /**
@@ -179,7 +179,7 @@ export class FrameReader {
       this.#hand(kind, bytes, at, to);
       return to;
     }
-    if (comesInParts(kind) && this.#sink.more !== undefined && bytes.length - at > portionHeadBytes) {
+    if (comesInParts(kind) && this.#sink.more !== undefined && bytes.length - at > streamDataHeaderBytes) {
       this.#rest = to - bytes.length;
       this.#sink.numbered?.(kind, bytes, at, bytes.length, this.#rest);
       return bytes.length;

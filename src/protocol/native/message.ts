@@ -1,14 +1,14 @@
-import type { Carriage } from "../../core/carriage.js";
+import type { LinkWriter } from "../../core/carriage.js";
 import { numberBytes, numberedKinds } from "./numbered.js";
-import { decodeForm, type Form, isReferenced, viewOf, writeBytes } from "./payload.js";
+import { decodePayloadKind, isReferenced, type PayloadKind, viewOf, writeBytes } from "./payload.js";
 import { decodeTopic } from "./topics.js";
 
 /**
  * Application messages. Behind the frame's number: form (1), length of the topic (1), topic in UTF-8, payload.
  */
-export interface Message {
+export interface MessageFrame {
   readonly topic: string;
-  readonly form: Form;
+  readonly form: PayloadKind;
   /** Contiguous, and the listener's to keep. */
   readonly payload: Uint8Array;
 }
@@ -28,7 +28,7 @@ export function messageWeightOf(contentBytes: number): number {
 }
 
 /** Writes a message. A payload from `referencedBytes` on goes by reference. */
-export function encodeMessage(carriage: Carriage, topic: Uint8Array, form: Form, payload: Uint8Array): void {
+export function encodeMessage(carriage: LinkWriter, topic: Uint8Array, form: PayloadKind, payload: Uint8Array): void {
   const topicBytes = topic.length;
   const isTail = isReferenced(payload);
   const at = isTail
@@ -42,12 +42,12 @@ export function encodeMessage(carriage: Carriage, topic: Uint8Array, form: Form,
 }
 
 /** Reads what lies in `bytes` from `from` to `to`, or says what is wrong with it. */
-export function decodeMessage(bytes: Uint8Array, from: number, to: number): Message | string {
+export function decodeMessage(bytes: Uint8Array, from: number, to: number): MessageFrame | string {
   if (to - from < headBytes) return "a message is cut short";
   const topicAt = from + headBytes;
   const payloadAt = topicAt + (bytes[from + 1] ?? 0);
   if (payloadAt > to) return "the topic of a message is cut short";
-  const form = decodeForm(bytes[from], to - payloadAt);
+  const form = decodePayloadKind(bytes[from], to - payloadAt);
   if (form === undefined) return "a message has no form that is known, or not the payload of its form";
   const topic = decodeTopic(bytes, topicAt, payloadAt);
   if (topic === undefined) return "the topic of a message is no UTF-8";

@@ -72,7 +72,7 @@ export function readNumber(bytes: Uint8Array, at: number): number {
 export const shortNumberBytes = 4;
 
 /** What is in front of a portion of a stream: the frame's number, and that of the stream. */
-export const portionHeadBytes = numberBytes + shortNumberBytes;
+export const streamDataHeaderBytes = numberBytes + shortNumberBytes;
 
 /** Writes a whole number from 0 to 2^32 - 1 in four bytes, big endian: the number of a request or of a stream. */
 export function writeShortNumber(bytes: Uint8Array, at: number, number: number): void {

@@ -1,8 +1,8 @@
 /** What a payload is: bytes as they are (0), a value in MessagePack (1), or nothing (2), which has no bytes. */
-export type Form = 0 | 1 | 2;
+export type PayloadKind = 0 | 1 | 2;
 
 /** The forms by name. */
-export const forms = { bytes: 0, value: 1, nothing: 2 } as const satisfies Record<string, Form>;
+export const payloadKinds = { bytes: 0, value: 1, nothing: 2 } as const satisfies Record<string, PayloadKind>;
 
 /** What is shorter is copied behind its head; longer ones go by reference, which costs more than such a copy. */
 export const referencedBytes = 4_096;
@@ -57,7 +57,7 @@ export function keepable(bytes: Uint8Array): Uint8Array {
 }
 
 /** The form that a byte names, if so many bytes may follow; otherwise undefined. */
-export function decodeForm(byte: number | undefined, payloadBytes: number): Form | undefined {
-  if (byte === forms.bytes || byte === forms.value) return byte;
-  return byte === forms.nothing && payloadBytes === 0 ? byte : undefined;
+export function decodePayloadKind(byte: number | undefined, payloadBytes: number): PayloadKind | undefined {
+  if (byte === payloadKinds.bytes || byte === payloadKinds.value) return byte;
+  return byte === payloadKinds.nothing && payloadBytes === 0 ? byte : undefined;
 }

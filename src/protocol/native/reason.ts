@@ -1,4 +1,4 @@
-import type { Carriage } from "../../core/carriage.js";
+import type { LinkWriter } from "../../core/carriage.js";
 import { harmless } from "../../core/escaping.js";
 import { ascii, utf8 } from "../text.js";
 import { readShortNumber, writeShortNumber } from "./numbered.js";
@@ -8,7 +8,7 @@ import { writeBytes } from "./payload.js";
  * Why something of a number has failed: the number (4), length of the code (1), code in ASCII, a sentence in UTF-8. This is
  * the content of `failure` and `abort`.
  */
-export interface Reason {
+export interface FailureReason {
   /** Of the request, or of the stream. */
   readonly number: number;
   readonly code: string;
@@ -27,7 +27,7 @@ export function isCode(text: string): boolean {
 }
 
 /** Writes a reason into a frame of that kind. `code` is one; see `isCode`. */
-export function encodeReason(carriage: Carriage, kind: number, { number, code, message }: Reason): void {
+export function encodeReason(carriage: LinkWriter, kind: number, { number, code, message }: FailureReason): void {
   if (!isCode(code)) throw new RangeError(`${JSON.stringify(code)} is no code`);
   const sentence = encodeSentence(message);
   const at = carriage.begin(kind, headBytes + code.length + sentence.length);
@@ -42,7 +42,7 @@ export function encodeReason(carriage: Carriage, kind: number, { number, code, m
  * Reads what lies in `bytes` from `from` to `to`, or says what is wrong with it. In the sentence, what could steer a
  * terminal has been replaced.
  */
-export function decodeReason(bytes: Uint8Array, from: number, to: number): Reason | string {
+export function decodeReason(bytes: Uint8Array, from: number, to: number): FailureReason | string {
   const codeAt = from + headBytes;
   const messageAt = codeAt + (to - from < headBytes ? 0 : (bytes[from + 4] ?? 0));
   if (messageAt > to || messageAt === codeAt) return "a reason is cut short";

@@ -1,7 +1,7 @@
-import type { Carriage } from "../../core/carriage.js";
+import type { LinkWriter } from "../../core/carriage.js";
 import { numberBytes, numberedKinds, readShortNumber, writeShortNumber } from "./numbered.js";
-import { decodeForm, type Form, isReferenced, viewOf, writeBytes } from "./payload.js";
-import { decodeReason, encodeReason, type Reason } from "./reason.js";
+import { decodePayloadKind, isReferenced, type PayloadKind, viewOf, writeBytes } from "./payload.js";
+import { decodeReason, encodeReason, type FailureReason } from "./reason.js";
 import { decodeTopic } from "./topics.js";
 
 /**
@@ -10,16 +10,16 @@ import { decodeTopic } from "./topics.js";
  * request: number (4), form (1), length of the topic (1), topic in UTF-8, payload. reply: number (4), form (1), payload.
  * failure: see `reason.ts`. cancel: number (4).
  */
-export interface Request {
+export interface RequestFrame {
   readonly request: number;
   readonly topic: string;
-  readonly form: Form;
+  readonly form: PayloadKind;
   readonly payload: Uint8Array;
 }
 
-export interface Reply {
+export interface ReplyFrame {
   readonly request: number;
-  readonly form: Form;
+  readonly form: PayloadKind;
   readonly payload: Uint8Array;
 }
 
@@ -38,10 +38,10 @@ export const replyFrameBytes = numberBytes + replyHeadBytes;
 
 /** Writes a request. A payload from `referencedBytes` on goes by reference. */
 export function encodeRequest(
-  carriage: Carriage,
+  carriage: LinkWriter,
   request: number,
   topic: Uint8Array,
-  form: Form,
+  form: PayloadKind,
   payload: Uint8Array,
 ): void {
   const topicBytes = topic.length;
@@ -58,14 +58,14 @@ export function encodeRequest(
 }
 
 /** Reads what lies in `bytes` from `from` to `to`, or says what is wrong with it. */
-export function decodeRequest(bytes: Uint8Array, from: number, to: number): Request | string {
+export function decodeRequest(bytes: Uint8Array, from: number, to: number): RequestFrame | string {
   if (to - from < requestHeadBytes) return "a request is cut short";
   const topicAt = from + requestHeadBytes;
   const payloadAt = topicAt + (bytes[from + 5] ?? 0);
   if (payloadAt > to) return "the topic of a request is cut short";
   const request = readShortNumber(bytes, from);
   if (request === 0) return "a request has number 0";
-  const form = decodeForm(bytes[from + 4], to - payloadAt);
+  const form = decodePayloadKind(bytes[from + 4], to - payloadAt);
   if (form === undefined) return "a request has no form that is known, or not the payload of its form";
   const topic = decodeTopic(bytes, topicAt, payloadAt);
   if (topic === undefined) return "the topic of a request is no UTF-8";
@@ -73,7 +73,7 @@ export function decodeRequest(bytes: Uint8Array, from: number, to: number): Requ
 }
 
 /** Writes a reply. A payload from `referencedBytes` on goes by reference. */
-export function encodeReply(carriage: Carriage, request: number, form: Form, payload: Uint8Array): void {
+export function encodeReply(carriage: LinkWriter, request: number, form: PayloadKind, payload: Uint8Array): void {
   const isTail = isReferenced(payload);
   const at = isTail
     ? carriage.begin(numberedKinds.reply, replyHeadBytes, payload)
@@ -85,21 +85,21 @@ export function encodeReply(carriage: Carriage, request: number, form: Form, pay
 }
 
 /** Reads what lies in `bytes` from `from` to `to`, or says what is wrong with it. */
-export function decodeReply(bytes: Uint8Array, from: number, to: number): Reply | string {
+export function decodeReply(bytes: Uint8Array, from: number, to: number): ReplyFrame | string {
   if (to - from < replyHeadBytes) return "a reply is cut short";
   const payloadAt = from + replyHeadBytes;
-  const form = decodeForm(bytes[from + 4], to - payloadAt);
+  const form = decodePayloadKind(bytes[from + 4], to - payloadAt);
   if (form === undefined) return "a reply has no form that is known, or not the payload of its form";
   return { request: readShortNumber(bytes, from), form, payload: viewOf(bytes, payloadAt, to) };
 }
 
-export function encodeFailure(carriage: Carriage, reason: Reason): void {
+export function encodeFailure(carriage: LinkWriter, reason: FailureReason): void {
   encodeReason(carriage, numberedKinds.failure, reason);
 }
 
 export const decodeFailure = decodeReason;
 
-export function encodeCancel(carriage: Carriage, request: number): void {
+export function encodeCancel(carriage: LinkWriter, request: number): void {
   const at = carriage.begin(numberedKinds.cancel, cancelBytes);
   writeShortNumber(carriage.memory, at, request);
 }

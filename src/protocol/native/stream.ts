@@ -1,17 +1,17 @@
-import type { Carriage } from "../../core/carriage.js";
+import type { LinkWriter } from "../../core/carriage.js";
 import type { Limits } from "../../core/limits.js";
 import {
   numberBytes,
   numberedKinds,
-  portionHeadBytes,
   readNumber,
   readShortNumber,
   shortNumberBytes,
+  streamDataHeaderBytes,
   writeNumber,
   writeShortNumber,
 } from "./numbered.js";
 import { isReferenced, viewOf, writeBytes } from "./payload.js";
-import { decodeReason, encodeReason, type Reason } from "./reason.js";
+import { decodeReason, encodeReason, type FailureReason } from "./reason.js";
 import { decodeTopic, longestTopic } from "./topics.js";
 
 /**
@@ -26,13 +26,13 @@ export interface Opening {
   readonly topic: string;
 }
 
-export interface Portion {
+export interface StreamData {
   readonly stream: number;
   /** Contiguous, and the listener's to keep. */
   readonly bytes: Uint8Array;
 }
 
-type PortionLimits = Pick<Limits, "streamFrameBytes" | "messageBytes">;
+type StreamDataLimits = Pick<Limits, "streamFrameBytes" | "messageBytes">;
 
 export interface Credit {
   /** 0 for messages, otherwise the number of a stream. */
@@ -47,7 +47,7 @@ export const messageFlow = 0;
 /** The last number that a stream may have. */
 export const highestStream = 2 ** 32 - 1;
 
-export function encodeOpen(carriage: Carriage, stream: number, topic: Uint8Array): void {
+export function encodeOpen(carriage: LinkWriter, stream: number, topic: Uint8Array): void {
   const at = carriage.begin(numberedKinds.open, shortNumberBytes + topic.length);
   writeShortNumber(carriage.memory, at, stream);
   writeBytes(carriage.memory, at + shortNumberBytes, topic);
@@ -65,12 +65,12 @@ export function decodeOpen(bytes: Uint8Array, from: number, to: number): Opening
 }
 
 /** How many bytes of a stream one frame may have: it is a frame like all others. At least one, however tight the limits. */
-export function mostPortionBytes({ streamFrameBytes, messageBytes }: PortionLimits): number {
-  return Math.max(1, Math.min(streamFrameBytes, messageBytes - portionHeadBytes));
+export function maxStreamDataBytes({ streamFrameBytes, messageBytes }: StreamDataLimits): number {
+  return Math.max(1, Math.min(streamFrameBytes, messageBytes - streamDataHeaderBytes));
 }
 
 /** Writes some bytes of a stream, at least one. From `referencedBytes` on they go by reference. */
-export function encodePortion(carriage: Carriage, stream: number, bytes: Uint8Array): void {
+export function encodeStreamData(carriage: LinkWriter, stream: number, bytes: Uint8Array): void {
   const isTail = isReferenced(bytes);
   const at = isTail
     ? carriage.begin(numberedKinds.data, shortNumberBytes, bytes)
@@ -80,13 +80,13 @@ export function encodePortion(carriage: Carriage, stream: number, bytes: Uint8Ar
 }
 
 /** Reads what lies in `bytes` from `from` to `to`, or says what is wrong with it. */
-export function decodePortion(bytes: Uint8Array, from: number, to: number): Portion | string {
+export function decodeStreamData(bytes: Uint8Array, from: number, to: number): StreamData | string {
   // Nothing may come for nothing: empty portions would cost their sender no credit.
   if (to - from <= shortNumberBytes) return "a portion of a stream has no bytes";
   return { stream: readShortNumber(bytes, from), bytes: viewOf(bytes, from + shortNumberBytes, to) };
 }
 
-export function encodeEnd(carriage: Carriage, stream: number): void {
+export function encodeEnd(carriage: LinkWriter, stream: number): void {
   const at = carriage.begin(numberedKinds.end, shortNumberBytes);
   writeShortNumber(carriage.memory, at, stream);
 }
@@ -96,13 +96,13 @@ export function decodeEnd(bytes: Uint8Array, from: number, to: number): number |
   return to - from === shortNumberBytes ? readShortNumber(bytes, from) : "an end holds no number";
 }
 
-export function encodeAbort(carriage: Carriage, reason: Reason): void {
+export function encodeAbort(carriage: LinkWriter, reason: FailureReason): void {
   encodeReason(carriage, numberedKinds.abort, reason);
 }
 
 export const decodeAbort = decodeReason;
 
-export function encodeCredit(carriage: Carriage, flow: number, limit: number): void {
+export function encodeCredit(carriage: LinkWriter, flow: number, limit: number): void {
   const at = carriage.begin(numberedKinds.credit, shortNumberBytes + numberBytes);
   writeShortNumber(carriage.memory, at, flow);
   writeNumber(carriage.memory, at + shortNumberBytes, limit);

@@ -13,7 +13,7 @@ export function isTopic(text: string): boolean {
   return !/[\ud800-\udfff]/u.test(text) && new TextEncoder().encode(text).length <= longestTopic;
 }
 
-interface Remembered {
+interface CachedTopic {
   readonly text: string;
   readonly bytes: Uint8Array;
 }
@@ -21,7 +21,7 @@ interface Remembered {
 /** Chosen arbitrarily, intended to hold the topics of one application. A power of two. */
 const slots = 64;
 
-const newest: (Remembered | undefined)[] = Array.from({ length: slots });
+const newest: (CachedTopic | undefined)[] = Array.from({ length: slots });
 
 function slotOf(length: number, first: number, last: number): number {
   return (length * 31 + first * 7 + last) & (slots - 1);

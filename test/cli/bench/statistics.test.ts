@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { figuresOf, median, spreadOf, type Verdict, verdictOf } from "../../../src/cli/bench/statistics.js";
+import { type BudgetVerdict, figuresOf, median, spreadOf, verdictOf } from "../../../src/cli/bench/statistics.js";
 import type { Metric } from "../../../src/cli/bench/vocabulary.js";
 import { metric, metricAlone, played } from "./played.js";
 
@@ -7,7 +7,7 @@ import { metric, metricAlone, played } from "./played.js";
 function verdicts(
   of: Metric,
   values: Readonly<Record<string, readonly (number | undefined)[]>> = { fullmesh: [50], "raw-batched": [100] },
-): readonly Verdict[] {
+): readonly BudgetVerdict[] {
   return figuresOf(played([of], values))[0]?.verdicts ?? [];
 }
 

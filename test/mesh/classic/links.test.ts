@@ -1,15 +1,15 @@
 import { describe, expect, test } from "vitest";
 import type { ConnectionOutput } from "../../../src/core/connections.js";
-import { Links } from "../../../src/mesh/classic/links.js";
+import { ClassicLinks } from "../../../src/mesh/classic/links.js";
 import type { Address } from "../../../src/protocol/address.js";
 
 const peer: Address = "10.0.0.1:1";
 const other: Address = "10.0.0.2:1";
 
-function start(): { links: Links; sent: ConnectionOutput[] } {
+function start(): { links: ClassicLinks; sent: ConnectionOutput[] } {
   const sent: ConnectionOutput[] = [];
   return {
-    links: new Links({ send: (connection, bytes) => void sent.push({ type: "send", connection, bytes }) }),
+    links: new ClassicLinks({ send: (connection, bytes) => void sent.push({ type: "send", connection, bytes }) }),
     sent,
   };
 }

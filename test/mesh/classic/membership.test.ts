@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { Membership, type Standing } from "../../../src/mesh/classic/membership.js";
+import { type JoinPosition, MemberList } from "../../../src/mesh/classic/membership.js";
 import type { Address } from "../../../src/protocol/address.js";
 
 const own: Address = "10.0.0.9:1";
@@ -11,13 +11,13 @@ const [a, b, c, d]: readonly [Address, Address, Address, Address] = [
   "10.0.0.4:1",
 ];
 
-function start(): Membership {
-  const membership = new Membership();
+function start(): MemberList {
+  const membership = new MemberList();
   membership.registeredAs(own);
   return membership;
 }
 
-function standings(membership: Membership, ...addresses: readonly Address[]): Standing[] {
+function standings(membership: MemberList, ...addresses: readonly Address[]): JoinPosition[] {
   return addresses.map((address) => membership.standing(address));
 }
 
@@ -134,7 +134,7 @@ test("the newest list is the same array while it is the same list", () => {
 });
 
 test("nobody has a standing before this node registers", () => {
-  const membership = new Membership();
+  const membership = new MemberList();
   membership.read([a, b], true);
   expect(standings(membership, a, b)).toEqual(["unknown", "unknown"]);
   expect([...membership.toDial]).toEqual([]);

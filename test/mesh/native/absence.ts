@@ -1,8 +1,8 @@
 import { onTestFinished, vi } from "vitest";
-import { Channel } from "../../../src/mesh/native/channel.js";
+import { NativeConnection } from "../../../src/mesh/native/channel.js";
 import { Link } from "../../../src/mesh/native/link.js";
 import { type HelloRule, helloRules } from "../../../src/mesh/native/link-states.js";
-import { Replay } from "../../../src/mesh/native/replay.js";
+import { ResumeState } from "../../../src/mesh/native/replay.js";
 
 /** A rule of the link tables is there, or it is not: each test of a rule runs in both worlds. */
 export const worlds = [
@@ -31,12 +31,12 @@ export function bendHelloRule(tag: string, bent: Partial<HelloRule>): void {
 
 /** Messages go without numbers: whatever comes is taken for the next one. */
 export function takeWithoutNumbers(): void {
-  vi.spyOn(Replay.prototype, "judge").mockReturnValue("deliver");
+  vi.spyOn(ResumeState.prototype, "judge").mockReturnValue("deliver");
 }
 
 /** Hellos and answers do not say what has been received. */
 export function sayNothingReceived(): void {
-  vi.spyOn(Replay.prototype, "received", "get").mockReturnValue(0);
+  vi.spyOn(ResumeState.prototype, "received", "get").mockReturnValue(0);
 }
 
 /** Every attempt of a link has the same number. */
@@ -50,7 +50,7 @@ export function reuseNumbers(): void {
 
 /** Connections that are given up stay open, and are still read. */
 export function keepWhatIsGivenUp(): void {
-  vi.spyOn(Channel.prototype, "abort").mockReturnValue();
+  vi.spyOn(NativeConnection.prototype, "abort").mockReturnValue();
 }
 
 /** A table of transitions allows one more. */

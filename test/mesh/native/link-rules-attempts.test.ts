@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { acceptorTransitions, mostRaised, ownerTransitions } from "../../../src/mesh/native/link-states.js";
-import { Roster } from "../../../src/mesh/native/roster.js";
+import { DirectoryView } from "../../../src/mesh/native/roster.js";
 import { bendHelloRule, changeTable, dropHelloRule, keepWhatIsGivenUp, reuseNumbers, worlds } from "./absence.js";
 import { hello, joined, listed, serverAddress } from "./names.js";
 import type { Node } from "./node.js";
@@ -259,8 +259,8 @@ describe("the owner of a link with an incarnation that is over", () => {
   test.each(worlds)("D8 D0f: is told so by whoever remembers the removal ($world)", ({ isThere }) => {
     // A member that forgets who has been removed lets its hellos wait for an entry, again and again.
     if (!isThere) {
-      const senderOf = Roster.prototype.senderOf;
-      vi.spyOn(Roster.prototype, "senderOf").mockImplementation(function (this: Roster, id) {
+      const senderOf = DirectoryView.prototype.senderOf;
+      vi.spyOn(DirectoryView.prototype, "senderOf").mockImplementation(function (this: DirectoryView, id) {
         const sender = senderOf.call(this, id);
         return sender === "removed" ? "unknown" : sender;
       });

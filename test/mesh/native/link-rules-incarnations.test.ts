@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { Carrier } from "../../../src/mesh/native/carrier.js";
-import { Owner } from "../../../src/mesh/native/owner.js";
+import { LinkTransport } from "../../../src/mesh/native/carrier.js";
+import { LinkDialer } from "../../../src/mesh/native/owner.js";
 import { dropHelloRule, worlds } from "./absence.js";
 import { hello, idOf, joined, listed } from "./names.js";
 import type { Node } from "./node.js";
@@ -41,7 +41,7 @@ describe("D2: an incarnation whose address somebody else has", () => {
   }
 
   test.each(worlds)("is not heard any more ($world)", ({ isThere }) => {
-    if (!isThere) vi.spyOn(Carrier.prototype, "drop").mockReturnValue();
+    if (!isThere) vi.spyOn(LinkTransport.prototype, "drop").mockReturnValue();
     const { later, late } = replacedAt("joined");
     expect(later.eventsOf("unlink")).toMatchObject([{ unacknowledged: 0 }]);
     late();
@@ -100,8 +100,8 @@ describe("D4: a member that the directory does not name yet", () => {
 describe("D8: a member that has been removed", () => {
   test.each(worlds)("is not up by an answer that is read later ($world)", ({ isThere }) => {
     if (!isThere) {
-      vi.spyOn(Owner.prototype, "drop").mockReturnValue();
-      vi.spyOn(Carrier.prototype, "drop").mockReturnValue();
+      vi.spyOn(LinkDialer.prototype, "drop").mockReturnValue();
+      vi.spyOn(LinkTransport.prototype, "drop").mockReturnValue();
     }
     const world = new World();
     const [owner, later] = world.mesh(2) as [Node, Node];

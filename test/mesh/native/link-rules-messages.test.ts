@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { Carrier } from "../../../src/mesh/native/carrier.js";
-import { Replay } from "../../../src/mesh/native/replay.js";
+import { LinkTransport } from "../../../src/mesh/native/carrier.js";
+import { ResumeState } from "../../../src/mesh/native/replay.js";
 import { dropHelloRule, sayNothingReceived, takeWithoutNumbers, worlds } from "./absence.js";
 import { hello, listed } from "./names.js";
 import type { Node } from "./node.js";
@@ -26,7 +26,7 @@ describe("a message is delivered once", () => {
     owner.send(later, "m1");
     // Only the owner sees the reset; its message is still on its way when it says the next hello.
     wire.cut("dialer");
-    if (row.rule === "without") vi.spyOn(Carrier.prototype, "drop").mockReturnValue();
+    if (row.rule === "without") vi.spyOn(LinkTransport.prototype, "drop").mockReturnValue();
     if (row.numbers === "without") takeWithoutNumbers();
     world.pass(world.limits.redialMinMs);
     const next = owner.newest(later).connect().from("dialer");
@@ -108,7 +108,7 @@ describe("F0: an end that has forgotten what it had", () => {
   });
 
   test.each(worlds)("as later member ends the link, or messages are missing ($world)", ({ isThere }) => {
-    if (!isThere) vi.spyOn(Replay.prototype, "takeAnswer").mockReturnValue(true);
+    if (!isThere) vi.spyOn(ResumeState.prototype, "takeAnswer").mockReturnValue(true);
     const world = new World();
     const owner = world.admitted(1, [1, 2]);
     const later = { address: listed(2).address } as Node;

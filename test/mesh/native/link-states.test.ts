@@ -1,18 +1,18 @@
 import { describe, expect, test } from "vitest";
-import { Pages } from "../../../src/core/pages.js";
+import { BufferPool } from "../../../src/core/pages.js";
 import { Link } from "../../../src/mesh/native/link.js";
 import {
   acceptorTransitions,
   type HelloCase,
   helloRules,
   judgeHello,
-  type LinkEvent,
   type LinkState,
+  type LinkTrigger,
   ownerTransitions,
 } from "../../../src/mesh/native/link-states.js";
 import { listed } from "./names.js";
 
-const events: readonly LinkEvent[] = [
+const events: readonly LinkTrigger[] = [
   "dial",
   "answered",
   "failed",
@@ -25,7 +25,7 @@ const events: readonly LinkEvent[] = [
 ];
 
 /** How a link gets into each state. */
-const ways: Record<"owner" | "acceptor", Partial<Record<LinkState, readonly LinkEvent[]>>> = {
+const ways: Record<"owner" | "acceptor", Partial<Record<LinkState, readonly LinkTrigger[]>>> = {
   owner: {
     idle: [],
     dialing: ["dial"],
@@ -73,7 +73,7 @@ const allowed: Record<"owner" | "acceptor", readonly string[]> = {
 };
 
 function linkIn(role: "owner" | "acceptor", state: LinkState): Link {
-  const link = new Link(listed(2), role === "owner", new Pages((bytes) => new Uint8Array(bytes)), () => {});
+  const link = new Link(listed(2), role === "owner", new BufferPool((bytes) => new Uint8Array(bytes)), () => {});
   for (const event of ways[role][state] ?? []) link.step(event);
   expect(link.state).toBe(state);
   return link;

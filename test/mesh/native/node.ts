@@ -1,6 +1,6 @@
 import type { ConnectionId, ConnectionInput, Identity } from "../../../src/core/connections.js";
 import type { ErrorCode } from "../../../src/core/errors.js";
-import { Member } from "../../../src/mesh/member.js";
+import { MemberMachine } from "../../../src/mesh/member.js";
 import type { Link } from "../../../src/mesh/native/link.js";
 import type { MemberEvent, MemberInput, MemberOutput, MemberRules } from "../../../src/mesh/vocabulary.js";
 import { type Address, endpointOf } from "../../../src/protocol/address.js";
@@ -15,7 +15,7 @@ import type { World } from "./world.js";
 
 /** A member's machine, and what it has said. */
 export class Node implements Stand {
-  readonly member: Member<never>;
+  readonly member: MemberMachine<never>;
   readonly riding = new Riding();
   readonly number: number;
   readonly address: Address;
@@ -48,7 +48,7 @@ export class Node implements Stand {
       seed: number,
       limits: world.limits,
     };
-    this.member = new Member<never>({ ...native, ...rules }, () => this.riding);
+    this.member = new MemberMachine<never>({ ...native, ...rules }, () => this.riding);
   }
 
   handle(input: MemberInput | ConnectionInput): void {

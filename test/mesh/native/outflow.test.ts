@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Page, Pages, pageBytes } from "../../../src/core/pages.js";
-import { Outflow } from "../../../src/mesh/native/outflow.js";
+import { BufferPool, type Page, pageBytes } from "../../../src/core/pages.js";
+import { SendBuffer } from "../../../src/mesh/native/outflow.js";
 import { encodeFrame } from "../../../src/protocol/native/frames.js";
 import { numberBytes, writeNumber } from "../../../src/protocol/native/numbered.js";
 
@@ -10,7 +10,7 @@ const headBytes = 11;
 const kinds = [0x10, 0x13, 0x1f] as const;
 
 /** Pages of which each has one owner at a time, and on which nobody finds again what was there before. */
-class WatchedPages extends Pages {
+class WatchedPages extends BufferPool {
   /** The memory of those that are taken. */
   readonly taken = new Set<Uint8Array>();
   /** Pieces that connections have been handed and may not have sent. */
@@ -80,7 +80,7 @@ type Step =
 /** An outflow beside a naive one: frames as arrays of bytes, one behind the other. */
 class Pair {
   readonly pages = new WatchedPages();
-  readonly outflow = new Outflow(this.pages);
+  readonly outflow = new SendBuffer(this.pages);
   readonly frames: ModelFrame[] = [];
   /** What the present connection has been handed, and has not said that it has sent. */
   #handed: Handed[] = [];
@@ -267,13 +267,13 @@ test("whatever is begun, handed, acknowledged and handed again, the bytes are th
 
 /** An outflow, and what it hands to a connection now. */
 function start(): {
-  outflow: Outflow;
+  outflow: SendBuffer;
   pages: WatchedPages;
   handed: () => Uint8Array[];
   begin: (bytes: number) => void;
 } {
   const pages = new WatchedPages();
-  const outflow = new Outflow(pages);
+  const outflow = new SendBuffer(pages);
   return {
     outflow,
     pages,

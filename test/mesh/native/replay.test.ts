@@ -1,16 +1,16 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { Pages } from "../../../src/core/pages.js";
-import { Outflow } from "../../../src/mesh/native/outflow.js";
-import { Replay } from "../../../src/mesh/native/replay.js";
+import { BufferPool } from "../../../src/core/pages.js";
+import { SendBuffer } from "../../../src/mesh/native/outflow.js";
+import { ResumeState } from "../../../src/mesh/native/replay.js";
 import { encodePreface } from "../../../src/protocol/native/preface.js";
 import { beginText } from "./riding.js";
 import { read } from "./wire.js";
 
 /** One end of a link without its machine. */
 class End {
-  readonly outflow = new Outflow(new Pages((bytes) => new Uint8Array(bytes)));
-  readonly replay = new Replay(this.outflow);
+  readonly outflow = new SendBuffer(new BufferPool((bytes) => new Uint8Array(bytes)));
+  readonly replay = new ResumeState(this.outflow);
   readonly taken: string[] = [];
   isUp = false;
   /** What is on its way to it: bytes, or the number of an acknowledgement. */
@@ -40,7 +40,7 @@ class End {
 }
 
 /** A frame has come, all of it. */
-function take(replay: Replay, number: number): string {
+function take(replay: ResumeState, number: number): string {
   const verdict = replay.judge(number);
   if (verdict === "deliver") replay.advance();
   return verdict;

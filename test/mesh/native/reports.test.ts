@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { Reports } from "../../../src/mesh/native/reports.js";
+import { LinkReporter } from "../../../src/mesh/native/reports.js";
 import type { Member } from "../../../src/protocol/directory.js";
 import { encodeControl } from "../../../src/protocol/native/control.js";
 import { idOf, listed, logId } from "./names.js";
@@ -27,7 +27,7 @@ function besideClassic(): { world: World; node: Node; classic: Member } {
 
 describe("reports", () => {
   test("tell the first change at once, and gather those of a while behind it, each link with its newest state", () => {
-    const reports = new Reports(limits);
+    const reports = new LinkReporter(limits);
     expect(reports.nextTimeout()).toBeUndefined();
     reports.up(9, 1, 1_000);
     expect(reports.nextTimeout()).toBe(1_000);
@@ -54,7 +54,7 @@ describe("reports", () => {
   });
 
   test("of everything say so, also when there is nothing", () => {
-    const reports = new Reports(limits);
+    const reports = new LinkReporter(limits);
     reports.all(5);
     expect(reports.takeDue(5)).toEqual([{ type: "links", full: true, up: [], down: [] }]);
     reports.up(2, 1, 10);
@@ -65,7 +65,7 @@ describe("reports", () => {
   });
 
   test("leave out who is no member any more", () => {
-    const reports = new Reports(limits);
+    const reports = new LinkReporter(limits);
     reports.up(2, 1, 0);
     reports.up(3, 1, 0);
     reports.forget(2);
@@ -74,7 +74,7 @@ describe("reports", () => {
   });
 
   test("fit into frames, however many links there are and however long the reasons", () => {
-    const reports = new Reports(limits);
+    const reports = new LinkReporter(limits);
     const reason = `${"R".repeat(40)} ${"\u4e2d".repeat(500)} (100 in a row)`;
     for (let order = 1; order <= 500; order += 1) reports.down(order, { stage: "waiting for its owner", reason }, 0);
     reports.all(0);

@@ -1,4 +1,4 @@
-import { type Carriage, notNow, type Rider, type Riders } from "../../../src/core/carriage.js";
+import { type LinkHandler, type LinkHandlerFactory, type LinkWriter, notNow } from "../../../src/core/carriage.js";
 import type { Address } from "../../../src/protocol/address.js";
 import { encodeFrame } from "../../../src/protocol/native/frames.js";
 import { numberBytes, numberedKinds, writeNumber } from "../../../src/protocol/native/numbered.js";
@@ -29,13 +29,13 @@ export function messageFrame(number: number, text: string): Uint8Array {
 }
 
 /** Begins a message whose payload goes as the rest of the frame. */
-export function beginPayload(on: Pick<Carriage, "memory" | "begin">, payload: Uint8Array): void {
+export function beginPayload(on: Pick<LinkWriter, "memory" | "begin">, payload: Uint8Array): void {
   const at = on.begin(numberedKinds.message, headBytes, payload);
   on.memory.set([0, 1, topic.charCodeAt(0)], at);
 }
 
 /** Begins a message. `isLong`: its payload goes as the rest of the frame. */
-export function beginText(on: Pick<Carriage, "memory" | "begin">, text: string, isLong = false): void {
+export function beginText(on: Pick<LinkWriter, "memory" | "begin">, text: string, isLong = false): void {
   const payload = new TextEncoder().encode(text);
   const at = isLong
     ? on.begin(numberedKinds.message, headBytes, payload)
@@ -53,10 +53,10 @@ export function textOf(content: Uint8Array): Text | undefined {
 }
 
 /** Rides on one link: begins a frame for each message, and keeps what comes. */
-export class TestRider implements Rider {
+export class TestRider implements LinkHandler {
   readonly peer: string;
   readonly isOwner: boolean;
-  readonly carriage: Carriage;
+  readonly carriage: LinkWriter;
   /** What the test says that it has not begun yet. */
   waiting = 0;
   /** What the test says of what waits besides. */
@@ -76,7 +76,7 @@ export class TestRider implements Rider {
   late = 0;
   readonly #taken: Taken[];
 
-  constructor(peer: string, isOwner: boolean, carriage: Carriage, taken: Taken[]) {
+  constructor(peer: string, isOwner: boolean, carriage: LinkWriter, taken: Taken[]) {
     this.peer = peer;
     this.isOwner = isOwner;
     this.carriage = carriage;
@@ -125,7 +125,7 @@ export class TestRider implements Rider {
 }
 
 /** Rides on all links of one member. */
-export class Riding implements Riders {
+export class Riding implements LinkHandlerFactory {
   /** All that has been taken, in order. */
   readonly taken: Taken[] = [];
   /** Everybody who has ever boarded, in order. */
@@ -134,7 +134,7 @@ export class Riding implements Riders {
   timeoutAt: number | undefined;
   calls = 0;
 
-  board(peer: string, isOwner: boolean, carriage: Carriage): Rider {
+  board(peer: string, isOwner: boolean, carriage: LinkWriter): LinkHandler {
     const rider = new TestRider(peer, isOwner, carriage, this.taken);
     this.riders.push(rider);
     return rider;

@@ -1,11 +1,11 @@
 import { expect, test } from "vitest";
 import { defaultLimits } from "../../../src/core/limits.js";
-import { Roster } from "../../../src/mesh/native/roster.js";
+import { DirectoryView } from "../../../src/mesh/native/roster.js";
 import { idOf, joined, listed } from "./names.js";
 import { World } from "./world.js";
 
 test("a removed id never comes back, and is remembered for as long as there is room", () => {
-  const roster = new Roster(idOf(1), { ...defaultLimits, tombstones: 2 });
+  const roster = new DirectoryView(idOf(1), { ...defaultLimits, tombstones: 2 });
   roster.restore(
     [1, 2, 3, 4].map((number) => listed(number)),
     4,

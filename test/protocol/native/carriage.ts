@@ -1,7 +1,7 @@
-import type { Carriage } from "../../../src/core/carriage.js";
+import type { LinkWriter } from "../../../src/core/carriage.js";
 
 /** One frame that was begun, with bytes around it that nobody may touch. */
-export class Sheet implements Carriage {
+export class Sheet implements LinkWriter {
   readonly isOpen = true;
   readonly unacknowledgedBytes = 0;
   readonly waitingBytes = 0;

@@ -10,7 +10,7 @@ import {
   pong,
   writeFrameHeader,
 } from "../../../src/protocol/native/frames.js";
-import { isNumbered, numberedKinds, portionHeadBytes } from "../../../src/protocol/native/numbered.js";
+import { isNumbered, numberedKinds, streamDataHeaderBytes } from "../../../src/protocol/native/numbered.js";
 import { encodePreface } from "../../../src/protocol/native/preface.js";
 import { cut, cuts, everyDelivery } from "../readers.js";
 import { hexOf } from "./hex.js";
@@ -162,7 +162,7 @@ describe("a stream of frames", () => {
           preface: () => {},
           frame: (_, frame) => hear(frame, 0),
           numbered: (kind, bytes, from, to, rest) => {
-            expect(rest === 0 || (kind === numberedKinds.data && to - from > portionHeadBytes)).toBe(true);
+            expect(rest === 0 || (kind === numberedKinds.data && to - from > streamDataHeaderBytes)).toBe(true);
             hear(bytes.subarray(from, to), rest);
           },
           more: (bytes, from, to, rest) => hear(bytes.subarray(from, to), rest),
@@ -178,7 +178,7 @@ describe("a stream of frames", () => {
       // A cut within a portion's content costs no memory.
       const first = places[0] ?? 0;
       const portionAt = encodePreface().length + 2 * frameHeaderBytes + body.length;
-      const isWithin = first > portionAt + portionHeadBytes && first < portionAt + body.length;
+      const isWithin = first > portionAt + streamDataHeaderBytes && first < portionAt + body.length;
       if (isWithin && places.length === 1) expect(allocated).toEqual([]);
     }
   });

@@ -1,7 +1,7 @@
 import { encodeFrame } from "../../../src/protocol/native/frames.js";
 import { decodeMessage, encodeMessage } from "../../../src/protocol/native/message.js";
 import { numberBytes, numberedKinds, readNumber, writeNumber } from "../../../src/protocol/native/numbered.js";
-import type { Form } from "../../../src/protocol/native/payload.js";
+import type { PayloadKind } from "../../../src/protocol/native/payload.js";
 import {
   decodeCancel,
   decodeFailure,
@@ -17,18 +17,18 @@ import {
   decodeCredit,
   decodeEnd,
   decodeOpen,
-  decodePortion,
+  decodeStreamData,
   encodeAbort,
   encodeCredit,
   encodeEnd,
   encodeOpen,
-  encodePortion,
+  encodeStreamData,
 } from "../../../src/protocol/native/stream.js";
 import { Sheet } from "./carriage.js";
 import { bytesOfHex, hexOf, utf8 } from "./hex.js";
 
 interface Payload {
-  readonly form: Form;
+  readonly form: PayloadKind;
   /** In hexadecimal digits. */
   readonly payload: string;
 }
@@ -86,7 +86,7 @@ function write(sheet: Sheet, frame: Content): void {
       encodeOpen(sheet, frame.stream, utf8(frame.topic));
       break;
     case "data":
-      encodePortion(sheet, frame.stream, bytesOfHex(frame.bytes));
+      encodeStreamData(sheet, frame.stream, bytesOfHex(frame.bytes));
       break;
     case "end":
       encodeEnd(sheet, frame.stream);
@@ -126,7 +126,7 @@ function decode(kind: number, ...place: Place): object | undefined {
     case numberedKinds.open:
       return plain(decodeOpen(...place));
     case numberedKinds.data:
-      return plain(decodePortion(...place));
+      return plain(decodeStreamData(...place));
     case numberedKinds.end:
       return plain({ number: decodeEnd(...place) }, "stream");
     case numberedKinds.abort:

@@ -3,8 +3,8 @@ import { describe, expect, test } from "vitest";
 import { harmless } from "../../../src/core/escaping.js";
 import { encodeMessage, messageFrameBytes } from "../../../src/protocol/native/message.js";
 import { numberBytes, numberedKinds } from "../../../src/protocol/native/numbered.js";
-import type { Form } from "../../../src/protocol/native/payload.js";
-import { encodeReason, isCode, type Reason } from "../../../src/protocol/native/reason.js";
+import type { PayloadKind } from "../../../src/protocol/native/payload.js";
+import { encodeReason, type FailureReason, isCode } from "../../../src/protocol/native/reason.js";
 import {
   decodeCancel,
   decodeFailure,
@@ -23,7 +23,7 @@ const texts = fc.string({ unit: "binary", maxLength: 60 }).filter((text) => !/\p
 const sentences = texts.filter((text) => harmless(text) === text);
 const payloads = fc.oneof(fc.uint8Array({ maxLength: 100 }), fc.constant(new Uint8Array(4_096).fill(7)));
 const requests = fc.oneof(fc.integer({ min: 1, max: 2 ** 32 - 1 }), fc.constantFrom(1, 255, 2 ** 31, 2 ** 32 - 1));
-const encodings = fc.constantFrom<Form>(0, 1);
+const encodings = fc.constantFrom<PayloadKind>(0, 1);
 const codes = fc.stringMatching(/^[\x21-\x7e]{1,64}$/);
 
 function bytes(text: string): Uint8Array {
@@ -80,7 +80,7 @@ test("what is said to be around topic and payload in a frame's body is what is t
 
 describe("a reason", () => {
   test("is made harmless where it is read: nothing in it steers a terminal", () => {
-    const steering: Reason = { number: 1, code: "X", message: "a\x1b[2J\r\n\u009bü" };
+    const steering: FailureReason = { number: 1, code: "X", message: "a\x1b[2J\r\n\u009bü" };
     const write = (sheet: Sheet): void => encodeReason(sheet, numberedKinds.failure, steering);
     expect(roundTrip(numberedKinds.failure, write, decodeFailure)).toMatchObject({
       message: "a\ufffd[2J\ufffd\ufffd\ufffdü",

@@ -7,12 +7,12 @@ import {
   decodeCredit,
   decodeEnd,
   decodeOpen,
-  decodePortion,
+  decodeStreamData,
   encodeAbort,
   encodeCredit,
   encodeEnd,
   encodeOpen,
-  encodePortion,
+  encodeStreamData,
 } from "../../../src/protocol/native/stream.js";
 import { decodeWithin, roundTrip, Sheet } from "./carriage.js";
 
@@ -38,9 +38,9 @@ describe("what goes to and fro for a stream reads back as it was written", () =>
     fc.assert(
       fc.property(streams, pieces, (stream, bytes) => {
         const sheet = new Sheet();
-        encodePortion(sheet, stream, bytes);
+        encodeStreamData(sheet, stream, bytes);
         expect(sheet.tail).toBe(bytes.length < 4_096 ? undefined : bytes);
-        const portion = decodePortion(sheet.content, 0, sheet.content.length);
+        const portion = decodeStreamData(sheet.content, 0, sheet.content.length);
         expect(portion).toEqual({ stream, bytes });
       }),
     );
@@ -65,8 +65,8 @@ describe("none is", () => {
     ["an opening of stream 0", decodeOpen, [0, 0, 0, 0, 65], /number 0/],
     ["an opening whose topic is no UTF-8", decodeOpen, [0, 0, 0, 1, 0xff], /UTF-8/],
     ["an opening whose topic is too long", decodeOpen, [0, 0, 0, 1, ...new Array<number>(256).fill(65)], /too long/],
-    ["data without a stream", decodePortion, [0, 0, 1], /no bytes/],
-    ["data without bytes", decodePortion, [0, 0, 0, 1], /no bytes/],
+    ["data without a stream", decodeStreamData, [0, 0, 1], /no bytes/],
+    ["data without bytes", decodeStreamData, [0, 0, 0, 1], /no bytes/],
     ["an end with more than a number", decodeEnd, [0, 0, 0, 1, 0], /no number/],
     ["an abort without a code", decodeAbort, [0, 0, 0, 1, 0], /cut short/],
     ["credit of nine bytes", decodeCredit, [0, 0, 0, 1, 0, 0, 0, 0, 1], /flow and a limit/],
@@ -78,7 +78,7 @@ describe("none is", () => {
   test("a reason for throwing, or for reading elsewhere: any bytes bring content or a sentence", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 20 }), (content) => {
-        for (const decode of [decodeOpen, decodePortion, decodeEnd, decodeAbort, decodeCredit]) {
+        for (const decode of [decodeOpen, decodeStreamData, decodeEnd, decodeAbort, decodeCredit]) {
           decodeWithin<unknown>(decode, content);
         }
       }),
