@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { rolldown } from "rolldown";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const library = `${root}dist/index.js`;
+const library = `${root}dist/src/index.js`;
 const folder = `${root}dist/bundle`;
 
 /**
@@ -17,7 +17,7 @@ const minify = { compress: false, mangle: { toplevel: false, keepNames: true }, 
 const output = { dir: folder, format: "esm", comments: false, minify, chunkFileNames: "[name].js" };
 
 /** What a server is made of is a file of its own, which is loaded by whoever starts one. */
-const serverMachine = /\/dist\/(?:rendezvous\/|server-composition|runtime\/memory-log)/;
+const serverMachine = /\/dist\/src\/(?:rendezvous\/|server\/server-runtime|runtime\/memory-log)/;
 const libraryOutput = {
   ...output,
   chunkFileNames: "library/[name].js",
@@ -25,25 +25,14 @@ const libraryOutput = {
 };
 
 /** What several commands share goes into two files, of which a member needs one. */
-const serverParts = /\/dist\/(?:rendezvous\/|server|cli\/tell-server|cli\/trace-file)/;
+const serverParts = /\/dist\/src\/(?:rendezvous\/|server\/|cli\/server-reporter|cli\/trace-file)/;
 const commandOutput = {
   ...output,
-  // The bench finds its programs, and the folder of its results, from where it stands.
-  chunkFileNames: ({ moduleIds }) => (moduleIds.some(isOfBench) ? "bench/[name].js" : "[name].js"),
   codeSplitting: {
     groups: [
       { name: "common", minShareCount: 2, priority: 2, test: (path) => !serverParts.test(path) },
       { name: "server", priority: 1, test: serverParts },
     ],
-  },
-};
-
-/** What the bench measures is the library as programs import it, not a copy of its own. */
-const libraryApart = {
-  name: "library-apart",
-  async resolveId(source, importer, options) {
-    const resolved = await this.resolve(source, importer, { ...options, skipSelf: true });
-    return resolved?.id === library ? { id: "fullmesh", external: true } : resolved;
   },
 };
 
@@ -57,7 +46,7 @@ const asciiOnly = {
 
 /**
  * When one of Node's own modules is imported, Node reads every export that it has, and some of them load more. So they are
- * asked for by a call instead. The programs of the bench import them, as other programs do.
+ * asked for by a call instead.
  */
 const builtinsByCall = {
   name: "builtins-by-call",
@@ -74,8 +63,7 @@ const builtinsByCall = {
 rmSync(folder, { recursive: true, force: true });
 const modules = new Set([
   ...(await bundle({ input: { index: library }, plugins: [builtinsByCall] }, libraryOutput)),
-  ...(await bundle({ input: { main: `${root}dist/cli/main.js` }, plugins: [builtinsByCall] }, commandOutput)),
-  ...(await bundle({ input: programs(), plugins: [libraryApart] }, { ...output, dir: `${folder}/bench/programs` })),
+  ...(await bundle({ input: { main: `${root}dist/src/cli/main.js` }, plugins: [builtinsByCall] }, commandOutput)),
 ]);
 writeFileSync(`${folder}/licenses.txt`, licensesOf(modules));
 
@@ -86,17 +74,6 @@ async function bundle(options, into) {
   const { output: files } = await build.write(into);
   await build.close();
   return files.flatMap((file) => (file.type === "chunk" ? file.moduleIds : []));
-}
-
-/** The programs that the bench starts. What they share is theirs alone, so that the bare ones stay bare. */
-function programs() {
-  const sources = `${root}dist/cli/bench/programs`;
-  const files = readdirSync(sources).filter((file) => file.endsWith(".js"));
-  return Object.fromEntries(files.map((file) => [file.slice(0, -".js".length), `${sources}/${file}`]));
-}
-
-function isOfBench(path) {
-  return path.includes("/dist/cli/bench/");
 }
 
 function escaped(letter) {

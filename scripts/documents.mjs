@@ -4,16 +4,16 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { failureTable } from "../dist/core/errors.js";
-import { defaultLimits } from "../dist/core/limits.js";
-import { sessionTransitions as memberSession } from "../dist/mesh/classic/session-states.js";
-import { acceptorTransitions, helloRules, ownerTransitions } from "../dist/mesh/native/link-states.js";
-import { nativeSessionTransitions } from "../dist/mesh/native/session-states.js";
-import { controls, entryFields, memberFields } from "../dist/protocol/native/control.js";
-import { sniff } from "../dist/protocol/sniff.js";
-import { sessionTransitions as serverSession } from "../dist/rendezvous/session.js";
-import { toSequenceDiagram } from "../dist/runtime/trace.js";
 import { run } from "../dist/simulator/run.js";
+import { failureTable } from "../dist/src/core/errors.js";
+import { defaultLimits } from "../dist/src/core/limits.js";
+import { classicSessionTransitions as memberSession } from "../dist/src/mesh/classic/session-states.js";
+import { acceptorTransitions, helloRules, ownerTransitions } from "../dist/src/mesh/native/link-states.js";
+import { nativeSessionTransitions } from "../dist/src/mesh/native/session-states.js";
+import { sniff } from "../dist/src/protocol/caller-kind.js";
+import { controls, entryFields, memberFields } from "../dist/src/protocol/native/control.js";
+import { memberSessionTransitions as serverSession } from "../dist/src/rendezvous/member-session.js";
+import { toSequenceDiagram } from "../dist/src/runtime/trace.js";
 
 const root = new URL("../", import.meta.url);
 
@@ -64,7 +64,7 @@ function remedyRows() {
 
 /** The limits, each with the reason that stands beside its value. */
 function limitsTable() {
-  const source = readFileSync(new URL("dist/core/limits.js", root), "utf8");
+  const source = readFileSync(new URL("dist/src/core/limits.js", root), "utf8");
   const rows = Object.entries(defaultLimits).map(([name, value]) => {
     const comment = new RegExp(`/\\*\\*((?:(?!\\*/).)*)\\*/\\s*${name}:`, "s").exec(source)?.[1];
     if (comment === undefined) throw new Error(`the limit ${name} has no reason beside it`);

@@ -1,4 +1,5 @@
 import { constants } from "node:os";
+import { type Command, CommanderError } from "commander";
 import { FullmeshError } from "../core/errors.js";
 import { exitCodeOf, exitCodes } from "./exit.js";
 import type { CommonFlags } from "./flags.js";
@@ -14,6 +15,24 @@ export interface CommandContext {
   onSignal(stop: () => void): void;
   /** Calls `stop` when nobody reads stdout any more. That is no failure: whoever read has seen enough. */
   onReaderGone(stop: () => void): void;
+}
+
+/** Parses the command line and runs what it asks for. A usage error is reported and sets the exit code. */
+export async function runProgram(program: Command): Promise<void> {
+  for (const command of [program, ...program.commands]) command.exitOverride();
+  try {
+    await program.parseAsync();
+  } catch (error) {
+    process.exitCode = usageCode(error);
+  }
+}
+
+/** The exit code of an error in the command line. Commander has printed its own errors, and the help that was asked for. */
+function usageCode(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ended : exitCodes.usage;
+  if (!(error instanceof FullmeshError)) throw error;
+  process.stderr.write(`fullmesh: ${error.code}: ${error.message}\n  try: ${error.remedy}\n`);
+  return exitCodeOf(error);
 }
 
 /** Runs one command: speaks its errors, heeds its signals, and ends the process with the right code. */

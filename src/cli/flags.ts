@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { badOption } from "../options.js";
+import { badOption } from "../api/options.js";
 
 /**
  * The flags of the commands. Each has an environment variable `FULLMESH_<FLAG>`, which the flag overrides.

@@ -1,13 +1,13 @@
 import type { Command } from "commander";
-import { joinWith } from "../join.js";
-import { MeshNode } from "../node.js";
-import { badOption } from "../options.js";
+import { badOption } from "../api/options.js";
+import { joinWith } from "../node/join.js";
+import { MeshNode } from "../node/mesh-node.js";
 import type { Dialect } from "../protocol/directory.js";
 import { type CommandContext, runCommand } from "./command.js";
 import { type CommonFlags, flag, seconds, withCommonFlags, withDialectFlag, withInsecureFlag } from "./flags.js";
+import { LineSender } from "./line-sender.js";
+import { reportNode } from "./node-reporter.js";
 import { secretFrom, withSecretFlag } from "./secret-flag.js";
-import { LineSender } from "./speak.js";
-import { reportNode } from "./tell-node.js";
 
 interface JoinFlags extends CommonFlags {
   readonly insecure?: true;

@@ -1,8 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from "node:fs";
-import { Command, CommanderError } from "commander";
-import { FullmeshError } from "../core/errors.js";
-import { exitCodeOf, exitCodes } from "./exit.js";
+import { Command } from "commander";
+import { runProgram } from "./command.js";
 
 const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
   version: string;
@@ -14,15 +13,13 @@ const commands: Readonly<Record<string, () => Promise<(program: Command) => void
   join: async () => (await import("./join.js")).addJoin,
   up: async () => (await import("./up.js")).addUp,
   secret: async () => (await import("./secret.js")).addSecret,
-  bench: async () => (await import("./bench.js")).addBench,
 };
 
 const program = new Command("fullmesh")
   .description("Introduces processes to one another and gives them exactly one connection between every pair.")
   .version(version)
   .configureHelp({ showGlobalOptions: true })
-  .showHelpAfterError("(fullmesh --help shows what there is)")
-  .exitOverride();
+  .showHelpAfterError("(fullmesh --help shows what there is)");
 
 // Without a command of ours in the first place it is help that is wanted, or needed.
 const called = process.argv[2] ?? "";
@@ -38,18 +35,4 @@ program.addHelpText(
     "\nExit codes: 0 the mesh ended as it should, 1 failure, 2 usage, 3 a wait ran out or the\n" +
     "            mesh ended without being whole, 4 refused by the server, 128+n after signal n.",
 );
-for (const command of program.commands) command.exitOverride();
-
-try {
-  await program.parseAsync();
-} catch (error) {
-  process.exitCode = usageCode(error);
-}
-
-/** Commander has said what is wrong, or has shown the help that was asked for. */
-function usageCode(error: unknown): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ended : exitCodes.usage;
-  if (!(error instanceof FullmeshError)) throw error;
-  process.stderr.write(`fullmesh: ${error.code}: ${error.message}\n  try: ${error.remedy}\n`);
-  return exitCodeOf(error);
-}
+await runProgram(program);

@@ -1,10 +1,10 @@
+import { Deferred } from "../api/waiting.js";
 import type { ErrorCode } from "../core/errors.js";
 import { jsonLine, shownLine } from "../core/escaping.js";
-import { defaultMesh } from "../node-options.js";
-import { EventRateLimiter } from "../runtime/event-gate.js";
-import type { LogRecord } from "../runtime/notes.js";
-import { Deferred } from "../waiting.js";
-import { longestBacklog, StreamWriter } from "./writer.js";
+import { defaultMesh } from "../node/options.js";
+import { EventRateLimiter } from "../runtime/event-rate-limiter.js";
+import type { LogRecord } from "../runtime/log-rate-limiter.js";
+import { longestBacklog, StreamWriter } from "./stream-writer.js";
 
 /** At the end of a run stdout may take nothing for so long, before what it has not taken is given up. */
 const stalledMs = 30_000;

@@ -1,8 +1,8 @@
 import type { Command } from "commander";
-import { badOption, listenOption } from "../options.js";
+import { badOption, listenOption } from "../api/options.js";
+import { waitFor } from "../api/waiting.js";
 import type { Dialect } from "../protocol/directory.js";
-import { RendezvousServer } from "../server.js";
-import { waitFor } from "../waiting.js";
+import { RendezvousServer } from "../server/rendezvous-server.js";
 import { type CommandContext, runCommand } from "./command.js";
 import {
   type CommonFlags,
@@ -14,7 +14,7 @@ import {
   withInsecureFlag,
 } from "./flags.js";
 import { secretFrom, withSecretFlag } from "./secret-flag.js";
-import { reportServer } from "./tell-server.js";
+import { reportServer } from "./server-reporter.js";
 import { TraceFile } from "./trace-file.js";
 
 interface ServeFlags extends CommonFlags {

@@ -1,18 +1,18 @@
 import type { Command } from "commander";
+import { Deferred, waitFor } from "../api/waiting.js";
 import { FullmeshError } from "../core/errors.js";
-import type { Direction } from "../mesh/vocabulary.js";
+import type { Direction } from "../mesh/types.js";
 import type { Dialect } from "../protocol/directory.js";
-import { type RendezvousServer, serve } from "../server.js";
-import { Deferred, waitFor } from "../waiting.js";
+import { type RendezvousServer, serve } from "../server/rendezvous-server.js";
 import { type CommandContext, runCommand } from "./command.js";
 import { type CommonFlags, count, flag, withCommonFlags, withDialectFlag } from "./flags.js";
-import { type ChildEvent, ProcessGroup } from "./gang.js";
+import { LinkTally } from "./link-tally.js";
 import type { Output } from "./output.js";
+import { type ChildEvent, ProcessGroup } from "./process-group.js";
+import { openView } from "./progress-view.js";
 import { secretFrom, withSecretFlag } from "./secret-flag.js";
-import { LinkTally } from "./tally.js";
-import { reportServer } from "./tell-server.js";
+import { reportServer } from "./server-reporter.js";
 import { TraceFile } from "./trace-file.js";
-import { openView } from "./view.js";
 
 interface UpFlags extends CommonFlags {
   readonly stay?: true;

@@ -1,8 +1,8 @@
 import type { ConnectionId, ConnectionProgress, Endpoint, Role } from "../core/connections.js";
+import { GracefulCloses } from "../core/graceful-closes.js";
 import type { Limits } from "../core/limits.js";
-import { GracefulCloses } from "../core/lingering.js";
 import type { OutputSink } from "../core/machine.js";
-import type { MemberOutput } from "./vocabulary.js";
+import type { MemberOutput } from "./types.js";
 
 /** The part of a member that hears of a connection. */
 export interface ConnectionListener {

@@ -1,10 +1,10 @@
-import { notNow } from "../core/carriage.js";
+import { notNow } from "../core/link-handler.js";
 import { decodeMessage, encodeMessage, messageOverheadBytes, messageWeightOf } from "../protocol/native/message.js";
 import { encodeCredit, messageFlow } from "../protocol/native/stream.js";
-import type { PeerChannel } from "./conversation.js";
-import { ReceiveWindow, SendWindow } from "./flow.js";
-import type { ChannelContext } from "./ports.js";
-import type { Form, ReceivedMessage, SendResult } from "./vocabulary.js";
+import type { ChannelContext } from "./channel-context.js";
+import { ReceiveWindow, SendWindow } from "./flow-control.js";
+import type { PeerChannel } from "./peer-channel.js";
+import type { Form, ReceivedMessage, SendResult } from "./types.js";
 
 /** What a message that the program has not taken, or that has no credit, takes beside what it counts against the credit. */
 const heldMessageBytes = 96;

@@ -1,4 +1,4 @@
-import { doubleZero } from "../core/counts.js";
+import { doubleZero } from "../core/double-zero.js";
 import {
   encodeAbort,
   encodeCredit,
@@ -6,10 +6,10 @@ import {
   encodeStreamData,
   maxStreamDataBytes,
 } from "../protocol/native/stream.js";
-import { ByteQueue } from "./chunks.js";
-import type { PeerChannel } from "./conversation.js";
-import { ReceiveWindow, SendWindow } from "./flow.js";
-import type { ChannelContext } from "./ports.js";
+import { ByteQueue } from "./byte-queue.js";
+import type { ChannelContext } from "./channel-context.js";
+import { ReceiveWindow, SendWindow } from "./flow-control.js";
+import type { PeerChannel } from "./peer-channel.js";
 import {
   isEnding,
   isReadable,

@@ -1,4 +1,4 @@
-import { doubleZero } from "../core/counts.js";
+import { doubleZero } from "../core/double-zero.js";
 import { numberedKinds } from "../protocol/native/numbered.js";
 import { viewOf } from "../protocol/native/payload.js";
 import {
@@ -9,8 +9,8 @@ import {
   encodeOpen,
   highestStream,
 } from "../protocol/native/stream.js";
-import type { ChannelContext } from "./ports.js";
-import type { OverloadGuard } from "./refusals.js";
+import type { ChannelContext } from "./channel-context.js";
+import type { OverloadGuard } from "./overload-guard.js";
 import { Stream, type StreamObserver } from "./stream.js";
 
 /** What a stream that a peer has opened takes, beside what comes on it. */

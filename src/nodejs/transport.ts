@@ -5,7 +5,7 @@ import { formatAddress } from "../protocol/address.js";
 import { canonicalIp, isUnspecified } from "../protocol/ip.js";
 import type { Accept, ConnectionEvents, Listening, TransportPort } from "../runtime/ports.js";
 import { localEnd, NodeConnection, remoteEnd } from "./connection.js";
-import type { Keyring } from "./keyed.js";
+import type { Keyring } from "./keyring.js";
 import { type Lookup, NameDial, systemLookup } from "./name-dial.js";
 
 /**

@@ -3,8 +3,8 @@ import type { ErrorCode } from "../core/errors.js";
 import { endpointOf } from "../protocol/address.js";
 import { encodeList } from "../protocol/classic/list.js";
 import type { Candidate, Directory, Entry, Id, Member } from "../protocol/directory.js";
-import type { AddressHolder, AddressRegistry } from "./addresses.js";
-import type { MemberSession } from "./session.js";
+import type { AddressHolder, AddressRegistry } from "./address-registry.js";
+import type { MemberSession } from "./member-session.js";
 
 /** What happens at capacity: the mesh ends once it is whole, or it stays and newcomers wait for a free slot. */
 export type OnFull = "teardown" | "hold";

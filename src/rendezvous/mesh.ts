@@ -1,22 +1,22 @@
-import { earliest } from "../core/deadlines.js";
 import { printable } from "../core/escaping.js";
 import type { OutputSink } from "../core/machine.js";
+import { earliest } from "../core/timer-table.js";
 import type { Address } from "../protocol/address.js";
 import type { Candidate, Entry, Id, Member } from "../protocol/directory.js";
-import type { AddressRegistry } from "./addresses.js";
+import type { AddressRegistry } from "./address-registry.js";
+import type { VerificationResult } from "./address-verifier.js";
 import type { AdmissionVerdict } from "./admission.js";
+import type { ListBroadcaster } from "./classic/list-broadcaster.js";
 import { CompletenessTracker, type LinkReport } from "./completeness.js";
-import type { ListBroadcaster } from "./delivery.js";
-import type { VerificationResult } from "./dial-backs.js";
-import { CompletenessReporter } from "./outlook.js";
-import type { MeshEndReason } from "./partings.js";
-import { FailureDetector } from "./presence.js";
-import { Membership } from "./roll.js";
-import type { MemberSession } from "./session.js";
-import { SharedAddressDetector } from "./shared-addresses.js";
+import { CompletenessReporter } from "./completeness-reporter.js";
+import { FailureDetector } from "./failure-detector.js";
+import type { MemberSession } from "./member-session.js";
+import { Membership } from "./membership.js";
+import { LogBroadcaster } from "./native/log-broadcaster.js";
+import type { MeshEndReason } from "./session-closer.js";
+import { SharedAddressDetector } from "./shared-address-detector.js";
 import { shortfallOf } from "./shortfall.js";
-import { LogBroadcaster } from "./updates.js";
-import type { AbsentMemberRow, RendezvousOutput, RendezvousRules } from "./vocabulary.js";
+import type { AbsentMemberRow, RendezvousOutput, RendezvousRules } from "./types.js";
 
 /** What a mesh is made with. */
 export interface MeshOptions {

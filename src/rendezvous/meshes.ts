@@ -1,6 +1,6 @@
-import { TimerTable } from "../core/deadlines.js";
-import type { AddressRegistry } from "./addresses.js";
-import { classicMesh } from "./classic.js";
+import { TimerTable } from "../core/timer-table.js";
+import type { AddressRegistry } from "./address-registry.js";
+import { classicMesh } from "./classic/handler.js";
 import { Mesh, type MeshOptions } from "./mesh.js";
 
 /** The meshes of a server, by name. */

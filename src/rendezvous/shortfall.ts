@@ -1,4 +1,4 @@
-import type { AbsentMemberRow, MissingPairRow } from "./vocabulary.js";
+import type { AbsentMemberRow, MissingPairRow } from "./types.js";
 
 /** What a mesh is short of. */
 export interface Shortfall {

@@ -1,8 +1,8 @@
 import type { ConnectionId, ConnectionInput, ConnectionOutput, Endpoint } from "../core/connections.js";
-import { doubleZero } from "../core/counts.js";
+import { doubleZero } from "../core/double-zero.js";
 import { FullmeshError } from "../core/errors.js";
 import type { Machine } from "../core/machine.js";
-import { ConnectionAdapter } from "./ear.js";
+import { ConnectionAdapter } from "./connection-adapter.js";
 import type { Accept, ClockPort, ConnectionPort, ListenerPort, TransportPort } from "./ports.js";
 
 /** A timer that fires later than this was held up by our own process, not by its coarse clock. */

@@ -1,31 +1,35 @@
 import { posix } from "node:path";
 import ts from "typescript";
 
-/** One source file: its path below `src/`, and its text. */
+/** One source file: its path in the repository, and its text. */
 export interface SourceFile {
   readonly path: string;
   readonly text: string;
 }
 
-/** The floors, lowest first. A folder may import from lower floors only; folders of one floor are strangers. */
+/** The floors, lowest first. A folder imports from lower floors only; folders of one floor do not import one another. */
 const floors: readonly (readonly string[])[] = [
-  ["core"],
-  ["protocol"],
-  ["rendezvous", "mesh", "messaging"],
-  ["runtime"],
-  ["nodejs", "simulator"],
-  ["."],
-  ["cli"],
+  ["src/core"],
+  ["src/protocol"],
+  ["src/rendezvous", "src/mesh", "src/messaging"],
+  ["src/runtime"],
+  ["src/nodejs"],
+  ["src/api"],
+  ["src/node", "src/server"],
+  ["src"],
+  ["src/cli"],
+  ["simulator"],
+  ["bench"],
 ];
 
 /** Floors on which there is no clock, dice, socket or logger. */
 const pureFolders: ReadonlySet<string> = new Set([
-  "core",
-  "protocol",
-  "rendezvous",
-  "mesh",
-  "messaging",
-  "runtime",
+  "src/core",
+  "src/protocol",
+  "src/rendezvous",
+  "src/mesh",
+  "src/messaging",
+  "src/runtime",
   "simulator",
 ]);
 
@@ -39,8 +43,10 @@ const impurities: readonly (readonly [pattern: RegExp, reason: string])[] = [
   [/\bconsole\./, "logs"],
 ];
 
+/** The folder that a file belongs to: below `src/` the next one, otherwise the topmost. */
 function folderOf(path: string): string {
-  return path.includes("/") ? (posix.dirname(path).split("/")[0] ?? ".") : ".";
+  const [top = "", next] = posix.dirname(path).split("/");
+  return top === "src" && next !== undefined ? `${top}/${next}` : top;
 }
 
 function floorOf(folder: string): number {
@@ -51,16 +57,36 @@ function parse({ path, text }: SourceFile): ts.SourceFile {
   return ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
 }
 
-/** Imports that go up, or to the side. */
-export function importFaults(file: SourceFile): string[] {
-  const folder = folderOf(file.path);
+/** The files of the repository that a file imports, types included. */
+function importsOf(file: SourceFile): string[] {
   return ts
     .preProcessFile(file.text)
     .importedFiles.map(({ fileName }) => fileName)
     .filter((name) => name.startsWith("."))
-    .map((name) => folderOf(posix.join(posix.dirname(file.path), name)))
+    .map((name) => posix.join(posix.dirname(file.path), name).replace(/\.js$/, ".ts"));
+}
+
+/** Imports that go up, or to the side. */
+export function importFaults(file: SourceFile): string[] {
+  const folder = folderOf(file.path);
+  return importsOf(file)
+    .map(folderOf)
     .filter((target) => target !== folder && floorOf(target) >= floorOf(folder))
     .map((target) => `${file.path} imports from ${target}/, which is not below it`);
+}
+
+/** The files that lie on a circle of imports, types included, or on a path from one circle to another. */
+export function importCircles(files: readonly SourceFile[]): string[] {
+  const imports = new Map(files.map((file) => [file.path, importsOf(file)]));
+  // Whoever imports nothing that is left, and whoever nothing left imports, is on no circle.
+  for (let size = -1; size !== imports.size; ) {
+    size = imports.size;
+    const imported = new Set([...imports.values()].flat());
+    for (const [path, targets] of imports) {
+      if (!imported.has(path) || !targets.some((target) => imports.has(target))) imports.delete(path);
+    }
+  }
+  return [...imports.keys()].sort();
 }
 
 /** Clocks, dice and the like on a pure floor. */

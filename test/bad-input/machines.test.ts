@@ -1,11 +1,11 @@
 import { describe, expect, test } from "vitest";
 import type { ConnectionId, Endpoint } from "../../src/core/connections.js";
 import { defaultLimits } from "../../src/core/limits.js";
-import { MemberMachine } from "../../src/mesh/member.js";
-import type { MemberInput, MemberOutput } from "../../src/mesh/vocabulary.js";
-import { RendezvousMachine } from "../../src/rendezvous/rendezvous.js";
-import type { RendezvousOutput } from "../../src/rendezvous/vocabulary.js";
-import { Riding } from "../mesh/native/riding.js";
+import { MemberMachine } from "../../src/mesh/member-machine.js";
+import type { MemberInput, MemberOutput } from "../../src/mesh/types.js";
+import { RendezvousMachine } from "../../src/rendezvous/rendezvous-machine.js";
+import type { RendezvousOutput } from "../../src/rendezvous/types.js";
+import { Riding } from "../mesh/native/recording-handler.js";
 import { text } from "./fixtures.js";
 
 /**

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { join, serve } from "../../src/index.js";
-import { SendBuffer } from "../../src/mesh/native/outflow.js";
+import { SendBuffer } from "../../src/mesh/native/send-buffer.js";
 import { NativeMember } from "./native-member.js";
 
 /** Short enough to be copied onto a page. */

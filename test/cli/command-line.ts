@@ -25,7 +25,12 @@ export function parseLines(lines: readonly string[]): EventLine[] {
 
 /** The command as a person types it; ends with the test. */
 export function fullmesh(args: readonly string[], options: StartOptions = {}): StartedProcess {
-  const started = new StartedProcess(process.execPath, [main, ...args], { env: plainEnvironment(), ...options });
+  return startProgram(main, args, options);
+}
+
+/** A program of this project with an environment that gives it no flags; ends with the test. */
+export function startProgram(path: string, args: readonly string[], options: StartOptions = {}): StartedProcess {
+  const started = new StartedProcess(process.execPath, [path, ...args], { env: plainEnvironment(), ...options });
   onTestFinished(() => started.stop());
   return started;
 }

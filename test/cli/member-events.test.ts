@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { reportNode } from "../../src/cli/node-reporter.js";
 import type { Output } from "../../src/cli/output.js";
-import { reportNode } from "../../src/cli/tell-node.js";
-import { MeshNode } from "../../src/node.js";
+import { MeshNode } from "../../src/node/mesh-node.js";
 import type { StartedProcess } from "../support/processes.js";
 import { proxyBefore } from "../support/proxy.js";
 import { freePort } from "../support/sockets.js";

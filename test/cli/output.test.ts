@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
 
-const output = new URL("../../dist/cli/output.js", import.meta.url);
+const output = new URL("../../dist/src/cli/output.js", import.meta.url);
 
 /** Runs a program that writes by an `Output`, and gives what comes out. */
 function run(json: boolean, program: string): { readonly stdout: string; readonly stderr: string } {

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { FullmeshError } from "../../src/core/errors.js";
 import { diagramText, harmless, jsonLine, printable, shownLine } from "../../src/core/escaping.js";
-import { LogRateLimiter } from "../../src/runtime/notes.js";
+import { LogRateLimiter } from "../../src/runtime/log-rate-limiter.js";
 import { toSequenceDiagram } from "../../src/runtime/trace.js";
 
 /** One byte for each character. */

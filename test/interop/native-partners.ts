@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { MeshNode } from "../../src/index.js";
-import { joinWith } from "../../src/join.js";
+import { joinWith } from "../../src/node/join.js";
 import { Bell, StartedProcess } from "../support/processes.js";
 
 /** What one native member has seen of its mesh, whoever has written the member. */

@@ -1,7 +1,7 @@
 import diagnostics from "node:diagnostics_channel";
 import { expect, onTestFinished } from "vitest";
 import { type Dialect, type Limits, MeshNode } from "../../src/index.js";
-import { joinWith } from "../../src/join.js";
+import { joinWith } from "../../src/node/join.js";
 import { Bell } from "../support/processes.js";
 
 /**

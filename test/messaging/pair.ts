@@ -1,8 +1,8 @@
-import { type LinkWriter, notNow } from "../../src/core/carriage.js";
 import { defaultLimits, type Limits } from "../../src/core/limits.js";
-import type { PeerChannel } from "../../src/messaging/conversation.js";
-import { PeerChannels } from "../../src/messaging/messaging.js";
-import type { MessagingEvent, ReceivedMessage } from "../../src/messaging/vocabulary.js";
+import { type LinkWriter, notNow } from "../../src/core/link-handler.js";
+import type { PeerChannel } from "../../src/messaging/peer-channel.js";
+import { PeerChannels } from "../../src/messaging/peer-channels.js";
+import type { MessagingEvent, ReceivedMessage } from "../../src/messaging/types.js";
 
 type Batch = Extract<MessagingEvent, { readonly type: "messages" }>;
 

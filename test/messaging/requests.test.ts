@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { defaultLimits } from "../../src/core/limits.js";
-import { PeerChannels } from "../../src/messaging/messaging.js";
+import { PeerChannels } from "../../src/messaging/peer-channels.js";
 import { numberedKinds } from "../../src/protocol/native/numbered.js";
 import { bytesOf, content, type End, Line, Pair, text, topic } from "./pair.js";
 

@@ -406,10 +406,10 @@ describe("a certificate instead of the secret", () => {
     const { key, cert, path } = newCertificate(context);
     const to = await tlsListener({ key, cert });
     const compiled = (file: string): string =>
-      JSON.stringify(new URL(`../../dist/nodejs/${file}`, import.meta.url).href);
+      JSON.stringify(new URL(`../../dist/src/nodejs/${file}`, import.meta.url).href);
     const program = `
       import { connect } from "node:tls";
-      import { Keyring } from ${compiled("keyed.js")};
+      import { Keyring } from ${compiled("keyring.js")};
       import { Secret } from ${compiled("secret.js")};
       import { nodeTransport } from ${compiled("transport.js")};
       const to = ${JSON.stringify(to)};

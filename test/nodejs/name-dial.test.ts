@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { Keyring } from "../../src/nodejs/keyed.js";
+import { Keyring } from "../../src/nodejs/keyring.js";
 import type { Lookup } from "../../src/nodejs/name-dial.js";
 import { Secret } from "../../src/nodejs/secret.js";
 import { nodeTransport } from "../../src/nodejs/transport.js";

@@ -1,7 +1,7 @@
 import { onTestFinished } from "vitest";
 import type { Endpoint, Identity } from "../../src/core/connections.js";
 import { type ErrorCode, FullmeshError } from "../../src/core/errors.js";
-import { Keyring } from "../../src/nodejs/keyed.js";
+import { Keyring } from "../../src/nodejs/keyring.js";
 import { Secret } from "../../src/nodejs/secret.js";
 import { nodeTransport } from "../../src/nodejs/transport.js";
 import type { ConnectionEvents, ConnectionPort, ListenerPort, TransportPort } from "../../src/runtime/ports.js";

@@ -45,12 +45,14 @@ describe("the published package", () => {
       expect.arrayContaining([
         "dist/bundle/index.js",
         "dist/bundle/main.js",
-        "dist/index.d.ts",
+        "dist/src/index.d.ts",
         "README.md",
         "LICENSE",
       ]),
     );
-    expect(files.filter((path) => /^(src|test|scripts)\/|simulator|tsbuildinfo/.test(path))).toEqual([]);
+    expect(
+      files.filter((path) => /^(src|test|scripts|simulator|bench)\/|dist\/(simulator|bench)\/|tsbuildinfo/.test(path)),
+    ).toEqual([]);
     expect(files.filter((path) => path.endsWith(".js") && !path.startsWith("dist/bundle/"))).toEqual([]);
     const notices = readFileSync(join(installed, "dist/bundle/licenses.txt"), "utf8");
     for (const name of ["commander", "log-update"]) expect(notices).toContain(`\n${name} `);

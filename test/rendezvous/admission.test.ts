@@ -2,9 +2,9 @@ import { describe, expect, test } from "vitest";
 import { defaultLimits } from "../../src/core/limits.js";
 import type { Address } from "../../src/protocol/address.js";
 import { type Candidate, type Dialect, Directory, type Entry, type Id } from "../../src/protocol/directory.js";
-import { AddressRegistry } from "../../src/rendezvous/addresses.js";
+import { AddressRegistry } from "../../src/rendezvous/address-registry.js";
 import { Admission, type AdmissionRules, type Applicant } from "../../src/rendezvous/admission.js";
-import { MemberSession } from "../../src/rendezvous/session.js";
+import { MemberSession } from "../../src/rendezvous/member-session.js";
 
 const host = "10.0.0.1";
 

@@ -5,13 +5,13 @@ import type { Change, Id } from "../../src/protocol/directory.js";
 import { type Control, type ControlOf, decodeControl, encodeControl } from "../../src/protocol/native/control.js";
 import { FrameReader, frameKinds } from "../../src/protocol/native/frames.js";
 import { encodePreface, type Preface } from "../../src/protocol/native/preface.js";
-import { RendezvousMachine } from "../../src/rendezvous/rendezvous.js";
+import { RendezvousMachine } from "../../src/rendezvous/rendezvous-machine.js";
 import type {
   RendezvousEvent,
   RendezvousInput,
   RendezvousOutput,
   RendezvousRules,
-} from "../../src/rendezvous/vocabulary.js";
+} from "../../src/rendezvous/types.js";
 import { MemoryLog } from "../../src/runtime/memory-log.js";
 
 /**

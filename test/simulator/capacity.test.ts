@@ -1,10 +1,10 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { run } from "../../simulator/run.js";
+import type { MemberScript, Scenario } from "../../simulator/scenario.js";
 import { defaultLimits } from "../../src/core/limits.js";
 import type { Dialect } from "../../src/protocol/directory.js";
 import { CompletenessTracker } from "../../src/rendezvous/completeness.js";
-import { CompletenessReporter } from "../../src/rendezvous/outlook.js";
-import { run } from "../../src/simulator/run.js";
-import type { MemberScript, Scenario } from "../../src/simulator/scenario.js";
+import { CompletenessReporter } from "../../src/rendezvous/completeness-reporter.js";
 
 /** How long a mesh may take to become whole here. */
 const finishMs = 4_000;

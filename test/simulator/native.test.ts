@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { run } from "../../src/simulator/run.js";
+import { run } from "../../simulator/run.js";
 import { plants } from "./planted.js";
 
 /** Seeds played by every test run; `npm run simulate` plays as many as you like. */

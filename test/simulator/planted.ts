@@ -1,27 +1,27 @@
 import { vi } from "vitest";
-import { IdleMonitor } from "../../src/core/pulse.js";
-import { HelloHandler } from "../../src/mesh/native/acceptor.js";
-import { LinkTransport } from "../../src/mesh/native/carrier.js";
-import { NativeConnection } from "../../src/mesh/native/channel.js";
+import { IdleMonitor } from "../../src/core/idle-monitor.js";
+import { NativeConnection } from "../../src/mesh/native/connection.js";
+import { DirectoryView } from "../../src/mesh/native/directory-view.js";
+import { HelloHandler } from "../../src/mesh/native/hello-handler.js";
 import { Link } from "../../src/mesh/native/link.js";
+import { LinkDialer } from "../../src/mesh/native/link-dialer.js";
+import { LinkReporter } from "../../src/mesh/native/link-reporter.js";
 import { type HelloRule, helloRules } from "../../src/mesh/native/link-states.js";
-import { SendBuffer } from "../../src/mesh/native/outflow.js";
-import { LinkDialer } from "../../src/mesh/native/owner.js";
+import { LinkTransport } from "../../src/mesh/native/link-transport.js";
 import { NativePeers } from "../../src/mesh/native/peers.js";
-import { ResumeState } from "../../src/mesh/native/replay.js";
-import { LinkReporter } from "../../src/mesh/native/reports.js";
-import { DirectoryView } from "../../src/mesh/native/roster.js";
-import { PendingRequests } from "../../src/messaging/calls.js";
-import { ByteQueue } from "../../src/messaging/chunks.js";
-import { PeerChannel } from "../../src/messaging/conversation.js";
-import { ReceiveWindow, SendWindow } from "../../src/messaging/flow.js";
+import { ResumeState } from "../../src/mesh/native/resume-state.js";
+import { SendBuffer } from "../../src/mesh/native/send-buffer.js";
+import { ByteQueue } from "../../src/messaging/byte-queue.js";
+import { ReceiveWindow, SendWindow } from "../../src/messaging/flow-control.js";
+import { PeerChannel } from "../../src/messaging/peer-channel.js";
+import { PendingRequests } from "../../src/messaging/pending-requests.js";
 import { Stream } from "../../src/messaging/stream.js";
 import { Admission } from "../../src/rendezvous/admission.js";
 import { CompletenessTracker } from "../../src/rendezvous/completeness.js";
-import { LogCache } from "../../src/rendezvous/history.js";
+import { FailureDetector } from "../../src/rendezvous/failure-detector.js";
 import { Mesh } from "../../src/rendezvous/mesh.js";
-import { NativeHandler } from "../../src/rendezvous/native.js";
-import { FailureDetector } from "../../src/rendezvous/presence.js";
+import { NativeHandler } from "../../src/rendezvous/native/handler.js";
+import { LogCache } from "../../src/rendezvous/native/log-cache.js";
 
 /** A bug put in on purpose, in the place where it would be made. */
 export interface Plant {

@@ -1,13 +1,13 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { run, type SimulationResult } from "../../simulator/run.js";
+import type { Scenario } from "../../simulator/scenario.js";
 import { ClassicLinks } from "../../src/mesh/classic/links.js";
-import { MemberList } from "../../src/mesh/classic/membership.js";
-import { DialQueue } from "../../src/mesh/dialing.js";
+import { MemberList } from "../../src/mesh/classic/member-list.js";
+import { DialQueue } from "../../src/mesh/dial-queue.js";
 import { HelloReader } from "../../src/protocol/classic/hello.js";
 import { ServerReader } from "../../src/protocol/classic/list.js";
 import { Directory } from "../../src/protocol/directory.js";
 import { Admission } from "../../src/rendezvous/admission.js";
-import { run, type SimulationResult } from "../../src/simulator/run.js";
-import type { Scenario } from "../../src/simulator/scenario.js";
 
 /** Seeds played by every test run; `npm run simulate` plays as many as you like. */
 const firstSeed = Number(process.env.SEED ?? 1);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { run } from "../../src/simulator/run.js";
-import type { Scenario } from "../../src/simulator/scenario.js";
-import { tarpitScenarioOf } from "../../src/simulator/tarpit-scenario.js";
+import { run } from "../../simulator/run.js";
+import type { Scenario } from "../../simulator/scenario.js";
+import { tarpitScenarioOf } from "../../simulator/tarpit-scenario.js";
 
 const seeds = [2, 3, 4];
 

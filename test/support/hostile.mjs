@@ -7,9 +7,9 @@ import { once } from "node:events";
 import { connect, createServer } from "node:net";
 
 const [, , build, server, role] = process.argv;
-const { encodeControl, decodeControl } = await import(`${build}/protocol/native/control.js`);
-const { FrameReader, frameKinds } = await import(`${build}/protocol/native/frames.js`);
-const { encodePreface } = await import(`${build}/protocol/native/preface.js`);
+const { encodeControl, decodeControl } = await import(`${build}/src/protocol/native/control.js`);
+const { FrameReader, frameKinds } = await import(`${build}/src/protocol/native/frames.js`);
+const { encodePreface } = await import(`${build}/src/protocol/native/preface.js`);
 const [host, port] = server.split(":");
 
 /** Calls `hear` with each control message that comes on a socket. */

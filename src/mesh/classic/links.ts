@@ -1,8 +1,8 @@
 import type { ConnectionId } from "../../core/connections.js";
-import { TimerTable } from "../../core/deadlines.js";
+import { TimerTable } from "../../core/timer-table.js";
 import type { Address } from "../../protocol/address.js";
 import type { Connections } from "../connections.js";
-import type { Direction } from "../vocabulary.js";
+import type { Direction } from "../types.js";
 
 /** The edge of the mesh between this node and one peer, over one connection. */
 export interface ClassicLink {

@@ -1,19 +1,19 @@
 import type { ConnectionId, ConnectionProgress, Endpoint } from "../../core/connections.js";
-import { earliest } from "../../core/deadlines.js";
 import type { ErrorCode } from "../../core/errors.js";
-import type { PendingConnections } from "../../core/handshakes.js";
 import type { OutputSink } from "../../core/machine.js";
+import type { PendingConnections } from "../../core/pending-connections.js";
+import { earliest } from "../../core/timer-table.js";
 import { type Address, endpointOf, formatAddress } from "../../protocol/address.js";
+import { httpRefusal } from "../../protocol/caller-kind.js";
 import { encodeHello } from "../../protocol/classic/hello.js";
 import { isAmbiguousPort } from "../../protocol/classic/scanner.js";
-import { httpRefusal } from "../../protocol/sniff.js";
+import type { DialectAcceptor, PendingConnection } from "../acceptor.js";
 import type { ConnectionListener, Connections } from "../connections.js";
-import type { DialectAcceptor, PendingConnection } from "../door.js";
-import type { Direction, MemberEvent, MemberOutput, MemberRules } from "../vocabulary.js";
-import { type HelloOutcome, type PendingHello, PendingHellos } from "./arrivals.js";
-import { OutgoingDials } from "./calls.js";
+import type { Direction, MemberEvent, MemberOutput, MemberRules } from "../types.js";
 import { type ClassicLink, ClassicLinks } from "./links.js";
-import { MemberList } from "./membership.js";
+import { MemberList } from "./member-list.js";
+import { OutgoingDials } from "./outgoing-dials.js";
+import { type HelloOutcome, type PendingHello, PendingHellos } from "./pending-hellos.js";
 
 /** What the rest of the member must know of classic links. */
 export interface ClassicPeersEvents {

@@ -1,13 +1,13 @@
 import type { ConnectionId, ConnectionProgress, Endpoint } from "../../core/connections.js";
-import { TimerTable } from "../../core/deadlines.js";
 import type { OutputSink } from "../../core/machine.js";
+import { TimerTable } from "../../core/timer-table.js";
 import { nextState } from "../../core/transitions.js";
 import type { Address } from "../../protocol/address.js";
 import { readEnd, type ServerEvent, ServerReader, teardownWord } from "../../protocol/classic/list.js";
 import { encodeRegistration } from "../../protocol/classic/registration.js";
 import type { ConnectionListener, Connections } from "../connections.js";
-import { type ServerSession, type SessionEvent, SessionOutput } from "../session.js";
-import type { MemberOutput, MemberRules } from "../vocabulary.js";
+import { type ServerSession, type SessionEvent, SessionOutput } from "../server-session.js";
+import type { MemberOutput, MemberRules } from "../types.js";
 import { type ClassicSessionState, type ClassicSessionTrigger, classicSessionTransitions } from "./session-states.js";
 
 /** How a refusal begins that tells of the end of a mesh that is not whole. */

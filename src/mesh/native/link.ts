@@ -1,12 +1,12 @@
-import type { LinkHandler, LinkWriter } from "../../core/carriage.js";
-import type { BufferPool } from "../../core/pages.js";
+import type { BufferPool } from "../../core/buffer-pool.js";
+import type { LinkHandler, LinkWriter } from "../../core/link-handler.js";
 import { nextState } from "../../core/transitions.js";
 import type { Member } from "../../protocol/directory.js";
-import type { Direction } from "../vocabulary.js";
-import type { NativeConnection } from "./channel.js";
+import type { Direction } from "../types.js";
+import type { NativeConnection } from "./connection.js";
 import { acceptorTransitions, type LinkState, type LinkTrigger, ownerTransitions } from "./link-states.js";
-import { SendBuffer } from "./outflow.js";
-import { ResumeState } from "./replay.js";
+import { ResumeState } from "./resume-state.js";
+import { SendBuffer } from "./send-buffer.js";
 
 /** Why a link is not up: how far it has come, and what is in its way. */
 export interface LinkFailure {

@@ -1,23 +1,23 @@
-import type { LinkHandlerFactory } from "../../core/carriage.js";
+import { BufferPool } from "../../core/buffer-pool.js";
 import type { ConnectionId } from "../../core/connections.js";
-import { earliest } from "../../core/deadlines.js";
-import type { PendingConnections } from "../../core/handshakes.js";
+import type { LinkHandlerFactory } from "../../core/link-handler.js";
 import type { OutputSink } from "../../core/machine.js";
-import { BufferPool } from "../../core/pages.js";
+import type { PendingConnections } from "../../core/pending-connections.js";
+import { earliest } from "../../core/timer-table.js";
 import type { Address } from "../../protocol/address.js";
 import { compareMembers, type Entry, type Id, type Member } from "../../protocol/directory.js";
 import type { ControlOf } from "../../protocol/native/control.js";
 import { numberedKinds } from "../../protocol/native/numbered.js";
-import type { MemberEvent, MemberOutput, MemberRules } from "../vocabulary.js";
-import { HelloHandler } from "./acceptor.js";
-import { LinkTransport } from "./carrier.js";
-import type { NativeConnection } from "./channel.js";
+import type { MemberEvent, MemberOutput, MemberRules } from "../types.js";
+import type { NativeConnection } from "./connection.js";
+import type { NativeConnectionContext } from "./connection-context.js";
+import { type DirectoryChange, DirectoryView } from "./directory-view.js";
+import { HelloHandler } from "./hello-handler.js";
 import { Link } from "./link.js";
+import { LinkDialer } from "./link-dialer.js";
+import { LinkReporter } from "./link-reporter.js";
 import type { HelloCase } from "./link-states.js";
-import { LinkDialer } from "./owner.js";
-import type { NativeConnectionContext } from "./ports.js";
-import { LinkReporter } from "./reports.js";
-import { type DirectoryChange, DirectoryView } from "./roster.js";
+import { LinkTransport } from "./link-transport.js";
 
 /** What the rest of the member must know of its native peers. */
 export interface NativePeersEvents {

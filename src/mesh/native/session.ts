@@ -5,12 +5,12 @@ import { nextState } from "../../core/transitions.js";
 import type { Address } from "../../protocol/address.js";
 import type { Id } from "../../protocol/directory.js";
 import type { Control, ControlOf } from "../../protocol/native/control.js";
-import { type ServerSession, type SessionEvent, SessionOutput } from "../session.js";
-import type { MemberOutput, MemberRules } from "../vocabulary.js";
-import { NativeConnection } from "./channel.js";
-import { DirectoryAssembler } from "./hearing.js";
-import { ReconnectTimers } from "./patience.js";
-import type { NativeConnectionContext, NativeConnectionOwner } from "./ports.js";
+import { type ServerSession, type SessionEvent, SessionOutput } from "../server-session.js";
+import type { MemberOutput, MemberRules } from "../types.js";
+import { NativeConnection } from "./connection.js";
+import type { NativeConnectionContext, NativeConnectionOwner } from "./connection-context.js";
+import { DirectoryAssembler } from "./directory-assembler.js";
+import { ReconnectTimers } from "./reconnect-timers.js";
 import { type NativeSessionState, type NativeSessionTrigger, nativeSessionTransitions } from "./session-states.js";
 
 /** What the session must know of the member it speaks for. */

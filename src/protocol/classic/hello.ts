@@ -1,6 +1,6 @@
 import { printable } from "../../core/escaping.js";
 import type { Address } from "../address.js";
-import { type CallerKind, sniff } from "../sniff.js";
+import { type CallerKind, sniff } from "../caller-kind.js";
 import { ascii, latin1 } from "../text.js";
 import { AddressScanner } from "./scanner.js";
 

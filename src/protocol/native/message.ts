@@ -1,4 +1,4 @@
-import type { LinkWriter } from "../../core/carriage.js";
+import type { LinkWriter } from "../../core/link-handler.js";
 import { numberBytes, numberedKinds } from "./numbered.js";
 import { decodePayloadKind, isReferenced, type PayloadKind, viewOf, writeBytes } from "./payload.js";
 import { decodeTopic } from "./topics.js";

@@ -1,5 +1,5 @@
-import type { LinkWriter } from "../../core/carriage.js";
 import { harmless } from "../../core/escaping.js";
+import type { LinkWriter } from "../../core/link-handler.js";
 import { ascii, utf8 } from "../text.js";
 import { readShortNumber, writeShortNumber } from "./numbered.js";
 import { writeBytes } from "./payload.js";

@@ -1,4 +1,4 @@
-import type { LinkWriter } from "../../core/carriage.js";
+import type { LinkWriter } from "../../core/link-handler.js";
 import { numberBytes, numberedKinds, readShortNumber, writeShortNumber } from "./numbered.js";
 import { decodePayloadKind, isReferenced, type PayloadKind, viewOf, writeBytes } from "./payload.js";
 import { decodeReason, encodeReason, type FailureReason } from "./reason.js";

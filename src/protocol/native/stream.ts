@@ -1,5 +1,5 @@
-import type { LinkWriter } from "../../core/carriage.js";
 import type { Limits } from "../../core/limits.js";
+import type { LinkWriter } from "../../core/link-handler.js";
 import {
   numberBytes,
   numberedKinds,

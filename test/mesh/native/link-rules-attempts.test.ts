@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
+import { DirectoryView } from "../../../src/mesh/native/directory-view.js";
 import { acceptorTransitions, mostRaised, ownerTransitions } from "../../../src/mesh/native/link-states.js";
-import { DirectoryView } from "../../../src/mesh/native/roster.js";
 import { bendHelloRule, changeTable, dropHelloRule, keepWhatIsGivenUp, reuseNumbers, worlds } from "./absence.js";
 import { hello, joined, listed, serverAddress } from "./names.js";
 import type { Node } from "./node.js";

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { LinkTransport } from "../../../src/mesh/native/carrier.js";
-import { LinkDialer } from "../../../src/mesh/native/owner.js";
+import { LinkDialer } from "../../../src/mesh/native/link-dialer.js";
+import { LinkTransport } from "../../../src/mesh/native/link-transport.js";
 import { dropHelloRule, worlds } from "./absence.js";
 import { hello, idOf, joined, listed } from "./names.js";
 import type { Node } from "./node.js";

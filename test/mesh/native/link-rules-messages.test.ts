@@ -1,10 +1,10 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { LinkTransport } from "../../../src/mesh/native/carrier.js";
-import { ResumeState } from "../../../src/mesh/native/replay.js";
+import { LinkTransport } from "../../../src/mesh/native/link-transport.js";
+import { ResumeState } from "../../../src/mesh/native/resume-state.js";
 import { dropHelloRule, sayNothingReceived, takeWithoutNumbers, worlds } from "./absence.js";
 import { hello, listed } from "./names.js";
 import type { Node } from "./node.js";
-import { messageFrame } from "./riding.js";
+import { messageFrame } from "./recording-handler.js";
 import { World } from "./world.js";
 
 afterEach(() => {

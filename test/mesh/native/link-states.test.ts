@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { BufferPool } from "../../../src/core/pages.js";
+import { BufferPool } from "../../../src/core/buffer-pool.js";
 import { Link } from "../../../src/mesh/native/link.js";
 import {
   acceptorTransitions,

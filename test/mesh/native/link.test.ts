@@ -3,7 +3,7 @@ import { encodeAcknowledgement } from "../../../src/protocol/native/acknowledgem
 import { encodeFrame, ping } from "../../../src/protocol/native/frames.js";
 import { hello, idOf, listed } from "./names.js";
 import type { Node } from "./node.js";
-import { messageFrame } from "./riding.js";
+import { messageFrame } from "./recording-handler.js";
 import type { Frame, Wire } from "./wire.js";
 import { World } from "./world.js";
 

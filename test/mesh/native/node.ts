@@ -1,15 +1,15 @@
 import type { ConnectionId, ConnectionInput, Identity } from "../../../src/core/connections.js";
 import type { ErrorCode } from "../../../src/core/errors.js";
-import { MemberMachine } from "../../../src/mesh/member.js";
+import { MemberMachine } from "../../../src/mesh/member-machine.js";
 import type { Link } from "../../../src/mesh/native/link.js";
-import type { MemberEvent, MemberInput, MemberOutput, MemberRules } from "../../../src/mesh/vocabulary.js";
+import type { MemberEvent, MemberInput, MemberOutput, MemberRules } from "../../../src/mesh/types.js";
 import { type Address, endpointOf } from "../../../src/protocol/address.js";
 import type { Entry, Member as Listed } from "../../../src/protocol/directory.js";
 import type { Control } from "../../../src/protocol/native/control.js";
 import { pong } from "../../../src/protocol/native/frames.js";
 import { numberedKinds } from "../../../src/protocol/native/numbered.js";
 import { idOf, listed, logId, serverAddress } from "./names.js";
-import { Riding, type TestRider } from "./riding.js";
+import { Riding, type TestRider } from "./recording-handler.js";
 import type { Frame, Stand, Wire } from "./wire.js";
 import type { World } from "./world.js";
 

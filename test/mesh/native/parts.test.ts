@@ -3,7 +3,7 @@ import { encodeFrame } from "../../../src/protocol/native/frames.js";
 import { numberBytes, numberedKinds, writeNumber } from "../../../src/protocol/native/numbered.js";
 import { hello } from "./names.js";
 import type { Node } from "./node.js";
-import { messageFrame, type TestRider } from "./riding.js";
+import { messageFrame, type TestRider } from "./recording-handler.js";
 import type { Wire } from "./wire.js";
 import { World } from "./world.js";
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { MemberRules } from "../../../src/mesh/vocabulary.js";
+import type { MemberRules } from "../../../src/mesh/types.js";
 import type { Control } from "../../../src/protocol/native/control.js";
 import { idOf, listed } from "./names.js";
 import type { Node } from "./node.js";

@@ -4,7 +4,7 @@ import { type Control, decodeControl, encodeControl } from "../../../src/protoco
 import { FrameReader, frameKinds } from "../../../src/protocol/native/frames.js";
 import { isNumbered, numberBytes, numberedKinds, readNumber } from "../../../src/protocol/native/numbered.js";
 import { encodePreface } from "../../../src/protocol/native/preface.js";
-import { textOf } from "./riding.js";
+import { textOf } from "./recording-handler.js";
 
 /** What was sent on a wire, as a test reads it. */
 export type Frame =

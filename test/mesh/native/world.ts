@@ -1,6 +1,6 @@
 import type { Identity } from "../../../src/core/connections.js";
 import { defaultLimits, type Limits } from "../../../src/core/limits.js";
-import type { MemberRules } from "../../../src/mesh/vocabulary.js";
+import type { MemberRules } from "../../../src/mesh/types.js";
 import { type Address, endpointOf } from "../../../src/protocol/address.js";
 import { listed, serverAddress } from "./names.js";
 import { Node } from "./node.js";

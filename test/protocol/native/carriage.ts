@@ -1,4 +1,4 @@
-import type { LinkWriter } from "../../../src/core/carriage.js";
+import type { LinkWriter } from "../../../src/core/link-handler.js";
 
 /** One frame that was begun, with bytes around it that nobody may touch. */
 export class Sheet implements LinkWriter {

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { sniff } from "../../../src/protocol/caller-kind.js";
 import {
   decodePreface,
   encodePreface,
@@ -9,7 +10,6 @@ import {
   speaksOurs,
   version,
 } from "../../../src/protocol/native/preface.js";
-import { sniff } from "../../../src/protocol/sniff.js";
 
 const byte = fc.integer({ min: 0, max: 255 });
 

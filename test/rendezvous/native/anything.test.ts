@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { Address } from "../../../src/protocol/address.js";
 import { Directory } from "../../../src/protocol/directory.js";
 import type { Control } from "../../../src/protocol/native/control.js";
-import type { RendezvousEvent } from "../../../src/rendezvous/vocabulary.js";
+import type { RendezvousEvent } from "../../../src/rendezvous/types.js";
 import { type NativeEnd, Play, type Player } from "../play.js";
 
 /**

@@ -1,0 +1,38 @@
+import type { SimulatedMember } from "../member.js";
+import type { SimulationContext } from "../simulation-context.js";
+
+/** Watches that members which nobody strikes are linked soon, whoever else does not answer. */
+export class LinkLatencyChecker {
+  readonly #stage: SimulationContext;
+  readonly #withinMs: number;
+  /** Since when both of a pair have been listed without a link. */
+  readonly #since = new Map<string, number>();
+
+  constructor(stage: SimulationContext, withinMs: number) {
+    this.#stage = stage;
+    this.#withinMs = withinMs;
+  }
+
+  /** Looks at every two of these. */
+  look(members: readonly SimulatedMember[]): void {
+    const listed = members.filter(({ isRegistered, isOver }) => isRegistered && !isOver);
+    for (const [index, one] of listed.entries()) {
+      for (const other of listed.slice(index + 1)) this.#lookAt(one, other);
+    }
+  }
+
+  #lookAt(one: SimulatedMember, other: SimulatedMember): void {
+    const { bonds, network, observer, hit } = this.#stage;
+    const pair = `${one.address} - ${other.address}`;
+    if (bonds.areLinked(one, other)) {
+      if (this.#since.delete(pair)) hit("linked beside those who do not answer");
+      return;
+    }
+    const { now } = network.world;
+    const since = this.#since.get(pair) ?? now;
+    this.#since.set(pair, since);
+    if (now - since < this.#withinMs) return;
+    this.#since.set(pair, Number.POSITIVE_INFINITY);
+    observer.violate("L3", `${pair} has not come about within ${this.#withinMs} ms`);
+  }
+}

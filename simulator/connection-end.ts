@@ -1,0 +1,220 @@
+import type { ConnectionId } from "../src/core/connections.js";
+import type { ConnectionEvents, ConnectionPort } from "../src/runtime/ports.js";
+import type { SimulatedProcess } from "./engine.js";
+import type { SimulatedNetwork } from "./network.js";
+
+/**
+ * How the process at one end learns that the path has been cut: after so many milliseconds, by the reset that answers its
+ * next write, or from nobody.
+ */
+export type CutNotice = number | "write" | "never";
+
+/** When the kernel gives up an idle connection whose other end has vanished. */
+const keepaliveMs = 9_000;
+
+/** One direction of a connection: pieces on their way, in order. */
+interface PacketQueue {
+  readonly pieces: { readonly at: number; readonly bytes: Uint8Array }[];
+  /** When the newest piece arrives; nothing overtakes it. */
+  lastAt: number;
+}
+
+/** One end of a connection. */
+export class ConnectionEnd implements ConnectionPort {
+  readonly process: SimulatedProcess;
+  /** Its name in the machine that has it. */
+  readonly connection: ConnectionId;
+  readonly queuedBytes = 0;
+  events: ConnectionEvents | undefined;
+  other: ConnectionEnd | undefined;
+  /** True once anything has gone wrong with this connection, at either end. */
+  isTouched = false;
+  /** Until when all that it sends is held up. */
+  heldUntil = 0;
+  /** A member that comes back has said so on it, and has not been told of the log yet. */
+  isResuming = false;
+  /** Its process has said goodbye on it. */
+  hasSaidGoodbye = false;
+  /** The step of the world in which bytes were last read at this end. */
+  readAtStep = -1;
+  readonly #network: SimulatedNetwork;
+  readonly #outgoing: PacketQueue = { pieces: [], lastAt: 0 };
+  #cut: CutNotice | undefined;
+  #hasSpoken = false;
+  #hasSentFin = false;
+  #hasReadFin = false;
+  #isClosed = false;
+  #isKnownClosed = false;
+
+  constructor(
+    network: SimulatedNetwork,
+    process: SimulatedProcess,
+    connection: ConnectionId,
+    events: ConnectionEvents | undefined,
+  ) {
+    this.#network = network;
+    this.process = process;
+    this.connection = connection;
+    this.events = events;
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** True once it is closed and its process knows: a process that sleeps hears of a broken connection when it wakes. */
+  get isKnownClosed(): boolean {
+    return this.#isKnownClosed;
+  }
+
+  /** True if nothing that it sends arrives any more. */
+  get isCut(): boolean {
+    return this.#cut !== undefined;
+  }
+
+  /** True while its process may still send on it. */
+  get isSpeaking(): boolean {
+    return !this.#isClosed && !this.#hasSentFin;
+  }
+
+  send(bytes: Uint8Array): void {
+    if (this.#isClosed || this.#hasSentFin) return;
+    this.#hasSpoken = true;
+    const { world, weather } = this.#network;
+    const isSplit = bytes.length > 1 && world.random.chance(weather.split);
+    const cut = isSplit ? world.random.integer(1, bytes.length - 1) : bytes.length;
+    // The sender may write on this memory again once it has been acknowledged, and readers keep what they read.
+    const copy = new Uint8Array(bytes);
+    this.#deliver(copy.subarray(0, cut), 0);
+    if (isSplit) this.#deliver(copy.subarray(cut), world.random.next() * weather.splitGapMs);
+    world.after(world.random.next(), () => this.tell((events) => events.flushed()));
+    if (this.#cut === "write") world.after(2 * this.#network.delay(), () => this.fail("ECONNRESET"));
+  }
+
+  halfClose(): void {
+    if (this.#isClosed || this.#hasSentFin) return;
+    this.#hasSentFin = true;
+    this.#inOrder(0, () => this.other?.readFin());
+    this.#closeIfDone();
+  }
+
+  abort(): void {
+    if (this.#isClosed) return;
+    const { other } = this;
+    // With luck the last bytes still arrive and a FIN follows; else a reset overtakes them.
+    if (this.#network.world.random.chance(0.5)) this.#inOrder(0, () => other?.readFin());
+    else if (other !== undefined) this.#network.travel(this.process.name, other.process.name, () => this.#reset(other));
+    else this.#network.delay();
+    this.#close(undefined);
+  }
+
+  /** The connection is broken, seen from this end. */
+  fail(errno: string): void {
+    if (!this.#isClosed) this.#close(errno);
+  }
+
+  /** The path is cut: from now on nothing that this end sends, or has sent, arrives. */
+  cut(notice: CutNotice): void {
+    this.isTouched = true;
+    this.#cut ??= notice;
+    this.#outgoing.pieces.length = 0;
+    // Where nobody asks whether the other end lives it is the kernel that looks: under classic members, and as long as it
+    // is not known who calls.
+    const isAsked = this.#hasSpoken && !this.process.isClassic && this.other?.process.isClassic !== true;
+    const withinMs = typeof notice === "number" ? notice : isAsked ? undefined : keepaliveMs;
+    if (withinMs !== undefined) this.#network.world.after(withinMs, () => this.fail("ECONNRESET"));
+  }
+
+  /** The process is gone, and nobody is told. */
+  vanish(): void {
+    if (!this.#isClosed) this.#close(undefined);
+  }
+
+  /** Lets the process hear something, unless the connection is closed for it. */
+  tell(say: (events: ConnectionEvents) => void): void {
+    this.process.do(() => {
+      if (!this.#isClosed && this.events !== undefined) say(this.events);
+    });
+  }
+
+  /** The other side has half-closed. */
+  readFin(): void {
+    if (this.#isClosed || this.#hasReadFin) return;
+    this.tell((events) => {
+      this.#hasReadFin = true;
+      events.ended();
+      this.#closeIfDone();
+    });
+  }
+
+  #reset(other: ConnectionEnd): void {
+    if (this.#cut === undefined) other.fail("ECONNRESET");
+  }
+
+  #deliver(bytes: Uint8Array, lagMs: number): void {
+    this.#inOrder(lagMs, () => this.#arrive());
+    if (this.#cut === undefined) this.#outgoing.pieces.push({ at: this.#outgoing.lastAt, bytes });
+  }
+
+  /** Something travels to the other end, behind all that travels already. */
+  #inOrder(lagMs: number, arrive: () => void): void {
+    const { world } = this.#network;
+    const { other } = this;
+    const { name } = this.process;
+    const stalledUntil = other === undefined ? 0 : this.#network.heldUntil(name, other.process.name);
+    const heldUntil = Math.max(this.heldUntil, stalledUntil);
+    if (heldUntil > world.now && other !== undefined) {
+      this.isTouched = true;
+      other.isTouched = true;
+    }
+    const at = Math.max(this.#outgoing.lastAt, Math.max(world.now, heldUntil) + this.#network.delay()) + lagMs;
+    this.#outgoing.lastAt = at;
+    world.at(at, () => {
+      if (this.#cut === undefined) arrive();
+    });
+  }
+
+  /** A piece is there; it may be read together with others that are there too. */
+  #arrive(): void {
+    const { pieces } = this.#outgoing;
+    const { other } = this;
+    const { world, weather } = this.#network;
+    const first = pieces[0];
+    // What has been read together with an earlier piece is not read again.
+    if (first === undefined || first.at > world.now || other === undefined) return;
+    pieces.shift();
+    let bytes = first.bytes;
+    const next = pieces[0];
+    if (next !== undefined && next.at <= world.now && world.random.chance(weather.merge)) {
+      pieces.shift();
+      bytes = new Uint8Array(first.bytes.length + next.bytes.length);
+      bytes.set(first.bytes);
+      bytes.set(next.bytes, first.bytes.length);
+    }
+    if (other.isClosed) world.after(this.#network.delay(), () => this.fail("ECONNRESET"));
+    else other.tell((events) => other.#read(events, bytes));
+  }
+
+  #read(events: ConnectionEvents, bytes: Uint8Array): void {
+    this.readAtStep = this.#network.world.steps;
+    events.bytes(bytes);
+  }
+
+  #closeIfDone(): void {
+    if (this.#hasSentFin && this.#hasReadFin) this.#close(undefined);
+  }
+
+  #close(errno: string | undefined): void {
+    this.#isClosed = true;
+    // Only what broke is news to its process.
+    this.#isKnownClosed = errno === undefined;
+    this.#network.forget(this);
+    // Reported later, as Node does, never from within the call that closed it.
+    this.#network.world.after(0, () =>
+      this.process.do(() => {
+        this.#isKnownClosed = true;
+        this.events?.closed(errno);
+      }),
+    );
+  }
+}

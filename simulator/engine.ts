@@ -1,0 +1,162 @@
+import { Heap } from "../src/core/heap.js";
+import { SeededRandom } from "../src/core/random.js";
+import type { Id } from "../src/protocol/directory.js";
+import type { ClockPort } from "../src/runtime/ports.js";
+
+interface ScheduledEvent {
+  readonly at: number;
+  readonly sequence: number;
+  readonly run: () => void;
+}
+
+/**
+ * A world with one thread, a seeded dice and a clock that jumps from one event to the next, so that a quiet hour costs
+ * nothing and the same seed always gives the same history.
+ */
+export class Engine {
+  readonly random: SeededRandom;
+  /** Ids have dice of their own, so that a scenario unfolds alike however many are drawn. */
+  readonly #ids: SeededRandom;
+  readonly #queue = new Heap<ScheduledEvent>((a, b) => a.at < b.at || (a.at === b.at && a.sequence < b.sequence));
+  readonly #onStep: (now: number) => void;
+  #now = 0;
+  #sequence = 0;
+  #steps = 0;
+
+  /** `onStep` is called before each event, with its moment. */
+  constructor(seed: number, onStep: (now: number) => void = () => {}) {
+    this.#onStep = onStep;
+    this.random = new SeededRandom(seed);
+    this.#ids = new SeededRandom(seed + 2 ** 45);
+  }
+
+  /** 128 bits that no other call has given. */
+  draw(): Id {
+    const word = (): string =>
+      this.#ids
+        .integer(0, 2 ** 32 - 1)
+        .toString(16)
+        .padStart(8, "0");
+    return word() + word() + word() + word();
+  }
+
+  /** Milliseconds since the beginning of this world. */
+  get now(): number {
+    return this.#now;
+  }
+
+  /** How many events have happened. */
+  get steps(): number {
+    return this.#steps;
+  }
+
+  /** Something happens at this moment; things that fall on one moment happen in the order in which they were scheduled. */
+  at(moment: number, run: () => void): void {
+    this.#sequence += 1;
+    this.#queue.push({ at: Math.max(this.#now, moment), sequence: this.#sequence, run });
+  }
+
+  /** Something happens in `delayMs`. */
+  after(delayMs: number, run: () => void): void {
+    this.at(this.#now + delayMs, run);
+  }
+
+  /** Lets everything happen that falls before `until`; stops early when nothing is left or `isDone` says so. */
+  run(until: number, isDone: () => boolean = () => false): void {
+    for (let next = this.#queue.peek(); next !== undefined && next.at <= until; next = this.#queue.peek()) {
+      if (isDone()) return;
+      this.#queue.pop();
+      this.#now = next.at;
+      this.#steps += 1;
+      this.#onStep(next.at);
+      next.run();
+    }
+    if (!isDone()) this.#now = Math.max(this.#now, until);
+  }
+}
+
+/** A process that has run for so long since its last pause has been heard by everybody. */
+const breathMs = 20_000;
+
+/**
+ * A process of the world: what happens to it happens only while it lives, and waits while it is suspended.
+ */
+export class SimulatedProcess {
+  readonly name: string;
+  /** The IP address of the machine that it runs on. */
+  readonly host: string;
+  /** It never asks whether the other end of a connection lives. */
+  readonly isClassic: boolean;
+  readonly #world: Engine;
+  readonly #held: (() => void)[] = [];
+  #state: "running" | "suspended" | "dead" = "running";
+  #resumedAt = Number.NEGATIVE_INFINITY;
+  /** For how long it has been away, pauses without a breath in between taken together. */
+  #absentMs = 0;
+
+  constructor(world: Engine, name: string, host: string, isClassic = false) {
+    this.#world = world;
+    this.name = name;
+    this.isClassic = isClassic;
+    this.host = host;
+  }
+
+  get isDead(): boolean {
+    return this.#state === "dead";
+  }
+
+  /** Runs this in the process: now, when it is resumed, or never. */
+  do(run: () => void): void {
+    if (this.#state === "running") run();
+    else if (this.#state === "suspended") this.#held.push(run);
+  }
+
+  get isSuspended(): boolean {
+    return this.#state === "suspended";
+  }
+
+  /** When it was last resumed, or will be. */
+  get resumedAt(): number {
+    return this.#resumedAt;
+  }
+
+  /** For how long it has been away, if that was not long ago; 0 if nobody has to remember it. */
+  absentMs(withinMs: number): number {
+    return this.#world.now < this.#resumedAt + withinMs ? this.#absentMs : 0;
+  }
+
+  kill(): void {
+    this.#state = "dead";
+    this.#held.length = 0;
+  }
+
+  /** Suspends the process for a while, as SIGSTOP and SIGCONT would. */
+  suspend(durationMs: number): void {
+    if (this.#state !== "running") return;
+    this.#state = "suspended";
+    this.#absentMs = durationMs + this.absentMs(breathMs);
+    this.#resumedAt = this.#world.now + durationMs;
+    this.#world.after(durationMs, () => {
+      if (this.#state !== "suspended") return;
+      this.#state = "running";
+      // Node fires timers before it reads what has arrived; what was held is in the order of its happening.
+      for (const run of this.#held.splice(0)) this.do(run);
+    });
+  }
+
+  /** The clock port of this process. */
+  get clock(): ClockPort {
+    return {
+      now: () => this.#world.now,
+      setTimer: (at, fire) => {
+        let isSet = true;
+        this.#world.at(at, () => this.do(() => isSet && fire()));
+        return () => {
+          isSet = false;
+        };
+      },
+      afterTurn: (run) => this.#world.after(0, () => this.do(run)),
+      afterPoll: (run) => this.#world.after(0, () => this.do(run)),
+    };
+  }
+}

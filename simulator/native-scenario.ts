@@ -1,0 +1,182 @@
+import type { Limits } from "../src/core/limits.js";
+import { SeededRandom } from "../src/core/random.js";
+import { formatAddress } from "../src/protocol/address.js";
+import { longestMessage } from "./checkers/message-checker.js";
+import type { CutNotice } from "./connection-end.js";
+import type { NetworkConditions } from "./network.js";
+import {
+  classicScenarioOf,
+  entangledPorts,
+  type Fault,
+  type MemberScript,
+  type PathEnd,
+  type Scenario,
+  type ScenarioKind,
+  separatePorts,
+} from "./scenario.js";
+
+/** The scenario of a seed. */
+export function scenarioOf(seed: number, kind: ScenarioKind): Scenario {
+  return kind === "classic" ? classicScenarioOf(seed) : nativeScenarioOf(seed, kind === "mixed");
+}
+
+/** A scenario with 2 to 12 members, mostly few: what goes wrong goes wrong between two or three. */
+function nativeScenarioOf(seed: number, isMixed: boolean): Scenario {
+  const random = new SeededRandom(seed);
+  const size = random.chance(0.75) ? random.integer(2, 5) : random.integer(6, 12);
+  const healsAt = random.integer(2_000, 15_000);
+  const isCalm = random.chance(0.2);
+  const isPrompt = !isMixed || isCalm;
+  const parts = partsOf(random, { size, isMixed, isPrompt, withinMs: random.chance(0.6) ? 5 : healsAt });
+  const scenario: Scenario = {
+    parts,
+    ...capacityOf(random, size, isCalm),
+    logDelayMs: random.chance(0.4) ? random.integer(1, 300) : 0,
+    weather: weatherOf(random, isCalm),
+    misfortunes: isCalm ? [] : misfortunesOf(random, parts, healsAt),
+    healsAt,
+    isCalm,
+    isPrompt,
+    limits: limitsOf(random, isCalm),
+  };
+  return isCalm || !random.chance(0.05) ? scenario : withExtinction(random, scenario);
+}
+
+/** All members die at the end, nearly at once, and some of them come back, sooner or later. */
+function withExtinction(random: SeededRandom, scenario: Scenario): Scenario {
+  const { parts, healsAt, misfortunes } = scenario;
+  const isForGood = random.chance(0.5);
+  const deaths = parts.map((_, part): Fault => {
+    const forMs = isForGood || random.chance(0.5) ? Number.POSITIVE_INFINITY : random.integer(1, 60_000);
+    const notice = random.chance(0.2) ? { notice: noticeOf(random) } : {};
+    return { type: "crash", at: healsAt - random.next() * 50, part, forMs, ...notice };
+  });
+  const others = misfortunes.filter(({ type }) => type !== "killServer" && type !== "rejoin");
+  return { ...scenario, misfortunes: [...(isForGood ? others : misfortunes), ...deaths] };
+}
+
+interface ScenarioMembers {
+  readonly size: number;
+  readonly isMixed: boolean;
+  readonly isPrompt: boolean;
+  readonly withinMs: number;
+}
+
+function partsOf(random: SeededRandom, { size, isMixed, isPrompt, withinMs }: ScenarioMembers): MemberScript[] {
+  const { ambiguous, exact } = isPrompt ? entangledPorts : separatePorts;
+  return Array.from({ length: size }, (_, index): MemberScript => {
+    const ports = isMixed && random.chance(0.3) ? ambiguous : exact;
+    const host = `10.0.0.${1 + Math.floor(index / 2)}`;
+    const port = ports[(index % 2) * 3 + random.integer(0, 2)] ?? 0;
+    return {
+      address: formatAddress({ host, port }),
+      startsAt: random.next() * withinMs,
+      hesitatesMs: random.chance(0.2) ? random.integer(0, 1_000) : 0,
+      // The first is native in every mesh: classic ones have plays of their own.
+      dialect: isMixed && index > 0 && random.chance(0.5) ? "classic" : "native",
+    };
+  });
+}
+
+function capacityOf(random: SeededRandom, size: number, isCalm: boolean): Pick<Scenario, "capacity" | "onFull"> {
+  if (random.chance(0.4)) {
+    return { onFull: "teardown", capacity: isCalm ? size : Math.max(1, size - random.integer(0, 1)) };
+  }
+  const capacity = random.chance(0.4) ? random.integer(1, size + 1) : Number.POSITIVE_INFINITY;
+  return { onFull: "hold", capacity };
+}
+
+function limitsOf(random: SeededRandom, isCalm: boolean): Partial<Limits> {
+  return {
+    // A short memory, so that who comes back needs the whole directory.
+    ...(random.chance(0.4) ? { logEntries: random.integer(1, 2) } : {}),
+    ...(!isCalm && random.chance(0.5) ? { finishMs: random.integer(100, 5_000) } : {}),
+    ...narrowness(random),
+  };
+}
+
+/** Narrow windows, small parts and early acknowledgements: little is said here, and all of it is to meet its limits. */
+function narrowness(random: SeededRandom): Partial<Limits> {
+  return {
+    queueSoftBytes: random.chance(0.5) ? random.integer(150, 800) : random.integer(longestMessage, 4 * longestMessage),
+    queueHardBytes: 4 * longestMessage,
+    streamWindowBytes: random.integer(200, 2_000),
+    streamFrameBytes: random.integer(50, 800),
+    streamBacklogBytes: random.integer(50, 1_000),
+    handedBytes: random.integer(100, 10_000),
+    acknowledgeBytes: random.integer(50, 10_000),
+  };
+}
+
+function weatherOf(random: SeededRandom, isCalm: boolean): NetworkConditions {
+  return {
+    delayMs: random.integer(1, 30),
+    split: random.next() * 0.5,
+    splitGapMs: random.integer(1, 60),
+    merge: random.next(),
+    dialLoss: isCalm || random.chance(0.4) ? 0 : random.next() * 0.2,
+    ...(isCalm || random.chance(0.6) ? {} : { lag: { chance: random.next() * 0.2, forMs: 25_000 } }),
+  };
+}
+
+function misfortunesOf(random: SeededRandom, parts: readonly MemberScript[], healsAt: number): Fault[] {
+  const misfortunes = Array.from({ length: random.integer(0, 7) }, () => {
+    return misfortuneOf(random, parts, random.next() * healsAt);
+  });
+  if (random.chance(0.03)) misfortunes.push({ type: "killServer", at: random.next() * healsAt });
+  return misfortunes;
+}
+
+const kinds = [
+  ...["crash", "crash", "crash", "cut", "cut", "cut", "cut", "stall", "stall", "stall"],
+  ...["suspend", "suspend", "suspend", "suspendServer", "leave", "rejoin", "claim"],
+] as const;
+
+function misfortuneOf(random: SeededRandom, parts: readonly MemberScript[], at: number): Fault {
+  const type = kinds[random.integer(0, kinds.length - 1)] as Fault["type"];
+  const part = random.integer(0, parts.length - 1);
+  switch (type) {
+    case "crash": {
+      // Sometimes it is back before anybody has noticed.
+      const forMs = random.chance(0.8) ? random.integer(1, random.chance(0.5) ? 300 : 8_000) : Number.POSITIVE_INFINITY;
+      return { type, at, part, forMs, ...(random.chance(0.3) ? { notice: noticeOf(random) } : {}) };
+    }
+    case "cut": {
+      const of = random.chance(0.7) ? "link" : "session";
+      return { type, at, of, here: noticeOf(random), there: noticeOf(random) };
+    }
+    case "stall":
+      return {
+        type,
+        at,
+        ...pathOf(random, parts.length),
+        isMutual: random.chance(0.5),
+        forMs: random.chance(0.6) ? random.integer(100, 6_000) : random.integer(6_000, 25_000),
+      };
+    case "suspend":
+    case "suspendServer":
+      return { type, at, part, forMs: absenceOf(random) };
+    case "leave":
+    case "rejoin":
+      return { type, at, part, forMs: random.integer(1, 5_000) };
+    default:
+      return { type: "claim", at, part };
+  }
+}
+
+function noticeOf(random: SeededRandom): CutNotice {
+  if (random.chance(0.5)) return random.integer(1, 2_000);
+  return random.chance(0.5) ? "write" : "never";
+}
+
+function pathOf(random: SeededRandom, size: number): { readonly from: PathEnd; readonly to: PathEnd } {
+  const from = random.integer(0, size - 1);
+  const to = random.chance(0.25) ? "server" : random.integer(0, size - 1);
+  return random.chance(0.5) ? { from, to } : { from: to, to: from };
+}
+
+/** Mostly so short that nobody notices, sometimes longer than the silent limit or the lease. */
+function absenceOf(random: SeededRandom): number {
+  if (random.chance(0.4)) return random.integer(1, 3_000);
+  return random.chance(0.5) ? random.integer(3_000, 9_000) : random.integer(9_000, 45_000);
+}

@@ -1,0 +1,208 @@
+import type { ConnectionId, Endpoint } from "../src/core/connections.js";
+import { formatAddress } from "../src/protocol/address.js";
+import type { Accept, ConnectionEvents, ConnectionPort, TransportPort } from "../src/runtime/ports.js";
+import { ConnectionEnd, type CutNotice } from "./connection-end.js";
+import type { Engine, SimulatedProcess } from "./engine.js";
+
+/** How the network behaves. Chances are from 0 to 1, times in milliseconds. */
+export interface NetworkConditions {
+  readonly delayMs: number;
+  /** That a message is cut in two on its way. */
+  readonly split: number;
+  /** How long its second part may lag behind. */
+  readonly splitGapMs: number;
+  /** That what arrives while something waits to be read is read in one piece with it. */
+  readonly merge: number;
+  /** That a connection attempt is lost without a word. */
+  readonly dialLoss: number;
+  /** That all that one end of a connection says is held up for a while from the beginning, alone of all connections. */
+  readonly lag?: { readonly chance: number; readonly forMs: number };
+}
+
+/** Names the connections of one process as its driver does: in the order of their coming about. */
+interface Counts {
+  dialed: number;
+  accepted: number;
+  readonly ends: Map<ConnectionId, ConnectionEnd>;
+}
+
+interface SimulatedListener {
+  readonly process: SimulatedProcess;
+  readonly accept: Accept;
+}
+
+/** The range from which Linux takes the ports of outgoing connections. */
+const firstEphemeralPort = 32_768;
+const lastEphemeralPort = 60_999;
+
+/**
+ * A network of simulated processes. Connections deliver bytes in order and nothing else is promised: pieces are cut and
+ * merged, delayed, held up for as long as a path is stalled, and lost when a connection breaks, and the two ends learn of
+ * a break at different times, or never.
+ */
+export class SimulatedNetwork {
+  readonly world: Engine;
+  /** May change while the world runs. */
+  weather: NetworkConditions;
+  readonly #listeners = new Map<string, SimulatedListener>();
+  readonly #open = new Set<ConnectionEnd>();
+  readonly #counts = new Map<SimulatedProcess, Counts>();
+  /** Until when a path from one name to another holds up what is sent. */
+  readonly #stalls = new Map<string, number>();
+  /** When something last went wrong on the path between two names, either way; a stall does so to its end. */
+  readonly #hindered = new Map<string, number>();
+  #nextPort = firstEphemeralPort;
+
+  constructor(world: Engine, weather: NetworkConditions) {
+    this.world = world;
+    this.weather = weather;
+  }
+
+  /** The ends that are not closed, each connection having two. */
+  get open(): Iterable<ConnectionEnd> {
+    return this.#open;
+  }
+
+  /** All ends that a process has had, in the order of their coming about. */
+  endsOf(process: SimulatedProcess): Iterable<ConnectionEnd> {
+    return this.#counts.get(process)?.ends.values() ?? [];
+  }
+
+  /** The transport port of one process. */
+  transportOf(process: SimulatedProcess): TransportPort {
+    this.#counts.set(process, { dialed: 0, accepted: 0, ends: new Map() });
+    return {
+      dial: (to, _identity, events) => this.#dial(process, to, events),
+      listen: (on, accept, done) => {
+        const key = formatAddress(on);
+        this.#listeners.set(key, { process, accept });
+        const close = (): void => {
+          if (this.#listeners.get(key)?.accept === accept) this.#listeners.delete(key);
+        };
+        done({ address: on, close });
+      },
+    };
+  }
+
+  /** The end that the machine of a process calls by this name. */
+  endOf(process: SimulatedProcess, connection: ConnectionId): ConnectionEnd | undefined {
+    return this.#counts.get(process)?.ends.get(connection);
+  }
+
+  /** kill -9: the process is gone, and the kernel closes what it had; with a notice, its machine is gone as well. */
+  kill(process: SimulatedProcess, notice?: CutNotice): void {
+    process.kill();
+    for (const [key, listener] of this.#listeners) if (listener.process === process) this.#listeners.delete(key);
+    for (const end of [...this.#open]) {
+      if (end.process !== process) continue;
+      if (notice === undefined) end.abort();
+      else {
+        end.other?.cut(notice);
+        end.vanish();
+      }
+    }
+  }
+
+  /** A connection breaks; each end learns of it in its own time, at the latest after `withinMs`. */
+  reset(end: ConnectionEnd, withinMs: number): void {
+    for (const side of [end, end.other]) {
+      if (side === undefined) continue;
+      side.isTouched = true;
+      this.world.after(this.world.random.next() * withinMs, () => side.fail("ECONNRESET"));
+    }
+  }
+
+  /** The path under a connection is cut: nothing arrives any more, and each end learns of it as it is said here. */
+  cut(end: ConnectionEnd, here: CutNotice, there: CutNotice): void {
+    end.cut(here);
+    end.other?.cut(there);
+  }
+
+  /** What one process sends to another is held up for a while, as by retransmissions, and then arrives. */
+  stall(from: string, to: string, forMs: number): void {
+    const until = this.world.now + forMs;
+    this.#stalls.set(`${from}>${to}`, Math.max(until, this.#stalls.get(`${from}>${to}`) ?? 0));
+    this.#hinder(from, to, until);
+  }
+
+  /** Until when what is sent now waits on its way. */
+  heldUntil(from: string, to: string): number {
+    return this.#stalls.get(`${from}>${to}`) ?? 0;
+  }
+
+  /** When something last went wrong between the two, other than to a connection that they had. */
+  hinderedAt(a: string, b: string): number {
+    return Math.max(this.#hindered.get(`${a}>${b}`) ?? -1e9, this.#hindered.get(`${b}>${a}`) ?? -1e9);
+  }
+
+  forget(end: ConnectionEnd): void {
+    this.#open.delete(end);
+  }
+
+  /** How long one piece takes. */
+  delay(): number {
+    return this.world.random.next() * this.weather.delayMs;
+  }
+
+  /** Something that belongs to no stream travels from one name to another. */
+  travel(from: string, to: string, arrive: () => void): void {
+    this.world.at(Math.max(this.world.now, this.heldUntil(from, to)) + this.delay(), arrive);
+  }
+
+  #hinder(from: string, to: string, at: number): void {
+    this.#hindered.set(`${from}>${to}`, Math.max(at, this.#hindered.get(`${from}>${to}`) ?? 0));
+  }
+
+  #begin(process: SimulatedProcess, kind: "dialed" | "accepted", events: ConnectionEvents | undefined): ConnectionEnd {
+    const counts = this.#counts.get(process) ?? { dialed: 0, accepted: 0, ends: new Map() };
+    counts[kind] += 1;
+    const connection: ConnectionId = kind === "dialed" ? `out:${counts.dialed}` : `in:${counts.accepted}`;
+    const end = new ConnectionEnd(this, process, connection, events);
+    counts.ends.set(connection, end);
+    this.#open.add(end);
+    return end;
+  }
+
+  #dial(process: SimulatedProcess, to: Endpoint, events: ConnectionEvents): ConnectionPort {
+    this.#nextPort = this.#nextPort === lastEphemeralPort ? firstEphemeralPort : this.#nextPort + 1;
+    const from: Endpoint = { host: process.host, port: this.#nextPort };
+    const key = formatAddress(to);
+    const name = this.#listeners.get(key)?.process.name ?? key;
+    const dialer = this.#begin(process, "dialed", events);
+    if (this.world.random.chance(this.weather.dialLoss)) {
+      this.#hinder(process.name, name, this.world.now);
+      return dialer;
+    }
+    dialer.isTouched = this.heldUntil(process.name, name) > this.world.now;
+    this.travel(process.name, name, () => this.#knock(dialer, from, to, name));
+    return dialer;
+  }
+
+  #slow(dialer: ConnectionEnd, acceptor: ConnectionEnd): void {
+    const { lag } = this.weather;
+    const { random, now } = this.world;
+    if (lag === undefined || !random.chance(lag.chance)) return;
+    const end = random.chance(0.5) ? dialer : acceptor;
+    end.heldUntil = now + random.next() * lag.forMs;
+    this.#hinder(dialer.process.name, acceptor.process.name, end.heldUntil);
+  }
+
+  /** A dial has come to where it leads. */
+  #knock(dialer: ConnectionEnd, from: Endpoint, to: Endpoint, name: string): void {
+    const listener = this.#listeners.get(formatAddress(to));
+    if (listener === undefined) {
+      this.travel(name, dialer.process.name, () => dialer.fail("ECONNREFUSED"));
+      return;
+    }
+    const acceptor = this.#begin(listener.process, "accepted", undefined);
+    dialer.other = acceptor;
+    acceptor.other = dialer;
+    acceptor.isTouched = this.heldUntil(name, dialer.process.name) > this.world.now;
+    this.#slow(dialer, acceptor);
+    listener.process.do(() => {
+      acceptor.events = listener.accept(acceptor, to, from);
+    });
+    if (dialer.isClosed) acceptor.fail("ECONNRESET");
+    else this.travel(name, dialer.process.name, () => dialer.tell((heard) => heard.connected(from, to)));
+  }
+}

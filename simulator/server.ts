@@ -1,0 +1,164 @@
+import type { Machine } from "../src/core/machine.js";
+import { type Address, endpointOf } from "../src/protocol/address.js";
+import { teardownWord } from "../src/protocol/classic/list.js";
+import type { Change, Id } from "../src/protocol/directory.js";
+import { RendezvousMachine } from "../src/rendezvous/rendezvous-machine.js";
+import type { RendezvousInput, RendezvousOutput } from "../src/rendezvous/types.js";
+import { Driver } from "../src/runtime/driver.js";
+import { MemoryLog } from "../src/runtime/memory-log.js";
+import { allowedMemberCodes } from "./checkers/allowed-codes.js";
+import type { ConnectionEnd } from "./connection-end.js";
+import type { SimulatedProcess } from "./engine.js";
+import { controlTypeOf, describeBytes } from "./message-text.js";
+import type { SimulationContext } from "./simulation-context.js";
+
+/** Where the simulated server listens. */
+export const serverAddress: Address = "10.0.1.1:4000";
+
+/** The mesh that everybody is in: classic members know no other. */
+export const meshName = "default";
+
+/** The rendezvous server on the stage: the real machine behind a log that may answer late. */
+export class SimulatedServer {
+  readonly process: SimulatedProcess;
+  readonly machine: RendezvousMachine;
+  /** When it last said that the mesh is whole. */
+  completeAt: number | undefined;
+  readonly #stage: SimulationContext;
+  readonly #driver: Driver<RendezvousInput, RendezvousOutput>;
+  readonly #log = new MemoryLog();
+  #newestAppendAt = 0;
+  /** The log of the mesh. */
+  #logId: Id | undefined;
+  /** How many things the machine kept when it began. */
+  readonly #sizeAtStart: number;
+  #isOrdered = false;
+  #isClosed = false;
+
+  constructor(stage: SimulationContext) {
+    const { scenario, network, limits } = stage;
+    this.#stage = stage;
+    this.process = stage.serverProcess;
+    this.machine = new RendezvousMachine({
+      capacity: scenario.capacity,
+      onFull: scenario.onFull,
+      mayAdvertise: () => false,
+      dialect: "any",
+      endWord: teardownWord,
+      isKeyed: false,
+      draw: () => network.world.draw(),
+      firstRevision: 0,
+      limits,
+    });
+    this.#logId = this.machine.logOf(meshName);
+    this.#sizeAtStart = this.machine.size;
+    this.#driver = new Driver<RendezvousInput, RendezvousOutput>({
+      machine: this.#recorded(),
+      transport: network.transportOf(this.process),
+      clock: this.process.clock,
+      perform: (output) => this.#perform(output),
+      onSend: (connection, bytes) => {
+        this.#label(network.endOf(this.process, connection), bytes);
+        stage.trace(() => {
+          const to = this.machine.addressOf(connection) ?? "?";
+          return { at: network.world.now, from: "server", to, text: describeBytes(bytes) };
+        });
+      },
+    });
+    this.#driver.listen(endpointOf(serverAddress), () => {});
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** How many things it keeps beyond those with which it began. */
+  get kept(): number {
+    return this.machine.size - this.#sizeAtStart;
+  }
+
+  teardown(): void {
+    this.#isOrdered = true;
+    this.process.do(() => this.#driver.input({ type: "teardown", reason: "the play is over" }));
+  }
+
+  /** The machine, with a ledger that is written as the log's answers are read. */
+  #recorded(): Machine<RendezvousInput, RendezvousOutput> {
+    const { machine } = this;
+    const { ledger } = this.#stage;
+    return {
+      handle: (input, now) => {
+        if (input.type === "appended") ledger.append(input.entry);
+        machine.handle(input, now);
+        this.#noticeLog();
+        if (input.type === "appended") ledger.held(machine.membersOf(input.mesh));
+      },
+      poll: () => machine.poll(),
+      nextTimeout: () => machine.nextTimeout(),
+    };
+  }
+
+  /** The machine has forgotten the mesh, and begun another of that name, if its log is another one. */
+  #noticeLog(): void {
+    const log = this.machine.logOf(meshName);
+    if (log === this.#logId) return;
+    this.#logId = log;
+    this.#stage.hit("mesh forgotten");
+    this.#stage.ledger.forgotten();
+  }
+
+  #perform(output: RendezvousOutput): void {
+    const stage = this.#stage;
+    if (output.type === "append") {
+      this.#append(output.mesh, output.change);
+    } else if (output.type === "event") {
+      const { event } = output;
+      stage.tell(() => `server ${JSON.stringify(event)}`);
+      stage.observer.serverTold(event, this.#isOrdered);
+      stage.wholeness.told(event, this.#isOrdered);
+      stage.hit(event.type);
+      if (event.type === "complete") this.completeAt = stage.network.world.now;
+      if (event.type === "joined" && event.replaces !== undefined) stage.hit("replaced by restart");
+      if (event.type === "closed") this.#isClosed = true;
+    } else if (output.type === "note") {
+      stage.tell(() => `server ${JSON.stringify(output.note)}`);
+      stage.hit(output.note.code);
+      this.#blame(output.note.code, output.note.message);
+    }
+  }
+
+  #blame(code: string, message: string): void {
+    const { observer, scenario } = this.#stage;
+    const isFault =
+      allowedMemberCodes.has(code) || (scenario.isCalm && (code === "ADDRESS_UNPROVED" || code === "SILENT"));
+    if (isFault) observer.violate("D1", `the server noted ${code}: ${message}`);
+  }
+
+  /** What a member that comes back is told of the log. */
+  #label(end: ConnectionEnd | undefined, bytes: Uint8Array): void {
+    if (end?.other?.isResuming !== true) return;
+    const type = controlTypeOf(bytes);
+    if (type === "directory") this.#stage.hit("snapshot instead of entries");
+    if (type === "entries") this.#stage.hit("entries after a resume");
+    if (type === "directory" || type === "entries") end.other.isResuming = false;
+  }
+
+  /** The log answers in the order in which it was asked, at once or some time later. */
+  #append(mesh: string, change: Change): void {
+    const { network, scenario } = this.#stage;
+    const { world } = network;
+    const delayMs = world.random.next() * scenario.logDelayMs;
+    const at = Math.max(this.#newestAppendAt, world.now + delayMs);
+    if (at > world.now) this.#stage.hit("append in flight");
+    this.#newestAppendAt = at;
+    const entry = this.#log.append(change);
+    const answer = (): void => {
+      this.process.do(() => {
+        this.#stage.tell(() => `log ${JSON.stringify(entry)}`);
+        this.#driver.input({ type: "appended", mesh, entry });
+      });
+    };
+    if (at > world.now) world.at(at, answer);
+    else answer();
+  }
+}

@@ -1,0 +1,141 @@
+import { type Endpoint, type Identity, isLoopback } from "../core/connections.js";
+import { FullmeshError } from "../core/errors.js";
+import { defaultLimits, type Limits } from "../core/limits.js";
+import { descriptorLimits } from "../nodejs/descriptors.js";
+import { Keyring } from "../nodejs/keyring.js";
+import { Secret } from "../nodejs/secret.js";
+import { nodeTransport } from "../nodejs/transport.js";
+import { type Address, parseAddress, splitHostPort } from "../protocol/address.js";
+import { canonicalIp } from "../protocol/ip.js";
+import type { TransportPort } from "../runtime/ports.js";
+
+/**
+ * The checks that options go through: each returns the value it has understood, or throws `BAD_OPTION` with what was
+ * expected and what came instead.
+ */
+
+/** Throws `Expected \`name\` to be …, got …`. */
+export function badOption(name: string, expected: string, value: unknown): never {
+  const got = typeof value === "string" ? JSON.stringify(value) : String(value);
+  throw new FullmeshError("BAD_OPTION", `Expected \`${name}\` to be ${expected}, got ${got}`);
+}
+
+/** Refuses an option that there is not: a misspelled one would otherwise be a default that nobody chose. */
+export function refuseUnknown(options: object, known: readonly string[]): void {
+  const unknown = Object.keys(options).find((name) => !known.includes(name));
+  if (unknown === undefined) return;
+  throw new FullmeshError("BAD_OPTION", `There is no option \`${unknown}\`; there are ${known.join(", ")}`);
+}
+
+export function integerOption(name: string, value: unknown, least: number): number {
+  if (typeof value === "number" && Number.isInteger(value) && value >= least) return value;
+  return badOption(name, `an integer >= ${least}`, value);
+}
+
+export function millisecondsOption(name: string, value: unknown): number {
+  if (typeof value === "number" && Number.isFinite(value) && value >= 0) return value;
+  return badOption(name, "a finite number of milliseconds >= 0", value);
+}
+
+/** How long to wait, where for ever is an answer too. */
+export function waitOption(name: string, value: unknown): number {
+  if (typeof value === "number" && value >= 0) return value;
+  return badOption(name, "a number of milliseconds >= 0, or Infinity", value);
+}
+
+export function signalOption(name: string, value: unknown): AbortSignal | undefined {
+  if (value === undefined || value instanceof AbortSignal) return value;
+  return badOption(name, "an AbortSignal", value);
+}
+
+/** What is to be called later: better refused now than found out then. */
+export function functionOption(name: string, value: unknown): void {
+  if (typeof value !== "function") badOption(name, "a function", value);
+}
+
+export function choiceOption<Choice extends string>(name: string, value: unknown, choices: readonly Choice[]): Choice {
+  const choice = choices.find((candidate) => candidate === value);
+  return choice ?? badOption(name, `one of ${choices.map((candidate) => JSON.stringify(candidate)).join(", ")}`, value);
+}
+
+/** An address that a member may advertise. */
+export function addressOption(name: string, value: unknown): Address {
+  const address = typeof value === "string" ? parseAddress(value) : undefined;
+  return address ?? badOption(name, "an address such as 10.0.0.1:4000 or [::1]:4000", value);
+}
+
+/** Where to listen: an IP literal and a port from 0 to 65535. */
+export function listenOption(name: string, value: unknown): Endpoint {
+  const endpoint = typeof value === "string" ? endpoint0(value) : undefined;
+  const host = endpoint === undefined ? undefined : canonicalIp(endpoint.host);
+  if (endpoint === undefined || host === undefined) {
+    return badOption(name, "an IP address and a port such as 127.0.0.1:4000, port 0 for any free one", value);
+  }
+  return { host, port: endpoint.port };
+}
+
+/** Where the server is: an IP literal or a host name, and a port from 1 to 65535. */
+export function serverOption(name: string, value: unknown): Endpoint {
+  const endpoint = typeof value === "string" ? endpoint0(value) : undefined;
+  if (endpoint !== undefined && endpoint.port > 0 && /^[0-9A-Za-z.:_-]+$/.test(endpoint.host)) return endpoint;
+  return badOption(name, "a server's address such as 127.0.0.1:4000 or mesh.example:4000", value);
+}
+
+function endpoint0(text: string): Endpoint | undefined {
+  const parts = splitHostPort(text);
+  if (parts === undefined || !/^(?:0|[1-9][0-9]{0,4})$/.test(parts.port)) return undefined;
+  const port = Number(parts.port);
+  return port <= 65_535 ? { host: parts.host, port } : undefined;
+}
+
+/** The limits to run by: the defaults, what this process may open, and what the caller wants otherwise. */
+export function limitsOption(wanted: Partial<Limits> | undefined): Limits {
+  for (const [name, value] of Object.entries(wanted ?? {})) {
+    if (!Object.hasOwn(defaultLimits, name)) badOption(`limits.${name}`, "the name of a limit", value);
+    millisecondsOrCount(`limits.${name}`, value);
+  }
+  const limits = { ...defaultLimits, ...descriptorLimits(), ...wanted };
+  for (const [lower, upper, margin] of orderedLimits) {
+    if (limits[lower] + margin <= limits[upper]) continue;
+    const least = margin === 0 ? `limits.${upper}` : `limits.${upper} - ${margin}`;
+    badOption(`limits.${lower}`, `at most ${least}, which is ${limits[upper] - margin}`, limits[lower]);
+  }
+  return limits;
+}
+
+/** Pairs of limits that contradict one another unless the first, with so many bytes more, is within the second. */
+const orderedLimits = [
+  ["queueSoftBytes", "queueHardBytes", 0],
+  ["streamWindowBytes", "streamWindowMaxBytes", 0],
+  // What a frame has around a piece of a stream, and some room.
+  ["streamFrameBytes", "messageBytes", 64],
+] as const;
+
+/** Times may be 0, and fractions; a count or a size of 0 would stop everything, and there is no half of one. */
+function millisecondsOrCount(name: string, value: unknown): void {
+  if (name.endsWith("Ms")) millisecondsOption(name, value);
+  else integerOption(name, value, 1);
+}
+
+/** How connections are made, and whether each of them proves the secret. */
+export interface TransportChoice {
+  readonly transport: TransportPort;
+  readonly isKeyed: boolean;
+}
+
+/** The transport that goes with a secret, if there is one. `accepts`: which identities may be proved to us. */
+export function transportOption(
+  secret: unknown,
+  accepts: (identity: Identity) => boolean,
+  keepAliveMs: number,
+): TransportChoice {
+  if (secret === undefined) return { transport: nodeTransport(keepAliveMs), isKeyed: false };
+  if (typeof secret !== "string") throw new FullmeshError("BAD_SECRET", "Expected `secret` to be a string");
+  return { transport: nodeTransport(keepAliveMs, new Keyring(new Secret(secret), accepts)), isKeyed: true };
+}
+
+/** Refuses to listen beyond loopback in plain text, unless the caller says that the network is trusted. */
+export function requireSecure(on: Endpoint, insecure: boolean | undefined, isKeyed = false): void {
+  if (isKeyed || isLoopback(on.host) || insecure === true) return;
+  throw new FullmeshError("INSECURE_LISTEN", `${on.host} can be reached from the network, and nothing is encrypted`);
+}

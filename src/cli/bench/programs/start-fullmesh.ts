@@ -1,7 +1,0 @@
-// Start-up with fullmesh: import the package, join.
-import { join } from "../../../index.js";
-import { nowMs, parametersOf, tell } from "./program.js";
-
-const node = await join(parametersOf<{ readonly server: string }>().server);
-tell({ ready: nowMs() });
-await node.leave();

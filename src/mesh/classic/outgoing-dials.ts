@@ -1,0 +1,99 @@
+import { type ConnectionId, type ConnectionProgress, networkOf } from "../../core/connections.js";
+import type { ErrorCode } from "../../core/errors.js";
+import type { Limits } from "../../core/limits.js";
+import { type Address, endpointOf } from "../../protocol/address.js";
+import type { ConnectionListener, Connections } from "../connections.js";
+import { DialQueue, dialFailureCode } from "../dial-queue.js";
+
+/** What the rest of the member must know of its dials. */
+export interface OutgoingDialEvents {
+  /** The connection is there, and nothing has been said on it; it needs another party now. */
+  connected(peer: Address, connection: ConnectionId, now: number): void;
+  /** A dial has come to nothing, so often in a row. */
+  failed(peer: Address, code: ErrorCode, reason: string, failures: number, now: number): void;
+}
+
+/** Dials to classic peers, up to the connection. */
+export class OutgoingDials implements ConnectionListener {
+  readonly #limits: Limits;
+  readonly #connections: Connections;
+  readonly #watch: OutgoingDialEvents;
+  readonly #dialing: DialQueue<Address>;
+  readonly #calls = new Map<ConnectionId, Address>();
+
+  constructor(limits: Limits, seed: number, connections: Connections, watch: OutgoingDialEvents) {
+    this.#limits = limits;
+    this.#connections = connections;
+    this.#watch = watch;
+    this.#dialing = new DialQueue(limits, seed, (peer) => networkOf(endpointOf(peer).host));
+  }
+
+  /** The peer that is being dialed on this connection. */
+  peerOf(connection: ConnectionId): Address | undefined {
+    return this.#calls.get(connection);
+  }
+
+  /** The peers to be linked with, and to be dialed from here, are these. */
+  want(peers: ReadonlySet<Address>, now: number): void {
+    for (const connection of this.#dialing.want(peers, now)) this.#abort(connection);
+  }
+
+  /** There is a link with this peer. */
+  linked(peer: Address, now: number): void {
+    this.#dialing.linked(peer, now);
+  }
+
+  /** The link with this peer has ended. */
+  unlinked(peer: Address, now: number): void {
+    const { provenMs, relinkMs: pauseMs } = this.#limits;
+    this.#dialing.unlinked(peer, now, { provenMs, pauseMs });
+  }
+
+  /** Dials whoever is due, as many as may be dialed at once. */
+  dial(now: number): void {
+    for (let peer = this.#dialing.next(now); peer !== undefined; peer = this.#dialing.next(now)) {
+      const connection = this.#connections.dial(endpointOf(peer), "member", this);
+      this.#dialing.started(peer, connection, now);
+      this.#calls.set(connection, peer);
+    }
+  }
+
+  handle(input: ConnectionProgress, now: number): void {
+    const { connection } = input;
+    const peer = this.#calls.get(connection);
+    if (peer === undefined) return;
+    if (input.type === "connected") {
+      const { local, remote } = input;
+      this.#calls.delete(connection);
+      if (local.host === remote.host && local.port === remote.port) {
+        this.#connections.abort(connection);
+        this.#failed(peer, "SELF_CONNECT", "the dial met its own outgoing port", now);
+      } else this.#watch.connected(peer, connection, now);
+    } else if (input.type === "closed") {
+      this.#calls.delete(connection);
+      this.#failed(peer, dialFailureCode(input.failure), input.failure ?? "closed", now);
+    }
+    this.dial(now);
+  }
+
+  nextTimeout(): number | undefined {
+    return this.#dialing.nextTimeout();
+  }
+
+  handleTimeout(now: number): void {
+    for (let due = this.#dialing.takeOverdue(now); due !== undefined; due = this.#dialing.takeOverdue(now)) {
+      this.#abort(due.connection);
+      this.#failed(due.peer, "DIAL_TIMEOUT", due.reason, now);
+    }
+    this.dial(now);
+  }
+
+  #abort(connection: ConnectionId): void {
+    this.#calls.delete(connection);
+    this.#connections.abort(connection);
+  }
+
+  #failed(peer: Address, code: ErrorCode, reason: string, now: number): void {
+    this.#watch.failed(peer, code, reason, this.#dialing.failed(peer, now), now);
+  }
+}

@@ -1,0 +1,311 @@
+import type { ConnectionId, Endpoint } from "../core/connections.js";
+import type { ErrorCode } from "../core/errors.js";
+import type { LinkHandlerFactory } from "../core/link-handler.js";
+import { type BatchingSink, type Machine, OutputQueue } from "../core/machine.js";
+import { PendingConnections } from "../core/pending-connections.js";
+import { earliest } from "../core/timer-table.js";
+import { type Address, endpointOf, formatAddress } from "../protocol/address.js";
+import type { Member as Entry } from "../protocol/directory.js";
+import { isUnspecified } from "../protocol/ip.js";
+import { Acceptor } from "./acceptor.js";
+import type { ClassicLink } from "./classic/links.js";
+import { ClassicPeers } from "./classic/peers.js";
+import { ClassicSession } from "./classic/session.js";
+import { Connections } from "./connections.js";
+import type { Link as NativeLink } from "./native/link.js";
+import { NativeMember } from "./native/native-member.js";
+import type { ServerSession, SessionEvent } from "./server-session.js";
+import type { MemberEvent, MemberInput, MemberOutput, MemberRules } from "./types.js";
+
+/**
+ * The member's machine: registers with the rendezvous server, links with its peers, and ends with the mesh.
+ *
+ * What happens to it comes in through `handle`; what it wants goes out through `poll` and `nextTimeout`. It has one session
+ * with the server, in its own dialect, and peers in either: a native member greets a classic one in classic. What happens
+ * on a connection goes to the part that it belongs to. What native links carry is the riders' business; what comes of it
+ * (`Arrival`) leaves in the same queue as everything else, and so in order.
+ */
+export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, MemberOutput | Arrival> {
+  readonly #rules: MemberRules;
+  readonly #outputs = new OutputQueue<MemberOutput | Arrival>();
+  readonly #connections: Connections;
+  readonly #door: Acceptor;
+  readonly #session: ServerSession;
+  readonly #classic: ClassicPeers;
+  /** Undefined in a classic member. */
+  readonly #native: NativeMember | undefined;
+  /** True while a registration waits for the connection that tells our own address. */
+  #isRegistrationDue = false;
+  #listening: Endpoint | undefined;
+  /** True if its owner has not said where to listen. */
+  #isListeningByDefault = false;
+  #own: Address | undefined;
+  /** The classic addresses that the classic peers know of. */
+  #classicList = "";
+  #state: "running" | "ending" | "closed" = "running";
+
+  /** `riders` makes those who ride on native links, and gives them the queue for what comes of it. */
+  constructor(rules: MemberRules, riders: (outputs: BatchingSink<Arrival>) => LinkHandlerFactory) {
+    const { limits, dialect, mesh } = rules;
+    const handshakes = new PendingConnections(limits);
+    this.#rules = rules;
+    this.#connections = new Connections(this.#outputs, mesh, limits);
+    this.#native =
+      dialect === "native"
+        ? new NativeMember(rules, this.#outputs, this.#connections, handshakes, riders(this.#outputs))
+        : undefined;
+    this.#session = this.#native?.session ?? new ClassicSession(rules, this.#outputs, this.#connections);
+    this.#classic = new ClassicPeers(rules, this.#outputs, this.#connections, handshakes, {
+      isWholeMesh: dialect === "classic",
+      changed: (peer, isUp, reason, now) => this.#classicChanged(peer, isUp, reason, now),
+    });
+    this.#door = new Acceptor(rules, this.#connections, this.#outputs, handshakes, {
+      classic: this.#classic,
+      native: this.#native?.peers.acceptor,
+    });
+  }
+
+  /** The address that this node registers; undefined before it does. */
+  get own(): Address | undefined {
+    return this.#own;
+  }
+
+  /** The newest members' addresses, in join order. */
+  get members(): readonly Address[] {
+    return this.#native?.members.map(({ address }) => address) ?? this.#classic.membership.newest;
+  }
+
+  /** This node's place among them, 0 for the oldest; -1 while it is none of them. */
+  get rank(): number {
+    const own = this.#own;
+    if (own === undefined) return -1;
+    const rank = this.#native?.members.findIndex(({ address }) => address === own);
+    return rank ?? this.#classic.membership.newest.indexOf(own);
+  }
+
+  /** The first of them. */
+  get oldest(): Address | undefined {
+    return this.#native === undefined ? this.#classic.membership.newest[0] : this.#native.members[0]?.address;
+  }
+
+  /** The newest members as the log has them; empty in a classic member. */
+  get entries(): readonly Entry[] {
+    return this.#native?.members ?? [];
+  }
+
+  /** This member as the log has it; undefined before it is admitted, and in a classic member. */
+  get self(): Entry | undefined {
+    return this.#native?.peers.roster.self;
+  }
+
+  /** The newest revision that is known here; 0 in a classic member. */
+  get revision(): number {
+    return this.#native?.peers.roster.revision ?? 0;
+  }
+
+  /** True unless the server has been silent for one lease; a classic member hears from it only when somebody joins. */
+  get isInformed(): boolean {
+    return this.#native?.isInformed ?? this.#state === "running";
+  }
+
+  /** The links with classic peers. */
+  get classicLinks(): Iterable<ClassicLink> {
+    return this.#classic.links;
+  }
+
+  /** The links with native peers that have been up and have not ended. */
+  get nativeLinks(): NativeLink[] {
+    return this.#native?.peers.links ?? [];
+  }
+
+  classicLink(peer: Address): ClassicLink | undefined {
+    return this.#classic.link(peer);
+  }
+
+  nativeLink(peer: Address): NativeLink | undefined {
+    return this.#native?.peers.link(peer);
+  }
+
+  /** Other members to which there is no link that is up, and what is known of the reason. */
+  get missing(): { readonly address: Address; readonly reason: string }[] {
+    const troubles = new Map((this.#native?.peers.missing ?? []).map((link) => [link.peer.address, link]));
+    const others = this.members.filter((address) => address !== this.#own && !this.#isUp(address));
+    return others.map((address) => ({ address, reason: explain(troubles.get(address)) }));
+  }
+
+  /** Who is at the other end of a connection: `server`, a peer's address, or undefined while that is unknown. */
+  nameOf(connection: ConnectionId): "server" | Address | undefined {
+    if (connection === this.#session.connection) return "server";
+    return this.#classic.peerOf(connection) ?? this.#native?.peerOf(connection);
+  }
+
+  poll(): MemberOutput | Arrival | undefined {
+    return this.#outputs.poll();
+  }
+
+  nextTimeout(): number | undefined {
+    return earliest(
+      this.#session.nextTimeout(),
+      this.#native?.nextTimeout(),
+      this.#classic.nextTimeout(),
+      this.#door.nextTimeout(),
+      this.#connections.nextTimeout(),
+    );
+  }
+
+  handle(input: MemberInput, now: number): void {
+    switch (input.type) {
+      case "connectToServer":
+        if (this.#state === "running") this.#session.connect(input.to, now);
+        break;
+      case "listening":
+        this.#listening = input.on;
+        this.#isListeningByDefault = input.isDefault === true;
+        this.#moveIfElsewhere(now);
+        break;
+      case "register":
+        this.#register(now);
+        break;
+      case "write":
+        this.#classic.write(input.peer, input.bytes);
+        break;
+      case "flush":
+        break;
+      case "watch":
+        this.#native?.watch(input.size);
+        break;
+      case "leave":
+        this.#end("left", undefined, now, true);
+        break;
+      case "timeout":
+        this.#timeout(now);
+        break;
+      case "accepted":
+        this.#door.accepted(input.connection, input.remote, now);
+        break;
+      default:
+        this.#connections.progress(input, now);
+        // What admits this node counts as well.
+        if (input.type === "bytes" && input.connection === this.#session.connection) this.#native?.heardServer(now);
+    }
+    if (this.#isRegistrationDue && this.#session.local !== undefined) this.#register(now);
+    this.#hearSession(now);
+    this.#native?.finishStep(now);
+    this.#closeIfDone();
+  }
+
+  #timeout(now: number): void {
+    this.#session.handleTimeout(now);
+    this.#native?.handleTimeout(now);
+    this.#door.handleTimeout(now);
+    this.#classic.handleTimeout(now);
+    this.#classic.givenUp(this.#connections.handleTimeout(now));
+  }
+
+  #register(now: number): void {
+    this.#own = this.#rules.advertise ?? this.#defaultAddress();
+    this.#isRegistrationDue = this.#own === undefined;
+    if (this.#own === undefined || this.#state !== "running") return;
+    this.#classic.registeredAs(this.#own);
+    this.#session.register(this.#own, now);
+  }
+
+  /** Where we listen; if that is every address of this machine, the one by which it reaches the server. */
+  #defaultAddress(): Address | undefined {
+    const { local } = this.#session;
+    if (this.#listening === undefined || local === undefined) return undefined;
+    const { host, port } = this.#listening;
+    return formatAddress({ host: isUnspecified(host) ? local.host : host, port });
+  }
+
+  /**
+   * A member whose machine has another address now is not reached where it has registered. It registers where it listens by
+   * now, as a new incarnation; if it listened on the old address only, its owner is asked to listen on the new one first.
+   */
+  #moveIfElsewhere(now: number): void {
+    const { local } = this.#session;
+    if (this.#native === undefined || this.#own === undefined || this.#listening === undefined) return;
+    if (local === undefined || this.#rules.advertise !== undefined || this.#state !== "running") return;
+    const own = this.#defaultAddress();
+    if (own !== undefined && own !== this.#own) {
+      const reason = `this machine's address has changed from ${endpointOf(this.#own).host} to ${local.host}`;
+      this.#register(now);
+      this.#native.restart(reason, now);
+    } else if (this.#isListeningByDefault && this.#listening.host !== local.host) {
+      this.#tell({ type: "moved", host: local.host });
+    }
+  }
+
+  #hearSession(now: number): void {
+    for (let news = this.#session.poll(); news !== undefined; news = this.#session.poll()) {
+      if (this.#state !== "running") continue;
+      if (news.type === "over") this.#end(news.reason, news.failure, now, false);
+      else if (news.type === "refused") this.#moveIfElsewhere(now);
+      else if (news.type === "list") this.#classic.listRead(news.members, news.isSettled, now);
+      else if (this.#native !== undefined) this.#hearNative(this.#native, news, now);
+    }
+  }
+
+  #hearNative(native: NativeMember, news: SessionEvent, now: number): void {
+    const fenced = native.hear(news, now);
+    if (fenced !== undefined) {
+      native.restart(fenced, now);
+    }
+    this.#meetClassic(native.members, now);
+    // Whoever has an address now takes over the classic link that is there, on this side as on the other.
+    if (news.type === "directory" || news.type === "entries") {
+      for (const { peer } of this.#classic.links) this.#classicChanged(peer, true, "", now);
+    }
+  }
+
+  /** Classic peers know only one another and this node: a list of the classic members, with our own place in it. */
+  #meetClassic(members: readonly Entry[], now: number): void {
+    // In most meshes there is nobody to look for, and this happens with every entry.
+    if (this.#classicList === "" && !members.some(({ dialect }) => dialect === "classic")) return;
+    const own = this.#own;
+    const list = members.filter(({ address, dialect }) => dialect === "classic" || address === own);
+    const addresses = list.map(({ address }) => address);
+    const text = list.length > 1 || this.#classicList !== "" ? addresses.join(" ") : "";
+    if (text === this.#classicList) return;
+    this.#classicList = text;
+    this.#classic.listRead(addresses, true, now);
+  }
+
+  #classicChanged(peer: Address, isUp: boolean, reason: string, now: number): void {
+    const entry = this.#native?.members.find(({ address }) => address === peer);
+    if (this.#native === undefined || entry?.dialect !== "classic") return;
+    if (isUp) this.#native.peers.reports.up(entry.order, 0, now);
+    else this.#native.peers.reports.down(entry.order, { stage: "classic", reason }, now);
+  }
+
+  #isUp(peer: Address): boolean {
+    return this.#classic.link(peer) !== undefined || this.nativeLink(peer)?.state === "up";
+  }
+
+  #end(reason: string, failure: ErrorCode | undefined, now: number, isOwnWish: boolean): void {
+    if (this.#state !== "running") return;
+    this.#state = "ending";
+    this.#tell({ type: "ended", reason, ...(failure === undefined ? {} : { failure }) });
+    this.#outputs.push({ type: "stopListening" });
+    this.#session.end(now, isOwnWish ? reason : undefined);
+    this.#door.close();
+    this.#classic.end(now);
+    this.#native?.end(reason, now);
+  }
+
+  #closeIfDone(): void {
+    if (this.#state !== "ending" || this.#connections.size > 0) return;
+    this.#state = "closed";
+    this.#tell({ type: "closed" });
+  }
+
+  #tell(event: MemberEvent): void {
+    this.#outputs.push({ type: "event", event });
+  }
+}
+
+function explain(link: NativeLink | undefined): string {
+  if (link === undefined) return "no link yet";
+  if (link.trouble !== undefined) return `${link.trouble.stage}: ${link.trouble.reason}`;
+  return link.isOwner ? `${link.state}, attempt ${link.attempt}` : "no hello from it yet; it joined earlier and dials";
+}

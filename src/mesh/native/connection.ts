@@ -1,0 +1,305 @@
+import {
+  type ConnectionId,
+  type ConnectionProgress,
+  type Endpoint,
+  type Identity,
+  isShortage,
+  type Role,
+} from "../../core/connections.js";
+import type { ErrorCode } from "../../core/errors.js";
+import { type Address, formatAddress } from "../../protocol/address.js";
+import { readContent } from "../../protocol/native/content.js";
+import { type Control, type ControlOf, encodeControl } from "../../protocol/native/control.js";
+import { FrameReader, type FrameSink } from "../../protocol/native/frames.js";
+import { numberBytes } from "../../protocol/native/numbered.js";
+import { behindPreface, type Preface, speaksOurs } from "../../protocol/native/preface.js";
+import type { PendingConnection } from "../acceptor.js";
+import type { ConnectionListener } from "../connections.js";
+import type { NativeConnectionContext, NativeConnectionOwner } from "./connection-context.js";
+import type { Link } from "./link.js";
+import { PingTracker } from "./ping-tracker.js";
+
+/**
+ * One native connection: prefaces, frames in and out, pings answered, refusals said properly. What the messages mean is
+ * its owner's business.
+ */
+export class NativeConnection implements ConnectionListener, FrameSink {
+  readonly connection: ConnectionId;
+  owner: NativeConnectionOwner;
+  /** The link that is up on it, if one is. */
+  link: Link | undefined;
+  /** The other end, as far as it is known. */
+  remote: Endpoint;
+  /** What the secret has proved of an accepted connection; undefined in the open. */
+  readonly identity: Identity | undefined;
+  cipher: string | undefined;
+  /** Our end of a dialed connection. */
+  local: Endpoint | undefined;
+  /** Why it is gone, if the other side has not proved the secret or not kept to the protocol. */
+  failure: ErrorCode | undefined;
+  readonly #ports: NativeConnectionContext;
+  readonly #reader: FrameReader;
+  readonly #probing = new PingTracker(this);
+  /** Our preface goes out with our first frame. */
+  #isPrefaceDue = true;
+  #isFinished = false;
+  #isOver = false;
+  /** The machine's time of the input that is being handled. */
+  #now = 0;
+
+  private constructor(
+    ports: NativeConnectionContext,
+    owner: NativeConnectionOwner,
+    remote: Endpoint,
+    connection: ConnectionId | undefined,
+    role: Role,
+    identity: Identity | undefined,
+  ) {
+    this.#ports = ports;
+    this.owner = owner;
+    this.remote = remote;
+    this.identity = identity;
+    const { firstFrameBytes } = ports.limits;
+    this.#reader = new FrameReader(
+      { controlBytes: firstFrameBytes, messageBytes: firstFrameBytes },
+      this,
+      ports.allocate,
+    );
+    this.connection = connection ?? ports.connections.dial(remote, role, this);
+  }
+
+  /** Dials; `connected` or `gone` follows. */
+  static dial(
+    ports: NativeConnectionContext,
+    to: Endpoint,
+    role: Role,
+    owner: NativeConnectionOwner,
+  ): NativeConnection {
+    const channel = new NativeConnection(ports, owner, to, undefined, role, undefined);
+    channel.trust();
+    return channel;
+  }
+
+  /** Takes over an accepted connection. Until `trust`, only a short first frame is read from it. */
+  static accept(
+    ports: NativeConnectionContext,
+    visitor: PendingConnection,
+    owner: NativeConnectionOwner,
+  ): NativeConnection {
+    const channel = new NativeConnection(ports, owner, visitor.remote, visitor.connection, "member", visitor.identity);
+    channel.cipher = visitor.cipher;
+    return channel;
+  }
+
+  /** The shortest round trip that was measured, in milliseconds. */
+  get roundTripMs(): number | undefined {
+    return this.#probing.roundTripMs;
+  }
+
+  get remoteAddress(): Address {
+    return formatAddress(this.remote);
+  }
+
+  /** True when it has been closed, refused, aborted, or is gone. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** It is known who is at the other end: frames may be as long as frames may be. */
+  trust(): void {
+    this.#reader.limits = this.#ports.limits;
+  }
+
+  send(control: Control): void {
+    this.sendFrame(encodeControl(control));
+  }
+
+  sendFrame(frame: Uint8Array): void {
+    if (this.#isOver || this.#isFinished) return;
+    const bytes = this.#isPrefaceDue ? behindPreface(frame) : frame;
+    this.#isPrefaceDue = false;
+    this.#ports.connections.send(this.connection, bytes);
+  }
+
+  /** From now on silence is measured: the other side is asked whether it lives, and given up in the end. */
+  watch(now: number): void {
+    this.#ports.pulse.watch(this, now);
+  }
+
+  probe(now: number): void {
+    this.#probing.ask(now);
+  }
+
+  /** Measures the round trip, unless that is under way. */
+  measure(now: number): void {
+    this.#probing.measure(now);
+  }
+
+  /** The other side must give a sign of life soon. */
+  doubt(now: number): void {
+    this.#ports.pulse.doubt(this, now);
+    this.probe(now);
+  }
+
+  /** The other side has been silent for too long. */
+  giveUp(now: number): void {
+    this.#ports.note("SILENT", `nothing came for ${this.#ports.limits.silentMs} ms`, this.remoteAddress);
+    this.#ports.connections.abort(this.connection);
+    this.#gone("SILENT", now);
+  }
+
+  /** Sends nothing more after what was sent, and hears on until the other side closes too. */
+  finish(now: number): void {
+    if (this.#isOver || this.#isFinished) return;
+    this.#isFinished = true;
+    this.#ports.connections.finish(this.connection, now, this.#ports.limits.drainMs);
+  }
+
+  /** Says why it is of no use, and closes so that the reason arrives. */
+  refuse(code: ErrorCode, message: string, now: number, highest?: number): void {
+    const refusal: ControlOf<"refuse"> = { type: "refuse", code, message };
+    this.send(highest === undefined ? refusal : { ...refusal, highest });
+    this.close(now);
+  }
+
+  /** Closes behind all that was sent, and reads nothing more. */
+  close(now: number): void {
+    if (this.#isOver) return;
+    this.#over();
+    this.#ports.connections.dismiss(this.connection, now);
+  }
+
+  /** Closes at once, and reads nothing more. */
+  abort(): void {
+    if (this.#isOver) return;
+    this.#over();
+    this.#ports.connections.abort(this.connection);
+  }
+
+  handle(input: ConnectionProgress, now: number): void {
+    if (this.#isOver) return;
+    this.#now = now;
+    switch (input.type) {
+      case "connected":
+        this.#connected(input.local, input.remote, input.cipher, now);
+        break;
+      case "bytes":
+        this.#ports.pulse.heard(this, now);
+        this.#reader.push(input.bytes);
+        break;
+      case "unproved":
+        this.failure = input.code;
+        this.#ports.note(input.code, input.message, this.remoteAddress);
+        this.#gone(input.message, now);
+        break;
+      case "ended":
+        this.#ports.connections.dismiss(this.connection, now);
+        this.#gone("closed by the other side", now);
+        break;
+      case "closed":
+        if (isShortage(input.failure)) this.failure = "NO_DESCRIPTORS";
+        this.#gone(input.failure ?? "closed by the other side", now);
+        break;
+      case "flushed":
+        this.#probing.flushed();
+        this.owner.flushed?.(this);
+        break;
+      case "proving":
+      case "secured":
+        break;
+    }
+  }
+
+  // What the reader has understood.
+
+  preface(preface: Preface): void {
+    if (speaksOurs(preface)) return;
+    this.#fail("VERSION_MISMATCH", `the other side speaks ${preface.lowest} to ${preface.highest}`);
+  }
+
+  frame(kind: number, body: Uint8Array): void {
+    const content = readContent(kind, body);
+    if (content === undefined) return;
+    switch (content.type) {
+      case "pong":
+        this.#probing.answered(this.#now);
+        break;
+      case "ping":
+        this.#probing.asked();
+        break;
+      case "bad":
+        this.#fail(content.code, content.detail);
+        break;
+      case "acknowledgement":
+        if (this.owner.acknowledged === undefined) this.#misplaced(content.type);
+        else this.owner.acknowledged(this, content.number, this.#now);
+        break;
+      default:
+        this.owner.control(this, content, this.#now);
+    }
+  }
+
+  numbered(kind: number, bytes: Uint8Array, from: number, to: number, rest: number): void {
+    if (to - from < numberBytes) this.#fail("BAD_FRAME", `a frame of kind ${kind} has no number`);
+    else if (this.owner.numbered === undefined) this.#misplaced(`frame of kind ${kind}`);
+    else this.owner.numbered(this, kind, bytes, from, to, rest, this.#now);
+  }
+
+  more(bytes: Uint8Array, from: number, to: number, rest: number): void {
+    this.owner.more?.(this, bytes, from, to, rest, this.#now);
+  }
+
+  bad(code: "BAD_PREFACE" | "FRAME_TOO_LARGE", detail: string): void {
+    this.#fail(code, detail);
+  }
+
+  /** A message came that does not belong here. */
+  unexpected(what: string, now: number): void {
+    this.#now = now;
+    this.#misplaced(what);
+  }
+
+  /** The other side has said what cannot be. */
+  fail(code: ErrorCode, detail: string, now: number): void {
+    this.#now = now;
+    this.#fail(code, detail);
+  }
+
+  #misplaced(what: string): void {
+    this.#fail("UNEXPECTED_MESSAGE", `"${what}" does not belong here`);
+  }
+
+  #connected(local: Endpoint, remote: Endpoint, cipher: string | undefined, now: number): void {
+    if (local.host === remote.host && local.port === remote.port) {
+      // TCP has met its own outgoing port.
+      this.#ports.connections.abort(this.connection);
+      this.#gone("SELF_CONNECT nobody listens there", now);
+      return;
+    }
+    this.local = local;
+    this.cipher = cipher;
+    this.owner.connected?.(this, now);
+  }
+
+  /** The other side does not keep to the protocol: it is told so, and its owner hears that it is gone. */
+  #fail(code: ErrorCode, detail: string): void {
+    if (this.#isOver) return;
+    this.failure = code;
+    this.#ports.note(code, detail, this.remoteAddress);
+    this.send({ type: "refuse", code, message: detail });
+    this.#ports.connections.dismiss(this.connection, this.#now);
+    this.#gone(detail, this.#now);
+  }
+
+  #gone(reason: string, now: number): void {
+    if (this.#isOver) return;
+    this.#over();
+    this.owner.gone(this, reason, now);
+  }
+
+  #over(): void {
+    this.#isOver = true;
+    this.#ports.pulse.forget(this);
+    this.#reader.close();
+  }
+}

@@ -1,0 +1,201 @@
+import type { ConnectionId } from "../../core/connections.js";
+import type { ErrorCode } from "../../core/errors.js";
+import { IdleMonitor } from "../../core/idle-monitor.js";
+import type { LinkHandlerFactory } from "../../core/link-handler.js";
+import type { OutputSink } from "../../core/machine.js";
+import type { PendingConnections } from "../../core/pending-connections.js";
+import { earliest } from "../../core/timer-table.js";
+import type { Address } from "../../protocol/address.js";
+import type { Member } from "../../protocol/directory.js";
+import type { Connections } from "../connections.js";
+import type { SessionEvent } from "../server-session.js";
+import type { MemberEvent, MemberOutput, MemberRules } from "../types.js";
+import type { NativeConnection } from "./connection.js";
+import { NativePeers } from "./peers.js";
+import { NativeSession } from "./session.js";
+
+/**
+ * Everything of a member that speaks native: its session, its peers, its reports, and one watch over the silence of them
+ * all.
+ */
+export class NativeMember {
+  readonly session: NativeSession;
+  readonly peers: NativePeers;
+  readonly #rules: MemberRules;
+  readonly #outputs: OutputSink<MemberOutput>;
+  readonly #pulse: IdleMonitor<NativeConnection>;
+  /** Why this incarnation is over, if it is. */
+  #fencedBecause: string | undefined;
+  /** The members of which the owner has been told. */
+  #told: readonly Member[] = [];
+  /** What the owner waits for: it is asked for again on every session. */
+  #watched: number | undefined;
+  /** True once the owner has been told that this incarnation is a member. */
+  #isRegistered = false;
+  /** When the server was last heard by a member of its mesh, and whether that is recent enough to know who leads. */
+  #heardAt = 0;
+  #isInformed = false;
+
+  constructor(
+    rules: MemberRules,
+    outputs: OutputSink<MemberOutput>,
+    connections: Connections,
+    handshakes: PendingConnections,
+    riders: LinkHandlerFactory,
+  ) {
+    this.#rules = rules;
+    this.#outputs = outputs;
+    this.#pulse = new IdleMonitor(rules.limits);
+    const ports = {
+      connections,
+      limits: rules.limits,
+      pulse: this.#pulse,
+      allocate: rules.allocate,
+      note: (code: ErrorCode, message: string, remote: Address): void =>
+        outputs.push({ type: "note", note: { code, message, remote } }),
+    };
+    this.peers = new NativePeers(rules, rules.draw(), outputs, ports, handshakes, riders, {
+      moved: () => this.#tellDirectory(),
+      fenced: (reason) => {
+        this.#fencedBecause = reason;
+      },
+      challenged: (channel, control, now) => this.session.challenged(channel, control, now),
+    });
+    this.session = new NativeSession(rules, outputs, ports, this.peers.roster);
+  }
+
+  get members(): readonly Member[] {
+    return this.peers.roster.members;
+  }
+
+  /** True unless the server has been silent for one lease: until then the directory tells who is the oldest member. */
+  get isInformed(): boolean {
+    return this.#isInformed;
+  }
+
+  nextTimeout(): number | undefined {
+    const reports = this.session.isListed ? this.peers.reports.nextTimeout() : undefined;
+    const doubt = this.#isInformed && !this.session.isListed ? this.#heardAt + this.#rules.limits.leaseMs : undefined;
+    return earliest(this.peers.nextTimeout(), this.#pulse.nextTimeout(), reports, doubt);
+  }
+
+  handleTimeout(now: number): void {
+    for (let due = this.#pulse.takeDue(now); due !== undefined; due = this.#pulse.takeDue(now)) {
+      if (due.verdict === "probe") due.key.probe(now);
+      else due.key.giveUp(now);
+    }
+    this.peers.handleTimeout(now);
+    if (!this.session.isListed) return;
+    for (const report of this.peers.reports.takeDue(now)) this.session.tell(report);
+  }
+
+  /** The server has said something. */
+  heardServer(now: number): void {
+    if (this.session.isListed) this.#heardAt = now;
+  }
+
+  /** The end of every step: what has been begun goes out, and what has been learned of the server is told. */
+  finishStep(now: number): void {
+    this.peers.flush(now);
+    const isInformed = this.session.isListed || (this.#isInformed && now < this.#heardAt + this.#rules.limits.leaseMs);
+    if (isInformed === this.#isInformed) return;
+    this.#isInformed = isInformed;
+    this.#tell({ type: "informed", isInformed });
+  }
+
+  /** Takes what the session has heard. Returns the reason if this incarnation is over. */
+  hear(news: SessionEvent, now: number): string | undefined {
+    switch (news.type) {
+      case "admitted":
+        // What the server knew of an earlier session is void.
+        if (news.isAgain) this.peers.reports.all(now);
+        if (this.#watched !== undefined) this.session.tell({ type: "watch", size: this.#watched });
+        break;
+      case "directory":
+        this.peers.directoryRead(news.members, news.revision, now);
+        break;
+      case "entries":
+        this.peers.entriesRead(news.entries, now);
+        break;
+      case "complete":
+        this.#complete(news, now);
+        break;
+      case "degraded":
+        this.#degraded(news);
+        break;
+      case "fenced":
+        this.#fencedBecause = news.reason;
+        break;
+      default:
+        break;
+    }
+    return this.#fencedBecause;
+  }
+
+  /** Says goodbye to everybody. Who has left leads nobody, and waits for no word of the server. */
+  end(reason: string, now: number): void {
+    this.#isInformed = false;
+    this.peers.end(reason, now);
+  }
+
+  /** The next incarnation begins: with a new id, without links, and registered anew. */
+  restart(reason: string, now: number): void {
+    this.#fencedBecause = undefined;
+    this.#isRegistered = false;
+    this.#told = [];
+    this.peers.restart(this.#rules.draw(), reason);
+    this.session.restart(now);
+    this.#tell({ type: "fenced", reason });
+  }
+
+  /** The owner waits until the mesh is whole with so many members. */
+  watch(size: number): void {
+    this.#watched = size;
+    this.session.tell({ type: "watch", size });
+  }
+
+  peerOf(connection: ConnectionId): Address | undefined {
+    return this.peers.peerOf(connection);
+  }
+
+  /**
+   * Tells the owner who is in the mesh, and the first time that this node is. Who lost its session before it had read its
+   * directory comes back to entries, so that may be at either.
+   */
+  #tellDirectory(): void {
+    const { self } = this.peers.roster;
+    const { members } = this;
+    if (self === undefined || members === this.#told) return;
+    if (!this.#isRegistered) this.#tell({ type: "registered", address: self.address, order: self.order });
+    this.#isRegistered = true;
+    this.#told = members;
+    this.#tell({ type: "directory", members: members.map(({ address }) => address) });
+  }
+
+  /**
+   * The server says that the mesh is whole. It may say so because it has not heard yet that a link of this node is broken: then
+   * it hears that first, and is asked again.
+   */
+  #complete(news: Extract<SessionEvent, { type: "complete" }>, now: number): void {
+    if (this.peers.hasUnreachable) {
+      for (const report of this.peers.reports.takeAll(now)) this.session.tell(report);
+      if (this.#watched !== undefined) this.session.tell({ type: "watch", size: this.#watched });
+      return;
+    }
+    if (this.#watched !== undefined && news.members >= this.#watched) this.#watched = undefined;
+    this.#tell({ ...news, scope: "mesh" });
+  }
+
+  #degraded({ revision, count, missing }: Extract<SessionEvent, { type: "degraded" }>): void {
+    const addresses = new Map(this.members.map(({ order, address }) => [order, address]));
+    const named = missing.flatMap(([a, b, reason]) => {
+      const [from, to] = [addresses.get(a), addresses.get(b)];
+      return from === undefined || to === undefined ? [] : [[from, to, reason] as const];
+    });
+    this.#tell({ type: "degraded", revision, count, missing: named });
+  }
+
+  #tell(event: MemberEvent): void {
+    this.#outputs.push({ type: "event", event });
+  }
+}

@@ -1,0 +1,268 @@
+import type { BufferPool, Page } from "../../core/buffer-pool.js";
+import { doubleZero } from "../../core/double-zero.js";
+import { frameHeaderBytes, writeFrameHeader } from "../../protocol/native/frames.js";
+import { numberBytes, readNumber, writeNumber } from "../../protocol/native/numbered.js";
+
+/** Bytes of frames in one piece of memory: some whole frames, the beginning of a frame behind them, or the rest of one. */
+interface Segment {
+  readonly memory: Uint8Array;
+  /** The page that the memory belongs to; undefined for the rest of a frame, which is the application's memory. */
+  readonly page: Page | undefined;
+  /** Where what is not acknowledged begins, and where it ends. */
+  from: number;
+  readonly to: number;
+  /** The number of the last frame that has bytes in it. */
+  readonly last: number;
+  /** True if the rest of its last frame is the next piece. */
+  readonly goesOn: boolean;
+}
+
+/** What is in front of a frame's content: its header and its number. */
+const headBytes = frameHeaderBytes + numberBytes;
+
+/**
+ * The numbered frames that one end of a link has begun and the other is not known to have, as they go out: frames are
+ * written one behind the other on pages, handed to a connection piece by piece, and kept until they are acknowledged. On the
+ * next connection they go out again as they are.
+ *
+ * Payload is copied once, onto a page, or not at all, if it is long. Nothing is allocated for a frame, only for a piece.
+ */
+export class SendBuffer {
+  readonly #pages: BufferPool;
+  /** Pages that nobody needs any more, but of which the connection may not have sent everything yet. */
+  #spent: Page[] = [];
+  /** True if the connection has sent all that it was handed. */
+  #isSent = true;
+  /** In order, all but what is being written. The first `#handed` of them have gone to the connection. */
+  #pieces: Segment[] = [];
+  #handed = 0;
+  /** The page that is being written, from where on nothing is a piece yet, and up to where it is written. */
+  #page: Page | undefined;
+  #from = 0;
+  #at = 0;
+  /** Numbers of frames. */
+  #begun = 0;
+  #handedWhole = 0;
+  #acknowledged = 0;
+  #begunBytes = doubleZero;
+  #unacknowledgedBytes = 0;
+  #waitingBytes = 0;
+
+  constructor(pages: BufferPool) {
+    this.#pages = pages;
+  }
+
+  get memory(): Uint8Array {
+    return (this.#page ?? noPage).memory;
+  }
+
+  /** How many frames have been begun. */
+  get begun(): number {
+    return this.#begun;
+  }
+
+  get begunBytes(): number {
+    return this.#begunBytes;
+  }
+
+  /** How many frames the other end is known to have. */
+  get acknowledged(): number {
+    return this.#acknowledged;
+  }
+
+  get unacknowledgedBytes(): number {
+    return this.#unacknowledgedBytes;
+  }
+
+  /** Bytes that have not gone to the present connection. */
+  get waitingBytes(): number {
+    return this.#waitingBytes;
+  }
+
+  /** Begins the next frame; see `LinkWriter`. */
+  begin(kind: number, bytes: number, tail?: Uint8Array): number {
+    const size = headBytes + bytes;
+    if (this.#at + size > this.memory.length) this.#turnPage();
+    const at = this.#at;
+    const tailBytes = tail === undefined ? 0 : tail.length;
+    const { memory } = this;
+    this.#begun += 1;
+    writeFrameHeader(memory, kind, numberBytes + bytes + tailBytes, at);
+    writeNumber(memory, at + frameHeaderBytes, this.#begun);
+    this.#at = at + size;
+    this.#begunBytes += size + tailBytes;
+    this.#unacknowledgedBytes += size + tailBytes;
+    this.#waitingBytes += size + tailBytes;
+    if (tail !== undefined) {
+      this.#cut(true);
+      this.#pieces.push({ memory: tail, page: undefined, from: 0, to: tailBytes, last: this.#begun, goesOn: false });
+    }
+    return at + headBytes;
+  }
+
+  /** True while the connection has been given the beginning of a frame, and the rest of it is the next piece. */
+  get isWithinFrame(): boolean {
+    return this.#pieces[this.#handed - 1]?.goesOn === true;
+  }
+
+  /**
+   * Takes the next piece for the connection; undefined if there is none. `changed`: it cannot go out any more, because the
+   * application's memory that belongs to it is not there, or is shorter than it was; nothing is taken then. That is looked
+   * for before the beginning of a frame goes out, so the connection is still good for a last word.
+   */
+  hand(): Uint8Array | "changed" | undefined {
+    if (this.#handed === this.#pieces.length) this.#cut(false);
+    const piece = this.#pieces[this.#handed];
+    if (piece === undefined) return undefined;
+    if (isShortened(piece)) return "changed";
+    const rest = piece.goesOn ? this.#pieces[this.#handed + 1] : undefined;
+    if (rest !== undefined && isShortened(rest)) return "changed";
+    this.#handed += 1;
+    this.#isSent = false;
+    this.#handedWhole = Math.max(this.#handedWhole, piece.goesOn ? piece.last - 1 : piece.last);
+    const { memory, from, to } = piece;
+    this.#waitingBytes -= to - from;
+    return new Uint8Array(memory.buffer, memory.byteOffset + from, to - from);
+  }
+
+  /** There is a new connection: everything goes out again. */
+  rewind(): void {
+    if (!this.#isSent) this.#retire();
+    this.#handed = 0;
+    this.#waitingBytes = this.#unacknowledgedBytes;
+  }
+
+  /** The connection has sent all that it was handed: pages that nobody needs can be used again. */
+  sent(): void {
+    this.#isSent = true;
+    if (this.#spent.length === 0) return;
+    for (const page of this.#spent) this.#pages.give(page);
+    this.#spent = [];
+  }
+
+  /**
+   * The other end has everything up to this number. False if that cannot be. Pages are not used again before the connection
+   * has sent them: whoever acknowledges what it has not read would be sent what was written there for somebody else.
+   */
+  acknowledge(number: number): boolean {
+    if (number < this.#acknowledged || number > this.#handedWhole) return false;
+    this.#acknowledged = number;
+    let done = 0;
+    for (const piece of this.#pieces) {
+      if (piece.last > number) break;
+      this.#forget(piece, piece.to, done);
+      this.#release(piece);
+      done += 1;
+    }
+    if (done > 0) this.#pieces.splice(0, done);
+    const [first] = this.#pieces;
+    // What is being written has not been handed, and so cannot have been acknowledged in part.
+    if (first !== undefined && first.page !== undefined) this.#forget(first, boundaryBehind(first, number), done);
+    this.#handed = Math.max(0, this.#handed - done);
+    if (this.#unacknowledgedBytes === 0) this.#leavePage();
+    return true;
+  }
+
+  /**
+   * The link has ended: nothing is kept any more. Pages do not go back, because a connection that closes behind what was
+   * sent may not have sent it yet, and nobody is going to say when it has.
+   */
+  clear(): void {
+    this.#pieces = [];
+    this.#spent = [];
+    this.#handed = 0;
+    this.#unacknowledgedBytes = 0;
+    this.#waitingBytes = 0;
+    this.#page = undefined;
+    this.#from = 0;
+    this.#at = 0;
+  }
+
+  /** How many frames of a kind the other end is not known to have. */
+  count(kind: number): number {
+    this.#cut(false);
+    let count = 0;
+    for (const piece of this.#pieces) {
+      if (piece.page === undefined) continue;
+      for (let at = piece.from; at < piece.to; at = endOf(piece.memory, at)) {
+        if (piece.memory[at + frameHeaderBytes - 1] === kind) count += 1;
+      }
+    }
+    return count;
+  }
+
+  /** What is written and not yet a piece becomes one. */
+  #cut(goesOn: boolean): void {
+    const page = this.#page;
+    if (page === undefined || this.#from === this.#at) return;
+    page.uses += 1;
+    const { memory } = page;
+    this.#pieces.push({ memory, page, from: this.#from, to: this.#at, last: this.#begun, goesOn });
+    this.#from = this.#at;
+  }
+
+  #turnPage(): void {
+    this.#cut(false);
+    this.#leavePage();
+    this.#page = this.#pages.take();
+  }
+
+  #leavePage(): void {
+    const page = this.#page;
+    this.#page = undefined;
+    this.#from = 0;
+    this.#at = 0;
+    if (page?.uses === 0) this.#giveUp(page);
+  }
+
+  /**
+   * The old connection may still be closing behind what it was handed, and nobody is going to say when it has sent that. So
+   * its pages are kept as long as they are needed, and never used again.
+   */
+  #retire(): void {
+    for (const { page } of this.#pieces) if (page !== undefined) page.uses += 1;
+    if (this.#page !== undefined) this.#page.uses += 1;
+    this.#spent = [];
+    this.#isSent = true;
+  }
+
+  #giveUp(page: Page): void {
+    if (this.#isSent) this.#pages.give(page);
+    else this.#spent.push(page);
+  }
+
+  /** What lies before `to` in the piece at `index` is not needed any more. */
+  #forget(piece: Segment, to: number, index: number): void {
+    const bytes = to - piece.from;
+    this.#unacknowledgedBytes -= bytes;
+    if (index >= this.#handed) this.#waitingBytes -= bytes;
+    piece.from = to;
+  }
+
+  #release({ page }: Segment): void {
+    if (page === undefined) return;
+    page.uses -= 1;
+    if (page.uses === 0 && page !== this.#page) this.#giveUp(page);
+  }
+}
+
+/** A buffer that was transferred away, or resized, leaves views that are shorter than they were, or empty. */
+function isShortened({ memory, to }: Segment): boolean {
+  return memory.length < to;
+}
+
+const noPage: Page = { memory: new Uint8Array(0), uses: 0 };
+
+/** Where the frame that begins here ends. */
+function endOf(memory: Uint8Array, at: number): number {
+  const a = memory[at] ?? 0;
+  const [b = 0, c = 0, d = 0] = [memory[at + 1], memory[at + 2], memory[at + 3]];
+  return at + frameHeaderBytes + a * 2 ** 24 + ((b << 16) | (c << 8) | d);
+}
+
+/** Where the first frame behind this number begins. */
+function boundaryBehind({ memory, from, to }: Segment, number: number): number {
+  let at = from;
+  while (at < to && readNumber(memory, at + frameHeaderBytes) <= number) at = endOf(memory, at);
+  return at;
+}

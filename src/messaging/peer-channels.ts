@@ -1,0 +1,66 @@
+import type { Limits } from "../core/limits.js";
+import type { LinkHandlerFactory, LinkWriter } from "../core/link-handler.js";
+import type { BatchingSink } from "../core/machine.js";
+import { MemoryBudget, PeerBudget } from "./memory-budget.js";
+import { PeerChannel } from "./peer-channel.js";
+import { RequestTimeouts } from "./request-timeouts.js";
+import type { MessagingEvent } from "./types.js";
+
+/**
+ * What a member says to its peers and hears from them: one conversation for each link that has been up and has not ended.
+ *
+ * It is no machine of its own: links give it frames and memory for frames, the application calls it directly, and what
+ * arrives goes to the member's outputs, in order with what happens to the links.
+ */
+export class PeerChannels implements LinkHandlerFactory {
+  readonly #outputs: BatchingSink<MessagingEvent>;
+  readonly #limits: Limits;
+  readonly #conversations = new Map<string, PeerChannel>();
+  readonly #patience = new RequestTimeouts();
+  readonly #budget: MemoryBudget;
+
+  constructor(outputs: BatchingSink<MessagingEvent>, limits: Limits) {
+    this.#outputs = outputs;
+    this.#limits = limits;
+    this.#budget = new MemoryBudget(limits);
+  }
+
+  /** The conversation with a peer, by its address; undefined before its link is up, and when that has ended. */
+  at(peer: string): PeerChannel | undefined {
+    return this.#conversations.get(peer);
+  }
+
+  get conversations(): Iterable<PeerChannel> {
+    return this.#conversations.values();
+  }
+
+  board(peer: string, isOwner: boolean, carriage: LinkWriter): PeerChannel {
+    const conversation = new PeerChannel({
+      peer,
+      isOwner,
+      carriage,
+      outputs: this.#outputs,
+      limits: this.#limits,
+      patience: this.#patience,
+      share: new PeerBudget(this.#budget),
+      leave: this.#leave,
+    });
+    this.#conversations.set(peer, conversation);
+    return conversation;
+  }
+
+  nextTimeout(): number | undefined {
+    return this.#patience.nextTimeout();
+  }
+
+  handleTimeout(now: number): void {
+    if (!this.#patience.isDue(now)) return;
+    for (const conversation of this.#conversations.values()) conversation.expire(now);
+  }
+
+  /** The next incarnation at an address may have boarded already. */
+  readonly #leave = (conversation: PeerChannel): void => {
+    const { peer } = conversation;
+    if (this.#conversations.get(peer) === conversation) this.#conversations.delete(peer);
+  };
+}

@@ -1,0 +1,103 @@
+import { Deferred, type WaitOptions, waitFor } from "../api/waiting.js";
+import { FullmeshError } from "../core/errors.js";
+import type { MemberMachine } from "../mesh/member-machine.js";
+import type { CompletenessReport, MemberEvent } from "../mesh/types.js";
+
+/** Pairs that are named when a wait runs out; the rest is counted. */
+const mostNamed = 10;
+
+type DegradedEvent = Extract<MemberEvent, { type: "degraded" }>;
+
+/** Somebody who waits until the mesh is whole with at least so many members. */
+interface CompletionWait {
+  readonly size: number;
+  readonly done: Deferred<void>;
+}
+
+/**
+ * Whether the mesh is whole, as far as this node knows, and what is missing if it is not.
+ */
+export class CompletionWaiter {
+  readonly #machine: MemberMachine<unknown>;
+  readonly #watch: (size: number) => void;
+  readonly #waiters = new Set<CompletionWait>();
+  /** The newest word that it is whole, until something happens that makes it doubtful. */
+  #whole: CompletenessReport | undefined;
+  #degraded: DegradedEvent | undefined;
+
+  /** `watch`: asks to be told when the mesh is whole with so many members. */
+  constructor(machine: MemberMachine<unknown>, watch: (size: number) => void) {
+    this.#machine = machine;
+    this.#watch = watch;
+  }
+
+  /** Hears everything that the machine tells. */
+  hear(event: MemberEvent): void {
+    switch (event.type) {
+      case "complete":
+        this.#whole = event;
+        this.#degraded = undefined;
+        for (const waiter of this.#waiters) if (event.members >= waiter.size) this.#resolve(waiter);
+        this.#ask();
+        break;
+      case "degraded":
+        this.#degraded = event;
+        this.#whole = undefined;
+        break;
+      case "broken":
+      case "unlink":
+        this.#whole = undefined;
+        break;
+      case "directory":
+        // A server's word may come before the entries that it speaks of; a classic node's own word never does.
+        if (this.#whole?.revision !== this.#machine.revision || this.#whole.scope === "own") this.#whole = undefined;
+        break;
+      case "ended":
+        for (const { done } of this.#waiters) {
+          const code = event.failure === "INCOMPLETE" ? event.failure : "ENDED";
+          done.reject(new FullmeshError(code, `the mesh ended: ${event.reason}`));
+        }
+        break;
+      default:
+        break;
+    }
+  }
+
+  /** Resolves when the mesh is whole and has `size` members or more. */
+  async wait(size: number, wait: WaitOptions): Promise<void> {
+    if (this.#whole !== undefined && this.#whole.members >= size) return;
+    const waiter = { size, done: new Deferred<void>() };
+    this.#waiters.add(waiter);
+    this.#ask();
+    try {
+      await waitFor(waiter.done.promise, wait, () => this.#explain(size));
+    } finally {
+      this.#waiters.delete(waiter);
+    }
+  }
+
+  /** The server tells once; whoever wants more members is served when it is asked again. */
+  #ask(): void {
+    let least = Number.POSITIVE_INFINITY;
+    for (const { size } of this.#waiters) least = Math.min(least, size);
+    if (this.#waiters.size > 0) this.#watch(least);
+  }
+
+  #resolve(waiter: CompletionWait): void {
+    this.#waiters.delete(waiter);
+    waiter.done.resolve();
+  }
+
+  #explain(size: number): string {
+    const { members, own, missing } = this.#machine;
+    const mine = missing.map(({ address, reason }) => `${own} - ${address} (${reason})`);
+    const others = (this.#degraded?.missing ?? [])
+      .filter(([a, b]) => a !== own && b !== own)
+      .map(([a, b, reason]) => `${a} - ${b} (${reason})`);
+    const pairs = [...mine, ...others];
+    const named = pairs.slice(0, mostNamed).join(", ");
+    const more = pairs.length > mostNamed ? ` and ${pairs.length - mostNamed} more` : "";
+    const pairsText = pairs.length === 0 ? "" : `; missing pairs: ${named}${more}`;
+    return `${members.length} of ${size} members are in the mesh${pairsText}`;
+  }
+}

@@ -1,0 +1,153 @@
+import { listenOption, requireSecure, serverOption } from "../api/options.js";
+import { Deferred, listenWith, type WaitOptions, waitFor } from "../api/waiting.js";
+import type { Endpoint } from "../core/connections.js";
+import { FullmeshError } from "../core/errors.js";
+import type { MemberMachine } from "../mesh/member-machine.js";
+import type { MemberEvent, MemberInput, MemberOutput } from "../mesh/types.js";
+import type { MessagingEvent } from "../messaging/types.js";
+import { type Address, formatAddress } from "../protocol/address.js";
+import type { Driver } from "../runtime/driver.js";
+
+/** Under which conditions a node may listen. */
+interface Security {
+  readonly insecure: boolean | undefined;
+  readonly isKeyed: boolean;
+}
+
+/** The steps of a node from its beginning to its end, each once and in order. See `MeshNode` for what they do. */
+export class Lifecycle {
+  readonly #machine: MemberMachine<unknown>;
+  readonly #driver: Driver<MemberInput, MemberOutput | MessagingEvent>;
+  readonly #security: Security;
+  readonly #registered = new Deferred<void>();
+  readonly #closed = new Deferred<string>();
+  #connecting: Deferred<Endpoint> | undefined;
+  #server: string | undefined;
+  #on: Endpoint | undefined;
+  /** By which address this machine has reached the server. */
+  #local: Endpoint | undefined;
+  /** True if the caller has not said where to listen. */
+  #isDefault = false;
+  #listening: Address | undefined;
+  #hasRegistered = false;
+  #end: { readonly reason: string; readonly error?: FullmeshError } | undefined;
+
+  constructor(
+    machine: MemberMachine<unknown>,
+    driver: Driver<MemberInput, MemberOutput | MessagingEvent>,
+    security: Security,
+  ) {
+    this.#machine = machine;
+    this.#driver = driver;
+    this.#security = security;
+  }
+
+  async connectToServer(address: string, wait: WaitOptions): Promise<Endpoint> {
+    const to = serverOption("server", address);
+    this.#requireRunning();
+    if (this.#server !== undefined) throw new FullmeshError("WRONG_STEP", "connectToServer has been called already");
+    this.#server = address;
+    this.#connecting = new Deferred();
+    this.#driver.input({ type: "connectToServer", to });
+    return await waitFor(this.#connecting.promise, wait, () => `no connection to ${address}`);
+  }
+
+  initListeningSocket(ip: string | undefined, port: number): void {
+    const host = ip ?? this.#local?.host;
+    if (host === undefined) {
+      throw new FullmeshError("WRONG_STEP", "initListeningSocket without an address comes after connectToServer");
+    }
+    const on = listenOption("listen", formatAddress({ host, port }));
+    requireSecure(on, this.#security.insecure, this.#security.isKeyed);
+    if (this.#listening !== undefined) throw new FullmeshError("WRONG_STEP", "the node listens already");
+    this.#on = on;
+    this.#isDefault = ip === undefined;
+  }
+
+  async sockListen(): Promise<Address> {
+    if (this.#listening !== undefined) throw new FullmeshError("WRONG_STEP", "the node listens already");
+    if (this.#on === undefined) throw new FullmeshError("WRONG_STEP", "sockListen comes after initListeningSocket");
+    this.#requireRunning();
+    const wanted = this.#on;
+    // A second call at the same time finds nothing to listen on; after a failure there is something again.
+    this.#on = undefined;
+    try {
+      return await this.#listen(wanted, this.#isDefault);
+    } catch (error) {
+      this.#on = wanted;
+      throw error;
+    }
+  }
+
+  /** Listens where this machine is reached by now, instead of where it was. */
+  async moveTo(host: string): Promise<Address> {
+    const on = { host, port: 0 };
+    requireSecure(on, this.#security.insecure, this.#security.isKeyed);
+    return await this.#listen(on, true);
+  }
+
+  async #listen(wanted: Endpoint, isDefault: boolean): Promise<Address> {
+    const on = await listenWith(this.#driver, wanted);
+    this.#listening = formatAddress(on);
+    this.#driver.input({ type: "listening", on, isDefault });
+    return this.#listening;
+  }
+
+  async registerWithServer(wait: WaitOptions): Promise<void> {
+    if (this.#server === undefined || this.#listening === undefined) {
+      throw new FullmeshError("WRONG_STEP", "registerWithServer comes after connectToServer and sockListen");
+    }
+    this.#requireRunning();
+    if (!this.#hasRegistered) this.#driver.input({ type: "register" });
+    this.#hasRegistered = true;
+    await waitFor(this.#registered.promise, wait, () => `no list of ${this.#server} names ${this.#machine.own}`);
+  }
+
+  async start(): Promise<string> {
+    const canEnd = this.#hasRegistered || this.#end !== undefined;
+    if (!canEnd) throw new FullmeshError("WRONG_STEP", "start comes after registerWithServer");
+    return await this.#closed.promise;
+  }
+
+  async leave(): Promise<void> {
+    this.#driver.input({ type: "leave" });
+    await this.#closed.promise.catch(() => {});
+  }
+
+  /** Hears everything that the machine tells. */
+  hear(event: MemberEvent): void {
+    switch (event.type) {
+      case "connected":
+        this.#local = event.local;
+        this.#connecting?.resolve(event.local);
+        break;
+      case "unreachable":
+        this.#server = undefined;
+        this.#connecting?.reject(new FullmeshError(event.failure, event.message));
+        break;
+      case "registered":
+        this.#registered.resolve();
+        break;
+      case "ended":
+        this.#ended(event.reason, event.failure && new FullmeshError(event.failure, event.reason));
+        break;
+      case "closed":
+        if (this.#end?.error === undefined) this.#closed.resolve(this.#end?.reason ?? "closed");
+        else this.#closed.reject(this.#end.error);
+        break;
+      default:
+        break;
+    }
+  }
+
+  #requireRunning(): void {
+    if (this.#end !== undefined) throw new FullmeshError("ENDED", `this node has ended: ${this.#end.reason}`);
+  }
+
+  #ended(reason: string, error: FullmeshError | undefined): void {
+    this.#end = { reason, ...(error === undefined ? {} : { error }) };
+    const failure = error ?? new FullmeshError("ENDED", `this node has ended: ${reason}`);
+    this.#connecting?.reject(failure);
+    this.#registered.reject(failure);
+  }
+}

@@ -1,0 +1,290 @@
+import { EventEmitter } from "node:events";
+import { integerOption, refuseUnknown, signalOption } from "../api/options.js";
+import type { WaitOptions } from "../api/waiting.js";
+import type { Endpoint } from "../core/connections.js";
+import type { Address } from "../protocol/address.js";
+import type { NodeChange } from "./change-loops.js";
+import type { Message, NodeEvents, Peer } from "./events.js";
+import type { MeshStream } from "./mesh-stream.js";
+import type { SkippedPeer } from "./messages.js";
+import { NodeRuntime } from "./node-runtime.js";
+import type { NodeOptions } from "./options.js";
+import type { RequestHandler } from "./request-handlers.js";
+import { noOptions, type RequestOptions, type RequestOutcome } from "./requests.js";
+import type { StreamHandler } from "./streams.js";
+
+/** How long a loop goes on. */
+export interface LoopOptions {
+  /** Ends the loop with `ABORTED`. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * A member of a mesh. Its steps can be taken one by one, with any pause between: `connectToServer`, `initListeningSocket`,
+ * `sockListen`, `registerWithServer`, `start`. `join` takes them in a row. A peer is named by its address, or by what
+ * `peers` and events have.
+ */
+export class MeshNode extends EventEmitter<NodeEvents> {
+  /** The name of the mesh. */
+  readonly mesh: string;
+  readonly #parts: NodeRuntime;
+
+  /** Throws `BAD_OPTION` for an option with a value that it cannot take. */
+  constructor(options: NodeOptions = {}) {
+    super();
+    this.#parts = new NodeRuntime(this, options);
+    this.mesh = this.#parts.mesh;
+  }
+
+  /** The address that this node has registered; undefined before it has. */
+  get address(): Address | undefined {
+    return this.#parts.machine.own;
+  }
+
+  /** All members of the newest list, this node included, in join order. */
+  get members(): readonly Address[] {
+    return this.#parts.machine.members;
+  }
+
+  /** This node's place in the newest list, 0 for the oldest; -1 while no list names it. */
+  get rank(): number {
+    return this.#parts.standing.rank;
+  }
+
+  /**
+   * The oldest member, as far as this node knows; undefined before it is a member, after the end, and once it has not heard
+   * the server for one lease (20 s). A hint and no lock: for a moment two members may each believe to be the oldest. What
+   * must not be done twice is guarded by the resource, with `order` as a fencing token.
+   */
+  get leader(): Address | undefined {
+    return this.#parts.standing.leader;
+  }
+
+  /**
+   * This incarnation's order: unique in the mesh, and larger than that of every member that joined before, so it can be
+   * handed to a resource as a fencing token. Null before it is known, and in a classic node.
+   */
+  get order(): number | null {
+    return this.#parts.machine.self?.order ?? null;
+  }
+
+  /** The id of this incarnation; undefined before it is a member, and in a classic node. */
+  get id(): string | undefined {
+    return this.#parts.machine.self?.id;
+  }
+
+  /** The peers with which there is a link, in join order where that is known. */
+  get peers(): Peer[] {
+    return this.#parts.peers.all;
+  }
+
+  /**
+   * Connects to the rendezvous server, `host:port`. Resolves with this machine's end of the connection. After
+   * `SERVER_UNREACHABLE` it may be called again; an attempt that is no longer waited for goes on until `leave`.
+   *
+   * @throws {FullmeshError} `SERVER_UNREACHABLE`, `BAD_OPTION`, `ABORTED`, `TIMED_OUT`
+   */
+  async connectToServer(address: string, wait: WaitOptions = {}): Promise<Endpoint> {
+    return await this.#parts.steps.connectToServer(address, wait);
+  }
+
+  /**
+   * Checks and keeps the address to listen on. Node cannot bind without listening, so a port in use shows later. Without an
+   * address it is the one by which this machine reaches the server, also when that changes, and any free port.
+   */
+  async initListeningSocket(ip?: string, port = 0): Promise<void> {
+    this.#parts.steps.initListeningSocket(ip, port);
+  }
+
+  /**
+   * Listens. Resolves with the address, in which port 0 has become a real one.
+   *
+   * @throws {FullmeshError} `PORT_IN_USE`, `NOT_OUR_ADDRESS`, `LISTEN_FAILED`, `WRONG_STEP`
+   */
+  async sockListen(): Promise<Address> {
+    const address = await this.#parts.steps.sockListen();
+    this.emit("listening", address);
+    return address;
+  }
+
+  /**
+   * Registers, and resolves when a list names this node, which is the only answer that the classic dialect has. In a full
+   * mesh that holds newcomers in line, that is when a slot has become free.
+   *
+   * @throws {FullmeshError} `REFUSED`, `SERVER_VANISHED`, `SERVER_UNREACHABLE`, `WRONG_STEP`, `ABORTED`, `TIMED_OUT`
+   */
+  async registerWithServer(wait: WaitOptions = {}): Promise<void> {
+    await this.#parts.steps.registerWithServer(wait);
+  }
+
+  /**
+   * The last step: resolves with the reason when the mesh has ended for this node and every connection is closed.
+   *
+   * @throws {FullmeshError} `INCOMPLETE` if the mesh has not become whole in time, `SERVER_VANISHED`, `REFUSED`,
+   *   `LIST_TOO_LONG`, `WRONG_STEP`
+   */
+  async start(): Promise<string> {
+    return await this.#parts.steps.start();
+  }
+
+  /**
+   * Resolves when the mesh is whole and has `size` members or more: all have a session with the server, every pair is linked,
+   * and both ends have said so. A mesh that ends at its capacity is whole at that only. To a classic node nobody says so; it
+   * speaks for its own links.
+   *
+   * @throws {FullmeshError} `TIMED_OUT` and `ABORTED`, naming the pairs that are missing and why; `ENDED`, `INCOMPLETE`
+   */
+  async complete(options: WaitOptions & { readonly size?: number } = {}): Promise<void> {
+    refuseUnknown(options, ["size", "signal", "timeoutMs"]);
+    const { size = 1, ...wait } = options;
+    integerOption("size", size, 1);
+    this.#parts.exchange.requireRunning();
+    await this.#parts.wholeness.wait(size, wait);
+  }
+
+  /**
+   * Sends a message to one native peer. It is delivered once, in order, also when connections break, as long as both ends
+   * live. A payload is bytes, a value (null, booleans, numbers, texts, dates, byte arrays, arrays and plain objects), or
+   * nothing. Bytes below 4 KiB and values are copied; from 4 KiB on bytes are referenced until the peer has them, and must
+   * not change. Returns false when the peer is behind (4 MiB that its program has not taken): go on after `drain`. Messages
+   * that wait for the peer are overtaken by requests and streams. `leave` waits for what is under way on connections that
+   * are there, and not for a connection that is gone; `peer:down` counts what was not acknowledged.
+   *
+   * @throws {FullmeshError} `QUEUE_FULL` above the hard limit (16 MiB), and takes nothing; `NOT_LINKED`, `CLASSIC_PEER`,
+   *   `MESSAGE_TOO_LARGE` (1 MiB), `BAD_VALUE`, `BAD_OPTION`, `ENDED`
+   */
+  send(peer: string | Peer, topic: string, payload?: unknown): boolean {
+    return this.#parts.traffic.messages.send(peer, topic, payload);
+  }
+
+  /**
+   * Sends a message to every native peer; it is encoded once. Returns those that were left out: `QUEUE_FULL` for peers whose
+   * queue is full, of which `drain` tells, `NOT_LINKED` for those that are leaving, and `CLASSIC_PEER`. Payloads are those of `send`.
+   *
+   * @throws {FullmeshError} `MESSAGE_TOO_LARGE`, `BAD_VALUE`, `BAD_OPTION`, `ENDED`
+   */
+  broadcast(topic: string, payload?: unknown): readonly SkippedPeer[] {
+    return this.#parts.traffic.messages.broadcast(topic, payload);
+  }
+
+  /**
+   * Loops over the messages of one topic, or of all without one, from now on, until `break` or the node's end. A message counts as taken when the
+   * loop asks for it, so a slow loop slows down those who send (each may be 4 MiB ahead, all its topics together); one that
+   * is made and not read stops them. Several loops may run; each gets all messages, and `message` is emitted as well.
+   *
+   * @throws {FullmeshError} `BAD_OPTION`; while looping, `ABORTED`
+   */
+  messages<Payload = unknown>(topic?: string, options: LoopOptions = {}): AsyncIterableIterator<Message<Payload>> {
+    const loop = this.#parts.traffic.messages.loop(topic, loopSignal(options));
+    // What peers send is theirs to choose; the caller says what it relies on.
+    return loop as AsyncIterableIterator<Message<unknown>> as AsyncIterableIterator<Message<Payload>>;
+  }
+
+  /**
+   * Asks one native peer, and resolves with the reply of its `handle`. Payload and reply are those of `send`. The request
+   * waits while the connection is gone, and fails when the link ends; whether the peer has acted on it is not known then.
+   *
+   * @throws {FullmeshError} `NO_HANDLER`, `HANDLER_FAILED` or the code of the error that was thrown there, `OVERLOADED` (the
+   *   peer works on 1,024 of ours), `TIMED_OUT` (30 s by default), `ABORTED`, `PEER_DOWN`; at once `NOT_LINKED`,
+   *   `CLASSIC_PEER`, `QUEUE_FULL` (4,096 are under way), `MESSAGE_TOO_LARGE`, `BAD_VALUE`, `BAD_OPTION`, `ENDED`
+   */
+  request<Reply = unknown>(
+    peer: string | Peer,
+    topic: string,
+    payload?: unknown,
+    options: RequestOptions = noOptions,
+  ): Promise<Reply> {
+    return this.#parts.traffic.requests.request(peer, topic, payload, options) as Promise<Reply>;
+  }
+
+  /**
+   * Asks every peer with which there is a link, and resolves when each has replied or failed, in the order of `peers`. A
+   * peer that is down is not asked; one whose connection is gone is waited for until `timeoutMs`; a classic one comes back
+   * with `CLASSIC_PEER`. What fails for a single peer is in its outcome, also `ABORTED` and `TIMED_OUT`.
+   *
+   * @throws {FullmeshError} `MESSAGE_TOO_LARGE`, `BAD_VALUE`, `BAD_OPTION`, `ENDED`
+   */
+  async requestAll<Reply = unknown>(
+    topic: string,
+    payload?: unknown,
+    options: RequestOptions = noOptions,
+  ): Promise<RequestOutcome<Reply>[]> {
+    return (await this.#parts.traffic.requests.requestAll(topic, payload, options)) as RequestOutcome<Reply>[];
+  }
+
+  /**
+   * Handles the requests of one topic: what `answerer` returns, or resolves with, is the reply, and what it throws is the
+   * asker's error: of a `FullmeshError` the code and the message, otherwise `HANDLER_FAILED` and the message (1 KiB of it).
+   * Codes that an asker finds itself, such as `TIMED_OUT`, travel as `HANDLER_FAILED` with the code in front of the message.
+   * Its `signal` is aborted when nobody waits any more. Returns a function that ends the handling.
+   *
+   * @throws {FullmeshError} `WRONG_STEP` if the topic is handled already, `BAD_OPTION`
+   */
+  handle<Payload = unknown>(topic: string, answerer: RequestHandler<Payload>): () => void {
+    return this.#parts.traffic.answers.handle(topic, answerer as RequestHandler);
+  }
+
+  /**
+   * Opens a stream of bytes to one native peer and from it, at once: what is written waits until the peer takes it. Without
+   * an `onStream` for the topic there, it fails with `STREAM_ABORTED`, whose cause is `NO_HANDLER`. See `MeshStream`.
+   *
+   * @throws {FullmeshError} `NOT_LINKED`, `CLASSIC_PEER`, `BAD_OPTION`, `ENDED`
+   */
+  open(peer: string | Peer, topic: string): MeshStream {
+    return this.#parts.traffic.streams.open(peer, topic);
+  }
+
+  /**
+   * Takes the streams of one topic that peers open. If `taker` throws, or its promise rejects, the stream is aborted with
+   * that error. Returns a function that ends the taking; streams that are open stay so.
+   *
+   * @throws {FullmeshError} `WRONG_STEP` if the topic is taken already, `BAD_OPTION`
+   */
+  onStream(topic: string, taker: StreamHandler): () => void {
+    return this.#parts.traffic.streams.take(topic, taker);
+  }
+
+  /**
+   * Loops over what happens to this node and its mesh, from now on, until `break` or the node's end: what the events of the
+   * same names tell, but for messages, bytes and notes. What happens while the loop is busy waits for it.
+   *
+   * @throws {FullmeshError} `BAD_OPTION`; while looping, `ABORTED`, and `UNREAD_CHANGES` if more than 4,096 wait
+   */
+  changes(options: LoopOptions = {}): AsyncIterableIterator<NodeChange> {
+    return this.#parts.changes.loop(loopSignal(options));
+  }
+
+  /**
+   * Writes bytes to one classic peer. Small ones are copied; from 4 KiB on they are referenced until they have left this
+   * process, and must not change. Returns false above the soft limit (4 MiB waiting): go on after `drain`.
+   *
+   * @throws {FullmeshError} `QUEUE_FULL` above the hard limit (16 MiB waiting), and takes nothing; `NOT_LINKED`,
+   *   `NATIVE_PEER`
+   */
+  write(peer: string | Peer, bytes: Uint8Array): boolean {
+    return this.#parts.writing.write(peer, bytes);
+  }
+
+  /** Writes bytes to every classic peer. Returns the peers that did not take them, because their queue is full. */
+  writeAll(bytes: Uint8Array): Address[] {
+    return this.#parts.writing.writeAll(bytes);
+  }
+
+  /**
+   * Leaves the mesh: closes every connection, and resolves when all are closed. What was sent, and what was written on
+   * streams, is delivered before, as far as peers take it within 5 s; a stream that has ended by then arrives whole. The
+   * option `limits.drainMs` allows more time, or less. Beside a peer that hangs it takes so long, and 1 s more at most.
+   */
+  async leave(): Promise<void> {
+    await this.#parts.steps.leave();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.leave();
+  }
+}
+
+function loopSignal(options: LoopOptions): AbortSignal | undefined {
+  refuseUnknown(options, ["signal"]);
+  return signalOption("signal", options.signal);
+}

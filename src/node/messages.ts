@@ -1,0 +1,253 @@
+import type { EventEmitter } from "node:events";
+import { FullmeshError } from "../core/errors.js";
+import type { PeerChannel } from "../messaging/peer-channel.js";
+import type { Form, MessagingEvent, ReceivedMessage } from "../messaging/types.js";
+import { throwLater } from "../nodejs/uncaught.js";
+import type { Address } from "../protocol/address.js";
+import { messageFrameBytes } from "../protocol/native/message.js";
+import { isReferenced, keepable, nothing, payloadKinds, writeBytes } from "../protocol/native/payload.js";
+import { AsyncQueue, type QueuedItem } from "./async-queue.js";
+import type { Message, NodeEvents, Peer } from "./events.js";
+import type { MessagingContext } from "./messaging-context.js";
+import { bytesOf, payloadKindOf, payloadOf } from "./payloads.js";
+import { checkTopic } from "./topics.js";
+
+/** A peer that was left out of a broadcast, and why. */
+export interface SkippedPeer {
+  readonly peer: Address;
+  /** Too much waits for it already; or its link is about to end; or it is a classic peer, to which there are only bytes. */
+  readonly code: "QUEUE_FULL" | "NOT_LINKED" | "CLASSIC_PEER";
+}
+
+type MessagesArrival = Extract<MessagingEvent, { type: "messages" }>;
+
+/** Stands for what is no payload. */
+const undecodable = Symbol("undecodable");
+
+/** Memory for short payloads that wait: a view of its own would take each of them some 200 bytes. */
+const blockBytes = 16_384;
+
+/** Loops over the same messages, and memory for those of them that wait. */
+class TopicLoops {
+  readonly all = new Set<AsyncQueue<Message>>();
+  #block = nothing;
+  #at = 0;
+
+  /** A message waits, perhaps for long: it is not to hold on to more memory than it needs. */
+  keep(held: HeldMessage, payload: Uint8Array): void {
+    if (isReferenced(payload)) {
+      held.lie(keepable(payload), 0, payload.length);
+      return;
+    }
+    if (this.#at + payload.length > this.#block.length) {
+      this.#block = new Uint8Array(blockBytes);
+      this.#at = 0;
+    }
+    writeBytes(this.#block, this.#at, payload);
+    held.lie(this.#block, this.#at, payload.length);
+    this.#at += payload.length;
+  }
+}
+
+/**
+ * A message that waits for loops, as it came: its payload is made when it is taken, because a value takes many times as much
+ * as its bytes. Once all loops have taken it, its sender may send as much again.
+ */
+class HeldMessage implements QueuedItem<Message> {
+  readonly #exchange: MessagingContext;
+  readonly #from: PeerChannel;
+  readonly #peer: Peer;
+  readonly #topic: string;
+  readonly #form: Form;
+  /** What it counts. */
+  readonly #bytes: number;
+  #memory: Uint8Array;
+  #at = 0;
+  #length: number;
+  #missing: number;
+
+  /** `loops`: so many must take it. */
+  constructor(exchange: MessagingContext, from: PeerChannel, peer: Peer, incoming: ReceivedMessage, loops: number) {
+    const { topic, form, payload, bytes } = incoming;
+    this.#exchange = exchange;
+    this.#from = from;
+    this.#peer = peer;
+    this.#topic = topic;
+    this.#form = form;
+    this.#bytes = bytes;
+    this.#memory = payload;
+    this.#length = payload.length;
+    this.#missing = loops;
+  }
+
+  /** Some loops have not taken it. */
+  get isMissing(): boolean {
+    return this.#missing > 0;
+  }
+
+  /** Its payload lies there now. */
+  lie(memory: Uint8Array, at: number, length: number): void {
+    this.#memory = memory;
+    this.#at = at;
+    this.#length = length;
+  }
+
+  take(): Message | undefined {
+    const topic = this.#topic;
+    const isWhole = this.#length === this.#memory.length;
+    const bytes = isWhole ? keepable(this.#memory) : this.#memory.slice(this.#at, this.#at + this.#length);
+    const payload = madeOf(this.#exchange, this.#from, topic, this.#form, bytes);
+    this.drop();
+    return payload === undecodable ? undefined : { peer: this.#peer, topic, payload };
+  }
+
+  drop(): void {
+    this.#missing -= 1;
+    if (this.#missing > 0) return;
+    this.#from.consumed(this.#bytes);
+    this.#exchange.wake();
+  }
+}
+
+/** What a message has brought; `undecodable`, and a note, if that is nothing. */
+function madeOf(
+  exchange: MessagingContext,
+  from: PeerChannel,
+  topic: string,
+  form: Form,
+  payload: Uint8Array,
+): unknown {
+  try {
+    return payloadOf(form, payload, exchange.limits.valueBytes);
+  } catch (error) {
+    const message = `a message of ${from.peer} to ${JSON.stringify(topic)} was dropped: ${(error as Error).message}`;
+    exchange.note({ code: "BAD_VALUE", message, remote: from.peer });
+    return undecodable;
+  }
+}
+
+/** The messages of a node, out and in. */
+export class NodeMessages {
+  readonly #exchange: MessagingContext;
+  readonly #node: EventEmitter<NodeEvents>;
+  /** The loops over messages, by their topics; undefined for all. */
+  readonly #loops = new Map<string | undefined, TopicLoops>();
+  #isClosed = false;
+
+  constructor(exchange: MessagingContext, node: EventEmitter<NodeEvents>) {
+    this.#exchange = exchange;
+    this.#node = node;
+  }
+
+  /** See `MeshNode.send`. */
+  send(peer: string | Peer, topic: string, payload: unknown): boolean {
+    const exchange = this.#exchange;
+    const topicBytes = exchange.topics.bytesOf(topic);
+    const conversation = exchange.conversationWith(peer);
+    const form = payloadKindOf(payload);
+    const bytes = bytesOf(payload, form, exchange.limits.valueBytes);
+    this.#requireFits(topicBytes, bytes);
+    const sent = conversation.send(topicBytes, form, bytes);
+    if (sent === "full") {
+      throw new FullmeshError(
+        "QUEUE_FULL",
+        `too much waits for ${conversation.peer} to take ${bytes.length} bytes more`,
+      );
+    }
+    exchange.wake();
+    return sent === "taken";
+  }
+
+  /** See `MeshNode.broadcast`. */
+  broadcast(topic: string, payload: unknown): readonly SkippedPeer[] {
+    const exchange = this.#exchange;
+    const topicBytes = exchange.topics.bytesOf(topic);
+    exchange.requireRunning();
+    const form = payloadKindOf(payload);
+    const bytes = bytesOf(payload, form, exchange.limits.valueBytes);
+    this.#requireFits(topicBytes, bytes);
+    const skipped: SkippedPeer[] = [];
+    for (const conversation of exchange.messaging.conversations) {
+      const peer = conversation.peer as Address;
+      if (!conversation.isOpen) skipped.push({ peer, code: "NOT_LINKED" });
+      else if (conversation.send(topicBytes, form, bytes) === "full") skipped.push({ peer, code: "QUEUE_FULL" });
+    }
+    for (const { peer } of exchange.classicLinks) skipped.push({ peer, code: "CLASSIC_PEER" });
+    exchange.wake();
+    return skipped;
+  }
+
+  /** See `MeshNode.messages`. */
+  loop(topic: string | undefined, signal: AbortSignal | undefined): AsyncQueue<Message> {
+    if (topic !== undefined) checkTopic(topic);
+    const loop = new AsyncQueue<Message>(signal, (ended) => this.#forget(topic, ended));
+    if (this.#isClosed) loop.finish();
+    if (loop.isFinished) return loop;
+    const loops = this.#loops.get(topic) ?? new TopicLoops();
+    loops.all.add(loop);
+    this.#loops.set(topic, loops);
+    return loop;
+  }
+
+  /** Messages have come: loops take them when they are ready, and who listens hears them at once. */
+  arrived({ from, messages }: MessagesArrival): void {
+    const peer = this.#exchange.peers.at(from.peer as Address);
+    let consumedBytes = 0;
+    let consumed = 0;
+    for (const incoming of messages) {
+      const isLooped = this.#loops.size > 0 && (this.#loops.has(incoming.topic) || this.#loops.has(undefined));
+      // For loops alone it is made when they take it.
+      const isLater = isLooped && this.#node.listenerCount("message") === 0;
+      const isTold = isLater || this.#tell(from, peer, incoming);
+      if (isTold && isLooped && peer !== undefined && this.#give(from, peer, incoming)) continue;
+      consumedBytes += incoming.bytes;
+      consumed += 1;
+    }
+    if (consumed === 0) return;
+    from.consumed(consumedBytes, consumed);
+    this.#exchange.wake();
+  }
+
+  /** No more messages come: loops end when they have taken what is there. */
+  closed(): void {
+    this.#isClosed = true;
+    for (const { all } of [...this.#loops.values()]) for (const loop of [...all]) loop.finish();
+  }
+
+  /** Gives a message to loops. False if there are none: a listener may have ended the last of them. */
+  #give(from: PeerChannel, peer: Peer, incoming: ReceivedMessage): boolean {
+    const [some, all] = [this.#loops.get(incoming.topic), this.#loops.get(undefined)];
+    const loops = [...(some?.all ?? []), ...(all?.all ?? [])];
+    if (loops.length === 0) return false;
+    const held = new HeldMessage(this.#exchange, from, peer, incoming, loops.length);
+    for (const loop of loops) loop.pushWaiting(held);
+    if (held.isMissing) (some ?? all)?.keep(held, incoming.payload);
+    return true;
+  }
+
+  /**
+   * Tells whoever listens; false if there is nothing to tell. What a listener throws keeps neither the next messages from
+   * being heard nor their sender waiting for ever.
+   */
+  #tell(from: PeerChannel, peer: Peer | undefined, { topic, form, payload: bytes }: ReceivedMessage): boolean {
+    const payload = form === payloadKinds.bytes ? bytes : madeOf(this.#exchange, from, topic, form, bytes);
+    if (peer === undefined || payload === undecodable) return false;
+    try {
+      this.#node.emit("message", { peer, topic, payload });
+    } catch (error) {
+      throwLater(error);
+    }
+    return true;
+  }
+
+  #requireFits(topic: Uint8Array, payload: Uint8Array): void {
+    const most = this.#exchange.limits.messageBytes - messageFrameBytes - topic.length;
+    if (payload.length > most) throw this.#exchange.tooLarge(payload.length, most);
+  }
+
+  #forget(topic: string | undefined, loop: AsyncQueue<Message>): void {
+    const loops = this.#loops.get(topic);
+    loops?.all.delete(loop);
+    if (loops?.all.size === 0) this.#loops.delete(topic);
+  }
+}

@@ -1,0 +1,95 @@
+import { FullmeshError, type LogEvent } from "../core/errors.js";
+import type { Limits } from "../core/limits.js";
+import type { ClassicLink } from "../mesh/classic/links.js";
+import type { MemberMachine } from "../mesh/member-machine.js";
+import type { PeerChannel } from "../messaging/peer-channel.js";
+import type { PeerChannels } from "../messaging/peer-channels.js";
+import type { Address } from "../protocol/address.js";
+import type { Peer } from "./events.js";
+import { addressOf, type PeerObjects } from "./peer-objects.js";
+import { TopicEncoder } from "./topics.js";
+
+/** What an exchange is put together from. */
+export interface MessagingContextOptions {
+  readonly machine: MemberMachine<unknown>;
+  readonly messaging: PeerChannels;
+  readonly peers: PeerObjects;
+  readonly limits: Limits;
+  /** What has been written goes out soon. To be called after everything that writes. */
+  readonly wake: () => void;
+  /** The machine's time in milliseconds. */
+  readonly now: () => number;
+  /** Lets the log know. */
+  readonly note: (note: LogEvent) => void;
+}
+
+/** What messages, requests and streams of a node have in common. */
+export class MessagingContext {
+  readonly messaging: PeerChannels;
+  readonly peers: PeerObjects;
+  readonly limits: Limits;
+  readonly topics = new TopicEncoder();
+  readonly wake: () => void;
+  readonly now: () => number;
+  readonly note: (note: LogEvent) => void;
+  readonly #machine: MemberMachine<unknown>;
+  #end: string | undefined;
+
+  constructor({ machine, messaging, peers, limits, wake, now, note }: MessagingContextOptions) {
+    this.messaging = messaging;
+    this.peers = peers;
+    this.limits = limits;
+    this.wake = wake;
+    this.now = now;
+    this.note = note;
+    this.#machine = machine;
+  }
+
+  /** True once the mesh has ended for this node. */
+  get hasEnded(): boolean {
+    return this.#end !== undefined;
+  }
+
+  /** The links with classic peers, to whom nothing of this can be said. */
+  get classicLinks(): Iterable<ClassicLink> {
+    return this.#machine.classicLinks;
+  }
+
+  /** The mesh has ended for this node. */
+  ended(reason: string): void {
+    this.#end ??= reason;
+  }
+
+  /** The error of everything that is no longer possible. */
+  endedError(): FullmeshError {
+    return new FullmeshError("ENDED", `this node has ended: ${this.#end ?? "it is closed"}`);
+  }
+
+  requireRunning(): void {
+    if (this.#end !== undefined) throw this.endedError();
+  }
+
+  /**
+   * The conversation with a peer, which is given by its address or as `peers` has it.
+   *
+   * @throws {FullmeshError} `NOT_LINKED`, `CLASSIC_PEER`, `ENDED`, `BAD_OPTION`
+   */
+  conversationWith(peer: string | Peer): PeerChannel {
+    const address = addressOf(peer);
+    const conversation = this.messaging.at(address);
+    // Behind our goodbye nothing new is begun: it would be lost without a word.
+    if (conversation?.isOpen === true && this.#end === undefined) return conversation;
+    return this.#refuse(address);
+  }
+
+  /** The error of a payload that is longer than a frame may be; `most` bytes would fit. */
+  tooLarge(bytes: number, most: number): FullmeshError {
+    return new FullmeshError("MESSAGE_TOO_LARGE", `the payload has ${bytes} bytes, and may have ${most}`);
+  }
+
+  #refuse(address: Address): never {
+    this.requireRunning();
+    const isClassic = this.#machine.classicLink(address) !== undefined;
+    throw new FullmeshError(isClassic ? "CLASSIC_PEER" : "NOT_LINKED", `cannot send anything to ${address}`);
+  }
+}

@@ -1,0 +1,179 @@
+import { refuseUnknown, signalOption, waitOption } from "../api/options.js";
+import { FullmeshError } from "../core/errors.js";
+import type { PeerChannel } from "../messaging/peer-channel.js";
+import type { Form, MessagingEvent } from "../messaging/types.js";
+import { requestFrameBytes } from "../protocol/native/request.js";
+import { type Abortable, unwatchAbort, watchAbort } from "./abort-watch.js";
+import type { Peer } from "./events.js";
+import type { MessagingContext } from "./messaging-context.js";
+import { bytesOf, payloadKindOf, payloadOf } from "./payloads.js";
+import { errorOf } from "./remote-errors.js";
+
+/** How long a reply is waited for. */
+export interface RequestOptions {
+  /** Gives the request up: it fails with `ABORTED`, and the peer is told that nobody waits any more. */
+  readonly signal?: AbortSignal | undefined;
+  /** Milliseconds until the request fails with `TIMED_OUT`, default 30,000. `Infinity` waits as long as the link lives. */
+  readonly timeoutMs?: number | undefined;
+}
+
+/** What came of asking one of several peers: its reply, or the error. */
+export type RequestOutcome<Reply = unknown> =
+  | { readonly peer: Peer; readonly reply: Reply }
+  | { readonly peer: Peer; readonly error: FullmeshError };
+
+type RequestEnd = Extract<MessagingEvent, { type: "reply" | "failed" }>;
+
+const defaultTimeoutMs = 30_000;
+
+/** What a call without options is given: there is nothing to check in it. */
+export const noOptions: RequestOptions = Object.freeze({});
+
+/** A request that is under way. */
+class OutgoingRequest implements Abortable {
+  readonly #conversation: PeerChannel;
+  readonly #wake: () => void;
+  readonly #signal: AbortSignal | undefined;
+  readonly #resolve: (reply: unknown) => void;
+  readonly #reject: (error: FullmeshError) => void;
+  #request = 0;
+
+  constructor(
+    conversation: PeerChannel,
+    wake: () => void,
+    signal: AbortSignal | undefined,
+    resolve: (reply: unknown) => void,
+    reject: (error: FullmeshError) => void,
+  ) {
+    this.#conversation = conversation;
+    this.#wake = wake;
+    this.#signal = signal;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  /** It has been asked, under this number. */
+  begin(request: number): void {
+    this.#request = request;
+    if (this.#signal !== undefined) watchAbort(this.#signal, this);
+  }
+
+  /** The signal says that nobody waits any more; the peer is told so. */
+  aborted(): void {
+    this.#conversation.cancel(this.#request);
+    this.#wake();
+    this.reject(abortedError(this.#signal));
+  }
+
+  resolve(reply: unknown): void {
+    if (this.#signal !== undefined) unwatchAbort(this.#signal, this);
+    this.#resolve(reply);
+  }
+
+  reject(error: FullmeshError): void {
+    if (this.#signal !== undefined) unwatchAbort(this.#signal, this);
+    this.#reject(error);
+  }
+}
+
+/** Whom to ask, and what. */
+interface RequestTarget {
+  readonly topicBytes: Uint8Array;
+  readonly form: Form;
+  readonly payload: Uint8Array;
+  readonly signal: AbortSignal | undefined;
+  readonly timeoutMs: number;
+}
+
+/** The requests of a node to its peers. */
+export class NodeRequests {
+  readonly #exchange: MessagingContext;
+
+  constructor(exchange: MessagingContext) {
+    this.#exchange = exchange;
+  }
+
+  /** See `MeshNode.request`. */
+  request(peer: string | Peer, topic: string, payload: unknown, options: RequestOptions): Promise<unknown> {
+    try {
+      const conversation = this.#exchange.conversationWith(peer);
+      return this.#ask(conversation, this.#question(topic, payload, options));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** See `MeshNode.requestAll`. */
+  async requestAll(topic: string, payload: unknown, options: RequestOptions): Promise<RequestOutcome[]> {
+    this.#exchange.requireRunning();
+    const question = this.#question(topic, payload, options);
+    return await Promise.all(this.#exchange.peers.all.map((peer) => this.#outcome(peer, question)));
+  }
+
+  /** A reply has come, or it is certain that none comes. */
+  settled(arrival: RequestEnd): void {
+    const call = arrival.caller as OutgoingRequest;
+    if (arrival.type === "failed") {
+      call.reject(this.#failureOf(arrival));
+      return;
+    }
+    let reply: unknown;
+    try {
+      reply = payloadOf(arrival.form, arrival.payload, this.#exchange.limits.valueBytes);
+    } catch (error) {
+      call.reject(new FullmeshError("BAD_VALUE", `the reply of ${arrival.from.peer} cannot be read`, { cause: error }));
+      return;
+    }
+    call.resolve(reply);
+  }
+
+  async #outcome(peer: Peer, question: RequestTarget): Promise<RequestOutcome> {
+    try {
+      const reply = await this.#ask(this.#exchange.conversationWith(peer), question);
+      return { peer, reply };
+    } catch (error) {
+      return { peer, error: error as FullmeshError };
+    }
+  }
+
+  #question(topic: string, payload: unknown, options: RequestOptions): RequestTarget {
+    if (options !== noOptions) refuseUnknown(options, ["signal", "timeoutMs"]);
+    const topicBytes = this.#exchange.topics.bytesOf(topic);
+    const form = payloadKindOf(payload);
+    const bytes = bytesOf(payload, form, this.#exchange.limits.valueBytes);
+    const most = this.#exchange.limits.messageBytes - requestFrameBytes - topicBytes.length;
+    if (bytes.length > most) throw this.#exchange.tooLarge(bytes.length, most);
+    const { signal, timeoutMs = defaultTimeoutMs } = options;
+    signalOption("signal", signal);
+    waitOption("timeoutMs", timeoutMs);
+    return { topicBytes, form, payload: bytes, signal, timeoutMs };
+  }
+
+  #ask(conversation: PeerChannel, question: RequestTarget): Promise<unknown> {
+    const { topicBytes, form, payload, signal, timeoutMs } = question;
+    if (signal?.aborted === true) return Promise.reject(abortedError(signal));
+    const exchange = this.#exchange;
+    return new Promise((resolve, reject) => {
+      const call = new OutgoingRequest(conversation, exchange.wake, signal, resolve, reject);
+      const request = conversation.request(topicBytes, form, payload, timeoutMs, exchange.now(), call);
+      if (request === "full") {
+        const detail = `${conversation.peer} has not replied to as many requests as may be under way, or too much waits for it`;
+        reject(new FullmeshError("QUEUE_FULL", detail));
+        return;
+      }
+      call.begin(request);
+      exchange.wake();
+    });
+  }
+
+  #failureOf({ from, isOwn, code, message }: Extract<RequestEnd, { type: "failed" }>): FullmeshError {
+    if (!isOwn) return errorOf(code, message, "HANDLER_FAILED");
+    // A link that ended because this node did is no failure of the peer's.
+    if (code === "PEER_DOWN" && this.#exchange.hasEnded) return this.#exchange.endedError();
+    return new FullmeshError(code === "TIMED_OUT" ? "TIMED_OUT" : "PEER_DOWN", `${from.peer}: ${message}`);
+  }
+}
+
+function abortedError(signal: AbortSignal | undefined): FullmeshError {
+  return new FullmeshError("ABORTED", "the request was given up", { cause: signal?.reason });
+}

@@ -1,0 +1,33 @@
+import { badOption } from "../api/options.js";
+import { isTopic, longestTopic } from "../protocol/native/topics.js";
+
+/** A program has some dozen topics. One that makes them up as it goes begins anew from time to time. */
+const mostKept = 1_024;
+
+/** The topics that have been used, in the bytes that travel: each is checked and encoded once. */
+export class TopicEncoder {
+  readonly #kept = new Map<string, Uint8Array>();
+
+  /**
+   * The bytes of a topic.
+   *
+   * @throws {FullmeshError} `BAD_OPTION` for what is none
+   */
+  bytesOf(topic: string): Uint8Array {
+    return this.#kept.get(topic) ?? this.#keep(topic);
+  }
+
+  #keep(topic: string): Uint8Array {
+    checkTopic(topic);
+    if (this.#kept.size >= mostKept) this.#kept.clear();
+    const bytes = new TextEncoder().encode(topic);
+    this.#kept.set(topic, bytes);
+    return bytes;
+  }
+}
+
+/** Throws `BAD_OPTION` for what is no topic. */
+export function checkTopic(topic: unknown): void {
+  if (typeof topic !== "string") badOption("topic", "a string", topic);
+  if (!isTopic(topic)) badOption("topic", `a string of at most ${longestTopic} bytes of UTF-8`, topic);
+}

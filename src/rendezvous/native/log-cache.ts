@@ -1,0 +1,136 @@
+import type { Directory, Entry, Member } from "../../protocol/directory.js";
+import { encodeFrame, frameKinds } from "../../protocol/native/frames.js";
+import { ascii } from "../../protocol/text.js";
+
+/** How much is kept, and how long a frame may be. */
+type HistoryLimits = Readonly<Record<"logEntries" | "controlBytes", number>>;
+
+/**
+ * What a native reader may be told of the log, as frames: the entries behind a revision, or the whole directory.
+ *
+ * The newest entries are kept, each encoded once. A batch or a directory is put together once for all readers that need the
+ * same one; readers that keep up all need the same.
+ */
+export class LogCache {
+  readonly #directory: Directory;
+  readonly #limits: HistoryLimits;
+  /** The newest entries in JSON, the oldest first, without gaps. */
+  #entries: Uint8Array[] = [];
+  /** The revision before the first entry that is kept. */
+  #base: number;
+  readonly #batches = new Map<number, readonly Uint8Array[]>();
+  /** Members in JSON. */
+  readonly #members = new WeakMap<Member, Uint8Array>();
+  #snapshot: { readonly revision: number; readonly frames: readonly Uint8Array[] } | undefined;
+
+  constructor(directory: Directory, limits: HistoryLimits) {
+    this.#directory = directory;
+    this.#limits = limits;
+    this.#base = directory.revision;
+  }
+
+  /** How many entries are kept. */
+  get size(): number {
+    return this.#entries.length;
+  }
+
+  /** An entry has been applied to the directory. */
+  add(entry: Entry): void {
+    const isNext = entry.revision === this.#base + this.#entries.length + 1;
+    if (!isNext) {
+      this.#entries = [];
+      this.#base = entry.revision - 1;
+    }
+    this.#entries.push(json(entry));
+    this.#batches.clear();
+    // Cutting off a whole share at a time keeps the cost of each entry small.
+    const { logEntries } = this.#limits;
+    if (this.#entries.length >= 2 * logEntries) {
+      this.#base += this.#entries.length - logEntries;
+      this.#entries = this.#entries.slice(-logEntries);
+    }
+  }
+
+  /** All that has happened since a revision, as `entries`; undefined if that is not kept any more, or is none of ours. */
+  since(revision: number): readonly Uint8Array[] | undefined {
+    const oldest = Math.max(this.#base, this.#directory.revision - this.#limits.logEntries);
+    if (revision < oldest || revision > this.#directory.revision) return undefined;
+    const known = this.#batches.get(revision);
+    if (known !== undefined) return known;
+    const entries = this.#entries.slice(revision - this.#base);
+    const batch = pack(entries, '{"type":"entries","entries":[', this.#limits.controlBytes, () => "]}");
+    this.#batches.set(revision, batch);
+    return batch;
+  }
+
+  /** The directory as it is now, as `directory`. */
+  snapshot(): readonly Uint8Array[] {
+    const { revision, members } = this.#directory;
+    if (this.#snapshot?.revision !== revision) {
+      const head = `{"type":"directory","revision":${revision},"members":[`;
+      const tail = (isLast: boolean): string => (isLast ? "]}" : '],"more":true}');
+      const items = members.map((member) => this.#encoded(member));
+      const frames = pack(items, head, this.#limits.controlBytes, tail);
+      this.#snapshot = { revision, frames: frames.length > 0 ? frames : [wrap([], head, tail(true))] };
+    }
+    return this.#snapshot?.frames ?? [];
+  }
+
+  /** During a wire-up nearly every newcomer needs a directory of its own, and nothing in it but the last member is new. */
+  #encoded(member: Member): Uint8Array {
+    const known = this.#members.get(member);
+    if (known !== undefined) return known;
+    const encoded = json(member);
+    this.#members.set(member, encoded);
+    return encoded;
+  }
+}
+
+function json(value: object): Uint8Array {
+  return new TextEncoder().encode(JSON.stringify(value));
+}
+
+/** The longest tail, which every part must have room for. */
+const tailBytes = '],"more":true}'.length;
+
+/** Puts items into as few frames as their bound allows. */
+function pack(
+  items: readonly Uint8Array[],
+  head: string,
+  mostBytes: number,
+  tail: (isLast: boolean) => string,
+): Uint8Array[] {
+  const frames: Uint8Array[] = [];
+  let part: Uint8Array[] = [];
+  let bytes = head.length + tailBytes;
+  for (const item of items) {
+    if (part.length > 0 && bytes + item.length + 1 > mostBytes) {
+      frames.push(wrap(part, head, tail(false)));
+      part = [];
+      bytes = head.length + tailBytes;
+    }
+    part.push(item);
+    bytes += item.length + 1;
+  }
+  if (part.length > 0) frames.push(wrap(part, head, tail(true)));
+  return frames;
+}
+
+/** One frame: the head, the items with commas between them, the tail. */
+function wrap(items: readonly Uint8Array[], head: string, tail: string): Uint8Array {
+  const comma = 0x2c;
+  const itemBytes = items.reduce((sum, item) => sum + item.length + 1, items.length > 0 ? -1 : 0);
+  const body = new Uint8Array(head.length + itemBytes + tail.length);
+  body.set(ascii(head));
+  let at = head.length;
+  for (const [index, item] of items.entries()) {
+    if (index > 0) {
+      body[at] = comma;
+      at += 1;
+    }
+    body.set(item, at);
+    at += item.length;
+  }
+  body.set(ascii(tail), at);
+  return encodeFrame(frameKinds.control, body);
+}

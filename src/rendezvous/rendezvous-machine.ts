@@ -1,0 +1,225 @@
+import type { ConnectionId } from "../core/connections.js";
+import { type Machine, OutputQueue } from "../core/machine.js";
+import { earliest } from "../core/timer-table.js";
+import type { Address } from "../protocol/address.js";
+import type { Entry, Id } from "../protocol/directory.js";
+import { AddressRegistry } from "./address-registry.js";
+import { AddressVerifier, type VerificationResult } from "./address-verifier.js";
+import { classicMesh } from "./classic/handler.js";
+import { ListBroadcaster } from "./classic/list-broadcaster.js";
+import { ConnectionHandler } from "./connection-handler.js";
+import type { Mesh, MeshEnd } from "./mesh.js";
+import { Meshes } from "./meshes.js";
+import type { RendezvousInput, RendezvousOutput, RendezvousRules } from "./types.js";
+
+/**
+ * The rendezvous server's machine: takes registrations, keeps the directories of its meshes, tells everyone who is there,
+ * and ends a mesh.
+ *
+ * What happens to it comes in through `handle`; what it wants goes out through `poll` and `nextTimeout`. Here connections
+ * find their way: what a caller says is heard by the desk of its dialect, what becomes of a mesh is the mesh's, what was
+ * dialed belongs to the dial-backs, and how a conversation ends is told by the partings.
+ */
+export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOutput> {
+  readonly #outputs = new OutputQueue<RendezvousOutput>();
+  readonly #meshes: Meshes;
+  readonly #delivery: ListBroadcaster;
+  readonly #dialBacks: AddressVerifier;
+  readonly #reception: ConnectionHandler;
+  /** `ending`: nobody is taken in any more, and what is open is on its way out. */
+  #state: "serving" | "ending" | "closed" = "serving";
+  #isListening = true;
+  #hasEndedMesh = false;
+  #now = Number.NEGATIVE_INFINITY;
+
+  constructor(rules: RendezvousRules) {
+    const outputs = this.#outputs;
+    this.#delivery = new ListBroadcaster(rules.limits, () => this.#classicMesh.roll.directory, outputs);
+    this.#dialBacks = new AddressVerifier(rules.limits, outputs, (outcome, now) => this.#found(outcome, now));
+    this.#meshes = new Meshes({
+      rules,
+      outputs,
+      addresses: new AddressRegistry(),
+      delivery: this.#delivery,
+      prove: (session) => this.#reception.native.challenge(session, undefined, this.#now),
+      check: (mesh, { id, address }) => this.#dialBacks.begin({ mesh, id, address }, this.#now),
+    });
+    this.#reception = new ConnectionHandler({
+      rules,
+      outputs,
+      meshes: this.#meshes,
+      delivery: this.#delivery,
+      dialBacks: this.#dialBacks,
+      classicMesh: () => this.#classicMesh,
+    });
+  }
+
+  /** The addresses of all members, mesh by mesh, and those of each mesh in join order. */
+  get members(): Address[] {
+    return this.meshes.flatMap((mesh) => this.membersOf(mesh));
+  }
+
+  /** The addresses of the members of a mesh in join order. */
+  membersOf(mesh: string): Address[] {
+    return this.#meshes.peek(mesh)?.roll.directory.members.map(({ address }) => address) ?? [];
+  }
+
+  /** The addresses of those members of a mesh that have a live session, in join order. */
+  presentIn(mesh: string): Address[] {
+    return this.#meshes.peek(mesh)?.present.map(({ address }) => address) ?? [];
+  }
+
+  /** The highest revision that any mesh has come to. */
+  get revision(): number {
+    return this.meshes.reduce((highest, mesh) => Math.max(highest, this.revisionOf(mesh)), this.#meshes.revision);
+  }
+
+  /** The revision of the newest change in a mesh, or the one before its first. */
+  revisionOf(mesh: string): number {
+    return this.#meshes.peek(mesh)?.roll.directory.revision ?? this.#meshes.revision;
+  }
+
+  /** Names the log of a mesh. One that has been forgotten and begins again has another log. */
+  logOf(mesh: string): Id | undefined {
+    return this.#meshes.peek(mesh)?.updates.log;
+  }
+
+  /** The names of its meshes. */
+  get meshes(): string[] {
+    return Array.from(this.#meshes.all, ({ name }) => name);
+  }
+
+  /** How many things it keeps: nothing of a mesh is kept for ever once nobody is in it. */
+  get size(): number {
+    const { sessions } = this.#reception;
+    const ofMeshes = Array.from(this.#meshes.all, ({ size }) => 1 + size).reduce((sum, size) => sum + size, 0);
+    return sessions.size + this.#dialBacks.size + this.#meshes.addresses.size + ofMeshes;
+  }
+
+  /** The address of the member at the other end of a connection, or the one that was dialed, if it is known. */
+  addressOf(connection: ConnectionId): Address | undefined {
+    return this.#reception.sessions.get(connection)?.address ?? this.#dialBacks.addressOf(connection);
+  }
+
+  poll(): RendezvousOutput | undefined {
+    return this.#outputs.poll();
+  }
+
+  nextTimeout(): number | undefined {
+    return earliest(
+      this.#reception.nextTimeout(),
+      this.#delivery.nextTimeout(),
+      this.#dialBacks.nextTimeout(),
+      this.#meshes.nextTimeout(),
+    );
+  }
+
+  handle(input: RendezvousInput, now: number): void {
+    this.#now = now;
+    switch (input.type) {
+      case "accepted":
+        if (this.#state === "serving") this.#reception.accept(input.connection, input.remote, now);
+        else this.#outputs.push({ type: "abort", connection: input.connection });
+        break;
+      case "timeout":
+        this.#reception.handleTimeout(now);
+        this.#dialBacks.handleTimeout(now);
+        this.#meshes.handleTimeout(now);
+        this.#delivery.handleTimeout(now);
+        break;
+      case "appended":
+        this.#appended(input.mesh, input.entry, now);
+        break;
+      case "teardown":
+        this.#endAll(input.reason, now);
+        break;
+      case "close":
+        this.#stop(now);
+        break;
+      default:
+        if (!this.#reception.handle(input, now)) this.#dialBacks.handle(input, now);
+    }
+    this.#settle(now);
+  }
+
+  #found({ task, found, detail }: VerificationResult, now: number): void {
+    if (task.nonce !== undefined) this.#reception.native.unproved({ task, found, detail }, now);
+    else this.#meshes.find(task.mesh)?.checked(task.id, found, detail, now);
+    if (task.nonce !== undefined || found !== "undialed") return;
+    this.#outputs.push({ type: "note", note: { code: "NO_DESCRIPTORS", message: detail, remote: task.address } });
+  }
+
+  // Membership and the end.
+
+  #appended(name: string, entry: Entry, now: number): void {
+    const mesh = this.#meshes.find(name);
+    if (mesh === undefined) return;
+    const { newcomer, fenced } = mesh.appended(entry, now);
+    const { partings, classic } = this.#reception;
+    if (fenced !== undefined) {
+      const why = entry.type === "replaced" ? "somebody else has proved the address" : "the member has been removed";
+      partings.refuse(fenced, "FENCED", `${why}; join anew`, now);
+    }
+    if (newcomer !== undefined && !classic.correct(newcomer, now)) mesh.listDue(newcomer, now);
+  }
+
+  /** Looks at every mesh to which something has happened, and ends those whose time has come. */
+  #settle(now: number): void {
+    for (const mesh of this.#meshes.takeTouched()) {
+      const end = mesh.review(now);
+      if (end !== undefined) this.#end(mesh, end, now);
+      this.#meshes.settle(mesh, now);
+    }
+    if (this.#hasEndedMesh && !this.#isPeopled) this.#stop(now);
+    if (this.#state !== "ending" || this.#reception.sessions.size > 0 || !this.#dialBacks.isIdle) return;
+    this.#state = "closed";
+    this.#outputs.push({ type: "event", event: { type: "closed" } });
+  }
+
+  /** True while a mesh that goes on has members. */
+  get #isPeopled(): boolean {
+    for (const mesh of this.#meshes.all) if (mesh.isPeopled) return true;
+    return false;
+  }
+
+  /** A mesh without a member that would stay ends the whole server. */
+  #end(mesh: Mesh, end: MeshEnd, now: number): void {
+    const ending = mesh.end(end);
+    this.#hasEndedMesh = true;
+    if (!this.#isPeopled) this.#stopListening();
+    for (const session of this.#reception.sessions.values()) {
+      if (session.mesh === mesh.name) this.#reception.partings.dismiss(session, ending, now);
+    }
+  }
+
+  #endAll(reason: string, now: number): void {
+    if (this.#state !== "serving") return;
+    const peopled = [...this.#meshes.all].filter((mesh) => mesh.isPeopled);
+    const ending = peopled.length > 0 || this.#hasEndedMesh ? peopled : [this.#classicMesh];
+    for (const mesh of ending) this.#end(mesh, { reason, isTooLate: false }, now);
+    this.#stop(now);
+  }
+
+  /** Takes nobody in any more, and closes without a word what has not been told of an end. */
+  #stop(now: number): void {
+    if (this.#state !== "serving") return;
+    this.#state = "ending";
+    this.#stopListening();
+    this.#meshes.halt();
+    this.#dialBacks.stop();
+    for (const session of this.#reception.sessions.values()) {
+      this.#reception.partings.close(session, { type: "broken", reason: "the server closes" }, now);
+    }
+  }
+
+  #stopListening(): void {
+    if (this.#isListening) this.#outputs.push({ type: "stopListening" });
+    this.#isListening = false;
+  }
+
+  get #classicMesh(): Mesh {
+    const mesh = this.#meshes.find(classicMesh);
+    if (mesh === undefined) throw new Error("the mesh of classic members is never forgotten");
+    return mesh;
+  }
+}

@@ -1,0 +1,21 @@
+import type { Address } from "../protocol/address.js";
+import type { RendezvousEvent } from "../rendezvous/types.js";
+import type { LogRecord } from "../runtime/log-rate-limiter.js";
+
+type EventOf<Type extends RendezvousEvent["type"]> = Extract<RendezvousEvent, { type: Type }>;
+
+/** What a server tells. */
+export interface ServerEvents {
+  listening: [address: Address];
+  joined: [event: EventOf<"joined">];
+  left: [event: EventOf<"left" | "lost">];
+  lost: [event: EventOf<"left" | "lost">];
+  waiting: [event: EventOf<"waiting">];
+  full: [event: EventOf<"full">];
+  complete: [event: EventOf<"complete">];
+  degraded: [event: EventOf<"degraded">];
+  teardown: [event: EventOf<"teardown">];
+  closed: [];
+  /** Something was noticed that belongs in a log. */
+  note: [record: LogRecord];
+}

@@ -1,0 +1,127 @@
+import {
+  badOption,
+  choiceOption,
+  integerOption,
+  limitsOption,
+  millisecondsOption,
+  refuseUnknown,
+  transportOption,
+} from "../api/options.js";
+import type { Identity } from "../core/connections.js";
+import type { Limits } from "../core/limits.js";
+import { hostFilter, isCidr } from "../nodejs/networks.js";
+import { newId } from "../nodejs/random.js";
+import { isEndWord, teardownWord } from "../protocol/classic/list.js";
+import type { Dialect } from "../protocol/directory.js";
+import type { OnFull } from "../rendezvous/admission.js";
+import type { RendezvousRules } from "../rendezvous/types.js";
+import type { TransportPort } from "../runtime/ports.js";
+import type { TraceRecord } from "../runtime/trace.js";
+
+/** How a rendezvous server is to behave. */
+export interface ServerOptions {
+  /** The most members of one mesh, an integer >= 1. Default: no bound, and then nothing ends by itself. */
+  readonly capacity?: number;
+  /**
+   * What happens at capacity, for which only members with a live session count. `teardown` (default): the mesh ends once it
+   * is whole with so many; if one goes before that, its slot is free again. `hold`: it stays, and newcomers wait in line for
+   * a free slot.
+   */
+  readonly onFull?: OnFull;
+  /** Who may join: `any` (default), or members of one dialect. With a secret, classic members are refused. */
+  readonly dialect?: Dialect | "any";
+  /** The secret that every connection must prove; see `makeSecret`. Default: none, and nothing is encrypted. */
+  readonly secret?: string;
+  /**
+   * Milliseconds from the last list at capacity to the teardown, default 2,000, where two members or more are classic. They
+   * cannot report their links, so this is the time they get to make them: shorter ends sooner, longer is kinder to slow
+   * networks.
+   */
+  readonly settleMs?: number;
+  /**
+   * Milliseconds from when the capacity is first reached to the end of a mesh that has not become whole, default 60,000. It
+   * then ends all the same, names the members and pairs that are missing, and `start` fails with `INCOMPLETE`.
+   */
+  readonly finishMs?: number;
+  /** The word that ends the mesh, default `teardown`. A letter other than `l` first, then up to 63 printable characters. */
+  readonly endWord?: string;
+  /**
+   * Networks in CIDR notation whose hosts may be advertised from elsewhere, default none. Each one widens whom a stranger
+   * can make every member dial.
+   */
+  readonly allowAdvertise?: readonly string[];
+  /** Listen beyond loopback although nothing is encrypted, default false. */
+  readonly insecure?: boolean;
+  /** Bounds that differ from the defaults; see `defaultLimits`. */
+  readonly limits?: Partial<Limits>;
+  /** Hears of every message sent or understood; see `toSequenceDiagram`. */
+  readonly trace?: (record: TraceRecord) => void;
+}
+
+/** Options of `serve`: those of the server, and where it listens. */
+export interface ServeOptions extends ServerOptions {
+  /** `ip:port`, default 127.0.0.1:4000; port 0 takes any free one. */
+  readonly listen?: string;
+}
+
+/** Those of `ServeOptions`, so that `serve` can hand its own on. */
+const serverOptionNames: readonly (keyof ServeOptions)[] = [
+  "listen",
+  "capacity",
+  "onFull",
+  "dialect",
+  "secret",
+  "settleMs",
+  "finishMs",
+  "endWord",
+  "allowAdvertise",
+  "insecure",
+  "limits",
+  "trace",
+];
+
+/** What a server is made of. */
+export interface ServerConfig {
+  readonly rules: RendezvousRules;
+  readonly transport: TransportPort;
+  readonly trace: ((record: TraceRecord) => void) | undefined;
+}
+
+/** Checks the options. Throws `BAD_OPTION` for a value that an option cannot take, and `BAD_SECRET`. */
+export function serverConfig(options: ServerOptions): ServerConfig {
+  refuseUnknown(options, serverOptionNames);
+  const limits = limitsOption(options.limits);
+  const isServer = ({ role }: Identity): boolean => role === "rendezvous";
+  const { transport, isKeyed } = transportOption(options.secret, isServer, limits.keepAliveMs);
+  return { rules: serverRules(options, limits, isKeyed), transport, trace: options.trace };
+}
+
+function serverRules(options: ServerOptions, limits: Limits, isKeyed: boolean): RendezvousRules {
+  const {
+    capacity,
+    onFull = "teardown",
+    dialect = "any",
+    settleMs = limits.settleMs,
+    finishMs = limits.finishMs,
+    endWord = teardownWord,
+    allowAdvertise = [],
+  } = options;
+  if (!isEndWord(endWord)) badOption("endWord", "a word that begins with a letter other than l", endWord);
+  for (const cidr of allowAdvertise)
+    if (!isCidr(cidr)) badOption("allowAdvertise", "a network such as 10.0.0.0/8", cidr);
+  return {
+    capacity: capacity === undefined ? Number.POSITIVE_INFINITY : integerOption("capacity", capacity, 1),
+    onFull: choiceOption("onFull", onFull, ["teardown", "hold"]),
+    dialect: choiceOption("dialect", dialect, ["any", "native", "classic"]),
+    mayAdvertise: hostFilter(allowAdvertise),
+    endWord,
+    isKeyed,
+    draw: newId,
+    firstRevision: Date.now() * 1000,
+    limits: {
+      ...limits,
+      settleMs: millisecondsOption("settleMs", settleMs),
+      finishMs: millisecondsOption("finishMs", finishMs),
+    },
+  };
+}

@@ -1,0 +1,160 @@
+import { EventEmitter } from "node:events";
+import { listenOption, requireSecure } from "../api/options.js";
+import { listenWith } from "../api/waiting.js";
+import type { Endpoint } from "../core/connections.js";
+import { FullmeshError } from "../core/errors.js";
+import { type Address, formatAddress } from "../protocol/address.js";
+import type { ServerEvents } from "./events.js";
+import { type ServeOptions, type ServerConfig, type ServerOptions, serverConfig } from "./options.js";
+import type { ServerRuntime } from "./server-runtime.js";
+
+/**
+ * The rendezvous server: where the members of a mesh meet. It carries none of their data.
+ *
+ * Its steps can be taken one by one, with any pause between: `initSocket`, `sockListen`, `start`. `serve` takes them in a
+ * row.
+ */
+export class RendezvousServer extends EventEmitter<ServerEvents> {
+  readonly #parts: ServerConfig;
+  readonly #insecure: boolean | undefined;
+  #loading: Promise<ServerRuntime> | undefined;
+  #composition: ServerRuntime | undefined;
+  #on: Endpoint | undefined;
+  #address: Address | undefined;
+  /** From the moment at which it is to listen; after a failure it can be told again. */
+  #isListening = false;
+
+  /** Throws `BAD_OPTION` for an option with a value that it cannot take. */
+  constructor(options: ServerOptions = {}) {
+    super();
+    this.#parts = serverConfig(options);
+    this.#insecure = options.insecure;
+  }
+
+  /** Where the server listens; undefined before it does. */
+  get address(): Address | undefined {
+    return this.#address;
+  }
+
+  /** The addresses of all members, mesh by mesh, and those of each mesh in join order. */
+  get members(): readonly Address[] {
+    return this.#composition?.machine.members ?? [];
+  }
+
+  /** The addresses of the members of one mesh in join order; none if there is no such mesh. */
+  membersOf(mesh: string): readonly Address[] {
+    return this.#composition?.machine.membersOf(mesh) ?? [];
+  }
+
+  /** The addresses of those members of one mesh that have a live session, in join order. */
+  presentIn(mesh: string): readonly Address[] {
+    return this.#composition?.machine.presentIn(mesh) ?? [];
+  }
+
+  /** The highest revision that any mesh has come to: that of the newest change of membership where there is one mesh. */
+  get revision(): number {
+    return this.#composition?.machine.revision ?? this.#parts.rules.firstRevision;
+  }
+
+  /** Bytes sent so far, before any encryption. */
+  get sentBytes(): number {
+    return this.#composition?.driver.sentBytes ?? 0;
+  }
+
+  /** The first step: checks and keeps the address. Node cannot bind without listening, so a port in use shows later. */
+  async initSocket(ip: string, port: number): Promise<void> {
+    const on = listenOption("listen", formatAddress({ host: ip, port }));
+    requireSecure(on, this.#insecure, this.#parts.rules.isKeyed);
+    this.#requireSilent();
+    this.#on = on;
+  }
+
+  /** The second step: listens, and resolves with the address, in which port 0 has become a real one. */
+  async sockListen(): Promise<Address> {
+    this.#requireSilent();
+    if (this.#on === undefined) throw new FullmeshError("WRONG_STEP", "sockListen comes after initSocket");
+    const on = this.#on;
+    this.#isListening = true;
+    try {
+      const { driver } = this.#composition ?? (await this.#load());
+      this.#address = formatAddress(await listenWith(driver, on));
+    } catch (error) {
+      this.#isListening = false;
+      throw error;
+    }
+    this.emit("listening", this.#address);
+    return this.#address;
+  }
+
+  /**
+   * The last step: resolves with the reason when the mesh has ended and every connection is closed.
+   *
+   * @throws {FullmeshError} `INCOMPLETE` if it has ended because it did not become whole in time; names who is missing
+   */
+  async start(): Promise<string> {
+    if (this.#address === undefined) throw new FullmeshError("WRONG_STEP", "start comes after sockListen");
+    const { closed } = await this.#load();
+    const { reason, failure } = await closed;
+    if (failure !== undefined) throw failure;
+    return reason;
+  }
+
+  /** Ends the mesh on purpose: tells every node, closes, and resolves when all is closed. */
+  async teardown(reason = "teardown"): Promise<void> {
+    const { driver, closed } = this.#composition ?? (await this.#load());
+    driver.input({ type: "teardown", reason });
+    await closed;
+  }
+
+  /** Stops the server without a word about the mesh. Classic members take the closing as the end. */
+  async close(): Promise<void> {
+    const { driver, closed } = this.#composition ?? (await this.#load());
+    driver.input({ type: "close" });
+    await closed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #requireSilent(): void {
+    if (this.#isListening) throw new FullmeshError("WRONG_STEP", "the server listens already");
+  }
+
+  /**
+   * What does the work is loaded when there is work for it: a process that only joins a mesh does not wait for it. Who finds
+   * it loaded goes on at once, in the same turn.
+   */
+  #load(): Promise<ServerRuntime> {
+    this.#loading ??= this.#compose();
+    return this.#loading;
+  }
+
+  async #compose(): Promise<ServerRuntime> {
+    try {
+      const { ServerRuntime } = await import("./server-runtime.js");
+      this.#composition = new ServerRuntime(this, this.#parts);
+      return this.#composition;
+    } catch (error) {
+      // No file could be opened, say: the next call may try again.
+      this.#loading = undefined;
+      throw error;
+    }
+  }
+}
+
+/** A server that listens, and so has an address. */
+export type ListeningServer = RendezvousServer & { readonly address: Address };
+
+/**
+ * Starts a rendezvous server.
+ *
+ * @throws {FullmeshError} `BAD_OPTION`, `PORT_IN_USE`, `NOT_OUR_ADDRESS`, `LISTEN_FAILED`, `INSECURE_LISTEN`
+ */
+export async function serve(options: ServeOptions = {}): Promise<ListeningServer> {
+  const { host, port } = listenOption("listen", options.listen ?? "127.0.0.1:4000");
+  const server = new RendezvousServer(options);
+  await server.initSocket(host, port);
+  await server.sockListen();
+  return server as ListeningServer;
+}

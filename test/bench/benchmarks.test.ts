@@ -1,0 +1,70 @@
+import { describe, expect, it } from "vitest";
+import { benchmarkNames, benchmarksFor } from "../../bench/benchmarks.js";
+import { ours } from "../../bench/statistics.js";
+import type { Metric } from "../../bench/types.js";
+
+const benchmarks = benchmarksFor({ secret: "", isQuick: false, peers: [] });
+
+/** What is wanted of a metric, as one text; nothing if nothing is. */
+function budgetOf({ better, wanted, bound, kind, baseline, unit }: Metric): string {
+  const sign = better === "more" ? ">=" : "<=";
+  if (wanted !== undefined) return `${sign} ${wanted} x ${baseline}`;
+  if (bound === undefined) return "";
+  return kind === "difference" ? `${sign} ${bound} ${unit} more than ${baseline}` : `${sign} ${bound} ${unit}`;
+}
+
+describe("the budgets of the project", () => {
+  const messages = {
+    "one-way-64.rate": ">= 0.6 x raw-batched",
+    "one-way-1k.rate": ">= 0.8 x raw-batched",
+    "one-way-64k.rate": ">= 0.9 x raw-whole",
+    "request-latency.p50": "<= 1.25 x raw-batched",
+    "request-latency.p99": "<= 2 x raw-batched",
+    "request-rate.rate": ">= 0.7 x raw-batched",
+    "broadcast.rate": ">= 0.7 x raw-batched",
+    "stream.rate": ">= 0.6 x raw-pipe",
+    "beside-stream.rate": ">= 0.6 x raw-pipe",
+    "beside-stream.slowdown": "<= 5 times",
+  };
+
+  it("are these, with a secret as without, and there are no others", () => {
+    const found = benchmarks.flatMap(({ name, metrics }) =>
+      metrics
+        .map((metric) => [`${name}.${metric.name}`, budgetOf(metric)] as const)
+        .filter(([, budget]) => budget !== ""),
+    );
+    expect(Object.fromEntries(found)).toEqual({
+      ...messages,
+      ...Object.fromEntries(Object.entries(messages).map(([name, budget]) => [`secret-${name}`, budget])),
+      "slow-consumer.slowdown": "<= 2 times",
+      "slow-consumer.growth": "<= 48 MiB",
+      "slow-consumer.linked": ">= 1 1 or 0",
+      "wire-up-64.launched": "<= 1.3 x raw-barrier",
+      "wire-up-64.ready": "<= 1 x raw-barrier",
+      "start-up.start": "<= 15 ms more than raw-connect",
+      "one-process.rate": ">= 0.75 x raw-sockets",
+      "one-process.bytesPerEnd": "<= 2 x raw-sockets",
+    });
+  });
+
+  it("claim nothing of what a quick run does not wait for", () => {
+    const quick = benchmarksFor({ secret: "", isQuick: true, peers: [] });
+    const names = quick.flatMap(({ name, metrics }) => metrics.map((metric) => `${name}.${metric.name}`));
+    expect(names).toContain("slow-consumer.growth");
+    expect(names).not.toContain("slow-consumer.linked");
+  });
+
+  it("are about programs that are played", () => {
+    for (const { contestants, metrics } of benchmarks) {
+      const names = contestants.map(({ name }) => name);
+      expect(names).toContain(ours);
+      for (const { baseline = ours } of metrics) expect(names).toContain(baseline);
+    }
+  });
+});
+
+describe("the names of the benchmarks", () => {
+  it("differ", () => {
+    expect(new Set(benchmarkNames).size).toBe(benchmarks.length);
+  });
+});

@@ -1,0 +1,100 @@
+import { describe, expect, it } from "vitest";
+import { drawMatrix } from "../../src/cli/link-matrix.js";
+import { LinkTally } from "../../src/cli/link-tally.js";
+
+const names = ["a:1", "b:1", "c:1", "d:1"];
+
+/** A gang of which the first `joined` members have come. */
+function gang(size: number, joined = size): LinkTally {
+  const tally = new LinkTally(size);
+  for (const name of names.slice(0, joined)) tally.joined(name);
+  return tally;
+}
+
+/** Both ends report the link between the members of these ranks. */
+function link(tally: LinkTally, earlier: number, later: number): void {
+  const [a = "", b = ""] = [names[earlier], names[later]];
+  tally.link(a, b, "dialed");
+  tally.link(b, a, "accepted");
+}
+
+describe("the tally of a gang", () => {
+  it("counts a pair when both ends have reported it, in either order", () => {
+    const tally = gang(2);
+    tally.link("b:1", "a:1", "accepted");
+    expect([tally.pairs, tally.isComplete]).toEqual([0, false]);
+    tally.link("a:1", "b:1", "dialed");
+    expect([tally.pairs, tally.duplicates, tally.isComplete]).toEqual([1, 0, true]);
+  });
+
+  it("is complete only when all have come and all pairs are linked", () => {
+    const tally = gang(3, 2);
+    link(tally, 0, 1);
+    expect(tally.isComplete).toBe(false);
+    tally.joined("c:1");
+    link(tally, 0, 2);
+    expect(tally.isComplete).toBe(false);
+    link(tally, 1, 2);
+    expect(tally.isComplete).toBe(true);
+  });
+
+  it("counts as duplicates a link told twice by one end, a pair dialed from both, and a connection turned away", () => {
+    const tally = gang(2);
+    tally.link("a:1", "b:1", "dialed");
+    tally.link("a:1", "b:1", "dialed");
+    expect(tally.duplicates).toBe(1);
+    tally.link("b:1", "a:1", "dialed");
+    expect([tally.duplicates, tally.pairs]).toEqual([2, 1]);
+    tally.duplicateRefused();
+    expect(tally.duplicates).toBe(3);
+  });
+
+  it("takes a pair back when one end has lost it, once", () => {
+    const tally = gang(2);
+    link(tally, 0, 1);
+    tally.unlink("a:1", "b:1");
+    tally.unlink("b:1", "a:1");
+    expect(tally.pairs).toBe(0);
+    link(tally, 0, 1);
+    expect([tally.pairs, tally.duplicates]).toEqual([1, 0]);
+  });
+
+  it("names the missing pairs of those who are there, and who has not reported", () => {
+    const tally = gang(4, 3);
+    link(tally, 0, 1);
+    tally.link("a:1", "c:1", "dialed");
+    expect(tally.missing()).toEqual([
+      { a: "a:1", b: "c:1", reason: "c:1 has not reported it" },
+      { a: "b:1", b: "c:1", reason: "not dialed, or not connected" },
+    ]);
+    tally.left("c:1");
+    expect(tally.missing()).toEqual([]);
+  });
+});
+
+describe("the matrix of a gang", () => {
+  it("shows who dialed whom, what only one end has reported, what is missing, and who has not come", () => {
+    const tally = gang(4, 3);
+    link(tally, 0, 1);
+    tally.link("b:1", "c:1", "dialed");
+    expect(drawMatrix(tally)).toEqual([
+      "  0  a:1  \\ > .  ",
+      "  1  b:1  < \\ -  ",
+      "  2  c:1  . - \\  ",
+      "  3             \\",
+    ]);
+  });
+
+  it("packs two columns and four rows into one Braille character beyond 18 members", () => {
+    const tally = new LinkTally(20);
+    const members = Array.from({ length: 20 }, (_, rank) => `m${rank}:1`);
+    for (const member of members) tally.joined(member);
+    const empty = drawMatrix(tally);
+    expect(empty).toHaveLength(5);
+    // The diagonal alone: ranks 0 to 3 against 0 and 1, then 2 and 3.
+    expect(empty[0]?.slice(5, 7)).toBe("\u2811\u2884");
+    tally.link("m2:1", "m0:1", "accepted");
+    tally.link("m0:1", "m2:1", "dialed");
+    expect(drawMatrix(tally)[0]?.slice(5, 7)).toBe("\u2815\u2885");
+  });
+});

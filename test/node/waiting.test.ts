@@ -1,0 +1,53 @@
+import { createServer } from "node:net";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { waitFor } from "../../src/api/waiting.js";
+import { join } from "../../src/index.js";
+
+const missing = (): string => "nothing has come";
+
+describe("a wait", () => {
+  it.each([2 ** 31, 3_000_000_000, Number.POSITIVE_INFINITY])(
+    "of %d ms does not run out at once",
+    async (timeoutMs) => {
+      const soon = new Promise<string>((resolve) => setImmediate(() => setImmediate(() => resolve("came"))));
+      await expect(waitFor(soon, { timeoutMs }, missing)).resolves.toBe("came");
+    },
+  );
+
+  it.each([Number.NaN, -1])("of %d ms is refused with BAD_OPTION", async (timeoutMs) => {
+    await expect(waitFor(Promise.resolve(), { timeoutMs }, missing)).rejects.toMatchObject({ code: "BAD_OPTION" });
+  });
+
+  it("that cannot begin ends the join that it was for, and leaves no failure that nobody hears of", async () => {
+    const unheard: unknown[] = [];
+    const onUnheard = (reason: unknown): void => void unheard.push(reason);
+    process.on("unhandledRejection", onUnheard);
+    onTestFinished(() => void process.off("unhandledRejection", onUnheard));
+    await expect(join("127.0.0.1:9", { timeoutMs: Number.NaN })).rejects.toMatchObject({ code: "BAD_OPTION" });
+    // Node tells of unheard failures once the turn's microtasks are done.
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(unheard).toEqual([]);
+  });
+
+  it("that has run out says what has not come, and one that is aborted says why", async () => {
+    const never = new Promise<void>(() => {});
+    const late = waitFor(never, { timeoutMs: 1 }, missing);
+    await expect(late).rejects.toMatchObject({ code: "TIMED_OUT", message: "after 1 ms nothing has come" });
+    const reason = new Error("enough");
+    const given = waitFor(never, { signal: AbortSignal.abort(reason) }, missing);
+    await expect(given).rejects.toMatchObject({ code: "ABORTED", cause: reason });
+  });
+
+  it("for a join has one bound for all its steps, and names it", async () => {
+    // A server that takes connections and says nothing.
+    const silent = createServer(() => {}).listen(0, "127.0.0.1");
+    onTestFinished(() => void silent.close());
+    await new Promise((resolve) => silent.once("listening", resolve));
+    const { port } = silent.address() as { port: number };
+    const joining = join(`127.0.0.1:${port}`, { timeoutMs: 150, limits: { lingerMs: 10 } });
+    await expect(joining).rejects.toMatchObject({
+      code: "TIMED_OUT",
+      message: expect.stringMatching(/^after 150 ms 127\.0\.0\.1:\d+ has not taken in 127\.0\.0\.1:\d+$/),
+    });
+  });
+});
