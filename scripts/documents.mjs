@@ -198,7 +198,7 @@ function stateDiagram(transitions) {
 /** Three members join, one after the other, on a network on which nothing goes wrong. */
 function sequenceDiagram() {
   const scenario = {
-    parts: [8080, 9000, 7000].map((port, index) => ({
+    scripts: [8080, 9000, 7000].map((port, index) => ({
       address: `10.0.0.${index + 1}:${port}`,
       startsAt: index * 300,
       hesitatesMs: 0,
@@ -206,8 +206,8 @@ function sequenceDiagram() {
     capacity: 3,
     onFull: "teardown",
     logDelayMs: 0,
-    weather: { delayMs: 1, split: 0, splitGapMs: 0, merge: 0, dialLoss: 0 },
-    misfortunes: [],
+    conditions: { delayMs: 1, split: 0, splitGapMs: 0, merge: 0, dialLoss: 0 },
+    faults: [],
     // Members write to one another until then: not at all.
     healsAt: 1,
     isCalm: true,

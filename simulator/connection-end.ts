@@ -1,7 +1,7 @@
 import type { ConnectionId } from "../src/core/connections.js";
 import type { ConnectionEvents, ConnectionPort } from "../src/runtime/ports.js";
-import type { SimulatedProcess } from "./engine.js";
-import type { SimulatedNetwork } from "./network.js";
+import type { Engine, SimulatedProcess } from "./engine.js";
+import type { NetworkConditions } from "./network-conditions.js";
 
 /**
  * How the process at one end learns that the path has been cut: after so many milliseconds, by the reset that answers its
@@ -11,6 +11,20 @@ export type CutNotice = number | "write" | "never";
 
 /** When the kernel gives up an idle connection whose other end has vanished. */
 const keepaliveMs = 9_000;
+
+/** The network, as the ends of its connections see it. */
+export interface ConnectionPaths {
+  readonly engine: Engine;
+  readonly conditions: NetworkConditions;
+  /** How long one piece takes, in milliseconds. */
+  delay(): number;
+  /** Until when what one name sends another waits on its way. */
+  heldUntil(from: string, to: string): number;
+  /** Carries something that belongs to no stream from one name to another. */
+  travel(from: string, to: string, arrive: () => void): void;
+  /** The end is closed. */
+  forget(end: ConnectionEnd): void;
+}
 
 /** One direction of a connection: pieces on their way, in order. */
 interface PacketQueue {
@@ -35,9 +49,9 @@ export class ConnectionEnd implements ConnectionPort {
   isResuming = false;
   /** Its process has said goodbye on it. */
   hasSaidGoodbye = false;
-  /** The step of the world in which bytes were last read at this end. */
+  /** The step of the engine in which bytes were last read at this end. */
   readAtStep = -1;
-  readonly #network: SimulatedNetwork;
+  readonly #paths: ConnectionPaths;
   readonly #outgoing: PacketQueue = { pieces: [], lastAt: 0 };
   #cut: CutNotice | undefined;
   #hasSpoken = false;
@@ -47,12 +61,12 @@ export class ConnectionEnd implements ConnectionPort {
   #isKnownClosed = false;
 
   constructor(
-    network: SimulatedNetwork,
+    paths: ConnectionPaths,
     process: SimulatedProcess,
     connection: ConnectionId,
     events: ConnectionEvents | undefined,
   ) {
-    this.#network = network;
+    this.#paths = paths;
     this.process = process;
     this.connection = connection;
     this.events = events;
@@ -80,15 +94,15 @@ export class ConnectionEnd implements ConnectionPort {
   send(bytes: Uint8Array): void {
     if (this.#isClosed || this.#hasSentFin) return;
     this.#hasSpoken = true;
-    const { world, weather } = this.#network;
-    const isSplit = bytes.length > 1 && world.random.chance(weather.split);
-    const cut = isSplit ? world.random.integer(1, bytes.length - 1) : bytes.length;
+    const { engine, conditions } = this.#paths;
+    const isSplit = bytes.length > 1 && engine.random.chance(conditions.split);
+    const cut = isSplit ? engine.random.integer(1, bytes.length - 1) : bytes.length;
     // The sender may write on this memory again once it has been acknowledged, and readers keep what they read.
     const copy = new Uint8Array(bytes);
     this.#deliver(copy.subarray(0, cut), 0);
-    if (isSplit) this.#deliver(copy.subarray(cut), world.random.next() * weather.splitGapMs);
-    world.after(world.random.next(), () => this.tell((events) => events.flushed()));
-    if (this.#cut === "write") world.after(2 * this.#network.delay(), () => this.fail("ECONNRESET"));
+    if (isSplit) this.#deliver(copy.subarray(cut), engine.random.next() * conditions.splitGapMs);
+    engine.after(engine.random.next(), () => this.tell((events) => events.flushed()));
+    if (this.#cut === "write") engine.after(2 * this.#paths.delay(), () => this.fail("ECONNRESET"));
   }
 
   halfClose(): void {
@@ -102,9 +116,9 @@ export class ConnectionEnd implements ConnectionPort {
     if (this.#isClosed) return;
     const { other } = this;
     // With luck the last bytes still arrive and a FIN follows; else a reset overtakes them.
-    if (this.#network.world.random.chance(0.5)) this.#inOrder(0, () => other?.readFin());
-    else if (other !== undefined) this.#network.travel(this.process.name, other.process.name, () => this.#reset(other));
-    else this.#network.delay();
+    if (this.#paths.engine.random.chance(0.5)) this.#inOrder(0, () => other?.readFin());
+    else if (other !== undefined) this.#paths.travel(this.process.name, other.process.name, () => this.#reset(other));
+    else this.#paths.delay();
     this.#close(undefined);
   }
 
@@ -118,11 +132,11 @@ export class ConnectionEnd implements ConnectionPort {
     this.isTouched = true;
     this.#cut ??= notice;
     this.#outgoing.pieces.length = 0;
-    // Where nobody asks whether the other end lives it is the kernel that looks: under classic members, and as long as it
+    // Where nobody asks whether the other end runs it is the kernel that looks: under classic members, and as long as it
     // is not known who calls.
     const isAsked = this.#hasSpoken && !this.process.isClassic && this.other?.process.isClassic !== true;
     const withinMs = typeof notice === "number" ? notice : isAsked ? undefined : keepaliveMs;
-    if (withinMs !== undefined) this.#network.world.after(withinMs, () => this.fail("ECONNRESET"));
+    if (withinMs !== undefined) this.#paths.engine.after(withinMs, () => this.fail("ECONNRESET"));
   }
 
   /** The process is gone, and nobody is told. */
@@ -158,18 +172,18 @@ export class ConnectionEnd implements ConnectionPort {
 
   /** Something travels to the other end, behind all that travels already. */
   #inOrder(lagMs: number, arrive: () => void): void {
-    const { world } = this.#network;
+    const { engine } = this.#paths;
     const { other } = this;
     const { name } = this.process;
-    const stalledUntil = other === undefined ? 0 : this.#network.heldUntil(name, other.process.name);
+    const stalledUntil = other === undefined ? 0 : this.#paths.heldUntil(name, other.process.name);
     const heldUntil = Math.max(this.heldUntil, stalledUntil);
-    if (heldUntil > world.now && other !== undefined) {
+    if (heldUntil > engine.now && other !== undefined) {
       this.isTouched = true;
       other.isTouched = true;
     }
-    const at = Math.max(this.#outgoing.lastAt, Math.max(world.now, heldUntil) + this.#network.delay()) + lagMs;
+    const at = Math.max(this.#outgoing.lastAt, Math.max(engine.now, heldUntil) + this.#paths.delay()) + lagMs;
     this.#outgoing.lastAt = at;
-    world.at(at, () => {
+    engine.at(at, () => {
       if (this.#cut === undefined) arrive();
     });
   }
@@ -178,25 +192,25 @@ export class ConnectionEnd implements ConnectionPort {
   #arrive(): void {
     const { pieces } = this.#outgoing;
     const { other } = this;
-    const { world, weather } = this.#network;
+    const { engine, conditions } = this.#paths;
     const first = pieces[0];
     // What has been read together with an earlier piece is not read again.
-    if (first === undefined || first.at > world.now || other === undefined) return;
+    if (first === undefined || first.at > engine.now || other === undefined) return;
     pieces.shift();
     let bytes = first.bytes;
     const next = pieces[0];
-    if (next !== undefined && next.at <= world.now && world.random.chance(weather.merge)) {
+    if (next !== undefined && next.at <= engine.now && engine.random.chance(conditions.merge)) {
       pieces.shift();
       bytes = new Uint8Array(first.bytes.length + next.bytes.length);
       bytes.set(first.bytes);
       bytes.set(next.bytes, first.bytes.length);
     }
-    if (other.isClosed) world.after(this.#network.delay(), () => this.fail("ECONNRESET"));
+    if (other.isClosed) engine.after(this.#paths.delay(), () => this.fail("ECONNRESET"));
     else other.tell((events) => other.#read(events, bytes));
   }
 
   #read(events: ConnectionEvents, bytes: Uint8Array): void {
-    this.readAtStep = this.#network.world.steps;
+    this.readAtStep = this.#paths.engine.steps;
     events.bytes(bytes);
   }
 
@@ -208,9 +222,9 @@ export class ConnectionEnd implements ConnectionPort {
     this.#isClosed = true;
     // Only what broke is news to its process.
     this.#isKnownClosed = errno === undefined;
-    this.#network.forget(this);
+    this.#paths.forget(this);
     // Reported later, as Node does, never from within the call that closed it.
-    this.#network.world.after(0, () =>
+    this.#paths.engine.after(0, () =>
       this.process.do(() => {
         this.#isKnownClosed = true;
         this.events?.closed(errno);

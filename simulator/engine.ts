@@ -10,7 +10,7 @@ interface ScheduledEvent {
 }
 
 /**
- * A world with one thread, a seeded dice and a clock that jumps from one event to the next, so that a quiet hour costs
+ * A engine with one thread, a seeded dice and a clock that jumps from one event to the next, so that a quiet hour costs
  * nothing and the same seed always gives the same history.
  */
 export class Engine {
@@ -40,7 +40,7 @@ export class Engine {
     return word() + word() + word() + word();
   }
 
-  /** Milliseconds since the beginning of this world. */
+  /** Milliseconds since the beginning of this engine. */
   get now(): number {
     return this.#now;
   }
@@ -79,23 +79,23 @@ export class Engine {
 const breathMs = 20_000;
 
 /**
- * A process of the world: what happens to it happens only while it lives, and waits while it is suspended.
+ * A process of the engine: what happens to it happens only while it runs, and waits while it is suspended.
  */
 export class SimulatedProcess {
   readonly name: string;
   /** The IP address of the machine that it runs on. */
   readonly host: string;
-  /** It never asks whether the other end of a connection lives. */
+  /** It never asks whether the other end of a connection runs. */
   readonly isClassic: boolean;
-  readonly #world: Engine;
+  readonly #engine: Engine;
   readonly #held: (() => void)[] = [];
   #state: "running" | "suspended" | "dead" = "running";
   #resumedAt = Number.NEGATIVE_INFINITY;
   /** For how long it has been away, pauses without a breath in between taken together. */
   #absentMs = 0;
 
-  constructor(world: Engine, name: string, host: string, isClassic = false) {
-    this.#world = world;
+  constructor(engine: Engine, name: string, host: string, isClassic = false) {
+    this.#engine = engine;
     this.name = name;
     this.isClassic = isClassic;
     this.host = host;
@@ -122,7 +122,7 @@ export class SimulatedProcess {
 
   /** For how long it has been away, if that was not long ago; 0 if nobody has to remember it. */
   absentMs(withinMs: number): number {
-    return this.#world.now < this.#resumedAt + withinMs ? this.#absentMs : 0;
+    return this.#engine.now < this.#resumedAt + withinMs ? this.#absentMs : 0;
   }
 
   kill(): void {
@@ -135,8 +135,8 @@ export class SimulatedProcess {
     if (this.#state !== "running") return;
     this.#state = "suspended";
     this.#absentMs = durationMs + this.absentMs(breathMs);
-    this.#resumedAt = this.#world.now + durationMs;
-    this.#world.after(durationMs, () => {
+    this.#resumedAt = this.#engine.now + durationMs;
+    this.#engine.after(durationMs, () => {
       if (this.#state !== "suspended") return;
       this.#state = "running";
       // Node fires timers before it reads what has arrived; what was held is in the order of its happening.
@@ -147,16 +147,16 @@ export class SimulatedProcess {
   /** The clock port of this process. */
   get clock(): ClockPort {
     return {
-      now: () => this.#world.now,
+      now: () => this.#engine.now,
       setTimer: (at, fire) => {
         let isSet = true;
-        this.#world.at(at, () => this.do(() => isSet && fire()));
+        this.#engine.at(at, () => this.do(() => isSet && fire()));
         return () => {
           isSet = false;
         };
       },
-      afterTurn: (run) => this.#world.after(0, () => this.do(run)),
-      afterPoll: (run) => this.#world.after(0, () => this.do(run)),
+      afterTurn: (run) => this.#engine.after(0, () => this.do(run)),
+      afterPoll: (run) => this.#engine.after(0, () => this.do(run)),
     };
   }
 }

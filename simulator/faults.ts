@@ -10,65 +10,65 @@ export interface FaultTargets {
   readonly network: SimulatedNetwork;
   readonly scenario: Scenario;
   readonly serverProcess: SimulatedProcess;
-  /** Every life that there has been, the newest last. */
+  /** Every run that there has been, the newest last. */
   readonly members: readonly SimulatedMember[];
-  enter(part: MemberScript): void;
+  enter(script: MemberScript): void;
 }
 
 /** Lets something go wrong now. */
-export function injectFault(troupe: FaultTargets, misfortune: Fault): void {
+export function injectFault(troupe: FaultTargets, fault: Fault): void {
   const { network, serverProcess } = troupe;
-  switch (misfortune.type) {
+  switch (fault.type) {
     case "killServer":
       network.kill(serverProcess);
       break;
     case "suspendServer":
-      serverProcess.suspend(misfortune.forMs);
+      serverProcess.suspend(fault.forMs);
       break;
     case "reset": {
       const end = anyOf(network, isPeerConnection);
-      if (end !== undefined) network.reset(end, misfortune.noticedWithinMs);
+      if (end !== undefined) network.reset(end, fault.noticedWithinMs);
       break;
     }
     case "cut": {
-      const { of, here, there } = misfortune;
+      const { of, here, there } = fault;
       const end = anyOf(network, of === "link" ? isPeerConnection : (one) => isSession(one, serverProcess));
       if (end !== undefined) network.cut(end, here, there);
       break;
     }
     case "stall":
-      stall(troupe, misfortune);
+      stall(troupe, fault);
       break;
     default:
-      strikeMember(troupe, misfortune);
+      strikeMember(troupe, fault);
   }
 }
 
-type MemberFault = Extract<Fault, { readonly part: number }>;
+type MemberFault = Extract<Fault, { readonly script: number }>;
 
-function strikeMember(troupe: FaultTargets, misfortune: MemberFault): void {
+function strikeMember(troupe: FaultTargets, fault: MemberFault): void {
   const { network, scenario, members } = troupe;
-  const part = scenario.parts[misfortune.part];
-  const member = members.findLast(({ address }) => address === part?.address);
-  if (member === undefined || part === undefined) return;
-  const { type } = misfortune;
+  const script = scenario.scripts[fault.script];
+  const member = members.findLast(({ address }) => address === script?.address);
+  if (member === undefined || script === undefined) return;
+  const { type } = fault;
   if (type === "claim") {
-    claim(troupe, part);
+    claim(troupe, script);
     return;
   }
   if (type === "leave" || type === "rejoin") member.leave();
-  else if (type === "suspend") member.process.suspend(misfortune.forMs);
-  else network.kill(member.process, type === "crash" ? misfortune.notice : undefined);
-  const isBack = type === "restart" || type === "rejoin" || (type === "crash" && Number.isFinite(misfortune.forMs));
-  if (isBack) network.world.after(misfortune.forMs, () => comeBack(troupe, part));
+  else if (type === "suspend") member.process.suspend(fault.forMs);
+  else network.kill(member.process, type === "crash" ? fault.notice : undefined);
+  const isBack = type === "restart" || type === "rejoin" || (type === "crash" && Number.isFinite(fault.forMs));
+  if (isBack) network.engine.after(fault.forMs, () => comeBack(troupe, script));
 }
 
-/** A part enters anew, as soon as the life before has closed its listener. */
-function comeBack(troupe: FaultTargets, part: MemberScript): void {
-  troupe.enter({ ...part, hesitatesMs: 0 });
+/** A member enters anew, as soon as the run before has closed its listener. */
+function comeBack(troupe: FaultTargets, script: MemberScript): void {
+  troupe.enter({ ...script, hesitatesMs: 0 });
 }
 
-/** Somebody on the same machine, who listens elsewhere, says that it has this part's address. */
+/** Somebody on the same machine, who listens elsewhere, says that it has this member's address. */
 function claim(troupe: FaultTargets, { address, dialect }: MemberScript): void {
   const { host, port } = endpointOf(address);
   if (dialect !== "native") return;
@@ -84,12 +84,12 @@ function stall(troupe: FaultTargets, { from, to, isMutual, forMs }: Extract<Faul
 }
 
 function nameOf({ scenario, serverProcess }: FaultTargets, who: PathEnd): string {
-  return who === "server" ? serverProcess.name : (scenario.parts[who]?.address ?? "");
+  return who === "server" ? serverProcess.name : (scenario.scripts[who]?.address ?? "");
 }
 
 function anyOf(network: SimulatedNetwork, fits: (end: ConnectionEnd) => boolean): ConnectionEnd | undefined {
   const ends = [...network.open].filter(fits);
-  return ends[network.world.random.integer(0, Math.max(0, ends.length - 1))];
+  return ends[network.engine.random.integer(0, Math.max(0, ends.length - 1))];
 }
 
 /** True for a connection between two members, open at both ends. */

@@ -8,6 +8,7 @@ import type { MessagingEvent } from "../src/messaging/types.js";
 import { type Address, endpointOf } from "../src/protocol/address.js";
 import type { Dialect, Id } from "../src/protocol/directory.js";
 import { Driver } from "../src/runtime/driver.js";
+import type { CheckedSimulation } from "./checked-simulation.js";
 import { allowedMemberCodes, allowedRefusalCodes } from "./checkers/allowed-codes.js";
 import type { MemberRun } from "./checkers/invariant-checker.js";
 import type { ConnectionEnd } from "./connection-end.js";
@@ -16,7 +17,7 @@ import { FrameTap } from "./frame-tap.js";
 import { payloadText, quoteBytes } from "./message-text.js";
 import type { MemberScript } from "./scenario.js";
 import { meshName, serverAddress } from "./server.js";
-import type { NativeMemberRun, SimulationContext } from "./simulation-context.js";
+import type { NativeMemberRun } from "./simulation-context.js";
 import { Workload } from "./workload.js";
 
 /** How often an owner tries to reach the server before it gives up. */
@@ -25,7 +26,7 @@ const patience = 10;
 /** How long a native member looks for a server that has gone. */
 export const serverLostMs = 30_000;
 
-/** One life of a member on the stage: the real machine, and an owner who takes its steps and writes on its links. */
+/** One run of a member on the simulation: the real machine, and an owner who takes its steps and writes on its links. */
 export class SimulatedMember implements NativeMemberRun {
   readonly address: Address;
   readonly dialect: Dialect;
@@ -34,12 +35,12 @@ export class SimulatedMember implements NativeMemberRun {
   readonly machine: MemberMachine<MessagingEvent>;
   /** The revision of the newest word that the mesh is whole. */
   completeRevision: number | undefined;
-  readonly #stage: SimulationContext;
-  readonly #part: MemberScript;
+  readonly #context: CheckedSimulation;
+  readonly #script: MemberScript;
   readonly #driver: Driver<MemberInput, MemberOutput | MessagingEvent>;
-  readonly #wiretap: FrameTap;
+  readonly #tap: FrameTap;
   /** Undefined in a classic member. */
-  #voice: Workload | undefined;
+  #workload: Workload | undefined;
   /** How many links with a peer there have been, and what has been written on the present one. */
   readonly #written = new Map<Address, { number: number; count: number }>();
   /** How many ids it has drawn: one more each time that it is fenced. */
@@ -52,52 +53,52 @@ export class SimulatedMember implements NativeMemberRun {
   #isClosed = false;
   #failures = 0;
 
-  constructor(stage: SimulationContext, part: MemberScript, seed: number) {
-    const { network, limits } = stage;
-    this.#stage = stage;
-    this.#part = part;
-    this.address = part.address;
-    this.dialect = part.dialect ?? "classic";
-    const { host } = endpointOf(part.address);
-    this.process = new SimulatedProcess(network.world, part.address, host, this.dialect === "classic");
+  constructor(context: CheckedSimulation, script: MemberScript, seed: number) {
+    const { network, limits } = context;
+    this.#context = context;
+    this.#script = script;
+    this.address = script.address;
+    this.dialect = script.dialect ?? "classic";
+    const { host } = endpointOf(script.address);
+    this.process = new SimulatedProcess(network.engine, script.address, host, this.dialect === "classic");
     const rules = {
       dialect: this.dialect,
       mesh: meshName,
       isKeyed: false,
       draw: () => this.#draw(),
       serverLostMs,
-      ...(part.claims === undefined ? {} : { advertise: part.claims }),
+      ...(script.claims === undefined ? {} : { advertise: script.claims }),
       seed,
       limits,
       allocate: (bytes: number): Uint8Array => new Uint8Array(bytes),
     };
     this.machine = new MemberMachine<MessagingEvent>(rules, (outputs) => {
-      this.#voice = new Workload(stage, this, new PeerChannels(outputs, limits));
-      return this.#voice.messaging;
+      this.#workload = new Workload(context, this, new PeerChannels(outputs, limits));
+      return this.#workload.messaging;
     });
-    this.#wiretap = new FrameTap(stage, this);
+    this.#tap = new FrameTap(context, this);
     this.#driver = new Driver<MemberInput, MemberOutput | MessagingEvent>({
       machine: this.machine,
       transport: network.transportOf(this.process),
       clock: this.process.clock,
       perform: (output) => this.#perform(output),
       onWake: { type: "flush" },
-      onSend: (connection, bytes) => this.#wiretap.said(connection, bytes),
+      onSend: (connection, bytes) => this.#tap.said(connection, bytes),
     });
     this.#connect();
   }
 
-  /** How many hellos this life has said. */
+  /** How many hellos this run has said. */
   get dials(): number {
-    return this.#wiretap.dials;
+    return this.#tap.dials;
   }
 
   get session(): ConnectionEnd | undefined {
-    return this.#wiretap.session;
+    return this.#tap.session;
   }
 
   get reportsSince(): number | undefined {
-    return this.#wiretap.reportsSince;
+    return this.#tap.reportsSince;
   }
 
   get id(): Id {
@@ -117,7 +118,7 @@ export class SimulatedMember implements NativeMemberRun {
     return this.#ended !== undefined || this.process.isDead;
   }
 
-  /** True when nothing of this life is left. */
+  /** True when nothing of this run is left. */
   get isGone(): boolean {
     return this.#isClosed || this.process.isDead;
   }
@@ -131,7 +132,7 @@ export class SimulatedMember implements NativeMemberRun {
     this.process.do(() => {
       if (this.#ended !== undefined) return;
       for (const peer of this.links.keys()) this.#writeTo(peer);
-      for (const { peer, isOpen } of this.machine.nativeLinks) if (isOpen) this.#voice?.speak(peer);
+      for (const { peer, isOpen } of this.machine.nativeLinks) if (isOpen) this.#workload?.speak(peer);
       this.#driver.wake();
     });
   }
@@ -147,16 +148,16 @@ export class SimulatedMember implements NativeMemberRun {
       run();
       this.#driver.wake();
     };
-    this.#stage.network.world.after(ms, () => this.process.do(ifThere));
+    this.#context.network.engine.after(ms, () => this.process.do(ifThere));
   }
 
   conversationWith(peer: string): PeerChannel | undefined {
-    return this.#voice?.messaging.at(peer);
+    return this.#workload?.messaging.at(peer);
   }
 
   #draw(): Id {
-    this.#id = this.#stage.network.world.draw();
-    this.#stage.lives.set(this.#id, this);
+    this.#id = this.#context.network.engine.draw();
+    this.#context.memberRuns.set(this.#id, this);
     this.incarnations += 1;
     return this.#id;
   }
@@ -164,14 +165,14 @@ export class SimulatedMember implements NativeMemberRun {
   #writeTo(peer: Address): void {
     const written = this.#written.get(peer);
     if (written === undefined) return;
-    const bytes = new TextEncoder().encode(payloadText(this.#stage.scenario, written.number, written.count));
+    const bytes = new TextEncoder().encode(payloadText(this.#context.scenario, written.number, written.count));
     written.count += 1;
-    if (this.machine.classicLink(peer)?.isHolding) this.#stage.hit("payload held");
+    if (this.machine.classicLink(peer)?.isHolding) this.#context.hit("payload held");
     this.#driver.input({ type: "write", peer, bytes });
   }
 
   #watch(size: number): void {
-    this.#stage.network.world.after(0, () => this.process.do(() => this.#driver.input({ type: "watch", size })));
+    this.#context.network.engine.after(0, () => this.process.do(() => this.#driver.input({ type: "watch", size })));
   }
 
   #connect(): void {
@@ -190,34 +191,34 @@ export class SimulatedMember implements NativeMemberRun {
   }
 
   #perform(output: Exclude<MemberOutput | MessagingEvent, ConnectionOutput>): void {
-    const stage = this.#stage;
+    const context = this.#context;
     if (output.type === "note") {
-      stage.tell(() => `${this.address} ${JSON.stringify(output.note)}`);
-      stage.hit(output.note.code);
+      context.tell(() => `${this.address} ${JSON.stringify(output.note)}`);
+      context.hit(output.note.code);
       this.#refusedSomebody(output.note.code, output.note.message);
     } else if (output.type === "event") {
-      stage.tell(() => `${this.address} ${quoteBytes(output.event)}`);
-      stage.hit(output.event.type);
+      context.tell(() => `${this.address} ${quoteBytes(output.event)}`);
+      context.hit(output.event.type);
       if (this.dialect === "classic" || !this.#hearNative(output.event)) this.#hear(output.event);
     } else {
-      this.#voice?.hear(output);
+      this.#workload?.hear(output);
       this.#driver.wake();
     }
   }
 
   /** Without a fault nobody has a reason to refuse anybody. */
   #refusedSomebody(code: string, message: string): void {
-    const { scenario, observer } = this.#stage;
-    if (code === "SILENT") this.#stage.hit("gave up silent connection");
+    const { scenario, invariantChecker } = this.#context;
+    if (code === "SILENT") this.#context.hit("gave up silent connection");
     const isBlunder = allowedMemberCodes.has(code);
     if (isBlunder || (allowedRefusalCodes.has(code) && scenario.isCalm && scenario.isPrompt)) {
-      observer.violate("D1", `${this.address} noted ${code}: ${message}`);
+      invariantChecker.violate("D1", `${this.address} noted ${code}: ${message}`);
     }
   }
 
   /** Hears what only native members tell; false if it is something else. */
   #hearNative(event: MemberEvent): boolean {
-    const { bonds, ledger, observer, hit, isSettled } = this.#stage;
+    const { linkChecker, logChecker, invariantChecker, hit, isSettled } = this.#context;
     const isOfClassicPeer = "peer" in event && this.links.has(event.peer);
     switch (event.type) {
       case "link":
@@ -226,20 +227,20 @@ export class SimulatedMember implements NativeMemberRun {
           hit("mixed dialect pair");
           return false;
         }
-        bonds.up(this, event);
+        linkChecker.up(this, event);
         return true;
       case "broken":
-        bonds.broken(this, event.peer, event.reason);
+        linkChecker.broken(this, event.peer, event.reason);
         break;
       case "unlink":
         if (isOfClassicPeer) return false;
-        bonds.ended(this, event.peer, event.unacknowledged, event.reason);
+        linkChecker.ended(this, event.peer, event.unacknowledged, event.reason);
         break;
       case "directory":
-        ledger.read(this);
+        logChecker.read(this);
         return true;
       case "complete":
-        this.#stage.wholeness.heard(this, event);
+        this.#context.completenessChecker.heard(this, event);
         this.completeRevision = event.revision ?? undefined;
         return true;
       case "fenced":
@@ -249,46 +250,46 @@ export class SimulatedMember implements NativeMemberRun {
       default:
         return false;
     }
-    if (isSettled) observer.violate("L1", `the mesh does not stay whole: ${this.address} ${quoteBytes(event)}`);
+    if (isSettled) invariantChecker.violate("L1", `the mesh does not stay whole: ${this.address} ${quoteBytes(event)}`);
     return true;
   }
 
   #hear(event: MemberEvent): void {
-    const { observer, network } = this.#stage;
+    const { invariantChecker, network } = this.#context;
     switch (event.type) {
       case "connected":
-        network.world.after(this.#part.hesitatesMs, () => this.process.do(() => this.#register()));
+        network.engine.after(this.#script.hesitatesMs, () => this.process.do(() => this.#register()));
         break;
       case "unreachable":
         this.#failures += 1;
-        if (this.#failures < patience) network.world.after(500, () => this.#connect());
+        if (this.#failures < patience) network.engine.after(500, () => this.#connect());
         else this.leave();
         break;
       case "registered":
         this.#isRegistered = true;
-        if (this.#part.watches !== undefined) this.#watch(this.#part.watches);
+        if (this.#script.watches !== undefined) this.#watch(this.#script.watches);
         break;
       case "waiting":
         this.#isWaiting = true;
         break;
       case "directory":
-        observer.listRead(this, event.members);
+        invariantChecker.listRead(this, event.members);
         break;
       case "link":
         this.#written.set(event.peer, { number: (this.#written.get(event.peer)?.number ?? 0) + 1, count: 0 });
-        observer.linkUp(this, event.peer, event.direction);
+        invariantChecker.linkUp(this, event.peer, event.direction);
         break;
       case "unlink":
-        observer.linkDown(this, event.peer);
+        invariantChecker.linkDown(this, event.peer);
         break;
       case "bytes":
-        observer.heard(this, event.peer, new TextDecoder().decode(event.bytes));
+        invariantChecker.heard(this, event.peer, new TextDecoder().decode(event.bytes));
         break;
       case "ended":
         this.#ended = event.reason;
         // A mesh that ends without being whole is over for everybody.
-        if (event.failure === "INCOMPLETE") this.#stage.hit("end of a mesh that is not whole");
-        else if (event.failure !== undefined && this.dialect === "native") this.#stage.failed(this.address);
+        if (event.failure === "INCOMPLETE") this.#context.hit("end of a mesh that is not whole");
+        else if (event.failure !== undefined && this.dialect === "native") this.#context.failed(this.address);
         break;
       case "closed":
         this.#isClosed = true;

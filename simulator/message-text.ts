@@ -46,7 +46,7 @@ export function describeBytes(bytes: Uint8Array): string {
 
 /**
  * What is written on a link: its number and a count. Where messages may lag too much, a payload that begins with a digit
- * could be taken for a part of the hello's port, which no reader of this dialect can tell; there it begins with a letter.
+ * could be taken for a member of the hello's port, which no reader of this dialect can tell; there it begins with a letter.
  */
 export function payloadText({ isPrompt }: Scenario, link: number, count: number): string {
   return `${isPrompt ? "" : "x"}${link}:${count};`;

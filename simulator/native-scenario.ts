@@ -3,7 +3,7 @@ import { SeededRandom } from "../src/core/random.js";
 import { formatAddress } from "../src/protocol/address.js";
 import { longestMessage } from "./checkers/message-checker.js";
 import type { CutNotice } from "./connection-end.js";
-import type { NetworkConditions } from "./network.js";
+import type { NetworkConditions } from "./network-conditions.js";
 import {
   classicScenarioOf,
   entangledPorts,
@@ -27,13 +27,13 @@ function nativeScenarioOf(seed: number, isMixed: boolean): Scenario {
   const healsAt = random.integer(2_000, 15_000);
   const isCalm = random.chance(0.2);
   const isPrompt = !isMixed || isCalm;
-  const parts = partsOf(random, { size, isMixed, isPrompt, withinMs: random.chance(0.6) ? 5 : healsAt });
+  const scripts = scriptsOf(random, { size, isMixed, isPrompt, withinMs: random.chance(0.6) ? 5 : healsAt });
   const scenario: Scenario = {
-    parts,
+    scripts,
     ...capacityOf(random, size, isCalm),
     logDelayMs: random.chance(0.4) ? random.integer(1, 300) : 0,
-    weather: weatherOf(random, isCalm),
-    misfortunes: isCalm ? [] : misfortunesOf(random, parts, healsAt),
+    conditions: weatherOf(random, isCalm),
+    faults: isCalm ? [] : faultsOf(random, scripts, healsAt),
     healsAt,
     isCalm,
     isPrompt,
@@ -44,15 +44,15 @@ function nativeScenarioOf(seed: number, isMixed: boolean): Scenario {
 
 /** All members die at the end, nearly at once, and some of them come back, sooner or later. */
 function withExtinction(random: SeededRandom, scenario: Scenario): Scenario {
-  const { parts, healsAt, misfortunes } = scenario;
+  const { scripts, healsAt, faults } = scenario;
   const isForGood = random.chance(0.5);
-  const deaths = parts.map((_, part): Fault => {
+  const deaths = scripts.map((_, script): Fault => {
     const forMs = isForGood || random.chance(0.5) ? Number.POSITIVE_INFINITY : random.integer(1, 60_000);
     const notice = random.chance(0.2) ? { notice: noticeOf(random) } : {};
-    return { type: "crash", at: healsAt - random.next() * 50, part, forMs, ...notice };
+    return { type: "crash", at: healsAt - random.next() * 50, script, forMs, ...notice };
   });
-  const others = misfortunes.filter(({ type }) => type !== "killServer" && type !== "rejoin");
-  return { ...scenario, misfortunes: [...(isForGood ? others : misfortunes), ...deaths] };
+  const others = faults.filter(({ type }) => type !== "killServer" && type !== "rejoin");
+  return { ...scenario, faults: [...(isForGood ? others : faults), ...deaths] };
 }
 
 interface ScenarioMembers {
@@ -62,7 +62,7 @@ interface ScenarioMembers {
   readonly withinMs: number;
 }
 
-function partsOf(random: SeededRandom, { size, isMixed, isPrompt, withinMs }: ScenarioMembers): MemberScript[] {
+function scriptsOf(random: SeededRandom, { size, isMixed, isPrompt, withinMs }: ScenarioMembers): MemberScript[] {
   const { ambiguous, exact } = isPrompt ? entangledPorts : separatePorts;
   return Array.from({ length: size }, (_, index): MemberScript => {
     const ports = isMixed && random.chance(0.3) ? ambiguous : exact;
@@ -95,7 +95,7 @@ function limitsOf(random: SeededRandom, isCalm: boolean): Partial<Limits> {
   };
 }
 
-/** Narrow windows, small parts and early acknowledgements: little is said here, and all of it is to meet its limits. */
+/** Narrow windows, small members and early acknowledgements: little is said here, and all of it is to meet its limits. */
 function narrowness(random: SeededRandom): Partial<Limits> {
   return {
     queueSoftBytes: random.chance(0.5) ? random.integer(150, 800) : random.integer(longestMessage, 4 * longestMessage),
@@ -119,12 +119,12 @@ function weatherOf(random: SeededRandom, isCalm: boolean): NetworkConditions {
   };
 }
 
-function misfortunesOf(random: SeededRandom, parts: readonly MemberScript[], healsAt: number): Fault[] {
-  const misfortunes = Array.from({ length: random.integer(0, 7) }, () => {
-    return misfortuneOf(random, parts, random.next() * healsAt);
+function faultsOf(random: SeededRandom, scripts: readonly MemberScript[], healsAt: number): Fault[] {
+  const faults = Array.from({ length: random.integer(0, 7) }, () => {
+    return faultOf(random, scripts, random.next() * healsAt);
   });
-  if (random.chance(0.03)) misfortunes.push({ type: "killServer", at: random.next() * healsAt });
-  return misfortunes;
+  if (random.chance(0.03)) faults.push({ type: "killServer", at: random.next() * healsAt });
+  return faults;
 }
 
 const kinds = [
@@ -132,14 +132,14 @@ const kinds = [
   ...["suspend", "suspend", "suspend", "suspendServer", "leave", "rejoin", "claim"],
 ] as const;
 
-function misfortuneOf(random: SeededRandom, parts: readonly MemberScript[], at: number): Fault {
+function faultOf(random: SeededRandom, scripts: readonly MemberScript[], at: number): Fault {
   const type = kinds[random.integer(0, kinds.length - 1)] as Fault["type"];
-  const part = random.integer(0, parts.length - 1);
+  const script = random.integer(0, scripts.length - 1);
   switch (type) {
     case "crash": {
       // Sometimes it is back before anybody has noticed.
       const forMs = random.chance(0.8) ? random.integer(1, random.chance(0.5) ? 300 : 8_000) : Number.POSITIVE_INFINITY;
-      return { type, at, part, forMs, ...(random.chance(0.3) ? { notice: noticeOf(random) } : {}) };
+      return { type, at, script, forMs, ...(random.chance(0.3) ? { notice: noticeOf(random) } : {}) };
     }
     case "cut": {
       const of = random.chance(0.7) ? "link" : "session";
@@ -149,18 +149,18 @@ function misfortuneOf(random: SeededRandom, parts: readonly MemberScript[], at: 
       return {
         type,
         at,
-        ...pathOf(random, parts.length),
+        ...pathOf(random, scripts.length),
         isMutual: random.chance(0.5),
         forMs: random.chance(0.6) ? random.integer(100, 6_000) : random.integer(6_000, 25_000),
       };
     case "suspend":
     case "suspendServer":
-      return { type, at, part, forMs: absenceOf(random) };
+      return { type, at, script, forMs: absenceOf(random) };
     case "leave":
     case "rejoin":
-      return { type, at, part, forMs: random.integer(1, 5_000) };
+      return { type, at, script, forMs: random.integer(1, 5_000) };
     default:
-      return { type: "claim", at, part };
+      return { type: "claim", at, script };
   }
 }
 

@@ -1,23 +1,9 @@
 import type { ConnectionId, Endpoint } from "../src/core/connections.js";
 import { formatAddress } from "../src/protocol/address.js";
 import type { Accept, ConnectionEvents, ConnectionPort, TransportPort } from "../src/runtime/ports.js";
-import { ConnectionEnd, type CutNotice } from "./connection-end.js";
+import { ConnectionEnd, type ConnectionPaths, type CutNotice } from "./connection-end.js";
 import type { Engine, SimulatedProcess } from "./engine.js";
-
-/** How the network behaves. Chances are from 0 to 1, times in milliseconds. */
-export interface NetworkConditions {
-  readonly delayMs: number;
-  /** That a message is cut in two on its way. */
-  readonly split: number;
-  /** How long its second part may lag behind. */
-  readonly splitGapMs: number;
-  /** That what arrives while something waits to be read is read in one piece with it. */
-  readonly merge: number;
-  /** That a connection attempt is lost without a word. */
-  readonly dialLoss: number;
-  /** That all that one end of a connection says is held up for a while from the beginning, alone of all connections. */
-  readonly lag?: { readonly chance: number; readonly forMs: number };
-}
+import type { NetworkConditions } from "./network-conditions.js";
 
 /** Names the connections of one process as its driver does: in the order of their coming about. */
 interface Counts {
@@ -40,10 +26,10 @@ const lastEphemeralPort = 60_999;
  * merged, delayed, held up for as long as a path is stalled, and lost when a connection breaks, and the two ends learn of
  * a break at different times, or never.
  */
-export class SimulatedNetwork {
-  readonly world: Engine;
-  /** May change while the world runs. */
-  weather: NetworkConditions;
+export class SimulatedNetwork implements ConnectionPaths {
+  readonly engine: Engine;
+  /** May change while the engine runs. */
+  conditions: NetworkConditions;
   readonly #listeners = new Map<string, SimulatedListener>();
   readonly #open = new Set<ConnectionEnd>();
   readonly #counts = new Map<SimulatedProcess, Counts>();
@@ -53,9 +39,9 @@ export class SimulatedNetwork {
   readonly #hindered = new Map<string, number>();
   #nextPort = firstEphemeralPort;
 
-  constructor(world: Engine, weather: NetworkConditions) {
-    this.world = world;
-    this.weather = weather;
+  constructor(engine: Engine, conditions: NetworkConditions) {
+    this.engine = engine;
+    this.conditions = conditions;
   }
 
   /** The ends that are not closed, each connection having two. */
@@ -108,7 +94,7 @@ export class SimulatedNetwork {
     for (const side of [end, end.other]) {
       if (side === undefined) continue;
       side.isTouched = true;
-      this.world.after(this.world.random.next() * withinMs, () => side.fail("ECONNRESET"));
+      this.engine.after(this.engine.random.next() * withinMs, () => side.fail("ECONNRESET"));
     }
   }
 
@@ -120,7 +106,7 @@ export class SimulatedNetwork {
 
   /** What one process sends to another is held up for a while, as by retransmissions, and then arrives. */
   stall(from: string, to: string, forMs: number): void {
-    const until = this.world.now + forMs;
+    const until = this.engine.now + forMs;
     this.#stalls.set(`${from}>${to}`, Math.max(until, this.#stalls.get(`${from}>${to}`) ?? 0));
     this.#hinder(from, to, until);
   }
@@ -141,12 +127,12 @@ export class SimulatedNetwork {
 
   /** How long one piece takes. */
   delay(): number {
-    return this.world.random.next() * this.weather.delayMs;
+    return this.engine.random.next() * this.conditions.delayMs;
   }
 
   /** Something that belongs to no stream travels from one name to another. */
   travel(from: string, to: string, arrive: () => void): void {
-    this.world.at(Math.max(this.world.now, this.heldUntil(from, to)) + this.delay(), arrive);
+    this.engine.at(Math.max(this.engine.now, this.heldUntil(from, to)) + this.delay(), arrive);
   }
 
   #hinder(from: string, to: string, at: number): void {
@@ -169,18 +155,18 @@ export class SimulatedNetwork {
     const key = formatAddress(to);
     const name = this.#listeners.get(key)?.process.name ?? key;
     const dialer = this.#begin(process, "dialed", events);
-    if (this.world.random.chance(this.weather.dialLoss)) {
-      this.#hinder(process.name, name, this.world.now);
+    if (this.engine.random.chance(this.conditions.dialLoss)) {
+      this.#hinder(process.name, name, this.engine.now);
       return dialer;
     }
-    dialer.isTouched = this.heldUntil(process.name, name) > this.world.now;
+    dialer.isTouched = this.heldUntil(process.name, name) > this.engine.now;
     this.travel(process.name, name, () => this.#knock(dialer, from, to, name));
     return dialer;
   }
 
   #slow(dialer: ConnectionEnd, acceptor: ConnectionEnd): void {
-    const { lag } = this.weather;
-    const { random, now } = this.world;
+    const { lag } = this.conditions;
+    const { random, now } = this.engine;
     if (lag === undefined || !random.chance(lag.chance)) return;
     const end = random.chance(0.5) ? dialer : acceptor;
     end.heldUntil = now + random.next() * lag.forMs;
@@ -197,7 +183,7 @@ export class SimulatedNetwork {
     const acceptor = this.#begin(listener.process, "accepted", undefined);
     dialer.other = acceptor;
     acceptor.other = dialer;
-    acceptor.isTouched = this.heldUntil(name, dialer.process.name) > this.world.now;
+    acceptor.isTouched = this.heldUntil(name, dialer.process.name) > this.engine.now;
     this.#slow(dialer, acceptor);
     listener.process.do(() => {
       acceptor.events = listener.accept(acceptor, to, from);

@@ -2,6 +2,7 @@ import { defaultLimits, type Limits } from "../src/core/limits.js";
 import { type Address, endpointOf } from "../src/protocol/address.js";
 import type { Id } from "../src/protocol/directory.js";
 import type { TraceRecord } from "../src/runtime/trace.js";
+import type { CheckedSimulation } from "./checked-simulation.js";
 import { CompletenessChecker } from "./checkers/completeness-checker.js";
 import { InvariantChecker, StopAtViolation, type Violation } from "./checkers/invariant-checker.js";
 import { LinkChecker } from "./checkers/link-checker.js";
@@ -18,7 +19,7 @@ import { scenarioOf } from "./native-scenario.js";
 import { SimulatedNetwork } from "./network.js";
 import { type Fault, type MemberScript, type Scenario, type ScenarioKind, withoutFaults } from "./scenario.js";
 import { SimulatedServer, serverAddress } from "./server.js";
-import type { NativeRun, SimulationContext } from "./simulation-context.js";
+import type { NativeRun } from "./simulation-context.js";
 
 /** What came of a run. */
 export interface SimulationResult {
@@ -43,7 +44,7 @@ export interface RunOptions {
   readonly stopsAtViolation?: boolean;
   /** Play this instead of what the seed says. */
   readonly scenario?: Scenario;
-  /** Called before each event of the world, with its moment. */
+  /** Called before each event of the engine, with its moment. */
   readonly onStep?: (now: number) => void;
 }
 
@@ -65,25 +66,25 @@ export function run(seed: number, options: RunOptions = {}): SimulationResult {
   return new Simulation(seed, options).perform();
 }
 
-class Simulation implements SimulationContext, FaultTargets {
+class Simulation implements CheckedSimulation, FaultTargets {
   readonly network: SimulatedNetwork;
-  readonly observer: InvariantChecker;
+  readonly invariantChecker: InvariantChecker;
   readonly scenario: Scenario;
   readonly limits: Limits;
-  readonly ledger: LogChecker;
-  readonly bonds: LinkChecker;
-  readonly mail: MessageChecker;
-  readonly errands: RequestChecker;
-  readonly currents: StreamChecker;
-  readonly wholeness: CompletenessChecker;
-  readonly lives = new Map<Id, NativeRun>();
+  readonly logChecker: LogChecker;
+  readonly linkChecker: LinkChecker;
+  readonly messageChecker: MessageChecker;
+  readonly requestChecker: RequestChecker;
+  readonly streamChecker: StreamChecker;
+  readonly completenessChecker: CompletenessChecker;
+  readonly memberRuns = new Map<Id, NativeRun>();
   readonly serverProcess: SimulatedProcess;
   readonly members: SimulatedMember[] = [];
   isSettled = false;
   /** All members are gone: nobody is started again. */
   #isOverForAll = false;
   readonly #seed: number;
-  readonly #world: Engine;
+  readonly #engine: Engine;
   readonly #keepsTrace: boolean;
   readonly #server: SimulatedServer;
   readonly #comebacks = new Map<Address, number>();
@@ -96,24 +97,24 @@ class Simulation implements SimulationContext, FaultTargets {
     this.#keepsTrace = options.keepsTrace === true;
     this.scenario = options.scenario ?? scenarioOf(seed, options.kind ?? "classic");
     this.limits = { ...defaultLimits, ...this.scenario.limits };
-    this.#world = new Engine(seed, options.onStep);
-    this.network = new SimulatedNetwork(this.#world, this.scenario.weather);
-    const { delayMs, splitGapMs } = this.scenario.weather;
-    this.observer = new InvariantChecker({
-      now: () => this.#world.now,
+    this.#engine = new Engine(seed, options.onStep);
+    this.network = new SimulatedNetwork(this.#engine, this.scenario.conditions);
+    const { delayMs, splitGapMs } = this.scenario.conditions;
+    this.invariantChecker = new InvariantChecker({
+      now: () => this.#engine.now,
       stopsAtViolation: options.stopsAtViolation === true,
       capacity: this.scenario.capacity,
       settleMs: defaultLimits.settleMs,
       // A list that is cut off in the middle of a port looks like one that ends there.
       mayMisread: delayMs + splitGapMs >= defaultLimits.quietMs || (this.#hasNatives && !this.scenario.isCalm),
     });
-    this.ledger = new LogChecker(this);
-    this.bonds = new LinkChecker(this);
-    this.mail = new MessageChecker(this);
-    this.errands = new RequestChecker(this);
-    this.currents = new StreamChecker(this);
-    this.wholeness = new CompletenessChecker(this);
-    this.serverProcess = new SimulatedProcess(this.#world, "server", endpointOf(serverAddress).host);
+    this.logChecker = new LogChecker(this);
+    this.linkChecker = new LinkChecker(this);
+    this.messageChecker = new MessageChecker(this);
+    this.requestChecker = new RequestChecker(this);
+    this.streamChecker = new StreamChecker(this);
+    this.completenessChecker = new CompletenessChecker(this);
+    this.serverProcess = new SimulatedProcess(this.#engine, "server", endpointOf(serverAddress).host);
     this.#server = new SimulatedServer(this);
   }
 
@@ -129,7 +130,7 @@ class Simulation implements SimulationContext, FaultTargets {
   };
 
   tell = (line: () => string): void => {
-    if (this.#keepsTrace) this.#history.push(`${this.#world.now.toFixed(3)} ${line()}`);
+    if (this.#keepsTrace) this.#history.push(`${this.#engine.now.toFixed(3)} ${line()}`);
   };
 
   perform(): SimulationResult {
@@ -141,9 +142,9 @@ class Simulation implements SimulationContext, FaultTargets {
     }
     return {
       seed: this.#seed,
-      violations: this.observer.violations,
+      violations: this.invariantChecker.violations,
       labels: this.#labels,
-      steps: this.#world.steps,
+      steps: this.#engine.steps,
       messages: this.#messages,
       history: this.#history,
     };
@@ -151,23 +152,23 @@ class Simulation implements SimulationContext, FaultTargets {
 
   #thrown(error: unknown): void {
     const detail = String(error instanceof Error ? error.stack : error);
-    this.observer.violations.push({ invariant: "S0", at: this.#world.now, detail });
+    this.invariantChecker.violations.push({ invariant: "S0", at: this.#engine.now, detail });
   }
 
-  enter(part: MemberScript): void {
-    // A port has one listener: while one life is there, the next does not begin.
-    const isThere = this.members.some((life) => life.address === part.address && !life.isGone);
+  enter(script: MemberScript): void {
+    // A port has one listener: while one run is there, the next does not begin.
+    const isThere = this.members.some((memberRun) => memberRun.address === script.address && !memberRun.isGone);
     if (this.serverProcess.isDead || isThere) return;
-    this.members.push(new SimulatedMember(this, part, this.#world.random.integer(0, 2 ** 31)));
+    this.members.push(new SimulatedMember(this, script, this.#engine.random.integer(0, 2 ** 31)));
   }
 
   failed(address: Address): void {
-    const part = this.scenario.parts.find((one) => one.address === address);
+    const script = this.scenario.scripts.find((one) => one.address === address);
     const comebacks = (this.#comebacks.get(address) ?? 0) + 1;
-    if (part === undefined || comebacks > mostComebacks) return;
+    if (script === undefined || comebacks > mostComebacks) return;
     this.#comebacks.set(address, comebacks);
-    this.#world.after(2_000, () => {
-      if (!this.isSettled && !this.#isOverForAll && !this.#isServerGone) this.enter({ ...part, hesitatesMs: 0 });
+    this.#engine.after(2_000, () => {
+      if (!this.isSettled && !this.#isOverForAll && !this.#isServerGone) this.enter({ ...script, hesitatesMs: 0 });
     });
   }
 
@@ -176,21 +177,22 @@ class Simulation implements SimulationContext, FaultTargets {
   }
 
   get #hasNatives(): boolean {
-    return this.scenario.parts.some(({ dialect }) => dialect === "native");
+    return this.scenario.scripts.some(({ dialect }) => dialect === "native");
   }
 
   #play(): void {
-    const { parts, misfortunes, healsAt } = this.scenario;
-    for (const part of parts) this.#world.at(part.startsAt, () => this.enter(part));
-    for (const misfortune of misfortunes) this.#world.at(misfortune.at, () => this.#strike(misfortune));
+    const { scripts, faults, healsAt } = this.scenario;
+    for (const script of scripts) this.#engine.at(script.startsAt, () => this.enter(script));
+    for (const fault of faults) this.#engine.at(fault.at, () => this.#strike(fault));
     this.#writeNowAndThen(healsAt);
     this.#lookForPromptness();
-    this.#world.run(healsAt);
-    this.network.weather = withoutFaults(this.network.weather);
+    this.#engine.run(healsAt);
+    this.network.conditions = withoutFaults(this.network.conditions);
     this.#heal();
     this.#checkForgotten();
     if (!this.#isServerGone) {
-      if (this.wholeness.endsBy !== undefined) this.observer.violate("S9", "a full mesh does not end");
+      if (this.completenessChecker.endsBy !== undefined)
+        this.invariantChecker.violate("S9", "a full mesh does not end");
       this.#checkWhole();
       this.#server.teardown();
     }
@@ -199,64 +201,64 @@ class Simulation implements SimulationContext, FaultTargets {
   }
 
   #lookForPromptness(): void {
-    const { honest, healsAt, parts } = this.scenario;
+    const { honest, healsAt, scripts } = this.scenario;
     if (honest === undefined) return;
-    const addresses = new Set(honest.parts.map((number) => parts[number]?.address));
-    const promptness = new LinkLatencyChecker(this, honest.withinMs);
+    const addresses = new Set(honest.scripts.map((number) => scripts[number]?.address));
+    const latencyChecker = new LinkLatencyChecker(this, honest.withinMs);
     for (let moment = 0; moment < healsAt; moment += lookOftenMs) {
-      this.#world.at(moment, () => promptness.look(this.members.filter(({ address }) => addresses.has(address))));
+      this.#engine.at(moment, () => latencyChecker.look(this.members.filter(({ address }) => addresses.has(address))));
     }
   }
 
-  #strike(misfortune: Fault): void {
-    this.hit(`misfortune: ${misfortune.type}`);
-    this.tell(() => `misfortune ${JSON.stringify(misfortune)}`);
-    injectFault(this, misfortune);
+  #strike(fault: Fault): void {
+    this.hit(`fault: ${fault.type}`);
+    this.tell(() => `fault ${JSON.stringify(fault)}`);
+    injectFault(this, fault);
   }
 
   #writeNowAndThen(until: number): void {
-    const { random } = this.#world;
+    const { random } = this.#engine;
     const [shortest, longest] = this.#hasNatives ? [20, 800] : [500, 3_000];
     for (let moment = 0; moment < until; moment += random.integer(shortest, longest)) {
-      this.#world.at(moment, () => {
+      this.#engine.at(moment, () => {
         const member = this.members[random.integer(0, Math.max(0, this.members.length - 1))];
         member?.write();
       });
     }
   }
 
-  /** When the last misfortune is over, and the last part has entered. */
+  /** When the last fault is over, and the last member has entered. */
   get #mendedAt(): number {
-    const { parts, misfortunes, healsAt } = this.scenario;
-    const ends = misfortunes.map((one) => ("forMs" in one && Number.isFinite(one.forMs) ? one.at + one.forMs : one.at));
+    const { scripts, faults, healsAt } = this.scenario;
+    const ends = faults.map((one) => ("forMs" in one && Number.isFinite(one.forMs) ? one.at + one.forMs : one.at));
     // eslint-disable-next-line no-restricted-syntax -- a scenario has few of both
-    return Math.max(healsAt, ...ends) + Math.max(...parts.map((part) => part.hesitatesMs));
+    return Math.max(healsAt, ...ends) + Math.max(...scripts.map((script) => script.hesitatesMs));
   }
 
   /** Gives the mesh the time to become whole, and sees that it stays so. */
   #heal(): void {
     if (!this.#hasNatives) {
-      // eslint-disable-next-line no-restricted-syntax -- a scenario has few parts
-      const hesitation = Math.max(...this.scenario.parts.map((part) => part.hesitatesMs));
-      this.#world.run(this.scenario.healsAt + hesitation + healingMs);
+      // eslint-disable-next-line no-restricted-syntax -- a scenario has few members
+      const hesitation = Math.max(...this.scenario.scripts.map((script) => script.hesitatesMs));
+      this.#engine.run(this.scenario.healsAt + hesitation + healingMs);
       return;
     }
     const mendedAt = this.#mendedAt;
-    this.#world.run(mendedAt);
+    this.#engine.run(mendedAt);
     // A full mesh ends by itself, a settle time after it is whole, or when it has not become so in time.
-    const deadline = (): number => Math.max(mendedAt + healingMs, this.wholeness.endsBy ?? 0);
-    const isOver = (): boolean => this.#isServerGone || this.#world.now >= deadline();
-    const isWhole = (): boolean => this.wholeness.endsBy === undefined && this.#amiss() === undefined;
+    const deadline = (): number => Math.max(mendedAt + healingMs, this.completenessChecker.endsBy ?? 0);
+    const isOver = (): boolean => this.#isServerGone || this.#engine.now >= deadline();
+    const isWhole = (): boolean => this.completenessChecker.endsBy === undefined && this.#recoveryFault() === undefined;
     do {
       this.#runUntil(deadline(), () => isOver() || isWhole());
       // The newest reports are on their way.
-      this.#world.run(this.#world.now + reportLagMs(this));
+      this.#engine.run(this.#engine.now + reportLagMs(this));
     } while (!isOver() && !isWhole());
     if (isOver() || this.members.every((member) => member.isOver)) return;
     this.isSettled = true;
     this.hit("found whole");
     const { often, seldom } = stayingMs;
-    this.#runUntil(this.#world.now + (this.#world.random.chance(0.2) ? seldom : often), () => this.#isServerGone);
+    this.#runUntil(this.#engine.now + (this.#engine.random.chance(0.2) ? seldom : often), () => this.#isServerGone);
   }
 
   /** N26: when all members have died, the server is a lease later as it was at its start. */
@@ -266,48 +268,48 @@ class Simulation implements SimulationContext, FaultTargets {
     const { silentMs, leaseMs, challengeMs, finishMs, settleMs } = this.limits;
     this.hit("all members gone");
     // A dial-back to somebody who has just gone may still be under way.
-    const endMs = this.wholeness.endsBy === undefined ? 0 : finishMs + settleMs;
+    const endMs = this.completenessChecker.endsBy === undefined ? 0 : finishMs + settleMs;
     const withinMs = silentMs + leaseMs + 2 * challengeMs + endMs;
-    this.#runUntil(this.#world.now + withinMs, () => this.#isServerGone || this.#server.kept === 0);
+    this.#runUntil(this.#engine.now + withinMs, () => this.#isServerGone || this.#server.kept === 0);
     if (this.#isServerGone || this.#server.kept === 0) return;
-    this.observer.violate("N26", `all members are gone, and the server keeps ${this.#server.kept} things`);
+    this.invariantChecker.violate("N26", `all members are gone, and the server keeps ${this.#server.kept} things`);
   }
 
-  #amiss(): ReturnType<typeof firstRecoveryFault> {
+  #recoveryFault(): ReturnType<typeof firstRecoveryFault> {
     return firstRecoveryFault(this, this.#server, this.members);
   }
 
   #checkWhole(): void {
-    const amiss = this.#amiss();
+    const recoveryFault = this.#recoveryFault();
     this.isSettled = false;
-    if (amiss !== undefined) this.observer.violate(amiss.invariant, amiss.detail);
+    if (recoveryFault !== undefined) this.invariantChecker.violate(recoveryFault.invariant, recoveryFault.detail);
   }
 
   /** Lets the time pass until nobody is left. */
   #end(): void {
     const patience = this.#hasNatives ? endingMs + serverLostMs + this.limits.silentMs : endingMs;
-    this.#runUntil(this.#world.now + patience, () => {
+    this.#runUntil(this.#engine.now + patience, () => {
       return this.#isServerGone && this.members.every(({ isGone }) => isGone) && [...this.network.open].length === 0;
     });
     this.#checkGone();
   }
 
   #runUntil(deadline: number, isDone: () => boolean): void {
-    while (this.#world.now < deadline && !isDone()) this.#world.run(Math.min(deadline, this.#world.now + lookMs));
+    while (this.#engine.now < deadline && !isDone()) this.#engine.run(Math.min(deadline, this.#engine.now + lookMs));
   }
 
   /** S10: nobody is left, and no connection is. S8: every link that there was has been told to have ended. */
   #checkGone(): void {
     const left = this.members.filter((member) => !member.isGone).map((member) => member.address);
-    if (left.length > 0) this.observer.violate("S10", `${left.join(" ")} has not ended`);
+    if (left.length > 0) this.invariantChecker.violate("S10", `${left.join(" ")} has not ended`);
     const open = [...this.network.open];
-    if (open.length > 0) this.observer.violate("S10", `${open.length} ends are open`);
-    if (!this.#isServerGone) this.observer.violate("S10", "the server has not closed");
+    if (open.length > 0) this.invariantChecker.violate("S10", `${open.length} ends are open`);
+    if (!this.#isServerGone) this.invariantChecker.violate("S10", "the server has not closed");
     for (const member of this.members) {
       if (member.process.isDead) continue;
-      this.errands.checkSettled(member.id, member.address);
-      if (this.bonds.count(member) === 0) continue;
-      this.observer.violate("S8", `${member.address} is gone, and did not tell how all of its links ended`);
+      this.requestChecker.checkSettled(member.id, member.address);
+      if (this.linkChecker.count(member) === 0) continue;
+      this.invariantChecker.violate("S8", `${member.address} is gone, and did not tell how all of its links ended`);
     }
   }
 
@@ -318,6 +320,7 @@ class Simulation implements SimulationContext, FaultTargets {
     );
     const dials = this.members.reduce((sum, member) => sum + member.dials, 0);
     const pairs = (listed.size * (listed.size - 1)) / 2;
-    if (dials !== pairs && this.scenario.isPrompt) this.observer.violate("D1", `${dials} dials for ${pairs} pairs`);
+    if (dials !== pairs && this.scenario.isPrompt)
+      this.invariantChecker.violate("D1", `${dials} dials for ${pairs} pairs`);
   }
 }

@@ -4,7 +4,7 @@ import { type Address, formatAddress } from "../src/protocol/address.js";
 import type { Dialect } from "../src/protocol/directory.js";
 import type { OnFull } from "../src/rendezvous/admission.js";
 import type { CutNotice } from "./connection-end.js";
-import type { NetworkConditions } from "./network.js";
+import type { NetworkConditions } from "./network-conditions.js";
 
 /** Which members play: all of one dialect, or some of either. */
 export type ScenarioKind = "classic" | "native" | "mixed";
@@ -24,14 +24,19 @@ export interface MemberScript {
   readonly claims?: Address;
 }
 
-/** Who is at one end of a path: a part by its number, or the server. */
+/** Who is at one end of a path: a member by its number, or the server. */
 export type PathEnd = number | "server";
 
 /** Something that goes wrong, at a time. */
 export type Fault =
-  | { readonly type: "kill" | "leave" | "suspend"; readonly at: number; readonly part: number; readonly forMs: number }
+  | {
+      readonly type: "kill" | "leave" | "suspend";
+      readonly at: number;
+      readonly script: number;
+      readonly forMs: number;
+    }
   /** Killed, and started again at the same address. */
-  | { readonly type: "restart"; readonly at: number; readonly part: number; readonly forMs: number }
+  | { readonly type: "restart"; readonly at: number; readonly script: number; readonly forMs: number }
   /** Some connection between members breaks. */
   | { readonly type: "reset"; readonly at: number; readonly noticedWithinMs: number }
   | { readonly type: "killServer"; readonly at: number }
@@ -42,12 +47,12 @@ export type Fault =
   | {
       readonly type: "crash";
       readonly at: number;
-      readonly part: number;
+      readonly script: number;
       readonly forMs: number;
       readonly notice?: CutNotice;
     }
   /** Leaves, and joins again later. */
-  | { readonly type: "rejoin"; readonly at: number; readonly part: number; readonly forMs: number }
+  | { readonly type: "rejoin"; readonly at: number; readonly script: number; readonly forMs: number }
   /** The path under some connection is cut, and each end learns of it in its own way. */
   | {
       readonly type: "cut";
@@ -66,19 +71,19 @@ export type Fault =
       readonly forMs: number;
     }
   | { readonly type: "suspendServer"; readonly at: number; readonly forMs: number }
-  /** A stranger on the same machine registers the address of this part. */
-  | { readonly type: "claim"; readonly at: number; readonly part: number };
+  /** A stranger on the same machine registers the address of this member. */
+  | { readonly type: "claim"; readonly at: number; readonly script: number };
 
-/** What one seed plays: who joins when, under which weather, and what goes wrong. */
+/** What one seed plays: who joins when, under which network conditions, and what goes wrong. */
 export interface Scenario {
-  readonly parts: readonly MemberScript[];
+  readonly scripts: readonly MemberScript[];
   readonly capacity: number;
   readonly onFull: OnFull;
   /** How long the log takes to answer an append, at most. */
   readonly logDelayMs: number;
-  readonly weather: NetworkConditions;
-  readonly misfortunes: readonly Fault[];
-  /** When the weather clears and misfortunes end. */
+  readonly conditions: NetworkConditions;
+  readonly faults: readonly Fault[];
+  /** When the network conditions clears and faults end. */
   readonly healsAt: number;
   /** True when nothing at all goes wrong, so that every pair must come about by exactly one dial. */
   readonly isCalm: boolean;
@@ -89,8 +94,8 @@ export interface Scenario {
   readonly isPrompt: boolean;
   /** Bounds that differ from the defaults. */
   readonly limits?: Partial<Limits>;
-  /** These parts are never struck: every two of them are linked so soon after both are listed, whatever others do. */
-  readonly honest?: { readonly parts: readonly number[]; readonly withinMs: number };
+  /** These members are never struck: every two of them are linked so soon after both are listed, whatever others do. */
+  readonly honest?: { readonly scripts: readonly number[]; readonly withinMs: number };
 }
 
 /** Ports that are told apart only by waiting, beside ports that are not. */
@@ -117,7 +122,7 @@ export function classicScenarioOf(seed: number): Scenario {
   const onFull = random.chance(0.5) ? "teardown" : "hold";
   const spreadMs = random.chance(0.5) ? 5 : random.integer(10, healsAt);
   const usesAmbiguous = random.chance(0.4);
-  const parts = Array.from({ length: size }, (_, index): MemberScript => {
+  const scripts = Array.from({ length: size }, (_, index): MemberScript => {
     const { ambiguous, exact } = isPrompt ? entangledPorts : separatePorts;
     const ports = usesAmbiguous && random.chance(0.6) ? ambiguous : exact;
     // Two members a host, so that 10.0.0.1:80 and 10.0.0.1:8080 can meet in one list.
@@ -128,7 +133,7 @@ export function classicScenarioOf(seed: number): Scenario {
   });
   const isBounded = onFull === "hold" && random.chance(0.4);
   return {
-    parts,
+    scripts,
     capacity: isBounded
       ? random.integer(1, size)
       : onFull === "teardown" && isCalm
@@ -136,8 +141,8 @@ export function classicScenarioOf(seed: number): Scenario {
         : Math.max(1, size + random.integer(-1, 1)),
     onFull,
     logDelayMs: random.chance(0.4) ? random.integer(1, 300) : 0,
-    weather: weatherOf(random, isCalm, isPrompt),
-    misfortunes: isCalm ? [] : misfortunesOf(random, size, healsAt),
+    conditions: weatherOf(random, isCalm, isPrompt),
+    faults: isCalm ? [] : faultsOf(random, size, healsAt),
     healsAt,
     isCalm,
     isPrompt,
@@ -154,19 +159,19 @@ function weatherOf(random: SeededRandom, isCalm: boolean, isPrompt: boolean): Ne
   };
 }
 
-function misfortunesOf(random: SeededRandom, size: number, healsAt: number): Fault[] {
+function faultsOf(random: SeededRandom, size: number, healsAt: number): Fault[] {
   const types = ["kill", "leave", "suspend", "restart", "reset", "reset"] as const;
-  const misfortunes: Fault[] = Array.from({ length: random.integer(0, 8) }, () => {
+  const faults: Fault[] = Array.from({ length: random.integer(0, 8) }, () => {
     const type = types[random.integer(0, types.length - 1)] ?? "reset";
     const at = random.next() * healsAt;
     if (type === "reset") return { type, at, noticedWithinMs: random.integer(1, 2_000) };
-    return { type, at, part: random.integer(0, size - 1), forMs: random.integer(1, 3_000) };
+    return { type, at, script: random.integer(0, size - 1), forMs: random.integer(1, 3_000) };
   });
-  if (random.chance(0.05)) misfortunes.push({ type: "killServer", at: random.next() * healsAt });
-  return misfortunes;
+  if (random.chance(0.05)) faults.push({ type: "killServer", at: random.next() * healsAt });
+  return faults;
 }
 
-/** The weather after healing. */
-export function withoutFaults({ lag: _, ...weather }: NetworkConditions): NetworkConditions {
-  return { ...weather, dialLoss: 0, splitGapMs: Math.min(weather.splitGapMs, 300) };
+/** The network conditions after healing. */
+export function withoutFaults({ lag: _, ...conditions }: NetworkConditions): NetworkConditions {
+  return { ...conditions, dialLoss: 0, splitGapMs: Math.min(conditions.splitGapMs, 300) };
 }

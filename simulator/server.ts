@@ -6,11 +6,11 @@ import { RendezvousMachine } from "../src/rendezvous/rendezvous-machine.js";
 import type { RendezvousInput, RendezvousOutput } from "../src/rendezvous/types.js";
 import { Driver } from "../src/runtime/driver.js";
 import { MemoryLog } from "../src/runtime/memory-log.js";
+import type { CheckedSimulation } from "./checked-simulation.js";
 import { allowedMemberCodes } from "./checkers/allowed-codes.js";
 import type { ConnectionEnd } from "./connection-end.js";
 import type { SimulatedProcess } from "./engine.js";
 import { controlTypeOf, describeBytes } from "./message-text.js";
-import type { SimulationContext } from "./simulation-context.js";
 
 /** Where the simulated server listens. */
 export const serverAddress: Address = "10.0.1.1:4000";
@@ -18,13 +18,13 @@ export const serverAddress: Address = "10.0.1.1:4000";
 /** The mesh that everybody is in: classic members know no other. */
 export const meshName = "default";
 
-/** The rendezvous server on the stage: the real machine behind a log that may answer late. */
+/** The rendezvous server on the simulation: the real machine behind a log that may answer late. */
 export class SimulatedServer {
   readonly process: SimulatedProcess;
   readonly machine: RendezvousMachine;
   /** When it last said that the mesh is whole. */
   completeAt: number | undefined;
-  readonly #stage: SimulationContext;
+  readonly #context: CheckedSimulation;
   readonly #driver: Driver<RendezvousInput, RendezvousOutput>;
   readonly #log = new MemoryLog();
   #newestAppendAt = 0;
@@ -35,10 +35,10 @@ export class SimulatedServer {
   #isOrdered = false;
   #isClosed = false;
 
-  constructor(stage: SimulationContext) {
-    const { scenario, network, limits } = stage;
-    this.#stage = stage;
-    this.process = stage.serverProcess;
+  constructor(context: CheckedSimulation) {
+    const { scenario, network, limits } = context;
+    this.#context = context;
+    this.process = context.serverProcess;
     this.machine = new RendezvousMachine({
       capacity: scenario.capacity,
       onFull: scenario.onFull,
@@ -46,7 +46,7 @@ export class SimulatedServer {
       dialect: "any",
       endWord: teardownWord,
       isKeyed: false,
-      draw: () => network.world.draw(),
+      draw: () => network.engine.draw(),
       firstRevision: 0,
       limits,
     });
@@ -59,9 +59,9 @@ export class SimulatedServer {
       perform: (output) => this.#perform(output),
       onSend: (connection, bytes) => {
         this.#label(network.endOf(this.process, connection), bytes);
-        stage.trace(() => {
+        context.trace(() => {
           const to = this.machine.addressOf(connection) ?? "?";
-          return { at: network.world.now, from: "server", to, text: describeBytes(bytes) };
+          return { at: network.engine.now, from: "server", to, text: describeBytes(bytes) };
         });
       },
     });
@@ -82,16 +82,16 @@ export class SimulatedServer {
     this.process.do(() => this.#driver.input({ type: "teardown", reason: "the play is over" }));
   }
 
-  /** The machine, with a ledger that is written as the log's answers are read. */
+  /** The machine, with a log checker that is written as the log's answers are read. */
   #recorded(): Machine<RendezvousInput, RendezvousOutput> {
     const { machine } = this;
-    const { ledger } = this.#stage;
+    const { logChecker } = this.#context;
     return {
       handle: (input, now) => {
-        if (input.type === "appended") ledger.append(input.entry);
+        if (input.type === "appended") logChecker.append(input.entry);
         machine.handle(input, now);
         this.#noticeLog();
-        if (input.type === "appended") ledger.held(machine.membersOf(input.mesh));
+        if (input.type === "appended") logChecker.held(machine.membersOf(input.mesh));
       },
       poll: () => machine.poll(),
       nextTimeout: () => machine.nextTimeout(),
@@ -103,62 +103,62 @@ export class SimulatedServer {
     const log = this.machine.logOf(meshName);
     if (log === this.#logId) return;
     this.#logId = log;
-    this.#stage.hit("mesh forgotten");
-    this.#stage.ledger.forgotten();
+    this.#context.hit("mesh forgotten");
+    this.#context.logChecker.forgotten();
   }
 
   #perform(output: RendezvousOutput): void {
-    const stage = this.#stage;
+    const context = this.#context;
     if (output.type === "append") {
       this.#append(output.mesh, output.change);
     } else if (output.type === "event") {
       const { event } = output;
-      stage.tell(() => `server ${JSON.stringify(event)}`);
-      stage.observer.serverTold(event, this.#isOrdered);
-      stage.wholeness.told(event, this.#isOrdered);
-      stage.hit(event.type);
-      if (event.type === "complete") this.completeAt = stage.network.world.now;
-      if (event.type === "joined" && event.replaces !== undefined) stage.hit("replaced by restart");
+      context.tell(() => `server ${JSON.stringify(event)}`);
+      context.invariantChecker.serverTold(event, this.#isOrdered);
+      context.completenessChecker.told(event, this.#isOrdered);
+      context.hit(event.type);
+      if (event.type === "complete") this.completeAt = context.network.engine.now;
+      if (event.type === "joined" && event.replaces !== undefined) context.hit("replaced by restart");
       if (event.type === "closed") this.#isClosed = true;
     } else if (output.type === "note") {
-      stage.tell(() => `server ${JSON.stringify(output.note)}`);
-      stage.hit(output.note.code);
+      context.tell(() => `server ${JSON.stringify(output.note)}`);
+      context.hit(output.note.code);
       this.#blame(output.note.code, output.note.message);
     }
   }
 
   #blame(code: string, message: string): void {
-    const { observer, scenario } = this.#stage;
+    const { invariantChecker, scenario } = this.#context;
     const isFault =
       allowedMemberCodes.has(code) || (scenario.isCalm && (code === "ADDRESS_UNPROVED" || code === "SILENT"));
-    if (isFault) observer.violate("D1", `the server noted ${code}: ${message}`);
+    if (isFault) invariantChecker.violate("D1", `the server noted ${code}: ${message}`);
   }
 
   /** What a member that comes back is told of the log. */
   #label(end: ConnectionEnd | undefined, bytes: Uint8Array): void {
     if (end?.other?.isResuming !== true) return;
     const type = controlTypeOf(bytes);
-    if (type === "directory") this.#stage.hit("snapshot instead of entries");
-    if (type === "entries") this.#stage.hit("entries after a resume");
+    if (type === "directory") this.#context.hit("snapshot instead of entries");
+    if (type === "entries") this.#context.hit("entries after a resume");
     if (type === "directory" || type === "entries") end.other.isResuming = false;
   }
 
   /** The log answers in the order in which it was asked, at once or some time later. */
   #append(mesh: string, change: Change): void {
-    const { network, scenario } = this.#stage;
-    const { world } = network;
-    const delayMs = world.random.next() * scenario.logDelayMs;
-    const at = Math.max(this.#newestAppendAt, world.now + delayMs);
-    if (at > world.now) this.#stage.hit("append in flight");
+    const { network, scenario } = this.#context;
+    const { engine } = network;
+    const delayMs = engine.random.next() * scenario.logDelayMs;
+    const at = Math.max(this.#newestAppendAt, engine.now + delayMs);
+    if (at > engine.now) this.#context.hit("append in flight");
     this.#newestAppendAt = at;
     const entry = this.#log.append(change);
     const answer = (): void => {
       this.process.do(() => {
-        this.#stage.tell(() => `log ${JSON.stringify(entry)}`);
+        this.#context.tell(() => `log ${JSON.stringify(entry)}`);
         this.#driver.input({ type: "appended", mesh, entry });
       });
     };
-    if (at > world.now) world.at(at, answer);
+    if (at > engine.now) engine.at(at, answer);
     else answer();
   }
 }

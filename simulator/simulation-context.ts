@@ -3,21 +3,15 @@ import type { MemberMachine } from "../src/mesh/member-machine.js";
 import type { PeerChannel } from "../src/messaging/peer-channel.js";
 import type { MessagingEvent } from "../src/messaging/types.js";
 import type { Address } from "../src/protocol/address.js";
-import type { Id } from "../src/protocol/directory.js";
+import type { Entry, Id } from "../src/protocol/directory.js";
 import type { TraceRecord } from "../src/runtime/trace.js";
-import type { CompletenessChecker } from "./checkers/completeness-checker.js";
 import type { InvariantChecker, MemberRun } from "./checkers/invariant-checker.js";
-import type { LinkChecker } from "./checkers/link-checker.js";
-import type { LogChecker } from "./checkers/log-checker.js";
-import type { MessageChecker } from "./checkers/message-checker.js";
-import type { RequestChecker } from "./checkers/request-checker.js";
-import type { StreamChecker } from "./checkers/stream-checker.js";
 import type { ConnectionEnd } from "./connection-end.js";
 import type { SimulatedProcess } from "./engine.js";
 import type { SimulatedNetwork } from "./network.js";
 import type { Scenario } from "./scenario.js";
 
-/** One life of a native member as those who watch see it. It has several incarnations if it is fenced. */
+/** One run of a native member as those who watch see it. It has several incarnations if it is fenced. */
 export interface NativeRun extends MemberRun {
   readonly process: SimulatedProcess;
   readonly machine: MemberMachine<MessagingEvent>;
@@ -32,7 +26,7 @@ export interface NativeRun extends MemberRun {
   readonly reportsSince: number | undefined;
 }
 
-/** A native life as those see it who speak in its name. */
+/** A native run as those see it who speak in its name. */
 export interface NativeMemberRun extends NativeRun {
   /** The machine's time. */
   readonly now: number;
@@ -42,30 +36,71 @@ export interface NativeMemberRun extends NativeRun {
   conversationWith(peer: string): PeerChannel | undefined;
 }
 
-/** What the stage gives to those who play on it, and to those who watch. */
+/** A member as the log lists it. */
+export interface ListedMember {
+  readonly id: Id;
+  readonly order: number;
+  readonly address: string;
+  readonly dialect: string;
+}
+
+/** What the log has said, as the log checker has read it. */
+export interface LogFacts {
+  readonly revision: number;
+  /** The members that are listed now, in join order. */
+  readonly members: readonly ListedMember[];
+  /** True while this incarnation is listed. */
+  has(id: Id): boolean;
+  /** How this incarnation was removed, and when; undefined if it was not. */
+  departure(id: Id): { readonly type: Entry["type"]; readonly at: number } | undefined;
+}
+
+/** What native members have said about their links, as the link checker has read it. */
+export interface LinkFacts {
+  /** True while this run has a link with that incarnation. */
+  has(memberRun: NativeRun, peer: Id): boolean;
+  /** Since when this run's link with that incarnation has been up; undefined if it is not. */
+  upSince(memberRun: NativeRun, peer: Id): number | undefined;
+  /** True if the two are linked: both are up by one attempt, on the two ends of one connection. */
+  areLinked(a: NativeRun, b: NativeRun): boolean;
+  /** True while this run's link with that incarnation has no connection. */
+  isBroken(memberRun: NativeRun, peer: Id): boolean;
+  /** True if the two have ever been linked in these incarnations. */
+  haveMet(a: NativeRun, b: NativeRun): boolean;
+  /** When this run's link with that incarnation last came or went. */
+  changedAt(memberRun: NativeRun, peer: Id): number | undefined;
+  /** How many links this run has. */
+  count(memberRun: NativeRun): number;
+}
+
+/** How many messages one incarnation has sent another, as the message checker has counted them. */
+export interface MessageFacts {
+  sent(from: Id, to: Id): number;
+  /** Those of them that have not been delivered. */
+  undelivered(from: Id, to: Id): number;
+}
+
+/** What all parts of a simulation share. */
 export interface SimulationContext {
   readonly network: SimulatedNetwork;
   readonly scenario: Scenario;
   readonly limits: Limits;
-  readonly observer: InvariantChecker;
-  readonly ledger: LogChecker;
-  readonly bonds: LinkChecker;
-  readonly mail: MessageChecker;
-  readonly errands: RequestChecker;
-  readonly currents: StreamChecker;
-  readonly wholeness: CompletenessChecker;
+  readonly invariantChecker: InvariantChecker;
+  readonly logChecker: LogFacts;
+  readonly linkChecker: LinkFacts;
+  readonly messageChecker: MessageFacts;
   /** Every incarnation of a native member that there has been. */
-  readonly lives: Map<Id, NativeRun>;
+  readonly memberRuns: Map<Id, NativeRun>;
   readonly serverProcess: SimulatedProcess;
   /** True while everything is mended and found whole: nothing may change any more. */
   readonly isSettled: boolean;
-  /** Something that a run should come across now and then has happened. */
+  /** Counts something that runs should come across now and then. */
   hit(label: string): void;
-  /** A message is sent. */
+  /** Records a message that is sent. */
   trace(record: () => TraceRecord): void;
-  /** A line of the run's history, made only if somebody wants it. */
+  /** Adds a line to the history of the run. It is made only if somebody wants it. */
   tell(line: () => string): void;
-  /** This life of a native member has come to an end that was not its wish; somebody may start it again. */
+  /** A native member has failed; somebody may start it again. */
   failed(address: Address): void;
 }
 
@@ -74,6 +109,6 @@ export const memoryMs = 60_000;
 
 /** True if a process was away for so long that others may have given it up. */
 export function wasMissed(process: SimulatedProcess, { silentMs, probeMs }: Limits): boolean {
-  // The last sign of life may have come one probe before it went, and everything takes a little time.
+  // The last sign of run may have come one probe before it went, and everything takes a little time.
   return process.isDead || process.absentMs(memoryMs) > silentMs - probeMs - 1_000;
 }

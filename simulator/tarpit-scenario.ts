@@ -14,7 +14,7 @@ export function tarpitScenarioOf(seed: number): Scenario {
   const silent = random.integer(12, 20);
   const honest = random.integer(1, 3);
   const hosts = random.chance(0.5) ? 1 : random.integer(2, silent);
-  const parts = [
+  const scripts = [
     partAt("10.0.0.1", 9_000, 0),
     ...Array.from({ length: silent }, (_, index) => {
       return partAt(`10.0.2.${1 + (index % hosts)}`, 9_000 + index, 10 + random.next() * 500);
@@ -23,23 +23,23 @@ export function tarpitScenarioOf(seed: number): Scenario {
       return partAt(`10.0.0.${2 + index}`, 9_000, redialedAt + random.next() * 4_000);
     }),
   ];
-  const misfortunes = Array.from({ length: silent }, (_, index): Fault => {
-    const [part, at, forMs] = [index + 1, silentAt, 30_000];
-    if (random.chance(0.5)) return { type: "suspend", at, part, forMs };
-    return { type: "stall", at, from: 0, to: part, isMutual: true, forMs };
+  const faults = Array.from({ length: silent }, (_, index): Fault => {
+    const [script, at, forMs] = [index + 1, silentAt, 30_000];
+    if (random.chance(0.5)) return { type: "suspend", at, script, forMs };
+    return { type: "stall", at, from: 0, to: script, isMutual: true, forMs };
   });
   const newcomers = Array.from({ length: honest }, (_, index) => silent + 1 + index);
   return {
-    parts,
+    scripts,
     capacity: Number.POSITIVE_INFINITY,
     onFull: "hold",
     logDelayMs: 0,
-    weather: { delayMs: random.integer(1, 20), split: 0, splitGapMs: 1, merge: random.next(), dialLoss: 0 },
-    misfortunes,
+    conditions: { delayMs: random.integer(1, 20), split: 0, splitGapMs: 1, merge: random.next(), dialLoss: 0 },
+    faults,
     healsAt: silentAt + 30_000,
     isCalm: false,
     isPrompt: true,
-    honest: { parts: [0, ...newcomers], withinMs: 1_000 },
+    honest: { scripts: [0, ...newcomers], withinMs: 1_000 },
   };
 }
 

@@ -3,45 +3,46 @@ import type { PeerChannels } from "../src/messaging/peer-channels.js";
 import type { MessagingEvent } from "../src/messaging/types.js";
 import type { Address } from "../src/protocol/address.js";
 import type { Member } from "../src/protocol/directory.js";
-import type { NativeMemberRun, SimulationContext } from "./simulation-context.js";
+import type { CheckedSimulation } from "./checked-simulation.js";
+import type { NativeMemberRun } from "./simulation-context.js";
 
 const noTopic = new Uint8Array(0);
 
 /** What one native member says to its peers, and what it does with what they say. */
 export class Workload {
   readonly messaging: PeerChannels;
-  readonly #stage: SimulationContext;
-  readonly #life: NativeMemberRun;
+  readonly #context: CheckedSimulation;
+  readonly #memberRun: NativeMemberRun;
 
-  constructor(stage: SimulationContext, life: NativeMemberRun, messaging: PeerChannels) {
-    this.#stage = stage;
-    this.#life = life;
+  constructor(context: CheckedSimulation, memberRun: NativeMemberRun, messaging: PeerChannels) {
+    this.#context = context;
+    this.#memberRun = memberRun;
     this.messaging = messaging;
   }
 
   /** Says a little to a peer: mostly a message. */
   speak({ id, address }: Member): void {
-    const { network, mail, errands, currents, hit } = this.#stage;
+    const { network, messageChecker, requestChecker, streamChecker, hit } = this.#context;
     const conversation = this.messaging.at(address);
     if (conversation === undefined) return;
-    const choice = network.world.random.next();
-    if (choice < 0.15) errands.ask(this.#life, conversation, id);
-    else if (choice < 0.25) currents.open(this.#life, conversation, id);
+    const choice = network.engine.random.next();
+    if (choice < 0.15) requestChecker.ask(this.#memberRun, conversation, id);
+    else if (choice < 0.25) streamChecker.open(this.#memberRun, conversation, id);
     else {
-      const sent = conversation.send(noTopic, 0, mail.write(this.#life.id, id));
-      if (sent !== "full") mail.wrote(this.#life.id, id);
+      const sent = conversation.send(noTopic, 0, messageChecker.write(this.#memberRun.id, id));
+      if (sent !== "full") messageChecker.wrote(this.#memberRun.id, id);
       if (sent !== "taken") hit(`message ${sent}`);
     }
   }
 
   /** What rides on links has brought something. */
   hear(arrival: MessagingEvent): void {
-    const { mail, errands, currents, tell, hit } = this.#stage;
-    tell(() => `${this.#life.address} hears ${arrival.type}`);
+    const { messageChecker, requestChecker, streamChecker, tell, hit } = this.#context;
+    tell(() => `${this.#memberRun.address} hears ${arrival.type}`);
     switch (arrival.type) {
       case "messages":
         for (const { payload, bytes } of arrival.messages) {
-          mail.read(this.#life, arrival.from.peer as Address, payload);
+          messageChecker.read(this.#memberRun, arrival.from.peer as Address, payload);
           this.#consume(arrival.from, bytes);
         }
         break;
@@ -52,18 +53,18 @@ export class Workload {
       case "cancelled":
       case "reply":
       case "failed":
-        errands.hear(this.#life, arrival);
+        requestChecker.hear(this.#memberRun, arrival);
         break;
       default:
-        currents.hear(this.#life, arrival);
+        streamChecker.hear(this.#memberRun, arrival);
     }
   }
 
   /** Some listeners take their time. */
   #consume(from: PeerChannel, bytes: number): void {
-    const { random } = this.#stage.network.world;
+    const { random } = this.#context.network.engine;
     const delayMs = random.chance(0.8) ? 0 : random.next() * 1_000;
     if (delayMs === 0) from.consumed(bytes);
-    else this.#life.later(delayMs, () => from.consumed(bytes));
+    else this.#memberRun.later(delayMs, () => from.consumed(bytes));
   }
 }

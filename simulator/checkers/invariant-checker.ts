@@ -34,7 +34,7 @@ export const invariants = {
   L2: "every join is answered: listed, refused, ended, or told its place in line",
 } as const;
 
-/** One member's life as the observer sees it; a restart is a new life. */
+/** One member's run as the invariant checker sees it; a restart is a new run. */
 export interface MemberRun {
   readonly address: Address;
   /** Peer to direction and the text received so far, for the links that are up. */
@@ -44,7 +44,7 @@ export interface MemberRun {
 /** Thrown at a violation in a run that stops there. */
 export class StopAtViolation extends Error {}
 
-/** What an observer has to know of a run. */
+/** What an invariant checker has to know of a run. */
 export interface InvariantCheckerOptions {
   readonly now: () => number;
   readonly stopsAtViolation: boolean;
@@ -98,34 +98,36 @@ export class InvariantChecker {
   }
 
   /** A member has read a list, or the beginning of one. */
-  listRead(life: MemberRun, members: readonly Address[]): void {
+  listRead(memberRun: MemberRun, members: readonly Address[]): void {
     // With a lag that may be as long as the quiet period a port can be taken too short, and is corrected.
     if (this.#mayMisread || this.#directories.has(members.join(" "))) return;
-    this.violate("S5", `${life.address} read ${members.join(" ")}`);
+    this.violate("S5", `${memberRun.address} read ${members.join(" ")}`);
   }
 
-  linkUp(life: MemberRun, peer: Address, direction: Direction): void {
-    if (life.links.has(peer)) this.violate("S1", `${life.address} has a second link with ${peer}`);
-    if (!this.#everListed.has(peer)) this.violate("S4", `${life.address} is linked with ${peer}, which never joined`);
-    life.links.set(peer, { direction, text: "" });
+  linkUp(memberRun: MemberRun, peer: Address, direction: Direction): void {
+    if (memberRun.links.has(peer)) this.violate("S1", `${memberRun.address} has a second link with ${peer}`);
+    if (!this.#everListed.has(peer))
+      this.violate("S4", `${memberRun.address} is linked with ${peer}, which never joined`);
+    memberRun.links.set(peer, { direction, text: "" });
   }
 
-  linkDown(life: MemberRun, peer: Address): void {
-    if (!life.links.delete(peer)) this.violate("S1", `${life.address} lost a link with ${peer} that it did not have`);
+  linkDown(memberRun: MemberRun, peer: Address): void {
+    if (!memberRun.links.delete(peer))
+      this.violate("S1", `${memberRun.address} lost a link with ${peer} that it did not have`);
   }
 
   /** Text from a peer; writers count `n:0;n:1;...`, n being their link's number, perhaps with a letter in front. */
-  heard(life: MemberRun, peer: Address, text: string): void {
-    const link = life.links.get(peer);
+  heard(memberRun: MemberRun, peer: Address, text: string): void {
+    const link = memberRun.links.get(peer);
     if (link === undefined) {
-      this.violate("S8", `${life.address} heard ${peer} without a link`);
+      this.violate("S8", `${memberRun.address} heard ${peer} without a link`);
       return;
     }
     link.text += text;
     const [number = ""] = link.text.split(":");
     let expected = "";
     for (let count = 0; expected.length < link.text.length; count += 1) expected += `${number}:${count};`;
-    if (!expected.startsWith(link.text)) this.violate("S8", `${life.address} heard ${link.text} from ${peer}`);
+    if (!expected.startsWith(link.text)) this.violate("S8", `${memberRun.address} heard ${link.text} from ${peer}`);
   }
 
   #joined({ id, address, order, dialect, replaces }: Extract<RendezvousEvent, { type: "joined" }>): void {

@@ -4,7 +4,7 @@ import type { Address } from "../../src/protocol/address.js";
 import type { Id } from "../../src/protocol/directory.js";
 import type { ControlOf } from "../../src/protocol/native/control.js";
 import type { ConnectionEnd } from "../connection-end.js";
-import { memoryMs, type NativeRun, type SimulationContext, wasMissed } from "../simulation-context.js";
+import { type LinkFacts, memoryMs, type NativeRun, type SimulationContext, wasMissed } from "../simulation-context.js";
 
 /** A native link as one end has told of it. */
 interface WatchedLink {
@@ -23,9 +23,9 @@ type ObservedLinkEvent = Extract<MemberEvent, { type: "link" | "relink" }>;
 const mostAttempts = 60;
 
 /** Watches the native links of all members, and what is said on their connections. */
-export class LinkChecker {
-  readonly #stage: SimulationContext;
-  readonly #bonds = new Map<NativeRun, Map<Address, WatchedLink>>();
+export class LinkChecker implements LinkFacts {
+  readonly #context: SimulationContext;
+  readonly #links = new Map<NativeRun, Map<Address, WatchedLink>>();
   /** The ends on which one incarnation has said hello, or answered, to another. */
   readonly #speaking = new Map<string, ConnectionEnd[]>();
   readonly #hellos = new Map<ConnectionEnd, { readonly hello: ControlOf<"hello">; readonly at: number }>();
@@ -33,160 +33,162 @@ export class LinkChecker {
   readonly #met = new Set<string>();
   readonly #attempts = new Map<string, number>();
 
-  constructor(stage: SimulationContext) {
-    this.#stage = stage;
+  constructor(context: SimulationContext) {
+    this.#context = context;
   }
 
   // What members tell.
 
-  up(life: NativeRun, { type, peer: address }: ObservedLinkEvent): void {
-    const { observer, network, hit } = this.#stage;
-    const link = life.machine.nativeLink(address);
-    const own = this.#of(life);
+  up(memberRun: NativeRun, { type, peer: address }: ObservedLinkEvent): void {
+    const { invariantChecker, network, hit } = this.#context;
+    const link = memberRun.machine.nativeLink(address);
+    const own = this.#of(memberRun);
     const before = own.get(address);
     if ((type === "relink") !== (before !== undefined)) {
-      observer.violate("S1", `${life.address} tells ${type} of ${address}, and had ${before?.peer}`);
+      invariantChecker.violate("S1", `${memberRun.address} tells ${type} of ${address}, and had ${before?.peer}`);
     }
     if (link === undefined) {
       // It has ended by what was read in the same piece; who it was is known no more.
       own.set(address, {
-        own: life.id,
+        own: memberRun.id,
         peer: "",
         attempt: 0,
         end: undefined,
         isUp: true,
-        changedAt: network.world.now,
+        changedAt: network.engine.now,
       });
       return;
     }
     const { peer, channel, attempt } = link;
-    const end = channel === undefined ? undefined : network.endOf(life.process, channel.connection);
-    const bond: WatchedLink = { own: life.id, peer: peer.id, attempt, end, isUp: true, changedAt: network.world.now };
-    own.set(address, bond);
+    const end = channel === undefined ? undefined : network.endOf(memberRun.process, channel.connection);
+    const watched: WatchedLink = {
+      own: memberRun.id,
+      peer: peer.id,
+      attempt,
+      end,
+      isUp: true,
+      changedAt: network.engine.now,
+    };
+    own.set(address, watched);
     if (type === "relink" && link.outflow.unacknowledgedBytes > 0) hit("resumed with replay");
     if (before?.isUp === true) hit("broken noticed by one end only");
-    this.#checkListed(life, bond, address);
-    this.#checkSame(life, bond);
+    this.#checkListed(memberRun, watched, address);
+    this.#checkSame(memberRun, watched);
   }
 
-  broken(life: NativeRun, address: Address, reason: string): void {
-    const { observer, network } = this.#stage;
-    const bond = this.#of(life).get(address);
-    if (bond?.isUp !== true)
-      observer.violate("S1", `${life.address} tells that a link with ${address} broke: none was up`);
-    if (bond === undefined) return;
-    bond.isUp = false;
-    bond.changedAt = network.world.now;
-    if (!this.#mayBreak(life, bond))
-      observer.violate("A1", `${life.address} lost ${address} without a fault: ${reason}`);
+  broken(memberRun: NativeRun, address: Address, reason: string): void {
+    const { invariantChecker, network } = this.#context;
+    const watched = this.#of(memberRun).get(address);
+    if (watched?.isUp !== true)
+      invariantChecker.violate("S1", `${memberRun.address} tells that a link with ${address} broke: none was up`);
+    if (watched === undefined) return;
+    watched.isUp = false;
+    watched.changedAt = network.engine.now;
+    if (!this.#mayBreak(memberRun, watched))
+      invariantChecker.violate("A1", `${memberRun.address} lost ${address} without a fault: ${reason}`);
   }
 
   /** A link has ended, with so many messages of which it is not known whether they were delivered. */
-  ended(life: NativeRun, address: Address, unacknowledged: number, reason: string): void {
-    const { observer, mail, scenario } = this.#stage;
-    const bond = this.#of(life).get(address);
-    if (bond === undefined) {
-      observer.violate("S8", `${life.address} tells twice that its link with ${address} has ended`);
+  ended(memberRun: NativeRun, address: Address, unacknowledged: number, reason: string): void {
+    const { invariantChecker, messageChecker, scenario } = this.#context;
+    const watched = this.#of(memberRun).get(address);
+    if (watched === undefined) {
+      invariantChecker.violate("S8", `${memberRun.address} tells twice that its link with ${address} has ended`);
       return;
     }
-    this.#of(life).delete(address);
-    const undelivered = mail.undelivered(bond.own, bond.peer);
-    const said = `${life.address} tells of ${unacknowledged} lost messages to ${address}`;
-    if (unacknowledged < undelivered) observer.violate("S8", `${said}, and there are ${undelivered}`);
-    if (unacknowledged > mail.sent(bond.own, bond.peer)) observer.violate("S8", `${said}, more than it sent`);
-    if (unacknowledged > 0) this.#stage.hit("loss reported");
-    if (unacknowledged > 0 && scenario.isCalm) observer.violate("S8", `${said} at a clean end: ${reason}`);
-    if (!this.#mayEnd(life, bond))
-      observer.violate("A1", `${life.address} ended ${address} without a cause: ${reason}`);
+    this.#of(memberRun).delete(address);
+    const undelivered = messageChecker.undelivered(watched.own, watched.peer);
+    const said = `${memberRun.address} tells of ${unacknowledged} lost messages to ${address}`;
+    if (unacknowledged < undelivered) invariantChecker.violate("S8", `${said}, and there are ${undelivered}`);
+    if (unacknowledged > messageChecker.sent(watched.own, watched.peer))
+      invariantChecker.violate("S8", `${said}, more than it sent`);
+    if (unacknowledged > 0) this.#context.hit("loss reported");
+    if (unacknowledged > 0 && scenario.isCalm) invariantChecker.violate("S8", `${said} at a clean end: ${reason}`);
+    if (!this.#mayEnd(memberRun, watched))
+      invariantChecker.violate("A1", `${memberRun.address} ended ${address} without a cause: ${reason}`);
   }
 
   /** S1: at most one connection of a pair on which an end still speaks. */
-  hello(life: NativeRun, connection: ConnectionId, hello: ControlOf<"hello">): void {
-    const end = this.#stage.network.endOf(life.process, connection);
+  hello(memberRun: NativeRun, connection: ConnectionId, hello: ControlOf<"hello">): void {
+    const end = this.#context.network.endOf(memberRun.process, connection);
     if (end === undefined) return;
     const { from, to, attempt } = hello;
     const key = `${from} ${to}`;
-    this.#hellos.set(end, { hello, at: this.#stage.network.world.now });
+    this.#hellos.set(end, { hello, at: this.#context.network.engine.now });
     this.#speak(`hello ${key}`, end);
     const before = this.#attempts.get(key) ?? 0;
     this.#attempts.set(key, attempt);
     if (attempt <= before)
-      this.#stage.observer.violate("S1", `${life.address} uses attempt ${attempt} after ${before}`);
-    if (attempt > mostAttempts) this.#stage.observer.violate("S10", `${life.address} makes attempt ${attempt}`);
-    if (attempt > 1 && this.#stage.scenario.isCalm) {
-      this.#stage.observer.violate("D1", `${life.address} needs attempt ${attempt}`);
+      this.#context.invariantChecker.violate("S1", `${memberRun.address} uses attempt ${attempt} after ${before}`);
+    if (attempt > mostAttempts)
+      this.#context.invariantChecker.violate("S10", `${memberRun.address} makes attempt ${attempt}`);
+    if (attempt > 1 && this.#context.scenario.isCalm) {
+      this.#context.invariantChecker.violate("D1", `${memberRun.address} needs attempt ${attempt}`);
     }
   }
 
-  answer(life: NativeRun, connection: ConnectionId): void {
-    const { network, hit } = this.#stage;
-    const end = network.endOf(life.process, connection);
+  answer(memberRun: NativeRun, connection: ConnectionId): void {
+    const { network, hit } = this.#context;
+    const end = network.endOf(memberRun.process, connection);
     const hello = end?.other === undefined ? undefined : this.#hellos.get(end.other)?.hello;
     if (end === undefined || hello === undefined) return;
     this.#speak(`answer ${hello.from} ${hello.to}`, end);
-    if (end.readAtStep !== network.world.steps) hit("parked judged after entry");
+    if (end.readAtStep !== network.engine.steps) hit("parked judged after entry");
   }
 
   /** This one says goodbye. */
-  goodbye(life: NativeRun, connection: ConnectionId): void {
-    const end = this.#stage.network.endOf(life.process, connection);
+  goodbye(memberRun: NativeRun, connection: ConnectionId): void {
+    const end = this.#context.network.endOf(memberRun.process, connection);
     if (end === undefined) return;
     end.hasSaidGoodbye = true;
-    const link = life.machine.nativeLinks.find(({ channel }) => channel?.connection === connection);
-    if (end.other?.hasSaidGoodbye === true && link?.hasHeardGoodbye === false) this.#stage.hit("goodbye crossed");
+    const link = memberRun.machine.nativeLinks.find(({ channel }) => channel?.connection === connection);
+    if (end.other?.hasSaidGoodbye === true && link?.hasHeardGoodbye === false) this.#context.hit("goodbye crossed");
   }
 
   // What is known of them.
 
-  /** True while this life has a link with that incarnation. */
-  has(life: NativeRun, peer: Id): boolean {
-    return this.#find(life, peer) !== undefined;
+  has(memberRun: NativeRun, peer: Id): boolean {
+    return this.#find(memberRun, peer) !== undefined;
   }
 
-  /** Since when this life's link with that incarnation has been up. */
-  upSince(life: NativeRun, peer: Id): number | undefined {
-    const bond = this.#find(life, peer);
-    return bond?.isUp === true ? bond.changedAt : undefined;
+  upSince(memberRun: NativeRun, peer: Id): number | undefined {
+    const watched = this.#find(memberRun, peer);
+    return watched?.isUp === true ? watched.changedAt : undefined;
   }
 
-  /** True if the two are linked: both are up by one attempt, on the two ends of one connection. */
   areLinked(a: NativeRun, b: NativeRun): boolean {
     const there = this.#find(a, b.id);
     const back = this.#find(b, a.id);
     return there?.isUp === true && back?.isUp === true && there.attempt === back.attempt && isOne(there, back);
   }
 
-  /** True while this life's link with that incarnation has no connection. */
-  isBroken(life: NativeRun, peer: Id): boolean {
-    return this.#find(life, peer)?.isUp === false;
+  isBroken(memberRun: NativeRun, peer: Id): boolean {
+    return this.#find(memberRun, peer)?.isUp === false;
   }
 
-  /** True if the two have ever been linked in these incarnations. */
   haveMet(a: NativeRun, b: NativeRun): boolean {
     return this.#met.has(pairOf(a.id, b.id));
   }
 
-  /** When this life's link with that incarnation last came or went. */
-  changedAt(life: NativeRun, peer: Id): number | undefined {
-    return this.#find(life, peer)?.changedAt;
+  changedAt(memberRun: NativeRun, peer: Id): number | undefined {
+    return this.#find(memberRun, peer)?.changedAt;
   }
 
-  /** The connections that this life's links are on. */
-  count(life: NativeRun): number {
-    return this.#of(life).size;
+  count(memberRun: NativeRun): number {
+    return this.#of(memberRun).size;
   }
 
-  #of(life: NativeRun): Map<Address, WatchedLink> {
-    let own = this.#bonds.get(life);
+  #of(memberRun: NativeRun): Map<Address, WatchedLink> {
+    let own = this.#links.get(memberRun);
     if (own === undefined) {
       own = new Map();
-      this.#bonds.set(life, own);
+      this.#links.set(memberRun, own);
     }
     return own;
   }
 
-  #find(life: NativeRun, peer: Id): WatchedLink | undefined {
-    for (const bond of this.#of(life).values()) if (bond.peer === peer) return bond;
+  #find(memberRun: NativeRun, peer: Id): WatchedLink | undefined {
+    for (const watched of this.#of(memberRun).values()) if (watched.peer === peer) return watched;
     return undefined;
   }
 
@@ -194,63 +196,71 @@ export class LinkChecker {
     const ends = this.#speaking.get(key) ?? [];
     this.#speaking.set(key, ends);
     for (const other of ends) {
-      if (other.isSpeaking) this.#stage.observer.violate("S1", `${end.process.name} has two connections: ${key}`);
+      if (other.isSpeaking)
+        this.#context.invariantChecker.violate("S1", `${end.process.name} has two connections: ${key}`);
     }
     ends.push(end);
   }
 
   /** S4: a link only with a member that is listed here, and that is who it says. */
-  #checkListed(life: NativeRun, { peer, end }: WatchedLink, address: Address): void {
-    const { observer, lives } = this.#stage;
-    const listed = life.machine.entries.find(({ id }) => id === peer);
+  #checkListed(memberRun: NativeRun, { peer, end }: WatchedLink, address: Address): void {
+    const { invariantChecker, memberRuns } = this.#context;
+    const listed = memberRun.machine.entries.find(({ id }) => id === peer);
     if (listed?.address !== address || listed.dialect !== "native") {
-      observer.violate("S4", `${life.address} is linked with ${peer} at ${address}, which it does not list`);
+      invariantChecker.violate(
+        "S4",
+        `${memberRun.address} is linked with ${peer} at ${address}, which it does not list`,
+      );
     }
-    if (end?.other !== undefined && lives.get(peer)?.process !== end.other.process) {
-      observer.violate("S4", `${life.address} takes ${end.other.process.name} for ${peer}`);
+    if (end?.other !== undefined && memberRuns.get(peer)?.process !== end.other.process) {
+      invariantChecker.violate("S4", `${memberRun.address} takes ${end.other.process.name} for ${peer}`);
     }
   }
 
   /** S2: if both ends are up, they mean the same attempt, on one connection. */
-  #checkSame(life: NativeRun, bond: WatchedLink): void {
-    const { observer, lives } = this.#stage;
-    const other = lives.get(bond.peer);
-    const back = other === undefined ? undefined : this.#find(other, life.id);
+  #checkSame(memberRun: NativeRun, watched: WatchedLink): void {
+    const { invariantChecker, memberRuns } = this.#context;
+    const other = memberRuns.get(watched.peer);
+    const back = other === undefined ? undefined : this.#find(other, memberRun.id);
     if (other === undefined || back?.isUp !== true) return;
-    const isSame = bond.attempt === back.attempt && isOne(bond, back);
+    const isSame = watched.attempt === back.attempt && isOne(watched, back);
     // The answer of one who is dead by now may still come.
-    if (isSame) this.#met.add(pairOf(life.id, bond.peer));
-    if (isSame || other.process.isDead || other.id !== bond.peer) return;
-    const lower = back.attempt < bond.attempt ? back : bond;
-    const isBeingReplaced = back.attempt !== bond.attempt && lower.end?.other?.isClosed !== false;
+    if (isSame) this.#met.add(pairOf(memberRun.id, watched.peer));
+    if (isSame || other.process.isDead || other.id !== watched.peer) return;
+    const lower = back.attempt < watched.attempt ? back : watched;
+    const isBeingReplaced = back.attempt !== watched.attempt && lower.end?.other?.isClosed !== false;
     if (isBeingReplaced) return;
-    observer.violate("S2", `${life.address} means attempt ${bond.attempt}, ${other.address} ${back.attempt}`);
+    invariantChecker.violate(
+      "S2",
+      `${memberRun.address} means attempt ${watched.attempt}, ${other.address} ${back.attempt}`,
+    );
   }
 
   /** A connection breaks only if a fault has touched it or either process, or if one of the two is no member any more. */
-  #mayBreak(life: NativeRun, bond: WatchedLink): boolean {
-    const { end } = bond;
-    const { limits } = this.#stage;
+  #mayBreak(memberRun: NativeRun, watched: WatchedLink): boolean {
+    const { end } = watched;
+    const { limits } = this.#context;
     const other = end?.other;
     if (end === undefined || other === undefined || end.isTouched || other.isTouched) return true;
-    if (wasMissed(life.process, limits) || wasMissed(other.process, limits)) return true;
-    return this.#wasGivenUp(other) || this.#mayEnd(life, bond);
+    if (wasMissed(memberRun.process, limits) || wasMissed(other.process, limits)) return true;
+    return this.#wasGivenUp(other) || this.#mayEnd(memberRun, watched);
   }
 
   /** Parked, and then a pause of the process: the answer came after the owner had given the attempt up. */
   #wasGivenUp(owner: ConnectionEnd): boolean {
-    const { network, limits } = this.#stage;
+    const { network, limits } = this.#context;
     const said = this.#hellos.get(owner);
     const hasPaused = [owner, owner.other].some((end) => (end?.process.absentMs(memoryMs) ?? 0) > 0);
-    return said !== undefined && hasPaused && network.world.now - said.at >= limits.dialMs;
+    return said !== undefined && hasPaused && network.engine.now - said.at >= limits.dialMs;
   }
 
   /** A link ends only if one of the two has been removed from the directory, or ends. */
-  #mayEnd(life: NativeRun, { own, peer }: WatchedLink): boolean {
-    const { ledger, lives } = this.#stage;
-    const other = lives.get(peer);
-    if (life.isOver || life.id !== own || other === undefined || other.isOver || other.id !== peer) return true;
-    return !ledger.has(own) || !ledger.has(peer);
+  #mayEnd(memberRun: NativeRun, { own, peer }: WatchedLink): boolean {
+    const { logChecker, memberRuns } = this.#context;
+    const other = memberRuns.get(peer);
+    if (memberRun.isOver || memberRun.id !== own || other === undefined || other.isOver || other.id !== peer)
+      return true;
+    return !logChecker.has(own) || !logChecker.has(peer);
   }
 }
 

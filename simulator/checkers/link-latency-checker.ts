@@ -3,13 +3,13 @@ import type { SimulationContext } from "../simulation-context.js";
 
 /** Watches that members which nobody strikes are linked soon, whoever else does not answer. */
 export class LinkLatencyChecker {
-  readonly #stage: SimulationContext;
+  readonly #context: SimulationContext;
   readonly #withinMs: number;
   /** Since when both of a pair have been listed without a link. */
   readonly #since = new Map<string, number>();
 
-  constructor(stage: SimulationContext, withinMs: number) {
-    this.#stage = stage;
+  constructor(context: SimulationContext, withinMs: number) {
+    this.#context = context;
     this.#withinMs = withinMs;
   }
 
@@ -22,17 +22,17 @@ export class LinkLatencyChecker {
   }
 
   #lookAt(one: SimulatedMember, other: SimulatedMember): void {
-    const { bonds, network, observer, hit } = this.#stage;
+    const { linkChecker, network, invariantChecker, hit } = this.#context;
     const pair = `${one.address} - ${other.address}`;
-    if (bonds.areLinked(one, other)) {
+    if (linkChecker.areLinked(one, other)) {
       if (this.#since.delete(pair)) hit("linked beside those who do not answer");
       return;
     }
-    const { now } = network.world;
+    const { now } = network.engine;
     const since = this.#since.get(pair) ?? now;
     this.#since.set(pair, since);
     if (now - since < this.#withinMs) return;
     this.#since.set(pair, Number.POSITIVE_INFINITY);
-    observer.violate("L3", `${pair} has not come about within ${this.#withinMs} ms`);
+    invariantChecker.violate("L3", `${pair} has not come about within ${this.#withinMs} ms`);
   }
 }

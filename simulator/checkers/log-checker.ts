@@ -1,20 +1,13 @@
 import type { Entry, Id } from "../../src/protocol/directory.js";
-import type { NativeRun, SimulationContext } from "../simulation-context.js";
+import type { ListedMember, LogFacts, NativeRun, SimulationContext } from "../simulation-context.js";
 import { memoryMs, wasMissed } from "../simulation-context.js";
-
-interface ListedMember {
-  readonly id: Id;
-  readonly order: number;
-  readonly address: string;
-  readonly dialect: string;
-}
 
 /**
  * Keeps the log as it was answered, folds it in its own way, and compares: what members make of it, and whether an entry
  * was right when it came.
  */
-export class LogChecker {
-  readonly #stage: SimulationContext;
+export class LogChecker implements LogFacts {
+  readonly #context: SimulationContext;
   readonly #members = new Map<Id, ListedMember>();
   readonly #orders = new Set<number>();
   /** The directory at each revision, as text. */
@@ -22,8 +15,8 @@ export class LogChecker {
   readonly #departures = new Map<Id, { readonly type: Entry["type"]; readonly at: number }>();
   #revision = 0;
 
-  constructor(stage: SimulationContext) {
-    this.#stage = stage;
+  constructor(context: SimulationContext) {
+    this.#context = context;
   }
 
   get revision(): number {
@@ -46,9 +39,9 @@ export class LogChecker {
 
   /** The log answers: this is true from now on. */
   append(entry: Entry): void {
-    const { observer, scenario, network } = this.#stage;
+    const { invariantChecker, scenario, network } = this.#context;
     this.#revision = entry.revision;
-    const { now } = network.world;
+    const { now } = network.engine;
     if (entry.type === "left" || entry.type === "lost") {
       if (entry.type === "lost") this.#checkLost(entry.id, entry.reason);
       this.#remove(entry.id, entry.type, now);
@@ -61,20 +54,20 @@ export class LogChecker {
       this.#checkNew({ id, order, address, dialect });
       this.#members.set(id, { id, order, address, dialect });
       this.#orders.add(order);
-      if (this.#members.size > scenario.capacity) observer.violate("S7", `${this.#members.size} members`);
+      if (this.#members.size > scenario.capacity) invariantChecker.violate("S7", `${this.#members.size} members`);
     }
     this.#directories.set(entry.revision, textOf(this.members));
   }
 
   /** The server has begun a new log: the one before has ended without an entry. */
   forgotten(): void {
-    const { network, observer, lives, serverProcess } = this.#stage;
-    const { now } = network.world;
+    const { network, invariantChecker, memberRuns, serverProcess } = this.#context;
+    const { now } = network.engine;
     for (const { id, address } of this.members) {
-      const life = lives.get(id);
-      const isWell = life !== undefined && !life.isOver && life.id === id && this.#isWell(life);
-      if (isWell && !wasMissed(serverProcess, this.#stage.limits)) {
-        observer.violate("N26", `the mesh was forgotten, and ${address} lives`);
+      const memberRun = memberRuns.get(id);
+      const isWell = memberRun !== undefined && !memberRun.isOver && memberRun.id === id && this.#isWell(memberRun);
+      if (isWell && !wasMissed(serverProcess, this.#context.limits)) {
+        invariantChecker.violate("N26", `the mesh was forgotten, and ${address} lives`);
       }
       this.#members.delete(id);
       this.#departures.set(id, { type: "lost", at: now });
@@ -82,81 +75,87 @@ export class LogChecker {
   }
 
   /** S5: a member holds what the log holds at that revision. */
-  read(life: NativeRun): void {
-    const { revision, entries } = life.machine;
+  read(memberRun: NativeRun): void {
+    const { revision, entries } = memberRun.machine;
     if (this.#directories.get(revision) === textOf(entries)) return;
-    this.#stage.observer.violate("S5", `${life.address} has at revision ${revision} ${textOf(entries)}`);
+    this.#context.invariantChecker.violate("S5", `${memberRun.address} has at revision ${revision} ${textOf(entries)}`);
   }
 
   /** S5: the server holds what the log holds. */
   held(addresses: readonly string[]): void {
     const own = this.members.map(({ address }) => address).join(" ");
-    if (own !== addresses.join(" ")) this.#stage.observer.violate("S5", `the server has ${addresses.join(" ")}`);
+    if (own !== addresses.join(" "))
+      this.#context.invariantChecker.violate("S5", `the server has ${addresses.join(" ")}`);
   }
 
   #remove(id: Id, type: Entry["type"], at: number): void {
-    if (!this.#members.delete(id)) this.#stage.observer.violate("S6", `${type} tells of ${id}, which is no member`);
+    if (!this.#members.delete(id))
+      this.#context.invariantChecker.violate("S6", `${type} tells of ${id}, which is no member`);
     this.#departures.set(id, { type, at });
   }
 
   /** S6, and S4: whoever is listed as native listens where it says. */
   #checkNew({ id, order, address, dialect }: ListedMember): void {
-    const { observer, lives } = this.#stage;
-    if (this.#orders.has(order)) observer.violate("S6", `order ${order} of ${address} is not new`);
-    if (this.#members.has(id) || this.#departures.has(id)) observer.violate("S6", `the id ${id} is not new`);
+    const { invariantChecker, memberRuns } = this.#context;
+    if (this.#orders.has(order)) invariantChecker.violate("S6", `order ${order} of ${address} is not new`);
+    if (this.#members.has(id) || this.#departures.has(id)) invariantChecker.violate("S6", `the id ${id} is not new`);
     for (const other of this.#members.values()) {
-      if (other.address === address) observer.violate("S6", `${address} is listed twice`);
+      if (other.address === address) invariantChecker.violate("S6", `${address} is listed twice`);
     }
-    const life = lives.get(id);
-    if (dialect === "native" && life?.address !== address) {
-      observer.violate("S4", `${life?.address} is listed as ${address}, which is not proved`);
+    const memberRun = memberRuns.get(id);
+    if (dialect === "native" && memberRun?.address !== address) {
+      invariantChecker.violate("S4", `${memberRun?.address} is listed as ${address}, which is not proved`);
     }
   }
 
-  /** N13: nobody is lost who lives and can be reached, or for whom somebody vouches. */
+  /** N13: nobody is lost who runs and can be reached, or for whom somebody vouches. */
   #checkLost(id: Id, reason: string): void {
-    const { lives, observer, limits, serverProcess } = this.#stage;
-    const life = lives.get(id);
-    this.#stage.hit(reason.includes("not back within") ? "lost by lease" : "lost by dial-back");
-    if (life === undefined) return;
-    const isWell = !life.isOver && life.id === id && this.#isWell(life);
+    const { memberRuns, invariantChecker, limits, serverProcess } = this.#context;
+    const memberRun = memberRuns.get(id);
+    this.#context.hit(reason.includes("not back within") ? "lost by lease" : "lost by dial-back");
+    if (memberRun === undefined) return;
+    const isWell = !memberRun.isOver && memberRun.id === id && this.#isWell(memberRun);
     // A server that sleeps while a lease is all that it waits for takes its own absence for the member's.
     if (wasMissed(serverProcess, limits)) return;
-    if (isWell) observer.violate("N13", `${life.address} was lost, and lives: ${reason}`);
+    if (isWell) invariantChecker.violate("N13", `${memberRun.address} was lost, and lives: ${reason}`);
     // Who has said goodbye is held by nobody any more.
-    const hasLeft = life.isOver && !life.process.isDead;
+    const hasLeft = memberRun.isOver && !memberRun.process.isDead;
     if (hasLeft || serverProcess.absentMs(memoryMs) > 0) return;
-    for (const [witnessId, witness] of lives) {
+    for (const [witnessId, witness] of memberRuns) {
       if (witness.id === witnessId && witnessId !== id && this.#vouches(witness, id)) {
-        observer.violate("N13", `${life.address} was lost, and ${witness.address} holds a link with it: ${reason}`);
+        invariantChecker.violate(
+          "N13",
+          `${memberRun.address} was lost, and ${witness.address} holds a link with it: ${reason}`,
+        );
       }
     }
   }
 
   /** Its process was not away, and the path to the server was free. */
   #isWell({ process }: NativeRun): boolean {
-    const { network, limits, serverProcess } = this.#stage;
-    const isReachable = network.hinderedAt(process.name, serverProcess.name) < network.world.now - memoryMs;
+    const { network, limits, serverProcess } = this.#context;
+    const isReachable = network.hinderedAt(process.name, serverProcess.name) < network.engine.now - memoryMs;
     return isReachable && !wasMissed(process, limits);
   }
 
   /** Somebody has had a link with this one for so long, and a good session, that the server must have heard of it. */
   #vouches(witness: NativeRun, id: Id): boolean {
-    const { network, bonds, ledger } = this.#stage;
-    const { now } = network.world;
+    const { network, linkChecker, logChecker } = this.#context;
+    const { now } = network.engine;
     const { session, reportsSince } = witness;
-    if (witness.isOver || !ledger.has(witness.id) || session === undefined || reportsSince === undefined) return false;
+    if (witness.isOver || !logChecker.has(witness.id) || session === undefined || reportsSince === undefined)
+      return false;
     if (session.isTouched || session.isClosed || session.other?.isSpeaking !== true) return false;
-    if (network.hinderedAt(witness.process.name, this.#stage.serverProcess.name) > now - memoryMs) return false;
+    if (network.hinderedAt(witness.process.name, this.#context.serverProcess.name) > now - memoryMs) return false;
     if (witness.process.absentMs(memoryMs) > 0) return false;
-    const since = bonds.upSince(witness, id);
-    return since !== undefined && Math.max(since, reportsSince) < now - reportLagMs(this.#stage);
+    const since = linkChecker.upSince(witness, id);
+    return since !== undefined && Math.max(since, reportsSince) < now - reportLagMs(this.#context);
   }
 }
 
 /** How long a report may be on its way to the server, and the server's answer through the log. */
 export function reportLagMs({ scenario, limits }: SimulationContext): number {
-  const { delayMs, splitGapMs } = scenario.weather;
+  const { delayMs, splitGapMs } = scenario.conditions;
   return limits.reportMs + 2 * (delayMs + splitGapMs) + scenario.logDelayMs + 500;
 }
 

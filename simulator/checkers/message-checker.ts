@@ -1,6 +1,6 @@
 import type { Address } from "../../src/protocol/address.js";
 import type { Id } from "../../src/protocol/directory.js";
-import type { NativeRun, SimulationContext } from "../simulation-context.js";
+import type { MessageFacts, NativeRun, SimulationContext } from "../simulation-context.js";
 
 /** The longest message, in bytes: long enough for some to be referenced where short ones are copied. */
 export const longestMessage = 6_000;
@@ -15,17 +15,17 @@ interface SentMessages {
  * Writes the messages that native members send, and reads those that are delivered: each says who sent it to whom, and
  * which it is.
  */
-export class MessageChecker {
-  readonly #stage: SimulationContext;
+export class MessageChecker implements MessageFacts {
+  readonly #context: SimulationContext;
   readonly #exchanges = new Map<string, SentMessages>();
 
-  constructor(stage: SimulationContext) {
-    this.#stage = stage;
+  constructor(context: SimulationContext) {
+    this.#context = context;
   }
 
   /** The next message of one incarnation to another. */
   write(from: Id, to: Id): Uint8Array {
-    const { random } = this.#stage.network.world;
+    const { random } = this.#context.network.engine;
     const padding = random.chance(0.1) ? random.integer(0, longestMessage - 200) : 0;
     return new TextEncoder().encode(`${from} ${to} ${this.#exchange(from, to).sent + 1} ${"p".repeat(padding)}`);
   }
@@ -47,25 +47,27 @@ export class MessageChecker {
   }
 
   /** S3 and S8: a message has come from the peer at this address. */
-  read(life: NativeRun, peer: Address, payload: Uint8Array): void {
-    const { observer } = this.#stage;
+  read(memberRun: NativeRun, peer: Address, payload: Uint8Array): void {
+    const { invariantChecker } = this.#context;
     const [from = "", to = "", number = ""] = new TextDecoder().decode(payload).split(" ");
-    const said = `${life.address} heard message ${number} of ${from} from ${peer}`;
-    if (to !== life.id) observer.violate("S3", `${said}, which was for ${to}`);
-    this.#checkSender(life, peer, from, said);
+    const said = `${memberRun.address} heard message ${number} of ${from} from ${peer}`;
+    if (to !== memberRun.id) invariantChecker.violate("S3", `${said}, which was for ${to}`);
+    this.#checkSender(memberRun, peer, from, said);
     const exchange = this.#exchange(from, to);
-    if (Number(number) !== exchange.delivered + 1) observer.violate("S8", `${said}, after ${exchange.delivered}`);
-    if (Number(number) > exchange.sent) observer.violate("S8", `${said}, which was not sent`);
+    if (Number(number) !== exchange.delivered + 1)
+      invariantChecker.violate("S8", `${said}, after ${exchange.delivered}`);
+    if (Number(number) > exchange.sent) invariantChecker.violate("S8", `${said}, which was not sent`);
     exchange.delivered = Math.max(exchange.delivered, Number(number));
   }
 
   /** S3: who is heard is a member, as far as the listener knows, or has said that it leaves and is heard out. */
-  #checkSender(life: NativeRun, peer: Address, from: Id, said: string): void {
-    const { observer, ledger, bonds } = this.#stage;
-    const listed = life.machine.entries.find(({ address }) => address === peer);
-    const isLeaving = listed === undefined && ledger.departure(from)?.type === "left";
-    if (listed?.id !== from && !isLeaving) observer.violate("S3", `${said}, and ${listed?.id} has that address`);
-    if (!bonds.has(life, from)) observer.violate("S3", `${said}, with which it has no link`);
+  #checkSender(memberRun: NativeRun, peer: Address, from: Id, said: string): void {
+    const { invariantChecker, logChecker, linkChecker } = this.#context;
+    const listed = memberRun.machine.entries.find(({ address }) => address === peer);
+    const isLeaving = listed === undefined && logChecker.departure(from)?.type === "left";
+    if (listed?.id !== from && !isLeaving)
+      invariantChecker.violate("S3", `${said}, and ${listed?.id} has that address`);
+    if (!linkChecker.has(memberRun, from)) invariantChecker.violate("S3", `${said}, with which it has no link`);
   }
 
   #exchange(from: Id, to: Id): SentMessages {

@@ -1,7 +1,7 @@
+import type { CheckedSimulation } from "../checked-simulation.js";
 import { isPeerConnection, isSession } from "../faults.js";
 import type { SimulatedMember } from "../member.js";
 import type { SimulatedServer } from "../server.js";
-import type { SimulationContext } from "../simulation-context.js";
 
 /** What is still amiss in a mesh that is to be whole by now. */
 export interface RecoveryFault {
@@ -11,23 +11,23 @@ export interface RecoveryFault {
 
 /** Looks whether a mended mesh is whole: everybody answered, linked once, told everything, and nothing left over. */
 export function firstRecoveryFault(
-  stage: SimulationContext,
+  context: CheckedSimulation,
   server: SimulatedServer,
   members: readonly SimulatedMember[],
 ): RecoveryFault | undefined {
   const alive = members.filter((member) => !member.isOver);
   return (
-    unanswered(stage, alive) ??
-    unlisted(stage, alive) ??
-    unlinked(stage, alive) ??
-    untold(stage, server, alive) ??
-    undelivered(stage, alive) ??
-    leftOver(stage, alive)
+    unanswered(context, alive) ??
+    unlisted(context, alive) ??
+    unlinked(context, alive) ??
+    untold(context, server, alive) ??
+    undelivered(context, alive) ??
+    leftOver(context, alive)
   );
 }
 
 /** L2: every join has come to something. A classic member that waits in line is told nothing. */
-function unanswered({ scenario }: SimulationContext, alive: readonly SimulatedMember[]): RecoveryFault | undefined {
+function unanswered({ scenario }: CheckedSimulation, alive: readonly SimulatedMember[]): RecoveryFault | undefined {
   const silent = alive.filter((member) => !member.isAnswered);
   const isWrong = silent.filter(({ dialect }) => dialect === "native" || scenario.onFull !== "hold");
   const room = Math.max(0, alive.length - scenario.capacity);
@@ -36,21 +36,21 @@ function unanswered({ scenario }: SimulationContext, alive: readonly SimulatedMe
 }
 
 /** Who is a member is alive, and who is alive and let in is a member, and all natives know it. */
-function unlisted({ ledger }: SimulationContext, alive: readonly SimulatedMember[]): RecoveryFault | undefined {
+function unlisted({ logChecker }: CheckedSimulation, alive: readonly SimulatedMember[]): RecoveryFault | undefined {
   // While nobody is heard at all, nobody is judged.
   if (alive.length === 0) return undefined;
   const inside = alive.filter(({ isRegistered }) => isRegistered);
   const text = (addresses: readonly string[]): string => [...addresses].sort().join(" ");
-  const listed = text(ledger.members.map(({ address }) => address));
+  const listed = text(logChecker.members.map(({ address }) => address));
   const living = text(inside.map(({ address }) => address));
   if (listed !== living) return { invariant: "L1", detail: `listed are ${listed}, and alive ${living}` };
   for (const { dialect, id, address, machine, reportsSince } of inside) {
     if (dialect === "classic") continue;
-    if (!ledger.has(id)) return { invariant: "L1", detail: `${address} is listed with another id` };
+    if (!logChecker.has(id)) return { invariant: "L1", detail: `${address} is listed with another id` };
     if (reportsSince === undefined && inside.length > 1)
       return { invariant: "L1", detail: `${address} reports no links` };
-    if (machine.revision !== ledger.revision) return { invariant: "S5", detail: `${address} is behind` };
-    const stale = machine.nativeLinks.find(({ peer }) => !ledger.has(peer.id));
+    if (machine.revision !== logChecker.revision) return { invariant: "S5", detail: `${address} is behind` };
+    const stale = machine.nativeLinks.find(({ peer }) => !logChecker.has(peer.id));
     if (stale !== undefined)
       return { invariant: "L1", detail: `${address} keeps its link with ${stale.peer.address}, which is not listed` };
   }
@@ -58,31 +58,33 @@ function unlisted({ ledger }: SimulationContext, alive: readonly SimulatedMember
 }
 
 /** L1 and S2: every two members are linked at both ends, and the earlier has dialed. */
-function unlinked(stage: SimulationContext, alive: readonly SimulatedMember[]): RecoveryFault | undefined {
-  const lives = stage.ledger.members.flatMap(({ address }) => alive.find((life) => life.address === address) ?? []);
-  for (const [index, earlier] of lives.entries()) {
-    for (const later of lives.slice(index + 1)) {
-      const amiss = amissBetween(stage, earlier, later);
-      if (amiss !== undefined) return amiss;
+function unlinked(context: CheckedSimulation, alive: readonly SimulatedMember[]): RecoveryFault | undefined {
+  const memberRuns = context.logChecker.members.flatMap(
+    ({ address }) => alive.find((memberRun) => memberRun.address === address) ?? [],
+  );
+  for (const [index, earlier] of memberRuns.entries()) {
+    for (const later of memberRuns.slice(index + 1)) {
+      const recoveryFault = amissBetween(context, earlier, later);
+      if (recoveryFault !== undefined) return recoveryFault;
     }
   }
   return undefined;
 }
 
 function amissBetween(
-  { bonds }: SimulationContext,
+  { linkChecker }: CheckedSimulation,
   earlier: SimulatedMember,
   later: SimulatedMember,
 ): RecoveryFault | undefined {
   const pair = `${earlier.address} - ${later.address}`;
   const apart: RecoveryFault = { invariant: "L1", detail: `${pair} not linked at both ends` };
   if (earlier.dialect === "native" && later.dialect === "native") {
-    return bonds.areLinked(earlier, later) ? undefined : apart;
+    return linkChecker.areLinked(earlier, later) ? undefined : apart;
   }
   const there = earlier.links.get(later.address)?.direction;
   const back = later.links.get(earlier.address)?.direction;
   if (there === undefined || back === undefined) return apart;
-  // A fenced member takes its classic links over into its next life, whoever dialed them.
+  // A fenced member takes its classic links over into its next run, whoever dialed them.
   if (earlier.incarnations > 1 || later.incarnations > 1) return undefined;
   if (there === "dialed" && back === "accepted") return undefined;
   return { invariant: "S2", detail: `${pair} is ${there} and ${back}` };
@@ -90,23 +92,23 @@ function amissBetween(
 
 /** A whole mesh is told so, once it is full where it has a capacity, and every native member hears it. */
 function untold(
-  stage: SimulationContext,
+  context: CheckedSimulation,
   server: SimulatedServer,
   alive: readonly SimulatedMember[],
 ): RecoveryFault | undefined {
-  const { ledger, scenario, bonds } = stage;
-  const { members } = ledger;
+  const { logChecker, scenario, linkChecker } = context;
+  const { members } = logChecker;
   const natives = alive.filter(({ dialect, isRegistered }) => dialect === "native" && isRegistered);
   const isFull = members.length >= scenario.capacity || scenario.capacity === Number.POSITIVE_INFINITY;
   if (members.length < 2 || natives.length === 0 || !isFull) return undefined;
   const { completeAt } = server;
-  const told = stage.wholeness.complete;
+  const told = context.completenessChecker.complete;
   if (completeAt === undefined || told === undefined) return { invariant: "C1", detail: "nobody said it was complete" };
   for (const one of natives) {
     if ((one.completeRevision ?? -1) < told.revision)
       return { invariant: "C1", detail: `${one.address} was not told so` };
     for (const other of natives) {
-      const changedAt = bonds.changedAt(one, other.id) ?? 0;
+      const changedAt = linkChecker.changedAt(one, other.id) ?? 0;
       if (changedAt > completeAt) return { invariant: "C1", detail: "nobody said that it was complete again" };
     }
   }
@@ -115,14 +117,14 @@ function untold(
 
 /** S8: what was sent has come by now. */
 function undelivered(
-  { mail, currents }: SimulationContext,
+  { messageChecker, streamChecker }: CheckedSimulation,
   alive: readonly SimulatedMember[],
 ): RecoveryFault | undefined {
-  const unfinished = currents.unfinished(new Set(alive.map(({ id }) => id)));
+  const unfinished = streamChecker.unfinished(new Set(alive.map(({ id }) => id)));
   if (unfinished !== undefined) return { invariant: "L1", detail: unfinished };
   for (const from of alive) {
     for (const to of alive) {
-      const count = from === to || from.dialect !== to.dialect ? 0 : mail.undelivered(from.id, to.id);
+      const count = from === to || from.dialect !== to.dialect ? 0 : messageChecker.undelivered(from.id, to.id);
       if (count > 0)
         return { invariant: "S8", detail: `${count} messages of ${from.address} to ${to.address} are missing` };
     }
@@ -132,12 +134,12 @@ function undelivered(
 
 /** S1 and S10: a connection for each link, one for each session, and no more. */
 function leftOver(
-  { network, bonds, serverProcess }: SimulationContext,
+  { network, linkChecker, serverProcess }: CheckedSimulation,
   alive: readonly SimulatedMember[],
 ): RecoveryFault | undefined {
   const open = [...network.open];
   const connections = open.filter(isPeerConnection).length / 2;
-  const links = alive.reduce((sum, member) => sum + member.links.size + bonds.count(member), 0) / 2;
+  const links = alive.reduce((sum, member) => sum + member.links.size + linkChecker.count(member), 0) / 2;
   if (connections !== links) return { invariant: "S1", detail: `${connections} connections for ${links} links` };
   const sessions = open.filter((end) => isSession(end, serverProcess)).length;
   if (sessions !== alive.length)

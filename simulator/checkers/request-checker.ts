@@ -29,118 +29,131 @@ type RequestSignal = Extract<MessagingEvent, { type: "request" | "cancelled" | "
  * exactly once, with the reply that belongs to it or with a reason that holds.
  */
 export class RequestChecker {
-  readonly #stage: SimulationContext;
+  readonly #context: SimulationContext;
   readonly #byText = new Map<string, WatchedRequest>();
   readonly #asked = new Map<PeerChannel, Map<number, WatchedRequest>>();
   #count = 0;
 
-  constructor(stage: SimulationContext) {
-    this.#stage = stage;
+  constructor(context: SimulationContext) {
+    this.#context = context;
   }
 
-  ask(life: NativeMemberRun, conversation: PeerChannel, to: Id): void {
-    const { network, hit } = this.#stage;
-    const { world } = network;
-    const plan = plans[world.random.integer(0, plans.length - 1)] ?? "now";
-    const timeoutMs = world.random.integer(100, 20_000);
+  ask(memberRun: NativeMemberRun, conversation: PeerChannel, to: Id): void {
+    const { network, hit } = this.#context;
+    const { engine } = network;
+    const plan = plans[engine.random.integer(0, plans.length - 1)] ?? "now";
+    const timeoutMs = engine.random.integer(100, 20_000);
     this.#count += 1;
-    const text = `${life.id} ${to} ${this.#count}`;
-    const request = conversation.request(encode(plan), 0, encode(text), timeoutMs, life.now);
+    const text = `${memberRun.id} ${to} ${this.#count}`;
+    const request = conversation.request(encode(plan), 0, encode(text), timeoutMs, memberRun.now);
     if (request === "full") return;
-    const by = world.now + timeoutMs;
-    const errand: WatchedRequest = { from: life.id, to, text, plan, by, hasArrived: false, isSettled: false };
-    this.#byText.set(text, errand);
+    const by = engine.now + timeoutMs;
+    const watched: WatchedRequest = { from: memberRun.id, to, text, plan, by, hasArrived: false, isSettled: false };
+    this.#byText.set(text, watched);
     const own = this.#asked.get(conversation) ?? new Map<number, WatchedRequest>();
-    this.#asked.set(conversation, own.set(request, errand));
+    this.#asked.set(conversation, own.set(request, watched));
     if (plan !== "cancel") return;
-    life.later(world.random.next() * 200, () => {
-      if (errand.isSettled) return;
-      errand.isSettled = true;
+    memberRun.later(engine.random.next() * 200, () => {
+      if (watched.isSettled) return;
+      watched.isSettled = true;
       conversation.cancel(request);
       hit("request called off");
     });
   }
 
-  hear(life: NativeMemberRun, arrival: RequestSignal): void {
+  hear(memberRun: NativeMemberRun, arrival: RequestSignal): void {
     switch (arrival.type) {
       case "request":
-        this.#serve(life, arrival);
+        this.#serve(memberRun, arrival);
         break;
       case "cancelled":
-        this.#stage.hit("request not wanted any more");
+        this.#context.hit("request not wanted any more");
         arrival.from.fail(arrival.request, "ABORTED", "nobody waits for it");
         break;
       case "reply":
-        this.#replied(life, arrival);
+        this.#replied(memberRun, arrival);
         break;
       case "failed":
-        this.#failed(life, arrival);
+        this.#failed(memberRun, arrival);
         break;
     }
   }
 
   /** L2: whoever has closed has heard of everything that it asked. */
   checkSettled(id: Id, name: string): void {
-    for (const errand of this.#byText.values()) {
-      if (errand.from !== id || errand.isSettled) continue;
-      this.#stage.observer.violate("L2", `${name} never hears of its request ${errand.text} (${errand.plan})`);
+    for (const watched of this.#byText.values()) {
+      if (watched.from !== id || watched.isSettled) continue;
+      this.#context.invariantChecker.violate(
+        "L2",
+        `${name} never hears of its request ${watched.text} (${watched.plan})`,
+      );
     }
   }
 
-  #serve(life: NativeMemberRun, { from, request, topic, payload }: Extract<RequestSignal, { type: "request" }>): void {
-    const { observer, network } = this.#stage;
+  #serve(
+    memberRun: NativeMemberRun,
+    { from, request, topic, payload }: Extract<RequestSignal, { type: "request" }>,
+  ): void {
+    const { invariantChecker, network } = this.#context;
     const text = new TextDecoder().decode(payload);
-    const errand = this.#byText.get(text);
-    if (errand === undefined || errand.plan !== topic || errand.to !== life.id) {
-      observer.violate("S3", `${life.address} is asked ${topic} ${text}`);
+    const watched = this.#byText.get(text);
+    if (watched === undefined || watched.plan !== topic || watched.to !== memberRun.id) {
+      invariantChecker.violate("S3", `${memberRun.address} is asked ${topic} ${text}`);
       return;
     }
-    if (errand.hasArrived) observer.violate("S8", `${life.address} is asked twice: ${text}`);
-    errand.hasArrived = true;
+    if (watched.hasArrived) invariantChecker.violate("S8", `${memberRun.address} is asked twice: ${text}`);
+    watched.hasArrived = true;
     const reply = (): void => from.reply(request, 0, encode(`re: ${text}`));
     if (topic === "now") reply();
-    else if (topic === "later") life.later(network.world.random.next() * 3_000, reply);
+    else if (topic === "later") memberRun.later(network.engine.random.next() * 3_000, reply);
     else if (topic === "fail") from.fail(request, "HANDLER_FAILED", text);
   }
 
-  #replied(life: NativeMemberRun, { from, request, payload }: Extract<RequestSignal, { type: "reply" }>): void {
-    const errand = this.#settle(life, from, request);
+  #replied(memberRun: NativeMemberRun, { from, request, payload }: Extract<RequestSignal, { type: "reply" }>): void {
+    const watched = this.#settle(memberRun, from, request);
     const text = new TextDecoder().decode(payload);
-    if (errand !== undefined && text !== `re: ${errand.text}`) {
-      this.#stage.observer.violate("S8", `${life.address} asked ${errand.text} and hears "${text}"`);
+    if (watched !== undefined && text !== `re: ${watched.text}`) {
+      this.#context.invariantChecker.violate("S8", `${memberRun.address} asked ${watched.text} and hears "${text}"`);
     }
-    this.#stage.hit("request answered");
+    this.#context.hit("request answered");
   }
 
   #failed(
-    life: NativeMemberRun,
+    memberRun: NativeMemberRun,
     { from, request, isOwn, code, message }: Extract<RequestSignal, { type: "failed" }>,
   ): void {
-    const errand = this.#settle(life, from, request);
-    if (errand === undefined) return;
-    const { network } = this.#stage;
+    const watched = this.#settle(memberRun, from, request);
+    if (watched === undefined) return;
+    const { network } = this.#context;
     // The time of a process that is held up stands still.
     const holds =
-      (!isOwn && code === "HANDLER_FAILED" && errand.plan === "fail" && message === errand.text) ||
-      (isOwn && code === "TIMED_OUT" && network.world.now >= errand.by - 1) ||
-      (isOwn && code === "PEER_DOWN" && life.conversationWith(from.peer) !== from);
-    if (!holds) this.#stage.observer.violate("S8", `${life.address} asked ${errand.text} and hears ${code} ${message}`);
-    this.#stage.hit(`request failed: ${code}`);
+      (!isOwn && code === "HANDLER_FAILED" && watched.plan === "fail" && message === watched.text) ||
+      (isOwn && code === "TIMED_OUT" && network.engine.now >= watched.by - 1) ||
+      (isOwn && code === "PEER_DOWN" && memberRun.conversationWith(from.peer) !== from);
+    if (!holds)
+      this.#context.invariantChecker.violate(
+        "S8",
+        `${memberRun.address} asked ${watched.text} and hears ${code} ${message}`,
+      );
+    this.#context.hit(`request failed: ${code}`);
   }
 
-  #settle(life: NativeMemberRun, from: PeerChannel, request: number): WatchedRequest | undefined {
-    const errand = this.#asked.get(from)?.get(request);
-    if (errand === undefined || errand.isSettled) {
-      this.#stage.observer.violate("S8", `${life.address} hears of request ${request} ${errand?.text ?? ""} too often`);
+  #settle(memberRun: NativeMemberRun, from: PeerChannel, request: number): WatchedRequest | undefined {
+    const watched = this.#asked.get(from)?.get(request);
+    if (watched === undefined || watched.isSettled) {
+      this.#context.invariantChecker.violate(
+        "S8",
+        `${memberRun.address} hears of request ${request} ${watched?.text ?? ""} too often`,
+      );
       return undefined;
     }
-    errand.isSettled = true;
-    const { network, observer } = this.#stage;
+    watched.isSettled = true;
+    const { network, invariantChecker } = this.#context;
     // The time of a process that was held up stands still, and it may have been held up several times.
-    if (network.world.now > errand.by + life.process.absentMs(memoryMs) + patienceMs) {
-      observer.violate("L2", `${life.address} hears too late of ${errand.text} (${errand.plan})`);
+    if (network.engine.now > watched.by + memberRun.process.absentMs(memoryMs) + patienceMs) {
+      invariantChecker.violate("L2", `${memberRun.address} hears too late of ${watched.text} (${watched.plan})`);
     }
-    return errand;
+    return watched;
   }
 }
 

@@ -6,7 +6,7 @@ import type { NativeMemberRun, SimulationContext } from "../simulation-context.j
 
 /** One end of a stream: what it has written and read, and what it has said and heard of its end. */
 interface StreamEnd {
-  readonly life: NativeMemberRun;
+  readonly memberRun: NativeMemberRun;
   readonly id: Id;
   readonly topic: string;
   readonly stream: Stream;
@@ -32,27 +32,27 @@ const longestWrite = 900;
  * of it, and a stream is given up for a reason.
  */
 export class StreamChecker {
-  readonly #stage: SimulationContext;
+  readonly #context: SimulationContext;
   readonly #banks = new Map<Stream, StreamEnd>();
   /** Both ends by the topic, which is one stream's only; the one that opened it first. */
   readonly #pairs = new Map<string, StreamEnd[]>();
   #count = 0;
 
-  constructor(stage: SimulationContext) {
-    this.#stage = stage;
+  constructor(context: SimulationContext) {
+    this.#context = context;
   }
 
-  open(life: NativeMemberRun, conversation: PeerChannel, to: Id): void {
+  open(memberRun: NativeMemberRun, conversation: PeerChannel, to: Id): void {
     this.#count += 1;
-    const topic = `${life.id} ${to} ${this.#count}`;
-    const bank = this.#bank(life, topic, conversation.open(new TextEncoder().encode(topic)), 2 * this.#count);
+    const topic = `${memberRun.id} ${to} ${this.#count}`;
+    const bank = this.#bank(memberRun, topic, conversation.open(new TextEncoder().encode(topic)), 2 * this.#count);
     this.#pairs.set(topic, [bank]);
     this.#write(bank);
   }
 
-  hear(life: NativeMemberRun, arrival: StreamSignal): void {
+  hear(memberRun: NativeMemberRun, arrival: StreamSignal): void {
     if (arrival.type === "stream") {
-      this.#opened(life, arrival.stream, arrival.topic);
+      this.#opened(memberRun, arrival.stream, arrival.topic);
       return;
     }
     const bank = this.#banks.get(arrival.stream);
@@ -61,7 +61,10 @@ export class StreamChecker {
     // Both directions have ended, as this end sees it, and what it wrote last was still waiting when the link was lost.
     if (bank?.isOver === true && arrival.type === "aborted" && arrival.code === "PEER_DOWN") return;
     if (bank === undefined || bank.isOver) {
-      this.#stage.observer.violate("S8", `${life.address} hears ${arrival.type} on a stream that is over`);
+      this.#context.invariantChecker.violate(
+        "S8",
+        `${memberRun.address} hears ${arrival.type} on a stream that is over`,
+      );
     } else if (arrival.type === "data") this.#read(bank, arrival.bytes);
     else if (arrival.type === "finished") this.#finished(bank);
     else if (arrival.type === "aborted") this.#aborted(bank, arrival.code);
@@ -73,41 +76,41 @@ export class StreamChecker {
     for (const [topic, banks] of this.#pairs) {
       const [from = "", to = ""] = topic.split(" ");
       if (!alive.has(from) || !alive.has(to)) continue;
-      const open = banks.find((bank) => !bank.isOver && bank.id === bank.life.id);
+      const open = banks.find((bank) => !bank.isOver && bank.id === bank.memberRun.id);
       if (open !== undefined)
-        return `${open.life.address} waits on stream ${topic}: ${open.read} read, ${open.written} written`;
+        return `${open.memberRun.address} waits on stream ${topic}: ${open.read} read, ${open.written} written`;
     }
     return undefined;
   }
 
-  #bank(life: NativeMemberRun, topic: string, stream: Stream, salt: number): StreamEnd {
-    const toWrite = this.#stage.network.world.random.integer(0, longest);
+  #bank(memberRun: NativeMemberRun, topic: string, stream: Stream, salt: number): StreamEnd {
+    const toWrite = this.#context.network.engine.random.integer(0, longest);
     const state = { written: 0, read: 0, hasEnded: false, hasAborted: false, hasHeardEnd: false, isOver: false };
-    const bank: StreamEnd = { life, id: life.id, topic, stream, salt, toWrite, ...state };
+    const bank: StreamEnd = { memberRun, id: memberRun.id, topic, stream, salt, toWrite, ...state };
     this.#banks.set(stream, bank);
     return bank;
   }
 
-  #opened(life: NativeMemberRun, stream: Stream, topic: string): void {
+  #opened(memberRun: NativeMemberRun, stream: Stream, topic: string): void {
     const pair = this.#pairs.get(topic);
     const [, to, number] = topic.split(" ");
-    if (pair === undefined || pair.length > 1 || to !== life.id) {
-      this.#stage.observer.violate("S8", `${life.address} is opened the stream ${topic}`);
+    if (pair === undefined || pair.length > 1 || to !== memberRun.id) {
+      this.#context.invariantChecker.violate("S8", `${memberRun.address} is opened the stream ${topic}`);
       return;
     }
-    const bank = this.#bank(life, topic, stream, 2 * Number(number) + 1);
+    const bank = this.#bank(memberRun, topic, stream, 2 * Number(number) + 1);
     pair.push(bank);
     this.#write(bank);
   }
 
   /** Writes on until the window is full, and then waits for `writable`; sometimes gives up in the middle. */
   #write(bank: StreamEnd): void {
-    const { random } = this.#stage.network.world;
+    const { random } = this.#context.network.engine;
     if (bank.hasEnded || bank.isOver) return;
     if (random.chance(0.05)) {
       bank.hasAborted = true;
       bank.isOver = true;
-      this.#stage.hit("stream given up");
+      this.#context.hit("stream given up");
       bank.stream.abort("STREAM_ABORTED", "enough");
       return;
     }
@@ -129,33 +132,42 @@ export class StreamChecker {
     const other = this.#other(bank);
     const expected = pattern(bank.salt ^ 1, bank.read, bytes.length);
     if (bytes.some((byte, index) => byte !== expected[index])) {
-      this.#stage.observer.violate("S8", `${bank.life.address} reads other bytes at ${bank.read} than were written`);
+      this.#context.invariantChecker.violate(
+        "S8",
+        `${bank.memberRun.address} reads other bytes at ${bank.read} than were written`,
+      );
     }
     bank.read += bytes.length;
     if (bank.read > other.written)
-      this.#stage.observer.violate("S8", `${bank.life.address} reads more than was written`);
-    const { random } = this.#stage.network.world;
-    bank.life.later(random.chance(0.5) ? 0 : random.next() * 100, () => bank.stream.read(bytes.length));
+      this.#context.invariantChecker.violate("S8", `${bank.memberRun.address} reads more than was written`);
+    const { random } = this.#context.network.engine;
+    bank.memberRun.later(random.chance(0.5) ? 0 : random.next() * 100, () => bank.stream.read(bytes.length));
   }
 
   #finished(bank: StreamEnd): void {
     const other = this.#other(bank);
     if (!other.hasEnded || bank.read !== other.written) {
-      this.#stage.observer.violate("S8", `${bank.life.address} hears an end at ${bank.read} of ${other.written}`);
+      this.#context.invariantChecker.violate(
+        "S8",
+        `${bank.memberRun.address} hears an end at ${bank.read} of ${other.written}`,
+      );
     }
     bank.hasHeardEnd = true;
-    this.#stage.hit("stream read to its end");
+    this.#context.hit("stream read to its end");
     this.#closeIfDone(bank);
   }
 
   #aborted(bank: StreamEnd, code: string): void {
-    const isDown = code === "PEER_DOWN" && bank.life.conversationWith(bank.stream.peer.peer) !== bank.stream.peer;
+    const isDown = code === "PEER_DOWN" && bank.memberRun.conversationWith(bank.stream.peer.peer) !== bank.stream.peer;
     const isGivenUp = code === "STREAM_ABORTED" && this.#other(bank).hasAborted;
     if (!isDown && !isGivenUp && code !== "OVERLOADED") {
-      this.#stage.observer.violate("S8", `${bank.life.address} hears ${code} of a stream without a cause`);
+      this.#context.invariantChecker.violate(
+        "S8",
+        `${bank.memberRun.address} hears ${code} of a stream without a cause`,
+      );
     }
     bank.isOver = true;
-    this.#stage.hit(`stream aborted: ${code}`);
+    this.#context.hit(`stream aborted: ${code}`);
   }
 
   #closeIfDone(bank: StreamEnd): void {

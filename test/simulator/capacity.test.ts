@@ -13,17 +13,17 @@ const successorAt = 2_000;
 
 /** As many members as the capacity, joining one after the other, in a network without faults. */
 function play(dialects: readonly Dialect[], more: Partial<Scenario> = {}): Scenario {
-  const parts = dialects.map((dialect, index): MemberScript => {
+  const scripts = dialects.map((dialect, index): MemberScript => {
     const address = `10.0.0.${index + 1}:9000` as const;
     return { address, startsAt: index * 40, hesitatesMs: 0, dialect, ...(dialect === "native" ? { watches: 1 } : {}) };
   });
   return {
-    parts,
-    capacity: parts.length,
+    scripts,
+    capacity: scripts.length,
     onFull: "teardown",
     logDelayMs: 5,
-    weather: { delayMs: 10, split: 0.2, splitGapMs: 5, merge: 0.5, dialLoss: 0 },
-    misfortunes: [],
+    conditions: { delayMs: 10, split: 0.2, splitGapMs: 5, merge: 0.5, dialLoss: 0 },
+    faults: [],
     healsAt: 100,
     isCalm: false,
     isPrompt: true,
@@ -37,8 +37,8 @@ function momentsOf(scenario: Scenario): number[] {
   const moments: number[] = [];
   const { labels } = run(1, { scenario, onStep: (now) => moments.push(now) });
   expect(labels.has("teardown")).toBe(true);
-  const from = scenario.parts.at(-1)?.startsAt ?? 0;
-  const settleMs = scenario.parts.some(({ dialect }) => dialect === "classic") ? defaultLimits.settleMs : 0;
+  const from = scenario.scripts.at(-1)?.startsAt ?? 0;
+  const settleMs = scenario.scripts.some(({ dialect }) => dialect === "classic") ? defaultLimits.settleMs : 0;
   return [...new Set(moments)].filter((at) => at >= from && at < from + settleMs + 250);
 }
 
@@ -46,8 +46,8 @@ function momentsOf(scenario: Scenario): number[] {
 function crashes(dialects: readonly Dialect[], more: Partial<Scenario> = {}): Scenario[] {
   const base = play(dialects);
   return momentsOf(base).flatMap((at) => {
-    return Array.from(base.parts.keys(), (part): Scenario => {
-      return { ...base, ...more, misfortunes: [{ type: "crash", at, part, forMs: Number.POSITIVE_INFINITY }] };
+    return Array.from(base.scripts.keys(), (script): Scenario => {
+      return { ...base, ...more, faults: [{ type: "crash", at, script, forMs: Number.POSITIVE_INFINITY }] };
     });
   });
 }
@@ -64,7 +64,7 @@ function sweep(scenarios: readonly Scenario[]): Sweep {
   for (const scenario of scenarios) {
     const { violations, labels } = run(1, { scenario });
     for (const label of labels.keys()) hits.set(label, (hits.get(label) ?? 0) + 1);
-    if (violations.length > 0) broken.push(`${JSON.stringify(scenario.misfortunes)}: ${JSON.stringify(violations[0])}`);
+    if (violations.length > 0) broken.push(`${JSON.stringify(scenario.faults)}: ${JSON.stringify(violations[0])}`);
   }
   return { broken, hits };
 }
@@ -101,7 +101,7 @@ describe("what is said of a mesh around its capacity", () => {
       dialect: "native",
     };
     // What goes wrong is over when the successor comes.
-    const scenarios = crashes(members, { parts: [...play(members).parts, successor], healsAt: successorAt });
+    const scenarios = crashes(members, { scripts: [...play(members).scripts, successor], healsAt: successorAt });
     const { broken, hits } = sweep(scenarios);
     expect(broken).toEqual([]);
     expect(hits.get("complete")).toBe(scenarios.length);

@@ -84,7 +84,7 @@ describe("simulated meshes with native members", () => {
       ...["all members gone", "mesh forgotten"],
       ...["snapshot instead of entries", "teardown naming pairs", "waiting"],
       ...["claim", "crash", "cut", "killServer", "leave", "rejoin", "stall", "suspend", "suspendServer"].map(
-        (type) => `misfortune: ${type}`,
+        (type) => `fault: ${type}`,
       ),
     ];
     expect(wanted.filter((label) => hits(label) < 2)).toEqual([]);

@@ -220,7 +220,7 @@ export const plants: readonly Plant[] = [
     breaks: "L1",
   },
   {
-    when: "signs of life are not noticed",
+    when: "signs of memberRun are not noticed",
     plant: () => vi.spyOn(IdleMonitor.prototype, "heard").mockImplementation(() => {}),
     seed: 97,
     breaks: "A1",

@@ -67,7 +67,7 @@ describe("a simulated mesh", () => {
       ...["ADDRESS_IN_USE", "ALREADY_LINKED", "DIAL_FAILED", "DIAL_TIMEOUT", "HANDSHAKE_TIMEOUT", "LIST_REVISED"],
       ...["MESH_SEALED", "NOT_LISTED", "NOTHING_SAID", "REGISTRATION_REVISED", "SERVER_IDLE_CLOSED", "UNKNOWN_PEER"],
       ...["append in flight", "complete", "left", "lost", "payload held", "teardown", "unlink", "waiting"],
-      ...["kill", "killServer", "leave", "reset", "restart", "suspend"].map((type) => `misfortune: ${type}`),
+      ...["kill", "killServer", "leave", "reset", "restart", "suspend"].map((type) => `fault: ${type}`),
     ];
     expect(wanted.filter((label) => (hits.get(label) ?? 0) < 2)).toEqual([]);
   });
@@ -108,13 +108,13 @@ describe("a bug planted in the rules", () => {
     expect(firstFinding(200)).toBeDefined();
   });
 
-  it("is found when what a broken connection has said in part counts as complete", () => {
+  it("is found when what a broken connection has said in script counts as complete", () => {
     vi.spyOn(ServerReader.prototype, "break").mockImplementation(function (this: ServerReader) {
       this.finish();
     });
     // Rare among the plays of the seeds, so this one is made for it: the server is killed while lists are on their way.
     const scenario: Scenario = {
-      parts: [8080, 9000, 7000, 40_001].map((port, index) => ({
+      scripts: [8080, 9000, 7000, 40_001].map((port, index) => ({
         address: `10.0.0.${index + 1}:${port}`,
         startsAt: index * 50,
         hesitatesMs: 0,
@@ -122,8 +122,8 @@ describe("a bug planted in the rules", () => {
       capacity: 5,
       onFull: "hold",
       logDelayMs: 0,
-      weather: { delayMs: 30, split: 1, splitGapMs: 60, merge: 0, dialLoss: 0 },
-      misfortunes: [{ type: "killServer", at: 200 }],
+      conditions: { delayMs: 30, split: 1, splitGapMs: 60, merge: 0, dialLoss: 0 },
+      faults: [{ type: "killServer", at: 200 }],
       healsAt: 400,
       isCalm: false,
       isPrompt: true,
