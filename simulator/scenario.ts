@@ -2,7 +2,7 @@ import type { Limits } from "../src/core/limits.js";
 import { SeededRandom } from "../src/core/random.js";
 import { type Address, formatAddress } from "../src/protocol/address.js";
 import type { Dialect } from "../src/protocol/directory.js";
-import type { OnFull } from "../src/rendezvous/admission.js";
+import type { OnFull } from "../src/rendezvous/types.js";
 import type { CutNotice } from "./connection-end.js";
 import type { NetworkConditions } from "./network-conditions.js";
 

@@ -20,7 +20,7 @@ export type { RequestOptions, RequestOutcome as Outcome } from "./node/requests.
 export type { StreamHandler as StreamTaker } from "./node/streams.js";
 export type { Address } from "./protocol/address.js";
 export type { Dialect, Id, Meta } from "./protocol/directory.js";
-export type { OnFull } from "./rendezvous/admission.js";
+export type { OnFull } from "./rendezvous/types.js";
 export type { LogRecord } from "./runtime/log-rate-limiter.js";
 export { type TraceRecord, toSequenceDiagram } from "./runtime/trace.js";
 export type { ServerEvents } from "./server/events.js";

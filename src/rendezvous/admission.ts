@@ -5,20 +5,7 @@ import { encodeList } from "../protocol/classic/list.js";
 import type { Candidate, Directory, Entry, Id, Member } from "../protocol/directory.js";
 import type { AddressHolder, AddressRegistry } from "./address-registry.js";
 import type { MemberSession } from "./member-session.js";
-
-/** What happens at capacity: the mesh ends once it is whole, or it stays and newcomers wait for a free slot. */
-export type OnFull = "teardown" | "hold";
-
-/** Who may join, and how many. */
-export interface AdmissionRules {
-  /** The most members of one mesh, at least 1; Infinity for no bound. */
-  readonly capacity: number;
-  readonly onFull: OnFull;
-  /** Hosts that may be advertised though the registration comes from elsewhere. */
-  readonly mayAdvertise: (host: string) => boolean;
-  /** The longest list that classic readers accept, and the most members of a mesh and of the server. */
-  readonly limits: Readonly<Record<"listBytes" | "membersPerMesh" | "members", number>>;
-}
+import type { AdmissionRules } from "./types.js";
 
 /** A refusal: the code, and a sentence about the case. */
 export interface AdmissionRefusal {

@@ -3,7 +3,6 @@ import type { LogEvent } from "../core/errors.js";
 import type { Limits } from "../core/limits.js";
 import type { Address } from "../protocol/address.js";
 import type { Change, Dialect, Entry, Id } from "../protocol/directory.js";
-import type { AdmissionRules } from "./admission.js";
 
 /** What a rendezvous takes: what happens to its connections, what its logs answer, and its owner's wishes. */
 export type RendezvousInput =
@@ -92,6 +91,20 @@ export type RendezvousOutput =
   | { readonly type: "append"; readonly mesh: string; readonly change: Change }
   | { readonly type: "event"; readonly event: RendezvousEvent }
   | { readonly type: "note"; readonly note: LogEvent };
+
+/** What happens at capacity: the mesh ends once it is whole, or it stays and newcomers wait for a free slot. */
+export type OnFull = "teardown" | "hold";
+
+/** Who may join, and how many. */
+export interface AdmissionRules {
+  /** The most members of one mesh, at least 1; Infinity for no bound. */
+  readonly capacity: number;
+  readonly onFull: OnFull;
+  /** Hosts that may be advertised though the registration comes from elsewhere. */
+  readonly mayAdvertise: (host: string) => boolean;
+  /** The longest list that classic readers accept, and the most members of a mesh and of the server. */
+  readonly limits: Readonly<Record<"listBytes" | "membersPerMesh" | "members", number>>;
+}
 
 /** How a rendezvous is to behave. */
 export interface RendezvousRules extends AdmissionRules {

@@ -13,8 +13,7 @@ import { hostFilter, isCidr } from "../nodejs/networks.js";
 import { newId } from "../nodejs/random.js";
 import { isEndWord, teardownWord } from "../protocol/classic/list.js";
 import type { Dialect } from "../protocol/directory.js";
-import type { OnFull } from "../rendezvous/admission.js";
-import type { RendezvousRules } from "../rendezvous/types.js";
+import type { OnFull, RendezvousRules } from "../rendezvous/types.js";
 import type { TransportPort } from "../runtime/ports.js";
 import type { TraceRecord } from "../runtime/trace.js";
 

@@ -3,8 +3,9 @@ import { defaultLimits } from "../../src/core/limits.js";
 import type { Address } from "../../src/protocol/address.js";
 import { type Candidate, type Dialect, Directory, type Entry, type Id } from "../../src/protocol/directory.js";
 import { AddressRegistry } from "../../src/rendezvous/address-registry.js";
-import { Admission, type AdmissionRules, type Applicant } from "../../src/rendezvous/admission.js";
+import { Admission, type Applicant } from "../../src/rendezvous/admission.js";
 import { MemberSession } from "../../src/rendezvous/member-session.js";
+import type { AdmissionRules } from "../../src/rendezvous/types.js";
 
 const host = "10.0.0.1";
 

@@ -7,6 +7,8 @@ import {
   type Role,
 } from "../../core/connections.js";
 import type { ErrorCode } from "../../core/errors.js";
+import type { IdleMonitor } from "../../core/idle-monitor.js";
+import type { Limits } from "../../core/limits.js";
 import { type Address, formatAddress } from "../../protocol/address.js";
 import { readContent } from "../../protocol/native/content.js";
 import { type Control, type ControlOf, encodeControl } from "../../protocol/native/control.js";
@@ -14,10 +16,45 @@ import { FrameReader, type FrameSink } from "../../protocol/native/frames.js";
 import { numberBytes } from "../../protocol/native/numbered.js";
 import { behindPreface, type Preface, speaksOurs } from "../../protocol/native/preface.js";
 import type { PendingConnection } from "../acceptor.js";
-import type { ConnectionListener } from "../connections.js";
-import type { NativeConnectionContext, NativeConnectionOwner } from "./connection-context.js";
-import type { Link } from "./link.js";
+import type { ConnectionListener, Connections } from "../connections.js";
 import { PingTracker } from "./ping-tracker.js";
+
+/** The part of a member that a native connection belongs to. It may change: a greeting becomes a link. */
+export interface NativeConnectionOwner {
+  /** A dialed connection is there. */
+  connected?(channel: NativeConnection, now: number): void;
+  control(channel: NativeConnection, control: Control, now: number): void;
+  /** A numbered frame, or its first part; see `FrameSink`. */
+  numbered?(
+    channel: NativeConnection,
+    kind: number,
+    bytes: Uint8Array,
+    from: number,
+    to: number,
+    rest: number,
+    now: number,
+  ): void;
+  /** The next part of it. */
+  more?(channel: NativeConnection, bytes: Uint8Array, from: number, to: number, rest: number, now: number): void;
+  /** The other side has taken every frame up to this number. */
+  acknowledged?(channel: NativeConnection, number: number, now: number): void;
+  /** Nothing more comes from the other side, and why; told once, and not after `close`, `refuse` or `abort`. */
+  gone(channel: NativeConnection, reason: string, now: number): void;
+  /** Everything sent has left this process. */
+  flushed?(channel: NativeConnection): void;
+}
+
+/** What a channel needs of its member. */
+export interface NativeConnectionContext {
+  readonly connections: Connections;
+  readonly limits: Limits;
+  /** Asks those who are silent, and gives them up. */
+  readonly pulse: IdleMonitor<NativeConnection>;
+  /** Gives memory of so many bytes, whatever is in it. */
+  readonly allocate: (bytes: number) => Uint8Array;
+  /** Something was noticed about the other side. */
+  note(code: ErrorCode, message: string, remote: Address): void;
+}
 
 /**
  * One native connection: prefaces, frames in and out, pings answered, refusals said properly. What the messages mean is
@@ -26,8 +63,6 @@ import { PingTracker } from "./ping-tracker.js";
 export class NativeConnection implements ConnectionListener, FrameSink {
   readonly connection: ConnectionId;
   owner: NativeConnectionOwner;
-  /** The link that is up on it, if one is. */
-  link: Link | undefined;
   /** The other end, as far as it is known. */
   remote: Endpoint;
   /** What the secret has proved of an accepted connection; undefined in the open. */

@@ -4,8 +4,7 @@ import { endpointOf } from "../../protocol/address.js";
 import type { Id } from "../../protocol/directory.js";
 import type { Control, ControlOf } from "../../protocol/native/control.js";
 import { DialQueue, dialFailureCode } from "../dial-queue.js";
-import { NativeConnection } from "./connection.js";
-import type { NativeConnectionContext, NativeConnectionOwner } from "./connection-context.js";
+import { NativeConnection, type NativeConnectionContext, type NativeConnectionOwner } from "./connection.js";
 import type { Link } from "./link.js";
 import { mostRaised } from "./link-states.js";
 

@@ -4,8 +4,7 @@ import { earliest, TimerTable } from "../../core/timer-table.js";
 import { encodeAcknowledgement } from "../../protocol/native/acknowledgement.js";
 import type { Control } from "../../protocol/native/control.js";
 import { numberBytes, readNumber } from "../../protocol/native/numbered.js";
-import type { NativeConnection } from "./connection.js";
-import type { NativeConnectionContext, NativeConnectionOwner } from "./connection-context.js";
+import type { NativeConnection, NativeConnectionContext, NativeConnectionOwner } from "./connection.js";
 import type { Link } from "./link.js";
 import { endsLink } from "./link-states.js";
 
@@ -27,7 +26,7 @@ export interface LinkTransportEvents {
  * connection gets a bounded part at once and the next when that has gone out, so that probes, their answers and
  * acknowledgements, which are sent directly, never wait behind all that is under way.
  */
-export class LinkTransport implements NativeConnectionOwner {
+export class LinkTransport {
   readonly #limits: Limits;
   readonly #note: NativeConnectionContext["note"];
   readonly #watch: LinkTransportEvents;
@@ -45,8 +44,7 @@ export class LinkTransport implements NativeConnectionOwner {
 
   /** The link has a new connection. What the peer has not acknowledged goes out again, in order. */
   carry(link: Link, channel: NativeConnection, now: number): void {
-    channel.link = link;
-    channel.owner = this;
+    channel.owner = new CarriedLink(this, link);
     channel.watch(now);
     link.outflow.rewind();
     link.handedBytes = 0;
@@ -62,9 +60,7 @@ export class LinkTransport implements NativeConnectionOwner {
     this.#drains.clear(link);
     const { channel } = link;
     link.channel = undefined;
-    if (channel === undefined) return;
-    channel.link = undefined;
-    channel.abort();
+    channel?.abort();
   }
 
   /** This link has something to send. */
@@ -100,9 +96,7 @@ export class LinkTransport implements NativeConnectionOwner {
     this.#drains.set(link, now + this.#limits.drainMs);
   }
 
-  control(channel: NativeConnection, control: Control, now: number): void {
-    const { link } = channel;
-    if (link === undefined) return;
+  control(link: Link, channel: NativeConnection, control: Control, now: number): void {
     if (control.type === "goodbye") {
       this.#heardGoodbye(link, channel, control.reason, control.received, now);
     } else if (control.type === "refuse") {
@@ -110,11 +104,12 @@ export class LinkTransport implements NativeConnectionOwner {
       link.wasInVain = link.outflow.acknowledged === link.acknowledgedBefore;
       channel.close(now);
       if (endsLink(control.code)) this.#watch.lost(link, reason, now);
-      else this.gone(channel, reason, now);
+      else this.gone(link, channel, reason, now);
     } else channel.unexpected(control.type, now);
   }
 
   numbered(
+    link: Link,
     channel: NativeConnection,
     kind: number,
     bytes: Uint8Array,
@@ -123,8 +118,6 @@ export class LinkTransport implements NativeConnectionOwner {
     rest: number,
     now: number,
   ): void {
-    const { link } = channel;
-    if (link === undefined) return;
     const number = readNumber(bytes, from);
     const verdict = link.replay.judge(number);
     if (rest > 0) link.isRepeating = verdict === "repeated";
@@ -136,31 +129,32 @@ export class LinkTransport implements NativeConnectionOwner {
     this.#taken(link, channel, to - from, rest, fault, now);
   }
 
-  more(channel: NativeConnection, bytes: Uint8Array, from: number, to: number, rest: number, now: number): void {
-    const { link } = channel;
-    if (link === undefined || link.isRepeating) return;
+  more(
+    link: Link,
+    channel: NativeConnection,
+    bytes: Uint8Array,
+    from: number,
+    to: number,
+    rest: number,
+    now: number,
+  ): void {
+    if (link.isRepeating) return;
     this.#taken(link, channel, to - from, rest, link.rider?.takeMore(bytes, from, to, rest), now);
   }
 
-  acknowledged(channel: NativeConnection, number: number, now: number): void {
-    const { link } = channel;
-    if (link === undefined) return;
+  acknowledged(link: Link, channel: NativeConnection, number: number, now: number): void {
     if (link.outflow.acknowledge(number)) link.rider?.moved();
     else this.#refuse(link, channel, `an acknowledgement of ${number} cannot be`, now);
   }
 
   /** All that was handed to the connection has gone out. */
-  flushed(channel: NativeConnection): void {
-    const { link } = channel;
-    if (link === undefined) return;
+  flushed(link: Link): void {
     link.handedBytes = 0;
     link.outflow.sent();
     this.wake(link);
   }
 
-  gone(channel: NativeConnection, reason: string, now: number): void {
-    const { link } = channel;
-    if (link === undefined) return;
+  gone(link: Link, channel: NativeConnection, reason: string, now: number): void {
     const { failure } = channel;
     if (failure !== undefined && endsLink(failure)) {
       this.#watch.lost(link, `${failure} ${reason}`, now);
@@ -181,7 +175,7 @@ export class LinkTransport implements NativeConnectionOwner {
     for (let due = this.#drains.takeDue(now); due !== undefined; due = this.#drains.takeDue(now)) {
       const { channel } = due;
       channel?.abort();
-      if (channel !== undefined) this.gone(channel, "did not say goodbye in time", now);
+      if (channel !== undefined) this.gone(due, channel, "did not say goodbye in time", now);
     }
   }
 
@@ -283,7 +277,7 @@ export class LinkTransport implements NativeConnectionOwner {
     link.wasInVain = link.replay.received === link.receivedBefore;
     this.#acknowledge(link);
     channel.refuse("OVERLOADED", message, now);
-    this.gone(channel, message, now);
+    this.gone(link, channel, message, now);
   }
 
   /** Something has been taken: that is acknowledged after some bytes or some time, whichever is first. */
@@ -301,5 +295,48 @@ export class LinkTransport implements NativeConnectionOwner {
   #clearOwed(link: Link): void {
     link.owedBytes = 0;
     this.#acknowledgements.clear(link);
+  }
+}
+
+/** The owner of a connection that carries a link: it knows which link that is. */
+class CarriedLink implements NativeConnectionOwner {
+  readonly #transport: LinkTransport;
+  readonly #link: Link;
+
+  constructor(transport: LinkTransport, link: Link) {
+    this.#transport = transport;
+    this.#link = link;
+  }
+
+  control(channel: NativeConnection, control: Control, now: number): void {
+    this.#transport.control(this.#link, channel, control, now);
+  }
+
+  numbered(
+    channel: NativeConnection,
+    kind: number,
+    bytes: Uint8Array,
+    from: number,
+    to: number,
+    rest: number,
+    now: number,
+  ): void {
+    this.#transport.numbered(this.#link, channel, kind, bytes, from, to, rest, now);
+  }
+
+  more(channel: NativeConnection, bytes: Uint8Array, from: number, to: number, rest: number, now: number): void {
+    this.#transport.more(this.#link, channel, bytes, from, to, rest, now);
+  }
+
+  acknowledged(channel: NativeConnection, number: number, now: number): void {
+    this.#transport.acknowledged(this.#link, channel, number, now);
+  }
+
+  gone(channel: NativeConnection, reason: string, now: number): void {
+    this.#transport.gone(this.#link, channel, reason, now);
+  }
+
+  flushed(): void {
+    this.#transport.flushed(this.#link);
   }
 }

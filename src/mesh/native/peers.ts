@@ -9,8 +9,7 @@ import { compareMembers, type Entry, type Id, type Member } from "../../protocol
 import type { ControlOf } from "../../protocol/native/control.js";
 import { numberedKinds } from "../../protocol/native/numbered.js";
 import type { MemberEvent, MemberOutput, MemberRules } from "../types.js";
-import type { NativeConnection } from "./connection.js";
-import type { NativeConnectionContext } from "./connection-context.js";
+import type { NativeConnection, NativeConnectionContext } from "./connection.js";
 import { type DirectoryChange, DirectoryView } from "./directory-view.js";
 import { HelloHandler } from "./hello-handler.js";
 import { Link } from "./link.js";
