@@ -1,7 +1,6 @@
 import type { Limits } from "../src/core/limits.js";
 import type { MemberMachine } from "../src/mesh/member-machine.js";
-import type { PeerChannel } from "../src/messaging/peer-channel.js";
-import type { MessagingEvent } from "../src/messaging/types.js";
+import type { MessagingEvent, PeerChannel } from "../src/messaging/types.js";
 import type { Address } from "../src/protocol/address.js";
 import type { Entry, Id } from "../src/protocol/directory.js";
 import type { TraceRecord } from "../src/runtime/trace.js";

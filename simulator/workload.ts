@@ -1,6 +1,5 @@
-import type { PeerChannel } from "../src/messaging/peer-channel.js";
 import type { PeerChannels } from "../src/messaging/peer-channels.js";
-import type { MessagingEvent } from "../src/messaging/types.js";
+import type { MessagingEvent, PeerChannel } from "../src/messaging/types.js";
 import type { Address } from "../src/protocol/address.js";
 import type { Member } from "../src/protocol/directory.js";
 import type { CheckedSimulation } from "./checked-simulation.js";

@@ -1,5 +1,4 @@
-import type { PeerChannel } from "../../src/messaging/peer-channel.js";
-import type { MessagingEvent } from "../../src/messaging/types.js";
+import type { MessagingEvent, PeerChannel } from "../../src/messaging/types.js";
 import type { Id } from "../../src/protocol/directory.js";
 import { memoryMs, type NativeMemberRun, type SimulationContext } from "../simulation-context.js";
 

@@ -1,6 +1,4 @@
-import type { PeerChannel } from "../../src/messaging/peer-channel.js";
-import type { Stream } from "../../src/messaging/stream.js";
-import type { MessagingEvent } from "../../src/messaging/types.js";
+import type { MessagingEvent, PeerChannel, PeerStream } from "../../src/messaging/types.js";
 import type { Id } from "../../src/protocol/directory.js";
 import type { NativeMemberRun, SimulationContext } from "../simulation-context.js";
 
@@ -9,7 +7,7 @@ interface StreamEnd {
   readonly memberRun: NativeMemberRun;
   readonly id: Id;
   readonly topic: string;
-  readonly stream: Stream;
+  readonly stream: PeerStream;
   /** Tells the bytes of one direction of one stream from all others. */
   readonly salt: number;
   toWrite: number;
@@ -33,7 +31,7 @@ const longestWrite = 900;
  */
 export class StreamChecker {
   readonly #context: SimulationContext;
-  readonly #banks = new Map<Stream, StreamEnd>();
+  readonly #banks = new Map<PeerStream, StreamEnd>();
   /** Both ends by the topic, which is one stream's only; the one that opened it first. */
   readonly #pairs = new Map<string, StreamEnd[]>();
   #count = 0;
@@ -83,7 +81,7 @@ export class StreamChecker {
     return undefined;
   }
 
-  #bank(memberRun: NativeMemberRun, topic: string, stream: Stream, salt: number): StreamEnd {
+  #bank(memberRun: NativeMemberRun, topic: string, stream: PeerStream, salt: number): StreamEnd {
     const toWrite = this.#context.network.engine.random.integer(0, longest);
     const state = { written: 0, read: 0, hasEnded: false, hasAborted: false, hasHeardEnd: false, isOver: false };
     const bank: StreamEnd = { memberRun, id: memberRun.id, topic, stream, salt, toWrite, ...state };
@@ -91,7 +89,7 @@ export class StreamChecker {
     return bank;
   }
 
-  #opened(memberRun: NativeMemberRun, stream: Stream, topic: string): void {
+  #opened(memberRun: NativeMemberRun, stream: PeerStream, topic: string): void {
     const pair = this.#pairs.get(topic);
     const [, to, number] = topic.split(" ");
     if (pair === undefined || pair.length > 1 || to !== memberRun.id) {

@@ -2,9 +2,8 @@ import type { Limits } from "../core/limits.js";
 import type { LinkWriter } from "../core/link-handler.js";
 import type { BatchingSink } from "../core/machine.js";
 import type { PeerBudget } from "./memory-budget.js";
-import type { PeerChannel } from "./peer-channel.js";
 import type { RequestTimeouts } from "./request-timeouts.js";
-import type { MessagingEvent } from "./types.js";
+import type { MessagingEvent, PeerChannel } from "./types.js";
 
 /** What all parts of one conversation share. */
 export interface ChannelContext {

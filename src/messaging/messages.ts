@@ -3,8 +3,7 @@ import { decodeMessage, encodeMessage, messageOverheadBytes, messageWeightOf } f
 import { encodeCredit, messageFlow } from "../protocol/native/stream.js";
 import type { ChannelContext } from "./channel-context.js";
 import { ReceiveWindow, SendWindow } from "./flow-control.js";
-import type { PeerChannel } from "./peer-channel.js";
-import type { Form, ReceivedMessage, SendResult } from "./types.js";
+import type { PayloadKind, PeerChannel, ReceivedMessage, SendResult } from "./types.js";
 
 /** What a message that the program has not taken, or that has no credit, takes beside what it counts against the credit. */
 const heldMessageBytes = 96;
@@ -12,7 +11,7 @@ const heldMessageBytes = 96;
 /** A message that the peer has granted no credit for yet. */
 interface QueuedMessage {
   readonly topic: Uint8Array;
-  readonly form: Form;
+  readonly form: PayloadKind;
   readonly payload: Uint8Array;
 }
 
@@ -74,7 +73,7 @@ export class ChannelMessages {
     return this.#waiting.length - this.#next;
   }
 
-  send(topic: Uint8Array, form: Form, payload: Uint8Array): SendResult {
+  send(topic: Uint8Array, form: PayloadKind, payload: Uint8Array): SendResult {
     const { carriage } = this.#ports;
     const bytes = messageOverheadBytes + topic.length + payload.length;
     if (!carriage.isOpen) return "full";

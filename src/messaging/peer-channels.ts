@@ -1,8 +1,8 @@
 import type { Limits } from "../core/limits.js";
 import type { LinkHandlerFactory, LinkWriter } from "../core/link-handler.js";
 import type { BatchingSink } from "../core/machine.js";
+import { LinkChannel } from "./link-channel.js";
 import { MemoryBudget, PeerBudget } from "./memory-budget.js";
-import { PeerChannel } from "./peer-channel.js";
 import { RequestTimeouts } from "./request-timeouts.js";
 import type { MessagingEvent } from "./types.js";
 
@@ -15,7 +15,7 @@ import type { MessagingEvent } from "./types.js";
 export class PeerChannels implements LinkHandlerFactory {
   readonly #outputs: BatchingSink<MessagingEvent>;
   readonly #limits: Limits;
-  readonly #conversations = new Map<string, PeerChannel>();
+  readonly #conversations = new Map<string, LinkChannel>();
   readonly #patience = new RequestTimeouts();
   readonly #budget: MemoryBudget;
 
@@ -26,16 +26,16 @@ export class PeerChannels implements LinkHandlerFactory {
   }
 
   /** The conversation with a peer, by its address; undefined before its link is up, and when that has ended. */
-  at(peer: string): PeerChannel | undefined {
+  at(peer: string): LinkChannel | undefined {
     return this.#conversations.get(peer);
   }
 
-  get conversations(): Iterable<PeerChannel> {
+  get conversations(): Iterable<LinkChannel> {
     return this.#conversations.values();
   }
 
-  board(peer: string, isOwner: boolean, carriage: LinkWriter): PeerChannel {
-    const conversation = new PeerChannel({
+  board(peer: string, isOwner: boolean, carriage: LinkWriter): LinkChannel {
+    const conversation = new LinkChannel({
       peer,
       isOwner,
       carriage,
@@ -59,7 +59,7 @@ export class PeerChannels implements LinkHandlerFactory {
   }
 
   /** The next incarnation at an address may have boarded already. */
-  readonly #leave = (conversation: PeerChannel): void => {
+  readonly #leave = (conversation: LinkChannel): void => {
     const { peer } = conversation;
     if (this.#conversations.get(peer) === conversation) this.#conversations.delete(peer);
   };

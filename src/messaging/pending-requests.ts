@@ -1,7 +1,7 @@
 import { NumberMap } from "../core/number-map.js";
 import { decodeFailure, decodeReply, encodeCancel, encodeRequest, highestRequest } from "../protocol/native/request.js";
 import type { ChannelContext } from "./channel-context.js";
-import type { Form } from "./types.js";
+import type { PayloadKind } from "./types.js";
 
 /** A request of ours that has no reply yet. */
 interface PendingRequest {
@@ -30,7 +30,7 @@ export class PendingRequests {
   /** Asks, and returns the number of the request; `full` if too many are under way, or the numbers are used up. */
   ask(
     topic: Uint8Array,
-    form: Form,
+    form: PayloadKind,
     payload: Uint8Array,
     timeoutMs: number,
     now: number,

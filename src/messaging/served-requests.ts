@@ -5,7 +5,7 @@ import { decodeCancel, decodeRequest, encodeFailure, encodeReply } from "../prot
 import { weighValue } from "../protocol/native/value.js";
 import type { ChannelContext } from "./channel-context.js";
 import type { OverloadGuard } from "./overload-guard.js";
-import type { Form } from "./types.js";
+import type { PayloadKind } from "./types.js";
 
 /** What a request in work takes beside its payload: whoever asks, what is to be answered, and the signal. */
 const openRequestBytes = 1_024;
@@ -67,7 +67,7 @@ export class ServedRequests {
    * Answers a request, unless nobody waits for that any more. A peer that asks for more than it reads gets no more of what
    * we would have to keep for it.
    */
-  reply(request: number, form: Form, payload: Uint8Array): void {
+  reply(request: number, form: PayloadKind, payload: Uint8Array): void {
     const { carriage, share } = this.#ports;
     if (!this.#settle(request)) return;
     if (!this.#refusals.isDue && payload.length <= share.room) encodeReply(carriage, request, form, payload);
@@ -96,7 +96,7 @@ export class ServedRequests {
   }
 
   /** What the application is given takes beside the bytes that came; nothing if it is too heavy to be made. */
-  #weigh(form: Form, payload: Uint8Array): number {
+  #weigh(form: PayloadKind, payload: Uint8Array): number {
     if (form !== payloadKinds.value) return 0;
     const { valueBytes } = this.#ports.limits;
     const weight = weighValue(payload, valueBytes) ?? 0;

@@ -9,7 +9,6 @@ import {
 import { ByteQueue } from "./byte-queue.js";
 import type { ChannelContext } from "./channel-context.js";
 import { ReceiveWindow, SendWindow } from "./flow-control.js";
-import type { PeerChannel } from "./peer-channel.js";
 import {
   isEnding,
   isReadable,
@@ -18,6 +17,7 @@ import {
   type StreamState,
   type StreamTrigger,
 } from "./stream-states.js";
+import type { PeerChannel, PeerStream } from "./types.js";
 
 /** How many first windows may be under way for each millisecond of a round trip: some 3 Gbit/s. */
 const windowsPerMs = 1.5;
@@ -45,8 +45,7 @@ export interface StreamObserver {
  * The application's side is `write`, `end`, `abort` and `read`. What its conversation does with it are `turn`, `take...`
  * and `lose`; nobody else calls these.
  */
-export class Stream {
-  /** Its number on the link. */
+export class Stream implements PeerStream {
   readonly id: number;
   readonly peer: PeerChannel;
   readonly #ports: ChannelContext;
@@ -81,7 +80,6 @@ export class Stream {
     return this.#state;
   }
 
-  /** Bytes that were written and wait here for credit or for their turn. */
   get waitingBytes(): number {
     return this.#chunks.bytes;
   }
@@ -98,11 +96,6 @@ export class Stream {
     return this.#chunks.bytes === 0 && isEnding(this.#state) ? 0 : undefined;
   }
 
-  /**
-   * Sends bytes, or keeps them until they may go. Fewer than 4 KiB are copied; more must not change until they have arrived.
-   * False if enough waits: `writable` follows. False also, and nothing follows, when nothing can be written any more: after
-   * the end, and once the link is being left, because the goodbye waits for what was written before.
-   */
   write(bytes: Uint8Array): boolean {
     if (!isWritable(this.#state)) return false;
     if (!this.#ports.carriage.isOpen) {
@@ -115,14 +108,12 @@ export class Stream {
     return !this.#owesWritable;
   }
 
-  /** Nothing more is written; what waits still goes. The other direction goes on. */
   end(): void {
     if (!isWritable(this.#state) || this.#isCut) return;
     this.#step("end");
     this.#watch.ready(this);
   }
 
-  /** Ends both directions at once. What waits is dropped, and what still comes is ignored. `code`: see `isCode`. */
   abort(code: string, message: string): void {
     if (this.#state === "gone") return;
     const { carriage } = this.#ports;
@@ -131,7 +122,6 @@ export class Stream {
     this.#step("abort");
   }
 
-  /** The application has taken so many bytes of what came: the peer may send more. */
   read(bytes: number): void {
     const { carriage } = this.#ports;
     this.#hold(-Math.min(bytes, this.#heldBytes));
@@ -144,7 +134,6 @@ export class Stream {
     this.#account();
   }
 
-  /** The application reads nothing more of what has come. */
   skip(): void {
     this.read(this.#receiving.unreadBytes);
   }

@@ -1,8 +1,7 @@
 import type { PayloadKind } from "../protocol/native/payload.js";
-import type { PeerChannel } from "./peer-channel.js";
-import type { Stream } from "./stream.js";
+import type { StreamState } from "./stream-states.js";
 
-export type { PayloadKind as Form };
+export type { PayloadKind };
 
 /**
  * What came of a message: it is on its way (`taken`), it is taken but the peer is behind (`slow`), or too much waits
@@ -19,7 +18,78 @@ export interface ReceivedMessage {
   readonly bytes: number;
 }
 
-/** What a conversation with a peer brings, in order. Bytes are contiguous and the listener's to keep. */
+/**
+ * Everything that the application exchanges with one peer: messages, requests and streams. What the peer does comes as
+ * `MessagingEvent`s. When the link has ended, its methods do nothing any more.
+ */
+export interface PeerChannel {
+  /** The peer's address. */
+  readonly peer: string;
+  /** False once nothing new can be sent: one of the two ends leaves, or the link has ended. */
+  readonly isOpen: boolean;
+  /** Bytes of messages that wait for the peer's credit here, and are not on the link yet. */
+  readonly waitingBytes: number;
+  /** How many messages these are. They are lost when the link ends. */
+  readonly waiting: number;
+  /** Requests of ours without a reply, requests of the peer without one, and open streams. */
+  readonly underWay: { readonly calls: number; readonly answers: number; readonly streams: number };
+  /**
+   * Sends a message. A payload from 4 KiB on goes by reference, and must not change until it is acknowledged. `topic`: the
+   * UTF-8 of an `isTopic`. With form 2 the payload is empty. After `slow` and `full` a `drained` arrives; `full` takes nothing.
+   */
+  send(topic: Uint8Array, form: PayloadKind, payload: Uint8Array): SendResult;
+  /** The application has taken so many messages of so many bytes together, as their events said; also after the end. */
+  consumed(bytes: number, messages?: number): void;
+  /**
+   * Sends a request, and returns its number. `reply` or `failed` arrives for it, unless it is cancelled. `timeoutMs` may be
+   * Infinity. `full`: too much is under way, and nothing was sent. Payload as in `send`. `caller` comes back with the event.
+   */
+  request(
+    topic: Uint8Array,
+    form: PayloadKind,
+    payload: Uint8Array,
+    timeoutMs: number,
+    now: number,
+    caller?: unknown,
+  ): number | "full";
+  /** Nobody waits for this reply any more. No event arrives for it. */
+  cancel(request: number): void;
+  /**
+   * Answers a request of the peer. If it was cancelled, nothing is sent; but only now, or with `fail`, does it stop to count
+   * as in work. Payload as in `send`.
+   */
+  reply(request: number, form: PayloadKind, payload: Uint8Array): void;
+  /** Answers a request of the peer with a failure. `code`: see `isCode`. */
+  fail(request: number, code: string, message: string): void;
+  /** Opens a stream. If it cannot be opened, it is gone at once, and `aborted` arrives (`OVERLOADED`, `PEER_DOWN`). */
+  open(topic: Uint8Array): PeerStream;
+}
+
+/** A stream of bytes with a peer, in both directions. */
+export interface PeerStream {
+  /** Its number on the link. */
+  readonly id: number;
+  readonly peer: PeerChannel;
+  readonly state: StreamState;
+  /** Bytes that were written and wait here for credit or for their turn. */
+  readonly waitingBytes: number;
+  /**
+   * Sends bytes, or keeps them until they may go. Fewer than 4 KiB are copied; more must not change until they have arrived.
+   * False if enough waits: `writable` follows. False also, and nothing follows, when nothing can be written any more: after
+   * the end, and once the link is being left, because the goodbye waits for what was written before.
+   */
+  write(bytes: Uint8Array): boolean;
+  /** Nothing more is written; what waits still goes. The other direction goes on. */
+  end(): void;
+  /** Ends both directions at once. What waits is dropped, and what still comes is ignored. `code`: see `isCode`. */
+  abort(code: string, message: string): void;
+  /** The application has taken so many bytes of what came: the peer may send more. */
+  read(bytes: number): void;
+  /** The application reads nothing more of what has come. */
+  skip(): void;
+}
+
+/** What a channel with a peer brings, in order. Bytes are contiguous and the listener's to keep. */
 export type MessagingEvent =
   /** Messages that came one behind the other: one read of a socket may hold thousands, which go up together. */
   | { readonly type: "messages"; readonly from: PeerChannel; readonly messages: readonly ReceivedMessage[] }
@@ -55,14 +125,14 @@ export type MessagingEvent =
       readonly message: string;
     }
   /** The peer has opened a stream. */
-  | { readonly type: "stream"; readonly stream: Stream; readonly topic: string }
-  /** To be given back with `Stream.read` once the application has had them. */
-  | { readonly type: "data"; readonly stream: Stream; readonly bytes: Uint8Array }
+  | { readonly type: "stream"; readonly stream: PeerStream; readonly topic: string }
+  /** To be given back with `PeerStream.read` once the application has had them. */
+  | { readonly type: "data"; readonly stream: PeerStream; readonly bytes: Uint8Array }
   /** The peer has said that it sends nothing more on the stream. */
-  | { readonly type: "finished"; readonly stream: Stream }
+  | { readonly type: "finished"; readonly stream: PeerStream }
   /** By the peer, or `PEER_DOWN` because the link has ended. */
-  | { readonly type: "aborted"; readonly stream: Stream; readonly code: string; readonly message: string }
+  | { readonly type: "aborted"; readonly stream: PeerStream; readonly code: string; readonly message: string }
   /** After a `write` that returned false: there is room for more. */
-  | { readonly type: "writable"; readonly stream: Stream }
+  | { readonly type: "writable"; readonly stream: PeerStream }
   /** After a message that was `slow` or `full`: the peer has caught up. */
   | { readonly type: "drained"; readonly from: PeerChannel };

@@ -1,7 +1,7 @@
 import { Duplex } from "node:stream";
 import { FullmeshError } from "../core/errors.js";
 import { ByteQueue } from "../messaging/byte-queue.js";
-import type { Stream } from "../messaging/stream.js";
+import type { PeerStream } from "../messaging/types.js";
 import { isReferenced, keepable } from "../protocol/native/payload.js";
 import type { Peer } from "./events.js";
 import { errorOf, reasonOf } from "./remote-errors.js";
@@ -24,7 +24,7 @@ export interface StreamEvents {
 
 /** What a Node stream takes to be put together. */
 export interface MeshStreamParts {
-  readonly stream: Stream;
+  readonly stream: PeerStream;
   readonly peer: Peer;
   readonly topic: string;
   /** What has been begun goes out soon. */
@@ -50,7 +50,7 @@ export class MeshStream extends Duplex {
   readonly peer: Peer;
   /** What it was opened for. */
   readonly topic: string;
-  readonly #stream: Stream;
+  readonly #stream: PeerStream;
   readonly #wake: () => void;
   readonly #closed: () => void;
   /**

@@ -1,7 +1,6 @@
 import type { EventEmitter } from "node:events";
 import { FullmeshError } from "../core/errors.js";
-import type { PeerChannel } from "../messaging/peer-channel.js";
-import type { Form, MessagingEvent, ReceivedMessage } from "../messaging/types.js";
+import type { MessagingEvent, PayloadKind, PeerChannel, ReceivedMessage } from "../messaging/types.js";
 import { throwLater } from "../nodejs/uncaught.js";
 import type { Address } from "../protocol/address.js";
 import { messageFrameBytes } from "../protocol/native/message.js";
@@ -58,7 +57,7 @@ class HeldMessage implements QueuedItem<Message> {
   readonly #from: PeerChannel;
   readonly #peer: Peer;
   readonly #topic: string;
-  readonly #form: Form;
+  readonly #form: PayloadKind;
   /** What it counts. */
   readonly #bytes: number;
   #memory: Uint8Array;
@@ -114,7 +113,7 @@ function madeOf(
   exchange: MessagingContext,
   from: PeerChannel,
   topic: string,
-  form: Form,
+  form: PayloadKind,
   payload: Uint8Array,
 ): unknown {
   try {

@@ -1,8 +1,7 @@
 import { functionOption } from "../api/options.js";
 import { type ErrorCode, FullmeshError } from "../core/errors.js";
 import { NumberMap } from "../core/number-map.js";
-import type { PeerChannel } from "../messaging/peer-channel.js";
-import type { MessagingEvent } from "../messaging/types.js";
+import type { MessagingEvent, PeerChannel } from "../messaging/types.js";
 import type { Address } from "../protocol/address.js";
 import { keepable } from "../protocol/native/payload.js";
 import { replyFrameBytes } from "../protocol/native/request.js";

@@ -1,7 +1,6 @@
 import { refuseUnknown, signalOption, waitOption } from "../api/options.js";
 import { FullmeshError } from "../core/errors.js";
-import type { PeerChannel } from "../messaging/peer-channel.js";
-import type { Form, MessagingEvent } from "../messaging/types.js";
+import type { MessagingEvent, PayloadKind, PeerChannel } from "../messaging/types.js";
 import { requestFrameBytes } from "../protocol/native/request.js";
 import { type Abortable, unwatchAbort, watchAbort } from "./abort-watch.js";
 import type { Peer } from "./events.js";
@@ -79,7 +78,7 @@ class OutgoingRequest implements Abortable {
 /** Whom to ask, and what. */
 interface RequestTarget {
   readonly topicBytes: Uint8Array;
-  readonly form: Form;
+  readonly form: PayloadKind;
   readonly payload: Uint8Array;
   readonly signal: AbortSignal | undefined;
   readonly timeoutMs: number;

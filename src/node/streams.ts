@@ -1,7 +1,6 @@
 import { functionOption } from "../api/options.js";
 import { FullmeshError } from "../core/errors.js";
-import type { Stream } from "../messaging/stream.js";
-import type { MessagingEvent } from "../messaging/types.js";
+import type { MessagingEvent, PeerStream } from "../messaging/types.js";
 import type { Address } from "../protocol/address.js";
 import type { Peer } from "./events.js";
 import { abortedError, MeshStream, type StreamEvents } from "./mesh-stream.js";
@@ -18,7 +17,7 @@ type StreamArrival = Extract<MessagingEvent, { type: "stream" | "data" | "finish
 export class NodeStreams {
   readonly #exchange: MessagingContext;
   readonly #takers = new Map<string, StreamHandler>();
-  readonly #open = new Map<Stream, StreamEvents>();
+  readonly #open = new Map<PeerStream, StreamEvents>();
 
   constructor(exchange: MessagingContext) {
     this.#exchange = exchange;
@@ -68,7 +67,7 @@ export class NodeStreams {
     for (const events of [...this.#open.values()]) events.aborted(this.#exchange.endedError());
   }
 
-  #opened(stream: Stream, topic: string): void {
+  #opened(stream: PeerStream, topic: string): void {
     const peer = this.#exchange.peers.at(stream.peer.peer as Address);
     const taker = this.#takers.get(topic);
     if (peer === undefined || taker === undefined) {
@@ -95,7 +94,7 @@ export class NodeStreams {
     }
   }
 
-  #streamOver(stream: Stream, peer: Peer, topic: string): MeshStream {
+  #streamOver(stream: PeerStream, peer: Peer, topic: string): MeshStream {
     return new MeshStream({
       stream,
       peer,

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { defaultLimits, type Limits } from "../../src/core/limits.js";
 import type { LinkWriter } from "../../src/core/link-handler.js";
+import type { LinkChannel } from "../../src/messaging/link-channel.js";
 import { MemoryBudget, PeerBudget } from "../../src/messaging/memory-budget.js";
-import type { PeerChannel } from "../../src/messaging/peer-channel.js";
 import { PeerChannels } from "../../src/messaging/peer-channels.js";
 import type { MessagingEvent } from "../../src/messaging/types.js";
 import { numberedKinds } from "../../src/protocol/native/numbered.js";
@@ -65,7 +65,7 @@ describe("the shares of a budget", () => {
 class Node {
   readonly told: MessagingEvent[] = [];
   readonly lines: Line[] = [];
-  readonly peers: PeerChannel[] = [];
+  readonly peers: LinkChannel[] = [];
   readonly #messaging: PeerChannels;
 
   constructor(peers: number, limits: Partial<Limits>) {
@@ -80,7 +80,7 @@ class Node {
     for (let peer = 0; peer < peers; peer += 1) this.board(`peer ${peer}`);
   }
 
-  board(peer: string): PeerChannel {
+  board(peer: string): LinkChannel {
     const line = new Line();
     const conversation = this.#messaging.board(peer, true, line as LinkWriter);
     this.lines.push(line);

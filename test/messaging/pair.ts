@@ -1,8 +1,8 @@
 import { defaultLimits, type Limits } from "../../src/core/limits.js";
 import { type LinkWriter, notNow } from "../../src/core/link-handler.js";
-import type { PeerChannel } from "../../src/messaging/peer-channel.js";
+import type { LinkChannel } from "../../src/messaging/link-channel.js";
 import { PeerChannels } from "../../src/messaging/peer-channels.js";
-import type { MessagingEvent, ReceivedMessage } from "../../src/messaging/types.js";
+import type { MessagingEvent, PeerChannel, ReceivedMessage } from "../../src/messaging/types.js";
 
 type Batch = Extract<MessagingEvent, { readonly type: "messages" }>;
 
@@ -117,7 +117,7 @@ export class End {
   /** As they were told. */
   readonly told: MessagingEvent[] = [];
   readonly messaging: PeerChannels;
-  readonly conversation: PeerChannel;
+  readonly conversation: LinkChannel;
   /** What was wrong with what came. */
   readonly faults: string[] = [];
   now = 0;

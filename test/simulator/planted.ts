@@ -13,7 +13,7 @@ import { ResumeState } from "../../src/mesh/native/resume-state.js";
 import { SendBuffer } from "../../src/mesh/native/send-buffer.js";
 import { ByteQueue } from "../../src/messaging/byte-queue.js";
 import { ReceiveWindow, SendWindow } from "../../src/messaging/flow-control.js";
-import { PeerChannel } from "../../src/messaging/peer-channel.js";
+import { LinkChannel } from "../../src/messaging/link-channel.js";
 import { PendingRequests } from "../../src/messaging/pending-requests.js";
 import { Stream } from "../../src/messaging/stream.js";
 import { Admission } from "../../src/rendezvous/admission.js";
@@ -125,7 +125,7 @@ export const plants: readonly Plant[] = [
   },
   {
     when: "messages that wait for credit are not told of when the link ends",
-    plant: () => vi.spyOn(PeerChannel.prototype, "waiting", "get").mockReturnValue(0),
+    plant: () => vi.spyOn(LinkChannel.prototype, "waiting", "get").mockReturnValue(0),
     seed: 64,
     breaks: "S8",
   },

@@ -12,7 +12,7 @@ import type { RequestTimeouts } from "./request-timeouts.js";
 import { ServedRequests } from "./served-requests.js";
 import type { Stream } from "./stream.js";
 import { ChannelStreams } from "./streams.js";
-import type { Form, MessagingEvent, SendResult } from "./types.js";
+import type { MessagingEvent, PayloadKind, PeerChannel, SendResult } from "./types.js";
 
 /** What a conversation is made of. */
 export interface PeerChannelOptions {
@@ -25,7 +25,7 @@ export interface PeerChannelOptions {
   readonly patience: RequestTimeouts;
   readonly share: PeerBudget;
   /** Is called once, when the link has ended. */
-  readonly leave: (conversation: PeerChannel) => void;
+  readonly leave: (conversation: LinkChannel) => void;
 }
 
 /**
@@ -34,11 +34,10 @@ export interface PeerChannelOptions {
  * What you want of it are `send` to `open`; what it tells comes as arrivals. `take`, `moved` and `ended` are the link's.
  * When the link has ended, nothing that is wanted of it does anything any more.
  */
-export class PeerChannel implements LinkHandler {
-  /** The peer's address. */
+export class LinkChannel implements PeerChannel, LinkHandler {
   readonly peer: string;
   readonly #ports: ChannelContext;
-  readonly #leave: (conversation: PeerChannel) => void;
+  readonly #leave: (conversation: LinkChannel) => void;
   readonly #isOwner: boolean;
   // Each part is made when it is first needed: most links of a large mesh are idle, and need none.
   #messages: ChannelMessages | undefined;
@@ -80,17 +79,14 @@ export class PeerChannel implements LinkHandler {
     return this.#refusals;
   }
 
-  /** False once nothing new can be said: one of the two ends leaves, or the link has ended. */
   get isOpen(): boolean {
     return !this.#hasEnded && this.#ports.carriage.isOpen;
   }
 
-  /** Bytes of messages that wait for the peer's credit here, and are not on the link yet. */
   get waitingBytes(): number {
     return this.#messages?.waitingBytes ?? 0;
   }
 
-  /** How many messages these are; they are lost when the link ends. */
   get waiting(): number {
     return this.#messages?.waiting ?? 0;
   }
@@ -99,33 +95,22 @@ export class PeerChannel implements LinkHandler {
     return this.waiting === 0 && this.#streams?.isWaiting !== true;
   }
 
-  /** Requests of ours that have no reply yet, requests of the peer that have none, and streams that are open. */
   get underWay(): { readonly calls: number; readonly answers: number; readonly streams: number } {
     const [calls = 0, answers = 0, streams = 0] = [this.#calls?.size, this.#answers?.size, this.#streams?.size];
     return { calls, answers, streams };
   }
 
-  /**
-   * Sends a message. A payload from 4 KiB on goes by reference, and must not change until it is acknowledged. `topic`: the
-   * UTF-8 of an `isTopic`. With form 2 the payload is empty. After `slow` and `full` a `drained` arrives; `full` takes nothing.
-   */
-  send(topic: Uint8Array, form: Form, payload: Uint8Array): SendResult {
+  send(topic: Uint8Array, form: PayloadKind, payload: Uint8Array): SendResult {
     return this.#mail.send(topic, form, payload);
   }
 
-  /** The application has had so many messages of so many bytes together, as their arrivals said; also after the end. */
   consumed(bytes: number, messages = 1): void {
     this.#mail.consumed(bytes, messages);
   }
 
-  /**
-   * Asks the peer, and returns the number of the request, of which `reply` or `failed` arrives unless it is cancelled.
-   * `timeoutMs` may be Infinity. `full`: too much is under way, and nothing has been asked. Payload as in `send`. `caller`
-   * comes back with what arrives.
-   */
   request(
     topic: Uint8Array,
-    form: Form,
+    form: PayloadKind,
     payload: Uint8Array,
     timeoutMs: number,
     now: number,
@@ -135,7 +120,6 @@ export class PeerChannel implements LinkHandler {
     return this.#asked.ask(topic, form, payload, timeoutMs, now, caller);
   }
 
-  /** Nobody waits for this reply any more; nothing arrives of it. */
   cancel(request: number): void {
     this.#calls?.cancel(request);
   }
@@ -145,20 +129,14 @@ export class PeerChannel implements LinkHandler {
     this.#calls?.expire(now);
   }
 
-  /**
-   * Answers a request of the peer. Of one that has been cancelled nothing is sent, but only now, or with `fail`, does it no
-   * longer count as in work. Payload as in `send`.
-   */
-  reply(request: number, form: Form, payload: Uint8Array): void {
+  reply(request: number, form: PayloadKind, payload: Uint8Array): void {
     this.#answers?.reply(request, form, payload);
   }
 
-  /** Says that there is no reply, and why. `code`: see `isCode`. */
   fail(request: number, code: string, message: string): void {
     this.#answers?.fail(request, code, message);
   }
 
-  /** Opens a stream. If that cannot be, it is gone at once, and `aborted` arrives (`OVERLOADED`, `PEER_DOWN`). */
   open(topic: Uint8Array): Stream {
     return this.#opened.open(topic);
   }
