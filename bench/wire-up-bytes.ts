@@ -49,7 +49,16 @@ function wireUp(size: number, dialect: Dialect): Count {
   const limits = { ...defaultLimits, dialsInFlight: 8 };
 
   const serverProcess = new SimulatedProcess(world, "server", serverAddress.host, false);
-  const log = new MemoryLog(firstRevision);
+  const log = new MemoryLog((answer) => {
+    if (answer.type === "appended") {
+      const { entry } = answer;
+      count.entries += 1;
+      // As it stands in a frame: the entry, or in classic one line of a list.
+      count.entryBytes +=
+        dialect === "native" || entry.type !== "joined" ? JSON.stringify(entry).length : entry.address.length + 1;
+    }
+    server.input(answer);
+  });
   const server = new Driver<RendezvousInput, RendezvousOutput>({
     machine: new RendezvousMachine({
       capacity: size,
@@ -65,14 +74,8 @@ function wireUp(size: number, dialect: Dialect): Count {
     transport: network.transportOf(serverProcess),
     clock: serverProcess.clock,
     perform: (output) => {
-      if (output.type === "append") {
-        const entry = log.append(output.change);
-        count.entries += 1;
-        // As it stands in a frame: the entry, or in classic one line of a list.
-        count.entryBytes +=
-          dialect === "native" || entry.type !== "joined" ? JSON.stringify(entry).length : entry.address.length + 1;
-        server.input({ type: "appended", mesh: output.mesh, entry });
-      } else if (output.type === "event" && output.event.type === "complete") count.complete = true;
+      if (output.type === "append") log.append(output);
+      else if (output.type === "event" && output.event.type === "complete") count.complete = true;
     },
   });
   server.listen(serverAddress, () => {});

@@ -14,6 +14,7 @@ interface ScheduledEvent {
  * nothing and the same seed always gives the same history.
  */
 export class Engine {
+  readonly seed: number;
   readonly random: SeededRandom;
   /** Ids have dice of their own, so that a scenario unfolds alike however many are drawn. */
   readonly #ids: SeededRandom;
@@ -26,6 +27,7 @@ export class Engine {
   /** `onStep` is called before each event, with its moment. */
   constructor(seed: number, onStep: (now: number) => void = () => {}) {
     this.#onStep = onStep;
+    this.seed = seed;
     this.random = new SeededRandom(seed);
     this.#ids = new SeededRandom(seed + 2 ** 45);
   }

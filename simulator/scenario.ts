@@ -81,6 +81,8 @@ export interface Scenario {
   readonly onFull: OnFull;
   /** How long the log takes to answer an append, at most. */
   readonly logDelayMs: number;
+  /** The share of appends that the log rejects before the network heals. */
+  readonly logRejects: number;
   readonly conditions: NetworkConditions;
   readonly faults: readonly Fault[];
   /** When the network conditions clears and faults end. */
@@ -96,6 +98,12 @@ export interface Scenario {
   readonly limits?: Partial<Limits>;
   /** These members are never struck: every two of them are linked so soon after both are listed, whatever others do. */
   readonly honest?: { readonly scripts: readonly number[]; readonly withinMs: number };
+}
+
+/** In one run of five the log rejects appends. Its random numbers are its own, so that the rest of the run stays as it is. */
+export function logRejectsOf(seed: number, isCalm: boolean): number {
+  const random = new SeededRandom(seed + 2 ** 47);
+  return isCalm || random.chance(0.8) ? 0 : 0.5 * random.next();
 }
 
 /** Ports that are told apart only by waiting, beside ports that are not. */
@@ -141,6 +149,7 @@ export function classicScenarioOf(seed: number): Scenario {
         : Math.max(1, size + random.integer(-1, 1)),
     onFull,
     logDelayMs: random.chance(0.4) ? random.integer(1, 300) : 0,
+    logRejects: logRejectsOf(seed, isCalm),
     conditions: weatherOf(random, isCalm, isPrompt),
     faults: isCalm ? [] : faultsOf(random, size, healsAt),
     healsAt,

@@ -1,15 +1,15 @@
 import type { Machine } from "../src/core/machine.js";
 import { type Address, endpointOf } from "../src/protocol/address.js";
 import { teardownWord } from "../src/protocol/classic/list.js";
-import type { Change, Id } from "../src/protocol/directory.js";
+import type { Id } from "../src/protocol/directory.js";
 import { RendezvousMachine } from "../src/rendezvous/rendezvous-machine.js";
-import type { RendezvousInput, RendezvousOutput } from "../src/rendezvous/types.js";
+import type { LogAnswer, RendezvousInput, RendezvousOutput } from "../src/rendezvous/types.js";
 import { Driver } from "../src/runtime/driver.js";
-import { MemoryLog } from "../src/runtime/memory-log.js";
 import type { CheckedSimulation } from "./checked-simulation.js";
 import { allowedMemberCodes } from "./checkers/allowed-codes.js";
 import type { ConnectionEnd } from "./connection-end.js";
 import type { SimulatedProcess } from "./engine.js";
+import { SimulatedMembershipLog } from "./membership-log.js";
 import { controlTypeOf, describeBytes } from "./message-text.js";
 
 /** Where the simulated server listens. */
@@ -26,8 +26,7 @@ export class SimulatedServer {
   completeAt: number | undefined;
   readonly #context: CheckedSimulation;
   readonly #driver: Driver<RendezvousInput, RendezvousOutput>;
-  readonly #log = new MemoryLog();
-  #newestAppendAt = 0;
+  readonly #log: SimulatedMembershipLog;
   /** The log of the mesh. */
   #logId: Id | undefined;
   /** How many things the machine kept when it began. */
@@ -50,6 +49,9 @@ export class SimulatedServer {
       firstRevision: 0,
       limits,
     });
+    const { logDelayMs: delayMs, logRejects: rejects, healsAt } = scenario;
+    const answered = (answer: LogAnswer): void => this.process.do(() => this.#answered(answer));
+    this.#log = new SimulatedMembershipLog(network.engine, { delayMs, rejects, healsAt }, answered);
     this.#logId = this.machine.logOf(meshName);
     this.#sizeAtStart = this.machine.size;
     this.#driver = new Driver<RendezvousInput, RendezvousOutput>({
@@ -110,7 +112,10 @@ export class SimulatedServer {
   #perform(output: RendezvousOutput): void {
     const context = this.#context;
     if (output.type === "append") {
-      this.#append(output.mesh, output.change);
+      if (context.scenario.logDelayMs > 0) context.hit("append in flight");
+      this.#log.append(output);
+    } else if (output.type === "forgetLog") {
+      this.#log.forget(output.mesh);
     } else if (output.type === "event") {
       const { event } = output;
       context.tell(() => `server ${JSON.stringify(event)}`);
@@ -143,22 +148,9 @@ export class SimulatedServer {
     if (type === "directory" || type === "entries") end.other.isResuming = false;
   }
 
-  /** The log answers in the order in which it was asked, at once or some time later. */
-  #append(mesh: string, change: Change): void {
-    const { network, scenario } = this.#context;
-    const { engine } = network;
-    const delayMs = engine.random.next() * scenario.logDelayMs;
-    const at = Math.max(this.#newestAppendAt, engine.now + delayMs);
-    if (at > engine.now) this.#context.hit("append in flight");
-    this.#newestAppendAt = at;
-    const entry = this.#log.append(change);
-    const answer = (): void => {
-      this.process.do(() => {
-        this.#context.tell(() => `log ${JSON.stringify(entry)}`);
-        this.#driver.input({ type: "appended", mesh, entry });
-      });
-    };
-    if (at > engine.now) engine.at(at, answer);
-    else answer();
+  #answered(answer: LogAnswer): void {
+    this.#context.tell(() => `log ${JSON.stringify(answer)}`);
+    if (answer.type === "rejected") this.#context.hit("append rejected");
+    this.#driver.input(answer);
   }
 }

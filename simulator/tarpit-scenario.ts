@@ -34,6 +34,7 @@ export function tarpitScenarioOf(seed: number): Scenario {
     capacity: Number.POSITIVE_INFINITY,
     onFull: "hold",
     logDelayMs: 0,
+    logRejects: 0,
     conditions: { delayMs: random.integer(1, 20), split: 0, splitGapMs: 1, merge: random.next(), dialLoss: 0 },
     faults,
     healsAt: silentAt + 30_000,

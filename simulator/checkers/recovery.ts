@@ -28,6 +28,10 @@ export function firstRecoveryFault(
 
 /** L2: every join has come to something. A classic member that waits in line is told nothing. */
 function unanswered({ scenario }: CheckedSimulation, alive: readonly SimulatedMember[]): RecoveryFault | undefined {
+  const waiting = alive.filter((member) => !member.isRegistered);
+  if (waiting.length > Math.max(0, alive.length - scenario.capacity)) {
+    return { invariant: "L2", detail: `a slot is free, and ${waiting.map(({ address }) => address).join(" ")} waits` };
+  }
   const silent = alive.filter((member) => !member.isAnswered);
   const isWrong = silent.filter(({ dialect }) => dialect === "native" || scenario.onFull !== "hold");
   const room = Math.max(0, alive.length - scenario.capacity);

@@ -367,6 +367,13 @@ const failures = {
     connection: "refused: told why, half-closed, closed within 1 s",
     remedy: "Use an existing mesh, or another server.",
   },
+  STORE_UNAVAILABLE: {
+    fault: "system",
+    level: "warn",
+    meaning: "The membership log did not take the new member: it is away, or other servers keep taking its place.",
+    connection: "refused: told why and when to come back, half-closed, closed within 1 s",
+    remedy: "Try again after the time that the refusal names, as members of ours do.",
+  },
   ID_IN_USE: {
     fault: "remote",
     level: "warn",

@@ -192,6 +192,11 @@ export const defaultLimits = {
   dialBackSlowMs: 100,
   /** Slow dial-backs at once. Beyond that the oldest one to the host that has the most is given up. */
   dialBacksSlow: 256,
+  /**
+   * Between two tries of a removal that the membership log rejected, and the time after which a newcomer that it rejected
+   * may come again: long enough not to load a log that is away, short beside a lease.
+   */
+  logRetryMs: 1_000,
   /** Entries of the log that are kept; who is further behind gets the whole directory. */
   logEntries: 4_096,
   /**

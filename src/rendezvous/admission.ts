@@ -144,6 +144,20 @@ export class Admission {
     this.#addresses.take(address, { mesh: this.#mesh, id, dialect, standing: "joining" });
   }
 
+  /** The append of this candidate was rejected: its slot and address are free again, or those of whom it was to replace. */
+  rejected(candidate: Candidate, replaced: Member | undefined): void {
+    const { id, address } = candidate;
+    this.#appending.delete(id);
+    this.#living.delete(id);
+    if (replaced === undefined || !this.#replaced.delete(replaced.id)) this.#slotsAppending -= 1;
+    this.#count(candidate, -1);
+    if (this.#addresses.of(address)?.id !== id) return;
+    this.#addresses.free(address, id);
+    if (replaced === undefined) return;
+    const standing = this.#living.has(replaced.id) ? "member" : "absent";
+    this.#addresses.take(address, { mesh: this.#mesh, id: replaced.id, dialect: replaced.dialect, standing });
+  }
+
   /** An entry has been applied to the directory; `removed` is the member that it took out. */
   applied(entry: Entry, removed: Member | undefined): void {
     if (removed !== undefined) this.#removed(removed);

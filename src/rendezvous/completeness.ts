@@ -118,6 +118,14 @@ export class CompletenessTracker {
     this.#there -= 1;
   }
 
+  /** A member that was thought to be gone is there: what it has reported is as new as before. */
+  setThere({ order }: Member): void {
+    const account = this.#accounts.get(order);
+    if (account === undefined || account.isThere) return;
+    account.isThere = true;
+    this.#there += 1;
+  }
+
   /** A member has a session again, on which it is going to report all of its links. */
   setBack({ order }: Member): void {
     const account = this.#accounts.get(order);

@@ -133,6 +133,18 @@ export class FailureDetector {
     this.#present.delete(id);
     const member = this.#options.member(id);
     if (member === undefined) return undefined;
+    this.#suspect(id, reason, now);
+    // It witnesses for nobody any more.
+    this.judge(this.#options.completeness.heldBy(member), now);
+    return member;
+  }
+
+  /** A member is listed and has no session here; it has one lease to come with one. */
+  expect({ id }: Member, now: number): void {
+    if (!this.#absent.has(id)) this.#suspect(id, "has no session", now);
+  }
+
+  #suspect(id: Id, reason: string, now: number): void {
     this.#absent.set(id, {
       reason,
       hasLease: true,
@@ -144,9 +156,6 @@ export class FailureDetector {
     });
     this.#looks.set(id, now + this.#options.limits.leaseMs);
     this.#check(id);
-    // It witnesses for nobody any more.
-    this.judge(this.#options.completeness.heldBy(member), now);
-    return member;
   }
 
   /** A member has been removed. Returns its session, if it had one. */

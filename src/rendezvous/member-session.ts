@@ -21,8 +21,8 @@ export const memberSessionTransitions = {
   proving: { admitted: "joining", queued: "waiting", resumed: "member", closing: "closing" },
   /** Registered, in line for a slot. */
   waiting: { admitted: "joining", challenged: "proving", withdrawn: "reading", closing: "closing" },
-  /** The append of the membership is under way. */
-  joining: { listed: "member", closing: "closing" },
+  /** The append of the membership is under way. If the log rejects it, the registration is judged anew. */
+  joining: { listed: "member", admitted: "joining", queued: "waiting", closing: "closing" },
   /** In the directory. */
   member: { withdrawn: "reading", closing: "closing" },
   /** Has been told everything, or is about to be; hears no more. */

@@ -1,11 +1,13 @@
+import type { ErrorCode } from "../core/errors.js";
 import type { OutputSink } from "../core/machine.js";
+import { earliest } from "../core/timer-table.js";
 import type { Address } from "../protocol/address.js";
 import { type Candidate, type Change, Directory, type Entry, type Id, type Member } from "../protocol/directory.js";
 import { encodeControl } from "../protocol/native/control.js";
-import type { AddressRegistry } from "./address-registry.js";
+import type { AddressHolder, AddressRegistry } from "./address-registry.js";
 import { Admission, type AdmissionVerdict, type Applicant } from "./admission.js";
 import type { MemberSession } from "./member-session.js";
-import type { RendezvousOutput, RendezvousRules } from "./types.js";
+import type { LogAnswer, RejectionReason, RendezvousOutput, RendezvousRules } from "./types.js";
 
 /** How many of those in line are told that they have moved up. */
 const toldPlaces = 10;
@@ -16,6 +18,28 @@ export interface MembershipChange {
   readonly entered?: { readonly member: Member; readonly session: MemberSession | undefined };
   /** Who has gone. */
   readonly removed?: Member;
+}
+
+/** What follows from a rejected append. */
+export interface RejectedAppend {
+  /** A session that is not let in, and why. */
+  readonly refused?: { readonly session: MemberSession; readonly code: ErrorCode; readonly message: string };
+  /** The members that were to be replaced, or are now. */
+  readonly replaced: readonly Id[];
+  /** A member of another mesh whose address the new append takes; see `AdmissionVerdict`. */
+  readonly evicts?: AddressHolder;
+}
+
+/** A removal that this server wants. */
+type Removal = Extract<Change, { type: "left" | "lost" }>;
+
+/** An append that the log has not answered yet. */
+interface PendingAppend {
+  readonly change: Change;
+  /** Whose membership it is to be; undefined for a removal, and once the session is over. */
+  session?: MemberSession | undefined;
+  /** It was rejected before because of a conflict, and has been judged anew. */
+  readonly isRepeated: boolean;
 }
 
 /** What a roll is made with. */
@@ -40,10 +64,15 @@ export class Membership {
   readonly directory: Directory;
   readonly admission: Admission;
   readonly #options: MembershipOptions;
-  /** Sessions whose append is under way, by the id that will come back; undefined: nobody wants it any more. */
-  readonly #joining = new Map<Id, MemberSession | undefined>();
-  /** Members whose removal is under way. */
-  readonly #departing = new Set<Id>();
+  /** Appends that the log has not answered, by their keys. */
+  readonly #appends = new Map<number, PendingAppend>();
+  #newestKey = 0;
+  /** Members that are to be removed, each with its removal; undefined while only a replacement removes it. */
+  readonly #departing = new Map<Id, Removal | undefined>();
+  /** Removals that the log has rejected, which are appended again. */
+  readonly #rejectedRemovals = new Map<Id, Removal>();
+  /** When these are appended again, and the line goes on. */
+  #retryAt: number | undefined;
   /** Ids that were removed, the oldest first: none of them is ever taken back. */
   readonly #removed = new Set<Id>();
   /** When somebody in line was last called. */
@@ -61,14 +90,14 @@ export class Membership {
     return this.#departing.has(id) ? undefined : this.directory.member(id);
   }
 
-  /** How much is kept: members, those on the way in, and ids that were removed. */
+  /** How much is kept: members, appends, and ids that were removed. */
   get size(): number {
-    return this.directory.size + this.#joining.size + this.#departing.size + this.#removed.size;
+    return this.directory.size + this.#appends.size + this.#departing.size + this.#removed.size;
   }
 
   /** True while the log has not answered everything that was appended. */
   get isAppending(): boolean {
-    return this.#joining.size + this.#departing.size > 0;
+    return this.#appends.size > 0;
   }
 
   /** What would become of a registration. A session whose turn has come takes a slot, if one is still free. */
@@ -90,12 +119,10 @@ export class Membership {
     session.candidate = candidate;
     if (verdict.type === "admit") {
       const stoodInLine = this.admission.line.has(session);
-      this.#admit(session, candidate, verdict.replaces);
+      this.#admit(session, candidate, { replaces: verdict.replaces });
       if (stoodInLine) this.#tellPlaces();
     } else {
-      session.step("queued");
-      this.admission.wait(session, candidate);
-      this.#tellPlaces(session);
+      this.#queue(session, candidate);
     }
     return verdict;
   }
@@ -110,7 +137,9 @@ export class Membership {
   }
 
   /** An entry has come back. Returns what it has changed; undefined if it was known. */
-  appended(entry: Entry, now: number): MembershipChange | undefined {
+  appended({ entry, key }: Extract<LogAnswer, { type: "appended" }>, now: number): MembershipChange | undefined {
+    const append = this.#appends.get(key ?? 0);
+    this.#appends.delete(key ?? 0);
     const goes = entry.type === "joined" ? undefined : entry.type === "replaced" ? entry.replaces : entry.id;
     const removed = goes === undefined ? undefined : this.directory.member(goes);
     // A log may tell an entry twice; it happens once.
@@ -120,8 +149,89 @@ export class Membership {
     const member = this.directory.member(entry.id);
     return {
       ...(removed === undefined ? {} : { removed }),
-      ...(member === undefined ? {} : { entered: { member, session: this.#entered(member, removed?.id) } }),
+      ...(member === undefined ? {} : { entered: { member, session: this.#entered(member, append, removed?.id) } }),
     };
+  }
+
+  /**
+   * An append was rejected. A registration that was in conflict with other entries is judged anew, once; after that, and
+   * while the log takes nothing, its session is refused for the moment. A removal is appended again until it is true.
+   */
+  rejected(key: number, reason: RejectionReason, now: number): RejectedAppend | undefined {
+    const append = this.#appends.get(key);
+    if (append === undefined) return undefined;
+    this.#appends.delete(key);
+    const { change, session, isRepeated } = append;
+    if (change.type === "left" || change.type === "lost") {
+      this.#rejectedRemovals.set(change.id, change);
+      this.#retryAt ??= now + this.#options.rules.limits.logRetryMs;
+      return undefined;
+    }
+    const { type: _, ...joining } = change;
+    const replaced = this.#release(joining);
+    if (session?.state !== "joining") {
+      this.#goOnWithLine(reason, now);
+      return { replaced };
+    }
+    if (reason === "unavailable" || isRepeated) {
+      const message =
+        reason === "unavailable"
+          ? "the membership log takes no changes at the moment"
+          : "other servers have taken what this member was to get, twice";
+      this.#goOnWithLine("unavailable", now);
+      return { refused: { session, code: "STORE_UNAVAILABLE", message }, replaced };
+    }
+    return this.#judgeAnew(session, replaced, now);
+  }
+
+  /** Frees what a rejected registration held. Returns the member that it was to replace, if any. */
+  #release(joining: Candidate & { readonly replaces?: Id }): Id[] {
+    const { replaces } = joining;
+    this.admission.rejected(joining, replaces === undefined ? undefined : this.directory.member(replaces));
+    if (replaces === undefined) return [];
+    const removal = this.#departing.get(replaces);
+    if (removal === undefined) this.#departing.delete(replaces);
+    else if (!this.#isRemoving(replaces)) this.#append({ change: removal, isRepeated: false });
+    return [replaces];
+  }
+
+  /** True while the removal of this member is under way by itself. */
+  #isRemoving(id: Id): boolean {
+    if (this.#rejectedRemovals.has(id)) return true;
+    for (const { change } of this.#appends.values()) {
+      if (change.type !== "joined" && change.type !== "replaced" && change.id === id) return true;
+    }
+    return false;
+  }
+
+  #judgeAnew(session: MemberSession, replaced: readonly Id[], now: number): RejectedAppend {
+    const { candidate } = session;
+    if (candidate === undefined) return { replaced };
+    const verdict = this.admission.judge({ ...applicantOf(session, candidate), isCalled: true });
+    if (verdict.type === "refuse") {
+      this.#goOnWithLine("conflict", now);
+      return { refused: { session, code: verdict.code, message: verdict.message }, replaced };
+    }
+    const evicts = verdict.evicts === undefined ? {} : { evicts: verdict.evicts };
+    if (verdict.type === "wait") {
+      this.#queue(session, candidate);
+      return { replaced, ...evicts };
+    }
+    const { replaces } = verdict;
+    this.#admit(session, candidate, { replaces, isRepeated: true });
+    return { replaced: replaces === undefined ? replaced : [...replaced, replaces], ...evicts };
+  }
+
+  /** A slot is free again. While the log takes nothing, those in line wait for the next try: else all would be refused. */
+  #goOnWithLine(reason: RejectionReason, now: number): void {
+    if (reason === "unavailable") this.#retryAt ??= now + this.#options.rules.limits.logRetryMs;
+    else this.admitNext(now);
+  }
+
+  #queue(session: MemberSession, candidate: Candidate): void {
+    session.step("queued");
+    this.admission.wait(session, candidate);
+    this.#tellPlaces(session);
   }
 
   /** Lets those in line in, as far as there is room. */
@@ -133,13 +243,24 @@ export class Membership {
   nextTimeout(): number | undefined {
     const { hasFreeSlot, calledCount, line } = this.admission;
     const isHeldUp = hasFreeSlot && calledCount > 0 && calledCount < line.size;
-    return isHeldUp ? this.#calledAt + this.#options.rules.limits.dialBackSlowMs : undefined;
+    return earliest(this.#retryAt, isHeldUp ? this.#calledAt + this.#options.rules.limits.dialBackSlowMs : undefined);
   }
 
   /** Whoever does not answer must not hold up those behind it: as many again are called. */
   handleTimeout(now: number): void {
+    if (this.#retryAt !== undefined && this.#retryAt <= now) this.#retry(now);
     const at = this.nextTimeout();
     if (at !== undefined && at <= now) this.#call(2 * this.admission.calledCount, now);
+  }
+
+  #retry(now: number): void {
+    this.#retryAt = undefined;
+    const removals = [...this.#rejectedRemovals.values()];
+    this.#rejectedRemovals.clear();
+    for (const change of removals) {
+      if (this.directory.member(change.id) !== undefined) this.#append({ change, isRepeated: false });
+    }
+    this.admitNext(now);
   }
 
   /** Calls the first in line until so many are called; a classic one, whose address is taken as it is, comes in at once. */
@@ -153,7 +274,7 @@ export class Membership {
         admission.call(session);
         this.#calledAt = now;
         this.#options.prove(session);
-      } else this.#admit(session, candidate);
+      } else this.#admit(session, candidate, {});
     }
     if (admission.line.size < before) this.#tellPlaces();
   }
@@ -165,8 +286,8 @@ export class Membership {
       if (!this.admission.leaveLine(session)) return;
       this.#tellPlaces();
       this.admitNext(now);
-    } else if (session.state === "joining" && id !== undefined) {
-      this.#joining.set(id, undefined);
+    } else if (session.state === "joining") {
+      for (const append of this.#appends.values()) if (append.session === session) append.session = undefined;
     } else if (session.state === "member" && id !== undefined) {
       this.remove(id, type, reason);
     }
@@ -174,36 +295,39 @@ export class Membership {
 
   /** Takes a member out, once. */
   remove(id: Id, type: "left" | "lost", reason: string): void {
-    if (this.standing(id) === undefined) return;
-    this.#departing.add(id);
-    this.#append({ type, id, reason });
+    if (this.directory.member(id) === undefined || this.#departing.get(id) !== undefined) return;
+    const change: Removal = { type, id, reason };
+    // One that is being replaced is removed by that, unless the log rejects it.
+    const isReplaced = this.#departing.has(id);
+    this.#departing.set(id, change);
+    if (!isReplaced) this.#append({ change, isRepeated: false });
   }
 
-  #admit(session: MemberSession, candidate: Candidate, replaces?: Id): void {
+  #admit(
+    session: MemberSession,
+    candidate: Candidate,
+    { replaces, isRepeated = false }: { readonly replaces?: Id | undefined; readonly isRepeated?: boolean },
+  ): void {
     this.admission.leaveLine(session);
     session.step("admitted");
     this.admission.appending(candidate, replaces);
-    this.#joining.set(candidate.id, session);
-    if (replaces === undefined) {
-      this.#append({ type: "joined", ...candidate });
-    } else {
-      this.#departing.add(replaces);
-      this.#append({ type: "replaced", replaces, ...candidate });
-    }
+    if (replaces !== undefined && !this.#departing.has(replaces)) this.#departing.set(replaces, undefined);
+    const change: Change =
+      replaces === undefined ? { type: "joined", ...candidate } : { type: "replaced", replaces, ...candidate };
+    this.#append({ change, session, isRepeated });
   }
 
-  #entered(member: Member, replaces: Id | undefined): MemberSession | undefined {
+  #entered(member: Member, append: PendingAppend | undefined, replaces: Id | undefined): MemberSession | undefined {
     const { mesh, outputs } = this.#options;
     const { id, address, order, dialect, name } = member;
-    const session = this.#joining.get(id);
-    const isOurs = this.#joining.delete(id);
+    const session = append?.session;
     const instead = { ...(name === undefined ? {} : { name }), ...(replaces === undefined ? {} : { replaces }) };
     outputs.push({ type: "event", event: { type: "joined", mesh, id, address, order, dialect, ...instead } });
     if (session?.state === "joining") {
       session.step("listed");
       return session;
     }
-    if (isOurs) this.remove(id, "left", "closed its connection");
+    if (append !== undefined) this.remove(id, "left", "closed its connection");
     return undefined;
   }
 
@@ -211,6 +335,7 @@ export class Membership {
     const { mesh, outputs, rules } = this.#options;
     const { id, address, order, dialect } = member;
     this.#departing.delete(id);
+    this.#rejectedRemovals.delete(id);
     this.#removed.add(id);
     const [oldest] = this.#removed;
     if (this.#removed.size > rules.limits.tombstones && oldest !== undefined) this.#removed.delete(oldest);
@@ -233,8 +358,12 @@ export class Membership {
     }
   }
 
-  #append(change: Change): void {
-    this.#options.outputs.push({ type: "append", mesh: this.#options.mesh, change });
+  #append(append: PendingAppend): void {
+    const { mesh, outputs } = this.#options;
+    this.#newestKey += 1;
+    const key = this.#newestKey;
+    this.#appends.set(key, append);
+    outputs.push({ type: "append", mesh, key, after: this.directory.revision, change: append.change });
   }
 }
 

@@ -11,12 +11,12 @@ import { CompletenessTracker, type LinkReport } from "./completeness.js";
 import { CompletenessReporter } from "./completeness-reporter.js";
 import { FailureDetector } from "./failure-detector.js";
 import type { MemberSession } from "./member-session.js";
-import { Membership } from "./membership.js";
+import { Membership, type RejectedAppend } from "./membership.js";
 import { LogBroadcaster } from "./native/log-broadcaster.js";
 import type { MeshEndReason } from "./session-closer.js";
 import { SharedAddressDetector } from "./shared-address-detector.js";
 import { shortfallOf } from "./shortfall.js";
-import type { AbsentMemberRow, RendezvousOutput, RendezvousRules } from "./types.js";
+import type { AbsentMemberRow, LogAnswer, RendezvousOutput, RendezvousRules } from "./types.js";
 
 /** What a mesh is made with. */
 export interface MeshOptions {
@@ -190,8 +190,9 @@ export class Mesh {
   }
 
   /** An entry has come back from the log. */
-  appended(entry: Entry, now: number): AppendResult {
-    const changed = this.roll.appended(entry, now);
+  appended(answer: Extract<LogAnswer, { type: "appended" }>, now: number): AppendResult {
+    const { entry } = answer;
+    const changed = this.roll.appended(answer, now);
     if (changed === undefined) return {};
     this.updates.add(entry);
     const { removed, entered } = changed;
@@ -202,6 +203,27 @@ export class Mesh {
     if (entered !== undefined) this.#enter(entered.member, entered.session, now);
     const newcomer = entered?.session;
     return { ...(newcomer === undefined ? {} : { newcomer }), ...(fenced === undefined ? {} : { fenced }) };
+  }
+
+  /** An append was rejected: what was held for it is free again. */
+  rejected({ key, reason }: Extract<LogAnswer, { type: "rejected" }>, now: number): RejectedAppend | undefined {
+    const result = this.roll.rejected(key, reason, now);
+    for (const id of result?.replaced ?? []) this.#reviewPresence(id, now);
+    return result;
+  }
+
+  /** A member whose place somebody else was to take is there again if it has a session, and watched if it has none. */
+  #reviewPresence(id: Id, now: number): void {
+    const member = this.roll.directory.member(id);
+    if (member === undefined) return;
+    if (this.roll.standing(id) === undefined) {
+      this.#completeness.setAbsent(member);
+    } else if (this.#presence.has(id)) {
+      this.#completeness.setThere(member);
+    } else {
+      this.roll.admission.setAbsent(member, true);
+      this.#presence.expect(member, now);
+    }
   }
 
   /** Owes every classic member the newest list, because this newcomer is in it. */
@@ -226,7 +248,8 @@ export class Mesh {
   }
 
   report(session: MemberSession, report: LinkReport, now: number): void {
-    const member = this.roll.standing(session.candidate?.id ?? "");
+    // One that is about to be removed may stay, if the log rejects that.
+    const member = this.roll.directory.member(session.candidate?.id ?? "");
     if (member !== undefined) this.#presence.judge(this.#completeness.report(member, report, now), now);
   }
 
@@ -320,7 +343,12 @@ export class Mesh {
 
   #enter(member: Member, session: MemberSession | undefined, now: number): void {
     this.#completeness.enter(member, session !== undefined, now);
-    if (session === undefined) return;
+    if (session === undefined) {
+      // Another writer has appended it: it has one lease to show itself here.
+      if (member.dialect === "native" && this.roll.standing(member.id) !== undefined)
+        this.#reviewPresence(member.id, now);
+      return;
+    }
     if (member.dialect === "classic") {
       this.#classics.add(session);
       return;

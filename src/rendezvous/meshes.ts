@@ -104,6 +104,7 @@ export class Meshes {
   #forget(mesh: Mesh): void {
     this.#revision = Math.max(this.#revision, mesh.roll.directory.revision);
     mesh.forget();
+    this.#options.outputs.push({ type: "forgetLog", mesh: mesh.name });
     this.#meshes.delete(mesh.name);
     this.#touched.delete(mesh);
     this.#deadlines.clear(mesh);

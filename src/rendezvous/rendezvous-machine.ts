@@ -2,7 +2,7 @@ import type { ConnectionId } from "../core/connections.js";
 import { type Machine, OutputQueue } from "../core/machine.js";
 import { earliest } from "../core/timer-table.js";
 import type { Address } from "../protocol/address.js";
-import type { Entry, Id } from "../protocol/directory.js";
+import type { Id } from "../protocol/directory.js";
 import { AddressRegistry } from "./address-registry.js";
 import { AddressVerifier, type VerificationResult } from "./address-verifier.js";
 import { classicMesh } from "./classic/handler.js";
@@ -10,7 +10,7 @@ import { ListBroadcaster } from "./classic/list-broadcaster.js";
 import { ConnectionHandler } from "./connection-handler.js";
 import type { Mesh, MeshEnd } from "./mesh.js";
 import { Meshes } from "./meshes.js";
-import type { RendezvousInput, RendezvousOutput, RendezvousRules } from "./types.js";
+import type { LogAnswer, RendezvousInput, RendezvousOutput, RendezvousRules } from "./types.js";
 
 /**
  * The rendezvous server's machine: takes registrations, keeps the directories of its meshes, tells everyone who is there,
@@ -128,7 +128,10 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
         this.#delivery.handleTimeout(now);
         break;
       case "appended":
-        this.#appended(input.mesh, input.entry, now);
+        this.#appended(input, now);
+        break;
+      case "rejected":
+        this.#rejected(input, now);
         break;
       case "teardown":
         this.#endAll(input.reason, now);
@@ -151,10 +154,17 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
 
   // Membership and the end.
 
-  #appended(name: string, entry: Entry, now: number): void {
-    const mesh = this.#meshes.find(name);
+  #rejected(answer: Extract<LogAnswer, { type: "rejected" }>, now: number): void {
+    const { refused, evicts } = this.#meshes.find(answer.mesh)?.rejected(answer, now) ?? {};
+    if (refused !== undefined) this.#reception.partings.refuse(refused.session, refused.code, refused.message, now);
+    if (evicts !== undefined) this.#meshes.find(evicts.mesh)?.evict(evicts.id, answer.mesh);
+  }
+
+  #appended(answer: Extract<LogAnswer, { type: "appended" }>, now: number): void {
+    const { entry } = answer;
+    const mesh = this.#meshes.find(answer.mesh);
     if (mesh === undefined) return;
-    const { newcomer, fenced } = mesh.appended(entry, now);
+    const { newcomer, fenced } = mesh.appended(answer, now);
     const { partings, classic } = this.#reception;
     if (fenced !== undefined) {
       const why = entry.type === "replaced" ? "somebody else has proved the address" : "the member has been removed";

@@ -123,13 +123,15 @@ export class SessionCloser {
   }
 
   #refusal(code: ErrorCode, message: string): Uint8Array {
-    const { firstByteCrowdedMs } = this.#options.rules.limits;
-    return encodeControl({
-      type: "refuse",
-      code,
-      message,
-      ...(code === "BUSY" || code === "NO_DESCRIPTORS" ? { retryMs: firstByteCrowdedMs } : {}),
-    });
+    const retryMs = this.#retryMs(code);
+    return encodeControl({ type: "refuse", code, message, ...(retryMs === undefined ? {} : { retryMs }) });
+  }
+
+  /** When somebody who is refused for the moment may come again; undefined if the refusal is final. */
+  #retryMs(code: ErrorCode): number | undefined {
+    const { firstByteCrowdedMs, logRetryMs } = this.#options.rules.limits;
+    if (code === "STORE_UNAVAILABLE") return logRetryMs;
+    return code === "BUSY" || code === "NO_DESCRIPTORS" ? firstByteCrowdedMs : undefined;
   }
 
   #part(session: MemberSession, departure: CloseReason, now: number): void {

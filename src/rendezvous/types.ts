@@ -4,10 +4,32 @@ import type { Limits } from "../core/limits.js";
 import type { Address } from "../protocol/address.js";
 import type { Change, Dialect, Entry, Id } from "../protocol/directory.js";
 
-/** What a rendezvous takes: what happens to its connections, what its logs answer, and its owner's wishes. */
+/** A change that is to be appended to the membership log of a mesh. */
+export interface LogAppend {
+  readonly mesh: string;
+  /** Names this append in the answer. Opaque to the log. */
+  readonly key: number;
+  /** The entry's revision is above this one: that of the newest entry known here, or the one before the first. */
+  readonly after: number;
+  readonly change: Change;
+}
+
+/**
+ * Why a change was not appended:
+ * - `conflict`: it does not count any more, because of an entry of another writer that came before it;
+ * - `unavailable`: the log takes no changes at the moment.
+ */
+export type RejectionReason = "conflict" | "unavailable";
+
+/** What a membership log answers. An entry without a key was appended by another writer. */
+export type LogAnswer =
+  | { readonly type: "appended"; readonly mesh: string; readonly key?: number; readonly entry: Entry }
+  | { readonly type: "rejected"; readonly mesh: string; readonly key: number; readonly reason: RejectionReason };
+
+/** What the server's machine takes: what happens to its connections, what its logs answer, and the commands of its owner. */
 export type RendezvousInput =
   | ConnectionInput
-  | { readonly type: "appended"; readonly mesh: string; readonly entry: Entry }
+  | LogAnswer
   /** End every mesh: tell every node, then close. */
   | { readonly type: "teardown"; readonly reason: string }
   /** Stop serving without ending a mesh by word; classic nodes take the closing as the end. */
@@ -85,10 +107,13 @@ export type RendezvousEvent =
   /** Every connection is gone. */
   | { readonly type: "closed" };
 
-/** What a rendezvous wants done, appended to a mesh's log, told to its owner, or written to the log file. */
+/** What the server's machine puts out: to its connections, to the membership logs, to its owner, and to the log file. */
 export type RendezvousOutput =
   | ConnectionOutput
-  | { readonly type: "append"; readonly mesh: string; readonly change: Change }
+  /** Answered by `appended` or `rejected` with the same key; nothing is true before that. */
+  | ({ readonly type: "append" } & LogAppend)
+  /** The mesh has been forgotten, and its log with it. */
+  | { readonly type: "forgetLog"; readonly mesh: string }
   | { readonly type: "event"; readonly event: RendezvousEvent }
   | { readonly type: "note"; readonly note: LogEvent };
 

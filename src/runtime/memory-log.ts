@@ -1,19 +1,30 @@
-import { type Change, type Entry, happened } from "../protocol/directory.js";
+import { happened } from "../protocol/directory.js";
+import type { LogAppend } from "../rendezvous/types.js";
+import type { LogAnswerHandler, MembershipLog } from "./membership-log.js";
 
-/**
- * A membership log in this process's memory: it gives each change the next revision and answers at once. A log that
- * several servers share would answer later, from its watch; no machine may notice the difference.
- */
-export class MemoryLog {
-  #revision: number;
+/** Membership logs in the memory of this process: every append is taken, and answered at once. */
+export class MemoryLog implements MembershipLog {
+  readonly #answer: LogAnswerHandler;
+  /** The revision of the newest entry, by mesh. */
+  readonly #revisions = new Map<string, number>();
+  #isClosed = false;
 
-  /** `revision`: the one before the first. */
-  constructor(revision = 0) {
-    this.#revision = revision;
+  constructor(answer: LogAnswerHandler) {
+    this.#answer = answer;
   }
 
-  append(change: Change): Entry {
-    this.#revision += 1;
-    return happened(change, this.#revision);
+  append({ mesh, key, after, change }: LogAppend): void {
+    if (this.#isClosed) return;
+    const revision = Math.max(this.#revisions.get(mesh) ?? after, after) + 1;
+    this.#revisions.set(mesh, revision);
+    this.#answer({ type: "appended", mesh, key, entry: happened(change, revision) });
+  }
+
+  forget(mesh: string): void {
+    this.#revisions.delete(mesh);
+  }
+
+  close(): void {
+    this.#isClosed = true;
   }
 }

@@ -4,11 +4,11 @@ import { FullmeshError } from "../core/errors.js";
 import { printable } from "../core/escaping.js";
 import { nodeClock } from "../nodejs/clock.js";
 import { callListener } from "../nodejs/uncaught.js";
-import type { Change, Id } from "../protocol/directory.js";
 import { RendezvousMachine } from "../rendezvous/rendezvous-machine.js";
 import type { RendezvousEvent, RendezvousInput, RendezvousOutput } from "../rendezvous/types.js";
 import { Driver } from "../runtime/driver.js";
 import { LogRateLimiter, type LogRecord } from "../runtime/log-rate-limiter.js";
+import type { MembershipLog } from "../runtime/membership-log.js";
 import { MemoryLog } from "../runtime/memory-log.js";
 import { type TraceRecord, wireText } from "../runtime/trace.js";
 import type { ServerEvents } from "./events.js";
@@ -27,8 +27,7 @@ export class ServerRuntime {
   readonly driver: Driver<RendezvousInput, RendezvousOutput>;
   readonly #server: EventEmitter<ServerEvents>;
   readonly #traced: ((record: TraceRecord) => void) | undefined;
-  /** The membership logs, by the names of their meshes. */
-  readonly #logs = new Map<string, { readonly id: Id | undefined; readonly log: MemoryLog }>();
+  readonly #log: MembershipLog = new MemoryLog((answer) => this.driver.input(answer));
   readonly #gate = new LogRateLimiter();
   readonly #closed = new Deferred<ServerEnd>();
   #end: ServerEnd = { reason: "closed" };
@@ -58,32 +57,18 @@ export class ServerRuntime {
 
   #perform(output: RendezvousOutput): void {
     if (output.type === "append") {
-      this.#append(output.mesh, output.change);
+      this.#log.append(output);
+    } else if (output.type === "forgetLog") {
+      this.#log.forget(output.mesh);
     } else if (output.type === "event") {
       this.#tell(output.event);
     } else if (output.type === "note") {
-      this.#log(this.#gate.pass(output.note, Date.now()));
+      this.#writeLog(this.#gate.pass(output.note, Date.now()));
     }
   }
 
-  #log(records: readonly LogRecord[]): void {
+  #writeLog(records: readonly LogRecord[]): void {
     for (const record of records) callListener(() => this.#server.emit("note", record));
-  }
-
-  #append(mesh: string, change: Change): void {
-    const id = this.machine.logOf(mesh);
-    const known = this.#logs.get(mesh);
-    const log = known !== undefined && known.id === id ? known.log : this.#newLog(mesh, id);
-    this.driver.input({ type: "appended", mesh, entry: log.append(change) });
-  }
-
-  /** The log of a mesh that begins. Those of meshes that the machine has forgotten are forgotten here too. */
-  #newLog(mesh: string, id: Id | undefined): MemoryLog {
-    const kept = new Set(this.machine.meshes);
-    for (const name of this.#logs.keys()) if (!kept.has(name)) this.#logs.delete(name);
-    const log = new MemoryLog(this.machine.revisionOf(mesh));
-    this.#logs.set(mesh, { id, log });
-    return log;
   }
 
   #tell(event: RendezvousEvent): void {
@@ -114,7 +99,8 @@ export class ServerRuntime {
         this.#server.emit("teardown", event);
         break;
       case "closed":
-        this.#log(this.#gate.finish(Date.now()));
+        this.#writeLog(this.#gate.finish(Date.now()));
+        this.#log.close();
         this.#closed.resolve(this.#end);
         this.#server.emit("closed");
         break;

@@ -1,12 +1,14 @@
 import type { ConnectionId, Endpoint, Identity } from "../../src/core/connections.js";
 import { defaultLimits, type Limits } from "../../src/core/limits.js";
 import { type Address, endpointOf, formatAddress } from "../../src/protocol/address.js";
-import type { Change, Id } from "../../src/protocol/directory.js";
+import { type Change, happened, type Id } from "../../src/protocol/directory.js";
 import { type Control, type ControlOf, decodeControl, encodeControl } from "../../src/protocol/native/control.js";
 import { FrameReader, frameKinds } from "../../src/protocol/native/frames.js";
 import { encodePreface, type Preface } from "../../src/protocol/native/preface.js";
 import { RendezvousMachine } from "../../src/rendezvous/rendezvous-machine.js";
 import type {
+  LogAppend,
+  RejectionReason,
   RendezvousEvent,
   RendezvousInput,
   RendezvousOutput,
@@ -78,11 +80,11 @@ export class Play {
   readonly events: RendezvousEvent[] = [];
   readonly notes: string[] = [];
   /** What has been appended and not yet answered, if the log is slow. */
-  readonly appends: { readonly mesh: string; readonly change: Change }[] = [];
+  readonly appends: LogAppend[] = [];
   readonly dials: Dialed[] = [];
   readonly callers = new Map<ConnectionId, Caller>();
   readonly #listeners = new Map<Address, Listener>();
-  readonly #logs = new Map<Id, MemoryLog>();
+  readonly #log = new MemoryLog((answer) => this.give(answer));
   readonly #inputs: RendezvousInput[] = [];
   now = 0;
   sentBytes = 0;
@@ -178,25 +180,31 @@ export class Play {
   answer(): void {
     const append = this.appends.shift();
     if (append === undefined) throw new Error("nothing has been appended");
-    this.#append(append.mesh, append.change);
+    this.#log.append(append);
+  }
+
+  /** The log rejects the oldest append. */
+  reject(reason: RejectionReason): void {
+    const append = this.appends.shift();
+    if (append === undefined) throw new Error("nothing has been appended");
+    this.give({ type: "rejected", mesh: append.mesh, key: append.key, reason });
+  }
+
+  /** Another writer appends a change. */
+  appendElsewhere(mesh: string, change: Change): void {
+    this.give({ type: "appended", mesh, entry: happened(change, this.machine.revisionOf(mesh) + 1) });
   }
 
   #perform(output: RendezvousOutput): void {
     if (output.type === "event") this.events.push(output.event);
     else if (output.type === "note") this.notes.push(output.note.code);
     else if (output.type === "append" && this.isLogSlow) this.appends.push(output);
-    else if (output.type === "append") this.#append(output.mesh, output.change);
+    else if (output.type === "append") this.#log.append(output);
+    else if (output.type === "forgetLog") this.#log.forget(output.mesh);
     else if (output.type === "stopListening") this.hasStoppedListening = true;
     else if (output.type === "dial") this.#dial(output.connection, output.to, output.identity);
     else if (output.connection.startsWith("out:")) this.#performOnDialed(output);
     else this.#performOnCaller(output);
-  }
-
-  #append(mesh: string, change: Change): void {
-    const id = this.machine.logOf(mesh) ?? "";
-    const log = this.#logs.get(id) ?? new MemoryLog(this.machine.revisionOf(mesh));
-    this.#logs.set(id, log);
-    this.give({ type: "appended", mesh, entry: log.append(change) });
   }
 
   #performOnCaller(output: Extract<RendezvousOutput, { connection: ConnectionId }>): void {

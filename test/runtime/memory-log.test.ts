@@ -1,26 +1,16 @@
 import { expect, test } from "vitest";
-import type { Change } from "../../src/protocol/directory.js";
+import type { LogAnswer } from "../../src/rendezvous/types.js";
 import { MemoryLog } from "../../src/runtime/memory-log.js";
+import { describeMembershipLog } from "./membership-log.js";
 
-const joined: Change = { type: "joined", id: "aa", address: "127.0.0.1:4000", dialect: "native" };
+describeMembershipLog("the log in memory", (answer) => ({ log: new MemoryLog(answer), settled: () => {} }));
 
-test("gives each change the next revision, from 1 on, which is also the order of a new member", () => {
-  const log = new MemoryLog();
-  const left: Change = { type: "left", id: "aa", reason: "done" };
-  const replaced: Change = { ...joined, type: "replaced", replaces: "aa", id: "bb" };
-  expect([joined, left, replaced].map((change) => log.append(change))).toEqual([
-    { ...joined, order: 1, revision: 1 },
-    { ...left, revision: 2 },
-    { ...replaced, order: 3, revision: 3 },
-  ]);
-});
-
-test("goes on from the revision that it is given", () => {
-  expect(new MemoryLog(41).append(joined)).toMatchObject({ order: 42, revision: 42 });
-});
-
-test("leaves the change that it was given as it was", () => {
-  const change = { ...joined };
-  new MemoryLog().append(change);
-  expect(change).toEqual(joined);
+test("the log in memory gives out revisions without a gap, from the one behind that of the first append", () => {
+  const answers: LogAnswer[] = [];
+  const log = new MemoryLog((answer) => answers.push(answer));
+  const change = { type: "left", id: "aa", reason: "done" } as const;
+  log.append({ mesh: "default", key: 1, after: 41, change });
+  log.append({ mesh: "default", key: 2, after: 41, change });
+  log.append({ mesh: "default", key: 3, after: 43, change });
+  expect(answers.map((answer) => answer.type === "appended" && answer.entry.revision)).toEqual([42, 43, 44]);
 });

@@ -22,6 +22,7 @@ function play(dialects: readonly Dialect[], more: Partial<Scenario> = {}): Scena
     capacity: scripts.length,
     onFull: "teardown",
     logDelayMs: 5,
+    logRejects: 0,
     conditions: { delayMs: 10, split: 0.2, splitGapMs: 5, merge: 0.5, dialLoss: 0 },
     faults: [],
     healsAt: 100,

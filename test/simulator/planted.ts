@@ -19,6 +19,7 @@ import { Stream } from "../../src/messaging/stream.js";
 import { Admission } from "../../src/rendezvous/admission.js";
 import { CompletenessTracker } from "../../src/rendezvous/completeness.js";
 import { FailureDetector } from "../../src/rendezvous/failure-detector.js";
+import { Membership } from "../../src/rendezvous/membership.js";
 import { Mesh } from "../../src/rendezvous/mesh.js";
 import { NativeHandler } from "../../src/rendezvous/native/handler.js";
 import { LogCache } from "../../src/rendezvous/native/log-cache.js";
@@ -132,7 +133,7 @@ export const plants: readonly Plant[] = [
   {
     when: "no credit is given for what has been taken",
     plant: () => vi.spyOn(ReceiveWindow.prototype, "consume").mockReturnValue(undefined),
-    seed: 2,
+    seed: 3,
     breaks: "L1",
   },
   {
@@ -246,7 +247,7 @@ export const plants: readonly Plant[] = [
   {
     when: "a member without a session counts as there",
     plant: () => vi.spyOn(CompletenessTracker.prototype, "setAbsent").mockReturnValue(undefined),
-    seed: 51,
+    seed: 161,
     breaks: "C1",
   },
   {
@@ -294,7 +295,7 @@ export const plants: readonly Plant[] = [
         return at === undefined ? undefined : at - 19_900;
       });
     },
-    seed: 51,
+    seed: 143,
     breaks: "N26",
   },
   {
@@ -337,5 +338,17 @@ export const plants: readonly Plant[] = [
     },
     seed: 246,
     breaks: "S4",
+  },
+  {
+    when: "the answer that an append was rejected is ignored",
+    plant: () => vi.spyOn(Membership.prototype, "rejected").mockReturnValue(undefined),
+    seed: 2,
+    breaks: "L2",
+  },
+  {
+    when: "a rejected append keeps its slot",
+    plant: () => vi.spyOn(Admission.prototype, "rejected").mockImplementation(() => {}),
+    seed: 76,
+    breaks: "L2",
   },
 ];

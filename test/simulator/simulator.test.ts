@@ -122,6 +122,7 @@ describe("a bug planted in the rules", () => {
       capacity: 5,
       onFull: "hold",
       logDelayMs: 0,
+      logRejects: 0,
       conditions: { delayMs: 30, split: 1, splitGapMs: 60, merge: 0, dialLoss: 0 },
       faults: [{ type: "killServer", at: 200 }],
       healsAt: 400,

@@ -1,0 +1,24 @@
+import type { LogAnswer, LogAppend } from "../rendezvous/types.js";
+
+/**
+ * The port to the membership logs of a server's meshes: one ordered log for each mesh, which several servers may share.
+ *
+ * Every implementation runs the suite in test/runtime/membership-log.ts. Its rules:
+ * - Each append is answered exactly once, with its key: `appended` with the entry, or `rejected` with a reason. The answers
+ *   come in the order of the appends, before `append` returns or any time later. An implementation that waits for a
+ *   network bounds that wait, and rejects what it has not sent by then.
+ * - A rejection is final: a rejected change never becomes an entry.
+ * - Entries of one mesh come in the order of their revisions, each above the one before it and above `after` of its append.
+ *   An entry of another writer comes at its place among them, without a key.
+ * - After `forget` nothing more comes of the log of that mesh; the next append begins a new log. After `close` nothing more
+ *   comes at all.
+ */
+export interface MembershipLog {
+  append(append: LogAppend): void;
+  /** The log of this mesh is not needed any more. No append to it waits for its answer. */
+  forget(mesh: string): void;
+  close(): void;
+}
+
+/** Takes the answers of a membership log, in their order. */
+export type LogAnswerHandler = (answer: LogAnswer) => void;

@@ -1,0 +1,151 @@
+import { describe, expect, test } from "vitest";
+import { nativeMembers, Play, type Player } from "../play.js";
+
+/** A mesh of this capacity whose log answers by hand, with so many members. */
+function slowPlay(members: number, capacity = Number.POSITIVE_INFINITY): [Play, Player[]] {
+  const play = new Play({ capacity, onFull: "hold" });
+  const listed = nativeMembers(play, members);
+  play.isLogSlow = true;
+  return [play, listed];
+}
+
+describe("a registration that the log rejects", () => {
+  test("is refused with a time to come back while the log takes nothing", () => {
+    const [play] = slowPlay(0);
+    const a = play.native("127.0.0.1:14001").register();
+    play.reject("unavailable");
+    expect(a.end.last("refuse")).toMatchObject({ code: "STORE_UNAVAILABLE", retryMs: play.limits.logRetryMs });
+    expect(a.caller.state).toBe("halfClosed");
+    expect(play.machine.members).toEqual([]);
+  });
+
+  test("frees its slot and its address", () => {
+    const [play] = slowPlay(0, 1);
+    play.native("127.0.0.1:14001").register();
+    play.reject("unavailable");
+    const b = play.native("127.0.0.1:14001").register();
+    play.answer();
+    play.settle();
+    expect(b.order).toBeGreaterThan(0);
+    expect(play.eventsOf("waiting")).toEqual([]);
+  });
+
+  test("is judged anew after a conflict, and appended again", () => {
+    const [play] = slowPlay(0);
+    const a = play.native("127.0.0.1:14001").register();
+    play.reject("conflict");
+    expect(play.appends).toMatchObject([{ change: { type: "joined", id: a.id } }]);
+    play.answer();
+    play.settle();
+    expect(a.order).toBeGreaterThan(0);
+    expect(a.end.all("refuse")).toEqual([]);
+  });
+
+  test("is refused with a time to come back after a second conflict", () => {
+    const [play] = slowPlay(0);
+    const a = play.native("127.0.0.1:14001").register();
+    play.reject("conflict");
+    play.reject("conflict");
+    expect(a.end.last("refuse")).toMatchObject({ code: "STORE_UNAVAILABLE", retryMs: play.limits.logRetryMs });
+    expect(play.appends).toEqual([]);
+  });
+
+  test("is told the true reason if somebody else has its address by then", () => {
+    const [play] = slowPlay(0);
+    const a = play.native("127.0.0.1:14001").register();
+    play.appendElsewhere("default", { type: "joined", id: "ee", address: "127.0.0.1:14001", dialect: "classic" });
+    play.reject("conflict");
+    expect(a.end.last("refuse")).toMatchObject({ code: "ADDRESS_IN_USE" });
+    expect(play.machine.members).toEqual(["127.0.0.1:14001"]);
+  });
+
+  test("waits in line if somebody else has the last slot by then", () => {
+    const [play] = slowPlay(0, 1);
+    const a = play.native("127.0.0.1:14001").register();
+    play.appendElsewhere("default", { type: "joined", id: "ee", address: "127.0.0.1:14009", dialect: "native" });
+    play.reject("conflict");
+    expect(a.end.last("waiting")).toMatchObject({ place: 1 });
+  });
+
+  test("counts for nothing once its session is gone", () => {
+    const [play] = slowPlay(0, 1);
+    const a = play.native("127.0.0.1:14001").register();
+    a.caller.close("ECONNRESET");
+    play.reject("conflict");
+    expect(play.appends).toEqual([]);
+    const b = play.native("127.0.0.1:14002").register();
+    play.answer();
+    play.settle();
+    expect(b.order).toBeGreaterThan(0);
+  });
+
+  test("leaves the member that it was to replace as it was, and the mesh whole", () => {
+    const [play, [a, b]] = slowPlay(2);
+    a?.linked([b as Player, 1]);
+    b?.linked([a as Player, 1]);
+    play.native(a?.address ?? "127.0.0.1:1").register();
+    expect(play.appends).toMatchObject([{ change: { type: "replaced", replaces: a?.id } }]);
+    play.reject("unavailable");
+    expect(play.machine.presentIn("default")).toEqual([a?.address, b?.address]);
+    play.settle();
+    expect(a?.caller.state).toBe("open");
+  });
+
+  test("lets a member that broke meanwhile be lost after a lease", () => {
+    const [play, [a]] = slowPlay(2);
+    play.native(a?.address ?? "127.0.0.1:1").register();
+    a?.die();
+    play.reject("unavailable");
+    play.pass(2 * play.limits.leaseMs);
+    expect(play.appends).toMatchObject([{ change: { type: "lost", id: a?.id } }]);
+  });
+
+  test("lets a member that left meanwhile leave", () => {
+    const [play, [a]] = slowPlay(2);
+    play.native(a?.address ?? "127.0.0.1:1").register();
+    a?.leave("going home");
+    play.reject("unavailable");
+    expect(play.appends).toMatchObject([{ change: { type: "left", id: a?.id, reason: "going home" } }]);
+  });
+});
+
+describe("a removal that the log rejects", () => {
+  test.each(["unavailable", "conflict"] as const)("is appended again after a while (%s)", (reason) => {
+    const [play, [a]] = slowPlay(2);
+    a?.leave();
+    play.reject(reason);
+    expect(play.appends).toEqual([]);
+    play.pass(play.limits.logRetryMs);
+    expect(play.appends).toMatchObject([{ change: { type: "left", id: a?.id } }]);
+    play.answer();
+    expect(play.machine.members).toHaveLength(1);
+  });
+
+  test("is not appended again if another server has removed the member", () => {
+    const [play, [a]] = slowPlay(2);
+    a?.leave();
+    play.reject("conflict");
+    play.appendElsewhere("default", { type: "lost", id: a?.id ?? "", reason: "not back" });
+    play.pass(play.limits.logRetryMs);
+    expect(play.appends).toEqual([]);
+  });
+});
+
+test("those in line keep their places while the log takes nothing", () => {
+  const [play] = slowPlay(0, 1);
+  play.native("127.0.0.1:14001").register();
+  const next = play.native("127.0.0.1:14002").register();
+  play.reject("unavailable");
+  expect(next.end.all("refuse")).toEqual([]);
+  expect(play.appends).toEqual([]);
+  play.pass(play.limits.logRetryMs);
+  expect(play.dials.filter(({ to }) => to === next.address)).toHaveLength(2);
+});
+
+test("a member that another server appended is lost unless a session resumes as it within a lease", () => {
+  const [play] = slowPlay(1);
+  play.appendElsewhere("default", { type: "joined", id: "ee", address: "127.0.0.1:14009", dialect: "native" });
+  expect(play.machine.presentIn("default")).toHaveLength(1);
+  play.pass(2 * play.limits.leaseMs);
+  expect(play.appends).toMatchObject([{ change: { type: "lost", id: "ee" } }]);
+});

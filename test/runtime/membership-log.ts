@@ -1,0 +1,128 @@
+import { describe, expect, it } from "vitest";
+import type { Change, Entry } from "../../src/protocol/directory.js";
+import type { LogAnswer, LogAppend } from "../../src/rendezvous/types.js";
+import type { LogAnswerHandler, MembershipLog } from "../../src/runtime/membership-log.js";
+
+/** One membership log under test. */
+export interface TestedLog {
+  readonly log: MembershipLog;
+  /** Resolves when every append has been answered. */
+  settled(): Promise<void> | void;
+}
+
+/** What every membership log must do, whatever is behind it. `create` opens an empty one. */
+export function describeMembershipLog(name: string, create: (answer: LogAnswerHandler) => TestedLog): void {
+  const joined = (id: string): Change => ({
+    type: "joined",
+    id,
+    address: `127.0.0.1:${4_000 + Number(id)}`,
+    dialect: "native",
+  });
+  const open = (): TestedLog & { readonly answers: LogAnswer[] } => {
+    const answers: LogAnswer[] = [];
+    return { ...create((answer) => answers.push(answer)), answers };
+  };
+  const appendAll = (log: MembershipLog, count: number, after: number, mesh = "default"): LogAppend[] => {
+    const appends = Array.from({ length: count }, (_, index): LogAppend => {
+      return { mesh, key: index + 1, after, change: joined(String(100 + index)) };
+    });
+    for (const append of appends) log.append(append);
+    return appends;
+  };
+  const entriesOf = (answers: readonly LogAnswer[], mesh = "default"): Entry[] => {
+    return answers.flatMap((answer) => (answer.type === "appended" && answer.mesh === mesh ? [answer.entry] : []));
+  };
+
+  describe(`${name}, as a membership log`, () => {
+    it("answers each append once, with its key, in the order of the appends", async () => {
+      const { log, answers, settled } = open();
+      const appends = appendAll(log, 40, 0);
+      await settled();
+      expect(answers.map(({ key }) => key)).toEqual(appends.map(({ key }) => key));
+    });
+
+    it("gives each entry a higher revision than the one before, above the one that the append names", async () => {
+      const { log, answers, settled } = open();
+      appendAll(log, 40, 1_000);
+      await settled();
+      const revisions = [1_000, ...entriesOf(answers).map(({ revision }) => revision)];
+      expect(revisions.every((revision, index) => index === 0 || revision > (revisions[index - 1] ?? 0))).toBe(true);
+      expect(revisions.length).toBeGreaterThan(1);
+    });
+
+    it("makes of a change an entry that says the same, and gives a new member its revision as its order", async () => {
+      const { log, answers, settled } = open();
+      const appends = appendAll(log, 20, 0);
+      const copies = structuredClone(appends);
+      await settled();
+      for (const answer of answers) {
+        if (answer.type === "rejected") continue;
+        const { revision } = answer.entry;
+        const change = appends.find(({ key }) => key === answer.key)?.change;
+        expect(answer.entry).toEqual({ ...change, order: revision, revision });
+      }
+      expect(appends).toEqual(copies);
+    });
+
+    it("appends removals and replacements", async () => {
+      const { log, answers, settled } = open();
+      const left: Change = { type: "left", id: "100", reason: "done" };
+      const replaced: Change = {
+        type: "replaced",
+        replaces: "101",
+        id: "102",
+        address: "127.0.0.1:4101",
+        dialect: "native",
+      };
+      for (const [index, change] of [joined("100"), left, joined("101"), replaced].entries()) {
+        log.append({ mesh: "default", key: index + 1, after: 0, change });
+      }
+      await settled();
+      for (const { type, id, revision, ...rest } of entriesOf(answers)) {
+        if (type === "left") expect(rest).toEqual({ reason: "done" });
+        if (type === "replaced") expect(rest).toMatchObject({ replaces: "101", order: revision });
+        expect(id).toMatch(/^10[012]$/);
+      }
+    });
+
+    it("never makes an entry of a change that it has rejected", async () => {
+      const { log, answers, settled } = open();
+      const appends = appendAll(log, 40, 0);
+      await settled();
+      const rejected = new Set(answers.flatMap((answer) => (answer.type === "rejected" ? [answer.key] : [])));
+      const ids = appends.filter(({ key }) => !rejected.has(key)).map(({ change }) => change.id);
+      expect(entriesOf(answers).map(({ id }) => id)).toEqual(ids);
+    });
+
+    it("keeps the logs of different meshes apart", async () => {
+      const { log, answers, settled } = open();
+      appendAll(log, 20, 0, "one");
+      appendAll(log, 20, 500, "other");
+      await settled();
+      expect(entriesOf(answers, "one").every(({ revision }) => revision <= 500)).toBe(true);
+      expect(entriesOf(answers, "other").every(({ revision }) => revision > 500)).toBe(true);
+    });
+
+    it("begins a new log for a mesh that was forgotten", async () => {
+      const { log, answers, settled } = open();
+      appendAll(log, 20, 0);
+      await settled();
+      answers.length = 0;
+      log.forget("default");
+      appendAll(log, 20, 7_000);
+      await settled();
+      expect(answers).toHaveLength(20);
+      for (const { revision } of entriesOf(answers)) expect(revision).toBeGreaterThan(7_000);
+    });
+
+    it("says nothing more once it is closed", async () => {
+      const { log, answers, settled } = open();
+      appendAll(log, 20, 0);
+      log.close();
+      const { length } = answers;
+      appendAll(log, 20, 0);
+      await settled();
+      expect(answers).toHaveLength(length);
+    });
+  });
+}
