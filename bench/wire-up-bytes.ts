@@ -65,7 +65,6 @@ function wireUp(size: number, dialect: Dialect): Count {
       onFull: "teardown",
       mayAdvertise: () => false,
       dialect: "any",
-      endWord: "teardown",
       isKeyed: false,
       draw: newId,
       firstRevision,

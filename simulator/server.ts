@@ -1,6 +1,5 @@
 import type { Machine } from "../src/core/machine.js";
 import { type Address, endpointOf } from "../src/protocol/address.js";
-import { teardownWord } from "../src/protocol/classic/list.js";
 import type { Id } from "../src/protocol/directory.js";
 import { RendezvousMachine } from "../src/rendezvous/rendezvous-machine.js";
 import type { LogAnswer, RendezvousInput, RendezvousOutput } from "../src/rendezvous/types.js";
@@ -43,7 +42,6 @@ export class SimulatedServer {
       onFull: scenario.onFull,
       mayAdvertise: () => false,
       dialect: "any",
-      endWord: teardownWord,
       isKeyed: false,
       draw: () => network.engine.draw(),
       firstRevision: 0,

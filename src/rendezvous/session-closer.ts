@@ -3,7 +3,7 @@ import { printable } from "../core/escaping.js";
 import { GracefulCloses } from "../core/graceful-closes.js";
 import type { OutputSink } from "../core/machine.js";
 import { earliest, TimerTable } from "../core/timer-table.js";
-import { encodeEnd, encodeRefusal } from "../protocol/classic/list.js";
+import { encodeEnd, encodeRefusal, teardownWord } from "../protocol/classic/list.js";
 import { encodeControl } from "../protocol/native/control.js";
 import type { ListBroadcaster } from "./classic/list-broadcaster.js";
 import type { MemberSession } from "./member-session.js";
@@ -72,11 +72,15 @@ export class SessionCloser {
    */
   dismiss(session: MemberSession, { reason, incomplete }: MeshEndReason, now: number): void {
     if (session.state === "closing") return;
-    const { endWord, limits } = this.#options.rules;
+    const { limits } = this.#options.rules;
     this.#part(session, { type: "left", reason }, now);
     if (!this.#speaksNative(session)) {
       const failure = printable(`${reason}: ${incomplete}`, longestRefusal);
-      this.#hangUp(session, now, incomplete === undefined ? encodeEnd(endWord) : encodeRefusal("INCOMPLETE", failure));
+      this.#hangUp(
+        session,
+        now,
+        incomplete === undefined ? encodeEnd(teardownWord) : encodeRefusal("INCOMPLETE", failure),
+      );
       return;
     }
     const lack = incomplete === undefined ? {} : { incomplete };

@@ -135,8 +135,6 @@ export interface AdmissionRules {
 export interface RendezvousRules extends AdmissionRules {
   /** Who may join: members of either dialect, or of one. */
   readonly dialect: Dialect | "any";
-  /** The word that ends a mesh for classic members; see `isEndWord`. */
-  readonly endWord: string;
   /** True if every connection must have proved the secret. */
   readonly isKeyed: boolean;
   /** 128 random bits that nobody can guess, anew at each call. */

@@ -11,7 +11,6 @@ import type { Identity } from "../core/connections.js";
 import type { Limits } from "../core/limits.js";
 import { hostFilter, isCidr } from "../nodejs/networks.js";
 import { newId } from "../nodejs/random.js";
-import { isEndWord, teardownWord } from "../protocol/classic/list.js";
 import type { Dialect } from "../protocol/directory.js";
 import type { OnFull, RendezvousRules } from "../rendezvous/types.js";
 import type { TransportPort } from "../runtime/ports.js";
@@ -42,8 +41,6 @@ export interface ServerOptions {
    * then ends all the same, names the members and pairs that are missing, and `start` fails with `INCOMPLETE`.
    */
   readonly finishMs?: number;
-  /** The word that ends the mesh, default `teardown`. A letter other than `l` first, then up to 63 printable characters. */
-  readonly endWord?: string;
   /**
    * Networks in CIDR notation whose hosts may be advertised from elsewhere, default none. Each one widens whom a stranger
    * can make every member dial.
@@ -72,7 +69,6 @@ const serverOptionNames: readonly (keyof ServeOptions)[] = [
   "secret",
   "settleMs",
   "finishMs",
-  "endWord",
   "allowAdvertise",
   "insecure",
   "limits",
@@ -102,10 +98,8 @@ function serverRules(options: ServerOptions, limits: Limits, isKeyed: boolean): 
     dialect = "any",
     settleMs = limits.settleMs,
     finishMs = limits.finishMs,
-    endWord = teardownWord,
     allowAdvertise = [],
   } = options;
-  if (!isEndWord(endWord)) badOption("endWord", "a word that begins with a letter other than l", endWord);
   for (const cidr of allowAdvertise)
     if (!isCidr(cidr)) badOption("allowAdvertise", "a network such as 10.0.0.0/8", cidr);
   return {
@@ -113,7 +107,6 @@ function serverRules(options: ServerOptions, limits: Limits, isKeyed: boolean): 
     onFull: choiceOption("onFull", onFull, ["teardown", "hold"]),
     dialect: choiceOption("dialect", dialect, ["any", "native", "classic"]),
     mayAdvertise: hostFilter(allowAdvertise),
-    endWord,
     isKeyed,
     draw: newId,
     firstRevision: Date.now() * 1000,

@@ -212,7 +212,6 @@ describe("a host that is not loopback", () => {
       onFull: "teardown",
       mayAdvertise: () => false,
       dialect: "any",
-      endWord: "teardown",
       isKeyed: false,
       draw: () => "0".repeat(32),
       firstRevision: 0,

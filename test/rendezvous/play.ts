@@ -107,7 +107,6 @@ export class Play {
       onFull: "teardown",
       mayAdvertise: () => false,
       dialect: "any",
-      endWord: "teardown",
       isKeyed: false,
       draw: () => this.id(),
       firstRevision: 0,

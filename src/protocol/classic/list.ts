@@ -9,7 +9,7 @@ export function encodeList(members: readonly Address[]): Uint8Array {
   return ascii(`${header}${members.join("\n")}`);
 }
 
-/** Server to every node, at the end: one word, `teardown` unless the server was given another. */
+/** Server to every node, at the end: one word. This server says `teardown`; a node takes any other for the end as well. */
 export function encodeEnd(word: string): Uint8Array {
   return ascii(word);
 }
@@ -31,11 +31,6 @@ export function readEnd(text: string): { readonly refusal?: string } {
 export const teardownWord = "teardown";
 const refusalWord = "refused";
 const header = "list:\n";
-
-/** True for a word that simple readers take for the end: it begins with a letter other than `l`, and is printable ASCII. */
-export function isEndWord(word: string): boolean {
-  return /^[A-KM-Za-km-z][\x20-\x7e]{0,63}$/.test(word) && readEnd(word).refusal === undefined;
-}
 
 /** What a node has understood of its server. */
 export type ServerEvent =
