@@ -29,7 +29,7 @@ const parts = {
   "member session": () => stateDiagram(memberSession),
   "native session": () => stateDiagram(nativeSessionTransitions),
   "owner states": () => stateDiagram(ownerTransitions),
-  remedies: () => table(["code", "what has happened", "whose fault", "what to do"], remedyRows()),
+  remedies: () => table(["code", "what has happened", "what to do"], remedyRows()),
   sequence: sequenceDiagram,
   "server session": () => stateDiagram(serverSession),
 };
@@ -54,12 +54,7 @@ function failureRows() {
 }
 
 function remedyRows() {
-  return Object.entries(failureTable).map(([code, { meaning, fault, remedy }]) => [
-    `\`${code}\``,
-    meaning,
-    fault,
-    remedy,
-  ]);
+  return Object.entries(failureTable).map(([code, { meaning, remedy }]) => [`\`${code}\``, meaning, remedy]);
 }
 
 /** The limits, each with the reason that stands beside its value. */

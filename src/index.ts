@@ -5,7 +5,7 @@
  */
 
 export type { WaitOptions } from "./api/waiting.js";
-export { type ErrorCode, type Fault, FullmeshError, type LogEvent as Note, type LogLevel } from "./core/errors.js";
+export { type ErrorCode, FullmeshError, type LogEvent as Note, type LogLevel } from "./core/errors.js";
 export { defaultLimits, type Limits } from "./core/limits.js";
 export type { CompletenessReport as Completeness, Direction } from "./mesh/types.js";
 export type { NodeChange as Change } from "./node/change-loops.js";

@@ -20,8 +20,16 @@ export function badOption(name: string, expected: string, value: unknown): never
   throw new FullmeshError("BAD_OPTION", `Expected \`${name}\` to be ${expected}, got ${got}`);
 }
 
+/** Refuses options that are no object, such as an address that was given in their place. */
+export function requireOptions(options: unknown): void {
+  if (typeof options === "object" && options !== null && !Array.isArray(options)) return;
+  const got = options === null ? "null" : Array.isArray(options) ? "an array" : `a ${typeof options}`;
+  throw new FullmeshError("BAD_OPTION", `expected an object of options, got ${got}`);
+}
+
 /** Refuses an option that there is not: a misspelled one would otherwise be a default that nobody chose. */
 export function refuseUnknown(options: object, known: readonly string[]): void {
+  requireOptions(options);
   const unknown = Object.keys(options).find((name) => !known.includes(name));
   if (unknown === undefined) return;
   throw new FullmeshError("BAD_OPTION", `There is no option \`${unknown}\`; there are ${known.join(", ")}`);

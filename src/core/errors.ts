@@ -1,19 +1,14 @@
 /**
- * Everything that can go wrong, in one table: whose fault it is, how loudly it is logged, what becomes of the connection
- * on which it happened, and what to do about it. PROTOCOL.md prints this table; nothing else in the project describes a
- * failure, so the two cannot drift apart.
+ * Every failure by its code: its log level, what happens to the connection on which it occurred, and its remedy. The
+ * documents print this table, and nothing else in the project describes a failure.
  */
 
 import { harmless } from "./escaping.js";
-
-/** Who has to change something: the program that called us, the other end, the path between, or this computer. */
-export type Fault = "caller" | "remote" | "network" | "system";
 
 /** `error`: we cannot go on. `warn`: somebody should look. `info`: expected in a healthy mesh now and then. */
 export type LogLevel = "info" | "warn" | "error";
 
 interface Failure {
-  readonly fault: Fault;
   readonly level: LogLevel;
   readonly meaning: string;
   readonly connection: string;
@@ -23,77 +18,66 @@ interface Failure {
 const failures = {
   // What a rendezvous server may be sent.
   BAD_ADDRESS: {
-    fault: "remote",
     level: "warn",
     meaning: "What was sent is not `<ip>:<port>` with a literal IP address and a port from 1 to 65535.",
     connection: "refused: told why, half-closed, closed within 1 s",
     remedy: "Send an IP address, not a host name or a zone, and a decimal port without leading zeros.",
   },
   FOREIGN_HOST: {
-    fault: "remote",
     level: "warn",
     meaning: "The address has another host than the one that the connection comes from.",
     connection: "refused: told why, half-closed, closed within 1 s",
     remedy: "Register the address you connect from, or start the server with --allow-advertise for that network.",
   },
   ADDRESS_IN_USE: {
-    fault: "remote",
     level: "warn",
     meaning: "A member whose connection lives has this address.",
     connection: "refused: told why, half-closed, closed within 1 s; the member notices nothing",
     remedy: "Choose another port, or wait until the member that has the address is gone.",
   },
   SECOND_REGISTRATION: {
-    fault: "remote",
     level: "warn",
     meaning: "A second registration came on a connection that has registered.",
     connection: "kept; the second registration is ignored",
     remedy: "Use one connection to the server for each member.",
   },
   EXTRA_BYTES: {
-    fault: "remote",
     level: "warn",
     meaning: "Bytes came after the registration.",
     connection: "kept; the bytes are ignored",
     remedy: "Send the server nothing after the registration; members talk to one another directly.",
   },
   NOTHING_SAID: {
-    fault: "remote",
     level: "info",
     meaning: "The other side closed before it had said who it is.",
     connection: "closed",
     remedy: "None needed: port scanners and health checks do this.",
   },
   HANDSHAKE_TIMEOUT: {
-    fault: "remote",
     level: "warn",
     meaning: "The other side did not say who it is in time.",
     connection: "half-closed, closed within 1 s; a server says why first",
     remedy: "Send the registration, or the hello, right after connecting.",
   },
   HTTP_REQUEST: {
-    fault: "remote",
     level: "warn",
     meaning: "An HTTP request came to a port that does not speak HTTP.",
     connection: "answered with 400 Bad Request, half-closed, closed within 1 s",
     remedy: "Point the browser or the health check at another port.",
   },
   TLS_HELLO: {
-    fault: "remote",
     level: "warn",
     meaning: "A TLS handshake came to a port that speaks plain text.",
     connection: "half-closed without an answer, closed within 1 s",
     remedy: "Join without TLS: the classic dialect has no encryption.",
   },
   HELLO_AT_SERVER: {
-    fault: "remote",
     level: "warn",
     meaning: "A hello, which members say to one another, came to the rendezvous server.",
     connection: "refused: told why, half-closed, closed within 1 s",
     remedy: "A member has registered the server's own address as its own; register the member's.",
   },
   BUSY: {
-    fault: "system",
     level: "warn",
     meaning: "Too many connections, in all or from this host, have not yet said who they are.",
     connection:
@@ -101,28 +85,24 @@ const failures = {
     remedy: "Try again in a few seconds, as members of ours do; raise the open-file limit (ulimit -n) if it lasts.",
   },
   MESH_SEALED: {
-    fault: "remote",
     level: "warn",
     meaning: "The mesh has as many members as its capacity, and ends once it is whole.",
     connection: "refused: told why, half-closed, closed within 1 s",
     remedy: "Try again in case a member is lost, or start a server with a larger --capacity or with --on-full hold.",
   },
   LIST_FULL: {
-    fault: "remote",
     level: "warn",
     meaning: "With this member the list would outgrow what a classic reader accepts.",
     connection: "refused: told why, half-closed, closed within 1 s",
     remedy: "Split the members over several servers.",
   },
   LIST_LONG: {
-    fault: "caller",
     level: "warn",
     meaning: "The list has outgrown 1,000 bytes, and simple readers take 1,024 at a time.",
     connection: "kept; said once",
     remedy: "Check that every member reads more than 1,024 bytes at a time, or keep the mesh below 46 members.",
   },
   REGISTRATION_REVISED: {
-    fault: "network",
     level: "warn",
     meaning: "More digits of a port came after the quiet period, so a registration was corrected.",
     connection: "kept; the old address leaves the directory and the corrected one joins it",
@@ -131,77 +111,66 @@ const failures = {
 
   // What a member may be sent by its server.
   SERVER_UNREACHABLE: {
-    fault: "network",
     level: "error",
     meaning: "The rendezvous server could not be reached.",
     connection: "none came to be",
     remedy: "Check the address, and that the server is running (fullmesh serve).",
   },
   SERVER_VANISHED: {
-    fault: "network",
     level: "error",
     meaning: "The connection to the rendezvous server broke, or ended before a list had come.",
     connection: "closed; the node ends",
     remedy: "Look at the server's log for the reason, then join again.",
   },
   SERVER_AWAY: {
-    fault: "network",
     level: "warn",
     meaning: "The connection to the rendezvous server broke; links are kept.",
     connection: "closed; the server is dialed again, backed off, and the session resumed",
     remedy: "Look whether the server still runs; the mesh goes on without it, but nobody can join.",
   },
   SERVER_BUSY: {
-    fault: "remote",
     level: "warn",
     meaning: "The rendezvous server cannot take this member in now, and has said when to try again.",
     connection: "closed; the member registers on a new one, not before the time that the server has said",
     remedy: "None needed, unless it lasts: then look at the server's log for the reason.",
   },
   SERVER_IDLE_CLOSED: {
-    fault: "remote",
     level: "info",
     meaning: "The server closed a connection on which nothing had been registered yet.",
     connection: "closed; registering opens a new one",
     remedy: "None needed.",
   },
   REFUSED: {
-    fault: "caller",
     level: "error",
     meaning: "The server answered the registration with something that is no list.",
     connection: "closed; the node ends",
     remedy: "Read the server's words; if they make no sense, this may not be a rendezvous server.",
   },
   NOT_LISTED: {
-    fault: "remote",
     level: "warn",
     meaning: "A list came that lacks this node's own address.",
     connection: "kept; nobody is dialed on that list's account",
     remedy: "Check that the advertised address is the one that the server shows.",
   },
   LIST_DUPLICATE: {
-    fault: "remote",
     level: "warn",
     meaning: "A list names an address twice.",
     connection: "kept; the first of the two counts",
     remedy: "The server has a fault: a directory holds each address once.",
   },
   BAD_LIST: {
-    fault: "remote",
     level: "warn",
     meaning: "Something in a list is not an address.",
     connection: "kept; that entry is skipped",
     remedy: "The server has a fault, or is not a rendezvous server.",
   },
   LIST_TOO_LONG: {
-    fault: "remote",
     level: "error",
     meaning: "A list is longer than a classic reader accepts.",
     connection: "closed; the node ends",
     remedy: "Split the members over several servers.",
   },
   LIST_REVISED: {
-    fault: "network",
     level: "warn",
     meaning: "More digits of a port came after the quiet period, so the end of a list was corrected.",
     connection: "kept; a dial to the wrong address is given up",
@@ -210,70 +179,60 @@ const failures = {
 
   // What members may do to one another.
   BAD_HELLO: {
-    fault: "remote",
     level: "warn",
     meaning: "The first bytes on a peer connection are not `Hello from:<ip>:<port>`.",
     connection: "closed",
     remedy: "Check what connects to this port; only members of the mesh should.",
   },
   REGISTRATION_AT_NODE: {
-    fault: "remote",
     level: "warn",
     meaning: "A registration came to a member instead of to the rendezvous server.",
     connection: "closed",
     remedy: "Point the joining program at the server's address, not at a member's.",
   },
   UNKNOWN_PEER: {
-    fault: "remote",
     level: "warn",
     meaning: "A hello names an address that no list has named while it was parked.",
     connection: "parked for 5 s, then closed",
     remedy: "Check that the other program joined this mesh and greets with its registered address.",
   },
   PARKING_FULL: {
-    fault: "remote",
     level: "warn",
     meaning: "Too many hellos wait for a list that names them.",
     connection: "closed",
     remedy: "Somebody greets with addresses that are not in the mesh; look at who connects.",
   },
   HELLO_FROM_SELF: {
-    fault: "remote",
     level: "warn",
     meaning: "A hello names this node's own address.",
     connection: "closed",
     remedy: "Two programs believe that they have the same address; give each its own port.",
   },
   WRONG_DIRECTION: {
-    fault: "remote",
     level: "warn",
     meaning: "A hello comes from a member that joined later; the earlier one dials.",
     connection: "closed; the link that this node dials is not touched",
     remedy: "The other program dials those before it; it must dial those after it.",
   },
   ALREADY_LINKED: {
-    fault: "remote",
     level: "warn",
     meaning: "A second hello came from a peer whose link is up.",
     connection: "closed; the first link is not touched",
     remedy: "None if the peer's connection broke at its end only: it tries again. Otherwise it dials twice.",
   },
   DIAL_FAILED: {
-    fault: "network",
     level: "warn",
     meaning: "A listed address refused the connection, or could not be reached.",
     connection: "none came to be; dialed again, backed off, while the newest list names it",
     remedy: "Check that the member still runs, and that its port is open to this host.",
   },
   DIAL_TIMEOUT: {
-    fault: "network",
     level: "warn",
     meaning: "A listed address did not answer in time, or not while others waited and too many dials were slow.",
     connection: "given up; dialed again, backed off, while the newest list names it",
     remedy: "Look for a firewall that drops packets between the two hosts, or a suspended process.",
   },
   NO_DESCRIPTORS: {
-    fault: "system",
     level: "warn",
     meaning: "This process, or the server that says so, has no descriptors left for another connection.",
     connection:
@@ -282,14 +241,12 @@ const failures = {
     remedy: "Raise the open-file limit (ulimit -n) of the process whose log says it.",
   },
   SELF_CONNECT: {
-    fault: "network",
     level: "warn",
     meaning: "A dial connected to itself: nobody listened, and TCP met its own outgoing port.",
     connection: "closed; dialed again, backed off, while the newest list names it",
     remedy: "Listen on ports below the ephemeral range (32768 on Linux).",
   },
   TOO_SLOW: {
-    fault: "remote",
     level: "warn",
     meaning: "The other side did not read what was sent to it before the end.",
     connection: "closed; what was unsent is lost",
@@ -298,112 +255,96 @@ const failures = {
 
   // What the native dialect adds.
   BAD_PREFACE: {
-    fault: "remote",
     level: "warn",
     meaning: "A connection begins like the native dialect, but not with its preface.",
     connection: "closed",
     remedy: "Check what connects to this port.",
   },
   VERSION_MISMATCH: {
-    fault: "remote",
     level: "error",
     meaning: "The two ends have no version of the native dialect in common.",
     connection: "answered with the versions that this end speaks, half-closed, closed within 1 s",
     remedy: "Run the same major version of fullmesh on both ends.",
   },
   BAD_FRAME: {
-    fault: "remote",
     level: "warn",
     meaning: "A frame cannot be read as what it says it is.",
     connection: "refused: told why, half-closed, closed within 1 s",
     remedy: "Compare the sender with PROTOCOL.md and its vectors.",
   },
   FRAME_TOO_LARGE: {
-    fault: "remote",
     level: "warn",
     meaning: "A frame announces more bytes than are allowed at this point.",
     connection: "refused before any memory is taken: told why, half-closed, closed within 1 s",
     remedy: "Send smaller messages, or raise the limit at the receiver.",
   },
   UNKNOWN_MESSAGE: {
-    fault: "remote",
     level: "warn",
     meaning: "A message has a type or kind that this version does not know, and may not be ignored.",
     connection: "refused: told why, half-closed, closed within 1 s",
     remedy: "Run the same version of fullmesh on both ends.",
   },
   UNEXPECTED_MESSAGE: {
-    fault: "remote",
     level: "warn",
     meaning: "A message came that does not belong at this point of the conversation.",
     connection: "refused: told why, half-closed, closed within 1 s",
     remedy: "Compare the sender with PROTOCOL.md.",
   },
   WRONG_DIALECT: {
-    fault: "remote",
     level: "warn",
     meaning: "The caller speaks a dialect that is not spoken here.",
     connection: "refused: told why, half-closed, closed within 1 s",
     remedy: "Look at the --dialect of both ends; native and classic members meet on a server with --dialect any.",
   },
   WRONG_MESH: {
-    fault: "remote",
     level: "warn",
     meaning: "The caller belongs to another mesh.",
     connection: "refused: told why, half-closed, closed within 1 s",
     remedy: "Compare --mesh on both ends.",
   },
   TOO_MANY_MEMBERS: {
-    fault: "remote",
     level: "warn",
     meaning: "The mesh, or the server, has as many members as it may.",
     connection: "refused: told why, half-closed, closed within 1 s",
     remedy: "Split the members over several meshes or servers, or start the server with a larger --capacity.",
   },
   TOO_MANY_MESHES: {
-    fault: "remote",
     level: "warn",
     meaning: "The server keeps as many meshes as it may, and was asked for another one.",
     connection: "refused: told why, half-closed, closed within 1 s",
     remedy: "Use an existing mesh, or another server.",
   },
   STORE_UNAVAILABLE: {
-    fault: "system",
     level: "warn",
     meaning: "The membership log did not take the new member: it is away, or other servers keep taking its place.",
     connection: "refused: told why and when to come back, half-closed, closed within 1 s",
     remedy: "Try again after the time that the refusal names, as members of ours do.",
   },
   ID_IN_USE: {
-    fault: "remote",
     level: "warn",
     meaning: "The id of a registration belongs to a member.",
     connection: "refused: told why, half-closed, closed within 1 s; the member notices nothing",
     remedy: "Draw 128 new random bits at each join.",
   },
   ADDRESS_UNPROVED: {
-    fault: "remote",
     level: "warn",
     meaning: "The server dialed the address that a member wants to be reached at, and did not find that member there.",
     connection: "refused: told why, half-closed, closed within 1 s",
     remedy: "Advertise an address at which the server and the other members can reach this one; look for a firewall.",
   },
   LOOPBACK_MIX: {
-    fault: "remote",
     level: "warn",
     meaning: "A mesh is on loopback or it is not; this address is of the other kind than the first member's.",
     connection: "refused: told why, half-closed, closed within 1 s",
     remedy: "Let all members reach the server by the same kind of address: all by 127.0.0.1, or all by the network.",
   },
   FENCED: {
-    fault: "network",
     level: "warn",
     meaning: "This incarnation was removed from the mesh while it was away; it is never taken back.",
     connection: "closed, as are all links; the node joins anew with a new id",
     remedy: "None needed. If it happens often, look at what suspends the process or cuts its network.",
   },
   ADDRESS_SHARED: {
-    fault: "remote",
     level: "warn",
     meaning: "Two programs answer at one address, such as that of a balancer, and push one another out of the mesh.",
     connection: "closed; whoever was pushed out joins anew, after a pause that grows",
@@ -411,35 +352,30 @@ const failures = {
       "Advertise an address that reaches one program only: a pod's or a container's own, not that of a balancer or a Kubernetes Service.",
   },
   UNAWAITED_CHALLENGE: {
-    fault: "remote",
     level: "warn",
     meaning: "A dial-back came for a registration that this node has not made.",
     connection: "refused: told why, half-closed, closed within 1 s",
     remedy: "Somebody has tried to register this node's address as its own.",
   },
   WRONG_TARGET: {
-    fault: "remote",
     level: "info",
     meaning: "A hello is for another incarnation than the one that listens here.",
     connection: "refused: told why, half-closed, closed within 1 s",
     remedy: "None needed: the caller's directory lags behind a restart.",
   },
   GONE: {
-    fault: "remote",
     level: "info",
     meaning: "A hello comes from an incarnation that has been removed.",
     connection: "refused: told why, half-closed, closed within 1 s",
     remedy: "None needed: the caller joins anew once it learns of it.",
   },
   NOT_OWNER: {
-    fault: "remote",
     level: "warn",
     meaning: "A hello comes from the end that does not own the link: the member that joined earlier does, and dials.",
     connection: "refused: told why, half-closed, closed within 1 s",
     remedy: "The other program dials those before it; it must dial those after it.",
   },
   STALE_ATTEMPT: {
-    fault: "network",
     level: "info",
     meaning: "A hello is older than one that has been taken already.",
     connection:
@@ -447,14 +383,12 @@ const failures = {
     remedy: "None needed: the owner goes on from the highest attempt.",
   },
   SESSION_LOST: {
-    fault: "remote",
     level: "error",
     meaning: "The two ends of a link do not agree on which messages have been delivered.",
     connection: "refused: told why, half-closed, closed within 1 s; the link ends",
     remedy: "The other program has forgotten its link without restarting; it must draw a new id when it restarts.",
   },
   PAYLOAD_CHANGED: {
-    fault: "caller",
     level: "error",
     meaning:
       "Bytes that were lent to a message, a request, a reply or a stream, or that had come on one and were not read yet, were transferred away or resized.",
@@ -463,14 +397,12 @@ const failures = {
       "From 4 KiB on bytes are not copied: leave them as they are until the peer has them, or send a copy. What has come may share its memory with what comes behind it: transfer a copy.",
   },
   SILENT: {
-    fault: "network",
     level: "warn",
     meaning: "Nothing came for so long that the connection was given up, although it was probed.",
     connection: "closed; a link is dialed again by its owner",
     remedy: "Look for a cut network, or a suspended or overloaded process at the other end.",
   },
   INCOMPLETE: {
-    fault: "network",
     level: "warn",
     meaning: "The mesh ended and was not whole: members were not there, or pairs of them were not linked.",
     connection: "closed, as at every end of a mesh",
@@ -479,84 +411,72 @@ const failures = {
       "cannot reach.",
   },
   SECRET_REQUIRED: {
-    fault: "remote",
     level: "warn",
     meaning: "The caller speaks in plain text, and this port takes only connections that prove the secret.",
     connection: "refused: told why, half-closed, closed within 1 s",
     remedy: "Give the caller the secret (--secret-file or FULLMESH_SECRET). Classic programs cannot have one.",
   },
   SECRET_MISMATCH: {
-    fault: "remote",
     level: "warn",
     meaning: "The other side has another secret or none, or takes nobody of this mesh or role; it does not tell which.",
     connection: "closed in the handshake",
     remedy: "Give both ends the same secret.",
   },
   SECRET_UNPROVED: {
-    fault: "remote",
     level: "warn",
     meaning: "The other side did not prove the secret: it came with a certificate, a ticket or recorded bytes instead.",
     connection: "closed in the handshake",
     remedy: "Something that is not fullmesh is at the other end, or somebody poses as it; check the address.",
   },
   WRONG_IDENTITY: {
-    fault: "remote",
     level: "warn",
     meaning: "The other side named an identity that is not wanted here: another mesh, another role, or none of ours.",
     connection: "closed in the handshake",
     remedy: "Compare --mesh on both ends, and which of the ports is the server's.",
   },
   WRONG_ROLE: {
-    fault: "remote",
     level: "warn",
     meaning: "A message came on a connection whose key is not for that: a member's on the server's, or the reverse.",
     connection: "refused: told why, half-closed, closed within 1 s",
     remedy: "A member poses as the rendezvous server, or the reverse; find out which host this is.",
   },
   BAD_SECRET: {
-    fault: "caller",
     level: "error",
     meaning: "A secret is not 32 random bytes in base64url.",
     connection: "none",
     remedy: "Make one with `fullmesh secret`; a shorter one could be guessed from a recorded handshake.",
   },
   CLASSIC_PEER: {
-    fault: "caller",
     level: "error",
     meaning: "That peer speaks the classic dialect, which has bytes and no messages.",
     connection: "kept; nothing was sent",
     remedy: "Use `write` for classic peers.",
   },
   NATIVE_PEER: {
-    fault: "caller",
     level: "error",
     meaning: "That peer speaks the native dialect, which has messages and no bare bytes.",
     connection: "kept; nothing was sent",
     remedy: "Use `send` for native peers.",
   },
   MESSAGE_TOO_LARGE: {
-    fault: "caller",
     level: "error",
     meaning: "A message is longer than a peer accepts.",
     connection: "kept; nothing was sent",
     remedy: "Send it in parts, or raise `limits.messageBytes` on all members.",
   },
   NO_HANDLER: {
-    fault: "remote",
     level: "info",
     meaning: "At the peer nobody handles requests, or streams, of this topic.",
     connection: "kept",
     remedy: "Call `handle` or `onStream` with that topic at the peer, before others may ask; compare the spelling.",
   },
   HANDLER_FAILED: {
-    fault: "remote",
     level: "warn",
     meaning: "What handles this topic threw an error.",
     connection: "kept",
     remedy: "Look at the program that handles the topic; its own log has the same message.",
   },
   OVERLOADED: {
-    fault: "remote",
     level: "warn",
     meaning:
       "The peer has as many requests in work, or streams open, from this node as it may, or holds too much for all its peers.",
@@ -565,21 +485,18 @@ const failures = {
     remedy: "Ask for less at once, or try again later; the peer's program must take what has come.",
   },
   PEER_DOWN: {
-    fault: "network",
     level: "info",
     meaning: "The link with the peer ended before what was under way on it came to its end.",
     connection: "ended with the link",
     remedy: "Ask another peer, or the same one when it is back; whether it has done what was asked is not known.",
   },
   STREAM_ABORTED: {
-    fault: "remote",
     level: "info",
     meaning: "One end has given up the stream.",
     connection: "kept",
     remedy: "The cause of the error says why; open another stream to try again.",
   },
   BAD_VALUE: {
-    fault: "caller",
     level: "warn",
     meaning: "A payload has no form on the wire, what came is not the form of any, or a value takes too much memory.",
     connection: "kept; a message is dropped, a request fails",
@@ -589,119 +506,103 @@ const failures = {
 
   // What the calling program or this computer may get wrong.
   BAD_OPTION: {
-    fault: "caller",
     level: "error",
     meaning: "An option has a value that it cannot take.",
     connection: "none",
     remedy: "Use a value of the kind that the message names; --help shows each flag with its environment variable.",
   },
   WRONG_STEP: {
-    fault: "caller",
     level: "error",
     meaning: "A step was taken before the one that it needs, or twice.",
     connection: "none",
     remedy: "Take the steps in the order of the documentation.",
   },
   PORT_IN_USE: {
-    fault: "system",
     level: "error",
     meaning: "Another program listens on this port.",
     connection: "none",
     remedy: "Choose another port, port 0 for any free one, or end the program that has it.",
   },
   NOT_OUR_ADDRESS: {
-    fault: "caller",
     level: "error",
     meaning: "This machine does not have the address to listen on.",
     connection: "none",
     remedy: "Listen on an address of this machine (ip addr shows them) or on 127.0.0.1.",
   },
   LISTEN_FAILED: {
-    fault: "system",
     level: "error",
     meaning: "The system does not allow listening there.",
     connection: "none",
     remedy: "Ports below 1024 need privileges; choose a higher one.",
   },
   INSECURE_LISTEN: {
-    fault: "caller",
     level: "error",
     meaning: "Listening beyond loopback without a secret would let anyone on the network join and read.",
     connection: "none",
-    remedy: "Listen on 127.0.0.1, or say --insecure if the network is trusted.",
+    remedy:
+      "Give the server and its members a secret (--secret-file, `secret`), or listen on 127.0.0.1. Say --insecure only on a network that you trust.",
   },
   SECRET_IN_CLASSIC: {
-    fault: "caller",
     level: "error",
     meaning: "A secret is set, and the classic dialect can neither check nor encrypt anything with it.",
     connection: "none",
     remedy: "Leave out the secret (FULLMESH_SECRET, --secret-file) to go on in plain text.",
   },
   QUEUE_FULL: {
-    fault: "remote",
     level: "error",
     meaning: "More bytes, or requests, than the limit wait for a peer that does not take them.",
     connection: "kept; nothing was taken",
     remedy: "Wait for `drain` after a write or a send that returned false; await replies before more requests.",
   },
   NOT_LINKED: {
-    fault: "caller",
     level: "error",
     meaning: "There is no link with that peer.",
     connection: "none",
     remedy: "Send, ask, open or write after `peer:up` and before `peer:down`, and not after the end.",
   },
   STDIO_FAILED: {
-    fault: "system",
     level: "error",
     meaning: "The command cannot read its stdin, or cannot write its stdout.",
     connection: "kept",
     remedy: "Give the disk room, or compare what the shell connects; the message names the system's error.",
   },
   TRACE_FAILED: {
-    fault: "system",
     level: "error",
     meaning: "The file of `--trace` cannot be written any more.",
     connection: "kept; the run goes on without a trace",
     remedy: "Give the disk room, or name a file on another one; the message names the system's error.",
   },
   ENDED: {
-    fault: "caller",
     level: "error",
     meaning: "The mesh has ended for this node, or the server has been closed.",
     connection: "none",
     remedy: "Make a new one.",
   },
   UNREAD_CHANGES: {
-    fault: "caller",
     level: "error",
     meaning: "Whoever iterates over `changes` has left too many of them unread.",
     connection: "kept; the iteration ends",
     remedy: "Take changes as they come, without waiting in the loop, and begin anew from `members` and `peers`.",
   },
   TIMED_OUT: {
-    fault: "network",
     level: "error",
     meaning: "A wait ran out.",
     connection: "closed where the wait was for a connection",
     remedy: "Look at the members and pairs that the message names, or allow more time.",
   },
   ABORTED: {
-    fault: "caller",
     level: "info",
     meaning: "The caller's AbortSignal ended a wait.",
     connection: "closed where the wait was for a connection",
     remedy: "None needed.",
   },
   CHILD_FAILED: {
-    fault: "system",
     level: "error",
     meaning: "A member process ended before the mesh was complete.",
     connection: "all closed",
     remedy: "Read what the process said last.",
   },
   NOTES_DROPPED: {
-    fault: "system",
     level: "warn",
     meaning: "The same note came so often that repetitions were left out of the log.",
     connection: "kept",
@@ -732,11 +633,6 @@ export class FullmeshError extends Error {
   constructor(code: ErrorCode, detail: string, options?: { readonly cause?: unknown }) {
     super(harmless(detail), options);
     this.code = code;
-  }
-
-  /** Who has to change something. */
-  get fault(): Fault {
-    return failureTable[this.code].fault;
   }
 
   /** What to try; where a server has refused with a code of its own, that code's remedy. */

@@ -13,9 +13,8 @@ const sources = readdirSync(sourceFolder, { recursive: true, encoding: "utf8" })
   .join("\n");
 
 describe("the failure table", () => {
-  test.each(table)("documents %s in full sentences", (code, { fault, level, meaning, connection, remedy }) => {
+  test.each(table)("documents %s in full sentences", (code, { level, meaning, connection, remedy }) => {
     expect(code).toMatch(/^[A-Z]+(_[A-Z]+)*$/);
-    expect(["caller", "remote", "network", "system"]).toContain(fault);
     expect(["info", "warn", "error"]).toContain(level);
     expect(meaning).toMatch(/^[A-Z].*\.$/s);
     expect(remedy).toMatch(/^[A-Z].*\.$/s);
@@ -33,22 +32,21 @@ describe("the failure table", () => {
 });
 
 describe("FullmeshError", () => {
-  test("says what happened, whose fault it was, and what to try", () => {
+  test("says what happened, and what to try", () => {
     const cause = new Error("EADDRINUSE");
     const error = new FullmeshError("PORT_IN_USE", "127.0.0.1:4000 is taken", { cause });
     expect(error).toBeInstanceOf(Error);
     expect(error.name).toBe("FullmeshError");
     expect(error.message).toBe("127.0.0.1:4000 is taken");
     expect(error.code).toBe("PORT_IN_USE");
-    expect(error.fault).toBe("system");
     expect(error.remedy).toBe(failureTable.PORT_IN_USE.remedy);
     expect(error.cause).toBe(cause);
   });
 
-  test("has a fault and a remedy for every code", () => {
-    for (const [code, { fault, remedy }] of table) {
+  test("has a remedy for every code", () => {
+    for (const [code, { remedy }] of table) {
       const error = new FullmeshError(code as ErrorCode, "x");
-      expect([error.fault, error.remedy]).toEqual([fault, remedy]);
+      expect(error.remedy).toBe(remedy);
     }
   });
 });

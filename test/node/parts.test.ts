@@ -23,7 +23,7 @@ describe("an error that travels", () => {
 
   it("gets another code if this version does not know its own", () => {
     const error = errorOf("FROM_THE_FUTURE", "hello", "HANDLER_FAILED");
-    expect([error.code, error.message, error.fault]).toEqual(["HANDLER_FAILED", "FROM_THE_FUTURE: hello", "remote"]);
+    expect([error.code, error.message]).toEqual(["HANDLER_FAILED", "FROM_THE_FUTURE: hello"]);
     expect(errorOf("toString", "x", "STREAM_ABORTED").code).toBe("STREAM_ABORTED");
   });
 

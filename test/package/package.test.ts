@@ -73,7 +73,7 @@ describe("the published package", () => {
         'node.on("bytes", ({ peer, bytes }) => console.log(peer.length, bytes.byteLength));',
         'node.on("peer:up", ({ address, direction }) => direction === "dialed" && node.write(address, new Uint8Array(1)));',
         "try { await node.complete({ size: 1 }); } catch (error) {",
-        '  if (error instanceof FullmeshError && error.code === "TIMED_OUT") console.log(error.fault, error.remedy);',
+        '  if (error instanceof FullmeshError && error.code === "TIMED_OUT") console.log(error.code, error.remedy);',
         "}",
         "await server.teardown();",
         "// @ts-expect-error: there is no such way to behave at capacity",
