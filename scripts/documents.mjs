@@ -23,13 +23,12 @@ const parts = {
   callers: callersTable,
   controls: controlsTables,
   entries: entriesTables,
-  failures: () => table(["code", "what becomes of the connection", "log level"], failureRows()),
+  errors: errorsTable,
   "hello rules": helloRulesTable,
   limits: limitsTable,
   "member session": () => stateDiagram(memberSession),
   "native session": () => stateDiagram(nativeSessionTransitions),
   "owner states": () => stateDiagram(ownerTransitions),
-  remedies: () => table(["code", "what has happened", "what to do"], remedyRows()),
   sequence: sequenceDiagram,
   "server session": () => stateDiagram(serverSession),
 };
@@ -47,14 +46,72 @@ function mermaid(text) {
   return `\`\`\`mermaid\n${text.trimEnd()}\n\`\`\``;
 }
 
-// The failure table, in its own order.
+/**
+ * The codes that one program sends to another: who sends it, and what the one who is told may do. Codes that are not here stay in
+ * the process that found them.
+ */
+const onWire = {
+  BAD_ADDRESS: ["server", "final"],
+  FOREIGN_HOST: ["server", "final"],
+  ADDRESS_IN_USE: ["server", "may pass, when the holder is gone"],
+  HANDSHAKE_TIMEOUT: ["server, member", "may pass"],
+  HELLO_AT_SERVER: ["server", "final"],
+  BUSY: ["server, member", "retryMs"],
+  MESH_SEALED: ["server", "may pass, if a member is lost"],
+  LIST_FULL: ["server", "may pass, if a member leaves"],
+  BAD_PREFACE: ["member", "final"],
+  BAD_FRAME: ["server, member", "final; ends a link that is up"],
+  FRAME_TOO_LARGE: ["server, member", "final; ends a link that is up"],
+  UNKNOWN_MESSAGE: ["server, member", "final; ends a link that is up"],
+  UNEXPECTED_MESSAGE: ["server, member", "final; ends a link that is up"],
+  WRONG_DIALECT: ["server, member", "final; on a link, until the log changes"],
+  WRONG_MESH: ["server, member", "final; on a link, until the log changes"],
+  WRONG_ROLE: ["server, member", "final"],
+  TOO_MANY_MEMBERS: ["server", "may pass, if a member leaves"],
+  TOO_MANY_MESHES: ["server", "may pass, if a mesh ends"],
+  ID_IN_USE: ["server", "final for this id"],
+  ADDRESS_UNPROVED: ["server", "final for a registration; may pass for a `resume`"],
+  LOOPBACK_MIX: ["server", "final"],
+  FENCED: ["server", "final for this id; join anew with another"],
+  UNAWAITED_CHALLENGE: ["member, to the server", "final for that challenge"],
+  UNKNOWN_PEER: ["member", "may pass, when its directory names the caller"],
+  PARKING_FULL: ["member", "may pass"],
+  WRONG_TARGET: ["member", "until the log changes"],
+  GONE: ["member", "until the log changes"],
+  NOT_OWNER: ["member", "may pass; the caller should not dial this member"],
+  STALE_ATTEMPT: ["member", "may pass, with an attempt above `highest`"],
+  SESSION_LOST: ["member", "final; ends the link"],
+  SECRET_REQUIRED: ["server, member", "final"],
+  NO_DESCRIPTORS: ["server, member", "retryMs"],
+  STORE_UNAVAILABLE: ["server", "retryMs"],
+  INCOMPLETE: ["server, to classic members", "final: the mesh has ended"],
+  OVERLOADED: ["peer; member, when it has no room for a message", "may pass"],
+  NO_HANDLER: ["peer", "final until the peer handles the topic"],
+  HANDLER_FAILED: ["peer", "as the application decides"],
+  BAD_VALUE: ["peer", "final for that payload"],
+  STREAM_ABORTED: ["peer", "final for that stream"],
+  PAYLOAD_CHANGED: ["peer", "final for that stream"],
+};
 
-function failureRows() {
-  return Object.entries(failureTable).map(([code, { connection, level }]) => [`\`${code}\``, connection, level]);
-}
-
-function remedyRows() {
-  return Object.entries(failureTable).map(([code, { meaning, remedy }]) => [`\`${code}\``, meaning, remedy]);
+/** One row for each code, in the order of the failure table. */
+function errorsTable() {
+  const unknown = Object.keys(onWire).filter((code) => !(code in failureTable));
+  if (unknown.length > 0) throw new Error(`the failure table has no ${unknown.join(", ")}`);
+  const rows = Object.entries(failureTable).map(([code, { connection, level, meaning, remedy }]) => {
+    if (connection.includes("told why") && !(code in onWire)) throw new Error(`nobody says who sends ${code}`);
+    const [sender, then] = onWire[code] ?? ["-", "-"];
+    return [`\`${code}\``, meaning, remedy, sender, then, connection, level];
+  });
+  const head = [
+    "code",
+    "what has happened",
+    "what to do",
+    "on the wire",
+    "then",
+    "what happens to the connection",
+    "log",
+  ];
+  return table(head, rows);
 }
 
 /** The limits, each with the reason that stands beside its value. */
@@ -231,7 +288,9 @@ function regenerate(text, used) {
 
 const { values } = parseArgs({ options: { check: { type: "boolean", default: false } } });
 const used = new Set();
-for (const document of readdirSync(root).filter((file) => file.endsWith(".md"))) {
+const inDocs = readdirSync(new URL("docs/", root), { recursive: true }).map((file) => `docs/${file}`);
+const documents = [...readdirSync(root), ...inDocs].filter((file) => file.endsWith(".md"));
+for (const document of documents) {
   const path = fileURLToPath(new URL(document, root));
   const { fresh, stale } = regenerate(readFileSync(path, "utf8"), used);
   if (stale.length === 0) continue;

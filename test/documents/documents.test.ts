@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { failureTable } from "../../src/core/errors.js";
@@ -9,7 +10,8 @@ import { nativeSessionTransitions } from "../../src/mesh/native/session-states.j
 import { memberSessionTransitions as serverSession } from "../../src/rendezvous/member-session.js";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-const documents = readdirSync(root).filter((file) => file.endsWith(".md"));
+const inDocs = readdirSync(`${root}docs`, { recursive: true }).map((file) => `docs/${String(file)}`);
+const documents = [...readdirSync(root), ...inDocs].filter((file) => file.endsWith(".md"));
 
 function read(path: string): string {
   return readFileSync(`${root}${path}`, "utf8");
@@ -40,7 +42,9 @@ describe("the generated parts of the documents", () => {
   });
 
   it("draw every state of the sessions and of both ends of a link", () => {
-    const diagrams = blocks(read("PROTOCOL.md"), "mermaid").filter((block) => block.startsWith("stateDiagram"));
+    const diagrams = ["PROTOCOL.md", "docs/protocol/classic.md", "docs/protocol/native.md"]
+      .flatMap((page) => blocks(read(page), "mermaid"))
+      .filter((block) => block.startsWith("stateDiagram"));
     const tables = [serverSession, classicSession, ownerTransitions, acceptorTransitions, nativeSessionTransitions];
     expect(diagrams).toHaveLength(tables.length);
     for (const [index, table] of tables.entries()) {
@@ -90,7 +94,7 @@ describe("what the documents point to", () => {
   it("exists: every relative link", () => {
     const dead = documents.flatMap((file) =>
       Array.from(read(file).matchAll(/\]\(([^)#\s]+)[^)]*\)/g), ([, target = ""]) => target)
-        .filter((target) => !/^[a-z]+:/.test(target) && !existsSync(`${root}${target}`))
+        .filter((target) => !/^[a-z]+:/.test(target) && !existsSync(join(root, dirname(file), target)))
         .map((target) => `${file}: ${target}`),
     );
     expect(dead).toEqual([]);
@@ -114,6 +118,31 @@ describe("what the documents point to", () => {
       ),
     );
     expect(unknown).toEqual([]);
+  });
+});
+
+/** The anchors of a document's headings, as GitHub makes them. */
+function anchors(path: string): string[] {
+  return Array.from(read(path).matchAll(/^#+ (.+)$/gm), ([, title = ""]) =>
+    title
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N} _-]/gu, "")
+      .replaceAll(" ", "-"),
+  );
+}
+
+describe("links to headings", () => {
+  it("point to headings that there are", () => {
+    const dead = documents.flatMap((file) =>
+      Array.from(read(file).matchAll(/\]\(([^)#\s]*)#([^)]+)\)/g))
+        .filter(([, target = ""]) => !/^[a-z]+:/.test(target))
+        .filter(([, target = "", anchor = ""]) => {
+          const page = target === "" ? file : join(dirname(file), target);
+          return !anchors(page).includes(anchor);
+        })
+        .map(([link]) => `${file}: ${link}`),
+    );
+    expect(dead).toEqual([]);
   });
 });
 
