@@ -66,7 +66,7 @@ function wireUp(size: number, dialect: Dialect): Count {
       mayAdvertise: () => false,
       dialect: "any",
       isKeyed: false,
-      draw: newId,
+      newId,
       firstRevision,
       limits,
     }),

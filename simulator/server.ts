@@ -43,7 +43,7 @@ export class SimulatedServer {
       mayAdvertise: () => false,
       dialect: "any",
       isKeyed: false,
-      draw: () => network.engine.draw(),
+      newId: () => network.engine.draw(),
       firstRevision: 0,
       limits,
     });

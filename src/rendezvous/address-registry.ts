@@ -1,39 +1,39 @@
 import type { Address } from "../protocol/address.js";
 import type { Dialect, Id } from "../protocol/directory.js";
 
-/** Who has an address. */
+/** The holder of an address. */
 export interface AddressHolder {
   readonly mesh: string;
   readonly id: Id;
   readonly dialect: Dialect;
   /**
-   * In the directory with a session, in the directory without one, on the way into it, or in line for a slot. Who is still
-   * to prove its address has none.
+   * A member with a session, one without, a registration whose append is under way, or one in the waiting line. A session
+   * that has not proved its address holds none.
    */
   readonly standing: "member" | "absent" | "joining" | "waiting";
 }
 
 /**
- * Which addresses are taken, on the whole server: a process listens for one member, so an address in two meshes would be
- * two members at one door.
+ * The addresses in use on the whole server. A process listens for one member, so one address in two meshes would be two
+ * members behind one listener.
  */
 export class AddressRegistry {
-  readonly #claims = new Map<Address, AddressHolder>();
+  readonly #holders = new Map<Address, AddressHolder>();
 
   get size(): number {
-    return this.#claims.size;
+    return this.#holders.size;
   }
 
   of(address: Address): AddressHolder | undefined {
-    return this.#claims.get(address);
+    return this.#holders.get(address);
   }
 
-  take(address: Address, claim: AddressHolder): void {
-    this.#claims.set(address, claim);
+  take(address: Address, holder: AddressHolder): void {
+    this.#holders.set(address, holder);
   }
 
-  /** Frees the address, unless it has passed to somebody else by now. */
+  /** Frees the address, unless another id holds it by now. */
   free(address: Address, id: Id): void {
-    if (this.#claims.get(address)?.id === id) this.#claims.delete(address);
+    if (this.#holders.get(address)?.id === id) this.#holders.delete(address);
   }
 }

@@ -12,23 +12,23 @@ import { FrameReader, frameKinds } from "../protocol/native/frames.js";
 import { encodePreface, speaksOurs } from "../protocol/native/preface.js";
 import type { RendezvousOutput } from "./types.js";
 
-/** A dial to the address of a member, or of somebody who wants to be one. */
+/** A dial to the address of a member or of a registrant. */
 export interface Verification {
   readonly mesh: string;
   readonly id: Id;
   readonly address: Address;
-  /** Given to whoever listens there, to be said on the session that asked; without it, only the id is asked for. */
+  /** Sent to the listener, which has to send it back on its session; without it, only the id is asked for. */
   readonly nonce?: Id;
 }
 
-/** What a dial-back has come to. `detail` says it for people. */
+/** The result of a dial; `detail` is its text for people. */
 export interface VerificationResult {
   readonly task: Verification;
   /**
-   * - `here`: the one that was looked for listens there;
-   * - `other`: nobody does, or somebody else;
-   * - `unclear`: neither can be told, because of the path or because of a time-out;
-   * - `undialed`: this computer has no room for another connection.
+   * - `here`: the expected member listens there;
+   * - `other`: nobody listens there, or another process;
+   * - `unclear`: not known, because of the path or a time-out;
+   * - `undialed`: this process has no descriptor for another connection.
    */
   readonly found: "here" | "other" | "unclear" | "undialed";
   readonly detail: string;
@@ -41,23 +41,23 @@ interface RunningVerification {
   /** When it was dialed. */
   readonly since: number;
   isConnected: boolean;
-  /** What comes on the connection still matters. */
+  /** What comes on the connection is still read. */
   isListening: boolean;
 }
 
 /**
- * Dials members where they say that they listen: to let a newcomer prove its address, and to look after a member whose
- * session has broken. So many at once, each with its deadline.
+ * Dials members at the addresses that they advertise: to let a registrant prove its address, and to check a member whose
+ * session broke. At most `dialBacks` at once, each with a time-out.
  *
- * What is more waits for its turn: newcomers and members that are looked after in turns, then the meshes, then the hosts.
- * One that is not answered soon is slow: it goes on, but takes no place from others. Too many slow ones are given up, first
- * those to the host that has the most. So addresses at which nobody answers delay others by a fraction of a second.
+ * Further ones wait in a fair queue: registrants and checks take turns, then meshes, then hosts. A dial that is not answered
+ * within `dialBackSlowMs` goes on, but gives up its place. Of too many slow ones the oldest to the busiest host is given up.
+ * So unreachable addresses delay others by a fraction of a second.
  */
 export class AddressVerifier {
   readonly #limits: Limits;
   readonly #outputs: OutputSink<RendezvousOutput>;
   readonly #finished: (outcome: VerificationResult, now: number) => void;
-  readonly #lingering: GracefulCloses;
+  readonly #gracefulCloses: GracefulCloses;
   readonly #waiting = new FairQueue<Verification>();
   /** Those under way that may still be prompt, by their tasks, in the order in which they were dialed. */
   readonly #prompt = new Map<Verification, RunningVerification>();
@@ -74,7 +74,7 @@ export class AddressVerifier {
     this.#limits = limits;
     this.#outputs = outputs;
     this.#finished = finished;
-    this.#lingering = new GracefulCloses(outputs, limits.lingerMs);
+    this.#gracefulCloses = new GracefulCloses(outputs, limits.lingerMs);
   }
 
   /** Connections that are not gone. */
@@ -97,42 +97,42 @@ export class AddressVerifier {
     return this.#byConnection.get(connection)?.task.address;
   }
 
-  /** Dials as soon as it is this one's turn. */
+  /** Dials when it is this one's turn. */
   begin(task: Verification, now: number): void {
     this.#waiting.add(task, turnOf(task));
     this.#dialNext(now);
   }
 
-  /** The outcome is not needed any more: it has been proved, or whoever asked has gone. */
+  /** The result is not needed any more: the address is proved, or the session is over. */
   end(task: Verification, now: number): void {
     this.#waiting.delete(task, turnOf(task));
-    const dialBack = this.#prompt.get(task) ?? this.#slow.get(task);
-    if (dialBack === undefined) return;
-    this.#settle(dialBack, now);
+    const running = this.#prompt.get(task) ?? this.#slow.get(task);
+    if (running === undefined) return;
+    this.#settle(running, now);
     this.#dialNext(now);
   }
 
-  /** Nobody is looked after any more. */
+  /** Dials nobody any more, and aborts what is open. */
   stop(): void {
     this.#waiting.clear();
     this.#prompt.clear();
     this.#slow.clear();
-    for (const [connection, dialBack] of this.#byConnection) {
-      dialBack.isListening = false;
+    for (const [connection, running] of this.#byConnection) {
+      running.isListening = false;
       this.#outputs.push({ type: "abort", connection });
     }
   }
 
-  /** Something has happened to a connection that was dialed. */
+  /** Handles an input of a dialed connection. */
   handle(input: Exclude<ConnectionInput, { type: "accepted" | "timeout" }>, now: number): void {
-    const dialBack = this.#byConnection.get(input.connection);
-    if (dialBack === undefined) return;
-    if (input.type === "closed") this.#closed(dialBack, input.failure, now);
-    else if (!dialBack.isListening) return;
-    else if (input.type === "connected") this.#connected(dialBack, input.local, input.remote, now);
-    else if (input.type === "bytes") this.#read(dialBack, input.bytes, now);
-    else if (input.type === "unproved") this.#finish(dialBack, "other", `${input.code}: ${input.message}`, now);
-    else if (input.type === "ended") this.#finish(dialBack, "unclear", "whoever answers there says nothing", now);
+    const running = this.#byConnection.get(input.connection);
+    if (running === undefined) return;
+    if (input.type === "closed") this.#closed(running, input.failure, now);
+    else if (!running.isListening) return;
+    else if (input.type === "connected") this.#connected(running, input.local, input.remote, now);
+    else if (input.type === "bytes") this.#read(running, input.bytes, now);
+    else if (input.type === "unproved") this.#finish(running, "other", `${input.code}: ${input.message}`, now);
+    else if (input.type === "ended") this.#finish(running, "unclear", "whoever answers there says nothing", now);
   }
 
   nextTimeout(): number | undefined {
@@ -141,7 +141,7 @@ export class AddressVerifier {
     return earliest(
       prompt === undefined ? undefined : prompt.since + this.#limits.dialBackSlowMs,
       slow === undefined ? undefined : slow.since + this.#limits.challengeMs,
-      this.#lingering.nextTimeout(),
+      this.#gracefulCloses.nextTimeout(),
     );
   }
 
@@ -149,25 +149,25 @@ export class AddressVerifier {
     const { dialBackSlowMs, dialBacksSlow, challengeMs } = this.#limits;
     const [oldest] = this.#prompt.values();
     const isOneSlow = oldest !== undefined && oldest.since + dialBackSlowMs <= now;
-    // With one that is slow go those that have had half its time: a timer for each of many would often fire late, and our
-    // clock stands still for as long as one does.
-    for (const dialBack of isOneSlow ? this.#prompt.values() : []) {
-      if (dialBack.since + dialBackSlowMs / 2 > now) break;
-      this.#prompt.delete(dialBack.task);
-      this.#slow.set(dialBack.task, dialBack);
+    // Those that have had half that time count as slow too: one timer for each of many would often fire late, and the
+    // machine's clock stands still while a timer is late.
+    for (const running of isOneSlow ? this.#prompt.values() : []) {
+      if (running.since + dialBackSlowMs / 2 > now) break;
+      this.#prompt.delete(running.task);
+      this.#slow.set(running.task, running);
     }
-    for (const dialBack of this.#slow.values()) {
-      if (dialBack.since + challengeMs > now) break;
-      this.#finish(dialBack, "unclear", `no answer within ${challengeMs / 1000} s`, now);
+    for (const running of this.#slow.values()) {
+      if (running.since + challengeMs > now) break;
+      this.#finish(running, "unclear", `no answer within ${challengeMs / 1000} s`, now);
     }
     while (this.#slow.size > dialBacksSlow) {
-      const dialBack = this.#oldestOfBusiest();
-      if (dialBack === undefined) break;
-      const detail = `no answer within ${Math.round(now - dialBack.since)} ms, while many others are dialed`;
-      this.#finish(dialBack, "unclear", detail, now);
+      const running = this.#oldestOfBusiest();
+      if (running === undefined) break;
+      const detail = `no answer within ${Math.round(now - running.since)} ms, while many others are dialed`;
+      this.#finish(running, "unclear", detail, now);
     }
     this.#dialNext(now);
-    this.#lingering.handleTimeout(now);
+    this.#gracefulCloses.handleTimeout(now);
   }
 
   #dialNext(now: number): void {
@@ -182,9 +182,9 @@ export class AddressVerifier {
   #oldestOfBusiest(): RunningVerification | undefined {
     const byHost = new Map<string, { readonly oldest: RunningVerification; count: number }>();
     let busiest: { readonly oldest: RunningVerification; count: number } | undefined;
-    for (const dialBack of this.#slow.values()) {
-      const host = hostOf(dialBack.task);
-      const slow = byHost.get(host) ?? { oldest: dialBack, count: 0 };
+    for (const running of this.#slow.values()) {
+      const host = hostOf(running.task);
+      const slow = byHost.get(host) ?? { oldest: running, count: 0 };
       slow.count += 1;
       byHost.set(host, slow);
       if (busiest === undefined || slow.count > busiest.count) busiest = slow;
@@ -196,7 +196,7 @@ export class AddressVerifier {
     this.#dialed += 1;
     const connection: ConnectionId = `out:${this.#dialed}`;
     const answer = new VerificationReply(task.id, this.#limits.firstFrameBytes);
-    const dialBack: RunningVerification = {
+    const running: RunningVerification = {
       task,
       connection,
       answer,
@@ -204,19 +204,19 @@ export class AddressVerifier {
       isConnected: false,
       isListening: true,
     };
-    this.#prompt.set(task, dialBack);
-    this.#byConnection.set(connection, dialBack);
+    this.#prompt.set(task, running);
+    this.#byConnection.set(connection, running);
     const identity = { mesh: task.mesh, role: "rendezvous" } as const;
     this.#outputs.push({ type: "dial", connection, to: endpointOf(task.address), identity });
   }
 
-  #connected(dialBack: RunningVerification, local: Endpoint, remote: Endpoint, now: number): void {
-    const { task, connection } = dialBack;
+  #connected(running: RunningVerification, local: Endpoint, remote: Endpoint, now: number): void {
+    const { task, connection } = running;
     if (local.host === remote.host && local.port === remote.port) {
-      this.#finish(dialBack, "other", "nobody listens there: the dial met its own outgoing port", now);
+      this.#finish(running, "other", "nobody listens there: the dial met its own outgoing port", now);
       return;
     }
-    dialBack.isConnected = true;
+    running.isConnected = true;
     const { mesh, id, nonce } = task;
     const question: Control =
       nonce === undefined ? { type: "check", mesh, id } : { type: "challenge", mesh, id, nonce };
@@ -224,50 +224,50 @@ export class AddressVerifier {
     this.#outputs.push({ type: "send", connection, bytes: encodeControl(question) });
   }
 
-  #read(dialBack: RunningVerification, bytes: Uint8Array, now: number): void {
-    const { task, answer } = dialBack;
+  #read(running: RunningVerification, bytes: Uint8Array, now: number): void {
+    const { task, answer } = running;
     answer.push(bytes);
     const { said } = answer;
     if (said === undefined) return;
-    // That the right one listens proves nothing yet about who asked: the nonce has to come back on the session.
-    if (said.found === "here" && task.nonce !== undefined) this.#hangUp(dialBack, now);
-    else this.#finish(dialBack, said.found, said.detail, now);
+    // That the right member listens does not prove who registered: the nonce has to come back on the session.
+    if (said.found === "here" && task.nonce !== undefined) this.#hangUp(running, now);
+    else this.#finish(running, said.found, said.detail, now);
   }
 
-  #closed(dialBack: RunningVerification, failure: string | undefined, now: number): void {
-    const { connection } = dialBack;
+  #closed(running: RunningVerification, failure: string | undefined, now: number): void {
+    const { connection } = running;
     this.#byConnection.delete(connection);
-    this.#lingering.closed(connection);
-    if (!dialBack.isListening) return;
-    if (failure === "ECONNREFUSED") this.#finish(dialBack, "other", "nobody listens there (ECONNREFUSED)", now);
-    else if (isShortage(failure)) this.#finish(dialBack, "undialed", `no descriptors to dial with (${failure})`, now);
-    else this.#finish(dialBack, "unclear", failure ?? "closed without an answer", now);
+    this.#gracefulCloses.closed(connection);
+    if (!running.isListening) return;
+    if (failure === "ECONNREFUSED") this.#finish(running, "other", "nobody listens there (ECONNREFUSED)", now);
+    else if (isShortage(failure)) this.#finish(running, "undialed", `no descriptors to dial with (${failure})`, now);
+    else this.#finish(running, "unclear", failure ?? "closed without an answer", now);
   }
 
-  #finish(dialBack: RunningVerification, found: VerificationResult["found"], detail: string, now: number): void {
-    this.#settle(dialBack, now);
-    this.#finished({ task: dialBack.task, found, detail }, now);
+  #finish(running: RunningVerification, found: VerificationResult["found"], detail: string, now: number): void {
+    this.#settle(running, now);
+    this.#finished({ task: running.task, found, detail }, now);
     this.#dialNext(now);
   }
 
-  #settle(dialBack: RunningVerification, now: number): void {
-    this.#prompt.delete(dialBack.task);
-    this.#slow.delete(dialBack.task);
-    this.#hangUp(dialBack, now);
+  #settle(running: RunningVerification, now: number): void {
+    this.#prompt.delete(running.task);
+    this.#slow.delete(running.task);
+    this.#hangUp(running, now);
   }
 
-  /** What was to be heard on the connection has been heard. */
-  #hangUp(dialBack: RunningVerification, now: number): void {
-    if (!dialBack.isListening) return;
-    dialBack.isListening = false;
-    dialBack.answer.close();
-    if (!this.#byConnection.has(dialBack.connection)) return;
-    if (dialBack.isConnected) this.#lingering.begin(dialBack.connection, now);
-    else this.#outputs.push({ type: "abort", connection: dialBack.connection });
+  /** Reads nothing more from the connection, and closes it. */
+  #hangUp(running: RunningVerification, now: number): void {
+    if (!running.isListening) return;
+    running.isListening = false;
+    running.answer.close();
+    if (!this.#byConnection.has(running.connection)) return;
+    if (running.isConnected) this.#gracefulCloses.begin(running.connection, now);
+    else this.#outputs.push({ type: "abort", connection: running.connection });
   }
 }
 
-/** Whose turn it is when a task has its turn. */
+/** The levels of the fair queue in which a dial takes its turn. */
 function turnOf(task: Verification): readonly string[] {
   return [task.nonce === undefined ? "check" : "challenge", task.mesh, hostOf(task)];
 }
@@ -276,7 +276,7 @@ function hostOf({ address }: Verification): string {
   return networkOf(endpointOf(address).host);
 }
 
-/** What a listener answers. */
+/** Reads the answer of a listener. */
 class VerificationReply {
   readonly #id: Id;
   readonly #reader: FrameReader;
@@ -292,7 +292,7 @@ class VerificationReply {
           if (!speaksOurs(preface)) this.said ??= { found: "other", detail: "another version answers there" };
         },
         frame: (kind, body) => {
-          if (kind === frameKinds.control) this.said ??= this.#understand(decodeControl(body));
+          if (kind === frameKinds.control) this.said ??= this.#read(decodeControl(body));
         },
         bad: () => {
           this.said ??= stranger;
@@ -309,7 +309,7 @@ class VerificationReply {
     this.#reader.close();
   }
 
-  #understand(control: ReturnType<typeof decodeControl>): VerificationReply["said"] {
+  #read(control: ReturnType<typeof decodeControl>): VerificationReply["said"] {
     if (control?.type === "here") {
       const isIt = control.id === this.#id;
       return isIt

@@ -27,22 +27,21 @@ export type AdmissionVerdict =
 export interface Applicant extends Candidate {
   /** Where its connection comes from, a canonical IP literal. */
   readonly observedHost: string;
-  /** It has proved the secret, so it may advertise any host. */
+  /** It has proved the secret, and may advertise any host. */
   readonly isTrusted: boolean;
-  /** It takes over a slot that is its own already. */
+  /** It keeps the slot that it has already. */
   readonly hasSlot?: boolean;
-  /** It stands in line, its turn has come, and it has proved its address once more. */
+  /** It was called from the waiting line, and has proved its address again. */
   readonly isCalled?: boolean;
 }
 
 const emptyListBytes = encodeList([]).length;
 
 /**
- * Decides who gets into one mesh.
+ * Decides who is admitted to one mesh.
  *
- * An append that is under way counts as a member: the log may answer late, and by then the slot and the address that it
- * takes would have been given away a second time. All that a verdict needs is counted as it changes, so a registration
- * costs the same in a mesh of ten and of a thousand.
+ * An append under way holds its slot and its address, or both could be given to somebody else before the log answers. All
+ * counts are kept up to date, so a registration costs the same in a mesh of ten and of a thousand.
  */
 export class Admission {
   readonly #mesh: string;
@@ -51,10 +50,10 @@ export class Admission {
   readonly #addresses: AddressRegistry;
   /** The ids of candidates whose append is under way. */
   readonly #appending = new Set<Id>();
-  /** The ids of members who are about to be replaced, and whose slots pass on. */
+  /** The ids of members that are being replaced; their slots pass on. */
   readonly #replaced = new Set<Id>();
   readonly #line = new Map<MemberSession, Candidate>();
-  /** Those in line whose turn has come, and who prove their address once more. The first of them to do so takes the slot. */
+  /** Sessions that were called from the line, and prove their address again. The first to do so takes the slot. */
   readonly #called = new Set<MemberSession>();
   /** Appends under way that need a slot of their own. */
   #slotsAppending = 0;
@@ -99,20 +98,20 @@ export class Admission {
     return this.#line;
   }
 
-  /** The mesh has ended: nobody is taken in any more. */
+  /** The mesh has ended: nobody is admitted any more. */
   seal(): void {
     this.#isSealed = true;
   }
 
-  /** Judges a registration. What it finds may have changed by the time that an address is proved: judge again then. */
+  /** Judges a registration. Judge it again once its address is proved: the mesh may have changed. */
   judge(applicant: Applicant): AdmissionVerdict {
     const { address, id, hasSlot = false, isCalled = false } = applicant;
     const refusal = this.judgeHost(applicant) ?? this.#judgeKind(applicant) ?? this.#judgeId(id);
     if (refusal !== undefined) return refusal;
     const replaces = this.#replaceableBy(applicant);
     const evicts = this.#evictableBy(applicant);
-    const claim = this.#addresses.of(address);
-    const isFree = claim === undefined || ((hasSlot || isCalled) && claim.id === id);
+    const holder = this.#addresses.of(address);
+    const isFree = holder === undefined || ((hasSlot || isCalled) && holder.id === id);
     if (!isFree && replaces === undefined && evicts === undefined) {
       return refuse("ADDRESS_IN_USE", `${address} belongs to a live member`);
     }
@@ -120,13 +119,13 @@ export class Admission {
       return refuse("LIST_FULL", `the list would exceed ${this.#rules.limits.listBytes} bytes`);
     }
     if (replaces !== undefined && !this.#isSealed) return { type: "admit", replaces };
-    const tooMany = this.#judgeCount(claim !== undefined, hasSlot);
+    const tooMany = this.#judgeCount(holder !== undefined, hasSlot);
     if (tooMany !== undefined) return tooMany;
     const verdict = this.#judgeSlot(hasSlot, isCalled);
     return verdict.type === "refuse" || evicts === undefined ? verdict : { ...verdict, evicts };
   }
 
-  /** Whether somebody may name this host at all; a member that comes back is asked nothing else. */
+  /** Whether this host may be advertised; the only check for a member that resumes. */
   judgeHost({ address, observedHost, isTrusted }: Omit<Applicant, "id" | "dialect">): AdmissionRefusal | undefined {
     const { host } = endpointOf(address);
     if (host === observedHost || isTrusted || this.#rules.mayAdvertise(host)) return undefined;
@@ -137,7 +136,7 @@ export class Admission {
   appending(candidate: Candidate, replaces?: Id): void {
     const { id, address, dialect } = candidate;
     this.#appending.add(id);
-    this.#lives(candidate);
+    this.#setLiving(candidate);
     if (replaces === undefined) this.#slotsAppending += 1;
     else this.#replaced.add(replaces);
     this.#count(candidate, 1);
@@ -168,7 +167,7 @@ export class Admission {
   setAbsent(member: Member, isAbsent: boolean): void {
     const { id, address, dialect } = member;
     if (isAbsent) this.#living.delete(id);
-    else this.#lives(member);
+    else this.#setLiving(member);
     if (this.#addresses.of(address)?.id !== id) return;
     this.#addresses.take(address, { mesh: this.#mesh, id, dialect, standing: isAbsent ? "absent" : "member" });
   }
@@ -189,7 +188,7 @@ export class Admission {
     return this.#line.delete(session);
   }
 
-  /** The turn of this one in line has come: it is to prove that it is still there. Its place in line is kept meanwhile. */
+  /** This session is called from the line, and has to prove its address. It keeps its place until then. */
   call(session: MemberSession): void {
     this.#called.add(session);
   }
@@ -209,7 +208,7 @@ export class Admission {
     } else {
       // Somebody else has appended it.
       this.#count(member, 1);
-      this.#lives(member);
+      this.#setLiving(member);
     }
     this.#addresses.take(address, { mesh: this.#mesh, id, dialect, standing: "member" });
   }
@@ -218,7 +217,7 @@ export class Admission {
     this.#count(member, -1);
     this.#living.delete(member.id);
     this.#addresses.free(member.address, member.id);
-    // Who was to take its place takes a slot like everybody, now that the place is empty.
+    // Whoever was to replace it now takes a slot of its own.
     if (this.#replaced.delete(member.id)) this.#slotsAppending += 1;
   }
 
@@ -229,25 +228,25 @@ export class Admission {
 
   /** The member at the applicant's address, if the applicant may take its place. */
   #replaceableBy({ address, dialect }: Applicant): Id | undefined {
-    const claim = this.#addresses.of(address);
-    if (claim?.dialect !== "native" || dialect !== "native" || claim.mesh !== this.#mesh) return undefined;
-    return claim.standing === "member" || claim.standing === "absent" ? claim.id : undefined;
+    const holder = this.#addresses.of(address);
+    if (holder?.dialect !== "native" || dialect !== "native" || holder.mesh !== this.#mesh) return undefined;
+    return holder.standing === "member" || holder.standing === "absent" ? holder.id : undefined;
   }
 
-  /** The member of another mesh at the applicant's address, if nobody speaks for it: whoever proves the address has it. */
+  /** The member of another mesh at the applicant's address, if it has no session: whoever proves the address gets it. */
   #evictableBy({ address, dialect }: Applicant): AddressHolder | undefined {
-    const claim = this.#addresses.of(address);
-    if (claim?.standing !== "absent" || dialect !== "native" || claim.mesh === this.#mesh) return undefined;
-    return claim;
+    const holder = this.#addresses.of(address);
+    if (holder?.standing !== "absent" || dialect !== "native" || holder.mesh === this.#mesh) return undefined;
+    return holder;
   }
 
-  #lives({ id, address }: Candidate): void {
+  #setLiving({ id, address }: Candidate): void {
     this.#living.set(id, isLoopback(endpointOf(address).host));
   }
 
   /**
-   * Members of one mesh are all on loopback or all not, as the first of them that lives. A classic one has no way to be
-   * told what is wrong.
+   * All members of one mesh are on loopback, or none is: the first with a session decides. Classic members are exempt,
+   * because they could not be told what is wrong.
    */
   #judgeKind({ address, dialect }: Applicant): AdmissionRefusal | undefined {
     const isOnLoopback = isLoopback(endpointOf(address).host);

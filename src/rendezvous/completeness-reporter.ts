@@ -7,55 +7,55 @@ import type { CompletenessTracker, UnlinkedPair } from "./completeness.js";
 import type { LogBroadcaster } from "./native/log-broadcaster.js";
 import type { MissingPairRow, RendezvousEvent, RendezvousOutput, RendezvousRules } from "./types.js";
 
-/** What an outlook is made with. */
+/** What a completeness reporter needs from its mesh. */
 export interface CompletenessReporterOptions {
   readonly mesh: string;
   readonly rules: RendezvousRules;
   readonly directory: Directory;
   readonly completeness: CompletenessTracker;
-  readonly updates: LogBroadcaster;
+  readonly logBroadcaster: LogBroadcaster;
   readonly outputs: OutputSink<RendezvousOutput>;
 }
 
-/** How whole a mesh is, in figures. */
+/** The completeness of a mesh in numbers. */
 export type CompletenessFigures = Omit<Extract<RendezvousEvent, { type: "complete" }>, "type" | "mesh" | "revision">;
 
 /**
- * Tells when a mesh is complete, and which pairs it is short of.
+ * Reports when a mesh is complete, and which pairs are missing.
  *
- * A mesh is whole when every member is there and every pair is linked, and complete when it is whole and as many are there
- * as its capacity, or two without one. The dead fill no capacity: a member without a session keeps its slot, and counts for
- * nothing here. A pair is told as missing once it has been missing for a while: during a wire-up there are always some.
+ * A mesh is whole when every member has a session and every pair is linked. It is complete when it is whole and has as many
+ * members as its capacity, or two without one. A member without a session keeps its slot, and is not counted here. A pair is
+ * reported as missing after `degradedMs`: while members join there are always some.
  *
- * One member can make a mesh complete and incomplete as often as it likes, and each report goes to everybody. So the time
- * between two words that it is complete grows, and that between two reports of missing pairs has a lower bound; but no
- * change holds back the report of a pair that stays missing.
+ * One member can make a mesh complete and incomplete as often as it likes, and each report goes to all members. So the time
+ * between two `complete` grows, and that between two `degraded` has a lower bound; but no change delays the report of a pair
+ * that stays missing.
  */
 export class CompletenessReporter {
   readonly #options: CompletenessReporterOptions;
   #hasToldComplete = false;
-  /** What was told last and is still true. */
+  /** The newest report that is still true. */
   #told: "complete" | "degraded" | undefined;
-  /** The state of things that was last looked at. */
+  /** The version of the completeness at the last review. */
   #version = -1;
   #changedAt = Number.NEGATIVE_INFINITY;
   readonly #completeInterval = new EventPacer();
-  /** The most members of which it has been told that all are linked. */
+  /** The most members with which it was reported as complete. */
   #mostMembers = 0;
-  /** When it may be told that the mesh is whole, which it is. */
+  /** When `complete`, which is true, may be reported. */
   #completeAt: number | undefined;
-  /** When to look for pairs that have been missing for long: once nothing changes, and at the latest then. */
+  /** When to look for pairs that have been missing for long, and by when at the latest, however much changes. */
   #lookAt: number | undefined;
   #lookBy: number | undefined;
   #degradedAt = Number.NEGATIVE_INFINITY;
-  /** All pairs that had been missing since then were taken into account when pairs were last told. */
+  /** The newest `degraded` covers all pairs that had been missing since then. */
   #degradedUntil = Number.NEGATIVE_INFINITY;
-  /** How many members make it complete. */
+  /** The number of members that makes it complete. */
   readonly #wanted: number;
-  /** It ends when it is complete, so it is complete only once. */
+  /** It ends when it is complete, so that is reported once. */
   readonly #isToEnd: boolean;
   #wasWhole = false;
-  /** Says that the mesh is whole, if it is; one frame, so that nobody is sent it twice. */
+  /** The frame `complete`, while the mesh is whole; one object, so that no member is sent it twice. */
   #frame: Uint8Array | undefined;
 
   constructor(options: CompletenessReporterOptions) {
@@ -90,27 +90,27 @@ export class CompletenessReporter {
     }
     if (isChanged || isWhole !== this.#wasWhole) this.#correct();
     this.#wasWhole = isWhole;
-    // Where nobody can attest anything, only the end tells.
+    // Where no member can report links, only the end is reported.
     const mayTell = this.isComplete && !this.#hasToldComplete && completeness.natives > 0;
     this.#completeAt = mayTell ? this.#completeInterval.nextAt : undefined;
     if (this.#completeAt === undefined || this.#completeAt > now) return;
     const { completeGapMinMs, completeGapMaxMs } = rules.limits;
     const { size } = this.#options.directory;
-    // One that grows is complete again and again by nobody's fault, and not without end.
+    // A mesh that grows is complete again and again, but not for ever: it keeps the short gap.
     this.#completeInterval.count(now, completeGapMinMs, size > this.#mostMembers ? completeGapMinMs : completeGapMaxMs);
     this.#mostMembers = Math.max(size, this.#mostMembers);
     this.#completeAt = undefined;
-    this.tellComplete();
+    this.emitComplete();
   }
 
-  /** Tells that the mesh is complete, if it is, and unless that has been told. */
-  tellComplete(): void {
+  /** Reports that the mesh is complete, if it is and that was not reported. */
+  emitComplete(): void {
     if (this.#hasToldComplete || !this.isComplete) return;
-    const { mesh, directory, updates, outputs } = this.#options;
+    const { mesh, directory, logBroadcaster, outputs } = this.#options;
     this.#hasToldComplete = true;
     this.#told = "complete";
     outputs.push({ type: "event", event: { type: "complete", mesh, ...this.figures, revision: directory.revision } });
-    updates.tell(this.#frame ?? this.#completeFrame());
+    logBroadcaster.tell(this.#frame ?? this.#completeFrame());
   }
 
   /** The first missing pairs by address, and how many there are. */
@@ -134,7 +134,7 @@ export class CompletenessReporter {
     if (isSettled || missing.some(({ since }) => since > this.#degradedUntil)) {
       this.#degradedAt = now;
       this.#degradedUntil = until;
-      this.#tellDegraded(missing);
+      this.#emitDegraded(missing);
     }
     this.#lookBy = isSettled ? undefined : now + degradedMs / 2;
     this.#scheduleLook();
@@ -146,8 +146,8 @@ export class CompletenessReporter {
     this.#lookAt = at === undefined ? undefined : Math.max(at, this.#degradedAt + degradedGapMs);
   }
 
-  #tellDegraded(missing: readonly UnlinkedPair[]): void {
-    const { mesh, directory, completeness, updates, outputs, rules } = this.#options;
+  #emitDegraded(missing: readonly UnlinkedPair[]): void {
+    const { mesh, directory, completeness, logBroadcaster, outputs, rules } = this.#options;
     const { missing: count, natives } = completeness;
     outputs.push({ type: "event", event: { type: "degraded", mesh, count, missing: missing.map(byAddress) } });
     const mostBytes = rules.limits.degradedBytes / Math.max(1, natives);
@@ -160,26 +160,26 @@ export class CompletenessReporter {
       frame = encode(named);
     }
     this.#told = "degraded";
-    updates.tell(frame);
+    logBroadcaster.tell(frame);
   }
 
-  /** What was told before a change is true no more, or not of the same mesh. */
+  /** After a change: withdraws or updates the newest report. */
   #correct(): void {
-    const { completeness, updates, directory } = this.#options;
+    const { completeness, logBroadcaster, directory } = this.#options;
     this.#frame = completeness.isWhole && completeness.natives > 0 ? this.#completeFrame() : undefined;
     const complete = this.isComplete ? this.#frame : undefined;
-    // It is told again after pairs were missing, or members; not for a session that was away.
+    // It is reported again after pairs or members were missing, but not after a session was away.
     const isFull = directory.size >= this.#wanted;
     if (!isFull || (completeness.missing > 0 && !this.#isToEnd)) this.#hasToldComplete = false;
     if (this.#told === "complete") {
-      updates.amend(this.#hasToldComplete ? complete : undefined);
+      logBroadcaster.amend(this.#hasToldComplete ? complete : undefined);
       if (!this.#hasToldComplete) this.#told = undefined;
     } else if (this.#told === "degraded") {
-      updates.expire();
+      logBroadcaster.expire();
       this.#told = undefined;
     }
-    // Who waits for fewer members is told of them too, but not where the mesh is one only at its capacity.
-    updates.setWhole(this.#isToEnd ? complete : this.#frame);
+    // Members may wait for fewer members than the capacity, unless the mesh ends at it.
+    logBroadcaster.setWhole(this.#isToEnd ? complete : this.#frame);
   }
 
   #completeFrame(): Uint8Array {

@@ -2,7 +2,7 @@ import { printable } from "../core/escaping.js";
 import type { Id, Member } from "../protocol/directory.js";
 import type { ControlOf } from "../protocol/native/control.js";
 
-/** What a native member says of its links, as it was last reported. */
+/** A native member's report of its links. */
 export type LinkReport = Pick<ControlOf<"links">, "full" | "up" | "down">;
 
 /** Two members, the earlier first, that should be linked and are not. */
@@ -14,59 +14,58 @@ export interface UnlinkedPair {
   readonly since: number;
 }
 
-/** What is kept of one member. */
+/** The links of one member, as reported. */
 interface MemberLinks {
   readonly member: Member;
   readonly enteredAt: number;
-  /** The links that it holds: the other's order, and the attempt. */
+  /** The links that are up: the peer's order, and the attempt. */
   readonly up: Map<number, number>;
-  /** The links that it is short of, and why. */
+  /** The links that are down, and why. */
   readonly down: Map<number, string>;
-  /** When its pairs with later members were last attested, of those that were and are not. */
+  /** When the links of its pairs with later members broke. */
   readonly brokenAt: Map<number, number>;
   /** How many of its pairs are attested. */
   attested: number;
   /** It has a live session, in the classic dialect a live connection. */
   isThere: boolean;
-  /** It has come back, and what is kept of it was reported before that: it may be true no more. */
+  /** It has resumed, and not reported since: what is kept may be outdated. */
   isOutdated: boolean;
 }
 
-/** The longest part of a reason that is passed on. */
+/** The longest part of a reason that is forwarded. */
 const longestPart = 160;
 
 /**
- * Who of a mesh is there, and which of its pairs are linked, as far as its members say.
+ * Tracks which members of a mesh have a session, and which pairs are linked, by their reports.
  *
- * A member is there while it has a session: what a member without one reported may be true no more, and nobody knows
- * whether it lives. So a mesh in which one is not there is not whole, whatever was reported; neither is one in which a
- * member has come back and not yet said how its links are.
+ * A mesh is whole only while every member has a session, because the reports of one without may be outdated. For the same
+ * reason a member that has resumed counts only after its next report.
  *
- * A pair of native members counts when the newest reports of both name the same attempt; a pair with one classic end, when
- * the native end reports it; a pair of classic members cannot be attested by anybody. The counts follow each changed
- * report, so knowing whether a mesh is whole costs nothing; what is missing and why is worked out when somebody asks.
+ * A pair of native members is linked when the newest reports of both name the same attempt; a pair with one classic end, when
+ * the native end reports it; a pair of classic members cannot be verified. The counts are kept up to date with each report,
+ * so `isWhole` is cheap; the list of missing pairs is made when it is asked for.
  */
 export class CompletenessTracker {
-  readonly #accounts = new Map<number, MemberLinks>();
+  readonly #members = new Map<number, MemberLinks>();
   #natives = 0;
   #attested = 0;
   #there = 0;
   #outdated = 0;
   #version = 0;
 
-  /** Pairs that are linked, by the word of every end that can speak. */
+  /** Pairs that are linked, by the reports of every native end. */
   get links(): number {
     return this.#attested;
   }
 
-  /** Pairs of which nobody can speak. */
+  /** Pairs that nobody can report: both ends are classic. */
   get unverified(): number {
-    return pairsOf(this.#accounts.size - this.#natives);
+    return pairsOf(this.#members.size - this.#natives);
   }
 
-  /** Pairs that could be attested and are not. */
+  /** Pairs that could be reported as linked, and are not. */
   get missing(): number {
-    return pairsOf(this.#accounts.size) - this.unverified - this.#attested;
+    return pairsOf(this.#members.size) - this.unverified - this.#attested;
   }
 
   get natives(): number {
@@ -80,12 +79,12 @@ export class CompletenessTracker {
 
   /** Members with a session, or those without, in the order of joining. */
   members(areThere: boolean): Member[] {
-    return [...this.#accounts.values()].filter(({ isThere }) => isThere === areThere).map(({ member }) => member);
+    return [...this.#members.values()].filter(({ isThere }) => isThere === areThere).map(({ member }) => member);
   }
 
-  /** True if everybody is there, and nothing that could be attested is missing. */
+  /** True if every member has a session, and no pair is missing. */
   get isWhole(): boolean {
-    const { size } = this.#accounts;
+    const { size } = this.#members;
     return this.#there === size && this.missing === 0 && (this.#outdated === 0 || size === 1);
   }
 
@@ -96,7 +95,7 @@ export class CompletenessTracker {
 
   enter(member: Member, isThere: boolean, now: number): void {
     this.#version += 1;
-    this.#accounts.set(member.order, {
+    this.#members.set(member.order, {
       member,
       enteredAt: now,
       up: new Map(),
@@ -112,51 +111,51 @@ export class CompletenessTracker {
 
   /** A member has no session any more. */
   setAbsent({ order }: Member): void {
-    const account = this.#accounts.get(order);
-    if (account?.isThere !== true) return;
-    account.isThere = false;
+    const links = this.#members.get(order);
+    if (links?.isThere !== true) return;
+    links.isThere = false;
     this.#there -= 1;
   }
 
-  /** A member that was thought to be gone is there: what it has reported is as new as before. */
+  /** A member that counted as absent has its session still: its reports are up to date. */
   setThere({ order }: Member): void {
-    const account = this.#accounts.get(order);
-    if (account === undefined || account.isThere) return;
-    account.isThere = true;
+    const links = this.#members.get(order);
+    if (links === undefined || links.isThere) return;
+    links.isThere = true;
     this.#there += 1;
   }
 
-  /** A member has a session again, on which it is going to report all of its links. */
+  /** A member has resumed, and will report all of its links. */
   setBack({ order }: Member): void {
-    const account = this.#accounts.get(order);
-    if (account === undefined) return;
-    if (!account.isThere) this.#there += 1;
-    if (!account.isOutdated) this.#outdated += 1;
-    account.isThere = true;
-    account.isOutdated = true;
+    const links = this.#members.get(order);
+    if (links === undefined) return;
+    if (!links.isThere) this.#there += 1;
+    if (!links.isOutdated) this.#outdated += 1;
+    links.isThere = true;
+    links.isOutdated = true;
   }
 
-  /** Takes a member out, and all that was said of it. Returns the ids of those with whom it said it was linked. */
+  /** Removes a member and all reports about it. Returns the ids of those with whom it had reported a link. */
   remove(member: Member, now: number): Id[] {
-    const own = this.#accounts.get(member.order);
+    const own = this.#members.get(member.order);
     if (own === undefined) return [];
     this.#version += 1;
     const dropped = this.#dropAll(own, now);
-    for (const other of this.#accounts.values()) {
+    for (const other of this.#members.values()) {
       this.#setUp(other, own, undefined, now);
       other.down.delete(member.order);
       other.brokenAt.delete(member.order);
     }
-    this.#accounts.delete(member.order);
+    this.#members.delete(member.order);
     if (own.isThere) this.#there -= 1;
     this.#renew(own);
     if (member.dialect === "native") this.#natives -= 1;
     return dropped;
   }
 
-  /** Takes a report. Returns the ids of those with whom the reporter said it was linked, and says it no more. */
+  /** Applies a report. Returns the ids of those with whom the reporter is not linked any more. */
   report(member: Member, { full, up, down }: LinkReport, now: number): Id[] {
-    const own = this.#accounts.get(member.order);
+    const own = this.#members.get(member.order);
     if (own === undefined) return [];
     this.#renew(own);
     const before =
@@ -164,31 +163,31 @@ export class CompletenessTracker {
     const stillUp = new Set(full === true ? up.map(([order]) => order) : []);
     if (full === true) {
       own.down.clear();
-      for (const order of before) if (!stillUp.has(order)) this.#setUp(own, this.#accounts.get(order), undefined, now);
+      for (const order of before) if (!stillUp.has(order)) this.#setUp(own, this.#members.get(order), undefined, now);
     }
     for (const [order, attempt] of up) {
       own.down.delete(order);
-      this.#setUp(own, this.#accounts.get(order), attempt, now);
+      this.#setUp(own, this.#members.get(order), attempt, now);
     }
     for (const [order, stage, reason] of down) {
-      const other = this.#accounts.get(order);
+      const other = this.#members.get(order);
       if (other === undefined || other === own) continue;
       this.#setUp(own, other, undefined, now);
       own.down.set(order, `${printable(stage, longestPart)}: ${printable(reason, longestPart)}`);
     }
-    return before.filter((order) => !own.up.has(order)).flatMap((order) => this.#accounts.get(order)?.member.id ?? []);
+    return before.filter((order) => !own.up.has(order)).flatMap((order) => this.#members.get(order)?.member.id ?? []);
   }
 
-  /** True if somebody who fits says that it holds a link with this member. */
+  /** True if a member that fits reports a link with this one. */
   isHeld({ order }: Member, fits: (holder: Member) => boolean): boolean {
-    for (const { member, up } of this.#accounts.values()) if (up.has(order) && fits(member)) return true;
+    for (const { member, up } of this.#members.values()) if (up.has(order) && fits(member)) return true;
     return false;
   }
 
-  /** The ids of those with whom a member says that it holds a link. */
+  /** The ids of those with whom a member reports a link. */
   heldBy({ order }: Member): Id[] {
-    const up = this.#accounts.get(order)?.up.keys() ?? [];
-    return [...up].flatMap((other) => this.#accounts.get(other)?.member.id ?? []);
+    const up = this.#members.get(order)?.up.keys() ?? [];
+    return [...up].flatMap((other) => this.#members.get(other)?.member.id ?? []);
   }
 
   /**
@@ -198,8 +197,8 @@ export class CompletenessTracker {
   firstMissing(most: number, until = Number.POSITIVE_INFINITY, after = Number.NEGATIVE_INFINITY): UnlinkedPair[] {
     const fresh: UnlinkedPair[] = [];
     const rest: UnlinkedPair[] = [];
-    const short = [...this.#accounts.values()].filter((account) => {
-      return account.enteredAt <= until && account.attested < this.#attestableOf(account);
+    const short = [...this.#members.values()].filter((links) => {
+      return links.enteredAt <= until && links.attested < this.#attestableOf(links);
     });
     for (const [index, earlier] of short.entries()) {
       for (let next = index + 1; next < short.length && fresh.length < most; next += 1) {
@@ -215,27 +214,27 @@ export class CompletenessTracker {
     return found.sort((a, b) => a.earlier.order - b.earlier.order || a.later.order - b.later.order);
   }
 
-  /** What is kept of it is no older than its session. */
-  #renew(account: MemberLinks): void {
-    if (account.isOutdated) this.#outdated -= 1;
-    account.isOutdated = false;
+  /** Its reports are up to date. */
+  #renew(links: MemberLinks): void {
+    if (links.isOutdated) this.#outdated -= 1;
+    links.isOutdated = false;
   }
 
   #attestableOf({ member }: MemberLinks): number {
-    return member.dialect === "native" ? this.#accounts.size - 1 : this.#natives;
+    return member.dialect === "native" ? this.#members.size - 1 : this.#natives;
   }
 
   #dropAll(own: MemberLinks, now: number): Id[] {
     const dropped: Id[] = [];
     for (const order of [...own.up.keys()]) {
-      const other = this.#accounts.get(order);
+      const other = this.#members.get(order);
       if (other !== undefined) dropped.push(other.member.id);
       this.#setUp(own, other, undefined, now);
     }
     return dropped;
   }
 
-  /** One end says that the link is up with this attempt, or that it is not. */
+  /** One end reports that the link is up with this attempt, or down. */
   #setUp(own: MemberLinks | undefined, other: MemberLinks | undefined, attempt: number | undefined, now: number): void {
     // A report may name somebody who has just been removed.
     if (own === undefined || other === undefined || own === other) return;
@@ -275,7 +274,7 @@ function missingSince(earlier: MemberLinks, later: MemberLinks): number {
   return Math.max(earlier.enteredAt, later.enteredAt, earlier.brokenAt.get(later.member.order) ?? 0);
 }
 
-/** Why a pair is missing, by the word of its owner, then of the other end. */
+/** Why a pair is missing, by the report of its owner, else of the other end. */
 function reasonFor(earlier: MemberLinks, later: MemberLinks): string {
   const said = earlier.down.get(later.member.order) ?? later.down.get(earlier.member.order);
   if (said !== undefined) return said;

@@ -5,7 +5,7 @@ import type { Control } from "../protocol/native/control.js";
 import { type FrameLimits, FrameReader } from "../protocol/native/frames.js";
 import { firstNativeByte, speaksOurs } from "../protocol/native/preface.js";
 
-/** What has been understood of a connection's words, in either dialect. */
+/** What was read from a connection, in either dialect. */
 export type DialectReaderEvent =
   | { readonly type: "registration"; readonly event: RegistrationEvent }
   | { readonly type: "control"; readonly control: Control }
@@ -22,13 +22,13 @@ export type DialectReaderEvent =
 type DoorLimits = Readonly<Record<"firstFrameBytes" | "controlBytes", number>>;
 
 /**
- * Reads what a connection says to the server. The first byte tells the dialect, for good; silence never does.
+ * Reads what a connection sends to the server. Its first byte decides the dialect; silence decides nothing.
  */
 export class DialectReader {
   readonly #limits: DoorLimits;
   #classic: RegistrationReader | undefined;
   #native: FrameReader | undefined;
-  readonly #heard: DialectReaderEvent[] = [];
+  readonly #events: DialectReaderEvent[] = [];
 
   constructor(limits: DoorLimits) {
     this.#limits = limits;
@@ -55,7 +55,7 @@ export class DialectReader {
   }
 
   poll(): DialectReaderEvent | undefined {
-    return this.#heard.shift();
+    return this.#events.shift();
   }
 
   /** Nothing has come for the quiet period. */
@@ -70,15 +70,15 @@ export class DialectReader {
     this.#listen();
   }
 
-  /** It is known now who speaks, and that it may say more at a time. */
+  /** The sender has proved its address: longer frames are allowed. */
   trust(): void {
     if (this.#native !== undefined) this.#native.limits = frames(this.#limits.controlBytes);
   }
 
-  /** Understands nothing more. */
+  /** Reads nothing more. */
   close(): void {
     this.#native?.close();
-    this.#heard.length = 0;
+    this.#events.length = 0;
   }
 
   #open(first: number): void {
@@ -88,7 +88,7 @@ export class DialectReader {
 
   #listen(): void {
     for (let event = this.#classic?.poll(); event !== undefined; event = this.#classic?.poll()) {
-      this.#heard.push({ type: "registration", event });
+      this.#events.push({ type: "registration", event });
     }
   }
 
@@ -97,11 +97,11 @@ export class DialectReader {
       preface: (preface) => {
         if (speaksOurs(preface)) return;
         this.#native?.close();
-        this.#heard.push({ type: "otherVersion", versions: `${preface.lowest} to ${preface.highest}` });
+        this.#events.push({ type: "otherVersion", versions: `${preface.lowest} to ${preface.highest}` });
       },
       frame: (kind, body) => this.#frame(kind, body),
       numbered: () => this.#membersOnly(),
-      bad: (code, detail) => this.#heard.push({ type: "bad", code, detail }),
+      bad: (code, detail) => this.#events.push({ type: "bad", code, detail }),
     };
   }
 
@@ -112,22 +112,22 @@ export class DialectReader {
       case "pong":
         break;
       case "bad":
-        this.#heard.push(content);
+        this.#events.push(content);
         break;
       case "ping":
-        this.#heard.push({ type: "ping" });
+        this.#events.push({ type: "ping" });
         break;
       case "acknowledgement":
         this.#membersOnly();
         break;
       default:
-        this.#heard.push({ type: "control", control: content });
+        this.#events.push({ type: "control", control: content });
     }
   }
 
   #membersOnly(): void {
-    const detail = "what members say to one another travels between them, not through the server";
-    this.#heard.push({ type: "bad", code: "UNEXPECTED_MESSAGE", detail });
+    const detail = "messages of members go from member to member, not through the server";
+    this.#events.push({ type: "bad", code: "UNEXPECTED_MESSAGE", detail });
   }
 }
 

@@ -5,59 +5,58 @@ import type { VerificationResult } from "./address-verifier.js";
 import type { CompletenessTracker } from "./completeness.js";
 import type { MemberSession } from "./member-session.js";
 
-/** What presence needs of the mesh that it belongs to. */
+/** What a failure detector needs from its mesh. */
 export interface FailureDetectorOptions {
   readonly limits: Limits;
   readonly completeness: CompletenessTracker;
-  /** The member of this id, unless it has been removed or is about to be. */
+  /** The member of this id, unless it was removed or its removal is under way. */
   readonly member: (id: Id) => Member | undefined;
-  /** Dial the member's address, and say what was found there. */
+  /** Dials the member's address; the result comes to `checked`. */
   readonly check: (member: Member) => void;
-  /** The member is lost. */
+  /** Removes the member as lost. */
   readonly lose: (id: Id, reason: string) => void;
 }
 
 /** A member without a session. */
 interface SuspectState {
-  /** How its session has ended. */
+  /** How its session ended. */
   readonly reason: string;
-  /** It may still come back in time; only a refusal by its address counts before that. */
+  /** Its lease has not run out; until then only a refusal by its address counts. */
   hasLease: boolean;
-  /** What its address was last refused with. */
+  /** The newest refusal by its address. */
   refusal: string | undefined;
-  /** Dials that the address itself has refused, one behind the other. */
+  /** How many dials in a row its address has refused. */
   refusals: number;
   /** A dial to its address is under way, or waits for its turn. */
   isChecking: boolean;
-  /** Its address was refused twice, and a lease has passed since: nobody can vouch for it any more. */
+  /** Its address refused twice, and a lease has passed since: witnesses do not count any more. */
   isBeyondWitnesses: boolean;
-  /** Until when a proof that is under way keeps it from being lost. */
+  /** Until when a resume under way keeps it from being lost. */
   provesUntil: number | undefined;
 }
 
-/** So many refusals by an address show that nobody is there. */
+/** After so many refusals in a row nobody listens at an address. */
 const enoughRefusals = 2;
 
 /**
- * Which native members are there, and when one of them is lost.
+ * Finds out which native members are lost.
  *
- * A member is there while it has a session. One whose session has broken is lost when its lease has run out or its address
- * has refused a dial, and nobody vouches for it: a witness is a member with a session of its own that reports a link with
- * it. Against two refusals, `recheckMs` apart, a witness counts for one more lease. Nobody is lost while it proves that it
- * is back. While no session of the mesh lives, nobody is judged, because it may be this server that was cut off; when that
- * has lasted for a lease, the mesh is to be forgotten.
+ * A member whose session broke is lost when its lease has run out or its address has refused a dial, and it has no witness.
+ * A witness is a member with a session that reports a link with it. After two refusals, `recheckMs` apart, a witness counts
+ * for one more lease. No member is lost while it proves a resume. While the mesh has no session at all nobody is judged,
+ * because this server may be the one that was cut off; after a lease without a session the mesh is forgotten.
  */
 export class FailureDetector {
   readonly #options: FailureDetectorOptions;
   readonly #present = new Map<Id, MemberSession>();
   readonly #absent = new Map<Id, SuspectState>();
-  /** When each absent member is looked at again. */
-  readonly #looks = new TimerTable<Id>();
-  /** Sessions that are to prove which member has come back with them. */
+  /** When each absent member is judged again. */
+  readonly #checkTimers = new TimerTable<Id>();
+  /** Sessions that are proving a resume, each with the member. */
   readonly #proving = new Map<MemberSession, Id>();
-  /** Sessions of the mesh, those in line and of classic members too: each shows that we can be reached. */
-  readonly #alive = new Set<MemberSession>();
-  /** Since when no session of the mesh lives. */
+  /** All sessions of the mesh, waiting and classic ones included: each shows that this server can be reached. */
+  readonly #liveSessions = new Set<MemberSession>();
+  /** Since when the mesh has had no session. */
   #unheardSince: number | undefined;
 
   constructor(options: FailureDetectorOptions) {
@@ -66,22 +65,22 @@ export class FailureDetector {
 
   /** How many members and sessions are watched. */
   get size(): number {
-    return this.#present.size + this.#absent.size + this.#proving.size + this.#alive.size;
+    return this.#present.size + this.#absent.size + this.#proving.size + this.#liveSessions.size;
   }
 
-  /** True while a session of the mesh lives. */
+  /** True while the mesh has a session. */
   get isHeard(): boolean {
-    return this.#alive.size > 0;
+    return this.#liveSessions.size > 0;
   }
 
-  /** When the mesh is to be forgotten, because no session of it lives; whoever proves that it is back is waited for. */
+  /** When a mesh without a session is forgotten; a resume that is being proved is waited for. */
   get forgetAt(): number | undefined {
     if (this.#unheardSince === undefined) return undefined;
     const { leaseMs, challengeMs } = this.#options.limits;
     return this.#unheardSince + leaseMs + (this.#proving.size > 0 ? challengeMs : 0);
   }
 
-  /** True when no session lives, and each of so many members has been looked for in vain at its address. */
+  /** True when there is no session, and the addresses of all these members have refused a dial. */
   isDeserted(members: number): boolean {
     if (this.isHeard || this.#proving.size > 0 || this.#absent.size < members) return false;
     for (const { refusals } of this.#absent.values()) if (refusals === 0) return false;
@@ -98,33 +97,33 @@ export class FailureDetector {
     return this.#absent.get(id)?.reason;
   }
 
-  /** A session belongs to the mesh now, in whatever standing. */
+  /** A session, member or not, belongs to the mesh now. */
   begin(session: MemberSession, now: number): void {
     const wasHeard = this.isHeard;
-    this.#alive.add(session);
+    this.#liveSessions.add(session);
     this.#unheardSince = undefined;
     if (!wasHeard) this.#reopen(now);
   }
 
-  /** A session is the one of a native member. Returns an older one of it. */
+  /** A session is a native member's now. Returns its older one, if that is open. */
   attach(id: Id, session: MemberSession, now: number): MemberSession | undefined {
     const older = this.#present.get(id);
     this.#present.set(id, session);
     this.#absent.delete(id);
-    this.#looks.clear(id);
+    this.#checkTimers.clear(id);
     this.#proving.delete(session);
     this.begin(session, now);
     return older === session ? undefined : older;
   }
 
-  /** A session is to prove that this member is back. */
+  /** A session has to prove that this member has come back. */
   proving(session: MemberSession, id: Id): void {
     this.#proving.set(session, id);
   }
 
-  /** A session is gone. Returns the member that is absent by that. */
+  /** A session is over. Returns the member that has no session because of that. */
   end(session: MemberSession, reason: string, now: number): Member | undefined {
-    if (this.#alive.delete(session) && !this.isHeard) this.#unheardSince = now;
+    if (this.#liveSessions.delete(session) && !this.isHeard) this.#unheardSince = now;
     const claimed = this.#proving.get(session);
     this.#proving.delete(session);
     if (claimed !== undefined) this.judge([claimed], now);
@@ -134,7 +133,7 @@ export class FailureDetector {
     const member = this.#options.member(id);
     if (member === undefined) return undefined;
     this.#suspect(id, reason, now);
-    // It witnesses for nobody any more.
+    // It is no witness any more.
     this.judge(this.#options.completeness.heldBy(member), now);
     return member;
   }
@@ -154,7 +153,7 @@ export class FailureDetector {
       isBeyondWitnesses: false,
       provesUntil: undefined,
     });
-    this.#looks.set(id, now + this.#options.limits.leaseMs);
+    this.#checkTimers.set(id, now + this.#options.limits.leaseMs);
     this.#check(id);
   }
 
@@ -163,32 +162,32 @@ export class FailureDetector {
     const session = this.#present.get(id);
     this.#present.delete(id);
     this.#absent.delete(id);
-    this.#looks.clear(id);
+    this.#checkTimers.clear(id);
     return session;
   }
 
   /** A dial to the address of an absent member has come to something. Only a refusal by the address says that it is gone. */
   checked(id: Id, found: VerificationResult["found"], detail: string, now: number): void {
-    const absence = this.#absent.get(id);
-    if (absence === undefined) return;
+    const suspect = this.#absent.get(id);
+    if (suspect === undefined) return;
     const { leaseMs, recheckMs } = this.#options.limits;
-    absence.isChecking = false;
+    suspect.isChecking = false;
     if (found === "other") {
-      absence.refusal = detail;
-      absence.refusals += 1;
-      if (absence.refusals <= enoughRefusals)
-        this.#looks.set(id, now + (absence.refusals < enoughRefusals ? recheckMs : leaseMs));
-    } else if (found === "here" && absence.refusals > 0) {
-      absence.refusal = undefined;
-      absence.refusals = 0;
-      absence.hasLease = true;
-      absence.isBeyondWitnesses = false;
-      this.#looks.set(id, now + leaseMs);
+      suspect.refusal = detail;
+      suspect.refusals += 1;
+      if (suspect.refusals <= enoughRefusals)
+        this.#checkTimers.set(id, now + (suspect.refusals < enoughRefusals ? recheckMs : leaseMs));
+    } else if (found === "here" && suspect.refusals > 0) {
+      suspect.refusal = undefined;
+      suspect.refusals = 0;
+      suspect.hasLease = true;
+      suspect.isBeyondWitnesses = false;
+      this.#checkTimers.set(id, now + leaseMs);
     }
     this.judge([id], now);
   }
 
-  /** Judges those of these who are absent; something that held them may be gone. */
+  /** Judges those of these members that are absent: a witness of theirs may be gone. */
   judge(ids: Iterable<Id>, now: number): void {
     if (!this.isHeard || this.#absent.size === 0) return;
     for (const id of ids) this.#judge(id, now);
@@ -198,49 +197,49 @@ export class FailureDetector {
   stop(): void {
     this.#present.clear();
     this.#absent.clear();
-    this.#looks.clearAll();
+    this.#checkTimers.clearAll();
     this.#proving.clear();
-    this.#alive.clear();
+    this.#liveSessions.clear();
     this.#unheardSince = undefined;
   }
 
   nextTimeout(): number | undefined {
-    return this.isHeard ? this.#looks.next() : undefined;
+    return this.isHeard ? this.#checkTimers.next() : undefined;
   }
 
   handleTimeout(now: number): void {
     if (!this.isHeard) return;
-    for (let id = this.#looks.takeDue(now); id !== undefined; id = this.#looks.takeDue(now)) {
-      const absence = this.#absent.get(id);
-      if (absence === undefined) continue;
-      absence.hasLease = false;
-      absence.isBeyondWitnesses = absence.refusals >= enoughRefusals;
-      // Whoever is kept by a witness is looked for again and again.
-      this.#looks.set(id, now + this.#options.limits.leaseMs);
+    for (let id = this.#checkTimers.takeDue(now); id !== undefined; id = this.#checkTimers.takeDue(now)) {
+      const suspect = this.#absent.get(id);
+      if (suspect === undefined) continue;
+      suspect.hasLease = false;
+      suspect.isBeyondWitnesses = suspect.refusals >= enoughRefusals;
+      // A member that is kept by a witness is checked again and again.
+      this.#checkTimers.set(id, now + this.#options.limits.leaseMs);
       this.#judge(id, now);
       if (this.#absent.has(id)) this.#check(id);
     }
   }
 
   #judge(id: Id, now: number): void {
-    const absence = this.#absent.get(id);
+    const suspect = this.#absent.get(id);
     const member = this.#options.member(id);
-    if (absence === undefined || member === undefined) return;
-    if (absence.hasLease && absence.refusal === undefined) return;
+    if (suspect === undefined || member === undefined) return;
+    if (suspect.hasLease && suspect.refusal === undefined) return;
     const { completeness, limits, lose } = this.#options;
     const isHeld = completeness.isHeld(member, (holder) => this.#present.has(holder.id));
-    if (isHeld && !absence.isBeyondWitnesses) return;
+    if (isHeld && !suspect.isBeyondWitnesses) return;
     if (this.#isProving(id)) {
-      // One proof takes no longer than this; another one behind it wins no more time.
-      absence.provesUntil ??= now + limits.challengeMs;
-      if (now < absence.provesUntil) {
-        this.#looks.set(id, absence.provesUntil);
+      // One proof takes no longer than this; a second one gets no more time.
+      suspect.provesUntil ??= now + limits.challengeMs;
+      if (now < suspect.provesUntil) {
+        this.#checkTimers.set(id, suspect.provesUntil);
         return;
       }
     }
     this.#absent.delete(id);
-    this.#looks.clear(id);
-    lose(id, `${absence.reason}; ${absence.refusal ?? `not back within ${limits.leaseMs / 1000} s`}`);
+    this.#checkTimers.clear(id);
+    lose(id, `${suspect.reason}; ${suspect.refusal ?? `not back within ${limits.leaseMs / 1000} s`}`);
   }
 
   #isProving(id: Id): boolean {
@@ -249,25 +248,25 @@ export class FailureDetector {
   }
 
   #check(id: Id): void {
-    const absence = this.#absent.get(id);
+    const suspect = this.#absent.get(id);
     const member = this.#options.member(id);
-    if (absence === undefined || member === undefined || absence.isChecking) return;
-    absence.isChecking = true;
+    if (suspect === undefined || member === undefined || suspect.isChecking) return;
+    suspect.isChecking = true;
     this.#options.check(member);
   }
 
   /**
-   * Somebody of the mesh is heard again after a time in which nobody was. Whoever is absent gets a whole lease, unless its
-   * address has refused us: that was no cut.
+   * The mesh has a session again after a time without any. Absent members get a whole lease, unless their addresses have
+   * refused a dial: those were reachable.
    */
   #reopen(now: number): void {
-    for (const [id, absence] of this.#absent) {
-      if (absence.refusals > 0) {
+    for (const [id, suspect] of this.#absent) {
+      if (suspect.refusals > 0) {
         this.#judge(id, now);
         continue;
       }
-      absence.hasLease = true;
-      this.#looks.set(id, now + this.#options.limits.leaseMs);
+      suspect.hasLease = true;
+      this.#checkTimers.set(id, now + this.#options.limits.leaseMs);
       this.#check(id);
     }
   }

@@ -11,21 +11,20 @@ import { DialectReader } from "./dialect-reader.js";
 import { NativeWriter } from "./native/writer.js";
 
 /**
- * The life of a session, as data: from each state, what may happen and where it leads. Anything else is a fault of the
- * machine, and is said at once.
+ * The states of a session: which events are allowed in each, and where they lead. Any other event is a bug, and throws.
  */
 export const memberSessionTransitions = {
   /** Nothing complete has been read yet. */
   reading: { admitted: "joining", queued: "waiting", challenged: "proving", closing: "closing" },
-  /** Has named an address, and is to prove that it is reached there. */
+  /** Has named an address, and has to prove that it can be reached there. */
   proving: { admitted: "joining", queued: "waiting", resumed: "member", closing: "closing" },
-  /** Registered, in line for a slot. */
+  /** Registered, and waiting for a free slot. */
   waiting: { admitted: "joining", challenged: "proving", withdrawn: "reading", closing: "closing" },
   /** The append of the membership is under way. If the log rejects it, the registration is judged anew. */
   joining: { listed: "member", admitted: "joining", queued: "waiting", closing: "closing" },
   /** In the directory. */
   member: { withdrawn: "reading", closing: "closing" },
-  /** Has been told everything, or is about to be; hears no more. */
+  /** Being closed; what it sends is ignored. */
   closing: { closing: "closing" },
 } as const;
 
@@ -39,44 +38,44 @@ export type MemberSessionTrigger =
   | "withdrawn"
   | "closing";
 
-/** What a session has still to prove, and what it wants by it. */
+/** The challenge that a session has to answer. */
 export interface AddressChallenge {
-  /** The dial-back that carries the nonce. */
+  /** The dial that carries the nonce. */
   readonly task: Verification;
-  /** A member goes on from this revision; undefined for somebody who wants to become one. */
+  /** The revision that a returning member holds; undefined for a registration. */
   readonly resumesFrom?: number;
 }
 
-/** The conversation with one connection: what it has said, what it is, and what it is still to be told. */
+/** The session on one accepted connection: its state, its reader and writers, and who is at the other end. */
 export class MemberSession {
   readonly connection: ConnectionId;
   /** Where it connects from, in canonical form. */
   readonly remote: Endpoint;
-  readonly door: DialectReader;
-  /** What a classic reader is still to be told. */
-  readonly outbox: ClassicWriter;
-  /** The way to a native reader. */
-  readonly line: NativeWriter;
-  /** As whom it has proved the secret; undefined in the open. */
+  readonly reader: DialectReader;
+  /** Writes to a classic member. */
+  readonly classicWriter: ClassicWriter;
+  /** Writes to a native member. */
+  readonly nativeWriter: NativeWriter;
+  /** The identity for which it has proved the secret; undefined without a secret. */
   identity: Identity | undefined;
-  /** The mesh that it wants to be in, or is in; undefined while reading. */
+  /** The mesh that it registered for; undefined while reading. */
   mesh: string | undefined;
-  /** Who it wants to be, or is; undefined while reading. */
+  /** What it registered as; undefined while reading. */
   candidate: Candidate | undefined;
-  /** What it has been asked to prove; undefined unless it is proving. */
+  /** Its challenge; undefined unless it is proving. */
   proof: AddressChallenge | undefined;
-  /** The address that is to replace it, when more digits of its port came late. */
+  /** The corrected address, when more digits of its port came late. */
   correction: Address | undefined;
-  /** The revision of the newest list that it was sent; undefined before the first. */
+  /** The revision of the newest list sent to it; undefined before the first. */
   listRevision: number | undefined;
   #state: MemberSessionState = "reading";
 
   constructor(connection: ConnectionId, remote: Endpoint, limits: Limits, outputs: OutputSink<ConnectionOutput>) {
     this.connection = connection;
     this.remote = { host: canonicalIp(remote.host) ?? remote.host, port: remote.port };
-    this.door = new DialectReader(limits);
-    this.outbox = new ClassicWriter(connection, outputs, limits.messageGapMs);
-    this.line = new NativeWriter(connection, outputs);
+    this.reader = new DialectReader(limits);
+    this.classicWriter = new ClassicWriter(connection, outputs, limits.messageGapMs);
+    this.nativeWriter = new NativeWriter(connection, outputs);
   }
 
   /** The other end of the connection, as text. */
@@ -90,7 +89,7 @@ export class MemberSession {
   }
 
   get dialect(): Dialect | undefined {
-    return this.door.dialect;
+    return this.reader.dialect;
   }
 
   get state(): MemberSessionState {

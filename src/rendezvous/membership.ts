@@ -9,14 +9,13 @@ import { Admission, type AdmissionVerdict, type Applicant } from "./admission.js
 import type { MemberSession } from "./member-session.js";
 import type { LogAnswer, RejectionReason, RendezvousOutput, RendezvousRules } from "./types.js";
 
-/** How many of those in line are told that they have moved up. */
-const toldPlaces = 10;
+/** How many of those in line are told when their place changes. */
+const reportedPlaces = 10;
 
-/** What an entry has changed. */
+/** The members that an entry has added and removed. */
 export interface MembershipChange {
-  /** Who has come in, and its session if that is still there. */
+  /** The new member, and its session if that is still open. */
   readonly entered?: { readonly member: Member; readonly session: MemberSession | undefined };
-  /** Who has gone. */
   readonly removed?: Member;
 }
 
@@ -42,7 +41,7 @@ interface PendingAppend {
   readonly isRepeated: boolean;
 }
 
-/** What a roll is made with. */
+/** What the membership of a mesh needs from it. */
 export interface MembershipOptions {
   readonly mesh: string;
   readonly rules: RendezvousRules;
@@ -50,15 +49,16 @@ export interface MembershipOptions {
   readonly revision: number;
   readonly addresses: AddressRegistry;
   readonly outputs: OutputSink<RendezvousOutput>;
-  /** The turn of this session has come; it is to prove its address once more. */
+  /** Challenges the next session of the waiting line to prove its address again. */
   readonly prove: (session: MemberSession) => void;
 }
 
 /**
- * Who is in a mesh, who is on the way in, and who waits: the way of a registration through admission and the log.
+ * The members of a mesh, the registrations under way, and the waiting line: a registration goes through admission to the
+ * log.
  *
- * A membership is true only when its entry has come back from the log. A session that goes while its append is under way
- * is therefore taken out again by a second entry, never by wishing the first away.
+ * Nothing is true before the log has answered. A session that ends while its append is under way is removed by a second
+ * entry, because the first may be in the log already.
  */
 export class Membership {
   readonly directory: Directory;
@@ -73,7 +73,7 @@ export class Membership {
   readonly #rejectedRemovals = new Map<Id, Removal>();
   /** When these are appended again, and the line goes on. */
   #retryAt: number | undefined;
-  /** Ids that were removed, the oldest first: none of them is ever taken back. */
+  /** Ids that were removed, the oldest first. None of them can join again. */
   readonly #removed = new Set<Id>();
   /** When somebody in line was last called. */
   #calledAt = 0;
@@ -85,7 +85,7 @@ export class Membership {
     this.admission = new Admission(mesh, rules, this.directory, addresses);
   }
 
-  /** A member that is not about to be one no more. */
+  /** The member of this id, unless its removal is under way. */
   standing(id: Id): Member | undefined {
     return this.#departing.has(id) ? undefined : this.directory.member(id);
   }
@@ -100,7 +100,7 @@ export class Membership {
     return this.#appends.size > 0;
   }
 
-  /** What would become of a registration. A session whose turn has come takes a slot, if one is still free. */
+  /** Judges a registration. A session that was called from the waiting line takes a slot if one is still free. */
   judge(session: MemberSession, candidate: Candidate, hasSlot = false): AdmissionVerdict {
     if (this.#removed.has(candidate.id)) {
       return { type: "refuse", code: "FENCED", message: `the id ${candidate.id} has been removed; draw a new one` };
@@ -112,7 +112,7 @@ export class Membership {
     });
   }
 
-  /** Takes a registration: the session is then joining or waiting, unless the verdict is a refusal. */
+  /** Handles a registration: the session is then joining or waiting, unless the verdict is a refusal. */
   register(session: MemberSession, candidate: Candidate, hasSlot = false): AdmissionVerdict {
     const verdict = this.judge(session, candidate, hasSlot);
     if (verdict.type === "refuse") return verdict;
@@ -120,20 +120,20 @@ export class Membership {
     if (verdict.type === "admit") {
       const stoodInLine = this.admission.line.has(session);
       this.#admit(session, candidate, { replaces: verdict.replaces });
-      if (stoodInLine) this.#tellPlaces();
+      if (stoodInLine) this.#emitPlaces();
     } else {
       this.#queue(session, candidate);
     }
     return verdict;
   }
 
-  /** Takes the correction of an address: the old one leaves, and the session registers anew, in its old slot if it has one. */
+  /** Corrects an address: the old one leaves, and the session registers anew, in its old slot if it has one. */
   correct(session: MemberSession, address: Address, now: number): AdmissionVerdict {
     const hasSlot = session.state === "member";
     this.depart(session, "left", `corrected to ${address}`, now);
     session.step("withdrawn");
-    const { draw } = this.#options.rules;
-    return this.register(session, { id: draw(), address, dialect: "classic" }, hasSlot);
+    const { newId } = this.#options.rules;
+    return this.register(session, { id: newId(), address, dialect: "classic" }, hasSlot);
   }
 
   /** An entry has come back. Returns what it has changed; undefined if it was known. */
@@ -231,10 +231,10 @@ export class Membership {
   #queue(session: MemberSession, candidate: Candidate): void {
     session.step("queued");
     this.admission.wait(session, candidate);
-    this.#tellPlaces(session);
+    this.#emitPlaces(session);
   }
 
-  /** Lets those in line in, as far as there is room. */
+  /** Calls as many from the waiting line as there are free slots. */
   admitNext(now: number): void {
     this.#call(this.admission.freeSlots, now);
   }
@@ -246,7 +246,7 @@ export class Membership {
     return earliest(this.#retryAt, isHeldUp ? this.#calledAt + this.#options.rules.limits.dialBackSlowMs : undefined);
   }
 
-  /** Whoever does not answer must not hold up those behind it: as many again are called. */
+  /** One that is slow to prove its address must not hold up those behind it: twice as many are called. */
   handleTimeout(now: number): void {
     if (this.#retryAt !== undefined && this.#retryAt <= now) this.#retry(now);
     const at = this.nextTimeout();
@@ -263,7 +263,7 @@ export class Membership {
     this.admitNext(now);
   }
 
-  /** Calls the first in line until so many are called; a classic one, whose address is taken as it is, comes in at once. */
+  /** Calls the first in line until so many are called. A classic one needs no proof, and is admitted at once. */
   #call(count: number, now: number): void {
     const { admission } = this;
     const before = admission.line.size;
@@ -276,15 +276,15 @@ export class Membership {
         this.#options.prove(session);
       } else this.#admit(session, candidate, {});
     }
-    if (admission.line.size < before) this.#tellPlaces();
+    if (admission.line.size < before) this.#emitPlaces();
   }
 
-  /** Takes a session out of the mesh, wherever on its way in it is. */
+  /** Removes a session that is over from the mesh, in whatever state it is. */
   depart(session: MemberSession, type: "left" | "lost", reason: string, now: number): void {
     const id = session.candidate?.id;
     if (session.state === "waiting" || session.state === "proving") {
       if (!this.admission.leaveLine(session)) return;
-      this.#tellPlaces();
+      this.#emitPlaces();
       this.admitNext(now);
     } else if (session.state === "joining") {
       for (const append of this.#appends.values()) if (append.session === session) append.session = undefined;
@@ -293,7 +293,7 @@ export class Membership {
     }
   }
 
-  /** Takes a member out, once. */
+  /** Appends the removal of a member, once. */
   remove(id: Id, type: "left" | "lost", reason: string): void {
     if (this.directory.member(id) === undefined || this.#departing.get(id) !== undefined) return;
     const change: Removal = { type, id, reason };
@@ -345,16 +345,19 @@ export class Membership {
     this.admitNext(now);
   }
 
-  /** Tells of the first in line, or of the one session named: telling all at each step would cost the square of the line. */
-  #tellPlaces(only?: MemberSession): void {
+  /**
+   * Sends their places to the first in line, or to the session named. To all at every change it would cost the square of
+   * the length of the line.
+   */
+  #emitPlaces(only?: MemberSession): void {
     let place = 0;
     for (const [session, { address, dialect }] of this.admission.line) {
       place += 1;
-      if (only === undefined && place > toldPlaces) return;
+      if (only === undefined && place > reportedPlaces) return;
       if (only !== undefined && only !== session) continue;
       const { mesh, outputs } = this.#options;
       outputs.push({ type: "event", event: { type: "waiting", mesh, address, dialect, place } });
-      if (dialect === "native") session.line.owe("waiting", encodeControl({ type: "waiting", place }));
+      if (dialect === "native") session.nativeWriter.owe("waiting", encodeControl({ type: "waiting", place }));
     }
   }
 
@@ -367,7 +370,7 @@ export class Membership {
   }
 }
 
-/** What a session says of itself and what is seen of it. */
+/** The applicant behind a session: its registration, and what the connection shows. */
 export function applicantOf({ remote, identity }: MemberSession, candidate: Candidate): Applicant {
   return { ...candidate, observedHost: remote.host, isTrusted: identity !== undefined };
 }

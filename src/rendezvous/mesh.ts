@@ -18,24 +18,24 @@ import { SharedAddressDetector } from "./shared-address-detector.js";
 import { shortfallOf } from "./shortfall.js";
 import type { AbsentMemberRow, LogAnswer, RendezvousOutput, RendezvousRules } from "./types.js";
 
-/** What a mesh is made with. */
+/** What a mesh needs from its server. */
 export interface MeshOptions {
   readonly name: string;
   readonly rules: RendezvousRules;
   /** The revision before the first entry of its log. */
   readonly revision: number;
   readonly addresses: AddressRegistry;
-  readonly delivery: ListBroadcaster;
+  readonly listBroadcaster: ListBroadcaster;
   readonly outputs: OutputSink<RendezvousOutput>;
-  /** Somebody in line is to prove its address once more. */
+  /** Challenges a session of the waiting line to prove its address again. */
   readonly prove: (session: MemberSession) => void;
-  /** Somebody is to look whether this member still listens. */
+  /** Dials a member to see whether it still listens. */
   readonly check: (mesh: string, member: Member) => void;
 }
 
-/** What an entry has brought about that concerns sessions. */
+/** The sessions that an entry has changed. */
 export interface AppendResult {
-  /** The session that is a member by it. */
+  /** The session that has become a member's. */
   readonly newcomer?: MemberSession;
   /** The session of a member that has been removed. */
   readonly fenced?: MemberSession;
@@ -48,19 +48,19 @@ export interface MeshEnd {
   readonly isTooLate: boolean;
 }
 
-/** One mesh: who is in it, who is there, how whole it is, and when it ends. */
+/** One mesh: its members, their sessions, how complete it is, and when it ends. */
 export class Mesh {
   readonly name: string;
-  readonly roll: Membership;
-  readonly updates: LogBroadcaster;
+  readonly membership: Membership;
+  readonly logBroadcaster: LogBroadcaster;
   readonly #options: MeshOptions;
   readonly #completeness = new CompletenessTracker();
-  readonly #presence: FailureDetector;
-  readonly #shared: SharedAddressDetector;
-  readonly #outlook: CompletenessReporter;
-  /** Sessions of classic members, which are told each list. */
+  readonly #failureDetector: FailureDetector;
+  readonly #sharedAddresses: SharedAddressDetector;
+  readonly #completenessReporter: CompletenessReporter;
+  /** Sessions of classic members, which get every list. */
   readonly #classics = new Set<MemberSession>();
-  /** When as many members as the capacity were there for the first time. */
+  /** When as many members as the capacity had a session for the first time. */
   #fullAt: number | undefined;
   /** Members that have gone since then, the newest last. */
   readonly #gone: AbsentMemberRow[] = [];
@@ -71,31 +71,31 @@ export class Mesh {
     const { name, rules, revision, addresses, outputs, prove, check } = options;
     this.name = name;
     this.#options = options;
-    this.roll = new Membership({ mesh: name, rules, revision, addresses, outputs, prove });
-    const { directory } = this.roll;
-    this.updates = new LogBroadcaster(rules.draw(), directory, rules.limits);
-    this.#presence = new FailureDetector({
+    this.membership = new Membership({ mesh: name, rules, revision, addresses, outputs, prove });
+    const { directory } = this.membership;
+    this.logBroadcaster = new LogBroadcaster(rules.newId(), directory, rules.limits);
+    this.#failureDetector = new FailureDetector({
       limits: rules.limits,
       completeness: this.#completeness,
-      member: (id) => this.roll.standing(id),
+      member: (id) => this.membership.standing(id),
       check: (member) => check(name, member),
-      lose: (id, reason) => this.roll.remove(id, "lost", reason),
+      lose: (id, reason) => this.membership.remove(id, "lost", reason),
     });
-    this.#shared = new SharedAddressDetector(rules.limits);
+    this.#sharedAddresses = new SharedAddressDetector(rules.limits);
     const completeness = this.#completeness;
-    this.#outlook = new CompletenessReporter({
+    this.#completenessReporter = new CompletenessReporter({
       mesh: name,
       rules,
       directory,
       completeness,
-      updates: this.updates,
+      logBroadcaster: this.logBroadcaster,
       outputs,
     });
   }
 
   /** How much is kept of it. */
   get size(): number {
-    return this.roll.size + this.updates.size + this.#presence.size + this.#classics.size;
+    return this.membership.size + this.logBroadcaster.size + this.#failureDetector.size + this.#classics.size;
   }
 
   get hasEnded(): boolean {
@@ -107,15 +107,15 @@ export class Mesh {
     return this.#ending;
   }
 
-  /** True while somebody is in it, or about to be, or while it has an end to come to. */
-  get isPeopled(): boolean {
-    const { directory, admission } = this.roll;
+  /** True while it has members, or appends under way, or an end that is due. */
+  get hasMembersOrEnd(): boolean {
+    const { directory, admission } = this.membership;
     return !this.#isHalted && (directory.size > 0 || admission.isAppending || this.#finishAt !== undefined);
   }
 
-  /** True when it may be forgotten: nobody is in it or on the way, and no end is to come. */
+  /** True when it may be forgotten: no members, no appends, no sessions, and no end that is due. */
   get isIdle(): boolean {
-    return !this.isPeopled && !this.#presence.isHeard && !this.#isHalted;
+    return !this.hasMembersOrEnd && !this.#failureDetector.isHeard && !this.#isHalted;
   }
 
   /** The members that have a live session, in join order. */
@@ -123,68 +123,69 @@ export class Mesh {
     return this.#completeness.members(true);
   }
 
-  /** True when no session of it lives, and nobody was found at the addresses of its members. */
+  /** True when it has no session, and nobody answered at the addresses of its members. */
   get isDeserted(): boolean {
-    return this.#mayBeForgotten && this.#presence.isDeserted(this.roll.directory.size);
+    return this.#mayBeForgotten && this.#failureDetector.isDeserted(this.membership.directory.size);
   }
 
-  /** True when no session of it has lived for a lease, and nobody is judged: whoever comes back joins anew. */
+  /** True when it has had no session for a lease. It is then forgotten: whoever comes back joins anew. */
   isAbandoned(now: number): boolean {
     const at = this.#forgetAt;
     return at !== undefined && at <= now;
   }
 
   get #forgetAt(): number | undefined {
-    return this.#mayBeForgotten ? this.#presence.forgetAt : undefined;
+    return this.#mayBeForgotten ? this.#failureDetector.forgetAt : undefined;
   }
 
-  /** A full mesh ends by itself, and one that has ended is remembered, so that whoever comes late is told. */
+  /** A full mesh ends by itself. One that has ended is kept, so that late members can be told of the end. */
   get #mayBeForgotten(): boolean {
-    return !this.#isHalted && this.#finishAt === undefined && !this.roll.isAppending;
+    return !this.#isHalted && this.#finishAt === undefined && !this.membership.isAppending;
   }
 
   // The way in.
 
-  /** Takes a registration whose address needs no proof, or has been proved. */
+  /** Handles a registration whose address needs no proof, or has been proved. */
   register(session: MemberSession, candidate: Candidate, now: number): AdmissionVerdict {
-    const verdict = this.roll.register(session, candidate);
-    if (verdict.type !== "refuse") this.#presence.begin(session, now);
-    const replaced = verdict.type === "admit" ? this.roll.directory.member(verdict.replaces ?? "") : undefined;
-    // Somebody else has proved its address, so it is not there, whatever its session looks like.
+    const verdict = this.membership.register(session, candidate);
+    if (verdict.type !== "refuse") this.#failureDetector.begin(session, now);
+    const replaced = verdict.type === "admit" ? this.membership.directory.member(verdict.replaces ?? "") : undefined;
+    // Another process has proved its address, so it does not count, even if it has a session.
     if (replaced !== undefined) this.#completeness.setAbsent(replaced);
     return verdict;
   }
 
-  /** Takes the correction of a classic member's address. */
+  /** Handles a correction of a classic member's address. */
   correct(session: MemberSession, address: Address, now: number): AdmissionVerdict {
     this.#classics.delete(session);
-    const corrected = session.state === "member" ? this.roll.directory.member(session.candidate?.id ?? "") : undefined;
-    const verdict = this.roll.correct(session, address, now);
+    const corrected =
+      session.state === "member" ? this.membership.directory.member(session.candidate?.id ?? "") : undefined;
+    const verdict = this.membership.correct(session, address, now);
     // Its old entry is still to be removed, and its session is no longer that entry's.
     if (corrected !== undefined) this.#completeness.setAbsent(corrected);
-    if (verdict.type !== "refuse") this.#presence.begin(session, now);
+    if (verdict.type !== "refuse") this.#failureDetector.begin(session, now);
     return verdict;
   }
 
   /** The member that may come back with this id, log and address; undefined if there is none. */
   returning({ id, address }: Candidate, log: Id): Member | undefined {
-    const member = this.roll.standing(id);
-    const isIt = member?.address === address && member.dialect === "native" && log === this.updates.log;
+    const member = this.membership.standing(id);
+    const isIt = member?.address === address && member.dialect === "native" && log === this.logBroadcaster.log;
     return isIt && !this.#isHalted ? member : undefined;
   }
 
   /** A session is to prove that this member is back. */
   proving(session: MemberSession, { id }: Member): void {
-    this.#presence.proving(session, id);
+    this.#failureDetector.proving(session, id);
   }
 
   /** A member has come back on this session. Returns the session that it had, if that is still open. */
   resume(session: MemberSession, member: Member, revision: number, now: number): MemberSession | undefined {
     session.step("resumed");
-    this.roll.admission.setAbsent(member, false);
-    const older = this.#presence.attach(member.id, session, now);
-    if (older !== undefined) this.updates.end(older);
-    this.updates.begin(session, member.order, revision);
+    this.membership.admission.setAbsent(member, false);
+    const older = this.#failureDetector.attach(member.id, session, now);
+    if (older !== undefined) this.logBroadcaster.end(older);
+    this.logBroadcaster.begin(session, member.order, revision);
     this.#completeness.setBack(member);
     return older;
   }
@@ -192,13 +193,13 @@ export class Mesh {
   /** An entry has come back from the log. */
   appended(answer: Extract<LogAnswer, { type: "appended" }>, now: number): AppendResult {
     const { entry } = answer;
-    const changed = this.roll.appended(answer, now);
+    const changed = this.membership.appended(answer, now);
     if (changed === undefined) return {};
-    this.updates.add(entry);
+    this.logBroadcaster.add(entry);
     const { removed, entered } = changed;
     const fenced = removed === undefined ? undefined : this.#remove(removed, now);
     if (entry.type === "replaced") this.#replaced(entry, fenced !== undefined, now);
-    else if (removed !== undefined) this.#shared.forget(removed.id);
+    else if (removed !== undefined) this.#sharedAddresses.forget(removed.id);
     if (removed !== undefined) this.#noteGone(removed, entry);
     if (entered !== undefined) this.#enter(entered.member, entered.session, now);
     const newcomer = entered?.session;
@@ -207,98 +208,99 @@ export class Mesh {
 
   /** An append was rejected: what was held for it is free again. */
   rejected({ key, reason }: Extract<LogAnswer, { type: "rejected" }>, now: number): RejectedAppend | undefined {
-    const result = this.roll.rejected(key, reason, now);
+    const result = this.membership.rejected(key, reason, now);
     for (const id of result?.replaced ?? []) this.#reviewPresence(id, now);
     return result;
   }
 
   /** A member whose place somebody else was to take is there again if it has a session, and watched if it has none. */
   #reviewPresence(id: Id, now: number): void {
-    const member = this.roll.directory.member(id);
+    const member = this.membership.directory.member(id);
     if (member === undefined) return;
-    if (this.roll.standing(id) === undefined) {
+    if (this.membership.standing(id) === undefined) {
       this.#completeness.setAbsent(member);
-    } else if (this.#presence.has(id)) {
+    } else if (this.#failureDetector.has(id)) {
       this.#completeness.setThere(member);
     } else {
-      this.roll.admission.setAbsent(member, true);
-      this.#presence.expect(member, now);
+      this.membership.admission.setAbsent(member, true);
+      this.#failureDetector.expect(member, now);
     }
   }
 
   /** Owes every classic member the newest list, because this newcomer is in it. */
-  listDue(newcomer: MemberSession, now: number): void {
-    if (this.#classics.size > 0) this.#options.delivery.listsDue(this.#classics, newcomer, now);
+  queueLists(newcomer: MemberSession, now: number): void {
+    if (this.#classics.size > 0) this.#options.listBroadcaster.queueLists(this.#classics, newcomer, now);
   }
 
-  // What becomes of sessions.
+  // Sessions.
 
-  /** A session is over. A native member whose session breaks is a member still; everybody else goes with it. */
+  /** A session is over. A native member whose session broke stays a member; all others leave the mesh. */
   depart(session: MemberSession, type: "left" | "lost", reason: string, now: number): void {
     this.#classics.delete(session);
-    this.updates.end(session);
+    this.logBroadcaster.end(session);
     if (this.#isHalted) return;
     const mayComeBack = session.state === "member" && session.dialect === "native" && type === "lost";
-    if (!mayComeBack) this.roll.depart(session, type, reason, now);
-    const absent = this.#presence.end(session, reason, now);
-    if (absent !== undefined) this.roll.admission.setAbsent(absent, true);
-    const member = session.state === "member" ? this.roll.directory.member(session.candidate?.id ?? "") : undefined;
+    if (!mayComeBack) this.membership.depart(session, type, reason, now);
+    const absent = this.#failureDetector.end(session, reason, now);
+    if (absent !== undefined) this.membership.admission.setAbsent(absent, true);
+    const member =
+      session.state === "member" ? this.membership.directory.member(session.candidate?.id ?? "") : undefined;
     // An older session of a member that has come back is not the one that it has.
-    if (member !== undefined && !this.#presence.has(member.id)) this.#completeness.setAbsent(member);
+    if (member !== undefined && !this.#failureDetector.has(member.id)) this.#completeness.setAbsent(member);
   }
 
   report(session: MemberSession, report: LinkReport, now: number): void {
     // One that is about to be removed may stay, if the log rejects that.
-    const member = this.roll.directory.member(session.candidate?.id ?? "");
-    if (member !== undefined) this.#presence.judge(this.#completeness.report(member, report, now), now);
+    const member = this.membership.directory.member(session.candidate?.id ?? "");
+    if (member !== undefined) this.#failureDetector.judge(this.#completeness.report(member, report, now), now);
   }
 
   /** The address of a member has been dialed, to see whether it is there. */
   checked(id: Id, found: VerificationResult["found"], detail: string, now: number): void {
-    if (!this.#isHalted) this.#presence.checked(id, found, detail, now);
+    if (!this.#isHalted) this.#failureDetector.checked(id, found, detail, now);
   }
 
-  /** Somebody in another mesh has proved the address of a member that has no session. */
+  /** A member of another mesh has proved the address of one that has no session here. */
   evict(id: Id, mesh: string): void {
-    this.roll.remove(id, "lost", `its address belongs to a member of "${printable(mesh)}" now`);
+    this.membership.remove(id, "lost", `its address belongs to a member of "${printable(mesh)}" now`);
   }
 
-  /** Frees all that it holds. Its log ends without an entry, because nobody is there to read one; its owner is told. */
+  /** Frees its addresses. Its log ends without an entry, because no member would read one; the owner gets events. */
   forget(): void {
     const { addresses, outputs, rules } = this.#options;
     const mesh = this.name;
     const reason = `nobody of its mesh was heard for ${rules.limits.leaseMs / 1000} s`;
-    for (const { id, address, order, dialect } of this.roll.directory.members) {
+    for (const { id, address, order, dialect } of this.membership.directory.members) {
       addresses.free(address, id);
       if (this.#isHalted) continue;
       outputs.push({ type: "event", event: { type: "lost", mesh, id, address, order, dialect, reason } });
     }
   }
 
-  // How whole it is, and the end.
+  // Completeness, and the end.
 
-  /** Looks at what the last input has changed. Returns how the mesh is to end now, if it is. */
+  /** Reviews what the last input has changed. Returns how the mesh ends, if it ends now. */
   review(now: number): MeshEnd | undefined {
     if (this.#isHalted) return undefined;
     this.#noteFull(now);
-    this.#outlook.review(now);
-    const { isComplete } = this.#outlook;
+    this.#completenessReporter.review(now);
+    const { isComplete } = this.#completenessReporter;
     if ((this.#endsAt ?? Number.POSITIVE_INFINITY) <= now) {
       const { finishMs } = this.#options.rules.limits;
       const reason = isComplete ? "capacity reached" : `not complete within ${finishMs / 1000} s`;
       return { reason, isTooLate: !isComplete };
     }
-    this.updates.handleTimeout(now);
+    this.logBroadcaster.handleTimeout(now);
     return undefined;
   }
 
-  /** Tells how the mesh stands at its end, and ends it. Its sessions are still to be told what this returns. */
+  /** Emits `teardown` with the state of the mesh, and ends it. The caller sends what this returns to the sessions. */
   end({ reason, isTooLate }: MeshEnd): MeshEndReason {
     const { rules, addresses, outputs } = this.#options;
-    this.#outlook.tellComplete();
-    const { figures } = this.#outlook;
+    this.#completenessReporter.emitComplete();
+    const { figures } = this.#completenessReporter;
     const { there } = this.#completeness;
-    const missing = this.#outlook.missing();
+    const missing = this.#completenessReporter.missing();
     const absent = this.#absent();
     const shortfall = shortfallOf({ there, wanted: rules.capacity, absent, ...missing });
     this.#ending = { reason, ...(isTooLate ? { incomplete: shortfall } : {}) };
@@ -309,26 +311,26 @@ export class Mesh {
     if (isTooLate || missing.count > 0) {
       outputs.push({ type: "note", note: { code: "INCOMPLETE", message: shortfall } });
     }
-    this.updates.finish();
+    this.logBroadcaster.finish();
     this.halt();
-    for (const { address, id } of this.roll.directory.members) addresses.free(address, id);
+    for (const { address, id } of this.membership.directory.members) addresses.free(address, id);
     return this.#ending;
   }
 
-  /** From now on the mesh changes no more, and takes nobody in. */
+  /** From now on the mesh does not change, and admits nobody. */
   halt(): void {
     this.#isHalted = true;
-    this.roll.admission.seal();
-    this.#presence.stop();
+    this.membership.admission.seal();
+    this.#failureDetector.stop();
   }
 
   nextTimeout(): number | undefined {
     if (this.#isHalted) return undefined;
     return earliest(
-      this.updates.nextTimeout(),
-      this.roll.nextTimeout(),
-      this.#presence.nextTimeout(),
-      this.#outlook.nextTimeout(),
+      this.logBroadcaster.nextTimeout(),
+      this.membership.nextTimeout(),
+      this.#failureDetector.nextTimeout(),
+      this.#completenessReporter.nextTimeout(),
       this.#forgetAt,
       this.#endsAt,
     );
@@ -336,16 +338,16 @@ export class Mesh {
 
   handleTimeout(now: number): void {
     if (this.#isHalted) return;
-    this.#presence.handleTimeout(now);
-    this.roll.handleTimeout(now);
-    this.#outlook.handleTimeout(now);
+    this.#failureDetector.handleTimeout(now);
+    this.membership.handleTimeout(now);
+    this.#completenessReporter.handleTimeout(now);
   }
 
   #enter(member: Member, session: MemberSession | undefined, now: number): void {
     this.#completeness.enter(member, session !== undefined, now);
     if (session === undefined) {
       // Another writer has appended it: it has one lease to show itself here.
-      if (member.dialect === "native" && this.roll.standing(member.id) !== undefined)
+      if (member.dialect === "native" && this.membership.standing(member.id) !== undefined)
         this.#reviewPresence(member.id, now);
       return;
     }
@@ -353,22 +355,22 @@ export class Mesh {
       this.#classics.add(session);
       return;
     }
-    this.#presence.attach(member.id, session, now);
-    this.updates.begin(session, member.order);
+    this.#failureDetector.attach(member.id, session, now);
+    this.logBroadcaster.begin(session, member.order);
   }
 
-  /** Whoever pushes out a member that is connected, again and again, shares its address with it. */
+  /** Two members that replace each other again and again while connected share one address. */
   #replaced({ replaces, id, address }: Extract<Entry, { type: "replaced" }>, wasConnected: boolean, now: number): void {
-    const times = this.#shared.replaced(replaces, wasConnected, id, now);
+    const times = this.#sharedAddresses.replaced(replaces, wasConnected, id, now);
     if (times === 0) return;
     const message = `${times} times in a row somebody else has proved it while the member that had it was connected`;
     this.#options.outputs.push({ type: "note", note: { code: "ADDRESS_SHARED", message, remote: address } });
   }
 
   #remove(member: Member, now: number): MemberSession | undefined {
-    const session = this.#presence.remove(member.id);
-    this.#presence.judge(this.#completeness.remove(member, now), now);
-    if (session !== undefined) this.updates.end(session);
+    const session = this.#failureDetector.remove(member.id);
+    this.#failureDetector.judge(this.#completeness.remove(member, now), now);
+    if (session !== undefined) this.logBroadcaster.end(session);
     return session;
   }
 
@@ -380,7 +382,7 @@ export class Mesh {
     outputs.push({ type: "event", event: { type: "full", mesh: this.name, members: there } });
   }
 
-  /** Who goes once the mesh has been full may be missed at its end. */
+  /** Remembers who left a mesh that has been full, for the report at its end. */
   #noteGone({ address }: Member, entry: Entry): void {
     if (this.#fullAt === undefined || (entry.type !== "left" && entry.type !== "lost")) return;
     this.#gone.push([address, `${entry.type}: ${entry.reason}`]);
@@ -389,9 +391,9 @@ export class Mesh {
 
   /** Listed members without a session, and the newest of those who have gone and whose slots are empty. */
   #absent(): AbsentMemberRow[] {
-    const { directory } = this.roll;
+    const { directory } = this.membership;
     const listed = this.#completeness.members(false).map(({ id, address }): AbsentMemberRow => {
-      return [address, `no session: ${this.#presence.whyAbsent(id) ?? "it goes"}`];
+      return [address, `no session: ${this.#failureDetector.whyAbsent(id) ?? "it goes"}`];
     });
     const emptySlots = this.#finishAt === undefined ? 0 : this.#options.rules.capacity - directory.size;
     const addresses = new Set(directory.members.map(({ address }) => address));
@@ -407,9 +409,10 @@ export class Mesh {
 
   /** When it ends: once it is complete, and members that cannot report their links have had time to make them. */
   get #endsAt(): number | undefined {
-    const { rules, delivery } = this.#options;
-    if (this.#fullAt === undefined || this.#finishAt === undefined || !this.#outlook.isComplete) return this.#finishAt;
-    const needsTime = this.roll.admission.classicMembers > 1 || this.#completeness.natives === 0;
-    return needsTime ? Math.max(this.#fullAt, delivery.lastListAt) + rules.limits.settleMs : this.#fullAt;
+    const { rules, listBroadcaster } = this.#options;
+    if (this.#fullAt === undefined || this.#finishAt === undefined || !this.#completenessReporter.isComplete)
+      return this.#finishAt;
+    const needsTime = this.membership.admission.classicMembers > 1 || this.#completeness.natives === 0;
+    return needsTime ? Math.max(this.#fullAt, listBroadcaster.lastListAt) + rules.limits.settleMs : this.#fullAt;
   }
 }

@@ -8,18 +8,18 @@ export class Meshes {
   readonly addresses: AddressRegistry;
   readonly #options: Omit<MeshOptions, "name" | "revision">;
   readonly #meshes = new Map<string, Mesh>();
-  /** Those that something has happened to since they were last looked at. */
+  /** Meshes that have changed since their last review. */
   readonly #touched = new Set<Mesh>();
   readonly #deadlines = new TimerTable<Mesh>();
   readonly #setFor = new Map<Mesh, number | undefined>();
-  /** No log begins below what a forgotten one of that name may have reached: orders never come back. */
+  /** A new log begins above the revisions of all forgotten ones, so that no order is given twice. */
   #revision: number;
 
   constructor(options: Omit<MeshOptions, "name" | "revision">) {
     this.#options = options;
     this.addresses = options.addresses;
     this.#revision = options.rules.firstRevision;
-    // It is there from the first and for good, so that there is always room for it.
+    // It exists from the start and is never removed, so that classic members always have a mesh.
     this.open(classicMesh);
   }
 
@@ -32,14 +32,14 @@ export class Meshes {
     return this.#meshes.values();
   }
 
-  /** The mesh of this name, to which something is about to happen. */
+  /** The mesh of this name, which will be reviewed after this input. */
   find(name: string): Mesh | undefined {
     const mesh = this.#meshes.get(name);
     if (mesh !== undefined) this.#touched.add(mesh);
     return mesh;
   }
 
-  /** The same, without anything happening to it. */
+  /** The mesh of this name, for reading only. */
   peek(name: string): Mesh | undefined {
     return this.#meshes.get(name);
   }
@@ -50,20 +50,20 @@ export class Meshes {
   }
 
   /**
-   * The one that makes room for a new one: the oldest that has ended, which is remembered only so that who comes late is
-   * told, or else one in which nobody is any more.
+   * The mesh that may be dropped for a new one: the oldest that has ended, which is kept only to answer late members, or
+   * else one that is deserted.
    */
   get #dispensable(): Mesh | undefined {
     const others = [...this.#meshes.values()].filter(({ name }) => name !== classicMesh);
     return others.find(({ hasEnded }) => hasEnded) ?? others.find(({ isDeserted }) => isDeserted);
   }
 
-  /** The mesh of this name, or one as it would be if it began now; a mere question begins none. */
+  /** The mesh of this name, or a new one that is not kept, to judge a registration by. */
   orNew(name: string): Mesh {
     return this.find(name) ?? new Mesh({ ...this.#options, name, revision: this.#revision });
   }
 
-  /** The mesh of this name, begun if there is none; undefined if there are too many. */
+  /** The mesh of this name, created if there is none; undefined if there are too many. */
   open(name: string): Mesh | undefined {
     if (!this.hasRoomFor(name)) return undefined;
     const isFull = !this.#meshes.has(name) && this.#meshes.size >= this.#options.rules.limits.meshes;
@@ -75,7 +75,7 @@ export class Meshes {
     return mesh;
   }
 
-  /** Those to which something has happened, each once. */
+  /** The meshes that have changed, each once. */
   *takeTouched(): Iterable<Mesh> {
     for (const mesh of this.#touched) {
       this.#touched.delete(mesh);
@@ -84,8 +84,7 @@ export class Meshes {
   }
 
   /**
-   * All of a mesh has been looked at: forgets it if nobody is in it, or nobody of it has been heard for a lease, else notes
-   * when it wants to be looked at next.
+   * After the review of a mesh: forgets it if it is empty, or has had no session for a lease; else sets its next timer.
    */
   settle(mesh: Mesh, now: number): void {
     const isKept = mesh.name === classicMesh;
@@ -102,7 +101,7 @@ export class Meshes {
   }
 
   #forget(mesh: Mesh): void {
-    this.#revision = Math.max(this.#revision, mesh.roll.directory.revision);
+    this.#revision = Math.max(this.#revision, mesh.membership.directory.revision);
     mesh.forget();
     this.#options.outputs.push({ type: "forgetLog", mesh: mesh.name });
     this.#meshes.delete(mesh.name);

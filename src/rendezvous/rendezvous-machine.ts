@@ -13,20 +13,19 @@ import { Meshes } from "./meshes.js";
 import type { LogAnswer, RendezvousInput, RendezvousOutput, RendezvousRules } from "./types.js";
 
 /**
- * The rendezvous server's machine: takes registrations, keeps the directories of its meshes, tells everyone who is there,
- * and ends a mesh.
+ * The rendezvous server's machine: takes registrations, keeps the directories of its meshes, sends them to all members, and
+ * ends a mesh.
  *
- * What happens to it comes in through `handle`; what it wants goes out through `poll` and `nextTimeout`. Here connections
- * find their way: what a caller says is heard by the desk of its dialect, what becomes of a mesh is the mesh's, what was
- * dialed belongs to the dial-backs, and how a conversation ends is told by the partings.
+ * Inputs come through `handle`, outputs leave through `poll`. This class routes the inputs: accepted connections to the
+ * `ConnectionHandler`, dialed ones to the `AddressVerifier`, answers of the log to their `Mesh`.
  */
 export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOutput> {
   readonly #outputs = new OutputQueue<RendezvousOutput>();
   readonly #meshes: Meshes;
-  readonly #delivery: ListBroadcaster;
-  readonly #dialBacks: AddressVerifier;
-  readonly #reception: ConnectionHandler;
-  /** `ending`: nobody is taken in any more, and what is open is on its way out. */
+  readonly #listBroadcaster: ListBroadcaster;
+  readonly #addressVerifier: AddressVerifier;
+  readonly #connectionHandler: ConnectionHandler;
+  /** `ending`: nobody is admitted any more, and open connections are being closed. */
   #state: "serving" | "ending" | "closed" = "serving";
   #isListening = true;
   #hasEndedMesh = false;
@@ -34,22 +33,22 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
 
   constructor(rules: RendezvousRules) {
     const outputs = this.#outputs;
-    this.#delivery = new ListBroadcaster(rules.limits, () => this.#classicMesh.roll.directory, outputs);
-    this.#dialBacks = new AddressVerifier(rules.limits, outputs, (outcome, now) => this.#found(outcome, now));
+    this.#listBroadcaster = new ListBroadcaster(rules.limits, () => this.#classicMesh.membership.directory, outputs);
+    this.#addressVerifier = new AddressVerifier(rules.limits, outputs, (outcome, now) => this.#found(outcome, now));
     this.#meshes = new Meshes({
       rules,
       outputs,
       addresses: new AddressRegistry(),
-      delivery: this.#delivery,
-      prove: (session) => this.#reception.native.challenge(session, undefined, this.#now),
-      check: (mesh, { id, address }) => this.#dialBacks.begin({ mesh, id, address }, this.#now),
+      listBroadcaster: this.#listBroadcaster,
+      prove: (session) => this.#connectionHandler.native.challenge(session, undefined, this.#now),
+      check: (mesh, { id, address }) => this.#addressVerifier.begin({ mesh, id, address }, this.#now),
     });
-    this.#reception = new ConnectionHandler({
+    this.#connectionHandler = new ConnectionHandler({
       rules,
       outputs,
       meshes: this.#meshes,
-      delivery: this.#delivery,
-      dialBacks: this.#dialBacks,
+      listBroadcaster: this.#listBroadcaster,
+      addressVerifier: this.#addressVerifier,
       classicMesh: () => this.#classicMesh,
     });
   }
@@ -61,7 +60,7 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
 
   /** The addresses of the members of a mesh in join order. */
   membersOf(mesh: string): Address[] {
-    return this.#meshes.peek(mesh)?.roll.directory.members.map(({ address }) => address) ?? [];
+    return this.#meshes.peek(mesh)?.membership.directory.members.map(({ address }) => address) ?? [];
   }
 
   /** The addresses of those members of a mesh that have a live session, in join order. */
@@ -76,12 +75,12 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
 
   /** The revision of the newest change in a mesh, or the one before its first. */
   revisionOf(mesh: string): number {
-    return this.#meshes.peek(mesh)?.roll.directory.revision ?? this.#meshes.revision;
+    return this.#meshes.peek(mesh)?.membership.directory.revision ?? this.#meshes.revision;
   }
 
-  /** Names the log of a mesh. One that has been forgotten and begins again has another log. */
+  /** The id of a mesh's log. A mesh that was forgotten and begins again has another log. */
   logOf(mesh: string): Id | undefined {
-    return this.#meshes.peek(mesh)?.updates.log;
+    return this.#meshes.peek(mesh)?.logBroadcaster.log;
   }
 
   /** The names of its meshes. */
@@ -89,16 +88,16 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
     return Array.from(this.#meshes.all, ({ name }) => name);
   }
 
-  /** How many things it keeps: nothing of a mesh is kept for ever once nobody is in it. */
+  /** How many things it keeps. Tests use it to see that nothing of an empty mesh is kept. */
   get size(): number {
-    const { sessions } = this.#reception;
+    const { sessions } = this.#connectionHandler;
     const ofMeshes = Array.from(this.#meshes.all, ({ size }) => 1 + size).reduce((sum, size) => sum + size, 0);
-    return sessions.size + this.#dialBacks.size + this.#meshes.addresses.size + ofMeshes;
+    return sessions.size + this.#addressVerifier.size + this.#meshes.addresses.size + ofMeshes;
   }
 
   /** The address of the member at the other end of a connection, or the one that was dialed, if it is known. */
   addressOf(connection: ConnectionId): Address | undefined {
-    return this.#reception.sessions.get(connection)?.address ?? this.#dialBacks.addressOf(connection);
+    return this.#connectionHandler.sessions.get(connection)?.address ?? this.#addressVerifier.addressOf(connection);
   }
 
   poll(): RendezvousOutput | undefined {
@@ -107,9 +106,9 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
 
   nextTimeout(): number | undefined {
     return earliest(
-      this.#reception.nextTimeout(),
-      this.#delivery.nextTimeout(),
-      this.#dialBacks.nextTimeout(),
+      this.#connectionHandler.nextTimeout(),
+      this.#listBroadcaster.nextTimeout(),
+      this.#addressVerifier.nextTimeout(),
       this.#meshes.nextTimeout(),
     );
   }
@@ -118,14 +117,14 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
     this.#now = now;
     switch (input.type) {
       case "accepted":
-        if (this.#state === "serving") this.#reception.accept(input.connection, input.remote, now);
+        if (this.#state === "serving") this.#connectionHandler.accept(input.connection, input.remote, now);
         else this.#outputs.push({ type: "abort", connection: input.connection });
         break;
       case "timeout":
-        this.#reception.handleTimeout(now);
-        this.#dialBacks.handleTimeout(now);
+        this.#connectionHandler.handleTimeout(now);
+        this.#addressVerifier.handleTimeout(now);
         this.#meshes.handleTimeout(now);
-        this.#delivery.handleTimeout(now);
+        this.#listBroadcaster.handleTimeout(now);
         break;
       case "appended":
         this.#appended(input, now);
@@ -140,13 +139,13 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
         this.#stop(now);
         break;
       default:
-        if (!this.#reception.handle(input, now)) this.#dialBacks.handle(input, now);
+        if (!this.#connectionHandler.handle(input, now)) this.#addressVerifier.handle(input, now);
     }
     this.#settle(now);
   }
 
   #found({ task, found, detail }: VerificationResult, now: number): void {
-    if (task.nonce !== undefined) this.#reception.native.unproved({ task, found, detail }, now);
+    if (task.nonce !== undefined) this.#connectionHandler.native.unproved({ task, found, detail }, now);
     else this.#meshes.find(task.mesh)?.checked(task.id, found, detail, now);
     if (task.nonce !== undefined || found !== "undialed") return;
     this.#outputs.push({ type: "note", note: { code: "NO_DESCRIPTORS", message: detail, remote: task.address } });
@@ -156,7 +155,8 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
 
   #rejected(answer: Extract<LogAnswer, { type: "rejected" }>, now: number): void {
     const { refused, evicts } = this.#meshes.find(answer.mesh)?.rejected(answer, now) ?? {};
-    if (refused !== undefined) this.#reception.partings.refuse(refused.session, refused.code, refused.message, now);
+    if (refused !== undefined)
+      this.#connectionHandler.sessionCloser.refuse(refused.session, refused.code, refused.message, now);
     if (evicts !== undefined) this.#meshes.find(evicts.mesh)?.evict(evicts.id, answer.mesh);
   }
 
@@ -165,60 +165,60 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
     const mesh = this.#meshes.find(answer.mesh);
     if (mesh === undefined) return;
     const { newcomer, fenced } = mesh.appended(answer, now);
-    const { partings, classic } = this.#reception;
+    const { sessionCloser, classic } = this.#connectionHandler;
     if (fenced !== undefined) {
       const why = entry.type === "replaced" ? "somebody else has proved the address" : "the member has been removed";
-      partings.refuse(fenced, "FENCED", `${why}; join anew`, now);
+      sessionCloser.refuse(fenced, "FENCED", `${why}; join anew`, now);
     }
-    if (newcomer !== undefined && !classic.correct(newcomer, now)) mesh.listDue(newcomer, now);
+    if (newcomer !== undefined && !classic.correct(newcomer, now)) mesh.queueLists(newcomer, now);
   }
 
-  /** Looks at every mesh to which something has happened, and ends those whose time has come. */
+  /** Reviews every mesh that the input concerned, and ends those that are due. */
   #settle(now: number): void {
     for (const mesh of this.#meshes.takeTouched()) {
       const end = mesh.review(now);
       if (end !== undefined) this.#end(mesh, end, now);
       this.#meshes.settle(mesh, now);
     }
-    if (this.#hasEndedMesh && !this.#isPeopled) this.#stop(now);
-    if (this.#state !== "ending" || this.#reception.sessions.size > 0 || !this.#dialBacks.isIdle) return;
+    if (this.#hasEndedMesh && !this.#hasMembersOrEnd) this.#stop(now);
+    if (this.#state !== "ending" || this.#connectionHandler.sessions.size > 0 || !this.#addressVerifier.isIdle) return;
     this.#state = "closed";
     this.#outputs.push({ type: "event", event: { type: "closed" } });
   }
 
   /** True while a mesh that goes on has members. */
-  get #isPeopled(): boolean {
-    for (const mesh of this.#meshes.all) if (mesh.isPeopled) return true;
+  get #hasMembersOrEnd(): boolean {
+    for (const mesh of this.#meshes.all) if (mesh.hasMembersOrEnd) return true;
     return false;
   }
 
-  /** A mesh without a member that would stay ends the whole server. */
+  /** Ends a mesh. When no mesh with members is left, the server ends. */
   #end(mesh: Mesh, end: MeshEnd, now: number): void {
     const ending = mesh.end(end);
     this.#hasEndedMesh = true;
-    if (!this.#isPeopled) this.#stopListening();
-    for (const session of this.#reception.sessions.values()) {
-      if (session.mesh === mesh.name) this.#reception.partings.dismiss(session, ending, now);
+    if (!this.#hasMembersOrEnd) this.#stopListening();
+    for (const session of this.#connectionHandler.sessions.values()) {
+      if (session.mesh === mesh.name) this.#connectionHandler.sessionCloser.dismiss(session, ending, now);
     }
   }
 
   #endAll(reason: string, now: number): void {
     if (this.#state !== "serving") return;
-    const peopled = [...this.#meshes.all].filter((mesh) => mesh.isPeopled);
+    const peopled = [...this.#meshes.all].filter((mesh) => mesh.hasMembersOrEnd);
     const ending = peopled.length > 0 || this.#hasEndedMesh ? peopled : [this.#classicMesh];
     for (const mesh of ending) this.#end(mesh, { reason, isTooLate: false }, now);
     this.#stop(now);
   }
 
-  /** Takes nobody in any more, and closes without a word what has not been told of an end. */
+  /** Admits nobody any more, and closes the remaining connections without a message. */
   #stop(now: number): void {
     if (this.#state !== "serving") return;
     this.#state = "ending";
     this.#stopListening();
     this.#meshes.halt();
-    this.#dialBacks.stop();
-    for (const session of this.#reception.sessions.values()) {
-      this.#reception.partings.close(session, { type: "broken", reason: "the server closes" }, now);
+    this.#addressVerifier.stop();
+    for (const session of this.#connectionHandler.sessions.values()) {
+      this.#connectionHandler.sessionCloser.close(session, { type: "broken", reason: "the server closes" }, now);
     }
   }
 

@@ -9,46 +9,46 @@ import type { ListBroadcaster } from "./classic/list-broadcaster.js";
 import type { MemberSession } from "./member-session.js";
 import type { RendezvousOutput, RendezvousRules } from "./types.js";
 
-/** What partings are made with. */
+/** What a session closer needs. */
 export interface SessionCloserOptions {
   readonly rules: RendezvousRules;
-  readonly delivery: ListBroadcaster;
+  readonly listBroadcaster: ListBroadcaster;
   readonly outputs: OutputSink<RendezvousOutput>;
-  /** A session is about to be closed, and nothing that it says counts any more. Called once for each. */
-  readonly leaving: (session: MemberSession, departure: CloseReason, now: number) => void;
+  /** Called once for each session, before it is closed. */
+  readonly leaving: (session: MemberSession, closeReason: CloseReason, now: number) => void;
 }
 
-/** How a session is over: its other side has said so, or it was not to be. */
+/** Why a session ends: `left` by the member's own message, `broken` otherwise. */
 export interface CloseReason {
   readonly type: "left" | "broken";
   readonly reason: string;
 }
 
-/** How a mesh ends; `incomplete` says what it lacks, if it ends because it has not become whole in time. */
+/** How a mesh ends; `incomplete` says what is missing, if it was not complete in time. */
 export interface MeshEndReason {
   readonly reason: string;
   readonly incomplete?: string;
 }
 
-/** What a simple reader is told of that at most: it may read 1,024 bytes at a time, and keep less. */
+/** The longest refusal to a classic member: a simple program may read only 1,024 bytes at a time. */
 const longestRefusal = 400;
 
 /**
- * How conversations end, in the words of whoever is at the other end: refused with a reason, told that the mesh ends, or
- * closed without a word. After the last word comes the half-close, and then a little patience.
+ * Closes sessions, in the peer's dialect: with a refusal, with the end of the mesh, or without a message. After the last
+ * message comes a half-close; if the peer does not close within `lingerMs`, the connection is aborted.
  */
 export class SessionCloser {
   readonly #options: SessionCloserOptions;
-  readonly #lingering: GracefulCloses;
-  /** Native members that have been told of the teardown, and by when they must have closed. */
+  readonly #gracefulCloses: GracefulCloses;
+  /** Native members that were sent the teardown, and by when they must have closed. */
   readonly #draining = new TimerTable<MemberSession>();
 
   constructor(options: SessionCloserOptions) {
     this.#options = options;
-    this.#lingering = new GracefulCloses(options.outputs, options.rules.limits.lingerMs);
+    this.#gracefulCloses = new GracefulCloses(options.outputs, options.rules.limits.lingerMs);
   }
 
-  /** Tells why the conversation ends, and ends it. */
+  /** Sends the reason of a refusal, and closes the session. */
   refuse(session: MemberSession, code: ErrorCode, message: string, now: number): void {
     if (session.state === "closing") return;
     this.note(session, code, message);
@@ -59,16 +59,16 @@ export class SessionCloser {
     else this.#hangUp(session, now, isNative ? this.#refusal(code, message) : encodeRefusal(code, message));
   }
 
-  /** Ends the conversation, with a last word that this reader understands, or none. */
-  close(session: MemberSession, departure: CloseReason, now: number, lastWord?: Uint8Array): void {
+  /** Closes the session, with a last message in its dialect, or none. */
+  close(session: MemberSession, closeReason: CloseReason, now: number, lastWord?: Uint8Array): void {
     if (session.state === "closing") return;
-    this.#part(session, departure, now);
+    this.#part(session, closeReason, now);
     this.#hangUp(session, now, lastWord);
   }
 
   /**
-   * Tells that the mesh ends. A native member gets the time to end its links, and closes first. To a classic one any message
-   * that is no list is the end, so a refusal tells it of an end that is none of a whole mesh.
+   * Sends the end of the mesh. A native member gets `drainMs` to end its links, and closes first. A classic member takes
+   * every message that is not a list for the end, so the end of an incomplete mesh is sent as a refusal.
    */
   dismiss(session: MemberSession, { reason, incomplete }: MeshEndReason, now: number): void {
     if (session.state === "closing") return;
@@ -84,40 +84,40 @@ export class SessionCloser {
       return;
     }
     const lack = incomplete === undefined ? {} : { incomplete };
-    session.line.send(encodeControl({ type: "teardown", reason, deadlineMs: limits.drainMs, ...lack }));
+    session.nativeWriter.send(encodeControl({ type: "teardown", reason, deadlineMs: limits.drainMs, ...lack }));
     this.#draining.set(session, now + limits.drainMs);
   }
 
   /** The other side has half-closed a session that is closing. */
   ended(session: MemberSession, now: number): void {
     this.#draining.clear(session);
-    if (this.#speaksNative(session)) this.#lingering.begin(session.connection, now);
+    if (this.#speaksNative(session)) this.#gracefulCloses.begin(session.connection, now);
   }
 
   /** The session's connection is gone. */
   closed(session: MemberSession): void {
     this.#draining.clear(session);
-    this.#lingering.closed(session.connection);
-    this.#options.delivery.closed(session);
+    this.#gracefulCloses.closed(session.connection);
+    this.#options.listBroadcaster.closed(session);
   }
 
   nextTimeout(): number | undefined {
-    return earliest(this.#draining.next(), this.#lingering.nextTimeout());
+    return earliest(this.#draining.next(), this.#gracefulCloses.nextTimeout());
   }
 
   handleTimeout(now: number): void {
     for (let due = this.#draining.takeDue(now); due !== undefined; due = this.#draining.takeDue(now)) {
       this.note(due, "TOO_SLOW", "did not close after the teardown");
-      this.#lingering.begin(due.connection, now);
+      this.#gracefulCloses.begin(due.connection, now);
     }
-    this.#lingering.handleTimeout(now);
+    this.#gracefulCloses.handleTimeout(now);
   }
 
   note(session: MemberSession, code: ErrorCode, message: string): void {
     this.#options.outputs.push({ type: "note", note: { code, message, remote: session.remoteAddress } });
   }
 
-  /** In the middle of a proof of the secret no word of ours would be understood. */
+  /** During a TLS handshake a message in plain text would not be understood. */
   #mayBeHeard({ identity, dialect }: MemberSession): boolean {
     return !this.#options.rules.isKeyed || identity !== undefined || dialect !== undefined;
   }
@@ -138,18 +138,18 @@ export class SessionCloser {
     return code === "BUSY" || code === "NO_DESCRIPTORS" ? firstByteCrowdedMs : undefined;
   }
 
-  #part(session: MemberSession, departure: CloseReason, now: number): void {
-    this.#options.leaving(session, departure, now);
+  #part(session: MemberSession, closeReason: CloseReason, now: number): void {
+    this.#options.leaving(session, closeReason, now);
     session.step("closing");
-    session.door.close();
+    session.reader.close();
   }
 
   #hangUp(session: MemberSession, now: number, lastWord?: Uint8Array): void {
     if (!this.#speaksNative(session)) {
-      this.#options.delivery.close(session, now, lastWord);
+      this.#options.listBroadcaster.close(session, now, lastWord);
       return;
     }
-    if (lastWord !== undefined) session.line.send(lastWord);
-    this.#lingering.begin(session.connection, now);
+    if (lastWord !== undefined) session.nativeWriter.send(lastWord);
+    this.#gracefulCloses.begin(session.connection, now);
   }
 }

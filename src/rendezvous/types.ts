@@ -138,7 +138,7 @@ export interface RendezvousRules extends AdmissionRules {
   /** True if every connection must have proved the secret. */
   readonly isKeyed: boolean;
   /** 128 random bits that nobody can guess, anew at each call. */
-  readonly draw: () => Id;
+  readonly newId: () => Id;
   /** The revision before the first entry of any log; the server's start time in microseconds. */
   readonly firstRevision: number;
   readonly limits: Limits;

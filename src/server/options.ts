@@ -108,7 +108,7 @@ function serverRules(options: ServerOptions, limits: Limits, isKeyed: boolean): 
     dialect: choiceOption("dialect", dialect, ["any", "native", "classic"]),
     mayAdvertise: hostFilter(allowAdvertise),
     isKeyed,
-    draw: newId,
+    newId,
     firstRevision: Date.now() * 1000,
     limits: {
       ...limits,

@@ -213,7 +213,7 @@ describe("a host that is not loopback", () => {
       mayAdvertise: () => false,
       dialect: "any",
       isKeyed: false,
-      draw: () => "0".repeat(32),
+      newId: () => "0".repeat(32),
       firstRevision: 0,
       limits,
     });

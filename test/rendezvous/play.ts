@@ -108,7 +108,7 @@ export class Play {
       mayAdvertise: () => false,
       dialect: "any",
       isKeyed: false,
-      draw: () => this.id(),
+      newId: () => this.id(),
       firstRevision: 0,
       ...choice,
       limits: this.limits,

@@ -333,7 +333,7 @@ export const plants: readonly Plant[] = [
       ) {
         challenge.call(this, session, from, now);
         const nonce = session.proof?.task.nonce;
-        if (nonce !== undefined) this.hear(session, { type: "control", control: { type: "proof", nonce } }, now);
+        if (nonce !== undefined) this.handle(session, { type: "control", control: { type: "proof", nonce } }, now);
       });
     },
     seed: 246,

@@ -7,19 +7,19 @@ import type { Mesh } from "../mesh.js";
 import type { SessionCloser } from "../session-closer.js";
 import type { RendezvousRules } from "../types.js";
 
-/** The mesh that all classic members are in, for they name none. */
+/** The mesh of all classic members, which name none. */
 export const classicMesh = "default";
 
-/** What the classic desk is made with. */
+/** What the classic handler needs. */
 export interface ClassicHandlerOptions {
   readonly rules: RendezvousRules;
-  readonly partings: SessionCloser;
+  readonly sessionCloser: SessionCloser;
   readonly mesh: () => Mesh;
-  /** It is known now who this is; its handshake is over. */
+  /** The session has registered: it is no pending connection any more. */
   readonly known: (session: MemberSession) => void;
 }
 
-/** Hears what classic callers say: their registrations, the corrections of these, and what is none. */
+/** Handles what classic members send: registrations, corrections of these, and everything that is neither. */
 export class ClassicHandler {
   readonly #options: ClassicHandlerOptions;
   readonly #quiet = new TimerTable<MemberSession>();
@@ -28,43 +28,43 @@ export class ClassicHandler {
     this.#options = options;
   }
 
-  /** Something has come. The door's quiet period begins anew, if one would decide anything. */
+  /** Bytes have come. The quiet period begins anew, if it decides anything. */
   listen(session: MemberSession, now: number): void {
-    if (session.door.awaitsQuiet && session.state !== "closing") {
+    if (session.reader.awaitsQuiet && session.state !== "closing") {
       this.#quiet.set(session, now + this.#options.rules.limits.quietMs);
     } else {
       this.#quiet.clear(session);
     }
   }
 
-  hear(session: MemberSession, event: RegistrationEvent, now: number): void {
-    const { partings, rules, known, mesh } = this.#options;
+  handle(session: MemberSession, event: RegistrationEvent, now: number): void {
+    const { sessionCloser, rules, known, mesh } = this.#options;
     switch (event.type) {
       case "registered": {
         known(session);
         if (rules.dialect === "native" || rules.isKeyed) {
-          partings.refuse(session, "WRONG_DIALECT", "only native members may join here", now);
+          sessionCloser.refuse(session, "WRONG_DIALECT", "only native members may join here", now);
           break;
         }
         session.mesh = classicMesh;
-        const candidate = { id: rules.draw(), address: event.address, dialect: "classic" } as const;
-        this.#heed(session, mesh().register(session, candidate, now), now);
+        const candidate = { id: rules.newId(), address: event.address, dialect: "classic" } as const;
+        this.#applyVerdict(session, mesh().register(session, candidate, now), now);
         break;
       }
       case "revised":
-        partings.note(session, "REGISTRATION_REVISED", `${session.address} was corrected to ${event.address}`);
+        sessionCloser.note(session, "REGISTRATION_REVISED", `${session.address} was corrected to ${event.address}`);
         session.correction = event.address;
-        // What is being appended must be in the log before it can be taken out again.
+        // An append under way must be answered before its member can be removed.
         if (session.state !== "joining") this.correct(session, now);
         break;
       case "bad":
-        partings.refuse(session, "BAD_ADDRESS", `expected <ip>:<port>, got "${event.text}"`, now);
+        sessionCloser.refuse(session, "BAD_ADDRESS", `expected <ip>:<port>, got "${event.text}"`, now);
         break;
       case "extra":
-        partings.note(session, event.isAddress ? "SECOND_REGISTRATION" : "EXTRA_BYTES", `ignored "${event.text}"`);
+        sessionCloser.note(session, event.isAddress ? "SECOND_REGISTRATION" : "EXTRA_BYTES", `ignored "${event.text}"`);
         break;
       case "wrongCaller":
-        this.turnAway(session, event.caller, now);
+        this.refuseOtherProtocol(session, event.caller, now);
         break;
     }
   }
@@ -73,21 +73,22 @@ export class ClassicHandler {
   correct(session: MemberSession, now: number): boolean {
     const { correction } = session;
     session.correction = undefined;
-    if (correction !== undefined) this.#heed(session, this.#options.mesh().correct(session, correction, now), now);
+    if (correction !== undefined)
+      this.#applyVerdict(session, this.#options.mesh().correct(session, correction, now), now);
     return correction !== undefined;
   }
 
-  turnAway(session: MemberSession, caller: string, now: number): void {
-    const { partings } = this.#options;
-    const departure = { type: "broken", reason: "speaks another protocol" } as const;
+  refuseOtherProtocol(session: MemberSession, caller: string, now: number): void {
+    const { sessionCloser } = this.#options;
+    const closeReason = { type: "broken", reason: "speaks another protocol" } as const;
     if (caller === "hello") {
-      partings.refuse(session, "HELLO_AT_SERVER", "this is the rendezvous server; greet members", now);
+      sessionCloser.refuse(session, "HELLO_AT_SERVER", "this is the rendezvous server; greet members", now);
     } else if (caller === "http") {
-      partings.note(session, "HTTP_REQUEST", "answered with 400");
-      partings.close(session, departure, now, httpRefusal());
+      sessionCloser.note(session, "HTTP_REQUEST", "answered with 400");
+      sessionCloser.close(session, closeReason, now, httpRefusal());
     } else {
-      partings.note(session, "TLS_HELLO", "closed without an answer");
-      partings.close(session, departure, now);
+      sessionCloser.note(session, "TLS_HELLO", "closed without an answer");
+      sessionCloser.close(session, closeReason, now);
     }
   }
 
@@ -105,7 +106,7 @@ export class ClassicHandler {
     return this.#quiet.takeDue(now);
   }
 
-  #heed(session: MemberSession, verdict: AdmissionVerdict, now: number): void {
-    if (verdict.type === "refuse") this.#options.partings.refuse(session, verdict.code, verdict.message, now);
+  #applyVerdict(session: MemberSession, verdict: AdmissionVerdict, now: number): void {
+    if (verdict.type === "refuse") this.#options.sessionCloser.refuse(session, verdict.code, verdict.message, now);
   }
 }

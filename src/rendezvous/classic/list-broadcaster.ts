@@ -8,18 +8,18 @@ import type { MemberSession } from "../member-session.js";
 import type { RendezvousOutput, RendezvousRules } from "../types.js";
 
 /**
- * Gets the server's words to classic sessions, and to those who have not said what they speak: each list once encoded,
- * messages apart in time, and after the last word a half-close and a little patience.
+ * Sends lists and last messages to classic sessions, and to those whose dialect is not known: each list encoded once,
+ * messages apart in time, and after the last one a half-close.
  *
- * A registration of 20 bytes makes a list for every classic member due, and its sender may leave and come again. So the
- * time between two lists to all grows with what they take; and while members come and go without the mesh growing beyond
- * what it has been, it doubles from list to list.
+ * A registration of 20 bytes makes a list due for every classic member, and its sender may leave and join again. So the time
+ * between two lists to all grows with their bytes; and while members come and go and the mesh does not grow, it doubles from
+ * list to list.
  */
 export class ListBroadcaster {
   readonly #limits: RendezvousRules["limits"];
   readonly #directory: () => Directory;
   readonly #outputs: OutputSink<RendezvousOutput>;
-  readonly #lingering: GracefulCloses;
+  readonly #gracefulCloses: GracefulCloses;
   readonly #paces = new TimerTable<MemberSession>();
   /** By when a closing session must have taken its last message. */
   readonly #patience = new TimerTable<MemberSession>();
@@ -27,9 +27,9 @@ export class ListBroadcaster {
   #hasWarned = false;
   #lastListAt = Number.NEGATIVE_INFINITY;
   readonly #listInterval = new EventPacer();
-  /** Those who are still to be told of a change, when the interval is over. */
+  /** The sessions that get a list when the interval is over. */
   #waiting: ReadonlySet<MemberSession> | undefined;
-  /** The most members that a list to all has had since the mesh was empty. */
+  /** The most members of a list since the mesh was empty. */
   #mostMembers = 0;
   /** True while members come and go, and the mesh does not grow. */
   #isChurning = false;
@@ -39,7 +39,7 @@ export class ListBroadcaster {
     this.#limits = limits;
     this.#directory = directory;
     this.#outputs = outputs;
-    this.#lingering = new GracefulCloses(outputs, limits.lingerMs);
+    this.#gracefulCloses = new GracefulCloses(outputs, limits.lingerMs);
   }
 
   /** When a list was last sent to anybody, or will be if one waits. */
@@ -48,25 +48,25 @@ export class ListBroadcaster {
   }
 
   /**
-   * All these sessions are to have the newest list, because of this newcomer. If they have to wait, the newcomer alone has
-   * it at once, unless members come and go so often that somebody waits already.
+   * A new member makes a list due for all these sessions. If they have to wait, the new member alone gets it at once, unless
+   * members come and go so often that others wait already.
    */
-  listsDue(sessions: ReadonlySet<MemberSession>, newcomer: MemberSession, now: number): void {
+  queueLists(sessions: ReadonlySet<MemberSession>, newcomer: MemberSession, now: number): void {
     const isFirst = this.#waiting === undefined;
     this.#waiting = sessions;
     if (this.#listInterval.nextAt <= now) this.#sendLists(now);
-    else if (sessions.has(newcomer) && (isFirst || !this.#isChurning)) this.#listDue(newcomer, now);
+    else if (sessions.has(newcomer) && (isFirst || !this.#isChurning)) this.#queueList(newcomer, now);
   }
 
-  /** The session's last word: sends it, after a list that is due, then lingers. No last word means none is sent. */
+  /** Sends a list that is due, then the last message, if there is one; then half-closes. */
   close(session: MemberSession, now: number, lastWord?: Uint8Array): void {
-    if (lastWord !== undefined) session.outbox.end(lastWord);
+    if (lastWord !== undefined) session.classicWriter.end(lastWord);
     this.#patience.set(session, now + this.#limits.messageGapMs + this.#limits.lingerMs);
     this.#advance(session, now);
   }
 
   flushed(session: MemberSession, now: number): void {
-    session.outbox.flushed(now);
+    session.classicWriter.flushed(now);
     this.#advance(session, now);
   }
 
@@ -74,26 +74,26 @@ export class ListBroadcaster {
   closed(session: MemberSession): void {
     this.#paces.clear(session);
     this.#patience.clear(session);
-    this.#lingering.closed(session.connection);
+    this.#gracefulCloses.closed(session.connection);
   }
 
   nextTimeout(): number | undefined {
-    return earliest(this.#listsAt, this.#paces.next(), this.#patience.next(), this.#lingering.nextTimeout());
+    return earliest(this.#listsAt, this.#paces.next(), this.#patience.next(), this.#gracefulCloses.nextTimeout());
   }
 
   handleTimeout(now: number): void {
     if (this.#listsAt !== undefined && this.#listsAt <= now) this.#sendLists(now);
     for (let due = this.#paces.takeDue(now); due !== undefined; due = this.#paces.takeDue(now)) this.#advance(due, now);
     for (let due = this.#patience.takeDue(now); due !== undefined; due = this.#patience.takeDue(now)) this.#giveUp(due);
-    this.#lingering.handleTimeout(now);
+    this.#gracefulCloses.handleTimeout(now);
   }
 
-  /** When those who wait for a list get it. */
+  /** When the waiting sessions get their list. */
   get #listsAt(): number | undefined {
     return this.#waiting === undefined ? undefined : this.#listInterval.nextAt;
   }
 
-  /** The next lists to all may follow after as long as these may take at the rate that is allowed. */
+  /** Sends the list to all; the next one may follow when these bytes fit the allowed rate. */
   #sendLists(now: number): void {
     const sessions = this.#waiting ?? new Set();
     this.#waiting = undefined;
@@ -102,30 +102,30 @@ export class ListBroadcaster {
     const bytes = sessions.size * this.#encodedList().length;
     const leastMs = Math.max(messageGapMs, (bytes / listRateBytes) * 1_000);
     const mostMs = Math.max(listGapMaxMs, (bytes / listChurnRateBytes) * 1_000);
-    // A mesh of one costs nobody else anything, and is how one begins anew.
+    // A mesh of one member costs nobody else anything, and begins anew.
     this.#isChurning = size > 1 && size <= this.#mostMembers;
     this.#mostMembers = size > 1 ? Math.max(size, this.#mostMembers) : size;
     this.#listInterval.count(now, leastMs, this.#isChurning ? mostMs : leastMs);
-    for (const session of sessions) if (session.listRevision !== revision) this.#listDue(session, now);
+    for (const session of sessions) if (session.listRevision !== revision) this.#queueList(session, now);
   }
 
-  #listDue(session: MemberSession, now: number): void {
-    session.outbox.listDue();
+  #queueList(session: MemberSession, now: number): void {
+    session.classicWriter.queueList();
     this.#advance(session, now);
   }
 
   #advance(session: MemberSession, now: number): void {
-    const sent = session.outbox.advance(now, () => this.#encodedList());
+    const sent = session.classicWriter.advance(now, () => this.#encodedList());
     if (sent === "list") {
       this.#lastListAt = now;
       session.listRevision = this.#directory().revision;
     }
-    const next = session.outbox.nextTimeout();
+    const next = session.classicWriter.nextTimeout();
     if (next === undefined) this.#paces.clear(session);
     else this.#paces.set(session, next);
-    if (session.state === "closing" && session.outbox.isEmpty) {
+    if (session.state === "closing" && session.classicWriter.isEmpty) {
       this.#patience.clear(session);
-      this.#lingering.begin(session.connection, now);
+      this.#gracefulCloses.begin(session.connection, now);
     }
   }
 
@@ -138,7 +138,7 @@ export class ListBroadcaster {
     });
   }
 
-  /** The newest list, encoded once for all its readers. */
+  /** The newest list, encoded once for all sessions. */
   #encodedList(): Uint8Array {
     const { revision, size, members } = this.#directory();
     if (this.#list?.revision !== revision)

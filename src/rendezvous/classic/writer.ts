@@ -2,11 +2,11 @@ import type { ConnectionId, ConnectionOutput } from "../../core/connections.js";
 import type { OutputSink } from "../../core/machine.js";
 
 /**
- * What the server still has to say to one simple reader, which takes one `recv()` for one message.
+ * Writes to one classic member, which may take one `recv()` for one message.
  *
- * Two messages are kept apart in time, because TCP would glue them together: the next one goes out `gapMs` after the last
- * one has left this process. While a list waits, a newer one takes its place, so a reader that is slow or gone costs one
- * list. The last word never takes the place of a list, and nothing follows it.
+ * Messages are kept apart in time, because TCP would join them: the next one goes out `gapMs` after the last one has left
+ * this process. A newer list replaces one that waits, so a peer that does not read costs one list. The last message never
+ * replaces a list, and nothing follows it.
  */
 export class ClassicWriter {
   readonly #connection: ConnectionId;
@@ -24,12 +24,12 @@ export class ClassicWriter {
     this.#gapMs = gapMs;
   }
 
-  /** The newest list is to be sent. */
-  listDue(): void {
+  /** Queues the newest list. */
+  queueList(): void {
     if (this.#lastWord === undefined) this.#listIsDue = true;
   }
 
-  /** The end is to be sent, after a list that is due. */
+  /** Queues the last message, behind a list that is due. */
   end(lastWord: Uint8Array): void {
     this.#lastWord ??= lastWord;
   }
@@ -52,7 +52,7 @@ export class ClassicWriter {
     return isWaiting && !this.#isFlushing ? this.#readyAt : undefined;
   }
 
-  /** Sends what may go now, if anything, and says what it was. `list` gives the newest list, encoded. */
+  /** Sends what may go now, and returns what it was. `list` returns the newest list, encoded. */
   advance(now: number, list: () => Uint8Array): "list" | "end" | undefined {
     const readyAt = this.nextTimeout();
     if (readyAt === undefined || readyAt > now) return undefined;

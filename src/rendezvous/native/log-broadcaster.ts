@@ -4,43 +4,42 @@ import type { MemberSession } from "../member-session.js";
 import type { RendezvousRules } from "../types.js";
 import { LogCache } from "./log-cache.js";
 
-/** How far a session has been told. */
+/** What a session has been sent. */
 interface Reader {
   readonly session: MemberSession;
   readonly order: number;
   isAdmitted: boolean;
   /** The revision that it holds; undefined if it needs the whole directory. */
   revision: number | undefined;
-  /** Which word of the mesh's state it has heard last. */
+  /** The number of the newest state message that it was sent. */
   word: number;
-  /** It wants to be told when the mesh is whole with so many members. */
+  /** It waits for the mesh to be whole with so many members. */
   watches: number | undefined;
-  /** The last frame that it was sent of the mesh's state. */
+  /** The newest state frame that it was sent. */
   told: Uint8Array | undefined;
 }
 
 /**
- * Gets the log to the native members of one mesh.
+ * Sends the log to the native members of one mesh.
  *
- * The first change after a pause goes out at once; those that follow within the gap go out together when it is over, so a
- * burst costs each member a few frames however many join. While they come faster than that, the gap grows with what an
- * update costs, so a storm of joins in one mesh leaves the server time for the others. Newcomers wait for the same moment: they all get the same
- * directory, encoded once. A session that has not yet taken the last update gets the next one when it has, from where it
- * stands by then.
+ * The first change after a pause goes out at once. Those that follow within the gap go out together, so a burst of joins
+ * costs each member a few frames. Under a steady load the gap grows with the cost of an update, so that the server has time
+ * for its other meshes. New members wait for the same moment: they all get the same directory, encoded once. A session that
+ * is still sending its last update gets the next one afterwards, from the revision that it holds by then.
  */
 export class LogBroadcaster {
-  /** Names the log: a revision means something only together with it. */
+  /** The id of the log. Revisions are compared only within one log. */
   readonly log: Id;
   readonly #limits: RendezvousRules["limits"];
   readonly #directory: Directory;
-  readonly #history: LogCache;
+  readonly #logCache: LogCache;
   readonly #readers = new Map<MemberSession, Reader>();
-  /** What is true of the mesh as a whole, for those who have not heard it; a number each, so that nobody hears it twice. */
+  /** The newest state message, with its number, so that no session is sent it twice. */
   #word: { readonly number: number; readonly frame: Uint8Array | undefined } | undefined;
   #words = 0;
-  /** The word is for those who are there at the next moment, and for nobody who comes later. */
+  /** The message goes out with the next update, and not to sessions that come later. */
   #isLastCall = false;
-  /** Says that the mesh is whole, if it is. */
+  /** The frame `complete`, while the mesh is whole. */
   #whole: Uint8Array | undefined;
   #lastAt = Number.NEGATIVE_INFINITY;
   /** From the last update to the next one. */
@@ -53,18 +52,18 @@ export class LogBroadcaster {
     this.log = log;
     this.#limits = limits;
     this.#directory = directory;
-    this.#history = new LogCache(directory, limits);
+    this.#logCache = new LogCache(directory, limits);
     this.#gapMs = limits.updateGapMs;
   }
 
-  /** How much is kept: entries, and sessions that are told them. */
+  /** How much is kept: entries and sessions. */
   get size(): number {
-    return this.#history.size + this.#readers.size;
+    return this.#logCache.size + this.#readers.size;
   }
 
   /** An entry has been applied to the directory. */
   add(entry: Entry): void {
-    this.#history.add(entry);
+    this.#logCache.add(entry);
     this.#added += 1;
     this.#isDue = true;
   }
@@ -87,23 +86,23 @@ export class LogBroadcaster {
     this.#readers.delete(session);
   }
 
-  /** This session wants to be told when the mesh is whole with so many members. */
+  /** This session waits for the mesh to be whole with so many members. */
   watch(session: MemberSession, size: number): void {
     const reader = this.#readers.get(session);
     if (reader === undefined) return;
     reader.watches = size;
-    // It asks because it does not know, or doubts what it was told.
+    // It gets the answer even if it was sent the same frame before.
     reader.told = undefined;
     this.#isDue = true;
   }
 
-  /** The mesh is whole, which this frame says; or it is not. */
+  /** The mesh is whole, and this is the frame for it; or it is not. */
   setWhole(frame: Uint8Array | undefined): void {
     this.#whole = frame;
     this.#isDue ||= frame !== undefined;
   }
 
-  /** Says something of the mesh as a whole, to everybody, behind the entries. */
+  /** Sends a state message to all sessions, after the entries. */
   tell(frame: Uint8Array): void {
     this.#words += 1;
     this.#word = { number: this.#words, frame };
@@ -111,13 +110,13 @@ export class LogBroadcaster {
     this.#isDue = true;
   }
 
-  /** What was told last is old: those who are there still hear it, and nobody who comes later. */
+  /** The newest state message is outdated: it goes to the present sessions, and not to later ones. */
   expire(): void {
     if (this.#isDue) this.#isLastCall = true;
     else this.#word = undefined;
   }
 
-  /** What was told last reads like this now, for whoever has not heard it yet; undefined: it is not true now. */
+  /** Replaces the newest state message for sessions that have not been sent it; undefined: it is not true now. */
   amend(frame: Uint8Array | undefined): void {
     if (this.#word === undefined) return;
     this.#isDue ||= this.#word.frame === undefined && frame !== undefined;
@@ -127,7 +126,7 @@ export class LogBroadcaster {
   /** What was sent on a session has left this process: it may have more. */
   flushed(session: MemberSession): void {
     const reader = this.#readers.get(session);
-    // What is due is due to all at one moment.
+    // A pending update goes to all sessions at once.
     if (reader !== undefined && !this.#isDue) this.#advance(reader);
   }
 
@@ -135,14 +134,14 @@ export class LogBroadcaster {
     return this.#isDue ? this.#lastAt + this.#gapMs : undefined;
   }
 
-  /** Tells everybody what is new, if the gap since the last time has passed. */
+  /** Sends the update to all sessions, if the gap has passed. */
   handleTimeout(now: number): void {
     const at = this.nextTimeout();
     if (at === undefined || at > now) return;
     this.#isDue = false;
     this.#lastAt = now;
     const { updateGapMs, updateMemberMs } = this.#limits;
-    // One who joins alone never waits longer than the shortest gap, however large the mesh is.
+    // A single join never waits longer than the shortest gap, however large the mesh is.
     const longestMs = Math.min(this.#added * updateGapMs, this.#readers.size * updateMemberMs);
     this.#gapMs = Math.max(updateGapMs, longestMs);
     this.#added = 0;
@@ -151,7 +150,7 @@ export class LogBroadcaster {
     this.#isLastCall = false;
   }
 
-  /** Tells everybody what there is to tell, without regard to gaps: the last word follows. */
+  /** Sends everything that is pending, without a gap: the last message of each session follows. */
   finish(): void {
     this.#isDue = false;
     for (const reader of this.#readers.values()) this.#advance(reader, true);
@@ -160,7 +159,7 @@ export class LogBroadcaster {
 
   #advance(reader: Reader, isLast = false): void {
     const { session } = reader;
-    if (session.line.isFlushing && !isLast) return;
+    if (session.nativeWriter.isFlushing && !isLast) return;
     if (!reader.isAdmitted) this.#admit(reader);
     this.#catchUp(reader);
     const { number = reader.word, frame } = this.#word ?? {};
@@ -175,22 +174,22 @@ export class LogBroadcaster {
 
   #say(reader: Reader, frame: Uint8Array): void {
     reader.told = frame;
-    reader.session.line.send(frame);
+    reader.session.nativeWriter.send(frame);
   }
 
   #admit(reader: Reader): void {
     const { session, order } = reader;
     const { revision } = this.#directory;
     reader.isAdmitted = true;
-    session.line.send(
+    session.nativeWriter.send(
       encodeControl({ type: "admitted", log: this.log, order, revision, observed: session.remoteAddress }),
     );
   }
 
   #catchUp(reader: Reader): void {
     if (reader.revision === this.#directory.revision) return;
-    const entries = reader.revision === undefined ? undefined : this.#history.since(reader.revision);
-    for (const frame of entries ?? this.#history.snapshot()) reader.session.line.send(frame);
+    const entries = reader.revision === undefined ? undefined : this.#logCache.since(reader.revision);
+    for (const frame of entries ?? this.#logCache.snapshot()) reader.session.nativeWriter.send(frame);
     reader.revision = this.#directory.revision;
   }
 }

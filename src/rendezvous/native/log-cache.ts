@@ -2,14 +2,14 @@ import type { Directory, Entry, Member } from "../../protocol/directory.js";
 import { encodeFrame, frameKinds } from "../../protocol/native/frames.js";
 import { ascii } from "../../protocol/text.js";
 
-/** How much is kept, and how long a frame may be. */
+/** How many entries are kept, and how long a frame may be. */
 type HistoryLimits = Readonly<Record<"logEntries" | "controlBytes", number>>;
 
 /**
- * What a native reader may be told of the log, as frames: the entries behind a revision, or the whole directory.
+ * The log as frames: the entries after a revision, or the whole directory.
  *
- * The newest entries are kept, each encoded once. A batch or a directory is put together once for all readers that need the
- * same one; readers that keep up all need the same.
+ * The newest entries are kept, each encoded once. A batch or a directory is built once for all sessions that need the same
+ * one, as all sessions do that keep up.
  */
 export class LogCache {
   readonly #directory: Directory;
@@ -43,7 +43,7 @@ export class LogCache {
     }
     this.#entries.push(json(entry));
     this.#batches.clear();
-    // Cutting off a whole share at a time keeps the cost of each entry small.
+    // Half of them are dropped at a time, so that the cost of each entry stays small.
     const { logEntries } = this.#limits;
     if (this.#entries.length >= 2 * logEntries) {
       this.#base += this.#entries.length - logEntries;
@@ -51,7 +51,7 @@ export class LogCache {
     }
   }
 
-  /** All that has happened since a revision, as `entries`; undefined if that is not kept any more, or is none of ours. */
+  /** The entries after a revision, as `entries`; undefined if they are not kept, or the revision is unknown. */
   since(revision: number): readonly Uint8Array[] | undefined {
     const oldest = Math.max(this.#base, this.#directory.revision - this.#limits.logEntries);
     if (revision < oldest || revision > this.#directory.revision) return undefined;
@@ -76,7 +76,7 @@ export class LogCache {
     return this.#snapshot?.frames ?? [];
   }
 
-  /** During a wire-up nearly every newcomer needs a directory of its own, and nothing in it but the last member is new. */
+  /** While members join, nearly each of them needs a new directory, in which only the last member is new. */
   #encoded(member: Member): Uint8Array {
     const known = this.#members.get(member);
     if (known !== undefined) return known;

@@ -2,14 +2,14 @@ import type { ConnectionId, ConnectionOutput } from "../../core/connections.js";
 import type { OutputSink } from "../../core/machine.js";
 import { encodePreface } from "../../protocol/native/preface.js";
 
-/** Words of which only the newest of its kind matters. */
+/** Messages of which only the newest of its kind is sent. */
 type ReplaceableMessage = "ping" | "pong" | "waiting";
 
 /**
  * Writes on one native connection, the preface first.
  *
- * What comes of its own accord (updates) or at the other side's wish (pongs) waits while something is still on its way
- * out, and then goes as it is by that time. So a reader that does not read costs what is on its way, and no more.
+ * Pings, pongs and places in line wait while earlier bytes are being sent, and only the newest of each kind goes out then.
+ * So a peer that does not read costs no more than what is being sent.
  */
 export class NativeWriter {
   readonly #connection: ConnectionId;

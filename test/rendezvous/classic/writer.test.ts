@@ -26,7 +26,7 @@ function start(): Reader {
 test("sends the first list at once", () => {
   const { outbox, sent, advance } = start();
   expect(outbox.isEmpty).toBe(true);
-  outbox.listDue();
+  outbox.queueList();
   expect(outbox.isEmpty).toBe(false);
   expect(advance(0)).toBe("list");
   expect(sent).toEqual(["list"]);
@@ -34,9 +34,9 @@ test("sends the first list at once", () => {
 
 test("keeps the next message back until the gap has passed since the last one left this process", () => {
   const { outbox, sent, advance } = start();
-  outbox.listDue();
+  outbox.queueList();
   advance(0, "one");
-  outbox.listDue();
+  outbox.queueList();
   expect(outbox.nextTimeout()).toBeUndefined();
   expect(advance(10_000, "two")).toBeUndefined();
   outbox.flushed(10_000);
@@ -48,11 +48,11 @@ test("keeps the next message back until the gap has passed since the last one le
 
 test("sends the newest of the lists that have become due meanwhile, and only that one", () => {
   const { outbox, sent, advance } = start();
-  outbox.listDue();
+  outbox.queueList();
   advance(0, "one");
-  outbox.listDue();
-  outbox.listDue();
-  outbox.listDue();
+  outbox.queueList();
+  outbox.queueList();
+  outbox.queueList();
   outbox.flushed(0);
   advance(gapMs, "four");
   outbox.flushed(gapMs);
@@ -62,7 +62,7 @@ test("sends the newest of the lists that have become due meanwhile, and only tha
 
 test("never lets the last word ride with a list: it goes a gap after it", () => {
   const { outbox, sent, advance } = start();
-  outbox.listDue();
+  outbox.queueList();
   outbox.end(encoder.encode("teardown"));
   expect(advance(0)).toBe("list");
   expect(advance(0)).toBeUndefined();
@@ -75,11 +75,11 @@ test("never lets the last word ride with a list: it goes a gap after it", () => 
 test("says nothing after the last word", () => {
   const { outbox, sent, advance } = start();
   outbox.end(encoder.encode("teardown"));
-  outbox.listDue();
+  outbox.queueList();
   outbox.end(encoder.encode("another word"));
   expect(advance(0)).toBe("end");
   outbox.flushed(0);
-  outbox.listDue();
+  outbox.queueList();
   outbox.end(encoder.encode("another word"));
   expect(advance(1_000)).toBeUndefined();
   expect(outbox.nextTimeout()).toBeUndefined();
@@ -103,7 +103,7 @@ test("has nothing to wait for while it has nothing to say", () => {
 });
 
 test("keeps the gap and ends with the last word, whatever happens when", () => {
-  const step = fc.record({ do: fc.constantFrom("listDue", "end", "flushed", "advance"), wait: fc.nat({ max: 60 }) });
+  const step = fc.record({ do: fc.constantFrom("queueList", "end", "flushed", "advance"), wait: fc.nat({ max: 60 }) });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (script) => {
       const { outbox, sent, advance } = start();
@@ -111,7 +111,7 @@ test("keeps the gap and ends with the last word, whatever happens when", () => {
       /** Undefined while a message is on its way out. */
       let flushedAt: number | undefined = Number.NEGATIVE_INFINITY;
       const actions = {
-        listDue: () => outbox.listDue(),
+        queueList: () => outbox.queueList(),
         end: () => outbox.end(encoder.encode("end")),
         flushed: () => {
           if (flushedAt !== undefined) return;
