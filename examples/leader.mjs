@@ -10,10 +10,10 @@ try {
   console.log(`all agree: ${isLed}; ranks ${nodes.map(({ rank }) => rank).join(", ")}`);
   console.log(`orders grow: ${first.order < second.order && second.order < third.order}`);
 
-  third.on("rank", (rank) => console.log(`the third one has rank ${rank} now`));
+  third.on("rank", ({ rank }) => console.log(`the third one has rank ${rank} now`));
   const changed = new Promise((resolve) => third.once("leader", resolve));
   await first.leave();
-  console.log(`the second one leads: ${(await changed) === second.address}`);
+  console.log(`the second one leads: ${(await changed).leader === second.address}`);
   third.removeAllListeners("rank");
 } finally {
   await server.teardown();

@@ -7,7 +7,7 @@ try {
   const second = await join(server.address);
   await Promise.all([first.complete({ size: 2 }), second.complete({ size: 2 })]);
 
-  const jobs = second.messages("jobs");
+  const jobs = second.subscribe("jobs");
   for (let number = 1; number <= 1_000; number += 1) first.broadcast("jobs", { number });
   let sum = 0;
   for await (const { payload } of jobs) {
@@ -19,7 +19,7 @@ try {
   console.log(`the numbers from 1 to 1000 are ${sum} together`);
 
   try {
-    for await (const _ of second.messages("jobs", { signal: AbortSignal.timeout(10) }));
+    for await (const _ of second.subscribe("jobs", { signal: AbortSignal.timeout(10) }));
   } catch (error) {
     console.log(error.code);
   }

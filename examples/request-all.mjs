@@ -6,8 +6,8 @@ try {
   const nodes = [];
   for (const name of ["a", "b", "c", "d"]) nodes.push(await join(server.address, { name }));
   await Promise.all(nodes.map((node) => node.complete({ size: 4 })));
-  nodes[1].handle("free", () => 7);
-  nodes[2].handle("free", () => new Promise(() => {}));
+  nodes[1].onRequest("free", () => 7);
+  nodes[2].onRequest("free", () => new Promise(() => {}));
 
   const outcomes = await nodes[0].requestAll("free", undefined, { timeoutMs: 200 });
   for (const { peer, reply, error } of outcomes) console.log(peer.name, error?.code ?? reply);

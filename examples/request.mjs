@@ -7,12 +7,12 @@ try {
   const first = await join(server.address);
   const second = await join(server.address);
   await Promise.all([first.complete({ size: 2 }), second.complete({ size: 2 })]);
-  second.handle("add", (numbers) => numbers.reduce((sum, number) => sum + number, 0));
-  second.handle("sleep", async (milliseconds, { signal }) => {
+  second.onRequest("add", (numbers) => numbers.reduce((sum, number) => sum + number, 0));
+  second.onRequest("sleep", async (milliseconds, { signal }) => {
     // When nobody waits any more there is no need to go on.
     await setTimeout(milliseconds, undefined, { signal }).catch(() => console.log("woken up early"));
   });
-  second.handle("enter", (name) => {
+  second.onRequest("enter", (name) => {
     if (name !== "Alice") throw new FullmeshError("REFUSED", `who is ${name}?`);
     throw new RangeError("the door is broken");
   });

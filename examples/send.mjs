@@ -7,11 +7,12 @@ try {
   const second = await join(server.address);
   await Promise.all([first.complete({ size: 2 }), second.complete({ size: 2 })]);
   const goodbye = new Promise((resolve) => {
-    second.on("message", ({ peer, topic, payload }) => {
-      if (topic === "load") return;
+    const show = ({ peer, topic, payload }) => {
       console.log(`${topic} from rank ${second.members.indexOf(peer.address)}:`, payload);
-      if (topic === "goodbye") resolve();
-    });
+    };
+    second.onMessage("greeting", show);
+    second.onMessage("bytes", show);
+    second.onMessage("goodbye", (message) => resolve(show(message)));
   });
 
   const [peer] = first.peers;

@@ -19,14 +19,14 @@ try {
   second.onStream("moody", (stream) => stream.abort(new Error("not today")));
 
   const [peer] = first.peers;
-  const counted = first.open(peer, "count");
+  const counted = first.openStream(peer, "count");
   const [answer] = await Promise.all([
     text(counted),
     pipeline(Readable.from(Array.from({ length: 100 }, () => Buffer.alloc(65_536))), createGzip(), counted),
   ]);
   console.log(answer);
-  await text(first.open(peer, "moody")).catch(({ code, cause }) => console.log(`${code}: ${cause.message}`));
-  await text(first.open(peer, "nobody")).catch(({ code, cause }) => console.log(`${code}: ${cause.code}`));
+  await text(first.openStream(peer, "moody")).catch(({ code, cause }) => console.log(`${code}: ${cause.message}`));
+  await text(first.openStream(peer, "nobody")).catch(({ code, cause }) => console.log(`${code}: ${cause.code}`));
 } finally {
   await server.teardown();
 }

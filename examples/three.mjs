@@ -6,7 +6,7 @@ try {
   await Promise.all(nodes.map((node) => node.complete({ size: 3 })));
   console.log(nodes.map((node) => `rank ${node.rank} has ${node.peers.length} links`).join(", "));
   nodes[2].once("message", ({ topic, payload }) => console.log(`rank 2 has heard ${topic}:`, payload));
-  nodes[2].handle("add", ([a, b]) => a + b);
+  nodes[2].onRequest("add", ([a, b]) => a + b);
   nodes[0].broadcast("greeting", { text: "hello" });
   console.log("rank 0 was told:", await nodes[0].request(nodes[2].address, "add", [20, 22]));
 } finally {

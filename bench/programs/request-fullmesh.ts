@@ -13,7 +13,7 @@ const parameters = parametersOf<{
 
 followStarter();
 const node = await enter();
-if (parameters.role === "receive") node.handle("echo", (payload) => payload);
+if (parameters.role === "receive") node.onRequest("echo", (payload) => payload);
 else await lead();
 
 async function lead(): Promise<void> {

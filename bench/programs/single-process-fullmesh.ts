@@ -41,8 +41,8 @@ function linkedWithAll(node: MeshNode): Promise<void> {
       node.off("peer:up", add);
       resolve();
     };
-    const add = ({ address }: Peer): void => {
-      linked.add(address);
+    const add = ({ peer }: { readonly peer: Peer }): void => {
+      linked.add(peer.address);
       look();
     };
     node.on("peer:up", add);

@@ -27,8 +27,8 @@ const settleMs = 500;
 followStarter();
 const node = await enter();
 if (parameters.role === "lead") await lead(node);
-else if (parameters.rank === 0) node.messages(topic);
-else node.handle("echo", (payload) => payload);
+else if (parameters.rank === 0) node.subscribe(topic);
+else node.onRequest("echo", (payload) => payload);
 
 async function lead(node: MeshNode): Promise<void> {
   const { to, bytes, warmMs, ms, watchMs } = parameters;
@@ -38,8 +38,8 @@ async function lead(node: MeshNode): Promise<void> {
   const lost = (): void => {
     isLinked = false;
   };
-  node.on("peer:unreachable", ({ address }) => address === slow && lost());
-  node.on("peer:down", (address) => address === slow && lost());
+  node.on("peer:unreachable", ({ peer }) => peer.address === slow && lost());
+  node.on("peer:down", ({ peer }) => peer.address === slow && lost());
 
   const question = Buffer.alloc(64);
   let asked = 0;

@@ -18,7 +18,7 @@ if (parameters.role === "receive") receive();
 else await lead();
 
 function receive(): void {
-  node.handle("echo", (payload) => payload);
+  node.onRequest("echo", (payload) => payload);
   node.onStream("bulk", (stream) => {
     let received = 0;
     stream.on("data", (chunk: Uint8Array) => {
@@ -33,7 +33,7 @@ async function lead(): Promise<void> {
   const peer = node.members[0] ?? "";
   const question = Buffer.alloc(64);
   const ask = (): Promise<unknown> => node.request(peer, "echo", question);
-  const stream = node.open(peer, "bulk");
+  const stream = node.openStream(peer, "bulk");
   const transfer = (bytes: number): Promise<void> =>
     new Promise((resolve) => {
       stream.once("data", () => resolve());

@@ -92,8 +92,8 @@ export class LineSender {
     this.#report(new FullmeshError("STDIO_FAILED", `stdin cannot be read: ${error.message}`));
   };
 
-  readonly #goOn = (peer: string | Peer): void => {
-    this.#slow.delete(typeof peer === "string" ? peer : peer.address);
+  readonly #goOn = ({ peer }: { readonly peer: Peer }): void => {
+    this.#slow.delete(peer.address);
     this.#send();
   };
 

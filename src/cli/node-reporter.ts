@@ -46,7 +46,7 @@ export function reportNode(node: MeshNode, output: Output): void {
   tellMembership(node, output, tell);
   tellLinks(node, tell);
   // What ends before it has begun is told as an error, not as an end.
-  node.on("ended", (reason) => {
+  node.on("ended", ({ reason }) => {
     if (node.rank >= 0) tell("teardown", { reason }, `ended: ${reason}`);
   });
   node.on("closed", () => tell("closed", {}));
@@ -56,26 +56,29 @@ export function reportNode(node: MeshNode, output: Output): void {
 type EventPrinter = (event: string, fields: Readonly<Record<string, unknown>>, sentence?: string) => void;
 
 function tellMembership(node: MeshNode, output: Output, tell: EventPrinter): void {
-  node.on("listening", (address) => {
+  node.on("listening", ({ address }) => {
     output.speaker = address;
     tell("listening", { address }, `listening on ${address}`);
   });
-  node.on("registered", (address) => tell("registered", { address, order: node.order }, `registered as ${address}`));
-  node.on("waiting", (place) => tell("waiting", { place }, `the mesh is full: place ${place} in line`));
-  node.on("directory", (members) => tell("directory", { members }));
-  node.on("fenced", (reason) => {
+  node.on("registered", ({ address }) =>
+    tell("registered", { address, order: node.order }, `registered as ${address}`),
+  );
+  node.on("waiting", ({ place }) => tell("waiting", { place }, `the mesh is full: place ${place} in line`));
+  node.on("directory", ({ members }) => tell("directory", { members }));
+  node.on("fenced", ({ reason }) => {
     tell("fenced", { reason }, `this incarnation is over (${reason}); joining anew`);
   });
-  node.on("rank", (rank) => {
+  node.on("rank", ({ rank }) => {
     tell("rank", { rank }, rank < 0 ? undefined : `rank ${rank} of ${node.members.length} members`);
   });
-  node.on("leader", (leader) => {
+  node.on("leader", ({ leader }) => {
     const who = leader === node.address ? "this member leads" : `${leader} leads`;
     tell("leader", { leader: leader ?? null }, leader === undefined ? undefined : who);
   });
   node.on("complete", ({ members, links, unverified, revision, scope }) => {
     const fields = { members, links, unverified, revision, scope };
-    const sentence = scope === "mesh" ? `complete: ${links} links` : `complete: linked with all ${links} of the others`;
+    const all = links === 1 ? "1 link" : `${links} links`;
+    const sentence = scope === "mesh" ? `complete: ${all}` : `complete: linked with all others (${all})`;
     tell("complete", fields, members === 1 ? "alone so far" : sentence);
   });
   node.on("degraded", ({ count, missing }) => {
@@ -93,23 +96,25 @@ function tellLinks(node: MeshNode, tell: EventPrinter): void {
     const named = { ...(name === undefined ? {} : { name }), ...(cipher === undefined ? {} : { cipher }) };
     tell(event, { peer: address, direction, dialect, ...named }, `linked with ${shown(peer)}${again} (${direction})`);
   };
-  node.on("peer:up", (peer) => linked("link", peer, ""));
-  node.on("peer:unreachable", (peer, reason) => {
+  node.on("peer:up", ({ peer }) => linked("link", peer, ""));
+  node.on("peer:unreachable", ({ peer, reason }) => {
     const { address } = peer;
     if (!unreachableSince.has(address)) unreachableSince.set(address, performance.now());
     tell("unreachable", { peer: address, reason }, `cannot reach ${shown(peer)}: ${reason}; what is sent to it waits`);
   });
-  node.on("peer:back", (peer) => {
+  node.on("peer:back", ({ peer }) => {
     linked("relink", peer, " again");
     const since = unreachableSince.get(peer.address);
     if (since === undefined) return;
     unreachableSince.delete(peer.address);
     tell("back", { peer: peer.address, awayMs: Math.round(performance.now() - since) });
   });
-  node.on("peer:down", (peer, reason, unacknowledged) => {
-    unreachableSince.delete(peer);
-    const loss = unacknowledged === 0 ? "" : `; ${unacknowledged} messages were not acknowledged`;
-    tell("unlink", { peer, reason, unacknowledged }, `unlinked from ${peer}: ${reason}${loss}`);
+  node.on("peer:down", ({ peer, reason, unacknowledged }) => {
+    const { address } = peer;
+    unreachableSince.delete(address);
+    const lost = unacknowledged === 1 ? "1 message was" : `${unacknowledged} messages were`;
+    const loss = unacknowledged === 0 ? "" : `; ${lost} not acknowledged`;
+    tell("unlink", { peer: address, reason, unacknowledged }, `unlinked from ${shown(peer)}: ${reason}${loss}`);
   });
 }
 
@@ -127,9 +132,9 @@ function tellMessages(node: MeshNode, output: Output): Promise<void> {
     return inbox;
   };
   node.on("bytes", ({ peer, bytes }) => inboxOf(peer).push(bytes));
-  node.on("peer:down", (peer) => {
-    inboxes.get(peer)?.flush();
-    inboxes.delete(peer);
+  node.on("peer:down", ({ peer: { address } }) => {
+    inboxes.get(address)?.flush();
+    inboxes.delete(address);
   });
   node.on("closed", () => {
     for (const inbox of inboxes.values()) inbox.flush();
@@ -140,7 +145,7 @@ function tellMessages(node: MeshNode, output: Output): Promise<void> {
 
 /** Takes messages at the pace of stdout: what is not taken yet may not be sent by more than a bound, so senders feel it. */
 async function deliverMessages(node: MeshNode, output: Output): Promise<void> {
-  for await (const { peer, topic, payload } of node.messages()) {
+  for await (const { peer, topic, payload } of node.subscribe()) {
     output.deliver(lineOf(node, output, peer.address, topic, payloadText(payload), peer.name));
     if (output.isBehind) await output.room();
   }

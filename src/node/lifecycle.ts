@@ -103,6 +103,11 @@ export class Lifecycle {
     await waitFor(this.#registered.promise, wait, () => `no list of ${this.#server} names ${this.#machine.own}`);
   }
 
+  /** Settles when the mesh has ended for this node and every connection is closed. */
+  get closed(): Promise<string> {
+    return this.#closed.promise;
+  }
+
   async start(): Promise<string> {
     const canEnd = this.#hasRegistered || this.#end !== undefined;
     if (!canEnd) throw new FullmeshError("WRONG_STEP", "start comes after registerWithServer");

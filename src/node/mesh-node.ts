@@ -3,8 +3,7 @@ import { integerOption, refuseUnknown, signalOption } from "../api/options.js";
 import type { WaitOptions } from "../api/waiting.js";
 import type { Endpoint } from "../core/connections.js";
 import type { Address } from "../protocol/address.js";
-import type { NodeChange } from "./change-loops.js";
-import type { Message, NodeEvents, Peer } from "./events.js";
+import type { Message, NodeEvent, NodeEvents, Peer } from "./events.js";
 import type { MeshStream } from "./mesh-stream.js";
 import type { SkippedPeer } from "./messages.js";
 import { NodeRuntime } from "./node-runtime.js";
@@ -103,7 +102,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    */
   async sockListen(): Promise<Address> {
     const address = await this.#parts.steps.sockListen();
-    this.emit("listening", address);
+    this.#parts.events.tell({ type: "listening", address });
     return address;
   }
 
@@ -115,6 +114,11 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    */
   async registerWithServer(wait: WaitOptions = {}): Promise<void> {
     await this.#parts.steps.registerWithServer(wait);
+  }
+
+  /** Settles as `start` does, whenever it is asked for. A rejection that nobody waits for is no unhandled one. */
+  get closed(): Promise<string> {
+    return this.#parts.steps.closed;
   }
 
   /**
@@ -168,20 +172,30 @@ export class MeshNode extends EventEmitter<NodeEvents> {
   }
 
   /**
+   * Calls `listener` with each message of one topic from native peers, in order for each peer. What it throws reaches the
+   * process as an uncaught exception, and keeps no other message back. Returns a function that removes the listener.
+   *
+   * @throws {FullmeshError} `BAD_OPTION`
+   */
+  onMessage<Payload = unknown>(topic: string, listener: (message: Message<Payload>) => void): () => void {
+    return this.#parts.traffic.messages.listen(topic, listener as (message: Message) => void);
+  }
+
+  /**
    * Loops over the messages of one topic, or of all without one, from now on, until `break` or the node's end. A message counts as taken when the
    * loop asks for it, so a slow loop slows down those who send (each may be 4 MiB ahead, all its topics together); one that
    * is made and not read stops them. Several loops may run; each gets all messages, and `message` is emitted as well.
    *
    * @throws {FullmeshError} `BAD_OPTION`; while looping, `ABORTED`
    */
-  messages<Payload = unknown>(topic?: string, options: LoopOptions = {}): AsyncIterableIterator<Message<Payload>> {
+  subscribe<Payload = unknown>(topic?: string, options: LoopOptions = {}): AsyncIterableIterator<Message<Payload>> {
     const loop = this.#parts.traffic.messages.loop(topic, loopSignal(options));
     // What peers send is theirs to choose; the caller says what it relies on.
     return loop as AsyncIterableIterator<Message<unknown>> as AsyncIterableIterator<Message<Payload>>;
   }
 
   /**
-   * Asks one native peer, and resolves with the reply of its `handle`. Payload and reply are those of `send`. The request
+   * Asks one native peer, and resolves with the reply of its `onRequest` handler. Payload and reply are those of `send`. The request
    * waits while the connection is gone, and fails when the link ends; whether the peer has acted on it is not known then.
    *
    * @throws {FullmeshError} `NO_HANDLER`, `HANDLER_FAILED` or the code of the error that was thrown there, `OVERLOADED` (the
@@ -220,7 +234,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    *
    * @throws {FullmeshError} `WRONG_STEP` if the topic is handled already, `BAD_OPTION`
    */
-  handle<Payload = unknown>(topic: string, answerer: RequestHandler<Payload>): () => void {
+  onRequest<Payload = unknown>(topic: string, answerer: RequestHandler<Payload>): () => void {
     return this.#parts.traffic.answers.handle(topic, answerer as RequestHandler);
   }
 
@@ -230,7 +244,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    *
    * @throws {FullmeshError} `NOT_LINKED`, `CLASSIC_PEER`, `BAD_OPTION`, `ENDED`
    */
-  open(peer: string | Peer, topic: string): MeshStream {
+  openStream(peer: string | Peer, topic: string): MeshStream {
     return this.#parts.traffic.streams.open(peer, topic);
   }
 
@@ -250,8 +264,8 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    *
    * @throws {FullmeshError} `BAD_OPTION`; while looping, `ABORTED`, and `UNREAD_CHANGES` if more than 4,096 wait
    */
-  changes(options: LoopOptions = {}): AsyncIterableIterator<NodeChange> {
-    return this.#parts.changes.loop(loopSignal(options));
+  events(options: LoopOptions = {}): AsyncIterableIterator<NodeEvent> {
+    return this.#parts.loops.loop(loopSignal(options));
   }
 
   /**

@@ -1,7 +1,8 @@
 import type { EventEmitter } from "node:events";
+import { functionOption } from "../api/options.js";
 import { FullmeshError } from "../core/errors.js";
 import type { MessagingEvent, PayloadKind, PeerChannel, ReceivedMessage } from "../messaging/types.js";
-import { throwLater } from "../nodejs/uncaught.js";
+import { callListener, throwLater } from "../nodejs/uncaught.js";
 import type { Address } from "../protocol/address.js";
 import { messageFrameBytes } from "../protocol/native/message.js";
 import { isReferenced, keepable, nothing, payloadKinds, writeBytes } from "../protocol/native/payload.js";
@@ -97,7 +98,7 @@ class HeldMessage implements QueuedItem<Message> {
     const bytes = isWhole ? keepable(this.#memory) : this.#memory.slice(this.#at, this.#at + this.#length);
     const payload = madeOf(this.#exchange, this.#from, topic, this.#form, bytes);
     this.drop();
-    return payload === undecodable ? undefined : { peer: this.#peer, topic, payload };
+    return payload === undecodable ? undefined : { type: "message", peer: this.#peer, topic, payload };
   }
 
   drop(): void {
@@ -131,11 +132,27 @@ export class NodeMessages {
   readonly #node: EventEmitter<NodeEvents>;
   /** The loops over messages, by their topics; undefined for all. */
   readonly #loops = new Map<string | undefined, TopicLoops>();
+  /** The listeners of single topics. */
+  readonly #listeners = new Map<string, Set<(message: Message) => void>>();
   #isClosed = false;
 
   constructor(exchange: MessagingContext, node: EventEmitter<NodeEvents>) {
     this.#exchange = exchange;
     this.#node = node;
+  }
+
+  /** See `MeshNode.onMessage`. */
+  listen(topic: string, listener: (message: Message) => void): () => void {
+    checkTopic(topic);
+    functionOption("listener", listener);
+    // Each call listens by itself, also with a function that listens already.
+    const own = (message: Message): void => listener(message);
+    const listeners = this.#listeners.get(topic) ?? new Set();
+    this.#listeners.set(topic, listeners.add(own));
+    return () => {
+      if (listeners.delete(own) && listeners.size === 0 && this.#listeners.get(topic) === listeners)
+        this.#listeners.delete(topic);
+    };
   }
 
   /** See `MeshNode.send`. */
@@ -176,7 +193,7 @@ export class NodeMessages {
     return skipped;
   }
 
-  /** See `MeshNode.messages`. */
+  /** See `MeshNode.subscribe`. */
   loop(topic: string | undefined, signal: AbortSignal | undefined): AsyncQueue<Message> {
     if (topic !== undefined) checkTopic(topic);
     const loop = new AsyncQueue<Message>(signal, (ended) => this.#forget(topic, ended));
@@ -196,7 +213,7 @@ export class NodeMessages {
     for (const incoming of messages) {
       const isLooped = this.#loops.size > 0 && (this.#loops.has(incoming.topic) || this.#loops.has(undefined));
       // For loops alone it is made when they take it.
-      const isLater = isLooped && this.#node.listenerCount("message") === 0;
+      const isLater = isLooped && !this.#hasListeners(incoming.topic);
       const isTold = isLater || this.#tell(from, peer, incoming);
       if (isTold && isLooped && peer !== undefined && this.#give(from, peer, incoming)) continue;
       consumedBytes += incoming.bytes;
@@ -224,6 +241,10 @@ export class NodeMessages {
     return true;
   }
 
+  #hasListeners(topic: string): boolean {
+    return this.#node.listenerCount("message") > 0 || this.#listeners.has(topic);
+  }
+
   /**
    * Tells whoever listens; false if there is nothing to tell. What a listener throws keeps neither the next messages from
    * being heard nor their sender waiting for ever.
@@ -232,11 +253,17 @@ export class NodeMessages {
     const payload = form === payloadKinds.bytes ? bytes : madeOf(this.#exchange, from, topic, form, bytes);
     if (peer === undefined || payload === undecodable) return false;
     try {
-      this.#node.emit("message", { peer, topic, payload });
+      this.#emit({ type: "message", peer, topic, payload });
     } catch (error) {
       throwLater(error);
     }
     return true;
+  }
+
+  #emit(message: Message): void {
+    const listeners = this.#listeners.get(message.topic);
+    if (listeners !== undefined) for (const listener of [...listeners]) callListener(() => listener(message));
+    this.#node.emit("message", message);
   }
 
   #requireFits(topic: Uint8Array, payload: Uint8Array): void {

@@ -1,9 +1,11 @@
 import type { EventEmitter } from "node:events";
 import type { MessagingEvent } from "../messaging/types.js";
 import type { Address } from "../protocol/address.js";
+import type { NodeEventEmitter } from "./event-emitter.js";
 import type { NodeEvents } from "./events.js";
 import { NodeMessages } from "./messages.js";
 import type { MessagingContext } from "./messaging-context.js";
+import type { PeerObjects } from "./peer-objects.js";
 import { failureToSend } from "./remote-errors.js";
 import { RequestHandlers } from "./request-handlers.js";
 import { NodeRequests } from "./requests.js";
@@ -17,14 +19,16 @@ export class MessagingRouter {
   readonly requests: NodeRequests;
   readonly answers: RequestHandlers;
   readonly streams: NodeStreams;
-  readonly #node: EventEmitter<NodeEvents>;
+  readonly #peers: PeerObjects;
+  readonly #events: NodeEventEmitter;
 
-  constructor(exchange: MessagingContext, node: EventEmitter<NodeEvents>) {
+  constructor(exchange: MessagingContext, node: EventEmitter<NodeEvents>, events: NodeEventEmitter) {
     this.messages = new NodeMessages(exchange, node);
     this.requests = new NodeRequests(exchange);
     this.answers = new RequestHandlers(exchange);
     this.streams = new NodeStreams(exchange);
-    this.#node = node;
+    this.#peers = exchange.peers;
+    this.#events = events;
   }
 
   arrived(arrival: MessagingEvent): void {
@@ -43,7 +47,7 @@ export class MessagingRouter {
         this.requests.settled(arrival);
         break;
       case "drained":
-        this.#node.emit("drain", arrival.from.peer as Address);
+        this.#drained(arrival.from.peer as Address);
         break;
       case "aborted":
         this.streams.arrived(isOwn(arrival) ? arrival : told(arrival));
@@ -51,6 +55,11 @@ export class MessagingRouter {
       default:
         this.streams.arrived(arrival);
     }
+  }
+
+  #drained(address: Address): void {
+    const peer = this.#peers.at(address);
+    if (peer !== undefined) this.#events.tell({ type: "drain", peer });
   }
 
   /** Nothing comes any more: who waits is told so. */

@@ -8,12 +8,13 @@ import { PeerChannels } from "../messaging/peer-channels.js";
 import type { MessagingEvent } from "../messaging/types.js";
 import { nodeClock } from "../nodejs/clock.js";
 import { callListener, throwLater } from "../nodejs/uncaught.js";
+import type { Address } from "../protocol/address.js";
 import { Driver } from "../runtime/driver.js";
 import { LogRateLimiter, type LogRecord } from "../runtime/log-rate-limiter.js";
-import { ChangeLoops } from "./change-loops.js";
 import { ClassicWriter } from "./classic-writer.js";
 import { CompletionWaiter } from "./completion-waiter.js";
 import { NodeEventEmitter } from "./event-emitter.js";
+import { EventLoops } from "./event-loops.js";
 import type { NodeEvents } from "./events.js";
 import { LeaderTracker } from "./leader-tracker.js";
 import { Lifecycle } from "./lifecycle.js";
@@ -33,10 +34,10 @@ export class NodeRuntime {
   readonly traffic: MessagingRouter;
   readonly writing: ClassicWriter;
   readonly standing: LeaderTracker;
-  readonly changes: ChangeLoops;
+  readonly loops: EventLoops;
+  readonly events: NodeEventEmitter;
   readonly wholeness: CompletionWaiter;
   readonly #node: EventEmitter<NodeEvents>;
-  readonly #tidings: NodeEventEmitter;
   readonly #gate = new LogRateLimiter();
 
   /** `node` is told of everything. Throws `BAD_OPTION` for an option with a value that it cannot take. */
@@ -69,12 +70,12 @@ export class NodeRuntime {
       now: () => driver.now(),
       note: (note) => this.#note(note),
     });
-    this.traffic = new MessagingRouter(this.exchange, node);
-    this.writing = new ClassicWriter(this.machine, driver, limits);
     this.standing = new LeaderTracker(this.machine);
-    this.changes = new ChangeLoops(limits.changesUnread);
+    this.loops = new EventLoops(limits.changesUnread);
+    this.events = new NodeEventEmitter(node, this.peers, this.standing, this.loops);
+    this.traffic = new MessagingRouter(this.exchange, node, this.events);
+    this.writing = new ClassicWriter(this.machine, driver, limits);
     this.wholeness = new CompletionWaiter(this.machine, (size) => driver.input({ type: "watch", size }));
-    this.#tidings = new NodeEventEmitter(node, this.peers, this.standing, this.changes);
   }
 
   #perform(output: Exclude<MemberOutput | MessagingEvent, ConnectionOutput>): void {
@@ -88,10 +89,10 @@ export class NodeRuntime {
     this.steps.hear(event);
     switch (event.type) {
       case "bytes":
-        this.#node.emit("bytes", { peer: event.peer, bytes: event.bytes });
+        this.#node.emit("bytes", { type: "bytes", peer: event.peer, bytes: event.bytes });
         return;
       case "drained":
-        if (this.writing.drained(event.peer)) this.#node.emit("drain", event.peer);
+        this.#drained(event.peer);
         return;
       case "moved":
         void this.#move(event.host);
@@ -110,14 +111,19 @@ export class NodeRuntime {
       default:
         break;
     }
-    this.#tidings.hear(event);
+    this.events.hear(event);
+  }
+
+  #drained(address: Address): void {
+    const peer = this.writing.drained(address) ? this.peers.at(address) : undefined;
+    if (peer !== undefined) this.events.tell({ type: "drain", peer });
   }
 
   /** Where that is not possible the machine asks again, until the server has refused it for too long. */
   async #move(host: string): Promise<void> {
     try {
       const address = await this.steps.moveTo(host);
-      callListener(() => this.#node.emit("listening", address));
+      this.events.tell({ type: "listening", address });
     } catch (error) {
       if (error instanceof FullmeshError) this.#note({ code: error.code, message: error.message });
       else throwLater(error);

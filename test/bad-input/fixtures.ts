@@ -52,9 +52,9 @@ export class Watched {
   constructor(node: MeshNode) {
     this.node = node;
     this.notes = new Notes(node);
-    node.on("directory", (members) => this.lists.add(members));
-    node.on("peer:up", ({ address }) => this.ups.add(address));
-    node.on("peer:down", (peer) => this.downs.add(peer));
+    node.on("directory", ({ members }) => this.lists.add(members));
+    node.on("peer:up", ({ peer }) => this.ups.add(peer.address));
+    node.on("peer:down", ({ peer }) => this.downs.add(peer.address));
     node.on("bytes", ({ peer, bytes }) => this.#heard(peer, bytes));
     node.on("message", ({ peer, payload }) => this.#heard(peer.address, payload as Uint8Array));
     onTestFinished(() => node.leave());

@@ -53,7 +53,7 @@ describe("a peer that does not read", () => {
   test("makes write return false at the soft limit, and drain says when to go on", async () => {
     const { me, deaf, deafEnd } = await besideDeafPeer();
     const drained: Address[] = [];
-    me.node.on("drain", (peer) => drained.push(peer));
+    me.node.on("drain", ({ peer }) => drained.push(peer.address));
     const taken = fill(me, deaf);
     expect(taken).toBeGreaterThan(limits.queueSoftBytes);
     // Still taken, and still false.
@@ -61,7 +61,7 @@ describe("a peer that does not read", () => {
     expect(drained).toEqual([]);
     const drain = new Promise((resolve) => me.node.once("drain", resolve));
     deafEnd.socket.resume();
-    expect(await drain).toBe(deaf);
+    expect(await drain).toMatchObject({ type: "drain", peer: { address: deaf, dialect: "classic" } });
     expect(me.node.write(deaf, text("<the end>"))).toBe(true);
     const received = await deafEnd.received("<the end>");
     expect(received.length).toBe(`Hello from:${me.address}`.length + taken + chunk.length + "<the end>".length);

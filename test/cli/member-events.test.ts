@@ -61,10 +61,10 @@ describe("fullmesh join --json", () => {
       told.push({ event: name, ...fields, sentence });
     };
     reportNode(node, { options: { json: true, quiet: false }, event, expect: () => {} } as unknown as Output);
-    node.emit("fenced", "silent for too long");
-    node.emit("leader", undefined);
-    node.emit("rank", -1);
-    node.emit("degraded", { count: 2, missing: [["10.0.0.1:1", "10.0.0.2:1", "refused"]] });
+    node.emit("fenced", { type: "fenced", reason: "silent for too long" });
+    node.emit("leader", { type: "leader", leader: undefined });
+    node.emit("rank", { type: "rank", rank: -1 });
+    node.emit("degraded", { type: "degraded", count: 2, missing: [["10.0.0.1:1", "10.0.0.2:1", "refused"]] });
     expect(told).toEqual([
       {
         event: "fenced",

@@ -251,7 +251,7 @@ describe("payload", () => {
   it("reaches simple peers apart from the hello, though our node writes as soon as the link is up", async () => {
     const server = await OwnServer.start({ onFull: "hold" });
     const own = startOwnNode(server.address);
-    own.node.on("peer:up", ({ address }) => own.node.write(address, Buffer.from("first words")));
+    own.node.on("peer:up", ({ peer: { address } }) => own.node.write(address, Buffer.from("first words")));
     await own.joined();
     const raw = await startRawReader(server.address);
     // Once it is in, nobody but our node dials it.
@@ -274,7 +274,7 @@ describe("payload", () => {
     const peer = startClassicNode(server.address);
     await peer.joined();
     const own = startOwnNode(server.address);
-    own.node.on("peer:up", ({ address }) => own.node.write(address, Buffer.from("first words")));
+    own.node.on("peer:up", ({ peer: { address } }) => own.node.write(address, Buffer.from("first words")));
     await peer.until(() => peer.received.get(own.address) === "first words", "has not got the first words");
 
     expect(own.accepted).toEqual([peer.address]);

@@ -138,9 +138,9 @@ export class OwnMember extends NativeMember {
       this.bell.ring();
     };
     this.node
-      .on("peer:up", ({ address, direction }) => hear(() => this.links.set(address, direction)))
-      .on("peer:back", ({ address }) => hear(() => this.relinks.push(address)))
-      .on("peer:down", (address, _, unacknowledged) => hear(() => this.unlinked(address, unacknowledged)))
+      .on("peer:up", ({ peer: { address, direction } }) => hear(() => this.links.set(address, direction)))
+      .on("peer:back", ({ peer: { address } }) => hear(() => this.relinks.push(address)))
+      .on("peer:down", ({ peer: { address }, unacknowledged }) => hear(() => this.unlinked(address, unacknowledged)))
       .on("message", ({ peer, topic, payload }) =>
         hear(() => this.hear(peer.address, topic, Buffer.from(payload as Uint8Array).toString())),
       )

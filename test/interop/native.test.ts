@@ -195,7 +195,7 @@ describe.each([
     });
     expect(await own.node.request(python.address, "echo")).toBeUndefined();
     await expect(own.node.request(python.address, "else")).rejects.toMatchObject({ code: "NO_HANDLER" });
-    own.node.handle("größe", (asked) => Buffer.from(`${Buffer.from(asked as Uint8Array).toString()}, too`));
+    own.node.onRequest("größe", (asked) => Buffer.from(`${Buffer.from(asked as Uint8Array).toString()}, too`));
     python.ask("größe", "ä");
     python.ask("else", "ä");
     await python.until(() => python.outcomes.length === 2, "has not heard what came of its requests");
@@ -205,7 +205,7 @@ describe.each([
 
   it("refuse streams of topics that they do not take, and go on", async () => {
     const { own, python } = await pair();
-    const stream = own.node.open(python.address, "größe");
+    const stream = own.node.openStream(python.address, "größe");
     stream.write(Buffer.alloc(200_000));
     const error = await new Promise((resolve) => {
       stream.once("error", resolve);

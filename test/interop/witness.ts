@@ -53,9 +53,9 @@ export class OwnNode implements Witness {
       this.#bell.ring();
     };
     this.node
-      .on("directory", (members) => hear(() => this.lists.push([...members])))
-      .on("peer:up", ({ address, direction }) => hear(() => this[direction].push(address)))
-      .on("peer:down", (peer) => hear(() => this.unlinked.push(peer)))
+      .on("directory", ({ members }) => hear(() => this.lists.push([...members])))
+      .on("peer:up", ({ peer: { address, direction } }) => hear(() => this[direction].push(address)))
+      .on("peer:down", ({ peer }) => hear(() => this.unlinked.push(peer.address)))
       .on("note", ({ code, message }) => hear(() => this.complaints.push(`${code} ${message}`)))
       .on("bytes", ({ peer, bytes }) => hear(() => this.#keep(peer, bytes)))
       .on("message", ({ peer, payload }) => hear(() => this.#keep(peer.address, payload as Uint8Array)));

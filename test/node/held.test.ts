@@ -15,7 +15,7 @@ describe("what a loop does not take", () => {
       heard.push(code);
       bell.ring();
     });
-    const loop = second.messages("a");
+    const loop = second.subscribe("a");
     const count = 100;
     const sent = Array.from({ length: count }, (_, index) => `${index}`.padEnd(4 * KiB, "."));
     for (const text of sent) first.send(addressOf(second), "a", text);

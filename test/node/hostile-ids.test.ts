@@ -17,11 +17,11 @@ function victim(server: string): StartedProcess {
   return program(`
     const node = await join(${JSON.stringify(server)}, { name: "victim" });
     const inWork = [];
-    node.handle("forever", (payload) => new Promise((resolve) => void inWork.push([payload, resolve])));
-    node.handle("echo", (payload) => payload);
+    node.onRequest("forever", (payload) => new Promise((resolve) => void inWork.push([payload, resolve])));
+    node.onRequest("echo", (payload) => payload);
     node.onStream("deaf", () => {});
     node.onStream("echo", (stream) => stream.pipe(stream));
-    const loop = node.messages("loop");
+    const loop = node.subscribe("loop");
     node.on("message", ({ peer, topic, payload }) => {
       if (topic === "echo") node.send(peer, "echoed", payload);
     });
@@ -71,7 +71,7 @@ function hostileMembers(server: string, target: string): StartedProcess {
       }
       const bytes = Buffer.alloc(262_144);
       for (let count = 0; count < 60; count += 1) {
-        node.open(target, "deaf").on("error", ({ code }) => counted(code)).write(bytes);
+        node.openStream(target, "deaf").on("error", ({ code }) => counted(code)).write(bytes);
       }
       // An id for which the others have left no room is put off with its messages, and all that is behind them is never heard.
       await node.request(target, "echo", undefined, { timeoutMs: 2_000 }).catch(({ code }) => counted("end " + code));
@@ -91,7 +91,7 @@ async function isServed(node: MeshNode, target: string): Promise<boolean> {
   });
   node.send(target, "echo", value);
   expect(await echoed).toEqual(value);
-  const stream = node.open(target, "echo");
+  const stream = node.openStream(target, "echo");
   stream.end(Buffer.alloc(100_000, 7));
   let bytes = 0;
   for await (const chunk of stream) bytes += chunk.length;

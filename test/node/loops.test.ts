@@ -23,7 +23,11 @@ describe("a loop over messages", () => {
     const { first, second } = await pair();
     const emitted = new Recorder<unknown>();
     second.on("message", ({ payload }) => emitted.add(payload));
-    const loops = [second.messages<number>("a"), second.messages<number>("a"), second.messages<number>("b")] as const;
+    const loops = [
+      second.subscribe<number>("a"),
+      second.subscribe<number>("a"),
+      second.subscribe<number>("b"),
+    ] as const;
     for (const number of upTo(10)) {
       first.send(addressOf(second), "a", number);
       first.send(addressOf(second), "b", 100 - number);
@@ -40,10 +44,10 @@ describe("a loop over messages", () => {
 
   it("is slowed down to by who sends: false at 4 MiB, QUEUE_FULL at 16 MiB, and all arrives once it goes on", async () => {
     const { first, second } = await pair();
-    const loop = second.messages<Uint8Array>("load");
+    const loop = second.subscribe<Uint8Array>("load");
     const to = addressOf(second);
     const drained = new Promise<void>((resolve) => void first.once("drain", () => resolve()));
-    second.handle("ping", () => "pong");
+    second.onRequest("ping", () => "pong");
     // The peer acknowledges all that it gets, so only what its loop has not taken is in the way.
     const send = async (): Promise<unknown> => {
       const outcome = outcomeOf(() => first.send(to, "load", new Uint8Array(65_536)));
@@ -72,11 +76,11 @@ describe("a loop over messages", () => {
   ])("lets go of what waits at %s, so that senders go on", async (_name, end) => {
     const { first, second } = await pair({ limits: { queueSoftBytes: 10_000, queueHardBytes: 20_000 } });
     const controller = new AbortController();
-    const loop = second.messages("load", { signal: controller.signal });
+    const loop = second.subscribe("load", { signal: controller.signal });
     const drained = new Promise<void>((resolve) => void first.once("drain", () => resolve()));
     const to = addressOf(second);
     while (outcomeOf(() => first.send(to, "load", new Uint8Array(1_000))) !== "QUEUE_FULL") {
-      second.handle("ping", () => "pong")();
+      second.onRequest("ping", () => "pong")();
     }
     await take(loop, 1);
     end(loop, controller);
@@ -88,8 +92,8 @@ describe("a loop over messages", () => {
 
   it("ends with the node, after what has come by then", async () => {
     const { first, second } = await pair();
-    const loop = second.messages<number>("a");
-    const waiting = second.messages("b").next();
+    const loop = second.subscribe<number>("a");
+    const waiting = second.subscribe("b").next();
     for (const number of upTo(5)) first.send(addressOf(second), "a", number);
     await first.leave();
     await second.leave();
@@ -97,13 +101,13 @@ describe("a loop over messages", () => {
     for await (const { payload } of loop) numbers.push(payload);
     expect(numbers).toEqual(upTo(5));
     expect(await waiting).toEqual({ done: true, value: undefined });
-    for await (const _message of second.messages("a")) throw new Error("there is nothing more");
+    for await (const _message of second.subscribe("a")) throw new Error("there is nothing more");
   });
 
   it("is over all topics without one, beside loops over single ones", async () => {
     const { first, second } = await pair();
-    const all = second.messages<number>();
-    const some = second.messages<number>("a");
+    const all = second.subscribe<number>();
+    const some = second.subscribe<number>("a");
     for (const number of upTo(6)) first.send(addressOf(second), number % 2 === 0 ? "a" : "b", number);
     expect((await take(all, 6)).map(({ topic, payload }) => `${topic}${payload}`).join(" ")).toBe("a0 b1 a2 b3 a4 b5");
     expect((await take(some, 3)).map(({ payload }) => payload)).toEqual([0, 2, 4]);
@@ -115,14 +119,14 @@ describe("a loop over messages", () => {
   it("rejects whoever waits in it when it is aborted, with the reason as the cause", async () => {
     const { second } = await pair();
     const controller = new AbortController();
-    const loop = second.messages("a", { signal: controller.signal });
+    const loop = second.subscribe("a", { signal: controller.signal });
     const next = loop.next();
     const other = loop.next();
     const reason = new Error("enough");
     controller.abort(reason);
     await expect(next).rejects.toMatchObject({ code: "ABORTED", cause: reason });
     expect(await other).toEqual({ done: true, value: undefined });
-    const late = second.messages("a", { signal: controller.signal });
+    const late = second.subscribe("a", { signal: controller.signal });
     expect(await failureOf(late.next())).toBe("ABORTED");
   });
 
@@ -132,7 +136,7 @@ describe("a loop over messages", () => {
     second.on("message", () => {
       throw new Error("a listener's own fault");
     });
-    second.handle("ping", () => "pong");
+    second.onRequest("ping", () => "pong");
     for (const _ of upTo(50)) {
       expect(first.send(addressOf(second), "a", new Uint8Array(1_000))).toBe(true);
       await first.request(addressOf(second), "ping");
@@ -148,7 +152,7 @@ describe("a loop over messages", () => {
       heard.push(payload as number);
       if (heard.length % 2 === 0) throw new Error("a listener's own fault");
     });
-    second.handle("ping", () => "pong");
+    second.onRequest("ping", () => "pong");
     // In all more than the credit at the beginning: without what comes back, no more would be taken.
     for (const round of upTo(60)) {
       for (const index of upTo(50)) expect(first.send(addressOf(second), "a", round * 100 + index)).toBe(true);
@@ -160,9 +164,9 @@ describe("a loop over messages", () => {
 
   it("is refused with BAD_OPTION for what is no topic or no option", async () => {
     const { second } = await pair();
-    expect(outcomeOf(() => second.messages(7 as unknown as string))).toBe("BAD_OPTION");
-    expect(outcomeOf(() => second.messages("a", { signal: 7 as unknown as AbortSignal }))).toBe("BAD_OPTION");
-    expect(outcomeOf(() => second.messages("a", { timeoutMs: 7 } as object))).toBe("BAD_OPTION");
-    expect(outcomeOf(() => second.changes({ timeoutMs: 7 } as object))).toBe("BAD_OPTION");
+    expect(outcomeOf(() => second.subscribe(7 as unknown as string))).toBe("BAD_OPTION");
+    expect(outcomeOf(() => second.subscribe("a", { signal: 7 as unknown as AbortSignal }))).toBe("BAD_OPTION");
+    expect(outcomeOf(() => second.subscribe("a", { timeoutMs: 7 } as object))).toBe("BAD_OPTION");
+    expect(outcomeOf(() => second.events({ timeoutMs: 7 } as object))).toBe("BAD_OPTION");
   });
 });

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { defaultLimits, type MeshNode, type Message as MessageOf } from "../../src/index.js";
 import { Recorder } from "../support/sockets.js";
 import { pair } from "./pair.js";
+import { uncaughtErrors } from "./uncaught.js";
 
 /** Here all messages are bytes. */
 type Message = MessageOf<Uint8Array>;
@@ -52,7 +53,7 @@ describe("messages between native members", () => {
     const notes: string[] = [];
     for (const node of [first, second]) node.on("note", ({ code }) => notes.push(code));
     const lost: number[] = [];
-    first.on("peer:down", (_peer, _reason, unacknowledged) => lost.push(unacknowledged));
+    first.on("peer:down", ({ unacknowledged }) => lost.push(unacknowledged));
     const heard = messagesOf(second);
     for (const number of upTo(120)) first.broadcast("load", numbered(number, tooMuch));
     await Promise.all([first.leave(), heard.nth(120, () => true)]);
@@ -115,7 +116,7 @@ describe("messages between native members", () => {
     const { first, second } = await pair({ limits: { queueSoftBytes: 10_000, queueHardBytes: 20_000 } });
     const heard = messagesOf(second);
     const drains = new Recorder<string>();
-    first.on("drain", (peer) => drains.add(peer));
+    first.on("drain", ({ peer }) => drains.add(peer.address));
     const to = String(second.address);
     const answers = upTo(4).map((number) => outcomeOf(() => first.send(to, "", numbered(number, 6_000))));
     expect(answers).toEqual([true, false, false, "QUEUE_FULL"]);
@@ -207,5 +208,45 @@ describe("messages between native members", () => {
     await first.leave();
     expect(outcomeOf(() => first.send(String(second.address), "", new Uint8Array(1)))).toBe("ENDED");
     expect(outcomeOf(() => first.broadcast("", new Uint8Array(1)))).toBe("ENDED");
+  });
+});
+
+describe("a listener of one topic", () => {
+  it("hears the messages of that topic in order, until it is removed, and is kept from none by what another one throws", async () => {
+    const { first, second } = await pair();
+    const failures = uncaughtErrors();
+    const heard = new Recorder<string>();
+    second.onMessage("orders", () => {
+      throw new RangeError("a listener fails");
+    });
+    const stop = second.onMessage<string>("orders", ({ type, peer, topic, payload }) => {
+      heard.add(`${type} ${topic} ${payload} from ${peer.address === first.address ? "first" : "another"}`);
+    });
+    const all = messagesOf(second);
+    first.broadcast("other", "0");
+    first.broadcast("orders", "1");
+    first.broadcast("orders", "2");
+    await heard.nth(2, () => true);
+    stop();
+    first.broadcast("orders", "3");
+    await all.nth(4, () => true);
+    expect(heard.items).toEqual(["message orders 1 from first", "message orders 2 from first"]);
+    expect(await failures.nth(3, () => true)).toBe("a listener fails");
+  });
+
+  it("must be a function, and its topic one that can be sent", async () => {
+    const { first } = await pair();
+    expect(outcomeOf(() => first.onMessage("", undefined as never))).toBe("BAD_OPTION");
+    expect(outcomeOf(() => first.onMessage("x".repeat(256), () => {}))).toBe("BAD_OPTION");
+  });
+});
+
+describe("closed", () => {
+  it("settles with the reason when every connection is closed, as start does", async () => {
+    const { server, first, second } = await pair();
+    await second.leave();
+    await expect(second.closed).resolves.toBe("left");
+    await server.teardown();
+    await expect(first.closed).resolves.toBe("teardown");
   });
 });

@@ -36,7 +36,7 @@ export function unansweringMember(server: string): StartedProcess {
   const program = [
     `import { join } from "${library}";`,
     `const node = await join("${server}");`,
-    'node.handle("forever", () => new Promise(() => {}));',
+    'node.onRequest("forever", () => new Promise(() => {}));',
     'node.onStream("deaf", () => {});',
     "await node.complete({ size: 2 });",
     "console.log(node.address);",

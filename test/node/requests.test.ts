@@ -1,14 +1,21 @@
 import { once } from "node:events";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { FullmeshError, type Inquiry, join, type MeshNode, type Outcome, serve } from "../../src/index.js";
+import {
+  FullmeshError,
+  join,
+  type MeshNode,
+  type RequestContext,
+  type RequestOutcome,
+  serve,
+} from "../../src/index.js";
 import { Recorder } from "../support/sockets.js";
 import { addressOf, codeOf, failureOf, outcomeOf, unansweringMember } from "./outcomes.js";
 import { pair } from "./pair.js";
 
 /** Handles a topic without ever answering, and records who asks. */
-function neverAnswer(node: MeshNode, topic: string): Recorder<Inquiry> {
-  const inquiries = new Recorder<Inquiry>();
-  node.handle(topic, (_payload, inquiry) => {
+function neverAnswer(node: MeshNode, topic: string): Recorder<RequestContext> {
+  const inquiries = new Recorder<RequestContext>();
+  node.onRequest(topic, (_payload, inquiry) => {
     inquiries.add(inquiry);
     return new Promise(() => {});
   });
@@ -16,7 +23,7 @@ function neverAnswer(node: MeshNode, topic: string): Recorder<Inquiry> {
 }
 
 /** Resolves when nobody waits for this reply any more. */
-async function abandoned({ signal }: Inquiry): Promise<unknown> {
+async function abandoned({ signal }: RequestContext): Promise<unknown> {
   if (!signal.aborted) await once(signal, "abort");
   return codeOf(signal.reason);
 }
@@ -25,8 +32,8 @@ describe("a request", () => {
   it("resolves with what the handler returns, or what its promise resolves with, in any form", async () => {
     const { first, second } = await pair();
     const to = addressOf(second);
-    second.handle("now", (payload) => payload);
-    second.handle("later", async (payload) => await Promise.resolve(payload));
+    second.onRequest("now", (payload) => payload);
+    second.onRequest("later", async (payload) => await Promise.resolve(payload));
     const payloads: unknown[] = [undefined, null, 0, "größe", [1, { a: [true] }], new Date(1_700_000_000_123)];
     for (const topic of ["now", "later"]) {
       const replies = await Promise.all(payloads.map((payload) => first.request(to, topic, payload)));
@@ -39,7 +46,7 @@ describe("a request", () => {
 
   it("tells its handler who asks and for what, and is answered though 1,000 others are under way", async () => {
     const { first, second } = await pair();
-    second.handle<number>("double", (number, { peer, topic }) => [2 * number, peer.address, topic]);
+    second.onRequest<number>("double", (number, { peer, topic }) => [2 * number, peer.address, topic]);
     const [peer] = first.peers;
     const numbers = Array.from({ length: 1_000 }, (_, number) => number);
     const replies = await Promise.all(numbers.map((number) => first.request(peer ?? "", "double", number)));
@@ -49,13 +56,13 @@ describe("a request", () => {
   it("that nobody handles fails with NO_HANDLER, also once the handling has ended", async () => {
     const { first, second } = await pair();
     const to = addressOf(second);
-    const stop = second.handle("here", () => "yes");
+    const stop = second.onRequest("here", () => "yes");
     expect(await failureOf(first.request(to, "nowhere"))).toBe("NO_HANDLER");
     expect(await first.request(to, "here")).toBe("yes");
     stop();
     stop();
     expect(await failureOf(first.request(to, "here"))).toBe("NO_HANDLER");
-    second.handle("here", () => "again");
+    second.onRequest("here", () => "again");
     stop();
     expect(await first.request(to, "here")).toBe("again");
   });
@@ -65,14 +72,14 @@ describe("a request", () => {
     const to = addressOf(second);
     const notes = new Recorder<string>();
     second.on("note", ({ code, message }) => notes.add(`${code} ${message}`));
-    second.handle("coded", () => {
+    second.onRequest("coded", () => {
       throw new FullmeshError("BUSY", "come back later");
     });
-    second.handle("plain", async () => {
+    second.onRequest("plain", async () => {
       await Promise.resolve();
       throw new RangeError("x".repeat(5_000));
     });
-    second.handle("odd", () => {
+    second.onRequest("odd", () => {
       throw "just words";
     });
     await expect(first.request(to, "coded")).rejects.toMatchObject({ code: "BUSY", message: "come back later" });
@@ -95,10 +102,10 @@ describe("a request", () => {
       Object.assign(new FullmeshError("BUSY", "x"), { code: "no code at all" }),
       Object.create(null),
     ];
-    second.handle<number>("now", (index) => {
+    second.onRequest<number>("now", (index) => {
       throw thrown[index];
     });
-    second.handle<number>("later", async (index) => await Promise.reject(thrown[index]));
+    second.onRequest<number>("later", async (index) => await Promise.reject(thrown[index]));
     const trap = new Proxy(
       {},
       {
@@ -107,7 +114,7 @@ describe("a request", () => {
         },
       },
     );
-    second.handle("trap", () => trap);
+    second.onRequest("trap", () => trap);
     const messages = ["[object Object]", "x", "something that cannot be shown"];
     for (const topic of ["now", "later"]) {
       for (const [index, message] of messages.entries()) {
@@ -121,7 +128,7 @@ describe("a request", () => {
 
   it("does not fail with what the peer may have met elsewhere as if it had been met here", async () => {
     const { first, second } = await pair();
-    second.handle<"PEER_DOWN" | "TIMED_OUT">("ask on", (code) => {
+    second.onRequest<"PEER_DOWN" | "TIMED_OUT">("ask on", (code) => {
       throw new FullmeshError(code, "the one behind me");
     });
     for (const code of ["PEER_DOWN", "TIMED_OUT"]) {
@@ -134,7 +141,7 @@ describe("a request", () => {
 
   it("hands its handler bytes that hold on to little more than themselves", async () => {
     const { first, second } = await pair();
-    second.handle<Uint8Array>("measure", ({ length, buffer }) => [length, buffer.byteLength]);
+    second.onRequest<Uint8Array>("measure", ({ length, buffer }) => [length, buffer.byteLength]);
     const asked = Array.from({ length: 500 }, () => first.request(addressOf(second), "measure", new Uint8Array(50)));
     for (const [length, held] of (await Promise.all(asked)) as [number, number][]) {
       expect(length).toBe(50);
@@ -144,8 +151,8 @@ describe("a request", () => {
 
   it("whose reply cannot travel fails with BAD_VALUE or MESSAGE_TOO_LARGE", async () => {
     const { first, second } = await pair();
-    second.handle("map", () => new Map([[1, 2]]));
-    second.handle("large", () => new Uint8Array(2 ** 20));
+    second.onRequest("map", () => new Map([[1, 2]]));
+    second.onRequest("large", () => new Uint8Array(2 ** 20));
     expect(await failureOf(first.request(addressOf(second), "map"))).toBe("BAD_VALUE");
     expect(await failureOf(first.request(addressOf(second), "large"))).toBe("MESSAGE_TOO_LARGE");
   });
@@ -164,7 +171,7 @@ describe("a request", () => {
     // One that is aborted before it has begun is never asked.
     const late = first.request(addressOf(second), "slow", undefined, { signal: controller.signal });
     expect(await failureOf(late)).toBe("ABORTED");
-    second.handle("ping", () => "pong");
+    second.onRequest("ping", () => "pong");
     await first.request(addressOf(second), "ping");
     expect(inquiries.items).toHaveLength(1);
   });
@@ -176,14 +183,14 @@ describe("a request", () => {
     await expect(asked).rejects.toMatchObject({ code: "TIMED_OUT", message: expect.stringContaining("20 ms") });
     const inquiry = await inquiries.nth(1, () => true);
     // A reply to another request comes behind the cancel.
-    second.handle("ping", () => "pong");
+    second.onRequest("ping", () => "pong");
     await first.request(addressOf(second), "ping");
     expect(await abandoned(inquiry)).toBe("ABORTED");
   });
 
   it("leaves no listener on its signal, and a hundred of them are no more than one", async () => {
     const { first, second } = await pair();
-    second.handle("ping", () => "pong");
+    second.onRequest("ping", () => "pong");
     const { signal } = new AbortController();
     let listeners = 0;
     let most = 0;
@@ -229,7 +236,7 @@ describe("a request", () => {
     const member = unansweringMember(String(server.address));
     const address = await member.line((line) => line.includes(":"), "its address");
     const asked = failureOf(node.request(address, "forever"));
-    const stream = node.open(address, "deaf");
+    const stream = node.openStream(address, "deaf");
     const failed = once(stream, "error");
     stream.write("hello");
     member.kill("SIGKILL");
@@ -249,9 +256,9 @@ describe("a request", () => {
 
   it("that nobody waits for any more counts as in work until its handler is through with it", async () => {
     const { first, second } = await pair({ limits: { requestsServed: 1 } });
-    const inquiries = new Recorder<Inquiry>();
+    const inquiries = new Recorder<RequestContext>();
     const finishes: (() => void)[] = [];
-    second.handle("stubborn", (_payload, inquiry) => {
+    second.onRequest("stubborn", (_payload, inquiry) => {
       inquiries.add(inquiry);
       return new Promise<void>((resolve, reject) => {
         finishes.push(finishes.length === 0 ? resolve : () => reject(new Error("no")));
@@ -269,7 +276,7 @@ describe("a request", () => {
     finishes[0]?.();
     await ask();
     finishes[1]?.();
-    second.handle("ping", () => "pong");
+    second.onRequest("ping", () => "pong");
     expect(await first.request(addressOf(second), "ping")).toBe("pong");
   });
 
@@ -285,15 +292,15 @@ describe("a request", () => {
     for (const options of [{ timeoutMs: -1 }, { timeoutMs: Number.NaN }, { timeOutMs: 1 }, { signal: 7 }]) {
       expect(await failureOf(request(to, "x", undefined, options))).toBe("BAD_OPTION");
     }
-    second.handle("x", () => "y");
-    expect(outcomeOf(() => second.handle("x", () => "z"))).toBe("WRONG_STEP");
-    expect(outcomeOf(() => second.handle("y", 7 as unknown as () => void))).toBe("BAD_OPTION");
-    expect(outcomeOf(() => second.handle("a".repeat(256), () => "z"))).toBe("BAD_OPTION");
+    second.onRequest("x", () => "y");
+    expect(outcomeOf(() => second.onRequest("x", () => "z"))).toBe("WRONG_STEP");
+    expect(outcomeOf(() => second.onRequest("y", 7 as unknown as () => void))).toBe("BAD_OPTION");
+    expect(outcomeOf(() => second.onRequest("a".repeat(256), () => "z"))).toBe("BAD_OPTION");
   });
 });
 
 /** The replies, or the codes of the errors, of several peers. */
-function briefly(outcomes: readonly Outcome[]): unknown[] {
+function briefly(outcomes: readonly RequestOutcome[]): unknown[] {
   return outcomes.map((outcome) => ("error" in outcome ? outcome.error.code : outcome.reply));
 }
 
@@ -310,7 +317,7 @@ describe("a request to all peers", () => {
     await Promise.all(nodes.map((node) => node.complete({ size: 4 })));
     const [first, second, third, fourth] = nodes;
     if (first === undefined) throw new Error("there is no first");
-    second?.handle("twice", (payload) => [payload, payload]);
+    second?.onRequest("twice", (payload) => [payload, payload]);
     neverAnswer(third as MeshNode, "twice");
     const outcomes = await first.requestAll("twice", "x", { timeoutMs: 50 });
     expect(outcomes.map(({ peer }) => peer.address)).toEqual([second?.address, third?.address, fourth?.address]);

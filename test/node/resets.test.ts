@@ -154,7 +154,7 @@ async function shaken(times: number): Promise<Shaken> {
   await second.registerWithServer();
   await Promise.all([first, second].map((node) => once(node, "peer:up")));
   const downs = new Recorder<string>();
-  for (const node of [first, second]) node.on("peer:down", (_, reason) => downs.add(reason));
+  for (const node of [first, second]) node.on("peer:down", ({ reason }) => downs.add(reason));
   return { first, second, proxy, downs };
 }
 
@@ -175,7 +175,7 @@ describe("a link whose connections are reset at any byte, under load both ways",
   it(`delivers every byte of a stream once and in order through ${streamResets} resets`, async () => {
     const { first, second, proxy, downs } = await shaken(streamResets);
     const accepted = new Promise<MeshStream>((resolve) => second.onStream("load", resolve));
-    const opened = first.open(String(second.address), "load");
+    const opened = first.openStream(String(second.address), "load");
     const ends: [MeshStream, MeshStream] = [opened, await accepted];
     const flows = [new Flow(1, ...ends), new Flow(2, ...(ends.toReversed() as typeof ends))];
     await new Promise<void>((resolve) => {

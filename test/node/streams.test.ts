@@ -33,7 +33,7 @@ interface Ends {
 async function stream(options: Parameters<typeof pair>[0] = {}): Promise<Ends> {
   const { first, second } = await pair(options);
   const streams = streamsOf(second, "load");
-  const ours = first.open(addressOf(second), "load");
+  const ours = first.openStream(addressOf(second), "load");
   return { ours, theirs: await streams.nth(1, () => true), first, second };
 }
 
@@ -114,7 +114,7 @@ describe("a stream", () => {
     const { ours, theirs, first, second } = await stream();
     let written = 0;
     const chunk = Buffer.alloc(65_536, "x");
-    second.handle("ping", () => "pong");
+    second.onRequest("ping", () => "pong");
     while (!ours.writableNeedDrain) {
       ours.write(chunk);
       written += chunk.length;
@@ -185,7 +185,7 @@ describe("a stream", () => {
 
   it("without anybody to take it fails with NO_HANDLER as the cause, and is no uncaught error", async () => {
     const { first, second } = await pair();
-    const lone = first.open(addressOf(second), "nobody");
+    const lone = first.openStream(addressOf(second), "nobody");
     lone.write("hello?");
     await new Promise((resolve) => lone.once("close", resolve));
     expect(codeOf(lone.errored)).toBe("STREAM_ABORTED");
@@ -203,9 +203,9 @@ describe("a stream", () => {
       await once(each, "data");
       throw new FullmeshError("BUSY", "not now");
     });
-    const thrown = first.open(addressOf(second), "throws");
+    const thrown = first.openStream(addressOf(second), "throws");
     expect((await errorOf(thrown)).cause).toMatchObject({ code: "HANDLER_FAILED", message: "broken pen" });
-    const rejected = first.open(addressOf(second), "rejects");
+    const rejected = first.openStream(addressOf(second), "rejects");
     rejected.write("hello");
     expect((await errorOf(rejected)).cause).toMatchObject({ code: "BUSY", message: "not now" });
     await notes.nth(2, (code) => code === "HANDLER_FAILED");
@@ -218,10 +218,10 @@ describe("a stream", () => {
     second.onStream("shout", async (each) => {
       await pipeline(each, shout(), each);
     });
-    const loud = first.open(addressOf(second), "shout");
+    const loud = first.openStream(addressOf(second), "shout");
     loud.end("hello");
     expect((await buffer(loud)).toString()).toBe("HELLO");
-    const failing = first.open(addressOf(second), "shout");
+    const failing = first.openStream(addressOf(second), "shout");
     const source = new Readable({ read() {} });
     source.push("hel");
     const piped = pipeline(source, failing, async (back: AsyncIterable<Buffer>) => {
@@ -306,7 +306,7 @@ describe("a stream", () => {
   it("beyond those that may be open is refused with OVERLOADED", async () => {
     const { first, second } = await pair({ limits: { streamsOpen: 2 } });
     streamsOf(second, "load");
-    const streams = Array.from({ length: 3 }, () => first.open(addressOf(second), "load"));
+    const streams = Array.from({ length: 3 }, () => first.openStream(addressOf(second), "load"));
     const last = streams.at(-1);
     if (last === undefined) throw new Error("no stream");
     expect((await errorOf(last)).cause).toMatchObject({ code: "OVERLOADED" });
@@ -316,7 +316,7 @@ describe("a stream", () => {
   it("that is over keeps its place until what came is read, or it is destroyed", async () => {
     const { first, second } = await pair({ limits: { streamsOpen: 1 } });
     const streams = streamsOf(second, "load");
-    const open = (): MeshStream => first.open(addressOf(second), "load");
+    const open = (): MeshStream => first.openStream(addressOf(second), "load");
     const ours = open();
     ours.resume().end("all of it");
     const theirs = await streams.nth(1, () => true);
@@ -332,15 +332,15 @@ describe("a stream", () => {
   it("is refused with a code for what is none", async () => {
     const { first, second } = await pair({}, { dialect: "classic" });
     const to = addressOf(second);
-    expect(outcomeOf(() => first.open(to, "x"))).toBe("CLASSIC_PEER");
-    expect(outcomeOf(() => second.open(addressOf(first), "x"))).toBe("CLASSIC_PEER");
-    expect(outcomeOf(() => first.open("127.0.0.1:1", "x"))).toBe("NOT_LINKED");
-    expect(outcomeOf(() => first.open(to, "a".repeat(256)))).toBe("BAD_OPTION");
+    expect(outcomeOf(() => first.openStream(to, "x"))).toBe("CLASSIC_PEER");
+    expect(outcomeOf(() => second.openStream(addressOf(first), "x"))).toBe("CLASSIC_PEER");
+    expect(outcomeOf(() => first.openStream("127.0.0.1:1", "x"))).toBe("NOT_LINKED");
+    expect(outcomeOf(() => first.openStream(to, "a".repeat(256)))).toBe("BAD_OPTION");
     const stop = first.onStream("x", () => {});
     expect(outcomeOf(() => first.onStream("x", () => {}))).toBe("WRONG_STEP");
     stop();
     first.onStream("x", () => {});
     await first.leave();
-    expect(outcomeOf(() => first.open(to, "x"))).toBe("ENDED");
+    expect(outcomeOf(() => first.openStream(to, "x"))).toBe("ENDED");
   });
 });

@@ -136,7 +136,7 @@ describe("a value that cannot be read", () => {
 
   it("fails the request with BAD_VALUE, be it in the question or in the reply", async () => {
     const { first, second } = await pair();
-    second.handle("a", () => "a value");
+    second.onRequest("a", () => "a value");
     sendNonsense();
     expect(await failureOf(first.request(addressOf(second), "a", "a value"))).toBe("BAD_VALUE");
     expect(await failureOf(first.request(addressOf(second), "a"))).toBe("BAD_VALUE");

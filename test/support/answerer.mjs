@@ -4,7 +4,7 @@ const [, , entry, server, size] = process.argv;
 const { join } = await import(entry);
 
 const node = await join(server);
-node.handle("who", () => node.rank);
-node.handle("stall", () => new Promise(() => {}));
+node.onRequest("who", () => node.rank);
+node.onRequest("stall", () => new Promise(() => {}));
 await node.complete({ size: Number(size) });
 console.log(node.address);

@@ -12,8 +12,8 @@ if (role === "serve") {
     const { size, ...rest } = JSON.parse(options);
     const node = await join(role, rest);
     node.on("note", ({ code, message }) => say({ type: "note", code, message }));
-    node.on("registered", (address) => say({ type: "registered", address }));
-    node.on("fenced", (reason) => say({ type: "fenced", reason }));
+    node.on("registered", ({ address }) => say({ type: "registered", address }));
+    node.on("fenced", ({ reason }) => say({ type: "fenced", reason }));
     say({ type: "registered", address: node.address });
     await node.complete({ size });
     say({ type: "complete", peers: node.peers.map(({ address }) => address) });

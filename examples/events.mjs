@@ -4,10 +4,10 @@ import { join, serve } from "fullmesh";
 const server = await serve({ listen: "127.0.0.1:0" });
 const node = await join(server.address);
 const loop = (async () => {
-  for await (const change of node.changes()) {
-    if (change.type === "peer:up") console.log(`${change.peer.name} is here`);
-    else if (change.type === "peer:down") console.log(`somebody has gone: ${change.reason}`);
-    else if (change.type === "ended") console.log(`the end: ${change.reason}`);
+  for await (const event of node.events()) {
+    if (event.type === "peer:up") console.log(`${event.peer.name} is here`);
+    else if (event.type === "peer:down") console.log(`somebody has gone: ${event.reason}`);
+    else if (event.type === "ended") console.log(`the end: ${event.reason}`);
   }
   console.log("nothing more happens");
 })();
@@ -19,9 +19,11 @@ await other.leave();
 await isDown;
 await server.teardown();
 await loop;
+console.log(`closed: ${await node.closed}`);
 
 // Prints:
 // Bob is here
 // somebody has gone: left
 // the end: teardown
 // nothing more happens
+// closed: teardown

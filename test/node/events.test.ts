@@ -1,13 +1,13 @@
 import { describe, expect, it, onTestFinished } from "vitest";
-import { type Change, join, type MeshNode, serve } from "../../src/index.js";
+import { join, type MeshNode, type NodeEvent, serve } from "../../src/index.js";
 import { Recorder } from "../support/sockets.js";
 import { addressOf, codeOf, failureOf } from "./outcomes.js";
 import { pair } from "./pair.js";
 import { uncaughtErrors } from "./uncaught.js";
 
 /** What a loop gets until it ends. */
-async function all(loop: AsyncIterable<Change>): Promise<Change[]> {
-  const changes: Change[] = [];
+async function all(loop: AsyncIterable<NodeEvent>): Promise<NodeEvent[]> {
+  const changes: NodeEvent[] = [];
   for await (const change of loop) changes.push(change);
   return changes;
 }
@@ -15,8 +15,8 @@ async function all(loop: AsyncIterable<Change>): Promise<Change[]> {
 /** What a node tells of its rank and of who leads, in order. */
 function standingOf(node: MeshNode): Recorder<unknown> {
   const told = new Recorder<unknown>();
-  node.on("rank", (rank) => told.add(rank));
-  node.on("leader", (leader) => told.add(leader));
+  node.on("rank", ({ rank }) => told.add(rank));
+  node.on("leader", ({ leader }) => told.add(leader));
   return told;
 }
 
@@ -55,10 +55,10 @@ describe("the leader", () => {
   });
 });
 
-describe("a loop over changes", () => {
+describe("a loop over events", () => {
   it("gives everything that happens in order, each under the name of its event, and ends with the node", async () => {
     const { server, first, second } = await pair();
-    const loop = all(second.changes());
+    const loop = all(second.events());
     const third = await join(String(server.address));
     await third.complete({ size: 3 });
     await second.complete({ size: 3 });
@@ -71,22 +71,22 @@ describe("a loop over changes", () => {
     await second.leave();
     const changes = await loop;
     const types = changes.map(({ type }) => type).filter((type) => type !== "complete");
-    expect(new Set(types)).toEqual(new Set(["directory", "peer:up", "peer:down", "rank", "leader", "ended"]));
-    const downs = changes.flatMap((change) => (change.type === "peer:down" ? [change.peer] : []));
+    expect(new Set(types)).toEqual(new Set(["directory", "peer:up", "peer:down", "rank", "leader", "ended", "closed"]));
+    const downs = changes.flatMap((change) => (change.type === "peer:down" ? [change.peer.address] : []));
     expect(downs).toEqual([addressOf(first), addressOf(third)]);
     const leaders = changes.flatMap((change) => (change.type === "leader" ? [change.leader] : []));
     expect(leaders).toEqual([second.address, undefined]);
     const up = changes.find(({ type }) => type === "peer:up");
     expect(up).toMatchObject({ peer: { address: third.address, dialect: "native", state: "up" } });
-    expect(await all(second.changes())).toEqual([]);
+    expect(await all(second.events())).toEqual([]);
   });
 
   it("that leaves too many unread fails with UNREAD_CHANGES, and others go on", async () => {
     const { server, first } = await pair({ limits: { changesUnread: 8 } });
-    const lazy = first.changes();
-    const eager = new Recorder<Change>();
+    const lazy = first.events();
+    const eager = new Recorder<NodeEvent>();
     const looping = (async (): Promise<void> => {
-      for await (const change of first.changes()) eager.add(change);
+      for await (const change of first.events()) eager.add(change);
     })();
     for (const time of [1, 2, 3]) {
       const third = await join(String(server.address));
@@ -104,9 +104,9 @@ describe("a loop over changes", () => {
   it("ends at `break` and at the abort of its signal", async () => {
     const { server, first } = await pair();
     const controller = new AbortController();
-    const aborted = all(first.changes({ signal: controller.signal })).catch(codeOf);
+    const aborted = all(first.events({ signal: controller.signal })).catch(codeOf);
     const left = (async (): Promise<string> => {
-      for await (const { type } of first.changes()) return type;
+      for await (const { type } of first.events()) return type;
       return "nothing";
     })();
     await (await join(String(server.address))).leave();
@@ -126,12 +126,12 @@ describe("a listener that throws", () => {
       throw new Error(event);
     };
     for (const event of ["leader", "ended", "note", "closed"] as const) first.on(event, throwing(event));
-    first.handle("fail", () => {
+    first.onRequest("fail", () => {
       throw new Error("no");
     });
     // More notes with one code than are let through, so there is something to be said at the end.
     for (let count = 0; count < 22; count += 1) await failureOf(second.request(addressOf(first), "fail"));
-    const loop = all(first.changes());
+    const loop = all(first.events());
     await first.leave();
     const types = (await loop).map(({ type }) => type);
     expect(types.filter((type) => type === "leader" || type === "ended")).toEqual(["leader", "ended"]);
