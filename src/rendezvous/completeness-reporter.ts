@@ -5,7 +5,7 @@ import type { Directory } from "../protocol/directory.js";
 import { encodeControl } from "../protocol/native/control.js";
 import type { CompletenessTracker, UnlinkedPair } from "./completeness.js";
 import type { LogBroadcaster } from "./native/log-broadcaster.js";
-import type { MissingPairRow, RendezvousEvent, RendezvousOutput, RendezvousRules } from "./types.js";
+import type { AbsentMemberRow, MissingPairRow, RendezvousEvent, RendezvousOutput, RendezvousRules } from "./types.js";
 
 /** What a completeness reporter needs from its mesh. */
 export interface CompletenessReporterOptions {
@@ -193,4 +193,32 @@ function byAddress({ earlier, later, reason }: UnlinkedPair): MissingPairRow {
 
 function byOrder({ earlier, later, reason }: UnlinkedPair): [earlier: number, later: number, reason: string] {
   return [earlier.order, later.order, reason];
+}
+
+/** What is missing for a mesh to be complete. */
+export interface Shortfall {
+  /** How many members have a session, and how many are wanted; Infinity for no bound. */
+  readonly there: number;
+  readonly wanted: number;
+  /** Members without a session, or gone: the first of them. */
+  readonly absent: readonly AbsentMemberRow[];
+  /** How many pairs are not linked, and the first of them. */
+  readonly count: number;
+  readonly missing: readonly MissingPairRow[];
+}
+
+/** What is missing, as a sentence for people. */
+export function shortfallOf({ there, wanted, absent, count, missing }: Shortfall): string {
+  const parts: string[] = [];
+  if (there < wanted && wanted !== Number.POSITIVE_INFINITY) parts.push(`${there} of ${wanted} members are there`);
+  if (absent.length > 0) {
+    parts.push(`not there: ${absent.map(([address, reason]) => `${address} (${reason})`).join(", ")}`);
+  }
+  if (count > 0) {
+    const named = missing.map(([a, b, reason]) => `${a} - ${b} (${reason})`).join(", ");
+    const rest = count > missing.length ? ` and ${count - missing.length} more` : "";
+    parts.push(`${count} pairs are missing: ${named}${rest}`);
+  }
+  if (parts.length === 0) parts.push("a member that came back has not reported its links since");
+  return parts.join("; ");
 }

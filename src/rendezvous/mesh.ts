@@ -8,14 +8,13 @@ import type { VerificationResult } from "./address-verifier.js";
 import type { AdmissionVerdict } from "./admission.js";
 import type { ListBroadcaster } from "./classic/list-broadcaster.js";
 import { CompletenessTracker, type LinkReport } from "./completeness.js";
-import { CompletenessReporter } from "./completeness-reporter.js";
+import { CompletenessReporter, shortfallOf } from "./completeness-reporter.js";
 import { FailureDetector } from "./failure-detector.js";
 import type { MemberSession } from "./member-session.js";
 import { Membership, type RejectedAppend } from "./membership.js";
 import { LogBroadcaster } from "./native/log-broadcaster.js";
 import type { MeshEndReason } from "./session-closer.js";
 import { SharedAddressDetector } from "./shared-address-detector.js";
-import { shortfallOf } from "./shortfall.js";
 import type { AbsentMemberRow, LogAnswer, RendezvousOutput, RendezvousRules } from "./types.js";
 
 /** What a mesh needs from its server. */

@@ -4,7 +4,7 @@ import type { LogRecord } from "../runtime/log-rate-limiter.js";
 
 type EventOf<Type extends RendezvousEvent["type"]> = Extract<RendezvousEvent, { type: Type }>;
 
-/** What a server tells. */
+/** The events of a server. */
 export interface ServerEvents {
   listening: [address: Address];
   joined: [event: EventOf<"joined">];
@@ -16,6 +16,6 @@ export interface ServerEvents {
   degraded: [event: EventOf<"degraded">];
   teardown: [event: EventOf<"teardown">];
   closed: [];
-  /** Something was noticed that belongs in a log. */
+  /** A record for the log. */
   note: [record: LogRecord];
 }

@@ -50,7 +50,7 @@ export interface ServerOptions {
   readonly insecure?: boolean;
   /** Bounds that differ from the defaults; see `defaultLimits`. */
   readonly limits?: Partial<Limits>;
-  /** Hears of every message sent or understood; see `toSequenceDiagram`. */
+  /** Called for every message sent or understood; see `toSequenceDiagram`. */
   readonly trace?: (record: TraceRecord) => void;
 }
 
@@ -60,7 +60,7 @@ export interface ServeOptions extends ServerOptions {
   readonly listen?: string;
 }
 
-/** Those of `ServeOptions`, so that `serve` can hand its own on. */
+/** The names in `ServeOptions`: `serve` passes its options on to the server. */
 const serverOptionNames: readonly (keyof ServeOptions)[] = [
   "listen",
   "capacity",
@@ -75,7 +75,7 @@ const serverOptionNames: readonly (keyof ServeOptions)[] = [
   "trace",
 ];
 
-/** What a server is made of. */
+/** A checked configuration. */
 export interface ServerConfig {
   readonly rules: RendezvousRules;
   readonly transport: TransportPort;

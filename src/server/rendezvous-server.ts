@@ -9,25 +9,25 @@ import { type ServeOptions, type ServerConfig, type ServerOptions, serverConfig 
 import type { ServerRuntime } from "./server-runtime.js";
 
 /**
- * The rendezvous server: where the members of a mesh meet. It carries none of their data.
+ * The rendezvous server: introduces the members of a mesh to one another. It carries none of their data.
  *
  * Its steps can be taken one by one, with any pause between: `initSocket`, `sockListen`, `start`. `serve` takes them in a
  * row.
  */
 export class RendezvousServer extends EventEmitter<ServerEvents> {
-  readonly #parts: ServerConfig;
+  readonly #config: ServerConfig;
   readonly #insecure: boolean | undefined;
   #loading: Promise<ServerRuntime> | undefined;
-  #composition: ServerRuntime | undefined;
+  #runtime: ServerRuntime | undefined;
   #on: Endpoint | undefined;
   #address: Address | undefined;
-  /** From the moment at which it is to listen; after a failure it can be told again. */
+  /** True from the call of `sockListen`; false again if that fails. */
   #isListening = false;
 
   /** Throws `BAD_OPTION` for an option with a value that it cannot take. */
   constructor(options: ServerOptions = {}) {
     super();
-    this.#parts = serverConfig(options);
+    this.#config = serverConfig(options);
     this.#insecure = options.insecure;
   }
 
@@ -38,33 +38,33 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
 
   /** The addresses of all members, mesh by mesh, and those of each mesh in join order. */
   get members(): readonly Address[] {
-    return this.#composition?.machine.members ?? [];
+    return this.#runtime?.machine.members ?? [];
   }
 
   /** The addresses of the members of one mesh in join order; none if there is no such mesh. */
   membersOf(mesh: string): readonly Address[] {
-    return this.#composition?.machine.membersOf(mesh) ?? [];
+    return this.#runtime?.machine.membersOf(mesh) ?? [];
   }
 
   /** The addresses of those members of one mesh that have a live session, in join order. */
   presentIn(mesh: string): readonly Address[] {
-    return this.#composition?.machine.presentIn(mesh) ?? [];
+    return this.#runtime?.machine.presentIn(mesh) ?? [];
   }
 
   /** The highest revision that any mesh has come to: that of the newest change of membership where there is one mesh. */
   get revision(): number {
-    return this.#composition?.machine.revision ?? this.#parts.rules.firstRevision;
+    return this.#runtime?.machine.revision ?? this.#config.rules.firstRevision;
   }
 
   /** Bytes sent so far, before any encryption. */
   get sentBytes(): number {
-    return this.#composition?.driver.sentBytes ?? 0;
+    return this.#runtime?.driver.sentBytes ?? 0;
   }
 
   /** The first step: checks and keeps the address. Node cannot bind without listening, so a port in use shows later. */
   async initSocket(ip: string, port: number): Promise<void> {
     const on = listenOption("listen", formatAddress({ host: ip, port }));
-    requireSecure(on, this.#insecure, this.#parts.rules.isKeyed);
+    requireSecure(on, this.#insecure, this.#config.rules.isKeyed);
     this.#requireSilent();
     this.#on = on;
   }
@@ -76,7 +76,7 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
     const on = this.#on;
     this.#isListening = true;
     try {
-      const { driver } = this.#composition ?? (await this.#load());
+      const { driver } = this.#runtime ?? (await this.#load());
       this.#address = formatAddress(await listenWith(driver, on));
     } catch (error) {
       this.#isListening = false;
@@ -99,16 +99,16 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
     return reason;
   }
 
-  /** Ends the mesh on purpose: tells every node, closes, and resolves when all is closed. */
+  /** Ends the mesh: sends the end to every node, closes, and resolves when all connections are closed. */
   async teardown(reason = "teardown"): Promise<void> {
-    const { driver, closed } = this.#composition ?? (await this.#load());
+    const { driver, closed } = this.#runtime ?? (await this.#load());
     driver.input({ type: "teardown", reason });
     await closed;
   }
 
-  /** Stops the server without a word about the mesh. Classic members take the closing as the end. */
+  /** Stops the server without ending the mesh. Classic members take the closing as the end. */
   async close(): Promise<void> {
-    const { driver, closed } = this.#composition ?? (await this.#load());
+    const { driver, closed } = this.#runtime ?? (await this.#load());
     driver.input({ type: "close" });
     await closed;
   }
@@ -122,19 +122,18 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
   }
 
   /**
-   * What does the work is loaded when there is work for it: a process that only joins a mesh does not wait for it. Who finds
-   * it loaded goes on at once, in the same turn.
+   * The server's machine is loaded when it is first needed, so that a process that only joins a mesh does not wait for it.
    */
   #load(): Promise<ServerRuntime> {
-    this.#loading ??= this.#compose();
+    this.#loading ??= this.#createRuntime();
     return this.#loading;
   }
 
-  async #compose(): Promise<ServerRuntime> {
+  async #createRuntime(): Promise<ServerRuntime> {
     try {
       const { ServerRuntime } = await import("./server-runtime.js");
-      this.#composition = new ServerRuntime(this, this.#parts);
-      return this.#composition;
+      this.#runtime = new ServerRuntime(this, this.#config);
+      return this.#runtime;
     } catch (error) {
       // No file could be opened, say: the next call may try again.
       this.#loading = undefined;

@@ -14,27 +14,27 @@ import { type TraceRecord, wireText } from "../runtime/trace.js";
 import type { ServerEvents } from "./events.js";
 import type { ServerConfig } from "./options.js";
 
-/** How a server has ended. */
+/** How a server ended. */
 export interface ServerEnd {
   readonly reason: string;
-  /** A mesh has not become whole in time. */
+  /** A mesh was not complete in time. */
   readonly failure?: FullmeshError;
 }
 
-/** All that a server consists of behind its face. What happens comes in here, and `server` tells of it. */
+/** The machine of a server with its driver, its membership log and its events. */
 export class ServerRuntime {
   readonly machine: RendezvousMachine;
   readonly driver: Driver<RendezvousInput, RendezvousOutput>;
   readonly #server: EventEmitter<ServerEvents>;
-  readonly #traced: ((record: TraceRecord) => void) | undefined;
+  readonly #onTrace: ((record: TraceRecord) => void) | undefined;
   readonly #log: MembershipLog = new MemoryLog((answer) => this.driver.input(answer));
-  readonly #gate = new LogRateLimiter();
+  readonly #rateLimiter = new LogRateLimiter();
   readonly #closed = new Deferred<ServerEnd>();
   #end: ServerEnd = { reason: "closed" };
 
   constructor(server: EventEmitter<ServerEvents>, { rules, transport, trace }: ServerConfig) {
     this.#server = server;
-    this.#traced = trace;
+    this.#onTrace = trace;
     this.machine = new RendezvousMachine(rules);
     this.driver = new Driver<RendezvousInput, RendezvousOutput>({
       machine: this.machine,
@@ -42,7 +42,7 @@ export class ServerRuntime {
       clock: nodeClock,
       perform: (output) => this.#perform(output),
       onSend: (connection, bytes) => {
-        // What nobody traces is not put into words: that took a quarter of the server's time.
+        // Without a trace no text is made: that took a quarter of the server's time.
         if (trace === undefined) return;
         const to = this.machine.addressOf(connection);
         if (to !== undefined) this.#trace("server", to, wireText(bytes));
@@ -61,9 +61,9 @@ export class ServerRuntime {
     } else if (output.type === "forgetLog") {
       this.#log.forget(output.mesh);
     } else if (output.type === "event") {
-      this.#tell(output.event);
+      this.#emit(output.event);
     } else if (output.type === "note") {
-      this.#writeLog(this.#gate.pass(output.note, Date.now()));
+      this.#writeLog(this.#rateLimiter.pass(output.note, Date.now()));
     }
   }
 
@@ -71,10 +71,10 @@ export class ServerRuntime {
     for (const record of records) callListener(() => this.#server.emit("note", record));
   }
 
-  #tell(event: RendezvousEvent): void {
+  #emit(event: RendezvousEvent): void {
     switch (event.type) {
       case "joined":
-        // What a member has sent at that moment: its whole registration in classic, the end of it in native.
+        // The last message of the registration: the address in classic, the proof in native.
         this.#trace(event.address, "server", event.dialect === "classic" ? event.address : `proof of ${event.address}`);
         this.#server.emit("joined", event);
         break;
@@ -95,11 +95,11 @@ export class ServerRuntime {
         this.#server.emit("full", event);
         break;
       case "teardown":
-        this.#hearEnd(event);
+        this.#rememberEnd(event);
         this.#server.emit("teardown", event);
         break;
       case "closed":
-        this.#writeLog(this.#gate.finish(Date.now()));
+        this.#writeLog(this.#rateLimiter.finish(Date.now()));
         this.#log.close();
         this.#closed.resolve(this.#end);
         this.#server.emit("closed");
@@ -107,8 +107,8 @@ export class ServerRuntime {
     }
   }
 
-  /** One mesh that has ended without being whole makes the end of the server one, whatever becomes of the others. */
-  #hearEnd({ mesh, reason, incomplete }: Extract<RendezvousEvent, { type: "teardown" }>): void {
+  /** One mesh that ended incomplete makes the end of the server a failure, whatever happens to the others. */
+  #rememberEnd({ mesh, reason, incomplete }: Extract<RendezvousEvent, { type: "teardown" }>): void {
     const isFirst = incomplete !== undefined && this.#end.failure === undefined;
     const failure = isFirst
       ? new FullmeshError("INCOMPLETE", `mesh "${printable(mesh)}": ${reason}: ${incomplete}`)
@@ -117,8 +117,8 @@ export class ServerRuntime {
   }
 
   #trace(from: string, to: string, text: string): void {
-    // A function of the application, which is not called as one of ours.
-    const traced = this.#traced;
+    // Called without `this`: it is a function of the application.
+    const traced = this.#onTrace;
     traced?.({ at: performance.timeOrigin + performance.now(), from, to, text });
   }
 }
