@@ -8,7 +8,7 @@ import { MeshNode } from "../../src/index.js";
 
 const folder = fileURLToPath(new URL("../../examples/", import.meta.url));
 const examples = readdirSync(folder).filter((file) => file.endsWith(".mjs"));
-/** The README shows this one, and what it prints. */
+/** docs/api.md shows this one, and what it prints. */
 const shown = "three.mjs";
 
 function programOf(file: string): string {
