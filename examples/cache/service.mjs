@@ -3,8 +3,8 @@ import { join } from "fullmesh";
 const name = process.argv[2];
 const cache = new Map([["user:7", "Ada"]]);
 const node = await join(process.env.MESH ?? "127.0.0.1:4000", { name });
-node.on("message", ({ peer, topic, payload }) => {
-  if (topic === "drop") cache.delete(payload.key);
+node.onMessage("drop", ({ peer, payload }) => {
+  cache.delete(payload.key);
   console.log(`${name} has ${cache.size} entries, because ${peer.name} changed ${payload.key}`);
 });
 process.once("SIGTERM", () => node.leave());
