@@ -14,7 +14,13 @@ export const exitCodes = {
   signal: 128,
 } as const;
 
-const usage: ReadonlySet<ErrorCode> = new Set(["BAD_OPTION", "BAD_SECRET", "INSECURE_LISTEN", "SECRET_IN_CLASSIC"]);
+const usage: ReadonlySet<ErrorCode> = new Set([
+  "BAD_OPTION",
+  "BAD_SECRET",
+  "SECRET_FILE",
+  "INSECURE_LISTEN",
+  "SECRET_IN_CLASSIC",
+]);
 
 /** The exit code that an error comes to. */
 export function exitCodeOf(error: unknown): number {

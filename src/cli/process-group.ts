@@ -88,8 +88,9 @@ export class ProcessGroup {
         resolve(1);
       });
       process.once("close", (code, signal) => {
-        if (code !== 0)
-          this.#fail(`member process ${process.pid} ended with ${signal ?? `code ${code}`}: ${child.lastWords}`);
+        const how = `member process ${process.pid} ended with ${signal ?? `code ${code}`}`;
+        const last = child.lastWords.trim();
+        if (code !== 0) this.#fail(last === "" ? `${how} and printed no error` : `${how}: ${last}`);
         resolve(code ?? 1);
       });
     });

@@ -34,7 +34,7 @@ export function withSecretFlag(command: Command): Command {
 /**
  * The secret to use, undefined if there is none. Of a file and a variable the file counts.
  *
- * @throws {FullmeshError} `BAD_SECRET`; `SECRET_IN_CLASSIC` if the dialect can do nothing with it
+ * @throws {FullmeshError} `BAD_SECRET`, `SECRET_FILE`; `SECRET_IN_CLASSIC` if the dialect can do nothing with it
  */
 export async function secretFrom(flags: SecretFlags, output: Output): Promise<string | undefined> {
   const { secretFile, dialect } = flags;
@@ -63,8 +63,9 @@ async function secretInFile(path: string, output: Output): Promise<string> {
       await file.close();
     }
   } catch (error) {
-    const reason = (error as NodeJS.ErrnoException).code ?? String(error);
-    throw new FullmeshError("BAD_SECRET", `cannot read ${name}: ${reason}`, { cause: error });
+    const { code } = error as NodeJS.ErrnoException;
+    const sentence = code === "ENOENT" ? `${name} does not exist` : `cannot read ${name}: ${code ?? String(error)}`;
+    throw new FullmeshError("SECRET_FILE", sentence, { cause: error });
   }
   return checked(content.replace(/\r?\n$/, ""), `what is in ${name}`);
 }

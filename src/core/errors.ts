@@ -446,6 +446,12 @@ const failures = {
     connection: "none",
     remedy: "Make one with `fullmesh secret`; a shorter one could be guessed from a recorded handshake.",
   },
+  SECRET_FILE: {
+    level: "error",
+    meaning: "The file with the secret cannot be read.",
+    connection: "none",
+    remedy: "Check the path and who may read it; `fullmesh secret > FILE` makes a new one.",
+  },
   CLASSIC_PEER: {
     level: "error",
     meaning: "That peer speaks the classic dialect, which has bytes and no messages.",

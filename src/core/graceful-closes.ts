@@ -3,7 +3,7 @@ import type { OutputSink } from "./machine.js";
 import { TimerTable } from "./timer-table.js";
 
 /**
- * Connections on which we have said our last word.
+ * Connections on which this end sends nothing more.
  *
  * Closing a socket that holds unread input sends a reset, and a reset overtakes the last message: the other side then
  * never reads why it was refused, or that the mesh has ended. So: half-close, read until the other side closes too, and

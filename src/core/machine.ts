@@ -1,9 +1,9 @@
 /**
  * The contract that every machine of this project keeps.
  *
- * A machine is like a chess player by post: it knows the position, takes one letter at a time, and answers with letters
- * of its own. It never looks at a clock, throws dice or opens a socket; the time comes with each letter. That is why the
- * same machine runs on real sockets, in the simulator, and under a test that holds it by the hand.
+ * A machine is a sans-I/O state machine: it takes one input at a time, with the time, and queues outputs. It reads no
+ * clock, draws no random numbers and opens no socket. So the same machine runs on real sockets, in the simulator and in
+ * a test.
  */
 export interface Machine<Input, Output> {
   /** Takes one thing that happened, or one wish of the application. `now` is in milliseconds and never goes back. */

@@ -9,14 +9,15 @@ interface Pending {
 }
 
 /**
- * Accepted connections that have not yet said who they are, and how long each may still take.
+ * Accepted connections that have not identified themselves yet, and how long each may still take.
  *
- * Silence is free while there is room, so that a person can step through the protocol by hand. Once the house is crowded,
- * the silent ones are in somebody's way and get seconds.
+ * While few of them are pending, a silent one may stay for minutes, so that a person can type the protocol by hand. Above
+ * `handshakesCrowded` the short time-out applies.
  */
 export class PendingConnections {
-  /** Silent ones in the order of their arrival, which is also the order in which they run out. */
+  /** Those that have sent nothing, in the order of their arrival, which is also the order in which they time out. */
   readonly #silent = new Map<ConnectionId, Pending>();
+  /** Those that have sent their first byte. */
   readonly #speaking = new Map<ConnectionId, Pending>();
   readonly #deadlines = new TimerTable<ConnectionId>();
   readonly #perHost = new Map<string, number>();
@@ -41,7 +42,7 @@ export class PendingConnections {
     return true;
   }
 
-  /** The first byte has come. */
+  /** The first byte has arrived. */
   spoke(connection: ConnectionId, now: number): void {
     const pending = this.#silent.get(connection);
     if (pending === undefined) return;
@@ -50,7 +51,7 @@ export class PendingConnections {
     this.#deadlines.set(connection, now + this.#limits.handshakeMs);
   }
 
-  /** The other side is known now, or gone. Frees the place; returns whether there was one. */
+  /** The other side has identified itself, or is gone. Frees the place; returns whether there was one. */
   end(connection: ConnectionId): boolean {
     const pending = this.#silent.get(connection) ?? this.#speaking.get(connection);
     if (pending === undefined) return false;
@@ -67,7 +68,7 @@ export class PendingConnections {
     const speaking = this.#deadlines.next();
     const [oldest] = this.#silent.values();
     if (oldest === undefined) return speaking;
-    return Math.min(oldest.since + this.#patience(), speaking ?? Number.POSITIVE_INFINITY);
+    return Math.min(oldest.since + this.#firstByteTimeoutMs(), speaking ?? Number.POSITIVE_INFINITY);
   }
 
   /** Takes out, and frees, one connection that has run out of time; undefined when there is none. */
@@ -75,13 +76,13 @@ export class PendingConnections {
     let due = this.#deadlines.takeDue(now);
     if (due === undefined) {
       const [oldest] = this.#silent;
-      if (oldest !== undefined && oldest[1].since + this.#patience() <= now) due = oldest[0];
+      if (oldest !== undefined && oldest[1].since + this.#firstByteTimeoutMs() <= now) due = oldest[0];
     }
     if (due !== undefined) this.end(due);
     return due;
   }
 
-  #patience(): number {
+  #firstByteTimeoutMs(): number {
     const isCrowded = this.pending >= this.#limits.handshakesCrowded;
     return isCrowded ? this.#limits.firstByteCrowdedMs : this.#limits.firstByteMs;
   }

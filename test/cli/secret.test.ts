@@ -143,7 +143,9 @@ describe("a command that is given a secret", () => {
   ])("ends with code 2 and BAD_SECRET if the file is %s", async (_, path, reason) => {
     const { code, errors } = await refusal(["--secret-file", path]);
     expect(code).toBe(2);
-    expect(errors).toContain(`fullmesh: BAD_SECRET: cannot read the secret file ${JSON.stringify(path)}: ${reason}\n`);
+    expect(errors).toContain(
+      `fullmesh: SECRET_FILE: ${reason === "ENOENT" ? `the secret file ${JSON.stringify(path)} does not exist` : `cannot read the secret file ${JSON.stringify(path)}: ${reason}`}\n`,
+    );
   });
 
   test("ends with code 2 and BAD_SECRET if the variable is empty or ill-formed", async () => {
