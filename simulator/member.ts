@@ -233,6 +233,7 @@ export class SimulatedMember implements NativeMemberRun {
         break;
       case "unlink":
         if (isOfClassicPeer) return false;
+        if (!event.wasUp) return true;
         linkChecker.ended(this, event.peer, event.unacknowledged, event.reason);
         break;
       case "directory":

@@ -5,8 +5,13 @@
  * whatever happens to the connections under the link. What is in them is the riders' business.
  */
 
-/** A link, as a rider sees it. */
+/**
+ * A link, as its handler sees it. It exists from the moment the directory lists the peer, so frames may be begun before it
+ * is up: they wait, and go out first once it is up, to this incarnation of the peer only.
+ */
 export interface LinkWriter {
+  /** True once the link has been up. Until then nothing has gone out, and the peer may never be reached. */
+  readonly hasBeenUp: boolean;
   /** Where the frame that was begun last is to be written. Another one after each `begin`. */
   readonly memory: Uint8Array;
   /**
@@ -35,7 +40,11 @@ export interface LinkWriter {
 /** What `take` returns for a frame that this end cannot hold now. The connection breaks, and the frame comes again later. */
 export const notNow: unique symbol = Symbol("not now");
 
-/** What rides on one link. */
+/**
+ * What handles the frames of one link. Calls come in this order: `up` once, if the link ever comes up; then `take`,
+ * `takeMore` and `moved`; `ended` once, last. A link that was never up gets `ended` alone. A handler that must not send
+ * something before the link is up holds it back until `up`.
+ */
 export interface LinkHandler {
   /** Messages that the application has given and that have not been begun; they are lost when the link ends. */
   readonly waiting: number;
@@ -49,16 +58,21 @@ export interface LinkHandler {
   take(kind: number, bytes: Uint8Array, from: number, to: number, rest: number): string | typeof notNow | undefined;
   /** The next part of that frame. */
   takeMore(bytes: Uint8Array, from: number, to: number, rest: number): string | undefined;
+  /** The link is up for the first time. Frames begun before, and in this call, go out in order. */
+  up(): void;
   /** Some frames have gone to the connection, or have been acknowledged: there may be room for more. */
   moved(): void;
   /** The link has ended; nothing more comes. */
   ended(reason: string): void;
 }
 
-/** Those who ride on all links of a member. */
+/** Makes the handlers of all links of a member. */
 export interface LinkHandlerFactory {
-  /** A link is up for the first time. `isOwner`: this end is the earlier of the two. */
-  board(peer: string, isOwner: boolean, carriage: LinkWriter): LinkHandler;
+  /**
+   * The directory lists a native peer, and so there is a link with it, which is not up yet. `isOwner`: this end is the
+   * earlier of the two. In a large mesh most handlers are idle: make their parts when they are first needed.
+   */
+  attach(peer: string, isOwner: boolean, link: LinkWriter): LinkHandler;
   nextTimeout(): number | undefined;
   handleTimeout(now: number): void;
 }

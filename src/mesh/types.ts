@@ -51,8 +51,17 @@ export type MemberEvent =
       readonly dialect: Dialect;
       readonly cipher?: string;
     }
-  /** A link has ended for good, with so many messages of ours not known to have been delivered. */
-  | { readonly type: "unlink"; readonly peer: Address; readonly reason: string; readonly unacknowledged: number }
+  /**
+   * A link has ended for good, with so many messages of ours not known to have been delivered. `wasUp`: false if it was
+   * never up, so that none of them was sent.
+   */
+  | {
+      readonly type: "unlink";
+      readonly peer: Address;
+      readonly reason: string;
+      readonly unacknowledged: number;
+      readonly wasUp: boolean;
+    }
   /** Bytes from a classic peer. */
   | { readonly type: "bytes"; readonly peer: Address; readonly bytes: Uint8Array }
   /** Everything written to the classic peer has been handed to the kernel. */

@@ -101,7 +101,9 @@ export class LinkChannel implements PeerChannel, LinkHandler {
   }
 
   send(topic: Uint8Array, form: PayloadKind, payload: Uint8Array): SendResult {
-    return this.#mail.send(topic, form, payload);
+    const result = this.#mail.send(topic, form, payload);
+    if (!this.#ports.carriage.hasBeenUp) this.#countBeforeUp();
+    return result;
   }
 
   consumed(bytes: number, messages = 1): void {
@@ -117,7 +119,9 @@ export class LinkChannel implements PeerChannel, LinkHandler {
     caller?: unknown,
   ): number | "full" {
     if (!this.isOpen || !this.#mail.hasSpaceFor(topic.length + payload.length)) return "full";
-    return this.#asked.ask(topic, form, payload, timeoutMs, now, caller);
+    const request = this.#asked.ask(topic, form, payload, timeoutMs, now, caller);
+    if (!this.#ports.carriage.hasBeenUp) this.#countBeforeUp();
+    return request;
   }
 
   cancel(request: number): void {
@@ -153,6 +157,13 @@ export class LinkChannel implements PeerChannel, LinkHandler {
     return this.#hasEnded ? undefined : this.#opened.takeMore(bytes, from, to, rest);
   }
 
+  up(): void {
+    if (this.#hasEnded) return;
+    this.#ports.share.waitForUp(0);
+    this.#calls?.up();
+    this.#streams?.pump();
+  }
+
   moved(): void {
     if (this.#hasEnded) return;
     this.#ports.share.sent(this.#ports.carriage.unacknowledgedBytes);
@@ -169,6 +180,12 @@ export class LinkChannel implements PeerChannel, LinkHandler {
     this.#streams?.end(reason);
     this.#ports.share.end();
     this.#leave(this);
+  }
+
+  /** What waits for a link that was never up counts against a bound for all such links. */
+  #countBeforeUp(): void {
+    const { carriage, share } = this.#ports;
+    share.waitForUp(carriage.unacknowledgedBytes + this.waitingBytes + (this.#calls?.unsentBytes ?? 0));
   }
 
   #takeOther(kind: number, bytes: Uint8Array, from: number, to: number): string | undefined {

@@ -22,6 +22,9 @@ export class MemoryBudget {
     this.#sharedBytes = heldBytes / 2;
   }
 
+  /** What waits for links that were never up, in all. It may never go anywhere, so it has a bound of its own. */
+  beforeUpBytes = 0;
+
   /** What is left to share. */
   get freeBytes(): number {
     return this.#sharedBytes - this.#beyondBytes;
@@ -45,6 +48,7 @@ export class PeerBudget {
   #leastBytes: number;
   #bytes = 0;
   #sentBytes = 0;
+  #beforeUpBytes = 0;
   readonly #roughBytes: number;
 
   constructor(budget: MemoryBudget) {
@@ -74,6 +78,17 @@ export class PeerBudget {
     this.#sentBytes = bytes;
   }
 
+  /** So many bytes wait for the link to be up for the first time. */
+  waitForUp(bytes: number): void {
+    this.#budget.beforeUpBytes += bytes - this.#beforeUpBytes;
+    this.#beforeUpBytes = bytes;
+  }
+
+  /** How many bytes wait so for all peers together. */
+  get beforeUpBytes(): number {
+    return this.#budget.beforeUpBytes;
+  }
+
   /** So many bytes more are held; fewer, if it is below 0. */
   change(bytes: number): void {
     const before = Math.max(0, this.#bytes - this.#leastBytes);
@@ -84,6 +99,7 @@ export class PeerBudget {
   /** The link has ended: ids that come and go have nothing that is always theirs. */
   end(): void {
     this.sent(0);
+    this.waitForUp(0);
     const bytes = this.#bytes;
     this.change(-bytes);
     this.#leastBytes = 0;

@@ -103,6 +103,7 @@ export class ChannelMessages {
     const { carriage, limits, share } = this.#ports;
     const { unacknowledgedBytes } = carriage;
     share.sent(unacknowledgedBytes);
+    if (!carriage.hasBeenUp && share.beforeUpBytes + bytes > limits.queueHardBytes) return false;
     return unacknowledgedBytes + this.#waitingBytes + bytes <= limits.queueHardBytes && bytes <= share.room;
   }
 

@@ -7,7 +7,8 @@ import { RequestTimeouts } from "./request-timeouts.js";
 import type { MessagingEvent } from "./types.js";
 
 /**
- * What a member says to its peers and hears from them: one conversation for each link that has been up and has not ended.
+ * What a member says to its peers and hears from them: one conversation for each native peer that
+ * the directory lists, up to the end of the link with it.
  *
  * It is no machine of its own: links give it frames and memory for frames, the application calls it directly, and what
  * arrives goes to the member's outputs, in order with what happens to the links.
@@ -25,7 +26,7 @@ export class PeerChannels implements LinkHandlerFactory {
     this.#budget = new MemoryBudget(limits);
   }
 
-  /** The conversation with a peer, by its address; undefined before its link is up, and when that has ended. */
+  /** The conversation with a peer, by its address; undefined if it is not listed, and when its link has ended. */
   at(peer: string): LinkChannel | undefined {
     return this.#conversations.get(peer);
   }
@@ -34,7 +35,7 @@ export class PeerChannels implements LinkHandlerFactory {
     return this.#conversations.values();
   }
 
-  board(peer: string, isOwner: boolean, carriage: LinkWriter): LinkChannel {
+  attach(peer: string, isOwner: boolean, carriage: LinkWriter): LinkChannel {
     const conversation = new LinkChannel({
       peer,
       isOwner,
@@ -58,7 +59,7 @@ export class PeerChannels implements LinkHandlerFactory {
     for (const conversation of this.#conversations.values()) conversation.expire(now);
   }
 
-  /** The next incarnation at an address may have boarded already. */
+  /** The next incarnation at an address may be attached already. */
   readonly #leave = (conversation: LinkChannel): void => {
     const { peer } = conversation;
     if (this.#conversations.get(peer) === conversation) this.#conversations.delete(peer);

@@ -13,10 +13,20 @@ interface PendingRequest {
   readonly caller: unknown;
 }
 
+/** A request that waits for the link to be up. */
+interface UnsentRequest {
+  readonly topic: Uint8Array;
+  readonly form: PayloadKind;
+  readonly payload: Uint8Array;
+}
+
 /** Our requests to one peer, from the asking to the reply, the failure, the wait's end or the link's. */
 export class PendingRequests {
   readonly #ports: ChannelContext;
   readonly #calls = new NumberMap<PendingRequest>();
+  /** Those that wait for the link to be up for the first time, in order. One that ends before is never sent. */
+  readonly #unsent = new Map<number, UnsentRequest>();
+  #unsentBytes = 0;
   #last = 0;
 
   constructor(ports: ChannelContext) {
@@ -25,6 +35,11 @@ export class PendingRequests {
 
   get size(): number {
     return this.#calls.size;
+  }
+
+  /** Bytes of requests that wait for the link to be up. */
+  get unsentBytes(): number {
+    return this.#unsentBytes;
   }
 
   /** Asks, and returns the number of the request; `full` if too many are under way, or the numbers are used up. */
@@ -43,13 +58,28 @@ export class PendingRequests {
     const by = now + timeoutMs;
     this.#calls.set(request, { timeoutMs, by, caller });
     patience.begin(by);
-    encodeRequest(carriage, request, topic, form, payload);
+    if (carriage.hasBeenUp) encodeRequest(carriage, request, topic, form, payload);
+    else {
+      // It may wait for long, so it is copied.
+      this.#unsent.set(request, { topic, form, payload: new Uint8Array(payload) });
+      this.#unsentBytes += topic.length + payload.length;
+    }
     return request;
+  }
+
+  /** The link is up for the first time: what has waited for that goes out. */
+  up(): void {
+    for (const [request, { topic, form, payload }] of this.#unsent) {
+      encodeRequest(this.#ports.carriage, request, topic, form, payload);
+    }
+    this.#unsent.clear();
+    this.#unsentBytes = 0;
   }
 
   /** Nobody waits any more. */
   cancel(request: number): void {
-    if (this.#settle(request) !== undefined) this.#tellCancel(request);
+    const wasSent = !this.#unsent.has(request);
+    if (this.#settle(request) !== undefined && wasSent) this.#tellCancel(request);
   }
 
   /** Gives up those whose time is over. */
@@ -59,8 +89,9 @@ export class PendingRequests {
         this.#ports.patience.lookAt(by);
         continue;
       }
+      const wasSent = !this.#unsent.has(request);
       this.#settle(request);
-      this.#tellCancel(request);
+      if (wasSent) this.#tellCancel(request);
       this.#fail(request, caller, true, "TIMED_OUT", `there was no reply within ${timeoutMs} ms`);
     }
   }
@@ -97,6 +128,9 @@ export class PendingRequests {
   #settle(request: number): PendingRequest | undefined {
     const call = this.#calls.take(request);
     if (call !== undefined) this.#ports.patience.end();
+    const unsent = this.#unsent.get(request);
+    if (unsent !== undefined) this.#unsentBytes -= unsent.topic.length + unsent.payload.length;
+    this.#unsent.delete(request);
     return call;
   }
 

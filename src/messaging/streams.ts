@@ -116,6 +116,8 @@ export class ChannelStreams implements StreamObserver {
 
   /** Lets streams send while there is room on the link. */
   pump(): void {
+    // Until the link is up for the first time, what is written stays with the program, which is told to wait.
+    if (!this.#ports.carriage.hasBeenUp) return;
     for (const stream of this.#line) {
       const { due } = stream;
       const room = this.#room;

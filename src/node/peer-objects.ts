@@ -36,7 +36,7 @@ export class PeerObjects {
 
   #make(address: Address): Peer | undefined {
     const native = this.#machine.nativeLink(address);
-    if (native !== undefined) return this.#native(native);
+    if (native?.hasBeenUp === true) return this.#native(native);
     const classic = this.#machine.classicLink(address);
     return classic === undefined ? undefined : this.#classic(classic);
   }

@@ -82,7 +82,7 @@ class Node {
 
   board(peer: string): LinkChannel {
     const line = new Line();
-    const conversation = this.#messaging.board(peer, true, line as LinkWriter);
+    const conversation = this.#messaging.attach(peer, true, line as LinkWriter);
     this.lines.push(line);
     this.peers.push(conversation);
     return conversation;

@@ -205,7 +205,7 @@ describe("when the link ends", () => {
     const { first } = make();
     const { messaging } = first;
     expect(messaging.at("second")).toBe(first.conversation);
-    const next = messaging.board("second", true, first.line);
+    const next = messaging.attach("second", true, first.line);
     expect(messaging.at("second")).toBe(next);
     first.conversation.ended("replaced");
     expect(messaging.at("second")).toBe(next);

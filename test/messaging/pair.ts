@@ -36,6 +36,7 @@ function sizeOf({ bytes, tail }: Frame): number {
 /** One direction of a link in memory: frames are begun, handed to a connection, arrive, and are acknowledged. */
 export class Line implements LinkWriter {
   memory: Uint8Array = new Uint8Array(0);
+  hasBeenUp = true;
   isOpen = true;
   unacknowledgedBytes = 0;
   waitingBytes = 0;
@@ -133,7 +134,7 @@ export class End {
       },
       limits,
     );
-    this.conversation = this.messaging.board(peer, isOwner, this.line);
+    this.conversation = this.messaging.attach(peer, isOwner, this.line);
   }
 
   /** Gives it content as a peer that is not ours might. */

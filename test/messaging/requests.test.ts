@@ -291,7 +291,7 @@ describe("the time-outs of several conversations", () => {
       { push: (arrival) => void arrivals.push(arrival), newest: undefined },
       defaultLimits,
     );
-    const [one, two] = ["one", "two"].map((peer) => messaging.board(peer, true, new Line()));
+    const [one, two] = ["one", "two"].map((peer) => messaging.attach(peer, true, new Line()));
     one?.request(ask, 0, content(0), 200, 0);
     two?.request(ask, 0, content(0), 100, 0);
     expect(messaging.nextTimeout()).toBe(100);

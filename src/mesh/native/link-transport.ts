@@ -125,7 +125,7 @@ export class LinkTransport {
     const fault =
       verdict === "gap"
         ? `frame ${number} came after ${link.replay.received}`
-        : link.rider?.take(kind, bytes, from + numberBytes, to, rest);
+        : link.handler.take(kind, bytes, from + numberBytes, to, rest);
     this.#taken(link, channel, to - from, rest, fault, now);
   }
 
@@ -139,11 +139,11 @@ export class LinkTransport {
     now: number,
   ): void {
     if (link.isRepeating) return;
-    this.#taken(link, channel, to - from, rest, link.rider?.takeMore(bytes, from, to, rest), now);
+    this.#taken(link, channel, to - from, rest, link.handler.takeMore(bytes, from, to, rest), now);
   }
 
   acknowledged(link: Link, channel: NativeConnection, number: number, now: number): void {
-    if (link.outflow.acknowledge(number)) link.rider?.moved();
+    if (link.outflow.acknowledge(number)) link.handler.moved();
     else this.#refuse(link, channel, `an acknowledgement of ${number} cannot be`, now);
   }
 
@@ -213,9 +213,9 @@ export class LinkTransport {
       link.handedBytes += piece.length;
       channel.sendFrame(piece);
     }
-    if (link.handedBytes > before) link.rider?.moved();
+    if (link.handedBytes > before) link.handler.moved();
     if (!link.isLeaving || link.hasSaidGoodbye) return;
-    if (link.outflow.waitingBytes === 0 && link.rider?.isDone !== false) this.#goodbye(link, channel, now);
+    if (link.outflow.waitingBytes === 0 && link.handler.isDone) this.#goodbye(link, channel, now);
   }
 
   #goodbye(link: Link, channel: NativeConnection, now: number): void {
@@ -244,7 +244,7 @@ export class LinkTransport {
     this.#watch.lost(link, reason, now);
   }
 
-  /** The rider has been given so many bytes of a frame, and has found a fault with them or not. */
+  /** The handler has been given so many bytes of a frame, and has found a fault with them or not. */
   #taken(
     link: Link,
     channel: NativeConnection,

@@ -1,5 +1,5 @@
 import type { BufferPool } from "../../core/buffer-pool.js";
-import type { LinkHandler, LinkWriter } from "../../core/link-handler.js";
+import type { LinkHandler, LinkHandlerFactory, LinkWriter } from "../../core/link-handler.js";
 import { nextState } from "../../core/transitions.js";
 import type { Member } from "../../protocol/directory.js";
 import type { Direction } from "../types.js";
@@ -23,8 +23,10 @@ export class Link implements LinkWriter {
   readonly isOwner: boolean;
   readonly outflow: SendBuffer;
   readonly replay: ResumeState;
-  /** What rides on it, from when it is up for the first time. */
-  rider: LinkHandler | undefined;
+  /** What handles its frames, and lets the application send. */
+  readonly handler: LinkHandler;
+  /** True once it has been up: its peer counts as met. */
+  hasBeenUp = false;
   /** The number of the newest attempt: as owner the last one used, otherwise the highest one taken. */
   attempt = 0;
   /** The connection of the newest attempt, if there is one. */
@@ -57,13 +59,20 @@ export class Link implements LinkWriter {
   #state: LinkState;
 
   /** `wake` hears when a link that had nothing to do has something to send. */
-  constructor(peer: Member, isOwner: boolean, pages: BufferPool, wake: (link: Link) => void) {
+  constructor(
+    peer: Member,
+    isOwner: boolean,
+    pages: BufferPool,
+    handlers: LinkHandlerFactory,
+    wake: (link: Link) => void,
+  ) {
     this.peer = peer;
     this.isOwner = isOwner;
     this.outflow = new SendBuffer(pages);
     this.replay = new ResumeState(this.outflow);
     this.#wake = wake;
     this.#state = isOwner ? "idle" : "waiting";
+    this.handler = handlers.attach(peer.address, isOwner, this);
   }
 
   get state(): LinkState {
@@ -74,9 +83,10 @@ export class Link implements LinkWriter {
     return this.isOwner ? "dialed" : "accepted";
   }
 
-  /** True once it has been up: its peer counts as met, and is told of. */
-  get hasBeenUp(): boolean {
-    return this.rider !== undefined;
+  /** What the application is told: `waiting` before it is up for the first time, then `up` or `broken`. */
+  get reachability(): "waiting" | "up" | "broken" {
+    if (this.#state === "up") return "up";
+    return this.hasBeenUp ? "broken" : "waiting";
   }
 
   /** True while a connection carries messages. */
@@ -84,7 +94,7 @@ export class Link implements LinkWriter {
     return this.#state === "up" || this.#state === "draining";
   }
 
-  // What riders see.
+  // What its handler sees.
 
   get memory(): Uint8Array {
     return this.outflow.memory;

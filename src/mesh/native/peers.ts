@@ -38,7 +38,7 @@ export class NativePeers {
   readonly acceptor: HelloHandler;
   readonly #outputs: OutputSink<MemberOutput>;
   readonly #watch: NativePeersEvents;
-  readonly #riders: LinkHandlerFactory;
+  readonly #handlers: LinkHandlerFactory;
   readonly #pages: BufferPool;
   readonly #owner: LinkDialer;
   readonly #carrier: LinkTransport;
@@ -53,11 +53,11 @@ export class NativePeers {
     outputs: OutputSink<MemberOutput>,
     ports: NativeConnectionContext,
     handshakes: PendingConnections,
-    riders: LinkHandlerFactory,
+    handlers: LinkHandlerFactory,
     watch: NativePeersEvents,
   ) {
     this.#outputs = outputs;
-    this.#riders = riders;
+    this.#handlers = handlers;
     this.#watch = watch;
     this.#pages = new BufferPool(rules.allocate);
     this.roster = new DirectoryView(id, rules.limits);
@@ -97,9 +97,9 @@ export class NativePeers {
     return [...this.#links.values()].filter(({ state }) => state !== "up");
   }
 
+  /** The link with a listed peer, up or not; undefined if it is not listed, or the link has ended. */
   link(peer: Address): Link | undefined {
-    const link = this.#byAddress.get(peer);
-    return link?.hasBeenUp === true ? link : undefined;
+    return this.#byAddress.get(peer);
   }
 
   /** The peer at the other end of a connection, if one is known. */
@@ -113,7 +113,7 @@ export class NativePeers {
       this.#owner.nextTimeout(),
       this.acceptor.nextTimeout(),
       this.#carrier.nextTimeout(),
-      this.#riders.nextTimeout(),
+      this.#handlers.nextTimeout(),
     );
   }
 
@@ -121,7 +121,7 @@ export class NativePeers {
     this.#carrier.handleTimeout(now);
     this.acceptor.handleTimeout(now);
     this.#owner.handleTimeout(now);
-    this.#riders.handleTimeout(now);
+    this.#handlers.handleTimeout(now);
   }
 
   /** Hands what has been begun on links to their connections. */
@@ -192,7 +192,7 @@ export class NativePeers {
     if (self === undefined || member.id === self.id || member.dialect === "classic") return;
     // An id has one link, however often it is named.
     if (this.#links.has(member.id)) return;
-    const link = new Link(member, compareMembers(self, member) < 0, this.#pages, this.#wake);
+    const link = new Link(member, compareMembers(self, member) < 0, this.#pages, this.#handlers, this.#wake);
     this.#links.set(member.id, link);
     this.#byAddress.set(member.address, link);
     if (link.isOwner) this.#owner.want(link, now);
@@ -223,12 +223,11 @@ export class NativePeers {
     this.#unreachable.delete(link);
     if (this.#byAddress.get(address) === link) this.#byAddress.delete(address);
     this.reports.forget(order);
-    const { rider, outflow } = link;
-    const unacknowledged = rider === undefined ? 0 : rider.waiting + outflow.count(numberedKinds.message);
+    const { handler, outflow, hasBeenUp } = link;
+    const unacknowledged = handler.waiting + outflow.count(numberedKinds.message);
     outflow.clear();
-    if (rider === undefined) return;
-    rider.ended(reason);
-    this.#tell({ type: "unlink", peer: address, reason, unacknowledged });
+    handler.ended(reason);
+    this.#tell({ type: "unlink", peer: address, reason, unacknowledged, wasUp: hasBeenUp });
   }
 
   #caseOf(hello: ControlOf<"hello">): HelloCase {
@@ -265,14 +264,16 @@ export class NativePeers {
     const { peer, direction, attempt } = link;
     const type = link.hasBeenUp ? "relink" : "link";
     const cipher = channel.cipher === undefined ? {} : { cipher: channel.cipher };
-    link.rider ??= this.#riders.board(peer.address, link.isOwner, link);
+    const isFirst = !link.hasBeenUp;
+    link.hasBeenUp = true;
     link.trouble = undefined;
     this.#unreachable.delete(link);
     this.reports.up(peer.order, attempt, now);
     this.#tell({ type, peer: peer.address, direction, dialect: "native", ...cipher });
     this.#carrier.carry(link, channel, now);
+    if (isFirst) link.handler.up();
     // The hello or the answer may have acknowledged what the broken connection had delivered.
-    link.rider.moved();
+    link.handler.moved();
   }
 
   #broken(link: Link, reason: string, now: number): void {

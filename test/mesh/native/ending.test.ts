@@ -42,7 +42,7 @@ describe("a goodbye", () => {
     world.flow();
     expect([stays.messages, goes.messages]).toEqual([["last words"], ["on its way"]]);
     expect(stays.eventsOf("unlink")).toEqual([
-      { type: "unlink", peer: goes.address, reason: "left", unacknowledged: 0 },
+      { type: "unlink", peer: goes.address, reason: "left", unacknowledged: 0, wasUp: true },
     ]);
     expect(goes.eventsOf("unlink")).toMatchObject([{ reason: "left", unacknowledged: 0 }]);
     expect([wire.dialer.isClosed, wire.acceptor.isClosed]).toEqual([true, true]);
@@ -156,7 +156,7 @@ describe("a member that was not linked with one that leaves", () => {
     expect(wire.dialer.isClosed).toBe(true);
     world.pass(60_000);
     expect(owner.dials(later)).toHaveLength(1);
-    expect(owner.eventsOf("unlink")).toEqual([]);
+    expect(owner.eventsOf("unlink")).toMatchObject([{ unacknowledged: 0, wasUp: false }]);
   });
 });
 
@@ -201,7 +201,10 @@ describe("the end of a member", () => {
     settle(world, node);
     expect(node.openWires).toEqual([]);
     expect(node.events.at(-1)).toEqual({ type: "closed" });
-    expect(node.eventsOf("unlink")).toMatchObject([{ reason: "the capacity is reached" }]);
+    expect(node.eventsOf("unlink")).toMatchObject([
+      { reason: "the capacity is reached", wasUp: false },
+      { reason: "the capacity is reached", wasUp: true },
+    ]);
   });
 
   test("of everybody at once leaves nobody with an open connection or a fault to tell", () => {

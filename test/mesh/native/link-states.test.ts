@@ -11,6 +11,7 @@ import {
   ownerTransitions,
 } from "../../../src/mesh/native/link-states.js";
 import { listed } from "./names.js";
+import { Riding } from "./recording-handler.js";
 
 const events: readonly LinkTrigger[] = [
   "dial",
@@ -73,7 +74,13 @@ const allowed: Record<"owner" | "acceptor", readonly string[]> = {
 };
 
 function linkIn(role: "owner" | "acceptor", state: LinkState): Link {
-  const link = new Link(listed(2), role === "owner", new BufferPool((bytes) => new Uint8Array(bytes)), () => {});
+  const link = new Link(
+    listed(2),
+    role === "owner",
+    new BufferPool((bytes) => new Uint8Array(bytes)),
+    new Riding(),
+    () => {},
+  );
   for (const event of ways[role][state] ?? []) link.step(event);
   expect(link.state).toBe(state);
   return link;

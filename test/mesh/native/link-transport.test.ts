@@ -363,12 +363,12 @@ describe("a rider", () => {
     }
   });
 
-  test("of a link that was never up there is none", () => {
+  test("of a link that was never up is told of its end alone", () => {
     const world = new World();
     const [owner, later] = world.mesh(2) as [Node, Node];
     owner.newest(later).connect();
     owner.leave();
-    expect(owner.riding.riders).toEqual([]);
+    expect(owner.riding.riders).toMatchObject([{ ups: 0, moves: 0, late: 0, endings: ["left"] }]);
   });
 
   test("begins in vain on a link that has ended", () => {

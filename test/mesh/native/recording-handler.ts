@@ -63,6 +63,8 @@ export class TestRider implements LinkHandler {
   isHeldUp = false;
   /** It has no room for messages. */
   isFull = false;
+  /** How often it was told that the link is up for the first time: once at most. */
+  ups = 0;
   /** How often it was told that something has moved. */
   moves = 0;
   /** What the test does then, and when something has come. */
@@ -113,6 +115,10 @@ export class TestRider implements LinkHandler {
     this.parts.push([new TextDecoder().decode(bytes.subarray(from, to)), rest]);
   }
 
+  up(): void {
+    this.ups += 1;
+  }
+
   moved(): void {
     this.late += this.endings.length;
     this.moves += 1;
@@ -134,7 +140,7 @@ export class Riding implements LinkHandlerFactory {
   timeoutAt: number | undefined;
   calls = 0;
 
-  board(peer: string, isOwner: boolean, carriage: LinkWriter): LinkHandler {
+  attach(peer: string, isOwner: boolean, carriage: LinkWriter): LinkHandler {
     const rider = new TestRider(peer, isOwner, carriage, this.taken);
     this.riders.push(rider);
     return rider;

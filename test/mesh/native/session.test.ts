@@ -263,7 +263,7 @@ describe("a session that breaks", () => {
     node.loseSession().reachAgain();
     node.admit([listed(1), listed(3), listed(5)]);
     expect(node.eventsOf("unlink")).toEqual([
-      { type: "unlink", peer: second.address, reason: "no longer in the directory", unacknowledged: 0 },
+      { type: "unlink", peer: second.address, reason: "no longer in the directory", unacknowledged: 0, wasUp: true },
     ]);
     expect(node.isUp(third)).toBe(true);
     expect(node.dialsTo(listed(5).address)).toHaveLength(1);

@@ -2,6 +2,7 @@ import type { LinkWriter } from "../../../src/core/link-handler.js";
 
 /** One frame that was begun, with bytes around it that nobody may touch. */
 export class Sheet implements LinkWriter {
+  readonly hasBeenUp = true;
   readonly isOpen = true;
   readonly unacknowledgedBytes = 0;
   readonly waitingBytes = 0;
