@@ -41,7 +41,8 @@ export class LinkChecker implements LinkFacts {
 
   up(memberRun: NativeRun, { type, peer: address }: ObservedLinkEvent): void {
     const { invariantChecker, network, hit } = this.#context;
-    const link = memberRun.machine.nativeLink(address);
+    const listed = memberRun.machine.nativeLink(address);
+    const link = listed?.hasBeenUp === true ? listed : undefined;
     const own = this.#of(memberRun);
     const before = own.get(address);
     if ((type === "relink") !== (before !== undefined)) {
