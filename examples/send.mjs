@@ -36,4 +36,4 @@ try {
 // greeting from rank 0: { text: 'hello', times: 3 }
 // bytes from rank 0: Uint8Array(3) [ 1, 2, 3 ]
 // goodbye from rank 0: undefined
-// NOT_LINKED
+// UNKNOWN_PEER

@@ -145,7 +145,7 @@ export class LineSender {
       return true;
     } catch (error) {
       if (!(error instanceof FullmeshError)) throw error;
-      if (error.code === "NOT_LINKED") return true;
+      if (error.code === "NOT_LINKED" || error.code === "UNKNOWN_PEER" || error.code === "PEER_GONE") return true;
       if (error.code !== "QUEUE_FULL") throw error;
       this.#slow.add(peer.address);
       return false;

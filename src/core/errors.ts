@@ -192,9 +192,10 @@ const failures = {
   },
   UNKNOWN_PEER: {
     level: "warn",
-    meaning: "A hello names an address that no list has named while it was parked.",
+    meaning: "The directory does not list this peer: a hello came from it, or something was to be sent to it.",
     connection: "parked for 5 s, then closed",
-    remedy: "Check that the other program joined this mesh and greets with its registered address.",
+    remedy:
+      "Check that the other program has joined this mesh, and its address or name; `node.members` has those that are listed.",
   },
   PARKING_FULL: {
     level: "warn",
@@ -565,6 +566,18 @@ const failures = {
     meaning: "There is no link with that peer.",
     connection: "none",
     remedy: "Send, ask, open or write after `peer:up` and before `peer:down`, and not after the end.",
+  },
+  PEER_GONE: {
+    level: "error",
+    meaning: "The incarnation that this `Peer` stands for is not in the mesh any more.",
+    connection: "none",
+    remedy: "Take the peer from `node.peers` or from an event anew, or name it by its address or name.",
+  },
+  AMBIGUOUS_PEER: {
+    level: "error",
+    meaning: "Several members have this name.",
+    connection: "none",
+    remedy: "Name the peer by its address, or by a `Peer` of `node.peers`; give each member a name of its own.",
   },
   STDIO_FAILED: {
     level: "error",

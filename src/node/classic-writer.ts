@@ -8,7 +8,7 @@ import type { MemberInput } from "../mesh/types.js";
 import type { Address } from "../protocol/address.js";
 import { isReferenced } from "../protocol/native/payload.js";
 import type { Peer } from "./events.js";
-import { addressOf } from "./peer-objects.js";
+import { peerAddress, refuseUnlinked } from "./peer-address.js";
 
 /** What gets bytes to the machine, and knows how many have not left this process. */
 interface WriteContext {
@@ -38,11 +38,12 @@ export class ClassicWriter {
 
   /** See `MeshNode.write`. */
   write(to: string | Peer, bytes: Uint8Array): boolean {
-    const peer = addressOf(to);
-    const link = this.#hasEnded ? undefined : this.#machine.classicLink(peer);
+    if (this.#hasEnded) throw new FullmeshError("ENDED", "this node has ended: nothing can be written any more");
+    const peer = peerAddress(to, this.#machine);
+    const link = this.#machine.classicLink(peer);
     if (link !== undefined) return this.#write(link, bytes);
-    const isNative = this.#machine.nativeLink(peer) !== undefined;
-    throw new FullmeshError(isNative ? "NATIVE_PEER" : "NOT_LINKED", `cannot write bytes to ${peer}`);
+    if (this.#machine.nativeLink(peer) === undefined) refuseUnlinked(peer, this.#machine, "write bytes to");
+    throw new FullmeshError("NATIVE_PEER", `cannot write bytes to ${peer}: it is a native member`);
   }
 
   /** See `MeshNode.writeAll`. */

@@ -1,4 +1,4 @@
-import { listenOption } from "../api/options.js";
+import { functionOption, listenOption, requireOptions } from "../api/options.js";
 import { type WaitOptions, waitFor } from "../api/waiting.js";
 import { MeshNode } from "./mesh-node.js";
 import type { NodeOptions } from "./options.js";
@@ -10,6 +10,11 @@ export interface JoinOptions extends NodeOptions, WaitOptions {
    * neither this nor `advertise` follows its machine to another address: it listens and registers there anew.
    */
   readonly listen?: string;
+  /**
+   * Called with the new node before it connects: what it listens for, handles or subscribes to here misses nothing. `join`
+   * waits for it, and fails with what it throws.
+   */
+  readonly setup?: (node: MeshNode) => void | Promise<void>;
 }
 
 /**
@@ -19,7 +24,15 @@ export interface JoinOptions extends NodeOptions, WaitOptions {
  *   `BAD_OPTION`, `BAD_SECRET`, `INSECURE_LISTEN`, `ABORTED`, `TIMED_OUT`
  */
 export async function join(server: string, options: JoinOptions = {}): Promise<MeshNode> {
+  requireOptions(options);
+  if (options.setup !== undefined) functionOption("setup", options.setup);
   const node = new MeshNode(options);
+  try {
+    await options.setup?.(node);
+  } catch (error) {
+    await node.leave();
+    throw error;
+  }
   await joinWith(node, server, options);
   return node;
 }

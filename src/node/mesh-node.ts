@@ -20,8 +20,8 @@ export interface LoopOptions {
 
 /**
  * A member of a mesh. Its steps can be taken one by one, with any pause between: `connectToServer`, `initListeningSocket`,
- * `sockListen`, `registerWithServer`, `start`. `join` takes them in a row. A peer is named by its address, or by what
- * `peers` and events have.
+ * `sockListen`, `registerWithServer`, `start`. `join` takes them in a row. A peer is named by its address, by its
+ * name, or by a `Peer` of `peers` or of an event, which stands for one incarnation.
  */
 export class MeshNode extends EventEmitter<NodeEvents> {
   /** The name of the mesh. */
@@ -154,8 +154,8 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * that wait for the peer are overtaken by requests and streams. `leave` waits for what is under way on connections that
    * are there, and not for a connection that is gone; `peer:down` counts what was not acknowledged.
    *
-   * @throws {FullmeshError} `QUEUE_FULL` above the hard limit (16 MiB), and takes nothing; `NOT_LINKED`, `CLASSIC_PEER`,
-   *   `MESSAGE_TOO_LARGE` (1 MiB), `BAD_VALUE`, `BAD_OPTION`, `ENDED`
+   * @throws {FullmeshError} `QUEUE_FULL` above the hard limit (16 MiB), and takes nothing; `NOT_LINKED`, `UNKNOWN_PEER`,
+   *   `AMBIGUOUS_PEER`, `PEER_GONE`, `CLASSIC_PEER`, `MESSAGE_TOO_LARGE` (1 MiB), `BAD_VALUE`, `BAD_OPTION`, `ENDED`
    */
   send(peer: string | Peer, topic: string, payload?: unknown): boolean {
     return this.#parts.traffic.messages.send(peer, topic, payload);

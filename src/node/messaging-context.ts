@@ -6,7 +6,8 @@ import type { PeerChannels } from "../messaging/peer-channels.js";
 import type { PeerChannel } from "../messaging/types.js";
 import type { Address } from "../protocol/address.js";
 import type { Peer } from "./events.js";
-import { addressOf, type PeerObjects } from "./peer-objects.js";
+import { peerAddress, refuseUnlinked } from "./peer-address.js";
+import type { PeerObjects } from "./peer-objects.js";
 import { TopicEncoder } from "./topics.js";
 
 /** What an exchange is put together from. */
@@ -70,13 +71,17 @@ export class MessagingContext {
   }
 
   /**
-   * The conversation with a peer, which is given by its address or as `peers` has it.
+   * The channel with a peer, which is given by its address, by its name or as `peers` has it.
    *
-   * @throws {FullmeshError} `NOT_LINKED`, `CLASSIC_PEER`, `ENDED`, `BAD_OPTION`
+   * @throws {FullmeshError} `UNKNOWN_PEER`, `AMBIGUOUS_PEER`, `PEER_GONE`, `NOT_LINKED`, `CLASSIC_PEER`, `ENDED`, `BAD_OPTION`
    */
   conversationWith(peer: string | Peer): PeerChannel {
-    const address = addressOf(peer);
-    const conversation = this.messaging.at(address);
+    // Most often it is an address, or a peer that has just sent something: then nothing has to be looked for.
+    const isCurrent = typeof peer === "string" || peer?.id === undefined || this.peers.at(peer.address)?.id === peer.id;
+    const known = isCurrent ? this.messaging.at(typeof peer === "string" ? peer : peer?.address) : undefined;
+    if (known === undefined) this.requireRunning();
+    const address = known === undefined ? peerAddress(peer, this.#machine) : (known.peer as Address);
+    const conversation = known ?? this.messaging.at(address);
     // Behind our goodbye nothing new is begun: it would be lost without a word.
     if (conversation?.isOpen === true && this.#end === undefined) return conversation;
     return this.#refuse(address);
@@ -89,7 +94,9 @@ export class MessagingContext {
 
   #refuse(address: Address): never {
     this.requireRunning();
-    const isClassic = this.#machine.classicLink(address) !== undefined;
-    throw new FullmeshError(isClassic ? "CLASSIC_PEER" : "NOT_LINKED", `cannot send anything to ${address}`);
+    if (this.#machine.classicLink(address) !== undefined) {
+      throw new FullmeshError("CLASSIC_PEER", `cannot send messages to ${address}: it is a classic member`);
+    }
+    return refuseUnlinked(address, this.#machine, "send anything to");
   }
 }

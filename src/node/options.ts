@@ -49,7 +49,7 @@ export interface NodeOptions {
 /** Those of `JoinOptions`, so that `join` can hand its own on. */
 const nodeOptionNames = [
   ...["mesh", "name", "meta", "dialect", "secret", "serverLostMs"],
-  ...["listen", "advertise", "insecure", "limits", "signal", "timeoutMs"],
+  ...["listen", "advertise", "insecure", "limits", "signal", "timeoutMs", "setup"],
 ];
 
 /** What a node is made of. */

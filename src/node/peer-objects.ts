@@ -1,4 +1,3 @@
-import { badOption } from "../api/options.js";
 import type { ClassicLink } from "../mesh/classic/links.js";
 import type { MemberMachine } from "../mesh/member-machine.js";
 import type { Link as NativeLink } from "../mesh/native/link.js";
@@ -82,11 +81,4 @@ function nativePeer(link: NativeLink): Peer {
 
 function stateOf(link: NativeLink): Peer["state"] {
   return link.state === "up" ? "up" : "broken";
-}
-
-/** The address of a peer that is given by it, or as `peers` has it. */
-export function addressOf(peer: string | Peer): Address {
-  const address: unknown = typeof peer === "string" ? peer : (peer as Peer | undefined)?.address;
-  if (typeof address === "string") return address as Address;
-  return badOption("peer", "an address, or a peer as `peers` has it", peer);
 }

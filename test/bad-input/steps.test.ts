@@ -113,18 +113,20 @@ describe("a node's step out of order", () => {
 });
 
 describe.each(["native", "classic"] as const)("a send and a write to nobody, by a %s node", (dialect) => {
-  test("throw NOT_LINKED, which names the address, for a stranger and for oneself, and say so after the end", async () => {
+  test("throw UNKNOWN_PEER, which says whether it is a stranger, no name or the node itself, and ENDED after the end", async () => {
     const mesh = await healthyMesh({}, dialect);
     const [{ node, address }, other] = mesh.members;
-    const expectNotLinked = (peer: string): void => {
-      const notLinked = { code: "NOT_LINKED", message: expect.stringMatching(new RegExp(`^cannot .* to ${peer}$`)) };
-      expect(() => node.write(peer, text("lost"))).toThrow(expect.objectContaining(notLinked));
-      expect(() => node.send(peer, "", text("lost"))).toThrow(expect.objectContaining(notLinked));
+    const expectUnknown = (peer: string, message: RegExp): void => {
+      const unknown = { code: "UNKNOWN_PEER", message: expect.stringMatching(message) };
+      expect(() => node.write(peer, text("lost"))).toThrow(expect.objectContaining(unknown));
+      expect(() => node.send(peer, "", text("lost"))).toThrow(expect.objectContaining(unknown));
     };
-    for (const peer of ["127.0.0.1:14000", address, "nonsense", ""]) expectNotLinked(peer);
+    expectUnknown("127.0.0.1:14000", /to 127\.0\.0\.1:14000: the directory lists no member at this address$/);
+    expectUnknown(String(address), /: that is this node itself$/);
+    for (const peer of ["nonsense", ""]) expectUnknown(peer, /^no member is called ".*", and it is no address$/);
     await mesh.undisturbed();
     await node.leave();
-    expect(() => node.write(other.address, text("lost"))).toThrow(expect.objectContaining({ code: "NOT_LINKED" }));
+    expect(() => node.write(other.address, text("lost"))).toThrow(expect.objectContaining({ code: "ENDED" }));
     expect(() => node.send(other.address, "", text("lost"))).toThrow(expect.objectContaining({ code: "ENDED" }));
   });
 });

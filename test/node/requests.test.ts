@@ -284,7 +284,7 @@ describe("a request", () => {
     const { first, second } = await pair();
     const to = addressOf(second);
     const { request } = { request: (...args: unknown[]) => first.request(...(args as [string, string])) };
-    expect(await failureOf(request("127.0.0.1:1", "x"))).toBe("NOT_LINKED");
+    expect(await failureOf(request("127.0.0.1:1", "x"))).toBe("UNKNOWN_PEER");
     expect(await failureOf(request(undefined, "x"))).toBe("BAD_OPTION");
     expect(await failureOf(request(to, 7))).toBe("BAD_OPTION");
     expect(await failureOf(request(to, "x", () => {}))).toBe("BAD_VALUE");

@@ -334,7 +334,7 @@ describe("a stream", () => {
     const to = addressOf(second);
     expect(outcomeOf(() => first.openStream(to, "x"))).toBe("CLASSIC_PEER");
     expect(outcomeOf(() => second.openStream(addressOf(first), "x"))).toBe("CLASSIC_PEER");
-    expect(outcomeOf(() => first.openStream("127.0.0.1:1", "x"))).toBe("NOT_LINKED");
+    expect(outcomeOf(() => first.openStream("127.0.0.1:1", "x"))).toBe("UNKNOWN_PEER");
     expect(outcomeOf(() => first.openStream(to, "a".repeat(256)))).toBe("BAD_OPTION");
     const stop = first.onStream("x", () => {});
     expect(outcomeOf(() => first.onStream("x", () => {}))).toBe("WRONG_STEP");
