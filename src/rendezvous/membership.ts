@@ -204,6 +204,13 @@ export class Membership {
     return false;
   }
 
+  #isBeingReplaced(id: Id): boolean {
+    for (const { change } of this.#appends.values()) {
+      if (change.type === "replaced" && change.replaces === id) return true;
+    }
+    return false;
+  }
+
   #judgeAnew(session: MemberSession, replaced: readonly Id[], now: number): RejectedAppend {
     const { candidate } = session;
     if (candidate === undefined) return { replaced };
@@ -258,7 +265,9 @@ export class Membership {
     const removals = [...this.#rejectedRemovals.values()];
     this.#rejectedRemovals.clear();
     for (const change of removals) {
-      if (this.directory.member(change.id) !== undefined) this.#append({ change, isRepeated: false });
+      // Whoever is being replaced meanwhile is removed by that; if the log rejects it, `#release` appends the removal.
+      if (this.directory.member(change.id) === undefined || this.#isBeingReplaced(change.id)) continue;
+      this.#append({ change, isRepeated: false });
     }
     this.admitNext(now);
   }
