@@ -115,7 +115,10 @@ export const defaultLimits = {
    * of messages that the application has not taken, so it is the same on all of them.
    */
   queueSoftBytes: 4 * 1024 * 1024,
-  /** Bytes waiting for one peer from which `write` and `send` throw; what is not acknowledged waits, too. */
+  /**
+   * Bytes waiting for one peer from which `write` and `send` throw; what is not acknowledged waits, too. What waits for
+   * links that were never up may have as much in all, because ids cost nothing.
+   */
   queueHardBytes: 16 * 1024 * 1024,
   /** The first frame on a native connection, before it is known who sends it: a registration has some 1,500 bytes. */
   firstFrameBytes: 4_096,

@@ -55,6 +55,28 @@ describe("a peer", () => {
   });
 });
 
+describe("a message that is sent before the link is up", () => {
+  it("reaches every member that is listed, at once after join, and goes out first", async () => {
+    const { server, nodes } = await meshOf("api-1", "api-2");
+    const heard = nodes.map((node) => {
+      const messages = new Recorder<unknown>();
+      node.on("message", ({ payload }) => messages.add(payload));
+      return messages;
+    });
+    // Ten times, because a link may be up by chance when join resolves.
+    for (let count = 0; count < 10; count += 1) {
+      const late = await member(server, `late-${count}`);
+      expect(late.broadcast("", `first of ${count}`)).toEqual([]);
+      late.send("api-1", "", `second of ${count}`);
+      await heard[0]?.nth(1, (payload) => payload === `second of ${count}`);
+      await heard[1]?.nth(1, (payload) => payload === `first of ${count}`);
+      await late.leave();
+    }
+    const all = Array.from({ length: 10 }, (_, count) => [`first of ${count}`, `second of ${count}`]).flat();
+    expect(heard[0]?.items).toEqual(all);
+  });
+});
+
 describe("setup", () => {
   it("runs before anything can arrive, so that not even the first message is missed", async () => {
     const { server, nodes } = await meshOf("api-1");
