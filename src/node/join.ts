@@ -1,4 +1,4 @@
-import { functionOption, listenOption, requireOptions } from "../api/options.js";
+import { functionOption, listenOption } from "../api/options.js";
 import { type WaitOptions, waitFor } from "../api/waiting.js";
 import { MeshNode } from "./mesh-node.js";
 import type { NodeOptions } from "./options.js";
@@ -12,7 +12,7 @@ export interface JoinOptions extends NodeOptions, WaitOptions {
   readonly listen?: string;
   /**
    * Called with the new node before it connects: what it listens for, handles or subscribes to here misses nothing. `join`
-   * waits for it, and fails with what it throws.
+   * waits for it, within its own bounds, and fails with what it throws.
    */
   readonly setup?: (node: MeshNode) => void | Promise<void>;
 }
@@ -24,23 +24,18 @@ export interface JoinOptions extends NodeOptions, WaitOptions {
  *   `BAD_OPTION`, `BAD_SECRET`, `INSECURE_LISTEN`, `ABORTED`, `TIMED_OUT`
  */
 export async function join(server: string, options: JoinOptions = {}): Promise<MeshNode> {
-  requireOptions(options);
-  if (options.setup !== undefined) functionOption("setup", options.setup);
   const node = new MeshNode(options);
-  try {
-    await options.setup?.(node);
-  } catch (error) {
-    await node.leave();
-    throw error;
-  }
   await joinWith(node, server, options);
   return node;
 }
 
 /** Takes the steps of `join` with a node whose events somebody listens to already. Leaves if a step fails. */
 export async function joinWith(node: MeshNode, server: string, options: JoinOptions): Promise<void> {
-  const wanted = options.listen === undefined ? undefined : listenOption("listen", options.listen);
+  const { setup, listen } = options;
+  const wanted = listen === undefined ? undefined : listenOption("listen", listen);
+  if (setup !== undefined) functionOption("setup", setup);
   const steps = async (): Promise<void> => {
+    await setup?.(node);
     await node.connectToServer(server);
     if (wanted === undefined) await node.initListeningSocket();
     else await node.initListeningSocket(wanted.host, wanted.port);

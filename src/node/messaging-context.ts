@@ -4,7 +4,6 @@ import type { ClassicLink } from "../mesh/classic/links.js";
 import type { MemberMachine } from "../mesh/member-machine.js";
 import type { PeerChannels } from "../messaging/peer-channels.js";
 import type { PeerChannel } from "../messaging/types.js";
-import type { Address } from "../protocol/address.js";
 import type { Peer } from "./events.js";
 import { peerAddress, refuseUnlinked } from "./peer-address.js";
 import type { PeerObjects } from "./peer-objects.js";
@@ -76,15 +75,17 @@ export class MessagingContext {
    * @throws {FullmeshError} `UNKNOWN_PEER`, `AMBIGUOUS_PEER`, `PEER_GONE`, `NOT_LINKED`, `CLASSIC_PEER`, `ENDED`, `BAD_OPTION`
    */
   conversationWith(peer: string | Peer): PeerChannel {
-    // Most often it is an address, or a peer that has just sent something: then nothing has to be looked for.
-    const isCurrent = typeof peer === "string" || peer?.id === undefined || this.peers.at(peer.address)?.id === peer.id;
-    const known = isCurrent ? this.messaging.at(typeof peer === "string" ? peer : peer?.address) : undefined;
-    if (known === undefined) this.requireRunning();
-    const address = known === undefined ? peerAddress(peer, this.#machine) : (known.peer as Address);
-    const conversation = known ?? this.messaging.at(address);
-    // Behind our goodbye nothing new is begun: it would be lost without a word.
-    if (conversation?.isOpen === true && this.#end === undefined) return conversation;
-    return this.#refuse(address);
+    // Nothing new is begun after our goodbye: it would be lost without a word.
+    this.requireRunning();
+    const known = this.#knownChannel(peer);
+    if (known?.isOpen === true) return known;
+    const address = peerAddress(peer, this.#machine);
+    const channel = this.messaging.at(address);
+    if (channel?.isOpen === true) return channel;
+    if (this.#machine.classicLink(address) !== undefined) {
+      throw new FullmeshError("CLASSIC_PEER", `cannot send messages to ${address}: it is a classic member`);
+    }
+    return refuseUnlinked(address, this.#machine, "send anything to");
   }
 
   /** The error of a payload that is longer than a frame may be; `most` bytes would fit. */
@@ -92,11 +93,10 @@ export class MessagingContext {
     return new FullmeshError("MESSAGE_TOO_LARGE", `the payload has ${bytes} bytes, and may have ${most}`);
   }
 
-  #refuse(address: Address): never {
-    this.requireRunning();
-    if (this.#machine.classicLink(address) !== undefined) {
-      throw new FullmeshError("CLASSIC_PEER", `cannot send messages to ${address}: it is a classic member`);
-    }
-    return refuseUnlinked(address, this.#machine, "send anything to");
+  /** The channel with a peer that is given as most often: by its address, or as the `Peer` that it is now. No search. */
+  #knownChannel(peer: string | Peer): PeerChannel | undefined {
+    if (typeof peer === "string") return this.messaging.at(peer);
+    const isCurrent = peer?.id !== undefined && this.peers.at(peer.address)?.id === peer.id;
+    return isCurrent ? this.messaging.at(peer.address) : undefined;
   }
 }

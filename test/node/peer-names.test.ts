@@ -94,7 +94,7 @@ describe("setup", () => {
     expect((await heard.nth(1, () => true)).payload).toBe("late");
   });
 
-  it("fails join with what it throws, and the node is gone", async () => {
+  it("fails join with what it throws, or when it takes too long, and the node is gone", async () => {
     const { server } = await meshOf("api-1");
     let made: MeshNode | undefined;
     const setup = async (node: MeshNode): Promise<void> => {
@@ -103,6 +103,8 @@ describe("setup", () => {
     };
     await expect(join(server, { setup })).rejects.toThrow("not today");
     await made?.closed;
+    const never = (): Promise<void> => new Promise(() => {});
+    await expect(join(server, { setup: never, timeoutMs: 20 })).rejects.toMatchObject({ code: "TIMED_OUT" });
     await expect(join(server, { setup: 3 as never })).rejects.toMatchObject({ code: "BAD_OPTION" });
   });
 });
