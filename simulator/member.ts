@@ -25,7 +25,7 @@ const patience = 10;
 /** How long a native member looks for a server that has gone. */
 export const serverLostMs = 30_000;
 
-/** One run of a member on the simulation: the real machine, and an owner who takes its steps and writes on its links. */
+/** One run of a member: the real machine, and a program that takes its steps and writes on its links. */
 export class SimulatedMember implements NativeMemberRun {
   readonly address: Address;
   readonly dialect: Dialect;

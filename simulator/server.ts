@@ -17,7 +17,7 @@ export const serverAddress: Address = "10.0.1.1:4000";
 /** The mesh that everybody is in: classic members know no other. */
 export const meshName = "default";
 
-/** The rendezvous server on the simulation: the real machine behind a log that may answer late. */
+/** The rendezvous server: the real machine with a log that may answer late, or reject. */
 export class SimulatedServer {
   readonly process: SimulatedProcess;
   readonly machine: RendezvousMachine;
