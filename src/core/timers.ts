@@ -1,0 +1,115 @@
+import { Heap } from "./heap.js";
+
+/** One moment that was set. */
+interface Timer {
+  readonly at: number;
+  /** Counts up: timers of one moment fire in the order in which they were set. */
+  readonly sequence: number;
+  readonly fire: (now: number) => void;
+  /** False once it has fired, or was moved or cleared. It stays in the heap until it surfaces. */
+  isSet: boolean;
+}
+
+/**
+ * All timers of one machine. Its parts set and clear them by keys of their own; the machine asks one place when it wants
+ * to be woken, and then fires whatever is due, in the order of time.
+ */
+export class Timers {
+  #heap = new Heap<Timer>(isBefore);
+  #sequence = 0;
+  /** How many in the heap are set. */
+  #size = 0;
+
+  /** Timers of one part of the machine. `fire` is called once for each key whose moment has come; it may set the key again. */
+  keyed<Key>(fire: (key: Key, now: number) => void): KeyedTimers<Key> {
+    return new KeyedTimers(this, fire);
+  }
+
+  /** When the earliest timer is due, in milliseconds of the machine's time; undefined if none is set. */
+  next(): number | undefined {
+    for (let first = this.#heap.peek(); first !== undefined; first = this.#heap.peek()) {
+      if (first.isSet) return first.at;
+      this.#heap.pop();
+    }
+    return undefined;
+  }
+
+  /** Fires all timers that are due at `now`, the earliest first. A timer that is set meanwhile for `now` or earlier fires too. */
+  fire(now: number): void {
+    for (let at = this.next(); at !== undefined && at <= now; at = this.next()) {
+      const timer = this.#heap.pop() as Timer;
+      this.clear(timer);
+      timer.fire(now);
+    }
+  }
+
+  /** For `KeyedTimers`. */
+  set(at: number, fire: (now: number) => void): Timer {
+    const timer = { at, sequence: this.#sequence, fire, isSet: true };
+    this.#sequence += 1;
+    this.#size += 1;
+    this.#heap.push(timer);
+    if (this.#heap.size > 2 * this.#size + 64) this.#rebuild();
+    return timer;
+  }
+
+  /** For `KeyedTimers`. */
+  clear(timer: Timer): void {
+    timer.isSet = false;
+    this.#size -= 1;
+  }
+
+  /** A timer that is moved again and again would otherwise leave a heap that only grows. */
+  #rebuild(): void {
+    const heap = new Heap<Timer>(isBefore);
+    for (let timer = this.#heap.pop(); timer !== undefined; timer = this.#heap.pop()) if (timer.isSet) heap.push(timer);
+    this.#heap = heap;
+  }
+}
+
+/** At most one timer for each key. Setting a key again moves its timer. */
+export class KeyedTimers<Key> {
+  readonly #timers: Timers;
+  readonly #fire: (key: Key, now: number) => void;
+  readonly #set = new Map<Key, Timer>();
+
+  constructor(timers: Timers, fire: (key: Key, now: number) => void) {
+    this.#timers = timers;
+    this.#fire = fire;
+  }
+
+  /** How many keys have a timer. */
+  get size(): number {
+    return this.#set.size;
+  }
+
+  has(key: Key): boolean {
+    return this.#set.has(key);
+  }
+
+  /** `at` in milliseconds of the machine's time. */
+  set(key: Key, at: number): void {
+    this.clear(key);
+    const timer = this.#timers.set(at, (now) => {
+      this.#set.delete(key);
+      this.#fire(key, now);
+    });
+    this.#set.set(key, timer);
+  }
+
+  clear(key: Key): void {
+    const timer = this.#set.get(key);
+    if (timer === undefined) return;
+    this.#set.delete(key);
+    this.#timers.clear(timer);
+  }
+
+  clearAll(): void {
+    for (const timer of this.#set.values()) this.#timers.clear(timer);
+    this.#set.clear();
+  }
+}
+
+function isBefore(a: Timer, b: Timer): boolean {
+  return a.at < b.at || (a.at === b.at && a.sequence < b.sequence);
+}
