@@ -4,6 +4,7 @@ import type { LinkHandlerFactory } from "../core/link-handler.js";
 import { type BatchingSink, type Machine, OutputQueue } from "../core/machine.js";
 import { PendingConnections } from "../core/pending-connections.js";
 import { earliest } from "../core/timer-table.js";
+import { Timers } from "../core/timers.js";
 import { type Address, endpointOf, formatAddress } from "../protocol/address.js";
 import type { Member as Entry } from "../protocol/directory.js";
 import { isUnspecified } from "../protocol/ip.js";
@@ -28,6 +29,7 @@ import type { MemberEvent, MemberInput, MemberOutput, MemberRules } from "./type
 export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, MemberOutput | Arrival> {
   readonly #rules: MemberRules;
   readonly #outputs = new OutputQueue<MemberOutput | Arrival>();
+  readonly #timers = new Timers();
   readonly #connections: Connections;
   readonly #door: Acceptor;
   readonly #session: ServerSession;
@@ -44,15 +46,22 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
   #classicList = "";
   #state: "running" | "ending" | "closed" = "running";
 
-  /** `riders` makes those who ride on native links, and gives them the queue for what comes of it. */
-  constructor(rules: MemberRules, riders: (outputs: BatchingSink<Arrival>) => LinkHandlerFactory) {
+  /** `handlers` makes what handles the frames of native links, and gets the queue for its events and the machine's timers. */
+  constructor(rules: MemberRules, handlers: (outputs: BatchingSink<Arrival>, timers: Timers) => LinkHandlerFactory) {
     const { limits, dialect, mesh } = rules;
     const handshakes = new PendingConnections(limits);
     this.#rules = rules;
     this.#connections = new Connections(this.#outputs, mesh, limits);
     this.#native =
       dialect === "native"
-        ? new NativeMember(rules, this.#outputs, this.#connections, handshakes, riders(this.#outputs))
+        ? new NativeMember(
+            rules,
+            this.#timers,
+            this.#outputs,
+            this.#connections,
+            handshakes,
+            handlers(this.#outputs, this.#timers),
+          )
         : undefined;
     this.#session = this.#native?.session ?? new ClassicSession(rules, this.#outputs, this.#connections);
     this.#classic = new ClassicPeers(rules, this.#outputs, this.#connections, handshakes, {
@@ -145,6 +154,7 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
 
   nextTimeout(): number | undefined {
     return earliest(
+      this.#timers.next(),
       this.#session.nextTimeout(),
       this.#native?.nextTimeout(),
       this.#classic.nextTimeout(),
@@ -195,6 +205,7 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
   }
 
   #timeout(now: number): void {
+    this.#timers.fire(now);
     this.#session.handleTimeout(now);
     this.#native?.handleTimeout(now);
     this.#door.handleTimeout(now);

@@ -9,6 +9,7 @@ import {
 import type { ErrorCode } from "../../core/errors.js";
 import type { IdleMonitor } from "../../core/idle-monitor.js";
 import type { Limits } from "../../core/limits.js";
+import type { Timers } from "../../core/timers.js";
 import { type Address, formatAddress } from "../../protocol/address.js";
 import { readContent } from "../../protocol/native/content.js";
 import { type Control, type ControlOf, encodeControl } from "../../protocol/native/control.js";
@@ -47,6 +48,7 @@ export interface NativeConnectionOwner {
 /** What a channel needs of its member. */
 export interface NativeConnectionContext {
   readonly connections: Connections;
+  readonly timers: Timers;
   readonly limits: Limits;
   /** Asks those who are silent, and gives them up. */
   readonly pulse: IdleMonitor<NativeConnection>;

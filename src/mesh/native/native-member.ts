@@ -5,6 +5,7 @@ import type { LinkHandlerFactory } from "../../core/link-handler.js";
 import type { OutputSink } from "../../core/machine.js";
 import type { PendingConnections } from "../../core/pending-connections.js";
 import { earliest } from "../../core/timer-table.js";
+import type { Timers } from "../../core/timers.js";
 import type { Address } from "../../protocol/address.js";
 import type { Member } from "../../protocol/directory.js";
 import type { Connections } from "../connections.js";
@@ -38,6 +39,7 @@ export class NativeMember {
 
   constructor(
     rules: MemberRules,
+    timers: Timers,
     outputs: OutputSink<MemberOutput>,
     connections: Connections,
     handshakes: PendingConnections,
@@ -48,6 +50,7 @@ export class NativeMember {
     this.#pulse = new IdleMonitor(rules.limits);
     const ports = {
       connections,
+      timers,
       limits: rules.limits,
       pulse: this.#pulse,
       allocate: rules.allocate,
