@@ -15,7 +15,7 @@ import { readContent } from "../../protocol/native/content.js";
 import { type Control, type ControlOf, encodeControl } from "../../protocol/native/control.js";
 import { FrameReader, type FrameSink } from "../../protocol/native/frames.js";
 import { numberBytes } from "../../protocol/native/numbered.js";
-import { behindPreface, type Preface, speaksOurs } from "../../protocol/native/preface.js";
+import { behindPreface, encodePreface, type Preface, speaksOurs } from "../../protocol/native/preface.js";
 import type { PendingConnection } from "../acceptor.js";
 import type { ConnectionListener, Connections } from "../connections.js";
 import { PingTracker } from "./ping-tracker.js";
@@ -250,8 +250,10 @@ export class NativeConnection implements ConnectionListener, FrameSink {
   // What the reader has understood.
 
   preface(preface: Preface): void {
-    if (speaksOurs(preface)) return;
-    this.#fail("VERSION_MISMATCH", `the other side speaks ${preface.lowest} to ${preface.highest}`);
+    if (speaksOurs(preface) || this.#isOver) return;
+    // Our preface is the whole answer: the other side cannot read a frame of this version.
+    if (this.#isPrefaceDue) this.#ports.connections.send(this.connection, encodePreface());
+    this.#giveUp("VERSION_MISMATCH", `the other side speaks ${preface.lowest} to ${preface.highest}`);
   }
 
   frame(kind: number, body: Uint8Array): void {
@@ -321,9 +323,13 @@ export class NativeConnection implements ConnectionListener, FrameSink {
   /** The other side does not keep to the protocol: it is told so, and its owner hears that it is gone. */
   #fail(code: ErrorCode, detail: string): void {
     if (this.#isOver) return;
+    this.send({ type: "refuse", code, message: detail });
+    this.#giveUp(code, detail);
+  }
+
+  #giveUp(code: ErrorCode, detail: string): void {
     this.failure = code;
     this.#ports.note(code, detail, this.remoteAddress);
-    this.send({ type: "refuse", code, message: detail });
     this.#ports.connections.dismiss(this.connection, this.#now);
     this.#gone(detail, this.#now);
   }
