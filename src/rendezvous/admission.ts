@@ -154,7 +154,8 @@ export class Admission {
     this.#addresses.free(address, id);
     if (replaced === undefined) return;
     const standing = this.#living.has(replaced.id) ? "member" : "absent";
-    this.#addresses.take(address, { mesh: this.#mesh, id: replaced.id, dialect: replaced.dialect, standing });
+    const { id: oldId, address: oldAddress, dialect } = replaced;
+    this.#addresses.take(oldAddress, { mesh: this.#mesh, id: oldId, dialect, standing });
   }
 
   /** An entry has been applied to the directory; `removed` is the member that it took out. */

@@ -22,8 +22,8 @@ export const memberSessionTransitions = {
   waiting: { admitted: "joining", challenged: "proving", withdrawn: "reading", closing: "closing" },
   /** The append of the membership is under way. If the log rejects it, the registration is judged anew. */
   joining: { listed: "member", admitted: "joining", queued: "waiting", closing: "closing" },
-  /** In the directory. */
-  member: { withdrawn: "reading", closing: "closing" },
+  /** In the directory. A classic member that corrects its address joins once more. */
+  member: { admitted: "joining", closing: "closing" },
   /** Being closed; what it sends is ignored. */
   closing: { closing: "closing" },
 } as const;

@@ -101,25 +101,28 @@ export class Membership {
   }
 
   /** Judges a registration. A session that was called from the waiting line takes a slot if one is still free. */
-  judge(session: MemberSession, candidate: Candidate, hasSlot = false): AdmissionVerdict {
+  judge(session: MemberSession, candidate: Candidate, corrects?: Id): AdmissionVerdict {
     if (this.#removed.has(candidate.id)) {
       return { type: "refuse", code: "FENCED", message: `the id ${candidate.id} has been removed; draw a new one` };
     }
     return this.admission.judge({
       ...applicantOf(session, candidate),
-      hasSlot,
+      hasSlot: corrects !== undefined,
       isCalled: this.admission.isCalled(session),
     });
   }
 
-  /** Handles a registration: the session is then joining or waiting, unless the verdict is a refusal. */
-  register(session: MemberSession, candidate: Candidate, hasSlot = false): AdmissionVerdict {
-    const verdict = this.judge(session, candidate, hasSlot);
+  /**
+   * Handles a registration: the session is then joining or waiting, unless the verdict is a refusal. `corrects`: the own
+   * entry of a classic member, which the new one replaces.
+   */
+  register(session: MemberSession, candidate: Candidate, corrects?: Id): AdmissionVerdict {
+    const verdict = this.judge(session, candidate, corrects);
     if (verdict.type === "refuse") return verdict;
     session.candidate = candidate;
     if (verdict.type === "admit") {
       const stoodInLine = this.admission.line.has(session);
-      this.#admit(session, candidate, { replaces: verdict.replaces });
+      this.#admit(session, candidate, { replaces: verdict.replaces ?? corrects });
       if (stoodInLine) this.#emitPlaces();
     } else {
       this.#queue(session, candidate);
@@ -127,13 +130,13 @@ export class Membership {
     return verdict;
   }
 
-  /** Corrects an address: the old one leaves, and the session registers anew, in its old slot if it has one. */
+  /** Corrects the address of a classic session. A listed one is replaced in one entry, so that its slot is never free. */
   correct(session: MemberSession, address: Address, now: number): AdmissionVerdict {
-    const hasSlot = session.state === "member";
+    const candidate: Candidate = { id: this.#options.rules.newId(), address, dialect: "classic" };
+    if (session.state === "member") return this.register(session, candidate, session.candidate?.id);
     this.depart(session, "left", `corrected to ${address}`, now);
     session.step("withdrawn");
-    const { newId } = this.#options.rules;
-    return this.register(session, { id: newId(), address, dialect: "classic" }, hasSlot);
+    return this.register(session, candidate);
   }
 
   /** An entry has come back. Returns what it has changed; undefined if it was known. */
@@ -161,12 +164,27 @@ export class Membership {
     const append = this.#appends.get(key);
     if (append === undefined) return undefined;
     this.#appends.delete(key);
-    const { change, session, isRepeated } = append;
+    const { change } = append;
     if (change.type === "left" || change.type === "lost") {
       this.#rejectedRemovals.set(change.id, change);
       this.#retryAt ??= now + this.#options.rules.limits.logRetryMs;
       return undefined;
     }
+    const result = this.#rejectedJoin(append, change, reason, now);
+    // The old entry of a correction that has failed has no session any more.
+    const corrected = correctedBy(change);
+    if (corrected !== undefined && this.standing(corrected) !== undefined) {
+      this.remove(corrected, "left", "its corrected address was not taken");
+    }
+    return result;
+  }
+
+  #rejectedJoin(
+    { session, isRepeated }: PendingAppend,
+    change: Exclude<Change, Removal>,
+    reason: RejectionReason,
+    now: number,
+  ): RejectedAppend {
     const { type: _, ...joining } = change;
     const replaced = this.#release(joining);
     if (session?.state !== "joining") {
@@ -181,7 +199,7 @@ export class Membership {
       this.#goOnWithLine("unavailable", now);
       return { refused: { session, code: "STORE_UNAVAILABLE", message }, replaced };
     }
-    return this.#judgeAnew(session, replaced, now);
+    return this.#judgeAnew(session, replaced, correctedBy(change), now);
   }
 
   /** Frees what a rejected registration held. Returns the member that it was to replace, if any. */
@@ -211,10 +229,12 @@ export class Membership {
     return false;
   }
 
-  #judgeAnew(session: MemberSession, replaced: readonly Id[], now: number): RejectedAppend {
+  #judgeAnew(session: MemberSession, replaced: readonly Id[], corrected: Id | undefined, now: number): RejectedAppend {
     const { candidate } = session;
     if (candidate === undefined) return { replaced };
-    const verdict = this.admission.judge({ ...applicantOf(session, candidate), isCalled: true });
+    const own = this.standing(corrected ?? "")?.id;
+    const hasSlot = own !== undefined;
+    const verdict = this.admission.judge({ ...applicantOf(session, candidate), isCalled: true, hasSlot });
     if (verdict.type === "refuse") {
       this.#goOnWithLine("conflict", now);
       return { refused: { session, code: verdict.code, message: verdict.message }, replaced };
@@ -224,7 +244,7 @@ export class Membership {
       this.#queue(session, candidate);
       return { replaced, ...evicts };
     }
-    const { replaces } = verdict;
+    const replaces = verdict.replaces ?? own;
     this.#admit(session, candidate, { replaces, isRepeated: true });
     return { replaced: replaces === undefined ? replaced : [...replaced, replaces], ...evicts };
   }
@@ -377,6 +397,11 @@ export class Membership {
     this.#appends.set(key, append);
     outputs.push({ type: "append", mesh, key, after: this.directory.revision, change: append.change });
   }
+}
+
+/** The own entry that a classic member wants corrected; undefined if the change is no correction. */
+function correctedBy(change: Change): Id | undefined {
+  return change.type === "replaced" && change.dialect === "classic" ? change.replaces : undefined;
 }
 
 /** The applicant behind a session: its registration, and what the connection shows. */

@@ -71,7 +71,7 @@ describe("the capacity of a mesh that ends at it", () => {
     native.register();
     classic.send("01");
     classic.finish();
-    expect(play.appends.map(({ change }) => change.type)).toEqual(["joined", "left", "joined"]);
+    expect(play.appends.map(({ change }) => change.type)).toEqual(["joined", "replaced"]);
     while (play.appends.length > 0) play.answer();
     expect([fullIn(play), play.machine.members]).toEqual([[], [native.address]]);
   });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { nativeMembers, Play, type Player } from "../play.js";
+import { type Caller, nativeMembers, Play, type Player } from "../play.js";
 
 /** A mesh of this capacity whose log answers by hand, with so many members. */
 function slowPlay(members: number, capacity = Number.POSITIVE_INFINITY): [Play, Player[]] {
@@ -106,6 +106,53 @@ describe("a registration that the log rejects", () => {
     a?.leave("going home");
     play.reject("unavailable");
     expect(play.appends).toMatchObject([{ change: { type: "left", id: a?.id, reason: "going home" } }]);
+  });
+});
+
+describe("a corrected address that the log rejects", () => {
+  /** A full mesh of a classic member, which then corrects its port from 300 to 3001. */
+  function correctedPlay(): [Play, Caller] {
+    const play = new Play({ capacity: 1, onFull: "hold" });
+    const classic = play.call();
+    classic.send("127.0.0.1:300");
+    play.pass(play.limits.quietMs);
+    play.isLogSlow = true;
+    classic.send("1");
+    play.pass(play.limits.quietMs);
+    return [play, classic];
+  }
+
+  test("is one entry, so that a full mesh never has one member too many", () => {
+    const [play] = correctedPlay();
+    expect(play.appends).toMatchObject([{ change: { type: "replaced", address: "127.0.0.1:3001" } }]);
+    expect(play.eventsOf("left")).toEqual([]);
+    play.answer();
+    expect(play.machine.members).toEqual(["127.0.0.1:3001"]);
+  });
+
+  test("is tried once more after a conflict, in the slot of the old one", () => {
+    const [play] = correctedPlay();
+    play.reject("conflict");
+    expect(play.appends).toMatchObject([{ change: { type: "replaced", address: "127.0.0.1:3001" } }]);
+    play.answer();
+    expect(play.machine.presentIn("default")).toEqual(["127.0.0.1:3001"]);
+  });
+
+  test("ends the session and removes the old entry while the log takes nothing", () => {
+    const [play, classic] = correctedPlay();
+    play.reject("unavailable");
+    expect(classic.text).toContain("STORE_UNAVAILABLE");
+    expect(play.appends).toMatchObject([{ change: { type: "left" } }]);
+    play.answer();
+    expect(play.machine.members).toEqual([]);
+  });
+
+  test("leaves nothing of a member that has gone meanwhile", () => {
+    const [play, classic] = correctedPlay();
+    classic.close();
+    play.reject("conflict");
+    play.answer();
+    expect([play.machine.members, play.appends]).toEqual([[], []]);
   });
 });
 
