@@ -1,3 +1,4 @@
+import { backoffMs } from "../core/backoff.js";
 import type { ConnectionId } from "../core/connections.js";
 import type { ErrorCode } from "../core/errors.js";
 import { FairQueue } from "../core/fair-queue.js";
@@ -219,11 +220,9 @@ export class DialQueue<Peer> {
     if (this.#prompt.delete(peer) && (this.#targets.get(peer)?.failures ?? 0) > 0) this.#repeating -= 1;
   }
 
-  /** Doubling from the shortest pause to the longest, each between half and the whole of its value. */
   #backoff(failures: number): number {
     const { redialMinMs, redialMaxMs } = this.#limits;
-    const whole = Math.min(redialMaxMs, redialMinMs * 2 ** Math.max(0, failures - 1));
-    return whole * (0.5 + 0.5 * this.#random.next());
+    return backoffMs(Math.max(1, failures), redialMinMs, redialMaxMs, this.#random);
   }
 }
 

@@ -15,8 +15,7 @@ import { ClassicSession } from "./classic/session.js";
 import { Connections } from "./connections.js";
 import type { Link as NativeLink } from "./native/link.js";
 import { NativeMember } from "./native/native-member.js";
-import type { ServerSession, SessionEvent } from "./server-session.js";
-import type { MemberEvent, MemberInput, MemberOutput, MemberRules } from "./types.js";
+import type { MemberEvent, MemberInput, MemberOutput, MemberRules, ServerSession, SessionEvent } from "./types.js";
 
 /**
  * The member's machine: registers with the rendezvous server, links with its peers, and ends with the mesh.
@@ -50,6 +49,7 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
   constructor(rules: MemberRules, handlers: (outputs: BatchingSink<Arrival>, timers: Timers) => LinkHandlerFactory) {
     const { limits, dialect, mesh } = rules;
     const handshakes = new PendingConnections(limits);
+    const emit = (event: SessionEvent, now: number): void => this.#sessionEvent(event, now);
     this.#rules = rules;
     this.#connections = new Connections(this.#outputs, mesh, limits);
     this.#native =
@@ -61,9 +61,11 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
             this.#connections,
             handshakes,
             handlers(this.#outputs, this.#timers),
+            emit,
           )
         : undefined;
-    this.#session = this.#native?.session ?? new ClassicSession(rules, this.#outputs, this.#connections);
+    this.#session =
+      this.#native?.session ?? new ClassicSession(rules, this.#timers, this.#outputs, this.#connections, emit);
     this.#classic = new ClassicPeers(rules, this.#outputs, this.#connections, handshakes, {
       isWholeMesh: dialect === "classic",
       changed: (peer, isUp, reason, now) => this.#classicChanged(peer, isUp, reason, now),
@@ -144,7 +146,7 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
 
   /** Who is at the other end of a connection: `server`, a peer's address, or undefined while that is unknown. */
   nameOf(connection: ConnectionId): "server" | Address | undefined {
-    if (connection === this.#session.connection) return "server";
+    if (connection === this.#session.connectionId) return "server";
     return this.#classic.peerOf(connection) ?? this.#native?.peerOf(connection);
   }
 
@@ -155,7 +157,6 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
   nextTimeout(): number | undefined {
     return earliest(
       this.#timers.next(),
-      this.#session.nextTimeout(),
       this.#native?.nextTimeout(),
       this.#classic.nextTimeout(),
       this.#door.nextTimeout(),
@@ -196,17 +197,15 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
       default:
         this.#connections.progress(input, now);
         // What admits this node counts as well.
-        if (input.type === "bytes" && input.connection === this.#session.connection) this.#native?.heardServer(now);
+        if (input.type === "bytes" && input.connection === this.#session.connectionId) this.#native?.heardServer(now);
     }
     if (this.#isRegistrationDue && this.#session.local !== undefined) this.#register(now);
-    this.#hearSession(now);
     this.#native?.finishStep(now);
     this.#closeIfDone();
   }
 
   #timeout(now: number): void {
     this.#timers.fire(now);
-    this.#session.handleTimeout(now);
     this.#native?.handleTimeout(now);
     this.#door.handleTimeout(now);
     this.#classic.handleTimeout(now);
@@ -247,24 +246,19 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
     }
   }
 
-  #hearSession(now: number): void {
-    for (let news = this.#session.poll(); news !== undefined; news = this.#session.poll()) {
-      if (this.#state !== "running") continue;
-      if (news.type === "over") this.#end(news.reason, news.failure, now, false);
-      else if (news.type === "refused") this.#moveIfElsewhere(now);
-      else if (news.type === "list") this.#classic.listRead(news.members, news.isSettled, now);
-      else if (this.#native !== undefined) this.#hearNative(this.#native, news, now);
-    }
+  #sessionEvent(event: SessionEvent, now: number): void {
+    if (this.#state !== "running") return;
+    if (event.type === "over") this.#end(event.reason, event.failure, now, false);
+    else if (event.type === "refused") this.#moveIfElsewhere(now);
+    else if (event.type === "list") this.#classic.listRead(event.members, event.isSettled, now);
+    else if (this.#native !== undefined) this.#nativeEvent(this.#native, event, now);
   }
 
-  #hearNative(native: NativeMember, news: SessionEvent, now: number): void {
-    const fenced = native.hear(news, now);
-    if (fenced !== undefined) {
-      native.restart(fenced, now);
-    }
+  #nativeEvent(native: NativeMember, event: SessionEvent, now: number): void {
+    native.handle(event, now);
     this.#meetClassic(native.members, now);
     // Whoever has an address now takes over the classic link that is there, on this side as on the other.
-    if (news.type === "directory" || news.type === "entries") {
+    if (event.type === "directory" || event.type === "entries") {
       for (const { peer } of this.#classic.links) this.#classicChanged(peer, true, "", now);
     }
   }

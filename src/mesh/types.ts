@@ -1,8 +1,9 @@
-import type { ConnectionInput, ConnectionOutput, Endpoint } from "../core/connections.js";
+import type { ConnectionId, ConnectionInput, ConnectionOutput, Endpoint } from "../core/connections.js";
 import type { ErrorCode, LogEvent } from "../core/errors.js";
 import type { Limits } from "../core/limits.js";
 import type { Address } from "../protocol/address.js";
-import type { Dialect, Id, Meta } from "../protocol/directory.js";
+import type { Dialect, Entry, Id, Member, Meta } from "../protocol/directory.js";
+import type { ControlOf } from "../protocol/native/control.js";
 
 /** What a member takes: what happens to its connections, and its owner's steps and wishes. */
 export type MemberInput =
@@ -128,4 +129,37 @@ export interface MemberRules {
   /** Any number; jitter comes from it. */
   readonly seed: number;
   readonly limits: Limits;
+}
+
+/** What the rest of the member must know of its session with the server. */
+export type SessionEvent =
+  /** A classic list has come, or more of one. */
+  | { readonly type: "list"; readonly members: readonly Address[]; readonly isSettled: boolean }
+  /** The server has let this incarnation in, or in again. */
+  | { readonly type: "admitted"; readonly log: Id; readonly order: number; readonly isAgain: boolean }
+  /** The whole directory. */
+  | { readonly type: "directory"; readonly members: readonly Member[]; readonly revision: number }
+  /** What has happened since. */
+  | { readonly type: "entries"; readonly entries: readonly Entry[] }
+  /** How whole the mesh is, as the server sees it. */
+  | ControlOf<"complete">
+  | ControlOf<"degraded">
+  /** The server does not take this member back, for now. */
+  | { readonly type: "refused" }
+  /** This incarnation has been removed from the mesh. */
+  | { readonly type: "fenced"; readonly reason: string }
+  /** The server has ended the mesh for this node, or is gone. */
+  | { readonly type: "over"; readonly reason: string; readonly failure?: ErrorCode };
+
+/** The session with the rendezvous server, in either dialect. */
+export interface ServerSession {
+  /** The present connection, if there is one. */
+  readonly connectionId: ConnectionId | undefined;
+  /** Our end of the newest connection, which tells by which address this machine reaches the server. */
+  readonly local: Endpoint | undefined;
+  connect(to: Endpoint, now: number): void;
+  /** Registers on the present connection, or on a new one if the server has closed an idle one. */
+  register(own: Address, now: number): void;
+  /** The end has come, from whichever side; with a reason it is this node that leaves. */
+  end(now: number, leaving?: string): void;
 }

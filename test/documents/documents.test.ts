@@ -5,9 +5,9 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { failureTable } from "../../src/core/errors.js";
 import { MeshNode, RendezvousServer } from "../../src/index.js";
-import { classicSessionTransitions as classicSession } from "../../src/mesh/classic/session-states.js";
+import { classicSessionTransitions as classicSession } from "../../src/mesh/classic/session.js";
 import { acceptorTransitions, ownerTransitions } from "../../src/mesh/native/link-states.js";
-import { nativeSessionTransitions } from "../../src/mesh/native/session-states.js";
+import { nativeSessionTransitions } from "../../src/mesh/native/session.js";
 import { memberSessionTransitions as serverSession } from "../../src/rendezvous/member-session.js";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));

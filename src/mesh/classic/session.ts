@@ -1,30 +1,50 @@
 import type { ConnectionId, ConnectionProgress, Endpoint } from "../../core/connections.js";
+import type { ErrorCode } from "../../core/errors.js";
 import type { OutputSink } from "../../core/machine.js";
-import { TimerTable } from "../../core/timer-table.js";
+import type { KeyedTimers, Timers } from "../../core/timers.js";
 import { nextState } from "../../core/transitions.js";
-import type { Address } from "../../protocol/address.js";
+import { type Address, formatAddress } from "../../protocol/address.js";
 import { readEnd, type ServerEvent, ServerReader, teardownWord } from "../../protocol/classic/list.js";
 import { encodeRegistration } from "../../protocol/classic/registration.js";
 import type { ConnectionListener, Connections } from "../connections.js";
-import { type ServerSession, type SessionEvent, SessionOutput } from "../server-session.js";
-import type { MemberOutput, MemberRules } from "../types.js";
-import { type ClassicSessionState, type ClassicSessionTrigger, classicSessionTransitions } from "./session-states.js";
+import type { MemberEvent, MemberOutput, MemberRules, ServerSession, SessionEvent } from "../types.js";
+
+/** The states of a classic member's session with its server. What a row does not allow is a fault of the machine. */
+export const classicSessionTransitions = {
+  /** No connection. */
+  idle: { dialing: "connecting", over: "over" },
+  /** A dial is under way. */
+  connecting: { connected: "connected", lost: "idle", over: "over" },
+  /** Connected; nothing has been registered yet, for as long as the caller likes. */
+  connected: { registering: "registering", lost: "idle", over: "over" },
+  /** The registration is sent; no list has named this node. */
+  registering: { listed: "listed", over: "over" },
+  /** A list has named this node. */
+  listed: { over: "over" },
+  /** The end: told by the server, wished by the owner, or a broken connection. */
+  over: { over: "over" },
+} as const;
+
+type State = keyof typeof classicSessionTransitions;
+type Trigger = "dialing" | "connected" | "registering" | "listed" | "lost" | "over";
 
 /** How a refusal begins that tells of the end of a mesh that is not whole. */
 const incomplete = "INCOMPLETE: ";
 
 /**
- * The conversation with the rendezvous server: connects, registers, reads lists, hears the end.
+ * The session with the rendezvous server: connects, registers, reads lists, and the end.
  *
  * Any time may pass between connecting and registering. If the server closes the idle connection meanwhile, registering
  * opens a new one.
  */
 export class ClassicSession implements ServerSession, ConnectionListener {
   readonly #limits: MemberRules["limits"];
-  readonly #voice: SessionOutput;
+  readonly #outputs: OutputSink<MemberOutput>;
   readonly #connections: Connections;
-  readonly #waits = new TimerTable<"dial" | "quiet">();
-  #state: ClassicSessionState = "idle";
+  readonly #emit: (event: SessionEvent, now: number) => void;
+  readonly #timers: KeyedTimers<"dial" | "quiet">;
+  #state: State = "idle";
+  #server: Endpoint | undefined;
   #connection: ConnectionId | undefined;
   #local: Endpoint | undefined;
   /** True once the server has said something on the present connection. */
@@ -33,40 +53,39 @@ export class ClassicSession implements ServerSession, ConnectionListener {
   /** The address to register, from the moment it is to be registered. */
   #own: Address | undefined;
 
-  constructor(rules: MemberRules, outputs: OutputSink<MemberOutput>, connections: Connections) {
+  /** `emit` takes what the rest of the member must know, at once. */
+  constructor(
+    rules: MemberRules,
+    timers: Timers,
+    outputs: OutputSink<MemberOutput>,
+    connections: Connections,
+    emit: (event: SessionEvent, now: number) => void,
+  ) {
     this.#limits = rules.limits;
-    this.#voice = new SessionOutput(outputs);
+    this.#outputs = outputs;
     this.#connections = connections;
+    this.#emit = emit;
+    this.#timers = timers.keyed((wait, now) => this.#timedOut(wait, now));
     this.#reader = new ServerReader(rules.limits);
   }
 
-  /** The present connection, if there is one. */
-  get connection(): ConnectionId | undefined {
+  get connectionId(): ConnectionId | undefined {
     return this.#connection;
   }
 
-  /** Our end of the newest connection, which tells by which address this machine reaches the server. */
   get local(): Endpoint | undefined {
     return this.#local;
   }
 
-  nextTimeout(): number | undefined {
-    return this.#waits.next();
-  }
-
-  poll(): SessionEvent | undefined {
-    return this.#voice.poll();
-  }
-
-  // What the owner wants.
+  // What the member wants.
 
   connect(to: Endpoint, now: number): void {
-    this.#voice.server = to;
+    this.#server = to;
     this.#hasSpoken = false;
     this.#connection = this.#connections.dial(to, "rendezvous", this);
     this.#step("dialing");
     this.#reader = new ServerReader(this.#limits);
-    this.#waits.set("dial", now + this.#limits.dialMs);
+    this.#timers.set("dial", now + this.#limits.dialMs);
   }
 
   /** Registers on the present connection, or on a new one if the server has closed an idle one. */
@@ -74,7 +93,7 @@ export class ClassicSession implements ServerSession, ConnectionListener {
     this.#own = own;
     if (this.#state === "connected" && this.#hasSpoken) this.#leaveIdle(now);
     if (this.#state === "connected") this.#sendRegistration();
-    else if (this.#state === "idle" && this.#voice.server !== undefined) this.connect(this.#voice.server, now);
+    else if (this.#state === "idle" && this.#server !== undefined) this.connect(this.#server, now);
   }
 
   /** The server has said something to an idle connection, so it is about to close it. */
@@ -85,10 +104,10 @@ export class ClassicSession implements ServerSession, ConnectionListener {
 
   /** The end has come, from whichever side. */
   end(now: number): void {
-    const { connection } = this;
+    const connection = this.#connection;
     const isConnecting = this.#state === "connecting";
     this.#step("over");
-    this.#waits.clearAll();
+    this.#timers.clearAll();
     if (connection === undefined) return;
     if (isConnecting) this.#connections.abort(connection);
     else this.#connections.dismiss(connection, now);
@@ -99,7 +118,7 @@ export class ClassicSession implements ServerSession, ConnectionListener {
   handle(input: ConnectionProgress, now: number): void {
     switch (input.type) {
       case "connected":
-        this.#connected(input.connection, input.local, input.remote);
+        this.#connected(input.connection, input.local, input.remote, now);
         break;
       case "bytes":
         this.#hasSpoken = true;
@@ -110,12 +129,12 @@ export class ClassicSession implements ServerSession, ConnectionListener {
         this.#reader.finish();
         this.#understand(now);
         this.#connections.dismiss(input.connection, now);
-        this.#gone(undefined);
+        this.#gone(undefined, now);
         break;
       case "closed":
         this.#reader.break();
         this.#understand(now);
-        this.#gone(input.failure);
+        this.#gone(input.failure, now);
         this.#connection = undefined;
         break;
       default:
@@ -124,28 +143,25 @@ export class ClassicSession implements ServerSession, ConnectionListener {
     }
   }
 
-  handleTimeout(now: number): void {
-    for (let due = this.#waits.takeDue(now); due !== undefined; due = this.#waits.takeDue(now)) {
-      if (due === "quiet") {
-        this.#reader.quiet();
-        this.#understand(now);
-      } else {
-        this.#abort(`no answer within ${this.#limits.dialMs} ms`);
-      }
+  #timedOut(wait: "dial" | "quiet", now: number): void {
+    if (wait === "dial") this.#abort(`no answer within ${this.#limits.dialMs} ms`, now);
+    else {
+      this.#reader.quiet();
+      this.#understand(now);
     }
   }
 
-  #connected(connection: ConnectionId, local: Endpoint, remote: Endpoint): void {
+  #connected(connection: ConnectionId, local: Endpoint, remote: Endpoint, now: number): void {
     if (connection !== this.#connection || this.#state !== "connecting") return;
     if (local.host === remote.host && local.port === remote.port) {
       // TCP has met its own outgoing port.
-      this.#abort("nobody listens there");
+      this.#abort("nobody listens there", now);
       return;
     }
-    this.#waits.clear("dial");
+    this.#timers.clear("dial");
     this.#local = local;
     this.#step("connected");
-    this.#voice.tell({ type: "connected", local });
+    this.#tell({ type: "connected", local });
     if (this.#own !== undefined) this.#sendRegistration();
   }
 
@@ -156,33 +172,33 @@ export class ClassicSession implements ServerSession, ConnectionListener {
   }
 
   /** The dial has come to nothing. */
-  #abort(reason: string): void {
+  #abort(reason: string, now: number): void {
     if (this.#connection !== undefined) this.#connections.abort(this.#connection);
-    this.#gone(reason);
+    this.#gone(reason, now);
   }
 
   /** The connection is of no more use; `failure` says how it broke, undefined that the server closed it. */
-  #gone(failure: string | undefined): void {
-    const server = this.#voice.serverName;
-    this.#waits.clearAll();
+  #gone(failure: string | undefined, now: number): void {
+    const server = this.#server === undefined ? "the server" : formatAddress(this.#server);
+    this.#timers.clearAll();
     switch (this.#state) {
       case "connecting": {
         const message = `${server}: ${failure ?? "closed at once"}`;
-        if (this.#own !== undefined) this.#voice.over(message, "SERVER_UNREACHABLE");
-        else this.#voice.tell({ type: "unreachable", message, failure: "SERVER_UNREACHABLE" });
         this.#lost();
+        if (this.#own !== undefined) this.#over(message, "SERVER_UNREACHABLE", now);
+        else this.#tell({ type: "unreachable", message, failure: "SERVER_UNREACHABLE" });
         break;
       }
       case "connected":
-        this.#voice.note("SERVER_IDLE_CLOSED", "nothing had been registered");
+        this.#note("SERVER_IDLE_CLOSED", "nothing had been registered");
         this.#lost();
         break;
       case "registering":
-        this.#voice.over(`${server} closed before it had listed this node`, "SERVER_VANISHED");
+        this.#over(`${server} closed before it had listed this node`, "SERVER_VANISHED", now);
         break;
       case "listed":
-        if (failure === undefined) this.#voice.over("the server closed");
-        else this.#voice.over(`the connection to ${server} broke: ${failure}`, "SERVER_VANISHED");
+        if (failure === undefined) this.#over("the server closed", undefined, now);
+        else this.#over(`the connection to ${server} broke: ${failure}`, "SERVER_VANISHED", now);
         break;
       default:
         break;
@@ -197,66 +213,78 @@ export class ClassicSession implements ServerSession, ConnectionListener {
   // What the server says.
 
   #understand(now: number): void {
-    for (let event = this.#reader.poll(); event !== undefined; event = this.#reader.poll()) this.#hear(event, now);
-    if (this.#reader.awaitsQuiet) this.#waits.set("quiet", now + this.#limits.quietMs);
-    else this.#waits.clear("quiet");
+    for (let event = this.#reader.poll(); event !== undefined; event = this.#reader.poll()) this.#read(event, now);
+    if (this.#reader.awaitsQuiet) this.#timers.set("quiet", now + this.#limits.quietMs);
+    else this.#timers.clear("quiet");
   }
 
-  #hear(event: ServerEvent, now: number): void {
+  #read(event: ServerEvent, now: number): void {
     if (this.#state === "connected" && (event.type === "end" || event.type === "tooLong")) {
-      this.#voice.note("SERVER_IDLE_CLOSED", "it said an end before anything had been registered");
+      this.#note("SERVER_IDLE_CLOSED", "it said an end before anything had been registered");
       this.#leaveIdle(now);
     }
     // Before the registration and after the end nothing else that the server says concerns this node.
     if (this.#state !== "registering" && this.#state !== "listed") return;
     switch (event.type) {
       case "list":
-        this.#list(event.members, event.isSettled);
+        this.#list(event.members, event.isSettled, now);
         break;
       case "revised":
-        this.#voice.note("LIST_REVISED", "the last address of the list was corrected");
+        this.#note("LIST_REVISED", "the last address of the list was corrected");
         break;
       case "badEntry":
-        this.#voice.note("BAD_LIST", `skipped "${event.text}"`);
+        this.#note("BAD_LIST", `skipped "${event.text}"`);
         break;
       case "tooLong":
-        this.#tooLong(event.isList);
+        this.#tooLong(event.isList, now);
         break;
       case "end":
-        this.#lastWords(event.text);
+        this.#lastWords(event.text, now);
         break;
     }
   }
 
-  #list(list: readonly Address[], isSettled: boolean): void {
+  #list(list: readonly Address[], isSettled: boolean, now: number): void {
     const isNamed = this.#own !== undefined && list.includes(this.#own);
     if (isNamed && this.#own !== undefined && this.#state === "registering") {
       this.#step("listed");
-      this.#voice.tell({ type: "registered", address: this.#own, order: null });
+      this.#tell({ type: "registered", address: this.#own, order: null });
     }
-    if (isSettled && !isNamed) this.#voice.note("NOT_LISTED", `the list lacks ${this.#own}`);
+    if (isSettled && !isNamed) this.#note("NOT_LISTED", `the list lacks ${this.#own}`);
     const members = [...new Set(list)];
-    if (isSettled && members.length < list.length)
-      this.#voice.note("LIST_DUPLICATE", "an address stands in the list twice");
-    this.#voice.bring({ type: "list", members, isSettled });
+    if (isSettled && members.length < list.length) this.#note("LIST_DUPLICATE", "an address stands in the list twice");
+    this.#emit({ type: "list", members, isSettled }, now);
   }
 
-  #tooLong(isList: boolean): void {
+  #tooLong(isList: boolean, now: number): void {
     const { listBytes } = this.#limits;
-    if (isList) this.#voice.over(`the server's list exceeds ${listBytes} bytes`, "LIST_TOO_LONG");
-    else this.#voice.over(`the server sent ${listBytes} bytes and neither a list nor a word`, "REFUSED");
+    if (isList) this.#over(`the server's list exceeds ${listBytes} bytes`, "LIST_TOO_LONG", now);
+    else this.#over(`the server sent ${listBytes} bytes and neither a list nor a word`, "REFUSED", now);
   }
 
-  #lastWords(text: string): void {
+  #lastWords(text: string, now: number): void {
     const { refusal } = readEnd(text);
-    if (refusal?.startsWith(incomplete) === true) this.#voice.over(refusal.slice(incomplete.length), "INCOMPLETE");
-    else if (refusal !== undefined) this.#voice.over(refusal, "REFUSED");
-    else if (this.#state === "registering") this.#voice.over(unadmitted(text), "REFUSED");
-    else this.#voice.over(text);
+    if (refusal?.startsWith(incomplete) === true) this.#over(refusal.slice(incomplete.length), "INCOMPLETE", now);
+    else if (refusal !== undefined) this.#over(refusal, "REFUSED", now);
+    else if (this.#state === "registering") this.#over(unadmitted(text), "REFUSED", now);
+    else this.#over(text, undefined, now);
   }
 
-  #step(event: ClassicSessionTrigger): void {
-    this.#state = nextState(classicSessionTransitions, this.#state, event, "session with the server");
+  #over(reason: string, failure: ErrorCode | undefined, now: number): void {
+    this.#emit({ type: "over", reason, ...(failure && { failure }) }, now);
+  }
+
+  #tell(event: MemberEvent): void {
+    this.#outputs.push({ type: "event", event });
+  }
+
+  #note(code: ErrorCode, message: string): void {
+    const remote = this.#server === undefined ? {} : { remote: formatAddress(this.#server) };
+    this.#outputs.push({ type: "note", note: { code, message, ...remote } });
+  }
+
+  #step(trigger: Trigger): void {
+    this.#state = nextState<State, Trigger>(classicSessionTransitions, this.#state, trigger, "session with the server");
   }
 }
 

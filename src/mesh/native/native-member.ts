@@ -9,8 +9,7 @@ import type { Timers } from "../../core/timers.js";
 import type { Address } from "../../protocol/address.js";
 import type { Member } from "../../protocol/directory.js";
 import type { Connections } from "../connections.js";
-import type { SessionEvent } from "../server-session.js";
-import type { MemberEvent, MemberOutput, MemberRules } from "../types.js";
+import type { MemberEvent, MemberOutput, MemberRules, SessionEvent } from "../types.js";
 import type { NativeConnection } from "./connection.js";
 import { NativePeers } from "./peers.js";
 import { NativeSession } from "./session.js";
@@ -43,7 +42,8 @@ export class NativeMember {
     outputs: OutputSink<MemberOutput>,
     connections: Connections,
     handshakes: PendingConnections,
-    riders: LinkHandlerFactory,
+    handlers: LinkHandlerFactory,
+    emit: (event: SessionEvent, now: number) => void,
   ) {
     this.#rules = rules;
     this.#outputs = outputs;
@@ -57,14 +57,14 @@ export class NativeMember {
       note: (code: ErrorCode, message: string, remote: Address): void =>
         outputs.push({ type: "note", note: { code, message, remote } }),
     };
-    this.peers = new NativePeers(rules, rules.draw(), outputs, ports, handshakes, riders, {
+    this.peers = new NativePeers(rules, rules.draw(), outputs, ports, handshakes, handlers, {
       moved: () => this.#tellDirectory(),
       fenced: (reason) => {
         this.#fencedBecause = reason;
       },
       challenged: (channel, control, now) => this.session.challenged(channel, control, now),
     });
-    this.session = new NativeSession(rules, outputs, ports, this.peers.roster);
+    this.session = new NativeSession(rules, outputs, ports, this.peers.roster, emit);
   }
 
   get members(): readonly Member[] {
@@ -89,7 +89,7 @@ export class NativeMember {
     }
     this.peers.handleTimeout(now);
     if (!this.session.isListed) return;
-    for (const report of this.peers.reports.takeDue(now)) this.session.tell(report);
+    for (const report of this.peers.reports.takeDue(now)) this.session.send(report);
   }
 
   /** The server has said something. */
@@ -106,33 +106,33 @@ export class NativeMember {
     this.#tell({ type: "informed", isInformed });
   }
 
-  /** Takes what the session has heard. Returns the reason if this incarnation is over. */
-  hear(news: SessionEvent, now: number): string | undefined {
-    switch (news.type) {
+  /** Acts on an event of the session. */
+  handle(event: SessionEvent, now: number): void {
+    switch (event.type) {
       case "admitted":
         // What the server knew of an earlier session is void.
-        if (news.isAgain) this.peers.reports.all(now);
-        if (this.#watched !== undefined) this.session.tell({ type: "watch", size: this.#watched });
+        if (event.isAgain) this.peers.reports.all(now);
+        if (this.#watched !== undefined) this.session.send({ type: "watch", size: this.#watched });
         break;
       case "directory":
-        this.peers.directoryRead(news.members, news.revision, now);
+        this.peers.directoryRead(event.members, event.revision, now);
         break;
       case "entries":
-        this.peers.entriesRead(news.entries, now);
+        this.peers.entriesRead(event.entries, now);
         break;
       case "complete":
-        this.#complete(news, now);
+        this.#complete(event, now);
         break;
       case "degraded":
-        this.#degraded(news);
+        this.#degraded(event);
         break;
       case "fenced":
-        this.#fencedBecause = news.reason;
+        this.#fencedBecause = event.reason;
         break;
       default:
         break;
     }
-    return this.#fencedBecause;
+    if (this.#fencedBecause !== undefined) this.restart(this.#fencedBecause, now);
   }
 
   /** Says goodbye to everybody. Who has left leads nobody, and waits for no word of the server. */
@@ -154,7 +154,7 @@ export class NativeMember {
   /** The owner waits until the mesh is whole with so many members. */
   watch(size: number): void {
     this.#watched = size;
-    this.session.tell({ type: "watch", size });
+    this.session.send({ type: "watch", size });
   }
 
   peerOf(connection: ConnectionId): Address | undefined {
@@ -179,14 +179,14 @@ export class NativeMember {
    * The server says that the mesh is whole. It may say so because it has not heard yet that a link of this node is broken: then
    * it hears that first, and is asked again.
    */
-  #complete(news: Extract<SessionEvent, { type: "complete" }>, now: number): void {
+  #complete(event: Extract<SessionEvent, { type: "complete" }>, now: number): void {
     if (this.peers.hasUnreachable) {
-      for (const report of this.peers.reports.takeAll(now)) this.session.tell(report);
-      if (this.#watched !== undefined) this.session.tell({ type: "watch", size: this.#watched });
+      for (const report of this.peers.reports.takeAll(now)) this.session.send(report);
+      if (this.#watched !== undefined) this.session.send({ type: "watch", size: this.#watched });
       return;
     }
-    if (this.#watched !== undefined && news.members >= this.#watched) this.#watched = undefined;
-    this.#tell({ ...news, scope: "mesh" });
+    if (this.#watched !== undefined && event.members >= this.#watched) this.#watched = undefined;
+    this.#tell({ ...event, scope: "mesh" });
   }
 
   #degraded({ revision, count, missing }: Extract<SessionEvent, { type: "degraded" }>): void {

@@ -1,26 +1,44 @@
+import { backoffMs } from "../../core/backoff.js";
 import type { ConnectionId, Endpoint } from "../../core/connections.js";
 import { type ErrorCode, isErrorCode } from "../../core/errors.js";
 import type { OutputSink } from "../../core/machine.js";
+import { SeededRandom } from "../../core/random.js";
+import type { KeyedTimers } from "../../core/timers.js";
 import { nextState } from "../../core/transitions.js";
-import type { Address } from "../../protocol/address.js";
-import type { Id } from "../../protocol/directory.js";
+import { type Address, formatAddress } from "../../protocol/address.js";
+import type { Id, Member } from "../../protocol/directory.js";
 import type { Control, ControlOf } from "../../protocol/native/control.js";
-import { type ServerSession, type SessionEvent, SessionOutput } from "../server-session.js";
-import type { MemberOutput, MemberRules } from "../types.js";
+import type { MemberEvent, MemberOutput, MemberRules, ServerSession, SessionEvent } from "../types.js";
 import { NativeConnection, type NativeConnectionContext, type NativeConnectionOwner } from "./connection.js";
-import { DirectoryAssembler } from "./directory-assembler.js";
-import { ReconnectTimers } from "./reconnect-timers.js";
-import { type NativeSessionState, type NativeSessionTrigger, nativeSessionTransitions } from "./session-states.js";
+import type { DirectoryView } from "./directory-view.js";
 
-/** What the session must know of the member it speaks for. */
-interface SessionSubject {
-  /** This incarnation. */
-  readonly id: Id;
-  /** The newest revision that it has applied. */
-  readonly revision: number;
-  /** How many members it knows. */
-  readonly size: number;
-}
+/** The states of a native member's session with its server. What a row does not allow is a fault of the machine. */
+export const nativeSessionTransitions = {
+  /** No connection. */
+  idle: { dialing: "connecting", over: "over" },
+  /** A dial is under way. */
+  connecting: { connected: "connected", lost: "idle", postponed: "postponed", over: "over" },
+  /** Connected; nothing has been registered yet, for as long as the caller likes. */
+  connected: { registering: "registering", lost: "idle", over: "over" },
+  /** The registration is sent; the server dials back, or lets us wait in line. */
+  registering: { admitted: "listed", postponed: "postponed", over: "over" },
+  /** Refused for now: the server is dialed again when it has said, or after a while. */
+  postponed: { dialing: "connecting", over: "over" },
+  /** In the directory. */
+  listed: { lost: "away", fenced: "away", over: "over" },
+  /** Without a connection; the server is dialed again after a pause. Who was fenced has nothing to go back to. */
+  away: { dialing: "returning", fenced: "away", over: "over" },
+  /** A dial is under way, or the resume is sent; or the registration of the next incarnation. */
+  returning: { admitted: "listed", lost: "away", fenced: "away", over: "over" },
+  /** The end: told by the server, wished by the owner, or a failure. */
+  over: { over: "over" },
+} as const;
+
+type State = keyof typeof nativeSessionTransitions;
+type Trigger = "dialing" | "connected" | "registering" | "postponed" | "admitted" | "lost" | "fenced" | "over";
+
+/** What a session waits for: an answer of the server, its next dial, or the end of its search for a server that is gone. */
+type Wait = "answer" | "redial" | "serverLost";
 
 /** Refusals that say nothing about this member: it tries again for as long as it likes. */
 const ofServer: ReadonlySet<string> = new Set(["BUSY", "HANDSHAKE_TIMEOUT"]);
@@ -29,162 +47,169 @@ const ofServer: ReadonlySet<string> = new Set(["BUSY", "HANDSHAKE_TIMEOUT"]);
 const ofAddress: ReadonlySet<string> = new Set(["ADDRESS_UNPROVED", "ADDRESS_IN_USE", "FOREIGN_HOST"]);
 
 /**
- * The conversation with the rendezvous server: registers, proves the address when the server dials back, hears the log, and
- * comes back when the connection breaks.
+ * The session with the rendezvous server: registers, proves the address when the server dials back, receives the log, and
+ * resumes when the connection breaks.
  */
 export class NativeSession implements ServerSession, NativeConnectionOwner {
   readonly #rules: MemberRules;
-  readonly #voice: SessionOutput;
-  readonly #ports: NativeConnectionContext;
-  readonly #subject: SessionSubject;
-  readonly #patience: ReconnectTimers;
-  readonly #hearing: DirectoryAssembler;
-  #state: NativeSessionState = "idle";
-  #channel: NativeConnection | undefined;
+  readonly #outputs: OutputSink<MemberOutput>;
+  readonly #context: NativeConnectionContext;
+  readonly #view: DirectoryView;
+  readonly #emit: (event: SessionEvent, now: number) => void;
+  readonly #timers: KeyedTimers<Wait>;
+  readonly #random: SeededRandom;
+  #state: State = "idle";
+  #server: Endpoint | undefined;
+  #connection: NativeConnection | undefined;
   #local: Endpoint | undefined;
   /** The address to register, from the moment it is to be registered. */
   #own: Address | undefined;
+  /** The id of the log; undefined while this incarnation has not been admitted. */
   #log: Id | undefined;
-  /** What the server has said since it last took this member in, so that each code is said once. */
+  /** The parts of a directory that have come, while more are to come. */
+  #parts: Member[] = [];
+  /** Dials in a row that have not led to an admission. */
+  #failures = 0;
+  /** Since when the server refuses to take this member back, if it does, and the codes that have been logged. */
+  #refusedSince: number | undefined;
   readonly #refusals = new Set<ErrorCode>();
+  /** When this incarnation was first admitted. */
+  #admittedAt: number | undefined;
+  /** Incarnations in a row that were removed soon after they had been admitted. */
+  #shortLives = 0;
 
+  /** `emit` takes what the rest of the member must know, at once; the session is done with the message by then. */
   constructor(
     rules: MemberRules,
     outputs: OutputSink<MemberOutput>,
-    ports: NativeConnectionContext,
-    subject: SessionSubject,
+    context: NativeConnectionContext,
+    view: DirectoryView,
+    emit: (event: SessionEvent, now: number) => void,
   ) {
     this.#rules = rules;
-    this.#voice = new SessionOutput(outputs);
-    this.#ports = ports;
-    this.#subject = subject;
-    this.#hearing = new DirectoryAssembler(rules.limits, subject);
-    this.#patience = new ReconnectTimers(rules.limits, rules.serverLostMs, rules.seed);
+    this.#outputs = outputs;
+    this.#context = context;
+    this.#view = view;
+    this.#emit = emit;
+    this.#timers = context.timers.keyed((wait, now) => this.#timedOut(wait, now));
+    this.#random = new SeededRandom(rules.seed);
   }
 
-  get connection(): ConnectionId | undefined {
-    return this.#channel?.connection;
+  get connectionId(): ConnectionId | undefined {
+    return this.#connection?.connection;
   }
 
   get local(): Endpoint | undefined {
     return this.#local;
   }
 
-  nextTimeout(): number | undefined {
-    return this.#patience.nextTimeout();
+  get isListed(): boolean {
+    return this.#state === "listed";
   }
 
-  poll(): SessionEvent | undefined {
-    return this.#voice.poll();
-  }
-
-  // What the owner wants.
+  // What the member wants.
 
   connect(to: Endpoint, now: number): void {
-    this.#voice.server = to;
-    this.#step("dialing");
-    this.#dial(to, now);
+    this.#server = to;
+    this.#dial(now);
   }
 
   register(own: Address, now: number): void {
     this.#own = own;
     if (this.#state === "connected") this.#register(now);
-    else if (this.#state === "idle" && this.#voice.server !== undefined) this.connect(this.#voice.server, now);
+    else if (this.#state === "idle" && this.#server !== undefined) this.#dial(now);
+  }
+
+  /** Sends a message to the server, if this node is listed there now. */
+  send(control: Control): void {
+    if (this.isListed) this.#connection?.send(control);
+  }
+
+  /** This incarnation is over: the next one registers on a new connection, at once unless it has not lasted several times. */
+  restart(now: number): void {
+    const { redialMinMs, redialMaxMs, admissionProvenMs, sharedAddressTimes } = this.#rules.limits;
+    const wasListed = this.isListed;
+    this.#step("fenced");
+    this.#connection?.close(now);
+    if (this.#admittedAt !== undefined) {
+      this.#shortLives = now - this.#admittedAt >= admissionProvenMs ? 0 : this.#shortLives + 1;
+    }
+    // Nobody is removed while the server hears it, but by somebody else who has proved its address.
+    if (wasListed && this.#shortLives >= sharedAddressTimes) {
+      const times = `${this.#shortLives} times in a row somebody else has answered there`;
+      const within = `within ${admissionProvenMs / 1000} s after this member had got in`;
+      this.#note("ADDRESS_SHARED", `${this.#own}: ${times}, ${within}`);
+    }
+    this.#connection = undefined;
+    this.#log = undefined;
+    this.#admittedAt = undefined;
+    this.#parts = [];
+    this.#clearWaits();
+    const pauseMs = backoffMs(this.#shortLives - 1, redialMinMs, redialMaxMs, this.#random);
+    if (pauseMs === 0) this.#dial(now);
+    else this.#timers.set("redial", now + pauseMs);
   }
 
   end(now: number, leaving?: string): void {
     const isTalking = this.#state === "listed" || this.#state === "registering";
     this.#step("over");
-    this.#patience.clear();
-    if (!isTalking) this.#channel?.abort();
-    else if (leaving !== undefined) this.#channel?.send({ type: "leave", reason: leaving });
-    this.#channel?.close(now);
+    this.#clearWaits();
+    if (!isTalking) this.#connection?.abort();
+    else if (leaving !== undefined) this.#connection?.send({ type: "leave", reason: leaving });
+    this.#connection?.close(now);
   }
 
-  /** Tells the server something, if it listens. */
-  tell(control: Control): void {
-    if (this.#state === "listed") this.#channel?.send(control);
-  }
+  // What happens on its connection.
 
-  get isListed(): boolean {
-    return this.#state === "listed";
-  }
-
-  /** The server has dialed back, or somebody who says so. */
-  challenged(dialBack: NativeConnection, control: ControlOf<"challenge"> | ControlOf<"check">, now: number): void {
-    const { id } = this.#subject;
-    const isMine = control.id === id && control.mesh === this.#rules.mesh;
-    if (control.type === "check") {
-      dialBack.send({ type: "here", id });
-      dialBack.close(now);
-      // The server may have lost our session without our noticing. A probe will tell, whoever it is that asks.
-      // Only members are asked for, so this may also be the first sign that an admission was lost on its way.
-      if (isMine && (this.#state === "listed" || this.#state === "registering")) this.#channel?.doubt(now);
-    } else if (isMine && this.#awaitsChallenge) {
-      dialBack.send({ type: "here", id });
-      dialBack.close(now);
-      this.#channel?.send({ type: "proof", nonce: control.nonce });
-    } else {
-      this.#ports.note("UNAWAITED_CHALLENGE", `a dial-back for ${control.id}`, dialBack.remoteAddress);
-      dialBack.refuse("UNAWAITED_CHALLENGE", "this member has not asked for that", now);
-    }
-  }
-
-  /** Not before the resume has been sent, or the proof would come first. */
-  get #awaitsChallenge(): boolean {
-    return this.#state === "registering" || (this.#state === "returning" && this.#channel?.local !== undefined);
-  }
-
-  // What happens on the connection.
-
-  connected(channel: NativeConnection, now: number): void {
-    this.#local = channel.local;
+  connected(connection: NativeConnection, now: number): void {
+    this.#local = connection.local;
     if (this.#state === "returning") {
-      this.#comeBack(channel, now);
+      this.#resume(connection, now);
       return;
     }
-    this.#patience.answered();
+    this.#timers.clear("answer");
     this.#step("connected");
-    if (channel.local !== undefined) this.#voice.tell({ type: "connected", local: channel.local });
+    if (connection.local !== undefined) this.#tell({ type: "connected", local: connection.local });
     if (this.#own !== undefined) this.#register(now);
   }
 
-  control(channel: NativeConnection, control: Control, now: number): void {
+  control(connection: NativeConnection, control: Control, now: number): void {
     // What was on its way when the end came is of no use any more.
     if (this.#state === "over") return;
     if (control.type === "refuse") this.#refused(control, now);
-    else if (control.type === "admitted" && this.#awaitsChallenge) this.#admitted(control, now);
+    else if (control.type === "admitted" && this.#awaitsChallenge) this.#admitted(connection, control, now);
     else if (control.type === "waiting" && this.#awaitsChallenge) {
-      this.#patience.answered();
-      this.#voice.tell({ type: "waiting", place: control.place });
-    } else if (control.type === "teardown") this.#tornDown(control);
-    else if (this.#state !== "listed" || !this.#hear(channel, control, now)) channel.unexpected(control.type, now);
+      this.#timers.clear("answer");
+      this.#tell({ type: "waiting", place: control.place });
+    } else if (control.type === "teardown") this.#tornDown(control, now);
+    else if (this.isListed) this.#listedMessage(connection, control, now);
+    else connection.unexpected(control.type, now);
   }
 
-  gone(channel: NativeConnection, reason: string, now: number): void {
-    const server = this.#voice.serverName;
-    const message = `${server}: ${reason}`;
-    this.#channel = undefined;
-    this.#patience.answered();
+  gone(connection: NativeConnection, reason: string, now: number): void {
+    const message = `${this.#serverName}: ${reason}`;
+    this.#connection = undefined;
+    this.#timers.clear("answer");
     switch (this.#state) {
-      case "connecting":
-        if (channel.failure === "BUSY") this.#postpone(message, this.#rules.limits.serverRedialMaxMs, now);
-        else if (this.#own !== undefined) this.#voice.over(message, channel.failure ?? "SERVER_UNREACHABLE");
+      case "connecting": {
+        const failure = connection.failure ?? "SERVER_UNREACHABLE";
+        if (failure === "BUSY") this.#postpone(message, this.#rules.limits.serverRedialMaxMs, now);
+        else if (this.#own !== undefined) this.#over(message, failure, now);
         else {
           this.#step("lost");
-          this.#voice.tell({ type: "unreachable", message, failure: channel.failure ?? "SERVER_UNREACHABLE" });
+          this.#tell({ type: "unreachable", message, failure });
         }
         break;
+      }
       case "connected":
-        this.#voice.note("SERVER_IDLE_CLOSED", "nothing had been registered");
+        this.#note("SERVER_IDLE_CLOSED", "nothing had been registered");
         this.#step("lost");
         break;
-      case "registering":
-        this.#voice.over(
-          `${server} closed before it had let this node in: ${reason}`,
-          channel.failure ?? "SERVER_VANISHED",
-        );
+      case "registering": {
+        const closed = `${this.#serverName} closed before it had let this node in: ${reason}`;
+        this.#over(closed, connection.failure ?? "SERVER_VANISHED", now);
         break;
+      }
       case "listed":
       case "returning":
         this.#away(reason, now);
@@ -194,149 +219,226 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     }
   }
 
-  handleTimeout(now: number): void {
-    for (let due = this.#patience.takeDue(now); due !== undefined; due = this.#patience.takeDue(now)) {
-      if (due === "answer") this.#unanswered(now);
-      else if (due === "redial") this.#redial(now);
-      else if (due === "serverLost") {
-        this.#voice.over(`no server for ${this.#rules.serverLostMs} ms`, "SERVER_VANISHED");
-      }
+  /** The server has dialed back, or somebody who says so. */
+  challenged(dialBack: NativeConnection, control: ControlOf<"challenge"> | ControlOf<"check">, now: number): void {
+    const { id } = this.#view;
+    const isMine = control.id === id && control.mesh === this.#rules.mesh;
+    if (control.type === "check") {
+      dialBack.send({ type: "here", id });
+      dialBack.close(now);
+      // The server may have lost our session without our noticing. A probe will tell, whoever it is that asks.
+      // Only members are asked for, so this may also be the first sign that an admission was lost on its way.
+      if (isMine && (this.isListed || this.#state === "registering")) this.#connection?.doubt(now);
+    } else if (isMine && this.#awaitsChallenge) {
+      dialBack.send({ type: "here", id });
+      dialBack.close(now);
+      this.#connection?.send({ type: "proof", nonce: control.nonce });
+    } else {
+      this.#context.note("UNAWAITED_CHALLENGE", `a dial-back for ${control.id}`, dialBack.remoteAddress);
+      dialBack.refuse("UNAWAITED_CHALLENGE", "this member has not asked for that", now);
     }
   }
 
-  #unanswered(now: number): void {
-    const channel = this.#channel;
-    channel?.abort();
-    if (channel !== undefined) this.gone(channel, "no answer in time", now);
+  /** Not before the resume has been sent, or the proof would come first. */
+  get #awaitsChallenge(): boolean {
+    return this.#state === "registering" || (this.#state === "returning" && this.#connection?.local !== undefined);
   }
 
-  #redial(now: number): void {
-    if (this.#voice.server === undefined) return;
+  #timedOut(wait: Wait, now: number): void {
+    if (wait === "redial") this.#dial(now);
+    else if (wait === "serverLost") this.#over(`no server for ${this.#rules.serverLostMs} ms`, "SERVER_VANISHED", now);
+    else if (this.#connection !== undefined) {
+      this.#connection.abort();
+      this.gone(this.#connection, "no answer in time", now);
+    }
+  }
+
+  #dial(now: number): void {
+    if (this.#server === undefined) return;
     this.#step("dialing");
-    this.#dial(this.#voice.server, now);
-  }
-
-  #dial(to: Endpoint, now: number): void {
-    this.#channel = NativeConnection.dial(this.#ports, to, "rendezvous", this);
-    this.#patience.awaitAnswer(this.#rules.limits.dialMs, now);
+    this.#connection = NativeConnection.dial(this.#context, this.#server, "rendezvous", this);
+    this.#timers.set("answer", now + this.#rules.limits.dialMs);
   }
 
   #register(now: number): void {
-    if (this.#own === undefined || this.#channel === undefined) return;
+    if (this.#own === undefined || this.#connection === undefined) return;
     this.#step("registering");
-    this.#channel.watch(now);
-    this.#sendRegistration(this.#channel, this.#own);
+    this.#connection.watch(now);
+    this.#sendRegistration(this.#connection, this.#own);
   }
 
   /** Goes on where the last session broke off; an incarnation that was fenced is followed by a new one. */
-  #comeBack(channel: NativeConnection, now: number): void {
+  #resume(connection: NativeConnection, now: number): void {
     if (this.#own === undefined) return;
-    const { id, revision } = this.#subject;
+    const { id, revision } = this.#view;
     const { mesh, limits } = this.#rules;
-    this.#patience.awaitAnswer(limits.handshakeMs, now);
-    channel.watch(now);
-    if (this.#log === undefined) this.#sendRegistration(channel, this.#own);
-    else channel.send({ type: "resume", mesh, id, address: this.#own, log: this.#log, revision });
+    this.#timers.set("answer", now + limits.handshakeMs);
+    connection.watch(now);
+    if (this.#log === undefined) this.#sendRegistration(connection, this.#own);
+    else connection.send({ type: "resume", mesh, id, address: this.#own, log: this.#log, revision });
   }
 
-  #sendRegistration(channel: NativeConnection, address: Address): void {
+  #sendRegistration(connection: NativeConnection, address: Address): void {
     const { mesh, name, meta } = this.#rules;
     const said = { ...(name === undefined ? {} : { name }), ...(meta === undefined ? {} : { meta }) };
-    channel.send({ type: "register", mesh, id: this.#subject.id, address, ...said });
+    connection.send({ type: "register", mesh, id: this.#view.id, address, ...said });
   }
 
-  #admitted({ log, order }: ControlOf<"admitted">, now: number): void {
+  #admitted(connection: NativeConnection, { log, order }: ControlOf<"admitted">, now: number): void {
     const isAgain = this.#log !== undefined;
     this.#step("admitted");
-    this.#patience.admitted(now);
-    this.#refusals.clear();
+    this.#clearWaits();
+    this.#admittedAt ??= now;
     this.#log = log;
-    this.#channel?.watch(now);
-    this.#voice.bring({ type: "admitted", log, order, isAgain });
+    connection.watch(now);
+    this.#emit({ type: "admitted", log, order, isAgain }, now);
   }
 
-  /** Hears what a listed member may be told; false if it is something else. */
-  #hear(channel: NativeConnection, control: Control, now: number): boolean {
-    const news = this.#hearing.take(control);
-    if (news === undefined || news === "more") return news === "more";
-    if (news.type === "impossible") channel.fail("BAD_FRAME", news.detail, now);
-    else this.#voice.bring(news);
-    return true;
+  // What the server says to a listed member.
+
+  #listedMessage(connection: NativeConnection, control: Control, now: number): void {
+    switch (control.type) {
+      case "directory":
+        this.#directoryPart(connection, control, now);
+        break;
+      case "entries":
+        if (this.#isTooMany(this.#view.size + control.entries.length)) this.#tooMany(connection, now);
+        else this.#emit(control, now);
+        break;
+      case "complete":
+      case "degraded":
+        this.#emit(control, now);
+        break;
+      default:
+        connection.unexpected(control.type, now);
+    }
+  }
+
+  /** A long directory comes in several parts, and counts when the last one has come. */
+  #directoryPart(connection: NativeConnection, part: ControlOf<"directory">, now: number): void {
+    for (const member of part.members) this.#parts.push(member);
+    if (this.#isTooMany(this.#parts.length)) this.#tooMany(connection, now);
+    else if (part.more !== true) {
+      const members = this.#parts;
+      this.#parts = [];
+      const twice = namedTwice(members);
+      if (twice !== undefined) connection.fail("BAD_FRAME", `the directory names ${twice} twice`, now);
+      else this.#emit({ type: "directory", members, revision: part.revision }, now);
+    }
+  }
+
+  #isTooMany(members: number): boolean {
+    return members > this.#rules.limits.directoryMembers;
+  }
+
+  #tooMany(connection: NativeConnection, now: number): void {
+    const detail = `the directory names more than ${this.#rules.limits.directoryMembers} members`;
+    connection.fail("BAD_FRAME", detail, now);
   }
 
   /** The mesh ends; `incomplete` says what it lacks, if it has not become whole in time. */
-  #tornDown({ reason, incomplete }: ControlOf<"teardown">): void {
-    if (incomplete === undefined) this.#voice.over(reason);
-    else this.#voice.over(`${reason}: ${incomplete}`, "INCOMPLETE");
+  #tornDown({ reason, incomplete }: ControlOf<"teardown">, now: number): void {
+    if (incomplete === undefined) this.#over(reason, undefined, now);
+    else this.#over(`${reason}: ${incomplete}`, "INCOMPLETE", now);
   }
 
+  // Refusals, and the search for a server that is gone.
+
   #refused({ code, message, retryMs }: ControlOf<"refuse">, now: number): void {
-    this.#channel?.close(now);
-    this.#channel = undefined;
-    this.#patience.answered();
+    this.#connection?.close(now);
+    this.#connection = undefined;
+    this.#timers.clear("answer");
+    const isReturning = this.#state === "returning";
     if (retryMs !== undefined && this.#state === "registering") {
       this.#postpone(`${code}: ${message}`, retryMs, now);
-    } else if (code === "FENCED" && (this.#state === "listed" || this.#state === "returning")) {
-      this.#voice.bring({ type: "fenced", reason: message });
-    } else if (this.#state === "returning" && (retryMs !== undefined || ofServer.has(code))) {
+    } else if (code === "FENCED" && (this.isListed || isReturning)) {
+      this.#emit({ type: "fenced", reason: message }, now);
+    } else if (isReturning && (retryMs !== undefined || ofServer.has(code))) {
       this.#away(`${code} ${message}`, now, retryMs);
-    } else if (this.#state === "returning" && (this.#log !== undefined || ofAddress.has(code))) {
+    } else if (isReturning && (this.#log !== undefined || ofAddress.has(code))) {
       this.#refusedAgain(code, message, now);
-    } else this.#voice.over(`${code}: ${message}`, "REFUSED");
+    } else this.#over(`${code}: ${message}`, "REFUSED", now);
   }
 
   /** The server cannot take this member in now. */
   #postpone(reason: string, retryMs: number, now: number): void {
-    this.#voice.note("SERVER_BUSY", reason);
+    this.#note("SERVER_BUSY", reason);
     this.#step("postponed");
-    this.#patience.retryAfter(retryMs, now);
+    this.#redialAfter(retryMs, now);
   }
 
   /** Who has been a member is not taken back: that may pass, or its address may have changed. It is tried for one lease. */
   #refusedAgain(code: string, message: string, now: number): void {
-    if (this.#patience.refused(now) >= this.#rules.limits.leaseMs) {
-      this.#voice.over(`${code}: ${message}`, "REFUSED");
+    this.#refusedSince ??= now;
+    if (now - this.#refusedSince >= this.#rules.limits.leaseMs) {
+      this.#over(`${code}: ${message}`, "REFUSED", now);
       return;
     }
     const known = isErrorCode(code) ? code : "REFUSED";
-    if (!this.#refusals.has(known)) this.#voice.note(known, `not taken back: ${code} ${message}`);
+    if (!this.#refusals.has(known)) this.#note(known, `not taken back: ${code} ${message}`);
     this.#refusals.add(known);
     this.#away(`${code} ${message}`, now);
-    this.#voice.bring({ type: "refused" });
+    this.#emit({ type: "refused" }, now);
   }
 
-  /** This incarnation is over: the next one registers on a new connection, for as long as it takes. */
-  restart(now: number): void {
-    const wasListed = this.#state === "listed";
-    this.#step("fenced");
-    this.#channel?.close(now);
-    this.#channel = undefined;
-    this.#voice.forget();
-    const shortLives = this.#patience.restart(now);
-    const { sharedAddressTimes, admissionProvenMs } = this.#rules.limits;
-    // Nobody is removed while the server hears it, but by somebody else who has proved its address.
-    if (wasListed && shortLives >= sharedAddressTimes) {
-      const times = `${shortLives} times in a row somebody else has answered there`;
-      const within = `within ${admissionProvenMs / 1000} s after this member had got in`;
-      this.#voice.note("ADDRESS_SHARED", `${this.#own}: ${times}, ${within}`);
+  #away(reason: string, now: number, retryMs = 0): void {
+    const { limits, serverLostMs } = this.#rules;
+    if (this.isListed) {
+      this.#note("SERVER_AWAY", reason);
+      if (serverLostMs !== Number.POSITIVE_INFINITY) this.#timers.set("serverLost", now + serverLostMs);
     }
-    this.#log = undefined;
-    this.#refusals.clear();
-    this.#hearing.reset();
-    this.handleTimeout(now);
-  }
-
-  #away(reason: string, now: number, retryMs?: number): void {
-    const isFirst = this.#state === "listed";
-    if (isFirst) this.#voice.note("SERVER_AWAY", reason);
-    this.#channel?.abort();
-    this.#channel = undefined;
-    this.#hearing.reset();
+    this.#connection?.abort();
+    this.#connection = undefined;
+    this.#parts = [];
     this.#step("lost");
-    this.#patience.away(isFirst, now, retryMs);
+    this.#failures += 1;
+    const { redialMinMs, serverRedialMaxMs } = limits;
+    const pauseMs = backoffMs(this.#failures, redialMinMs, serverRedialMaxMs, this.#random);
+    if (retryMs > 0) this.#redialAfter(Math.max(retryMs, pauseMs), now);
+    else this.#timers.set("redial", now + pauseMs);
   }
 
-  #step(event: NativeSessionTrigger): void {
-    this.#state = nextState(nativeSessionTransitions, this.#state, event, "session with the server");
+  /** The server has asked to be dialed again after so many milliseconds. Those who were told the same spread out. */
+  #redialAfter(retryMs: number, now: number): void {
+    const pauseMs = Math.min(retryMs, this.#rules.limits.retryMaxMs);
+    this.#timers.set("redial", now + pauseMs * (1 + 0.5 * this.#random.next()));
   }
+
+  #clearWaits(): void {
+    this.#timers.clearAll();
+    this.#failures = 0;
+    this.#refusedSince = undefined;
+    this.#refusals.clear();
+  }
+
+  get #serverName(): string {
+    return this.#server === undefined ? "the server" : formatAddress(this.#server);
+  }
+
+  #over(reason: string, failure: ErrorCode | undefined, now: number): void {
+    this.#emit({ type: "over", reason, ...(failure && { failure }) }, now);
+  }
+
+  #tell(event: MemberEvent): void {
+    this.#outputs.push({ type: "event", event });
+  }
+
+  #note(code: ErrorCode, message: string): void {
+    const remote = this.#server === undefined ? {} : { remote: formatAddress(this.#server) };
+    this.#outputs.push({ type: "note", note: { code, message, ...remote } });
+  }
+
+  #step(trigger: Trigger): void {
+    this.#state = nextState<State, Trigger>(nativeSessionTransitions, this.#state, trigger, "session with the server");
+  }
+}
+
+/** The first id that stands there a second time. */
+function namedTwice(members: readonly Member[]): string | undefined {
+  const ids = new Set<string>();
+  for (const { id } of members) {
+    if (ids.has(id)) return id;
+    ids.add(id);
+  }
+  return undefined;
 }

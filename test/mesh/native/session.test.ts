@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { nativeSessionTransitions } from "../../../src/mesh/native/session-states.js";
+import { nativeSessionTransitions } from "../../../src/mesh/native/session.js";
 import type { Control } from "../../../src/protocol/native/control.js";
 import { hello, idOf, joined, listed, logId } from "./names.js";
 import type { Node } from "./node.js";
