@@ -143,7 +143,7 @@ export class LinkChecker implements LinkFacts {
     if (end === undefined) return;
     end.hasSaidGoodbye = true;
     const link = memberRun.machine.nativeLinks.find(({ channel }) => channel?.connection === connection);
-    if (end.other?.hasSaidGoodbye === true && link?.hasHeardGoodbye === false) this.#context.hit("goodbye crossed");
+    if (end.other?.hasSaidGoodbye === true && link?.hasReadGoodbye === false) this.#context.hit("goodbye crossed");
   }
 
   // What is known of them.

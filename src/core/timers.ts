@@ -1,28 +1,42 @@
 import { Heap } from "./heap.js";
 
-/** One moment that was set. */
-interface Timer {
+/** One moment that was set, for a key of one table. */
+class Timer<Key> {
   readonly at: number;
   /** Counts up: timers of one moment fire in the order in which they were set. */
   readonly sequence: number;
-  readonly fire: (now: number) => void;
   /** False once it has fired, or was moved or cleared. It stays in the heap until it surfaces. */
-  isSet: boolean;
+  isSet = true;
+  readonly #table: KeyedTimers<Key>;
+  readonly #key: Key;
+
+  constructor(at: number, sequence: number, table: KeyedTimers<Key>, key: Key) {
+    this.at = at;
+    this.sequence = sequence;
+    this.#table = table;
+    this.#key = key;
+  }
+
+  fire(now: number): void {
+    this.#table.fire(this.#key, now);
+  }
 }
+
+type AnyTimer = Pick<Timer<unknown>, "at" | "sequence" | "isSet" | "fire">;
 
 /**
  * All timers of one machine. Its parts set and clear them by keys of their own; the machine asks one place when it wants
  * to be woken, and then fires whatever is due, in the order of time.
  */
 export class Timers {
-  #heap = new Heap<Timer>(isBefore);
+  #heap = new Heap<AnyTimer>(isBefore);
   #sequence = 0;
   /** How many in the heap are set. */
   #size = 0;
 
-  /** Timers of one part of the machine. `fire` is called once for each key whose moment has come; it may set the key again. */
-  keyed<Key>(fire: (key: Key, now: number) => void): KeyedTimers<Key> {
-    return new KeyedTimers(this, fire);
+  /** Timers of one part of the machine. `onDue` is called once for each key whose moment has come; it may set the key again. */
+  keyed<Key>(onDue: (key: Key, now: number) => void): KeyedTimers<Key> {
+    return new KeyedTimers(this, onDue);
   }
 
   /** When the earliest timer is due, in milliseconds of the machine's time; undefined if none is set. */
@@ -36,16 +50,12 @@ export class Timers {
 
   /** Fires all timers that are due at `now`, the earliest first. A timer that is set meanwhile for `now` or earlier fires too. */
   fire(now: number): void {
-    for (let at = this.next(); at !== undefined && at <= now; at = this.next()) {
-      const timer = this.#heap.pop() as Timer;
-      this.clear(timer);
-      timer.fire(now);
-    }
+    for (let at = this.next(); at !== undefined && at <= now; at = this.next()) this.#heap.pop()?.fire(now);
   }
 
   /** For `KeyedTimers`. */
-  set(at: number, fire: (now: number) => void): Timer {
-    const timer = { at, sequence: this.#sequence, fire, isSet: true };
+  set<Key>(at: number, table: KeyedTimers<Key>, key: Key): Timer<Key> {
+    const timer = new Timer(at, this.#sequence, table, key);
     this.#sequence += 1;
     this.#size += 1;
     this.#heap.push(timer);
@@ -54,14 +64,14 @@ export class Timers {
   }
 
   /** For `KeyedTimers`. */
-  clear(timer: Timer): void {
+  clear(timer: AnyTimer): void {
     timer.isSet = false;
     this.#size -= 1;
   }
 
   /** A timer that is moved again and again would otherwise leave a heap that only grows. */
   #rebuild(): void {
-    const heap = new Heap<Timer>(isBefore);
+    const heap = new Heap<AnyTimer>(isBefore);
     for (let timer = this.#heap.pop(); timer !== undefined; timer = this.#heap.pop()) if (timer.isSet) heap.push(timer);
     this.#heap = heap;
   }
@@ -70,12 +80,12 @@ export class Timers {
 /** At most one timer for each key. Setting a key again moves its timer. */
 export class KeyedTimers<Key> {
   readonly #timers: Timers;
-  readonly #fire: (key: Key, now: number) => void;
-  readonly #set = new Map<Key, Timer>();
+  readonly #onDue: (key: Key, now: number) => void;
+  readonly #set = new Map<Key, Timer<Key>>();
 
-  constructor(timers: Timers, fire: (key: Key, now: number) => void) {
+  constructor(timers: Timers, onDue: (key: Key, now: number) => void) {
     this.#timers = timers;
-    this.#fire = fire;
+    this.#onDue = onDue;
   }
 
   /** How many keys have a timer. */
@@ -90,11 +100,7 @@ export class KeyedTimers<Key> {
   /** `at` in milliseconds of the machine's time. */
   set(key: Key, at: number): void {
     this.clear(key);
-    const timer = this.#timers.set(at, (now) => {
-      this.#set.delete(key);
-      this.#fire(key, now);
-    });
-    this.#set.set(key, timer);
+    this.#set.set(key, this.#timers.set(at, this, key));
   }
 
   clear(key: Key): void {
@@ -108,8 +114,14 @@ export class KeyedTimers<Key> {
     for (const timer of this.#set.values()) this.#timers.clear(timer);
     this.#set.clear();
   }
+
+  /** For `Timers`: the moment of this key has come. */
+  fire(key: Key, now: number): void {
+    this.clear(key);
+    this.#onDue(key, now);
+  }
 }
 
-function isBefore(a: Timer, b: Timer): boolean {
+function isBefore(a: AnyTimer, b: AnyTimer): boolean {
   return a.at < b.at || (a.at === b.at && a.sequence < b.sequence);
 }

@@ -7,7 +7,6 @@ import { Link } from "../../src/mesh/native/link.js";
 import { LinkDialer } from "../../src/mesh/native/link-dialer.js";
 import { LinkReporter } from "../../src/mesh/native/link-reporter.js";
 import { type HelloRule, helloRules } from "../../src/mesh/native/link-states.js";
-import { LinkTransport } from "../../src/mesh/native/link-transport.js";
 import { NativePeers } from "../../src/mesh/native/peers.js";
 import { ResumeState } from "../../src/mesh/native/resume-state.js";
 import { SendBuffer } from "../../src/mesh/native/send-buffer.js";
@@ -63,8 +62,8 @@ export const plants: readonly Plant[] = [
   {
     when: "the old connection is read on when a new attempt takes its place [B1]",
     plant: () =>
-      vi.spyOn(LinkTransport.prototype, "drop").mockImplementation((link) => {
-        link.channel = undefined;
+      vi.spyOn(Link.prototype, "drop").mockImplementation(function (this: Link) {
+        this.channel = undefined;
       }),
     seed: 54,
     breaks: "S1",

@@ -1,7 +1,7 @@
 import type { ConnectionId } from "../../core/connections.js";
 import type { ErrorCode } from "../../core/errors.js";
 import type { PendingConnections } from "../../core/pending-connections.js";
-import { TimerTable } from "../../core/timer-table.js";
+import type { KeyedTimers } from "../../core/timers.js";
 import type { Control, ControlOf } from "../../protocol/native/control.js";
 import type { DialectAcceptor, PendingConnection } from "../acceptor.js";
 import type { ConnectionListener } from "../connections.js";
@@ -38,12 +38,17 @@ export class HelloHandler implements DialectAcceptor, NativeConnectionOwner {
   /** Callers that have not said what they come for. */
   readonly #callers = new Map<ConnectionId, NativeConnection>();
   readonly #hellos = new Map<NativeConnection, Hello>();
-  readonly #parked = new TimerTable<NativeConnection>();
+  /** By when an entry must name the sender of each parked hello. */
+  readonly #parked: KeyedTimers<NativeConnection>;
 
   constructor(ports: NativeConnectionContext, handshakes: PendingConnections, watch: HelloHandlerEvents) {
     this.#ports = ports;
     this.#handshakes = handshakes;
     this.#watch = watch;
+    this.#parked = ports.timers.keyed((channel, now) => {
+      const hello = this.#hellos.get(channel);
+      this.#refuse(channel, "UNKNOWN_PEER", `the directory does not name ${hello?.from}`, now);
+    });
   }
 
   receive(visitor: PendingConnection): ConnectionListener {
@@ -81,17 +86,6 @@ export class HelloHandler implements DialectAcceptor, NativeConnectionOwner {
   /** The directory has moved: what is parked is judged afresh. */
   judgeParked(now: number): void {
     for (const [channel, hello] of [...this.#hellos]) this.#judge(channel, hello, now);
-  }
-
-  nextTimeout(): number | undefined {
-    return this.#parked.next();
-  }
-
-  handleTimeout(now: number): void {
-    for (let due = this.#parked.takeDue(now); due !== undefined; due = this.#parked.takeDue(now)) {
-      const hello = this.#hellos.get(due);
-      this.#refuse(due, "UNKNOWN_PEER", `the directory does not name ${hello?.from}`, now);
-    }
   }
 
   /** Nobody is received any more. */

@@ -1,10 +1,17 @@
 import type { BufferPool } from "../../core/buffer-pool.js";
-import type { LinkHandler, LinkHandlerFactory, LinkWriter } from "../../core/link-handler.js";
+import type { ErrorCode } from "../../core/errors.js";
+import type { Limits } from "../../core/limits.js";
+import { type LinkHandler, type LinkHandlerFactory, type LinkWriter, notNow } from "../../core/link-handler.js";
+import type { KeyedTimers } from "../../core/timers.js";
 import { nextState } from "../../core/transitions.js";
+import type { Address } from "../../protocol/address.js";
 import type { Member } from "../../protocol/directory.js";
+import { encodeAcknowledgement } from "../../protocol/native/acknowledgement.js";
+import type { Control } from "../../protocol/native/control.js";
+import { numberBytes, readNumber } from "../../protocol/native/numbered.js";
 import type { Direction } from "../types.js";
-import type { NativeConnection } from "./connection.js";
-import { acceptorTransitions, type LinkState, type LinkTrigger, ownerTransitions } from "./link-states.js";
+import type { NativeConnection, NativeConnectionOwner } from "./connection.js";
+import { acceptorTransitions, endsLink, type LinkState, type LinkTrigger, ownerTransitions } from "./link-states.js";
 import { ResumeState } from "./resume-state.js";
 import { SendBuffer } from "./send-buffer.js";
 
@@ -14,10 +21,35 @@ export interface LinkFailure {
   readonly reason: string;
 }
 
+/** What all links of a member share, and whom they report to. */
+export interface LinkContext {
+  readonly limits: Limits;
+  readonly pages: BufferPool;
+  readonly handlers: LinkHandlerFactory;
+  /** Links with something to send: `flush` is to be called on each at the end of the step, and empties this. */
+  readonly scheduled: Link[];
+  /** By when each link must acknowledge what has come, and by when one that drains must have drained. */
+  readonly acknowledgements: KeyedTimers<Link>;
+  readonly drains: KeyedTimers<Link>;
+  note(code: ErrorCode, message: string, remote: Address): void;
+  /** The peer has said goodbye; the link drains. */
+  leaving(link: Link, now: number): void;
+  /** The connection under the link is gone, and the link has taken its step. */
+  broken(link: Link, reason: string, now: number): void;
+  /** The two ends do not agree on what has been taken, or on what it means, or cannot go on: the link must end. */
+  lost(link: Link, reason: string, now: number): void;
+}
+
 /**
  * The mesh edge between this incarnation and one other. It outlives the connections that carry it, one after the other.
+ *
+ * Frames are begun at any time, and handed to the connection at the end of a step, all of them together. The connection
+ * gets a bounded part at once and the next when that has gone out, so that pings, pongs and acknowledgements, which are sent
+ * directly, never wait behind all that is under way.
+ *
+ * `begin` to `measure` are its handler's side, `control` to `gone` its connection's, the rest its member's.
  */
-export class Link implements LinkWriter {
+export class Link implements LinkWriter, NativeConnectionOwner {
   readonly peer: Member;
   /** True if this node is the earlier one of the two. */
   readonly isOwner: boolean;
@@ -33,46 +65,39 @@ export class Link implements LinkWriter {
   channel: NativeConnection | undefined;
   /** What is in the way while it is not up. */
   trouble: LinkFailure | undefined;
-  /** True once this end wants to say goodbye: what has been begun goes out before, and nobody begins anything new. */
-  isLeaving = false;
-  /** Each end says goodbye once, when it sends no more messages. */
-  hasSaidGoodbye = false;
-  hasHeardGoodbye = false;
+  /** True once the peer has said that it sends nothing more. */
+  hasReadGoodbye = false;
   /** Why it ends, once that is known. */
   endReason: string | undefined;
-  /** How many frames had been taken when the present connection began: of the peer's here, and of ours by the peer. */
-  receivedBefore = 0;
-  acknowledgedBefore = 0;
   /** The last connection ended because one end refused what came, and had taken nothing new on it. */
   wasInVain = false;
-  /** True while a frame comes in parts that has been taken before. */
-  isRepeating = false;
-  /** Bytes of the peer's frames that have been taken and not acknowledged yet. */
-  owedBytes = 0;
-  /** Bytes that have been given to the present connection since it last had none left. */
-  handedBytes = 0;
-  /** True while something on it waits for the end of the step: frames to be handed to the connection, or a measurement. */
-  isAwake = false;
-  /** True if the round trip is to be measured. */
-  wantsMeasure = false;
-  readonly #wake: (link: Link) => void;
+  readonly #context: LinkContext;
   #state: LinkState;
+  /** True once this end wants to say goodbye: what has been begun goes out before, and nobody begins anything new. */
+  #isLeaving = false;
+  /** Each end says goodbye once, when it sends nothing more. */
+  #hasSaidGoodbye = false;
+  /** How many frames had been taken when the present connection began: of the peer's here, and of ours by the peer. */
+  #receivedBefore = 0;
+  #acknowledgedBefore = 0;
+  /** True while a frame comes in parts that has been taken before. */
+  #isRepeating = false;
+  /** Bytes of the peer's frames that have been taken and not acknowledged yet. */
+  #unansweredBytes = 0;
+  /** Bytes that have been given to the present connection since it last had none left. */
+  #handedBytes = 0;
+  /** True while something waits for the end of the step: frames to be handed to the connection, or a measurement. */
+  #isScheduled = false;
+  #isMeasureDue = false;
 
-  /** `wake` hears when a link that had nothing to do has something to send. */
-  constructor(
-    peer: Member,
-    isOwner: boolean,
-    pages: BufferPool,
-    handlers: LinkHandlerFactory,
-    wake: (link: Link) => void,
-  ) {
+  constructor(peer: Member, isOwner: boolean, context: LinkContext) {
     this.peer = peer;
     this.isOwner = isOwner;
-    this.outflow = new SendBuffer(pages);
+    this.outflow = new SendBuffer(context.pages);
     this.replay = new ResumeState(this.outflow);
-    this.#wake = wake;
+    this.#context = context;
     this.#state = isOwner ? "idle" : "waiting";
-    this.handler = handlers.attach(peer.address, isOwner, this);
+    this.handler = context.handlers.attach(peer.address, isOwner, this);
   }
 
   get state(): LinkState {
@@ -94,6 +119,11 @@ export class Link implements LinkWriter {
     return this.#state === "up" || this.#state === "draining";
   }
 
+  step(event: LinkTrigger): void {
+    const table = this.isOwner ? ownerTransitions : acceptorTransitions;
+    this.#state = nextState<LinkState, LinkTrigger>(table, this.#state, event, `link with ${this.peer.address}`);
+  }
+
   // What its handler sees.
 
   get memory(): Uint8Array {
@@ -101,7 +131,7 @@ export class Link implements LinkWriter {
   }
 
   get isOpen(): boolean {
-    return !this.isLeaving && this.#state !== "draining" && this.#state !== "ended";
+    return !this.#isLeaving && this.#state !== "draining" && this.#state !== "ended";
   }
 
   get unacknowledgedBytes(): number {
@@ -121,17 +151,232 @@ export class Link implements LinkWriter {
   }
 
   begin(kind: number, bytes: number, tail?: Uint8Array): number {
-    if (!this.isAwake) this.#wake(this);
+    this.#schedule();
     return this.outflow.begin(kind, bytes, tail);
   }
 
   measure(): void {
-    this.wantsMeasure = true;
-    if (!this.isAwake) this.#wake(this);
+    this.#isMeasureDue = true;
+    this.#schedule();
   }
 
-  step(event: LinkTrigger): void {
-    const table = this.isOwner ? ownerTransitions : acceptorTransitions;
-    this.#state = nextState<LinkState, LinkTrigger>(table, this.#state, event, `link with ${this.peer.address}`);
+  // What its member wants.
+
+  /** The link has a new connection. What the peer has not acknowledged goes out again, in order. */
+  carry(channel: NativeConnection, now: number): void {
+    channel.owner = this;
+    channel.watch(now);
+    this.outflow.rewind();
+    this.#handedBytes = 0;
+    this.#receivedBefore = this.replay.received;
+    this.#acknowledgedBefore = this.outflow.acknowledged;
+    this.wasInVain = false;
+    this.#schedule();
+  }
+
+  /** The connection is of no more use to the link: nothing more is read from it. */
+  drop(): void {
+    const { channel } = this;
+    this.#clearUnanswered();
+    this.#context.drains.clear(this);
+    this.channel = undefined;
+    channel?.abort();
+  }
+
+  /** This node sends no more messages on the link, which ends when the peer says the same. */
+  sayGoodbye(reason: string, now: number): void {
+    if (this.#isLeaving || this.channel === undefined) return;
+    this.#isLeaving = true;
+    this.endReason ??= reason;
+    this.awaitGoodbye(now);
+    this.#schedule();
+  }
+
+  /** The peer's goodbye is on the way, unless its connection is cut. */
+  awaitGoodbye(now: number): void {
+    this.#context.drains.set(this, now + this.#context.limits.drainMs);
+  }
+
+  /** The peer's goodbye has not come in time. */
+  drainOverdue(now: number): void {
+    const { channel } = this;
+    channel?.abort();
+    if (channel !== undefined) this.gone(channel, "did not say goodbye in time", now);
+  }
+
+  /** Tells the peer how much has been taken. */
+  acknowledge(): void {
+    this.#clearUnanswered();
+    this.channel?.sendFrame(encodeAcknowledgement(this.replay.received));
+  }
+
+  /** Hands what has been begun to the connection, as far as that has room. */
+  flush(now: number): void {
+    this.#isScheduled = false;
+    const { channel, outflow } = this;
+    if (channel === undefined || !this.isCarried) return;
+    if (this.#isMeasureDue) channel.measure(now);
+    this.#isMeasureDue = false;
+    const before = this.#handedBytes;
+    // A frame that has been begun goes out to its end: until then nothing else can be said on the connection.
+    while (this.#handedBytes < this.#context.limits.handedBytes || outflow.isWithinFrame) {
+      const piece = outflow.hand();
+      if (piece === undefined) break;
+      if (piece === "changed") {
+        this.#payloadChanged(channel, now);
+        return;
+      }
+      this.#handedBytes += piece.length;
+      channel.sendFrame(piece);
+    }
+    if (this.#handedBytes > before) this.handler.moved();
+    if (!this.#isLeaving || this.#hasSaidGoodbye) return;
+    if (outflow.waitingBytes === 0 && this.handler.isDone) this.#goodbye(channel, now);
+  }
+
+  // What comes on its connection.
+
+  control(channel: NativeConnection, control: Control, now: number): void {
+    if (control.type === "goodbye") {
+      this.#readGoodbye(channel, control.reason, control.received, now);
+    } else if (control.type === "refuse") {
+      const reason = `${control.code} ${control.message}`;
+      this.wasInVain = this.outflow.acknowledged === this.#acknowledgedBefore;
+      channel.close(now);
+      if (endsLink(control.code)) this.#context.lost(this, reason, now);
+      else this.gone(channel, reason, now);
+    } else channel.unexpected(control.type, now);
+  }
+
+  numbered(
+    channel: NativeConnection,
+    kind: number,
+    bytes: Uint8Array,
+    from: number,
+    to: number,
+    rest: number,
+    now: number,
+  ): void {
+    const number = readNumber(bytes, from);
+    const verdict = this.replay.judge(number);
+    if (rest > 0) this.#isRepeating = verdict === "repeated";
+    if (verdict === "repeated") return;
+    const fault =
+      verdict === "gap"
+        ? `frame ${number} came after ${this.replay.received}`
+        : this.handler.take(kind, bytes, from + numberBytes, to, rest);
+    this.#taken(channel, to - from, rest, fault, now);
+  }
+
+  more(channel: NativeConnection, bytes: Uint8Array, from: number, to: number, rest: number, now: number): void {
+    if (this.#isRepeating) return;
+    this.#taken(channel, to - from, rest, this.handler.takeMore(bytes, from, to, rest), now);
+  }
+
+  acknowledged(channel: NativeConnection, number: number, now: number): void {
+    if (this.outflow.acknowledge(number)) this.handler.moved();
+    else this.#refuse(channel, `an acknowledgement of ${number} cannot be`, now);
+  }
+
+  /** All that was handed to the connection has gone out. */
+  flushed(): void {
+    this.#handedBytes = 0;
+    this.outflow.sent();
+    this.#schedule();
+  }
+
+  gone(channel: NativeConnection, reason: string, now: number): void {
+    const { failure } = channel;
+    if (failure !== undefined && endsLink(failure)) {
+      this.#context.lost(this, `${failure} ${reason}`, now);
+      return;
+    }
+    this.drop();
+    this.step("broken");
+    this.#context.broken(this, failure === undefined ? reason : `${failure}: ${reason}`, now);
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    this.#context.scheduled.push(this);
+  }
+
+  #readGoodbye(channel: NativeConnection, reason: string, received: number, now: number): void {
+    if (!this.outflow.acknowledge(received)) {
+      this.#refuse(channel, `a goodbye that acknowledges ${received} cannot be`, now);
+      return;
+    }
+    this.hasReadGoodbye = true;
+    this.endReason ??= reason;
+    if (this.#hasSaidGoodbye) {
+      this.acknowledge();
+      channel.finish(now);
+      return;
+    }
+    this.step("left");
+    this.#context.leaving(this, now);
+    this.sayGoodbye(reason, now);
+  }
+
+  #goodbye(channel: NativeConnection, now: number): void {
+    this.#hasSaidGoodbye = true;
+    this.#clearUnanswered();
+    channel.send({ type: "goodbye", reason: this.endReason ?? "", received: this.replay.received });
+    if (this.hasReadGoodbye) channel.finish(now);
+  }
+
+  /** A payload that was lent to the link is gone: its frame can never go out, and so nothing behind it. */
+  #payloadChanged(channel: NativeConnection, now: number): void {
+    const message = "a payload that was under way has been transferred or resized by this program";
+    this.#context.note("PAYLOAD_CHANGED", message, this.peer.address);
+    this.#refuse(channel, "a frame cannot go out any more", now, `PAYLOAD_CHANGED ${message}`);
+  }
+
+  /** What the peer says is impossible. To go on would be to lose it in silence, so the link ends, at both ends. */
+  #refuse(channel: NativeConnection, message: string, now: number, reason = `SESSION_LOST ${message}`): void {
+    channel.refuse("SESSION_LOST", message, now);
+    this.#context.lost(this, reason, now);
+  }
+
+  /** The handler has been given so many bytes of a frame, and has found a fault with them or not. */
+  #taken(
+    channel: NativeConnection,
+    bytes: number,
+    rest: number,
+    fault: string | typeof notNow | undefined,
+    now: number,
+  ): void {
+    if (fault !== undefined) {
+      if (fault === notNow) this.#putOff(channel, now);
+      else this.#refuse(channel, fault, now);
+      return;
+    }
+    if (rest === 0) this.replay.advance();
+    const { acknowledgements, limits } = this.#context;
+    // It is acknowledged after some bytes or some time, whichever is first.
+    if (this.#unansweredBytes === 0) acknowledgements.set(this, now + limits.acknowledgeMs);
+    this.#unansweredBytes += bytes;
+    if (this.#unansweredBytes >= limits.acknowledgeBytes) this.acknowledge();
+    // What the goodbye waits for may have been given up by the peer: then nothing goes out, but the goodbye.
+    if (this.#isLeaving && !this.#hasSaidGoodbye) this.#schedule();
+  }
+
+  /**
+   * What comes cannot be held now. Only the connection ends: the peer keeps what is not acknowledged, and sends it again on
+   * the next one. Pauses grow while connections take nothing of it.
+   */
+  #putOff(channel: NativeConnection, now: number): void {
+    const message = "this node holds as much for its peers as it may, until its program takes some of it";
+    this.#context.note("OVERLOADED", message, this.peer.address);
+    this.wasInVain = this.replay.received === this.#receivedBefore;
+    this.acknowledge();
+    channel.refuse("OVERLOADED", message, now);
+    this.gone(channel, message, now);
+  }
+
+  #clearUnanswered(): void {
+    this.#unansweredBytes = 0;
+    this.#context.acknowledgements.clear(this);
   }
 }

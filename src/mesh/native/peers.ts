@@ -12,11 +12,10 @@ import type { MemberEvent, MemberOutput, MemberRules } from "../types.js";
 import type { NativeConnection, NativeConnectionContext } from "./connection.js";
 import { type DirectoryChange, DirectoryView } from "./directory-view.js";
 import { HelloHandler } from "./hello-handler.js";
-import { Link } from "./link.js";
+import { Link, type LinkContext } from "./link.js";
 import { LinkDialer } from "./link-dialer.js";
 import { LinkReporter } from "./link-reporter.js";
 import type { HelloCase } from "./link-states.js";
-import { LinkTransport } from "./link-transport.js";
 
 /** What the rest of the member must know of its native peers. */
 export interface NativePeersEvents {
@@ -30,7 +29,7 @@ export interface NativePeersEvents {
 
 /**
  * This node's side of the mesh as far as the native dialect goes: one link with every other native member of the directory.
- * The attempts are `LinkDialer`'s, the hellos `HelloHandler`'s, what links carry is `LinkTransport`'s; here the directory meets them.
+ * The attempts are `LinkDialer`'s, the hellos `HelloHandler`'s, what goes over a link is `Link`'s; here the directory meets them.
  */
 export class NativePeers {
   readonly roster: DirectoryView;
@@ -39,9 +38,8 @@ export class NativePeers {
   readonly #outputs: OutputSink<MemberOutput>;
   readonly #watch: NativePeersEvents;
   readonly #handlers: LinkHandlerFactory;
-  readonly #pages: BufferPool;
   readonly #owner: LinkDialer;
-  readonly #carrier: LinkTransport;
+  readonly #shared: LinkContext;
   readonly #links = new Map<Id, Link>();
   readonly #byAddress = new Map<Address, Link>();
   /** Links whose connection is gone, and that wait for the next one. */
@@ -59,7 +57,6 @@ export class NativePeers {
     this.#outputs = outputs;
     this.#handlers = handlers;
     this.#watch = watch;
-    this.#pages = new BufferPool(rules.allocate);
     this.roster = new DirectoryView(id, rules.limits);
     this.reports = new LinkReporter(rules.limits);
     this.#owner = new LinkDialer({ mesh: rules.mesh, roster: this.roster }, rules.seed, ports, {
@@ -67,11 +64,19 @@ export class NativePeers {
       failed: (link, now) => this.#report(link, now),
       lost: (link, reason, now) => this.#lost(link, reason, now),
     });
-    this.#carrier = new LinkTransport(ports, {
+    const { limits, note, timers } = ports;
+    this.#shared = {
+      limits,
+      note,
+      handlers,
+      pages: new BufferPool(rules.allocate),
+      scheduled: [],
+      acknowledgements: timers.keyed((link) => link.acknowledge()),
+      drains: timers.keyed((link, now) => link.drainOverdue(now)),
       leaving: (link, now) => this.reports.down(link.peer.order, { stage: "leaving", reason: "said goodbye" }, now),
       broken: (link, reason, now) => this.#broken(link, reason, now),
       lost: (link, reason, now) => this.#lost(link, reason, now),
-    });
+    };
     this.acceptor = new HelloHandler(ports, handshakes, {
       mesh: rules.mesh,
       isKeyed: rules.isKeyed,
@@ -109,24 +114,20 @@ export class NativePeers {
   }
 
   nextTimeout(): number | undefined {
-    return earliest(
-      this.#owner.nextTimeout(),
-      this.acceptor.nextTimeout(),
-      this.#carrier.nextTimeout(),
-      this.#handlers.nextTimeout(),
-    );
+    return earliest(this.#owner.nextTimeout(), this.#handlers.nextTimeout());
   }
 
   handleTimeout(now: number): void {
-    this.#carrier.handleTimeout(now);
-    this.acceptor.handleTimeout(now);
     this.#owner.handleTimeout(now);
     this.#handlers.handleTimeout(now);
   }
 
   /** Hands what has been begun on links to their connections. */
   flush(now: number): void {
-    this.#carrier.flush(now);
+    const { scheduled } = this.#shared;
+    // A link may be scheduled again meanwhile.
+    for (let at = 0; at < scheduled.length; at += 1) scheduled[at]?.flush(now);
+    scheduled.length = 0;
   }
 
   // What the log says.
@@ -156,7 +157,7 @@ export class NativePeers {
       this.#owner.drop(link);
       if (link.isCarried) {
         link.step("left");
-        this.#carrier.sayGoodbye(link, reason, now);
+        link.sayGoodbye(reason, now);
       } else this.#remove(link, reason);
     }
     this.#owner.clear(now);
@@ -192,7 +193,7 @@ export class NativePeers {
     if (self === undefined || member.id === self.id || member.dialect === "classic") return;
     // An id has one link, however often it is named.
     if (this.#links.has(member.id)) return;
-    const link = new Link(member, compareMembers(self, member) < 0, this.#pages, this.#handlers, this.#wake);
+    const link = new Link(member, compareMembers(self, member) < 0, this.#shared);
     this.#links.set(member.id, link);
     this.#byAddress.set(member.address, link);
     if (link.isOwner) this.#owner.want(link, now);
@@ -205,14 +206,14 @@ export class NativePeers {
     if (type === "left" && link.isCarried) {
       link.endReason ??= reason;
       link.step("left");
-      this.#carrier.awaitGoodbye(link, now);
+      link.awaitGoodbye(now);
     } else this.#remove(link, reason);
   }
 
   /** Ends a link at once: nothing more is read or sent on it. */
   #remove(link: Link, reason: string): void {
     this.#owner.drop(link);
-    this.#carrier.drop(link);
+    link.drop();
     if (link.state !== "ended") link.step("removed");
     this.#ended(link, reason);
   }
@@ -250,7 +251,7 @@ export class NativePeers {
   }
 
   #accepted(link: Link, { attempt }: ControlOf<"hello">, channel: NativeConnection, now: number): void {
-    this.#carrier.drop(link);
+    link.drop();
     link.step("accepted");
     link.attempt = attempt;
     link.channel = channel;
@@ -270,7 +271,7 @@ export class NativePeers {
     this.#unreachable.delete(link);
     this.reports.up(peer.order, attempt, now);
     this.#tell({ type, peer: peer.address, direction, dialect: "native", ...cipher });
-    this.#carrier.carry(link, channel, now);
+    link.carry(channel, now);
     if (isFirst) link.handler.up();
     // The hello or the answer may have acknowledged what the broken connection had delivered.
     link.handler.moved();
@@ -303,8 +304,6 @@ export class NativePeers {
   #report(link: Link, now: number): void {
     if (link.trouble !== undefined) this.reports.down(link.peer.order, link.trouble, now);
   }
-
-  readonly #wake = (link: Link): void => this.#carrier.wake(link);
 
   #tell(event: MemberEvent): void {
     this.#outputs.push({ type: "event", event });

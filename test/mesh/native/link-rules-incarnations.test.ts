@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
+import { Link } from "../../../src/mesh/native/link.js";
 import { LinkDialer } from "../../../src/mesh/native/link-dialer.js";
-import { LinkTransport } from "../../../src/mesh/native/link-transport.js";
 import { dropHelloRule, worlds } from "./absence.js";
 import { hello, idOf, joined, listed } from "./names.js";
 import type { Node } from "./node.js";
@@ -41,7 +41,7 @@ describe("D2: an incarnation whose address somebody else has", () => {
   }
 
   test.each(worlds)("is not heard any more ($world)", ({ isThere }) => {
-    if (!isThere) vi.spyOn(LinkTransport.prototype, "drop").mockReturnValue();
+    if (!isThere) vi.spyOn(Link.prototype, "drop").mockReturnValue();
     const { later, late } = replacedAt("joined");
     expect(later.eventsOf("unlink")).toMatchObject([{ unacknowledged: 0 }]);
     late();
@@ -101,7 +101,7 @@ describe("D8: a member that has been removed", () => {
   test.each(worlds)("is not up by an answer that is read later ($world)", ({ isThere }) => {
     if (!isThere) {
       vi.spyOn(LinkDialer.prototype, "drop").mockReturnValue();
-      vi.spyOn(LinkTransport.prototype, "drop").mockReturnValue();
+      vi.spyOn(Link.prototype, "drop").mockReturnValue();
     }
     const world = new World();
     const [owner, later] = world.mesh(2) as [Node, Node];

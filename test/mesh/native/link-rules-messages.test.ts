@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { LinkTransport } from "../../../src/mesh/native/link-transport.js";
+import { Link } from "../../../src/mesh/native/link.js";
 import { ResumeState } from "../../../src/mesh/native/resume-state.js";
 import { dropHelloRule, sayNothingReceived, takeWithoutNumbers, worlds } from "./absence.js";
 import { hello, listed } from "./names.js";
@@ -26,7 +26,7 @@ describe("a message is delivered once", () => {
     owner.send(later, "m1");
     // Only the owner sees the reset; its message is still on its way when it says the next hello.
     wire.cut("dialer");
-    if (row.rule === "without") vi.spyOn(LinkTransport.prototype, "drop").mockReturnValue();
+    if (row.rule === "without") vi.spyOn(Link.prototype, "drop").mockReturnValue();
     if (row.numbers === "without") takeWithoutNumbers();
     world.pass(world.limits.redialMinMs);
     const next = owner.newest(later).connect().from("dialer");

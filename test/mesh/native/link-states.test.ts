@@ -1,6 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { BufferPool } from "../../../src/core/buffer-pool.js";
-import { Link } from "../../../src/mesh/native/link.js";
+import { defaultLimits } from "../../../src/core/limits.js";
+import { Timers } from "../../../src/core/timers.js";
+import type { NativeConnection } from "../../../src/mesh/native/connection.js";
+import { Link, type LinkContext } from "../../../src/mesh/native/link.js";
 import {
   acceptorTransitions,
   type HelloCase,
@@ -73,14 +76,22 @@ const allowed: Record<"owner" | "acceptor", readonly string[]> = {
   ],
 };
 
+const timers = new Timers();
+const context: LinkContext = {
+  limits: defaultLimits,
+  pages: new BufferPool((bytes) => new Uint8Array(bytes)),
+  handlers: new Riding(),
+  scheduled: [],
+  acknowledgements: timers.keyed(() => {}),
+  drains: timers.keyed(() => {}),
+  note: () => {},
+  leaving: () => {},
+  broken: () => {},
+  lost: () => {},
+};
+
 function linkIn(role: "owner" | "acceptor", state: LinkState): Link {
-  const link = new Link(
-    listed(2),
-    role === "owner",
-    new BufferPool((bytes) => new Uint8Array(bytes)),
-    new Riding(),
-    () => {},
-  );
+  const link = new Link(listed(2), role === "owner", context);
   for (const event of ways[role][state] ?? []) link.step(event);
   expect(link.state).toBe(state);
   return link;
@@ -118,7 +129,8 @@ test("a link takes what the application sends from before it is up until one of 
   const states = ["idle", "dialing", "suspended", "up", "draining", "ended"] as const;
   expect(states.filter((state) => linkIn("owner", state).isOpen)).toEqual(["idle", "dialing", "suspended", "up"]);
   const link = linkIn("acceptor", "up");
-  link.isLeaving = true;
+  link.channel = {} as NativeConnection;
+  link.sayGoodbye("left", 0);
   expect(link.isOpen).toBe(false);
 });
 
