@@ -131,16 +131,16 @@ export class Membership {
   }
 
   /** Corrects the address of a classic session. A listed one is replaced in one entry, so that its slot is never free. */
-  correct(session: MemberSession, address: Address, now: number): AdmissionVerdict {
+  correct(session: MemberSession, address: Address): AdmissionVerdict {
     const candidate: Candidate = { id: this.#options.rules.newId(), address, dialect: "classic" };
     if (session.state === "member") return this.register(session, candidate, session.candidate?.id);
-    this.depart(session, "left", `corrected to ${address}`, now);
+    this.depart(session, "left", `corrected to ${address}`);
     session.step("withdrawn");
     return this.register(session, candidate);
   }
 
   /** An entry has come back. Returns what it has changed; undefined if it was known. */
-  appended({ entry, key }: Extract<LogAnswer, { type: "appended" }>, now: number): MembershipChange | undefined {
+  appended({ entry, key }: Extract<LogAnswer, { type: "appended" }>): MembershipChange | undefined {
     const append = this.#appends.get(key ?? 0);
     this.#appends.delete(key ?? 0);
     const goes = entry.type === "joined" ? undefined : entry.type === "replaced" ? entry.replaces : entry.id;
@@ -148,7 +148,7 @@ export class Membership {
     // A log may tell an entry twice; it happens once.
     if (!this.directory.apply(entry)) return undefined;
     this.admission.applied(entry, removed);
-    if (removed !== undefined) this.#forget(removed, entry, now);
+    if (removed !== undefined) this.#forget(removed, entry);
     const member = this.directory.member(entry.id);
     return {
       ...(removed === undefined ? {} : { removed }),
@@ -187,19 +187,16 @@ export class Membership {
   ): RejectedAppend {
     const { type: _, ...joining } = change;
     const replaced = this.#release(joining);
-    if (session?.state !== "joining") {
-      this.#goOnWithLine(reason, now);
-      return { replaced };
-    }
+    if (reason === "unavailable" || isRepeated) this.#retryAt ??= now + this.#options.rules.limits.logRetryMs;
+    if (session?.state !== "joining") return { replaced };
     if (reason === "unavailable" || isRepeated) {
       const message =
         reason === "unavailable"
           ? "the membership log takes no changes at the moment"
           : "other servers have taken what this member was to get, twice";
-      this.#goOnWithLine("unavailable", now);
       return { refused: { session, code: "STORE_UNAVAILABLE", message }, replaced };
     }
-    return this.#judgeAnew(session, replaced, correctedBy(change), now);
+    return this.#judgeAnew(session, replaced, correctedBy(change));
   }
 
   /** Frees what a rejected registration held. Returns the member that it was to replace, if any. */
@@ -229,14 +226,13 @@ export class Membership {
     return false;
   }
 
-  #judgeAnew(session: MemberSession, replaced: readonly Id[], corrected: Id | undefined, now: number): RejectedAppend {
+  #judgeAnew(session: MemberSession, replaced: readonly Id[], corrected: Id | undefined): RejectedAppend {
     const { candidate } = session;
     if (candidate === undefined) return { replaced };
     const own = this.standing(corrected ?? "")?.id;
     const hasSlot = own !== undefined;
     const verdict = this.admission.judge({ ...applicantOf(session, candidate), isCalled: true, hasSlot });
     if (verdict.type === "refuse") {
-      this.#goOnWithLine("conflict", now);
       return { refused: { session, code: verdict.code, message: verdict.message }, replaced };
     }
     const evicts = verdict.evicts === undefined ? {} : { evicts: verdict.evicts };
@@ -249,21 +245,18 @@ export class Membership {
     return { replaced: replaces === undefined ? replaced : [...replaced, replaces], ...evicts };
   }
 
-  /** A slot is free again. While the log takes nothing, those in line wait for the next try: else all would be refused. */
-  #goOnWithLine(reason: RejectionReason, now: number): void {
-    if (reason === "unavailable") this.#retryAt ??= now + this.#options.rules.limits.logRetryMs;
-    else this.admitNext(now);
-  }
-
   #queue(session: MemberSession, candidate: Candidate): void {
     session.step("queued");
     this.admission.wait(session, candidate);
     this.#emitPlaces(session);
   }
 
-  /** Calls as many from the waiting line as there are free slots. */
-  admitNext(now: number): void {
-    this.#call(this.admission.freeSlots, now);
+  /**
+   * Calls as many from the waiting line as there are free slots. While the log takes nothing they wait for the next try:
+   * else all would be refused.
+   */
+  callNext(now: number): void {
+    if (this.#retryAt === undefined) this.#call(this.admission.freeSlots, now);
   }
 
   /** When the next in line are called, because those before them are slow to prove their addresses. */
@@ -275,12 +268,12 @@ export class Membership {
 
   /** One that is slow to prove its address must not hold up those behind it: twice as many are called. */
   handleTimeout(now: number): void {
-    if (this.#retryAt !== undefined && this.#retryAt <= now) this.#retry(now);
+    if (this.#retryAt !== undefined && this.#retryAt <= now) this.#retry();
     const at = this.nextTimeout();
     if (at !== undefined && at <= now) this.#call(2 * this.admission.calledCount, now);
   }
 
-  #retry(now: number): void {
+  #retry(): void {
     this.#retryAt = undefined;
     const removals = [...this.#rejectedRemovals.values()];
     this.#rejectedRemovals.clear();
@@ -289,13 +282,13 @@ export class Membership {
       if (this.directory.member(change.id) === undefined || this.#isBeingReplaced(change.id)) continue;
       this.#append({ change, isRepeated: false });
     }
-    this.admitNext(now);
   }
 
   /** Calls the first in line until so many are called. A classic one needs no proof, and is admitted at once. */
   #call(count: number, now: number): void {
     const { admission } = this;
     const before = admission.line.size;
+    if (admission.calledCount >= Math.min(count, before)) return;
     for (const [session, candidate] of admission.line) {
       if (!admission.hasFreeSlot || admission.calledCount >= count) break;
       if (admission.isCalled(session)) continue;
@@ -309,12 +302,10 @@ export class Membership {
   }
 
   /** Removes a session that is over from the mesh, in whatever state it is. */
-  depart(session: MemberSession, type: "left" | "lost", reason: string, now: number): void {
+  depart(session: MemberSession, type: "left" | "lost", reason: string): void {
     const id = session.candidate?.id;
     if (session.state === "waiting" || session.state === "proving") {
-      if (!this.admission.leaveLine(session)) return;
-      this.#emitPlaces();
-      this.admitNext(now);
+      if (this.admission.leaveLine(session)) this.#emitPlaces();
     } else if (session.state === "joining") {
       for (const append of this.#appends.values()) if (append.session === session) append.session = undefined;
     } else if (session.state === "member" && id !== undefined) {
@@ -360,7 +351,7 @@ export class Membership {
     return undefined;
   }
 
-  #forget(member: Member, entry: Entry, now: number): void {
+  #forget(member: Member, entry: Entry): void {
     const { mesh, outputs, rules } = this.#options;
     const { id, address, order, dialect } = member;
     this.#departing.delete(id);
@@ -371,7 +362,6 @@ export class Membership {
     if (entry.type !== "left" && entry.type !== "lost") return;
     const { type, reason } = entry;
     outputs.push({ type: "event", event: { type, mesh, id, address, order, dialect, reason } });
-    this.admitNext(now);
   }
 
   /**

@@ -159,7 +159,7 @@ export class Mesh {
     this.#classics.delete(session);
     const corrected =
       session.state === "member" ? this.membership.directory.member(session.candidate?.id ?? "") : undefined;
-    const verdict = this.membership.correct(session, address, now);
+    const verdict = this.membership.correct(session, address);
     // Its old entry is still to be removed, and its session is no longer that entry's.
     if (corrected !== undefined) this.#completeness.setAbsent(corrected);
     if (verdict.type !== "refuse") this.#failureDetector.begin(session, now);
@@ -192,7 +192,7 @@ export class Mesh {
   /** An entry has come back from the log. */
   appended(answer: Extract<LogAnswer, { type: "appended" }>, now: number): AppendResult {
     const { entry } = answer;
-    const changed = this.membership.appended(answer, now);
+    const changed = this.membership.appended(answer);
     if (changed === undefined) return {};
     this.logBroadcaster.add(entry);
     const { removed, entered } = changed;
@@ -239,7 +239,7 @@ export class Mesh {
     this.logBroadcaster.end(session);
     if (this.#isHalted) return;
     const mayComeBack = session.state === "member" && session.dialect === "native" && type === "lost";
-    if (!mayComeBack) this.membership.depart(session, type, reason, now);
+    if (!mayComeBack) this.membership.depart(session, type, reason);
     const absent = this.#failureDetector.end(session, reason, now);
     if (absent !== undefined) this.membership.admission.setAbsent(absent, true);
     const member =
@@ -289,6 +289,7 @@ export class Mesh {
       const reason = isComplete ? "capacity reached" : `not complete within ${finishMs / 1000} s`;
       return { reason, isTooLate: !isComplete };
     }
+    this.membership.callNext(now);
     this.logBroadcaster.handleTimeout(now);
     return undefined;
   }

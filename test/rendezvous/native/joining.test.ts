@@ -214,6 +214,18 @@ describe("N3: the dial-back proves the address", () => {
     expect(newcomer.end.last("waiting")).toEqual({ type: "waiting", place: 2 });
   });
 
+  test("a newcomer behind one who proves its address is called at once if there is a slot for it too", () => {
+    const play = new Play({ capacity: 2, onFull: "hold" });
+    const members = nativeMembers(play, 2);
+    const slow = play.native("127.0.0.1:15001").register();
+    play.dialed = ({ to }) => to === slow.address;
+    for (const member of members) member.leave();
+    const newcomer = play.native("127.0.0.1:15002").register();
+    expect(newcomer.end.all("waiting")).toHaveLength(1);
+    play.settle();
+    expect(play.machine.members).toEqual([newcomer.address]);
+  });
+
   test("a newcomer that has not yet taken the word on its place in line is told of its admission when it has", () => {
     const play = new Play({ capacity: 1, onFull: "hold" });
     const first = play.native(a).register();
