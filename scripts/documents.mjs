@@ -26,6 +26,7 @@ const parts = {
   errors: errorsTable,
   "hello rules": helloRulesTable,
   limits: limitsTable,
+  "member limits": () => limitsOf(memberLimits),
   "member session": () => stateDiagram(memberSession),
   "native session": () => stateDiagram(nativeSessionTransitions),
   "owner states": () => stateDiagram(ownerTransitions),
@@ -121,56 +122,73 @@ function limitsTable() {
     const comment = new RegExp(`/\\*\\*((?:(?!\\*/).)*)\\*/\\s*${name}:`, "s").exec(source)?.[1];
     if (comment === undefined) throw new Error(`the limit ${name} has no reason beside it`);
     const reason = comment.replaceAll(/^\s*\* ?/gm, "").trim();
-    const unit = name.endsWith("Ms") ? " ms" : name.endsWith("Bytes") ? " bytes" : "";
-    return [`\`${name}\``, `${value.toLocaleString("en-US")}${unit}`, reason];
+    return [`\`${name}\``, amount(name, value), reason];
   });
   return table(["limit", "value", "meaning and reason"], rows);
 }
 
-/** Who says which control message to whom, and what for. */
+/** The limits that the smallest native member needs. */
+const memberLimits = [
+  ...["controlBytes", "messageBytes", "queueSoftBytes", "acknowledgeBytes", "acknowledgeMs", "probeMs", "silentMs"],
+  ...["reportMs", "dialMs", "redialMinMs", "redialMaxMs", "parkedMs", "parked", "handshakeMs", "lingerMs", "drainMs"],
+];
+
+function limitsOf(names) {
+  return table(
+    ["limit", "value"],
+    names.map((limit) => [`\`${limit}\``, amount(limit, defaultLimits[limit])]),
+  );
+}
+
+function amount(limit, value) {
+  const unit = limit.endsWith("Ms") ? " ms" : limit.endsWith("Bytes") ? " bytes" : "";
+  return `${value.toLocaleString("en-US")}${unit}`;
+}
+
+/** Who sends which control message to whom, and what for. */
 const conversations = {
-  "A member to the server, on its session": {
-    register: "I want to be a member.",
-    resume: "I am a member whose session broke.",
-    proof: "I listen at my address: this nonce came there.",
-    links: "These of my links have changed.",
-    watch: "Tell me, once, when the mesh is whole with so many members or more.",
-    leave: "I go.",
+  "From a member to the server, on its session": {
+    register: "Asks to become a member.",
+    resume: "Asks to go on as the member that it was before its session broke.",
+    proof: "Returns the nonce of a `challenge`.",
+    links: "Reports the links that have changed.",
+    watch: "Asks to be told once when the mesh is complete with at least `size` members.",
+    leave: "Leaves the mesh.",
   },
-  "The server to a member, on its session": {
-    admitted: "You are a member.",
-    directory: "These are all members.",
-    entries: "This has changed.",
-    waiting: "The mesh is full, and you stand in line.",
+  "From the server to a member, on its session": {
+    admitted: "The node is a member.",
+    directory: "All members.",
+    entries: "The next entries of the log.",
+    waiting: "The mesh is full, and the node waits in line.",
     complete: "Every pair that can be verified is linked.",
-    degraded: "Pairs are missing.",
+    degraded: "Some pairs are not linked.",
     teardown: "The mesh ends.",
   },
-  "The server to a listener, on a connection of its own, and the answer to either": {
-    challenge: "Somebody wants this address to be listed with this id.",
-    check: "Does this id still live?",
-    here: "The listener: this is my id.",
+  "From the server to a listener, on a connection that the server dials, and the listener's answer": {
+    challenge: "Asks the listener to prove that it registers this address with this id.",
+    check: "Asks which id listens here.",
+    here: "The answer to both: the listener's id.",
   },
-  "Members to one another": {
-    hello: "The owner of a link: let this attempt be the link.",
-    answer: "The other end: it is.",
-    goodbye: "I begin nothing more.",
+  "Between members": {
+    hello: "The owner of a link asks that this connection carry it.",
+    answer: "The other end agrees.",
+    goodbye: "The sender begins nothing more on this link.",
   },
-  "Anybody, before closing": {
-    refuse: "This connection is of no use, and why.",
+  "From anybody, before closing": {
+    refuse: "Says why the connection is refused.",
   },
 };
 
 function controlsTables() {
   const told = Object.values(conversations).flatMap((messages) => Object.keys(messages));
   const untold = Object.keys(controls).filter((type) => !told.includes(type));
-  if (untold.length > 0) throw new Error(`nobody says who says ${untold.join(", ")}`);
+  if (untold.length > 0) throw new Error(`nobody says who sends ${untold.join(", ")}`);
   const tables = Object.entries(conversations).map(([title, messages]) => {
     const rows = Object.entries(messages).flatMap(([type, meaning]) => [
       [`\`${type}\``, "", meaning],
       ...fieldRows(controls[type]),
     ]);
-    return `**${title}**\n\n${table(["message", "field", "holds"], rows)}`;
+    return `**${title}**\n\n${table(["message", "field", "value"], rows)}`;
   });
   return tables.join("\n\n");
 }
@@ -182,8 +200,8 @@ function entriesTables() {
     const rest = "order" in fields ? [["", "and all fields of the member", ""]] : [];
     return [[`\`${type}\``, "", ""], ...fieldRows(Object.fromEntries(own)), ...rest];
   });
-  const member = table(["member", "field", "holds"], fieldRows(memberFields));
-  return `${member}\n\n${table(["entry", "field", "holds"], kinds)}`;
+  const member = table(["member", "field", "value"], fieldRows(memberFields));
+  return `${member}\n\n${table(["entry", "field", "value"], kinds)}`;
 }
 
 function fieldRows(fields) {

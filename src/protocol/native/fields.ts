@@ -26,11 +26,11 @@ function field<Value>(describes: string, read: (value: unknown) => Value | undef
 }
 
 /** 128 random bits. */
-export const id: Field<Id> = field("32 hexadecimal digits in lower case", (value) =>
+export const id: Field<Id> = field("32 lower-case hexadecimal digits", (value) =>
   typeof value === "string" && /^[0-9a-f]{32}$/.test(value) ? value : undefined,
 );
 
-export const address: Field<Address> = field("an address as in the classic dialect", (value) =>
+export const address: Field<Address> = field("an address, `<ip>:<port>`", (value) =>
   typeof value === "string" ? parseAddress(value) : undefined,
 );
 
@@ -87,11 +87,11 @@ export const meta: Field<Meta> = field(
 const longestSentence = 500;
 
 /** What could steer a terminal is replaced; see `harmless`. */
-export const sentence: Field<string> = field("a sentence for people, cut after 500 characters", (value) =>
+export const sentence: Field<string> = field("text for people, at most 500 UTF-16 code units", (value) =>
   typeof value === "string" ? harmless(value.slice(0, longestSentence)) : undefined,
 );
 
-export const code: Field<string> = field("a code: capitals and underscores, at most 40", (value) =>
+export const code: Field<string> = field("a code: 1 to 40 capitals and underscores", (value) =>
   typeof value === "string" && /^[A-Z][A-Z_]{0,39}$/.test(value) ? value : undefined,
 );
 
