@@ -8,22 +8,21 @@ import {
   streamBesideRequests,
   type Variation,
 } from "./message-benchmarks.js";
-import type { PeerPrograms } from "./other-libraries.js";
-import { oneProcess, processes, startUps } from "./process-benchmarks.js";
+import type { LibraryProgram } from "./other-libraries.js";
+import { manyProcesses, oneProcess, start } from "./process-benchmarks.js";
 import type { Benchmark } from "./types.js";
 
-/** What the table is made for. */
-export interface Choice {
-  /** With it, everything is encrypted. */
+/** What the benchmarks depend on. */
+export interface BenchmarkOptions {
+  /** For the encrypted ones. */
   readonly secret: string;
   readonly isQuick: boolean;
-  readonly peers: PeerPrograms;
+  readonly libraries: readonly LibraryProgram[];
 }
 
 /**
- * The budgets of the project: what whoever builds on fullmesh instead of on bare sockets pays at most. They hold with a secret
- * and without. Rates are ratios of which we want at least so much, times and memory are ratios of which we want at most so
- * much; `besideStream` and `slowConsumer` bound fullmesh itself. What is not here is measured, but nothing is wanted of it.
+ * The budgets: the most that fullmesh may cost over bare sockets, with a secret and without. For rates they are the least
+ * ratio, for times and memory the greatest. `besideStream` and `slowConsumer` bound fullmesh itself.
  */
 const budgets = {
   oneWay: { small: 0.6, medium: 0.8, large: 0.9 },
@@ -31,24 +30,24 @@ const budgets = {
   requestRate: 0.7,
   broadcast: 0.7,
   stream: 0.6,
-  /** How many times slower than before a stream the slowest hundredth of requests beside it is, and the stream's rate. */
+  /** The 99th percentile of requests during a stream, as a multiple of that without one, and the rate of the stream. */
   besideStream: { slowdown: 5, rate: 0.6 },
   slowConsumer: {
-    /** How many times slower the slowest hundredth of requests to the others is. */
+    /** The 99th percentile of requests to the others, as a multiple of that before. */
     slowdown: 2,
-    /** Three times what may wait for one peer (`queueHardBytes`), in MiB. */
+    /** Three times `queueHardBytes`, in MiB. */
     growthMib: 48,
   },
 } as const;
 
-/** Everything that is measured, in the order in which it is played. Those of gangs have their budgets with them. */
-export function benchmarksFor({ secret, isQuick, peers }: Choice): Benchmark[] {
-  const plain: Variation = { prefix: "", suffix: "", peers };
-  const keyed: Variation = { prefix: "secret-", suffix: ", with a secret", secret };
+/** All benchmarks, in the order in which they run. */
+export function benchmarksFor({ secret, isQuick, libraries }: BenchmarkOptions): Benchmark[] {
+  const plain: Variation = { prefix: "", suffix: "", libraries };
+  const encrypted: Variation = { prefix: "secret-", suffix: ", with a secret", secret };
   const path = { delayMs: 25, seed: 1 };
   const relayed: Variation = { prefix: "relay-", suffix: `, over a path of ${path.delayMs} ms each way`, path };
   return [
-    ...[plain, keyed].flatMap((variation) => [
+    ...[plain, encrypted].flatMap((variation) => [
       oneWay(64, variation, budgets.oneWay.small),
       oneWay(1_024, variation, budgets.oneWay.medium),
       oneWay(65_536, variation, budgets.oneWay.large),
@@ -62,14 +61,14 @@ export function benchmarksFor({ secret, isQuick, peers }: Choice): Benchmark[] {
     oneWay(1_024, relayed),
     latency(relayed),
     stream(relayed),
-    ...(isQuick ? [4] : [8, 16, 32, 64]).map((size) => processes(size)),
-    processes(isQuick ? 3 : 32, secret),
-    startUps(),
+    ...(isQuick ? [4] : [8, 16, 32, 64]).map((size) => manyProcesses(size)),
+    manyProcesses(isQuick ? 3 : 32, secret),
+    start(),
     oneProcess(isQuick ? 12 : 120),
   ];
 }
 
-/** The names of all of them, as they are outside a quick run. */
-export const benchmarkNames: readonly string[] = benchmarksFor({ secret: "", isQuick: false, peers: [] }).map(
+/** The names of all benchmarks outside a quick run. */
+export const benchmarkNames: readonly string[] = benchmarksFor({ secret: "", isQuick: false, libraries: [] }).map(
   ({ name }) => name,
 );

@@ -3,31 +3,31 @@ import { createInterface } from "node:readline";
 import { Deferred, waitFor } from "../src/api/waiting.js";
 import { FullmeshError } from "../src/core/errors.js";
 
-/** What a child says last on stderr, kept for the report of its failure. */
-const lastWordsBytes = 2_000;
+/** The end of stderr that an error about a program quotes. */
+const stderrTailLength = 2_000;
 
-/** How long a child may take to say what it is expected to; most take a second or two. */
-const patienceMs = 60_000;
+/** How long a program may take to report a field; most take a second or two. */
+const reportTimeoutMs = 60_000;
 
-/** A measured program that runs. */
+/** A running program, which reports fields: one JSON object a line on stdout. */
 export class Child {
   readonly ended: Promise<void>;
   readonly #name: string;
   readonly #process: ChildProcess;
-  /** What it has said, or is still to say, by the name of the field. */
-  readonly #words = new Map<string, Deferred<unknown>>();
-  #lastWords = "";
+  /** By name, the fields that it has reported and those that are waited for. */
+  readonly #fields = new Map<string, Deferred<unknown>>();
+  #stderrTail = "";
   #failure: FullmeshError | undefined;
 
   constructor(name: string, process: ChildProcess) {
     this.#name = name;
     this.#process = process;
-    // A child that has ended takes no commands; its end tells more than the broken pipe.
+    // A program that has ended takes no input; its exit code says more than the broken pipe.
     process.stdin?.on("error", () => {});
     process.stderr?.setEncoding("utf8").on("data", (text: string) => {
-      this.#lastWords = `${this.#lastWords}${text}`.slice(-lastWordsBytes);
+      this.#stderrTail = `${this.#stderrTail}${text}`.slice(-stderrTailLength);
     });
-    if (process.stdout !== null) createInterface({ input: process.stdout }).on("line", (line) => this.#hear(line));
+    if (process.stdout !== null) createInterface({ input: process.stdout }).on("line", (line) => this.#read(line));
     this.ended = new Promise((resolve) => {
       process.once("error", (error) => {
         this.#fail(error.message);
@@ -41,17 +41,17 @@ export class Child {
   }
 
   /**
-   * Resolves with what the child says in this field, or has said.
+   * Resolves with the value of a field once the program has reported it.
    *
-   * @throws {FullmeshError} `CHILD_FAILED` if it has ended without, `TIMED_OUT`
+   * @throws {FullmeshError} `CHILD_FAILED` if the program ended first, `TIMED_OUT`
    */
-  async told<Value>(field: string, timeoutMs = patienceMs): Promise<Value> {
-    const missing = (): string => `${this.#name} has not told "${field}"`;
-    return (await waitFor(this.#wordOf(field).promise, { timeoutMs }, missing)) as Value;
+  async reported<Value>(field: string, timeoutMs = reportTimeoutMs): Promise<Value> {
+    const missing = (): string => `${this.#name} has not reported "${field}"`;
+    return (await waitFor(this.#field(field).promise, { timeoutMs }, missing)) as Value;
   }
 
   /** Writes a line to its stdin. */
-  command(line: string): void {
+  write(line: string): void {
     this.#process.stdin?.write(`${line}\n`);
   }
 
@@ -60,39 +60,39 @@ export class Child {
     if (this.#process.exitCode === null && this.#process.signalCode === null) this.#process.kill("SIGKILL");
   }
 
-  #wordOf(field: string): Deferred<unknown> {
-    const known = this.#words.get(field);
+  #field(field: string): Deferred<unknown> {
+    const known = this.#fields.get(field);
     if (known !== undefined) return known;
-    const word = new Deferred<unknown>();
-    this.#words.set(field, word);
-    if (this.#failure !== undefined) word.reject(this.#failure);
-    return word;
+    const deferred = new Deferred<unknown>();
+    this.#fields.set(field, deferred);
+    if (this.#failure !== undefined) deferred.reject(this.#failure);
+    return deferred;
   }
 
-  #hear(line: string): void {
-    for (const [field, value] of Object.entries(JSON.parse(line) as object)) this.#wordOf(field).resolve(value);
+  #read(line: string): void {
+    for (const [field, value] of Object.entries(JSON.parse(line) as object)) this.#field(field).resolve(value);
   }
 
   #fail(reason: string): void {
-    this.#failure ??= new FullmeshError("CHILD_FAILED", `${this.#name} ${reason}: ${this.#lastWords.trim()}`);
-    for (const word of this.#words.values()) word.reject(this.#failure);
+    this.#failure ??= new FullmeshError("CHILD_FAILED", `${this.#name} ${reason}: ${this.#stderrTail.trim()}`);
+    for (const field of this.#fields.values()) field.reject(this.#failure);
   }
 }
 
-/** The processes of one benchmark. None of them outlives it: they also end by themselves when their stdin does. */
+/** The processes of one benchmark. None of them outlives it, because each exits when its stdin ends. */
 export class Children {
   readonly #running = new Set<Child>();
   #stopped: FullmeshError | undefined;
 
-  /** Starts a program with its one argument. `flags` are Node's. */
+  /** Starts a program with its parameters. `flags` are for Node. */
   start(program: URL, parameters: Readonly<Record<string, unknown>>, flags: readonly string[] = []): Child {
     return this.spawn(process.execPath, [...flags, program.pathname, JSON.stringify(parameters)]);
   }
 
-  /** Starts any command. */
+  /** Starts a command. */
   spawn(command: string, args: readonly string[]): Child {
     if (this.#stopped !== undefined) throw this.#stopped;
-    // What is measured does not depend on how this command was told what to do.
+    // The variables that set flags of this command must not change what is measured.
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("FULLMESH_")));
     const child = new Child(
       [command, ...args].join(" "),
@@ -109,7 +109,7 @@ export class Children {
     this.#running.clear();
   }
 
-  /** Why no more are started; undefined while they are. */
+  /** Why no more are started; undefined while more may be. */
   get stopped(): FullmeshError | undefined {
     return this.#stopped;
   }

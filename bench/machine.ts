@@ -1,16 +1,16 @@
 import { cpus, release, type as systemType, totalmem } from "node:os";
 
-/** Where and with what was measured. */
+/** The machine and the versions that were measured. */
 export interface MachineInfo {
   readonly cpu: string;
   readonly cores: number;
   readonly memoryGiB: number;
   readonly system: string;
-  /** Of Node.js, fullmesh, and of peers that are measured too. */
+  /** Of Node.js, fullmesh, and other libraries. */
   readonly versions: Readonly<Record<string, string>>;
 }
 
-/** This machine, with these versions of what is measured. */
+/** This machine, with these versions besides that of Node.js. */
 export function thisMachine(versions: Readonly<Record<string, string>>): MachineInfo {
   const cores = cpus();
   return {

@@ -4,25 +4,25 @@ import { count, flag, withCommonFlags } from "../src/cli/flags.js";
 import { benchmarkNames } from "./benchmarks.js";
 import { type BenchFlags, runBench } from "./run.js";
 
-/** Characters of a line of names, so that it fits a terminal. */
+/** The longest line of names, so that it fits a terminal. */
 const lineLength = 76;
 
 const program = new Command("npm run bench --")
   .description(
     "Runs fullmesh and bare programs of node:net that do the same work, in turn, on the loopback interface of this " +
-      "machine, and prints medians and ratios. Takes the machine for itself; other work on it spoils the figures.",
+      "machine, and prints medians and ratios. Leave the machine alone meanwhile: other work spoils the figures.",
   )
   .addOption(
-    flag("--only <names>", "benchmarks by their names or the first words of them, such as wire-up,request").argParser(
+    flag("--only <names>", "the benchmarks to run, by name or the beginning of it, such as wire-up,request").argParser(
       (text) => text.split(",").filter((name) => name !== ""),
     ),
   )
   .addOption(flag("--rounds <n>", "rounds of each benchmark (default: 5 or 15)").argParser((text) => rounds(text)))
-  .addOption(flag("--stream-mib <n>", "MiB that a bulk stream carries (default: 1024)").argParser(mebibytes))
+  .addOption(flag("--stream-mib <n>", "MiB of a bulk stream (default: 1024)").argParser(mebibytes))
   .addOption(flag("--quick", "two short rounds of each, to see that everything works"))
-  .addOption(flag("--peers", "measure ws and NATS too; installs what they need in bench/other-libraries/"))
+  .addOption(flag("--other-libraries", "measure ws and NATS too; installs their packages in bench/other-libraries/"))
   .addOption(flag("--write", "write bench/RESULTS.md and bench/wire-up-time.svg"));
-withCommonFlags(program, "how long all of it may take (default: 7200)");
+withCommonFlags(program, "how long all benchmarks may take (default: 7200)");
 program.action(() =>
   runCommand(program.opts<BenchFlags>(), (context) => runBench(program.opts<BenchFlags>(), context)),
 );
@@ -37,7 +37,7 @@ function mebibytes(text: string): number {
   return count("stream-mib", text, 1_048_576);
 }
 
-/** Names in lines of a terminal. */
+/** The names, in lines. */
 function columns(names: readonly string[]): string {
   const lines: string[] = [];
   let line = " ";

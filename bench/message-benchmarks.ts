@@ -1,53 +1,54 @@
-import type { PeerPrograms } from "./other-libraries.js";
-import { type Path, type Programs, play, programOf, rendezvous } from "./roles.js";
+import type { LibraryProgram } from "./other-libraries.js";
+import { type NetworkPath, programOf, runProgram, startRendezvous } from "./program-run.js";
 import { ours } from "./statistics.js";
-import type { BenchContext, Benchmark, Contestant, Measured, Metric } from "./types.js";
+import type { Benchmark, Candidate, Metric } from "./types.js";
 
-/** What is measured between two processes, and from one to many. */
+/** The benchmarks between two processes, and from one process to many. */
 
-/** How the same work is varied: encrypted, or over a path with a delay. */
+/** A variation of all benchmarks: encrypted, or over a path with a delay. */
 export interface Variation {
   readonly prefix: string;
   readonly suffix: string;
   readonly secret?: string;
-  readonly path?: Path;
-  /** Further programs that can do the work. */
-  readonly peers?: PeerPrograms;
+  readonly path?: NetworkPath;
+  /** Other libraries to measure too. */
+  readonly libraries?: readonly LibraryProgram[];
 }
 
-/** The bytes of a message where its size is not what is looked at. */
+/** The bytes of a message in benchmarks that do not vary it. */
 const smallBytes = 64;
-/** Receivers of a broadcast; with the sender, 16 processes. */
+/** The receivers of a broadcast: with the sender, 16 processes. */
 const receivers = 15;
 const inFlight = 64;
-/** A message that is written whole. */
+/** From this size on the baseline writes a message without copying it. */
 const largeBytes = 65_536;
-/** Longer than a link lives whose other end is silent (`silentMs`), with probes every `probeMs`. */
+/** Longer than `silentMs`, after which a link to a silent peer is broken. */
 const watchMs = 20_000;
 
-/** One way, so many bytes a message, as fast as the other end takes them. `wanted`: the ratio to the bare program, if any. */
+/** One way: messages of so many bytes, as fast as the receiver takes them. `wanted`: the ratio to the bare program, if any. */
 export function oneWay(bytes: number, variation: Variation, wanted?: number): Benchmark {
   const isLarge = bytes >= largeBytes;
   const title = `one way, ${bytes.toLocaleString("en-US")} bytes${variation.suffix}`;
-  const bare = (variant: string): Contestant => player(`raw-${variant}`, "one-way-bare", variation, { bytes, variant });
+  const bare = (variant: string): Candidate =>
+    candidate(`raw-${variant}`, "one-way-bare", variation, { bytes, variant });
   const baseline = isLarge ? "raw-whole" : "raw-batched";
   return {
     name: `${variation.prefix}one-way-${bytes < 1_024 ? bytes : `${bytes / 1_024}k`}`,
     title,
     rounds: "few",
-    contestants: [
-      player(ours, "one-way-fullmesh", variation, { bytes }),
+    candidates: [
+      candidate(ours, "one-way-fullmesh", variation, { bytes }),
       bare("batched"),
       ...(isLarge ? [bare("whole")] : []),
-      // Over a long path one write a message says nothing that it has not said over a short one.
+      // Over a path with a delay, one write a message shows nothing new.
       ...(variation.path === undefined ? [bare("naive")] : []),
-      ...peersFor("one-way", { bytes }, variation),
+      ...librariesFor("one-way", { bytes }, variation),
     ],
     metrics: [{ name: "rate", title, unit: "messages/s", better: "more", baseline, ...ratioOf(wanted) }],
   };
 }
 
-/** One request at a time, and how long it takes. */
+/** One request at a time: the time to its reply. */
 export function latency(variation: Variation, wanted?: { readonly p50: number; readonly p99: number }): Benchmark {
   const title = `request and reply, one at a time${variation.suffix}`;
   const metric = (name: "p50" | "p99", shown: string): Metric => ({
@@ -58,7 +59,7 @@ export function latency(variation: Variation, wanted?: { readonly p50: number; r
     name: `${variation.prefix}request-latency`,
     title,
     rounds: variation.path === undefined ? "many" : "few",
-    contestants: asking({ bytes: smallBytes, inFlight: 1 }, variation),
+    candidates: requestCandidates({ bytes: smallBytes, inFlight: 1 }, variation),
     metrics: [metric("p50", "median"), metric("p99", "slowest hundredth")],
   };
 }
@@ -70,7 +71,7 @@ export function requestRate(variation: Variation, wanted: number): Benchmark {
     name: `${variation.prefix}request-rate`,
     title,
     rounds: "few",
-    contestants: asking({ bytes: smallBytes, inFlight }, variation),
+    candidates: requestCandidates({ bytes: smallBytes, inFlight }, variation),
     metrics: [{ name: "rate", title, unit: "replies/s", better: "more", baseline: "raw-batched", wanted }],
   };
 }
@@ -83,28 +84,28 @@ export function broadcast(variation: Variation, wanted: number): Benchmark {
     name: `${variation.prefix}broadcast`,
     title,
     rounds: "few",
-    contestants: [
-      player(ours, "broadcast-fullmesh", variation, parameters),
-      player("raw-batched", "broadcast-bare", variation, parameters),
-      ...peersFor("broadcast", parameters, variation),
+    candidates: [
+      candidate(ours, "broadcast-fullmesh", variation, parameters),
+      candidate("raw-batched", "broadcast-bare", variation, parameters),
+      ...librariesFor("broadcast", parameters, variation),
     ],
     metrics: [{ name: "rate", title, unit: "deliveries/s", better: "more", baseline: "raw-batched", wanted }],
   };
 }
 
-/** A bulk stream by itself. */
+/** A bulk stream alone. */
 export function stream(variation: Variation, wanted?: number): Benchmark {
   const title = `bulk stream${variation.suffix}`;
   return {
     name: `${variation.prefix}stream`,
     title,
     rounds: "few",
-    contestants: streaming(false, variation),
+    candidates: streamCandidates(false, variation),
     metrics: [{ name: "rate", title, unit: "MiB/s", better: "more", baseline: "raw-pipe", ...ratioOf(wanted) }],
   };
 }
 
-/** A bulk stream with requests beside it: what either costs the other. `slowdown`: of the requests; `rate`: the stream's. */
+/** A bulk stream and requests at once, and how they slow each other. `slowdown`: of the requests; `rate`: of the stream. */
 export function streamBesideRequests(
   variation: Variation,
   budget: { readonly slowdown: number; readonly rate: number },
@@ -118,7 +119,7 @@ export function streamBesideRequests(
     name: `${variation.prefix}beside-stream`,
     title,
     rounds: "few",
-    contestants: streaming(true, variation),
+    candidates: streamCandidates(true, variation),
     metrics: [
       { ...metric("rate", "the stream", "MiB/s"), better: "more", wanted: budget.rate },
       metric("idle", "slowest hundredth of requests before it", "µs"),
@@ -129,11 +130,11 @@ export function streamBesideRequests(
 }
 
 /**
- * A member that never takes what it is sent, and what that costs the others: nothing to compare with, but bounds. A quick run
- * does not watch the link, and says nothing of it.
+ * A member that never takes its messages, and how that slows the others. It has bounds and no baseline. A quick run does not
+ * watch the link, so it has no metric for it.
  */
 export function slowConsumer(
-  most: { readonly slowdown: number; readonly growthMib: number },
+  bounds: { readonly slowdown: number; readonly growthMib: number },
   isQuick: boolean,
 ): Benchmark {
   const title = "a member that takes nothing, among five";
@@ -145,43 +146,45 @@ export function slowConsumer(
     better: "more",
     bound: 1,
   };
-  const measure = (stage: BenchContext): Promise<Measured> =>
-    play(stage, {
-      program: programOf("slow-consumer"),
-      meeting: rendezvous,
-      receivers: 4,
-      parameters: { bytes: largeBytes, watchMs: isQuick ? 0 : watchMs },
-      flags: ["--expose-gc"],
-    });
+  const run = {
+    program: programOf("slow-consumer"),
+    startServer: startRendezvous,
+    receivers: 4,
+    parameters: { bytes: largeBytes, watchMs: isQuick ? 0 : watchMs },
+    flags: ["--expose-gc"],
+  };
   return {
     name: "slow-consumer",
     title,
     rounds: "few",
-    contestants: [{ name: ours, measure }],
+    candidates: [{ name: ours, measure: (context) => runProgram(context, run) }],
     metrics: [
       metric("softBytes", "taken for it when `send` returns false", "bytes"),
       metric("hardBytes", "taken for it when `send` throws QUEUE_FULL", "bytes"),
       metric("idle", "slowest hundredth of requests to the others before", "µs"),
       metric("beside", "slowest hundredth of requests to the others while its queue is full", "µs"),
-      { ...metric("slowdown", "how much slower these requests are", "times"), bound: most.slowdown },
-      { ...metric("growth", "memory that the sender has more", "MiB"), bound: most.growthMib },
+      { ...metric("slowdown", "how much slower these requests are", "times"), bound: bounds.slowdown },
+      { ...metric("growth", "memory that the sender has more", "MiB"), bound: bounds.growthMib },
       ...(isQuick ? [] : [linked]),
     ],
   };
 }
 
-function asking(parameters: { readonly bytes: number; readonly inFlight: number }, variation: Variation): Contestant[] {
+function requestCandidates(
+  parameters: { readonly bytes: number; readonly inFlight: number },
+  variation: Variation,
+): Candidate[] {
   return [
-    player(ours, "request-fullmesh", variation, parameters),
-    player("raw-batched", "request-bare", variation, parameters),
-    ...peersFor("request", parameters, variation),
+    candidate(ours, "request-fullmesh", variation, parameters),
+    candidate("raw-batched", "request-bare", variation, parameters),
+    ...librariesFor("request", parameters, variation),
   ];
 }
 
-function streaming(hasRequests: boolean, variation: Variation): Contestant[] {
+function streamCandidates(hasRequests: boolean, variation: Variation): Candidate[] {
   return [
-    player(ours, "stream-fullmesh", variation, { hasRequests }),
-    player("raw-pipe", "stream-bare", variation, { hasRequests }),
+    candidate(ours, "stream-fullmesh", variation, { hasRequests }),
+    candidate("raw-pipe", "stream-bare", variation, { hasRequests }),
   ];
 }
 
@@ -189,29 +192,29 @@ function ratioOf(wanted: number | undefined): Pick<Metric, "wanted"> {
   return wanted === undefined ? {} : { wanted };
 }
 
-/** What a program is told, and how many receive; one if nothing is said. */
-interface Work {
+/** The parameters of a program. */
+interface JobParameters {
+  /** 1 if it is left out. */
   readonly receivers?: number;
   readonly [parameter: string]: unknown;
 }
 
-/** A contestant that plays one of the programs. */
-function player(name: string, program: string, { secret, path }: Variation, work: Work): Contestant {
-  const cast: Programs = {
+/** One of our own programs, as fullmesh or as a bare program. */
+function candidate(name: string, program: string, { secret, path }: Variation, job: JobParameters): Candidate {
+  const run = {
     program: programOf(program),
-    ...(name === ours ? { meeting: rendezvous } : {}),
-    receivers: work.receivers ?? 1,
-    parameters: secret === undefined ? work : { ...work, secret },
+    ...(name === ours ? { startServer: startRendezvous } : {}),
+    receivers: job.receivers ?? 1,
+    parameters: secret === undefined ? job : { ...job, secret },
     ...(path === undefined ? {} : { path }),
   };
-  return { name, measure: (stage) => play(stage, cast) };
+  return { name, measure: (context) => runProgram(context, run) };
 }
 
-/** The peers, at this job. */
-function peersFor(job: string, work: Work, { peers = [] }: Variation): Contestant[] {
-  return peers.map(({ name, program, meeting }) => {
-    const parameters = { ...work, job };
-    const cast = { program, ...(meeting === undefined ? {} : { meeting }), receivers: work.receivers ?? 1, parameters };
-    return { name, measure: (stage) => play(stage, cast) };
+/** The other libraries, at one of the jobs `one-way`, `request` and `broadcast`. */
+function librariesFor(job: string, parameters: JobParameters, { libraries = [] }: Variation): Candidate[] {
+  return libraries.map(({ name, ...library }) => {
+    const run = { ...library, receivers: parameters.receivers ?? 1, parameters: { ...parameters, job } };
+    return { name, measure: (context) => runProgram(context, run) };
   });
 }

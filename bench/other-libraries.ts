@@ -3,50 +3,50 @@ import { existsSync, readFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { promisify } from "node:util";
 import { FullmeshError } from "../src/core/errors.js";
-import type { Meeting } from "./roles.js";
+import type { StartServer } from "./program-run.js";
 
-/** Other programs that carry messages between processes. */
+/** Other libraries that carry messages between processes. */
 
-/** One of them: a program that does the jobs `one-way`, `request` and `broadcast`, and the place where its processes meet. */
-interface PeerProgram {
+/** A program that does the jobs `one-way`, `request` and `broadcast` with another library. */
+export interface LibraryProgram {
   readonly name: string;
   readonly program: URL;
-  readonly meeting?: Meeting;
+  readonly startServer?: StartServer;
 }
 
-export type PeerPrograms = readonly PeerProgram[];
-
-/** Those that can be measured here, and what is to be said of those that cannot. */
+/** The libraries that can be measured on this machine. */
 export interface OtherLibraries {
-  readonly programs: PeerPrograms;
+  readonly programs: readonly LibraryProgram[];
   readonly versions: Readonly<Record<string, string>>;
+  /** Which ones are left out, and why. */
   readonly notes: readonly string[];
 }
 
-/** What there is when nobody has asked for them. */
-export const noPeers: OtherLibraries = {
+/** Without the flag, none are measured. */
+export const noLibraries: OtherLibraries = {
   programs: [],
   versions: {},
-  notes: ["ws and NATS are left out: `--peers` measures them"],
+  notes: ["ws and NATS are left out; `--other-libraries` measures them"],
 };
 
-/** Their programs, and what npm installs for them. */
+/** Where the programs and their packages are. */
 const folder = new URL("../../bench/other-libraries/", import.meta.url);
 
 /** How long npm may take to install two small packages. */
 const installMs = 120_000;
 
-/** Where Debian puts servers is not in everybody's path. */
+/** Debian installs it in /usr/sbin, which is not in every PATH. */
 const serverPaths = ["nats-server", "/usr/sbin/nats-server"];
 
 const run = promisify(execFile);
 
 /**
- * Installs what the peers need in `bench/other-libraries/node_modules`, unless that is there, and finds out which of them can be measured.
+ * Installs the packages into `bench/other-libraries/node_modules` unless they are there, and finds which libraries can be
+ * measured.
  *
  * @throws {FullmeshError} `CHILD_FAILED` if npm cannot install them
  */
-export async function findPeers(signal: AbortSignal): Promise<OtherLibraries> {
+export async function findLibraries(signal: AbortSignal): Promise<OtherLibraries> {
   if (!existsSync(new URL("node_modules/.package-lock.json", folder))) await install(signal);
   const ws = { name: "ws", program: new URL("ws.mjs", folder) };
   const versions = { ws: versionOf("ws") };
@@ -54,7 +54,7 @@ export async function findPeers(signal: AbortSignal): Promise<OtherLibraries> {
   if (server === undefined) {
     return { programs: [ws], versions, notes: ["NATS is left out: there is no nats-server on this machine"] };
   }
-  const nats = { name: "nats", program: new URL("nats.mjs", folder), meeting: serverAt(server.path) };
+  const nats = { name: "nats", program: new URL("nats.mjs", folder), startServer: natsStarter(server.path) };
   return {
     programs: [ws, nats],
     versions: { ...versions, nats: versionOf("nats"), "nats-server": server.version },
@@ -85,14 +85,14 @@ async function natsServer(): Promise<{ readonly path: string; readonly version: 
       const { stdout } = await run(path, ["--version"], { timeout: 5_000 });
       return { path, version: stdout.replace(/^\D*/, "").trim() };
     } catch {
-      // It is not there, or cannot be run.
+      // Not installed there, or not executable.
     }
   }
   return undefined;
 }
 
-/** The server says where it listens in its log only, so it is told; its clients try until it does. */
-function serverAt(path: string): Meeting {
+/** The server reports its port only in its log, so it gets a free one. Its clients retry until it listens. */
+function natsStarter(path: string): StartServer {
   return async ({ children }) => {
     const port = await freePort();
     children.spawn(path, ["--addr", "127.0.0.1", "--port", `${port}`]);

@@ -1,26 +1,26 @@
-import { programOf } from "./roles.js";
+import { programOf } from "./program-run.js";
 import { ours } from "./statistics.js";
 import type { Benchmark, Metric } from "./types.js";
-import { house, startUp, wireUp } from "./wire-up.js";
+import { singleProcess, startUp, wireUp } from "./wire-up.js";
 
-/** What is measured of many members, and of the start of one. */
+/** The benchmarks of many members, and of the start of one. */
 
-/** The budgets of the project for these; `benchmarks.ts` has the others, and says how to read them. */
+/** The budgets of these benchmarks; `benchmarks.ts` has the others, and says how to read them. */
 const budgets = {
-  /** For so many processes. Fewer take so little time that a ratio would say more about the machine than about us. */
+  /** With fewer processes a wire-up takes so little time that a ratio would show the machine more than fullmesh. */
   wireUp: { size: 64, launched: 1.3, ready: 1 },
   /** Milliseconds more than the bare program takes. */
   startUpMs: 15,
   oneProcess: { rate: 0.75, bytesPerEnd: 2 },
 } as const;
 
-/** So many processes, from their launch until every pair is linked. */
-export function processes(size: number, secret?: string): Benchmark {
+/** `size` processes, from their launch until every pair is linked. */
+export function manyProcesses(size: number, secret?: string): Benchmark {
   const title = `wire-up of ${size} processes${secret === undefined ? "" : ", with a secret"}`;
   const baseline = "raw-barrier";
-  const keyed = secret === undefined ? {} : { secret };
-  const mesh = { member: programOf("wire-up-fullmesh"), meeting: programOf("rendezvous"), size, ...keyed };
-  const barrier = { member: programOf("wire-up-bare"), meeting: programOf("wire-up-bare"), size, ...keyed };
+  const encrypted = secret === undefined ? {} : { secret };
+  const mesh = { member: programOf("wire-up-fullmesh"), server: programOf("rendezvous"), size, ...encrypted };
+  const barrier = { member: programOf("wire-up-bare"), server: programOf("wire-up-bare"), size, ...encrypted };
   const isBudgeted = size === budgets.wireUp.size && secret === undefined;
   const metric = (name: "launched" | "ready", shown: string): Metric => ({
     ...{ name, title: `${title}, ${shown}`, unit: "ms", better: "less", baseline },
@@ -30,9 +30,9 @@ export function processes(size: number, secret?: string): Benchmark {
     name: `${secret === undefined ? "" : "secret-"}wire-up-${size}`,
     title,
     rounds: "few",
-    contestants: [
-      { name: ours, measure: (stage) => wireUp(stage, mesh) },
-      { name: baseline, measure: (stage) => wireUp(stage, barrier) },
+    candidates: [
+      { name: ours, measure: (context) => wireUp(context, mesh) },
+      { name: baseline, measure: (context) => wireUp(context, barrier) },
     ],
     metrics: [
       metric("launched", "from launch until complete"),
@@ -41,17 +41,17 @@ export function processes(size: number, secret?: string): Benchmark {
   };
 }
 
-/** What a program pays for importing the package and joining, instead of connecting a bare socket. */
-export function startUps(): Benchmark {
+/** The time to import the package and join, against that to connect a bare socket. */
+export function start(): Benchmark {
   const title = "import and join, from the start of the process";
   const baseline = "raw-connect";
   return {
     name: "start-up",
     title,
     rounds: "many",
-    contestants: [
-      { name: ours, measure: (stage) => startUp(stage, programOf("start-fullmesh")) },
-      { name: baseline, measure: (stage) => startUp(stage, programOf("start-bare")) },
+    candidates: [
+      { name: ours, measure: (context) => startUp(context, programOf("start-fullmesh")) },
+      { name: baseline, measure: (context) => startUp(context, programOf("start-bare")) },
     ],
     metrics: [
       { name: "start", title, unit: "ms", better: "less", baseline, bound: budgets.startUpMs, kind: "difference" },
@@ -60,8 +60,8 @@ export function startUps(): Benchmark {
 }
 
 /**
- * Many members in one process: how fast they are linked, and what a link costs that nobody uses. The rate counts until every
- * link is up at both ends; until the server has said so it takes longer, which only a mesh has (`complete`).
+ * Many members in one process: links a second, and the cost of an idle link. `rate` counts until every link is up at both
+ * ends, and `complete` until the server has said so, which only a mesh has.
  */
 export function oneProcess(members: number): Benchmark {
   const title = `${members} members in one process`;
@@ -73,9 +73,9 @@ export function oneProcess(members: number): Benchmark {
     name: "one-process",
     title,
     rounds: "few",
-    contestants: [
-      { name: ours, measure: (stage) => house(stage, programOf("house-fullmesh"), true) },
-      { name: baseline, measure: (stage) => house(stage, programOf("house-bare"), false) },
+    candidates: [
+      { name: ours, measure: (context) => singleProcess(context, programOf("single-process-fullmesh"), true) },
+      { name: baseline, measure: (context) => singleProcess(context, programOf("single-process-bare"), false) },
     ],
     metrics: [
       { ...metric("rate", "making links", "links/s"), better: "more", wanted: budgets.oneProcess.rate },

@@ -1,47 +1,48 @@
 import type { MachineInfo } from "./machine.js";
 import { draw } from "./plot.js";
-import { othersShareMost } from "./rounds.js";
+import { maxOthersShare } from "./rounds.js";
 import { type BudgetVerdict, type Figure, figuresOf, ours, type Spread } from "./statistics.js";
-import type { Metric, Played } from "./types.js";
+import type { BenchmarkResult, Metric } from "./types.js";
 
-/** What the bare programs do, so that a reader can judge what it means to be compared with them. */
+/** What the bare programs do, so that a reader can judge the ratios. */
 const baselines = [
-  "`raw-batched` is as fast as we can make a program of `node:net` that keeps messages apart, and does nothing else: no",
-  "topics, no values, no acknowledgements, no credit, no life after a connection.",
+  "Every program sends as an application does: messages until `send` or `write` returns false, and on at `drain`. `raw-batched`",
+  "is as fast as we can make a program of `node:net` that keeps messages apart. It has no topics, values, acknowledgements or",
+  "credit, and loses what is in flight when its connection breaks.",
   "",
-  "- Sending: two buffers of 64 KiB and 4 bytes, made once and used again. A message is copied into the one that fills, with",
-  "  4 bytes of length in front; nothing is allocated for it. One `write` a turn of the loop (`process.nextTick`) takes all",
-  "  that the buffer holds; the other one fills meanwhile, and is not written before the first has left the process.",
+  "- Sending: two buffers of 64 KiB and 4 bytes, allocated once. A message is copied into the one that fills, behind 4 bytes of",
+  "  length. One `write` a turn of the event loop (`process.nextTick`) takes all that the buffer holds; the other one fills",
+  "  meanwhile, and is not written before the first has left the process.",
   "- Receiving: one `subarray` and one callback a message. Only a message that straddles two reads is copied.",
-  "- Broadcast: one buffer for all receivers. A message is copied once, however many there are, and each socket is given the",
-  "  same bytes in one `write` a turn. The next buffer waits until all sockets have taken the last one.",
-  "- Requests: the same at both ends, with 4 bytes of number in the message, by which a `Map` finds who waits.",
+  "- Broadcast: one buffer for all receivers. A message is copied once, and each socket gets the same bytes in one `write` a",
+  "  turn. The next buffer waits until all sockets have taken the last one.",
+  "- Requests: the same at both ends, with a number of 4 bytes in the message, by which a `Map` finds its promise.",
   "",
-  "`raw-whole`, the baseline for 64 KiB, copies nothing: it corks the socket for a turn, and hands it each message and its",
-  "length. `raw-naive` writes each message by itself, in a buffer of its own. `raw-pipe` pipes into a socket of its own, and",
-  "requests beside it have another. `raw-barrier` is a coordinator that hands everybody the list of all when all are there.",
-  "`raw-sockets` is one connection a pair, on which the dialer says who it is, and has an answer.",
+  "`raw-whole`, the baseline for 64 KiB, copies nothing: it corks the socket for a turn, and writes each message and its length.",
+  "`raw-naive` writes each message by itself, in a buffer of its own. `raw-pipe` pipes into a socket of its own, and the requests",
+  "use another. `raw-barrier` is a coordinator that sends everybody the list of all when all have registered. `raw-sockets` is one",
+  "connection a pair, on which the dialer sends its address and gets an answer.",
 ];
 
-/** Everything that one run of the benchmark has found. */
-export interface Results {
+/** The results of one run of the bench. */
+export interface BenchReport {
   readonly machine: MachineInfo;
   readonly date: string;
-  readonly played: readonly Played[];
-  /** What a reader has to know: columns that are missing, and why. */
+  readonly results: readonly BenchmarkResult[];
+  /** What is missing, and why. */
   readonly notes: readonly string[];
 }
 
 /** The report, as Markdown. */
-export function reportOf({ machine, date, played, notes }: Results): string {
-  const figures = played.flatMap(figuresOf);
+export function reportOf({ machine, date, results, notes }: BenchReport): string {
+  const figures = results.flatMap(figuresOf);
   const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`);
   return [
     "# Results",
     "",
-    "`npm run bench -- --write --peers` has measured this, and measures it again; `npm run bench -- --help` says more.",
+    "Made by `npm run bench -- --write --other-libraries`; `npm run bench -- --help` says more.",
     "Everything ran on the **loopback** interface of one machine, where a network costs nothing: the ratios say what",
-    "fullmesh adds to bare sockets, and nothing about a network.",
+    "fullmesh costs over bare sockets, and nothing about a network.",
     "",
     `- machine: ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.system}`,
     `- versions: ${versions.join(", ")}`,
@@ -49,60 +50,60 @@ export function reportOf({ machine, date, played, notes }: Results): string {
     "",
     "In each round every program runs once, one after the other, each in fresh processes. Figures are the median of all",
     "rounds, in brackets the least and the greatest. Ratios and differences are taken within a round, against the program",
-    "named. What is measured is the steady state: messages and requests go to and fro for 1.5 s before they count, over a",
-    "path with a delay for 1 s; half as many bytes go on a bulk stream before those that count.",
+    "named. The steady state is measured: 1.5 s of warm-up come before messages and requests count, 1 s over a path with a",
+    "delay, and half as many bytes before those of a bulk stream that count.",
     "",
     ...notes.map((note) => `- ${note}`),
-    ...disturbances(played).map((note) => `- ${note}`),
+    ...disturbances(results).map((note) => `- ${note}`),
     "",
     "## Budgets",
     "",
-    "What whoever builds on fullmesh pays at most. The medians are judged.",
+    "The most that fullmesh may cost. The medians are judged.",
     "",
     "| figure | what | wanted | measured | |",
     "|---|---|---|---|---|",
     ...figures.flatMap(budgetRows),
-    ...(wireUpPlot(played) === undefined ? [] : ["", "![Time of a wire-up against members](wire-up-time.svg)"]),
+    ...(wireUpPlot(results) === undefined ? [] : ["", "![Time of a wire-up against members](wire-up-time.svg)"]),
     "",
     "## How strong the baselines are",
     "",
     ...baselines,
-    ...played.flatMap(sectionOf),
+    ...results.flatMap(sectionOf),
     "",
   ].join("\n");
 }
 
-/** One line for a person who watches. */
+/** A figure as one line of text. */
 export function sentenceOf({ name, metric, scores, verdicts }: Figure): string {
-  const cells = scores.map(({ contestant, values, ratios }) => {
-    const ratio = ratios === undefined || contestant === metric.baseline ? "" : ` (x ${amount(ratios.median)})`;
-    return `${contestant} ${amount(values.median)}${ratio}`;
+  const cells = scores.map(({ candidate, values, ratios }) => {
+    const ratio = ratios === undefined || candidate === metric.baseline ? "" : ` (x ${amount(ratios.median)})`;
+    return `${candidate} ${amount(values.median)}${ratio}`;
   });
-  const judged = verdicts.flatMap((verdict) => {
+  const judgements = verdicts.flatMap((verdict) => {
     const { of, measured, isMet } = verdict;
     if (measured === undefined) return [];
     const shown = of === "difference" ? ` more than ${metric.baseline}, is ${amount(measured.median)}` : "";
     return [` - wanted ${limitText(verdict, metric)}${shown}: ${isMet ? "met" : "not met"}`];
   });
-  return `${name}, ${metric.unit}: ${cells.join(", ")}${judged.join("")}`;
+  return `${name}, ${metric.unit}: ${cells.join(", ")}${judgements.join("")}`;
 }
 
-/** What is wrong with the rounds that were kept. */
-export function disturbances(played: readonly Played[]): string[] {
-  return played.flatMap(({ benchmark, rounds, failures, repeated }) => {
-    const loud = rounds.flatMap(({ othersShare = 0 }) => (othersShare > othersShareMost ? [othersShare] : []));
-    const most = Math.round(Math.max(0, ...loud) * 100);
-    const kept = `**${benchmark.name}**: in ${loud.length} of ${rounds.length} rounds other processes took up to ${most} % of the CPU`;
+/** What was wrong with the rounds that count. */
+export function disturbances(results: readonly BenchmarkResult[]): string[] {
+  return results.flatMap(({ benchmark, rounds, failures, repeated }) => {
+    const noisy = rounds.flatMap(({ othersShare = 0 }) => (othersShare > maxOthersShare ? [othersShare] : []));
+    const most = Math.round(Math.max(0, ...noisy) * 100);
+    const kept = `**${benchmark.name}**: in ${noisy.length} of ${rounds.length} rounds other processes used up to ${most} % of the CPU`;
     return [
-      ...(loud.length === 0 ? [] : [`${kept}, after ${repeated} rounds were repeated for that reason`]),
+      ...(noisy.length === 0 ? [] : [`${kept}, after ${repeated} rounds were repeated for that reason`]),
       ...failures.map((failure) => `**${benchmark.name}**: a run failed, ${failure.replace(/\s+/g, " ")}`),
     ];
   });
 }
 
-/** The time of a wire-up against its size, as SVG; undefined if it was not measured at two sizes at least. */
-export function wireUpPlot(played: readonly Played[]): string | undefined {
-  const figures = played.flatMap(figuresOf).flatMap((figure) => {
+/** The time of a wire-up against its size, as SVG; undefined unless it was measured at two sizes. */
+export function wireUpPlot(results: readonly BenchmarkResult[]): string | undefined {
+  const figures = results.flatMap(figuresOf).flatMap((figure) => {
     const [, size] = /^wire-up-(\d+)\.launched$/.exec(figure.name) ?? [];
     return size === undefined ? [] : [{ size: Number(size), scores: figure.scores }];
   });
@@ -117,7 +118,7 @@ export function wireUpPlot(played: readonly Played[]): string | undefined {
       name,
       colour,
       points: figures.flatMap(({ size, scores }) => {
-        const score = scores.find(({ contestant }) => contestant === name);
+        const score = scores.find(({ candidate }) => candidate === name);
         return score === undefined ? [] : [{ x: size, y: score.values.median }];
       }),
     })),
@@ -142,8 +143,8 @@ function limitText({ limit }: BudgetVerdict, { better }: Metric): string {
   return `${better === "more" ? ">=" : "<="} ${limit}`;
 }
 
-function sectionOf(played: Played): string[] {
-  const { benchmark, rounds } = played;
+function sectionOf(result: BenchmarkResult): string[] {
+  const { benchmark, rounds } = result;
   const baseline = benchmark.metrics.find((metric) => metric.baseline !== undefined)?.baseline;
   const compared = baseline === undefined ? "" : ` x ${baseline} | less ${baseline} |`;
   return [
@@ -154,16 +155,16 @@ function sectionOf(played: Played): string[] {
     "",
     `| figure | unit | program | value |${compared}`,
     `|---|---|---|---|${baseline === undefined ? "" : "---|---|"}`,
-    ...figuresOf(played).flatMap((figure) => rowsOf(figure, baseline !== undefined)),
+    ...figuresOf(result).flatMap((figure) => rowsOf(figure, baseline !== undefined)),
   ];
 }
 
-/** A row for each program. `isCompared`: the table has columns for what the baseline makes of it. */
+/** A row for each program. `isCompared`: the table has columns for the ratio and the difference to the baseline. */
 function rowsOf({ metric, scores }: Figure, isCompared: boolean): string[] {
-  return scores.map(({ contestant, values, ratios, differences }) => {
-    const cells = [metric.title, metric.unit, contestant, spread(values)];
+  return scores.map(({ candidate, values, ratios, differences }) => {
+    const cells = [metric.title, metric.unit, candidate, spread(values)];
     const shown = (of: Spread | undefined): string =>
-      of === undefined || contestant === metric.baseline ? "" : spread(of);
+      of === undefined || candidate === metric.baseline ? "" : spread(of);
     return row(isCompared ? [...cells, shown(ratios), shown(differences)] : cells);
   });
 }
@@ -176,7 +177,7 @@ function spread({ median, min, max }: Spread): string {
   return `${amount(median)} [${amount(min)} to ${amount(max)}]`;
 }
 
-/** A number with three digits that count, and as many more as stand before the point. */
+/** A number with three significant digits, or all digits before the point. */
 export function amount(value: number): string {
   const digits = Math.abs(value) >= 100 ? 0 : Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value) || 1)));
   const rounded = value.toLocaleString("en-US", { maximumFractionDigits: Math.min(digits, 6) });

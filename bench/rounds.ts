@@ -1,27 +1,27 @@
-import { OthersWatch } from "./cpu-noise.js";
-import type { BenchContext, Benchmark, Measured, Played, Round } from "./types.js";
+import { CpuNoiseMonitor } from "./cpu-noise.js";
+import type { BenchContext, Benchmark, BenchmarkResult, Measured, Round } from "./types.js";
 
-/** A round in which others took more of the CPU than this says little, and is played again. */
-export const othersShareMost = 0.15;
+/** A round in which other processes used more of the CPU than this is repeated. */
+export const maxOthersShare = 0.15;
 
-/** A benchmark in which so many runs fail is given up. */
-const failuresMost = 3;
+/** A benchmark with so many failed runs is given up. */
+const maxFailures = 3;
 
 /**
- * Plays so many rounds of a benchmark. In each of them every contestant runs once, so that all meet the same weather; who is
- * first changes from round to round.
+ * Runs so many rounds of a benchmark. In each, every candidate runs once, so that all run under the same load; the first one
+ * changes from round to round.
  *
  * @throws {FullmeshError} why the children were stopped, if they were
  */
-export async function playRounds(benchmark: Benchmark, wanted: number, stage: BenchContext): Promise<Played> {
+export async function runRounds(benchmark: Benchmark, wanted: number, context: BenchContext): Promise<BenchmarkResult> {
   const rounds: Round[] = [];
   const failures: string[] = [];
-  // So many rounds at most are played again; what a quick run says is not worth it.
-  let repeatsLeft = stage.isQuick ? 0 : wanted;
+  // A quick run repeats no rounds.
+  let repeatsLeft = context.isQuick ? 0 : wanted;
   let repeated = 0;
-  while (rounds.length < wanted && failures.length < failuresMost) {
-    const round = await playRound(benchmark, rounds.length, stage, failures);
-    if ((round.othersShare ?? 0) > othersShareMost && repeatsLeft > 0) {
+  while (rounds.length < wanted && failures.length < maxFailures) {
+    const round = await runRound(benchmark, rounds.length, context, failures);
+    if ((round.othersShare ?? 0) > maxOthersShare && repeatsLeft > 0) {
       repeatsLeft -= 1;
       repeated += 1;
     } else {
@@ -31,21 +31,26 @@ export async function playRounds(benchmark: Benchmark, wanted: number, stage: Be
   return { benchmark, rounds, failures, repeated };
 }
 
-async function playRound(benchmark: Benchmark, index: number, stage: BenchContext, failures: string[]): Promise<Round> {
-  const { contestants } = benchmark;
-  const watch = new OthersWatch();
+async function runRound(
+  benchmark: Benchmark,
+  index: number,
+  context: BenchContext,
+  failures: string[],
+): Promise<Round> {
+  const { candidates } = benchmark;
+  const noise = new CpuNoiseMonitor();
   const measured = new Map<string, Measured>();
-  for (let turn = 0; turn < contestants.length; turn += 1) {
-    const contestant = contestants[(turn + index) % contestants.length];
-    if (contestant === undefined) break;
+  for (let turn = 0; turn < candidates.length; turn += 1) {
+    const candidate = candidates[(turn + index) % candidates.length];
+    if (candidate === undefined) break;
     try {
-      measured.set(contestant.name, await contestant.measure(stage));
+      measured.set(candidate.name, await candidate.measure(context));
     } catch (error) {
-      failures.push(`${contestant.name}: ${error instanceof Error ? error.message : String(error)}`);
+      failures.push(`${candidate.name}: ${error instanceof Error ? error.message : String(error)}`);
     } finally {
-      await stage.children.end();
+      await context.children.end();
     }
-    if (stage.children.stopped !== undefined) throw stage.children.stopped;
+    if (context.children.stopped !== undefined) throw context.children.stopped;
   }
-  return { measured, othersShare: watch.share };
+  return { measured, othersShare: noise.othersShare };
 }

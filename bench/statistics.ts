@@ -1,53 +1,53 @@
-import type { Metric, Played } from "./types.js";
+import type { BenchmarkResult, Metric } from "./types.js";
 
-/** The middle of some values, and between which they lie. */
+/** The median, least and greatest of some values. */
 export interface Spread {
   readonly median: number;
   readonly min: number;
   readonly max: number;
 }
 
-/** What one contestant has come to in one metric. */
+/** The values of one candidate in one metric. */
 export interface Score {
-  readonly contestant: string;
+  readonly candidate: string;
   readonly values: Spread;
-  /** To the baseline, round by round; undefined if there is no round with both. */
+  /** Ratios to the baseline, round by round; undefined if no round has both. */
   readonly ratios: Spread | undefined;
-  /** Less the baseline, round by round. */
+  /** Differences from the baseline, round by round. */
   readonly differences: Spread | undefined;
 }
 
-/** One thing that is wanted of fullmesh in one metric, and what it has come to. */
+/** One budget of fullmesh in one metric, and whether it is met. */
 export interface BudgetVerdict {
   /** What is judged: fullmesh itself, its ratio to the baseline, or how much more it has than that. */
   readonly of: "value" | "ratio" | "difference";
   readonly limit: number;
-  /** Undefined if fullmesh, or the baseline, has failed in every round. */
+  /** Undefined if fullmesh or the baseline failed in every round. */
   readonly measured: Spread | undefined;
-  /** Of the median of the rounds; undefined if nothing was measured. */
+  /** Judged by the median; undefined if nothing was measured. */
   readonly isMet: boolean | undefined;
 }
 
-/** What all rounds together say about one metric. */
+/** The result of all rounds in one metric. */
 export interface Figure {
   /** `benchmark.metric`, or the benchmark alone if it has one metric. */
   readonly name: string;
   readonly metric: Metric;
   readonly rounds: number;
   readonly scores: readonly Score[];
-  /** One for each thing that is wanted; most metrics have one or none. */
+  /** One for each budget; most metrics have one or none. */
   readonly verdicts: readonly BudgetVerdict[];
 }
 
-/** The contestant that budgets are about. */
+/** The candidate that the budgets are for. */
 export const ours = "fullmesh";
 
-/** The middle value; of an even number of values, the mean of the two in the middle. Throws a RangeError if there is none. */
+/** The median; of an even number of values, the mean of the middle two. Throws a RangeError without values. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const upper = sorted[Math.floor(sorted.length / 2)];
   const lower = sorted[Math.floor((sorted.length - 1) / 2)];
-  if (upper === undefined || lower === undefined) throw new RangeError("no values have no middle");
+  if (upper === undefined || lower === undefined) throw new RangeError("no values have no median");
   return (lower + upper) / 2;
 }
 
@@ -57,36 +57,36 @@ export function spreadOf(values: readonly number[]): Spread | undefined {
   return { median: median(values), min: Math.min(...values), max: Math.max(...values) };
 }
 
-/** What a benchmark that has been played says, a figure for each metric. */
-export function figuresOf(played: Played): Figure[] {
-  const { metrics, name } = played.benchmark;
+/** The figures of a benchmark, one for each metric. */
+export function figuresOf(result: BenchmarkResult): Figure[] {
+  const { metrics, name } = result.benchmark;
   return metrics.map((metric) => {
-    const scores = played.benchmark.contestants.flatMap((contestant) => {
-      const score = scoreOf(played, metric, contestant.name);
+    const scores = result.benchmark.candidates.flatMap((candidate) => {
+      const score = scoreOf(result, metric, candidate.name);
       return score === undefined ? [] : [score];
     });
     return {
       name: metrics.length === 1 ? name : `${name}.${metric.name}`,
       metric,
-      rounds: played.rounds.length,
+      rounds: result.rounds.length,
       scores,
       verdicts: verdictsOf(
         metric,
-        scores.find(({ contestant }) => contestant === ours),
+        scores.find(({ candidate }) => candidate === ours),
       ),
     };
   });
 }
 
-/** Whether all that is wanted is met; undefined if nothing is wanted, or if something of it could not be measured. */
+/** Whether all budgets are met; undefined if there are none, or if one could not be measured. */
 export function verdictOf(verdicts: readonly BudgetVerdict[]): boolean | undefined {
   if (verdicts.length === 0 || verdicts.some(({ isMet }) => isMet === undefined)) return undefined;
   return verdicts.every(({ isMet }) => isMet);
 }
 
-function scoreOf({ rounds }: Played, metric: Metric, contestant: string): Score | undefined {
+function scoreOf({ rounds }: BenchmarkResult, metric: Metric, candidate: string): Score | undefined {
   const pairs = rounds.flatMap(({ measured }) => {
-    const value = measured.get(contestant)?.[metric.name];
+    const value = measured.get(candidate)?.[metric.name];
     const base = metric.baseline === undefined ? undefined : measured.get(metric.baseline)?.[metric.name];
     return value === undefined ? [] : [{ value, base }];
   });
@@ -94,7 +94,7 @@ function scoreOf({ rounds }: Played, metric: Metric, contestant: string): Score 
   if (values === undefined) return undefined;
   const compared = pairs.flatMap(({ value, base }) => (base === undefined ? [] : [{ value, base }]));
   return {
-    contestant,
+    candidate,
     values,
     ratios: spreadOf(compared.filter(({ base }) => base !== 0).map(({ value, base }) => value / base)),
     differences: spreadOf(compared.map(({ value, base }) => value - base)),

@@ -1,62 +1,64 @@
 import { waitFor } from "../src/api/waiting.js";
+import { programOf } from "./program-run.js";
 import { nowMs } from "./programs/program.js";
-import { programOf } from "./roles.js";
 import { median } from "./statistics.js";
 import type { BenchContext, Measured } from "./types.js";
 
-/** Runs of many processes, which are launched in one go. */
+/** The runs of many processes, of one process at its start, and of many members in one process. */
 
-/** A program with many members, and the one where they meet. */
-export interface WireUp {
+/** The programs of a wire-up. */
+interface WireUpPrograms {
   readonly member: URL;
-  /** Where they meet: a rendezvous server, or a coordinator. */
-  readonly meeting: URL;
+  /** A rendezvous server or a coordinator. */
+  readonly server: URL;
   readonly size: number;
   readonly secret?: string;
 }
 
 /**
- * Launches so many processes. Two metrics, in milliseconds: `launched`, from the first launch until the last member is
- * complete, and `ready`, from the last member's being ready (it has registered, or has told the coordinator where it
- * listens) until then.
+ * Launches `size` processes. Two metrics, in milliseconds: `launched`, from the first launch until the last member is
+ * complete, and `ready`, from when the last member has registered until then.
  */
-export async function wireUp(stage: BenchContext, { member, meeting, size, secret }: WireUp): Promise<Measured> {
+export async function wireUp(
+  context: BenchContext,
+  { member, server, size, secret }: WireUpPrograms,
+): Promise<Measured> {
   const parameters = { size, ...(secret === undefined ? {} : { secret }) };
-  const meetingPlace = stage.children.start(meeting, { ...parameters, role: "coordinate" });
-  const server = await meetingPlace.told<string>("ready");
+  const coordinator = context.children.start(server, { ...parameters, role: "coordinate" });
+  const address = await coordinator.reported<string>("ready");
   const startedAt = nowMs();
   const members = Array.from({ length: size }, () =>
-    stage.children.start(member, { ...parameters, role: "member", server }),
+    context.children.start(member, { ...parameters, role: "member", server: address }),
   );
-  const complete = await Promise.all(members.map((child) => child.told<number>("complete")));
-  const ready = await Promise.all(members.map((child) => child.told<number>("ready")));
+  const complete = await Promise.all(members.map((child) => child.reported<number>("complete")));
+  const ready = await Promise.all(members.map((child) => child.reported<number>("ready")));
   const last = Math.max(...complete);
   return { launched: last - startedAt, ready: last - Math.max(...ready) };
 }
 
-/** How long a program may take to leave the mesh and end. */
-const patienceMs = 15_000;
+/** How long a program may take to leave the mesh and exit. */
+const exitTimeoutMs = 15_000;
 
-/** How often a program is started in one run; the middle counts. */
+/** Starts of a program in one run; their median counts. */
 const starts = 5;
 
 /** The time from the start of a process until it has joined, or has connected, in milliseconds: `start`. */
-export async function startUp(stage: BenchContext, program: URL): Promise<Measured> {
-  const server = await stage.children.start(programOf("rendezvous"), {}).told<string>("ready");
+export async function startUp(context: BenchContext, program: URL): Promise<Measured> {
+  const server = await context.children.start(programOf("rendezvous"), {}).reported<string>("ready");
   const times: number[] = [];
   for (let count = 0; count < starts; count += 1) {
     const startedAt = nowMs();
-    const child = stage.children.start(program, { server });
-    times.push((await child.told<number>("ready")) - startedAt);
-    await waitFor(child.ended, { timeoutMs: patienceMs }, () => "a program that has left does not end");
+    const child = context.children.start(program, { server });
+    times.push((await child.reported<number>("ready")) - startedAt);
+    await waitFor(child.ended, { timeoutMs: exitTimeoutMs }, () => "the program has left the mesh, but does not exit");
   }
   return { start: median(times) };
 }
 
-/** Many members in one process; what `house-bare.ts` measures. */
-export async function house(stage: BenchContext, program: URL, isMesh: boolean): Promise<Measured> {
-  const { children, isQuick } = stage;
+/** Many members in one process. */
+export async function singleProcess(context: BenchContext, program: URL, isMesh: boolean): Promise<Measured> {
+  const { children, isQuick } = context;
   const parameters = { members: isQuick ? 12 : 120, idleMs: isQuick ? 200 : 10_000 };
-  const meeting = isMesh ? { server: await children.start(programOf("rendezvous"), {}).told<string>("ready") } : {};
-  return await children.start(program, { ...parameters, ...meeting }, ["--expose-gc"]).told<Measured>("result");
+  const server = isMesh ? { server: await children.start(programOf("rendezvous"), {}).reported<string>("ready") } : {};
+  return await children.start(program, { ...parameters, ...server }, ["--expose-gc"]).reported<Measured>("result");
 }

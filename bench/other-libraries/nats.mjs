@@ -1,17 +1,17 @@
 // The jobs of the bench over a NATS server with the package `nats`: one way, requests, broadcast.
 import { connect } from "nats";
-import { followStarter, nowMs, parametersOf, tell } from "../../dist/bench/programs/program.js";
-import { askFor, sendFor } from "../../dist/bench/programs/rate.js";
+import { exitWithParent, nowMs, parametersOf, report } from "../../dist/bench/programs/program.js";
+import { requestFor, sendFor } from "../../dist/bench/programs/rate.js";
 
 const { role, job, server, receivers, bytes, inFlight, warmMs, ms } = parametersOf();
 
-/** Bytes after which the sender waits until the server has them; the client has no other backpressure. */
+/** The sender flushes after so many bytes; the client has no other backpressure. */
 const flushBytes = 1_048_576;
 
-followStarter();
+exitWithParent();
 const connection = await connect({ servers: server, waitOnFirstConnect: true, reconnectTimeWait: 50 });
 if (role === "receive") await receive();
-else if (job === "request") await request();
+else if (job === "request") await sendRequests();
 else await lead();
 
 async function receive() {
@@ -21,56 +21,51 @@ async function receive() {
     else if (message.data.length === 1) connection.publish("answer", `${received}`);
     else received += message.data[0];
   };
-  connection.subscribe("work", { callback });
+  connection.subscribe("price-change", { callback });
   await connection.flush();
-  tell({ ready: "subscribed" });
+  report({ ready: "subscribed" });
 }
 
 async function lead() {
   const message = Buffer.alloc(bytes, 1);
-  let waiting = 0;
-  const way = {
-    send: () => {
-      if (waiting >= flushBytes) return false;
-      connection.publish("work", message);
-      waiting += bytes;
-      return true;
-    },
-    whenFree: (resume) =>
-      void connection.flush().then(() => {
-        waiting = 0;
-        resume();
-      }),
-    isTaken: false,
+  let unflushedBytes = 0;
+  const send = () => {
+    connection.publish("price-change", message);
+    unflushedBytes += bytes;
+    return unflushedBytes < flushBytes;
+  };
+  const drained = async () => {
+    await connection.flush();
+    unflushedBytes = 0;
   };
   const answers = [];
-  let heard = () => {};
+  let onAnswer = () => {};
   connection.subscribe("answer", {
     callback: (_error, message) => {
       answers.push(Number(message.string()));
-      heard();
+      onAnswer();
     },
   });
-  const ask = () =>
+  const receivedCount = () =>
     new Promise((resolve) => {
       answers.length = 0;
-      heard = () => {
+      onAnswer = () => {
         if (answers.length === receivers) resolve(answers.reduce((sum, count) => sum + count, 0));
       };
-      connection.publish("work", Buffer.alloc(1));
+      connection.publish("price-change", Buffer.alloc(1));
     });
-  await sendFor(warmMs, bytes, way);
-  const before = await ask();
+  await sendFor(warmMs, send, drained);
+  const before = await receivedCount();
   const startedAt = nowMs();
-  const sent = await sendFor(ms, bytes, way);
-  const deliveries = (await ask()) - before;
+  const sent = await sendFor(ms, send, drained);
+  const deliveries = (await receivedCount()) - before;
   if (deliveries !== sent * receivers) throw new Error(`sent ${sent}, delivered ${deliveries}`);
-  tell({ result: { rate: deliveries / ((nowMs() - startedAt) / 1000) } });
+  report({ result: { rate: deliveries / ((nowMs() - startedAt) / 1000) } });
 }
 
-async function request() {
-  const question = Buffer.alloc(bytes);
-  const ask = () => connection.request("work", question, { timeout: 10_000 });
-  await askFor(warmMs, inFlight, ask);
-  tell({ result: await askFor(ms, inFlight, ask) });
+async function sendRequests() {
+  const payload = Buffer.alloc(bytes);
+  const request = () => connection.request("price-change", payload, { timeout: 10_000 });
+  await requestFor(warmMs, inFlight, request);
+  report({ result: await requestFor(ms, inFlight, request) });
 }

@@ -1,20 +1,20 @@
 // The jobs of the bench over the package `ws`: one way, requests, broadcast.
 import WebSocket, { WebSocketServer } from "ws";
-import { followStarter, nowMs, parametersOf, tell } from "../../dist/bench/programs/program.js";
-import { askFor, sendFor } from "../../dist/bench/programs/rate.js";
+import { exitWithParent, nowMs, parametersOf, report } from "../../dist/bench/programs/program.js";
+import { requestFor, sendFor } from "../../dist/bench/programs/rate.js";
 
 const { role, job, to, bytes, inFlight, warmMs, ms } = parametersOf();
 
-/** Bytes that may wait in a socket before its sender does; `ws` leaves that to its user. */
-const waitingBytes = 1_048_576;
+/** Bytes that may wait in a socket; `ws` leaves backpressure to the application. */
+const queuedBytes = 1_048_576;
 
-followStarter();
+exitWithParent();
 if (role === "receive") receive();
 else await lead(await Promise.all(to.map(open)));
 
 function receive() {
   const server = new WebSocketServer({ host: "127.0.0.1", port: 0, perMessageDeflate: false });
-  server.on("listening", () => tell({ ready: `127.0.0.1:${server.address().port}` }));
+  server.on("listening", () => report({ ready: `127.0.0.1:${server.address().port}` }));
   server.on("connection", (socket) => {
     let received = 0;
     socket.on("message", (message) => {
@@ -35,61 +35,50 @@ function open(address) {
 }
 
 async function lead(sockets) {
-  if (job === "request") return await request(sockets[0]);
+  if (job === "request") return await sendRequests(sockets[0]);
   const message = Buffer.alloc(bytes, 1);
-  let isFree = true;
-  let resume;
-  const taken = () => {
-    isFree = sockets.every((socket) => socket.bufferedAmount < waitingBytes);
-    if (isFree) resume?.();
+  let onWritten = () => {};
+  const written = () => onWritten();
+  const hasRoom = () => sockets.every((socket) => socket.bufferedAmount < queuedBytes);
+  const send = () => {
+    for (const socket of sockets) socket.send(message, written);
+    return hasRoom();
   };
-  const way = {
-    send: () => {
-      if (!isFree) return false;
-      for (const socket of sockets) {
-        socket.send(message, taken);
-        if (socket.bufferedAmount >= waitingBytes) isFree = false;
-      }
-      return true;
-    },
-    whenFree: (then) => {
-      resume = () => {
-        resume = undefined;
-        then();
-      };
-    },
-    isTaken: false,
-  };
-  const ask = async () => {
+  const drained = () =>
+    new Promise((resolve) => {
+      onWritten = () => hasRoom() && resolve();
+      onWritten();
+    });
+  const receivedCount = async () => {
     const answers = sockets.map((socket) => new Promise((resolve) => socket.once("message", (text) => resolve(+text))));
     for (const socket of sockets) socket.send(Buffer.alloc(1));
     return (await Promise.all(answers)).reduce((sum, count) => sum + count, 0);
   };
-  await sendFor(warmMs, bytes, way);
-  const before = await ask();
+  await sendFor(warmMs, send, drained);
+  const before = await receivedCount();
   const startedAt = nowMs();
-  const sent = await sendFor(ms, bytes, way);
-  const deliveries = (await ask()) - before;
+  const sent = await sendFor(ms, send, drained);
+  const deliveries = (await receivedCount()) - before;
   if (deliveries !== sent * sockets.length) throw new Error(`sent ${sent}, delivered ${deliveries}`);
-  tell({ result: { rate: deliveries / ((nowMs() - startedAt) / 1000) } });
+  report({ result: { rate: deliveries / ((nowMs() - startedAt) / 1000) } });
 }
 
-async function request(socket) {
+async function sendRequests(socket) {
   const waiting = new Map();
-  let asked = 0;
+  let requests = 0;
   socket.on("message", (message) => {
     const id = message.readUInt32BE(0);
     waiting.get(id)(message);
     waiting.delete(id);
   });
-  const ask = () =>
+  const request = () =>
     new Promise((resolve) => {
-      asked += 1;
-      waiting.set(asked, resolve);
-      const question = Buffer.alloc(bytes);
-      question.writeUInt32BE(asked, 0);
-      socket.send(question);
+      requests += 1;
+      waiting.set(requests, resolve);
+      const payload = Buffer.alloc(bytes);
+      payload.writeUInt32BE(requests, 0);
+      socket.send(payload);
     });
-  await askFor(warmMs, inFlight, ask);
-  tell({ result: await askFor(ms, inFlight, ask) });
+  await requestFor(warmMs, inFlight, request);
+  report({ result: await requestFor(ms, inFlight, request) });
 }

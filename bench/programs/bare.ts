@@ -4,16 +4,16 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { connect as connectTls, createServer as createTlsServer, type TlsOptions } from "node:tls";
 
 /**
- * What the bare programs are written with: sockets of `node:net`, or of `node:tls` with a pre-shared key, and messages
- * with their length in front.
+ * What the bare programs share: sockets of `node:net`, or of `node:tls` with a pre-shared key, and messages with their length
+ * in front.
  */
 
 const headBytes = 4;
-/** Bytes that are gathered in one turn of the loop, at most: one message of 64 KiB, or many small ones. */
+/** The most bytes in one batch: one message of 64 KiB, or many small ones. */
 const batchBytes = 65_536 + headBytes;
 
-/** The same protection that a mesh with a secret has: TLS 1.3, one cipher, one group, no tickets, no certificates. */
-function keyed(secret: string): { readonly tls: TlsOptions; readonly psk: Buffer } {
+/** The protection of a mesh with a secret: TLS 1.3, one cipher, one group, no tickets, no certificates. */
+function tlsOptions(secret: string): { readonly tls: TlsOptions; readonly psk: Buffer } {
   const tls = {
     minVersion: "TLSv1.3",
     maxVersion: "TLSv1.3",
@@ -25,7 +25,7 @@ function keyed(secret: string): { readonly tls: TlsOptions; readonly psk: Buffer
   return { tls: { ...tls, ca: [] }, psk: Buffer.from(secret, "base64url") };
 }
 
-/** Listens on a free port, or where it is told, and resolves with the address. */
+/** Listens on a free port unless `port` is given, and resolves with the address. */
 export async function listenBare(
   accept: (socket: Socket) => void,
   secret?: string,
@@ -34,7 +34,7 @@ export async function listenBare(
   const server =
     secret === undefined
       ? createServer({ noDelay: true }, accept)
-      : createTlsServer({ ...keyed(secret).tls, pskCallback: () => keyed(secret).psk }, (socket) => {
+      : createTlsServer({ ...tlsOptions(secret).tls, pskCallback: () => tlsOptions(secret).psk }, (socket) => {
           socket.setNoDelay(true);
           accept(socket);
         });
@@ -43,7 +43,7 @@ export async function listenBare(
   return `${host}:${(server.address() as AddressInfo).port}`;
 }
 
-/** Connects, and resolves when bytes can pass. */
+/** Connects, and resolves when bytes can be written. */
 export async function dialBare(address: string, secret?: string): Promise<Socket> {
   const [host = "", port] = address.split(":");
   const to = { host, port: Number(port), noDelay: true };
@@ -52,7 +52,7 @@ export async function dialBare(address: string, secret?: string): Promise<Socket
     await once(socket, "connect");
     return socket;
   }
-  const { tls, psk } = keyed(secret);
+  const { tls, psk } = tlsOptions(secret);
   const socket = connectTls({
     ...to,
     ...tls,
@@ -64,18 +64,20 @@ export async function dialBare(address: string, secret?: string): Promise<Socket
   return socket;
 }
 
-/** Something that takes messages, and says when it can take no more for now. */
-export interface Outlet {
-  /** False: nothing was taken; go on when `whenFree` calls. */
+/** Writes messages to sockets, each with its length in front. */
+export interface MessageWriter {
+  /** Takes the message. False: wait for `drained` before the next one. */
   write(message: Uint8Array): boolean;
-  whenFree(resume: () => void): void;
+  /** Resolves when there is room after a `write` that returned false. */
+  drained(): Promise<unknown>;
 }
 
 /**
- * Gathers messages in one reused buffer, and writes it once a turn of the loop; meanwhile another one fills. Takes nothing
- * more once that is full too, so what waits is bounded whatever `socket.write` has returned.
+ * Gathers messages in one reused buffer, and writes it once a turn of the event loop; meanwhile another one fills. `write`
+ * returns false when the buffer has no room for another message of that length, so what waits is bounded whatever
+ * `socket.write` has returned.
  */
-export class BatchedOutlet implements Outlet {
+export class BatchedWriter implements MessageWriter {
   readonly #sockets: readonly Socket[];
   #filling = Buffer.allocUnsafeSlow(batchBytes);
   #spare = Buffer.allocUnsafeSlow(batchBytes);
@@ -83,7 +85,7 @@ export class BatchedOutlet implements Outlet {
   #isScheduled = false;
   /** Sockets that have not yet taken the last batch. */
   #pending = 0;
-  #resume: (() => void) | undefined;
+  #onDrained: (() => void) | undefined;
 
   /** The same messages for all of these sockets. */
   constructor(...sockets: readonly Socket[]) {
@@ -91,8 +93,8 @@ export class BatchedOutlet implements Outlet {
   }
 
   write(message: Uint8Array): boolean {
-    const end = this.#used + headBytes + message.length;
-    if (end > this.#filling.length) return false;
+    const frameBytes = headBytes + message.length;
+    const end = this.#used + frameBytes;
     this.#filling.writeUInt32BE(message.length, this.#used);
     this.#filling.set(message, this.#used + headBytes);
     this.#used = end;
@@ -100,11 +102,13 @@ export class BatchedOutlet implements Outlet {
       this.#isScheduled = true;
       process.nextTick(this.#flush);
     }
-    return true;
+    return end + frameBytes <= this.#filling.length;
   }
 
-  whenFree(resume: () => void): void {
-    this.#resume = resume;
+  drained(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onDrained = resolve;
+    });
   }
 
   readonly #flush = (): void => {
@@ -115,9 +119,9 @@ export class BatchedOutlet implements Outlet {
     this.#used = 0;
     this.#pending = this.#sockets.length;
     for (const socket of this.#sockets) socket.write(bytes, this.#written);
-    const resume = this.#resume;
-    this.#resume = undefined;
-    resume?.();
+    const resolve = this.#onDrained;
+    this.#onDrained = undefined;
+    resolve?.();
   };
 
   readonly #written = (): void => {
@@ -126,47 +130,36 @@ export class BatchedOutlet implements Outlet {
   };
 }
 
-/** Writes each message by itself, with its length in front of it. */
-export class NaiveOutlet implements Outlet {
+/** Writes each message by itself, in a buffer of its own. */
+export class NaiveWriter implements MessageWriter {
   readonly #socket: Socket;
-  #isFull = false;
 
   constructor(socket: Socket) {
     this.#socket = socket;
-    socket.on("drain", () => {
-      this.#isFull = false;
-    });
   }
 
   write(message: Uint8Array): boolean {
-    if (this.#isFull) return false;
     const framed = Buffer.allocUnsafe(headBytes + message.length);
     framed.writeUInt32BE(message.length, 0);
     framed.set(message, headBytes);
-    this.#isFull = !this.#socket.write(framed);
-    return true;
+    return this.#socket.write(framed);
   }
 
-  whenFree(resume: () => void): void {
-    this.#socket.once("drain", resume);
+  drained(): Promise<unknown> {
+    return once(this.#socket, "drain");
   }
 }
 
-/** Hands each message to the socket without copying it, what comes in one turn together. */
-export class WholeOutlet implements Outlet {
+/** Hands each message to the socket without copying it; what is written in one turn of the event loop goes out together. */
+export class WholeWriter implements MessageWriter {
   readonly #socket: Socket;
-  #isFull = false;
   #isCorked = false;
 
   constructor(socket: Socket) {
     this.#socket = socket;
-    socket.on("drain", () => {
-      this.#isFull = false;
-    });
   }
 
   write(message: Uint8Array): boolean {
-    if (this.#isFull) return false;
     if (!this.#isCorked) {
       this.#isCorked = true;
       this.#socket.cork();
@@ -178,28 +171,25 @@ export class WholeOutlet implements Outlet {
     const head = Buffer.allocUnsafe(headBytes);
     head.writeUInt32BE(message.length, 0);
     this.#socket.write(head);
-    this.#isFull = !this.#socket.write(message);
-    return true;
+    return this.#socket.write(message);
   }
 
-  whenFree(resume: () => void): void {
-    this.#socket.once("drain", resume);
+  drained(): Promise<unknown> {
+    return once(this.#socket, "drain");
   }
 }
 
-/**
- * Cuts what comes into messages: one view each, or, if one straddles two reads, one copy of it in memory of its size.
- */
+/** Cuts received bytes into messages: a view of each, or a copy of one that straddles two reads. */
 export class MessageReader {
-  readonly #hear: (message: Uint8Array) => void;
-  /** Of a message that has begun: the bytes of its length, then itself, and how much of that is there. */
+  readonly #onMessage: (message: Uint8Array) => void;
+  /** A message whose end has not arrived: its head, its content, and how much of each has arrived. */
   readonly #head = Buffer.alloc(headBytes);
   #headFilled = 0;
   #begun: Buffer | undefined;
   #filled = 0;
 
-  constructor(hear: (message: Uint8Array) => void) {
-    this.#hear = hear;
+  constructor(onMessage: (message: Uint8Array) => void) {
+    this.#onMessage = onMessage;
   }
 
   read(chunk: Buffer): void {
@@ -208,13 +198,13 @@ export class MessageReader {
       const length = chunk.readUInt32BE(at);
       const end = at + headBytes + length;
       if (end > chunk.length) break;
-      this.#hear(chunk.subarray(at + headBytes, end));
+      this.#onMessage(chunk.subarray(at + headBytes, end));
       at = end;
     }
     if (at < chunk.length) this.#begin(chunk, at);
   }
 
-  /** Goes on with a message that has begun. Returns where the next one begins. */
+  /** Continues the unfinished message. Returns where the next one begins. */
   #finish(chunk: Buffer): number {
     let at = 0;
     while (this.#headFilled < headBytes && at < chunk.length) {
@@ -231,7 +221,7 @@ export class MessageReader {
     this.#begun = undefined;
     this.#headFilled = 0;
     this.#filled = 0;
-    this.#hear(message);
+    this.#onMessage(message);
     return at + taken;
   }
 

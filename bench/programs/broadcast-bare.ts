@@ -1,6 +1,7 @@
-// Broadcast, bare: one encoding for all; what comes in one turn of the loop goes out in one write for each receiver.
-import { BatchedOutlet, dialBare, listenBare, MessageReader } from "./bare.js";
-import { followStarter, nowMs, parametersOf, tell } from "./program.js";
+// Broadcast, bare: one encoding for all receivers, and one write for each of them a turn of the event loop.
+import { once } from "node:events";
+import { BatchedWriter, dialBare, listenBare, MessageReader } from "./bare.js";
+import { exitWithParent, nowMs, parametersOf, report } from "./program.js";
 import { sendFor } from "./rate.js";
 
 const parameters = parametersOf<{
@@ -12,10 +13,10 @@ const parameters = parametersOf<{
   readonly to: readonly string[];
 }>();
 
-/** A message of one byte asks how many have come. */
+/** A message of one byte asks how many messages have arrived. */
 const questionBytes = 1;
 
-followStarter();
+exitWithParent();
 if (parameters.role === "receive") await receive();
 else await lead();
 
@@ -28,31 +29,25 @@ async function receive(): Promise<void> {
     });
     socket.on("data", (chunk: Buffer) => reader.read(chunk));
   }, parameters.secret);
-  tell({ ready: address });
+  report({ ready: address });
 }
 
 async function lead(): Promise<void> {
   const sockets = await Promise.all(parameters.to.map((address) => dialBare(address, parameters.secret)));
-  const outlet = new BatchedOutlet(...sockets);
+  const writer = new BatchedWriter(...sockets);
   const message = Buffer.alloc(parameters.bytes, 1);
-  const way = {
-    send: () => outlet.write(message),
-    whenFree: (resume: () => void) => outlet.whenFree(resume),
-    isTaken: false,
+  const send = (): boolean => writer.write(message);
+  const drained = (): Promise<unknown> => writer.drained();
+  const receivedCount = async (): Promise<number> => {
+    const answers = sockets.map((socket) => once(socket, "data") as Promise<[Buffer]>);
+    writer.write(Buffer.alloc(questionBytes));
+    return (await Promise.all(answers)).reduce((sum, [answer]) => sum + Number(answer), 0);
   };
-  const ask = async (): Promise<number> => {
-    const answers = sockets.map(
-      (socket) => new Promise<number>((resolve) => socket.once("data", (answer: Buffer) => resolve(Number(answer)))),
-    );
-    const put = (): void => (outlet.write(Buffer.alloc(questionBytes)) ? undefined : outlet.whenFree(put));
-    put();
-    return (await Promise.all(answers)).reduce((sum, count) => sum + count, 0);
-  };
-  await sendFor(parameters.warmMs, parameters.bytes, way);
-  const before = await ask();
+  await sendFor(parameters.warmMs, send, drained);
+  const before = await receivedCount();
   const startedAt = nowMs();
-  const sent = await sendFor(parameters.ms, parameters.bytes, way);
-  const deliveries = (await ask()) - before;
+  const sent = await sendFor(parameters.ms, send, drained);
+  const deliveries = (await receivedCount()) - before;
   if (deliveries !== sent * sockets.length) throw new Error(`sent ${sent}, delivered ${deliveries}`);
-  tell({ result: { rate: deliveries / ((nowMs() - startedAt) / 1000) } });
+  report({ result: { rate: deliveries / ((nowMs() - startedAt) / 1000) } });
 }

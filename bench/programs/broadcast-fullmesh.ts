@@ -1,7 +1,8 @@
-// Broadcast over a mesh: `broadcast`, at the pace of the slowest receiver, who says from time to time how many it has.
+// Broadcast over a mesh: `broadcast`, which says only at a full queue that a receiver is behind. So receivers report how many
+// messages they have, and the sender waits for the slowest of them.
 import type { MeshNode } from "fullmesh";
-import { enter } from "./member.js";
-import { followStarter, nowMs, parametersOf, tell } from "./program.js";
+import { joinMesh } from "./member.js";
+import { exitWithParent, nowMs, parametersOf, report } from "./program.js";
 import { sendFor } from "./rate.js";
 
 const parameters = parametersOf<{
@@ -12,67 +13,58 @@ const parameters = parametersOf<{
   readonly ms: number;
 }>();
 
-/** How many messages may be on their way to a receiver, and after how many it says that it has them. */
-const [window, wordEvery] = [16_384, 2_048];
+const topic = "price-change";
+/** Messages that may be on their way to a receiver, and after how many a receiver reports. */
+const [windowSize, reportEvery] = [16_384, 2_048];
 
-followStarter();
-const node = await enter();
+exitWithParent();
+const node = await joinMesh();
 if (parameters.role === "receive") receive(node);
 else await lead(node);
 
 function receive(node: MeshNode): void {
   let received = 0;
-  node.on("message", ({ peer, topic, payload }) => {
-    received += (payload as Uint8Array)[0] ?? 0;
-    if (topic === "?" || received % wordEvery === 0) node.send(peer, topic, Buffer.from(`${received}`));
+  node.onMessage<Uint8Array>(topic, ({ peer, payload }) => {
+    received += payload[0] ?? 0;
+    if (received % reportEvery === 0) node.send(peer, "received", received);
   });
+  node.onMessage("count", ({ peer }) => node.send(peer, "received", received));
 }
 
 async function lead(node: MeshNode): Promise<void> {
   const { receivers, bytes, warmMs, ms } = parameters;
   await node.complete({ size: receivers + 1 });
   const message = Buffer.alloc(bytes, 1);
-  const received = new Map(node.members.filter((member) => member !== node.address).map((member) => [member, 0]));
+  const received = new Map(node.peers.map(({ address }) => [address, 0]));
   let sent = 0;
-  let answers = 0;
-  let proceed = (): void => {};
-  const hasRoom = (): boolean => sent - Math.min(...received.values()) < window;
-  // The slowest is looked for only when words come, and not for each message.
-  let left = window;
-  node.on("message", ({ peer, topic, payload }) => {
-    received.set(peer.address, Number(Buffer.from(payload as Uint8Array)));
-    if (topic === "?") answers += 1;
-    left = window - (sent - Math.min(...received.values()));
-    if (hasRoom()) proceed();
+  /** What the slowest receiver has reported; looked for only when a report arrives, and not for each message. */
+  let slowest = 0;
+  let onReport = (): void => {};
+  node.onMessage<number>("received", ({ peer, payload }) => {
+    received.set(peer.address, payload);
+    slowest = Math.min(...received.values());
+    onReport();
   });
-  const way = {
-    send: () => {
-      if (left <= 0) return false;
-      if (node.broadcast("", message).length > 0) throw new Error("a receiver was skipped");
-      left -= 1;
-      sent += 1;
-      return true;
-    },
-    whenFree: (resume: () => void) => {
-      proceed = () => {
-        proceed = () => {};
-        resume();
-      };
-    },
-    isTaken: false,
+  const send = (): boolean => {
+    if (node.broadcast(topic, message).length > 0) throw new Error("a receiver was left out");
+    sent += 1;
+    return sent - slowest < windowSize;
   };
-  const ask = (): Promise<void> =>
+  /** Resolves when every receiver has reported all but `behind` of what was sent. */
+  const reported = (behind: number): Promise<void> =>
     new Promise((resolve) => {
-      answers = 0;
-      proceed = () => (answers === receivers ? resolve() : undefined);
-      node.broadcast("?", Buffer.alloc(1));
+      onReport = () => sent - slowest <= behind && resolve();
+      onReport();
     });
-  await sendFor(warmMs, bytes, way);
-  await ask();
+  const drained = (): Promise<void> => reported(windowSize - 1);
+  const allReceived = (): Promise<void> => {
+    node.broadcast("count");
+    return reported(0);
+  };
+  await sendFor(warmMs, send, drained);
+  await allReceived();
   const startedAt = nowMs();
-  const count = await sendFor(ms, bytes, way);
-  await ask();
-  const deliveries = Array.from(received.values()).reduce((sum, each) => sum + each, 0);
-  if (deliveries !== sent * receivers) throw new Error(`sent ${sent}, delivered ${deliveries}`);
-  tell({ result: { rate: (count * receivers) / ((nowMs() - startedAt) / 1000) } });
+  const count = await sendFor(ms, send, drained);
+  await allReceived();
+  report({ result: { rate: (count * receivers) / ((nowMs() - startedAt) / 1000) } });
 }

@@ -1,23 +1,23 @@
 import { Readable } from "node:stream";
 import { nowMs, percentilesOf } from "./program.js";
-import { askFor } from "./rate.js";
+import { requestFor } from "./rate.js";
 
-/** What the programs with a bulk stream have in common. */
+/** What the programs with a bulk stream share. */
 
 const chunkBytes = 65_536;
 
-/** What goes through before it counts: half as much again. */
+/** The bytes of the transfer that warms up: half of those that count. */
 function warmBytesOf(streamBytes: number): number {
   return streamBytes / 2;
 }
 
-/** True where one of the two transfers has come to its end, so many bytes from the beginning; the receiver says so. */
-export function isMark(received: number, streamBytes: number): boolean {
+/** True when one of the two transfers has ended, at which the receiver answers. */
+export function isTransferEnd(received: number, streamBytes: number): boolean {
   const warmBytes = warmBytesOf(streamBytes);
   return received === warmBytes || received === warmBytes + streamBytes;
 }
 
-/** So many bytes, in chunks of 64 KiB. */
+/** `bytes` bytes, in chunks of 64 KiB. */
 export function sourceOf(bytes: number): Readable {
   const chunk = Buffer.alloc(chunkBytes, 1);
   let left = bytes;
@@ -31,36 +31,36 @@ export function sourceOf(bytes: number): Readable {
   });
 }
 
-/** Asks one after the other for as long as `goesOn`, and returns the times in microseconds. */
-async function askWhile(goesOn: () => boolean, ask: () => Promise<unknown>): Promise<number[]> {
+/** Sends one request after another while `isRunning`, and returns the times to the replies in microseconds. */
+async function requestWhile(isRunning: () => boolean, request: () => Promise<unknown>): Promise<number[]> {
   const samples: number[] = [];
-  while (goesOn()) {
+  while (isRunning()) {
     const before = nowMs();
-    await ask();
+    await request();
     samples.push((nowMs() - before) * 1000);
   }
   return samples;
 }
 
 /**
- * The MiB a second of one transfer, behind a shorter one. With requests: also the slowest hundredth of them without a
- * transfer (`idle`) and beside one (`beside`), in microseconds, and how many times slower that is (`slowdown`).
+ * The MiB a second of one transfer, after a shorter one that warms up. With requests: also the 99th percentile of their times
+ * without a transfer (`idle`) and during one (`beside`), in microseconds, and the ratio of both (`slowdown`).
  */
 export async function measureStream(
   { streamBytes, hasRequests, warmMs, ms }: { streamBytes: number; hasRequests: boolean; warmMs: number; ms: number },
-  ask: () => Promise<unknown>,
+  request: () => Promise<unknown>,
   transfer: (bytes: number) => Promise<void>,
 ): Promise<Readonly<Record<string, number>>> {
   await transfer(warmBytesOf(streamBytes));
-  if (hasRequests) await askFor(warmMs, 1, ask);
-  const idle = hasRequests ? (await askFor(ms, 1, ask)).p99 : 0;
+  if (hasRequests) await requestFor(warmMs, 1, request);
+  const idle = hasRequests ? (await requestFor(ms, 1, request)).p99 : 0;
   let isUnderWay = true;
   const startedAt = nowMs();
   const transferred = transfer(streamBytes).then(() => {
     isUnderWay = false;
     return streamBytes / 2 ** 20 / ((nowMs() - startedAt) / 1000);
   });
-  const samples = hasRequests ? await askWhile(() => isUnderWay, ask) : [];
+  const samples = hasRequests ? await requestWhile(() => isUnderWay, request) : [];
   const rate = await transferred;
   if (!hasRequests) return { rate };
   const beside = percentilesOf(samples).p99;

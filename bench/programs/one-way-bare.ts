@@ -1,8 +1,17 @@
-// One way, bare: messages with their length in front over one connection. `batched`: what comes in one turn of the loop goes
-// out in one write; `naive`: one write a message; `whole`: nothing is copied before the socket has it.
+// One way, bare: messages with their length in front over one connection. `batched`: one write a turn of the event loop;
+// `naive`: one write a message; `whole`: no message is copied.
+import { once } from "node:events";
 import type { Socket } from "node:net";
-import { BatchedOutlet, dialBare, listenBare, MessageReader, NaiveOutlet, type Outlet, WholeOutlet } from "./bare.js";
-import { followStarter, nowMs, parametersOf, tell } from "./program.js";
+import {
+  BatchedWriter,
+  dialBare,
+  listenBare,
+  MessageReader,
+  type MessageWriter,
+  NaiveWriter,
+  WholeWriter,
+} from "./bare.js";
+import { exitWithParent, nowMs, parametersOf, report } from "./program.js";
 import { sendFor } from "./rate.js";
 
 const parameters = parametersOf<{
@@ -15,16 +24,16 @@ const parameters = parametersOf<{
   readonly to: readonly [string];
 }>();
 
-/** A message of one byte asks how many have come. */
+/** A message of one byte asks how many messages have arrived. */
 const questionBytes = 1;
 
-followStarter();
+exitWithParent();
 if (parameters.role === "receive") await receive();
 else await lead();
 
 async function receive(): Promise<void> {
   const address = await listenBare((socket) => {
-    // Each message begins with a 1, which is read, so that no program gets away with not looking at what it receives.
+    // The first byte of each message is a 1. Adding it up makes every program read what it receives.
     let received = 0;
     const reader = new MessageReader((message) => {
       received += message[0] ?? 0;
@@ -32,35 +41,31 @@ async function receive(): Promise<void> {
     });
     socket.on("data", (chunk: Buffer) => reader.read(chunk));
   }, parameters.secret);
-  tell({ ready: address });
+  report({ ready: address });
 }
 
-function outletOf(socket: Socket): Outlet {
-  if (parameters.variant === "naive") return new NaiveOutlet(socket);
-  return parameters.variant === "whole" ? new WholeOutlet(socket) : new BatchedOutlet(socket);
+function writerFor(socket: Socket): MessageWriter {
+  if (parameters.variant === "naive") return new NaiveWriter(socket);
+  return parameters.variant === "whole" ? new WholeWriter(socket) : new BatchedWriter(socket);
 }
 
 async function lead(): Promise<void> {
-  const socket = await dialBare(parameters.to[0], parameters.secret);
-  const outlet = outletOf(socket);
-  const message = Buffer.alloc(parameters.bytes, 1);
-  const way = {
-    send: () => outlet.write(message),
-    whenFree: (resume: () => void) => outlet.whenFree(resume),
-    isTaken: false,
+  const { to, bytes, warmMs, ms, secret } = parameters;
+  const socket = await dialBare(to[0], secret);
+  const writer = writerFor(socket);
+  const message = Buffer.alloc(bytes, 1);
+  const send = (): boolean => writer.write(message);
+  const drained = (): Promise<unknown> => writer.drained();
+  const receivedCount = async (): Promise<number> => {
+    writer.write(Buffer.alloc(questionBytes));
+    const [answer] = (await once(socket, "data")) as [Buffer];
+    return Number(answer);
   };
-  const ask = (): Promise<number> =>
-    new Promise((resolve) => {
-      const question = Buffer.alloc(questionBytes);
-      const put = (): void => (outlet.write(question) ? undefined : outlet.whenFree(put));
-      socket.once("data", (answer: Buffer) => resolve(Number(answer)));
-      put();
-    });
-  const warm = await sendFor(parameters.warmMs, parameters.bytes, way);
-  await ask();
+  const warm = await sendFor(warmMs, send, drained);
+  await receivedCount();
   const startedAt = nowMs();
-  const sent = await sendFor(parameters.ms, parameters.bytes, way);
-  const received = (await ask()) - warm;
+  const sent = await sendFor(ms, send, drained);
+  const received = (await receivedCount()) - warm;
   if (received !== sent) throw new Error(`sent ${sent}, received ${received}`);
-  tell({ result: { rate: sent / ((nowMs() - startedAt) / 1000) } });
+  report({ result: { rate: sent / ((nowMs() - startedAt) / 1000) } });
 }

@@ -1,7 +1,8 @@
-// One way, over a mesh of two: `send` until it says to wait, and on at `drain`.
+// One way, over a mesh of two: `send` until it returns false, then on at `drain`.
+import { once } from "node:events";
 import type { MeshNode } from "fullmesh";
-import { enter } from "./member.js";
-import { followStarter, nowMs, parametersOf, tell } from "./program.js";
+import { joinMesh } from "./member.js";
+import { exitWithParent, nowMs, parametersOf, report } from "./program.js";
 import { sendFor } from "./rate.js";
 
 const parameters = parametersOf<{
@@ -11,40 +12,43 @@ const parameters = parametersOf<{
   readonly ms: number;
 }>();
 
-followStarter();
-const node = await enter();
+const topic = "price-change";
+
+exitWithParent();
+const node = await joinMesh();
 if (parameters.role === "receive") receive(node);
 else await lead(node);
 
 function receive(node: MeshNode): void {
-  // Each message begins with a 1, which is read, so that no program gets away with not looking at what it receives.
+  // The first byte of each message is a 1. Adding it up makes every program read what it receives.
   let received = 0;
-  node.on("message", ({ peer, topic, payload }) => {
-    received += (payload as Uint8Array)[0] ?? 0;
-    if (topic !== "") node.send(peer, "", Buffer.from(`${received}`));
+  node.onMessage<Uint8Array>(topic, ({ payload }) => {
+    received += payload[0] ?? 0;
   });
+  node.onMessage("count", ({ peer }) => node.send(peer, "count", received));
 }
 
 async function lead(node: MeshNode): Promise<void> {
+  const { bytes, warmMs, ms } = parameters;
   await node.complete({ size: 2 });
-  const peer = node.members[0] ?? "";
-  const message = Buffer.alloc(parameters.bytes, 1);
-  const way = {
-    send: () => node.send(peer, "", message),
-    whenFree: (resume: () => void) => void node.once("drain", resume),
-    // `false` asks the sender to wait with the next one.
-    isTaken: true,
-  };
-  const ask = (): Promise<number> =>
+  const [peer] = node.peers;
+  if (peer === undefined) throw new Error("nobody to send to");
+  const message = Buffer.alloc(bytes, 1);
+  const send = (): boolean => node.send(peer, topic, message);
+  const drained = (): Promise<unknown> => once(node, "drain");
+  const receivedCount = (): Promise<number> =>
     new Promise((resolve) => {
-      node.once("message", ({ payload }) => resolve(Number(Buffer.from(payload as Uint8Array))));
-      node.send(peer, "?", Buffer.alloc(1));
+      const stopListening = node.onMessage<number>("count", ({ payload }) => {
+        stopListening();
+        resolve(payload);
+      });
+      node.send(peer, "count");
     });
-  const warm = await sendFor(parameters.warmMs, parameters.bytes, way);
-  await ask();
+  const warm = await sendFor(warmMs, send, drained);
+  await receivedCount();
   const startedAt = nowMs();
-  const sent = await sendFor(parameters.ms, parameters.bytes, way);
-  const received = (await ask()) - warm;
+  const sent = await sendFor(ms, send, drained);
+  const received = (await receivedCount()) - warm;
   if (received !== sent) throw new Error(`sent ${sent}, received ${received}`);
-  tell({ result: { rate: sent / ((nowMs() - startedAt) / 1000) } });
+  report({ result: { rate: sent / ((nowMs() - startedAt) / 1000) } });
 }

@@ -1,61 +1,44 @@
 import { nowMs, percentilesOf } from "./program.js";
 
-/** The loop of every program that sends as fast as it may, the same for all. */
+/** The loops that all programs share. */
 
-/** How much a program sends in one turn of the loop before it lets the others have theirs. */
-const turnBytes = 65_536;
+/** Messages between two looks at the clock. */
+const clockEvery = 64;
 
 /**
- * Sends for so many milliseconds. `send` says whether the next one may follow at once; if not, `whenFree` says when.
- * `isTaken`: whether a message that was answered with false has been taken all the same. Resolves with how many were sent.
+ * Sends for `ms` milliseconds as an application does: until `send` returns false, then on when `drained` resolves. Resolves
+ * with how many messages were sent.
  */
-export function sendFor(
-  ms: number,
-  bytes: number,
-  { send, whenFree, isTaken }: { send: () => boolean; whenFree: (resume: () => void) => void; isTaken: boolean },
-): Promise<number> {
+export async function sendFor(ms: number, send: () => boolean, drained: () => Promise<unknown>): Promise<number> {
   const until = nowMs() + ms;
-  const perTurn = Math.max(1, Math.floor(turnBytes / (bytes + 4)));
   let sent = 0;
-  return new Promise((resolve) => {
-    const turn = (): void => {
-      if (nowMs() >= until) {
-        resolve(sent);
-        return;
-      }
-      for (let count = 0; count < perTurn; count += 1) {
-        const isFree = send();
-        if (isFree || isTaken) sent += 1;
-        if (isFree) continue;
-        whenFree(turn);
-        return;
-      }
-      setImmediate(turn);
-    };
-    turn();
-  });
+  while (sent % clockEvery !== 0 || nowMs() < until) {
+    sent += 1;
+    if (!send()) await drained();
+  }
+  return sent;
 }
 
 /**
- * Asks for so many milliseconds, with so many requests in flight all the time. Resolves with the replies a second, and how
- * many microseconds the middle one and the slowest hundredth took.
+ * Sends requests for `ms` milliseconds, with `inFlight` of them in flight all the time. Resolves with the replies a second,
+ * and the median and the 99th percentile of the time to a reply, in microseconds.
  */
-export async function askFor(
+export async function requestFor(
   ms: number,
   inFlight: number,
-  ask: () => Promise<unknown>,
+  request: () => Promise<unknown>,
 ): Promise<{ readonly rate: number; readonly p50: number; readonly p99: number }> {
   const samples: number[] = [];
   const startedAt = nowMs();
   const until = startedAt + ms;
-  const askInTurn = async (): Promise<void> => {
+  const requestInTurn = async (): Promise<void> => {
     for (let before = nowMs(); before < until; ) {
-      await ask();
+      await request();
       const after = nowMs();
       samples.push((after - before) * 1000);
       before = after;
     }
   };
-  await Promise.all(Array.from({ length: inFlight }, askInTurn));
+  await Promise.all(Array.from({ length: inFlight }, requestInTurn));
   return { rate: samples.length / ((nowMs() - startedAt) / 1000), ...percentilesOf(samples) };
 }

@@ -1,8 +1,8 @@
 // The rendezvous server that the measured members join.
 import { serve } from "fullmesh";
-import { followStarter, parametersOf, tell } from "./program.js";
+import { exitWithParent, parametersOf, report } from "./program.js";
 
-followStarter();
+exitWithParent();
 const { secret } = parametersOf<{ readonly secret?: string }>();
 const server = await serve({ listen: "127.0.0.1:0", ...(secret === undefined ? {} : { secret }) });
-tell({ ready: server.address });
+report({ ready: server.address });

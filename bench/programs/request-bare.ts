@@ -1,8 +1,8 @@
-// Requests, bare: an echo. Each request begins with a number, by which the reply finds whoever waits for it. What comes in
-// one turn of the loop goes out in one write, at both ends.
-import { BatchedOutlet, dialBare, listenBare, MessageReader } from "./bare.js";
-import { followStarter, parametersOf, tell } from "./program.js";
-import { askFor } from "./rate.js";
+// Requests, bare: an echo. Each request begins with a number, which matches the reply to it. Both ends write once a turn of the
+// event loop.
+import { BatchedWriter, dialBare, listenBare, MessageReader } from "./bare.js";
+import { exitWithParent, parametersOf, report } from "./program.js";
+import { requestFor } from "./rate.js";
 
 const parameters = parametersOf<{
   readonly role: "receive" | "lead";
@@ -14,39 +14,39 @@ const parameters = parametersOf<{
   readonly to: readonly [string];
 }>();
 
-followStarter();
+exitWithParent();
 if (parameters.role === "receive") await receive();
 else await lead();
 
 async function receive(): Promise<void> {
   const address = await listenBare((socket) => {
-    const outlet = new BatchedOutlet(socket);
-    const reader = new MessageReader((message) => outlet.write(message));
+    const writer = new BatchedWriter(socket);
+    const reader = new MessageReader((message) => writer.write(message));
     socket.on("data", (chunk: Buffer) => reader.read(chunk));
   }, parameters.secret);
-  tell({ ready: address });
+  report({ ready: address });
 }
 
 async function lead(): Promise<void> {
   const { bytes, inFlight, warmMs, ms } = parameters;
   const socket = await dialBare(parameters.to[0], parameters.secret);
-  const outlet = new BatchedOutlet(socket);
+  const writer = new BatchedWriter(socket);
   const waiting = new Map<number, (reply: Uint8Array) => void>();
-  let asked = 0;
+  let requests = 0;
   const reader = new MessageReader((message) => {
     const id = (message as Buffer).readUInt32BE(0);
     waiting.get(id)?.(message);
     waiting.delete(id);
   });
   socket.on("data", (chunk: Buffer) => reader.read(chunk));
-  const question = Buffer.alloc(bytes);
-  const ask = (): Promise<unknown> =>
+  const payload = Buffer.alloc(bytes);
+  const request = (): Promise<unknown> =>
     new Promise((resolve) => {
-      asked += 1;
-      waiting.set(asked, resolve);
-      question.writeUInt32BE(asked, 0);
-      outlet.write(question);
+      requests += 1;
+      waiting.set(requests, resolve);
+      payload.writeUInt32BE(requests, 0);
+      writer.write(payload);
     });
-  await askFor(warmMs, inFlight, ask);
-  tell({ result: await askFor(ms, inFlight, ask) });
+  await requestFor(warmMs, inFlight, request);
+  report({ result: await requestFor(ms, inFlight, request) });
 }

@@ -1,7 +1,7 @@
 // Requests over a mesh of two: an echo.
-import { enter } from "./member.js";
-import { followStarter, parametersOf, tell } from "./program.js";
-import { askFor } from "./rate.js";
+import { joinMesh } from "./member.js";
+import { exitWithParent, parametersOf, report } from "./program.js";
+import { requestFor } from "./rate.js";
 
 const parameters = parametersOf<{
   readonly role: "receive" | "lead";
@@ -11,17 +11,20 @@ const parameters = parametersOf<{
   readonly ms: number;
 }>();
 
-followStarter();
-const node = await enter();
-if (parameters.role === "receive") node.onRequest("echo", (payload) => payload);
+const topic = "quote-lookup";
+
+exitWithParent();
+const node = await joinMesh();
+if (parameters.role === "receive") node.onRequest(topic, (payload) => payload);
 else await lead();
 
 async function lead(): Promise<void> {
   const { bytes, inFlight, warmMs, ms } = parameters;
   await node.complete({ size: 2 });
-  const peer = node.members[0] ?? "";
-  const question = Buffer.alloc(bytes);
-  const ask = (): Promise<unknown> => node.request(peer, "echo", question);
-  await askFor(warmMs, inFlight, ask);
-  tell({ result: await askFor(ms, inFlight, ask) });
+  const [peer] = node.peers;
+  if (peer === undefined) throw new Error("nobody to send to");
+  const payload = Buffer.alloc(bytes);
+  const request = (): Promise<unknown> => node.request(peer, topic, payload);
+  await requestFor(warmMs, inFlight, request);
+  report({ result: await requestFor(ms, inFlight, request) });
 }

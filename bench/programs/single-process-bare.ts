@@ -1,10 +1,10 @@
-// Many members in one process, bare: each a `net.Server`, and one connection a pair, on which the dialer says who it is in
-// one line and the other end answers in one. Measures how fast they come about, what they cost in memory, and what they
-// cost while idle, with a ping and a pong on each every five seconds.
+// Many members in one process, bare: each a `net.Server`, and one connection a pair, on which the dialer sends its address as a
+// line and the other end answers with one. Measures links a second, memory, and CPU while idle, with a ping and a pong on each
+// connection every five seconds.
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { residentBytes } from "./memory.js";
-import { followStarter, nowMs, parametersOf, pause, tell } from "./program.js";
+import { exitWithParent, nowMs, parametersOf, pause, report } from "./program.js";
 
 const { members, idleMs } = parametersOf<{ readonly members: number; readonly idleMs: number }>();
 
@@ -12,14 +12,14 @@ const pingMs = 5_000;
 /** Dials of one member that are under way at once, as in a mesh. */
 const dialsInFlight = 8;
 
-followStarter();
+exitWithParent();
 const before = await residentBytes();
 const startedAt = nowMs();
 const dialed: Socket[] = [];
 const accepted: Socket[] = [];
 const ports = await Promise.all(Array.from({ length: members }, listen));
 await Promise.all(ports.map(dialThoseAfter));
-// Every dialer has its answer, so both ends of every link have heard of one another.
+// Every dialer has its answer, so every link is known at both ends.
 const links = (members * (members - 1)) / 2;
 if (dialed.length !== links || accepted.length !== links) throw new Error("some links are missing");
 const rate = links / ((nowMs() - startedAt) / 1000);
@@ -31,11 +31,11 @@ const cpu = process.cpuUsage();
 await pause(idleMs);
 const { user, system } = process.cpuUsage(cpu);
 const idle = (user + system) / 1000 / (idleMs / 1000) / members;
-tell({ result: { rate, bytesPerEnd, idle } });
+report({ result: { rate, bytesPerEnd, idle } });
 
 async function listen(): Promise<number> {
   const server = createServer({ noDelay: true }, (socket) => {
-    // What comes first is who the dialer is; only then is there a link at this end.
+    // The link counts at this end once the dialer has sent its address.
     socket.once("data", () => accepted.push(socket));
     socket.on("data", (bytes) => socket.write(bytes));
   });

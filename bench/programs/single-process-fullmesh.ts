@@ -1,8 +1,8 @@
-// Many members in one process, with fullmesh: each joins, and waits for a link with every other. Measures how fast the links
-// are up at both ends, when the server says so (`complete`), what they cost in memory, and what they cost while idle.
+// Many members in one process, with fullmesh: each joins, and waits for a link with every other. Measures links a second, the
+// time to `complete`, memory, and CPU while idle.
 import { join, type MeshNode, type Peer } from "fullmesh";
 import { residentBytes } from "./memory.js";
-import { followStarter, nowMs, parametersOf, pause, tell } from "./program.js";
+import { exitWithParent, nowMs, parametersOf, pause, report } from "./program.js";
 
 const { members, idleMs, server } = parametersOf<{
   readonly members: number;
@@ -10,7 +10,7 @@ const { members, idleMs, server } = parametersOf<{
   readonly server: string;
 }>();
 
-followStarter();
+exitWithParent();
 const before = await residentBytes();
 const startedAt = nowMs();
 const nodes = await Promise.all(
@@ -29,23 +29,27 @@ const cpu = process.cpuUsage();
 await pause(idleMs);
 const { user, system } = process.cpuUsage(cpu);
 const idle = (user + system) / 1000 / (idleMs / 1000) / members;
-if (nodes.some((node) => node.peers.length !== members - 1)) throw new Error("some links are missing");
-tell({ result: { rate, complete, bytesPerEnd, idle } });
+if (nodes.some((node) => node.peers.filter(isUp).length !== members - 1)) throw new Error("some links are missing");
+report({ result: { rate, complete, bytesPerEnd, idle } });
+
+function isUp({ state }: Peer): boolean {
+  return state === "up";
+}
 
 /** Resolves when the node has a link with every other. Some may be up before anybody can listen. */
 function linkedWithAll(node: MeshNode): Promise<void> {
-  const linked = new Set(node.peers.map(({ address }) => address));
+  const linked = new Set(node.peers.filter(isUp).map(({ address }) => address));
   return new Promise((resolve) => {
-    const look = (): void => {
+    const check = (): void => {
       if (linked.size < members - 1) return;
       node.off("peer:up", add);
       resolve();
     };
     const add = ({ peer }: { readonly peer: Peer }): void => {
       linked.add(peer.address);
-      look();
+      check();
     };
     node.on("peer:up", add);
-    look();
+    check();
   });
 }

@@ -1,10 +1,10 @@
-// A mesh of five, one of which opens a loop over its messages and never takes any. The leader measures requests to the other
-// three, fills the queue of the slow one, and measures them again, while it goes on trying to send to the slow one as well.
+// A mesh of five, one of which subscribes to its messages and never takes any. The leader measures requests to the other
+// three, fills the queue of the slow one, and measures them again while it keeps trying to send to the slow one.
 import { FullmeshError, type MeshNode } from "fullmesh";
-import { enter } from "./member.js";
+import { joinMesh } from "./member.js";
 import { residentBytes } from "./memory.js";
-import { followStarter, nowMs, parametersOf, pause, tell } from "./program.js";
-import { askFor } from "./rate.js";
+import { exitWithParent, nowMs, parametersOf, pause, report } from "./program.js";
+import { requestFor } from "./rate.js";
 
 const parameters = parametersOf<{
   readonly role: "receive" | "lead";
@@ -14,21 +14,21 @@ const parameters = parametersOf<{
   readonly bytes: number;
   readonly warmMs: number;
   readonly ms: number;
-  /** From the full queue on, how long the link with the slow one is watched. */
+  /** For how long after the queue is full the link with the slow one is watched. */
   readonly watchMs: number;
 }>();
 
-const topic = "news";
-/** A program that goes on trying does so as often as a timer lets it. */
+const topic = "price-change";
+/** As often as a timer allows. */
 const tryEveryMs = 1;
-/** What has arrived at the slow one is acknowledged in that time, which makes room for more. */
+/** Within this time the slow one acknowledges what has arrived, which makes room for more. */
 const settleMs = 500;
 
-followStarter();
-const node = await enter();
+exitWithParent();
+const node = await joinMesh();
 if (parameters.role === "lead") await lead(node);
 else if (parameters.rank === 0) node.subscribe(topic);
-else node.onRequest("echo", (payload) => payload);
+else node.onRequest("quote-lookup", (payload) => payload);
 
 async function lead(node: MeshNode): Promise<void> {
   const { to, bytes, warmMs, ms, watchMs } = parameters;
@@ -41,17 +41,17 @@ async function lead(node: MeshNode): Promise<void> {
   node.on("peer:unreachable", ({ peer }) => peer.address === slow && lost());
   node.on("peer:down", ({ peer }) => peer.address === slow && lost());
 
-  const question = Buffer.alloc(64);
-  let asked = 0;
-  const ask = (): Promise<unknown> => {
-    asked += 1;
-    return node.request(others[asked % others.length] ?? "", "echo", question);
+  const payload = Buffer.alloc(64);
+  let requests = 0;
+  const request = (): Promise<unknown> => {
+    requests += 1;
+    return node.request(others[requests % others.length] ?? "", "quote-lookup", payload);
   };
-  await askFor(warmMs, 1, ask);
-  const { p99: idle } = await askFor(ms, 1, ask);
+  await requestFor(warmMs, 1, request);
+  const { p99: idle } = await requestFor(ms, 1, request);
   const before = await residentBytes();
 
-  // Each message has bytes of its own, as those of a program have: they stay where they are until the slow one has them.
+  // Each message has a buffer of its own, as in an application: it stays in memory until the slow one has acknowledged it.
   const fill = (): { readonly softBytes: number; readonly hardBytes: number } => {
     let softBytes = 0;
     for (let sent = bytes; ; sent += bytes) {
@@ -61,7 +61,7 @@ async function lead(node: MeshNode): Promise<void> {
     }
   };
   const limits = fill();
-  // What has been acknowledged meanwhile leaves room; from now on there is none.
+  // Acknowledgements have made room meanwhile; after this loop there is none.
   for (let more = limits.hardBytes; more > 0; more = fill().hardBytes) await pause(settleMs);
 
   const fullAt = nowMs();
@@ -73,10 +73,10 @@ async function lead(node: MeshNode): Promise<void> {
     tries += 1;
     if (trySend(node, slow, message) !== "full") throw new Error("the full queue has taken a message");
   }, tryEveryMs);
-  // As before the first measurement: the collection of garbage has thrown compiled code away.
-  await askFor(warmMs, 1, ask);
-  const { p99: beside } = await askFor(ms, 1, ask);
-  if (tries === 0) throw new Error("nothing was tried while others were asked");
+  // Garbage collection has discarded compiled code, so warm up again.
+  await requestFor(warmMs, 1, request);
+  const { p99: beside } = await requestFor(ms, 1, request);
+  if (tries === 0) throw new Error("nothing was tried during the requests");
   resident = Math.max(resident, process.memoryUsage.rss());
   await pause(Math.max(0, fullAt + watchMs - nowMs()));
   clearInterval(trying);
@@ -84,10 +84,10 @@ async function lead(node: MeshNode): Promise<void> {
   const peer = node.peers.find(({ address }) => address === slow);
   const linked = isLinked && peer?.state === "up" ? 1 : 0;
   const growth = (resident - before) / 2 ** 20;
-  tell({ result: { ...limits, idle, beside, slowdown: beside / idle, growth, linked } });
+  report({ result: { ...limits, idle, beside, slowdown: beside / idle, growth, linked } });
 }
 
-/** What `send` says: that more may follow, that it should not yet, or that it has taken nothing. */
+/** The result of `send`: `taken`, more may follow; `slow`, taken, but wait for `drain`; `full`, nothing was taken. */
 function trySend(node: MeshNode, peer: string, message: Uint8Array): "taken" | "slow" | "full" {
   try {
     return node.send(peer, topic, message) ? "taken" : "slow";

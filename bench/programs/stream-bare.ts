@@ -1,8 +1,8 @@
 // A bulk stream, bare: piped into a connection of its own, while requests, if there are any, go over another one.
 import type { Socket } from "node:net";
-import { BatchedOutlet, dialBare, listenBare, MessageReader } from "./bare.js";
-import { isMark, measureStream, sourceOf } from "./bulk.js";
-import { followStarter, parametersOf, tell } from "./program.js";
+import { BatchedWriter, dialBare, listenBare, MessageReader } from "./bare.js";
+import { isTransferEnd, measureStream, sourceOf } from "./bulk.js";
+import { exitWithParent, parametersOf, report } from "./program.js";
 
 const parameters = parametersOf<{
   readonly role: "receive" | "lead";
@@ -14,7 +14,7 @@ const parameters = parametersOf<{
   readonly to: readonly [string];
 }>();
 
-followStarter();
+exitWithParent();
 if (parameters.role === "receive") await receive();
 else await lead();
 
@@ -27,12 +27,12 @@ async function receive(): Promise<void> {
       socket.write(first);
     });
   }, parameters.secret);
-  tell({ ready: address });
+  report({ ready: address });
 }
 
 function echo(socket: Socket): void {
-  const outlet = new BatchedOutlet(socket);
-  const reader = new MessageReader((message) => outlet.write(message));
+  const writer = new BatchedWriter(socket);
+  const reader = new MessageReader((message) => writer.write(message));
   socket.on("data", (chunk: Buffer) => reader.read(chunk));
 }
 
@@ -40,7 +40,7 @@ function count(socket: Socket): void {
   let received = 0;
   socket.on("data", (chunk: Buffer) => {
     received += chunk.length;
-    if (isMark(received, parameters.streamBytes)) socket.write("*");
+    if (isTransferEnd(received, parameters.streamBytes)) socket.write("*");
   });
 }
 
@@ -52,20 +52,20 @@ async function lead(): Promise<void> {
     return socket;
   };
   const [requests, stream] = [await open(1), await open(2)];
-  const outlet = new BatchedOutlet(requests);
-  let resume: (() => void) | undefined;
-  const reader = new MessageReader(() => resume?.());
+  const writer = new BatchedWriter(requests);
+  let onReply: (() => void) | undefined;
+  const reader = new MessageReader(() => onReply?.());
   requests.on("data", (chunk: Buffer) => reader.read(chunk));
-  const question = Buffer.alloc(64);
-  const ask = (): Promise<void> =>
+  const payload = Buffer.alloc(64);
+  const request = (): Promise<void> =>
     new Promise((resolve) => {
-      resume = resolve;
-      outlet.write(question);
+      onReply = resolve;
+      writer.write(payload);
     });
   const transfer = (bytes: number): Promise<void> =>
     new Promise((resolve) => {
       stream.once("data", () => resolve());
       sourceOf(bytes).pipe(stream, { end: false });
     });
-  tell({ result: await measureStream(parameters, ask, transfer) });
+  report({ result: await measureStream(parameters, request, transfer) });
 }

@@ -1,8 +1,7 @@
-// A bulk stream over a mesh of two: piped into what `open` returns, on the same link as the requests, if there are any.
-
-import { isMark, measureStream, sourceOf } from "./bulk.js";
-import { enter } from "./member.js";
-import { followStarter, parametersOf, tell } from "./program.js";
+// A bulk stream over a mesh of two: piped into what `openStream` returns, on the same link as the requests, if there are any.
+import { isTransferEnd, measureStream, sourceOf } from "./bulk.js";
+import { joinMesh } from "./member.js";
+import { exitWithParent, parametersOf, report } from "./program.js";
 
 const parameters = parametersOf<{
   readonly role: "receive" | "lead";
@@ -12,32 +11,33 @@ const parameters = parametersOf<{
   readonly ms: number;
 }>();
 
-followStarter();
-const node = await enter();
+exitWithParent();
+const node = await joinMesh();
 if (parameters.role === "receive") receive();
 else await lead();
 
 function receive(): void {
-  node.onRequest("echo", (payload) => payload);
-  node.onStream("bulk", (stream) => {
+  node.onRequest("quote-lookup", (payload) => payload);
+  node.onStream("price-history", (stream) => {
     let received = 0;
     stream.on("data", (chunk: Uint8Array) => {
       received += chunk.length;
-      if (isMark(received, parameters.streamBytes)) stream.write("*");
+      if (isTransferEnd(received, parameters.streamBytes)) stream.write("*");
     });
   });
 }
 
 async function lead(): Promise<void> {
   await node.complete({ size: 2 });
-  const peer = node.members[0] ?? "";
-  const question = Buffer.alloc(64);
-  const ask = (): Promise<unknown> => node.request(peer, "echo", question);
-  const stream = node.openStream(peer, "bulk");
+  const [peer] = node.peers;
+  if (peer === undefined) throw new Error("nobody to send to");
+  const payload = Buffer.alloc(64);
+  const request = (): Promise<unknown> => node.request(peer, "quote-lookup", payload);
+  const stream = node.openStream(peer, "price-history");
   const transfer = (bytes: number): Promise<void> =>
     new Promise((resolve) => {
       stream.once("data", () => resolve());
       sourceOf(bytes).pipe(stream, { end: false });
     });
-  tell({ result: await measureStream(parameters, ask, transfer) });
+  report({ result: await measureStream(parameters, request, transfer) });
 }

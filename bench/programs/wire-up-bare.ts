@@ -1,8 +1,8 @@
-// Wire-up, bare (`raw-barrier`): everybody tells a coordinator where it listens. When all have, they are handed the whole
-// list and told to go, and each dials those after it. Complete when each has a connection with everybody else.
+// Wire-up, bare (`raw-barrier`): each member sends a coordinator its address. When all have, the coordinator sends each the
+// whole list, and each dials those after it. Complete when each has a connection with every other.
 import type { Socket } from "node:net";
 import { dialBare, listenBare } from "./bare.js";
-import { followStarter, nowMs, parametersOf, tell } from "./program.js";
+import { exitWithParent, nowMs, parametersOf, report } from "./program.js";
 
 const { role, server, size, secret } = parametersOf<{
   readonly role: "coordinate" | "member";
@@ -11,9 +11,9 @@ const { role, server, size, secret } = parametersOf<{
   readonly secret?: string;
 }>();
 
-followStarter();
+exitWithParent();
 if (role === "coordinate") await coordinate();
-else await takePart();
+else await member();
 
 async function coordinate(): Promise<void> {
   const members: { readonly socket: Socket; readonly address: string }[] = [];
@@ -25,14 +25,14 @@ async function coordinate(): Promise<void> {
       for (const { socket } of members) socket.write(`${list}\n`);
     });
   }, secret);
-  tell({ ready: address });
+  report({ ready: address });
 }
 
-async function takePart(): Promise<void> {
+async function member(): Promise<void> {
   let links = 0;
   const linked = (): void => {
     links += 1;
-    if (links === size - 1) tell({ complete: nowMs() });
+    if (links === size - 1) report({ complete: nowMs() });
   };
   const own = await listenBare((socket) => onLine(socket, linked), secret);
   const coordinator = await dialBare(server, secret);
@@ -46,16 +46,16 @@ async function takePart(): Promise<void> {
     }
   });
   coordinator.write(`${own}\n`);
-  tell({ ready: nowMs() });
+  report({ ready: nowMs() });
 }
 
-/** Hears the lines that come; most often that is one. */
-function onLine(socket: Socket, hear: (line: string) => void): void {
+/** Calls `onText` with each line that arrives. */
+function onLine(socket: Socket, onText: (line: string) => void): void {
   let text = "";
   socket.setEncoding("utf8").on("data", (more: string) => {
     text += more;
     const lines = text.split("\n");
     text = lines.pop() ?? "";
-    for (const line of lines) hear(line);
+    for (const line of lines) onText(line);
   });
 }

@@ -1,6 +1,6 @@
 // Wire-up with fullmesh: join, and wait until the server says that every pair is linked.
 import { join } from "fullmesh";
-import { followStarter, nowMs, parametersOf, tell } from "./program.js";
+import { exitWithParent, nowMs, parametersOf, report } from "./program.js";
 
 const { server, size, secret } = parametersOf<{
   readonly server: string;
@@ -8,8 +8,8 @@ const { server, size, secret } = parametersOf<{
   readonly secret?: string;
 }>();
 
-followStarter();
+exitWithParent();
 const node = await join(server, secret === undefined ? {} : { secret });
-tell({ ready: nowMs() });
+report({ ready: nowMs() });
 await node.complete({ size });
-tell({ complete: nowMs() });
+report({ complete: nowMs() });

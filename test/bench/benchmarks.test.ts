@@ -3,9 +3,9 @@ import { benchmarkNames, benchmarksFor } from "../../bench/benchmarks.js";
 import { ours } from "../../bench/statistics.js";
 import type { Metric } from "../../bench/types.js";
 
-const benchmarks = benchmarksFor({ secret: "", isQuick: false, peers: [] });
+const benchmarks = benchmarksFor({ secret: "", isQuick: false, libraries: [] });
 
-/** What is wanted of a metric, as one text; nothing if nothing is. */
+/** The budget of a metric as text; empty if it has none. */
 function budgetOf({ better, wanted, bound, kind, baseline, unit }: Metric): string {
   const sign = better === "more" ? ">=" : "<=";
   if (wanted !== undefined) return `${sign} ${wanted} x ${baseline}`;
@@ -27,7 +27,7 @@ describe("the budgets of the project", () => {
     "beside-stream.slowdown": "<= 5 times",
   };
 
-  it("are these, with a secret as without, and there are no others", () => {
+  it("are these, with a secret as without, and no others", () => {
     const found = benchmarks.flatMap(({ name, metrics }) =>
       metrics
         .map((metric) => [`${name}.${metric.name}`, budgetOf(metric)] as const)
@@ -47,16 +47,16 @@ describe("the budgets of the project", () => {
     });
   });
 
-  it("claim nothing of what a quick run does not wait for", () => {
-    const quick = benchmarksFor({ secret: "", isQuick: true, peers: [] });
+  it("leave out of a quick run what it does not wait for", () => {
+    const quick = benchmarksFor({ secret: "", isQuick: true, libraries: [] });
     const names = quick.flatMap(({ name, metrics }) => metrics.map((metric) => `${name}.${metric.name}`));
     expect(names).toContain("slow-consumer.growth");
     expect(names).not.toContain("slow-consumer.linked");
   });
 
-  it("are about programs that are played", () => {
-    for (const { contestants, metrics } of benchmarks) {
-      const names = contestants.map(({ name }) => name);
+  it("compare programs that run", () => {
+    for (const { candidates, metrics } of benchmarks) {
+      const names = candidates.map(({ name }) => name);
       expect(names).toContain(ours);
       for (const { baseline = ours } of metrics) expect(names).toContain(baseline);
     }

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { amount, reportOf, sentenceOf, wireUpPlot } from "../../bench/report.js";
 import { figuresOf } from "../../bench/statistics.js";
-import type { Played } from "../../bench/types.js";
-import { metric, metricAlone, played } from "./played.js";
+import type { BenchmarkResult } from "../../bench/types.js";
+import { metric, metricAlone, resultOf } from "./results.js";
 
 const machine = {
   cpu: "a processor",
@@ -12,14 +12,14 @@ const machine = {
   versions: { "Node.js": "20.20.2", fullmesh: "0.1.0" },
 };
 
-function report(of: readonly Played[], notes: readonly string[] = []): string {
-  return reportOf({ machine, date: "2026-01-02", played: of, notes });
+function report(of: readonly BenchmarkResult[], notes: readonly string[] = []): string {
+  return reportOf({ machine, date: "2026-01-02", results: of, notes });
 }
 
 const values = { fullmesh: [1_000_000, 1_200_000], "raw-batched": [4_000_000, 4_000_000] };
 
 describe("the report", () => {
-  it("says where and with what was measured, that it was loopback, and how to measure it again", () => {
+  it("names the machine, the versions, the loopback interface, and the command that makes it", () => {
     const text = report([], ["NATS is left out"]);
     for (const part of [
       "a processor, 2 cores, 24 GiB, Linux 6",
@@ -27,18 +27,18 @@ describe("the report", () => {
       "- versions: Node.js 20.20.2, fullmesh 0.1.0",
       "- date: 2026-01-02",
       "**loopback**",
-      "`npm run bench -- --write --peers`",
+      "`npm run bench -- --write --other-libraries`",
       "- NATS is left out",
     ]) {
       expect(text).toContain(part);
     }
   });
 
-  it("says what the baselines do, so that one can judge them", () => {
+  it("describes the baselines", () => {
     const text = report([]).replace(/\s+/g, " ");
     for (const part of [
-      "two buffers of 64 KiB and 4 bytes, made once and used again",
-      "One `write` a turn of the loop",
+      "two buffers of 64 KiB and 4 bytes, allocated once",
+      "One `write` a turn of the event loop",
       "one `subarray` and one callback a message",
       "one buffer for all receivers",
     ]) {
@@ -46,50 +46,50 @@ describe("the report", () => {
     }
   });
 
-  it("shows each ratio that is wanted as met or not met", () => {
+  it("shows each budget of a ratio as met or not met", () => {
     const [close, far] = [metric({ wanted: 0.25 }), metric({ wanted: 0.5 })];
-    const text = report([played([close], values), played([far], values)]);
+    const text = report([resultOf([close], values), resultOf([far], values)]);
     expect(text).toContain("| one way, 64 bytes | x raw-batched | >= 0.25 | 0.275 [0.25 to 0.3] | met |");
     expect(text).toContain("| one way, 64 bytes | x raw-batched | >= 0.5 | 0.275 [0.25 to 0.3] | **not met** |");
   });
 
-  it("shows bounds on fullmesh itself, and on how much more it has", () => {
+  it("shows bounds on fullmesh itself, and on its difference from the baseline", () => {
     const [itself, more] = [
       metricAlone({ title: "slower", unit: "times", better: "less", bound: 2 }),
       metric({ title: "start", unit: "ms", better: "less", bound: 15, kind: "difference" }),
     ];
     const text = report([
-      played([itself], { fullmesh: [1, 3, 2] }),
-      played([more], { fullmesh: [56], "raw-batched": [40] }),
-      played([more], { fullmesh: [56], "raw-batched": [undefined] }),
+      resultOf([itself], { fullmesh: [1, 3, 2] }),
+      resultOf([more], { fullmesh: [56], "raw-batched": [40] }),
+      resultOf([more], { fullmesh: [56], "raw-batched": [undefined] }),
     ]);
     expect(text).toContain("| slower | times | <= 2 | 2 [1 to 3] | met |");
     expect(text).toContain("| start | ms more than raw-batched | <= 15 | 16 [16 to 16] | **not met** |");
     expect(text).toContain("| start | ms more than raw-batched | <= 15 | not measured | **not known** |");
   });
 
-  it("shows no budget of what nothing is wanted of", () => {
-    const text = report([played([metric()], values)]);
+  it("lists no metric without a budget among the budgets", () => {
+    const text = report([resultOf([metric()], values)]);
     const budgets = text.slice(text.indexOf("## Budgets"), text.indexOf("## How strong"));
     expect(budgets).not.toContain("one way");
   });
 
-  it("has no columns for comparison where there is nothing to compare with", () => {
-    const rows = report([played([metricAlone()], { fullmesh: [1] })]).split("\n");
+  it("has no columns for ratios without a baseline", () => {
+    const rows = report([resultOf([metricAlone()], { fullmesh: [1] })]).split("\n");
     expect(rows).toContain("| figure | unit | program | value |");
     expect(rows).toContain("|---|---|---|---|");
     expect(rows).toContain("| one way, 64 bytes | messages/s | fullmesh | 1 [1 to 1] |");
   });
 
-  it("leaves cells empty of a metric without a baseline beside one with it", () => {
+  it("leaves the ratios empty of a metric without a baseline beside one with a baseline", () => {
     const metrics = [metricAlone({ title: "alone" }), metric()];
-    const rows = report([played(metrics, { fullmesh: [1], "raw-batched": [2] })]).split("\n");
+    const rows = report([resultOf(metrics, { fullmesh: [1], "raw-batched": [2] })]).split("\n");
     expect(rows).toContain("| figure | unit | program | value | x raw-batched | less raw-batched |");
     expect(rows).toContain("| alone | messages/s | fullmesh | 1 [1 to 1] |  |  |");
   });
 
-  it("has a row for each program, and compares all but the baseline", () => {
-    const rows = report([played([metric()], { ...values, ws: [100_000] })]).split("\n");
+  it("has a row for each program, and ratios for all but the baseline", () => {
+    const rows = report([resultOf([metric()], { ...values, ws: [100_000] })]).split("\n");
     expect(rows).toContain(
       "| one way, 64 bytes | messages/s | raw-batched | 4,000,000 [4,000,000 to 4,000,000] |  |  |",
     );
@@ -98,16 +98,16 @@ describe("the report", () => {
     );
   });
 
-  it("warns of rounds in which others took much of the CPU, and tells what failed", () => {
-    const loud = { ...played([metric()], values, { othersShare: 0.31 }), repeated: 5, failures: ["ws: gone\n"] };
-    const text = report([loud]);
-    expect(text).toContain("in 2 of 2 rounds other processes took up to 31 % of the CPU, after 5 rounds were repeated");
+  it("lists rounds in which other processes used much of the CPU, and failed runs", () => {
+    const noisy = { ...resultOf([metric()], values, { othersShare: 0.31 }), repeated: 5, failures: ["ws: gone\n"] };
+    const text = report([noisy]);
+    expect(text).toContain("in 2 of 2 rounds other processes used up to 31 % of the CPU, after 5 rounds were repeated");
     expect(text).toContain("a run failed, ws: gone");
-    expect(report([played([metric()], values, { othersShare: 0.15 })])).not.toContain("other processes took");
+    expect(report([resultOf([metric()], values, { othersShare: 0.15 })])).not.toContain("other processes used");
   });
 
-  it("is one sentence a figure for whoever watches", () => {
-    const [figure] = figuresOf(played([metric({ wanted: 0.5 })], values));
+  it("has a one-line form for each figure", () => {
+    const [figure] = figuresOf(resultOf([metric({ wanted: 0.5 })], values));
     expect(figure && sentenceOf(figure)).toBe(
       "one-way-64, messages/s: fullmesh 1,100,000 (x 0.275), raw-batched 4,000,000 - wanted >= 0.5: not met",
     );
@@ -120,8 +120,8 @@ describe("the report", () => {
       "ms: fullmesh 4 (x 4), raw-batched 1 - wanted <= 2 more than raw-batched, is 3: not met",
     ],
     [metricAlone({ unit: "ms" }), "ms: fullmesh 4, raw-batched 1"],
-  ])("says what is wanted of it: case %#", (of, sentence) => {
-    const [figure] = figuresOf(played([of], { fullmesh: [4], "raw-batched": [1] }));
+  ])("shows the budget beside the values: case %#", (of, sentence) => {
+    const [figure] = figuresOf(resultOf([of], { fullmesh: [4], "raw-batched": [1] }));
     expect(figure && sentenceOf(figure)).toBe(`one-way-64, ${sentence}`);
   });
 });
@@ -136,15 +136,15 @@ describe("an amount", () => {
     [1_234_567.8, "1,234,568"],
     [-0.0001, "-0.0001"],
     [-12.345, "-12.3"],
-  ])("%f has three digits that count: %s", (value, text) => {
+  ])("%f has three significant digits: %s", (value, text) => {
     expect(amount(value)).toBe(text);
   });
 });
 
 describe("the plot of wire-ups", () => {
-  const wireUp = (size: number): Played => {
+  const wireUp = (size: number): BenchmarkResult => {
     const metrics = [metric({ name: "launched", baseline: "raw-barrier" }), metric({ name: "ready" })];
-    return played(metrics, { fullmesh: [size * 70], "raw-barrier": [size * 60] }, { name: `wire-up-${size}` });
+    return resultOf(metrics, { fullmesh: [size * 70], "raw-barrier": [size * 60] }, { name: `wire-up-${size}` });
   };
 
   it("draws fullmesh and the barrier, a point for each size", () => {
@@ -155,7 +155,7 @@ describe("the plot of wire-ups", () => {
   });
 
   it("needs two sizes, and leaves out meshes with a secret", () => {
-    const keyed = { ...wireUp(32), benchmark: { ...wireUp(32).benchmark, name: "secret-wire-up-32" } };
-    expect(wireUpPlot([wireUp(8), keyed])).toBeUndefined();
+    const encrypted = { ...wireUp(32), benchmark: { ...wireUp(32).benchmark, name: "secret-wire-up-32" } };
+    expect(wireUpPlot([wireUp(8), encrypted])).toBeUndefined();
   });
 });

@@ -1,14 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { type BudgetVerdict, figuresOf, median, spreadOf, verdictOf } from "../../bench/statistics.js";
 import type { Metric } from "../../bench/types.js";
-import { metric, metricAlone, played } from "./played.js";
+import { metric, metricAlone, resultOf } from "./results.js";
 
-/** What is said of fullmesh in one metric, with these values round by round. */
+/** The verdicts on fullmesh in one metric, with these values round by round. */
 function verdicts(
   of: Metric,
   values: Readonly<Record<string, readonly (number | undefined)[]>> = { fullmesh: [50], "raw-batched": [100] },
 ): readonly BudgetVerdict[] {
-  return figuresOf(played([of], values))[0]?.verdicts ?? [];
+  return figuresOf(resultOf([of], values))[0]?.verdicts ?? [];
 }
 
 describe("the median", () => {
@@ -29,10 +29,10 @@ describe("the median", () => {
 
 describe("a figure", () => {
   it("takes ratios and differences within a round, not between medians", () => {
-    const [figure] = figuresOf(played([metric()], { fullmesh: [50, 90, 10], "raw-batched": [100, 100, 40] }));
+    const [figure] = figuresOf(resultOf([metric()], { fullmesh: [50, 90, 10], "raw-batched": [100, 100, 40] }));
     const [ours, base] = figure?.scores ?? [];
     expect(ours).toEqual({
-      contestant: "fullmesh",
+      candidate: "fullmesh",
       values: { median: 50, min: 10, max: 90 },
       ratios: { median: 0.5, min: 0.25, max: 0.9 },
       differences: { median: -30, min: -50, max: -10 },
@@ -96,7 +96,7 @@ describe("a figure", () => {
   });
 
   it("compares nothing without a baseline", () => {
-    const [figure] = figuresOf(played([metricAlone()], { fullmesh: [50], "raw-batched": [100] }));
+    const [figure] = figuresOf(resultOf([metricAlone()], { fullmesh: [50], "raw-batched": [100] }));
     for (const { ratios, differences } of figure?.scores ?? [])
       expect([ratios, differences]).toEqual([undefined, undefined]);
     expect(figure?.scores).toHaveLength(2);
@@ -104,15 +104,15 @@ describe("a figure", () => {
 
   it("leaves out the rounds in which a program failed, and a program that failed in all", () => {
     const values = { fullmesh: [50, undefined, 30], "raw-batched": [100, 100, undefined], ws: [undefined, undefined] };
-    const [figure] = figuresOf(played([metric()], values));
-    expect(figure?.scores.map(({ contestant }) => contestant)).toEqual(["fullmesh", "raw-batched"]);
+    const [figure] = figuresOf(resultOf([metric()], values));
+    expect(figure?.scores.map(({ candidate }) => candidate)).toEqual(["fullmesh", "raw-batched"]);
     expect(figure?.scores[0]).toMatchObject({ values: { median: 40 }, ratios: { median: 0.5, min: 0.5, max: 0.5 } });
   });
 
   it("is named after the benchmark, and after the metric if there are several", () => {
     const values = { fullmesh: [1], "raw-batched": [1] };
     const names = (count: number): string[] =>
-      figuresOf(played([metric(), metric({ name: "p99" })].slice(0, count), values)).map(({ name }) => name);
+      figuresOf(resultOf([metric(), metric({ name: "p99" })].slice(0, count), values)).map(({ name }) => name);
     expect(names(1)).toEqual(["one-way-64"]);
     expect(names(2)).toEqual(["one-way-64.rate", "one-way-64.p99"]);
   });

@@ -1,4 +1,4 @@
-import type { Measured, Metric, Played, Round } from "../../bench/types.js";
+import type { BenchmarkResult, Measured, Metric, Round } from "../../bench/types.js";
 
 /** A metric in which more is better, without a budget. */
 export function metric(more: Partial<Metric> = {}): Metric {
@@ -14,23 +14,23 @@ export function metricAlone(more: Partial<Metric> = {}): Metric {
   return alone;
 }
 
-/** A benchmark that has been played, with these values of each program round by round; undefined where it failed. */
-export function played(
+/** The result of a benchmark with these values of each program, round by round; undefined where it failed. */
+export function resultOf(
   metrics: readonly Metric[],
   values: Readonly<Record<string, readonly (number | undefined)[]>>,
   { name = "one-way-64", othersShare = 0 } = {},
-): Played {
+): BenchmarkResult {
   const count = Math.max(...Object.values(values).map(({ length }) => length));
   const rounds = Array.from({ length: count }, (_, index): Round => {
-    const measured = Object.entries(values).flatMap(([contestant, ofRounds]): [string, Measured][] => {
+    const measured = Object.entries(values).flatMap(([candidate, ofRounds]): [string, Measured][] => {
       const value = ofRounds[index];
       return value === undefined
         ? []
-        : [[contestant, Object.fromEntries(metrics.map((metric) => [metric.name, value]))]];
+        : [[candidate, Object.fromEntries(metrics.map((metric) => [metric.name, value]))]];
     });
     return { measured: new Map(measured), othersShare };
   });
-  const contestants = Object.keys(values).map((contestant) => ({ name: contestant, measure: async () => ({}) }));
-  const benchmark = { name, title: name, rounds: "few", contestants, metrics } as const;
+  const candidates = Object.keys(values).map((candidate) => ({ name: candidate, measure: async () => ({}) }));
+  const benchmark = { name, title: name, rounds: "few", candidates, metrics } as const;
   return { benchmark, rounds, failures: [], repeated: 0 };
 }
