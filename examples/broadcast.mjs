@@ -9,7 +9,8 @@ try {
   const heard = [nodes[1], nodes[2]].map((node) => new Promise((resolve) => node.once("message", resolve)));
 
   const skipped = nodes[0].broadcast("drop", { key: "user:7" });
-  for (const { peer, code } of skipped) console.log(`rank ${nodes[0].members.indexOf(peer)} was left out: ${code}`);
+  const rankOf = (peer) => nodes[0].members.findIndex(({ id }) => id === peer.id);
+  for (const { peer, code } of skipped) console.log(`rank ${rankOf(peer)} was left out: ${code}`);
   for (const { topic, payload } of await Promise.all(heard)) console.log(topic, payload);
 } finally {
   await server.teardown();

@@ -8,7 +8,7 @@ try {
   await Promise.all([first.complete({ size: 2 }), second.complete({ size: 2 })]);
   const goodbye = new Promise((resolve) => {
     const show = ({ peer, topic, payload }) => {
-      console.log(`${topic} from rank ${second.members.indexOf(peer.address)}:`, payload);
+      console.log(`${topic} from rank ${second.members.findIndex(({ id }) => id === peer.id)}:`, payload);
     };
     second.onMessage("greeting", show);
     second.onMessage("bytes", show);

@@ -8,7 +8,7 @@ export type { WaitOptions } from "./api/waiting.js";
 export { type ErrorCode, FullmeshError, type LogEvent, type LogLevel } from "./core/errors.js";
 export { defaultLimits, type Limits } from "./core/limits.js";
 export type { CompletenessReport, Direction } from "./mesh/types.js";
-export type { Degradation, Message, NodeEvent, NodeEvents, Peer, ReceivedBytes } from "./node/events.js";
+export type { Degradation, Member, Message, NodeEvent, NodeEvents, Peer, ReceivedBytes } from "./node/events.js";
 export { type JoinOptions, join } from "./node/join.js";
 export { type LoopOptions, MeshNode } from "./node/mesh-node.js";
 export type { MeshStream } from "./node/mesh-stream.js";

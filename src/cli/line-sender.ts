@@ -34,7 +34,7 @@ export class LineSender {
   constructor(node: MeshNode, output: Output) {
     this.#node = node;
     this.#output = output;
-    node.on("peer:up", this.#start).once("ended", this.#stop);
+    node.on("peer:up", this.#start).on("peer:down", this.#start).once("ended", this.#stop);
     this.#start();
   }
 
@@ -47,9 +47,9 @@ export class LineSender {
 
   /** What is typed, or piped in, before everybody who is listed is linked waits in the pipe. */
   readonly #start = (): void => {
-    const { peers, members } = this.#node;
-    if (peers.length === 0 || peers.length < members.length - 1) return;
-    this.#node.off("peer:up", this.#start);
+    const { peers } = this.#node;
+    if (peers.length === 0 || peers.some(({ state }) => state === "waiting")) return;
+    this.#node.off("peer:up", this.#start).off("peer:down", this.#start);
     this.#node.on("peer:up", this.#goOn).on("peer:down", this.#goOn).on("drain", this.#goOn);
     process.stdin.on("data", this.#read).on("end", this.#finish).on("error", this.#fail);
   };
@@ -57,6 +57,7 @@ export class LineSender {
   readonly #stop = (): void => {
     this.#node
       .off("peer:up", this.#start)
+      .off("peer:down", this.#start)
       .off("peer:up", this.#goOn)
       .off("peer:down", this.#goOn)
       .off("drain", this.#goOn);

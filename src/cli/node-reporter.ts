@@ -64,7 +64,7 @@ function tellMembership(node: MeshNode, output: Output, tell: EventPrinter): voi
     tell("registered", { address, order: node.order }, `registered as ${address}`),
   );
   node.on("waiting", ({ place }) => tell("waiting", { place }, `the mesh is full: place ${place} in line`));
-  node.on("directory", ({ members }) => tell("directory", { members }));
+  node.on("directory", ({ members }) => tell("directory", { members: members.map(({ address }) => address) }));
   node.on("fenced", ({ reason }) => {
     tell("fenced", { reason }, `this incarnation is over (${reason}); joining anew`);
   });
@@ -109,12 +109,15 @@ function tellLinks(node: MeshNode, tell: EventPrinter): void {
     unreachableSince.delete(peer.address);
     tell("back", { peer: peer.address, awayMs: Math.round(performance.now() - since) });
   });
-  node.on("peer:down", ({ peer, reason, unacknowledged }) => {
+  node.on("peer:down", ({ peer, reason, unacknowledged, wasUp }) => {
     const { address } = peer;
     unreachableSince.delete(address);
+    // Nobody was told of a link that was never up.
+    if (!wasUp && unacknowledged === 0) return;
     const lost = unacknowledged === 1 ? "1 message was" : `${unacknowledged} messages were`;
     const loss = unacknowledged === 0 ? "" : `; ${lost} not acknowledged`;
-    tell("unlink", { peer: address, reason, unacknowledged }, `unlinked from ${shown(peer)}: ${reason}${loss}`);
+    const what = wasUp ? "unlinked from" : "never linked with";
+    tell("unlink", { peer: address, reason, unacknowledged, wasUp }, `${what} ${shown(peer)}: ${reason}${loss}`);
   });
 }
 
@@ -131,7 +134,7 @@ function tellMessages(node: MeshNode, output: Output): Promise<void> {
     inboxes.set(peer, inbox);
     return inbox;
   };
-  node.on("bytes", ({ peer, bytes }) => inboxOf(peer).push(bytes));
+  node.on("bytes", ({ peer: { address }, bytes }) => inboxOf(address).push(bytes));
   node.on("peer:down", ({ peer: { address } }) => {
     inboxes.get(address)?.flush();
     inboxes.delete(address);

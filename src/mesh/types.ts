@@ -23,6 +23,17 @@ export type MemberInput =
 /** Who dialed whom, seen from here. */
 export type Direction = "dialed" | "accepted";
 
+/** Which link an event is about. */
+export interface LinkDescription {
+  readonly peer: Address;
+  readonly dialect: Dialect;
+  readonly direction: Direction;
+  /** The native peer as the directory has it. */
+  readonly member?: Member;
+  /** How the present connection is encrypted, if it is. */
+  readonly cipher?: string;
+}
+
 /** What is worth telling about a member. */
 export type MemberEvent =
   | { readonly type: "connected"; readonly local: Endpoint }
@@ -34,35 +45,22 @@ export type MemberEvent =
   | { readonly type: "waiting"; readonly place: number }
   /** The newest members, in join order. */
   | { readonly type: "directory"; readonly members: readonly Address[] }
-  /** A link is up for the first time. `cipher` says how it is encrypted, if it is. */
-  | {
-      readonly type: "link";
-      readonly peer: Address;
-      readonly direction: Direction;
-      readonly dialect: Dialect;
-      readonly cipher?: string;
-    }
+  /** A link is up for the first time. */
+  | ({ readonly type: "link" } & LinkDescription)
   /** The connection under a link is gone; messages wait for the next one. */
-  | { readonly type: "broken"; readonly peer: Address; readonly reason: string }
+  | ({ readonly type: "broken"; readonly reason: string } & LinkDescription)
   /** The link has a new connection. */
-  | {
-      readonly type: "relink";
-      readonly peer: Address;
-      readonly direction: Direction;
-      readonly dialect: Dialect;
-      readonly cipher?: string;
-    }
+  | ({ readonly type: "relink" } & LinkDescription)
   /**
    * A link has ended for good, with so many messages of ours not known to have been delivered. `wasUp`: false if it was
    * never up, so that none of them was sent.
    */
-  | {
+  | ({
       readonly type: "unlink";
-      readonly peer: Address;
       readonly reason: string;
       readonly unacknowledged: number;
       readonly wasUp: boolean;
-    }
+    } & LinkDescription)
   /** Bytes from a classic peer. */
   | { readonly type: "bytes"; readonly peer: Address; readonly bytes: Uint8Array }
   /** Everything written to the classic peer has been handed to the kernel. */

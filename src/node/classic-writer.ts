@@ -7,8 +7,8 @@ import type { MemberMachine } from "../mesh/member-machine.js";
 import type { MemberInput } from "../mesh/types.js";
 import type { Address } from "../protocol/address.js";
 import { isReferenced } from "../protocol/native/payload.js";
-import type { Peer } from "./events.js";
-import { peerAddress, refuseUnlinked } from "./peer-address.js";
+import type { SkippedPeer } from "./messages.js";
+import type { PeerName, Peers } from "./peers.js";
 
 /** What gets bytes to the machine, and knows how many have not left this process. */
 interface WriteContext {
@@ -22,6 +22,7 @@ interface WriteContext {
  */
 export class ClassicWriter {
   readonly #machine: MemberMachine<unknown>;
+  readonly #peers: Peers;
   readonly #driver: WriteContext;
   readonly #limits: Limits;
   /** Peers whose writer has been told to wait. */
@@ -30,29 +31,33 @@ export class ClassicWriter {
   readonly #entering = new Map<Address, number>();
   #hasEnded = false;
 
-  constructor(machine: MemberMachine<unknown>, driver: WriteContext, limits: Limits) {
+  constructor(machine: MemberMachine<unknown>, peers: Peers, driver: WriteContext, limits: Limits) {
     this.#machine = machine;
+    this.#peers = peers;
     this.#driver = driver;
     this.#limits = limits;
   }
 
   /** See `MeshNode.write`. */
-  write(to: string | Peer, bytes: Uint8Array): boolean {
+  write(to: PeerName, bytes: Uint8Array): boolean {
     if (this.#hasEnded) throw new FullmeshError("ENDED", "this node has ended: nothing can be written any more");
-    const peer = peerAddress(to, this.#machine);
+    const peer = this.#peers.addressOf(to);
     const link = this.#machine.classicLink(peer);
     if (link !== undefined) return this.#write(link, bytes);
-    if (this.#machine.nativeLink(peer) === undefined) refuseUnlinked(peer, this.#machine, "write bytes to");
+    if (this.#machine.nativeLink(peer) === undefined) this.#peers.refuseUnlinked(peer, "write bytes to");
     throw new FullmeshError("NATIVE_PEER", `cannot write bytes to ${peer}: it is a native member`);
   }
 
   /** See `MeshNode.writeAll`. */
-  writeAll(bytes: Uint8Array): Address[] {
+  writeAll(bytes: Uint8Array): SkippedPeer[] {
     if (this.#hasEnded) return [];
     const links = [...this.#machine.classicLinks];
     const full = links.filter((link) => this.#waiting(link) + bytes.length > this.#limits.queueHardBytes);
     for (const link of links) if (!full.includes(link)) this.#write(link, bytes);
-    return full.map((link) => link.peer);
+    return full.flatMap((link) => {
+      const peer = this.#peers.at(link.peer);
+      return peer === undefined ? [] : [{ peer, code: "QUEUE_FULL" }];
+    });
   }
 
   /** The peer has taken all. Returns whether somebody waits to hear of it. */

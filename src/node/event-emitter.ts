@@ -1,97 +1,127 @@
 import type { EventEmitter } from "node:events";
+import { FullmeshError } from "../core/errors.js";
+import type { MemberMachine } from "../mesh/member-machine.js";
 import type { MemberEvent } from "../mesh/types.js";
 import { callListener } from "../nodejs/uncaught.js";
 import type { Address } from "../protocol/address.js";
-import type { EventLoops } from "./event-loops.js";
-import type { NodeEvent, NodeEvents, Peer } from "./events.js";
-import type { LeaderTracker } from "./leader-tracker.js";
-import type { PeerObjects } from "./peer-objects.js";
+import { AsyncQueue } from "./async-queue.js";
+import type { NodeEvent, NodeEvents } from "./events.js";
+import type { Peers } from "./peers.js";
 
-type LinkChangeEvent = Extract<MemberEvent, { type: "link" | "relink" | "broken" }>;
-
-/** Tells whoever listens to a node, and whoever loops over its changes, what happens in the mesh. */
+/** Gives what happens in the mesh to the listeners of a node, and to the loops over `events()`. */
 export class NodeEventEmitter {
   readonly #node: EventEmitter<NodeEvents>;
-  readonly #peers: PeerObjects;
-  readonly #standing: LeaderTracker;
-  readonly #loops: EventLoops;
-  /** Each peer as it was last told of, until its link has ended. */
-  readonly #told = new Map<Address, Peer>();
+  readonly #machine: MemberMachine<unknown>;
+  readonly #peers: Peers;
+  readonly #mostUnread: number;
+  readonly #loops = new Set<AsyncQueue<NodeEvent>>();
+  #rank = -1;
+  #leader: Address | undefined;
+  #hasEnded = false;
+  #isClosed = false;
 
-  constructor(node: EventEmitter<NodeEvents>, peers: PeerObjects, standing: LeaderTracker, loops: EventLoops) {
+  /** `mostUnread`: so many events may one loop leave unread. */
+  constructor(node: EventEmitter<NodeEvents>, machine: MemberMachine<unknown>, peers: Peers, mostUnread: number) {
     this.#node = node;
+    this.#machine = machine;
     this.#peers = peers;
-    this.#standing = standing;
-    this.#loops = loops;
+    this.#mostUnread = mostUnread;
   }
 
-  /** Hears everything that the machine tells, but for what classic peers send. */
-  hear(event: MemberEvent): void {
-    switch (event.type) {
-      case "link":
-      case "relink":
-      case "broken":
-        this.#link(event);
-        break;
-      case "unlink": {
-        const { peer, reason, unacknowledged } = event;
-        this.#peers.forget(peer);
-        const last = this.#told.get(peer);
-        this.#told.delete(peer);
-        if (last !== undefined) this.tell({ type: "peer:down", peer: last, reason, unacknowledged });
-        break;
-      }
-      case "degraded":
-        this.tell({ type: "degraded", count: event.count, missing: event.missing });
-        break;
-      case "waiting":
-      case "complete":
-        this.tell(event);
-        break;
-      case "closed":
-        this.tell(event);
-        this.#loops.closed();
-        break;
-      default:
-        this.#membership(event);
-    }
+  /** See `MeshNode.leader`. */
+  get leader(): Address | undefined {
+    return this.#hasEnded || !this.#machine.isInformed ? undefined : this.#machine.oldest;
   }
 
-  /** What may bring another rank or another leader. */
-  #membership(event: MemberEvent): void {
-    if (event.type === "registered") this.tell({ type: "registered", address: event.address });
-    else if (event.type === "ended") this.#standing.ended();
-    else if (event.type !== "directory" && event.type !== "fenced" && event.type !== "informed") return;
-    if (event.type === "directory" || event.type === "fenced") this.tell(event);
-    this.#tellStanding();
-    if (event.type === "ended") this.tell({ type: "ended", reason: event.reason });
-  }
-
-  #tellStanding(): void {
-    const rank = this.#standing.takeRank();
-    if (rank !== undefined) this.tell({ type: "rank", rank });
-    if (this.#standing.takeLeaderChanged()) this.tell({ type: "leader", leader: this.#standing.leader });
-  }
-
-  #link(event: LinkChangeEvent): void {
-    this.#peers.forget(event.peer);
-    const peer = this.#peers.at(event.peer) ?? (event.type === "broken" ? undefined : gonePeer(event));
-    if (peer === undefined) return;
-    this.#told.set(event.peer, peer);
-    if (event.type === "link") this.tell({ type: "peer:up", peer });
-    else if (event.type === "relink") this.tell({ type: "peer:back", peer });
-    else this.tell({ type: "peer:unreachable", peer, reason: event.reason });
+  /** See `MeshNode.events`. */
+  loop(signal: AbortSignal | undefined): AsyncQueue<NodeEvent> {
+    const loop = new AsyncQueue<NodeEvent>(signal, (ended) => this.#loops.delete(ended));
+    if (this.#isClosed) loop.finish();
+    if (!loop.isFinished) this.#loops.add(loop);
+    return loop;
   }
 
   /** Gives an event to all loops and listeners. */
-  tell(event: NodeEvent): void {
-    this.#loops.push(event);
+  emit(event: NodeEvent): void {
+    for (const loop of this.#loops) {
+      if (loop.size < this.#mostUnread) loop.push(event);
+      else loop.fail(new FullmeshError("UNREAD_CHANGES", `${loop.size} events have not been read`));
+    }
     // Each type has its own listeners, and TypeScript knows only that the event is one of them.
     callListener(() => (this.#node as EventEmitter<Record<string, [NodeEvent]>>).emit(event.type, event));
   }
-}
 
-/** A peer whose link has ended before anybody could be told that it was up. */
-function gonePeer({ peer, dialect, direction, cipher }: Exclude<LinkChangeEvent, { type: "broken" }>): Peer {
-  return { address: peer, dialect, direction, state: "broken", ...(cipher === undefined ? {} : { cipher }) };
+  /** Takes every event of the machine. Those that concern the inside of a node only are passed over. */
+  handle(event: MemberEvent): void {
+    switch (event.type) {
+      case "link":
+        this.emit({ type: "peer:up", peer: this.#peers.changed(event, "up") });
+        break;
+      case "relink":
+        this.emit({ type: "peer:back", peer: this.#peers.changed(event, "up") });
+        break;
+      case "broken":
+        this.emit({ type: "peer:unreachable", peer: this.#peers.changed(event, "broken"), reason: event.reason });
+        break;
+      case "unlink": {
+        const { reason, unacknowledged, wasUp } = event;
+        this.emit({ type: "peer:down", peer: this.#peers.ended(event), reason, unacknowledged, wasUp });
+        break;
+      }
+      case "bytes": {
+        const { peer: address, bytes } = event;
+        const peer = this.#peers.at(address) ?? { address, dialect: "classic", direction: "accepted", state: "broken" };
+        callListener(() => this.#node.emit("bytes", { type: "bytes", peer, bytes }));
+        break;
+      }
+      case "degraded":
+        this.emit({ type: "degraded", count: event.count, missing: event.missing });
+        break;
+      case "waiting":
+      case "complete":
+        this.emit(event);
+        break;
+      case "registered":
+        this.emit({ type: "registered", address: event.address });
+        this.#emitStanding();
+        break;
+      case "directory":
+        this.#peers.prune();
+        this.emit({ type: "directory", members: this.#peers.members });
+        this.#emitStanding();
+        break;
+      case "fenced":
+        this.emit(event);
+        this.#emitStanding();
+        break;
+      case "informed":
+        this.#emitStanding();
+        break;
+      case "ended":
+        this.#hasEnded = true;
+        this.#emitStanding();
+        this.emit({ type: "ended", reason: event.reason });
+        break;
+      case "closed":
+        this.emit(event);
+        this.#isClosed = true;
+        for (const loop of [...this.#loops]) loop.finish();
+        break;
+      default:
+        break;
+    }
+  }
+
+  /** Emits the rank and the leader, if they have changed. */
+  #emitStanding(): void {
+    const { rank } = this.#machine;
+    if (rank !== this.#rank) {
+      this.#rank = rank;
+      this.emit({ type: "rank", rank });
+    }
+    const { leader } = this;
+    if (leader === this.#leader) return;
+    this.#leader = leader;
+    this.emit({ type: "leader", leader });
+  }
 }

@@ -3,19 +3,28 @@ import type { Address } from "../protocol/address.js";
 import type { Dialect, Id, Meta } from "../protocol/directory.js";
 import type { LogRecord } from "../runtime/log-rate-limiter.js";
 
-/** Another member of the mesh with which there is a link. */
-export interface Peer {
+/** One incarnation of a member, as the directory lists it. A classic node knows nothing but addresses. */
+export interface Member {
   readonly address: Address;
   readonly dialect: Dialect;
-  /** Who opens the connections of the link: the member that joined earlier. */
-  readonly direction: Direction;
-  /** `broken`: the connection under the link is gone, and messages wait for the next one. */
-  readonly state: "up" | "broken";
-  /** This incarnation of the peer, its order in the mesh, and what it says of itself; absent where only classic is spoken. */
+  /** The id of this incarnation, 32 hexadecimal digits. */
   readonly id?: Id;
+  /** Larger than that of every member that joined before. */
   readonly order?: number;
+  /** What it says of itself. */
   readonly name?: string;
   readonly meta?: Meta;
+}
+
+/** Another member, and the link with it. The object is a snapshot: a change of the link brings a new one. */
+export interface Peer extends Member {
+  /** Who opens the connections of the link: the member that joined earlier. */
+  readonly direction: Direction;
+  /**
+   * `waiting`: the link has not been up yet. `broken`: its connection is gone. To a native peer in either state messages
+   * wait for the next connection, unless the link has ended for good.
+   */
+  readonly state: "waiting" | "up" | "broken";
   /** How the present connection is encrypted, if it is. */
   readonly cipher?: string;
 }
@@ -46,8 +55,8 @@ export type NodeEvent =
   | { readonly type: "registered"; readonly address: Address }
   /** The mesh is full, and this node waits for a slot; place 1 is the next to get in. */
   | { readonly type: "waiting"; readonly place: number }
-  /** All members in join order. */
-  | { readonly type: "directory"; readonly members: readonly Address[] }
+  /** All members in join order, this node included. */
+  | { readonly type: "directory"; readonly members: readonly Member[] }
   /** This node's place among the members, 0 for the oldest; -1 when it is none any more. */
   | { readonly type: "rank"; readonly rank: number }
   /** The oldest member; undefined when this node cannot know who that is. A hint, not a lock; see `MeshNode.leader`. */
@@ -58,8 +67,17 @@ export type NodeEvent =
   | { readonly type: "peer:unreachable"; readonly peer: Peer; readonly reason: string }
   /** The link has a new connection. */
   | { readonly type: "peer:back"; readonly peer: Peer }
-  /** The link has ended for good, with so many messages of ours not known to have been delivered. */
-  | { readonly type: "peer:down"; readonly peer: Peer; readonly reason: string; readonly unacknowledged: number }
+  /**
+   * The link has ended for good, with so many messages of ours not known to have been delivered. `wasUp`: false for a link
+   * that has never been up; then none of these messages was sent.
+   */
+  | {
+      readonly type: "peer:down";
+      readonly peer: Peer;
+      readonly reason: string;
+      readonly unacknowledged: number;
+      readonly wasUp: boolean;
+    }
   /**
    * Go on, after a `send` that returned false or threw `QUEUE_FULL`: what waits for a native peer has fallen to half of the
    * soft limit. After a `write` that did so: everything written to the classic peer has left this process.
@@ -82,7 +100,7 @@ export type NodeEvent =
 /** Bytes from a classic peer, in order. Such a link is a pipe of bytes: it keeps no boundaries between writes. */
 export interface ReceivedBytes {
   readonly type: "bytes";
-  readonly peer: Address;
+  readonly peer: Peer;
   readonly bytes: Uint8Array;
 }
 

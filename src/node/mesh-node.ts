@@ -3,11 +3,12 @@ import { integerOption, refuseUnknown, signalOption } from "../api/options.js";
 import type { WaitOptions } from "../api/waiting.js";
 import type { Endpoint } from "../core/connections.js";
 import type { Address } from "../protocol/address.js";
-import type { Message, NodeEvent, NodeEvents, Peer } from "./events.js";
+import type { Member, Message, NodeEvent, NodeEvents, Peer } from "./events.js";
 import type { MeshStream } from "./mesh-stream.js";
 import type { SkippedPeer } from "./messages.js";
 import { NodeRuntime } from "./node-runtime.js";
 import type { NodeOptions } from "./options.js";
+import type { PeerName } from "./peers.js";
 import type { RequestHandler } from "./request-handlers.js";
 import { noOptions, type RequestOptions, type RequestOutcome } from "./requests.js";
 import type { StreamHandler } from "./streams.js";
@@ -40,14 +41,14 @@ export class MeshNode extends EventEmitter<NodeEvents> {
     return this.#parts.machine.own;
   }
 
-  /** All members of the newest list, this node included, in join order. */
-  get members(): readonly Address[] {
-    return this.#parts.machine.members;
+  /** All members that the directory lists, this node included, in join order. */
+  get members(): readonly Member[] {
+    return this.#parts.peers.members;
   }
 
   /** This node's place in the newest list, 0 for the oldest; -1 while no list names it. */
   get rank(): number {
-    return this.#parts.standing.rank;
+    return this.#parts.machine.rank;
   }
 
   /**
@@ -56,7 +57,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * must not be done twice is guarded by the resource, with `order` as a fencing token.
    */
   get leader(): Address | undefined {
-    return this.#parts.standing.leader;
+    return this.#parts.events.leader;
   }
 
   /**
@@ -72,8 +73,8 @@ export class MeshNode extends EventEmitter<NodeEvents> {
     return this.#parts.machine.self?.id;
   }
 
-  /** The peers with which there is a link, in join order where that is known. */
-  get peers(): Peer[] {
+  /** The other members, in join order, each with the state of the link with it. */
+  get peers(): readonly Peer[] {
     return this.#parts.peers.all;
   }
 
@@ -102,7 +103,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    */
   async sockListen(): Promise<Address> {
     const address = await this.#parts.steps.sockListen();
-    this.#parts.events.tell({ type: "listening", address });
+    this.#parts.events.emit({ type: "listening", address });
     return address;
   }
 
@@ -157,13 +158,14 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * @throws {FullmeshError} `QUEUE_FULL` above the hard limit (16 MiB), and takes nothing; `NOT_LINKED`, `UNKNOWN_PEER`,
    *   `AMBIGUOUS_PEER`, `PEER_GONE`, `CLASSIC_PEER`, `MESSAGE_TOO_LARGE` (1 MiB), `BAD_VALUE`, `BAD_OPTION`, `ENDED`
    */
-  send(peer: string | Peer, topic: string, payload?: unknown): boolean {
+  send(peer: PeerName, topic: string, payload?: unknown): boolean {
     return this.#parts.traffic.messages.send(peer, topic, payload);
   }
 
   /**
-   * Sends a message to every native peer; it is encoded once. Returns those that were left out: `QUEUE_FULL` for peers whose
-   * queue is full, of which `drain` tells, `NOT_LINKED` for those that are leaving, and `CLASSIC_PEER`. Payloads are those of `send`.
+   * Sends a message to every other member that the directory lists; it is encoded once. Returns the peers that were left
+   * out: `QUEUE_FULL` for those whose queue is full, of which `drain` tells, `NOT_LINKED` for those that are leaving or whose
+   * link has ended, and `CLASSIC_PEER`. Payloads are those of `send`.
    *
    * @throws {FullmeshError} `MESSAGE_TOO_LARGE`, `BAD_VALUE`, `BAD_OPTION`, `ENDED`
    */
@@ -203,7 +205,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    *   `CLASSIC_PEER`, `QUEUE_FULL` (4,096 are under way), `MESSAGE_TOO_LARGE`, `BAD_VALUE`, `BAD_OPTION`, `ENDED`
    */
   request<Reply = unknown>(
-    peer: string | Peer,
+    peer: PeerName,
     topic: string,
     payload?: unknown,
     options: RequestOptions = noOptions,
@@ -212,9 +214,8 @@ export class MeshNode extends EventEmitter<NodeEvents> {
   }
 
   /**
-   * Asks every peer with which there is a link, and resolves when each has replied or failed, in the order of `peers`. A
-   * peer that is down is not asked; one whose connection is gone is waited for until `timeoutMs`; a classic one comes back
-   * with `CLASSIC_PEER`. What fails for a single peer is in its outcome, also `ABORTED` and `TIMED_OUT`.
+   * Asks every other member, and resolves when each has replied or failed, in the order of `peers`. One whose link is not
+   * up is waited for until `timeoutMs`; a classic one comes back with `CLASSIC_PEER`. What fails for a single peer is in its outcome, also `ABORTED` and `TIMED_OUT`.
    *
    * @throws {FullmeshError} `MESSAGE_TOO_LARGE`, `BAD_VALUE`, `BAD_OPTION`, `ENDED`
    */
@@ -244,7 +245,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    *
    * @throws {FullmeshError} `NOT_LINKED`, `CLASSIC_PEER`, `BAD_OPTION`, `ENDED`
    */
-  openStream(peer: string | Peer, topic: string): MeshStream {
+  openStream(peer: PeerName, topic: string): MeshStream {
     return this.#parts.traffic.streams.open(peer, topic);
   }
 
@@ -265,7 +266,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * @throws {FullmeshError} `BAD_OPTION`; while looping, `ABORTED`, and `UNREAD_CHANGES` if more than 4,096 wait
    */
   events(options: LoopOptions = {}): AsyncIterableIterator<NodeEvent> {
-    return this.#parts.loops.loop(loopSignal(options));
+    return this.#parts.events.loop(loopSignal(options));
   }
 
   /**
@@ -275,12 +276,12 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * @throws {FullmeshError} `QUEUE_FULL` above the hard limit (16 MiB waiting), and takes nothing; `NOT_LINKED`,
    *   `NATIVE_PEER`
    */
-  write(peer: string | Peer, bytes: Uint8Array): boolean {
+  write(peer: PeerName, bytes: Uint8Array): boolean {
     return this.#parts.writing.write(peer, bytes);
   }
 
-  /** Writes bytes to every classic peer. Returns the peers that did not take them, because their queue is full. */
-  writeAll(bytes: Uint8Array): Address[] {
+  /** Writes bytes to every classic peer that is linked. Returns those that were left out: their queue is full. */
+  writeAll(bytes: Uint8Array): readonly SkippedPeer[] {
     return this.#parts.writing.writeAll(bytes);
   }
 

@@ -10,12 +10,13 @@ import { AsyncQueue, type QueuedItem } from "./async-queue.js";
 import type { Message, NodeEvents, Peer } from "./events.js";
 import type { MessagingContext } from "./messaging-context.js";
 import { bytesOf, payloadKindOf, payloadOf } from "./payloads.js";
+import type { PeerName } from "./peers.js";
 import { checkTopic } from "./topics.js";
 
 /** A peer that was left out of a broadcast, and why. */
 export interface SkippedPeer {
-  readonly peer: Address;
-  /** Too much waits for it already; or its link is about to end; or it is a classic peer, to which there are only bytes. */
+  readonly peer: Peer;
+  /** Too much waits for it already; or its link is ending or has ended; or it is a classic peer, which takes bytes only. */
   readonly code: "QUEUE_FULL" | "NOT_LINKED" | "CLASSIC_PEER";
 }
 
@@ -156,7 +157,7 @@ export class NodeMessages {
   }
 
   /** See `MeshNode.send`. */
-  send(peer: string | Peer, topic: string, payload: unknown): boolean {
+  send(peer: PeerName, topic: string, payload: unknown): boolean {
     const exchange = this.#exchange;
     const topicBytes = exchange.topics.bytesOf(topic);
     const conversation = exchange.conversationWith(peer);
@@ -182,15 +183,15 @@ export class NodeMessages {
     const form = payloadKindOf(payload);
     const bytes = bytesOf(payload, form, exchange.limits.valueBytes);
     this.#requireFits(topicBytes, bytes);
-    const skipped: SkippedPeer[] = [];
-    for (const conversation of exchange.messaging.conversations) {
-      const peer = conversation.peer as Address;
-      if (!conversation.isOpen) skipped.push({ peer, code: "NOT_LINKED" });
-      else if (conversation.send(topicBytes, form, bytes) === "full") skipped.push({ peer, code: "QUEUE_FULL" });
+    const full = new Set<string>();
+    let open = 0;
+    for (const channel of exchange.messaging.conversations) {
+      if (!channel.isOpen) continue;
+      open += 1;
+      if (channel.send(topicBytes, form, bytes) === "full") full.add(channel.peer);
     }
-    for (const { peer } of exchange.classicLinks) skipped.push({ peer, code: "CLASSIC_PEER" });
     exchange.wake();
-    return skipped;
+    return full.size === 0 && open === exchange.listedPeers ? [] : this.#skipped(full);
   }
 
   /** See `MeshNode.subscribe`. */
@@ -264,6 +265,16 @@ export class NodeMessages {
     const listeners = this.#listeners.get(message.topic);
     if (listeners !== undefined) for (const listener of [...listeners]) callListener(() => listener(message));
     this.#node.emit("message", message);
+  }
+
+  /** The peers to which a broadcast was not sent. `full`: the addresses of those whose queue is full. */
+  #skipped(full: ReadonlySet<string>): SkippedPeer[] {
+    const { peers, messaging } = this.#exchange;
+    return peers.all.flatMap((peer): SkippedPeer[] => {
+      if (full.has(peer.address)) return [{ peer, code: "QUEUE_FULL" }];
+      if (peer.dialect === "classic") return [{ peer, code: "CLASSIC_PEER" }];
+      return messaging.at(peer.address)?.isOpen === true ? [] : [{ peer, code: "NOT_LINKED" }];
+    });
   }
 
   #requireFits(topic: Uint8Array, payload: Uint8Array): void {

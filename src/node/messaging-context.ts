@@ -1,19 +1,16 @@
 import { FullmeshError, type LogEvent } from "../core/errors.js";
 import type { Limits } from "../core/limits.js";
-import type { ClassicLink } from "../mesh/classic/links.js";
 import type { MemberMachine } from "../mesh/member-machine.js";
 import type { PeerChannels } from "../messaging/peer-channels.js";
 import type { PeerChannel } from "../messaging/types.js";
-import type { Peer } from "./events.js";
-import { peerAddress, refuseUnlinked } from "./peer-address.js";
-import type { PeerObjects } from "./peer-objects.js";
+import type { PeerName, Peers } from "./peers.js";
 import { TopicEncoder } from "./topics.js";
 
 /** What an exchange is put together from. */
 export interface MessagingContextOptions {
   readonly machine: MemberMachine<unknown>;
   readonly messaging: PeerChannels;
-  readonly peers: PeerObjects;
+  readonly peers: Peers;
   readonly limits: Limits;
   /** What has been written goes out soon. To be called after everything that writes. */
   readonly wake: () => void;
@@ -26,7 +23,7 @@ export interface MessagingContextOptions {
 /** What messages, requests and streams of a node have in common. */
 export class MessagingContext {
   readonly messaging: PeerChannels;
-  readonly peers: PeerObjects;
+  readonly peers: Peers;
   readonly limits: Limits;
   readonly topics = new TopicEncoder();
   readonly wake: () => void;
@@ -50,9 +47,9 @@ export class MessagingContext {
     return this.#end !== undefined;
   }
 
-  /** The links with classic peers, to whom nothing of this can be said. */
-  get classicLinks(): Iterable<ClassicLink> {
-    return this.#machine.classicLinks;
+  /** How many members there are besides this node. */
+  get listedPeers(): number {
+    return this.#machine.entries.length - 1;
   }
 
   /** The mesh has ended for this node. */
@@ -74,18 +71,18 @@ export class MessagingContext {
    *
    * @throws {FullmeshError} `UNKNOWN_PEER`, `AMBIGUOUS_PEER`, `PEER_GONE`, `NOT_LINKED`, `CLASSIC_PEER`, `ENDED`, `BAD_OPTION`
    */
-  conversationWith(peer: string | Peer): PeerChannel {
+  conversationWith(peer: PeerName): PeerChannel {
     // Nothing new is begun after our goodbye: it would be lost without a word.
     this.requireRunning();
     const known = this.#knownChannel(peer);
     if (known?.isOpen === true) return known;
-    const address = peerAddress(peer, this.#machine);
+    const address = this.peers.addressOf(peer);
     const channel = this.messaging.at(address);
     if (channel?.isOpen === true) return channel;
     if (this.#machine.classicLink(address) !== undefined) {
       throw new FullmeshError("CLASSIC_PEER", `cannot send messages to ${address}: it is a classic member`);
     }
-    return refuseUnlinked(address, this.#machine, "send anything to");
+    return this.peers.refuseUnlinked(address, "send anything to");
   }
 
   /** The error of a payload that is longer than a frame may be; `most` bytes would fit. */
@@ -94,9 +91,8 @@ export class MessagingContext {
   }
 
   /** The channel with a peer that is given as most often: by its address, or as the `Peer` that it is now. No search. */
-  #knownChannel(peer: string | Peer): PeerChannel | undefined {
+  #knownChannel(peer: PeerName): PeerChannel | undefined {
     if (typeof peer === "string") return this.messaging.at(peer);
-    const isCurrent = peer?.id !== undefined && this.peers.at(peer.address)?.id === peer.id;
-    return isCurrent ? this.messaging.at(peer.address) : undefined;
+    return this.peers.isCurrent(peer) ? this.messaging.at(peer.address) : undefined;
   }
 }

@@ -5,7 +5,7 @@ import type { NodeEventEmitter } from "./event-emitter.js";
 import type { NodeEvents } from "./events.js";
 import { NodeMessages } from "./messages.js";
 import type { MessagingContext } from "./messaging-context.js";
-import type { PeerObjects } from "./peer-objects.js";
+import type { Peers } from "./peers.js";
 import { failureToSend } from "./remote-errors.js";
 import { RequestHandlers } from "./request-handlers.js";
 import { NodeRequests } from "./requests.js";
@@ -19,7 +19,7 @@ export class MessagingRouter {
   readonly requests: NodeRequests;
   readonly answers: RequestHandlers;
   readonly streams: NodeStreams;
-  readonly #peers: PeerObjects;
+  readonly #peers: Peers;
   readonly #events: NodeEventEmitter;
 
   constructor(exchange: MessagingContext, node: EventEmitter<NodeEvents>, events: NodeEventEmitter) {
@@ -59,7 +59,7 @@ export class MessagingRouter {
 
   #drained(address: Address): void {
     const peer = this.#peers.at(address);
-    if (peer !== undefined) this.#events.tell({ type: "drain", peer });
+    if (peer !== undefined) this.#events.emit({ type: "drain", peer });
   }
 
   /** Nothing comes any more: who waits is told so. */

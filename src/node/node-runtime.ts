@@ -14,27 +14,23 @@ import { LogRateLimiter, type LogRecord } from "../runtime/log-rate-limiter.js";
 import { ClassicWriter } from "./classic-writer.js";
 import { CompletionWaiter } from "./completion-waiter.js";
 import { NodeEventEmitter } from "./event-emitter.js";
-import { EventLoops } from "./event-loops.js";
 import type { NodeEvents } from "./events.js";
-import { LeaderTracker } from "./leader-tracker.js";
 import { Lifecycle } from "./lifecycle.js";
 import { MessagingContext } from "./messaging-context.js";
 import { MessagingRouter } from "./messaging-router.js";
 import { type NodeOptions, nodeConfig } from "./options.js";
-import { PeerObjects } from "./peer-objects.js";
+import { Peers } from "./peers.js";
 
 /** All that a node consists of behind its face. What happens comes in here, and goes to the parts that it concerns. */
 export class NodeRuntime {
   /** The name of the mesh. */
   readonly mesh: string;
   readonly machine: MemberMachine<MessagingEvent>;
-  readonly peers: PeerObjects;
+  readonly peers: Peers;
   readonly steps: Lifecycle;
   readonly exchange: MessagingContext;
   readonly traffic: MessagingRouter;
   readonly writing: ClassicWriter;
-  readonly standing: LeaderTracker;
-  readonly loops: EventLoops;
   readonly events: NodeEventEmitter;
   readonly wholeness: CompletionWaiter;
   readonly #node: EventEmitter<NodeEvents>;
@@ -59,7 +55,7 @@ export class NodeRuntime {
     });
     this.#node = node;
     this.mesh = rules.mesh;
-    this.peers = new PeerObjects(this.machine);
+    this.peers = new Peers(this.machine);
     this.steps = new Lifecycle(this.machine, driver, { insecure: options.insecure, isKeyed });
     this.exchange = new MessagingContext({
       machine: this.machine,
@@ -70,11 +66,9 @@ export class NodeRuntime {
       now: () => driver.now(),
       note: (note) => this.#note(note),
     });
-    this.standing = new LeaderTracker(this.machine);
-    this.loops = new EventLoops(limits.changesUnread);
-    this.events = new NodeEventEmitter(node, this.peers, this.standing, this.loops);
+    this.events = new NodeEventEmitter(node, this.machine, this.peers, limits.changesUnread);
     this.traffic = new MessagingRouter(this.exchange, node, this.events);
-    this.writing = new ClassicWriter(this.machine, driver, limits);
+    this.writing = new ClassicWriter(this.machine, this.peers, driver, limits);
     this.wholeness = new CompletionWaiter(this.machine, (size) => driver.input({ type: "watch", size }));
   }
 
@@ -88,9 +82,6 @@ export class NodeRuntime {
     this.wholeness.hear(event);
     this.steps.hear(event);
     switch (event.type) {
-      case "bytes":
-        this.#node.emit("bytes", { type: "bytes", peer: event.peer, bytes: event.bytes });
-        return;
       case "drained":
         this.#drained(event.peer);
         return;
@@ -111,19 +102,19 @@ export class NodeRuntime {
       default:
         break;
     }
-    this.events.hear(event);
+    this.events.handle(event);
   }
 
   #drained(address: Address): void {
     const peer = this.writing.drained(address) ? this.peers.at(address) : undefined;
-    if (peer !== undefined) this.events.tell({ type: "drain", peer });
+    if (peer !== undefined) this.events.emit({ type: "drain", peer });
   }
 
   /** Where that is not possible the machine asks again, until the server has refused it for too long. */
   async #move(host: string): Promise<void> {
     try {
       const address = await this.steps.moveTo(host);
-      this.events.tell({ type: "listening", address });
+      this.events.emit({ type: "listening", address });
     } catch (error) {
       if (error instanceof FullmeshError) this.#note({ code: error.code, message: error.message });
       else throwLater(error);

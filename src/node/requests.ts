@@ -6,6 +6,7 @@ import { type Abortable, unwatchAbort, watchAbort } from "./abort-watch.js";
 import type { Peer } from "./events.js";
 import type { MessagingContext } from "./messaging-context.js";
 import { bytesOf, payloadKindOf, payloadOf } from "./payloads.js";
+import type { PeerName } from "./peers.js";
 import { errorOf } from "./remote-errors.js";
 
 /** How long a reply is waited for. */
@@ -93,7 +94,7 @@ export class NodeRequests {
   }
 
   /** See `MeshNode.request`. */
-  request(peer: string | Peer, topic: string, payload: unknown, options: RequestOptions): Promise<unknown> {
+  request(peer: PeerName, topic: string, payload: unknown, options: RequestOptions): Promise<unknown> {
     try {
       const conversation = this.#exchange.conversationWith(peer);
       return this.#ask(conversation, this.#question(topic, payload, options));

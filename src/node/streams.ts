@@ -5,6 +5,7 @@ import type { Address } from "../protocol/address.js";
 import type { Peer } from "./events.js";
 import { abortedError, MeshStream, type StreamEvents } from "./mesh-stream.js";
 import type { MessagingContext } from "./messaging-context.js";
+import type { PeerName } from "./peers.js";
 import { messageOf } from "./remote-errors.js";
 import { checkTopic } from "./topics.js";
 
@@ -24,7 +25,7 @@ export class NodeStreams {
   }
 
   /** See `MeshNode.open`. */
-  open(to: string | Peer, topic: string): MeshStream {
+  open(to: PeerName, topic: string): MeshStream {
     const topicBytes = this.#exchange.topics.bytesOf(topic);
     const conversation = this.#exchange.conversationWith(to);
     const peer = this.#exchange.peers.at(conversation.peer as Address);

@@ -52,10 +52,10 @@ export class Watched {
   constructor(node: MeshNode) {
     this.node = node;
     this.notes = new Notes(node);
-    node.on("directory", ({ members }) => this.lists.add(members));
+    node.on("directory", ({ members }) => this.lists.add(members.map(({ address }) => address)));
     node.on("peer:up", ({ peer }) => this.ups.add(peer.address));
     node.on("peer:down", ({ peer }) => this.downs.add(peer.address));
-    node.on("bytes", ({ peer, bytes }) => this.#heard(peer, bytes));
+    node.on("bytes", ({ peer, bytes }) => this.#heard(peer.address, bytes));
     node.on("message", ({ peer, payload }) => this.#heard(peer.address, payload as Uint8Array));
     onTestFinished(() => node.leave());
   }

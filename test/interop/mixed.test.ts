@@ -58,7 +58,7 @@ async function talk(natives: readonly OwnNode[]): Promise<void> {
   for (const { node } of natives) {
     const skipped = node.broadcast("", Buffer.from(`I am ${node.rank}`));
     const classic = node.peers.filter(({ dialect }) => dialect === "classic");
-    expect(new Map(skipped.map(({ peer, code }) => [peer, code]))).toEqual(
+    expect(new Map(skipped.map(({ peer, code }) => [peer.address, code]))).toEqual(
       new Map(classic.map(({ address }) => [address, "CLASSIC_PEER"])),
     );
   }

@@ -53,11 +53,11 @@ export class OwnNode implements Witness {
       this.#bell.ring();
     };
     this.node
-      .on("directory", ({ members }) => hear(() => this.lists.push([...members])))
+      .on("directory", ({ members }) => hear(() => this.lists.push(members.map(({ address }) => address))))
       .on("peer:up", ({ peer: { address, direction } }) => hear(() => this[direction].push(address)))
       .on("peer:down", ({ peer }) => hear(() => this.unlinked.push(peer.address)))
       .on("note", ({ code, message }) => hear(() => this.complaints.push(`${code} ${message}`)))
-      .on("bytes", ({ peer, bytes }) => hear(() => this.#keep(peer, bytes)))
+      .on("bytes", ({ peer, bytes }) => hear(() => this.#keep(peer.address, bytes)))
       .on("message", ({ peer, payload }) => hear(() => this.#keep(peer.address, payload as Uint8Array)));
     this.#joined = joinWith(this.node, server, { timeoutMs: 30_000 });
     // Whoever waits for it hears of the failure; a test that has failed already needs no second one.

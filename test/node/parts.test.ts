@@ -1,12 +1,6 @@
-import { EventEmitter } from "node:events";
 import { describe, expect, it } from "vitest";
 import { FullmeshError } from "../../src/core/errors.js";
-import { defaultLimits } from "../../src/core/limits.js";
-import type { SendResult } from "../../src/messaging/types.js";
 import { AsyncQueue, type QueuedItem } from "../../src/node/async-queue.js";
-import type { NodeEvents } from "../../src/node/events.js";
-import { NodeMessages } from "../../src/node/messages.js";
-import type { MessagingContext } from "../../src/node/messaging-context.js";
 import { errorOf, messageOf, reasonOf } from "../../src/node/remote-errors.js";
 import { TopicEncoder } from "../../src/node/topics.js";
 import { outcomeOf } from "./outcomes.js";
@@ -122,42 +116,6 @@ describe("a loop over things that come with time", () => {
     loop.push("b");
     loop.finish();
     expect((await Promise.all(asked)).map(({ value }) => value)).toEqual(["a", "b", undefined]);
-  });
-});
-
-describe("a broadcast", () => {
-  it("tells of every peer that it leaves out, also of one that is leaving", () => {
-    const sent: string[] = [];
-    const conversation = (peer: string, isOpen: boolean, outcome: SendResult): object => ({
-      peer,
-      isOpen,
-      send: () => {
-        sent.push(peer);
-        return outcome;
-      },
-    });
-    const exchange = {
-      topics: new TopicEncoder(),
-      limits: defaultLimits,
-      messaging: {
-        conversations: [
-          conversation("10.0.0.1:1", true, "taken"),
-          conversation("10.0.0.2:1", false, "full"),
-          conversation("10.0.0.3:1", true, "full"),
-          conversation("10.0.0.4:1", true, "slow"),
-        ],
-      },
-      classicLinks: [{ peer: "10.0.0.5:1" }],
-      requireRunning: () => {},
-      wake: () => {},
-    };
-    const messages = new NodeMessages(exchange as unknown as MessagingContext, new EventEmitter<NodeEvents>());
-    expect(messages.broadcast("a", "b")).toEqual([
-      { peer: "10.0.0.2:1", code: "NOT_LINKED" },
-      { peer: "10.0.0.3:1", code: "QUEUE_FULL" },
-      { peer: "10.0.0.5:1", code: "CLASSIC_PEER" },
-    ]);
-    expect(sent).toEqual(["10.0.0.1:1", "10.0.0.3:1", "10.0.0.4:1"]);
   });
 });
 

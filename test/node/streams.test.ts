@@ -290,7 +290,7 @@ describe("a stream", () => {
     ours.end(bytes);
     await once(theirs, "readable");
     await first.leave();
-    expect(first.peers).toEqual([]);
+    expect(first.peers).toMatchObject([{ state: "broken" }]);
     const closed = once(theirs, "close");
     expect(hashOf(await buffer(theirs))).toBe(hashOf(bytes));
     await closed;

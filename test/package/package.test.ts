@@ -70,7 +70,7 @@ describe("the published package", () => {
         'import { FullmeshError, join, type MeshNode, RendezvousServer, serve } from "fullmesh";',
         'const server: RendezvousServer = await serve({ listen: "127.0.0.1:0", capacity: 2, onFull: "hold" });',
         "const node: MeshNode = await join(String(server.address), { timeoutMs: 5_000 });",
-        'node.on("bytes", ({ peer, bytes }) => console.log(peer.length, bytes.byteLength));',
+        'node.on("bytes", ({ peer, bytes }) => console.log(peer.address.length, bytes.byteLength));',
         'node.on("peer:up", ({ peer }) => peer.direction === "dialed" && node.write(peer, new Uint8Array(1)));',
         "try { await node.complete({ size: 1 }); } catch (error) {",
         '  if (error instanceof FullmeshError && error.code === "TIMED_OUT") console.log(error.code, error.remedy);',

@@ -273,7 +273,8 @@ export class ClassicPeers implements DialectAcceptor, ConnectionListener {
     if (this.#isOver) return;
     this.#calls.unlinked(link.peer, now);
     this.#toldComplete = undefined;
-    this.#tell({ type: "unlink", peer: link.peer, reason, unacknowledged: 0, wasUp: true });
+    const { peer, direction } = link;
+    this.#tell({ type: "unlink", peer, dialect: "classic", direction, reason, unacknowledged: 0, wasUp: true });
     this.#watch.changed(link.peer, false, reason, now);
   }
 

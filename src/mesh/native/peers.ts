@@ -8,7 +8,7 @@ import type { Address } from "../../protocol/address.js";
 import { compareMembers, type Entry, type Id, type Member } from "../../protocol/directory.js";
 import type { ControlOf } from "../../protocol/native/control.js";
 import { numberedKinds } from "../../protocol/native/numbered.js";
-import type { MemberEvent, MemberOutput, MemberRules } from "../types.js";
+import type { LinkDescription, MemberEvent, MemberOutput, MemberRules } from "../types.js";
 import type { NativeConnection, NativeConnectionContext } from "./connection.js";
 import { type DirectoryChange, DirectoryView } from "./directory-view.js";
 import { HelloHandler } from "./hello-handler.js";
@@ -228,7 +228,7 @@ export class NativePeers {
     const unacknowledged = handler.waiting + outflow.count(numberedKinds.message);
     outflow.clear();
     handler.ended(reason);
-    this.#tell({ type: "unlink", peer: address, reason, unacknowledged, wasUp: hasBeenUp });
+    this.#tell({ type: "unlink", ...describe(link), reason, unacknowledged, wasUp: hasBeenUp });
   }
 
   #caseOf(hello: ControlOf<"hello">): HelloCase {
@@ -262,15 +262,14 @@ export class NativePeers {
   }
 
   #up(link: Link, channel: NativeConnection, now: number): void {
-    const { peer, direction, attempt } = link;
+    const { peer, attempt } = link;
     const type = link.hasBeenUp ? "relink" : "link";
-    const cipher = channel.cipher === undefined ? {} : { cipher: channel.cipher };
     const isFirst = !link.hasBeenUp;
     link.hasBeenUp = true;
     link.trouble = undefined;
     this.#unreachable.delete(link);
     this.reports.up(peer.order, attempt, now);
-    this.#tell({ type, peer: peer.address, direction, dialect: "native", ...cipher });
+    this.#tell({ type, ...describe(link) });
     link.carry(channel, now);
     if (isFirst) link.handler.up();
     // The hello or the answer may have acknowledged what the broken connection had delivered.
@@ -290,7 +289,7 @@ export class NativePeers {
     link.trouble = { stage: link.isOwner ? "redialing" : "waiting for its owner", reason };
     this.#unreachable.add(link);
     this.#report(link, now);
-    this.#tell({ type: "broken", peer: link.peer.address, reason });
+    this.#tell({ type: "broken", ...describe(link), reason });
     if (link.isOwner) this.#owner.broken(link, now);
   }
 
@@ -308,4 +307,9 @@ export class NativePeers {
   #tell(event: MemberEvent): void {
     this.#outputs.push({ type: "event", event });
   }
+}
+
+function describe({ peer, direction, channel }: Link): LinkDescription {
+  const cipher = channel?.cipher === undefined ? {} : { cipher: channel.cipher };
+  return { peer: peer.address, dialect: "native", direction, member: peer, ...cipher };
 }
