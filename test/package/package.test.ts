@@ -1,38 +1,20 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { publint } from "publint";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { installPackage, root } from "./packed.js";
 
-const root = fileURLToPath(new URL("../../", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "fullmesh-package-"));
 const installed = join(folder, "node_modules/fullmesh");
 const main = join(installed, "dist/bundle/main.js");
 
-interface PackedFile {
-  readonly path: string;
-}
-
 let files: string[] = [];
 
-// The package as it would be published, unpacked where a program would find it.
 beforeAll(() => {
-  const args = ["pack", "--json", "--ignore-scripts", "--pack-destination", folder];
-  const report = execFileSync("npm", args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
-  const [packed] = JSON.parse(report) as { filename: string; files: PackedFile[] }[];
-  if (packed === undefined) throw new Error("npm pack has made nothing");
-  files = packed.files.map(({ path }) => path);
-  mkdirSync(installed, { recursive: true });
-  execFileSync("tar", ["-xzf", join(folder, packed.filename), "-C", installed, "--strip-components", "1"]);
-  writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
-  mkdirSync(join(folder, "node_modules/@msgpack"));
-  // What it depends on, and what the types of Node come from; nothing else is there.
-  for (const dependency of ["@msgpack/msgpack", "@types"]) {
-    symlinkSync(join(root, "node_modules", dependency), join(folder, "node_modules", dependency));
-  }
+  files = installPackage(folder);
 });
 
 afterAll(() => {
