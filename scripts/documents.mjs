@@ -47,10 +47,7 @@ function mermaid(text) {
   return `\`\`\`mermaid\n${text.trimEnd()}\n\`\`\``;
 }
 
-/**
- * The codes that one program sends to another: who sends it, and what the one who is told may do. Codes that are not here stay in
- * the process that found them.
- */
+/** The codes that one program sends to another: who sends it, and whether the receiver may try again. */
 const onWire = {
   BAD_ADDRESS: ["server", "final"],
   FOREIGN_HOST: ["server", "final"],
@@ -65,8 +62,8 @@ const onWire = {
   FRAME_TOO_LARGE: ["server, member", "final; ends a link that is up"],
   UNKNOWN_MESSAGE: ["server, member", "final; ends a link that is up"],
   UNEXPECTED_MESSAGE: ["server, member", "final; ends a link that is up"],
-  WRONG_DIALECT: ["server, member", "final; on a link, until the log changes"],
-  WRONG_MESH: ["server, member", "final; on a link, until the log changes"],
+  WRONG_DIALECT: ["server, member", "final; on a link, until a new directory lists the id"],
+  WRONG_MESH: ["server, member", "final; on a link, until a new directory lists the id"],
   WRONG_ROLE: ["server, member", "final"],
   TOO_MANY_MEMBERS: ["server", "may pass, if a member leaves"],
   TOO_MANY_MESHES: ["server", "may pass, if a mesh ends"],
@@ -75,18 +72,18 @@ const onWire = {
   LOOPBACK_MIX: ["server", "final"],
   FENCED: ["server", "final for this id; join anew with another"],
   UNAWAITED_CHALLENGE: ["member, to the server", "final for that challenge"],
-  UNKNOWN_PEER: ["member", "may pass, when its directory names the caller"],
+  UNKNOWN_PEER: ["member", "may pass, when its directory lists the caller"],
   PARKING_FULL: ["member", "may pass"],
-  WRONG_TARGET: ["member", "until the log changes"],
-  GONE: ["member", "until the log changes"],
-  NOT_OWNER: ["member", "may pass; the caller should not dial this member"],
+  WRONG_TARGET: ["member", "until a new directory lists the id"],
+  GONE: ["member", "until a new directory lists the id"],
+  NOT_OWNER: ["member", "may pass; but the caller must not dial this member"],
   STALE_ATTEMPT: ["member", "may pass, with an attempt above `highest`"],
   SESSION_LOST: ["member", "final; ends the link"],
   SECRET_REQUIRED: ["server, member", "final"],
   NO_DESCRIPTORS: ["server, member", "retryMs"],
   STORE_UNAVAILABLE: ["server", "retryMs"],
   INCOMPLETE: ["server, to classic members", "final: the mesh has ended"],
-  OVERLOADED: ["peer; member, when it has no room for a message", "may pass"],
+  OVERLOADED: ["peer; member, if it has no room for a message", "may pass"],
   NO_HANDLER: ["peer", "final until the peer handles the topic"],
   HANDLER_FAILED: ["peer", "as the application decides"],
   BAD_VALUE: ["peer", "final for that payload"],
@@ -99,7 +96,7 @@ function errorsTable() {
   const unknown = Object.keys(onWire).filter((code) => !(code in failureTable));
   if (unknown.length > 0) throw new Error(`the failure table has no ${unknown.join(", ")}`);
   const rows = Object.entries(failureTable).map(([code, { connection, level, meaning, remedy }]) => {
-    if (connection.includes("told why") && !(code in onWire)) throw new Error(`nobody says who sends ${code}`);
+    if (connection.startsWith("refused") && !(code in onWire)) throw new Error(`onWire lacks ${code}`);
     const [sender, then] = onWire[code] ?? ["-", "-"];
     return [`\`${code}\``, meaning, remedy, sender, then, connection, level];
   });

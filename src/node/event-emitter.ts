@@ -45,7 +45,7 @@ export class NodeEventEmitter {
   emit(event: NodeEvent): void {
     for (const loop of this.#loops) {
       if (loop.size < this.#mostUnread) loop.push(event);
-      else loop.fail(new FullmeshError("UNREAD_CHANGES", `${loop.size} events have not been read`));
+      else loop.fail(new FullmeshError("UNREAD_EVENTS", `${loop.size} events have not been read`));
     }
     // Each type has its own listeners, and TypeScript knows only that the event is one of them.
     callListener(() => (this.#node as EventEmitter<Record<string, [NodeEvent]>>).emit(event.type, event));

@@ -263,7 +263,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * Loops over what happens to this node and its mesh, from now on, until `break` or the node's end: what the events of the
    * same names tell, but for messages, bytes and notes. What happens while the loop is busy waits for it.
    *
-   * @throws {FullmeshError} `BAD_OPTION`; while looping, `ABORTED`, and `UNREAD_CHANGES` if more than 4,096 wait
+   * @throws {FullmeshError} `BAD_OPTION`; while looping, `ABORTED`, and `UNREAD_EVENTS` if more than 4,096 wait
    */
   events(options: LoopOptions = {}): AsyncIterableIterator<NodeEvent> {
     return this.#parts.events.loop(loopSignal(options));

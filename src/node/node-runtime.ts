@@ -66,7 +66,7 @@ export class NodeRuntime {
       now: () => driver.now(),
       note: (note) => this.#note(note),
     });
-    this.events = new NodeEventEmitter(node, this.machine, this.peers, limits.changesUnread);
+    this.events = new NodeEventEmitter(node, this.machine, this.peers, limits.eventsUnread);
     this.traffic = new MessagingRouter(this.exchange, node, this.events);
     this.writing = new ClassicWriter(this.machine, this.peers, driver, limits);
     this.wholeness = new CompletionWaiter(this.machine, (size) => driver.input({ type: "watch", size }));

@@ -43,7 +43,7 @@ describe("each limit", () => {
       "members",
       "namedPairs",
       "meshes",
-      "changesUnread",
+      "eventsUnread",
       "connections",
       "streamsOpen",
       "requestsInFlight",

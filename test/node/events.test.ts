@@ -81,8 +81,8 @@ describe("a loop over events", () => {
     expect(await all(second.events())).toEqual([]);
   });
 
-  it("that leaves too many unread fails with UNREAD_CHANGES, and others go on", async () => {
-    const { server, first } = await pair({ limits: { changesUnread: 8 } });
+  it("that leaves too many unread fails with UNREAD_EVENTS, and others go on", async () => {
+    const { server, first } = await pair({ limits: { eventsUnread: 8 } });
     const lazy = first.events();
     const eager = new Recorder<NodeEvent>();
     const looping = (async (): Promise<void> => {
@@ -94,7 +94,7 @@ describe("a loop over events", () => {
       await third.leave();
       await eager.nth(time, ({ type }) => type === "peer:down");
     }
-    expect(await failureOf(lazy.next())).toBe("UNREAD_CHANGES");
+    expect(await failureOf(lazy.next())).toBe("UNREAD_EVENTS");
     expect(await lazy.next()).toEqual({ done: true, value: undefined });
     await first.leave();
     await looping;
