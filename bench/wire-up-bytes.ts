@@ -95,7 +95,7 @@ function wireUp(size: number, dialect: Dialect): Count {
           seed: rank,
           limits,
         },
-        (outputs) => new PeerChannels(outputs, limits),
+        (outputs, timers) => new PeerChannels(outputs, limits, timers),
       ),
       transport: network.transportOf(process),
       clock: process.clock,

@@ -71,8 +71,8 @@ export class SimulatedMember implements NativeMemberRun {
       limits,
       allocate: (bytes: number): Uint8Array => new Uint8Array(bytes),
     };
-    this.machine = new MemberMachine<MessagingEvent>(rules, (outputs) => {
-      this.#workload = new Workload(context, this, new PeerChannels(outputs, limits));
+    this.machine = new MemberMachine<MessagingEvent>(rules, (outputs, timers) => {
+      this.#workload = new Workload(context, this, new PeerChannels(outputs, limits, timers));
       return this.#workload.messaging;
     });
     this.#tap = new FrameTap(context, this);

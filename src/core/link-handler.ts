@@ -73,6 +73,4 @@ export interface LinkHandlerFactory {
    * earlier of the two. In a large mesh most handlers are idle: make their parts when they are first needed.
    */
   attach(peer: string, isOwner: boolean, link: LinkWriter): LinkHandler;
-  nextTimeout(): number | undefined;
-  handleTimeout(now: number): void;
 }

@@ -24,37 +24,3 @@ export interface BatchingSink<in Output> extends OutputSink<Output> {
   /** What was pushed last, unless it has been polled. */
   readonly newest: unknown;
 }
-
-/** So many places are kept for the next outputs; what a burst has needed beyond that is given back. */
-const mostKept = 4_096;
-
-/** The outputs that a machine has decided on and that nobody has polled yet, first in, first out. */
-export class OutputQueue<Output> implements BatchingSink<Output> {
-  #outputs: (Output | undefined)[] = [];
-  #next = 0;
-  #end = 0;
-
-  get newest(): Output | undefined {
-    return this.#next === this.#end ? undefined : this.#outputs[this.#end - 1];
-  }
-
-  push(output: Output): void {
-    this.#outputs[this.#end] = output;
-    this.#end += 1;
-  }
-
-  poll(): Output | undefined {
-    const next = this.#next;
-    if (next === this.#end) return undefined;
-    const output = this.#outputs[next];
-    this.#outputs[next] = undefined;
-    this.#next = next + 1;
-    // A machine is polled until it is empty after every input: its queue is used from the front again, as it is.
-    if (this.#next === this.#end) {
-      this.#next = 0;
-      this.#end = 0;
-      if (this.#outputs.length > mostKept) this.#outputs = [];
-    }
-    return output;
-  }
-}

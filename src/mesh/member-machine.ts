@@ -1,8 +1,9 @@
 import type { ConnectionId, Endpoint } from "../core/connections.js";
 import type { ErrorCode } from "../core/errors.js";
 import type { LinkHandlerFactory } from "../core/link-handler.js";
-import { type BatchingSink, type Machine, OutputQueue } from "../core/machine.js";
+import type { BatchingSink, Machine } from "../core/machine.js";
 import { PendingConnections } from "../core/pending-connections.js";
+import { Queue } from "../core/queue.js";
 import { earliest } from "../core/timer-table.js";
 import { Timers } from "../core/timers.js";
 import { type Address, endpointOf, formatAddress } from "../protocol/address.js";
@@ -27,7 +28,7 @@ import type { MemberEvent, MemberInput, MemberOutput, MemberRules, ServerSession
  */
 export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, MemberOutput | Arrival> {
   readonly #rules: MemberRules;
-  readonly #outputs = new OutputQueue<MemberOutput | Arrival>();
+  readonly #outputs = new Queue<MemberOutput | Arrival>();
   readonly #timers = new Timers();
   readonly #connections: Connections;
   readonly #door: Acceptor;

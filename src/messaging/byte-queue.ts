@@ -1,18 +1,19 @@
+import { Queue } from "../core/queue.js";
 import { isReferenced, referencedBytes, writeBytes } from "../protocol/native/payload.js";
 
-/** Memory in which short pieces are gathered: few small frames, or chunks for who reads, instead of many tiny ones. */
+/** Memory in which short pieces are gathered: few small frames instead of many tiny ones. */
 const blockBytes = 4 * referencedBytes;
 
-/**
- * Bytes of a stream that wait, first in, first out: for their turn to be sent, or to be read. Short ones are copied, long
- * ones must not change.
- */
+/** Bytes of a stream that wait for their turn to be sent, first in, first out. Short ones are copied, long ones must not change. */
 export class ByteQueue {
-  #chunks: Uint8Array[] = [];
-  #bytes = 0;
-  /** The last chunk, if it is a block, and how much of it is written; what is written never changes. */
+  /** In front of all others: what `take` has left of a chunk. */
+  #rest: Uint8Array | undefined;
+  readonly #chunks = new Queue<Uint8Array>();
+  /** Behind all others: a block that is being written, from where on it has not been taken, and up to where it is written. */
   #block: Uint8Array | undefined;
-  #blockAt = 0;
+  #from = 0;
+  #to = 0;
+  #bytes = 0;
 
   get bytes(): number {
     return this.#bytes;
@@ -20,11 +21,15 @@ export class ByteQueue {
 
   push(bytes: Uint8Array): void {
     if (bytes.length === 0) return;
+    const isFirst = this.#bytes === 0;
     this.#bytes += bytes.length;
     if (isReferenced(bytes)) {
+      this.#closeBlock();
       // A view of this length, which is empty once the memory is gone, or is shorter.
       this.#chunks.push(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length));
-      this.#block = undefined;
+    } else if (isFirst) {
+      // A first short piece is likely to go alone; only what comes behind others is gathered.
+      this.#chunks.push(new Uint8Array(bytes));
     } else this.#gather(bytes);
   }
 
@@ -33,40 +38,42 @@ export class ByteQueue {
    * their memory away: then undefined, and nothing more can be taken.
    */
   take(most: number): Uint8Array | undefined {
-    const [first] = this.#chunks;
-    if (first === undefined) throw new RangeError("nothing waits");
-    if (first.length === 0) return undefined;
+    if (this.#bytes === 0) throw new RangeError("nothing waits");
+    if (this.#rest === undefined && this.#chunks.size === 0) this.#closeBlock();
+    const first = this.#rest ?? this.#chunks.poll();
+    if (first === undefined || first.length === 0) {
+      this.#rest = first;
+      return undefined;
+    }
     const bytes = first.length <= most ? first : first.subarray(0, most);
-    if (bytes === first) this.#chunks.shift();
-    else this.#chunks[0] = first.subarray(most);
+    this.#rest = bytes === first ? undefined : first.subarray(most);
     this.#bytes -= bytes.length;
+    if (this.#bytes === 0) this.#block = undefined;
     return bytes;
   }
 
   clear(): void {
-    this.#chunks = [];
+    this.#rest = undefined;
+    this.#chunks.clear();
     this.#block = undefined;
     this.#bytes = 0;
   }
 
-  /** Appends to the block that was begun last, if it is still the last chunk and has room. */
   #gather(bytes: Uint8Array): void {
-    const from = this.#blockAt;
-    const last = this.#chunks.at(-1);
-    const block = this.#block;
-    if (block !== undefined && last !== undefined && from + bytes.length <= block.length) {
-      writeBytes(block, from, bytes);
-      const start = from - last.length;
-      this.#chunks[this.#chunks.length - 1] = block.subarray(start, from + bytes.length);
-      this.#blockAt = from + bytes.length;
-      return;
+    if (this.#block === undefined || this.#to + bytes.length > this.#block.length) {
+      this.#closeBlock();
+      this.#block = new Uint8Array(blockBytes);
+      this.#from = 0;
+      this.#to = 0;
     }
-    // A first short piece is likely to go alone; only what comes behind others is gathered.
-    const isAlone = last === undefined;
-    const memory = new Uint8Array(isAlone ? bytes.length : blockBytes);
-    writeBytes(memory, 0, bytes);
-    this.#chunks.push(isAlone ? memory : memory.subarray(0, bytes.length));
-    this.#block = isAlone ? undefined : memory;
-    this.#blockAt = bytes.length;
+    writeBytes(this.#block, this.#to, bytes);
+    this.#to += bytes.length;
+  }
+
+  /** What is written in the block becomes a chunk; what is written never changes, so the rest of the block can be used on. */
+  #closeBlock(): void {
+    if (this.#block === undefined || this.#from === this.#to) return;
+    this.#chunks.push(this.#block.subarray(this.#from, this.#to));
+    this.#from = this.#to;
   }
 }

@@ -1,86 +1,65 @@
 import type { Limits } from "../core/limits.js";
 import type { LinkHandler, LinkWriter, notNow } from "../core/link-handler.js";
 import type { BatchingSink } from "../core/machine.js";
+import type { KeyedTimers } from "../core/timers.js";
 import { numberedKinds } from "../protocol/native/numbered.js";
+import { encodeReason } from "../protocol/native/reason.js";
 import { decodeCredit, messageFlow } from "../protocol/native/stream.js";
-import type { ChannelContext } from "./channel-context.js";
-import type { PeerBudget } from "./memory-budget.js";
+import { type MemoryBudget, PeerBudget } from "./memory-budget.js";
 import { ChannelMessages } from "./messages.js";
-import { OverloadGuard } from "./overload-guard.js";
 import { PendingRequests } from "./pending-requests.js";
-import type { RequestTimeouts } from "./request-timeouts.js";
 import { ServedRequests } from "./served-requests.js";
 import type { Stream } from "./stream.js";
 import { ChannelStreams } from "./streams.js";
-import type { MessagingEvent, PayloadKind, PeerChannel, SendResult } from "./types.js";
+import type { ChannelContext, MessagingEvent, PayloadKind, PeerChannel, SendResult } from "./types.js";
 
-/** What a conversation is made of. */
-export interface PeerChannelOptions {
-  readonly peer: string;
-  /** This end of the link is the earlier of the two. */
-  readonly isOwner: boolean;
-  readonly carriage: LinkWriter;
+/** What all channels of a member share. */
+export interface ChannelSet {
   readonly outputs: BatchingSink<MessagingEvent>;
   readonly limits: Limits;
-  readonly patience: RequestTimeouts;
-  readonly share: PeerBudget;
-  /** Is called once, when the link has ended. */
-  readonly leave: (conversation: LinkChannel) => void;
+  readonly budget: MemoryBudget;
+  /** When the requests of each channel may run out of time. */
+  readonly requestTimers: KeyedTimers<LinkChannel>;
+  /** The link of this one has ended. */
+  remove(channel: LinkChannel): void;
 }
 
 /**
- * Everything that goes to and fro on the link with one peer: messages, requests and streams.
+ * Everything that travels on the link with one peer: messages, requests and streams.
  *
- * What you want of it are `send` to `open`; what it tells comes as arrivals. `take`, `moved` and `ended` are the link's.
- * When the link has ended, nothing that is wanted of it does anything any more.
+ * `send` to `open` are for the application, `take` to `ended` for the link, `hasSpaceFor` to `refuse` for the channel's own
+ * parts. When the link has ended, none of them does anything any more.
  */
-export class LinkChannel implements PeerChannel, LinkHandler {
+export class LinkChannel implements PeerChannel, LinkHandler, ChannelContext {
   readonly peer: string;
-  readonly #ports: ChannelContext;
-  readonly #leave: (conversation: LinkChannel) => void;
+  readonly link: LinkWriter;
+  readonly outputs: BatchingSink<MessagingEvent>;
+  readonly limits: Limits;
+  readonly budget: PeerBudget;
+  readonly #channels: ChannelSet;
   readonly #isOwner: boolean;
   // Each part is made when it is first needed: most links of a large mesh are idle, and need none.
   #messages: ChannelMessages | undefined;
-  #calls: PendingRequests | undefined;
-  #answers: ServedRequests | undefined;
+  #pending: PendingRequests | undefined;
+  #served: ServedRequests | undefined;
   #streams: ChannelStreams | undefined;
-  #refusals: OverloadGuard | undefined;
+  /** How many requests and streams in a row were refused while the peer was behind. */
+  #refused = 0;
   #hasEnded = false;
 
-  constructor({ peer, isOwner, carriage, outputs, limits, patience, share, leave }: PeerChannelOptions) {
+  /** `isOwner`: this end of the link is the earlier of the two. */
+  constructor(peer: string, isOwner: boolean, link: LinkWriter, channels: ChannelSet) {
     this.peer = peer;
-    this.#leave = leave;
+    this.link = link;
+    this.outputs = channels.outputs;
+    this.limits = channels.limits;
+    this.budget = new PeerBudget(channels.budget);
+    this.#channels = channels;
     this.#isOwner = isOwner;
-    this.#ports = { conversation: this, carriage, outputs, limits, patience, share };
-  }
-
-  get #mail(): ChannelMessages {
-    this.#messages ??= new ChannelMessages(this.#ports);
-    return this.#messages;
-  }
-
-  get #asked(): PendingRequests {
-    this.#calls ??= new PendingRequests(this.#ports);
-    return this.#calls;
-  }
-
-  get #served(): ServedRequests {
-    this.#answers ??= new ServedRequests(this.#ports, this.#refused);
-    return this.#answers;
-  }
-
-  get #opened(): ChannelStreams {
-    this.#streams ??= new ChannelStreams(this.#ports, this.#refused, this.#isOwner);
-    return this.#streams;
-  }
-
-  get #refused(): OverloadGuard {
-    this.#refusals ??= new OverloadGuard(this.#ports);
-    return this.#refusals;
   }
 
   get isOpen(): boolean {
-    return !this.#hasEnded && this.#ports.carriage.isOpen;
+    return !this.#hasEnded && this.link.isOpen;
   }
 
   get waitingBytes(): number {
@@ -95,19 +74,17 @@ export class LinkChannel implements PeerChannel, LinkHandler {
     return this.waiting === 0 && this.#streams?.isWaiting !== true;
   }
 
-  get underWay(): { readonly calls: number; readonly answers: number; readonly streams: number } {
-    const [calls = 0, answers = 0, streams = 0] = [this.#calls?.size, this.#answers?.size, this.#streams?.size];
-    return { calls, answers, streams };
+  get underWay(): { readonly pending: number; readonly served: number; readonly streams: number } {
+    const [pending = 0, served = 0, streams = 0] = [this.#pending?.size, this.#served?.size, this.#streams?.size];
+    return { pending, served, streams };
   }
 
   send(topic: Uint8Array, form: PayloadKind, payload: Uint8Array): SendResult {
-    const result = this.#mail.send(topic, form, payload);
-    if (!this.#ports.carriage.hasBeenUp) this.#countBeforeUp();
-    return result;
+    return this.#messagesPart.send(topic, form, payload);
   }
 
   consumed(bytes: number, messages = 1): void {
-    this.#mail.consumed(bytes, messages);
+    this.#messagesPart.consumed(bytes, messages);
   }
 
   request(
@@ -118,56 +95,51 @@ export class LinkChannel implements PeerChannel, LinkHandler {
     now: number,
     caller?: unknown,
   ): number | "full" {
-    if (!this.isOpen || !this.#mail.hasSpaceFor(topic.length + payload.length)) return "full";
-    const request = this.#asked.ask(topic, form, payload, timeoutMs, now, caller);
-    if (!this.#ports.carriage.hasBeenUp) this.#countBeforeUp();
-    return request;
+    if (!this.isOpen || !this.hasSpaceFor(topic.length + payload.length)) return "full";
+    return this.#pendingPart.ask(topic, form, payload, timeoutMs, now, caller);
   }
 
   cancel(request: number): void {
-    this.#calls?.cancel(request);
-  }
-
-  /** Gives up the requests whose time is over. */
-  expire(now: number): void {
-    this.#calls?.expire(now);
+    this.#pending?.cancel(request);
   }
 
   reply(request: number, form: PayloadKind, payload: Uint8Array): void {
-    this.#answers?.reply(request, form, payload);
+    this.#served?.reply(request, form, payload);
   }
 
   fail(request: number, code: string, message: string): void {
-    this.#answers?.fail(request, code, message);
+    this.#served?.fail(request, code, message);
   }
 
   open(topic: Uint8Array): Stream {
-    return this.#opened.open(topic);
+    return this.#streamsPart.open(topic);
   }
 
   take(kind: number, bytes: Uint8Array, from: number, to: number, rest: number): string | typeof notNow | undefined {
     if (this.#hasEnded) return undefined;
-    if (kind === numberedKinds.data) return this.#opened.takePortion(bytes, from, to, rest);
-    if (this.#streams?.isWithinPortion === true) return "a frame came again as another one";
+    if (kind === numberedKinds.data) return this.#streamsPart.takeData(bytes, from, to, rest);
+    if (this.#streams?.isWithinData === true) return "a frame came again as another one";
     // Most of what comes are messages.
-    return kind === numberedKinds.message ? this.#mail.take(bytes, from, to) : this.#takeOther(kind, bytes, from, to);
+    return kind === numberedKinds.message
+      ? this.#messagesPart.take(bytes, from, to)
+      : this.#takeOther(kind, bytes, from, to);
   }
 
   takeMore(bytes: Uint8Array, from: number, to: number, rest: number): string | undefined {
-    return this.#hasEnded ? undefined : this.#opened.takeMore(bytes, from, to, rest);
+    return this.#hasEnded ? undefined : this.#streamsPart.takeMore(bytes, from, to, rest);
   }
 
   up(): void {
     if (this.#hasEnded) return;
-    this.#ports.share.waitForUp(0);
-    this.#calls?.up();
+    this.budget.waitForUp(0);
+    this.#pending?.up();
     this.#streams?.pump();
   }
 
   moved(): void {
     if (this.#hasEnded) return;
-    this.#ports.share.sent(this.#ports.carriage.unacknowledgedBytes);
-    this.#messages?.tellDrained();
+    this.budget.sent(this.link.unacknowledgedBytes);
+    this.#messages?.reportDrained();
     this.#streams?.pump();
   }
 
@@ -175,35 +147,86 @@ export class LinkChannel implements PeerChannel, LinkHandler {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
     this.#messages?.end();
-    this.#calls?.end(reason);
-    this.#answers?.end();
+    this.#pending?.end(reason);
+    this.#served?.end();
     this.#streams?.end(reason);
-    this.#ports.share.end();
-    this.#leave(this);
+    this.budget.end();
+    this.#channels.requestTimers.clear(this);
+    this.#channels.remove(this);
   }
 
-  /** What waits for a link that was never up counts against a bound for all such links. */
-  #countBeforeUp(): void {
-    const { carriage, share } = this.#ports;
-    share.waitForUp(carriage.unacknowledgedBytes + this.waitingBytes + (this.#calls?.unsentBytes ?? 0));
+  /** Fails the requests whose time is over. */
+  expire(now: number): void {
+    this.#pending?.expire(now);
+  }
+
+  hasSpaceFor(bytes: number): boolean {
+    const { budget, limits, link } = this;
+    const { unacknowledgedBytes } = link;
+    budget.sent(unacknowledgedBytes);
+    if (!link.hasBeenUp && budget.beforeUpBytes + bytes > limits.queueHardBytes) return false;
+    return unacknowledgedBytes + this.waitingBytes + bytes <= limits.queueHardBytes && bytes <= budget.room;
+  }
+
+  countBeforeUp(): void {
+    this.budget.waitForUp(this.link.unacknowledgedBytes + this.waitingBytes + (this.#pending?.unsentBytes ?? 0));
+  }
+
+  expireAt(at: number): void {
+    this.#channels.requestTimers.set(this, at);
+  }
+
+  get isBehind(): boolean {
+    const { unacknowledgedBytes } = this.link;
+    this.budget.sent(unacknowledgedBytes);
+    return unacknowledgedBytes > this.limits.queueHardBytes;
+  }
+
+  refuse(kind: number, number: number): string | undefined {
+    this.#refused = this.isBehind ? this.#refused + 1 : 0;
+    // Whoever keeps to its own limits has no more than these under way, and each is refused once.
+    if (this.#refused > this.limits.requestsInFlight + this.limits.streamsOpen)
+      return "it asks on without reading that it is refused";
+    encodeReason(this.link, kind, { number, code: "OVERLOADED", message: "too many are under way" });
+    return undefined;
+  }
+
+  get #messagesPart(): ChannelMessages {
+    this.#messages ??= new ChannelMessages(this);
+    return this.#messages;
+  }
+
+  get #pendingPart(): PendingRequests {
+    this.#pending ??= new PendingRequests(this);
+    return this.#pending;
+  }
+
+  get #servedPart(): ServedRequests {
+    this.#served ??= new ServedRequests(this);
+    return this.#served;
+  }
+
+  get #streamsPart(): ChannelStreams {
+    this.#streams ??= new ChannelStreams(this, this.#isOwner);
+    return this.#streams;
   }
 
   #takeOther(kind: number, bytes: Uint8Array, from: number, to: number): string | undefined {
     switch (kind) {
       case numberedKinds.request:
-        return this.#served.takeRequest(bytes, from, to);
+        return this.#servedPart.takeRequest(bytes, from, to);
       case numberedKinds.reply:
-        return this.#asked.takeReply(bytes, from, to);
+        return this.#pendingPart.takeReply(bytes, from, to);
       case numberedKinds.failure:
-        return this.#asked.takeFailure(bytes, from, to);
+        return this.#pendingPart.takeFailure(bytes, from, to);
       case numberedKinds.cancel:
-        return this.#served.takeCancel(bytes, from, to);
+        return this.#servedPart.takeCancel(bytes, from, to);
       case numberedKinds.open:
-        return this.#opened.takeOpen(bytes, from, to);
+        return this.#streamsPart.takeOpen(bytes, from, to);
       case numberedKinds.end:
-        return this.#opened.takeEnd(bytes, from, to);
+        return this.#streamsPart.takeEnd(bytes, from, to);
       case numberedKinds.abort:
-        return this.#opened.takeAbort(bytes, from, to);
+        return this.#streamsPart.takeAbort(bytes, from, to);
       case numberedKinds.credit:
         return this.#takeCredit(bytes, from, to);
       default:
@@ -215,6 +238,6 @@ export class LinkChannel implements PeerChannel, LinkHandler {
     const credit = decodeCredit(bytes, from, to);
     if (typeof credit === "string") return credit;
     const { flow, limit } = credit;
-    return flow === messageFlow ? this.#mail.takeCredit(limit) : this.#opened.takeCredit(flow, limit);
+    return flow === messageFlow ? this.#messagesPart.takeCredit(limit) : this.#streamsPart.takeCredit(flow, limit);
   }
 }

@@ -1,67 +1,48 @@
 import type { Limits } from "../core/limits.js";
 import type { LinkHandlerFactory, LinkWriter } from "../core/link-handler.js";
 import type { BatchingSink } from "../core/machine.js";
-import { LinkChannel } from "./link-channel.js";
-import { MemoryBudget, PeerBudget } from "./memory-budget.js";
-import { RequestTimeouts } from "./request-timeouts.js";
+import type { KeyedTimers, Timers } from "../core/timers.js";
+import { type ChannelSet, LinkChannel } from "./link-channel.js";
+import { MemoryBudget } from "./memory-budget.js";
 import type { MessagingEvent } from "./types.js";
 
 /**
- * What a member says to its peers and hears from them: one conversation for each native peer that
- * the directory lists, up to the end of the link with it.
+ * The channels of a member: one for each native peer that the directory lists, up to the end of the link with it.
  *
- * It is no machine of its own: links give it frames and memory for frames, the application calls it directly, and what
- * arrives goes to the member's outputs, in order with what happens to the links.
+ * It is no machine of its own: links give it frames and memory for frames, the application calls it directly, and its
+ * events go to the member's outputs, in order with what happens to the links.
  */
-export class PeerChannels implements LinkHandlerFactory {
-  readonly #outputs: BatchingSink<MessagingEvent>;
-  readonly #limits: Limits;
-  readonly #conversations = new Map<string, LinkChannel>();
-  readonly #patience = new RequestTimeouts();
-  readonly #budget: MemoryBudget;
+export class PeerChannels implements LinkHandlerFactory, ChannelSet {
+  readonly outputs: BatchingSink<MessagingEvent>;
+  readonly limits: Limits;
+  readonly budget: MemoryBudget;
+  readonly requestTimers: KeyedTimers<LinkChannel>;
+  readonly #channels = new Map<string, LinkChannel>();
 
-  constructor(outputs: BatchingSink<MessagingEvent>, limits: Limits) {
-    this.#outputs = outputs;
-    this.#limits = limits;
-    this.#budget = new MemoryBudget(limits);
+  constructor(outputs: BatchingSink<MessagingEvent>, limits: Limits, timers: Timers) {
+    this.outputs = outputs;
+    this.limits = limits;
+    this.budget = new MemoryBudget(limits);
+    this.requestTimers = timers.keyed((channel, now) => channel.expire(now));
   }
 
-  /** The conversation with a peer, by its address; undefined if it is not listed, and when its link has ended. */
+  /** The channel with a peer, by its address; undefined if it is not listed, and when its link has ended. */
   at(peer: string): LinkChannel | undefined {
-    return this.#conversations.get(peer);
+    return this.#channels.get(peer);
   }
 
-  get conversations(): Iterable<LinkChannel> {
-    return this.#conversations.values();
+  get channels(): Iterable<LinkChannel> {
+    return this.#channels.values();
   }
 
-  attach(peer: string, isOwner: boolean, carriage: LinkWriter): LinkChannel {
-    const conversation = new LinkChannel({
-      peer,
-      isOwner,
-      carriage,
-      outputs: this.#outputs,
-      limits: this.#limits,
-      patience: this.#patience,
-      share: new PeerBudget(this.#budget),
-      leave: this.#leave,
-    });
-    this.#conversations.set(peer, conversation);
-    return conversation;
-  }
-
-  nextTimeout(): number | undefined {
-    return this.#patience.nextTimeout();
-  }
-
-  handleTimeout(now: number): void {
-    if (!this.#patience.isDue(now)) return;
-    for (const conversation of this.#conversations.values()) conversation.expire(now);
+  attach(peer: string, isOwner: boolean, link: LinkWriter): LinkChannel {
+    const channel = new LinkChannel(peer, isOwner, link, this);
+    this.#channels.set(peer, channel);
+    return channel;
   }
 
   /** The next incarnation at an address may be attached already. */
-  readonly #leave = (conversation: LinkChannel): void => {
-    const { peer } = conversation;
-    if (this.#conversations.get(peer) === conversation) this.#conversations.delete(peer);
-  };
+  remove(channel: LinkChannel): void {
+    if (this.#channels.get(channel.peer) === channel) this.#channels.delete(channel.peer);
+  }
 }

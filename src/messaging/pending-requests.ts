@@ -1,7 +1,6 @@
 import { NumberMap } from "../core/number-map.js";
 import { decodeFailure, decodeReply, encodeCancel, encodeRequest, highestRequest } from "../protocol/native/request.js";
-import type { ChannelContext } from "./channel-context.js";
-import type { PayloadKind } from "./types.js";
+import type { ChannelContext, PayloadKind } from "./types.js";
 
 /** A request of ours that has no reply yet. */
 interface PendingRequest {
@@ -9,7 +8,7 @@ interface PendingRequest {
   readonly timeoutMs: number;
   /** When that is over. */
   readonly by: number;
-  /** Whatever the asker knows its request by. */
+  /** Whatever the caller knows its request by. */
   readonly caller: unknown;
 }
 
@@ -20,21 +19,28 @@ interface UnsentRequest {
   readonly payload: Uint8Array;
 }
 
-/** Our requests to one peer, from the asking to the reply, the failure, the wait's end or the link's. */
+/**
+ * Our requests to one peer, from the asking to the reply, the failure, the end of the wait or of the link.
+ *
+ * They come and go by the thousand, and hardly ever run out of time. So there is one timer for all of them, set for the
+ * earliest moment at which one may, and a reply does not move it: it then finds nothing due.
+ */
 export class PendingRequests {
-  readonly #ports: ChannelContext;
-  readonly #calls = new NumberMap<PendingRequest>();
+  readonly #channel: ChannelContext;
+  readonly #pending = new NumberMap<PendingRequest>();
   /** Those that wait for the link to be up for the first time, in order. One that ends before is never sent. */
   readonly #unsent = new Map<number, UnsentRequest>();
   #unsentBytes = 0;
   #last = 0;
+  /** When the timer is due. */
+  #expireAt = Number.POSITIVE_INFINITY;
 
-  constructor(ports: ChannelContext) {
-    this.#ports = ports;
+  constructor(channel: ChannelContext) {
+    this.#channel = channel;
   }
 
   get size(): number {
-    return this.#calls.size;
+    return this.#pending.size;
   }
 
   /** Bytes of requests that wait for the link to be up. */
@@ -51,18 +57,18 @@ export class PendingRequests {
     now: number,
     caller: unknown,
   ): number | "full" {
-    const { carriage, patience, limits } = this.#ports;
-    if (this.#calls.size >= limits.requestsInFlight || this.#last >= highestRequest) return "full";
+    const { link, limits } = this.#channel;
+    if (this.#pending.size >= limits.requestsInFlight || this.#last >= highestRequest) return "full";
     this.#last += 1;
     const request = this.#last;
     const by = now + timeoutMs;
-    this.#calls.set(request, { timeoutMs, by, caller });
-    patience.begin(by);
-    if (carriage.hasBeenUp) encodeRequest(carriage, request, topic, form, payload);
+    this.#pending.set(request, { timeoutMs, by, caller });
+    this.#expire(by);
+    if (link.hasBeenUp) encodeRequest(link, request, topic, form, payload);
     else {
       // It may wait for long, so it is copied.
       this.#unsent.set(request, { topic, form, payload: new Uint8Array(payload) });
-      this.#unsentBytes += topic.length + payload.length;
+      this.#countUnsent(topic.length + payload.length);
     }
     return request;
   }
@@ -70,7 +76,7 @@ export class PendingRequests {
   /** The link is up for the first time: what has waited for that goes out. */
   up(): void {
     for (const [request, { topic, form, payload }] of this.#unsent) {
-      encodeRequest(this.#ports.carriage, request, topic, form, payload);
+      encodeRequest(this.#channel.link, request, topic, form, payload);
     }
     this.#unsent.clear();
     this.#unsentBytes = 0;
@@ -79,19 +85,18 @@ export class PendingRequests {
   /** Nobody waits any more. */
   cancel(request: number): void {
     const wasSent = !this.#unsent.has(request);
-    if (this.#settle(request) !== undefined && wasSent) this.#tellCancel(request);
+    if (this.#settle(request) !== undefined && wasSent) encodeCancel(this.#channel.link, request);
   }
 
-  /** Gives up those whose time is over. */
+  /** Fails those whose time is over. */
   expire(now: number): void {
-    for (const [request, { by, timeoutMs, caller }] of this.#calls.entries()) {
+    this.#expireAt = Number.POSITIVE_INFINITY;
+    for (const [request, { by, timeoutMs, caller }] of this.#pending.entries()) {
       if (by > now) {
-        this.#ports.patience.lookAt(by);
+        this.#expire(by);
         continue;
       }
-      const wasSent = !this.#unsent.has(request);
-      this.#settle(request);
-      if (wasSent) this.#tellCancel(request);
+      this.cancel(request);
       this.#fail(request, caller, true, "TIMED_OUT", `there was no reply within ${timeoutMs} ms`);
     }
   }
@@ -101,44 +106,52 @@ export class PendingRequests {
     const reply = decodeReply(bytes, from, to);
     if (typeof reply === "string") return reply;
     const { request, form, payload } = reply;
-    const call = this.#settle(request);
-    if (call === undefined) return undefined;
-    const { caller } = call;
-    this.#ports.outputs.push({ type: "reply", from: this.#ports.conversation, request, caller, form, payload });
+    const pending = this.#settle(request);
+    if (pending === undefined) return undefined;
+    const { caller } = pending;
+    this.#channel.outputs.push({ type: "reply", from: this.#channel, request, caller, form, payload });
     return undefined;
   }
 
   takeFailure(bytes: Uint8Array, from: number, to: number): string | undefined {
     const failure = decodeFailure(bytes, from, to);
     if (typeof failure === "string") return failure;
-    const call = this.#settle(failure.number);
-    if (call !== undefined) this.#fail(failure.number, call.caller, false, failure.code, failure.message);
+    const pending = this.#settle(failure.number);
+    if (pending !== undefined) this.#fail(failure.number, pending.caller, false, failure.code, failure.message);
     return undefined;
   }
 
   /** The link has ended. */
   end(reason: string): void {
-    for (const [request, { caller }] of this.#calls.entries()) {
+    for (const [request, { caller }] of this.#pending.entries()) {
       this.#settle(request);
       this.#fail(request, caller, true, "PEER_DOWN", reason);
     }
   }
 
-  /** Takes the call out; undefined if there is none of this number. */
-  #settle(request: number): PendingRequest | undefined {
-    const call = this.#calls.take(request);
-    if (call !== undefined) this.#ports.patience.end();
-    const unsent = this.#unsent.get(request);
-    if (unsent !== undefined) this.#unsentBytes -= unsent.topic.length + unsent.payload.length;
-    this.#unsent.delete(request);
-    return call;
+  /** Sees to it that the timer is due at this moment or before. */
+  #expire(at: number): void {
+    if (at >= this.#expireAt) return;
+    this.#expireAt = at;
+    this.#channel.expireAt(at);
   }
 
-  #tellCancel(request: number): void {
-    encodeCancel(this.#ports.carriage, request);
+  /** Takes a request out; undefined if there is none of this number. */
+  #settle(request: number): PendingRequest | undefined {
+    const unsent = this.#unsent.size === 0 ? undefined : this.#unsent.get(request);
+    if (unsent !== undefined) {
+      this.#unsent.delete(request);
+      this.#countUnsent(-unsent.topic.length - unsent.payload.length);
+    }
+    return this.#pending.take(request);
+  }
+
+  #countUnsent(bytes: number): void {
+    this.#unsentBytes += bytes;
+    this.#channel.countBeforeUp();
   }
 
   #fail(request: number, caller: unknown, isOwn: boolean, code: string, message: string): void {
-    this.#ports.outputs.push({ type: "failed", from: this.#ports.conversation, request, caller, isOwn, code, message });
+    this.#channel.outputs.push({ type: "failed", from: this.#channel, request, caller, isOwn, code, message });
   }
 }

@@ -3,9 +3,7 @@ import { numberedKinds } from "../protocol/native/numbered.js";
 import { payloadKinds } from "../protocol/native/payload.js";
 import { decodeCancel, decodeRequest, encodeFailure, encodeReply } from "../protocol/native/request.js";
 import { weighValue } from "../protocol/native/value.js";
-import type { ChannelContext } from "./channel-context.js";
-import type { OverloadGuard } from "./overload-guard.js";
-import type { PayloadKind } from "./types.js";
+import type { ChannelContext, PayloadKind } from "./types.js";
 
 /** What a request in work takes beside its payload: whoever asks, what is to be answered, and the signal. */
 const openRequestBytes = 1_024;
@@ -20,15 +18,13 @@ interface ServedRequest {
 
 /** The requests of one peer, from their coming to what the application says to them, or the link's end. */
 export class ServedRequests {
-  readonly #ports: ChannelContext;
-  readonly #refusals: OverloadGuard;
+  readonly #channel: ChannelContext;
   readonly #open = new NumberMap<ServedRequest>();
   #bytes = 0;
   #last = 0;
 
-  constructor(ports: ChannelContext, refusals: OverloadGuard) {
-    this.#ports = ports;
-    this.#refusals = refusals;
+  constructor(channel: ChannelContext) {
+    this.#channel = channel;
   }
 
   /** How many are in work, those included that have been cancelled. */
@@ -42,13 +38,13 @@ export class ServedRequests {
     const { request, topic, form, payload } = asked;
     if (request <= this.#last) return `request ${request} came after ${this.#last}`;
     this.#last = request;
-    const { conversation, outputs } = this.#ports;
+    const channel = this.#channel;
     const weight = to - from + this.#weigh(form, payload);
-    if (this.#isFull(weight) || this.#refusals.isDue) return this.#refusals.refuse(numberedKinds.failure, request);
+    if (this.#isFull(weight) || channel.isBehind) return channel.refuse(numberedKinds.failure, request);
     this.#open.set(request, { bytes: weight, isWanted: true });
     this.#bytes += weight;
-    this.#ports.share.change(weight + openRequestBytes);
-    outputs.push({ type: "request", from: conversation, request, topic, form, payload });
+    channel.budget.change(weight + openRequestBytes);
+    channel.outputs.push({ type: "request", from: channel, request, topic, form, payload });
     return undefined;
   }
 
@@ -59,7 +55,7 @@ export class ServedRequests {
     const answer = this.#open.get(request);
     if (answer?.isWanted !== true) return undefined;
     answer.isWanted = false;
-    this.#tellCancelled(request);
+    this.#reportCancelled(request);
     return undefined;
   }
 
@@ -68,37 +64,36 @@ export class ServedRequests {
    * we would have to keep for it.
    */
   reply(request: number, form: PayloadKind, payload: Uint8Array): void {
-    const { carriage, share } = this.#ports;
+    const { link, budget, isBehind } = this.#channel;
     if (!this.#settle(request)) return;
-    if (!this.#refusals.isDue && payload.length <= share.room) encodeReply(carriage, request, form, payload);
-    else encodeFailure(carriage, { number: request, code: "OVERLOADED", message: "too many replies wait to be read" });
+    if (!isBehind && payload.length <= budget.room) encodeReply(link, request, form, payload);
+    else encodeFailure(link, { number: request, code: "OVERLOADED", message: "too many replies wait to be read" });
   }
 
   fail(request: number, code: string, message: string): void {
-    const { carriage } = this.#ports;
-    if (this.#settle(request)) encodeFailure(carriage, { number: request, code, message });
+    if (this.#settle(request)) encodeFailure(this.#channel.link, { number: request, code, message });
   }
 
   /** The link has ended. What is in work counts until the application is through with it. */
   end(): void {
     for (const [request, answer] of this.#open.entries()) {
-      if (answer.isWanted) this.#tellCancelled(request);
+      if (answer.isWanted) this.#reportCancelled(request);
       answer.isWanted = false;
     }
   }
 
   /** One more that weighs so much would be too much for this peer, where one alone never is, or for all of them. */
   #isFull(weight: number): boolean {
-    const { limits, share } = this.#ports;
+    const { limits, budget } = this.#channel;
     const { size } = this.#open;
     const isTooMuch = size > 0 && this.#bytes + weight > limits.requestsServedBytes;
-    return size >= limits.requestsServed || isTooMuch || weight + openRequestBytes > share.room;
+    return size >= limits.requestsServed || isTooMuch || weight + openRequestBytes > budget.room;
   }
 
   /** What the application is given takes beside the bytes that came; nothing if it is too heavy to be made. */
   #weigh(form: PayloadKind, payload: Uint8Array): number {
     if (form !== payloadKinds.value) return 0;
-    const { valueBytes } = this.#ports.limits;
+    const { valueBytes } = this.#channel.limits;
     const weight = weighValue(payload, valueBytes) ?? 0;
     return weight > valueBytes ? 0 : weight;
   }
@@ -108,11 +103,11 @@ export class ServedRequests {
     const answer = this.#open.take(request);
     if (answer === undefined) return false;
     this.#bytes -= answer.bytes;
-    this.#ports.share.change(-answer.bytes - openRequestBytes);
+    this.#channel.budget.change(-answer.bytes - openRequestBytes);
     return answer.isWanted;
   }
 
-  #tellCancelled(request: number): void {
-    this.#ports.outputs.push({ type: "cancelled", from: this.#ports.conversation, request });
+  #reportCancelled(request: number): void {
+    this.#channel.outputs.push({ type: "cancelled", from: this.#channel, request });
   }
 }

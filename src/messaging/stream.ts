@@ -7,7 +7,6 @@ import {
   maxStreamDataBytes,
 } from "../protocol/native/stream.js";
 import { ByteQueue } from "./byte-queue.js";
-import type { ChannelContext } from "./channel-context.js";
 import { ReceiveWindow, SendWindow } from "./flow-control.js";
 import {
   isEnding,
@@ -17,7 +16,7 @@ import {
   type StreamState,
   type StreamTrigger,
 } from "./stream-states.js";
-import type { PeerChannel, PeerStream } from "./types.js";
+import type { ChannelContext, PeerChannel, PeerStream } from "./types.js";
 
 /** How many first windows may be under way for each millisecond of a round trip: some 3 Gbit/s. */
 const windowsPerMs = 1.5;
@@ -25,7 +24,7 @@ const windowsPerMs = 1.5;
 /** After so many bytes a round trip is measured again: rarely enough to cost nothing. */
 const measureBytes = 1_048_576;
 
-/** What a stream wants of the others on its link. */
+/** What a stream reports to the streams of its link. */
 export interface StreamObserver {
   /** It has something to send, and credit for it. */
   ready(stream: Stream): void;
@@ -42,14 +41,13 @@ export interface StreamObserver {
 /**
  * One stream of bytes, in both directions, with a peer.
  *
- * The application's side is `write`, `end`, `abort` and `read`. What its conversation does with it are `turn`, `take...`
- * and `lose`; nobody else calls these.
+ * The application's side is `write`, `end`, `abort` and `read`. Its channel calls `turn`, `take...`
+ * and `endAborted`; nobody else calls these.
  */
 export class Stream implements PeerStream {
   readonly id: number;
-  readonly peer: PeerChannel;
-  readonly #ports: ChannelContext;
-  readonly #watch: StreamObserver;
+  readonly #channel: ChannelContext;
+  readonly #streams: StreamObserver;
   readonly #sending: SendWindow;
   readonly #receiving: ReceiveWindow;
   readonly #chunks = new ByteQueue();
@@ -67,13 +65,16 @@ export class Stream implements PeerStream {
   #heldBytes = 0;
   #hasLeft = false;
 
-  constructor(id: number, ports: ChannelContext, watch: StreamObserver) {
+  constructor(id: number, channel: ChannelContext, streams: StreamObserver) {
     this.id = id;
-    this.peer = ports.conversation;
-    this.#ports = ports;
-    this.#watch = watch;
-    this.#sending = new SendWindow(ports.limits.streamWindowBytes);
-    this.#receiving = new ReceiveWindow(ports.limits.streamWindowBytes);
+    this.#channel = channel;
+    this.#streams = streams;
+    this.#sending = new SendWindow(channel.limits.streamWindowBytes);
+    this.#receiving = new ReceiveWindow(channel.limits.streamWindowBytes);
+  }
+
+  get peer(): PeerChannel {
+    return this.#channel;
   }
 
   get state(): StreamState {
@@ -91,19 +92,19 @@ export class Stream implements PeerStream {
 
   /** What the next turn would send: so many bytes, 0 if it is the end that is due, undefined if nothing may go. */
   get due(): number | undefined {
-    const bytes = Math.min(this.#chunks.bytes, this.#sending.room, maxStreamDataBytes(this.#ports.limits));
+    const bytes = Math.min(this.#chunks.bytes, this.#sending.room, maxStreamDataBytes(this.#channel.limits));
     if (bytes > 0) return bytes;
     return this.#chunks.bytes === 0 && isEnding(this.#state) ? 0 : undefined;
   }
 
   write(bytes: Uint8Array): boolean {
     if (!isWritable(this.#state)) return false;
-    if (!this.#ports.carriage.isOpen) {
+    if (!this.#channel.link.isOpen) {
       this.#isCut ||= bytes.length > 0;
       return false;
     }
     this.#chunks.push(bytes);
-    this.#watch.ready(this);
+    this.#streams.ready(this);
     this.#owesWritable = this.#isFull;
     return !this.#owesWritable;
   }
@@ -111,24 +112,22 @@ export class Stream implements PeerStream {
   end(): void {
     if (!isWritable(this.#state) || this.#isCut) return;
     this.#step("end");
-    this.#watch.ready(this);
+    this.#streams.ready(this);
   }
 
   abort(code: string, message: string): void {
     if (this.#state === "gone") return;
-    const { carriage } = this.#ports;
-    encodeAbort(carriage, { number: this.id, code, message });
+    encodeAbort(this.#channel.link, { number: this.id, code, message });
     this.#hold(-this.#heldBytes);
     this.#step("abort");
   }
 
   read(bytes: number): void {
-    const { carriage } = this.#ports;
     this.#hold(-Math.min(bytes, this.#heldBytes));
     const isOpen = isReadable(this.#state);
     const limit = this.#receiving.consume(bytes, isOpen ? this.#windowBytes : 0);
     if (limit !== undefined && isOpen) {
-      encodeCredit(carriage, this.id, limit);
+      encodeCredit(this.#channel.link, this.id, limit);
       this.#measure(limit);
     }
     this.#account();
@@ -140,7 +139,7 @@ export class Stream implements PeerStream {
 
   /** Sends at most so many of the bytes that are due, or the end. */
   turn(most: number): void {
-    const { carriage, outputs } = this.#ports;
+    const { link, outputs } = this.#channel;
     const { due } = this;
     if (due !== undefined && due > 0) {
       const bytes = this.#chunks.take(Math.min(due, most));
@@ -150,32 +149,32 @@ export class Stream implements PeerStream {
         return;
       }
       this.#sending.spend(bytes.length);
-      encodeStreamData(carriage, this.id, bytes);
+      encodeStreamData(link, this.id, bytes);
     }
     if (this.#owesWritable && !this.#isFull) {
       this.#owesWritable = false;
       outputs.push({ type: "writable", stream: this });
     }
     if (this.due !== 0) return;
-    encodeEnd(carriage, this.id);
+    encodeEnd(link, this.id);
     this.#step("flushed");
   }
 
-  takePortion(bytes: Uint8Array): string | undefined {
+  takeData(bytes: Uint8Array): string | undefined {
     if (!isReadable(this.#state)) return `stream ${this.id} goes on after its end`;
     if (!this.#receiving.take(bytes.length)) return `stream ${this.id} is beyond its credit`;
-    if (bytes.length > this.#ports.share.room) {
+    if (bytes.length > this.#channel.budget.room) {
       this.#giveUp("OVERLOADED", "this node holds as much for its peers as it may");
       return undefined;
     }
     this.#hold(bytes.length);
-    this.#ports.outputs.push({ type: "data", stream: this, bytes });
+    this.#channel.outputs.push({ type: "data", stream: this, bytes });
     return undefined;
   }
 
   takeEnd(): string | undefined {
     if (!isReadable(this.#state)) return `stream ${this.id} ends twice`;
-    this.#ports.outputs.push({ type: "finished", stream: this });
+    this.#channel.outputs.push({ type: "finished", stream: this });
     this.#receiving.close();
     this.#step("finished");
     return undefined;
@@ -183,30 +182,30 @@ export class Stream implements PeerStream {
 
   takeCredit(limit: number): string | undefined {
     if (!this.#sending.raise(limit)) return `the credit of stream ${this.id} goes back to ${limit}`;
-    this.#watch.ready(this);
+    this.#streams.ready(this);
     return undefined;
   }
 
   /** The peer has aborted it, or refused it, or it was lost with its link. */
-  lose(code: string, message: string): void {
-    this.#ports.outputs.push({ type: "aborted", stream: this, code, message });
+  endAborted(code: string, message: string): void {
+    this.#channel.outputs.push({ type: "aborted", stream: this, code, message });
     this.#step("aborted");
   }
 
   /** It cannot go on, and both ends are told. */
   #giveUp(code: string, message: string): void {
-    encodeAbort(this.#ports.carriage, { number: this.id, code, message });
-    this.lose(code, message);
+    encodeAbort(this.#channel.link, { number: this.id, code, message });
+    this.endAborted(code, message);
   }
 
   #hold(bytes: number): void {
     this.#heldBytes += bytes;
-    this.#ports.share.change(bytes);
+    this.#channel.budget.change(bytes);
   }
 
   /** As much waits as one frame holds, so that the next turn has enough. */
   get #isFull(): boolean {
-    return this.#chunks.bytes >= maxStreamDataBytes(this.#ports.limits);
+    return this.#chunks.bytes >= maxStreamDataBytes(this.#channel.limits);
   }
 
   /**
@@ -214,27 +213,27 @@ export class Stream implements PeerStream {
    * by so much and no more; each takes half of what is left of that, so that those that grow later get theirs too.
    */
   get #windowBytes(): number {
-    const { carriage, limits } = this.#ports;
+    const { link, limits } = this.#channel;
     const first = limits.streamWindowBytes;
-    const most = Math.min(limits.streamWindowMaxBytes, first + this.#grownBytes + this.#watch.spareBytes / 2);
-    return Math.floor(Math.max(first, Math.min(windowsPerMs * first * (carriage.roundTripMs ?? 0), most)));
+    const most = Math.min(limits.streamWindowMaxBytes, first + this.#grownBytes + this.#streams.spareBytes / 2);
+    return Math.floor(Math.max(first, Math.min(windowsPerMs * first * (link.roundTripMs ?? 0), most)));
   }
 
   /** The first round trip that is measured is often that of cold code, and so longer than others: the shortest counts. */
   #measure(limit: number): void {
     if (limit - this.#measuredAt < measureBytes) return;
     this.#measuredAt = limit;
-    this.#ports.carriage.measure();
+    this.#channel.link.measure();
   }
 
   /** What is kept of it may have become more or less. */
   #account(): void {
     const grownBytes = this.#isAborted ? 0 : this.#receiving.grownBytes;
-    if (grownBytes !== this.#grownBytes) this.#watch.grew(grownBytes - this.#grownBytes);
+    if (grownBytes !== this.#grownBytes) this.#streams.grew(grownBytes - this.#grownBytes);
     this.#grownBytes = grownBytes;
     if (this.#state !== "gone" || this.#hasLeft) return;
     this.#hasLeft = this.#isAborted || this.#receiving.unreadBytes === 0;
-    if (this.#hasLeft) this.#watch.left(this);
+    if (this.#hasLeft) this.#streams.left(this);
   }
 
   #step(event: StreamTrigger): void {
@@ -244,7 +243,7 @@ export class Stream implements PeerStream {
     if (next === "gone") {
       this.#isAborted = event === "abort" || event === "aborted";
       this.#chunks.clear();
-      this.#watch.gone(this);
+      this.#streams.gone(this);
     }
     this.#account();
   }

@@ -9,9 +9,8 @@ import {
   encodeOpen,
   highestStream,
 } from "../protocol/native/stream.js";
-import type { ChannelContext } from "./channel-context.js";
-import type { OverloadGuard } from "./overload-guard.js";
 import { Stream, type StreamObserver } from "./stream.js";
+import type { ChannelContext } from "./types.js";
 
 /** What a stream that a peer has opened takes, beside what comes on it. */
 const openStreamBytes = 4_096;
@@ -20,12 +19,11 @@ const openStreamBytes = 4_096;
 const leastFrameBytes = 16_384;
 
 /**
- * The streams of one conversation. They take turns: each sends one frame of data and goes to the end of the line, and only
+ * The streams of one channel. They take turns: each sends one frame of data and goes to the end of the line, and only
  * while little of theirs waits on the link, so that no stream holds up another one, or a message, for long.
  */
 export class ChannelStreams implements StreamObserver {
-  readonly #ports: ChannelContext;
-  readonly #refusals: OverloadGuard;
+  readonly #channel: ChannelContext;
   readonly #streams = new Map<number, Stream>();
   /** Those that have something to send and credit for it, in the order of their turns. */
   readonly #line = new Set<Stream>();
@@ -42,14 +40,13 @@ export class ChannelStreams implements StreamObserver {
   /** Up to where the link had been written when streams wrote last, and how much of that is theirs, at most. */
   #writtenTo = doubleZero;
   #backlogBytes = 0;
-  /** The stream of the portion that comes, how much of it has come on this connection, and how much has been handed on. */
+  /** The stream of the data frame that comes, how much of it has come on this connection, and how much has been handed on. */
   #stream = 0;
   #comeBytes = 0;
   #takenBytes = 0;
 
-  constructor(ports: ChannelContext, refusals: OverloadGuard, isOwner: boolean) {
-    this.#ports = ports;
-    this.#refusals = refusals;
+  constructor(channel: ChannelContext, isOwner: boolean) {
+    this.#channel = channel;
     this.#isOwner = isOwner;
     this.#lastOurs = isOwner ? -1 : 0;
     this.#lastTheirs = isOwner ? 0 : -1;
@@ -68,22 +65,29 @@ export class ChannelStreams implements StreamObserver {
 
   /** Begins a stream. One that cannot be begun is there, too, and is aborted at once. */
   open(topic: Uint8Array): Stream {
-    const { carriage, limits } = this.#ports;
+    const channel = this.#channel;
+    const { link, limits } = channel;
     const id = this.#lastOurs + 2;
-    const stream = new Stream(id, this.#ports, this);
-    if (!carriage.isOpen) {
-      stream.lose("PEER_DOWN", "the link ends");
+    const stream = new Stream(id, channel, this);
+    if (!link.isOpen) {
+      stream.endAborted("PEER_DOWN", "the link ends");
       return stream;
     }
     if (this.#ours >= limits.streamsOpen || id > highestStream) {
-      stream.lose("OVERLOADED", `${this.#ours} streams are open`);
+      stream.endAborted("OVERLOADED", `${this.#ours} streams are open`);
+      return stream;
+    }
+    // What waits for links that were never up is bounded in all.
+    if (!link.hasBeenUp && !channel.hasSpaceFor(topic.length)) {
+      stream.endAborted("OVERLOADED", "too much waits for links that were never up");
       return stream;
     }
     this.#lastOurs = id;
     this.#ours += 1;
     this.#streams.set(id, stream);
-    encodeOpen(carriage, id, topic);
-    carriage.measure();
+    encodeOpen(link, id, topic);
+    link.measure();
+    if (!link.hasBeenUp) channel.countBeforeUp();
     return stream;
   }
 
@@ -101,13 +105,13 @@ export class ChannelStreams implements StreamObserver {
   left({ id }: Stream): void {
     if (!this.#isOurs(id)) {
       this.#theirs -= 1;
-      this.#ports.share.change(-openStreamBytes);
+      this.#channel.budget.change(-openStreamBytes);
     } else if (id <= this.#lastOurs) this.#ours -= 1;
   }
 
   get spareBytes(): number {
-    const { limits, share } = this.#ports;
-    return Math.max(0, Math.min(limits.streamGrowthBytes - this.#grownBytes, share.room));
+    const { limits, budget } = this.#channel;
+    return Math.max(0, Math.min(limits.streamGrowthBytes - this.#grownBytes, budget.room));
   }
 
   grew(bytes: number): void {
@@ -116,19 +120,19 @@ export class ChannelStreams implements StreamObserver {
 
   /** Lets streams send while there is room on the link. */
   pump(): void {
+    const { link, limits } = this.#channel;
     // Until the link is up for the first time, what is written stays with the program, which is told to wait.
-    if (!this.#ports.carriage.hasBeenUp) return;
+    if (!link.hasBeenUp) return;
     for (const stream of this.#line) {
       const { due } = stream;
       const room = this.#room;
-      const least = Math.min(leastFrameBytes, this.#ports.limits.streamBacklogBytes);
+      const least = Math.min(leastFrameBytes, limits.streamBacklogBytes);
       if (due !== undefined && due > room && room < least) return;
       this.#line.delete(stream);
-      const { carriage } = this.#ports;
-      const before = carriage.begunBytes;
+      const before = link.begunBytes;
       stream.turn(room);
-      this.#writtenTo = carriage.begunBytes;
-      this.#backlogBytes += carriage.begunBytes - before;
+      this.#writtenTo = link.begunBytes;
+      this.#backlogBytes += link.begunBytes - before;
       if (stream.due !== undefined) this.#line.add(stream);
     }
   }
@@ -140,32 +144,33 @@ export class ChannelStreams implements StreamObserver {
     if (this.#isOurs(id)) return `stream ${id} is not the peer's to open`;
     if (id <= this.#lastTheirs) return `stream ${id} was opened before`;
     this.#lastTheirs = id;
-    const { carriage, limits, outputs, share } = this.#ports;
-    if (this.#theirs >= limits.streamsOpen || this.#refusals.isDue || openStreamBytes > share.room) {
-      return this.#refusals.refuse(numberedKinds.abort, id);
+    const channel = this.#channel;
+    const { limits, budget } = channel;
+    if (this.#theirs >= limits.streamsOpen || channel.isBehind || openStreamBytes > budget.room) {
+      return channel.refuse(numberedKinds.abort, id);
     }
-    const stream = new Stream(id, this.#ports, this);
+    const stream = new Stream(id, channel, this);
     this.#theirs += 1;
-    share.change(openStreamBytes);
+    budget.change(openStreamBytes);
     this.#streams.set(id, stream);
-    carriage.measure();
-    outputs.push({ type: "stream", stream, topic });
+    channel.link.measure();
+    channel.outputs.push({ type: "stream", stream, topic });
     return undefined;
   }
 
-  /** True if a portion has come in part. Whatever breaks meanwhile, it is the next frame that comes, from its beginning. */
-  get isWithinPortion(): boolean {
+  /** True if a data frame has come in part. Whatever breaks meanwhile, it is the next frame that comes, from its beginning. */
+  get isWithinData(): boolean {
     return this.#takenBytes > 0;
   }
 
-  /** A portion, or its beginning, of which so many bytes are still to come. */
-  takePortion(bytes: Uint8Array, from: number, to: number, rest: number): string | undefined {
-    const portion = decodeStreamData(bytes, from, to);
-    if (typeof portion === "string") return portion;
-    if (this.isWithinPortion && portion.stream !== this.#stream) return "a portion came again for another stream";
-    this.#stream = portion.stream;
+  /** A data frame, or its beginning, of which so many bytes are still to come. */
+  takeData(bytes: Uint8Array, from: number, to: number, rest: number): string | undefined {
+    const data = decodeStreamData(bytes, from, to);
+    if (typeof data === "string") return data;
+    if (this.isWithinData && data.stream !== this.#stream) return "a data frame came again for another stream";
+    this.#stream = data.stream;
     this.#comeBytes = 0;
-    return this.#takePart(portion.bytes, rest);
+    return this.#takePart(data.bytes, rest);
   }
 
   /** The next part of it. */
@@ -173,16 +178,16 @@ export class ChannelStreams implements StreamObserver {
     return this.#takePart(viewOf(bytes, from, to), rest);
   }
 
-  /** Hands on what has not been handed on before the portion came again. */
+  /** Hands on what has not been handed on before the frame came again. */
   #takePart(bytes: Uint8Array, rest: number): string | undefined {
     const known = Math.min(bytes.length, Math.max(0, this.#takenBytes - this.#comeBytes));
     this.#comeBytes += bytes.length;
-    if (rest === 0 && this.#comeBytes < this.#takenBytes) return "a portion came again, and was shorter";
+    if (rest === 0 && this.#comeBytes < this.#takenBytes) return "a data frame came again, and was shorter";
     this.#takenBytes = rest === 0 ? 0 : Math.max(this.#takenBytes, this.#comeBytes);
     if (known === bytes.length) return undefined;
     const id = this.#stream;
     const news = known === 0 ? bytes : bytes.subarray(known);
-    return this.#streams.get(id)?.takePortion(news) ?? this.#faultOf(id);
+    return this.#streams.get(id)?.takeData(news) ?? this.#faultOf(id);
   }
 
   takeEnd(bytes: Uint8Array, from: number, to: number): string | undefined {
@@ -198,7 +203,7 @@ export class ChannelStreams implements StreamObserver {
     const { number, code, message } = reason;
     const stream = this.#streams.get(number);
     if (stream === undefined) return this.#faultOf(number);
-    stream.lose(code, message);
+    stream.endAborted(code, message);
     return undefined;
   }
 
@@ -208,18 +213,18 @@ export class ChannelStreams implements StreamObserver {
 
   /** The link has ended. */
   end(reason: string): void {
-    for (const stream of [...this.#streams.values()]) stream.lose("PEER_DOWN", reason);
+    for (const stream of [...this.#streams.values()]) stream.endAborted("PEER_DOWN", reason);
   }
 
   /** How many bytes streams may put on the link now. */
   get #room(): number {
-    const { carriage, limits, share } = this.#ports;
-    const { unacknowledgedBytes } = carriage;
-    share.sent(unacknowledgedBytes);
+    const { link, limits, budget } = this.#channel;
+    const { unacknowledgedBytes } = link;
+    budget.sent(unacknowledgedBytes);
     // Half of what may be kept for a peer is left to messages and requests.
     if (unacknowledgedBytes >= limits.queueHardBytes / 2) return 0;
-    if (unacknowledgedBytes > limits.heldPerPeerBytes / 2 && share.room < limits.queueSoftBytes) return 0;
-    const handedTo = carriage.begunBytes - carriage.waitingBytes;
+    if (unacknowledgedBytes > limits.heldPerPeerBytes / 2 && budget.room < limits.queueSoftBytes) return 0;
+    const handedTo = link.begunBytes - link.waitingBytes;
     // What streams have written is gone; what waits are messages, which are no reason for a stream to wait for ever.
     if (handedTo >= this.#writtenTo) this.#backlogBytes = 0;
     return Math.max(0, limits.streamBacklogBytes - this.#backlogBytes);

@@ -1,4 +1,8 @@
+import type { Limits } from "../core/limits.js";
+import type { LinkWriter } from "../core/link-handler.js";
+import type { BatchingSink } from "../core/machine.js";
 import type { PayloadKind } from "../protocol/native/payload.js";
+import type { PeerBudget } from "./memory-budget.js";
 import type { StreamState } from "./stream-states.js";
 
 export type { PayloadKind };
@@ -32,7 +36,7 @@ export interface PeerChannel {
   /** How many messages these are. They are lost when the link ends. */
   readonly waiting: number;
   /** Requests of ours without a reply, requests of the peer without one, and open streams. */
-  readonly underWay: { readonly calls: number; readonly answers: number; readonly streams: number };
+  readonly underWay: { readonly pending: number; readonly served: number; readonly streams: number };
   /**
    * Sends a message. A payload from 4 KiB on goes by reference, and must not change until it is acknowledged. `topic`: the
    * UTF-8 of an `isTopic`. With form 2 the payload is empty. After `slow` and `full` a `drained` arrives; `full` takes nothing.
@@ -63,6 +67,27 @@ export interface PeerChannel {
   fail(request: number, code: string, message: string): void;
   /** Opens a stream. If it cannot be opened, it is gone at once, and `aborted` arrives (`OVERLOADED`, `PEER_DOWN`). */
   open(topic: Uint8Array): PeerStream;
+}
+
+/** A channel as its own parts see it. */
+export interface ChannelContext extends PeerChannel {
+  readonly link: LinkWriter;
+  readonly outputs: BatchingSink<MessagingEvent>;
+  readonly limits: Limits;
+  readonly budget: PeerBudget;
+  /** The peer is so far behind with what we have sent that it gets nothing new to answer or to stream. */
+  readonly isBehind: boolean;
+  /** False if so many bytes more would be over the limit on what may be kept for the peer, or for all of them. */
+  hasSpaceFor(bytes: number): boolean;
+  /** Something has been taken that waits for the link to be up, or waits no longer. All links share one bound for that. */
+  countBeforeUp(): void;
+  /** At this moment, on the machine's time, requests may run out of time. */
+  expireAt(at: number): void;
+  /**
+   * Refuses the request or the stream of this number, or says what is wrong with the peer. A refusal is a frame that is kept
+   * until it is acknowledged; a peer that asks on and acknowledges nothing would fill our memory with them, so they are counted.
+   */
+  refuse(kind: number, number: number): string | undefined;
 }
 
 /** A stream of bytes with a peer, in both directions. */

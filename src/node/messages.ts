@@ -185,7 +185,7 @@ export class NodeMessages {
     this.#requireFits(topicBytes, bytes);
     const full = new Set<string>();
     let open = 0;
-    for (const channel of exchange.messaging.conversations) {
+    for (const channel of exchange.messaging.channels) {
       if (!channel.isOpen) continue;
       open += 1;
       if (channel.send(topicBytes, form, bytes) === "full") full.add(channel.peer);

@@ -1,7 +1,8 @@
 import type { EventEmitter } from "node:events";
 import type { ConnectionOutput } from "../core/connections.js";
 import { FullmeshError, type LogEvent } from "../core/errors.js";
-import { OutputQueue } from "../core/machine.js";
+import { Queue } from "../core/queue.js";
+import { Timers } from "../core/timers.js";
 import { MemberMachine } from "../mesh/member-machine.js";
 import type { MemberEvent, MemberInput, MemberOutput } from "../mesh/types.js";
 import { PeerChannels } from "../messaging/peer-channels.js";
@@ -41,9 +42,9 @@ export class NodeRuntime {
     const { rules, transport } = nodeConfig(options);
     const { limits, isKeyed } = rules;
     // A classic node has no native links, and so nobody to say anything to.
-    let messaging = new PeerChannels(new OutputQueue(), limits);
-    this.machine = new MemberMachine<MessagingEvent>(rules, (outputs) => {
-      messaging = new PeerChannels(outputs, limits);
+    let messaging = new PeerChannels(new Queue(), limits, new Timers());
+    this.machine = new MemberMachine<MessagingEvent>(rules, (outputs, timers) => {
+      messaging = new PeerChannels(outputs, limits, timers);
       return messaging;
     });
     const driver = new Driver<MemberInput, MemberOutput | MessagingEvent>({

@@ -1,5 +1,6 @@
 import type { ConnectionId } from "../core/connections.js";
-import { type Machine, OutputQueue } from "../core/machine.js";
+import type { Machine } from "../core/machine.js";
+import { Queue } from "../core/queue.js";
 import { earliest } from "../core/timer-table.js";
 import type { Address } from "../protocol/address.js";
 import type { Id } from "../protocol/directory.js";
@@ -20,7 +21,7 @@ import type { LogAnswer, RendezvousInput, RendezvousOutput, RendezvousRules } fr
  * `ConnectionHandler`, dialed ones to the `AddressVerifier`, answers of the log to their `Mesh`.
  */
 export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOutput> {
-  readonly #outputs = new OutputQueue<RendezvousOutput>();
+  readonly #outputs = new Queue<RendezvousOutput>();
   readonly #meshes: Meshes;
   readonly #listBroadcaster: ListBroadcaster;
   readonly #addressVerifier: AddressVerifier;

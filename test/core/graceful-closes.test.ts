@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
 import type { ConnectionOutput } from "../../src/core/connections.js";
 import { GracefulCloses } from "../../src/core/graceful-closes.js";
-import { OutputQueue } from "../../src/core/machine.js";
+import { Queue } from "../../src/core/queue.js";
 
 function start(): { lingering: GracefulCloses; outputs: () => ConnectionOutput[] } {
-  const queue = new OutputQueue<ConnectionOutput>();
+  const queue = new Queue<ConnectionOutput>();
   const outputs = (): ConnectionOutput[] => {
     const all: ConnectionOutput[] = [];
     for (let output = queue.poll(); output !== undefined; output = queue.poll()) all.push(output);

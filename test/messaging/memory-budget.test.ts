@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { defaultLimits, type Limits } from "../../src/core/limits.js";
 import type { LinkWriter } from "../../src/core/link-handler.js";
+import { Timers } from "../../src/core/timers.js";
 import type { LinkChannel } from "../../src/messaging/link-channel.js";
 import { MemoryBudget, PeerBudget } from "../../src/messaging/memory-budget.js";
 import { PeerChannels } from "../../src/messaging/peer-channels.js";
@@ -76,7 +77,7 @@ class Node {
         return told.at(-1);
       },
     };
-    this.#messaging = new PeerChannels(outputs, { ...defaultLimits, ...limits });
+    this.#messaging = new PeerChannels(outputs, { ...defaultLimits, ...limits }, new Timers());
     for (let peer = 0; peer < peers; peer += 1) this.board(`peer ${peer}`);
   }
 

@@ -209,7 +209,7 @@ describe("when the link ends", () => {
     expect(messaging.at("second")).toBe(next);
     first.conversation.ended("replaced");
     expect(messaging.at("second")).toBe(next);
-    expect([...messaging.conversations]).toEqual([next]);
+    expect([...messaging.channels]).toEqual([next]);
     next.ended("gone");
     expect(messaging.at("second")).toBeUndefined();
   });

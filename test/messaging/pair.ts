@@ -1,5 +1,6 @@
 import { defaultLimits, type Limits } from "../../src/core/limits.js";
 import { type LinkWriter, notNow } from "../../src/core/link-handler.js";
+import { Timers } from "../../src/core/timers.js";
 import type { LinkChannel } from "../../src/messaging/link-channel.js";
 import { PeerChannels } from "../../src/messaging/peer-channels.js";
 import type { MessagingEvent, PeerChannel, ReceivedMessage } from "../../src/messaging/types.js";
@@ -117,6 +118,7 @@ export class End {
   readonly line = new Line();
   /** As they were told. */
   readonly told: MessagingEvent[] = [];
+  readonly timers = new Timers();
   readonly messaging: PeerChannels;
   readonly conversation: LinkChannel;
   /** What was wrong with what came. */
@@ -133,6 +135,7 @@ export class End {
         },
       },
       limits,
+      this.timers,
     );
     this.conversation = this.messaging.attach(peer, isOwner, this.line);
   }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { defaultLimits } from "../../src/core/limits.js";
+import { Timers } from "../../src/core/timers.js";
 import { PeerChannels } from "../../src/messaging/peer-channels.js";
 import { numberedKinds } from "../../src/protocol/native/numbered.js";
 import { bytesOf, content, type End, Line, Pair, text, topic } from "./pair.js";
@@ -30,10 +31,12 @@ describe("a request", () => {
     expect(reply).toMatchObject({ from: pair.first.conversation, request: number, form: 1 });
     expect(Buffer.compare(reply.payload, content(length, 4))).toBe(0);
     expect([pair.first.conversation.underWay, pair.second.conversation.underWay]).toEqual([
-      { calls: 0, answers: 0, streams: 0 },
-      { calls: 0, answers: 0, streams: 0 },
+      { pending: 0, served: 0, streams: 0 },
+      { pending: 0, served: 0, streams: 0 },
     ]);
-    expect(pair.first.messaging.nextTimeout()).toBeUndefined();
+    // The one timer of all requests finds nothing due, once.
+    pair.first.timers.fire(1e9);
+    expect([pair.first.of("failed"), pair.first.timers.next()]).toEqual([[], undefined]);
   });
 
   test("and its number belong to one direction: both ends ask with number 1", () => {
@@ -109,7 +112,8 @@ describe("a request", () => {
     expect(pair.second.only("cancelled")).toMatchObject({ request: 2 });
     pair.second.conversation.reply(2, 0, content(9));
     expect(pair.second.line.kinds).toEqual([]);
-    expect(pair.first.messaging.nextTimeout()).toBeUndefined();
+    pair.first.timers.fire(1e9);
+    expect([pair.first.arrivals, pair.first.timers.next()]).toEqual([[], undefined]);
   });
 
   test("fails when its time is up, and not before; one without a bound waits for ever", () => {
@@ -120,10 +124,10 @@ describe("a request", () => {
     request(first, content(0), 100);
     request(first, content(0), Number.POSITIVE_INFINITY);
     pair.settle();
-    expect(first.messaging.nextTimeout()).toBe(150);
-    first.messaging.handleTimeout(149);
+    expect(first.timers.next()).toBe(150);
+    first.timers.fire(149);
     expect(first.arrivals).toEqual([]);
-    first.messaging.handleTimeout(150);
+    first.timers.fire(150);
     expect(first.only("failed")).toMatchObject({
       request: 2,
       code: "TIMED_OUT",
@@ -131,10 +135,10 @@ describe("a request", () => {
     });
     pair.settle();
     expect(second.only("cancelled")).toMatchObject({ request: 2 });
-    first.messaging.handleTimeout(1e9);
+    first.timers.fire(1e9);
     expect(first.of("failed").map((each) => each.request)).toEqual([2, 1]);
-    expect(first.messaging.nextTimeout()).toBeUndefined();
-    expect(first.conversation.underWay.calls).toBe(1);
+    expect(first.timers.next()).toBeUndefined();
+    expect(first.conversation.underWay.pending).toBe(1);
   });
 
   test("is answered before its time is up, and then has none", () => {
@@ -143,7 +147,7 @@ describe("a request", () => {
     pair.settle();
     pair.second.conversation.reply(1, 2, content(0));
     pair.settle();
-    pair.first.messaging.handleTimeout(1e9);
+    pair.first.timers.fire(1e9);
     expect(pair.first.arrivals.map(({ type }) => type)).toEqual(["reply"]);
   });
 
@@ -171,7 +175,7 @@ describe("a request", () => {
     pair.first.conversation.cancel(1);
     expect(pair.first.line.kinds).toEqual([]);
     expect(pair.first.conversation.request(ask, 0, content(0), 10, 0)).toBe("full");
-    expect(pair.first.messaging.nextTimeout()).toBeUndefined();
+    expect(pair.first.timers.next()).toBeUndefined();
     pair.first.conversation.ended("twice");
     expect(pair.first.arrivals).toHaveLength(2);
   });
@@ -241,7 +245,7 @@ describe("too many requests", () => {
     expect(second.of("cancelled").map((each) => each.request)).toEqual([1, 3]);
     second.conversation.reply(1, 0, content(10));
     second.conversation.fail(3, "X", "");
-    expect([second.line.kinds, second.conversation.underWay.answers]).toEqual([[], 0]);
+    expect([second.line.kinds, second.conversation.underWay.served]).toEqual([[], 0]);
     expect([8_000, 1_000].map(refusedOf)).toEqual([0, 0]);
     // Each is cancelled once.
     pair.end("gone");
@@ -278,30 +282,29 @@ describe("a hostile peer", () => {
       for (const each of first.of("request")) first.conversation.reply(each.request, 0, content(1_000));
       first.drain();
     }
-    expect(fault).toBe("it asks on without hearing that it is refused");
+    expect(fault).toBe("it asks on without reading that it is refused");
     expect(asked).toBeLessThan(200);
     expect(first.line.mostUnacknowledgedBytes).toBeLessThan(20_000);
   });
 });
 
-describe("the time-outs of several conversations", () => {
-  test("are told by one clock", () => {
+describe("the time-outs of several channels", () => {
+  test("are in the machine's table of timers", () => {
     const arrivals: unknown[] = [];
+    const timers = new Timers();
     const messaging = new PeerChannels(
       { push: (arrival) => void arrivals.push(arrival), newest: undefined },
       defaultLimits,
+      timers,
     );
     const [one, two] = ["one", "two"].map((peer) => messaging.attach(peer, true, new Line()));
     one?.request(ask, 0, content(0), 200, 0);
     two?.request(ask, 0, content(0), 100, 0);
-    expect(messaging.nextTimeout()).toBe(100);
+    expect(timers.next()).toBe(100);
     two?.ended("gone");
-    // The look that was planned finds nothing, and plans the next one.
-    messaging.handleTimeout(100);
-    expect(arrivals).toHaveLength(1);
-    expect(messaging.nextTimeout()).toBe(200);
-    messaging.handleTimeout(200);
-    expect(messaging.nextTimeout()).toBeUndefined();
+    expect(timers.next()).toBe(200);
+    timers.fire(200);
+    expect(timers.next()).toBeUndefined();
     expect(arrivals).toMatchObject([
       { from: two, code: "PEER_DOWN" },
       { from: one, code: "TIMED_OUT" },

@@ -581,7 +581,7 @@ describe("too many streams", () => {
     let fault: string | undefined;
     let id = 0;
     for (; fault === undefined && id < 10_000; id += 2) fault = first.hear(numberedKinds.open, ...short(id + 2));
-    expect(fault).toBe("it asks on without hearing that it is refused");
+    expect(fault).toBe("it asks on without reading that it is refused");
     expect(first.line.mostUnacknowledgedBytes).toBeLessThan(5_000);
   });
 });

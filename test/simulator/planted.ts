@@ -155,14 +155,14 @@ export const plants: readonly Plant[] = [
   },
   {
     when: "nobody is told that the peer has given a stream up",
-    plant: () => vi.spyOn(Stream.prototype, "lose").mockImplementation(() => {}),
+    plant: () => vi.spyOn(Stream.prototype, "endAborted").mockImplementation(() => {}),
     seed: 13,
     breaks: "L1",
   },
   {
     when: "the time of a request never runs out",
     plant: () => vi.spyOn(PendingRequests.prototype, "expire").mockImplementation(() => {}),
-    seed: 3,
+    seed: 16,
     breaks: "L2",
   },
   {

@@ -3,7 +3,6 @@ import type { ConnectionId } from "../../core/connections.js";
 import type { LinkHandlerFactory } from "../../core/link-handler.js";
 import type { OutputSink } from "../../core/machine.js";
 import type { PendingConnections } from "../../core/pending-connections.js";
-import { earliest } from "../../core/timer-table.js";
 import type { Address } from "../../protocol/address.js";
 import { compareMembers, type Entry, type Id, type Member } from "../../protocol/directory.js";
 import type { ControlOf } from "../../protocol/native/control.js";
@@ -37,7 +36,6 @@ export class NativePeers {
   readonly acceptor: HelloHandler;
   readonly #outputs: OutputSink<MemberOutput>;
   readonly #watch: NativePeersEvents;
-  readonly #handlers: LinkHandlerFactory;
   readonly #owner: LinkDialer;
   readonly #shared: LinkContext;
   readonly #links = new Map<Id, Link>();
@@ -55,7 +53,6 @@ export class NativePeers {
     watch: NativePeersEvents,
   ) {
     this.#outputs = outputs;
-    this.#handlers = handlers;
     this.#watch = watch;
     this.roster = new DirectoryView(id, rules.limits);
     this.reports = new LinkReporter(rules.limits);
@@ -114,12 +111,11 @@ export class NativePeers {
   }
 
   nextTimeout(): number | undefined {
-    return earliest(this.#owner.nextTimeout(), this.#handlers.nextTimeout());
+    return this.#owner.nextTimeout();
   }
 
   handleTimeout(now: number): void {
     this.#owner.handleTimeout(now);
-    this.#handlers.handleTimeout(now);
   }
 
   /** Hands what has been begun on links to their connections. */

@@ -1,5 +1,5 @@
 import { printable } from "../../core/escaping.js";
-import { OutputQueue } from "../../core/machine.js";
+import { Queue } from "../../core/queue.js";
 import type { Address } from "../address.js";
 import { ascii } from "../text.js";
 import { AddressScanner, isDigit, spaces } from "./scanner.js";
@@ -79,7 +79,7 @@ export class ServerReader {
   readonly #longestList: number;
   readonly #longestEnd: number;
   // Thousands may come of one read.
-  readonly #events = new OutputQueue<ServerEvent>();
+  readonly #events = new Queue<ServerEvent>();
 
   constructor(limits: { readonly listBytes: number; readonly endTextBytes: number }) {
     this.#longestList = limits.listBytes;

@@ -383,18 +383,6 @@ describe("a rider", () => {
     expect(later.messages).toEqual([]);
   });
 
-  test("is called when it wants to be", () => {
-    const world = new World();
-    const { owner } = world.pair();
-    world.live(1_000);
-    owner.riding.timeoutAt = 1_500;
-    expect(owner.timeout).toBe(1_500);
-    world.pass(499);
-    expect(owner.riding.calls).toBe(0);
-    world.pass(1);
-    expect(owner.riding.calls).toBe(1);
-  });
-
   test("hears nothing more of a peer that has refused the link", () => {
     const { world, owner, later, wire, rider } = stuck();
     const refusal = encodeControl({ type: "refuse", code: "SESSION_LOST", message: "no" });

@@ -136,24 +136,11 @@ export class Riding implements LinkHandlerFactory {
   readonly taken: Taken[] = [];
   /** Everybody who has ever boarded, in order. */
   readonly riders: TestRider[] = [];
-  /** When the riders want to be called, as the test wishes, and how often they were. */
-  timeoutAt: number | undefined;
-  calls = 0;
 
   attach(peer: string, isOwner: boolean, carriage: LinkWriter): LinkHandler {
     const rider = new TestRider(peer, isOwner, carriage, this.taken);
     this.riders.push(rider);
     return rider;
-  }
-
-  nextTimeout(): number | undefined {
-    return this.timeoutAt;
-  }
-
-  handleTimeout(now: number): void {
-    if (this.timeoutAt === undefined || now < this.timeoutAt) return;
-    this.timeoutAt = undefined;
-    this.calls += 1;
   }
 
   /** Who rides on the newest link with this peer; undefined if there was never one. */
