@@ -454,6 +454,13 @@ const failures = {
     connection: "none",
     remedy: "Make one with `fullmesh secret`. A shorter one could be guessed from a recorded handshake.",
   },
+  SECRET_UNSUPPORTED: {
+    level: "error",
+    meaning:
+      "This JavaScript runtime has no pre-shared keys in TLS, by which a secret is proved: Bun, Deno and Electron.",
+    connection: "none",
+    remedy: "Run the program with Node.js, or leave out the secret to go on in plain text.",
+  },
   SECRET_FILE: {
     level: "error",
     meaning: "The file with the secret cannot be read.",

@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import type { SecureContext, TLSSocket, TLSSocketOptions, TlsOptions } from "node:tls";
 import type { Identity } from "../core/connections.js";
-import type { ErrorCode } from "../core/errors.js";
+import { type ErrorCode, FullmeshError } from "../core/errors.js";
 import { printable } from "../core/escaping.js";
 import type { ConnectionEvents } from "../runtime/ports.js";
 import type { NodeConnection } from "./connection.js";
@@ -54,8 +54,13 @@ export class Keyring {
   /** Gives the keys of identities that are not wanted here: nobody has them. */
   readonly #decoy = new Secret(makeSecret());
 
-  /** `accepts`: which identities may be proved to us. */
+  /**
+   * `accepts`: which identities may be proved to us.
+   *
+   * @throws {FullmeshError} `SECRET_UNSUPPORTED`
+   */
   constructor(secret: Secret, accepts: (identity: Identity) => boolean) {
+    requirePreSharedKeys(process);
     this.#secret = secret;
     this.#accepts = accepts;
   }
@@ -142,6 +147,25 @@ export class Keyring {
     claim.fault = isWanted ? undefined : faultOf(text, identity);
     return (isWanted ? this.#secret : this.#decoy).keyFor(text);
   }
+}
+
+/** The properties of `process` that name a runtime and its TLS library. */
+interface Runtime {
+  readonly versions: Readonly<Record<string, string | undefined>>;
+  readonly features: object;
+}
+
+/**
+ * Throws where TLS has no external pre-shared keys, before anything is dialed. BoringSSL, with which Bun, Deno and Electron are
+ * built, has none in TLS 1.3; there a handshake would only fail or hang.
+ *
+ * @throws {FullmeshError} `SECRET_UNSUPPORTED`
+ */
+export function requirePreSharedKeys({ versions, features }: Runtime): void {
+  const name = ["bun", "deno", "electron"].find((runtime) => versions[runtime] !== undefined);
+  if (name === undefined && !("openssl_is_boringssl" in features && features.openssl_is_boringssl)) return;
+  const runtime = name === undefined ? "this runtime" : `${name} ${versions[name]}`;
+  throw new FullmeshError("SECRET_UNSUPPORTED", `${runtime} has no pre-shared keys in TLS, so it cannot use a secret`);
 }
 
 /** What the other side of one socket has claimed to be. */
