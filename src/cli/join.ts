@@ -1,5 +1,8 @@
+import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "commander";
 import { badOption } from "../api/options.js";
+import { FullmeshError } from "../core/errors.js";
 import { joinWith } from "../node/join.js";
 import { MeshNode } from "../node/mesh-node.js";
 import type { Dialect } from "../protocol/directory.js";
@@ -44,7 +47,9 @@ export function addJoin(program: Command): void {
     );
   withDialectFlag(command, ["native", "classic"]);
   withSecretFlag(command);
-  withInsecureFlag(withCommonFlags(command, "how long to wait until registered and complete (default: for ever)"));
+  withInsecureFlag(
+    withCommonFlags(command, "how long to wait until registered and complete (default: 30 until registered)"),
+  );
   command.action((server: string | undefined) =>
     runCommand(command.opts<JoinFlags>(), (context) => runJoin(server, command.opts<JoinFlags>(), context)),
   );
@@ -78,16 +83,27 @@ async function runJoin(
   reportNode(node, output);
   const startedAt = performance.now();
   const timeoutMs = flags.timeout === undefined ? undefined : flags.timeout * 1000;
-  const leftMs = (): number | undefined =>
-    timeoutMs === undefined ? undefined : Math.max(0, timeoutMs - (performance.now() - startedAt));
-  const wait = { signal: broken.signal, timeoutMs };
-  await joinWith(node, server, { ...wait, ...(flags.listen === undefined ? {} : { listen: flags.listen }) });
-  const sender = new LineSender(node, output);
+  const leftMs = (): number => Math.max(0, (timeoutMs ?? 0) - (performance.now() - startedAt));
+  const { signal } = broken;
+  const joining = joinWith(node, server, {
+    signal,
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    ...(flags.listen === undefined ? {} : { listen: flags.listen }),
+  });
   try {
-    if (timeoutMs !== undefined) await node.complete({ signal: broken.signal, timeoutMs: leftMs() });
+    await (timeoutMs === undefined ? joining : Promise.race([joining, endInLine(node, server, timeoutMs, leftMs)]));
+    const sender = new LineSender(node, output);
+    if (timeoutMs !== undefined) await node.complete({ signal, timeoutMs: leftMs() });
     await node.start();
     sender.requireAllSent();
   } finally {
     await node.leave();
   }
+}
+
+/** The command's bound counts the time in the waiting line, which that of `join` leaves out. */
+async function endInLine(node: MeshNode, server: string, timeoutMs: number, leftMs: () => number): Promise<never> {
+  await once(node, "waiting");
+  await sleep(leftMs());
+  throw new FullmeshError("TIMED_OUT", `after ${timeoutMs} ms ${server} has not taken in ${node.address}`);
 }

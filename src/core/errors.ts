@@ -132,6 +132,12 @@ const failures = {
     connection: "closed; the node dials again, with growing pauses, and resumes its session",
     remedy: "Check that the server still runs. The mesh goes on without it, but nobody can join.",
   },
+  SERVER_AWAITED: {
+    level: "warn",
+    meaning: "The server is not there yet, or closed the connection before this node was admitted. Logged once.",
+    connection: "closed, or not opened; the node dials again, with growing pauses, until its time for joining is over",
+    remedy: "Nothing, if the server is about to start. Otherwise check the address, and that the server is running.",
+  },
   SERVER_BUSY: {
     level: "warn",
     meaning: "The server cannot admit this node now, and has said when to try again.",
@@ -668,8 +674,9 @@ export class FullmeshError extends Error {
     this.code = code;
   }
 
-  /** What to do: the remedy of the code, or of the code that a server has refused with. */
+  /** What to do: the remedy of the code, of the code that a server has refused with, or of what a wait ran out because of. */
   get remedy(): string {
+    if (this.code === "TIMED_OUT" && this.cause instanceof FullmeshError) return this.cause.remedy;
     const named = this.code === "REFUSED" ? /^([A-Z_]+): /.exec(this.message)?.[1] : undefined;
     return failureTable[named !== undefined && isErrorCode(named) ? named : this.code].remedy;
   }

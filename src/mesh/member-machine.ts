@@ -1,5 +1,4 @@
 import type { ConnectionId, Endpoint } from "../core/connections.js";
-import type { ErrorCode } from "../core/errors.js";
 import type { LinkHandlerFactory } from "../core/link-handler.js";
 import type { BatchingSink, Machine } from "../core/machine.js";
 import { PendingConnections } from "../core/pending-connections.js";
@@ -16,7 +15,15 @@ import { ClassicSession } from "./classic/session.js";
 import { Connections } from "./connections.js";
 import type { Link as NativeLink } from "./native/link.js";
 import { NativeMember } from "./native/native-member.js";
-import type { MemberEvent, MemberInput, MemberOutput, MemberRules, ServerSession, SessionEvent } from "./types.js";
+import type {
+  MemberEvent,
+  MemberInput,
+  MemberOutput,
+  MemberRules,
+  MeshEnd,
+  ServerSession,
+  SessionEvent,
+} from "./types.js";
 
 /**
  * The member's machine: registers with the rendezvous server, links with its peers, and ends with the mesh.
@@ -168,7 +175,7 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
   handle(input: MemberInput, now: number): void {
     switch (input.type) {
       case "connectToServer":
-        if (this.#state === "running") this.#session.connect(input.to, now);
+        if (this.#state === "running") this.#session.connect(input.to, now, input.lookMs);
         break;
       case "listening":
         this.#listening = input.on;
@@ -187,7 +194,7 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
         this.#native?.watch(input.size);
         break;
       case "leave":
-        this.#end("left", undefined, now, true);
+        this.#end({ reason: "left" }, now, true);
         break;
       case "timeout":
         this.#timeout(now);
@@ -249,7 +256,7 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
 
   #sessionEvent(event: SessionEvent, now: number): void {
     if (this.#state !== "running") return;
-    if (event.type === "over") this.#end(event.reason, event.failure, now, false);
+    if (event.type === "over") this.#end(event, now, false);
     else if (event.type === "refused") this.#moveIfElsewhere(now);
     else if (event.type === "list") this.#classic.listRead(event.members, event.isSettled, now);
     else if (this.#native !== undefined) this.#nativeEvent(this.#native, event, now);
@@ -288,10 +295,11 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
     return this.#classic.link(peer) !== undefined || this.nativeLink(peer)?.state === "up";
   }
 
-  #end(reason: string, failure: ErrorCode | undefined, now: number, isOwnWish: boolean): void {
+  #end(end: MeshEnd, now: number, isOwnWish: boolean): void {
     if (this.#state !== "running") return;
+    const { reason } = end;
     this.#state = "ending";
-    this.#tell({ type: "ended", reason, ...(failure === undefined ? {} : { failure }) });
+    this.#tell({ ...end, type: "ended" });
     this.#outputs.push({ type: "stopListening" });
     this.#session.end(now, isOwnWish ? reason : undefined);
     this.#door.close();

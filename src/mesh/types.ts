@@ -8,7 +8,11 @@ import type { ControlOf } from "../protocol/native/control.js";
 /** What a member takes: what happens to its connections, and its owner's steps and wishes. */
 export type MemberInput =
   | ConnectionInput
-  | { readonly type: "connectToServer"; readonly to: Endpoint }
+  /**
+   * With `lookMs`, the server is looked for so long until it has taken this node in, Infinity for ever, the waiting line not
+   * counted; without it, a server that is not there ends the step, or what follows from it.
+   */
+  | { readonly type: "connectToServer"; readonly to: Endpoint; readonly lookMs?: number }
   /** The driver listens here now; `isDefault`: where this machine reaches the server, because the owner named no place. */
   | { readonly type: "listening"; readonly on: Endpoint; readonly isDefault?: boolean }
   | { readonly type: "register" }
@@ -83,10 +87,18 @@ export type MemberEvent =
   | { readonly type: "moved"; readonly host: string }
   /** This incarnation is over, removed while it was away or given up: its links have ended, and it joins anew. */
   | { readonly type: "fenced"; readonly reason: string }
-  /** The end has begun: told by the server or wished by the owner; with `failure`, gone wrong. */
-  | { readonly type: "ended"; readonly reason: string; readonly failure?: ErrorCode }
+  /** The end has begun: told by the server or wished by the owner; with `failure`, gone wrong, and because of what. */
+  | ({ readonly type: "ended" } & MeshEnd)
   /** Every connection is gone. */
   | { readonly type: "closed" };
+
+/** Why a mesh has ended for this node. */
+export interface MeshEnd {
+  readonly reason: string;
+  /** What has gone wrong, if something has, and what that came from. */
+  readonly failure?: ErrorCode;
+  readonly cause?: LogEvent;
+}
 
 /** How whole the mesh is. */
 export interface CompletenessReport {
@@ -147,7 +159,7 @@ export type SessionEvent =
   /** This incarnation has been removed from the mesh. */
   | { readonly type: "fenced"; readonly reason: string }
   /** The server has ended the mesh for this node, or is gone. */
-  | { readonly type: "over"; readonly reason: string; readonly failure?: ErrorCode };
+  | ({ readonly type: "over" } & MeshEnd);
 
 /** The session with the rendezvous server, in either dialect. */
 export interface ServerSession {
@@ -155,7 +167,8 @@ export interface ServerSession {
   readonly connectionId: ConnectionId | undefined;
   /** Our end of the newest connection, which tells by which address this machine reaches the server. */
   readonly local: Endpoint | undefined;
-  connect(to: Endpoint, now: number): void;
+  /** Connects; see the input `connectToServer` for `lookMs`. */
+  connect(to: Endpoint, now: number, lookMs?: number): void;
   /** Registers on the present connection, or on a new one if the server has closed an idle one. */
   register(own: Address, now: number): void;
   /** The end has come, from whichever side; with a reason it is this node that leaves. */

@@ -1,10 +1,17 @@
-import { functionOption, listenOption } from "../api/options.js";
-import { type WaitOptions, waitFor } from "../api/waiting.js";
-import { MeshNode } from "./mesh-node.js";
+import { functionOption, listenOption, waitOption } from "../api/options.js";
+import { waitFor } from "../api/waiting.js";
+import { lifecycleOf, MeshNode } from "./mesh-node.js";
 import type { NodeOptions } from "./options.js";
 
 /** Options of `join`: those of the node, where it listens, and how long joining may take. */
-export interface JoinOptions extends NodeOptions, WaitOptions {
+export interface JoinOptions extends NodeOptions {
+  /** Ends the joining with `ABORTED`. */
+  readonly signal?: AbortSignal | undefined;
+  /**
+   * Milliseconds after which the joining ends with `TIMED_OUT`, default 30,000; `Infinity` is allowed. The time that the node
+   * stands in the waiting line of a full mesh does not count; in the classic dialect, which does not tell of it, it does.
+   */
+  readonly timeoutMs?: number | undefined;
   /**
    * `ip:port`. Default: the address by which this machine reaches the server, and any free port. A node that has been given
    * neither this nor `advertise` follows its machine to another address: it listens and registers there anew.
@@ -17,11 +24,16 @@ export interface JoinOptions extends NodeOptions, WaitOptions {
   readonly setup?: (node: MeshNode) => void | Promise<void>;
 }
 
+/** For how long `join` looks for the server. */
+const joinTimeoutMs = 30_000;
+
 /**
- * Joins the mesh of the server at `host:port`, and resolves when the server has taken the new node in.
+ * Joins the mesh of the server at `host:port`, and resolves when the server has taken the new node in. A server that is not
+ * there yet, or goes meanwhile, is looked for, after ever longer pauses of at most 5 s: see `timeoutMs`.
  *
- * @throws {FullmeshError} `SERVER_UNREACHABLE`, `PORT_IN_USE`, `NOT_OUR_ADDRESS`, `REFUSED`, `SERVER_VANISHED`,
- *   `BAD_OPTION`, `BAD_SECRET`, `INSECURE_LISTEN`, `ABORTED`, `TIMED_OUT`
+ * @throws {FullmeshError} `TIMED_OUT`, whose `cause` is what the last try has failed with; `REFUSED`, `PORT_IN_USE`,
+ *   `NOT_OUR_ADDRESS`, `BAD_OPTION`, `BAD_SECRET`, `INSECURE_LISTEN`, `ABORTED`, and what shows that the server has another
+ *   secret or is none: `SECRET_MISMATCH`, `WRONG_IDENTITY`, `SECRET_UNPROVED`, `BAD_PREFACE`, `VERSION_MISMATCH`
  */
 export async function join(server: string, options: JoinOptions = {}): Promise<MeshNode> {
   const node = new MeshNode(options);
@@ -31,12 +43,16 @@ export async function join(server: string, options: JoinOptions = {}): Promise<M
 
 /** Takes the steps of `join` with a node whose events somebody listens to already. Leaves if a step fails. */
 export async function joinWith(node: MeshNode, server: string, options: JoinOptions): Promise<void> {
-  const { setup, listen } = options;
+  const { setup, listen, signal } = options;
+  const timeoutMs = waitOption("timeoutMs", options.timeoutMs ?? joinTimeoutMs);
   const wanted = listen === undefined ? undefined : listenOption("listen", listen);
   if (setup !== undefined) functionOption("setup", setup);
+  const startedAt = performance.now();
   const steps = async (): Promise<void> => {
-    await setup?.(node);
-    await node.connectToServer(server);
+    if (setup !== undefined) await waitFor(prepare(node, setup), { timeoutMs }, () => "`setup` has not finished");
+    // What `setup` has taken is not there for the server; the machine counts the rest, but for the waiting line.
+    const lookMs = setup === undefined ? timeoutMs : Math.max(0, timeoutMs - (performance.now() - startedAt));
+    await lifecycleOf(node).connectToServer(server, {}, lookMs);
     if (wanted === undefined) await node.initListeningSocket();
     else await node.initListeningSocket(wanted.host, wanted.port);
     await node.sockListen();
@@ -45,10 +61,13 @@ export async function joinWith(node: MeshNode, server: string, options: JoinOpti
   const missing = (): string =>
     node.address === undefined ? `no connection to ${server}` : `${server} has not taken in ${node.address}`;
   try {
-    // One bound for all the steps together.
-    await waitFor(steps(), options, missing);
+    await waitFor(steps(), { signal }, missing);
   } catch (error) {
     await node.leave();
     throw error;
   }
+}
+
+async function prepare(node: MeshNode, setup: (node: MeshNode) => void | Promise<void>): Promise<void> {
+  await setup(node);
 }

@@ -3,7 +3,7 @@ import { Deferred, listenWith, type WaitOptions, waitFor } from "../api/waiting.
 import type { Endpoint } from "../core/connections.js";
 import { FullmeshError } from "../core/errors.js";
 import type { MemberMachine } from "../mesh/member-machine.js";
-import type { MemberEvent, MemberInput, MemberOutput } from "../mesh/types.js";
+import type { MemberEvent, MemberInput, MemberOutput, MeshEnd } from "../mesh/types.js";
 import type { MessagingEvent } from "../messaging/types.js";
 import { type Address, formatAddress } from "../protocol/address.js";
 import type { Driver } from "../runtime/driver.js";
@@ -42,13 +42,14 @@ export class Lifecycle {
     this.#security = security;
   }
 
-  async connectToServer(address: string, wait: WaitOptions): Promise<Endpoint> {
+  /** With `lookMs`, a server that is not there is looked for so long until it has taken this node in. */
+  async connectToServer(address: string, wait: WaitOptions, lookMs?: number): Promise<Endpoint> {
     const to = serverOption("server", address);
     this.#requireRunning();
     if (this.#server !== undefined) throw new FullmeshError("WRONG_STEP", "connectToServer has been called already");
     this.#server = address;
     this.#connecting = new Deferred();
-    this.#driver.input({ type: "connectToServer", to });
+    this.#driver.input({ type: "connectToServer", to, ...(lookMs === undefined ? {} : { lookMs }) });
     return await waitFor(this.#connecting.promise, wait, () => `no connection to ${address}`);
   }
 
@@ -119,8 +120,8 @@ export class Lifecycle {
     await this.#closed.promise.catch(() => {});
   }
 
-  /** Hears everything that the machine tells. */
-  hear(event: MemberEvent): void {
+  /** Takes every event of the machine. */
+  handle(event: MemberEvent): void {
     switch (event.type) {
       case "connected":
         this.#local = event.local;
@@ -134,7 +135,7 @@ export class Lifecycle {
         this.#registered.resolve();
         break;
       case "ended":
-        this.#ended(event.reason, event.failure && new FullmeshError(event.failure, event.reason));
+        this.#ended(event);
         break;
       case "closed":
         if (this.#end?.error === undefined) this.#closed.resolve(this.#end?.reason ?? "closed");
@@ -149,10 +150,12 @@ export class Lifecycle {
     if (this.#end !== undefined) throw new FullmeshError("ENDED", `this node has ended: ${this.#end.reason}`);
   }
 
-  #ended(reason: string, error: FullmeshError | undefined): void {
+  #ended({ reason, failure, cause }: MeshEnd): void {
+    const from = cause && new FullmeshError(cause.code, cause.message);
+    const error = failure && new FullmeshError(failure, reason, { cause: from });
     this.#end = { reason, ...(error === undefined ? {} : { error }) };
-    const failure = error ?? new FullmeshError("ENDED", `this node has ended: ${reason}`);
-    this.#connecting?.reject(failure);
-    this.#registered.reject(failure);
+    const rejection = error ?? new FullmeshError("ENDED", `this node has ended: ${reason}`);
+    this.#connecting?.reject(rejection);
+    this.#registered.reject(rejection);
   }
 }

@@ -4,6 +4,7 @@ import type { WaitOptions } from "../api/waiting.js";
 import type { Endpoint } from "../core/connections.js";
 import type { Address } from "../protocol/address.js";
 import type { Member, Message, NodeEvent, NodeEvents, Peer } from "./events.js";
+import type { Lifecycle } from "./lifecycle.js";
 import type { MeshStream } from "./mesh-stream.js";
 import type { SkippedPeer } from "./messages.js";
 import { NodeRuntime } from "./node-runtime.js";
@@ -12,6 +13,9 @@ import type { PeerName } from "./peers.js";
 import type { RequestHandler } from "./request-handlers.js";
 import { noOptions, type RequestOptions, type RequestOutcome } from "./requests.js";
 import type { StreamHandler } from "./streams.js";
+
+/** The steps of a node, for `join`: it looks for a server that is not there. */
+export let lifecycleOf: (node: MeshNode) => Lifecycle;
 
 /** How long a loop goes on. */
 export interface LoopOptions {
@@ -28,6 +32,10 @@ export class MeshNode extends EventEmitter<NodeEvents> {
   /** The name of the mesh. */
   readonly mesh: string;
   readonly #parts: NodeRuntime;
+
+  static {
+    lifecycleOf = (node) => node.#parts.steps;
+  }
 
   /** Throws `BAD_OPTION` for an option with a value that it cannot take. */
   constructor(options: NodeOptions = {}) {

@@ -81,7 +81,7 @@ export class NodeRuntime {
 
   #hear(event: MemberEvent): void {
     this.wholeness.hear(event);
-    this.steps.hear(event);
+    this.steps.handle(event);
     switch (event.type) {
       case "drained":
         this.#drained(event.peer);

@@ -13,10 +13,14 @@ async function connected(server: string): Promise<Watched> {
 }
 
 describe("a server that nobody can reach", () => {
-  test("fails connectToServer and join with SERVER_UNREACHABLE, which names the address", async () => {
+  test("fails connectToServer at once with SERVER_UNREACHABLE, and join in the end, with that as the cause", async () => {
     const address = `127.0.0.1:${await freePort()}`;
     const unreachable = { code: "SERVER_UNREACHABLE", message: `${address}: ECONNREFUSED` };
-    await expect(join(address)).rejects.toMatchObject(unreachable);
+    await expect(join(address, { timeoutMs: 100 })).rejects.toMatchObject({
+      code: "TIMED_OUT",
+      message: `after 100 ms no connection to ${address}: ECONNREFUSED`,
+      cause: expect.objectContaining(unreachable),
+    });
     const { node } = new Watched(new MeshNode());
     await expect(node.connectToServer(address)).rejects.toMatchObject(unreachable);
   });
@@ -118,6 +122,24 @@ describe("a server that vanishes during the registration", () => {
     const vanished = { code: "SERVER_VANISHED", message: `${address} closed before it had listed this node` };
     await expect(me.registering).rejects.toMatchObject(vanished);
     await expect(me.node.start()).rejects.toMatchObject(vanished);
+  });
+
+  test.each([
+    ["closes", "end"],
+    ["resets", "reset"],
+  ] as const)("is looked for by join when it %s, and takes the node in when it is there again", async (_, how) => {
+    const listener = await rawListener();
+    const joining = join(listener.address, { dialect: "classic" });
+    const first = await listener.accepted(1);
+    await first.received(/:\d+$/);
+    first[how]();
+    const second = await listener.accepted(2);
+    const own = await second.received(/:\d+$/);
+    await second.write(list(own));
+    const node = await joining;
+    expect(node.address).toBe(own);
+    second.end();
+    await node.closed;
   });
 
   test("fails it with SERVER_VANISHED also after lists that lacked the node", async () => {

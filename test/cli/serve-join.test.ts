@@ -154,14 +154,25 @@ describe("fullmesh serve and fullmesh join", () => {
     expect(parseLines(other.lines).findLast(({ event }) => event === "teardown")?.reason).toBe("the server closed");
   });
 
-  it("exit with 1 and name the address when the server cannot be reached", async () => {
+  it("exit with 3 and name the address when the server is not there in time, and say once that they wait for it", async () => {
     const address = await freeAddress();
-    const member = fullmesh(["join", address]);
-    expect((await member.exited()).code).toBe(1);
-    expect(member.errors).toBe(
-      `fullmesh: SERVER_UNREACHABLE: ${address}: ECONNREFUSED\n` +
-        "  try: Check the address, and that the server is running (fullmesh serve).\n",
-    );
+    const member = fullmesh(["join", address, "--timeout", "0.5"]);
+    expect((await member.exited()).code).toBe(3);
+    const lines = member.errors.split("\n");
+    expect(lines.filter((line) => line.includes("SERVER_AWAITED"))).toHaveLength(1);
+    expect(lines.slice(-3)).toEqual([
+      `fullmesh: TIMED_OUT: after 500 ms no connection to ${address}: ECONNREFUSED`,
+      "  try: Check the address, and that the server is running (fullmesh serve).",
+      "",
+    ]);
+  });
+
+  it.each(["native", "classic"])("%s: are in when the server starts after them", async (dialect) => {
+    const address = await freeAddress();
+    const member = joinProcess(address, dialect);
+    await member.error((text) => text.includes("SERVER_AWAITED"), "that the server is awaited");
+    await startServer(["--listen", address]);
+    await eventOf(member, "registered");
   });
 
   it("exit with 4 and the server's words when the server refuses", async () => {

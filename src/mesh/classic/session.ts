@@ -3,10 +3,11 @@ import type { ErrorCode } from "../../core/errors.js";
 import type { OutputSink } from "../../core/machine.js";
 import type { KeyedTimers, Timers } from "../../core/timers.js";
 import { nextState } from "../../core/transitions.js";
-import { type Address, formatAddress } from "../../protocol/address.js";
+import type { Address } from "../../protocol/address.js";
 import { readEnd, type ServerEvent, ServerReader, teardownWord } from "../../protocol/classic/list.js";
 import { encodeRegistration } from "../../protocol/classic/registration.js";
 import type { ConnectionListener, Connections } from "../connections.js";
+import { ServerSearch } from "../server-search.js";
 import type { MemberEvent, MemberOutput, MemberRules, ServerSession, SessionEvent } from "../types.js";
 
 /** The states of a classic member's session with its server. What a row does not allow is a fault of the machine. */
@@ -14,11 +15,13 @@ export const classicSessionTransitions = {
   /** No connection. */
   idle: { dialing: "connecting", over: "over" },
   /** A dial is under way. */
-  connecting: { connected: "connected", lost: "idle", over: "over" },
+  connecting: { connected: "connected", lost: "idle", postponed: "postponed", over: "over" },
   /** Connected; nothing has been registered yet, for as long as the caller likes. */
   connected: { registering: "registering", lost: "idle", over: "over" },
   /** The registration is sent; no list has named this node. */
-  registering: { listed: "listed", over: "over" },
+  registering: { listed: "listed", postponed: "postponed", over: "over" },
+  /** The server is not there: it is dialed again after a pause. */
+  postponed: { dialing: "connecting", over: "over" },
   /** A list has named this node. */
   listed: { over: "over" },
   /** The end: told by the server, wished by the owner, or a broken connection. */
@@ -26,7 +29,7 @@ export const classicSessionTransitions = {
 } as const;
 
 type State = keyof typeof classicSessionTransitions;
-type Trigger = "dialing" | "connected" | "registering" | "listed" | "lost" | "over";
+type Trigger = "dialing" | "connected" | "registering" | "listed" | "lost" | "postponed" | "over";
 
 /** How a refusal begins that tells of the end of a mesh that is not whole. */
 const incomplete = "INCOMPLETE: ";
@@ -43,8 +46,8 @@ export class ClassicSession implements ServerSession, ConnectionListener {
   readonly #connections: Connections;
   readonly #emit: (event: SessionEvent, now: number) => void;
   readonly #timers: KeyedTimers<"dial" | "quiet">;
+  readonly #search: ServerSearch;
   #state: State = "idle";
-  #server: Endpoint | undefined;
   #connection: ConnectionId | undefined;
   #local: Endpoint | undefined;
   /** True once the server has said something on the present connection. */
@@ -66,6 +69,13 @@ export class ClassicSession implements ServerSession, ConnectionListener {
     this.#connections = connections;
     this.#emit = emit;
     this.#timers = timers.keyed((wait, now) => this.#timedOut(wait, now));
+    this.#search = new ServerSearch(
+      rules.limits,
+      rules.seed,
+      timers,
+      (now) => this.#dial(now),
+      (now) => this.#emit(this.#search.timedOut(this.#own), now),
+    );
     this.#reader = new ServerReader(rules.limits);
   }
 
@@ -79,13 +89,11 @@ export class ClassicSession implements ServerSession, ConnectionListener {
 
   // What the member wants.
 
-  connect(to: Endpoint, now: number): void {
-    this.#server = to;
-    this.#hasSpoken = false;
-    this.#connection = this.#connections.dial(to, "rendezvous", this);
-    this.#step("dialing");
-    this.#reader = new ServerReader(this.#limits);
-    this.#timers.set("dial", now + this.#limits.dialMs);
+  connect(to: Endpoint, now: number, lookMs?: number): void {
+    this.#search.server = to;
+    this.#search.allow(lookMs);
+    this.#search.resume(now);
+    this.#dial(now);
   }
 
   /** Registers on the present connection, or on a new one if the server has closed an idle one. */
@@ -93,7 +101,7 @@ export class ClassicSession implements ServerSession, ConnectionListener {
     this.#own = own;
     if (this.#state === "connected" && this.#hasSpoken) this.#leaveIdle(now);
     if (this.#state === "connected") this.#sendRegistration();
-    else if (this.#state === "idle" && this.#server !== undefined) this.connect(this.#server, now);
+    else if (this.#state === "idle") this.#dial(now);
   }
 
   /** The server has said something to an idle connection, so it is about to close it. */
@@ -108,6 +116,7 @@ export class ClassicSession implements ServerSession, ConnectionListener {
     const isConnecting = this.#state === "connecting";
     this.#step("over");
     this.#timers.clearAll();
+    this.#search.stop();
     if (connection === undefined) return;
     if (isConnecting) this.#connections.abort(connection);
     else this.#connections.dismiss(connection, now);
@@ -151,6 +160,16 @@ export class ClassicSession implements ServerSession, ConnectionListener {
     }
   }
 
+  #dial(now: number): void {
+    const { server } = this.#search;
+    if (server === undefined) return;
+    this.#step("dialing");
+    this.#hasSpoken = false;
+    this.#connection = this.#connections.dial(server, "rendezvous", this);
+    this.#reader = new ServerReader(this.#limits);
+    this.#timers.set("dial", now + this.#limits.dialMs);
+  }
+
   #connected(connection: ConnectionId, local: Endpoint, remote: Endpoint, now: number): void {
     if (connection !== this.#connection || this.#state !== "connecting") return;
     if (local.host === remote.host && local.port === remote.port) {
@@ -179,11 +198,16 @@ export class ClassicSession implements ServerSession, ConnectionListener {
 
   /** The connection is of no more use; `failure` says how it broke, undefined that the server closed it. */
   #gone(failure: string | undefined, now: number): void {
-    const server = this.#server === undefined ? "the server" : formatAddress(this.#server);
+    const { serverName, isAllowed } = this.#search;
     this.#timers.clearAll();
     switch (this.#state) {
       case "connecting": {
-        const message = `${server}: ${failure ?? "closed at once"}`;
+        const reason = failure ?? "closed at once";
+        const message = `${serverName}: ${reason}`;
+        if (isAllowed) {
+          this.#postpone("SERVER_UNREACHABLE", reason, now);
+          break;
+        }
         this.#lost();
         if (this.#own !== undefined) this.#over(message, "SERVER_UNREACHABLE", now);
         else this.#tell({ type: "unreachable", message, failure: "SERVER_UNREACHABLE" });
@@ -194,15 +218,25 @@ export class ClassicSession implements ServerSession, ConnectionListener {
         this.#lost();
         break;
       case "registering":
-        this.#over(`${server} closed before it had listed this node`, "SERVER_VANISHED", now);
+        if (isAllowed) this.#postpone("SERVER_VANISHED", "closed before it had listed this node", now);
+        else this.#over(`${serverName} closed before it had listed this node`, "SERVER_VANISHED", now);
         break;
       case "listed":
         if (failure === undefined) this.#over("the server closed", undefined, now);
-        else this.#over(`the connection to ${server} broke: ${failure}`, "SERVER_VANISHED", now);
+        else this.#over(`the connection to ${serverName} broke: ${failure}`, "SERVER_VANISHED", now);
         break;
       default:
         break;
     }
+  }
+
+  /** The server is not there; it is looked for. */
+  #postpone(code: ErrorCode, reason: string, now: number): void {
+    if (this.#search.lastFailure === undefined) this.#note("SERVER_AWAITED", reason);
+    this.#search.lastFailure = { code, message: reason };
+    this.#step("postponed");
+    this.#connection = undefined;
+    this.#search.failed(now);
   }
 
   #lost(): void {
@@ -248,6 +282,7 @@ export class ClassicSession implements ServerSession, ConnectionListener {
     const isNamed = this.#own !== undefined && list.includes(this.#own);
     if (isNamed && this.#own !== undefined && this.#state === "registering") {
       this.#step("listed");
+      this.#search.allow(undefined);
       this.#tell({ type: "registered", address: this.#own, order: null });
     }
     if (isSettled && !isNamed) this.#note("NOT_LISTED", `the list lacks ${this.#own}`);
@@ -279,8 +314,7 @@ export class ClassicSession implements ServerSession, ConnectionListener {
   }
 
   #note(code: ErrorCode, message: string): void {
-    const remote = this.#server === undefined ? {} : { remote: formatAddress(this.#server) };
-    this.#outputs.push({ type: "note", note: { code, message, ...remote } });
+    this.#outputs.push({ type: "note", note: { code, message, remote: this.#search.serverName } });
   }
 
   #step(trigger: Trigger): void {

@@ -1,13 +1,12 @@
-import { backoffMs } from "../../core/backoff.js";
 import type { ConnectionId, Endpoint } from "../../core/connections.js";
 import { type ErrorCode, isErrorCode } from "../../core/errors.js";
 import type { OutputSink } from "../../core/machine.js";
-import { SeededRandom } from "../../core/random.js";
 import type { KeyedTimers } from "../../core/timers.js";
 import { nextState } from "../../core/transitions.js";
-import { type Address, formatAddress } from "../../protocol/address.js";
+import type { Address } from "../../protocol/address.js";
 import type { Id, Member } from "../../protocol/directory.js";
 import type { Control, ControlOf } from "../../protocol/native/control.js";
+import { ServerSearch } from "../server-search.js";
 import type { MemberEvent, MemberOutput, MemberRules, ServerSession, SessionEvent } from "../types.js";
 import { NativeConnection, type NativeConnectionContext, type NativeConnectionOwner } from "./connection.js";
 import type { DirectoryView } from "./directory-view.js";
@@ -22,7 +21,7 @@ export const nativeSessionTransitions = {
   connected: { registering: "registering", lost: "idle", over: "over" },
   /** The registration is sent; the server dials back, or lets us wait in line. */
   registering: { admitted: "listed", postponed: "postponed", over: "over" },
-  /** Refused for now: the server is dialed again when it has said, or after a while. */
+  /** The server is not there, or has refused for now: it is dialed again after a pause. */
   postponed: { dialing: "connecting", over: "over" },
   /** In the directory. */
   listed: { lost: "away", fenced: "away", over: "over" },
@@ -37,8 +36,8 @@ export const nativeSessionTransitions = {
 type State = keyof typeof nativeSessionTransitions;
 type Trigger = "dialing" | "connected" | "registering" | "postponed" | "admitted" | "lost" | "fenced" | "over";
 
-/** What a session waits for: an answer of the server, its next dial, or the end of its search for a server that is gone. */
-type Wait = "answer" | "redial" | "serverLost";
+/** Failures of a connection that say nothing about the server, but that it has no room now, or this computer. */
+const ofMoment: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["BUSY", "NO_DESCRIPTORS"]);
 
 /** Refusals that say nothing about this member: it tries again for as long as it likes. */
 const ofServer: ReadonlySet<string> = new Set(["BUSY", "HANDSHAKE_TIMEOUT"]);
@@ -56,10 +55,9 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
   readonly #context: NativeConnectionContext;
   readonly #view: DirectoryView;
   readonly #emit: (event: SessionEvent, now: number) => void;
-  readonly #timers: KeyedTimers<Wait>;
-  readonly #random: SeededRandom;
+  readonly #timers: KeyedTimers<"answer">;
+  readonly #search: ServerSearch;
   #state: State = "idle";
-  #server: Endpoint | undefined;
   #connection: NativeConnection | undefined;
   #local: Endpoint | undefined;
   /** The address to register, from the moment it is to be registered. */
@@ -68,8 +66,6 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
   #log: Id | undefined;
   /** The parts of a directory that have come, while more are to come. */
   #parts: Member[] = [];
-  /** Dials in a row that have not led to an admission. */
-  #failures = 0;
   /** Since when the server refuses to take this member back, if it does, and the codes that have been logged. */
   #refusedSince: number | undefined;
   readonly #refusals = new Set<ErrorCode>();
@@ -91,8 +87,14 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     this.#context = context;
     this.#view = view;
     this.#emit = emit;
-    this.#timers = context.timers.keyed((wait, now) => this.#timedOut(wait, now));
-    this.#random = new SeededRandom(rules.seed);
+    this.#timers = context.timers.keyed((_, now) => this.#unanswered(now));
+    this.#search = new ServerSearch(
+      rules.limits,
+      rules.seed,
+      context.timers,
+      (now) => this.#dial(now),
+      (now) => this.#givenUp(now),
+    );
   }
 
   get connectionId(): ConnectionId | undefined {
@@ -109,15 +111,17 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
 
   // What the member wants.
 
-  connect(to: Endpoint, now: number): void {
-    this.#server = to;
+  connect(to: Endpoint, now: number, lookMs?: number): void {
+    this.#search.server = to;
+    this.#search.allow(lookMs);
+    this.#search.resume(now);
     this.#dial(now);
   }
 
   register(own: Address, now: number): void {
     this.#own = own;
     if (this.#state === "connected") this.#register(now);
-    else if (this.#state === "idle" && this.#server !== undefined) this.#dial(now);
+    else if (this.#state === "idle") this.#dial(now);
   }
 
   /** Sends a message to the server, if this node is listed there now. */
@@ -127,7 +131,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
 
   /** This incarnation is over: the next one registers on a new connection, at once unless it has not lasted several times. */
   restart(now: number): void {
-    const { redialMinMs, redialMaxMs, admissionProvenMs, sharedAddressTimes } = this.#rules.limits;
+    const { admissionProvenMs, sharedAddressTimes } = this.#rules.limits;
     const wasListed = this.isListed;
     this.#step("fenced");
     this.#connection?.close(now);
@@ -145,9 +149,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     this.#admittedAt = undefined;
     this.#parts = [];
     this.#clearWaits();
-    const pauseMs = backoffMs(this.#shortLives - 1, redialMinMs, redialMaxMs, this.#random);
-    if (pauseMs === 0) this.#dial(now);
-    else this.#timers.set("redial", now + pauseMs);
+    if (!this.#search.pauseAfter(this.#shortLives, now)) this.#dial(now);
   }
 
   end(now: number, leaving?: string): void {
@@ -180,6 +182,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     else if (control.type === "admitted" && this.#awaitsChallenge) this.#admitted(connection, control, now);
     else if (control.type === "waiting" && this.#awaitsChallenge) {
       this.#timers.clear("answer");
+      this.#search.pause(now);
       this.#tell({ type: "waiting", place: control.place });
     } else if (control.type === "teardown") this.#tornDown(control, now);
     else if (this.isListed) this.#listedMessage(connection, control, now);
@@ -187,17 +190,19 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
   }
 
   gone(connection: NativeConnection, reason: string, now: number): void {
-    const message = `${this.#serverName}: ${reason}`;
+    const { failure } = connection;
+    const { serverName } = this.#search;
+    const isPassing = this.#search.isAllowed && (failure === undefined || ofMoment.has(failure));
     this.#connection = undefined;
     this.#timers.clear("answer");
     switch (this.#state) {
       case "connecting": {
-        const failure = connection.failure ?? "SERVER_UNREACHABLE";
-        if (failure === "BUSY") this.#postpone(message, this.#rules.limits.serverRedialMaxMs, now);
-        else if (this.#own !== undefined) this.#over(message, failure, now);
+        const code = failure ?? "SERVER_UNREACHABLE";
+        if (isPassing || failure === "BUSY") this.#postpone(code, reason, now);
+        else if (this.#own !== undefined || this.#search.isAllowed) this.#over(`${serverName}: ${reason}`, code, now);
         else {
           this.#step("lost");
-          this.#tell({ type: "unreachable", message, failure });
+          this.#tell({ type: "unreachable", message: `${serverName}: ${reason}`, failure: code });
         }
         break;
       }
@@ -206,8 +211,10 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
         this.#step("lost");
         break;
       case "registering": {
-        const closed = `${this.#serverName} closed before it had let this node in: ${reason}`;
-        this.#over(closed, connection.failure ?? "SERVER_VANISHED", now);
+        const code = failure ?? "SERVER_VANISHED";
+        const closed = `closed before it had let this node in: ${reason}`;
+        if (isPassing) this.#postpone(code, closed, now);
+        else this.#over(`${serverName} ${closed}`, code, now);
         break;
       }
       case "listed":
@@ -244,19 +251,24 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     return this.#state === "registering" || (this.#state === "returning" && this.#connection?.local !== undefined);
   }
 
-  #timedOut(wait: Wait, now: number): void {
-    if (wait === "redial") this.#dial(now);
-    else if (wait === "serverLost") this.#over(`no server for ${this.#rules.serverLostMs} ms`, "SERVER_VANISHED", now);
-    else if (this.#connection !== undefined) {
-      this.#connection.abort();
-      this.gone(this.#connection, "no answer in time", now);
-    }
+  #unanswered(now: number): void {
+    if (this.#connection === undefined) return;
+    this.#connection.abort();
+    this.gone(this.#connection, "no answer in time", now);
+  }
+
+  /** The server has been looked for long enough. */
+  #givenUp(now: number): void {
+    if (this.#state === "away" || this.#state === "returning") {
+      this.#over(`no server for ${this.#rules.serverLostMs} ms`, "SERVER_VANISHED", now);
+    } else this.#emit(this.#search.timedOut(this.#own), now);
   }
 
   #dial(now: number): void {
-    if (this.#server === undefined) return;
+    const { server } = this.#search;
+    if (server === undefined) return;
     this.#step("dialing");
-    this.#connection = NativeConnection.dial(this.#context, this.#server, "rendezvous", this);
+    this.#connection = NativeConnection.dial(this.#context, server, "rendezvous", this);
     this.#timers.set("answer", now + this.#rules.limits.dialMs);
   }
 
@@ -350,7 +362,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     this.#timers.clear("answer");
     const isReturning = this.#state === "returning";
     if (retryMs !== undefined && this.#state === "registering") {
-      this.#postpone(`${code}: ${message}`, retryMs, now);
+      this.#postpone("BUSY", `${code}: ${message}`, now, retryMs);
     } else if (code === "FENCED" && (this.isListed || isReturning)) {
       this.#emit({ type: "fenced", reason: message }, now);
     } else if (isReturning && (retryMs !== undefined || ofServer.has(code))) {
@@ -360,11 +372,13 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     } else this.#over(`${code}: ${message}`, "REFUSED", now);
   }
 
-  /** The server cannot take this member in now. */
-  #postpone(reason: string, retryMs: number, now: number): void {
-    this.#note("SERVER_BUSY", reason);
+  /** The server is not there, or cannot take this member in now. */
+  #postpone(code: ErrorCode, reason: string, now: number, retryMs = 0): void {
+    if (code === "BUSY") this.#note("SERVER_BUSY", reason);
+    else if (this.#search.lastFailure === undefined) this.#note("SERVER_AWAITED", reason);
+    this.#search.lastFailure = { code, message: reason };
     this.#step("postponed");
-    this.#redialAfter(retryMs, now);
+    this.#search.failed(now, code === "BUSY" && retryMs === 0 ? this.#rules.limits.serverRedialMaxMs : retryMs);
   }
 
   /** Who has been a member is not taken back: that may pass, or its address may have changed. It is tried for one lease. */
@@ -381,38 +395,21 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     this.#emit({ type: "refused" }, now);
   }
 
-  #away(reason: string, now: number, retryMs = 0): void {
-    const { limits, serverLostMs } = this.#rules;
-    if (this.isListed) {
-      this.#note("SERVER_AWAY", reason);
-      if (serverLostMs !== Number.POSITIVE_INFINITY) this.#timers.set("serverLost", now + serverLostMs);
-    }
+  #away(reason: string, now: number, retryMs?: number): void {
+    if (this.isListed) this.#note("SERVER_AWAY", reason);
     this.#connection?.abort();
     this.#connection = undefined;
     this.#parts = [];
     this.#step("lost");
-    this.#failures += 1;
-    const { redialMinMs, serverRedialMaxMs } = limits;
-    const pauseMs = backoffMs(this.#failures, redialMinMs, serverRedialMaxMs, this.#random);
-    if (retryMs > 0) this.#redialAfter(Math.max(retryMs, pauseMs), now);
-    else this.#timers.set("redial", now + pauseMs);
+    this.#search.failed(now, retryMs);
   }
 
-  /** The server has asked to be dialed again after so many milliseconds. Those who were told the same spread out. */
-  #redialAfter(retryMs: number, now: number): void {
-    const pauseMs = Math.min(retryMs, this.#rules.limits.retryMaxMs);
-    this.#timers.set("redial", now + pauseMs * (1 + 0.5 * this.#random.next()));
-  }
-
+  /** Nothing is waited for any more. From now on the server may be away for as long as the rules allow. */
   #clearWaits(): void {
     this.#timers.clearAll();
-    this.#failures = 0;
+    this.#search.allow(this.#rules.serverLostMs);
     this.#refusedSince = undefined;
     this.#refusals.clear();
-  }
-
-  get #serverName(): string {
-    return this.#server === undefined ? "the server" : formatAddress(this.#server);
   }
 
   #over(reason: string, failure: ErrorCode | undefined, now: number): void {
@@ -424,8 +421,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
   }
 
   #note(code: ErrorCode, message: string): void {
-    const remote = this.#server === undefined ? {} : { remote: formatAddress(this.#server) };
-    this.#outputs.push({ type: "note", note: { code, message, ...remote } });
+    this.#outputs.push({ type: "note", note: { code, message, remote: this.#search.serverName } });
   }
 
   #step(trigger: Trigger): void {
