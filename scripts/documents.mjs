@@ -56,6 +56,7 @@ const onWire = {
   HELLO_AT_SERVER: ["server", "final"],
   BUSY: ["server, member", "retryMs"],
   MESH_SEALED: ["server", "may pass, if a member is lost"],
+  BAD_RANK: ["server", "final"],
   LIST_FULL: ["server", "may pass, if a member leaves"],
   BAD_PREFACE: ["member", "final"],
   BAD_FRAME: ["server, member", "final; ends a link that is up"],

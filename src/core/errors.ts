@@ -94,6 +94,12 @@ const failures = {
     connection: refused,
     remedy: "Try again, in case a member is lost, or start a server with a larger --capacity or with --on-full hold.",
   },
+  BAD_RANK: {
+    level: "warn",
+    meaning: "The server of a gang was asked to admit somebody without a rank of that gang.",
+    connection: "refused: told why, half-closed, closed within 1 s",
+    remedy: "Start the program with fullmesh run and call join() without an address; it reads its rank.",
+  },
   LIST_FULL: {
     level: "warn",
     meaning: "With this member the list would be longer than a classic member accepts.",

@@ -5,6 +5,7 @@ import { encodeList } from "../protocol/classic/list.js";
 import type { Candidate, Directory, Entry, Id, Member } from "../protocol/directory.js";
 import type { AddressHolder, AddressRegistry } from "./address-registry.js";
 import type { MemberSession } from "./member-session.js";
+import { RankOrder } from "./rank-order.js";
 import type { AdmissionRules } from "./types.js";
 
 /** A refusal: the code, and a sentence about the case. */
@@ -60,6 +61,8 @@ export class Admission {
   /** The addresses of members and appends under way, each with the byte that separates it from the next. */
   #addressBytes = 0;
   #classicMembers = 0;
+  /** Present if the mesh is a gang, whose members are admitted in the order of their ranks. */
+  readonly ranks: RankOrder | undefined;
   /** Candidates whose append is under way, and members with a session: whether each is on loopback. */
   readonly #living = new Map<Id, boolean>();
   #isSealed = false;
@@ -69,6 +72,7 @@ export class Admission {
     this.#rules = rules;
     this.#directory = directory;
     this.#addresses = addresses;
+    this.ranks = rules.gangSize === undefined ? undefined : new RankOrder(rules.gangSize);
   }
 
   /** Members and appends under way. */
@@ -106,22 +110,25 @@ export class Admission {
   /** Judges a registration. Judge it again once its address is proved: the mesh may have changed. */
   judge(applicant: Applicant): AdmissionVerdict {
     const { address, id, hasSlot = false, isCalled = false } = applicant;
-    const refusal = this.judgeHost(applicant) ?? this.#judgeKind(applicant) ?? this.#judgeId(id);
+    const refusal =
+      this.judgeHost(applicant) ?? this.#judgeKind(applicant) ?? this.#judgeId(id) ?? this.#judgeRank(applicant);
     if (refusal !== undefined) return refusal;
     const replaces = this.#replaceableBy(applicant);
     const evicts = this.#evictableBy(applicant);
     const holder = this.#addresses.of(address);
     const isFree = holder === undefined || ((hasSlot || isCalled) && holder.id === id);
-    if (!isFree && replaces === undefined && evicts === undefined) {
+    const isDue = this.ranks?.isDue(applicant, replaces) ?? true;
+    const mayReplace = replaces !== undefined && isDue;
+    if (!isFree && !mayReplace && evicts === undefined) {
       return refuse("ADDRESS_IN_USE", `${address} belongs to a live member`);
     }
     if (!this.#fitsInList(applicant, replaces)) {
       return refuse("LIST_FULL", `the list would exceed ${this.#rules.limits.listBytes} bytes`);
     }
-    if (replaces !== undefined && !this.#isSealed) return { type: "admit", replaces };
+    if (mayReplace && !this.#isSealed) return { type: "admit", replaces };
     const tooMany = this.#judgeCount(holder !== undefined, hasSlot);
     if (tooMany !== undefined) return tooMany;
-    const verdict = this.#judgeSlot(hasSlot, isCalled);
+    const verdict = this.#judgeSlot(hasSlot, this.ranks === undefined ? isCalled || this.#line.size === 0 : isDue);
     return verdict.type === "refuse" || evicts === undefined ? verdict : { ...verdict, evicts };
   }
 
@@ -137,6 +144,7 @@ export class Admission {
     const { id, address, dialect } = candidate;
     this.#appending.add(id);
     this.#setLiving(candidate);
+    this.ranks?.take(candidate);
     if (replaces === undefined) this.#slotsAppending += 1;
     else this.#replaced.add(replaces);
     this.#count(candidate, 1);
@@ -148,6 +156,8 @@ export class Admission {
     const { id, address } = candidate;
     this.#appending.delete(id);
     this.#living.delete(id);
+    this.ranks?.free(candidate);
+    if (replaced !== undefined) this.ranks?.take(replaced);
     if (replaced === undefined || !this.#replaced.delete(replaced.id)) this.#slotsAppending -= 1;
     this.#count(candidate, -1);
     if (this.#addresses.of(address)?.id !== id) return;
@@ -211,12 +221,14 @@ export class Admission {
       this.#count(member, 1);
       this.#setLiving(member);
     }
+    this.ranks?.entered(member);
     this.#addresses.take(address, { mesh: this.#mesh, id, dialect, standing: "member" });
   }
 
   #removed(member: Member): void {
     this.#count(member, -1);
     this.#living.delete(member.id);
+    this.ranks?.free(member);
     this.#addresses.free(member.address, member.id);
     // Whoever was to replace it now takes a slot of its own.
     if (this.#replaced.delete(member.id)) this.#slotsAppending += 1;
@@ -258,10 +270,20 @@ export class Admission {
     return refuse("LOOPBACK_MIX", `${address} ${own}, and the members of this mesh ${others}`);
   }
 
-  #judgeSlot(hasSlot: boolean, isCalled: boolean): AdmissionVerdict {
-    if (hasSlot || (this.hasFreeSlot && (isCalled || this.#line.size === 0))) return { type: "admit" };
-    if (this.#rules.onFull === "hold" && !this.#isSealed) return { type: "wait" };
+  #judgeSlot(hasSlot: boolean, isNext: boolean): AdmissionVerdict {
+    if (hasSlot || (this.hasFreeSlot && isNext)) return { type: "admit" };
+    const mayWait = this.#rules.onFull === "hold" || this.ranks !== undefined;
+    if (mayWait && !this.#isSealed) return { type: "wait" };
     return refuse("MESH_SEALED", `the mesh has reached its capacity of ${this.#rules.capacity}`);
+  }
+
+  #judgeRank(applicant: Applicant): AdmissionRefusal | undefined {
+    if (this.ranks === undefined || this.ranks.isRank(applicant)) return undefined;
+    const { size } = this.ranks;
+    return refuse(
+      "BAD_RANK",
+      `${applicant.address} has no rank from 0 to ${size - 1}, and this mesh is a gang of ${size}`,
+    );
   }
 
   /** Whether one more member would be too many. A capacity is a bound of its own, and raises that of the server. */

@@ -150,9 +150,12 @@ export class Membership {
     this.admission.applied(entry, removed);
     if (removed !== undefined) this.#forget(removed, entry);
     const member = this.directory.member(entry.id);
+    const entered = member === undefined ? undefined : this.#entered(member, append, removed?.id);
+    // The next rank of a gang may be waiting for this one.
+    if (member !== undefined && this.admission.ranks !== undefined) this.admitNext(now);
     return {
       ...(removed === undefined ? {} : { removed }),
-      ...(member === undefined ? {} : { entered: { member, session: this.#entered(member, append, removed?.id) } }),
+      ...(member === undefined ? {} : { entered: { member, session: entered } }),
     };
   }
 
@@ -261,8 +264,9 @@ export class Membership {
 
   /** When the next in line are called, because those before them are slow to prove their addresses. */
   nextTimeout(): number | undefined {
-    const { hasFreeSlot, calledCount, line } = this.admission;
-    const isHeldUp = hasFreeSlot && calledCount > 0 && calledCount < line.size;
+    const { hasFreeSlot, calledCount, line, ranks } = this.admission;
+    // In a gang nobody may pass those who were called.
+    const isHeldUp = ranks === undefined && hasFreeSlot && calledCount > 0 && calledCount < line.size;
     return earliest(this.#retryAt, isHeldUp ? this.#calledAt + this.#options.rules.limits.dialBackSlowMs : undefined);
   }
 
@@ -291,7 +295,7 @@ export class Membership {
     if (admission.calledCount >= Math.min(count, before)) return;
     for (const [session, candidate] of admission.line) {
       if (!admission.hasFreeSlot || admission.calledCount >= count) break;
-      if (admission.isCalled(session)) continue;
+      if (admission.isCalled(session) || admission.ranks?.isDue(candidate) === false) continue;
       if (candidate.dialect === "native") {
         admission.call(session);
         this.#calledAt = now;

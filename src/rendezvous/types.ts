@@ -125,6 +125,8 @@ export interface AdmissionRules {
   /** The most members of one mesh, at least 1; Infinity for no bound. */
   readonly capacity: number;
   readonly onFull: OnFull;
+  /** Each mesh is a gang of so many members, which give their ranks in their meta and are admitted in that order. */
+  readonly gangSize?: number;
   /** Hosts that may be advertised though the registration comes from elsewhere. */
   readonly mayAdvertise: (host: string) => boolean;
   /** The longest list that classic readers accept, and the most members of a mesh and of the server. */

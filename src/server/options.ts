@@ -26,6 +26,11 @@ export interface ServerOptions {
    * a free slot.
    */
   readonly onFull?: OnFull;
+  /**
+   * Each mesh is a gang of so many members, an integer >= 1: whoever joins gives its rank, from 0 to `gangSize` - 1 (the
+   * option `gang` of a node), and is admitted after all lower ranks. Default: no gang.
+   */
+  readonly gangSize?: number;
   /** Who may join: `any` (default), or members of one dialect. With a secret, classic members are refused. */
   readonly dialect?: Dialect | "any";
   /** The secret that every connection must prove; see `makeSecret`. Default: none, and nothing is encrypted. */
@@ -65,6 +70,7 @@ const serverOptionNames: readonly (keyof ServeOptions)[] = [
   "listen",
   "capacity",
   "onFull",
+  "gangSize",
   "dialect",
   "secret",
   "settleMs",
@@ -95,6 +101,7 @@ function serverRules(options: ServerOptions, limits: Limits, isKeyed: boolean): 
   const {
     capacity,
     onFull = "teardown",
+    gangSize,
     dialect = "any",
     settleMs = limits.settleMs,
     finishMs = limits.finishMs,
@@ -105,6 +112,7 @@ function serverRules(options: ServerOptions, limits: Limits, isKeyed: boolean): 
   return {
     capacity: capacity === undefined ? Number.POSITIVE_INFINITY : integerOption("capacity", capacity, 1),
     onFull: choiceOption("onFull", onFull, ["teardown", "hold"]),
+    ...(gangSize === undefined ? {} : { gangSize: integerOption("gangSize", gangSize, 1) }),
     dialect: choiceOption("dialect", dialect, ["any", "native", "classic"]),
     mayAdvertise: hostFilter(allowAdvertise),
     isKeyed,
