@@ -9,6 +9,7 @@ export { type ErrorCode, FullmeshError, type LogEvent, type LogLevel } from "./c
 export { defaultLimits, type Limits } from "./core/limits.js";
 export type { CompletenessReport, Direction } from "./mesh/types.js";
 export type { Degradation, Member, Message, NodeEvent, NodeEvents, Peer, ReceivedBytes } from "./node/events.js";
+export type { Gang } from "./node/gang.js";
 export { type JoinOptions, join } from "./node/join.js";
 export { type LoopOptions, MeshNode } from "./node/mesh-node.js";
 export type { MeshStream } from "./node/mesh-stream.js";

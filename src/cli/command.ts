@@ -1,7 +1,7 @@
 import { constants } from "node:os";
 import { type Command, CommanderError } from "commander";
 import { FullmeshError } from "../core/errors.js";
-import { exitCodeOf, exitCodes } from "./exit.js";
+import { exitCodeOf, exitCodes, ProcessFailure } from "./exit.js";
 import type { CommonFlags } from "./flags.js";
 import { Output } from "./output.js";
 
@@ -11,8 +11,8 @@ type EndSignal = (typeof endSignals)[number];
 /** What every command is given: where to speak, and what to do when it is told to stop. */
 export interface CommandContext {
   readonly output: Output;
-  /** Calls `stop` at the first SIGINT, SIGTERM or SIGHUP. A second one ends the process at once. */
-  onSignal(stop: () => void): void;
+  /** Calls `stop` at the first SIGINT, SIGTERM or SIGHUP. A second one calls `kill`, and ends the process at once. */
+  onSignal(stop: (signal: NodeJS.Signals) => void, kill?: () => void): void;
   /** Calls `stop` when nobody reads stdout any more. That is no failure: whoever read has seen enough. */
   onReaderGone(stop: () => void): void;
 }
@@ -41,13 +41,16 @@ export async function runCommand(flags: CommonFlags, body: (context: CommandCont
   const stopped = new AbortController();
   let signalled: EndSignal | undefined;
   let isReaderGone = false;
-  const onSignal = (stop: () => void): void => {
+  const onSignal = (stop: (signal: NodeJS.Signals) => void, kill?: () => void): void => {
     for (const signal of endSignals) {
       process.on(signal, () => {
-        if (signalled !== undefined) exit(codeOf(signal), signal);
+        if (signalled !== undefined) {
+          kill?.();
+          exit(codeOf(signal), signal);
+        }
         signalled = signal;
         stopped.abort();
-        stop();
+        stop(signal);
       });
     }
   };
@@ -93,6 +96,7 @@ function exit(code: number, signal: EndSignal | undefined): never {
 }
 
 function report(output: Output, error: unknown): void {
-  if (error instanceof FullmeshError) output.error(error.code, error.message, error.remedy);
+  const lines = error instanceof ProcessFailure ? error.lastLines : [];
+  if (error instanceof FullmeshError) output.error(error.code, error.message, error.remedy, lines);
   else output.error("ERROR", error instanceof Error ? (error.stack ?? error.message) : String(error));
 }

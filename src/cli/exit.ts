@@ -22,8 +22,22 @@ const usage: ReadonlySet<ErrorCode> = new Set([
   "SECRET_IN_CLASSIC",
 ]);
 
+/** A process that was started here has failed, and its exit code becomes that of this command. */
+export class ProcessFailure extends FullmeshError {
+  readonly exitCode: number;
+  /** What it has written last. */
+  readonly lastLines: readonly string[];
+
+  constructor(detail: string, exitCode: number, lastLines: readonly string[]) {
+    super("CHILD_FAILED", detail);
+    this.exitCode = exitCode;
+    this.lastLines = lastLines;
+  }
+}
+
 /** The exit code that an error comes to. */
 export function exitCodeOf(error: unknown): number {
+  if (error instanceof ProcessFailure) return error.exitCode;
   if (!(error instanceof FullmeshError)) return exitCodes.failed;
   if (usage.has(error.code)) return exitCodes.usage;
   if (error.code === "TIMED_OUT" || error.code === "INCOMPLETE") return exitCodes.timedOut;

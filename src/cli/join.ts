@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "commander";
 import { badOption } from "../api/options.js";
 import { FullmeshError } from "../core/errors.js";
+import { gangFrom } from "../node/gang.js";
 import { joinWith } from "../node/join.js";
 import { MeshNode } from "../node/mesh-node.js";
 import type { Dialect } from "../protocol/directory.js";
@@ -64,12 +65,15 @@ async function runJoin(
   if (server === undefined) badOption("server", "given as an argument or as FULLMESH_SERVER", server);
   const secret = await secretFrom(flags, output);
   const { mesh, name, serverLost, advertise, dialect } = flags;
+  // A copy that `fullmesh run` has started.
+  const gang = given === undefined ? gangFrom(process.env) : undefined;
   const node = new MeshNode({
     dialect,
     insecure: flags.insecure === true,
     ...(secret === undefined ? {} : { secret }),
     ...(mesh === undefined ? {} : { mesh }),
     ...(name === undefined ? {} : { name }),
+    ...(gang === undefined ? {} : { gang }),
     ...(serverLost === undefined ? {} : { serverLostMs: serverLost * 1000 }),
     ...(advertise === undefined ? {} : { advertise }),
   });

@@ -123,6 +123,16 @@ export class Output {
     this.#coming = coming;
   }
 
+  /**
+   * Whole lines of another process, as they are. Undefined if more may be written at once; otherwise whoever writes waits
+   * for the promise.
+   */
+  relay(to: "stdout" | "stderr", lines: Uint8Array): Promise<void> | undefined {
+    const writer = to === "stdout" ? this.#stdout : this.#stderr;
+    writer.relay(lines);
+    return writer.isBehind ? writer.room() : undefined;
+  }
+
   /** One line of talk on stderr. */
   talk(line: string): void {
     if (!this.options.quiet) this.#stderr.write(`${shownLine(line)}\n`);
@@ -137,11 +147,12 @@ export class Output {
     this.#stderr.write(`${line}\n`);
   }
 
-  /** What went wrong and what to try; said even when quiet. */
-  error(code: ErrorCode | "ERROR", message: string, remedy?: string): void {
-    if (this.options.json)
-      this.event("error", this.speaker, { code, message, ...(remedy === undefined ? {} : { remedy }) });
+  /** What went wrong and what to try; said even when quiet. `lines`: what a process that failed has written last. */
+  error(code: ErrorCode | "ERROR", message: string, remedy?: string, lines: readonly string[] = []): void {
+    const more = { ...(remedy === undefined ? {} : { remedy }), ...(lines.length === 0 ? {} : { lines }) };
+    if (this.options.json) this.event("error", this.speaker, { code, message, ...more });
     this.#stderr.write(`fullmesh: ${code}: ${shownLine(message)}\n`);
+    for (const line of lines) this.#stderr.write(`  | ${shownLine(line)}\n`);
     if (remedy !== undefined) this.#stderr.write(`  try: ${remedy}\n`);
   }
 

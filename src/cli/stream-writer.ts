@@ -33,7 +33,7 @@ export interface WriterEvents {
 export class StreamWriter {
   readonly #sink: WriteTarget;
   readonly #events: WriterEvents;
-  #waiting: string[] = [];
+  #waiting: (string | Uint8Array)[] = [];
   #waitingLength = 0;
   /** What is being written. */
   #batch: Uint8Array | undefined;
@@ -77,6 +77,14 @@ export class StreamWriter {
     return true;
   }
 
+  /** The same for bytes, which always have a place: whoever writes them waits for `room` before writing more. */
+  relay(bytes: Uint8Array): void {
+    if (this.#isGone) return;
+    this.#waiting.push(bytes);
+    this.#waitingLength += bytes.length;
+    if (this.#batch === undefined) this.#writeNext();
+  }
+
   /** Resolves when less waits, or nobody reads any more. */
   room(): Promise<void> {
     if (!this.isBehind || this.#isGone) return Promise.resolve();
@@ -101,7 +109,7 @@ export class StreamWriter {
       wake(this.#forEmpty);
       return;
     }
-    this.#batch = Buffer.from(this.#waiting.splice(0, count).join(""));
+    this.#batch = joined(this.#waiting.splice(0, count));
     this.#waitingLength -= length;
     if (!this.isBehind) wake(this.#forRoom);
     this.#writeBatch();
@@ -147,6 +155,14 @@ export class StreamWriter {
 
 /** Errors behind which there is nobody: the reader of a pipe or a socket has gone, or a terminal has been closed. */
 const goneCodes: ReadonlySet<string> = new Set(["EPIPE", "ECONNRESET", "ERR_STREAM_DESTROYED", "EIO"]);
+
+/** Nearly always it is text alone, or one piece of bytes. */
+function joined(pieces: readonly (string | Uint8Array)[]): Uint8Array {
+  const [first] = pieces;
+  if (pieces.length === 1 && typeof first === "object") return first;
+  if (pieces.every((piece) => typeof piece === "string")) return Buffer.from(pieces.join(""));
+  return Buffer.concat(pieces.map((piece) => (typeof piece === "string" ? Buffer.from(piece) : piece)));
+}
 
 function wake(waiting: Set<() => void>): void {
   const woken = [...waiting];

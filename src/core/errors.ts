@@ -643,7 +643,7 @@ const failures = {
   },
   CHILD_FAILED: {
     level: "error",
-    meaning: "A member process ended before the mesh was complete.",
+    meaning: "A process that this command has started has failed, or ended before the mesh was complete.",
     connection: "all closed",
     remedy: "Read what the process printed last.",
   },

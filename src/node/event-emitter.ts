@@ -14,6 +14,8 @@ export class NodeEventEmitter {
   readonly #machine: MemberMachine<unknown>;
   readonly #peers: Peers;
   readonly #mostUnread: number;
+  /** The rank that this node was given in its gang, if it is in one. */
+  readonly #gangRank: number | undefined;
   readonly #loops = new Set<AsyncQueue<NodeEvent>>();
   #rank = -1;
   #leader: Address | undefined;
@@ -21,11 +23,24 @@ export class NodeEventEmitter {
   #isClosed = false;
 
   /** `mostUnread`: so many events may one loop leave unread. */
-  constructor(node: EventEmitter<NodeEvents>, machine: MemberMachine<unknown>, peers: Peers, mostUnread: number) {
+  constructor(
+    node: EventEmitter<NodeEvents>,
+    machine: MemberMachine<unknown>,
+    peers: Peers,
+    mostUnread: number,
+    gangRank?: number,
+  ) {
     this.#node = node;
     this.#machine = machine;
     this.#peers = peers;
     this.#mostUnread = mostUnread;
+    this.#gangRank = gangRank;
+  }
+
+  /** See `MeshNode.rank`. */
+  get rank(): number {
+    const place = this.#machine.rank;
+    return place < 0 ? place : (this.#gangRank ?? place);
   }
 
   /** See `MeshNode.leader`. */
@@ -114,7 +129,7 @@ export class NodeEventEmitter {
 
   /** Emits the rank and the leader, if they have changed. */
   #emitStanding(): void {
-    const { rank } = this.#machine;
+    const { rank } = this;
     if (rank !== this.#rank) {
       this.#rank = rank;
       this.emit({ type: "rank", rank });

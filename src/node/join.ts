@@ -1,5 +1,6 @@
 import { functionOption, listenOption, waitOption } from "../api/options.js";
 import { waitFor } from "../api/waiting.js";
+import { environmentOf } from "./gang.js";
 import { lifecycleOf, MeshNode } from "./mesh-node.js";
 import type { NodeOptions } from "./options.js";
 
@@ -31,11 +32,22 @@ const joinTimeoutMs = 30_000;
  * Joins the mesh of the server at `host:port`, and resolves when the server has taken the new node in. A server that is not
  * there yet, or goes meanwhile, is looked for, after ever longer pauses of at most 5 s: see `timeoutMs`.
  *
+ * Without an address the environment says where and as whom: `FULLMESH_SERVER`, `FULLMESH_MESH`, `FULLMESH_SECRET`, and in
+ * a gang, as `fullmesh run` starts it, `FULLMESH_RANK` and `FULLMESH_SIZE`. Options win over it.
+ *
  * @throws {FullmeshError} `TIMED_OUT`, whose `cause` is what the last try has failed with; `REFUSED`, `PORT_IN_USE`,
  *   `NOT_OUR_ADDRESS`, `BAD_OPTION`, `BAD_SECRET`, `INSECURE_LISTEN`, `ABORTED`, and what shows that the server has another
  *   secret or is none: `SECRET_MISMATCH`, `WRONG_IDENTITY`, `SECRET_UNPROVED`, `BAD_PREFACE`, `VERSION_MISMATCH`
  */
-export async function join(server: string, options: JoinOptions = {}): Promise<MeshNode> {
+export async function join(server: string, options?: JoinOptions): Promise<MeshNode>;
+export async function join(options?: JoinOptions): Promise<MeshNode>;
+export async function join(server?: string | JoinOptions, more: JoinOptions = {}): Promise<MeshNode> {
+  if (server !== undefined && typeof server !== "object") return await joinAt(server, more);
+  const from = environmentOf(process.env);
+  return await joinAt(from.server, { ...from.options, ...(server ?? more) });
+}
+
+async function joinAt(server: string, options: JoinOptions): Promise<MeshNode> {
   const node = new MeshNode(options);
   await joinWith(node, server, options);
   return node;

@@ -54,9 +54,12 @@ export class MeshNode extends EventEmitter<NodeEvents> {
     return this.#parts.peers.members;
   }
 
-  /** This node's place in the newest list, 0 for the oldest; -1 while no list names it. */
+  /**
+   * This node's place in the newest list, 0 for the oldest; -1 while no list names it. In a gang it is the rank that the node
+   * was given, for life: that is also its place in the list, as long as no copy has been restarted.
+   */
   get rank(): number {
-    return this.#parts.machine.rank;
+    return this.#parts.events.rank;
   }
 
   /**

@@ -39,7 +39,7 @@ export class NodeRuntime {
 
   /** `node` is told of everything. Throws `BAD_OPTION` for an option with a value that it cannot take. */
   constructor(node: EventEmitter<NodeEvents>, options: NodeOptions) {
-    const { rules, transport } = nodeConfig(options);
+    const { rules, transport, gang } = nodeConfig(options);
     const { limits, isKeyed } = rules;
     // A classic node has no native links, and so nobody to say anything to.
     let messaging = new PeerChannels(new Queue(), limits, new Timers());
@@ -67,7 +67,7 @@ export class NodeRuntime {
       now: () => driver.now(),
       note: (note) => this.#note(note),
     });
-    this.events = new NodeEventEmitter(node, this.machine, this.peers, limits.eventsUnread);
+    this.events = new NodeEventEmitter(node, this.machine, this.peers, limits.eventsUnread, gang?.rank);
     this.traffic = new MessagingRouter(this.exchange, node, this.events);
     this.writing = new ClassicWriter(this.machine, this.peers, driver, limits);
     this.wholeness = new CompletionWaiter(this.machine, (size) => driver.input({ type: "watch", size }));

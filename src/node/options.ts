@@ -14,6 +14,7 @@ import { newId, newSeed } from "../nodejs/random.js";
 import type { Dialect, Meta } from "../protocol/directory.js";
 import { isMeta, isName } from "../protocol/native/fields.js";
 import type { TransportPort } from "../runtime/ports.js";
+import { type Gang, gangOption, orphanedMs } from "./gang.js";
 
 /** The mesh of whoever names none, and of classic members. */
 export const defaultMesh = "default";
@@ -26,6 +27,11 @@ export interface NodeOptions {
   readonly name?: string;
   /** What this member says of itself in the directory: an object of at most 1,024 bytes as JSON. */
   readonly meta?: Meta;
+  /**
+   * Which copy of a gang this node is, for a server with `gangSize`. Its rank is then `node.rank` for life, and `rank` in its
+   * meta. Default: none; `join` without an address takes it from `FULLMESH_RANK` and `FULLMESH_SIZE`.
+   */
+  readonly gang?: Gang;
   /** What this node speaks, default `native`. A native node also links with classic members. */
   readonly dialect?: Dialect;
   /**
@@ -34,8 +40,8 @@ export interface NodeOptions {
    */
   readonly secret?: string;
   /**
-   * For how many milliseconds a native node looks for a server that has gone, before it ends. Default: for ever. Its links
-   * are kept meanwhile.
+   * For how many milliseconds a native node looks for a server that has gone, before it ends. Default: for ever, and 10 s in
+   * a gang. Its links are kept meanwhile.
    */
   readonly serverLostMs?: number;
   /** The address to register, if others reach this node by another one than it listens on. Default: where it listens. */
@@ -48,7 +54,7 @@ export interface NodeOptions {
 
 /** Those of `JoinOptions`, so that `join` can hand its own on. */
 const nodeOptionNames = [
-  ...["mesh", "name", "meta", "dialect", "secret", "serverLostMs"],
+  ...["mesh", "name", "meta", "gang", "dialect", "secret", "serverLostMs"],
   ...["listen", "advertise", "insecure", "limits", "signal", "timeoutMs", "setup"],
 ];
 
@@ -56,22 +62,24 @@ const nodeOptionNames = [
 export interface NodeConfig {
   readonly rules: MemberRules;
   readonly transport: TransportPort;
+  readonly gang: Gang | undefined;
 }
 
 /** Checks the options. Throws `BAD_OPTION` for a value that an option cannot take, `BAD_SECRET`, `SECRET_IN_CLASSIC`. */
 export function nodeConfig(options: NodeOptions): NodeConfig {
   refuseUnknown(options, nodeOptionNames);
   const limits = limitsOption(options.limits);
-  const { advertise, name, meta, secret } = options;
+  const { advertise, name, secret } = options;
+  const gang = gangOption(options.gang);
+  const meta = metaOf(options.meta, gang);
   const mesh = options.mesh ?? defaultMesh;
   const dialect = choiceOption<Dialect>("dialect", options.dialect ?? "native", ["native", "classic"]);
   if (!isName(mesh)) badOption("mesh", "a name of 1 to 64 bytes without control characters", mesh);
   if (name !== undefined && !isName(name))
     badOption("name", "a name of 1 to 64 bytes without control characters", name);
-  if (meta !== undefined && !isMeta(meta)) badOption("meta", "an object of at most 1,024 bytes as JSON", meta);
   if (dialect === "classic") requirePlain(options, mesh);
   const { transport, isKeyed } = transportOption(secret, (identity) => identity.mesh === mesh, limits.keepAliveMs);
-  const { serverLostMs } = options;
+  const serverLostMs = options.serverLostMs ?? (gang === undefined ? undefined : orphanedMs);
   const rules: MemberRules = {
     dialect,
     mesh,
@@ -86,11 +94,23 @@ export function nodeConfig(options: NodeOptions): NodeConfig {
     seed: newSeed(),
     limits,
   };
-  return { rules, transport };
+  return { rules, transport, gang };
+}
+
+/** What this member says of itself, its rank in a gang included. */
+function metaOf(meta: Meta | undefined, gang: Gang | undefined): Meta | undefined {
+  if (meta !== undefined && !isMeta(meta)) badOption("meta", "an object of at most 1,024 bytes as JSON", meta);
+  if (gang === undefined) return meta;
+  if (meta !== undefined && "rank" in meta) badOption("meta.rank", "absent in a gang, which has ranks", meta.rank);
+  const ranked = { ...meta, rank: gang.rank };
+  return isMeta(ranked)
+    ? ranked
+    : badOption("meta", "an object of at most 1,024 bytes as JSON, the rank included", meta);
 }
 
 /** What a classic node cannot say or do. */
-function requirePlain({ secret, name, meta }: NodeOptions, mesh: string): void {
+function requirePlain({ secret, name, meta, gang }: NodeOptions, mesh: string): void {
+  if (gang !== undefined) badOption("gang", "absent with the classic dialect", gang);
   if (secret !== undefined) throw new FullmeshError("SECRET_IN_CLASSIC", "a classic node cannot prove a secret");
   if (mesh !== defaultMesh) badOption("mesh", `"${defaultMesh}" with the classic dialect`, mesh);
   if (name !== undefined || meta !== undefined) badOption("name", "absent with the classic dialect", name ?? "meta");

@@ -117,18 +117,16 @@ export class Admission {
     const evicts = this.#evictableBy(applicant);
     const holder = this.#addresses.of(address);
     const isFree = holder === undefined || ((hasSlot || isCalled) && holder.id === id);
-    const isDue = this.ranks?.isDue(applicant, replaces) ?? true;
-    const mayReplace = replaces !== undefined && isDue;
-    if (!isFree && !mayReplace && evicts === undefined) {
+    if (!isFree && replaces === undefined && evicts === undefined) {
       return refuse("ADDRESS_IN_USE", `${address} belongs to a live member`);
     }
     if (!this.#fitsInList(applicant, replaces)) {
       return refuse("LIST_FULL", `the list would exceed ${this.#rules.limits.listBytes} bytes`);
     }
-    if (mayReplace && !this.#isSealed) return { type: "admit", replaces };
+    if (replaces !== undefined && !this.#isSealed) return { type: "admit", replaces };
     const tooMany = this.#judgeCount(holder !== undefined, hasSlot);
     if (tooMany !== undefined) return tooMany;
-    const verdict = this.#judgeSlot(hasSlot, this.ranks === undefined ? isCalled || this.#line.size === 0 : isDue);
+    const verdict = this.#judgeSlot(applicant);
     return verdict.type === "refuse" || evicts === undefined ? verdict : { ...verdict, evicts };
   }
 
@@ -240,10 +238,12 @@ export class Admission {
   }
 
   /** The member at the applicant's address, if the applicant may take its place. */
-  #replaceableBy({ address, dialect }: Applicant): Id | undefined {
+  #replaceableBy(applicant: Applicant): Id | undefined {
+    const { address, dialect } = applicant;
     const holder = this.#addresses.of(address);
     if (holder?.dialect !== "native" || dialect !== "native" || holder.mesh !== this.#mesh) return undefined;
-    return holder.standing === "member" || holder.standing === "absent" ? holder.id : undefined;
+    const isMember = holder.standing === "member" || holder.standing === "absent";
+    return isMember && this.ranks?.isDue(applicant, holder.id) !== false ? holder.id : undefined;
   }
 
   /** The member of another mesh at the applicant's address, if it has no session: whoever proves the address gets it. */
@@ -270,7 +270,9 @@ export class Admission {
     return refuse("LOOPBACK_MIX", `${address} ${own}, and the members of this mesh ${others}`);
   }
 
-  #judgeSlot(hasSlot: boolean, isNext: boolean): AdmissionVerdict {
+  #judgeSlot(applicant: Applicant): AdmissionVerdict {
+    const { hasSlot = false, isCalled = false } = applicant;
+    const isNext = this.ranks?.isDue(applicant) ?? (isCalled || this.#line.size === 0);
     if (hasSlot || (this.hasFreeSlot && isNext)) return { type: "admit" };
     const mayWait = this.#rules.onFull === "hold" || this.ranks !== undefined;
     if (mayWait && !this.#isSealed) return { type: "wait" };

@@ -150,12 +150,9 @@ export class Membership {
     this.admission.applied(entry, removed);
     if (removed !== undefined) this.#forget(removed, entry);
     const member = this.directory.member(entry.id);
-    const entered = member === undefined ? undefined : this.#entered(member, append, removed?.id);
-    // The next rank of a gang may be waiting for this one.
-    if (member !== undefined && this.admission.ranks !== undefined) this.admitNext(now);
     return {
       ...(removed === undefined ? {} : { removed }),
-      ...(member === undefined ? {} : { entered: { member, session: entered } }),
+      ...(member === undefined ? {} : { entered: { member, session: this.#entered(member, append, removed?.id) } }),
     };
   }
 

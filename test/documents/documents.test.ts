@@ -123,7 +123,7 @@ describe("the README", () => {
 describe("docs/cli.md", () => {
   const page = read("docs/cli.md");
 
-  it.each(["serve", "join", "up", "secret"])("says what every flag of fullmesh %s does", (command) => {
+  it.each(["serve", "join", "up", "run", "secret"])("says what every flag of fullmesh %s does", (command) => {
     const { status, stdout } = node("dist/bundle/main.js", command, "--help");
     expect(status).toBe(0);
     const flags = new Set(stdout.match(/--[a-z][a-z-]+/g));
@@ -156,7 +156,7 @@ describe("what the documents point to", () => {
     const looksLikeCode = /^[A-Z]+(?:_[A-Z]+)+$/;
     const unknown = documents.flatMap((file) =>
       quoted(read(file)).filter(
-        (word) => looksLikeCode.test(word) && !word.startsWith("FULLMESH_") && !(word in failureTable),
+        (word) => looksLikeCode.test(word) && !/^(?:FULLMESH_|NO_COLOR$)/.test(word) && !(word in failureTable),
       ),
     );
     expect(unknown).toEqual([]);

@@ -1,0 +1,272 @@
+import type { Command } from "commander";
+import { badOption } from "../api/options.js";
+import { Deferred, waitFor } from "../api/waiting.js";
+import { defaultMesh } from "../node/options.js";
+import { makeSecret } from "../nodejs/secret.js";
+import { serve } from "../server/rendezvous-server.js";
+import { type CommandContext, runCommand } from "./command.js";
+import { ProcessFailure } from "./exit.js";
+import { type CommonFlags, count, flag, secondsOrZero, withCommonFlags } from "./flags.js";
+import { type CopyEnd, describeEnd, exitCodeOfEnd, GangProcess, type OutputName } from "./gang-process.js";
+import { ndjson, type Output } from "./output.js";
+import { secretFrom, withSecretFlag } from "./secret-flag.js";
+import { reportServer } from "./server-reporter.js";
+import { prefixLines, splitLines } from "./whole-lines.js";
+
+interface RunFlags extends CommonFlags {
+  readonly size: number;
+  /** How often one copy is started anew. */
+  readonly restart: number;
+  /** Seconds. */
+  readonly grace: number;
+  readonly secretFile?: string;
+}
+
+/** As many members as a mesh has without a capacity of its own, with some room. */
+const mostCopies = 1_000;
+/** Less than the 10 s after which `docker stop` kills, and more than the 6 s that leaving may take. */
+const defaultGraceSeconds = 8;
+const defaultRestarts = 5;
+/** Before a copy is started anew; doubled each time. */
+const firstRestartMs = 500;
+const longestRestartMs = 30_000;
+/** For the prefixes of ranks (ECMA-48): no red, which is for errors. */
+const colours = [36, 33, 32, 35, 34, 96, 93, 92, 95, 94] as const;
+
+/** Adds `fullmesh run`. */
+export function addRun(program: Command): void {
+  const command = program
+    .command("run")
+    .usage("-n <n> [options] -- <command> [args...]")
+    .argument("<command...>", "the command and its arguments, behind --")
+    .summary("run N copies of a command here as the members of a mesh")
+    .description(
+      "Starts a rendezvous server and N copies of a command on this machine. Each copy has FULLMESH_SERVER, FULLMESH_MESH, " +
+        "FULLMESH_RANK, FULLMESH_SIZE and FULLMESH_SECRET in its environment, which join() without an address reads; they " +
+        "are admitted in the order of their ranks. What they write is passed on line by line, behind the rank. The first " +
+        "copy that fails ends the others, and its exit code is that of this command.",
+    )
+    .addOption(
+      flag("-n, --size <n>", `how many copies, 1 to ${mostCopies}`)
+        .argParser((text) => count("size", text, mostCopies))
+        .makeOptionMandatory(),
+    )
+    .addOption(
+      flag(
+        "--restart <when>",
+        `never, on-failure (a copy at most ${defaultRestarts} times), or on-failure:<times>; after 0.5 s, twice as long each time`,
+      )
+        .argParser(restarts)
+        .default(0, "never"),
+    )
+    .addOption(
+      flag("--grace <seconds>", "from SIGTERM, or Ctrl-C, to SIGKILL")
+        .argParser((text) => secondsOrZero("grace", text))
+        .default(defaultGraceSeconds),
+    );
+  withSecretFlag(command);
+  withCommonFlags(command, "how long all of it may take (default: for ever)");
+  command.action((args: readonly string[]) =>
+    runCommand(command.opts<RunFlags>(), (context) => runGang(args, command.opts<RunFlags>(), context)),
+  );
+}
+
+/** How often a copy may be started anew. */
+function restarts(text: string): number {
+  if (text === "never") return 0;
+  const [, times] =
+    /^on-failure(?::([1-9]\d{0,5}))?$/.exec(text) ??
+    badOption("restart", "never, on-failure or on-failure:<times>", text);
+  return times === undefined ? defaultRestarts : Number(times);
+}
+
+async function runGang(
+  command: readonly string[],
+  flags: RunFlags,
+  { output, onSignal, onReaderGone }: CommandContext,
+): Promise<void> {
+  const secret = (await secretFrom(flags, output)) ?? makeSecret();
+  const server = await serve({ listen: "127.0.0.1:0", gangSize: flags.size, secret });
+  if (output.options.json) {
+    output.event("listening", null, { address: server.address });
+    reportServer(server, output);
+  } else {
+    server.on("note", (record) => {
+      if (record.level !== "info") output.note(record);
+    });
+  }
+  const others = Object.entries(process.env).filter(([name]) => !name.startsWith("FULLMESH_"));
+  const env = {
+    ...Object.fromEntries(others),
+    FULLMESH_SERVER: server.address,
+    FULLMESH_MESH: defaultMesh,
+    FULLMESH_SIZE: String(flags.size),
+    FULLMESH_SECRET: secret,
+  };
+  const gang = new Gang(command, env, flags, output);
+  onSignal(
+    (signal) => gang.stop(signal),
+    () => gang.kill("SIGKILL"),
+  );
+  onReaderGone(() => gang.stop("SIGTERM"));
+  // Ctrl-Z stops the copies as well, and what goes on after it goes on together.
+  process.on("SIGTSTP", () => {
+    gang.kill("SIGSTOP");
+    process.kill(process.pid, "SIGSTOP");
+  });
+  process.on("SIGCONT", () => gang.kill("SIGCONT"));
+  try {
+    gang.start();
+    const timeoutMs = flags.timeout === undefined ? undefined : flags.timeout * 1000;
+    await waitFor(gang.ended, { timeoutMs }, () => `${gang.running} of ${flags.size} copies have not ended`);
+  } finally {
+    gang.stop("SIGTERM");
+    await gang.ended;
+    await server.close();
+  }
+  if (gang.failure !== undefined) throw gang.failure;
+}
+
+/** One copy with its rank, through all its restarts. */
+interface Copy {
+  readonly rank: number;
+  process: GangProcess | undefined;
+  restarts: number;
+  /** It is started anew when this runs out. */
+  timer: NodeJS.Timeout | undefined;
+}
+
+/** The copies of a command, from their start to their end. */
+class Gang {
+  /** Resolves when all have ended, and what they have written has been passed on. */
+  readonly ended: Promise<void>;
+  /** How the first copy that failed has ended. */
+  failure: ProcessFailure | undefined;
+  readonly #command: readonly string[];
+  readonly #env: NodeJS.ProcessEnv;
+  readonly #flags: RunFlags;
+  readonly #output: Output;
+  readonly #copies: Copy[];
+  readonly #ended = new Deferred<void>();
+  #isStopping = false;
+
+  constructor(command: readonly string[], env: NodeJS.ProcessEnv, flags: RunFlags, output: Output) {
+    this.#command = command;
+    this.#env = env;
+    this.#flags = flags;
+    this.#output = output;
+    this.#copies = Array.from({ length: flags.size }, (_, rank) => ({
+      rank,
+      process: undefined,
+      restarts: 0,
+      timer: undefined,
+    }));
+    this.ended = this.#ended.promise;
+  }
+
+  /** How many copies have not ended. */
+  get running(): number {
+    return this.#copies.filter(({ process, timer }) => process !== undefined || timer !== undefined).length;
+  }
+
+  start(): void {
+    for (const copy of this.#copies) if (!this.#isStopping) this.#start(copy);
+  }
+
+  /** Passes the signal on to all copies, once, and kills those that have not ended when the grace time is over. */
+  stop(signal: NodeJS.Signals): void {
+    if (this.#isStopping) return;
+    this.#isStopping = true;
+    for (const copy of this.#copies) {
+      clearTimeout(copy.timer);
+      copy.timer = undefined;
+    }
+    this.kill(signal);
+    const timer = setTimeout(() => this.kill("SIGKILL"), this.#flags.grace * 1000);
+    void this.ended.then(() => clearTimeout(timer));
+    this.#review();
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    for (const { process } of this.#copies) process?.kill(signal);
+  }
+
+  #start(copy: Copy): void {
+    const { rank } = copy;
+    const env = { ...this.#env, FULLMESH_RANK: String(rank) };
+    const pass = (name: OutputName, lines: Buffer): Promise<void> | undefined => this.#pass(rank, name, lines);
+    const started = new GangProcess(this.#command, env, this.#flags.grace * 1000, {
+      lines: pass,
+      exited: (end) => this.#exited(copy, started, end),
+    });
+    copy.process = started;
+    this.#output.event("started", null, { rank, pid: started.pid ?? null });
+    void started.closed.then(() => {
+      copy.process = undefined;
+      this.#review();
+    });
+  }
+
+  #exited(copy: Copy, ended: GangProcess, end: CopyEnd): void {
+    const { rank } = copy;
+    const { code, signal, error } = end;
+    const how = error !== undefined ? { error: error.message } : signal === null ? { code } : { signal };
+    this.#output.event("exited", null, { rank, ...how });
+    if (code === 0 || this.#isStopping) return;
+    if (copy.restarts < this.#flags.restart) {
+      this.#restart(copy, ended, end);
+      return;
+    }
+    // What it has written last may still be on its way.
+    void ended.closed.then(() => {
+      const times = copy.restarts === 0 ? "" : `, started ${copy.restarts + 1} times,`;
+      const detail = `rank ${rank}${times} ${describeEnd(end)}`;
+      this.failure = new ProcessFailure(detail, exitCodeOfEnd(end), ended.lastLines);
+    });
+    this.stop("SIGTERM");
+  }
+
+  #restart(copy: Copy, ended: GangProcess, end: CopyEnd): void {
+    const { rank } = copy;
+    const delayMs = Math.min(firstRestartMs * 2 ** copy.restarts, longestRestartMs);
+    copy.restarts += 1;
+    const attempt = copy.restarts;
+    const sentence = `rank ${rank} ${describeEnd(end)}; it is started again in ${delayMs / 1000} s (${attempt} of ${this.#flags.restart})`;
+    this.#output.event("restarting", null, { rank, attempt, delayMs }, sentence);
+    copy.timer = setTimeout(() => {
+      void ended.closed.then(() => {
+        copy.timer = undefined;
+        if (!this.#isStopping) this.#start(copy);
+      });
+    }, delayMs);
+  }
+
+  #review(): void {
+    if (this.running === 0) this.#ended.resolve();
+  }
+
+  #pass(rank: number, name: OutputName, lines: Buffer): Promise<void> | undefined {
+    const output = this.#output;
+    if (output.options.json) {
+      const events = splitLines(lines).map(
+        (line) => `${ndjson("line", null, { rank, stream: name, ...textOf(line) }, defaultMesh)}\n`,
+      );
+      return output.relay("stdout", Buffer.from(events.join("")));
+    }
+    const width = String(this.#flags.size - 1).length;
+    const label = `[${String(rank).padStart(width)}] `;
+    const colour = colours[rank % colours.length];
+    const isColoured = process[name].isTTY === true && process[name].hasColors();
+    const prefix = isColoured ? `\u001b[0;${colour}m${label}\u001b[0m` : label;
+    return output.relay(name, prefixLines(lines, Buffer.from(prefix)));
+  }
+}
+
+/** A line as text if it is UTF-8, and as base64 otherwise. */
+function textOf(line: Buffer): { readonly text: string } | { readonly base64: string } {
+  try {
+    return { text: new TextDecoder("utf-8", { fatal: true }).decode(line) };
+  } catch {
+    return { base64: line.toString("base64") };
+  }
+}
