@@ -154,6 +154,15 @@ export class SimulatedMember implements NativeMemberRun {
     return this.#workload?.messaging.at(peer);
   }
 
+  /** Says a little to each peer that is listed and not linked yet, once. */
+  #sendBeforeUp(): void {
+    for (const { id, address } of this.machine.entries) {
+      const link = this.machine.nativeLink(address);
+      if (link?.reachability !== "waiting" || !this.#context.linkChecker.sendsBeforeUp(this, id, address)) continue;
+      for (let count = 0; count < 3; count += 1) this.#workload?.speak(link.peer);
+    }
+  }
+
   #draw(): Id {
     this.#id = this.#context.network.engine.draw();
     this.#context.memberRuns.set(this.#id, this);
@@ -233,11 +242,16 @@ export class SimulatedMember implements NativeMemberRun {
         break;
       case "unlink":
         if (isOfClassicPeer) return false;
-        if (!event.wasUp) return true;
+        if (!event.wasUp) {
+          linkChecker.neverUp(this, event);
+          return true;
+        }
         linkChecker.ended(this, event.peer, event.unacknowledged, event.reason);
         break;
       case "directory":
         logChecker.read(this);
+        // How links of older incarnations have ended is told behind this.
+        if (this.#context.scenario.sendsBeforeUp === true) this.later(0, () => this.#sendBeforeUp());
         return true;
       case "complete":
         this.#context.completenessChecker.heard(this, event);

@@ -13,6 +13,7 @@ import {
   type PathEnd,
   type Scenario,
   type ScenarioKind,
+  sendsBeforeUpOf,
   separatePorts,
 } from "./scenario.js";
 
@@ -34,6 +35,7 @@ function nativeScenarioOf(seed: number, isMixed: boolean): Scenario {
     ...capacityOf(random, size, isCalm),
     logDelayMs: random.chance(0.4) ? random.integer(1, 300) : 0,
     logRejects: logRejectsOf(seed, isCalm),
+    sendsBeforeUp: sendsBeforeUpOf(seed),
     conditions: weatherOf(random, isCalm),
     faults: isCalm ? [] : faultsOf(random, scripts, healsAt),
     healsAt,

@@ -94,6 +94,8 @@ export interface Scenario {
    * period: the margin of the writer's pause.
    */
   readonly isPrompt: boolean;
+  /** Native members send to each peer as soon as the directory lists it, before their link is up. */
+  readonly sendsBeforeUp?: boolean;
   /** Bounds that differ from the defaults. */
   readonly limits?: Partial<Limits>;
   /** These members are never struck: every two of them are linked so soon after both are listed, whatever others do. */
@@ -104,6 +106,11 @@ export interface Scenario {
 export function logRejectsOf(seed: number, isCalm: boolean): number {
   const random = new SeededRandom(seed + 2 ** 47);
   return isCalm || random.chance(0.8) ? 0 : 0.5 * random.next();
+}
+
+/** In one run of ten, likewise. */
+export function sendsBeforeUpOf(seed: number): boolean {
+  return new SeededRandom(seed + 5 * 2 ** 40).chance(0.1);
 }
 
 /** Ports that are told apart only by waiting, beside ports that are not. */

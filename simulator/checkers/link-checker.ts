@@ -18,6 +18,13 @@ interface WatchedLink {
 }
 
 type ObservedLinkEvent = Extract<MemberEvent, { type: "link" | "relink" }>;
+type UnlinkEvent = Extract<MemberEvent, { type: "unlink" }>;
+
+/** A link that was sent on before it was up. */
+interface WaitingLink {
+  readonly own: Id;
+  readonly peer: Id;
+}
 
 /** More attempts for one pair than any play can need. */
 const mostAttempts = 60;
@@ -32,6 +39,7 @@ export class LinkChecker implements LinkFacts {
   /** Pairs that have been linked at both ends by one attempt. */
   readonly #met = new Set<string>();
   readonly #attempts = new Map<string, number>();
+  readonly #waiting = new Map<NativeRun, Map<Address, WaitingLink>>();
 
   constructor(context: SimulationContext) {
     this.#context = context;
@@ -45,6 +53,7 @@ export class LinkChecker implements LinkFacts {
     const link = listed?.hasBeenUp === true ? listed : undefined;
     const own = this.#of(memberRun);
     const before = own.get(address);
+    if (this.#waiting.get(memberRun)?.delete(address) === true) hit("sent before up, and up");
     if ((type === "relink") !== (before !== undefined)) {
       invariantChecker.violate("S1", `${memberRun.address} tells ${type} of ${address}, and had ${before?.peer}`);
     }
@@ -107,6 +116,41 @@ export class LinkChecker implements LinkFacts {
     if (unacknowledged > 0 && scenario.isCalm) invariantChecker.violate("S8", `${said} at a clean end: ${reason}`);
     if (!this.#mayEnd(memberRun, watched))
       invariantChecker.violate("A1", `${memberRun.address} ended ${address} without a cause: ${reason}`);
+  }
+
+  /** Something is sent on a link that is not up yet. False if that was so before. */
+  sendsBeforeUp(memberRun: NativeRun, peer: Id, address: Address): boolean {
+    const waiting = this.#waiting.get(memberRun) ?? new Map<Address, WaitingLink>();
+    this.#waiting.set(memberRun, waiting);
+    const known = waiting.get(address);
+    if (known?.own === memberRun.id && known.peer === peer) return false;
+    if (known !== undefined)
+      this.#context.invariantChecker.violate(
+        "S8",
+        `${memberRun.address} did not tell how a link with ${address} ended`,
+      );
+    waiting.set(address, { own: memberRun.id, peer });
+    return true;
+  }
+
+  /** S8: a link has ended without having been up: all that was sent on it is lost, and told of. */
+  neverUp(memberRun: NativeRun, { peer: address, member, unacknowledged }: UnlinkEvent): void {
+    const { invariantChecker, messageChecker, hit } = this.#context;
+    const link = this.#waiting.get(memberRun)?.get(address);
+    if (link === undefined) {
+      if (unacknowledged > 0)
+        invariantChecker.violate(
+          "S8",
+          `${memberRun.address} tells of ${unacknowledged} lost messages that it never sent`,
+        );
+      return;
+    }
+    this.#waiting.get(memberRun)?.delete(address);
+    const sent = messageChecker.sent(link.own, link.peer);
+    if (sent > 0) hit("sent before up, and lost");
+    if (member?.id === link.peer && unacknowledged === sent) return;
+    const told = `${memberRun.address} tells of ${unacknowledged} lost messages to ${member?.id} at ${address}`;
+    invariantChecker.violate("S8", `${told}, and sent ${sent} to ${link.peer} before a link was up`);
   }
 
   /** S1: at most one connection of a pair on which an end still speaks. */
@@ -176,7 +220,7 @@ export class LinkChecker implements LinkFacts {
   }
 
   count(memberRun: NativeRun): number {
-    return this.#of(memberRun).size;
+    return this.#of(memberRun).size + (this.#waiting.get(memberRun)?.size ?? 0);
   }
 
   #of(memberRun: NativeRun): Map<Address, WatchedLink> {

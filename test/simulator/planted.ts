@@ -13,6 +13,7 @@ import { SendBuffer } from "../../src/mesh/native/send-buffer.js";
 import { ByteQueue } from "../../src/messaging/byte-queue.js";
 import { ReceiveWindow, SendWindow } from "../../src/messaging/flow-control.js";
 import { LinkChannel } from "../../src/messaging/link-channel.js";
+import { PeerChannels } from "../../src/messaging/peer-channels.js";
 import { PendingRequests } from "../../src/messaging/pending-requests.js";
 import { Stream } from "../../src/messaging/stream.js";
 import { Admission } from "../../src/rendezvous/admission.js";
@@ -122,6 +123,40 @@ export const plants: readonly Plant[] = [
     plant: () => vi.spyOn(SendBuffer.prototype, "count").mockReturnValue(0),
     seed: 302,
     breaks: "S8",
+  },
+  {
+    when: "what was sent on a link that was never up is not told of",
+    plant: () => {
+      const count = SendBuffer.prototype.count;
+      vi.spyOn(SendBuffer.prototype, "count").mockImplementation(function (this: SendBuffer, kind) {
+        return this.waitingBytes === this.begunBytes ? 0 : count.call(this, kind);
+      });
+    },
+    seed: 46,
+    breaks: "S8",
+  },
+  {
+    when: "what was sent on a link that was never up goes to the next incarnation of the peer",
+    plant: () => {
+      const lost = new Map<string, Parameters<LinkChannel["send"]>[]>();
+      const { send, ended } = LinkChannel.prototype;
+      const attach = PeerChannels.prototype.attach;
+      vi.spyOn(LinkChannel.prototype, "send").mockImplementation(function (this: LinkChannel, ...message) {
+        if (!this.link.hasBeenUp) lost.set(this.peer, [...(lost.get(this.peer) ?? []), message]);
+        return send.apply(this, message);
+      });
+      vi.spyOn(LinkChannel.prototype, "ended").mockImplementation(function (this: LinkChannel, reason) {
+        if (this.link.hasBeenUp) lost.delete(this.peer);
+        ended.call(this, reason);
+      });
+      vi.spyOn(PeerChannels.prototype, "attach").mockImplementation(function (this: PeerChannels, ...link) {
+        const channel = attach.apply(this, link);
+        for (const message of lost.get(channel.peer) ?? []) send.apply(channel, message);
+        return channel;
+      });
+    },
+    seed: 11,
+    breaks: "S3",
   },
   {
     when: "messages that wait for credit are not told of when the link ends",
