@@ -54,6 +54,7 @@ const onWire = {
   ADDRESS_IN_USE: ["server", "may pass, when the holder is gone"],
   HANDSHAKE_TIMEOUT: ["server, member", "may pass"],
   HELLO_AT_SERVER: ["server", "final"],
+  REGISTRATION_AT_NODE: ["member", "final"],
   BUSY: ["server, member", "retryMs"],
   MESH_SEALED: ["server", "may pass, if a member is lost"],
   BAD_RANK: ["server", "final"],

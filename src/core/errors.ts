@@ -71,7 +71,7 @@ const failures = {
   TLS_HELLO: {
     level: "warn",
     meaning: "A TLS handshake came to a port that speaks plain text.",
-    connection: "half-closed without an answer, closed within 1 s",
+    connection: "answered with a TLS alert, half-closed, closed within 1 s",
     remedy: "Give both ends the same secret, or neither. The classic dialect has no encryption.",
   },
   HELLO_AT_SERVER: {
@@ -203,7 +203,7 @@ const failures = {
   REGISTRATION_AT_NODE: {
     level: "warn",
     meaning: "A registration came to a member instead of the server.",
-    connection: "closed",
+    connection: refused,
     remedy: "Give the joining program the server's address, not a member's.",
   },
   UNKNOWN_PEER: {
@@ -436,9 +436,16 @@ const failures = {
   },
   SECRET_MISMATCH: {
     level: "warn",
-    meaning: "The other side has another secret or none, or does not accept this mesh or role. It does not say which.",
+    meaning: "The other side has another secret, or does not accept this mesh or role. It does not say which.",
     connection: "closed in the handshake",
     remedy: "Give both ends the same secret.",
+  },
+  SECRET_NOT_USED: {
+    level: "warn",
+    meaning: "This side proves a secret, and the other side uses none.",
+    connection: "closed in the handshake",
+    remedy:
+      "Start the other side with the same secret (--secret-file or FULLMESH_SECRET), or leave it out on this side.",
   },
   SECRET_UNPROVED: {
     level: "warn",

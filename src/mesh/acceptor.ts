@@ -187,7 +187,13 @@ export class Acceptor implements ConnectionListener {
       this.#turnAway(visitor, "SECRET_REQUIRED", "the caller speaks in plain text", now, lastWord);
     } else if (reception === undefined) {
       const message = "the caller speaks native, and this member classic";
-      this.#turnAway(visitor, "WRONG_DIALECT", message, now, refusal("WRONG_DIALECT", "native is not spoken here"));
+      this.#turnAway(
+        visitor,
+        "WRONG_DIALECT",
+        message,
+        now,
+        refusal("WRONG_DIALECT", "this is a member that speaks classic only"),
+      );
     } else {
       this.#visitors.delete(visitor.connection);
       const party = reception.receive(visitor);
@@ -212,6 +218,11 @@ export class Acceptor implements ConnectionListener {
   #note(code: ErrorCode, message: string, remote: Endpoint): void {
     this.#outputs.push({ type: "note", note: { code, message, remote: formatAddress(remote) } });
   }
+}
+
+/** What a program is told that registers with a member; `server` is where the member's own server is, once it is known. */
+export function notTheServer(server: string | undefined): string {
+  return `this is a member, not the rendezvous server${server === undefined ? "" : `, which is at ${server}`}`;
 }
 
 /** A preface and a refusal, for a native caller that is not let in. */

@@ -224,7 +224,7 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
     this.#own = this.#rules.advertise ?? this.#defaultAddress();
     this.#isRegistrationDue = this.#own === undefined;
     if (this.#own === undefined || this.#state !== "running") return;
-    this.#classic.registeredAs(this.#own);
+    this.#classic.registeredAs(this.#own, this.#session.serverName);
     this.#session.register(this.#own, now);
   }
 

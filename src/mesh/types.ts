@@ -165,6 +165,8 @@ export type SessionEvent =
 export interface ServerSession {
   /** The present connection, if there is one. */
   readonly connectionId: ConnectionId | undefined;
+  /** The server, as messages name it. */
+  readonly serverName: string;
   /** Our end of the newest connection, which tells by which address this machine reaches the server. */
   readonly local: Endpoint | undefined;
   /** Connects; see the input `connectToServer` for `lookMs`. */

@@ -37,7 +37,7 @@ const joinTimeoutMs = 30_000;
  *
  * @throws {FullmeshError} `TIMED_OUT`, whose `cause` is what the last try has failed with; `REFUSED`, `PORT_IN_USE`,
  *   `NOT_OUR_ADDRESS`, `BAD_OPTION`, `BAD_SECRET`, `INSECURE_LISTEN`, `ABORTED`, and what shows that the server has another
- *   secret or is none: `SECRET_MISMATCH`, `WRONG_IDENTITY`, `SECRET_UNPROVED`, `BAD_PREFACE`, `VERSION_MISMATCH`
+ *   secret or none, or is no server: `SECRET_MISMATCH`, `SECRET_NOT_USED`, `WRONG_IDENTITY`, `SECRET_UNPROVED`, `BAD_PREFACE`, `VERSION_MISMATCH`
  */
 export async function join(server: string, options?: JoinOptions): Promise<MeshNode>;
 export async function join(options?: JoinOptions): Promise<MeshNode>;

@@ -218,10 +218,11 @@ const findings: readonly (readonly [name: RegExp, finding: Finding])[] = [
   [/ALERT_(ILLEGAL_PARAMETER|DECRYPT_ERROR|BAD_RECORD_MAC)$/, "another secret"],
   [/ALERT_INTERNAL_ERROR$/, "no room"],
   [/(DIGEST_CHECK_FAILED|BAD_RECORD_MAC)$/, "no key"],
-  [/(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|RECORD_LAYER_FAILURE)$/, "plain text"],
+  [/ALERT_PROTOCOL_VERSION$/, "no secret"],
+  [/(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|RECORD_LAYER_FAILURE)$/, "no secret"],
 ];
 
-type Finding = "unwanted" | "another secret" | "no room" | "no key" | "plain text";
+type Finding = "unwanted" | "another secret" | "no room" | "no key" | "no secret";
 
 function dialedReason(error: NodeJS.ErrnoException, identity: Identity): IdentityRejection | undefined {
   if (isBreak(error)) return undefined;
@@ -235,8 +236,8 @@ function dialedReason(error: NodeJS.ErrnoException, identity: Identity): Identit
       return { code: "BUSY", message: "it has no room for another connection now" };
     case "no key":
       return { code: "SECRET_MISMATCH", message: `it answers ${named(identity)} without having the key` };
-    case "plain text":
-      return { code: "SECRET_MISMATCH", message: "it answers the handshake in plain text: it has no secret" };
+    case "no secret":
+      return { code: "SECRET_NOT_USED", message: "it takes no TLS handshake of ours: it uses no secret" };
     case undefined:
       return { code: "SECRET_UNPROVED", message: `it answers the handshake without the key: ${textOf(error)}` };
   }

@@ -27,6 +27,14 @@ export function sniff(first: number, second: number | undefined): CallerKind | u
   return second === letters.E ? "http" : "stranger";
 }
 
+/**
+ * The answer to a TLS handshake where no secret is used: a record with the fatal alert `protocol_version` (RFC 8446 section
+ * 6.2), which is what a server says that speaks none of the caller's versions. Callers with a secret tell it by that.
+ */
+export function tlsRefusal(): Uint8Array {
+  return Uint8Array.of(0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x46);
+}
+
 /** The polite answer to an HTTP request of any method: the status line says it all, and HEAD may have no body. */
 export function httpRefusal(): Uint8Array {
   return ascii("HTTP/1.1 400 This Port Does Not Speak HTTP\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");

@@ -149,7 +149,7 @@ export async function healthyMesh(options: ServerOptions = {}, dialect: Dialect 
 async function newcomer(server: Address, others: readonly Address[]): Promise<Address> {
   const third = new Watched(await join(server));
   await third.node.complete({ size: others.length + 1 });
-  expect(third.node.members).toEqual([...others, third.address]);
+  expect(third.node.members.map(({ address }) => address)).toEqual([...others, third.address]);
   expect(third.ups.items.toSorted()).toEqual(others.toSorted());
   return third.address;
 }

@@ -20,11 +20,11 @@ async function answerTo(method: string, address: string): Promise<number | undef
 }
 
 /** What a TLS client gets to read, and how its handshake fails. */
-async function tlsHandshake(address: string): Promise<{ bytesRead: number; failure: string | undefined }> {
+async function tlsHandshake(address: string): Promise<{ failure: string | undefined }> {
   const socket = connectTls({ ...splitAddress(address), rejectUnauthorized: false });
   onTestFinished(() => void socket.destroy());
   const [error] = await once(socket, "error");
-  return { bytesRead: socket.bytesRead, failure: error.code };
+  return { failure: error.code };
 }
 
 describe("a rendezvous server that is called by a program of another kind", () => {
@@ -57,11 +57,10 @@ describe("a rendezvous server that is called by a program of another kind", () =
     await mesh.undisturbed();
   });
 
-  test("closes on TLS without an answer and notes TLS_HELLO", async () => {
+  test("answers TLS with the alert that it speaks none, notes TLS_HELLO and closes", async () => {
     const mesh = await healthyMesh();
-    const { bytesRead, failure } = await tlsHandshake(mesh.address);
-    expect(bytesRead).toBe(0);
-    expect(failure).toBe("ECONNRESET");
+    const { failure } = await tlsHandshake(mesh.address);
+    expect(failure).toMatch(/ALERT_PROTOCOL_VERSION$/);
     expect(await mesh.notes.nth(1)).toMatchObject({ code: "TLS_HELLO", level: "warn" });
     await mesh.undisturbed();
     expect(mesh.notes.codes).toEqual(["TLS_HELLO"]);
@@ -92,20 +91,33 @@ describe("a node that is called by a program of another kind", () => {
     expect(me.ups.items).toEqual([]);
   });
 
-  test("closes on TLS without an answer and notes TLS_HELLO", async () => {
+  test("answers TLS with the alert that it speaks none, notes TLS_HELLO and closes", async () => {
     const me = await nodeAtFakeServer();
     await me.server.write(list(me.address));
     await me.registering;
-    const { bytesRead, failure } = await tlsHandshake(me.address);
-    expect(bytesRead).toBe(0);
-    expect(failure).toBe("ECONNRESET");
+    const { failure } = await tlsHandshake(me.address);
+    expect(failure).toMatch(/ALERT_PROTOCOL_VERSION$/);
     expect(await me.notes.nth(1)).toMatchObject({ code: "TLS_HELLO", level: "warn" });
     expect(me.ups.items).toEqual([]);
   });
 
+  test.each(["127.0.0.1:14000", "[::1]:14000"])(
+    "tells a program that registers with it (%s) that it is a member, and where its server is",
+    async (address) => {
+      const me = await nodeAtFakeServer();
+      await me.server.write(list(me.address));
+      await me.registering;
+      const stranger = await rawClient(me.address);
+      await stranger.write(address);
+      expect(await me.notes.nth(1)).toMatchObject({ code: "REGISTRATION_AT_NODE", remote: stranger.local });
+      expect(await stranger.ended).toBe("fin");
+      const sentence = `this is a member, not the rendezvous server, which is at ${me.server.local}`;
+      expect(stranger.text).toBe(`refused REGISTRATION_AT_NODE: ${sentence}`);
+      expect(me.ups.items).toEqual([]);
+    },
+  );
+
   test.each([
-    ["a registration", "REGISTRATION_AT_NODE", "127.0.0.1:14000"],
-    ["a registration in IPv6", "REGISTRATION_AT_NODE", "[::1]:14000"],
     ["garbage", "BAD_HELLO", "?!#"],
     ["a hello without an address", "BAD_HELLO", "Hello from:nobody"],
     ["a hello with port 0", "BAD_HELLO", "Hello from:127.0.0.1:0"],

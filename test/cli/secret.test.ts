@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { makeSecret, Secret } from "../../src/nodejs/secret.js";
 import type { StartedProcess } from "../support/processes.js";
+import { rawListener } from "../support/sockets.js";
 import { eventOf, fullmesh, parseLines, plainEnvironment, startServer } from "./command-line.js";
 
 function fileWith(content: string | Buffer, mode = 0o600): string {
@@ -75,7 +76,7 @@ describe("a command that is given a secret", () => {
     expect(server.errors).toBe("");
   });
 
-  test("joins no server that has another, or none: code 1 and SECRET_MISMATCH, and nobody has joined", async () => {
+  test("joins no server that has another, or none: code 1 and which of the two it is, and nobody has joined", async () => {
     const { server, address } = await keyedServer(makeSecret());
     const wrong = fullmesh(["join", address, "--secret-file", fileWith(makeSecret())]);
     expect((await wrong.exited()).code).toBe(1);
@@ -85,8 +86,21 @@ describe("a command that is given a secret", () => {
     const { address: open } = await startServer();
     const keyed = fullmesh(["join", open, "--secret-file", fileWith(makeSecret())]);
     expect((await keyed.exited()).code).toBe(1);
-    // A server in the open cannot say what it makes of a handshake.
-    expect(keyed.errors).toContain("closed in the handshake, as happens where there is no secret");
+    expect(keyed.errors).toContain(`SECRET_NOT_USED: ${open}: it takes no TLS handshake of ours: it uses no secret`);
+    expect(keyed.errors).toContain("try: Start the other side with the same secret (--secret-file or FULLMESH_SECRET)");
+  });
+
+  test("does not take a server that ends in the handshake for one without a secret: it is looked for", async () => {
+    const listener = await rawListener();
+    const member = fullmesh(["join", listener.address, "--secret-file", fileWith(makeSecret())]);
+    for (const attempt of [1, 2]) {
+      const connection = await listener.accepted(attempt);
+      await connection.received("\x16");
+      connection.end();
+    }
+    await member.error((text) => text.includes("SERVER_AWAITED"), "that the server is awaited");
+    expect(member.errors).not.toContain("SECRET_NOT_USED");
+    member.kill("SIGKILL");
   });
 
   test.each(["native", "classic"])("refuses a plain %s joiner with SECRET_REQUIRED, code 4", async (dialect) => {

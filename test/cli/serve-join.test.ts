@@ -182,6 +182,24 @@ describe("fullmesh serve and fullmesh join", () => {
     expect(member.errors).toContain("REFUSED: FOREIGN_HOST: 10.9.8.7:4000 was registered from 127.0.0.1");
   });
 
+  it.each([
+    ["native", "native"],
+    ["native", "classic"],
+    ["classic", "native"],
+    ["classic", "classic"],
+  ])("%s: exit with 4 when what they join is a %s member, and say what it is", async (dialect, other) => {
+    const { address } = await startServer();
+    const member = joinProcess(address, other);
+    const { address: wrong } = await eventOf(member, "registered");
+    const joiner = fullmesh(["join", String(wrong), "--dialect", dialect]);
+    expect((await joiner.exited()).code).toBe(4);
+    const sentence = `this is a member, not the rendezvous server, which is at ${address}`;
+    const speaksClassic = dialect === "native" && other === "classic";
+    expect(joiner.errors).toContain(
+      speaksClassic ? "WRONG_DIALECT: this is a member that speaks classic only" : `REGISTRATION_AT_NODE: ${sentence}`,
+    );
+  });
+
   it("exit with 3 when a wait has run out: in line, or for a server to fill", async () => {
     const { server, address } = await startServer(["--capacity", "1", "--on-full", "hold"]);
     await eventOf(joinProcess(address), "registered");

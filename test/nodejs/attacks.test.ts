@@ -363,7 +363,7 @@ describe("a dialer that is answered by somebody without the right key", () => {
         if (type === "bytes") party.send("refused TLS_HELLO: this port speaks plain text");
       };
     });
-    await expectUnproved(endpoint, member, "SECRET_MISMATCH", /plain text: it has no secret/);
+    await expectUnproved(endpoint, member, "SECRET_NOT_USED", /it uses no secret/);
   });
 
   test("does not blame the secret if the listener closes without a word, as one does that is ending", async () => {

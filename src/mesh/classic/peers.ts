@@ -4,10 +4,11 @@ import type { OutputSink } from "../../core/machine.js";
 import type { PendingConnections } from "../../core/pending-connections.js";
 import { earliest } from "../../core/timer-table.js";
 import { type Address, endpointOf, formatAddress } from "../../protocol/address.js";
-import { httpRefusal } from "../../protocol/caller-kind.js";
+import { httpRefusal, tlsRefusal } from "../../protocol/caller-kind.js";
 import { encodeHello } from "../../protocol/classic/hello.js";
+import { encodeRefusal } from "../../protocol/classic/list.js";
 import { isAmbiguousPort } from "../../protocol/classic/scanner.js";
-import type { DialectAcceptor, PendingConnection } from "../acceptor.js";
+import { type DialectAcceptor, notTheServer, type PendingConnection } from "../acceptor.js";
 import type { ConnectionListener, Connections } from "../connections.js";
 import type { Direction, MemberEvent, MemberOutput, MemberRules } from "../types.js";
 import { type ClassicLink, ClassicLinks } from "./links.js";
@@ -40,6 +41,7 @@ export class ClassicPeers implements DialectAcceptor, ConnectionListener {
   readonly #linkOf = new Map<ConnectionId, ClassicLink>();
   /** The list for which completeness has been told. */
   #toldComplete: readonly Address[] | undefined;
+  #server: string | undefined;
   #isOver = false;
 
   constructor(
@@ -178,8 +180,9 @@ export class ClassicPeers implements DialectAcceptor, ConnectionListener {
 
   // What the owner wants.
 
-  /** This node's address from now on. */
-  registeredAs(own: Address): void {
+  /** This node's address from now on, and the server at which it registers. */
+  registeredAs(own: Address, server: string): void {
+    this.#server = server;
     this.membership.registeredAs(own);
   }
 
@@ -250,12 +253,16 @@ export class ClassicPeers implements DialectAcceptor, ConnectionListener {
     this.#arrivals.remove(arrival);
   }
 
-  /** A refusal is silent, because whatever we wrote would be payload to a classic peer; an HTTP client is none. */
+  /** A refusal is silent, because whatever we wrote would be payload to a classic peer; but these callers are none. */
   #refuse(arrival: PendingHello, code: ErrorCode, message: string, now: number): void {
     this.#note(code, message, arrival.remote);
     this.#arrivals.remove(arrival);
     const { connection } = arrival;
     if (code === "HTTP_REQUEST") this.#connections.send(connection, httpRefusal());
+    else if (code === "TLS_HELLO") this.#connections.send(connection, tlsRefusal());
+    else if (code === "REGISTRATION_AT_NODE") {
+      this.#connections.send(connection, encodeRefusal(code, notTheServer(this.#server)));
+    }
     this.#connections.dismiss(connection, now);
   }
 

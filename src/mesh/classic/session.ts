@@ -83,6 +83,10 @@ export class ClassicSession implements ServerSession, ConnectionListener {
     return this.#connection;
   }
 
+  get serverName(): string {
+    return this.#search.serverName;
+  }
+
   get local(): Endpoint | undefined {
     return this.#local;
   }

@@ -12,6 +12,9 @@ import { judgeHello } from "./link-states.js";
 
 type Hello = ControlOf<"hello">;
 
+/** What callers say that concerns the session with the server, whom they are or take this node for. */
+export type SessionCall = ControlOf<"challenge"> | ControlOf<"check"> | ControlOf<"register"> | ControlOf<"resume">;
+
 /** What the acceptor must know of the directory, and what the rest of the member must know of it. */
 export interface HelloHandlerEvents {
   /** True if this node may speak with callers in this mesh. */
@@ -23,8 +26,8 @@ export interface HelloHandlerEvents {
   linkOf(hello: Hello): Link | undefined;
   /** A hello has been taken on this channel, and the old connection of the link is closed: answer, and go on. */
   accepted(link: Link, hello: Hello, channel: NativeConnection, now: number): void;
-  /** The server has dialed back. */
-  challenged(channel: NativeConnection, control: ControlOf<"challenge"> | ControlOf<"check">, now: number): void;
+  /** The server has dialed back, or somebody registers here. */
+  called(channel: NativeConnection, control: SessionCall, now: number): void;
 }
 
 /**
@@ -71,7 +74,7 @@ export class HelloHandler implements DialectAcceptor, NativeConnectionOwner {
     }
     this.#known(channel);
     if (control.type === "hello") this.#greeted(channel, control, now);
-    else if (control.type === "challenge" || control.type === "check") this.#challenged(channel, control, now);
+    else if (isSessionCall(control)) this.#called(channel, control, now);
     else channel.unexpected(control.type, now);
   }
 
@@ -104,12 +107,12 @@ export class HelloHandler implements DialectAcceptor, NativeConnectionOwner {
     } else this.#judge(channel, hello, now);
   }
 
-  #challenged(channel: NativeConnection, control: ControlOf<"challenge"> | ControlOf<"check">, now: number): void {
+  #called(channel: NativeConnection, control: SessionCall, now: number): void {
     if (this.#isImpostor(channel, "rendezvous")) {
       this.#refuse(channel, "WRONG_ROLE", `a ${control.type} is for the rendezvous server`, now);
     } else if (this.#watch.isKeyed && control.mesh !== this.#watch.mesh) {
       this.#refuse(channel, "WRONG_MESH", `this is a member of another mesh than "${control.mesh}"`, now);
-    } else this.#watch.challenged(channel, control, now);
+    } else this.#watch.called(channel, control, now);
   }
 
   #isImpostor(channel: NativeConnection, role: "member" | "rendezvous"): boolean {
@@ -158,4 +161,8 @@ export class HelloHandler implements DialectAcceptor, NativeConnectionOwner {
     this.#ports.note(code, message, channel.remoteAddress);
     channel.refuse(code, message, now, highest);
   }
+}
+
+function isSessionCall(control: Control): control is SessionCall {
+  return ["challenge", "check", "register", "resume"].includes(control.type);
 }

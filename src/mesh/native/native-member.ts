@@ -62,7 +62,7 @@ export class NativeMember {
       fenced: (reason) => {
         this.#fencedBecause = reason;
       },
-      challenged: (channel, control, now) => this.session.challenged(channel, control, now),
+      called: (channel, control, now) => this.session.called(channel, control, now),
     });
     this.session = new NativeSession(rules, outputs, ports, this.peers.roster, emit);
   }

@@ -10,7 +10,7 @@ import { numberedKinds } from "../../protocol/native/numbered.js";
 import type { LinkDescription, MemberEvent, MemberOutput, MemberRules } from "../types.js";
 import type { NativeConnection, NativeConnectionContext } from "./connection.js";
 import { type DirectoryChange, DirectoryView } from "./directory-view.js";
-import { HelloHandler } from "./hello-handler.js";
+import { HelloHandler, type SessionCall } from "./hello-handler.js";
 import { Link, type LinkContext } from "./link.js";
 import { LinkDialer } from "./link-dialer.js";
 import { LinkReporter } from "./link-reporter.js";
@@ -22,8 +22,8 @@ export interface NativePeersEvents {
   moved(): void;
   /** The log says that this incarnation has been removed. */
   fenced(reason: string, now: number): void;
-  /** The server has dialed back. */
-  challenged(channel: NativeConnection, control: ControlOf<"challenge"> | ControlOf<"check">, now: number): void;
+  /** The server has dialed back, or somebody registers here. */
+  called(channel: NativeConnection, control: SessionCall, now: number): void;
 }
 
 /**
@@ -80,7 +80,7 @@ export class NativePeers {
       caseOf: (hello) => this.#caseOf(hello),
       linkOf: ({ from }) => this.#links.get(from),
       accepted: (link, hello, channel, now) => this.#accepted(link, hello, channel, now),
-      challenged: (channel, control, now) => this.#watch.challenged(channel, control, now),
+      called: (channel, control, now) => this.#watch.called(channel, control, now),
     });
   }
 

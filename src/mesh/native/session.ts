@@ -6,10 +6,12 @@ import { nextState } from "../../core/transitions.js";
 import type { Address } from "../../protocol/address.js";
 import type { Id, Member } from "../../protocol/directory.js";
 import type { Control, ControlOf } from "../../protocol/native/control.js";
+import { notTheServer } from "../acceptor.js";
 import { ServerSearch } from "../server-search.js";
 import type { MemberEvent, MemberOutput, MemberRules, ServerSession, SessionEvent } from "../types.js";
 import { NativeConnection, type NativeConnectionContext, type NativeConnectionOwner } from "./connection.js";
 import type { DirectoryView } from "./directory-view.js";
+import type { SessionCall } from "./hello-handler.js";
 
 /** The states of a native member's session with its server. What a row does not allow is a fault of the machine. */
 export const nativeSessionTransitions = {
@@ -99,6 +101,10 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
 
   get connectionId(): ConnectionId | undefined {
     return this.#connection?.connection;
+  }
+
+  get serverName(): string {
+    return this.#search.serverName;
   }
 
   get local(): Endpoint | undefined {
@@ -226,9 +232,15 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     }
   }
 
-  /** The server has dialed back, or somebody who says so. */
-  challenged(dialBack: NativeConnection, control: ControlOf<"challenge"> | ControlOf<"check">, now: number): void {
+  /** The server has dialed back, or somebody who says so; or somebody takes this node for the server. */
+  called(dialBack: NativeConnection, control: SessionCall, now: number): void {
     const { id } = this.#view;
+    if (control.type === "register" || control.type === "resume") {
+      const message = notTheServer(this.#search.server && this.serverName);
+      this.#context.note("REGISTRATION_AT_NODE", `refused ${control.address}`, dialBack.remoteAddress);
+      dialBack.refuse("REGISTRATION_AT_NODE", message, now);
+      return;
+    }
     const isMine = control.id === id && control.mesh === this.#rules.mesh;
     if (control.type === "check") {
       dialBack.send({ type: "here", id });

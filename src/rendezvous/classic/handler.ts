@@ -1,5 +1,5 @@
 import { TimerTable } from "../../core/timer-table.js";
-import { httpRefusal } from "../../protocol/caller-kind.js";
+import { httpRefusal, tlsRefusal } from "../../protocol/caller-kind.js";
 import type { RegistrationEvent } from "../../protocol/classic/registration.js";
 import type { AdmissionVerdict } from "../admission.js";
 import type { MemberSession } from "../member-session.js";
@@ -87,8 +87,8 @@ export class ClassicHandler {
       sessionCloser.note(session, "HTTP_REQUEST", "answered with 400");
       sessionCloser.close(session, closeReason, now, httpRefusal());
     } else {
-      sessionCloser.note(session, "TLS_HELLO", "closed without an answer");
-      sessionCloser.close(session, closeReason, now);
+      sessionCloser.note(session, "TLS_HELLO", "this server uses no secret");
+      sessionCloser.close(session, closeReason, now, tlsRefusal());
     }
   }
 
