@@ -68,6 +68,7 @@ function wireUp(size: number, dialect: Dialect): Count {
       isKeyed: false,
       newId,
       firstRevision,
+      startedAtMs: 0,
       limits,
     }),
     transport: network.transportOf(serverProcess),

@@ -89,6 +89,8 @@ export class SimulatedProcess {
   readonly host: string;
   /** It never asks whether the other end of a connection runs. */
   readonly isClassic: boolean;
+  /** By how much the wall clock of its machine differs from the engine's time. */
+  wallOffsetMs = 0;
   readonly #engine: Engine;
   readonly #held: (() => void)[] = [];
   #state: "running" | "suspended" | "dead" = "running";
@@ -150,6 +152,7 @@ export class SimulatedProcess {
   get clock(): ClockPort {
     return {
       now: () => this.#engine.now,
+      wallTime: () => this.#engine.now + this.wallOffsetMs,
       setTimer: (at, fire) => {
         let isSet = true;
         this.#engine.at(at, () => this.do(() => isSet && fire()));

@@ -45,6 +45,7 @@ export class SimulatedServer {
       isKeyed: false,
       newId: () => network.engine.draw(),
       firstRevision: 0,
+      startedAtMs: 0,
       limits,
     });
     const { logDelayMs: delayMs, logRejects: rejects, healsAt } = scenario;

@@ -8,6 +8,7 @@ export type { WaitOptions } from "./api/waiting.js";
 export { type ErrorCode, FullmeshError, type LogEvent, type LogLevel } from "./core/errors.js";
 export { defaultLimits, type Limits } from "./core/limits.js";
 export type { CompletenessReport, Direction } from "./mesh/types.js";
+export type { Claim, ClaimOptions, HeldKey } from "./node/claims.js";
 export type { Degradation, Member, Message, NodeEvent, NodeEvents, Peer, ReceivedBytes } from "./node/events.js";
 export type { Gang } from "./node/gang.js";
 export { type JoinOptions, join } from "./node/join.js";

@@ -1,4 +1,4 @@
-import type { Entry, Id } from "../../src/protocol/directory.js";
+import { type Entry, type Id, isClaimEntry } from "../../src/protocol/directory.js";
 import type { ListedMember, LogFacts, NativeRun, SimulationContext } from "../simulation-context.js";
 import { memoryMs, wasMissed } from "../simulation-context.js";
 
@@ -42,6 +42,7 @@ export class LogChecker implements LogFacts {
     const { invariantChecker, scenario, network } = this.#context;
     this.#revision = entry.revision;
     const { now } = network.engine;
+    if (isClaimEntry(entry)) return;
     if (entry.type === "left" || entry.type === "lost") {
       if (entry.type === "lost") this.#checkLost(entry.id, entry.reason);
       this.#remove(entry.id, entry.type, now);

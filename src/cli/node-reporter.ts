@@ -1,5 +1,5 @@
 import { shownLine } from "../core/escaping.js";
-import type { Peer } from "../node/events.js";
+import type { Member, Peer } from "../node/events.js";
 import type { MeshNode } from "../node/mesh-node.js";
 import { LineSplitter, type SplitLine } from "./line-splitter.js";
 import { ndjson, type Output } from "./output.js";
@@ -44,6 +44,7 @@ export function reportNode(node: MeshNode, output: Output): void {
   const tell = (event: string, fields: Readonly<Record<string, unknown>>, sentence?: string): void =>
     output.event(event, node.address ?? null, fields, sentence, node.mesh);
   tellMembership(node, output, tell);
+  tellClaims(node, tell);
   tellLinks(node, tell);
   // What ends before it has begun is told as an error, not as an end.
   node.on("ended", ({ reason }) => {
@@ -88,6 +89,19 @@ function tellMembership(node: MeshNode, output: Output, tell: EventPrinter): voi
   });
 }
 
+function tellClaims(node: MeshNode, tell: EventPrinter): void {
+  node.on("claimed", ({ key, holder, token }) => {
+    tell("claimed", { key, holder: holder.address, token }, `${shown(holder)} holds "${key}"`);
+  });
+  node.on("unclaimed", ({ key, holder, token, reason }) => {
+    tell(
+      "unclaimed",
+      { key, holder: holder.address, token, reason },
+      `${shown(holder)} holds "${key}" no more: ${reason}`,
+    );
+  });
+}
+
 function tellLinks(node: MeshNode, tell: EventPrinter): void {
   /** Since when peers have been out of reach, in milliseconds of the monotonic clock. */
   const unreachableSince = new Map<string, number>();
@@ -121,7 +135,7 @@ function tellLinks(node: MeshNode, tell: EventPrinter): void {
   });
 }
 
-function shown({ address, name }: Peer): string {
+function shown({ address, name }: Member): string {
   return name === undefined ? address : `${name} at ${address}`;
 }
 

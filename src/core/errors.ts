@@ -332,6 +332,36 @@ const failures = {
     connection: refused,
     remedy: "Use an existing mesh, or another server.",
   },
+  CLAIMED: {
+    level: "info",
+    meaning: "Another member holds the key, or waits for it.",
+    connection: "kept",
+    remedy: "Wait for it (without `wait: false`), or leave the work to the holder.",
+  },
+  CLAIMS_UNSETTLED: {
+    level: "info",
+    meaning: "The server does not know yet who holds which key, because it has just begun or is away.",
+    connection: "kept",
+    remedy: "Try again after 10 s, or wait for the key (without `wait: false`).",
+  },
+  TOO_MANY_CLAIMS: {
+    level: "warn",
+    meaning: "The member, the mesh or the server has as many claims as it may.",
+    connection: "kept",
+    remedy: "Release what is not needed, use fewer keys, or split the members over several meshes.",
+  },
+  TOO_MANY_WAITING: {
+    level: "warn",
+    meaning: "As many members as may wait for keys of the mesh do.",
+    connection: "kept",
+    remedy: "Let fewer members wait for each key: two or three are enough for a takeover.",
+  },
+  CLAIM_LOST: {
+    level: "warn",
+    meaning: "This node does not surely hold the key any more.",
+    connection: "kept",
+    remedy: "Stop what only the holder may do; claim the key again to go on.",
+  },
   STORE_UNAVAILABLE: {
     level: "warn",
     meaning:

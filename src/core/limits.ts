@@ -267,6 +267,14 @@ export const defaultLimits = {
   members: 8_192,
   /** Meshes on one server: more than anybody runs by hand, and each costs no more than its directory. */
   meshes: 256,
+  /** Keys that one member may hold or wait for: a program names its jobs, and each of them costs the server a search. */
+  claimsPerMember: 256,
+  /** Keys of one mesh that are held or waited for: a directory that is sent whole names them, in some 100 KiB. */
+  claimsPerMesh: 1_024,
+  /** Members that wait for keys of one mesh, counted once for each key: 1,024 members may all wait for 4. */
+  claimPlacesPerMesh: 4_096,
+  /** Keys that are held or waited for in all meshes of one server: at some 400 bytes each they take 26 MB. */
+  claims: 65_536,
   /**
    * Bytes of frames that may be taken before they are acknowledged: an acknowledgement costs both ends a system call,
    * and the sender keeps these bytes until then.

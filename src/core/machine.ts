@@ -6,12 +6,24 @@
  * a test.
  */
 export interface Machine<Input, Output> {
-  /** Takes one thing that happened, or one wish of the application. `now` is in milliseconds and never goes back. */
-  handle(input: Input, now: number): void;
+  /**
+   * Takes one thing that happened, or one wish of the application. `now` is in milliseconds and never goes back; it stands
+   * still while this process is held up, and `clocks` do not.
+   */
+  handle(input: Input, now: number, clocks: Clocks): void;
   /** The next thing the machine wants done, in the order in which it must be done; undefined when there is nothing. */
   poll(): Output | undefined;
   /** When the machine next wants a `timeout` input, in the milliseconds of `now`; undefined if it waits for nothing. */
   nextTimeout(): number | undefined;
+}
+
+/**
+ * What the clocks of this computer say, in milliseconds. The monotonic one may stand still while the computer is asleep, the
+ * other one may be set.
+ */
+export interface Clocks {
+  readonly monotonicMs: number;
+  readonly wallMs: number;
 }
 
 /** The writing end of an output queue, for a part of a machine that decides on some of its outputs. */

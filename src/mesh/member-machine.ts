@@ -1,12 +1,12 @@
 import type { ConnectionId, Endpoint } from "../core/connections.js";
 import type { LinkHandlerFactory } from "../core/link-handler.js";
-import type { BatchingSink, Machine } from "../core/machine.js";
+import type { BatchingSink, Clocks, Machine } from "../core/machine.js";
 import { PendingConnections } from "../core/pending-connections.js";
 import { Queue } from "../core/queue.js";
 import { earliest } from "../core/timer-table.js";
 import { Timers } from "../core/timers.js";
 import { type Address, endpointOf, formatAddress } from "../protocol/address.js";
-import type { Member as Entry } from "../protocol/directory.js";
+import type { Claim, Member as Entry } from "../protocol/directory.js";
 import { isUnspecified } from "../protocol/ip.js";
 import { Acceptor } from "./acceptor.js";
 import type { ClassicLink } from "./classic/links.js";
@@ -122,6 +122,16 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
     return this.#native?.peers.roster.revision ?? 0;
   }
 
+  /** The keys that members hold, as the log has them. */
+  get claims(): ReadonlyMap<string, Claim> {
+    return this.#native?.peers.roster.claims ?? new Map();
+  }
+
+  /** True for a member that speaks native with its server. */
+  get isNative(): boolean {
+    return this.#native !== undefined;
+  }
+
   /** True unless the server has been silent for one lease; a classic member hears from it only when somebody joins. */
   get isInformed(): boolean {
     return this.#native?.isInformed ?? this.#state === "running";
@@ -172,7 +182,8 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
     );
   }
 
-  handle(input: MemberInput, now: number): void {
+  handle(input: MemberInput, now: number, clocks: Clocks = { monotonicMs: now, wallMs: now }): void {
+    this.#native?.claims.advance(clocks, now);
     switch (input.type) {
       case "connectToServer":
         if (this.#state === "running") this.#session.connect(input.to, now, input.lookMs);
@@ -192,6 +203,12 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
         break;
       case "watch":
         this.#native?.watch(input.size);
+        break;
+      case "claim":
+        this.#native?.claims.claim(input.key, input.number, input.waits, now);
+        break;
+      case "unclaim":
+        this.#native?.claims.unclaim(input.key, now);
         break;
       case "leave":
         this.#end({ reason: "left" }, now, true);
@@ -299,6 +316,8 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
     if (this.#state !== "running") return;
     const { reason } = end;
     this.#state = "ending";
+    // What is held ends before the server hears of the leaving, and gives it to somebody else.
+    this.#native?.claims.ended(reason, now);
     this.#tell({ ...end, type: "ended" });
     this.#outputs.push({ type: "stopListening" });
     this.#session.end(now, isOwnWish ? reason : undefined);

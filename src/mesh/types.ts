@@ -2,7 +2,7 @@ import type { ConnectionId, ConnectionInput, ConnectionOutput, Endpoint } from "
 import type { ErrorCode, LogEvent } from "../core/errors.js";
 import type { Limits } from "../core/limits.js";
 import type { Address } from "../protocol/address.js";
-import type { Dialect, Entry, Id, Member, Meta } from "../protocol/directory.js";
+import type { Claim, Dialect, Entry, Id, Member, Meta } from "../protocol/directory.js";
 import type { ControlOf } from "../protocol/native/control.js";
 
 /** What a member takes: what happens to its connections, and its owner's steps and wishes. */
@@ -22,6 +22,13 @@ export type MemberInput =
   | { readonly type: "flush" }
   /** The owner waits until the mesh is whole with so many members, and wants to be told. */
   | { readonly type: "watch"; readonly size: number }
+  /**
+   * The owner wants a key; with `waits` it waits for its turn. The answer is `claimBegun` or `claimRefused`, with the same
+   * number.
+   */
+  | { readonly type: "claim"; readonly key: string; readonly number: number; readonly waits: boolean }
+  /** The owner gives up a key, or the wait for it. */
+  | { readonly type: "unclaim"; readonly key: string }
   | { readonly type: "leave" };
 
 /** Who dialed whom, seen from here. */
@@ -77,6 +84,27 @@ export type MemberEvent =
       readonly revision: number;
       readonly count: number;
       readonly missing: readonly (readonly [a: Address, b: Address, reason: string])[];
+    }
+  /** A member holds a key; or it holds it no more. */
+  | { readonly type: "claimed"; readonly key: string; readonly token: number; readonly holder: Member }
+  | {
+      readonly type: "unclaimed";
+      readonly key: string;
+      readonly token: number;
+      readonly holder: Member;
+      readonly reason: string;
+    }
+  /** This node holds a key that its owner wants; or it does not surely hold it any more. */
+  | { readonly type: "claimBegun"; readonly number: number; readonly key: string; readonly token: number }
+  | { readonly type: "claimEnded"; readonly number: number; readonly key: string; readonly reason: string }
+  /** It neither gets a key nor waits for it; `holder` has it, if that is known. */
+  | {
+      readonly type: "claimRefused";
+      readonly number: number;
+      readonly key: string;
+      readonly code: ErrorCode;
+      readonly message: string;
+      readonly holder?: Member;
     }
   /** Whether this node knows who leads has changed: it has heard the server again, or not for one lease. */
   | { readonly type: "informed"; readonly isInformed: boolean }
@@ -148,12 +176,20 @@ export type SessionEvent =
   /** The server has let this incarnation in, or in again. */
   | { readonly type: "admitted"; readonly log: Id; readonly order: number; readonly isAgain: boolean }
   /** The whole directory. */
-  | { readonly type: "directory"; readonly members: readonly Member[]; readonly revision: number }
+  | {
+      readonly type: "directory";
+      readonly members: readonly Member[];
+      readonly claims: readonly Omit<Claim, "member">[];
+      readonly revision: number;
+    }
   /** What has happened since. */
   | { readonly type: "entries"; readonly entries: readonly Entry[] }
   /** How whole the mesh is, as the server sees it. */
   | ControlOf<"complete">
   | ControlOf<"degraded">
+  /** What the server says of this member's claims. */
+  | ControlOf<"renewed">
+  | ControlOf<"unclaimable">
   /** The server does not take this member back, for now. */
   | { readonly type: "refused" }
   /** This incarnation has been removed from the mesh. */

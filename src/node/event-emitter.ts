@@ -94,6 +94,8 @@ export class NodeEventEmitter {
         break;
       case "waiting":
       case "complete":
+      case "claimed":
+      case "unclaimed":
         this.emit(event);
         break;
       case "registered":

@@ -61,6 +61,16 @@ export type NodeEvent =
   | { readonly type: "rank"; readonly rank: number }
   /** The oldest member; undefined when this node cannot know who that is. A hint, not a lock; see `MeshNode.leader`. */
   | { readonly type: "leader"; readonly leader: Address | undefined }
+  /** A member, perhaps this one, holds a key. */
+  | { readonly type: "claimed"; readonly key: string; readonly holder: Member; readonly token: number }
+  /** It holds it no more, and why. */
+  | {
+      readonly type: "unclaimed";
+      readonly key: string;
+      readonly holder: Member;
+      readonly token: number;
+      readonly reason: string;
+    }
   /** A link is up for the first time. */
   | { readonly type: "peer:up"; readonly peer: Peer }
   /** The connection under the link is gone. Nothing is lost yet: messages wait for the next one. */

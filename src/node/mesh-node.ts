@@ -3,6 +3,7 @@ import { integerOption, refuseUnknown, signalOption } from "../api/options.js";
 import type { WaitOptions } from "../api/waiting.js";
 import type { Endpoint } from "../core/connections.js";
 import type { Address } from "../protocol/address.js";
+import type { Claim, ClaimOptions, HeldKey } from "./claims.js";
 import type { Member, Message, NodeEvent, NodeEvents, Peer } from "./events.js";
 import type { Lifecycle } from "./lifecycle.js";
 import type { MeshStream } from "./mesh-stream.js";
@@ -156,6 +157,26 @@ export class MeshNode extends EventEmitter<NodeEvents> {
     integerOption("size", size, 1);
     this.#parts.exchange.requireRunning();
     await this.#parts.wholeness.wait(size, wait);
+  }
+
+  /**
+   * Claims a key, and resolves when this node alone of the mesh holds it. Those that wait for a key get it in the order of
+   * their claims. The key is free again when its holder releases it or leaves, and 10 s after the server has last heard a
+   * holder that was killed, hangs or is cut off; `claim.signal` of such a holder is aborted at least 3 s before that, as
+   * soon as its process runs. A server that starts grants nothing for 10 s. A node has 256 claims at most, held or waited
+   * for. `signal` and `timeoutMs` end the wait.
+   *
+   * @throws {FullmeshError} `CLAIMED` and `CLAIMS_UNSETTLED` with `wait: false`; `TOO_MANY_CLAIMS`, `TOO_MANY_WAITING`,
+   *   `WRONG_DIALECT`, `BAD_OPTION`, `ABORTED`, `TIMED_OUT`, `ENDED`
+   */
+  async claim(key: string, options: ClaimOptions = {}): Promise<Claim> {
+    this.#parts.exchange.requireRunning();
+    return await this.#parts.claims.claim(key, options);
+  }
+
+  /** The keys that members hold, as far as this node knows: the server frees them later than their holders let go. */
+  get claims(): readonly HeldKey[] {
+    return this.#parts.claims.all;
   }
 
   /**

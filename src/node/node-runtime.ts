@@ -12,6 +12,7 @@ import { callListener, throwLater } from "../nodejs/uncaught.js";
 import type { Address } from "../protocol/address.js";
 import { Driver } from "../runtime/driver.js";
 import { LogRateLimiter, type LogRecord } from "../runtime/log-rate-limiter.js";
+import { NodeClaims } from "./claims.js";
 import { ClassicWriter } from "./classic-writer.js";
 import { CompletionWaiter } from "./completion-waiter.js";
 import { NodeEventEmitter } from "./event-emitter.js";
@@ -34,6 +35,7 @@ export class NodeRuntime {
   readonly writing: ClassicWriter;
   readonly events: NodeEventEmitter;
   readonly wholeness: CompletionWaiter;
+  readonly claims: NodeClaims;
   readonly #node: EventEmitter<NodeEvents>;
   readonly #gate = new LogRateLimiter();
 
@@ -71,6 +73,7 @@ export class NodeRuntime {
     this.traffic = new MessagingRouter(this.exchange, node, this.events);
     this.writing = new ClassicWriter(this.machine, this.peers, driver, limits);
     this.wholeness = new CompletionWaiter(this.machine, (size) => driver.input({ type: "watch", size }));
+    this.claims = new NodeClaims(this.machine, limits.claimsPerMember, (input) => driver.input(input));
   }
 
   #perform(output: Exclude<MemberOutput | MessagingEvent, ConnectionOutput>): void {
@@ -82,6 +85,7 @@ export class NodeRuntime {
   #hear(event: MemberEvent): void {
     this.wholeness.hear(event);
     this.steps.handle(event);
+    this.claims.handle(event);
     switch (event.type) {
       case "drained":
         this.#drained(event.peer);

@@ -12,6 +12,7 @@ function now(): number {
 /** Node's monotonic clock and timers. */
 export const nodeClock: ClockPort = {
   now,
+  wallTime: () => Date.now(),
   setTimer(at, fire) {
     const timer = setTimeout(fire, Math.min(longestTimerMs, Math.max(0, Math.ceil(at - now()))));
     return () => clearTimeout(timer);

@@ -32,23 +32,52 @@ interface DepartureOf<Type> {
 type Departure = DepartureOf<"left"> | DepartureOf<"lost">;
 
 /** A change of membership that somebody wants. */
-export type Change =
+export type MemberChange =
   | ({ readonly type: "joined" } & Candidate)
   /** A new incarnation takes the place of the one that had its address: the old one out and the new one in, in one step. */
   | ({ readonly type: "replaced"; readonly replaces: Id } & Candidate)
   | Departure;
 
-/** A change that has happened. Its revision is one more than that of the entry before. */
-export type Entry = { readonly revision: number } & (
+/** A change of who holds a key. */
+export type ClaimChange =
+  /** `token`: of a claim that an earlier log has granted already. */
+  | { readonly type: "claimed"; readonly key: string; readonly holder: Id; readonly token?: number }
+  | { readonly type: "unclaimed"; readonly key: string; readonly reason: string };
+
+/** A change that somebody wants. */
+export type Change = MemberChange | ClaimChange;
+
+/** A change of membership that has happened. Its revision is one more than that of the entry before. */
+export type MemberEntry = { readonly revision: number } & (
   | ({ readonly type: "joined" } & Member)
   | ({ readonly type: "replaced"; readonly replaces: Id } & Member)
   | Departure
 );
 
+export type ClaimEntry = { readonly revision: number } & ClaimChange;
+
+/** A change that has happened. */
+export type Entry = MemberEntry | ClaimEntry;
+
 /** What a change becomes when the log gives it a revision: that is also the order of a new member. */
 export function happened(change: Change, revision: number): Entry {
-  if (change.type === "left" || change.type === "lost") return { ...change, revision };
-  return { ...change, order: revision, revision };
+  if (change.type === "joined" || change.type === "replaced") return { ...change, order: revision, revision };
+  return { ...change, revision };
+}
+
+/** True for an entry that tells of a claim, and not of a member. */
+export function isClaimEntry(entry: Entry): entry is ClaimEntry {
+  return entry.type === "claimed" || entry.type === "unclaimed";
+}
+
+/** A key that one member holds. */
+export interface Claim {
+  readonly key: string;
+  /** The revision at which it was granted: it rises with each claim of a key, so a resource can turn old holders away. */
+  readonly token: number;
+  readonly holder: Id;
+  /** The holder as it was listed when the claim was read; undefined if it was not listed. */
+  readonly member: Member | undefined;
 }
 
 /** Where two members stand in the join order, smaller is earlier; ids break a tie. */
@@ -57,12 +86,14 @@ export function compareMembers(a: Member, b: Member): number {
 }
 
 /**
- * The fold of the log: who is a member now, in join order.
+ * The fold of the log: who is a member now, in join order, and who holds which key. A claim outlives the membership of its
+ * holder: only `unclaimed`, or a claim with a higher token, ends it.
  *
  * The server and every member keep one. Entries come by rising revision; one that has been applied before changes nothing.
  */
 export class Directory {
   readonly #members = new Map<Id, Member>();
+  readonly #claims = new Map<string, Claim>();
   #inOrder: readonly Member[] | undefined = [];
   /** True while members have come in their order, as they nearly always do: then there is nothing to sort. */
   #cameInOrder = true;
@@ -95,10 +126,19 @@ export class Directory {
     return this.#members.get(id);
   }
 
+  /** The keys that are held, by key. */
+  get claims(): ReadonlyMap<string, Claim> {
+    return this.#claims;
+  }
+
   /** Takes the next entry. Returns whether it was new. */
   apply(entry: Entry): boolean {
     if (entry.revision <= this.#revision) return false;
     this.#revision = entry.revision;
+    if (isClaimEntry(entry)) {
+      this.#applyClaim(entry);
+      return true;
+    }
     this.#inOrder = undefined;
     if (entry.type === "replaced") this.#members.delete(entry.replaces);
     if (entry.type !== "joined" && entry.type !== "replaced") this.#members.delete(entry.id);
@@ -108,13 +148,31 @@ export class Directory {
   }
 
   /** Takes a whole state of the log instead of the entries that lead to it. */
-  restore(members: readonly Member[], revision: number): void {
+  restore(members: readonly Member[], revision: number, claims: readonly Omit<Claim, "member">[] = []): void {
     this.#members.clear();
     this.#cameInOrder = true;
     this.#newest = undefined;
     for (const member of members) this.#add(member);
     this.#inOrder = undefined;
     this.#revision = revision;
+    const before = new Map(this.#claims);
+    this.#claims.clear();
+    for (const { key, token, holder } of claims) {
+      const known = before.get(key);
+      const member = this.#members.get(holder) ?? (known?.holder === holder ? known.member : undefined);
+      this.#claims.set(key, { key, token, holder, member });
+    }
+  }
+
+  #applyClaim(entry: ClaimEntry): void {
+    if (entry.type === "unclaimed") {
+      this.#claims.delete(entry.key);
+      return;
+    }
+    const { key, holder, token = entry.revision } = entry;
+    // Two members may both present a claim of an earlier log: the newer one stays.
+    if ((this.#claims.get(key)?.token ?? 0) >= token) return;
+    this.#claims.set(key, { key, token, holder, member: this.#members.get(holder) });
   }
 
   #add(member: Member): void {

@@ -2,12 +2,19 @@ import type { ErrorCode } from "../core/errors.js";
 import type { OutputSink } from "../core/machine.js";
 import { earliest } from "../core/timer-table.js";
 import type { Address } from "../protocol/address.js";
-import { type Candidate, type Change, Directory, type Entry, type Id, type Member } from "../protocol/directory.js";
+import {
+  type Candidate,
+  Directory,
+  type Id,
+  type Member,
+  type MemberChange,
+  type MemberEntry,
+} from "../protocol/directory.js";
 import { encodeControl } from "../protocol/native/control.js";
 import type { AddressHolder, AddressRegistry } from "./address-registry.js";
 import { Admission, type AdmissionVerdict, type Applicant } from "./admission.js";
 import type { MemberSession } from "./member-session.js";
-import type { LogAnswer, RejectionReason, RendezvousOutput, RendezvousRules } from "./types.js";
+import type { RejectionReason, RendezvousOutput, RendezvousRules } from "./types.js";
 
 /** How many of those in line are told when their place changes. */
 const reportedPlaces = 10;
@@ -30,11 +37,11 @@ export interface RejectedAppend {
 }
 
 /** A removal that this server wants. */
-type Removal = Extract<Change, { type: "left" | "lost" }>;
+type Removal = Extract<MemberChange, { type: "left" | "lost" }>;
 
 /** An append that the log has not answered yet. */
 interface PendingAppend {
-  readonly change: Change;
+  readonly change: MemberChange;
   /** Whose membership it is to be; undefined for a removal, and once the session is over. */
   session?: MemberSession | undefined;
   /** It was rejected before because of a conflict, and has been judged anew. */
@@ -140,7 +147,7 @@ export class Membership {
   }
 
   /** An entry has come back. Returns what it has changed; undefined if it was known. */
-  appended({ entry, key }: Extract<LogAnswer, { type: "appended" }>): MembershipChange | undefined {
+  appended(entry: MemberEntry, key: number | undefined): MembershipChange | undefined {
     const append = this.#appends.get(key ?? 0);
     this.#appends.delete(key ?? 0);
     const goes = entry.type === "joined" ? undefined : entry.type === "replaced" ? entry.replaces : entry.id;
@@ -181,7 +188,7 @@ export class Membership {
 
   #rejectedJoin(
     { session, isRepeated }: PendingAppend,
-    change: Exclude<Change, Removal>,
+    change: Exclude<MemberChange, Removal>,
     reason: RejectionReason,
     now: number,
   ): RejectedAppend {
@@ -333,7 +340,7 @@ export class Membership {
     session.step("admitted");
     this.admission.appending(candidate, replaces);
     if (replaces !== undefined && !this.#departing.has(replaces)) this.#departing.set(replaces, undefined);
-    const change: Change =
+    const change: MemberChange =
       replaces === undefined ? { type: "joined", ...candidate } : { type: "replaced", replaces, ...candidate };
     this.#append({ change, session, isRepeated });
   }
@@ -352,7 +359,7 @@ export class Membership {
     return undefined;
   }
 
-  #forget(member: Member, entry: Entry): void {
+  #forget(member: Member, entry: MemberEntry): void {
     const { mesh, outputs, rules } = this.#options;
     const { id, address, order, dialect } = member;
     this.#departing.delete(id);
@@ -391,7 +398,7 @@ export class Membership {
 }
 
 /** The own entry that a classic member wants corrected; undefined if the change is no correction. */
-function correctedBy(change: Change): Id | undefined {
+function correctedBy(change: MemberChange): Id | undefined {
   return change.type === "replaced" && change.dialect === "classic" ? change.replaces : undefined;
 }
 

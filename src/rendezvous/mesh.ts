@@ -2,10 +2,11 @@ import { printable } from "../core/escaping.js";
 import type { OutputSink } from "../core/machine.js";
 import { earliest } from "../core/timer-table.js";
 import type { Address } from "../protocol/address.js";
-import type { Candidate, Entry, Id, Member } from "../protocol/directory.js";
+import { type Candidate, type Id, isClaimEntry, type Member, type MemberEntry } from "../protocol/directory.js";
 import type { AddressRegistry } from "./address-registry.js";
 import type { VerificationResult } from "./address-verifier.js";
 import type { AdmissionVerdict } from "./admission.js";
+import { Claims, type ClaimTotals, isClaimAnswer } from "./claims.js";
 import type { ListBroadcaster } from "./classic/list-broadcaster.js";
 import { CompletenessTracker, type LinkReport } from "./completeness.js";
 import { CompletenessReporter, shortfallOf } from "./completeness-reporter.js";
@@ -24,6 +25,7 @@ export interface MeshOptions {
   /** The revision before the first entry of its log. */
   readonly revision: number;
   readonly addresses: AddressRegistry;
+  readonly claimTotals: ClaimTotals;
   readonly listBroadcaster: ListBroadcaster;
   readonly outputs: OutputSink<RendezvousOutput>;
   /** Challenges a session of the waiting line to prove its address again. */
@@ -52,6 +54,7 @@ export class Mesh {
   readonly name: string;
   readonly membership: Membership;
   readonly logBroadcaster: LogBroadcaster;
+  readonly claims: Claims;
   readonly #options: MeshOptions;
   readonly #completeness = new CompletenessTracker();
   readonly #failureDetector: FailureDetector;
@@ -67,12 +70,13 @@ export class Mesh {
   #isHalted = false;
 
   constructor(options: MeshOptions) {
-    const { name, rules, revision, addresses, outputs, prove, check } = options;
+    const { name, rules, revision, addresses, claimTotals, outputs, prove, check } = options;
     this.name = name;
     this.#options = options;
     this.membership = new Membership({ mesh: name, rules, revision, addresses, outputs, prove });
     const { directory } = this.membership;
     this.logBroadcaster = new LogBroadcaster(rules.newId(), directory, rules.limits);
+    this.claims = new Claims(name, rules.limits, directory, claimTotals, outputs);
     this.#failureDetector = new FailureDetector({
       limits: rules.limits,
       completeness: this.#completeness,
@@ -94,7 +98,8 @@ export class Mesh {
 
   /** How much is kept of it. */
   get size(): number {
-    return this.membership.size + this.logBroadcaster.size + this.#failureDetector.size + this.#classics.size;
+    const { membership, logBroadcaster, claims } = this;
+    return membership.size + logBroadcaster.size + claims.size + this.#failureDetector.size + this.#classics.size;
   }
 
   get hasEnded(): boolean {
@@ -109,7 +114,8 @@ export class Mesh {
   /** True while it has members, or appends under way, or an end that is due. */
   get hasMembersOrEnd(): boolean {
     const { directory, admission } = this.membership;
-    return !this.#isHalted && (directory.size > 0 || admission.isAppending || this.#finishAt !== undefined);
+    const isAppending = admission.isAppending || this.claims.isAppending;
+    return !this.#isHalted && (directory.size > 0 || isAppending || this.#finishAt !== undefined);
   }
 
   /** True when it may be forgotten: no members, no appends, no sessions, and no end that is due. */
@@ -139,7 +145,8 @@ export class Mesh {
 
   /** A full mesh ends by itself. One that has ended is kept, so that late members can be told of the end. */
   get #mayBeForgotten(): boolean {
-    return !this.#isHalted && this.#finishAt === undefined && !this.membership.isAppending;
+    const isAppending = this.membership.isAppending || this.claims.isAppending;
+    return !this.#isHalted && this.#finishAt === undefined && !isAppending;
   }
 
   // The way in.
@@ -192,9 +199,16 @@ export class Mesh {
   /** An entry has come back from the log. */
   appended(answer: Extract<LogAnswer, { type: "appended" }>, now: number): AppendResult {
     const { entry } = answer;
-    const changed = this.membership.appended(answer);
+    if (isClaimEntry(entry)) {
+      // A log may tell an entry twice; it happens once.
+      if (this.membership.directory.apply(entry)) this.logBroadcaster.add(entry);
+      this.claims.appended(entry, answer.key, now);
+      return {};
+    }
+    const changed = this.membership.appended(entry, answer.key);
     if (changed === undefined) return {};
     this.logBroadcaster.add(entry);
+    this.claims.memberEntry(entry);
     const { removed, entered } = changed;
     const fenced = removed === undefined ? undefined : this.#remove(removed, now);
     if (entry.type === "replaced") this.#replaced(entry, fenced !== undefined, now);
@@ -206,7 +220,12 @@ export class Mesh {
   }
 
   /** An append was rejected: what was held for it is free again. */
-  rejected({ key, reason }: Extract<LogAnswer, { type: "rejected" }>, now: number): RejectedAppend | undefined {
+  rejected(answer: Extract<LogAnswer, { type: "rejected" }>, now: number): RejectedAppend | undefined {
+    const { key, reason } = answer;
+    if (isClaimAnswer(answer)) {
+      this.claims.rejected(key, now);
+      return undefined;
+    }
     const result = this.membership.rejected(key, reason, now);
     for (const id of result?.replaced ?? []) this.#reviewPresence(id, now);
     return result;
@@ -245,7 +264,9 @@ export class Mesh {
     const member =
       session.state === "member" ? this.membership.directory.member(session.candidate?.id ?? "") : undefined;
     // An older session of a member that has come back is not the one that it has.
-    if (member !== undefined && !this.#failureDetector.has(member.id)) this.#completeness.setAbsent(member);
+    if (member === undefined || this.#failureDetector.has(member.id)) return;
+    this.#completeness.setAbsent(member);
+    this.claims.departed(member.id);
   }
 
   report(session: MemberSession, report: LinkReport, now: number): void {
@@ -265,7 +286,8 @@ export class Mesh {
   }
 
   /** Frees its addresses. Its log ends without an entry, because no member would read one; the owner gets events. */
-  forget(): void {
+  forget(now: number): void {
+    this.claims.forget(now);
     const { addresses, outputs, rules } = this.#options;
     const mesh = this.name;
     const reason = `nobody of its mesh was heard for ${rules.limits.leaseMs / 1000} s`;
@@ -329,6 +351,7 @@ export class Mesh {
     return earliest(
       this.logBroadcaster.nextTimeout(),
       this.membership.nextTimeout(),
+      this.claims.nextTimeout(),
       this.#failureDetector.nextTimeout(),
       this.#completenessReporter.nextTimeout(),
       this.#forgetAt,
@@ -340,6 +363,7 @@ export class Mesh {
     if (this.#isHalted) return;
     this.#failureDetector.handleTimeout(now);
     this.membership.handleTimeout(now);
+    this.claims.handleTimeout(now);
     this.#completenessReporter.handleTimeout(now);
   }
 
@@ -360,7 +384,11 @@ export class Mesh {
   }
 
   /** Two members that replace each other again and again while connected share one address. */
-  #replaced({ replaces, id, address }: Extract<Entry, { type: "replaced" }>, wasConnected: boolean, now: number): void {
+  #replaced(
+    { replaces, id, address }: Extract<MemberEntry, { type: "replaced" }>,
+    wasConnected: boolean,
+    now: number,
+  ): void {
     const times = this.#sharedAddresses.replaced(replaces, wasConnected, id, now);
     if (times === 0) return;
     const message = `${times} times in a row somebody else has proved it while the member that had it was connected`;
@@ -383,7 +411,7 @@ export class Mesh {
   }
 
   /** Remembers who left a mesh that has been full, for the report at its end. */
-  #noteGone({ address }: Member, entry: Entry): void {
+  #noteGone({ address }: Member, entry: MemberEntry): void {
     if (this.#fullAt === undefined || (entry.type !== "left" && entry.type !== "lost")) return;
     this.#gone.push([address, `${entry.type}: ${entry.reason}`]);
     if (this.#gone.length > this.#options.rules.limits.namedPairs) this.#gone.shift();

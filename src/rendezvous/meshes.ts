@@ -1,12 +1,15 @@
 import { TimerTable } from "../core/timer-table.js";
+import { claimLeaseMs } from "../protocol/claims.js";
 import type { AddressRegistry } from "./address-registry.js";
+import type { ClaimTotals } from "./claims.js";
 import { classicMesh } from "./classic/handler.js";
 import { Mesh, type MeshOptions } from "./mesh.js";
 
 /** The meshes of a server, by name. */
 export class Meshes {
   readonly addresses: AddressRegistry;
-  readonly #options: Omit<MeshOptions, "name" | "revision">;
+  readonly #options: Omit<MeshOptions, "name" | "revision" | "claimTotals">;
+  readonly #claimTotals: ClaimTotals;
   readonly #meshes = new Map<string, Mesh>();
   /** Meshes that have changed since their last review. */
   readonly #touched = new Set<Mesh>();
@@ -15,12 +18,13 @@ export class Meshes {
   /** A new log begins above the revisions of all forgotten ones, so that no order is given twice. */
   #revision: number;
 
-  constructor(options: Omit<MeshOptions, "name" | "revision">) {
+  constructor(options: Omit<MeshOptions, "name" | "revision" | "claimTotals">) {
     this.#options = options;
     this.addresses = options.addresses;
     this.#revision = options.rules.firstRevision;
+    this.#claimTotals = { count: 0, grantsFrom: options.rules.startedAtMs + claimLeaseMs };
     // It exists from the start and is never removed, so that classic members always have a mesh.
-    this.open(classicMesh);
+    this.open(classicMesh, options.rules.startedAtMs);
   }
 
   /** The revision before the first entry of a log that begins now. */
@@ -60,15 +64,17 @@ export class Meshes {
 
   /** The mesh of this name, or a new one that is not kept, to judge a registration by. */
   orNew(name: string): Mesh {
-    return this.find(name) ?? new Mesh({ ...this.#options, name, revision: this.#revision });
+    return (
+      this.find(name) ?? new Mesh({ ...this.#options, name, revision: this.#revision, claimTotals: this.#claimTotals })
+    );
   }
 
   /** The mesh of this name, created if there is none; undefined if there are too many. */
-  open(name: string): Mesh | undefined {
+  open(name: string, now: number): Mesh | undefined {
     if (!this.hasRoomFor(name)) return undefined;
     const isFull = !this.#meshes.has(name) && this.#meshes.size >= this.#options.rules.limits.meshes;
     const dispensable = isFull ? this.#dispensable : undefined;
-    if (dispensable !== undefined) this.#forget(dispensable);
+    if (dispensable !== undefined) this.#forget(dispensable, now);
     const mesh = this.orNew(name);
     this.#meshes.set(name, mesh);
     this.#touched.add(mesh);
@@ -89,8 +95,8 @@ export class Meshes {
   settle(mesh: Mesh, now: number): void {
     const isKept = mesh.name === classicMesh;
     if (mesh.isAbandoned(now) || (mesh.isIdle && !isKept)) {
-      this.#forget(mesh);
-      if (isKept) this.open(classicMesh);
+      this.#forget(mesh, now);
+      if (isKept) this.open(classicMesh, now);
       return;
     }
     const at = mesh.nextTimeout();
@@ -100,9 +106,9 @@ export class Meshes {
     else this.#deadlines.set(mesh, at);
   }
 
-  #forget(mesh: Mesh): void {
+  #forget(mesh: Mesh, now: number): void {
     this.#revision = Math.max(this.#revision, mesh.membership.directory.revision);
-    mesh.forget();
+    mesh.forget(now);
     this.#options.outputs.push({ type: "forgetLog", mesh: mesh.name });
     this.#meshes.delete(mesh.name);
     this.#touched.delete(mesh);

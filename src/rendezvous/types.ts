@@ -143,5 +143,7 @@ export interface RendezvousRules extends AdmissionRules {
   readonly newId: () => Id;
   /** The revision before the first entry of any log; the server's start time in microseconds. */
   readonly firstRevision: number;
+  /** The machine's time at which the server starts. For one claim lease from then on it grants no claims. */
+  readonly startedAtMs: number;
   readonly limits: Limits;
 }

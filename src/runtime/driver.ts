@@ -1,7 +1,7 @@
 import type { ConnectionId, ConnectionInput, ConnectionOutput, Endpoint } from "../core/connections.js";
 import { doubleZero } from "../core/double-zero.js";
 import { FullmeshError } from "../core/errors.js";
-import type { Machine } from "../core/machine.js";
+import type { Clocks, Machine } from "../core/machine.js";
 import { ConnectionAdapter } from "./connection-adapter.js";
 import type { Accept, ClockPort, ConnectionPort, ListenerPort, TransportPort } from "./ports.js";
 
@@ -59,6 +59,7 @@ export class Driver<Input, Output> {
   /** The machine's time when it was last asked for. */
   #latest = Number.NEGATIVE_INFINITY;
   #timer: Timer | undefined;
+  readonly #clocks = { monotonicMs: 0, wallMs: 0 };
   /** True while the deadlines are still to be looked at again. */
   #isMinding = false;
 
@@ -167,7 +168,7 @@ export class Driver<Input, Output> {
   #pump(): void {
     const { machine } = this.#options;
     for (let next = this.#inputs.shift(); next !== undefined; next = this.#inputs.shift()) {
-      machine.handle(next.input, this.#now());
+      machine.handle(next.input, this.#now(), this.#readClocks());
       for (let output = machine.poll(); output !== undefined; output = machine.poll()) {
         if (isConnectionOutput(output)) this.#move(output);
         else this.#perform(output as Exclude<Output, ConnectionOutput>);
@@ -209,6 +210,14 @@ export class Driver<Input, Output> {
   /** Nothing more is said of this connection. */
   forget(connection: ConnectionId): void {
     this.#connections.delete(connection);
+  }
+
+  /** One object for all steps: whoever keeps a reading copies it. */
+  #readClocks(): Clocks {
+    const { clock } = this.#options;
+    this.#clocks.monotonicMs = clock.now();
+    this.#clocks.wallMs = clock.wallTime();
+    return this.#clocks;
   }
 
   /** The machine's time: the clock's, less our own stalls. A timer that is overdue before it has fired shows one. */

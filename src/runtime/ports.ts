@@ -10,6 +10,8 @@ import type { ErrorCode, FullmeshError } from "../core/errors.js";
 export interface ClockPort {
   /** Milliseconds since some fixed moment; never goes back. */
   now(): number;
+  /** Milliseconds since the epoch, as the computer has them. May go back. */
+  wallTime(): number;
   /** Calls `fire` once when `now()` has reached `at`. Returns a function that calls it off. */
   setTimer(at: number, fire: () => void): () => void;
   /** Calls `run` when the code that runs now has come to its end, before anything else is reported. */

@@ -9,6 +9,7 @@ import {
 } from "../api/options.js";
 import type { Identity } from "../core/connections.js";
 import type { Limits } from "../core/limits.js";
+import { nodeClock } from "../nodejs/clock.js";
 import { hostFilter, isCidr } from "../nodejs/networks.js";
 import { newId } from "../nodejs/random.js";
 import type { Dialect } from "../protocol/directory.js";
@@ -118,6 +119,7 @@ function serverRules(options: ServerOptions, limits: Limits, isKeyed: boolean): 
     isKeyed,
     newId,
     firstRevision: Date.now() * 1000,
+    startedAtMs: nodeClock.now(),
     limits: {
       ...limits,
       settleMs: millisecondsOption("settleMs", settleMs),

@@ -215,6 +215,7 @@ describe("a host that is not loopback", () => {
       isKeyed: false,
       newId: () => "0".repeat(32),
       firstRevision: 0,
+      startedAtMs: 0,
       limits,
     });
     const accept = (n: number, from: string): RendezvousOutput[] => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { defaultLimits } from "../../src/core/limits.js";
 import type { Address } from "../../src/protocol/address.js";
-import { type Candidate, type Dialect, Directory, type Entry, type Id } from "../../src/protocol/directory.js";
+import { type Candidate, type Dialect, Directory, type Id, type MemberEntry } from "../../src/protocol/directory.js";
 import { AddressRegistry } from "../../src/rendezvous/address-registry.js";
 import { Admission, type Applicant } from "../../src/rendezvous/admission.js";
 import { MemberSession } from "../../src/rendezvous/member-session.js";
@@ -38,7 +38,7 @@ function open(rules: Partial<AdmissionRules> = {}): House {
     limits: defaultLimits,
   };
   const admission = new Admission("default", { ...defaults, ...rules }, directory, addresses);
-  const apply = (entry: Entry): void => {
+  const apply = (entry: MemberEntry): void => {
     const removed = entry.type === "joined" ? undefined : directory.member(entry.id);
     directory.apply(entry);
     admission.applied(entry, removed);

@@ -110,6 +110,7 @@ export class Play {
       isKeyed: false,
       newId: () => this.id(),
       firstRevision: 0,
+      startedAtMs: 0,
       ...choice,
       limits: this.limits,
     });

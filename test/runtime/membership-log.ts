@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Change, Entry } from "../../src/protocol/directory.js";
+import type { Change, Entry, MemberChange } from "../../src/protocol/directory.js";
 import type { LogAnswer, LogAppend } from "../../src/rendezvous/types.js";
 import type { LogAnswerHandler, MembershipLog } from "../../src/runtime/membership-log.js";
 
@@ -12,7 +12,7 @@ export interface TestedLog {
 
 /** What every membership log must do, whatever is behind it. `create` opens an empty one. */
 export function describeMembershipLog(name: string, create: (answer: LogAnswerHandler) => TestedLog): void {
-  const joined = (id: string): Change => ({
+  const joined = (id: string): MemberChange => ({
     type: "joined",
     id,
     address: `127.0.0.1:${4_000 + Number(id)}`,
@@ -78,10 +78,35 @@ export function describeMembershipLog(name: string, create: (answer: LogAnswerHa
         log.append({ mesh: "default", key: index + 1, after: 0, change });
       }
       await settled();
-      for (const { type, id, revision, ...rest } of entriesOf(answers)) {
-        if (type === "left") expect(rest).toEqual({ reason: "done" });
-        if (type === "replaced") expect(rest).toMatchObject({ replaces: "101", order: revision });
-        expect(id).toMatch(/^10[012]$/);
+      const [leaving, replacing] = ["left", "replaced"].map((type) =>
+        entriesOf(answers).find((entry) => entry.type === type),
+      );
+      const revisionOf = (entry: Entry | undefined): object => ({ revision: entry?.revision ?? 0 });
+      expect(leaving ?? { ...left, revision: 0 }).toEqual({ ...left, ...revisionOf(leaving) });
+      const order = replacing?.revision ?? 0;
+      expect(replacing ?? { ...replaced, order, revision: 0 }).toEqual({
+        ...replaced,
+        order,
+        ...revisionOf(replacing),
+      });
+    });
+
+    it("appends claims as they are, with a token only where an earlier log has given one", async () => {
+      const { log, answers, settled } = open();
+      const changes: Change[] = [
+        joined("100"),
+        { type: "claimed", key: "job", holder: "100" },
+        { type: "unclaimed", key: "job", reason: "given up" },
+        { type: "claimed", key: "job", holder: "100", token: 7 },
+      ];
+      for (const [index, change] of changes.entries())
+        log.append({ mesh: "default", key: -index - 1, after: 0, change });
+      await settled();
+      for (const answer of answers) {
+        if (answer.type === "rejected" || answer.entry.type === "joined") continue;
+        const { revision, ...rest } = answer.entry;
+        expect(rest).toEqual(changes[-1 - (answer.key ?? 0)]);
+        expect(revision).toBeGreaterThan(0);
       }
     });
 
@@ -90,8 +115,9 @@ export function describeMembershipLog(name: string, create: (answer: LogAnswerHa
       const appends = appendAll(log, 40, 0);
       await settled();
       const rejected = new Set(answers.flatMap((answer) => (answer.type === "rejected" ? [answer.key] : [])));
-      const ids = appends.filter(({ key }) => !rejected.has(key)).map(({ change }) => change.id);
-      expect(entriesOf(answers).map(({ id }) => id)).toEqual(ids);
+      const idOf = (change: Change): string => ("id" in change ? change.id : "");
+      const ids = appends.filter(({ key }) => !rejected.has(key)).map(({ change }) => idOf(change));
+      expect(entriesOf(answers).map(idOf)).toEqual(ids);
     });
 
     it("keeps the logs of different meshes apart", async () => {

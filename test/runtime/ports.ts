@@ -26,6 +26,10 @@ export class HandClock implements ClockPort {
     return this.time;
   }
 
+  wallTime(): number {
+    return this.time;
+  }
+
   setTimer(at: number, fire: () => void): () => void {
     const timer = { at, fire };
     this.timers.add(timer);

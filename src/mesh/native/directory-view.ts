@@ -1,12 +1,27 @@
 import type { Limits } from "../../core/limits.js";
-import { compareMembers, Directory, type Entry, type Id, type Member } from "../../protocol/directory.js";
+import {
+  type Claim,
+  type ClaimEntry,
+  compareMembers,
+  Directory,
+  type Entry,
+  type Id,
+  isClaimEntry,
+  type Member,
+} from "../../protocol/directory.js";
 import type { HelloCase } from "./link-states.js";
 
 /** What an entry, or a whole directory, has brought about. */
 export type DirectoryChange =
   | { readonly type: "met"; readonly member: Member }
   /** Of one that was never listed here there is no order. */
-  | { readonly type: "left" | "gone"; readonly id: Id; readonly order: number | undefined; readonly reason: string };
+  | { readonly type: "left" | "gone"; readonly id: Id; readonly order: number | undefined; readonly reason: string }
+  | ClaimTransition;
+
+/** A key has a new holder, or none. */
+export type ClaimTransition =
+  | { readonly type: "claimed"; readonly claim: Claim }
+  | { readonly type: "unclaimed"; readonly claim: Claim; readonly reason: string };
 
 /**
  * The directory as this node sees it: who is a member, who has been one, and on which side of this node everybody stands.
@@ -30,8 +45,13 @@ export class DirectoryView {
     return this.#directory.members;
   }
 
+  /** How many members and claims it has. */
   get size(): number {
-    return this.#directory.size;
+    return this.#directory.size + this.claims.size;
+  }
+
+  get claims(): ReadonlyMap<string, Claim> {
+    return this.#directory.claims;
   }
 
   get revision(): number {
@@ -59,6 +79,7 @@ export class DirectoryView {
 
   /** Takes the next entry of the log. */
   apply(entry: Entry): DirectoryChange[] {
+    if (isClaimEntry(entry)) return this.#applyClaim(entry);
     const id = entry.type === "replaced" ? entry.replaces : entry.id;
     const order = this.#directory.member(id)?.order;
     if (!this.#directory.apply(entry)) return [];
@@ -71,14 +92,44 @@ export class DirectoryView {
   }
 
   /** Takes a whole directory: who is not in it is gone. */
-  restore(members: readonly Member[], revision: number): DirectoryChange[] {
+  restore(
+    members: readonly Member[],
+    revision: number,
+    claims: readonly Omit<Claim, "member">[] = [],
+  ): DirectoryChange[] {
     const now = new Set(members.map(({ id }) => id));
     const gone = this.#directory.members.filter(({ id }) => !now.has(id));
     const before = new Set(this.#directory.members.map(({ id }) => id));
-    this.#directory.restore(members, revision);
+    const claimsBefore = new Map(this.claims);
+    this.#directory.restore(members, revision, claims);
     return [
       ...gone.map(({ id, order }) => this.#bury(id, order, "gone", "no longer in the directory")),
       ...members.filter(({ id }) => !before.has(id)).map((member): DirectoryChange => ({ type: "met", member })),
+      ...this.#claimsSince(claimsBefore),
+    ];
+  }
+
+  #applyClaim(entry: ClaimEntry): ClaimTransition[] {
+    const before = this.claims.get(entry.key);
+    if (!this.#directory.apply(entry)) return [];
+    const claim = this.claims.get(entry.key);
+    if (claim === before) return [];
+    const reason = entry.type === "unclaimed" ? entry.reason : "claimed with a higher token";
+    return [
+      ...(before === undefined ? [] : [{ type: "unclaimed" as const, claim: before, reason }]),
+      ...(claim === undefined ? [] : [{ type: "claimed" as const, claim }]),
+    ];
+  }
+
+  /** What a whole directory has changed in who holds what. */
+  #claimsSince(before: ReadonlyMap<string, Claim>): ClaimTransition[] {
+    const isSame = (claim: Claim, other: Claim | undefined): boolean =>
+      other?.token === claim.token && other.holder === claim.holder;
+    const ended = [...before.values()].filter((claim) => !isSame(claim, this.claims.get(claim.key)));
+    const begun = [...this.claims.values()].filter((claim) => !isSame(claim, before.get(claim.key)));
+    return [
+      ...ended.map((claim): ClaimTransition => ({ type: "unclaimed", claim, reason: "no longer in the directory" })),
+      ...begun.map((claim): ClaimTransition => ({ type: "claimed", claim })),
     ];
   }
 

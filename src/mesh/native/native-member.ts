@@ -10,7 +10,9 @@ import type { Address } from "../../protocol/address.js";
 import type { Member } from "../../protocol/directory.js";
 import type { Connections } from "../connections.js";
 import type { MemberEvent, MemberOutput, MemberRules, SessionEvent } from "../types.js";
+import { Claims } from "./claims.js";
 import type { NativeConnection } from "./connection.js";
+import type { ClaimTransition } from "./directory-view.js";
 import { NativePeers } from "./peers.js";
 import { NativeSession } from "./session.js";
 
@@ -21,6 +23,7 @@ import { NativeSession } from "./session.js";
 export class NativeMember {
   readonly session: NativeSession;
   readonly peers: NativePeers;
+  readonly claims: Claims;
   readonly #rules: MemberRules;
   readonly #outputs: OutputSink<MemberOutput>;
   readonly #pulse: IdleMonitor<NativeConnection>;
@@ -62,9 +65,16 @@ export class NativeMember {
       fenced: (reason) => {
         this.#fencedBecause = reason;
       },
+      claimMoved: (change, now) => this.#claimMoved(change, now),
       called: (channel, control, now) => this.session.called(channel, control, now),
     });
     this.session = new NativeSession(rules, outputs, ports, this.peers.roster, emit);
+    this.claims = new Claims(
+      rules.limits,
+      this.peers.roster,
+      (control) => this.session.send(control),
+      (event) => this.#tell(event),
+    );
   }
 
   get members(): readonly Member[] {
@@ -79,7 +89,7 @@ export class NativeMember {
   nextTimeout(): number | undefined {
     const reports = this.session.isListed ? this.peers.reports.nextTimeout() : undefined;
     const doubt = this.#isInformed && !this.session.isListed ? this.#heardAt + this.#rules.limits.leaseMs : undefined;
-    return earliest(this.peers.nextTimeout(), this.#pulse.nextTimeout(), reports, doubt);
+    return earliest(this.peers.nextTimeout(), this.#pulse.nextTimeout(), this.claims.nextTimeout(), reports, doubt);
   }
 
   handleTimeout(now: number): void {
@@ -88,6 +98,7 @@ export class NativeMember {
       else due.key.giveUp(now);
     }
     this.peers.handleTimeout(now);
+    this.claims.handleTimeout(now);
     if (!this.session.isListed) return;
     for (const report of this.peers.reports.takeDue(now)) this.session.send(report);
   }
@@ -99,6 +110,7 @@ export class NativeMember {
 
   /** The end of every step: what has been begun goes out, and what has been learned of the server is told. */
   finishStep(now: number): void {
+    if (!this.session.isListed) this.claims.away();
     this.peers.flush(now);
     const isInformed = this.session.isListed || (this.#isInformed && now < this.#heardAt + this.#rules.limits.leaseMs);
     if (isInformed === this.#isInformed) return;
@@ -112,10 +124,11 @@ export class NativeMember {
       case "admitted":
         // What the server knew of an earlier session is void.
         if (event.isAgain) this.peers.reports.all(now);
+        this.claims.admitted(event.log, now);
         if (this.#watched !== undefined) this.session.send({ type: "watch", size: this.#watched });
         break;
       case "directory":
-        this.peers.directoryRead(event.members, event.revision, now);
+        this.peers.directoryRead(event.members, event.claims, event.revision, now);
         break;
       case "entries":
         this.peers.entriesRead(event.entries, now);
@@ -125,6 +138,10 @@ export class NativeMember {
         break;
       case "degraded":
         this.#degraded(event);
+        break;
+      case "renewed":
+      case "unclaimable":
+        this.claims.answered(event, now);
         break;
       case "fenced":
         this.#fencedBecause = event.reason;
@@ -146,6 +163,7 @@ export class NativeMember {
     this.#fencedBecause = undefined;
     this.#isRegistered = false;
     this.#told = [];
+    this.claims.restarted(reason, now);
     this.peers.restart(this.#rules.draw(), reason);
     this.session.restart(now);
     this.#tell({ type: "fenced", reason });
@@ -155,6 +173,16 @@ export class NativeMember {
   watch(size: number): void {
     this.#watched = size;
     this.session.send({ type: "watch", size });
+  }
+
+  #claimMoved(change: ClaimTransition, now: number): void {
+    const { key, token, member } = change.claim;
+    if (change.type === "claimed") this.claims.claimed(change.claim, now);
+    else this.claims.unclaimed(change.claim, change.reason, now);
+    // A holder that was lost before this node has joined is nobody that it knows.
+    if (member === undefined) return;
+    if (change.type === "claimed") this.#tell({ type: "claimed", key, token, holder: member });
+    else this.#tell({ type: "unclaimed", key, token, holder: member, reason: change.reason });
   }
 
   peerOf(connection: ConnectionId): Address | undefined {

@@ -4,12 +4,12 @@ import type { LinkHandlerFactory } from "../../core/link-handler.js";
 import type { OutputSink } from "../../core/machine.js";
 import type { PendingConnections } from "../../core/pending-connections.js";
 import type { Address } from "../../protocol/address.js";
-import { compareMembers, type Entry, type Id, type Member } from "../../protocol/directory.js";
+import { type Claim, compareMembers, type Entry, type Id, type Member } from "../../protocol/directory.js";
 import type { ControlOf } from "../../protocol/native/control.js";
 import { numberedKinds } from "../../protocol/native/numbered.js";
 import type { LinkDescription, MemberEvent, MemberOutput, MemberRules } from "../types.js";
 import type { NativeConnection, NativeConnectionContext } from "./connection.js";
-import { type DirectoryChange, DirectoryView } from "./directory-view.js";
+import { type ClaimTransition, type DirectoryChange, DirectoryView } from "./directory-view.js";
 import { HelloHandler, type SessionCall } from "./hello-handler.js";
 import { Link, type LinkContext } from "./link.js";
 import { LinkDialer } from "./link-dialer.js";
@@ -20,6 +20,8 @@ import type { HelloCase } from "./link-states.js";
 export interface NativePeersEvents {
   /** The directory has moved; what follows from it comes next. */
   moved(): void;
+  /** A key has a new holder, or none. */
+  claimMoved(change: ClaimTransition, now: number): void;
   /** The log says that this incarnation has been removed. */
   fenced(reason: string, now: number): void;
   /** The server has dialed back, or somebody registers here. */
@@ -128,8 +130,13 @@ export class NativePeers {
 
   // What the log says.
 
-  directoryRead(members: readonly Member[], revision: number, now: number): void {
-    this.#heed(this.roster.restore(members, revision), now);
+  directoryRead(
+    members: readonly Member[],
+    claims: readonly Omit<Claim, "member">[],
+    revision: number,
+    now: number,
+  ): void {
+    this.#heed(this.roster.restore(members, revision, claims), now);
     for (const link of this.#links.values()) {
       if (link.state !== "suspended") continue;
       link.step("news");
@@ -172,6 +179,7 @@ export class NativePeers {
     if (changes.length > 0) this.#watch.moved();
     for (const change of changes) {
       if (change.type === "met") this.#met(change.member, now);
+      else if (change.type === "claimed" || change.type === "unclaimed") this.#watch.claimMoved(change, now);
       else if (change.id === this.roster.id) {
         this.#watch.fenced(change.reason, now);
         return;
@@ -195,7 +203,7 @@ export class NativePeers {
     if (link.isOwner) this.#owner.want(link, now);
   }
 
-  #gone({ type, id, order, reason }: Exclude<DirectoryChange, { type: "met" }>, now: number): void {
+  #gone({ type, id, order, reason }: Extract<DirectoryChange, { type: "left" | "gone" }>, now: number): void {
     const link = this.#links.get(id);
     if (order !== undefined) this.reports.forget(order);
     if (link === undefined) return;

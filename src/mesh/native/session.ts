@@ -4,7 +4,7 @@ import type { OutputSink } from "../../core/machine.js";
 import type { KeyedTimers } from "../../core/timers.js";
 import { nextState } from "../../core/transitions.js";
 import type { Address } from "../../protocol/address.js";
-import type { Id, Member } from "../../protocol/directory.js";
+import type { Claim, Id, Member } from "../../protocol/directory.js";
 import type { Control, ControlOf } from "../../protocol/native/control.js";
 import { notTheServer } from "../acceptor.js";
 import { ServerSearch } from "../server-search.js";
@@ -68,6 +68,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
   #log: Id | undefined;
   /** The parts of a directory that have come, while more are to come. */
   #parts: Member[] = [];
+  #claimParts: Omit<Claim, "member">[] = [];
   /** Since when the server refuses to take this member back, if it does, and the codes that have been logged. */
   #refusedSince: number | undefined;
   readonly #refusals = new Set<ErrorCode>();
@@ -153,7 +154,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     this.#connection = undefined;
     this.#log = undefined;
     this.#admittedAt = undefined;
-    this.#parts = [];
+    this.#dropParts();
     this.#clearWaits();
     if (!this.#search.pauseAfter(this.#shortLives, now)) this.#dial(now);
   }
@@ -331,6 +332,8 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
         break;
       case "complete":
       case "degraded":
+      case "renewed":
+      case "unclaimable":
         this.#emit(control, now);
         break;
       default:
@@ -341,22 +344,29 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
   /** A long directory comes in several parts, and counts when the last one has come. */
   #directoryPart(connection: NativeConnection, part: ControlOf<"directory">, now: number): void {
     for (const member of part.members) this.#parts.push(member);
-    if (this.#isTooMany(this.#parts.length)) this.#tooMany(connection, now);
+    for (const claim of part.claims ?? []) this.#claimParts.push(claim);
+    if (this.#isTooMany(this.#parts.length + this.#claimParts.length)) this.#tooMany(connection, now);
     else if (part.more !== true) {
       const members = this.#parts;
-      this.#parts = [];
+      const claims = this.#claimParts;
+      this.#dropParts();
       const twice = namedTwice(members);
       if (twice !== undefined) connection.fail("BAD_FRAME", `the directory names ${twice} twice`, now);
-      else this.#emit({ type: "directory", members, revision: part.revision }, now);
+      else this.#emit({ type: "directory", members, claims, revision: part.revision }, now);
     }
   }
 
-  #isTooMany(members: number): boolean {
-    return members > this.#rules.limits.directoryMembers;
+  #dropParts(): void {
+    this.#parts = [];
+    this.#claimParts = [];
+  }
+
+  #isTooMany(count: number): boolean {
+    return count > this.#rules.limits.directoryMembers;
   }
 
   #tooMany(connection: NativeConnection, now: number): void {
-    const detail = `the directory names more than ${this.#rules.limits.directoryMembers} members`;
+    const detail = `the directory names more than ${this.#rules.limits.directoryMembers} members and claims`;
     connection.fail("BAD_FRAME", detail, now);
   }
 
@@ -411,7 +421,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     if (this.isListed) this.#note("SERVER_AWAY", reason);
     this.#connection?.abort();
     this.#connection = undefined;
-    this.#parts = [];
+    this.#dropParts();
     this.#step("lost");
     this.#search.failed(now, retryMs);
   }

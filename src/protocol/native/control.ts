@@ -1,5 +1,5 @@
 import { printable } from "../../core/escaping.js";
-import type { Entry, Member } from "../directory.js";
+import type { Claim, Entry, Member } from "../directory.js";
 import { utf8 } from "../text.js";
 import {
   address,
@@ -47,6 +47,9 @@ export const entryFields = {
   replaced: { revision: whole(1), replaces: id, ...memberFields },
   left: departureFields,
   lost: departureFields,
+  /** `token`: of a claim that an earlier log has granted; otherwise it is the revision. */
+  claimed: { revision: whole(1), key: name, holder: id, token: optional(whole(1)) },
+  unclaimed: { revision: whole(1), key: name, reason: sentence },
 } as const;
 
 const member: Field<Member> = object("a member of the directory", memberFields);
@@ -75,6 +78,11 @@ const upLink = row<[order: number, attempt: number]>("order, attempt", whole(1),
 /** A pair that is not whole: two orders, and why. */
 const missingPair = row<[a: number, b: number, reason: string]>("order, order, reason", whole(1), whole(1), sentence);
 
+/** A key, and the token with which somebody holds it. */
+const heldKey = row<[key: string, token: number]>("key, token", name, whole(1));
+/** A key, who holds it, and the token. */
+const heldBy: Field<Omit<Claim, "member">> = object("a claim", { key: name, holder: id, token: whole(1) });
+
 /** Who says what to whom, and the fields of each message. */
 export const controls = {
   // A member to the rendezvous server, on its session.
@@ -85,14 +93,25 @@ export const controls = {
   /** To be told, once, when the mesh is whole with so many members or more. */
   watch: { size: whole(1) },
   leave: { reason: sentence },
+  /** I hold or want claims, and live; the server answers with the same number. */
+  renew: { number: whole(1) },
+  /** I want this key: now or not at all, or, with `wait`, when it is my turn. */
+  claim: { key: name, wait: optional(yes) },
+  /** I give up this key with its token; or, without one, the wait for it. */
+  unclaim: { key: name, token: optional(whole(1)) },
+  /** I am back, and hold these still. */
+  held: { claims: list(heldKey) },
 
   // The server to a member, on its session.
   admitted: { log: id, order: whole(1), revision: whole(1), observed: address },
-  directory: { revision: whole(1), members: list(member), more: optional(yes) },
+  directory: { revision: whole(1), members: list(member), claims: optional(list(heldBy)), more: optional(yes) },
   entries: { entries: list(entry) },
   waiting: { place: whole(1) },
   complete: { revision: whole(1), members: whole(1), links: whole(0), unverified: whole(0) },
   degraded: { revision: whole(1), count: whole(0), missing: list(missingPair) },
+  renewed: { number: whole(1) },
+  /** This key is not yours, and you do not wait for it; `holder` has it, if somebody has. */
+  unclaimable: { key: name, code, message: sentence, holder: optional(id) },
   /** `incomplete`: the mesh ends because it has not become whole in time, and this is what it lacks. */
   teardown: { reason: sentence, deadlineMs: whole(0), incomplete: optional(sentence) },
 

@@ -1,7 +1,7 @@
 import { printable } from "../../core/escaping.js";
 import type { IdleMonitor } from "../../core/idle-monitor.js";
 import type { Candidate } from "../../protocol/directory.js";
-import type { Control, ControlOf } from "../../protocol/native/control.js";
+import { type Control, type ControlOf, encodeControl } from "../../protocol/native/control.js";
 import { pong } from "../../protocol/native/frames.js";
 import type { AddressVerifier, Verification, VerificationResult } from "../address-verifier.js";
 import type { DialectReaderEvent } from "../dialect-reader.js";
@@ -30,12 +30,16 @@ const allowedStates = {
   proof: ["proving", "waiting", "joining", "member"],
   links: ["member"],
   watch: ["member"],
+  renew: ["member"],
+  claim: ["member"],
+  unclaim: ["member"],
+  held: ["member"],
   leave: ["proving", "waiting", "joining", "member"],
 } as const;
 
 type Asking = ControlOf<"register"> | ControlOf<"resume">;
 
-/** Handles the messages of native members: register, resume, proof, links, watch and leave. */
+/** Handles the messages of native members: register, resume, proof, links, watch, leave, and those about claims. */
 export class NativeHandler {
   readonly #options: NativeHandlerOptions;
   /** The session behind each challenge. */
@@ -113,6 +117,9 @@ export class NativeHandler {
     else if (control.type === "proof") this.#proved(session, control.nonce, now);
     else if (control.type === "links") this.#report(session, control, now);
     else if (control.type === "watch") this.#watch(session, control.size);
+    else if (control.type === "renew") this.#renew(session, control.number, now);
+    else if (control.type === "claim" || control.type === "unclaim" || control.type === "held")
+      this.#claim(session, control, now);
     else if (control.type === "register") this.#register(session, control, now);
     else if (control.type === "resume") this.#resume(session, control, now);
   }
@@ -215,7 +222,7 @@ export class NativeHandler {
   #admit(session: MemberSession, now: number): void {
     const { meshes, sessionCloser, rules } = this.#options;
     const { mesh: name = "", candidate } = session;
-    const mesh = meshes.open(name);
+    const mesh = meshes.open(name, now);
     if (mesh === undefined || candidate === undefined) {
       sessionCloser.refuse(session, "TOO_MANY_MESHES", `there are ${rules.limits.meshes} meshes on this server`, now);
       return;
@@ -244,6 +251,37 @@ export class NativeHandler {
 
   #watch(session: MemberSession, size: number): void {
     this.#options.meshes.find(session.mesh ?? "")?.logBroadcaster.watch(session, size);
+  }
+
+  #renew(session: MemberSession, number: number, now: number): void {
+    this.#options.meshes.find(session.mesh ?? "")?.claims.heard(session.candidate?.id ?? "", now);
+    session.nativeWriter.owe("renewed", encodeControl({ type: "renewed", number }));
+  }
+
+  #claim(
+    session: MemberSession,
+    control: ControlOf<"claim"> | ControlOf<"unclaim"> | ControlOf<"held">,
+    now: number,
+  ): void {
+    const claims = this.#options.meshes.find(session.mesh ?? "")?.claims;
+    const id = session.candidate?.id;
+    if (claims === undefined || id === undefined) return;
+    if (control.type === "held") {
+      for (const refused of claims.present(id, control.claims, now)) this.#refuseClaim(session, refused, now);
+    } else if (control.type === "unclaim") {
+      claims.unclaim(id, control.key, control.token, now);
+    } else {
+      const refused = claims.claim(id, control.key, control.wait === true, now);
+      if (refused !== undefined) this.#refuseClaim(session, refused, now);
+    }
+  }
+
+  /** A member that reads has no more answers waiting than it may have claims. */
+  #refuseClaim(session: MemberSession, refused: ControlOf<"unclaimable">, now: number): void {
+    const { rules, sessionCloser } = this.#options;
+    session.nativeWriter.owe(`unclaimable ${refused.key}`, encodeControl(refused));
+    if (session.nativeWriter.owed <= 2 * rules.limits.claimsPerMember || session.state === "closing") return;
+    sessionCloser.refuse(session, "TOO_MANY_CLAIMS", "it does not read the answers to its claims", now);
   }
 
   #leave(session: MemberSession, reason: string, now: number): void {

@@ -70,8 +70,15 @@ export class LogCache {
       const head = `{"type":"directory","revision":${revision},"members":[`;
       const tail = (isLast: boolean): string => (isLast ? "]}" : '],"more":true}');
       const items = members.map((member) => this.#encoded(member));
-      const frames = pack(items, head, this.#limits.controlBytes, tail);
-      this.#snapshot = { revision, frames: frames.length > 0 ? frames : [wrap([], head, tail(true))] };
+      const claims = Array.from(this.#directory.claims.values(), ({ key, holder, token }) =>
+        json({ key, holder, token }),
+      );
+      const mostBytes = this.#limits.controlBytes;
+      const frames = pack(items, head, mostBytes, (isLast) => tail(isLast && claims.length === 0));
+      // Behind the members come the claims, in parts that name no members.
+      const behind = pack(claims, `${head}],"claims":[`, mostBytes, tail);
+      const all = [...frames, ...behind];
+      this.#snapshot = { revision, frames: all.length > 0 ? all : [wrap([], head, tail(true))] };
     }
     return this.#snapshot?.frames ?? [];
   }

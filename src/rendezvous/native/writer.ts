@@ -3,12 +3,12 @@ import type { OutputSink } from "../../core/machine.js";
 import { encodePreface } from "../../protocol/native/preface.js";
 
 /** Messages of which only the newest of its kind is sent. */
-type ReplaceableMessage = "ping" | "pong" | "waiting";
+type ReplaceableMessage = "ping" | "pong" | "waiting" | "renewed" | `unclaimable ${string}`;
 
 /**
  * Writes on one native connection, the preface first.
  *
- * Pings, pongs and places in line wait while earlier bytes are being sent, and only the newest of each kind goes out then.
+ * Pings, pongs, places in line and answers to renewals wait while earlier bytes are being sent, and only the newest of each kind goes out then.
  * So a peer that does not read costs no more than what is being sent.
  */
 export class NativeWriter {
@@ -46,6 +46,11 @@ export class NativeWriter {
   owe(topic: ReplaceableMessage, frame: Uint8Array): void {
     if (this.#isFlushing) this.#owed.set(topic, frame);
     else this.send(frame);
+  }
+
+  /** How many messages wait. */
+  get owed(): number {
+    return this.#owed.size;
   }
 
   /** What was sent has left this process. */

@@ -169,7 +169,7 @@ class Member:
             self.departed(entry["replaces"], "replaced by a new incarnation")
         if entry["type"] in ("left", "lost"):
             self.departed(entry["id"], f"{entry['type']}: {entry['reason']}", entry["type"] == "left")
-        else:
+        elif entry["type"] in ("joined", "replaced"):
             self.directory[entry["id"]] = entry
 
     def departed(self, peer_id, reason, is_leaving=False):

@@ -38,6 +38,7 @@ const metas = fc
   .filter(isMeta);
 const yes = fc.constant(true as const);
 const optional = { requiredKeys: [] as [] };
+const tokens = fc.record({ token: ones }, optional);
 
 function parse(text: string): unknown {
   return JSON.parse(text);
@@ -57,6 +58,11 @@ const arrival = fc
     fc.constantFrom({ type: "joined", revision, ...who }, { type: "replaced", revision, replaces, ...who }),
   );
 
+const claimed = fc
+  .tuple(fc.record({ type: fc.constant("claimed"), revision: ones, key: names, holder: ids }), tokens)
+  .map(([must, may]) => ({ ...must, ...may }));
+const unclaimed = fc.record({ type: fc.constant("unclaimed"), revision: ones, key: names, reason: sentences });
+
 /** Messages of every type, with and without what may be absent. */
 const messages: Readonly<Record<Control["type"], fc.Arbitrary<object>>> = {
   register: fc
@@ -75,14 +81,30 @@ const messages: Readonly<Record<Control["type"], fc.Arbitrary<object>>> = {
     .map(([may, must]) => ({ ...may, ...must })),
   watch: fc.record({ size: ones }),
   leave: fc.record({ reason: sentences }),
+  renew: fc.record({ number: ones }),
+  claim: fc
+    .tuple(fc.record({ key: names }), fc.record({ wait: yes }, optional))
+    .map(([must, may]) => ({ ...must, ...may })),
+  unclaim: fc.tuple(fc.record({ key: names }), tokens).map(([must, may]) => ({ ...must, ...may })),
+  held: fc.record({ claims: fc.array(fc.tuple(names, ones), { maxLength: 4 }) }),
+  renewed: fc.record({ number: ones }),
+  unclaimable: fc
+    .tuple(
+      fc.record({ key: names, code: fc.stringMatching(/^[A-Z][A-Z_]{0,39}$/), message: sentences }),
+      fc.record({ holder: ids }, optional),
+    )
+    .map(([must, may]) => ({ ...must, ...may })),
   admitted: fc.record({ log: ids, order: ones, revision: ones, observed: addresses }),
   directory: fc
     .tuple(
       fc.record({ revision: ones, members: fc.array(member, { maxLength: 4 }) }),
-      fc.record({ more: yes }, optional),
+      fc.record(
+        { claims: fc.array(fc.record({ key: names, holder: ids, token: ones }), { maxLength: 3 }), more: yes },
+        optional,
+      ),
     )
     .map(([must, may]) => ({ ...must, ...may })),
-  entries: fc.record({ entries: fc.array(fc.oneof(departure, arrival), { maxLength: 4 }) }),
+  entries: fc.record({ entries: fc.array(fc.oneof(departure, arrival, claimed, unclaimed), { maxLength: 4 }) }),
   waiting: fc.record({ place: ones }),
   complete: fc.record({ revision: ones, members: ones, links: counts, unverified: counts }),
   degraded: fc.record({
