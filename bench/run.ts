@@ -45,10 +45,10 @@ export async function runBench(flags: BenchFlags, { output, onSignal }: CommandC
   const options = { secret: makeSecret(), isQuick: flags.quick === true, libraries: libraries.programs };
   const chosen = choose(benchmarksFor(options), flags.only);
   const machine = thisMachine({ fullmesh: ownVersion(), ...libraries.versions });
-  output.talk(`${machine.cpu}, ${machine.cores} cores, loopback`);
-  for (const note of libraries.notes) output.talk(note);
+  output.info(`${machine.cpu}, ${machine.cores} cores, loopback`);
+  for (const note of libraries.notes) output.info(note);
   if (flags.json)
-    output.data(JSON.stringify({ event: "machine", ...commonFields(), ...machine, notes: libraries.notes }));
+    output.result(JSON.stringify({ event: "machine", ...commonFields(), ...machine, notes: libraries.notes }));
   const { timeout = defaultTimeoutSeconds } = flags;
   const late = new FullmeshError("TIMED_OUT", `after ${timeout} s some figures are missing`);
   const bound = setTimeout(() => children.stop(late), timeout * 1000);
@@ -93,10 +93,10 @@ function choose(benchmarks: readonly Benchmark[], only: readonly string[] | unde
 
 function print(result: BenchmarkResult, output: Output): void {
   for (const figure of figuresOf(result)) {
-    if (output.options.json) output.data(JSON.stringify(lineOf(figure, result)));
-    else output.data(sentenceOf(figure));
+    if (output.options.json) output.result(JSON.stringify(lineOf(figure, result)));
+    else output.result(sentenceOf(figure));
   }
-  for (const note of disturbances([result])) output.talk(note.replaceAll("**", ""));
+  for (const note of disturbances([result])) output.info(note.replaceAll("**", ""));
 }
 
 /** The fields that every line of NDJSON has. */

@@ -8,16 +8,16 @@ import { Output } from "./output.js";
 const endSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 type EndSignal = (typeof endSignals)[number];
 
-/** What every command is given: where to speak, and what to do when it is told to stop. */
+/** What every command gets: its output, and the events that stop it. */
 export interface CommandContext {
   readonly output: Output;
-  /** Calls `stop` at the first SIGINT, SIGTERM or SIGHUP. A second one calls `kill`, and ends the process at once. */
+  /** Calls `stop` at the first SIGINT, SIGTERM or SIGHUP. The second one calls `kill`, and ends the process at once. */
   onSignal(stop: (signal: NodeJS.Signals) => void, kill?: () => void): void;
-  /** Calls `stop` when nobody reads stdout any more. That is no failure: whoever read has seen enough. */
-  onReaderGone(stop: () => void): void;
+  /** Calls `stop` when the reader of stdout has closed it. That is no failure. */
+  onStdoutClosed(stop: () => void): void;
 }
 
-/** Parses the command line and runs what it asks for. A usage error is reported and sets the exit code. */
+/** Parses the command line and runs the command. A usage error is printed and sets the exit code. */
 export async function runProgram(program: Command): Promise<void> {
   for (const command of [program, ...program.commands]) command.exitOverride();
   try {
@@ -27,7 +27,7 @@ export async function runProgram(program: Command): Promise<void> {
   }
 }
 
-/** The exit code of an error in the command line. Commander has printed its own errors, and the help that was asked for. */
+/** The exit code of an error in the command line. Commander has printed its own errors and the help. */
 function usageCode(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ended : exitCodes.usage;
   if (!(error instanceof FullmeshError)) throw error;
@@ -35,57 +35,57 @@ function usageCode(error: unknown): number {
   return exitCodeOf(error);
 }
 
-/** Runs one command: speaks its errors, heeds its signals, and ends the process with the right code. */
+/** Runs one command: prints its errors, handles its signals, and exits with the right code. */
 export async function runCommand(flags: CommonFlags, body: (context: CommandContext) => Promise<void>): Promise<never> {
   const output = new Output({ json: flags.json === true, quiet: flags.quiet === true });
   const stopped = new AbortController();
-  let signalled: EndSignal | undefined;
-  let isReaderGone = false;
+  let received: EndSignal | undefined;
+  let isStdoutClosed = false;
   const onSignal = (stop: (signal: NodeJS.Signals) => void, kill?: () => void): void => {
     for (const signal of endSignals) {
       process.on(signal, () => {
-        if (signalled !== undefined) {
+        if (received !== undefined) {
           kill?.();
           exit(codeOf(signal), signal);
         }
-        signalled = signal;
+        received = signal;
         stopped.abort();
         stop(signal);
       });
     }
   };
-  const onReaderGone = (stop: () => void): void => {
-    void output.gone.then(() => {
-      isReaderGone = true;
+  const onStdoutClosed = (stop: () => void): void => {
+    void output.stdoutClosed.then(() => {
+      isStdoutClosed = true;
       stop();
     });
   };
   let code: number = exitCodes.ended;
   try {
-    await body({ output, onSignal, onReaderGone });
+    await body({ output, onSignal, onStdoutClosed });
   } catch (error) {
-    const wasStopped = error instanceof FullmeshError && error.code === "ABORTED" && isReaderGone;
+    const wasStopped = error instanceof FullmeshError && error.code === "ABORTED" && isStdoutClosed;
     if (!wasStopped) code = exitCodeOf(error);
-    // What a signal has broken off is no error of its own.
-    if (signalled === undefined && !wasStopped) report(output, error);
+    // A wait that a signal has interrupted is no error.
+    if (received === undefined && !wasStopped) printError(output, error);
   }
-  const isWhole = await output.flush(stopped.signal);
-  // A write counts as work of a thread until its callback has returned, from which this may be called.
+  const isFlushed = await output.flush(stopped.signal);
+  // A write counts as thread work until its callback has returned, and this code may run within one.
   await new Promise((resolve) => setImmediate(resolve));
-  if (!isWhole && code === exitCodes.ended) code = exitCodes.failed;
-  return exit(signalled === undefined ? code : codeOf(signalled), signalled);
+  if (!isFlushed && code === exitCodes.ended) code = exitCodes.failed;
+  return exit(received === undefined ? code : codeOf(received), received);
 }
 
 function codeOf(signal: EndSignal): number {
   return exitCodes.signal + constants.signals[signal];
 }
 
-/** What Node calls work of its threads that may take as long as the system likes. */
+/** The names that Node gives to thread work of unbounded duration. */
 const threadWork: ReadonlySet<string> = new Set(["GetAddrInfoReqWrap", "FSReqCallback", "FSReqPromise"]);
 
 /**
- * Ends the process. Node waits for its threads first, and one that looks up a name, or writes to a disk that is away, may
- * take minutes; then it is the signal itself that ends it, which shells call by the same code.
+ * Ends the process. Node waits for its threads, and a name lookup or a write to a disk that does not answer may take minutes.
+ * In that case the signal itself ends the process, for which shells report the same code.
  */
 function exit(code: number, signal: EndSignal | undefined): never {
   if (signal !== undefined && process.getActiveResourcesInfo().some((resource) => threadWork.has(resource))) {
@@ -95,7 +95,7 @@ function exit(code: number, signal: EndSignal | undefined): never {
   return process.exit(code);
 }
 
-function report(output: Output, error: unknown): void {
+function printError(output: Output, error: unknown): void {
   const lines = error instanceof ProcessFailure ? error.lastLines : [];
   if (error instanceof FullmeshError) output.error(error.code, error.message, error.remedy, lines);
   else output.error("ERROR", error instanceof Error ? (error.stack ?? error.message) : String(error));

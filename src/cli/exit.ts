@@ -1,14 +1,14 @@
 import { type ErrorCode, FullmeshError } from "../core/errors.js";
 
-/** Exit codes, a contract with whoever calls the command from a script. */
+/** The exit codes, on which scripts rely. */
 export const exitCodes = {
-  /** Teardown of a mesh that is whole or was ended on purpose, own leave, and in the classic dialect also the server's closing. */
+  /** Teardown of a complete mesh, an end on purpose, own leave; in the classic dialect also the end of the server. */
   ended: 0,
   failed: 1,
   usage: 2,
-  /** A wait has run out, that of a mesh which is to become whole included. */
+  /** A wait ran out, also that for the mesh to be complete. */
   timedOut: 3,
-  /** The server answered, and the answer was no. */
+  /** The server refused. */
   refused: 4,
   /** A signal n ends the command with 128 + n, also after a clean leave. */
   signal: 128,
@@ -22,10 +22,10 @@ const usage: ReadonlySet<ErrorCode> = new Set([
   "SECRET_IN_CLASSIC",
 ]);
 
-/** A process that was started here has failed, and its exit code becomes that of this command. */
+/** A process that this command started has failed. Its exit code becomes that of this command. */
 export class ProcessFailure extends FullmeshError {
   readonly exitCode: number;
-  /** What it has written last. */
+  /** The last lines that it wrote to stderr. */
   readonly lastLines: readonly string[];
 
   constructor(detail: string, exitCode: number, lastLines: readonly string[]) {
@@ -35,7 +35,7 @@ export class ProcessFailure extends FullmeshError {
   }
 }
 
-/** The exit code that an error comes to. */
+/** The exit code for an error. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof ProcessFailure) return error.exitCode;
   if (!(error instanceof FullmeshError)) return exitCodes.failed;

@@ -1,11 +1,9 @@
 import { type Command, Option } from "commander";
 import { badOption } from "../api/options.js";
 
-/**
- * The flags of the commands. Each has an environment variable `FULLMESH_<FLAG>`, which the flag overrides.
- */
+/** The flags of the commands. Each has an environment variable `FULLMESH_<FLAG>`, which the flag overrides. */
 
-/** Flags that every command has. */
+/** The flags of every command. */
 export interface CommonFlags {
   readonly json?: true;
   readonly quiet?: true;
@@ -13,7 +11,7 @@ export interface CommonFlags {
   readonly timeout?: number;
 }
 
-/** What an environment variable of a switch may say for "off". */
+/** The values of an environment variable that turn a switch off. */
 const offValues: ReadonlySet<string> = new Set(["0", "false", "no", "off"]);
 
 function variableOf(flags: string): string {
@@ -21,12 +19,12 @@ function variableOf(flags: string): string {
   return `FULLMESH_${name.toUpperCase().replaceAll("-", "_")}`;
 }
 
-/** A flag with its environment variable. A switch whose variable says "off" is off. */
+/** A flag with its environment variable. */
 export function flag(flags: string, description: string): Option {
   const option = new Option(flags, description);
   const variable = variableOf(flags);
   const value = process.env[variable];
-  // An empty variable is one that is not set; compose files make such.
+  // An empty variable counts as unset, because compose files set such.
   const isOff = value === "" || (option.isBoolean() && value !== undefined && offValues.has(value.toLowerCase()));
   return isOff ? option : option.env(variable);
 }
@@ -36,18 +34,18 @@ export function withCommonFlags(command: Command, timeoutHelp: string): Command 
   return command
     .addOption(flag("--timeout <seconds>", timeoutHelp).argParser((text) => seconds("timeout", text)))
     .addOption(flag("--json", "one JSON object a line on stdout"))
-    .addOption(flag("--quiet", "say nothing on stderr but errors"));
+    .addOption(flag("--quiet", "print nothing on stderr but errors"));
 }
 
-/** Adds the flag that says what is spoken; the first choice is the default. */
+/** Adds `--dialect`. The first choice is the default. */
 export function withDialectFlag(command: Command, choices: readonly [string, ...string[]]): Command {
-  const option = flag("--dialect <dialect>", "what members speak").choices(choices);
+  const option = flag("--dialect <dialect>", "the dialect of members").choices(choices);
   return command.addOption(option.default(choices[0]));
 }
 
-/** Adds the flag of commands that listen where they are told. */
+/** Adds `--insecure`. */
 export function withInsecureFlag(command: Command): Command {
-  return command.addOption(flag("--insecure", "listen beyond loopback although nothing is encrypted"));
+  return command.addOption(flag("--insecure", "listen beyond loopback without a secret, so without encryption"));
 }
 
 /** A number of seconds above 0, with fractions. */

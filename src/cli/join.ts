@@ -57,16 +57,16 @@ export function addJoin(program: Command): void {
 }
 
 async function runJoin(
-  given: string | undefined,
+  argument: string | undefined,
   flags: JoinFlags,
-  { output, onSignal, onReaderGone }: CommandContext,
+  { output, onSignal, onStdoutClosed }: CommandContext,
 ): Promise<void> {
-  const server = given ?? process.env.FULLMESH_SERVER;
+  const server = argument ?? process.env.FULLMESH_SERVER;
   if (server === undefined) badOption("server", "given as an argument or as FULLMESH_SERVER", server);
   const secret = await secretFrom(flags, output);
   const { mesh, name, serverLost, advertise, dialect } = flags;
   // A copy that `fullmesh run` has started.
-  const gang = given === undefined ? gangFrom(process.env) : undefined;
+  const gang = argument === undefined ? gangFrom(process.env) : undefined;
   const node = new MeshNode({
     dialect,
     insecure: flags.insecure === true,
@@ -77,27 +77,29 @@ async function runJoin(
     ...(serverLost === undefined ? {} : { serverLostMs: serverLost * 1000 }),
     ...(advertise === undefined ? {} : { advertise }),
   });
-  const broken = new AbortController();
+  const stopped = new AbortController();
   const stop = (): void => {
-    broken.abort();
+    stopped.abort();
     void node.leave();
   };
   onSignal(stop);
-  onReaderGone(stop);
+  onStdoutClosed(stop);
   reportNode(node, output);
   const startedAt = performance.now();
   const timeoutMs = flags.timeout === undefined ? undefined : flags.timeout * 1000;
-  const leftMs = (): number => Math.max(0, (timeoutMs ?? 0) - (performance.now() - startedAt));
-  const { signal } = broken;
+  const remainingMs = (): number => Math.max(0, (timeoutMs ?? 0) - (performance.now() - startedAt));
+  const { signal } = stopped;
   const joining = joinWith(node, server, {
     signal,
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
     ...(flags.listen === undefined ? {} : { listen: flags.listen }),
   });
   try {
-    await (timeoutMs === undefined ? joining : Promise.race([joining, endInLine(node, server, timeoutMs, leftMs)]));
+    await (timeoutMs === undefined
+      ? joining
+      : Promise.race([joining, rejectIfStillWaiting(node, server, timeoutMs, remainingMs)]));
     const sender = new LineSender(node, output);
-    if (timeoutMs !== undefined) await node.complete({ signal, timeoutMs: leftMs() });
+    if (timeoutMs !== undefined) await node.complete({ signal, timeoutMs: remainingMs() });
     await node.start();
     sender.requireAllSent();
   } finally {
@@ -105,9 +107,14 @@ async function runJoin(
   }
 }
 
-/** The command's bound counts the time in the waiting line, which that of `join` leaves out. */
-async function endInLine(node: MeshNode, server: string, timeoutMs: number, leftMs: () => number): Promise<never> {
+/** Rejects when the time is up while the node waits for a slot, which the time-out of `join` does not count. */
+async function rejectIfStillWaiting(
+  node: MeshNode,
+  server: string,
+  timeoutMs: number,
+  remainingMs: () => number,
+): Promise<never> {
   await once(node, "waiting");
-  await sleep(leftMs());
-  throw new FullmeshError("TIMED_OUT", `after ${timeoutMs} ms ${server} has not taken in ${node.address}`);
+  await sleep(remainingMs());
+  throw new FullmeshError("TIMED_OUT", `after ${timeoutMs} ms ${server} has not admitted ${node.address}`);
 }

@@ -6,30 +6,29 @@ import { messageFrameBytes } from "../protocol/native/message.js";
 import { LineSplitter, type SplitLine } from "./line-splitter.js";
 import type { Output } from "./output.js";
 
-/** A line is one message, with an empty topic. */
-const longestLine = defaultLimits.messageBytes - messageFrameBytes;
+/** The longest line that fits into a message. */
+const maxLineBytes = defaultLimits.messageBytes - messageFrameBytes;
 
 /**
- * Sends each line of stdin to every peer: as a message with an empty topic to a native one, with its newline to a classic
- * one. While a peer does not take what is sent, or nobody is there, nothing more is read from stdin either: a pipe into the
- * mesh runs at the pace of its slowest member, and loses nothing. A line that is longer than a message is reported and not
- * sent.
+ * Sends each line of stdin to every peer: to a native one as a message with an empty topic, to a classic one with its newline.
+ * Stdin is read only while there are peers and all of them have room, so a pipe into the mesh runs at the pace of its slowest
+ * member and loses nothing. A line that is longer than a message is reported and not sent.
  */
 export class LineSender {
   readonly #node: MeshNode;
   readonly #output: Output;
-  readonly #lines = new LineSplitter(longestLine);
-  /** Lines that have been read and not sent yet: from `#next` on. */
-  #waiting: SplitLine[] = [];
+  readonly #lines = new LineSplitter(maxLineBytes);
+  /** Lines that have been read; those from `#next` on are not sent yet. */
+  #queue: SplitLine[] = [];
   #next = 0;
   #sent = 0;
   #refused = 0;
-  /** The line that is being skipped has been mentioned. */
+  /** True within a line that is too long, once that is reported. */
   #isSkipping = false;
-  /** Peers that have been given the next line already, while others have no room for it. */
-  readonly #served = new Set<string>();
-  /** Peers to whom nothing more is sent before they have taken some of what waits. */
-  readonly #slow = new Set<string>();
+  /** The addresses of peers that have the next line, while others have no room for it. */
+  readonly #sentTo = new Set<string>();
+  /** The addresses of peers whose queue is full until their `drain`. */
+  readonly #behind = new Set<string>();
 
   constructor(node: MeshNode, output: Output) {
     this.#node = node;
@@ -38,19 +37,19 @@ export class LineSender {
     this.#start();
   }
 
-  /** Throws if a line was too long to be sent: what was asked for has not been done. */
+  /** Throws `MESSAGE_TOO_LARGE` if a line was too long to be sent. */
   requireAllSent(): void {
     if (this.#refused === 0) return;
     const lines = this.#refused === 1 ? "1 line of stdin was" : `${this.#refused} lines of stdin were`;
-    throw new FullmeshError("MESSAGE_TOO_LARGE", `${lines} too long, and not sent`);
+    throw new FullmeshError("MESSAGE_TOO_LARGE", `${lines} too long and not sent`);
   }
 
-  /** What is typed, or piped in, before everybody who is listed is linked waits in the pipe. */
+  /** Reads from stdin once every listed peer has been linked. */
   readonly #start = (): void => {
     const { peers } = this.#node;
     if (peers.length === 0 || peers.some(({ state }) => state === "waiting")) return;
     this.#node.off("peer:up", this.#start).off("peer:down", this.#start);
-    this.#node.on("peer:up", this.#goOn).on("peer:down", this.#goOn).on("drain", this.#goOn);
+    this.#node.on("peer:up", this.#resume).on("peer:down", this.#resume).on("drain", this.#resume);
     process.stdin.on("data", this.#read).on("end", this.#finish).on("error", this.#fail);
   };
 
@@ -58,34 +57,35 @@ export class LineSender {
     this.#node
       .off("peer:up", this.#start)
       .off("peer:down", this.#start)
-      .off("peer:up", this.#goOn)
-      .off("peer:down", this.#goOn)
-      .off("drain", this.#goOn);
-    // Nobody needs it any more: what goes wrong with it now is of no interest.
+      .off("peer:up", this.#resume)
+      .off("peer:down", this.#resume)
+      .off("drain", this.#resume);
+    // Nothing is read any more, so its errors do not matter.
     process.stdin
       .off("data", this.#read)
       .off("end", this.#finish)
       .off("error", this.#fail)
       .on("error", () => {});
     process.stdin.pause();
-    const unsent = this.#waiting.length - this.#next;
-    if (unsent > 0) this.#output.talk(`the mesh has ended; ${unsent} lines of stdin were not sent`);
+    const unsent = this.#queue.length - this.#next;
+    if (unsent > 0)
+      this.#output.info(`the mesh has ended; ${unsent === 1 ? "1 line" : `${unsent} lines`} of stdin were not sent`);
   };
 
   readonly #read = (bytes: Buffer): void => {
-    for (const line of this.#lines.push(bytes)) this.#waiting.push(line);
+    for (const line of this.#lines.push(bytes)) this.#queue.push(line);
     this.#send();
-    if (this.#lines.restBytes <= longestLine) {
+    if (this.#lines.unfinishedBytes <= maxLineBytes) {
       this.#isSkipping = false;
     } else if (!this.#isSkipping) {
       this.#isSkipping = true;
-      this.#output.talk(`a line of stdin has more than ${longestLine} bytes; it is skipped to its end`);
+      this.#output.info(`a line of stdin has more than ${maxLineBytes} bytes and is skipped`);
     }
   };
 
   readonly #finish = (): void => {
-    const rest = this.#lines.rest();
-    if (rest !== undefined) this.#waiting.push(rest);
+    const line = this.#lines.takeUnfinished();
+    if (line !== undefined) this.#queue.push(line);
     this.#send();
   };
 
@@ -93,17 +93,17 @@ export class LineSender {
     this.#report(new FullmeshError("STDIO_FAILED", `stdin cannot be read: ${error.message}`));
   };
 
-  readonly #goOn = ({ peer }: { readonly peer: Peer }): void => {
-    this.#slow.delete(peer.address);
+  readonly #resume = ({ peer }: { readonly peer: Peer }): void => {
+    this.#behind.delete(peer.address);
     this.#send();
   };
 
-  /** Sends what waits, as long as all take it; reads on when nothing waits. */
+  /** Sends the queue while all peers have room, and reads on when it is empty. */
   #send(): void {
-    while (this.#slow.size === 0) {
-      const line = this.#waiting[this.#next];
+    while (this.#behind.size === 0) {
+      const line = this.#queue[this.#next];
       if (line === undefined) {
-        this.#waiting = [];
+        this.#queue = [];
         this.#next = 0;
         process.stdin.resume();
         return;
@@ -116,24 +116,24 @@ export class LineSender {
 
   #refuse(length: number): true {
     this.#refused += 1;
-    const line = `line ${this.#sent + this.#refused} of stdin has ${length} bytes, and may have ${longestLine}`;
+    const line = `line ${this.#sent + this.#refused} of stdin has ${length} bytes, and may have ${maxLineBytes}`;
     this.#report(new FullmeshError("MESSAGE_TOO_LARGE", `${line}; it is not sent`));
     return true;
   }
 
-  /** False if nobody is there, or if somebody has no room for it yet. */
+  /** False if there are no peers, or if one has no room for the line yet. */
   #sendToAll(line: Uint8Array): boolean {
     let hasRoom = true;
     for (const peer of this.#node.peers) {
-      if (!this.#served.has(peer.address) && !this.#sendTo(peer, line)) hasRoom = false;
+      if (!this.#sentTo.has(peer.address) && !this.#sendTo(peer, line)) hasRoom = false;
     }
-    if (!hasRoom || this.#served.size === 0) return false;
-    this.#served.clear();
+    if (!hasRoom || this.#sentTo.size === 0) return false;
+    this.#sentTo.clear();
     this.#sent += 1;
     return true;
   }
 
-  /** False if the peer has no room for it. One that is on its way out gets nothing. */
+  /** False if the peer has no room for the line. A peer that is leaving gets nothing. */
   #sendTo(peer: Peer, line: Uint8Array): boolean {
     try {
       const { address, dialect } = peer;
@@ -141,14 +141,14 @@ export class LineSender {
         dialect === "native"
           ? !this.#node.send(peer, "", line)
           : !this.#node.write(peer, Buffer.concat([line, Buffer.from("\n")]));
-      if (isBehind) this.#slow.add(address);
-      this.#served.add(address);
+      if (isBehind) this.#behind.add(address);
+      this.#sentTo.add(address);
       return true;
     } catch (error) {
       if (!(error instanceof FullmeshError)) throw error;
       if (error.code === "NOT_LINKED" || error.code === "UNKNOWN_PEER" || error.code === "PEER_GONE") return true;
       if (error.code !== "QUEUE_FULL") throw error;
-      this.#slow.add(peer.address);
+      this.#behind.add(peer.address);
       return false;
     }
   }

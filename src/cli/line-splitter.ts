@@ -1,29 +1,29 @@
 const newline = 0x0a;
-/** What the first bytes of an unfinished line reserve. */
-const leastReserved = 256;
+/** The smallest buffer of an unfinished line. */
+const minBufferBytes = 256;
 
-/** A line without its newline, or the length of one that was too long to keep. */
+/** A line without its newline, or the length of one that was too long. */
 export type SplitLine = Uint8Array | { readonly tooLong: number };
 
-/** Cuts a stream of bytes into lines, however the bytes come. Each byte is copied a few times at most. */
+/** Splits a stream of bytes into lines. */
 export class LineSplitter {
-  readonly #longest: number;
-  /** The beginning of the line that has no end yet: the first `#length` bytes, or nothing if it is too long. */
+  readonly #maxBytes: number;
+  /** The unfinished line: its first `#length` bytes, or nothing if it is too long. */
   #buffer = new Uint8Array(0);
-  /** Bytes of that line that have come, kept or not. */
+  /** Bytes of the unfinished line, kept or not. */
   #length = 0;
 
-  /** `longest`: bytes of a line. A longer one is counted to its end, and not kept. */
-  constructor(longest = Number.POSITIVE_INFINITY) {
-    this.#longest = longest;
+  /** `maxBytes` of a line. The bytes of a longer one are counted and not kept. */
+  constructor(maxBytes = Number.POSITIVE_INFINITY) {
+    this.#maxBytes = maxBytes;
   }
 
-  /** How many bytes of a line without an end have come. */
-  get restBytes(): number {
+  /** Bytes of the unfinished line. */
+  get unfinishedBytes(): number {
     return this.#length;
   }
 
-  /** Takes a piece, and returns the lines that end in it. They may share its memory. */
+  /** Takes bytes, and returns the lines that end in them. They may share memory with the bytes. */
   push(bytes: Uint8Array): SplitLine[] {
     const lines: SplitLine[] = [];
     let start = 0;
@@ -35,16 +35,16 @@ export class LineSplitter {
     return lines;
   }
 
-  /** What has come of a line that has no end yet, if anything. It is taken out. */
-  rest(): SplitLine | undefined {
+  /** Removes and returns the unfinished line, if there is one. */
+  takeUnfinished(): SplitLine | undefined {
     return this.#length === 0 ? undefined : this.#end(new Uint8Array(0));
   }
 
   #end(bytes: Uint8Array): SplitLine {
-    if (this.#length === 0 && bytes.length <= this.#longest) return bytes;
+    if (this.#length === 0 && bytes.length <= this.#maxBytes) return bytes;
     this.#keep(bytes);
     const length = this.#length;
-    const line = length > this.#longest ? { tooLong: length } : this.#buffer.subarray(0, length);
+    const line = length > this.#maxBytes ? { tooLong: length } : this.#buffer.subarray(0, length);
     this.#buffer = new Uint8Array(0);
     this.#length = 0;
     return line;
@@ -52,7 +52,7 @@ export class LineSplitter {
 
   #keep(bytes: Uint8Array): void {
     const length = this.#length + bytes.length;
-    if (length > this.#longest) {
+    if (length > this.#maxBytes) {
       this.#buffer = new Uint8Array(0);
     } else if (bytes.length > 0) {
       if (length > this.#buffer.length) this.#grow(length);
@@ -62,8 +62,8 @@ export class LineSplitter {
   }
 
   #grow(length: number): void {
-    const size = Math.max(leastReserved, length, 2 * this.#buffer.length);
-    const larger = new Uint8Array(Math.min(size, this.#longest));
+    const size = Math.max(minBufferBytes, length, 2 * this.#buffer.length);
+    const larger = new Uint8Array(Math.min(size, this.#maxBytes));
     larger.set(this.#buffer.subarray(0, this.#length));
     this.#buffer = larger;
   }

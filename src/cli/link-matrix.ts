@@ -1,20 +1,20 @@
 import type { LinkTally } from "./link-tally.js";
 
-/** Up to this many members every pair has a cell of its own; beyond, a Braille character holds two columns and four rows. */
-export const mostCells = 18;
+/** Up to this many members each pair has a cell; beyond, a Braille character shows two columns and four rows. */
+export const maxCellMembers = 18;
 
 /**
- * Draws which pairs are linked, members in join order. In cells: `>` the row's member dialed the column's, `<` it was
- * dialed by it, `-` only one end has reported the link, `.` no link, `\` the diagonal.
+ * Draws which pairs are linked, members in join order. In cells: `>` the member of the row dialed that of the column, `<` the
+ * other way, `-` only one end has reported the link, `.` no link, `\` the diagonal.
  */
 export function drawMatrix(tally: LinkTally): string[] {
-  return tally.size <= mostCells ? drawCells(tally) : drawBraille(tally);
+  return tally.size <= maxCellMembers ? drawCells(tally) : drawBraille(tally);
 }
 
-/** What the signs of the drawing mean. */
+/** The meaning of the signs. */
 export function legend(tally: LinkTally): string {
-  if (tally.size > mostCells) return "     a dot for each linked pair, 4 rows and 2 columns to a character";
-  return "     > dialed   < accepted   - told by one end only   . no link";
+  if (tally.size > maxCellMembers) return "     a dot for each linked pair, 4 rows and 2 columns to a character";
+  return "     > dialed   < accepted   - reported by one end only   . no link";
 }
 
 function drawCells(tally: LinkTally): string[] {
@@ -34,7 +34,7 @@ function cell(tally: LinkTally, row: string | undefined, column: string | undefi
   return direction === "dialed" ? ">" : "<";
 }
 
-/** The members in join order, then a gap for each that has not come yet. */
+/** The members in join order, then undefined for each that has not joined. */
 function padded(tally: LinkTally): (string | undefined)[] {
   return Array.from({ length: tally.size }, (_, rank) => tally.order[rank]);
 }
@@ -58,7 +58,7 @@ function drawBraille(tally: LinkTally): string[] {
   return rows;
 }
 
-/** The four rows and two columns from here; the diagonal is filled, so that a whole mesh is a whole square. */
+/** Four rows and two columns from here. The diagonal is filled, so that a complete mesh is a full square. */
 function brailleAt(tally: LinkTally, members: readonly (string | undefined)[], top: number, left: number): string {
   let bits = 0;
   for (const [down, columns] of dots.entries()) {

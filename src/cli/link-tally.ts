@@ -1,6 +1,6 @@
 import type { Direction } from "../mesh/types.js";
 
-/** A pair of members that is not linked, and what is known of it. */
+/** A pair of members that is not linked, and why. */
 export interface MissingLink {
   readonly a: string;
   readonly b: string;
@@ -8,8 +8,8 @@ export interface MissingLink {
 }
 
 /**
- * Counts what the members of a gang report: a pair is linked when both ends say so, one of them as the dialer and the
- * other as the acceptor. Whatever is said beyond that is a duplicate.
+ * Counts the links that the members of a process group report. A pair is linked when both ends have reported it, one as the
+ * dialer and the other as the acceptor. Every further report is a duplicate.
  */
 export class LinkTally {
   readonly size: number;
@@ -18,7 +18,7 @@ export class LinkTally {
   #duplicates = 0;
   #pairs = 0;
 
-  /** `size`: how many members there are to be. */
+  /** `size`: the members that are expected. */
   constructor(size: number) {
     this.size = size;
   }
@@ -28,23 +28,23 @@ export class LinkTally {
     return this.#order;
   }
 
-  /** How many pairs there are to be. */
-  get wanted(): number {
+  /** The pairs that are expected. */
+  get expectedPairs(): number {
     return (this.size * (this.size - 1)) / 2;
   }
 
-  /** How many pairs both ends have reported. */
+  /** The pairs that both ends have reported. */
   get pairs(): number {
     return this.#pairs;
   }
 
-  /** Links reported twice by one end, refused as second ones, or dialed from both ends. */
+  /** Links that one end reported twice, that were refused as second ones, or that both ends dialed. */
   get duplicates(): number {
     return this.#duplicates;
   }
 
   get isComplete(): boolean {
-    return this.#order.length === this.size && this.#pairs === this.wanted;
+    return this.#order.length === this.size && this.#pairs === this.expectedPairs;
   }
 
   joined(address: string): void {
@@ -56,7 +56,7 @@ export class LinkTally {
     if (at >= 0) this.#order.splice(at, 1);
   }
 
-  /** `from` reports a link with `to`. */
+  /** Member `from` has reported a link with `to`. */
   link(from: string, to: string, direction: Direction): void {
     const reports = this.#reports.get(from) ?? new Map<string, Direction>();
     this.#reports.set(from, reports);
@@ -71,12 +71,12 @@ export class LinkTally {
     if (isKnown && this.#reports.get(to)?.has(from) === true) this.#pairs -= 1;
   }
 
-  /** A member has turned away a second connection of a peer. */
+  /** A member has refused a second connection of a peer. */
   duplicateRefused(): void {
     this.#duplicates += 1;
   }
 
-  /** Whether `a` has reported a link with `b`, and how it came about. */
+  /** The direction in which `a` has reported a link with `b`; undefined if it has not. */
   report(a: string, b: string): Direction | undefined {
     return this.#reports.get(a)?.get(b);
   }
@@ -86,7 +86,7 @@ export class LinkTally {
     return this.report(a, b) !== undefined && this.report(b, a) !== undefined;
   }
 
-  /** The pairs of present members that are not linked. */
+  /** The pairs of members that are not linked. */
   missing(): MissingLink[] {
     const missing: MissingLink[] = [];
     for (const [index, a] of this.#order.entries()) {

@@ -7,7 +7,7 @@ const { version } = JSON.parse(readFileSync(new URL("../../package.json", import
   version: string;
 };
 
-/** Each command is loaded when it is called: a gang starts many processes, and none of them serves. */
+/** Only the called command is loaded, because `up` starts many processes. */
 const commands: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
   serve: async () => (await import("./serve.js")).addServe,
   join: async () => (await import("./join.js")).addJoin,
@@ -20,9 +20,9 @@ const program = new Command("fullmesh")
   .description("Introduces processes to one another and gives them exactly one connection between every pair.")
   .version(version)
   .configureHelp({ showGlobalOptions: true })
-  .showHelpAfterError("(fullmesh --help shows what there is)");
+  .showHelpAfterError("(fullmesh --help lists the commands)");
 
-// Without a command of ours in the first place it is help that is wanted, or needed.
+// Without a known command in the first place, all are loaded for the help.
 const called = process.argv[2] ?? "";
 for (const name of Object.hasOwn(commands, called) ? [called] : Object.keys(commands)) {
   const add = await commands[name]?.();

@@ -4,21 +4,21 @@ import { jsonLine, shownLine } from "../core/escaping.js";
 import { defaultMesh } from "../node/options.js";
 import { EventRateLimiter } from "../runtime/event-rate-limiter.js";
 import type { LogRecord } from "../runtime/log-rate-limiter.js";
-import { longestBacklog, StreamWriter } from "./stream-writer.js";
+import { maxQueuedLength, StreamWriter } from "./stream-writer.js";
 
-/** At the end of a run stdout may take nothing for so long, before what it has not taken is given up. */
+/** At the end of a run, what stdout has not taken is given up once it has taken nothing for so long. */
 const stalledMs = 30_000;
-/** The same after a signal, and for stderr: in all. */
-const hurryMs = 1_000;
+/** The most that a flush may take after a signal, and that of stderr. */
+const hurriedFlushMs = 1_000;
 
-/** Fields of one NDJSON line besides `event`, `at`, `node` and `mesh`. */
+/** The fields of an NDJSON line besides `event`, `at`, `node` and `mesh`. */
 export type OutputFields = Readonly<Record<string, unknown>>;
 
-/** How a command speaks. */
+/** The form of the output. */
 export interface OutputOptions {
-  /** One JSON object a line on stdout, and as log on stderr. */
+  /** NDJSON on stdout, and for the log on stderr. */
   readonly json: boolean;
-  /** No talk on stderr; errors are still said. */
+  /** Nothing on stderr but errors. */
   readonly quiet: boolean;
 }
 
@@ -28,118 +28,117 @@ export function wallClock(): number {
 }
 
 /**
- * What a command writes: results on stdout, talk on stderr. Neither is ever waited for in a call. Those who can wait, such
- * as a loop over messages, write at the pace of `room`. What others write beyond the bound of a writer is left out, and
- * reported.
+ * Writes results to stdout and the log to stderr. No call blocks. A loop over messages waits for `drained`; other lines beyond
+ * the bound of a writer are dropped and reported.
  */
 export class Output {
   readonly options: OutputOptions;
-  /** In whose name errors are told: a member's address, null for the server and before there is one. */
-  speaker: string | null = null;
-  readonly #gate = new EventRateLimiter();
+  /** The `node` field of errors: the address of a member, null for the server and before a member has one. */
+  errorNode: string | null = null;
+  readonly #rateLimiter = new EventRateLimiter();
   readonly #stdout: StreamWriter;
   readonly #stderr: StreamWriter;
-  readonly #gone = new Deferred<void>();
-  #isLeavingOut = false;
-  /** Messages that will be written, and those that have been. */
-  #announced = 0;
-  #delivered = 0;
-  /** Lines of what happened behind messages that have not been written yet. */
-  #held: { readonly behind: number; readonly line: string }[] = [];
-  #nextHeld = 0;
-  #heldLength = 0;
-  /** Lines that had no place there. */
-  #leftOut = 0;
-  #coming: Promise<void> = Promise.resolve();
+  readonly #stdoutClosed = new Deferred<void>();
+  #isDropping = false;
+  /** Messages that have arrived, and those of them that have been written. */
+  #arrivedMessages = 0;
+  #writtenMessages = 0;
+  /** Lines that belong behind messages which have not been written yet. */
+  #delayed: { readonly behind: number; readonly line: string }[] = [];
+  #nextDelayed = 0;
+  #delayedLength = 0;
+  /** Lines beyond the bound on those. */
+  #dropped = 0;
+  #writers: Promise<void> = Promise.resolve();
 
   constructor(options: OutputOptions) {
     this.options = options;
-    const cannot = (error: Error): void =>
-      this.#complain(`stdout cannot be written: ${error.message}; it is tried again`);
-    this.#stdout = new StreamWriter(1, { gone: () => this.#gone.resolve(), failed: cannot });
-    // There is nobody left to tell.
-    this.#stderr = new StreamWriter(2, { gone: () => {}, failed: () => {} });
+    const failed = (error: Error): void => this.#warn(`stdout cannot be written: ${error.message}; retrying`);
+    this.#stdout = new StreamWriter(1, { closed: () => this.#stdoutClosed.resolve(), failed });
+    // Failures of stderr cannot be reported anywhere.
+    this.#stderr = new StreamWriter(2, { closed: () => {}, failed: () => {} });
   }
 
-  /** Resolves when nobody reads stdout any more. */
-  get gone(): Promise<void> {
-    return this.#gone.promise;
+  /** Resolves when the reader of stdout has closed it. */
+  get stdoutClosed(): Promise<void> {
+    return this.#stdoutClosed.promise;
   }
 
-  /** Lines of stdout that nobody has taken. */
-  get untaken(): number {
-    const held = this.#held.length - this.#nextHeld;
-    return this.#stdout.untaken + this.#leftOut + held + this.#announced - this.#delivered;
+  /** Lines that stdout has not taken, dropped ones included. */
+  get unwrittenLines(): number {
+    const delayed = this.#delayed.length - this.#nextDelayed;
+    return this.#stdout.unwrittenLines + this.#dropped + delayed + this.#arrivedMessages - this.#writtenMessages;
   }
 
-  /** Stdout has taken less than has been written. */
+  /** Messages should wait for `drained`. */
   get isBehind(): boolean {
     return this.#stdout.isBehind;
   }
 
-  /** Resolves when stdout has taken enough that more may be written. */
-  room(): Promise<void> {
-    return this.#stdout.room();
+  /** Resolves when stdout has room for more messages. */
+  drained(): Promise<void> {
+    return this.#stdout.drained();
   }
 
-  /** One event: as NDJSON, or as the sentence in its place. `node` is the emitter's address, null for the server. */
+  /** An event: an NDJSON line, or without --json the sentence. `node` is the address of the member, null for the server. */
   event(event: string, node: string | null, fields: OutputFields, sentence?: string, mesh = defaultMesh): void {
     const line = this.options.json ? ndjson(event, node, fields, mesh) : sentence;
     if (line === undefined) return;
-    // Everything but messages may be brought about by others at will.
-    const leftOut = this.#gate.pass(event, line.length, performance.now());
-    if (leftOut === undefined) return;
-    if (leftOut > 0) this.#omitted(event, leftOut);
+    // Other programs can cause any number of events.
+    const dropped = this.#rateLimiter.pass(event, line.length, performance.now());
+    if (dropped === undefined) return;
+    if (dropped > 0) this.#reportDropped(event, dropped);
     if (this.options.json) this.#inOrder(line);
-    else this.talk(line);
+    else this.info(line);
   }
 
-  /** One line of data for people on stdout. */
-  data(line: string): void {
+  /** A line of the result, on stdout. */
+  result(line: string): void {
     this.#inOrder(shownLine(line));
   }
 
-  /** A message has come that will be written when stdout has room for it. */
-  announce(): void {
-    this.#announced += 1;
+  /** A message has arrived, and will be written when stdout has room for it. */
+  messageArrived(): void {
+    this.#arrivedMessages += 1;
   }
 
-  /** The oldest of the messages that were announced, and what came behind it. */
-  deliver(line: string): void {
+  /** Writes the oldest message that has arrived and is not written, and the lines behind it. */
+  writeMessage(line: string): void {
     this.#write(line);
-    this.#delivered += 1;
-    for (let held = this.#held[this.#nextHeld]; held !== undefined; held = this.#held[this.#nextHeld]) {
-      if (held.behind > this.#delivered) return;
-      this.#write(held.line);
-      this.#heldLength -= held.line.length;
-      this.#nextHeld += 1;
+    this.#writtenMessages += 1;
+    for (
+      let delayed = this.#delayed[this.#nextDelayed];
+      delayed !== undefined;
+      delayed = this.#delayed[this.#nextDelayed]
+    ) {
+      if (delayed.behind > this.#writtenMessages) return;
+      this.#write(delayed.line);
+      this.#delayedLength -= delayed.line.length;
+      this.#nextDelayed += 1;
     }
-    this.#held = [];
-    this.#nextHeld = 0;
+    this.#delayed = [];
+    this.#nextDelayed = 0;
   }
 
-  /** Somebody writes until this resolves; `flush` waits for it. */
-  expect(coming: Promise<void>): void {
-    this.#coming = coming;
+  /** `flush` waits for this promise, until which messages are written. */
+  flushAfter(writers: Promise<void>): void {
+    this.#writers = writers;
   }
 
-  /**
-   * Whole lines of another process, as they are. Undefined if more may be written at once; otherwise whoever writes waits
-   * for the promise.
-   */
+  /** Writes whole lines of another process unchanged. Returns a promise to wait for before writing more, if the stream is behind. */
   relay(to: "stdout" | "stderr", lines: Uint8Array): Promise<void> | undefined {
     const writer = to === "stdout" ? this.#stdout : this.#stderr;
     writer.relay(lines);
-    return writer.isBehind ? writer.room() : undefined;
+    return writer.isBehind ? writer.drained() : undefined;
   }
 
-  /** One line of talk on stderr. */
-  talk(line: string): void {
+  /** A line on stderr, unless quiet. */
+  info(line: string): void {
     if (!this.options.quiet) this.#stderr.write(`${shownLine(line)}\n`);
   }
 
-  /** A line for the log, on stderr: JSON beside JSON, a sentence beside sentences. */
-  note(record: LogRecord): void {
+  /** A log record on stderr, as JSON with --json. */
+  log(record: LogRecord): void {
     if (this.options.quiet && record.level !== "error") return;
     const { level, code, message, remote } = record;
     const from = remote === undefined ? "" : ` (${remote})`;
@@ -147,62 +146,62 @@ export class Output {
     this.#stderr.write(`${line}\n`);
   }
 
-  /** What went wrong and what to try; said even when quiet. `lines`: what a process that failed has written last. */
+  /** An error and its remedy, also when quiet. `lines`: the last ones that a failed process wrote. */
   error(code: ErrorCode | "ERROR", message: string, remedy?: string, lines: readonly string[] = []): void {
     const more = { ...(remedy === undefined ? {} : { remedy }), ...(lines.length === 0 ? {} : { lines }) };
-    if (this.options.json) this.event("error", this.speaker, { code, message, ...more });
+    if (this.options.json) this.event("error", this.errorNode, { code, message, ...more });
     this.#stderr.write(`fullmesh: ${code}: ${shownLine(message)}\n`);
     for (const line of lines) this.#stderr.write(`  | ${shownLine(line)}\n`);
     if (remedy !== undefined) this.#stderr.write(`  try: ${remedy}\n`);
   }
 
   /**
-   * Resolves with true when all is written, and with false when what is left is given up: nobody has taken anything for 30
-   * s, or for 1 s once `stopped` is aborted. What is given up is reported.
+   * Resolves with true when everything is written, and with false when the rest is given up and reported: stdout has taken
+   * nothing for 30 s, or 1 s has passed since `stopped` was aborted.
    */
   async flush(stopped: AbortSignal): Promise<boolean> {
-    for (const [event, count] of this.#gate.finish()) this.#omitted(event, count);
-    const written = this.#coming.then(() => this.#stdout.empty());
+    for (const [event, count] of this.#rateLimiter.finish()) this.#reportDropped(event, count);
+    const written = this.#writers.then(() => this.#stdout.emptied());
     let progress = -1;
     while (!stopped.aborted && progress < this.#stdout.progress) {
       progress = this.#stdout.progress;
-      if (await settles(written, stalledMs, stopped)) break;
+      if (await isFulfilled(written, stalledMs, stopped)) break;
     }
-    if (stopped.aborted) await settles(written, hurryMs);
-    const count = this.untaken;
-    if (count > 0) this.#complain(`${count} lines were not taken from stdout`);
-    await settles(this.#stderr.empty(), stopped.aborted ? 0 : hurryMs);
+    if (stopped.aborted) await isFulfilled(written, hurriedFlushMs);
+    const count = this.unwrittenLines;
+    if (count > 0) this.#warn(`${count} lines could not be written to stdout`);
+    await isFulfilled(this.#stderr.emptied(), stopped.aborted ? 0 : hurriedFlushMs);
     return count === 0;
   }
 
-  #omitted(of: string, count: number): void {
-    this.event("omitted", this.speaker, { of, count }, `left out ${count} events "${of}", which came too often`);
+  #reportDropped(of: string, count: number): void {
+    this.event("omitted", this.errorNode, { of, count }, `dropped ${count} events "${of}", which were too frequent`);
   }
 
-  /** A line of stdout goes behind the messages that came before it. */
+  /** Writes a line behind the messages that arrived before it. */
   #inOrder(line: string): void {
-    if (this.#announced === this.#delivered) {
+    if (this.#arrivedMessages === this.#writtenMessages) {
       this.#write(line);
-    } else if (this.#heldLength + line.length <= longestBacklog) {
-      this.#held.push({ behind: this.#announced, line });
-      this.#heldLength += line.length;
+    } else if (this.#delayedLength + line.length <= maxQueuedLength) {
+      this.#delayed.push({ behind: this.#arrivedMessages, line });
+      this.#delayedLength += line.length;
     } else {
-      this.#leftOut += 1;
-      this.#leavesOut(true);
+      this.#dropped += 1;
+      this.#setDropping(true);
     }
   }
 
   #write(line: string): void {
-    this.#leavesOut(!this.#stdout.write(`${line}\n`));
+    this.#setDropping(!this.#stdout.write(`${line}\n`));
   }
 
-  #leavesOut(isLeavingOut: boolean): void {
-    if (isLeavingOut && !this.#isLeavingOut) this.#complain("stdout is not read in time; lines are left out");
-    this.#isLeavingOut = isLeavingOut;
+  #setDropping(isDropping: boolean): void {
+    if (isDropping && !this.#isDropping) this.#warn("stdout is not read fast enough; lines are dropped");
+    this.#isDropping = isDropping;
   }
 
-  /** On stderr alone, for it is stdout that does not work. */
-  #complain(message: string): void {
+  /** To stderr alone, because it is about stdout. */
+  #warn(message: string): void {
     this.#stderr.write(`fullmesh: STDIO_FAILED: ${shownLine(message)}\n`);
   }
 }
@@ -212,13 +211,13 @@ export function ndjson(event: string, node: string | null, fields: OutputFields,
   return jsonLine({ event, at: wallClock(), node, mesh, ...fields });
 }
 
-/** Resolves with whether the promise has been fulfilled in time, and before the signal. */
-async function settles(promise: Promise<void>, withinMs: number, signal?: AbortSignal): Promise<boolean> {
-  const over = new Deferred<boolean>();
-  const giveUp = (): void => over.resolve(false);
+/** Resolves with true if the promise is fulfilled in time and before the signal, else with false. */
+async function isFulfilled(promise: Promise<void>, withinMs: number, signal?: AbortSignal): Promise<boolean> {
+  const timedOut = new Deferred<boolean>();
+  const giveUp = (): void => timedOut.resolve(false);
   const timer = setTimeout(giveUp, withinMs);
   signal?.addEventListener("abort", giveUp);
-  const isSettled = await Promise.race([promise.then(() => true), over.promise]);
+  const isSettled = await Promise.race([promise.then(() => true), timedOut.promise]);
   clearTimeout(timer);
   signal?.removeEventListener("abort", giveUp);
   return isSettled;

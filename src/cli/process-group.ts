@@ -4,12 +4,12 @@ import { fileURLToPath } from "node:url";
 import { FullmeshError } from "../core/errors.js";
 import type { Dialect } from "../protocol/directory.js";
 
-/** What a child says last on stderr, kept for the report of its failure. */
-const lastWordsBytes = 2_000;
-/** How long children may take to end after they were told to. */
-const patienceMs = 5_000;
+/** The end of stderr that an error about a member process quotes. */
+const stderrTailLength = 2_000;
+/** How long member processes may take to end before they are killed. */
+const killAfterMs = 5_000;
 
-/** Children whose server is gone for so long have lost the command that started them, and end. */
+/** Member processes end by themselves when their server, which is this command, has been gone for so long. */
 const orphanedSeconds = 10;
 
 /** One NDJSON line of a member process. */
@@ -22,21 +22,21 @@ export interface ChildEvent {
 
 interface Child {
   readonly process: ChildProcess;
-  lastWords: string;
+  stderrTail: string;
   readonly ended: Promise<number>;
 }
 
-/** What a gang tells. */
+/** The events of a process group. */
 export interface ProcessGroupEvents {
-  /** A child has written this line, and this is what it says. */
+  /** A child has written this line to stdout, which holds this event. */
   line(text: string, event: ChildEvent): void;
-  /** A child has noted something with this code. */
-  note(code: string): void;
-  /** A child has ended with a code other than 0, or by a signal. */
+  /** A child has logged something with this code. */
+  logged(code: string): void;
+  /** A child has ended with a code other than 0 or by a signal. */
   failed(error: FullmeshError): void;
 }
 
-/** The member processes of `up`: N times this command's own `join`, on this machine. */
+/** The member processes of `up`: N processes of `fullmesh join` on this machine. */
 export class ProcessGroup {
   readonly #children: Child[] = [];
   readonly #events: ProcessGroupEvents;
@@ -46,7 +46,7 @@ export class ProcessGroup {
     this.#events = events;
   }
 
-  /** Starts `size` members of the server's mesh. Of our own FULLMESH_* variables they get the secret and nothing else. */
+  /** Starts `size` members. Of the FULLMESH_* variables they get the secret alone. */
   start(size: number, server: string, dialect: Dialect, secret: string | undefined): void {
     const command = fileURLToPath(new URL("main.js", import.meta.url));
     const others = Object.entries(process.env).filter(([name]) => !name.startsWith("FULLMESH_"));
@@ -57,14 +57,14 @@ export class ProcessGroup {
         env,
         stdio: ["ignore", "pipe", "pipe"],
       });
-      this.#adopt(child);
+      this.#follow(child);
     }
   }
 
-  /** From now on children are expected to end. Resolves when all have; kills those that do not. */
+  /** Resolves when all children have ended. From now on that is no failure; those that take too long are killed. */
   async ended(): Promise<void> {
     this.#isEnding = true;
-    const timer = setTimeout(() => this.#signal("SIGKILL"), patienceMs);
+    const timer = setTimeout(() => this.#signal("SIGKILL"), killAfterMs);
     await Promise.all(this.#children.map((child) => child.ended));
     clearTimeout(timer);
   }
@@ -81,26 +81,27 @@ export class ProcessGroup {
     }
   }
 
-  #adopt(process: ChildProcess): void {
+  #follow(process: ChildProcess): void {
     const ended = new Promise<number>((resolve) => {
       process.once("error", (error) => {
         this.#fail(`a member process could not be started: ${error.message}`);
         resolve(1);
       });
       process.once("close", (code, signal) => {
-        const how = `member process ${process.pid} ended with ${signal ?? `code ${code}`}`;
-        const last = child.lastWords.trim();
-        if (code !== 0) this.#fail(last === "" ? `${how} and printed no error` : `${how}: ${last}`);
+        const how = signal === null ? `exited with code ${code}` : `was ended by ${signal}`;
+        const tail = child.stderrTail.trim();
+        const printed = tail === "" ? "it printed no error" : `it printed: ${tail}`;
+        if (code !== 0) this.#fail(`a member process (pid ${process.pid}) ${how}; ${printed}`);
         resolve(code ?? 1);
       });
     });
-    const child: Child = { process, lastWords: "", ended };
+    const child: Child = { process, stderrTail: "", ended };
     this.#children.push(child);
     if (process.stdout === null || process.stderr === null) return;
     createInterface({ input: process.stderr }).on("line", (line) => {
-      child.lastWords = `${child.lastWords}\n${line}`.slice(-lastWordsBytes);
-      const note = parse<{ readonly code: string }>(line, "code");
-      if (note !== undefined) this.#events.note(note.code);
+      child.stderrTail = `${child.stderrTail}\n${line}`.slice(-stderrTailLength);
+      const record = parse<{ readonly code: string }>(line, "code");
+      if (record !== undefined) this.#events.logged(record.code);
     });
     createInterface({ input: process.stdout }).on("line", (line) => {
       const event = parse<ChildEvent>(line, "event");
@@ -113,7 +114,7 @@ export class ProcessGroup {
   }
 }
 
-/** A line of NDJSON as the object that it is, if it is one with this field. */
+/** The object in a line of NDJSON, if it has this field. */
 function parse<Value>(line: string, field: string): Value | undefined {
   try {
     const value: unknown = JSON.parse(line);

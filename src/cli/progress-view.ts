@@ -3,31 +3,31 @@ import { drawMatrix, legend } from "./link-matrix.js";
 import type { LinkTally } from "./link-tally.js";
 import type { Output } from "./output.js";
 
-/** At most so many pictures a second; more would only flicker. */
-const pictureMs = 50;
-/** Off a terminal, a line each time another tenth of the pairs is linked. */
+/** The least time between two drawings; more of them would flicker. */
+const redrawMs = 50;
+/** Off a terminal, a line is printed each time another tenth of the pairs is linked. */
 const plainSteps = 10;
 
 /** Shows a mesh as it forms. */
 export interface View {
-  /** Something has changed. */
+  /** Shows a change. */
   update(tally: LinkTally): void;
-  /** It is over: the last picture stays. */
+  /** Shows the final state. */
   finish(tally: LinkTally): void;
 }
 
-/** The view that fits where stdout goes: drawn in place on a terminal, plain lines elsewhere, nothing as JSON. */
+/** A view for this stdout: drawn in place on a terminal, plain lines elsewhere, nothing with --json. */
 export async function openView(output: Output): Promise<View> {
   if (output.options.json) return { update: () => {}, finish: () => {} };
-  // A terminal without a size, as some recorders make it, has no place to draw in.
-  const hasPlace = process.stdout.isTTY === true && process.stdout.columns > 0;
-  if (!hasPlace) return new PlainView(output);
+  // Some recorders make a terminal without a size, in which nothing can be drawn in place.
+  const canDraw = process.stdout.isTTY === true && process.stdout.columns > 0;
+  if (!canDraw) return new PlainView(output);
   const { createLogUpdate } = await import("log-update");
   return new LiveView(createLogUpdate(process.stdout));
 }
 
 function summary(tally: LinkTally): string {
-  return `${tally.order.length} of ${tally.size} members, ${tally.pairs} of ${tally.wanted} links`;
+  return `${tally.order.length} of ${tally.size} members, ${tally.pairs} of ${tally.expectedPairs} links`;
 }
 
 class PlainView implements View {
@@ -41,16 +41,16 @@ class PlainView implements View {
 
   update(tally: LinkTally): void {
     for (; this.#members < tally.order.length; this.#members += 1) {
-      this.#output.data(`joined ${tally.order[this.#members]} as rank ${this.#members}`);
+      this.#output.result(`joined ${tally.order[this.#members]} as rank ${this.#members}`);
     }
-    const step = Math.floor((plainSteps * tally.pairs) / Math.max(1, tally.wanted));
-    if (step > this.#step) this.#output.data(summary(tally));
+    const step = Math.floor((plainSteps * tally.pairs) / Math.max(1, tally.expectedPairs));
+    if (step > this.#step) this.#output.result(summary(tally));
     this.#step = Math.max(this.#step, step);
   }
 
   finish(tally: LinkTally): void {
-    for (const line of drawMatrix(tally)) this.#output.data(line);
-    this.#output.data(legend(tally));
+    for (const line of drawMatrix(tally)) this.#output.result(line);
+    this.#output.result(legend(tally));
   }
 }
 
@@ -67,17 +67,17 @@ class LiveView implements View {
   update(tally: LinkTally): void {
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
-      this.#picture(tally);
-    }, pictureMs);
+      this.#redraw(tally);
+    }, redrawMs);
   }
 
   finish(tally: LinkTally): void {
     clearTimeout(this.#timer);
-    this.#picture(tally);
+    this.#redraw(tally);
     this.#draw.done();
   }
 
-  #picture(tally: LinkTally): void {
+  #redraw(tally: LinkTally): void {
     const matrix = drawMatrix(tally).map(colour);
     this.#draw([...matrix, legend(tally), summary(tally)].join("\n"));
   }

@@ -83,7 +83,7 @@ function restarts(text: string): number {
 async function runGang(
   command: readonly string[],
   flags: RunFlags,
-  { output, onSignal, onReaderGone }: CommandContext,
+  { output, onSignal, onStdoutClosed }: CommandContext,
 ): Promise<void> {
   const secret = (await secretFrom(flags, output)) ?? makeSecret();
   const server = await serve({ listen: "127.0.0.1:0", gangSize: flags.size, secret });
@@ -92,7 +92,7 @@ async function runGang(
     reportServer(server, output);
   } else {
     server.on("note", (record) => {
-      if (record.level !== "info") output.note(record);
+      if (record.level !== "info") output.log(record);
     });
   }
   const others = Object.entries(process.env).filter(([name]) => !name.startsWith("FULLMESH_"));
@@ -108,7 +108,7 @@ async function runGang(
     (signal) => gang.stop(signal),
     () => gang.kill("SIGKILL"),
   );
-  onReaderGone(() => gang.stop("SIGTERM"));
+  onStdoutClosed(() => gang.stop("SIGTERM"));
   // Ctrl-Z stops the copies as well, and what goes on after it goes on together.
   process.on("SIGTSTP", () => {
     gang.kill("SIGSTOP");

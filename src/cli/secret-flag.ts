@@ -6,12 +6,9 @@ import { Secret } from "../nodejs/secret.js";
 import { flag } from "./flags.js";
 import type { Output } from "./output.js";
 
-/**
- * Where a command gets its secret from: a file or the environment, never its arguments, which every user of the machine can
- * see.
- */
+/** A command takes its secret from a file or the environment, never from arguments, which every user of the machine can see. */
 
-/** The flags that have to do with a secret. */
+/** The flags that concern a secret. */
 export interface SecretFlags {
   readonly secretFile?: string;
   readonly dialect?: string;
@@ -19,20 +16,20 @@ export interface SecretFlags {
 
 const variable = "FULLMESH_SECRET";
 
-/** Far more than a secret has; a file of another kind is found out without reading all of it. */
-const longestFile = 256;
+/** Far more than a secret has, so that a wrong file is noticed without reading all of it. */
+const maxReadBytes = 256;
 
-/** What makes a file readable, writable or executable by others than its owner. */
+/** The mode bits of users other than the owner. */
 const othersMode = 0o077;
 
-/** Adds the flag of commands that can have a secret. */
+/** Adds `--secret-file`. */
 export function withSecretFlag(command: Command): Command {
   const help = `a file with the secret of the mesh, which fullmesh secret makes; or set ${variable}`;
   return command.addOption(flag("--secret-file <file>", help));
 }
 
 /**
- * The secret to use, undefined if there is none. Of a file and a variable the file counts.
+ * The secret to use, undefined if there is none. A file takes precedence over the variable.
  *
  * @throws {FullmeshError} `BAD_SECRET`, `SECRET_FILE`; `SECRET_IN_CLASSIC` if the dialect can do nothing with it
  */
@@ -40,13 +37,13 @@ export async function secretFrom(flags: SecretFlags, output: Output): Promise<st
   const { secretFile, dialect } = flags;
   const text = process.env[variable];
   if (secretFile === undefined && text === undefined) return undefined;
-  // A secret that is silently not used would be worse than none.
+  // To ignore a secret silently would be worse than to have none.
   if (dialect === "classic") {
     const source = secretFile === undefined ? `${variable} is set` : "there is a secret file";
     throw new FullmeshError("SECRET_IN_CLASSIC", `${source}, and this mesh would be in plain text`);
   }
   if (secretFile !== undefined) return await secretInFile(secretFile, output);
-  // An empty variable most often comes of a file that was not found. Going on in the open is not what was meant.
+  // An empty variable most often means that a file was not found, so it must not mean plain text.
   if (!text) throw new FullmeshError("BAD_SECRET", `${variable} is empty; unset it to go on without a secret`);
   return checked(text, variable);
 }
@@ -57,8 +54,8 @@ async function secretInFile(path: string, output: Output): Promise<string> {
   try {
     const file = await open(path);
     try {
-      warnOfOthers(await file.stat(), name, output);
-      content = await beginningOf(file);
+      warnIfReadableByOthers(await file.stat(), name, output);
+      content = await readStart(file);
     } finally {
       await file.close();
     }
@@ -67,22 +64,22 @@ async function secretInFile(path: string, output: Output): Promise<string> {
     const sentence = code === "ENOENT" ? `${name} does not exist` : `cannot read ${name}: ${code ?? String(error)}`;
     throw new FullmeshError("SECRET_FILE", sentence, { cause: error });
   }
-  return checked(content.replace(/\r?\n$/, ""), `what is in ${name}`);
+  return checked(content.replace(/\r?\n$/, ""), `the content of ${name}`);
 }
 
-function warnOfOthers(stats: Stats, name: string, output: Output): void {
+function warnIfReadableByOthers(stats: Stats, name: string, output: Output): void {
   const mode = stats.mode & 0o777;
-  // Windows has no such modes, and shows the same for every file.
+  // Windows has no such modes.
   if (process.platform === "win32" || !stats.isFile() || (mode & othersMode) === 0) return;
-  output.talk(`${name} is open to others (mode 0${mode.toString(8)}); chmod 600 closes it`);
+  output.info(`${name} is open to other users (mode 0${mode.toString(8)}); chmod 600 closes it`);
 }
 
 /** The first bytes of a file or a pipe. */
-async function beginningOf(file: FileHandle): Promise<string> {
-  const bytes = Buffer.alloc(longestFile);
+async function readStart(file: FileHandle): Promise<string> {
+  const bytes = Buffer.alloc(maxReadBytes);
   let length = 0;
-  while (length < longestFile) {
-    const { bytesRead } = await file.read(bytes, length, longestFile - length);
+  while (length < maxReadBytes) {
+    const { bytesRead } = await file.read(bytes, length, maxReadBytes - length);
     if (bytesRead === 0) break;
     length += bytesRead;
   }

@@ -27,7 +27,6 @@ export function addSecret(program: Command): void {
 
 async function printSecret(flags: CommonFlags, { output }: CommandContext): Promise<void> {
   const secret = makeSecret();
-  // It belongs to no node and no mesh yet.
   const line = { event: "secret", at: wallClock(), node: null, mesh: null, secret };
-  output.data(flags.json === true ? JSON.stringify(line) : secret);
+  output.result(flags.json === true ? JSON.stringify(line) : secret);
 }

@@ -38,17 +38,17 @@ export function addServe(program: Command): void {
     .summary("start a rendezvous server")
     .description(
       "Starts a rendezvous server: processes register with it, learn of one another, and connect directly. " +
-        "With a capacity, the mesh ends when that many members are there and every pair is linked (or newcomers wait, with " +
-        "--on-full hold).",
+        "With a capacity, the mesh ends when it has that many members and every pair is linked. With --on-full hold it goes " +
+        "on, and newcomers wait.",
     )
     .addOption(flag("--listen <ip:port>", "where to listen; port 0 takes any free one").default("127.0.0.1:4000"))
     .addOption(
-      flag("--capacity <n>", "the most members; without it 1,024 a mesh, and nothing ends by itself").argParser(
+      flag("--capacity <n>", "the most members of a mesh; without it 1,024, and no mesh ends by itself").argParser(
         (text) => count("capacity", text),
       ),
     )
     .addOption(
-      flag("--on-full <what>", "at capacity: end the mesh, or hold newcomers in line")
+      flag("--on-full <what>", "at capacity: end the mesh, or make newcomers wait")
         .choices(["teardown", "hold"])
         .default("teardown"),
     )
@@ -60,7 +60,7 @@ export function addServe(program: Command): void {
     .addOption(
       flag(
         "--finish <seconds>",
-        "from when the capacity is first reached to the end, with exit code 3, of a mesh that is not whole by then (default: 60)",
+        "from when the capacity is first reached until a mesh that is not complete ends with exit code 3 (default: 60)",
       ).argParser((text) => secondsOrZero("finish", text)),
     )
     .addOption(
@@ -78,7 +78,7 @@ export function addServe(program: Command): void {
   );
 }
 
-async function runServe(flags: ServeFlags, { output, onSignal, onReaderGone }: CommandContext): Promise<void> {
+async function runServe(flags: ServeFlags, { output, onSignal, onStdoutClosed }: CommandContext): Promise<void> {
   if (flags.timeout !== undefined && flags.capacity === undefined) {
     badOption("timeout", "given together with --capacity, which it waits for", flags.timeout);
   }
@@ -100,7 +100,7 @@ async function runServe(flags: ServeFlags, { output, onSignal, onReaderGone }: C
   await server.initSocket(host, port);
   await server.sockListen();
   onSignal(() => void server.close());
-  onReaderGone(() => output.talk("nobody reads stdout any more; the server goes on"));
+  onStdoutClosed(() => output.info("the reader of stdout has closed it; the server goes on"));
   try {
     await capacityReached(server, flags);
     await server.start();
@@ -110,7 +110,7 @@ async function runServe(flags: ServeFlags, { output, onSignal, onReaderGone }: C
   }
 }
 
-/** Resolves when a mesh reaches the capacity, or at once if nobody set a bound on that; rejects when it is not in time. */
+/** Resolves when a mesh reaches the capacity, at once without --timeout. Rejects with `TIMED_OUT`. */
 async function capacityReached(server: RendezvousServer, { capacity, timeout }: ServeFlags): Promise<void> {
   if (capacity === undefined || timeout === undefined) return;
   const meshes = new Set<string>();
@@ -122,6 +122,6 @@ async function capacityReached(server: RendezvousServer, { capacity, timeout }: 
   await waitFor(reached, { timeoutMs: timeout * 1000 }, () => {
     let most = 0;
     for (const mesh of meshes) most = Math.max(most, server.presentIn(mesh).length);
-    return `${most} of ${capacity} members are there`;
+    return `${most} of ${capacity} members have joined`;
   });
 }

@@ -1,37 +1,38 @@
 import type { RendezvousServer } from "../server/rendezvous-server.js";
 import type { Output } from "./output.js";
 
-/** Writes what a server tells, as a command prints it. `tellsComplete`: false where somebody else tells that. */
-export function reportServer(server: RendezvousServer, output: Output, capacity?: number, tellsComplete = true): void {
-  tellMembers(server, output, capacity === undefined ? "" : ` of ${capacity}`);
+/** Prints the events and the log of a server. `printsComplete`: false where the caller prints `complete`. */
+export function reportServer(server: RendezvousServer, output: Output, capacity?: number, printsComplete = true): void {
+  printMembers(server, output, capacity === undefined ? "" : ` of ${capacity}`);
   server.on("listening", (address) => {
     output.event("listening", null, { address }, `listening on ${address}; join with: fullmesh join ${address}`);
   });
   server.on("complete", ({ mesh, members, links, unverified, revision }) => {
-    if (!tellsComplete) return;
+    if (!printsComplete) return;
     const fields = { members, links, unverified, revision, scope: "mesh" };
-    const rest = unverified === 0 ? "" : `; ${unverified} pairs could not be verified from here`;
-    output.event("complete", null, fields, `complete: ${members} members, ${links} links${rest}`, mesh);
+    const rest = unverified === 0 ? "" : `; the server cannot verify ${counted(unverified, "pair")}`;
+    const sentence = `complete: ${counted(members, "member")}, ${counted(links, "link")}${rest}`;
+    output.event("complete", null, fields, sentence, mesh);
   });
   server.on("degraded", ({ mesh, count, missing }) => {
-    output.event("degraded", null, { count, missing }, `degraded: ${spell(count, missing)}`, mesh);
+    output.event("degraded", null, { count, missing }, `degraded: ${missingText(count, missing)}`, mesh);
   });
   server.on("teardown", ({ mesh, reason, members, links, unverified, count, missing, absent, incomplete }) => {
-    const lacking = incomplete ?? (count === 0 ? undefined : spell(count, missing));
+    const problem = incomplete ?? (count === 0 ? undefined : missingText(count, missing));
     const fields = { reason, members, links, unverified, missing, absent, ...(incomplete && { incomplete }) };
-    const sentence = `teardown of ${members} members: ${reason}${lacking === undefined ? "" : `; ${lacking}`}`;
+    const sentence = `teardown of ${counted(members, "member")}: ${reason}${problem === undefined ? "" : `; ${problem}`}`;
     output.event("teardown", null, fields, sentence, mesh);
   });
   server.on("closed", () => output.event("closed", null, {}, "closed"));
-  server.on("note", (record) => output.note(record));
+  server.on("note", (record) => output.log(record));
 }
 
-function tellMembers(server: RendezvousServer, output: Output, room: string): void {
+function printMembers(server: RendezvousServer, output: Output, suffix: string): void {
   server.on("joined", ({ mesh, address, order, dialect, id, name, replaces }) => {
     const how = replaces === undefined ? "joined" : "joined again";
     const more = { ...(name === undefined ? {} : { name }), ...(replaces === undefined ? {} : { replaces }) };
     const fields = { address, order, dialect, id, ...more };
-    const sentence = `${how} ${name === undefined ? "" : `${name} at `}${address} (${server.membersOf(mesh).length}${room})`;
+    const sentence = `${how} ${name === undefined ? "" : `${name} at `}${address} (${server.membersOf(mesh).length}${suffix})`;
     output.event("joined", null, fields, sentence, mesh);
   });
   for (const type of ["left", "lost"] as const) {
@@ -41,12 +42,17 @@ function tellMembers(server: RendezvousServer, output: Output, room: string): vo
   }
   server.on("waiting", ({ mesh, address, dialect, place }) => {
     const fields = { address, order: null, dialect, place };
-    output.event("waiting", null, fields, `waiting ${address}: place ${place} in line`, mesh);
+    output.event("waiting", null, fields, `${address} waits at place ${place}`, mesh);
   });
 }
 
-function spell(count: number, missing: readonly (readonly [a: string, b: string, reason: string])[]): string {
+function missingText(count: number, missing: readonly (readonly [a: string, b: string, reason: string])[]): string {
   const named = missing.map(([a, b, reason]) => `${a} - ${b} (${reason})`).join(", ");
   const rest = count > missing.length ? ` and ${count - missing.length} more` : "";
-  return `${count} pairs are missing: ${named}${rest}`;
+  return `${counted(count, "pair")} missing: ${named}${rest}`;
+}
+
+/** Such as `1 link` or `2 links`. */
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }

@@ -1,128 +1,128 @@
 import { constants, fstatSync, openSync, write } from "node:fs";
 import { isatty } from "node:tty";
 
-/** Characters that go out in one write. */
+/** Characters in one write. */
 const batchLength = 64 * 1024;
-/** Characters that wait before whoever can wait should. */
+/** From so many queued characters on, writers that can wait should. */
 const behindLength = 256 * 1024;
-/** Characters that wait for a reader who has stopped reading. What comes beyond that is left out and counted. */
-export const longestBacklog = 16 * 1024 * 1024;
-/** A terminal that takes nothing is asked again so soon. */
-const fullMs = 10;
-/** A disk that is full is asked again so soon. */
-const failedMs = 1_000;
+/** The most queued characters. Lines beyond that are dropped and counted. */
+export const maxQueuedLength = 16 * 1024 * 1024;
+/** The time until a write to a full terminal is retried. */
+const fullRetryMs = 10;
+/** The time until a failed write, such as to a full disk, is retried. */
+const failureRetryMs = 1_000;
 
-/** Takes bytes, and tells how many of them it has written, and what went wrong. */
+/** Writes bytes, and calls `done` with how many were written, or with the error. */
 type WriteTarget = (
   bytes: Uint8Array,
   done: (error: NodeJS.ErrnoException | undefined, written: number) => void,
 ) => void;
 
-/** What happens to a writer. */
+/** The events of a writer. */
 export interface WriterEvents {
-  /** Nobody reads any more, and never will. */
-  gone(): void;
-  /** What is to be written cannot be; it is tried again until it can. Told once for each time that it begins. */
+  /** The reader has closed the stream. */
+  closed(): void;
+  /** A write has failed and is retried. Called once until writes succeed again. */
   failed(error: Error): void;
 }
 
 /**
- * Writes text to stdout or stderr, without ever waiting in a call, or leaving a thread waiting in one: a process whose
- * thread waits for a reader cannot end before that reader reads.
+ * Writes text to stdout or stderr. Neither a call nor a thread ever blocks: a process with a thread that is blocked in a write
+ * cannot exit before somebody reads.
  */
 export class StreamWriter {
-  readonly #sink: WriteTarget;
+  readonly #target: WriteTarget;
   readonly #events: WriterEvents;
-  #waiting: (string | Uint8Array)[] = [];
-  #waitingLength = 0;
-  /** What is being written. */
+  #queue: (string | Uint8Array)[] = [];
+  #queuedLength = 0;
+  /** The bytes that are being written. */
   #batch: Uint8Array | undefined;
-  #batches = 0;
-  #leftOut = 0;
-  #isGone = false;
+  #progress = 0;
+  #dropped = 0;
+  #isClosed = false;
   #isFailing = false;
-  readonly #forRoom = new Set<() => void>();
-  readonly #forEmpty = new Set<() => void>();
+  readonly #drainWaiters = new Set<() => void>();
+  readonly #emptyWaiters = new Set<() => void>();
 
   constructor(fd: 1 | 2, events: WriterEvents) {
     this.#events = events;
     const { isFIFO, isSocket } = kindOf(fd);
-    this.#sink = isFIFO || isSocket ? pipeSink(fd, (error) => this.#done(error, 0)) : fileSink(withoutWaiting(fd));
+    this.#target = isFIFO || isSocket ? pipeTarget(fd, (error) => this.#done(error, 0)) : fileTarget(nonBlocking(fd));
   }
 
-  /** Grows as long as somebody takes what is written. */
+  /** Grows with every write that succeeds. */
   get progress(): number {
-    return this.#batches;
+    return this.#progress;
   }
 
-  /** Lines that nobody has taken: those that wait, and those that had no place to wait in. */
-  get untaken(): number {
-    return this.#isGone ? 0 : this.#leftOut + this.#waiting.length + (this.#batch === undefined ? 0 : 1);
+  /** Lines that were not written: queued and dropped ones. */
+  get unwrittenLines(): number {
+    return this.#isClosed ? 0 : this.#dropped + this.#queue.length + (this.#batch === undefined ? 0 : 1);
   }
 
   get isBehind(): boolean {
-    return this.#waitingLength >= behindLength;
+    return this.#queuedLength >= behindLength;
   }
 
-  /** Returns false if there was no place for it: the first line that is left out, and all behind it. */
+  /** Queues a line. Returns false if the queue is full and the line is dropped. */
   write(text: string): boolean {
-    if (this.#isGone) return true;
-    if (this.#waitingLength + text.length > longestBacklog && this.#waitingLength > 0) {
-      this.#leftOut += 1;
+    if (this.#isClosed) return true;
+    if (this.#queuedLength + text.length > maxQueuedLength && this.#queuedLength > 0) {
+      this.#dropped += 1;
       return false;
     }
-    this.#waiting.push(text);
-    this.#waitingLength += text.length;
+    this.#queue.push(text);
+    this.#queuedLength += text.length;
     if (this.#batch === undefined) this.#writeNext();
     return true;
   }
 
-  /** The same for bytes, which always have a place: whoever writes them waits for `room` before writing more. */
+  /** Queues bytes without a bound: the caller waits for `drained` before it writes more. */
   relay(bytes: Uint8Array): void {
-    if (this.#isGone) return;
-    this.#waiting.push(bytes);
-    this.#waitingLength += bytes.length;
+    if (this.#isClosed) return;
+    this.#queue.push(bytes);
+    this.#queuedLength += bytes.length;
     if (this.#batch === undefined) this.#writeNext();
   }
 
-  /** Resolves when less waits, or nobody reads any more. */
-  room(): Promise<void> {
-    if (!this.isBehind || this.#isGone) return Promise.resolve();
-    return new Promise((resolve) => this.#forRoom.add(resolve));
+  /** Resolves when there is room for more, or when the reader has closed the stream. */
+  drained(): Promise<void> {
+    if (!this.isBehind || this.#isClosed) return Promise.resolve();
+    return new Promise((resolve) => this.#drainWaiters.add(resolve));
   }
 
-  /** Resolves when nothing waits, or nobody reads any more. */
-  empty(): Promise<void> {
-    if (this.#batch === undefined || this.#isGone) return Promise.resolve();
-    return new Promise((resolve) => this.#forEmpty.add(resolve));
+  /** Resolves when everything is written, or when the reader has closed the stream. */
+  emptied(): Promise<void> {
+    if (this.#batch === undefined || this.#isClosed) return Promise.resolve();
+    return new Promise((resolve) => this.#emptyWaiters.add(resolve));
   }
 
   #writeNext(): void {
-    if (this.#isGone) return;
+    if (this.#isClosed) return;
     let length = 0;
     let count = 0;
-    while (count < this.#waiting.length && length < batchLength) {
-      length += this.#waiting[count]?.length ?? 0;
+    while (count < this.#queue.length && length < batchLength) {
+      length += this.#queue[count]?.length ?? 0;
       count += 1;
     }
     if (count === 0) {
-      wake(this.#forEmpty);
+      resolveAll(this.#emptyWaiters);
       return;
     }
-    this.#batch = joined(this.#waiting.splice(0, count));
-    this.#waitingLength -= length;
-    if (!this.isBehind) wake(this.#forRoom);
+    this.#batch = joined(this.#queue.splice(0, count));
+    this.#queuedLength -= length;
+    if (!this.isBehind) resolveAll(this.#drainWaiters);
     this.#writeBatch();
   }
 
   #writeBatch(): void {
-    if (this.#batch !== undefined) this.#sink(this.#batch, (error, written) => this.#done(error, written));
+    if (this.#batch !== undefined) this.#target(this.#batch, (error, written) => this.#done(error, written));
   }
 
   #done(error: NodeJS.ErrnoException | undefined, written: number): void {
-    if (this.#isGone) return;
+    if (this.#isClosed) return;
     if (this.#batch !== undefined) this.#batch = this.#batch.subarray(written);
-    if (written > 0) this.#batches += 1;
+    if (written > 0) this.#progress += 1;
     if (error === undefined) {
       if (this.#batch !== undefined && this.#batch.length > 0) {
         this.#writeBatch();
@@ -132,31 +132,31 @@ export class StreamWriter {
       this.#batch = undefined;
       this.#writeNext();
     } else if (error.code === "EAGAIN") {
-      setTimeout(() => this.#writeBatch(), fullMs);
-    } else if (goneCodes.has(error.code ?? "")) {
-      this.#gone();
+      setTimeout(() => this.#writeBatch(), fullRetryMs);
+    } else if (closedCodes.has(error.code ?? "")) {
+      this.#close();
     } else {
-      setTimeout(() => this.#writeBatch(), failedMs);
+      setTimeout(() => this.#writeBatch(), failureRetryMs);
       if (!this.#isFailing) this.#events.failed(error);
       this.#isFailing = true;
     }
   }
 
-  #gone(): void {
-    this.#isGone = true;
-    this.#waiting = [];
-    this.#waitingLength = 0;
+  #close(): void {
+    this.#isClosed = true;
+    this.#queue = [];
+    this.#queuedLength = 0;
     this.#batch = undefined;
-    wake(this.#forRoom);
-    wake(this.#forEmpty);
-    this.#events.gone();
+    resolveAll(this.#drainWaiters);
+    resolveAll(this.#emptyWaiters);
+    this.#events.closed();
   }
 }
 
-/** Errors behind which there is nobody: the reader of a pipe or a socket has gone, or a terminal has been closed. */
-const goneCodes: ReadonlySet<string> = new Set(["EPIPE", "ECONNRESET", "ERR_STREAM_DESTROYED", "EIO"]);
+/** Errors that say that the reader of a pipe, a socket or a terminal has closed it. */
+const closedCodes: ReadonlySet<string> = new Set(["EPIPE", "ECONNRESET", "ERR_STREAM_DESTROYED", "EIO"]);
 
-/** Nearly always it is text alone, or one piece of bytes. */
+/** The bytes of all pieces. Nearly always these are text alone, or one piece of bytes. */
 function joined(pieces: readonly (string | Uint8Array)[]): Uint8Array {
   const [first] = pieces;
   if (pieces.length === 1 && typeof first === "object") return first;
@@ -164,10 +164,10 @@ function joined(pieces: readonly (string | Uint8Array)[]): Uint8Array {
   return Buffer.concat(pieces.map((piece) => (typeof piece === "string" ? Buffer.from(piece) : piece)));
 }
 
-function wake(waiting: Set<() => void>): void {
-  const woken = [...waiting];
-  waiting.clear();
-  for (const resolve of woken) resolve();
+function resolveAll(waiters: Set<() => void>): void {
+  const resolves = [...waiters];
+  waiters.clear();
+  for (const resolve of resolves) resolve();
 }
 
 function kindOf(fd: 1 | 2): { readonly isFIFO: boolean; readonly isSocket: boolean } {
@@ -179,28 +179,28 @@ function kindOf(fd: 1 | 2): { readonly isFIFO: boolean; readonly isSocket: boole
   }
 }
 
-/** Pipes and sockets: Node asks the system when there is room in them, and writes no more than that. */
-function pipeSink(fd: 1 | 2, failed: (error: NodeJS.ErrnoException) => void): WriteTarget {
+/** Pipes and sockets: Node writes only when the system has room. */
+function pipeTarget(fd: 1 | 2, failed: (error: NodeJS.ErrnoException) => void): WriteTarget {
   const stream = fd === 1 ? process.stdout : process.stderr;
   stream.on("error", failed);
   return (bytes, done) => {
-    // An error comes to the listener, behind this call.
+    // Errors go to the listener.
     stream.write(bytes, (error) => {
       if (error === undefined || error === null) done(undefined, bytes.length);
     });
   };
 }
 
-/** Files and terminals: a thread of Node's writes to them. */
-function fileSink(fd: number): WriteTarget {
+/** Files and terminals: a thread of Node writes to them. */
+function fileTarget(fd: number): WriteTarget {
   return (bytes, done) => write(fd, bytes, (error, written) => done(error ?? undefined, written ?? 0));
 }
 
 /**
- * The same terminal by a descriptor of our own that does not wait. A descriptor's flags belong to all who share it, such as
- * the shell, so they are left alone. What is no terminal does not make its writer wait for a person.
+ * A non-blocking descriptor of the same terminal. The flags of the given one are shared with other processes, such as the
+ * shell, so they stay. Files do not block on a person, so they are written as they are.
  */
-function withoutWaiting(fd: 1 | 2): number {
+function nonBlocking(fd: 1 | 2): number {
   if (!isatty(fd)) return fd;
   try {
     return openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);

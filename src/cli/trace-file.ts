@@ -4,24 +4,24 @@ import { FullmeshError } from "../core/errors.js";
 import { type TraceRecord, toSequenceDiagram } from "../runtime/trace.js";
 import type { Output } from "./output.js";
 
-/** A diagram of more messages than this helps nobody, and a server that runs for months must not keep them all. */
-const mostRecords = 100_000;
+/** A longer diagram is unreadable, and a server that runs for months must not keep every message. */
+const maxRecords = 100_000;
 
-/** A pipe that nobody reads is an error, and not a wait that keeps the process from ending. */
+/** A pipe without a reader is an error; otherwise opening it would block, and keep the process from exiting. */
 const flag = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NONBLOCK;
 
-/** What is no fault of the path: the disk is full or broken, or this process has too many files open. */
+/** Errors that are not the fault of the path: the disk is full or broken, or this process has too many open files. */
 const systemCodes: ReadonlySet<unknown> = new Set(["ENOSPC", "EDQUOT", "EFBIG", "EIO", "EMFILE", "ENFILE"]);
 
 /**
- * Keeps the messages of a run, and writes them at its end as a Mermaid sequence diagram. When the file cannot be written,
- * that is reported, and the run goes on without a trace.
+ * Collects the messages of a run, and writes them at its end as a Mermaid sequence diagram. If the file cannot be written, that is
+ * reported, and the run goes on without a trace.
  */
 export class TraceFile {
   readonly #path: string;
   readonly #output: Output;
   #records: TraceRecord[] = [];
-  #left = 0;
+  #dropped = 0;
   #hasFailed = false;
 
   private constructor(path: string, output: Output) {
@@ -48,18 +48,18 @@ export class TraceFile {
 
   add(record: TraceRecord): void {
     if (this.#hasFailed) return;
-    if (this.#records.length < mostRecords) this.#records.push(record);
-    else this.#left += 1;
+    if (this.#records.length < maxRecords) this.#records.push(record);
+    else this.#dropped += 1;
   }
 
-  /** Writes the diagram of what has happened so far. */
+  /** Writes the diagram of the messages so far. */
   async write(): Promise<void> {
     const error = this.#hasFailed ? undefined : await this.#write();
     if (error !== undefined) this.#fail(error);
   }
 
   async #write(): Promise<NodeJS.ErrnoException | undefined> {
-    const rest = this.#left === 0 ? "" : `%% ${this.#left} later messages were left out\n`;
+    const rest = this.#dropped === 0 ? "" : `%% ${this.#dropped} later messages were dropped\n`;
     try {
       await writeFile(this.#path, toSequenceDiagram(this.#records) + rest, { flag });
       return undefined;

@@ -21,21 +21,18 @@ interface UpFlags extends CommonFlags {
   readonly dialect: Dialect;
 }
 
-/**
- * Each member is a process of some 45 MiB with a link to every other one: 250 of them take 11 GiB and 31,125 links. More
- * would bring down the machine before it showed anything.
- */
-const mostMembers = 250;
+/** Each member is a process of some 45 MiB with a link to every other one: 250 of them take 11 GiB and 31,125 links. */
+const maxMembers = 250;
 const defaultTimeoutSeconds = 60;
-/** Pairs that are named when a mesh stays incomplete; the rest is counted. */
-const mostNamedPairs = 10;
+/** Missing pairs that are named in an error; the rest is counted. */
+const maxNamedPairs = 10;
 
 /** Adds `fullmesh up`. */
 export function addUp(program: Command): void {
   const command = program
     .command("up")
-    .argument("<n>", `how many member processes, 1 to ${mostMembers}`, (text) => count("n", text, mostMembers))
-    .summary("start a server and N member processes here, and watch the mesh form")
+    .argument("<n>", `how many member processes, 1 to ${maxMembers}`, (text) => count("n", text, maxMembers))
+    .summary("start a server and N member processes here, and show the mesh as it forms")
     .description(
       "Starts a rendezvous server and N member processes on this machine, shows the mesh as it forms, and ends it when " +
         "every pair has reported its link from both ends. With a secret, every connection is encrypted.",
@@ -53,7 +50,7 @@ export function addUp(program: Command): void {
 async function runUp(size: number, flags: UpFlags, { output, onSignal }: CommandContext): Promise<void> {
   const trace = flags.trace === undefined ? undefined : await TraceFile.open(flags.trace, output);
   const secret = await secretFrom(flags, output);
-  const run = new UpRun(size, { dialect: flags.dialect, ...(secret === undefined ? {} : { secret }) }, output, trace);
+  const run = new UpRun(size, flags.dialect, secret, output, trace);
   onSignal(() => run.stop());
   try {
     await run.form((flags.timeout ?? defaultTimeoutSeconds) * 1000);
@@ -64,45 +61,47 @@ async function runUp(size: number, flags: UpFlags, { output, onSignal }: Command
   }
 }
 
-/** What members speak, and with which secret. */
-interface UpReport {
-  readonly dialect: Dialect;
-  readonly secret?: string;
-}
-
 /** One run of `up`, from the first process to the last. */
 class UpRun {
-  readonly #speech: UpReport;
+  readonly #dialect: Dialect;
+  readonly #secret: string | undefined;
   readonly #output: Output;
   readonly #trace: TraceFile | undefined;
   readonly #tally: LinkTally;
-  readonly #gang: ProcessGroup;
+  readonly #processes: ProcessGroup;
   readonly #complete = new Deferred<void>();
   readonly #stopped = new Deferred<void>();
   #server: RendezvousServer | undefined;
-  /** The server's word that the mesh is complete. */
-  #attested: { readonly revision: number } | undefined;
-  /** What the server knows of pairs that are missing, by their addresses. */
-  #reasons: ReadonlyMap<string, string> = new Map();
+  /** The server's `complete` event. */
+  #serverComplete: { readonly revision: number } | undefined;
+  /** The reasons of missing pairs from the server, by both addresses. */
+  #serverReasons: ReadonlyMap<string, string> = new Map();
   #wasComplete = false;
   #isStaying = false;
   #onChange: () => void = () => {};
   readonly #startedAt = performance.now();
   readonly #phases: [name: string, ms: number][] = [];
 
-  constructor(size: number, speech: UpReport, output: Output, trace: TraceFile | undefined) {
-    this.#speech = speech;
+  constructor(
+    size: number,
+    dialect: Dialect,
+    secret: string | undefined,
+    output: Output,
+    trace: TraceFile | undefined,
+  ) {
+    this.#dialect = dialect;
+    this.#secret = secret;
     this.#output = output;
     this.#trace = trace;
     this.#tally = new LinkTally(size);
-    this.#gang = new ProcessGroup({
-      line: (text, event) => this.#hear(text, event),
-      note: (code) => {
+    this.#processes = new ProcessGroup({
+      line: (text, event) => this.#childEvent(text, event),
+      logged: (code) => {
         if (code === "ALREADY_LINKED") this.#tally.duplicateRefused();
       },
       failed: (error) => {
         this.#complete.reject(error);
-        if (this.#isStaying) this.#output.error(error.code, error.message);
+        if (this.#isStaying) this.#output.error(error.code, error.message, error.remedy);
       },
     });
   }
@@ -113,36 +112,42 @@ class UpRun {
     const server = await serve({
       listen: "127.0.0.1:0",
       capacity: this.#tally.size,
-      // The mesh ends when this command has seen it complete, and has shown it.
+      // This command ends the mesh once it has shown it complete.
       onFull: "hold",
-      ...this.#speech,
+      dialect: this.#dialect,
+      ...(this.#secret === undefined ? {} : { secret: this.#secret }),
       ...(trace === undefined ? {} : { trace: (record) => trace.add(record) }),
     });
     this.#server = server;
-    this.#output.event("listening", null, { address: server.address }, `rendezvous on ${server.address}`);
+    this.#output.event(
+      "listening",
+      null,
+      { address: server.address },
+      `the rendezvous server listens on ${server.address}`,
+    );
     if (this.#output.options.json) reportServer(server, this.#output, this.#tally.size, false);
     server.on("joined", ({ address }) => {
       this.#tally.joined(address);
-      if (this.#tally.order.length === this.#tally.size) this.#phase("all joined");
+      if (this.#tally.order.length === this.#tally.size) this.#endPhase("all joined");
       this.#changed();
     });
     for (const type of ["left", "lost"] as const) {
       server.on(type, ({ address }) => this.#tally.left(address));
     }
     server.on("degraded", ({ missing }) => {
-      this.#reasons = new Map(missing.map(([a, b, reason]) => [`${a} ${b}`, reason]));
+      this.#serverReasons = new Map(missing.map(([a, b, reason]) => [`${a} ${b}`, reason]));
     });
     server.on("complete", (completeness) => {
-      this.#attested = completeness;
+      this.#serverComplete = completeness;
       this.#changed();
     });
     const view = await openView(this.#output);
     this.#onChange = () => view.update(this.#tally);
-    this.#gang.start(this.#tally.size, `${server.address}`, this.#speech.dialect, this.#speech.secret);
+    this.#processes.start(this.#tally.size, `${server.address}`, this.#dialect, this.#secret);
     try {
-      await waitFor(this.#complete.promise, { timeoutMs }, () => this.#explain());
+      await waitFor(this.#complete.promise, { timeoutMs }, () => this.#progressText());
       this.#wasComplete = true;
-      this.#phase("mesh complete");
+      this.#endPhase("mesh complete");
     } finally {
       view.finish(this.#tally);
       this.#onChange = () => {};
@@ -153,12 +158,12 @@ class UpRun {
   /** Resolves when the run is told to stop. */
   async stay(): Promise<void> {
     this.#isStaying = true;
-    this.#output.talk("the mesh stays; end it with Ctrl-C");
+    this.#output.info("the mesh stays until Ctrl-C");
     await this.#stopped.promise;
-    this.#phase("stayed");
+    this.#endPhase("stayed");
   }
 
-  /** Breaks off whatever is under way. */
+  /** Interrupts the run. */
   stop(): void {
     this.#stopped.resolve();
     this.#complete.reject(new FullmeshError("ABORTED", "told to stop"));
@@ -167,23 +172,23 @@ class UpRun {
   /** Tears the mesh down, and resolves when every process has ended. */
   async end(): Promise<void> {
     const isComplete = this.#wasComplete;
-    const ended = this.#gang.ended();
-    if (!isComplete) this.#gang.stop();
+    const ended = this.#processes.ended();
+    if (!isComplete) this.#processes.stop();
     await this.#server?.teardown(isComplete ? "complete" : "given up");
     await ended;
     if (!isComplete) return;
-    this.#phase("teardown");
-    this.#output.talk(this.#phases.map(([name, ms]) => `${name} ${(ms / 1000).toFixed(2)} s`).join(", "));
+    this.#endPhase("teardown");
+    this.#output.info(this.#phases.map(([name, ms]) => `${name} ${(ms / 1000).toFixed(2)} s`).join(", "));
   }
 
-  #hear(text: string, event: ChildEvent): void {
-    if (this.#output.options.json) this.#output.data(text);
+  #childEvent(text: string, event: ChildEvent): void {
+    if (this.#output.options.json) this.#output.result(text);
     const { node } = event;
     const peer = String(event.peer);
     if (node !== null && event.event === "link") {
       const direction = event.direction as Direction;
       this.#tally.link(node, peer, direction);
-      // A dialed link is a connection on which the hello has gone out.
+      // The dialer has sent a hello.
       const text = event.dialect === "classic" ? `Hello from:${node}` : "hello";
       if (direction === "dialed") this.#trace?.add({ at: event.at, from: node, to: peer, text });
     } else if (node !== null && event.event === "unlink") {
@@ -194,40 +199,40 @@ class UpRun {
 
   #changed(): void {
     this.#onChange();
-    // Native members attest their links to the server; classic ones can only tell us.
-    const isAttested = this.#speech.dialect === "classic" || this.#attested !== undefined;
-    if (this.#tally.isComplete && isAttested) this.#complete.resolve();
+    // Native members report their links to the server; classic members report them only here.
+    const isConfirmed = this.#dialect === "classic" || this.#serverComplete !== undefined;
+    if (this.#tally.isComplete && isConfirmed) this.#complete.resolve();
   }
 
-  /** A phase ends now. */
-  #phase(name: string): void {
+  /** Records the end of a phase. */
+  #endPhase(name: string): void {
     const before = this.#phases.reduce((sum, [, ms]) => sum + ms, 0);
     this.#phases.push([name, performance.now() - this.#startedAt - before]);
   }
 
   #report(): void {
-    const { order, pairs, wanted, duplicates } = this.#tally;
-    const missing = wanted - pairs;
-    const revision = this.#attested?.revision ?? this.#server?.revision;
+    const { order, pairs, expectedPairs, duplicates } = this.#tally;
+    const missing = expectedPairs - pairs;
+    const revision = this.#serverComplete?.revision ?? this.#server?.revision;
     const serverBytes = this.#server?.sentBytes;
     const counts = { members: order.length, links: pairs, unverified: 0, duplicates, missing, scope: "mesh" };
     if (this.#output.options.json) {
       if (this.#wasComplete) this.#output.event("complete", null, { ...counts, revision, serverBytes });
       return;
     }
-    this.#output.data(`${pairs} of ${wanted} links, ${duplicates} duplicate, ${missing} missing`);
+    this.#output.result(`${pairs} of ${expectedPairs} links, ${duplicates} duplicate, ${missing} missing`);
   }
 
-  #explain(): string {
-    const { order, size, pairs, wanted } = this.#tally;
+  #progressText(): string {
+    const { order, size, pairs, expectedPairs } = this.#tally;
     const missing = this.#tally.missing();
     const reasonOf = (a: string, b: string): string | undefined =>
-      this.#reasons.get(`${a} ${b}`) ?? this.#reasons.get(`${b} ${a}`);
+      this.#serverReasons.get(`${a} ${b}`) ?? this.#serverReasons.get(`${b} ${a}`);
     const named = missing
-      .slice(0, mostNamedPairs)
+      .slice(0, maxNamedPairs)
       .map(({ a, b, reason }) => `${a} - ${b} (${reasonOf(a, b) ?? reason})`);
     const more = missing.length > named.length ? ` and ${missing.length - named.length} more` : "";
     const pairsText = missing.length === 0 ? "" : `; missing: ${named.join(", ")}${more}`;
-    return `${order.length} of ${size} members have joined, and ${pairs} of ${wanted} pairs are linked${pairsText}`;
+    return `${order.length} of ${size} members have joined, and ${pairs} of ${expectedPairs} pairs are linked${pairsText}`;
   }
 }

@@ -4,7 +4,7 @@ import { StartedProcess, type StartOptions } from "../support/processes.js";
 
 export const main = fileURLToPath(new URL("../../dist/bundle/main.js", import.meta.url));
 
-/** The environment of the tests without what would speak to the command. */
+/** The environment of the tests without the variables that the command reads. */
 export function plainEnvironment(extra: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
   const inherited = Object.entries(process.env).filter(([name]) => !/^(FULLMESH_|NO_COLOR|FORCE_COLOR|CI$)/.test(name));
   return { ...Object.fromEntries(inherited), ...extra };
@@ -23,12 +23,12 @@ export function parseLines(lines: readonly string[]): EventLine[] {
   return lines.map((line) => JSON.parse(line) as EventLine);
 }
 
-/** The command as a person types it; ends with the test. */
+/** Starts the command; it is stopped at the end of the test. */
 export function fullmesh(args: readonly string[], options: StartOptions = {}): StartedProcess {
   return startProgram(main, args, options);
 }
 
-/** A program of this project with an environment that gives it no flags; ends with the test. */
+/** Starts a program of this project without flags in its environment; it is stopped at the end of the test. */
 export function startProgram(path: string, args: readonly string[], options: StartOptions = {}): StartedProcess {
   const started = new StartedProcess(process.execPath, [path, ...args], { env: plainEnvironment(), ...options });
   onTestFinished(() => started.stop());

@@ -14,8 +14,8 @@ function cut(lines: LineSplitter, bytes: Uint8Array, size: number): (string | nu
   return found;
 }
 
-describe("lines", () => {
-  it("are the same however their bytes come, also where a character is cut", () => {
+describe("a line splitter", () => {
+  it("gives the same lines however the bytes are cut, also within a character", () => {
     fc.assert(
       fc.property(fc.string({ unit: fc.constantFrom("a", "\n", "\u00fc", "\u20ac") }), fc.nat(9), (text, size) => {
         const bytes = Buffer.from(text);
@@ -23,24 +23,24 @@ describe("lines", () => {
         const found = cut(lines, bytes, size + 1);
         const [last, ...whole] = bytes.toString("latin1").split("\n").reverse();
         expect(found).toEqual(whole.reverse());
-        expect(lines.restBytes).toBe(last?.length);
-        expect(textOf(lines.rest()) ?? "").toBe(last);
+        expect(lines.unfinishedBytes).toBe(last?.length);
+        expect(textOf(lines.takeUnfinished()) ?? "").toBe(last);
       }),
     );
   });
 
-  it("are kept up to a length, and counted beyond it, however their bytes come", () => {
+  it("keeps lines up to a length, and counts longer ones", () => {
     const text = "a".repeat(10);
     const bytes = Buffer.from(`${text}\n${text}b\n\nc\n${text.repeat(300)}`);
     for (const size of [1, 2, 7, 10, 11, 12, 4_000]) {
       const lines = new LineSplitter(10);
       expect(cut(lines, bytes, size)).toEqual([text, 11, "", "c"]);
-      expect(textOf(lines.rest())).toBe(3_000);
-      expect(lines.rest()).toBeUndefined();
+      expect(textOf(lines.takeUnfinished())).toBe(3_000);
+      expect(lines.takeUnfinished()).toBeUndefined();
     }
   });
 
-  it("may be of any length, and be cut into pieces of any length, whatever is kept of them already", () => {
+  it("takes lines and pieces of any length", () => {
     for (const piece of [65_535, 65_537, 200_000]) {
       const lines = new LineSplitter();
       expect(lines.push(new Uint8Array(piece))).toEqual([]);
@@ -50,11 +50,11 @@ describe("lines", () => {
     }
   });
 
-  it("are not copied anew for each byte that comes", () => {
+  it("does not copy a line again for each byte", () => {
     const lines = new LineSplitter();
     const one = Uint8Array.of(0x78);
-    // Copied whole for each byte, these would be 128 GiB, and take minutes.
+    // One copy for each byte would be 128 GiB, and take minutes.
     for (let count = 0; count < 512 * 1024; count += 1) lines.push(one);
-    expect(lines.restBytes).toBe(512 * 1024);
+    expect(lines.unfinishedBytes).toBe(512 * 1024);
   });
 });

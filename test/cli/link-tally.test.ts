@@ -4,8 +4,8 @@ import { LinkTally } from "../../src/cli/link-tally.js";
 
 const names = ["a:1", "b:1", "c:1", "d:1"];
 
-/** A gang of which the first `joined` members have come. */
-function gang(size: number, joined = size): LinkTally {
+/** A tally of `size` expected members, of which the first `joined` have joined. */
+function tallyOf(size: number, joined = size): LinkTally {
   const tally = new LinkTally(size);
   for (const name of names.slice(0, joined)) tally.joined(name);
   return tally;
@@ -18,17 +18,17 @@ function link(tally: LinkTally, earlier: number, later: number): void {
   tally.link(b, a, "accepted");
 }
 
-describe("the tally of a gang", () => {
+describe("a link tally", () => {
   it("counts a pair when both ends have reported it, in either order", () => {
-    const tally = gang(2);
+    const tally = tallyOf(2);
     tally.link("b:1", "a:1", "accepted");
     expect([tally.pairs, tally.isComplete]).toEqual([0, false]);
     tally.link("a:1", "b:1", "dialed");
     expect([tally.pairs, tally.duplicates, tally.isComplete]).toEqual([1, 0, true]);
   });
 
-  it("is complete only when all have come and all pairs are linked", () => {
-    const tally = gang(3, 2);
+  it("is complete only when all members have joined and all pairs are linked", () => {
+    const tally = tallyOf(3, 2);
     link(tally, 0, 1);
     expect(tally.isComplete).toBe(false);
     tally.joined("c:1");
@@ -38,8 +38,8 @@ describe("the tally of a gang", () => {
     expect(tally.isComplete).toBe(true);
   });
 
-  it("counts as duplicates a link told twice by one end, a pair dialed from both, and a connection turned away", () => {
-    const tally = gang(2);
+  it("counts as duplicates a link that one end reports twice, a pair that both dialed, and a refused connection", () => {
+    const tally = tallyOf(2);
     tally.link("a:1", "b:1", "dialed");
     tally.link("a:1", "b:1", "dialed");
     expect(tally.duplicates).toBe(1);
@@ -49,8 +49,8 @@ describe("the tally of a gang", () => {
     expect(tally.duplicates).toBe(3);
   });
 
-  it("takes a pair back when one end has lost it, once", () => {
-    const tally = gang(2);
+  it("no longer counts a pair once one end has lost it", () => {
+    const tally = tallyOf(2);
     link(tally, 0, 1);
     tally.unlink("a:1", "b:1");
     tally.unlink("b:1", "a:1");
@@ -59,8 +59,8 @@ describe("the tally of a gang", () => {
     expect([tally.pairs, tally.duplicates]).toEqual([1, 0]);
   });
 
-  it("names the missing pairs of those who are there, and who has not reported", () => {
-    const tally = gang(4, 3);
+  it("names the missing pairs of the members, and which end has not reported", () => {
+    const tally = tallyOf(4, 3);
     link(tally, 0, 1);
     tally.link("a:1", "c:1", "dialed");
     expect(tally.missing()).toEqual([
@@ -72,9 +72,9 @@ describe("the tally of a gang", () => {
   });
 });
 
-describe("the matrix of a gang", () => {
-  it("shows who dialed whom, what only one end has reported, what is missing, and who has not come", () => {
-    const tally = gang(4, 3);
+describe("the link matrix", () => {
+  it("shows the dialer of each pair, pairs that one end has reported, missing pairs, and members that have not joined", () => {
+    const tally = tallyOf(4, 3);
     link(tally, 0, 1);
     tally.link("b:1", "c:1", "dialed");
     expect(drawMatrix(tally)).toEqual([

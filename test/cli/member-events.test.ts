@@ -12,7 +12,7 @@ function linesOf(process: StartedProcess, ...events: string[]): EventLine[] {
 }
 
 describe("fullmesh join --json", () => {
-  it("has an event when a peer cannot be reached, and when it can again, and a line for people", async () => {
+  it("prints an event and a sentence when a peer is unreachable, and when it is reachable again", async () => {
     const { address } = await startServer();
     const port = await freePort();
     const proxy = await proxyBefore(() => port);
@@ -26,8 +26,8 @@ describe("fullmesh join --json", () => {
     await watchers[1].error((text) => text.includes(`linked with api-1 at ${proxy.address}`), "the link");
     proxy.cut();
     await eventOf(watchers[0], "back", (line) => line.peer === proxy.address);
-    const told = linesOf(watchers[0], "unreachable", "relink", "back").filter((line) => line.peer === proxy.address);
-    expect(told).toMatchObject([
+    const printed = linesOf(watchers[0], "unreachable", "relink", "back").filter((line) => line.peer === proxy.address);
+    expect(printed).toMatchObject([
       { event: "unreachable", reason: expect.any(String) },
       { event: "relink", name: "api-1" },
       { event: "back", awayMs: expect.any(Number) },
@@ -38,7 +38,7 @@ describe("fullmesh join --json", () => {
     );
   });
 
-  it("has events for the place in line, the rank and the leader", async () => {
+  it("prints events for the place of a waiting member, the rank and the leader", async () => {
     const { address } = await startServer(["--capacity", "2", "--on-full", "hold"]);
     const first = fullmesh(["join", address, "--json"]);
     const { address: oldest } = await eventOf(first, "registered");
@@ -54,22 +54,22 @@ describe("fullmesh join --json", () => {
     await eventOf(third, "leader", ({ leader }) => leader === next);
   });
 
-  it("has an event for each thing that happens to a member, also where it is seldom", () => {
+  it("prints rare events, too", () => {
     const node = new MeshNode();
-    const told: unknown[] = [];
+    const printed: unknown[] = [];
     const event = (name: string, _node: unknown, fields: object, sentence?: string): void => {
-      told.push({ event: name, ...fields, sentence });
+      printed.push({ event: name, ...fields, sentence });
     };
-    reportNode(node, { options: { json: true, quiet: false }, event, expect: () => {} } as unknown as Output);
+    reportNode(node, { options: { json: true, quiet: false }, event, flushAfter: () => {} } as unknown as Output);
     node.emit("fenced", { type: "fenced", reason: "silent for too long" });
     node.emit("leader", { type: "leader", leader: undefined });
     node.emit("rank", { type: "rank", rank: -1 });
     node.emit("degraded", { type: "degraded", count: 2, missing: [["10.0.0.1:1", "10.0.0.2:1", "refused"]] });
-    expect(told).toEqual([
+    expect(printed).toEqual([
       {
         event: "fenced",
         reason: "silent for too long",
-        sentence: "this incarnation is over (silent for too long); joining anew",
+        sentence: "this incarnation is over (silent for too long); joining again",
       },
       { event: "leader", leader: null, sentence: undefined },
       { event: "rank", rank: -1, sentence: undefined },

@@ -12,7 +12,7 @@ function linesOf(process: StartedProcess, event: string): EventLine[] {
   return parseLines(process.lines).filter((line) => line.event === event);
 }
 
-function isWhole(size: number): (line: EventLine) => boolean {
+function isComplete(size: number): (line: EventLine) => boolean {
   return ({ members, scope }) => members === size && scope === "mesh";
 }
 
@@ -22,7 +22,7 @@ describe("fullmesh join --mesh", () => {
     const members = ["red", "blue", "red", "blue"].map((mesh) => member(address, "--mesh", mesh));
     const addresses: unknown[] = [];
     for (const each of members) {
-      await eventOf(each, "complete", isWhole(2));
+      await eventOf(each, "complete", isComplete(2));
       addresses.push((await eventOf(each, "registered")).address);
     }
     for (const [index, each] of members.entries()) {
@@ -51,20 +51,20 @@ describe("fullmesh join --mesh", () => {
 });
 
 describe("fullmesh join --name", () => {
-  it("is what peers are shown, in lines and in what is printed", async () => {
+  it("is what peers print, in events and in plain lines", async () => {
     const { address } = await startServer();
-    const watcher = member(address);
+    const observer = member(address);
     const reader = fullmesh(["join", address]);
     await reader.error((text) => text.includes("registered as"), "its registration");
     const named = fullmesh(["join", address, "--json", "--name", "api-1"], { hasStdin: true });
     const peer = (await eventOf(named, "registered")).address;
-    expect(await eventOf(watcher, "link", (line) => line.peer === peer)).toMatchObject({ name: "api-1" });
+    expect(await eventOf(observer, "link", (line) => line.peer === peer)).toMatchObject({ name: "api-1" });
     await reader.error((text) => text.includes(`linked with api-1 at ${peer} (dialed)`), "the name");
-    await eventOf(named, "complete", isWhole(3));
+    await eventOf(named, "complete", isComplete(3));
     named.type("hello");
-    await reader.line((line) => line === "api-1 hello", "what api-1 says");
-    expect(await eventOf(watcher, "message")).toMatchObject({ peer, text: "hello" });
-    // A name is not said where there is none.
+    await reader.line((line) => line === "api-1 hello", "the message of api-1");
+    expect(await eventOf(observer, "message")).toMatchObject({ peer, text: "hello" });
+    // A member without a name has no such field.
     for (const line of linesOf(named, "link")) expect(line).not.toHaveProperty("name");
   });
 
@@ -80,16 +80,16 @@ describe("fullmesh join --name", () => {
 });
 
 describe("fullmesh join --server-lost", () => {
-  it("ends a member with code 1 when the server has been away for so long, and no other member", async () => {
+  it("ends this member alone with code 1 when the server has been away for so long", async () => {
     const { server, address } = await startServer();
-    const [impatient, patient] = [member(address, "--server-lost", "0.3"), member(address)];
-    for (const each of [impatient, patient]) await eventOf(each, "complete", isWhole(2));
+    const [limited, unlimited] = [member(address, "--server-lost", "0.3"), member(address)];
+    for (const each of [limited, unlimited]) await eventOf(each, "complete", isComplete(2));
     server.kill("SIGKILL");
-    expect((await impatient.exited()).code).toBe(1);
-    expect(impatient.errors).toContain("SERVER_VANISHED: no server for 300 ms");
-    expect(linesOf(impatient, "error")).toMatchObject([{ code: "SERVER_VANISHED" }]);
-    await eventOf(patient, "unlink", ({ peer }) => peer === linesOf(impatient, "registered")[0]?.address);
-    expect(linesOf(patient, "closed")).toEqual([]);
+    expect((await limited.exited()).code).toBe(1);
+    expect(limited.errors).toContain("SERVER_VANISHED: no server for 300 ms");
+    expect(linesOf(limited, "error")).toMatchObject([{ code: "SERVER_VANISHED" }]);
+    await eventOf(unlimited, "unlink", ({ peer }) => peer === linesOf(limited, "registered")[0]?.address);
+    expect(linesOf(unlimited, "closed")).toEqual([]);
   });
 
   it.each(["0", "soon"])("exits with 2 for %s", async (seconds) => {
@@ -102,7 +102,7 @@ describe("fullmesh join --server-lost", () => {
 describe("fullmesh serve --finish", () => {
   it("ends a mesh that does not become complete after that time, names the pair, and exits with 3", async () => {
     const { server, address } = await startServer(["--capacity", "2", "--finish", "0.5"]);
-    // The address of the second leads to it for the server, and nowhere once that has dialed back.
+    // The advertised address reaches the second member once, for the dial-back of the server, and then nobody.
     const port = await freePort();
     const proxy = await proxyBefore(() => port, 1);
     const first = member(address);
@@ -127,14 +127,14 @@ describe("fullmesh serve --finish", () => {
 });
 
 describe("a link whose connection breaks", () => {
-  it("is told by a `relink` line of each end, and by no `unlink`", async () => {
+  it("is printed as `relink` by each end, and not as `unlink`", async () => {
     const { address } = await startServer();
     const first = member(address);
     await eventOf(first, "registered");
     const port = await freePort();
     const proxy = await proxyBefore(() => port);
     const second = member(address, "--listen", `127.0.0.1:${port}`, "--advertise", proxy.address);
-    for (const each of [first, second]) await eventOf(each, "complete", isWhole(2));
+    for (const each of [first, second]) await eventOf(each, "complete", isComplete(2));
     const peers = [proxy.address, linesOf(first, "registered")[0]?.address];
     proxy.cut();
     const relinks = await Promise.all([first, second].map((each) => eventOf(each, "relink")));

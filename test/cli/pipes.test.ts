@@ -8,12 +8,12 @@ import { RawReader } from "../interop/raw-reader.js";
 import type { StartedProcess } from "../support/processes.js";
 import { eventOf, fullmesh, parseLines, startServer } from "./command-line.js";
 
-const longestLine = defaultLimits.messageBytes - messageFrameBytes;
+const maxLineBytes = defaultLimits.messageBytes - messageFrameBytes;
 
 async function rawMember(address: string): Promise<RawReader> {
   const reader = await RawReader.join(address);
   onTestFinished(() => reader.close());
-  await reader.until(() => reader.fromServer.join("").includes(reader.address), "has not been let in");
+  await reader.until(() => reader.fromServer.join("").includes(reader.address), "has not been admitted");
   return reader;
 }
 
@@ -23,13 +23,13 @@ function textsOf(process: StartedProcess): unknown[] {
     .map(({ text }) => text);
 }
 
-describe("what a classic peer sends without newlines", () => {
-  it.each(["native", "classic"])("is printed in pieces by a %s member, which lives on", async (dialect) => {
+describe("output of a classic peer without newlines", () => {
+  it.each(["native", "classic"])("is printed in pieces by a %s member, which goes on", async (dialect) => {
     const { address } = await startServer();
     const peer = await rawMember(address);
     const member = fullmesh(["join", address, "--json", "--dialect", dialect]);
     const { address: own } = await eventOf(member, "registered");
-    // Pieces of 65,535 bytes and more beside a rest: as many arguments as no call can have.
+    // More than 65,535 bytes in one piece: more arguments than one call can have.
     const bytes = 3 * 65_537;
     peer.dial(String(own), `Hello from:${peer.address}`);
     await eventOf(member, "link");
@@ -42,36 +42,36 @@ describe("what a classic peer sends without newlines", () => {
 });
 
 describe("a line of stdin", () => {
-  it("is one message, however long a message may be, and the next one is another", async () => {
+  it("is one message, up to the longest message, and the next line is another", async () => {
     const { address } = await startServer();
     const reader = fullmesh(["join", address, "--json"]);
     await eventOf(reader, "registered");
     const writer = fullmesh(["join", address], { hasStdin: true });
-    const lines = [65_535, 65_536, 65_537, 200_000, longestLine, 3].map((length) => "x".repeat(length));
+    const lines = [65_535, 65_536, 65_537, 200_000, maxLineBytes, 3].map((length) => "x".repeat(length));
     for (const line of lines) writer.type(line);
     await eventOf(reader, "message", ({ text }) => text === "xxx");
     expect(textsOf(reader).map((text) => String(text).length)).toEqual(lines.map(({ length }) => length));
   });
 
-  it("that is too long is not sent, is reported with its number and its length, and makes the exit code 1", async () => {
+  it("that is too long is not sent, is reported with its number and length, and makes the exit code 1", async () => {
     const { address } = await startServer(["--capacity", "3"]);
     const writer = fullmesh(["join", address, "--json"], { hasStdin: true });
     await eventOf(writer, "registered");
     const reader = fullmesh(["join", address, "--json"]);
-    for (const line of ["first", "x".repeat(2 * longestLine), "third"]) writer.type(line);
+    for (const line of ["first", "x".repeat(2 * maxLineBytes), "third"]) writer.type(line);
     await eventOf(reader, "message", ({ text }) => text === "third");
     expect(textsOf(reader)).toEqual(["first", "third"]);
-    const said = `line 2 of stdin has ${2 * longestLine} bytes, and may have ${longestLine}; it is not sent`;
-    expect(writer.errors).toContain(`MESSAGE_TOO_LARGE: ${said}`);
-    expect(writer.errors).toContain(`a line of stdin has more than ${longestLine} bytes; it is skipped to its end`);
-    // The third one brings the end of the mesh.
+    const message = `line 2 of stdin has ${2 * maxLineBytes} bytes, and may have ${maxLineBytes}; it is not sent`;
+    expect(writer.errors).toContain(`MESSAGE_TOO_LARGE: ${message}`);
+    expect(writer.errors).toContain(`a line of stdin has more than ${maxLineBytes} bytes and is skipped`);
+    // The third member completes the mesh, which ends it.
     fullmesh(["join", address]);
     expect(await reader.exited()).toEqual({ code: 0, signal: null });
     expect(await writer.exited()).toEqual({ code: 1, signal: null });
-    expect(writer.errors).toContain("MESSAGE_TOO_LARGE: 1 line of stdin was too long, and not sent");
+    expect(writer.errors).toContain("MESSAGE_TOO_LARGE: 1 line of stdin was too long and not sent");
   });
 
-  it("waits while nobody is there to hear it", async () => {
+  it("waits while there is no peer", async () => {
     const { address } = await startServer();
     const writer = fullmesh(["join", address, "--json"], { hasStdin: true });
     await eventOf(writer, "registered");
@@ -84,32 +84,32 @@ describe("a line of stdin", () => {
     expect(await eventOf(second, "message")).toMatchObject({ text: "is anybody there?" });
   });
 
-  it("cannot come from a stdin that cannot be read, which is said, and the member stays", async () => {
+  it("of an unreadable stdin is reported as an error, and the member stays", async () => {
     const { address } = await startServer();
     const other = fullmesh(["join", address, "--json"]);
     await eventOf(other, "registered");
-    // A file that is open for writing only gives an error to whoever reads it.
+    // Reading a file that is open for writing only is an error.
     const member = fullmesh(["join", address, "--json"], { stdin: openSync("/dev/null", "w") });
-    await member.error((text) => text.includes("STDIO_FAILED: stdin cannot be read: EBADF"), "that it cannot read");
+    await member.error((text) => text.includes("STDIO_FAILED: stdin cannot be read: EBADF"), "the error");
     other.kill();
     await eventOf(member, "unlink");
     expect(member.errors).not.toContain("    at ");
   });
 });
 
-/** A command whose stdout nobody reads until `readOn` is called. */
+/** A command whose stdout is not read until `readOn` is called. */
 function unread(args: readonly string[]): StartedProcess {
   return fullmesh(args, { isUnread: true });
 }
 
-describe("stdout that nobody reads", () => {
-  it.each(["SIGTERM", "SIGINT", "SIGHUP"] as const)("keeps no member from leaving at %s", async (signal) => {
+describe("a stdout that is not read", () => {
+  it.each(["SIGTERM", "SIGINT", "SIGHUP"] as const)("does not keep a member from leaving at %s", async (signal) => {
     const { server, address } = await startServer();
     const member = unread(["join", address, "--json"]);
     const { address: own } = await eventOf(server, "joined");
     const writer = fullmesh(["join", address, "--json"], { hasStdin: true });
     await eventOf(writer, "link");
-    // More than the pipe takes: so the member is in the middle of a write.
+    // More than the pipe holds, so the member is in the middle of a write.
     for (let count = 0; count < 300; count += 1) writer.type("x".repeat(4_000));
     await eventOf(writer, "complete", (line) => line.members === 2);
     member.kill(signal);
@@ -117,7 +117,7 @@ describe("stdout that nobody reads", () => {
     await eventOf(server, "left", (line) => line.address === own);
   });
 
-  it("keeps nobody from ending a member at once by a second signal", async () => {
+  it("does not keep a second signal from ending a member at once", async () => {
     const { server, address } = await startServer();
     const member = unread(["join", address, "--json"]);
     await eventOf(server, "joined");
@@ -128,7 +128,7 @@ describe("stdout that nobody reads", () => {
     expect((await member.exited()).code).toBe(143);
   });
 
-  it("makes those who send to the member wait, and loses nothing that they have sent", async () => {
+  it("slows the senders, and loses nothing that they have sent", async () => {
     const { server, address } = await startServer();
     let onLast = (): void => {};
     const last = new Promise<void>((resolve) => {
@@ -139,7 +139,7 @@ describe("stdout that nobody reads", () => {
     await eventOf(server, "joined");
     const writer = fullmesh(["join", address, "--json"], { hasStdin: true });
     await eventOf(writer, "link");
-    // Several times what a sender may be ahead, so that most of it has to wait at the writer's stdin.
+    // Several times the flow control window, so that most of it waits in the stdin of the writer.
     const lines = Array.from({ length: 8_000 }, (_, index) => `line ${index} ${"x".repeat(4_000)}`);
     writer.type(lines.join("\n"));
     writer.type("last");
@@ -149,8 +149,8 @@ describe("stdout that nobody reads", () => {
   });
 });
 
-describe("a reader of stdout that goes", () => {
-  it("ends a member, which leaves, with code 0 and without a word", async () => {
+describe("a stdout that is closed", () => {
+  it("makes a member leave, with code 0 and no output", async () => {
     const { server, address } = await startServer();
     const member = fullmesh(["join", address, "--json"]);
     const { address: own } = await eventOf(member, "registered");
@@ -161,12 +161,12 @@ describe("a reader of stdout that goes", () => {
     await eventOf(server, "left", (line) => line.address === own);
   });
 
-  it("ends no server", async () => {
+  it("does not end a server", async () => {
     const { server, address } = await startServer();
     server.closeStdout();
     const members = [1, 2].map(() => fullmesh(["join", address, "--json"]));
     for (const member of members) await eventOf(member, "complete", (line) => line.members === 2);
-    await server.error((text) => text.includes("nobody reads stdout any more; the server goes on"), "so");
+    await server.error((text) => text.includes("the reader of stdout has closed it; the server goes on"), "the notice");
   });
 });
 
@@ -174,7 +174,7 @@ describe("a trace that cannot be written", () => {
   it.each([
     ["from the start, on a full disk", (_folder: string): string => "/dev/full", "ENOSPC"],
     ["at the end, where its folder is gone", (folder: string): string => join(folder, "run.mmd"), "ENOENT"],
-  ])("%s, is reported, and changes nothing for the mesh", async (_name, pathIn, errno) => {
+  ])("%s, is reported, and the mesh goes on", async (_name, pathIn, errno) => {
     const folder = mkdtempSync(join(tmpdir(), "fullmesh-trace-"));
     onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
     const { server, address } = await startServer(["--capacity", "2", "--trace", pathIn(folder)]);
@@ -188,12 +188,12 @@ describe("a trace that cannot be written", () => {
   });
 });
 
-describe("a full disk under stdout", () => {
-  it("is reported, and ends no server", async () => {
+describe("a stdout on a full disk", () => {
+  it("is reported, and does not end a server", async () => {
     const server = fullmesh(["serve", "--listen", "127.0.0.1:0", "--json"], { stdout: openSync("/dev/full", "w") });
-    await server.error((text) => text.includes("STDIO_FAILED: stdout cannot be written: ENOSPC"), "what is wrong");
+    await server.error((text) => text.includes("STDIO_FAILED: stdout cannot be written: ENOSPC"), "the error");
     server.kill();
-    // While a write to the disk is under way it is the signal itself that ends the process; shells call both 143.
+    // During a write to the disk the signal itself ends the process; shells report 143 in both cases.
     const { code, signal } = await server.exited();
     expect(code ?? signal).toBeOneOf([143, "SIGTERM"]);
     expect(server.errors).not.toContain("    at ");

@@ -16,16 +16,16 @@ function fileWith(content: string | Buffer, mode = 0o600): string {
   return path;
 }
 
-/** How a server that was given this secret ends before it listens, and what it says. */
-async function refusal(args: readonly string[], variable?: string): Promise<{ code: number | null; errors: string }> {
+/** The exit code and stderr of a server with an invalid secret. */
+async function exitOf(args: readonly string[], variable?: string): Promise<{ code: number | null; errors: string }> {
   const env = plainEnvironment(variable === undefined ? {} : { FULLMESH_SECRET: variable });
   const started = fullmesh(["serve", "--listen", "127.0.0.1:0", ...args], { env });
   const { code } = await started.exited();
   return { code, errors: started.errors };
 }
 
-/** A server that has this secret, and where it listens. */
-async function keyedServer(
+/** A server with this secret, and its address. */
+async function secretServer(
   secret: string,
   listen = "127.0.0.1:0",
 ): Promise<{ readonly server: StartedProcess; readonly address: string }> {
@@ -35,7 +35,7 @@ async function keyedServer(
 }
 
 describe("fullmesh secret", () => {
-  test("prints a secret, another one each time, and nothing else", async () => {
+  test("prints a new secret each time, and nothing else", async () => {
     const runs = [fullmesh(["secret"]), fullmesh(["secret"])];
     for (const run of runs) {
       expect((await run.exited()).code).toBe(0);
@@ -46,7 +46,7 @@ describe("fullmesh secret", () => {
     expect(runs[0]?.lines[0]).not.toBe(runs[1]?.lines[0]);
   });
 
-  test("prints an object with --json, whatever secret is set already", async () => {
+  test("prints an object with --json, also when FULLMESH_SECRET is invalid", async () => {
     const run = fullmesh(["secret", "--json"], { env: plainEnvironment({ FULLMESH_SECRET: "bad" }) });
     expect((await run.exited()).code).toBe(0);
     const [line] = parseLines(run.lines);
@@ -55,8 +55,8 @@ describe("fullmesh secret", () => {
   });
 });
 
-describe("a command that is given a secret", () => {
-  test("takes it from a file or from the environment, and of both the file", async () => {
+describe("a command with a secret", () => {
+  test("reads it from a file or from the environment; of both, the file counts", async () => {
     const secret = makeSecret();
     const path = fileWith(`${secret}\n`);
     const serve = ["serve", "--json", "--listen", "127.0.0.1:0", "--capacity", "2", "--secret-file"];
@@ -76,21 +76,25 @@ describe("a command that is given a secret", () => {
     expect(server.errors).toBe("");
   });
 
-  test("joins no server that has another, or none: code 1 and which of the two it is, and nobody has joined", async () => {
-    const { server, address } = await keyedServer(makeSecret());
+  test("does not join a server with another secret, or without one: code 1 and an error that says which", async () => {
+    const { server, address } = await secretServer(makeSecret());
     const wrong = fullmesh(["join", address, "--secret-file", fileWith(makeSecret())]);
     expect((await wrong.exited()).code).toBe(1);
     expect(wrong.errors).toContain("fullmesh: SECRET_MISMATCH: ");
     expect(wrong.errors).toContain("try: Give both ends the same secret.");
     expect(parseLines(server.lines).map(({ event }) => event)).toEqual(["listening"]);
     const { address: open } = await startServer();
-    const keyed = fullmesh(["join", open, "--secret-file", fileWith(makeSecret())]);
-    expect((await keyed.exited()).code).toBe(1);
-    expect(keyed.errors).toContain(`SECRET_NOT_USED: ${open}: it takes no TLS handshake of ours: it uses no secret`);
-    expect(keyed.errors).toContain("try: Start the other side with the same secret (--secret-file or FULLMESH_SECRET)");
+    const secretMember = fullmesh(["join", open, "--secret-file", fileWith(makeSecret())]);
+    expect((await secretMember.exited()).code).toBe(1);
+    expect(secretMember.errors).toContain(
+      `SECRET_NOT_USED: ${open}: it takes no TLS handshake of ours: it uses no secret`,
+    );
+    expect(secretMember.errors).toContain(
+      "try: Start the other side with the same secret (--secret-file or FULLMESH_SECRET)",
+    );
   });
 
-  test("does not take a server that ends in the handshake for one without a secret: it is looked for", async () => {
+  test("keeps looking for a server that closes in the handshake, which need not be one without a secret", async () => {
     const listener = await rawListener();
     const member = fullmesh(["join", listener.address, "--secret-file", fileWith(makeSecret())]);
     for (const attempt of [1, 2]) {
@@ -98,13 +102,13 @@ describe("a command that is given a secret", () => {
       await connection.received("\x16");
       connection.end();
     }
-    await member.error((text) => text.includes("SERVER_AWAITED"), "that the server is awaited");
+    await member.error((text) => text.includes("SERVER_AWAITED"), "SERVER_AWAITED");
     expect(member.errors).not.toContain("SECRET_NOT_USED");
     member.kill("SIGKILL");
   });
 
   test.each(["native", "classic"])("refuses a plain %s joiner with SECRET_REQUIRED, code 4", async (dialect) => {
-    const { server, address } = await keyedServer(makeSecret());
+    const { server, address } = await secretServer(makeSecret());
     const plain = fullmesh(["join", address, "--dialect", dialect]);
     expect((await plain.exited()).code).toBe(4);
     expect(plain.errors).toContain("REFUSED: SECRET_REQUIRED: ");
@@ -114,7 +118,7 @@ describe("a command that is given a secret", () => {
 
   test("listens beyond loopback with it and without --insecure", async () => {
     const secret = makeSecret();
-    const { address } = await keyedServer(secret, "0.0.0.0:0");
+    const { address } = await secretServer(secret, "0.0.0.0:0");
     const port = address.split(":")[1];
     const args = ["join", `127.0.0.1:${port}`, "--json", "--listen", "0.0.0.0:0"];
     const member = fullmesh(args, { env: plainEnvironment({ FULLMESH_SECRET: secret }) });
@@ -124,7 +128,7 @@ describe("a command that is given a secret", () => {
     expect(open.errors).toContain("INSECURE_LISTEN");
   });
 
-  test.each(["file", "variable"])("brings up a mesh with it, from a %s, in which all is encrypted", async (source) => {
+  test.each(["file", "variable"])("from a %s forms a mesh in which everything is encrypted", async (source) => {
     const secret = makeSecret();
     const args = source === "file" ? ["--secret-file", fileWith(secret)] : [];
     const env = plainEnvironment(source === "file" ? {} : { FULLMESH_SECRET: secret });
@@ -142,11 +146,13 @@ describe("a command that is given a secret", () => {
     ["two lines", `${makeSecret()}\n\n`],
     ["indented", ` ${makeSecret()}`],
     ["no text", Buffer.alloc(100_000, 0xff)],
-  ])("ends with code 2 and BAD_SECRET, and repeats nothing, if the file is %s", async (_, content) => {
+  ])("ends with code 2 and BAD_SECRET, and prints nothing of the file, if it is %s", async (_, content) => {
     const path = fileWith(content);
-    const { code, errors } = await refusal(["--secret-file", path]);
+    const { code, errors } = await exitOf(["--secret-file", path]);
     expect(code).toBe(2);
-    expect(errors).toMatch(/^fullmesh: BAD_SECRET: Expected what is in the secret file .* to be 32 bytes in base64url/);
+    expect(errors).toMatch(
+      /^fullmesh: BAD_SECRET: Expected the content of the secret file .* to be 32 bytes in base64url/,
+    );
     expect(errors).toContain(path);
     if (content.length > 0) expect(errors).not.toContain(content.toString("latin1").trim().slice(0, 8));
   });
@@ -154,8 +160,8 @@ describe("a command that is given a secret", () => {
   test.each([
     ["missing", join(tmpdir(), "no such fullmesh secret"), "ENOENT"],
     ["a folder", tmpdir(), "EISDIR"],
-  ])("ends with code 2 and BAD_SECRET if the file is %s", async (_, path, reason) => {
-    const { code, errors } = await refusal(["--secret-file", path]);
+  ])("ends with code 2 and SECRET_FILE if the file is %s", async (_, path, reason) => {
+    const { code, errors } = await exitOf(["--secret-file", path]);
     expect(code).toBe(2);
     expect(errors).toContain(
       `fullmesh: SECRET_FILE: ${reason === "ENOENT" ? `the secret file ${JSON.stringify(path)} does not exist` : `cannot read the secret file ${JSON.stringify(path)}: ${reason}`}\n`,
@@ -163,10 +169,10 @@ describe("a command that is given a secret", () => {
   });
 
   test("ends with code 2 and BAD_SECRET if the variable is empty or ill-formed", async () => {
-    const empty = await refusal([], "");
+    const empty = await exitOf([], "");
     expect(empty.code).toBe(2);
     expect(empty.errors).toContain("BAD_SECRET: FULLMESH_SECRET is empty");
-    const bad = await refusal([], "hunter2");
+    const bad = await exitOf([], "hunter2");
     expect(bad.code).toBe(2);
     expect(bad.errors).toContain("BAD_SECRET: Expected FULLMESH_SECRET to be 32 bytes in base64url");
     expect(bad.errors).not.toContain("hunter2");
@@ -175,8 +181,8 @@ describe("a command that is given a secret", () => {
   test("ends with code 2 and SECRET_IN_CLASSIC if its dialect is classic", async () => {
     const path = fileWith(makeSecret());
     for (const run of [
-      refusal(["--dialect", "classic"], makeSecret()),
-      refusal(["--dialect", "classic", "--secret-file", path]),
+      exitOf(["--dialect", "classic"], makeSecret()),
+      exitOf(["--dialect", "classic", "--secret-file", path]),
     ]) {
       const { code, errors } = await run;
       expect(code).toBe(2);
@@ -184,15 +190,17 @@ describe("a command that is given a secret", () => {
     }
   });
 
-  test("warns of a file that others can read, and goes on", async () => {
+  test("warns of a file that other users can read, and goes on", async () => {
     const path = fileWith(makeSecret(), 0o644);
     const server = fullmesh(["serve", "--listen", "127.0.0.1:0", "--secret-file", path]);
     await server.error((text) => text.includes("listening on"), "that it listens");
-    expect(server.errors).toContain(`the secret file ${JSON.stringify(path)} is open to others (mode 0644); chmod 600`);
+    expect(server.errors).toContain(
+      `the secret file ${JSON.stringify(path)} is open to other users (mode 0644); chmod 600`,
+    );
   });
 
   test("does not take it from its arguments", async () => {
-    const { code, errors } = await refusal(["--secret", makeSecret()]);
+    const { code, errors } = await exitOf(["--secret", makeSecret()]);
     expect(code).toBe(2);
     expect(errors).toContain("unknown option '--secret'");
   });

@@ -9,7 +9,7 @@ function joinProcess(address: string, dialect: string = "native"): StartedProces
   return fullmesh(["join", address, "--json", "--dialect", dialect]);
 }
 
-/** An address of this machine at which nobody listens: it was free a moment ago. */
+/** An address of this machine without a listener. */
 async function freeAddress(): Promise<string> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -23,7 +23,7 @@ describe("fullmesh serve and fullmesh join", () => {
     ["native", { members: 3, links: 3, unverified: 0, scope: "mesh" }, "capacity reached", { links: 3, unverified: 0 }],
     ["classic", { members: 3, links: 2, unverified: 1, scope: "own" }, "teardown", { links: 0, unverified: 3 }],
   ])("end with the teardown and code 0 when the capacity is reached, with %s members", async (...cases) => {
-    const [dialect, whole, word, counts] = cases;
+    const [dialect, complete, reason, counts] = cases;
     const { server, address } = await startServer(["--capacity", "3", "--settle", "0.3"]);
     const members = [1, 2, 3].map(() => joinProcess(address, dialect));
     for (const member of members) {
@@ -31,12 +31,12 @@ describe("fullmesh serve and fullmesh join", () => {
       const events = parseLines(member.lines);
       const named = (name: string): EventLine[] => events.filter(({ event }) => event === name);
       expect(named("link")).toHaveLength(2);
-      expect(named("teardown")).toMatchObject([{ reason: word }]);
+      expect(named("teardown")).toMatchObject([{ reason }]);
       expect(events.at(-1)).toMatchObject({ event: "closed" });
-      expect(named("complete").at(-1)).toMatchObject(whole);
+      expect(named("complete").at(-1)).toMatchObject(complete);
     }
     expect((await server.exited()).code).toBe(0);
-    // The server says once that the mesh is whole, as far as it has been told, and then ends it.
+    // The server prints once that the mesh is complete, as far as members have reported, and then ends it.
     const ends = parseLines(server.lines).filter(({ event }) => ["complete", "teardown"].includes(event));
     expect(ends).toMatchObject([
       { event: "complete", node: null, members: 3, scope: "mesh", ...counts },
@@ -44,7 +44,7 @@ describe("fullmesh serve and fullmesh join", () => {
     ]);
   });
 
-  it.each(dialects)("hold %s newcomers in line, and let the first one in when a member is killed", async (dialect) => {
+  it.each(dialects)("make %s newcomers wait, and admit the first one when a member is killed", async (dialect) => {
     const { server, address } = await startServer(["--capacity", "2", "--on-full", "hold"]);
     const first = joinProcess(address, dialect);
     await eventOf(first, "registered");
@@ -62,7 +62,7 @@ describe("fullmesh serve and fullmesh join", () => {
   it.each([
     ["native", "lost"],
     ["classic", "left"],
-  ])("keep the others' %s links when a member is killed, and its slot is free", async (dialect, departure) => {
+  ])("keep the other %s links when a member is killed, and free its slot", async (dialect, departure) => {
     const { server, address } = await startServer(["--capacity", "3", "--on-full", "hold"]);
     const members = [1, 2, 3].map(() => joinProcess(address, dialect));
     for (const member of members) await eventOf(member, "complete", ({ members: size }) => size === 3);
@@ -82,7 +82,7 @@ describe("fullmesh serve and fullmesh join", () => {
     }
   });
 
-  it("send lines of stdin to all and print what comes, and live on after the end of stdin", async () => {
+  it("send lines of stdin to all, print messages, and go on after the end of stdin", async () => {
     const { address } = await startServer();
     const options = { hasStdin: true };
     const alice = fullmesh(["join", address], options);
@@ -97,7 +97,7 @@ describe("fullmesh serve and fullmesh join", () => {
     expect(await eventOf(bob, "message")).toMatchObject({ topic: "", text: "and to you" });
   });
 
-  it("hold what is piped in until somebody is there to hear it", async () => {
+  it("keep piped lines until there is a peer", async () => {
     const { address } = await startServer();
     const early = fullmesh(["join", address], { hasStdin: true });
     early.type("first words");
@@ -107,7 +107,7 @@ describe("fullmesh serve and fullmesh join", () => {
     expect(await eventOf(late, "message")).toMatchObject({ text: "first words" });
   });
 
-  it.each(dialects)("pass on every line of a long pipe in %s, in order, at the pace of its reader", async (dialect) => {
+  it.each(dialects)("carry every line of a long pipe in %s, in order, at the pace of its reader", async (dialect) => {
     const { address } = await startServer();
     let onLast = (): void => {};
     const last = new Promise<void>((resolve) => {
@@ -126,7 +126,7 @@ describe("fullmesh serve and fullmesh join", () => {
     expect(reader.lines.map((line) => line.slice(line.indexOf(" ") + 1))).toEqual(lines);
   });
 
-  it("escape what could steer a terminal, and pass on as base64 what is no text", async () => {
+  it("escape control characters for a terminal", async () => {
     const { address } = await startServer();
     const alice = fullmesh(["join", address], { hasStdin: true });
     const bob = fullmesh(["join", address, "--json"], { hasStdin: true });
@@ -145,7 +145,7 @@ describe("fullmesh serve and fullmesh join", () => {
     member.kill(signal);
     expect(await member.exited()).toEqual({ code, signal: null });
     await eventOf(server, "left");
-    // To a classic member the closing is the end; a native one would look for the server.
+    // For a classic member the mesh ends with its server; a native one would look for it.
     const other = joinProcess(address, "classic");
     await eventOf(other, "registered");
     server.kill(signal);
@@ -175,7 +175,7 @@ describe("fullmesh serve and fullmesh join", () => {
     await eventOf(member, "registered");
   });
 
-  it("exit with 4 and the server's words when the server refuses", async () => {
+  it("exit with 4 and the reason when the server refuses", async () => {
     const { address } = await startServer();
     const member = fullmesh(["join", address, "--advertise", "10.9.8.7:4000"]);
     expect((await member.exited()).code).toBe(4);
@@ -205,11 +205,11 @@ describe("fullmesh serve and fullmesh join", () => {
     await eventOf(joinProcess(address), "registered");
     const waiting = fullmesh(["join", address, "--timeout", "0.3"]);
     expect((await waiting.exited()).code).toBe(3);
-    expect(waiting.errors).toMatch(/TIMED_OUT: after 300 ms .* has not taken in 127\.0\.0\.1:\d+/);
+    expect(waiting.errors).toMatch(/TIMED_OUT: after 300 ms .* has not admitted 127\.0\.0\.1:\d+/);
     expect(server.lines.length).toBeGreaterThan(0);
-    const lonely = fullmesh(["serve", "--listen", "127.0.0.1:0", "--capacity", "2", "--timeout", "0.1"]);
-    expect((await lonely.exited()).code).toBe(3);
-    expect(lonely.errors).toContain("TIMED_OUT: after 100 ms 0 of 2 members are there");
+    const empty = fullmesh(["serve", "--listen", "127.0.0.1:0", "--capacity", "2", "--timeout", "0.1"]);
+    expect((await empty.exited()).code).toBe(3);
+    expect(empty.errors).toContain("TIMED_OUT: after 100 ms 0 of 2 members have joined");
   });
 
   it("exit with 1 when the port is in use, and say what to try", async () => {

@@ -14,7 +14,7 @@ interface Row {
   readonly pid: number;
 }
 
-/** What the kernel knows of the established connections of these processes. */
+/** The established connections of these processes, from the kernel. */
 function socketTable(ss: string, pids: ReadonlySet<number>): Row[] {
   const table = execFileSync(ss, ["-Htnp", "state", "established"], { encoding: "utf8" });
   return table
@@ -25,20 +25,20 @@ function socketTable(ss: string, pids: ReadonlySet<number>): Row[] {
     .filter(({ pid }) => pids.has(pid));
 }
 
-interface Way {
+interface Variant {
   readonly name: string;
   readonly flags: readonly string[];
   readonly env: Readonly<Record<string, string>>;
 }
 
-const ways: readonly Way[] = [
+const variants: readonly Variant[] = [
   { name: "classic", flags: ["--dialect", "classic"], env: {} },
   { name: "native", flags: [], env: {} },
   { name: "native, with a secret", flags: [], env: { FULLMESH_SECRET: makeSecret() } },
 ];
 
-it.for(ways)(
-  "holds one connection between every two members and one to the server, and not one more, by the kernel's own table: $name",
+it.for(variants)(
+  "has one connection for every pair of members and one to the server, and no more, by the table of the kernel: $name",
   async ({ flags, env: extra }, context) => {
     const ss = requireTool(context, "ss");
     const env = plainEnvironment(extra);

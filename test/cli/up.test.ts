@@ -7,7 +7,7 @@ import { StartedProcess } from "../support/processes.js";
 import { requireTool } from "../support/tools.js";
 import { type EventLine, eventOf, fullmesh, parseLines, plainEnvironment } from "./command-line.js";
 
-/** What a terminal is told (ECMA-48). */
+/** Control sequences of terminals (ECMA-48). */
 const green = "\u001b[32m";
 const eraseLine = "\u001b[2K";
 const cursorUp = "\u001b[1A";
@@ -23,7 +23,7 @@ function count(lines: readonly EventLine[], event: string): number {
 }
 
 describe("fullmesh up", () => {
-  it("brings 8 processes to 28 links without a duplicate, tears down, and exits with 0", async () => {
+  it("links 8 processes by 28 links without a duplicate, tears the mesh down, and exits with 0", async () => {
     const up = fullmesh(["up", "8"]);
     expect(await up.exited()).toEqual({ code: 0, signal: null });
     expect(up.lines.at(-1)).toBe("28 of 28 links, 0 duplicate, 0 missing");
@@ -32,7 +32,7 @@ describe("fullmesh up", () => {
   });
 
   it.each(["native", "classic"])(
-    "tells everything as NDJSON in %s, each link from both ends and with one dialer",
+    "prints NDJSON in %s, with each link from both ends and one dialer",
     async (dialect) => {
       const up = fullmesh(["up", "5", "--json", "--dialect", dialect]);
       expect((await up.exited()).code).toBe(0);
@@ -45,7 +45,7 @@ describe("fullmesh up", () => {
         expect(direction).toBe(isEarlier ? "dialed" : "accepted");
       }
       const [complete, ...more] = lines.filter(({ event, node }) => event === "complete" && node === null);
-      // The server's own word of it is not told beside ours.
+      // The `complete` event of the server is not printed besides.
       expect(more).toEqual([]);
       for (const link of links) expect(link.dialect).toBe(dialect);
       expect(complete).toMatchObject({
@@ -61,13 +61,13 @@ describe("fullmesh up", () => {
     },
   );
 
-  it("is whole with one member, which has nobody to link with", async () => {
+  it("is complete with one member and no link", async () => {
     const up = fullmesh(["up", "1"]);
     expect((await up.exited()).code).toBe(0);
     expect(up.lines.at(-1)).toBe("0 of 0 links, 0 duplicate, 0 missing");
   });
 
-  it("draws more than 18 members in Braille, a whole mesh as a whole square", async () => {
+  it("draws more than 18 members in Braille, a complete mesh as a full square", async () => {
     const up = fullmesh(["up", "20"]);
     expect((await up.exited()).code).toBe(0);
     expect(up.lines.filter((line) => line.includes("\u28ff".repeat(10)))).toHaveLength(5);
@@ -89,13 +89,13 @@ describe("fullmesh up", () => {
     expect(rest.some((line) => list.test(line))).toBe(true);
   });
 
-  it("names a trace file that cannot be written before it starts anything", async () => {
+  it("refuses a trace file that cannot be written, before it starts anything", async () => {
     const up = fullmesh(["up", "2", "--trace", "/nowhere/run.mmd"]);
     expect((await up.exited()).code).toBe(2);
     expect(up.errors).toContain("Expected `trace` to be a file that can be written");
   });
 
-  it("says who is missing when time runs out, and exits with 3", async () => {
+  it("counts members and pairs when the time is up, and exits with 3", async () => {
     const up = fullmesh(["up", "3", "--timeout", "0.001"]);
     expect((await up.exited()).code).toBe(3);
     expect(up.errors).toMatch(/TIMED_OUT: after 1 ms \d of 3 members have joined, and 0 of 3 pairs are linked/);
@@ -109,7 +109,7 @@ describe("fullmesh up", () => {
     expect(count(parseLines(up.lines), "teardown")).toBe(4);
   });
 
-  it("says with --stay that a member has been lost", async () => {
+  it("reports with --stay that a member was lost", async () => {
     const up = fullmesh(["up", "3", "--stay"]);
     await up.line((line) => line.startsWith("3 of 3 links"), "the summary");
     const [victim] = execFileSync("ps", ["-o", "pid=", "--ppid", String(up.pid)], { encoding: "utf8" })
@@ -117,22 +117,24 @@ describe("fullmesh up", () => {
       .split("\n");
     process.kill(Number(victim), "SIGKILL");
     await up.error(
-      (text) => /CHILD_FAILED: member process \d+ ended with SIGKILL( and printed no error|: .)/.test(text),
+      (text) => /CHILD_FAILED: a member process \(pid \d+\) was ended by SIGKILL; it printed /.test(text),
       "the loss",
     );
     up.kill("SIGINT");
     expect((await up.exited()).code).toBe(130);
   });
 
-  it("fails, with what the process said last, when a member ends before the mesh is whole", async () => {
+  it("fails with the end of its stderr when a member exits before the mesh is complete", async () => {
     const preload = join(temporaryFolder(), "preload.cjs");
     writeFileSync(preload, 'if (process.argv.includes("join")) { console.error("no luck today"); process.exit(7); }');
     const up = fullmesh(["up", "2"], { env: plainEnvironment({ NODE_OPTIONS: `--require ${preload}` }) });
     expect((await up.exited()).code).toBe(1);
-    expect(up.errors).toMatch(/CHILD_FAILED: member process \d+ ended with code 7: .*no luck today/);
+    expect(up.errors).toMatch(
+      /CHILD_FAILED: a member process \(pid \d+\) exited with code 7; it printed: .*no luck today/,
+    );
   });
 
-  it("passes its members nothing of its own variables", async () => {
+  it("does not pass its own variables to its members", async () => {
     const up = fullmesh(["up", "2"], {
       env: plainEnvironment({ FULLMESH_LISTEN: "192.0.2.1:1", FULLMESH_QUIET: "1" }),
     });
@@ -144,7 +146,7 @@ describe("fullmesh up", () => {
     ["zero", "0"],
     ["a word", "eight"],
     ["a fraction", "1.5"],
-    ["more than the machine bears", "100000"],
+    ["more than a machine can run", "100000"],
   ])("refuses %s as a number of members", async (_name, n) => {
     const up = fullmesh(["up", n]);
     expect((await up.exited()).code).toBe(2);
@@ -157,7 +159,7 @@ describe("fullmesh up", () => {
     expect((await command.exited()).code).toBe(0);
     const coloured = command.lines.join("\n");
     expect(coloured).toContain(green);
-    // Erase line and cursor up: the picture is drawn over.
+    // Erase line and cursor up: drawn in place.
     expect(coloured.indexOf(cursorUp)).toBeGreaterThan(coloured.indexOf(eraseLine));
     const plain = fullmeshOnTerminal(script, { NO_COLOR: "1" });
     expect((await plain.exited()).code).toBe(0);

@@ -6,15 +6,15 @@ import { join, type MeshNode } from "../../src/index.js";
 import type { StartedProcess } from "../support/processes.js";
 import { eventOf, fullmesh, startServer } from "./command-line.js";
 
-/** What neither a terminal nor a line of JSON may be given as it is; newlines are what separates lines. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: it is these that must not get through.
-const steering = /[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufffe]|\p{Surrogate}/u;
+/** Characters that must not reach a terminal or a JSON line unescaped, but for newlines, which separate lines. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters to find.
+const unsafe = /[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufffe]|\p{Surrogate}/u;
 
-/** A name of a mesh or a member may not have control characters; everything else may. */
+/** The names of meshes and members may contain anything but control characters. */
 const mesh = "%%{init:{'theme':'dark'}}%%;#\u202e\u2028";
 const name = "\u2066<b>\u200f end";
-const words = "\x1b[2J\r\n\x07\x7f\x9b31m\u061c\u202e\u2028\u2029\u2069 end";
-const meta = { [words]: words };
+const hostileText = "\x1b[2J\r\n\x07\x7f\x9b31m\u061c\u202e\u2028\u2029\u2069 end";
+const meta = { [hostileText]: hostileText };
 
 async function hostileMember(server: string): Promise<MeshNode> {
   const node = await join(server, { mesh, name, meta });
@@ -22,47 +22,47 @@ async function hostileMember(server: string): Promise<MeshNode> {
   return node;
 }
 
-/** All that a process has written, as one text for each of its pipes. */
+/** Everything that a process has written, one text for each stream. */
 function written(process: StartedProcess): readonly string[] {
   return [process.lines.join("\n"), process.errors];
 }
 
-/** Says everything that a member can say to one that is the command. */
-async function sayEverything(node: MeshNode): Promise<void> {
+/** Sends every kind of message and a request. */
+async function sendEverything(node: MeshNode): Promise<void> {
   const [peer] = node.peers;
-  if (peer === undefined) throw new Error("nobody is there");
-  node.send(peer, words, words);
-  node.send(peer, words, { [words]: [words] });
-  node.send(peer, words, new TextEncoder().encode(words));
-  // Values that cannot be read are noted with their topic.
-  await node.request(peer, words).catch(() => {});
+  if (peer === undefined) throw new Error("no peer");
+  node.send(peer, hostileText, hostileText);
+  node.send(peer, hostileText, { [hostileText]: [hostileText] });
+  node.send(peer, hostileText, new TextEncoder().encode(hostileText));
+  // What cannot be handled is logged with its topic.
+  await node.request(peer, hostileText).catch(() => {});
   node.send(peer, "last", "last");
 }
 
-describe("words of others", () => {
-  it("steer nothing in NDJSON and in the log beside it, and mean what they meant", async () => {
+describe("text of other programs", () => {
+  it("is escaped in NDJSON and in the log, and unchanged once parsed", async () => {
     const { server, address } = await startServer();
     const member = fullmesh(["join", address, "--json", "--mesh", mesh, "--name", name]);
     await eventOf(member, "registered");
     const hostile = await hostileMember(address);
     await hostile.complete({ size: 2 });
-    await sayEverything(hostile);
+    await sendEverything(hostile);
     const isLast = ({ topic }: { readonly [field: string]: unknown }): boolean => topic === "last";
     await eventOf(member, "message", isLast);
     await hostile.leave();
     await eventOf(member, "unlink");
     await eventOf(server, "left");
-    for (const text of [member, server].flatMap(written)) expect(text).not.toMatch(steering);
+    for (const text of [member, server].flatMap(written)) expect(text).not.toMatch(unsafe);
     const messages = member.lines.map((line) => JSON.parse(line)).filter(({ event }) => event === "message");
     expect(messages.slice(0, 3)).toMatchObject([
-      { mesh, topic: words, value: words },
-      { topic: words, value: { [words]: [words] } },
-      { topic: words, text: words },
+      { mesh, topic: hostileText, value: hostileText },
+      { topic: hostileText, value: { [hostileText]: [hostileText] } },
+      { topic: hostileText, text: hostileText },
     ]);
     expect(await eventOf(member, "link")).toMatchObject({ name });
   });
 
-  it("steer nothing in lines for people, and act on nothing in a diagram", async () => {
+  it("is escaped in plain lines and in a sequence diagram", async () => {
     const folder = mkdtempSync(joinPath(tmpdir(), "fullmesh-"));
     onTestFinished(() => rmSync(folder, { recursive: true }));
     const trace = joinPath(folder, "trace.mmd");
@@ -73,17 +73,17 @@ describe("words of others", () => {
     await member.error((text) => text.includes("registered"), "that it is registered");
     const hostile = await hostileMember(address);
     await hostile.complete({ size: 2 });
-    await sayEverything(hostile);
+    await sendEverything(hostile);
     await member.line((line) => line.endsWith(' last "last"'), "the last message");
     await hostile.leave();
     await member.error((text) => text.includes("unlinked"), "that it is unlinked");
     server.kill("SIGINT");
     await server.exited();
-    for (const text of [member, server].flatMap(written)) expect(text).not.toMatch(steering);
+    for (const text of [member, server].flatMap(written)) expect(text).not.toMatch(unsafe);
     expect(member.lines[0]).toContain("\\x1b[2J\\x0d\\x0a\\x07\\x7f\\x9b31m\\u061c\\u202e\\u2028\\u2029\\u2069 end");
     const diagram = readFileSync(trace, "utf8");
     expect(diagram).toContain("init:");
-    expect(diagram).not.toMatch(steering);
+    expect(diagram).not.toMatch(unsafe);
     expect(diagram).not.toContain("%%");
     expect(diagram.replaceAll(/#\d+;/g, "").replaceAll("->>", "")).not.toMatch(/[#;<>%]/);
   });

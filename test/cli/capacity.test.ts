@@ -6,13 +6,13 @@ function linesOf(process: StartedProcess, name: string): EventLine[] {
   return parseLines(process.lines).filter(({ event }) => event === name);
 }
 
-/** A member that has been let in, and its address. */
+/** A member that has registered, and its address. */
 async function member(server: string, ...flags: string[]): Promise<{ process: StartedProcess; address: string }> {
   const process = fullmesh(["join", server, "--json", ...flags]);
   return { process, address: String((await eventOf(process, "registered")).address) };
 }
 
-/** kill -9, and what the server has found out by the time that this resolves. */
+/** Kills a member, and resolves when the server has printed that it is gone. */
 async function kill(server: StartedProcess, { process, address }: Awaited<ReturnType<typeof member>>): Promise<void> {
   process.kill("SIGKILL");
   await process.exited();
@@ -24,7 +24,7 @@ async function kill(server: StartedProcess, { process, address }: Awaited<Return
 
 describe("a mesh with a capacity", () => {
   it.each(["native", "classic"])(
-    "counts no %s member that was killed, and is whole with the living only",
+    "does not count a %s member that was killed, and is complete with the others only",
     async (dialect) => {
       const { server, address } = await startServer(["--capacity", "2", "--settle", "0.2"]);
       const first = await member(address, "--dialect", dialect);
@@ -45,7 +45,7 @@ describe("a mesh with a capacity", () => {
     [4, 2],
     [12, 1],
   ])(
-    "of %i is not complete with the %i that are left and one more, though the dead had filled it",
+    "of %i is not complete with %i survivors and one newcomer, though killed members had filled it",
     async (capacity, left) => {
       const { server, address } = await startServer(["--capacity", `${capacity}`]);
       const members = await Promise.all(Array.from({ length: capacity - 1 }, () => member(address)));
@@ -68,7 +68,7 @@ describe("a mesh with a capacity", () => {
   );
 
   it.each(["native", "classic"])(
-    "that a %s member dies in when it is full ends as not whole after --finish: all say who is missing, with code 3",
+    "in which a %s member dies when it is full ends as incomplete after --finish: all name the absent member, and exit with 3",
     async (dialect) => {
       const flags = ["--capacity", "3", "--finish", "2", "--settle", "30"];
       const { server, address } = await startServer(flags);
@@ -90,12 +90,12 @@ describe("a mesh with a capacity", () => {
       const [end] = linesOf(server, "teardown");
       expect(end).toMatchObject({ members: 2, reason: "not complete within 2 s" });
       expect(end?.absent).toEqual([[dies.address, expect.stringMatching(/^left: /)]]);
-      // It had said so while it was whole, or not at all.
+      // It was complete with three members, or never.
       for (const { members } of linesOf(server, "complete")) expect(members).toBe(3);
     },
   );
 
-  it("that nobody is left of ends all the same, and names them", async () => {
+  it("that has lost all members ends as well, and names them", async () => {
     const { server, address } = await startServer(["--capacity", "2", "--finish", "1", "--settle", "30"]);
     const classics = ["--dialect", "classic"];
     const members = [await member(address, ...classics), await member(address, ...classics)];
@@ -107,21 +107,21 @@ describe("a mesh with a capacity", () => {
     expect(server.errors).toContain("0 of 2 members are there");
   });
 
-  it("is given up by --timeout while the dead have filled it", async () => {
+  it("is given up by --timeout when a killed member had filled it", async () => {
     const { server, address } = await startServer(["--capacity", "2", "--timeout", "4"]);
     const first = await member(address);
     first.process.kill("SIGKILL");
     await first.process.exited();
     await member(address);
     expect((await server.exited()).code).toBe(3);
-    expect(server.errors).toContain("1 of 2 members are there");
+    expect(server.errors).toContain("1 of 2 members have joined");
     expect(linesOf(server, "complete")).toEqual([]);
   });
 
-  it("is told complete to a member that waits with --timeout at the capacity, and not before", async () => {
+  it("is complete for a member with --timeout at the capacity, and not before", async () => {
     const { address } = await startServer(["--capacity", "2"]);
-    const lonely = await member(address, "--timeout", "0.5");
-    expect((await lonely.process.exited()).code).toBe(3);
-    expect(linesOf(lonely.process, "complete")).toEqual([]);
+    const only = await member(address, "--timeout", "0.5");
+    expect((await only.process.exited()).code).toBe(3);
+    expect(linesOf(only.process, "complete")).toEqual([]);
   });
 });
