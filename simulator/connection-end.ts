@@ -4,8 +4,8 @@ import type { Engine, SimulatedProcess } from "./engine.js";
 import type { NetworkConditions } from "./network-conditions.js";
 
 /**
- * How the process at one end learns that the path has been cut: after so many milliseconds, by the reset that answers its
- * next write, or from nobody.
+ * How the process at one end learns that the path was cut: after so many milliseconds, by the reset that answers its next
+ * write, or not at all.
  */
 export type CutNotice = number | "write" | "never";
 
@@ -20,7 +20,7 @@ export interface ConnectionPaths {
   delay(): number;
   /** Until when what one name sends another waits on its way. */
   heldUntil(from: string, to: string): number;
-  /** Carries something that belongs to no stream from one name to another. */
+  /** Carries a packet that belongs to no stream from one name to another. */
   travel(from: string, to: string, arrive: () => void): void;
   /** The end is closed. */
   forget(end: ConnectionEnd): void;
@@ -45,9 +45,9 @@ export class ConnectionEnd implements ConnectionPort {
   isTouched = false;
   /** Until when all that it sends is held up. */
   heldUntil = 0;
-  /** A member that comes back has said so on it, and has not been told of the log yet. */
+  /** A returning member has resumed on it, and has not been sent entries yet. */
   isResuming = false;
-  /** Its process has said goodbye on it. */
+  /** Its process has sent goodbye on it. */
   hasSaidGoodbye = false;
   /** The step of the engine in which bytes were last read at this end. */
   readAtStep = -1;
@@ -76,7 +76,7 @@ export class ConnectionEnd implements ConnectionPort {
     return this.#isClosed;
   }
 
-  /** True once it is closed and its process knows: a process that sleeps hears of a broken connection when it wakes. */
+  /** True once it is closed and its process knows: a suspended process learns of a broken connection when it is resumed. */
   get isKnownClosed(): boolean {
     return this.#isKnownClosed;
   }
@@ -101,7 +101,7 @@ export class ConnectionEnd implements ConnectionPort {
     const copy = new Uint8Array(bytes);
     this.#deliver(copy.subarray(0, cut), 0);
     if (isSplit) this.#deliver(copy.subarray(cut), engine.random.next() * conditions.splitGapMs);
-    engine.after(engine.random.next(), () => this.tell((events) => events.flushed()));
+    engine.after(engine.random.next(), () => this.notify((events) => events.flushed()));
     if (this.#cut === "write") engine.after(2 * this.#paths.delay(), () => this.fail("ECONNRESET"));
   }
 
@@ -115,7 +115,7 @@ export class ConnectionEnd implements ConnectionPort {
   abort(): void {
     if (this.#isClosed) return;
     const { other } = this;
-    // With luck the last bytes still arrive and a FIN follows; else a reset overtakes them.
+    // Either the last bytes still arrive and a FIN follows, or a reset overtakes them.
     if (this.#paths.engine.random.chance(0.5)) this.#inOrder(0, () => other?.readFin());
     else if (other !== undefined) this.#paths.travel(this.process.name, other.process.name, () => this.#reset(other));
     else this.#paths.delay();
@@ -132,20 +132,19 @@ export class ConnectionEnd implements ConnectionPort {
     this.isTouched = true;
     this.#cut ??= notice;
     this.#outgoing.pieces.length = 0;
-    // Where nobody asks whether the other end runs it is the kernel that looks: under classic members, and as long as it
-    // is not known who calls.
+    // Where no ping asks whether the other end runs, TCP keepalive does: under classic members, and before a caller is known.
     const isAsked = this.#hasSpoken && !this.process.isClassic && this.other?.process.isClassic !== true;
     const withinMs = typeof notice === "number" ? notice : isAsked ? undefined : keepaliveMs;
     if (withinMs !== undefined) this.#paths.engine.after(withinMs, () => this.fail("ECONNRESET"));
   }
 
-  /** The process is gone, and nobody is told. */
+  /** The process is gone, and nobody is notified. */
   vanish(): void {
     if (!this.#isClosed) this.#close(undefined);
   }
 
-  /** Lets the process hear something, unless the connection is closed for it. */
-  tell(say: (events: ConnectionEvents) => void): void {
+  /** Gives the process an event, unless the connection is closed for it. */
+  notify(say: (events: ConnectionEvents) => void): void {
     this.process.do(() => {
       if (!this.#isClosed && this.events !== undefined) say(this.events);
     });
@@ -154,7 +153,7 @@ export class ConnectionEnd implements ConnectionPort {
   /** The other side has half-closed. */
   readFin(): void {
     if (this.#isClosed || this.#hasReadFin) return;
-    this.tell((events) => {
+    this.notify((events) => {
       this.#hasReadFin = true;
       events.ended();
       this.#closeIfDone();
@@ -170,7 +169,7 @@ export class ConnectionEnd implements ConnectionPort {
     if (this.#cut === undefined) this.#outgoing.pieces.push({ at: this.#outgoing.lastAt, bytes });
   }
 
-  /** Something travels to the other end, behind all that travels already. */
+  /** Sends something to the other end, behind all that is on its way. */
   #inOrder(lagMs: number, arrive: () => void): void {
     const { engine } = this.#paths;
     const { other } = this;
@@ -206,7 +205,7 @@ export class ConnectionEnd implements ConnectionPort {
       bytes.set(next.bytes, first.bytes.length);
     }
     if (other.isClosed) engine.after(this.#paths.delay(), () => this.fail("ECONNRESET"));
-    else other.tell((events) => other.#read(events, bytes));
+    else other.notify((events) => other.#read(events, bytes));
   }
 
   #read(events: ConnectionEvents, bytes: Uint8Array): void {
@@ -220,7 +219,7 @@ export class ConnectionEnd implements ConnectionPort {
 
   #close(errno: string | undefined): void {
     this.#isClosed = true;
-    // Only what broke is news to its process.
+    // A process is notified only of what it has not closed itself.
     this.#isKnownClosed = errno === undefined;
     this.#paths.forget(this);
     // Reported later, as Node does, never from within the call that closed it.

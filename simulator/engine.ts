@@ -10,13 +10,13 @@ interface ScheduledEvent {
 }
 
 /**
- * A engine with one thread, a seeded dice and a clock that jumps from one event to the next, so that a quiet hour costs
- * nothing and the same seed always gives the same history.
+ * A discrete-event engine: one thread, seeded random numbers, and a clock that jumps from one event to the next, so that an
+ * idle hour costs nothing, and the same seed always gives the same history.
  */
 export class Engine {
   readonly seed: number;
   readonly random: SeededRandom;
-  /** Ids have dice of their own, so that a scenario unfolds alike however many are drawn. */
+  /** Ids have random numbers of their own, so that a run does not depend on how many are drawn. */
   readonly #ids: SeededRandom;
   readonly #queue = new Heap<ScheduledEvent>((a, b) => a.at < b.at || (a.at === b.at && a.sequence < b.sequence));
   readonly #onStep: (now: number) => void;
@@ -52,18 +52,18 @@ export class Engine {
     return this.#steps;
   }
 
-  /** Something happens at this moment; things that fall on one moment happen in the order in which they were scheduled. */
+  /** Schedules an event. Events of one moment happen in the order in which they were scheduled. */
   at(moment: number, run: () => void): void {
     this.#sequence += 1;
     this.#queue.push({ at: Math.max(this.#now, moment), sequence: this.#sequence, run });
   }
 
-  /** Something happens in `delayMs`. */
+  /** Schedules an event in `delayMs`. */
   after(delayMs: number, run: () => void): void {
     this.at(this.#now + delayMs, run);
   }
 
-  /** Lets everything happen that falls before `until`; stops early when nothing is left or `isDone` says so. */
+  /** Runs all events before `until`; stops early when none is left or `isDone` returns true. */
   run(until: number, isDone: () => boolean = () => false): void {
     for (let next = this.#queue.peek(); next !== undefined && next.at <= until; next = this.#queue.peek()) {
       if (isDone()) return;
@@ -77,7 +77,7 @@ export class Engine {
   }
 }
 
-/** A process that has run for so long since its last pause has been heard by everybody. */
+/** After running for so long since its last pause, everybody has received something from a process. */
 const breathMs = 20_000;
 
 /**
@@ -87,7 +87,7 @@ export class SimulatedProcess {
   readonly name: string;
   /** The IP address of the machine that it runs on. */
   readonly host: string;
-  /** It never asks whether the other end of a connection runs. */
+  /** It never pings. */
   readonly isClassic: boolean;
   /** By how much the wall clock of its machine differs from the engine's time. */
   wallOffsetMs = 0;
@@ -95,7 +95,7 @@ export class SimulatedProcess {
   readonly #held: (() => void)[] = [];
   #state: "running" | "suspended" | "dead" = "running";
   #resumedAt = Number.NEGATIVE_INFINITY;
-  /** For how long it has been away, pauses without a breath in between taken together. */
+  /** For how long it was away, pauses close to one another taken together. */
   #absentMs = 0;
 
   constructor(engine: Engine, name: string, host: string, isClassic = false) {
@@ -124,7 +124,7 @@ export class SimulatedProcess {
     return this.#resumedAt;
   }
 
-  /** For how long it has been away, if that was not long ago; 0 if nobody has to remember it. */
+  /** For how long it was away, if that was recent; otherwise 0. */
   absentMs(withinMs: number): number {
     return this.#engine.now < this.#resumedAt + withinMs ? this.#absentMs : 0;
   }
@@ -143,7 +143,7 @@ export class SimulatedProcess {
     this.#engine.after(durationMs, () => {
       if (this.#state !== "suspended") return;
       this.#state = "running";
-      // Node fires timers before it reads what has arrived; what was held is in the order of its happening.
+      // Node fires timers before it reads what has arrived; held events come in their order.
       for (const run of this.#held.splice(0)) this.do(run);
     });
   }

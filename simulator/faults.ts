@@ -5,17 +5,17 @@ import type { SimulatedMember } from "./member.js";
 import type { SimulatedNetwork } from "./network.js";
 import type { Fault, MemberScript, PathEnd, Scenario } from "./scenario.js";
 
-/** Who can be struck. */
+/** What faults act on. */
 export interface FaultTargets {
   readonly network: SimulatedNetwork;
   readonly scenario: Scenario;
   readonly serverProcess: SimulatedProcess;
-  /** Every run that there has been, the newest last. */
+  /** Every run so far, the newest last. */
   readonly members: readonly SimulatedMember[];
-  enter(script: MemberScript): void;
+  startMember(script: MemberScript): void;
 }
 
-/** Lets something go wrong now. */
+/** Injects a fault now. */
 export function injectFault(troupe: FaultTargets, fault: Fault): void {
   const { network, serverProcess } = troupe;
   switch (fault.type) {
@@ -40,13 +40,13 @@ export function injectFault(troupe: FaultTargets, fault: Fault): void {
       stall(troupe, fault);
       break;
     default:
-      strikeMember(troupe, fault);
+      injectMemberFault(troupe, fault);
   }
 }
 
 type MemberFault = Extract<Fault, { readonly script: number }>;
 
-function strikeMember(troupe: FaultTargets, fault: MemberFault): void {
+function injectMemberFault(troupe: FaultTargets, fault: MemberFault): void {
   const { network, scenario, members } = troupe;
   const script = scenario.scripts[fault.script];
   const member = members.findLast(({ address }) => address === script?.address);
@@ -60,20 +60,20 @@ function strikeMember(troupe: FaultTargets, fault: MemberFault): void {
   else if (type === "suspend") member.process.suspend(fault.forMs);
   else network.kill(member.process, type === "crash" ? fault.notice : undefined);
   const isBack = type === "restart" || type === "rejoin" || (type === "crash" && Number.isFinite(fault.forMs));
-  if (isBack) network.engine.after(fault.forMs, () => comeBack(troupe, script));
+  if (isBack) network.engine.after(fault.forMs, () => restart(troupe, script));
 }
 
-/** A member enters anew, as soon as the run before has closed its listener. */
-function comeBack(troupe: FaultTargets, script: MemberScript): void {
-  troupe.enter({ ...script, hesitatesMs: 0 });
+/** Starts a member again, once its last run has closed its listener. */
+function restart(troupe: FaultTargets, script: MemberScript): void {
+  troupe.startMember({ ...script, hesitatesMs: 0 });
 }
 
-/** Somebody on the same machine, who listens elsewhere, says that it has this member's address. */
+/** A program on the same machine, which listens elsewhere, registers this member's address. */
 function claim(troupe: FaultTargets, { address, dialect }: MemberScript): void {
   const { host, port } = endpointOf(address);
   if (dialect !== "native") return;
   const own = formatAddress({ host, port: 20_000 + (port % 10_000) });
-  troupe.enter({ address: own, claims: address, startsAt: 0, hesitatesMs: 0, dialect });
+  troupe.startMember({ address: own, claims: address, startsAt: 0, hesitatesMs: 0, dialect });
 }
 
 function stall(troupe: FaultTargets, { from, to, isMutual, forMs }: Extract<Fault, { type: "stall" }>): void {

@@ -4,14 +4,14 @@ import type { ConnectionEnd } from "./connection-end.js";
 import { controlOf, controlTypeOf, describeBytes } from "./message-text.js";
 import type { NativeRun } from "./simulation-context.js";
 
-/** What a classic greeting begins with. */
+/** The beginning of a classic hello. */
 const letterH = "H".charCodeAt(0);
 
-/** Reads what one run of a member sends, and lets those who watch take note of it. */
+/** Reads what one run of a member sends, for the checkers. */
 export class FrameTap {
-  /** How many hellos this run has said. */
+  /** How many hellos this run has sent. */
   dials = 0;
-  /** Its end of the connection on which it registered or came back last. */
+  /** Its end of the connection on which it registered or resumed last. */
   session: ConnectionEnd | undefined;
   /** When it first reported its links on that connection; undefined before. */
   reportsSince: number | undefined;
@@ -23,7 +23,7 @@ export class FrameTap {
     this.#memberRun = memberRun;
   }
 
-  said(connection: ConnectionId, bytes: Uint8Array): void {
+  sent(connection: ConnectionId, bytes: Uint8Array): void {
     const { linkChecker, network, scenario, invariantChecker, trace } = this.#context;
     const memberRun = this.#memberRun;
     const type = controlTypeOf(bytes);
@@ -53,6 +53,6 @@ export class FrameTap {
 
   #reported(isFull: boolean): void {
     this.reportsSince ??= this.#context.network.engine.now;
-    if (isFull) this.#context.hit("session resumed");
+    if (isFull) this.#context.count("session resumed");
   }
 }

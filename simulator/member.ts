@@ -22,17 +22,17 @@ import { Workload } from "./workload.js";
 /** How often an owner tries to reach the server before it gives up. */
 const patience = 10;
 
-/** How long a native member looks for a server that has gone. */
+/** How long a native member tries to reach a server that has gone. */
 export const serverLostMs = 30_000;
 
-/** One run of a member: the real machine, and a program that takes its steps and writes on its links. */
+/** One run of a member: the real machine, and a program that makes its calls and writes on its links. */
 export class SimulatedMember implements NativeMemberRun {
   readonly address: Address;
   readonly dialect: Dialect;
   readonly links: MemberRun["links"] = new Map();
   readonly process: SimulatedProcess;
   readonly machine: MemberMachine<MessagingEvent>;
-  /** The revision of the newest word that the mesh is whole. */
+  /** The revision of the newest `complete`. */
   completeRevision: number | undefined;
   readonly #context: CheckedSimulation;
   readonly #script: MemberScript;
@@ -40,9 +40,9 @@ export class SimulatedMember implements NativeMemberRun {
   readonly #tap: FrameTap;
   /** Undefined in a classic member. */
   #workload: Workload | undefined;
-  /** How many links with a peer there have been, and what has been written on the present one. */
+  /** How many links with each peer there were, and what was written on the present one. */
   readonly #written = new Map<Address, { number: number; count: number }>();
-  /** How many ids it has drawn: one more each time that it is fenced. */
+  /** How many ids it has drawn: one, and another each time that it is fenced. */
   incarnations = 0;
   #id: Id = "";
   #isListening = false;
@@ -82,12 +82,12 @@ export class SimulatedMember implements NativeMemberRun {
       clock: this.process.clock,
       perform: (output) => this.#perform(output),
       onWake: { type: "flush" },
-      onSend: (connection, bytes) => this.#tap.said(connection, bytes),
+      onSend: (connection, bytes) => this.#tap.sent(connection, bytes),
     });
     this.#connect();
   }
 
-  /** How many hellos this run has said. */
+  /** How many hellos this run has sent. */
   get dials(): number {
     return this.#tap.dials;
   }
@@ -108,7 +108,7 @@ export class SimulatedMember implements NativeMemberRun {
     return this.#isRegistered;
   }
 
-  /** It has been let in, or told its place in line. A classic member hears of the line by nothing. */
+  /** It was admitted, or has its place in line. A classic member gets no message about the line. */
   get isAnswered(): boolean {
     return this.#isRegistered || this.#isWaiting;
   }
@@ -117,7 +117,7 @@ export class SimulatedMember implements NativeMemberRun {
     return this.#ended !== undefined || this.process.isDead;
   }
 
-  /** True when nothing of this run is left. */
+  /** True when this run has ended and all its connections are closed. */
   get isGone(): boolean {
     return this.#isClosed || this.process.isDead;
   }
@@ -175,7 +175,7 @@ export class SimulatedMember implements NativeMemberRun {
     if (written === undefined) return;
     const bytes = new TextEncoder().encode(payloadText(this.#context.scenario, written.number, written.count));
     written.count += 1;
-    if (this.machine.classicLink(peer)?.isHolding) this.#context.hit("payload held");
+    if (this.machine.classicLink(peer)?.isHolding) this.#context.count("payload held");
     this.#driver.input({ type: "write", peer, bytes });
   }
 
@@ -201,12 +201,12 @@ export class SimulatedMember implements NativeMemberRun {
   #perform(output: Exclude<MemberOutput | MessagingEvent, ConnectionOutput>): void {
     const context = this.#context;
     if (output.type === "note") {
-      context.tell(() => `${this.address} ${JSON.stringify(output.note)}`);
-      context.hit(output.note.code);
+      context.record(() => `${this.address} ${JSON.stringify(output.note)}`);
+      context.count(output.note.code);
       this.#refusedSomebody(output.note.code, output.note.message);
     } else if (output.type === "event") {
-      context.tell(() => `${this.address} ${quoteBytes(output.event)}`);
-      context.hit(output.event.type);
+      context.record(() => `${this.address} ${quoteBytes(output.event)}`);
+      context.count(output.event.type);
       if (this.dialect === "classic" || !this.#hearNative(output.event)) this.#hear(output.event);
     } else {
       this.#workload?.hear(output);
@@ -217,16 +217,16 @@ export class SimulatedMember implements NativeMemberRun {
   /** Without a fault nobody has a reason to refuse anybody. */
   #refusedSomebody(code: string, message: string): void {
     const { scenario, invariantChecker } = this.#context;
-    if (code === "SILENT") this.#context.hit("gave up silent connection");
+    if (code === "SILENT") this.#context.count("gave up silent connection");
     const isBlunder = allowedMemberCodes.has(code);
     if (isBlunder || (allowedRefusalCodes.has(code) && scenario.isCalm && scenario.isPrompt)) {
       invariantChecker.violate("D1", `${this.address} noted ${code}: ${message}`);
     }
   }
 
-  /** Hears what only native members tell; false if it is something else. */
+  /** Handles the events of native members; false for any other event. */
   #hearNative(event: MemberEvent): boolean {
-    const { linkChecker, logChecker, invariantChecker, hit, isSettled } = this.#context;
+    const { linkChecker, logChecker, invariantChecker, count: hit, isSettled } = this.#context;
     const isOfClassicPeer = "peer" in event && this.links.has(event.peer);
     switch (event.type) {
       case "link":
@@ -254,7 +254,7 @@ export class SimulatedMember implements NativeMemberRun {
         if (this.#context.scenario.sendsBeforeUp === true) this.later(0, () => this.#sendBeforeUp());
         return true;
       case "complete":
-        this.#context.completenessChecker.heard(this, event);
+        this.#context.completenessChecker.memberReport(this, event);
         this.completeRevision = event.revision ?? undefined;
         return true;
       case "fenced":
@@ -297,13 +297,13 @@ export class SimulatedMember implements NativeMemberRun {
         invariantChecker.linkDown(this, event.peer);
         break;
       case "bytes":
-        invariantChecker.heard(this, event.peer, new TextDecoder().decode(event.bytes));
+        invariantChecker.received(this, event.peer, new TextDecoder().decode(event.bytes));
         break;
       case "ended":
         this.#ended = event.reason;
-        // A mesh that ends without being whole is over for everybody.
-        if (event.failure === "INCOMPLETE") this.#context.hit("end of a mesh that is not whole");
-        else if (event.failure !== undefined && this.dialect === "native") this.#context.failed(this.address);
+        // A mesh that ends incomplete has ended for everybody.
+        if (event.failure === "INCOMPLETE") this.#context.count("end of a mesh that is not whole");
+        else if (event.failure !== undefined && this.dialect === "native") this.#context.memberFailed(this.address);
         break;
       case "closed":
         this.#isClosed = true;

@@ -1,11 +1,11 @@
 import type { MemberEvent } from "../src/mesh/types.js";
 import { type Control, decodeControl } from "../src/protocol/native/control.js";
 import { frameHeaderBytes, frameKinds } from "../src/protocol/native/frames.js";
-import { isNumbered, nameOfKind, numberBytes, readNumber } from "../src/protocol/native/numbered.js";
+import { isNumbered, nameOfKind, numberBytes, readUint48 } from "../src/protocol/native/numbered.js";
 import { firstNativeByte, prefaceBytes } from "../src/protocol/native/preface.js";
 import type { Scenario } from "./scenario.js";
 
-/** Where the frame begins in what was sent at once: one frame, perhaps behind a preface. */
+/** Where the frame begins in one write: one frame, perhaps behind a preface. */
 function frameAt(bytes: Uint8Array): number {
   return bytes[0] === firstNativeByte ? prefaceBytes : 0;
 }
@@ -13,7 +13,7 @@ function frameAt(bytes: Uint8Array): number {
 const opening = '{"type":"'.length;
 const quote = 0x22;
 
-/** The type of the control message in what was sent at once; undefined if it is none. Cheap, because everything is asked. */
+/** The type of the control message in one write; undefined if there is none. Cheap, because every write is looked at. */
 export function controlTypeOf(bytes: Uint8Array): string | undefined {
   const at = frameAt(bytes);
   if (bytes[at + frameHeaderBytes - 1] !== frameKinds.control) return undefined;
@@ -24,13 +24,13 @@ export function controlTypeOf(bytes: Uint8Array): string | undefined {
   return type;
 }
 
-/** The control message in what was sent at once, if there is one. */
+/** The control message in one write, if there is one. */
 export function controlOf(bytes: Uint8Array): Control | undefined {
   const control = decodeControl(bytes.subarray(frameAt(bytes) + frameHeaderBytes));
   return control?.type === "bad" ? undefined : control;
 }
 
-/** What was sent at once, for a history: of numbered frames, of which there may be several, the first. */
+/** One write, for a history; of several numbered frames the first. */
 export function describeBytes(bytes: Uint8Array): string {
   if (frameAt(bytes) === bytes.length) return "preface";
   const at = frameAt(bytes) + frameHeaderBytes;
@@ -39,14 +39,14 @@ export function describeBytes(bytes: Uint8Array): string {
   if (kind === frameKinds.ping) return "ping";
   if (kind === frameKinds.pong) return "pong";
   if (bytes.length < at + numberBytes) return new TextDecoder().decode(bytes);
-  if (kind === frameKinds.acknowledgement) return `acknowledgement ${readNumber(bytes, at)}`;
-  if (isNumbered(kind)) return `${nameOfKind(kind)} ${readNumber(bytes, at)}, ${bytes.length} bytes in all`;
+  if (kind === frameKinds.acknowledgement) return `acknowledgement ${readUint48(bytes, at)}`;
+  if (isNumbered(kind)) return `${nameOfKind(kind)} ${readUint48(bytes, at)}, ${bytes.length} bytes in all`;
   return new TextDecoder().decode(bytes);
 }
 
 /**
- * What is written on a link: its number and a count. Where messages may lag too much, a payload that begins with a digit
- * could be taken for a member of the hello's port, which no reader of this dialect can tell; there it begins with a letter.
+ * What is written on a classic link: its number and a count. Where messages may be late, a payload that begins with a digit
+ * could be read as part of the hello's port, which no reader of this dialect can avoid; there it begins with a letter.
  */
 export function payloadText({ isPrompt }: Scenario, link: number, count: number): string {
   return `${isPrompt ? "" : "x"}${link}:${count};`;

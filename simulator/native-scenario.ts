@@ -36,7 +36,7 @@ function nativeScenarioOf(seed: number, isMixed: boolean): Scenario {
     logDelayMs: random.chance(0.4) ? random.integer(1, 300) : 0,
     logRejects: logRejectsOf(seed, isCalm),
     sendsBeforeUp: sendsBeforeUpOf(seed),
-    conditions: weatherOf(random, isCalm),
+    conditions: conditionsOf(random, isCalm),
     faults: isCalm ? [] : faultsOf(random, scripts, healsAt),
     healsAt,
     isCalm,
@@ -112,7 +112,7 @@ function narrowness(random: SeededRandom): Partial<Limits> {
   };
 }
 
-function weatherOf(random: SeededRandom, isCalm: boolean): NetworkConditions {
+function conditionsOf(random: SeededRandom, isCalm: boolean): NetworkConditions {
   return {
     delayMs: random.integer(1, 30),
     split: random.next() * 0.5,

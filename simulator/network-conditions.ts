@@ -1,14 +1,14 @@
 /** How the network behaves. Chances are from 0 to 1, times in milliseconds. */
 export interface NetworkConditions {
   readonly delayMs: number;
-  /** That a message is cut in two on its way. */
+  /** The chance that a message is cut in two on its way. */
   readonly split: number;
-  /** How long its second member may lag behind. */
+  /** How much later its second part may arrive. */
   readonly splitGapMs: number;
-  /** That what arrives while something waits to be read is read in one piece with it. */
+  /** The chance that bytes are read in one piece with those that wait to be read. */
   readonly merge: number;
-  /** That a connection attempt is lost without a word. */
+  /** The chance that a connection attempt is lost without an answer. */
   readonly dialLoss: number;
-  /** That all that one end of a connection says is held up for a while from the beginning, alone of all connections. */
+  /** The chance that one end of a connection is stalled from the beginning, unlike all other connections. */
   readonly lag?: { readonly chance: number; readonly forMs: number };
 }

@@ -5,7 +5,7 @@ import { ConnectionEnd, type ConnectionPaths, type CutNotice } from "./connectio
 import type { Engine, SimulatedProcess } from "./engine.js";
 import type { NetworkConditions } from "./network-conditions.js";
 
-/** Names the connections of one process as its driver does: in the order of their coming about. */
+/** Names the connections of one process as its driver does: in the order in which they were made. */
 interface Counts {
   dialed: number;
   accepted: number;
@@ -22,9 +22,9 @@ const firstEphemeralPort = 32_768;
 const lastEphemeralPort = 60_999;
 
 /**
- * A network of simulated processes. Connections deliver bytes in order and nothing else is promised: pieces are cut and
- * merged, delayed, held up for as long as a path is stalled, and lost when a connection breaks, and the two ends learn of
- * a break at different times, or never.
+ * A network of simulated processes. Connections deliver bytes in order, and guarantee nothing else: pieces are cut, merged
+ * and delayed, wait while a path is stalled, and are lost when a connection breaks. The two ends learn of a break at
+ * different times, or never.
  */
 export class SimulatedNetwork implements ConnectionPaths {
   readonly engine: Engine;
@@ -33,7 +33,7 @@ export class SimulatedNetwork implements ConnectionPaths {
   readonly #listeners = new Map<string, SimulatedListener>();
   readonly #open = new Set<ConnectionEnd>();
   readonly #counts = new Map<SimulatedProcess, Counts>();
-  /** Until when a path from one name to another holds up what is sent. */
+  /** Until when a path from one name to another is stalled. */
   readonly #stalls = new Map<string, number>();
   /** When something last went wrong on the path between two names, either way; a stall does so to its end. */
   readonly #hindered = new Map<string, number>();
@@ -49,7 +49,7 @@ export class SimulatedNetwork implements ConnectionPaths {
     return this.#open;
   }
 
-  /** All ends that a process has had, in the order of their coming about. */
+  /** All ends that a process has had, in the order in which they were made. */
   endsOf(process: SimulatedProcess): Iterable<ConnectionEnd> {
     return this.#counts.get(process)?.ends.values() ?? [];
   }
@@ -70,12 +70,12 @@ export class SimulatedNetwork implements ConnectionPaths {
     };
   }
 
-  /** The end that the machine of a process calls by this name. */
+  /** The end that has this name in the machine of a process. */
   endOf(process: SimulatedProcess, connection: ConnectionId): ConnectionEnd | undefined {
     return this.#counts.get(process)?.ends.get(connection);
   }
 
-  /** kill -9: the process is gone, and the kernel closes what it had; with a notice, its machine is gone as well. */
+  /** kill -9: the process is gone, and the kernel closes its connections; with a notice, its machine is gone as well. */
   kill(process: SimulatedProcess, notice?: CutNotice): void {
     process.kill();
     for (const [key, listener] of this.#listeners) if (listener.process === process) this.#listeners.delete(key);
@@ -98,13 +98,13 @@ export class SimulatedNetwork implements ConnectionPaths {
     }
   }
 
-  /** The path under a connection is cut: nothing arrives any more, and each end learns of it as it is said here. */
+  /** The path under a connection is cut: nothing arrives any more, and each end learns of it as given here. */
   cut(end: ConnectionEnd, here: CutNotice, there: CutNotice): void {
     end.cut(here);
     end.other?.cut(there);
   }
 
-  /** What one process sends to another is held up for a while, as by retransmissions, and then arrives. */
+  /** Delays what one process sends to another, as retransmissions do; then it arrives. */
   stall(from: string, to: string, forMs: number): void {
     const until = this.engine.now + forMs;
     this.#stalls.set(`${from}>${to}`, Math.max(until, this.#stalls.get(`${from}>${to}`) ?? 0));
@@ -130,7 +130,7 @@ export class SimulatedNetwork implements ConnectionPaths {
     return this.engine.random.next() * this.conditions.delayMs;
   }
 
-  /** Something that belongs to no stream travels from one name to another. */
+  /** Sends a packet that belongs to no stream from one name to another. */
   travel(from: string, to: string, arrive: () => void): void {
     this.engine.at(Math.max(this.engine.now, this.heldUntil(from, to)) + this.delay(), arrive);
   }
@@ -173,7 +173,7 @@ export class SimulatedNetwork implements ConnectionPaths {
     this.#hinder(dialer.process.name, acceptor.process.name, end.heldUntil);
   }
 
-  /** A dial has come to where it leads. */
+  /** A dial has arrived at its address. */
   #knock(dialer: ConnectionEnd, from: Endpoint, to: Endpoint, name: string): void {
     const listener = this.#listeners.get(formatAddress(to));
     if (listener === undefined) {
@@ -189,6 +189,6 @@ export class SimulatedNetwork implements ConnectionPaths {
       acceptor.events = listener.accept(acceptor, to, from);
     });
     if (dialer.isClosed) acceptor.fail("ECONNRESET");
-    else this.travel(name, dialer.process.name, () => dialer.tell((heard) => heard.connected(from, to)));
+    else this.travel(name, dialer.process.name, () => dialer.notify((heard) => heard.connected(from, to)));
   }
 }

@@ -21,47 +21,47 @@ import { type Fault, type MemberScript, type Scenario, type ScenarioKind, withou
 import { SimulatedServer, serverAddress } from "./server.js";
 import type { NativeRun } from "./simulation-context.js";
 
-/** What came of a run. */
+/** The result of a run. */
 export interface SimulationResult {
   readonly seed: number;
   readonly violations: readonly Violation[];
-  /** What the run came across, and how often; shows that runs are not vacuous. */
+  /** Which situations the run met, and how often: shows that runs are not vacuous. */
   readonly labels: ReadonlyMap<string, number>;
   readonly steps: number;
-  /** Every message in the order of sending; empty unless it was asked for. */
+  /** Every message in the order of sending; empty without `keepsTrace`. */
   readonly messages: readonly TraceRecord[];
-  /** The run's history, line by line; empty unless it was asked for. */
+  /** The run's history, line by line; empty without `keepsTrace`. */
   readonly history: readonly string[];
 }
 
 /** Options of a run. */
 export interface RunOptions {
-  /** Which members play; classic ones if it is not said. */
+  /** Which members there are; classic ones by default. */
   readonly kind?: ScenarioKind;
   /** Keep messages and history. */
   readonly keepsTrace?: boolean;
-  /** Stop at the first violation: what follows from it may be much, and says nothing new. */
+  /** Stop at the first violation: those that follow from it are of no interest. */
   readonly stopsAtViolation?: boolean;
-  /** Play this instead of what the seed says. */
+  /** Run this instead of the scenario of the seed. */
   readonly scenario?: Scenario;
   /** Called before each event of the engine, with its moment. */
   readonly onStep?: (now: number) => void;
 }
 
-/** How long a mended mesh may take to be whole: twice the longest pause between two dials. */
+/** How long a mesh may take to be complete after all faults: twice the longest pause between two dials. */
 const healingMs = 60_000;
-/** How long an end may take: a dial under way, then the last words and the patience with who does not close. */
+/** How long an end may take: an open dial, the last messages, and the time that a peer has to close. */
 const endingMs = 15_000;
-/** A whole mesh stays whole for so long; now and then the longer time, in which probes would show a dead connection. */
+/** A complete mesh stays complete for so long; now and then the longer time, in which pings would find a dead connection. */
 const stayingMs = { often: 1_000, seldom: 20_000 };
-/** How often it is looked whether a mesh is whole, or gone. */
-const lookMs = 500;
-/** How often it is looked whether a pair has come about in time. */
-const lookOftenMs = 20;
+/** Between two checks whether a mesh is complete, or gone. */
+const checkMs = 500;
+/** Between two checks whether pairs are linked in time. */
+const latencyCheckMs = 20;
 /** How often a member that has failed is started again. */
-const mostComebacks = 3;
+const mostRestarts = 3;
 
-/** Plays the scenario of a seed. The same seed and options give the same outcome, to the byte. */
+/** Runs the scenario of a seed. The same seed and options give the same result, to the byte. */
 export function run(seed: number, options: RunOptions = {}): SimulationResult {
   return new Simulation(seed, options).perform();
 }
@@ -82,12 +82,12 @@ class Simulation implements CheckedSimulation, FaultTargets {
   readonly members: SimulatedMember[] = [];
   isSettled = false;
   /** All members are gone: nobody is started again. */
-  #isOverForAll = false;
+  #areAllMembersGone = false;
   readonly #seed: number;
   readonly #engine: Engine;
   readonly #keepsTrace: boolean;
   readonly #server: SimulatedServer;
-  readonly #comebacks = new Map<Address, number>();
+  readonly #restarts = new Map<Address, number>();
   readonly #labels = new Map<string, number>();
   readonly #messages: TraceRecord[] = [];
   readonly #history: string[] = [];
@@ -118,7 +118,7 @@ class Simulation implements CheckedSimulation, FaultTargets {
     this.#server = new SimulatedServer(this);
   }
 
-  hit = (label: string): void => {
+  count = (label: string): void => {
     this.#labels.set(label, (this.#labels.get(label) ?? 0) + 1);
   };
 
@@ -126,18 +126,18 @@ class Simulation implements CheckedSimulation, FaultTargets {
     if (!this.#keepsTrace) return;
     const message = record();
     this.#messages.push(message);
-    this.tell(() => `${message.from} -> ${message.to}: ${JSON.stringify(message.text)}`);
+    this.record(() => `${message.from} -> ${message.to}: ${JSON.stringify(message.text)}`);
   };
 
-  tell = (line: () => string): void => {
+  record = (line: () => string): void => {
     if (this.#keepsTrace) this.#history.push(`${this.#engine.now.toFixed(3)} ${line()}`);
   };
 
   perform(): SimulationResult {
     try {
-      this.#play();
+      this.#simulate();
     } catch (error) {
-      // A machine that comes to a state which its tables do not have says so by throwing.
+      // A machine throws on an event that its transition table does not allow.
       if (!(error instanceof StopAtViolation)) this.#thrown(error);
     }
     return {
@@ -155,20 +155,21 @@ class Simulation implements CheckedSimulation, FaultTargets {
     this.invariantChecker.violations.push({ invariant: "S0", at: this.#engine.now, detail });
   }
 
-  enter(script: MemberScript): void {
-    // A port has one listener: while one run is there, the next does not begin.
+  startMember(script: MemberScript): void {
+    // A port has one listener: the next run waits until the last one is gone.
     const isThere = this.members.some((memberRun) => memberRun.address === script.address && !memberRun.isGone);
     if (this.serverProcess.isDead || isThere) return;
     this.members.push(new SimulatedMember(this, script, this.#engine.random.integer(0, 2 ** 31)));
   }
 
-  failed(address: Address): void {
+  memberFailed(address: Address): void {
     const script = this.scenario.scripts.find((one) => one.address === address);
-    const comebacks = (this.#comebacks.get(address) ?? 0) + 1;
-    if (script === undefined || comebacks > mostComebacks) return;
-    this.#comebacks.set(address, comebacks);
+    const comebacks = (this.#restarts.get(address) ?? 0) + 1;
+    if (script === undefined || comebacks > mostRestarts) return;
+    this.#restarts.set(address, comebacks);
     this.#engine.after(2_000, () => {
-      if (!this.isSettled && !this.#isOverForAll && !this.#isServerGone) this.enter({ ...script, hesitatesMs: 0 });
+      if (!this.isSettled && !this.#areAllMembersGone && !this.#isServerGone)
+        this.startMember({ ...script, hesitatesMs: 0 });
     });
   }
 
@@ -180,12 +181,12 @@ class Simulation implements CheckedSimulation, FaultTargets {
     return this.scenario.scripts.some(({ dialect }) => dialect === "native");
   }
 
-  #play(): void {
+  #simulate(): void {
     const { scripts, faults, healsAt } = this.scenario;
-    for (const script of scripts) this.#engine.at(script.startsAt, () => this.enter(script));
-    for (const fault of faults) this.#engine.at(fault.at, () => this.#strike(fault));
-    this.#writeNowAndThen(healsAt);
-    this.#lookForPromptness();
+    for (const script of scripts) this.#engine.at(script.startsAt, () => this.startMember(script));
+    for (const fault of faults) this.#engine.at(fault.at, () => this.#injectFault(fault));
+    this.#scheduleWrites(healsAt);
+    this.#checkLinkLatency();
     this.#engine.run(healsAt);
     this.network.conditions = withoutFaults(this.network.conditions);
     this.#heal();
@@ -200,23 +201,23 @@ class Simulation implements CheckedSimulation, FaultTargets {
     if (this.scenario.isCalm) this.#checkDials();
   }
 
-  #lookForPromptness(): void {
+  #checkLinkLatency(): void {
     const { honest, healsAt, scripts } = this.scenario;
     if (honest === undefined) return;
     const addresses = new Set(honest.scripts.map((number) => scripts[number]?.address));
     const latencyChecker = new LinkLatencyChecker(this, honest.withinMs);
-    for (let moment = 0; moment < healsAt; moment += lookOftenMs) {
-      this.#engine.at(moment, () => latencyChecker.look(this.members.filter(({ address }) => addresses.has(address))));
+    for (let moment = 0; moment < healsAt; moment += latencyCheckMs) {
+      this.#engine.at(moment, () => latencyChecker.check(this.members.filter(({ address }) => addresses.has(address))));
     }
   }
 
-  #strike(fault: Fault): void {
-    this.hit(`fault: ${fault.type}`);
-    this.tell(() => `fault ${JSON.stringify(fault)}`);
+  #injectFault(fault: Fault): void {
+    this.count(`fault: ${fault.type}`);
+    this.record(() => `fault ${JSON.stringify(fault)}`);
     injectFault(this, fault);
   }
 
-  #writeNowAndThen(until: number): void {
+  #scheduleWrites(until: number): void {
     const { random } = this.#engine;
     const [shortest, longest] = this.#hasNatives ? [20, 800] : [500, 3_000];
     for (let moment = 0; moment < until; moment += random.integer(shortest, longest)) {
@@ -227,15 +228,15 @@ class Simulation implements CheckedSimulation, FaultTargets {
     }
   }
 
-  /** When the last fault is over, and the last member has entered. */
-  get #mendedAt(): number {
+  /** When the last fault is over, and the last member has started. */
+  get #faultFreeAt(): number {
     const { scripts, faults, healsAt } = this.scenario;
     const ends = faults.map((one) => ("forMs" in one && Number.isFinite(one.forMs) ? one.at + one.forMs : one.at));
     // eslint-disable-next-line no-restricted-syntax -- a scenario has few of both
     return Math.max(healsAt, ...ends) + Math.max(...scripts.map((script) => script.hesitatesMs));
   }
 
-  /** Gives the mesh the time to become whole, and sees that it stays so. */
+  /** Gives the mesh the time to become complete, and checks that it stays so. */
   #heal(): void {
     if (!this.#hasNatives) {
       // eslint-disable-next-line no-restricted-syntax -- a scenario has few members
@@ -243,9 +244,9 @@ class Simulation implements CheckedSimulation, FaultTargets {
       this.#engine.run(this.scenario.healsAt + hesitation + healingMs);
       return;
     }
-    const mendedAt = this.#mendedAt;
+    const mendedAt = this.#faultFreeAt;
     this.#engine.run(mendedAt);
-    // A full mesh ends by itself, a settle time after it is whole, or when it has not become so in time.
+    // A full mesh ends by itself: `settleMs` after it is complete, or when it is not complete in time.
     const deadline = (): number => Math.max(mendedAt + healingMs, this.completenessChecker.endsBy ?? 0);
     const isOver = (): boolean => this.#isServerGone || this.#engine.now >= deadline();
     const isWhole = (): boolean => this.completenessChecker.endsBy === undefined && this.#recoveryFault() === undefined;
@@ -256,18 +257,18 @@ class Simulation implements CheckedSimulation, FaultTargets {
     } while (!isOver() && !isWhole());
     if (isOver() || this.members.every((member) => member.isOver)) return;
     this.isSettled = true;
-    this.hit("found whole");
+    this.count("found whole");
     const { often, seldom } = stayingMs;
     this.#runUntil(this.#engine.now + (this.#engine.random.chance(0.2) ? seldom : often), () => this.#isServerGone);
   }
 
-  /** N26: when all members have died, the server is a lease later as it was at its start. */
+  /** N26: a lease after all members have died, the server keeps no more than at its start. */
   #checkForgotten(): void {
     if (this.#isServerGone || this.members.some((member) => !member.isOver)) return;
-    this.#isOverForAll = true;
+    this.#areAllMembersGone = true;
     const { silentMs, leaseMs, challengeMs, finishMs, settleMs } = this.limits;
-    this.hit("all members gone");
-    // A dial-back to somebody who has just gone may still be under way.
+    this.count("all members gone");
+    // A dial-back to a member that has just gone may still be open.
     const endMs = this.completenessChecker.endsBy === undefined ? 0 : finishMs + settleMs;
     const withinMs = silentMs + leaseMs + 2 * challengeMs + endMs;
     this.#runUntil(this.#engine.now + withinMs, () => this.#isServerGone || this.#server.kept === 0);
@@ -285,7 +286,7 @@ class Simulation implements CheckedSimulation, FaultTargets {
     if (recoveryFault !== undefined) this.invariantChecker.violate(recoveryFault.invariant, recoveryFault.detail);
   }
 
-  /** Lets the time pass until nobody is left. */
+  /** Runs until nobody is left. */
   #end(): void {
     const patience = this.#hasNatives ? endingMs + serverLostMs + this.limits.silentMs : endingMs;
     this.#runUntil(this.#engine.now + patience, () => {
@@ -295,10 +296,10 @@ class Simulation implements CheckedSimulation, FaultTargets {
   }
 
   #runUntil(deadline: number, isDone: () => boolean): void {
-    while (this.#engine.now < deadline && !isDone()) this.#engine.run(Math.min(deadline, this.#engine.now + lookMs));
+    while (this.#engine.now < deadline && !isDone()) this.#engine.run(Math.min(deadline, this.#engine.now + checkMs));
   }
 
-  /** S10: nobody is left, and no connection is. S8: every link that there was has been told to have ended. */
+  /** S10: no member and no connection is left. S8: the end of every link was reported. */
   #checkGone(): void {
     const left = this.members.filter((member) => !member.isGone).map((member) => member.address);
     if (left.length > 0) this.invariantChecker.violate("S10", `${left.join(" ")} has not ended`);
@@ -313,7 +314,7 @@ class Simulation implements CheckedSimulation, FaultTargets {
     }
   }
 
-  /** D1: in a calm run each pair of members has come about by exactly one dial. */
+  /** D1: in a run without faults each pair is linked by exactly one dial. */
   #checkDials(): void {
     const listed = new Set<Address>(
       this.members.filter((member) => member.isRegistered).map((member) => member.address),

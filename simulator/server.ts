@@ -14,14 +14,14 @@ import { controlTypeOf, describeBytes } from "./message-text.js";
 /** Where the simulated server listens. */
 export const serverAddress: Address = "10.0.1.1:4000";
 
-/** The mesh that everybody is in: classic members know no other. */
+/** The mesh of all members: classic members know no other. */
 export const meshName = "default";
 
 /** The rendezvous server: the real machine with a log that may answer late, or reject. */
 export class SimulatedServer {
   readonly process: SimulatedProcess;
   readonly machine: RendezvousMachine;
-  /** When it last said that the mesh is whole. */
+  /** When it last reported that the mesh is complete. */
   completeAt: number | undefined;
   readonly #context: CheckedSimulation;
   readonly #driver: Driver<RendezvousInput, RendezvousOutput>;
@@ -99,34 +99,34 @@ export class SimulatedServer {
     };
   }
 
-  /** The machine has forgotten the mesh, and begun another of that name, if its log is another one. */
+  /** If the log is another one, the machine has forgotten the mesh and begun a new one of that name. */
   #noticeLog(): void {
     const log = this.machine.logOf(meshName);
     if (log === this.#logId) return;
     this.#logId = log;
-    this.#context.hit("mesh forgotten");
+    this.#context.count("mesh forgotten");
     this.#context.logChecker.forgotten();
   }
 
   #perform(output: RendezvousOutput): void {
     const context = this.#context;
     if (output.type === "append") {
-      if (context.scenario.logDelayMs > 0) context.hit("append in flight");
+      if (context.scenario.logDelayMs > 0) context.count("append in flight");
       this.#log.append(output);
     } else if (output.type === "forgetLog") {
       this.#log.forget(output.mesh);
     } else if (output.type === "event") {
       const { event } = output;
-      context.tell(() => `server ${JSON.stringify(event)}`);
-      context.invariantChecker.serverTold(event, this.#isOrdered);
-      context.completenessChecker.told(event, this.#isOrdered);
-      context.hit(event.type);
+      context.record(() => `server ${JSON.stringify(event)}`);
+      context.invariantChecker.serverEvent(event, this.#isOrdered);
+      context.completenessChecker.serverEvent(event, this.#isOrdered);
+      context.count(event.type);
       if (event.type === "complete") this.completeAt = context.network.engine.now;
-      if (event.type === "joined" && event.replaces !== undefined) context.hit("replaced by restart");
+      if (event.type === "joined" && event.replaces !== undefined) context.count("replaced by restart");
       if (event.type === "closed") this.#isClosed = true;
     } else if (output.type === "note") {
-      context.tell(() => `server ${JSON.stringify(output.note)}`);
-      context.hit(output.note.code);
+      context.record(() => `server ${JSON.stringify(output.note)}`);
+      context.count(output.note.code);
       this.#blame(output.note.code, output.note.message);
     }
   }
@@ -138,18 +138,18 @@ export class SimulatedServer {
     if (isFault) invariantChecker.violate("D1", `the server noted ${code}: ${message}`);
   }
 
-  /** What a member that comes back is told of the log. */
+  /** The entries that a returning member gets. */
   #label(end: ConnectionEnd | undefined, bytes: Uint8Array): void {
     if (end?.other?.isResuming !== true) return;
     const type = controlTypeOf(bytes);
-    if (type === "directory") this.#context.hit("snapshot instead of entries");
-    if (type === "entries") this.#context.hit("entries after a resume");
+    if (type === "directory") this.#context.count("snapshot instead of entries");
+    if (type === "entries") this.#context.count("entries after a resume");
     if (type === "directory" || type === "entries") end.other.isResuming = false;
   }
 
   #answered(answer: LogAnswer): void {
-    this.#context.tell(() => `log ${JSON.stringify(answer)}`);
-    if (answer.type === "rejected") this.#context.hit("append rejected");
+    this.#context.record(() => `log ${JSON.stringify(answer)}`);
+    if (answer.type === "rejected") this.#context.count("append rejected");
     this.#driver.input(answer);
   }
 }

@@ -10,7 +10,7 @@ import type { SimulatedProcess } from "./engine.js";
 import type { SimulatedNetwork } from "./network.js";
 import type { Scenario } from "./scenario.js";
 
-/** One run of a native member as those who watch see it. It has several incarnations if it is fenced. */
+/** One run of a native member, as checkers see it. It has several incarnations if it is fenced. */
 export interface NativeRun extends MemberRun {
   readonly process: SimulatedProcess;
   readonly machine: MemberMachine<MessagingEvent>;
@@ -19,23 +19,23 @@ export interface NativeRun extends MemberRun {
   /** True once it ends, or is dead. */
   readonly isOver: boolean;
   readonly isRegistered: boolean;
-  /** Its end of the connection on which it registered or came back last. */
+  /** Its end of the connection on which it registered or resumed last. */
   readonly session: ConnectionEnd | undefined;
   /** When it first reported its links on that connection; undefined before. */
   readonly reportsSince: number | undefined;
 }
 
-/** A native run as those see it who speak in its name. */
+/** A native run, as the workload uses it. */
 export interface NativeMemberRun extends NativeRun {
   /** The machine's time. */
   readonly now: number;
-  /** Runs something in a while, unless the process or this incarnation is gone by then. */
+  /** Runs something later, unless the process or this incarnation is gone by then. */
   later(ms: number, run: () => void): void;
-  /** The conversation with the peer at an address, if there is one. */
+  /** The channel to the peer at an address, if there is one. */
   conversationWith(peer: string): PeerChannel | undefined;
 }
 
-/** A member as the log lists it. */
+/** A member in the log. */
 export interface ListedMember {
   readonly id: Id;
   readonly order: number;
@@ -43,7 +43,7 @@ export interface ListedMember {
   readonly dialect: string;
 }
 
-/** What the log has said, as the log checker has read it. */
+/** What the log contains, as the log checker has read it. */
 export interface LogFacts {
   readonly revision: number;
   /** The members that are listed now, in join order. */
@@ -54,7 +54,7 @@ export interface LogFacts {
   departure(id: Id): { readonly type: Entry["type"]; readonly at: number } | undefined;
 }
 
-/** What native members have said about their links, as the link checker has read it. */
+/** What native members have reported about their links, as the link checker has read it. */
 export interface LinkFacts {
   /** True while this run has a link with that incarnation. */
   has(memberRun: NativeRun, peer: Id): boolean;
@@ -66,7 +66,7 @@ export interface LinkFacts {
   isBroken(memberRun: NativeRun, peer: Id): boolean;
   /** True if the two have ever been linked in these incarnations. */
   haveMet(a: NativeRun, b: NativeRun): boolean;
-  /** When this run's link with that incarnation last came or went. */
+  /** When this run's link with that incarnation last changed. */
   changedAt(memberRun: NativeRun, peer: Id): number | undefined;
   /** How many links this run has. */
   count(memberRun: NativeRun): number;
@@ -91,23 +91,23 @@ export interface SimulationContext {
   /** Every incarnation of a native member that there has been. */
   readonly memberRuns: Map<Id, NativeRun>;
   readonly serverProcess: SimulatedProcess;
-  /** True while everything is mended and found whole: nothing may change any more. */
+  /** True while all faults are over and the mesh was found complete: nothing may change any more. */
   readonly isSettled: boolean;
-  /** Counts something that runs should come across now and then. */
-  hit(label: string): void;
+  /** Counts a situation that runs should meet now and then. */
+  count(label: string): void;
   /** Records a message that is sent. */
   trace(record: () => TraceRecord): void;
-  /** Adds a line to the history of the run. It is made only if somebody wants it. */
-  tell(line: () => string): void;
+  /** Adds a line to the history of the run. It is made only if the history is kept. */
+  record(line: () => string): void;
   /** A native member has failed; somebody may start it again. */
-  failed(address: Address): void;
+  memberFailed(address: Address): void;
 }
 
-/** For so long after something was wrong with a process or a path, it may be why others do not hear from it. */
+/** For so long after a fault of a process or a path, the fault may be why others have received nothing from it. */
 export const memoryMs = 60_000;
 
 /** True if a process was away for so long that others may have given it up. */
 export function wasMissed(process: SimulatedProcess, { silentMs, probeMs }: Limits): boolean {
-  // The last sign of run may have come one probe before it went, and everything takes a little time.
+  // Its last sign of life may have come one probe before the pause, and everything takes a little time.
   return process.isDead || process.absentMs(memoryMs) > silentMs - probeMs - 1_000;
 }

@@ -15,12 +15,12 @@ export function tarpitScenarioOf(seed: number): Scenario {
   const honest = random.integer(1, 3);
   const hosts = random.chance(0.5) ? 1 : random.integer(2, silent);
   const scripts = [
-    partAt("10.0.0.1", 9_000, 0),
+    scriptAt("10.0.0.1", 9_000, 0),
     ...Array.from({ length: silent }, (_, index) => {
-      return partAt(`10.0.2.${1 + (index % hosts)}`, 9_000 + index, 10 + random.next() * 500);
+      return scriptAt(`10.0.2.${1 + (index % hosts)}`, 9_000 + index, 10 + random.next() * 500);
     }),
     ...Array.from({ length: honest }, (_, index) => {
-      return partAt(`10.0.0.${2 + index}`, 9_000, redialedAt + random.next() * 4_000);
+      return scriptAt(`10.0.0.${2 + index}`, 9_000, redialedAt + random.next() * 4_000);
     }),
   ];
   const faults = Array.from({ length: silent }, (_, index): Fault => {
@@ -44,6 +44,6 @@ export function tarpitScenarioOf(seed: number): Scenario {
   };
 }
 
-function partAt(host: string, port: number, startsAt: number): MemberScript {
+function scriptAt(host: string, port: number, startsAt: number): MemberScript {
   return { address: formatAddress({ host, port }), startsAt, hesitatesMs: 0, dialect: "native" };
 }

@@ -7,7 +7,7 @@ import type { NativeMemberRun } from "./simulation-context.js";
 
 const noTopic = new Uint8Array(0);
 
-/** What one native member says to its peers, and what it does with what they say. */
+/** What one native member sends to its peers, and what it does with what they send. */
 export class Workload {
   readonly messaging: PeerChannels;
   readonly #context: CheckedSimulation;
@@ -19,9 +19,9 @@ export class Workload {
     this.messaging = messaging;
   }
 
-  /** Says a little to a peer: mostly a message. */
+  /** Sends something to a peer: mostly a message. */
   speak({ id, address }: Member): void {
-    const { network, messageChecker, requestChecker, streamChecker, hit } = this.#context;
+    const { network, messageChecker, requestChecker, streamChecker, count: hit } = this.#context;
     const conversation = this.messaging.at(address);
     if (conversation === undefined) return;
     const choice = network.engine.random.next();
@@ -34,10 +34,10 @@ export class Workload {
     }
   }
 
-  /** What rides on links has brought something. */
+  /** A channel has an event. */
   hear(arrival: MessagingEvent): void {
-    const { messageChecker, requestChecker, streamChecker, tell, hit } = this.#context;
-    tell(() => `${this.#memberRun.address} hears ${arrival.type}`);
+    const { messageChecker, requestChecker, streamChecker, record: tell, count: hit } = this.#context;
+    tell(() => `${this.#memberRun.address} receives ${arrival.type}`);
     switch (arrival.type) {
       case "messages":
         for (const { payload, bytes } of arrival.messages) {
@@ -59,7 +59,7 @@ export class Workload {
     }
   }
 
-  /** Some listeners take their time. */
+  /** Some applications are slow. */
   #consume(from: PeerChannel, bytes: number): void {
     const { random } = this.#context.network.engine;
     const delayMs = random.chance(0.8) ? 0 : random.next() * 1_000;

@@ -1,14 +1,14 @@
 /**
- * What a machine notes about others, and when that is somebody's fault.
+ * The codes that a machine may log, and when a code is a violation.
  */
 
-/** What nobody is blamed for who keeps to the protocol, whatever goes wrong around it. */
+/** Codes that a member which keeps to the protocol may cause, whatever faults there are. */
 export const allowedMemberCodes: ReadonlySet<string> = new Set([
   ...["BAD_FRAME", "BAD_PREFACE", "FRAME_TOO_LARGE", "HELLO_AT_SERVER", "ID_IN_USE", "NOT_OWNER", "SESSION_LOST"],
   ...["TOO_MANY_MESHES", "UNEXPECTED_MESSAGE", "UNKNOWN_MESSAGE", "VERSION_MISMATCH", "WRONG_DIALECT", "WRONG_MESH"],
 ]);
 
-/** What a member has no reason to note while nothing goes wrong. */
+/** Codes that no member may log while there are no faults. */
 export const allowedRefusalCodes: ReadonlySet<string> = new Set([
   ...["ALREADY_LINKED", "WRONG_DIRECTION", "UNKNOWN_PEER", "HELLO_FROM_SELF", "BAD_HELLO"],
   ...["STALE_ATTEMPT", "WRONG_TARGET", "GONE", "UNAWAITED_CHALLENGE", "SILENT", "SERVER_AWAY", "PARKING_FULL"],

@@ -6,10 +6,10 @@ import { reportLagMs } from "./log-checker.js";
 type CompleteEvent = Extract<RendezvousEvent, { type: "complete" }>;
 type TeardownEvent = Extract<RendezvousEvent, { type: "teardown" }>;
 
-/** Compares what the server and the members tell of the mesh with who runs, and with the links that there are. */
+/** Compares what server and members report about the mesh with the processes that run and the links that there are. */
 export class CompletenessChecker {
   readonly #context: SimulationContext;
-  /** What was told last; undefined once it is true no more. */
+  /** The last report; undefined once it is not true any more. */
   #complete: CompleteEvent | undefined;
   /** When as many were listed as the capacity for the first time, and when the server said that it was full. */
   #reachedAt: number | undefined;
@@ -19,7 +19,7 @@ export class CompletenessChecker {
     this.#context = context;
   }
 
-  /** The newest word that the mesh is whole. */
+  /** The newest `complete`. */
   get complete(): CompleteEvent | undefined {
     return this.#complete;
   }
@@ -31,22 +31,22 @@ export class CompletenessChecker {
     return this.#fullAt + limits.finishMs + 2 * limits.settleMs;
   }
 
-  told(event: RendezvousEvent, isOrdered: boolean): void {
+  serverEvent(event: RendezvousEvent, isOrdered: boolean): void {
     const { logChecker, scenario, network, invariantChecker, isSettled } = this.#context;
     if (event.type === "joined" && logChecker.members.length >= scenario.capacity)
       this.#reachedAt ??= network.engine.now;
     if (isSettled && (event.type === "degraded" || event.type === "lost" || event.type === "left")) {
       invariantChecker.violate("L1", `the mesh does not stay whole: ${JSON.stringify(event)}`);
     }
-    if (event.type === "complete") this.#toldComplete(event);
-    else if (event.type === "full") this.#toldFull(event.members);
+    if (event.type === "complete") this.#serverComplete(event);
+    else if (event.type === "full") this.#serverFull(event.members);
     else if (event.type === "teardown" && !isOrdered) this.#tornDown(event);
   }
 
-  /** A native member tells that the mesh is whole. */
-  heard(memberRun: NativeRun, { members, links }: CompletenessReport): void {
+  /** A native member reports that the mesh is complete. */
+  memberReport(memberRun: NativeRun, { members, links }: CompletenessReport): void {
     const { invariantChecker, scenario, linkChecker, logChecker } = this.#context;
-    this.#context.hit("complete heard");
+    this.#context.count("complete heard");
     const said = `${memberRun.address} tells complete with ${members} members, ${links} links`;
     if (this.#isBounded && members < scenario.capacity && scenario.onFull === "teardown") {
       invariantChecker.violate("C1", `${said}, below the capacity of ${scenario.capacity}`);
@@ -55,7 +55,7 @@ export class CompletenessChecker {
     if (broken !== undefined) invariantChecker.violate("C1", `${said}, and its link with ${broken.address} is broken`);
   }
 
-  #toldFull(members: number): void {
+  #serverFull(members: number): void {
     const { invariantChecker, scenario, network } = this.#context;
     this.#fullAt = network.engine.now;
     const there = this.#there.length;
@@ -67,8 +67,8 @@ export class CompletenessChecker {
     }
   }
 
-  /** `complete` is never told while a member is not there, while a pair is not linked at both ends, or below the capacity. */
-  #toldComplete(event: CompleteEvent): void {
+  /** `complete` is never sent while a member is absent, while a pair is not linked at both ends, or below the capacity. */
+  #serverComplete(event: CompleteEvent): void {
     const { invariantChecker, logChecker, scenario } = this.#context;
     this.#complete = event;
     const { members } = logChecker;
@@ -94,7 +94,7 @@ export class CompletenessChecker {
     if (pair !== undefined) invariantChecker.violate("C1", `complete was told, and ${pair} are not linked`);
   }
 
-  /** S9: no end before completeness, but for what it names. */
+  /** S9: no end before completeness, except for the pairs that it names. */
   #tornDown(event: TeardownEvent): void {
     const { invariantChecker, limits } = this.#context;
     const { count, missing } = event;
@@ -108,7 +108,7 @@ export class CompletenessChecker {
     }
   }
 
-  /** Whether it may end now, and as what it says. */
+  /** Whether the mesh may end now, and as the end says. */
   #checkEnding({ count, absent, incomplete }: TeardownEvent): void {
     const { invariantChecker, network, limits, scenario } = this.#context;
     const { now } = network.engine;
@@ -121,7 +121,7 @@ export class CompletenessChecker {
       if (there < scenario.capacity)
         invariantChecker.violate("S9", `the end comes with ${there} of ${scenario.capacity} members`);
     } else {
-      this.#context.hit(absent.length > 0 ? "teardown naming members" : "teardown naming pairs");
+      this.#context.count(absent.length > 0 ? "teardown naming members" : "teardown naming pairs");
       if (now < reachedAt + limits.finishMs) invariantChecker.violate("S9", `the end comes too early: ${incomplete}`);
       if (absent.length < Math.min(scenario.capacity - there, limits.namedPairs)) {
         invariantChecker.violate("S9", `${there} of ${scenario.capacity} are there, and ${absent.length} are named`);
@@ -129,7 +129,7 @@ export class CompletenessChecker {
     }
   }
 
-  /** Pairs of native members that are not linked, though the server must have heard of it. */
+  /** Pairs of native members that are not linked, though the server must have been told. */
   unlinked(): string[] {
     const { logChecker, memberRuns, linkChecker } = this.#context;
     const members = logChecker.members
@@ -139,7 +139,8 @@ export class CompletenessChecker {
     for (const [index, a] of members.entries()) {
       for (const b of members.slice(index + 1)) {
         if (a === undefined || b === undefined || linkChecker.areLinked(a, b)) continue;
-        if (!linkChecker.haveMet(a, b) || !this.#isUnheard(a, b)) pairs.push([a.address, b.address].sort().join(" - "));
+        if (!linkChecker.haveMet(a, b) || !this.#isReportUnderWay(a, b))
+          pairs.push([a.address, b.address].sort().join(" - "));
       }
     }
     return pairs;
@@ -170,8 +171,8 @@ export class CompletenessChecker {
     return this.#context.logChecker.members.map(({ address }) => address).filter((address) => !there.has(address));
   }
 
-  /** The two were linked, and the server cannot be blamed for not knowing that they are no more. */
-  #isUnheard(a: NativeRun, b: NativeRun): boolean {
+  /** The two were linked, and the report that they are no more may still be on its way. */
+  #isReportUnderWay(a: NativeRun, b: NativeRun): boolean {
     const { linkChecker, network, serverProcess } = this.#context;
     const since = network.engine.now - reportLagMs(this.#context);
     const isFresh =

@@ -3,7 +3,7 @@ import type { Address } from "../../src/protocol/address.js";
 import type { Id } from "../../src/protocol/directory.js";
 import type { RendezvousEvent } from "../../src/rendezvous/types.js";
 
-/** A promise of the system that a run has seen broken. */
+/** An invariant that a run has violated. */
 export interface Violation {
   /** The invariant's short name, as in the list of `invariants`. */
   readonly invariant: keyof typeof invariants;
@@ -44,18 +44,18 @@ export interface MemberRun {
 /** Thrown at a violation in a run that stops there. */
 export class StopAtViolation extends Error {}
 
-/** What an invariant checker has to know of a run. */
+/** What an invariant checker needs to know about a run. */
 export interface InvariantCheckerOptions {
   readonly now: () => number;
   readonly stopsAtViolation: boolean;
   readonly capacity: number;
   readonly settleMs: number;
-  /** Addresses may be read too short, as no reader could avoid it. */
+  /** Addresses may be read too short, which no reader can avoid. */
   readonly mayMisread: boolean;
 }
 
 /**
- * Watches a run from outside and says which invariants it breaks, at the moment it breaks them.
+ * Watches a run from outside and reports each violation of an invariant when it happens.
  */
 export class InvariantChecker {
   readonly violations: Violation[] = [];
@@ -81,7 +81,7 @@ export class InvariantChecker {
     this.#mayMisread = options.mayMisread;
   }
 
-  /** The members' addresses by order, as the server has told. */
+  /** The members' addresses by order, as the server has reported. */
   get members(): ReadonlyMap<number, Address> {
     return this.#members;
   }
@@ -91,7 +91,7 @@ export class InvariantChecker {
     if (this.#stopsAtViolation) throw new StopAtViolation();
   }
 
-  serverTold(event: RendezvousEvent, isOrdered: boolean): void {
+  serverEvent(event: RendezvousEvent, isOrdered: boolean): void {
     if (event.type === "joined") this.#joined(event);
     else if (event.type === "left" || event.type === "lost") this.#left(event.order);
     else if (event.type === "teardown" && !isOrdered) this.#tornDown(event);
@@ -117,7 +117,7 @@ export class InvariantChecker {
   }
 
   /** Text from a peer; writers count `n:0;n:1;...`, n being their link's number, perhaps with a letter in front. */
-  heard(memberRun: MemberRun, peer: Address, text: string): void {
+  received(memberRun: MemberRun, peer: Address, text: string): void {
     const link = memberRun.links.get(peer);
     if (link === undefined) {
       this.violate("S8", `${memberRun.address} heard ${peer} without a link`);

@@ -6,7 +6,7 @@ import type { ControlOf } from "../../src/protocol/native/control.js";
 import type { ConnectionEnd } from "../connection-end.js";
 import { type LinkFacts, memoryMs, type NativeRun, type SimulationContext, wasMissed } from "../simulation-context.js";
 
-/** A native link as one end has told of it. */
+/** A native link as one end has reported it. */
 interface WatchedLink {
   readonly own: Id;
   readonly peer: Id;
@@ -26,14 +26,14 @@ interface WaitingLink {
   readonly peer: Id;
 }
 
-/** More attempts for one pair than any play can need. */
+/** More attempts for one pair than any run can need. */
 const mostAttempts = 60;
 
-/** Watches the native links of all members, and what is said on their connections. */
+/** Watches the native links of all members, and what is sent on their connections. */
 export class LinkChecker implements LinkFacts {
   readonly #context: SimulationContext;
   readonly #links = new Map<NativeRun, Map<Address, WatchedLink>>();
-  /** The ends on which one incarnation has said hello, or answered, to another. */
+  /** The ends on which one incarnation has sent hello, or answer, to another. */
   readonly #speaking = new Map<string, ConnectionEnd[]>();
   readonly #hellos = new Map<ConnectionEnd, { readonly hello: ControlOf<"hello">; readonly at: number }>();
   /** Pairs that have been linked at both ends by one attempt. */
@@ -45,20 +45,20 @@ export class LinkChecker implements LinkFacts {
     this.#context = context;
   }
 
-  // What members tell.
+  // What members report.
 
   up(memberRun: NativeRun, { type, peer: address }: ObservedLinkEvent): void {
-    const { invariantChecker, network, hit } = this.#context;
+    const { invariantChecker, network, count: hit } = this.#context;
     const listed = memberRun.machine.nativeLink(address);
     const link = listed?.hasBeenUp === true ? listed : undefined;
     const own = this.#of(memberRun);
     const before = own.get(address);
-    if (this.#waiting.get(memberRun)?.delete(address) === true) hit("sent before up, and up");
+    if (this.#waiting.get(memberRun)?.delete(address) === true) count("sent before up, and up");
     if ((type === "relink") !== (before !== undefined)) {
       invariantChecker.violate("S1", `${memberRun.address} tells ${type} of ${address}, and had ${before?.peer}`);
     }
     if (link === undefined) {
-      // It has ended by what was read in the same piece; who it was is known no more.
+      // It has ended by what was read in the same piece; its peer is not known any more.
       own.set(address, {
         own: memberRun.id,
         peer: "",
@@ -112,7 +112,7 @@ export class LinkChecker implements LinkFacts {
     if (unacknowledged < undelivered) invariantChecker.violate("S8", `${said}, and there are ${undelivered}`);
     if (unacknowledged > messageChecker.sent(watched.own, watched.peer))
       invariantChecker.violate("S8", `${said}, more than it sent`);
-    if (unacknowledged > 0) this.#context.hit("loss reported");
+    if (unacknowledged > 0) this.#context.count("loss reported");
     if (unacknowledged > 0 && scenario.isCalm) invariantChecker.violate("S8", `${said} at a clean end: ${reason}`);
     if (!this.#mayEnd(memberRun, watched))
       invariantChecker.violate("A1", `${memberRun.address} ended ${address} without a cause: ${reason}`);
@@ -135,7 +135,7 @@ export class LinkChecker implements LinkFacts {
 
   /** S8: a link has ended without having been up: all that was sent on it is lost, and told of. */
   neverUp(memberRun: NativeRun, { peer: address, member, unacknowledged }: UnlinkEvent): void {
-    const { invariantChecker, messageChecker, hit } = this.#context;
+    const { invariantChecker, messageChecker, count } = this.#context;
     const link = this.#waiting.get(memberRun)?.get(address);
     if (link === undefined) {
       if (unacknowledged > 0)
@@ -147,13 +147,13 @@ export class LinkChecker implements LinkFacts {
     }
     this.#waiting.get(memberRun)?.delete(address);
     const sent = messageChecker.sent(link.own, link.peer);
-    if (sent > 0) hit("sent before up, and lost");
+    if (sent > 0) count("sent before up, and lost");
     if (member?.id === link.peer && unacknowledged === sent) return;
     const told = `${memberRun.address} tells of ${unacknowledged} lost messages to ${member?.id} at ${address}`;
     invariantChecker.violate("S8", `${told}, and sent ${sent} to ${link.peer} before a link was up`);
   }
 
-  /** S1: at most one connection of a pair on which an end still speaks. */
+  /** S1: at most one connection of a pair on which an end still sends. */
   hello(memberRun: NativeRun, connection: ConnectionId, hello: ControlOf<"hello">): void {
     const end = this.#context.network.endOf(memberRun.process, connection);
     if (end === undefined) return;
@@ -173,7 +173,7 @@ export class LinkChecker implements LinkFacts {
   }
 
   answer(memberRun: NativeRun, connection: ConnectionId): void {
-    const { network, hit } = this.#context;
+    const { network, count: hit } = this.#context;
     const end = network.endOf(memberRun.process, connection);
     const hello = end?.other === undefined ? undefined : this.#hellos.get(end.other)?.hello;
     if (end === undefined || hello === undefined) return;
@@ -181,16 +181,16 @@ export class LinkChecker implements LinkFacts {
     if (end.readAtStep !== network.engine.steps) hit("parked judged after entry");
   }
 
-  /** This one says goodbye. */
+  /** This end sends goodbye. */
   goodbye(memberRun: NativeRun, connection: ConnectionId): void {
     const end = this.#context.network.endOf(memberRun.process, connection);
     if (end === undefined) return;
     end.hasSaidGoodbye = true;
     const link = memberRun.machine.nativeLinks.find(({ channel }) => channel?.connection === connection);
-    if (end.other?.hasSaidGoodbye === true && link?.hasReadGoodbye === false) this.#context.hit("goodbye crossed");
+    if (end.other?.hasSaidGoodbye === true && link?.hasReadGoodbye === false) this.#context.count("goodbye crossed");
   }
 
-  // What is known of them.
+  // What is known about them.
 
   has(memberRun: NativeRun, peer: Id): boolean {
     return this.#find(memberRun, peer) !== undefined;
@@ -247,7 +247,7 @@ export class LinkChecker implements LinkFacts {
     ends.push(end);
   }
 
-  /** S4: a link only with a member that is listed here, and that is who it says. */
+  /** S4: a link only with a member that is listed here, and that has the id that it names. */
   #checkListed(memberRun: NativeRun, { peer, end }: WatchedLink, address: Address): void {
     const { invariantChecker, memberRuns } = this.#context;
     const listed = memberRun.machine.entries.find(({ id }) => id === peer);
@@ -269,7 +269,7 @@ export class LinkChecker implements LinkFacts {
     const back = other === undefined ? undefined : this.#find(other, memberRun.id);
     if (other === undefined || back?.isUp !== true) return;
     const isSame = watched.attempt === back.attempt && isOne(watched, back);
-    // The answer of one who is dead by now may still come.
+    // The answer of a process that is dead by now may still come.
     if (isSame) this.#met.add(pairOf(memberRun.id, watched.peer));
     if (isSame || other.process.isDead || other.id !== watched.peer) return;
     const lower = back.attempt < watched.attempt ? back : watched;

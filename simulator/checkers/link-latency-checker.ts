@@ -1,7 +1,7 @@
 import type { SimulatedMember } from "../member.js";
 import type { SimulationContext } from "../simulation-context.js";
 
-/** Watches that members which nobody strikes are linked soon, whoever else does not answer. */
+/** Checks that members without faults are linked soon, whoever else does not answer. */
 export class LinkLatencyChecker {
   readonly #context: SimulationContext;
   readonly #withinMs: number;
@@ -13,16 +13,16 @@ export class LinkLatencyChecker {
     this.#withinMs = withinMs;
   }
 
-  /** Looks at every two of these. */
-  look(members: readonly SimulatedMember[]): void {
+  /** Checks every pair of these. */
+  check(members: readonly SimulatedMember[]): void {
     const listed = members.filter(({ isRegistered, isOver }) => isRegistered && !isOver);
     for (const [index, one] of listed.entries()) {
-      for (const other of listed.slice(index + 1)) this.#lookAt(one, other);
+      for (const other of listed.slice(index + 1)) this.#checkPair(one, other);
     }
   }
 
-  #lookAt(one: SimulatedMember, other: SimulatedMember): void {
-    const { linkChecker, network, invariantChecker, hit } = this.#context;
+  #checkPair(one: SimulatedMember, other: SimulatedMember): void {
+    const { linkChecker, network, invariantChecker, count: hit } = this.#context;
     const pair = `${one.address} - ${other.address}`;
     if (linkChecker.areLinked(one, other)) {
       if (this.#since.delete(pair)) hit("linked beside those who do not answer");
@@ -33,6 +33,6 @@ export class LinkLatencyChecker {
     this.#since.set(pair, since);
     if (now - since < this.#withinMs) return;
     this.#since.set(pair, Number.POSITIVE_INFINITY);
-    invariantChecker.violate("L3", `${pair} has not come about within ${this.#withinMs} ms`);
+    invariantChecker.violate("L3", `${pair} is not linked within ${this.#withinMs} ms`);
   }
 }

@@ -37,7 +37,7 @@ export class LogChecker implements LogFacts {
     return this.#departures.get(id);
   }
 
-  /** The log answers: this is true from now on. */
+  /** The log has accepted this entry: it is true from now on. */
   append(entry: Entry): void {
     const { invariantChecker, scenario, network } = this.#context;
     this.#revision = entry.revision;
@@ -95,7 +95,7 @@ export class LogChecker implements LogFacts {
     this.#departures.set(id, { type, at });
   }
 
-  /** S6, and S4: whoever is listed as native listens where it says. */
+  /** S6, and S4: a member that is listed as native listens at its address. */
   #checkNew({ id, order, address, dialect }: ListedMember): void {
     const { invariantChecker, memberRuns } = this.#context;
     if (this.#orders.has(order)) invariantChecker.violate("S6", `order ${order} of ${address} is not new`);
@@ -109,17 +109,17 @@ export class LogChecker implements LogFacts {
     }
   }
 
-  /** N13: nobody is lost who runs and can be reached, or for whom somebody vouches. */
+  /** N13: no member is lost that runs and can be reached, or that has a witness. */
   #checkLost(id: Id, reason: string): void {
     const { memberRuns, invariantChecker, limits, serverProcess } = this.#context;
     const memberRun = memberRuns.get(id);
-    this.#context.hit(reason.includes("not back within") ? "lost by lease" : "lost by dial-back");
+    this.#context.count(reason.includes("not back within") ? "lost by lease" : "lost by dial-back");
     if (memberRun === undefined) return;
     const isWell = !memberRun.isOver && memberRun.id === id && this.#isWell(memberRun);
-    // A server that sleeps while a lease is all that it waits for takes its own absence for the member's.
+    // A server that was suspended during a lease counts its own absence as the member's.
     if (wasMissed(serverProcess, limits)) return;
     if (isWell) invariantChecker.violate("N13", `${memberRun.address} was lost, and lives: ${reason}`);
-    // Who has said goodbye is held by nobody any more.
+    // After goodbye nobody reports a link with it any more.
     const hasLeft = memberRun.isOver && !memberRun.process.isDead;
     if (hasLeft || serverProcess.absentMs(memoryMs) > 0) return;
     for (const [witnessId, witness] of memberRuns) {
@@ -139,7 +139,7 @@ export class LogChecker implements LogFacts {
     return isReachable && !wasMissed(process, limits);
   }
 
-  /** Somebody has had a link with this one for so long, and a good session, that the server must have heard of it. */
+  /** A witness: a member with a session that has had a link with this one for so long that the server must know. */
   #vouches(witness: NativeRun, id: Id): boolean {
     const { network, linkChecker, logChecker } = this.#context;
     const { now } = network.engine;

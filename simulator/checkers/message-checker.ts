@@ -12,8 +12,8 @@ interface SentMessages {
 }
 
 /**
- * Writes the messages that native members send, and reads those that are delivered: each says who sent it to whom, and
- * which it is.
+ * Writes the messages that native members send, and reads those that are delivered: each names its sender, its receiver and
+ * its number.
  */
 export class MessageChecker implements MessageFacts {
   readonly #context: SimulationContext;
@@ -30,7 +30,7 @@ export class MessageChecker implements MessageFacts {
     return new TextEncoder().encode(`${from} ${to} ${this.#exchange(from, to).sent + 1} ${"p".repeat(padding)}`);
   }
 
-  /** It has been taken. */
+  /** It was accepted. */
   wrote(from: Id, to: Id): void {
     this.#exchange(from, to).sent += 1;
   }
@@ -41,7 +41,7 @@ export class MessageChecker implements MessageFacts {
     return sent - delivered;
   }
 
-  /** How many messages there have been. */
+  /** How many messages there were. */
   sent(from: Id, to: Id): number {
     return this.#exchange(from, to).sent;
   }
@@ -60,7 +60,7 @@ export class MessageChecker implements MessageFacts {
     exchange.delivered = Math.max(exchange.delivered, Number(number));
   }
 
-  /** S3: who is heard is a member, as far as the listener knows, or has said that it leaves and is heard out. */
+  /** S3: the sender is a member, as far as the receiver knows, or leaves and is still delivered. */
   #checkSender(memberRun: NativeRun, peer: Address, from: Id, said: string): void {
     const { invariantChecker, logChecker, linkChecker } = this.#context;
     const listed = memberRun.machine.entries.find(({ address }) => address === peer);

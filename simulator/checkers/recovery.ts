@@ -3,13 +3,13 @@ import { isPeerConnection, isSession } from "../faults.js";
 import type { SimulatedMember } from "../member.js";
 import type { SimulatedServer } from "../server.js";
 
-/** What is still amiss in a mesh that is to be whole by now. */
+/** What is still wrong in a mesh that should be complete by now. */
 export interface RecoveryFault {
   readonly invariant: "L1" | "L2" | "S1" | "S2" | "S5" | "S8" | "S10" | "C1";
   readonly detail: string;
 }
 
-/** Looks whether a mended mesh is whole: everybody answered, linked once, told everything, and nothing left over. */
+/** Checks a mesh after all faults: every join answered, every pair linked once, everything delivered, nothing left over. */
 export function firstRecoveryFault(
   context: CheckedSimulation,
   server: SimulatedServer,
@@ -20,13 +20,13 @@ export function firstRecoveryFault(
     unanswered(context, alive) ??
     unlisted(context, alive) ??
     unlinked(context, alive) ??
-    untold(context, server, alive) ??
+    missingWatchAnswer(context, server, alive) ??
     undelivered(context, alive) ??
     leftOver(context, alive)
   );
 }
 
-/** L2: every join has come to something. A classic member that waits in line is told nothing. */
+/** L2: every join was answered. A classic member that waits in line gets no message. */
 function unanswered({ scenario }: CheckedSimulation, alive: readonly SimulatedMember[]): RecoveryFault | undefined {
   const waiting = alive.filter((member) => !member.isRegistered);
   if (waiting.length > Math.max(0, alive.length - scenario.capacity)) {
@@ -39,9 +39,9 @@ function unanswered({ scenario }: CheckedSimulation, alive: readonly SimulatedMe
   return { invariant: "L2", detail: `no answer for ${silent.map(({ address }) => address).join(" ")}` };
 }
 
-/** Who is a member is alive, and who is alive and let in is a member, and all natives know it. */
+/** Every member lives, every process that was admitted is a member, and all native members know it. */
 function unlisted({ logChecker }: CheckedSimulation, alive: readonly SimulatedMember[]): RecoveryFault | undefined {
-  // While nobody is heard at all, nobody is judged.
+  // While no session is live, nobody is judged.
   if (alive.length === 0) return undefined;
   const inside = alive.filter(({ isRegistered }) => isRegistered);
   const text = (addresses: readonly string[]): string => [...addresses].sort().join(" ");
@@ -68,14 +68,14 @@ function unlinked(context: CheckedSimulation, alive: readonly SimulatedMember[])
   );
   for (const [index, earlier] of memberRuns.entries()) {
     for (const later of memberRuns.slice(index + 1)) {
-      const recoveryFault = amissBetween(context, earlier, later);
+      const recoveryFault = pairFault(context, earlier, later);
       if (recoveryFault !== undefined) return recoveryFault;
     }
   }
   return undefined;
 }
 
-function amissBetween(
+function pairFault(
   { linkChecker }: CheckedSimulation,
   earlier: SimulatedMember,
   later: SimulatedMember,
@@ -94,8 +94,8 @@ function amissBetween(
   return { invariant: "S2", detail: `${pair} is ${there} and ${back}` };
 }
 
-/** A whole mesh is told so, once it is full where it has a capacity, and every native member hears it. */
-function untold(
+/** Every native member is told of a complete mesh; with a capacity, once it is full. */
+function missingWatchAnswer(
   context: CheckedSimulation,
   server: SimulatedServer,
   alive: readonly SimulatedMember[],
@@ -119,7 +119,7 @@ function untold(
   return undefined;
 }
 
-/** S8: what was sent has come by now. */
+/** S8: everything sent has arrived by now. */
 function undelivered(
   { messageChecker, streamChecker }: CheckedSimulation,
   alive: readonly SimulatedMember[],
@@ -148,7 +148,7 @@ function leftOver(
   const sessions = open.filter((end) => isSession(end, serverProcess)).length;
   if (sessions !== alive.length)
     return { invariant: "S10", detail: `${sessions} sessions for ${alive.length} members` };
-  // A classic member goes on dialing who has gone: a departure sends no list.
+  // A classic member goes on dialing members that have gone: a departure sends no list.
   const half = open.find(({ other, process }) => (other === undefined ? !process.isClassic : other.isClosed));
   if (half !== undefined) {
     return { invariant: "S10", detail: `${half.connection} of ${half.process.name} is open without another end` };

@@ -2,14 +2,14 @@ import type { MessagingEvent, PeerChannel } from "../../src/messaging/types.js";
 import type { Id } from "../../src/protocol/directory.js";
 import { memoryMs, type NativeMemberRun, type SimulationContext } from "../simulation-context.js";
 
-/** What the one who is asked does: answers at once, later, with a failure, or never; or the one who asks calls it off. */
+/** What happens to a request: answered at once, later, with a failure, or never; or cancelled by its sender. */
 const plans = ["now", "now", "later", "fail", "never", "cancel"] as const;
 type RequestPlan = (typeof plans)[number];
 
 /** How much later than its time-out a request may be settled, if nothing held its process up. */
 const patienceMs = 20_000;
 
-/** One request, as both ends of it are known. */
+/** One request, as seen at both ends. */
 interface WatchedRequest {
   readonly from: Id;
   readonly to: Id;
@@ -24,8 +24,8 @@ interface WatchedRequest {
 type RequestSignal = Extract<MessagingEvent, { type: "request" | "cancelled" | "reply" | "failed" }>;
 
 /**
- * Asks for replies, gives them, and watches both: a request reaches its peer once at most, and whoever asks hears of it
- * exactly once, with the reply that belongs to it or with a reason that holds.
+ * Sends requests, replies to them, and checks both: a request reaches its peer at most once, and its sender gets exactly one
+ * result: the reply that belongs to it, or a failure with a true reason.
  */
 export class RequestChecker {
   readonly #context: SimulationContext;
@@ -38,7 +38,7 @@ export class RequestChecker {
   }
 
   ask(memberRun: NativeMemberRun, conversation: PeerChannel, to: Id): void {
-    const { network, hit } = this.#context;
+    const { network, count: hit } = this.#context;
     const { engine } = network;
     const plan = plans[engine.random.integer(0, plans.length - 1)] ?? "now";
     const timeoutMs = engine.random.integer(100, 20_000);
@@ -66,7 +66,7 @@ export class RequestChecker {
         this.#serve(memberRun, arrival);
         break;
       case "cancelled":
-        this.#context.hit("request not wanted any more");
+        this.#context.count("request not wanted any more");
         arrival.from.fail(arrival.request, "ABORTED", "nobody waits for it");
         break;
       case "reply":
@@ -78,7 +78,7 @@ export class RequestChecker {
     }
   }
 
-  /** L2: whoever has closed has heard of everything that it asked. */
+  /** L2: a member that has closed has a result for every request. */
   checkSettled(id: Id, name: string): void {
     for (const watched of this.#byText.values()) {
       if (watched.from !== id || watched.isSettled) continue;
@@ -114,7 +114,7 @@ export class RequestChecker {
     if (watched !== undefined && text !== `re: ${watched.text}`) {
       this.#context.invariantChecker.violate("S8", `${memberRun.address} asked ${watched.text} and hears "${text}"`);
     }
-    this.#context.hit("request answered");
+    this.#context.count("request answered");
   }
 
   #failed(
@@ -134,7 +134,7 @@ export class RequestChecker {
         "S8",
         `${memberRun.address} asked ${watched.text} and hears ${code} ${message}`,
       );
-    this.#context.hit(`request failed: ${code}`);
+    this.#context.count(`request failed: ${code}`);
   }
 
   #settle(memberRun: NativeMemberRun, from: PeerChannel, request: number): WatchedRequest | undefined {

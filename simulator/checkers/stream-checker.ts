@@ -2,7 +2,7 @@ import type { MessagingEvent, PeerChannel, PeerStream } from "../../src/messagin
 import type { Id } from "../../src/protocol/directory.js";
 import type { NativeMemberRun, SimulationContext } from "../simulation-context.js";
 
-/** One end of a stream: what it has written and read, and what it has said and heard of its end. */
+/** One end of a stream: what it has written and read, and how it has ended. */
 interface StreamEnd {
   readonly memberRun: NativeMemberRun;
   readonly id: Id;
@@ -15,7 +15,7 @@ interface StreamEnd {
   read: number;
   hasEnded: boolean;
   hasAborted: boolean;
-  hasHeardEnd: boolean;
+  hasReadEnd: boolean;
   isOver: boolean;
 }
 
@@ -26,8 +26,8 @@ const longest = 4_000;
 const longestWrite = 900;
 
 /**
- * Writes on streams, reads them, and watches both: what is read is what was written, byte by byte, the end comes behind all
- * of it, and a stream is given up for a reason.
+ * Writes on streams, reads them, and checks both: what is read is what was written, byte by byte, the end comes behind all of
+ * it, and a stream is aborted only for a reason.
  */
 export class StreamChecker {
   readonly #context: SimulationContext;
@@ -54,7 +54,7 @@ export class StreamChecker {
       return;
     }
     const bank = this.#banks.get(arrival.stream);
-    // What was on its way when this end gave the stream up may still come.
+    // What was on its way when this end aborted the stream may still come.
     if (bank?.hasAborted === true) return;
     // Both directions have ended, as this end sees it, and what it wrote last was still waiting when the link was lost.
     if (bank?.isOver === true && arrival.type === "aborted" && arrival.code === "PEER_DOWN") return;
@@ -69,7 +69,7 @@ export class StreamChecker {
     else this.#write(bank);
   }
 
-  /** L1: streams between those who live come to their end. */
+  /** L1: streams between living members end. */
   unfinished(alive: ReadonlySet<Id>): string | undefined {
     for (const [topic, banks] of this.#pairs) {
       const [from = "", to = ""] = topic.split(" ");
@@ -83,7 +83,7 @@ export class StreamChecker {
 
   #bank(memberRun: NativeMemberRun, topic: string, stream: PeerStream, salt: number): StreamEnd {
     const toWrite = this.#context.network.engine.random.integer(0, longest);
-    const state = { written: 0, read: 0, hasEnded: false, hasAborted: false, hasHeardEnd: false, isOver: false };
+    const state = { written: 0, read: 0, hasEnded: false, hasAborted: false, hasReadEnd: false, isOver: false };
     const bank: StreamEnd = { memberRun, id: memberRun.id, topic, stream, salt, toWrite, ...state };
     this.#banks.set(stream, bank);
     return bank;
@@ -101,14 +101,14 @@ export class StreamChecker {
     this.#write(bank);
   }
 
-  /** Writes on until the window is full, and then waits for `writable`; sometimes gives up in the middle. */
+  /** Writes until the window is full, and then waits for `writable`; sometimes aborts in the middle. */
   #write(bank: StreamEnd): void {
     const { random } = this.#context.network.engine;
     if (bank.hasEnded || bank.isOver) return;
     if (random.chance(0.05)) {
       bank.hasAborted = true;
       bank.isOver = true;
-      this.#context.hit("stream given up");
+      this.#context.count("stream given up");
       bank.stream.abort("STREAM_ABORTED", "enough");
       return;
     }
@@ -150,8 +150,8 @@ export class StreamChecker {
         `${bank.memberRun.address} hears an end at ${bank.read} of ${other.written}`,
       );
     }
-    bank.hasHeardEnd = true;
-    this.#context.hit("stream read to its end");
+    bank.hasReadEnd = true;
+    this.#context.count("stream read to its end");
     this.#closeIfDone(bank);
   }
 
@@ -165,11 +165,11 @@ export class StreamChecker {
       );
     }
     bank.isOver = true;
-    this.#context.hit(`stream aborted: ${code}`);
+    this.#context.count(`stream aborted: ${code}`);
   }
 
   #closeIfDone(bank: StreamEnd): void {
-    if (bank.hasEnded && bank.hasHeardEnd) bank.isOver = true;
+    if (bank.hasEnded && bank.hasReadEnd) bank.isOver = true;
   }
 
   #other(bank: StreamEnd): Pick<StreamEnd, "written" | "hasEnded" | "hasAborted"> {
