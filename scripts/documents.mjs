@@ -10,7 +10,7 @@ import { defaultLimits } from "../dist/src/core/limits.js";
 import { classicSessionTransitions as memberSession } from "../dist/src/mesh/classic/session.js";
 import { acceptorTransitions, helloRules, ownerTransitions } from "../dist/src/mesh/native/link-states.js";
 import { nativeSessionTransitions } from "../dist/src/mesh/native/session.js";
-import { sniff } from "../dist/src/protocol/caller-kind.js";
+import { callerKindOf } from "../dist/src/protocol/caller-kind.js";
 import { controls, entryFields, memberFields } from "../dist/src/protocol/native/control.js";
 import { memberSessionTransitions as serverSession } from "../dist/src/rendezvous/member-session.js";
 import { toSequenceDiagram } from "../dist/src/runtime/trace.js";
@@ -236,14 +236,14 @@ const receptions = {
   stranger: ["`BAD_ADDRESS`", "`BAD_HELLO`"],
 };
 
-/** Which first bytes mean which caller, asked of `sniff` for every byte and, where one is not enough, every second one. */
+/** Which first bytes mean which caller, asked of `callerKindOf` for every byte and, where one is not enough, every second one. */
 function callersTable() {
   const openings = Object.fromEntries(Object.keys(receptions).map((caller) => [caller, []]));
   const bytes = Array.from({ length: 256 }, (_, byte) => byte);
   for (const first of bytes) {
-    const caller = sniff(first, undefined);
+    const caller = callerKindOf(first, undefined);
     if (caller !== undefined) openings[caller].push(name(first));
-    else for (const second of bytes) openings[sniff(first, second)].push(name(first) + name(second));
+    else for (const second of bytes) openings[callerKindOf(first, second)].push(name(first) + name(second));
   }
   const rows = Object.entries(receptions).map(([caller, [atServer, atNode]]) => {
     const isRest = caller === "stranger";

@@ -226,13 +226,13 @@ export class SimulatedMember implements NativeMemberRun {
 
   /** Handles the events of native members; false for any other event. */
   #hearNative(event: MemberEvent): boolean {
-    const { linkChecker, logChecker, invariantChecker, count: hit, isSettled } = this.#context;
+    const { linkChecker, logChecker, invariantChecker, count, isSettled } = this.#context;
     const isOfClassicPeer = "peer" in event && this.links.has(event.peer);
     switch (event.type) {
       case "link":
       case "relink":
         if (event.dialect === "classic") {
-          hit("mixed dialect pair");
+          count("mixed dialect pair");
           return false;
         }
         linkChecker.up(this, event);
@@ -259,7 +259,7 @@ export class SimulatedMember implements NativeMemberRun {
         return true;
       case "fenced":
         this.#isRegistered = false;
-        hit("fenced and rejoined");
+        count("fenced and rejoined");
         break;
       default:
         return false;

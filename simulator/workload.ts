@@ -21,7 +21,7 @@ export class Workload {
 
   /** Sends something to a peer: mostly a message. */
   speak({ id, address }: Member): void {
-    const { network, messageChecker, requestChecker, streamChecker, count: hit } = this.#context;
+    const { network, messageChecker, requestChecker, streamChecker, count } = this.#context;
     const conversation = this.messaging.at(address);
     if (conversation === undefined) return;
     const choice = network.engine.random.next();
@@ -30,14 +30,14 @@ export class Workload {
     else {
       const sent = conversation.send(noTopic, 0, messageChecker.write(this.#memberRun.id, id));
       if (sent !== "full") messageChecker.wrote(this.#memberRun.id, id);
-      if (sent !== "taken") hit(`message ${sent}`);
+      if (sent !== "taken") count(`message ${sent}`);
     }
   }
 
   /** A channel has an event. */
   hear(arrival: MessagingEvent): void {
-    const { messageChecker, requestChecker, streamChecker, record: tell, count: hit } = this.#context;
-    tell(() => `${this.#memberRun.address} receives ${arrival.type}`);
+    const { messageChecker, requestChecker, streamChecker, record, count } = this.#context;
+    record(() => `${this.#memberRun.address} receives ${arrival.type}`);
     switch (arrival.type) {
       case "messages":
         for (const { payload, bytes } of arrival.messages) {
@@ -46,7 +46,7 @@ export class Workload {
         }
         break;
       case "drained":
-        hit("drained");
+        count("drained");
         break;
       case "request":
       case "cancelled":

@@ -48,7 +48,7 @@ export class LinkChecker implements LinkFacts {
   // What members report.
 
   up(memberRun: NativeRun, { type, peer: address }: ObservedLinkEvent): void {
-    const { invariantChecker, network, count: hit } = this.#context;
+    const { invariantChecker, network, count } = this.#context;
     const listed = memberRun.machine.nativeLink(address);
     const link = listed?.hasBeenUp === true ? listed : undefined;
     const own = this.#of(memberRun);
@@ -80,8 +80,8 @@ export class LinkChecker implements LinkFacts {
       changedAt: network.engine.now,
     };
     own.set(address, watched);
-    if (type === "relink" && link.outflow.unacknowledgedBytes > 0) hit("resumed with replay");
-    if (before?.isUp === true) hit("broken noticed by one end only");
+    if (type === "relink" && link.outflow.unacknowledgedBytes > 0) count("resumed with replay");
+    if (before?.isUp === true) count("broken noticed by one end only");
     this.#checkListed(memberRun, watched, address);
     this.#checkSame(memberRun, watched);
   }
@@ -173,12 +173,12 @@ export class LinkChecker implements LinkFacts {
   }
 
   answer(memberRun: NativeRun, connection: ConnectionId): void {
-    const { network, count: hit } = this.#context;
+    const { network, count } = this.#context;
     const end = network.endOf(memberRun.process, connection);
     const hello = end?.other === undefined ? undefined : this.#hellos.get(end.other)?.hello;
     if (end === undefined || hello === undefined) return;
     this.#speak(`answer ${hello.from} ${hello.to}`, end);
-    if (end.readAtStep !== network.engine.steps) hit("parked judged after entry");
+    if (end.readAtStep !== network.engine.steps) count("parked judged after entry");
   }
 
   /** This end sends goodbye. */

@@ -22,10 +22,10 @@ export class LinkLatencyChecker {
   }
 
   #checkPair(one: SimulatedMember, other: SimulatedMember): void {
-    const { linkChecker, network, invariantChecker, count: hit } = this.#context;
+    const { linkChecker, network, invariantChecker, count } = this.#context;
     const pair = `${one.address} - ${other.address}`;
     if (linkChecker.areLinked(one, other)) {
-      if (this.#since.delete(pair)) hit("linked beside those who do not answer");
+      if (this.#since.delete(pair)) count("linked beside those who do not answer");
       return;
     }
     const { now } = network.engine;

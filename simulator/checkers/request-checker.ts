@@ -38,7 +38,7 @@ export class RequestChecker {
   }
 
   ask(memberRun: NativeMemberRun, conversation: PeerChannel, to: Id): void {
-    const { network, count: hit } = this.#context;
+    const { network, count } = this.#context;
     const { engine } = network;
     const plan = plans[engine.random.integer(0, plans.length - 1)] ?? "now";
     const timeoutMs = engine.random.integer(100, 20_000);
@@ -56,7 +56,7 @@ export class RequestChecker {
       if (watched.isSettled) return;
       watched.isSettled = true;
       conversation.cancel(request);
-      hit("request called off");
+      count("request called off");
     });
   }
 

@@ -1,8 +1,8 @@
 /**
- * Zero, for counts that go beyond 2^31, as those of bytes do within seconds.
+ * Zero, for counts that go beyond 2^31, as counts of bytes do within seconds.
  *
- * V8 keeps small integers in one way and all other numbers in another. When it has to change its mind about a field, it
- * throws away whatever compiled code touches the object: in the middle of a transfer, once 2 GiB are through. -0 is no small
- * integer, so these fields are kept in the other way from the beginning.
+ * V8 stores small integers in one way and all other numbers in another. When a field changes from one to the other, V8
+ * discards the compiled code that uses the object: in the middle of a transfer, after 2 GiB. -0 is no small integer, so these
+ * fields are stored as doubles from the beginning.
  */
 export const doubleZero = -0;

@@ -1,8 +1,8 @@
 /**
- * A seeded source of pseudo-random numbers: the same seed gives the same numbers, which is what lets a simulated run be
- * repeated to the byte. Not for secrets.
+ * Seeded pseudo-random numbers: the same seed gives the same numbers, so that a simulated run can be repeated. Not for
+ * secrets.
  *
- * The generator is sfc32 of Chris Doty-Humphrey's PractRand suite, warmed up by 12 rounds as its author does.
+ * The generator is sfc32 of Chris Doty-Humphrey's PractRand suite, with its author's 12 rounds of warm-up.
  */
 export class SeededRandom {
   #a: number;

@@ -1,12 +1,12 @@
-/** The life of something, as data: from each state, what may happen and where it leads. */
+/** A state machine as data: which events each state allows, and where they lead. */
 export type Transitions<State extends string, Event extends string> = Readonly<
   Record<State, Readonly<Partial<Record<Event, State>>>>
 >;
 
 /**
- * The state behind an event. What the table does not allow is a fault of the machine, and is said at once.
+ * The state after an event.
  *
- * @throws {Error} that names `subject`, whose life it is, the event and the state
+ * @throws {Error} if the table does not allow the event, naming `subject`, the event and the state
  */
 export function nextState<State extends string, Event extends string>(
   transitions: Partial<Transitions<State, Event>>,

@@ -5,10 +5,10 @@ import type { PendingConnections } from "../core/pending-connections.js";
 import { type PendingRefusal, PendingRefusals } from "../core/pending-refusals.js";
 import { earliest } from "../core/timer-table.js";
 import { formatAddress } from "../protocol/address.js";
-import { httpRefusal, sniff } from "../protocol/caller-kind.js";
+import { callerKindOf, httpRefusal } from "../protocol/caller-kind.js";
 import { canonicalIp } from "../protocol/ip.js";
 import { encodeControl } from "../protocol/native/control.js";
-import { behindPreface, firstNativeByte } from "../protocol/native/preface.js";
+import { firstNativeByte, withPreface } from "../protocol/native/preface.js";
 import type { ConnectionListener, Connections } from "./connections.js";
 import type { MemberOutput, MemberRules } from "./types.js";
 
@@ -178,7 +178,7 @@ export class Acceptor implements ConnectionListener {
       const { firstByteCrowdedMs } = this.#rules.limits;
       this.#tellRefusal(visitor, unwelcome, now, isNative ? refusal(code, message, firstByteCrowdedMs) : undefined);
     } else if (this.#rules.isKeyed && visitor.identity === undefined) {
-      const isHttp = sniff(input.bytes[0] ?? 0, input.bytes[1]) === "http";
+      const isHttp = callerKindOf(input.bytes[0] ?? 0, input.bytes[1]) === "http";
       const lastWord = isNative
         ? refusal("SECRET_REQUIRED", "this mesh takes only callers with the secret")
         : isHttp
@@ -227,5 +227,5 @@ export function notTheServer(server: string | undefined): string {
 
 /** A preface and a refusal, for a native caller that is not let in. */
 function refusal(code: ErrorCode, message: string, retryMs?: number): Uint8Array {
-  return behindPreface(encodeControl({ type: "refuse", code, message, ...(retryMs === undefined ? {} : { retryMs }) }));
+  return withPreface(encodeControl({ type: "refuse", code, message, ...(retryMs === undefined ? {} : { retryMs }) }));
 }

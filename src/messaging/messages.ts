@@ -1,6 +1,6 @@
 import { notNow } from "../core/link-handler.js";
 import { Queue } from "../core/queue.js";
-import { decodeMessage, encodeMessage, messageOverheadBytes, messageWeightOf } from "../protocol/native/message.js";
+import { decodeMessage, encodeMessage, messageCreditBytes, messageOverheadBytes } from "../protocol/native/message.js";
 import { encodeCredit, messageFlow } from "../protocol/native/stream.js";
 import { ReceiveWindow, SendWindow } from "./flow-control.js";
 import type { ChannelContext, PayloadKind, PeerChannel, ReceivedMessage, SendResult } from "./types.js";
@@ -102,7 +102,7 @@ export class ChannelMessages {
   take(bytes: Uint8Array, from: number, to: number): string | typeof notNow | undefined {
     const message = decodeMessage(bytes, from, to);
     if (typeof message === "string") return message;
-    const weight = this.#weigh(messageWeightOf(to - from));
+    const weight = this.#weigh(messageCreditBytes(to - from));
     const channel = this.#channel;
     const { newest } = channel.outputs;
     const batch = newest instanceof MessageBatch && newest.from === channel ? newest : undefined;

@@ -16,7 +16,7 @@ export function parsePort(text: string): number | undefined {
   return port <= 65_535 ? port : undefined;
 }
 
-/** Splits `host:port` and `[host]:port` without judging either part; undefined where there is no such shape. */
+/** Splits `host:port` and `[host]:port` without checking either part; undefined for any other form. */
 export function splitHostPort(text: string): { readonly host: string; readonly port: string } | undefined {
   const colon = text.lastIndexOf(":");
   if (colon < 1) return undefined;
@@ -26,7 +26,7 @@ export function splitHostPort(text: string): { readonly host: string; readonly p
   return host.includes(":") ? undefined : { host, port };
 }
 
-/** Reads an address that a member may advertise; undefined for host names, zones, bad ports, 0.0.0.0 and ::. */
+/** Parses an address that a member may advertise; undefined for host names, zones, bad ports, 0.0.0.0 and ::. */
 export function parseAddress(text: string): Address | undefined {
   const parts = splitHostPort(text);
   if (parts === undefined) return undefined;
@@ -36,7 +36,7 @@ export function parseAddress(text: string): Address | undefined {
   // A bracket belongs to IPv6 and to nothing else.
   const isBracketed = text.startsWith("[");
   if (isBracketed !== parts.host.includes(":")) return undefined;
-  // Nothing else is left to spell differently.
+  // An IPv4 address and a port have no other spelling.
   return isBracketed ? formatAddress({ host, port }) : (text as Address);
 }
 

@@ -6,13 +6,13 @@ export type Id = string;
 /** Which protocol a member speaks with its peers. */
 export type Dialect = "classic" | "native";
 
-/** What a member says of itself beyond its address: an object of JSON values. */
+/** What a member publishes about itself beyond its address and name: an object of JSON values. */
 export type Meta = Readonly<Record<string, unknown>>;
 
-/** A member as the directory has it. Nothing in it ever changes: a restart is a new member. */
+/** A member of the directory. It never changes: a restart makes a new member. */
 export interface Member {
   readonly id: Id;
-  /** Unique in the mesh, given at admission and kept for life, larger for whoever joins later. */
+  /** Unique in the mesh, larger for a member that joined later, never changed. */
   readonly order: number;
   readonly address: Address;
   readonly dialect: Dialect;
@@ -20,10 +20,10 @@ export interface Member {
   readonly meta?: Meta;
 }
 
-/** A member that is still to be given its order. */
+/** A member without its order, which the log gives. */
 export type Candidate = Omit<Member, "order">;
 
-/** It said that it goes, or it was found to be gone. */
+/** `left`: the member said so. `lost`: the server found that it is gone. */
 interface DepartureOf<Type> {
   readonly type: Type;
   readonly id: Id;
@@ -31,23 +31,23 @@ interface DepartureOf<Type> {
 }
 type Departure = DepartureOf<"left"> | DepartureOf<"lost">;
 
-/** A change of membership that somebody wants. */
+/** A change of membership to append to the log. */
 export type MemberChange =
   | ({ readonly type: "joined" } & Candidate)
-  /** A new incarnation takes the place of the one that had its address: the old one out and the new one in, in one step. */
+  /** A new incarnation replaces the one that had its address, in one step. */
   | ({ readonly type: "replaced"; readonly replaces: Id } & Candidate)
   | Departure;
 
-/** A change of who holds a key. */
+/** A change of the holder of a key, to append to the log. */
 export type ClaimChange =
-  /** `token`: of a claim that an earlier log has granted already. */
+  /** `token`: that of a claim which an earlier log has granted. */
   | { readonly type: "claimed"; readonly key: string; readonly holder: Id; readonly token?: number }
   | { readonly type: "unclaimed"; readonly key: string; readonly reason: string };
 
-/** A change that somebody wants. */
+/** A change to append to the log. */
 export type Change = MemberChange | ClaimChange;
 
-/** A change of membership that has happened. Its revision is one more than that of the entry before. */
+/** An entry about a member. Its revision is one more than that of the entry before. */
 export type MemberEntry = { readonly revision: number } & (
   | ({ readonly type: "joined" } & Member)
   | ({ readonly type: "replaced"; readonly replaces: Id } & Member)
@@ -56,16 +56,16 @@ export type MemberEntry = { readonly revision: number } & (
 
 export type ClaimEntry = { readonly revision: number } & ClaimChange;
 
-/** A change that has happened. */
+/** An entry of the log. */
 export type Entry = MemberEntry | ClaimEntry;
 
-/** What a change becomes when the log gives it a revision: that is also the order of a new member. */
-export function happened(change: Change, revision: number): Entry {
+/** The entry of a change with this revision, which is also the order of a new member. */
+export function entryOf(change: Change, revision: number): Entry {
   if (change.type === "joined" || change.type === "replaced") return { ...change, order: revision, revision };
   return { ...change, revision };
 }
 
-/** True for an entry that tells of a claim, and not of a member. */
+/** True for an entry about a claim, not about a member. */
 export function isClaimEntry(entry: Entry): entry is ClaimEntry {
   return entry.type === "claimed" || entry.type === "unclaimed";
 }
@@ -73,34 +73,33 @@ export function isClaimEntry(entry: Entry): entry is ClaimEntry {
 /** A key that one member holds. */
 export interface Claim {
   readonly key: string;
-  /** The revision at which it was granted: it rises with each claim of a key, so a resource can turn old holders away. */
+  /** The revision at which it was granted: it rises with each claim of a key, so that a resource can refuse old holders. */
   readonly token: number;
   readonly holder: Id;
   /** The holder as it was listed when the claim was read; undefined if it was not listed. */
   readonly member: Member | undefined;
 }
 
-/** Where two members stand in the join order, smaller is earlier; ids break a tie. */
+/** Below 0 if `a` comes before `b` in join order. Ids break a tie. */
 export function compareMembers(a: Member, b: Member): number {
   return a.order - b.order || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
 }
 
 /**
- * The fold of the log: who is a member now, in join order, and who holds which key. A claim outlives the membership of its
- * holder: only `unclaimed`, or a claim with a higher token, ends it.
- *
- * The server and every member keep one. Entries come by rising revision; one that has been applied before changes nothing.
+ * The fold of the log: the present members in join order, and the claims. A claim outlives the membership of its holder:
+ * only `unclaimed`, or a claim with a higher token, ends it. Entries come with rising revisions; one that was applied before
+ * changes nothing.
  */
 export class Directory {
   readonly #members = new Map<Id, Member>();
   readonly #claims = new Map<string, Claim>();
-  #inOrder: readonly Member[] | undefined = [];
-  /** True while members have come in their order, as they nearly always do: then there is nothing to sort. */
-  #cameInOrder = true;
+  #sorted: readonly Member[] | undefined = [];
+  /** True while members have been added in join order, as nearly always: then there is nothing to sort. */
+  #isSorted = true;
   #newest: Member | undefined;
   #revision: number;
 
-  /** `revision`: that of the newest entry before the first. */
+  /** `revision`: the one before the first entry. */
   constructor(revision = 0) {
     this.#revision = revision;
   }
@@ -116,10 +115,10 @@ export class Directory {
 
   /** In join order; the same array until something changes. */
   get members(): readonly Member[] {
-    if (this.#inOrder !== undefined) return this.#inOrder;
+    if (this.#sorted !== undefined) return this.#sorted;
     const members = [...this.#members.values()];
-    this.#inOrder = this.#cameInOrder ? members : members.sort(compareMembers);
-    return this.#inOrder;
+    this.#sorted = this.#isSorted ? members : members.sort(compareMembers);
+    return this.#sorted;
   }
 
   member(id: Id): Member | undefined {
@@ -131,7 +130,7 @@ export class Directory {
     return this.#claims;
   }
 
-  /** Takes the next entry. Returns whether it was new. */
+  /** Applies the next entry. Returns false for one that was applied before. */
   apply(entry: Entry): boolean {
     if (entry.revision <= this.#revision) return false;
     this.#revision = entry.revision;
@@ -139,21 +138,21 @@ export class Directory {
       this.#applyClaim(entry);
       return true;
     }
-    this.#inOrder = undefined;
+    this.#sorted = undefined;
     if (entry.type === "replaced") this.#members.delete(entry.replaces);
     if (entry.type !== "joined" && entry.type !== "replaced") this.#members.delete(entry.id);
-    // Nothing in a member ever changes.
+    // A member never changes.
     else if (!this.#members.has(entry.id)) this.#add(memberOf(entry));
     return true;
   }
 
-  /** Takes a whole state of the log instead of the entries that lead to it. */
+  /** Replaces everything by the state of the log at this revision. */
   restore(members: readonly Member[], revision: number, claims: readonly Omit<Claim, "member">[] = []): void {
     this.#members.clear();
-    this.#cameInOrder = true;
+    this.#isSorted = true;
     this.#newest = undefined;
     for (const member of members) this.#add(member);
-    this.#inOrder = undefined;
+    this.#sorted = undefined;
     this.#revision = revision;
     const before = new Map(this.#claims);
     this.#claims.clear();
@@ -176,7 +175,7 @@ export class Directory {
   }
 
   #add(member: Member): void {
-    if (this.#newest !== undefined && compareMembers(this.#newest, member) > 0) this.#cameInOrder = false;
+    if (this.#newest !== undefined && compareMembers(this.#newest, member) > 0) this.#isSorted = false;
     else this.#newest = member;
     this.#members.set(member.id, member);
   }

@@ -9,7 +9,7 @@ import { type Address, endpointOf } from "../protocol/address.js";
 import type { Id } from "../protocol/directory.js";
 import { type Control, decodeControl, encodeControl } from "../protocol/native/control.js";
 import { FrameReader, frameKinds } from "../protocol/native/frames.js";
-import { encodePreface, speaksOurs } from "../protocol/native/preface.js";
+import { encodePreface, isSupported } from "../protocol/native/preface.js";
 import type { RendezvousOutput } from "./types.js";
 
 /** A dial to the address of a member or of a registrant. */
@@ -289,7 +289,7 @@ class VerificationReply {
       { controlBytes: mostBytes, messageBytes: mostBytes },
       {
         preface: (preface) => {
-          if (!speaksOurs(preface)) this.said ??= { found: "other", detail: "another version answers there" };
+          if (!isSupported(preface)) this.said ??= { found: "other", detail: "another version answers there" };
         },
         frame: (kind, body) => {
           if (kind === frameKinds.control) this.said ??= this.#read(decodeControl(body));

@@ -5,7 +5,7 @@ import type { OutputSink } from "../core/machine.js";
 import { PendingConnections } from "../core/pending-connections.js";
 import { type PendingRefusal, PendingRefusals } from "../core/pending-refusals.js";
 import { earliest } from "../core/timer-table.js";
-import { sniff } from "../protocol/caller-kind.js";
+import { callerKindOf } from "../protocol/caller-kind.js";
 import { ping } from "../protocol/native/frames.js";
 import type { AddressVerifier } from "./address-verifier.js";
 import { ClassicHandler } from "./classic/handler.js";
@@ -192,7 +192,7 @@ export class ConnectionHandler {
   /** Plain text where the secret has to be proved first. */
   #refusePlain(session: MemberSession, bytes: Uint8Array, now: number): void {
     const [first = 0, second] = bytes;
-    const caller = sniff(first, second);
+    const caller = callerKindOf(first, second);
     if (caller === "http" || caller === "tls") this.classic.refuseOtherProtocol(session, caller, now);
     else
       this.sessionCloser.refuse(

@@ -1,9 +1,9 @@
 import { type RegistrationEvent, RegistrationReader } from "../protocol/classic/registration.js";
 import type { Dialect } from "../protocol/directory.js";
-import { readContent } from "../protocol/native/content.js";
+import { decodeFrame } from "../protocol/native/content.js";
 import type { Control } from "../protocol/native/control.js";
 import { type FrameLimits, FrameReader } from "../protocol/native/frames.js";
-import { firstNativeByte, speaksOurs } from "../protocol/native/preface.js";
+import { firstNativeByte, isSupported } from "../protocol/native/preface.js";
 
 /** What was read from a connection, in either dialect. */
 export type DialectReaderEvent =
@@ -95,7 +95,7 @@ export class DialectReader {
   #sink(): ConstructorParameters<typeof FrameReader>[1] {
     return {
       preface: (preface) => {
-        if (speaksOurs(preface)) return;
+        if (isSupported(preface)) return;
         this.#native?.close();
         this.#events.push({ type: "otherVersion", versions: `${preface.lowest} to ${preface.highest}` });
       },
@@ -106,7 +106,7 @@ export class DialectReader {
   }
 
   #frame(kind: number, body: Uint8Array): void {
-    const content = readContent(kind, body);
+    const content = decodeFrame(kind, body);
     if (content === undefined) return;
     switch (content.type) {
       case "pong":

@@ -3,7 +3,7 @@ import { printable } from "../core/escaping.js";
 import { GracefulCloses } from "../core/graceful-closes.js";
 import type { OutputSink } from "../core/machine.js";
 import { earliest, TimerTable } from "../core/timer-table.js";
-import { encodeEnd, encodeRefusal, teardownWord } from "../protocol/classic/list.js";
+import { encodeEnd, encodeRefusal, teardownText } from "../protocol/classic/list.js";
 import { encodeControl } from "../protocol/native/control.js";
 import type { ListBroadcaster } from "./classic/list-broadcaster.js";
 import type { MemberSession } from "./member-session.js";
@@ -79,7 +79,7 @@ export class SessionCloser {
       this.#hangUp(
         session,
         now,
-        incomplete === undefined ? encodeEnd(teardownWord) : encodeRefusal("INCOMPLETE", failure),
+        incomplete === undefined ? encodeEnd(teardownText) : encodeRefusal("INCOMPLETE", failure),
       );
       return;
     }

@@ -1,4 +1,4 @@
-import { happened } from "../protocol/directory.js";
+import { entryOf } from "../protocol/directory.js";
 import type { LogAppend } from "../rendezvous/types.js";
 import type { LogAnswerHandler, MembershipLog } from "./membership-log.js";
 
@@ -17,7 +17,7 @@ export class MemoryLog implements MembershipLog {
     if (this.#isClosed) return;
     const revision = Math.max(this.#revisions.get(mesh) ?? after, after) + 1;
     this.#revisions.set(mesh, revision);
-    this.#answer({ type: "appended", mesh, key, entry: happened(change, revision) });
+    this.#answer({ type: "appended", mesh, key, entry: entryOf(change, revision) });
   }
 
   forget(mesh: string): void {

@@ -1,5 +1,5 @@
 import { diagramText } from "../core/escaping.js";
-import { readContent } from "../protocol/native/content.js";
+import { decodeFrame } from "../protocol/native/content.js";
 import { frameHeaderBytes } from "../protocol/native/frames.js";
 import { isNumbered, nameOfKind } from "../protocol/native/numbered.js";
 import { firstNativeByte } from "../protocol/native/preface.js";
@@ -59,7 +59,7 @@ export function wireText(bytes: Uint8Array): string {
   if (first >= 0x20) return classicText(bytes);
   const kind = bytes[frameHeaderBytes - 1] ?? 0;
   if (isNumbered(kind)) return nameOfKind(kind);
-  const content = readContent(kind, bytes.subarray(frameHeaderBytes));
+  const content = decodeFrame(kind, bytes.subarray(frameHeaderBytes));
   if (content === undefined) return "frame";
   if (content.type === "directory") return `directory of ${content.members.length}`;
   const { type, ...fields } = content;

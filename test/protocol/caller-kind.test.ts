@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
-import { httpRefusal, sniff } from "../../src/protocol/caller-kind.js";
+import { callerKindOf, httpRefusal } from "../../src/protocol/caller-kind.js";
 import { ascii } from "../../src/protocol/text.js";
 
 function caller(text: string): string | undefined {
   const [first = 0, second] = ascii(text);
-  return sniff(first, second);
+  return callerKindOf(first, second);
 }
 
 describe("sniff", () => {
@@ -30,7 +30,7 @@ describe("sniff", () => {
 
   test("needs a second byte only after an H", () => {
     const undecided = Array.from({ length: 256 }, (_, byte) => byte).filter(
-      (byte) => sniff(byte, undefined) === undefined,
+      (byte) => callerKindOf(byte, undefined) === undefined,
     );
     expect(undecided).toEqual([0x48]);
   });
@@ -38,7 +38,7 @@ describe("sniff", () => {
   test("decides every pair of bytes", () => {
     for (let first = 0; first < 256; first += 1) {
       for (let second = 0; second < 256; second += 1) {
-        if (sniff(first, second) === undefined) throw new Error(`undecided: ${first} ${second}`);
+        if (callerKindOf(first, second) === undefined) throw new Error(`undecided: ${first} ${second}`);
       }
     }
   });

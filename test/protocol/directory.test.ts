@@ -5,7 +5,7 @@ import {
   compareMembers,
   Directory,
   type Entry,
-  happened,
+  entryOf,
   type Id,
   type Member,
 } from "../../src/protocol/directory.js";
@@ -21,7 +21,7 @@ function candidate(digit: number, more: Partial<Member> = {}): Omit<Member, "ord
 
 /** The entries that these changes become, from revision 1 on. */
 function logOf(...changes: readonly Change[]): Entry[] {
-  return changes.map((change, index) => happened(change, index + 1));
+  return changes.map((change, index) => entryOf(change, index + 1));
 }
 
 function fold(entries: readonly Entry[]): Directory {
@@ -36,17 +36,17 @@ function ids(directory: Directory): Id[] {
 
 describe("an entry", () => {
   test("gives a newcomer its revision as its order, and a departure none", () => {
-    expect(happened({ type: "joined", ...candidate(1) }, 7)).toEqual({
+    expect(entryOf({ type: "joined", ...candidate(1) }, 7)).toEqual({
       type: "joined",
       revision: 7,
       order: 7,
       ...candidate(1),
     });
-    expect(happened({ type: "replaced", replaces: idOf(1), ...candidate(2) }, 8)).toMatchObject({
+    expect(entryOf({ type: "replaced", replaces: idOf(1), ...candidate(2) }, 8)).toMatchObject({
       order: 8,
       revision: 8,
     });
-    expect(happened({ type: "lost", id: idOf(1), reason: "silent" }, 9)).toEqual({
+    expect(entryOf({ type: "lost", id: idOf(1), reason: "silent" }, 9)).toEqual({
       type: "lost",
       revision: 9,
       id: idOf(1),
@@ -93,7 +93,7 @@ describe("the directory", () => {
       order: 5,
       ...candidate(1, { name: "one", meta: { zone: "b" } }),
     } as const;
-    const directory = fold([entry, happened({ type: "joined", ...candidate(2) }, 6)]);
+    const directory = fold([entry, entryOf({ type: "joined", ...candidate(2) }, 6)]);
     expect(directory.members).toEqual([
       { order: 5, ...candidate(1, { name: "one", meta: { zone: "b" } }) },
       { order: 6, ...candidate(2) },
@@ -111,8 +111,8 @@ describe("the directory", () => {
 
   test("begins behind the revision that it is given", () => {
     const directory = new Directory(100);
-    expect(directory.apply(happened({ type: "joined", ...candidate(1) }, 100))).toBe(false);
-    expect(directory.apply(happened({ type: "joined", ...candidate(1) }, 101))).toBe(true);
+    expect(directory.apply(entryOf({ type: "joined", ...candidate(1) }, 100))).toBe(false);
+    expect(directory.apply(entryOf({ type: "joined", ...candidate(1) }, 101))).toBe(true);
   });
 
   test("shrugs off the departure of somebody whom it does not know", () => {
@@ -125,7 +125,7 @@ describe("the directory", () => {
     const directory = fold(logOf({ type: "joined", ...candidate(1) }));
     const before = directory.members;
     expect(directory.members).toBe(before);
-    directory.apply(happened({ type: "joined", ...candidate(2) }, 2));
+    directory.apply(entryOf({ type: "joined", ...candidate(2) }, 2));
     expect(directory.members).not.toBe(before);
     expect(before).toHaveLength(1);
   });
@@ -139,7 +139,7 @@ describe("the directory", () => {
     directory.restore(members, 1);
     expect(ids(directory)).toEqual([idOf(6), idOf(5)]);
     expect(directory.revision).toBe(1);
-    expect(directory.apply(happened({ type: "joined", ...candidate(7) }, 2))).toBe(true);
+    expect(directory.apply(entryOf({ type: "joined", ...candidate(7) }, 2))).toBe(true);
   });
 });
 
@@ -161,9 +161,9 @@ const histories = fc.array(fc.nat({ max: 3 }), { maxLength: 40 }).map((dice) => 
     const newcomer = { ...candidate(1), id: (index + 1).toString(16).padStart(32, "0") };
     const gone = roll > 0 ? living.splice(roll % Math.max(living.length, 1), 1)[0] : undefined;
     if (gone === undefined || roll === 3) living.push(newcomer.id);
-    if (gone === undefined) entries.push(happened({ type: "joined", ...newcomer }, index + 1));
-    else if (roll === 3) entries.push(happened({ type: "replaced", replaces: gone, ...newcomer }, index + 1));
-    else entries.push(happened({ type: roll === 1 ? "left" : "lost", id: gone, reason: "r" }, index + 1));
+    if (gone === undefined) entries.push(entryOf({ type: "joined", ...newcomer }, index + 1));
+    else if (roll === 3) entries.push(entryOf({ type: "replaced", replaces: gone, ...newcomer }, index + 1));
+    else entries.push(entryOf({ type: roll === 1 ? "left" : "lost", id: gone, reason: "r" }, index + 1));
   }
   return { entries, living };
 });

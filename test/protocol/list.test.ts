@@ -4,9 +4,9 @@ import {
   encodeEnd,
   encodeList,
   encodeRefusal,
-  readEnd,
+  readEndText,
   ServerReader,
-  teardownWord,
+  teardownText,
 } from "../../src/protocol/classic/list.js";
 import {
   addresses,
@@ -163,7 +163,7 @@ describe("a list", () => {
 describe("the end", () => {
   test("is recognised at the last letter of teardown, without waiting", () => {
     const reader = newReader();
-    reader.push(encodeEnd(teardownWord));
+    reader.push(encodeEnd(teardownText));
     expect(drain(reader)).toEqual([{ type: "end", text: "teardown" }]);
   });
 
@@ -221,7 +221,7 @@ describe("the end", () => {
   test("is found behind any list, whatever the word", () => {
     const words = fc
       .stringMatching(/^[A-KM-Za-km-z][\x20-\x7e]{0,20}$/)
-      .filter((word) => readEnd(word).refusal === undefined && !word.includes("\\"));
+      .filter((word) => readEndText(word).refusal === undefined && !word.includes("\\"));
     fc.assert(
       fc.property(lists, words, (members, word) => {
         fc.pre(!word.startsWith("teardown"));
@@ -239,11 +239,11 @@ describe("a refusal", () => {
     const text = "refused FOREIGN_HOST: 10.0.0.9:80 was registered from 10.0.0.1";
     expect(textOf(bytes)).toBe(text);
     for (const pieces of everyDelivery(bytes)) expect(serverResult(pieces)).toMatchObject({ end: text });
-    expect(readEnd(text)).toEqual({ refusal: "FOREIGN_HOST: 10.0.0.9:80 was registered from 10.0.0.1" });
+    expect(readEndText(text)).toEqual({ refusal: "FOREIGN_HOST: 10.0.0.9:80 was registered from 10.0.0.1" });
   });
 
   test("is not seen in words that are just the end", () => {
-    for (const text of ["teardown", "refused", "refusedX: y", ""]) expect(readEnd(text)).toEqual({});
+    for (const text of ["teardown", "refused", "refusedX: y", ""]) expect(readEndText(text)).toEqual({});
   });
 });
 

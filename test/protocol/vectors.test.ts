@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { type Address, parseAddress } from "../../src/protocol/address.js";
 import { encodeHello, HelloReader } from "../../src/protocol/classic/hello.js";
-import { encodeEnd, encodeList, encodeRefusal, readEnd, ServerReader } from "../../src/protocol/classic/list.js";
+import { encodeEnd, encodeList, encodeRefusal, readEndText, ServerReader } from "../../src/protocol/classic/list.js";
 import { encodeRegistration, RegistrationReader } from "../../src/protocol/classic/registration.js";
 import vectors from "../vectors/classic.json" with { type: "json" };
 import { bytesOf, drain, listLimits, type Reader, textOf } from "./readers.js";
@@ -83,7 +83,7 @@ describe("decoders", () => {
   });
 
   test.each(vectors.endings)("find the refusal in $text", ({ text, refusal }) => {
-    expect(readEnd(text).refusal ?? null).toBe(refusal);
+    expect(readEndText(text).refusal ?? null).toBe(refusal);
   });
 });
 

@@ -1,7 +1,7 @@
 import type { ConnectionId, Endpoint, Identity } from "../../src/core/connections.js";
 import { defaultLimits, type Limits } from "../../src/core/limits.js";
 import { type Address, endpointOf, formatAddress } from "../../src/protocol/address.js";
-import { type Change, happened, type Id } from "../../src/protocol/directory.js";
+import { type Change, entryOf, type Id } from "../../src/protocol/directory.js";
 import { type Control, type ControlOf, decodeControl, encodeControl } from "../../src/protocol/native/control.js";
 import { FrameReader, frameKinds } from "../../src/protocol/native/frames.js";
 import { encodePreface, type Preface } from "../../src/protocol/native/preface.js";
@@ -192,7 +192,7 @@ export class Play {
 
   /** Another writer appends a change. */
   appendElsewhere(mesh: string, change: Change): void {
-    this.give({ type: "appended", mesh, entry: happened(change, this.machine.revisionOf(mesh) + 1) });
+    this.give({ type: "appended", mesh, entry: entryOf(change, this.machine.revisionOf(mesh) + 1) });
   }
 
   #perform(output: RendezvousOutput): void {

@@ -4,7 +4,7 @@ import type { OutputSink } from "../../core/machine.js";
 import type { KeyedTimers, Timers } from "../../core/timers.js";
 import { nextState } from "../../core/transitions.js";
 import type { Address } from "../../protocol/address.js";
-import { readEnd, type ServerEvent, ServerReader, teardownWord } from "../../protocol/classic/list.js";
+import { readEndText, type ServerEvent, ServerReader, teardownText } from "../../protocol/classic/list.js";
 import { encodeRegistration } from "../../protocol/classic/registration.js";
 import type { ConnectionListener, Connections } from "../connections.js";
 import { ServerSearch } from "../server-search.js";
@@ -302,7 +302,7 @@ export class ClassicSession implements ServerSession, ConnectionListener {
   }
 
   #lastWords(text: string, now: number): void {
-    const { refusal } = readEnd(text);
+    const { refusal } = readEndText(text);
     if (refusal?.startsWith(incomplete) === true) this.#over(refusal.slice(incomplete.length), "INCOMPLETE", now);
     else if (refusal !== undefined) this.#over(refusal, "REFUSED", now);
     else if (this.#state === "registering") this.#over(unadmitted(text), "REFUSED", now);
@@ -328,5 +328,5 @@ export class ClassicSession implements ServerSession, ConnectionListener {
 
 /** What it means that a server answers a registration with something that is no list. */
 function unadmitted(text: string): string {
-  return text === teardownWord ? "the mesh ended before this node was let in" : `the server answered "${text}"`;
+  return text === teardownText ? "the mesh ended before this node was let in" : `the server answered "${text}"`;
 }

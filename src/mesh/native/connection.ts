@@ -11,11 +11,11 @@ import type { IdleMonitor } from "../../core/idle-monitor.js";
 import type { Limits } from "../../core/limits.js";
 import type { Timers } from "../../core/timers.js";
 import { type Address, formatAddress } from "../../protocol/address.js";
-import { readContent } from "../../protocol/native/content.js";
+import { decodeFrame } from "../../protocol/native/content.js";
 import { type Control, type ControlOf, encodeControl } from "../../protocol/native/control.js";
 import { FrameReader, type FrameSink } from "../../protocol/native/frames.js";
 import { numberBytes } from "../../protocol/native/numbered.js";
-import { behindPreface, encodePreface, type Preface, speaksOurs } from "../../protocol/native/preface.js";
+import { encodePreface, isSupported, type Preface, withPreface } from "../../protocol/native/preface.js";
 import type { PendingConnection } from "../acceptor.js";
 import type { ConnectionListener, Connections } from "../connections.js";
 import { PingTracker } from "./ping-tracker.js";
@@ -153,7 +153,7 @@ export class NativeConnection implements ConnectionListener, FrameSink {
 
   sendFrame(frame: Uint8Array): void {
     if (this.#isOver || this.#isFinished) return;
-    const bytes = this.#isPrefaceDue ? behindPreface(frame) : frame;
+    const bytes = this.#isPrefaceDue ? withPreface(frame) : frame;
     this.#isPrefaceDue = false;
     this.#ports.connections.send(this.connection, bytes);
   }
@@ -250,14 +250,14 @@ export class NativeConnection implements ConnectionListener, FrameSink {
   // What the reader has understood.
 
   preface(preface: Preface): void {
-    if (speaksOurs(preface) || this.#isOver) return;
+    if (isSupported(preface) || this.#isOver) return;
     // Our preface is the whole answer: the other side cannot read a frame of this version.
     if (this.#isPrefaceDue) this.#ports.connections.send(this.connection, encodePreface());
     this.#giveUp("VERSION_MISMATCH", `the other side speaks ${preface.lowest} to ${preface.highest}`);
   }
 
   frame(kind: number, body: Uint8Array): void {
-    const content = readContent(kind, body);
+    const content = decodeFrame(kind, body);
     if (content === undefined) return;
     switch (content.type) {
       case "pong":

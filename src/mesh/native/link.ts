@@ -8,7 +8,7 @@ import type { Address } from "../../protocol/address.js";
 import type { Member } from "../../protocol/directory.js";
 import { encodeAcknowledgement } from "../../protocol/native/acknowledgement.js";
 import type { Control } from "../../protocol/native/control.js";
-import { numberBytes, readNumber } from "../../protocol/native/numbered.js";
+import { numberBytes, readUint48 } from "../../protocol/native/numbered.js";
 import type { Direction } from "../types.js";
 import type { NativeConnection, NativeConnectionOwner } from "./connection.js";
 import { acceptorTransitions, endsLink, type LinkState, type LinkTrigger, ownerTransitions } from "./link-states.js";
@@ -257,7 +257,7 @@ export class Link implements LinkWriter, NativeConnectionOwner {
     rest: number,
     now: number,
   ): void {
-    const number = readNumber(bytes, from);
+    const number = readUint48(bytes, from);
     const verdict = this.replay.judge(number);
     if (rest > 0) this.#isRepeating = verdict === "repeated";
     if (verdict === "repeated") return;

@@ -1,7 +1,7 @@
 import type { BufferPool, Page } from "../../core/buffer-pool.js";
 import { doubleZero } from "../../core/double-zero.js";
 import { frameHeaderBytes, writeFrameHeader } from "../../protocol/native/frames.js";
-import { numberBytes, readNumber, writeNumber } from "../../protocol/native/numbered.js";
+import { numberBytes, readUint48, writeUint48 } from "../../protocol/native/numbered.js";
 
 /** Bytes of frames in one piece of memory: some whole frames, the beginning of a frame behind them, or the rest of one. */
 interface Segment {
@@ -88,7 +88,7 @@ export class SendBuffer {
     const { memory } = this;
     this.#begun += 1;
     writeFrameHeader(memory, kind, numberBytes + bytes + tailBytes, at);
-    writeNumber(memory, at + frameHeaderBytes, this.#begun);
+    writeUint48(memory, at + frameHeaderBytes, this.#begun);
     this.#at = at + size;
     this.#begunBytes += size + tailBytes;
     this.#unacknowledgedBytes += size + tailBytes;
@@ -263,6 +263,6 @@ function endOf(memory: Uint8Array, at: number): number {
 /** Where the first frame behind this number begins. */
 function boundaryBehind({ memory, from, to }: Segment, number: number): number {
   let at = from;
-  while (at < to && readNumber(memory, at + frameHeaderBytes) <= number) at = endOf(memory, at);
+  while (at < to && readUint48(memory, at + frameHeaderBytes) <= number) at = endOf(memory, at);
   return at;
 }

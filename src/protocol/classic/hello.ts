@@ -1,6 +1,6 @@
 import { printable } from "../../core/escaping.js";
 import type { Address } from "../address.js";
-import { type CallerKind, sniff } from "../caller-kind.js";
+import { type CallerKind, callerKindOf } from "../caller-kind.js";
 import { ascii, latin1 } from "../text.js";
 import { AddressScanner } from "./scanner.js";
 
@@ -10,45 +10,41 @@ export function encodeHello(address: Address): Uint8Array {
 }
 
 const opening = "Hello from";
-/** What may stand between the opening and the address: a colon as we write it, a space as others do. */
+/** Between the opening and the address: a colon as we write it, or a space as others do. */
 const separators = new Set([0x3a, 0x20]);
 
-/** What a hello reader has understood. */
+/** What a hello reader has read. */
 export type HelloEvent =
   | { readonly type: "hello"; readonly address: Address }
   /** What followed the hello, byte for byte. */
   | { readonly type: "payload"; readonly bytes: Uint8Array }
-  /** The first bytes are no hello; `text` is what came instead, printable. */
+  /** The first bytes are no hello; `text` is what came, in printable ASCII. */
   | { readonly type: "bad"; readonly caller: CallerKind; readonly text: string };
 
 /**
- * Reads the first bytes of an accepted peer connection, in any pieces, and hands on what follows as payload.
+ * Reads the first bytes of an accepted peer connection, in any pieces; what follows is payload.
  *
- * A hello is never corrected: what comes behind a port that the quiet period has settled is payload, because a writer with
- * an ambiguous port pauses longer than that before its first payload.
+ * A hello is never corrected: bytes behind a port that the quiet period has settled are payload, because a writer with an
+ * ambiguous port pauses longer than that before its first payload.
  */
 export class HelloReader {
   #state: "opening" | "separator" | "address" | "payload" | "done" = "opening";
   #read = 0;
   #first: number | undefined;
-  #said = "";
+  #received = "";
   readonly #scanner = new AddressScanner();
   readonly #events: HelloEvent[] = [];
 
-  /** True while a quiet period would decide something. */
+  /** True while a quiet period would settle something. */
   get awaitsQuiet(): boolean {
     return this.#state === "address" && this.#scanner.state === "provisional";
   }
 
   push(bytes: Uint8Array): void {
-    if (this.#state !== "payload" && this.#state !== "done") this.#said += latin1(bytes);
+    if (this.#state !== "payload" && this.#state !== "done") this.#received += latin1(bytes);
     for (const [index, byte] of bytes.entries()) {
       if (this.#state === "done") return;
-      if (this.#state === "payload") {
-        this.#events.push({ type: "payload", bytes: bytes.subarray(index) });
-        return;
-      }
-      if (!this.#take(byte)) {
+      if (this.#state === "payload" || !this.#take(byte)) {
         this.#events.push({ type: "payload", bytes: bytes.subarray(index) });
         return;
       }
@@ -80,8 +76,9 @@ export class HelloReader {
   }
 
   #takeOpening(byte: number): void {
-    // Two bytes tell who calls; from then on the rest of the opening must follow.
-    const caller = this.#read < 2 ? sniff(this.#first ?? byte, this.#first === undefined ? undefined : byte) : "hello";
+    // Two bytes show the kind of the caller; then the rest of the opening must follow.
+    const caller =
+      this.#read < 2 ? callerKindOf(this.#first ?? byte, this.#first === undefined ? undefined : byte) : "hello";
     this.#first ??= byte;
     const isExpected = byte === opening.charCodeAt(this.#read);
     this.#read += 1;
@@ -106,6 +103,6 @@ export class HelloReader {
 
   #fail(caller: CallerKind): void {
     this.#state = "done";
-    this.#events.push({ type: "bad", caller, text: printable(this.#said) });
+    this.#events.push({ type: "bad", caller, text: printable(this.#received) });
   }
 }

@@ -2,48 +2,48 @@ import { printable } from "../../core/escaping.js";
 import { Queue } from "../../core/queue.js";
 import type { Address } from "../address.js";
 import { ascii } from "../text.js";
-import { AddressScanner, isDigit, spaces } from "./scanner.js";
+import { AddressScanner, isDigit, padding } from "./scanner.js";
 
-/** Server to every registered node, at each registration: all members in the order they joined. */
+/** Server to every registered node, after each registration: all members in join order. */
 export function encodeList(members: readonly Address[]): Uint8Array {
   return ascii(`${header}${members.join("\n")}`);
 }
 
-/** Server to every node, at the end: one word. This server says `teardown`; a node takes any other for the end as well. */
-export function encodeEnd(word: string): Uint8Array {
-  return ascii(word);
+/** Server to every node, at the end. This server sends `teardown`; a node reads any other text as the end as well. */
+export function encodeEnd(text: string): Uint8Array {
+  return ascii(text);
 }
 
 /**
- * Server to a program that it does not take in: the code and a sentence. To a simple reader this is the end, because it is
- * no list; ours shows it to the person who waits.
+ * Server to a program that it refuses: the code and a sentence. A simple reader reads it as the end, because it is no list;
+ * ours shows it to the user.
  */
 export function encodeRefusal(code: string, sentence: string): Uint8Array {
-  return ascii(`${refusalWord} ${code}: ${sentence}`);
+  return ascii(`${refusalStart} ${code}: ${sentence}`);
 }
 
-/** What a server's last words mean: a refusal with its code, or just the end. */
-export function readEnd(text: string): { readonly refusal?: string } {
-  return text.startsWith(`${refusalWord} `) ? { refusal: text.slice(refusalWord.length + 1) } : {};
+/** Whether the last text of a server is a refusal, without its first word, or just the end. */
+export function readEndText(text: string): { readonly refusal?: string } {
+  return text.startsWith(`${refusalStart} `) ? { refusal: text.slice(refusalStart.length + 1) } : {};
 }
 
-/** The last word that is recognised without waiting for the stream to end. */
-export const teardownWord = "teardown";
-const refusalWord = "refused";
+/** The one end that is recognised without waiting for the end of the stream. */
+export const teardownText = "teardown";
+const refusalStart = "refused";
 const header = "list:\n";
 
-/** What a node has understood of its server. */
+/** What a node has read from its server. */
 export type ServerEvent =
   /**
-   * The members named so far, in order. `isSettled`: the list has ended, or nothing more of it came for the quiet period.
-   * Until then more may follow, and the last one read is left out while its port could still grow.
+   * The members so far, in order. `isSettled`: the list has ended, or nothing more of it came for the quiet period. Until
+   * then more may follow, and the last one is left out while its port could still grow.
    */
   | { readonly type: "list"; readonly members: readonly Address[]; readonly isSettled: boolean }
   /** More digits of the last port came after the quiet period; a corrected list follows. */
   | { readonly type: "revised" }
-  /** Something in a list is no address; it was skipped. */
+  /** An entry of a list is no address, and was skipped. */
   | { readonly type: "badEntry"; readonly text: string }
-  /** More has come than a list may have; `isList` is false if no list had begun. What follows is not read any more. */
+  /** More has come than a list may have; `isList` is false if no list had begun. Nothing more is read. */
   | { readonly type: "tooLong"; readonly isList: boolean }
   | { readonly type: "end"; readonly text: string };
 
@@ -56,29 +56,29 @@ function isLetter(byte: number): boolean {
 }
 
 /**
- * Reads what a server says to a node, in any pieces: lists, and at the end a word that is no list.
+ * Reads what a server sends to a node, in any pieces: lists, and at the end a text that is no list.
  *
- * Whether a list is finished cannot be known from its bytes, since every beginning of a list is a list. That does little
- * harm, because lists are in join order: a shorter one is an earlier state of the mesh. So each piece is acted upon as it
- * comes (`isSettled: false`), and what is missing from a list counts as missing only once it is settled.
+ * A list never shows that it is finished, because every beginning of a list is a list. That does little harm: lists are in
+ * join order, so a shorter one is an earlier state of the mesh. So a list is reported as each piece comes
+ * (`isSettled: false`), and an address counts as missing only when the list is settled.
  */
 export class ServerReader {
   #state: "between" | "header" | "entry" | "skipping" | "end" | "done" = "between";
-  #word = "";
-  /** False before the first list: what comes then is no entry. */
+  #endText = "";
+  /** False before the first list. */
   #hasHeader = false;
   #members: Address[] = [];
   #bytes = 0;
   #scanner = new AddressScanner();
-  /** The last address, taken by the quiet period though its port could grow. */
+  /** The last address, settled by the quiet period though its port could grow. */
   #provisional: Address | undefined;
-  #told: "nothing" | "unsettled" | "settled" = "settled";
-  /** How many members the present list had when it was last told; -1 before that. */
-  #toldCount = -1;
-  #toldNewest: Address | undefined;
+  #reported: "nothing" | "unsettled" | "settled" = "settled";
+  /** How many members the present list had when it was last reported; -1 before that. */
+  #reportedCount = -1;
+  #reportedNewest: Address | undefined;
   readonly #longestList: number;
   readonly #longestEnd: number;
-  // Thousands may come of one read.
+  // One read may cause thousands.
   readonly #events = new Queue<ServerEvent>();
 
   constructor(limits: { readonly listBytes: number; readonly endTextBytes: number }) {
@@ -86,9 +86,9 @@ export class ServerReader {
     this.#longestEnd = limits.endTextBytes;
   }
 
-  /** True while a quiet period would decide something. */
+  /** True while a quiet period would settle something. */
   get awaitsQuiet(): boolean {
-    return this.#told !== "settled" || this.#state === "end";
+    return this.#reported !== "settled" || this.#state === "end";
   }
 
   push(bytes: Uint8Array): void {
@@ -96,8 +96,8 @@ export class ServerReader {
       if (this.#state === "done") return;
       this.#take(byte);
     }
-    if (this.#told === "nothing") this.#tell(false);
-    if (this.#state === "end" && this.#word === teardownWord) this.#end();
+    if (this.#reported === "nothing") this.#report(false);
+    if (this.#state === "end" && this.#endText === teardownText) this.#end();
   }
 
   poll(): ServerEvent | undefined {
@@ -107,7 +107,7 @@ export class ServerReader {
   /** Nothing has come for the quiet period: what looks complete is complete. */
   quiet(): void {
     if (this.#state === "entry" && this.#scanner.state === "provisional") this.#provisional = this.#scanner.address;
-    if (this.#told !== "settled") this.#tell(true);
+    if (this.#reported !== "settled") this.#report(true);
     if (this.#state === "end") this.#end();
   }
 
@@ -118,15 +118,15 @@ export class ServerReader {
     this.#state = "done";
   }
 
-  /** The connection broke: a word that has begun is the end, but nothing else is complete for that. */
+  /** The connection broke: an end that has begun counts, and nothing else that is unfinished. */
   break(): void {
     if (this.#state === "end") this.#end();
     this.#state = "done";
-    this.#told = "settled";
+    this.#reported = "settled";
   }
 
   #take(byte: number): void {
-    if (this.#state === "end") this.#takeWord(byte);
+    if (this.#state === "end") this.#takeEndText(byte);
     else if (this.#state === "header") this.#takeHeader(byte);
     else if (this.#state === "between" || !isLetter(byte) || this.#isHexInBrackets(byte)) this.#takeEntry(byte);
     else this.#begin(byte);
@@ -136,46 +136,46 @@ export class ServerReader {
     return this.#scanner.isInBrackets && /[a-fA-F]/.test(String.fromCharCode(byte));
   }
 
-  /** A letter outside brackets: the list before it, if any, is over, and a list or a word begins. */
+  /** A letter outside brackets: the list before it, if any, is over, and a list or an end begins. */
   #begin(byte: number): void {
     if (this.#state === "entry") this.#closeEntry();
-    if (this.#told !== "settled") this.#tell(true);
-    this.#word = String.fromCharCode(byte);
+    if (this.#reported !== "settled") this.#report(true);
+    this.#endText = String.fromCharCode(byte);
     this.#state = byte === letterL ? "header" : "end";
   }
 
   #takeHeader(byte: number): void {
-    this.#word += String.fromCharCode(byte);
-    if (!header.startsWith(this.#word)) {
+    this.#endText += String.fromCharCode(byte);
+    if (!header.startsWith(this.#endText)) {
       this.#state = "end";
-    } else if (this.#word === header) {
+    } else if (this.#endText === header) {
       this.#state = "entry";
-      this.#word = "";
+      this.#endText = "";
       this.#members = [];
       this.#bytes = header.length;
       this.#provisional = undefined;
       this.#scanner = new AddressScanner();
-      this.#told = "nothing";
-      this.#toldCount = -1;
+      this.#reported = "nothing";
+      this.#reportedCount = -1;
       this.#hasHeader = true;
     }
   }
 
-  /** A word that is as long as an end may be is one, whatever follows. */
-  #takeWord(byte: number): void {
-    this.#word += String.fromCharCode(byte);
-    if (this.#word.length >= this.#longestEnd) this.#end();
+  /** A text that is as long as an end may be is one, whatever follows. */
+  #takeEndText(byte: number): void {
+    this.#endText += String.fromCharCode(byte);
+    if (this.#endText.length >= this.#longestEnd) this.#end();
   }
 
   #takeEntry(byte: number): void {
     this.#bytes += 1;
     if (this.#bytes > this.#longestList) {
       this.#state = "done";
-      this.#told = "settled";
+      this.#reported = "settled";
       this.#events.push({ type: "tooLong", isList: this.#hasHeader });
     } else if (this.#state === "between") {
       if (isLetter(byte)) this.#begin(byte);
-      else if (!spaces.has(byte)) this.#skip(byte);
+      else if (!padding.has(byte)) this.#skip(byte);
     } else if (byte === newline) {
       this.#closeEntry();
       this.#state = this.#hasHeader ? "entry" : "between";
@@ -189,13 +189,13 @@ export class ServerReader {
       this.#provisional = undefined;
       this.#events.push({ type: "revised" });
     }
-    this.#told = "nothing";
+    this.#reported = "nothing";
     const state = this.#scanner.take(byte);
-    if (state === "ended" && spaces.has(byte)) {
+    if (state === "ended" && padding.has(byte)) {
       this.#closeEntry();
       this.#state = "skipping";
     } else if (state === "ended" || state === "bad") {
-      // Digits or anything else behind a complete port: the whole entry is none.
+      // Digits or anything else behind a complete port: the entry is no address.
       this.#skip(byte);
     }
   }
@@ -207,33 +207,33 @@ export class ServerReader {
     this.#state = "skipping";
   }
 
-  /** The entry under the scanner is over: keep it if it is an address. */
+  /** The entry is over: keep it if it is an address. */
   #closeEntry(): void {
     const { address, isFresh, text } = this.#scanner;
     if (address !== undefined) {
       this.#members.push(address);
-      if (this.#provisional === undefined && this.#told !== "settled") this.#told = "nothing";
+      if (this.#provisional === undefined && this.#reported !== "settled") this.#reported = "nothing";
     } else if (!isFresh) this.#events.push({ type: "badEntry", text: printable(text) });
     this.#provisional = undefined;
     this.#scanner = new AddressScanner();
   }
 
-  /** Tells the list as far as it goes; a piece that has completed no address tells nothing new. */
-  #tell(isSettled: boolean): void {
+  /** Reports the list so far, unless the last piece has completed no address. */
+  #report(isSettled: boolean): void {
     const last = this.#scanner.state === "exact" ? this.#scanner.address : this.#provisional;
     const count = this.#members.length + (last === undefined ? 0 : 1);
     const newest = last ?? this.#members.at(-1);
-    if (isSettled || count !== this.#toldCount || newest !== this.#toldNewest) {
+    if (isSettled || count !== this.#reportedCount || newest !== this.#reportedNewest) {
       const members = last === undefined ? [...this.#members] : [...this.#members, last];
       this.#events.push({ type: "list", members, isSettled });
     }
-    this.#toldCount = count;
-    this.#toldNewest = newest;
-    this.#told = isSettled ? "settled" : "unsettled";
+    this.#reportedCount = count;
+    this.#reportedNewest = newest;
+    this.#reported = isSettled ? "settled" : "unsettled";
   }
 
   #end(): void {
-    this.#events.push({ type: "end", text: printable(this.#word, this.#longestEnd) });
+    this.#events.push({ type: "end", text: printable(this.#endText, this.#longestEnd) });
     this.#state = "done";
   }
 }

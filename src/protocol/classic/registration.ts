@@ -1,24 +1,24 @@
 import { printable } from "../../core/escaping.js";
 import { type Address, endpointOf, formatAddress } from "../address.js";
-import { type CallerKind, sniff } from "../caller-kind.js";
+import { type CallerKind, callerKindOf } from "../caller-kind.js";
 import { ascii, latin1 } from "../text.js";
-import { AddressScanner, isDigit, isSpace, spaces } from "./scanner.js";
+import { AddressScanner, isDigit, isPadding, padding } from "./scanner.js";
 
 /** Node to server, once, at the start: `<ip>:<port>`, where the node listens. */
 export function encodeRegistration(address: Address): Uint8Array {
   return ascii(address);
 }
 
-/** What a registration reader has understood. */
+/** What a registration reader has read. */
 export type RegistrationEvent =
   | { readonly type: "registered"; readonly address: Address }
   /** More digits came after the port had been taken: the address is this one instead. */
   | { readonly type: "revised"; readonly address: Address }
-  /** Somebody calls who speaks another protocol, or says hello. */
+  /** The caller speaks another protocol, or sends a hello. */
   | { readonly type: "wrongCaller"; readonly caller: Exclude<CallerKind, "registration" | "stranger"> }
-  /** No address; `text` is what came instead, printable. */
+  /** Not an address; `text` is what came, in printable ASCII. */
   | { readonly type: "bad"; readonly text: string }
-  /** Something followed the registration; told once. */
+  /** Something followed the registration; reported once. */
   | { readonly type: "extra"; readonly isAddress: boolean; readonly text: string };
 
 const dot = 0x2e;
@@ -26,10 +26,10 @@ const bracket = 0x5b;
 /** An octet of an IPv4 address has three digits at most, so a fourth one belongs to no second address. */
 const octetDigits = 3;
 /** Simple programs send a whole buffer, with zeros behind the address. */
-const mostSpaces = 4_096;
+const mostPadding = 4_096;
 
 /**
- * Reads what a connection says to a rendezvous server, in any pieces.
+ * Reads what a connection sends to a server in the classic dialect, in any pieces.
  *
  * Bytes behind a complete address are ignored, with one exception: digits right behind the port. Three or fewer of them
  * and a dot begin another address; any others belong to the port, and either correct it or make it no port at all.
@@ -37,7 +37,7 @@ const mostSpaces = 4_096;
 export class RegistrationReader {
   #state: "sniffing" | "scanning" | "settled" | "done" = "sniffing";
   #first: number | undefined;
-  #said = "";
+  #received = "";
   readonly #scanner = new AddressScanner();
   #address: Address | undefined;
   #isAnnounced = false;
@@ -45,19 +45,19 @@ export class RegistrationReader {
   #late = "";
   /** True once something stands between the port and what follows: no digit belongs to the port any more. */
   #isSeparated = false;
-  /** How many spaces have come behind the address. */
-  #spaces = 0;
+  /** Bytes of padding behind the address. */
+  #paddingBytes = 0;
   readonly #events: RegistrationEvent[] = [];
 
-  /** True while a quiet period would decide something. */
+  /** True while a quiet period would settle something. */
   get awaitsQuiet(): boolean {
     return (this.#state === "scanning" && this.#scanner.state === "provisional") || this.#late !== "";
   }
 
   push(bytes: Uint8Array): void {
-    if (this.#state === "sniffing" || this.#state === "scanning") this.#said += latin1(bytes);
+    if (this.#state === "sniffing" || this.#state === "scanning") this.#received += latin1(bytes);
     for (let at = 0; at < bytes.length && this.#state !== "done"; at += 1) {
-      if (this.#state === "settled" && this.#late === "") at = this.#passSpaces(bytes, at);
+      if (this.#state === "settled" && this.#late === "") at = this.#skipPadding(bytes, at);
       const byte = bytes[at];
       if (byte !== undefined) this.#take(byte, bytes, at);
     }
@@ -84,15 +84,15 @@ export class RegistrationReader {
     this.#state = "done";
   }
 
-  /** Passes over what may stand behind an address; returns where something else begins. */
-  #passSpaces(bytes: Uint8Array, from: number): number {
+  /** Returns where something else than padding begins. */
+  #skipPadding(bytes: Uint8Array, from: number): number {
     let at = from;
-    while (at < bytes.length && isSpace(bytes[at] ?? 0)) at += 1;
+    while (at < bytes.length && isPadding(bytes[at] ?? 0)) at += 1;
     if (at === from) return at;
     this.#isSeparated = true;
-    this.#spaces += at - from;
-    // Nobody fills a longer buffer; whoever sends on is not looked at any more.
-    if (this.#spaces > mostSpaces) {
+    this.#paddingBytes += at - from;
+    // No program fills a longer buffer; nothing more is read from one that sends on.
+    if (this.#paddingBytes > mostPadding) {
       this.#announce();
       this.#state = "done";
     }
@@ -101,13 +101,13 @@ export class RegistrationReader {
 
   #take(byte: number, bytes: Uint8Array, at: number): void {
     if (this.#state === "sniffing") this.#sniff(byte);
-    // A registration begins with the byte that told it is one.
+    // The first byte is part of the address.
     if (this.#state === "settled") {
       this.#takeLate(byte, bytes, at);
     } else if (this.#state === "scanning") {
       const state = this.#scanner.take(byte);
       // Behind a port that could grow, only a space or another address may stand: 1e4 is no port.
-      const isForeign = state === "ended" && byte !== bracket && !spaces.has(byte);
+      const isForeign = state === "ended" && byte !== bracket && !padding.has(byte);
       if (state === "bad" || isForeign) this.#fail();
       else if (state === "exact" || state === "ended") this.#settle();
       if (state === "ended" && !isForeign) this.#takeLate(byte, bytes, at);
@@ -115,7 +115,7 @@ export class RegistrationReader {
   }
 
   #sniff(byte: number): void {
-    const caller = this.#first === undefined ? sniff(byte, undefined) : sniff(this.#first, byte);
+    const caller = this.#first === undefined ? callerKindOf(byte, undefined) : callerKindOf(this.#first, byte);
     this.#first ??= byte;
     if (caller === "registration") this.#state = "scanning";
     else if (caller === "stranger") this.#fail();
@@ -137,7 +137,7 @@ export class RegistrationReader {
   }
 
   #takeLate(byte: number, bytes: Uint8Array, at: number): void {
-    if (this.#late === "" && spaces.has(byte)) {
+    if (this.#late === "" && padding.has(byte)) {
       this.#isSeparated = true;
       return;
     }
@@ -150,7 +150,7 @@ export class RegistrationReader {
     const text = this.#late + printable(bytes.subarray(at));
     if (isAddress) this.#late = "";
     this.#settleLate();
-    if (this.#state === "done" || (!isAddress && spaces.has(byte))) return;
+    if (this.#state === "done" || (!isAddress && padding.has(byte))) return;
     this.#announce();
     this.#state = "done";
     this.#events.push({ type: "extra", isAddress, text });
@@ -169,7 +169,7 @@ export class RegistrationReader {
     }
     const { host, port } = endpointOf(this.#address);
     const longer = Number(`${port}${this.#late}`);
-    this.#said = `${this.#address}${this.#late}`;
+    this.#received = `${this.#address}${this.#late}`;
     this.#late = "";
     if (longer > 65_535) {
       this.#fail();
@@ -181,6 +181,6 @@ export class RegistrationReader {
 
   #fail(): void {
     this.#state = "done";
-    this.#events.push({ type: "bad", text: printable(this.#said) });
+    this.#events.push({ type: "bad", text: printable(this.#received) });
   }
 }

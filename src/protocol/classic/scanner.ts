@@ -6,7 +6,7 @@ import { canonicalIp, isUnspecified } from "../ip.js";
  * - `open`: the beginning of an address, not yet one;
  * - `provisional`: an address whose port could still grow by a digit;
  * - `exact`: an address to which no digit can be added;
- * - `ended`: an address, and the last byte given is not part of it;
+ * - `ended`: an address, and the last byte is not part of it;
  * - `bad`: no address, whatever follows.
  */
 export type ScanState = "open" | "provisional" | "exact" | "ended" | "bad";
@@ -14,11 +14,11 @@ export type ScanState = "open" | "provisional" | "exact" | "ended" | "bad";
 const zero = 0x30;
 const nine = 0x39;
 
-/** What may stand behind an address without being reported: NUL, newline, carriage return, space. */
-export const spaces: ReadonlySet<number> = new Set([0x00, 0x0a, 0x0d, 0x20]);
+/** Bytes behind an address that are ignored without a report: NUL, newline, carriage return, space. */
+export const padding: ReadonlySet<number> = new Set([0x00, 0x0a, 0x0d, 0x20]);
 
-/** The same as a question, for those who ask it of each of many bytes. */
-export function isSpace(byte: number): boolean {
+/** The same, faster for many bytes. */
+export function isPadding(byte: number): boolean {
   return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x00;
 }
 
@@ -27,13 +27,13 @@ export function isDigit(byte: number): boolean {
   return byte >= zero && byte <= nine;
 }
 
-/** True for a port that another valid port begins with: ten times it is still a port. */
+/** True if another valid port begins with this one: ten times it is still a port. */
 export function isAmbiguousPort(port: number): boolean {
   return port * 10 <= 65_535;
 }
 
 /**
- * Reads one address, byte by byte, from a stream that does not say where it ends.
+ * Reads one address, byte by byte, from a stream that does not mark its end.
  *
  * The classic dialect has no frames, so the end of an address must be found in the address itself. Ports are nearly
  * prefix-free: a port of 6554 or more cannot be the beginning of another one, because ten times it exceeds 65535. Nine
@@ -60,7 +60,7 @@ export class AddressScanner {
     return this.#host === undefined && this.#text.startsWith("[") && !this.#text.endsWith("]");
   }
 
-  /** The bytes taken so far, as text; for messages. */
+  /** The bytes so far, as text, for errors. */
   get text(): string {
     return this.#text;
   }
@@ -75,7 +75,7 @@ export class AddressScanner {
     return this.#port;
   }
 
-  /** Takes the next byte, unless it answers `ended`, `bad`, or was `exact` before: then the byte is somebody else's. */
+  /** Takes the next byte. After `ended` and `bad` the byte is not part of the address. */
   take(byte: number): ScanState {
     if (this.#state === "open" || this.#state === "provisional") {
       this.#state = this.#host === undefined ? this.#takeHost(byte) : this.#takePort(byte);

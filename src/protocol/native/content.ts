@@ -2,16 +2,16 @@ import { decodeAcknowledgement } from "./acknowledgement.js";
 import { type BadControl, type Control, decodeControl } from "./control.js";
 import { firstOptionalKind, frameKinds } from "./frames.js";
 
-/** What a frame holds that is not numbered. */
-export type Content =
+/** The content of a frame that is not numbered. */
+export type FrameContent =
   | Control
   | { readonly type: "acknowledgement"; readonly number: number }
   | { readonly type: "ping" | "pong" }
-  /** It is to be refused with this code. */
+  /** Refuse it with this code. */
   | BadControl;
 
 /** Reads the body of a frame that is not numbered; undefined if it may be ignored. */
-export function readContent(kind: number, body: Uint8Array): Content | undefined {
+export function decodeFrame(kind: number, body: Uint8Array): FrameContent | undefined {
   switch (kind) {
     case frameKinds.control:
       return decodeControl(body);

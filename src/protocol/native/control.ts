@@ -8,6 +8,7 @@ import {
   type Fields,
   id,
   list,
+  literalTrue,
   meta,
   name,
   type ObjectOf,
@@ -17,13 +18,12 @@ import {
   readFields,
   row,
   sentence,
-  whole,
-  yes,
+  wholeNumber,
 } from "./fields.js";
 import { encodeTextFrame, frameKinds } from "./frames.js";
 
 /**
- * The control messages: JSON objects that a person can read in a capture, each with its `type` and these fields.
+ * The control messages: JSON objects, each with its `type` and these fields.
  *
  * A reader ignores fields that it does not know. A type that it does not know it refuses, unless the message says
  * `"optional": true`.
@@ -32,24 +32,24 @@ import { encodeTextFrame, frameKinds } from "./frames.js";
 /** A member of the directory. */
 export const memberFields = {
   id,
-  order: whole(1),
+  order: wholeNumber(1),
   address,
   dialect: oneOf("classic", "native"),
   name: optional(name),
   meta: optional(meta),
 };
 
-const departureFields = { revision: whole(1), id, reason: sentence };
+const departureFields = { revision: wholeNumber(1), id, reason: sentence };
 
 /** The entries of the log, by their `type`. */
 export const entryFields = {
-  joined: { revision: whole(1), ...memberFields },
-  replaced: { revision: whole(1), replaces: id, ...memberFields },
+  joined: { revision: wholeNumber(1), ...memberFields },
+  replaced: { revision: wholeNumber(1), replaces: id, ...memberFields },
   left: departureFields,
   lost: departureFields,
   /** `token`: of a claim that an earlier log has granted; otherwise it is the revision. */
-  claimed: { revision: whole(1), key: name, holder: id, token: optional(whole(1)) },
-  unclaimed: { revision: whole(1), key: name, reason: sentence },
+  claimed: { revision: wholeNumber(1), key: name, holder: id, token: optional(wholeNumber(1)) },
+  unclaimed: { revision: wholeNumber(1), key: name, reason: sentence },
 } as const;
 
 const member: Field<Member> = object("a member of the directory", memberFields);
@@ -66,54 +66,64 @@ const entry: Field<Entry> = {
   },
 };
 
-/** What a link is short of: who it is with (its order), how far it has come, and why it is no further. */
-const trouble = row<[order: number, stage: string, reason: string]>(
+/** A link that is not up: the order of the peer, how far the link has come, and why it is no further. */
+const downLink = row<[order: number, stage: string, reason: string]>(
   "order, stage, reason",
-  whole(1),
+  wholeNumber(1),
   sentence,
   sentence,
 );
-/** A link that is up: who it is with (its order), and its attempt; 0 where the other end is classic. */
-const upLink = row<[order: number, attempt: number]>("order, attempt", whole(1), whole(0));
-/** A pair that is not whole: two orders, and why. */
-const missingPair = row<[a: number, b: number, reason: string]>("order, order, reason", whole(1), whole(1), sentence);
+/** A link that is up: the order of the peer, and the attempt, 0 for a classic peer. */
+const upLink = row<[order: number, attempt: number]>("order, attempt", wholeNumber(1), wholeNumber(0));
+/** A pair that is not linked: two orders, and why. */
+const missingPair = row<[a: number, b: number, reason: string]>(
+  "order, order, reason",
+  wholeNumber(1),
+  wholeNumber(1),
+  sentence,
+);
 
-/** A key, and the token with which somebody holds it. */
-const heldKey = row<[key: string, token: number]>("key, token", name, whole(1));
-/** A key, who holds it, and the token. */
-const heldBy: Field<Omit<Claim, "member">> = object("a claim", { key: name, holder: id, token: whole(1) });
+/** A key, and the token of its claim. */
+const heldKey = row<[key: string, token: number]>("key, token", name, wholeNumber(1));
+/** A claim: its key, its holder and its token. */
+const heldBy: Field<Omit<Claim, "member">> = object("a claim", { key: name, holder: id, token: wholeNumber(1) });
 
-/** Who says what to whom, and the fields of each message. */
+/** The fields of each message. */
 export const controls = {
   // A member to the rendezvous server, on its session.
   register: { mesh: name, id, address, name: optional(name), meta: optional(meta) },
-  resume: { mesh: name, id, address, log: id, revision: whole(0) },
+  resume: { mesh: name, id, address, log: id, revision: wholeNumber(0) },
   proof: { nonce: id },
-  links: { full: optional(yes), up: list(upLink), down: list(trouble) },
-  /** To be told, once, when the mesh is whole with so many members or more. */
-  watch: { size: whole(1) },
+  links: { full: optional(literalTrue), up: list(upLink), down: list(downLink) },
+  /** Asks for one `complete` when the mesh is complete with at least `size` members. */
+  watch: { size: wholeNumber(1) },
   leave: { reason: sentence },
   /** I hold or want claims, and live; the server answers with the same number. */
-  renew: { number: whole(1) },
+  renew: { number: wholeNumber(1) },
   /** I want this key: now or not at all, or, with `wait`, when it is my turn. */
-  claim: { key: name, wait: optional(yes) },
+  claim: { key: name, wait: optional(literalTrue) },
   /** I give up this key with its token; or, without one, the wait for it. */
-  unclaim: { key: name, token: optional(whole(1)) },
+  unclaim: { key: name, token: optional(wholeNumber(1)) },
   /** I am back, and hold these still. */
   held: { claims: list(heldKey) },
 
   // The server to a member, on its session.
-  admitted: { log: id, order: whole(1), revision: whole(1), observed: address },
-  directory: { revision: whole(1), members: list(member), claims: optional(list(heldBy)), more: optional(yes) },
+  admitted: { log: id, order: wholeNumber(1), revision: wholeNumber(1), observed: address },
+  directory: {
+    revision: wholeNumber(1),
+    members: list(member),
+    claims: optional(list(heldBy)),
+    more: optional(literalTrue),
+  },
   entries: { entries: list(entry) },
-  waiting: { place: whole(1) },
-  complete: { revision: whole(1), members: whole(1), links: whole(0), unverified: whole(0) },
-  degraded: { revision: whole(1), count: whole(0), missing: list(missingPair) },
-  renewed: { number: whole(1) },
-  /** This key is not yours, and you do not wait for it; `holder` has it, if somebody has. */
+  waiting: { place: wholeNumber(1) },
+  complete: { revision: wholeNumber(1), members: wholeNumber(1), links: wholeNumber(0), unverified: wholeNumber(0) },
+  degraded: { revision: wholeNumber(1), count: wholeNumber(0), missing: list(missingPair) },
+  renewed: { number: wholeNumber(1) },
+  /** The member does not hold this key and does not wait for it; `holder` has it, if any member has. */
   unclaimable: { key: name, code, message: sentence, holder: optional(id) },
-  /** `incomplete`: the mesh ends because it has not become whole in time, and this is what it lacks. */
-  teardown: { reason: sentence, deadlineMs: whole(0), incomplete: optional(sentence) },
+  /** `incomplete`: what is missing, if the mesh ends because it was not complete in time. */
+  teardown: { reason: sentence, deadlineMs: wholeNumber(0), incomplete: optional(sentence) },
 
   // The server to a member's listener, on a connection of its own; and the answer.
   challenge: { mesh: name, id, nonce: id },
@@ -121,12 +131,12 @@ export const controls = {
   here: { id },
 
   // Members to one another.
-  hello: { mesh: name, from: id, to: id, attempt: whole(1), since: whole(0), received: whole(0) },
-  answer: { attempt: whole(1), since: whole(1), received: whole(0) },
-  goodbye: { reason: sentence, received: whole(0) },
+  hello: { mesh: name, from: id, to: id, attempt: wholeNumber(1), since: wholeNumber(0), received: wholeNumber(0) },
+  answer: { attempt: wholeNumber(1), since: wholeNumber(1), received: wholeNumber(0) },
+  goodbye: { reason: sentence, received: wholeNumber(0) },
 
   // Anybody, before closing.
-  refuse: { code, message: sentence, highest: optional(whole(0)), retryMs: optional(whole(0)) },
+  refuse: { code, message: sentence, highest: optional(wholeNumber(0)), retryMs: optional(wholeNumber(0)) },
 } as const satisfies Record<string, Fields>;
 
 type ControlType = keyof typeof controls;
@@ -137,7 +147,7 @@ export type ControlOf<Type extends ControlType> = { readonly type: Type } & Obje
 /** Any control message. */
 export type Control = { [Type in ControlType]: ControlOf<Type> }[ControlType];
 
-/** What a control frame may turn out not to be. */
+/** A control frame to be refused with `code`. */
 export interface BadControl {
   readonly type: "bad";
   readonly code: "BAD_FRAME" | "UNKNOWN_MESSAGE";

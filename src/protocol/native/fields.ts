@@ -3,12 +3,12 @@ import { type Address, parseAddress } from "../address.js";
 import type { Id, Meta } from "../directory.js";
 
 /**
- * What a field of a control message may hold, and how a foreign value becomes one that the machines can trust.
+ * What a field of a control message may be: how a foreign value is checked and read.
  */
 export interface Field<Value> {
   /** For the documents. */
   readonly describes: string;
-  /** The value as it is to be used, undefined if it is none. */
+  /** The checked value; undefined if it is not valid. */
   read(value: unknown): Value | undefined;
 }
 
@@ -35,7 +35,7 @@ export const address: Field<Address> = field("an address, `<ip>:<port>`", (value
 );
 
 /** A whole number from `least`, small enough to be exact in JSON. */
-export function whole(least: number): Field<number> {
+export function wholeNumber(least: number): Field<number> {
   return field(`a whole number from ${least}`, (value) =>
     // Adding 0 makes the negative zero, which JSON can write, an ordinary one.
     Number.isSafeInteger(value) && (value as number) >= least ? (value as number) + 0 : undefined,
@@ -45,7 +45,7 @@ export function whole(least: number): Field<number> {
 /** Mesh and member names have at most so many bytes of UTF-8. */
 export const longestName = 64;
 
-/** Not in names: control characters, and halves of surrogate pairs, which have no UTF-8 that tells two of them apart. */
+/** Not in names: control characters and lone surrogates, which have no UTF-8 of their own. */
 const notInNames = /[^ -~\xa0-\ud7ff\ue000-\u{10ffff}]/u;
 
 /** True for a name of a mesh or a member. */
@@ -57,19 +57,19 @@ export const name: Field<string> = field("1 to 64 bytes of UTF-8, no control cha
   typeof value === "string" && isName(value) ? value : undefined,
 );
 
-/** What a member says of itself has at most so many bytes as JSON. */
+/** The longest `meta`, in bytes of JSON. */
 export const longestMeta = 1_024;
 
-/** True for what JSON writes as an object, and a small one, in which no key is the name of a prototype. */
+/** True for a value that JSON writes as an object of at most `longestMeta` bytes, without a key `__proto__`. */
 export function isMeta(value: unknown): value is Meta {
   const text = toJson(value);
   if (text === undefined || !text.startsWith("{") || new TextEncoder().encode(text).length > longestMeta) return false;
-  // JSON reads it as a property like any other; whoever copies that to another object changes what that object is. In a
-  // text the quotes have backslashes before them, so what is found is a key.
+  // Copying such a key to another object would change the prototype of that object. Inside a string the quotes have
+  // backslashes, so what is found is a key.
   return !text.includes('"__proto__":');
 }
 
-/** undefined for what cannot be written: a circle, a big integer, or a value so deep that the stack does not suffice. */
+/** undefined for a value that cannot be written: circular, a big integer, or too deep for the stack. */
 function toJson(value: unknown): string | undefined {
   try {
     return JSON.stringify(value);
@@ -86,7 +86,7 @@ export const meta: Field<Meta> = field(
 /** A longer sentence is cut. */
 const longestSentence = 500;
 
-/** What could steer a terminal is replaced; see `harmless`. */
+/** Characters that could steer a terminal are replaced; see `harmless`. */
 export const sentence: Field<string> = field("text for people, at most 500 UTF-16 code units", (value) =>
   typeof value === "string" ? harmless(value.slice(0, longestSentence)) : undefined,
 );
@@ -95,7 +95,7 @@ export const code: Field<string> = field("a code: 1 to 40 capitals and underscor
   typeof value === "string" && /^[A-Z][A-Z_]{0,39}$/.test(value) ? value : undefined,
 );
 
-export const yes: Field<true> = field("`true`", (value) => (value === true ? true : undefined));
+export const literalTrue: Field<true> = field("`true`", (value) => (value === true ? true : undefined));
 
 export function oneOf<Choice extends string>(...choices: readonly Choice[]): Field<Choice> {
   return field(choices.map((choice) => `\`"${choice}"\``).join(" or "), (value) =>
@@ -103,7 +103,7 @@ export function oneOf<Choice extends string>(...choices: readonly Choice[]): Fie
   );
 }
 
-/** Every item must be one; a list with a bad item is none. */
+/** A list is valid only if every item is. */
 export function list<Item>(item: Field<Item>): Field<Item[]> {
   return field(`a list; each item is ${item.describes}`, (value) => {
     if (!Array.isArray(value)) return undefined;
@@ -112,7 +112,7 @@ export function list<Item>(item: Field<Item>): Field<Item[]> {
   });
 }
 
-/** Two or three values in a list of their own, as a table row; what stands behind them is ignored. */
+/** Two or three values in a list of their own; further values are ignored. */
 export function row<Values extends readonly unknown[]>(
   columns: string,
   ...fields: { readonly [Index in keyof Values]: Field<Values[Index]> }
@@ -138,7 +138,7 @@ export type ObjectOf<All extends Fields> = {
   readonly [Name in Exclude<keyof All, OptionalNames<All>>]: ValueOf<All[Name]>;
 } & { readonly [Name in OptionalNames<All>]?: ValueOf<All[Name]> };
 
-/** The fields of each table as a list: every message is read by one, and there are few tables. */
+/** The fields of each table as a list, kept because every message is read with one. */
 const lists = new WeakMap<Fields, readonly (readonly [name: string, field: Field<unknown>])[]>();
 
 function listOf(fields: Fields): readonly (readonly [name: string, field: Field<unknown>])[] {

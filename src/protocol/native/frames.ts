@@ -1,22 +1,22 @@
-import { comesInParts, isNumbered, streamDataHeaderBytes } from "./numbered.js";
+import { isNumbered, mayComeInParts, streamDataHeaderBytes } from "./numbered.js";
 import { decodePreface, mayBePreface, type Preface, prefaceBytes } from "./preface.js";
 
 /**
  * Everything behind the preface is frames: the length of the body (4 bytes, big endian), the kind (1 byte), the body. The
- * kinds of numbered frames, which carry what members say to one another, are in `numbered.ts`.
+ * kinds of numbered frames, which carry what applications send, are in `numbered.ts`.
  */
 export const frameKinds = {
   /** A JSON object in UTF-8; see `control.ts`. */
   control: 0x01,
-  /** Numbered frames have arrived; see `acknowledgement.ts`. */
+  /** Numbered frames were received; see `acknowledgement.ts`. */
   acknowledgement: 0x03,
-  /** Asks whether the other end lives. It is empty; what it might hold is ignored. */
+  /** Asks whether the other end lives. Its body is empty; a reader ignores it. */
   ping: 0x04,
   /** The answer to a ping, empty like it. */
   pong: 0x05,
 } as const;
 
-/** Kinds from here on may be ignored by those who do not know them; others are refused. */
+/** Unknown kinds from here on are ignored; others are refused. */
 export const firstOptionalKind = 0x80;
 
 export const frameHeaderBytes = 5;
@@ -31,11 +31,11 @@ export function encodeFrame(kind: number, body: Uint8Array): Uint8Array {
 
 const encoder = new TextEncoder();
 
-/** One frame with a text in UTF-8. Most texts are ASCII, and then written where they are to stand. */
+/** One frame with a text in UTF-8. ASCII, the usual case, is written in place. */
 export function encodeTextFrame(kind: number, text: string): Uint8Array {
   const frame = new Uint8Array(frameHeaderBytes + text.length);
   writeFrameHeader(frame, kind, text.length);
-  // Whatever is not ASCII takes more bytes than the text has characters.
+  // Text that is not ASCII has more bytes than characters.
   const { read } = encoder.encodeInto(text, frame.subarray(frameHeaderBytes));
   return read === text.length ? frame : encodeFrame(kind, encoder.encode(text));
 }
@@ -60,46 +60,45 @@ export interface FrameLimits {
   readonly messageBytes: number;
 }
 
-/** Hears what a frame reader has understood, in order. */
+/** Gets what a frame reader has read, in order. */
 export interface FrameSink {
   preface(preface: Preface): void;
-  /** `body` is contiguous and the listener's to keep. */
+  /** `body` is contiguous, and may be kept. */
   frame(kind: number, body: Uint8Array): void;
   /**
-   * A numbered frame, its body being what lies in `bytes` from `from` to `to`; without this, `frame` hears of it. If it is of
-   * a kind that comes in parts, `rest` bytes of it may be still to come, which `more` tells.
+   * A numbered frame, whose body is in `bytes` from `from` to `to`. Without this method `frame` gets it. If its kind may come
+   * in parts, `rest` bytes of it may be still to come, in `more`.
    */
   numbered?(kind: number, bytes: Uint8Array, from: number, to: number, rest: number): void;
-  /** The next part of that frame, behind which `rest` bytes are to come. Without this, all frames come whole. */
+  /** The next part of that frame; `rest` bytes are still to come. Without this method all frames come whole. */
   more?(bytes: Uint8Array, from: number, to: number, rest: number): void;
-  /** The stream is none of ours, or breaks a bound; nothing more is read from it. */
+  /** The stream has no preface, or a frame is too large; nothing more is read from it. */
   bad(code: "BAD_PREFACE" | "FRAME_TOO_LARGE", detail: string): void;
 }
 
 /**
- * Cuts a stream into its preface and its frames, whatever the pieces it comes in.
+ * Cuts a stream into its preface and its frames, in whatever pieces it comes.
  *
- * A body that lies in one piece is handed on as a view of that piece. One that straddles pieces is handed on in parts, if it
- * is of a kind that allows that; otherwise it is copied once, into memory of exactly its size, which is taken only after its
- * announced length has been checked.
+ * A body within one piece is delivered as a view of that piece. One that spans pieces is delivered in parts, if its kind
+ * allows that; otherwise it is copied once, into memory of its size, after its announced length was checked.
  */
 export class FrameReader {
-  /** May change while reading: what is not yet known to be a member may send less. */
+  /** May change while reading: a caller that is not known yet may send less. */
   limits: FrameLimits;
   readonly #sink: FrameSink;
   readonly #allocate: (bytes: number) => Uint8Array;
   #state: "preface" | "frames" | "done" = "preface";
-  /** What has come of a preface or of a header, if it comes in pieces, which is rare. */
-  #head: Uint8Array | undefined;
+  /** A preface or header that has come in part, which is rare. */
+  #partialHead: Uint8Array | undefined;
   #headBytes = 0;
   #kind = 0;
-  /** The body under way, and how much of it is there. */
+  /** A body that has come in part, and how much of it is there. */
   #body: Uint8Array | undefined;
   #bodyBytes = 0;
-  /** How much is still to come of a body that is handed on in parts. */
-  #rest = 0;
+  /** How much is still to come of a body that is delivered in parts. */
+  #remainingBytes = 0;
 
-  /** `allocate` gives memory for the bodies that come in pieces, whatever is in it. */
+  /** `allocate` returns memory, not cleared, for bodies that come in pieces. */
   constructor(
     limits: FrameLimits,
     sink: FrameSink,
@@ -121,7 +120,7 @@ export class FrameReader {
     while (at < bytes.length && this.#state !== "done") {
       if (this.#state === "preface") at = this.#takePreface(bytes, at);
       else if (this.#body !== undefined) at = this.#takeBody(this.#body, bytes, at);
-      else if (this.#rest > 0) at = this.#takePart(bytes, at);
+      else if (this.#remainingBytes > 0) at = this.#takePart(bytes, at);
       else at = this.#takeFrame(bytes, at);
     }
   }
@@ -142,14 +141,14 @@ export class FrameReader {
   }
 
   get #headSoFar(): Uint8Array {
-    return (this.#head ?? nothing).subarray(0, this.#headBytes);
+    return (this.#partialHead ?? nothing).subarray(0, this.#headBytes);
   }
 
   /** Adds to a head of so many bytes; returns where to go on. */
   #takeHead(bytes: Uint8Array, from: number, wanted: number): number {
-    this.#head ??= new Uint8Array(Math.max(prefaceBytes, frameHeaderBytes));
+    this.#partialHead ??= new Uint8Array(Math.max(prefaceBytes, frameHeaderBytes));
     const count = Math.min(wanted - this.#headBytes, bytes.length - from);
-    this.#head.set(bytes.subarray(from, from + count), this.#headBytes);
+    this.#partialHead.set(bytes.subarray(from, from + count), this.#headBytes);
     this.#headBytes += count;
     return from + count;
   }
@@ -159,7 +158,7 @@ export class FrameReader {
     let head = bytes;
     let headAt = from;
     let at = from + frameHeaderBytes;
-    // A header in one piece, as nearly all are, is read where it is.
+    // A header in one piece, the usual case, is read in place.
     if (this.#headBytes > 0 || at > bytes.length) {
       at = this.#takeHead(bytes, from, frameHeaderBytes);
       if (this.#headBytes < frameHeaderBytes) return at;
@@ -176,12 +175,12 @@ export class FrameReader {
     }
     const to = at + length;
     if (to <= bytes.length) {
-      this.#hand(kind, bytes, at, to);
+      this.#deliver(kind, bytes, at, to);
       return to;
     }
-    if (comesInParts(kind) && this.#sink.more !== undefined && bytes.length - at > streamDataHeaderBytes) {
-      this.#rest = to - bytes.length;
-      this.#sink.numbered?.(kind, bytes, at, bytes.length, this.#rest);
+    if (mayComeInParts(kind) && this.#sink.more !== undefined && bytes.length - at > streamDataHeaderBytes) {
+      this.#remainingBytes = to - bytes.length;
+      this.#sink.numbered?.(kind, bytes, at, bytes.length, this.#remainingBytes);
       return bytes.length;
     }
     this.#kind = kind;
@@ -196,19 +195,19 @@ export class FrameReader {
     this.#bodyBytes += count;
     if (this.#bodyBytes === body.length) {
       this.#body = undefined;
-      this.#hand(this.#kind, body, 0, body.length);
+      this.#deliver(this.#kind, body, 0, body.length);
     }
     return from + count;
   }
 
   #takePart(bytes: Uint8Array, from: number): number {
-    const to = Math.min(bytes.length, from + this.#rest);
-    this.#rest -= to - from;
-    this.#sink.more?.(bytes, from, to, this.#rest);
+    const to = Math.min(bytes.length, from + this.#remainingBytes);
+    this.#remainingBytes -= to - from;
+    this.#sink.more?.(bytes, from, to, this.#remainingBytes);
     return to;
   }
 
-  #hand(kind: number, bytes: Uint8Array, from: number, to: number): void {
+  #deliver(kind: number, bytes: Uint8Array, from: number, to: number): void {
     const sink = this.#sink;
     if (sink.numbered !== undefined && isNumbered(kind)) sink.numbered(kind, bytes, from, to, 0);
     else sink.frame(kind, bytes.subarray(from, to));

@@ -9,39 +9,39 @@ import { decodeTopic } from "./topics.js";
 export interface MessageFrame {
   readonly topic: string;
   readonly form: PayloadKind;
-  /** Contiguous, and the listener's to keep. */
+  /** Contiguous, and may be kept. */
   readonly payload: Uint8Array;
 }
 
 /** In front of the topic. */
 const headBytes = 2;
 
-/** What the body of a message's frame holds besides the topic and the payload, in bytes. */
+/** The body of a message frame without topic and payload, in bytes. */
 export const messageFrameBytes = numberBytes + headBytes;
 
-/** What a message counts against the credit beyond its topic and its payload: about what keeping one costs. */
+/** What a message counts beyond its topic and payload: about what keeping one costs. */
 export const messageOverheadBytes = 32;
 
-/** What a message in a frame's content of so many bytes counts against the credit. */
-export function messageWeightOf(contentBytes: number): number {
+/** What a message frame with so many bytes of content counts against the credit. */
+export function messageCreditBytes(contentBytes: number): number {
   return contentBytes - headBytes + messageOverheadBytes;
 }
 
 /** Writes a message. A payload from `referencedBytes` on goes by reference. */
-export function encodeMessage(carriage: LinkWriter, topic: Uint8Array, form: PayloadKind, payload: Uint8Array): void {
+export function encodeMessage(link: LinkWriter, topic: Uint8Array, form: PayloadKind, payload: Uint8Array): void {
   const topicBytes = topic.length;
   const isTail = isReferenced(payload);
   const at = isTail
-    ? carriage.begin(numberedKinds.message, headBytes + topicBytes, payload)
-    : carriage.begin(numberedKinds.message, headBytes + topicBytes + payload.length);
-  const { memory } = carriage;
+    ? link.begin(numberedKinds.message, headBytes + topicBytes, payload)
+    : link.begin(numberedKinds.message, headBytes + topicBytes + payload.length);
+  const { memory } = link;
   memory[at] = form;
   memory[at + 1] = topicBytes;
   writeBytes(memory, at + headBytes, topic);
   if (!isTail) writeBytes(memory, at + headBytes + topicBytes, payload);
 }
 
-/** Reads what lies in `bytes` from `from` to `to`, or says what is wrong with it. */
+/** Reads the content in `bytes` from `from` to `to`, or returns what is wrong with it. */
 export function decodeMessage(bytes: Uint8Array, from: number, to: number): MessageFrame | string {
   if (to - from < headBytes) return "a message is cut short";
   const topicAt = from + headBytes;

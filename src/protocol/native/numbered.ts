@@ -1,5 +1,5 @@
 /**
- * The frames of a link that are numbered, and so arrive once and in order whatever happens to the connections under it.
+ * The numbered frames of a link, which arrive once and in order whatever happens to its connections.
  * Their bodies begin with a number, which counts all numbered frames of the link in one direction, from 1.
  */
 export const numberedKinds = {
@@ -8,50 +8,50 @@ export const numberedKinds = {
   /** Asks for a reply; see `request.ts`, also for the next three. */
   request: 0x11,
   reply: 0x12,
-  /** There is no reply, and why. */
+  /** Why there is no reply. */
   failure: 0x13,
-  /** Nobody waits for the reply any more. */
+  /** The sender does not wait for the reply any more. */
   cancel: 0x14,
   /** Begins a stream; see `stream.ts`, also for those that follow. */
   open: 0x18,
   data: 0x19,
-  /** Nothing more comes in this direction. */
+  /** Closes this direction. */
   end: 0x1a,
-  /** Nothing more comes in either direction, and why. */
+  /** Closes both directions, and why. */
   abort: 0x1b,
-  /** So many bytes may be sent on a flow. */
+  /** Grants bytes on a flow. */
   credit: 0x1c,
 } as const;
 
 const firstNumbered = 0x10;
 const lastNumbered = 0x1f;
 
-/** True for kinds whose bodies begin with a number, also those that nobody has given a meaning yet. */
+/** True for kinds whose bodies begin with a number, also for those without a meaning yet. */
 export function isNumbered(kind: number): boolean {
   return kind >= firstNumbered && kind <= lastNumbered;
 }
 
 /**
- * True for kinds whose frames can be taken in parts, as they come: the bytes of a stream need not lie together, and whoever
- * reads them would only wait for the last one.
+ * True for kinds whose frames may be delivered in parts: the bytes of a stream need not be contiguous, and a reader would
+ * only wait for the last one.
  */
-export function comesInParts(kind: number): boolean {
+export function mayComeInParts(kind: number): boolean {
   return kind === numberedKinds.data;
 }
 
-/** What a numbered kind is called; `frame` if nobody has given it a meaning. */
+/** The name of a numbered kind; `frame` for one without a meaning. */
 export function nameOfKind(kind: number): string {
   return Object.entries(numberedKinds).find(([, value]) => value === kind)?.[0] ?? "frame";
 }
 
-/** The bytes of a frame's number, and of every other count on the wire that outgrows 32 bits. */
+/** The bytes of a frame's number, and of every other count that may need more than 32 bits. */
 export const numberBytes = 6;
 
 /** The highest number. */
 export const highestNumber = 2 ** 48 - 1;
 
 /** Writes a number from 0 to `highestNumber`, big endian. */
-export function writeNumber(bytes: Uint8Array, at: number, number: number): void {
+export function writeUint48(bytes: Uint8Array, at: number, number: number): void {
   const high = Math.floor(number / 2 ** 32);
   bytes[at] = high >>> 8;
   bytes[at + 1] = high;
@@ -62,20 +62,20 @@ export function writeNumber(bytes: Uint8Array, at: number, number: number): void
 }
 
 /** Reads it again. All six bytes must be there. */
-export function readNumber(bytes: Uint8Array, at: number): number {
+export function readUint48(bytes: Uint8Array, at: number): number {
   const high = ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
-  const low = readShortNumber(bytes, at + 2);
+  const low = readUint32(bytes, at + 2);
   return high === 0 ? low : high * 2 ** 32 + low;
 }
 
-/** The bytes of a number that fits into 32 bits: that of a request, or of a stream. */
-export const shortNumberBytes = 4;
+/** The bytes of the number of a request or stream. */
+export const uint32Bytes = 4;
 
-/** What is in front of a portion of a stream: the frame's number, and that of the stream. */
-export const streamDataHeaderBytes = numberBytes + shortNumberBytes;
+/** In front of the bytes of a `data` frame: the frame's number, and that of the stream. */
+export const streamDataHeaderBytes = numberBytes + uint32Bytes;
 
 /** Writes a whole number from 0 to 2^32 - 1 in four bytes, big endian: the number of a request or of a stream. */
-export function writeShortNumber(bytes: Uint8Array, at: number, number: number): void {
+export function writeUint32(bytes: Uint8Array, at: number, number: number): void {
   bytes[at] = number >>> 24;
   bytes[at + 1] = number >>> 16;
   bytes[at + 2] = number >>> 8;
@@ -83,7 +83,7 @@ export function writeShortNumber(bytes: Uint8Array, at: number, number: number):
 }
 
 /** Reads it again. All four bytes must be there. */
-export function readShortNumber(bytes: Uint8Array, at: number): number {
+export function readUint32(bytes: Uint8Array, at: number): number {
   const high = ((bytes[at] ?? 0) << 24) | ((bytes[at + 1] ?? 0) << 16);
   return (high | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0)) >>> 0;
 }

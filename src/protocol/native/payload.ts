@@ -1,13 +1,13 @@
-/** What a payload is: bytes as they are (0), a value in MessagePack (1), or nothing (2), which has no bytes. */
+/** The form of a payload: bytes (0), a value in MessagePack (1), or nothing (2), which has no bytes. */
 export type PayloadKind = 0 | 1 | 2;
 
 /** The forms by name. */
-export const payloadKinds = { bytes: 0, value: 1, nothing: 2 } as const satisfies Record<string, PayloadKind>;
+export const payloadKinds = { bytes: 0, value: 1, noBytes: 2 } as const satisfies Record<string, PayloadKind>;
 
-/** What is shorter is copied behind its head; longer ones go by reference, which costs more than such a copy. */
+/** A shorter payload is copied behind its head; a longer one goes by reference, which costs more than a short copy. */
 export const referencedBytes = 4_096;
 
-/** True if these bytes go by reference: they must not change until they are acknowledged. */
+/** True if these bytes go by reference; they must not change until they are acknowledged. */
 export function isReferenced(bytes: Uint8Array): boolean {
   return bytes.length >= referencedBytes;
 }
@@ -26,15 +26,14 @@ export function writeBytes(memory: Uint8Array, at: number, bytes: Uint8Array): v
 export const nothing: Uint8Array = new Uint8Array(0);
 
 /**
- * What a view was taken of last, and the memory behind it: one read of a socket, or one frame that came in pieces, which is
- * held on to until the next. A read holds hundreds of payloads, and to ask for the memory of each is a call out of compiled
- * code: a fifth of all that is done with a small one.
+ * The last bytes of which a view was taken, and the memory behind them. One read of a socket has hundreds of payloads, and
+ * asking for the memory of each is a call out of compiled code: a fifth of the cost of a small one.
  */
 let viewed = nothing;
 let memory = nothing.buffer;
 let offset = 0;
 
-/** A view of some of the bytes that were read. Of none, it holds on to no memory. */
+/** A view of some of the bytes that were read. An empty one keeps no memory. */
 export function viewOf(bytes: Uint8Array, from: number, to: number): Uint8Array {
   if (from === to) return nothing;
   if (bytes !== viewed) {
@@ -45,19 +44,19 @@ export function viewOf(bytes: Uint8Array, from: number, to: number): Uint8Array 
   return new Uint8Array(memory, offset + from, to - from);
 }
 
-/** A view that shows less than this share of the memory that it holds on to is not worth that memory. */
+/** A view of less than this share of the memory behind it is copied. */
 const leastShare = 1 / 4;
 
 /**
- * Bytes that may be kept for long: these, or a copy of them if they hold on to much more memory than they show. A peer
- * chooses what comes together in one read, and could otherwise have 64 KiB kept for each byte that it pays credit for.
+ * Bytes that may be kept for long: these, or a copy if they are a small part of the memory behind them. A peer chooses what
+ * comes in one read, and could otherwise make us keep 64 KiB for each byte of its credit.
  */
 export function keepable(bytes: Uint8Array): Uint8Array {
   return bytes.length < bytes.buffer.byteLength * leastShare ? new Uint8Array(bytes) : bytes;
 }
 
-/** The form that a byte names, if so many bytes may follow; otherwise undefined. */
+/** The form with this number; undefined if there is none, or if it may not have so many bytes. */
 export function decodePayloadKind(byte: number | undefined, payloadBytes: number): PayloadKind | undefined {
   if (byte === payloadKinds.bytes || byte === payloadKinds.value) return byte;
-  return byte === payloadKinds.nothing && payloadBytes === 0 ? byte : undefined;
+  return byte === payloadKinds.noBytes && payloadBytes === 0 ? byte : undefined;
 }

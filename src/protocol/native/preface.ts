@@ -1,8 +1,8 @@
 /**
- * The first bytes of every native connection, in both directions: who speaks, and in which versions.
+ * The preface: the first bytes of every native connection, in both directions, with a range of versions.
  *
- * The dialer names the range of versions that it speaks. The acceptor answers with the one that both speak, as a range of
- * one, or with its own range if there is none, and closes. A dialer that offers one version need not wait for the answer.
+ * The dialer sends the range that it speaks. The acceptor answers with the version that both speak, as a range of one, or,
+ * if there is none, with its own range, and closes. A dialer that offers one version need not wait for the answer.
  */
 
 /** 0xF7 begins no text in ASCII or UTF-8, no TLS record and no HTTP request; then `fmesh`. */
@@ -28,7 +28,7 @@ export function encodePreface({ lowest, highest }: Preface = { lowest: version, 
 }
 
 /** Our preface, and the first frame behind it. */
-export function behindPreface(frame: Uint8Array): Uint8Array {
+export function withPreface(frame: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(prefaceBytes + frame.length);
   bytes.set(encodePreface());
   bytes.set(frame, prefaceBytes);
@@ -49,6 +49,6 @@ export function mayBePreface(bytes: Uint8Array): boolean {
 }
 
 /** True if `version` lies in the range. */
-export function speaksOurs({ lowest, highest }: Preface): boolean {
+export function isSupported({ lowest, highest }: Preface): boolean {
   return lowest <= version && version <= highest;
 }

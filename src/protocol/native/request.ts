@@ -1,11 +1,11 @@
 import type { LinkWriter } from "../../core/link-handler.js";
-import { numberBytes, numberedKinds, readShortNumber, writeShortNumber } from "./numbered.js";
+import { numberBytes, numberedKinds, readUint32, writeUint32 } from "./numbered.js";
 import { decodePayloadKind, isReferenced, type PayloadKind, viewOf, writeBytes } from "./payload.js";
 import { decodeReason, encodeReason, type FailureReason } from "./reason.js";
 import { decodeTopic } from "./topics.js";
 
 /**
- * Requests and what comes of them. Whoever asks numbers its requests from 1. Behind the frame's number:
+ * Requests and their answers. Each end numbers its requests from 1. Behind the frame's number:
  *
  * request: number (4), form (1), length of the topic (1), topic in UTF-8, payload. reply: number (4), form (1), payload.
  * failure: see `reason.ts`. cancel: number (4).
@@ -23,22 +23,22 @@ export interface ReplyFrame {
   readonly payload: Uint8Array;
 }
 
-/** The last request that may be asked on a link: one a millisecond, for seven weeks. */
+/** The highest number of a request: one a millisecond for seven weeks. */
 export const highestRequest = 2 ** 32 - 1;
 
 const requestHeadBytes = 6;
 const replyHeadBytes = 5;
 const cancelBytes = 4;
 
-/** What the body of a request's frame holds besides the topic and the payload, in bytes. */
+/** The body of a request frame without topic and payload, in bytes. */
 export const requestFrameBytes = numberBytes + requestHeadBytes;
 
-/** What the body of a reply's frame holds besides the payload, in bytes. */
+/** The body of a reply frame without the payload, in bytes. */
 export const replyFrameBytes = numberBytes + replyHeadBytes;
 
 /** Writes a request. A payload from `referencedBytes` on goes by reference. */
 export function encodeRequest(
-  carriage: LinkWriter,
+  link: LinkWriter,
   request: number,
   topic: Uint8Array,
   form: PayloadKind,
@@ -47,23 +47,23 @@ export function encodeRequest(
   const topicBytes = topic.length;
   const isTail = isReferenced(payload);
   const at = isTail
-    ? carriage.begin(numberedKinds.request, requestHeadBytes + topicBytes, payload)
-    : carriage.begin(numberedKinds.request, requestHeadBytes + topicBytes + payload.length);
-  const { memory } = carriage;
-  writeShortNumber(memory, at, request);
+    ? link.begin(numberedKinds.request, requestHeadBytes + topicBytes, payload)
+    : link.begin(numberedKinds.request, requestHeadBytes + topicBytes + payload.length);
+  const { memory } = link;
+  writeUint32(memory, at, request);
   memory[at + 4] = form;
   memory[at + 5] = topicBytes;
   writeBytes(memory, at + requestHeadBytes, topic);
   if (!isTail) writeBytes(memory, at + requestHeadBytes + topicBytes, payload);
 }
 
-/** Reads what lies in `bytes` from `from` to `to`, or says what is wrong with it. */
+/** Reads the content in `bytes` from `from` to `to`, or returns what is wrong with it. */
 export function decodeRequest(bytes: Uint8Array, from: number, to: number): RequestFrame | string {
   if (to - from < requestHeadBytes) return "a request is cut short";
   const topicAt = from + requestHeadBytes;
   const payloadAt = topicAt + (bytes[from + 5] ?? 0);
   if (payloadAt > to) return "the topic of a request is cut short";
-  const request = readShortNumber(bytes, from);
+  const request = readUint32(bytes, from);
   if (request === 0) return "a request has number 0";
   const form = decodePayloadKind(bytes[from + 4], to - payloadAt);
   if (form === undefined) return "a request has no form that is known, or not the payload of its form";
@@ -73,38 +73,38 @@ export function decodeRequest(bytes: Uint8Array, from: number, to: number): Requ
 }
 
 /** Writes a reply. A payload from `referencedBytes` on goes by reference. */
-export function encodeReply(carriage: LinkWriter, request: number, form: PayloadKind, payload: Uint8Array): void {
+export function encodeReply(link: LinkWriter, request: number, form: PayloadKind, payload: Uint8Array): void {
   const isTail = isReferenced(payload);
   const at = isTail
-    ? carriage.begin(numberedKinds.reply, replyHeadBytes, payload)
-    : carriage.begin(numberedKinds.reply, replyHeadBytes + payload.length);
-  const { memory } = carriage;
-  writeShortNumber(memory, at, request);
+    ? link.begin(numberedKinds.reply, replyHeadBytes, payload)
+    : link.begin(numberedKinds.reply, replyHeadBytes + payload.length);
+  const { memory } = link;
+  writeUint32(memory, at, request);
   memory[at + 4] = form;
   if (!isTail) writeBytes(memory, at + replyHeadBytes, payload);
 }
 
-/** Reads what lies in `bytes` from `from` to `to`, or says what is wrong with it. */
+/** Reads the content in `bytes` from `from` to `to`, or returns what is wrong with it. */
 export function decodeReply(bytes: Uint8Array, from: number, to: number): ReplyFrame | string {
   if (to - from < replyHeadBytes) return "a reply is cut short";
   const payloadAt = from + replyHeadBytes;
   const form = decodePayloadKind(bytes[from + 4], to - payloadAt);
   if (form === undefined) return "a reply has no form that is known, or not the payload of its form";
-  return { request: readShortNumber(bytes, from), form, payload: viewOf(bytes, payloadAt, to) };
+  return { request: readUint32(bytes, from), form, payload: viewOf(bytes, payloadAt, to) };
 }
 
-export function encodeFailure(carriage: LinkWriter, reason: FailureReason): void {
-  encodeReason(carriage, numberedKinds.failure, reason);
+export function encodeFailure(link: LinkWriter, reason: FailureReason): void {
+  encodeReason(link, numberedKinds.failure, reason);
 }
 
 export const decodeFailure = decodeReason;
 
-export function encodeCancel(carriage: LinkWriter, request: number): void {
-  const at = carriage.begin(numberedKinds.cancel, cancelBytes);
-  writeShortNumber(carriage.memory, at, request);
+export function encodeCancel(link: LinkWriter, request: number): void {
+  const at = link.begin(numberedKinds.cancel, cancelBytes);
+  writeUint32(link.memory, at, request);
 }
 
 /** Reads the number of the request, or says what is wrong. */
 export function decodeCancel(bytes: Uint8Array, from: number, to: number): number | string {
-  return to - from === cancelBytes ? readShortNumber(bytes, from) : "a cancel holds no number";
+  return to - from === cancelBytes ? readUint32(bytes, from) : "a cancel holds no number";
 }

@@ -3,12 +3,12 @@ import type { LinkWriter } from "../../core/link-handler.js";
 import {
   numberBytes,
   numberedKinds,
-  readNumber,
-  readShortNumber,
-  shortNumberBytes,
+  readUint32,
+  readUint48,
   streamDataHeaderBytes,
-  writeNumber,
-  writeShortNumber,
+  uint32Bytes,
+  writeUint32,
+  writeUint48,
 } from "./numbered.js";
 import { isReferenced, viewOf, writeBytes } from "./payload.js";
 import { decodeReason, encodeReason, type FailureReason } from "./reason.js";
@@ -21,14 +21,14 @@ import { decodeTopic, longestTopic } from "./topics.js";
  * open: stream (4), topic in UTF-8. data: stream (4), at least one byte. end: stream (4). abort: see `reason.ts`.
  * credit: flow (4), limit (6).
  */
-export interface Opening {
+export interface OpenFrame {
   readonly stream: number;
   readonly topic: string;
 }
 
-export interface StreamData {
+export interface DataFrame {
   readonly stream: number;
-  /** Contiguous, and the listener's to keep. */
+  /** Contiguous, and may be kept. */
   readonly bytes: Uint8Array;
 }
 
@@ -37,79 +37,79 @@ type StreamDataLimits = Pick<Limits, "streamFrameBytes" | "messageBytes">;
 export interface Credit {
   /** 0 for messages, otherwise the number of a stream. */
   readonly flow: number;
-  /** So many bytes in all may be sent. */
+  /** So many bytes may be sent in all. */
   readonly limit: number;
 }
 
 /** The flow of messages. */
 export const messageFlow = 0;
 
-/** The last number that a stream may have. */
+/** The highest number of a stream. */
 export const highestStream = 2 ** 32 - 1;
 
-export function encodeOpen(carriage: LinkWriter, stream: number, topic: Uint8Array): void {
-  const at = carriage.begin(numberedKinds.open, shortNumberBytes + topic.length);
-  writeShortNumber(carriage.memory, at, stream);
-  writeBytes(carriage.memory, at + shortNumberBytes, topic);
+export function encodeOpen(link: LinkWriter, stream: number, topic: Uint8Array): void {
+  const at = link.begin(numberedKinds.open, uint32Bytes + topic.length);
+  writeUint32(link.memory, at, stream);
+  writeBytes(link.memory, at + uint32Bytes, topic);
 }
 
-/** Reads what lies in `bytes` from `from` to `to`, or says what is wrong with it. */
-export function decodeOpen(bytes: Uint8Array, from: number, to: number): Opening | string {
-  if (to - from < shortNumberBytes) return "an open is cut short";
-  const topicAt = from + shortNumberBytes;
+/** Reads the content in `bytes` from `from` to `to`, or returns what is wrong with it. */
+export function decodeOpen(bytes: Uint8Array, from: number, to: number): OpenFrame | string {
+  if (to - from < uint32Bytes) return "an open is cut short";
+  const topicAt = from + uint32Bytes;
   if (to - topicAt > longestTopic) return "the topic of a stream is too long";
-  const stream = readShortNumber(bytes, from);
+  const stream = readUint32(bytes, from);
   if (stream === 0) return "a stream has number 0";
   const topic = decodeTopic(bytes, topicAt, to);
   return topic === undefined ? "the topic of a stream is no UTF-8" : { stream, topic };
 }
 
-/** How many bytes of a stream one frame may have: it is a frame like all others. At least one, however tight the limits. */
+/** How many bytes of a stream one frame may have: at least one, however tight the limits. */
 export function maxStreamDataBytes({ streamFrameBytes, messageBytes }: StreamDataLimits): number {
   return Math.max(1, Math.min(streamFrameBytes, messageBytes - streamDataHeaderBytes));
 }
 
-/** Writes some bytes of a stream, at least one. From `referencedBytes` on they go by reference. */
-export function encodeStreamData(carriage: LinkWriter, stream: number, bytes: Uint8Array): void {
+/** Writes bytes of a stream, at least one. From `referencedBytes` on they go by reference. */
+export function encodeStreamData(link: LinkWriter, stream: number, bytes: Uint8Array): void {
   const isTail = isReferenced(bytes);
   const at = isTail
-    ? carriage.begin(numberedKinds.data, shortNumberBytes, bytes)
-    : carriage.begin(numberedKinds.data, shortNumberBytes + bytes.length);
-  writeShortNumber(carriage.memory, at, stream);
-  if (!isTail) writeBytes(carriage.memory, at + shortNumberBytes, bytes);
+    ? link.begin(numberedKinds.data, uint32Bytes, bytes)
+    : link.begin(numberedKinds.data, uint32Bytes + bytes.length);
+  writeUint32(link.memory, at, stream);
+  if (!isTail) writeBytes(link.memory, at + uint32Bytes, bytes);
 }
 
-/** Reads what lies in `bytes` from `from` to `to`, or says what is wrong with it. */
-export function decodeStreamData(bytes: Uint8Array, from: number, to: number): StreamData | string {
-  // Nothing may come for nothing: empty portions would cost their sender no credit.
-  if (to - from <= shortNumberBytes) return "a portion of a stream has no bytes";
-  return { stream: readShortNumber(bytes, from), bytes: viewOf(bytes, from + shortNumberBytes, to) };
+/** Reads the content in `bytes` from `from` to `to`, or returns what is wrong with it. */
+export function decodeStreamData(bytes: Uint8Array, from: number, to: number): DataFrame | string {
+  // An empty frame would cost its sender no credit.
+  if (to - from <= uint32Bytes) return "a data frame has no bytes";
+  return { stream: readUint32(bytes, from), bytes: viewOf(bytes, from + uint32Bytes, to) };
 }
 
-export function encodeEnd(carriage: LinkWriter, stream: number): void {
-  const at = carriage.begin(numberedKinds.end, shortNumberBytes);
-  writeShortNumber(carriage.memory, at, stream);
+export function encodeEnd(link: LinkWriter, stream: number): void {
+  const at = link.begin(numberedKinds.end, uint32Bytes);
+  writeUint32(link.memory, at, stream);
 }
 
-/** Reads the number of the stream, or says what is wrong. */
+/** Reads the number of the stream, or returns what is wrong. */
 export function decodeEnd(bytes: Uint8Array, from: number, to: number): number | string {
-  return to - from === shortNumberBytes ? readShortNumber(bytes, from) : "an end holds no number";
+  return to - from === uint32Bytes ? readUint32(bytes, from) : "an end holds no number";
 }
 
-export function encodeAbort(carriage: LinkWriter, reason: FailureReason): void {
-  encodeReason(carriage, numberedKinds.abort, reason);
+export function encodeAbort(link: LinkWriter, reason: FailureReason): void {
+  encodeReason(link, numberedKinds.abort, reason);
 }
 
 export const decodeAbort = decodeReason;
 
-export function encodeCredit(carriage: LinkWriter, flow: number, limit: number): void {
-  const at = carriage.begin(numberedKinds.credit, shortNumberBytes + numberBytes);
-  writeShortNumber(carriage.memory, at, flow);
-  writeNumber(carriage.memory, at + shortNumberBytes, limit);
+export function encodeCredit(link: LinkWriter, flow: number, limit: number): void {
+  const at = link.begin(numberedKinds.credit, uint32Bytes + numberBytes);
+  writeUint32(link.memory, at, flow);
+  writeUint48(link.memory, at + uint32Bytes, limit);
 }
 
-/** Reads what lies in `bytes` from `from` to `to`, or says what is wrong with it. */
+/** Reads the content in `bytes` from `from` to `to`, or returns what is wrong with it. */
 export function decodeCredit(bytes: Uint8Array, from: number, to: number): Credit | string {
-  if (to - from !== shortNumberBytes + numberBytes) return "a credit does not hold a flow and a limit";
-  return { flow: readShortNumber(bytes, from), limit: readNumber(bytes, from + shortNumberBytes) };
+  if (to - from !== uint32Bytes + numberBytes) return "a credit does not hold a flow and a limit";
+  return { flow: readUint32(bytes, from), limit: readUint48(bytes, from + uint32Bytes) };
 }

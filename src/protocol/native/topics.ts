@@ -1,14 +1,14 @@
 import { utf8 } from "../text.js";
 
 /**
- * What a topic is, and how it is read. The same few come again and again, so the newest of each kind are remembered in a
- * table of a fixed size: what a stranger sends can only push out what is remembered, never make it grow.
+ * Topics, and a cache of the ones that were read last: an application uses the same few again and again. The cache has a
+ * fixed size, so that a peer can replace what is in it, but never make it grow.
  */
 
 /** The longest topic, in bytes of UTF-8. */
 export const longestTopic = 255;
 
-/** True for what may be a topic: also the empty text, but no half of a surrogate pair, which has no UTF-8. */
+/** True for a text that may be a topic: the empty one too, but none with a lone surrogate, which has no UTF-8. */
 export function isTopic(text: string): boolean {
   return !/[\ud800-\udfff]/u.test(text) && new TextEncoder().encode(text).length <= longestTopic;
 }
@@ -21,24 +21,24 @@ interface CachedTopic {
 /** Chosen arbitrarily, intended to hold the topics of one application. A power of two. */
 const slots = 64;
 
-const newest: (CachedTopic | undefined)[] = Array.from({ length: slots });
+const cache: (CachedTopic | undefined)[] = Array.from({ length: slots });
 
 function slotOf(length: number, first: number, last: number): number {
   return (length * 31 + first * 7 + last) & (slots - 1);
 }
 
-/** The topic that lies in `bytes` from `from` to `to`; undefined if it is none. */
+/** The topic in `bytes` from `from` to `to`; undefined if it is not UTF-8 or too long. */
 export function decodeTopic(bytes: Uint8Array, from: number, to: number): string | undefined {
   const length = to - from;
   if (length === 0) return "";
   const slot = slotOf(length, bytes[from] ?? 0, bytes[to - 1] ?? 0);
-  const remembered = newest[slot];
+  const remembered = cache[slot];
   if (remembered !== undefined && isSame(remembered.bytes, bytes, from, length)) return remembered.text;
   if (length > longestTopic) return undefined;
-  // A copy: a view would hold on to all that came in the same read.
+  // A copy: a view would keep everything that came in the same read.
   const copy = new Uint8Array(bytes.subarray(from, to));
   const text = utf8(copy);
-  if (text !== undefined) newest[slot] = { text, bytes: copy };
+  if (text !== undefined) cache[slot] = { text, bytes: copy };
   return text;
 }
 

@@ -4,14 +4,7 @@ import { Claims as MemberClaims } from "../../../src/mesh/native/claims.js";
 import { type DirectoryChange, DirectoryView } from "../../../src/mesh/native/directory-view.js";
 import type { MemberEvent } from "../../../src/mesh/types.js";
 import { claimLeaseMs } from "../../../src/protocol/claims.js";
-import {
-  type Change,
-  Directory,
-  type Entry,
-  happened,
-  type Id,
-  isClaimEntry,
-} from "../../../src/protocol/directory.js";
+import { type Change, Directory, type Entry, entryOf, type Id, isClaimEntry } from "../../../src/protocol/directory.js";
 import type { Control } from "../../../src/protocol/native/control.js";
 import { Claims as ServerClaims } from "../../../src/rendezvous/claims.js";
 import type { RendezvousOutput } from "../../../src/rendezvous/types.js";
@@ -46,7 +39,7 @@ class Server {
   }
 
   append(change: Change, now: number, key?: number): void {
-    const entry = happened(change, this.directory.revision + 1);
+    const entry = entryOf(change, this.directory.revision + 1);
     this.directory.apply(entry);
     this.log.push(entry);
     if (isClaimEntry(entry)) this.claims.appended(entry, key, now);

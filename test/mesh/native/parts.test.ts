@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { encodeFrame } from "../../../src/protocol/native/frames.js";
-import { numberBytes, numberedKinds, writeNumber } from "../../../src/protocol/native/numbered.js";
+import { numberBytes, numberedKinds, writeUint48 } from "../../../src/protocol/native/numbered.js";
 import { hello } from "./names.js";
 import type { Node } from "./node.js";
 import { messageFrame, type TestRider } from "./recording-handler.js";
@@ -12,7 +12,7 @@ const head = numberBytes + 5;
 /** The frame of a portion. */
 function portion(number: number, text: string): Uint8Array {
   const body = new Uint8Array(numberBytes + text.length);
-  writeNumber(body, 0, number);
+  writeUint48(body, 0, number);
   body.set(new TextEncoder().encode(text), numberBytes);
   return encodeFrame(numberedKinds.data, body);
 }

@@ -1,7 +1,7 @@
 import { type LinkHandler, type LinkHandlerFactory, type LinkWriter, notNow } from "../../../src/core/link-handler.js";
 import type { Address } from "../../../src/protocol/address.js";
 import { encodeFrame } from "../../../src/protocol/native/frames.js";
-import { numberBytes, numberedKinds, writeNumber } from "../../../src/protocol/native/numbered.js";
+import { numberBytes, numberedKinds, writeUint48 } from "../../../src/protocol/native/numbered.js";
 
 const topic = "t";
 /** Form, length of the topic, topic. */
@@ -22,7 +22,7 @@ export interface Taken extends Text {
 export function messageFrame(number: number, text: string): Uint8Array {
   const payload = new TextEncoder().encode(text);
   const body = new Uint8Array(numberBytes + headBytes + payload.length);
-  writeNumber(body, 0, number);
+  writeUint48(body, 0, number);
   body.set([0, 1, topic.charCodeAt(0)], numberBytes);
   body.set(payload, numberBytes + headBytes);
   return encodeFrame(numberedKinds.message, body);

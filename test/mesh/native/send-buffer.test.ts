@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { BufferPool, type Page, pageBytes } from "../../../src/core/buffer-pool.js";
 import { SendBuffer } from "../../../src/mesh/native/send-buffer.js";
 import { encodeFrame } from "../../../src/protocol/native/frames.js";
-import { numberBytes, writeNumber } from "../../../src/protocol/native/numbered.js";
+import { numberBytes, writeUint48 } from "../../../src/protocol/native/numbered.js";
 
 /** Header and number. */
 const headBytes = 11;
@@ -40,7 +40,7 @@ class WatchedPages extends BufferPool {
 /** The bytes of a frame as it must go out. */
 function frameBytes(kind: number, number: number, content: Uint8Array): Uint8Array {
   const body = new Uint8Array(numberBytes + content.length);
-  writeNumber(body, 0, number);
+  writeUint48(body, 0, number);
   body.set(content, numberBytes);
   return encodeFrame(kind, body);
 }

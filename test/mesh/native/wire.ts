@@ -2,7 +2,7 @@ import type { ConnectionId, ConnectionInput } from "../../../src/core/connection
 import { decodeAcknowledgement } from "../../../src/protocol/native/acknowledgement.js";
 import { type Control, decodeControl, encodeControl } from "../../../src/protocol/native/control.js";
 import { FrameReader, frameKinds } from "../../../src/protocol/native/frames.js";
-import { isNumbered, numberBytes, numberedKinds, readNumber } from "../../../src/protocol/native/numbered.js";
+import { isNumbered, numberBytes, numberedKinds, readUint48 } from "../../../src/protocol/native/numbered.js";
 import { encodePreface } from "../../../src/protocol/native/preface.js";
 import { textOf } from "./recording-handler.js";
 
@@ -229,7 +229,7 @@ function frameOf(kind: number, body: Uint8Array): Frame {
   }
   if (isNumbered(kind)) {
     const text = kind === numberedKinds.message ? textOf(body.subarray(numberBytes)) : undefined;
-    return text === undefined ? { type: "bad" } : { type: "message", number: readNumber(body, 0), ...text };
+    return text === undefined ? { type: "bad" } : { type: "message", number: readUint48(body, 0), ...text };
   }
   const control = decodeControl(body);
   return control === undefined || control.type === "bad" ? { type: "bad" } : control;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { encodeAcknowledgement } from "../../../src/protocol/native/acknowledgement.js";
-import { readContent } from "../../../src/protocol/native/content.js";
+import { decodeFrame } from "../../../src/protocol/native/content.js";
 import { encodeControl } from "../../../src/protocol/native/control.js";
 import { frameHeaderBytes, frameKinds } from "../../../src/protocol/native/frames.js";
 import { isNumbered } from "../../../src/protocol/native/numbered.js";
@@ -12,41 +12,41 @@ const known: ReadonlySet<number> = new Set(Object.values(frameKinds));
 describe("the content of a frame", () => {
   test("is read by its kind", () => {
     const leave = { type: "leave", reason: "left" } as const;
-    expect(readContent(frameKinds.control, encodeControl(leave).subarray(frameHeaderBytes))).toEqual(leave);
+    expect(decodeFrame(frameKinds.control, encodeControl(leave).subarray(frameHeaderBytes))).toEqual(leave);
     const acknowledgement = encodeAcknowledgement(7).subarray(frameHeaderBytes);
-    expect(readContent(frameKinds.acknowledgement, acknowledgement)).toEqual({ type: "acknowledgement", number: 7 });
-    expect(readContent(frameKinds.ping, nothing)).toEqual({ type: "ping" });
-    expect(readContent(frameKinds.pong, nothing)).toEqual({ type: "pong" });
+    expect(decodeFrame(frameKinds.acknowledgement, acknowledgement)).toEqual({ type: "acknowledgement", number: 7 });
+    expect(decodeFrame(frameKinds.ping, nothing)).toEqual({ type: "ping" });
+    expect(decodeFrame(frameKinds.pong, nothing)).toEqual({ type: "pong" });
   });
 
   test("of a ping or a pong may be anything", () => {
     const body = Uint8Array.of(1, 2, 3);
-    expect([readContent(frameKinds.ping, body), readContent(frameKinds.pong, body)]).toEqual([
+    expect([decodeFrame(frameKinds.ping, body), decodeFrame(frameKinds.pong, body)]).toEqual([
       { type: "ping" },
       { type: "pong" },
     ]);
   });
 
   test("may be ignored if its kind is not known and says so", () => {
-    const ignored = everyKind.filter((kind) => !known.has(kind) && readContent(kind, nothing) === undefined);
+    const ignored = everyKind.filter((kind) => !known.has(kind) && decodeFrame(kind, nothing) === undefined);
     expect(ignored).toEqual(everyKind.filter((kind) => kind >= 0x80));
   });
 
   test("is refused if its kind is not known and does not say so, and if it is numbered, which is read elsewhere", () => {
     for (const kind of everyKind.filter((each) => each < 0x80 && !known.has(each))) {
-      expect(readContent(kind, nothing)).toMatchObject({ type: "bad", code: "UNKNOWN_MESSAGE" });
+      expect(decodeFrame(kind, nothing)).toMatchObject({ type: "bad", code: "UNKNOWN_MESSAGE" });
     }
     expect(everyKind.filter((kind) => isNumbered(kind) && known.has(kind))).toEqual([]);
   });
 
   test.each([0, 5, 7])("is refused if it is an acknowledgement of %d bytes", (length) => {
-    expect(readContent(frameKinds.acknowledgement, new Uint8Array(length))).toMatchObject({
+    expect(decodeFrame(frameKinds.acknowledgement, new Uint8Array(length))).toMatchObject({
       type: "bad",
       code: "BAD_FRAME",
     });
   });
 
   test("is refused if it is a control message that is none", () => {
-    expect(readContent(frameKinds.control, nothing)).toMatchObject({ type: "bad", code: "BAD_FRAME" });
+    expect(decodeFrame(frameKinds.control, nothing)).toMatchObject({ type: "bad", code: "BAD_FRAME" });
   });
 });

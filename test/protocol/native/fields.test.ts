@@ -8,6 +8,7 @@ import {
   isMeta,
   isName,
   list,
+  literalTrue,
   longestMeta,
   longestName,
   meta,
@@ -18,22 +19,21 @@ import {
   readFields,
   row,
   sentence,
-  whole,
-  yes,
+  wholeNumber,
 } from "../../../src/protocol/native/fields.js";
 
 const all: readonly (readonly [string, Field<unknown>])[] = Object.entries({
   id,
   address,
-  whole: whole(1),
+  whole: wholeNumber(1),
   name,
   meta,
   sentence,
   code,
-  yes,
+  yes: literalTrue,
   oneOf: oneOf("a", "b"),
   list: list(id),
-  row: row("order, reason", whole(1), sentence),
+  row: row("order, reason", wholeNumber(1), sentence),
   object: object("an object", { id, name: optional(name) }),
 });
 
@@ -69,11 +69,11 @@ describe("a whole number", () => {
     [[1], undefined],
     [true, undefined],
   ])("from 1: %j is %j", (value, expected) => {
-    expect(whole(1).read(value)).toBe(expected);
+    expect(wholeNumber(1).read(value)).toBe(expected);
   });
 
   test("has no negative zero", () => {
-    expect(whole(0).read(JSON.parse("-0"))).toBe(0);
+    expect(wholeNumber(0).read(JSON.parse("-0"))).toBe(0);
   });
 });
 
@@ -176,20 +176,20 @@ describe("an id", () => {
 
 describe("lists and rows", () => {
   test("a list with a bad item is none", () => {
-    expect(list(whole(1)).read([1, 2])).toEqual([1, 2]);
-    expect(list(whole(1)).read([1, 0])).toBeUndefined();
-    expect(list(whole(1)).read({ length: 0 })).toBeUndefined();
+    expect(list(wholeNumber(1)).read([1, 2])).toEqual([1, 2]);
+    expect(list(wholeNumber(1)).read([1, 0])).toBeUndefined();
+    expect(list(wholeNumber(1)).read({ length: 0 })).toBeUndefined();
   });
 
   test("a row may be longer than expected, not shorter", () => {
-    expect(row("order, reason", whole(1), sentence).read([1, "a", "new"])).toEqual([1, "a"]);
-    expect(row("order, reason", whole(1), sentence).read([1])).toBeUndefined();
-    expect(row("order, reason", whole(1), sentence).read(["1", "a"])).toBeUndefined();
+    expect(row("order, reason", wholeNumber(1), sentence).read([1, "a", "new"])).toEqual([1, "a"]);
+    expect(row("order, reason", wholeNumber(1), sentence).read([1])).toBeUndefined();
+    expect(row("order, reason", wholeNumber(1), sentence).read(["1", "a"])).toBeUndefined();
   });
 });
 
 describe("the fields of an object", () => {
-  const fields = { place: whole(1), name: optional(name) };
+  const fields = { place: wholeNumber(1), name: optional(name) };
 
   test("are read without those that nobody knows", () => {
     expect(readFields(fields, { place: 1, colour: "red" })).toEqual({ place: 1 });

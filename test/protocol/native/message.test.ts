@@ -5,12 +5,12 @@ import { frameHeaderBytes, frameKinds } from "../../../src/protocol/native/frame
 import {
   decodeMessage,
   encodeMessage,
+  messageCreditBytes,
   messageOverheadBytes,
-  messageWeightOf,
 } from "../../../src/protocol/native/message.js";
-import { isNumbered, numberedKinds, readNumber, writeNumber } from "../../../src/protocol/native/numbered.js";
+import { isNumbered, numberedKinds, readUint48, writeUint48 } from "../../../src/protocol/native/numbered.js";
 import { type PayloadKind, payloadKinds } from "../../../src/protocol/native/payload.js";
-import { decodeWithin, roundTrip, Sheet } from "./carriage.js";
+import { decodeWithin, roundTrip, Sheet } from "./link-writer.js";
 
 const topics = fc.string({ unit: "binary", maxLength: 60 }).filter((text) => !/\p{Cs}/u.test(text));
 const payloads = fc.oneof(
@@ -34,13 +34,15 @@ describe("a message", () => {
         expect(roundTrip(numberedKinds.message, write, decodeMessage)).toEqual({ topic, form, payload: [...payload] });
         const sheet = new Sheet();
         write(sheet);
-        expect(messageWeightOf(sheet.content.length)).toBe(messageOverheadBytes + bytes(topic).length + payload.length);
+        expect(messageCreditBytes(sheet.content.length)).toBe(
+          messageOverheadBytes + bytes(topic).length + payload.length,
+        );
       }),
     );
   });
 
   test("may be nothing", () => {
-    const write = (sheet: Sheet): void => encodeMessage(sheet, bytes(""), payloadKinds.nothing, bytes(""));
+    const write = (sheet: Sheet): void => encodeMessage(sheet, bytes(""), payloadKinds.noBytes, bytes(""));
     expect(roundTrip(numberedKinds.message, write, decodeMessage)).toEqual({ topic: "", form: 2, payload: [] });
   });
 
@@ -102,8 +104,8 @@ describe("a number", () => {
     fc.assert(
       fc.property(numbers, (number) => {
         const memory = new Uint8Array(10).fill(0xee);
-        writeNumber(memory, 2, number);
-        expect([readNumber(memory, 2), memory[1], memory[8]]).toEqual([number, 0xee, 0xee]);
+        writeUint48(memory, 2, number);
+        expect([readUint48(memory, 2), memory[1], memory[8]]).toEqual([number, 0xee, 0xee]);
       }),
     );
   });

@@ -1,6 +1,6 @@
 import { encodeFrame } from "../../../src/protocol/native/frames.js";
 import { decodeMessage, encodeMessage } from "../../../src/protocol/native/message.js";
-import { numberBytes, numberedKinds, readNumber, writeNumber } from "../../../src/protocol/native/numbered.js";
+import { numberBytes, numberedKinds, readUint48, writeUint48 } from "../../../src/protocol/native/numbered.js";
 import type { PayloadKind } from "../../../src/protocol/native/payload.js";
 import {
   decodeCancel,
@@ -24,8 +24,8 @@ import {
   encodeOpen,
   encodeStreamData,
 } from "../../../src/protocol/native/stream.js";
-import { Sheet } from "./carriage.js";
 import { bytesOfHex, hexOf, utf8 } from "./hex.js";
+import { Sheet } from "./link-writer.js";
 
 interface Payload {
   readonly form: PayloadKind;
@@ -60,7 +60,7 @@ export function encodeNumbered(frame: NumberedFrame): Uint8Array {
   write(sheet, frame);
   const { content, kind } = sheet;
   const body = new Uint8Array(numberBytes + content.length);
-  writeNumber(body, 0, frame.number);
+  writeUint48(body, 0, frame.number);
   body.set(content, numberBytes);
   return encodeFrame(kind, body);
 }
@@ -106,7 +106,7 @@ export function readNumbered(kind: number, bytes: Uint8Array, from: number, to: 
   const content = decode(kind, bytes, from + numberBytes, to);
   if (content === undefined) return { type: "bad", code: "SESSION_LOST" };
   const [type] = Object.entries(numberedKinds).find(([, value]) => value === kind) ?? [];
-  return { type, number: readNumber(bytes, from), ...content };
+  return { type, number: readUint48(bytes, from), ...content };
 }
 
 type Place = readonly [bytes: Uint8Array, from: number, to: number];

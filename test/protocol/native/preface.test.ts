@@ -1,13 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { sniff } from "../../../src/protocol/caller-kind.js";
+import { callerKindOf } from "../../../src/protocol/caller-kind.js";
 import {
   decodePreface,
   encodePreface,
   firstNativeByte,
+  isSupported,
   mayBePreface,
   prefaceBytes,
-  speaksOurs,
   version,
 } from "../../../src/protocol/native/preface.js";
 
@@ -18,7 +18,7 @@ describe("a preface", () => {
     const preface = encodePreface();
     expect(preface).toEqual(Uint8Array.of(0xf7, 0x66, 0x6d, 0x65, 0x73, 0x68, version, version));
     expect(preface).toHaveLength(prefaceBytes);
-    expect(sniff(firstNativeByte, undefined)).toBe("native");
+    expect(callerKindOf(firstNativeByte, undefined)).toBe("native");
     expect(() => new TextDecoder("utf-8", { fatal: true }).decode(preface)).toThrow();
   });
 
@@ -49,8 +49,8 @@ describe("a preface", () => {
   });
 
   test("suits us if our version lies in its range", () => {
-    expect(speaksOurs({ lowest: version, highest: version })).toBe(true);
-    expect(speaksOurs({ lowest: version, highest: 255 })).toBe(true);
-    expect(speaksOurs({ lowest: version + 1, highest: 255 })).toBe(false);
+    expect(isSupported({ lowest: version, highest: version })).toBe(true);
+    expect(isSupported({ lowest: version, highest: 255 })).toBe(true);
+    expect(isSupported({ lowest: version + 1, highest: 255 })).toBe(false);
   });
 });

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { type Content, readContent } from "../../../src/protocol/native/content.js";
+import { decodeFrame, type FrameContent } from "../../../src/protocol/native/content.js";
 import { type FrameLimits, FrameReader } from "../../../src/protocol/native/frames.js";
 import { hexOf } from "./hex.js";
 import { readNumbered } from "./numbered-frames.js";
@@ -35,7 +35,7 @@ export function understand(pieces: readonly Uint8Array[], within = limits): obje
   const reader: FrameReader = new FrameReader(within, {
     preface: (preface) => void events.push({ type: "preface", ...preface }),
     frame: (kind, body) => {
-      const content = readContent(kind, body);
+      const content = decodeFrame(kind, body);
       if (content !== undefined) hear(toVector(content));
     },
     numbered: (kind, bytes, from, to) => hear(readNumbered(kind, bytes, from, to)),
@@ -46,7 +46,7 @@ export function understand(pieces: readonly Uint8Array[], within = limits): obje
 }
 
 /** No sentences that are meant for people only. */
-function toVector(content: Content): object {
+function toVector(content: FrameContent): object {
   return content.type === "bad" ? { type: "bad", code: content.code } : content;
 }
 

@@ -17,7 +17,7 @@ import {
   replyFrameBytes,
   requestFrameBytes,
 } from "../../../src/protocol/native/request.js";
-import { decodeWithin, roundTrip, Sheet } from "./carriage.js";
+import { decodeWithin, roundTrip, Sheet } from "./link-writer.js";
 
 const texts = fc.string({ unit: "binary", maxLength: 60 }).filter((text) => !/\p{Cs}/u.test(text));
 const sentences = texts.filter((text) => harmless(text) === text);

@@ -14,7 +14,7 @@ import {
   encodeOpen,
   encodeStreamData,
 } from "../../../src/protocol/native/stream.js";
-import { decodeWithin, roundTrip, Sheet } from "./carriage.js";
+import { decodeWithin, roundTrip, Sheet } from "./link-writer.js";
 
 const texts = fc.string({ unit: "binary", maxLength: 60 }).filter((text) => !/\p{Cs}/u.test(text));
 const streams = fc.oneof(fc.integer({ min: 1, max: 2 ** 32 - 1 }), fc.constantFrom(1, 2, 2 ** 31, 2 ** 32 - 1));
@@ -40,8 +40,11 @@ describe("what goes to and fro for a stream reads back as it was written", () =>
         const sheet = new Sheet();
         encodeStreamData(sheet, stream, bytes);
         expect(sheet.tail).toBe(bytes.length < 4_096 ? undefined : bytes);
-        const portion = decodeStreamData(sheet.content, 0, sheet.content.length);
-        expect(portion).toEqual({ stream, bytes });
+        const data = decodeStreamData(sheet.content, 0, sheet.content.length);
+        if (typeof data === "string") throw new Error(data);
+        expect(data.stream).toBe(stream);
+        // Comparing byte by byte with `toEqual` would take half a minute.
+        expect(Buffer.compare(data.bytes, bytes)).toBe(0);
       }),
     );
   });
