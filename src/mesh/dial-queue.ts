@@ -4,13 +4,15 @@ import type { ErrorCode } from "../core/errors.js";
 import { FairQueue } from "../core/fair-queue.js";
 import type { Limits } from "../core/limits.js";
 import { SeededRandom } from "../core/random.js";
-import { earliest, TimerTable } from "../core/timer-table.js";
+import type { KeyedTimers, Timers } from "../core/timers.js";
 
 type Target =
-  /** Not linked; when it is to be dialed stands in `#due`, and once that has come, it stands in one of the queues. */
+  /** Not linked; it has a timer until it is to be dialed, and then stands in one of the queues. */
   | { readonly state: "waiting"; readonly failures: number }
   | { readonly state: "dialing"; readonly failures: number; readonly connection: ConnectionId }
   | { readonly state: "linked"; readonly failures: number; readonly since: number };
+
+const never = Number.POSITIVE_INFINITY;
 
 /** When a peer is dialed again whose connection has ended. Times in milliseconds. */
 export interface RedialPolicy {
@@ -39,7 +41,9 @@ export class DialQueue<Peer> {
   readonly #hostOf: (peer: Peer) => string;
   readonly #targets = new Map<Peer, Target>();
   /** When a waiting target is to be dialed, if that is later. */
-  readonly #due = new TimerTable<Peer>();
+  readonly #due: KeyedTimers<Peer>;
+  /** When a dial gets slow or overdue, or there is room for another one. */
+  readonly #wake: KeyedTimers<"wake">;
   /** Targets that may be dialed now: for the first time since they last answered, and after a failure. */
   readonly #first = new FairQueue<Peer>();
   readonly #repeated = new FairQueue<Peer>();
@@ -52,11 +56,22 @@ export class DialQueue<Peer> {
   /** Those in `#prompt` that are dialed after a failure. */
   #repeating = 0;
 
-  /** `hostOf` names the host of a peer. */
-  constructor(limits: Limits, seed: number, hostOf: (peer: Peer) => string) {
+  /** `hostOf` names the host of a peer. `wake` is called when there may be something to give up, or to dial. */
+  constructor(
+    limits: Limits,
+    seed: number,
+    timers: Timers,
+    hostOf: (peer: Peer) => string,
+    wake: (now: number) => void,
+  ) {
     this.#limits = limits;
     this.#random = new SeededRandom(seed);
     this.#hostOf = hostOf;
+    this.#due = timers.keyed((peer, now) => {
+      this.#enqueue(peer, now);
+      this.#arm();
+    });
+    this.#wake = timers.keyed((_, now) => wake(now));
   }
 
   /**
@@ -78,6 +93,7 @@ export class DialQueue<Peer> {
     if (this.#targets.has(peer)) return;
     this.#targets.set(peer, { state: "waiting", failures: 0 });
     this.#enqueue(peer, now);
+    this.#arm();
   }
 
   /** This peer is to be linked with no longer. Returns the dial under way to it, to be aborted. */
@@ -86,15 +102,16 @@ export class DialQueue<Peer> {
     if (target === undefined) return undefined;
     this.#leave(peer, target);
     this.#targets.delete(peer);
+    this.#arm();
     return target.state === "dialing" ? target.connection : undefined;
   }
 
   /** The next peer to dial now, if one is due and there is room; `started` must follow. */
   next(now: number): Peer | undefined {
     this.#slowDown(now);
-    for (let peer = this.#due.takeDue(now); peer !== undefined; peer = this.#due.takeDue(now)) this.#enqueue(peer, now);
-    if (!this.#hasRoom) return undefined;
-    return this.#first.take() ?? this.#repeated.take();
+    const peer = this.#hasRoom ? (this.#first.take() ?? this.#repeated.take()) : undefined;
+    this.#arm();
+    return peer;
   }
 
   started(peer: Peer, connection: ConnectionId, now: number): void {
@@ -102,6 +119,7 @@ export class DialQueue<Peer> {
     this.#targets.set(peer, { state: "dialing", failures, connection });
     this.#prompt.set(peer, now);
     if (failures > 0) this.#repeating += 1;
+    this.#arm();
   }
 
   /** There is a link with this peer now, whoever dialed. */
@@ -110,6 +128,7 @@ export class DialQueue<Peer> {
     if (target === undefined || target.state === "linked") return;
     this.#leave(peer, target);
     this.#targets.set(peer, { state: "linked", failures: target.failures, since: now });
+    this.#arm();
   }
 
   /** A dial did not come to a link. Returns how often in a row that has happened. */
@@ -134,19 +153,6 @@ export class DialQueue<Peer> {
     this.#wait(peer, failures, now + Math.max(pauseMs, this.#backoff(failures)));
   }
 
-  nextTimeout(): number | undefined {
-    const { dialMs, dialSlowMs } = this.#limits;
-    const oldest = first(this.#prompt);
-    const isWaiting = this.#first.size + this.#repeated.size > 0;
-    const freeAt = this.#hasRoom ? this.#queuedAt : oldest === undefined ? undefined : oldest[1] + dialSlowMs;
-    return earliest(
-      this.#due.next(),
-      isWaiting ? freeAt : undefined,
-      this.#overdueAt(first(this.#slow)),
-      oldest === undefined ? undefined : oldest[1] + dialMs,
-    );
-  }
-
   /** Takes out one dial that has taken too long; `failed` must follow. */
   takeOverdue(now: number): OverdueDial<Peer> | undefined {
     this.#slowDown(now);
@@ -158,6 +164,7 @@ export class DialQueue<Peer> {
       const waited = Math.round(now - since);
       const reason = isOld ? `no answer within ${dialMs} ms` : `no answer after ${waited} ms, and others wait for room`;
       this.#leave(peer, target);
+      this.#arm();
       return { peer, connection: target.connection, reason };
     }
     return undefined;
@@ -180,14 +187,27 @@ export class DialQueue<Peer> {
     return this.#slow.size > Math.min(this.#limits.dialsSlow, this.#limits.connections / 4);
   }
 
-  #overdueAt(oldest: readonly [Peer, number] | undefined): number | undefined {
-    if (oldest === undefined) return undefined;
-    return this.#isCrowded ? oldest[1] : oldest[1] + this.#limits.dialMs;
+  /** Sets the timer for what comes next of itself, if anything does. */
+  #arm(): void {
+    const { dialMs, dialSlowMs } = this.#limits;
+    const [oldest] = this.#prompt.values();
+    const isWaiting = this.#first.size + this.#repeated.size > 0;
+    const freeAt = this.#hasRoom ? this.#queuedAt : (oldest ?? never) + dialSlowMs;
+    const at = Math.min(isWaiting ? freeAt : never, this.#overdueAt(), (oldest ?? never) + dialMs);
+    if (at === never) this.#wake.clear("wake");
+    else this.#wake.set("wake", at);
+  }
+
+  /** When the oldest slow dial is given up. */
+  #overdueAt(): number {
+    const [oldest = never] = this.#slow.values();
+    return this.#isCrowded ? oldest : oldest + this.#limits.dialMs;
   }
 
   #wait(peer: Peer, failures: number, at: number): void {
     this.#targets.set(peer, { state: "waiting", failures });
     this.#due.set(peer, at);
+    this.#arm();
   }
 
   #enqueue(peer: Peer, now: number): void {

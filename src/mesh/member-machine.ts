@@ -74,7 +74,7 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
         : undefined;
     this.#session =
       this.#native?.session ?? new ClassicSession(rules, this.#timers, this.#outputs, this.#connections, emit);
-    this.#classic = new ClassicPeers(rules, this.#outputs, this.#connections, handshakes, {
+    this.#classic = new ClassicPeers(rules, this.#timers, this.#outputs, this.#connections, handshakes, {
       isWholeMesh: dialect === "classic",
       changed: (peer, isUp, reason, now) => this.#classicChanged(peer, isUp, reason, now),
     });
@@ -176,7 +176,6 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
     return earliest(
       this.#timers.next(),
       this.#native?.nextTimeout(),
-      this.#classic.nextTimeout(),
       this.#door.nextTimeout(),
       this.#connections.nextTimeout(),
     );
@@ -233,7 +232,6 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
     this.#timers.fire(now);
     this.#native?.handleTimeout(now);
     this.#door.handleTimeout(now);
-    this.#classic.handleTimeout(now);
     this.#classic.givenUp(this.#connections.handleTimeout(now));
   }
 

@@ -1,5 +1,5 @@
 import type { ConnectionId } from "../../core/connections.js";
-import { TimerTable } from "../../core/timer-table.js";
+import type { KeyedTimers, Timers } from "../../core/timers.js";
 import type { Address } from "../../protocol/address.js";
 import type { Connections } from "../connections.js";
 import type { Direction } from "../types.js";
@@ -27,10 +27,19 @@ export interface ClassicLink {
 export class ClassicLinks {
   readonly #connections: Pick<Connections, "send">;
   readonly #links = new Map<Address, ClassicLink>();
-  readonly #pauses = new TimerTable<ClassicLink>();
+  readonly #pauses: KeyedTimers<ClassicLink>;
 
-  constructor(connections: Pick<Connections, "send">) {
+  /** `released` is called when a pause is over, and what was held has gone out. */
+  constructor(
+    connections: Pick<Connections, "send">,
+    timers: Timers,
+    released: (link: ClassicLink, now: number) => void,
+  ) {
     this.#connections = connections;
+    this.#pauses = timers.keyed((link, now) => {
+      this.release(link);
+      released(link, now);
+    });
   }
 
   get all(): Iterable<ClassicLink> {
@@ -72,17 +81,6 @@ export class ClassicLinks {
       link.held.push(bytes);
       link.heldBytes += bytes.length;
     } else this.#connections.send(link.connection, bytes);
-  }
-
-  nextTimeout(): number | undefined {
-    return this.#pauses.next();
-  }
-
-  /** Lets go what has waited long enough; returns one link at a time whose pause is over, or undefined. */
-  takeDue(now: number): ClassicLink | undefined {
-    const link = this.#pauses.takeDue(now);
-    if (link !== undefined) this.release(link);
-    return link;
   }
 
   /** Lets go what a link holds, now. */

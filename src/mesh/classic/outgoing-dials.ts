@@ -1,6 +1,7 @@
 import { type ConnectionId, type ConnectionProgress, networkOf } from "../../core/connections.js";
 import type { ErrorCode } from "../../core/errors.js";
 import type { Limits } from "../../core/limits.js";
+import type { Timers } from "../../core/timers.js";
 import { type Address, endpointOf } from "../../protocol/address.js";
 import type { ConnectionListener, Connections } from "../connections.js";
 import { DialQueue, dialFailureCode } from "../dial-queue.js";
@@ -21,11 +22,17 @@ export class OutgoingDials implements ConnectionListener {
   readonly #dialing: DialQueue<Address>;
   readonly #calls = new Map<ConnectionId, Address>();
 
-  constructor(limits: Limits, seed: number, connections: Connections, watch: OutgoingDialEvents) {
+  constructor(limits: Limits, seed: number, timers: Timers, connections: Connections, watch: OutgoingDialEvents) {
     this.#limits = limits;
     this.#connections = connections;
     this.#watch = watch;
-    this.#dialing = new DialQueue(limits, seed, (peer) => networkOf(endpointOf(peer).host));
+    this.#dialing = new DialQueue(
+      limits,
+      seed,
+      timers,
+      (peer) => networkOf(endpointOf(peer).host),
+      (now) => this.#giveUpOverdue(now),
+    );
   }
 
   /** The peer that is being dialed on this connection. */
@@ -76,11 +83,8 @@ export class OutgoingDials implements ConnectionListener {
     this.dial(now);
   }
 
-  nextTimeout(): number | undefined {
-    return this.#dialing.nextTimeout();
-  }
-
-  handleTimeout(now: number): void {
+  /** Gives up what has taken too long, and dials what is due. */
+  #giveUpOverdue(now: number): void {
     for (let due = this.#dialing.takeOverdue(now); due !== undefined; due = this.#dialing.takeOverdue(now)) {
       this.#abort(due.connection);
       this.#failed(due.peer, "DIAL_TIMEOUT", due.reason, now);

@@ -2,7 +2,7 @@ import type { ConnectionId, ConnectionProgress, Endpoint } from "../../core/conn
 import type { ErrorCode } from "../../core/errors.js";
 import type { OutputSink } from "../../core/machine.js";
 import type { PendingConnections } from "../../core/pending-connections.js";
-import { earliest } from "../../core/timer-table.js";
+import type { Timers } from "../../core/timers.js";
 import { type Address, endpointOf, formatAddress } from "../../protocol/address.js";
 import { httpRefusal, tlsRefusal } from "../../protocol/caller-kind.js";
 import { encodeHello } from "../../protocol/classic/hello.js";
@@ -46,6 +46,7 @@ export class ClassicPeers implements DialectAcceptor, ConnectionListener {
 
   constructor(
     rules: MemberRules,
+    timers: Timers,
     outputs: OutputSink<MemberOutput>,
     connections: Connections,
     handshakes: PendingConnections,
@@ -55,15 +56,17 @@ export class ClassicPeers implements DialectAcceptor, ConnectionListener {
     this.#outputs = outputs;
     this.#connections = connections;
     this.#watch = watch;
-    this.#calls = new OutgoingDials(rules.limits, rules.seed, connections, {
+    this.#calls = new OutgoingDials(rules.limits, rules.seed, timers, connections, {
       connected: (peer, connection, now) => this.#connected(peer, connection, now),
       failed: (peer, code, reason, failures, now) => {
         this.#watch.changed(peer, false, `${code} ${reason}`, now);
         this.#note(code, `attempt ${failures} to dial it failed: ${reason}`, endpointOf(peer));
       },
     });
-    this.#arrivals = new PendingHellos(rules.limits, handshakes);
-    this.#links = new ClassicLinks(connections);
+    this.#arrivals = new PendingHellos(rules.limits, handshakes, timers, (outcome, now) => this.#resolve(outcome, now));
+    this.#links = new ClassicLinks(connections, timers, (link, now) => {
+      if (this.#isOver) this.#closeLink(link, now);
+    });
   }
 
   link(peer: Address): ClassicLink | undefined {
@@ -77,10 +80,6 @@ export class ClassicPeers implements DialectAcceptor, ConnectionListener {
   /** The peer at the other end of a connection, if one is known. */
   peerOf(connection: ConnectionId): Address | undefined {
     return this.#linkOf.get(connection)?.peer ?? this.#calls.peerOf(connection);
-  }
-
-  nextTimeout(): number | undefined {
-    return earliest(this.#calls.nextTimeout(), this.#arrivals.nextTimeout(), this.#links.nextTimeout());
   }
 
   // What happened.
@@ -167,15 +166,6 @@ export class ClassicPeers implements DialectAcceptor, ConnectionListener {
     if (arrival !== undefined) this.#arrivalGone(arrival);
     const link = this.#linkOf.get(connection);
     if (link !== undefined) this.#linkDown(link, failure ?? "closed by the peer", now);
-  }
-
-  handleTimeout(now: number): void {
-    this.#calls.handleTimeout(now);
-    for (let due = this.#arrivals.takeDue(now); due !== undefined; due = this.#arrivals.takeDue(now))
-      this.#resolve(due, now);
-    for (let due = this.#links.takeDue(now); due !== undefined; due = this.#links.takeDue(now)) {
-      if (this.#isOver) this.#closeLink(due, now);
-    }
   }
 
   // What the owner wants.

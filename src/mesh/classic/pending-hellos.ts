@@ -3,7 +3,7 @@ import type { ConnectionId, Endpoint } from "../../core/connections.js";
 import type { ErrorCode } from "../../core/errors.js";
 import type { Limits } from "../../core/limits.js";
 import type { PendingConnections } from "../../core/pending-connections.js";
-import { earliest, TimerTable } from "../../core/timer-table.js";
+import type { KeyedTimers, Timers } from "../../core/timers.js";
 import type { Address } from "../../protocol/address.js";
 import { type HelloEvent, HelloReader } from "../../protocol/classic/hello.js";
 
@@ -31,15 +31,28 @@ export class PendingHellos {
   readonly #limits: Limits;
   readonly #handshakes: PendingConnections;
   readonly #arrivals = new Map<ConnectionId, PendingHello>();
-  readonly #quiet = new TimerTable<PendingHello>();
+  readonly #quiet: KeyedTimers<PendingHello>;
   /** Arrivals that wait for a list, in the order in which they were parked. */
-  readonly #parked = new TimerTable<PendingHello>();
+  readonly #parked: KeyedTimers<PendingHello>;
   readonly #parkedOrder = new Set<PendingHello>();
   #parkedBytes = 0;
 
-  constructor(limits: Limits, handshakes: PendingConnections) {
+  /** `resolve` takes what time comes to. */
+  constructor(
+    limits: Limits,
+    handshakes: PendingConnections,
+    timers: Timers,
+    resolve: (outcome: HelloOutcome | undefined, now: number) => void,
+  ) {
     this.#limits = limits;
     this.#handshakes = handshakes;
+    this.#quiet = timers.keyed((pending, now) => {
+      pending.reader.quiet();
+      resolve(this.#understand(pending, now), now);
+    });
+    this.#parked = timers.keyed((pending, now) => {
+      resolve(refuse(pending, "UNKNOWN_PEER", `no list names ${pending.hello}, which said hello`), now);
+    });
   }
 
   begin(connection: ConnectionId, remote: Endpoint): void {
@@ -91,27 +104,9 @@ export class PendingHellos {
     if (this.#parkedOrder.delete(arrival)) this.#parkedBytes -= arrival.payload.heldBytes;
   }
 
-  nextTimeout(): number | undefined {
-    return earliest(this.#quiet.next(), this.#parked.next());
-  }
-
   /** It has taken too long to say hello. */
   overdue(arrival: PendingHello): HelloOutcome {
     return refuse(arrival, "HANDSHAKE_TIMEOUT", "no hello came in time");
-  }
-
-  /** One outcome that time has brought about; undefined when there is none left. */
-  takeDue(now: number): HelloOutcome | undefined {
-    const forgotten = this.#parked.takeDue(now);
-    if (forgotten !== undefined) {
-      return refuse(forgotten, "UNKNOWN_PEER", `no list names ${forgotten.hello}, which said hello`);
-    }
-    for (let due = this.#quiet.takeDue(now); due !== undefined; due = this.#quiet.takeDue(now)) {
-      due.reader.quiet();
-      const outcome = this.#understand(due, now);
-      if (outcome !== undefined) return outcome;
-    }
-    return undefined;
   }
 
   #understand(arrival: PendingHello, now: number): HelloOutcome | undefined {

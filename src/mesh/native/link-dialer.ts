@@ -43,7 +43,13 @@ export class LinkDialer implements NativeConnectionOwner {
     this.#self = self;
     this.#ports = ports;
     this.#watch = watch;
-    this.#dialing = new DialQueue(ports.limits, seed, (link) => networkOf(endpointOf(link.peer.address).host));
+    this.#dialing = new DialQueue(
+      ports.limits,
+      seed,
+      ports.timers,
+      (link) => networkOf(endpointOf(link.peer.address).host),
+      (now) => this.#giveUpOverdue(now),
+    );
   }
 
   /** This link is to be up. */
@@ -111,11 +117,8 @@ export class LinkDialer implements NativeConnectionOwner {
     if (link !== undefined) this.#failed(link, channel.failure ?? dialFailureCode(reason), reason, now);
   }
 
-  nextTimeout(): number | undefined {
-    return this.#dialing.nextTimeout();
-  }
-
-  handleTimeout(now: number): void {
+  /** Gives up what has taken too long, and dials what is due. */
+  #giveUpOverdue(now: number): void {
     for (let due = this.#dialing.takeOverdue(now); due !== undefined; due = this.#dialing.takeOverdue(now)) {
       due.peer.channel?.abort();
       this.#failed(due.peer, "DIAL_TIMEOUT", due.reason, now);

@@ -1,4 +1,5 @@
 import type { Limits } from "../../core/limits.js";
+import type { KeyedTimers, Timers } from "../../core/timers.js";
 import type { ControlOf } from "../../protocol/native/control.js";
 import type { LinkFailure } from "./link.js";
 
@@ -16,13 +17,15 @@ export class LinkReporter {
   readonly #limits: Limits;
   readonly #states = new Map<number, ReportedState>();
   readonly #changed = new Set<number>();
+  readonly #timers: KeyedTimers<"report">;
   #isFull = false;
-  #dueAt: number | undefined;
   /** When it was last told something. */
   #toldAt = Number.NEGATIVE_INFINITY;
 
-  constructor(limits: Limits) {
+  /** `due` is called when there is something to be reported, and the time for it has come. */
+  constructor(limits: Limits, timers: Timers, due: (now: number) => void) {
     this.#limits = limits;
+    this.#timers = timers.keyed((_, now) => due(now));
   }
 
   /** The link with the member of this order is up by this attempt; 0 where it is classic. */
@@ -46,28 +49,19 @@ export class LinkReporter {
   clear(): void {
     this.#states.clear();
     this.#changed.clear();
-    this.#dueAt = undefined;
+    this.#timers.clear("report");
   }
 
   /** The server has to be told everything anew. */
   all(now: number): void {
     this.#isFull = true;
     for (const order of this.#states.keys()) this.#changed.add(order);
-    this.#dueAt = now;
+    this.#timers.set("report", now);
   }
 
-  nextTimeout(): number | undefined {
-    return this.#dueAt;
-  }
-
-  /** The reports that are due, in order. */
-  takeDue(now: number): ControlOf<"links">[] {
-    return this.#dueAt === undefined || this.#dueAt > now ? [] : this.takeAll(now);
-  }
-
-  /** Everything that is still to be reported, in order, also before its time. */
-  takeAll(now: number): ControlOf<"links">[] {
-    this.#dueAt = undefined;
+  /** Takes out everything that is still to be reported, in order, also before its time. */
+  take(now: number): ControlOf<"links">[] {
+    this.#timers.clear("report");
     const orders = [...this.#changed];
     this.#changed.clear();
     const reports: ControlOf<"links">[] = [];
@@ -82,7 +76,7 @@ export class LinkReporter {
   #set(order: number, state: ReportedState, now: number): void {
     this.#states.set(order, state);
     this.#changed.add(order);
-    this.#dueAt ??= Math.max(now, this.#toldAt + this.#limits.reportMs);
+    if (!this.#timers.has("report")) this.#timers.set("report", Math.max(now, this.#toldAt + this.#limits.reportMs));
   }
 
   #report(orders: readonly number[]): ControlOf<"links"> {

@@ -5,7 +5,7 @@ import type { LinkHandlerFactory } from "../../core/link-handler.js";
 import type { OutputSink } from "../../core/machine.js";
 import type { PendingConnections } from "../../core/pending-connections.js";
 import { earliest } from "../../core/timer-table.js";
-import type { Timers } from "../../core/timers.js";
+import type { KeyedTimers, Timers } from "../../core/timers.js";
 import type { Address } from "../../protocol/address.js";
 import type { Member } from "../../protocol/directory.js";
 import type { Connections } from "../connections.js";
@@ -13,6 +13,7 @@ import type { MemberEvent, MemberOutput, MemberRules, SessionEvent } from "../ty
 import { Claims } from "./claims.js";
 import type { NativeConnection } from "./connection.js";
 import type { ClaimTransition } from "./directory-view.js";
+import { LinkReporter } from "./link-reporter.js";
 import { NativePeers } from "./peers.js";
 import { NativeSession } from "./session.js";
 
@@ -38,6 +39,8 @@ export class NativeMember {
   /** When the server was last heard by a member of its mesh, and whether that is recent enough to know who leads. */
   #heardAt = 0;
   #isInformed = false;
+  /** Set for the end of the lease while there is no session; what follows is decided at the end of the step. */
+  readonly #leaseTimer: KeyedTimers<"lease">;
 
   constructor(
     rules: MemberRules,
@@ -60,7 +63,9 @@ export class NativeMember {
       note: (code: ErrorCode, message: string, remote: Address): void =>
         outputs.push({ type: "note", note: { code, message, remote } }),
     };
-    this.peers = new NativePeers(rules, rules.draw(), outputs, ports, handshakes, handlers, {
+    this.#leaseTimer = timers.keyed(() => {});
+    const reports = new LinkReporter(rules.limits, timers, (now) => this.#sendReports(now));
+    this.peers = new NativePeers(rules, rules.draw(), outputs, ports, handshakes, handlers, reports, {
       moved: () => this.#tellDirectory(),
       fenced: (reason) => {
         this.#fencedBecause = reason;
@@ -87,9 +92,7 @@ export class NativeMember {
   }
 
   nextTimeout(): number | undefined {
-    const reports = this.session.isListed ? this.peers.reports.nextTimeout() : undefined;
-    const doubt = this.#isInformed && !this.session.isListed ? this.#heardAt + this.#rules.limits.leaseMs : undefined;
-    return earliest(this.peers.nextTimeout(), this.#pulse.nextTimeout(), this.claims.nextTimeout(), reports, doubt);
+    return earliest(this.#pulse.nextTimeout(), this.claims.nextTimeout());
   }
 
   handleTimeout(now: number): void {
@@ -97,10 +100,7 @@ export class NativeMember {
       if (due.verdict === "probe") due.key.probe(now);
       else due.key.giveUp(now);
     }
-    this.peers.handleTimeout(now);
     this.claims.handleTimeout(now);
-    if (!this.session.isListed) return;
-    for (const report of this.peers.reports.takeDue(now)) this.session.send(report);
   }
 
   /** The server has said something. */
@@ -112,7 +112,11 @@ export class NativeMember {
   finishStep(now: number): void {
     if (!this.session.isListed) this.claims.away();
     this.peers.flush(now);
-    const isInformed = this.session.isListed || (this.#isInformed && now < this.#heardAt + this.#rules.limits.leaseMs);
+    const { isListed } = this.session;
+    const leaseEnd = this.#heardAt + this.#rules.limits.leaseMs;
+    const isInformed = isListed || (this.#isInformed && now < leaseEnd);
+    if (isListed || !isInformed) this.#leaseTimer.clear("lease");
+    else if (!this.#leaseTimer.has("lease")) this.#leaseTimer.set("lease", leaseEnd);
     if (isInformed === this.#isInformed) return;
     this.#isInformed = isInformed;
     this.#tell({ type: "informed", isInformed });
@@ -209,12 +213,18 @@ export class NativeMember {
    */
   #complete(event: Extract<SessionEvent, { type: "complete" }>, now: number): void {
     if (this.peers.hasUnreachable) {
-      for (const report of this.peers.reports.takeAll(now)) this.session.send(report);
+      this.#sendReports(now);
       if (this.#watched !== undefined) this.session.send({ type: "watch", size: this.#watched });
       return;
     }
     if (this.#watched !== undefined && event.members >= this.#watched) this.#watched = undefined;
     this.#tell({ ...event, scope: "mesh" });
+  }
+
+  /** Reports that are due without a session are sent with all others once there is one. */
+  #sendReports(now: number): void {
+    if (!this.session.isListed) return;
+    for (const report of this.peers.reports.take(now)) this.session.send(report);
   }
 
   #degraded({ revision, count, missing }: Extract<SessionEvent, { type: "degraded" }>): void {

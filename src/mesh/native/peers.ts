@@ -13,7 +13,7 @@ import { type ClaimTransition, type DirectoryChange, DirectoryView } from "./dir
 import { HelloHandler, type SessionCall } from "./hello-handler.js";
 import { Link, type LinkContext } from "./link.js";
 import { LinkDialer } from "./link-dialer.js";
-import { LinkReporter } from "./link-reporter.js";
+import type { LinkReporter } from "./link-reporter.js";
 import type { HelloCase } from "./link-states.js";
 
 /** What the rest of the member must know of its native peers. */
@@ -52,12 +52,13 @@ export class NativePeers {
     ports: NativeConnectionContext,
     handshakes: PendingConnections,
     handlers: LinkHandlerFactory,
+    reports: LinkReporter,
     watch: NativePeersEvents,
   ) {
     this.#outputs = outputs;
     this.#watch = watch;
     this.roster = new DirectoryView(id, rules.limits);
-    this.reports = new LinkReporter(rules.limits);
+    this.reports = reports;
     this.#owner = new LinkDialer({ mesh: rules.mesh, roster: this.roster }, rules.seed, ports, {
       answered: (link, now) => this.#answered(link, now),
       failed: (link, now) => this.#report(link, now),
@@ -110,14 +111,6 @@ export class NativePeers {
   peerOf(connection: ConnectionId): Address | undefined {
     for (const { channel, peer } of this.#links.values()) if (channel?.connection === connection) return peer.address;
     return undefined;
-  }
-
-  nextTimeout(): number | undefined {
-    return this.#owner.nextTimeout();
-  }
-
-  handleTimeout(now: number): void {
-    this.#owner.handleTimeout(now);
   }
 
   /** Hands what has been begun on links to their connections. */

@@ -1,17 +1,27 @@
 import { describe, expect, test } from "vitest";
 import type { ConnectionOutput } from "../../../src/core/connections.js";
-import { ClassicLinks } from "../../../src/mesh/classic/links.js";
+import { Timers } from "../../../src/core/timers.js";
+import { type ClassicLink, ClassicLinks } from "../../../src/mesh/classic/links.js";
 import type { Address } from "../../../src/protocol/address.js";
 
 const peer: Address = "10.0.0.1:1";
 const other: Address = "10.0.0.2:1";
 
-function start(): { links: ClassicLinks; sent: ConnectionOutput[] } {
+function start() {
   const sent: ConnectionOutput[] = [];
-  return {
-    links: new ClassicLinks({ send: (connection, bytes) => void sent.push({ type: "send", connection, bytes }) }),
-    sent,
+  const released: ClassicLink[] = [];
+  const timers = new Timers();
+  const links = new ClassicLinks(
+    { send: (connection, bytes) => void sent.push({ type: "send", connection, bytes }) },
+    timers,
+    (link) => void released.push(link),
+  );
+  /** The links whose pause is over by then. */
+  const releasedBy = (now: number): ClassicLink[] => {
+    timers.fire(now);
+    return released.splice(0);
   };
+  return { links, sent, timers, releasedBy };
 }
 
 function payload(number: number): Uint8Array {
@@ -20,11 +30,11 @@ function payload(number: number): Uint8Array {
 
 describe("a link", () => {
   test("takes payload from the beginning when nothing is to be held", () => {
-    const { links, sent } = start();
+    const { links, sent, timers } = start();
     const link = links.add(peer, "in:1", "accepted");
     links.write(link, payload(1));
     expect(sent).toEqual([{ type: "send", connection: "in:1", bytes: payload(1) }]);
-    expect(links.nextTimeout()).toBeUndefined();
+    expect(timers.next()).toBeUndefined();
   });
 
   test("is found by its peer until it is removed", () => {
@@ -50,51 +60,51 @@ describe("a link", () => {
 
 describe("a link that holds", () => {
   test("keeps its payload back until the pause is over, then sends it in order", () => {
-    const { links, sent } = start();
+    const { links, sent, timers, releasedBy } = start();
     const link = links.add(peer, "out:1", "dialed", 600);
     links.write(link, payload(1));
     links.write(link, payload(2));
     expect(sent).toEqual([]);
-    expect(links.nextTimeout()).toBe(600);
-    expect(links.takeDue(599)).toBeUndefined();
-    expect(links.takeDue(600)).toBe(link);
+    expect(timers.next()).toBe(600);
+    expect(releasedBy(599)).toEqual([]);
+    expect(releasedBy(600)).toEqual([link]);
     expect(sent.map((output) => output.type === "send" && output.bytes)).toEqual([payload(1), payload(2)]);
     links.write(link, payload(3));
     expect(sent).toHaveLength(3);
   });
 
   test("lets go once", () => {
-    const { links, sent } = start();
+    const { links, sent, timers, releasedBy } = start();
     const link = links.add(peer, "out:1", "dialed", 600);
     links.write(link, payload(1));
-    links.takeDue(600);
-    expect(links.takeDue(1_000)).toBeUndefined();
-    expect(links.nextTimeout()).toBeUndefined();
+    releasedBy(600);
+    expect(releasedBy(1_000)).toEqual([]);
+    expect(timers.next()).toBeUndefined();
     expect(link.held).toEqual([]);
     expect(sent).toHaveLength(1);
   });
 
   test("says when its pause is over also when it holds nothing", () => {
-    const { links, sent } = start();
+    const { links, sent, releasedBy } = start();
     const link = links.add(peer, "out:1", "dialed", 600);
-    expect(links.takeDue(600)).toBe(link);
+    expect(releasedBy(600)).toEqual([link]);
     expect(sent).toEqual([]);
   });
 
   test("is told one at a time, the earliest first", () => {
-    const { links } = start();
+    const { links, releasedBy } = start();
     const late = links.add(peer, "out:1", "dialed", 700);
     const early = links.add(other, "out:2", "dialed", 600);
-    expect([links.takeDue(700), links.takeDue(700), links.takeDue(700)]).toEqual([early, late, undefined]);
+    expect(releasedBy(700)).toEqual([early, late]);
   });
 
   test("says nothing any more on a connection that is gone", () => {
-    const { links, sent } = start();
+    const { links, sent, timers, releasedBy } = start();
     const link = links.add(peer, "out:1", "dialed", 600);
     links.write(link, payload(1));
     links.remove(link);
-    expect(links.nextTimeout()).toBeUndefined();
-    expect(links.takeDue(600)).toBeUndefined();
+    expect(timers.next()).toBeUndefined();
+    expect(releasedBy(600)).toEqual([]);
     expect(sent).toEqual([]);
   });
 });

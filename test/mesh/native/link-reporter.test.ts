@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
+import { Timers } from "../../../src/core/timers.js";
 import { LinkReporter } from "../../../src/mesh/native/link-reporter.js";
 import type { Member } from "../../../src/protocol/directory.js";
-import { encodeControl } from "../../../src/protocol/native/control.js";
+import { type ControlOf, encodeControl } from "../../../src/protocol/native/control.js";
 import { idOf, listed, logId } from "./names.js";
 import type { Node } from "./node.js";
 import { World } from "./world.js";
@@ -25,20 +26,32 @@ function besideClassic(): { world: World; node: Node; classic: Member } {
   return { world, node, classic };
 }
 
+function start() {
+  const timers = new Timers();
+  const due: ControlOf<"links">[] = [];
+  const reports = new LinkReporter(limits, timers, (now) => void due.push(...reports.take(now)));
+  /** The reports that are due by then. */
+  const takeDue = (now: number): ControlOf<"links">[] => {
+    timers.fire(now);
+    return due.splice(0);
+  };
+  return { reports, timers, takeDue };
+}
+
 describe("reports", () => {
   test("tell the first change at once, and gather those of a while behind it, each link with its newest state", () => {
-    const reports = new LinkReporter(limits);
-    expect(reports.nextTimeout()).toBeUndefined();
+    const { reports, timers, takeDue } = start();
+    expect(timers.next()).toBeUndefined();
     reports.up(9, 1, 1_000);
-    expect(reports.nextTimeout()).toBe(1_000);
-    expect(reports.takeDue(1_000)).toEqual([{ type: "links", up: [[9, 1]], down: [] }]);
+    expect(timers.next()).toBe(1_000);
+    expect(takeDue(1_000)).toEqual([{ type: "links", up: [[9, 1]], down: [] }]);
     reports.up(2, 1, 1_000);
     reports.down(3, { stage: "dialing", reason: "ECONNREFUSED" }, 1_010);
     reports.up(3, 2, 1_020);
     reports.down(4, { stage: "dialing", reason: "a" }, 1_030);
-    expect(reports.nextTimeout()).toBe(1_000 + limits.reportMs);
-    expect(reports.takeDue(1_000 + limits.reportMs - 1)).toEqual([]);
-    expect(reports.takeDue(1_000 + limits.reportMs)).toEqual([
+    expect(timers.next()).toBe(1_000 + limits.reportMs);
+    expect(takeDue(1_000 + limits.reportMs - 1)).toEqual([]);
+    expect(takeDue(1_000 + limits.reportMs)).toEqual([
       {
         type: "links",
         up: [
@@ -48,37 +61,37 @@ describe("reports", () => {
         down: [[4, "dialing", "a"]],
       },
     ]);
-    expect(reports.nextTimeout()).toBeUndefined();
+    expect(timers.next()).toBeUndefined();
     reports.up(5, 0, 2_000);
-    expect(reports.takeDue(2_050)).toEqual([{ type: "links", up: [[5, 0]], down: [] }]);
+    expect(takeDue(2_050)).toEqual([{ type: "links", up: [[5, 0]], down: [] }]);
   });
 
   test("of everything say so, also when there is nothing", () => {
-    const reports = new LinkReporter(limits);
+    const { reports, takeDue } = start();
     reports.all(5);
-    expect(reports.takeDue(5)).toEqual([{ type: "links", full: true, up: [], down: [] }]);
+    expect(takeDue(5)).toEqual([{ type: "links", full: true, up: [], down: [] }]);
     reports.up(2, 1, 10);
-    reports.takeDue(100);
+    takeDue(100);
     reports.down(3, { stage: "s", reason: "r" }, 110);
     reports.all(120);
-    expect(reports.takeDue(120)).toMatchObject([{ full: true, up: [[2, 1]], down: [[3, "s", "r"]] }]);
+    expect(takeDue(120)).toMatchObject([{ full: true, up: [[2, 1]], down: [[3, "s", "r"]] }]);
   });
 
   test("leave out who is no member any more", () => {
-    const reports = new LinkReporter(limits);
+    const { reports, takeDue } = start();
     reports.up(2, 1, 0);
     reports.up(3, 1, 0);
     reports.forget(2);
     reports.all(1);
-    expect(reports.takeDue(1)).toMatchObject([{ up: [[3, 1]] }]);
+    expect(takeDue(1)).toMatchObject([{ up: [[3, 1]] }]);
   });
 
   test("fit into frames, however many links there are and however long the reasons", () => {
-    const reports = new LinkReporter(limits);
+    const { reports, takeDue } = start();
     const reason = `${"R".repeat(40)} ${"\u4e2d".repeat(500)} (100 in a row)`;
     for (let order = 1; order <= 500; order += 1) reports.down(order, { stage: "waiting for its owner", reason }, 0);
     reports.all(0);
-    const parts = reports.takeDue(0);
+    const parts = takeDue(0);
     expect(parts.flatMap(({ down }) => down)).toHaveLength(500);
     expect(parts.filter(({ full }) => full)).toHaveLength(1);
     expect(parts[0]?.full).toBe(true);
