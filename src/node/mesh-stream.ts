@@ -2,7 +2,7 @@ import { Duplex } from "node:stream";
 import { FullmeshError } from "../core/errors.js";
 import { ByteQueue } from "../messaging/byte-queue.js";
 import type { PeerStream } from "../messaging/types.js";
-import { isReferenced, keepable } from "../protocol/native/payload.js";
+import { detachIfSmall, isReferenced } from "../protocol/native/payload.js";
 import type { Peer } from "./events.js";
 import { errorOf, reasonOf } from "./remote-errors.js";
 
@@ -186,7 +186,7 @@ export class MeshStream extends Duplex {
 
   #arrive(bytes: Uint8Array): void {
     if (this.#isWanted) this.#hand(bytes);
-    else if (!this.destroyed) this.#arrived.push(isReferenced(bytes) ? keepable(bytes) : bytes);
+    else if (!this.destroyed) this.#arrived.push(isReferenced(bytes) ? detachIfSmall(bytes) : bytes);
   }
 
   /**
@@ -217,7 +217,7 @@ export class MeshStream extends Duplex {
 
   /** Gives to who reads what the peer may then send again. */
   #hand(bytes: Uint8Array): void {
-    this.#isWanted = this.push(keepable(bytes));
+    this.#isWanted = this.push(detachIfSmall(bytes));
     if (this.#isOver) return;
     this.#stream.read(bytes.length);
     this.#wake();

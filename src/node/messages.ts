@@ -5,7 +5,7 @@ import type { MessagingEvent, PayloadKind, PeerChannel, ReceivedMessage } from "
 import { callListener, throwLater } from "../nodejs/uncaught.js";
 import type { Address } from "../protocol/address.js";
 import { messageFrameBytes } from "../protocol/native/message.js";
-import { isReferenced, keepable, nothing, payloadKinds, writeBytes } from "../protocol/native/payload.js";
+import { detachIfSmall, isReferenced, noBytes, payloadKinds, writeBytes } from "../protocol/native/payload.js";
 import { AsyncQueue, type QueuedItem } from "./async-queue.js";
 import type { Message, NodeEvents, Peer } from "./events.js";
 import type { MessagingContext } from "./messaging-context.js";
@@ -31,13 +31,13 @@ const blockBytes = 16_384;
 /** Loops over the same messages, and memory for those of them that wait. */
 class TopicLoops {
   readonly all = new Set<AsyncQueue<Message>>();
-  #block = nothing;
+  #block = noBytes;
   #at = 0;
 
   /** A message waits, perhaps for long: it is not to hold on to more memory than it needs. */
   keep(held: HeldMessage, payload: Uint8Array): void {
     if (isReferenced(payload)) {
-      held.lie(keepable(payload), 0, payload.length);
+      held.lie(detachIfSmall(payload), 0, payload.length);
       return;
     }
     if (this.#at + payload.length > this.#block.length) {
@@ -96,7 +96,7 @@ class HeldMessage implements QueuedItem<Message> {
   take(): Message | undefined {
     const topic = this.#topic;
     const isWhole = this.#length === this.#memory.length;
-    const bytes = isWhole ? keepable(this.#memory) : this.#memory.slice(this.#at, this.#at + this.#length);
+    const bytes = isWhole ? detachIfSmall(this.#memory) : this.#memory.slice(this.#at, this.#at + this.#length);
     const payload = madeOf(this.#exchange, this.#from, topic, this.#form, bytes);
     this.drop();
     return payload === undecodable ? undefined : { type: "message", peer: this.#peer, topic, payload };

@@ -24,7 +24,7 @@ let decoder: Decoder | undefined;
 /** How this payload travels. */
 export function payloadKindOf(payload: unknown): PayloadKind {
   if (payload instanceof Uint8Array) return payloadKinds.bytes;
-  return payload === undefined ? payloadKinds.noBytes : payloadKinds.value;
+  return payload === undefined ? payloadKinds.nothing : payloadKinds.value;
 }
 
 /**
@@ -35,7 +35,7 @@ export function payloadKindOf(payload: unknown): PayloadKind {
  */
 export function bytesOf(payload: unknown, form: PayloadKind, most: number = defaultLimits.valueBytes): Uint8Array {
   if (form === payloadKinds.bytes) return payload as Uint8Array;
-  return form === payloadKinds.noBytes ? nothing : encode(payload, most);
+  return form === payloadKinds.nothing ? nothing : encode(payload, most);
 }
 
 /**
@@ -45,7 +45,7 @@ export function bytesOf(payload: unknown, form: PayloadKind, most: number = defa
  */
 export function payloadOf(form: PayloadKind, bytes: Uint8Array, most: number = defaultLimits.valueBytes): unknown {
   if (form === payloadKinds.bytes) return bytes;
-  return form === payloadKinds.noBytes ? undefined : decode(bytes, most);
+  return form === payloadKinds.nothing ? undefined : decode(bytes, most);
 }
 
 /** No byte of a value weighs more. */

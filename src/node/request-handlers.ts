@@ -3,7 +3,7 @@ import { type ErrorCode, FullmeshError } from "../core/errors.js";
 import { NumberMap } from "../core/number-map.js";
 import type { MessagingEvent, PeerChannel } from "../messaging/types.js";
 import type { Address } from "../protocol/address.js";
-import { keepable } from "../protocol/native/payload.js";
+import { detachIfSmall } from "../protocol/native/payload.js";
 import { replyFrameBytes } from "../protocol/native/request.js";
 import type { Peer } from "./events.js";
 import type { MessagingContext } from "./messaging-context.js";
@@ -95,7 +95,10 @@ export class RequestHandlers {
     let reply: unknown;
     let isLater: boolean;
     try {
-      reply = answerer(payloadOf(arrival.form, keepable(arrival.payload), this.#exchange.limits.valueBytes), inquiry);
+      reply = answerer(
+        payloadOf(arrival.form, detachIfSmall(arrival.payload), this.#exchange.limits.valueBytes),
+        inquiry,
+      );
       isLater = isThenable(reply);
     } catch (error) {
       this.#failed(from, request, topic, error);

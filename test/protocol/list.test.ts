@@ -5,7 +5,7 @@ import {
   encodeList,
   encodeRefusal,
   readEndText,
-  ServerReader,
+  ServerStreamReader,
   teardownText,
 } from "../../src/protocol/classic/list.js";
 import {
@@ -24,8 +24,8 @@ import {
 
 const lists = fc.array(addresses, { maxLength: 6 });
 
-function newReader(): ServerReader {
-  return new ServerReader(listLimits);
+function newReader(): ServerStreamReader {
+  return new ServerStreamReader(listLimits);
 }
 
 function settledLists(pieces: readonly Uint8Array[]): string[][] {

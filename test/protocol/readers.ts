@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import type { Address } from "../../src/protocol/address.js";
 import { HelloReader } from "../../src/protocol/classic/hello.js";
-import { ServerReader } from "../../src/protocol/classic/list.js";
+import { ServerStreamReader } from "../../src/protocol/classic/list.js";
 import { RegistrationReader } from "../../src/protocol/classic/registration.js";
 
 /** What the three readers of the classic dialect have in common. */
@@ -94,7 +94,7 @@ export function serverResult(pieces: readonly Uint8Array[], limits = listLimits)
     badEntries: 0,
     isTooLong: false,
   };
-  for (const event of readAll(new ServerReader(limits), pieces)) {
+  for (const event of readAll(new ServerStreamReader(limits), pieces)) {
     if (event.type === "list" && event.isSettled) result.members = event.members;
     else if (event.type === "end") result.end = event.text.startsWith("teardown") ? "teardown" : event.text;
     else if (event.type === "badEntry") result.badEntries += 1;

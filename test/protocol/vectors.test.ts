@@ -1,7 +1,13 @@
 import { describe, expect, test } from "vitest";
 import { type Address, parseAddress } from "../../src/protocol/address.js";
 import { encodeHello, HelloReader } from "../../src/protocol/classic/hello.js";
-import { encodeEnd, encodeList, encodeRefusal, readEndText, ServerReader } from "../../src/protocol/classic/list.js";
+import {
+  encodeEnd,
+  encodeList,
+  encodeRefusal,
+  readEndText,
+  ServerStreamReader,
+} from "../../src/protocol/classic/list.js";
 import { encodeRegistration, RegistrationReader } from "../../src/protocol/classic/registration.js";
 import vectors from "../vectors/classic.json" with { type: "json" };
 import { bytesOf, drain, listLimits, type Reader, textOf } from "./readers.js";
@@ -75,7 +81,7 @@ describe("decoders", () => {
   });
 
   test.each(vectors.decode.list)("read a list: $name", ({ steps, events }) => {
-    expect(run(new ServerReader(listLimits), steps)).toEqual(events);
+    expect(run(new ServerStreamReader(listLimits), steps)).toEqual(events);
   });
 
   test.each(vectors.decode.hello)("read a hello: $name", ({ steps, events }) => {

@@ -5,7 +5,7 @@ import { ClassicLinks } from "../../src/mesh/classic/links.js";
 import { MemberList } from "../../src/mesh/classic/member-list.js";
 import { DialQueue } from "../../src/mesh/dial-queue.js";
 import { HelloReader } from "../../src/protocol/classic/hello.js";
-import { ServerReader } from "../../src/protocol/classic/list.js";
+import { ServerStreamReader } from "../../src/protocol/classic/list.js";
 import { Directory } from "../../src/protocol/directory.js";
 import { Admission } from "../../src/rendezvous/admission.js";
 
@@ -110,7 +110,7 @@ describe("a bug planted in the rules", () => {
   });
 
   it("is found when what a broken connection has said in script counts as complete", () => {
-    vi.spyOn(ServerReader.prototype, "break").mockImplementation(function (this: ServerReader) {
+    vi.spyOn(ServerStreamReader.prototype, "break").mockImplementation(function (this: ServerStreamReader) {
       this.finish();
     });
     // Rare among the plays of the seeds, so this one is made for it: the server is killed while lists are on their way.

@@ -4,7 +4,7 @@ import type { OutputSink } from "../../core/machine.js";
 import type { KeyedTimers, Timers } from "../../core/timers.js";
 import { nextState } from "../../core/transitions.js";
 import type { Address } from "../../protocol/address.js";
-import { readEndText, type ServerEvent, ServerReader, teardownText } from "../../protocol/classic/list.js";
+import { readEndText, type ServerStreamEvent, ServerStreamReader, teardownText } from "../../protocol/classic/list.js";
 import { encodeRegistration } from "../../protocol/classic/registration.js";
 import type { ConnectionListener, Connections } from "../connections.js";
 import { ServerSearch } from "../server-search.js";
@@ -52,7 +52,7 @@ export class ClassicSession implements ServerSession, ConnectionListener {
   #local: Endpoint | undefined;
   /** True once the server has said something on the present connection. */
   #hasSpoken = false;
-  #reader: ServerReader;
+  #reader: ServerStreamReader;
   /** The address to register, from the moment it is to be registered. */
   #own: Address | undefined;
 
@@ -76,7 +76,7 @@ export class ClassicSession implements ServerSession, ConnectionListener {
       (now) => this.#dial(now),
       (now) => this.#emit(this.#search.timedOut(this.#own), now),
     );
-    this.#reader = new ServerReader(rules.limits);
+    this.#reader = new ServerStreamReader(rules.limits);
   }
 
   get connectionId(): ConnectionId | undefined {
@@ -170,7 +170,7 @@ export class ClassicSession implements ServerSession, ConnectionListener {
     this.#step("dialing");
     this.#hasSpoken = false;
     this.#connection = this.#connections.dial(server, "rendezvous", this);
-    this.#reader = new ServerReader(this.#limits);
+    this.#reader = new ServerStreamReader(this.#limits);
     this.#timers.set("dial", now + this.#limits.dialMs);
   }
 
@@ -256,7 +256,7 @@ export class ClassicSession implements ServerSession, ConnectionListener {
     else this.#timers.clear("quiet");
   }
 
-  #read(event: ServerEvent, now: number): void {
+  #read(event: ServerStreamEvent, now: number): void {
     if (this.#state === "connected" && (event.type === "end" || event.type === "tooLong")) {
       this.#note("SERVER_IDLE_CLOSED", "it said an end before anything had been registered");
       this.#leaveIdle(now);

@@ -33,7 +33,7 @@ const refusalStart = "refused";
 const header = "list:\n";
 
 /** What a node has read from its server. */
-export type ServerEvent =
+export type ServerStreamEvent =
   /**
    * The members so far, in order. `isSettled`: the list has ended, or nothing more of it came for the quiet period. Until
    * then more may follow, and the last one is left out while its port could still grow.
@@ -62,7 +62,7 @@ function isLetter(byte: number): boolean {
  * join order, so a shorter one is an earlier state of the mesh. So a list is reported as each piece comes
  * (`isSettled: false`), and an address counts as missing only when the list is settled.
  */
-export class ServerReader {
+export class ServerStreamReader {
   #state: "between" | "header" | "entry" | "skipping" | "end" | "done" = "between";
   #endText = "";
   /** False before the first list. */
@@ -79,7 +79,7 @@ export class ServerReader {
   readonly #longestList: number;
   readonly #longestEnd: number;
   // One read may cause thousands.
-  readonly #events = new Queue<ServerEvent>();
+  readonly #events = new Queue<ServerStreamEvent>();
 
   constructor(limits: { readonly listBytes: number; readonly endTextBytes: number }) {
     this.#longestList = limits.listBytes;
@@ -100,7 +100,7 @@ export class ServerReader {
     if (this.#state === "end" && this.#endText === teardownText) this.#end();
   }
 
-  poll(): ServerEvent | undefined {
+  poll(): ServerStreamEvent | undefined {
     return this.#events.poll();
   }
 

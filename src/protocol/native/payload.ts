@@ -2,7 +2,7 @@
 export type PayloadKind = 0 | 1 | 2;
 
 /** The forms by name. */
-export const payloadKinds = { bytes: 0, value: 1, noBytes: 2 } as const satisfies Record<string, PayloadKind>;
+export const payloadKinds = { bytes: 0, value: 1, nothing: 2 } as const satisfies Record<string, PayloadKind>;
 
 /** A shorter payload is copied behind its head; a longer one goes by reference, which costs more than a short copy. */
 export const referencedBytes = 4_096;
@@ -23,19 +23,19 @@ export function writeBytes(memory: Uint8Array, at: number, bytes: Uint8Array): v
 }
 
 /** No bytes. */
-export const nothing: Uint8Array = new Uint8Array(0);
+export const noBytes: Uint8Array = new Uint8Array(0);
 
 /**
  * The last bytes of which a view was taken, and the memory behind them. One read of a socket has hundreds of payloads, and
  * asking for the memory of each is a call out of compiled code: a fifth of the cost of a small one.
  */
-let viewed = nothing;
-let memory = nothing.buffer;
+let viewed = noBytes;
+let memory = noBytes.buffer;
 let offset = 0;
 
 /** A view of some of the bytes that were read. An empty one keeps no memory. */
 export function viewOf(bytes: Uint8Array, from: number, to: number): Uint8Array {
-  if (from === to) return nothing;
+  if (from === to) return noBytes;
   if (bytes !== viewed) {
     viewed = bytes;
     memory = bytes.buffer;
@@ -51,12 +51,12 @@ const leastShare = 1 / 4;
  * Bytes that may be kept for long: these, or a copy if they are a small part of the memory behind them. A peer chooses what
  * comes in one read, and could otherwise make us keep 64 KiB for each byte of its credit.
  */
-export function keepable(bytes: Uint8Array): Uint8Array {
+export function detachIfSmall(bytes: Uint8Array): Uint8Array {
   return bytes.length < bytes.buffer.byteLength * leastShare ? new Uint8Array(bytes) : bytes;
 }
 
 /** The form with this number; undefined if there is none, or if it may not have so many bytes. */
 export function decodePayloadKind(byte: number | undefined, payloadBytes: number): PayloadKind | undefined {
   if (byte === payloadKinds.bytes || byte === payloadKinds.value) return byte;
-  return byte === payloadKinds.noBytes && payloadBytes === 0 ? byte : undefined;
+  return byte === payloadKinds.nothing && payloadBytes === 0 ? byte : undefined;
 }

@@ -42,7 +42,7 @@ describe("a message", () => {
   });
 
   test("may be nothing", () => {
-    const write = (sheet: Sheet): void => encodeMessage(sheet, bytes(""), payloadKinds.noBytes, bytes(""));
+    const write = (sheet: Sheet): void => encodeMessage(sheet, bytes(""), payloadKinds.nothing, bytes(""));
     expect(roundTrip(numberedKinds.message, write, decodeMessage)).toEqual({ topic: "", form: 2, payload: [] });
   });
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { keepable, viewOf } from "../../../src/protocol/native/payload.js";
+import { detachIfSmall, viewOf } from "../../../src/protocol/native/payload.js";
 
 describe("a view", () => {
   test("shows what it is asked for, whichever bytes were viewed before, and shares their memory", () => {
@@ -25,13 +25,13 @@ describe("bytes that are kept for long", () => {
     ["all of it", 65_536, false],
   ])("hold on to no more than four times their length: %s", (_, length, isCopied) => {
     const read = new Uint8Array(65_536).fill(7);
-    const kept = keepable(read.subarray(0, length));
+    const kept = detachIfSmall(read.subarray(0, length));
     expect([...kept]).toEqual([...read.subarray(0, length)]);
     expect(kept.buffer !== read.buffer).toBe(isCopied);
     expect(kept.buffer.byteLength).toBeLessThanOrEqual(4 * length);
   });
 
   test("are none where there are none", () => {
-    expect(keepable(new Uint8Array(0))).toHaveLength(0);
+    expect(detachIfSmall(new Uint8Array(0))).toHaveLength(0);
   });
 });
