@@ -102,7 +102,10 @@ ENTRIES = {
     "replaced": {"revision": ONE, "replaces": ID, **LISTED},
     "left": DEPARTURE,
     "lost": DEPARTURE,
+    "claimed": {"revision": ONE, "key": name, "holder": ID, "token?": ONE},
+    "unclaimed": {"revision": ONE, "key": name, "reason": sentence},
 }
+CLAIM = {"key": name, "holder": ID, "token": ONE}
 CONTROLS = {
     "register": {"mesh": name, **SELF},
     "resume": {"mesh": name, "id": ID, "address": address, "log": ID, "revision": ZERO},
@@ -110,8 +113,14 @@ CONTROLS = {
     "links": {"full?": YES, "up": rows(ONE, ZERO), "down": rows(ONE, sentence, sentence)},
     "watch": {"size": ONE},
     "leave": {"reason": sentence},
+    "renew": {"number": ONE},
+    "claim": {"key": name, "wait?": YES},
+    "unclaim": {"key": name, "token?": ONE},
+    "held": {"claims": rows(name, ONE)},
+    "renewed": {"number": ONE},
+    "unclaimable": {"key": name, "code": text("[A-Z][A-Z_]{0,39}"), "message": sentence, "holder?": ID},
     "admitted": {"log": ID, "order": ONE, "revision": ONE, "observed": address},
-    "directory": {"revision": ONE, "members": objects(lambda given: fields(LISTED, given)), "more?": YES},
+    "directory": {"revision": ONE, "members": objects(lambda given: fields(LISTED, given)), "claims?": objects(lambda given: fields(CLAIM, given)), "more?": YES},
     "entries": {"entries": objects(entry)},
     "waiting": {"place": ONE},
     "complete": {"revision": ONE, "members": ONE, "links": ZERO, "unverified": ZERO},

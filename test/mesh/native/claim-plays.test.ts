@@ -24,7 +24,7 @@ function cut(member: ClaimMember): void {
   member.isDeaf = true;
 }
 
-const plays: Readonly<Record<Clause, readonly [name: string, play: Play]>> = {
+const plays: Readonly<Record<Exclude<Clause, "early" | "reused">, readonly [name: string, play: Play]>> = {
   C1: [
     "the holder is cut off, its clocks are late, and those of the server early",
     (world, members) => {

@@ -18,8 +18,10 @@ import { idOf, listed, logId } from "./names.js";
 /** How far apart the moments are at which anything happens. */
 const tickMs = 100;
 
-/** The rules that a play may take out; see docs/protocol/native.md, *Claims*. */
-export type Clause = "C1" | "C2" | "C3" | "C4" | "C6" | "C7";
+/**
+ * The rules that a play may take out: C1 to C7, that no key is passed on before the lease is over (`early`), and that each
+ * claim has a token of its own (`reused`). See docs/protocol/native.md, *Claims*. */
+export type Clause = "C1" | "C2" | "C3" | "C4" | "C6" | "C7" | "early" | "reused";
 
 /** A server, until it is started anew. */
 class Server {
@@ -27,19 +29,29 @@ class Server {
   readonly log: Entry[] = [];
   readonly logId: Id;
   readonly claims: ServerClaims;
+  readonly startedAt: number;
+  /** When a key was last granted or freed. */
+  changedAt = 0;
   readonly #outputs = new Queue<RendezvousOutput>();
   readonly #without: Clause | undefined;
 
   constructor(world: ClaimWorld, number: number) {
     this.#without = world.without;
-    this.directory = new Directory(number * 1_000);
+    this.directory = new Directory(number * 1_000_000);
+    this.startedAt = world.now;
     this.logId = `${logId.slice(0, -1)}${number}`;
-    const grantsFrom = world.without === "C4" ? 0 : world.now + claimLeaseMs;
+    const grantsFrom = world.without === "C4" ? 0 : world.serverNow + claimLeaseMs;
     this.claims = new ServerClaims("m", defaultLimits, this.directory, { count: 0, grantsFrom }, this.#outputs);
   }
 
   append(change: Change, now: number, key?: number): void {
+<<<<<<< HEAD
     const entry = entryOf(change, this.directory.revision + 1);
+=======
+    const given = this.#without === "reused" && change.type === "claimed" ? { ...change, token: 1 } : change;
+    const entry = happened(given, this.directory.revision + 1);
+    if (isClaimEntry(entry)) this.changedAt = now;
+>>>>>>> 9194c95 (interop: the member in Python reads the messages about claims)
     this.directory.apply(entry);
     this.log.push(entry);
     if (isClaimEntry(entry)) this.claims.appended(entry, key, now);
@@ -66,7 +78,8 @@ interface Session {
 
 /** A member, and what it believes. */
 export class ClaimMember {
-  readonly id: Id;
+  id: Id;
+  readonly number: number;
   readonly view: DirectoryView;
   readonly claims: MemberClaims;
   readonly events: MemberEvent[] = [];
@@ -78,6 +91,8 @@ export class ClaimMember {
   isMute = false;
   isDeaf = false;
   /** It reads so many messages in one tick. */
+  /** When it last asked for something. */
+  wantsSince = 0;
   mostRead = Number.POSITIVE_INFINITY;
   /** How much further its clocks run than the time. */
   monotonicMs = 0;
@@ -86,10 +101,12 @@ export class ClaimMember {
   isAsleep = false;
   readonly #world: ClaimWorld;
   readonly #lost = new Map<string, number>();
+  readonly #wanted = new Set<string>();
   #numbers = 0;
 
   constructor(world: ClaimWorld, number: number) {
     this.#world = world;
+    this.number = number;
     this.id = idOf(number);
     this.view = new DirectoryView(this.id, defaultLimits);
     this.claims = new MemberClaims(
@@ -107,12 +124,27 @@ export class ClaimMember {
 
   claim(key = "job", waits = true): void {
     this.#numbers += 1;
+    this.#wanted.add(key);
+    this.wantsSince = this.#world.now;
     this.#step(() => this.claims.claim(key, this.#numbers, waits, this.#world.now));
   }
 
   unclaim(key = "job"): void {
     this.holds.delete(key);
+    this.#wanted.delete(key);
     this.#step(() => this.claims.unclaim(key, this.#world.now));
+  }
+
+  /** It learns that it was removed, and joins anew. */
+  fence(): void {
+    this.#step(() => this.claims.restarted("removed", this.#world.now));
+    this.id = idOf(Number(this.id) + 1_000);
+    this.view.restart(this.id);
+    this.#world.server.append({ type: "joined", id: this.id, address: "10.0.0.1:1", dialect: "native" }, this.#world.now);
+  }
+
+  get wants(): boolean {
+    return this.#wanted.size > 0;
   }
 
   /** What has come for it, and its timers. */
@@ -175,8 +207,12 @@ export class ClaimMember {
 
   #told(event: MemberEvent): void {
     this.events.push(event);
-    if (event.type === "claimBegun") this.holds.set(event.key, event.token);
+    if (event.type === "claimBegun") {
+      this.holds.set(event.key, event.token);
+      this.#world.begun(event.token);
+    } else if (event.type === "claimRefused") this.#wanted.delete(event.key);
     else if (event.type === "claimEnded") {
+      this.#wanted.delete(event.key);
       this.#lost.set(event.key, this.holds.get(event.key) ?? 0);
       this.holds.delete(event.key);
     }
@@ -191,8 +227,10 @@ export class ClaimWorld {
   server: Server;
   /** Moments at which two members that ran believed to hold one key. */
   readonly conflicts: number[] = [];
-  /** The tokens with which each key was held, in the order in which members began to hold it. */
+  /** The tokens with which the key was held, in the order in which members began to hold it. */
   readonly tokens: number[] = [];
+  /** By how much the clock of the server differs from the time. */
+  serverMs = 0;
   #servers = 0;
 
   constructor(without?: Clause) {
@@ -253,13 +291,22 @@ export class ClaimWorld {
     for (; this.now < end; this.now += tickMs) this.#tick();
   }
 
+  get serverNow(): number {
+    return this.now + this.serverMs;
+  }
+
+  begun(token: number): void {
+    this.tokens.push(token);
+  }
+
   #tick(): void {
     const { claims } = this.server;
     for (const member of this.members) if (!member.isMute) this.#serve(member);
-    const serverTime = this.without === "C1" ? this.now + 3_000 : this.now;
+    const early = this.without === "C1" ? 3_000 : this.without === "early" ? 6_000 : 0;
+    const serverTime = this.serverNow + early;
     const at = claims.nextTimeout();
     if (at !== undefined && at <= serverTime) claims.handleTimeout(serverTime);
-    this.server.settle(this.now);
+    this.server.settle(this.serverNow);
     for (const member of this.members) this.#tellLog(member);
     for (const member of this.members) member.tick();
     this.#look();
@@ -270,15 +317,15 @@ export class ClaimWorld {
     const { session, id } = member;
     for (const control of session?.toServer.splice(0) ?? []) {
       if (control.type === "renew") {
-        claims.heard(id, this.now);
+        claims.heard(id, this.serverNow);
         session?.toMember.push({ type: "renewed", number: control.number });
-      } else if (control.type === "held") session?.toMember.push(...claims.present(id, control.claims, this.now));
-      else if (control.type === "unclaim") claims.unclaim(id, control.key, control.token, this.now);
+      } else if (control.type === "held") session?.toMember.push(...claims.present(id, control.claims, this.serverNow));
+      else if (control.type === "unclaim") claims.unclaim(id, control.key, control.token, this.serverNow);
       else if (control.type === "claim") {
-        const refused = claims.claim(id, control.key, control.wait === true, this.now);
+        const refused = claims.claim(id, control.key, control.wait === true, this.serverNow);
         if (refused !== undefined) session?.toMember.push(refused);
       }
-      this.server.settle(this.now);
+      this.server.settle(this.serverNow);
     }
   }
 
@@ -293,10 +340,6 @@ export class ClaimWorld {
   #look(): void {
     const holders = this.members.filter((member) => !member.isPaused && member.holds.has("job"));
     if (holders.length > 1) this.conflicts.push(this.now);
-    for (const { holds } of holders) {
-      const token = holds.get("job") ?? 0;
-      if (this.tokens.at(-1) !== token) this.tokens.push(token);
-    }
   }
 }
 
