@@ -47,6 +47,8 @@ export class Claims {
   /** When the last one that was answered had been sent. */
   #answeredFrom: Clocks | undefined;
   #newestNumber = 0;
+  /** The highest token with which this incarnation has held something: what is granted later has a higher one. */
+  #newestToken = 0;
   /** On the machine's time: the next renewal, the next comparison of the clocks, and the end of what is held. */
   #renewAt: number | undefined;
   #compareAt: number | undefined;
@@ -152,6 +154,7 @@ export class Claims {
     this.away();
     this.#log = undefined;
     this.#answeredFrom = undefined;
+    this.#newestToken = 0;
     this.#endHeld(reason, now);
   }
 
@@ -204,7 +207,8 @@ export class Claims {
     } else if (request === undefined) {
       // The grant has crossed the message that withdrew the request.
       this.#giveUp(key, token);
-    } else if (this.#isSure) {
+    } else if (this.#isSure && token > this.#newestToken) {
+      this.#newestToken = token;
       request.token = token;
       request.isListed = true;
       this.#schedule(now);

@@ -140,7 +140,10 @@ export class ClaimMember {
     this.#step(() => this.claims.restarted("removed", this.#world.now));
     this.id = idOf(Number(this.id) + 1_000);
     this.view.restart(this.id);
-    this.#world.server.append({ type: "joined", id: this.id, address: "10.0.0.1:1", dialect: "native" }, this.#world.now);
+    this.#world.server.append(
+      { type: "joined", id: this.id, address: "10.0.0.1:1", dialect: "native" },
+      this.#world.now,
+    );
   }
 
   get wants(): boolean {
