@@ -10,8 +10,8 @@ import type { MemberEvent } from "../types.js";
 /** How often the clocks are compared while something is held: a machine that was asleep fires no timer when it wakes. */
 const compareMs = 500;
 
-/** More renewals than are ever under way before a holder gives up. */
-const mostUnanswered = 16;
+/** Whoever reads no answers to so many renewals sends no more: the server must not take it for one that can hold a key. */
+const mostUnanswered = 4;
 
 /** A key that the owner of this member wants. */
 interface Request {
@@ -250,9 +250,8 @@ export class Claims {
 
   #renew(now: number): void {
     this.#renewAt = now + claimRenewMs;
-    if (!this.#isListed) return;
+    if (!this.#isListed || this.#unanswered.size >= mostUnanswered) return;
     this.#newestNumber += 1;
-    if (this.#unanswered.size >= mostUnanswered) this.#unanswered.delete([...this.#unanswered.keys()][0] ?? 0);
     this.#unanswered.set(this.#newestNumber, { ...this.#clocks });
     this.#send({ type: "renew", number: this.#newestNumber });
   }

@@ -24,7 +24,7 @@ class Play {
   readonly #serverGain: number;
   /** Since when each member has been well: it runs, and has a session that carries everything. */
   readonly #wellSince = new Map<ClaimMember, number>();
-  /** When somebody last held the key, by its own belief. */
+  /** When somebody last held the key, by its own belief or by the server's. */
   #heldAt = 0;
   readonly violations: string[] = [];
 
@@ -146,7 +146,12 @@ class Play {
     if (world.conflicts.length > 0) this.violations.push("two holders");
     if (tokens.length > 1 && (tokens.at(-1) ?? 0) <= (tokens.at(-2) ?? 0))
       this.violations.push("a token that does not rise");
-    if (members.some(({ holds }) => holds.has("job"))) this.#heldAt = now;
+    // A holder whose renewals arrive has not lost its lease, whatever it reads.
+    const listed = server.directory.claims.get("job")?.holder;
+    const isHeard = members.some(({ id, isPaused, isMute, session }) => {
+      return id === listed && !isPaused && !isMute && session !== undefined;
+    });
+    if (isHeard || members.some(({ holds }) => holds.has("job"))) this.#heldAt = now;
     const idleSince = Math.max(server.startedAt + claimLeaseMs, server.changedAt - world.serverMs, this.#heldAt);
     if (now - idleSince <= longestIdleMs) return;
     const waits = members.some((member) => {

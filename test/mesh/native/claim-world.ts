@@ -45,13 +45,9 @@ class Server {
   }
 
   append(change: Change, now: number, key?: number): void {
-<<<<<<< HEAD
-    const entry = entryOf(change, this.directory.revision + 1);
-=======
     const given = this.#without === "reused" && change.type === "claimed" ? { ...change, token: 1 } : change;
-    const entry = happened(given, this.directory.revision + 1);
+    const entry = entryOf(given, this.directory.revision + 1);
     if (isClaimEntry(entry)) this.changedAt = now;
->>>>>>> 9194c95 (interop: the member in Python reads the messages about claims)
     this.directory.apply(entry);
     this.log.push(entry);
     if (isClaimEntry(entry)) this.claims.appended(entry, key, now);
