@@ -109,7 +109,7 @@ describe("a bug planted in the rules", () => {
     expect(firstFinding(200)).toBeDefined();
   });
 
-  it("is found when what a broken connection has said in script counts as complete", () => {
+  it("is found when an unfinished message of a broken connection counts as complete", () => {
     vi.spyOn(ServerStreamReader.prototype, "break").mockImplementation(function (this: ServerStreamReader) {
       this.finish();
     });
