@@ -4,8 +4,9 @@
  * @packageDocumentation
  */
 
+export type { Logger } from "./api/log.js";
 export type { WaitOptions } from "./api/waiting.js";
-export { type ErrorCode, FullmeshError, type LogEvent, type LogLevel } from "./core/errors.js";
+export { type ErrorCode, FullmeshError, type LogLevel } from "./core/errors.js";
 export { defaultLimits, type Limits } from "./core/limits.js";
 export type { CompletenessReport, Direction } from "./mesh/types.js";
 export type { Claim, ClaimOptions, HeldKey } from "./node/claims.js";
@@ -16,9 +17,10 @@ export { type LoopOptions, MeshNode } from "./node/mesh-node.js";
 export type { MeshStream } from "./node/mesh-stream.js";
 export type { SkippedPeer } from "./node/messages.js";
 export type { NodeOptions } from "./node/options.js";
+export { RemoteError } from "./node/remote-errors.js";
 export type { RequestContext, RequestHandler } from "./node/request-handlers.js";
 export type { RequestOptions, RequestOutcome } from "./node/requests.js";
-export type { StreamHandler } from "./node/streams.js";
+export type { StreamContext, StreamHandler } from "./node/streams.js";
 export { makeSecret } from "./nodejs/secret.js";
 export type { Address } from "./protocol/address.js";
 export type { Dialect, Id, Meta } from "./protocol/directory.js";

@@ -14,7 +14,7 @@ export const exitCodes = {
   signal: 128,
 } as const;
 
-const usage: ReadonlySet<ErrorCode> = new Set([
+const usage: ReadonlySet<string> = new Set<ErrorCode>([
   "BAD_OPTION",
   "BAD_SECRET",
   "SECRET_FILE",

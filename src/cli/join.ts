@@ -70,6 +70,7 @@ async function runJoin(
   const node = new MeshNode({
     dialect,
     insecure: flags.insecure === true,
+    logger: output.logger,
     ...(secret === undefined ? {} : { secret }),
     ...(mesh === undefined ? {} : { mesh }),
     ...(name === undefined ? {} : { name }),

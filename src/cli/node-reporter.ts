@@ -51,7 +51,6 @@ export function reportNode(node: MeshNode, output: Output): void {
     if (node.rank >= 0) print("teardown", { reason }, `ended: ${reason}`);
   });
   node.on("closed", () => print("closed", {}));
-  node.on("note", (record) => output.log(record));
 }
 
 type EventPrinter = (event: string, fields: Readonly<Record<string, unknown>>, sentence?: string) => void;

@@ -1,5 +1,5 @@
+import type { Logger } from "../api/log.js";
 import { Deferred } from "../api/waiting.js";
-import type { ErrorCode } from "../core/errors.js";
 import { jsonLine, shownLine } from "../core/escaping.js";
 import { defaultMesh } from "../node/options.js";
 import { EventRateLimiter } from "../runtime/event-rate-limiter.js";
@@ -138,16 +138,18 @@ export class Output {
   }
 
   /** A log record on stderr, as JSON with --json. */
-  log(record: LogRecord): void {
-    if (this.options.quiet && record.level !== "error") return;
-    const { level, code, message, remote } = record;
-    const from = remote === undefined ? "" : ` (${remote})`;
-    const line = this.options.json ? jsonLine(record) : shownLine(`${level} ${code}: ${message}${from}`);
+  readonly #log = (record: LogRecord): void => {
+    const { level } = record;
+    if (this.options.quiet && level !== "error") return;
+    const line = this.options.json ? jsonLine({ ...record, level }) : shownLine(`${level} ${record}`);
     this.#stderr.write(`${line}\n`);
-  }
+  };
+
+  /** Takes the log records of a node or a server. */
+  readonly logger: Logger = { info: this.#log, warn: this.#log, error: this.#log };
 
   /** An error and its remedy, also when quiet. `lines`: the last ones that a failed process wrote. */
-  error(code: ErrorCode | "ERROR", message: string, remedy?: string, lines: readonly string[] = []): void {
+  error(code: string, message: string, remedy?: string, lines: readonly string[] = []): void {
     const more = { ...(remedy === undefined ? {} : { remedy }), ...(lines.length === 0 ? {} : { lines }) };
     if (this.options.json) this.event("error", this.errorNode, { code, message, ...more });
     this.#stderr.write(`fullmesh: ${code}: ${shownLine(message)}\n`);

@@ -86,14 +86,11 @@ async function runGang(
   { output, onSignal, onStdoutClosed }: CommandContext,
 ): Promise<void> {
   const secret = (await secretFrom(flags, output)) ?? makeSecret();
-  const server = await serve({ listen: "127.0.0.1:0", gangSize: flags.size, secret });
+  const logger = output.options.json ? output.logger : { ...output.logger, info: () => {} };
+  const server = await serve({ listen: "127.0.0.1:0", gangSize: flags.size, secret, logger });
   if (output.options.json) {
     output.event("listening", null, { address: server.address });
     reportServer(server, output);
-  } else {
-    server.on("note", (record) => {
-      if (record.level !== "info") output.log(record);
-    });
   }
   const others = Object.entries(process.env).filter(([name]) => !name.startsWith("FULLMESH_"));
   const env = {

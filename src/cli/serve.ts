@@ -89,6 +89,7 @@ async function runServe(flags: ServeFlags, { output, onSignal, onStdoutClosed }:
     onFull: flags.onFull,
     dialect: flags.dialect,
     insecure: flags.insecure === true,
+    logger: output.logger,
     ...(secret === undefined ? {} : { secret }),
     ...(flags.finish === undefined ? {} : { finishMs: flags.finish * 1000 }),
     ...(flags.capacity === undefined ? {} : { capacity: flags.capacity }),

@@ -24,7 +24,6 @@ export function reportServer(server: RendezvousServer, output: Output, capacity?
     output.event("teardown", null, fields, sentence, mesh);
   });
   server.on("closed", () => output.event("closed", null, {}, "closed"));
-  server.on("note", (record) => output.log(record));
 }
 
 function printMembers(server: RendezvousServer, output: Output, suffix: string): void {

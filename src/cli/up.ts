@@ -116,6 +116,7 @@ class UpRun {
       onFull: "hold",
       dialect: this.#dialect,
       ...(this.#secret === undefined ? {} : { secret: this.#secret }),
+      logger: this.#output.options.json ? this.#output.logger : false,
       ...(trace === undefined ? {} : { trace: (record) => trace.add(record) }),
     });
     this.#server = server;

@@ -541,10 +541,11 @@ const failures = {
     remedy: "Call `onRequest` or `onStream` with that topic at the peer, in `setup`. Compare the spelling.",
   },
   HANDLER_FAILED: {
-    level: "warn",
-    meaning: "The peer's handler for this topic threw an error.",
+    level: "error",
+    meaning: "A handler or listener of the application threw an error.",
     connection: "kept",
-    remedy: "Look for the same message in the peer's log, and correct its handler.",
+    remedy:
+      "Look for the same message in the log of the program that threw it: its stack is there. Correct that handler.",
   },
   OVERLOADED: {
     level: "warn",
@@ -705,14 +706,15 @@ export function isErrorCode(text: string): text is ErrorCode {
 
 /** What every call of this package throws or rejects with. */
 export class FullmeshError extends Error {
-  override readonly name = "FullmeshError";
-  readonly code: ErrorCode;
+  override name = "FullmeshError";
+  /** One of `ErrorCode`; in a `RemoteError` any that the other program has chosen. */
+  readonly code: ErrorCode | (string & {});
 
   /**
    * `detail` becomes the message: what happened, with the addresses that matter. It may contain text from peers, and Node
    * prints a message as it is, so unsafe characters are replaced here.
    */
-  constructor(code: ErrorCode, detail: string, options?: { readonly cause?: unknown }) {
+  constructor(code: ErrorCode | (string & {}), detail: string, options?: { readonly cause?: unknown }) {
     super(harmless(detail), options);
     this.code = code;
   }
@@ -721,7 +723,8 @@ export class FullmeshError extends Error {
   get remedy(): string {
     if (this.code === "TIMED_OUT" && this.cause instanceof FullmeshError) return this.cause.remedy;
     const named = this.code === "REFUSED" ? /^([A-Z_]+): /.exec(this.message)?.[1] : undefined;
-    return failureTable[named !== undefined && isErrorCode(named) ? named : this.code].remedy;
+    const code = named !== undefined && isErrorCode(named) ? named : this.code;
+    return failureTable[isErrorCode(code) ? code : "HANDLER_FAILED"].remedy;
   }
 }
 
@@ -731,4 +734,16 @@ export interface LogEvent {
   readonly message: string;
   /** The other end of the connection, as `host:port`. */
   readonly remote?: string;
+  /** Where an error was thrown, as `Error` has it. */
+  readonly stack?: string;
+}
+
+/** The message of anything that was thrown. */
+export function messageOf(thrown: unknown): string {
+  try {
+    return String(thrown instanceof Error ? thrown.message : thrown);
+  } catch {
+    // An object without a prototype has no text, and a getter may throw.
+    return "something that cannot be shown";
+  }
 }

@@ -31,8 +31,8 @@ export class CompletionWaiter {
     this.#watch = watch;
   }
 
-  /** Hears everything that the machine tells. */
-  hear(event: MemberEvent): void {
+  /** Takes every event of the machine. */
+  handle(event: MemberEvent): void {
     switch (event.type) {
       case "complete":
         this.#whole = event;

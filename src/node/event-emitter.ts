@@ -1,8 +1,8 @@
 import type { EventEmitter } from "node:events";
+import type { Log } from "../api/log.js";
 import { FullmeshError } from "../core/errors.js";
 import type { MemberMachine } from "../mesh/member-machine.js";
 import type { MemberEvent } from "../mesh/types.js";
-import { callListener } from "../nodejs/uncaught.js";
 import type { Address } from "../protocol/address.js";
 import { AsyncQueue } from "./async-queue.js";
 import type { NodeEvent, NodeEvents } from "./events.js";
@@ -13,6 +13,7 @@ export class NodeEventEmitter {
   readonly #node: EventEmitter<NodeEvents>;
   readonly #machine: MemberMachine<unknown>;
   readonly #peers: Peers;
+  readonly #log: Log;
   readonly #mostUnread: number;
   /** The rank that this node was given in its gang, if it is in one. */
   readonly #gangRank: number | undefined;
@@ -27,12 +28,14 @@ export class NodeEventEmitter {
     node: EventEmitter<NodeEvents>,
     machine: MemberMachine<unknown>,
     peers: Peers,
+    log: Log,
     mostUnread: number,
     gangRank?: number,
   ) {
     this.#node = node;
     this.#machine = machine;
     this.#peers = peers;
+    this.#log = log;
     this.#mostUnread = mostUnread;
     this.#gangRank = gangRank;
   }
@@ -62,8 +65,7 @@ export class NodeEventEmitter {
       if (loop.size < this.#mostUnread) loop.push(event);
       else loop.fail(new FullmeshError("UNREAD_EVENTS", `${loop.size} events have not been read`));
     }
-    // Each type has its own listeners, and TypeScript knows only that the event is one of them.
-    callListener(() => (this.#node as EventEmitter<Record<string, [NodeEvent]>>).emit(event.type, event));
+    this.#log.emit(this.#node, event.type, event);
   }
 
   /** Takes every event of the machine. Those that concern the inside of a node only are passed over. */
@@ -86,7 +88,7 @@ export class NodeEventEmitter {
       case "bytes": {
         const { peer: address, bytes } = event;
         const peer = this.#peers.at(address) ?? { address, dialect: "classic", direction: "accepted", state: "broken" };
-        callListener(() => this.#node.emit("bytes", { type: "bytes", peer, bytes }));
+        this.#log.emit(this.#node, "bytes", { type: "bytes", peer, bytes });
         break;
       }
       case "degraded":

@@ -1,7 +1,6 @@
 import type { CompletenessReport, Direction } from "../mesh/types.js";
 import type { Address } from "../protocol/address.js";
 import type { Dialect, Id, Meta } from "../protocol/directory.js";
-import type { LogRecord } from "../runtime/log-rate-limiter.js";
 
 /** One incarnation of a member, as the directory lists it. A classic node knows nothing but addresses. */
 export interface Member {
@@ -122,6 +121,4 @@ export type NodeEvents = {
   message: [message: Message];
   /** Listen right after `join`: what nobody listens for is not kept. */
   bytes: [bytes: ReceivedBytes];
-  /** Something was noticed that belongs in a log. */
-  note: [record: LogRecord];
 };

@@ -32,27 +32,27 @@ export interface LoopOptions {
 export class MeshNode extends EventEmitter<NodeEvents> {
   /** The name of the mesh. */
   readonly mesh: string;
-  readonly #parts: NodeRuntime;
+  readonly #runtime: NodeRuntime;
 
   static {
-    lifecycleOf = (node) => node.#parts.steps;
+    lifecycleOf = (node) => node.#runtime.steps;
   }
 
   /** Throws `BAD_OPTION` for an option with a value that it cannot take. */
   constructor(options: NodeOptions = {}) {
     super();
-    this.#parts = new NodeRuntime(this, options);
-    this.mesh = this.#parts.mesh;
+    this.#runtime = new NodeRuntime(this, options);
+    this.mesh = this.#runtime.mesh;
   }
 
   /** The address that this node has registered; undefined before it has. */
   get address(): Address | undefined {
-    return this.#parts.machine.own;
+    return this.#runtime.machine.own;
   }
 
   /** All members that the directory lists, this node included, in join order. */
   get members(): readonly Member[] {
-    return this.#parts.peers.members;
+    return this.#runtime.peers.members;
   }
 
   /**
@@ -60,7 +60,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * was given, for life: that is also its place in the list, as long as no copy has been restarted.
    */
   get rank(): number {
-    return this.#parts.events.rank;
+    return this.#runtime.events.rank;
   }
 
   /**
@@ -69,7 +69,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * must not be done twice is guarded by the resource, with `order` as a fencing token.
    */
   get leader(): Address | undefined {
-    return this.#parts.events.leader;
+    return this.#runtime.events.leader;
   }
 
   /**
@@ -77,17 +77,17 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * handed to a resource as a fencing token. Null before it is known, and in a classic node.
    */
   get order(): number | null {
-    return this.#parts.machine.self?.order ?? null;
+    return this.#runtime.machine.self?.order ?? null;
   }
 
   /** The id of this incarnation; undefined before it is a member, and in a classic node. */
   get id(): string | undefined {
-    return this.#parts.machine.self?.id;
+    return this.#runtime.machine.self?.id;
   }
 
   /** The other members, in join order, each with the state of the link with it. */
   get peers(): readonly Peer[] {
-    return this.#parts.peers.all;
+    return this.#runtime.peers.all;
   }
 
   /**
@@ -97,7 +97,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * @throws {FullmeshError} `SERVER_UNREACHABLE`, `BAD_OPTION`, `ABORTED`, `TIMED_OUT`
    */
   async connectToServer(address: string, wait: WaitOptions = {}): Promise<Endpoint> {
-    return await this.#parts.steps.connectToServer(address, wait);
+    return await this.#runtime.steps.connectToServer(address, wait);
   }
 
   /**
@@ -105,7 +105,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * address it is the one by which this machine reaches the server, also when that changes, and any free port.
    */
   async initListeningSocket(ip?: string, port = 0): Promise<void> {
-    this.#parts.steps.initListeningSocket(ip, port);
+    this.#runtime.steps.initListeningSocket(ip, port);
   }
 
   /**
@@ -114,8 +114,8 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * @throws {FullmeshError} `PORT_IN_USE`, `NOT_OUR_ADDRESS`, `LISTEN_FAILED`, `WRONG_STEP`
    */
   async sockListen(): Promise<Address> {
-    const address = await this.#parts.steps.sockListen();
-    this.#parts.events.emit({ type: "listening", address });
+    const address = await this.#runtime.steps.sockListen();
+    this.#runtime.events.emit({ type: "listening", address });
     return address;
   }
 
@@ -126,12 +126,12 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * @throws {FullmeshError} `REFUSED`, `SERVER_VANISHED`, `SERVER_UNREACHABLE`, `WRONG_STEP`, `ABORTED`, `TIMED_OUT`
    */
   async registerWithServer(wait: WaitOptions = {}): Promise<void> {
-    await this.#parts.steps.registerWithServer(wait);
+    await this.#runtime.steps.registerWithServer(wait);
   }
 
   /** Settles as `start` does, whenever it is asked for. A rejection that nobody waits for is no unhandled one. */
   get closed(): Promise<string> {
-    return this.#parts.steps.closed;
+    return this.#runtime.steps.closed;
   }
 
   /**
@@ -141,7 +141,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    *   `LIST_TOO_LONG`, `WRONG_STEP`
    */
   async start(): Promise<string> {
-    return await this.#parts.steps.start();
+    return await this.#runtime.steps.start();
   }
 
   /**
@@ -155,8 +155,8 @@ export class MeshNode extends EventEmitter<NodeEvents> {
     refuseUnknown(options, ["size", "signal", "timeoutMs"]);
     const { size = 1, ...wait } = options;
     integerOption("size", size, 1);
-    this.#parts.exchange.requireRunning();
-    await this.#parts.wholeness.wait(size, wait);
+    this.#runtime.context.requireRunning();
+    await this.#runtime.completion.wait(size, wait);
   }
 
   /**
@@ -170,13 +170,13 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    *   `WRONG_DIALECT`, `BAD_OPTION`, `ABORTED`, `TIMED_OUT`, `ENDED`
    */
   async claim(key: string, options: ClaimOptions = {}): Promise<Claim> {
-    this.#parts.exchange.requireRunning();
-    return await this.#parts.claims.claim(key, options);
+    this.#runtime.context.requireRunning();
+    return await this.#runtime.claims.claim(key, options);
   }
 
   /** The keys that members hold, as far as this node knows: the server frees them later than their holders let go. */
   get claims(): readonly HeldKey[] {
-    return this.#parts.claims.all;
+    return this.#runtime.claims.all;
   }
 
   /**
@@ -191,7 +191,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    *   `AMBIGUOUS_PEER`, `PEER_GONE`, `CLASSIC_PEER`, `MESSAGE_TOO_LARGE` (1 MiB), `BAD_VALUE`, `BAD_OPTION`, `ENDED`
    */
   send(peer: PeerName, topic: string, payload?: unknown): boolean {
-    return this.#parts.traffic.messages.send(peer, topic, payload);
+    return this.#runtime.messages.send(peer, topic, payload);
   }
 
   /**
@@ -202,7 +202,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * @throws {FullmeshError} `MESSAGE_TOO_LARGE`, `BAD_VALUE`, `BAD_OPTION`, `ENDED`
    */
   broadcast(topic: string, payload?: unknown): readonly SkippedPeer[] {
-    return this.#parts.traffic.messages.broadcast(topic, payload);
+    return this.#runtime.messages.broadcast(topic, payload);
   }
 
   /**
@@ -212,7 +212,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * @throws {FullmeshError} `BAD_OPTION`
    */
   onMessage<Payload = unknown>(topic: string, listener: (message: Message<Payload>) => void): () => void {
-    return this.#parts.traffic.messages.listen(topic, listener as (message: Message) => void);
+    return this.#runtime.messages.listen(topic, listener as (message: Message) => void);
   }
 
   /**
@@ -223,7 +223,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * @throws {FullmeshError} `BAD_OPTION`; while looping, `ABORTED`
    */
   subscribe<Payload = unknown>(topic?: string, options: LoopOptions = {}): AsyncIterableIterator<Message<Payload>> {
-    const loop = this.#parts.traffic.messages.loop(topic, loopSignal(options));
+    const loop = this.#runtime.messages.loop(topic, loopSignal(options));
     // What peers send is theirs to choose; the caller says what it relies on.
     return loop as AsyncIterableIterator<Message<unknown>> as AsyncIterableIterator<Message<Payload>>;
   }
@@ -242,7 +242,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
     payload?: unknown,
     options: RequestOptions = noOptions,
   ): Promise<Reply> {
-    return this.#parts.traffic.requests.request(peer, topic, payload, options) as Promise<Reply>;
+    return this.#runtime.requests.request(peer, topic, payload, options) as Promise<Reply>;
   }
 
   /**
@@ -256,19 +256,19 @@ export class MeshNode extends EventEmitter<NodeEvents> {
     payload?: unknown,
     options: RequestOptions = noOptions,
   ): Promise<RequestOutcome<Reply>[]> {
-    return (await this.#parts.traffic.requests.requestAll(topic, payload, options)) as RequestOutcome<Reply>[];
+    return (await this.#runtime.requests.requestAll(topic, payload, options)) as RequestOutcome<Reply>[];
   }
 
   /**
-   * Handles the requests of one topic: what `answerer` returns, or resolves with, is the reply, and what it throws is the
+   * Handles the requests of one topic: what `handler` returns, or resolves with, is the reply, and what it throws is the
    * asker's error: of a `FullmeshError` the code and the message, otherwise `HANDLER_FAILED` and the message (1 KiB of it).
    * Codes that an asker finds itself, such as `TIMED_OUT`, travel as `HANDLER_FAILED` with the code in front of the message.
    * Its `signal` is aborted when nobody waits any more. Returns a function that ends the handling.
    *
    * @throws {FullmeshError} `WRONG_STEP` if the topic is handled already, `BAD_OPTION`
    */
-  onRequest<Payload = unknown>(topic: string, answerer: RequestHandler<Payload>): () => void {
-    return this.#parts.traffic.answers.handle(topic, answerer as RequestHandler);
+  onRequest<Payload = unknown>(topic: string, handler: RequestHandler<Payload>): () => void {
+    return this.#runtime.requestHandlers.handle(topic, handler as RequestHandler);
   }
 
   /**
@@ -278,17 +278,17 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * @throws {FullmeshError} `NOT_LINKED`, `CLASSIC_PEER`, `BAD_OPTION`, `ENDED`
    */
   openStream(peer: PeerName, topic: string): MeshStream {
-    return this.#parts.traffic.streams.open(peer, topic);
+    return this.#runtime.streams.open(peer, topic);
   }
 
   /**
-   * Takes the streams of one topic that peers open. If `taker` throws, or its promise rejects, the stream is aborted with
+   * Takes the streams of one topic that peers open. If `handler` throws, or its promise rejects, the stream is aborted with
    * that error. Returns a function that ends the taking; streams that are open stay so.
    *
    * @throws {FullmeshError} `WRONG_STEP` if the topic is taken already, `BAD_OPTION`
    */
-  onStream(topic: string, taker: StreamHandler): () => void {
-    return this.#parts.traffic.streams.take(topic, taker);
+  onStream(topic: string, handler: StreamHandler): () => void {
+    return this.#runtime.streams.take(topic, handler);
   }
 
   /**
@@ -298,7 +298,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * @throws {FullmeshError} `BAD_OPTION`; while looping, `ABORTED`, and `UNREAD_EVENTS` if more than 4,096 wait
    */
   events(options: LoopOptions = {}): AsyncIterableIterator<NodeEvent> {
-    return this.#parts.events.loop(loopSignal(options));
+    return this.#runtime.events.loop(loopSignal(options));
   }
 
   /**
@@ -309,12 +309,12 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    *   `NATIVE_PEER`
    */
   write(peer: PeerName, bytes: Uint8Array): boolean {
-    return this.#parts.writing.write(peer, bytes);
+    return this.#runtime.classicWriter.write(peer, bytes);
   }
 
   /** Writes bytes to every classic peer that is linked. Returns those that were left out: their queue is full. */
   writeAll(bytes: Uint8Array): readonly SkippedPeer[] {
-    return this.#parts.writing.writeAll(bytes);
+    return this.#runtime.classicWriter.writeAll(bytes);
   }
 
   /**
@@ -323,7 +323,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * option `limits.drainMs` allows more time, or less. Beside a peer that hangs it takes so long, and 1 s more at most.
    */
   async leave(): Promise<void> {
-    await this.#parts.steps.leave();
+    await this.#runtime.steps.leave();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

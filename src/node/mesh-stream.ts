@@ -1,10 +1,11 @@
 import { Duplex } from "node:stream";
-import { FullmeshError } from "../core/errors.js";
+import { FullmeshError, messageOf } from "../core/errors.js";
 import { ByteQueue } from "../messaging/byte-queue.js";
 import type { PeerStream } from "../messaging/types.js";
 import { detachIfSmall, isReferenced } from "../protocol/native/payload.js";
 import type { Peer } from "./events.js";
-import { errorOf, reasonOf } from "./remote-errors.js";
+import type { MessagingContext } from "./messaging-context.js";
+import { codeToSend, errorFromPeer } from "./remote-errors.js";
 
 /** What Node may hold of what is written, in bytes: one frame. */
 const bufferBytes = 65_536;
@@ -20,19 +21,6 @@ export interface StreamEvents {
   drained(): void;
   /** The peer has given the stream up, or the link has ended. */
   aborted(error: FullmeshError): void;
-}
-
-/** What a Node stream takes to be put together. */
-export interface MeshStreamParts {
-  readonly stream: PeerStream;
-  readonly peer: Peer;
-  readonly topic: string;
-  /** What has been begun goes out soon. */
-  readonly wake: () => void;
-  /** Takes the one who is to hear what happens. */
-  readonly attach: (events: StreamEvents) => void;
-  /** It has come to its end, in whatever way. */
-  readonly closed: () => void;
 }
 
 /**
@@ -51,8 +39,8 @@ export class MeshStream extends Duplex {
   /** What it was opened for. */
   readonly topic: string;
   readonly #stream: PeerStream;
-  readonly #wake: () => void;
-  readonly #closed: () => void;
+  readonly #context: MessagingContext;
+  readonly #open: Map<PeerStream, StreamEvents>;
   /**
    * What has come and is not wanted yet; the peer may not send more for it. Short pieces are put together, because a peer
    * pays credit for bytes only, and a list of single bytes takes two hundred times its length.
@@ -69,16 +57,22 @@ export class MeshStream extends Duplex {
   /** Why it can go on no more, while what had come before, all of it, is still to be read. */
   #failure: FullmeshError | undefined;
 
-  /** Made by `MeshNode.open` and `MeshNode.onStream`. */
-  constructor({ stream, peer, topic, wake, attach, closed }: MeshStreamParts) {
+  /** Made by `MeshNode.openStream` and for `MeshNode.onStream`. `open`: where it is found as long as something can happen to it. */
+  constructor(
+    stream: PeerStream,
+    peer: Peer,
+    topic: string,
+    context: MessagingContext,
+    open: Map<PeerStream, StreamEvents>,
+  ) {
     // Nothing is kept by Node for who may read later, so that it is kept here, where short pieces are put together.
     super({ allowHalfOpen: true, readableHighWaterMark: 0, writableHighWaterMark: bufferBytes });
     this.#stream = stream;
     this.peer = peer;
     this.topic = topic;
-    this.#wake = wake;
-    this.#closed = closed;
-    attach({
+    this.#context = context;
+    this.#open = open;
+    open.set(stream, {
       arrived: (bytes) => this.#arrive(bytes),
       finished: () => this.#finish(),
       drained: () => this.#goOn(),
@@ -95,10 +89,10 @@ export class MeshStream extends Duplex {
 
   /**
    * Gives both directions up at once. The other end gets an error with the code `STREAM_ABORTED`, whose cause has the
-   * message of this reason, and its code if it is a `FullmeshError`; and so does this end.
+   * message of this reason, and its own `code` (see `RemoteError`); and so does this end.
    */
   abort(reason: unknown = "no reason was given"): this {
-    const cause = reason instanceof Error ? reason : new Error(String(reason));
+    const cause = reason instanceof Error ? reason : new Error(messageOf(reason));
     return this.destroy(
       new FullmeshError("STREAM_ABORTED", `this end has aborted the stream: ${cause.message}`, { cause }),
     );
@@ -116,6 +110,27 @@ export class MeshStream extends Duplex {
     } finally {
       if (!hasEnded) this.destroy();
     }
+  }
+
+  /** What a listener throws is logged, and aborts the stream, as what its handler throws does. */
+  override emit(event: string | symbol, ...values: unknown[]): boolean {
+    try {
+      // eslint-disable-next-line no-restricted-syntax -- an event has a few values, whoever emits it
+      return super.emit(event as never, ...(values as never[]));
+    } catch (error) {
+      this.fail(error);
+      return true;
+    }
+  }
+
+  /** Logs what this program has thrown, and aborts the stream with it. */
+  fail(thrown: unknown): void {
+    this.#context.log.writeThrown(
+      `a stream ${JSON.stringify(this.topic)} with ${this.peer.address}`,
+      thrown,
+      this.peer.address,
+    );
+    this.destroy(new FullmeshError("HANDLER_FAILED", messageOf(thrown), { cause: thrown }));
   }
 
   override _read(): void {
@@ -164,7 +179,7 @@ export class MeshStream extends Duplex {
   override _final(callback: Callback): void {
     this.#hasEnded = true;
     this.#stream.end();
-    this.#wake();
+    this.#context.wake();
     if (this.#failure === undefined) callback();
     else this.#wrote(false, callback);
   }
@@ -172,14 +187,14 @@ export class MeshStream extends Duplex {
   override _destroy(error: Error | null, callback: Callback): void {
     const isComplete = this.#hasEnded && this.#hasFinished;
     if (!this.#isOver && !isComplete) {
-      const { code, message } = reasonOf(wordsOf(error), "STREAM_ABORTED");
+      const { code, message } = reasonToSend(error);
       this.#stream.abort(code, message);
-      this.#wake();
+      this.#context.wake();
     }
     this.#isOver = true;
     this.#arrived.clear();
     this.#stream.skip();
-    this.#closed();
+    this.#open.delete(this.#stream);
     callback(error);
     this.#goOn(error ?? new FullmeshError("ABORTED", "the stream was destroyed before this had gone"));
   }
@@ -202,7 +217,7 @@ export class MeshStream extends Duplex {
     }
     this.#failure ??= error;
     // Nothing more happens to it: who never reads it to its end leaves nothing behind.
-    this.#closed();
+    this.#open.delete(this.#stream);
   }
 
   /** True if somebody has begun to read. */
@@ -220,7 +235,7 @@ export class MeshStream extends Duplex {
     this.#isWanted = this.push(detachIfSmall(bytes));
     if (this.#isOver) return;
     this.#stream.read(bytes.length);
-    this.#wake();
+    this.#context.wake();
   }
 
   /** The last write has been taken, or never will be. */
@@ -231,23 +246,30 @@ export class MeshStream extends Duplex {
   }
 
   #wrote(hasRoom: boolean, callback: Callback): void {
-    this.#wake();
+    this.#context.wake();
     if (this.#failure !== undefined && !this.#isRead) callback(this.#failure);
     else if (hasRoom) callback();
     else this.#written = callback;
   }
 }
 
-/** What the other end is told: of an `abort`, the reason that was given. */
-function wordsOf(error: Error | null): Error {
-  if (error === null) return new Error("the stream was destroyed before both directions had ended");
-  const isAbort = error instanceof FullmeshError && error.code === "STREAM_ABORTED";
-  return isAbort && error.cause instanceof Error ? error.cause : error;
+/** What the other end is told: of an `abort`, and of a handler that has failed, what this program has given or thrown. */
+function reasonToSend(error: Error | null): { readonly code: string; readonly message: string } {
+  if (error === null) {
+    return { code: "STREAM_ABORTED", message: "the stream was destroyed before both directions had ended" };
+  }
+  if (error instanceof FullmeshError) {
+    const { code, message, cause } = error;
+    if (code === "PAYLOAD_CHANGED") return { code, message };
+    if (code === "HANDLER_FAILED") return { code: codeToSend(cause, "HANDLER_FAILED"), message };
+    if (code === "STREAM_ABORTED" && cause instanceof Error) return reasonToSend(cause);
+  }
+  return { code: codeToSend(error, "STREAM_ABORTED"), message: messageOf(error) };
 }
 
 /** The error of a stream that the peer has given up, or whose link has ended. */
 export function abortedError(peer: string, code: string, message: string): FullmeshError {
   if (code === "PEER_DOWN") return new FullmeshError("PEER_DOWN", message);
-  const cause = errorOf(code, message, "STREAM_ABORTED");
+  const cause = errorFromPeer(code, message, "STREAM_ABORTED");
   return new FullmeshError("STREAM_ABORTED", `${peer} has aborted the stream: ${message}`, { cause });
 }

@@ -2,7 +2,6 @@ import type { EventEmitter } from "node:events";
 import { functionOption } from "../api/options.js";
 import { FullmeshError } from "../core/errors.js";
 import type { MessagingEvent, PayloadKind, PeerChannel, ReceivedMessage } from "../messaging/types.js";
-import { callListener, throwLater } from "../nodejs/uncaught.js";
 import type { Address } from "../protocol/address.js";
 import { messageFrameBytes } from "../protocol/native/message.js";
 import { detachIfSmall, isReferenced, noBytes, payloadKinds, writeBytes } from "../protocol/native/payload.js";
@@ -122,7 +121,7 @@ function madeOf(
     return payloadOf(form, payload, exchange.limits.valueBytes);
   } catch (error) {
     const message = `a message of ${from.peer} to ${JSON.stringify(topic)} was dropped: ${(error as Error).message}`;
-    exchange.note({ code: "BAD_VALUE", message, remote: from.peer });
+    exchange.log.write({ code: "BAD_VALUE", message, remote: from.peer });
     return undecodable;
   }
 }
@@ -253,18 +252,15 @@ export class NodeMessages {
   #tell(from: PeerChannel, peer: Peer | undefined, { topic, form, payload: bytes }: ReceivedMessage): boolean {
     const payload = form === payloadKinds.bytes ? bytes : madeOf(this.#exchange, from, topic, form, bytes);
     if (peer === undefined || payload === undecodable) return false;
-    try {
-      this.#emit({ type: "message", peer, topic, payload });
-    } catch (error) {
-      throwLater(error);
-    }
+    this.#emit({ type: "message", peer, topic, payload });
     return true;
   }
 
   #emit(message: Message): void {
     const listeners = this.#listeners.get(message.topic);
-    if (listeners !== undefined) for (const listener of [...listeners]) callListener(() => listener(message));
-    this.#node.emit("message", message);
+    const { log } = this.#exchange;
+    if (listeners !== undefined) for (const listener of [...listeners]) log.call(listener, message, message.topic);
+    log.emit(this.#node, "message", message);
   }
 
   /** The peers to which a broadcast was not sent. `full`: the addresses of those whose queue is full. */

@@ -1,24 +1,12 @@
-import { FullmeshError, type LogEvent } from "../core/errors.js";
+import type { Log } from "../api/log.js";
+import { FullmeshError } from "../core/errors.js";
 import type { Limits } from "../core/limits.js";
 import type { MemberMachine } from "../mesh/member-machine.js";
 import type { PeerChannels } from "../messaging/peer-channels.js";
 import type { PeerChannel } from "../messaging/types.js";
+import type { Driver } from "../runtime/driver.js";
 import type { PeerName, Peers } from "./peers.js";
 import { TopicEncoder } from "./topics.js";
-
-/** What an exchange is put together from. */
-export interface MessagingContextOptions {
-  readonly machine: MemberMachine<unknown>;
-  readonly messaging: PeerChannels;
-  readonly peers: Peers;
-  readonly limits: Limits;
-  /** What has been written goes out soon. To be called after everything that writes. */
-  readonly wake: () => void;
-  /** The machine's time in milliseconds. */
-  readonly now: () => number;
-  /** Lets the log know. */
-  readonly note: (note: LogEvent) => void;
-}
 
 /** What messages, requests and streams of a node have in common. */
 export class MessagingContext {
@@ -26,20 +14,33 @@ export class MessagingContext {
   readonly peers: Peers;
   readonly limits: Limits;
   readonly topics = new TopicEncoder();
-  readonly wake: () => void;
-  readonly now: () => number;
-  readonly note: (note: LogEvent) => void;
+  readonly log: Log;
+  readonly #driver: Pick<Driver<never, never>, "wake" | "now">;
   readonly #machine: MemberMachine<unknown>;
   #end: string | undefined;
 
-  constructor({ machine, messaging, peers, limits, wake, now, note }: MessagingContextOptions) {
+  constructor(
+    machine: MemberMachine<unknown>,
+    driver: Pick<Driver<never, never>, "wake" | "now">,
+    messaging: PeerChannels,
+    peers: Peers,
+    limits: Limits,
+    log: Log,
+  ) {
+    this.#machine = machine;
+    this.#driver = driver;
     this.messaging = messaging;
     this.peers = peers;
     this.limits = limits;
-    this.wake = wake;
-    this.now = now;
-    this.note = note;
-    this.#machine = machine;
+    this.log = log;
+  }
+
+  /** What has been written goes out soon. To be called after everything that writes. */
+  readonly wake = (): void => this.#driver.wake();
+
+  /** The machine's time in milliseconds. */
+  now(): number {
+    return this.#driver.now();
   }
 
   /** True once the mesh has ended for this node. */

@@ -1,6 +1,7 @@
 import type { EventEmitter } from "node:events";
+import { Log } from "../api/log.js";
 import type { ConnectionOutput } from "../core/connections.js";
-import { FullmeshError, type LogEvent } from "../core/errors.js";
+import { type ErrorCode, FullmeshError } from "../core/errors.js";
 import { Queue } from "../core/queue.js";
 import { Timers } from "../core/timers.js";
 import { MemberMachine } from "../mesh/member-machine.js";
@@ -8,46 +9,49 @@ import type { MemberEvent, MemberInput, MemberOutput } from "../mesh/types.js";
 import { PeerChannels } from "../messaging/peer-channels.js";
 import type { MessagingEvent } from "../messaging/types.js";
 import { nodeClock } from "../nodejs/clock.js";
-import { callListener, throwLater } from "../nodejs/uncaught.js";
 import type { Address } from "../protocol/address.js";
 import { Driver } from "../runtime/driver.js";
-import { LogRateLimiter, type LogRecord } from "../runtime/log-rate-limiter.js";
 import { NodeClaims } from "./claims.js";
 import { ClassicWriter } from "./classic-writer.js";
 import { CompletionWaiter } from "./completion-waiter.js";
 import { NodeEventEmitter } from "./event-emitter.js";
 import type { NodeEvents } from "./events.js";
 import { Lifecycle } from "./lifecycle.js";
+import { NodeMessages } from "./messages.js";
 import { MessagingContext } from "./messaging-context.js";
-import { MessagingRouter } from "./messaging-router.js";
 import { type NodeOptions, nodeConfig } from "./options.js";
 import { Peers } from "./peers.js";
+import { RequestHandlers } from "./request-handlers.js";
+import { NodeRequests } from "./requests.js";
+import { NodeStreams } from "./streams.js";
 
-/** All that a node consists of behind its face. What happens comes in here, and goes to the parts that it concerns. */
+/** The parts of a node. Each output of the machine comes in here, and goes to the part that it concerns. */
 export class NodeRuntime {
   /** The name of the mesh. */
   readonly mesh: string;
   readonly machine: MemberMachine<MessagingEvent>;
   readonly peers: Peers;
   readonly steps: Lifecycle;
-  readonly exchange: MessagingContext;
-  readonly traffic: MessagingRouter;
-  readonly writing: ClassicWriter;
+  readonly messages: NodeMessages;
+  readonly requests: NodeRequests;
+  readonly requestHandlers: RequestHandlers;
+  readonly streams: NodeStreams;
+  readonly classicWriter: ClassicWriter;
   readonly events: NodeEventEmitter;
-  readonly wholeness: CompletionWaiter;
+  readonly completion: CompletionWaiter;
   readonly claims: NodeClaims;
-  readonly #node: EventEmitter<NodeEvents>;
-  readonly #gate = new LogRateLimiter();
+  readonly context: MessagingContext;
+  readonly #log: Log;
 
-  /** `node` is told of everything. Throws `BAD_OPTION` for an option with a value that it cannot take. */
+  /** `node` emits the events. Throws `BAD_OPTION` for an option with a value that it cannot take. */
   constructor(node: EventEmitter<NodeEvents>, options: NodeOptions) {
-    const { rules, transport, gang } = nodeConfig(options);
+    const { rules, transport, logger, gang } = nodeConfig(options);
     const { limits, isKeyed } = rules;
-    // A classic node has no native links, and so nobody to say anything to.
-    let messaging = new PeerChannels(new Queue(), limits, new Timers());
+    // A classic node has no native links, and so no channels.
+    let channels = new PeerChannels(new Queue(), limits, new Timers());
     this.machine = new MemberMachine<MessagingEvent>(rules, (outputs, timers) => {
-      messaging = new PeerChannels(outputs, limits, timers);
-      return messaging;
+      channels = new PeerChannels(outputs, limits, timers);
+      return channels;
     });
     const driver = new Driver<MemberInput, MemberOutput | MessagingEvent>({
       machine: this.machine,
@@ -56,62 +60,82 @@ export class NodeRuntime {
       onWake: { type: "flush" },
       perform: (output) => this.#perform(output),
     });
-    this.#node = node;
+    this.#log = new Log(logger);
     this.mesh = rules.mesh;
     this.peers = new Peers(this.machine);
     this.steps = new Lifecycle(this.machine, driver, { insecure: options.insecure, isKeyed });
-    this.exchange = new MessagingContext({
-      machine: this.machine,
-      messaging,
-      peers: this.peers,
-      limits,
-      wake: () => driver.wake(),
-      now: () => driver.now(),
-      note: (note) => this.#note(note),
-    });
-    this.events = new NodeEventEmitter(node, this.machine, this.peers, limits.eventsUnread, gang?.rank);
-    this.traffic = new MessagingRouter(this.exchange, node, this.events);
-    this.writing = new ClassicWriter(this.machine, this.peers, driver, limits);
-    this.wholeness = new CompletionWaiter(this.machine, (size) => driver.input({ type: "watch", size }));
+    this.events = new NodeEventEmitter(node, this.machine, this.peers, this.#log, limits.eventsUnread, gang?.rank);
+    this.context = new MessagingContext(this.machine, driver, channels, this.peers, limits, this.#log);
+    this.messages = new NodeMessages(this.context, node);
+    this.requests = new NodeRequests(this.context);
+    this.requestHandlers = new RequestHandlers(this.context);
+    this.streams = new NodeStreams(this.context);
+    this.classicWriter = new ClassicWriter(this.machine, this.peers, driver, limits);
+    this.completion = new CompletionWaiter(this.machine, (size) => driver.input({ type: "watch", size }));
     this.claims = new NodeClaims(this.machine, limits.claimsPerMember, (input) => driver.input(input));
   }
 
   #perform(output: Exclude<MemberOutput | MessagingEvent, ConnectionOutput>): void {
-    if (output.type === "event") this.#hear(output.event);
-    else if (output.type === "note") this.#note(output.note);
-    else this.traffic.arrived(output);
+    switch (output.type) {
+      case "event":
+        this.#handleEvent(output.event);
+        break;
+      case "note":
+        this.#log.write(output.note);
+        break;
+      case "messages":
+        this.messages.arrived(output);
+        break;
+      case "request":
+        this.requestHandlers.asked(output);
+        break;
+      case "cancelled":
+        this.requestHandlers.cancelled(output.from, output.request);
+        break;
+      case "reply":
+      case "failed":
+        this.requests.settled(output);
+        break;
+      case "drained":
+        this.#emitDrain(output.from.peer as Address);
+        break;
+      default:
+        this.streams.arrived(output);
+    }
   }
 
-  #hear(event: MemberEvent): void {
-    this.wholeness.hear(event);
+  #handleEvent(event: MemberEvent): void {
+    this.completion.handle(event);
     this.steps.handle(event);
     this.claims.handle(event);
     switch (event.type) {
       case "drained":
-        this.#drained(event.peer);
-        return;
+        if (this.classicWriter.drained(event.peer)) this.#emitDrain(event.peer);
+        break;
       case "moved":
         void this.#move(event.host);
-        return;
+        break;
       case "unlink":
-        this.writing.forget(event.peer);
+        this.classicWriter.forget(event.peer);
         break;
       case "ended":
-        this.writing.ended();
-        this.exchange.ended(event.reason);
+        this.classicWriter.ended();
+        this.context.ended(event.reason);
         break;
       case "closed":
-        this.traffic.closed();
-        this.#log(this.#gate.finish(Date.now()));
+        this.messages.closed();
+        this.requestHandlers.closed();
+        this.streams.closed();
         break;
       default:
         break;
     }
     this.events.handle(event);
+    if (event.type === "closed") this.#log.close();
   }
 
-  #drained(address: Address): void {
-    const peer = this.writing.drained(address) ? this.peers.at(address) : undefined;
+  #emitDrain(address: Address): void {
+    const peer = this.peers.at(address);
     if (peer !== undefined) this.events.emit({ type: "drain", peer });
   }
 
@@ -121,16 +145,8 @@ export class NodeRuntime {
       const address = await this.steps.moveTo(host);
       this.events.emit({ type: "listening", address });
     } catch (error) {
-      if (error instanceof FullmeshError) this.#note({ code: error.code, message: error.message });
-      else throwLater(error);
+      if (!(error instanceof FullmeshError)) throw error;
+      this.#log.write({ code: error.code as ErrorCode, message: error.message });
     }
-  }
-
-  #note(note: LogEvent): void {
-    this.#log(this.#gate.pass(note, Date.now()));
-  }
-
-  #log(records: readonly LogRecord[]): void {
-    for (const record of records) callListener(() => this.#node.emit("note", record));
   }
 }

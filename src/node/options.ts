@@ -1,3 +1,4 @@
+import { type Logger, loggerOption } from "../api/log.js";
 import {
   addressOption,
   badOption,
@@ -48,6 +49,8 @@ export interface NodeOptions {
   readonly advertise?: string;
   /** Listen beyond loopback although nothing is encrypted, default false. */
   readonly insecure?: boolean;
+  /** Where log records go. Default: warnings and errors to stderr, one line each; `false` is silence. */
+  readonly logger?: Logger | false;
   /** Bounds that differ from the defaults; see `defaultLimits`. */
   readonly limits?: Partial<Limits>;
 }
@@ -55,7 +58,7 @@ export interface NodeOptions {
 /** Those of `JoinOptions`, so that `join` can hand its own on. */
 const nodeOptionNames = [
   ...["mesh", "name", "meta", "gang", "dialect", "secret", "serverLostMs"],
-  ...["listen", "advertise", "insecure", "limits", "signal", "timeoutMs", "setup"],
+  ...["listen", "advertise", "insecure", "limits", "logger", "signal", "timeoutMs", "setup"],
 ];
 
 /** What a node is made of. */
@@ -63,6 +66,7 @@ export interface NodeConfig {
   readonly rules: MemberRules;
   readonly transport: TransportPort;
   readonly gang: Gang | undefined;
+  readonly logger: Logger | undefined;
 }
 
 /** Checks the options. Throws `BAD_OPTION` for a value that an option cannot take, `BAD_SECRET`, `SECRET_IN_CLASSIC`. */
@@ -94,7 +98,7 @@ export function nodeConfig(options: NodeOptions): NodeConfig {
     seed: newSeed(),
     limits,
   };
-  return { rules, transport, gang };
+  return { rules, transport, gang, logger: loggerOption(options.logger) };
 }
 
 /** What this member says of itself, its rank in a gang included. */

@@ -48,6 +48,42 @@ export function payloadOf(form: PayloadKind, bytes: Uint8Array, most: number = d
   return form === payloadKinds.nothing ? undefined : decode(bytes, most);
 }
 
+/** An error with data is a reply of one extension of this type: the code, the message and the data in an array. */
+const errorType = 1;
+const extensionHeadBytes = 6;
+/** An extension whose length has four bytes. */
+const extension32 = 0xc9;
+const mostErrorDataBytes = 16_384;
+
+/** The payload of a reply that carries an error with data; undefined if the data is not a value of at most 16 KiB. */
+export function encodeErrorData(code: string, message: string, data: unknown): Uint8Array | undefined {
+  try {
+    if (encode(data, defaultLimits.valueBytes).length > mostErrorDataBytes) return undefined;
+    const content = encode([code, message, data], defaultLimits.valueBytes);
+    const bytes = new Uint8Array(extensionHeadBytes + content.length);
+    bytes[0] = extension32;
+    new DataView(bytes.buffer).setUint32(1, content.length);
+    bytes[5] = errorType;
+    bytes.set(content, extensionHeadBytes);
+    return bytes;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What such a payload carries; undefined for any other value. */
+export function decodeErrorData(
+  bytes: Uint8Array,
+  most: number,
+): { readonly code: string; readonly message: string; readonly data: unknown } | undefined {
+  if (bytes[0] !== extension32 || bytes[5] !== errorType) return undefined;
+  const content = decode(bytes.subarray(extensionHeadBytes), most);
+  const [code, message, data] = Array.isArray(content) ? (content as unknown[]) : [];
+  if (typeof code !== "string" || typeof message !== "string")
+    throw badValue("an error has no code or no message", undefined);
+  return { code, message, data };
+}
+
 /** No byte of a value weighs more. */
 const heaviestByte = 4_096;
 

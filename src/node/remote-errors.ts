@@ -1,71 +1,70 @@
-import { type ErrorCode, FullmeshError, failureTable } from "../core/errors.js";
-
-/** Errors that travel: what is said of them on the wire, and what they are at the other end. */
-
-/** An error as it travels. */
-export interface RemoteFailure {
-  readonly code: ErrorCode;
-  readonly message: string;
-}
+import { type ErrorCode, FullmeshError, isErrorCode } from "../core/errors.js";
+import { isCode } from "../protocol/native/reason.js";
+import { decodeErrorData } from "./payloads.js";
 
 /**
- * What this end finds itself: it has given up, or nothing can be sent to the peer. Where a peer says such a word it speaks
- * of something else, so nobody may take it for a finding of ours: what follows from the two is not the same.
+ * What a program at a peer has thrown, or has aborted a stream with. The class tells its codes from this library's: those
+ * never come from a peer, so a `TIMED_OUT` is always this node's own.
  */
-const ownCodes: ReadonlySet<string> = new Set<ErrorCode>([
-  "PEER_DOWN",
-  "TIMED_OUT",
-  "ABORTED",
-  "ENDED",
-  "QUEUE_FULL",
-  "NOT_LINKED",
-  "UNKNOWN_PEER",
-  "PEER_GONE",
-  "AMBIGUOUS_PEER",
-  "CLASSIC_PEER",
-  "NATIVE_PEER",
-  "BAD_OPTION",
-]);
+export class RemoteError extends FullmeshError {
+  /**
+   * The `code` of what was thrown, if that is a text of 1 to 64 printable ASCII characters and no code of this library;
+   * otherwise `HANDLER_FAILED`, and for a stream `STREAM_ABORTED`.
+   */
+  declare readonly code: string;
+  /** The `data` of what was thrown, if that is a value of at most 16 KiB; otherwise undefined. */
+  readonly data: unknown;
 
-/** What the other end is told of an error, whatever was thrown. `fallback`: the code of one that has none of ours. */
-export function reasonOf(error: unknown, fallback: ErrorCode): RemoteFailure {
-  return { code: codeOf(error) ?? fallback, message: messageOf(error) };
-}
-
-/**
- * What the other end has told. `fallback` is the code where this version does not know the one that came, or it may not
- * come from there; then the message begins with the one that came.
- */
-export function failureToSend(code: string, message: string, fallback: ErrorCode): RemoteFailure {
-  return isCode(code) && !ownCodes.has(code) ? { code, message } : { code: fallback, message: `${code}: ${message}` };
-}
-
-/** The error that the other end has told of; see `toldReason`. */
-export function errorOf(code: string, message: string, fallback: ErrorCode): FullmeshError {
-  const told = failureToSend(code, message, fallback);
-  return new FullmeshError(told.code, told.message);
-}
-
-/** The words of anything that was thrown. */
-export function messageOf(error: unknown): string {
-  try {
-    return String(error instanceof Error ? error.message : error);
-  } catch {
-    // An object without a prototype has no words, and a getter may throw.
-    return "something that cannot be shown";
+  constructor(code: string, message: string, data?: unknown) {
+    super(code, message);
+    this.name = "RemoteError";
+    this.data = data;
   }
 }
 
-/** The code of an error of ours; programs may write to it what they like. */
-function codeOf(error: unknown): ErrorCode | undefined {
+/** What the fullmesh at a peer says itself, in a failure or an abort. */
+const peerCodes: ReadonlySet<string> = new Set<ErrorCode>([
+  "NO_HANDLER",
+  "OVERLOADED",
+  "BAD_VALUE",
+  "MESSAGE_TOO_LARGE",
+  "PAYLOAD_CHANGED",
+]);
+
+/** The code of a thrown error as the other end is told it. */
+export function codeToSend(error: unknown, fallback: ErrorCode): string {
   try {
-    const code: unknown = error instanceof FullmeshError ? error.code : undefined;
-    return isCode(code) ? code : undefined;
+    const { code } = Object(error) as { readonly code?: unknown };
+    return typeof code === "string" && isCode(code) && !isErrorCode(code) ? code : fallback;
+  } catch {
+    return fallback;
+  }
+}
+
+/** The `data` of a thrown error; undefined if it has none. */
+export function dataOf(error: unknown): unknown {
+  try {
+    return (Object(error) as { readonly data?: unknown }).data;
   } catch {
     return undefined;
   }
 }
 
-function isCode(code: unknown): code is ErrorCode {
-  return typeof code === "string" && Object.hasOwn(failureTable, code);
+/** The error of a failure or an abort that a peer has sent. `fallback`: the code in place of one that may not come from there. */
+export function errorFromPeer(code: string, message: string, fallback: ErrorCode): FullmeshError {
+  if (peerCodes.has(code)) return new FullmeshError(code, message);
+  const isForeign = isErrorCode(code) && code !== fallback && code !== "HANDLER_FAILED";
+  return isForeign ? new RemoteError(fallback, `${code}: ${message}`) : new RemoteError(code, message);
 }
+
+/** The error of a reply that carries an error with data; undefined for any other reply. */
+export function errorInReply(payload: Uint8Array, valueBytes: number): RemoteError | undefined {
+  const content = decodeErrorData(payload, valueBytes);
+  if (content === undefined) return undefined;
+  const { code, message, data } = content;
+  const isOwn = !isCode(code) || isErrorCode(code);
+  return new RemoteError(isOwn ? "HANDLER_FAILED" : code, message.slice(0, longestMessage), data);
+}
+
+/** In UTF-16 code units; what a failure without data may have. */
+const longestMessage = 1_024;

@@ -1,14 +1,15 @@
+import { isThenable } from "../api/log.js";
 import { functionOption } from "../api/options.js";
-import { type ErrorCode, FullmeshError } from "../core/errors.js";
+import { type ErrorCode, FullmeshError, messageOf } from "../core/errors.js";
 import { NumberMap } from "../core/number-map.js";
 import type { MessagingEvent, PeerChannel } from "../messaging/types.js";
 import type { Address } from "../protocol/address.js";
-import { detachIfSmall } from "../protocol/native/payload.js";
+import { detachIfSmall, payloadKinds } from "../protocol/native/payload.js";
 import { replyFrameBytes } from "../protocol/native/request.js";
 import type { Peer } from "./events.js";
 import type { MessagingContext } from "./messaging-context.js";
-import { bytesOf, payloadKindOf, payloadOf } from "./payloads.js";
-import { messageOf, reasonOf } from "./remote-errors.js";
+import { bytesOf, encodeErrorData, payloadKindOf, payloadOf } from "./payloads.js";
+import { codeToSend, dataOf } from "./remote-errors.js";
 import { checkTopic } from "./topics.js";
 
 /** Who asks, and for how long. */
@@ -23,7 +24,7 @@ export interface RequestContext {
 }
 
 /** Answers requests: what it returns is the reply, and what it throws is the error that the asker gets. */
-export type RequestHandler<Payload = unknown> = (payload: Payload, inquiry: RequestContext) => unknown;
+export type RequestHandler<Payload = unknown> = (payload: Payload, context: RequestContext) => unknown;
 
 type RequestArrival = Extract<MessagingEvent, { type: "request" }>;
 
@@ -60,51 +61,55 @@ class OpenRequest implements RequestContext {
 
 /** What a node answers to its peers. */
 export class RequestHandlers {
-  readonly #exchange: MessagingContext;
-  readonly #answerers = new Map<string, RequestHandler>();
-  /** Requests whose answer is being made, by conversation and number. */
+  readonly #context: MessagingContext;
+  readonly #handlers = new Map<string, RequestHandler>();
+  /** Requests whose reply is still to come, by channel and number. */
   readonly #open = new Map<PeerChannel, NumberMap<OpenRequest>>();
 
-  constructor(exchange: MessagingContext) {
-    this.#exchange = exchange;
+  constructor(context: MessagingContext) {
+    this.#context = context;
   }
 
   /** See `MeshNode.handle`. */
-  handle(topic: string, answerer: RequestHandler): () => void {
+  handle(topic: string, handler: RequestHandler): () => void {
     checkTopic(topic);
-    functionOption("answerer", answerer);
-    if (this.#answerers.has(topic)) {
+    functionOption("handler", handler);
+    if (this.#handlers.has(topic)) {
       throw new FullmeshError("WRONG_STEP", `requests of the topic ${JSON.stringify(topic)} are handled already`);
     }
-    this.#answerers.set(topic, answerer);
+    this.#handlers.set(topic, handler);
     return () => {
-      if (this.#answerers.get(topic) === answerer) this.#answerers.delete(topic);
+      if (this.#handlers.get(topic) === handler) this.#handlers.delete(topic);
     };
   }
 
   /** A request has come. */
-  asked(arrival: RequestArrival): void {
-    const { from, request, topic } = arrival;
-    const peer = this.#exchange.peers.at(from.peer as Address);
-    const answerer = this.#answerers.get(topic);
-    if (answerer === undefined || peer === undefined) {
+  asked({ from, request, topic, form, payload: bytes }: RequestArrival): void {
+    const { peers, limits } = this.#context;
+    const peer = peers.at(from.peer as Address);
+    const handler = this.#handlers.get(topic);
+    if (handler === undefined || peer === undefined) {
       this.#fail(from, request, "NO_HANDLER", `${JSON.stringify(topic)} is not handled here`);
       return;
     }
-    const inquiry = new OpenRequest(peer, topic);
+    let payload: unknown;
+    try {
+      payload = payloadOf(form, detachIfSmall(bytes), limits.valueBytes);
+    } catch (error) {
+      this.#refuse(from, request, topic, error as FullmeshError);
+      return;
+    }
+    const open = new OpenRequest(peer, topic);
     let reply: unknown;
     let isLater: boolean;
     try {
-      reply = answerer(
-        payloadOf(arrival.form, detachIfSmall(arrival.payload), this.#exchange.limits.valueBytes),
-        inquiry,
-      );
+      reply = handler(payload, open);
       isLater = isThenable(reply);
     } catch (error) {
       this.#failed(from, request, topic, error);
       return;
     }
-    if (isLater) this.#answerLater(from, request, inquiry, reply);
+    if (isLater) this.#answerLater(from, request, open, reply);
     else this.#reply(from, request, topic, reply);
   }
 
@@ -115,66 +120,75 @@ export class RequestHandlers {
 
   /** Nobody waits for anything any more. */
   closed(): void {
-    const inquiries = [...this.#open.values()].flatMap((ofOne) => ofOne.entries());
+    const requests = [...this.#open.values()].flatMap((ofOne) => ofOne.entries());
     this.#open.clear();
-    for (const [, inquiry] of inquiries) inquiry.abandon();
+    for (const [, open] of requests) open.abandon();
   }
 
-  #answerLater(from: PeerChannel, request: number, inquiry: OpenRequest, reply: unknown): void {
-    const inquiries = this.#open.get(from) ?? new NumberMap<OpenRequest>();
-    inquiries.set(request, inquiry);
-    this.#open.set(from, inquiries);
-    // Whoever has been abandoned is not in the table any more, and its reply is nobody's; but only now is it out of work.
+  #answerLater(from: PeerChannel, request: number, open: OpenRequest, reply: unknown): void {
+    const requests = this.#open.get(from) ?? new NumberMap<OpenRequest>();
+    requests.set(request, open);
+    this.#open.set(from, requests);
+    // An abandoned request is not in the table any more: its late reply is discarded, and its slot becomes free.
     const abandoned = (): void => this.#fail(from, request, "ABORTED", "nobody waits for it");
     void Promise.resolve(reply).then(
       (value) => {
         if (this.#take(from, request) === undefined) abandoned();
-        else this.#reply(from, request, inquiry.topic, value);
+        else this.#reply(from, request, open.topic, value);
       },
       (error: unknown) => {
         if (this.#take(from, request) === undefined) abandoned();
-        else this.#failed(from, request, inquiry.topic, error);
+        else this.#failed(from, request, open.topic, error);
       },
     );
   }
 
   #reply(from: PeerChannel, request: number, topic: string, reply: unknown): void {
-    const exchange = this.#exchange;
+    const { limits } = this.#context;
     try {
       const form = payloadKindOf(reply);
-      const bytes = bytesOf(reply, form, exchange.limits.valueBytes);
-      const most = exchange.limits.messageBytes - replyFrameBytes;
-      if (bytes.length > most) throw exchange.tooLarge(bytes.length, most);
+      const bytes = bytesOf(reply, form, limits.valueBytes);
+      const most = limits.messageBytes - replyFrameBytes;
+      if (bytes.length > most) throw this.#context.tooLarge(bytes.length, most);
       from.reply(request, form, bytes);
     } catch (error) {
-      this.#failed(from, request, topic, error);
+      if (error instanceof FullmeshError) this.#refuse(from, request, topic, error);
+      else this.#failed(from, request, topic, error);
       return;
     }
-    exchange.wake();
+    this.#context.wake();
   }
 
-  /** An error has come of it: the asker is told, and so is our own log, where somebody can do something about it. */
-  #failed(from: PeerChannel, request: number, topic: string, error: unknown): void {
-    const { code, message } = reasonOf(error, "HANDLER_FAILED");
+  /** Neither the request nor its reply can be a payload. */
+  #refuse(from: PeerChannel, request: number, topic: string, { code, message }: FullmeshError): void {
     this.#fail(from, request, code, message);
-    const detail = `a request of ${from.peer} to ${JSON.stringify(topic)} failed: ${messageOf(error)}`;
-    this.#exchange.note({ code, message: detail, remote: from.peer });
+    const failed = `a request of ${from.peer} to ${JSON.stringify(topic)} failed: ${message}`;
+    this.#context.log.write({ code: code as ErrorCode, message: failed, remote: from.peer });
   }
 
-  #fail(from: PeerChannel, request: number, code: ErrorCode, message: string): void {
+  /** The handler has failed: the asker is told, and so is our own log, where somebody can do something about it. */
+  #failed(from: PeerChannel, request: number, topic: string, error: unknown): void {
+    const code = codeToSend(error, "HANDLER_FAILED");
+    const message = messageOf(error);
+    const data = dataOf(error);
+    const payload = data === undefined ? undefined : encodeErrorData(code, message, data);
+    if (payload === undefined) this.#fail(from, request, code, message);
+    else {
+      from.reply(request, payloadKinds.value, payload);
+      this.#context.wake();
+    }
+    this.#context.log.writeThrown(`a request of ${from.peer} to ${JSON.stringify(topic)}`, error, from.peer);
+  }
+
+  #fail(from: PeerChannel, request: number, code: string, message: string): void {
     from.fail(request, code, message);
-    this.#exchange.wake();
+    this.#context.wake();
   }
 
   #take(from: PeerChannel, request: number): OpenRequest | undefined {
-    const inquiries = this.#open.get(from);
-    const inquiry = inquiries?.take(request);
-    if (inquiries?.size === 0) this.#open.delete(from);
-    return inquiry;
+    const requests = this.#open.get(from);
+    const open = requests?.take(request);
+    if (requests?.size === 0) this.#open.delete(from);
+    return open;
   }
-}
-
-/** Throws what a getter of `then` throws. */
-function isThenable(value: unknown): boolean {
-  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
 }

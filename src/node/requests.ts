@@ -1,13 +1,14 @@
 import { refuseUnknown, signalOption, waitOption } from "../api/options.js";
 import { FullmeshError } from "../core/errors.js";
 import type { MessagingEvent, PayloadKind, PeerChannel } from "../messaging/types.js";
+import { payloadKinds } from "../protocol/native/payload.js";
 import { requestFrameBytes } from "../protocol/native/request.js";
 import { type Abortable, unwatchAbort, watchAbort } from "./abort-watch.js";
 import type { Peer } from "./events.js";
 import type { MessagingContext } from "./messaging-context.js";
 import { bytesOf, payloadKindOf, payloadOf } from "./payloads.js";
 import type { PeerName } from "./peers.js";
-import { errorOf } from "./remote-errors.js";
+import { errorFromPeer, errorInReply } from "./remote-errors.js";
 
 /** How long a reply is waited for. */
 export interface RequestOptions {
@@ -117,9 +118,15 @@ export class NodeRequests {
       call.reject(this.#failureOf(arrival));
       return;
     }
+    const { valueBytes } = this.#exchange.limits;
     let reply: unknown;
     try {
-      reply = payloadOf(arrival.form, arrival.payload, this.#exchange.limits.valueBytes);
+      const error = arrival.form === payloadKinds.value ? errorInReply(arrival.payload, valueBytes) : undefined;
+      if (error !== undefined) {
+        call.reject(error);
+        return;
+      }
+      reply = payloadOf(arrival.form, arrival.payload, valueBytes);
     } catch (error) {
       call.reject(new FullmeshError("BAD_VALUE", `the reply of ${arrival.from.peer} cannot be read`, { cause: error }));
       return;
@@ -167,7 +174,7 @@ export class NodeRequests {
   }
 
   #failureOf({ from, isOwn, code, message }: Extract<RequestEnd, { type: "failed" }>): FullmeshError {
-    if (!isOwn) return errorOf(code, message, "HANDLER_FAILED");
+    if (!isOwn) return errorFromPeer(code, message, "HANDLER_FAILED");
     // A link that ended because this node did is no failure of the peer's.
     if (code === "PEER_DOWN" && this.#exchange.hasEnded) return this.#exchange.endedError();
     return new FullmeshError(code === "TIMED_OUT" ? "TIMED_OUT" : "PEER_DOWN", `${from.peer}: ${message}`);

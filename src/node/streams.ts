@@ -6,45 +6,50 @@ import type { Peer } from "./events.js";
 import { abortedError, MeshStream, type StreamEvents } from "./mesh-stream.js";
 import type { MessagingContext } from "./messaging-context.js";
 import type { PeerName } from "./peers.js";
-import { messageOf } from "./remote-errors.js";
 import { checkTopic } from "./topics.js";
 
+/** Who has opened a stream, and for what. */
+export interface StreamContext {
+  readonly peer: Peer;
+  readonly topic: string;
+}
+
 /** Takes the streams that peers open. What it throws, or rejects with, gives the stream up. */
-export type StreamHandler = (stream: MeshStream) => unknown;
+export type StreamHandler = (stream: MeshStream, context: StreamContext) => unknown;
 
 type StreamArrival = Extract<MessagingEvent, { type: "stream" | "data" | "finished" | "aborted" | "writable" }>;
 
 /** The streams of a node. */
 export class NodeStreams {
-  readonly #exchange: MessagingContext;
-  readonly #takers = new Map<string, StreamHandler>();
+  readonly #context: MessagingContext;
+  readonly #handlers = new Map<string, StreamHandler>();
   readonly #open = new Map<PeerStream, StreamEvents>();
 
-  constructor(exchange: MessagingContext) {
-    this.#exchange = exchange;
+  constructor(context: MessagingContext) {
+    this.#context = context;
   }
 
   /** See `MeshNode.open`. */
   open(to: PeerName, topic: string): MeshStream {
-    const topicBytes = this.#exchange.topics.bytesOf(topic);
-    const conversation = this.#exchange.conversationWith(to);
-    const peer = this.#exchange.peers.at(conversation.peer as Address);
+    const topicBytes = this.#context.topics.bytesOf(topic);
+    const conversation = this.#context.conversationWith(to);
+    const peer = this.#context.peers.at(conversation.peer as Address);
     if (peer === undefined) throw new FullmeshError("NOT_LINKED", `cannot open a stream to ${conversation.peer}`);
     const stream = conversation.open(topicBytes);
-    this.#exchange.wake();
+    this.#context.wake();
     return this.#streamOver(stream, peer, topic);
   }
 
   /** See `MeshNode.onStream`. */
-  take(topic: string, taker: StreamHandler): () => void {
+  take(topic: string, handler: StreamHandler): () => void {
     checkTopic(topic);
-    functionOption("taker", taker);
-    if (this.#takers.has(topic)) {
+    functionOption("handler", handler);
+    if (this.#handlers.has(topic)) {
       throw new FullmeshError("WRONG_STEP", `streams of the topic ${JSON.stringify(topic)} are taken already`);
     }
-    this.#takers.set(topic, taker);
+    this.#handlers.set(topic, handler);
     return () => {
-      if (this.#takers.get(topic) === taker) this.#takers.delete(topic);
+      if (this.#handlers.get(topic) === handler) this.#handlers.delete(topic);
     };
   }
 
@@ -55,7 +60,7 @@ export class NodeStreams {
       this.#opened(stream, arrival.topic);
       return;
     }
-    // What has come to its end here hears nothing any more.
+    // A stream that has ended here takes nothing any more.
     const events = this.#open.get(stream);
     if (arrival.type === "data") events?.arrived(arrival.bytes);
     else if (arrival.type === "finished") events?.finished();
@@ -65,49 +70,35 @@ export class NodeStreams {
 
   /** Nothing comes any more. */
   closed(): void {
-    for (const events of [...this.#open.values()]) events.aborted(this.#exchange.endedError());
+    for (const events of [...this.#open.values()]) events.aborted(this.#context.endedError());
   }
 
   #opened(stream: PeerStream, topic: string): void {
-    const peer = this.#exchange.peers.at(stream.peer.peer as Address);
-    const taker = this.#takers.get(topic);
-    if (peer === undefined || taker === undefined) {
+    const peer = this.#context.peers.at(stream.peer.peer as Address);
+    const handler = this.#handlers.get(topic);
+    if (peer === undefined || handler === undefined) {
       stream.abort("NO_HANDLER", `${JSON.stringify(topic)} is not handled here`);
-      this.#exchange.wake();
+      this.#context.wake();
       return;
     }
-    const taken = this.#streamOver(stream, peer, topic);
+    const opened = this.#streamOver(stream, peer, topic);
     const failed = (error: unknown): void => {
-      // An error that the stream has had itself is no news.
-      if (taken.errored === error) return;
-      const message = `a stream of ${peer.address} to ${JSON.stringify(topic)} failed: ${messageOf(error)}`;
-      this.#exchange.note({ code: "HANDLER_FAILED", message, remote: peer.address });
-      taken.destroy(
-        error instanceof FullmeshError
-          ? error
-          : new FullmeshError("HANDLER_FAILED", messageOf(error), { cause: error }),
-      );
+      // The stream's own error has its listeners already.
+      if (opened.errored !== error) opened.fail(error);
     };
     try {
-      Promise.resolve(taker(taken)).catch(failed);
+      Promise.resolve(handler(opened, { peer, topic })).catch(failed);
     } catch (error) {
       failed(error);
     }
   }
 
   #streamOver(stream: PeerStream, peer: Peer, topic: string): MeshStream {
-    return new MeshStream({
-      stream,
-      peer,
-      topic,
-      wake: this.#exchange.wake,
-      attach: (events) => void this.#open.set(stream, events),
-      closed: () => void this.#open.delete(stream),
-    });
+    return new MeshStream(stream, peer, topic, this.#context, this.#open);
   }
 
   #failureOf({ stream, code, message }: Extract<MessagingEvent, { type: "aborted" }>): FullmeshError {
-    const hasEnded = code === "PEER_DOWN" && this.#exchange.hasEnded;
-    return hasEnded ? this.#exchange.endedError() : abortedError(stream.peer.peer, code, message);
+    const hasEnded = code === "PEER_DOWN" && this.#context.hasEnded;
+    return hasEnded ? this.#context.endedError() : abortedError(stream.peer.peer, code, message);
   }
 }

@@ -142,36 +142,13 @@ export class Driver<Input, Output> {
     }
   }
 
-  /** Does what the application wants done. What that throws is its own fault, and is said in a turn of its own, not in ours. */
-  #perform(output: Exclude<Output, ConnectionOutput>): void {
-    try {
-      this.#options.perform(output);
-    } catch (error) {
-      this.#blame(error);
-    }
-  }
-
-  #trace(connection: ConnectionId, bytes: Uint8Array): void {
-    try {
-      this.#options.onSend?.(connection, bytes);
-    } catch (error) {
-      this.#blame(error);
-    }
-  }
-
-  #blame(error: unknown): void {
-    this.#options.clock.afterPoll(() => {
-      throw error;
-    });
-  }
-
   #pump(): void {
     const { machine } = this.#options;
     for (let next = this.#inputs.shift(); next !== undefined; next = this.#inputs.shift()) {
       machine.handle(next.input, this.#now(), this.#readClocks());
       for (let output = machine.poll(); output !== undefined; output = machine.poll()) {
         if (isConnectionOutput(output)) this.#move(output);
-        else this.#perform(output as Exclude<Output, ConnectionOutput>);
+        else this.#options.perform(output as Exclude<Output, ConnectionOutput>);
       }
       next.done?.();
     }
@@ -189,7 +166,7 @@ export class Driver<Input, Output> {
         break;
       }
       case "send":
-        if (this.#options.onSend !== undefined) this.#trace(output.connection, output.bytes);
+        this.#options.onSend?.(output.connection, output.bytes);
         this.#sentBytes += output.bytes.length;
         this.#connections.get(output.connection)?.send(output.bytes);
         break;

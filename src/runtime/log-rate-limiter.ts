@@ -1,15 +1,43 @@
 import { type ErrorCode, failureTable, type LogEvent, type LogLevel } from "../core/errors.js";
 import { harmless } from "../core/escaping.js";
 
-/** A note as it goes to a log. */
-export interface LogRecord extends LogEvent {
-  readonly level: LogLevel;
+/** One record of a log. Its own properties are what a structured logger takes; as a text it is one line. */
+export class LogRecord implements LogEvent {
   /** Milliseconds since the epoch. */
   readonly at: number;
+  readonly code: ErrorCode;
+  readonly message: string;
+  /** The other end of the connection that it is about, as `host:port`. */
+  readonly remote?: string;
+  /** Where an error was thrown, as `Error` has it. */
+  readonly stack?: string;
+
+  /** What others have chosen, such as names and topics, is made harmless: loggers print it as it is. */
+  constructor({ code, message, remote, stack }: LogEvent, at: number) {
+    this.at = at;
+    this.code = code;
+    this.message = harmless(message);
+    if (remote !== undefined) this.remote = remote;
+    if (stack !== undefined) this.stack = stack.split("\n").map(harmless).join("\n");
+  }
+
+  get level(): LogLevel {
+    return failureTable[this.code].level;
+  }
+
+  /** The record without its stack. */
+  toString(): string {
+    return `${this.code}: ${this.message}${this.remote === undefined ? "" : ` (${this.remote})`}`;
+  }
+
+  /** What `console` prints. */
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    return this.stack === undefined ? `${this}` : `${this}\n${this.stack}`;
+  }
 }
 
-/** Notes with one code in one window. More says nothing new, and a flood would cost more than what it tells of. */
-const notesPerWindow = 20;
+/** Records with one code in one window. More say nothing new, and a flood would cost more than what it reports. */
+const recordsPerWindow = 20;
 const windowMs = 10_000;
 
 interface RateWindow {
@@ -18,25 +46,25 @@ interface RateWindow {
 }
 
 /**
- * Lets notes through to the log, up to a rate for each code, and says how many it has left out: a stranger who knocks ten
+ * Lets events through to the log, up to a rate for each code, and says how many it has left out: a stranger who connects ten
  * thousand times must not fill a disk, and must not go unmentioned either.
  */
 export class LogRateLimiter {
   readonly #windows = new Map<ErrorCode, RateWindow>();
 
-  /** The records to be written for this note, none to two. `at` in milliseconds since the epoch. */
-  pass(note: LogEvent, at: number): LogRecord[] {
-    const open = this.#windows.get(note.code);
+  /** The records to be written for this event, none to two. `at` in milliseconds since the epoch. */
+  pass(event: LogEvent, at: number): LogRecord[] {
+    const open = this.#windows.get(event.code);
     // The wall clock may be set back; a window that begins in the future is over.
     if (open !== undefined && at >= open.since && at - open.since < windowMs) {
       open.count += 1;
-      return open.count <= notesPerWindow ? [toRecord(note, at)] : [];
+      return open.count <= recordsPerWindow ? [new LogRecord(event, at)] : [];
     }
-    this.#windows.set(note.code, { since: at, count: 1 });
-    return [...leftOut(note.code, open, at), toRecord(note, at)];
+    this.#windows.set(event.code, { since: at, count: 1 });
+    return [...leftOut(event.code, open, at), new LogRecord(event, at)];
   }
 
-  /** What is still to be said of notes that were left out, when no more notes come. */
+  /** What is still to be said of events that were left out, when no more come. */
   finish(at: number): LogRecord[] {
     const records = Array.from(this.#windows, ([code, window]) => leftOut(code, window, at)).flat();
     this.#windows.clear();
@@ -45,12 +73,7 @@ export class LogRateLimiter {
 }
 
 function leftOut(code: ErrorCode, window: RateWindow | undefined, at: number): LogRecord[] {
-  const count = (window?.count ?? 0) - notesPerWindow;
+  const count = (window?.count ?? 0) - recordsPerWindow;
   if (count <= 0) return [];
-  return [toRecord({ code: "NOTES_DROPPED", message: `left out ${count} notes with the code ${code}` }, at)];
-}
-
-/** Messages name topics, meshes and what else others have chosen; loggers print them as they are. */
-function toRecord(note: LogEvent, at: number): LogRecord {
-  return { level: failureTable[note.code].level, at, ...note, message: harmless(note.message) };
+  return [new LogRecord({ code: "NOTES_DROPPED", message: `left out ${count} records with the code ${code}` }, at)];
 }

@@ -1,6 +1,5 @@
 import type { Address } from "../protocol/address.js";
 import type { RendezvousEvent } from "../rendezvous/types.js";
-import type { LogRecord } from "../runtime/log-rate-limiter.js";
 
 type EventOf<Type extends RendezvousEvent["type"]> = Extract<RendezvousEvent, { type: Type }>;
 
@@ -16,6 +15,4 @@ export interface ServerEvents {
   degraded: [event: EventOf<"degraded">];
   teardown: [event: EventOf<"teardown">];
   closed: [];
-  /** A record for the log. */
-  note: [record: LogRecord];
 }

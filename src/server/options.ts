@@ -1,3 +1,4 @@
+import { type Logger, loggerOption } from "../api/log.js";
 import {
   badOption,
   choiceOption,
@@ -56,6 +57,8 @@ export interface ServerOptions {
   readonly insecure?: boolean;
   /** Bounds that differ from the defaults; see `defaultLimits`. */
   readonly limits?: Partial<Limits>;
+  /** Where log records go. Default: warnings and errors to stderr, one line each; `false` is silence. */
+  readonly logger?: Logger | false;
   /** Called for every message sent or understood; see `toSequenceDiagram`. */
   readonly trace?: (record: TraceRecord) => void;
 }
@@ -79,6 +82,7 @@ const serverOptionNames: readonly (keyof ServeOptions)[] = [
   "allowAdvertise",
   "insecure",
   "limits",
+  "logger",
   "trace",
 ];
 
@@ -87,6 +91,7 @@ export interface ServerConfig {
   readonly rules: RendezvousRules;
   readonly transport: TransportPort;
   readonly trace: ((record: TraceRecord) => void) | undefined;
+  readonly logger: Logger | undefined;
 }
 
 /** Checks the options. Throws `BAD_OPTION` for a value that an option cannot take, and `BAD_SECRET`. */
@@ -95,7 +100,12 @@ export function serverConfig(options: ServerOptions): ServerConfig {
   const limits = limitsOption(options.limits);
   const isServer = ({ role }: Identity): boolean => role === "rendezvous";
   const { transport, isKeyed } = transportOption(options.secret, isServer, limits.keepAliveMs);
-  return { rules: serverRules(options, limits, isKeyed), transport, trace: options.trace };
+  return {
+    rules: serverRules(options, limits, isKeyed),
+    transport,
+    trace: options.trace,
+    logger: loggerOption(options.logger),
+  };
 }
 
 function serverRules(options: ServerOptions, limits: Limits, isKeyed: boolean): RendezvousRules {

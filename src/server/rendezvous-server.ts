@@ -76,13 +76,13 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
     const on = this.#on;
     this.#isListening = true;
     try {
-      const { driver } = this.#runtime ?? (await this.#load());
+      const { driver, log } = this.#runtime ?? (await this.#load());
       this.#address = formatAddress(await listenWith(driver, on));
+      log.emit(this, "listening", this.#address);
     } catch (error) {
       this.#isListening = false;
       throw error;
     }
-    this.emit("listening", this.#address);
     return this.#address;
   }
 

@@ -1,13 +1,12 @@
 import type { EventEmitter } from "node:events";
+import { Log } from "../api/log.js";
 import { Deferred } from "../api/waiting.js";
 import { FullmeshError } from "../core/errors.js";
 import { printable } from "../core/escaping.js";
 import { nodeClock } from "../nodejs/clock.js";
-import { callListener } from "../nodejs/uncaught.js";
 import { RendezvousMachine } from "../rendezvous/rendezvous-machine.js";
 import type { RendezvousEvent, RendezvousInput, RendezvousOutput } from "../rendezvous/types.js";
 import { Driver } from "../runtime/driver.js";
-import { LogRateLimiter, type LogRecord } from "../runtime/log-rate-limiter.js";
 import type { MembershipLog } from "../runtime/membership-log.js";
 import { MemoryLog } from "../runtime/memory-log.js";
 import { type TraceRecord, wireText } from "../runtime/trace.js";
@@ -27,12 +26,13 @@ export class ServerRuntime {
   readonly driver: Driver<RendezvousInput, RendezvousOutput>;
   readonly #server: EventEmitter<ServerEvents>;
   readonly #onTrace: ((record: TraceRecord) => void) | undefined;
-  readonly #log: MembershipLog = new MemoryLog((answer) => this.driver.input(answer));
-  readonly #rateLimiter = new LogRateLimiter();
+  readonly #membershipLog: MembershipLog = new MemoryLog((answer) => this.driver.input(answer));
+  readonly log: Log;
   readonly #closed = new Deferred<ServerEnd>();
   #end: ServerEnd = { reason: "closed" };
 
-  constructor(server: EventEmitter<ServerEvents>, { rules, transport, trace }: ServerConfig) {
+  constructor(server: EventEmitter<ServerEvents>, { rules, transport, trace, logger }: ServerConfig) {
+    this.log = new Log(logger);
     this.#server = server;
     this.#onTrace = trace;
     this.machine = new RendezvousMachine(rules);
@@ -57,18 +57,14 @@ export class ServerRuntime {
 
   #perform(output: RendezvousOutput): void {
     if (output.type === "append") {
-      this.#log.append(output);
+      this.#membershipLog.append(output);
     } else if (output.type === "forgetLog") {
-      this.#log.forget(output.mesh);
+      this.#membershipLog.forget(output.mesh);
     } else if (output.type === "event") {
       this.#emit(output.event);
     } else if (output.type === "note") {
-      this.#writeLog(this.#rateLimiter.pass(output.note, Date.now()));
+      this.log.write(output.note);
     }
-  }
-
-  #writeLog(records: readonly LogRecord[]): void {
-    for (const record of records) callListener(() => this.#server.emit("note", record));
   }
 
   #emit(event: RendezvousEvent): void {
@@ -76,35 +72,20 @@ export class ServerRuntime {
       case "joined":
         // The last message of the registration: the address in classic, the proof in native.
         this.#trace(event.address, "server", event.dialect === "classic" ? event.address : `proof of ${event.address}`);
-        this.#server.emit("joined", event);
-        break;
-      case "left":
-      case "lost":
-        this.#server.emit(event.type, event);
-        break;
-      case "waiting":
-        this.#server.emit("waiting", event);
-        break;
-      case "complete":
-        this.#server.emit("complete", event);
-        break;
-      case "degraded":
-        this.#server.emit("degraded", event);
-        break;
-      case "full":
-        this.#server.emit("full", event);
         break;
       case "teardown":
         this.#rememberEnd(event);
-        this.#server.emit("teardown", event);
         break;
       case "closed":
-        this.#writeLog(this.#rateLimiter.finish(Date.now()));
-        this.#log.close();
+        this.#membershipLog.close();
         this.#closed.resolve(this.#end);
-        this.#server.emit("closed");
+        this.log.emit(this.#server, "closed", undefined);
+        this.log.close();
+        return;
+      default:
         break;
     }
+    this.log.emit(this.#server, event.type, event);
   }
 
   /** One mesh that ended incomplete makes the end of the server a failure, whatever happens to the others. */
@@ -117,8 +98,8 @@ export class ServerRuntime {
   }
 
   #trace(from: string, to: string, text: string): void {
-    // Called without `this`: it is a function of the application.
-    const traced = this.#onTrace;
-    traced?.({ at: performance.timeOrigin + performance.now(), from, to, text });
+    if (this.#onTrace === undefined) return;
+    const record: TraceRecord = { at: performance.timeOrigin + performance.now(), from, to, text };
+    this.log.call(this.#onTrace, record, "trace");
   }
 }

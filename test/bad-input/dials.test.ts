@@ -130,9 +130,9 @@ describe("a node that dials a listed address", () => {
   test("takes the refusal of a rendezvous server that is listed as a member for bytes, then unlink, and dials again", async () => {
     const me = await nodeAtFakeServer({ limits });
     const healthy = await healthyLink(me);
-    const server = await serve({ listen: "127.0.0.1:0" });
+    const notes = new Notes();
+    const server = await serve({ listen: "127.0.0.1:0", logger: notes.logger });
     onTestFinished(() => server.close());
-    const notes = new Notes(server);
     const wrong = addressOf(server);
     await me.server.write(list(me.address, wrong, healthy.address));
     const note = await notes.nth(1);

@@ -2,7 +2,7 @@ import { expect, onTestFinished } from "vitest";
 import {
   type Address,
   type Dialect,
-  join,
+  type Logger,
   type LogRecord,
   MeshNode,
   type NodeOptions,
@@ -10,30 +10,28 @@ import {
   type ServerOptions,
   serve,
 } from "../../src/index.js";
+import { joinWith } from "../../src/node/join.js";
+import { LogRecorder } from "../support/logs.js";
 import { type RawConnection, Recorder, rawListener } from "../support/sockets.js";
 
-interface NoteSource {
-  on(event: "note", listener: (record: LogRecord) => void): unknown;
-}
-
-/** What a server or a node notes, by code. */
+/** What a server or a node logs, by code. */
 export class Notes {
-  readonly #records = new Recorder<LogRecord>();
+  readonly #records = new LogRecorder();
 
-  constructor(source: NoteSource) {
-    source.on("note", (record) => this.#records.add(record));
+  get logger(): Logger {
+    return this.#records.logger;
   }
 
   get codes(): string[] {
-    return this.#records.items.map(({ code }) => code);
+    return this.#records.codes;
   }
 
-  /** The n-th note, past or future, whatever it is. */
+  /** The n-th record, past or future, whatever it is. */
   nth(n: number): Promise<LogRecord> {
     return this.#records.nth(n, () => true);
   }
 
-  /** The n-th note with this code, past or future. */
+  /** The n-th record with this code, past or future. */
   wait(code: LogRecord["code"], n = 1): Promise<LogRecord> {
     return this.#records.nth(n, (record) => record.code === code);
   }
@@ -42,16 +40,16 @@ export class Notes {
 /** A node, and everything that it has told. */
 export class Watched {
   readonly node: MeshNode;
-  readonly notes: Notes;
+  readonly notes = new Notes();
   readonly lists = new Recorder<readonly Address[]>();
   readonly ups = new Recorder<Address>();
   readonly downs = new Recorder<Address>();
   readonly #text = new Map<Address, string>();
   readonly #growth = new Recorder<Address>();
 
-  constructor(node: MeshNode) {
+  constructor(options: NodeOptions = {}) {
+    const node = new MeshNode({ logger: this.notes.logger, ...options });
     this.node = node;
-    this.notes = new Notes(node);
     node.on("directory", ({ members }) => this.lists.add(members.map(({ address }) => address)));
     node.on("peer:up", ({ peer }) => this.ups.add(peer.address));
     node.on("peer:down", ({ peer }) => this.downs.add(peer.address));
@@ -121,14 +119,16 @@ export interface HealthyMesh {
 
 export async function healthyMesh(options: ServerOptions = {}, dialect: Dialect = "native"): Promise<HealthyMesh> {
   const limits = { lingerMs: 50, ...options.limits };
-  const server = await serve({ listen: "127.0.0.1:0", ...options, limits });
+  const notes = new Notes();
+  const server = await serve({ listen: "127.0.0.1:0", logger: notes.logger, ...options, limits });
   onTestFinished(() => server.close());
   const address = addressOf(server);
-  const notes = new Notes(server);
   const joined: Address[] = [];
   server.on("joined", (event) => joined.push(event.address));
-  const first = new Watched(await join(address, { dialect }));
-  const second = new Watched(await join(address, { dialect }));
+  const first = new Watched({ dialect });
+  await joinWith(first.node, address, {});
+  const second = new Watched({ dialect });
+  await joinWith(second.node, address, {});
   await Promise.all([first, second].map(({ node }) => node.complete({ size: 2 })));
   const undisturbed = async ({ guests = [], isOpen = true }: Undisturbed = {}): Promise<void> => {
     const known = [first.address, second.address];
@@ -147,7 +147,8 @@ export async function healthyMesh(options: ServerOptions = {}, dialect: Dialect 
 
 /** Joins, and is linked with exactly these. Returns the newcomer's address. */
 async function newcomer(server: Address, others: readonly Address[]): Promise<Address> {
-  const third = new Watched(await join(server));
+  const third = new Watched();
+  await joinWith(third.node, server, {});
   await third.node.complete({ size: others.length + 1 });
   expect(third.node.members.map(({ address }) => address)).toEqual([...others, third.address]);
   expect(third.ups.items.toSorted()).toEqual(others.toSorted());
@@ -171,7 +172,7 @@ export interface FakeServed extends Watched {
 export async function nodeAtFakeServer(options: NodeOptions = {}): Promise<FakeServed> {
   const limits = { quietMs: 50, lingerMs: 50, ...options.limits };
   const listener = await rawListener();
-  const watched = new Watched(new MeshNode({ dialect: "classic", ...options, limits }));
+  const watched = new Watched({ dialect: "classic", ...options, limits });
   const { node } = watched;
   await node.connectToServer(listener.address);
   await node.initListeningSocket("127.0.0.1", 0);

@@ -1,5 +1,5 @@
 import { describe, expect, onTestFinished, test } from "vitest";
-import { join, MeshNode, RendezvousServer, serve } from "../../src/index.js";
+import { join, type MeshNode, RendezvousServer, serve } from "../../src/index.js";
 import { rawClient, rawListener, splitAddress } from "../support/sockets.js";
 import { healthyMesh, Watched } from "./fixtures.js";
 
@@ -10,7 +10,7 @@ function newServer(insecure = false): RendezvousServer {
 }
 
 function newNode(insecure = false): MeshNode {
-  return new Watched(new MeshNode({ insecure })).node;
+  return new Watched({ insecure }).node;
 }
 
 describe("a port that is in use", () => {

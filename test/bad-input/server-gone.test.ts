@@ -1,11 +1,11 @@
 import { describe, expect, test } from "vitest";
-import { join, MeshNode } from "../../src/index.js";
+import { join } from "../../src/index.js";
 import { freePort, rawListener } from "../support/sockets.js";
 import { healthyMesh, list, nodeAtFakeServer, Watched } from "./fixtures.js";
 
 /** A classic node that has connected to this server and listens, and has not registered. */
 async function connected(server: string): Promise<Watched> {
-  const me = new Watched(new MeshNode({ dialect: "classic", limits: { quietMs: 50, lingerMs: 50 } }));
+  const me = new Watched({ dialect: "classic", limits: { quietMs: 50, lingerMs: 50 } });
   await me.node.connectToServer(server);
   await me.node.initListeningSocket("127.0.0.1", 0);
   await me.node.sockListen();
@@ -21,12 +21,12 @@ describe("a server that nobody can reach", () => {
       message: `after 100 ms no connection to ${address}: ECONNREFUSED`,
       cause: expect.objectContaining(unreachable),
     });
-    const { node } = new Watched(new MeshNode());
+    const { node } = new Watched();
     await expect(node.connectToServer(address)).rejects.toMatchObject(unreachable);
   });
 
   test("fails connectToServer with SERVER_UNREACHABLE for a host name that does not exist", async () => {
-    const { node } = new Watched(new MeshNode());
+    const { node } = new Watched();
     await expect(node.connectToServer("nowhere.invalid:4000")).rejects.toMatchObject({
       code: "SERVER_UNREACHABLE",
       message: expect.stringMatching(/^nowhere\.invalid:4000: /),
@@ -35,7 +35,7 @@ describe("a server that nobody can reach", () => {
 
   test("may be tried again, and gets the node once it is there", async () => {
     const port = await freePort();
-    const { node } = new Watched(new MeshNode());
+    const { node } = new Watched();
     await expect(node.connectToServer(`127.0.0.1:${port}`)).rejects.toMatchObject({ code: "SERVER_UNREACHABLE" });
     const listener = await rawListener({ port });
     await node.connectToServer(listener.address);
@@ -95,7 +95,7 @@ describe("a server that vanishes before the registration", () => {
 
   test("gets a person in who pauses between the steps for longer than the server waits for a first byte", async () => {
     const mesh = await healthyMesh({ limits: { firstByteMs: 100 } });
-    const me = new Watched(new MeshNode());
+    const me = new Watched();
     await me.node.connectToServer(mesh.address);
     await mesh.notes.wait("HANDSHAKE_TIMEOUT");
     await me.notes.wait("SERVER_IDLE_CLOSED");

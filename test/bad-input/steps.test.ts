@@ -10,7 +10,7 @@ import {
 import { healthyMesh, text, Watched } from "./fixtures.js";
 
 function newNode(): MeshNode {
-  return new Watched(new MeshNode()).node;
+  return new Watched().node;
 }
 
 function newServer(): RendezvousServer {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { defaultLimits, type RendezvousServer, type ServeOptions, serve, type TraceRecord } from "../../src/index.js";
 import { wireText } from "../../src/runtime/trace.js";
+import { loggerTo } from "../support/logs.js";
 import { Bell } from "../support/processes.js";
 import { findTool, requireAddress, requireTool } from "../support/tools.js";
 import { type ClassicNode, CommandNode, Partners } from "./partners.js";
@@ -53,6 +54,7 @@ class OwnServer implements Meeting {
     const server = await serve({
       listen: "127.0.0.1:0",
       limits: patient,
+      logger: loggerTo(({ code, message }) => own.notes.push(`${code} ${message}`)),
       ...options,
       trace: (record) => hear(() => own.trace.push(record)),
     });
@@ -61,8 +63,7 @@ class OwnServer implements Meeting {
       .on("joined", (member) => hear(() => own.#joined.push(member)))
       .on("left", ({ address }) => hear(() => own.departed.push(address)))
       .on("lost", ({ address }) => hear(() => own.departed.push(address)))
-      .on("waiting", ({ address }) => hear(() => own.waiting.push(address)))
-      .on("note", ({ code, message }) => own.notes.push(`${code} ${message}`));
+      .on("waiting", ({ address }) => hear(() => own.waiting.push(address)));
     own.#server = server;
     return own;
   }

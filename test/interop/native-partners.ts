@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { MeshNode } from "../../src/index.js";
 import { joinWith } from "../../src/node/join.js";
+import { loggerTo } from "../support/logs.js";
 import { Bell, StartedProcess } from "../support/processes.js";
 
 /** What one native member has seen of its mesh, whoever has written the member. */
@@ -128,7 +129,7 @@ export class PythonMember extends NativeMember {
 
 /** One of ours. */
 export class OwnMember extends NativeMember {
-  readonly node = new MeshNode();
+  readonly node: MeshNode;
   readonly #joined: Promise<void>;
 
   constructor(server: string) {
@@ -137,6 +138,8 @@ export class OwnMember extends NativeMember {
       tell();
       this.bell.ring();
     };
+    const logger = loggerTo(({ code, message }) => hear(() => this.complaints.push(`${code} ${message}`)));
+    this.node = new MeshNode({ logger });
     this.node
       .on("peer:up", ({ peer: { address, direction } }) => hear(() => this.links.set(address, direction)))
       .on("peer:back", ({ peer: { address } }) => hear(() => this.relinks.push(address)))
@@ -148,8 +151,7 @@ export class OwnMember extends NativeMember {
         hear(() => {
           if (scope === "mesh") this.wholes.push(`${members} members, ${links} links`);
         }),
-      )
-      .on("note", ({ code, message }) => hear(() => this.complaints.push(`${code} ${message}`)));
+      );
     this.#joined = joinWith(this.node, server, { timeoutMs: 30_000 });
     // Whoever waits for it hears of the failure; a test that has failed already needs no second one.
     this.#joined.catch(() => {});

@@ -2,6 +2,7 @@ import diagnostics from "node:diagnostics_channel";
 import { expect, onTestFinished } from "vitest";
 import { type Dialect, type Limits, MeshNode } from "../../src/index.js";
 import { joinWith } from "../../src/node/join.js";
+import { loggerTo } from "../support/logs.js";
 import { Bell } from "../support/processes.js";
 
 /**
@@ -47,16 +48,16 @@ export class OwnNode implements Witness {
 
   /** Joins the mesh of this server. */
   constructor(server: string, dialect: Dialect = "classic") {
-    this.node = new MeshNode({ dialect, limits: patient });
     const hear = (tell: () => void): void => {
       tell();
       this.#bell.ring();
     };
+    const logger = loggerTo(({ code, message }) => hear(() => this.complaints.push(`${code} ${message}`)));
+    this.node = new MeshNode({ dialect, limits: patient, logger });
     this.node
       .on("directory", ({ members }) => hear(() => this.lists.push(members.map(({ address }) => address))))
       .on("peer:up", ({ peer: { address, direction } }) => hear(() => this[direction].push(address)))
       .on("peer:down", ({ peer }) => hear(() => this.unlinked.push(peer.address)))
-      .on("note", ({ code, message }) => hear(() => this.complaints.push(`${code} ${message}`)))
       .on("bytes", ({ peer, bytes }) => hear(() => this.#keep(peer.address, bytes)))
       .on("message", ({ peer, payload }) => hear(() => this.#keep(peer.address, payload as Uint8Array)));
     this.#joined = joinWith(this.node, server, { timeoutMs: 30_000 });

@@ -1,5 +1,6 @@
 import { describe, expect, it, onTestFinished } from "vitest";
 import { join, type MeshNode, type NodeEvent, serve } from "../../src/index.js";
+import { loggerTo } from "../support/logs.js";
 import { Recorder } from "../support/sockets.js";
 import { addressOf, codeOf, failureOf } from "./outcomes.js";
 import { pair } from "./pair.js";
@@ -117,38 +118,47 @@ describe("a loop over events", () => {
 });
 
 describe("a listener that throws", () => {
-  it("keeps nothing from others: later events and changes come, loops end, and its errors are not lost", async () => {
-    const { first, second } = await pair();
-    const thrown = uncaughtErrors();
-    const told = new Recorder<string>();
-    const throwing = (event: string) => (): never => {
-      told.add(event);
-      throw new Error(event);
-    };
-    for (const event of ["leader", "ended", "note", "closed"] as const) first.on(event, throwing(event));
-    first.onRequest("fail", () => {
-      throw new Error("no");
-    });
-    // More notes with one code than are let through, so there is something to be said at the end.
-    for (let count = 0; count < 22; count += 1) await failureOf(second.request(addressOf(first), "fail"));
+  it("keeps nothing from others: other listeners, later events and loops, and is logged with its stack", async () => {
+    const { first, second, firstLog } = await pair();
+    const heard: string[] = [];
+    for (const event of ["leader", "ended", "closed"] as const) {
+      first.on(event, () => {
+        throw new Error(event);
+      });
+      first.on(event, async () => await Promise.reject(new Error(`later ${event}`)));
+      first.on(event, () => heard.push(event));
+    }
     const loop = all(first.events());
     await first.leave();
     const types = (await loop).map(({ type }) => type);
     expect(types.filter((type) => type === "leader" || type === "ended")).toEqual(["leader", "ended"]);
-    await thrown.nth(1, (message) => message === "closed");
-    const expected = [...Array(20).fill("note"), "leader", "ended", "note", "closed"];
-    expect([told.items, thrown.items]).toEqual([expected, expected]);
+    expect(heard).toEqual(["leader", "ended", "closed"]);
+    await firstLog.nth(6, ({ code }) => code === "HANDLER_FAILED");
+    const messages = ["leader", "ended", "closed"].flatMap((event) =>
+      ["", "later "].map((when) => `a listener of "${event}" failed: ${when}${event}`),
+    );
+    expect(firstLog.messages.toSorted()).toEqual(messages.toSorted());
+    expect(firstLog.items.every(({ stack }) => stack?.includes("events.test"))).toBe(true);
+    await second.leave();
   });
 
-  it("does not keep a server from closing", async () => {
-    const server = await serve({ listen: "127.0.0.1:0" });
+  it("and what a logger throws do not keep a server from closing", async () => {
+    const log: string[] = [];
     const thrown = uncaughtErrors();
-    server.on("note", () => {
-      throw new Error("note");
+    const logger = loggerTo(({ code }) => {
+      log.push(code);
+      throw new Error("the logger fails");
+    });
+    const server = await serve({ listen: "127.0.0.1:0", logger });
+    server.on("closed", () => {
+      throw new Error("closed");
     });
     for (let count = 0; count < 22; count += 1) await fetch(`http://${server.address}`).catch(() => {});
     await server.close();
-    await thrown.nth(21, (message) => message === "note");
+    await thrown.nth(22, (message) => message === "the logger fails");
+    // Twenty, how many were left out, and the listener.
+    expect(log).toHaveLength(22);
+    expect(log.slice(-2)).toEqual(expect.arrayContaining(["HANDLER_FAILED", "NOTES_DROPPED"]));
   });
 });
 

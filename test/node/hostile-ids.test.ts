@@ -15,7 +15,7 @@ function program(text: string): StartedProcess {
 /** It takes some of what comes, and keeps the rest waiting for ever: requests, streams, and messages for a loop. */
 function victim(server: string): StartedProcess {
   return program(`
-    const node = await join(${JSON.stringify(server)}, { name: "victim" });
+    const node = await join(${JSON.stringify(server)}, { name: "victim", logger: false });
     const inWork = [];
     node.onRequest("forever", (payload) => new Promise((resolve) => void inWork.push([payload, resolve])));
     node.onRequest("echo", (payload) => payload);
@@ -25,7 +25,6 @@ function victim(server: string): StartedProcess {
     node.on("message", ({ peer, topic, payload }) => {
       if (topic === "echo") node.send(peer, "echoed", payload);
     });
-    node.on("note", () => {});
     console.log(node.address);
   `);
 }
@@ -48,9 +47,8 @@ function hostileMembers(server: string, target: string): StartedProcess {
       return { bytes };
     };
     const attack = async () => {
-      const node = await join(${JSON.stringify(server)}, { limits: { valueBytes: 2 ** 40 } });
-      node.on("note", () => {});
-      await node.complete({ size: 2 });
+      const node = await join(${JSON.stringify(server)}, { logger: false, limits: { valueBytes: 2 ** 40 } });
+        await node.complete({ size: 2 });
       const settled = () => node.request(target, "echo", undefined, { timeoutMs: Infinity });
       // What is heavier than a value may be, what is nearly as heavy as that, and what is light on the wire only.
       const values = [

@@ -3,7 +3,6 @@ import type { Message } from "../../src/index.js";
 import { Recorder } from "../support/sockets.js";
 import { addressOf, failureOf, outcomeOf } from "./outcomes.js";
 import { pair } from "./pair.js";
-import { uncaughtErrors } from "./uncaught.js";
 
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, number) => number);
 
@@ -133,8 +132,7 @@ describe("a loop over messages", () => {
   });
 
   it("does not lose a listener's error, nor its sender's credit to it", async () => {
-    const { first, second } = await pair({ limits: { queueSoftBytes: 10_000 } });
-    const thrown = uncaughtErrors();
+    const { first, second, secondLog } = await pair({ limits: { queueSoftBytes: 10_000 } });
     second.on("message", () => {
       throw new Error("a listener's own fault");
     });
@@ -143,12 +141,13 @@ describe("a loop over messages", () => {
       expect(first.send(addressOf(second), "a", new Uint8Array(1_000))).toBe(true);
       await first.request(addressOf(second), "ping");
     }
-    await thrown.nth(50, (message) => message === "a listener's own fault");
+    expect(secondLog.messages).toEqual(Array(20).fill(`a listener of "message" failed: a listener's own fault`));
+    await second.leave();
+    expect(secondLog.messages.at(-1)).toBe("left out 30 records with the code HANDLER_FAILED");
   });
 
   it("does not lose the messages that come together with one whose listener throws, nor the credit for any", async () => {
-    const { first, second } = await pair({ limits: { queueSoftBytes: 100_000 } });
-    const thrown = uncaughtErrors();
+    const { first, second, secondLog } = await pair({ limits: { queueSoftBytes: 100_000 } });
     const heard: number[] = [];
     second.on("message", ({ payload }) => {
       heard.push(payload as number);
@@ -161,7 +160,7 @@ describe("a loop over messages", () => {
       await first.request(addressOf(second), "ping");
     }
     expect(heard).toEqual(upTo(60).flatMap((round) => upTo(50).map((index) => round * 100 + index)));
-    await thrown.nth(1_500, (message) => message === "a listener's own fault");
+    expect(secondLog.codes).toEqual(Array(20).fill("HANDLER_FAILED"));
   });
 
   it("is refused with BAD_OPTION for what is no topic or no option", async () => {

@@ -2,7 +2,6 @@ import { describe, expect, it } from "vitest";
 import { defaultLimits, type MeshNode, type Message as MessageOf } from "../../src/index.js";
 import { Recorder } from "../support/sockets.js";
 import { pair } from "./pair.js";
-import { uncaughtErrors } from "./uncaught.js";
 
 /** Here all messages are bytes. */
 type Message = MessageOf<Uint8Array>;
@@ -49,16 +48,14 @@ describe("messages between native members", () => {
 
   it("all arrive though their sender leaves right behind them, without a note", async () => {
     // The time to linger begins only when all has gone out.
-    const { first, second } = await pair({ limits: { lingerMs: 1 } });
-    const notes: string[] = [];
-    for (const node of [first, second]) node.on("note", ({ code }) => notes.push(code));
+    const { first, second, firstLog, secondLog } = await pair({ limits: { lingerMs: 1 } });
     const lost: number[] = [];
     first.on("peer:down", ({ unacknowledged }) => lost.push(unacknowledged));
     const heard = messagesOf(second);
     for (const number of upTo(120)) first.broadcast("load", numbered(number, tooMuch));
     await Promise.all([first.leave(), heard.nth(120, () => true)]);
     expect(numbersOf(heard)).toEqual(upTo(120));
-    expect(notes).toEqual([]);
+    expect([...firstLog.codes, ...secondLog.codes]).toEqual([]);
     expect(lost).toEqual([0]);
   });
 
@@ -214,8 +211,7 @@ describe("messages between native members", () => {
 
 describe("a listener of one topic", () => {
   it("hears the messages of that topic in order, until it is removed, and is kept from none by what another one throws", async () => {
-    const { first, second } = await pair();
-    const failures = uncaughtErrors();
+    const { first, second, secondLog } = await pair();
     const heard = new Recorder<string>();
     second.onMessage("orders", () => {
       throw new RangeError("a listener fails");
@@ -232,7 +228,8 @@ describe("a listener of one topic", () => {
     first.broadcast("orders", "3");
     await all.nth(4, () => true);
     expect(heard.items).toEqual(["message orders 1 from first", "message orders 2 from first"]);
-    expect(await failures.nth(3, () => true)).toBe("a listener fails");
+    const failed = secondLog.items.map(({ code, message, stack }) => [code, message, stack?.includes("messages.test")]);
+    expect(failed).toEqual(Array(3).fill(["HANDLER_FAILED", 'a listener of "orders" failed: a listener fails', true]));
   });
 
   it("must be a function, and its topic one that can be sent", async () => {

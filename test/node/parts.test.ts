@@ -1,55 +1,51 @@
 import { describe, expect, it } from "vitest";
-import { FullmeshError } from "../../src/core/errors.js";
+import { FullmeshError, messageOf } from "../../src/core/errors.js";
 import { AsyncQueue, type QueuedItem } from "../../src/node/async-queue.js";
-import { errorOf, messageOf, reasonOf } from "../../src/node/remote-errors.js";
+import { codeToSend, dataOf, errorFromPeer } from "../../src/node/remote-errors.js";
 import { TopicEncoder } from "../../src/node/topics.js";
 import { outcomeOf } from "./outcomes.js";
 
 describe("an error that travels", () => {
-  it("keeps its code and its message, and one of another kind gets a code, and not its stack", () => {
-    expect(reasonOf(new FullmeshError("BUSY", "later"), "HANDLER_FAILED")).toEqual({ code: "BUSY", message: "later" });
-    expect(reasonOf(new RangeError("too far"), "HANDLER_FAILED")).toEqual({
-      code: "HANDLER_FAILED",
-      message: "too far",
-    });
-    expect(errorOf("BUSY", "later", "HANDLER_FAILED")).toMatchObject({ code: "BUSY", message: "later" });
-  });
-
-  it("gets another code if this version does not know its own", () => {
-    const error = errorOf("FROM_THE_FUTURE", "hello", "HANDLER_FAILED");
-    expect([error.code, error.message]).toEqual(["HANDLER_FAILED", "FROM_THE_FUTURE: hello"]);
-    expect(errorOf("toString", "x", "STREAM_ABORTED").code).toBe("STREAM_ABORTED");
-  });
-
-  it("does not pass for what this end has found itself", () => {
-    for (const code of ["PEER_DOWN", "TIMED_OUT", "ABORTED", "ENDED", "QUEUE_FULL", "NOT_LINKED"]) {
-      expect(errorOf(code, "no", "HANDLER_FAILED")).toMatchObject({ code: "HANDLER_FAILED", message: `${code}: no` });
+  it("keeps a code of its own, and never brings one of this library's", () => {
+    const coded = (code: unknown): unknown => Object.assign(new Error("x"), { code });
+    const sent = ["E_LATER", "ENOENT", "TIMED_OUT", "two words", "", 7, { toString: () => "E" }].map((code) =>
+      codeToSend(coded(code), "HANDLER_FAILED"),
+    );
+    expect(sent).toEqual(["E_LATER", "ENOENT", ...Array(5).fill("HANDLER_FAILED")]);
+    expect(codeToSend(new FullmeshError("BUSY", "later"), "HANDLER_FAILED")).toBe("HANDLER_FAILED");
+    for (const code of ["PEER_DOWN", "TIMED_OUT", "ABORTED", "ENDED", "QUEUE_FULL", "NOT_LINKED", "BUSY"]) {
+      const error = errorFromPeer(code, "no", "HANDLER_FAILED");
+      expect([error.name, error.code, error.message]).toEqual(["RemoteError", "HANDLER_FAILED", `${code}: no`]);
     }
+    expect(errorFromPeer("E_LATER", "no", "HANDLER_FAILED")).toMatchObject({ name: "RemoteError", code: "E_LATER" });
+    expect(errorFromPeer("toString", "x", "STREAM_ABORTED").code).toBe("toString");
+    // What the library at the peer says itself.
+    expect(errorFromPeer("NO_HANDLER", "no", "HANDLER_FAILED")).toMatchObject({
+      name: "FullmeshError",
+      code: "NO_HANDLER",
+    });
   });
 
-  it("has a code and words, whatever was thrown", () => {
+  it("has a code, a message and no data, whatever was thrown", () => {
     const unshown = "something that cannot be shown";
     const broken = new Proxy(new Error("x"), {
-      getPrototypeOf: () => {
+      get: () => {
         throw new Error("no");
       },
     });
     const thrown: [unknown, string][] = [
       [undefined, "undefined"],
+      [null, "null"],
       [7, "7"],
       ["words", "words"],
       [Object.create(null), unshown],
       [Object.assign(new Error("x"), { message: { a: 1 } }), "[object Object]"],
       [Object.assign(new Error("x"), { message: Object.create(null) }), unshown],
       [broken, unshown],
-      [Object.assign(new FullmeshError("BUSY", "x"), { code: "FROM_THE_FUTURE" }), "x"],
-      [Object.assign(new FullmeshError("BUSY", "x"), { code: { toString: () => "BUSY" } }), "x"],
     ];
     for (const [error, message] of thrown) {
-      expect([reasonOf(error, "HANDLER_FAILED"), messageOf(error)]).toEqual([
-        { code: "HANDLER_FAILED", message },
-        message,
-      ]);
+      const described = [codeToSend(error, "HANDLER_FAILED"), messageOf(error), dataOf(error)];
+      expect(described).toEqual(["HANDLER_FAILED", message, undefined]);
     }
   });
 });

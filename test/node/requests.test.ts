@@ -4,6 +4,7 @@ import {
   FullmeshError,
   join,
   type MeshNode,
+  RemoteError,
   type RequestContext,
   type RequestOutcome,
   serve,
@@ -68,12 +69,10 @@ describe("a request", () => {
   });
 
   it("fails with what the handler throws: its code and message, or HANDLER_FAILED, and both logs can tell", async () => {
-    const { first, second } = await pair();
+    const { first, second, secondLog } = await pair();
     const to = addressOf(second);
-    const notes = new Recorder<string>();
-    second.on("note", ({ code, message }) => notes.add(`${code} ${message}`));
     second.onRequest("coded", () => {
-      throw new FullmeshError("BUSY", "come back later");
+      throw Object.assign(new Error("come back later"), { code: "E_LATER", data: { inMs: 5, at: [new Date(7)] } });
     });
     second.onRequest("plain", async () => {
       await Promise.resolve();
@@ -82,17 +81,42 @@ describe("a request", () => {
     second.onRequest("odd", () => {
       throw "just words";
     });
-    await expect(first.request(to, "coded")).rejects.toMatchObject({ code: "BUSY", message: "come back later" });
+    const coded = await first.request(to, "coded").catch((error: unknown) => error);
+    expect(coded).toBeInstanceOf(RemoteError);
+    expect(coded).toBeInstanceOf(FullmeshError);
+    expect(coded).toMatchObject({ code: "E_LATER", message: "come back later", data: { inMs: 5, at: [new Date(7)] } });
+    expect((coded as RemoteError).remedy).toMatch(/log has the message and the stack/);
     await expect(first.request(to, "plain")).rejects.toMatchObject({
       code: "HANDLER_FAILED",
       message: "x".repeat(1_024),
     });
     await expect(first.request(to, "odd")).rejects.toMatchObject({ code: "HANDLER_FAILED", message: "just words" });
-    expect(notes.items.map((note) => note.slice(0, 14))).toEqual([
-      "BUSY a request",
-      "HANDLER_FAILED",
-      "HANDLER_FAILED",
+    const { address } = first;
+    expect(secondLog.items).toMatchObject([
+      {
+        code: "HANDLER_FAILED",
+        message: `a request of ${address} to "coded" failed: come back later`,
+        remote: address,
+      },
+      { code: "HANDLER_FAILED", stack: expect.stringContaining("requests.test") },
+      { code: "HANDLER_FAILED", message: `a request of ${address} to "odd" failed: just words` },
     ]);
+  });
+
+  it("leaves out the data of an error if that is no value, or too large, and keeps the rest", async () => {
+    const { first, second } = await pair();
+    const tooLarge = "x".repeat(16_384);
+    const data: unknown[] = [new Map(), tooLarge, "x".repeat(16_000), undefined, null, Uint8Array.of(1)];
+    second.onRequest<number>("fail", (index) => {
+      throw Object.assign(new Error("no"), { code: "NO", data: data[index] });
+    });
+    const received: unknown[] = [];
+    for (const index of data.keys()) {
+      const error = await first.request(addressOf(second), "fail", index).catch((reason: unknown) => reason);
+      expect(error).toMatchObject({ name: "RemoteError", code: "NO", message: "no" });
+      received.push((error as RemoteError).data);
+    }
+    expect(received).toEqual([undefined, undefined, data[2], undefined, null, Uint8Array.of(1)]);
   });
 
   it("fails with HANDLER_FAILED whatever is thrown, and has its place in work again", async () => {
@@ -133,8 +157,9 @@ describe("a request", () => {
     });
     for (const code of ["PEER_DOWN", "TIMED_OUT"]) {
       await expect(first.request(addressOf(second), "ask on", code)).rejects.toMatchObject({
+        name: "RemoteError",
         code: "HANDLER_FAILED",
-        message: `${code}: the one behind me`,
+        message: "the one behind me",
       });
     }
   });
@@ -336,6 +361,8 @@ describe("a request to all peers", () => {
     await inquiries.nth(1, () => true);
     await second.leave();
     expect(briefly(await asked)).toEqual(["PEER_DOWN"]);
+    // The link may end before the directory says so.
+    while (first.peers.length > 0) await once(first, "directory");
     expect(await first.requestAll("slow")).toEqual([]);
   });
 });

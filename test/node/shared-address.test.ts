@@ -1,6 +1,7 @@
 import { connect, createServer, type Socket } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import { FullmeshError, join, type MeshNode, serve } from "../../src/index.js";
+import { LogRecorder } from "../support/logs.js";
 import { freePort, splitAddress } from "../support/sockets.js";
 
 /** Passes each connection on to one of these ports in turn, as a balancer does. Returns its address. */
@@ -29,10 +30,10 @@ async function balance(ports: readonly number[]): Promise<string> {
 }
 
 /** As its supervisor would: starts it again if it is refused, because the balancer has sent the dial-back elsewhere. */
-async function joinAgain(server: string, port: number, advertise: string): Promise<MeshNode> {
+async function joinAgain(server: string, port: number, advertise: string, { logger }: LogRecorder): Promise<MeshNode> {
   for (;;) {
     try {
-      const node = await join(server, { listen: `127.0.0.1:${port}`, advertise });
+      const node = await join(server, { listen: `127.0.0.1:${port}`, advertise, logger });
       onTestFinished(() => node.leave());
       return node;
     } catch (error) {
@@ -42,20 +43,15 @@ async function joinAgain(server: string, port: number, advertise: string): Promi
 }
 
 test("two members behind one balancer say that they share its address, and so does the server", async () => {
-  const server = await serve({ listen: "127.0.0.1:0" });
+  const [serverLog, memberLog] = [new LogRecorder(), new LogRecorder()];
+  const server = await serve({ listen: "127.0.0.1:0", logger: serverLog.logger });
   onTestFinished(() => server.close());
   const ports: number[] = [await freePort()];
   const advertise = await balance(ports);
   const isShared = ({ code }: { readonly code: string }): boolean => code === "ADDRESS_SHARED";
-  const serverSays = new Promise<string>((resolve) => {
-    server.on("note", (note) => isShared(note) && resolve(String(note.remote)));
-  });
-  const first = await joinAgain(String(server.address), ports[0] ?? 0, advertise);
+  await joinAgain(String(server.address), ports[0] ?? 0, advertise, memberLog);
   ports.push(await freePort());
-  const second = await joinAgain(String(server.address), ports[1] ?? 0, advertise);
-  const memberSays = new Promise<string>((resolve) => {
-    for (const node of [first, second]) node.on("note", (note) => isShared(note) && resolve(note.message));
-  });
-  expect(splitAddress(await serverSays)).toEqual(splitAddress(advertise));
-  expect(await memberSays).toContain(advertise);
+  await joinAgain(String(server.address), ports[1] ?? 0, advertise, memberLog);
+  expect(splitAddress(`${(await serverLog.first(isShared)).remote}`)).toEqual(splitAddress(advertise));
+  expect((await memberLog.first(isShared)).message).toContain(advertise);
 });

@@ -4,25 +4,27 @@ import { buffer } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
 import { expect, test } from "vitest";
 import { FullmeshError } from "../../src/core/errors.js";
-import { MeshStream, type MeshStreamParts, type StreamEvents } from "../../src/node/mesh-stream.js";
+import type { Peer } from "../../src/index.js";
+import type { PeerStream } from "../../src/messaging/types.js";
+import { MeshStream, type StreamEvents } from "../../src/node/mesh-stream.js";
+import type { MessagingContext } from "../../src/node/messaging-context.js";
 
 const down = new FullmeshError("PEER_DOWN", "the link has ended");
 const abort = new FullmeshError("STREAM_ABORTED", "the peer has aborted the stream");
 
 /** A stream of which the test plays the link. Nothing that is written has room. */
 function stream(): { readonly mesh: MeshStream; readonly events: StreamEvents } {
-  let events: StreamEvents | undefined;
-  const parts = {
-    stream: { write: () => false, end: () => {}, abort: () => {}, read: () => {}, skip: () => {} },
-    peer: { address: "10.0.0.1:1" },
-    topic: "t",
-    wake: () => {},
-    attach: (taker: StreamEvents) => {
-      events = taker;
-    },
-    closed: () => {},
-  };
-  const mesh = new MeshStream(parts as unknown as MeshStreamParts);
+  const link = { write: () => false, end: () => {}, abort: () => {}, read: () => {}, skip: () => {} };
+  const open = new Map<PeerStream, StreamEvents>();
+  const context = { wake: () => {} } as unknown as MessagingContext;
+  const mesh = new MeshStream(
+    link as unknown as PeerStream,
+    { address: "10.0.0.1:1" } as unknown as Peer,
+    "t",
+    context,
+    open,
+  );
+  const [events] = open.values();
   if (events === undefined) throw new Error("nobody listens");
   return { mesh, events };
 }

@@ -275,53 +275,6 @@ describe("an input that comes about while the machine is being served", () => {
     expect(told).toEqual(["one", "two", "three"].flatMap((text) => [`${text} begins`, `${text} is done`]));
     expect(machine.story).toEqual(["begin", "brought about"]);
   });
-
-  test("is served to the end when the application throws, which is said in a turn of its own", () => {
-    const { machine } = start();
-    const clock = new HandClock();
-    const driver: Driver<ScriptInput, ScriptOutput> = new Driver({
-      machine,
-      transport: new HandTransport(),
-      clock,
-      perform: () => {
-        throw new Error("the owner's fault");
-      },
-    });
-    machine.outputs.push({ type: "told", text: "one" });
-    machine.outputs.push({ type: "told", text: "two" });
-    machine.timeoutAt = 100;
-    const done: string[] = [];
-    driver.input(wish("begin"), () => done.push("begin"));
-    driver.input(wish("next"), () => done.push("next"));
-    expect([machine.story, done]).toEqual([
-      ["begin", "next"],
-      ["begin", "next"],
-    ]);
-    expect(machine.outputs).toEqual([]);
-    expect(clock.timers.size).toBe(1);
-    expect(() => clock.poll()).toThrow("the owner's fault");
-  });
-
-  test("is served to the end when who traces throws, and the bytes go out", () => {
-    const { machine, transport } = start();
-    const clock = new HandClock();
-    const driver = new Driver<ScriptInput, ScriptOutput>({
-      machine,
-      transport,
-      clock,
-      perform: () => {},
-      onSend: () => {
-        throw new Error("the tracer's fault");
-      },
-    });
-    machine.outputs.push(
-      { type: "dial", connection: "out:1", to: there, identity },
-      { type: "send", connection: "out:1", bytes: Uint8Array.of(65) },
-    );
-    driver.input(wish("begin"));
-    expect(transport.dials[0]?.connection.done).toEqual(["send A"]);
-    expect(() => clock.poll()).toThrow("the tracer's fault");
-  });
 });
 
 describe("a turn in which something was begun from outside of the machine", () => {

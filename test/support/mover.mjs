@@ -10,8 +10,8 @@ if (role === "serve") {
 } else {
   try {
     const { size, ...rest } = JSON.parse(options);
-    const node = await join(role, rest);
-    node.on("note", ({ code, message }) => say({ type: "note", code, message }));
+    const write = ({ code, message }) => say({ type: "note", code, message });
+    const node = await join(role, { ...rest, logger: { info: write, warn: write, error: write } });
     node.on("registered", ({ address }) => say({ type: "registered", address }));
     node.on("fenced", ({ reason }) => say({ type: "fenced", reason }));
     say({ type: "registered", address: node.address });
