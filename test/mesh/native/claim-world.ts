@@ -190,6 +190,10 @@ export class ClaimMember {
     for (const change of changes) {
       if (change.type === "claimed") {
         if (this.#world.without === "C6" && change.claim.holder === this.id) this.#countFromNow();
+        const { key, token, holder } = change.claim;
+        // It goes on with what it has presented.
+        const isPresented = holder === this.id && this.#lost.get(key) === token;
+        if (this.#world.without === "C7" && isPresented) this.holds.set(key, token);
         this.claims.claimed(change.claim, this.#world.now);
       } else if (change.type === "unclaimed") this.claims.unclaimed(change.claim, change.reason, this.#world.now);
     }
