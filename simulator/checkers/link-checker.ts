@@ -69,8 +69,8 @@ export class LinkChecker implements LinkFacts {
       });
       return;
     }
-    const { peer, channel, attempt } = link;
-    const end = channel === undefined ? undefined : network.endOf(memberRun.process, channel.connection);
+    const { peer, connection, attempt } = link;
+    const end = connection === undefined ? undefined : network.endOf(memberRun.process, connection.id);
     const watched: WatchedLink = {
       own: memberRun.id,
       peer: peer.id,
@@ -80,7 +80,7 @@ export class LinkChecker implements LinkFacts {
       changedAt: network.engine.now,
     };
     own.set(address, watched);
-    if (type === "relink" && link.outflow.unacknowledgedBytes > 0) count("resumed with replay");
+    if (type === "relink" && link.sendBuffer.unacknowledgedBytes > 0) count("resumed with replay");
     if (before?.isUp === true) count("broken noticed by one end only");
     this.#checkListed(memberRun, watched, address);
     this.#checkSame(memberRun, watched);
@@ -186,7 +186,7 @@ export class LinkChecker implements LinkFacts {
     const end = this.#context.network.endOf(memberRun.process, connection);
     if (end === undefined) return;
     end.hasSaidGoodbye = true;
-    const link = memberRun.machine.nativeLinks.find(({ channel }) => channel?.connection === connection);
+    const link = memberRun.machine.nativeLinks.find((link) => link.connection?.id === connection);
     if (end.other?.hasSaidGoodbye === true && link?.hasReadGoodbye === false) this.#context.count("goodbye crossed");
   }
 

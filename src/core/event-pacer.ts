@@ -1,5 +1,5 @@
 /**
- * The least time between two things of one kind that others can bring about as often as they like.
+ * The least time between two events of one kind that others can cause as often as they like.
  *
  * The first one is never held back. While they follow one another as fast as they may, each interval is twice the last
  * one; after a pause of two intervals they begin anew with the shortest.
@@ -8,7 +8,7 @@ export class EventPacer {
   #lastAt = Number.NEGATIVE_INFINITY;
   #intervalMs = 0;
 
-  /** When the next one may be, at the earliest. */
+  /** The earliest time of the next one. */
   get nextAt(): number {
     return this.#lastAt + this.#intervalMs;
   }

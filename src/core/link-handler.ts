@@ -1,8 +1,8 @@
 /**
- * What a native link and those who ride on it tell one another: the whole vocabulary between links and messages.
+ * The interface between a native link and what handles its frames.
  *
  * A link carries numbered frames. Each arrives once, and in the order in which it was begun, as long as both ends live,
- * whatever happens to the connections under the link. What is in them is the riders' business.
+ * whatever happens to the connections under the link. The handler alone knows what is in them.
  */
 
 /**
@@ -15,8 +15,8 @@ export interface LinkWriter {
   /** Where the frame that was begun last is to be written. Another one after each `begin`. */
   readonly memory: Uint8Array;
   /**
-   * False once the application may send nothing more: one of the two ends leaves, or the link has ended. What the rider has
-   * taken before may still be begun, until the link has ended.
+   * False once the application may send nothing more: one of the two ends leaves, or the link has ended. What the handler
+   * has taken before may still be begun, until the link has ended.
    */
   readonly isOpen: boolean;
   /** Bytes of frames that the other end is not known to have. */
@@ -48,7 +48,7 @@ export const notNow: unique symbol = Symbol("not now");
 export interface LinkHandler {
   /** Messages that the application has given and that have not been begun; they are lost when the link ends. */
   readonly waiting: number;
-  /** False while something that was given waits, which who leaves says goodbye behind: messages, and what is on streams. */
+  /** False while messages or stream bytes wait here. A member that leaves says goodbye only behind them. */
   readonly isDone: boolean;
   /**
    * The next frame of the other end has come; its content is what lies in `bytes` from `from` to `to`, and may be kept.

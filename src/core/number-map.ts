@@ -14,8 +14,8 @@ const golden = 0x9e3779b1;
  *
  * Open addressing with linear probing, at most half full; what is taken out closes its gap. Numbers are scattered by Knuth's
  * multiplication (The Art of Computer Programming 3, 6.4): side by side they would make one long row, to be looked through
- * at each gap. Numbers that somebody has chosen to lie on one place cost a look at each of them, so whoever lets a peer choose
- * bounds how many there may be.
+ * at each gap. Numbers that somebody has chosen to lie on one place cost a look at each of them, so where a peer
+ * chooses the numbers, there must be a bound on how many there are.
  */
 export class NumberMap<Value extends object> {
   #keys: number[] = [];

@@ -337,6 +337,6 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
 
 function explain(link: NativeLink | undefined): string {
   if (link === undefined) return "no link yet";
-  if (link.trouble !== undefined) return `${link.trouble.stage}: ${link.trouble.reason}`;
+  if (link.failure !== undefined) return `${link.failure.stage}: ${link.failure.reason}`;
   return link.isOwner ? `${link.state}, attempt ${link.attempt}` : "no hello from it yet; it joined earlier and dials";
 }

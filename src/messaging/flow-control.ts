@@ -2,8 +2,8 @@ import { doubleZero } from "../core/double-zero.js";
 import { highestNumber } from "../protocol/native/numbered.js";
 
 /**
- * Credit: whoever receives says how many bytes in all may be sent, and raises that limit as the application takes what has
- * come. So what nobody takes is bounded, and its sender knows that it is to wait.
+ * Credit: the receiver says how many bytes in all may be sent, and raises that limit as its application takes what has
+ * come. So what the application does not take is bounded, and the sender knows that it must wait.
  */
 
 /** The end of a flow that sends. */
@@ -26,7 +26,7 @@ export class SendWindow {
     this.#sent += bytes;
   }
 
-  /** The other end has raised the limit. False if it has lowered it, which cannot be. */
+  /** The other end has raised the limit. False if it has lowered it, which is a protocol error. */
   raise(limit: number): boolean {
     if (limit < this.#limit) return false;
     this.#limit = limit;
@@ -65,7 +65,7 @@ export class ReceiveWindow {
 
   /**
    * The application has taken so many bytes. Returns the new limit, if a quarter of the window can be granted: rarely
-   * enough to cost nothing, and early enough for the sender to hear of it before it must wait.
+   * enough to cost nothing, and early enough to reach the sender before it must wait.
    */
   consume(bytes: number, window: number): number | undefined {
     this.#consumed += bytes;

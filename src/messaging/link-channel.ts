@@ -184,7 +184,7 @@ export class LinkChannel implements PeerChannel, LinkHandler, ChannelContext {
 
   refuse(kind: number, number: number): string | undefined {
     this.#refused = this.isBehind ? this.#refused + 1 : 0;
-    // Whoever keeps to its own limits has no more than these under way, and each is refused once.
+    // A peer that keeps to its own limits has no more than these under way, and each is refused once.
     if (this.#refused > this.limits.requestsInFlight + this.limits.streamsOpen)
       return "it asks on without reading that it is refused";
     encodeReason(this.link, kind, { number, code: "OVERLOADED", message: "too many are under way" });

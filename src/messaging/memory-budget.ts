@@ -30,7 +30,7 @@ export class MemoryBudget {
     return this.#sharedBytes - this.#beyondBytes;
   }
 
-  /** What may come until nothing more may, whoever it is from. */
+  /** What may still come from any peer before nothing more may. */
   get restBytes(): number {
     return this.#heldBytes - this.#bytes;
   }

@@ -43,10 +43,10 @@ export class ChannelMessages {
   readonly #receiving: ReceiveWindow;
   readonly #waiting = new Queue<QueuedMessage>();
   #waitingBytes = 0;
-  /** Messages that the application has not had. */
+  /** Messages that the application has not consumed. */
   #unread = 0;
   #hasEnded = false;
-  /** What the messages that it has not had weigh, as far as the budget knows. */
+  /** What the messages that it has not consumed weigh, as far as the budget knows. */
   #heldBytes = 0;
   /** The application has been told to wait. */
   #owesDrained = false;
@@ -106,7 +106,7 @@ export class ChannelMessages {
     const channel = this.#channel;
     const { newest } = channel.outputs;
     const batch = newest instanceof MessageBatch && newest.from === channel ? newest : undefined;
-    // What has come before and was not had at once waits for a loop. What comes in one read comes together.
+    // A message of an earlier read that was not consumed at once waits for a loop. One read makes one batch.
     if (batch === undefined) {
       this.#account();
       if (weight > channel.budget.room) return notNow;
@@ -154,7 +154,7 @@ export class ChannelMessages {
     this.#hasEnded = true;
   }
 
-  /** Tells the budget what the application has not had. */
+  /** Tells the budget what the application has not consumed. */
   #account(): void {
     const bytes = this.#receiving.unreadBytes + this.#unread * heldMessageBytes;
     if (bytes === this.#heldBytes) return;
@@ -162,7 +162,7 @@ export class ChannelMessages {
     this.#heldBytes = bytes;
   }
 
-  /** What the peer may have sent before the application has had any of it: less, as all peers together come to need more. */
+  /** What the peer may send before the application consumes any of it: less, the more all peers together need. */
   get #window(): number {
     const { limits, budget } = this.#channel;
     const most = limits.queueSoftBytes;

@@ -5,7 +5,7 @@ import { decodeCancel, decodeRequest, encodeFailure, encodeReply } from "../prot
 import { weighValue } from "../protocol/native/value.js";
 import type { ChannelContext, PayloadKind } from "./types.js";
 
-/** What a request in work takes beside its payload: whoever asks, what is to be answered, and the signal. */
+/** What a request in work takes beside its payload: its objects, the promise of the handler, and the signal. */
 const openRequestBytes = 1_024;
 
 /** A request of the peer that the application has in work. */
@@ -16,7 +16,7 @@ interface ServedRequest {
   isWanted: boolean;
 }
 
-/** The requests of one peer, from their coming to what the application says to them, or the link's end. */
+/** The requests of one peer, from their arrival to the application's answer, or the end of the link. */
 export class ServedRequests {
   readonly #channel: ChannelContext;
   readonly #open = new NumberMap<ServedRequest>();

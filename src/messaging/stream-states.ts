@@ -4,23 +4,23 @@
  */
 export const streamTransitions = {
   /** Both ends may send. */
-  open: { end: "ending", finished: "speaking", abort: "gone", aborted: "gone" },
-  /** The application has said its last; some of it waits here. */
-  ending: { flushed: "hearing", finished: "closing", abort: "gone", aborted: "gone" },
-  /** Our end is said. The peer may go on. */
-  hearing: { finished: "gone", abort: "gone", aborted: "gone" },
-  /** The peer has said its end. We may go on. */
-  speaking: { end: "closing", abort: "gone", aborted: "gone" },
-  /** The peer has said its end, and the application its last; some of it waits here. */
-  closing: { flushed: "gone", abort: "gone", aborted: "gone" },
+  open: { end: "ending", finished: "halfClosedRemote", abort: "closed", aborted: "closed" },
+  /** The application has ended its side; some of what it wrote waits here. */
+  ending: { flushed: "halfClosedLocal", finished: "closing", abort: "closed", aborted: "closed" },
+  /** Our side has ended. The peer may go on. */
+  halfClosedLocal: { finished: "closed", abort: "closed", aborted: "closed" },
+  /** The peer has ended its side. We may go on. */
+  halfClosedRemote: { end: "closing", abort: "closed", aborted: "closed" },
+  /** Both have ended their sides; some of what the application wrote waits here. */
+  closing: { flushed: "closed", abort: "closed", aborted: "closed" },
   /** Over in both directions. What still comes for it is what the peer sent before it knew. */
-  gone: {},
+  closed: {},
 } as const;
 
 export type StreamState = keyof typeof streamTransitions;
 export type StreamTrigger = "end" | "flushed" | "finished" | "abort" | "aborted";
 
-/** Where an event leads; undefined if it cannot be in this state. */
+/** Where an event leads; undefined if it is impossible in this state. */
 export function nextStreamState(state: StreamState, event: StreamTrigger): StreamState | undefined {
   const table: Partial<Record<StreamTrigger, StreamState>> = streamTransitions[state];
   return table[event];
@@ -28,15 +28,15 @@ export function nextStreamState(state: StreamState, event: StreamTrigger): Strea
 
 /** The peer may still send. */
 export function isReadable(state: StreamState): boolean {
-  return state === "open" || state === "ending" || state === "hearing";
+  return state === "open" || state === "ending" || state === "halfClosedLocal";
 }
 
-/** The application has said its last, and that has not gone yet. */
+/** The application has ended its side, and that has not been sent yet. */
 export function isEnding(state: StreamState): boolean {
   return state === "ending" || state === "closing";
 }
 
 /** The application may still write. */
 export function isWritable(state: StreamState): boolean {
-  return state === "open" || state === "speaking";
+  return state === "open" || state === "halfClosedRemote";
 }

@@ -29,9 +29,9 @@ export interface StreamObserver {
   /** It has something to send, and credit for it. */
   ready(stream: Stream): void;
   /** It is over in both directions. */
-  gone(stream: Stream): void;
+  closed(stream: Stream): void;
   /** It is over, and the application has read what came of it, or never will: nothing of it is kept any more. */
-  left(stream: Stream): void;
+  released(stream: Stream): void;
   /** By how much all windows together may still grow. */
   readonly spareBytes: number;
   /** Its window has grown by so many bytes; fewer than 0 if it has shrunk. */
@@ -63,7 +63,7 @@ export class Stream implements PeerStream {
   #isAborted = false;
   /** What has come and is kept for the application. */
   #heldBytes = 0;
-  #hasLeft = false;
+  #isReleased = false;
 
   constructor(id: number, channel: ChannelContext, streams: StreamObserver) {
     this.id = id;
@@ -85,7 +85,7 @@ export class Stream implements PeerStream {
     return this.#chunks.bytes;
   }
 
-  /** True while the application has said its end, and that waits here behind what was written before. */
+  /** True while the application has ended its side, and that waits here behind what was written before. */
   get isWaiting(): boolean {
     return isEnding(this.#state);
   }
@@ -116,7 +116,7 @@ export class Stream implements PeerStream {
   }
 
   abort(code: string, message: string): void {
-    if (this.#state === "gone") return;
+    if (this.#state === "closed") return;
     encodeAbort(this.#channel.link, { number: this.id, code, message });
     this.#hold(-this.#heldBytes);
     this.#step("abort");
@@ -192,7 +192,7 @@ export class Stream implements PeerStream {
     this.#step("aborted");
   }
 
-  /** It cannot go on, and both ends are told. */
+  /** It cannot go on; both ends are informed. */
   #giveUp(code: string, message: string): void {
     encodeAbort(this.#channel.link, { number: this.id, code, message });
     this.endAborted(code, message);
@@ -209,7 +209,7 @@ export class Stream implements PeerStream {
   }
 
   /**
-   * What a round trip can carry at 3 Gbit/s. It is the peer that says how long one takes, so all streams together may grow
+   * What a round trip can carry at 3 Gbit/s. The peer decides how long one takes, so all streams together may grow
    * by so much and no more; each takes half of what is left of that, so that those that grow later get theirs too.
    */
   get #windowBytes(): number {
@@ -231,19 +231,19 @@ export class Stream implements PeerStream {
     const grownBytes = this.#isAborted ? 0 : this.#receiving.grownBytes;
     if (grownBytes !== this.#grownBytes) this.#streams.grew(grownBytes - this.#grownBytes);
     this.#grownBytes = grownBytes;
-    if (this.#state !== "gone" || this.#hasLeft) return;
-    this.#hasLeft = this.#isAborted || this.#receiving.unreadBytes === 0;
-    if (this.#hasLeft) this.#streams.left(this);
+    if (this.#state !== "closed" || this.#isReleased) return;
+    this.#isReleased = this.#isAborted || this.#receiving.unreadBytes === 0;
+    if (this.#isReleased) this.#streams.released(this);
   }
 
   #step(event: StreamTrigger): void {
     const next = nextStreamState(this.#state, event);
     if (next === undefined) throw new Error(`stream ${this.id}: no ${event} in state ${this.#state}`);
     this.#state = next;
-    if (next === "gone") {
+    if (next === "closed") {
       this.#isAborted = event === "abort" || event === "aborted";
       this.#chunks.clear();
-      this.#streams.gone(this);
+      this.#streams.closed(this);
     }
     this.#account();
   }

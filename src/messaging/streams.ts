@@ -52,7 +52,7 @@ export class ChannelStreams implements StreamObserver {
     this.#lastTheirs = isOwner ? 0 : -1;
   }
 
-  /** How many are open, whoever has opened them. */
+  /** How many are open, opened by either end. */
   get size(): number {
     return this.#streams.size;
   }
@@ -63,7 +63,7 @@ export class ChannelStreams implements StreamObserver {
     return false;
   }
 
-  /** Begins a stream. One that cannot be begun is there, too, and is aborted at once. */
+  /** Opens a stream. One that cannot be opened is returned too, and is aborted at once. */
   open(topic: Uint8Array): Stream {
     const channel = this.#channel;
     const { link, limits } = channel;
@@ -97,12 +97,12 @@ export class ChannelStreams implements StreamObserver {
     this.pump();
   }
 
-  gone(stream: Stream): void {
+  closed(stream: Stream): void {
     this.#line.delete(stream);
     this.#streams.delete(stream.id);
   }
 
-  left({ id }: Stream): void {
+  released({ id }: Stream): void {
     if (!this.#isOurs(id)) {
       this.#theirs -= 1;
       this.#channel.budget.change(-openStreamBytes);

@@ -18,7 +18,7 @@ export interface ReceivedMessage {
   readonly topic: string;
   readonly form: PayloadKind;
   readonly payload: Uint8Array;
-  /** To be given to `PeerChannel.consumed` once the application has had the message. */
+  /** To be given to `PeerChannel.consumed` once the application has consumed the message. */
   readonly bytes: number;
 }
 
@@ -114,7 +114,7 @@ export interface PeerStream {
   skip(): void;
 }
 
-/** What a channel with a peer brings, in order. Bytes are contiguous and the listener's to keep. */
+/** What happens on a channel, in order. Bytes are contiguous, and the listener may keep them. */
 export type MessagingEvent =
   /** Messages that came one behind the other: one read of a socket may hold thousands, which go up together. */
   | { readonly type: "messages"; readonly from: PeerChannel; readonly messages: readonly ReceivedMessage[] }
@@ -138,22 +138,22 @@ export type MessagingEvent =
       readonly form: PayloadKind;
       readonly payload: Uint8Array;
     }
-  /** There is no reply: the peer says so, or `TIMED_OUT`, or `PEER_DOWN` because the link has ended. */
+  /** There is no reply: the peer has failed it, or `TIMED_OUT`, or `PEER_DOWN` because the link has ended. */
   | {
       readonly type: "failed";
       readonly from: PeerChannel;
       readonly request: number;
       readonly caller: unknown;
-      /** False if the peer says so: its words may be the same as ours. */
+      /** False if the code comes from the peer, which may use the same codes. */
       readonly isOwn: boolean;
       readonly code: string;
       readonly message: string;
     }
   /** The peer has opened a stream. */
   | { readonly type: "stream"; readonly stream: PeerStream; readonly topic: string }
-  /** To be given back with `PeerStream.read` once the application has had them. */
+  /** To be given back with `PeerStream.read` once the application has consumed them. */
   | { readonly type: "data"; readonly stream: PeerStream; readonly bytes: Uint8Array }
-  /** The peer has said that it sends nothing more on the stream. */
+  /** The peer sends nothing more on the stream. */
   | { readonly type: "finished"; readonly stream: PeerStream }
   /** By the peer, or `PEER_DOWN` because the link has ended. */
   | { readonly type: "aborted"; readonly stream: PeerStream; readonly code: string; readonly message: string }

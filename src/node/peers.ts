@@ -160,7 +160,7 @@ export class Peers {
     const link = this.#machine.nativeLink(address);
     if (link === undefined || link.peer.id !== id) return { state: "broken" };
     const { direction, reachability: state } = link;
-    const cipher = link.channel?.cipher;
+    const cipher = link.connection?.cipher;
     return { state, direction, ...(cipher === undefined ? {} : { cipher }) };
   }
 

@@ -4,7 +4,10 @@ import { isTopic, longestTopic } from "../protocol/native/topics.js";
 /** A program has some dozen topics. One that makes them up as it goes begins anew from time to time. */
 const mostKept = 1_024;
 
-/** The topics that have been used, in the bytes that travel: each is checked and encoded once. */
+/**
+ * The topics that have been used, in the bytes that travel: each is checked and encoded once. Without that, a message of 64
+ * bytes to a topic of a dozen letters takes twice as much of the processor (measured on Node 20, one way over loopback).
+ */
 export class TopicEncoder {
   readonly #kept = new Map<string, Uint8Array>();
 

@@ -5,7 +5,7 @@ import { MemberMachine } from "../../src/mesh/member-machine.js";
 import type { MemberInput, MemberOutput } from "../../src/mesh/types.js";
 import { RendezvousMachine } from "../../src/rendezvous/rendezvous-machine.js";
 import type { RendezvousOutput } from "../../src/rendezvous/types.js";
-import { Riding } from "../mesh/native/recording-handler.js";
+import { RecordingHandlers } from "../mesh/native/recording-handler.js";
 import { text } from "./fixtures.js";
 
 /**
@@ -35,7 +35,7 @@ class HandHeld {
       limits: defaultLimits,
     },
     // Nobody rides on the links of a classic member.
-    () => new Riding(),
+    () => new RecordingHandlers(),
   );
   now = 0;
 

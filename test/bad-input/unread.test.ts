@@ -25,11 +25,11 @@ test("a member that acknowledges what it has not read is sent nothing that was s
   const other = await NativeMember.join(address);
   // How many bytes have gone to connections. The liar could guess it; looking keeps the test short.
   let given = 0;
-  const hand = SendBuffer.prototype.hand;
-  const watched = vi.spyOn(SendBuffer.prototype, "hand").mockImplementation(function (this: SendBuffer) {
-    const piece = hand.call(this);
-    given += piece?.length ?? 0;
-    return piece;
+  const nextSegment = SendBuffer.prototype.nextSegment;
+  const watched = vi.spyOn(SendBuffer.prototype, "nextSegment").mockImplementation(function (this: SendBuffer) {
+    const segment = nextSegment.call(this);
+    given += segment?.length ?? 0;
+    return segment;
   });
   onTestFinished(() => watched.mockRestore());
   const ask = async (member: NativeMember, word: string, count: number): Promise<void> => {

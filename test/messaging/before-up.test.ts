@@ -5,7 +5,7 @@ import type { LinkChannel } from "../../src/messaging/link-channel.js";
 import { PeerChannels } from "../../src/messaging/peer-channels.js";
 import type { MessagingEvent } from "../../src/messaging/types.js";
 import { numberedKinds } from "../../src/protocol/native/numbered.js";
-import { content, Line, topic } from "./pair.js";
+import { content, TestLink, topic } from "./pair.js";
 
 /** So much may wait for links that were never up. */
 const limits = { ...defaultLimits, queueHardBytes: 100_000, queueSoftBytes: 20_000 };
@@ -20,8 +20,8 @@ class Waiting {
     this.timers,
   );
 
-  channel(peer: string): { readonly channel: LinkChannel; readonly line: Line } {
-    const line = new Line();
+  channel(peer: string): { readonly channel: LinkChannel; readonly line: TestLink } {
+    const line = new TestLink();
     line.hasBeenUp = false;
     return { channel: this.#channels.attach(peer, true, line), line };
   }

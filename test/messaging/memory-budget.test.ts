@@ -7,7 +7,7 @@ import { MemoryBudget, PeerBudget } from "../../src/messaging/memory-budget.js";
 import { PeerChannels } from "../../src/messaging/peer-channels.js";
 import type { MessagingEvent } from "../../src/messaging/types.js";
 import { numberedKinds } from "../../src/protocol/native/numbered.js";
-import { Line, said } from "./pair.js";
+import { faultText, TestLink } from "./pair.js";
 
 const KiB = 1_024;
 
@@ -65,7 +65,7 @@ describe("the shares of a budget", () => {
 /** A node with some peers, which tell what they like. */
 class Node {
   readonly told: MessagingEvent[] = [];
-  readonly lines: Line[] = [];
+  readonly lines: TestLink[] = [];
   readonly peers: LinkChannel[] = [];
   readonly #messaging: PeerChannels;
 
@@ -82,17 +82,17 @@ class Node {
   }
 
   board(peer: string): LinkChannel {
-    const line = new Line();
-    const conversation = this.#messaging.attach(peer, true, line as LinkWriter);
+    const line = new TestLink();
+    const channel = this.#messaging.attach(peer, true, line as LinkWriter);
     this.lines.push(line);
-    this.peers.push(conversation);
-    return conversation;
+    this.peers.push(channel);
+    return channel;
   }
 
   /** A frame of a peer with this content. */
   hear(peer: number, kind: number, ...content: readonly (number | Uint8Array)[]): string | undefined {
     const bytes = Uint8Array.from(content.flatMap((part) => (typeof part === "number" ? [part] : [...part])));
-    return said(this.peers[peer]?.take(kind, bytes, 0, bytes.length, 0));
+    return faultText(this.peers[peer]?.take(kind, bytes, 0, bytes.length, 0));
   }
 
   /** What the application is given, which keeps it. */

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { PeerStream } from "../../src/messaging/types.js";
-import { type End, type Heard, Pair, topic } from "./pair.js";
+import { type ChannelEvent, type End, Pair, topic } from "./pair.js";
 
 /**
  * Streams against a model that knows only what was written, read, ended and aborted: whatever the order in which the
@@ -97,12 +97,12 @@ class Model {
     const end = this.ends[step.end];
     if (step.type === "open") this.open(step.end);
     else if (step.type === "hand") {
-      end.line.hand(3);
-      end.conversation.moved();
+      end.link.hand(3);
+      end.channel.moved();
     } else if (step.type === "arrive") for (let count = 0; count < 2; count += 1) this.arrive(step.end);
     else if (step.type === "acknowledge") {
-      end.line.acknowledge();
-      end.conversation.moved();
+      end.link.acknowledge();
+      end.channel.moved();
     } else {
       const all = [...this.sides[step.end].values()];
       const side = "at" in step ? all[step.at % Math.max(1, all.length)] : undefined;
@@ -113,8 +113,8 @@ class Model {
   }
 
   open(index: 0 | 1): void {
-    const stream = this.ends[index].conversation.open(topic("t"));
-    if (stream.state === "gone") return;
+    const stream = this.ends[index].channel.open(topic("t"));
+    if (stream.state === "closed") return;
     const directions = [fresh(stream.id), fresh(stream.id)] as const;
     this.directions.set(stream.id, directions);
     this.sides[index].set(stream, { stream, out: directions[0], into: directions[1], isAborted: false });
@@ -123,9 +123,9 @@ class Model {
   /** One frame from this end arrives at the other. */
   arrive(index: 0 | 1): void {
     const to = this.ends[index === 0 ? 1 : 0];
-    const frame = this.ends[index].line.arrive();
+    const frame = this.ends[index].link.arrive();
     if (frame === undefined) return;
-    expect(to.conversation.take(frame.kind, frame.bytes, frame.from, frame.to, 0)).toBeUndefined();
+    expect(to.channel.take(frame.kind, frame.bytes, frame.from, frame.to, 0)).toBeUndefined();
   }
 
   /** Looks at what has arrived at this end since the last time. */
@@ -145,7 +145,7 @@ class Model {
     this.sides[index].set(stream, { stream, out, into, isAborted: false });
   }
 
-  #hearOf(side: Side, arrival: Heard): void {
+  #hearOf(side: Side, arrival: ChannelEvent): void {
     const { into } = side;
     // After the end of a stream, or its abort at either end, nothing arrives of it.
     expect([side.isAborted, into.isFinished && arrival.type === "data"]).toEqual([false, false]);
@@ -181,10 +181,10 @@ class Model {
     for (const { stream, out, into, isAborted } of this.#all()) {
       if (isAborted) continue;
       expect([into.arrived, into.isFinished, stream.waitingBytes]).toEqual([into.written, into.hasEnded, 0]);
-      expect(stream.state === "gone").toBe(out.hasEnded && into.hasEnded);
+      expect(stream.state === "closed").toBe(out.hasEnded && into.hasEnded);
     }
-    const open = this.#all().filter(({ stream }) => stream.state !== "gone").length;
-    expect(this.ends.reduce((sum, { conversation }) => sum + conversation.underWay.streams, 0)).toBe(open);
+    const open = this.#all().filter(({ stream }) => stream.state !== "closed").length;
+    expect(this.ends.reduce((sum, { channel }) => sum + channel.underWay.streams, 0)).toBe(open);
     expect(this.pair.faults).toEqual([]);
   }
 
@@ -201,7 +201,7 @@ function act(side: Side, type: "write" | "read" | "end" | "abort", wanted: numbe
   const { stream, out, into } = side;
   if (type === "write" && !out.hasEnded && !side.isAborted) {
     // An abort of the peer may have come and not been heard.
-    if (stream.state === "gone") return;
+    if (stream.state === "closed") return;
     const bytes = Uint8Array.from({ length: wanted }, (_, index) => byteAt(out.id, out.written + index));
     out.written += wanted;
     stream.write(bytes);
@@ -210,10 +210,10 @@ function act(side: Side, type: "write" | "read" | "end" | "abort", wanted: numbe
     const bytes = Math.min(wanted, into.arrived - into.read);
     into.read += bytes;
     stream.read(bytes);
-  } else if (type === "end" && !side.isAborted && stream.state !== "gone") {
+  } else if (type === "end" && !side.isAborted && stream.state !== "closed") {
     out.hasEnded = true;
     stream.end();
-  } else if (type === "abort" && stream.state !== "gone") {
+  } else if (type === "abort" && stream.state !== "closed") {
     side.isAborted = true;
     stream.abort("STOP", "");
   }

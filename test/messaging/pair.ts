@@ -8,11 +8,11 @@ import type { MessagingEvent, PeerChannel, ReceivedMessage } from "../../src/mes
 type Batch = Extract<MessagingEvent, { readonly type: "messages" }>;
 
 /** What has arrived, each message by itself. */
-export type Heard =
+export type ChannelEvent =
   | Exclude<MessagingEvent, Batch>
   | ({ readonly type: "message"; readonly from: PeerChannel } & ReceivedMessage);
 
-function each(arrival: MessagingEvent): Heard[] {
+function each(arrival: MessagingEvent): ChannelEvent[] {
   if (arrival.type !== "messages") return [arrival];
   return arrival.messages.map((message) => ({ type: "message", from: arrival.from, ...message }));
 }
@@ -35,7 +35,7 @@ function sizeOf({ bytes, tail }: Frame): number {
 }
 
 /** One direction of a link in memory: frames are begun, handed to a connection, arrive, and are acknowledged. */
-export class Line implements LinkWriter {
+export class TestLink implements LinkWriter {
   memory: Uint8Array = new Uint8Array(0);
   hasBeenUp = true;
   isOpen = true;
@@ -109,24 +109,24 @@ export class Line implements LinkWriter {
 }
 
 /** A fault as text. */
-export function said(fault: string | typeof notNow | undefined): string | undefined {
+export function faultText(fault: string | typeof notNow | undefined): string | undefined {
   return fault === notNow ? "not now" : fault;
 }
 
 /** One end of a pair. */
 export class End {
-  readonly line = new Line();
+  readonly link = new TestLink();
   /** As they were told. */
-  readonly told: MessagingEvent[] = [];
+  readonly events: MessagingEvent[] = [];
   readonly timers = new Timers();
   readonly messaging: PeerChannels;
-  readonly conversation: LinkChannel;
+  readonly channel: LinkChannel;
   /** What was wrong with what came. */
   readonly faults: string[] = [];
   now = 0;
 
   constructor(peer: string, isOwner: boolean, limits: Limits) {
-    const { told } = this;
+    const { events: told } = this;
     this.messaging = new PeerChannels(
       {
         push: (arrival) => void told.push(arrival),
@@ -137,31 +137,33 @@ export class End {
       limits,
       this.timers,
     );
-    this.conversation = this.messaging.attach(peer, isOwner, this.line);
+    this.channel = this.messaging.attach(peer, isOwner, this.link);
   }
 
   /** Gives it content as a peer that is not ours might. */
-  hear(kind: number, ...content: readonly (number | Uint8Array)[]): string | undefined {
+  receive(kind: number, ...content: readonly (number | Uint8Array)[]): string | undefined {
     const bytes = Uint8Array.from(content.flatMap((part) => (typeof part === "number" ? [part] : [...part])));
-    return said(this.conversation.take(kind, bytes, 0, bytes.length, 0));
+    return faultText(this.channel.take(kind, bytes, 0, bytes.length, 0));
   }
 
   /** Takes out all arrivals. */
-  drain(): Heard[] {
-    return this.told.splice(0).flatMap(each);
+  drain(): ChannelEvent[] {
+    return this.events.splice(0).flatMap(each);
   }
 
-  get arrivals(): Heard[] {
-    return this.told.flatMap(each);
+  get arrivals(): ChannelEvent[] {
+    return this.events.flatMap(each);
   }
 
   /** The arrivals of one type. */
-  of<Type extends Heard["type"]>(type: Type): Extract<Heard, { readonly type: Type }>[] {
-    return this.arrivals.filter((heard): heard is Extract<Heard, { readonly type: Type }> => heard.type === type);
+  of<Type extends ChannelEvent["type"]>(type: Type): Extract<ChannelEvent, { readonly type: Type }>[] {
+    return this.arrivals.filter(
+      (heard): heard is Extract<ChannelEvent, { readonly type: Type }> => heard.type === type,
+    );
   }
 
   /** The only arrival of one type. */
-  only<Type extends Heard["type"]>(type: Type): Extract<Heard, { readonly type: Type }> {
+  only<Type extends ChannelEvent["type"]>(type: Type): Extract<ChannelEvent, { readonly type: Type }> {
     const [first, ...others] = this.of(type);
     if (first === undefined || others.length > 0)
       throw new Error(`${others.length + (first ? 1 : 0)} arrivals: ${type}`);
@@ -182,34 +184,34 @@ export class Pair {
 
   /** Takes frames from one end to the other, at most so many, and acknowledges them. */
   move(from: End, most = Number.POSITIVE_INFINITY): void {
-    this.bring(from, most);
-    from.line.acknowledge();
-    from.conversation.moved();
+    this.deliver(from, most);
+    from.link.acknowledge();
+    from.channel.moved();
   }
 
   /** The same without the acknowledgement. */
-  bring(from: End, most = Number.POSITIVE_INFINITY): void {
+  deliver(from: End, most = Number.POSITIVE_INFINITY): void {
     const to = from === this.first ? this.second : this.first;
-    from.line.hand(most);
-    for (let frame = from.line.arrive(); frame !== undefined; frame = from.line.arrive()) {
-      const fault = said(to.conversation.take(frame.kind, frame.bytes, frame.from, frame.to, 0));
+    from.link.hand(most);
+    for (let frame = from.link.arrive(); frame !== undefined; frame = from.link.arrive()) {
+      const fault = faultText(to.channel.take(frame.kind, frame.bytes, frame.from, frame.to, 0));
       if (fault !== undefined) to.faults.push(fault);
     }
-    from.conversation.moved();
+    from.channel.moved();
   }
 
   /** Moves frames both ways until there are none. */
   settle(): void {
-    while (!this.first.line.isIdle || !this.second.line.isIdle) {
+    while (!this.first.link.isIdle || !this.second.link.isIdle) {
       this.move(this.first);
       this.move(this.second);
     }
   }
 
   end(reason: string): void {
-    for (const { line, conversation } of [this.first, this.second]) {
+    for (const { link: line, channel } of [this.first, this.second]) {
       line.isOpen = false;
-      conversation.ended(reason);
+      channel.ended(reason);
     }
   }
 

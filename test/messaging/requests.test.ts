@@ -3,12 +3,12 @@ import { defaultLimits } from "../../src/core/limits.js";
 import { Timers } from "../../src/core/timers.js";
 import { PeerChannels } from "../../src/messaging/peer-channels.js";
 import { numberedKinds } from "../../src/protocol/native/numbered.js";
-import { bytesOf, content, type End, Line, Pair, text, topic } from "./pair.js";
+import { bytesOf, content, type End, Pair, TestLink, text, topic } from "./pair.js";
 
 const ask = topic("ask");
 
 function request(end: End, payload: Uint8Array, timeoutMs = 1_000): number {
-  const number = end.conversation.request(ask, 0, payload, timeoutMs, end.now);
+  const number = end.channel.request(ask, 0, payload, timeoutMs, end.now);
   if (number === "full") throw new Error("full");
   return number;
 }
@@ -23,14 +23,14 @@ describe("a request", () => {
     const number = request(pair.first, content(length, 3));
     pair.settle();
     const asked = pair.second.only("request");
-    expect(asked).toMatchObject({ from: pair.second.conversation, topic: "ask", form: 0 });
+    expect(asked).toMatchObject({ from: pair.second.channel, topic: "ask", form: 0 });
     expect(Buffer.compare(asked.payload, content(length, 3))).toBe(0);
-    pair.second.conversation.reply(asked.request, 1, content(length, 4));
+    pair.second.channel.reply(asked.request, 1, content(length, 4));
     pair.settle();
     const reply = pair.first.only("reply");
-    expect(reply).toMatchObject({ from: pair.first.conversation, request: number, form: 1 });
+    expect(reply).toMatchObject({ from: pair.first.channel, request: number, form: 1 });
     expect(Buffer.compare(reply.payload, content(length, 4))).toBe(0);
-    expect([pair.first.conversation.underWay, pair.second.conversation.underWay]).toEqual([
+    expect([pair.first.channel.underWay, pair.second.channel.underWay]).toEqual([
       { pending: 0, served: 0, streams: 0 },
       { pending: 0, served: 0, streams: 0 },
     ]);
@@ -43,8 +43,8 @@ describe("a request", () => {
     const pair = new Pair();
     expect([request(pair.first, bytesOf("a")), request(pair.second, bytesOf("b"))]).toEqual([1, 1]);
     pair.settle();
-    pair.first.conversation.reply(1, 0, bytesOf("to b"));
-    pair.second.conversation.reply(1, 0, bytesOf("to a"));
+    pair.first.channel.reply(1, 0, bytesOf("to b"));
+    pair.second.channel.reply(1, 0, bytesOf("to a"));
     pair.settle();
     expect([text(pair.first.only("reply").payload), text(pair.second.only("reply").payload)]).toEqual(["to a", "to b"]);
   });
@@ -53,10 +53,10 @@ describe("a request", () => {
     const pair = new Pair();
     for (const word of ["a", "b"]) request(pair.first, bytesOf(word));
     pair.settle();
-    pair.second.conversation.reply(2, 0, bytesOf("B"));
-    pair.second.conversation.reply(1, 2, content(0));
-    pair.second.conversation.reply(1, 0, bytesOf("again"));
-    pair.second.conversation.fail(2, "LATE", "again");
+    pair.second.channel.reply(2, 0, bytesOf("B"));
+    pair.second.channel.reply(1, 2, content(0));
+    pair.second.channel.reply(1, 0, bytesOf("again"));
+    pair.second.channel.fail(2, "LATE", "again");
     pair.settle();
     expect(pair.first.arrivals.map((each) => each.type === "reply" && [each.request, each.form])).toEqual([
       [2, 0],
@@ -69,13 +69,13 @@ describe("a request", () => {
     request(pair.first, content(0));
     request(pair.first, content(0));
     pair.settle();
-    pair.second.conversation.fail(1, "NO_HANDLER", "nobody here answers »ask«");
-    pair.second.conversation.fail(2, "HANDLER_FAILED", "ü".repeat(5_000));
+    pair.second.channel.fail(1, "NO_HANDLER", "nobody here answers »ask«");
+    pair.second.channel.fail(2, "HANDLER_FAILED", "ü".repeat(5_000));
     pair.settle();
     expect(pair.first.arrivals).toEqual([
       {
         type: "failed",
-        from: pair.first.conversation,
+        from: pair.first.channel,
         request: 1,
         isOwn: false,
         code: "NO_HANDLER",
@@ -83,35 +83,35 @@ describe("a request", () => {
       },
       {
         type: "failed",
-        from: pair.first.conversation,
+        from: pair.first.channel,
         request: 2,
         isOwn: false,
         code: "HANDLER_FAILED",
         message: "ü".repeat(512),
       },
     ]);
-    expect(() => pair.second.conversation.fail(2, "no code", "")).not.toThrow();
+    expect(() => pair.second.channel.fail(2, "no code", "")).not.toThrow();
   });
 
   test("that is cancelled brings nothing, and is cancelled at the peer", () => {
     const pair = new Pair();
     const number = request(pair.first, content(0));
     pair.settle();
-    pair.first.conversation.cancel(number);
-    pair.first.conversation.cancel(number);
-    expect(pair.first.line.kinds).toEqual([numberedKinds.cancel]);
+    pair.first.channel.cancel(number);
+    pair.first.channel.cancel(number);
+    expect(pair.first.link.kinds).toEqual([numberedKinds.cancel]);
     // The reply crosses the cancel.
-    pair.second.conversation.reply(number, 0, bytesOf("late"));
+    pair.second.channel.reply(number, 0, bytesOf("late"));
     pair.settle();
     expect(pair.first.arrivals).toEqual([]);
     expect(pair.second.of("cancelled")).toEqual([]);
     request(pair.first, content(0));
     pair.settle();
-    pair.first.conversation.cancel(2);
+    pair.first.channel.cancel(2);
     pair.settle();
     expect(pair.second.only("cancelled")).toMatchObject({ request: 2 });
-    pair.second.conversation.reply(2, 0, content(9));
-    expect(pair.second.line.kinds).toEqual([]);
+    pair.second.channel.reply(2, 0, content(9));
+    expect(pair.second.link.kinds).toEqual([]);
     pair.first.timers.fire(1e9);
     expect([pair.first.arrivals, pair.first.timers.next()]).toEqual([[], undefined]);
   });
@@ -138,14 +138,14 @@ describe("a request", () => {
     first.timers.fire(1e9);
     expect(first.of("failed").map((each) => each.request)).toEqual([2, 1]);
     expect(first.timers.next()).toBeUndefined();
-    expect(first.conversation.underWay.pending).toBe(1);
+    expect(first.channel.underWay.pending).toBe(1);
   });
 
   test("is answered before its time is up, and then has none", () => {
     const pair = new Pair();
     request(pair.first, content(0));
     pair.settle();
-    pair.second.conversation.reply(1, 2, content(0));
+    pair.second.channel.reply(1, 2, content(0));
     pair.settle();
     pair.first.timers.fire(1e9);
     expect(pair.first.arrivals.map(({ type }) => type)).toEqual(["reply"]);
@@ -162,21 +162,21 @@ describe("a request", () => {
     expect(pair.first.arrivals).toEqual([
       {
         type: "failed",
-        from: pair.first.conversation,
+        from: pair.first.channel,
         request: 1,
         isOwn: true,
         code: "PEER_DOWN",
         message: "gone for good",
       },
-      { type: "cancelled", from: pair.first.conversation, request: 1 },
+      { type: "cancelled", from: pair.first.channel, request: 1 },
     ]);
     expect(pair.second.arrivals).toHaveLength(2);
-    pair.first.conversation.reply(1, 0, content(1));
-    pair.first.conversation.cancel(1);
-    expect(pair.first.line.kinds).toEqual([]);
-    expect(pair.first.conversation.request(ask, 0, content(0), 10, 0)).toBe("full");
+    pair.first.channel.reply(1, 0, content(1));
+    pair.first.channel.cancel(1);
+    expect(pair.first.link.kinds).toEqual([]);
+    expect(pair.first.channel.request(ask, 0, content(0), 10, 0)).toBe("full");
     expect(pair.first.timers.next()).toBeUndefined();
-    pair.first.conversation.ended("twice");
+    pair.first.channel.ended("twice");
     expect(pair.first.arrivals).toHaveLength(2);
   });
 });
@@ -185,16 +185,16 @@ describe("too many requests", () => {
   test("are full at the asking end, until one is settled", () => {
     const pair = new Pair({ requestsInFlight: 3 });
     for (let count = 0; count < 3; count += 1) request(pair.first, content(0));
-    expect(pair.first.conversation.request(ask, 0, content(0), 10, 0)).toBe("full");
-    expect(pair.first.line.kinds).toHaveLength(3);
-    pair.first.conversation.cancel(2);
+    expect(pair.first.channel.request(ask, 0, content(0), 10, 0)).toBe("full");
+    expect(pair.first.link.kinds).toHaveLength(3);
+    pair.first.channel.cancel(2);
     expect(request(pair.first, content(0))).toBe(4);
   });
 
   test("are full when as many bytes as may be kept are unacknowledged", () => {
     const pair = new Pair({ queueSoftBytes: 1_000, queueHardBytes: 10_000 });
     expect(request(pair.first, content(9_900))).toBe(1);
-    expect(pair.first.conversation.request(ask, 0, content(100), 10, 0)).toBe("full");
+    expect(pair.first.channel.request(ask, 0, content(100), 10, 0)).toBe("full");
     pair.settle();
     expect(request(pair.first, content(100))).toBe(2);
   });
@@ -207,7 +207,7 @@ describe("too many requests", () => {
     for (const end of [pair.first, pair.second]) {
       expect(end.of("request").map((each) => each.request)).toEqual([1, 2]);
       expect(end.only("failed")).toMatchObject({ request: 3, code: "OVERLOADED" });
-      end.conversation.reply(1, 2, content(0));
+      end.channel.reply(1, 2, content(0));
     }
     request(pair.first, content(0));
     pair.settle();
@@ -223,9 +223,9 @@ describe("too many requests", () => {
     };
     expect([6_000, 3_000, 3_000, 900].map(askedAndTaken)).toEqual([true, true, false, true]);
     expect(pair.first.only("failed")).toMatchObject({ request: 3, code: "OVERLOADED" });
-    pair.second.conversation.fail(1, "X", "");
+    pair.second.channel.fail(1, "X", "");
     expect([5_000, 5_000].map(askedAndTaken)).toEqual([true, false]);
-    for (const number of [2, 4, 5]) pair.second.conversation.reply(number, 2, content(0));
+    for (const number of [2, 4, 5]) pair.second.channel.reply(number, 2, content(0));
     expect([70_000, 1].map(askedAndTaken)).toEqual([true, false]);
   });
 
@@ -237,15 +237,15 @@ describe("too many requests", () => {
       pair.settle();
       const { length } = first.of("failed");
       first.drain();
-      first.conversation.cancel(number);
+      first.channel.cancel(number);
       pair.settle();
       return length;
     };
     expect([8_000, 8_000, 1_000, 0].map(refusedOf)).toEqual([0, 1, 0, 1]);
     expect(second.of("cancelled").map((each) => each.request)).toEqual([1, 3]);
-    second.conversation.reply(1, 0, content(10));
-    second.conversation.fail(3, "X", "");
-    expect([second.line.kinds, second.conversation.underWay.served]).toEqual([[], 0]);
+    second.channel.reply(1, 0, content(10));
+    second.channel.fail(3, "X", "");
+    expect([second.link.kinds, second.channel.underWay.served]).toEqual([[], 0]);
     expect([8_000, 1_000].map(refusedOf)).toEqual([0, 0]);
     // Each is cancelled once.
     pair.end("gone");
@@ -256,19 +256,19 @@ describe("too many requests", () => {
 describe("a hostile peer", () => {
   test("may answer what nobody asked: that is ignored", () => {
     const { first } = new Pair();
-    expect(first.hear(numberedKinds.reply, ...short(7), 0, 1, 2)).toBeUndefined();
-    expect(first.hear(numberedKinds.failure, ...short(7), 1, 65)).toBeUndefined();
-    expect(first.hear(numberedKinds.cancel, ...short(7))).toBeUndefined();
+    expect(first.receive(numberedKinds.reply, ...short(7), 0, 1, 2)).toBeUndefined();
+    expect(first.receive(numberedKinds.failure, ...short(7), 1, 65)).toBeUndefined();
+    expect(first.receive(numberedKinds.cancel, ...short(7))).toBeUndefined();
     expect(first.arrivals).toEqual([]);
   });
 
   test("may not ask with a number that is not higher than those before, nor with 0", () => {
     const { first } = new Pair();
-    expect(first.hear(numberedKinds.request, ...short(0), 0, 0)).toMatch(/number 0/);
-    expect(first.hear(numberedKinds.request, ...short(5), 0, 0)).toBeUndefined();
-    expect(first.hear(numberedKinds.request, ...short(5), 0, 0)).toBe("request 5 came after 5");
-    expect(first.hear(numberedKinds.request, ...short(4), 0, 0)).toBe("request 4 came after 5");
-    expect(first.hear(numberedKinds.request, ...short(2 ** 32 - 1), 0, 0)).toBeUndefined();
+    expect(first.receive(numberedKinds.request, ...short(0), 0, 0)).toMatch(/number 0/);
+    expect(first.receive(numberedKinds.request, ...short(5), 0, 0)).toBeUndefined();
+    expect(first.receive(numberedKinds.request, ...short(5), 0, 0)).toBe("request 5 came after 5");
+    expect(first.receive(numberedKinds.request, ...short(4), 0, 0)).toBe("request 4 came after 5");
+    expect(first.receive(numberedKinds.request, ...short(2 ** 32 - 1), 0, 0)).toBeUndefined();
     expect(first.of("request").map((each) => each.request)).toEqual([5, 2 ** 32 - 1]);
   });
 
@@ -278,13 +278,13 @@ describe("a hostile peer", () => {
     let fault: string | undefined;
     let asked = 0;
     for (; fault === undefined && asked < 10_000; asked += 1) {
-      fault = first.hear(numberedKinds.request, ...short(asked + 1), 0, 0);
-      for (const each of first.of("request")) first.conversation.reply(each.request, 0, content(1_000));
+      fault = first.receive(numberedKinds.request, ...short(asked + 1), 0, 0);
+      for (const each of first.of("request")) first.channel.reply(each.request, 0, content(1_000));
       first.drain();
     }
     expect(fault).toBe("it asks on without reading that it is refused");
     expect(asked).toBeLessThan(200);
-    expect(first.line.mostUnacknowledgedBytes).toBeLessThan(20_000);
+    expect(first.link.mostUnacknowledgedBytes).toBeLessThan(20_000);
   });
 });
 
@@ -297,7 +297,7 @@ describe("the time-outs of several channels", () => {
       defaultLimits,
       timers,
     );
-    const [one, two] = ["one", "two"].map((peer) => messaging.attach(peer, true, new Line()));
+    const [one, two] = ["one", "two"].map((peer) => messaging.attach(peer, true, new TestLink()));
     one?.request(ask, 0, content(0), 200, 0);
     two?.request(ask, 0, content(0), 100, 0);
     expect(timers.next()).toBe(100);

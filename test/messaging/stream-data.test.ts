@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { defaultLimits } from "../../src/core/limits.js";
 import { numberedKinds } from "../../src/protocol/native/numbered.js";
-import { type End, Pair, said, topic } from "./pair.js";
+import { type End, faultText, Pair, topic } from "./pair.js";
 
 const { data, end, message, open } = numberedKinds;
 const id = [0, 0, 0, 2];
@@ -10,7 +10,7 @@ const id = [0, 0, 0, 2];
 /** The end that does not own the link, with two streams that its peer has opened. */
 function opened(): End {
   const end = new Pair().first;
-  for (const number of [2, 4]) expect(end.hear(open, 0, 0, 0, number, topic("file"))).toBeUndefined();
+  for (const number of [2, 4]) expect(end.receive(open, 0, 0, 0, number, topic("file"))).toBeUndefined();
   return end;
 }
 
@@ -24,10 +24,8 @@ function bring(to: End, portion: Uint8Array, places: readonly number[], isWhole 
     const part = content.subarray(from, at);
     const rest = content.length - at;
     const fault =
-      from === 0
-        ? to.conversation.take(data, part, 0, part.length, rest)
-        : to.conversation.takeMore(part, 0, part.length, rest);
-    if (fault !== undefined) return said(fault);
+      from === 0 ? to.channel.take(data, part, 0, part.length, rest) : to.channel.takeMore(part, 0, part.length, rest);
+    if (fault !== undefined) return faultText(fault);
     from = at;
   }
   return undefined;
@@ -49,9 +47,9 @@ describe("a portion of a stream that comes in parts", () => {
     const portion = Uint8Array.from({ length: 100 }, (_, index) => index);
     expect(bring(to, portion, [9, 59], false)).toBeUndefined();
     expect(to.of("data").map(({ bytes }) => bytes.length)).toEqual([10, 50]);
-    expect(to.conversation.takeMore(portion, 60, 100, 0)).toBeUndefined();
+    expect(to.channel.takeMore(portion, 60, 100, 0)).toBeUndefined();
     expect(arrived(to).equals(portion)).toBe(true);
-    expect(to.hear(end, ...id)).toBeUndefined();
+    expect(to.receive(end, ...id)).toBeUndefined();
     expect(to.of("finished")).toHaveLength(1);
   });
 
@@ -82,17 +80,17 @@ describe("a portion of a stream that comes in parts", () => {
     const to = opened();
     bring(to, new Uint8Array(20), [5], false);
     to.only("data").stream.abort("ENOUGH", "enough");
-    expect(to.conversation.takeMore(new Uint8Array(14), 0, 14, 0)).toBeUndefined();
+    expect(to.channel.takeMore(new Uint8Array(14), 0, 14, 0)).toBeUndefined();
     expect(to.of("data")).toHaveLength(1);
-    expect(to.hear(data, 0, 0, 0, 4, 1)).toBeUndefined();
+    expect(to.receive(data, 0, 0, 0, 4, 1)).toBeUndefined();
     expect(to.of("data")).toHaveLength(2);
   });
 
   test.each<[string, (to: End) => string | undefined, RegExp]>([
-    ["another stream", (to) => to.hear(data, 0, 0, 0, 4, 1, 1, 1, 1, 1, 1, 1), /for another stream/],
-    ["fewer bytes", (to) => to.hear(data, ...id, 1, 1, 1), /was shorter/],
-    ["a message", (to) => to.hear(message, 0, 0), /came again as another one/],
-    ["an end", (to) => to.hear(end, ...id), /came again as another one/],
+    ["another stream", (to) => to.receive(data, 0, 0, 0, 4, 1, 1, 1, 1, 1, 1, 1), /for another stream/],
+    ["fewer bytes", (to) => to.receive(data, ...id, 1, 1, 1), /was shorter/],
+    ["a message", (to) => to.receive(message, 0, 0), /came again as another one/],
+    ["an end", (to) => to.receive(end, ...id), /came again as another one/],
   ])("may not come again as %s", (_, again, fault) => {
     const to = opened();
     bring(to, new Uint8Array(20), [5], false);

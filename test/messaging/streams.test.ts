@@ -10,7 +10,7 @@ const kib = 1_024;
 /** A pair with one stream, which the first end has opened. */
 function opened(limits = {}): { pair: Pair; ours: PeerStream; theirs: PeerStream } {
   const pair = new Pair(limits);
-  const ours = pair.first.conversation.open(file);
+  const ours = pair.first.channel.open(file);
   pair.settle();
   return { pair, ours, theirs: pair.second.only("stream").stream };
 }
@@ -39,18 +39,18 @@ function short(number: number): Uint8Array {
 describe("a stream", () => {
   test("is numbered oddly by the link's owner and evenly by the other", () => {
     const pair = new Pair();
-    expect([1, 2].map(() => pair.first.conversation.open(file).id)).toEqual([1, 3]);
-    expect([1, 2].map(() => pair.second.conversation.open(file).id)).toEqual([2, 4]);
+    expect([1, 2].map(() => pair.first.channel.open(file).id)).toEqual([1, 3]);
+    expect([1, 2].map(() => pair.second.channel.open(file).id)).toEqual([2, 4]);
     pair.settle();
     expect(pair.first.of("stream").map(({ stream, topic: name }) => [stream.id, name])).toEqual([
       [2, "file"],
       [4, "file"],
     ]);
     expect(pair.second.of("stream").map(({ stream }) => [stream.id, stream.peer])).toEqual([
-      [1, pair.second.conversation],
-      [3, pair.second.conversation],
+      [1, pair.second.channel],
+      [3, pair.second.channel],
     ]);
-    expect([pair.first.line.measures, pair.second.line.measures]).toEqual([4, 4]);
+    expect([pair.first.link.measures, pair.second.link.measures]).toEqual([4, 4]);
     expect(pair.faults).toEqual([]);
   });
 
@@ -71,8 +71,8 @@ describe("a stream", () => {
     const back = Buffer.concat(pieces.map((length, index) => content(length, index + 100)));
     expect(bytesOfStream(pair.first).equals(back)).toBe(true);
     expect([pair.first.of("finished").length, pair.second.of("finished").length]).toEqual([1, 1]);
-    expect([ours.state, theirs.state]).toEqual(["gone", "gone"]);
-    expect(pair.first.conversation.underWay.streams + pair.second.conversation.underWay.streams).toBe(0);
+    expect([ours.state, theirs.state]).toEqual(["closed", "closed"]);
+    expect(pair.first.channel.underWay.streams + pair.second.channel.underWay.streams).toBe(0);
     expect(pair.faults).toEqual([]);
   });
 
@@ -97,14 +97,14 @@ describe("a stream", () => {
     ours.end();
     pair.settle();
     expect(pair.second.arrivals.slice(1).map(({ type }) => type)).toEqual(["data", "finished"]);
-    expect([ours.state, theirs.state]).toEqual(["hearing", "speaking"]);
+    expect([ours.state, theirs.state]).toEqual(["halfClosedLocal", "halfClosedRemote"]);
     theirs.write(bytesOf("answer"));
     pair.settle();
     expect(bytesOfStream(pair.first).toString()).toBe("answer");
     theirs.end();
-    expect(theirs.state).toBe("gone");
+    expect(theirs.state).toBe("closed");
     pair.settle();
-    expect([ours.state, pair.first.of("finished").length]).toEqual(["gone", 1]);
+    expect([ours.state, pair.first.of("finished").length]).toEqual(["closed", 1]);
     expect(pair.faults).toEqual([]);
   });
 
@@ -115,9 +115,9 @@ describe("a stream", () => {
     expect(ours.state).toBe("ending");
     theirs.end();
     pair.settle();
-    expect([ours.state, theirs.state]).toEqual(["closing", "hearing"]);
+    expect([ours.state, theirs.state]).toEqual(["closing", "halfClosedLocal"]);
     readAll(pair, pair.second);
-    expect([ours.state, theirs.state, bytesOfStream(pair.second).length]).toEqual(["gone", "gone", 5_000]);
+    expect([ours.state, theirs.state, bytesOfStream(pair.second).length]).toEqual(["closed", "closed", 5_000]);
     expect(pair.second.arrivals.at(-1)?.type).toBe("finished");
   });
 
@@ -128,12 +128,12 @@ describe("a stream", () => {
     theirs.end();
     ours.abort("STREAM_ABORTED", "enough");
     ours.abort("STREAM_ABORTED", "twice");
-    expect([ours.state, ours.waitingBytes, ours.write(content(1))]).toEqual(["gone", 0, false]);
+    expect([ours.state, ours.waitingBytes, ours.write(content(1))]).toEqual(["closed", 0, false]);
     pair.settle();
     expect(pair.first.arrivals).toEqual([]);
     expect(pair.second.only("aborted")).toMatchObject({ stream: theirs, code: "STREAM_ABORTED", message: "enough" });
     theirs.read(1_000);
-    expect([theirs.write(content(1)), pair.second.line.kinds]).toEqual([false, []]);
+    expect([theirs.write(content(1)), pair.second.link.kinds]).toEqual([false, []]);
     expect(pair.faults).toEqual([]);
   });
 
@@ -144,14 +144,14 @@ describe("a stream", () => {
       ours.write(content(2_000));
       ours.end();
     },
-    hearing: (_pair, ours) => ours.end(),
-    speaking: (_pair, _ours, theirs) => theirs.end(),
+    halfClosedLocal: (_pair, ours) => ours.end(),
+    halfClosedRemote: (_pair, _ours, theirs) => theirs.end(),
     closing: (_pair, ours, theirs) => {
       ours.write(content(2_000));
       ours.end();
       theirs.end();
     },
-    gone: (_pair, ours) => ours.abort("X", ""),
+    closed: (_pair, ours) => ours.abort("X", ""),
   };
   const states = Object.keys(ways) as (keyof typeof ways)[];
 
@@ -162,10 +162,10 @@ describe("a stream", () => {
     expect(ours.state).toBe(state);
     ours.abort("X", "why");
     pair.settle();
-    expect([ours.state, theirs.state, pair.faults]).toEqual(["gone", "gone", []]);
+    expect([ours.state, theirs.state, pair.faults]).toEqual(["closed", "closed", []]);
     expect(pair.first.of("aborted")).toEqual([]);
     expect(pair.second.of("aborted")).toHaveLength(1);
-    expect(pair.second.conversation.underWay.streams).toBe(0);
+    expect(pair.second.channel.underWay.streams).toBe(0);
   });
 
   test.each(states)("may be aborted by the peer when %s", (state) => {
@@ -174,8 +174,8 @@ describe("a stream", () => {
     pair.settle();
     theirs.abort("Y", "why");
     pair.settle();
-    expect([ours.state, theirs.state, pair.faults]).toEqual(["gone", "gone", []]);
-    expect(pair.first.of("aborted")).toHaveLength(state === "gone" ? 0 : 1);
+    expect([ours.state, theirs.state, pair.faults]).toEqual(["closed", "closed", []]);
+    expect(pair.first.of("aborted")).toHaveLength(state === "closed" ? 0 : 1);
   });
 
   test.each(states)("may be aborted by both at once when %s", (state) => {
@@ -194,36 +194,36 @@ describe("a stream", () => {
     pair.settle();
     pair.end("cut");
     expect(pair.first.of("aborted").map(({ code, message }) => [code, message])).toEqual(
-      state === "gone" ? [] : [["PEER_DOWN", "cut"]],
+      state === "closed" ? [] : [["PEER_DOWN", "cut"]],
     );
-    expect([ours.state, ours.waitingBytes, ours.write(content(1))]).toEqual(["gone", 0, false]);
+    expect([ours.state, ours.waitingBytes, ours.write(content(1))]).toEqual(["closed", 0, false]);
     ours.end();
     ours.abort("X", "");
     ours.read(0);
-    expect(pair.first.line.kinds).toEqual([]);
+    expect(pair.first.link.kinds).toEqual([]);
   });
 
   test("of which the link has ended, or ends, is aborted at once", () => {
     const pair = new Pair();
-    pair.first.line.isOpen = false;
-    expect(pair.first.conversation.open(file).state).toBe("gone");
+    pair.first.link.isOpen = false;
+    expect(pair.first.channel.open(file).state).toBe("closed");
     expect(pair.first.only("aborted").code).toBe("PEER_DOWN");
-    expect(pair.first.line.kinds).toEqual([]);
+    expect(pair.first.link.kinds).toEqual([]);
   });
 
-  test("keeps the goodbye waiting once its end has been said, until that has gone behind all that was written", () => {
+  test("keeps the goodbye waiting once it has ended, until the end has been sent behind all that was written", () => {
     const { pair, ours } = opened({ streamWindowBytes: 1_000 });
-    const { conversation, line } = pair.first;
+    const { channel, link: line } = pair.first;
     ours.write(content(1_500));
     pair.settle();
     // Who leaves in the middle of a stream has not said all of it, and nobody waits for that.
-    expect(conversation.isDone).toBe(true);
+    expect(channel.isDone).toBe(true);
     ours.end();
     line.isOpen = false;
     pair.settle();
-    expect([conversation.isDone, conversation.waiting]).toEqual([false, 0]);
+    expect([channel.isDone, channel.waiting]).toEqual([false, 0]);
     readAll(pair, pair.second);
-    expect(conversation.isDone).toBe(true);
+    expect(channel.isDone).toBe(true);
     expect(bytesOfStream(pair.second).equals(content(1_500))).toBe(true);
     expect(pair.second.of("finished")).toHaveLength(1);
   });
@@ -235,7 +235,7 @@ describe("a stream", () => {
     pair.settle();
     theirs.abort("NO_INTEREST", "enough");
     pair.settle();
-    expect(pair.first.conversation.isDone).toBe(true);
+    expect(pair.first.channel.isDone).toBe(true);
   });
 
   test("goes in frames that are no longer than any frame may be", () => {
@@ -247,7 +247,7 @@ describe("a stream", () => {
 
   test("whose lent bytes are transferred away before they go is aborted at both ends, and nothing else is", () => {
     const { pair, ours, theirs } = opened({ streamWindowBytes: 1_000 });
-    const other = pair.first.conversation.open(file);
+    const other = pair.first.channel.open(file);
     const buffer = new ArrayBuffer(5_000);
     ours.write(new Uint8Array(buffer));
     pair.settle();
@@ -266,20 +266,20 @@ describe("a stream", () => {
   test("on a link that is being left sends what was written before and nothing more, so that the goodbye is not held up", () => {
     const { pair, ours, theirs } = opened({ streamFrameBytes: 1_000, streamBacklogBytes: 1_100 });
     expect(ours.write(content(5_000))).toBe(false);
-    pair.first.line.isOpen = false;
+    pair.first.link.isOpen = false;
     expect(ours.write(content(7))).toBe(false);
     let read = 0;
-    for (let moves = 0; moves < 50 && !pair.first.line.isIdle; moves += 1) {
+    for (let moves = 0; moves < 50 && !pair.first.link.isIdle; moves += 1) {
       pair.move(pair.first);
       // An application that writes on whenever there is room, and a peer that takes everything.
       for (const { stream } of pair.first.of("writable")) stream.write(content(2_000));
       theirs.read(bytesOfStream(pair.second).length - read);
       read = bytesOfStream(pair.second).length;
     }
-    expect([bytesOfStream(pair.second).length, pair.first.line.isIdle]).toEqual([5_000, true]);
+    expect([bytesOfStream(pair.second).length, pair.first.link.isIdle]).toEqual([5_000, true]);
     // What is not all of it must not look as if it were.
     ours.end();
-    expect([ours.state, pair.first.line.kinds]).toEqual(["open", []]);
+    expect([ours.state, pair.first.link.kinds]).toEqual(["open", []]);
     pair.end("left");
     expect(pair.first.only("aborted").code).toBe("PEER_DOWN");
   });
@@ -287,7 +287,7 @@ describe("a stream", () => {
   test("on a link that is being left still says its end, if all of it was written before", () => {
     const { pair, ours } = opened({ streamWindowBytes: 1_000 });
     ours.write(content(3_000));
-    pair.first.line.isOpen = false;
+    pair.first.link.isOpen = false;
     ours.write(content(0));
     ours.end();
     readAll(pair, pair.second);
@@ -329,7 +329,7 @@ describe("the window of a stream", () => {
     [1_000, 8_448 * kib],
   ])("grows with a round trip of %s ms to %d bytes", (roundTripMs, expected) => {
     const { pair, ours, theirs } = opened({ queueHardBytes: 64 * 1024 * kib });
-    pair.second.line.roundTripMs = roundTripMs;
+    pair.second.link.roundTripMs = roundTripMs;
     ours.write(content(17 * 1024 * kib));
     pair.settle();
     const before = bytesOfStream(pair.second).length;
@@ -340,7 +340,7 @@ describe("the window of a stream", () => {
 
   test("is measured again after each MiB, because the first round trip may have met cold code", () => {
     const { pair, ours, theirs } = opened();
-    const { line } = pair.second;
+    const { link: line } = pair.second;
     const before = line.measures;
     for (let read = 0; read < 4 * 1024 * kib; read += 64 * kib) {
       ours.write(content(64 * kib));
@@ -357,8 +357,8 @@ describe("the window of a stream", () => {
   test("grows at the cost of others: together they stay bounded, however long the peer says that a round trip takes", () => {
     const limits = { streamWindowBytes: 1_000, streamWindowMaxBytes: 100_000, streamGrowthBytes: 10_000 };
     const pair = new Pair(limits);
-    pair.second.line.roundTripMs = 1e9;
-    const ours = Array.from({ length: 20 }, () => pair.first.conversation.open(file));
+    pair.second.link.roundTripMs = 1e9;
+    const ours = Array.from({ length: 20 }, () => pair.first.channel.open(file));
     pair.settle();
     const theirs = pair.second.of("stream").map(({ stream }) => stream);
     for (const stream of ours) stream.write(content(50_000));
@@ -403,14 +403,14 @@ describe("the window of a stream", () => {
     ours.end();
     pair.settle();
     theirs.read(100 * kib);
-    expect(pair.second.line.kinds).toEqual([]);
+    expect(pair.second.link.kinds).toEqual([]);
   });
 });
 
 describe("streams with something to send", () => {
   test("take turns: one frame each, also when one begins late", () => {
     const pair = new Pair({ streamFrameBytes: 1_000, streamBacklogBytes: 1_100 });
-    const streams = [1, 2, 3].map(() => pair.first.conversation.open(file));
+    const streams = [1, 2, 3].map(() => pair.first.channel.open(file));
     pair.settle();
     const [one, two, three] = streams;
     one?.write(content(10_000));
@@ -428,15 +428,15 @@ describe("streams with something to send", () => {
 
   test("keep messages waiting behind no more than the backlog", () => {
     const { pair, ours } = opened({ streamWindowBytes: 300_000 });
-    pair.first.line.mostWaitingBytes = 0;
-    const other = pair.first.conversation.open(file);
+    pair.first.link.mostWaitingBytes = 0;
+    const other = pair.first.channel.open(file);
     ours.write(content(250_000));
     other.write(content(250_000));
-    pair.first.conversation.send(topic("urgent"), 0, content(10));
+    pair.first.channel.send(topic("urgent"), 0, content(10));
     for (let count = 0; count < 60; count += 1) pair.move(pair.first, 1);
     pair.settle();
     expect(bytesOfStream(pair.second)).toHaveLength(500_000);
-    expect(pair.first.line.mostWaitingBytes).toBeLessThanOrEqual(64 * kib + 100);
+    expect(pair.first.link.mostWaitingBytes).toBeLessThanOrEqual(64 * kib + 100);
     const before = pair.second.arrivals.slice(
       0,
       pair.second.arrivals.findIndex(({ type }) => type === "message"),
@@ -450,9 +450,9 @@ describe("streams with something to send", () => {
     ours.write(content(200_000));
     for (let count = 0; count < 80; count += 1) {
       // More than the backlog waits all the time, and none of it is a stream's.
-      while (pair.first.line.waitingBytes < 3 * 64 * kib) pair.first.conversation.send(topic("m"), 0, content(8 * kib));
+      while (pair.first.link.waitingBytes < 3 * 64 * kib) pair.first.channel.send(topic("m"), 0, content(8 * kib));
       pair.move(pair.first, 4);
-      for (const { bytes } of pair.second.of("message")) pair.second.conversation.consumed(bytes);
+      for (const { bytes } of pair.second.of("message")) pair.second.channel.consumed(bytes);
       for (const { stream, bytes } of pair.second.of("data")) stream.read(bytes.length);
       pair.second.drain();
       pair.move(pair.second);
@@ -462,17 +462,17 @@ describe("streams with something to send", () => {
 
   test("shorten a frame rather than go beyond the backlog, and wait rather than send a tiny one", () => {
     const pair = new Pair();
-    const [one, two] = [pair.first.conversation.open(file), pair.first.conversation.open(file)];
+    const [one, two] = [pair.first.channel.open(file), pair.first.channel.open(file)];
     pair.settle();
     one.write(content(20_000));
     two.write(content(100_000));
-    expect(pair.first.line.waitingBytes).toBeGreaterThan(64 * kib - 100);
-    expect(pair.first.line.waitingBytes).toBeLessThanOrEqual(64 * kib + 100);
-    const kinds = pair.first.line.kinds.length;
-    pair.first.line.waitingBytes -= 16_000;
-    pair.first.conversation.moved();
-    expect(pair.first.line.kinds).toHaveLength(kinds);
-    pair.first.line.waitingBytes += 16_000;
+    expect(pair.first.link.waitingBytes).toBeGreaterThan(64 * kib - 100);
+    expect(pair.first.link.waitingBytes).toBeLessThanOrEqual(64 * kib + 100);
+    const kinds = pair.first.link.kinds.length;
+    pair.first.link.waitingBytes -= 16_000;
+    pair.first.channel.moved();
+    expect(pair.first.link.kinds).toHaveLength(kinds);
+    pair.first.link.waitingBytes += 16_000;
     readAll(pair, pair.second);
     expect(bytesOfStream(pair.second)).toHaveLength(120_000);
   });
@@ -480,10 +480,10 @@ describe("streams with something to send", () => {
   test("leave half of what may be kept for a peer to messages", () => {
     const { pair, ours } = opened({ streamWindowBytes: 1_000_000, queueHardBytes: 400_000, queueSoftBytes: 100_000 });
     ours.write(content(1_000_000));
-    for (let count = 0; count < 60; count += 1) pair.bring(pair.first);
+    for (let count = 0; count < 60; count += 1) pair.deliver(pair.first);
     expect(bytesOfStream(pair.second).length).toBeGreaterThanOrEqual(200_000);
-    expect(pair.first.line.mostUnacknowledgedBytes).toBeLessThan(200_000 + 64 * kib + 100);
-    expect(pair.first.conversation.send(topic("m"), 0, content(90_000))).toBe("taken");
+    expect(pair.first.link.mostUnacknowledgedBytes).toBeLessThan(200_000 + 64 * kib + 100);
+    expect(pair.first.channel.send(topic("m"), 0, content(90_000))).toBe("taken");
     pair.settle();
     expect(bytesOfStream(pair.second)).toHaveLength(1_000_000);
   });
@@ -514,50 +514,50 @@ describe("streams with something to send", () => {
 describe("too many streams", () => {
   test("are OVERLOADED at once at the end that opens them, and each end has its own", () => {
     const pair = new Pair({ streamsOpen: 2 });
-    const [one] = [1, 2].map(() => pair.first.conversation.open(file));
-    const third = pair.first.conversation.open(file);
+    const [one] = [1, 2].map(() => pair.first.channel.open(file));
+    const third = pair.first.channel.open(file);
     expect([third.state, pair.first.only("aborted").stream, pair.first.only("aborted").code]).toEqual([
-      "gone",
+      "closed",
       third,
       "OVERLOADED",
     ]);
-    expect(pair.second.conversation.open(file).state).toBe("open");
+    expect(pair.second.channel.open(file).state).toBe("open");
     pair.settle();
     one?.abort("X", "");
-    expect(pair.first.conversation.open(file).state).toBe("open");
+    expect(pair.first.channel.open(file).state).toBe("open");
     pair.settle();
     expect([pair.second.of("stream").length, pair.faults]).toEqual([3, []]);
   });
 
   test("are refused with OVERLOADED at the other end, and what comes for them is ignored", () => {
     const { first } = new Pair({ streamsOpen: 1 });
-    expect([2, 4, 6].map((id) => first.hear(numberedKinds.open, ...short(id), 65))).toEqual([
+    expect([2, 4, 6].map((id) => first.receive(numberedKinds.open, ...short(id), 65))).toEqual([
       undefined,
       undefined,
       undefined,
     ]);
     expect(first.of("stream")).toHaveLength(1);
-    expect(first.line.kinds).toEqual([numberedKinds.abort, numberedKinds.abort]);
-    expect(first.hear(numberedKinds.data, ...short(6), 1)).toBeUndefined();
-    expect(first.hear(numberedKinds.end, ...short(4))).toBeUndefined();
+    expect(first.link.kinds).toEqual([numberedKinds.abort, numberedKinds.abort]);
+    expect(first.receive(numberedKinds.data, ...short(6), 1)).toBeUndefined();
+    expect(first.receive(numberedKinds.end, ...short(4))).toBeUndefined();
     expect(first.of("data")).toEqual([]);
   });
 
   test("are those too that are over and of which the application has not read everything", () => {
     const { first } = new Pair({ streamsOpen: 2 });
     for (const id of [2, 4]) {
-      first.hear(numberedKinds.open, ...short(id), 65);
-      first.hear(numberedKinds.data, ...short(id), 1, 2, 3);
-      first.hear(numberedKinds.end, ...short(id));
+      first.receive(numberedKinds.open, ...short(id), 65);
+      first.receive(numberedKinds.data, ...short(id), 1, 2, 3);
+      first.receive(numberedKinds.end, ...short(id));
     }
     const [two, four] = first.of("stream").map(({ stream }) => stream);
     two?.end();
     four?.end();
-    expect([two?.state, four?.state, first.conversation.underWay.streams]).toEqual(["gone", "gone", 0]);
+    expect([two?.state, four?.state, first.channel.underWay.streams]).toEqual(["closed", "closed", 0]);
     const refusedAt = (id: number): boolean => {
-      const before = first.line.kinds.length;
-      first.hear(numberedKinds.open, ...short(id), 65);
-      return first.line.kinds.length > before;
+      const before = first.link.kinds.length;
+      first.receive(numberedKinds.open, ...short(id), 65);
+      return first.link.kinds.length > before;
     };
     two?.read(2);
     expect(refusedAt(6)).toBe(true);
@@ -571,18 +571,18 @@ describe("too many streams", () => {
 
   test("are any streams, to a peer that is behind with all that may be kept for it", () => {
     const { first } = new Pair({ queueSoftBytes: 100, queueHardBytes: 1_000 });
-    first.conversation.request(file, 0, content(990), 1_000, 0);
-    first.hear(numberedKinds.open, ...short(2));
-    expect([first.of("stream"), first.line.kinds]).toEqual([[], [numberedKinds.request, numberedKinds.abort]]);
+    first.channel.request(file, 0, content(990), 1_000, 0);
+    first.receive(numberedKinds.open, ...short(2));
+    expect([first.of("stream"), first.link.kinds]).toEqual([[], [numberedKinds.request, numberedKinds.abort]]);
   });
 
   test("from a peer that reads no refusal end the link", () => {
     const { first } = new Pair({ streamsOpen: 10, requestsInFlight: 20, queueSoftBytes: 100, queueHardBytes: 1_000 });
     let fault: string | undefined;
     let id = 0;
-    for (; fault === undefined && id < 10_000; id += 2) fault = first.hear(numberedKinds.open, ...short(id + 2));
+    for (; fault === undefined && id < 10_000; id += 2) fault = first.receive(numberedKinds.open, ...short(id + 2));
     expect(fault).toBe("it asks on without reading that it is refused");
-    expect(first.line.mostUnacknowledgedBytes).toBeLessThan(5_000);
+    expect(first.link.mostUnacknowledgedBytes).toBeLessThan(5_000);
   });
 });
 
@@ -648,35 +648,35 @@ describe("a hostile peer", () => {
     ],
   ])("may not send %s", (_name, frames, expected) => {
     const { first } = new Pair();
-    const faults = frames.map(([kind, ...bytes]) => first.hear(kind, ...bytes));
+    const faults = frames.map(([kind, ...bytes]) => first.receive(kind, ...bytes));
     expect(faults.slice(0, -1).every((fault) => fault === undefined)).toBe(true);
     expect(faults.at(-1)).toMatch(expected);
   });
 
   test("may not send one byte more than it was granted", () => {
     const { first } = new Pair({ streamWindowBytes: 100 });
-    first.hear(open, ...short(2));
-    expect(first.hear(data, ...short(2), content(100))).toBeUndefined();
-    expect(first.hear(data, ...short(2), 1)).toBe("stream 2 is beyond its credit");
+    first.receive(open, ...short(2));
+    expect(first.receive(data, ...short(2), content(100))).toBeUndefined();
+    expect(first.receive(data, ...short(2), 1)).toBe("stream 2 is beyond its credit");
   });
 
   test("may use the highest number and the highest limit", () => {
     const { first } = new Pair();
-    expect(first.hear(open, ...short(2 ** 32 - 2))).toBeUndefined();
+    expect(first.receive(open, ...short(2 ** 32 - 2))).toBeUndefined();
     const { stream } = first.only("stream");
-    expect(first.hear(credit, ...short(stream.id), 255, 255, 255, 255, 255, 255)).toBeUndefined();
+    expect(first.receive(credit, ...short(stream.id), 255, 255, 255, 255, 255, 255)).toBeUndefined();
     stream.write(content(1_000_000));
-    expect(first.line.mostWaitingBytes).toBeLessThanOrEqual(64 * kib + 100);
+    expect(first.link.mostWaitingBytes).toBeLessThanOrEqual(64 * kib + 100);
   });
 
   test("that grants everything and acknowledges nothing is kept no more than half of what may be", () => {
     const { pair, ours } = opened({ queueHardBytes: 200_000, queueSoftBytes: 50_000 });
-    pair.first.hear(credit, ...short(1), 255, 255, 255, 255, 255, 255);
+    pair.first.receive(credit, ...short(1), 255, 255, 255, 255, 255, 255);
     ours.write(content(1_000_000));
     for (let count = 0; count < 50; count += 1) {
-      pair.first.line.hand();
-      pair.first.conversation.moved();
+      pair.first.link.hand();
+      pair.first.channel.moved();
     }
-    expect(pair.first.line.mostUnacknowledgedBytes).toBeLessThan(100_000 + 64 * kib + 100);
+    expect(pair.first.link.mostUnacknowledgedBytes).toBeLessThan(100_000 + 64 * kib + 100);
   });
 });

@@ -64,7 +64,7 @@ export const plants: readonly Plant[] = [
     when: "the old connection is read on when a new attempt takes its place [B1]",
     plant: () =>
       vi.spyOn(Link.prototype, "drop").mockImplementation(function (this: Link) {
-        this.channel = undefined;
+        this.connection = undefined;
       }),
     seed: 54,
     breaks: "S1",

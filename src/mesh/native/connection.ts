@@ -23,11 +23,11 @@ import { PingTracker } from "./ping-tracker.js";
 /** The part of a member that a native connection belongs to. It may change: a greeting becomes a link. */
 export interface NativeConnectionOwner {
   /** A dialed connection is there. */
-  connected?(channel: NativeConnection, now: number): void;
-  control(channel: NativeConnection, control: Control, now: number): void;
+  connected?(connection: NativeConnection, now: number): void;
+  control(connection: NativeConnection, control: Control, now: number): void;
   /** A numbered frame, or its first part; see `FrameSink`. */
   numbered?(
-    channel: NativeConnection,
+    connection: NativeConnection,
     kind: number,
     bytes: Uint8Array,
     from: number,
@@ -36,16 +36,16 @@ export interface NativeConnectionOwner {
     now: number,
   ): void;
   /** The next part of it. */
-  more?(channel: NativeConnection, bytes: Uint8Array, from: number, to: number, rest: number, now: number): void;
+  more?(connection: NativeConnection, bytes: Uint8Array, from: number, to: number, rest: number, now: number): void;
   /** The other side has taken every frame up to this number. */
-  acknowledged?(channel: NativeConnection, number: number, now: number): void;
-  /** Nothing more comes from the other side, and why; told once, and not after `close`, `refuse` or `abort`. */
-  gone(channel: NativeConnection, reason: string, now: number): void;
+  acknowledged?(connection: NativeConnection, number: number, now: number): void;
+  /** Nothing more comes from the other side, and why; called once, and not after `close`, `refuse` or `abort`. */
+  gone(connection: NativeConnection, reason: string, now: number): void;
   /** Everything sent has left this process. */
-  flushed?(channel: NativeConnection): void;
+  flushed?(connection: NativeConnection): void;
 }
 
-/** What a channel needs of its member. */
+/** What a connection needs of its member. */
 export interface NativeConnectionContext {
   readonly connections: Connections;
   readonly timers: Timers;
@@ -59,11 +59,11 @@ export interface NativeConnectionContext {
 }
 
 /**
- * One native connection: prefaces, frames in and out, pings answered, refusals said properly. What the messages mean is
- * its owner's business.
+ * One native connection: prefaces, frames in and out, pings answered, refusals sent so that they arrive. Its owner
+ * handles the messages.
  */
 export class NativeConnection implements ConnectionListener, FrameSink {
-  readonly connection: ConnectionId;
+  readonly id: ConnectionId;
   owner: NativeConnectionOwner;
   /** The other end, as far as it is known. */
   remote: Endpoint;
@@ -74,9 +74,9 @@ export class NativeConnection implements ConnectionListener, FrameSink {
   local: Endpoint | undefined;
   /** Why it is gone, if the other side has not proved the secret or not kept to the protocol. */
   failure: ErrorCode | undefined;
-  readonly #ports: NativeConnectionContext;
+  readonly #context: NativeConnectionContext;
   readonly #reader: FrameReader;
-  readonly #probing = new PingTracker(this);
+  readonly #pings = new PingTracker(this);
   /** Our preface goes out with our first frame. */
   #isPrefaceDue = true;
   #isFinished = false;
@@ -92,7 +92,7 @@ export class NativeConnection implements ConnectionListener, FrameSink {
     role: Role,
     identity: Identity | undefined,
   ) {
-    this.#ports = ports;
+    this.#context = ports;
     this.owner = owner;
     this.remote = remote;
     this.identity = identity;
@@ -102,7 +102,7 @@ export class NativeConnection implements ConnectionListener, FrameSink {
       this,
       ports.allocate,
     );
-    this.connection = connection ?? ports.connections.dial(remote, role, this);
+    this.id = connection ?? ports.connections.dial(remote, role, this);
   }
 
   /** Dials; `connected` or `gone` follows. */
@@ -112,9 +112,9 @@ export class NativeConnection implements ConnectionListener, FrameSink {
     role: Role,
     owner: NativeConnectionOwner,
   ): NativeConnection {
-    const channel = new NativeConnection(ports, owner, to, undefined, role, undefined);
-    channel.trust();
-    return channel;
+    const connection = new NativeConnection(ports, owner, to, undefined, role, undefined);
+    connection.trust();
+    return connection;
   }
 
   /** Takes over an accepted connection. Until `trust`, only a short first frame is read from it. */
@@ -123,14 +123,21 @@ export class NativeConnection implements ConnectionListener, FrameSink {
     visitor: PendingConnection,
     owner: NativeConnectionOwner,
   ): NativeConnection {
-    const channel = new NativeConnection(ports, owner, visitor.remote, visitor.connection, "member", visitor.identity);
-    channel.cipher = visitor.cipher;
-    return channel;
+    const connection = new NativeConnection(
+      ports,
+      owner,
+      visitor.remote,
+      visitor.connection,
+      "member",
+      visitor.identity,
+    );
+    connection.cipher = visitor.cipher;
+    return connection;
   }
 
   /** The shortest round trip that was measured, in milliseconds. */
   get roundTripMs(): number | undefined {
-    return this.#probing.roundTripMs;
+    return this.#pings.roundTripMs;
   }
 
   get remoteAddress(): Address {
@@ -144,7 +151,7 @@ export class NativeConnection implements ConnectionListener, FrameSink {
 
   /** It is known who is at the other end: frames may be as long as frames may be. */
   trust(): void {
-    this.#reader.limits = this.#ports.limits;
+    this.#reader.limits = this.#context.limits;
   }
 
   send(control: Control): void {
@@ -155,41 +162,41 @@ export class NativeConnection implements ConnectionListener, FrameSink {
     if (this.#isOver || this.#isFinished) return;
     const bytes = this.#isPrefaceDue ? withPreface(frame) : frame;
     this.#isPrefaceDue = false;
-    this.#ports.connections.send(this.connection, bytes);
+    this.#context.connections.send(this.id, bytes);
   }
 
   /** From now on silence is measured: the other side is asked whether it lives, and given up in the end. */
   watch(now: number): void {
-    this.#ports.pulse.watch(this, now);
+    this.#context.pulse.watch(this, now);
   }
 
   probe(now: number): void {
-    this.#probing.ask(now);
+    this.#pings.ping(now);
   }
 
   /** Measures the round trip, unless that is under way. */
   measure(now: number): void {
-    this.#probing.measure(now);
+    this.#pings.measure(now);
   }
 
   /** The other side must give a sign of life soon. */
   doubt(now: number): void {
-    this.#ports.pulse.doubt(this, now);
+    this.#context.pulse.doubt(this, now);
     this.probe(now);
   }
 
   /** The other side has been silent for too long. */
   giveUp(now: number): void {
-    this.#ports.note("SILENT", `nothing came for ${this.#ports.limits.silentMs} ms`, this.remoteAddress);
-    this.#ports.connections.abort(this.connection);
+    this.#context.note("SILENT", `nothing came for ${this.#context.limits.silentMs} ms`, this.remoteAddress);
+    this.#context.connections.abort(this.id);
     this.#gone("SILENT", now);
   }
 
-  /** Sends nothing more after what was sent, and hears on until the other side closes too. */
+  /** Sends nothing more after what was sent, and reads on until the other side closes too. */
   finish(now: number): void {
     if (this.#isOver || this.#isFinished) return;
     this.#isFinished = true;
-    this.#ports.connections.finish(this.connection, now, this.#ports.limits.drainMs);
+    this.#context.connections.finish(this.id, now, this.#context.limits.drainMs);
   }
 
   /** Says why it is of no use, and closes so that the reason arrives. */
@@ -203,14 +210,14 @@ export class NativeConnection implements ConnectionListener, FrameSink {
   close(now: number): void {
     if (this.#isOver) return;
     this.#over();
-    this.#ports.connections.dismiss(this.connection, now);
+    this.#context.connections.dismiss(this.id, now);
   }
 
   /** Closes at once, and reads nothing more. */
   abort(): void {
     if (this.#isOver) return;
     this.#over();
-    this.#ports.connections.abort(this.connection);
+    this.#context.connections.abort(this.id);
   }
 
   handle(input: ConnectionProgress, now: number): void {
@@ -221,16 +228,16 @@ export class NativeConnection implements ConnectionListener, FrameSink {
         this.#connected(input.local, input.remote, input.cipher, now);
         break;
       case "bytes":
-        this.#ports.pulse.heard(this, now);
+        this.#context.pulse.heard(this, now);
         this.#reader.push(input.bytes);
         break;
       case "unproved":
         this.failure = input.code;
-        this.#ports.note(input.code, input.message, this.remoteAddress);
+        this.#context.note(input.code, input.message, this.remoteAddress);
         this.#gone(input.message, now);
         break;
       case "ended":
-        this.#ports.connections.dismiss(this.connection, now);
+        this.#context.connections.dismiss(this.id, now);
         this.#gone("closed by the other side", now);
         break;
       case "closed":
@@ -238,7 +245,7 @@ export class NativeConnection implements ConnectionListener, FrameSink {
         this.#gone(input.failure ?? "closed by the other side", now);
         break;
       case "flushed":
-        this.#probing.flushed();
+        this.#pings.flushed();
         this.owner.flushed?.(this);
         break;
       case "proving":
@@ -252,7 +259,7 @@ export class NativeConnection implements ConnectionListener, FrameSink {
   preface(preface: Preface): void {
     if (isSupported(preface) || this.#isOver) return;
     // Our preface is the whole answer: the other side cannot read a frame of this version.
-    if (this.#isPrefaceDue) this.#ports.connections.send(this.connection, encodePreface());
+    if (this.#isPrefaceDue) this.#context.connections.send(this.id, encodePreface());
     this.#giveUp("VERSION_MISMATCH", `the other side speaks ${preface.lowest} to ${preface.highest}`);
   }
 
@@ -261,16 +268,16 @@ export class NativeConnection implements ConnectionListener, FrameSink {
     if (content === undefined) return;
     switch (content.type) {
       case "pong":
-        this.#probing.answered(this.#now);
+        this.#pings.pongRead(this.#now);
         break;
       case "ping":
-        this.#probing.asked();
+        this.#pings.pingRead();
         break;
       case "bad":
         this.#fail(content.code, content.detail);
         break;
       case "acknowledgement":
-        if (this.owner.acknowledged === undefined) this.#misplaced(content.type);
+        if (this.owner.acknowledged === undefined) this.#failUnexpected(content.type);
         else this.owner.acknowledged(this, content.number, this.#now);
         break;
       default:
@@ -280,7 +287,7 @@ export class NativeConnection implements ConnectionListener, FrameSink {
 
   numbered(kind: number, bytes: Uint8Array, from: number, to: number, rest: number): void {
     if (to - from < numberBytes) this.#fail("BAD_FRAME", `a frame of kind ${kind} has no number`);
-    else if (this.owner.numbered === undefined) this.#misplaced(`frame of kind ${kind}`);
+    else if (this.owner.numbered === undefined) this.#failUnexpected(`frame of kind ${kind}`);
     else this.owner.numbered(this, kind, bytes, from, to, rest, this.#now);
   }
 
@@ -295,23 +302,23 @@ export class NativeConnection implements ConnectionListener, FrameSink {
   /** A message came that does not belong here. */
   unexpected(what: string, now: number): void {
     this.#now = now;
-    this.#misplaced(what);
+    this.#failUnexpected(what);
   }
 
-  /** The other side has said what cannot be. */
+  /** The other side has broken the protocol. */
   fail(code: ErrorCode, detail: string, now: number): void {
     this.#now = now;
     this.#fail(code, detail);
   }
 
-  #misplaced(what: string): void {
+  #failUnexpected(what: string): void {
     this.#fail("UNEXPECTED_MESSAGE", `"${what}" does not belong here`);
   }
 
   #connected(local: Endpoint, remote: Endpoint, cipher: string | undefined, now: number): void {
     if (local.host === remote.host && local.port === remote.port) {
       // TCP has met its own outgoing port.
-      this.#ports.connections.abort(this.connection);
+      this.#context.connections.abort(this.id);
       this.#gone("SELF_CONNECT nobody listens there", now);
       return;
     }
@@ -320,7 +327,7 @@ export class NativeConnection implements ConnectionListener, FrameSink {
     this.owner.connected?.(this, now);
   }
 
-  /** The other side does not keep to the protocol: it is told so, and its owner hears that it is gone. */
+  /** The other side has broken the protocol: it is refused, and the owner is informed that it is gone. */
   #fail(code: ErrorCode, detail: string): void {
     if (this.#isOver) return;
     this.send({ type: "refuse", code, message: detail });
@@ -329,8 +336,8 @@ export class NativeConnection implements ConnectionListener, FrameSink {
 
   #giveUp(code: ErrorCode, detail: string): void {
     this.failure = code;
-    this.#ports.note(code, detail, this.remoteAddress);
-    this.#ports.connections.dismiss(this.connection, this.#now);
+    this.#context.note(code, detail, this.remoteAddress);
+    this.#context.connections.dismiss(this.id, this.#now);
     this.#gone(detail, this.#now);
   }
 
@@ -342,7 +349,7 @@ export class NativeConnection implements ConnectionListener, FrameSink {
 
   #over(): void {
     this.#isOver = true;
-    this.#ports.pulse.forget(this);
+    this.#context.pulse.forget(this);
     this.#reader.close();
   }
 }

@@ -79,7 +79,7 @@ export class HelloHandler implements DialectAcceptor, NativeConnectionOwner {
   }
 
   gone(channel: NativeConnection): void {
-    const isSilent = this.#callers.has(channel.connection) && channel.failure === undefined;
+    const isSilent = this.#callers.has(channel.id) && channel.failure === undefined;
     this.#forget(channel);
     if (isSilent) {
       this.#ports.note("NOTHING_SAID", "closed before it had said hello", channel.remoteAddress);
@@ -146,8 +146,8 @@ export class HelloHandler implements DialectAcceptor, NativeConnectionOwner {
   }
 
   #known(channel: NativeConnection): void {
-    this.#callers.delete(channel.connection);
-    this.#handshakes.end(channel.connection);
+    this.#callers.delete(channel.id);
+    this.#handshakes.end(channel.id);
   }
 
   #forget(channel: NativeConnection): void {

@@ -10,8 +10,8 @@ type ReportedState = { readonly attempt: number } | LinkFailure;
 const mostPerReport = 40;
 
 /**
- * What the server is to be told of this node's links, by the orders of the peers: only what has changed since it was last
- * told. The first change after a pause is told at once; those that follow within a while are told together.
+ * Reports this node's links to the server, by the orders of the peers: only what has changed since the last report. The
+ * first change after a pause is reported at once, those that follow within `reportMs` together.
  */
 export class LinkReporter {
   readonly #limits: Limits;
@@ -19,8 +19,8 @@ export class LinkReporter {
   readonly #changed = new Set<number>();
   readonly #timers: KeyedTimers<"report">;
   #isFull = false;
-  /** When it was last told something. */
-  #toldAt = Number.NEGATIVE_INFINITY;
+  /** When the last report was made. */
+  #reportedAt = Number.NEGATIVE_INFINITY;
 
   /** `due` is called when there is something to be reported, and the time for it has come. */
   constructor(limits: Limits, timers: Timers, due: (now: number) => void) {
@@ -45,14 +45,14 @@ export class LinkReporter {
     this.#changed.delete(order);
   }
 
-  /** Another incarnation begins, of which the server has been told nothing. */
+  /** Another incarnation begins, which has reported nothing yet. */
   clear(): void {
     this.#states.clear();
     this.#changed.clear();
     this.#timers.clear("report");
   }
 
-  /** The server has to be told everything anew. */
+  /** The next report must have everything. */
   all(now: number): void {
     this.#isFull = true;
     for (const order of this.#states.keys()) this.#changed.add(order);
@@ -69,14 +69,15 @@ export class LinkReporter {
       reports.push(this.#report(orders.slice(from, from + mostPerReport)));
       this.#isFull = false;
     }
-    if (reports.length > 0) this.#toldAt = now;
+    if (reports.length > 0) this.#reportedAt = now;
     return reports;
   }
 
   #set(order: number, state: ReportedState, now: number): void {
     this.#states.set(order, state);
     this.#changed.add(order);
-    if (!this.#timers.has("report")) this.#timers.set("report", Math.max(now, this.#toldAt + this.#limits.reportMs));
+    if (!this.#timers.has("report"))
+      this.#timers.set("report", Math.max(now, this.#reportedAt + this.#limits.reportMs));
   }
 
   #report(orders: readonly number[]): ControlOf<"links"> {

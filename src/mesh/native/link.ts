@@ -53,8 +53,8 @@ export class Link implements LinkWriter, NativeConnectionOwner {
   readonly peer: Member;
   /** True if this node is the earlier one of the two. */
   readonly isOwner: boolean;
-  readonly outflow: SendBuffer;
-  readonly replay: ResumeState;
+  readonly sendBuffer: SendBuffer;
+  readonly resumeState: ResumeState;
   /** What handles its frames, and lets the application send. */
   readonly handler: LinkHandler;
   /** True once it has been up: its peer counts as met. */
@@ -62,15 +62,15 @@ export class Link implements LinkWriter, NativeConnectionOwner {
   /** The number of the newest attempt: as owner the last one used, otherwise the highest one taken. */
   attempt = 0;
   /** The connection of the newest attempt, if there is one. */
-  channel: NativeConnection | undefined;
+  connection: NativeConnection | undefined;
   /** What is in the way while it is not up. */
-  trouble: LinkFailure | undefined;
+  failure: LinkFailure | undefined;
   /** True once the peer has said that it sends nothing more. */
   hasReadGoodbye = false;
   /** Why it ends, once that is known. */
   endReason: string | undefined;
   /** The last connection ended because one end refused what came, and had taken nothing new on it. */
-  wasInVain = false;
+  madeNoProgress = false;
   readonly #context: LinkContext;
   #state: LinkState;
   /** True once this end wants to say goodbye: what has been begun goes out before, and nobody begins anything new. */
@@ -93,8 +93,8 @@ export class Link implements LinkWriter, NativeConnectionOwner {
   constructor(peer: Member, isOwner: boolean, context: LinkContext) {
     this.peer = peer;
     this.isOwner = isOwner;
-    this.outflow = new SendBuffer(context.pages);
-    this.replay = new ResumeState(this.outflow);
+    this.sendBuffer = new SendBuffer(context.pages);
+    this.resumeState = new ResumeState(this.sendBuffer);
     this.#context = context;
     this.#state = isOwner ? "idle" : "waiting";
     this.handler = context.handlers.attach(peer.address, isOwner, this);
@@ -108,7 +108,7 @@ export class Link implements LinkWriter, NativeConnectionOwner {
     return this.isOwner ? "dialed" : "accepted";
   }
 
-  /** What the application is told: `waiting` before it is up for the first time, then `up` or `broken`. */
+  /** The state that the application sees: `waiting` before it is up for the first time, then `up` or `broken`. */
   get reachability(): "waiting" | "up" | "broken" {
     if (this.#state === "up") return "up";
     return this.hasBeenUp ? "broken" : "waiting";
@@ -127,7 +127,7 @@ export class Link implements LinkWriter, NativeConnectionOwner {
   // What its handler sees.
 
   get memory(): Uint8Array {
-    return this.outflow.memory;
+    return this.sendBuffer.memory;
   }
 
   get isOpen(): boolean {
@@ -135,24 +135,24 @@ export class Link implements LinkWriter, NativeConnectionOwner {
   }
 
   get unacknowledgedBytes(): number {
-    return this.outflow.unacknowledgedBytes;
+    return this.sendBuffer.unacknowledgedBytes;
   }
 
   get waitingBytes(): number {
-    return this.outflow.waitingBytes;
+    return this.sendBuffer.waitingBytes;
   }
 
   get begunBytes(): number {
-    return this.outflow.begunBytes;
+    return this.sendBuffer.begunBytes;
   }
 
   get roundTripMs(): number | undefined {
-    return this.channel?.roundTripMs;
+    return this.connection?.roundTripMs;
   }
 
   begin(kind: number, bytes: number, tail?: Uint8Array): number {
     this.#schedule();
-    return this.outflow.begin(kind, bytes, tail);
+    return this.sendBuffer.begin(kind, bytes, tail);
   }
 
   measure(): void {
@@ -163,29 +163,29 @@ export class Link implements LinkWriter, NativeConnectionOwner {
   // What its member wants.
 
   /** The link has a new connection. What the peer has not acknowledged goes out again, in order. */
-  carry(channel: NativeConnection, now: number): void {
-    channel.owner = this;
-    channel.watch(now);
-    this.outflow.rewind();
+  carry(connection: NativeConnection, now: number): void {
+    connection.owner = this;
+    connection.watch(now);
+    this.sendBuffer.rewind();
     this.#handedBytes = 0;
-    this.#receivedBefore = this.replay.received;
-    this.#acknowledgedBefore = this.outflow.acknowledged;
-    this.wasInVain = false;
+    this.#receivedBefore = this.resumeState.received;
+    this.#acknowledgedBefore = this.sendBuffer.acknowledged;
+    this.madeNoProgress = false;
     this.#schedule();
   }
 
   /** The connection is of no more use to the link: nothing more is read from it. */
   drop(): void {
-    const { channel } = this;
+    const { connection } = this;
     this.#clearUnanswered();
     this.#context.drains.clear(this);
-    this.channel = undefined;
-    channel?.abort();
+    this.connection = undefined;
+    connection?.abort();
   }
 
   /** This node sends no more messages on the link, which ends when the peer says the same. */
   sayGoodbye(reason: string, now: number): void {
-    if (this.#isLeaving || this.channel === undefined) return;
+    if (this.#isLeaving || this.connection === undefined) return;
     this.#isLeaving = true;
     this.endReason ??= reason;
     this.awaitGoodbye(now);
@@ -199,57 +199,57 @@ export class Link implements LinkWriter, NativeConnectionOwner {
 
   /** The peer's goodbye has not come in time. */
   drainOverdue(now: number): void {
-    const { channel } = this;
-    channel?.abort();
-    if (channel !== undefined) this.gone(channel, "did not say goodbye in time", now);
+    const { connection } = this;
+    connection?.abort();
+    if (connection !== undefined) this.gone(connection, "did not say goodbye in time", now);
   }
 
   /** Tells the peer how much has been taken. */
   acknowledge(): void {
     this.#clearUnanswered();
-    this.channel?.sendFrame(encodeAcknowledgement(this.replay.received));
+    this.connection?.sendFrame(encodeAcknowledgement(this.resumeState.received));
   }
 
   /** Hands what has been begun to the connection, as far as that has room. */
   flush(now: number): void {
     this.#isScheduled = false;
-    const { channel, outflow } = this;
-    if (channel === undefined || !this.isCarried) return;
-    if (this.#isMeasureDue) channel.measure(now);
+    const { connection, sendBuffer: outflow } = this;
+    if (connection === undefined || !this.isCarried) return;
+    if (this.#isMeasureDue) connection.measure(now);
     this.#isMeasureDue = false;
     const before = this.#handedBytes;
-    // A frame that has been begun goes out to its end: until then nothing else can be said on the connection.
+    // A frame that has been begun goes out to its end: until then nothing else can be sent on the connection.
     while (this.#handedBytes < this.#context.limits.handedBytes || outflow.isWithinFrame) {
-      const piece = outflow.hand();
+      const piece = outflow.nextSegment();
       if (piece === undefined) break;
       if (piece === "changed") {
-        this.#payloadChanged(channel, now);
+        this.#payloadChanged(connection, now);
         return;
       }
       this.#handedBytes += piece.length;
-      channel.sendFrame(piece);
+      connection.sendFrame(piece);
     }
     if (this.#handedBytes > before) this.handler.moved();
     if (!this.#isLeaving || this.#hasSaidGoodbye) return;
-    if (outflow.waitingBytes === 0 && this.handler.isDone) this.#goodbye(channel, now);
+    if (outflow.waitingBytes === 0 && this.handler.isDone) this.#goodbye(connection, now);
   }
 
   // What comes on its connection.
 
-  control(channel: NativeConnection, control: Control, now: number): void {
+  control(connection: NativeConnection, control: Control, now: number): void {
     if (control.type === "goodbye") {
-      this.#readGoodbye(channel, control.reason, control.received, now);
+      this.#readGoodbye(connection, control.reason, control.received, now);
     } else if (control.type === "refuse") {
       const reason = `${control.code} ${control.message}`;
-      this.wasInVain = this.outflow.acknowledged === this.#acknowledgedBefore;
-      channel.close(now);
+      this.madeNoProgress = this.sendBuffer.acknowledged === this.#acknowledgedBefore;
+      connection.close(now);
       if (endsLink(control.code)) this.#context.lost(this, reason, now);
-      else this.gone(channel, reason, now);
-    } else channel.unexpected(control.type, now);
+      else this.gone(connection, reason, now);
+    } else connection.unexpected(control.type, now);
   }
 
   numbered(
-    channel: NativeConnection,
+    connection: NativeConnection,
     kind: number,
     bytes: Uint8Array,
     from: number,
@@ -258,35 +258,35 @@ export class Link implements LinkWriter, NativeConnectionOwner {
     now: number,
   ): void {
     const number = readUint48(bytes, from);
-    const verdict = this.replay.judge(number);
+    const verdict = this.resumeState.judge(number);
     if (rest > 0) this.#isRepeating = verdict === "repeated";
     if (verdict === "repeated") return;
     const fault =
       verdict === "gap"
-        ? `frame ${number} came after ${this.replay.received}`
+        ? `frame ${number} came after ${this.resumeState.received}`
         : this.handler.take(kind, bytes, from + numberBytes, to, rest);
-    this.#taken(channel, to - from, rest, fault, now);
+    this.#taken(connection, to - from, rest, fault, now);
   }
 
-  more(channel: NativeConnection, bytes: Uint8Array, from: number, to: number, rest: number, now: number): void {
+  more(connection: NativeConnection, bytes: Uint8Array, from: number, to: number, rest: number, now: number): void {
     if (this.#isRepeating) return;
-    this.#taken(channel, to - from, rest, this.handler.takeMore(bytes, from, to, rest), now);
+    this.#taken(connection, to - from, rest, this.handler.takeMore(bytes, from, to, rest), now);
   }
 
-  acknowledged(channel: NativeConnection, number: number, now: number): void {
-    if (this.outflow.acknowledge(number)) this.handler.moved();
-    else this.#refuse(channel, `an acknowledgement of ${number} cannot be`, now);
+  acknowledged(connection: NativeConnection, number: number, now: number): void {
+    if (this.sendBuffer.acknowledge(number)) this.handler.moved();
+    else this.#refuse(connection, `an acknowledgement of ${number} cannot be`, now);
   }
 
   /** All that was handed to the connection has gone out. */
   flushed(): void {
     this.#handedBytes = 0;
-    this.outflow.sent();
+    this.sendBuffer.sent();
     this.#schedule();
   }
 
-  gone(channel: NativeConnection, reason: string, now: number): void {
-    const { failure } = channel;
+  gone(connection: NativeConnection, reason: string, now: number): void {
+    const { failure } = connection;
     if (failure !== undefined && endsLink(failure)) {
       this.#context.lost(this, `${failure} ${reason}`, now);
       return;
@@ -302,16 +302,16 @@ export class Link implements LinkWriter, NativeConnectionOwner {
     this.#context.scheduled.push(this);
   }
 
-  #readGoodbye(channel: NativeConnection, reason: string, received: number, now: number): void {
-    if (!this.outflow.acknowledge(received)) {
-      this.#refuse(channel, `a goodbye that acknowledges ${received} cannot be`, now);
+  #readGoodbye(connection: NativeConnection, reason: string, received: number, now: number): void {
+    if (!this.sendBuffer.acknowledge(received)) {
+      this.#refuse(connection, `a goodbye that acknowledges ${received} cannot be`, now);
       return;
     }
     this.hasReadGoodbye = true;
     this.endReason ??= reason;
     if (this.#hasSaidGoodbye) {
       this.acknowledge();
-      channel.finish(now);
+      connection.finish(now);
       return;
     }
     this.step("left");
@@ -319,40 +319,40 @@ export class Link implements LinkWriter, NativeConnectionOwner {
     this.sayGoodbye(reason, now);
   }
 
-  #goodbye(channel: NativeConnection, now: number): void {
+  #goodbye(connection: NativeConnection, now: number): void {
     this.#hasSaidGoodbye = true;
     this.#clearUnanswered();
-    channel.send({ type: "goodbye", reason: this.endReason ?? "", received: this.replay.received });
-    if (this.hasReadGoodbye) channel.finish(now);
+    connection.send({ type: "goodbye", reason: this.endReason ?? "", received: this.resumeState.received });
+    if (this.hasReadGoodbye) connection.finish(now);
   }
 
   /** A payload that was lent to the link is gone: its frame can never go out, and so nothing behind it. */
-  #payloadChanged(channel: NativeConnection, now: number): void {
+  #payloadChanged(connection: NativeConnection, now: number): void {
     const message = "a payload that was under way has been transferred or resized by this program";
     this.#context.note("PAYLOAD_CHANGED", message, this.peer.address);
-    this.#refuse(channel, "a frame cannot go out any more", now, `PAYLOAD_CHANGED ${message}`);
+    this.#refuse(connection, "a frame cannot go out any more", now, `PAYLOAD_CHANGED ${message}`);
   }
 
-  /** What the peer says is impossible. To go on would be to lose it in silence, so the link ends, at both ends. */
-  #refuse(channel: NativeConnection, message: string, now: number, reason = `SESSION_LOST ${message}`): void {
-    channel.refuse("SESSION_LOST", message, now);
+  /** What the peer sent is impossible. Going on would lose messages in silence, so the link ends, at both ends. */
+  #refuse(connection: NativeConnection, message: string, now: number, reason = `SESSION_LOST ${message}`): void {
+    connection.refuse("SESSION_LOST", message, now);
     this.#context.lost(this, reason, now);
   }
 
   /** The handler has been given so many bytes of a frame, and has found a fault with them or not. */
   #taken(
-    channel: NativeConnection,
+    connection: NativeConnection,
     bytes: number,
     rest: number,
     fault: string | typeof notNow | undefined,
     now: number,
   ): void {
     if (fault !== undefined) {
-      if (fault === notNow) this.#putOff(channel, now);
-      else this.#refuse(channel, fault, now);
+      if (fault === notNow) this.#putOff(connection, now);
+      else this.#refuse(connection, fault, now);
       return;
     }
-    if (rest === 0) this.replay.advance();
+    if (rest === 0) this.resumeState.advance();
     const { acknowledgements, limits } = this.#context;
     // It is acknowledged after some bytes or some time, whichever is first.
     if (this.#unansweredBytes === 0) acknowledgements.set(this, now + limits.acknowledgeMs);
@@ -363,16 +363,16 @@ export class Link implements LinkWriter, NativeConnectionOwner {
   }
 
   /**
-   * What comes cannot be held now. Only the connection ends: the peer keeps what is not acknowledged, and sends it again on
+   * What comes cannot be kept now. Only the connection ends: the peer keeps what is not acknowledged, and sends it again on
    * the next one. Pauses grow while connections take nothing of it.
    */
-  #putOff(channel: NativeConnection, now: number): void {
+  #putOff(connection: NativeConnection, now: number): void {
     const message = "this node holds as much for its peers as it may, until its program takes some of it";
     this.#context.note("OVERLOADED", message, this.peer.address);
-    this.wasInVain = this.replay.received === this.#receivedBefore;
+    this.madeNoProgress = this.resumeState.received === this.#receivedBefore;
     this.acknowledge();
-    channel.refuse("OVERLOADED", message, now);
-    this.gone(channel, message, now);
+    connection.refuse("OVERLOADED", message, now);
+    this.gone(connection, message, now);
   }
 
   #clearUnanswered(): void {

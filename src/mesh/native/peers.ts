@@ -16,16 +16,16 @@ import { LinkDialer } from "./link-dialer.js";
 import type { LinkReporter } from "./link-reporter.js";
 import type { HelloCase } from "./link-states.js";
 
-/** What the rest of the member must know of its native peers. */
+/** Events of the native peers for the rest of the member. */
 export interface NativePeersEvents {
-  /** The directory has moved; what follows from it comes next. */
+  /** The directory has changed; what follows from it comes next. */
   moved(): void;
   /** A key has a new holder, or none. */
   claimMoved(change: ClaimTransition, now: number): void;
   /** The log says that this incarnation has been removed. */
   fenced(reason: string, now: number): void;
   /** The server has dialed back, or somebody registers here. */
-  called(channel: NativeConnection, control: SessionCall, now: number): void;
+  called(connection: NativeConnection, control: SessionCall, now: number): void;
 }
 
 /**
@@ -37,9 +37,9 @@ export class NativePeers {
   readonly reports: LinkReporter;
   readonly acceptor: HelloHandler;
   readonly #outputs: OutputSink<MemberOutput>;
-  readonly #watch: NativePeersEvents;
-  readonly #owner: LinkDialer;
-  readonly #shared: LinkContext;
+  readonly #events: NativePeersEvents;
+  readonly #dialer: LinkDialer;
+  readonly #linkContext: LinkContext;
   readonly #links = new Map<Id, Link>();
   readonly #byAddress = new Map<Address, Link>();
   /** Links whose connection is gone, and that wait for the next one. */
@@ -56,16 +56,16 @@ export class NativePeers {
     watch: NativePeersEvents,
   ) {
     this.#outputs = outputs;
-    this.#watch = watch;
+    this.#events = watch;
     this.roster = new DirectoryView(id, rules.limits);
     this.reports = reports;
-    this.#owner = new LinkDialer({ mesh: rules.mesh, roster: this.roster }, rules.seed, ports, {
+    this.#dialer = new LinkDialer({ mesh: rules.mesh, roster: this.roster }, rules.seed, ports, {
       answered: (link, now) => this.#answered(link, now),
       failed: (link, now) => this.#report(link, now),
       lost: (link, reason, now) => this.#lost(link, reason, now),
     });
     const { limits, note, timers } = ports;
-    this.#shared = {
+    this.#linkContext = {
       limits,
       note,
       handlers,
@@ -82,8 +82,8 @@ export class NativePeers {
       isKeyed: rules.isKeyed,
       caseOf: (hello) => this.#caseOf(hello),
       linkOf: ({ from }) => this.#links.get(from),
-      accepted: (link, hello, channel, now) => this.#accepted(link, hello, channel, now),
-      called: (channel, control, now) => this.#watch.called(channel, control, now),
+      accepted: (link, hello, connection, now) => this.#accepted(link, hello, connection, now),
+      called: (connection, control, now) => this.#events.called(connection, control, now),
     });
   }
 
@@ -109,19 +109,19 @@ export class NativePeers {
 
   /** The peer at the other end of a connection, if one is known. */
   peerOf(connection: ConnectionId): Address | undefined {
-    for (const { channel, peer } of this.#links.values()) if (channel?.connection === connection) return peer.address;
+    for (const link of this.#links.values()) if (link.connection?.id === connection) return link.peer.address;
     return undefined;
   }
 
   /** Hands what has been begun on links to their connections. */
   flush(now: number): void {
-    const { scheduled } = this.#shared;
+    const { scheduled } = this.#linkContext;
     // A link may be scheduled again meanwhile.
     for (let at = 0; at < scheduled.length; at += 1) scheduled[at]?.flush(now);
     scheduled.length = 0;
   }
 
-  // What the log says.
+  // Changes of the directory.
 
   directoryRead(
     members: readonly Member[],
@@ -129,34 +129,34 @@ export class NativePeers {
     revision: number,
     now: number,
   ): void {
-    this.#heed(this.roster.restore(members, revision, claims), now);
+    this.#applyChanges(this.roster.restore(members, revision, claims), now);
     for (const link of this.#links.values()) {
       if (link.state !== "suspended") continue;
       link.step("news");
-      this.#owner.want(link, now);
+      this.#dialer.want(link, now);
     }
   }
 
   entriesRead(entries: readonly Entry[], now: number): void {
-    this.#heed(
+    this.#applyChanges(
       entries.flatMap((entry) => this.roster.apply(entry)),
       now,
     );
   }
 
-  // What the owner of this node wants.
+  // Wishes of the application.
 
   /** Says goodbye to everybody; what is under way is still delivered. */
   end(reason: string, now: number): void {
     this.acceptor.close();
     for (const link of [...this.#links.values()]) {
-      this.#owner.drop(link);
+      this.#dialer.drop(link);
       if (link.isCarried) {
         link.step("left");
         link.sayGoodbye(reason, now);
       } else this.#remove(link, reason);
     }
-    this.#owner.clear(now);
+    this.#dialer.clear(now);
   }
 
   /** This incarnation is over, and another one begins: nothing of the old one is delivered or sent any more. */
@@ -166,37 +166,37 @@ export class NativePeers {
     this.roster.restart(id);
   }
 
-  // How it comes about.
+  // Steps.
 
-  #heed(changes: readonly DirectoryChange[], now: number): void {
-    if (changes.length > 0) this.#watch.moved();
+  #applyChanges(changes: readonly DirectoryChange[], now: number): void {
+    if (changes.length > 0) this.#events.moved();
     for (const change of changes) {
-      if (change.type === "met") this.#met(change.member, now);
-      else if (change.type === "claimed" || change.type === "unclaimed") this.#watch.claimMoved(change, now);
+      if (change.type === "met") this.#joined(change.member, now);
+      else if (change.type === "claimed" || change.type === "unclaimed") this.#events.claimMoved(change, now);
       else if (change.id === this.roster.id) {
-        this.#watch.fenced(change.reason, now);
+        this.#events.fenced(change.reason, now);
         return;
-      } else this.#gone(change, now);
+      } else this.#removed(change, now);
     }
     this.acceptor.judgeParked(now);
-    this.#owner.dial(now);
+    this.#dialer.dial(now);
   }
 
-  #met(member: Member, now: number): void {
+  #joined(member: Member, now: number): void {
     const { self } = this.roster;
-    // Whoever has this address now is the only one that has it: an older incarnation is not heard any more.
+    // Whoever has this address now is the only one that has it: nothing more is read from an older incarnation.
     const old = this.#byAddress.get(member.address);
     if (old !== undefined && old.peer.id !== member.id) this.#remove(old, "replaced by a new incarnation");
     if (self === undefined || member.id === self.id || member.dialect === "classic") return;
     // An id has one link, however often it is named.
     if (this.#links.has(member.id)) return;
-    const link = new Link(member, compareMembers(self, member) < 0, this.#shared);
+    const link = new Link(member, compareMembers(self, member) < 0, this.#linkContext);
     this.#links.set(member.id, link);
     this.#byAddress.set(member.address, link);
-    if (link.isOwner) this.#owner.want(link, now);
+    if (link.isOwner) this.#dialer.want(link, now);
   }
 
-  #gone({ type, id, order, reason }: Extract<DirectoryChange, { type: "left" | "gone" }>, now: number): void {
+  #removed({ type, id, order, reason }: Extract<DirectoryChange, { type: "left" | "gone" }>, now: number): void {
     const link = this.#links.get(id);
     if (order !== undefined) this.reports.forget(order);
     if (link === undefined) return;
@@ -209,7 +209,7 @@ export class NativePeers {
 
   /** Ends a link at once: nothing more is read or sent on it. */
   #remove(link: Link, reason: string): void {
-    this.#owner.drop(link);
+    this.#dialer.drop(link);
     link.drop();
     if (link.state !== "ended") link.step("removed");
     this.#ended(link, reason);
@@ -221,11 +221,11 @@ export class NativePeers {
     this.#unreachable.delete(link);
     if (this.#byAddress.get(address) === link) this.#byAddress.delete(address);
     this.reports.forget(order);
-    const { handler, outflow, hasBeenUp } = link;
+    const { handler, sendBuffer: outflow, hasBeenUp } = link;
     const unacknowledged = handler.waiting + outflow.count(numberedKinds.message);
     outflow.clear();
     handler.ended(reason);
-    this.#tell({ type: "unlink", ...describe(link), reason, unacknowledged, wasUp: hasBeenUp });
+    this.#emit({ type: "unlink", ...describe(link), reason, unacknowledged, wasUp: hasBeenUp });
   }
 
   #caseOf(hello: ControlOf<"hello">): HelloCase {
@@ -239,35 +239,35 @@ export class NativePeers {
       isLeaving: link?.state === "draining",
       attempt: hello.attempt,
       highest: link?.attempt ?? 0,
-      fits: () => link?.replay.takeHello(hello.attempt, hello.since, hello.received) ?? false,
+      fits: () => link?.resumeState.takeHello(hello.attempt, hello.since, hello.received) ?? false,
     };
   }
 
   #answered(link: Link, now: number): void {
-    if (link.channel !== undefined) this.#up(link, link.channel, now);
+    if (link.connection !== undefined) this.#up(link, link.connection, now);
   }
 
-  #accepted(link: Link, { attempt }: ControlOf<"hello">, channel: NativeConnection, now: number): void {
+  #accepted(link: Link, { attempt }: ControlOf<"hello">, connection: NativeConnection, now: number): void {
     link.drop();
     link.step("accepted");
     link.attempt = attempt;
-    link.channel = channel;
-    channel.trust();
-    const { since, received } = link.replay;
-    channel.send({ type: "answer", attempt, since, received });
-    this.#up(link, channel, now);
+    link.connection = connection;
+    connection.trust();
+    const { since, received } = link.resumeState;
+    connection.send({ type: "answer", attempt, since, received });
+    this.#up(link, connection, now);
   }
 
-  #up(link: Link, channel: NativeConnection, now: number): void {
+  #up(link: Link, connection: NativeConnection, now: number): void {
     const { peer, attempt } = link;
     const type = link.hasBeenUp ? "relink" : "link";
     const isFirst = !link.hasBeenUp;
     link.hasBeenUp = true;
-    link.trouble = undefined;
+    link.failure = undefined;
     this.#unreachable.delete(link);
     this.reports.up(peer.order, attempt, now);
-    this.#tell({ type, ...describe(link) });
-    link.carry(channel, now);
+    this.#emit({ type, ...describe(link) });
+    link.carry(connection, now);
     if (isFirst) link.handler.up();
     // The hello or the answer may have acknowledged what the broken connection had delivered.
     link.handler.moved();
@@ -275,19 +275,19 @@ export class NativePeers {
 
   #broken(link: Link, reason: string, now: number): void {
     if (link.state === "ended") {
-      this.#owner.drop(link);
+      this.#dialer.drop(link);
       this.#ended(link, link.endReason ?? reason);
-      // While the log lists it still, it must not seem to be held by this node: the server may not have heard of its leaving.
+      // While the log lists it still, it must not seem to be held by this node: the server may not know yet that it left.
       if (this.roster.member(link.peer.id) !== undefined) {
         this.reports.down(link.peer.order, { stage: "ended", reason: link.endReason ?? reason }, now);
       }
       return;
     }
-    link.trouble = { stage: link.isOwner ? "redialing" : "waiting for its owner", reason };
+    link.failure = { stage: link.isOwner ? "redialing" : "waiting for its owner", reason };
     this.#unreachable.add(link);
     this.#report(link, now);
-    this.#tell({ type: "broken", ...describe(link), reason });
-    if (link.isOwner) this.#owner.broken(link, now);
+    this.#emit({ type: "broken", ...describe(link), reason });
+    if (link.isOwner) this.#dialer.broken(link, now);
   }
 
   /** The two ends do not agree on what has been delivered: better an end than a loss in silence. */
@@ -298,15 +298,15 @@ export class NativePeers {
   }
 
   #report(link: Link, now: number): void {
-    if (link.trouble !== undefined) this.reports.down(link.peer.order, link.trouble, now);
+    if (link.failure !== undefined) this.reports.down(link.peer.order, link.failure, now);
   }
 
-  #tell(event: MemberEvent): void {
+  #emit(event: MemberEvent): void {
     this.#outputs.push({ type: "event", event });
   }
 }
 
-function describe({ peer, direction, channel }: Link): LinkDescription {
-  const cipher = channel?.cipher === undefined ? {} : { cipher: channel.cipher };
+function describe({ peer, direction, connection }: Link): LinkDescription {
+  const cipher = connection?.cipher === undefined ? {} : { cipher: connection.cipher };
   return { peer: peer.address, dialect: "native", direction, member: peer, ...cipher };
 }

@@ -9,13 +9,13 @@ import type { SendBuffer } from "./send-buffer.js";
  * what may have arrived, and an early or a late frame on a connection that is given up cannot be taken twice.
  */
 export class ResumeState {
-  readonly #outflow: SendBuffer;
+  readonly #sendBuffer: SendBuffer;
   /** The attempt at which this state began; 0 before the first. Both ends must mean the same. */
   #since = 0;
   #received = 0;
 
   constructor(outflow: SendBuffer) {
-    this.#outflow = outflow;
+    this.#sendBuffer = outflow;
   }
 
   get since(): number {
@@ -39,13 +39,13 @@ export class ResumeState {
   }
 
   /**
-   * The owner has said hello. Takes up its state where the two left off, or begins one; false if they do not agree, which
+   * The owner's hello. Takes up its state where the two left off, or begins one; false if they do not agree, which
    * means that one of the two has forgotten what it had.
    */
   takeHello(attempt: number, since: number, received: number): boolean {
-    if (since !== 0) return since === this.#since && this.#outflow.acknowledge(received);
+    if (since !== 0) return since === this.#since && this.#sendBuffer.acknowledge(received);
     // The owner has never read an answer of ours, so it has sent and taken nothing.
-    if (this.#received > 0 || this.#outflow.acknowledged > 0 || received > 0) return false;
+    if (this.#received > 0 || this.#sendBuffer.acknowledged > 0 || received > 0) return false;
     this.#since = attempt;
     return true;
   }
@@ -55,6 +55,6 @@ export class ResumeState {
     if (this.#since === 0 && since !== attempt) return false;
     if (this.#since !== 0 && since !== this.#since) return false;
     this.#since = since;
-    return this.#outflow.acknowledge(received);
+    return this.#sendBuffer.acknowledge(received);
   }
 }

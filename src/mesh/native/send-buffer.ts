@@ -3,7 +3,7 @@ import { doubleZero } from "../../core/double-zero.js";
 import { frameHeaderBytes, writeFrameHeader } from "../../protocol/native/frames.js";
 import { numberBytes, readUint48, writeUint48 } from "../../protocol/native/numbered.js";
 
-/** Bytes of frames in one piece of memory: some whole frames, the beginning of a frame behind them, or the rest of one. */
+/** Bytes of frames in one segment of memory: some whole frames, the beginning of a frame behind them, or the rest of one. */
 interface Segment {
   readonly memory: Uint8Array;
   /** The page that the memory belongs to; undefined for the rest of a frame, which is the application's memory. */
@@ -13,7 +13,7 @@ interface Segment {
   readonly to: number;
   /** The number of the last frame that has bytes in it. */
   readonly last: number;
-  /** True if the rest of its last frame is the next piece. */
+  /** True if the rest of its last frame is the next segment. */
   readonly goesOn: boolean;
 }
 
@@ -22,21 +22,21 @@ const headBytes = frameHeaderBytes + numberBytes;
 
 /**
  * The numbered frames that one end of a link has begun and the other is not known to have, as they go out: frames are
- * written one behind the other on pages, handed to a connection piece by piece, and kept until they are acknowledged. On the
+ * written one behind the other on pages, handed to a connection segment by segment, and kept until they are acknowledged. On the
  * next connection they go out again as they are.
  *
- * Payload is copied once, onto a page, or not at all, if it is long. Nothing is allocated for a frame, only for a piece.
+ * Payload is copied once, onto a page, or not at all, if it is long. Nothing is allocated for a frame, only for a segment.
  */
 export class SendBuffer {
-  readonly #pages: BufferPool;
+  readonly #pool: BufferPool;
   /** Pages that nobody needs any more, but of which the connection may not have sent everything yet. */
   #spent: Page[] = [];
   /** True if the connection has sent all that it was handed. */
   #isSent = true;
   /** In order, all but what is being written. The first `#handed` of them have gone to the connection. */
-  #pieces: Segment[] = [];
+  #segments: Segment[] = [];
   #handed = 0;
-  /** The page that is being written, from where on nothing is a piece yet, and up to where it is written. */
+  /** The page that is being written, from where on nothing is a segment yet, and up to where it is written. */
   #page: Page | undefined;
   #from = 0;
   #at = 0;
@@ -49,7 +49,7 @@ export class SendBuffer {
   #waitingBytes = 0;
 
   constructor(pages: BufferPool) {
-    this.#pages = pages;
+    this.#pool = pages;
   }
 
   get memory(): Uint8Array {
@@ -95,32 +95,32 @@ export class SendBuffer {
     this.#waitingBytes += size + tailBytes;
     if (tail !== undefined) {
       this.#cut(true);
-      this.#pieces.push({ memory: tail, page: undefined, from: 0, to: tailBytes, last: this.#begun, goesOn: false });
+      this.#segments.push({ memory: tail, page: undefined, from: 0, to: tailBytes, last: this.#begun, goesOn: false });
     }
     return at + headBytes;
   }
 
-  /** True while the connection has been given the beginning of a frame, and the rest of it is the next piece. */
+  /** True while the connection has been given the beginning of a frame, and the rest of it is the next segment. */
   get isWithinFrame(): boolean {
-    return this.#pieces[this.#handed - 1]?.goesOn === true;
+    return this.#segments[this.#handed - 1]?.goesOn === true;
   }
 
   /**
-   * Takes the next piece for the connection; undefined if there is none. `changed`: it cannot go out any more, because the
+   * Takes the next segment for the connection; undefined if there is none. `changed`: it cannot go out any more, because the
    * application's memory that belongs to it is not there, or is shorter than it was; nothing is taken then. That is looked
-   * for before the beginning of a frame goes out, so the connection is still good for a last word.
+   * for before the beginning of a frame goes out, so a refusal can still be sent on the connection.
    */
-  hand(): Uint8Array | "changed" | undefined {
-    if (this.#handed === this.#pieces.length) this.#cut(false);
-    const piece = this.#pieces[this.#handed];
-    if (piece === undefined) return undefined;
-    if (isShortened(piece)) return "changed";
-    const rest = piece.goesOn ? this.#pieces[this.#handed + 1] : undefined;
+  nextSegment(): Uint8Array | "changed" | undefined {
+    if (this.#handed === this.#segments.length) this.#cut(false);
+    const segment = this.#segments[this.#handed];
+    if (segment === undefined) return undefined;
+    if (isShortened(segment)) return "changed";
+    const rest = segment.goesOn ? this.#segments[this.#handed + 1] : undefined;
     if (rest !== undefined && isShortened(rest)) return "changed";
     this.#handed += 1;
     this.#isSent = false;
-    this.#handedWhole = Math.max(this.#handedWhole, piece.goesOn ? piece.last - 1 : piece.last);
-    const { memory, from, to } = piece;
+    this.#handedWhole = Math.max(this.#handedWhole, segment.goesOn ? segment.last - 1 : segment.last);
+    const { memory, from, to } = segment;
     this.#waitingBytes -= to - from;
     return new Uint8Array(memory.buffer, memory.byteOffset + from, to - from);
   }
@@ -136,28 +136,28 @@ export class SendBuffer {
   sent(): void {
     this.#isSent = true;
     if (this.#spent.length === 0) return;
-    for (const page of this.#spent) this.#pages.give(page);
+    for (const page of this.#spent) this.#pool.give(page);
     this.#spent = [];
   }
 
   /**
-   * The other end has everything up to this number. False if that cannot be. Pages are not used again before the connection
-   * has sent them: whoever acknowledges what it has not read would be sent what was written there for somebody else.
+   * The other end has everything up to this number. False if that is impossible. Pages are not used again before the connection
+   * has sent them: a peer that acknowledges what it has not read would otherwise get data that was written there for another peer.
    */
   acknowledge(number: number): boolean {
     if (number < this.#acknowledged || number > this.#handedWhole) return false;
     this.#acknowledged = number;
     let done = 0;
-    for (const piece of this.#pieces) {
-      if (piece.last > number) break;
-      this.#forget(piece, piece.to, done);
-      this.#release(piece);
+    for (const segment of this.#segments) {
+      if (segment.last > number) break;
+      this.#drop(segment, segment.to, done);
+      this.#release(segment);
       done += 1;
     }
-    if (done > 0) this.#pieces.splice(0, done);
-    const [first] = this.#pieces;
+    if (done > 0) this.#segments.splice(0, done);
+    const [first] = this.#segments;
     // What is being written has not been handed, and so cannot have been acknowledged in part.
-    if (first !== undefined && first.page !== undefined) this.#forget(first, boundaryBehind(first, number), done);
+    if (first !== undefined && first.page !== undefined) this.#drop(first, boundaryBehind(first, number), done);
     this.#handed = Math.max(0, this.#handed - done);
     if (this.#unacknowledgedBytes === 0) this.#leavePage();
     return true;
@@ -168,7 +168,7 @@ export class SendBuffer {
    * sent may not have sent it yet, and nobody is going to say when it has.
    */
   clear(): void {
-    this.#pieces = [];
+    this.#segments = [];
     this.#spent = [];
     this.#handed = 0;
     this.#unacknowledgedBytes = 0;
@@ -182,29 +182,29 @@ export class SendBuffer {
   count(kind: number): number {
     this.#cut(false);
     let count = 0;
-    for (const piece of this.#pieces) {
-      if (piece.page === undefined) continue;
-      for (let at = piece.from; at < piece.to; at = endOf(piece.memory, at)) {
-        if (piece.memory[at + frameHeaderBytes - 1] === kind) count += 1;
+    for (const segment of this.#segments) {
+      if (segment.page === undefined) continue;
+      for (let at = segment.from; at < segment.to; at = endOf(segment.memory, at)) {
+        if (segment.memory[at + frameHeaderBytes - 1] === kind) count += 1;
       }
     }
     return count;
   }
 
-  /** What is written and not yet a piece becomes one. */
+  /** What is written and not yet a segment becomes one. */
   #cut(goesOn: boolean): void {
     const page = this.#page;
     if (page === undefined || this.#from === this.#at) return;
     page.uses += 1;
     const { memory } = page;
-    this.#pieces.push({ memory, page, from: this.#from, to: this.#at, last: this.#begun, goesOn });
+    this.#segments.push({ memory, page, from: this.#from, to: this.#at, last: this.#begun, goesOn });
     this.#from = this.#at;
   }
 
   #turnPage(): void {
     this.#cut(false);
     this.#leavePage();
-    this.#page = this.#pages.take();
+    this.#page = this.#pool.take();
   }
 
   #leavePage(): void {
@@ -212,7 +212,7 @@ export class SendBuffer {
     this.#page = undefined;
     this.#from = 0;
     this.#at = 0;
-    if (page?.uses === 0) this.#giveUp(page);
+    if (page?.uses === 0) this.#recycle(page);
   }
 
   /**
@@ -220,29 +220,29 @@ export class SendBuffer {
    * its pages are kept as long as they are needed, and never used again.
    */
   #retire(): void {
-    for (const { page } of this.#pieces) if (page !== undefined) page.uses += 1;
+    for (const { page } of this.#segments) if (page !== undefined) page.uses += 1;
     if (this.#page !== undefined) this.#page.uses += 1;
     this.#spent = [];
     this.#isSent = true;
   }
 
-  #giveUp(page: Page): void {
-    if (this.#isSent) this.#pages.give(page);
+  #recycle(page: Page): void {
+    if (this.#isSent) this.#pool.give(page);
     else this.#spent.push(page);
   }
 
-  /** What lies before `to` in the piece at `index` is not needed any more. */
-  #forget(piece: Segment, to: number, index: number): void {
-    const bytes = to - piece.from;
+  /** What lies before `to` in the segment at `index` is not needed any more. */
+  #drop(segment: Segment, to: number, index: number): void {
+    const bytes = to - segment.from;
     this.#unacknowledgedBytes -= bytes;
     if (index >= this.#handed) this.#waitingBytes -= bytes;
-    piece.from = to;
+    segment.from = to;
   }
 
   #release({ page }: Segment): void {
     if (page === undefined) return;
     page.uses -= 1;
-    if (page.uses === 0 && page !== this.#page) this.#giveUp(page);
+    if (page.uses === 0 && page !== this.#page) this.#recycle(page);
   }
 }
 

@@ -101,7 +101,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
   }
 
   get connectionId(): ConnectionId | undefined {
-    return this.#connection?.connection;
+    return this.#connection?.id;
   }
 
   get serverName(): string {

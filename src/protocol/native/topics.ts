@@ -2,7 +2,8 @@ import { utf8 } from "../text.js";
 
 /**
  * Topics, and a cache of the ones that were read last: an application uses the same few again and again. The cache has a
- * fixed size, so that a peer can replace what is in it, but never make it grow.
+ * fixed size, so that a peer can replace what is in it, but never make it grow. Without it, receiving a message of 64
+ * bytes to a topic of a dozen letters takes a third more of the processor (measured on Node 20 over loopback).
  */
 
 /** The longest topic, in bytes of UTF-8. */

@@ -8,12 +8,12 @@ test("both ends may send from listing on, and what they sent goes out first, in 
   expect([owner.link(later)?.reachability, later.link(owner)?.reachability]).toEqual(["waiting", "waiting"]);
   for (const text of ["a", "b"]) owner.send(later, text);
   later.send(owner, "c");
-  expect([owner.rider(later).ups, owner.unacknowledged(later)]).toEqual([0, 2]);
+  expect([owner.handler(later).ups, owner.unacknowledged(later)]).toEqual([0, 2]);
   owner.newest(later).flow();
   owner.send(later, "d");
   world.live(1_000);
   expect([later.messages, owner.messages]).toEqual([["a", "b", "d"], ["c"]]);
-  expect([owner.rider(later).ups, later.rider(owner).ups]).toEqual([1, 1]);
+  expect([owner.handler(later).ups, later.handler(owner).ups]).toEqual([1, 1]);
   expect(owner.link(later)?.reachability).toBe("up");
 });
 
@@ -36,7 +36,7 @@ test.each([
   const owner = world.admitted(1, [1, 2]);
   const peer = listed(2).address;
   const link = owner.member.nativeLink(peer);
-  const handler = owner.riding.at(peer);
+  const handler = owner.handlers.at(peer);
   handler?.send("a");
   owner.entries(entry as never);
   expect(handler?.endings).toHaveLength(1);

@@ -14,7 +14,7 @@ import {
   ownerTransitions,
 } from "../../../src/mesh/native/link-states.js";
 import { listed } from "./names.js";
-import { Riding } from "./recording-handler.js";
+import { RecordingHandlers } from "./recording-handler.js";
 
 const events: readonly LinkTrigger[] = [
   "dial",
@@ -80,7 +80,7 @@ const timers = new Timers();
 const context: LinkContext = {
   limits: defaultLimits,
   pages: new BufferPool((bytes) => new Uint8Array(bytes)),
-  handlers: new Riding(),
+  handlers: new RecordingHandlers(),
   scheduled: [],
   acknowledgements: timers.keyed(() => {}),
   drains: timers.keyed(() => {}),
@@ -129,7 +129,7 @@ test("a link takes what the application sends from before it is up until one of 
   const states = ["idle", "dialing", "suspended", "up", "draining", "ended"] as const;
   expect(states.filter((state) => linkIn("owner", state).isOpen)).toEqual(["idle", "dialing", "suspended", "up"]);
   const link = linkIn("acceptor", "up");
-  link.channel = {} as NativeConnection;
+  link.connection = {} as NativeConnection;
   link.sayGoodbye("left", 0);
   expect(link.isOpen).toBe(false);
 });

@@ -21,7 +21,7 @@ describe("messages", () => {
     later.send(owner, "c");
     wire.flow();
     expect([later.messages, owner.messages]).toEqual([["a", "b", ""], ["c"]]);
-    expect(later.riding.taken[0]).toEqual({ peer: owner.address, topic: "t", text: "a" });
+    expect(later.handlers.taken[0]).toEqual({ peer: owner.address, topic: "t", text: "a" });
   });
 
   test("that are sent while the connection is gone go out with the next one", () => {
@@ -42,7 +42,7 @@ describe("messages", () => {
     const { owner, later, wire } = world.pair();
     const before = wire.frames("dialer").length;
     owner.leave();
-    expect(owner.rider(later).carriage.isOpen).toBe(false);
+    expect(owner.handler(later).link.isOpen).toBe(false);
     owner.send(later, "late");
     expect(wire.frames("dialer").slice(before)).toMatchObject([{ type: "goodbye" }]);
   });
@@ -61,7 +61,7 @@ function expectLost(world: World, owner: Node, later: Node, wire: Wire, code = "
       down: [[expect.anything(), "ended", reason]],
     });
   }
-  expect([owner.rider(later).endings.length, later.rider(owner).endings.length]).toEqual([1, 1]);
+  expect([owner.handler(later).endings.length, later.handler(owner).endings.length]).toEqual([1, 1]);
   expect(owner.messages).toEqual([]);
   expect(owner.dials(later)).toHaveLength(1);
   expect([wire.dialer.isClosed, wire.acceptor.isClosed]).toEqual([true, true]);
@@ -115,24 +115,24 @@ describe("acknowledgements", () => {
     world.live(limits.acknowledgeMs);
     wire.send("acceptor", encodeAcknowledgement(1));
     wire.flow();
-    expect(owner.rider(later).carriage.unacknowledgedBytes).toBe(0);
+    expect(owner.handler(later).link.unacknowledgedBytes).toBe(0);
     expect(wire.isOpen).toBe(true);
   });
 
-  test("tell the rider that something has moved, as handing it to the connection does", () => {
+  test("tell the handler that something has moved, as handing it to the connection does", () => {
     const world = new World();
     const { owner, later, wire } = world.pair();
-    const rider = owner.rider(later);
-    const before = rider.moves;
+    const handler = owner.handler(later);
+    const before = handler.moves;
     owner.send(later, "a");
-    expect([rider.moves, rider.carriage.waitingBytes, owner.unacknowledged(later)]).toEqual([before + 1, 0, 1]);
+    expect([handler.moves, handler.link.waitingBytes, owner.unacknowledged(later)]).toEqual([before + 1, 0, 1]);
     wire.flow();
-    expect(rider.moves).toBe(before + 1);
+    expect(handler.moves).toBe(before + 1);
     world.live(limits.acknowledgeMs);
-    expect([rider.moves, rider.carriage.unacknowledgedBytes, owner.unacknowledged(later)]).toEqual([before + 2, 0, 0]);
+    expect([handler.moves, handler.link.unacknowledgedBytes, owner.unacknowledged(later)]).toEqual([before + 2, 0, 0]);
   });
 
-  test.each(["owner", "later"] as const)("that come with the next connection tell the %s's rider too", (name) => {
+  test.each(["owner", "later"] as const)("that come with the next connection tell the %s's handler too", (name) => {
     const world = new World();
     const { wire, ...nodes } = world.pair();
     const writer = nodes[name];
@@ -140,11 +140,11 @@ describe("acknowledgements", () => {
     writer.send(reader, "a");
     wire.from("dialer").from("acceptor").cut("dialer").cut("acceptor");
     expect(writer.unacknowledged(reader)).toBe(1);
-    const { moves } = writer.rider(reader);
+    const { moves } = writer.handler(reader);
     world.live(1_000);
     expect(reader.messages).toEqual(["a"]);
     expect(writer.unacknowledged(reader)).toBe(0);
-    expect(writer.rider(reader).moves).toBeGreaterThan(moves);
+    expect(writer.handler(reader).moves).toBeGreaterThan(moves);
   });
 
   test("of what has not been handed to a connection cannot be, and end the link at both ends", () => {
@@ -213,7 +213,7 @@ describe("a peer that does not keep to the protocol", () => {
   test.each<[string, Uint8Array]>([
     ["leaves a frame out", messageFrame(2, "")],
     ["sends a frame of number 0", messageFrame(0, "")],
-    ["sends what the rider does not take", encodeFrame(0x1f, Uint8Array.of(0, 0, 0, 0, 0, 1))],
+    ["sends what the handler does not take", encodeFrame(0x1f, Uint8Array.of(0, 0, 0, 0, 0, 1))],
     ["sends a message that is none", encodeFrame(0x10, Uint8Array.of(0, 0, 0, 0, 0, 1, 0, 9))],
   ])("and %s is told so, and the link ends at both ends: to go on would be a loss in silence", (_, bytes) => {
     const world = new World();
@@ -242,15 +242,15 @@ describe("a peer that does not keep to the protocol", () => {
       const world = new World();
       const pair = world.pair();
       const { owner, later } = pair;
-      const rider = pair[full].rider(pair[sender]);
-      rider.isFull = true;
+      const handler = pair[full].handler(pair[sender]);
+      handler.isFull = true;
       pair[sender].send(pair[full], "first");
       pair[sender].send(pair[full], "second");
       world.flow();
       expect(pair[full].notes).toEqual(["OVERLOADED"]);
       expect(pair[sender].eventsOf("broken")).toMatchObject([{ reason: expect.stringMatching(/^OVERLOADED /) }]);
       const upAt = [world.now];
-      rider.onMoved = () => void upAt.push(world.now);
+      handler.onMoved = () => void upAt.push(world.now);
       for (let seconds = 0; seconds < 600 && upAt.length < 16; seconds += 1) world.live(1_000);
       const pauses = upAt.slice(1).map((at, index) => at - (upAt[index] ?? 0));
       expect(pauses.length).toBeGreaterThanOrEqual(15);
@@ -259,7 +259,7 @@ describe("a peer that does not keep to the protocol", () => {
         expect(pause).toBeGreaterThanOrEqual(wholeMs / 2);
         expect(pause).toBeLessThanOrEqual(wholeMs);
       }
-      rider.isFull = false;
+      handler.isFull = false;
       world.live(limits.redialMaxMs);
       expect(pair[full].messages).toEqual(["first", "second"]);
       expect(owner.isUp(later)).toBe(true);
@@ -269,13 +269,13 @@ describe("a peer that does not keep to the protocol", () => {
       const world = new World();
       const pair = world.pair();
       const { owner, later } = pair;
-      const rider = pair[full].rider(pair[sender]);
-      rider.onTaken = () => {
-        rider.isFull = true;
+      const handler = pair[full].handler(pair[sender]);
+      handler.onTaken = () => {
+        handler.isFull = true;
       };
       // It is told so when the link is up again.
-      rider.onMoved = () => {
-        rider.isFull = false;
+      handler.onMoved = () => {
+        handler.isFull = false;
       };
       for (let count = 0; count < 10; count += 1) pair[sender].send(pair[full], `${count}`);
       world.live(9 * limits.redialMinMs);
@@ -365,7 +365,7 @@ test("a link that goes on by a higher attempt has one connection, of which both 
   world.live(limits.silentMs);
   expect([owner.link(later)?.attempt, later.link(owner)?.attempt]).toEqual([2, 2]);
   expect(later.eventsOf("relink")).toHaveLength(1);
-  const connection = later.link(owner)?.channel?.connection;
+  const connection = later.link(owner)?.connection?.id;
   expect(later.member.nameOf(connection ?? "in:99")).toBe(owner.address);
   expect(world.call(later).say("dialer", hello(2)).from("acceptor").last("acceptor", "refuse")).toMatchObject({
     code: "STALE_ATTEMPT",

@@ -9,14 +9,14 @@ import type { Control } from "../../../src/protocol/native/control.js";
 import { pong } from "../../../src/protocol/native/frames.js";
 import { numberedKinds } from "../../../src/protocol/native/numbered.js";
 import { idOf, listed, logId, serverAddress } from "./names.js";
-import { Riding, type TestRider } from "./recording-handler.js";
+import { type RecordingHandler, RecordingHandlers } from "./recording-handler.js";
 import type { Frame, Stand, Wire } from "./wire.js";
 import type { World } from "./world.js";
 
 /** A member's machine, and what it has said. */
 export class Node implements Stand {
   readonly member: MemberMachine<never>;
-  readonly riding = new Riding();
+  readonly handlers = new RecordingHandlers();
   readonly number: number;
   readonly address: Address;
   readonly events: MemberEvent[] = [];
@@ -48,7 +48,7 @@ export class Node implements Stand {
       seed: number,
       limits: world.limits,
     };
-    this.member = new MemberMachine<never>({ ...native, ...rules }, () => this.riding);
+    this.member = new MemberMachine<never>({ ...native, ...rules }, () => this.handlers);
   }
 
   handle(input: MemberInput | ConnectionInput): void {
@@ -78,7 +78,7 @@ export class Node implements Stand {
 
   /** Begins a message and lets it go; nothing comes of it where there is no link that takes it. */
   send(to: Node, text: string, isLong = false): void {
-    this.riding.at(to.address)?.send(text, isLong);
+    this.handlers.at(to.address)?.send(text, isLong);
     this.handle({ type: "flush" });
   }
 
@@ -170,21 +170,21 @@ export class Node implements Stand {
     return this.link(to)?.state === "up";
   }
 
-  /** The payloads that its riders have taken. */
+  /** The payloads that its handlers have taken. */
   get messages(): string[] {
-    return this.riding.taken.map(({ text }) => text);
+    return this.handlers.taken.map(({ text }) => text);
   }
 
-  /** Who rides on its newest link with another member. */
-  rider(to: Node): TestRider {
-    const rider = this.riding.at(to.address);
-    if (rider === undefined) throw new Error(`${this.address} was never linked with ${to.address}`);
-    return rider;
+  /** Who handles its newest link with another member. */
+  handler(to: Node): RecordingHandler {
+    const handler = this.handlers.at(to.address);
+    if (handler === undefined) throw new Error(`${this.address} was never linked with ${to.address}`);
+    return handler;
   }
 
   /** How many messages to another member are not known to have arrived. */
   unacknowledged(to: Node): number | undefined {
-    return this.link(to)?.outflow.count(numberedKinds.message);
+    return this.link(to)?.sendBuffer.count(numberedKinds.message);
   }
 
   /** All that it has sent has gone out. */

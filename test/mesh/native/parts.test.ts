@@ -3,7 +3,7 @@ import { encodeFrame } from "../../../src/protocol/native/frames.js";
 import { numberBytes, numberedKinds, writeUint48 } from "../../../src/protocol/native/numbered.js";
 import { hello } from "./names.js";
 import type { Node } from "./node.js";
-import { messageFrame, type TestRider } from "./recording-handler.js";
+import { messageFrame, type RecordingHandler } from "./recording-handler.js";
 import type { Wire } from "./wire.js";
 import { World } from "./world.js";
 
@@ -34,10 +34,10 @@ class Played {
     return wire;
   }
 
-  get rider(): TestRider {
-    const [rider] = this.later.riding.riders;
-    if (rider === undefined) throw new Error("nobody rides");
-    return rider;
+  get handler(): RecordingHandler {
+    const [handler] = this.later.handlers.handlers;
+    if (handler === undefined) throw new Error("nobody rides");
+    return handler;
   }
 
   /** What it says that it has received, when that is due. */
@@ -48,7 +48,7 @@ class Played {
 }
 
 describe("a frame that comes in parts", () => {
-  test("is given to the rider as it comes, and is acknowledged when all of it is there", () => {
+  test("is given to the handler as it comes, and is acknowledged when all of it is there", () => {
     const played = new Played();
     const wire = played.dial().say("dialer", messageFrame(1, "m1"));
     const frame = portion(2, "abcdefghij");
@@ -60,7 +60,7 @@ describe("a frame that comes in parts", () => {
     }
     expect(played.acknowledged(wire)).toBe(1);
     wire.say("dialer", frame.subarray(head + 9), messageFrame(3, "m3"));
-    expect(played.rider.parts).toEqual([
+    expect(played.handler.parts).toEqual([
       ["abcdefgh", 2],
       ["i", 1],
       ["j", 0],
@@ -77,7 +77,7 @@ describe("a frame that comes in parts", () => {
     const wire = played.dial();
     expect(wire.last("acceptor", "answer")).toMatchObject({ received: 0 });
     wire.say("dialer", frame, messageFrame(2, "m2"));
-    expect(played.rider.parts).toEqual([
+    expect(played.handler.parts).toEqual([
       ["abcde", 5],
       ["abcdefgh", 2],
       ["abcdefghij", 0],
@@ -93,7 +93,7 @@ describe("a frame that comes in parts", () => {
     const wire = played.dial();
     for (const part of [frame.subarray(0, head + 5), frame.subarray(head + 5)]) wire.say("dialer", part);
     wire.say("dialer", portion(2, "klmnopqrst").subarray(0, head + 9));
-    expect(played.rider.parts).toEqual([
+    expect(played.handler.parts).toEqual([
       ["abcdefghij", 0],
       ["klmnopqrs", 1],
     ]);
@@ -104,6 +104,6 @@ describe("a frame that comes in parts", () => {
     const played = new Played();
     const wire = played.dial().say("dialer", portion(2, "abcdefghij").subarray(0, head + 8));
     expect(wire.last("acceptor", "refuse")).toMatchObject({ code: "SESSION_LOST" });
-    expect(played.rider.parts).toEqual([]);
+    expect(played.handler.parts).toEqual([]);
   });
 });

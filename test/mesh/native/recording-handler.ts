@@ -13,7 +13,7 @@ export interface Text {
   readonly text: string;
 }
 
-/** A message that a rider has taken. */
+/** A message that a handler has taken. */
 export interface Taken extends Text {
   readonly peer: string;
 }
@@ -53,10 +53,10 @@ export function textOf(content: Uint8Array): Text | undefined {
 }
 
 /** Rides on one link: begins a frame for each message, and keeps what comes. */
-export class TestRider implements LinkHandler {
+export class RecordingHandler implements LinkHandler {
   readonly peer: string;
   readonly isOwner: boolean;
-  readonly carriage: LinkWriter;
+  readonly link: LinkWriter;
   /** What the test says that it has not begun yet. */
   waiting = 0;
   /** What the test says of what waits besides. */
@@ -78,10 +78,10 @@ export class TestRider implements LinkHandler {
   late = 0;
   readonly #taken: Taken[];
 
-  constructor(peer: string, isOwner: boolean, carriage: LinkWriter, taken: Taken[]) {
+  constructor(peer: string, isOwner: boolean, link: LinkWriter, taken: Taken[]) {
     this.peer = peer;
     this.isOwner = isOwner;
-    this.carriage = carriage;
+    this.link = link;
     this.#taken = taken;
   }
 
@@ -91,12 +91,12 @@ export class TestRider implements LinkHandler {
 
   /** Begins a message, unless the link takes none any more. `isLong`: its payload goes as the rest of the frame. */
   send(text: string, isLong = false): void {
-    if (this.carriage.isOpen) this.begin(text, isLong);
+    if (this.link.isOpen) this.begin(text, isLong);
   }
 
   /** Begins what it had taken before, also while the link takes nothing any more. */
   begin(text: string, isLong = false): void {
-    beginText(this.carriage, text, isLong);
+    beginText(this.link, text, isLong);
   }
 
   take(kind: number, bytes: Uint8Array, from: number, to: number, rest: number): string | typeof notNow | undefined {
@@ -131,20 +131,20 @@ export class TestRider implements LinkHandler {
 }
 
 /** Rides on all links of one member. */
-export class Riding implements LinkHandlerFactory {
+export class RecordingHandlers implements LinkHandlerFactory {
   /** All that has been taken, in order. */
   readonly taken: Taken[] = [];
   /** Everybody who has ever boarded, in order. */
-  readonly riders: TestRider[] = [];
+  readonly handlers: RecordingHandler[] = [];
 
-  attach(peer: string, isOwner: boolean, carriage: LinkWriter): LinkHandler {
-    const rider = new TestRider(peer, isOwner, carriage, this.taken);
-    this.riders.push(rider);
-    return rider;
+  attach(peer: string, isOwner: boolean, link: LinkWriter): LinkHandler {
+    const handler = new RecordingHandler(peer, isOwner, link, this.taken);
+    this.handlers.push(handler);
+    return handler;
   }
 
-  /** Who rides on the newest link with this peer; undefined if there was never one. */
-  at(peer: Address): TestRider | undefined {
-    return this.riders.findLast((rider) => rider.peer === peer);
+  /** Who handles the newest link with this peer; undefined if there was never one. */
+  at(peer: Address): RecordingHandler | undefined {
+    return this.handlers.findLast((handler) => handler.peer === peer);
   }
 }

@@ -23,7 +23,7 @@ class End {
   /** All that there is to hand to a connection, as it is by now. */
   handed(): Uint8Array[] {
     const pieces: Uint8Array[] = [];
-    for (let piece = this.outflow.hand(); piece instanceof Uint8Array; piece = this.outflow.hand()) {
+    for (let piece = this.outflow.nextSegment(); piece instanceof Uint8Array; piece = this.outflow.nextSegment()) {
       pieces.push(Uint8Array.from(piece));
     }
     return pieces;

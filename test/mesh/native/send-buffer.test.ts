@@ -131,7 +131,7 @@ class Pair {
   }
 
   hand(): boolean {
-    const view = this.outflow.hand();
+    const view = this.outflow.nextSegment();
     if (view === undefined || view === "changed") {
       expect(view).toBeUndefined();
       expect(this.#at).toBe(this.total);
@@ -183,7 +183,7 @@ class Pair {
   clear(): void {
     const { size } = this.pages.taken;
     this.outflow.clear();
-    expect(this.outflow.hand()).toBeUndefined();
+    expect(this.outflow.nextSegment()).toBeUndefined();
     expect([this.outflow.unacknowledgedBytes, this.outflow.waitingBytes, this.outflow.count(kinds[0])]).toEqual([
       0, 0, 0,
     ]);
@@ -279,7 +279,7 @@ function start(): {
     pages,
     handed: () => {
       const pieces: Uint8Array[] = [];
-      for (let piece = outflow.hand(); piece instanceof Uint8Array; piece = outflow.hand()) {
+      for (let piece = outflow.nextSegment(); piece instanceof Uint8Array; piece = outflow.nextSegment()) {
         pieces.push(piece);
       }
       return pieces;
@@ -295,7 +295,7 @@ function start(): {
 describe("an outflow", () => {
   test("holds no page before its first frame, and none when everything is acknowledged", () => {
     const { outflow, pages, handed, begin } = start();
-    expect([pages.taken.size, outflow.hand(), outflow.memory.length]).toEqual([0, undefined, 0]);
+    expect([pages.taken.size, outflow.nextSegment(), outflow.memory.length]).toEqual([0, undefined, 0]);
     expect([outflow.acknowledge(0), outflow.acknowledge(1), outflow.acknowledge(-1)]).toEqual([true, false, false]);
     begin(10);
     handed();
@@ -402,9 +402,9 @@ describe("an outflow", () => {
     const { outflow, begin } = start();
     begin(1);
     outflow.begin(0x10, 0, contentOf(2, 10));
-    outflow.hand();
+    outflow.nextSegment();
     expect([outflow.acknowledge(2), outflow.acknowledge(1), outflow.waitingBytes]).toEqual([false, true, 10]);
-    outflow.hand();
+    outflow.nextSegment();
     expect([outflow.acknowledge(2), outflow.waitingBytes]).toEqual([true, 0]);
   });
 

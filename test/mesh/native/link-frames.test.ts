@@ -3,7 +3,7 @@ import type { Limits } from "../../../src/core/limits.js";
 import { encodeControl } from "../../../src/protocol/native/control.js";
 import { ping, pong } from "../../../src/protocol/native/frames.js";
 import type { Node } from "./node.js";
-import { beginPayload, type TestRider } from "./recording-handler.js";
+import { beginPayload, type RecordingHandler } from "./recording-handler.js";
 import type { Frame, Side, Wire } from "./wire.js";
 import { World } from "./world.js";
 
@@ -15,7 +15,7 @@ function stuck(limits: Partial<Limits> = {}): Carried {
   const world = new World(limits);
   const { owner, later, wire } = world.pair();
   owner.isFlushing = false;
-  return { world, owner, later, wire, rider: owner.rider(later), sent: new Sent(wire, "dialer") };
+  return { world, owner, later, wire, handler: owner.handler(later), sent: new Sent(wire, "dialer") };
 }
 
 interface Carried {
@@ -23,7 +23,7 @@ interface Carried {
   readonly owner: Node;
   readonly later: Node;
   readonly wire: Wire;
-  readonly rider: TestRider;
+  readonly handler: RecordingHandler;
   readonly sent: Sent;
 }
 
@@ -65,57 +65,57 @@ function texts(count: number, bytes: number): string[] {
 
 describe("what is begun on a link", () => {
   test("goes out at the end of the step, all of it together", () => {
-    const { owner, wire, rider, sent } = stuck();
+    const { owner, wire, handler, sent } = stuck();
     const before = wire.dialer.sent.length;
-    for (const text of texts(50, 10)) rider.send(text);
-    expect([sent.bytes, rider.carriage.waitingBytes]).toEqual([0, 50 * (headBytes + 10)]);
+    for (const text of texts(50, 10)) handler.send(text);
+    expect([sent.bytes, handler.link.waitingBytes]).toEqual([0, 50 * (headBytes + 10)]);
     owner.handle({ type: "flush" });
     expect(wire.dialer.sent.length).toBe(before + 1);
-    expect([sent.bytes, rider.carriage.waitingBytes]).toEqual([50 * (headBytes + 10), 0]);
+    expect([sent.bytes, handler.link.waitingBytes]).toEqual([50 * (headBytes + 10), 0]);
   });
 
   test("while a message is taken goes out in the same step", () => {
-    const { owner, later, wire, rider } = stuck();
-    rider.onTaken = (text) => rider.send(`${text}, too`);
+    const { owner, later, wire, handler } = stuck();
+    handler.onTaken = (text) => handler.send(`${text}, too`);
     later.send(owner, "hello");
     wire.flow();
     expect(later.messages).toEqual(["hello, too"]);
   });
 
   test("when something has moved goes out in the same step, until the connection has enough", () => {
-    const { owner, rider, sent } = stuck({ handedBytes: 1_000 });
-    rider.onMoved = () => rider.send("again".padEnd(86, "."));
-    rider.send("begin".padEnd(86, "."));
+    const { owner, handler, sent } = stuck({ handedBytes: 1_000 });
+    handler.onMoved = () => handler.send("again".padEnd(86, "."));
+    handler.send("begin".padEnd(86, "."));
     owner.handle({ type: "flush" });
     expect(sent.bytes).toBe(1_000);
-    expect(rider.carriage.waitingBytes).toBe(100);
+    expect(handler.link.waitingBytes).toBe(100);
     owner.flush();
     expect(sent.bytes).toBe(2_000);
   });
 
   test("is given to a connection in parts, and the next part when the last one has gone out", () => {
-    const { world, owner, later, wire, rider, sent } = stuck({ handedBytes: 1_000 });
+    const { world, owner, later, wire, handler, sent } = stuck({ handedBytes: 1_000 });
     const all = texts(35, 86);
     for (const text of all) owner.send(later, text);
     expect(sent.bytes).toBe(1_000);
-    expect(rider.carriage.waitingBytes).toBe(2_500);
+    expect(handler.link.waitingBytes).toBe(2_500);
     wire.flow();
     world.pass(1_000);
     expect(later.messages).toHaveLength(10);
     // What waits has become one piece meanwhile.
     owner.flush();
-    expect([sent.bytes, rider.carriage.waitingBytes]).toEqual([3_500, 0]);
+    expect([sent.bytes, handler.link.waitingBytes]).toEqual([3_500, 0]);
     world.flow();
     expect(later.messages).toEqual(all);
   });
 
   test("is given to a connection page by page, and long payloads as they are", () => {
-    const { world, owner, later, rider, sent } = stuck();
+    const { world, owner, later, handler, sent } = stuck();
     const all = texts(40, 60_000);
-    for (const [index, text] of all.entries()) rider.send(text, index % 2 === 0);
+    for (const [index, text] of all.entries()) handler.send(text, index % 2 === 0);
     owner.handle({ type: "flush" });
     const { handedBytes } = world.limits;
-    for (let given = 0; rider.carriage.waitingBytes > 0; ) {
+    for (let given = 0; handler.link.waitingBytes > 0; ) {
       expect(sent.bytes - given).toBeGreaterThanOrEqual(handedBytes);
       expect(sent.bytes - given).toBeLessThan(handedBytes + 65_536 + 60_000);
       world.flow();
@@ -127,7 +127,7 @@ describe("what is begun on a link", () => {
   });
 
   test("does not hold up probes, their answers and acknowledgements", () => {
-    const { world, owner, later, wire, rider, sent } = stuck({ handedBytes: 1_000 });
+    const { world, owner, later, wire, handler, sent } = stuck({ handedBytes: 1_000 });
     for (const text of texts(100, 86)) owner.send(later, text);
     later.send(owner, "to be acknowledged");
     wire.send("acceptor", ping);
@@ -137,16 +137,16 @@ describe("what is begun on a link", () => {
     expect(sent.frames.at(-1)).toEqual({ type: "acknowledgement", number: 1 });
     world.pass(world.limits.probeMs);
     expect(sent.types.at(-1)).toBe("ping");
-    expect(rider.carriage.waitingBytes).toBe(9_000);
+    expect(handler.link.waitingBytes).toBe(9_000);
   });
 
   test("does not wait for what the last connection has not sent", () => {
-    const { world, owner, later, wire, rider } = stuck({ handedBytes: 1_000 });
+    const { world, owner, later, wire, handler } = stuck({ handedBytes: 1_000 });
     const all = texts(12, 86);
     for (const text of all) owner.send(later, text);
-    expect(rider.carriage.waitingBytes).toBe(200);
+    expect(handler.link.waitingBytes).toBe(200);
     wire.cut("dialer").cut("acceptor");
-    expect(rider.carriage.waitingBytes).toBe(200);
+    expect(handler.link.waitingBytes).toBe(200);
     world.pass(world.limits.redialMinMs);
     const next = owner.newest(later).connect().from("dialer").from("acceptor");
     expect(next.frames("dialer").filter(({ type }) => type === "message")).toHaveLength(10);
@@ -170,7 +170,7 @@ describe("what is begun on a link", () => {
         from.send(to, "meanwhile");
         world.live(world.limits.redialMinMs + world.limits.acknowledgeMs);
         expect(to.messages).toEqual([...lengths.map((length, index) => `${index}`.repeat(length)), "meanwhile"]);
-        expect(from.rider(to).carriage.unacknowledgedBytes).toBe(0);
+        expect(from.handler(to).link.unacknowledgedBytes).toBe(0);
       }
     },
   );
@@ -191,17 +191,17 @@ describe("a goodbye", () => {
     expect(owner.eventsOf("unlink")).toMatchObject([{ unacknowledged: 0 }]);
   });
 
-  test("goes behind what the rider has not begun yet", () => {
-    const { world, owner, later, wire, rider, sent } = stuck();
-    rider.waiting = 2;
+  test("goes behind what the handler has not begun yet", () => {
+    const { world, owner, later, wire, handler, sent } = stuck();
+    handler.waiting = 2;
     owner.leave();
-    expect(rider.carriage.isOpen).toBe(false);
+    expect(handler.link.isOpen).toBe(false);
     world.pass(1_000);
     expect(sent.types).toEqual([]);
     // The peer gives it room.
-    rider.onTaken = () => {
-      rider.waiting -= 1;
-      rider.begin(`last words ${rider.waiting}`);
+    handler.onTaken = () => {
+      handler.waiting -= 1;
+      handler.begin(`last words ${handler.waiting}`);
     };
     later.send(owner, "1");
     wire.from("acceptor");
@@ -215,16 +215,16 @@ describe("a goodbye", () => {
     expect(owner.eventsOf("unlink")).toMatchObject([{ unacknowledged: 0 }]);
   });
 
-  test("goes behind whatever else the rider waits to begin, and at once when the peer has given that up", () => {
+  test("goes behind whatever else the handler waits to begin, and at once when the peer has given that up", () => {
     const world = new World();
     const { owner, later, wire } = world.pair();
-    const rider = owner.rider(later);
-    rider.isHeldUp = true;
+    const handler = owner.handler(later);
+    handler.isHeldUp = true;
     owner.leave();
     world.flow();
     expect(wire.frames("dialer").some(({ type }) => type === "goodbye")).toBe(false);
-    rider.onTaken = () => {
-      rider.isHeldUp = false;
+    handler.onTaken = () => {
+      handler.isHeldUp = false;
     };
     later.send(owner, "given up");
     wire.flow();
@@ -234,17 +234,17 @@ describe("a goodbye", () => {
   });
 
   test("is answered behind all that this end has begun and not begun", () => {
-    const { world, owner, later, wire, rider, sent } = stuck({ handedBytes: 1_000 });
+    const { world, owner, later, wire, handler, sent } = stuck({ handedBytes: 1_000 });
     const all = texts(25, 86);
     for (const text of all) owner.send(later, text);
-    rider.waiting = 1;
+    handler.waiting = 1;
     later.leave();
     wire.from("acceptor");
-    expect(rider.carriage.isOpen).toBe(false);
+    expect(handler.link.isOpen).toBe(false);
     owner.flush();
     expect(sent.types).not.toContain("goodbye");
-    rider.waiting = 0;
-    rider.begin("the last one");
+    handler.waiting = 0;
+    handler.begin("the last one");
     owner.handle({ type: "flush" });
     owner.flush();
     expect(sent.types.slice(-2)).toEqual(["message", "goodbye"]);
@@ -256,14 +256,14 @@ describe("a goodbye", () => {
   });
 
   test("is not waited for longer than a link may drain, and what was not begun counts as not delivered", () => {
-    const { world, owner, later, wire, rider } = stuck();
-    rider.waiting = 3;
+    const { world, owner, later, wire, handler } = stuck();
+    handler.waiting = 3;
     owner.send(later, "not acknowledged");
     owner.leave();
     world.pass(world.limits.drainMs);
     expect(wire.dialer.isClosed).toBe(true);
     expect(owner.eventsOf("unlink")).toMatchObject([{ unacknowledged: 4 }]);
-    expect(rider.endings).toEqual(["left"]);
+    expect(handler.endings).toEqual(["left"]);
   });
 
   test("acknowledges what has been taken, and nothing is owed behind it", () => {
@@ -278,88 +278,88 @@ describe("a goodbye", () => {
 });
 
 describe("the round trip", () => {
-  test("is measured when the rider wants it, once at a time, and the shortest counts", () => {
-    const { world, owner, wire, rider, sent } = stuck();
+  test("is measured when the handler wants it, once at a time, and the shortest counts", () => {
+    const { world, owner, wire, handler, sent } = stuck();
     const measure = (tookMs: number): void => {
-      rider.carriage.measure();
+      handler.link.measure();
       owner.handle({ type: "flush" });
       wire.from("dialer");
       world.pass(tookMs);
       wire.from("acceptor");
     };
-    expect(rider.carriage.roundTripMs).toBeUndefined();
+    expect(handler.link.roundTripMs).toBeUndefined();
     measure(30);
-    expect(rider.carriage.roundTripMs).toBe(30);
+    expect(handler.link.roundTripMs).toBe(30);
     measure(40);
-    expect(rider.carriage.roundTripMs).toBe(30);
+    expect(handler.link.roundTripMs).toBe(30);
     measure(20);
-    expect(rider.carriage.roundTripMs).toBe(20);
+    expect(handler.link.roundTripMs).toBe(20);
     owner.handle({ type: "flush" });
-    rider.send("not a reason to measure");
+    handler.send("not a reason to measure");
     owner.handle({ type: "flush" });
     expect(sent.types).toEqual(["ping", "ping", "ping", "message"]);
     for (let count = 0; count < 3; count += 1) {
-      rider.carriage.measure();
+      handler.link.measure();
       owner.handle({ type: "flush" });
     }
     expect(sent.types.slice(4)).toEqual(["ping"]);
   });
 
   test("is not that of a pong that nobody has asked for, nor of one that answers an earlier ping", () => {
-    const { world, owner, wire, rider } = stuck();
+    const { world, owner, wire, handler } = stuck();
     wire.send("acceptor", pong);
     wire.from("acceptor");
-    expect(rider.carriage.roundTripMs).toBeUndefined();
-    // It is asked whether it lives, and just before it has answered, the rider wants to know as well.
+    expect(handler.link.roundTripMs).toBeUndefined();
+    // It is asked whether it lives, and just before it has answered, the handler wants to know as well.
     world.pass(world.limits.probeMs + 100);
-    rider.carriage.measure();
+    handler.link.measure();
     owner.handle({ type: "flush" });
     world.pass(5);
     wire.send("acceptor", pong);
     wire.from("acceptor");
-    expect(rider.carriage.roundTripMs).toBe(105);
+    expect(handler.link.roundTripMs).toBe(105);
   });
 
   test("is never taken for shorter than it is, however many pings are under way", () => {
-    const { world, wire, rider } = stuck();
+    const { world, wire, handler } = stuck();
     world.pass(2 * world.limits.probeMs + 100);
     wire.send("acceptor", pong);
     wire.from("acceptor");
-    expect(rider.carriage.roundTripMs).toBe(world.limits.probeMs + 100);
+    expect(handler.link.roundTripMs).toBe(world.limits.probeMs + 100);
   });
 
   test("is another one on the next connection, on which it is measured if that was wanted meanwhile", () => {
-    const { world, owner, later, wire, rider } = stuck();
-    rider.carriage.measure();
+    const { world, owner, later, wire, handler } = stuck();
+    handler.link.measure();
     owner.handle({ type: "flush" });
     wire.flow();
-    expect(rider.carriage.roundTripMs).toBe(0);
+    expect(handler.link.roundTripMs).toBe(0);
     wire.cut("dialer").cut("acceptor");
-    expect(rider.carriage.roundTripMs).toBeUndefined();
-    rider.carriage.measure();
+    expect(handler.link.roundTripMs).toBeUndefined();
+    handler.link.measure();
     owner.handle({ type: "flush" });
     world.pass(world.limits.redialMinMs);
     const next = owner.newest(later).connect().from("dialer").from("acceptor").from("dialer");
     world.pass(7);
     next.from("acceptor");
     expect(next.frames("dialer").filter(({ type }) => type === "ping")).toHaveLength(1);
-    expect(rider.carriage.roundTripMs).toBe(7);
+    expect(handler.link.roundTripMs).toBe(7);
   });
 });
 
-describe("a rider", () => {
-  test("boards when the link is up for the first time, rides on over all its connections, and hears of its end once", () => {
+describe("a handler", () => {
+  test("boards when the link is up for the first time, handles over all its connections, and hears of its end once", () => {
     const world = new World();
     const { owner, later, wire } = world.pair();
-    expect([owner.rider(later).isOwner, later.rider(owner).isOwner]).toEqual([true, false]);
+    expect([owner.handler(later).isOwner, later.handler(owner).isOwner]).toEqual([true, false]);
     wire.cut("dialer").cut("acceptor");
     world.live(1_000);
-    expect([owner.riding.riders.length, later.riding.riders.length]).toEqual([1, 1]);
-    expect(owner.rider(later).carriage.isOpen).toBe(true);
+    expect([owner.handlers.handlers.length, later.handlers.handlers.length]).toEqual([1, 1]);
+    expect(owner.handler(later).link.isOpen).toBe(true);
     owner.leave();
     world.flow();
-    for (const rider of [owner.rider(later), later.rider(owner)]) {
-      expect([rider.endings, rider.late, rider.carriage.isOpen]).toEqual([["left"], 0, false]);
+    for (const handler of [owner.handler(later), later.handler(owner)]) {
+      expect([handler.endings, handler.late, handler.link.isOpen]).toEqual([["left"], 0, false]);
     }
   });
 
@@ -368,28 +368,28 @@ describe("a rider", () => {
     const [owner, later] = world.mesh(2) as [Node, Node];
     owner.newest(later).connect();
     owner.leave();
-    expect(owner.riding.riders).toMatchObject([{ ups: 0, moves: 0, late: 0, endings: ["left"] }]);
+    expect(owner.handlers.handlers).toMatchObject([{ ups: 0, moves: 0, late: 0, endings: ["left"] }]);
   });
 
   test("begins in vain on a link that has ended", () => {
     const world = new World();
     const { owner, later } = world.pair();
-    const rider = owner.rider(later);
+    const handler = owner.handler(later);
     owner.leave();
     world.flow();
-    rider.begin("nobody hears it");
+    handler.begin("nobody hears it");
     owner.handle({ type: "flush" });
     world.live(60_000);
     expect(later.messages).toEqual([]);
   });
 
   test("hears nothing more of a peer that has refused the link", () => {
-    const { world, owner, later, wire, rider } = stuck();
+    const { world, owner, later, wire, handler } = stuck();
     const refusal = encodeControl({ type: "refuse", code: "SESSION_LOST", message: "no" });
     later.send(owner, "not heard");
     wire.acceptor.onItsWay.unshift({ bytes: refusal, memory: refusal });
     wire.from("acceptor");
-    expect([owner.messages, rider.endings, rider.late]).toEqual([[], ["SESSION_LOST no"], 0]);
+    expect([owner.messages, handler.endings, handler.late]).toEqual([[], ["SESSION_LOST no"], 0]);
     world.live(60_000);
     expect(owner.dials(later)).toHaveLength(1);
   });
@@ -397,11 +397,11 @@ describe("a rider", () => {
 
 describe("a payload that is lent to a link", () => {
   const longText = "x".repeat(10_000);
-  const lent = (on: TestRider): ArrayBuffer => {
+  const lent = (on: RecordingHandler): ArrayBuffer => {
     const buffer = new ArrayBuffer(longText.length);
     const payload = new Uint8Array(buffer);
     payload.set(new TextEncoder().encode(longText));
-    beginPayload(on.carriage, payload);
+    beginPayload(on.link, payload);
     return buffer;
   };
 
@@ -409,8 +409,8 @@ describe("a payload that is lent to a link", () => {
     const world = new World();
     const [owner, second, third] = world.mesh(3) as [Node, Node, Node];
     world.flow();
-    const buffer = lent(owner.rider(second));
-    owner.rider(third).send("goes on");
+    const buffer = lent(owner.handler(second));
+    owner.handler(third).send("goes on");
     structuredClone(buffer, { transfer: [buffer] });
     owner.handle({ type: "flush" });
     owner.send(third, "and on");
@@ -423,15 +423,15 @@ describe("a payload that is lent to a link", () => {
   });
 
   test("goes to a connection together with the beginning of its frame, however much that has been given", () => {
-    const { owner, rider, sent } = stuck({ handedBytes: 10 });
-    lent(rider);
+    const { owner, handler, sent } = stuck({ handedBytes: 10 });
+    lent(handler);
     owner.handle({ type: "flush" });
-    expect([sent.bytes, rider.carriage.waitingBytes]).toEqual([headBytes + 10_000, 0]);
+    expect([sent.bytes, handler.link.waitingBytes]).toEqual([headBytes + 10_000, 0]);
   });
 
   test("and is transferred away before it goes out again ends the link", () => {
-    const { world, owner, later, wire, rider } = stuck();
-    const buffer = lent(rider);
+    const { world, owner, later, wire, handler } = stuck();
+    const buffer = lent(handler);
     owner.handle({ type: "flush" });
     wire.cut("dialer").cut("acceptor");
     structuredClone(buffer, { transfer: [buffer] });
