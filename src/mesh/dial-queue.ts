@@ -251,7 +251,7 @@ function first<Key, Value>(map: ReadonlyMap<Key, Value>): readonly [Key, Value] 
   return undefined;
 }
 
-/** Whose fault it is that a dial failed, told by the system's errno name: our own if we have no descriptor to dial with. */
+/** Whose fault it is that a dial failed, by the system's errno name: our own if we have no descriptor to dial with. */
 export function dialFailureCode(errno: string | undefined): ErrorCode {
   return errno === "EMFILE" || errno === "ENFILE" ? "NO_DESCRIPTORS" : "DIAL_FAILED";
 }

@@ -30,12 +30,12 @@ import type {
  *
  * What happens to it comes in through `handle`; what it wants goes out through `poll` and `nextTimeout`. It has one session
  * with the server, in its own dialect, and peers in either: a native member greets a classic one in classic. What happens
- * on a connection goes to the part that it belongs to. What native links carry is the riders' business; what comes of it
- * (`Arrival`) leaves in the same queue as everything else, and so in order.
+ * on a connection goes to the part that owns it. What native links carry is for their handlers; their events leave in the
+ * same queue as everything else, and so in order.
  */
-export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, MemberOutput | Arrival> {
+export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInput, MemberOutput | HandlerEvent> {
   readonly #rules: MemberRules;
-  readonly #outputs = new Queue<MemberOutput | Arrival>();
+  readonly #outputs = new Queue<MemberOutput | HandlerEvent>();
   readonly #timers = new Timers();
   readonly #connections: Connections;
   readonly #door: Acceptor;
@@ -43,7 +43,7 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
   readonly #classic: ClassicPeers;
   /** Undefined in a classic member. */
   readonly #native: NativeMember | undefined;
-  /** True while a registration waits for the connection that tells our own address. */
+  /** True while a registration waits for the connection that shows our own address. */
   #isRegistrationDue = false;
   #listening: Endpoint | undefined;
   /** True if its owner has not said where to listen. */
@@ -54,7 +54,10 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
   #state: "running" | "ending" | "closed" = "running";
 
   /** `handlers` makes what handles the frames of native links, and gets the queue for its events and the machine's timers. */
-  constructor(rules: MemberRules, handlers: (outputs: BatchingSink<Arrival>, timers: Timers) => LinkHandlerFactory) {
+  constructor(
+    rules: MemberRules,
+    handlers: (outputs: BatchingSink<HandlerEvent>, timers: Timers) => LinkHandlerFactory,
+  ) {
     const { limits, dialect, mesh } = rules;
     const handshakes = new PendingConnections(limits);
     const emit = (event: SessionEvent, now: number): void => this.#sessionEvent(event, now);
@@ -132,7 +135,7 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
     return this.#native !== undefined;
   }
 
-  /** True unless the server has been silent for one lease; a classic member hears from it only when somebody joins. */
+  /** True unless the server has been silent for one lease; to a classic member it sends something only when somebody joins. */
   get isInformed(): boolean {
     return this.#native?.isInformed ?? this.#state === "running";
   }
@@ -168,7 +171,7 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
     return this.#classic.peerOf(connection) ?? this.#native?.peerOf(connection);
   }
 
-  poll(): MemberOutput | Arrival | undefined {
+  poll(): MemberOutput | HandlerEvent | undefined {
     return this.#outputs.poll();
   }
 
@@ -221,7 +224,8 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
       default:
         this.#connections.progress(input, now);
         // What admits this node counts as well.
-        if (input.type === "bytes" && input.connection === this.#session.connectionId) this.#native?.heardServer(now);
+        if (input.type === "bytes" && input.connection === this.#session.connectionId)
+          this.#native?.receivedFromServer(now);
     }
     if (this.#isRegistrationDue && this.#session.local !== undefined) this.#register(now);
     this.#native?.finishStep(now);
@@ -232,7 +236,7 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
     this.#timers.fire(now);
     this.#native?.handleTimeout(now);
     this.#door.handleTimeout(now);
-    this.#classic.givenUp(this.#connections.handleTimeout(now));
+    this.#classic.closedUnsent(this.#connections.handleTimeout(now));
   }
 
   #register(now: number): void {
@@ -265,7 +269,7 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
       this.#register(now);
       this.#native.restart(reason, now);
     } else if (this.#isListeningByDefault && this.#listening.host !== local.host) {
-      this.#tell({ type: "moved", host: local.host });
+      this.#emit({ type: "moved", host: local.host });
     }
   }
 
@@ -314,9 +318,9 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
     if (this.#state !== "running") return;
     const { reason } = end;
     this.#state = "ending";
-    // What is held ends before the server hears of the leaving, and gives it to somebody else.
+    // What is held ends before the server knows of the leaving, and gives it to somebody else.
     this.#native?.claims.ended(reason, now);
-    this.#tell({ ...end, type: "ended" });
+    this.#emit({ ...end, type: "ended" });
     this.#outputs.push({ type: "stopListening" });
     this.#session.end(now, isOwnWish ? reason : undefined);
     this.#door.close();
@@ -327,10 +331,10 @@ export class MemberMachine<Arrival = unknown> implements Machine<MemberInput, Me
   #closeIfDone(): void {
     if (this.#state !== "ending" || this.#connections.size > 0) return;
     this.#state = "closed";
-    this.#tell({ type: "closed" });
+    this.#emit({ type: "closed" });
   }
 
-  #tell(event: MemberEvent): void {
+  #emit(event: MemberEvent): void {
     this.#outputs.push({ type: "event", event });
   }
 }

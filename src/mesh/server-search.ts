@@ -77,7 +77,7 @@ export class ServerSearch {
     this.#failures += 1;
     this.resume(now);
     const pauseMs = backoffMs(this.#failures, redialMinMs, serverRedialMaxMs, this.#random);
-    // Those who were told the same time spread out.
+    // Those who got the same time spread out.
     const namedMs = Math.min(retryMs, retryMaxMs) * (1 + 0.5 * this.#random.next());
     this.#timers.set("redial", now + Math.max(pauseMs, namedMs));
   }

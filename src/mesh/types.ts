@@ -20,7 +20,7 @@ export type MemberInput =
   | { readonly type: "write"; readonly peer: Address; readonly bytes: Uint8Array }
   /** Something has been begun on links from outside, and is to go out. */
   | { readonly type: "flush" }
-  /** The owner waits until the mesh is whole with so many members, and wants to be told. */
+  /** The owner waits until the mesh is whole with so many members, and wants to know. */
   | { readonly type: "watch"; readonly size: number }
   /**
    * The owner wants a key; with `waits` it waits for its turn. The answer is `claimBegun` or `claimRefused`, with the same
@@ -45,12 +45,12 @@ export interface LinkDescription {
   readonly cipher?: string;
 }
 
-/** What is worth telling about a member. */
+/** What a member reports to its owner. */
 export type MemberEvent =
   | { readonly type: "connected"; readonly local: Endpoint }
   /** The server could not be reached; the step may be tried again. */
   | { readonly type: "unreachable"; readonly message: string; readonly failure: ErrorCode }
-  /** The server has taken this node in. `order` is null in the classic dialect, which does not tell it. */
+  /** The server has taken this node in. `order` is null in the classic dialect, which does not have it. */
   | { readonly type: "registered"; readonly address: Address; readonly order: number | null }
   /** It stands in line for a slot. */
   | { readonly type: "waiting"; readonly place: number }
@@ -106,7 +106,7 @@ export type MemberEvent =
       readonly message: string;
       readonly holder?: Member;
     }
-  /** Whether this node knows who leads has changed: it has heard the server again, or not for one lease. */
+  /** Whether this node knows who leads has changed: something has come from the server again, or not for one lease. */
   | { readonly type: "informed"; readonly isInformed: boolean }
   /**
    * This machine reaches the server by another address than the one that the member listens on: it wants to listen there,
@@ -115,7 +115,7 @@ export type MemberEvent =
   | { readonly type: "moved"; readonly host: string }
   /** This incarnation is over, removed while it was away or given up: its links have ended, and it joins anew. */
   | { readonly type: "fenced"; readonly reason: string }
-  /** The end has begun: told by the server or wished by the owner; with `failure`, gone wrong, and because of what. */
+  /** The end has begun: by the server or the owner; with `failure`, gone wrong, and because of what. */
   | ({ readonly type: "ended" } & MeshEnd)
   /** Every connection is gone. */
   | { readonly type: "closed" };
@@ -141,7 +141,7 @@ export interface CompletenessReport {
   readonly scope: "mesh" | "own";
 }
 
-/** What a member wants done, told to its owner, or written to the log. */
+/** What a member wants done, reported to its owner, or written to the log. */
 export type MemberOutput =
   | ConnectionOutput
   | { readonly type: "event"; readonly event: MemberEvent }
@@ -203,7 +203,7 @@ export interface ServerSession {
   readonly connectionId: ConnectionId | undefined;
   /** The server, as messages name it. */
   readonly serverName: string;
-  /** Our end of the newest connection, which tells by which address this machine reaches the server. */
+  /** Our end of the newest connection, which shows by which address this machine reaches the server. */
   readonly local: Endpoint | undefined;
   /** Connects; see the input `connectToServer` for `lookMs`. */
   connect(to: Endpoint, now: number, lookMs?: number): void;

@@ -78,14 +78,14 @@ describe("a simulated mesh", () => {
 describe("a bug planted in the rules", () => {
   it("is found when a node dials everybody", () => {
     vi.spyOn(MemberList.prototype, "toDial", "get").mockImplementation(function (this: MemberList) {
-      return new Set(this.newest.filter((address) => this.standing(address) !== "self"));
+      return new Set(this.newest.filter((address) => this.positionOf(address) !== "self"));
     });
     expect(firstFinding(200)?.invariants).toContain("D1");
   });
 
   it("is found when a node dials those before it", () => {
     vi.spyOn(MemberList.prototype, "toDial", "get").mockImplementation(function (this: MemberList) {
-      return new Set(this.newest.filter((address) => this.standing(address) === "earlier"));
+      return new Set(this.newest.filter((address) => this.positionOf(address) === "earlier"));
     });
     expect(firstFinding(200)?.invariants).toContain("D1");
   });

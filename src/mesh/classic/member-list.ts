@@ -42,7 +42,7 @@ export class MemberList {
     return this.#later;
   }
 
-  standing(address: Address): JoinPosition {
+  positionOf(address: Address): JoinPosition {
     if (address === this.#own) return "self";
     if (!this.#isListed) return "unknown";
     if (this.#earlier.has(address)) return "earlier";

@@ -8,7 +8,7 @@ import { DialQueue, dialFailureCode } from "../dial-queue.js";
 
 /** What the rest of the member must know of its dials. */
 export interface OutgoingDialEvents {
-  /** The connection is there, and nothing has been said on it; it needs another party now. */
+  /** The connection is there, and nothing has been said on it; it needs another listener now. */
   connected(peer: Address, connection: ConnectionId, now: number): void;
   /** A dial has come to nothing, so often in a row. */
   failed(peer: Address, code: ErrorCode, reason: string, failures: number, now: number): void;
@@ -18,15 +18,15 @@ export interface OutgoingDialEvents {
 export class OutgoingDials implements ConnectionListener {
   readonly #limits: Limits;
   readonly #connections: Connections;
-  readonly #watch: OutgoingDialEvents;
-  readonly #dialing: DialQueue<Address>;
-  readonly #calls = new Map<ConnectionId, Address>();
+  readonly #events: OutgoingDialEvents;
+  readonly #queue: DialQueue<Address>;
+  readonly #peers = new Map<ConnectionId, Address>();
 
-  constructor(limits: Limits, seed: number, timers: Timers, connections: Connections, watch: OutgoingDialEvents) {
+  constructor(limits: Limits, seed: number, timers: Timers, connections: Connections, events: OutgoingDialEvents) {
     this.#limits = limits;
     this.#connections = connections;
-    this.#watch = watch;
-    this.#dialing = new DialQueue(
+    this.#events = events;
+    this.#queue = new DialQueue(
       limits,
       seed,
       timers,
@@ -37,47 +37,47 @@ export class OutgoingDials implements ConnectionListener {
 
   /** The peer that is being dialed on this connection. */
   peerOf(connection: ConnectionId): Address | undefined {
-    return this.#calls.get(connection);
+    return this.#peers.get(connection);
   }
 
   /** The peers to be linked with, and to be dialed from here, are these. */
   want(peers: ReadonlySet<Address>, now: number): void {
-    for (const connection of this.#dialing.want(peers, now)) this.#abort(connection);
+    for (const connection of this.#queue.want(peers, now)) this.#abort(connection);
   }
 
   /** There is a link with this peer. */
   linked(peer: Address, now: number): void {
-    this.#dialing.linked(peer, now);
+    this.#queue.linked(peer, now);
   }
 
   /** The link with this peer has ended. */
   unlinked(peer: Address, now: number): void {
     const { provenMs, relinkMs: pauseMs } = this.#limits;
-    this.#dialing.unlinked(peer, now, { provenMs, pauseMs });
+    this.#queue.unlinked(peer, now, { provenMs, pauseMs });
   }
 
   /** Dials whoever is due, as many as may be dialed at once. */
   dial(now: number): void {
-    for (let peer = this.#dialing.next(now); peer !== undefined; peer = this.#dialing.next(now)) {
+    for (let peer = this.#queue.next(now); peer !== undefined; peer = this.#queue.next(now)) {
       const connection = this.#connections.dial(endpointOf(peer), "member", this);
-      this.#dialing.started(peer, connection, now);
-      this.#calls.set(connection, peer);
+      this.#queue.started(peer, connection, now);
+      this.#peers.set(connection, peer);
     }
   }
 
   handle(input: ConnectionProgress, now: number): void {
     const { connection } = input;
-    const peer = this.#calls.get(connection);
+    const peer = this.#peers.get(connection);
     if (peer === undefined) return;
     if (input.type === "connected") {
       const { local, remote } = input;
-      this.#calls.delete(connection);
+      this.#peers.delete(connection);
       if (local.host === remote.host && local.port === remote.port) {
         this.#connections.abort(connection);
         this.#failed(peer, "SELF_CONNECT", "the dial met its own outgoing port", now);
-      } else this.#watch.connected(peer, connection, now);
+      } else this.#events.connected(peer, connection, now);
     } else if (input.type === "closed") {
-      this.#calls.delete(connection);
+      this.#peers.delete(connection);
       this.#failed(peer, dialFailureCode(input.failure), input.failure ?? "closed", now);
     }
     this.dial(now);
@@ -85,7 +85,7 @@ export class OutgoingDials implements ConnectionListener {
 
   /** Gives up what has taken too long, and dials what is due. */
   #giveUpOverdue(now: number): void {
-    for (let due = this.#dialing.takeOverdue(now); due !== undefined; due = this.#dialing.takeOverdue(now)) {
+    for (let due = this.#queue.takeOverdue(now); due !== undefined; due = this.#queue.takeOverdue(now)) {
       this.#abort(due.connection);
       this.#failed(due.peer, "DIAL_TIMEOUT", due.reason, now);
     }
@@ -93,11 +93,11 @@ export class OutgoingDials implements ConnectionListener {
   }
 
   #abort(connection: ConnectionId): void {
-    this.#calls.delete(connection);
+    this.#peers.delete(connection);
     this.#connections.abort(connection);
   }
 
   #failed(peer: Address, code: ErrorCode, reason: string, now: number): void {
-    this.#watch.failed(peer, code, reason, this.#dialing.failed(peer, now), now);
+    this.#events.failed(peer, code, reason, this.#queue.failed(peer, now), now);
   }
 }

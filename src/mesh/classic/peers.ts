@@ -32,15 +32,15 @@ export class ClassicPeers implements DialectAcceptor, ConnectionListener {
   readonly #rules: MemberRules;
   readonly #outputs: OutputSink<MemberOutput>;
   readonly #connections: Connections;
-  readonly #watch: ClassicPeersEvents;
+  readonly #events: ClassicPeersEvents;
   /** What the lists say. */
   readonly membership = new MemberList();
-  readonly #calls: OutgoingDials;
-  readonly #arrivals: PendingHellos;
+  readonly #dials: OutgoingDials;
+  readonly #pendingHellos: PendingHellos;
   readonly #links: ClassicLinks;
   readonly #linkOf = new Map<ConnectionId, ClassicLink>();
-  /** The list for which completeness has been told. */
-  #toldComplete: readonly Address[] | undefined;
+  /** The list for which completeness has been reported. */
+  #reportedComplete: readonly Address[] | undefined;
   #server: string | undefined;
   #isOver = false;
 
@@ -50,20 +50,22 @@ export class ClassicPeers implements DialectAcceptor, ConnectionListener {
     outputs: OutputSink<MemberOutput>,
     connections: Connections,
     handshakes: PendingConnections,
-    watch: ClassicPeersEvents,
+    events: ClassicPeersEvents,
   ) {
     this.#rules = rules;
     this.#outputs = outputs;
     this.#connections = connections;
-    this.#watch = watch;
-    this.#calls = new OutgoingDials(rules.limits, rules.seed, timers, connections, {
+    this.#events = events;
+    this.#dials = new OutgoingDials(rules.limits, rules.seed, timers, connections, {
       connected: (peer, connection, now) => this.#connected(peer, connection, now),
       failed: (peer, code, reason, failures, now) => {
-        this.#watch.changed(peer, false, `${code} ${reason}`, now);
+        this.#events.changed(peer, false, `${code} ${reason}`, now);
         this.#note(code, `attempt ${failures} to dial it failed: ${reason}`, endpointOf(peer));
       },
     });
-    this.#arrivals = new PendingHellos(rules.limits, handshakes, timers, (outcome, now) => this.#resolve(outcome, now));
+    this.#pendingHellos = new PendingHellos(rules.limits, handshakes, timers, (outcome, now) =>
+      this.#resolve(outcome, now),
+    );
     this.#links = new ClassicLinks(connections, timers, (link, now) => {
       if (this.#isOver) this.#closeLink(link, now);
     });
@@ -79,7 +81,7 @@ export class ClassicPeers implements DialectAcceptor, ConnectionListener {
 
   /** The peer at the other end of a connection, if one is known. */
   peerOf(connection: ConnectionId): Address | undefined {
-    return this.#linkOf.get(connection)?.peer ?? this.#calls.peerOf(connection);
+    return this.#linkOf.get(connection)?.peer ?? this.#dials.peerOf(connection);
   }
 
   // What happened.
@@ -89,23 +91,23 @@ export class ClassicPeers implements DialectAcceptor, ConnectionListener {
     const before = this.membership.newest;
     this.membership.read(list, isSettled);
     const { newest } = this.membership;
-    if (newest !== before && this.#watch.isWholeMesh) this.#tell({ type: "directory", members: newest });
-    this.#calls.want(this.membership.toDial, now);
-    for (const peer of this.membership.toDial) if (this.#links.has(peer)) this.#calls.linked(peer, now);
-    for (const arrival of this.#arrivals.parked()) this.#judge(arrival, arrival.hello, now);
-    this.#calls.dial(now);
+    if (newest !== before && this.#events.isWholeMesh) this.#emit({ type: "directory", members: newest });
+    this.#dials.want(this.membership.toDial, now);
+    for (const peer of this.membership.toDial) if (this.#links.has(peer)) this.#dials.linked(peer, now);
+    for (const pending of this.#pendingHellos.parked()) this.#judge(pending, pending.hello, now);
+    this.#dials.dial(now);
     this.#checkComplete();
   }
 
   receive({ connection, remote }: PendingConnection): ConnectionListener {
-    this.#arrivals.begin(connection, remote);
+    this.#pendingHellos.begin(connection, remote);
     return this;
   }
 
   overdue(connection: ConnectionId, now: number): boolean {
-    const arrival = this.#arrivals.get(connection);
-    if (arrival !== undefined) this.#resolve(this.#arrivals.overdue(arrival), now);
-    return arrival !== undefined;
+    const pending = this.#pendingHellos.get(connection);
+    if (pending !== undefined) this.#resolve(this.#pendingHellos.overdue(pending), now);
+    return pending !== undefined;
   }
 
   handle(input: ConnectionProgress, now: number): void {
@@ -132,25 +134,25 @@ export class ClassicPeers implements DialectAcceptor, ConnectionListener {
 
   #bytes(connection: ConnectionId, bytes: Uint8Array, now: number): void {
     const link = this.#linkOf.get(connection);
-    const arrival = this.#arrivals.get(connection);
+    const pending = this.#pendingHellos.get(connection);
     // Also after the end: what a peer wrote before it is still on its way until the connection is gone.
-    if (link !== undefined) this.#tell({ type: "bytes", peer: link.peer, bytes });
-    else if (arrival !== undefined) this.#resolve(this.#arrivals.push(arrival, bytes, now), now);
+    if (link !== undefined) this.#emit({ type: "bytes", peer: link.peer, bytes });
+    else if (pending !== undefined) this.#resolve(this.#pendingHellos.push(pending, bytes, now), now);
   }
 
   #flushed(connection: ConnectionId): void {
     const link = this.#linkOf.get(connection);
     if (link === undefined || link.isHolding) return;
     link.isUnflushed = false;
-    this.#tell({ type: "drained", peer: link.peer });
+    this.#emit({ type: "drained", peer: link.peer });
   }
 
   /** The other side sends nothing more. A byte pipe without one of its directions is no link. */
   #ended(connection: ConnectionId, now: number): void {
-    const arrival = this.#arrivals.get(connection);
-    if (arrival !== undefined) this.#resolve(this.#arrivals.finish(arrival, now), now);
-    if (arrival !== undefined && this.#arrivals.get(connection) !== undefined) {
-      this.#arrivalGone(arrival);
+    const pending = this.#pendingHellos.get(connection);
+    if (pending !== undefined) this.#resolve(this.#pendingHellos.finish(pending, now), now);
+    if (pending !== undefined && this.#pendingHellos.get(connection) !== undefined) {
+      this.#pendingHelloGone(pending);
       this.#connections.dismiss(connection, now);
     }
     const link = this.#linkOf.get(connection);
@@ -162,8 +164,8 @@ export class ClassicPeers implements DialectAcceptor, ConnectionListener {
   }
 
   #closed(connection: ConnectionId, failure: string | undefined, now: number): void {
-    const arrival = this.#arrivals.get(connection);
-    if (arrival !== undefined) this.#arrivalGone(arrival);
+    const pending = this.#pendingHellos.get(connection);
+    if (pending !== undefined) this.#pendingHelloGone(pending);
     const link = this.#linkOf.get(connection);
     if (link !== undefined) this.#linkDown(link, failure ?? "closed by the peer", now);
   }
@@ -181,13 +183,13 @@ export class ClassicPeers implements DialectAcceptor, ConnectionListener {
     if (link !== undefined && !this.#isOver) this.#links.write(link, bytes);
   }
 
-  /** The end: no more dials, no more arrivals; links close when what they hold has gone out. */
+  /** The end: no more dials, no more pendingHellos; links close when what they hold has gone out. */
   end(now: number): void {
     this.#isOver = true;
-    this.#calls.want(new Set(), now);
-    for (const arrival of this.#arrivals.all()) {
-      this.#arrivals.remove(arrival);
-      this.#connections.abort(arrival.connection);
+    this.#dials.want(new Set(), now);
+    for (const pending of this.#pendingHellos.all()) {
+      this.#pendingHellos.remove(pending);
+      this.#connections.abort(pending.connection);
     }
     for (const link of this.#links.all) if (link.held.length === 0) this.#closeLink(link, now);
   }
@@ -199,7 +201,7 @@ export class ClassicPeers implements DialectAcceptor, ConnectionListener {
   }
 
   /** These connections were given up before all that was written on them had gone out. */
-  givenUp(connections: readonly ConnectionId[]): void {
+  closedUnsent(connections: readonly ConnectionId[]): void {
     for (const connection of connections) {
       const peer = this.#linkOf.get(connection)?.peer;
       if (peer !== undefined) this.#note("TOO_SLOW", `${peer} did not read in time`, endpointOf(peer));
@@ -209,45 +211,45 @@ export class ClassicPeers implements DialectAcceptor, ConnectionListener {
   // How it comes about.
 
   #resolve(outcome: HelloOutcome | undefined, now: number): void {
-    if (outcome?.type === "hello") this.#judge(outcome.arrival, outcome.address, now);
-    else if (outcome !== undefined) this.#refuse(outcome.arrival, outcome.code, outcome.message, now);
+    if (outcome?.type === "hello") this.#judge(outcome.pending, outcome.address, now);
+    else if (outcome !== undefined) this.#refuse(outcome.pending, outcome.code, outcome.message, now);
   }
 
   /** Decides what a hello from this address comes to, by what the lists say now. */
-  #judge(arrival: PendingHello, address: Address | undefined, now: number): void {
+  #judge(pending: PendingHello, address: Address | undefined, now: number): void {
     if (address === undefined) return;
-    switch (this.membership.standing(address)) {
+    switch (this.membership.positionOf(address)) {
       case "unknown":
-        this.#resolve(this.#arrivals.park(arrival, now), now);
+        this.#resolve(this.#pendingHellos.park(pending, now), now);
         break;
       case "self":
-        this.#refuse(arrival, "HELLO_FROM_SELF", `${address} is this node's own address`, now);
+        this.#refuse(pending, "HELLO_FROM_SELF", `${address} is this node's own address`, now);
         break;
       case "later":
-        this.#refuse(arrival, "WRONG_DIRECTION", `${address} joined later and is dialed from here`, now);
+        this.#refuse(pending, "WRONG_DIRECTION", `${address} joined later and is dialed from here`, now);
         break;
       case "earlier":
-        if (this.#links.has(address)) this.#refuse(arrival, "ALREADY_LINKED", `${address} has a link already`, now);
-        else this.#welcome(arrival, address, now);
+        if (this.#links.has(address)) this.#refuse(pending, "ALREADY_LINKED", `${address} has a link already`, now);
+        else this.#accept(pending, address, now);
     }
   }
 
-  #welcome(arrival: PendingHello, address: Address, now: number): void {
-    this.#arrivals.remove(arrival);
-    this.#linkUp(address, arrival.connection, "accepted", now);
-    for (const bytes of arrival.payload) this.#tell({ type: "bytes", peer: address, bytes });
+  #accept(pending: PendingHello, address: Address, now: number): void {
+    this.#pendingHellos.remove(pending);
+    this.#linkUp(address, pending.connection, "accepted", now);
+    for (const bytes of pending.payload) this.#emit({ type: "bytes", peer: address, bytes });
   }
 
-  #arrivalGone(arrival: PendingHello): void {
-    if (arrival.hello === undefined) this.#note("NOTHING_SAID", "closed before it had said hello", arrival.remote);
-    this.#arrivals.remove(arrival);
+  #pendingHelloGone(pending: PendingHello): void {
+    if (pending.hello === undefined) this.#note("NOTHING_SAID", "closed before it had said hello", pending.remote);
+    this.#pendingHellos.remove(pending);
   }
 
   /** A refusal is silent, because whatever we wrote would be payload to a classic peer; but these callers are none. */
-  #refuse(arrival: PendingHello, code: ErrorCode, message: string, now: number): void {
-    this.#note(code, message, arrival.remote);
-    this.#arrivals.remove(arrival);
-    const { connection } = arrival;
+  #refuse(pending: PendingHello, code: ErrorCode, message: string, now: number): void {
+    this.#note(code, message, pending.remote);
+    this.#pendingHellos.remove(pending);
+    const { connection } = pending;
     if (code === "HTTP_REQUEST") this.#connections.send(connection, httpRefusal());
     else if (code === "TLS_HELLO") this.#connections.send(connection, tlsRefusal());
     else if (code === "REGISTRATION_AT_NODE") {
@@ -258,9 +260,9 @@ export class ClassicPeers implements DialectAcceptor, ConnectionListener {
 
   #linkUp(peer: Address, connection: ConnectionId, direction: Direction, now: number, holdUntil?: number): void {
     this.#linkOf.set(connection, this.#links.add(peer, connection, direction, holdUntil));
-    this.#calls.linked(peer, now);
-    this.#tell({ type: "link", peer, direction, dialect: "classic" });
-    this.#watch.changed(peer, true, direction, now);
+    this.#dials.linked(peer, now);
+    this.#emit({ type: "link", peer, direction, dialect: "classic" });
+    this.#events.changed(peer, true, direction, now);
     this.#checkComplete();
   }
 
@@ -268,26 +270,26 @@ export class ClassicPeers implements DialectAcceptor, ConnectionListener {
     this.#linkOf.delete(link.connection);
     this.#links.remove(link);
     if (this.#isOver) return;
-    this.#calls.unlinked(link.peer, now);
-    this.#toldComplete = undefined;
+    this.#dials.unlinked(link.peer, now);
+    this.#reportedComplete = undefined;
     const { peer, direction } = link;
-    this.#tell({ type: "unlink", peer, dialect: "classic", direction, reason, unacknowledged: 0, wasUp: true });
-    this.#watch.changed(link.peer, false, reason, now);
+    this.#emit({ type: "unlink", peer, dialect: "classic", direction, reason, unacknowledged: 0, wasUp: true });
+    this.#events.changed(link.peer, false, reason, now);
   }
 
   #checkComplete(): void {
     const { newest, own } = this.membership;
-    if (!this.#watch.isWholeMesh) return;
-    if (own === undefined || newest === this.#toldComplete || !newest.includes(own)) return;
+    if (!this.#events.isWholeMesh) return;
+    if (own === undefined || newest === this.#reportedComplete || !newest.includes(own)) return;
     if (!newest.every((address) => address === own || this.#links.has(address))) return;
-    this.#toldComplete = newest;
+    this.#reportedComplete = newest;
     const members = newest.length;
     const links = members - 1;
     const unverified = (members * links) / 2 - links;
-    this.#tell({ type: "complete", members, links, unverified, revision: null, scope: "own" });
+    this.#emit({ type: "complete", members, links, unverified, revision: null, scope: "own" });
   }
 
-  #tell(event: MemberEvent): void {
+  #emit(event: MemberEvent): void {
     this.#outputs.push({ type: "event", event });
   }
 

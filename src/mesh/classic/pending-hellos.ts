@@ -18,10 +18,10 @@ export interface PendingHello {
   readonly payload: ByteAccumulator;
 }
 
-/** What is to become of an arrival: it has said hello and may be judged, or it is to be closed for a reason. */
+/** What is to become of a pending hello: it has said hello and may be judged, or it is to be closed for a reason. */
 export type HelloOutcome =
-  | { readonly type: "hello"; readonly arrival: PendingHello; readonly address: Address }
-  | { readonly type: "refuse"; readonly arrival: PendingHello; readonly code: ErrorCode; readonly message: string };
+  | { readonly type: "hello"; readonly pending: PendingHello; readonly address: Address }
+  | { readonly type: "refuse"; readonly pending: PendingHello; readonly code: ErrorCode; readonly message: string };
 
 /**
  * Accepted connections on their way to becoming links: first their hello is read, then, if no list names its sender yet,
@@ -29,10 +29,10 @@ export type HelloOutcome =
  */
 export class PendingHellos {
   readonly #limits: Limits;
-  readonly #handshakes: PendingConnections;
-  readonly #arrivals = new Map<ConnectionId, PendingHello>();
+  readonly #pendingConnections: PendingConnections;
+  readonly #all = new Map<ConnectionId, PendingHello>();
   readonly #quiet: KeyedTimers<PendingHello>;
-  /** Arrivals that wait for a list, in the order in which they were parked. */
+  /** Pending hellos that wait for a list, in the order in which they were parked. */
   readonly #parked: KeyedTimers<PendingHello>;
   readonly #parkedOrder = new Set<PendingHello>();
   #parkedBytes = 0;
@@ -40,15 +40,15 @@ export class PendingHellos {
   /** `resolve` takes what time comes to. */
   constructor(
     limits: Limits,
-    handshakes: PendingConnections,
+    pendingConnections: PendingConnections,
     timers: Timers,
     resolve: (outcome: HelloOutcome | undefined, now: number) => void,
   ) {
     this.#limits = limits;
-    this.#handshakes = handshakes;
+    this.#pendingConnections = pendingConnections;
     this.#quiet = timers.keyed((pending, now) => {
       pending.reader.quiet();
-      resolve(this.#understand(pending, now), now);
+      resolve(this.#read(pending, now), now);
     });
     this.#parked = timers.keyed((pending, now) => {
       resolve(refuse(pending, "UNKNOWN_PEER", `no list names ${pending.hello}, which said hello`), now);
@@ -56,17 +56,17 @@ export class PendingHellos {
   }
 
   begin(connection: ConnectionId, remote: Endpoint): void {
-    const arrival = { connection, remote, reader: new HelloReader(), hello: undefined, payload: new ByteAccumulator() };
-    this.#arrivals.set(connection, arrival);
+    const pending = { connection, remote, reader: new HelloReader(), hello: undefined, payload: new ByteAccumulator() };
+    this.#all.set(connection, pending);
   }
 
   get(connection: ConnectionId): PendingHello | undefined {
-    return this.#arrivals.get(connection);
+    return this.#all.get(connection);
   }
 
   /** All of them. */
   all(): PendingHello[] {
-    return [...this.#arrivals.values()];
+    return [...this.#all.values()];
   }
 
   /** Those who wait for a list, to be judged again. */
@@ -74,75 +74,75 @@ export class PendingHellos {
     return [...this.#parkedOrder];
   }
 
-  push(arrival: PendingHello, bytes: Uint8Array, now: number): HelloOutcome | undefined {
-    arrival.reader.push(bytes);
-    return this.#understand(arrival, now);
+  push(pending: PendingHello, bytes: Uint8Array, now: number): HelloOutcome | undefined {
+    pending.reader.push(bytes);
+    return this.#read(pending, now);
   }
 
   /** The other side sends nothing more. */
-  finish(arrival: PendingHello, now: number): HelloOutcome | undefined {
-    arrival.reader.finish();
-    return this.#understand(arrival, now);
+  finish(pending: PendingHello, now: number): HelloOutcome | undefined {
+    pending.reader.finish();
+    return this.#read(pending, now);
   }
 
-  /** Parks an arrival whose sender is unknown. Returns a refusal if there is no room. */
-  park(arrival: PendingHello, now: number): HelloOutcome | undefined {
-    if (this.#parkedOrder.has(arrival)) return undefined;
-    if (this.#parkedOrder.size >= this.#limits.parked) return this.#full(arrival);
-    this.#parkedOrder.add(arrival);
-    this.#parked.set(arrival, now + this.#limits.parkedMs);
-    this.#parkedBytes += arrival.payload.heldBytes;
-    return this.#parkedBytes > this.#limits.parkedBytes ? this.#full(arrival) : undefined;
+  /** Parks a pending hello whose sender is unknown. Returns a refusal if there is no room. */
+  park(pending: PendingHello, now: number): HelloOutcome | undefined {
+    if (this.#parkedOrder.has(pending)) return undefined;
+    if (this.#parkedOrder.size >= this.#limits.parked) return this.#full(pending);
+    this.#parkedOrder.add(pending);
+    this.#parked.set(pending, now + this.#limits.parkedMs);
+    this.#parkedBytes += pending.payload.heldBytes;
+    return this.#parkedBytes > this.#limits.parkedBytes ? this.#full(pending) : undefined;
   }
 
-  /** The arrival has become something else, or is gone. */
-  remove(arrival: PendingHello): void {
-    this.#handshakes.end(arrival.connection);
-    this.#arrivals.delete(arrival.connection);
-    this.#quiet.clear(arrival);
-    this.#parked.clear(arrival);
-    if (this.#parkedOrder.delete(arrival)) this.#parkedBytes -= arrival.payload.heldBytes;
+  /** The pending has become something else, or is gone. */
+  remove(pending: PendingHello): void {
+    this.#pendingConnections.end(pending.connection);
+    this.#all.delete(pending.connection);
+    this.#quiet.clear(pending);
+    this.#parked.clear(pending);
+    if (this.#parkedOrder.delete(pending)) this.#parkedBytes -= pending.payload.heldBytes;
   }
 
   /** It has taken too long to say hello. */
-  overdue(arrival: PendingHello): HelloOutcome {
-    return refuse(arrival, "HANDSHAKE_TIMEOUT", "no hello came in time");
+  overdue(pending: PendingHello): HelloOutcome {
+    return refuse(pending, "HANDSHAKE_TIMEOUT", "no hello came in time");
   }
 
-  #understand(arrival: PendingHello, now: number): HelloOutcome | undefined {
+  #read(pending: PendingHello, now: number): HelloOutcome | undefined {
     let outcome: HelloOutcome | undefined;
-    for (let event = arrival.reader.poll(); event !== undefined; event = arrival.reader.poll()) {
-      // Every event is heard, also a payload behind the hello that decides.
-      const result = this.#hear(arrival, event);
+    for (let event = pending.reader.poll(); event !== undefined; event = pending.reader.poll()) {
+      // Every event is handled, also a payload behind the hello that decides.
+      const result = this.#handleEvent(pending, event);
       outcome ??= result;
     }
-    if (arrival.reader.awaitsQuiet) this.#quiet.set(arrival, now + this.#limits.quietMs);
-    else this.#quiet.clear(arrival);
+    if (pending.reader.awaitsQuiet) this.#quiet.set(pending, now + this.#limits.quietMs);
+    else this.#quiet.clear(pending);
     return outcome;
   }
 
-  #hear(arrival: PendingHello, event: HelloEvent): HelloOutcome | undefined {
+  #handleEvent(pending: PendingHello, event: HelloEvent): HelloOutcome | undefined {
     if (event.type === "hello") {
-      this.#handshakes.end(arrival.connection);
-      arrival.hello = event.address;
-      return { type: "hello", arrival, address: event.address };
+      this.#pendingConnections.end(pending.connection);
+      pending.hello = event.address;
+      return { type: "hello", pending, address: event.address };
     }
     if (event.type === "payload") {
-      const before = arrival.payload.heldBytes;
-      arrival.payload.add(event.bytes);
-      if (!this.#parkedOrder.has(arrival)) return undefined;
-      this.#parkedBytes += arrival.payload.heldBytes - before;
-      return this.#parkedBytes > this.#limits.parkedBytes ? this.#full(arrival) : undefined;
+      const before = pending.payload.heldBytes;
+      pending.payload.add(event.bytes);
+      if (!this.#parkedOrder.has(pending)) return undefined;
+      this.#parkedBytes += pending.payload.heldBytes - before;
+      return this.#parkedBytes > this.#limits.parkedBytes ? this.#full(pending) : undefined;
     }
-    return refuse(arrival, callerCodes[event.caller], `expected a hello, got "${event.text}"`);
+    return refuse(pending, callerCodes[event.caller], `expected a hello, got "${event.text}"`);
   }
 
-  #full(arrival: PendingHello): HelloOutcome {
-    return refuse(arrival, "PARKING_FULL", `no room to wait for a list that names ${arrival.hello}`);
+  #full(pending: PendingHello): HelloOutcome {
+    return refuse(pending, "PARKING_FULL", `no room to wait for a list that names ${pending.hello}`);
   }
 }
 
-/** What it is called when a caller does not say hello. The door has shown native callers elsewhere. */
+/** What it is called when a caller does not say hello. Native callers never come here. */
 const callerCodes = {
   hello: "BAD_HELLO",
   stranger: "BAD_HELLO",
@@ -152,6 +152,6 @@ const callerCodes = {
   tls: "TLS_HELLO",
 } as const;
 
-function refuse(arrival: PendingHello, code: ErrorCode, message: string): HelloOutcome {
-  return { type: "refuse", arrival, code, message };
+function refuse(pending: PendingHello, code: ErrorCode, message: string): HelloOutcome {
+  return { type: "refuse", pending, code, message };
 }

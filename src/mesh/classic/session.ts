@@ -31,7 +31,7 @@ export const classicSessionTransitions = {
 type State = keyof typeof classicSessionTransitions;
 type Trigger = "dialing" | "connected" | "registering" | "listed" | "lost" | "postponed" | "over";
 
-/** How a refusal begins that tells of the end of a mesh that is not whole. */
+/** How a refusal begins at the end of a mesh that is not whole. */
 const incomplete = "INCOMPLETE: ";
 
 /**
@@ -50,8 +50,8 @@ export class ClassicSession implements ServerSession, ConnectionListener {
   #state: State = "idle";
   #connection: ConnectionId | undefined;
   #local: Endpoint | undefined;
-  /** True once the server has said something on the present connection. */
-  #hasSpoken = false;
+  /** True once something has come from the server on the present connection. */
+  #hasReceived = false;
   #reader: ServerStreamReader;
   /** The address to register, from the moment it is to be registered. */
   #own: Address | undefined;
@@ -103,7 +103,7 @@ export class ClassicSession implements ServerSession, ConnectionListener {
   /** Registers on the present connection, or on a new one if the server has closed an idle one. */
   register(own: Address, now: number): void {
     this.#own = own;
-    if (this.#state === "connected" && this.#hasSpoken) this.#leaveIdle(now);
+    if (this.#state === "connected" && this.#hasReceived) this.#leaveIdle(now);
     if (this.#state === "connected") this.#sendRegistration();
     else if (this.#state === "idle") this.#dial(now);
   }
@@ -134,19 +134,19 @@ export class ClassicSession implements ServerSession, ConnectionListener {
         this.#connected(input.connection, input.local, input.remote, now);
         break;
       case "bytes":
-        this.#hasSpoken = true;
+        this.#hasReceived = true;
         this.#reader.push(input.bytes);
-        this.#understand(now);
+        this.#readAll(now);
         break;
       case "ended":
         this.#reader.finish();
-        this.#understand(now);
+        this.#readAll(now);
         this.#connections.dismiss(input.connection, now);
         this.#gone(undefined, now);
         break;
       case "closed":
         this.#reader.break();
-        this.#understand(now);
+        this.#readAll(now);
         this.#gone(input.failure, now);
         this.#connection = undefined;
         break;
@@ -160,7 +160,7 @@ export class ClassicSession implements ServerSession, ConnectionListener {
     if (wait === "dial") this.#abort(`no answer within ${this.#limits.dialMs} ms`, now);
     else {
       this.#reader.quiet();
-      this.#understand(now);
+      this.#readAll(now);
     }
   }
 
@@ -168,7 +168,7 @@ export class ClassicSession implements ServerSession, ConnectionListener {
     const { server } = this.#search;
     if (server === undefined) return;
     this.#step("dialing");
-    this.#hasSpoken = false;
+    this.#hasReceived = false;
     this.#connection = this.#connections.dial(server, "rendezvous", this);
     this.#reader = new ServerStreamReader(this.#limits);
     this.#timers.set("dial", now + this.#limits.dialMs);
@@ -184,7 +184,7 @@ export class ClassicSession implements ServerSession, ConnectionListener {
     this.#timers.clear("dial");
     this.#local = local;
     this.#step("connected");
-    this.#tell({ type: "connected", local });
+    this.#report({ type: "connected", local });
     if (this.#own !== undefined) this.#sendRegistration();
   }
 
@@ -214,7 +214,7 @@ export class ClassicSession implements ServerSession, ConnectionListener {
         }
         this.#lost();
         if (this.#own !== undefined) this.#over(message, "SERVER_UNREACHABLE", now);
-        else this.#tell({ type: "unreachable", message, failure: "SERVER_UNREACHABLE" });
+        else this.#report({ type: "unreachable", message, failure: "SERVER_UNREACHABLE" });
         break;
       }
       case "connected":
@@ -250,7 +250,7 @@ export class ClassicSession implements ServerSession, ConnectionListener {
 
   // What the server says.
 
-  #understand(now: number): void {
+  #readAll(now: number): void {
     for (let event = this.#reader.poll(); event !== undefined; event = this.#reader.poll()) this.#read(event, now);
     if (this.#reader.awaitsQuiet) this.#timers.set("quiet", now + this.#limits.quietMs);
     else this.#timers.clear("quiet");
@@ -287,7 +287,7 @@ export class ClassicSession implements ServerSession, ConnectionListener {
     if (isNamed && this.#own !== undefined && this.#state === "registering") {
       this.#step("listed");
       this.#search.allow(undefined);
-      this.#tell({ type: "registered", address: this.#own, order: null });
+      this.#report({ type: "registered", address: this.#own, order: null });
     }
     if (isSettled && !isNamed) this.#note("NOT_LISTED", `the list lacks ${this.#own}`);
     const members = [...new Set(list)];
@@ -313,7 +313,7 @@ export class ClassicSession implements ServerSession, ConnectionListener {
     this.#emit({ type: "over", reason, ...(failure && { failure }) }, now);
   }
 
-  #tell(event: MemberEvent): void {
+  #report(event: MemberEvent): void {
     this.#outputs.push({ type: "event", event });
   }
 

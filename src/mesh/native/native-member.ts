@@ -17,27 +17,24 @@ import { LinkReporter } from "./link-reporter.js";
 import { NativePeers } from "./peers.js";
 import { NativeSession } from "./session.js";
 
-/**
- * Everything of a member that speaks native: its session, its peers, its reports, and one watch over the silence of them
- * all.
- */
+/** A member that speaks native: its session, its peers, its reports and claims, and the idle monitor of all its connections. */
 export class NativeMember {
   readonly session: NativeSession;
   readonly peers: NativePeers;
   readonly claims: Claims;
   readonly #rules: MemberRules;
   readonly #outputs: OutputSink<MemberOutput>;
-  readonly #pulse: IdleMonitor<NativeConnection>;
+  readonly #idleMonitor: IdleMonitor<NativeConnection>;
   /** Why this incarnation is over, if it is. */
   #fencedBecause: string | undefined;
-  /** The members of which the owner has been told. */
-  #told: readonly Member[] = [];
+  /** The members that the owner knows. */
+  #reportedMembers: readonly Member[] = [];
   /** What the owner waits for: it is asked for again on every session. */
   #watched: number | undefined;
-  /** True once the owner has been told that this incarnation is a member. */
+  /** True once the owner knows that this incarnation is a member. */
   #isRegistered = false;
-  /** When the server was last heard by a member of its mesh, and whether that is recent enough to know who leads. */
-  #heardAt = 0;
+  /** When something last came from the server to this member, and whether that is recent enough to know who leads. */
+  #lastReceivedAt = 0;
   #isInformed = false;
   /** Set for the end of the lease while there is no session; what follows is decided at the end of the step. */
   readonly #leaseTimer: KeyedTimers<"lease">;
@@ -53,32 +50,32 @@ export class NativeMember {
   ) {
     this.#rules = rules;
     this.#outputs = outputs;
-    this.#pulse = new IdleMonitor(rules.limits);
-    const ports = {
+    this.#idleMonitor = new IdleMonitor(rules.limits);
+    const context = {
       connections,
       timers,
       limits: rules.limits,
-      pulse: this.#pulse,
+      pulse: this.#idleMonitor,
       allocate: rules.allocate,
       note: (code: ErrorCode, message: string, remote: Address): void =>
         outputs.push({ type: "note", note: { code, message, remote } }),
     };
     this.#leaseTimer = timers.keyed(() => {});
     const reports = new LinkReporter(rules.limits, timers, (now) => this.#sendReports(now));
-    this.peers = new NativePeers(rules, rules.draw(), outputs, ports, handshakes, handlers, reports, {
-      moved: () => this.#tellDirectory(),
+    this.peers = new NativePeers(rules, rules.draw(), outputs, context, handshakes, handlers, reports, {
+      moved: () => this.#reportDirectory(),
       fenced: (reason) => {
         this.#fencedBecause = reason;
       },
       claimMoved: (change, now) => this.#claimMoved(change, now),
       called: (channel, control, now) => this.session.called(channel, control, now),
     });
-    this.session = new NativeSession(rules, outputs, ports, this.peers.roster, emit);
+    this.session = new NativeSession(rules, outputs, context, this.peers.roster, emit);
     this.claims = new Claims(
       rules.limits,
       this.peers.roster,
       (control) => this.session.send(control),
-      (event) => this.#tell(event),
+      (event) => this.#emit(event),
     );
   }
 
@@ -86,17 +83,17 @@ export class NativeMember {
     return this.peers.roster.members;
   }
 
-  /** True unless the server has been silent for one lease: until then the directory tells who is the oldest member. */
+  /** True unless the server has been silent for one lease: until then the directory says who is the oldest member. */
   get isInformed(): boolean {
     return this.#isInformed;
   }
 
   nextTimeout(): number | undefined {
-    return earliest(this.#pulse.nextTimeout(), this.claims.nextTimeout());
+    return earliest(this.#idleMonitor.nextTimeout(), this.claims.nextTimeout());
   }
 
   handleTimeout(now: number): void {
-    for (let due = this.#pulse.takeDue(now); due !== undefined; due = this.#pulse.takeDue(now)) {
+    for (let due = this.#idleMonitor.takeDue(now); due !== undefined; due = this.#idleMonitor.takeDue(now)) {
       if (due.verdict === "probe") due.key.probe(now);
       else due.key.giveUp(now);
     }
@@ -104,22 +101,22 @@ export class NativeMember {
   }
 
   /** The server has said something. */
-  heardServer(now: number): void {
-    if (this.session.isListed) this.#heardAt = now;
+  receivedFromServer(now: number): void {
+    if (this.session.isListed) this.#lastReceivedAt = now;
   }
 
-  /** The end of every step: what has been begun goes out, and what has been learned of the server is told. */
+  /** The end of every step: what has been begun goes out, and what is known of the server is reported. */
   finishStep(now: number): void {
     if (!this.session.isListed) this.claims.away();
     this.peers.flush(now);
     const { isListed } = this.session;
-    const leaseEnd = this.#heardAt + this.#rules.limits.leaseMs;
+    const leaseEnd = this.#lastReceivedAt + this.#rules.limits.leaseMs;
     const isInformed = isListed || (this.#isInformed && now < leaseEnd);
     if (isListed || !isInformed) this.#leaseTimer.clear("lease");
     else if (!this.#leaseTimer.has("lease")) this.#leaseTimer.set("lease", leaseEnd);
     if (isInformed === this.#isInformed) return;
     this.#isInformed = isInformed;
-    this.#tell({ type: "informed", isInformed });
+    this.#emit({ type: "informed", isInformed });
   }
 
   /** Acts on an event of the session. */
@@ -156,7 +153,7 @@ export class NativeMember {
     if (this.#fencedBecause !== undefined) this.restart(this.#fencedBecause, now);
   }
 
-  /** Says goodbye to everybody. Who has left leads nobody, and waits for no word of the server. */
+  /** Says goodbye to everybody. Who has left leads nobody, and waits for nothing from the server. */
   end(reason: string, now: number): void {
     this.#isInformed = false;
     this.peers.end(reason, now);
@@ -166,11 +163,11 @@ export class NativeMember {
   restart(reason: string, now: number): void {
     this.#fencedBecause = undefined;
     this.#isRegistered = false;
-    this.#told = [];
+    this.#reportedMembers = [];
     this.claims.restarted(reason, now);
     this.peers.restart(this.#rules.draw(), reason);
     this.session.restart(now);
-    this.#tell({ type: "fenced", reason });
+    this.#emit({ type: "fenced", reason });
   }
 
   /** The owner waits until the mesh is whole with so many members. */
@@ -185,8 +182,8 @@ export class NativeMember {
     else this.claims.unclaimed(change.claim, change.reason, now);
     // A holder that was lost before this node has joined is nobody that it knows.
     if (member === undefined) return;
-    if (change.type === "claimed") this.#tell({ type: "claimed", key, token, holder: member });
-    else this.#tell({ type: "unclaimed", key, token, holder: member, reason: change.reason });
+    if (change.type === "claimed") this.#emit({ type: "claimed", key, token, holder: member });
+    else this.#emit({ type: "unclaimed", key, token, holder: member, reason: change.reason });
   }
 
   peerOf(connection: ConnectionId): Address | undefined {
@@ -197,19 +194,19 @@ export class NativeMember {
    * Tells the owner who is in the mesh, and the first time that this node is. Who lost its session before it had read its
    * directory comes back to entries, so that may be at either.
    */
-  #tellDirectory(): void {
+  #reportDirectory(): void {
     const { self } = this.peers.roster;
     const { members } = this;
-    if (self === undefined || members === this.#told) return;
-    if (!this.#isRegistered) this.#tell({ type: "registered", address: self.address, order: self.order });
+    if (self === undefined || members === this.#reportedMembers) return;
+    if (!this.#isRegistered) this.#emit({ type: "registered", address: self.address, order: self.order });
     this.#isRegistered = true;
-    this.#told = members;
-    this.#tell({ type: "directory", members: members.map(({ address }) => address) });
+    this.#reportedMembers = members;
+    this.#emit({ type: "directory", members: members.map(({ address }) => address) });
   }
 
   /**
-   * The server says that the mesh is whole. It may say so because it has not heard yet that a link of this node is broken: then
-   * it hears that first, and is asked again.
+   * The server says that the mesh is whole. It may not know yet that a link of this node is broken: then that is reported
+   * first, and it is asked again.
    */
   #complete(event: Extract<SessionEvent, { type: "complete" }>, now: number): void {
     if (this.peers.hasUnreachable) {
@@ -218,7 +215,7 @@ export class NativeMember {
       return;
     }
     if (this.#watched !== undefined && event.members >= this.#watched) this.#watched = undefined;
-    this.#tell({ ...event, scope: "mesh" });
+    this.#emit({ ...event, scope: "mesh" });
   }
 
   /** Reports that are due without a session are sent with all others once there is one. */
@@ -233,10 +230,10 @@ export class NativeMember {
       const [from, to] = [addresses.get(a), addresses.get(b)];
       return from === undefined || to === undefined ? [] : [[from, to, reason] as const];
     });
-    this.#tell({ type: "degraded", revision, count, missing: named });
+    this.#emit({ type: "degraded", revision, count, missing: named });
   }
 
-  #tell(event: MemberEvent): void {
+  #emit(event: MemberEvent): void {
     this.#outputs.push({ type: "event", event });
   }
 }

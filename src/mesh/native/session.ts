@@ -145,7 +145,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     if (this.#admittedAt !== undefined) {
       this.#shortLives = now - this.#admittedAt >= admissionProvenMs ? 0 : this.#shortLives + 1;
     }
-    // Nobody is removed while the server hears it, but by somebody else who has proved its address.
+    // A member with a session is removed only by somebody else who has proved its address.
     if (wasListed && this.#shortLives >= sharedAddressTimes) {
       const times = `${this.#shortLives} times in a row somebody else has answered there`;
       const within = `within ${admissionProvenMs / 1000} s after this member had got in`;
@@ -178,7 +178,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     }
     this.#timers.clear("answer");
     this.#step("connected");
-    if (connection.local !== undefined) this.#tell({ type: "connected", local: connection.local });
+    if (connection.local !== undefined) this.#report({ type: "connected", local: connection.local });
     if (this.#own !== undefined) this.#register(now);
   }
 
@@ -190,7 +190,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     else if (control.type === "waiting" && this.#awaitsChallenge) {
       this.#timers.clear("answer");
       this.#search.pause(now);
-      this.#tell({ type: "waiting", place: control.place });
+      this.#report({ type: "waiting", place: control.place });
     } else if (control.type === "teardown") this.#tornDown(control, now);
     else if (this.isListed) this.#listedMessage(connection, control, now);
     else connection.unexpected(control.type, now);
@@ -209,7 +209,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
         else if (this.#own !== undefined || this.#search.isAllowed) this.#over(`${serverName}: ${reason}`, code, now);
         else {
           this.#step("lost");
-          this.#tell({ type: "unreachable", message: `${serverName}: ${reason}`, failure: code });
+          this.#report({ type: "unreachable", message: `${serverName}: ${reason}`, failure: code });
         }
         break;
       }
@@ -246,7 +246,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     if (control.type === "check") {
       dialBack.send({ type: "here", id });
       dialBack.close(now);
-      // The server may have lost our session without our noticing. A probe will tell, whoever it is that asks.
+      // The server may have lost our session without our noticing. A probe finds out, whoever it is that asks.
       // Only members are asked for, so this may also be the first sign that an admission was lost on its way.
       if (isMine && (this.isListed || this.#state === "registering")) this.#connection?.doubt(now);
     } else if (isMine && this.#awaitsChallenge) {
@@ -438,7 +438,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     this.#emit({ type: "over", reason, ...(failure && { failure }) }, now);
   }
 
-  #tell(event: MemberEvent): void {
+  #report(event: MemberEvent): void {
     this.#outputs.push({ type: "event", event });
   }
 

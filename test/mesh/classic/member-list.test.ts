@@ -18,7 +18,7 @@ function start(): MemberList {
 }
 
 function standings(membership: MemberList, ...addresses: readonly Address[]): JoinPosition[] {
-  return addresses.map((address) => membership.standing(address));
+  return addresses.map((address) => membership.positionOf(address));
 }
 
 describe("a settled list", () => {
@@ -82,17 +82,17 @@ describe("an unsettled list", () => {
     const membership = start();
     membership.read([a], false);
     expect(membership.isListed).toBe(false);
-    expect(membership.standing(a)).toBe("unknown");
+    expect(membership.positionOf(a)).toBe("unknown");
     membership.read([a, own], false);
     expect(membership.isListed).toBe(true);
-    expect(membership.standing(a)).toBe("earlier");
+    expect(membership.positionOf(a)).toBe("earlier");
   });
 
   test("knows that who joined again is later now", () => {
     const membership = start();
     membership.read([a, own, b], true);
     membership.read([own, b, a], false);
-    expect(membership.standing(a)).toBe("later");
+    expect(membership.positionOf(a)).toBe("later");
     expect([...membership.toDial]).toEqual([b, a]);
   });
 
