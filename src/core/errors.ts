@@ -96,8 +96,8 @@ const failures = {
   },
   BAD_RANK: {
     level: "warn",
-    meaning: "The server of a gang was asked to admit somebody without a rank of that gang.",
-    connection: "refused: told why, half-closed, closed within 1 s",
+    meaning: "A program without a rank of this run registered at the server of `fullmesh run`.",
+    connection: refused,
     remedy: "Start the program with fullmesh run and call join() without an address; it reads its rank.",
   },
   LIST_FULL: {
@@ -142,7 +142,7 @@ const failures = {
     level: "warn",
     meaning: "The server is not there yet, or closed the connection before this node was admitted. Logged once.",
     connection: "closed, or not opened; the node dials again, with growing pauses, until its time for joining is over",
-    remedy: "Nothing, if the server is about to start. Otherwise check the address, and that the server is running.",
+    remedy: "None needed if the server is about to start. Otherwise check the address, and that the server is running.",
   },
   SERVER_BUSY: {
     level: "warn",
@@ -340,7 +340,7 @@ const failures = {
   },
   CLAIMS_UNSETTLED: {
     level: "info",
-    meaning: "The server does not know yet who holds which key, because it has just begun or is away.",
+    meaning: "The server does not know yet who holds which key: it has just started, or is away.",
     connection: "kept",
     remedy: "Try again after 10 s, or wait for the key (without `wait: false`).",
   },
@@ -352,13 +352,13 @@ const failures = {
   },
   TOO_MANY_WAITING: {
     level: "warn",
-    meaning: "As many members as may wait for keys of the mesh do.",
+    meaning: "As many members as may wait for keys of this mesh wait already.",
     connection: "kept",
     remedy: "Let fewer members wait for each key: two or three are enough for a takeover.",
   },
   CLAIM_LOST: {
     level: "warn",
-    meaning: "This node does not surely hold the key any more.",
+    meaning: "This node cannot be sure any more that it holds the key.",
     connection: "kept",
     remedy: "Stop what only the holder may do; claim the key again to go on.",
   },

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { encodeAcknowledgement } from "../../../src/protocol/native/acknowledgement.js";
+import { encodePreface } from "../../../src/protocol/native/preface.js";
 import { idOf, joined, listed } from "./names.js";
 import type { Node } from "./node.js";
 import { messageFrame } from "./recording-handler.js";
@@ -27,6 +28,19 @@ describe("an owner", () => {
     expect(wire?.frames("dialer")).toEqual([
       { type: "hello", mesh: "m", from: idOf(1), to: idOf(2), attempt: 1, since: 0, received: 0 },
     ]);
+  });
+
+  test("that meets another version sends nothing more, and dials again after a pause", () => {
+    const { world, node } = owner();
+    const [wire] = node.dialsTo(listed(2).address);
+    const sent = wire?.connect().dialer.sent.length;
+    wire?.send("acceptor", encodePreface({ lowest: 2, highest: 3 }));
+    wire?.from("acceptor");
+    expect(wire?.dialer.sent).toHaveLength(sent ?? -1);
+    expect(wire?.dialer.onItsWay.at(-1)).toBe("end");
+    expect(node.notes).toContain("VERSION_MISMATCH");
+    world.pass(limits.redialMinMs);
+    expect(dials(node)).toBe(2);
   });
 
   test("dials only those who joined after it", () => {
