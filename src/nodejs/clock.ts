@@ -1,9 +1,9 @@
 import type { ClockPort } from "../runtime/ports.js";
 
-/** The longest that `setTimeout` can wait; a later deadline is looked at again then. */
+/** The longest time of `setTimeout`. A later deadline is checked again then. */
 const longestTimerMs = 2 ** 31 - 1;
 
-/** Not `performance.now()`: Node loads what that needs only when it is asked for, which takes 2 ms of each start. */
+/** Not `performance.now()`: Node loads its modules at the first call, which adds 2 ms to each start. */
 function now(): number {
   const [seconds, nanoseconds] = process.hrtime();
   return seconds * 1000 + nanoseconds / 1_000_000;
@@ -17,7 +17,7 @@ export const nodeClock: ClockPort = {
     const timer = setTimeout(fire, Math.min(longestTimerMs, Math.max(0, Math.ceil(at - now()))));
     return () => clearTimeout(timer);
   },
-  // Ticks run behind the present callback, and behind the microtask under way with all that follow from it.
+  // Ticks run after the current callback, and after the current microtask and all that follow from it.
   afterTurn: (run) => process.nextTick(run),
   // Immediates run after the poll phase, in which sockets report what has arrived.
   afterPoll: (run) => {

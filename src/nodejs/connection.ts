@@ -4,48 +4,48 @@ import { canonicalIp } from "../protocol/ip.js";
 import type { ConnectionEvents, ConnectionPort } from "../runtime/ports.js";
 
 /**
- * How far a connection is. `silent`: accepted, and the first byte decides how it goes on. `proving`: the handshake is
- * under way, and nothing of ours may go out. `open`: bytes pass.
+ * The stage of a connection. `silent`: accepted, and nothing has arrived yet. `proving`: in the TLS handshake, in which nothing
+ * may be sent. `open`: bytes can be sent.
  */
 type SocketStage = "silent" | "proving" | "open";
 
 /**
- * A TLS record with the fatal alert `internal_error` (RFC 8446 section 6.2): what a TLS server says that cannot take a
- * connection for reasons of its own, such as too little room.
+ * A TLS record with the fatal alert `internal_error` (RFC 8446 section 6.2), by which a TLS server refuses a connection for
+ * reasons of its own, such as too many connections.
  */
-const noRoom = Uint8Array.of(0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x50);
+const busyAlert = Uint8Array.of(0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x50);
 
-/** A handshake under way. */
+/** A handshake in progress. */
 export interface PskProof {
-  /** What it means if the other side ends before it is through. */
+  /** The failure if the other side ends the connection in the handshake. */
   readonly cutShort?: string;
-  /** Hears at most once why it has failed. */
+  /** Called at most once, with the error of the handshake. */
   readonly failed: (error: NodeJS.ErrnoException) => void;
 }
 
-/** By this a socket knows its connection: listeners that all sockets share cost none of them any memory. */
+/** The property of a socket that holds its connection, so that all sockets can share the same listeners. */
 const connectionOf = Symbol("connection");
 
-interface FollowedSocket extends Socket {
+interface ConnectionSocket extends Socket {
   [connectionOf]?: NodeConnection;
 }
 
-/** One connection over a socket, and over the socket that encrypts it once the first one carries that. */
+/** One connection over a socket, or over a TLS socket on top of it. */
 export class NodeConnection implements ConnectionPort {
   #socket: Socket;
   #stage: SocketStage;
   #events: ConnectionEvents | undefined;
   #failure: string | undefined;
   #proof: PskProof | undefined;
-  /** True while what is sent is gathered. */
+  /** True until the bytes of this turn of the event loop go out together. */
   #isCorked = false;
-  /** True once it has been told that everything has gone out. */
+  /** True once `flushed` has been reported for everything that was sent. */
   #isFlushed = true;
 
   constructor(socket: Socket, stage: SocketStage) {
     this.#socket = socket;
     this.#stage = stage;
-    this.#follow(socket);
+    this.#listenTo(socket);
   }
 
   get stage(): SocketStage {
@@ -56,12 +56,12 @@ export class NodeConnection implements ConnectionPort {
     return this.#socket.writableLength;
   }
 
-  /** Nothing is said before it is known whether it has to be encrypted, and to whom. */
+  /** Sends nothing before the connection is open. */
   send(bytes: Uint8Array): void {
     if (this.#stage !== "open") return;
     const socket = this.#socket;
     this.#isFlushed = false;
-    // What is sent in one turn goes out in one system call.
+    // Everything sent in one turn goes out in one system call.
     if (!this.#isCorked) {
       this.#isCorked = true;
       socket.cork();
@@ -75,22 +75,19 @@ export class NodeConnection implements ConnectionPort {
     connection.#socket.uncork();
   }
 
-  /** Some of it has been handed to the kernel. A failed write is told once, by `closed`. */
+  /** A write has been handed to the kernel. A failed one is reported by `closed`. */
   readonly #written = (error: Error | null | undefined): void => {
     if (error || this.#isFlushed || this.#socket.writableLength > 0) return;
     this.#isFlushed = true;
     this.#events?.flushed();
   };
 
-  /**
-   * Half a handshake is of no use to anybody, and without our half there can be none. Where none has begun, whoever is about
-   * to begin one is told that there is no room.
-   */
+  /** Ends the writing side. In a handshake that is an abort; before one the caller gets the alert that means `BUSY`. */
   halfClose(): void {
     if (this.#stage === "proving") {
       this.abort();
     } else {
-      if (this.#stage === "silent") this.#socket.write(noRoom);
+      if (this.#stage === "silent") this.#socket.write(busyAlert);
       this.#stage = "open";
       this.#socket.end();
     }
@@ -100,52 +97,51 @@ export class NodeConnection implements ConnectionPort {
     this.#socket.destroy();
   }
 
-  /** Says who hears of it. The machine may have acted on an accepted connection before. */
-  hear(events: ConnectionEvents): void {
+  /** Sets who gets the events. The machine may have acted on an accepted connection before. */
+  setEvents(events: ConnectionEvents): void {
     this.#events = events;
   }
 
-  /** Goes on over a socket that the last one carries, and that proves the secret until it is `open`. */
+  /** Continues over a TLS socket on top of the last one, in its handshake until `open` is called. */
   prove(socket: Socket, proof: PskProof): void {
     this.#stage = "proving";
     this.#proof = proof;
     this.#socket = socket;
-    this.#follow(socket);
+    this.#listenTo(socket);
     socket.on("end", () => {
       if (this.#stage !== "proving") return;
       this.#failure ??= proof.cutShort;
       this.abort();
     });
-    // Once the handshake is done Node tells of an attack on what is encrypted by this event, and at an accepting end by no
-    // other, and closes nothing.
+    // After the handshake Node reports manipulated bytes by this event; at an accepting end by no other, without closing.
     socket.on("_tlsError", (error: NodeJS.ErrnoException) => this.#fail(error));
   }
 
-  /** From now on bytes pass; the first are reported in a later turn of the loop. */
+  /** Opens the connection. The first bytes are reported in a later turn of the event loop. */
   open(): void {
     this.#stage = "open";
     this.#socket.on("data", onBytes);
   }
 
-  // What its sockets say.
+  // The events of its sockets.
 
-  heardBytes(bytes: Uint8Array): void {
+  handleBytes(bytes: Uint8Array): void {
     this.#events?.bytes(bytes);
   }
 
-  heardEnd(socket: Socket): void {
+  handleEnd(socket: Socket): void {
     if (socket === this.#socket && this.#stage !== "proving") this.#events?.ended();
   }
 
-  heardError(error: NodeJS.ErrnoException): void {
+  handleError(error: NodeJS.ErrnoException): void {
     this.#fail(error);
   }
 
-  heardClose(socket: Socket): void {
+  handleClose(socket: Socket): void {
     if (socket === this.#socket) this.#events?.closed(this.#failure);
   }
 
-  #follow(socket: FollowedSocket): void {
+  #listenTo(socket: ConnectionSocket): void {
     socket[connectionOf] = this;
     socket.on("end", onEnd).on("error", onError).on("close", onClose);
   }
@@ -158,28 +154,28 @@ export class NodeConnection implements ConnectionPort {
   }
 }
 
-function onBytes(this: FollowedSocket, bytes: Uint8Array): void {
-  this[connectionOf]?.heardBytes(bytes);
+function onBytes(this: ConnectionSocket, bytes: Uint8Array): void {
+  this[connectionOf]?.handleBytes(bytes);
 }
 
-function onEnd(this: FollowedSocket): void {
-  this[connectionOf]?.heardEnd(this);
+function onEnd(this: ConnectionSocket): void {
+  this[connectionOf]?.handleEnd(this);
 }
 
-function onError(this: FollowedSocket, error: NodeJS.ErrnoException): void {
-  this[connectionOf]?.heardError(error);
+function onError(this: ConnectionSocket, error: NodeJS.ErrnoException): void {
+  this[connectionOf]?.handleError(error);
 }
 
-function onClose(this: FollowedSocket): void {
-  this[connectionOf]?.heardClose(this);
+function onClose(this: ConnectionSocket): void {
+  this[connectionOf]?.handleClose(this);
 }
 
-/** This end of a socket in canonical form; undefined if it is closed already. */
+/** The local address of a socket in canonical form; undefined if it is closed already. */
 export function localEnd({ localAddress, localPort }: Socket): Endpoint | undefined {
   return endOf(localAddress, localPort);
 }
 
-/** The other end. */
+/** The remote address. */
 export function remoteEnd({ remoteAddress, remotePort }: Socket): Endpoint | undefined {
   return endOf(remoteAddress, remotePort);
 }

@@ -1,10 +1,10 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { defaultLimits, type Limits } from "../core/limits.js";
 
-/** The share of the descriptors that connections may take; the rest is for files, pipes and libraries. */
+/** The share of the file descriptors for connections; the rest is for files, pipes and libraries. */
 const share = 0.8;
 
-/** Bounds for parts of all connections, and the share of them that each part may have at most. */
+/** The limits on kinds of connections, each as a share of all. */
 const parts = {
   handshakesPending: 1 / 2,
   handshakesPendingPerHost: 1 / 4,
@@ -15,13 +15,12 @@ const parts = {
   dialBacksSlow: 1 / 8,
 } as const satisfies Partial<Record<keyof Limits, number>>;
 
-/** Found once, before there are connections: whoever makes many members in one process does not count for each. */
+/** Computed once, before there are connections, also for many members in one process. */
 let connections: number | undefined;
 
 /**
- * The bounds that follow from how many descriptors this process may open, and how many it had open when it was first asked.
- * Node says nothing when an accept fails for want of descriptors, so the bound must be kept by counting. Where the system
- * does not tell, the defaults stand.
+ * The limits that follow from how many descriptors this process may open, and how many it had open at the first call. Node does
+ * not report an accept that fails for want of descriptors, so connections must be counted. Without /proc, the defaults apply.
  */
 export function descriptorLimits(): Partial<Limits> {
   connections ??= connectionsAllowed();

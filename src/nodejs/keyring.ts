@@ -8,26 +8,26 @@ import type { NodeConnection } from "./connection.js";
 import { formatIdentity, makeSecret, parseIdentity, Secret } from "./secret.js";
 
 /**
- * The proof of the secret: TLS 1.3 (RFC 8446) with an external pre-shared key and an ephemeral key exchange. Both ends
- * prove that they have the key, and who learns it later cannot read what was recorded.
+ * The proof of the secret: TLS 1.3 (RFC 8446) with an external pre-shared key and an ephemeral key exchange. Both ends prove
+ * that they have the key, and whoever learns it later cannot decrypt recorded traffic.
  *
- * What Node does of its own accord does not suffice for a proof. A client that has a key to offer takes a certificate
- * instead, and a server takes a session ticket. So neither end has a certificate or an authority that it trusts, nor a
- * session to go back to, and each counts a connection only if its own key has been asked for on that very socket.
+ * Node's checks alone are no proof: a client with a pre-shared key also accepts a certificate, and a server a session ticket.
+ * So neither end has a certificate, a trusted authority or a session to resume, and each accepts a connection only if its own
+ * key was requested on that socket.
  */
 
-/** A TLS record of type handshake begins so (RFC 8446 section 5.1). Nothing else that calls here does. */
+/** The first byte of a TLS handshake record (RFC 8446 section 5.1). Neither dialect begins with it. */
 const handshakeByte = 0x16;
 
-/** Loaded when there is a secret: who has none does not wait for it. */
+/** Loaded only with a secret, because it takes time. */
 const tls = () => process.getBuiltinModule("node:tls");
 
 const cipher = "TLS_AES_128_GCM_SHA256";
 const group = "X25519";
 
 /**
- * The one cipher suite is the one that OpenSSL binds a pre-shared key to. The one group makes known at both ends what the
- * key exchange was. A pre-shared key without a key exchange is what OpenSSL refuses unless it is told otherwise.
+ * One cipher suite, the one that OpenSSL binds a pre-shared key to, and one group, so that both ends know the key exchange.
+ * OpenSSL refuses a pre-shared key without a key exchange by default.
  */
 function newContext(): SecureContext {
   return tls().createSecureContext({
@@ -41,21 +41,21 @@ function newContext(): SecureContext {
 }
 
 /** Why a proof has failed. */
-interface IdentityRejection {
+interface ProofFailure {
   readonly code: ErrorCode;
   readonly message: string;
 }
 
-/** Proves the secret on connections, and has it proved. */
+/** Proves the secret on dialed connections, and verifies it on accepted ones. */
 export class Keyring {
   readonly #secret: Secret;
   readonly #accepts: (identity: Identity) => boolean;
   readonly #context = newContext();
-  /** Gives the keys of identities that are not wanted here: nobody has them. */
+  /** A secret that nobody has, for the keys of identities that are not accepted here. */
   readonly #decoy = new Secret(makeSecret());
 
   /**
-   * `accepts`: which identities may be proved to us.
+   * `accepts`: which identities callers may prove.
    *
    * @throws {FullmeshError} `SECRET_UNSUPPORTED`
    */
@@ -65,34 +65,34 @@ export class Keyring {
     this.#accepts = accepts;
   }
 
-  /** Proves the secret on a connection that we have dialed; `proved` is called once both ends have. */
-  dialed(
+  /** Proves the secret on a dialed connection. `proved` is called once both ends have. */
+  proveDialed(
     raw: Socket,
     connection: NodeConnection,
     identity: Identity,
     events: ConnectionEvents,
     proved: (cipher: string) => void,
   ): void {
-    let isAsked = false;
+    let wasKeyRequested = false;
     const socket = tls().connect({
       socket: raw,
       secureContext: this.#context,
       pskCallback: () => {
-        isAsked = true;
+        wasKeyRequested = true;
         return { psk: this.#secret.keyOf(identity), identity: formatIdentity(identity) };
       },
       rejectUnauthorized: true,
-      // Called exactly when the other side came with a certificate, which no authority's word can make good.
-      checkServerIdentity: () => new Error("a certificate proves nothing here"),
+      // Called only when the other side presents a certificate.
+      checkServerIdentity: () => new Error("a certificate is no proof of the secret"),
     });
     connection.prove(socket, {
       cutShort: "closed in the handshake, as happens where there is no secret",
-      failed: (error) => tell(events, dialedReason(error, identity)),
+      failed: (error) => reportFailure(events, dialedFailure(error, identity)),
     });
     socket.once("secureConnect", () => {
       const exchange = socket.getEphemeralKeyInfo();
       const isExchanged = exchange !== null && "name" in exchange && exchange.name === group;
-      if (!isAsked || !isExchanged || !isKeyed(socket)) {
+      if (!wasKeyRequested || !isExchanged || !usesPreSharedKey(socket)) {
         socket.destroy(new Error("the handshake did not use the key"));
         return;
       }
@@ -101,13 +101,13 @@ export class Keyring {
     });
   }
 
-  /** Waits for the first byte of an accepted connection, which says whether a proof begins, and has it proved. */
-  accepted(raw: Socket, connection: NodeConnection, events: ConnectionEvents): void {
+  /** Waits for the first byte of an accepted connection, and verifies the secret if it begins a handshake. */
+  proveAccepted(raw: Socket, connection: NodeConnection, events: ConnectionEvents): void {
     raw.once("data", (first: Uint8Array) => {
       if (connection.stage === "silent" && first[0] === handshakeByte) {
         raw.pause();
         raw.unshift(first);
-        this.#check(raw, connection, events);
+        this.#verify(raw, connection, events);
         events.proving();
       } else {
         connection.open();
@@ -116,18 +116,18 @@ export class Keyring {
     });
   }
 
-  #check(raw: Socket, connection: NodeConnection, events: ConnectionEvents): void {
-    const claim: IdentityClaim = { identity: undefined, fault: undefined };
-    // Node's types know the callback of a `tls.Server` only, but it is the socket that asks it.
+  #verify(raw: Socket, connection: NodeConnection, events: ConnectionEvents): void {
+    const claim: IdentityClaim = { identity: undefined, problem: undefined };
+    // Node's types have the callback only for a `tls.Server`, but a socket calls it as well.
     const options: TLSSocketOptions & Pick<TlsOptions, "pskCallback"> = {
       isServer: true,
       secureContext: this.#context,
       pskCallback: (_socket, text) => this.#keyFor(text, claim),
     };
     const socket = new (tls().TLSSocket)(raw, options);
-    connection.prove(socket, { failed: (error) => tell(events, acceptedReason(error, claim)) });
+    connection.prove(socket, { failed: (error) => reportFailure(events, acceptedFailure(error, claim)) });
     socket.once("secure", () => {
-      if (claim.identity === undefined || !isKeyed(socket)) {
+      if (claim.identity === undefined || !usesPreSharedKey(socket)) {
         socket.destroy(new Error("the handshake did not use the key"));
         return;
       }
@@ -137,15 +137,15 @@ export class Keyring {
   }
 
   /**
-   * Asked for the first identity that a caller names. There is always a key: whoever has not the secret is answered in the
-   * same way, and after the same work, whether it has named us or nobody, and so does not learn who we are.
+   * The key for the identity that a caller names. There is always one: a caller without the secret gets the same answer, after
+   * the same work, for every identity, and so learns nothing about this end.
    */
   #keyFor(text: string, claim: IdentityClaim): Uint8Array {
     const identity = parseIdentity(text);
-    const isWanted = identity !== undefined && this.#accepts(identity);
-    claim.identity = isWanted ? identity : undefined;
-    claim.fault = isWanted ? undefined : faultOf(text, identity);
-    return (isWanted ? this.#secret : this.#decoy).keyFor(text);
+    const isAccepted = identity !== undefined && this.#accepts(identity);
+    claim.identity = isAccepted ? identity : undefined;
+    claim.problem = isAccepted ? undefined : problemOf(text, identity);
+    return (isAccepted ? this.#secret : this.#decoy).keyFor(text);
   }
 }
 
@@ -168,31 +168,31 @@ export function requirePreSharedKeys({ versions, features }: Runtime): void {
   throw new FullmeshError("SECRET_UNSUPPORTED", `${runtime} has no pre-shared keys in TLS, so it cannot use a secret`);
 }
 
-/** What the other side of one socket has claimed to be. */
+/** The identity that the other side of a socket claims. */
 interface IdentityClaim {
-  /** The identity that it was given the key for. */
+  /** The identity whose key was used. */
   identity: Identity | undefined;
-  /** Why it was given one that nobody has. */
-  fault: string | undefined;
+  /** Why a key was used that nobody has. */
+  problem: string | undefined;
 }
 
-function faultOf(text: string, identity: Identity | undefined): string {
-  if (identity === undefined) return `it names "${shown(text)}", which is no identity of ours`;
-  return `it comes as ${named(identity)}, which is not wanted here`;
+function problemOf(text: string, identity: Identity | undefined): string {
+  if (identity === undefined) return `it names "${escaped(text)}", which is no identity of ours`;
+  return `it comes as ${describeIdentity(identity)}, which is not wanted here`;
 }
 
 /** An identity in a sentence. */
-function named({ mesh, role }: Identity): string {
-  return `${role} of the mesh "${shown(mesh)}"`;
+function describeIdentity({ mesh, role }: Identity): string {
+  return `${role} of the mesh "${escaped(mesh)}"`;
 }
 
-/** Foreign text, in part and without anything that could steer a terminal. */
-function shown(text: string): string {
+/** Text of the other side, escaped and shortened. */
+function escaped(text: string): string {
   return printable(new TextEncoder().encode(text), 96);
 }
 
-/** True if a finished handshake rests on a pre-shared key: OpenSSL counts that as the resumption of a session. */
-function isKeyed(socket: TLSSocket): boolean {
+/** True if a finished handshake used a pre-shared key, which OpenSSL reports as a resumed session. */
+function usesPreSharedKey(socket: TLSSocket): boolean {
   return socket.isSessionReused() && socket.getProtocol() === "TLSv1.3" && socket.getCipher().name === cipher;
 }
 
@@ -200,11 +200,11 @@ function cipherOf(socket: TLSSocket): string {
   return `${socket.getProtocol()} ${socket.getCipher().name} ${group}`;
 }
 
-function tell(events: ConnectionEvents, reason: IdentityRejection | undefined): void {
-  if (reason !== undefined) events.unproved(reason.code, reason.message);
+function reportFailure(events: ConnectionEvents, failure: ProofFailure | undefined): void {
+  if (failure !== undefined) events.unproved(failure.code, failure.message);
 }
 
-/** A connection that broke says nothing about the secret. */
+/** True for a broken connection, which says nothing about the secret. */
 function isBreak(error: NodeJS.ErrnoException): boolean {
   return error.syscall !== undefined || error.code === "ECONNRESET";
 }
@@ -224,18 +224,21 @@ const findings: readonly (readonly [name: RegExp, finding: Finding])[] = [
 
 type Finding = "unwanted" | "another secret" | "no room" | "no key" | "no secret";
 
-function dialedReason(error: NodeJS.ErrnoException, identity: Identity): IdentityRejection | undefined {
+function dialedFailure(error: NodeJS.ErrnoException, identity: Identity): ProofFailure | undefined {
   if (isBreak(error)) return undefined;
   const found = findings.find(([name]) => name.test(error.code ?? ""))?.[1];
   switch (found) {
     case "unwanted":
-      return { code: "WRONG_IDENTITY", message: `it does not take us as ${named(identity)}` };
+      return { code: "WRONG_IDENTITY", message: `it does not take us as ${describeIdentity(identity)}` };
     case "another secret":
-      return { code: "SECRET_MISMATCH", message: `it has another secret, or does not take us as ${named(identity)}` };
+      return {
+        code: "SECRET_MISMATCH",
+        message: `it has another secret, or does not take us as ${describeIdentity(identity)}`,
+      };
     case "no room":
       return { code: "BUSY", message: "it has no room for another connection now" };
     case "no key":
-      return { code: "SECRET_MISMATCH", message: `it answers ${named(identity)} without having the key` };
+      return { code: "SECRET_MISMATCH", message: `it answers ${describeIdentity(identity)} without having the key` };
     case "no secret":
       return { code: "SECRET_NOT_USED", message: "it takes no TLS handshake of ours: it uses no secret" };
     case undefined:
@@ -244,17 +247,14 @@ function dialedReason(error: NodeJS.ErrnoException, identity: Identity): Identit
 }
 
 /** What the caller's identity and our own findings say. */
-function acceptedReason(
-  error: NodeJS.ErrnoException,
-  { identity, fault }: IdentityClaim,
-): IdentityRejection | undefined {
+function acceptedFailure(error: NodeJS.ErrnoException, { identity, problem }: IdentityClaim): ProofFailure | undefined {
   if (isBreak(error)) return undefined;
-  if (fault !== undefined) return { code: "WRONG_IDENTITY", message: fault };
+  if (problem !== undefined) return { code: "WRONG_IDENTITY", message: problem };
   if (identity === undefined) {
     return { code: "SECRET_UNPROVED", message: `it opens a handshake without naming a key of ours: ${textOf(error)}` };
   }
   if (error.code === "ERR_SSL_BINDER_DOES_NOT_VERIFY") {
-    return { code: "SECRET_MISMATCH", message: `it comes as ${named(identity)} with another key` };
+    return { code: "SECRET_MISMATCH", message: `it comes as ${describeIdentity(identity)} with another key` };
   }
   const message = `what it says does not fit the handshake, as if it were recorded: ${textOf(error)}`;
   return { code: "SECRET_UNPROVED", message };

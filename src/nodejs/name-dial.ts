@@ -5,16 +5,13 @@ import { canonicalIp } from "../protocol/ip.js";
 import type { ConnectionEvents, ConnectionPort } from "../runtime/ports.js";
 import type { NodeConnection } from "./connection.js";
 
-/** After how long the next address is tried while the earlier attempts go on (RFC 8305 recommends 250 ms). */
+/** The time until the next address is tried while earlier attempts continue (RFC 8305 recommends 250 ms). */
 const attemptDelayMs = 250;
 
-/**
- * How long the others may still take when all have been tried and one has answered that it is not the one: what it has said
- * is then told, and not that nobody answers.
- */
+/** The time for the remaining attempts once one address has failed to prove the secret. That failure is then reported. */
 const answeredMs = 3_000;
 
-/** Looks up the addresses of a host name, in the order in which they are to be tried. */
+/** Looks up the addresses of a host name, in the order in which to try them. */
 export type Lookup = (
   host: string,
   done: (error: NodeJS.ErrnoException | null, addresses: readonly LookupAddress[]) => void,
@@ -29,31 +26,31 @@ export function systemLookup(...[host, done]: Parameters<Lookup>): void {
 type DialAddress = (to: Endpoint, events: ConnectionEvents) => NodeConnection;
 
 /**
- * A dial to a host name, which may have several addresses, some of them dead. Attempts overlap: the next address is tried
- * after a short while, or at once if nothing is under way. The first one that is connected, with the secret proved if there
- * is one, becomes the connection, and the others are given up. Whoever dials bounds the time for all of them.
+ * A dial to a host name, which may have several addresses, not all of them reachable. Attempts overlap: the next address is
+ * tried after 250 ms, or at once if no attempt is in progress. The first one that connects, and proves the secret if there is
+ * one, becomes the connection; the others are aborted. The caller bounds the total time.
  */
 export class NameDial implements ConnectionPort {
   readonly #to: Endpoint;
   readonly #dialAddress: DialAddress;
   readonly #events: ConnectionEvents;
   readonly #attempts = new Set<Attempt>();
-  /** What has become of attempts, by their addresses. */
+  /** The failures of attempts, by address. */
   readonly #failures = new Map<string, string>();
-  /** Why a proof of the secret has failed, if one has: that tells more than an address at which nobody is. */
+  /** A failed proof of the secret, which says more than an unreachable address. */
   #unproved: { readonly code: ErrorCode; readonly message: string } | undefined;
   /** Addresses that have not been tried yet. */
   #untried: string[] = [];
   #timer: NodeJS.Timeout | undefined;
   #connection: NodeConnection | undefined;
-  /** True once it is connected, has failed, or has been given up. */
+  /** True once the dial has connected, failed or been aborted. */
   #isSettled = false;
 
   constructor(to: Endpoint, lookup: Lookup, dialAddress: DialAddress, events: ConnectionEvents) {
     this.#to = to;
     this.#dialAddress = dialAddress;
     this.#events = events;
-    lookup(to.host, (error, addresses) => this.#found(error, addresses));
+    lookup(to.host, (error, addresses) => this.#lookedUp(error, addresses));
   }
 
   get queuedBytes(): number {
@@ -85,7 +82,7 @@ export class NameDial implements ConnectionPort {
     if (!this.#attempts.delete(attempt) || attempt.connection === undefined) return;
     this.#settle();
     this.#connection = attempt.connection;
-    this.#connection.hear(this.#events);
+    this.#connection.setEvents(this.#events);
     this.#events.connected(local, remote, cipher);
   }
 
@@ -99,7 +96,7 @@ export class NameDial implements ConnectionPort {
     this.#dialNext();
   }
 
-  #found(error: NodeJS.ErrnoException | null, addresses: readonly LookupAddress[]): void {
+  #lookedUp(error: NodeJS.ErrnoException | null, addresses: readonly LookupAddress[]): void {
     if (this.#isSettled) return;
     if (error !== null) {
       this.#settle();
@@ -125,7 +122,7 @@ export class NameDial implements ConnectionPort {
     else if (this.#unproved !== undefined) this.#timer = setTimeout(() => this.#fail(), answeredMs);
   }
 
-  /** No address is left, or none that still counts. */
+  /** Fails with the failures of all attempts. */
   #fail(): void {
     this.#settle();
     if (this.#unproved !== undefined) this.#events.unproved(this.#unproved.code, this.#unproved.message);
@@ -143,7 +140,7 @@ export class NameDial implements ConnectionPort {
   }
 }
 
-/** One address that is tried. */
+/** One address that is dialed. */
 class Attempt implements ConnectionEvents {
   readonly host: string;
   connection: NodeConnection | undefined;
@@ -166,7 +163,7 @@ class Attempt implements ConnectionEvents {
     this.#dial.closed(this, failure);
   }
 
-  // Nothing else happens before it is connected, and then it is heard by whoever has dialed the name.
+  // Nothing else happens before it is connected, and then the dialer of the name gets the events.
   proving(): void {}
   secured(): void {}
   bytes(): void {}
@@ -174,7 +171,7 @@ class Attempt implements ConnectionEvents {
   ended(): void {}
 }
 
-/** The addresses in their order, but for the two families taking turns: one of them may be dead as a whole. */
+/** The addresses in their order, with the two families taking turns, because one of them may be unreachable as a whole. */
 function alternating(addresses: readonly LookupAddress[]): string[] {
   const families = new Map(addresses.map(({ address, family }) => [canonicalIp(address) ?? address, family]));
   const hosts = [...families.keys()];

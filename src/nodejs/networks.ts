@@ -1,6 +1,6 @@
 import { BlockList, isIP } from "node:net";
 
-/** Reads a network in CIDR notation, such as `10.0.0.0/8` or `fd00::/8`; undefined if it is none. */
+/** Reads a network in CIDR notation, such as `10.0.0.0/8` or `fd00::/8`; undefined for anything else. */
 function parseCidr(text: string): { readonly network: string; readonly prefix: number } | undefined {
   const [network = "", prefixText = "", ...rest] = text.split("/");
   const family = isIP(network);

@@ -1,13 +1,13 @@
 import { closeSync, openSync, readSync } from "node:fs";
 
 /**
- * Random bytes for ids and seeds, as good as those of node:crypto, which asks the same kernel. Loading that module takes
- * longer than all that a node computes until it has joined, and each process of a gang would pay for it.
+ * Random bytes for ids and seeds, from the same kernel source as those of node:crypto. Loading that module would take longer
+ * than everything else that a node computes until it has joined.
  */
 
 const source = "/dev/urandom";
 
-/** So many random bytes, at most 256: that many the kernel gives in one piece. */
+/** `count` random bytes, at most 256, which the kernel returns in one read. */
 export function randomBytes(count: number): Buffer {
   const bytes = Buffer.alloc(count);
   try {
@@ -18,7 +18,7 @@ export function randomBytes(count: number): Buffer {
       closeSync(file);
     }
   } catch {
-    // A system without this file; a short read comes to the same.
+    // The system has no such file.
   }
   return process.getBuiltinModule("node:crypto").randomBytes(count);
 }

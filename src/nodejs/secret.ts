@@ -4,12 +4,12 @@ import { FullmeshError } from "../core/errors.js";
 import { isName } from "../protocol/native/fields.js";
 
 /**
- * The secret of a mesh, and what follows from it.
+ * The secret of a mesh, and the keys derived from it.
  *
- * A secret is 32 random bytes, written as 43 characters of base64url without padding (RFC 4648 section 5). Nothing
- * weaker is taken: whoever has recorded a handshake can try guesses at home for as long as he likes.
+ * A secret is 32 random bytes, written as 43 characters of base64url without padding (RFC 4648 section 5). Nothing weaker is
+ * accepted, because guesses can be tried on a recorded handshake without limit.
  *
- * From it comes one key for each mesh and role. With the identity, a text such as `fullmesh/1 member cache`:
+ * Each mesh and role has a key. With the identity, a text such as `fullmesh/1 member cache`:
  *
  *     identity = "fullmesh/1" SP role SP mesh         role is "rendezvous" or "member", mesh its name, all in UTF-8
  *     key      = HKDF-SHA256(ikm = the 32 bytes, no salt, info = identity, length = 32)      RFC 5869
@@ -24,32 +24,32 @@ const secretLength = 43;
 const shape = `${secretBytes} bytes in base64url, which are ${secretLength} characters`;
 const roles: readonly Role[] = ["rendezvous", "member"];
 
-/** Loaded when there is a secret: who has none does not wait for it. */
+/** Loaded only with a secret, because it takes time. */
 const crypto = () => process.getBuiltinModule("node:crypto");
 
-/** A secret. It cannot be printed by accident: its bytes are in no property that a log or a debugger would show. */
+/** A secret. No property shows its bytes to a log or a debugger. */
 export class Secret {
   readonly #key: KeyObject;
 
   /**
-   * `name` says in the error what was to be a secret.
+   * `name` is what the error calls the text.
    *
-   * @throws {FullmeshError} `BAD_SECRET`, which never says what the text was: it may be a secret with one slip
+   * @throws {FullmeshError} `BAD_SECRET`, which never contains the text: it may be a secret with a typing error
    */
   constructor(text: string, name = "`secret`") {
     const bytes = Buffer.from(text, "base64url");
-    // Node's decoder passes over what does not belong there, so only a text that comes out again is taken.
+    // Node's decoder skips invalid characters, so only a text that encodes to itself is valid.
     const isCanonical = bytes.length === secretBytes && bytes.toString("base64url") === text;
     if (!isCanonical) throw new FullmeshError("BAD_SECRET", `Expected ${name} to be ${shape}, got ${shapeOf(text)}`);
     this.#key = crypto().createSecretKey(bytes);
   }
 
-  /** The key with which this identity is proved. */
+  /** The key of this identity. */
   keyOf(identity: Identity): Uint8Array {
     return this.keyFor(formatIdentity(identity));
   }
 
-  /** The same for the text that names an identity, whatever it names. */
+  /** The key of the identity in this text, whether or not it is one of ours. */
   keyFor(text: string): Uint8Array {
     return new Uint8Array(crypto().hkdfSync("sha256", this.#key, "", text, 32));
   }
@@ -73,7 +73,7 @@ export function parseIdentity(text: string): Identity | undefined {
   return isName(mesh) ? { mesh, role } : undefined;
 }
 
-/** What is wrong with a text, without a character of it. */
+/** What is wrong with a text, without any of its characters. */
 function shapeOf(text: string): string {
   return text.length === secretLength ? `${secretLength} that are not` : `${text.length} characters`;
 }

@@ -9,28 +9,28 @@ import type { Keyring } from "./keyring.js";
 import { type Lookup, NameDial, systemLookup } from "./name-dial.js";
 
 /**
- * How every socket is opened. Half-open is allowed, because a simple program half-closes after its last word and still
- * reads. Nagle's delay is off, because one write is one message. Keepalive finds peers that vanished without a word.
+ * The options of every socket. Half-open is allowed, because simple programs half-close and go on reading. Nagle's algorithm is
+ * off, because one write is one message. Keep-alive detects peers that vanished.
  */
 const socketOptions = { allowHalfOpen: true, noDelay: true, keepAlive: true } as const;
 
 /**
- * Connections that the kernel completes while we are busy. A burst of dials at a newcomer overflows Node's default of 511,
- * and each dial lost there costs a second. The kernel caps this at net.core.somaxconn.
+ * Connections that the kernel may complete before they are accepted. A burst of dials to a newcomer overflows the default of
+ * 511, and each dial that is dropped there costs a second. The kernel caps this at net.core.somaxconn.
  */
 const backlog = 4096;
 
 /**
- * Connections over node:net. `keepAliveMs`: after how long a silence the kernel asks whether the other end lives. With a
- * keyring the secret is proved on whatever is dialed, and has to be proved on whatever is accepted. A host name is looked up
- * here and not by Node, which tries one address after the other: the first dead ones would take all the time that there is.
+ * Connections over node:net. `keepAliveMs`: the silence after which the kernel sends keep-alive probes. With a keyring, every
+ * connection must prove the secret. Host names are looked up here, because Node tries one address after the other, and
+ * unreachable ones would use up the time.
  */
 export function nodeTransport(keepAliveMs: number, keyring?: Keyring, lookup: Lookup = systemLookup): TransportPort {
   const options = { ...socketOptions, keepAliveInitialDelay: keepAliveMs };
   return {
     dial: (to, identity, events) => {
-      const dialAddress = (at: Endpoint, hears: ConnectionEvents): NodeConnection =>
-        dial(connect({ ...options, ...at }), keyring, at, identity, hears);
+      const dialAddress = (at: Endpoint, attempt: ConnectionEvents): NodeConnection =>
+        dial(connect({ ...options, ...at }), keyring, at, identity, attempt);
       const host = canonicalIp(to.host);
       if (host === undefined) return new NameDial(to, lookup, dialAddress, events);
       return dialAddress({ host, port: to.port }, events);
@@ -47,15 +47,15 @@ function dial(
   events: ConnectionEvents,
 ): NodeConnection {
   const connection = new NodeConnection(socket, keyring === undefined ? "open" : "proving");
-  connection.hear(events);
+  connection.setEvents(events);
   socket.once("connect", () => {
-    // Each end that is asked for is a system call. The other one is where it was dialed.
+    // Each address of a socket costs a system call. The remote one is known.
     const local = localEnd(socket);
-    // A socket that was reset in the same turn of the loop has no ends any more; its `close` follows.
+    // A socket that was reset in the same turn of the event loop has no address any more; its `close` follows.
     if (local === undefined) return;
     const connected = (cipher?: string): void => events.connected(local, to, cipher);
     if (keyring !== undefined) {
-      keyring.dialed(socket, connection, identity, events, connected);
+      keyring.proveDialed(socket, connection, identity, events, connected);
     } else {
       connection.open();
       connected();
@@ -65,7 +65,7 @@ function dial(
 }
 
 function listen(on: Endpoint, server: Server, keyring: Keyring | undefined, accept: Accept, done: Listening): void {
-  /** Where this listens, unless it listens everywhere: then each socket knows where it was reached. */
+  /** The listening address, unless it is unspecified: then each socket has its own. */
   let bound: Endpoint | undefined;
   server.on("connection", (socket) => {
     const local = bound ?? localEnd(socket);
@@ -76,14 +76,14 @@ function listen(on: Endpoint, server: Server, keyring: Keyring | undefined, acce
     }
     const connection = new NodeConnection(socket, keyring === undefined ? "open" : "silent");
     const events = accept(connection, local, remote);
-    connection.hear(events);
+    connection.setEvents(events);
     if (keyring === undefined) connection.open();
-    else keyring.accepted(socket, connection, events);
+    else keyring.proveAccepted(socket, connection, events);
   });
   server.once("error", (error) => done(listenError(error, on)));
-  // A worker of node:cluster would otherwise share the port with all other workers, and a member must be reached at its own.
+  // Workers of node:cluster would otherwise share the port, and a member must be reached at its own.
   server.listen({ ...on, backlog, exclusive: true }, () => {
-    // From now on an error is one failed accept; the other side learns of it by its own closing.
+    // Later errors are failed accepts, whose other side sees its connection close.
     server.removeAllListeners("error").on("error", () => {});
     const { address, port } = server.address() as AddressInfo;
     const host = canonicalIp(address) ?? address;

@@ -2,13 +2,13 @@ import type { ConnectionId, ConnectionInput, Endpoint, Identity } from "../core/
 import type { ErrorCode } from "../core/errors.js";
 import type { ConnectionEvents } from "./ports.js";
 
-/** What an ear tells: the part of a driver that it knows. */
+/** The part of a driver that a connection adapter uses. */
 export interface DriverInput {
   input(input: ConnectionInput): void;
   forget(connection: ConnectionId): void;
 }
 
-/** Hears what happens on one connection, and gives it to the machine as an input. */
+/** Turns the events of one connection into inputs of the machine. */
 export class ConnectionAdapter implements ConnectionEvents {
   readonly #driver: DriverInput;
   readonly #connection: ConnectionId;
@@ -19,8 +19,8 @@ export class ConnectionAdapter implements ConnectionEvents {
   }
 
   connected(local: Endpoint, remote: Endpoint, cipher?: string): void {
-    const secured = cipher === undefined ? {} : { cipher };
-    this.#driver.input({ type: "connected", connection: this.#connection, local, remote, ...secured });
+    const encryption = cipher === undefined ? {} : { cipher };
+    this.#driver.input({ type: "connected", connection: this.#connection, local, remote, ...encryption });
   }
 
   proving(): void {
@@ -48,8 +48,8 @@ export class ConnectionAdapter implements ConnectionEvents {
   }
 
   closed(failure: string | undefined): void {
-    const because = failure === undefined ? {} : { failure };
+    const reason = failure === undefined ? {} : { failure };
     this.#driver.forget(this.#connection);
-    this.#driver.input({ type: "closed", connection: this.#connection, ...because });
+    this.#driver.input({ type: "closed", connection: this.#connection, ...reason });
   }
 }

@@ -5,44 +5,44 @@ import type { Clocks, Machine } from "../core/machine.js";
 import { ConnectionAdapter } from "./connection-adapter.js";
 import type { Accept, ClockPort, ConnectionPort, ListenerPort, TransportPort } from "./ports.js";
 
-/** A timer that fires later than this was held up by our own process, not by its coarse clock. */
+/** A timer that fires later than this was delayed by a stall of this process, not by its coarse clock. */
 const stallMs = 20;
 
-/** What a driver does besides moving bytes. */
+/** The options of a driver. */
 export interface DriverOptions<Input, Output> {
   readonly machine: Machine<Input | ConnectionInput, Output | ConnectionOutput>;
   readonly transport: TransportPort;
   readonly clock: ClockPort;
-  /** Takes the outputs that are not about connections, in order. */
+  /** Gets the outputs that do not concern connections, in order. */
   readonly perform: (output: Exclude<Output, ConnectionOutput>) => void;
-  /** The input that a machine gets at the end of a turn in which `wake` was called. */
+  /** The input for the machine at the end of a turn in which `wake` was called. */
   readonly onWake?: Input;
-  /** Hears of every message sent, before it goes out; for traces. */
+  /** Called with everything that is sent, before it is; for traces. */
   readonly onSend?: (connection: ConnectionId, bytes: Uint8Array) => void;
 }
 
-/** An input that waits for its turn. */
+/** An input in the queue. */
 interface Queued<Input> {
   readonly input: Input;
   readonly done: (() => void) | undefined;
 }
 
-/** The one timer that a driver has running, for the machine's next deadline. */
+/** The one running timer of a driver, for the next deadline of the machine. */
 interface Timer {
   /** On the machine's time. */
   readonly at: number;
-  /** When it can fire at the earliest, on the machine's time: a deadline may have passed before it was asked for. */
+  /** When it can fire at the earliest, on the machine's time: a deadline may have been in the past. */
   readonly expected: number;
   hasFired: boolean;
   cancel: () => void;
 }
 
 /**
- * Pumps one machine: gives it what happens on its connections and what time it is, and does what it wants done.
+ * Runs one machine: passes it the events of its connections and the time, and performs its outputs.
  *
- * Two things about time. Node fires timers before it reads what has already arrived, so a due deadline reaches the machine
- * only after one further poll of the loop: whoever has answered in time is heard first. And while our own process is held
- * up, nobody else is late: the machine's clock stands still for as long as a timer fires late.
+ * Two rules about time. Node fires timers before it reads what has arrived, so a due deadline reaches the machine only after one
+ * more poll of the event loop: an answer that arrived in time counts first. And while this process is stalled, nobody else is
+ * late: the clock of the machine stands still for as long as a timer fires late.
  */
 export class Driver<Input, Output> {
   readonly #options: DriverOptions<Input, Output>;
@@ -50,18 +50,18 @@ export class Driver<Input, Output> {
   readonly #inputs: Queued<Input | ConnectionInput>[] = [];
   #listener: ListenerPort | undefined;
   #hasStopped = false;
-  #isPumping = false;
-  #isAwake = false;
+  #isRunning = false;
+  #isWakeScheduled = false;
   #accepted = 0;
   #sentBytes = doubleZero;
-  /** For how long our own process has been held up, in all. */
+  /** The total time of stalls of this process. */
   #stalledMs = 0;
-  /** The machine's time when it was last asked for. */
+  /** The latest result of `#now`. */
   #latest = Number.NEGATIVE_INFINITY;
   #timer: Timer | undefined;
   readonly #clocks = { monotonicMs: 0, wallMs: 0 };
-  /** True while the deadlines are still to be looked at again. */
-  #isMinding = false;
+  /** True while the timer is to be updated after this poll. */
+  #isTimerStale = false;
 
   constructor(options: DriverOptions<Input, Output>) {
     this.#options = options;
@@ -69,7 +69,7 @@ export class Driver<Input, Output> {
 
   /** Bytes given to connections in all, before any encryption. */
   get sentBytes(): number {
-    // It begins as -0, which is told as 0.
+    // It begins as -0, which must read as 0.
     return this.#sentBytes + 0;
   }
 
@@ -78,10 +78,10 @@ export class Driver<Input, Output> {
     return this.#connections.get(connection)?.queuedBytes ?? 0;
   }
 
-  /** Listens, instead of where it has listened before, and reports what is accepted. `done` gets the address, in which port 0 has become a real one. */
+  /** Listens here instead of at the address before. `done` gets the address with its actual port, or the error. */
   listen(on: Endpoint, done: (outcome: Endpoint | FullmeshError) => void): void {
     if (this.#hasStopped) {
-      done(new FullmeshError("ENDED", "the end has come: nothing listens any more"));
+      done(new FullmeshError("ENDED", "the machine has ended, so it does not listen"));
       return;
     }
     const accept: Accept = (port, local, remote) => {
@@ -96,10 +96,10 @@ export class Driver<Input, Output> {
         done(outcome);
         return;
       }
-      // The machine may have come to its end while the socket was being opened.
+      // The machine may have ended while the socket was being opened.
       if (this.#hasStopped) {
         outcome.close();
-        done(new FullmeshError("ENDED", "the end came before the listener did"));
+        done(new FullmeshError("ENDED", "the machine ended before it listened"));
       } else {
         this.#listener?.close();
         this.#listener = outcome;
@@ -113,48 +113,45 @@ export class Driver<Input, Output> {
     return this.#now();
   }
 
-  /**
-   * Something has been begun from outside of the machine. It gets its `onWake` once the code that runs now has come to its
-   * end, so what is begun in one turn goes out together.
-   */
+  /** Gives the machine its `onWake` after the code that runs now, so that everything begun in one turn goes out together. */
   wake(): void {
-    if (this.#isAwake) return;
-    this.#isAwake = true;
-    this.#options.clock.afterTurn(this.#woken);
+    if (this.#isWakeScheduled) return;
+    this.#isWakeScheduled = true;
+    this.#options.clock.afterTurn(this.#handleWake);
   }
 
-  readonly #woken = (): void => {
-    this.#isAwake = false;
+  readonly #handleWake = (): void => {
+    this.#isWakeScheduled = false;
     if (this.#options.onWake !== undefined) this.input(this.#options.onWake);
   };
 
-  /** Gives the machine an input, and does all that follows from it; then calls `done`. */
+  /** Gives the machine an input, performs all outputs that follow, and then calls `done`. */
   input(input: Input | ConnectionInput, done?: () => void): void {
     this.#inputs.push({ input, done });
-    // What an output brings about at once waits its turn: a machine is never entered while it is being served.
-    if (this.#isPumping) return;
-    this.#isPumping = true;
+    // An input that an output causes at once waits in the queue: a machine is never entered while it is being polled.
+    if (this.#isRunning) return;
+    this.#isRunning = true;
     try {
-      this.#pump();
+      this.#run();
     } finally {
-      this.#isPumping = false;
-      this.#mindTimer();
+      this.#isRunning = false;
+      this.#updateTimer();
     }
   }
 
-  #pump(): void {
+  #run(): void {
     const { machine } = this.#options;
     for (let next = this.#inputs.shift(); next !== undefined; next = this.#inputs.shift()) {
       machine.handle(next.input, this.#now(), this.#readClocks());
       for (let output = machine.poll(); output !== undefined; output = machine.poll()) {
-        if (isConnectionOutput(output)) this.#move(output);
+        if (isConnectionOutput(output)) this.#performOnConnection(output);
         else this.#options.perform(output as Exclude<Output, ConnectionOutput>);
       }
       next.done?.();
     }
   }
 
-  #move(output: ConnectionOutput): void {
+  #performOnConnection(output: ConnectionOutput): void {
     switch (output.type) {
       case "dial": {
         const port = this.#options.transport.dial(
@@ -184,7 +181,7 @@ export class Driver<Input, Output> {
     }
   }
 
-  /** Nothing more is said of this connection. */
+  /** Removes a closed connection. */
   forget(connection: ConnectionId): void {
     this.#connections.delete(connection);
   }
@@ -197,7 +194,7 @@ export class Driver<Input, Output> {
     return this.#clocks;
   }
 
-  /** The machine's time: the clock's, less our own stalls. A timer that is overdue before it has fired shows one. */
+  /** The machine's time: that of the clock less stalls. A timer that is overdue before it has fired shows a stall. */
   #now(): number {
     const time = this.#options.clock.now() - this.#stalledMs;
     const lateMs = this.#timer === undefined || this.#timer.hasFired ? 0 : time - this.#timer.expected;
@@ -206,26 +203,23 @@ export class Driver<Input, Output> {
     return this.#latest;
   }
 
-  /**
-   * Deadlines may have moved. To ask all parts of a machine for theirs costs about as much as an input, so while a timer
-   * runs they are asked once for all that one poll of the loop brings.
-   */
-  #mindTimer(): void {
+  /** Updates the timer after deadlines may have moved: while one runs, once for all inputs of one poll of the event loop. */
+  #updateTimer(): void {
     if (this.#timer === undefined) {
       this.#setTimer();
       return;
     }
-    if (this.#isMinding) return;
-    this.#isMinding = true;
+    if (this.#isTimerStale) return;
+    this.#isTimerStale = true;
     this.#options.clock.afterPoll(() => {
-      this.#isMinding = false;
+      this.#isTimerStale = false;
       this.#setTimer();
     });
   }
 
   /**
-   * Sees to it that a timer runs for the machine's next deadline. One that runs already and fires earlier stays, because
-   * deadlines are moved with every byte that comes: it finds nothing due, and the next one is set then.
+   * Sets a timer for the next deadline of the machine. A running one that fires earlier stays, because every byte that arrives
+   * moves deadlines: it will find nothing due, and the next one is set then.
    */
   #setTimer(): void {
     const at = this.#options.machine.nextTimeout();

@@ -1,7 +1,7 @@
 import { type ErrorCode, failureTable, type LogEvent, type LogLevel } from "../core/errors.js";
 import { harmless } from "../core/escaping.js";
 
-/** One record of a log. Its own properties are what a structured logger takes; as a text it is one line. */
+/** A record of a log. A structured logger takes its properties; as a string it is one line. */
 export class LogRecord implements LogEvent {
   /** Milliseconds since the epoch. */
   readonly at: number;
@@ -36,7 +36,7 @@ export class LogRecord implements LogEvent {
   }
 }
 
-/** Records with one code in one window. More say nothing new, and a flood would cost more than what it reports. */
+/** The most records with one code in one window. */
 const recordsPerWindow = 20;
 const windowMs = 10_000;
 
@@ -46,34 +46,34 @@ interface RateWindow {
 }
 
 /**
- * Lets events through to the log, up to a rate for each code, and says how many it has left out: a stranger who connects ten
- * thousand times must not fill a disk, and must not go unmentioned either.
+ * Limits the rate of log events with one code, and reports how many were dropped: other programs can cause any number of them,
+ * which must not fill a disk and must not go unreported.
  */
 export class LogRateLimiter {
   readonly #windows = new Map<ErrorCode, RateWindow>();
 
-  /** The records to be written for this event, none to two. `at` in milliseconds since the epoch. */
+  /** The records to write for this event, none to two. `at` in milliseconds since the epoch. */
   pass(event: LogEvent, at: number): LogRecord[] {
     const open = this.#windows.get(event.code);
-    // The wall clock may be set back; a window that begins in the future is over.
+    // The wall clock may be set back, so a window in the future is over.
     if (open !== undefined && at >= open.since && at - open.since < windowMs) {
       open.count += 1;
       return open.count <= recordsPerWindow ? [new LogRecord(event, at)] : [];
     }
     this.#windows.set(event.code, { since: at, count: 1 });
-    return [...leftOut(event.code, open, at), new LogRecord(event, at)];
+    return [...dropReport(event.code, open, at), new LogRecord(event, at)];
   }
 
-  /** What is still to be said of events that were left out, when no more come. */
+  /** The reports on dropped events that are still due at the end. */
   finish(at: number): LogRecord[] {
-    const records = Array.from(this.#windows, ([code, window]) => leftOut(code, window, at)).flat();
+    const records = Array.from(this.#windows, ([code, window]) => dropReport(code, window, at)).flat();
     this.#windows.clear();
     return records;
   }
 }
 
-function leftOut(code: ErrorCode, window: RateWindow | undefined, at: number): LogRecord[] {
+function dropReport(code: ErrorCode, window: RateWindow | undefined, at: number): LogRecord[] {
   const count = (window?.count ?? 0) - recordsPerWindow;
   if (count <= 0) return [];
-  return [new LogRecord({ code: "NOTES_DROPPED", message: `left out ${count} records with the code ${code}` }, at)];
+  return [new LogRecord({ code: "NOTES_DROPPED", message: `dropped ${count} records with the code ${code}` }, at)];
 }

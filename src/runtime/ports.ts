@@ -2,8 +2,8 @@ import type { Endpoint, Identity } from "../core/connections.js";
 import type { ErrorCode, FullmeshError } from "../core/errors.js";
 
 /**
- * The outside world as the driver sees it. Each port is small enough to have several implementations: real sockets and
- * clocks in `nodejs/`, seeded ones in `simulator/`.
+ * The outside world as the driver sees it. Each port has two implementations: sockets and clocks of Node in `nodejs/`, seeded
+ * ones in `simulator/`.
  */
 
 /** Time. */
@@ -12,31 +12,31 @@ export interface ClockPort {
   now(): number;
   /** Milliseconds since the epoch, as the computer has them. May go back. */
   wallTime(): number;
-  /** Calls `fire` once when `now()` has reached `at`. Returns a function that calls it off. */
+  /** Calls `fire` once when `now()` has reached `at`. Returns a function that cancels it. */
   setTimer(at: number, fire: () => void): () => void;
-  /** Calls `run` when the code that runs now has come to its end, before anything else is reported. */
+  /** Calls `run` after the code that runs now, before anything else is reported. */
   afterTurn(run: () => void): void;
-  /** Calls `run` once everything that has already arrived from the network has been reported. */
+  /** Calls `run` once everything that has arrived from the network has been reported. */
   afterPoll(run: () => void): void;
 }
 
 /**
- * What a connection reports, in this order: proving, once or never; connected or secured, once or never; then bytes, flushed
- * and ended in any order; then closed. An accepted connection that speaks in plain text is never secured.
+ * The events of a connection, in this order: proving, at most once; connected or secured, at most once; then bytes, flushed and
+ * ended in any order; then closed. An accepted connection in plain text is never secured.
  */
 export interface ConnectionEvents {
-  /** A dialed connection is there, and the secret is proved if there is one; `cipher` says how it is encrypted. */
+  /** A dialed connection is connected, and has proved the secret if there is one; `cipher` names its encryption. */
   connected(local: Endpoint, remote: Endpoint, cipher?: string): void;
-  /** The first byte of an accepted connection has come, and begins the proof of the secret. */
+  /** The first byte of an accepted connection has begun a handshake. */
   proving(): void;
   /** The other side of an accepted connection has proved the secret. */
   secured(identity: Identity, cipher: string): void;
-  /** The proof of the secret has failed, as far as it is known why; `closed` follows. */
+  /** The proof of the secret has failed; `closed` follows. */
   unproved(code: ErrorCode, message: string): void;
   bytes(bytes: Uint8Array): void;
   flushed(): void;
   ended(): void;
-  /** Exactly once, the last of all. `failure` is the system's errno name. */
+  /** The last event, exactly once. `failure` is an errno name of the system. */
   closed(failure: string | undefined): void;
 }
 
@@ -45,11 +45,11 @@ export interface ConnectionPort {
   /** Bytes given to `send` that the kernel has not taken yet. */
   readonly queuedBytes: number;
   /**
-   * Sends after all that was sent before; `flushed` is reported when nothing is left in this process. Where there is a
-   * secret, nothing goes out before it is proved, or before the caller has shown that it speaks in plain text.
+   * Sends bytes; `flushed` is reported when none are left in this process. With a secret, nothing goes out before it is proved,
+   * or before the caller has begun in plain text.
    */
   send(bytes: Uint8Array): void;
-  /** Sends nothing more after what was sent; what comes in is still reported. */
+  /** Ends the writing side after what was sent. Received bytes are still reported. */
   halfClose(): void;
   /** Closes at once. */
   abort(): void;
@@ -58,14 +58,14 @@ export interface ConnectionPort {
 /** A listening socket. */
 export interface ListenerPort {
   readonly address: Endpoint;
-  /** Accepts no more; accepted connections live on. */
+  /** Stops accepting. Accepted connections stay. */
   close(): void;
 }
 
-/** Takes an accepted connection and says who is to hear of it. */
+/** Takes an accepted connection, and returns the receiver of its events. */
 export type Accept = (connection: ConnectionPort, local: Endpoint, remote: Endpoint) => ConnectionEvents;
 
-/** Takes the listener, or the error that says why there is none. */
+/** Takes the listener, or the error. */
 export type Listening = (outcome: ListenerPort | FullmeshError) => void;
 
 /** Connections. */

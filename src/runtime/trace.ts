@@ -4,7 +4,7 @@ import { frameHeaderBytes } from "../protocol/native/frames.js";
 import { isNumbered, nameOfKind } from "../protocol/native/numbered.js";
 import { firstNativeByte } from "../protocol/native/preface.js";
 
-/** One message, as its sender or its reader saw it. */
+/** One message of a trace. */
 export interface TraceRecord {
   /** Milliseconds since the epoch, with fractions where the clock has them. */
   readonly at: number;
@@ -14,12 +14,12 @@ export interface TraceRecord {
   readonly text: string;
 }
 
-/** Addresses in a list that are spelled out; a longer list is told by its length. */
-const longestSpelledList = 6;
+/** The most addresses of a list in a label; a longer list is shown by its length. */
+const maxListedAddresses = 6;
 
 /**
- * Draws who sent which message to whom, in order, as a Mermaid sequence diagram. Members are numbered in the order in
- * which they first appear, and their addresses stand in the diagram's head.
+ * The messages in order as a Mermaid sequence diagram. Members are numbered in the order in which they first appear; the head of
+ * the diagram has their addresses.
  */
 export function toSequenceDiagram(records: Iterable<TraceRecord>): string {
   const sorted = [...records].sort((a, b) => a.at - b.at);
@@ -37,25 +37,25 @@ export function toSequenceDiagram(records: Iterable<TraceRecord>): string {
   return ["sequenceDiagram", ...participants, ...arrows, ""].join("\n");
 }
 
-/** A message as a label: lists by their members' names, and nothing that Mermaid would read as its own. */
+/** A message as a label, escaped for Mermaid; a list with the names of its members. */
 function label(text: string, names: ReadonlyMap<string, string>): string {
   if (!text.startsWith("list:\n")) return diagramText(text);
   const members = text.split("\n").slice(1);
-  if (members.length > longestSpelledList) return `list of ${members.length}`;
+  if (members.length > maxListedAddresses) return `list of ${members.length}`;
   return `list: ${members.map((address) => names.get(address) ?? diagramText(address)).join(" ")}`;
 }
 
-/** The longest text of a message but a list. */
-const longestText = 160;
+/** The most characters of a message other than a list. */
+const maxTextLength = 160;
 
 /**
- * What was sent in one piece, as text: the words of the classic dialect, or a frame of the native one. It is short,
- * whatever was sent, and keeps nothing of it in memory: a trace has many.
+ * The text of what was sent in one piece: a classic message, or a native frame. It is short and does not keep the bytes in
+ * memory, because a trace has many.
  */
 export function wireText(bytes: Uint8Array): string {
   const [first = 0] = bytes;
   if (first === firstNativeByte) return "preface";
-  // No text begins with a control character, and every frame does: its length has four bytes.
+  // A frame begins with a control character, because its length has four bytes; a classic message never does.
   if (first >= 0x20) return classicText(bytes);
   const kind = bytes[frameHeaderBytes - 1] ?? 0;
   if (isNumbered(kind)) return nameOfKind(kind);
@@ -64,9 +64,9 @@ export function wireText(bytes: Uint8Array): string {
   if (content.type === "directory") return `directory of ${content.members.length}`;
   const { type, ...fields } = content;
   const text = Object.keys(fields).length === 0 ? type : `${type} ${JSON.stringify(fields)}`;
-  if (text.length <= longestText) return text;
-  // Written anew, because a piece of a text keeps all of it in memory.
-  return new TextDecoder().decode(new TextEncoder().encode(`${text.slice(0, longestText)}...`));
+  if (text.length <= maxTextLength) return text;
+  // Copied, because a substring keeps the whole string in memory.
+  return new TextDecoder().decode(new TextEncoder().encode(`${text.slice(0, maxTextLength)}...`));
 }
 
 const listHead = "list:\n";
@@ -76,8 +76,8 @@ function classicText(bytes: Uint8Array): string {
   const decoder = new TextDecoder();
   if (decoder.decode(bytes.subarray(0, listHead.length)) === listHead) {
     const members = bytes.reduce((lines, byte) => lines + (byte === newline ? 1 : 0), 0);
-    return members > longestSpelledList ? `list of ${members}` : decoder.decode(bytes);
+    return members > maxListedAddresses ? `list of ${members}` : decoder.decode(bytes);
   }
-  const text = decoder.decode(bytes.subarray(0, longestText));
-  return bytes.length > longestText ? `${text}...` : text;
+  const text = decoder.decode(bytes.subarray(0, maxTextLength));
+  return bytes.length > maxTextLength ? `${text}...` : text;
 }

@@ -1,5 +1,5 @@
 import { expect, type TestContext, test } from "vitest";
-import { secret } from "../nodejs/parties.js";
+import { secret } from "../nodejs/connection-ends.js";
 import { Hosts } from "../support/namespaces.js";
 import type { StartedProcess } from "../support/processes.js";
 

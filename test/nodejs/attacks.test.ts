@@ -18,18 +18,18 @@ import { rawClient } from "../support/sockets.js";
 import { requireTool } from "../support/tools.js";
 import { clientHello, keyOf } from "./client-hello.js";
 import {
+  type ConnectionEnd,
   dialTo,
-  keyedTransport,
   listenAt,
   member,
   otherSecret,
-  type Party,
   plainTransport,
   relayTo,
   secret,
+  secretTransport,
   server,
-  type Venue,
-} from "./parties.js";
+  type TestListener,
+} from "./connection-ends.js";
 
 /**
  * Each way in that does not go through the secret, tried on the real transport over real sockets. An attack comes with the
@@ -46,13 +46,13 @@ const memberText = "fullmesh/1 member cache";
 const serverText = "fullmesh/1 rendezvous cache";
 
 /** The server's listener, which takes the server's identity for any mesh. */
-function serverVenue(): Promise<Venue> {
-  return listenAt(keyedTransport(({ role }) => role === "rendezvous"));
+function serverVenue(): Promise<TestListener> {
+  return listenAt(secretTransport(({ role }) => role === "rendezvous"));
 }
 
 /** A member's listener, which takes both roles for its own mesh. */
-function memberVenue(): Promise<Venue> {
-  return listenAt(keyedTransport(({ mesh }) => mesh === "cache"));
+function memberVenue(): Promise<TestListener> {
+  return listenAt(secretTransport(({ mesh }) => mesh === "cache"));
 }
 
 /** A TLS client of somebody else's making: how its handshake ends, and the socket. */
@@ -88,20 +88,20 @@ async function tlsListener(options: TlsOptions): Promise<Endpoint> {
 }
 
 /** The other side got nowhere: the listener found it wanting for this reason, and took it for nobody. */
-async function expectRefused(party: Party, reason: string, message: RegExp): Promise<void> {
-  await party.first("closed");
-  expect(party.story).toEqual(["unproved", "closed"]);
-  expect(party.reasons).toEqual([reason]);
-  expect((await party.first("unproved")).message).toMatch(message);
+async function expectRefused(end: ConnectionEnd, reason: string, message: RegExp): Promise<void> {
+  await end.first("closed");
+  expect(end.eventTypes).toEqual(["unproved", "closed"]);
+  expect(end.reasons).toEqual([reason]);
+  expect((await end.first("unproved")).message).toMatch(message);
 }
 
 /** Our dialer took the listener for nobody. */
 async function expectUnproved(to: Endpoint, identity: Identity, reason: string, message: RegExp): Promise<void> {
-  await expectRefused(dialTo(keyedTransport(), to, identity), reason, message);
+  await expectRefused(dialTo(secretTransport(), to, identity), reason, message);
 }
 
-describe("a listener that is called by somebody without the right key", () => {
-  test("takes a stranger's own client that has the right one", async () => {
+describe("a listener, for a caller without the right key", () => {
+  test("accepts another TLS client that has the right key", async () => {
     const venue = await memberVenue();
     const { socket, outcome } = await tlsClient(venue.endpoint, pskClient(memberText, keyOf(secret, memberText)));
     expect(outcome).toBe("secure");
@@ -132,7 +132,7 @@ describe("a listener that is called by somebody without the right key", () => {
     await expectRefused(await venue.accepted(1), reason, message);
   });
 
-  test("answers who has not the secret in the same way, whether it has named this mesh, another, or nothing of ours", async () => {
+  test("answers a caller without the secret in the same way, whichever identity it names", async () => {
     const venue = await memberVenue();
     const answers: string[] = [];
     for (const identity of [memberText, serverText, "fullmesh/1 member other", "anything"]) {
@@ -144,9 +144,9 @@ describe("a listener that is called by somebody without the right key", () => {
     expect(new Set(answers)).toEqual(new Set(["1503030002022f"]));
   });
 
-  test("tells in TLS who comes when there is no room, and a dialer of ours knows it", async () => {
-    const venue = await listenAt(keyedTransport(), (party) => party.port.halfClose());
-    const dialer = dialTo(keyedTransport(), venue.endpoint, member);
+  test("refuses in TLS when it is busy, and a dialer reports BUSY", async () => {
+    const venue = await listenAt(secretTransport(), (end) => end.port.halfClose());
+    const dialer = dialTo(secretTransport(), venue.endpoint, member);
     await expectRefused(dialer, "BUSY", /no room for another connection/);
     const { outcome } = await tlsClient(venue.endpoint, pskClient(memberText, keyOf(secret, memberText)));
     expect(outcome).toMatch(/ALERT_INTERNAL_ERROR/);
@@ -154,7 +154,7 @@ describe("a listener that is called by somebody without the right key", () => {
 
   test("refuses a member's key at the server's port", async () => {
     const venue = await serverVenue();
-    const dialer = dialTo(keyedTransport(), venue.endpoint, member);
+    const dialer = dialTo(secretTransport(), venue.endpoint, member);
     await expectRefused(dialer, "SECRET_MISMATCH", /does not take us as member of the mesh "cache"/);
     await expectRefused(await venue.accepted(1), "WRONG_IDENTITY", /comes as member of the mesh "cache", which is not/);
   });
@@ -195,7 +195,7 @@ describe("a listener that is called by somebody without the right key", () => {
     expect(weak.text).toHaveLength(7);
   });
 
-  test("goes through a second hello where the first one brought the wrong key share", async () => {
+  test("accepts a second hello after one with the wrong key share", async () => {
     const venue = await memberVenue();
     const client = { ...pskClient(memberText, keyOf(secret, memberText)), ecdhCurve: "P-256:X25519" };
     expect((await tlsClient(venue.endpoint, client)).outcome).toBe("secure");
@@ -204,8 +204,8 @@ describe("a listener that is called by somebody without the right key", () => {
     await expectRefused(await venue.accepted(2), "SECRET_UNPROVED", /recorded|without/);
   });
 
-  test("counts the identity of the second hello, whose key is the one that was used", async () => {
-    const venue = await listenAt(keyedTransport());
+  test("uses the identity of the second hello, whose key was used", async () => {
+    const venue = await listenAt(secretTransport());
     const identities = [memberText, "fullmesh/1 member other"];
     const outcome = await tlsClient(venue.endpoint, {
       ...pskClient(memberText, keyOf(secret, memberText)),
@@ -233,10 +233,10 @@ describe("a listener that is called by somebody without the right key", () => {
     const acceptor = await venue.accepted(1);
     await acceptor.first("ended");
     expect(acceptor.text).toBe(text);
-    expect(acceptor.story).toEqual(["bytes", "ended"]);
+    expect(acceptor.eventTypes).toEqual(["bytes", "ended"]);
   });
 
-  test("refuses what begins like a handshake and is none", async () => {
+  test("refuses bytes that begin like a handshake and are none", async () => {
     const venue = await memberVenue();
     const stranger = await rawClient(venue.address);
     await stranger.write(Buffer.from(`\x16${"A".repeat(64)}`, "latin1"));
@@ -253,7 +253,7 @@ describe("a session ticket instead of the secret", () => {
     return session;
   }
 
-  test("opens a server that heeds tickets, which never asks for the key", async () => {
+  test("is accepted by a server that resumes sessions, without the key", async () => {
     let asked = 0;
     const to = await tlsListener({
       ciphers: "TLS_AES_128_GCM_SHA256",
@@ -275,7 +275,7 @@ describe("a session ticket instead of the secret", () => {
     expect(asked).toBe(1);
   });
 
-  test("does not open our listener, whoever has issued it", async () => {
+  test("is not accepted by our listener, whoever has issued it", async () => {
     const venue = await memberVenue();
     const elsewhere = await tlsListener({
       ciphers: "TLS_AES_128_GCM_SHA256",
@@ -288,16 +288,16 @@ describe("a session ticket instead of the secret", () => {
       expect(outcome).toMatch(/ALERT/);
       const acceptor = await venue.accepted(index + 2);
       await acceptor.first("closed");
-      expect(acceptor.story).toEqual(["unproved", "closed"]);
+      expect(acceptor.eventTypes).toEqual(["unproved", "closed"]);
     }
   });
 });
 
 describe("a recording of a whole connection", () => {
-  test("is not taken for the one who made it", async () => {
+  test("is no proof of the secret when it is replayed", async () => {
     const venue = await memberVenue();
     const relay = await relayTo(venue.address);
-    const dialer = dialTo(keyedTransport(), relay.endpoint);
+    const dialer = dialTo(secretTransport(), relay.endpoint);
     await dialer.first("connected");
     dialer.send("give me everything");
     const acceptor = await venue.accepted(1);
@@ -311,19 +311,19 @@ describe("a recording of a whole connection", () => {
   });
 });
 
-describe("a dialer that is answered by somebody without the right key", () => {
-  test("takes a stranger's own server that has the right one", async () => {
+describe("a dialer, with a listener without the right key", () => {
+  test("accepts another TLS server that has the right key", async () => {
     const to = await tlsListener({
       ciphers: "TLS_AES_128_GCM_SHA256",
       pskCallback: (_, identity) => keyOf(secret, identity),
     });
-    const dialer = dialTo(keyedTransport(), to, server);
+    const dialer = dialTo(secretTransport(), to, server);
     await dialer.received(7);
     expect(dialer.text).toBe("welcome");
     expect((await dialer.first("connected")).cipher).toBe("TLSv1.3 TLS_AES_128_GCM_SHA256 X25519");
   });
 
-  test("refuses a fake server that knows a member's key only", async () => {
+  test("refuses a fake server that has only a member's key", async () => {
     const to = await tlsListener({
       ciphers: "TLS_AES_128_GCM_SHA256",
       pskCallback: () => keyOf(secret, memberText),
@@ -337,44 +337,44 @@ describe("a dialer that is answered by somebody without the right key", () => {
   });
 
   test("refuses a listener with another secret", async () => {
-    const { endpoint } = await listenAt(keyedTransport(() => true, otherSecret));
+    const { endpoint } = await listenAt(secretTransport(() => true, otherSecret));
     await expectUnproved(endpoint, member, "SECRET_MISMATCH", /another secret/);
   });
 
   test("refuses a listener of another mesh", async () => {
-    const { endpoint } = await listenAt(keyedTransport(({ mesh }) => mesh === "other"));
+    const { endpoint } = await listenAt(secretTransport(({ mesh }) => mesh === "other"));
     await expectUnproved(endpoint, member, "SECRET_MISMATCH", /does not take us as member of the mesh "cache"/);
   });
 
-  test("refuses the right key without X25519, which is the only exchange that both ends can name", async () => {
+  test("refuses the right key without X25519, the only key exchange that both ends can verify", async () => {
     const to = await tlsListener({
       ciphers: "TLS_AES_128_GCM_SHA256",
       ecdhCurve: "P-256",
       pskCallback: (_, identity) => keyOf(secret, identity),
     });
-    const dialer = dialTo(keyedTransport(), to, server);
+    const dialer = dialTo(secretTransport(), to, server);
     await dialer.first("closed");
-    expect(dialer.story).toEqual(["unproved", "closed"]);
+    expect(dialer.eventTypes).toEqual(["unproved", "closed"]);
   });
 
   test("refuses plain text", async () => {
-    const { endpoint } = await listenAt(plainTransport(), (party) => {
-      party.onHappening = ({ type }) => {
-        if (type === "bytes") party.send("refused TLS_HELLO: this port speaks plain text");
+    const { endpoint } = await listenAt(plainTransport(), (end) => {
+      end.onEvent = ({ type }) => {
+        if (type === "bytes") end.send("refused TLS_HELLO: this port speaks plain text");
       };
     });
     await expectUnproved(endpoint, member, "SECRET_NOT_USED", /it uses no secret/);
   });
 
-  test("does not blame the secret if the listener closes without a word, as one does that is ending", async () => {
+  test("does not report a secret mismatch if the listener closes at once, as one does that is ending", async () => {
     const listener = createServer((socket) => socket.on("error", () => {}).once("data", () => socket.end()));
     listener.listen(0, "127.0.0.1");
     onTestFinished(() => void listener.close());
     await once(listener, "listening");
     const { port } = listener.address() as AddressInfo;
-    const dialer = dialTo(keyedTransport(), { host: "127.0.0.1", port });
+    const dialer = dialTo(secretTransport(), { host: "127.0.0.1", port });
     expect((await dialer.first("closed")).failure).toMatch(/^closed in the handshake/);
-    expect(dialer.story).toEqual(["closed"]);
+    expect(dialer.eventTypes).toEqual(["closed"]);
   });
 });
 
@@ -395,7 +395,7 @@ describe("a certificate instead of the secret", () => {
     return { key: readFileSync(key), cert: readFileSync(cert), path: cert };
   }
 
-  test("is refused by a dialer, though an ordinary client takes it", async (context) => {
+  test("is refused by a dialer, though an ordinary client accepts it", async (context) => {
     const { key, cert } = newCertificate(context);
     const to = await tlsListener({ key, cert });
     expect((await tlsClient(to, { ca: cert })).outcome).toBe("secure");
@@ -423,7 +423,7 @@ describe("a certificate instead of the secret", () => {
         transport.dial(to, { mesh: "cache", role: "member" }, { ...events, closed: () => console.log(told.join()) });
       });`;
     const args = ["--input-type=module", "--eval", program];
-    // Not even a process that is told to look at no certificate takes one for the secret.
+    // Even a process that checks no certificates does not accept one as the secret.
     const env = { ...process.env, NODE_EXTRA_CA_CERTS: path, NODE_TLS_REJECT_UNAUTHORIZED: "0" };
     const { stdout } = await run(process.execPath, args, { env });
     expect(stdout.trim()).toBe("authorized true,SECRET_UNPROVED");

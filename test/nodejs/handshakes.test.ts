@@ -1,12 +1,20 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { type RawConnection, rawClient, rawListener, splitAddress } from "../support/sockets.js";
-import { dialTo, keyedTransport, listenAt, member, type Party, relayTo, type Venue } from "./parties.js";
+import {
+  type ConnectionEnd,
+  dialTo,
+  listenAt,
+  member,
+  relayTo,
+  secretTransport,
+  type TestListener,
+} from "./connection-ends.js";
 
 /** The first flight of a dialer: what it sends before it is answered. */
 async function firstFlight(): Promise<Buffer> {
   const listener = await rawListener();
   const { host, port } = splitAddress(listener.address);
-  const dialer = dialTo(keyedTransport(), { host, port });
+  const dialer = dialTo(secretTransport(), { host, port });
   const other = await listener.accepted(1);
   const text = await other.received(/fullmesh\/1 member cache.{38}/s);
   dialer.port.abort();
@@ -20,26 +28,26 @@ async function nothingOpen(): Promise<void> {
   while (process.getActiveResourcesInfo().includes("TCPSocketWrap")) await new Promise(setImmediate);
 }
 
-/** Resolves once every party has been told of its closing; none is told more than once, and nothing after it. */
-async function allClosed(parties: readonly Party[]): Promise<void> {
-  await Promise.all(parties.map((party) => party.first("closed")));
+/** Resolves once every end has been told of its closing; none is told more than once, and nothing after it. */
+async function allClosed(ends: readonly ConnectionEnd[]): Promise<void> {
+  await Promise.all(ends.map((end) => end.first("closed")));
   await new Promise(setImmediate);
-  for (const { happenings } of parties) {
-    expect(happenings.items.filter(({ type }) => type === "closed")).toHaveLength(1);
-    expect(happenings.items.at(-1)?.type).toBe("closed");
+  for (const { events } of ends) {
+    expect(events.items.filter(({ type }) => type === "closed")).toHaveLength(1);
+    expect(events.items.at(-1)?.type).toBe("closed");
   }
 }
 
-async function accepted(venue: Venue, count: number): Promise<Party[]> {
+async function accepted(venue: TestListener, count: number): Promise<ConnectionEnd[]> {
   await venue.accepted(count);
-  return venue.parties.items;
+  return venue.ends.items;
 }
 
 beforeEach(nothingOpen);
 
-describe("handshakes at a keyed listener", () => {
-  test("all succeed when 500 come at once, and leave nothing behind", async () => {
-    const transport = keyedTransport();
+describe("handshakes at a listener with a secret", () => {
+  test("all succeed when 500 begin at once, and leave no sockets", async () => {
+    const transport = secretTransport();
     const venue = await listenAt(transport);
     const dialers = Array.from({ length: 500 }, () => dialTo(transport, venue.endpoint));
     await Promise.all(dialers.map((dialer) => dialer.first("connected")));
@@ -56,20 +64,20 @@ describe("handshakes at a keyed listener", () => {
     await nothingOpen();
   });
 
-  test("all fail when 500 come at once with another identity, and leave nothing behind", async () => {
-    const venue = await listenAt(keyedTransport(({ mesh }) => mesh === "other"));
-    const transport = keyedTransport();
+  test("all fail when 500 begin at once with another identity, and leave no sockets", async () => {
+    const venue = await listenAt(secretTransport(({ mesh }) => mesh === "other"));
+    const transport = secretTransport();
     const dialers = Array.from({ length: 500 }, () => dialTo(transport, venue.endpoint));
     const acceptors = await accepted(venue, 500);
     await allClosed([...dialers, ...acceptors]);
-    for (const party of dialers) expect(party.reasons).toEqual(["SECRET_MISMATCH"]);
-    for (const party of acceptors) expect(party.reasons).toEqual(["WRONG_IDENTITY"]);
+    for (const end of dialers) expect(end.reasons).toEqual(["SECRET_MISMATCH"]);
+    for (const end of acceptors) expect(end.reasons).toEqual(["WRONG_IDENTITY"]);
     await nothingOpen();
   });
 
-  test("succeed wherever the first flight is cut in two", async () => {
+  test("succeed wherever the first flight is split", async () => {
     const { length } = await firstFlight();
-    const transport = keyedTransport();
+    const transport = secretTransport();
     for (let cut = 1; cut < length; cut += 1) {
       const venue = await listenAt(transport);
       let isFirst = true;
@@ -95,7 +103,7 @@ describe("handshakes at a keyed listener", () => {
     ["is reset", (stranger) => stranger.reset()],
   ])("close once, without a reason, when a caller %s at any byte of the first flight", async (_, end) => {
     const flight = await firstFlight();
-    const venue = await listenAt(keyedTransport());
+    const venue = await listenAt(secretTransport());
     for (let cut = 1; cut <= flight.length; cut += 1) {
       const stranger = await rawClient(venue.address);
       await stranger.write(flight.subarray(0, cut));
@@ -103,17 +111,17 @@ describe("handshakes at a keyed listener", () => {
       if (cut === flight.length) await stranger.received("\x16");
       end(stranger);
       await settled(acceptor, stranger);
-      expect(acceptor.story).not.toContain("secured");
-      expect(acceptor.story).not.toContain("bytes");
+      expect(acceptor.eventTypes).not.toContain("secured");
+      expect(acceptor.eventTypes).not.toContain("bytes");
       expect(acceptor.reasons).toEqual([]);
     }
-    await allClosed(venue.parties.items);
+    await allClosed(venue.ends.items);
     await nothingOpen();
   });
 
   test("can be aborted at any byte of the first flight", async () => {
     const flight = await firstFlight();
-    const venue = await listenAt(keyedTransport());
+    const venue = await listenAt(secretTransport());
     for (let cut = 0; cut <= flight.length; cut += 1) {
       const stranger = await rawClient(venue.address);
       if (cut > 0) await stranger.write(flight.subarray(0, cut));
@@ -121,26 +129,26 @@ describe("handshakes at a keyed listener", () => {
       await new Promise(setImmediate);
       acceptor.port.abort();
       await acceptor.first("closed");
-      expect(acceptor.story).toEqual(["closed"]);
+      expect(acceptor.eventTypes).toEqual(["closed"]);
       stranger.socket.destroy();
       await stranger.ended;
     }
-    await allClosed(venue.parties.items);
+    await allClosed(venue.ends.items);
     await nothingOpen();
   });
 
-  test("are told of at their first byte, whatever follows", async () => {
-    const venue = await listenAt(keyedTransport());
+  test("are reported at their first byte, whatever follows", async () => {
+    const venue = await listenAt(secretTransport());
     const stranger = await rawClient(venue.address);
     const acceptor = await venue.accepted(1);
-    expect(acceptor.happenings.items).toEqual([]);
+    expect(acceptor.events.items).toEqual([]);
     await stranger.write(Buffer.of(0x16));
     await acceptor.first("proving");
-    expect(acceptor.happenings.items).toEqual([{ type: "proving" }]);
+    expect(acceptor.events.items).toEqual([{ type: "proving" }]);
   });
 
-  test("begin with the first byte, however late it comes", async () => {
-    const transport = keyedTransport();
+  test("begin with the first byte, however late it arrives", async () => {
+    const transport = secretTransport();
     const venue = await listenAt(transport);
     let release: () => void = () => {};
     const released = new Promise<void>((resolve) => {
@@ -155,7 +163,7 @@ describe("handshakes at a keyed listener", () => {
     // Others come and are served in the meantime.
     const swift = dialTo(transport, venue.endpoint);
     await swift.first("connected");
-    expect(acceptor.happenings.items).toEqual([]);
+    expect(acceptor.events.items).toEqual([]);
     const [front] = await relay.legs;
     await front.received("fullmesh/1");
     release();
@@ -170,7 +178,7 @@ describe("a dialer's handshake", () => {
     // A write that fails takes the reset away from the read behind it, which then sees no more than an end.
     ["is reset", (other) => other.reset(), /^ECONNRESET$|^closed in the handshake/],
   ])("closes once when the path %s at any byte of the answer", async (_, end, failure) => {
-    const transport = keyedTransport();
+    const transport = secretTransport();
     const venue = await listenAt(transport);
     for (let cut = 0; ; cut += 16) {
       const front = await rawListener();
@@ -193,22 +201,22 @@ describe("a dialer's handshake", () => {
       end(near);
       const closed = await dialer.first("closed");
       expect(closed.failure).toMatch(failure);
-      expect(dialer.story).toEqual(["closed"]);
+      expect(dialer.eventTypes).toEqual(["closed"]);
       near.socket.destroy();
       far.socket.destroy();
       await Promise.all([near.ended, far.ended]);
     }
-    await allClosed(venue.parties.items);
+    await allClosed(venue.ends.items);
     await nothingOpen();
   });
 
-  test("waits until it is aborted if it is never answered", async () => {
+  test("waits until it is aborted if it is not answered", async () => {
     const silent = await rawListener();
     const { host, port } = splitAddress(silent.address);
-    const dialer = dialTo(keyedTransport(), { host, port }, member);
+    const dialer = dialTo(secretTransport(), { host, port }, member);
     const other = await silent.accepted(1);
     await other.received("fullmesh/1 member cache");
-    expect(dialer.story).toEqual([]);
+    expect(dialer.eventTypes).toEqual([]);
     dialer.port.abort();
     await allClosed([dialer]);
     other.socket.destroy();
@@ -218,7 +226,7 @@ describe("a dialer's handshake", () => {
 });
 
 /** Resolves once a stranger's end has closed the connection, and the stranger is gone too. */
-async function settled(acceptor: Party, stranger: RawConnection): Promise<void> {
+async function settled(acceptor: ConnectionEnd, stranger: RawConnection): Promise<void> {
   await acceptor.first("closed");
   stranger.socket.destroy();
   await stranger.ended;

@@ -6,7 +6,7 @@ import { nodeTransport } from "../../src/nodejs/transport.js";
 import type { TransportPort } from "../../src/runtime/ports.js";
 import { unacceptingListener } from "../bad-input/unaccepting.js";
 import { freePort, rawClient, rawListener } from "../support/sockets.js";
-import { dialTo, listenAt, otherSecret, secret } from "./parties.js";
+import { dialTo, listenAt, otherSecret, secret } from "./connection-ends.js";
 
 /** A resolver that knows one name. */
 function lookupOf(...addresses: readonly string[]): Lookup {
@@ -44,10 +44,10 @@ test.each([
   await dialer.first("ended");
   dialer.port.halfClose();
   await dialer.first("closed");
-  expect(dialer.story).toEqual(["connected", "bytes", "ended", "closed"]);
+  expect(dialer.eventTypes).toEqual(["connected", "bytes", "ended", "closed"]);
 });
 
-test("a name whose first address accepts and says nothing is connected where the secret is proved", async () => {
+test("a name whose first address accepts and stays silent is connected where the secret is proved", async () => {
   const transport = transportOf(secret, lookupOf("127.0.0.2", "127.0.0.1"));
   const venue = await listenAt(transport);
   const tarpit = await rawListener({ host: "127.0.0.2", port: venue.endpoint.port });
@@ -57,7 +57,7 @@ test("a name whose first address accepts and says nothing is connected where the
   await (await tarpit.accepted(1)).ended;
 });
 
-test("a name of which every address refuses is told as one failure, and one of which they fail differently as each", async () => {
+test("the failure of a name is one if all addresses fail alike, and else that of each address", async () => {
   const port = await freePort();
   const refused = dialTo(transportOf(undefined, lookupOf("127.0.0.1", "127.0.0.2")), { host: "mesh.test", port });
   expect(await refused.first("closed")).toEqual({ type: "closed", failure: "ECONNREFUSED" });
@@ -65,16 +65,16 @@ test("a name of which every address refuses is told as one failure, and one of w
   expect((await mixed.first("closed")).failure).toMatch(/^127\.0\.0\.1 ECONNREFUSED, 255\.255\.255\.255 E[A-Z]+$/);
 });
 
-test("a name at whose addresses another secret is proved says so, besides how the others have failed", async () => {
+test("a name with an address that has another secret reports that, besides the failures of the others", async () => {
   const venue = await listenAt(transportOf(otherSecret, lookupOf()));
   const transport = transportOf(secret, lookupOf("127.0.0.2", "127.0.0.1"));
   const dialer = dialTo(transport, { host: "mesh.test", port: venue.endpoint.port });
   await dialer.first("closed");
   expect(dialer.reasons).toEqual(["SECRET_MISMATCH"]);
-  expect(dialer.story).toEqual(["unproved", "closed"]);
+  expect(dialer.eventTypes).toEqual(["unproved", "closed"]);
 });
 
-test("a name of which one address swallows every packet, and another one has another secret, says the latter", async () => {
+test("a name with an address that drops every packet and one that has another secret reports the secret", async () => {
   const venue = await listenAt(transportOf(otherSecret, lookupOf()));
   await swallow("127.0.0.2", venue.endpoint.port);
   const transport = transportOf(secret, lookupOf("127.0.0.2", "127.0.0.1"));
@@ -83,20 +83,20 @@ test("a name of which one address swallows every packet, and another one has ano
   expect(dialer.reasons).toEqual(["SECRET_MISMATCH"]);
 });
 
-test("a name that is not found, or is given up, is closed once", async () => {
+test("a name that is not found, or whose dial is aborted, is closed once", async () => {
   const lookup: Lookup = (_host, done) => process.nextTick(done, Object.assign(new Error(), { code: "ENOTFOUND" }), []);
   const unknown = dialTo(transportOf(undefined, lookup), { host: "mesh.test", port: 4000 });
   expect(await unknown.first("closed")).toEqual({ type: "closed", failure: "ENOTFOUND" });
   const silent: Lookup = () => {};
   const given = dialTo(transportOf(undefined, silent), { host: "mesh.test", port: 4000 });
   given.port.abort();
-  expect(given.story).toEqual([]);
+  expect(given.eventTypes).toEqual([]);
   given.port.abort();
   expect(await given.first("closed")).toEqual({ type: "closed", failure: undefined });
-  expect(given.story).toEqual(["closed"]);
+  expect(given.eventTypes).toEqual(["closed"]);
 });
 
-test("the families of a name take turns", async () => {
+test("the address families of a name take turns", async () => {
   const port = await freePort();
   const lookup = lookupOf("127.0.0.1", "255.255.255.255", "127.0.0.2", "::1");
   const transport = transportOf(undefined, lookup);

@@ -2,7 +2,7 @@ import { describe, expect, test, vi } from "vitest";
 import { newId, newSeed, randomBytes } from "../../src/nodejs/random.js";
 
 describe("random bytes", () => {
-  test("are as many as were asked for, and never the same twice", () => {
+  test("have the requested number, and differ each time", () => {
     expect([1, 16, 256].map((count) => randomBytes(count).length)).toEqual([1, 16, 256]);
     const drawn = Array.from({ length: 1_000 }, () => randomBytes(16).toString("hex"));
     expect(new Set(drawn).size).toBe(drawn.length);
@@ -18,7 +18,7 @@ describe("random bytes", () => {
     expect([...seen]).toEqual(new Array(8).fill(0xff));
   });
 
-  test("come from node:crypto where the system has no file of them", async () => {
+  test("come from node:crypto where the system has no /dev/urandom", async () => {
     vi.resetModules();
     vi.doMock("node:fs", () => ({
       openSync: () => {

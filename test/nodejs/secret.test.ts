@@ -15,7 +15,7 @@ describe("a secret", () => {
     expect(() => new Secret(text)).not.toThrow();
   });
 
-  test.each(vectors.refusedSecrets)("is refused, without a word of it, if it is $name", ({ text }) => {
+  test.each(vectors.refusedSecrets)("is refused, without showing it, if it is $name", ({ text }) => {
     let refusal: unknown;
     try {
       new Secret(text);
@@ -29,7 +29,7 @@ describe("a secret", () => {
     if (text.length > 8) expect(told).not.toContain(text.slice(-8));
   });
 
-  test("can be made, each another one", () => {
+  test("is a new one each time that one is made", () => {
     const made = Array.from({ length: 100 }, makeSecret);
     for (const text of made) {
       expect(text).toMatch(/^[A-Za-z0-9_-]{43}$/);
@@ -38,7 +38,7 @@ describe("a secret", () => {
     expect(new Set(made).size).toBe(100);
   });
 
-  test("shows nothing of itself in a log, JSON or a message", () => {
+  test("does not appear in a log, JSON or a message", () => {
     const text = makeSecret();
     const hex = Buffer.from(text, "base64url").toString("hex");
     const secret = new Secret(text);
@@ -59,7 +59,7 @@ describe("a key", () => {
     expect(Buffer.from(keyOf(secret, identity)).toString("hex")).toBe(key);
   });
 
-  test("is another one for each secret, mesh and role", () => {
+  test("differs for each secret, mesh and role", () => {
     expect(new Set(vectors.keys.map(({ key }) => key)).size).toBe(vectors.keys.length);
   });
 });
@@ -69,7 +69,7 @@ describe("an identity", () => {
     expect(parseIdentity(text) ?? null).toEqual(identity);
   });
 
-  test("that is read is written as it was", () => {
+  test("is formatted as it was parsed", () => {
     for (const { text } of vectors.identities) {
       const identity = parseIdentity(text);
       if (identity !== undefined) expect(formatIdentity(identity)).toBe(text);

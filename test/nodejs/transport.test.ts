@@ -1,20 +1,29 @@
 import { describe, expect, test } from "vitest";
 import type { TransportPort } from "../../src/runtime/ports.js";
 import { freePort, rawClient, rawListener, splitAddress } from "../support/sockets.js";
-import { dialTo, keyedTransport, listenAt, member, Party, pairOver, plainTransport, relayTo } from "./parties.js";
+import {
+  ConnectionEnd,
+  dialTo,
+  listenAt,
+  member,
+  pairOver,
+  plainTransport,
+  relayTo,
+  secretTransport,
+} from "./connection-ends.js";
 
 const cipher = "TLSv1.3 TLS_AES_128_GCM_SHA256 X25519";
 
 /** What every transport promises, whatever is below it. */
 describe.each([
   { name: "in the open", newTransport: plainTransport, opening: [], cipher: undefined },
-  { name: "with a secret", newTransport: () => keyedTransport(), opening: ["secured"], cipher },
+  { name: "with a secret", newTransport: () => secretTransport(), opening: ["secured"], cipher },
 ])("the Node transport $name", ({ newTransport, opening, cipher }) => {
-  function newPair(): Promise<[Party, Party]> {
+  function newPair(): Promise<[ConnectionEnd, ConnectionEnd]> {
     return pairOver(newTransport());
   }
 
-  test("connects two ends that name one another", async () => {
+  test("connects two ends, each with the address of the other", async () => {
     const transport = newTransport();
     const ends: unknown[] = [];
     const venue = await listenAt({
@@ -49,7 +58,7 @@ describe.each([
     await dialer.received(8 + word.length);
     expect(acceptor.text).toBe(`one by one, ${word}`);
     expect(dialer.text).toBe(`${word}and back`);
-    expect(acceptor.story).toEqual([...opening, "bytes"]);
+    expect(acceptor.eventTypes).toEqual([...opening, "bytes"]);
   });
 
   test("reports flushed when nothing is left in this process", async () => {
@@ -59,7 +68,7 @@ describe.each([
     expect(dialer.port.queuedBytes).toBe(0);
   });
 
-  test("counts what waits for a reader, and delivers it when the reader reads again", async () => {
+  test("counts queued bytes, and delivers them when the reader reads again", async () => {
     const transport = newTransport();
     const venue = await listenAt(transport);
     const relay = await relayTo(venue.address);
@@ -72,12 +81,12 @@ describe.each([
     front.socket.pause();
     // More than the kernel keeps for two sockets.
     const large = "x".repeat(32 * 1024 * 1024);
-    const flushes = dialer.happenings.items.length;
+    const flushes = dialer.events.items.length;
     dialer.send(large);
     dialer.send("last");
     dialer.port.halfClose();
     expect(dialer.port.queuedBytes).toBeGreaterThan(0);
-    expect(dialer.happenings.items.length).toBe(flushes);
+    expect(dialer.events.items.length).toBe(flushes);
     front.socket.resume();
     await acceptor.first("ended");
     expect(acceptor.text.length).toBe(5 + large.length + 4);
@@ -85,7 +94,7 @@ describe.each([
     expect(dialer.port.queuedBytes).toBe(0);
   });
 
-  test("reads on after half-closing, and is written to after being told the end", async () => {
+  test("reads on after half-closing, and writes after the other end has", async () => {
     const [dialer, acceptor] = await newPair();
     dialer.send("last word");
     dialer.port.halfClose();
@@ -97,8 +106,8 @@ describe.each([
     expect(await dialer.first("closed")).toEqual({ type: "closed", failure: undefined });
     expect(await acceptor.first("closed")).toEqual({ type: "closed", failure: undefined });
     expect(dialer.text).toBe(reply);
-    expect(dialer.story).toEqual(["connected", "bytes", "ended", "closed"]);
-    expect(acceptor.story).toEqual([...opening, "bytes", "ended", "closed"]);
+    expect(dialer.eventTypes).toEqual(["connected", "bytes", "ended", "closed"]);
+    expect(acceptor.eventTypes).toEqual([...opening, "bytes", "ended", "closed"]);
   });
 
   test("lets the accepting end half-close first", async () => {
@@ -121,15 +130,15 @@ describe.each([
     await acceptor.received(4);
     acceptor.port.abort();
     expect(await acceptor.first("closed")).toEqual({ type: "closed", failure: undefined });
-    await dialer.happenings.first(({ type }) => type === "ended" || type === "closed");
+    await dialer.events.first(({ type }) => type === "ended" || type === "closed");
     dialer.port.abort();
     await dialer.first("closed");
     dialer.port.abort();
     dialer.port.halfClose();
     dialer.send("nobody");
     await new Promise(setImmediate);
-    expect(dialer.story.filter((type) => type === "closed")).toHaveLength(1);
-    expect(dialer.happenings.items.at(-1)?.type).toBe("closed");
+    expect(dialer.eventTypes.filter((type) => type === "closed")).toHaveLength(1);
+    expect(dialer.events.items.at(-1)?.type).toBe("closed");
   });
 
   test("names the error when the path is reset", async () => {
@@ -137,7 +146,7 @@ describe.each([
     const venue = await listenAt(transport);
     const relay = await relayTo(venue.address);
     const dialer = dialTo(transport, relay.endpoint);
-    dialer.onHappening = ({ type }) => {
+    dialer.onEvent = ({ type }) => {
       if (type === "connected") dialer.send("word");
     };
     const acceptor = await venue.accepted(1);
@@ -152,45 +161,45 @@ describe.each([
     expect(dialer.reasons).toEqual([]);
   });
 
-  test("closes with the error when nobody listens", async () => {
+  test("closes with the error when there is no listener", async () => {
     const dialer = dialTo(newTransport(), { host: "127.0.0.1", port: await freePort() });
     await dialer.first("closed");
-    expect(dialer.happenings.items).toEqual([{ type: "closed", failure: "ECONNREFUSED" }]);
+    expect(dialer.events.items).toEqual([{ type: "closed", failure: "ECONNREFUSED" }]);
   });
 
-  test("says which port is in use", async () => {
+  test("names the port that is in use", async () => {
     const transport = newTransport();
     const { endpoint } = await listenAt(transport);
-    const outcome = new Promise((resolve) => transport.listen(endpoint, () => new Party(), resolve));
+    const outcome = new Promise((resolve) => transport.listen(endpoint, () => new ConnectionEnd(), resolve));
     expect(await outcome).toMatchObject({ code: "PORT_IN_USE" });
   });
 
-  test.each<[string, (party: Party) => void]>([
-    ["aborts", (party) => party.port.abort()],
-    ["half-closes", (party) => party.port.halfClose()],
+  test.each<[string, (end: ConnectionEnd) => void]>([
+    ["aborts", (end) => end.port.abort()],
+    ["half-closes", (end) => end.port.halfClose()],
   ])("survives a machine that %s in the moment of accepting", async (_, act) => {
     const transport = newTransport();
     const venue = await listenAt(transport, act);
     const dialer = dialTo(transport, venue.endpoint);
-    await dialer.happenings.first(({ type }) => type === "ended" || type === "closed");
+    await dialer.events.first(({ type }) => type === "ended" || type === "closed");
     dialer.port.abort();
     const acceptor = await venue.accepted(1);
     await Promise.all([dialer.first("closed"), acceptor.first("closed")]);
-    expect(acceptor.story.filter((type) => type === "closed")).toHaveLength(1);
-    expect(acceptor.story).not.toContain("secured");
+    expect(acceptor.eventTypes.filter((type) => type === "closed")).toHaveLength(1);
+    expect(acceptor.eventTypes).not.toContain("secured");
   });
 
   test.each(["connected", "flushed"] as const)("survives a dialer that aborts when it is %s", async (moment) => {
     const transport = newTransport();
     const venue = await listenAt(transport);
     const dialer = dialTo(transport, venue.endpoint);
-    dialer.onHappening = ({ type }) => {
+    dialer.onEvent = ({ type }) => {
       if (type === "connected") dialer.send("word");
       if (type === moment) dialer.port.abort();
     };
     await dialer.first("closed");
-    await (await venue.accepted(1)).happenings.first(({ type }) => type === "ended" || type === "closed");
-    expect(dialer.story).toEqual(["connected", "closed"]);
+    await (await venue.accepted(1)).events.first(({ type }) => type === "ended" || type === "closed");
+    expect(dialer.eventTypes).toEqual(["connected", "closed"]);
   });
 
   test("survives a dial that is aborted at once", async () => {
@@ -199,10 +208,10 @@ describe.each([
     const dialer = dialTo(transport, venue.endpoint);
     dialer.port.abort();
     await dialer.first("closed");
-    expect(dialer.story).toEqual(["closed"]);
+    expect(dialer.eventTypes).toEqual(["closed"]);
   });
 
-  test("reports what a stranger says and how it ends", async () => {
+  test("reports the bytes and the end of an accepted connection", async () => {
     const venue = await listenAt(newTransport());
     const stranger = await rawClient(venue.address);
     const acceptor = await venue.accepted(1);
@@ -215,10 +224,10 @@ describe.each([
     acceptor.port.halfClose();
     expect(await acceptor.first("closed")).toEqual({ type: "closed", failure: undefined });
     expect(acceptor.text).toBe("127.0.0.1:14000");
-    expect(acceptor.story).toEqual(["bytes", "ended", "closed"]);
+    expect(acceptor.eventTypes).toEqual(["bytes", "ended", "closed"]);
   });
 
-  test("reports a stranger that ends without a word", async () => {
+  test("reports an accepted connection that ends without bytes", async () => {
     const venue = await listenAt(newTransport());
     const stranger = await rawClient(venue.address);
     stranger.end();
@@ -226,21 +235,21 @@ describe.each([
     await acceptor.first("ended");
     acceptor.port.halfClose();
     await acceptor.first("closed");
-    expect(acceptor.story).toEqual(["ended", "closed"]);
+    expect(acceptor.eventTypes).toEqual(["ended", "closed"]);
   });
 });
 
 describe("the Node transport with a secret", () => {
-  test("tells the acceptor who proved the secret, before any bytes, though they came together", async () => {
-    const transport = keyedTransport();
+  test("reports the proved identity at the accepting end before bytes that arrive with it", async () => {
+    const transport = secretTransport();
     const venue = await listenAt(transport);
     const dialer = dialTo(transport, venue.endpoint, { mesh: "größe 🐙", role: "rendezvous" });
-    dialer.onHappening = ({ type }) => {
+    dialer.onEvent = ({ type }) => {
       if (type === "connected") dialer.send("at once");
     };
     const acceptor = await venue.accepted(1);
     await acceptor.received(7);
-    expect(acceptor.happenings.items.slice(0, 3)).toEqual([
+    expect(acceptor.events.items.slice(0, 3)).toEqual([
       { type: "proving" },
       { type: "secured", identity: { mesh: "größe 🐙", role: "rendezvous" }, cipher },
       { type: "bytes" },
@@ -248,8 +257,8 @@ describe("the Node transport with a secret", () => {
     expect(acceptor.text).toBe("at once");
   });
 
-  test("sends nothing in clear, and asks the listener by its identity", async () => {
-    const transport = keyedTransport();
+  test("sends nothing in plain text, and names the identity of the listener", async () => {
+    const transport = secretTransport();
     const venue = await listenAt(transport);
     const relay = await relayTo(venue.address);
     const dialer = dialTo(transport, relay.endpoint, member);
@@ -261,20 +270,20 @@ describe("the Node transport with a secret", () => {
     expect(seen).not.toContain("a word");
   });
 
-  test("says nothing to a caller that has said nothing, but in TLS that there is no room", async () => {
-    const venue = await listenAt(keyedTransport(), (party) => {
-      party.send("too early");
-      party.port.halfClose();
+  test("sends a silent caller nothing but the TLS alert for busy", async () => {
+    const venue = await listenAt(secretTransport(), (end) => {
+      end.send("too early");
+      end.port.halfClose();
     });
     const stranger = await rawClient(venue.address);
     expect(await stranger.ended).toBe("fin");
     expect(Buffer.from(stranger.text, "latin1").toString("hex")).toBe("15030300020250");
   });
 
-  test("says nothing, and closes, when it is told to half-close in the handshake", async () => {
+  test("closes without bytes when it is half-closed in the handshake", async () => {
     const silent = await rawListener();
     const { host, port } = splitAddress(silent.address);
-    const dialer = dialTo(keyedTransport(), { host, port });
+    const dialer = dialTo(secretTransport(), { host, port });
     const other = await silent.accepted(1);
     await other.received("fullmesh/1 member cache");
     dialer.send("too early");
@@ -283,8 +292,8 @@ describe("the Node transport with a secret", () => {
     expect(other.text).not.toContain("too early");
   });
 
-  test("finds bytes that were changed on the way, and delivers none of them", async () => {
-    const transport = keyedTransport();
+  test("detects changed bytes, and delivers none of them", async () => {
+    const transport = secretTransport();
     const venue = await listenAt(transport);
     let isTampering = false;
     const relay = await relayTo(venue.address, (bytes, pass) => {
@@ -301,14 +310,14 @@ describe("the Node transport with a secret", () => {
     dialer.send("also true");
     expect((await acceptor.first("closed")).failure).toMatch(/BAD_RECORD_MAC/);
     expect(acceptor.text).toBe("true");
-    expect(acceptor.story).toEqual(["secured", "bytes", "closed"]);
+    expect(acceptor.eventTypes).toEqual(["secured", "bytes", "closed"]);
     await dialer.first("closed");
   });
 
-  test("is nothing that a plain dialer can talk to, which hears the refusal", async () => {
-    const venue = await listenAt(keyedTransport(), (party) => {
-      party.onHappening = ({ type }) => {
-        if (type === "bytes") party.send("SECRET_REQUIRED");
+  test("sends its refusal to a dialer in plain text", async () => {
+    const venue = await listenAt(secretTransport(), (end) => {
+      end.onEvent = ({ type }) => {
+        if (type === "bytes") end.send("SECRET_REQUIRED");
       };
     });
     const dialer = dialTo(plainTransport() satisfies TransportPort, venue.endpoint);
@@ -316,6 +325,6 @@ describe("the Node transport with a secret", () => {
     dialer.send("hello");
     await dialer.received(15);
     expect(dialer.text).toBe("SECRET_REQUIRED");
-    expect((await venue.accepted(1)).story).toEqual(["bytes"]);
+    expect((await venue.accepted(1)).eventTypes).toEqual(["bytes"]);
   });
 });

@@ -49,7 +49,7 @@ function startWithDeadlines(...deadlines: number[]): ReturnType<typeof start> {
 }
 
 describe("a deadline", () => {
-  test("reaches the machine only after what has already arrived", () => {
+  test("reaches the machine only after bytes that have already arrived", () => {
     const { clock, machine, driver } = startWithDeadlines(100);
     clock.fireAt(100);
     expect(machine.story).toEqual(["begin"]);
@@ -58,7 +58,7 @@ describe("a deadline", () => {
     expect(machine.story).toEqual(["begin", "what had arrived", "timeout"]);
   });
 
-  test("that what had arrived has put off does not reach the machine", () => {
+  test("that arrived bytes have moved does not reach the machine", () => {
     const { clock, machine, driver } = startWithDeadlines(100);
     clock.fireAt(100);
     machine.onInput = (input) => {
@@ -71,7 +71,7 @@ describe("a deadline", () => {
     expect(machine.story).toEqual(["begin", "an answer in time", "timeout"]);
   });
 
-  test("that is called off has no timer any more", () => {
+  test("that is cancelled has no timer", () => {
     const { clock, machine, driver } = startWithDeadlines(100);
     machine.timeoutAt = undefined;
     machine.onInput = () => {};
@@ -80,14 +80,14 @@ describe("a deadline", () => {
     expect(clock.timers.size).toBe(0);
   });
 
-  test("is not given twice", () => {
+  test("reaches the machine once", () => {
     const { clock, machine } = startWithDeadlines(100);
     clock.runTo(10_000);
     expect(machine.story).toEqual(["begin", "timeout"]);
     expect(clock.timers.size).toBe(0);
   });
 
-  test("has the one timer there is, which moves only when it would fire too late", () => {
+  test("has one timer, which moves only when it would fire too late", () => {
     const { clock, machine, driver } = startWithDeadlines(100);
     machine.onInput = () => {};
     for (const [at, timerAt] of [
@@ -105,7 +105,7 @@ describe("a deadline", () => {
     }
   });
 
-  test("is asked for once for all that one poll of the loop brings", () => {
+  test("is asked for once for all inputs of one poll of the event loop", () => {
     const { clock, machine, driver } = startWithDeadlines(100);
     machine.onInput = () => {};
     const asked = vi.spyOn(machine, "nextTimeout");
@@ -114,7 +114,7 @@ describe("a deadline", () => {
     expect(asked).toHaveBeenCalledTimes(1);
   });
 
-  test("that was put off is not due when its timer fires, which is set again", () => {
+  test("that was moved is not due when its timer fires, which is set again", () => {
     const { clock, machine, driver } = startWithDeadlines(100);
     machine.onInput = (input) => {
       if (input.type === "timeout") machine.timeoutAt = undefined;
@@ -131,7 +131,7 @@ describe("a deadline", () => {
     expect(clock.timers.size).toBe(0);
   });
 
-  test("that is called off while its timer has fired and nothing has been polled does not reach the machine", () => {
+  test("that is cancelled between its timer and the next poll does not reach the machine", () => {
     const { clock, machine, driver } = startWithDeadlines(100);
     clock.fireAt(100);
     machine.onInput = () => {};
@@ -142,7 +142,7 @@ describe("a deadline", () => {
     expect(clock.timers.size).toBe(0);
   });
 
-  test("that comes while a timer has fired and nothing has been polled is not lost", () => {
+  test("that is set between a timer and the next poll is kept", () => {
     for (const next of [90, 100, 300]) {
       const { clock, machine, driver } = startWithDeadlines(100);
       clock.fireAt(100);
@@ -160,15 +160,15 @@ describe("a deadline", () => {
     }
   });
 
-  test("each is given in its turn", () => {
+  test("comes in order among others", () => {
     const { clock, machine } = startWithDeadlines(100, 130, 200);
     clock.runTo(1_000);
     expect(machine.heard.map(({ now }) => now)).toEqual([0, 100, 130, 200]);
   });
 });
 
-describe("our own stall", () => {
-  test("makes nobody else late: what was due later is still to come", () => {
+describe("a stall of this process", () => {
+  test("makes nobody else late", () => {
     const { clock, machine } = startWithDeadlines(100, 400);
     clock.fireAt(600);
     clock.poll();
@@ -179,7 +179,7 @@ describe("our own stall", () => {
     expect(machine.heard.at(-1)).toEqual({ input: { type: "timeout" }, now: 400 });
   });
 
-  test("is noticed by what arrives before the timer fires, too", () => {
+  test("is noticed also by bytes that arrive before the timer fires", () => {
     const { clock, machine, driver } = startWithDeadlines(100, 400);
     clock.time = 600;
     driver.input(wish("arrived while we were held up"));
@@ -190,7 +190,7 @@ describe("our own stall", () => {
     expect(machine.story).toEqual(["begin", "arrived while we were held up", "timeout"]);
   });
 
-  test("is counted once, and a second one is counted too", () => {
+  test("is counted once, and so is a second one", () => {
     const { clock, machine, driver } = startWithDeadlines(100, 400);
     clock.fireAt(600);
     clock.poll();
@@ -202,14 +202,14 @@ describe("our own stall", () => {
     expect(machine.heard.at(-1)).toEqual({ input: { type: "timeout" }, now: 400 });
   });
 
-  test("is not a few milliseconds of a coarse timer", () => {
+  test("is not the few milliseconds of a coarse timer", () => {
     const { clock, machine } = startWithDeadlines(100, 115);
     clock.fireAt(115);
     clock.poll();
     expect(machine.heard.at(-1)?.now).toBe(115);
   });
 
-  test("is not the age of a deadline that had passed before it was asked for", () => {
+  test("is not the age of a deadline that was in the past", () => {
     const { clock, machine, driver } = start();
     clock.time = 60_000;
     machine.timeoutAt = 5_000;
@@ -225,7 +225,7 @@ describe("our own stall", () => {
   });
 });
 
-test("the machine's time never goes back, however stalls, deadlines and inputs follow one another", () => {
+test("the machine's time never goes back, in any order of stalls, deadlines and inputs", () => {
   const step = fc.record({
     wait: fc.oneof(fc.integer({ min: 0, max: 30 }), fc.integer({ min: 0, max: 1_000 })),
     /** The next deadline, from the machine's present on; it may have passed. */
@@ -253,8 +253,8 @@ test("the machine's time never goes back, however stalls, deadlines and inputs f
   );
 });
 
-describe("an input that comes about while the machine is being served", () => {
-  test("waits its turn, behind everything that the machine wants done", () => {
+describe("an input that arrives while the machine is being polled", () => {
+  test("waits until all outputs are performed", () => {
     const { machine, told } = start();
     const driver: Driver<ScriptInput, ScriptOutput> = new Driver({
       machine,
@@ -277,7 +277,7 @@ describe("an input that comes about while the machine is being served", () => {
   });
 });
 
-describe("a turn in which something was begun from outside of the machine", () => {
+describe("a wake", () => {
   function startAwake(): ReturnType<typeof start> & { flush: ScriptInput } {
     const parts = start();
     const { machine, transport, clock } = parts;
@@ -292,7 +292,7 @@ describe("a turn in which something was begun from outside of the machine", () =
     return { ...parts, driver, flush };
   }
 
-  test("is told to the machine once, at its end, however much was begun", () => {
+  test("reaches the machine once, at the end of the turn", () => {
     const { driver, machine, clock } = startAwake();
     for (let count = 0; count < 100; count += 1) driver.wake();
     expect(machine.story).toEqual([]);
@@ -304,7 +304,7 @@ describe("a turn in which something was begun from outside of the machine", () =
     expect(machine.story).toEqual(["flush", "flush"]);
   });
 
-  test("is told behind what arrives in it", () => {
+  test("comes after inputs of the same turn", () => {
     const { driver, machine, clock } = startAwake();
     driver.wake();
     driver.input(wish("arrives"));
@@ -312,7 +312,7 @@ describe("a turn in which something was begun from outside of the machine", () =
     expect(machine.story).toEqual(["arrives", "flush"]);
   });
 
-  test("is told also if the machine was being served, and what comes of it is done", () => {
+  test("reaches the machine also while it is being polled, and its outputs are performed", () => {
     const { driver, machine, clock, told } = startAwake();
     machine.onInput = (input) => {
       if (input.type !== "wish") return;
@@ -325,7 +325,7 @@ describe("a turn in which something was begun from outside of the machine", () =
     expect([machine.story, told]).toEqual([["begin", "flush"], ["flush"]]);
   });
 
-  test("sets the timer that the machine wants then", () => {
+  test("sets the timer for the next deadline", () => {
     const { driver, machine, clock } = startAwake();
     machine.onInput = () => {
       machine.timeoutAt = 50;
@@ -336,7 +336,7 @@ describe("a turn in which something was begun from outside of the machine", () =
     expect([...clock.timers].map(({ at }) => at)).toEqual([50]);
   });
 
-  test("means nothing to a machine that has no input for it", () => {
+  test("is ignored by a driver without `onWake`", () => {
     const { driver, machine, clock } = start();
     driver.wake();
     clock.endTurn();
@@ -364,7 +364,7 @@ describe("connections", () => {
     expect(driver.sentBytes).toBe(2);
   });
 
-  test("report what happens to them, each under its own name", () => {
+  test("report their events, each with its own id", () => {
     const { transport, machine, driver } = start();
     machine.outputs.push(
       { type: "dial", connection: "out:1", to: there, identity },
@@ -386,7 +386,7 @@ describe("connections", () => {
     ]);
   });
 
-  test("tell what is proved on them, and what is not", () => {
+  test("report proofs of the secret and their failures", () => {
     const { transport, machine, driver } = start();
     driver.listen(here, () => {});
     transport.listening();
@@ -404,7 +404,7 @@ describe("connections", () => {
     ]);
   });
 
-  test("that are gone take no more wishes", () => {
+  test("that are closed ignore further outputs", () => {
     const { transport, machine, driver } = start();
     machine.outputs.push({ type: "dial", connection: "out:1", to: there, identity });
     driver.input(wish("dial"));
@@ -415,7 +415,7 @@ describe("connections", () => {
     expect(transport.dials[0]?.connection.done).toEqual([]);
   });
 
-  test("that are accepted are numbered, and may be aborted before anybody hears of them", () => {
+  test("that are accepted are numbered, and can be aborted at once", () => {
     const { transport, machine, driver } = start();
     driver.listen(here, () => {});
     transport.listening();
@@ -435,7 +435,7 @@ describe("connections", () => {
     expect(first.done).toEqual(["abort"]);
   });
 
-  test("are accepted until the machine wants no more", () => {
+  test("are accepted until the machine stops listening", () => {
     const { transport, machine, driver } = start();
     driver.listen(here, () => {});
     transport.listening();
@@ -444,7 +444,7 @@ describe("connections", () => {
     expect(transport.isListening).toBe(false);
   });
 
-  test("say how much is queued on them, nothing if they are gone", () => {
+  test("have a number of queued bytes, 0 if they are closed", () => {
     const { transport, machine, driver } = start();
     machine.outputs.push({ type: "dial", connection: "out:1", to: there, identity });
     driver.input(wish("dial"));
@@ -456,7 +456,7 @@ describe("connections", () => {
 });
 
 describe("listening", () => {
-  test("tells the address, in which port 0 has become a real one", () => {
+  test("gives the address with its actual port", () => {
     const { transport, driver } = start();
     const outcomes: unknown[] = [];
     driver.listen({ host: "127.0.0.1", port: 0 }, (outcome) => outcomes.push(outcome));
@@ -465,7 +465,7 @@ describe("listening", () => {
     expect(outcomes).toEqual([{ host: "127.0.0.1", port: 40_000 }]);
   });
 
-  test("tells why it failed", () => {
+  test("gives the error if it fails", () => {
     const { transport, driver } = start();
     const outcomes: unknown[] = [];
     driver.listen(here, (outcome) => outcomes.push(outcome));
@@ -474,7 +474,7 @@ describe("listening", () => {
     expect(outcomes).toEqual([failure]);
   });
 
-  test("elsewhere ends where it was before, once it has begun", () => {
+  test("at another address ends the listener before, once it listens", () => {
     const { transport, driver } = start();
     driver.listen(here, () => {});
     transport.listening();
@@ -486,7 +486,7 @@ describe("listening", () => {
     expect(transport.closed).toEqual([here]);
   });
 
-  test("that the machine gave up before it had begun does not go on", () => {
+  test("ends at once if the machine ended before it began", () => {
     const { transport, machine, driver } = start();
     driver.listen(here, () => {});
     machine.outputs.push({ type: "stopListening" });
@@ -496,7 +496,7 @@ describe("listening", () => {
   });
 });
 
-test("everything sent is shown to who traces, before it goes out", () => {
+test("everything that is sent is passed to the trace callback before", () => {
   const machine = new ScriptMachine();
   const transport = new HandTransport();
   const seen: unknown[] = [];

@@ -2,54 +2,54 @@ import { describe, expect, test } from "vitest";
 import { EventRateLimiter } from "../../src/runtime/event-rate-limiter.js";
 
 /** Sends events of 1,000 characters at one moment, and says how many go through. */
-function flood(gate: EventRateLimiter, count: number, type = "joined"): number {
-  const passed = Array.from({ length: count }, () => gate.pass(type, 1_000, 0));
+function flood(limiter: EventRateLimiter, count: number, type = "joined"): number {
+  const passed = Array.from({ length: count }, () => limiter.pass(type, 1_000, 0));
   return passed.filter((leftOut) => leftOut !== undefined).length;
 }
 
-describe("EventGate", () => {
-  test("lets 8,000 joins through at once, two times", () => {
-    const gate = new EventRateLimiter();
-    const passed = Array.from({ length: 16_000 }, () => gate.pass("joined", 250, 0));
+describe("EventRateLimiter", () => {
+  test("passes 8,000 joins at once, two times", () => {
+    const limiter = new EventRateLimiter();
+    const passed = Array.from({ length: 16_000 }, () => limiter.pass("joined", 250, 0));
     expect(passed.every((leftOut) => leftOut === 0)).toBe(true);
   });
 
-  test("lets one type through at less than 100 MB a day, however long a flood lasts", () => {
-    const gate = new EventRateLimiter();
-    flood(gate, 10_000);
+  test("passes less than 100 MB a day of one type, however long a flood lasts", () => {
+    const limiter = new EventRateLimiter();
+    flood(limiter, 10_000);
     const dayMs = 86_400_000;
     let characters = 0;
     for (let now = 10_000; now < 10_000 + dayMs; now += 100) {
-      if (gate.pass("joined", 1_000, now) !== undefined) characters += 1_000;
+      if (limiter.pass("joined", 1_000, now) !== undefined) characters += 1_000;
     }
     expect(characters).toBeGreaterThan(80_000_000);
     expect(characters).toBeLessThan(100_000_000);
   });
 
-  test("says with the next one that goes through how many were left out", () => {
-    const gate = new EventRateLimiter();
-    const passed = flood(gate, 10_000);
-    expect(gate.pass("joined", 1_000, 20_000)).toBe(10_000 - passed);
-    expect(gate.pass("joined", 1_000, 30_000)).toBe(0);
+  test("reports with the next one that passes how many were dropped", () => {
+    const limiter = new EventRateLimiter();
+    const passed = flood(limiter, 10_000);
+    expect(limiter.pass("joined", 1_000, 20_000)).toBe(10_000 - passed);
+    expect(limiter.pass("joined", 1_000, 30_000)).toBe(0);
   });
 
-  test("counts the length: one of more than there is goes through, and those behind it wait", () => {
-    const gate = new EventRateLimiter();
-    expect(gate.pass("directory", 5_000_000, 0)).toBe(0);
-    expect(gate.pass("directory", 10, 1)).toBeUndefined();
-    expect(gate.pass("directory", 10, 1_000_000)).toBe(1);
+  test("counts the length: one that exceeds the budget passes, and the next ones are dropped", () => {
+    const limiter = new EventRateLimiter();
+    expect(limiter.pass("directory", 5_000_000, 0)).toBe(0);
+    expect(limiter.pass("directory", 10, 1)).toBeUndefined();
+    expect(limiter.pass("directory", 10, 1_000_000)).toBe(1);
   });
 
-  test("does not let the flood of one type hide another", () => {
-    const gate = new EventRateLimiter();
-    flood(gate, 10_000);
-    expect(gate.pass("degraded", 1_000, 10_000)).toBe(0);
+  test("does not drop other types in a flood of one", () => {
+    const limiter = new EventRateLimiter();
+    flood(limiter, 10_000);
+    expect(limiter.pass("degraded", 1_000, 10_000)).toBe(0);
   });
 
-  test("says at the end what nobody has been told", () => {
-    const gate = new EventRateLimiter();
-    const passed = flood(gate, 10_000) + flood(gate, 10, "left");
-    expect(gate.finish()).toEqual([["joined", 10_010 - passed]]);
-    expect(gate.finish()).toEqual([]);
+  test("reports dropped ones at the end", () => {
+    const limiter = new EventRateLimiter();
+    const passed = flood(limiter, 10_000) + flood(limiter, 10, "left");
+    expect(limiter.finish()).toEqual([["joined", 10_010 - passed]]);
+    expect(limiter.finish()).toEqual([]);
   });
 });

@@ -20,7 +20,7 @@ function arrows(records: readonly TraceRecord[]): string[] {
 }
 
 describe("toSequenceDiagram", () => {
-  test("draws a whole wire-up", () => {
+  test("draws a wire-up", () => {
     const diagram = toSequenceDiagram([
       record(1, a, "server", a),
       record(2, "server", a, `list:\n${a}`),
@@ -44,17 +44,17 @@ describe("toSequenceDiagram", () => {
     );
   });
 
-  test("orders by time, whoever wrote the records, and leaves those of one moment in their order", () => {
+  test("sorts by time, and keeps the order of records of one time", () => {
     const records = [record(2, a, b, "second"), record(2, b, a, "third"), record(1.5, "server", a, "first")];
     expect(arrows(records)).toEqual(["server->>n1: first", "n1->>n2: second", "n2->>n1: third"]);
     expect(records[0]?.text).toBe("second");
   });
 
-  test("spells out an address that nobody has spoken from or to", () => {
+  test("shows an address in full that no message was sent from or to", () => {
     expect(arrows([record(1, "server", a, `list:\n${a}\n${b}`)])).toEqual([`server->>n1: list: n1 ${b}`]);
   });
 
-  test("tells a list of more than six by its length", () => {
+  test("shows a list of more than six by its length", () => {
     const members = Array.from({ length: 7 }, (_, index) => `127.0.0.1:${9_000 + index}`);
     expect(arrows([record(1, "server", a, `list:\n${members.join("\n")}`)])).toEqual(["server->>n1: list of 7"]);
     expect(arrows([record(1, "server", a, `list:\n${members.slice(0, 6).join("\n")}`)])[0]).toContain("127.0.0.1:9005");
@@ -64,12 +64,12 @@ describe("toSequenceDiagram", () => {
     expect(toSequenceDiagram([])).toBe("sequenceDiagram\n    participant server as server\n");
   });
 
-  test("escapes what Mermaid would read as its own", () => {
+  test("escapes the syntax of Mermaid", () => {
     expect(arrows([record(1, a, b, "x;y#z\n<b>")])).toEqual(["n1->>n2: x#59;y#35;z\\x0a#60;b#62;"]);
     expect(arrows([record(1, "server", a, "list:\n<script>")])).toEqual(["server->>n1: list: #60;script#62;"]);
   });
 
-  test("gives one line for each record, whatever its text", () => {
+  test("has one line for each record, whatever its text", () => {
     fc.assert(
       fc.property(fc.array(fc.string({ unit: "binary" })), (texts) => {
         const lines = toSequenceDiagram(texts.map((text, index) => record(index, a, b, text))).split("\n");
@@ -85,7 +85,7 @@ describe("wireText", () => {
   const list = (count: number): string =>
     `list:\n${Array.from({ length: count }, (_, index) => `10.0.0.1:${9_000 + index}`).join("\n")}`;
 
-  test("is what was sent, if that is short, and a long list as the diagram has it", () => {
+  test("is the message, if it is short, and a long list as in the diagram", () => {
     expect(wireText(bytesOf(a))).toBe(a);
     expect(wireText(bytesOf(list(6)))).toBe(list(6));
     expect(wireText(bytesOf(list(7)))).toBe("list of 7");
@@ -93,7 +93,7 @@ describe("wireText", () => {
     expect(wireText(bytesOf("teardown ".repeat(1_000)))).toBe(`${"teardown ".repeat(18).slice(0, 160)}...`);
   });
 
-  test("keeps nothing in memory of what was sent beyond itself", () => {
+  test("does not keep the sent bytes in memory", () => {
     setFlagsFromString("--expose-gc");
     const collect = runInNewContext("gc") as () => void;
     const up = Array.from({ length: 5_000 }, (_, order) => [order + 1_000_000, 1] as [number, number]);

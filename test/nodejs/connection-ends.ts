@@ -20,30 +20,30 @@ export function plainTransport(): TransportPort {
   return nodeTransport(keepAliveMs);
 }
 
-export function keyedTransport(
+export function secretTransport(
   accepts: (identity: Identity) => boolean = () => true,
   text: string = secret,
 ): TransportPort {
   return nodeTransport(keepAliveMs, new Keyring(new Secret(text), accepts));
 }
 
-/** What one end of a connection was told, in order, without the bytes. */
-export type Happening =
+/** The events of one end of a connection, in order, without the bytes. */
+export type EndEvent =
   | { readonly type: "connected"; readonly local: Endpoint; readonly remote: Endpoint; readonly cipher?: string }
   | { readonly type: "secured"; readonly identity: Identity; readonly cipher: string }
   | { readonly type: "unproved"; readonly code: ErrorCode; readonly message: string }
   | { readonly type: "proving" | "bytes" | "flushed" | "ended" }
   | { readonly type: "closed"; readonly failure: string | undefined };
 
-/** One end of a connection: takes down what it is told, and can be waited for. */
-export class Party implements ConnectionEvents {
-  readonly happenings = new Recorder<Happening>();
+/** One end of a connection. It records its events, and can be waited for. */
+export class ConnectionEnd implements ConnectionEvents {
+  readonly events = new Recorder<EndEvent>();
   readonly #growth = new Recorder<number>();
   readonly #pieces: Uint8Array[] = [];
   #port: ConnectionPort | undefined;
   #received = 0;
-  /** Called at each happening, as a machine is. */
-  onHappening: (happening: Happening) => void = () => {};
+  /** Called at each event, as a machine is. */
+  onEvent: (event: EndEvent) => void = () => {};
 
   get port(): ConnectionPort {
     if (this.#port === undefined) throw new Error("there is no connection yet");
@@ -55,9 +55,9 @@ export class Party implements ConnectionEvents {
     onTestFinished(() => port.abort());
   }
 
-  /** The types of what happened, but for the first byte of a proof; bytes that follow bytes count once. */
-  get story(): string[] {
-    const types = this.happenings.items.map(({ type }) => type).filter((type) => type !== "proving");
+  /** The types of the events without `proving`; consecutive `bytes` count once. */
+  get eventTypes(): string[] {
+    const types = this.events.items.map(({ type }) => type).filter((type) => type !== "proving");
     return types.filter((type, index) => type !== "flushed" && (type !== "bytes" || types[index - 1] !== "bytes"));
   }
 
@@ -65,9 +65,9 @@ export class Party implements ConnectionEvents {
     return Buffer.concat(this.#pieces).toString("latin1");
   }
 
-  /** Why its proof was found wanting. */
+  /** Why its proof of the secret failed. */
   get reasons(): string[] {
-    return this.happenings.items.flatMap((item) => (item.type === "unproved" ? [item.code] : []));
+    return this.events.items.flatMap((item) => (item.type === "unproved" ? [item.code] : []));
   }
 
   connected(local: Endpoint, remote: Endpoint, cipher?: string): void {
@@ -109,69 +109,72 @@ export class Party implements ConnectionEvents {
     this.port.send(Buffer.from(text, "latin1"));
   }
 
-  async first<Type extends Happening["type"]>(type: Type): Promise<Extract<Happening, { type: Type }>> {
-    const found = await this.happenings.first((happening) => happening.type === type);
-    return found as Extract<Happening, { type: Type }>;
+  async first<Type extends EndEvent["type"]>(type: Type): Promise<Extract<EndEvent, { type: Type }>> {
+    const found = await this.events.first((event) => event.type === type);
+    return found as Extract<EndEvent, { type: Type }>;
   }
 
-  /** Resolves once so many bytes have come in all. */
+  /** Resolves once so many bytes have arrived in total. */
   async received(count: number): Promise<void> {
     if (count > 0) await this.#growth.first((received) => received >= count);
   }
 
-  #add(happening: Happening): void {
-    this.happenings.add(happening);
-    this.onHappening(happening);
+  #add(event: EndEvent): void {
+    this.events.add(event);
+    this.onEvent(event);
   }
 }
 
-/** A listener, and the parties at its ends of what it accepts. */
-export class Venue {
+/** A listener, and its ends of the connections that it accepts. */
+export class TestListener {
   readonly address: string;
   readonly endpoint: Endpoint;
-  readonly parties: Recorder<Party>;
+  readonly ends: Recorder<ConnectionEnd>;
 
-  constructor(listener: ListenerPort, parties: Recorder<Party>) {
+  constructor(listener: ListenerPort, ends: Recorder<ConnectionEnd>) {
     this.endpoint = listener.address;
     this.address = `${listener.address.host}:${listener.address.port}`;
-    this.parties = parties;
+    this.ends = ends;
     onTestFinished(() => listener.close());
   }
 
-  accepted(n: number): Promise<Party> {
-    return this.parties.nth(n, () => true);
+  accepted(n: number): Promise<ConnectionEnd> {
+    return this.ends.nth(n, () => true);
   }
 }
 
-/** `onAccept` may act as a machine does, before anybody hears of the connection. */
-export function listenAt(transport: TransportPort, onAccept: (party: Party) => void = () => {}): Promise<Venue> {
-  const parties = new Recorder<Party>();
+/** Listens. `onAccept` may act on a connection at once, as a machine does. */
+export function listenAt(
+  transport: TransportPort,
+  onAccept: (end: ConnectionEnd) => void = () => {},
+): Promise<TestListener> {
+  const ends = new Recorder<ConnectionEnd>();
   return new Promise((resolve, reject) => {
     transport.listen(
       { host: "127.0.0.1", port: 0 },
       (port) => {
-        const party = new Party();
-        party.port = port;
-        onAccept(party);
-        parties.add(party);
-        return party;
+        const end = new ConnectionEnd();
+        end.port = port;
+        onAccept(end);
+        ends.add(end);
+        return end;
       },
       (outcome) => {
         if (outcome instanceof FullmeshError) reject(outcome);
-        else resolve(new Venue(outcome, parties));
+        else resolve(new TestListener(outcome, ends));
       },
     );
   });
 }
 
-export function dialTo(transport: TransportPort, to: Endpoint, identity: Identity = member): Party {
-  const party = new Party();
-  party.port = transport.dial(to, identity, party);
-  return party;
+export function dialTo(transport: TransportPort, to: Endpoint, identity: Identity = member): ConnectionEnd {
+  const end = new ConnectionEnd();
+  end.port = transport.dial(to, identity, end);
+  return end;
 }
 
-/** Two parties that have found one another, and proved the secret if there is one. */
-export async function pairOver(transport: TransportPort): Promise<[Party, Party]> {
+/** Two connected ends, which have proved the secret if there is one. */
+export async function pairOver(transport: TransportPort): Promise<[ConnectionEnd, ConnectionEnd]> {
   const venue = await listenAt(transport);
   const dialer = dialTo(transport, venue.endpoint);
   const { cipher } = await dialer.first("connected");
@@ -180,10 +183,10 @@ export async function pairOver(transport: TransportPort): Promise<[Party, Party]
   return [dialer, acceptor];
 }
 
-/** What a relay does with the bytes on their way from the dialer: passes them on, or something else. */
+/** What a relay does with the bytes from the dialer: forwards them, or something else. */
 export type Tamper = (bytes: Buffer, pass: (bytes: Buffer) => Promise<void>) => Promise<void>;
 
-/** Somebody on the path: sees all that passes, and may hold it up or change it. */
+/** A relay on the path, which sees all bytes, and may delay or change them. */
 export class Relay {
   readonly endpoint: Endpoint;
   /** The dialer's connection to the relay, and the relay's to the listener. */
