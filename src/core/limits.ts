@@ -215,6 +215,11 @@ export const defaultLimits = {
    * rejected may come again: long enough not to load a log that is away, short beside a lease.
    */
   logRetryMs: 1_000,
+  /**
+   * How long a newcomer waits for the answer of the membership log before it is told to come again; its slot stays taken
+   * until the answer. Longer than a log that is shared takes to choose a new leader, shorter than `join` tries by default.
+   */
+  logAnswerMs: 10_000,
   /** Entries of the log that are kept; a member that is further behind gets the whole directory. */
   logEntries: 4_096,
   /**

@@ -97,10 +97,11 @@ export class KeyedTimers<Key> {
     return this.#set.has(key);
   }
 
-  /** `at` in milliseconds of the machine's time. */
-  set(key: Key, at: number): void {
+  /** `at` in milliseconds of the machine's time; undefined clears the timer. */
+  set(key: Key, at: number | undefined): void {
+    if (this.#set.get(key)?.at === at) return;
     this.clear(key);
-    this.#set.set(key, this.#timers.set(at, this, key));
+    if (at !== undefined) this.#set.set(key, this.#timers.set(at, this, key));
   }
 
   clear(key: Key): void {

@@ -3,7 +3,7 @@ import type { ErrorCode } from "../core/errors.js";
 import type { OutputSink } from "../core/machine.js";
 import type { PendingConnections } from "../core/pending-connections.js";
 import { type PendingRefusal, PendingRefusals } from "../core/pending-refusals.js";
-import { earliest } from "../core/timer-table.js";
+import type { Timers } from "../core/timers.js";
 import { formatAddress } from "../protocol/address.js";
 import { callerKindOf, httpRefusal } from "../protocol/caller-kind.js";
 import { canonicalIp } from "../protocol/ip.js";
@@ -57,13 +57,17 @@ export class Acceptor implements ConnectionListener {
 
   constructor(
     rules: MemberRules,
+    timers: Timers,
     connections: Connections,
     outputs: OutputSink<MemberOutput>,
     handshakes: PendingConnections,
     receptions: DialectAcceptors,
   ) {
     this.#rules = rules;
-    this.#refusals = new PendingRefusals(rules.limits);
+    this.#refusals = new PendingRefusals(rules.limits, timers, (refusal, now) => {
+      const visitor = this.#visitors.get(refusal.connection);
+      if (visitor !== undefined) this.#tellRefusal(visitor, refusal, now);
+    });
     this.#connections = connections;
     this.#outputs = outputs;
     this.#handshakes = handshakes;
@@ -95,14 +99,6 @@ export class Acceptor implements ConnectionListener {
     // Where there is a secret, whoever is about to prove it is told so before.
     if (this.#rules.isKeyed) this.#tellRefusal(visitor, refusal, now);
     else this.#refusals.add(refusal, now);
-    this.#refuseDue(now);
-  }
-
-  #refuseDue(now: number): void {
-    for (let due = this.#refusals.takeDue(now); due !== undefined; due = this.#refusals.takeDue(now)) {
-      const visitor = this.#visitors.get(due.connection);
-      if (visitor !== undefined) this.#tellRefusal(visitor, due, now);
-    }
   }
 
   #tellRefusal(
@@ -112,7 +108,7 @@ export class Acceptor implements ConnectionListener {
     lastWord?: Uint8Array,
   ): void {
     this.#turnAway(visitor, code, message, now, lastWord);
-    const oldest = this.#refusals.told(visitor.connection);
+    const oldest = this.#refusals.refused(visitor.connection);
     if (oldest !== undefined) this.#connections.abort(oldest);
   }
 
@@ -148,11 +144,10 @@ export class Acceptor implements ConnectionListener {
   }
 
   nextTimeout(): number | undefined {
-    return earliest(this.#handshakes.nextTimeout(), this.#refusals.nextTimeout());
+    return this.#handshakes.nextTimeout();
   }
 
   handleTimeout(now: number): void {
-    this.#refuseDue(now);
     for (let due = this.#handshakes.takeDue(now); due !== undefined; due = this.#handshakes.takeDue(now)) {
       const visitor = this.#visitors.get(due);
       if (visitor !== undefined) this.#turnAway(visitor, "HANDSHAKE_TIMEOUT", "nothing came in time", now);

@@ -81,7 +81,7 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
       isWholeMesh: dialect === "classic",
       changed: (peer, isUp, reason, now) => this.#classicChanged(peer, isUp, reason, now),
     });
-    this.#door = new Acceptor(rules, this.#connections, this.#outputs, handshakes, {
+    this.#door = new Acceptor(rules, this.#timers, this.#connections, this.#outputs, handshakes, {
       classic: this.#classic,
       native: this.#native?.peers.acceptor,
     });

@@ -7,10 +7,10 @@ export interface AddressHolder {
   readonly id: Id;
   readonly dialect: Dialect;
   /**
-   * A member with a session, one without, a registration whose append is under way, or one in the waiting line. A session
-   * that has not proved its address holds none.
+   * A member with a session, one without, a registration whose append is under way, or one in the waiting line; or somebody
+   * who has gone, and whose append or removal the log has not answered. A session that has not proved its address holds none.
    */
-  readonly standing: "member" | "absent" | "joining" | "waiting";
+  readonly standing: "member" | "absent" | "joining" | "waiting" | "unanswered";
 }
 
 /**

@@ -1,25 +1,17 @@
 import { type ConnectionId, type ConnectionInput, type Endpoint, isShortage, networkOf } from "../core/connections.js";
 import { printable } from "../core/escaping.js";
 import { FairQueue } from "../core/fair-queue.js";
-import { GracefulCloses } from "../core/graceful-closes.js";
+import type { GracefulCloses } from "../core/graceful-closes.js";
 import type { Limits } from "../core/limits.js";
 import type { OutputSink } from "../core/machine.js";
-import { earliest } from "../core/timer-table.js";
+import type { KeyedTimers, Timers } from "../core/timers.js";
 import { type Address, endpointOf } from "../protocol/address.js";
 import type { Id } from "../protocol/directory.js";
 import { type Control, decodeControl, encodeControl } from "../protocol/native/control.js";
 import { FrameReader, frameKinds } from "../protocol/native/frames.js";
 import { encodePreface, isSupported } from "../protocol/native/preface.js";
+import type { Verification } from "./member-session.js";
 import type { RendezvousOutput } from "./types.js";
-
-/** A dial to the address of a member or of a registrant. */
-export interface Verification {
-  readonly mesh: string;
-  readonly id: Id;
-  readonly address: Address;
-  /** Sent to the listener, which has to send it back on its session; without it, only the id is asked for. */
-  readonly nonce?: Id;
-}
 
 /** The result of a dial; `detail` is its text for people. */
 export interface VerificationResult {
@@ -34,15 +26,15 @@ export interface VerificationResult {
   readonly detail: string;
 }
 
-interface RunningVerification {
+/** A dial under way. */
+interface Dial {
   readonly task: Verification;
   readonly connection: ConnectionId;
-  readonly answer: VerificationReply;
-  /** When it was dialed. */
+  readonly reply: VerificationReply;
   readonly since: number;
   isConnected: boolean;
   /** What comes on the connection is still read. */
-  isListening: boolean;
+  isReading: boolean;
 }
 
 /**
@@ -56,35 +48,35 @@ interface RunningVerification {
 export class AddressVerifier {
   readonly #limits: Limits;
   readonly #outputs: OutputSink<RendezvousOutput>;
-  readonly #finished: (outcome: VerificationResult, now: number) => void;
+  readonly #finished: (result: VerificationResult, now: number) => void;
   readonly #gracefulCloses: GracefulCloses;
   readonly #waiting = new FairQueue<Verification>();
-  /** Those under way that may still be prompt, by their tasks, in the order in which they were dialed. */
-  readonly #prompt = new Map<Verification, RunningVerification>();
+  readonly #timers: KeyedTimers<"prompt" | "slow">;
+  /** Those under way that may still be prompt, in the order in which they were dialed. */
+  readonly #prompt = new Map<Verification, Dial>();
   /** Those under way that are slow, in the same order. */
-  readonly #slow = new Map<Verification, RunningVerification>();
-  readonly #byConnection = new Map<ConnectionId, RunningVerification>();
+  readonly #slow = new Map<Verification, Dial>();
+  readonly #byConnection = new Map<ConnectionId, Dial>();
   #dialed = 0;
 
+  /** `finished` takes each result. */
   constructor(
     limits: Limits,
+    timers: Timers,
     outputs: OutputSink<RendezvousOutput>,
-    finished: (outcome: VerificationResult, now: number) => void,
+    gracefulCloses: GracefulCloses,
+    finished: (result: VerificationResult, now: number) => void,
   ) {
     this.#limits = limits;
     this.#outputs = outputs;
+    this.#gracefulCloses = gracefulCloses;
     this.#finished = finished;
-    this.#gracefulCloses = new GracefulCloses(outputs, limits.lingerMs);
+    this.#timers = timers.keyed((which, now) => (which === "prompt" ? this.#slowDown(now) : this.#giveUpSlow(now)));
   }
 
   /** Connections that are not gone. */
   get connections(): number {
     return this.#byConnection.size;
-  }
-
-  /** True when no connection is left. */
-  get isIdle(): boolean {
-    return this.#byConnection.size === 0;
   }
 
   /** Those that wait, and the connections that are left. */
@@ -106,9 +98,9 @@ export class AddressVerifier {
   /** The result is not needed any more: the address is proved, or the session is over. */
   end(task: Verification, now: number): void {
     this.#waiting.delete(task, turnOf(task));
-    const running = this.#prompt.get(task) ?? this.#slow.get(task);
-    if (running === undefined) return;
-    this.#settle(running, now);
+    const dial = this.#prompt.get(task) ?? this.#slow.get(task);
+    if (dial === undefined) return;
+    this.#settle(dial, now);
     this.#dialNext(now);
   }
 
@@ -117,74 +109,76 @@ export class AddressVerifier {
     this.#waiting.clear();
     this.#prompt.clear();
     this.#slow.clear();
-    for (const [connection, running] of this.#byConnection) {
-      running.isListening = false;
+    this.#timers.clearAll();
+    for (const [connection, dial] of this.#byConnection) {
+      dial.isReading = false;
       this.#outputs.push({ type: "abort", connection });
     }
   }
 
   /** Handles an input of a dialed connection. */
   handle(input: Exclude<ConnectionInput, { type: "accepted" | "timeout" }>, now: number): void {
-    const running = this.#byConnection.get(input.connection);
-    if (running === undefined) return;
-    if (input.type === "closed") this.#closed(running, input.failure, now);
-    else if (!running.isListening) return;
-    else if (input.type === "connected") this.#connected(running, input.local, input.remote, now);
-    else if (input.type === "bytes") this.#read(running, input.bytes, now);
-    else if (input.type === "unproved") this.#finish(running, "other", `${input.code}: ${input.message}`, now);
-    else if (input.type === "ended") this.#finish(running, "unclear", "whoever answers there says nothing", now);
+    const dial = this.#byConnection.get(input.connection);
+    if (dial === undefined) return;
+    if (input.type === "closed") this.#closed(dial, input.failure, now);
+    else if (!dial.isReading) return;
+    else if (input.type === "connected") this.#connected(dial, input.local, input.remote, now);
+    else if (input.type === "bytes") this.#read(dial, input.bytes, now);
+    else if (input.type === "unproved") this.#finish(dial, "other", `${input.code}: ${input.message}`, now);
+    else if (input.type === "ended") this.#finish(dial, "unclear", "whoever answers there says nothing", now);
   }
 
-  nextTimeout(): number | undefined {
-    const [prompt] = this.#prompt.values();
-    const [slow] = this.#slow.values();
-    return earliest(
-      prompt === undefined ? undefined : prompt.since + this.#limits.dialBackSlowMs,
-      slow === undefined ? undefined : slow.since + this.#limits.challengeMs,
-      this.#gracefulCloses.nextTimeout(),
-    );
-  }
-
-  handleTimeout(now: number): void {
-    const { dialBackSlowMs, dialBacksSlow, challengeMs } = this.#limits;
-    const [oldest] = this.#prompt.values();
-    const isOneSlow = oldest !== undefined && oldest.since + dialBackSlowMs <= now;
-    // Those that have had half that time count as slow too: one timer for each of many would often fire late, and the
-    // machine's clock stands still while a timer is late.
-    for (const running of isOneSlow ? this.#prompt.values() : []) {
-      if (running.since + dialBackSlowMs / 2 > now) break;
-      this.#prompt.delete(running.task);
-      this.#slow.set(running.task, running);
+  /**
+   * Those that have had half their time count as slow too: one timer for each of many would often fire late, and the
+   * machine's clock stands still while a timer is late.
+   */
+  #slowDown(now: number): void {
+    for (const dial of this.#prompt.values()) {
+      if (dial.since + this.#limits.dialBackSlowMs / 2 > now) break;
+      this.#prompt.delete(dial.task);
+      this.#slow.set(dial.task, dial);
     }
-    for (const running of this.#slow.values()) {
-      if (running.since + challengeMs > now) break;
-      this.#finish(running, "unclear", `no answer within ${challengeMs / 1000} s`, now);
-    }
-    while (this.#slow.size > dialBacksSlow) {
-      const running = this.#oldestOfBusiest();
-      if (running === undefined) break;
-      const detail = `no answer within ${Math.round(now - running.since)} ms, while many others are dialed`;
-      this.#finish(running, "unclear", detail, now);
+    while (this.#slow.size > this.#limits.dialBacksSlow) {
+      const dial = this.#oldestOfBusiest();
+      if (dial === undefined) break;
+      const detail = `no answer within ${Math.round(now - dial.since)} ms, while many others are dialed`;
+      this.#finish(dial, "unclear", detail, now);
     }
     this.#dialNext(now);
-    this.#gracefulCloses.handleTimeout(now);
+  }
+
+  #giveUpSlow(now: number): void {
+    const { challengeMs } = this.#limits;
+    for (const dial of this.#slow.values()) {
+      if (dial.since + challengeMs > now) break;
+      this.#finish(dial, "unclear", `no answer within ${challengeMs / 1000} s`, now);
+    }
+    this.#setTimers();
+  }
+
+  #setTimers(): void {
+    const [prompt] = this.#prompt.values();
+    const [slow] = this.#slow.values();
+    this.#timers.set("prompt", prompt && prompt.since + this.#limits.dialBackSlowMs);
+    this.#timers.set("slow", slow && slow.since + this.#limits.challengeMs);
   }
 
   #dialNext(now: number): void {
     while (this.#prompt.size < this.#limits.dialBacks) {
       const task = this.#waiting.take();
-      if (task === undefined) return;
+      if (task === undefined) break;
       this.#dial(task, now);
     }
+    this.#setTimers();
   }
 
   /** Of the slow ones, the oldest one to the host that has the most. */
-  #oldestOfBusiest(): RunningVerification | undefined {
-    const byHost = new Map<string, { readonly oldest: RunningVerification; count: number }>();
-    let busiest: { readonly oldest: RunningVerification; count: number } | undefined;
-    for (const running of this.#slow.values()) {
-      const host = hostOf(running.task);
-      const slow = byHost.get(host) ?? { oldest: running, count: 0 };
+  #oldestOfBusiest(): Dial | undefined {
+    const byHost = new Map<string, { readonly oldest: Dial; count: number }>();
+    let busiest: { readonly oldest: Dial; count: number } | undefined;
+    for (const dial of this.#slow.values()) {
+      const host = hostOf(dial.task);
+      const slow = byHost.get(host) ?? { oldest: dial, count: 0 };
       slow.count += 1;
       byHost.set(host, slow);
       if (busiest === undefined || slow.count > busiest.count) busiest = slow;
@@ -195,28 +189,21 @@ export class AddressVerifier {
   #dial(task: Verification, now: number): void {
     this.#dialed += 1;
     const connection: ConnectionId = `out:${this.#dialed}`;
-    const answer = new VerificationReply(task.id, this.#limits.firstFrameBytes);
-    const running: RunningVerification = {
-      task,
-      connection,
-      answer,
-      since: now,
-      isConnected: false,
-      isListening: true,
-    };
-    this.#prompt.set(task, running);
-    this.#byConnection.set(connection, running);
+    const reply = new VerificationReply(task.id, this.#limits.firstFrameBytes);
+    const dial: Dial = { task, connection, reply, since: now, isConnected: false, isReading: true };
+    this.#prompt.set(task, dial);
+    this.#byConnection.set(connection, dial);
     const identity = { mesh: task.mesh, role: "rendezvous" } as const;
     this.#outputs.push({ type: "dial", connection, to: endpointOf(task.address), identity });
   }
 
-  #connected(running: RunningVerification, local: Endpoint, remote: Endpoint, now: number): void {
-    const { task, connection } = running;
+  #connected(dial: Dial, local: Endpoint, remote: Endpoint, now: number): void {
+    const { task, connection } = dial;
     if (local.host === remote.host && local.port === remote.port) {
-      this.#finish(running, "other", "nobody listens there: the dial met its own outgoing port", now);
+      this.#finish(dial, "other", "nobody listens there: the dial met its own outgoing port", now);
       return;
     }
-    running.isConnected = true;
+    dial.isConnected = true;
     const { mesh, id, nonce } = task;
     const question: Control =
       nonce === undefined ? { type: "check", mesh, id } : { type: "challenge", mesh, id, nonce };
@@ -224,46 +211,46 @@ export class AddressVerifier {
     this.#outputs.push({ type: "send", connection, bytes: encodeControl(question) });
   }
 
-  #read(running: RunningVerification, bytes: Uint8Array, now: number): void {
-    const { task, answer } = running;
-    answer.push(bytes);
-    const { said } = answer;
-    if (said === undefined) return;
+  #read(dial: Dial, bytes: Uint8Array, now: number): void {
+    const { task, reply } = dial;
+    reply.push(bytes);
+    const { result } = reply;
+    if (result === undefined) return;
     // That the right member listens does not prove who registered: the nonce has to come back on the session.
-    if (said.found === "here" && task.nonce !== undefined) this.#hangUp(running, now);
-    else this.#finish(running, said.found, said.detail, now);
+    if (result.found === "here" && task.nonce !== undefined) this.#hangUp(dial, now);
+    else this.#finish(dial, result.found, result.detail, now);
   }
 
-  #closed(running: RunningVerification, failure: string | undefined, now: number): void {
-    const { connection } = running;
+  #closed(dial: Dial, failure: string | undefined, now: number): void {
+    const { connection } = dial;
     this.#byConnection.delete(connection);
     this.#gracefulCloses.closed(connection);
-    if (!running.isListening) return;
-    if (failure === "ECONNREFUSED") this.#finish(running, "other", "nobody listens there (ECONNREFUSED)", now);
-    else if (isShortage(failure)) this.#finish(running, "undialed", `no descriptors to dial with (${failure})`, now);
-    else this.#finish(running, "unclear", failure ?? "closed without an answer", now);
+    if (!dial.isReading) return;
+    if (failure === "ECONNREFUSED") this.#finish(dial, "other", "nobody listens there (ECONNREFUSED)", now);
+    else if (isShortage(failure)) this.#finish(dial, "undialed", `no descriptors to dial with (${failure})`, now);
+    else this.#finish(dial, "unclear", failure ?? "closed without an answer", now);
   }
 
-  #finish(running: RunningVerification, found: VerificationResult["found"], detail: string, now: number): void {
-    this.#settle(running, now);
-    this.#finished({ task: running.task, found, detail }, now);
+  #finish(dial: Dial, found: VerificationResult["found"], detail: string, now: number): void {
+    this.#settle(dial, now);
+    this.#finished({ task: dial.task, found, detail }, now);
     this.#dialNext(now);
   }
 
-  #settle(running: RunningVerification, now: number): void {
-    this.#prompt.delete(running.task);
-    this.#slow.delete(running.task);
-    this.#hangUp(running, now);
+  #settle(dial: Dial, now: number): void {
+    this.#prompt.delete(dial.task);
+    this.#slow.delete(dial.task);
+    this.#hangUp(dial, now);
   }
 
   /** Reads nothing more from the connection, and closes it. */
-  #hangUp(running: RunningVerification, now: number): void {
-    if (!running.isListening) return;
-    running.isListening = false;
-    running.answer.close();
-    if (!this.#byConnection.has(running.connection)) return;
-    if (running.isConnected) this.#gracefulCloses.begin(running.connection, now);
-    else this.#outputs.push({ type: "abort", connection: running.connection });
+  #hangUp(dial: Dial, now: number): void {
+    if (!dial.isReading) return;
+    dial.isReading = false;
+    dial.reply.close();
+    if (!this.#byConnection.has(dial.connection)) return;
+    if (dial.isConnected) this.#gracefulCloses.begin(dial.connection, now);
+    else this.#outputs.push({ type: "abort", connection: dial.connection });
   }
 }
 
@@ -280,7 +267,7 @@ function hostOf({ address }: Verification): string {
 class VerificationReply {
   readonly #id: Id;
   readonly #reader: FrameReader;
-  said: Pick<VerificationResult, "found" | "detail"> | undefined;
+  result: Pick<VerificationResult, "found" | "detail"> | undefined;
 
   constructor(id: Id, mostBytes: number) {
     this.#id = id;
@@ -289,13 +276,13 @@ class VerificationReply {
       { controlBytes: mostBytes, messageBytes: mostBytes },
       {
         preface: (preface) => {
-          if (!isSupported(preface)) this.said ??= { found: "other", detail: "another version answers there" };
+          if (!isSupported(preface)) this.result ??= { found: "other", detail: "another version answers there" };
         },
         frame: (kind, body) => {
-          if (kind === frameKinds.control) this.said ??= this.#read(decodeControl(body));
+          if (kind === frameKinds.control) this.result ??= this.#read(decodeControl(body));
         },
         bad: () => {
-          this.said ??= stranger;
+          this.result ??= stranger;
         },
       },
     );
@@ -309,7 +296,7 @@ class VerificationReply {
     this.#reader.close();
   }
 
-  #read(control: ReturnType<typeof decodeControl>): VerificationReply["said"] {
+  #read(control: ReturnType<typeof decodeControl>): VerificationReply["result"] {
     if (control?.type === "here") {
       const isIt = control.id === this.#id;
       return isIt

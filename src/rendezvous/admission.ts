@@ -2,9 +2,10 @@ import { isLoopback } from "../core/connections.js";
 import type { ErrorCode } from "../core/errors.js";
 import { endpointOf } from "../protocol/address.js";
 import { encodeList } from "../protocol/classic/list.js";
-import type { Candidate, Directory, Entry, Id, Member } from "../protocol/directory.js";
+import type { Candidate, Id } from "../protocol/directory.js";
 import type { AddressHolder, AddressRegistry } from "./address-registry.js";
 import type { MemberSession } from "./member-session.js";
+import type { Members } from "./members.js";
 import { RankOrder } from "./rank-order.js";
 import type { AdmissionRules } from "./types.js";
 
@@ -39,67 +40,41 @@ export interface Applicant extends Candidate {
 const emptyListBytes = encodeList([]).length;
 
 /**
- * Decides who is admitted to one mesh.
+ * Decides who is admitted to one mesh, and keeps its waiting line.
  *
- * An append under way holds its slot and its address, or both could be given to somebody else before the log answers. All
- * counts are kept up to date, so a registration costs the same in a mesh of ten and of a thousand.
+ * A registration whose append is under way holds its slot and its address, or both could be given to somebody else before
+ * the log answers.
  */
 export class Admission {
-  readonly #mesh: string;
-  readonly #rules: AdmissionRules;
-  readonly #directory: Directory;
-  readonly #addresses: AddressRegistry;
-  /** The ids of candidates whose append is under way. */
-  readonly #appending = new Set<Id>();
-  /** The ids of members that are being replaced; their slots pass on. */
-  readonly #replaced = new Set<Id>();
-  readonly #line = new Map<MemberSession, Candidate>();
-  /** Sessions that were called from the line, and prove their address again. The first to do so takes the slot. */
-  readonly #called = new Set<MemberSession>();
-  /** Appends under way that need a slot of their own. */
-  #slotsAppending = 0;
-  /** The addresses of members and appends under way, each with the byte that separates it from the next. */
-  #addressBytes = 0;
-  #classicMembers = 0;
   /** Present if the mesh is a gang, whose members are admitted in the order of their ranks. */
   readonly ranks: RankOrder | undefined;
-  /** Candidates whose append is under way, and members with a session: whether each is on loopback. */
-  readonly #living = new Map<Id, boolean>();
+  readonly #rules: AdmissionRules;
+  readonly #members: Members;
+  readonly #addresses: AddressRegistry;
+  /** Those who wait for a slot, the first in line first. */
+  #line = new Set<MemberSession>();
+  #newestLineNumber = 0;
+  /** How many in line were called and prove their address again. The first to do so takes the slot. */
+  #called = 0;
   #isSealed = false;
 
-  constructor(mesh: string, rules: AdmissionRules, directory: Directory, addresses: AddressRegistry) {
-    this.#mesh = mesh;
+  constructor(rules: AdmissionRules, members: Members, addresses: AddressRegistry) {
     this.#rules = rules;
-    this.#directory = directory;
+    this.#members = members;
     this.#addresses = addresses;
     this.ranks = rules.gangSize === undefined ? undefined : new RankOrder(rules.gangSize);
   }
 
-  /** Members and appends under way. */
-  get used(): number {
-    return this.#directory.size + this.#slotsAppending;
-  }
-
-  get isAppending(): boolean {
-    return this.#appending.size > 0;
-  }
-
-  /** Members and appends under way that are classic. */
-  get classicMembers(): number {
-    return this.#classicMembers;
-  }
-
-  get hasFreeSlot(): boolean {
-    return this.freeSlots > 0;
-  }
-
   get freeSlots(): number {
-    return this.#isSealed ? 0 : Math.max(0, this.#rules.capacity - this.used);
+    return this.#isSealed ? 0 : Math.max(0, this.#rules.capacity - this.#members.slots);
   }
 
-  /** Those who wait for a slot, the first in line first. */
-  get line(): ReadonlyMap<MemberSession, Candidate> {
+  get line(): ReadonlySet<MemberSession> {
     return this.#line;
+  }
+
+  get called(): number {
+    return this.#called;
   }
 
   /** The mesh has ended: nobody is admitted any more. */
@@ -117,6 +92,7 @@ export class Admission {
     const evicts = this.#evictableBy(applicant);
     const holder = this.#addresses.of(address);
     const isFree = holder === undefined || ((hasSlot || isCalled) && holder.id === id);
+    if (holder?.standing === "unanswered") return unanswered(address);
     if (!isFree && replaces === undefined && evicts === undefined) {
       return refuse("ADDRESS_IN_USE", `${address} belongs to a live member`);
     }
@@ -137,111 +113,44 @@ export class Admission {
     return refuse("FOREIGN_HOST", `${address} was registered from ${observedHost}`);
   }
 
-  /** An append of this candidate is under way. */
-  appending(candidate: Candidate, replaces?: Id): void {
-    const { id, address, dialect } = candidate;
-    this.#appending.add(id);
-    this.#setLiving(candidate);
-    this.ranks?.take(candidate);
-    if (replaces === undefined) this.#slotsAppending += 1;
-    else this.#replaced.add(replaces);
-    this.#count(candidate, 1);
-    this.#addresses.take(address, { mesh: this.#mesh, id, dialect, standing: "joining" });
-  }
-
-  /** The append of this candidate was rejected: its slot and address are free again, or those of whom it was to replace. */
-  rejected(candidate: Candidate, replaced: Member | undefined): void {
-    const { id, address } = candidate;
-    this.#appending.delete(id);
-    this.#living.delete(id);
-    this.ranks?.free(candidate);
-    if (replaced !== undefined) this.ranks?.take(replaced);
-    if (replaced === undefined || !this.#replaced.delete(replaced.id)) this.#slotsAppending -= 1;
-    this.#count(candidate, -1);
-    if (this.#addresses.of(address)?.id !== id) return;
-    this.#addresses.free(address, id);
-    if (replaced === undefined) return;
-    const standing = this.#living.has(replaced.id) ? "member" : "absent";
-    const { id: oldId, address: oldAddress, dialect } = replaced;
-    this.#addresses.take(oldAddress, { mesh: this.#mesh, id: oldId, dialect, standing });
-  }
-
-  /** An entry has been applied to the directory; `removed` is the member that it took out. */
-  applied(entry: Entry, removed: Member | undefined): void {
-    if (removed !== undefined) this.#removed(removed);
-    if (entry.type === "joined" || entry.type === "replaced") this.#entered(entry);
-  }
-
-  /** A member has no session any more, or has one again. */
-  setAbsent(member: Member, isAbsent: boolean): void {
-    const { id, address, dialect } = member;
-    if (isAbsent) this.#living.delete(id);
-    else this.#setLiving(member);
-    if (this.#addresses.of(address)?.id !== id) return;
-    this.#addresses.take(address, { mesh: this.#mesh, id, dialect, standing: isAbsent ? "absent" : "member" });
-  }
-
-  /** Puts a session at the end of the line, or back to where it stands if it was called. */
-  wait(session: MemberSession, candidate: Candidate): void {
-    const { id, address, dialect } = candidate;
-    this.#called.delete(session);
-    this.#line.set(session, candidate);
-    this.#addresses.take(address, { mesh: this.#mesh, id, dialect, standing: "waiting" });
+  /** Puts a session at the end of the line, or back to where it stood before. */
+  wait(session: MemberSession, { id, address, dialect }: Candidate): void {
+    this.#forgetCall(session);
+    if (session.lineNumber === undefined) {
+      this.#newestLineNumber += 1;
+      session.lineNumber = this.#newestLineNumber;
+      this.#line.add(session);
+    } else if (!this.#line.has(session)) {
+      this.#line = new Set([...this.#line, session].sort((a, b) => (a.lineNumber ?? 0) - (b.lineNumber ?? 0)));
+    }
+    this.#addresses.take(address, { mesh: this.#members.mesh, id, dialect, standing: "waiting" });
   }
 
   /** Takes a session out of the line. Returns whether it stood there. */
   leaveLine(session: MemberSession): boolean {
-    const candidate = this.#line.get(session);
-    if (candidate !== undefined) this.#addresses.free(candidate.address, candidate.id);
-    this.#called.delete(session);
-    return this.#line.delete(session);
+    this.#forgetCall(session);
+    if (!this.#line.delete(session)) return false;
+    const { address, id } = session.candidate ?? {};
+    if (address !== undefined && id !== undefined) this.#addresses.free(address, id);
+    return true;
   }
 
   /** This session is called from the line, and has to prove its address. It keeps its place until then. */
   call(session: MemberSession): void {
-    this.#called.add(session);
+    session.isCalled = true;
+    this.#called += 1;
   }
 
-  isCalled(session: MemberSession): boolean {
-    return this.#called.has(session);
-  }
-
-  get calledCount(): number {
-    return this.#called.size;
-  }
-
-  #entered(member: Member): void {
-    const { id, address, dialect } = member;
-    if (this.#appending.delete(id)) {
-      this.#slotsAppending -= 1;
-    } else {
-      // Somebody else has appended it.
-      this.#count(member, 1);
-      this.#setLiving(member);
-    }
-    this.ranks?.entered(member);
-    this.#addresses.take(address, { mesh: this.#mesh, id, dialect, standing: "member" });
-  }
-
-  #removed(member: Member): void {
-    this.#count(member, -1);
-    this.#living.delete(member.id);
-    this.ranks?.free(member);
-    this.#addresses.free(member.address, member.id);
-    // Whoever was to replace it now takes a slot of its own.
-    if (this.#replaced.delete(member.id)) this.#slotsAppending += 1;
-  }
-
-  #count({ address, dialect }: Candidate, by: 1 | -1): void {
-    this.#addressBytes += by * (address.length + 1);
-    if (dialect === "classic") this.#classicMembers += by;
+  #forgetCall(session: MemberSession): void {
+    if (session.isCalled) this.#called -= 1;
+    session.isCalled = false;
   }
 
   /** The member at the applicant's address, if the applicant may take its place. */
   #replaceableBy(applicant: Applicant): Id | undefined {
     const { address, dialect } = applicant;
     const holder = this.#addresses.of(address);
-    if (holder?.dialect !== "native" || dialect !== "native" || holder.mesh !== this.#mesh) return undefined;
+    if (holder?.dialect !== "native" || dialect !== "native" || holder.mesh !== this.#members.mesh) return undefined;
     const isMember = holder.standing === "member" || holder.standing === "absent";
     return isMember && this.ranks?.isDue(applicant, holder.id) !== false ? holder.id : undefined;
   }
@@ -249,23 +158,24 @@ export class Admission {
   /** The member of another mesh at the applicant's address, if it has no session: whoever proves the address gets it. */
   #evictableBy({ address, dialect }: Applicant): AddressHolder | undefined {
     const holder = this.#addresses.of(address);
-    if (holder?.standing !== "absent" || dialect !== "native" || holder.mesh === this.#mesh) return undefined;
+    if (holder?.standing !== "absent" || dialect !== "native" || holder.mesh === this.#members.mesh) return undefined;
     return holder;
   }
 
-  #setLiving({ id, address }: Candidate): void {
-    this.#living.set(id, isLoopback(endpointOf(address).host));
-  }
-
   /**
-   * All members of one mesh are on loopback, or none is: the first with a session decides. Classic members are exempt,
+   * All members of one mesh are on loopback, or none is: the first that is there decides. Classic members are exempt,
    * because they could not be told what is wrong.
    */
   #judgeKind({ address, dialect }: Applicant): AdmissionRefusal | undefined {
+    if (dialect === "classic") return undefined;
     const isOnLoopback = isLoopback(endpointOf(address).host);
-    const [isFirstOnLoopback] = this.#living.values();
-    if (dialect === "classic" || isFirstOnLoopback === undefined || isFirstOnLoopback === isOnLoopback)
-      return undefined;
+    let first: boolean | undefined;
+    for (const record of this.#members.all) {
+      if (record.standing === "absent" || record.standing === "unanswered") continue;
+      first = record.isOnLoopback;
+      break;
+    }
+    if (first === undefined || first === isOnLoopback) return undefined;
     const [own, others] = isOnLoopback ? ["is on loopback", "are not"] : ["is not on loopback", "are"];
     return refuse("LOOPBACK_MIX", `${address} ${own}, and the members of this mesh ${others}`);
   }
@@ -273,7 +183,7 @@ export class Admission {
   #judgeSlot(applicant: Applicant): AdmissionVerdict {
     const { hasSlot = false, isCalled = false } = applicant;
     const isNext = this.ranks?.isDue(applicant) ?? (isCalled || this.#line.size === 0);
-    if (hasSlot || (this.hasFreeSlot && isNext)) return { type: "admit" };
+    if (hasSlot || (this.freeSlots > 0 && isNext)) return { type: "admit" };
     const mayWait = this.#rules.onFull === "hold" || this.ranks !== undefined;
     if (mayWait && !this.#isSealed) return { type: "wait" };
     return refuse("MESH_SEALED", `the mesh has reached its capacity of ${this.#rules.capacity}`);
@@ -292,7 +202,7 @@ export class Admission {
   #judgeCount(isCounted: boolean, hasSlot: boolean): AdmissionRefusal | undefined {
     const { capacity, limits } = this.#rules;
     const isBounded = Number.isFinite(capacity);
-    if (!isBounded && !hasSlot && this.used >= limits.membersPerMesh) {
+    if (!isBounded && !hasSlot && this.#members.slots >= limits.membersPerMesh) {
       return refuse("TOO_MANY_MEMBERS", `the mesh has ${limits.membersPerMesh} members, and may have no more`);
     }
     const most = isBounded ? Math.max(limits.members, capacity) : limits.members;
@@ -301,15 +211,21 @@ export class Admission {
   }
 
   #judgeId(id: Id): AdmissionRefusal | undefined {
-    if (this.#directory.member(id) === undefined && !this.#appending.has(id)) return undefined;
-    return refuse("ID_IN_USE", `the id ${id} belongs to a member`);
+    const holder = this.#members.get(id);
+    if (holder === undefined) return undefined;
+    return holder.standing === "unanswered" ? unanswered(id) : refuse("ID_IN_USE", `the id ${id} belongs to a member`);
   }
 
   #fitsInList({ address, dialect }: Applicant, replaces: Id | undefined): boolean {
-    if (dialect !== "classic" && this.#classicMembers === 0) return true;
+    if (dialect !== "classic" && this.#members.classics === 0) return true;
     const added = replaces === undefined ? address.length : -1;
-    return emptyListBytes + this.#addressBytes + added <= this.#rules.limits.listBytes;
+    return emptyListBytes + this.#members.addressBytes + added <= this.#rules.limits.listBytes;
   }
+}
+
+/** Somebody with this address or id has gone. What the log answers decides whether it is free. */
+function unanswered(what: string): AdmissionRefusal {
+  return refuse("STORE_UNAVAILABLE", `the membership log has not answered yet whether ${what} is free`);
 }
 
 function refuse(code: ErrorCode, message: string): AdmissionRefusal {

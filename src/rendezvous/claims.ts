@@ -1,11 +1,11 @@
 import type { ErrorCode } from "../core/errors.js";
 import type { Limits } from "../core/limits.js";
 import type { OutputSink } from "../core/machine.js";
-import { earliest } from "../core/timer-table.js";
+import type { KeyedTimers } from "../core/timers.js";
 import { claimLeaseMs, claimRecentMs } from "../protocol/claims.js";
 import type { Claim, ClaimChange, ClaimEntry, Directory, Id, MemberEntry } from "../protocol/directory.js";
 import type { ControlOf } from "../protocol/native/control.js";
-import type { LogAnswer, RendezvousOutput } from "./types.js";
+import type { LogAnswer, MeshTimer, RendezvousOutput } from "./types.js";
 
 /** What the claims of all meshes of a server have in common. */
 export interface ClaimTotals {
@@ -40,6 +40,7 @@ export class Claims {
   readonly #directory: Directory;
   readonly #totals: ClaimTotals;
   readonly #outputs: OutputSink<RendezvousOutput>;
+  readonly #timers: KeyedTimers<MeshTimer>;
   /** Who waits for each key, first come first served. */
   readonly #lines = new Map<string, Set<Id>>();
   #places = 0;
@@ -53,9 +54,8 @@ export class Claims {
   #newestKey = 0;
   /** Not after the earliest moment at which a lease runs out: renewals do not move it. */
   #checkAt: number | undefined;
-  /** Claims of an earlier log that this one has rejected, and when all that was rejected is tried again. */
+  /** Claims of an earlier log that this one has rejected. */
   #rejected: ClaimChange[] = [];
-  #retryAt: number | undefined;
   /** What this mesh adds to the totals. */
   #counted = 0;
 
@@ -65,12 +65,14 @@ export class Claims {
     directory: Directory,
     totals: ClaimTotals,
     outputs: OutputSink<RendezvousOutput>,
+    timers: KeyedTimers<MeshTimer>,
   ) {
     this.#mesh = mesh;
     this.#limits = limits;
     this.#directory = directory;
     this.#totals = totals;
     this.#outputs = outputs;
+    this.#timers = timers;
   }
 
   // What it tells.
@@ -83,10 +85,6 @@ export class Claims {
   /** True while the log has not answered everything that was appended. */
   get isAppending(): boolean {
     return this.#appends.size > 0;
-  }
-
-  nextTimeout(): number | undefined {
-    return earliest(this.#checkAt, this.#retryAt);
   }
 
   // What members say.
@@ -187,7 +185,7 @@ export class Claims {
     const change = this.#appends.get(appendKey);
     this.#appends.delete(appendKey);
     if (change === undefined) return;
-    this.#retryAt ??= now + this.#limits.logRetryMs;
+    if (!this.#timers.has("claimRetry")) this.#timers.set("claimRetry", now + this.#limits.logRetryMs);
     if (change.type === "unclaimed") {
       const release = this.#releasing.get(change.key);
       if (release !== undefined) release.isAppending = false;
@@ -205,19 +203,15 @@ export class Claims {
 
   // Time.
 
-  handleTimeout(now: number): void {
-    if (this.#retryAt !== undefined && this.#retryAt <= now) this.#retry(now);
-    if (this.#checkAt !== undefined && this.#checkAt <= now) this.#checkLeases(now);
-  }
-
-  #retry(now: number): void {
-    this.#retryAt = undefined;
+  /** Tries again what the log has rejected. */
+  retry(now: number): void {
     for (const [key, release] of this.#releasing) if (!release.isAppending) this.#appendRelease(key, release);
     for (const change of this.#rejected.splice(0)) this.#append(change);
     this.#grantAll(now);
   }
 
-  #checkLeases(now: number): void {
+  /** A lease may have run out. */
+  checkLeases(now: number): void {
     this.#checkAt = undefined;
     for (const { key, holder } of this.#directory.claims.values()) {
       const until = this.#leaseEnd(holder);
@@ -237,6 +231,7 @@ export class Claims {
 
   #checkBy(at: number): void {
     this.#checkAt = Math.min(this.#checkAt ?? at, at);
+    this.#timers.set("claimLease", this.#checkAt);
   }
 
   // Granting and freeing.

@@ -1,21 +1,18 @@
 import { EventPacer } from "../core/event-pacer.js";
 import type { OutputSink } from "../core/machine.js";
-import { earliest } from "../core/timer-table.js";
-import type { Directory } from "../protocol/directory.js";
+import type { KeyedTimers } from "../core/timers.js";
 import { encodeControl } from "../protocol/native/control.js";
 import type { CompletenessTracker, UnlinkedPair } from "./completeness.js";
+import type { Members } from "./members.js";
 import type { LogBroadcaster } from "./native/log-broadcaster.js";
-import type { AbsentMemberRow, MissingPairRow, RendezvousEvent, RendezvousOutput, RendezvousRules } from "./types.js";
-
-/** What a completeness reporter needs from its mesh. */
-export interface CompletenessReporterOptions {
-  readonly mesh: string;
-  readonly rules: RendezvousRules;
-  readonly directory: Directory;
-  readonly completeness: CompletenessTracker;
-  readonly logBroadcaster: LogBroadcaster;
-  readonly outputs: OutputSink<RendezvousOutput>;
-}
+import type {
+  AbsentMemberRow,
+  MeshTimer,
+  MissingPairRow,
+  RendezvousEvent,
+  RendezvousOutput,
+  RendezvousRules,
+} from "./types.js";
 
 /** The completeness of a mesh in numbers. */
 export type CompletenessFigures = Omit<Extract<RendezvousEvent, { type: "complete" }>, "type" | "mesh" | "revision">;
@@ -32,20 +29,22 @@ export type CompletenessFigures = Omit<Extract<RendezvousEvent, { type: "complet
  * that stays missing.
  */
 export class CompletenessReporter {
-  readonly #options: CompletenessReporterOptions;
-  #hasToldComplete = false;
+  readonly #rules: RendezvousRules;
+  readonly #members: Members;
+  readonly #completeness: CompletenessTracker;
+  readonly #logBroadcaster: LogBroadcaster;
+  readonly #outputs: OutputSink<RendezvousOutput>;
+  readonly #timers: KeyedTimers<MeshTimer>;
+  #hasReportedComplete = false;
   /** The newest report that is still true. */
-  #told: "complete" | "degraded" | undefined;
+  #newest: "complete" | "degraded" | undefined;
   /** The version of the completeness at the last review. */
   #version = -1;
   #changedAt = Number.NEGATIVE_INFINITY;
   readonly #completeInterval = new EventPacer();
   /** The most members with which it was reported as complete. */
   #mostMembers = 0;
-  /** When `complete`, which is true, may be reported. */
-  #completeAt: number | undefined;
-  /** When to look for pairs that have been missing for long, and by when at the latest, however much changes. */
-  #lookAt: number | undefined;
+  /** By when to look for pairs that have been missing for long, however much changes. */
   #lookBy: number | undefined;
   #degradedAt = Number.NEGATIVE_INFINITY;
   /** The newest `degraded` covers all pairs that had been missing since then. */
@@ -58,78 +57,85 @@ export class CompletenessReporter {
   /** The frame `complete`, while the mesh is whole; one object, so that no member is sent it twice. */
   #frame: Uint8Array | undefined;
 
-  constructor(options: CompletenessReporterOptions) {
-    const { capacity, onFull } = options.rules;
+  constructor(
+    rules: RendezvousRules,
+    members: Members,
+    completeness: CompletenessTracker,
+    logBroadcaster: LogBroadcaster,
+    outputs: OutputSink<RendezvousOutput>,
+    timers: KeyedTimers<MeshTimer>,
+  ) {
+    const { capacity, onFull } = rules;
     const isBounded = capacity !== Number.POSITIVE_INFINITY;
-    this.#options = options;
+    this.#rules = rules;
+    this.#members = members;
+    this.#completeness = completeness;
+    this.#logBroadcaster = logBroadcaster;
+    this.#outputs = outputs;
+    this.#timers = timers;
     this.#wanted = isBounded ? capacity : 2;
     this.#isToEnd = isBounded && onFull === "teardown";
   }
 
   get isComplete(): boolean {
-    const { completeness } = this.#options;
-    return completeness.isWhole && completeness.there >= this.#wanted;
+    return this.#completeness.isWhole && this.#members.present >= this.#wanted;
   }
 
   get figures(): CompletenessFigures {
-    const { directory, completeness } = this.#options;
-    return { members: directory.size, links: completeness.links, unverified: completeness.unverified };
+    const { links, unverified } = this.#completeness;
+    return { members: this.#members.listed.size, links, unverified };
   }
 
   /** Something may have changed. */
   review(now: number): void {
-    const { completeness, rules } = this.#options;
-    const { version, isWhole } = completeness;
+    const { limits } = this.#rules;
+    const { version, isWhole, missing } = this.#completeness;
     const isChanged = version !== this.#version;
     if (isChanged) {
       this.#version = version;
       this.#changedAt = now;
-      if (completeness.missing === 0) this.#lookBy = undefined;
-      else this.#lookBy ??= now + 1.5 * rules.limits.degradedMs;
+      if (missing === 0) this.#lookBy = undefined;
+      else this.#lookBy ??= now + 1.5 * limits.degradedMs;
       this.#scheduleLook();
     }
     if (isChanged || isWhole !== this.#wasWhole) this.#correct();
     this.#wasWhole = isWhole;
     // Where no member can report links, only the end is reported.
-    const mayTell = this.isComplete && !this.#hasToldComplete && completeness.natives > 0;
-    this.#completeAt = mayTell ? this.#completeInterval.nextAt : undefined;
-    if (this.#completeAt === undefined || this.#completeAt > now) return;
-    const { completeGapMinMs, completeGapMaxMs } = rules.limits;
-    const { size } = this.#options.directory;
+    const mayReport = this.isComplete && !this.#hasReportedComplete && this.#members.natives > 0;
+    const at = mayReport ? this.#completeInterval.nextAt : undefined;
+    this.#timers.set("complete", at);
+    if (at === undefined || at > now) return;
+    const { completeGapMinMs, completeGapMaxMs } = limits;
+    const { size } = this.#members.listed;
     // A mesh that grows is complete again and again, but not for ever: it keeps the short gap.
     this.#completeInterval.count(now, completeGapMinMs, size > this.#mostMembers ? completeGapMinMs : completeGapMaxMs);
     this.#mostMembers = Math.max(size, this.#mostMembers);
-    this.#completeAt = undefined;
+    this.#timers.clear("complete");
     this.emitComplete();
   }
 
   /** Reports that the mesh is complete, if it is and that was not reported. */
   emitComplete(): void {
-    if (this.#hasToldComplete || !this.isComplete) return;
-    const { mesh, directory, logBroadcaster, outputs } = this.#options;
-    this.#hasToldComplete = true;
-    this.#told = "complete";
-    outputs.push({ type: "event", event: { type: "complete", mesh, ...this.figures, revision: directory.revision } });
-    logBroadcaster.tell(this.#frame ?? this.#completeFrame());
+    if (this.#hasReportedComplete || !this.isComplete) return;
+    const { mesh, directory } = this.#members;
+    this.#hasReportedComplete = true;
+    this.#newest = "complete";
+    const { revision } = directory;
+    this.#outputs.push({ type: "event", event: { type: "complete", mesh, ...this.figures, revision } });
+    this.#logBroadcaster.sendState(this.#frame ?? this.#completeFrame());
   }
 
   /** The first missing pairs by address, and how many there are. */
   missing(): { readonly count: number; readonly missing: readonly MissingPairRow[] } {
-    const { completeness, rules } = this.#options;
-    const first = completeness.firstMissing(rules.limits.namedPairs);
-    return { count: completeness.missing, missing: first.map(byAddress) };
+    const first = this.#completeness.firstMissing(this.#rules.limits.namedPairs);
+    return { count: this.#completeness.missing, missing: first.map(byAddress) };
   }
 
-  nextTimeout(): number | undefined {
-    return earliest(this.#lookAt, this.#completeAt);
-  }
-
-  handleTimeout(now: number): void {
-    if (this.#lookAt === undefined || this.#lookAt > now) return;
-    const { completeness, rules } = this.#options;
-    const { degradedMs, namedPairs } = rules.limits;
+  /** It is time to look for pairs that have been missing for long. */
+  look(now: number): void {
+    const { degradedMs, namedPairs } = this.#rules.limits;
     const until = now - degradedMs;
-    const missing = completeness.firstMissing(namedPairs, until, this.#degradedUntil);
+    const missing = this.#completeness.firstMissing(namedPairs, until, this.#degradedUntil);
     const isSettled = this.#changedAt <= until;
     if (isSettled || missing.some(({ since }) => since > this.#degradedUntil)) {
       this.#degradedAt = now;
@@ -141,16 +147,16 @@ export class CompletenessReporter {
   }
 
   #scheduleLook(): void {
-    const { degradedMs, degradedGapMs } = this.#options.rules.limits;
+    const { degradedMs, degradedGapMs } = this.#rules.limits;
     const at = this.#lookBy === undefined ? undefined : Math.min(this.#lookBy, this.#changedAt + degradedMs);
-    this.#lookAt = at === undefined ? undefined : Math.max(at, this.#degradedAt + degradedGapMs);
+    this.#timers.set("look", at === undefined ? undefined : Math.max(at, this.#degradedAt + degradedGapMs));
   }
 
   #emitDegraded(missing: readonly UnlinkedPair[]): void {
-    const { mesh, directory, completeness, logBroadcaster, outputs, rules } = this.#options;
-    const { missing: count, natives } = completeness;
-    outputs.push({ type: "event", event: { type: "degraded", mesh, count, missing: missing.map(byAddress) } });
-    const mostBytes = rules.limits.degradedBytes / Math.max(1, natives);
+    const { mesh, directory, natives } = this.#members;
+    const { missing: count } = this.#completeness;
+    this.#outputs.push({ type: "event", event: { type: "degraded", mesh, count, missing: missing.map(byAddress) } });
+    const mostBytes = this.#rules.limits.degradedBytes / Math.max(1, natives);
     const encode = (pairs: readonly UnlinkedPair[]): Uint8Array =>
       encodeControl({ type: "degraded", revision: directory.revision, count, missing: pairs.map(byOrder) });
     let named = missing;
@@ -159,31 +165,32 @@ export class CompletenessReporter {
       named = named.slice(0, named.length / 2);
       frame = encode(named);
     }
-    this.#told = "degraded";
-    logBroadcaster.tell(frame);
+    this.#newest = "degraded";
+    this.#logBroadcaster.sendState(frame);
   }
 
   /** After a change: withdraws or updates the newest report. */
   #correct(): void {
-    const { completeness, logBroadcaster, directory } = this.#options;
-    this.#frame = completeness.isWhole && completeness.natives > 0 ? this.#completeFrame() : undefined;
+    const { isWhole, missing } = this.#completeness;
+    const { listed, natives } = this.#members;
+    this.#frame = isWhole && natives > 0 ? this.#completeFrame() : undefined;
     const complete = this.isComplete ? this.#frame : undefined;
     // It is reported again after pairs or members were missing, but not after a session was away.
-    const isFull = directory.size >= this.#wanted;
-    if (!isFull || (completeness.missing > 0 && !this.#isToEnd)) this.#hasToldComplete = false;
-    if (this.#told === "complete") {
-      logBroadcaster.amend(this.#hasToldComplete ? complete : undefined);
-      if (!this.#hasToldComplete) this.#told = undefined;
-    } else if (this.#told === "degraded") {
-      logBroadcaster.expire();
-      this.#told = undefined;
+    const isFull = listed.size >= this.#wanted;
+    if (!isFull || (missing > 0 && !this.#isToEnd)) this.#hasReportedComplete = false;
+    if (this.#newest === "complete") {
+      this.#logBroadcaster.amendState(this.#hasReportedComplete ? complete : undefined);
+      if (!this.#hasReportedComplete) this.#newest = undefined;
+    } else if (this.#newest === "degraded") {
+      this.#logBroadcaster.expireState();
+      this.#newest = undefined;
     }
     // Members may wait for fewer members than the capacity, unless the mesh ends at it.
-    logBroadcaster.setWhole(this.#isToEnd ? complete : this.#frame);
+    this.#logBroadcaster.setWhole(this.#isToEnd ? complete : this.#frame);
   }
 
   #completeFrame(): Uint8Array {
-    return encodeControl({ type: "complete", revision: this.#options.directory.revision, ...this.figures });
+    return encodeControl({ type: "complete", revision: this.#members.directory.revision, ...this.figures });
   }
 }
 

@@ -1,17 +1,17 @@
 import type { ConnectionId, ConnectionProgress, Endpoint } from "../core/connections.js";
-import type { ErrorCode } from "../core/errors.js";
+import type { GracefulCloses } from "../core/graceful-closes.js";
 import { IdleMonitor } from "../core/idle-monitor.js";
 import type { OutputSink } from "../core/machine.js";
 import { PendingConnections } from "../core/pending-connections.js";
 import { type PendingRefusal, PendingRefusals } from "../core/pending-refusals.js";
 import { earliest } from "../core/timer-table.js";
+import type { KeyedTimers, Timers } from "../core/timers.js";
 import { callerKindOf } from "../protocol/caller-kind.js";
 import { ping } from "../protocol/native/frames.js";
 import type { AddressVerifier } from "./address-verifier.js";
 import { ClassicHandler } from "./classic/handler.js";
 import type { ListBroadcaster } from "./classic/list-broadcaster.js";
 import { MemberSession } from "./member-session.js";
-import type { Mesh } from "./mesh.js";
 import type { Meshes } from "./meshes.js";
 import { NativeHandler } from "./native/handler.js";
 import { type CloseReason, SessionCloser } from "./session-closer.js";
@@ -25,17 +25,6 @@ const noDescriptors = "no descriptors are left for another connection";
 type Secured = Extract<ConnectionProgress, { type: "secured" }>;
 type Unproved = Extract<ConnectionProgress, { type: "unproved" }>;
 
-/** What a connection handler needs. */
-export interface ConnectionHandlerOptions {
-  readonly rules: RendezvousRules;
-  readonly meshes: Meshes;
-  readonly listBroadcaster: ListBroadcaster;
-  readonly addressVerifier: AddressVerifier;
-  readonly outputs: OutputSink<RendezvousOutput>;
-  /** The mesh of all classic members. */
-  readonly classicMesh: () => Mesh;
-}
-
 /**
  * Handles accepted connections: bounds those that have not registered, routes what they send to the handler of their
  * dialect, and notices when they are idle or end.
@@ -44,34 +33,51 @@ export class ConnectionHandler {
   readonly classic: ClassicHandler;
   readonly native: NativeHandler;
   readonly sessionCloser: SessionCloser;
-  readonly #options: ConnectionHandlerOptions;
+  readonly #rules: RendezvousRules;
+  readonly #meshes: Meshes;
+  readonly #listBroadcaster: ListBroadcaster;
+  readonly #addressVerifier: AddressVerifier;
+  readonly #outputs: OutputSink<RendezvousOutput>;
   readonly #pendingConnections: PendingConnections;
-  readonly #pendingRefusals: PendingRefusals;
   readonly #idleMonitor: IdleMonitor<MemberSession>;
   /** Every accepted connection that is not gone. */
   readonly #sessions = new Map<ConnectionId, MemberSession>();
+  /** When a quiet period decides what a classic registration is. */
+  readonly #quietTimers: KeyedTimers<MemberSession>;
+  readonly #pendingRefusals: PendingRefusals;
 
-  constructor(options: ConnectionHandlerOptions) {
-    const { rules, meshes, listBroadcaster, addressVerifier, outputs, classicMesh } = options;
-    this.#options = options;
-    this.#pendingConnections = new PendingConnections(rules.limits);
-    this.#pendingRefusals = new PendingRefusals(rules.limits);
-    this.#idleMonitor = new IdleMonitor(rules.limits);
-    const leaving = (session: MemberSession, closeReason: CloseReason, now: number): void => {
+  constructor(
+    rules: RendezvousRules,
+    timers: Timers,
+    outputs: OutputSink<RendezvousOutput>,
+    gracefulCloses: GracefulCloses,
+    meshes: Meshes,
+    listBroadcaster: ListBroadcaster,
+    addressVerifier: AddressVerifier,
+  ) {
+    this.#rules = rules;
+    this.#meshes = meshes;
+    this.#listBroadcaster = listBroadcaster;
+    this.#addressVerifier = addressVerifier;
+    this.#outputs = outputs;
+    const pendingConnections = new PendingConnections(rules.limits);
+    const idleMonitor = new IdleMonitor<MemberSession>(rules.limits);
+    const ending = (session: MemberSession, closeReason: CloseReason, now: number): void => {
       this.#endSession(session, closeReason, now);
     };
-    const known = (session: MemberSession): void => void this.#pendingConnections.end(session.connection);
-    this.sessionCloser = new SessionCloser({ rules, outputs, listBroadcaster, leaving });
-    this.classic = new ClassicHandler({ rules, sessionCloser: this.sessionCloser, known, mesh: classicMesh });
-    const idleMonitor = this.#idleMonitor;
-    this.native = new NativeHandler({
-      rules,
-      meshes,
-      sessionCloser: this.sessionCloser,
-      addressVerifier,
-      idleMonitor,
-      known,
+    const closer = new SessionCloser(rules, timers, outputs, listBroadcaster, gracefulCloses, ending);
+    this.#pendingConnections = pendingConnections;
+    this.#idleMonitor = idleMonitor;
+    this.sessionCloser = closer;
+    this.classic = new ClassicHandler(rules, meshes, closer, pendingConnections);
+    this.native = new NativeHandler(rules, meshes, closer, pendingConnections, addressVerifier, idleMonitor);
+    this.#quietTimers = timers.keyed((session, now) => {
+      session.reader.quiet();
+      this.#handleEvents(session, now);
     });
+    this.#pendingRefusals = new PendingRefusals(rules.limits, timers, (refusal, now) =>
+      this.#sendRefusal(refusal, now),
+    );
   }
 
   get sessions(): ReadonlyMap<ConnectionId, MemberSession> {
@@ -80,43 +86,35 @@ export class ConnectionHandler {
 
   /** Takes a new connection, if there is room. */
   accept(connection: ConnectionId, remote: Endpoint, now: number): void {
-    const { rules, outputs, addressVerifier } = this.#options;
-    const session = new MemberSession(connection, remote, rules.limits, outputs);
-    const room = rules.limits.connections - this.#sessions.size - addressVerifier.connections;
+    const { limits } = this.#rules;
+    const session = new MemberSession(connection, remote, limits, this.#outputs);
+    const room = limits.connections - this.#sessions.size - this.#addressVerifier.connections;
     if (room <= 0) {
       this.sessionCloser.note(session, "NO_DESCRIPTORS", noDescriptors);
-      outputs.push({ type: "abort", connection });
+      this.#outputs.push({ type: "abort", connection });
       return;
     }
     this.#sessions.set(connection, session);
-    if (room <= Math.floor(rules.limits.connections * shareOfRefusals)) {
-      this.#refuse(session, "NO_DESCRIPTORS", noDescriptors, now);
+    if (room <= Math.floor(limits.connections * shareOfRefusals)) {
+      this.#refuse({ connection, code: "NO_DESCRIPTORS", message: noDescriptors }, now);
     } else if (!this.#pendingConnections.begin(connection, session.remote.host, now)) {
-      this.#refuse(session, "BUSY", "too many connections have not yet registered", now);
+      this.#refuse({ connection, code: "BUSY", message: "too many connections have not yet registered" }, now);
     }
   }
 
   /** Refuses a connection for which there is no room, as soon as its dialect is known. */
-  #refuse(session: MemberSession, code: ErrorCode, message: string, now: number): void {
+  #refuse(refusal: PendingRefusal, now: number): void {
     // With a secret, the refusal goes out before the handshake.
-    if (this.#options.rules.isKeyed) this.#sendRefusal(session, { code, message }, now);
-    else this.#pendingRefusals.add({ connection: session.connection, code, message }, now);
-    this.#refuseDue(now);
+    if (this.#rules.isKeyed) this.#sendRefusal(refusal, now);
+    else this.#pendingRefusals.add(refusal, now);
   }
 
-  #refuseDue(now: number): void {
-    for (let due = this.#pendingRefusals.takeDue(now); due !== undefined; due = this.#pendingRefusals.takeDue(now)) {
-      const session = this.#sessions.get(due.connection);
-      if (session !== undefined) this.#sendRefusal(session, due, now);
-    }
-  }
-
-  #sendRefusal(session: MemberSession, { code, message }: Pick<PendingRefusal, "code" | "message">, now: number): void {
+  #sendRefusal({ connection, code, message }: PendingRefusal, now: number): void {
+    const session = this.#sessions.get(connection);
+    if (session === undefined) return;
     this.sessionCloser.refuse(session, code, message, now);
-    const connection = this.#pendingRefusals.told(session.connection);
-    if (connection !== undefined && this.#sessions.has(connection)) {
-      this.#options.outputs.push({ type: "abort", connection });
-    }
+    const oldest = this.#pendingRefusals.refused(connection);
+    if (oldest !== undefined && this.#sessions.has(oldest)) this.#outputs.push({ type: "abort", connection: oldest });
   }
 
   /** Handles an input of a connection. Returns false if it was not accepted here. */
@@ -134,13 +132,7 @@ export class ConnectionHandler {
   }
 
   nextTimeout(): number | undefined {
-    return earliest(
-      this.#pendingConnections.nextTimeout(),
-      this.#pendingRefusals.nextTimeout(),
-      this.classic.nextTimeout(),
-      this.sessionCloser.nextTimeout(),
-      this.#idleMonitor.nextTimeout(),
-    );
+    return earliest(this.#pendingConnections.nextTimeout(), this.#idleMonitor.nextTimeout());
   }
 
   handleTimeout(now: number): void {
@@ -153,13 +145,7 @@ export class ConnectionHandler {
       if (session !== undefined)
         this.sessionCloser.refuse(session, "HANDSHAKE_TIMEOUT", "no registration came in time", now);
     }
-    this.#refuseDue(now);
-    for (let due = this.classic.takeDue(now); due !== undefined; due = this.classic.takeDue(now)) {
-      due.reader.quiet();
-      this.#handleEvents(due, now);
-    }
     this.#checkIdleSessions(now);
-    this.sessionCloser.handleTimeout(now);
   }
 
   #secured(session: MemberSession, { identity }: Secured, now: number): void {
@@ -180,9 +166,9 @@ export class ConnectionHandler {
     this.#idleMonitor.heard(session, now);
     session.reader.push(bytes);
     const refusal = this.#pendingRefusals.take(session.connection);
-    if (refusal !== undefined) this.#sendRefusal(session, refusal, now);
-    else if (this.#options.rules.isKeyed && session.identity === undefined) this.#refusePlain(session, bytes, now);
-    else if (isFirst && session.dialect === "native" && this.#options.rules.dialect === "classic") {
+    if (refusal !== undefined) this.#sendRefusal(refusal, now);
+    else if (this.#rules.isKeyed && session.identity === undefined) this.#refusePlain(session, bytes, now);
+    else if (isFirst && session.dialect === "native" && this.#rules.dialect === "classic") {
       this.sessionCloser.refuse(session, "WRONG_DIALECT", "only classic members may join here", now);
     } else {
       this.#handleEvents(session, now);
@@ -205,11 +191,11 @@ export class ConnectionHandler {
 
   #flushed(session: MemberSession, now: number): void {
     if (session.dialect !== "native") {
-      this.#options.listBroadcaster.flushed(session, now);
+      this.#listBroadcaster.flushed(session, now);
       return;
     }
     session.nativeWriter.flushed();
-    if (session.mesh !== undefined) this.#options.meshes.peek(session.mesh)?.logBroadcaster.flushed(session);
+    this.#meshes.peek(session.mesh)?.logBroadcaster.flushed(session);
   }
 
   #ended(session: MemberSession, now: number): void {
@@ -241,10 +227,10 @@ export class ConnectionHandler {
     this.#pendingConnections.end(session.connection);
     this.#pendingRefusals.take(session.connection);
     this.#idleMonitor.forget(session);
-    this.classic.forget(session);
-    this.native.forget(session, now);
-    if (session.mesh === undefined) return;
-    this.#options.meshes.find(session.mesh)?.depart(session, type === "left" ? "left" : "lost", reason, now);
+    this.#quietTimers.clear(session);
+    if (session.proof !== undefined) this.#addressVerifier.end(session.proof.task, now);
+    session.proof = undefined;
+    this.#meshes.find(session.mesh)?.depart(session, type === "left" ? "left" : "lost", reason, now);
   }
 
   #noteUnregistered(session: MemberSession): void {
@@ -262,18 +248,20 @@ export class ConnectionHandler {
       if (verdict === "probe") {
         session.nativeWriter.owe("ping", ping);
       } else {
-        this.sessionCloser.note(session, "SILENT", `nothing came for ${this.#options.rules.limits.silentMs / 1000} s`);
+        this.sessionCloser.note(session, "SILENT", `nothing came for ${this.#rules.limits.silentMs / 1000} s`);
         this.sessionCloser.close(session, { type: "broken", reason: "SILENT" }, now);
       }
     }
   }
 
   #handleEvents(session: MemberSession, now: number): void {
-    for (let heard = session.reader.poll(); heard !== undefined; heard = session.reader.poll()) {
+    for (let event = session.reader.poll(); event !== undefined; event = session.reader.poll()) {
       if (session.state === "closing") break;
-      if (heard.type === "registration") this.classic.handle(session, heard.event, now);
-      else this.native.handle(session, heard, now);
+      if (event.type === "registration") this.classic.handle(session, event.event, now);
+      else this.native.handle(session, event, now);
     }
-    this.classic.listen(session, now);
+    // The quiet period begins anew, if it decides anything.
+    const awaitsQuiet = session.reader.awaitsQuiet && session.state !== "closing";
+    this.#quietTimers.set(session, awaitsQuiet ? now + this.#rules.limits.quietMs : undefined);
   }
 }

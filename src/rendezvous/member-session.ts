@@ -1,11 +1,17 @@
-import type { ConnectionId, ConnectionOutput, Endpoint, Identity } from "../core/connections.js";
+import {
+  type ConnectionId,
+  type ConnectionOutput,
+  type Endpoint,
+  type Identity,
+  isLoopback,
+} from "../core/connections.js";
 import type { Limits } from "../core/limits.js";
 import type { OutputSink } from "../core/machine.js";
 import { nextState } from "../core/transitions.js";
-import { type Address, formatAddress } from "../protocol/address.js";
-import type { Candidate, Dialect } from "../protocol/directory.js";
+import { type Address, endpointOf, formatAddress } from "../protocol/address.js";
+import type { Candidate, Dialect, Id, Member } from "../protocol/directory.js";
 import { canonicalIp } from "../protocol/ip.js";
-import type { Verification } from "./address-verifier.js";
+import type { AddressHolder } from "./address-registry.js";
 import { ClassicWriter } from "./classic/writer.js";
 import { DialectReader } from "./dialect-reader.js";
 import { NativeWriter } from "./native/writer.js";
@@ -38,12 +44,33 @@ export type MemberSessionTrigger =
   | "withdrawn"
   | "closing";
 
+/** A dial to the address of a member or of a registrant. */
+export type Verification = { readonly mesh: string; readonly id: Id; readonly address: Address } & (
+  | { readonly record: MemberRecord; readonly nonce?: undefined }
+  /** The nonce is sent to the listener, which has to send it back on its session. */
+  | { readonly session: MemberSession; readonly nonce: Id }
+);
+
 /** The challenge that a session has to answer. */
 export interface AddressChallenge {
   /** The dial that carries the nonce. */
   readonly task: Verification;
   /** The revision that a returning member holds; undefined for a registration. */
   readonly resumesFrom?: number;
+}
+
+/** What the session of a member has been sent of the log. */
+export interface LogProgress {
+  readonly order: number;
+  isAdmitted: boolean;
+  /** The revision that it holds; undefined if it needs the whole directory. */
+  revision: number | undefined;
+  /** The number of the newest state message that it was sent. */
+  stateNumber: number;
+  /** It waits for the mesh to be whole with so many members. */
+  watches: number | undefined;
+  /** The newest state frame that it was sent. */
+  newestState: Uint8Array | undefined;
 }
 
 /** The session on one accepted connection: its state, its reader and writers, and who is at the other end. */
@@ -62,12 +89,22 @@ export class MemberSession {
   mesh: string | undefined;
   /** What it registered as; undefined while reading. */
   candidate: Candidate | undefined;
+  /** The member that it speaks for, from the append of its registration; undefined before. */
+  record: MemberRecord | undefined;
+  /** The member that it has to prove to be, which comes back. */
+  resumes: MemberRecord | undefined;
+  /** Its number in the waiting line, kept until it is a member. */
+  lineNumber: number | undefined;
+  /** It was called from the line, and proves its address again. */
+  isCalled = false;
   /** Its challenge; undefined unless it is proving. */
   proof: AddressChallenge | undefined;
   /** The corrected address, when more digits of its port came late. */
   correction: Address | undefined;
   /** The revision of the newest list sent to it; undefined before the first. */
   listRevision: number | undefined;
+  /** What it was sent of the log; undefined unless it is a native member. */
+  logProgress: LogProgress | undefined;
   #state: MemberSessionState = "reading";
 
   constructor(connection: ConnectionId, remote: Endpoint, limits: Limits, outputs: OutputSink<ConnectionOutput>) {
@@ -98,5 +135,139 @@ export class MemberSession {
 
   step(event: MemberSessionTrigger): void {
     this.#state = nextState(memberSessionTransitions, this.#state, event, `session ${this.connection}`);
+  }
+}
+
+/** A removal that this server wants. */
+export interface Removal {
+  readonly type: "left" | "lost";
+  readonly id: Id;
+  readonly reason: string;
+}
+
+/** What is known of a native member without a session. */
+export interface SuspectState {
+  /** How its session ended. */
+  readonly reason: string;
+  /** Its lease has not run out; until then only a refusal by its address counts. */
+  hasLease: boolean;
+  /** The newest refusal by its address. */
+  refusal: string | undefined;
+  /** How many dials in a row its address has refused. */
+  refusals: number;
+  /** A dial to its address is under way, or waits for its turn. */
+  isChecking: boolean;
+  /** Its address refused twice, and a lease has passed since: witnesses do not count any more. */
+  isBeyondWitnesses: boolean;
+  /** Until when a resume under way keeps it from being lost. */
+  provesUntil: number | undefined;
+}
+
+/** All that a mesh knows of one member, from the append of its registration to its removal. */
+export class MemberRecord implements AddressHolder {
+  readonly mesh: string;
+  readonly candidate: Candidate;
+  readonly isOnLoopback: boolean;
+  /** As the directory lists it; undefined while its append is under way. */
+  member: Member | undefined;
+  /** Whom it replaces, while its append is under way. */
+  replaces: MemberRecord | undefined;
+  /** Its removal has been appended, and the log has not answered. */
+  isRemovalAppended = false;
+  /** Undefined while it has a session, and for classic members. */
+  suspect: SuspectState | undefined;
+  /** How many sessions are proving a resume of this member. */
+  provers = 0;
+  /** The member took its place from one that was connected: so many times in a row, the newest at this moment. */
+  displacement: { readonly times: number; readonly at: number } | undefined;
+
+  // Its links, by its own reports. Peers are named by their orders.
+
+  enteredAt = 0;
+  /** The links that are up, each with its attempt. */
+  readonly up = new Map<number, number>();
+  /** The links that are down, and why. */
+  readonly down = new Map<number, string>();
+  /** When the links with later members broke. */
+  readonly brokenAt = new Map<number, number>();
+  /** How many of its pairs are attested. */
+  attested = 0;
+  /** It has resumed and not reported since: what is kept may be outdated. */
+  isOutdated = false;
+
+  readonly #changed: (record: MemberRecord) => void;
+  #session: MemberSession | undefined;
+  #removal: Removal | undefined;
+  #replacedBy: MemberRecord | undefined;
+
+  /** `changed` is called when it may be present, or may not be any more. */
+  constructor(mesh: string, candidate: Candidate, changed: (record: MemberRecord) => void) {
+    this.#changed = changed;
+    this.mesh = mesh;
+    this.candidate = candidate;
+    this.isOnLoopback = isLoopback(endpointOf(candidate.address).host);
+  }
+
+  get id(): Id {
+    return this.candidate.id;
+  }
+
+  get address(): Address {
+    return this.candidate.address;
+  }
+
+  get dialect(): Dialect {
+    return this.candidate.dialect;
+  }
+
+  /** Only for members that are listed. */
+  get order(): number {
+    return this.member?.order ?? 0;
+  }
+
+  /** Its live session. */
+  get session(): MemberSession | undefined {
+    return this.#session;
+  }
+
+  set session(session: MemberSession | undefined) {
+    this.#session = session;
+    this.#changed(this);
+  }
+
+  /** Its removal, which this server wants; undefined while it may stay. */
+  get removal(): Removal | undefined {
+    return this.#removal;
+  }
+
+  set removal(removal: Removal | undefined) {
+    this.#removal = removal;
+    this.#changed(this);
+  }
+
+  /** The registration under way that takes its place. */
+  get replacedBy(): MemberRecord | undefined {
+    return this.#replacedBy;
+  }
+
+  set replacedBy(record: MemberRecord | undefined) {
+    this.#replacedBy = record;
+    this.#changed(this);
+  }
+
+  /** It is listed, and neither its removal nor its replacement is under way. */
+  get isStanding(): boolean {
+    return this.member !== undefined && this.#removal === undefined && this.#replacedBy === undefined;
+  }
+
+  /** It stands, and has a session. */
+  get isPresent(): boolean {
+    return this.isStanding && this.#session !== undefined;
+  }
+
+  get standing(): AddressHolder["standing"] {
+    if (this.#session === undefined && (this.member === undefined || this.#removal !== undefined)) return "unanswered";
+    if (this.member === undefined) return "joining";
+    return this.#session === undefined && this.dialect === "native" ? "absent" : "member";
   }
 }

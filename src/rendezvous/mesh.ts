@@ -1,45 +1,29 @@
 import { printable } from "../core/escaping.js";
 import type { OutputSink } from "../core/machine.js";
-import { earliest } from "../core/timer-table.js";
+import type { KeyedTimers, Timers } from "../core/timers.js";
 import type { Address } from "../protocol/address.js";
 import { type Candidate, type Id, isClaimEntry, type Member, type MemberEntry } from "../protocol/directory.js";
 import type { AddressRegistry } from "./address-registry.js";
-import type { VerificationResult } from "./address-verifier.js";
+import type { AddressVerifier, VerificationResult } from "./address-verifier.js";
 import type { AdmissionVerdict } from "./admission.js";
 import { Claims, type ClaimTotals, isClaimAnswer } from "./claims.js";
 import type { ListBroadcaster } from "./classic/list-broadcaster.js";
 import { CompletenessTracker, type LinkReport } from "./completeness.js";
 import { CompletenessReporter, shortfallOf } from "./completeness-reporter.js";
 import { FailureDetector } from "./failure-detector.js";
-import type { MemberSession } from "./member-session.js";
-import { Membership, type RejectedAppend } from "./membership.js";
+import type { MemberRecord, MemberSession } from "./member-session.js";
+import type { Members } from "./members.js";
+import { Membership, type RefusedSession, type RejectedAppend } from "./membership.js";
 import { LogBroadcaster } from "./native/log-broadcaster.js";
 import type { MeshEndReason } from "./session-closer.js";
-import { SharedAddressDetector } from "./shared-address-detector.js";
-import type { AbsentMemberRow, LogAnswer, RendezvousOutput, RendezvousRules } from "./types.js";
-
-/** What a mesh needs from its server. */
-export interface MeshOptions {
-  readonly name: string;
-  readonly rules: RendezvousRules;
-  /** The revision before the first entry of its log. */
-  readonly revision: number;
-  readonly addresses: AddressRegistry;
-  readonly claimTotals: ClaimTotals;
-  readonly listBroadcaster: ListBroadcaster;
-  readonly outputs: OutputSink<RendezvousOutput>;
-  /** Challenges a session of the waiting line to prove its address again. */
-  readonly prove: (session: MemberSession) => void;
-  /** Dials a member to see whether it still listens. */
-  readonly check: (mesh: string, member: Member) => void;
-}
+import type { AbsentMemberRow, LogAnswer, MeshTimer, RendezvousOutput, RendezvousRules } from "./types.js";
 
 /** The sessions that an entry has changed. */
 export interface AppendResult {
   /** The session that has become a member's. */
-  readonly newcomer?: MemberSession;
+  readonly newcomer?: MemberSession | undefined;
   /** The session of a member that has been removed. */
-  readonly fenced?: MemberSession;
+  readonly fenced?: MemberSession | undefined;
 }
 
 /** How a mesh is to end. */
@@ -49,57 +33,92 @@ export interface MeshEnd {
   readonly isTooLate: boolean;
 }
 
+/** What has become due in a mesh. */
+export interface MeshReview {
+  /** How it ends, if it ends now. */
+  readonly end?: MeshEnd;
+  /** Sessions of the waiting line that have to prove their addresses again. */
+  readonly called: readonly MemberSession[];
+  /** Sessions that the log has kept waiting for too long. */
+  readonly refused: readonly RefusedSession[];
+}
+
 /** One mesh: its members, their sessions, how complete it is, and when it ends. */
 export class Mesh {
   readonly name: string;
   readonly membership: Membership;
+  readonly members: Members;
   readonly logBroadcaster: LogBroadcaster;
   readonly claims: Claims;
-  readonly #options: MeshOptions;
-  readonly #completeness = new CompletenessTracker();
+  readonly #rules: RendezvousRules;
+  readonly #addresses: AddressRegistry;
+  readonly #listBroadcaster: ListBroadcaster;
+  readonly #outputs: OutputSink<RendezvousOutput>;
+  readonly #timers: KeyedTimers<MeshTimer>;
+  readonly #completeness: CompletenessTracker;
   readonly #failureDetector: FailureDetector;
-  readonly #sharedAddresses: SharedAddressDetector;
   readonly #completenessReporter: CompletenessReporter;
-  /** Sessions of classic members, which get every list. */
-  readonly #classics = new Set<MemberSession>();
   /** When as many members as the capacity had a session for the first time. */
   #fullAt: number | undefined;
   /** Members that have gone since then, the newest last. */
   readonly #gone: AbsentMemberRow[] = [];
   #ending: MeshEndReason | undefined;
+  #isAnswerDue = false;
   #isHalted = false;
 
-  constructor(options: MeshOptions) {
-    const { name, rules, revision, addresses, claimTotals, outputs, prove, check } = options;
+  /** `revision`: the one before the first entry. `touched`: the meshes that will be reviewed. */
+  constructor(
+    name: string,
+    revision: number,
+    rules: RendezvousRules,
+    addresses: AddressRegistry,
+    listBroadcaster: ListBroadcaster,
+    addressVerifier: AddressVerifier,
+    claimTotals: ClaimTotals,
+    outputs: OutputSink<RendezvousOutput>,
+    timers: Timers,
+    touched: Set<Mesh>,
+  ) {
     this.name = name;
-    this.#options = options;
-    this.membership = new Membership({ mesh: name, rules, revision, addresses, outputs, prove });
-    const { directory } = this.membership;
-    this.logBroadcaster = new LogBroadcaster(rules.newId(), directory, rules.limits);
-    this.claims = new Claims(name, rules.limits, directory, claimTotals, outputs);
-    this.#failureDetector = new FailureDetector({
-      limits: rules.limits,
-      completeness: this.#completeness,
-      member: (id) => this.membership.standing(id),
-      check: (member) => check(name, member),
-      lose: (id, reason) => this.membership.remove(id, "lost", reason),
+    this.#rules = rules;
+    this.#addresses = addresses;
+    this.#listBroadcaster = listBroadcaster;
+    this.#outputs = outputs;
+    this.#timers = timers.keyed((timer, now) => {
+      touched.add(this);
+      this.#due(timer, now);
     });
-    this.#sharedAddresses = new SharedAddressDetector(rules.limits);
-    const completeness = this.#completeness;
-    this.#completenessReporter = new CompletenessReporter({
-      mesh: name,
+    this.membership = new Membership(name, revision, rules, addresses, outputs, this.#timers);
+    this.members = this.membership.members;
+    this.#completeness = new CompletenessTracker(this.members);
+    const memberTimers = timers.keyed<MemberRecord>((record, now) => {
+      touched.add(this);
+      this.#failureDetector.due(record, now);
+    });
+    this.#failureDetector = new FailureDetector(
+      rules.limits,
+      this.membership,
+      this.#completeness,
+      addressVerifier,
+      memberTimers,
+    );
+    const { sessions } = this.#failureDetector;
+    const { directory } = this.members;
+    this.claims = new Claims(name, rules.limits, directory, claimTotals, outputs, this.#timers);
+    this.logBroadcaster = new LogBroadcaster(rules.newId(), directory, sessions, rules.limits, this.#timers);
+    this.#completenessReporter = new CompletenessReporter(
       rules,
-      directory,
-      completeness,
-      logBroadcaster: this.logBroadcaster,
+      this.members,
+      this.#completeness,
+      this.logBroadcaster,
       outputs,
-    });
+      this.#timers,
+    );
   }
 
   /** How much is kept of it. */
   get size(): number {
-    const { membership, logBroadcaster, claims } = this;
-    return membership.size + logBroadcaster.size + claims.size + this.#failureDetector.size + this.#classics.size;
+    return this.membership.size + this.logBroadcaster.size + this.claims.size + this.#failureDetector.size;
   }
 
   get hasEnded(): boolean {
@@ -111,11 +130,14 @@ export class Mesh {
     return this.#ending;
   }
 
+  /** Its sessions, those in line included. */
+  get sessions(): ReadonlySet<MemberSession> {
+    return this.#failureDetector.sessions;
+  }
+
   /** True while it has members, or appends under way, or an end that is due. */
   get hasMembersOrEnd(): boolean {
-    const { directory, admission } = this.membership;
-    const isAppending = admission.isAppending || this.claims.isAppending;
-    return !this.#isHalted && (directory.size > 0 || isAppending || this.#finishAt !== undefined);
+    return !this.#isHalted && (this.members.size > 0 || this.claims.isAppending || this.#finishAt !== undefined);
   }
 
   /** True when it may be forgotten: no members, no appends, no sessions, and no end that is due. */
@@ -125,12 +147,12 @@ export class Mesh {
 
   /** The members that have a live session, in join order. */
   get present(): Member[] {
-    return this.#completeness.members(true);
+    return this.members.directory.members.filter(({ id }) => this.members.get(id)?.isPresent === true);
   }
 
   /** True when it has no session, and nobody answered at the addresses of its members. */
   get isDeserted(): boolean {
-    return this.#mayBeForgotten && this.#failureDetector.isDeserted(this.membership.directory.size);
+    return this.#mayBeForgotten && this.#failureDetector.isDeserted;
   }
 
   /** True when it has had no session for a lease. It is then forgotten: whoever comes back joins anew. */
@@ -153,46 +175,37 @@ export class Mesh {
 
   /** Handles a registration whose address needs no proof, or has been proved. */
   register(session: MemberSession, candidate: Candidate, now: number): AdmissionVerdict {
-    const verdict = this.membership.register(session, candidate);
+    const verdict = this.membership.register(session, candidate, now);
     if (verdict.type !== "refuse") this.#failureDetector.begin(session, now);
-    const replaced = verdict.type === "admit" ? this.membership.directory.member(verdict.replaces ?? "") : undefined;
-    // Another process has proved its address, so it does not count, even if it has a session.
-    if (replaced !== undefined) this.#completeness.setAbsent(replaced);
     return verdict;
   }
 
   /** Handles a correction of a classic member's address. */
   correct(session: MemberSession, address: Address, now: number): AdmissionVerdict {
-    this.#classics.delete(session);
-    const corrected =
-      session.state === "member" ? this.membership.directory.member(session.candidate?.id ?? "") : undefined;
-    const verdict = this.membership.correct(session, address);
-    // Its old entry is still to be removed, and its session is no longer that entry's.
-    if (corrected !== undefined) this.#completeness.setAbsent(corrected);
+    const verdict = this.membership.correct(session, address, now);
     if (verdict.type !== "refuse") this.#failureDetector.begin(session, now);
     return verdict;
   }
 
   /** The member that may come back with this id, log and address; undefined if there is none. */
-  returning({ id, address }: Candidate, log: Id): Member | undefined {
-    const member = this.membership.standing(id);
-    const isIt = member?.address === address && member.dialect === "native" && log === this.logBroadcaster.log;
-    return isIt && !this.#isHalted ? member : undefined;
+  returning({ id, address }: Candidate, log: Id): MemberRecord | undefined {
+    const record = this.members.get(id);
+    const isIt = record?.member !== undefined && record.address === address && record.dialect === "native";
+    return isIt && log === this.logBroadcaster.log && !this.#isHalted ? record : undefined;
   }
 
   /** A session is to prove that this member is back. */
-  proving(session: MemberSession, { id }: Member): void {
-    this.#failureDetector.proving(session, id);
+  proving(session: MemberSession, record: MemberRecord): void {
+    this.#failureDetector.proving(session, record);
   }
 
   /** A member has come back on this session. Returns the session that it had, if that is still open. */
-  resume(session: MemberSession, member: Member, revision: number, now: number): MemberSession | undefined {
+  resume(session: MemberSession, record: MemberRecord, revision: number, now: number): MemberSession | undefined {
     session.step("resumed");
-    this.membership.admission.setAbsent(member, false);
-    const older = this.#failureDetector.attach(member.id, session, now);
-    if (older !== undefined) this.logBroadcaster.end(older);
-    this.logBroadcaster.begin(session, member.order, revision);
-    this.#completeness.setBack(member);
+    const older = this.#failureDetector.attach(record, session, now);
+    if (older !== undefined) older.logProgress = undefined;
+    this.logBroadcaster.begin(session, record.order, revision);
+    this.#completeness.setBack(record);
     return older;
   }
 
@@ -201,22 +214,24 @@ export class Mesh {
     const { entry } = answer;
     if (isClaimEntry(entry)) {
       // A log may tell an entry twice; it happens once.
-      if (this.membership.directory.apply(entry)) this.logBroadcaster.add(entry);
+      if (this.members.directory.apply(entry)) this.logBroadcaster.add(entry);
       this.claims.appended(entry, answer.key, now);
       return {};
     }
-    const changed = this.membership.appended(entry, answer.key);
+    const changed = this.membership.appended(entry, answer.key, now);
     if (changed === undefined) return {};
     this.logBroadcaster.add(entry);
     this.claims.memberEntry(entry);
     const { removed, entered } = changed;
-    const fenced = removed === undefined ? undefined : this.#remove(removed, now);
-    if (entry.type === "replaced") this.#replaced(entry, fenced !== undefined, now);
-    else if (removed !== undefined) this.#sharedAddresses.forget(removed.id);
-    if (removed !== undefined) this.#noteGone(removed, entry);
-    if (entered !== undefined) this.#enter(entered.member, entered.session, now);
-    const newcomer = entered?.session;
-    return { ...(newcomer === undefined ? {} : { newcomer }), ...(fenced === undefined ? {} : { fenced }) };
+    let fenced: MemberSession | undefined;
+    if (removed !== undefined) {
+      fenced = this.#failureDetector.remove(removed, now);
+      if (fenced !== undefined) fenced.logProgress = undefined;
+      if (entered !== undefined) this.#replaced(removed, entered, fenced !== undefined, now);
+      this.#noteGone(removed, entry);
+    }
+    if (entered !== undefined) this.#enter(entered, now);
+    return { newcomer: entered?.session, fenced };
   }
 
   /** An append was rejected: what was held for it is free again. */
@@ -227,115 +242,107 @@ export class Mesh {
       return undefined;
     }
     const result = this.membership.rejected(key, reason, now);
-    for (const id of result?.replaced ?? []) this.#reviewPresence(id, now);
+    // Whoever was to be replaced is watched again if it has no session.
+    if (result?.replaced !== undefined) this.#failureDetector.expect(result.replaced, now);
     return result;
-  }
-
-  /** A member whose place somebody else was to take is there again if it has a session, and watched if it has none. */
-  #reviewPresence(id: Id, now: number): void {
-    const member = this.membership.directory.member(id);
-    if (member === undefined) return;
-    if (this.membership.standing(id) === undefined) {
-      this.#completeness.setAbsent(member);
-    } else if (this.#failureDetector.has(id)) {
-      this.#completeness.setThere(member);
-    } else {
-      this.membership.admission.setAbsent(member, true);
-      this.#failureDetector.expect(member, now);
-    }
   }
 
   /** Owes every classic member the newest list, because this newcomer is in it. */
   queueLists(newcomer: MemberSession, now: number): void {
-    if (this.#classics.size > 0) this.#options.listBroadcaster.queueLists(this.#classics, newcomer, now);
+    if (this.members.classics > 0) this.#listBroadcaster.queueLists(this.sessions, newcomer, now);
   }
 
   // Sessions.
 
   /** A session is over. A native member whose session broke stays a member; all others leave the mesh. */
   depart(session: MemberSession, type: "left" | "lost", reason: string, now: number): void {
-    this.#classics.delete(session);
-    this.logBroadcaster.end(session);
+    session.logProgress = undefined;
     if (this.#isHalted) return;
     const mayComeBack = session.state === "member" && session.dialect === "native" && type === "lost";
-    if (!mayComeBack) this.membership.depart(session, type, reason);
-    const absent = this.#failureDetector.end(session, reason, now);
-    if (absent !== undefined) this.membership.admission.setAbsent(absent, true);
-    const member =
-      session.state === "member" ? this.membership.directory.member(session.candidate?.id ?? "") : undefined;
+    if (!mayComeBack) this.membership.depart(session, type, reason, now);
+    this.#failureDetector.end(session, reason, now);
+    const { state, record } = session;
     // An older session of a member that has come back is not the one that it has.
-    if (member === undefined || this.#failureDetector.has(member.id)) return;
-    this.#completeness.setAbsent(member);
-    this.claims.departed(member.id);
+    if (state === "member" && record !== undefined && record.session === undefined) this.claims.departed(record.id);
   }
 
-  report(session: MemberSession, report: LinkReport, now: number): void {
+  report({ record }: MemberSession, report: LinkReport, now: number): void {
     // One that is about to be removed may stay, if the log rejects that.
-    const member = this.membership.directory.member(session.candidate?.id ?? "");
-    if (member !== undefined) this.#failureDetector.judge(this.#completeness.report(member, report, now), now);
+    if (record === undefined || !this.members.has(record)) return;
+    this.#failureDetector.judge(this.#completeness.report(record, report, now), now);
   }
 
   /** The address of a member has been dialed, to see whether it is there. */
-  checked(id: Id, found: VerificationResult["found"], detail: string, now: number): void {
-    if (!this.#isHalted) this.#failureDetector.checked(id, found, detail, now);
+  checked(record: MemberRecord, found: VerificationResult["found"], detail: string, now: number): void {
+    if (!this.#isHalted && this.members.has(record)) this.#failureDetector.checked(record, found, detail, now);
   }
 
   /** A member of another mesh has proved the address of one that has no session here. */
-  evict(id: Id, mesh: string): void {
-    this.membership.remove(id, "lost", `its address belongs to a member of "${printable(mesh)}" now`);
+  evict(id: Id, mesh: string, now: number): void {
+    const record = this.members.get(id);
+    const reason = `its address belongs to a member of "${printable(mesh)}" now`;
+    if (record !== undefined) this.membership.remove(record, "lost", reason, now);
   }
 
   /** Frees its addresses. Its log ends without an entry, because no member would read one; the owner gets events. */
   forget(now: number): void {
     this.claims.forget(now);
-    const { addresses, outputs, rules } = this.#options;
     const mesh = this.name;
-    const reason = `nobody of its mesh was heard for ${rules.limits.leaseMs / 1000} s`;
-    for (const { id, address, order, dialect } of this.membership.directory.members) {
-      addresses.free(address, id);
+    const reason = `nobody of its mesh was heard for ${this.#rules.limits.leaseMs / 1000} s`;
+    for (const { id, address, order, dialect } of this.members.directory.members) {
+      this.#addresses.free(address, id);
       if (this.#isHalted) continue;
-      outputs.push({ type: "event", event: { type: "lost", mesh, id, address, order, dialect, reason } });
+      this.#outputs.push({ type: "event", event: { type: "lost", mesh, id, address, order, dialect, reason } });
     }
   }
 
   // Completeness, and the end.
 
-  /** Reviews what the last input has changed. Returns how the mesh ends, if it ends now. */
-  review(now: number): MeshEnd | undefined {
-    if (this.#isHalted) return undefined;
+  /** Reviews what the last input has changed. */
+  review(now: number): MeshReview {
+    if (this.#isHalted) return { called: [], refused: [] };
     this.#noteFull(now);
     this.#completenessReporter.review(now);
     const { isComplete } = this.#completenessReporter;
-    if ((this.#endsAt ?? Number.POSITIVE_INFINITY) <= now) {
-      const { finishMs } = this.#options.rules.limits;
+    const endsAt = this.#endsAt;
+    if (endsAt !== undefined && endsAt <= now) {
+      const { finishMs } = this.#rules.limits;
       const reason = isComplete ? "capacity reached" : `not complete within ${finishMs / 1000} s`;
-      return { reason, isTooLate: !isComplete };
+      return { end: { reason, isTooLate: !isComplete }, called: [], refused: [] };
     }
-    this.membership.callNext(now);
-    this.logBroadcaster.handleTimeout(now);
-    return undefined;
+    const called = this.membership.callNext(now);
+    this.logBroadcaster.send(now);
+    this.#timers.set("end", endsAt);
+    this.#timers.set("forget", this.#forgetAt);
+    const refused = this.#isAnswerDue ? this.membership.unanswered(now) : [];
+    this.#isAnswerDue = false;
+    return { called, refused };
   }
 
   /** Emits `teardown` with the state of the mesh, and ends it. The caller sends what this returns to the sessions. */
   end({ reason, isTooLate }: MeshEnd): MeshEndReason {
-    const { rules, addresses, outputs } = this.#options;
     this.#completenessReporter.emitComplete();
     const { figures } = this.#completenessReporter;
-    const { there } = this.#completeness;
     const missing = this.#completenessReporter.missing();
     const absent = this.#absent();
-    const shortfall = shortfallOf({ there, wanted: rules.capacity, absent, ...missing });
+    const shortfall = shortfallOf({
+      there: this.members.present,
+      wanted: this.#rules.capacity,
+      absent,
+      ...missing,
+    });
     this.#ending = { reason, ...(isTooLate ? { incomplete: shortfall } : {}) };
-    outputs.push({
+    const mesh = this.name;
+    this.#outputs.push({
       type: "event",
-      event: { type: "teardown", mesh: this.name, ...this.#ending, ...figures, ...missing, absent },
+      event: { type: "teardown", mesh, ...this.#ending, ...figures, ...missing, absent },
     });
     if (isTooLate || missing.count > 0) {
-      outputs.push({ type: "note", note: { code: "INCOMPLETE", message: shortfall } });
+      this.#outputs.push({ type: "note", note: { code: "INCOMPLETE", message: shortfall } });
     }
     this.logBroadcaster.finish();
     this.halt();
-    for (const { address, id } of this.membership.directory.members) addresses.free(address, id);
+    for (const { address, id } of this.members.directory.members) this.#addresses.free(address, id);
     return this.#ending;
   }
 
@@ -344,103 +351,83 @@ export class Mesh {
     this.#isHalted = true;
     this.membership.admission.seal();
     this.#failureDetector.stop();
+    this.#timers.clearAll();
   }
 
-  nextTimeout(): number | undefined {
-    if (this.#isHalted) return undefined;
-    return earliest(
-      this.logBroadcaster.nextTimeout(),
-      this.membership.nextTimeout(),
-      this.claims.nextTimeout(),
-      this.#failureDetector.nextTimeout(),
-      this.#completenessReporter.nextTimeout(),
-      this.#forgetAt,
-      this.#endsAt,
-    );
-  }
-
-  handleTimeout(now: number): void {
+  /** What is not named here is done by the review that follows. */
+  #due(timer: MeshTimer, now: number): void {
     if (this.#isHalted) return;
-    this.#failureDetector.handleTimeout(now);
-    this.membership.handleTimeout(now);
-    this.claims.handleTimeout(now);
-    this.#completenessReporter.handleTimeout(now);
+    if (timer === "log") this.membership.retry(now);
+    else if (timer === "look") this.#completenessReporter.look(now);
+    else if (timer === "answer") this.#isAnswerDue = true;
+    else if (timer === "claimRetry") this.claims.retry(now);
+    else if (timer === "claimLease") this.claims.checkLeases(now);
   }
 
-  #enter(member: Member, session: MemberSession | undefined, now: number): void {
-    this.#completeness.enter(member, session !== undefined, now);
-    if (session === undefined) {
-      // Another writer has appended it: it has one lease to show itself here.
-      if (member.dialect === "native" && this.membership.standing(member.id) !== undefined)
-        this.#reviewPresence(member.id, now);
-      return;
-    }
-    if (member.dialect === "classic") {
-      this.#classics.add(session);
-      return;
-    }
-    this.#failureDetector.attach(member.id, session, now);
-    this.logBroadcaster.begin(session, member.order);
+  #enter(record: MemberRecord, now: number): void {
+    const { session } = record;
+    this.#completeness.enter(record, now);
+    // Another writer has appended it: it has one lease to show itself here.
+    if (session === undefined) this.#failureDetector.expect(record, now);
+    else if (record.dialect === "native") this.logBroadcaster.begin(session, record.order);
   }
 
-  /** Two members that replace each other again and again while connected share one address. */
-  #replaced(
-    { replaces, id, address }: Extract<MemberEntry, { type: "replaced" }>,
-    wasConnected: boolean,
-    now: number,
-  ): void {
-    const times = this.#sharedAddresses.replaced(replaces, wasConnected, id, now);
-    if (times === 0) return;
+  /**
+   * Two members that replace each other again and again while connected share one address, for example behind a load
+   * balancer. A program that was started again is different: its old connection is gone.
+   */
+  #replaced(old: MemberRecord, by: MemberRecord, wasConnected: boolean, now: number): void {
+    const { displacement } = old;
+    if (!wasConnected || by.dialect === "classic") return;
+    const { admissionProvenMs, sharedAddressTimes } = this.#rules.limits;
+    const isAgain = displacement !== undefined && now - displacement.at < admissionProvenMs;
+    const times = isAgain ? displacement.times + 1 : 1;
+    by.displacement = { times, at: now };
+    if (times < sharedAddressTimes) return;
     const message = `${times} times in a row somebody else has proved it while the member that had it was connected`;
-    this.#options.outputs.push({ type: "note", note: { code: "ADDRESS_SHARED", message, remote: address } });
-  }
-
-  #remove(member: Member, now: number): MemberSession | undefined {
-    const session = this.#failureDetector.remove(member.id);
-    this.#failureDetector.judge(this.#completeness.remove(member, now), now);
-    if (session !== undefined) this.logBroadcaster.end(session);
-    return session;
+    this.#outputs.push({ type: "note", note: { code: "ADDRESS_SHARED", message, remote: by.address } });
   }
 
   #noteFull(now: number): void {
-    const { there } = this.#completeness;
-    const { rules, outputs } = this.#options;
-    if (this.#fullAt !== undefined || there < rules.capacity) return;
+    const { present } = this.members;
+    if (this.#fullAt !== undefined || present < this.#rules.capacity) return;
     this.#fullAt = now;
-    outputs.push({ type: "event", event: { type: "full", mesh: this.name, members: there } });
+    this.#outputs.push({ type: "event", event: { type: "full", mesh: this.name, members: present } });
   }
 
   /** Remembers who left a mesh that has been full, for the report at its end. */
-  #noteGone({ address }: Member, entry: MemberEntry): void {
+  #noteGone({ address }: MemberRecord, entry: MemberEntry): void {
     if (this.#fullAt === undefined || (entry.type !== "left" && entry.type !== "lost")) return;
     this.#gone.push([address, `${entry.type}: ${entry.reason}`]);
-    if (this.#gone.length > this.#options.rules.limits.namedPairs) this.#gone.shift();
+    if (this.#gone.length > this.#rules.limits.namedPairs) this.#gone.shift();
   }
 
   /** Listed members without a session, and the newest of those who have gone and whose slots are empty. */
   #absent(): AbsentMemberRow[] {
-    const { directory } = this.membership;
-    const listed = this.#completeness.members(false).map(({ id, address }): AbsentMemberRow => {
-      return [address, `no session: ${this.#failureDetector.whyAbsent(id) ?? "it goes"}`];
-    });
-    const emptySlots = this.#finishAt === undefined ? 0 : this.#options.rules.capacity - directory.size;
-    const addresses = new Set(directory.members.map(({ address }) => address));
+    const { namedPairs } = this.#rules.limits;
+    const listed: AbsentMemberRow[] = [];
+    const addresses = new Set<Address>();
+    for (const { address, isPresent, suspect } of this.members.listed.values()) {
+      addresses.add(address);
+      if (!isPresent) listed.push([address, `no session: ${suspect?.reason ?? "it goes"}`]);
+    }
+    const emptySlots = this.#finishAt === undefined ? 0 : this.#rules.capacity - addresses.size;
     const gone = emptySlots > 0 ? this.#gone.filter(([address]) => !addresses.has(address)).slice(-emptySlots) : [];
-    return [...listed, ...gone].slice(0, this.#options.rules.limits.namedPairs);
+    return [...listed, ...gone].slice(0, namedPairs);
   }
 
   /** By when a mesh that ends at its capacity must be whole; undefined before it has been full. */
   get #finishAt(): number | undefined {
-    const { onFull, limits } = this.#options.rules;
+    const { onFull, limits } = this.#rules;
     return this.#fullAt === undefined || onFull === "hold" ? undefined : this.#fullAt + limits.finishMs;
   }
 
   /** When it ends: once it is complete, and members that cannot report their links have had time to make them. */
   get #endsAt(): number | undefined {
-    const { rules, listBroadcaster } = this.#options;
     if (this.#fullAt === undefined || this.#finishAt === undefined || !this.#completenessReporter.isComplete)
       return this.#finishAt;
-    const needsTime = this.membership.admission.classicMembers > 1 || this.#completeness.natives === 0;
-    return needsTime ? Math.max(this.#fullAt, listBroadcaster.lastListAt) + rules.limits.settleMs : this.#fullAt;
+    const needsTime = this.members.classics > 1 || this.members.natives === 0;
+    if (!needsTime) return this.#fullAt;
+    return Math.max(this.#fullAt, this.#listBroadcaster.lastListAt) + this.#rules.limits.settleMs;
   }
 }

@@ -1,30 +1,47 @@
-import { TimerTable } from "../core/timer-table.js";
+import type { OutputSink } from "../core/machine.js";
+import type { Timers } from "../core/timers.js";
 import { claimLeaseMs } from "../protocol/claims.js";
-import type { AddressRegistry } from "./address-registry.js";
+import { AddressRegistry } from "./address-registry.js";
+import type { AddressVerifier } from "./address-verifier.js";
 import type { ClaimTotals } from "./claims.js";
-import { classicMesh } from "./classic/handler.js";
-import { Mesh, type MeshOptions } from "./mesh.js";
+import type { ListBroadcaster } from "./classic/list-broadcaster.js";
+import { Mesh } from "./mesh.js";
+import type { RendezvousOutput, RendezvousRules } from "./types.js";
+
+/** The mesh of all classic members, which name none. */
+export const classicMesh = "default";
 
 /** The meshes of a server, by name. */
 export class Meshes {
-  readonly addresses: AddressRegistry;
-  readonly #options: Omit<MeshOptions, "name" | "revision" | "claimTotals">;
+  readonly addresses = new AddressRegistry();
+  readonly #rules: RendezvousRules;
+  readonly #listBroadcaster: ListBroadcaster;
+  readonly #addressVerifier: AddressVerifier;
+  readonly #outputs: OutputSink<RendezvousOutput>;
+  readonly #timers: Timers;
   readonly #claimTotals: ClaimTotals;
   readonly #meshes = new Map<string, Mesh>();
   /** Meshes that have changed since their last review. */
   readonly #touched = new Set<Mesh>();
-  readonly #deadlines = new TimerTable<Mesh>();
-  readonly #setFor = new Map<Mesh, number | undefined>();
   /** A new log begins above the revisions of all forgotten ones, so that no order is given twice. */
   #revision: number;
 
-  constructor(options: Omit<MeshOptions, "name" | "revision" | "claimTotals">) {
-    this.#options = options;
-    this.addresses = options.addresses;
-    this.#revision = options.rules.firstRevision;
-    this.#claimTotals = { count: 0, grantsFrom: options.rules.startedAtMs + claimLeaseMs };
+  constructor(
+    rules: RendezvousRules,
+    timers: Timers,
+    outputs: OutputSink<RendezvousOutput>,
+    listBroadcaster: ListBroadcaster,
+    addressVerifier: AddressVerifier,
+  ) {
+    this.#rules = rules;
+    this.#timers = timers;
+    this.#outputs = outputs;
+    this.#listBroadcaster = listBroadcaster;
+    this.#addressVerifier = addressVerifier;
+    this.#revision = rules.firstRevision;
+    this.#claimTotals = { count: 0, grantsFrom: rules.startedAtMs + claimLeaseMs };
     // It exists from the start and is never removed, so that classic members always have a mesh.
-    this.open(classicMesh, options.rules.startedAtMs);
+    this.open(classicMesh, rules.startedAtMs);
   }
 
   /** The revision before the first entry of a log that begins now. */
@@ -36,21 +53,27 @@ export class Meshes {
     return this.#meshes.values();
   }
 
+  /** The mesh of all classic members, which will be reviewed after this input. */
+  get classic(): Mesh {
+    const mesh = this.find(classicMesh);
+    if (mesh === undefined) throw new Error("the mesh of classic members is never forgotten");
+    return mesh;
+  }
+
   /** The mesh of this name, which will be reviewed after this input. */
-  find(name: string): Mesh | undefined {
-    const mesh = this.#meshes.get(name);
+  find(name: string | undefined): Mesh | undefined {
+    const mesh = this.peek(name);
     if (mesh !== undefined) this.#touched.add(mesh);
     return mesh;
   }
 
   /** The mesh of this name, for reading only. */
-  peek(name: string): Mesh | undefined {
-    return this.#meshes.get(name);
+  peek(name: string | undefined): Mesh | undefined {
+    return name === undefined ? undefined : this.#meshes.get(name);
   }
 
   hasRoomFor(name: string): boolean {
-    const isRoomLeft = this.#meshes.size < this.#options.rules.limits.meshes;
-    return isRoomLeft || this.#meshes.has(name) || this.#dispensable !== undefined;
+    return this.#meshes.size < this.#rules.limits.meshes || this.#meshes.has(name) || this.#dispensable !== undefined;
   }
 
   /**
@@ -64,15 +87,26 @@ export class Meshes {
 
   /** The mesh of this name, or a new one that is not kept, to judge a registration by. */
   orNew(name: string): Mesh {
-    return (
-      this.find(name) ?? new Mesh({ ...this.#options, name, revision: this.#revision, claimTotals: this.#claimTotals })
+    const known = this.find(name);
+    if (known !== undefined) return known;
+    return new Mesh(
+      name,
+      this.#revision,
+      this.#rules,
+      this.addresses,
+      this.#listBroadcaster,
+      this.#addressVerifier,
+      this.#claimTotals,
+      this.#outputs,
+      this.#timers,
+      this.#touched,
     );
   }
 
   /** The mesh of this name, created if there is none; undefined if there are too many. */
   open(name: string, now: number): Mesh | undefined {
     if (!this.hasRoomFor(name)) return undefined;
-    const isFull = !this.#meshes.has(name) && this.#meshes.size >= this.#options.rules.limits.meshes;
+    const isFull = !this.#meshes.has(name) && this.#meshes.size >= this.#rules.limits.meshes;
     const dispensable = isFull ? this.#dispensable : undefined;
     if (dispensable !== undefined) this.#forget(dispensable, now);
     const mesh = this.orNew(name);
@@ -89,49 +123,25 @@ export class Meshes {
     }
   }
 
-  /**
-   * After the review of a mesh: forgets it if it is empty, or has had no session for a lease; else sets its next timer.
-   */
+  /** After the review of a mesh: forgets it if it is empty, or has had no session for a lease. */
   settle(mesh: Mesh, now: number): void {
     const isKept = mesh.name === classicMesh;
-    if (mesh.isAbandoned(now) || (mesh.isIdle && !isKept)) {
-      this.#forget(mesh, now);
-      if (isKept) this.open(classicMesh, now);
-      return;
-    }
-    const at = mesh.nextTimeout();
-    if (at === this.#setFor.get(mesh)) return;
-    this.#setFor.set(mesh, at);
-    if (at === undefined) this.#deadlines.clear(mesh);
-    else this.#deadlines.set(mesh, at);
+    if (!mesh.isAbandoned(now) && (isKept || !mesh.isIdle)) return;
+    this.#forget(mesh, now);
+    if (isKept) this.open(classicMesh, now);
   }
 
   #forget(mesh: Mesh, now: number): void {
-    this.#revision = Math.max(this.#revision, mesh.membership.directory.revision);
+    this.#revision = Math.max(this.#revision, mesh.members.directory.revision);
     mesh.forget(now);
-    this.#options.outputs.push({ type: "forgetLog", mesh: mesh.name });
+    mesh.halt();
+    this.#outputs.push({ type: "forgetLog", mesh: mesh.name });
     this.#meshes.delete(mesh.name);
     this.#touched.delete(mesh);
-    this.#deadlines.clear(mesh);
-    this.#setFor.delete(mesh);
   }
 
   /** From now on no mesh changes any more. */
   halt(): void {
     for (const mesh of this.#meshes.values()) mesh.halt();
-    this.#deadlines.clearAll();
-    this.#setFor.clear();
-  }
-
-  nextTimeout(): number | undefined {
-    return this.#deadlines.next();
-  }
-
-  handleTimeout(now: number): void {
-    for (let mesh = this.#deadlines.takeDue(now); mesh !== undefined; mesh = this.#deadlines.takeDue(now)) {
-      this.#setFor.delete(mesh);
-      this.#touched.add(mesh);
-      mesh.handleTimeout(now);
-    }
   }
 }

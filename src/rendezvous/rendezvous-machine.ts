@@ -1,14 +1,15 @@
 import type { ConnectionId } from "../core/connections.js";
+import { GracefulCloses } from "../core/graceful-closes.js";
 import type { Machine } from "../core/machine.js";
 import { Queue } from "../core/queue.js";
 import { earliest } from "../core/timer-table.js";
+import { Timers } from "../core/timers.js";
 import type { Address } from "../protocol/address.js";
-import type { Id } from "../protocol/directory.js";
-import { AddressRegistry } from "./address-registry.js";
+import type { Directory, Id } from "../protocol/directory.js";
 import { AddressVerifier, type VerificationResult } from "./address-verifier.js";
-import { classicMesh } from "./classic/handler.js";
 import { ListBroadcaster } from "./classic/list-broadcaster.js";
 import { ConnectionHandler } from "./connection-handler.js";
+import type { RefusedSession } from "./membership.js";
 import type { Mesh, MeshEnd } from "./mesh.js";
 import { Meshes } from "./meshes.js";
 import type { LogAnswer, RendezvousInput, RendezvousOutput, RendezvousRules } from "./types.js";
@@ -22,36 +23,28 @@ import type { LogAnswer, RendezvousInput, RendezvousOutput, RendezvousRules } fr
  */
 export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOutput> {
   readonly #outputs = new Queue<RendezvousOutput>();
+  readonly #timers = new Timers();
+  readonly #gracefulCloses: GracefulCloses;
   readonly #meshes: Meshes;
-  readonly #listBroadcaster: ListBroadcaster;
   readonly #addressVerifier: AddressVerifier;
   readonly #connectionHandler: ConnectionHandler;
   /** `ending`: nobody is admitted any more, and open connections are being closed. */
   #state: "serving" | "ending" | "closed" = "serving";
   #isListening = true;
   #hasEndedMesh = false;
-  #now = Number.NEGATIVE_INFINITY;
 
   constructor(rules: RendezvousRules) {
+    const { limits } = rules;
+    const timers = this.#timers;
     const outputs = this.#outputs;
-    this.#listBroadcaster = new ListBroadcaster(rules.limits, () => this.#classicMesh.membership.directory, outputs);
-    this.#addressVerifier = new AddressVerifier(rules.limits, outputs, (outcome, now) => this.#found(outcome, now));
-    this.#meshes = new Meshes({
-      rules,
-      outputs,
-      addresses: new AddressRegistry(),
-      listBroadcaster: this.#listBroadcaster,
-      prove: (session) => this.#connectionHandler.native.challenge(session, undefined, this.#now),
-      check: (mesh, { id, address }) => this.#addressVerifier.begin({ mesh, id, address }, this.#now),
-    });
-    this.#connectionHandler = new ConnectionHandler({
-      rules,
-      outputs,
-      meshes: this.#meshes,
-      listBroadcaster: this.#listBroadcaster,
-      addressVerifier: this.#addressVerifier,
-      classicMesh: () => this.#classicMesh,
-    });
+    const closes = new GracefulCloses(outputs, limits.lingerMs);
+    const classicDirectory = (): Directory => this.#meshes.classic.members.directory;
+    const lists = new ListBroadcaster(limits, timers, outputs, closes, classicDirectory);
+    const verifier = new AddressVerifier(limits, timers, outputs, closes, (result, now) => this.#verified(result, now));
+    this.#gracefulCloses = closes;
+    this.#addressVerifier = verifier;
+    this.#meshes = new Meshes(rules, timers, outputs, lists, verifier);
+    this.#connectionHandler = new ConnectionHandler(rules, timers, outputs, closes, this.#meshes, lists, verifier);
   }
 
   /** The addresses of all members, mesh by mesh, and those of each mesh in join order. */
@@ -61,7 +54,7 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
 
   /** The addresses of the members of a mesh in join order. */
   membersOf(mesh: string): Address[] {
-    return this.#meshes.peek(mesh)?.membership.directory.members.map(({ address }) => address) ?? [];
+    return this.#meshes.peek(mesh)?.members.directory.members.map(({ address }) => address) ?? [];
   }
 
   /** The addresses of those members of a mesh that have a live session, in join order. */
@@ -76,7 +69,7 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
 
   /** The revision of the newest change in a mesh, or the one before its first. */
   revisionOf(mesh: string): number {
-    return this.#meshes.peek(mesh)?.membership.directory.revision ?? this.#meshes.revision;
+    return this.#meshes.peek(mesh)?.members.directory.revision ?? this.#meshes.revision;
   }
 
   /** The id of a mesh's log. A mesh that was forgotten and begins again has another log. */
@@ -106,16 +99,10 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
   }
 
   nextTimeout(): number | undefined {
-    return earliest(
-      this.#connectionHandler.nextTimeout(),
-      this.#listBroadcaster.nextTimeout(),
-      this.#addressVerifier.nextTimeout(),
-      this.#meshes.nextTimeout(),
-    );
+    return earliest(this.#timers.next(), this.#gracefulCloses.nextTimeout(), this.#connectionHandler.nextTimeout());
   }
 
   handle(input: RendezvousInput, now: number): void {
-    this.#now = now;
     switch (input.type) {
       case "accepted":
         if (this.#state === "serving") this.#connectionHandler.accept(input.connection, input.remote, now);
@@ -123,9 +110,8 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
         break;
       case "timeout":
         this.#connectionHandler.handleTimeout(now);
-        this.#addressVerifier.handleTimeout(now);
-        this.#meshes.handleTimeout(now);
-        this.#listBroadcaster.handleTimeout(now);
+        this.#timers.fire(now);
+        this.#gracefulCloses.handleTimeout(now);
         break;
       case "appended":
         this.#appended(input, now);
@@ -145,10 +131,14 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
     this.#settle(now);
   }
 
-  #found({ task, found, detail }: VerificationResult, now: number): void {
-    if (task.nonce !== undefined) this.#connectionHandler.native.unproved({ task, found, detail }, now);
-    else this.#meshes.find(task.mesh)?.checked(task.id, found, detail, now);
-    if (task.nonce !== undefined || found !== "undialed") return;
+  #verified(result: VerificationResult, now: number): void {
+    const { task, found, detail } = result;
+    if (task.nonce !== undefined) {
+      this.#connectionHandler.native.unproved(task.session, result, now);
+      return;
+    }
+    this.#meshes.find(task.mesh)?.checked(task.record, found, detail, now);
+    if (found !== "undialed") return;
     this.#outputs.push({ type: "note", note: { code: "NO_DESCRIPTORS", message: detail, remote: task.address } });
   }
 
@@ -156,9 +146,12 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
 
   #rejected(answer: Extract<LogAnswer, { type: "rejected" }>, now: number): void {
     const { refused, evicts } = this.#meshes.find(answer.mesh)?.rejected(answer, now) ?? {};
-    if (refused !== undefined)
-      this.#connectionHandler.sessionCloser.refuse(refused.session, refused.code, refused.message, now);
-    if (evicts !== undefined) this.#meshes.find(evicts.mesh)?.evict(evicts.id, answer.mesh);
+    if (refused !== undefined) this.#refuse(refused, now);
+    if (evicts !== undefined) this.#meshes.find(evicts.mesh)?.evict(evicts.id, answer.mesh, now);
+  }
+
+  #refuse({ session, code, message }: RefusedSession, now: number): void {
+    this.#connectionHandler.sessionCloser.refuse(session, code, message, now);
   }
 
   #appended(answer: Extract<LogAnswer, { type: "appended" }>, now: number): void {
@@ -177,12 +170,15 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
   /** Reviews every mesh that the input concerned, and ends those that are due. */
   #settle(now: number): void {
     for (const mesh of this.#meshes.takeTouched()) {
-      const end = mesh.review(now);
+      const { end, called, refused } = mesh.review(now);
       if (end !== undefined) this.#end(mesh, end, now);
+      for (const session of called) this.#connectionHandler.native.challenge(session, undefined, now);
+      for (const session of refused) this.#refuse(session, now);
       this.#meshes.settle(mesh, now);
     }
     if (this.#hasEndedMesh && !this.#hasMembersOrEnd) this.#stop(now);
-    if (this.#state !== "ending" || this.#connectionHandler.sessions.size > 0 || !this.#addressVerifier.isIdle) return;
+    if (this.#state !== "ending" || this.#connectionHandler.sessions.size > 0 || this.#addressVerifier.connections > 0)
+      return;
     this.#state = "closed";
     this.#outputs.push({ type: "event", event: { type: "closed" } });
   }
@@ -206,7 +202,7 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
   #endAll(reason: string, now: number): void {
     if (this.#state !== "serving") return;
     const peopled = [...this.#meshes.all].filter((mesh) => mesh.hasMembersOrEnd);
-    const ending = peopled.length > 0 || this.#hasEndedMesh ? peopled : [this.#classicMesh];
+    const ending = peopled.length > 0 || this.#hasEndedMesh ? peopled : [this.#meshes.classic];
     for (const mesh of ending) this.#end(mesh, { reason, isTooLate: false }, now);
     this.#stop(now);
   }
@@ -226,11 +222,5 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
   #stopListening(): void {
     if (this.#isListening) this.#outputs.push({ type: "stopListening" });
     this.#isListening = false;
-  }
-
-  get #classicMesh(): Mesh {
-    const mesh = this.#meshes.find(classicMesh);
-    if (mesh === undefined) throw new Error("the mesh of classic members is never forgotten");
-    return mesh;
   }
 }

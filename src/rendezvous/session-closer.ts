@@ -1,22 +1,13 @@
 import type { ErrorCode } from "../core/errors.js";
 import { printable } from "../core/escaping.js";
-import { GracefulCloses } from "../core/graceful-closes.js";
+import type { GracefulCloses } from "../core/graceful-closes.js";
 import type { OutputSink } from "../core/machine.js";
-import { earliest, TimerTable } from "../core/timer-table.js";
+import type { KeyedTimers, Timers } from "../core/timers.js";
 import { encodeEnd, encodeRefusal, teardownText } from "../protocol/classic/list.js";
 import { encodeControl } from "../protocol/native/control.js";
 import type { ListBroadcaster } from "./classic/list-broadcaster.js";
 import type { MemberSession } from "./member-session.js";
 import type { RendezvousOutput, RendezvousRules } from "./types.js";
-
-/** What a session closer needs. */
-export interface SessionCloserOptions {
-  readonly rules: RendezvousRules;
-  readonly listBroadcaster: ListBroadcaster;
-  readonly outputs: OutputSink<RendezvousOutput>;
-  /** Called once for each session, before it is closed. */
-  readonly leaving: (session: MemberSession, closeReason: CloseReason, now: number) => void;
-}
 
 /** Why a session ends: `left` by the member's own message, `broken` otherwise. */
 export interface CloseReason {
@@ -38,14 +29,32 @@ const longestRefusal = 400;
  * message comes a half-close; if the peer does not close within `lingerMs`, the connection is aborted.
  */
 export class SessionCloser {
-  readonly #options: SessionCloserOptions;
+  readonly #rules: RendezvousRules;
+  readonly #outputs: OutputSink<RendezvousOutput>;
+  readonly #listBroadcaster: ListBroadcaster;
   readonly #gracefulCloses: GracefulCloses;
+  readonly #ending: (session: MemberSession, closeReason: CloseReason, now: number) => void;
   /** Native members that were sent the teardown, and by when they must have closed. */
-  readonly #draining = new TimerTable<MemberSession>();
+  readonly #draining: KeyedTimers<MemberSession>;
 
-  constructor(options: SessionCloserOptions) {
-    this.#options = options;
-    this.#gracefulCloses = new GracefulCloses(options.outputs, options.rules.limits.lingerMs);
+  /** `ending` is called once for each session, before it is closed. */
+  constructor(
+    rules: RendezvousRules,
+    timers: Timers,
+    outputs: OutputSink<RendezvousOutput>,
+    listBroadcaster: ListBroadcaster,
+    gracefulCloses: GracefulCloses,
+    ending: (session: MemberSession, closeReason: CloseReason, now: number) => void,
+  ) {
+    this.#rules = rules;
+    this.#outputs = outputs;
+    this.#listBroadcaster = listBroadcaster;
+    this.#gracefulCloses = gracefulCloses;
+    this.#ending = ending;
+    this.#draining = timers.keyed((session, now) => {
+      this.note(session, "TOO_SLOW", "did not close after the teardown");
+      this.#gracefulCloses.begin(session.connection, now);
+    });
   }
 
   /** Sends the reason of a refusal, and closes the session. */
@@ -55,15 +64,15 @@ export class SessionCloser {
     const isNative = this.#speaksNative(session);
     // A native member that is refused on this connection may come back on another.
     this.#part(session, { type: isNative ? "broken" : "left", reason: `refused: ${code}` }, now);
-    if (!this.#mayBeHeard(session)) this.#hangUp(session, now);
+    if (!this.#mayBeSent(session)) this.#hangUp(session, now);
     else this.#hangUp(session, now, isNative ? this.#refusal(code, message) : encodeRefusal(code, message));
   }
 
   /** Closes the session, with a last message in its dialect, or none. */
-  close(session: MemberSession, closeReason: CloseReason, now: number, lastWord?: Uint8Array): void {
+  close(session: MemberSession, closeReason: CloseReason, now: number, lastMessage?: Uint8Array): void {
     if (session.state === "closing") return;
     this.#part(session, closeReason, now);
-    this.#hangUp(session, now, lastWord);
+    this.#hangUp(session, now, lastMessage);
   }
 
   /**
@@ -72,20 +81,17 @@ export class SessionCloser {
    */
   dismiss(session: MemberSession, { reason, incomplete }: MeshEndReason, now: number): void {
     if (session.state === "closing") return;
-    const { limits } = this.#options.rules;
+    const deadlineMs = this.#rules.limits.drainMs;
     this.#part(session, { type: "left", reason }, now);
     if (!this.#speaksNative(session)) {
       const failure = printable(`${reason}: ${incomplete}`, longestRefusal);
-      this.#hangUp(
-        session,
-        now,
-        incomplete === undefined ? encodeEnd(teardownText) : encodeRefusal("INCOMPLETE", failure),
-      );
+      const isComplete = incomplete === undefined;
+      this.#hangUp(session, now, isComplete ? encodeEnd(teardownText) : encodeRefusal("INCOMPLETE", failure));
       return;
     }
     const lack = incomplete === undefined ? {} : { incomplete };
-    session.nativeWriter.send(encodeControl({ type: "teardown", reason, deadlineMs: limits.drainMs, ...lack }));
-    this.#draining.set(session, now + limits.drainMs);
+    session.nativeWriter.send(encodeControl({ type: "teardown", reason, deadlineMs, ...lack }));
+    this.#draining.set(session, now + deadlineMs);
   }
 
   /** The other side has half-closed a session that is closing. */
@@ -98,32 +104,20 @@ export class SessionCloser {
   closed(session: MemberSession): void {
     this.#draining.clear(session);
     this.#gracefulCloses.closed(session.connection);
-    this.#options.listBroadcaster.closed(session);
-  }
-
-  nextTimeout(): number | undefined {
-    return earliest(this.#draining.next(), this.#gracefulCloses.nextTimeout());
-  }
-
-  handleTimeout(now: number): void {
-    for (let due = this.#draining.takeDue(now); due !== undefined; due = this.#draining.takeDue(now)) {
-      this.note(due, "TOO_SLOW", "did not close after the teardown");
-      this.#gracefulCloses.begin(due.connection, now);
-    }
-    this.#gracefulCloses.handleTimeout(now);
+    this.#listBroadcaster.closed(session);
   }
 
   note(session: MemberSession, code: ErrorCode, message: string): void {
-    this.#options.outputs.push({ type: "note", note: { code, message, remote: session.remoteAddress } });
+    this.#outputs.push({ type: "note", note: { code, message, remote: session.remoteAddress } });
   }
 
   /** During a TLS handshake a message in plain text would not be understood. */
-  #mayBeHeard({ identity, dialect }: MemberSession): boolean {
-    return !this.#options.rules.isKeyed || identity !== undefined || dialect !== undefined;
+  #mayBeSent({ identity, dialect }: MemberSession): boolean {
+    return !this.#rules.isKeyed || identity !== undefined || dialect !== undefined;
   }
 
   #speaksNative({ dialect }: MemberSession): boolean {
-    return dialect === "native" || (dialect === undefined && this.#options.rules.dialect === "native");
+    return dialect === "native" || (dialect === undefined && this.#rules.dialect === "native");
   }
 
   #refusal(code: ErrorCode, message: string): Uint8Array {
@@ -133,23 +127,23 @@ export class SessionCloser {
 
   /** When somebody who is refused for the moment may come again; undefined if the refusal is final. */
   #retryMs(code: ErrorCode): number | undefined {
-    const { firstByteCrowdedMs, logRetryMs } = this.#options.rules.limits;
+    const { firstByteCrowdedMs, logRetryMs } = this.#rules.limits;
     if (code === "STORE_UNAVAILABLE") return logRetryMs;
     return code === "BUSY" || code === "NO_DESCRIPTORS" ? firstByteCrowdedMs : undefined;
   }
 
   #part(session: MemberSession, closeReason: CloseReason, now: number): void {
-    this.#options.leaving(session, closeReason, now);
+    this.#ending(session, closeReason, now);
     session.step("closing");
     session.reader.close();
   }
 
-  #hangUp(session: MemberSession, now: number, lastWord?: Uint8Array): void {
+  #hangUp(session: MemberSession, now: number, lastMessage?: Uint8Array): void {
     if (!this.#speaksNative(session)) {
-      this.#options.listBroadcaster.close(session, now, lastWord);
+      this.#listBroadcaster.close(session, now, lastMessage);
       return;
     }
-    if (lastWord !== undefined) session.nativeWriter.send(lastWord);
+    if (lastMessage !== undefined) session.nativeWriter.send(lastMessage);
     this.#gracefulCloses.begin(session.connection, now);
   }
 }

@@ -117,6 +117,22 @@ export type RendezvousOutput =
   | { readonly type: "event"; readonly event: RendezvousEvent }
   | { readonly type: "note"; readonly note: LogEvent };
 
+/**
+ * What a mesh waits for: its next update, the next `complete` or look at missing pairs, the next try of what the log has
+ * rejected, the line, an answer of the log, a claim whose lease runs out, the next try of a claim, its end, and that it is forgotten.
+ */
+export type MeshTimer =
+  | "update"
+  | "complete"
+  | "look"
+  | "log"
+  | "line"
+  | "answer"
+  | "claimLease"
+  | "claimRetry"
+  | "end"
+  | "forget";
+
 /** What happens at capacity: the mesh ends once it is whole, or it stays and newcomers wait for a free slot. */
 export type OnFull = "teardown" | "hold";
 

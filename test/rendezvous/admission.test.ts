@@ -1,21 +1,26 @@
 import { describe, expect, test } from "vitest";
 import { defaultLimits } from "../../src/core/limits.js";
 import type { Address } from "../../src/protocol/address.js";
-import { type Candidate, type Dialect, Directory, type Id, type MemberEntry } from "../../src/protocol/directory.js";
+import type { Candidate, Dialect, Id, MemberEntry } from "../../src/protocol/directory.js";
 import { AddressRegistry } from "../../src/rendezvous/address-registry.js";
 import { Admission, type Applicant } from "../../src/rendezvous/admission.js";
-import { MemberSession } from "../../src/rendezvous/member-session.js";
+import { type MemberRecord, MemberSession } from "../../src/rendezvous/member-session.js";
+import { Members } from "../../src/rendezvous/members.js";
 import type { AdmissionRules } from "../../src/rendezvous/types.js";
 
 const host = "10.0.0.1";
 
 interface House {
   readonly admission: Admission;
-  readonly directory: Directory;
+  readonly members: Members;
   readonly addresses: AddressRegistry;
   /** Brings the address into the directory, as the log does. */
-  readonly join: (address: Address, dialect?: Dialect) => Id;
+  readonly join: (address: Address, dialect?: Dialect) => MemberRecord;
+  /** The append of this registration is under way. */
+  readonly begin: (candidate: Candidate, replaces?: MemberRecord) => MemberRecord;
   readonly leave: (address: Address) => void;
+  /** A session waits in line with this address. */
+  readonly wait: (address: Address) => MemberSession;
   readonly judge: (address: Address, from?: string, more?: Partial<Applicant>) => string;
 }
 
@@ -29,7 +34,8 @@ function candidate(address: Address, dialect: Dialect = "classic"): Candidate {
 }
 
 function open(rules: Partial<AdmissionRules> = {}): House {
-  const directory = new Directory();
+  const members = new Members("default", 0);
+  const { directory } = members;
   const addresses = new AddressRegistry();
   const defaults: AdmissionRules = {
     capacity: 3,
@@ -37,23 +43,42 @@ function open(rules: Partial<AdmissionRules> = {}): House {
     mayAdvertise: () => false,
     limits: defaultLimits,
   };
-  const admission = new Admission("default", { ...defaults, ...rules }, directory, addresses);
+  const admission = new Admission({ ...defaults, ...rules }, members, addresses);
   const apply = (entry: MemberEntry): void => {
-    const removed = entry.type === "joined" ? undefined : directory.member(entry.id);
-    directory.apply(entry);
-    admission.applied(entry, removed);
+    const { removed, entered } = members.apply(entry) ?? {};
+    if (removed !== undefined) addresses.free(removed.address, removed.id);
+    if (entered !== undefined) addresses.take(entered.address, entered);
   };
+  let sessions = 0;
   return {
     admission,
-    directory,
+    members,
     addresses,
     join: (address, dialect = "classic") => {
       const revision = directory.revision + 1;
       apply({ type: "joined", ...candidate(address, dialect), order: revision, revision });
-      return idOf(address);
+      const record = members.get(idOf(address));
+      if (record === undefined) throw new Error("it is not listed");
+      sessions += 1;
+      record.session = newSession(sessions);
+      return record;
+    },
+    begin: (asked, replaces) => {
+      const record = members.begin(asked, replaces);
+      addresses.take(asked.address, record);
+      sessions += 1;
+      record.session = newSession(sessions);
+      return record;
     },
     leave: (address) => {
       apply({ type: "left", id: idOf(address), reason: "closed", revision: directory.revision + 1 });
+    },
+    wait: (address) => {
+      sessions += 1;
+      const session = newSession(sessions);
+      session.candidate = candidate(address);
+      admission.wait(session, session.candidate);
+      return session;
     },
     judge: (address, from = host, more = {}) => {
       const id = `another ${idOf(address)}`;
@@ -91,8 +116,8 @@ describe("who may claim which address", () => {
   });
 
   test("is nobody while an append of the address is under way", () => {
-    const { admission, judge, join, leave } = open();
-    admission.appending(candidate("10.0.0.1:1"));
+    const { begin, judge, join, leave } = open();
+    begin(candidate("10.0.0.1:1"));
     expect(judge("10.0.0.1:1")).toBe("ADDRESS_IN_USE");
     join("10.0.0.1:1");
     expect(judge("10.0.0.1:1")).toBe("ADDRESS_IN_USE");
@@ -100,18 +125,24 @@ describe("who may claim which address", () => {
     expect(judge("10.0.0.1:1")).toBe("admit");
   });
 
+  test("is nobody for the moment while the log has not answered the registration of somebody who has gone", () => {
+    const { begin, judge } = open();
+    const { id } = Object.assign(begin(candidate("10.0.0.1:1")), { session: undefined });
+    expect(judge("10.0.0.1:1")).toBe("STORE_UNAVAILABLE");
+    expect(judge("10.0.0.1:2", host, { id })).toBe("STORE_UNAVAILABLE");
+  });
+
   test("is nobody while somebody waits in line with the address", () => {
-    const { admission, judge } = open({ capacity: 1, onFull: "hold" });
-    admission.appending(candidate("10.0.0.1:1"));
-    const session = newSession(1);
-    admission.wait(session, candidate("10.0.0.1:2"));
+    const { admission, begin, judge, wait } = open({ capacity: 1, onFull: "hold" });
+    begin(candidate("10.0.0.1:1"));
+    const session = wait("10.0.0.1:2");
     expect(judge("10.0.0.1:2")).toBe("ADDRESS_IN_USE");
     admission.leaveLine(session);
     expect(judge("10.0.0.1:2")).toBe("wait");
   });
 
   test("is free again when the member has left", () => {
-    const { leave, judge, join } = open();
+    const { judge, join, leave } = open();
     join("10.0.0.1:1");
     leave("10.0.0.1:1");
     expect(judge("10.0.0.1:1")).toBe("admit");
@@ -120,12 +151,12 @@ describe("who may claim which address", () => {
 
 describe("capacity", () => {
   test("counts appends under way as members, so that no slot is given away twice", () => {
-    const { admission, judge, join } = open({ capacity: 2 });
+    const { admission, begin, members, judge, join } = open({ capacity: 2 });
     join("10.0.0.1:1");
-    expect(admission.hasFreeSlot).toBe(true);
-    admission.appending(candidate("10.0.0.1:2"));
-    expect(admission.used).toBe(2);
-    expect(admission.hasFreeSlot).toBe(false);
+    expect(admission.freeSlots).toBeGreaterThan(0);
+    begin(candidate("10.0.0.1:2"));
+    expect(members.slots).toBe(2);
+    expect(admission.freeSlots).toBe(0);
     expect(judge("10.0.0.1:3")).toBe("MESH_SEALED");
   });
 
@@ -154,11 +185,11 @@ describe("capacity", () => {
 
 describe("a mesh that has ended", () => {
   test("takes nobody in any more, not even when a member leaves", () => {
-    const { admission, leave, judge, join } = open({ capacity: 1 });
+    const { admission, judge, join, leave } = open({ capacity: 1 });
     join("10.0.0.1:1");
     admission.seal();
     leave("10.0.0.1:1");
-    expect(admission.hasFreeSlot).toBe(false);
+    expect(admission.freeSlots).toBe(0);
     expect(judge("10.0.0.1:2")).toBe("MESH_SEALED");
   });
 
@@ -177,22 +208,18 @@ describe("the line", () => {
   });
 
   test("is not jumped: while somebody waits, a newcomer waits too, even if a slot is free", () => {
-    const { admission, judge } = open({ capacity: 1, onFull: "hold" });
-    admission.wait(newSession(1), candidate("10.0.0.1:1"));
-    expect(admission.hasFreeSlot).toBe(true);
+    const { admission, judge, wait } = open({ capacity: 1, onFull: "hold" });
+    wait("10.0.0.1:1");
+    expect(admission.freeSlots).toBeGreaterThan(0);
     expect(judge("10.0.0.1:2")).toBe("wait");
   });
 
   test("has the first who came first, and closes up when one leaves", () => {
-    const { admission } = open({ onFull: "hold" });
-    const sessions = [newSession(1), newSession(2), newSession(3)] as const;
-    for (const [index, session] of sessions.entries()) admission.wait(session, candidate(`10.0.0.1:${index + 1}`));
+    const { admission, wait } = open({ onFull: "hold" });
+    const sessions = [wait("10.0.0.1:1"), wait("10.0.0.1:2"), wait("10.0.0.1:3")] as const;
     expect(admission.leaveLine(sessions[1])).toBe(true);
     expect(admission.leaveLine(sessions[1])).toBe(false);
-    expect([...admission.line]).toEqual([
-      [sessions[0], candidate("10.0.0.1:1")],
-      [sessions[2], candidate("10.0.0.1:3")],
-    ]);
+    expect([...admission.line]).toEqual([sessions[0], sessions[2]]);
   });
 
   test("does not take those whose address nobody would admit", () => {
@@ -207,11 +234,11 @@ describe("the list's length", () => {
   const listBytes = "list:\n10.0.0.1:1\n10.0.0.1:2".length;
 
   test("bounds the members, those with appends under way included", () => {
-    const { admission, judge, join } = open({ limits: { ...defaultLimits, listBytes } });
+    const { begin, judge, join } = open({ limits: { ...defaultLimits, listBytes } });
     join("10.0.0.1:1");
     expect(judge("10.0.0.1:2")).toBe("admit");
     expect(judge("10.0.0.1:22")).toBe("LIST_FULL");
-    admission.appending(candidate("10.0.0.1:2"));
+    begin(candidate("10.0.0.1:2"));
     expect(judge("10.0.0.1:3")).toBe("LIST_FULL");
   });
 });
@@ -220,9 +247,9 @@ describe("the most members", () => {
   const limits = { ...defaultLimits, membersPerMesh: 2, members: 4 };
 
   test("of a mesh without a capacity are bounded, those with appends under way included, until one goes", () => {
-    const { admission, judge, join, leave } = open({ capacity: Number.POSITIVE_INFINITY, limits });
+    const { begin, judge, join, leave } = open({ capacity: Number.POSITIVE_INFINITY, limits });
     join("10.0.0.1:1", "native");
-    admission.appending(candidate("10.0.0.1:2"));
+    begin(candidate("10.0.0.1:2"));
     expect(judge("10.0.0.1:3")).toBe("TOO_MANY_MEMBERS");
     expect(judge("10.0.0.1:1", host, { dialect: "native" })).toBe("admit");
     leave("10.0.0.1:1");
@@ -257,27 +284,27 @@ describe("a native applicant", () => {
   const native = { dialect: "native" } as const;
 
   test("takes the place of a native member at its address, in a full mesh too and past the line", () => {
-    const { admission, judge, join } = open({ capacity: 1, onFull: "hold" });
-    const id = join("10.0.0.1:1", "native");
-    admission.wait(newSession(1), candidate("10.0.0.1:2"));
+    const { admission, judge, join, wait } = open({ capacity: 1, onFull: "hold" });
+    const replaced = join("10.0.0.1:1", "native");
+    wait("10.0.0.1:2");
     const verdict = admission.judge({
       ...candidate("10.0.0.1:1", "native"),
       id: "its next id",
       observedHost: host,
       isTrusted: false,
     });
-    expect(verdict).toEqual({ type: "admit", replaces: id });
+    expect(verdict).toEqual({ type: "admit", replaces: replaced.id });
     expect(judge("10.0.0.1:1")).toBe("ADDRESS_IN_USE");
   });
 
   test("takes no slot while it replaces, and one once the replaced member is gone without it", () => {
-    const { admission, join, leave } = open({ capacity: 2, onFull: "hold" });
-    const id = join("10.0.0.1:1", "native");
-    admission.appending({ ...candidate("10.0.0.1:1", "native"), id: "its next id" }, id);
-    expect(admission.used).toBe(1);
+    const { admission, begin, members, join, leave } = open({ capacity: 2, onFull: "hold" });
+    const replaced = join("10.0.0.1:1", "native");
+    begin({ ...candidate("10.0.0.1:1", "native"), id: "its next id" }, replaced);
+    expect(members.slots).toBe(1);
     leave("10.0.0.1:1");
-    expect(admission.used).toBe(1);
-    expect(admission.hasFreeSlot).toBe(true);
+    expect(members.slots).toBe(1);
+    expect(admission.freeSlots).toBeGreaterThan(0);
   });
 
   test("never takes the place of a classic member, nor of one in another mesh", () => {
@@ -304,25 +331,25 @@ describe("a native applicant", () => {
   });
 
   test("is refused with LOOPBACK_MIX where the first member is of the other kind, while that one lives", () => {
-    const { admission, directory, judge, join, leave } = open();
+    const { judge, join, leave } = open();
     join("10.0.0.1:1", "native");
     expect(judge("127.0.0.1:1", "127.0.0.1", native)).toBe("LOOPBACK_MIX");
     leave("10.0.0.1:1");
     expect(judge("127.0.0.1:1", "127.0.0.1", native)).toBe("admit");
-    join("127.0.0.1:1", "native");
+    const member = join("127.0.0.1:1", "native");
     expect(judge("10.0.0.1:1", host, native)).toBe("LOOPBACK_MIX");
-    const [member] = directory.members;
-    if (member !== undefined) admission.setAbsent(member, true);
+    const { session } = member;
+    member.session = undefined;
     expect(judge("10.0.0.1:1", host, native)).toBe("admit");
-    if (member !== undefined) admission.setAbsent(member, false);
+    member.session = session;
     expect(judge("10.0.0.1:1", host, native)).toBe("LOOPBACK_MIX");
   });
 
   test("is refused with ID_IN_USE when a member or an append under way has its id", () => {
-    const { admission, judge, join } = open();
-    const id = join("10.0.0.1:1", "native");
+    const { begin, judge, join } = open();
+    const { id } = join("10.0.0.1:1", "native");
     expect(judge("10.0.0.1:2", host, { ...native, id })).toBe("ID_IN_USE");
-    admission.appending({ id: "under way", address: "10.0.0.1:3", dialect: "native" });
+    begin({ id: "under way", address: "10.0.0.1:3", dialect: "native" });
     expect(judge("10.0.0.1:4", host, { ...native, id: "under way" })).toBe("ID_IN_USE");
   });
 

@@ -1,15 +1,44 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { Dialect, Member } from "../../src/protocol/directory.js";
+import { defaultLimits } from "../../src/core/limits.js";
+import type { Dialect } from "../../src/protocol/directory.js";
 import { CompletenessTracker } from "../../src/rendezvous/completeness.js";
+import { type MemberRecord, MemberSession } from "../../src/rendezvous/member-session.js";
+import { Members } from "../../src/rendezvous/members.js";
 
-function member(order: number, dialect: Dialect = "native"): Member {
-  return { id: `id of ${order}`, order, address: `127.0.0.1:${14_000 + order}`, dialect };
+const session = new MemberSession("in:1", { host: "127.0.0.1", port: 40_000 }, defaultLimits, { push: () => {} });
+
+/** The counts, and the members whose pairs they count. */
+class Counted extends CompletenessTracker {
+  readonly members: Members;
+
+  constructor() {
+    const members = new Members("default", 0);
+    super(members);
+    this.members = members;
+  }
+
+  /** The next member joins, with a session. */
+  join(dialect: Dialect = "native"): MemberRecord {
+    const order = this.members.directory.revision + 1;
+    const member = { id: `id of ${order}`, order, address: `127.0.0.1:${14_000 + order}` as const, dialect };
+    const record = this.members.apply({ type: "joined", revision: order, ...member })?.entered;
+    if (record === undefined) throw new Error("it is not listed");
+    record.session = session;
+    this.enter(record, 0);
+    return record;
+  }
+
+  leave({ id }: MemberRecord): MemberRecord[] {
+    const revision = this.members.directory.revision + 1;
+    const removed = this.members.apply({ type: "left", id, reason: "enough", revision })?.removed;
+    return removed === undefined ? [] : this.remove(removed, 0);
+  }
 }
 
 /** The same, worked out from scratch at every question. */
 class Plainly {
-  readonly members = new Map<number, Member>();
+  readonly members = new Map<number, MemberRecord>();
   readonly up = new Map<string, number>();
 
   said(from: number, about: number): number | undefined {
@@ -56,8 +85,8 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 /** A report, taken by both. Those that it names are picked from the members there are. */
 function report(
   each: Extract<Step, { do: "report" }>,
-  subject: Member,
-  counted: CompletenessTracker,
+  subject: MemberRecord,
+  counted: Counted,
   plainly: Plainly,
 ): void {
   const known = [...plainly.members.keys()];
@@ -71,11 +100,10 @@ function report(
 }
 
 /** One step, taken by both. */
-function take(each: Step, counted: CompletenessTracker, plainly: Plainly, order: number): void {
+function take(each: Step, counted: Counted, plainly: Plainly): void {
   if (each.do === "enter") {
-    const newcomer = member(order, each.isNative ? "native" : "classic");
-    plainly.members.set(order, newcomer);
-    counted.enter(newcomer, true, 0);
+    const newcomer = counted.join(each.isNative ? "native" : "classic");
+    plainly.members.set(newcomer.order, newcomer);
     return;
   }
   const known = [...plainly.members.values()];
@@ -83,7 +111,7 @@ function take(each: Step, counted: CompletenessTracker, plainly: Plainly, order:
   if (subject === undefined) return;
   if (each.do === "remove") {
     plainly.members.delete(subject.order);
-    counted.remove(subject, 0);
+    counted.leave(subject);
   } else if (subject.dialect === "native") {
     report(each, subject, counted, plainly);
   }
@@ -93,10 +121,10 @@ describe("the counts of pairs", () => {
   test("are at every step what counting all pairs anew comes to", () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (script) => {
-        const counted = new CompletenessTracker();
+        const counted = new Counted();
         const plainly = new Plainly();
-        for (const [index, each] of script.entries()) {
-          take(each, counted, plainly, index + 1);
+        for (const each of script) {
+          take(each, counted, plainly);
           const { pairs } = plainly;
           expect({ links: counted.links, unverified: counted.unverified, missing: counted.missing }).toEqual({
             links: pairs.filter(({ isAttestable, isAttested }) => isAttestable && isAttested).length,
@@ -111,9 +139,8 @@ describe("the counts of pairs", () => {
   });
 
   test("change their version with the set of linked pairs and with the members, and with nothing else", () => {
-    const counted = new CompletenessTracker();
-    const [a, b] = [member(1), member(2)];
-    for (const each of [a, b]) counted.enter(each, true, 0);
+    const counted = new Counted();
+    const [a, b] = [counted.join(), counted.join()];
     const versions = [counted.version];
     const note = (): number => versions.push(counted.version);
     counted.report(a, { up: [[2, 1]], down: [] }, 0);
@@ -122,7 +149,7 @@ describe("the counts of pairs", () => {
     note();
     counted.report(b, { up: [[1, 1]], down: [] }, 0);
     note();
-    counted.remove(b, 0);
+    counted.leave(b);
     note();
     const [start = 0] = versions;
     expect(versions.map((version) => version - start)).toEqual([0, 0, 1, 1, 3]);
@@ -130,10 +157,9 @@ describe("the counts of pairs", () => {
 });
 
 describe("a mesh in which every pair is attested", () => {
-  function linked(): { readonly counted: CompletenessTracker; readonly members: readonly [Member, Member] } {
-    const counted = new CompletenessTracker();
-    const members = [member(1), member(2)] as const;
-    for (const each of members) counted.enter(each, true, 0);
+  function linked(): { readonly counted: Counted; readonly members: readonly [MemberRecord, MemberRecord] } {
+    const counted = new Counted();
+    const members = [counted.join(), counted.join()] as const;
     counted.report(members[0], { up: [[2, 1]], down: [] }, 0);
     counted.report(members[1], { up: [[1, 1]], down: [] }, 0);
     return { counted, members };
@@ -142,20 +168,20 @@ describe("a mesh in which every pair is attested", () => {
   test("is whole while everybody is there, and not while a member has no session", () => {
     const { counted, members } = linked();
     const [a] = members;
-    expect([counted.isWhole, counted.there]).toEqual([true, 2]);
-    counted.setAbsent(a);
-    counted.setAbsent(a);
-    expect([counted.isWhole, counted.there, counted.missing]).toEqual([false, 1, 0]);
-    expect([counted.members(false), counted.members(true)]).toEqual([[a], [members[1]]]);
+    expect([counted.isWhole, counted.members.present]).toEqual([true, 2]);
+    a.session = undefined;
+    expect([counted.isWhole, counted.members.present, counted.missing]).toEqual([false, 1, 0]);
+    expect(members.map(({ isPresent }) => isPresent)).toEqual([false, true]);
   });
 
   test("is whole again only once who has come back has reported its links", () => {
     const { counted, members } = linked();
     const [a] = members;
-    counted.setAbsent(a);
+    a.session = undefined;
+    a.session = session;
     counted.setBack(a);
     counted.setBack(a);
-    expect([counted.isWhole, counted.there]).toEqual([false, 2]);
+    expect([counted.isWhole, counted.members.present]).toEqual([false, 2]);
     counted.report(a, { full: true, up: [[2, 1]], down: [] }, 0);
     expect(counted.isWhole).toBe(true);
   });
@@ -163,31 +189,29 @@ describe("a mesh in which every pair is attested", () => {
   test("forgets with a member whether it was there", () => {
     const { counted, members } = linked();
     const [a, b] = members;
-    counted.setAbsent(a);
-    counted.remove(a, 0);
-    expect([counted.isWhole, counted.there]).toEqual([true, 1]);
+    a.session = undefined;
+    counted.leave(a);
+    expect([counted.isWhole, counted.members.present]).toEqual([true, 1]);
     counted.setBack(b);
     // Alone, there is nothing to report.
     expect(counted.isWhole).toBe(true);
-    counted.remove(b, 0);
-    expect([counted.isWhole, counted.there]).toEqual([true, 0]);
+    counted.leave(b);
+    expect([counted.isWhole, counted.members.present]).toEqual([true, 0]);
   });
 });
 
 describe("what a report lets go", () => {
   test("are those of whom it said before that they are linked, and whom it names no more", () => {
-    const counted = new CompletenessTracker();
-    const members = [1, 2, 3, 4].map((order) => member(order));
-    for (const each of members) counted.enter(each, true, 0);
-    const [a] = members as [Member, Member, Member, Member];
+    const counted = new Counted();
+    const [a, b, c, d] = [counted.join(), counted.join(), counted.join(), counted.join()];
     const up: [number, number][] = [
       [2, 1],
       [3, 1],
       [4, 1],
     ];
     expect(counted.report(a, { up, down: [] }, 0)).toEqual([]);
-    expect(counted.report(a, { up: [], down: [[2, "up", "ECONNRESET"]] }, 0)).toEqual(["id of 2"]);
-    expect(counted.report(a, { full: true, up: [[4, 2]], down: [] }, 0)).toEqual(["id of 3"]);
-    expect(counted.remove(a, 0)).toEqual(["id of 4"]);
+    expect(counted.report(a, { up: [], down: [[2, "up", "ECONNRESET"]] }, 0)).toEqual([b]);
+    expect(counted.report(a, { full: true, up: [[4, 2]], down: [] }, 0)).toEqual([c]);
+    expect(counted.leave(a)).toEqual([d]);
   });
 });

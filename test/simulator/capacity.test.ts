@@ -3,8 +3,8 @@ import { run } from "../../simulator/run.js";
 import type { MemberScript, Scenario } from "../../simulator/scenario.js";
 import { defaultLimits } from "../../src/core/limits.js";
 import type { Dialect } from "../../src/protocol/directory.js";
-import { CompletenessTracker } from "../../src/rendezvous/completeness.js";
 import { CompletenessReporter } from "../../src/rendezvous/completeness-reporter.js";
+import { MemberRecord } from "../../src/rendezvous/member-session.js";
 
 /** How long a mesh may take to become whole here. */
 const finishMs = 4_000;
@@ -115,7 +115,10 @@ describe("a bug planted in what fills a mesh", () => {
   it.each([
     [
       "the dead fill the capacity",
-      () => vi.spyOn(CompletenessTracker.prototype, "setAbsent").mockImplementation(() => {}),
+      () =>
+        vi.spyOn(MemberRecord.prototype, "isPresent", "get").mockImplementation(function (this: MemberRecord) {
+          return this.member !== undefined;
+        }),
       /"C1".*(full was told|has no session)/,
     ],
     [

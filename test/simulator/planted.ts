@@ -16,9 +16,10 @@ import { LinkChannel } from "../../src/messaging/link-channel.js";
 import { PeerChannels } from "../../src/messaging/peer-channels.js";
 import { PendingRequests } from "../../src/messaging/pending-requests.js";
 import { Stream } from "../../src/messaging/stream.js";
-import { Admission } from "../../src/rendezvous/admission.js";
 import { CompletenessTracker } from "../../src/rendezvous/completeness.js";
 import { FailureDetector } from "../../src/rendezvous/failure-detector.js";
+import { MemberRecord } from "../../src/rendezvous/member-session.js";
+import { Members } from "../../src/rendezvous/members.js";
 import { Membership } from "../../src/rendezvous/membership.js";
 import { Mesh } from "../../src/rendezvous/mesh.js";
 import { NativeHandler } from "../../src/rendezvous/native/handler.js";
@@ -280,7 +281,10 @@ export const plants: readonly Plant[] = [
   },
   {
     when: "a member without a session counts as there",
-    plant: () => vi.spyOn(CompletenessTracker.prototype, "setAbsent").mockReturnValue(undefined),
+    plant: () =>
+      vi.spyOn(MemberRecord.prototype, "isPresent", "get").mockImplementation(function (this: MemberRecord) {
+        return this.member !== undefined;
+      }),
     seed: 161,
     breaks: "C1",
   },
@@ -300,9 +304,8 @@ export const plants: readonly Plant[] = [
         reason,
         now,
       ) {
-        const absent = end.call(this, session, reason, now);
-        if (absent !== undefined) this.checked(absent.id, "other", "it has no session", now);
-        return absent;
+        end.call(this, session, reason, now);
+        if (session.record !== undefined) this.checked(session.record, "other", "it has no session", now);
       });
     },
     seed: 243,
@@ -334,13 +337,16 @@ export const plants: readonly Plant[] = [
   },
   {
     when: "the server counts members only, and not the appends under way",
-    plant: () => vi.spyOn(Admission.prototype, "appending").mockImplementation(() => {}),
+    plant: () =>
+      vi.spyOn(Members.prototype, "slots", "get").mockImplementation(function (this: Members) {
+        return this.directory.size;
+      }),
     seed: 107,
     breaks: "S7",
   },
   {
     when: "no slot is kept for who proves its address a second time",
-    plant: () => vi.spyOn(Admission.prototype, "used", "get").mockReturnValue(0),
+    plant: () => vi.spyOn(Members.prototype, "slots", "get").mockReturnValue(0),
     seed: 96,
     breaks: "S7",
   },
@@ -381,7 +387,7 @@ export const plants: readonly Plant[] = [
   },
   {
     when: "a rejected append keeps its slot",
-    plant: () => vi.spyOn(Admission.prototype, "rejected").mockImplementation(() => {}),
+    plant: () => vi.spyOn(Members.prototype, "drop").mockImplementation(() => {}),
     seed: 76,
     breaks: "L2",
   },

@@ -1,54 +1,43 @@
-import { TimerTable } from "../../core/timer-table.js";
+import type { PendingConnections } from "../../core/pending-connections.js";
 import { httpRefusal, tlsRefusal } from "../../protocol/caller-kind.js";
 import type { RegistrationEvent } from "../../protocol/classic/registration.js";
 import type { AdmissionVerdict } from "../admission.js";
 import type { MemberSession } from "../member-session.js";
-import type { Mesh } from "../mesh.js";
+import { classicMesh, type Meshes } from "../meshes.js";
 import type { SessionCloser } from "../session-closer.js";
 import type { RendezvousRules } from "../types.js";
 
-/** The mesh of all classic members, which name none. */
-export const classicMesh = "default";
-
-/** What the classic handler needs. */
-export interface ClassicHandlerOptions {
-  readonly rules: RendezvousRules;
-  readonly sessionCloser: SessionCloser;
-  readonly mesh: () => Mesh;
-  /** The session has registered: it is no pending connection any more. */
-  readonly known: (session: MemberSession) => void;
-}
-
 /** Handles what classic members send: registrations, corrections of these, and everything that is neither. */
 export class ClassicHandler {
-  readonly #options: ClassicHandlerOptions;
-  readonly #quiet = new TimerTable<MemberSession>();
+  readonly #rules: RendezvousRules;
+  readonly #meshes: Meshes;
+  readonly #sessionCloser: SessionCloser;
+  readonly #pendingConnections: PendingConnections;
 
-  constructor(options: ClassicHandlerOptions) {
-    this.#options = options;
-  }
-
-  /** Bytes have come. The quiet period begins anew, if it decides anything. */
-  listen(session: MemberSession, now: number): void {
-    if (session.reader.awaitsQuiet && session.state !== "closing") {
-      this.#quiet.set(session, now + this.#options.rules.limits.quietMs);
-    } else {
-      this.#quiet.clear(session);
-    }
+  constructor(
+    rules: RendezvousRules,
+    meshes: Meshes,
+    sessionCloser: SessionCloser,
+    pendingConnections: PendingConnections,
+  ) {
+    this.#rules = rules;
+    this.#meshes = meshes;
+    this.#sessionCloser = sessionCloser;
+    this.#pendingConnections = pendingConnections;
   }
 
   handle(session: MemberSession, event: RegistrationEvent, now: number): void {
-    const { sessionCloser, rules, known, mesh } = this.#options;
+    const sessionCloser = this.#sessionCloser;
     switch (event.type) {
       case "registered": {
-        known(session);
-        if (rules.dialect === "native" || rules.isKeyed) {
+        this.#pendingConnections.end(session.connection);
+        if (this.#rules.dialect === "native" || this.#rules.isKeyed) {
           sessionCloser.refuse(session, "WRONG_DIALECT", "only native members may join here", now);
           break;
         }
         session.mesh = classicMesh;
-        const candidate = { id: rules.newId(), address: event.address, dialect: "classic" } as const;
-        this.#applyVerdict(session, mesh().register(session, candidate, now), now);
+        const candidate = { id: this.#rules.newId(), address: event.address, dialect: "classic" } as const;
+        this.#applyVerdict(session, this.#meshes.classic.register(session, candidate, now), now);
         break;
       }
       case "revised":
@@ -74,12 +63,12 @@ export class ClassicHandler {
     const { correction } = session;
     session.correction = undefined;
     if (correction !== undefined)
-      this.#applyVerdict(session, this.#options.mesh().correct(session, correction, now), now);
+      this.#applyVerdict(session, this.#meshes.classic.correct(session, correction, now), now);
     return correction !== undefined;
   }
 
   refuseOtherProtocol(session: MemberSession, caller: string, now: number): void {
-    const { sessionCloser } = this.#options;
+    const sessionCloser = this.#sessionCloser;
     const closeReason = { type: "broken", reason: "speaks another protocol" } as const;
     if (caller === "hello") {
       sessionCloser.refuse(session, "HELLO_AT_SERVER", "this is the rendezvous server; greet members", now);
@@ -92,21 +81,7 @@ export class ClassicHandler {
     }
   }
 
-  /** The session is over. */
-  forget(session: MemberSession): void {
-    this.#quiet.clear(session);
-  }
-
-  nextTimeout(): number | undefined {
-    return this.#quiet.next();
-  }
-
-  /** A session on which nothing has come for the quiet period; undefined when there is none left. */
-  takeDue(now: number): MemberSession | undefined {
-    return this.#quiet.takeDue(now);
-  }
-
   #applyVerdict(session: MemberSession, verdict: AdmissionVerdict, now: number): void {
-    if (verdict.type === "refuse") this.#options.sessionCloser.refuse(session, verdict.code, verdict.message, now);
+    if (verdict.type === "refuse") this.#sessionCloser.refuse(session, verdict.code, verdict.message, now);
   }
 }

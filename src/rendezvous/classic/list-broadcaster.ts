@@ -1,7 +1,7 @@
 import { EventPacer } from "../../core/event-pacer.js";
-import { GracefulCloses } from "../../core/graceful-closes.js";
+import type { GracefulCloses } from "../../core/graceful-closes.js";
 import type { OutputSink } from "../../core/machine.js";
-import { earliest, TimerTable } from "../../core/timer-table.js";
+import type { KeyedTimers, Timers } from "../../core/timers.js";
 import { encodeList } from "../../protocol/classic/list.js";
 import type { Directory } from "../../protocol/directory.js";
 import type { MemberSession } from "../member-session.js";
@@ -20,9 +20,11 @@ export class ListBroadcaster {
   readonly #directory: () => Directory;
   readonly #outputs: OutputSink<RendezvousOutput>;
   readonly #gracefulCloses: GracefulCloses;
-  readonly #paces = new TimerTable<MemberSession>();
+  /** When the next message of a session may go. */
+  readonly #messageTimers: KeyedTimers<MemberSession>;
   /** By when a closing session must have taken its last message. */
-  readonly #patience = new TimerTable<MemberSession>();
+  readonly #closeTimers: KeyedTimers<MemberSession>;
+  readonly #listTimer: KeyedTimers<"list">;
   #list: { readonly revision: number; readonly bytes: Uint8Array } | undefined;
   #hasWarned = false;
   #lastListAt = Number.NEGATIVE_INFINITY;
@@ -35,11 +37,20 @@ export class ListBroadcaster {
   #isChurning = false;
 
   /** `directory` gives that of the mesh in which all classic members are. */
-  constructor(limits: RendezvousRules["limits"], directory: () => Directory, outputs: OutputSink<RendezvousOutput>) {
+  constructor(
+    limits: RendezvousRules["limits"],
+    timers: Timers,
+    outputs: OutputSink<RendezvousOutput>,
+    gracefulCloses: GracefulCloses,
+    directory: () => Directory,
+  ) {
     this.#limits = limits;
     this.#directory = directory;
     this.#outputs = outputs;
-    this.#gracefulCloses = new GracefulCloses(outputs, limits.lingerMs);
+    this.#gracefulCloses = gracefulCloses;
+    this.#messageTimers = timers.keyed((session, now) => this.#advance(session, now));
+    this.#closeTimers = timers.keyed((session) => this.#giveUp(session));
+    this.#listTimer = timers.keyed((_, now) => this.#sendLists(now));
   }
 
   /** When a list was last sent to anybody, or will be if one waits. */
@@ -48,20 +59,22 @@ export class ListBroadcaster {
   }
 
   /**
-   * A new member makes a list due for all these sessions. If they have to wait, the new member alone gets it at once, unless
+   * A new member makes a list due for all classic members among these sessions. If they have to wait, the new member alone gets it at once, unless
    * members come and go so often that others wait already.
    */
   queueLists(sessions: ReadonlySet<MemberSession>, newcomer: MemberSession, now: number): void {
     const isFirst = this.#waiting === undefined;
     this.#waiting = sessions;
-    if (this.#listInterval.nextAt <= now) this.#sendLists(now);
-    else if (sessions.has(newcomer) && (isFirst || !this.#isChurning)) this.#queueList(newcomer, now);
+    const { nextAt } = this.#listInterval;
+    this.#listTimer.set("list", nextAt);
+    if (nextAt <= now) this.#sendLists(now);
+    else if (isReader(newcomer) && (isFirst || !this.#isChurning)) this.#queueList(newcomer, now);
   }
 
   /** Sends a list that is due, then the last message, if there is one; then half-closes. */
-  close(session: MemberSession, now: number, lastWord?: Uint8Array): void {
-    if (lastWord !== undefined) session.classicWriter.end(lastWord);
-    this.#patience.set(session, now + this.#limits.messageGapMs + this.#limits.lingerMs);
+  close(session: MemberSession, now: number, lastMessage?: Uint8Array): void {
+    if (lastMessage !== undefined) session.classicWriter.end(lastMessage);
+    this.#closeTimers.set(session, now + this.#limits.messageGapMs + this.#limits.lingerMs);
     this.#advance(session, now);
   }
 
@@ -72,20 +85,9 @@ export class ListBroadcaster {
 
   /** The session's connection is gone. */
   closed(session: MemberSession): void {
-    this.#paces.clear(session);
-    this.#patience.clear(session);
+    this.#messageTimers.clear(session);
+    this.#closeTimers.clear(session);
     this.#gracefulCloses.closed(session.connection);
-  }
-
-  nextTimeout(): number | undefined {
-    return earliest(this.#listsAt, this.#paces.next(), this.#patience.next(), this.#gracefulCloses.nextTimeout());
-  }
-
-  handleTimeout(now: number): void {
-    if (this.#listsAt !== undefined && this.#listsAt <= now) this.#sendLists(now);
-    for (let due = this.#paces.takeDue(now); due !== undefined; due = this.#paces.takeDue(now)) this.#advance(due, now);
-    for (let due = this.#patience.takeDue(now); due !== undefined; due = this.#patience.takeDue(now)) this.#giveUp(due);
-    this.#gracefulCloses.handleTimeout(now);
   }
 
   /** When the waiting sessions get their list. */
@@ -95,11 +97,12 @@ export class ListBroadcaster {
 
   /** Sends the list to all; the next one may follow when these bytes fit the allowed rate. */
   #sendLists(now: number): void {
-    const sessions = this.#waiting ?? new Set();
+    const sessions = [...(this.#waiting ?? [])].filter(isReader);
     this.#waiting = undefined;
+    this.#listTimer.clear("list");
     const { size, revision } = this.#directory();
     const { messageGapMs, listGapMaxMs, listRateBytes, listChurnRateBytes } = this.#limits;
-    const bytes = sessions.size * this.#encodedList().length;
+    const bytes = sessions.length * this.#encodedList().length;
     const leastMs = Math.max(messageGapMs, (bytes / listRateBytes) * 1_000);
     const mostMs = Math.max(listGapMaxMs, (bytes / listChurnRateBytes) * 1_000);
     // A mesh of one member costs nobody else anything, and begins anew.
@@ -120,17 +123,15 @@ export class ListBroadcaster {
       this.#lastListAt = now;
       session.listRevision = this.#directory().revision;
     }
-    const next = session.classicWriter.nextTimeout();
-    if (next === undefined) this.#paces.clear(session);
-    else this.#paces.set(session, next);
+    this.#messageTimers.set(session, session.classicWriter.nextTimeout());
     if (session.state === "closing" && session.classicWriter.isEmpty) {
-      this.#patience.clear(session);
+      this.#closeTimers.clear(session);
       this.#gracefulCloses.begin(session.connection, now);
     }
   }
 
   #giveUp(session: MemberSession): void {
-    this.#paces.clear(session);
+    this.#messageTimers.clear(session);
     this.#outputs.push({ type: "abort", connection: session.connection });
     this.#outputs.push({
       type: "note",
@@ -151,4 +152,9 @@ export class ListBroadcaster {
     }
     return bytes;
   }
+}
+
+/** Classic members get lists. */
+function isReader({ dialect, state }: MemberSession): boolean {
+  return dialect === "classic" && state === "member";
 }

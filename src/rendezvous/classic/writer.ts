@@ -13,7 +13,7 @@ export class ClassicWriter {
   readonly #outputs: OutputSink<ConnectionOutput>;
   readonly #gapMs: number;
   #listIsDue = false;
-  #lastWord: Uint8Array | undefined;
+  #lastMessage: Uint8Array | undefined;
   #isFlushing = false;
   #isClosed = false;
   #readyAt = Number.NEGATIVE_INFINITY;
@@ -26,12 +26,12 @@ export class ClassicWriter {
 
   /** Queues the newest list. */
   queueList(): void {
-    if (this.#lastWord === undefined) this.#listIsDue = true;
+    if (this.#lastMessage === undefined) this.#listIsDue = true;
   }
 
   /** Queues the last message, behind a list that is due. */
-  end(lastWord: Uint8Array): void {
-    this.#lastWord ??= lastWord;
+  end(lastMessage: Uint8Array): void {
+    this.#lastMessage ??= lastMessage;
   }
 
   /** What was sent has left this process. */
@@ -42,13 +42,13 @@ export class ClassicWriter {
 
   /** True when everything has been sent and has left this process. */
   get isEmpty(): boolean {
-    const isSaid = !this.#listIsDue && (this.#lastWord === undefined || this.#isClosed);
-    return isSaid && !this.#isFlushing;
+    const isSent = !this.#listIsDue && (this.#lastMessage === undefined || this.#isClosed);
+    return isSent && !this.#isFlushing;
   }
 
   /** When the next message may go; undefined if there is none, or if the last one has not left yet. */
   nextTimeout(): number | undefined {
-    const isWaiting = this.#listIsDue || (this.#lastWord !== undefined && !this.#isClosed);
+    const isWaiting = this.#listIsDue || (this.#lastMessage !== undefined && !this.#isClosed);
     return isWaiting && !this.#isFlushing ? this.#readyAt : undefined;
   }
 
@@ -57,7 +57,7 @@ export class ClassicWriter {
     const readyAt = this.nextTimeout();
     if (readyAt === undefined || readyAt > now) return undefined;
     const sent = this.#listIsDue ? "list" : "end";
-    const bytes = this.#listIsDue ? list() : this.#lastWord;
+    const bytes = this.#listIsDue ? list() : this.#lastMessage;
     if (this.#listIsDue) this.#listIsDue = false;
     else this.#isClosed = true;
     this.#isFlushing = true;

@@ -1,26 +1,16 @@
 import { printable } from "../../core/escaping.js";
 import type { IdleMonitor } from "../../core/idle-monitor.js";
+import type { PendingConnections } from "../../core/pending-connections.js";
 import type { Candidate } from "../../protocol/directory.js";
 import { type Control, type ControlOf, encodeControl } from "../../protocol/native/control.js";
 import { pong } from "../../protocol/native/frames.js";
-import type { AddressVerifier, Verification, VerificationResult } from "../address-verifier.js";
+import type { AddressVerifier, VerificationResult } from "../address-verifier.js";
 import type { DialectReaderEvent } from "../dialect-reader.js";
 import type { MemberSession, MemberSessionState } from "../member-session.js";
 import { applicantOf } from "../membership.js";
 import type { Meshes } from "../meshes.js";
 import type { SessionCloser } from "../session-closer.js";
 import type { RendezvousRules } from "../types.js";
-
-/** What the native handler needs. */
-export interface NativeHandlerOptions {
-  readonly rules: RendezvousRules;
-  readonly meshes: Meshes;
-  readonly sessionCloser: SessionCloser;
-  readonly addressVerifier: AddressVerifier;
-  readonly idleMonitor: IdleMonitor<MemberSession>;
-  /** The session has registered: it is no pending connection any more. */
-  readonly known: (session: MemberSession) => void;
-}
 
 /** The session states in which each message is allowed; all others are refused. */
 const allowedStates = {
@@ -37,61 +27,74 @@ const allowedStates = {
   leave: ["proving", "waiting", "joining", "member"],
 } as const;
 
+const removalUnanswered = "the membership log has not answered yet whether this member is removed";
+
 type Asking = ControlOf<"register"> | ControlOf<"resume">;
 
 /** Handles the messages of native members: register, resume, proof, links, watch, leave, and those about claims. */
 export class NativeHandler {
-  readonly #options: NativeHandlerOptions;
-  /** The session behind each challenge. */
-  readonly #challenged = new Map<Verification, MemberSession>();
+  readonly #rules: RendezvousRules;
+  readonly #meshes: Meshes;
+  readonly #sessionCloser: SessionCloser;
+  readonly #pendingConnections: PendingConnections;
+  readonly #addressVerifier: AddressVerifier;
+  readonly #idleMonitor: IdleMonitor<MemberSession>;
 
-  constructor(options: NativeHandlerOptions) {
-    this.#options = options;
+  constructor(
+    rules: RendezvousRules,
+    meshes: Meshes,
+    sessionCloser: SessionCloser,
+    pendingConnections: PendingConnections,
+    addressVerifier: AddressVerifier,
+    idleMonitor: IdleMonitor<MemberSession>,
+  ) {
+    this.#rules = rules;
+    this.#meshes = meshes;
+    this.#sessionCloser = sessionCloser;
+    this.#pendingConnections = pendingConnections;
+    this.#addressVerifier = addressVerifier;
+    this.#idleMonitor = idleMonitor;
   }
 
-  handle(session: MemberSession, heard: Exclude<DialectReaderEvent, { type: "registration" }>, now: number): void {
-    const { sessionCloser } = this.#options;
-    if (heard.type === "ping") {
+  handle(session: MemberSession, event: Exclude<DialectReaderEvent, { type: "registration" }>, now: number): void {
+    const sessionCloser = this.#sessionCloser;
+    if (event.type === "ping") {
       session.nativeWriter.owe("pong", pong);
-    } else if (heard.type === "control") {
-      this.#handleEvents(session, heard.control, now);
-    } else if (heard.type === "otherVersion") {
-      sessionCloser.note(session, "VERSION_MISMATCH", `it speaks the versions ${heard.versions}`);
+    } else if (event.type === "control") {
+      this.#handleControl(session, event.control, now);
+    } else if (event.type === "otherVersion") {
+      sessionCloser.note(session, "VERSION_MISMATCH", `it speaks the versions ${event.versions}`);
       session.nativeWriter.sendVersions();
       sessionCloser.close(session, { type: "broken", reason: "speaks another version" }, now);
-    } else if (heard.code === "BAD_PREFACE") {
-      sessionCloser.note(session, heard.code, heard.detail);
+    } else if (event.code === "BAD_PREFACE") {
+      sessionCloser.note(session, event.code, event.detail);
       sessionCloser.close(session, { type: "broken", reason: "speaks another protocol" }, now);
     } else {
-      sessionCloser.refuse(session, heard.code, heard.detail, now);
+      sessionCloser.refuse(session, event.code, event.detail, now);
     }
   }
 
   /** Lets a session prove its address: dials it there, with a nonce that has to come back on the session. */
   challenge(session: MemberSession, resumesFrom: number | undefined, now: number): void {
-    const { rules, addressVerifier } = this.#options;
     const { candidate, mesh } = session;
     if (candidate === undefined || mesh === undefined) return;
     session.step("challenged");
-    const task = { mesh, id: candidate.id, address: candidate.address, nonce: rules.newId() };
+    const task = { mesh, id: candidate.id, address: candidate.address, session, nonce: this.#rules.newId() };
     session.proof = resumesFrom === undefined ? { task } : { task, resumesFrom };
-    this.#challenged.set(task, session);
-    addressVerifier.begin(task, now);
+    this.#addressVerifier.begin(task, now);
   }
 
   /** The dial to a registrant's address has failed. */
-  unproved({ task, found, detail }: VerificationResult, now: number): void {
-    const { meshes, sessionCloser } = this.#options;
-    const session = this.#challenged.get(task);
-    this.#challenged.delete(task);
-    if (session === undefined) return;
-    const isOwn = session.proof?.resumesFrom !== undefined;
+  unproved(session: MemberSession, { task, found, detail }: VerificationResult, now: number): void {
+    const sessionCloser = this.#sessionCloser;
+    if (session.proof?.task !== task) return;
+    const isOwn = session.proof.resumesFrom !== undefined;
     session.proof = undefined;
     if (found === "undialed") {
       sessionCloser.refuse(session, "NO_DESCRIPTORS", `this server cannot dial ${task.address} now: ${detail}`, now);
       return;
     }
-    const holder = meshes.addresses.of(task.address);
+    const holder = this.#meshes.addresses.of(task.address);
     if (holder?.standing === "member" && !isOwn) {
       sessionCloser.refuse(session, "ADDRESS_IN_USE", `${task.address} belongs to a live member`, now);
     } else {
@@ -99,24 +102,15 @@ export class NativeHandler {
     }
   }
 
-  /** The session is over. */
-  forget(session: MemberSession, now: number): void {
-    const { proof } = session;
-    session.proof = undefined;
-    if (proof === undefined) return;
-    this.#challenged.delete(proof.task);
-    this.#options.addressVerifier.end(proof.task, now);
-  }
-
-  #handleEvents(session: MemberSession, control: Control, now: number): void {
+  #handleControl(session: MemberSession, control: Control, now: number): void {
     const states: readonly MemberSessionState[] = allowedStates[control.type as keyof typeof allowedStates] ?? [];
     // A peer that refuses also closes, and that ends the session.
     if (control.type === "refuse") return;
     if (!states.includes(session.state)) this.#unexpected(session, control, now);
     else if (control.type === "leave") this.#leave(session, control.reason, now);
     else if (control.type === "proof") this.#proved(session, control.nonce, now);
-    else if (control.type === "links") this.#report(session, control, now);
-    else if (control.type === "watch") this.#watch(session, control.size);
+    else if (control.type === "links") this.#meshes.find(session.mesh)?.report(session, control, now);
+    else if (control.type === "watch") this.#meshes.find(session.mesh)?.logBroadcaster.watch(session, control.size);
     else if (control.type === "renew") this.#renew(session, control.number, now);
     else if (control.type === "claim" || control.type === "unclaim" || control.type === "held")
       this.#claim(session, control, now);
@@ -124,8 +118,42 @@ export class NativeHandler {
     else if (control.type === "resume") this.#resume(session, control, now);
   }
 
+  #renew(session: MemberSession, number: number, now: number): void {
+    this.#meshes.find(session.mesh)?.claims.heard(session.candidate?.id ?? "", now);
+    session.nativeWriter.owe("renewed", encodeControl({ type: "renewed", number }));
+  }
+
+  #claim(
+    session: MemberSession,
+    control: ControlOf<"claim"> | ControlOf<"unclaim"> | ControlOf<"held">,
+    now: number,
+  ): void {
+    const claims = this.#meshes.find(session.mesh)?.claims;
+    const id = session.candidate?.id;
+    if (claims === undefined || id === undefined) return;
+    if (control.type === "held") {
+      for (const refused of claims.present(id, control.claims, now)) this.#refuseClaim(session, refused, now);
+    } else if (control.type === "unclaim") {
+      claims.unclaim(id, control.key, control.token, now);
+    } else {
+      const refused = claims.claim(id, control.key, control.wait === true, now);
+      if (refused !== undefined) this.#refuseClaim(session, refused, now);
+    }
+  }
+
+  /** A member that reads has no more answers waiting than it may have claims. */
+  #refuseClaim(session: MemberSession, refused: ControlOf<"unclaimable">, now: number): void {
+    session.nativeWriter.owe(`unclaimable ${refused.key}`, encodeControl(refused));
+    if (session.nativeWriter.owed <= 2 * this.#rules.limits.claimsPerMember || session.state === "closing") return;
+    this.#sessionCloser.refuse(session, "TOO_MANY_CLAIMS", "it does not read the answers to its claims", now);
+  }
+
+  #leave(session: MemberSession, reason: string, now: number): void {
+    this.#sessionCloser.close(session, { type: "left", reason: printable(reason, 160) }, now);
+  }
+
   #unexpected(session: MemberSession, { type }: Control, now: number): void {
-    const { sessionCloser } = this.#options;
+    const sessionCloser = this.#sessionCloser;
     if (type === "hello")
       sessionCloser.refuse(session, "HELLO_AT_SERVER", "this is the rendezvous server; greet members", now);
     else
@@ -139,7 +167,7 @@ export class NativeHandler {
 
   #register(session: MemberSession, control: ControlOf<"register">, now: number): void {
     if (!this.#isIdentified(session, control, now)) return;
-    const { meshes, sessionCloser, rules } = this.#options;
+    const sessionCloser = this.#sessionCloser;
     const { mesh: name, id, address, name: ownName, meta } = control;
     const candidate: Candidate = {
       id,
@@ -148,11 +176,16 @@ export class NativeHandler {
       ...(ownName === undefined ? {} : { name: ownName }),
       ...(meta === undefined ? {} : { meta }),
     };
-    if (!meshes.hasRoomFor(name)) {
-      sessionCloser.refuse(session, "TOO_MANY_MESHES", `there are ${rules.limits.meshes} meshes on this server`, now);
+    if (!this.#meshes.hasRoomFor(name)) {
+      sessionCloser.refuse(
+        session,
+        "TOO_MANY_MESHES",
+        `there are ${this.#rules.limits.meshes} meshes on this server`,
+        now,
+      );
       return;
     }
-    const verdict = meshes.orNew(name).membership.judge(session, candidate);
+    const verdict = this.#meshes.orNew(name).membership.judge(session, candidate);
     if (verdict.type === "refuse") {
       sessionCloser.refuse(session, verdict.code, verdict.message, now);
       return;
@@ -164,17 +197,21 @@ export class NativeHandler {
 
   #resume(session: MemberSession, control: ControlOf<"resume">, now: number): void {
     if (!this.#isIdentified(session, control, now)) return;
-    const { meshes, sessionCloser } = this.#options;
+    const sessionCloser = this.#sessionCloser;
     const { mesh: name, id, address, log, revision } = control;
     const candidate: Candidate = { id, address, dialect: "native" };
-    const mesh = meshes.find(name);
-    if (mesh?.hasEnded === true && mesh.membership.directory.member(id)?.address === address) {
+    const mesh = this.#meshes.find(name);
+    if (mesh?.hasEnded === true && mesh.members.get(id)?.address === address) {
       sessionCloser.dismiss(session, mesh.ending ?? { reason: "the mesh has ended" }, now);
       return;
     }
     const member = mesh?.returning(candidate, log);
     if (mesh === undefined || member === undefined) {
       sessionCloser.refuse(session, "FENCED", `no member of "${printable(name)}" goes on as ${id}; join anew`, now);
+      return;
+    }
+    if (!member.isStanding) {
+      sessionCloser.refuse(session, "STORE_UNAVAILABLE", removalUnanswered, now);
       return;
     }
     const refusal = mesh.membership.admission.judgeHost(applicantOf(session, candidate));
@@ -190,9 +227,9 @@ export class NativeHandler {
 
   /** Whether it has proved the secret for this mesh. */
   #isIdentified(session: MemberSession, { mesh }: Asking, now: number): boolean {
-    const { sessionCloser, rules } = this.#options;
+    const sessionCloser = this.#sessionCloser;
     const { identity } = session;
-    if (!rules.isKeyed) return true;
+    if (!this.#rules.isKeyed) return true;
     if (identity?.role !== "rendezvous") {
       sessionCloser.refuse(session, "WRONG_ROLE", "this key is for speaking with members, not with the server", now);
     } else if (identity.mesh !== mesh) {
@@ -206,85 +243,51 @@ export class NativeHandler {
 
   #proved(session: MemberSession, nonce: string, now: number): void {
     if (session.state !== "proving") return;
-    const { known, idleMonitor } = this.#options;
     const { proof } = session;
     // Another server may have challenged this member, whose answer then comes here: an unknown nonce is ignored.
     if (proof?.task.nonce !== nonce) return;
-    this.forget(session, now);
-    known(session);
+    session.proof = undefined;
+    this.#addressVerifier.end(proof.task, now);
+    this.#pendingConnections.end(session.connection);
     session.reader.trust();
-    idleMonitor.watch(session, now);
+    this.#idleMonitor.watch(session, now);
     if (proof.resumesFrom === undefined) this.#admit(session, now);
     else this.#resumeMember(session, proof.resumesFrom, now);
   }
 
   /** Judges the registration again: what was free when the dial began may be taken by now. */
   #admit(session: MemberSession, now: number): void {
-    const { meshes, sessionCloser, rules } = this.#options;
+    const sessionCloser = this.#sessionCloser;
     const { mesh: name = "", candidate } = session;
-    const mesh = meshes.open(name, now);
+    const mesh = this.#meshes.open(name, now);
     if (mesh === undefined || candidate === undefined) {
-      sessionCloser.refuse(session, "TOO_MANY_MESHES", `there are ${rules.limits.meshes} meshes on this server`, now);
+      sessionCloser.refuse(
+        session,
+        "TOO_MANY_MESHES",
+        `there are ${this.#rules.limits.meshes} meshes on this server`,
+        now,
+      );
       return;
     }
     const verdict = mesh.register(session, candidate, now);
     if (verdict.type === "refuse") sessionCloser.refuse(session, verdict.code, verdict.message, now);
-    else if (verdict.evicts !== undefined) meshes.find(verdict.evicts.mesh)?.evict(verdict.evicts.id, name);
+    else if (verdict.evicts !== undefined) this.#meshes.find(verdict.evicts.mesh)?.evict(verdict.evicts.id, name, now);
   }
 
   /** A member has proved its resume, and goes on unless it was removed meanwhile. */
   #resumeMember(session: MemberSession, revision: number, now: number): void {
-    const { meshes, sessionCloser } = this.#options;
-    const mesh = meshes.find(session.mesh ?? "");
-    const member = mesh?.membership.standing(session.candidate?.id ?? "");
-    if (mesh === undefined || member === undefined || mesh.hasEnded) {
+    const sessionCloser = this.#sessionCloser;
+    const mesh = this.#meshes.find(session.mesh);
+    const member = session.resumes;
+    if (mesh === undefined || member === undefined || mesh.hasEnded || !mesh.members.has(member)) {
       sessionCloser.refuse(session, "FENCED", "the member has been removed; join anew", now);
+      return;
+    }
+    if (!member.isStanding) {
+      sessionCloser.refuse(session, "STORE_UNAVAILABLE", removalUnanswered, now);
       return;
     }
     const older = mesh.resume(session, member, revision, now);
     if (older !== undefined) sessionCloser.close(older, { type: "broken", reason: "the member has come back" }, now);
-  }
-
-  #report(session: MemberSession, control: ControlOf<"links">, now: number): void {
-    this.#options.meshes.find(session.mesh ?? "")?.report(session, control, now);
-  }
-
-  #watch(session: MemberSession, size: number): void {
-    this.#options.meshes.find(session.mesh ?? "")?.logBroadcaster.watch(session, size);
-  }
-
-  #renew(session: MemberSession, number: number, now: number): void {
-    this.#options.meshes.find(session.mesh ?? "")?.claims.heard(session.candidate?.id ?? "", now);
-    session.nativeWriter.owe("renewed", encodeControl({ type: "renewed", number }));
-  }
-
-  #claim(
-    session: MemberSession,
-    control: ControlOf<"claim"> | ControlOf<"unclaim"> | ControlOf<"held">,
-    now: number,
-  ): void {
-    const claims = this.#options.meshes.find(session.mesh ?? "")?.claims;
-    const id = session.candidate?.id;
-    if (claims === undefined || id === undefined) return;
-    if (control.type === "held") {
-      for (const refused of claims.present(id, control.claims, now)) this.#refuseClaim(session, refused, now);
-    } else if (control.type === "unclaim") {
-      claims.unclaim(id, control.key, control.token, now);
-    } else {
-      const refused = claims.claim(id, control.key, control.wait === true, now);
-      if (refused !== undefined) this.#refuseClaim(session, refused, now);
-    }
-  }
-
-  /** A member that reads has no more answers waiting than it may have claims. */
-  #refuseClaim(session: MemberSession, refused: ControlOf<"unclaimable">, now: number): void {
-    const { rules, sessionCloser } = this.#options;
-    session.nativeWriter.owe(`unclaimable ${refused.key}`, encodeControl(refused));
-    if (session.nativeWriter.owed <= 2 * rules.limits.claimsPerMember || session.state === "closing") return;
-    sessionCloser.refuse(session, "TOO_MANY_CLAIMS", "it does not read the answers to its claims", now);
-  }
-
-  #leave(session: MemberSession, reason: string, now: number): void {
-    this.#options.sessionCloser.close(session, { type: "left", reason: printable(reason, 160) }, now);
   }
 }

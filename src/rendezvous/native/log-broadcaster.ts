@@ -1,23 +1,10 @@
+import type { KeyedTimers } from "../../core/timers.js";
 import type { Directory, Entry, Id } from "../../protocol/directory.js";
 import { encodeControl } from "../../protocol/native/control.js";
-import type { MemberSession } from "../member-session.js";
-import type { RendezvousRules } from "../types.js";
+import type { LogProgress, MemberSession } from "../member-session.js";
+import type { MeshTimer, RendezvousRules } from "../types.js";
 import { LogCache } from "./log-cache.js";
-
-/** What a session has been sent. */
-interface Reader {
-  readonly session: MemberSession;
-  readonly order: number;
-  isAdmitted: boolean;
-  /** The revision that it holds; undefined if it needs the whole directory. */
-  revision: number | undefined;
-  /** The number of the newest state message that it was sent. */
-  word: number;
-  /** It waits for the mesh to be whole with so many members. */
-  watches: number | undefined;
-  /** The newest state frame that it was sent. */
-  told: Uint8Array | undefined;
-}
+import type { NativeWriter } from "./writer.js";
 
 /**
  * Sends the log to the native members of one mesh.
@@ -32,13 +19,14 @@ export class LogBroadcaster {
   readonly log: Id;
   readonly #limits: RendezvousRules["limits"];
   readonly #directory: Directory;
+  readonly #sessions: ReadonlySet<MemberSession>;
+  readonly #timers: KeyedTimers<MeshTimer>;
   readonly #logCache: LogCache;
-  readonly #readers = new Map<MemberSession, Reader>();
   /** The newest state message, with its number, so that no session is sent it twice. */
-  #word: { readonly number: number; readonly frame: Uint8Array | undefined } | undefined;
-  #words = 0;
-  /** The message goes out with the next update, and not to sessions that come later. */
-  #isLastCall = false;
+  #state: { readonly number: number; readonly frame: Uint8Array | undefined } | undefined;
+  #states = 0;
+  /** The state goes out with the next update, and not to sessions that come later. */
+  #isStateOutdated = false;
   /** The frame `complete`, while the mesh is whole. */
   #whole: Uint8Array | undefined;
   #lastAt = Number.NEGATIVE_INFINITY;
@@ -48,148 +36,161 @@ export class LogBroadcaster {
   #added = 0;
   #isDue = false;
 
-  constructor(log: Id, directory: Directory, limits: RendezvousRules["limits"]) {
+  /** `sessions`: those of the mesh, of which the ones with a `logProgress` are sent the log. */
+  constructor(
+    log: Id,
+    directory: Directory,
+    sessions: ReadonlySet<MemberSession>,
+    limits: RendezvousRules["limits"],
+    timers: KeyedTimers<MeshTimer>,
+  ) {
     this.log = log;
     this.#limits = limits;
     this.#directory = directory;
+    this.#sessions = sessions;
+    this.#timers = timers;
     this.#logCache = new LogCache(directory, limits);
     this.#gapMs = limits.updateGapMs;
   }
 
-  /** How much is kept: entries and sessions. */
+  /** How many entries are kept. */
   get size(): number {
-    return this.#logCache.size + this.#readers.size;
+    return this.#logCache.size;
   }
 
   /** An entry has been applied to the directory. */
   add(entry: Entry): void {
     this.#logCache.add(entry);
     this.#added += 1;
-    this.#isDue = true;
+    this.#schedule();
   }
 
   /** A session is a member's now. One that comes back names the revision that it holds. */
   begin(session: MemberSession, order: number, revision?: number): void {
-    this.#readers.set(session, {
-      session,
+    session.logProgress = {
       order,
       isAdmitted: false,
       revision,
-      word: 0,
+      stateNumber: 0,
       watches: undefined,
-      told: undefined,
-    });
-    this.#isDue = true;
-  }
-
-  end(session: MemberSession): void {
-    this.#readers.delete(session);
+      newestState: undefined,
+    };
+    this.#schedule();
   }
 
   /** This session waits for the mesh to be whole with so many members. */
   watch(session: MemberSession, size: number): void {
-    const reader = this.#readers.get(session);
-    if (reader === undefined) return;
-    reader.watches = size;
+    const { logProgress } = session;
+    if (logProgress === undefined) return;
+    logProgress.watches = size;
     // It gets the answer even if it was sent the same frame before.
-    reader.told = undefined;
-    this.#isDue = true;
+    logProgress.newestState = undefined;
+    this.#schedule();
   }
 
   /** The mesh is whole, and this is the frame for it; or it is not. */
   setWhole(frame: Uint8Array | undefined): void {
     this.#whole = frame;
-    this.#isDue ||= frame !== undefined;
+    if (frame !== undefined) this.#schedule();
   }
 
   /** Sends a state message to all sessions, after the entries. */
-  tell(frame: Uint8Array): void {
-    this.#words += 1;
-    this.#word = { number: this.#words, frame };
-    this.#isLastCall = false;
-    this.#isDue = true;
+  sendState(frame: Uint8Array): void {
+    this.#states += 1;
+    this.#state = { number: this.#states, frame };
+    this.#isStateOutdated = false;
+    this.#schedule();
   }
 
   /** The newest state message is outdated: it goes to the present sessions, and not to later ones. */
-  expire(): void {
-    if (this.#isDue) this.#isLastCall = true;
-    else this.#word = undefined;
+  expireState(): void {
+    if (this.#isDue) this.#isStateOutdated = true;
+    else this.#state = undefined;
   }
 
   /** Replaces the newest state message for sessions that have not been sent it; undefined: it is not true now. */
-  amend(frame: Uint8Array | undefined): void {
-    if (this.#word === undefined) return;
-    this.#isDue ||= this.#word.frame === undefined && frame !== undefined;
-    this.#word = { number: this.#word.number, frame };
+  amendState(frame: Uint8Array | undefined): void {
+    if (this.#state === undefined) return;
+    if (this.#state.frame === undefined && frame !== undefined) this.#schedule();
+    this.#state = { number: this.#state.number, frame };
   }
 
   /** What was sent on a session has left this process: it may have more. */
   flushed(session: MemberSession): void {
-    const reader = this.#readers.get(session);
+    const { logProgress } = session;
     // A pending update goes to all sessions at once.
-    if (reader !== undefined && !this.#isDue) this.#advance(reader);
+    if (logProgress !== undefined && !this.#isDue) this.#advance(session, logProgress);
   }
 
-  nextTimeout(): number | undefined {
-    return this.#isDue ? this.#lastAt + this.#gapMs : undefined;
-  }
-
-  /** Sends the update to all sessions, if the gap has passed. */
-  handleTimeout(now: number): void {
-    const at = this.nextTimeout();
-    if (at === undefined || at > now) return;
+  /** Sends the update to all sessions, if one is pending and the gap has passed. */
+  send(now: number): void {
+    if (!this.#isDue || this.#nextAt > now) return;
     this.#isDue = false;
+    this.#timers.clear("update");
     this.#lastAt = now;
     const { updateGapMs, updateMemberMs } = this.#limits;
+    let readers = 0;
+    for (const session of this.#sessions) {
+      const { logProgress } = session;
+      if (logProgress === undefined) continue;
+      readers += 1;
+      this.#advance(session, logProgress);
+    }
     // A single join never waits longer than the shortest gap, however large the mesh is.
-    const longestMs = Math.min(this.#added * updateGapMs, this.#readers.size * updateMemberMs);
-    this.#gapMs = Math.max(updateGapMs, longestMs);
+    this.#gapMs = Math.max(updateGapMs, Math.min(this.#added * updateGapMs, readers * updateMemberMs));
     this.#added = 0;
-    for (const reader of this.#readers.values()) this.#advance(reader);
-    if (this.#isLastCall) this.#word = undefined;
-    this.#isLastCall = false;
+    if (this.#isStateOutdated) this.#state = undefined;
+    this.#isStateOutdated = false;
   }
 
   /** Sends everything that is pending, without a gap: the last message of each session follows. */
   finish(): void {
     this.#isDue = false;
-    for (const reader of this.#readers.values()) this.#advance(reader, true);
-    this.#readers.clear();
-  }
-
-  #advance(reader: Reader, isLast = false): void {
-    const { session } = reader;
-    if (session.nativeWriter.isFlushing && !isLast) return;
-    if (!reader.isAdmitted) this.#admit(reader);
-    this.#catchUp(reader);
-    const { number = reader.word, frame } = this.#word ?? {};
-    if (frame !== undefined && reader.word !== number) {
-      reader.word = number;
-      this.#say(reader, frame);
+    this.#timers.clear("update");
+    for (const session of this.#sessions) {
+      if (session.logProgress !== undefined) this.#advance(session, session.logProgress, true);
+      session.logProgress = undefined;
     }
-    if (reader.watches === undefined || this.#whole === undefined || this.#directory.size < reader.watches) return;
-    reader.watches = undefined;
-    if (reader.told !== this.#whole) this.#say(reader, this.#whole);
   }
 
-  #say(reader: Reader, frame: Uint8Array): void {
-    reader.told = frame;
-    reader.session.nativeWriter.send(frame);
+  get #nextAt(): number {
+    return this.#lastAt + this.#gapMs;
   }
 
-  #admit(reader: Reader): void {
-    const { session, order } = reader;
+  #schedule(): void {
+    this.#isDue = true;
+    this.#timers.set("update", this.#nextAt);
+  }
+
+  #advance(session: MemberSession, progress: LogProgress, isLast = false): void {
+    const writer = session.nativeWriter;
+    if (writer.isFlushing && !isLast) return;
+    if (!progress.isAdmitted) this.#admit(session, progress);
+    this.#catchUp(writer, progress);
+    const { number = progress.stateNumber, frame } = this.#state ?? {};
+    if (frame !== undefined && progress.stateNumber !== number) {
+      progress.stateNumber = number;
+      progress.newestState = frame;
+      writer.send(frame);
+    }
+    if (progress.watches === undefined || this.#whole === undefined || this.#directory.size < progress.watches) return;
+    progress.watches = undefined;
+    if (progress.newestState === this.#whole) return;
+    progress.newestState = this.#whole;
+    writer.send(this.#whole);
+  }
+
+  #admit({ nativeWriter, remoteAddress: observed }: MemberSession, progress: LogProgress): void {
+    progress.isAdmitted = true;
+    const { order } = progress;
     const { revision } = this.#directory;
-    reader.isAdmitted = true;
-    session.nativeWriter.send(
-      encodeControl({ type: "admitted", log: this.log, order, revision, observed: session.remoteAddress }),
-    );
+    nativeWriter.send(encodeControl({ type: "admitted", log: this.log, order, revision, observed }));
   }
 
-  #catchUp(reader: Reader): void {
-    if (reader.revision === this.#directory.revision) return;
-    const entries = reader.revision === undefined ? undefined : this.#logCache.since(reader.revision);
-    for (const frame of entries ?? this.#logCache.snapshot()) reader.session.nativeWriter.send(frame);
-    reader.revision = this.#directory.revision;
+  #catchUp(writer: NativeWriter, progress: LogProgress): void {
+    if (progress.revision === this.#directory.revision) return;
+    const entries = progress.revision === undefined ? undefined : this.#logCache.since(progress.revision);
+    for (const frame of entries ?? this.#logCache.snapshot()) writer.send(frame);
+    progress.revision = this.#directory.revision;
   }
 }

@@ -1,5 +1,6 @@
 import { defaultLimits } from "../../../src/core/limits.js";
 import { Queue } from "../../../src/core/queue.js";
+import { Timers } from "../../../src/core/timers.js";
 import { Claims as MemberClaims } from "../../../src/mesh/native/claims.js";
 import { type DirectoryChange, DirectoryView } from "../../../src/mesh/native/directory-view.js";
 import type { MemberEvent } from "../../../src/mesh/types.js";
@@ -7,7 +8,7 @@ import { claimLeaseMs } from "../../../src/protocol/claims.js";
 import { type Change, Directory, type Entry, entryOf, type Id, isClaimEntry } from "../../../src/protocol/directory.js";
 import type { Control } from "../../../src/protocol/native/control.js";
 import { Claims as ServerClaims } from "../../../src/rendezvous/claims.js";
-import type { RendezvousOutput } from "../../../src/rendezvous/types.js";
+import type { MeshTimer, RendezvousOutput } from "../../../src/rendezvous/types.js";
 import { idOf, listed, logId } from "./names.js";
 
 /**
@@ -32,6 +33,7 @@ class Server {
   readonly startedAt: number;
   /** When a key was last granted or freed. */
   changedAt = 0;
+  readonly timers = new Timers();
   readonly #outputs = new Queue<RendezvousOutput>();
   readonly #without: Clause | undefined;
 
@@ -41,7 +43,12 @@ class Server {
     this.startedAt = world.now;
     this.logId = `${logId.slice(0, -1)}${number}`;
     const grantsFrom = world.without === "C4" ? 0 : world.serverNow + claimLeaseMs;
-    this.claims = new ServerClaims("m", defaultLimits, this.directory, { count: 0, grantsFrom }, this.#outputs);
+    const timers = this.timers.keyed<MeshTimer>((timer, now) => {
+      if (timer === "claimLease") this.claims.checkLeases(now);
+      else if (timer === "claimRetry") this.claims.retry(now);
+    });
+    const totals = { count: 0, grantsFrom };
+    this.claims = new ServerClaims("m", defaultLimits, this.directory, totals, this.#outputs, timers);
   }
 
   append(change: Change, now: number, key?: number): void {
@@ -303,12 +310,10 @@ export class ClaimWorld {
   }
 
   #tick(): void {
-    const { claims } = this.server;
     for (const member of this.members) if (!member.isMute) this.#serve(member);
     const early = this.without === "C1" ? 3_000 : this.without === "early" ? 6_000 : 0;
     const serverTime = this.serverNow + early;
-    const at = claims.nextTimeout();
-    if (at !== undefined && at <= serverTime) claims.handleTimeout(serverTime);
+    this.server.timers.fire(serverTime);
     this.server.settle(this.serverNow);
     for (const member of this.members) this.#tellLog(member);
     for (const member of this.members) member.tick();

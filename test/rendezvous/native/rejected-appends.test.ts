@@ -109,6 +109,66 @@ describe("a registration that the log rejects", () => {
   });
 });
 
+describe("a log that does not answer", () => {
+  test("lets a newcomer go after a while, with a time to come back, and keeps its slot until it answers", () => {
+    const [play] = slowPlay(0, 1);
+    const a = play.native("127.0.0.1:14001").register();
+    play.pass(play.limits.logAnswerMs);
+    expect(a.end.last("refuse")).toMatchObject({ code: "STORE_UNAVAILABLE", retryMs: play.limits.logRetryMs });
+    const b = play.native("127.0.0.1:14002").register();
+    expect(b.end.last("waiting")).toMatchObject({ place: 1 });
+    play.answer();
+    expect(play.appends).toMatchObject([{ change: { type: "left", id: a.id } }]);
+    play.answer();
+    play.answer();
+    expect(play.machine.members).toEqual([b.address]);
+  });
+
+  test("makes a member that comes back wait while its removal is not answered", () => {
+    const [play, [a]] = slowPlay(2);
+    const log = a?.end.last("admitted")?.log ?? "";
+    a?.die();
+    expect(play.appends).toMatchObject([{ change: { type: "lost", id: a?.id } }]);
+    a?.resume(2, log);
+    expect(a?.end.last("refuse")).toMatchObject({ code: "STORE_UNAVAILABLE", retryMs: play.limits.logRetryMs });
+    play.answer();
+    a?.resume(2, log);
+    expect(a?.end.last("refuse")).toMatchObject({ code: "FENCED" });
+  });
+});
+
+test("whoever is called from the line keeps its place while the log takes nothing", () => {
+  const [play, [a]] = slowPlay(1, 1);
+  const [first, second] = [14_101, 14_102].map((port) => play.native(`127.0.0.1:${port}`).register()) as [
+    Player,
+    Player,
+  ];
+  a?.leave();
+  play.answer();
+  expect(play.appends).toMatchObject([{ change: { type: "joined", id: first.id } }]);
+  play.reject("unavailable");
+  expect(first.end.last("waiting")).toMatchObject({ place: 1 });
+  expect([...first.end.all("refuse"), ...second.end.all("refuse")]).toEqual([]);
+  play.pass(play.limits.logRetryMs);
+  play.answer();
+  play.settle();
+  expect(play.machine.members).toEqual([first.address]);
+});
+
+test("a classic member that another server has removed is told so", () => {
+  const [play] = slowPlay(0);
+  const classic = play.call();
+  classic.send("127.0.0.1:3001");
+  play.pass(play.limits.quietMs);
+  const [append] = play.appends;
+  if (append?.change.type !== "joined") throw new Error("it is not appended");
+  play.answer();
+  play.appendElsewhere("default", { type: "lost", id: append.change.id, reason: "not back" });
+  play.pass(play.limits.messageGapMs);
+  expect([classic.text, classic.state]).toEqual([expect.stringContaining("refused FENCED"), "halfClosed"]);
+  expect(play.appends).toEqual([]);
+});
+
 describe("a corrected address that the log rejects", () => {
   /** A full mesh of a classic member, which then corrects its port from 300 to 3001. */
   function correctedPlay(): [Play, Caller] {
