@@ -11,8 +11,8 @@ export const ownerTransitions = {
   idle: { dial: "dialing", removed: "ended", left: "ended" },
   /** An attempt is open, until its answer, its refusal, its end or its time-out. Giving it up closes our own end first. */
   dialing: { answered: "up", failed: "idle", rejected: "suspended", removed: "ended", left: "ended" },
-  /** The other end says that it is not, or no more, who we mean: nothing is dialed until the log says something new [D0f]. */
-  suspended: { news: "idle", removed: "ended", left: "ended" },
+  /** The other end says that it is not, or no more, who we mean: nothing is dialed until a directory lists it again [D0f]. */
+  suspended: { relisted: "idle", removed: "ended", left: "ended" },
   /** The answer has come on the connection of the attempt. */
   up: { broken: "idle", removed: "ended", left: "draining" },
   /** The peer leaves, or this node does: what is under way is still delivered and acknowledged. */
@@ -36,7 +36,7 @@ export type LinkTrigger =
   | "answered"
   | "failed"
   | "rejected"
-  | "news"
+  | "relisted"
   | "accepted"
   | "broken"
   | "removed"
@@ -130,7 +130,7 @@ export const helloRules: readonly HelloRule[] = [
   },
   {
     tags: "",
-    when: "a goodbye has been said on the link",
+    when: "one end has sent `goodbye` on the link",
     applies: ({ isLeaving }) => isLeaving,
     verdict: "GONE",
   },

@@ -132,7 +132,7 @@ export class NativePeers {
     this.#applyChanges(this.roster.restore(members, revision, claims), now);
     for (const link of this.#links.values()) {
       if (link.state !== "suspended") continue;
-      link.step("news");
+      link.step("relisted");
       this.#dialer.want(link, now);
     }
   }

@@ -21,7 +21,7 @@ const events: readonly LinkTrigger[] = [
   "answered",
   "failed",
   "rejected",
-  "news",
+  "relisted",
   "accepted",
   "broken",
   "removed",
