@@ -143,7 +143,7 @@ describe("a loop over messages", () => {
     }
     expect(secondLog.messages).toEqual(Array(20).fill(`a listener of "message" failed: a listener's own fault`));
     await second.leave();
-    expect(secondLog.messages.at(-1)).toBe("left out 30 records with the code HANDLER_FAILED");
+    expect(secondLog.messages.at(-1)).toBe("dropped 30 records with the code HANDLER_FAILED");
   });
 
   it("does not lose the messages that come together with one whose listener throws, nor the credit for any", async () => {
