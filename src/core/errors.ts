@@ -580,7 +580,7 @@ const failures = {
     level: "error",
     meaning: "An option has a value that it cannot take.",
     connection: "none",
-    remedy: "Use a value as the message says. `--help` shows each flag with its environment variable.",
+    remedy: "Use a value as the message says.",
   },
   WRONG_STEP: {
     level: "error",
@@ -709,6 +709,11 @@ export class FullmeshError extends Error {
   override name = "FullmeshError";
   /** One of `ErrorCode`; in a `RemoteError` any that the other program has chosen. */
   readonly code: ErrorCode | (string & {});
+  /**
+   * What to do: the remedy of the code, of the code that a server has refused with, or of what a wait ran out because of. An
+   * own property, so that Node prints it with the error.
+   */
+  readonly remedy: string;
 
   /**
    * `detail` becomes the message: what happened, with the addresses that matter. It may contain text from peers, and Node
@@ -717,15 +722,15 @@ export class FullmeshError extends Error {
   constructor(code: ErrorCode | (string & {}), detail: string, options?: { readonly cause?: unknown }) {
     super(harmless(detail), options);
     this.code = code;
+    this.remedy = remedyOf(this);
   }
+}
 
-  /** What to do: the remedy of the code, of the code that a server has refused with, or of what a wait ran out because of. */
-  get remedy(): string {
-    if (this.code === "TIMED_OUT" && this.cause instanceof FullmeshError) return this.cause.remedy;
-    const named = this.code === "REFUSED" ? /^([A-Z_]+): /.exec(this.message)?.[1] : undefined;
-    const code = named !== undefined && isErrorCode(named) ? named : this.code;
-    return failureTable[isErrorCode(code) ? code : "HANDLER_FAILED"].remedy;
-  }
+function remedyOf({ code, message, cause }: FullmeshError): string {
+  if (code === "TIMED_OUT" && cause instanceof FullmeshError) return cause.remedy;
+  const refused = code === "REFUSED" ? /^([A-Z_]+): /.exec(message)?.[1] : undefined;
+  const named = refused !== undefined && isErrorCode(refused) ? refused : code;
+  return failureTable[isErrorCode(named) ? named : "HANDLER_FAILED"].remedy;
 }
 
 /** One line for the log. */

@@ -2,6 +2,7 @@ import { EventEmitter } from "node:events";
 import { integerOption, refuseUnknown, signalOption } from "../api/options.js";
 import type { WaitOptions } from "../api/waiting.js";
 import type { Endpoint } from "../core/connections.js";
+import { FullmeshError } from "../core/errors.js";
 import type { Address } from "../protocol/address.js";
 import type { Claim, ClaimOptions, HeldKey } from "./claims.js";
 import type { Member, Message, NodeEvent, NodeEvents, Peer } from "./events.js";
@@ -191,7 +192,11 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    *   `AMBIGUOUS_PEER`, `PEER_GONE`, `CLASSIC_PEER`, `MESSAGE_TOO_LARGE` (1 MiB), `BAD_VALUE`, `BAD_OPTION`, `ENDED`
    */
   send(peer: PeerName, topic: string, payload?: unknown): boolean {
-    return this.#runtime.messages.send(peer, topic, payload);
+    try {
+      return this.#runtime.messages.send(peer, topic, payload);
+    } catch (error) {
+      throw fromCaller(error, this.send);
+    }
   }
 
   /**
@@ -202,7 +207,11 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * @throws {FullmeshError} `MESSAGE_TOO_LARGE`, `BAD_VALUE`, `BAD_OPTION`, `ENDED`
    */
   broadcast(topic: string, payload?: unknown): readonly SkippedPeer[] {
-    return this.#runtime.messages.broadcast(topic, payload);
+    try {
+      return this.#runtime.messages.broadcast(topic, payload);
+    } catch (error) {
+      throw fromCaller(error, this.broadcast);
+    }
   }
 
   /**
@@ -212,7 +221,11 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * @throws {FullmeshError} `BAD_OPTION`
    */
   onMessage<Payload = unknown>(topic: string, listener: (message: Message<Payload>) => void): () => void {
-    return this.#runtime.messages.listen(topic, listener as (message: Message) => void);
+    try {
+      return this.#runtime.messages.listen(topic, listener as (message: Message) => void);
+    } catch (error) {
+      throw fromCaller(error, this.onMessage);
+    }
   }
 
   /**
@@ -268,7 +281,11 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * @throws {FullmeshError} `WRONG_STEP` if the topic is handled already, `BAD_OPTION`
    */
   onRequest<Payload = unknown>(topic: string, handler: RequestHandler<Payload>): () => void {
-    return this.#runtime.requestHandlers.handle(topic, handler as RequestHandler);
+    try {
+      return this.#runtime.requestHandlers.handle(topic, handler as RequestHandler);
+    } catch (error) {
+      throw fromCaller(error, this.onRequest);
+    }
   }
 
   /**
@@ -278,7 +295,11 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * @throws {FullmeshError} `NOT_LINKED`, `CLASSIC_PEER`, `BAD_OPTION`, `ENDED`
    */
   openStream(peer: PeerName, topic: string): MeshStream {
-    return this.#runtime.streams.open(peer, topic);
+    try {
+      return this.#runtime.streams.open(peer, topic);
+    } catch (error) {
+      throw fromCaller(error, this.openStream);
+    }
   }
 
   /**
@@ -288,7 +309,11 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * @throws {FullmeshError} `WRONG_STEP` if the topic is taken already, `BAD_OPTION`
    */
   onStream(topic: string, handler: StreamHandler): () => void {
-    return this.#runtime.streams.take(topic, handler);
+    try {
+      return this.#runtime.streams.take(topic, handler);
+    } catch (error) {
+      throw fromCaller(error, this.onStream);
+    }
   }
 
   /**
@@ -298,7 +323,11 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * @throws {FullmeshError} `BAD_OPTION`; while looping, `ABORTED`, and `UNREAD_EVENTS` if more than 4,096 wait
    */
   events(options: LoopOptions = {}): AsyncIterableIterator<NodeEvent> {
-    return this.#runtime.events.loop(loopSignal(options));
+    try {
+      return this.#runtime.events.loop(loopSignal(options));
+    } catch (error) {
+      throw fromCaller(error, this.events);
+    }
   }
 
   /**
@@ -309,12 +338,20 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    *   `NATIVE_PEER`
    */
   write(peer: PeerName, bytes: Uint8Array): boolean {
-    return this.#runtime.classicWriter.write(peer, bytes);
+    try {
+      return this.#runtime.classicWriter.write(peer, bytes);
+    } catch (error) {
+      throw fromCaller(error, this.write);
+    }
   }
 
   /** Writes bytes to every classic peer that is linked. Returns those that were left out: their queue is full. */
   writeAll(bytes: Uint8Array): readonly SkippedPeer[] {
-    return this.#runtime.classicWriter.writeAll(bytes);
+    try {
+      return this.#runtime.classicWriter.writeAll(bytes);
+    } catch (error) {
+      throw fromCaller(error, this.writeAll);
+    }
   }
 
   /**
@@ -334,4 +371,10 @@ export class MeshNode extends EventEmitter<NodeEvents> {
 function loopSignal(options: LoopOptions): AbortSignal | undefined {
   refuseUnknown(options, ["signal"]);
   return signalOption("signal", options.signal);
+}
+
+/** The stack of an error about a call begins where the call is, and not inside of this library. */
+function fromCaller(error: unknown, method: (...values: never[]) => unknown): unknown {
+  if (error instanceof FullmeshError) Error.captureStackTrace(error, method);
+  return error;
 }

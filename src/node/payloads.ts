@@ -3,6 +3,7 @@ import { FullmeshError } from "../core/errors.js";
 import { defaultLimits } from "../core/limits.js";
 import { isReferenced, type PayloadKind, payloadKinds } from "../protocol/native/payload.js";
 import { deepestValue, weighValue } from "../protocol/native/value.js";
+import { findFault } from "./payload-faults.js";
 
 /**
  * Payloads, and the bytes that travel. A `Uint8Array` travels as it is and `undefined` as nothing; everything else is a
@@ -99,7 +100,7 @@ function encode(value: unknown, most: number): Uint8Array {
     bytes = encoder.encodeSharedRef(value);
   } catch (error) {
     encoder = undefined;
-    throw badValue("this payload cannot be sent", error);
+    throw unsendable(value, error);
   }
   if (bytes.buffer.byteLength > encoderBytes) encoder = undefined;
   // Whoever gets it would refuse it, so it is refused here, where somebody can do something about it.
@@ -154,6 +155,16 @@ function extensions(times: ExtensionCodecType<undefined>): ExtensionCodecType<un
 function tooHeavy({ length }: Uint8Array, most: number): FullmeshError {
   const words = `a value of ${length} bytes would take more than ${most} bytes of memory at who gets it`;
   return new FullmeshError("BAD_VALUE", `${words}; send it in parts, or as bytes`);
+}
+
+function unsendable(value: unknown, cause: unknown): FullmeshError {
+  try {
+    const fault = findFault(value);
+    if (fault !== undefined) return new FullmeshError("BAD_VALUE", fault, { cause });
+  } catch {
+    // A getter has thrown, which is what the encoder says.
+  }
+  return badValue("this payload cannot be sent", cause);
 }
 
 function badValue(what: string, cause: unknown): FullmeshError {

@@ -79,6 +79,34 @@ describe("a payload", () => {
     expect(travelled({ fine: [1] })).toEqual({ fine: [1] });
   });
 
+  it("names the path to what cannot travel, and what can", () => {
+    const user = (id: unknown): unknown => ({ users: [{}, {}, {}, { id }] });
+    const node: { left?: unknown } = {};
+    node.left = [node];
+    const messageOf = (payload: unknown): string => {
+      try {
+        return String(bytesOf(payload, payloadKindOf(payload)));
+      } catch (error) {
+        return (error as Error).message.split("; a payload may be ")[0] ?? "";
+      }
+    };
+    expect(
+      [user(1n), user(new Map()), user(Symbol("x")), user(() => {}), user(new Date(Number.NaN)), node, new Set()].map(
+        messageOf,
+      ),
+    ).toEqual([
+      "payload.users[3].id is a bigint",
+      "payload.users[3].id is a Map",
+      "payload.users[3].id is a symbol",
+      "payload.users[3].id is a function",
+      "payload.users[3].id is an invalid date",
+      "payload.left[0] is circular: it contains itself",
+      "payload is a Set",
+    ]);
+    expect(messageOf({ "a b": [1n] })).toBe('payload["a b"][0] is a bigint');
+    expect(messageOf({ a: nested(101) })).toMatch(/^payload\.a\[0\].* is nested deeper than 100$/);
+  });
+
   it("is refused with BAD_VALUE if it would take too much memory, by who sends it as by who gets it", () => {
     const maps = Array.from({ length: 200_000 }, () => ({}));
     const bytes = Uint8Array.from([0xdd, 0, 3, 0x0d, 0x40, ...Array(200_000).fill(0x80)]);
