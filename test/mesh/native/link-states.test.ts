@@ -52,7 +52,7 @@ const allowed: Record<"owner" | "acceptor", readonly string[]> = {
     "dialing rejected suspended",
     "dialing removed ended",
     "dialing left ended",
-    "suspended news idle",
+    "suspended relisted idle",
     "suspended removed ended",
     "suspended left ended",
     "up broken idle",
