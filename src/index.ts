@@ -10,6 +10,7 @@ export { type ErrorCode, FullmeshError, type LogLevel } from "./core/errors.js";
 export { defaultLimits, type Limits } from "./core/limits.js";
 export type { CompletenessReport, Direction } from "./mesh/types.js";
 export type { Claim, ClaimOptions, HeldKey } from "./node/claims.js";
+export type { GatherOptions, GroupOptions } from "./node/collectives.js";
 export type { Degradation, Member, Message, NodeEvent, NodeEvents, Peer, ReceivedBytes } from "./node/events.js";
 export type { Gang } from "./node/gang.js";
 export { type JoinOptions, join } from "./node/join.js";

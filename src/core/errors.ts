@@ -561,6 +561,12 @@ const failures = {
     connection: "ended with the link",
     remedy: "Ask another peer, or the same one when it is back. The peer may have done what was asked, or not.",
   },
+  MEMBER_LOST: {
+    level: "error",
+    meaning: "A member left or was lost before all had arrived at a barrier or an allGather.",
+    connection: "kept",
+    remedy: "End, or begin the step again when the member is back; what the others have done meanwhile is not known.",
+  },
   STREAM_ABORTED: {
     level: "info",
     meaning: "One end has aborted the stream.",

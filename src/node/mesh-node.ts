@@ -5,6 +5,7 @@ import type { Endpoint } from "../core/connections.js";
 import { FullmeshError } from "../core/errors.js";
 import type { Address } from "../protocol/address.js";
 import type { Claim, ClaimOptions, HeldKey } from "./claims.js";
+import type { GatherOptions, GroupOptions } from "./collectives.js";
 import type { Member, Message, NodeEvent, NodeEvents, Peer } from "./events.js";
 import type { Lifecycle } from "./lifecycle.js";
 import type { MeshStream } from "./mesh-stream.js";
@@ -178,6 +179,29 @@ export class MeshNode extends EventEmitter<NodeEvents> {
   /** The keys that members hold, as far as this node knows: the server frees them later than their holders let go. */
   get claims(): readonly HeldKey[] {
     return this.#runtime.claims.all;
+  }
+
+  /**
+   * Resolves when all members of a group have called it with this name: the ranks from 0 to `size` - 1, which in a gang are
+   * all copies. The name can be used again for the next barrier. Without `timeoutMs` it waits as long as the members live.
+   *
+   * @throws {FullmeshError} `MEMBER_LOST`, naming the member of the group that has left or was lost before all had called;
+   *   `TIMED_OUT`, naming those who have not; `ABORTED`; `WRONG_STEP` if this node waits at it already, or is not in the
+   *   group; `BAD_OPTION`, also if others have called it with another size; `ENDED`
+   */
+  async barrier(name: string, options: GroupOptions = {}): Promise<void> {
+    await this.#runtime.collectives.barrier(name, options);
+  }
+
+  /**
+   * Resolves with the values of all members of a group, in rank order, when each has called it. It is a barrier as well; see
+   * there for the group. Values are payloads of `send`. All of them together may have 1 MiB as they travel.
+   *
+   * @throws {FullmeshError} those of `barrier`; `MESSAGE_TOO_LARGE`, to all of them; `BAD_VALUE`
+   */
+  async allGather<Value = unknown>(value: Value, options: GatherOptions = {}): Promise<Value[]> {
+    // What the others send is theirs to choose; the caller says what it relies on.
+    return (await this.#runtime.collectives.allGather(value, options)) as Value[];
   }
 
   /**

@@ -13,6 +13,7 @@ import type { Address } from "../protocol/address.js";
 import { Driver } from "../runtime/driver.js";
 import { NodeClaims } from "./claims.js";
 import { ClassicWriter } from "./classic-writer.js";
+import { Collectives } from "./collectives.js";
 import { CompletionWaiter } from "./completion-waiter.js";
 import { NodeEventEmitter } from "./event-emitter.js";
 import type { NodeEvents } from "./events.js";
@@ -40,6 +41,7 @@ export class NodeRuntime {
   readonly events: NodeEventEmitter;
   readonly completion: CompletionWaiter;
   readonly claims: NodeClaims;
+  readonly collectives: Collectives;
   readonly context: MessagingContext;
   readonly #log: Log;
 
@@ -72,6 +74,7 @@ export class NodeRuntime {
     this.streams = new NodeStreams(this.context);
     this.classicWriter = new ClassicWriter(this.machine, this.peers, driver, limits);
     this.completion = new CompletionWaiter(this.machine, (size) => driver.input({ type: "watch", size }));
+    this.collectives = new Collectives(this.context, this.requests, this.requestHandlers, gang, this.machine);
     this.claims = new NodeClaims(this.machine, limits.claimsPerMember, (input) => driver.input(input));
   }
 
@@ -121,6 +124,10 @@ export class NodeRuntime {
       case "ended":
         this.classicWriter.ended();
         this.context.ended(event.reason);
+        this.collectives.ended();
+        break;
+      case "directory":
+        this.collectives.directoryChanged();
         break;
       case "closed":
         this.messages.closed();

@@ -83,6 +83,11 @@ export class RequestHandlers {
     };
   }
 
+  /** The same for a topic of the library itself, for as long as the node lives. */
+  handleReserved(topic: string, handler: RequestHandler): void {
+    this.#handlers.set(topic, handler);
+  }
+
   /** A request has come. */
   asked({ from, request, topic, form, payload: bytes }: RequestArrival): void {
     const { peers, limits } = this.#context;

@@ -98,16 +98,22 @@ export class NodeRequests {
   request(peer: PeerName, topic: string, payload: unknown, options: RequestOptions): Promise<unknown> {
     try {
       const conversation = this.#exchange.conversationWith(peer);
-      return this.#ask(conversation, this.#question(topic, payload, options));
+      return this.#ask(conversation, this.#question(this.#exchange.topics.bytesOf(topic), payload, options));
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
+  /** The same for a topic of the library itself. */
+  async requestReserved(peer: PeerName, topic: string, payload: unknown, options: RequestOptions): Promise<unknown> {
+    const conversation = this.#exchange.conversationWith(peer);
+    return await this.#ask(conversation, this.#question(new TextEncoder().encode(topic), payload, options));
+  }
+
   /** See `MeshNode.requestAll`. */
   async requestAll(topic: string, payload: unknown, options: RequestOptions): Promise<RequestOutcome[]> {
     this.#exchange.requireRunning();
-    const question = this.#question(topic, payload, options);
+    const question = this.#question(this.#exchange.topics.bytesOf(topic), payload, options);
     return await Promise.all(this.#exchange.peers.all.map((peer) => this.#outcome(peer, question)));
   }
 
@@ -143,9 +149,8 @@ export class NodeRequests {
     }
   }
 
-  #question(topic: string, payload: unknown, options: RequestOptions): RequestTarget {
+  #question(topicBytes: Uint8Array, payload: unknown, options: RequestOptions): RequestTarget {
     if (options !== noOptions) refuseUnknown(options, ["signal", "timeoutMs"]);
-    const topicBytes = this.#exchange.topics.bytesOf(topic);
     const form = payloadKindOf(payload);
     const bytes = bytesOf(payload, form, this.#exchange.limits.valueBytes);
     const most = this.#exchange.limits.messageBytes - requestFrameBytes - topicBytes.length;

@@ -4,6 +4,11 @@ import { isTopic, longestTopic } from "../protocol/native/topics.js";
 /** A program has some dozen topics. One that makes them up as it goes begins anew from time to time. */
 const mostKept = 1_024;
 
+/** Topics of the library itself begin so; an application cannot use them. */
+const reservedPrefix = "$fullmesh/";
+/** The requests behind `barrier` and `allGather`. */
+export const collectiveTopic = `${reservedPrefix}collective`;
+
 /**
  * The topics that have been used, in the bytes that travel: each is checked and encoded once. Without that, a message of 64
  * bytes to a topic of a dozen letters takes twice as much of the processor (measured on Node 20, one way over loopback).
@@ -30,7 +35,9 @@ export class TopicEncoder {
 }
 
 /** Throws `BAD_OPTION` for what is no topic. */
-export function checkTopic(topic: unknown): void {
+export function checkTopic(topic: unknown): asserts topic is string {
   if (typeof topic !== "string") badOption("topic", "a string", topic);
   if (!isTopic(topic)) badOption("topic", `a string of at most ${longestTopic} bytes of UTF-8`, topic);
+  if (topic.startsWith(reservedPrefix))
+    badOption("topic", `a string that does not begin with ${reservedPrefix}`, topic);
 }
