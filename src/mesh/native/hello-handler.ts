@@ -12,154 +12,154 @@ import { judgeHello } from "./link-states.js";
 
 type Hello = ControlOf<"hello">;
 
-/** What callers say that concerns the session with the server, whom they are or take this node for. */
+/** Messages for the session with the server: from the server, or from a caller that takes this node for the server. */
 export type SessionCall = ControlOf<"challenge"> | ControlOf<"check"> | ControlOf<"register"> | ControlOf<"resume">;
 
-/** What the acceptor must know of the directory, and what the rest of the member must know of it. */
+/** What judging a hello needs of the directory, and events for the rest of the member. */
 export interface HelloHandlerEvents {
-  /** True if this node may speak with callers in this mesh. */
+  /** The only mesh whose callers are accepted. */
   readonly mesh: string;
   readonly isKeyed: boolean;
   /** What a hello means, by the directory as it is now. */
   caseOf(hello: Hello): HelloCase;
   /** The link with the sender of a hello that is taken. */
-  linkOf(hello: Hello): Link | undefined;
-  /** A hello has been taken on this channel, and the old connection of the link is closed: answer, and go on. */
-  accepted(link: Link, hello: Hello, channel: NativeConnection, now: number): void;
+  linkWith(hello: Hello): Link | undefined;
+  /** A hello has been taken on this connection, and the old connection of the link is closed: answer, and go on. */
+  accepted(link: Link, hello: Hello, connection: NativeConnection, now: number): void;
   /** The server has dialed back, or somebody registers here. */
-  called(channel: NativeConnection, control: SessionCall, now: number): void;
+  called(connection: NativeConnection, control: SessionCall, now: number): void;
 }
 
 /**
- * Receives native callers: reads what they come for, and judges hellos. One whose sender is unknown is parked, because the
+ * Accepts native connections: reads their first message, and judges hellos. One whose sender is unknown is parked, because the
  * entry that names it may be on its way.
  */
 export class HelloHandler implements DialectAcceptor, NativeConnectionOwner {
-  readonly #ports: NativeConnectionContext;
-  readonly #handshakes: PendingConnections;
-  readonly #watch: HelloHandlerEvents;
-  /** Callers that have not said what they come for. */
+  readonly #context: NativeConnectionContext;
+  readonly #pending: PendingConnections;
+  readonly #events: HelloHandlerEvents;
+  /** Accepted connections on which no message has come. */
   readonly #callers = new Map<ConnectionId, NativeConnection>();
   readonly #hellos = new Map<NativeConnection, Hello>();
   /** By when an entry must name the sender of each parked hello. */
   readonly #parked: KeyedTimers<NativeConnection>;
 
-  constructor(ports: NativeConnectionContext, handshakes: PendingConnections, watch: HelloHandlerEvents) {
-    this.#ports = ports;
-    this.#handshakes = handshakes;
-    this.#watch = watch;
-    this.#parked = ports.timers.keyed((channel, now) => {
-      const hello = this.#hellos.get(channel);
-      this.#refuse(channel, "UNKNOWN_PEER", `the directory does not name ${hello?.from}`, now);
+  constructor(context: NativeConnectionContext, pending: PendingConnections, events: HelloHandlerEvents) {
+    this.#context = context;
+    this.#pending = pending;
+    this.#events = events;
+    this.#parked = context.timers.keyed((connection, now) => {
+      const hello = this.#hellos.get(connection);
+      this.#refuse(connection, "UNKNOWN_PEER", `the directory does not name ${hello?.from}`, now);
     });
   }
 
   receive(visitor: PendingConnection): ConnectionListener {
-    const channel = NativeConnection.accept(this.#ports, visitor, this);
-    this.#callers.set(visitor.connection, channel);
-    return channel;
+    const connection = NativeConnection.accept(this.#context, visitor, this);
+    this.#callers.set(visitor.connection, connection);
+    return connection;
   }
 
-  overdue(connection: ConnectionId, now: number): boolean {
-    const channel = this.#callers.get(connection);
-    if (channel !== undefined) this.#refuse(channel, "HANDSHAKE_TIMEOUT", "no hello came in time", now);
-    return channel !== undefined;
+  overdue(id: ConnectionId, now: number): boolean {
+    const connection = this.#callers.get(id);
+    if (connection !== undefined) this.#refuse(connection, "HANDSHAKE_TIMEOUT", "no hello came in time", now);
+    return connection !== undefined;
   }
 
-  control(channel: NativeConnection, control: Control, now: number): void {
-    if (this.#hellos.has(channel)) {
-      this.#forget(channel);
-      channel.unexpected(control.type, now);
+  control(connection: NativeConnection, control: Control, now: number): void {
+    if (this.#hellos.has(connection)) {
+      this.#forget(connection);
+      connection.unexpected(control.type, now);
       return;
     }
-    this.#known(channel);
-    if (control.type === "hello") this.#greeted(channel, control, now);
-    else if (isSessionCall(control)) this.#called(channel, control, now);
-    else channel.unexpected(control.type, now);
+    this.#identified(connection);
+    if (control.type === "hello") this.#helloRead(connection, control, now);
+    else if (isSessionCall(control)) this.#called(connection, control, now);
+    else connection.unexpected(control.type, now);
   }
 
-  gone(channel: NativeConnection): void {
-    const isSilent = this.#callers.has(channel.id) && channel.failure === undefined;
-    this.#forget(channel);
+  gone(connection: NativeConnection): void {
+    const isSilent = this.#callers.has(connection.id) && connection.failure === undefined;
+    this.#forget(connection);
     if (isSilent) {
-      this.#ports.note("NOTHING_SAID", "closed before it had said hello", channel.remoteAddress);
+      this.#context.note("NOTHING_SAID", "closed before it had said hello", connection.remoteAddress);
     }
   }
 
   /** The directory has moved: what is parked is judged afresh. */
   judgeParked(now: number): void {
-    for (const [channel, hello] of [...this.#hellos]) this.#judge(channel, hello, now);
+    for (const [connection, hello] of [...this.#hellos]) this.#judge(connection, hello, now);
   }
 
   /** Nobody is received any more. */
   close(): void {
-    for (const channel of [...this.#callers.values(), ...this.#hellos.keys()]) {
-      this.#forget(channel);
-      channel.abort();
+    for (const connection of [...this.#callers.values(), ...this.#hellos.keys()]) {
+      this.#forget(connection);
+      connection.abort();
     }
   }
 
-  #greeted(channel: NativeConnection, hello: Hello, now: number): void {
-    if (this.#isImpostor(channel, "member")) {
-      this.#refuse(channel, "WRONG_ROLE", "a hello is for members", now);
-    } else if (hello.mesh !== this.#watch.mesh) {
-      this.#refuse(channel, "WRONG_MESH", `this is a member of another mesh than "${hello.mesh}"`, now);
-    } else this.#judge(channel, hello, now);
+  #helloRead(connection: NativeConnection, hello: Hello, now: number): void {
+    if (this.#hasWrongRole(connection, "member")) {
+      this.#refuse(connection, "WRONG_ROLE", "a hello is for members", now);
+    } else if (hello.mesh !== this.#events.mesh) {
+      this.#refuse(connection, "WRONG_MESH", `this is a member of another mesh than "${hello.mesh}"`, now);
+    } else this.#judge(connection, hello, now);
   }
 
-  #called(channel: NativeConnection, control: SessionCall, now: number): void {
-    if (this.#isImpostor(channel, "rendezvous")) {
-      this.#refuse(channel, "WRONG_ROLE", `a ${control.type} is for the rendezvous server`, now);
-    } else if (this.#watch.isKeyed && control.mesh !== this.#watch.mesh) {
-      this.#refuse(channel, "WRONG_MESH", `this is a member of another mesh than "${control.mesh}"`, now);
-    } else this.#watch.called(channel, control, now);
+  #called(connection: NativeConnection, control: SessionCall, now: number): void {
+    if (this.#hasWrongRole(connection, "rendezvous")) {
+      this.#refuse(connection, "WRONG_ROLE", `a ${control.type} is for the rendezvous server`, now);
+    } else if (this.#events.isKeyed && control.mesh !== this.#events.mesh) {
+      this.#refuse(connection, "WRONG_MESH", `this is a member of another mesh than "${control.mesh}"`, now);
+    } else this.#events.called(connection, control, now);
   }
 
-  #isImpostor(channel: NativeConnection, role: "member" | "rendezvous"): boolean {
-    return this.#watch.isKeyed && channel.identity?.role !== role;
+  #hasWrongRole(connection: NativeConnection, role: "member" | "rendezvous"): boolean {
+    return this.#events.isKeyed && connection.identity?.role !== role;
   }
 
-  #judge(channel: NativeConnection, hello: Hello, now: number): void {
-    const verdict = judgeHello(this.#watch.caseOf(hello));
+  #judge(connection: NativeConnection, hello: Hello, now: number): void {
+    const verdict = judgeHello(this.#events.caseOf(hello));
     if (verdict === "park") {
-      this.#park(channel, hello, now);
+      this.#park(connection, hello, now);
       return;
     }
-    this.#forget(channel);
-    const link = this.#watch.linkOf(hello);
+    this.#forget(connection);
+    const link = this.#events.linkWith(hello);
     if (verdict !== "take" || link === undefined) {
       const code = verdict === "take" ? "UNKNOWN_PEER" : verdict;
-      this.#refuse(channel, code, `the hello of attempt ${hello.attempt} is not taken`, now, link?.attempt);
+      this.#refuse(connection, code, `the hello of attempt ${hello.attempt} is not taken`, now, link?.attempt);
       return;
     }
-    this.#watch.accepted(link, hello, channel, now);
+    this.#events.accepted(link, hello, connection, now);
   }
 
-  #park(channel: NativeConnection, hello: Hello, now: number): void {
-    if (this.#hellos.has(channel)) return;
-    if (this.#hellos.size >= this.#ports.limits.parked) {
-      this.#refuse(channel, "PARKING_FULL", "no room to wait for an entry that names the sender", now);
+  #park(connection: NativeConnection, hello: Hello, now: number): void {
+    if (this.#hellos.has(connection)) return;
+    if (this.#hellos.size >= this.#context.limits.parked) {
+      this.#refuse(connection, "PARKING_FULL", "no room to wait for an entry that names the sender", now);
       return;
     }
-    this.#hellos.set(channel, hello);
-    this.#parked.set(channel, now + this.#ports.limits.parkedMs);
+    this.#hellos.set(connection, hello);
+    this.#parked.set(connection, now + this.#context.limits.parkedMs);
   }
 
-  #known(channel: NativeConnection): void {
-    this.#callers.delete(channel.id);
-    this.#handshakes.end(channel.id);
+  #identified(connection: NativeConnection): void {
+    this.#callers.delete(connection.id);
+    this.#pending.end(connection.id);
   }
 
-  #forget(channel: NativeConnection): void {
-    this.#known(channel);
-    this.#hellos.delete(channel);
-    this.#parked.clear(channel);
+  #forget(connection: NativeConnection): void {
+    this.#identified(connection);
+    this.#hellos.delete(connection);
+    this.#parked.clear(connection);
   }
 
-  #refuse(channel: NativeConnection, code: ErrorCode, message: string, now: number, highest?: number): void {
-    this.#forget(channel);
-    this.#ports.note(code, message, channel.remoteAddress);
-    channel.refuse(code, message, now, highest);
+  #refuse(connection: NativeConnection, code: ErrorCode, message: string, now: number, highest?: number): void {
+    this.#forget(connection);
+    this.#context.note(code, message, connection.remoteAddress);
+    connection.refuse(code, message, now, highest);
   }
 }
 

@@ -81,7 +81,7 @@ export class NativePeers {
       mesh: rules.mesh,
       isKeyed: rules.isKeyed,
       caseOf: (hello) => this.#caseOf(hello),
-      linkOf: ({ from }) => this.#links.get(from),
+      linkWith: ({ from }) => this.#links.get(from),
       accepted: (link, hello, connection, now) => this.#accepted(link, hello, connection, now),
       called: (connection, control, now) => this.#events.called(connection, control, now),
     });

@@ -68,7 +68,7 @@ describe("a directory without an end", () => {
     expect(fits.member.members).toHaveLength(10);
     const node = told(members(40), 2, new World(limits));
     expect(node.notes).toEqual(["BAD_FRAME", "SERVER_AWAY"]);
-    const said = { code: "BAD_FRAME", message: "the directory names more than 10 members" };
+    const said = { code: "BAD_FRAME", message: "the directory names more than 10 members and claims" };
     expect(node.session.last("dialer", "refuse")).toMatchObject(said);
     expect(node.member.members).toEqual([]);
   });
