@@ -365,7 +365,7 @@ const failures = {
   STORE_UNAVAILABLE: {
     level: "warn",
     meaning:
-      "The membership log did not accept the new member: it cannot be reached, or other servers keep taking the place.",
+      "The membership log did not accept the new member, or has not answered: it cannot be reached, or other servers keep taking the place.",
     connection: "refused with the reason and a time to come back, half-closed, closed within 1 s",
     remedy: "Try again after the time that the refusal names; members of ours do.",
   },

@@ -125,7 +125,7 @@ export class AddressVerifier {
     else if (input.type === "connected") this.#connected(dial, input.local, input.remote, now);
     else if (input.type === "bytes") this.#read(dial, input.bytes, now);
     else if (input.type === "unproved") this.#finish(dial, "other", `${input.code}: ${input.message}`, now);
-    else if (input.type === "ended") this.#finish(dial, "unclear", "whoever answers there says nothing", now);
+    else if (input.type === "ended") this.#finish(dial, "unclear", "the listener closed without an answer", now);
   }
 
   /**

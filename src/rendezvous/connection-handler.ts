@@ -17,7 +17,7 @@ import { NativeHandler } from "./native/handler.js";
 import { type CloseReason, SessionCloser } from "./session-closer.js";
 import type { RendezvousOutput, RendezvousRules } from "./types.js";
 
-/** The share of all connections that is kept for those who are told that there is no room. */
+/** The share of all connections that is kept for refusing those for whom there is no room. */
 const shareOfRefusals = 1 / 8;
 
 const noDescriptors = "no descriptors are left for another connection";

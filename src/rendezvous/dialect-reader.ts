@@ -19,18 +19,18 @@ export type DialectReaderEvent =
     };
 
 /** The longest frames, before it is known who sends them and after. */
-type DoorLimits = Readonly<Record<"firstFrameBytes" | "controlBytes", number>>;
+type ReaderLimits = Readonly<Record<"firstFrameBytes" | "controlBytes", number>>;
 
 /**
  * Reads what a connection sends to the server. Its first byte decides the dialect; silence decides nothing.
  */
 export class DialectReader {
-  readonly #limits: DoorLimits;
+  readonly #limits: ReaderLimits;
   #classic: RegistrationReader | undefined;
   #native: FrameReader | undefined;
   readonly #events: DialectReaderEvent[] = [];
 
-  constructor(limits: DoorLimits) {
+  constructor(limits: ReaderLimits) {
     this.#limits = limits;
   }
 

@@ -10,7 +10,7 @@ import type { MemberRecord, MemberSession } from "./member-session.js";
 import { Members, type MembershipChange } from "./members.js";
 import type { MeshTimer, RejectionReason, RendezvousOutput, RendezvousRules } from "./types.js";
 
-/** How many of those in line are told when their place changes. */
+/** How many of those in line are sent their new place when it changes. */
 const reportedPlaces = 10;
 
 /** A session that is not let in, and why. */

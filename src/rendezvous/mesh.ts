@@ -165,7 +165,7 @@ export class Mesh {
     return this.#mayBeForgotten ? this.#failureDetector.forgetAt : undefined;
   }
 
-  /** A full mesh ends by itself. One that has ended is kept, so that late members can be told of the end. */
+  /** A full mesh ends by itself. One that has ended is kept, so that late members are sent the end. */
   get #mayBeForgotten(): boolean {
     const isAppending = this.membership.isAppending || this.claims.isAppending;
     return !this.#isHalted && this.#finishAt === undefined && !isAppending;
@@ -213,7 +213,7 @@ export class Mesh {
   appended(answer: Extract<LogAnswer, { type: "appended" }>, now: number): AppendResult {
     const { entry } = answer;
     if (isClaimEntry(entry)) {
-      // A log may tell an entry twice; it happens once.
+      // A log may send an entry twice; it is applied once.
       if (this.members.directory.apply(entry)) this.logBroadcaster.add(entry);
       this.claims.appended(entry, answer.key, now);
       return {};

@@ -30,9 +30,9 @@ export type LogAnswer =
 export type RendezvousInput =
   | ConnectionInput
   | LogAnswer
-  /** End every mesh: tell every node, then close. */
+  /** End every mesh: send the end to every node, then close. */
   | { readonly type: "teardown"; readonly reason: string }
-  /** Stop serving without ending a mesh by word; classic nodes take the closing as the end. */
+  /** Stop serving without a message of the end; classic nodes take the closing as the end. */
   | { readonly type: "close" };
 
 /** Somebody of whom an event tells. */

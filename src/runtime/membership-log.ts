@@ -6,7 +6,8 @@ import type { LogAnswer, LogAppend } from "../rendezvous/types.js";
  * Every implementation runs the suite in test/runtime/membership-log.ts. Its rules:
  * - Each append is answered exactly once, with its key: `appended` with the entry, or `rejected` with a reason. The answers
  *   come in the order of the appends, before `append` returns or any time later. An implementation that waits for a
- *   network bounds that wait, and rejects what it has not sent by then.
+ *   network bounds that wait, and rejects what it has not sent by then. The machine lets a newcomer go after `logAnswerMs`,
+ *   and keeps its slot until the answer.
  * - A rejection is final: a rejected change never becomes an entry.
  * - Entries of one mesh come in the order of their revisions, each above the one before it and above `after` of its append.
  *   An entry of another writer comes at its place among them, without a key.

@@ -3,7 +3,7 @@ import { encodeFrame, frameKinds } from "../../protocol/native/frames.js";
 import { ascii } from "../../protocol/text.js";
 
 /** How many entries are kept, and how long a frame may be. */
-type HistoryLimits = Readonly<Record<"logEntries" | "controlBytes", number>>;
+type LogCacheLimits = Readonly<Record<"logEntries" | "controlBytes", number>>;
 
 /**
  * The log as frames: the entries after a revision, or the whole directory.
@@ -13,7 +13,7 @@ type HistoryLimits = Readonly<Record<"logEntries" | "controlBytes", number>>;
  */
 export class LogCache {
   readonly #directory: Directory;
-  readonly #limits: HistoryLimits;
+  readonly #limits: LogCacheLimits;
   /** The newest entries in JSON, the oldest first, without gaps. */
   #entries: Uint8Array[] = [];
   /** The revision before the first entry that is kept. */
@@ -23,7 +23,7 @@ export class LogCache {
   readonly #members = new WeakMap<Member, Uint8Array>();
   #snapshot: { readonly revision: number; readonly frames: readonly Uint8Array[] } | undefined;
 
-  constructor(directory: Directory, limits: HistoryLimits) {
+  constructor(directory: Directory, limits: LogCacheLimits) {
     this.#directory = directory;
     this.#limits = limits;
     this.#base = directory.revision;
