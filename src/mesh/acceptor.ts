@@ -12,7 +12,7 @@ import { firstNativeByte, withPreface } from "../protocol/native/preface.js";
 import type { ConnectionListener, Connections } from "./connections.js";
 import type { MemberOutput, MemberRules } from "./types.js";
 
-/** The share of all connections that is kept for those who are told that there is no room. */
+/** The share of all connections that is kept for those who are refused because there is no room. */
 const shareOfRefusals = 1 / 8;
 
 const noDescriptors = "no descriptors are left for another connection";
@@ -26,32 +26,32 @@ export interface PendingConnection {
   cipher: string | undefined;
 }
 
-/** The part of a member that receives the callers of one dialect. */
+/** The part of a member that accepts the callers of one dialect. */
 export interface DialectAcceptor {
-  /** Takes a visitor, whose first bytes follow. Returns who is to hear of it. */
-  receive(visitor: PendingConnection): ConnectionListener;
+  /** Takes a pending connection, whose first bytes follow. Returns its listener. */
+  receive(pending: PendingConnection): ConnectionListener;
   /** It has taken too long to say who it is. Returns false if it has not been received here. */
   overdue(connection: ConnectionId, now: number): boolean;
 }
 
-/** Who receives which dialect; one without a reception is refused. */
+/** Who accepts which dialect; one without an acceptor is refused. */
 export interface DialectAcceptors {
   readonly classic: DialectAcceptor;
   readonly native: DialectAcceptor | undefined;
 }
 
 /**
- * Where accepted connections come in: bounds those that have not said who they are, tells by the first byte which dialect
- * they speak, and shows them to its reception. What comes in the open to a member with a secret goes no further.
+ * Where accepted connections come in: bounds those that have not said who they are, finds out by the first byte which dialect
+ * they speak, and gives them to its acceptor. What comes in the open to a member with a secret goes no further.
  */
 export class Acceptor implements ConnectionListener {
   readonly #rules: MemberRules;
   readonly #connections: Connections;
   readonly #outputs: OutputSink<MemberOutput>;
-  /** Shared with the receptions, which say when a visitor is known. */
-  readonly #handshakes: PendingConnections;
-  readonly #receptions: DialectAcceptors;
-  readonly #visitors = new Map<ConnectionId, PendingConnection>();
+  /** Shared with the acceptors of the dialects, which say when a caller is known. */
+  readonly #pendingConnections: PendingConnections;
+  readonly #dialects: DialectAcceptors;
+  readonly #pending = new Map<ConnectionId, PendingConnection>();
   readonly #refusals: PendingRefusals;
   #isClosed = false;
 
@@ -60,18 +60,18 @@ export class Acceptor implements ConnectionListener {
     timers: Timers,
     connections: Connections,
     outputs: OutputSink<MemberOutput>,
-    handshakes: PendingConnections,
-    receptions: DialectAcceptors,
+    pendingConnections: PendingConnections,
+    dialects: DialectAcceptors,
   ) {
     this.#rules = rules;
     this.#refusals = new PendingRefusals(rules.limits, timers, (refusal, now) => {
-      const visitor = this.#visitors.get(refusal.connection);
-      if (visitor !== undefined) this.#tellRefusal(visitor, refusal, now);
+      const pending = this.#pending.get(refusal.connection);
+      if (pending !== undefined) this.#sendRefusal(pending, refusal, now);
     });
     this.#connections = connections;
     this.#outputs = outputs;
-    this.#handshakes = handshakes;
-    this.#receptions = receptions;
+    this.#pendingConnections = pendingConnections;
+    this.#dialects = dialects;
   }
 
   accepted(connection: ConnectionId, remote: Endpoint, now: number): void {
@@ -84,59 +84,54 @@ export class Acceptor implements ConnectionListener {
       this.#connections.abort(connection);
       return;
     }
-    const visitor = { connection, remote: { host, port: remote.port }, identity: undefined, cipher: undefined };
-    this.#visitors.set(connection, visitor);
+    const pending = { connection, remote: { host, port: remote.port }, identity: undefined, cipher: undefined };
+    this.#pending.set(connection, pending);
     if (room <= Math.floor(limits.connections * shareOfRefusals)) {
-      this.#refuse(visitor, { connection, code: "NO_DESCRIPTORS", message: noDescriptors }, now);
-    } else if (!this.#handshakes.begin(connection, host, now)) {
+      this.#refuse(pending, { connection, code: "NO_DESCRIPTORS", message: noDescriptors }, now);
+    } else if (!this.#pendingConnections.begin(connection, host, now)) {
       const message = "too many connections have not yet said hello";
-      this.#refuse(visitor, { connection, code: "BUSY", message }, now);
+      this.#refuse(pending, { connection, code: "BUSY", message }, now);
     }
   }
 
-  /** There is no room for this one. A native caller is told, once its first byte has shown that it is one. */
-  #refuse(visitor: PendingConnection, refusal: PendingRefusal, now: number): void {
-    // Where there is a secret, whoever is about to prove it is told so before.
-    if (this.#rules.isKeyed) this.#tellRefusal(visitor, refusal, now);
+  /** There is no room for this one. A native caller is refused, once its first byte has shown that it is one. */
+  #refuse(pending: PendingConnection, refusal: PendingRefusal, now: number): void {
+    // Where there is a secret, whoever is about to prove it learns of the refusal before.
+    if (this.#rules.isKeyed) this.#sendRefusal(pending, refusal, now);
     else this.#refusals.add(refusal, now);
   }
 
-  #tellRefusal(
-    visitor: PendingConnection,
-    { code, message }: PendingRefusal,
-    now: number,
-    lastWord?: Uint8Array,
-  ): void {
-    this.#turnAway(visitor, code, message, now, lastWord);
-    const oldest = this.#refusals.refused(visitor.connection);
+  #sendRefusal(pending: PendingConnection, { code, message }: PendingRefusal, now: number, answer?: Uint8Array): void {
+    this.#reject(pending, code, message, now, answer);
+    const oldest = this.#refusals.refused(pending.connection);
     if (oldest !== undefined) this.#connections.abort(oldest);
   }
 
   handle(input: ConnectionProgress, now: number): void {
-    const visitor = this.#visitors.get(input.connection);
-    if (visitor === undefined) return;
+    const pending = this.#pending.get(input.connection);
+    if (pending === undefined) return;
     switch (input.type) {
       case "proving":
-        this.#handshakes.spoke(visitor.connection, now);
+        this.#pendingConnections.spoke(pending.connection, now);
         break;
       case "secured":
-        this.#handshakes.spoke(visitor.connection, now);
-        visitor.identity = input.identity;
-        visitor.cipher = input.cipher;
+        this.#pendingConnections.spoke(pending.connection, now);
+        pending.identity = input.identity;
+        pending.cipher = input.cipher;
         break;
       case "unproved":
-        this.#note(input.code, input.message, visitor.remote);
-        this.#forget(visitor);
+        this.#note(input.code, input.message, pending.remote);
+        this.#forget(pending);
         break;
       case "bytes":
-        this.#handshakes.spoke(visitor.connection, now);
-        this.#show(visitor, input, now);
+        this.#pendingConnections.spoke(pending.connection, now);
+        this.#dispatch(pending, input, now);
         break;
       case "ended":
       case "closed":
-        this.#note("NOTHING_SAID", "closed before it had said hello", visitor.remote);
-        this.#forget(visitor);
-        if (input.type === "ended") this.#connections.dismiss(visitor.connection, now);
+        this.#note("NOTHING_SAID", "closed before it had said hello", pending.remote);
+        this.#forget(pending);
+        if (input.type === "ended") this.#connections.dismiss(pending.connection, now);
         break;
       default:
         break;
@@ -144,70 +139,74 @@ export class Acceptor implements ConnectionListener {
   }
 
   nextTimeout(): number | undefined {
-    return this.#handshakes.nextTimeout();
+    return this.#pendingConnections.nextTimeout();
   }
 
   handleTimeout(now: number): void {
-    for (let due = this.#handshakes.takeDue(now); due !== undefined; due = this.#handshakes.takeDue(now)) {
-      const visitor = this.#visitors.get(due);
-      if (visitor !== undefined) this.#turnAway(visitor, "HANDSHAKE_TIMEOUT", "nothing came in time", now);
-      else if (!this.#receptions.classic.overdue(due, now)) this.#receptions.native?.overdue(due, now);
+    for (
+      let due = this.#pendingConnections.takeDue(now);
+      due !== undefined;
+      due = this.#pendingConnections.takeDue(now)
+    ) {
+      const pending = this.#pending.get(due);
+      if (pending !== undefined) this.#reject(pending, "HANDSHAKE_TIMEOUT", "nothing came in time", now);
+      else if (!this.#dialects.classic.overdue(due, now)) this.#dialects.native?.overdue(due, now);
     }
   }
 
-  /** Takes in nobody any more. */
+  /** Accepts nobody any more. */
   close(): void {
     this.#isClosed = true;
-    for (const visitor of [...this.#visitors.values()]) {
-      this.#forget(visitor);
-      this.#connections.abort(visitor.connection);
+    for (const pending of [...this.#pending.values()]) {
+      this.#forget(pending);
+      this.#connections.abort(pending.connection);
     }
   }
 
-  #show(visitor: PendingConnection, input: ConnectionProgress & { readonly type: "bytes" }, now: number): void {
+  #dispatch(pending: PendingConnection, input: ConnectionProgress & { readonly type: "bytes" }, now: number): void {
     const isNative = input.bytes[0] === firstNativeByte;
-    const reception = isNative ? this.#receptions.native : this.#receptions.classic;
-    const unwelcome = this.#refusals.take(visitor.connection);
-    if (unwelcome !== undefined) {
-      const { code, message } = unwelcome;
+    const acceptor = isNative ? this.#dialects.native : this.#dialects.classic;
+    const refused = this.#refusals.take(pending.connection);
+    if (refused !== undefined) {
+      const { code, message } = refused;
       const { firstByteCrowdedMs } = this.#rules.limits;
-      this.#tellRefusal(visitor, unwelcome, now, isNative ? refusal(code, message, firstByteCrowdedMs) : undefined);
-    } else if (this.#rules.isKeyed && visitor.identity === undefined) {
+      this.#sendRefusal(pending, refused, now, isNative ? refusal(code, message, firstByteCrowdedMs) : undefined);
+    } else if (this.#rules.isKeyed && pending.identity === undefined) {
       const isHttp = callerKindOf(input.bytes[0] ?? 0, input.bytes[1]) === "http";
-      const lastWord = isNative
+      const answer = isNative
         ? refusal("SECRET_REQUIRED", "this mesh takes only callers with the secret")
         : isHttp
           ? httpRefusal()
           : undefined;
-      this.#turnAway(visitor, "SECRET_REQUIRED", "the caller speaks in plain text", now, lastWord);
-    } else if (reception === undefined) {
+      this.#reject(pending, "SECRET_REQUIRED", "the caller speaks in plain text", now, answer);
+    } else if (acceptor === undefined) {
       const message = "the caller speaks native, and this member classic";
-      this.#turnAway(
-        visitor,
+      this.#reject(
+        pending,
         "WRONG_DIALECT",
         message,
         now,
         refusal("WRONG_DIALECT", "this is a member that speaks classic only"),
       );
     } else {
-      this.#visitors.delete(visitor.connection);
-      const party = reception.receive(visitor);
-      this.#connections.give(visitor.connection, party);
-      party.handle(input, now);
+      this.#pending.delete(pending.connection);
+      const listener = acceptor.receive(pending);
+      this.#connections.give(pending.connection, listener);
+      listener.handle(input, now);
     }
   }
 
-  #turnAway(visitor: PendingConnection, code: ErrorCode, message: string, now: number, lastWord?: Uint8Array): void {
-    this.#note(code, message, visitor.remote);
-    this.#forget(visitor);
-    if (lastWord !== undefined) this.#connections.send(visitor.connection, lastWord);
-    this.#connections.dismiss(visitor.connection, now);
+  #reject(pending: PendingConnection, code: ErrorCode, message: string, now: number, answer?: Uint8Array): void {
+    this.#note(code, message, pending.remote);
+    this.#forget(pending);
+    if (answer !== undefined) this.#connections.send(pending.connection, answer);
+    this.#connections.dismiss(pending.connection, now);
   }
 
-  #forget(visitor: PendingConnection): void {
-    this.#visitors.delete(visitor.connection);
-    this.#refusals.take(visitor.connection);
-    this.#handshakes.end(visitor.connection);
+  #forget(pending: PendingConnection): void {
+    this.#pending.delete(pending.connection);
+    this.#refusals.take(pending.connection);
+    this.#pendingConnections.end(pending.connection);
   }
 
   #note(code: ErrorCode, message: string, remote: Endpoint): void {
@@ -215,7 +214,7 @@ export class Acceptor implements ConnectionListener {
   }
 }
 
-/** What a program is told that registers with a member; `server` is where the member's own server is, once it is known. */
+/** The answer to a program that registers with a member; `server` is where the member's own server is, once it is known. */
 export function notTheServer(server: string | undefined): string {
   return `this is a member, not the rendezvous server${server === undefined ? "" : `, which is at ${server}`}`;
 }

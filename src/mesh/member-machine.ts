@@ -38,7 +38,7 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
   readonly #outputs = new Queue<MemberOutput | HandlerEvent>();
   readonly #timers = new Timers();
   readonly #connections: Connections;
-  readonly #door: Acceptor;
+  readonly #acceptor: Acceptor;
   readonly #session: ServerSession;
   readonly #classic: ClassicPeers;
   /** Undefined in a classic member. */
@@ -81,7 +81,7 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
       isWholeMesh: dialect === "classic",
       changed: (peer, isUp, reason, now) => this.#classicChanged(peer, isUp, reason, now),
     });
-    this.#door = new Acceptor(rules, this.#timers, this.#connections, this.#outputs, handshakes, {
+    this.#acceptor = new Acceptor(rules, this.#timers, this.#connections, this.#outputs, handshakes, {
       classic: this.#classic,
       native: this.#native?.peers.acceptor,
     });
@@ -179,7 +179,7 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
     return earliest(
       this.#timers.next(),
       this.#native?.nextTimeout(),
-      this.#door.nextTimeout(),
+      this.#acceptor.nextTimeout(),
       this.#connections.nextTimeout(),
     );
   }
@@ -219,7 +219,7 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
         this.#timeout(now);
         break;
       case "accepted":
-        this.#door.accepted(input.connection, input.remote, now);
+        this.#acceptor.accepted(input.connection, input.remote, now);
         break;
       default:
         this.#connections.progress(input, now);
@@ -235,7 +235,7 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
   #timeout(now: number): void {
     this.#timers.fire(now);
     this.#native?.handleTimeout(now);
-    this.#door.handleTimeout(now);
+    this.#acceptor.handleTimeout(now);
     this.#classic.closedUnsent(this.#connections.handleTimeout(now));
   }
 
@@ -323,7 +323,7 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
     this.#emit({ ...end, type: "ended" });
     this.#outputs.push({ type: "stopListening" });
     this.#session.end(now, isOwnWish ? reason : undefined);
-    this.#door.close();
+    this.#acceptor.close();
     this.#classic.end(now);
     this.#native?.end(reason, now);
   }
