@@ -1,6 +1,6 @@
 import type { ConnectionId, ConnectionOutput } from "./connections.js";
 import type { OutputSink } from "./machine.js";
-import { TimerTable } from "./timer-table.js";
+import type { KeyedTimers, Timers } from "./timers.js";
 
 /**
  * Connections on which this end sends nothing more.
@@ -10,16 +10,27 @@ import { TimerTable } from "./timer-table.js";
  * only when it takes too long, abort.
  */
 export class GracefulCloses {
-  readonly #deadlines = new TimerTable<ConnectionId>();
+  readonly #deadlines: KeyedTimers<ConnectionId>;
   readonly #open = new Set<ConnectionId>();
   /** Those of which something has not left this process yet. */
   readonly #draining = new Set<ConnectionId>();
   readonly #outputs: OutputSink<ConnectionOutput>;
   readonly #lingerMs: number;
 
-  constructor(outputs: OutputSink<ConnectionOutput>, lingerMs: number) {
+  /** `unsent` is called for a connection that is aborted before all that was sent on it has left this process. */
+  constructor(
+    outputs: OutputSink<ConnectionOutput>,
+    lingerMs: number,
+    timers: Timers,
+    unsent?: (connection: ConnectionId) => void,
+  ) {
     this.#outputs = outputs;
     this.#lingerMs = lingerMs;
+    this.#deadlines = timers.keyed((connection) => {
+      // It stays in the set until the driver says that it is gone.
+      this.#outputs.push({ type: "abort", connection });
+      if (this.#draining.has(connection)) unsent?.(connection);
+    });
   }
 
   get size(): number {
@@ -58,20 +69,5 @@ export class GracefulCloses {
     this.#deadlines.clear(connection);
     this.#draining.delete(connection);
     return this.#open.delete(connection);
-  }
-
-  nextTimeout(): number | undefined {
-    return this.#deadlines.next();
-  }
-
-  /** Aborts what has taken too long, and returns those on which something was still to go out. */
-  handleTimeout(now: number): ConnectionId[] {
-    const lost: ConnectionId[] = [];
-    for (let due = this.#deadlines.takeDue(now); due !== undefined; due = this.#deadlines.takeDue(now)) {
-      if (this.#draining.has(due)) lost.push(due);
-      // It stays in the set until the driver says that it is gone.
-      this.#outputs.push({ type: "abort", connection: due });
-    }
-    return lost;
   }
 }

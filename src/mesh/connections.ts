@@ -2,6 +2,7 @@ import type { ConnectionId, ConnectionProgress, Endpoint, Role } from "../core/c
 import { GracefulCloses } from "../core/graceful-closes.js";
 import type { Limits } from "../core/limits.js";
 import type { OutputSink } from "../core/machine.js";
+import type { Timers } from "../core/timers.js";
 import type { MemberOutput } from "./types.js";
 
 /** The part of a member that handles what happens to a connection. */
@@ -25,10 +26,17 @@ export class Connections {
   readonly #listeners = new Map<ConnectionId, ConnectionListener>();
   #dialed = 0;
 
-  constructor(outputs: OutputSink<MemberOutput>, mesh: string, limits: Limits) {
+  /** `unsent` is called for a connection that is aborted before all that was sent on it has left this process. */
+  constructor(
+    outputs: OutputSink<MemberOutput>,
+    mesh: string,
+    limits: Limits,
+    timers: Timers,
+    unsent: (connection: ConnectionId) => void,
+  ) {
     this.#outputs = outputs;
     this.#mesh = mesh;
-    this.#gracefulCloses = new GracefulCloses(outputs, limits.lingerMs);
+    this.#gracefulCloses = new GracefulCloses(outputs, limits.lingerMs, timers, unsent);
   }
 
   /** Those that are not gone. */
@@ -85,14 +93,5 @@ export class Connections {
     if (input.type !== "closed") return;
     this.#gracefulCloses.closed(input.connection);
     this.#listeners.delete(input.connection);
-  }
-
-  nextTimeout(): number | undefined {
-    return this.#gracefulCloses.nextTimeout();
-  }
-
-  /** Returns the connections that were given up before all that was written on them had gone out. */
-  handleTimeout(now: number): ConnectionId[] {
-    return this.#gracefulCloses.handleTimeout(now);
   }
 }

@@ -62,7 +62,9 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
     const handshakes = new PendingConnections(limits);
     const emit = (event: SessionEvent, now: number): void => this.#sessionEvent(event, now);
     this.#rules = rules;
-    this.#connections = new Connections(this.#outputs, mesh, limits);
+    this.#connections = new Connections(this.#outputs, mesh, limits, this.#timers, (connection) =>
+      this.#classic.closedUnsent(connection),
+    );
     this.#native =
       dialect === "native"
         ? new NativeMember(
@@ -176,12 +178,7 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
   }
 
   nextTimeout(): number | undefined {
-    return earliest(
-      this.#timers.next(),
-      this.#native?.nextTimeout(),
-      this.#acceptor.nextTimeout(),
-      this.#connections.nextTimeout(),
-    );
+    return earliest(this.#timers.next(), this.#native?.nextTimeout(), this.#acceptor.nextTimeout());
   }
 
   handle(input: MemberInput, now: number, clocks: Clocks = { monotonicMs: now, wallMs: now }): void {
@@ -236,7 +233,6 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
     this.#timers.fire(now);
     this.#native?.handleTimeout(now);
     this.#acceptor.handleTimeout(now);
-    this.#classic.closedUnsent(this.#connections.handleTimeout(now));
   }
 
   #register(now: number): void {

@@ -24,7 +24,6 @@ import type { LogAnswer, RendezvousInput, RendezvousOutput, RendezvousRules } fr
 export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOutput> {
   readonly #outputs = new Queue<RendezvousOutput>();
   readonly #timers = new Timers();
-  readonly #gracefulCloses: GracefulCloses;
   readonly #meshes: Meshes;
   readonly #addressVerifier: AddressVerifier;
   readonly #connectionHandler: ConnectionHandler;
@@ -37,11 +36,10 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
     const { limits } = rules;
     const timers = this.#timers;
     const outputs = this.#outputs;
-    const closes = new GracefulCloses(outputs, limits.lingerMs);
+    const closes = new GracefulCloses(outputs, limits.lingerMs, this.#timers);
     const classicDirectory = (): Directory => this.#meshes.classic.members.directory;
     const lists = new ListBroadcaster(limits, timers, outputs, closes, classicDirectory);
     const verifier = new AddressVerifier(limits, timers, outputs, closes, (result, now) => this.#verified(result, now));
-    this.#gracefulCloses = closes;
     this.#addressVerifier = verifier;
     this.#meshes = new Meshes(rules, timers, outputs, lists, verifier);
     this.#connectionHandler = new ConnectionHandler(rules, timers, outputs, closes, this.#meshes, lists, verifier);
@@ -99,7 +97,7 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
   }
 
   nextTimeout(): number | undefined {
-    return earliest(this.#timers.next(), this.#gracefulCloses.nextTimeout(), this.#connectionHandler.nextTimeout());
+    return earliest(this.#timers.next(), this.#connectionHandler.nextTimeout());
   }
 
   handle(input: RendezvousInput, now: number): void {
@@ -111,7 +109,6 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
       case "timeout":
         this.#connectionHandler.handleTimeout(now);
         this.#timers.fire(now);
-        this.#gracefulCloses.handleTimeout(now);
         break;
       case "appended":
         this.#appended(input, now);

@@ -200,12 +200,10 @@ export class ClassicPeers implements DialectAcceptor, ConnectionListener {
     else this.#connections.finish(link.connection, now);
   }
 
-  /** These connections were given up before all that was written on them had gone out. */
-  closedUnsent(connections: readonly ConnectionId[]): void {
-    for (const connection of connections) {
-      const peer = this.#linkOf.get(connection)?.peer;
-      if (peer !== undefined) this.#note("TOO_SLOW", `${peer} did not read in time`, endpointOf(peer));
-    }
+  /** A connection was aborted before all that was written on it had gone out. */
+  closedUnsent(connection: ConnectionId): void {
+    const peer = this.#linkOf.get(connection)?.peer;
+    if (peer !== undefined) this.#note("TOO_SLOW", `${peer} did not read in time`, endpointOf(peer));
   }
 
   // How it comes about.
