@@ -3,42 +3,42 @@ import { constants } from "node:os";
 import type { Readable } from "node:stream";
 import { splitLines, WholeLines } from "./whole-lines.js";
 
-/** A longer line is cut: 1,000 copies then hold 512 MiB at most, and no log has lines of that length. */
-const longestLineBytes = 256 * 1024;
-/** What a copy has written last, for the report of its failure. */
+/** Longer lines are cut, so that 1,000 copies hold 512 MiB at most. */
+const maxLineBytes = 256 * 1024;
+/** The end of the output of a copy, which the report of its failure quotes. */
 const lastLinesBytes = 4_096;
-const mostLastLines = 10;
-/** A process that has left the group of its copy, and holds on to its output, is waited for as long as this. */
-const heldOutputMs = 1_000;
+const maxLastLines = 10;
+/** The time between checks for a process that has left the group of its copy and keeps its output open. */
+const openOutputMs = 1_000;
 
 export type OutputName = "stdout" | "stderr";
 
-/** How a copy has ended: with a code, by a signal, or by not having started at all. */
+/** The end of a copy: with a code, by a signal, or with the error of its start. */
 export interface CopyEnd {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
   readonly error?: NodeJS.ErrnoException;
 }
 
-/** What a copy tells. */
+/** The events of a copy. */
 export interface GangProcessEvents {
-  /** Whole lines that it has written. While the promise is pending, nothing more is read of this output. */
+  /** Whole lines that it has written. While the promise is pending, this output is not read. */
   lines(output: OutputName, lines: Buffer): Promise<void> | undefined;
-  /** It has ended. What it wrote may still be on its way. */
+  /** It has ended. Its last output may not have been read yet. */
   exited(end: CopyEnd): void;
 }
 
 /**
- * One copy of a command. It is the head of a process group of its own, so that a signal reaches what it has started as
- * well, once, and Ctrl-C reaches it only through us.
+ * One copy of a command. It leads a process group of its own, so that a signal also reaches the processes that it has started,
+ * once, and Ctrl-C reaches them only through this command.
  */
 export class GangProcess {
-  /** Resolves when it has ended and all that it has written has been passed on. */
+  /** Resolves when it has ended and all its output has been printed. */
   readonly closed: Promise<void>;
   readonly #child: ChildProcess;
   readonly #graceMs: number;
   readonly #events: GangProcessEvents;
-  /** Outputs that are not read for now, because what they have brought has not been written yet. */
+  /** Outputs that are paused until their lines have been written. */
   readonly #paused = new Set<Readable>();
   #last = Buffer.alloc(0);
   #hasExited = false;
@@ -58,7 +58,7 @@ export class GangProcess {
     if (child.stderr !== null) this.#read(child.stderr, "stderr");
     this.closed = new Promise((resolve) => {
       child.once("error", (error) => {
-        // It says so too when a signal could not be sent; then the process is there.
+        // The event also reports a signal that could not be sent; then the process exists.
         if (child.pid !== undefined) return;
         this.#exited({ code: null, signal: null, error });
         this.#isClosed = true;
@@ -76,13 +76,13 @@ export class GangProcess {
     return this.#child.pid;
   }
 
-  /** The lines that it has written last. */
+  /** The last lines that it has written. */
   get lastLines(): string[] {
     const lines = splitLines(this.#last);
-    return lines.slice(-mostLastLines).map((line) => line.toString());
+    return lines.slice(-maxLastLines).map((line) => line.toString());
   }
 
-  /** Signals it, and what it has started, unless all of that has ended. */
+  /** Signals its process group, unless that has ended. */
   kill(signal: NodeJS.Signals): void {
     if (this.#child.pid === undefined || this.#isClosed) return;
     try {
@@ -95,7 +95,7 @@ export class GangProcess {
   #exited(end: CopyEnd): void {
     if (this.#hasExited) return;
     this.#hasExited = true;
-    // What it has left running would go on without anybody who knows of it.
+    // Processes that it has left running are ended too.
     if (end.error === undefined) void this.#endRest();
     this.#events.exited(end);
   }
@@ -115,11 +115,11 @@ export class GangProcess {
     for (const output of [this.#child.stdout, this.#child.stderr]) {
       if (output !== null && !this.#paused.has(output)) output.destroy();
     }
-    setTimeout(() => this.#giveUpOutput(), heldOutputMs);
+    setTimeout(() => this.#giveUpOutput(), openOutputMs);
   }
 
   #read(from: Readable, name: OutputName): void {
-    const lines = new WholeLines(longestLineBytes);
+    const lines = new WholeLines(maxLineBytes);
     from.on("data", (bytes: Buffer) => this.#pass(from, name, lines.push(bytes)));
     from.once("close", () => this.#pass(from, name, lines.end()));
   }
@@ -145,7 +145,7 @@ export function exitCodeOfEnd({ code, signal, error }: CopyEnd): number {
   return signal === null ? (code ?? 1) : 128 + constants.signals[signal];
 }
 
-/** The same in words. */
+/** The end in words. */
 export function describeEnd({ code, signal, error }: CopyEnd): string {
   if (error !== undefined) return `could not be started: ${error.message}`;
   return signal === null ? `ended with exit code ${code}` : `was ended by ${signal}`;

@@ -15,22 +15,22 @@ import { prefixLines, splitLines } from "./whole-lines.js";
 
 interface RunFlags extends CommonFlags {
   readonly size: number;
-  /** How often one copy is started anew. */
+  /** How many times one copy may be started again. */
   readonly restart: number;
   /** Seconds. */
   readonly grace: number;
   readonly secretFile?: string;
 }
 
-/** As many members as a mesh has without a capacity of its own, with some room. */
-const mostCopies = 1_000;
-/** Less than the 10 s after which `docker stop` kills, and more than the 6 s that leaving may take. */
+/** Below the 1,024 members of a mesh without a capacity. */
+const maxCopies = 1_000;
+/** Less than the 10 s after which `docker stop` kills, and more than the 6 s that a leave may take. */
 const defaultGraceSeconds = 8;
 const defaultRestarts = 5;
-/** Before a copy is started anew; doubled each time. */
+/** The delay before a copy is started again, doubled each time up to a maximum. */
 const firstRestartMs = 500;
-const longestRestartMs = 30_000;
-/** For the prefixes of ranks (ECMA-48): no red, which is for errors. */
+const maxRestartMs = 30_000;
+/** The colours of the rank prefixes (ECMA-48), without red, which is for errors. */
 const colours = [36, 33, 32, 35, 34, 96, 93, 92, 95, 94] as const;
 
 /** Adds `fullmesh run`. */
@@ -43,12 +43,12 @@ export function addRun(program: Command): void {
     .description(
       "Starts a rendezvous server and N copies of a command on this machine. Each copy has FULLMESH_SERVER, FULLMESH_MESH, " +
         "FULLMESH_RANK, FULLMESH_SIZE and FULLMESH_SECRET in its environment, which join() without an address reads; they " +
-        "are admitted in the order of their ranks. What they write is passed on line by line, behind the rank. The first " +
+        "are admitted in the order of their ranks. Their output is printed line by line, behind the rank. The first " +
         "copy that fails ends the others, and its exit code is that of this command.",
     )
     .addOption(
-      flag("-n, --size <n>", `how many copies, 1 to ${mostCopies}`)
-        .argParser((text) => count("size", text, mostCopies))
+      flag("-n, --size <n>", `how many copies, 1 to ${maxCopies}`)
+        .argParser((text) => count("size", text, maxCopies))
         .makeOptionMandatory(),
     )
     .addOption(
@@ -71,7 +71,7 @@ export function addRun(program: Command): void {
   );
 }
 
-/** How often a copy may be started anew. */
+/** How many times a copy may be started again. */
 function restarts(text: string): number {
   if (text === "never") return 0;
   const [, times] =
@@ -106,7 +106,7 @@ async function runGang(
     () => gang.kill("SIGKILL"),
   );
   onStdoutClosed(() => gang.stop("SIGTERM"));
-  // Ctrl-Z stops the copies as well, and what goes on after it goes on together.
+  // Ctrl-Z stops the copies as well, and SIGCONT continues them.
   process.on("SIGTSTP", () => {
     gang.kill("SIGSTOP");
     process.kill(process.pid, "SIGSTOP");
@@ -129,15 +129,15 @@ interface Copy {
   readonly rank: number;
   process: GangProcess | undefined;
   restarts: number;
-  /** It is started anew when this runs out. */
+  /** The delay before it is started again. */
   timer: NodeJS.Timeout | undefined;
 }
 
 /** The copies of a command, from their start to their end. */
 class Gang {
-  /** Resolves when all have ended, and what they have written has been passed on. */
+  /** Resolves when all have ended and their output has been printed. */
   readonly ended: Promise<void>;
-  /** How the first copy that failed has ended. */
+  /** The failure of the first copy that failed. */
   failure: ProcessFailure | undefined;
   readonly #command: readonly string[];
   readonly #env: NodeJS.ProcessEnv;
@@ -161,7 +161,7 @@ class Gang {
     this.ended = this.#ended.promise;
   }
 
-  /** How many copies have not ended. */
+  /** The number of copies that have not ended. */
   get running(): number {
     return this.#copies.filter(({ process, timer }) => process !== undefined || timer !== undefined).length;
   }
@@ -170,7 +170,7 @@ class Gang {
     for (const copy of this.#copies) if (!this.#isStopping) this.#start(copy);
   }
 
-  /** Passes the signal on to all copies, once, and kills those that have not ended when the grace time is over. */
+  /** Sends the signal to all copies, once, and kills those that have not ended after the grace time. */
   stop(signal: NodeJS.Signals): void {
     if (this.#isStopping) return;
     this.#isStopping = true;
@@ -181,7 +181,7 @@ class Gang {
     this.kill(signal);
     const timer = setTimeout(() => this.kill("SIGKILL"), this.#flags.grace * 1000);
     void this.ended.then(() => clearTimeout(timer));
-    this.#review();
+    this.#checkEnded();
   }
 
   kill(signal: NodeJS.Signals): void {
@@ -191,16 +191,16 @@ class Gang {
   #start(copy: Copy): void {
     const { rank } = copy;
     const env = { ...this.#env, FULLMESH_RANK: String(rank) };
-    const pass = (name: OutputName, lines: Buffer): Promise<void> | undefined => this.#pass(rank, name, lines);
+    const print = (name: OutputName, lines: Buffer): Promise<void> | undefined => this.#print(rank, name, lines);
     const started = new GangProcess(this.#command, env, this.#flags.grace * 1000, {
-      lines: pass,
+      lines: print,
       exited: (end) => this.#exited(copy, started, end),
     });
     copy.process = started;
     this.#output.event("started", null, { rank, pid: started.pid ?? null });
     void started.closed.then(() => {
       copy.process = undefined;
-      this.#review();
+      this.#checkEnded();
     });
   }
 
@@ -214,7 +214,7 @@ class Gang {
       this.#restart(copy, ended, end);
       return;
     }
-    // What it has written last may still be on its way.
+    // Its last output may not have been read yet.
     void ended.closed.then(() => {
       const times = copy.restarts === 0 ? "" : `, started ${copy.restarts + 1} times,`;
       const detail = `rank ${rank}${times} ${describeEnd(end)}`;
@@ -225,7 +225,7 @@ class Gang {
 
   #restart(copy: Copy, ended: GangProcess, end: CopyEnd): void {
     const { rank } = copy;
-    const delayMs = Math.min(firstRestartMs * 2 ** copy.restarts, longestRestartMs);
+    const delayMs = Math.min(firstRestartMs * 2 ** copy.restarts, maxRestartMs);
     copy.restarts += 1;
     const attempt = copy.restarts;
     const sentence = `rank ${rank} ${describeEnd(end)}; it is started again in ${delayMs / 1000} s (${attempt} of ${this.#flags.restart})`;
@@ -238,11 +238,11 @@ class Gang {
     }, delayMs);
   }
 
-  #review(): void {
+  #checkEnded(): void {
     if (this.running === 0) this.#ended.resolve();
   }
 
-  #pass(rank: number, name: OutputName, lines: Buffer): Promise<void> | undefined {
+  #print(rank: number, name: OutputName, lines: Buffer): Promise<void> | undefined {
     const output = this.#output;
     if (output.options.json) {
       const events = splitLines(lines).map(

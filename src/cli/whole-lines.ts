@@ -1,38 +1,38 @@
 const newline = 0x0a;
 const newlineBytes = Buffer.from("\n");
 
-/** Holds back the end of what a process writes until its line is whole, so that lines of several processes do not mix. */
+/** Keeps an unfinished line until its end arrives, so that the lines of several processes do not mix. */
 export class WholeLines {
-  readonly #longestBytes: number;
-  /** The beginning of a line that has no end yet. */
+  readonly #maxBytes: number;
+  /** The unfinished line. */
   #rest: Buffer[] = [];
   #restBytes = 0;
 
-  /** `longestBytes`: a line that is longer is cut into lines of so many bytes. */
-  constructor(longestBytes: number) {
-    this.#longestBytes = longestBytes;
+  /** `maxBytes`: a longer line is cut into lines of this length. */
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
   }
 
-  /** Takes the next bytes. Returns the lines that have become whole, each with its newline; empty if there are none. */
+  /** Takes bytes, and returns the lines that end in them, each with its newline; empty if there are none. */
   push(bytes: Buffer): Buffer {
     const end = bytes.lastIndexOf(newline) + 1;
     const whole = end === 0 ? [] : this.#take(bytes.subarray(0, end));
     for (let at = end; at < bytes.length; ) {
-      const piece = bytes.subarray(at, at + this.#longestBytes - this.#restBytes);
+      const piece = bytes.subarray(at, at + this.#maxBytes - this.#restBytes);
       this.#rest.push(piece);
       this.#restBytes += piece.length;
       at += piece.length;
-      if (this.#restBytes === this.#longestBytes) whole.push(Buffer.concat(this.#take(newlineBytes)));
+      if (this.#restBytes === this.#maxBytes) whole.push(Buffer.concat(this.#take(newlineBytes)));
     }
     return whole.length === 1 && whole[0] !== undefined ? whole[0] : Buffer.concat(whole);
   }
 
-  /** Nothing more comes: what there is of a line, with a newline. */
+  /** The unfinished line with a newline, at the end of the output. */
   end(): Buffer {
     return this.#restBytes === 0 ? Buffer.alloc(0) : Buffer.concat(this.#take(newlineBytes));
   }
 
-  /** What there is of a line, and its end behind it. */
+  /** Removes and returns the unfinished line, with its end. */
   #take(end: Buffer): Buffer[] {
     const line = this.#rest;
     line.push(end);
@@ -42,7 +42,7 @@ export class WholeLines {
   }
 }
 
-/** The same lines, each behind this prefix. `lines` ends with a newline, or is empty. */
+/** The lines with this prefix before each. `lines` ends with a newline, or is empty. */
 export function prefixLines(lines: Buffer, prefix: Buffer): Buffer {
   let count = 0;
   for (let at = lines.indexOf(newline); at >= 0; at = lines.indexOf(newline, at + 1)) count += 1;
