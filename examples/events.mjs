@@ -14,6 +14,7 @@ const loop = (async () => {
 
 const other = await join(server.address, { name: "Bob" });
 await other.complete({ size: 2 });
+console.log(`links: ${JSON.stringify(node.stats().links)}`);
 const isDown = new Promise((resolve) => node.once("peer:down", resolve));
 await other.leave();
 await isDown;
@@ -23,6 +24,7 @@ console.log(`closed: ${await node.closed}`);
 
 // Prints:
 // Bob is here
+// links: {"waiting":0,"up":1,"broken":0}
 // somebody has gone: left
 // the end: teardown
 // nothing more happens

@@ -21,6 +21,7 @@ export type { NodeOptions } from "./node/options.js";
 export { RemoteError } from "./node/remote-errors.js";
 export type { RequestContext, RequestHandler } from "./node/request-handlers.js";
 export type { RequestOptions, RequestOutcome } from "./node/requests.js";
+export type { NodeStats } from "./node/stats.js";
 export type { StreamContext, StreamHandler } from "./node/streams.js";
 export { makeSecret } from "./nodejs/secret.js";
 export type { Address } from "./protocol/address.js";

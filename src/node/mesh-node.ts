@@ -15,6 +15,7 @@ import type { NodeOptions } from "./options.js";
 import type { PeerName } from "./peers.js";
 import type { RequestHandler } from "./request-handlers.js";
 import { noOptions, type RequestOptions, type RequestOutcome } from "./requests.js";
+import type { NodeStats } from "./stats.js";
 import type { StreamHandler } from "./streams.js";
 
 /** The steps of a node, for `join`: it looks for a server that is not there. */
@@ -174,6 +175,11 @@ export class MeshNode extends EventEmitter<NodeEvents> {
   async claim(key: string, options: ClaimOptions = {}): Promise<Claim> {
     this.#runtime.context.requireRunning();
     return await this.#runtime.claims.claim(key, options);
+  }
+
+  /** What this node holds at this moment, for metrics: links by state, what waits, requests and streams, round trips. */
+  stats(): NodeStats {
+    return this.#runtime.stats();
   }
 
   /** The keys that members hold, as far as this node knows: the server frees them later than their holders let go. */

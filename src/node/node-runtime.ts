@@ -24,6 +24,7 @@ import { type NodeOptions, nodeConfig } from "./options.js";
 import { Peers } from "./peers.js";
 import { RequestHandlers } from "./request-handlers.js";
 import { NodeRequests } from "./requests.js";
+import { type NodeStats, statsOf } from "./stats.js";
 import { NodeStreams } from "./streams.js";
 
 /** The parts of a node. Each output of the machine comes in here, and goes to the part that it concerns. */
@@ -43,6 +44,7 @@ export class NodeRuntime {
   readonly claims: NodeClaims;
   readonly collectives: Collectives;
   readonly context: MessagingContext;
+  readonly stats: () => NodeStats;
   readonly #log: Log;
 
   /** `node` emits the events. Throws `BAD_OPTION` for an option with a value that it cannot take. */
@@ -75,6 +77,7 @@ export class NodeRuntime {
     this.classicWriter = new ClassicWriter(this.machine, this.peers, driver, limits);
     this.completion = new CompletionWaiter(this.machine, (size) => driver.input({ type: "watch", size }));
     this.collectives = new Collectives(this.context, this.requests, this.requestHandlers, gang, this.machine);
+    this.stats = () => statsOf(this.machine, this.peers, channels, driver.sentBytes);
     this.claims = new NodeClaims(this.machine, limits.claimsPerMember, (input) => driver.input(input));
   }
 
