@@ -1,3 +1,4 @@
+import type { ClaimChecker } from "./checkers/claim-checker.js";
 import type { CompletenessChecker } from "./checkers/completeness-checker.js";
 import type { LinkChecker } from "./checkers/link-checker.js";
 import type { LogChecker } from "./checkers/log-checker.js";
@@ -14,4 +15,5 @@ export interface CheckedSimulation extends SimulationContext {
   readonly requestChecker: RequestChecker;
   readonly streamChecker: StreamChecker;
   readonly completenessChecker: CompletenessChecker;
+  readonly claimChecker: ClaimChecker;
 }

@@ -58,6 +58,7 @@ function injectMemberFault(troupe: FaultTargets, fault: MemberFault): void {
   }
   if (type === "leave" || type === "rejoin") member.leave();
   else if (type === "suspend") member.process.suspend(fault.forMs);
+  else if (type === "setClock") member.process.wallOffsetMs += fault.byMs;
   else network.kill(member.process, type === "crash" ? fault.notice : undefined);
   const isBack = type === "restart" || type === "rejoin" || (type === "crash" && Number.isFinite(fault.forMs));
   if (isBack) network.engine.after(fault.forMs, () => restart(troupe, script));

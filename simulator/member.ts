@@ -34,6 +34,9 @@ export class SimulatedMember implements NativeMemberRun {
   readonly machine: MemberMachine<MessagingEvent>;
   /** The revision of the newest `complete`. */
   completeRevision: number | undefined;
+  /** What it wants to hold, and with which token it believes to hold it. */
+  readonly claims = new Map<string, { readonly number: number; readonly since: number; token: number | undefined }>();
+  #claimsMade = 0;
   readonly #context: CheckedSimulation;
   readonly #script: MemberScript;
   readonly #driver: Driver<MemberInput, MemberOutput | MessagingEvent>;
@@ -134,6 +137,36 @@ export class SimulatedMember implements NativeMemberRun {
       for (const { peer, isOpen } of this.machine.nativeLinks) if (isOpen) this.#workload?.speak(peer);
       this.#driver.wake();
     });
+  }
+
+  /** Claims a key, or gives one up. */
+  changeClaims(): void {
+    const { random, now } = this.#context.network.engine;
+    const key = random.chance(0.7) ? "job" : "other";
+    const isEager = random.chance(0.8);
+    this.process.do(() => {
+      if (this.#ended !== undefined || !this.#isRegistered) return;
+      if (this.claims.has(key)) {
+        if (isEager) return;
+        this.claims.delete(key);
+        this.#driver.input({ type: "unclaim", key });
+      } else {
+        this.#claimsMade += 1;
+        this.claims.set(key, { number: this.#claimsMade, since: now, token: undefined });
+        this.#driver.input({ type: "claim", key, number: this.#claimsMade, waits: isEager });
+      }
+    });
+  }
+
+  #claimEvent(event: Extract<MemberEvent, { type: "claimBegun" | "claimEnded" | "claimRefused" }>): void {
+    const claim = this.claims.get(event.key);
+    if (claim?.number !== event.number) return;
+    if (event.type === "claimBegun") {
+      claim.token = event.token;
+      this.#context.claimChecker.begun(this, event.key, event.token);
+    } else {
+      this.claims.delete(event.key);
+    }
   }
 
   get now(): number {
@@ -256,6 +289,11 @@ export class SimulatedMember implements NativeMemberRun {
       case "complete":
         this.#context.completenessChecker.memberReport(this, event);
         this.completeRevision = event.revision ?? undefined;
+        return true;
+      case "claimBegun":
+      case "claimEnded":
+      case "claimRefused":
+        this.#claimEvent(event);
         return true;
       case "fenced":
         this.#isRegistered = false;

@@ -2,6 +2,7 @@ import type { Limits } from "../src/core/limits.js";
 import { SeededRandom } from "../src/core/random.js";
 import { formatAddress } from "../src/protocol/address.js";
 import { longestMessage } from "./checkers/message-checker.js";
+import { withClaims } from "./claim-scenario.js";
 import type { CutNotice } from "./connection-end.js";
 import type { NetworkConditions } from "./network-conditions.js";
 import {
@@ -19,7 +20,9 @@ import {
 
 /** The scenario of a seed. */
 export function scenarioOf(seed: number, kind: ScenarioKind): Scenario {
-  return kind === "classic" ? classicScenarioOf(seed) : nativeScenarioOf(seed, kind === "mixed");
+  if (kind === "classic") return classicScenarioOf(seed);
+  const scenario = nativeScenarioOf(seed, kind === "mixed");
+  return kind === "claims" ? withClaims(new SeededRandom(seed + 3 * 2 ** 42), scenario) : scenario;
 }
 
 /** A scenario with 2 to 12 members, mostly few: what goes wrong goes wrong between two or three. */

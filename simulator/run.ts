@@ -3,6 +3,7 @@ import { type Address, endpointOf } from "../src/protocol/address.js";
 import type { Id } from "../src/protocol/directory.js";
 import type { TraceRecord } from "../src/runtime/trace.js";
 import type { CheckedSimulation } from "./checked-simulation.js";
+import { ClaimChecker } from "./checkers/claim-checker.js";
 import { CompletenessChecker } from "./checkers/completeness-checker.js";
 import { InvariantChecker, StopAtViolation, type Violation } from "./checkers/invariant-checker.js";
 import { LinkChecker } from "./checkers/link-checker.js";
@@ -58,6 +59,8 @@ const stayingMs = { often: 1_000, seldom: 20_000 };
 const checkMs = 500;
 /** Between two checks whether pairs are linked in time. */
 const latencyCheckMs = 20;
+/** How often it is checked who holds which key, and somebody may claim one. */
+const claimCheckMs = 100;
 /** How often a member that has failed is started again. */
 const mostRestarts = 3;
 
@@ -77,6 +80,7 @@ class Simulation implements CheckedSimulation, FaultTargets {
   readonly requestChecker: RequestChecker;
   readonly streamChecker: StreamChecker;
   readonly completenessChecker: CompletenessChecker;
+  readonly claimChecker: ClaimChecker;
   readonly memberRuns = new Map<Id, NativeRun>();
   readonly serverProcess: SimulatedProcess;
   readonly members: SimulatedMember[] = [];
@@ -114,6 +118,7 @@ class Simulation implements CheckedSimulation, FaultTargets {
     this.requestChecker = new RequestChecker(this);
     this.streamChecker = new StreamChecker(this);
     this.completenessChecker = new CompletenessChecker(this);
+    this.claimChecker = new ClaimChecker(this);
     this.serverProcess = new SimulatedProcess(this.#engine, "server", endpointOf(serverAddress).host);
     this.#server = new SimulatedServer(this);
   }
@@ -187,6 +192,7 @@ class Simulation implements CheckedSimulation, FaultTargets {
     for (const fault of faults) this.#engine.at(fault.at, () => this.#injectFault(fault));
     this.#scheduleWrites(healsAt);
     this.#checkLinkLatency();
+    if (this.scenario.claims === true) this.#scheduleClaims(healsAt);
     this.#engine.run(healsAt);
     this.network.conditions = withoutFaults(this.network.conditions);
     this.#heal();
@@ -208,6 +214,16 @@ class Simulation implements CheckedSimulation, FaultTargets {
     const latencyChecker = new LinkLatencyChecker(this, honest.withinMs);
     for (let moment = 0; moment < healsAt; moment += latencyCheckMs) {
       this.#engine.at(moment, () => latencyChecker.check(this.members.filter(({ address }) => addresses.has(address))));
+    }
+  }
+
+  #scheduleClaims(until: number): void {
+    const { random } = this.#engine;
+    for (let moment = 0; moment < until; moment += claimCheckMs) {
+      this.#engine.at(moment, () => {
+        this.claimChecker.check(this.members);
+        if (random.chance(0.2)) this.members[random.integer(0, Math.max(0, this.members.length - 1))]?.changeClaims();
+      });
     }
   }
 

@@ -7,7 +7,7 @@ import type { CutNotice } from "./connection-end.js";
 import type { NetworkConditions } from "./network-conditions.js";
 
 /** Which members play: all of one dialect, or some of either. */
-export type ScenarioKind = "classic" | "native" | "mixed";
+export type ScenarioKind = "classic" | "native" | "mixed" | "claims";
 
 /** A member as the scenario has it. */
 export interface MemberScript {
@@ -71,6 +71,8 @@ export type Fault =
       readonly forMs: number;
     }
   | { readonly type: "suspendServer"; readonly at: number; readonly forMs: number }
+  /** The wall clock of this member's machine is set. */
+  | { readonly type: "setClock"; readonly at: number; readonly script: number; readonly byMs: number }
   /** A stranger on the same machine registers the address of this member. */
   | { readonly type: "claim"; readonly at: number; readonly script: number };
 
@@ -96,6 +98,8 @@ export interface Scenario {
   readonly isPrompt: boolean;
   /** Native members send to each peer as soon as the directory lists it, before their link is up. */
   readonly sendsBeforeUp?: boolean;
+  /** Members claim keys. */
+  readonly claims?: boolean;
   /** Bounds that differ from the defaults. */
   readonly limits?: Partial<Limits>;
   /** These members are never struck: every two of them are linked so soon after both are listed, whatever others do. */

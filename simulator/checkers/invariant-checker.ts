@@ -23,6 +23,7 @@ export const invariants = {
   S7: "never more members than the capacity",
   S8: "what a link delivers is the beginning of what was written to it, each once, and what is lost is told once",
   S9: "no teardown before the capacity is reached and the mesh is whole, but for the members and pairs that it names",
+  S11: "a key has one holder at a time, by what members believe, its tokens rise, and it is not idle while somebody waits",
   S10: "nothing is left open or waiting after the end",
   A1: "a link breaks only by a fault of its connection or of a process, and ends only with a member",
   C1: "`complete` is told when everybody is there, as many as the capacity, and every pair is linked at both ends, and only then",

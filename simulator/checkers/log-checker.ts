@@ -42,7 +42,10 @@ export class LogChecker implements LogFacts {
     const { invariantChecker, scenario, network } = this.#context;
     this.#revision = entry.revision;
     const { now } = network.engine;
-    if (isClaimEntry(entry)) return;
+    if (isClaimEntry(entry)) {
+      this.#directories.set(entry.revision, textOf(this.members));
+      return;
+    }
     if (entry.type === "left" || entry.type === "lost") {
       if (entry.type === "lost") this.#checkLost(entry.id, entry.reason);
       this.#remove(entry.id, entry.type, now);

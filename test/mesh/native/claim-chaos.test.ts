@@ -9,7 +9,7 @@ import { type ClaimMember, ClaimWorld, type Clause } from "./claim-world.js";
  */
 
 /** After a grant or a release nobody may be without the key for longer, if somebody waits for it who can be heard. */
-const longestIdleMs = claimLeaseMs + 2_000;
+const longestIdleMs = 1.1 * claimLeaseMs + 2_000;
 const stepMs = 100;
 
 class Play {
