@@ -13,6 +13,7 @@ import {
   withDialectFlag,
   withInsecureFlag,
 } from "./flags.js";
+import { notifyReady } from "./readiness.js";
 import { secretFrom, withSecretFlag } from "./secret-flag.js";
 import { reportServer } from "./server-reporter.js";
 import { TraceFile } from "./trace-file.js";
@@ -100,6 +101,7 @@ async function runServe(flags: ServeFlags, { output, onSignal, onStdoutClosed }:
   reportServer(server, output, flags.capacity);
   await server.initSocket(host, port);
   await server.sockListen();
+  notifyReady(output);
   onSignal(() => void server.close());
   onStdoutClosed(() => output.info("the reader of stdout has closed it; the server goes on"));
   try {
