@@ -179,6 +179,15 @@ describe("a stall of this process", () => {
     expect(machine.heard.at(-1)).toEqual({ input: { type: "timeout" }, now: 400 });
   });
 
+  test("stops the machine's time, and not the clocks that the machine is given beside it", () => {
+    const { clock, machine } = startWithDeadlines(100, 400);
+    clock.wallOffsetMs = 1_000_000;
+    clock.fireAt(600);
+    clock.poll();
+    expect(machine.heard.at(-1)?.now).toBe(100);
+    expect(machine.clocks).toEqual({ monotonicMs: 600, wallMs: 1_000_600 });
+  });
+
   test("is noticed also by bytes that arrive before the timer fires", () => {
     const { clock, machine, driver } = startWithDeadlines(100, 400);
     clock.time = 600;

@@ -1,6 +1,6 @@
 import type { ConnectionInput, ConnectionOutput, Endpoint, Identity } from "../../src/core/connections.js";
 import type { FullmeshError } from "../../src/core/errors.js";
-import type { Machine } from "../../src/core/machine.js";
+import type { Clocks, Machine } from "../../src/core/machine.js";
 import type {
   Accept,
   ClockPort,
@@ -26,8 +26,11 @@ export class HandClock implements ClockPort {
     return this.time;
   }
 
+  /** By how much the wall clock is ahead. */
+  wallOffsetMs = 0;
+
   wallTime(): number {
-    return this.time;
+    return this.time + this.wallOffsetMs;
   }
 
   setTimer(at: number, fire: () => void): () => void {
@@ -151,7 +154,11 @@ export class ScriptMachine implements Machine<AnyInput, AnyOutput> {
   /** What the test wants to happen at an input. */
   onInput: (input: AnyInput, now: number) => void = () => {};
 
-  handle(input: AnyInput, now: number): void {
+  /** What the clocks of the computer said at the last input. */
+  clocks: Clocks | undefined;
+
+  handle(input: AnyInput, now: number, clocks: Clocks): void {
+    this.clocks = { ...clocks };
     this.heard.push({ input, now });
     this.onInput(input, now);
   }
