@@ -278,8 +278,8 @@ export const defaultLimits = {
   claimsPerMesh: 1_024,
   /** Members that wait for keys of one mesh, counted once for each key: 1,024 members may all wait for 4. */
   claimPlacesPerMesh: 4_096,
-  /** Keys that are held or waited for in all meshes of one server: at some 400 bytes each they take 26 MB. */
-  claims: 65_536,
+  /** Keys that are held or waited for in all meshes of one server: two for each member that it may have; some 7 MB. */
+  claims: 16_384,
   /**
    * Bytes of frames that may be taken before they are acknowledged: an acknowledgement costs both ends a system call,
    * and the sender keeps these bytes until then.
