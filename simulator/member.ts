@@ -325,7 +325,10 @@ export class SimulatedMember implements NativeMemberRun {
         this.#isWaiting = true;
         break;
       case "directory":
-        invariantChecker.listRead(this, event.members);
+        invariantChecker.listRead(
+          this,
+          event.members.map(({ address }) => address),
+        );
         break;
       case "link":
         this.#written.set(event.peer, { number: (this.#written.get(event.peer)?.number ?? 0) + 1, count: 0 });

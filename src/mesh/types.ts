@@ -45,6 +45,9 @@ export interface LinkDescription {
   readonly cipher?: string;
 }
 
+/** A member as a list or the log has it; a list has nothing but its address. */
+export type ListedMember = Pick<Member, "address" | "dialect"> & Partial<Member>;
+
 /** What a member reports to its owner. */
 export type MemberEvent =
   | { readonly type: "connected"; readonly local: Endpoint }
@@ -55,7 +58,7 @@ export type MemberEvent =
   /** It stands in line for a slot. */
   | { readonly type: "waiting"; readonly place: number }
   /** The newest members, in join order. */
-  | { readonly type: "directory"; readonly members: readonly Address[] }
+  | { readonly type: "directory"; readonly members: readonly ListedMember[] }
   /** A link is up for the first time. */
   | ({ readonly type: "link" } & LinkDescription)
   /** The connection under a link is gone; messages wait for the next one. */

@@ -106,7 +106,7 @@ export class NodeEventEmitter {
         break;
       case "directory":
         this.#peers.prune();
-        this.emit({ type: "directory", members: this.#peers.members });
+        this.emit({ type: "directory", members: event.members });
         this.#emitStanding();
         break;
       case "fenced":

@@ -91,7 +91,9 @@ export class ClassicPeers implements DialectAcceptor, ConnectionListener {
     const before = this.membership.newest;
     this.membership.read(list, isSettled);
     const { newest } = this.membership;
-    if (newest !== before && this.#events.isWholeMesh) this.#emit({ type: "directory", members: newest });
+    if (newest !== before && this.#events.isWholeMesh) {
+      this.#emit({ type: "directory", members: newest.map((address) => ({ address, dialect: "classic" })) });
+    }
     this.#dials.want(this.membership.toDial, now);
     for (const peer of this.membership.toDial) if (this.#links.has(peer)) this.#dials.linked(peer, now);
     for (const pending of this.#pendingHellos.parked()) this.#judge(pending, pending.hello, now);

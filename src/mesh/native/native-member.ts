@@ -201,7 +201,7 @@ export class NativeMember {
     if (!this.#isRegistered) this.#emit({ type: "registered", address: self.address, order: self.order });
     this.#isRegistered = true;
     this.#reportedMembers = members;
-    this.#emit({ type: "directory", members: members.map(({ address }) => address) });
+    this.#emit({ type: "directory", members });
   }
 
   /**
