@@ -3,14 +3,16 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "commander";
 import { badOption } from "../api/options.js";
 import { FullmeshError } from "../core/errors.js";
-import { gangFrom } from "../node/gang.js";
+import { type Gang, gangFrom } from "../node/gang.js";
 import { joinWith } from "../node/join.js";
 import { MeshNode } from "../node/mesh-node.js";
 import type { Dialect } from "../protocol/directory.js";
+import type { Chat } from "./chat.js";
 import { type CommandContext, runCommand } from "./command.js";
 import { type CommonFlags, flag, seconds, withCommonFlags, withDialectFlag, withInsecureFlag } from "./flags.js";
 import { LineSender } from "./line-sender.js";
 import { reportNode } from "./node-reporter.js";
+import type { Output } from "./output.js";
 import { secretFrom, withSecretFlag } from "./secret-flag.js";
 
 interface JoinFlags extends CommonFlags {
@@ -64,12 +66,43 @@ async function runJoin(
   const server = argument ?? process.env.FULLMESH_SERVER;
   if (server === undefined) badOption("server", "given as an argument or as FULLMESH_SERVER", server);
   const secret = await secretFrom(flags, output);
-  const { mesh, name, serverLost, advertise, dialect } = flags;
   // A copy that `fullmesh run` has started.
   const gang = argument === undefined ? gangFrom(process.env) : undefined;
-  const node = new MeshNode({
+  const node = createNode(flags, secret, gang, output);
+  const stopped = new AbortController();
+  const stop = (): void => {
+    stopped.abort();
+    void node.leave();
+  };
+  onSignal(stop);
+  onStdoutClosed(stop);
+  let hasQuit = false;
+  const quit = (): void => {
+    hasQuit = true;
+    stop();
+  };
+  const chat = await openChat(node, output, quit);
+  if (chat === undefined) reportNode(node, output);
+  try {
+    await stay(node, server, flags, stopped.signal, () => new LineSender(node, output, chat?.lines));
+  } catch (error) {
+    // Whoever has left before the node had joined has broken off nothing.
+    if (!hasQuit) throw error;
+  } finally {
+    await node.leave();
+    chat?.close();
+  }
+}
+
+function createNode(
+  { mesh, name, serverLost, advertise, dialect, insecure }: JoinFlags,
+  secret: string | undefined,
+  gang: Gang | undefined,
+  output: Output,
+): MeshNode {
+  return new MeshNode({
     dialect,
-    insecure: flags.insecure === true,
+    insecure: insecure === true,
     logger: output.logger,
     ...(secret === undefined ? {} : { secret }),
     ...(mesh === undefined ? {} : { mesh }),
@@ -78,34 +111,39 @@ async function runJoin(
     ...(serverLost === undefined ? {} : { serverLostMs: serverLost * 1000 }),
     ...(advertise === undefined ? {} : { advertise }),
   });
-  const stopped = new AbortController();
-  const stop = (): void => {
-    stopped.abort();
-    void node.leave();
-  };
-  onSignal(stop);
-  onStdoutClosed(stop);
-  reportNode(node, output);
+}
+
+/** A chat, where a person types and reads. It is loaded for nobody else. */
+async function openChat(node: MeshNode, output: Output, quit: () => void): Promise<Chat | undefined> {
+  const isTerminal = process.stdin.isTTY === true && process.stdout.isTTY === true;
+  if (!isTerminal || output.options.json) return undefined;
+  const { Chat } = await import("./chat.js");
+  return new Chat(node, output, quit);
+}
+
+/** Joins, and stays until the mesh ends. `send`: begins to send what comes from stdin. */
+async function stay(
+  node: MeshNode,
+  server: string,
+  flags: JoinFlags,
+  signal: AbortSignal,
+  send: () => LineSender,
+): Promise<void> {
   const startedAt = performance.now();
   const timeoutMs = flags.timeout === undefined ? undefined : flags.timeout * 1000;
   const remainingMs = (): number => Math.max(0, (timeoutMs ?? 0) - (performance.now() - startedAt));
-  const { signal } = stopped;
   const joining = joinWith(node, server, {
     signal,
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
     ...(flags.listen === undefined ? {} : { listen: flags.listen }),
   });
-  try {
-    await (timeoutMs === undefined
-      ? joining
-      : Promise.race([joining, rejectIfStillWaiting(node, server, timeoutMs, remainingMs)]));
-    const sender = new LineSender(node, output);
-    if (timeoutMs !== undefined) await node.complete({ signal, timeoutMs: remainingMs() });
-    await node.start();
-    sender.requireAllSent();
-  } finally {
-    await node.leave();
-  }
+  await (timeoutMs === undefined
+    ? joining
+    : Promise.race([joining, rejectIfStillWaiting(node, server, timeoutMs, remainingMs)]));
+  const sender = send();
+  if (timeoutMs !== undefined) await node.complete({ signal, timeoutMs: remainingMs() });
+  await node.start();
+  sender.requireAllSent();
 }
 
 /** Rejects when the time is up while the node waits for a slot, which the time-out of `join` does not count. */

@@ -1,3 +1,4 @@
+import type { Readable } from "node:stream";
 import { FullmeshError } from "../core/errors.js";
 import { defaultLimits } from "../core/limits.js";
 import type { Peer } from "../node/events.js";
@@ -17,6 +18,7 @@ const maxLineBytes = defaultLimits.messageBytes - messageFrameBytes;
 export class LineSender {
   readonly #node: MeshNode;
   readonly #output: Output;
+  readonly #input: Readable;
   readonly #lines = new LineSplitter(maxLineBytes);
   /** Lines that have been read; those from `#next` on are not sent yet. */
   #queue: SplitLine[] = [];
@@ -30,9 +32,10 @@ export class LineSender {
   /** The addresses of peers whose queue is full until their `drain`. */
   readonly #behind = new Set<string>();
 
-  constructor(node: MeshNode, output: Output) {
+  constructor(node: MeshNode, output: Output, input: Readable = process.stdin) {
     this.#node = node;
     this.#output = output;
+    this.#input = input;
     node.on("peer:up", this.#start).on("peer:down", this.#start).once("ended", this.#stop);
     this.#start();
   }
@@ -50,7 +53,7 @@ export class LineSender {
     if (peers.length === 0 || peers.some(({ state }) => state === "waiting")) return;
     this.#node.off("peer:up", this.#start).off("peer:down", this.#start);
     this.#node.on("peer:up", this.#resume).on("peer:down", this.#resume).on("drain", this.#resume);
-    process.stdin.on("data", this.#read).on("end", this.#finish).on("error", this.#fail);
+    this.#input.on("data", this.#read).on("end", this.#finish).on("error", this.#fail);
   };
 
   readonly #stop = (): void => {
@@ -61,12 +64,12 @@ export class LineSender {
       .off("peer:down", this.#resume)
       .off("drain", this.#resume);
     // Nothing is read any more, so its errors do not matter.
-    process.stdin
+    this.#input
       .off("data", this.#read)
       .off("end", this.#finish)
       .off("error", this.#fail)
       .on("error", () => {});
-    process.stdin.pause();
+    this.#input.pause();
     const unsent = this.#queue.length - this.#next;
     if (unsent > 0)
       this.#output.info(`the mesh has ended; ${unsent === 1 ? "1 line" : `${unsent} lines`} of stdin were not sent`);
@@ -105,13 +108,13 @@ export class LineSender {
       if (line === undefined) {
         this.#queue = [];
         this.#next = 0;
-        process.stdin.resume();
+        this.#input.resume();
         return;
       }
       if (line instanceof Uint8Array ? !this.#sendToAll(line) : !this.#refuse(line.tooLong)) break;
       this.#next += 1;
     }
-    process.stdin.pause();
+    this.#input.pause();
   }
 
   #refuse(length: number): true {

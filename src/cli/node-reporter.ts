@@ -10,7 +10,7 @@ const unfinishedMs = 200;
 const maxUnfinishedBytes = 64 * 1024;
 
 /** Prints the bytes of one classic peer, line by line. */
-class BytesPrinter {
+export class BytesPrinter {
   readonly #lines = new LineSplitter();
   readonly #print: (line: Uint8Array) => void;
   #timer: NodeJS.Timeout | undefined;
@@ -174,7 +174,7 @@ function printMessages(node: MeshNode, output: Output): Promise<void> {
 /** Takes messages at the pace of stdout, so that flow control slows their senders. */
 async function writeMessages(node: MeshNode, output: Output): Promise<void> {
   for await (const { peer, topic, payload } of node.subscribe()) {
-    output.writeMessage(lineOf(node, output, peer.address, topic, payloadText(payload), peer.name));
+    output.writeMessage(lineOf(node, output, peer.address, topic, payloadFields(payload), peer.name));
     if (output.isBehind) await output.drained();
   }
 }
@@ -196,18 +196,18 @@ function lineOf(
 /** The fields of a payload in JSON: bytes as text or base64, a value as it is, no payload as an empty text. */
 type PayloadFields = { readonly text: string } | { readonly base64: string } | { readonly value: unknown };
 
-function textOf(message: PayloadFields): string {
+export function textOf(message: PayloadFields): string {
   if ("text" in message) return message.text;
   return "base64" in message ? message.base64 : JSON.stringify(message.value);
 }
 
-function payloadText(payload: unknown): PayloadFields {
+export function payloadFields(payload: unknown): PayloadFields {
   if (payload instanceof Uint8Array) return decode(payload);
   return payload === undefined ? { text: "" } : { value: payload };
 }
 
 /** Bytes as text if they are UTF-8, else as base64. */
-function decode(line: Uint8Array): PayloadFields {
+export function decode(line: Uint8Array): PayloadFields {
   try {
     return { text: new TextDecoder("utf-8", { fatal: true }).decode(line) };
   } catch {

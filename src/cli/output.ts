@@ -50,6 +50,7 @@ export class Output {
   /** Lines beyond the bound on those. */
   #dropped = 0;
   #writers: Promise<void> = Promise.resolve();
+  #around: ((write: () => void) => void) | undefined;
 
   constructor(options: OutputOptions) {
     this.options = options;
@@ -132,9 +133,14 @@ export class Output {
     return writer.isBehind ? writer.drained() : undefined;
   }
 
+  /** Each line is from now on written within `around`, which keeps a prompt on the terminal intact. */
+  keepPrompt(around: ((write: () => void) => void) | undefined): void {
+    this.#around = around;
+  }
+
   /** A line on stderr, unless quiet. */
   info(line: string): void {
-    if (!this.options.quiet) this.#stderr.write(`${shownLine(line)}\n`);
+    if (!this.options.quiet) this.#writeError(`${shownLine(line)}\n`);
   }
 
   /** A log record on stderr, as JSON with --json. */
@@ -142,7 +148,7 @@ export class Output {
     const { level } = record;
     if (this.options.quiet && level !== "error") return;
     const line = this.options.json ? jsonLine({ ...record, level }) : shownLine(`${level} ${record}`);
-    this.#stderr.write(`${line}\n`);
+    this.#writeError(`${line}\n`);
   };
 
   /** Takes the log records of a node or a server. */
@@ -152,9 +158,9 @@ export class Output {
   error(code: string, message: string, remedy?: string, lines: readonly string[] = []): void {
     const more = { ...(remedy === undefined ? {} : { remedy }), ...(lines.length === 0 ? {} : { lines }) };
     if (this.options.json) this.event("error", this.errorNode, { code, message, ...more });
-    this.#stderr.write(`fullmesh: ${code}: ${shownLine(message)}\n`);
-    for (const line of lines) this.#stderr.write(`  | ${shownLine(line)}\n`);
-    if (remedy !== undefined) this.#stderr.write(`  try: ${remedy}\n`);
+    this.#writeError(`fullmesh: ${code}: ${shownLine(message)}\n`);
+    for (const line of lines) this.#writeError(`  | ${shownLine(line)}\n`);
+    if (remedy !== undefined) this.#writeError(`  try: ${remedy}\n`);
   }
 
   /**
@@ -194,7 +200,15 @@ export class Output {
   }
 
   #write(line: string): void {
-    this.#setDropping(!this.#stdout.write(`${line}\n`));
+    const write = (): void => this.#setDropping(!this.#stdout.write(`${line}\n`));
+    if (this.#around === undefined) write();
+    else this.#around(write);
+  }
+
+  #writeError(line: string): void {
+    // Both are the same terminal then, and only one writer can keep its lines in order.
+    if (this.#around === undefined || !process.stderr.isTTY) this.#stderr.write(line);
+    else this.#around(() => void this.#stdout.write(line));
   }
 
   #setDropping(isDropping: boolean): void {
@@ -204,7 +218,7 @@ export class Output {
 
   /** To stderr alone, because it is about stdout. */
   #warn(message: string): void {
-    this.#stderr.write(`fullmesh: STDIO_FAILED: ${shownLine(message)}\n`);
+    this.#writeError(`fullmesh: STDIO_FAILED: ${shownLine(message)}\n`);
   }
 }
 
