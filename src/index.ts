@@ -11,6 +11,15 @@ export { defaultLimits, type Limits } from "./core/limits.js";
 export type { CompletenessReport, Direction } from "./mesh/types.js";
 export type { Claim, ClaimOptions, HeldKey } from "./node/claims.js";
 export type { GatherOptions, GroupOptions } from "./node/collectives.js";
+export {
+  type Contract,
+  defineContract,
+  type RequestSchemas,
+  type SchemaIssue,
+  type SchemaResult,
+  type StandardSchema,
+  type,
+} from "./node/contract.js";
 export type { Degradation, Member, Message, NodeEvent, NodeEvents, Peer, ReceivedBytes } from "./node/events.js";
 export type { Gang } from "./node/gang.js";
 export { type JoinOptions, join } from "./node/join.js";

@@ -24,8 +24,8 @@ else await lead(node);
 
 function receive(node: MeshNode): void {
   let received = 0;
-  node.onMessage<Uint8Array>(topic, ({ peer, payload }) => {
-    received += payload[0] ?? 0;
+  node.onMessage(topic, ({ peer, payload }) => {
+    received += (payload as Uint8Array)[0] ?? 0;
     if (received % reportEvery === 0) node.send(peer, "received", received);
   });
   node.onMessage("count", ({ peer }) => node.send(peer, "received", received));
@@ -40,8 +40,8 @@ async function lead(node: MeshNode): Promise<void> {
   /** What the slowest receiver has reported; looked for only when a report arrives, and not for each message. */
   let slowest = 0;
   let onReport = (): void => {};
-  node.onMessage<number>("received", ({ peer, payload }) => {
-    received.set(peer.address, payload);
+  node.onMessage("received", ({ peer, payload }) => {
+    received.set(peer.address, payload as number);
     slowest = Math.min(...received.values());
     onReport();
   });

@@ -22,8 +22,8 @@ else await lead(node);
 function receive(node: MeshNode): void {
   // The first byte of each message is a 1. Adding it up makes every program read what it receives.
   let received = 0;
-  node.onMessage<Uint8Array>(topic, ({ payload }) => {
-    received += payload[0] ?? 0;
+  node.onMessage(topic, ({ payload }) => {
+    received += (payload as Uint8Array)[0] ?? 0;
   });
   node.onMessage("count", ({ peer }) => node.send(peer, "count", received));
 }
@@ -38,9 +38,9 @@ async function lead(node: MeshNode): Promise<void> {
   const drained = (): Promise<unknown> => once(node, "drain");
   const receivedCount = (): Promise<number> =>
     new Promise((resolve) => {
-      const stopListening = node.onMessage<number>("count", ({ payload }) => {
+      const stopListening = node.onMessage("count", ({ payload }) => {
         stopListening();
-        resolve(payload);
+        resolve(payload as number);
       });
       node.send(peer, "count");
     });

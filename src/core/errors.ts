@@ -575,10 +575,11 @@ const failures = {
   },
   BAD_VALUE: {
     level: "warn",
-    meaning: "A payload is not a value that can be sent or read, or takes too much memory.",
+    meaning:
+      "A payload is not a value that can be sent or read, takes too much memory, or does not fit the schema of its topic.",
     connection: "kept; a message is dropped, a request fails",
     remedy:
-      "Send bytes, or what JSON can express, plus bytes and dates: nothing circular, nothing nested deeper than 100. Send large values in parts, or as bytes.",
+      "Send bytes, or what JSON can express, plus bytes and dates: nothing circular, nothing nested deeper than 100. Send large values in parts, or as bytes. Compare the contracts of both ends.",
   },
 
   // What the calling program or this machine may get wrong.

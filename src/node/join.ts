@@ -1,11 +1,12 @@
 import { functionOption, listenOption, waitOption } from "../api/options.js";
 import { waitFor } from "../api/waiting.js";
+import type { Contract } from "./contract.js";
 import { environmentOf } from "./gang.js";
 import { lifecycleOf, MeshNode } from "./mesh-node.js";
 import type { NodeOptions } from "./options.js";
 
 /** Options of `join`: those of the node, where it listens, and how long joining may take. */
-export interface JoinOptions extends NodeOptions {
+export interface JoinOptions<C extends Contract = Contract> extends NodeOptions<C> {
   /** Ends the joining with `ABORTED`. */
   readonly signal?: AbortSignal | undefined;
   /**
@@ -22,7 +23,7 @@ export interface JoinOptions extends NodeOptions {
    * Called with the new node before it connects: what it listens for, handles or subscribes to here misses nothing. `join`
    * waits for it, within its own bounds, and fails with what it throws.
    */
-  readonly setup?: (node: MeshNode) => void | Promise<void>;
+  readonly setup?: (node: MeshNode<C>) => void | Promise<void>;
 }
 
 /** For how long `join` looks for the server. */
@@ -39,22 +40,32 @@ const joinTimeoutMs = 30_000;
  *   `NOT_OUR_ADDRESS`, `BAD_OPTION`, `BAD_SECRET`, `INSECURE_LISTEN`, `ABORTED`, and what shows that the server has another
  *   secret or none, or is no server: `SECRET_MISMATCH`, `SECRET_NOT_USED`, `WRONG_IDENTITY`, `SECRET_UNPROVED`, `BAD_PREFACE`, `VERSION_MISMATCH`
  */
-export async function join(server: string, options?: JoinOptions): Promise<MeshNode>;
-export async function join(options?: JoinOptions): Promise<MeshNode>;
-export async function join(server?: string | JoinOptions, more: JoinOptions = {}): Promise<MeshNode> {
+export async function join<C extends Contract = Contract>(
+  server: string,
+  options?: JoinOptions<C>,
+): Promise<MeshNode<C>>;
+export async function join<C extends Contract = Contract>(options?: JoinOptions<C>): Promise<MeshNode<C>>;
+export async function join<C extends Contract>(
+  server?: string | JoinOptions<C>,
+  more: JoinOptions<C> = {},
+): Promise<MeshNode<C>> {
   if (server !== undefined && typeof server !== "object") return await joinAt(server, more);
   const from = environmentOf(process.env);
   return await joinAt(from.server, { ...from.options, ...(server ?? more) });
 }
 
-async function joinAt(server: string, options: JoinOptions): Promise<MeshNode> {
-  const node = new MeshNode(options);
+async function joinAt<C extends Contract>(server: string, options: JoinOptions<C>): Promise<MeshNode<C>> {
+  const node = new MeshNode<C>(options);
   await joinWith(node, server, options);
   return node;
 }
 
 /** Takes the steps of `join` with a node whose events somebody listens to already. Leaves if a step fails. */
-export async function joinWith(node: MeshNode, server: string, options: JoinOptions): Promise<void> {
+export async function joinWith<C extends Contract>(
+  node: MeshNode<C>,
+  server: string,
+  options: JoinOptions<C>,
+): Promise<void> {
   const { setup, listen, signal } = options;
   const timeoutMs = waitOption("timeoutMs", options.timeoutMs ?? joinTimeoutMs);
   const wanted = listen === undefined ? undefined : listenOption("listen", listen);
@@ -80,6 +91,6 @@ export async function joinWith(node: MeshNode, server: string, options: JoinOpti
   }
 }
 
-async function prepare(node: MeshNode, setup: (node: MeshNode) => void | Promise<void>): Promise<void> {
+async function prepare<Node>(node: Node, setup: (node: Node) => void | Promise<void>): Promise<void> {
   await setup(node);
 }

@@ -6,6 +6,19 @@ import { FullmeshError } from "../core/errors.js";
 import type { Address } from "../protocol/address.js";
 import type { Claim, ClaimOptions, HeldKey } from "./claims.js";
 import type { GatherOptions, GroupOptions } from "./collectives.js";
+import type {
+  Contract,
+  MessagePayload,
+  MessageTopic,
+  PayloadArguments,
+  Reply,
+  RequestPayload,
+  RequestTopic,
+  SentPayload,
+  SentReply,
+  SentRequest,
+  StreamTopic,
+} from "./contract.js";
 import type { Member, Message, NodeEvent, NodeEvents, Peer } from "./events.js";
 import type { Lifecycle } from "./lifecycle.js";
 import type { MeshStream } from "./mesh-stream.js";
@@ -19,7 +32,7 @@ import type { NodeStats } from "./stats.js";
 import type { StreamHandler } from "./streams.js";
 
 /** The steps of a node, for `join`: it looks for a server that is not there. */
-export let lifecycleOf: (node: MeshNode) => Lifecycle;
+export let lifecycleOf: <C extends Contract>(node: MeshNode<C>) => Lifecycle;
 
 /** How long a loop goes on. */
 export interface LoopOptions {
@@ -30,9 +43,10 @@ export interface LoopOptions {
 /**
  * A member of a mesh. Its steps can be taken one by one, with any pause between: `connectToServer`, `initListeningSocket`,
  * `sockListen`, `registerWithServer`, `start`. `join` takes them in a row. A peer is named by its address, by its
- * name, or by a `Peer` of `peers` or of an event, which stands for one incarnation.
+ * name, or by a `Peer` of `peers` or of an event, which stands for one incarnation. `C` is the type of its contract; without
+ * one topics are any strings, and payloads and replies are `unknown`.
  */
-export class MeshNode extends EventEmitter<NodeEvents> {
+export class MeshNode<C extends Contract = Contract> extends EventEmitter<NodeEvents> {
   /** The name of the mesh. */
   readonly mesh: string;
   readonly #runtime: NodeRuntime;
@@ -42,7 +56,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
   }
 
   /** Throws `BAD_OPTION` for an option with a value that it cannot take. */
-  constructor(options: NodeOptions = {}) {
+  constructor(options: NodeOptions<C> = {}) {
     super();
     this.#runtime = new NodeRuntime(this, options);
     this.mesh = this.#runtime.mesh;
@@ -221,6 +235,11 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    * @throws {FullmeshError} `QUEUE_FULL` above the hard limit (16 MiB), and takes nothing; `NOT_LINKED`, `UNKNOWN_PEER`,
    *   `AMBIGUOUS_PEER`, `PEER_GONE`, `CLASSIC_PEER`, `MESSAGE_TOO_LARGE` (1 MiB), `BAD_VALUE`, `BAD_OPTION`, `ENDED`
    */
+  send<Topic extends MessageTopic<C>>(
+    peer: PeerName,
+    topic: Topic,
+    ...payload: PayloadArguments<SentPayload<C, Topic>>
+  ): boolean;
   send(peer: PeerName, topic: string, payload?: unknown): boolean {
     try {
       return this.#runtime.messages.send(peer, topic, payload);
@@ -236,6 +255,10 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    *
    * @throws {FullmeshError} `MESSAGE_TOO_LARGE`, `BAD_VALUE`, `BAD_OPTION`, `ENDED`
    */
+  broadcast<Topic extends MessageTopic<C>>(
+    topic: Topic,
+    ...payload: PayloadArguments<SentPayload<C, Topic>>
+  ): readonly SkippedPeer[];
   broadcast(topic: string, payload?: unknown): readonly SkippedPeer[] {
     try {
       return this.#runtime.messages.broadcast(topic, payload);
@@ -250,7 +273,10 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    *
    * @throws {FullmeshError} `BAD_OPTION`
    */
-  onMessage<Payload = unknown>(topic: string, listener: (message: Message<Payload>) => void): () => void {
+  onMessage<Topic extends MessageTopic<C>>(
+    topic: Topic,
+    listener: (message: Message<MessagePayload<C, Topic>>) => void,
+  ): () => void {
     try {
       return this.#runtime.messages.listen(topic, listener as (message: Message) => void);
     } catch (error) {
@@ -265,10 +291,17 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    *
    * @throws {FullmeshError} `BAD_OPTION`; while looping, `ABORTED`
    */
-  subscribe<Payload = unknown>(topic?: string, options: LoopOptions = {}): AsyncIterableIterator<Message<Payload>> {
-    const loop = this.#runtime.messages.loop(topic, loopSignal(options));
-    // What peers send is theirs to choose; the caller says what it relies on.
-    return loop as AsyncIterableIterator<Message<unknown>> as AsyncIterableIterator<Message<Payload>>;
+  subscribe<Topic extends MessageTopic<C>>(
+    topic: Topic,
+    options?: LoopOptions,
+  ): AsyncIterableIterator<Message<MessagePayload<C, Topic>>>;
+  subscribe(topic?: undefined, options?: LoopOptions): AsyncIterableIterator<Message>;
+  subscribe(topic?: string, options: LoopOptions = {}): AsyncIterableIterator<Message> {
+    try {
+      return this.#runtime.messages.loop(topic, loopSignal(options));
+    } catch (error) {
+      throw fromCaller(error, this.subscribe);
+    }
   }
 
   /**
@@ -279,13 +312,13 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    *   peer works on 1,024 of ours), `TIMED_OUT` (30 s by default), `ABORTED`, `PEER_DOWN`; at once `NOT_LINKED`,
    *   `CLASSIC_PEER`, `QUEUE_FULL` (4,096 are under way), `MESSAGE_TOO_LARGE`, `BAD_VALUE`, `BAD_OPTION`, `ENDED`
    */
-  request<Reply = unknown>(
+  request<Topic extends RequestTopic<C>>(
     peer: PeerName,
-    topic: string,
-    payload?: unknown,
-    options: RequestOptions = noOptions,
-  ): Promise<Reply> {
-    return this.#runtime.requests.request(peer, topic, payload, options) as Promise<Reply>;
+    topic: Topic,
+    ...rest: PayloadArguments<SentRequest<C, Topic>, [options?: RequestOptions]>
+  ): Promise<Reply<C, Topic>>;
+  request(peer: PeerName, topic: string, payload?: unknown, options: RequestOptions = noOptions): Promise<unknown> {
+    return this.#runtime.requests.request(peer, topic, payload, options);
   }
 
   /**
@@ -294,12 +327,12 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    *
    * @throws {FullmeshError} `MESSAGE_TOO_LARGE`, `BAD_VALUE`, `BAD_OPTION`, `ENDED`
    */
-  async requestAll<Reply = unknown>(
-    topic: string,
-    payload?: unknown,
-    options: RequestOptions = noOptions,
-  ): Promise<RequestOutcome<Reply>[]> {
-    return (await this.#runtime.requests.requestAll(topic, payload, options)) as RequestOutcome<Reply>[];
+  requestAll<Topic extends RequestTopic<C>>(
+    topic: Topic,
+    ...rest: PayloadArguments<SentRequest<C, Topic>, [options?: RequestOptions]>
+  ): Promise<RequestOutcome<Reply<C, Topic>>[]>;
+  async requestAll(topic: string, payload?: unknown, options: RequestOptions = noOptions): Promise<RequestOutcome[]> {
+    return await this.#runtime.requests.requestAll(topic, payload, options);
   }
 
   /**
@@ -310,7 +343,10 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    *
    * @throws {FullmeshError} `WRONG_STEP` if the topic is handled already, `BAD_OPTION`
    */
-  onRequest<Payload = unknown>(topic: string, handler: RequestHandler<Payload>): () => void {
+  onRequest<Topic extends RequestTopic<C>>(
+    topic: Topic,
+    handler: RequestHandler<RequestPayload<C, Topic>, SentReply<C, Topic>>,
+  ): () => void {
     try {
       return this.#runtime.requestHandlers.handle(topic, handler as RequestHandler);
     } catch (error) {
@@ -324,7 +360,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    *
    * @throws {FullmeshError} `NOT_LINKED`, `CLASSIC_PEER`, `BAD_OPTION`, `ENDED`
    */
-  openStream(peer: PeerName, topic: string): MeshStream {
+  openStream(peer: PeerName, topic: StreamTopic<C>): MeshStream {
     try {
       return this.#runtime.streams.open(peer, topic);
     } catch (error) {
@@ -338,7 +374,7 @@ export class MeshNode extends EventEmitter<NodeEvents> {
    *
    * @throws {FullmeshError} `WRONG_STEP` if the topic is taken already, `BAD_OPTION`
    */
-  onStream(topic: string, handler: StreamHandler): () => void {
+  onStream(topic: StreamTopic<C>, handler: StreamHandler): () => void {
     try {
       return this.#runtime.streams.take(topic, handler);
     } catch (error) {

@@ -6,6 +6,7 @@ import type { Address } from "../protocol/address.js";
 import { messageFrameBytes } from "../protocol/native/message.js";
 import { detachIfSmall, isReferenced, noBytes, payloadKinds, writeBytes } from "../protocol/native/payload.js";
 import { AsyncQueue, type QueuedItem } from "./async-queue.js";
+import { type StandardSchema, type Validation, validate } from "./contract.js";
 import type { Message, NodeEvents, Peer } from "./events.js";
 import type { MessagingContext } from "./messaging-context.js";
 import { bytesOf, payloadKindOf, payloadOf } from "./payloads.js";
@@ -109,6 +110,49 @@ class HeldMessage implements QueuedItem<Message> {
   }
 }
 
+/** A loop over messages that validates each when it is taken, one after the other, and leaves out those that do not fit. */
+class ValidatedLoop implements AsyncIterableIterator<Message> {
+  readonly #loop: AsyncQueue<Message>;
+  readonly #validated: (message: Message) => Message | undefined | Promise<Message | undefined>;
+  /** Settles with the step that was asked for last. */
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    loop: AsyncQueue<Message>,
+    validated: (message: Message) => Message | undefined | Promise<Message | undefined>,
+  ) {
+    this.#loop = loop;
+    this.#validated = validated;
+  }
+
+  next(): Promise<IteratorResult<Message, undefined>> {
+    const step = this.#last.then(() => this.#next());
+    this.#last = step.catch(() => {});
+    return step;
+  }
+
+  return(): Promise<IteratorResult<Message, undefined>> {
+    return this.#loop.return();
+  }
+
+  throw(error?: unknown): Promise<IteratorResult<Message, undefined>> {
+    return this.#loop.throw(error);
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async #next(): Promise<IteratorResult<Message, undefined>> {
+    for (;;) {
+      const result = await this.#loop.next();
+      if (result.done === true) return result;
+      const value = await this.#validated(result.value);
+      if (value !== undefined) return { done: false, value };
+    }
+  }
+}
+
 /** What a message has brought; `undecodable`, and a note, if that is nothing. */
 function madeOf(
   exchange: MessagingContext,
@@ -134,11 +178,20 @@ export class NodeMessages {
   readonly #loops = new Map<string | undefined, TopicLoops>();
   /** The listeners of single topics. */
   readonly #listeners = new Map<string, Set<(message: Message) => void>>();
+  readonly #schemas: ReadonlyMap<string, StandardSchema> | undefined;
+  /** The last message of a peer that waits for its schema, or for another message that does. */
+  readonly #validating = new Map<PeerChannel, Promise<void>>();
   #isClosed = false;
 
-  constructor(exchange: MessagingContext, node: EventEmitter<NodeEvents>) {
+  /** `schemas`: of the payloads that are validated, by topic. */
+  constructor(
+    exchange: MessagingContext,
+    node: EventEmitter<NodeEvents>,
+    schemas: ReadonlyMap<string, StandardSchema> | undefined,
+  ) {
     this.#exchange = exchange;
     this.#node = node;
+    this.#schemas = schemas;
   }
 
   /** See `MeshNode.onMessage`. */
@@ -194,8 +247,13 @@ export class NodeMessages {
   }
 
   /** See `MeshNode.subscribe`. */
-  loop(topic: string | undefined, signal: AbortSignal | undefined): AsyncQueue<Message> {
+  loop(topic: string | undefined, signal: AbortSignal | undefined): AsyncIterableIterator<Message> {
     if (topic !== undefined) checkTopic(topic);
+    const loop = this.#loopOver(topic, signal);
+    return this.#schemas === undefined ? loop : new ValidatedLoop(loop, (message) => this.#validated(message));
+  }
+
+  #loopOver(topic: string | undefined, signal: AbortSignal | undefined): AsyncQueue<Message> {
     const loop = new AsyncQueue<Message>(signal, (ended) => this.#forget(topic, ended));
     if (this.#isClosed) loop.finish();
     if (loop.isFinished) return loop;
@@ -214,8 +272,15 @@ export class NodeMessages {
       const isLooped = this.#loops.size > 0 && (this.#loops.has(incoming.topic) || this.#loops.has(undefined));
       // For loops alone it is made when they take it.
       const isLater = isLooped && !this.#hasListeners(incoming.topic);
-      const isTold = isLater || this.#tell(from, peer, incoming);
-      if (isTold && isLooped && peer !== undefined && this.#give(from, peer, incoming)) continue;
+      const told = isLater || this.#tell(from, peer, incoming);
+      if (told !== false && isLooped && peer !== undefined && this.#give(from, peer, incoming, told)) continue;
+      if (typeof told !== "boolean") {
+        void told.then(() => {
+          from.consumed(incoming.bytes);
+          this.#exchange.wake();
+        });
+        continue;
+      }
       consumedBytes += incoming.bytes;
       consumed += 1;
     }
@@ -231,11 +296,13 @@ export class NodeMessages {
   }
 
   /** Gives a message to loops. False if there are none: a listener may have ended the last of them. */
-  #give(from: PeerChannel, peer: Peer, incoming: ReceivedMessage): boolean {
+  #give(from: PeerChannel, peer: Peer, incoming: ReceivedMessage, told: true | Promise<void>): boolean {
     const [some, all] = [this.#loops.get(incoming.topic), this.#loops.get(undefined)];
     const loops = [...(some?.all ?? []), ...(all?.all ?? [])];
     if (loops.length === 0) return false;
-    const held = new HeldMessage(this.#exchange, from, peer, incoming, loops.length);
+    const isPending = told !== true;
+    const held = new HeldMessage(this.#exchange, from, peer, incoming, loops.length + (isPending ? 1 : 0));
+    if (isPending) void told.then(() => held.drop());
     for (const loop of loops) loop.pushWaiting(held);
     if (held.isMissing) (some ?? all)?.keep(held, incoming.payload);
     return true;
@@ -247,13 +314,50 @@ export class NodeMessages {
 
   /**
    * Tells whoever listens; false if there is nothing to tell. What a listener throws keeps neither the next messages from
-   * being heard nor their sender waiting for ever.
+   * being heard nor their sender waiting for ever. A promise if its schema takes its time, or that of an earlier message.
    */
-  #tell(from: PeerChannel, peer: Peer | undefined, { topic, form, payload: bytes }: ReceivedMessage): boolean {
+  #tell(
+    from: PeerChannel,
+    peer: Peer | undefined,
+    { topic, form, payload: bytes }: ReceivedMessage,
+  ): boolean | Promise<void> {
     const payload = form === payloadKinds.bytes ? bytes : madeOf(this.#exchange, from, topic, form, bytes);
     if (peer === undefined || payload === undecodable) return false;
-    this.#emit({ type: "message", peer, topic, payload });
+    const message: Message = { type: "message", peer, topic, payload };
+    if (this.#schemas !== undefined) return this.#emitValidated(from, message);
+    this.#emit(message);
     return true;
+  }
+
+  /** Emits a message once it is validated, after those of the same peer that came before. False if it does not fit. */
+  #emitValidated(from: PeerChannel, message: Message): boolean | Promise<void> {
+    const validated = this.#validated(message);
+    const earlier = this.#validating.get(from);
+    if (earlier === undefined && !(validated instanceof Promise)) {
+      if (validated !== undefined) this.#emit(validated);
+      return validated !== undefined;
+    }
+    const emitted = Promise.all([validated, earlier]).then(([valid]) => {
+      if (this.#validating.get(from) === emitted) this.#validating.delete(from);
+      if (valid !== undefined) this.#emit(valid);
+    });
+    this.#validating.set(from, emitted);
+    return emitted;
+  }
+
+  /** The message with what its schema makes of its payload; undefined, and a record in the log, if it does not fit. */
+  #validated(message: Message): Message | undefined | Promise<Message | undefined> {
+    const schema = this.#schemas?.get(message.topic);
+    if (schema === undefined) return message;
+    const { topic, peer, payload } = message;
+    const finish = (validation: Validation): Message | undefined => {
+      if ("value" in validation) return { ...message, payload: validation.value };
+      const text = `a message of ${peer.address} to ${JSON.stringify(topic)} was dropped: ${validation.error.message}`;
+      this.#exchange.log.write({ code: "BAD_VALUE", message: text, remote: peer.address });
+      return undefined;
+    };
+    const validation = validate(schema, payload, "payload");
+    return validation instanceof Promise ? validation.then(finish) : finish(validation);
   }
 
   #emit(message: Message): void {

@@ -49,7 +49,7 @@ export class NodeRuntime {
 
   /** `node` emits the events. Throws `BAD_OPTION` for an option with a value that it cannot take. */
   constructor(node: EventEmitter<NodeEvents>, options: NodeOptions) {
-    const { rules, transport, logger, gang } = nodeConfig(options);
+    const { rules, transport, logger, gang, schemas } = nodeConfig(options);
     const { limits, isKeyed } = rules;
     // A classic node has no native links, and so no channels.
     let channels = new PeerChannels(new Queue(), limits, new Timers());
@@ -70,9 +70,9 @@ export class NodeRuntime {
     this.steps = new Lifecycle(this.machine, driver, { insecure: options.insecure, isKeyed });
     this.events = new NodeEventEmitter(node, this.machine, this.peers, this.#log, limits.eventsUnread, gang?.rank);
     this.context = new MessagingContext(this.machine, driver, channels, this.peers, limits, this.#log);
-    this.messages = new NodeMessages(this.context, node);
-    this.requests = new NodeRequests(this.context);
-    this.requestHandlers = new RequestHandlers(this.context);
+    this.messages = new NodeMessages(this.context, node, schemas?.messages);
+    this.requests = new NodeRequests(this.context, schemas?.replies);
+    this.requestHandlers = new RequestHandlers(this.context, schemas?.payloads);
     this.streams = new NodeStreams(this.context);
     this.classicWriter = new ClassicWriter(this.machine, this.peers, driver, limits);
     this.completion = new CompletionWaiter(this.machine, (size) => driver.input({ type: "watch", size }));

@@ -15,13 +15,14 @@ import { newId, newSeed } from "../nodejs/random.js";
 import type { Dialect, Meta } from "../protocol/directory.js";
 import { isMeta, isName } from "../protocol/native/fields.js";
 import type { TransportPort } from "../runtime/ports.js";
+import { type Contract, type ContractSchemas, contractOption } from "./contract.js";
 import { type Gang, gangOption, orphanedMs } from "./gang.js";
 
 /** The mesh of whoever names none, and of classic members. */
 export const defaultMesh = "default";
 
 /** How a node is to behave. */
-export interface NodeOptions {
+export interface NodeOptions<C extends Contract = Contract> {
   /** The name of the mesh, default `default`. One server serves many. At most 64 bytes of UTF-8. */
   readonly mesh?: string;
   /** What people are shown instead of an address. At most 64 bytes of UTF-8. */
@@ -49,6 +50,11 @@ export interface NodeOptions {
   readonly advertise?: string;
   /** Listen beyond loopback although nothing is encrypted, default false. */
   readonly insecure?: boolean;
+  /**
+   * What the members send one another, as `defineContract` returns it. The compiler then knows topics, payloads and replies,
+   * and what comes from peers is validated where it has a schema. Default: none, and everything is `unknown`.
+   */
+  readonly contract?: C | undefined;
   /** Where log records go. Default: warnings and errors to stderr, one line each; `false` is silence. */
   readonly logger?: Logger | false;
   /** Bounds that differ from the defaults; see `defaultLimits`. */
@@ -58,7 +64,7 @@ export interface NodeOptions {
 /** Those of `JoinOptions`, so that `join` can hand its own on. */
 const nodeOptionNames = [
   ...["mesh", "name", "meta", "gang", "dialect", "secret", "serverLostMs"],
-  ...["listen", "advertise", "insecure", "limits", "logger", "signal", "timeoutMs", "setup"],
+  ...["listen", "advertise", "insecure", "limits", "logger", "signal", "timeoutMs", "setup", "contract"],
 ];
 
 /** What a node is made of. */
@@ -67,6 +73,8 @@ export interface NodeConfig {
   readonly transport: TransportPort;
   readonly gang: Gang | undefined;
   readonly logger: Logger | undefined;
+  /** Undefined if nothing is to be validated. */
+  readonly schemas: ContractSchemas | undefined;
 }
 
 /** Checks the options. Throws `BAD_OPTION` for a value that an option cannot take, `BAD_SECRET`, `SECRET_IN_CLASSIC`. */
@@ -98,7 +106,8 @@ export function nodeConfig(options: NodeOptions): NodeConfig {
     seed: newSeed(),
     limits,
   };
-  return { rules, transport, gang, logger: loggerOption(options.logger) };
+  const schemas = contractOption(options.contract);
+  return { rules, transport, gang, logger: loggerOption(options.logger), schemas };
 }
 
 /** What this member says of itself, its rank in a gang included. */

@@ -17,26 +17,33 @@ export function findFault(payload: unknown): string | undefined {
 
 function faultOf(value: unknown, path: string, ancestors: readonly unknown[]): string | undefined {
   const type = typeof value;
-  if (type === "bigint" || type === "function" || type === "symbol") return `${shown(path)} is a ${type}`;
-  if (ancestors.includes(value) && type === "object") return `${shown(path)} is circular: it contains itself`;
-  if (ancestors.length >= deepestValue) return `${shown(path)} is nested deeper than ${deepestValue}`;
+  if (type === "bigint" || type === "function" || type === "symbol") return `${shortenPath(path)} is a ${type}`;
+  if (ancestors.includes(value) && type === "object") return `${shortenPath(path)} is circular: it contains itself`;
+  if (ancestors.length >= deepestValue) return `${shortenPath(path)} is nested deeper than ${deepestValue}`;
   if (typeof value !== "object" || value === null || value instanceof Uint8Array) return undefined;
-  if (value instanceof Date) return Number.isNaN(value.getTime()) ? `${shown(path)} is an invalid date` : undefined;
+  if (value instanceof Date)
+    return Number.isNaN(value.getTime()) ? `${shortenPath(path)} is an invalid date` : undefined;
   const kind = Object.prototype.toString.call(value).slice("[object ".length, -1);
-  if (kind !== "Object" && kind !== "Array") return `${shown(path)} is a ${kind}`;
+  if (kind !== "Object" && kind !== "Array") return `${shortenPath(path)} is a ${kind}`;
   const inside = [...ancestors, value];
   for (const key of Object.keys(value)) {
-    const fault = faultOf((value as Record<string, unknown>)[key], `${path}${step(key, kind)}`, inside);
+    const fault = faultOf((value as Record<string, unknown>)[key], `${path}${keyStep(key, kind)}`, inside);
     if (fault !== undefined) return fault;
   }
   return undefined;
 }
 
-function step(key: string, kind: string): string {
-  if (kind === "Array") return `[${key}]`;
-  return /^[A-Za-z_$][\w$]*$/.test(key) ? `.${key}` : `[${JSON.stringify(key)}]`;
+function keyStep(key: string, kind: string): string {
+  return pathStep(kind === "Array" ? Number(key) : key);
 }
 
-function shown(path: string): string {
+/** A step of a path: `[3]`, `.name` or `["other name"]`. */
+export function pathStep(key: PropertyKey): string {
+  if (typeof key === "number") return `[${key}]`;
+  const name = String(key);
+  return /^[A-Za-z_$][\w$]*$/.test(name) ? `.${name}` : `[${JSON.stringify(name)}]`;
+}
+
+export function shortenPath(path: string): string {
   return path.length <= longestPath ? path : `${path.slice(0, longestPath)}…`;
 }

@@ -6,6 +6,7 @@ import type { MessagingEvent, PeerChannel } from "../messaging/types.js";
 import type { Address } from "../protocol/address.js";
 import { detachIfSmall, payloadKinds } from "../protocol/native/payload.js";
 import { replyFrameBytes } from "../protocol/native/request.js";
+import { type StandardSchema, type Validation, validate } from "./contract.js";
 import type { Peer } from "./events.js";
 import type { MessagingContext } from "./messaging-context.js";
 import { bytesOf, encodeErrorData, payloadKindOf, payloadOf } from "./payloads.js";
@@ -24,7 +25,10 @@ export interface RequestContext {
 }
 
 /** Answers requests: what it returns is the reply, and what it throws is the error that the asker gets. */
-export type RequestHandler<Payload = unknown> = (payload: Payload, context: RequestContext) => unknown;
+export type RequestHandler<Payload = unknown, Reply = unknown> = (
+  payload: Payload,
+  context: RequestContext,
+) => Reply | PromiseLike<Reply>;
 
 type RequestArrival = Extract<MessagingEvent, { type: "request" }>;
 
@@ -59,27 +63,48 @@ class OpenRequest implements RequestContext {
   }
 }
 
+/** The payload of a request does not fit its schema. */
+class PayloadRefusal extends FullmeshError {}
+
+/** Validates the payload before the handler gets it. */
+function validatingHandler(schema: StandardSchema, handler: RequestHandler): RequestHandler {
+  return (payload, context) => {
+    const handle = (validation: Validation): unknown => {
+      if ("value" in validation) return handler(validation.value, context);
+      const { message, cause } = validation.error;
+      throw new PayloadRefusal("BAD_VALUE", message, { cause });
+    };
+    const validation = validate(schema, payload, "payload");
+    return validation instanceof Promise ? validation.then(handle) : handle(validation);
+  };
+}
+
 /** What a node answers to its peers. */
 export class RequestHandlers {
   readonly #context: MessagingContext;
+  readonly #schemas: ReadonlyMap<string, StandardSchema> | undefined;
   readonly #handlers = new Map<string, RequestHandler>();
   /** Requests whose reply is still to come, by channel and number. */
   readonly #open = new Map<PeerChannel, NumberMap<OpenRequest>>();
 
-  constructor(context: MessagingContext) {
+  /** `schemas`: of the payloads that are validated, by topic. */
+  constructor(context: MessagingContext, schemas: ReadonlyMap<string, StandardSchema> | undefined) {
     this.#context = context;
+    this.#schemas = schemas;
   }
 
-  /** See `MeshNode.handle`. */
+  /** See `MeshNode.onRequest`. */
   handle(topic: string, handler: RequestHandler): () => void {
     checkTopic(topic);
     functionOption("handler", handler);
     if (this.#handlers.has(topic)) {
       throw new FullmeshError("WRONG_STEP", `requests of the topic ${JSON.stringify(topic)} are handled already`);
     }
-    this.#handlers.set(topic, handler);
+    const schema = this.#schemas?.get(topic);
+    const own = schema === undefined ? handler : validatingHandler(schema, handler);
+    this.#handlers.set(topic, own);
     return () => {
-      if (this.#handlers.get(topic) === handler) this.#handlers.delete(topic);
+      if (this.#handlers.get(topic) === own) this.#handlers.delete(topic);
     };
   }
 
@@ -173,6 +198,10 @@ export class RequestHandlers {
 
   /** The handler has failed: the asker is told, and so is our own log, where somebody can do something about it. */
   #failed(from: PeerChannel, request: number, topic: string, error: unknown): void {
+    if (error instanceof PayloadRefusal) {
+      this.#refuse(from, request, topic, error);
+      return;
+    }
     const code = codeToSend(error, "HANDLER_FAILED");
     const message = messageOf(error);
     const data = dataOf(error);

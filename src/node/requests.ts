@@ -4,6 +4,7 @@ import type { MessagingEvent, PayloadKind, PeerChannel } from "../messaging/type
 import { payloadKinds } from "../protocol/native/payload.js";
 import { requestFrameBytes } from "../protocol/native/request.js";
 import { type Abortable, unwatchAbort, watchAbort } from "./abort-watch.js";
+import { type StandardSchema, validate } from "./contract.js";
 import type { Peer } from "./events.js";
 import type { MessagingContext } from "./messaging-context.js";
 import { bytesOf, payloadKindOf, payloadOf } from "./payloads.js";
@@ -89,16 +90,21 @@ interface RequestTarget {
 /** The requests of a node to its peers. */
 export class NodeRequests {
   readonly #exchange: MessagingContext;
+  readonly #schemas: ReadonlyMap<string, StandardSchema> | undefined;
 
-  constructor(exchange: MessagingContext) {
+  /** `schemas`: of the replies that are validated, by topic. */
+  constructor(exchange: MessagingContext, schemas: ReadonlyMap<string, StandardSchema> | undefined) {
     this.#exchange = exchange;
+    this.#schemas = schemas;
   }
 
   /** See `MeshNode.request`. */
   request(peer: PeerName, topic: string, payload: unknown, options: RequestOptions): Promise<unknown> {
     try {
       const conversation = this.#exchange.conversationWith(peer);
-      return this.#ask(conversation, this.#question(this.#exchange.topics.bytesOf(topic), payload, options));
+      const reply = this.#ask(conversation, this.#question(this.#exchange.topics.bytesOf(topic), payload, options));
+      const schema = this.#schemas?.get(topic);
+      return schema === undefined ? reply : validReply(schema, reply, conversation.peer);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -114,7 +120,8 @@ export class NodeRequests {
   async requestAll(topic: string, payload: unknown, options: RequestOptions): Promise<RequestOutcome[]> {
     this.#exchange.requireRunning();
     const question = this.#question(this.#exchange.topics.bytesOf(topic), payload, options);
-    return await Promise.all(this.#exchange.peers.all.map((peer) => this.#outcome(peer, question)));
+    const schema = this.#schemas?.get(topic);
+    return await Promise.all(this.#exchange.peers.all.map((peer) => this.#outcome(peer, question, schema)));
   }
 
   /** A reply has come, or it is certain that none comes. */
@@ -140,10 +147,10 @@ export class NodeRequests {
     call.resolve(reply);
   }
 
-  async #outcome(peer: Peer, question: RequestTarget): Promise<RequestOutcome> {
+  async #outcome(peer: Peer, question: RequestTarget, schema: StandardSchema | undefined): Promise<RequestOutcome> {
     try {
-      const reply = await this.#ask(this.#exchange.conversationWith(peer), question);
-      return { peer, reply };
+      const reply = this.#ask(this.#exchange.conversationWith(peer), question);
+      return { peer, reply: await (schema === undefined ? reply : validReply(schema, reply, peer.address)) };
     } catch (error) {
       return { peer, error: error as FullmeshError };
     }
@@ -184,6 +191,13 @@ export class NodeRequests {
     if (code === "PEER_DOWN" && this.#exchange.hasEnded) return this.#exchange.endedError();
     return new FullmeshError(code === "TIMED_OUT" ? "TIMED_OUT" : "PEER_DOWN", `${from.peer}: ${message}`);
   }
+}
+
+async function validReply(schema: StandardSchema, reply: Promise<unknown>, peer: string): Promise<unknown> {
+  const validation = await validate(schema, await reply, "reply");
+  if ("value" in validation) return validation.value;
+  const { message, cause } = validation.error;
+  throw new FullmeshError("BAD_VALUE", `the reply of ${peer} does not fit the contract: ${message}`, { cause });
 }
 
 function abortedError(signal: AbortSignal | undefined): FullmeshError {

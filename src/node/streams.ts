@@ -29,7 +29,7 @@ export class NodeStreams {
     this.#context = context;
   }
 
-  /** See `MeshNode.open`. */
+  /** See `MeshNode.openStream`. */
   open(to: PeerName, topic: string): MeshStream {
     const topicBytes = this.#context.topics.bytesOf(topic);
     const conversation = this.#context.conversationWith(to);

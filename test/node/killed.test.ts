@@ -23,7 +23,7 @@ async function besideProcesses(count: number) {
 describe("requests to members in processes of their own", () => {
   it("are answered by all of them", async () => {
     const { node, addresses } = await besideProcesses(3);
-    const outcomes = await node.requestAll<number>("who");
+    const outcomes = await node.requestAll("who");
     expect(outcomes.map(({ peer }) => peer.address).sort()).toEqual([...addresses].sort());
     expect(outcomes.map((outcome) => ("reply" in outcome ? outcome.reply : outcome.error)).sort()).toEqual([1, 2, 3]);
   });
@@ -39,7 +39,7 @@ describe("requests to members in processes of their own", () => {
     const settled = expect(lost).rejects.toMatchObject({ code: "PEER_DOWN" });
     // A stopped process takes the next request and does not answer it; then it is killed.
     victim.kill("SIGSTOP");
-    const all = node.requestAll<number>("who", undefined, { timeoutMs: Number.POSITIVE_INFINITY });
+    const all = node.requestAll("who", undefined, { timeoutMs: Number.POSITIVE_INFINITY });
     victim.kill("SIGKILL");
     const outcomes = await all;
     const codes = outcomes.map((outcome) => ("error" in outcome ? outcome.error.code : "replied")).sort();

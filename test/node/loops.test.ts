@@ -22,11 +22,7 @@ describe("a loop over messages", () => {
     const { first, second } = await pair();
     const emitted = new Recorder<unknown>();
     second.on("message", ({ payload }) => emitted.add(payload));
-    const loops = [
-      second.subscribe<number>("a"),
-      second.subscribe<number>("a"),
-      second.subscribe<number>("b"),
-    ] as const;
+    const loops = [second.subscribe("a"), second.subscribe("a"), second.subscribe("b")] as const;
     for (const number of upTo(10)) {
       first.send(addressOf(second), "a", number);
       first.send(addressOf(second), "b", 100 - number);
@@ -43,7 +39,7 @@ describe("a loop over messages", () => {
 
   it("is slowed down to by who sends: false at 4 MiB, QUEUE_FULL at 16 MiB, and all arrives once it goes on", async () => {
     const { first, second } = await pair();
-    const loop = second.subscribe<Uint8Array>("load");
+    const loop = second.subscribe("load");
     const to = addressOf(second);
     const drained = new Promise<void>((resolve) => void first.once("drain", () => resolve()));
     second.onRequest("ping", () => "pong");
@@ -65,7 +61,7 @@ describe("a loop over messages", () => {
       { peer: { address: to }, code: "QUEUE_FULL" },
     ]);
     const messages = await take(loop, taken);
-    expect(messages.every(({ payload }) => payload.length === 65_536)).toBe(true);
+    expect(messages.every(({ payload }) => (payload as Uint8Array).length === 65_536)).toBe(true);
     await drained;
     expect(first.send(to, "load", new Uint8Array(1))).toBe(true);
     expect((await take(loop, 1))[0]?.payload).toHaveLength(1);
@@ -93,12 +89,12 @@ describe("a loop over messages", () => {
 
   it("ends with the node, after what has come by then", async () => {
     const { first, second } = await pair();
-    const loop = second.subscribe<number>("a");
+    const loop = second.subscribe("a");
     const waiting = second.subscribe("b").next();
     for (const number of upTo(5)) first.send(addressOf(second), "a", number);
     await first.leave();
     await second.leave();
-    const numbers: number[] = [];
+    const numbers: unknown[] = [];
     for await (const { payload } of loop) numbers.push(payload);
     expect(numbers).toEqual(upTo(5));
     expect(await waiting).toEqual({ done: true, value: undefined });
@@ -107,8 +103,8 @@ describe("a loop over messages", () => {
 
   it("is over all topics without one, beside loops over single ones", async () => {
     const { first, second } = await pair();
-    const all = second.subscribe<number>();
-    const some = second.subscribe<number>("a");
+    const all = second.subscribe();
+    const some = second.subscribe("a");
     for (const number of upTo(6)) first.send(addressOf(second), number % 2 === 0 ? "a" : "b", number);
     expect((await take(all, 6)).map(({ topic, payload }) => `${topic}${payload}`).join(" ")).toBe("a0 b1 a2 b3 a4 b5");
     expect((await take(some, 3)).map(({ payload }) => payload)).toEqual([0, 2, 4]);

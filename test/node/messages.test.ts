@@ -216,7 +216,7 @@ describe("a listener of one topic", () => {
     second.onMessage("orders", () => {
       throw new RangeError("a listener fails");
     });
-    const stop = second.onMessage<string>("orders", ({ type, peer, topic, payload }) => {
+    const stop = second.onMessage("orders", ({ type, peer, topic, payload }) => {
       heard.add(`${type} ${topic} ${payload} from ${peer.address === first.address ? "first" : "another"}`);
     });
     const all = messagesOf(second);
