@@ -1,3 +1,4 @@
+import type { EventEmitter } from "node:events";
 import { type Endpoint, type Identity, isLoopback } from "../core/connections.js";
 import { FullmeshError } from "../core/errors.js";
 import { defaultLimits, type Limits } from "../core/limits.js";
@@ -20,11 +21,12 @@ export function badOption(name: string, expected: string, value: unknown): never
   throw new FullmeshError("BAD_OPTION", `Expected \`${name}\` to be ${expected}, got ${got}`);
 }
 
-/** Refuses options that are no object, such as an address that was given in their place. */
-export function requireOptions(options: unknown): void {
+/** Refuses options that are no object, such as an address that was given in their place. `example`: what they look like. */
+export function requireOptions(options: unknown, example?: string): void {
   if (typeof options === "object" && options !== null && !Array.isArray(options)) return;
   const got = options === null ? "null" : Array.isArray(options) ? "an array" : `a ${typeof options}`;
-  throw new FullmeshError("BAD_OPTION", `expected an object of options, got ${got}`);
+  const such = example === undefined ? "" : ` such as ${example}`;
+  throw new FullmeshError("BAD_OPTION", `Expected an object of options${such}, got ${got}`);
 }
 
 /** Refuses an option that there is not: a misspelled one would otherwise be a default that nobody chose. */
@@ -34,6 +36,18 @@ export function refuseUnknown(options: object, known: readonly string[]): void {
   if (unknown === undefined) return;
   throw new FullmeshError("BAD_OPTION", `There is no option \`${unknown}\`; there are ${known.join(", ")}`);
 }
+
+/** Makes an emitter refuse listeners for events that it never emits: a misspelled one would wait for ever. */
+export function refuseUnknownEvents(emitter: EventEmitter, known: readonly string[]): void {
+  emitter.on("newListener", (type: string | symbol) => {
+    if (typeof type === "symbol" || known.includes(type) || emitterEvents.has(type)) return;
+    const shown = JSON.stringify(type);
+    throw new FullmeshError("BAD_OPTION", `There is no event ${shown}; there are ${known.join(", ")}`);
+  });
+}
+
+/** Every emitter of Node has these; `error` is what `events.once` and `events.on` listen for besides. */
+const emitterEvents: ReadonlySet<string> = new Set(["error", "newListener", "removeListener"]);
 
 export function integerOption(name: string, value: unknown, least: number): number {
   if (typeof value === "number" && Number.isInteger(value) && value >= least) return value;

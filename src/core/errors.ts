@@ -389,9 +389,11 @@ const failures = {
   },
   FENCED: {
     level: "warn",
-    meaning: "This node was removed from the mesh while it was away. Its id is never taken back.",
+    meaning:
+      "The mesh has removed this node: the server had not heard it for a lease, and no member said that its link with it was alive, or another program came at its address. Its id is never taken back.",
     connection: "closed, as are all links; the node joins again with a new id",
-    remedy: "None needed. If it happens often, find out what suspends the process or cuts its network.",
+    remedy:
+      "None needed. Messages between that removal and the new id are missing here: clear caches at the event `fenced`. If it happens often, find out what suspends the process or cuts its network.",
   },
   ADDRESS_SHARED: {
     level: "warn",
@@ -585,15 +587,17 @@ const failures = {
   // What the calling program or this machine may get wrong.
   BAD_OPTION: {
     level: "error",
-    meaning: "An option has a value that it cannot take.",
+    meaning: "An argument or option has a value that it cannot take, or a name that there is not.",
     connection: "none",
-    remedy: "Use a value as the message says.",
+    remedy:
+      "Change the call at the top of the stack: the message names the argument, what it may be, and what it was. docs/api.md lists all options.",
   },
   WRONG_STEP: {
     level: "error",
-    meaning: "A call came before the one that it needs, or twice.",
+    meaning: "A call came before the one that it needs, or twice; or a topic has a handler already.",
     connection: "none",
-    remedy: "Make the calls in the order that docs/api.md gives.",
+    remedy:
+      "Make the calls in the order that docs/api.md gives, each once. A topic has one handler: call the function that `onRequest` or `onStream` has returned before you set another.",
   },
   PORT_IN_USE: {
     level: "error",
@@ -678,7 +682,14 @@ const failures = {
     level: "error",
     meaning: "A wait took longer than its time-out.",
     connection: "closed if the wait was for a connection",
-    remedy: "Look at the members and pairs that the message names, or allow more time.",
+    remedy:
+      "Look at the members and pairs that the message names, or allow more time. If it was a request, the peer may have done what was asked: look at what its handler waits for before you ask again, or raise `timeoutMs`.",
+  },
+  STILL_WAITING: {
+    level: "warn",
+    meaning: "A call of `complete` has waited for 10 s. Logged once for each call; it goes on waiting.",
+    connection: "kept",
+    remedy: "Start the members that are missing, ask for a smaller `size`, or bound the wait with `timeoutMs`.",
   },
   ABORTED: {
     level: "info",

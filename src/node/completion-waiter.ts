@@ -1,3 +1,4 @@
+import type { Log } from "../api/log.js";
 import { Deferred, type WaitOptions, waitFor } from "../api/waiting.js";
 import { FullmeshError } from "../core/errors.js";
 import type { MemberMachine } from "../mesh/member-machine.js";
@@ -5,6 +6,9 @@ import type { CompletenessReport, MemberEvent } from "../mesh/types.js";
 
 /** Pairs that are named when a wait runs out; the rest is counted. */
 const mostNamed = 10;
+
+/** A wait that takes longer is logged: without `timeoutMs` it may go on for ever. */
+const quietMs = 10_000;
 
 type DegradedEvent = Extract<MemberEvent, { type: "degraded" }>;
 
@@ -20,15 +24,17 @@ interface CompletionWait {
 export class CompletionWaiter {
   readonly #machine: MemberMachine<unknown>;
   readonly #watch: (size: number) => void;
+  readonly #log: Log;
   readonly #waiters = new Set<CompletionWait>();
   /** The newest word that it is whole, until something happens that makes it doubtful. */
   #whole: CompletenessReport | undefined;
   #degraded: DegradedEvent | undefined;
 
   /** `watch`: asks to be told when the mesh is whole with so many members. */
-  constructor(machine: MemberMachine<unknown>, watch: (size: number) => void) {
+  constructor(machine: MemberMachine<unknown>, watch: (size: number) => void, log: Log) {
     this.#machine = machine;
     this.#watch = watch;
+    this.#log = log;
   }
 
   /** Takes every event of the machine. */
@@ -69,9 +75,13 @@ export class CompletionWaiter {
     const waiter = { size, done: new Deferred<void>() };
     this.#waiters.add(waiter);
     this.#ask();
+    const logTimer = setTimeout(() => {
+      this.#log.write({ code: "STILL_WAITING", message: `complete: still waiting, ${this.#explain(size)}` });
+    }, quietMs);
     try {
       await waitFor(waiter.done.promise, wait, () => this.#explain(size));
     } finally {
+      clearTimeout(logTimer);
       this.#waiters.delete(waiter);
     }
   }

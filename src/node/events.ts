@@ -122,3 +122,29 @@ export type NodeEvents = {
   /** Listen right after `join`: what nobody listens for is not kept. */
   bytes: [bytes: ReceivedBytes];
 };
+
+const isNodeEvent: { readonly [Type in keyof NodeEvents]: true } = {
+  listening: true,
+  registered: true,
+  waiting: true,
+  directory: true,
+  rank: true,
+  leader: true,
+  claimed: true,
+  unclaimed: true,
+  "peer:up": true,
+  "peer:unreachable": true,
+  "peer:back": true,
+  "peer:down": true,
+  drain: true,
+  complete: true,
+  degraded: true,
+  fenced: true,
+  ended: true,
+  closed: true,
+  message: true,
+  bytes: true,
+};
+
+/** What a node emits. */
+export const nodeEventNames: readonly string[] = Object.keys(isNodeEvent);

@@ -1,5 +1,5 @@
 import { EventEmitter } from "node:events";
-import { integerOption, refuseUnknown, signalOption } from "../api/options.js";
+import { integerOption, refuseUnknown, refuseUnknownEvents, requireOptions, signalOption } from "../api/options.js";
 import type { WaitOptions } from "../api/waiting.js";
 import type { Endpoint } from "../core/connections.js";
 import { FullmeshError } from "../core/errors.js";
@@ -19,7 +19,7 @@ import type {
   SentRequest,
   StreamTopic,
 } from "./contract.js";
-import type { Member, Message, NodeEvent, NodeEvents, Peer } from "./events.js";
+import { type Member, type Message, type NodeEvent, type NodeEvents, nodeEventNames, type Peer } from "./events.js";
 import type { Lifecycle } from "./lifecycle.js";
 import type { MeshStream } from "./mesh-stream.js";
 import type { SkippedPeer } from "./messages.js";
@@ -58,6 +58,7 @@ export class MeshNode<C extends Contract = Contract> extends EventEmitter<NodeEv
   /** Throws `BAD_OPTION` for an option with a value that it cannot take. */
   constructor(options: NodeOptions<C> = {}) {
     super();
+    refuseUnknownEvents(this as EventEmitter, nodeEventNames);
     this.#runtime = new NodeRuntime(this, options);
     this.mesh = this.#runtime.mesh;
   }
@@ -163,12 +164,14 @@ export class MeshNode<C extends Contract = Contract> extends EventEmitter<NodeEv
 
   /**
    * Resolves when the mesh is whole and has `size` members or more: all have a session with the server, every pair is linked,
-   * and both ends have said so. A mesh that ends at its capacity is whole at that only. To a classic node nobody says so; it
+   * and both ends have said so. Without `timeoutMs` it waits as long as the node is a member, and logs once, after 10 s, what
+   * is missing. A mesh that ends at its capacity is whole at that only. To a classic node nobody says so; it
    * speaks for its own links.
    *
    * @throws {FullmeshError} `TIMED_OUT` and `ABORTED`, naming the pairs that are missing and why; `ENDED`, `INCOMPLETE`
    */
   async complete(options: WaitOptions & { readonly size?: number } = {}): Promise<void> {
+    requireOptions(options, "{ size: 3 }");
     refuseUnknown(options, ["size", "signal", "timeoutMs"]);
     const { size = 1, ...wait } = options;
     integerOption("size", size, 1);

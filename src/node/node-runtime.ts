@@ -75,7 +75,7 @@ export class NodeRuntime {
     this.requestHandlers = new RequestHandlers(this.context, schemas?.payloads);
     this.streams = new NodeStreams(this.context);
     this.classicWriter = new ClassicWriter(this.machine, this.peers, driver, limits);
-    this.completion = new CompletionWaiter(this.machine, (size) => driver.input({ type: "watch", size }));
+    this.completion = new CompletionWaiter(this.machine, (size) => driver.input({ type: "watch", size }), this.#log);
     this.collectives = new Collectives(this.context, this.requests, this.requestHandlers, gang, this.machine);
     this.stats = () => statsOf(this.machine, this.peers, channels, driver.sentBytes);
     this.claims = new NodeClaims(this.machine, limits.claimsPerMember, (input) => driver.input(input));

@@ -86,8 +86,9 @@ export function nodeConfig(options: NodeOptions): NodeConfig {
   const meta = metaOf(options.meta, gang);
   const mesh = options.mesh ?? defaultMesh;
   const dialect = choiceOption<Dialect>("dialect", options.dialect ?? "native", ["native", "classic"]);
-  if (!isName(mesh)) badOption("mesh", "a name of 1 to 64 bytes without control characters", mesh);
-  if (name !== undefined && !isName(name))
+  if (typeof mesh !== "string" || !isName(mesh))
+    badOption("mesh", "a name of 1 to 64 bytes without control characters", mesh);
+  if (name !== undefined && (typeof name !== "string" || !isName(name)))
     badOption("name", "a name of 1 to 64 bytes without control characters", name);
   if (dialect === "classic") requirePlain(options, mesh);
   const { transport, isKeyed } = transportOption(secret, (identity) => identity.mesh === mesh, limits.keepAliveMs);

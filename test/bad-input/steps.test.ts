@@ -138,7 +138,7 @@ describe("an option with a value that it cannot take", () => {
     [["127.0.0.1:4000"], "an array"],
     [null, "null"],
   ])("is refused with BAD_OPTION where options are expected: %j", async (options, got) => {
-    const message = `expected an object of options, got ${got}`;
+    const message = `Expected an object of options, got ${got}`;
     await expect(serve(options as object)).rejects.toMatchObject({ code: "BAD_OPTION", message });
   });
 

@@ -73,7 +73,7 @@ describe("the option gang", () => {
     [{ rank: -1, size: 2 }, {}, "Expected `gang.rank` to be an integer >= 0, got -1"],
     [{ rank: 0, size: 0 }, {}, "Expected `gang.size` to be an integer >= 1, got 0"],
     [{ rank: 0, size: 1, place: 3 }, {}, "There is no option `place`"],
-    [3, {}, "expected an object of options, got a number"],
+    [3, {}, "Expected an object of options, got a number"],
     [{ rank: 0, size: 1 }, { meta: { rank: 7 } }, "Expected `meta.rank` to be absent in a gang"],
     [{ rank: 0, size: 1 }, { dialect: "classic" as const }, "Expected `gang` to be absent with the classic dialect"],
   ])("is refused as %j with %j", (gang, more, expected) => {

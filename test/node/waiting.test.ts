@@ -1,7 +1,7 @@
 import { createServer } from "node:net";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { waitFor } from "../../src/api/waiting.js";
-import { join } from "../../src/index.js";
+import { join, type LogRecord, serve } from "../../src/index.js";
 
 const missing = (): string => "nothing has come";
 
@@ -49,5 +49,36 @@ describe("a wait", () => {
       code: "TIMED_OUT",
       message: expect.stringMatching(/^after 150 ms 127\.0\.0\.1:\d+ has not taken in 127\.0\.0\.1:\d+$/),
     });
+  });
+});
+
+describe("complete", () => {
+  it("logs what is missing once when it has waited for 10 s, and goes on waiting", async () => {
+    const server = await serve({ listen: "127.0.0.1:0", logger: false });
+    onTestFinished(() => server.close());
+    const messages: string[] = [];
+    const warn = (record: LogRecord): void => void messages.push(`${record.code} ${record.message}`);
+    const node = await join(server.address, { logger: { info: () => {}, warn, error: warn } });
+    onTestFinished(() => node.leave());
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    onTestFinished(() => void vi.useRealTimers());
+    const wait = node.complete({ size: 2 });
+    vi.advanceTimersByTime(9_999);
+    expect(messages).toEqual([]);
+    vi.advanceTimersByTime(60_000);
+    vi.useRealTimers();
+    expect(messages).toEqual(["STILL_WAITING complete: still waiting, 1 of 2 members are in the mesh"]);
+    const other = await join(server.address, { logger: false });
+    onTestFinished(() => other.leave());
+    await wait;
+  });
+
+  it("fails with ENDED when its node leaves", async () => {
+    const server = await serve({ listen: "127.0.0.1:0", logger: false });
+    onTestFinished(() => server.close());
+    const node = await join(server.address, { logger: false });
+    const wait = expect(node.complete({ size: 2 })).rejects.toMatchObject({ code: "ENDED" });
+    await node.leave();
+    await wait;
   });
 });
