@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import { runCommand, runProgram } from "../src/cli/command.js";
-import { count, flag, withCommonFlags } from "../src/cli/flags.js";
+import { flag, parseCount, withCommonFlags } from "../src/cli/flags.js";
 import { benchmarkNames } from "./benchmarks.js";
 import { type BenchFlags, runBench } from "./run.js";
 
@@ -30,11 +30,11 @@ program.addHelpText("after", `\nBenchmarks:\n${columns(benchmarkNames)}`);
 await runProgram(program);
 
 function rounds(text: string): number {
-  return count("rounds", text, 1_000);
+  return parseCount("rounds", text, 1_000);
 }
 
 function mebibytes(text: string): number {
-  return count("stream-mib", text, 1_048_576);
+  return parseCount("stream-mib", text, 1_048_576);
 }
 
 /** The names, in lines. */

@@ -183,7 +183,7 @@ export class SimulatedMember implements NativeMemberRun {
     this.#context.network.engine.after(ms, () => this.process.do(ifThere));
   }
 
-  conversationWith(peer: string): PeerChannel | undefined {
+  channelWith(peer: string): PeerChannel | undefined {
     return this.#workload?.messaging.at(peer);
   }
 
@@ -240,9 +240,9 @@ export class SimulatedMember implements NativeMemberRun {
     } else if (output.type === "event") {
       context.record(() => `${this.address} ${quoteBytes(output.event)}`);
       context.count(output.event.type);
-      if (this.dialect === "classic" || !this.#hearNative(output.event)) this.#hear(output.event);
+      if (this.dialect === "classic" || !this.#handleNative(output.event)) this.#handle(output.event);
     } else {
-      this.#workload?.hear(output);
+      this.#workload?.handle(output);
       this.#driver.wake();
     }
   }
@@ -258,7 +258,7 @@ export class SimulatedMember implements NativeMemberRun {
   }
 
   /** Handles the events of native members; false for any other event. */
-  #hearNative(event: MemberEvent): boolean {
+  #handleNative(event: MemberEvent): boolean {
     const { linkChecker, logChecker, invariantChecker, count, isSettled } = this.#context;
     const isOfClassicPeer = "peer" in event && this.links.has(event.peer);
     switch (event.type) {
@@ -306,7 +306,7 @@ export class SimulatedMember implements NativeMemberRun {
     return true;
   }
 
-  #hear(event: MemberEvent): void {
+  #handle(event: MemberEvent): void {
     const { invariantChecker, network } = this.#context;
     switch (event.type) {
       case "connected":

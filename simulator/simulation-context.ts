@@ -32,7 +32,7 @@ export interface NativeMemberRun extends NativeRun {
   /** Runs something later, unless the process or this incarnation is gone by then. */
   later(ms: number, run: () => void): void;
   /** The channel to the peer at an address, if there is one. */
-  conversationWith(peer: string): PeerChannel | undefined;
+  channelWith(peer: string): PeerChannel | undefined;
 }
 
 /** A member in the log. */

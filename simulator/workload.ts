@@ -22,20 +22,20 @@ export class Workload {
   /** Sends something to a peer: mostly a message. */
   speak({ id, address }: Member): void {
     const { network, messageChecker, requestChecker, streamChecker, count } = this.#context;
-    const conversation = this.messaging.at(address);
-    if (conversation === undefined) return;
+    const channel = this.messaging.at(address);
+    if (channel === undefined) return;
     const choice = network.engine.random.next();
-    if (choice < 0.15) requestChecker.ask(this.#memberRun, conversation, id);
-    else if (choice < 0.25) streamChecker.open(this.#memberRun, conversation, id);
+    if (choice < 0.15) requestChecker.ask(this.#memberRun, channel, id);
+    else if (choice < 0.25) streamChecker.open(this.#memberRun, channel, id);
     else {
-      const sent = conversation.send(noTopic, 0, messageChecker.write(this.#memberRun.id, id));
+      const sent = channel.send(noTopic, 0, messageChecker.write(this.#memberRun.id, id));
       if (sent !== "full") messageChecker.wrote(this.#memberRun.id, id);
       if (sent !== "taken") count(`message ${sent}`);
     }
   }
 
   /** A channel has an event. */
-  hear(arrival: MessagingEvent): void {
+  handle(arrival: MessagingEvent): void {
     const { messageChecker, requestChecker, streamChecker, record, count } = this.#context;
     record(() => `${this.#memberRun.address} receives ${arrival.type}`);
     switch (arrival.type) {
@@ -52,10 +52,10 @@ export class Workload {
       case "cancelled":
       case "reply":
       case "failed":
-        requestChecker.hear(this.#memberRun, arrival);
+        requestChecker.handle(this.#memberRun, arrival);
         break;
       default:
-        streamChecker.hear(this.#memberRun, arrival);
+        streamChecker.handle(this.#memberRun, arrival);
     }
   }
 

@@ -37,30 +37,30 @@ export class RequestChecker {
     this.#context = context;
   }
 
-  ask(memberRun: NativeMemberRun, conversation: PeerChannel, to: Id): void {
+  ask(memberRun: NativeMemberRun, channel: PeerChannel, to: Id): void {
     const { network, count } = this.#context;
     const { engine } = network;
     const plan = plans[engine.random.integer(0, plans.length - 1)] ?? "now";
     const timeoutMs = engine.random.integer(100, 20_000);
     this.#count += 1;
     const text = `${memberRun.id} ${to} ${this.#count}`;
-    const request = conversation.request(encode(plan), 0, encode(text), timeoutMs, memberRun.now);
+    const request = channel.request(encode(plan), 0, encode(text), timeoutMs, memberRun.now);
     if (request === "full") return;
     const by = engine.now + timeoutMs;
     const watched: WatchedRequest = { from: memberRun.id, to, text, plan, by, hasArrived: false, isSettled: false };
     this.#byText.set(text, watched);
-    const own = this.#asked.get(conversation) ?? new Map<number, WatchedRequest>();
-    this.#asked.set(conversation, own.set(request, watched));
+    const own = this.#asked.get(channel) ?? new Map<number, WatchedRequest>();
+    this.#asked.set(channel, own.set(request, watched));
     if (plan !== "cancel") return;
     memberRun.later(engine.random.next() * 200, () => {
       if (watched.isSettled) return;
       watched.isSettled = true;
-      conversation.cancel(request);
+      channel.cancel(request);
       count("request called off");
     });
   }
 
-  hear(memberRun: NativeMemberRun, arrival: RequestSignal): void {
+  handle(memberRun: NativeMemberRun, arrival: RequestSignal): void {
     switch (arrival.type) {
       case "request":
         this.#serve(memberRun, arrival);
@@ -128,7 +128,7 @@ export class RequestChecker {
     const holds =
       (!isOwn && code === "HANDLER_FAILED" && watched.plan === "fail" && message === watched.text) ||
       (isOwn && code === "TIMED_OUT" && network.engine.now >= watched.by - 1) ||
-      (isOwn && code === "PEER_DOWN" && memberRun.conversationWith(from.peer) !== from);
+      (isOwn && code === "PEER_DOWN" && memberRun.channelWith(from.peer) !== from);
     if (!holds)
       this.#context.invariantChecker.violate(
         "S8",

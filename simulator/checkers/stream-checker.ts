@@ -40,15 +40,15 @@ export class StreamChecker {
     this.#context = context;
   }
 
-  open(memberRun: NativeMemberRun, conversation: PeerChannel, to: Id): void {
+  open(memberRun: NativeMemberRun, channel: PeerChannel, to: Id): void {
     this.#count += 1;
     const topic = `${memberRun.id} ${to} ${this.#count}`;
-    const bank = this.#bank(memberRun, topic, conversation.open(new TextEncoder().encode(topic)), 2 * this.#count);
+    const bank = this.#bank(memberRun, topic, channel.open(new TextEncoder().encode(topic)), 2 * this.#count);
     this.#pairs.set(topic, [bank]);
     this.#write(bank);
   }
 
-  hear(memberRun: NativeMemberRun, arrival: StreamSignal): void {
+  handle(memberRun: NativeMemberRun, arrival: StreamSignal): void {
     if (arrival.type === "stream") {
       this.#opened(memberRun, arrival.stream, arrival.topic);
       return;
@@ -156,7 +156,7 @@ export class StreamChecker {
   }
 
   #aborted(bank: StreamEnd, code: string): void {
-    const isDown = code === "PEER_DOWN" && bank.memberRun.conversationWith(bank.stream.peer.peer) !== bank.stream.peer;
+    const isDown = code === "PEER_DOWN" && bank.memberRun.channelWith(bank.stream.peer.peer) !== bank.stream.peer;
     const isGivenUp = code === "STREAM_ABORTED" && this.#other(bank).hasAborted;
     if (!isDown && !isGivenUp && code !== "OVERLOADED") {
       this.#context.invariantChecker.violate(

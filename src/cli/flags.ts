@@ -32,7 +32,7 @@ export function flag(flags: string, description: string): Option {
 /** Adds the flags that every command has. */
 export function withCommonFlags(command: Command, timeoutHelp: string): Command {
   return command
-    .addOption(flag("--timeout <seconds>", timeoutHelp).argParser((text) => seconds("timeout", text)))
+    .addOption(flag("--timeout <seconds>", timeoutHelp).argParser((text) => parseSeconds("timeout", text)))
     .addOption(flag("--json", "one JSON object a line on stdout"))
     .addOption(flag("--quiet", "print nothing on stderr but errors"));
 }
@@ -49,18 +49,18 @@ export function withInsecureFlag(command: Command): Command {
 }
 
 /** A number of seconds above 0, with fractions. */
-export function seconds(name: string, text: string): number {
+export function parseSeconds(name: string, text: string): number {
   const value = Number(text);
   return /^\d+(\.\d+)?$/.test(text) && value > 0 ? value : badOption(name, "a number of seconds > 0", text);
 }
 
 /** A number of seconds, 0 included. */
-export function secondsOrZero(name: string, text: string): number {
+export function parseSecondsOrZero(name: string, text: string): number {
   return /^\d+(\.\d+)?$/.test(text) ? Number(text) : badOption(name, "a number of seconds >= 0", text);
 }
 
 /** A whole number from 1, up to `most` if there is such a bound. */
-export function count(name: string, text: string, most = Number.POSITIVE_INFINITY): number {
+export function parseCount(name: string, text: string, most = Number.POSITIVE_INFINITY): number {
   const isCount = /^[1-9]\d{0,8}$/.test(text) && Number(text) <= most;
   const expected = most === Number.POSITIVE_INFINITY ? "an integer >= 1" : `an integer from 1 to ${most}`;
   return isCount ? Number(text) : badOption(name, expected, text);

@@ -9,11 +9,11 @@ import { MeshNode } from "../node/mesh-node.js";
 import type { Dialect } from "../protocol/directory.js";
 import type { Chat } from "./chat.js";
 import { type CommandContext, runCommand } from "./command.js";
-import { type CommonFlags, flag, seconds, withCommonFlags, withDialectFlag, withInsecureFlag } from "./flags.js";
+import { type CommonFlags, flag, parseSeconds, withCommonFlags, withDialectFlag, withInsecureFlag } from "./flags.js";
 import { LineSender } from "./line-sender.js";
 import { reportNode } from "./node-reporter.js";
 import type { Output } from "./output.js";
-import { secretFrom, withSecretFlag } from "./secret-flag.js";
+import { secretFrom, withSecretFlag } from "./secret-source.js";
 
 interface JoinFlags extends CommonFlags {
   readonly insecure?: true;
@@ -45,7 +45,7 @@ export function addJoin(program: Command): void {
     .addOption(flag("--name <name>", "what people are shown instead of an address"))
     .addOption(
       flag("--server-lost <seconds>", "end when the server has been away for so long (default: never)").argParser(
-        (text) => seconds("server-lost", text),
+        (text) => parseSeconds("server-lost", text),
       ),
     );
   withDialectFlag(command, ["native", "classic"]);

@@ -6,10 +6,10 @@ import { makeSecret } from "../nodejs/secret.js";
 import { serve } from "../server/rendezvous-server.js";
 import { type CommandContext, runCommand } from "./command.js";
 import { ProcessFailure } from "./exit.js";
-import { type CommonFlags, count, flag, secondsOrZero, withCommonFlags } from "./flags.js";
+import { type CommonFlags, flag, parseCount, parseSecondsOrZero, withCommonFlags } from "./flags.js";
 import { type CopyEnd, describeEnd, exitCodeOfEnd, GangProcess, type OutputName } from "./gang-process.js";
 import { ndjson, type Output } from "./output.js";
-import { secretFrom, withSecretFlag } from "./secret-flag.js";
+import { secretFrom, withSecretFlag } from "./secret-source.js";
 import { reportServer } from "./server-reporter.js";
 import { prefixLines, splitLines } from "./whole-lines.js";
 
@@ -48,7 +48,7 @@ export function addRun(program: Command): void {
     )
     .addOption(
       flag("-n, --size <n>", `how many copies, 1 to ${maxCopies}`)
-        .argParser((text) => count("size", text, maxCopies))
+        .argParser((text) => parseCount("size", text, maxCopies))
         .makeOptionMandatory(),
     )
     .addOption(
@@ -61,7 +61,7 @@ export function addRun(program: Command): void {
     )
     .addOption(
       flag("--grace <seconds>", "from SIGTERM, or Ctrl-C, to SIGKILL")
-        .argParser((text) => secondsOrZero("grace", text))
+        .argParser((text) => parseSecondsOrZero("grace", text))
         .default(defaultGraceSeconds),
     );
   withSecretFlag(command);

@@ -6,15 +6,15 @@ import { RendezvousServer } from "../server/rendezvous-server.js";
 import { type CommandContext, runCommand } from "./command.js";
 import {
   type CommonFlags,
-  count,
   flag,
-  secondsOrZero,
+  parseCount,
+  parseSecondsOrZero,
   withCommonFlags,
   withDialectFlag,
   withInsecureFlag,
 } from "./flags.js";
 import { notifyReady } from "./readiness.js";
-import { secretFrom, withSecretFlag } from "./secret-flag.js";
+import { secretFrom, withSecretFlag } from "./secret-source.js";
 import { reportServer } from "./server-reporter.js";
 import { TraceFile } from "./trace-file.js";
 
@@ -45,7 +45,7 @@ export function addServe(program: Command): void {
     .addOption(flag("--listen <ip:port>", "where to listen; port 0 takes any free one").default("127.0.0.1:4000"))
     .addOption(
       flag("--capacity <n>", "the most members of a mesh; without it 1,024, and no mesh ends by itself").argParser(
-        (text) => count("capacity", text),
+        (text) => parseCount("capacity", text),
       ),
     )
     .addOption(
@@ -55,14 +55,14 @@ export function addServe(program: Command): void {
     )
     .addOption(
       flag("--settle <seconds>", "from the last list at capacity to the teardown (default: 2)").argParser((text) =>
-        secondsOrZero("settle", text),
+        parseSecondsOrZero("settle", text),
       ),
     )
     .addOption(
       flag(
         "--finish <seconds>",
         "from when the capacity is first reached until a mesh that is not complete ends with exit code 3 (default: 60)",
-      ).argParser((text) => secondsOrZero("finish", text)),
+      ).argParser((text) => parseSecondsOrZero("finish", text)),
     )
     .addOption(
       flag(

@@ -5,12 +5,12 @@ import type { Direction } from "../mesh/types.js";
 import type { Dialect } from "../protocol/directory.js";
 import { type RendezvousServer, serve } from "../server/rendezvous-server.js";
 import { type CommandContext, runCommand } from "./command.js";
-import { type CommonFlags, count, flag, withCommonFlags, withDialectFlag } from "./flags.js";
+import { type CommonFlags, flag, parseCount, withCommonFlags, withDialectFlag } from "./flags.js";
 import { LinkTally } from "./link-tally.js";
 import type { Output } from "./output.js";
 import { type ChildEvent, ProcessGroup } from "./process-group.js";
 import { openView } from "./progress-view.js";
-import { secretFrom, withSecretFlag } from "./secret-flag.js";
+import { secretFrom, withSecretFlag } from "./secret-source.js";
 import { reportServer } from "./server-reporter.js";
 import { TraceFile } from "./trace-file.js";
 
@@ -31,7 +31,7 @@ const maxNamedPairs = 10;
 export function addUp(program: Command): void {
   const command = program
     .command("up")
-    .argument("<n>", `how many member processes, 1 to ${maxMembers}`, (text) => count("n", text, maxMembers))
+    .argument("<n>", `how many member processes, 1 to ${maxMembers}`, (text) => parseCount("n", text, maxMembers))
     .summary("start a server and N member processes here, and show the mesh as it forms")
     .description(
       "Starts a rendezvous server and N member processes on this machine, shows the mesh as it forms, and ends it when " +

@@ -18,7 +18,7 @@ const shareOfRefusals = 1 / 8;
 const noDescriptors = "no descriptors are left for another connection";
 
 /** An accepted connection whose caller has not yet said who it is. */
-export interface PendingConnection {
+export interface UnidentifiedConnection {
   readonly connection: ConnectionId;
   readonly remote: Endpoint;
   /** What the secret has proved; undefined in the open. */
@@ -29,7 +29,7 @@ export interface PendingConnection {
 /** The part of a member that accepts the callers of one dialect. */
 export interface DialectAcceptor {
   /** Takes a pending connection, whose first bytes follow. Returns its listener. */
-  receive(pending: PendingConnection): ConnectionListener;
+  receive(pending: UnidentifiedConnection): ConnectionListener;
   /** It has taken too long to say who it is. Returns false if it has not been received here. */
   overdue(connection: ConnectionId, now: number): boolean;
 }
@@ -51,7 +51,7 @@ export class Acceptor implements ConnectionListener {
   /** Shared with the acceptors of the dialects, which say when a caller is known. */
   readonly #pendingConnections: PendingConnections;
   readonly #dialects: DialectAcceptors;
-  readonly #pending = new Map<ConnectionId, PendingConnection>();
+  readonly #pending = new Map<ConnectionId, UnidentifiedConnection>();
   readonly #refusals: PendingRefusals;
   #isClosed = false;
 
@@ -95,13 +95,18 @@ export class Acceptor implements ConnectionListener {
   }
 
   /** There is no room for this one. A native caller is refused, once its first byte has shown that it is one. */
-  #refuse(pending: PendingConnection, refusal: PendingRefusal, now: number): void {
+  #refuse(pending: UnidentifiedConnection, refusal: PendingRefusal, now: number): void {
     // Where there is a secret, whoever is about to prove it learns of the refusal before.
     if (this.#rules.isKeyed) this.#sendRefusal(pending, refusal, now);
     else this.#refusals.add(refusal, now);
   }
 
-  #sendRefusal(pending: PendingConnection, { code, message }: PendingRefusal, now: number, answer?: Uint8Array): void {
+  #sendRefusal(
+    pending: UnidentifiedConnection,
+    { code, message }: PendingRefusal,
+    now: number,
+    answer?: Uint8Array,
+  ): void {
     this.#reject(pending, code, message, now, answer);
     const oldest = this.#refusals.refused(pending.connection);
     if (oldest !== undefined) this.#connections.abort(oldest);
@@ -163,7 +168,11 @@ export class Acceptor implements ConnectionListener {
     }
   }
 
-  #dispatch(pending: PendingConnection, input: ConnectionProgress & { readonly type: "bytes" }, now: number): void {
+  #dispatch(
+    pending: UnidentifiedConnection,
+    input: ConnectionProgress & { readonly type: "bytes" },
+    now: number,
+  ): void {
     const isNative = input.bytes[0] === firstNativeByte;
     const acceptor = isNative ? this.#dialects.native : this.#dialects.classic;
     const refused = this.#refusals.take(pending.connection);
@@ -196,14 +205,14 @@ export class Acceptor implements ConnectionListener {
     }
   }
 
-  #reject(pending: PendingConnection, code: ErrorCode, message: string, now: number, answer?: Uint8Array): void {
+  #reject(pending: UnidentifiedConnection, code: ErrorCode, message: string, now: number, answer?: Uint8Array): void {
     this.#note(code, message, pending.remote);
     this.#forget(pending);
     if (answer !== undefined) this.#connections.send(pending.connection, answer);
     this.#connections.dismiss(pending.connection, now);
   }
 
-  #forget(pending: PendingConnection): void {
+  #forget(pending: UnidentifiedConnection): void {
     this.#pending.delete(pending.connection);
     this.#refusals.take(pending.connection);
     this.#pendingConnections.end(pending.connection);

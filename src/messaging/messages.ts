@@ -3,7 +3,7 @@ import { Queue } from "../core/queue.js";
 import { decodeMessage, encodeMessage, messageCreditBytes, messageOverheadBytes } from "../protocol/native/message.js";
 import { encodeCredit, messageFlow } from "../protocol/native/stream.js";
 import { ReceiveWindow, SendWindow } from "./flow-control.js";
-import type { ChannelContext, PayloadKind, PeerChannel, ReceivedMessage, SendResult } from "./types.js";
+import type { ChannelContext, PayloadForm, PeerChannel, ReceivedMessage, SendResult } from "./types.js";
 
 /** What a message that the program has not taken, or that has no credit, takes beside what it counts against the credit. */
 const heldMessageBytes = 96;
@@ -11,7 +11,7 @@ const heldMessageBytes = 96;
 /** A message that the peer has granted no credit for yet. */
 interface QueuedMessage {
   readonly topic: Uint8Array;
-  readonly form: PayloadKind;
+  readonly form: PayloadForm;
   readonly payload: Uint8Array;
   /** Its length, as it counts against the bounds. */
   readonly bytes: number;
@@ -72,7 +72,7 @@ export class ChannelMessages {
     return this.#waiting.size;
   }
 
-  send(topic: Uint8Array, form: PayloadKind, payload: Uint8Array): SendResult {
+  send(topic: Uint8Array, form: PayloadForm, payload: Uint8Array): SendResult {
     const channel = this.#channel;
     const { link } = channel;
     const bytes = messageOverheadBytes + topic.length + payload.length;

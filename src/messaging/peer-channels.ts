@@ -2,8 +2,8 @@ import type { Limits } from "../core/limits.js";
 import type { LinkHandlerFactory, LinkWriter } from "../core/link-handler.js";
 import type { BatchingSink } from "../core/machine.js";
 import type { KeyedTimers, Timers } from "../core/timers.js";
-import { type ChannelSet, LinkChannel } from "./link-channel.js";
 import { MemoryBudget } from "./memory-budget.js";
+import { type ChannelResources, MessagingChannel } from "./messaging-channel.js";
 import type { MessagingEvent } from "./types.js";
 
 /**
@@ -12,12 +12,12 @@ import type { MessagingEvent } from "./types.js";
  * It is no machine of its own: links give it frames and memory for frames, the application calls it directly, and its
  * events go to the member's outputs, in order with what happens to the links.
  */
-export class PeerChannels implements LinkHandlerFactory, ChannelSet {
+export class PeerChannels implements LinkHandlerFactory, ChannelResources {
   readonly outputs: BatchingSink<MessagingEvent>;
   readonly limits: Limits;
   readonly budget: MemoryBudget;
-  readonly requestTimers: KeyedTimers<LinkChannel>;
-  readonly #channels = new Map<string, LinkChannel>();
+  readonly requestTimers: KeyedTimers<MessagingChannel>;
+  readonly #channels = new Map<string, MessagingChannel>();
 
   constructor(outputs: BatchingSink<MessagingEvent>, limits: Limits, timers: Timers) {
     this.outputs = outputs;
@@ -27,22 +27,22 @@ export class PeerChannels implements LinkHandlerFactory, ChannelSet {
   }
 
   /** The channel with a peer, by its address; undefined if it is not listed, and when its link has ended. */
-  at(peer: string): LinkChannel | undefined {
+  at(peer: string): MessagingChannel | undefined {
     return this.#channels.get(peer);
   }
 
-  get channels(): Iterable<LinkChannel> {
+  get channels(): Iterable<MessagingChannel> {
     return this.#channels.values();
   }
 
-  attach(peer: string, isOwner: boolean, link: LinkWriter): LinkChannel {
-    const channel = new LinkChannel(peer, isOwner, link, this);
+  attach(peer: string, isOwner: boolean, link: LinkWriter): MessagingChannel {
+    const channel = new MessagingChannel(peer, isOwner, link, this);
     this.#channels.set(peer, channel);
     return channel;
   }
 
   /** The next incarnation at an address may be attached already. */
-  remove(channel: LinkChannel): void {
+  remove(channel: MessagingChannel): void {
     if (this.#channels.get(channel.peer) === channel) this.#channels.delete(channel.peer);
   }
 }

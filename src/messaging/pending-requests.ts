@@ -1,6 +1,6 @@
 import { NumberMap } from "../core/number-map.js";
 import { decodeFailure, decodeReply, encodeCancel, encodeRequest, highestRequest } from "../protocol/native/request.js";
-import type { ChannelContext, PayloadKind } from "./types.js";
+import type { ChannelContext, PayloadForm } from "./types.js";
 
 /** A request of ours that has no reply yet. */
 interface PendingRequest {
@@ -15,7 +15,7 @@ interface PendingRequest {
 /** A request that waits for the link to be up. */
 interface UnsentRequest {
   readonly topic: Uint8Array;
-  readonly form: PayloadKind;
+  readonly form: PayloadForm;
   readonly payload: Uint8Array;
 }
 
@@ -51,7 +51,7 @@ export class PendingRequests {
   /** Asks, and returns the number of the request; `full` if too many are under way, or the numbers are used up. */
   ask(
     topic: Uint8Array,
-    form: PayloadKind,
+    form: PayloadForm,
     payload: Uint8Array,
     timeoutMs: number,
     now: number,

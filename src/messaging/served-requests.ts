@@ -1,9 +1,9 @@
 import { NumberMap } from "../core/number-map.js";
 import { numberedKinds } from "../protocol/native/numbered.js";
-import { payloadKinds } from "../protocol/native/payload.js";
+import { payloadForms } from "../protocol/native/payload.js";
 import { decodeCancel, decodeRequest, encodeFailure, encodeReply } from "../protocol/native/request.js";
 import { weighValue } from "../protocol/native/value.js";
-import type { ChannelContext, PayloadKind } from "./types.js";
+import type { ChannelContext, PayloadForm } from "./types.js";
 
 /** What a request in work takes beside its payload: its objects, the promise of the handler, and the signal. */
 const openRequestBytes = 1_024;
@@ -63,7 +63,7 @@ export class ServedRequests {
    * Answers a request, unless nobody waits for that any more. A peer that asks for more than it reads gets no more of what
    * we would have to keep for it.
    */
-  reply(request: number, form: PayloadKind, payload: Uint8Array): void {
+  reply(request: number, form: PayloadForm, payload: Uint8Array): void {
     const { link, budget, isBehind } = this.#channel;
     if (!this.#settle(request)) return;
     if (!isBehind && payload.length <= budget.room) encodeReply(link, request, form, payload);
@@ -91,8 +91,8 @@ export class ServedRequests {
   }
 
   /** What the application is given takes beside the bytes that came; nothing if it is too heavy to be made. */
-  #weigh(form: PayloadKind, payload: Uint8Array): number {
-    if (form !== payloadKinds.value) return 0;
+  #weigh(form: PayloadForm, payload: Uint8Array): number {
+    if (form !== payloadForms.value) return 0;
     const { valueBytes } = this.#channel.limits;
     const weight = weighValue(payload, valueBytes) ?? 0;
     return weight > valueBytes ? 0 : weight;

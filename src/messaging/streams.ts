@@ -1,4 +1,4 @@
-import { doubleZero } from "../core/double-zero.js";
+import { doubleZero } from "../core/double-field.js";
 import { numberedKinds } from "../protocol/native/numbered.js";
 import { viewOf } from "../protocol/native/payload.js";
 import {

@@ -1,11 +1,11 @@
 import type { Limits } from "../core/limits.js";
 import type { LinkWriter } from "../core/link-handler.js";
 import type { BatchingSink } from "../core/machine.js";
-import type { PayloadKind } from "../protocol/native/payload.js";
+import type { PayloadForm } from "../protocol/native/payload.js";
 import type { PeerBudget } from "./memory-budget.js";
 import type { StreamState } from "./stream-states.js";
 
-export type { PayloadKind };
+export type { PayloadForm };
 
 /**
  * What came of a message: it is on its way (`taken`), it is taken but the peer is behind (`slow`), or too much waits
@@ -16,7 +16,7 @@ export type SendResult = "taken" | "slow" | "full";
 /** A message of the peer. */
 export interface ReceivedMessage {
   readonly topic: string;
-  readonly form: PayloadKind;
+  readonly form: PayloadForm;
   readonly payload: Uint8Array;
   /** To be given to `PeerChannel.consumed` once the application has consumed the message. */
   readonly bytes: number;
@@ -41,7 +41,7 @@ export interface PeerChannel {
    * Sends a message. A payload from 4 KiB on goes by reference, and must not change until it is acknowledged. `topic`: the
    * UTF-8 of an `isTopic`. With form 2 the payload is empty. After `slow` and `full` a `drained` arrives; `full` takes nothing.
    */
-  send(topic: Uint8Array, form: PayloadKind, payload: Uint8Array): SendResult;
+  send(topic: Uint8Array, form: PayloadForm, payload: Uint8Array): SendResult;
   /** The application has taken so many messages of so many bytes together, as their events said; also after the end. */
   consumed(bytes: number, messages?: number): void;
   /**
@@ -50,7 +50,7 @@ export interface PeerChannel {
    */
   request(
     topic: Uint8Array,
-    form: PayloadKind,
+    form: PayloadForm,
     payload: Uint8Array,
     timeoutMs: number,
     now: number,
@@ -62,7 +62,7 @@ export interface PeerChannel {
    * Answers a request of the peer. If it was cancelled, nothing is sent; but only now, or with `fail`, does it stop to count
    * as in work. Payload as in `send`.
    */
-  reply(request: number, form: PayloadKind, payload: Uint8Array): void;
+  reply(request: number, form: PayloadForm, payload: Uint8Array): void;
   /** Answers a request of the peer with a failure. `code`: see `isCode`. */
   fail(request: number, code: string, message: string): void;
   /** Opens a stream. If it cannot be opened, it is gone at once, and `aborted` arrives (`OVERLOADED`, `PEER_DOWN`). */
@@ -124,7 +124,7 @@ export type MessagingEvent =
       readonly from: PeerChannel;
       readonly request: number;
       readonly topic: string;
-      readonly form: PayloadKind;
+      readonly form: PayloadForm;
       readonly payload: Uint8Array;
     }
   /** Nobody waits for the reply to this request any more. Until it is answered all the same, it counts as in work. */
@@ -135,7 +135,7 @@ export type MessagingEvent =
       readonly request: number;
       /** What was given with the request. */
       readonly caller: unknown;
-      readonly form: PayloadKind;
+      readonly form: PayloadForm;
       readonly payload: Uint8Array;
     }
   /** There is no reply: the peer has failed it, or `TIMED_OUT`, or `PEER_DOWN` because the link has ended. */

@@ -3,13 +3,13 @@ import { Deferred, type WaitOptions, waitFor } from "../api/waiting.js";
 import { type ErrorCode, FullmeshError } from "../core/errors.js";
 import type { MemberMachine } from "../mesh/member-machine.js";
 import type { Id } from "../protocol/directory.js";
-import { type PayloadKind, payloadKinds } from "../protocol/native/payload.js";
+import { type PayloadForm, payloadForms } from "../protocol/native/payload.js";
 import { replyFrameBytes } from "../protocol/native/request.js";
 import { isTopic, longestTopic } from "../protocol/native/topics.js";
 import type { Member } from "./events.js";
 import type { Gang } from "./gang.js";
 import type { MessagingContext } from "./messaging-context.js";
-import { bytesOf, payloadKindOf, payloadOf } from "./payloads.js";
+import { bytesOf, payloadFormOf, payloadOf } from "./payloads.js";
 import type { RequestContext, RequestHandlers } from "./request-handlers.js";
 import type { NodeRequests } from "./requests.js";
 import { collectiveTopic } from "./topics.js";
@@ -40,13 +40,13 @@ interface Arrival {
   readonly listed: readonly number[];
   /** After so many milliseconds the coordinator says who is missing; null for no bound. */
   readonly timeoutMs: number | null;
-  readonly kind: PayloadKind;
+  readonly kind: PayloadForm;
   readonly bytes: Uint8Array;
 }
 
 /** What it answers: the payloads in rank order, or why there are none. */
 type Outcome =
-  | { readonly values: readonly (readonly [kind: PayloadKind, bytes: Uint8Array])[] }
+  | { readonly values: readonly (readonly [kind: PayloadForm, bytes: Uint8Array])[] }
   | { readonly code: (typeof outcomeCodes)[number]; readonly message: string; readonly lost?: number };
 
 const outcomeCodes = ["MEMBER_LOST", "TIMED_OUT", "BAD_OPTION", "MESSAGE_TOO_LARGE", "ABORTED"] as const;
@@ -151,7 +151,7 @@ export class Collectives {
     integerOption("size", size, 1);
     signalOption("signal", signal);
     waitOption("timeoutMs", timeoutMs);
-    const kind = payloadKindOf(value);
+    const kind = payloadFormOf(value);
     const bytes = bytesOf(value, kind, this.#context.limits.valueBytes).slice();
     const key = keyOf(operation, name);
     if (this.#calls.has(key))
@@ -372,5 +372,5 @@ function readOutcome(reply: unknown): Outcome {
 }
 
 function isPayload(kind: unknown, bytes: unknown): bytes is Uint8Array {
-  return bytes instanceof Uint8Array && Object.values(payloadKinds).some((one) => one === kind);
+  return bytes instanceof Uint8Array && Object.values(payloadForms).some((one) => one === kind);
 }

@@ -4,9 +4,9 @@ import { FullmeshError } from "../core/errors.js";
 import type { MemberMachine } from "../mesh/member-machine.js";
 import type { MemberEvent } from "../mesh/types.js";
 import type { Address } from "../protocol/address.js";
-import { AsyncQueue } from "./async-queue.js";
 import type { NodeEvent, NodeEvents } from "./events.js";
 import type { Peers } from "./peers.js";
+import { UnboundedAsyncQueue } from "./unbounded-async-queue.js";
 
 /** Gives what happens in the mesh to the listeners of a node, and to the loops over `events()`. */
 export class NodeEventEmitter {
@@ -17,7 +17,7 @@ export class NodeEventEmitter {
   readonly #mostUnread: number;
   /** The rank that this node was given in its gang, if it is in one. */
   readonly #gangRank: number | undefined;
-  readonly #loops = new Set<AsyncQueue<NodeEvent>>();
+  readonly #loops = new Set<UnboundedAsyncQueue<NodeEvent>>();
   #rank = -1;
   #leader: Address | undefined;
   #hasEnded = false;
@@ -52,8 +52,8 @@ export class NodeEventEmitter {
   }
 
   /** See `MeshNode.events`. */
-  loop(signal: AbortSignal | undefined): AsyncQueue<NodeEvent> {
-    const loop = new AsyncQueue<NodeEvent>(signal, (ended) => this.#loops.delete(ended));
+  loop(signal: AbortSignal | undefined): UnboundedAsyncQueue<NodeEvent> {
+    const loop = new UnboundedAsyncQueue<NodeEvent>(signal, (ended) => this.#loops.delete(ended));
     if (this.#isClosed) loop.finish();
     if (!loop.isFinished) this.#loops.add(loop);
     return loop;

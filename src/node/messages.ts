@@ -1,17 +1,17 @@
 import type { EventEmitter } from "node:events";
 import { functionOption } from "../api/options.js";
 import { FullmeshError } from "../core/errors.js";
-import type { MessagingEvent, PayloadKind, PeerChannel, ReceivedMessage } from "../messaging/types.js";
+import type { MessagingEvent, PayloadForm, PeerChannel, ReceivedMessage } from "../messaging/types.js";
 import type { Address } from "../protocol/address.js";
 import { messageFrameBytes } from "../protocol/native/message.js";
-import { detachIfSmall, isReferenced, noBytes, payloadKinds, writeBytes } from "../protocol/native/payload.js";
-import { AsyncQueue, type QueuedItem } from "./async-queue.js";
+import { detachIfSmall, isReferenced, noBytes, payloadForms, writeBytes } from "../protocol/native/payload.js";
 import { type StandardSchema, type Validation, validate } from "./contract.js";
 import type { Message, NodeEvents, Peer } from "./events.js";
 import type { MessagingContext } from "./messaging-context.js";
-import { bytesOf, payloadKindOf, payloadOf } from "./payloads.js";
+import { bytesOf, payloadFormOf, payloadOf } from "./payloads.js";
 import type { PeerName } from "./peers.js";
 import { checkTopic } from "./topics.js";
+import { type LazyItem, UnboundedAsyncQueue } from "./unbounded-async-queue.js";
 
 /** A peer that was left out of a broadcast, and why. */
 export interface SkippedPeer {
@@ -30,7 +30,7 @@ const blockBytes = 16_384;
 
 /** Loops over the same messages, and memory for those of them that wait. */
 class TopicLoops {
-  readonly all = new Set<AsyncQueue<Message>>();
+  readonly all = new Set<UnboundedAsyncQueue<Message>>();
   #block = noBytes;
   #at = 0;
 
@@ -54,12 +54,12 @@ class TopicLoops {
  * A message that waits for loops, as it came: its payload is made when it is taken, because a value takes many times as much
  * as its bytes. Once all loops have taken it, its sender may send as much again.
  */
-class HeldMessage implements QueuedItem<Message> {
-  readonly #exchange: MessagingContext;
+class HeldMessage implements LazyItem<Message> {
+  readonly #context: MessagingContext;
   readonly #from: PeerChannel;
   readonly #peer: Peer;
   readonly #topic: string;
-  readonly #form: PayloadKind;
+  readonly #form: PayloadForm;
   /** What it counts. */
   readonly #bytes: number;
   #memory: Uint8Array;
@@ -68,9 +68,9 @@ class HeldMessage implements QueuedItem<Message> {
   #missing: number;
 
   /** `loops`: so many must take it. */
-  constructor(exchange: MessagingContext, from: PeerChannel, peer: Peer, incoming: ReceivedMessage, loops: number) {
+  constructor(context: MessagingContext, from: PeerChannel, peer: Peer, incoming: ReceivedMessage, loops: number) {
     const { topic, form, payload, bytes } = incoming;
-    this.#exchange = exchange;
+    this.#context = context;
     this.#from = from;
     this.#peer = peer;
     this.#topic = topic;
@@ -97,7 +97,7 @@ class HeldMessage implements QueuedItem<Message> {
     const topic = this.#topic;
     const isWhole = this.#length === this.#memory.length;
     const bytes = isWhole ? detachIfSmall(this.#memory) : this.#memory.slice(this.#at, this.#at + this.#length);
-    const payload = madeOf(this.#exchange, this.#from, topic, this.#form, bytes);
+    const payload = madeOf(this.#context, this.#from, topic, this.#form, bytes);
     this.drop();
     return payload === undecodable ? undefined : { type: "message", peer: this.#peer, topic, payload };
   }
@@ -106,19 +106,19 @@ class HeldMessage implements QueuedItem<Message> {
     this.#missing -= 1;
     if (this.#missing > 0) return;
     this.#from.consumed(this.#bytes);
-    this.#exchange.wake();
+    this.#context.wake();
   }
 }
 
 /** A loop over messages that validates each when it is taken, one after the other, and leaves out those that do not fit. */
 class ValidatedLoop implements AsyncIterableIterator<Message> {
-  readonly #loop: AsyncQueue<Message>;
+  readonly #loop: UnboundedAsyncQueue<Message>;
   readonly #validated: (message: Message) => Message | undefined | Promise<Message | undefined>;
   /** Settles with the step that was asked for last. */
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(
-    loop: AsyncQueue<Message>,
+    loop: UnboundedAsyncQueue<Message>,
     validated: (message: Message) => Message | undefined | Promise<Message | undefined>,
   ) {
     this.#loop = loop;
@@ -155,24 +155,24 @@ class ValidatedLoop implements AsyncIterableIterator<Message> {
 
 /** What a message has brought; `undecodable`, and a note, if that is nothing. */
 function madeOf(
-  exchange: MessagingContext,
+  context: MessagingContext,
   from: PeerChannel,
   topic: string,
-  form: PayloadKind,
+  form: PayloadForm,
   payload: Uint8Array,
 ): unknown {
   try {
-    return payloadOf(form, payload, exchange.limits.valueBytes);
+    return payloadOf(form, payload, context.limits.valueBytes);
   } catch (error) {
     const message = `a message of ${from.peer} to ${JSON.stringify(topic)} was dropped: ${(error as Error).message}`;
-    exchange.log.write({ code: "BAD_VALUE", message, remote: from.peer });
+    context.log.write({ code: "BAD_VALUE", message, remote: from.peer });
     return undecodable;
   }
 }
 
 /** The messages of a node, out and in. */
 export class NodeMessages {
-  readonly #exchange: MessagingContext;
+  readonly #context: MessagingContext;
   readonly #node: EventEmitter<NodeEvents>;
   /** The loops over messages, by their topics; undefined for all. */
   readonly #loops = new Map<string | undefined, TopicLoops>();
@@ -185,11 +185,11 @@ export class NodeMessages {
 
   /** `schemas`: of the payloads that are validated, by topic. */
   constructor(
-    exchange: MessagingContext,
+    context: MessagingContext,
     node: EventEmitter<NodeEvents>,
     schemas: ReadonlyMap<string, StandardSchema> | undefined,
   ) {
-    this.#exchange = exchange;
+    this.#context = context;
     this.#node = node;
     this.#schemas = schemas;
   }
@@ -210,40 +210,37 @@ export class NodeMessages {
 
   /** See `MeshNode.send`. */
   send(peer: PeerName, topic: string, payload: unknown): boolean {
-    const exchange = this.#exchange;
-    const topicBytes = exchange.topics.bytesOf(topic);
-    const conversation = exchange.conversationWith(peer);
-    const form = payloadKindOf(payload);
-    const bytes = bytesOf(payload, form, exchange.limits.valueBytes);
+    const context = this.#context;
+    const topicBytes = context.topics.bytesOf(topic);
+    const channel = context.channelWith(peer);
+    const form = payloadFormOf(payload);
+    const bytes = bytesOf(payload, form, context.limits.valueBytes);
     this.#requireFits(topicBytes, bytes);
-    const sent = conversation.send(topicBytes, form, bytes);
+    const sent = channel.send(topicBytes, form, bytes);
     if (sent === "full") {
-      throw new FullmeshError(
-        "QUEUE_FULL",
-        `too much waits for ${conversation.peer} to take ${bytes.length} bytes more`,
-      );
+      throw new FullmeshError("QUEUE_FULL", `too much waits for ${channel.peer} to take ${bytes.length} bytes more`);
     }
-    exchange.wake();
+    context.wake();
     return sent === "taken";
   }
 
   /** See `MeshNode.broadcast`. */
   broadcast(topic: string, payload: unknown): readonly SkippedPeer[] {
-    const exchange = this.#exchange;
-    const topicBytes = exchange.topics.bytesOf(topic);
-    exchange.requireRunning();
-    const form = payloadKindOf(payload);
-    const bytes = bytesOf(payload, form, exchange.limits.valueBytes);
+    const context = this.#context;
+    const topicBytes = context.topics.bytesOf(topic);
+    context.requireRunning();
+    const form = payloadFormOf(payload);
+    const bytes = bytesOf(payload, form, context.limits.valueBytes);
     this.#requireFits(topicBytes, bytes);
     const full = new Set<string>();
     let open = 0;
-    for (const channel of exchange.messaging.channels) {
+    for (const channel of context.messaging.channels) {
       if (!channel.isOpen) continue;
       open += 1;
       if (channel.send(topicBytes, form, bytes) === "full") full.add(channel.peer);
     }
-    exchange.wake();
-    return full.size === 0 && open === exchange.listedPeers ? [] : this.#skipped(full);
+    context.wake();
+    return full.size === 0 && open === context.listedPeers ? [] : this.#skipped(full);
   }
 
   /** See `MeshNode.subscribe`. */
@@ -253,8 +250,8 @@ export class NodeMessages {
     return this.#schemas === undefined ? loop : new ValidatedLoop(loop, (message) => this.#validated(message));
   }
 
-  #loopOver(topic: string | undefined, signal: AbortSignal | undefined): AsyncQueue<Message> {
-    const loop = new AsyncQueue<Message>(signal, (ended) => this.#forget(topic, ended));
+  #loopOver(topic: string | undefined, signal: AbortSignal | undefined): UnboundedAsyncQueue<Message> {
+    const loop = new UnboundedAsyncQueue<Message>(signal, (ended) => this.#forget(topic, ended));
     if (this.#isClosed) loop.finish();
     if (loop.isFinished) return loop;
     const loops = this.#loops.get(topic) ?? new TopicLoops();
@@ -265,7 +262,7 @@ export class NodeMessages {
 
   /** Messages have come: loops take them when they are ready, and who listens hears them at once. */
   arrived({ from, messages }: MessagesArrival): void {
-    const peer = this.#exchange.peers.at(from.peer as Address);
+    const peer = this.#context.peers.at(from.peer as Address);
     let consumedBytes = 0;
     let consumed = 0;
     for (const incoming of messages) {
@@ -277,7 +274,7 @@ export class NodeMessages {
       if (typeof told !== "boolean") {
         void told.then(() => {
           from.consumed(incoming.bytes);
-          this.#exchange.wake();
+          this.#context.wake();
         });
         continue;
       }
@@ -286,7 +283,7 @@ export class NodeMessages {
     }
     if (consumed === 0) return;
     from.consumed(consumedBytes, consumed);
-    this.#exchange.wake();
+    this.#context.wake();
   }
 
   /** No more messages come: loops end when they have taken what is there. */
@@ -301,9 +298,9 @@ export class NodeMessages {
     const loops = [...(some?.all ?? []), ...(all?.all ?? [])];
     if (loops.length === 0) return false;
     const isPending = told !== true;
-    const held = new HeldMessage(this.#exchange, from, peer, incoming, loops.length + (isPending ? 1 : 0));
+    const held = new HeldMessage(this.#context, from, peer, incoming, loops.length + (isPending ? 1 : 0));
     if (isPending) void told.then(() => held.drop());
-    for (const loop of loops) loop.pushWaiting(held);
+    for (const loop of loops) loop.pushLazy(held);
     if (held.isMissing) (some ?? all)?.keep(held, incoming.payload);
     return true;
   }
@@ -321,7 +318,7 @@ export class NodeMessages {
     peer: Peer | undefined,
     { topic, form, payload: bytes }: ReceivedMessage,
   ): boolean | Promise<void> {
-    const payload = form === payloadKinds.bytes ? bytes : madeOf(this.#exchange, from, topic, form, bytes);
+    const payload = form === payloadForms.bytes ? bytes : madeOf(this.#context, from, topic, form, bytes);
     if (peer === undefined || payload === undecodable) return false;
     const message: Message = { type: "message", peer, topic, payload };
     if (this.#schemas !== undefined) return this.#emitValidated(from, message);
@@ -353,7 +350,7 @@ export class NodeMessages {
     const finish = (validation: Validation): Message | undefined => {
       if ("value" in validation) return { ...message, payload: validation.value };
       const text = `a message of ${peer.address} to ${JSON.stringify(topic)} was dropped: ${validation.error.message}`;
-      this.#exchange.log.write({ code: "BAD_VALUE", message: text, remote: peer.address });
+      this.#context.log.write({ code: "BAD_VALUE", message: text, remote: peer.address });
       return undefined;
     };
     const validation = validate(schema, payload, "payload");
@@ -362,14 +359,14 @@ export class NodeMessages {
 
   #emit(message: Message): void {
     const listeners = this.#listeners.get(message.topic);
-    const { log } = this.#exchange;
+    const { log } = this.#context;
     if (listeners !== undefined) for (const listener of [...listeners]) log.call(listener, message, message.topic);
     log.emit(this.#node, "message", message);
   }
 
   /** The peers to which a broadcast was not sent. `full`: the addresses of those whose queue is full. */
   #skipped(full: ReadonlySet<string>): SkippedPeer[] {
-    const { peers, messaging } = this.#exchange;
+    const { peers, messaging } = this.#context;
     return peers.all.flatMap((peer): SkippedPeer[] => {
       if (full.has(peer.address)) return [{ peer, code: "QUEUE_FULL" }];
       if (peer.dialect === "classic") return [{ peer, code: "CLASSIC_PEER" }];
@@ -378,11 +375,11 @@ export class NodeMessages {
   }
 
   #requireFits(topic: Uint8Array, payload: Uint8Array): void {
-    const most = this.#exchange.limits.messageBytes - messageFrameBytes - topic.length;
-    if (payload.length > most) throw this.#exchange.tooLarge(payload.length, most);
+    const most = this.#context.limits.messageBytes - messageFrameBytes - topic.length;
+    if (payload.length > most) throw this.#context.tooLarge(payload.length, most);
   }
 
-  #forget(topic: string | undefined, loop: AsyncQueue<Message>): void {
+  #forget(topic: string | undefined, loop: UnboundedAsyncQueue<Message>): void {
     const loops = this.#loops.get(topic);
     loops?.all.delete(loop);
     if (loops?.all.size === 0) this.#loops.delete(topic);

@@ -72,7 +72,7 @@ export class MessagingContext {
    *
    * @throws {FullmeshError} `UNKNOWN_PEER`, `AMBIGUOUS_PEER`, `PEER_GONE`, `NOT_LINKED`, `CLASSIC_PEER`, `ENDED`, `BAD_OPTION`
    */
-  conversationWith(peer: PeerName): PeerChannel {
+  channelWith(peer: PeerName): PeerChannel {
     // Nothing new is begun after our goodbye: it would be lost without a word.
     this.requireRunning();
     const known = this.#knownChannel(peer);

@@ -14,7 +14,7 @@ import { Driver } from "../runtime/driver.js";
 import { NodeClaims } from "./claims.js";
 import { ClassicWriter } from "./classic-writer.js";
 import { Collectives } from "./collectives.js";
-import { CompletionWaiter } from "./completion-waiter.js";
+import { CompletenessWaiter } from "./completeness-waiter.js";
 import { NodeEventEmitter } from "./event-emitter.js";
 import type { NodeEvents } from "./events.js";
 import { Lifecycle } from "./lifecycle.js";
@@ -40,7 +40,7 @@ export class NodeRuntime {
   readonly streams: NodeStreams;
   readonly classicWriter: ClassicWriter;
   readonly events: NodeEventEmitter;
-  readonly completion: CompletionWaiter;
+  readonly completion: CompletenessWaiter;
   readonly claims: NodeClaims;
   readonly collectives: Collectives;
   readonly context: MessagingContext;
@@ -75,7 +75,7 @@ export class NodeRuntime {
     this.requestHandlers = new RequestHandlers(this.context, schemas?.payloads);
     this.streams = new NodeStreams(this.context);
     this.classicWriter = new ClassicWriter(this.machine, this.peers, driver, limits);
-    this.completion = new CompletionWaiter(this.machine, (size) => driver.input({ type: "watch", size }), this.#log);
+    this.completion = new CompletenessWaiter(this.machine, (size) => driver.input({ type: "watch", size }), this.#log);
     this.collectives = new Collectives(this.context, this.requests, this.requestHandlers, gang, this.machine);
     this.stats = () => statsOf(this.machine, this.peers, channels, driver.sentBytes);
     this.claims = new NodeClaims(this.machine, limits.claimsPerMember, (input) => driver.input(input));

@@ -1,7 +1,7 @@
 import type { Decoder, Encoder, ExtensionCodecType } from "@msgpack/msgpack";
 import { FullmeshError } from "../core/errors.js";
 import { defaultLimits } from "../core/limits.js";
-import { isReferenced, type PayloadKind, payloadKinds } from "../protocol/native/payload.js";
+import { isReferenced, type PayloadForm, payloadForms } from "../protocol/native/payload.js";
 import { deepestValue, weighValue } from "../protocol/native/value.js";
 import { findFault } from "./payload-faults.js";
 
@@ -23,9 +23,9 @@ let encoder: Encoder | undefined;
 let decoder: Decoder | undefined;
 
 /** How this payload travels. */
-export function payloadKindOf(payload: unknown): PayloadKind {
-  if (payload instanceof Uint8Array) return payloadKinds.bytes;
-  return payload === undefined ? payloadKinds.nothing : payloadKinds.value;
+export function payloadFormOf(payload: unknown): PayloadForm {
+  if (payload instanceof Uint8Array) return payloadForms.bytes;
+  return payload === undefined ? payloadForms.nothing : payloadForms.value;
 }
 
 /**
@@ -34,9 +34,9 @@ export function payloadKindOf(payload: unknown): PayloadKind {
  *
  * @throws {FullmeshError} `BAD_VALUE`
  */
-export function bytesOf(payload: unknown, form: PayloadKind, most: number = defaultLimits.valueBytes): Uint8Array {
-  if (form === payloadKinds.bytes) return payload as Uint8Array;
-  return form === payloadKinds.nothing ? nothing : encode(payload, most);
+export function bytesOf(payload: unknown, form: PayloadForm, most: number = defaultLimits.valueBytes): Uint8Array {
+  if (form === payloadForms.bytes) return payload as Uint8Array;
+  return form === payloadForms.nothing ? nothing : encode(payload, most);
 }
 
 /**
@@ -44,9 +44,9 @@ export function bytesOf(payload: unknown, form: PayloadKind, most: number = defa
  *
  * @throws {FullmeshError} `BAD_VALUE` for bytes that are no value
  */
-export function payloadOf(form: PayloadKind, bytes: Uint8Array, most: number = defaultLimits.valueBytes): unknown {
-  if (form === payloadKinds.bytes) return bytes;
-  return form === payloadKinds.nothing ? undefined : decode(bytes, most);
+export function payloadOf(form: PayloadForm, bytes: Uint8Array, most: number = defaultLimits.valueBytes): unknown {
+  if (form === payloadForms.bytes) return bytes;
+  return form === payloadForms.nothing ? undefined : decode(bytes, most);
 }
 
 /** An error with data is a reply of one extension of this type: the code, the message and the data in an array. */

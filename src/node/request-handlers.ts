@@ -4,12 +4,12 @@ import { type ErrorCode, FullmeshError, messageOf } from "../core/errors.js";
 import { NumberMap } from "../core/number-map.js";
 import type { MessagingEvent, PeerChannel } from "../messaging/types.js";
 import type { Address } from "../protocol/address.js";
-import { detachIfSmall, payloadKinds } from "../protocol/native/payload.js";
+import { detachIfSmall, payloadForms } from "../protocol/native/payload.js";
 import { replyFrameBytes } from "../protocol/native/request.js";
 import { type StandardSchema, type Validation, validate } from "./contract.js";
 import type { Peer } from "./events.js";
 import type { MessagingContext } from "./messaging-context.js";
-import { bytesOf, encodeErrorData, payloadKindOf, payloadOf } from "./payloads.js";
+import { bytesOf, encodeErrorData, payloadFormOf, payloadOf } from "./payloads.js";
 import { codeToSend, dataOf } from "./remote-errors.js";
 import { checkTopic } from "./topics.js";
 
@@ -176,7 +176,7 @@ export class RequestHandlers {
   #reply(from: PeerChannel, request: number, topic: string, reply: unknown): void {
     const { limits } = this.#context;
     try {
-      const form = payloadKindOf(reply);
+      const form = payloadFormOf(reply);
       const bytes = bytesOf(reply, form, limits.valueBytes);
       const most = limits.messageBytes - replyFrameBytes;
       if (bytes.length > most) throw this.#context.tooLarge(bytes.length, most);
@@ -208,7 +208,7 @@ export class RequestHandlers {
     const payload = data === undefined ? undefined : encodeErrorData(code, message, data);
     if (payload === undefined) this.#fail(from, request, code, message);
     else {
-      from.reply(request, payloadKinds.value, payload);
+      from.reply(request, payloadForms.value, payload);
       this.#context.wake();
     }
     this.#context.log.writeThrown(`a request of ${from.peer} to ${JSON.stringify(topic)}`, error, from.peer);

@@ -1,13 +1,13 @@
 import { refuseUnknown, signalOption, waitOption } from "../api/options.js";
 import { FullmeshError } from "../core/errors.js";
-import type { MessagingEvent, PayloadKind, PeerChannel } from "../messaging/types.js";
-import { payloadKinds } from "../protocol/native/payload.js";
+import type { MessagingEvent, PayloadForm, PeerChannel } from "../messaging/types.js";
+import { payloadForms } from "../protocol/native/payload.js";
 import { requestFrameBytes } from "../protocol/native/request.js";
 import { type Abortable, unwatchAbort, watchAbort } from "./abort-watch.js";
 import { type StandardSchema, validate } from "./contract.js";
 import type { Peer } from "./events.js";
 import type { MessagingContext } from "./messaging-context.js";
-import { bytesOf, payloadKindOf, payloadOf } from "./payloads.js";
+import { bytesOf, payloadFormOf, payloadOf } from "./payloads.js";
 import type { PeerName } from "./peers.js";
 import { errorFromPeer, errorInReply } from "./remote-errors.js";
 
@@ -33,7 +33,7 @@ export const noOptions: RequestOptions = Object.freeze({});
 
 /** A request that is under way. */
 class OutgoingRequest implements Abortable {
-  readonly #conversation: PeerChannel;
+  readonly #channel: PeerChannel;
   readonly #wake: () => void;
   readonly #signal: AbortSignal | undefined;
   readonly #resolve: (reply: unknown) => void;
@@ -41,13 +41,13 @@ class OutgoingRequest implements Abortable {
   #request = 0;
 
   constructor(
-    conversation: PeerChannel,
+    channel: PeerChannel,
     wake: () => void,
     signal: AbortSignal | undefined,
     resolve: (reply: unknown) => void,
     reject: (error: FullmeshError) => void,
   ) {
-    this.#conversation = conversation;
+    this.#channel = channel;
     this.#wake = wake;
     this.#signal = signal;
     this.#resolve = resolve;
@@ -62,7 +62,7 @@ class OutgoingRequest implements Abortable {
 
   /** The signal says that nobody waits any more; the peer is told so. */
   aborted(): void {
-    this.#conversation.cancel(this.#request);
+    this.#channel.cancel(this.#request);
     this.#wake();
     this.reject(abortedError(this.#signal));
   }
@@ -81,7 +81,7 @@ class OutgoingRequest implements Abortable {
 /** Whom to ask, and what. */
 interface RequestTarget {
   readonly topicBytes: Uint8Array;
-  readonly form: PayloadKind;
+  readonly form: PayloadForm;
   readonly payload: Uint8Array;
   readonly signal: AbortSignal | undefined;
   readonly timeoutMs: number;
@@ -89,22 +89,22 @@ interface RequestTarget {
 
 /** The requests of a node to its peers. */
 export class NodeRequests {
-  readonly #exchange: MessagingContext;
+  readonly #context: MessagingContext;
   readonly #schemas: ReadonlyMap<string, StandardSchema> | undefined;
 
   /** `schemas`: of the replies that are validated, by topic. */
-  constructor(exchange: MessagingContext, schemas: ReadonlyMap<string, StandardSchema> | undefined) {
-    this.#exchange = exchange;
+  constructor(context: MessagingContext, schemas: ReadonlyMap<string, StandardSchema> | undefined) {
+    this.#context = context;
     this.#schemas = schemas;
   }
 
   /** See `MeshNode.request`. */
   request(peer: PeerName, topic: string, payload: unknown, options: RequestOptions): Promise<unknown> {
     try {
-      const conversation = this.#exchange.conversationWith(peer);
-      const reply = this.#ask(conversation, this.#question(this.#exchange.topics.bytesOf(topic), payload, options));
+      const channel = this.#context.channelWith(peer);
+      const reply = this.#ask(channel, this.#question(this.#context.topics.bytesOf(topic), payload, options));
       const schema = this.#schemas?.get(topic);
-      return schema === undefined ? reply : validReply(schema, reply, conversation.peer);
+      return schema === undefined ? reply : validReply(schema, reply, channel.peer);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -112,16 +112,16 @@ export class NodeRequests {
 
   /** The same for a topic of the library itself. */
   async requestReserved(peer: PeerName, topic: string, payload: unknown, options: RequestOptions): Promise<unknown> {
-    const conversation = this.#exchange.conversationWith(peer);
-    return await this.#ask(conversation, this.#question(new TextEncoder().encode(topic), payload, options));
+    const channel = this.#context.channelWith(peer);
+    return await this.#ask(channel, this.#question(new TextEncoder().encode(topic), payload, options));
   }
 
   /** See `MeshNode.requestAll`. */
   async requestAll(topic: string, payload: unknown, options: RequestOptions): Promise<RequestOutcome[]> {
-    this.#exchange.requireRunning();
-    const question = this.#question(this.#exchange.topics.bytesOf(topic), payload, options);
+    this.#context.requireRunning();
+    const question = this.#question(this.#context.topics.bytesOf(topic), payload, options);
     const schema = this.#schemas?.get(topic);
-    return await Promise.all(this.#exchange.peers.all.map((peer) => this.#outcome(peer, question, schema)));
+    return await Promise.all(this.#context.peers.all.map((peer) => this.#outcome(peer, question, schema)));
   }
 
   /** A reply has come, or it is certain that none comes. */
@@ -131,10 +131,10 @@ export class NodeRequests {
       call.reject(this.#failureOf(arrival));
       return;
     }
-    const { valueBytes } = this.#exchange.limits;
+    const { valueBytes } = this.#context.limits;
     let reply: unknown;
     try {
-      const error = arrival.form === payloadKinds.value ? errorInReply(arrival.payload, valueBytes) : undefined;
+      const error = arrival.form === payloadForms.value ? errorInReply(arrival.payload, valueBytes) : undefined;
       if (error !== undefined) {
         call.reject(error);
         return;
@@ -149,7 +149,7 @@ export class NodeRequests {
 
   async #outcome(peer: Peer, question: RequestTarget, schema: StandardSchema | undefined): Promise<RequestOutcome> {
     try {
-      const reply = this.#ask(this.#exchange.conversationWith(peer), question);
+      const reply = this.#ask(this.#context.channelWith(peer), question);
       return { peer, reply: await (schema === undefined ? reply : validReply(schema, reply, peer.address)) };
     } catch (error) {
       return { peer, error: error as FullmeshError };
@@ -158,37 +158,37 @@ export class NodeRequests {
 
   #question(topicBytes: Uint8Array, payload: unknown, options: RequestOptions): RequestTarget {
     if (options !== noOptions) refuseUnknown(options, ["signal", "timeoutMs"]);
-    const form = payloadKindOf(payload);
-    const bytes = bytesOf(payload, form, this.#exchange.limits.valueBytes);
-    const most = this.#exchange.limits.messageBytes - requestFrameBytes - topicBytes.length;
-    if (bytes.length > most) throw this.#exchange.tooLarge(bytes.length, most);
+    const form = payloadFormOf(payload);
+    const bytes = bytesOf(payload, form, this.#context.limits.valueBytes);
+    const most = this.#context.limits.messageBytes - requestFrameBytes - topicBytes.length;
+    if (bytes.length > most) throw this.#context.tooLarge(bytes.length, most);
     const { signal, timeoutMs = defaultTimeoutMs } = options;
     signalOption("signal", signal);
     waitOption("timeoutMs", timeoutMs);
     return { topicBytes, form, payload: bytes, signal, timeoutMs };
   }
 
-  #ask(conversation: PeerChannel, question: RequestTarget): Promise<unknown> {
+  #ask(channel: PeerChannel, question: RequestTarget): Promise<unknown> {
     const { topicBytes, form, payload, signal, timeoutMs } = question;
     if (signal?.aborted === true) return Promise.reject(abortedError(signal));
-    const exchange = this.#exchange;
+    const context = this.#context;
     return new Promise((resolve, reject) => {
-      const call = new OutgoingRequest(conversation, exchange.wake, signal, resolve, reject);
-      const request = conversation.request(topicBytes, form, payload, timeoutMs, exchange.now(), call);
+      const call = new OutgoingRequest(channel, context.wake, signal, resolve, reject);
+      const request = channel.request(topicBytes, form, payload, timeoutMs, context.now(), call);
       if (request === "full") {
-        const detail = `${conversation.peer} has not replied to as many requests as may be under way, or too much waits for it`;
+        const detail = `${channel.peer} has not replied to as many requests as may be under way, or too much waits for it`;
         reject(new FullmeshError("QUEUE_FULL", detail));
         return;
       }
       call.begin(request);
-      exchange.wake();
+      context.wake();
     });
   }
 
   #failureOf({ from, isOwn, code, message }: Extract<RequestEnd, { type: "failed" }>): FullmeshError {
     if (!isOwn) return errorFromPeer(code, message, "HANDLER_FAILED");
     // A link that ended because this node did is no failure of the peer's.
-    if (code === "PEER_DOWN" && this.#exchange.hasEnded) return this.#exchange.endedError();
+    if (code === "PEER_DOWN" && this.#context.hasEnded) return this.#context.endedError();
     return new FullmeshError(code === "TIMED_OUT" ? "TIMED_OUT" : "PEER_DOWN", `${from.peer}: ${message}`);
   }
 }

@@ -32,10 +32,10 @@ export class NodeStreams {
   /** See `MeshNode.openStream`. */
   open(to: PeerName, topic: string): MeshStream {
     const topicBytes = this.#context.topics.bytesOf(topic);
-    const conversation = this.#context.conversationWith(to);
-    const peer = this.#context.peers.at(conversation.peer as Address);
-    if (peer === undefined) throw new FullmeshError("NOT_LINKED", `cannot open a stream to ${conversation.peer}`);
-    const stream = conversation.open(topicBytes);
+    const channel = this.#context.channelWith(to);
+    const peer = this.#context.peers.at(channel.peer as Address);
+    if (peer === undefined) throw new FullmeshError("NOT_LINKED", `cannot open a stream to ${channel.peer}`);
+    const stream = channel.open(topicBytes);
     this.#context.wake();
     return this.#streamOver(stream, peer, topic);
   }

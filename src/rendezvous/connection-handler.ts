@@ -9,8 +9,8 @@ import type { KeyedTimers, Timers } from "../core/timers.js";
 import { callerKindOf } from "../protocol/caller-kind.js";
 import { ping } from "../protocol/native/frames.js";
 import type { AddressVerifier } from "./address-verifier.js";
-import { ClassicHandler } from "./classic/handler.js";
-import type { ListBroadcaster } from "./classic/list-broadcaster.js";
+import { RegistrationHandler } from "./classic/registration-handler.js";
+import type { ClassicSender } from "./classic/sender.js";
 import { MemberSession } from "./member-session.js";
 import type { Meshes } from "./meshes.js";
 import { NativeHandler } from "./native/handler.js";
@@ -30,12 +30,12 @@ type Unproved = Extract<ConnectionProgress, { type: "unproved" }>;
  * dialect, and notices when they are idle or end.
  */
 export class ConnectionHandler {
-  readonly classic: ClassicHandler;
+  readonly classic: RegistrationHandler;
   readonly native: NativeHandler;
   readonly sessionCloser: SessionCloser;
   readonly #rules: RendezvousRules;
   readonly #meshes: Meshes;
-  readonly #listBroadcaster: ListBroadcaster;
+  readonly #classicSender: ClassicSender;
   readonly #addressVerifier: AddressVerifier;
   readonly #outputs: OutputSink<RendezvousOutput>;
   readonly #pendingConnections: PendingConnections;
@@ -52,12 +52,12 @@ export class ConnectionHandler {
     outputs: OutputSink<RendezvousOutput>,
     gracefulCloses: GracefulCloses,
     meshes: Meshes,
-    listBroadcaster: ListBroadcaster,
+    classicSender: ClassicSender,
     addressVerifier: AddressVerifier,
   ) {
     this.#rules = rules;
     this.#meshes = meshes;
-    this.#listBroadcaster = listBroadcaster;
+    this.#classicSender = classicSender;
     this.#addressVerifier = addressVerifier;
     this.#outputs = outputs;
     const pendingConnections = new PendingConnections(rules.limits);
@@ -65,11 +65,11 @@ export class ConnectionHandler {
     const ending = (session: MemberSession, closeReason: CloseReason, now: number): void => {
       this.#endSession(session, closeReason, now);
     };
-    const closer = new SessionCloser(rules, timers, outputs, listBroadcaster, gracefulCloses, ending);
+    const closer = new SessionCloser(rules, timers, outputs, classicSender, gracefulCloses, ending);
     this.#pendingConnections = pendingConnections;
     this.#idleMonitor = idleMonitor;
     this.sessionCloser = closer;
-    this.classic = new ClassicHandler(rules, meshes, closer, pendingConnections);
+    this.classic = new RegistrationHandler(rules, meshes, closer, pendingConnections);
     this.native = new NativeHandler(rules, meshes, closer, pendingConnections, addressVerifier, idleMonitor);
     this.#quietTimers = timers.keyed((session, now) => {
       session.reader.quiet();
@@ -191,7 +191,7 @@ export class ConnectionHandler {
 
   #flushed(session: MemberSession, now: number): void {
     if (session.dialect !== "native") {
-      this.#listBroadcaster.flushed(session, now);
+      this.#classicSender.flushed(session, now);
       return;
     }
     session.nativeWriter.flushed();

@@ -7,7 +7,7 @@ import type { AddressRegistry } from "./address-registry.js";
 import type { AddressVerifier, VerificationResult } from "./address-verifier.js";
 import type { AdmissionVerdict } from "./admission.js";
 import { Claims, type ClaimTotals, isClaimAnswer } from "./claims.js";
-import type { ListBroadcaster } from "./classic/list-broadcaster.js";
+import type { ClassicSender } from "./classic/sender.js";
 import { CompletenessTracker, type LinkReport } from "./completeness.js";
 import { CompletenessReporter, shortfallOf } from "./completeness-reporter.js";
 import { FailureDetector } from "./failure-detector.js";
@@ -19,7 +19,7 @@ import type { MeshEndReason } from "./session-closer.js";
 import type { AbsentMemberRow, LogAnswer, MeshTimer, RendezvousOutput, RendezvousRules } from "./types.js";
 
 /** The sessions that an entry has changed. */
-export interface AppendResult {
+export interface ChangedSessions {
   /** The session that has become a member's. */
   readonly newcomer?: MemberSession | undefined;
   /** The session of a member that has been removed. */
@@ -52,7 +52,7 @@ export class Mesh {
   readonly claims: Claims;
   readonly #rules: RendezvousRules;
   readonly #addresses: AddressRegistry;
-  readonly #listBroadcaster: ListBroadcaster;
+  readonly #classicSender: ClassicSender;
   readonly #outputs: OutputSink<RendezvousOutput>;
   readonly #timers: KeyedTimers<MeshTimer>;
   readonly #completeness: CompletenessTracker;
@@ -72,7 +72,7 @@ export class Mesh {
     revision: number,
     rules: RendezvousRules,
     addresses: AddressRegistry,
-    listBroadcaster: ListBroadcaster,
+    classicSender: ClassicSender,
     addressVerifier: AddressVerifier,
     claimTotals: ClaimTotals,
     outputs: OutputSink<RendezvousOutput>,
@@ -82,7 +82,7 @@ export class Mesh {
     this.name = name;
     this.#rules = rules;
     this.#addresses = addresses;
-    this.#listBroadcaster = listBroadcaster;
+    this.#classicSender = classicSender;
     this.#outputs = outputs;
     this.#timers = timers.keyed((timer, now) => {
       touched.add(this);
@@ -210,7 +210,7 @@ export class Mesh {
   }
 
   /** An entry has come back from the log. */
-  appended(answer: Extract<LogAnswer, { type: "appended" }>, now: number): AppendResult {
+  appended(answer: Extract<LogAnswer, { type: "appended" }>, now: number): ChangedSessions {
     const { entry } = answer;
     if (isClaimEntry(entry)) {
       // A log may send an entry twice; it is applied once.
@@ -249,7 +249,7 @@ export class Mesh {
 
   /** Owes every classic member the newest list, because this newcomer is in it. */
   queueLists(newcomer: MemberSession, now: number): void {
-    if (this.members.classics > 0) this.#listBroadcaster.queueLists(this.sessions, newcomer, now);
+    if (this.members.classics > 0) this.#classicSender.queueLists(this.sessions, newcomer, now);
   }
 
   // Sessions.
@@ -428,6 +428,6 @@ export class Mesh {
       return this.#finishAt;
     const needsTime = this.members.classics > 1 || this.members.natives === 0;
     if (!needsTime) return this.#fullAt;
-    return Math.max(this.#fullAt, this.#listBroadcaster.lastListAt) + this.#rules.limits.settleMs;
+    return Math.max(this.#fullAt, this.#classicSender.lastListAt) + this.#rules.limits.settleMs;
   }
 }

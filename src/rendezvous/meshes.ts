@@ -4,7 +4,7 @@ import { claimLeaseMs } from "../protocol/claims.js";
 import { AddressRegistry } from "./address-registry.js";
 import type { AddressVerifier } from "./address-verifier.js";
 import type { ClaimTotals } from "./claims.js";
-import type { ListBroadcaster } from "./classic/list-broadcaster.js";
+import type { ClassicSender } from "./classic/sender.js";
 import { Mesh } from "./mesh.js";
 import type { RendezvousOutput, RendezvousRules } from "./types.js";
 
@@ -15,7 +15,7 @@ export const classicMesh = "default";
 export class Meshes {
   readonly addresses = new AddressRegistry();
   readonly #rules: RendezvousRules;
-  readonly #listBroadcaster: ListBroadcaster;
+  readonly #classicSender: ClassicSender;
   readonly #addressVerifier: AddressVerifier;
   readonly #outputs: OutputSink<RendezvousOutput>;
   readonly #timers: Timers;
@@ -30,13 +30,13 @@ export class Meshes {
     rules: RendezvousRules,
     timers: Timers,
     outputs: OutputSink<RendezvousOutput>,
-    listBroadcaster: ListBroadcaster,
+    classicSender: ClassicSender,
     addressVerifier: AddressVerifier,
   ) {
     this.#rules = rules;
     this.#timers = timers;
     this.#outputs = outputs;
-    this.#listBroadcaster = listBroadcaster;
+    this.#classicSender = classicSender;
     this.#addressVerifier = addressVerifier;
     this.#revision = rules.firstRevision;
     this.#claimTotals = { count: 0, grantsFrom: rules.startedAtMs + claimLeaseMs };
@@ -94,7 +94,7 @@ export class Meshes {
       this.#revision,
       this.#rules,
       this.addresses,
-      this.#listBroadcaster,
+      this.#classicSender,
       this.#addressVerifier,
       this.#claimTotals,
       this.#outputs,

@@ -7,7 +7,7 @@ import { Timers } from "../core/timers.js";
 import type { Address } from "../protocol/address.js";
 import type { Directory, Id } from "../protocol/directory.js";
 import { AddressVerifier, type VerificationResult } from "./address-verifier.js";
-import { ListBroadcaster } from "./classic/list-broadcaster.js";
+import { ClassicSender } from "./classic/sender.js";
 import { ConnectionHandler } from "./connection-handler.js";
 import type { RefusedSession } from "./membership.js";
 import type { Mesh, MeshEnd } from "./mesh.js";
@@ -38,7 +38,7 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
     const outputs = this.#outputs;
     const closes = new GracefulCloses(outputs, limits.lingerMs, this.#timers);
     const classicDirectory = (): Directory => this.#meshes.classic.members.directory;
-    const lists = new ListBroadcaster(limits, timers, outputs, closes, classicDirectory);
+    const lists = new ClassicSender(limits, timers, outputs, closes, classicDirectory);
     const verifier = new AddressVerifier(limits, timers, outputs, closes, (result, now) => this.#verified(result, now));
     this.#addressVerifier = verifier;
     this.#meshes = new Meshes(rules, timers, outputs, lists, verifier);

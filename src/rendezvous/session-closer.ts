@@ -5,7 +5,7 @@ import type { OutputSink } from "../core/machine.js";
 import type { KeyedTimers, Timers } from "../core/timers.js";
 import { encodeEnd, encodeRefusal, teardownText } from "../protocol/classic/list.js";
 import { encodeControl } from "../protocol/native/control.js";
-import type { ListBroadcaster } from "./classic/list-broadcaster.js";
+import type { ClassicSender } from "./classic/sender.js";
 import type { MemberSession } from "./member-session.js";
 import type { RendezvousOutput, RendezvousRules } from "./types.js";
 
@@ -31,7 +31,7 @@ const longestRefusal = 400;
 export class SessionCloser {
   readonly #rules: RendezvousRules;
   readonly #outputs: OutputSink<RendezvousOutput>;
-  readonly #listBroadcaster: ListBroadcaster;
+  readonly #classicSender: ClassicSender;
   readonly #gracefulCloses: GracefulCloses;
   readonly #ending: (session: MemberSession, closeReason: CloseReason, now: number) => void;
   /** Native members that were sent the teardown, and by when they must have closed. */
@@ -42,13 +42,13 @@ export class SessionCloser {
     rules: RendezvousRules,
     timers: Timers,
     outputs: OutputSink<RendezvousOutput>,
-    listBroadcaster: ListBroadcaster,
+    classicSender: ClassicSender,
     gracefulCloses: GracefulCloses,
     ending: (session: MemberSession, closeReason: CloseReason, now: number) => void,
   ) {
     this.#rules = rules;
     this.#outputs = outputs;
-    this.#listBroadcaster = listBroadcaster;
+    this.#classicSender = classicSender;
     this.#gracefulCloses = gracefulCloses;
     this.#ending = ending;
     this.#draining = timers.keyed((session, now) => {
@@ -104,7 +104,7 @@ export class SessionCloser {
   closed(session: MemberSession): void {
     this.#draining.clear(session);
     this.#gracefulCloses.closed(session.connection);
-    this.#listBroadcaster.closed(session);
+    this.#classicSender.closed(session);
   }
 
   note(session: MemberSession, code: ErrorCode, message: string): void {
@@ -140,7 +140,7 @@ export class SessionCloser {
 
   #hangUp(session: MemberSession, now: number, lastMessage?: Uint8Array): void {
     if (!this.#speaksNative(session)) {
-      this.#listBroadcaster.close(session, now, lastMessage);
+      this.#classicSender.close(session, now, lastMessage);
       return;
     }
     if (lastMessage !== undefined) session.nativeWriter.send(lastMessage);

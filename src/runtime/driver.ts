@@ -1,8 +1,8 @@
 import type { ConnectionId, ConnectionInput, ConnectionOutput, Endpoint } from "../core/connections.js";
-import { doubleZero } from "../core/double-zero.js";
+import { doubleZero } from "../core/double-field.js";
 import { FullmeshError } from "../core/errors.js";
 import type { Clocks, Machine } from "../core/machine.js";
-import { ConnectionAdapter } from "./connection-adapter.js";
+import { ConnectionInputs } from "./connection-inputs.js";
 import type { Accept, ClockPort, ConnectionPort, ListenerPort, TransportPort } from "./ports.js";
 
 /** A timer that fires later than this was delayed by a stall of this process, not by its coarse clock. */
@@ -89,7 +89,7 @@ export class Driver<Input, Output> {
       const connection: ConnectionId = `in:${this.#accepted}`;
       this.#connections.set(connection, port);
       this.input({ type: "accepted", connection, local, remote });
-      return new ConnectionAdapter(this, connection);
+      return new ConnectionInputs(this, connection);
     };
     this.#options.transport.listen(on, accept, (outcome) => {
       if (outcome instanceof FullmeshError) {
@@ -157,7 +157,7 @@ export class Driver<Input, Output> {
         const port = this.#options.transport.dial(
           output.to,
           output.identity,
-          new ConnectionAdapter(this, output.connection),
+          new ConnectionInputs(this, output.connection),
         );
         this.#connections.set(output.connection, port);
         break;

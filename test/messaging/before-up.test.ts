@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { defaultLimits } from "../../src/core/limits.js";
 import { Timers } from "../../src/core/timers.js";
-import type { LinkChannel } from "../../src/messaging/link-channel.js";
+import type { MessagingChannel } from "../../src/messaging/messaging-channel.js";
 import { PeerChannels } from "../../src/messaging/peer-channels.js";
 import type { MessagingEvent } from "../../src/messaging/types.js";
 import { numberedKinds } from "../../src/protocol/native/numbered.js";
@@ -20,7 +20,7 @@ class Waiting {
     this.timers,
   );
 
-  channel(peer: string): { readonly channel: LinkChannel; readonly line: TestLink } {
+  channel(peer: string): { readonly channel: MessagingChannel; readonly line: TestLink } {
     const line = new TestLink();
     line.hasBeenUp = false;
     return { channel: this.#channels.attach(peer, true, line), line };
@@ -32,7 +32,7 @@ class Waiting {
   }
 }
 
-function ask(channel: LinkChannel, bytes: number, timeoutMs = 1_000): number | "full" {
+function ask(channel: MessagingChannel, bytes: number, timeoutMs = 1_000): number | "full" {
   return channel.request(topic("ask"), 0, content(bytes), timeoutMs, 0);
 }
 

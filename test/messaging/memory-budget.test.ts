@@ -2,8 +2,8 @@ import { describe, expect, it } from "vitest";
 import { defaultLimits, type Limits } from "../../src/core/limits.js";
 import type { LinkWriter } from "../../src/core/link-handler.js";
 import { Timers } from "../../src/core/timers.js";
-import type { LinkChannel } from "../../src/messaging/link-channel.js";
 import { MemoryBudget, PeerBudget } from "../../src/messaging/memory-budget.js";
+import type { MessagingChannel } from "../../src/messaging/messaging-channel.js";
 import { PeerChannels } from "../../src/messaging/peer-channels.js";
 import type { MessagingEvent } from "../../src/messaging/types.js";
 import { numberedKinds } from "../../src/protocol/native/numbered.js";
@@ -66,7 +66,7 @@ describe("the shares of a budget", () => {
 class Node {
   readonly told: MessagingEvent[] = [];
   readonly lines: TestLink[] = [];
-  readonly peers: LinkChannel[] = [];
+  readonly peers: MessagingChannel[] = [];
   readonly #messaging: PeerChannels;
 
   constructor(peers: number, limits: Partial<Limits>) {
@@ -81,7 +81,7 @@ class Node {
     for (let peer = 0; peer < peers; peer += 1) this.board(`peer ${peer}`);
   }
 
-  board(peer: string): LinkChannel {
+  board(peer: string): MessagingChannel {
     const line = new TestLink();
     const channel = this.#messaging.attach(peer, true, line as LinkWriter);
     this.lines.push(line);

@@ -1,7 +1,7 @@
 import { defaultLimits, type Limits } from "../../src/core/limits.js";
 import { type LinkWriter, notNow } from "../../src/core/link-handler.js";
 import { Timers } from "../../src/core/timers.js";
-import type { LinkChannel } from "../../src/messaging/link-channel.js";
+import type { MessagingChannel } from "../../src/messaging/messaging-channel.js";
 import { PeerChannels } from "../../src/messaging/peer-channels.js";
 import type { MessagingEvent, PeerChannel, ReceivedMessage } from "../../src/messaging/types.js";
 
@@ -120,7 +120,7 @@ export class End {
   readonly events: MessagingEvent[] = [];
   readonly timers = new Timers();
   readonly messaging: PeerChannels;
-  readonly channel: LinkChannel;
+  readonly channel: MessagingChannel;
   /** What was wrong with what came. */
   readonly faults: string[] = [];
   now = 0;

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { FullmeshError, messageOf } from "../../src/core/errors.js";
-import { AsyncQueue, type QueuedItem } from "../../src/node/async-queue.js";
 import { codeToSend, dataOf, errorFromPeer } from "../../src/node/remote-errors.js";
 import { TopicEncoder } from "../../src/node/topics.js";
+import { type LazyItem, UnboundedAsyncQueue } from "../../src/node/unbounded-async-queue.js";
 import { outcomeOf } from "./outcomes.js";
 
 describe("an error that travels", () => {
@@ -51,7 +51,7 @@ describe("an error that travels", () => {
 });
 
 /** An item that says when it is taken, or never will be. */
-function waiting<Item>(item: Item, taken: Item[]): QueuedItem<Item> {
+function waiting<Item>(item: Item, taken: Item[]): LazyItem<Item> {
   return {
     take: () => {
       taken.push(item);
@@ -64,12 +64,12 @@ function waiting<Item>(item: Item, taken: Item[]): QueuedItem<Item> {
 describe("a loop over things that come with time", () => {
   it("keeps their order, and tells of each when it is taken, however many wait", async () => {
     const taken: number[] = [];
-    const loop = new AsyncQueue<number>(undefined, () => {});
+    const loop = new UnboundedAsyncQueue<number>(undefined, () => {});
     const got: number[] = [];
     for (let round = 0; round < 3; round += 1) {
       for (let item = 0; item < 3_000; item += 1) {
         const number = round * 3_000 + item;
-        loop.pushWaiting(waiting(number, taken));
+        loop.pushLazy(waiting(number, taken));
       }
       for (let count = 0; count < 2_000; count += 1) got.push((await loop.next()).value ?? -1);
       expect(loop.size).toBe((round + 1) * 1_000);
@@ -79,34 +79,34 @@ describe("a loop over things that come with time", () => {
     expect(got).toEqual(Array.from({ length: 9_000 }, (_, number) => number));
     expect(taken).toEqual(got);
     // What comes too late is let go at once.
-    loop.pushWaiting(waiting(9_000, taken));
+    loop.pushLazy(waiting(9_000, taken));
     expect(taken.at(-1)).toBe(9_000);
   });
 
   it("that is told of its user's failure rejects with it, and lets go of what waits", async () => {
     const taken: number[] = [];
     const ended: unknown[] = [];
-    const loop = new AsyncQueue<number>(undefined, (which) => void ended.push(which));
-    for (const item of [1, 2]) loop.pushWaiting(waiting(item, taken));
+    const loop = new UnboundedAsyncQueue<number>(undefined, (which) => void ended.push(which));
+    for (const item of [1, 2]) loop.pushLazy(waiting(item, taken));
     const failure = new Error("enough");
     await expect(loop.throw(failure)).rejects.toBe(failure);
     expect([taken, ended, loop.size, await loop.next()]).toEqual([[1, 2], [loop], 0, { done: true, value: undefined }]);
   });
 
   it("passes over what turns out to be nothing when it is taken, whether somebody asks already or not", async () => {
-    const loop = new AsyncQueue<number>(undefined, () => {});
+    const loop = new UnboundedAsyncQueue<number>(undefined, () => {});
     const nothing = { take: () => undefined, drop: () => {} };
-    loop.pushWaiting(nothing);
+    loop.pushLazy(nothing);
     loop.push(1);
     expect((await loop.next()).value).toBe(1);
     const asked = loop.next();
-    loop.pushWaiting(nothing);
+    loop.pushLazy(nothing);
     loop.push(2);
     expect((await asked).value).toBe(2);
   });
 
   it("gives to those who ask in the order in which they asked", async () => {
-    const loop = new AsyncQueue<string>(undefined, () => {});
+    const loop = new UnboundedAsyncQueue<string>(undefined, () => {});
     const asked = [loop.next(), loop.next(), loop.next()];
     loop.push("a");
     loop.push("b");

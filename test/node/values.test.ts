@@ -1,14 +1,14 @@
 import { createRequire } from "node:module";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import { bytesOf, payloadKindOf, payloadOf } from "../../src/node/payloads.js";
-import { payloadKinds } from "../../src/protocol/native/payload.js";
+import { bytesOf, payloadFormOf, payloadOf } from "../../src/node/payloads.js";
+import { payloadForms } from "../../src/protocol/native/payload.js";
 import { Recorder } from "../support/sockets.js";
 import { addressOf, failureOf, outcomeOf } from "./outcomes.js";
 import { pair } from "./pair.js";
 
 /** What comes out at the other end. */
 function travelled(payload: unknown): unknown {
-  const form = payloadKindOf(payload);
+  const form = payloadFormOf(payload);
   return payloadOf(form, new Uint8Array(bytesOf(payload, form)));
 }
 
@@ -38,8 +38,8 @@ describe("a payload", () => {
 
   it("of bytes travels as it is, also inside of values, whatever kind of bytes they were", () => {
     const bytes = Buffer.from([1, 2, 3]);
-    expect(payloadKindOf(bytes)).toBe(payloadKinds.bytes);
-    expect(bytesOf(bytes, payloadKinds.bytes)).toBe(bytes);
+    expect(payloadFormOf(bytes)).toBe(payloadForms.bytes);
+    expect(bytesOf(bytes, payloadForms.bytes)).toBe(bytes);
     expect(travelled({ bytes })).toEqual({ bytes: Uint8Array.of(1, 2, 3) });
   });
 
@@ -74,7 +74,7 @@ describe("a payload", () => {
       },
     ],
   ])("is refused with BAD_VALUE if it would come out as something else: %s", (_name, payload) => {
-    expect(outcomeOf(() => bytesOf(payload, payloadKindOf(payload)))).toBe("BAD_VALUE");
+    expect(outcomeOf(() => bytesOf(payload, payloadFormOf(payload)))).toBe("BAD_VALUE");
     // The next one is none the worse for it.
     expect(travelled({ fine: [1] })).toEqual({ fine: [1] });
   });
@@ -85,7 +85,7 @@ describe("a payload", () => {
     node.left = [node];
     const messageOf = (payload: unknown): string => {
       try {
-        return String(bytesOf(payload, payloadKindOf(payload)));
+        return String(bytesOf(payload, payloadFormOf(payload)));
       } catch (error) {
         return (error as Error).message.split("; a payload may be ")[0] ?? "";
       }
@@ -110,19 +110,19 @@ describe("a payload", () => {
   it("is refused with BAD_VALUE if it would take too much memory, by who sends it as by who gets it", () => {
     const maps = Array.from({ length: 200_000 }, () => ({}));
     const bytes = Uint8Array.from([0xdd, 0, 3, 0x0d, 0x40, ...Array(200_000).fill(0x80)]);
-    expect(outcomeOf(() => bytesOf(maps, payloadKinds.value))).toBe("BAD_VALUE");
-    expect(outcomeOf(() => payloadOf(payloadKinds.value, bytes))).toBe("BAD_VALUE");
-    expect(payloadOf(payloadKinds.value, bytes, 30_000_000)).toHaveLength(200_000);
+    expect(outcomeOf(() => bytesOf(maps, payloadForms.value))).toBe("BAD_VALUE");
+    expect(outcomeOf(() => payloadOf(payloadForms.value, bytes))).toBe("BAD_VALUE");
+    expect(payloadOf(payloadForms.value, bytes, 30_000_000)).toHaveLength(200_000);
     expect(travelled(maps.slice(0, 100_000))).toHaveLength(100_000);
   });
 
   it("is its own once it has been encoded at 4 KiB or more, and gives up large memory", () => {
-    const first = bytesOf("x".repeat(5_000), payloadKinds.value);
-    const second = bytesOf("y".repeat(5_000), payloadKinds.value);
-    expect(payloadOf(payloadKinds.value, first)).toBe("x".repeat(5_000));
-    expect(payloadOf(payloadKinds.value, second)).toBe("y".repeat(5_000));
-    expect(bytesOf("x".repeat(500_000), payloadKinds.value).buffer.byteLength).toBe(500_005);
-    expect(bytesOf(1, payloadKinds.value).buffer.byteLength).toBeLessThan(100_000);
+    const first = bytesOf("x".repeat(5_000), payloadForms.value);
+    const second = bytesOf("y".repeat(5_000), payloadForms.value);
+    expect(payloadOf(payloadForms.value, first)).toBe("x".repeat(5_000));
+    expect(payloadOf(payloadForms.value, second)).toBe("y".repeat(5_000));
+    expect(bytesOf("x".repeat(500_000), payloadForms.value).buffer.byteLength).toBe(500_005);
+    expect(bytesOf(1, payloadForms.value).buffer.byteLength).toBeLessThan(100_000);
   });
 
   it.each([
@@ -136,8 +136,8 @@ describe("a payload", () => {
     ["a key of the prototype", [0x81, 0xa9, ...Buffer.from("__proto__"), 1]],
     ["an array that is not all there", [0xdd, 0xff, 0xff, 0xff, 0xff]],
   ])("that is no value is refused with BAD_VALUE: %s", (_name, bytes) => {
-    expect(outcomeOf(() => payloadOf(payloadKinds.value, Uint8Array.from(bytes)))).toBe("BAD_VALUE");
-    expect(payloadOf(payloadKinds.value, Uint8Array.of(1))).toBe(1);
+    expect(outcomeOf(() => payloadOf(payloadForms.value, Uint8Array.from(bytes)))).toBe("BAD_VALUE");
+    expect(payloadOf(payloadForms.value, Uint8Array.of(1))).toBe(1);
   });
 });
 

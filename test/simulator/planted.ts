@@ -5,14 +5,14 @@ import { DirectoryView } from "../../src/mesh/native/directory-view.js";
 import { HelloHandler } from "../../src/mesh/native/hello-handler.js";
 import { Link } from "../../src/mesh/native/link.js";
 import { LinkDialer } from "../../src/mesh/native/link-dialer.js";
-import { LinkReporter } from "../../src/mesh/native/link-reporter.js";
 import { type HelloRule, helloRules } from "../../src/mesh/native/link-states.js";
 import { NativePeers } from "../../src/mesh/native/peers.js";
 import { ResumeState } from "../../src/mesh/native/resume-state.js";
 import { SendBuffer } from "../../src/mesh/native/send-buffer.js";
+import { ServerLinkReport } from "../../src/mesh/native/server-link-report.js";
 import { ByteQueue } from "../../src/messaging/byte-queue.js";
 import { ReceiveWindow, SendWindow } from "../../src/messaging/flow-control.js";
-import { LinkChannel } from "../../src/messaging/link-channel.js";
+import { MessagingChannel } from "../../src/messaging/messaging-channel.js";
 import { PeerChannels } from "../../src/messaging/peer-channels.js";
 import { PendingRequests } from "../../src/messaging/pending-requests.js";
 import { Stream } from "../../src/messaging/stream.js";
@@ -139,14 +139,14 @@ export const plants: readonly Plant[] = [
   {
     when: "what was sent on a link that was never up goes to the next incarnation of the peer",
     plant: () => {
-      const lost = new Map<string, Parameters<LinkChannel["send"]>[]>();
-      const { send, ended } = LinkChannel.prototype;
+      const lost = new Map<string, Parameters<MessagingChannel["send"]>[]>();
+      const { send, ended } = MessagingChannel.prototype;
       const attach = PeerChannels.prototype.attach;
-      vi.spyOn(LinkChannel.prototype, "send").mockImplementation(function (this: LinkChannel, ...message) {
+      vi.spyOn(MessagingChannel.prototype, "send").mockImplementation(function (this: MessagingChannel, ...message) {
         if (!this.link.hasBeenUp) lost.set(this.peer, [...(lost.get(this.peer) ?? []), message]);
         return send.apply(this, message);
       });
-      vi.spyOn(LinkChannel.prototype, "ended").mockImplementation(function (this: LinkChannel, reason) {
+      vi.spyOn(MessagingChannel.prototype, "ended").mockImplementation(function (this: MessagingChannel, reason) {
         if (this.link.hasBeenUp) lost.delete(this.peer);
         ended.call(this, reason);
       });
@@ -161,7 +161,7 @@ export const plants: readonly Plant[] = [
   },
   {
     when: "messages that wait for credit are not told of when the link ends",
-    plant: () => vi.spyOn(LinkChannel.prototype, "waiting", "get").mockReturnValue(0),
+    plant: () => vi.spyOn(MessagingChannel.prototype, "waiting", "get").mockReturnValue(0),
     seed: 64,
     breaks: "S8",
   },
@@ -263,13 +263,13 @@ export const plants: readonly Plant[] = [
   },
   {
     when: "a member does not report that a link is gone",
-    plant: () => vi.spyOn(LinkReporter.prototype, "down").mockImplementation(() => {}),
+    plant: () => vi.spyOn(ServerLinkReport.prototype, "down").mockImplementation(() => {}),
     seed: 12,
     breaks: "C1",
   },
   {
     when: "a member that comes back does not report all of its links",
-    plant: () => vi.spyOn(LinkReporter.prototype, "all").mockImplementation(() => {}),
+    plant: () => vi.spyOn(ServerLinkReport.prototype, "all").mockImplementation(() => {}),
     seed: 830,
     breaks: "L1",
   },

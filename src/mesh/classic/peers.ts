@@ -8,7 +8,7 @@ import { httpRefusal, tlsRefusal } from "../../protocol/caller-kind.js";
 import { encodeHello } from "../../protocol/classic/hello.js";
 import { encodeRefusal } from "../../protocol/classic/list.js";
 import { isAmbiguousPort } from "../../protocol/classic/scanner.js";
-import { type DialectAcceptor, notTheServer, type PendingConnection } from "../acceptor.js";
+import { type DialectAcceptor, notTheServer, type UnidentifiedConnection } from "../acceptor.js";
 import type { ConnectionListener, Connections } from "../connections.js";
 import type { Direction, MemberEvent, MemberOutput, MemberRules } from "../types.js";
 import { type ClassicLink, ClassicLinks } from "./links.js";
@@ -101,7 +101,7 @@ export class ClassicPeers implements DialectAcceptor, ConnectionListener {
     this.#checkComplete();
   }
 
-  receive({ connection, remote }: PendingConnection): ConnectionListener {
+  receive({ connection, remote }: UnidentifiedConnection): ConnectionListener {
     this.#pendingHellos.begin(connection, remote);
     return this;
   }

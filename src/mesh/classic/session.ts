@@ -7,7 +7,7 @@ import type { Address } from "../../protocol/address.js";
 import { readEndText, type ServerStreamEvent, ServerStreamReader, teardownText } from "../../protocol/classic/list.js";
 import { encodeRegistration } from "../../protocol/classic/registration.js";
 import type { ConnectionListener, Connections } from "../connections.js";
-import { ServerSearch } from "../server-search.js";
+import { ServerRedial } from "../server-redial.js";
 import type { MemberEvent, MemberOutput, MemberRules, ServerSession, SessionEvent } from "../types.js";
 
 /** The states of a classic member's session with its server. What a row does not allow is a fault of the machine. */
@@ -46,7 +46,7 @@ export class ClassicSession implements ServerSession, ConnectionListener {
   readonly #connections: Connections;
   readonly #emit: (event: SessionEvent, now: number) => void;
   readonly #timers: KeyedTimers<"dial" | "quiet">;
-  readonly #search: ServerSearch;
+  readonly #serverRedial: ServerRedial;
   #state: State = "idle";
   #connection: ConnectionId | undefined;
   #local: Endpoint | undefined;
@@ -69,12 +69,12 @@ export class ClassicSession implements ServerSession, ConnectionListener {
     this.#connections = connections;
     this.#emit = emit;
     this.#timers = timers.keyed((wait, now) => this.#timedOut(wait, now));
-    this.#search = new ServerSearch(
+    this.#serverRedial = new ServerRedial(
       rules.limits,
       rules.seed,
       timers,
       (now) => this.#dial(now),
-      (now) => this.#emit(this.#search.timedOut(this.#own), now),
+      (now) => this.#emit(this.#serverRedial.timedOut(this.#own), now),
     );
     this.#reader = new ServerStreamReader(rules.limits);
   }
@@ -84,7 +84,7 @@ export class ClassicSession implements ServerSession, ConnectionListener {
   }
 
   get serverName(): string {
-    return this.#search.serverName;
+    return this.#serverRedial.serverName;
   }
 
   get local(): Endpoint | undefined {
@@ -94,9 +94,9 @@ export class ClassicSession implements ServerSession, ConnectionListener {
   // What the member wants.
 
   connect(to: Endpoint, now: number, lookMs?: number): void {
-    this.#search.server = to;
-    this.#search.allow(lookMs);
-    this.#search.resume(now);
+    this.#serverRedial.server = to;
+    this.#serverRedial.allow(lookMs);
+    this.#serverRedial.resume(now);
     this.#dial(now);
   }
 
@@ -120,7 +120,7 @@ export class ClassicSession implements ServerSession, ConnectionListener {
     const isConnecting = this.#state === "connecting";
     this.#step("over");
     this.#timers.clearAll();
-    this.#search.stop();
+    this.#serverRedial.stop();
     if (connection === undefined) return;
     if (isConnecting) this.#connections.abort(connection);
     else this.#connections.dismiss(connection, now);
@@ -165,7 +165,7 @@ export class ClassicSession implements ServerSession, ConnectionListener {
   }
 
   #dial(now: number): void {
-    const { server } = this.#search;
+    const { server } = this.#serverRedial;
     if (server === undefined) return;
     this.#step("dialing");
     this.#hasReceived = false;
@@ -202,7 +202,7 @@ export class ClassicSession implements ServerSession, ConnectionListener {
 
   /** The connection is of no more use; `failure` says how it broke, undefined that the server closed it. */
   #gone(failure: string | undefined, now: number): void {
-    const { serverName, isAllowed } = this.#search;
+    const { serverName, isAllowed } = this.#serverRedial;
     this.#timers.clearAll();
     switch (this.#state) {
       case "connecting": {
@@ -236,11 +236,11 @@ export class ClassicSession implements ServerSession, ConnectionListener {
 
   /** The server is not there; it is looked for. */
   #postpone(code: ErrorCode, reason: string, now: number): void {
-    if (this.#search.lastFailure === undefined) this.#note("SERVER_AWAITED", reason);
-    this.#search.lastFailure = { code, message: reason };
+    if (this.#serverRedial.lastFailure === undefined) this.#note("SERVER_AWAITED", reason);
+    this.#serverRedial.lastFailure = { code, message: reason };
     this.#step("postponed");
     this.#connection = undefined;
-    this.#search.failed(now);
+    this.#serverRedial.failed(now);
   }
 
   #lost(): void {
@@ -286,7 +286,7 @@ export class ClassicSession implements ServerSession, ConnectionListener {
     const isNamed = this.#own !== undefined && list.includes(this.#own);
     if (isNamed && this.#own !== undefined && this.#state === "registering") {
       this.#step("listed");
-      this.#search.allow(undefined);
+      this.#serverRedial.allow(undefined);
       this.#report({ type: "registered", address: this.#own, order: null });
     }
     if (isSettled && !isNamed) this.#note("NOT_LISTED", `the list lacks ${this.#own}`);
@@ -318,7 +318,7 @@ export class ClassicSession implements ServerSession, ConnectionListener {
   }
 
   #note(code: ErrorCode, message: string): void {
-    this.#outputs.push({ type: "note", note: { code, message, remote: this.#search.serverName } });
+    this.#outputs.push({ type: "note", note: { code, message, remote: this.#serverRedial.serverName } });
   }
 
   #step(trigger: Trigger): void {

@@ -16,7 +16,7 @@ import { type Control, type ControlOf, encodeControl } from "../../protocol/nati
 import { FrameReader, type FrameSink } from "../../protocol/native/frames.js";
 import { numberBytes } from "../../protocol/native/numbered.js";
 import { encodePreface, isSupported, type Preface, withPreface } from "../../protocol/native/preface.js";
-import type { PendingConnection } from "../acceptor.js";
+import type { UnidentifiedConnection } from "../acceptor.js";
 import type { ConnectionListener, Connections } from "../connections.js";
 import { PingTracker } from "./ping-tracker.js";
 
@@ -120,18 +120,18 @@ export class NativeConnection implements ConnectionListener, FrameSink {
   /** Takes over an accepted connection. Until `trust`, only a short first frame is read from it. */
   static accept(
     ports: NativeConnectionContext,
-    visitor: PendingConnection,
+    pending: UnidentifiedConnection,
     owner: NativeConnectionOwner,
   ): NativeConnection {
     const connection = new NativeConnection(
       ports,
       owner,
-      visitor.remote,
-      visitor.connection,
+      pending.remote,
+      pending.connection,
       "member",
-      visitor.identity,
+      pending.identity,
     );
-    connection.cipher = visitor.cipher;
+    connection.cipher = pending.cipher;
     return connection;
   }
 

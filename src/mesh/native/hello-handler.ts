@@ -3,7 +3,7 @@ import type { ErrorCode } from "../../core/errors.js";
 import type { PendingConnections } from "../../core/pending-connections.js";
 import type { KeyedTimers } from "../../core/timers.js";
 import type { Control, ControlOf } from "../../protocol/native/control.js";
-import type { DialectAcceptor, PendingConnection } from "../acceptor.js";
+import type { DialectAcceptor, UnidentifiedConnection } from "../acceptor.js";
 import type { ConnectionListener } from "../connections.js";
 import { NativeConnection, type NativeConnectionContext, type NativeConnectionOwner } from "./connection.js";
 import type { Link } from "./link.js";
@@ -54,9 +54,9 @@ export class HelloHandler implements DialectAcceptor, NativeConnectionOwner {
     });
   }
 
-  receive(visitor: PendingConnection): ConnectionListener {
-    const connection = NativeConnection.accept(this.#context, visitor, this);
-    this.#callers.set(visitor.connection, connection);
+  receive(pending: UnidentifiedConnection): ConnectionListener {
+    const connection = NativeConnection.accept(this.#context, pending, this);
+    this.#callers.set(pending.connection, connection);
     return connection;
   }
 

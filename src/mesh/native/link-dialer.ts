@@ -134,7 +134,7 @@ export class LinkDialer implements NativeConnectionOwner {
       return;
     }
     this.#queue.linked(link, now);
-    link.failure = undefined;
+    link.downState = undefined;
     link.step("answered");
     this.#events.answered(link, now);
   }
@@ -155,7 +155,7 @@ export class LinkDialer implements NativeConnectionOwner {
       this.#links.delete(connection);
       this.#queue.drop(link);
       link.connection = undefined;
-      link.failure = { stage: "rejected", reason: `${code} ${message}` };
+      link.downState = { stage: "rejected", reason: `${code} ${message}` };
       link.step("rejected");
       this.#events.failed(link, now);
     } else if (highest !== undefined && highest > most) {
@@ -174,7 +174,7 @@ export class LinkDialer implements NativeConnectionOwner {
     link.connection = undefined;
     link.step("failed");
     const failures = this.#queue.failed(link, now);
-    link.failure = { stage: "dialing", reason: `${code} ${reason} (${failures} in a row)` };
+    link.downState = { stage: "dialing", reason: `${code} ${reason} (${failures} in a row)` };
     this.#context.note(code, `attempt ${link.attempt} to dial it failed: ${reason}`, link.peer.address);
     this.#events.failed(link, now);
     this.dial(now);

@@ -1,7 +1,7 @@
-import type { BufferPool } from "../../core/buffer-pool.js";
 import type { ErrorCode } from "../../core/errors.js";
 import type { Limits } from "../../core/limits.js";
 import { type LinkHandler, type LinkHandlerFactory, type LinkWriter, notNow } from "../../core/link-handler.js";
+import type { PagePool } from "../../core/page-pool.js";
 import type { KeyedTimers } from "../../core/timers.js";
 import { nextState } from "../../core/transitions.js";
 import type { Address } from "../../protocol/address.js";
@@ -16,7 +16,7 @@ import { ResumeState } from "./resume-state.js";
 import { SendBuffer } from "./send-buffer.js";
 
 /** Why a link is not up: how far it has come, and what is in its way. */
-export interface LinkFailure {
+export interface DownState {
   readonly stage: string;
   readonly reason: string;
 }
@@ -24,7 +24,7 @@ export interface LinkFailure {
 /** What all links of a member share, and whom they report to. */
 export interface LinkContext {
   readonly limits: Limits;
-  readonly pages: BufferPool;
+  readonly pages: PagePool;
   readonly handlers: LinkHandlerFactory;
   /** Links with something to send: `flush` is to be called on each at the end of the step, and empties this. */
   readonly scheduled: Link[];
@@ -64,7 +64,7 @@ export class Link implements LinkWriter, NativeConnectionOwner {
   /** The connection of the newest attempt, if there is one. */
   connection: NativeConnection | undefined;
   /** What is in the way while it is not up. */
-  failure: LinkFailure | undefined;
+  downState: DownState | undefined;
   /** True once the peer has said that it sends nothing more. */
   hasReadGoodbye = false;
   /** Why it ends, once that is known. */
@@ -213,14 +213,14 @@ export class Link implements LinkWriter, NativeConnectionOwner {
   /** Hands what has been begun to the connection, as far as that has room. */
   flush(now: number): void {
     this.#isScheduled = false;
-    const { connection, sendBuffer: outflow } = this;
+    const { connection, sendBuffer } = this;
     if (connection === undefined || !this.isCarried) return;
     if (this.#isMeasureDue) connection.measure(now);
     this.#isMeasureDue = false;
     const before = this.#handedBytes;
     // A frame that has been begun goes out to its end: until then nothing else can be sent on the connection.
-    while (this.#handedBytes < this.#context.limits.handedBytes || outflow.isWithinFrame) {
-      const piece = outflow.nextSegment();
+    while (this.#handedBytes < this.#context.limits.handedBytes || sendBuffer.isWithinFrame) {
+      const piece = sendBuffer.nextSegment();
       if (piece === undefined) break;
       if (piece === "changed") {
         this.#payloadChanged(connection, now);
@@ -231,7 +231,7 @@ export class Link implements LinkWriter, NativeConnectionOwner {
     }
     if (this.#handedBytes > before) this.handler.moved();
     if (!this.#isLeaving || this.#hasSaidGoodbye) return;
-    if (outflow.waitingBytes === 0 && this.handler.isDone) this.#goodbye(connection, now);
+    if (sendBuffer.waitingBytes === 0 && this.handler.isDone) this.#goodbye(connection, now);
   }
 
   // What comes on its connection.

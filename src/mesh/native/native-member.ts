@@ -13,8 +13,8 @@ import type { MemberEvent, MemberOutput, MemberRules, SessionEvent } from "../ty
 import { Claims } from "./claims.js";
 import type { NativeConnection } from "./connection.js";
 import type { ClaimTransition } from "./directory-view.js";
-import { LinkReporter } from "./link-reporter.js";
 import { NativePeers } from "./peers.js";
+import { ServerLinkReport } from "./server-link-report.js";
 import { NativeSession } from "./session.js";
 
 /** A member that speaks native: its session, its peers, its reports and claims, and the idle monitor of all its connections. */
@@ -61,7 +61,7 @@ export class NativeMember {
         outputs.push({ type: "note", note: { code, message, remote } }),
     };
     this.#leaseTimer = timers.keyed(() => {});
-    const reports = new LinkReporter(rules.limits, timers, (now) => this.#sendReports(now));
+    const reports = new ServerLinkReport(rules.limits, timers, (now) => this.#sendReports(now));
     this.peers = new NativePeers(rules, rules.draw(), outputs, context, handshakes, handlers, reports, {
       moved: () => this.#reportDirectory(),
       fenced: (reason) => {

@@ -1,7 +1,7 @@
-import { BufferPool } from "../../core/buffer-pool.js";
 import type { ConnectionId } from "../../core/connections.js";
 import type { LinkHandlerFactory } from "../../core/link-handler.js";
 import type { OutputSink } from "../../core/machine.js";
+import { PagePool } from "../../core/page-pool.js";
 import type { PendingConnections } from "../../core/pending-connections.js";
 import type { Address } from "../../protocol/address.js";
 import { type Claim, compareMembers, type Entry, type Id, type Member } from "../../protocol/directory.js";
@@ -13,8 +13,8 @@ import { type ClaimTransition, type DirectoryChange, DirectoryView } from "./dir
 import { HelloHandler, type SessionCall } from "./hello-handler.js";
 import { Link, type LinkContext } from "./link.js";
 import { LinkDialer } from "./link-dialer.js";
-import type { LinkReporter } from "./link-reporter.js";
 import type { HelloCase } from "./link-states.js";
+import type { ServerLinkReport } from "./server-link-report.js";
 
 /** Events of the native peers for the rest of the member. */
 export interface NativePeersEvents {
@@ -34,7 +34,7 @@ export interface NativePeersEvents {
  */
 export class NativePeers {
   readonly roster: DirectoryView;
-  readonly reports: LinkReporter;
+  readonly reports: ServerLinkReport;
   readonly acceptor: HelloHandler;
   readonly #outputs: OutputSink<MemberOutput>;
   readonly #events: NativePeersEvents;
@@ -52,7 +52,7 @@ export class NativePeers {
     ports: NativeConnectionContext,
     handshakes: PendingConnections,
     handlers: LinkHandlerFactory,
-    reports: LinkReporter,
+    reports: ServerLinkReport,
     watch: NativePeersEvents,
   ) {
     this.#outputs = outputs;
@@ -69,7 +69,7 @@ export class NativePeers {
       limits,
       note,
       handlers,
-      pages: new BufferPool(rules.allocate),
+      pages: new PagePool(rules.allocate),
       scheduled: [],
       acknowledgements: timers.keyed((link) => link.acknowledge()),
       drains: timers.keyed((link, now) => link.drainOverdue(now)),
@@ -221,9 +221,9 @@ export class NativePeers {
     this.#unreachable.delete(link);
     if (this.#byAddress.get(address) === link) this.#byAddress.delete(address);
     this.reports.forget(order);
-    const { handler, sendBuffer: outflow, hasBeenUp } = link;
-    const unacknowledged = handler.waiting + outflow.count(numberedKinds.message);
-    outflow.clear();
+    const { handler, sendBuffer, hasBeenUp } = link;
+    const unacknowledged = handler.waiting + sendBuffer.count(numberedKinds.message);
+    sendBuffer.clear();
     handler.ended(reason);
     this.#emit({ type: "unlink", ...describe(link), reason, unacknowledged, wasUp: hasBeenUp });
   }
@@ -263,7 +263,7 @@ export class NativePeers {
     const type = link.hasBeenUp ? "relink" : "link";
     const isFirst = !link.hasBeenUp;
     link.hasBeenUp = true;
-    link.failure = undefined;
+    link.downState = undefined;
     this.#unreachable.delete(link);
     this.reports.up(peer.order, attempt, now);
     this.#emit({ type, ...describe(link) });
@@ -283,7 +283,7 @@ export class NativePeers {
       }
       return;
     }
-    link.failure = { stage: link.isOwner ? "redialing" : "waiting for its owner", reason };
+    link.downState = { stage: link.isOwner ? "redialing" : "waiting for its owner", reason };
     this.#unreachable.add(link);
     this.#report(link, now);
     this.#emit({ type: "broken", ...describe(link), reason });
@@ -298,7 +298,7 @@ export class NativePeers {
   }
 
   #report(link: Link, now: number): void {
-    if (link.failure !== undefined) this.reports.down(link.peer.order, link.failure, now);
+    if (link.downState !== undefined) this.reports.down(link.peer.order, link.downState, now);
   }
 
   #emit(event: MemberEvent): void {

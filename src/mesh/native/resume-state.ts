@@ -14,8 +14,8 @@ export class ResumeState {
   #since = 0;
   #received = 0;
 
-  constructor(outflow: SendBuffer) {
-    this.#sendBuffer = outflow;
+  constructor(sendBuffer: SendBuffer) {
+    this.#sendBuffer = sendBuffer;
   }
 
   get since(): number {

@@ -1,5 +1,5 @@
-import type { BufferPool, Page } from "../../core/buffer-pool.js";
-import { doubleZero } from "../../core/double-zero.js";
+import { doubleZero } from "../../core/double-field.js";
+import type { Page, PagePool } from "../../core/page-pool.js";
 import { frameHeaderBytes, writeFrameHeader } from "../../protocol/native/frames.js";
 import { numberBytes, readUint48, writeUint48 } from "../../protocol/native/numbered.js";
 
@@ -28,7 +28,7 @@ const headBytes = frameHeaderBytes + numberBytes;
  * Payload is copied once, onto a page, or not at all, if it is long. Nothing is allocated for a frame, only for a segment.
  */
 export class SendBuffer {
-  readonly #pool: BufferPool;
+  readonly #pool: PagePool;
   /** Pages that nobody needs any more, but of which the connection may not have sent everything yet. */
   #spent: Page[] = [];
   /** True if the connection has sent all that it was handed. */
@@ -48,7 +48,7 @@ export class SendBuffer {
   #unacknowledgedBytes = 0;
   #waitingBytes = 0;
 
-  constructor(pages: BufferPool) {
+  constructor(pages: PagePool) {
     this.#pool = pages;
   }
 

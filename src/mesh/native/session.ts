@@ -7,7 +7,7 @@ import type { Address } from "../../protocol/address.js";
 import type { Claim, Id, Member } from "../../protocol/directory.js";
 import type { Control, ControlOf } from "../../protocol/native/control.js";
 import { notTheServer } from "../acceptor.js";
-import { ServerSearch } from "../server-search.js";
+import { ServerRedial } from "../server-redial.js";
 import type { MemberEvent, MemberOutput, MemberRules, ServerSession, SessionEvent } from "../types.js";
 import { NativeConnection, type NativeConnectionContext, type NativeConnectionOwner } from "./connection.js";
 import type { DirectoryView } from "./directory-view.js";
@@ -58,7 +58,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
   readonly #view: DirectoryView;
   readonly #emit: (event: SessionEvent, now: number) => void;
   readonly #timers: KeyedTimers<"answer">;
-  readonly #search: ServerSearch;
+  readonly #serverRedial: ServerRedial;
   #state: State = "idle";
   #connection: NativeConnection | undefined;
   #local: Endpoint | undefined;
@@ -91,7 +91,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     this.#view = view;
     this.#emit = emit;
     this.#timers = context.timers.keyed((_, now) => this.#unanswered(now));
-    this.#search = new ServerSearch(
+    this.#serverRedial = new ServerRedial(
       rules.limits,
       rules.seed,
       context.timers,
@@ -105,7 +105,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
   }
 
   get serverName(): string {
-    return this.#search.serverName;
+    return this.#serverRedial.serverName;
   }
 
   get local(): Endpoint | undefined {
@@ -119,9 +119,9 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
   // What the member wants.
 
   connect(to: Endpoint, now: number, lookMs?: number): void {
-    this.#search.server = to;
-    this.#search.allow(lookMs);
-    this.#search.resume(now);
+    this.#serverRedial.server = to;
+    this.#serverRedial.allow(lookMs);
+    this.#serverRedial.resume(now);
     this.#dial(now);
   }
 
@@ -156,7 +156,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     this.#admittedAt = undefined;
     this.#dropParts();
     this.#clearWaits();
-    if (!this.#search.pauseAfter(this.#shortLives, now)) this.#dial(now);
+    if (!this.#serverRedial.pauseAfter(this.#shortLives, now)) this.#dial(now);
   }
 
   end(now: number, leaving?: string): void {
@@ -189,7 +189,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     else if (control.type === "admitted" && this.#awaitsChallenge) this.#admitted(connection, control, now);
     else if (control.type === "waiting" && this.#awaitsChallenge) {
       this.#timers.clear("answer");
-      this.#search.pause(now);
+      this.#serverRedial.pause(now);
       this.#report({ type: "waiting", place: control.place });
     } else if (control.type === "teardown") this.#tornDown(control, now);
     else if (this.isListed) this.#listedMessage(connection, control, now);
@@ -198,15 +198,16 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
 
   gone(connection: NativeConnection, reason: string, now: number): void {
     const { failure } = connection;
-    const { serverName } = this.#search;
-    const isPassing = this.#search.isAllowed && (failure === undefined || ofMoment.has(failure));
+    const { serverName } = this.#serverRedial;
+    const isPassing = this.#serverRedial.isAllowed && (failure === undefined || ofMoment.has(failure));
     this.#connection = undefined;
     this.#timers.clear("answer");
     switch (this.#state) {
       case "connecting": {
         const code = failure ?? "SERVER_UNREACHABLE";
         if (isPassing || failure === "BUSY") this.#postpone(code, reason, now);
-        else if (this.#own !== undefined || this.#search.isAllowed) this.#over(`${serverName}: ${reason}`, code, now);
+        else if (this.#own !== undefined || this.#serverRedial.isAllowed)
+          this.#over(`${serverName}: ${reason}`, code, now);
         else {
           this.#step("lost");
           this.#report({ type: "unreachable", message: `${serverName}: ${reason}`, failure: code });
@@ -237,7 +238,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
   called(dialBack: NativeConnection, control: SessionCall, now: number): void {
     const { id } = this.#view;
     if (control.type === "register" || control.type === "resume") {
-      const message = notTheServer(this.#search.server && this.serverName);
+      const message = notTheServer(this.#serverRedial.server && this.serverName);
       this.#context.note("REGISTRATION_AT_NODE", `refused ${control.address}`, dialBack.remoteAddress);
       dialBack.refuse("REGISTRATION_AT_NODE", message, now);
       return;
@@ -274,11 +275,11 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
   #givenUp(now: number): void {
     if (this.#state === "away" || this.#state === "returning") {
       this.#over(`no server for ${this.#rules.serverLostMs} ms`, "SERVER_VANISHED", now);
-    } else this.#emit(this.#search.timedOut(this.#own), now);
+    } else this.#emit(this.#serverRedial.timedOut(this.#own), now);
   }
 
   #dial(now: number): void {
-    const { server } = this.#search;
+    const { server } = this.#serverRedial;
     if (server === undefined) return;
     this.#step("dialing");
     this.#connection = NativeConnection.dial(this.#context, server, "rendezvous", this);
@@ -397,10 +398,10 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
   /** The server is not there, or cannot take this member in now. */
   #postpone(code: ErrorCode, reason: string, now: number, retryMs = 0): void {
     if (code === "BUSY") this.#note("SERVER_BUSY", reason);
-    else if (this.#search.lastFailure === undefined) this.#note("SERVER_AWAITED", reason);
-    this.#search.lastFailure = { code, message: reason };
+    else if (this.#serverRedial.lastFailure === undefined) this.#note("SERVER_AWAITED", reason);
+    this.#serverRedial.lastFailure = { code, message: reason };
     this.#step("postponed");
-    this.#search.failed(now, code === "BUSY" && retryMs === 0 ? this.#rules.limits.serverRedialMaxMs : retryMs);
+    this.#serverRedial.failed(now, code === "BUSY" && retryMs === 0 ? this.#rules.limits.serverRedialMaxMs : retryMs);
   }
 
   /** Who has been a member is not taken back: that may pass, or its address may have changed. It is tried for one lease. */
@@ -423,13 +424,13 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     this.#connection = undefined;
     this.#dropParts();
     this.#step("lost");
-    this.#search.failed(now, retryMs);
+    this.#serverRedial.failed(now, retryMs);
   }
 
   /** Nothing is waited for any more. From now on the server may be away for as long as the rules allow. */
   #clearWaits(): void {
     this.#timers.clearAll();
-    this.#search.allow(this.#rules.serverLostMs);
+    this.#serverRedial.allow(this.#rules.serverLostMs);
     this.#refusedSince = undefined;
     this.#refusals.clear();
   }
@@ -443,7 +444,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
   }
 
   #note(code: ErrorCode, message: string): void {
-    this.#outputs.push({ type: "note", note: { code, message, remote: this.#search.serverName } });
+    this.#outputs.push({ type: "note", note: { code, message, remote: this.#serverRedial.serverName } });
   }
 
   #step(trigger: Trigger): void {

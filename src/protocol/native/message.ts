@@ -1,6 +1,6 @@
 import type { LinkWriter } from "../../core/link-handler.js";
 import { numberBytes, numberedKinds } from "./numbered.js";
-import { decodePayloadKind, isReferenced, type PayloadKind, viewOf, writeBytes } from "./payload.js";
+import { decodePayloadForm, isReferenced, type PayloadForm, viewOf, writeBytes } from "./payload.js";
 import { decodeTopic } from "./topics.js";
 
 /**
@@ -8,7 +8,7 @@ import { decodeTopic } from "./topics.js";
  */
 export interface MessageFrame {
   readonly topic: string;
-  readonly form: PayloadKind;
+  readonly form: PayloadForm;
   /** Contiguous, and may be kept. */
   readonly payload: Uint8Array;
 }
@@ -28,7 +28,7 @@ export function messageCreditBytes(contentBytes: number): number {
 }
 
 /** Writes a message. A payload from `referencedBytes` on goes by reference. */
-export function encodeMessage(link: LinkWriter, topic: Uint8Array, form: PayloadKind, payload: Uint8Array): void {
+export function encodeMessage(link: LinkWriter, topic: Uint8Array, form: PayloadForm, payload: Uint8Array): void {
   const topicBytes = topic.length;
   const isTail = isReferenced(payload);
   const at = isTail
@@ -47,7 +47,7 @@ export function decodeMessage(bytes: Uint8Array, from: number, to: number): Mess
   const topicAt = from + headBytes;
   const payloadAt = topicAt + (bytes[from + 1] ?? 0);
   if (payloadAt > to) return "the topic of a message is cut short";
-  const form = decodePayloadKind(bytes[from], to - payloadAt);
+  const form = decodePayloadForm(bytes[from], to - payloadAt);
   if (form === undefined) return "a message has no form that is known, or not the payload of its form";
   const topic = decodeTopic(bytes, topicAt, payloadAt);
   if (topic === undefined) return "the topic of a message is no UTF-8";

@@ -1,8 +1,8 @@
 /** The form of a payload: bytes (0), a value in MessagePack (1), or nothing (2), which has no bytes. */
-export type PayloadKind = 0 | 1 | 2;
+export type PayloadForm = 0 | 1 | 2;
 
-/** The forms by name. */
-export const payloadKinds = { bytes: 0, value: 1, nothing: 2 } as const satisfies Record<string, PayloadKind>;
+/** The numbers of the forms. */
+export const payloadForms = { bytes: 0, value: 1, nothing: 2 } as const satisfies Record<string, PayloadForm>;
 
 /** A shorter payload is copied behind its head; a longer one goes by reference, which costs more than a short copy. */
 export const referencedBytes = 4_096;
@@ -56,7 +56,7 @@ export function detachIfSmall(bytes: Uint8Array): Uint8Array {
 }
 
 /** The form with this number; undefined if there is none, or if it may not have so many bytes. */
-export function decodePayloadKind(byte: number | undefined, payloadBytes: number): PayloadKind | undefined {
-  if (byte === payloadKinds.bytes || byte === payloadKinds.value) return byte;
-  return byte === payloadKinds.nothing && payloadBytes === 0 ? byte : undefined;
+export function decodePayloadForm(byte: number | undefined, payloadBytes: number): PayloadForm | undefined {
+  if (byte === payloadForms.bytes || byte === payloadForms.value) return byte;
+  return byte === payloadForms.nothing && payloadBytes === 0 ? byte : undefined;
 }

@@ -1,6 +1,6 @@
 import type { LinkWriter } from "../../core/link-handler.js";
 import { numberBytes, numberedKinds, readUint32, writeUint32 } from "./numbered.js";
-import { decodePayloadKind, isReferenced, type PayloadKind, viewOf, writeBytes } from "./payload.js";
+import { decodePayloadForm, isReferenced, type PayloadForm, viewOf, writeBytes } from "./payload.js";
 import { decodeReason, encodeReason, type FailureReason } from "./reason.js";
 import { decodeTopic } from "./topics.js";
 
@@ -13,13 +13,13 @@ import { decodeTopic } from "./topics.js";
 export interface RequestFrame {
   readonly request: number;
   readonly topic: string;
-  readonly form: PayloadKind;
+  readonly form: PayloadForm;
   readonly payload: Uint8Array;
 }
 
 export interface ReplyFrame {
   readonly request: number;
-  readonly form: PayloadKind;
+  readonly form: PayloadForm;
   readonly payload: Uint8Array;
 }
 
@@ -41,7 +41,7 @@ export function encodeRequest(
   link: LinkWriter,
   request: number,
   topic: Uint8Array,
-  form: PayloadKind,
+  form: PayloadForm,
   payload: Uint8Array,
 ): void {
   const topicBytes = topic.length;
@@ -65,7 +65,7 @@ export function decodeRequest(bytes: Uint8Array, from: number, to: number): Requ
   if (payloadAt > to) return "the topic of a request is cut short";
   const request = readUint32(bytes, from);
   if (request === 0) return "a request has number 0";
-  const form = decodePayloadKind(bytes[from + 4], to - payloadAt);
+  const form = decodePayloadForm(bytes[from + 4], to - payloadAt);
   if (form === undefined) return "a request has no form that is known, or not the payload of its form";
   const topic = decodeTopic(bytes, topicAt, payloadAt);
   if (topic === undefined) return "the topic of a request is no UTF-8";
@@ -73,7 +73,7 @@ export function decodeRequest(bytes: Uint8Array, from: number, to: number): Requ
 }
 
 /** Writes a reply. A payload from `referencedBytes` on goes by reference. */
-export function encodeReply(link: LinkWriter, request: number, form: PayloadKind, payload: Uint8Array): void {
+export function encodeReply(link: LinkWriter, request: number, form: PayloadForm, payload: Uint8Array): void {
   const isTail = isReferenced(payload);
   const at = isTail
     ? link.begin(numberedKinds.reply, replyHeadBytes, payload)
@@ -88,7 +88,7 @@ export function encodeReply(link: LinkWriter, request: number, form: PayloadKind
 export function decodeReply(bytes: Uint8Array, from: number, to: number): ReplyFrame | string {
   if (to - from < replyHeadBytes) return "a reply is cut short";
   const payloadAt = from + replyHeadBytes;
-  const form = decodePayloadKind(bytes[from + 4], to - payloadAt);
+  const form = decodePayloadForm(bytes[from + 4], to - payloadAt);
   if (form === undefined) return "a reply has no form that is known, or not the payload of its form";
   return { request: readUint32(bytes, from), form, payload: viewOf(bytes, payloadAt, to) };
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { BufferPool } from "../../../src/core/buffer-pool.js";
 import { defaultLimits } from "../../../src/core/limits.js";
+import { PagePool } from "../../../src/core/page-pool.js";
 import { Timers } from "../../../src/core/timers.js";
 import type { NativeConnection } from "../../../src/mesh/native/connection.js";
 import { Link, type LinkContext } from "../../../src/mesh/native/link.js";
@@ -79,7 +79,7 @@ const allowed: Record<"owner" | "acceptor", readonly string[]> = {
 const timers = new Timers();
 const context: LinkContext = {
   limits: defaultLimits,
-  pages: new BufferPool((bytes) => new Uint8Array(bytes)),
+  pages: new PagePool((bytes) => new Uint8Array(bytes)),
   handlers: new RecordingHandlers(),
   scheduled: [],
   acknowledgements: timers.keyed(() => {}),

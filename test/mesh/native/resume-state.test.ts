@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { BufferPool } from "../../../src/core/buffer-pool.js";
+import { PagePool } from "../../../src/core/page-pool.js";
 import { ResumeState } from "../../../src/mesh/native/resume-state.js";
 import { SendBuffer } from "../../../src/mesh/native/send-buffer.js";
 import { encodePreface } from "../../../src/protocol/native/preface.js";
@@ -9,7 +9,7 @@ import { read } from "./wire.js";
 
 /** One end of a link without its machine. */
 class End {
-  readonly outflow = new SendBuffer(new BufferPool((bytes) => new Uint8Array(bytes)));
+  readonly outflow = new SendBuffer(new PagePool((bytes) => new Uint8Array(bytes)));
   readonly replay = new ResumeState(this.outflow);
   readonly taken: string[] = [];
   isUp = false;

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { BufferPool, type Page, pageBytes } from "../../../src/core/buffer-pool.js";
+import { type Page, PagePool, pageBytes } from "../../../src/core/page-pool.js";
 import { SendBuffer } from "../../../src/mesh/native/send-buffer.js";
 import { encodeFrame } from "../../../src/protocol/native/frames.js";
 import { numberBytes, writeUint48 } from "../../../src/protocol/native/numbered.js";
@@ -10,7 +10,7 @@ const headBytes = 11;
 const kinds = [0x10, 0x13, 0x1f] as const;
 
 /** Pages of which each has one owner at a time, and on which nobody finds again what was there before. */
-class WatchedPages extends BufferPool {
+class WatchedPages extends PagePool {
   /** The memory of those that are taken. */
   readonly taken = new Set<Uint8Array>();
   /** Pieces that connections have been handed and may not have sent. */

@@ -9,7 +9,7 @@ import {
   messageOverheadBytes,
 } from "../../../src/protocol/native/message.js";
 import { isNumbered, numberedKinds, readUint48, writeUint48 } from "../../../src/protocol/native/numbered.js";
-import { type PayloadKind, payloadKinds } from "../../../src/protocol/native/payload.js";
+import { type PayloadForm, payloadForms } from "../../../src/protocol/native/payload.js";
 import { decodeWithin, roundTrip, Sheet } from "./link-writer.js";
 
 const topics = fc.string({ unit: "binary", maxLength: 60 }).filter((text) => !/\p{Cs}/u.test(text));
@@ -29,7 +29,7 @@ function bytes(text: string): Uint8Array {
 describe("a message", () => {
   test("reads back as it was written, and counts the bytes of its topic and its payload", () => {
     fc.assert(
-      fc.property(topics, fc.constantFrom<PayloadKind>(0, 1), payloads, (topic, form, payload) => {
+      fc.property(topics, fc.constantFrom<PayloadForm>(0, 1), payloads, (topic, form, payload) => {
         const write = (sheet: Sheet): void => encodeMessage(sheet, bytes(topic), form, payload);
         expect(roundTrip(numberedKinds.message, write, decodeMessage)).toEqual({ topic, form, payload: [...payload] });
         const sheet = new Sheet();
@@ -42,7 +42,7 @@ describe("a message", () => {
   });
 
   test("may be nothing", () => {
-    const write = (sheet: Sheet): void => encodeMessage(sheet, bytes(""), payloadKinds.nothing, bytes(""));
+    const write = (sheet: Sheet): void => encodeMessage(sheet, bytes(""), payloadForms.nothing, bytes(""));
     expect(roundTrip(numberedKinds.message, write, decodeMessage)).toEqual({ topic: "", form: 2, payload: [] });
   });
 

@@ -1,7 +1,7 @@
 import { encodeFrame } from "../../../src/protocol/native/frames.js";
 import { decodeMessage, encodeMessage } from "../../../src/protocol/native/message.js";
 import { numberBytes, numberedKinds, readUint48, writeUint48 } from "../../../src/protocol/native/numbered.js";
-import type { PayloadKind } from "../../../src/protocol/native/payload.js";
+import type { PayloadForm } from "../../../src/protocol/native/payload.js";
 import {
   decodeCancel,
   decodeFailure,
@@ -28,7 +28,7 @@ import { bytesOfHex, hexOf, utf8 } from "./hex.js";
 import { Sheet } from "./link-writer.js";
 
 interface Payload {
-  readonly form: PayloadKind;
+  readonly form: PayloadForm;
   /** In hexadecimal digits. */
   readonly payload: string;
 }

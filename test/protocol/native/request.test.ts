@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { harmless } from "../../../src/core/escaping.js";
 import { encodeMessage, messageFrameBytes } from "../../../src/protocol/native/message.js";
 import { numberBytes, numberedKinds } from "../../../src/protocol/native/numbered.js";
-import type { PayloadKind } from "../../../src/protocol/native/payload.js";
+import type { PayloadForm } from "../../../src/protocol/native/payload.js";
 import { encodeReason, type FailureReason, isCode } from "../../../src/protocol/native/reason.js";
 import {
   decodeCancel,
@@ -23,7 +23,7 @@ const texts = fc.string({ unit: "binary", maxLength: 60 }).filter((text) => !/\p
 const sentences = texts.filter((text) => harmless(text) === text);
 const payloads = fc.oneof(fc.uint8Array({ maxLength: 100 }), fc.constant(new Uint8Array(4_096).fill(7)));
 const requests = fc.oneof(fc.integer({ min: 1, max: 2 ** 32 - 1 }), fc.constantFrom(1, 255, 2 ** 31, 2 ** 32 - 1));
-const encodings = fc.constantFrom<PayloadKind>(0, 1);
+const encodings = fc.constantFrom<PayloadForm>(0, 1);
 const codes = fc.stringMatching(/^[\x21-\x7e]{1,64}$/);
 
 function bytes(text: string): Uint8Array {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { Timers } from "../../../src/core/timers.js";
-import { LinkReporter } from "../../../src/mesh/native/link-reporter.js";
+import { ServerLinkReport } from "../../../src/mesh/native/server-link-report.js";
 import type { Member } from "../../../src/protocol/directory.js";
 import { type ControlOf, encodeControl } from "../../../src/protocol/native/control.js";
 import { idOf, listed, logId } from "./names.js";
@@ -29,7 +29,7 @@ function besideClassic(): { world: World; node: Node; classic: Member } {
 function start() {
   const timers = new Timers();
   const due: ControlOf<"links">[] = [];
-  const reports = new LinkReporter(limits, timers, (now) => void due.push(...reports.take(now)));
+  const reports = new ServerLinkReport(limits, timers, (now) => void due.push(...reports.take(now)));
   /** The reports that are due by then. */
   const takeDue = (now: number): ControlOf<"links">[] => {
     timers.fire(now);

@@ -13,7 +13,7 @@ const quietMs = 10_000;
 type DegradedEvent = Extract<MemberEvent, { type: "degraded" }>;
 
 /** Somebody who waits until the mesh is whole with at least so many members. */
-interface CompletionWait {
+interface CompletenessWait {
   readonly size: number;
   readonly done: Deferred<void>;
 }
@@ -21,11 +21,11 @@ interface CompletionWait {
 /**
  * Whether the mesh is whole, as far as this node knows, and what is missing if it is not.
  */
-export class CompletionWaiter {
+export class CompletenessWaiter {
   readonly #machine: MemberMachine<unknown>;
   readonly #watch: (size: number) => void;
   readonly #log: Log;
-  readonly #waiters = new Set<CompletionWait>();
+  readonly #waiters = new Set<CompletenessWait>();
   /** The newest word that it is whole, until something happens that makes it doubtful. */
   #whole: CompletenessReport | undefined;
   #degraded: DegradedEvent | undefined;
@@ -93,7 +93,7 @@ export class CompletionWaiter {
     if (this.#waiters.size > 0) this.#watch(least);
   }
 
-  #resolve(waiter: CompletionWait): void {
+  #resolve(waiter: CompletenessWait): void {
     this.#waiters.delete(waiter);
     waiter.done.resolve();
   }

@@ -2,18 +2,18 @@ import type { ConnectionId, ConnectionInput, Endpoint, Identity } from "../core/
 import type { ErrorCode } from "../core/errors.js";
 import type { ConnectionEvents } from "./ports.js";
 
-/** The part of a driver that a connection adapter uses. */
-export interface DriverInput {
+/** The part of a driver that takes the inputs of a connection. */
+export interface InputReceiver {
   input(input: ConnectionInput): void;
   forget(connection: ConnectionId): void;
 }
 
 /** Turns the events of one connection into inputs of the machine. */
-export class ConnectionAdapter implements ConnectionEvents {
-  readonly #driver: DriverInput;
+export class ConnectionInputs implements ConnectionEvents {
+  readonly #driver: InputReceiver;
   readonly #connection: ConnectionId;
 
-  constructor(driver: DriverInput, connection: ConnectionId) {
+  constructor(driver: InputReceiver, connection: ConnectionId) {
     this.#driver = driver;
     this.#connection = connection;
   }

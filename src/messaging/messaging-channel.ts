@@ -11,17 +11,17 @@ import { PendingRequests } from "./pending-requests.js";
 import { ServedRequests } from "./served-requests.js";
 import type { Stream } from "./stream.js";
 import { ChannelStreams } from "./streams.js";
-import type { ChannelContext, MessagingEvent, PayloadKind, PeerChannel, SendResult } from "./types.js";
+import type { ChannelContext, MessagingEvent, PayloadForm, PeerChannel, SendResult } from "./types.js";
 
 /** What all channels of a member share. */
-export interface ChannelSet {
+export interface ChannelResources {
   readonly outputs: BatchingSink<MessagingEvent>;
   readonly limits: Limits;
   readonly budget: MemoryBudget;
   /** When the requests of each channel may run out of time. */
-  readonly requestTimers: KeyedTimers<LinkChannel>;
+  readonly requestTimers: KeyedTimers<MessagingChannel>;
   /** The link of this one has ended. */
-  remove(channel: LinkChannel): void;
+  remove(channel: MessagingChannel): void;
 }
 
 /**
@@ -30,13 +30,13 @@ export interface ChannelSet {
  * `send` to `open` are for the application, `take` to `ended` for the link, `hasSpaceFor` to `refuse` for the channel's own
  * parts. When the link has ended, none of them does anything any more.
  */
-export class LinkChannel implements PeerChannel, LinkHandler, ChannelContext {
+export class MessagingChannel implements PeerChannel, LinkHandler, ChannelContext {
   readonly peer: string;
   readonly link: LinkWriter;
   readonly outputs: BatchingSink<MessagingEvent>;
   readonly limits: Limits;
   readonly budget: PeerBudget;
-  readonly #channels: ChannelSet;
+  readonly #channels: ChannelResources;
   readonly #isOwner: boolean;
   // Each part is made when it is first needed: most links of a large mesh are idle, and need none.
   #messages: ChannelMessages | undefined;
@@ -48,7 +48,7 @@ export class LinkChannel implements PeerChannel, LinkHandler, ChannelContext {
   #hasEnded = false;
 
   /** `isOwner`: this end of the link is the earlier of the two. */
-  constructor(peer: string, isOwner: boolean, link: LinkWriter, channels: ChannelSet) {
+  constructor(peer: string, isOwner: boolean, link: LinkWriter, channels: ChannelResources) {
     this.peer = peer;
     this.link = link;
     this.outputs = channels.outputs;
@@ -79,7 +79,7 @@ export class LinkChannel implements PeerChannel, LinkHandler, ChannelContext {
     return { pending, served, streams };
   }
 
-  send(topic: Uint8Array, form: PayloadKind, payload: Uint8Array): SendResult {
+  send(topic: Uint8Array, form: PayloadForm, payload: Uint8Array): SendResult {
     return this.#messagesPart.send(topic, form, payload);
   }
 
@@ -89,7 +89,7 @@ export class LinkChannel implements PeerChannel, LinkHandler, ChannelContext {
 
   request(
     topic: Uint8Array,
-    form: PayloadKind,
+    form: PayloadForm,
     payload: Uint8Array,
     timeoutMs: number,
     now: number,
@@ -103,7 +103,7 @@ export class LinkChannel implements PeerChannel, LinkHandler, ChannelContext {
     this.#pending?.cancel(request);
   }
 
-  reply(request: number, form: PayloadKind, payload: Uint8Array): void {
+  reply(request: number, form: PayloadForm, payload: Uint8Array): void {
     this.#served?.reply(request, form, payload);
   }
 

@@ -3,14 +3,14 @@ import { FullmeshError } from "../core/errors.js";
 import { type Abortable, unwatchAbort, watchAbort } from "./abort-watch.js";
 
 /** What waits for the loop until it is taken. */
-export interface QueuedItem<Item> {
+export interface LazyItem<Item> {
   /** It is taken: makes the item, or nothing if it turns out that there is none. */
   take(): Item | undefined;
   /** It will never be taken. */
   drop(): void;
 }
 
-class ReadyItem<Item> implements QueuedItem<Item> {
+class ReadyItem<Item> implements LazyItem<Item> {
   readonly #item: Item;
 
   constructor(item: Item) {
@@ -28,14 +28,14 @@ class ReadyItem<Item> implements QueuedItem<Item> {
  * One loop over things that come with time. What comes while the loop is busy waits here, so whoever pushes sees to it that
  * this does not grow without a bound.
  */
-export class AsyncQueue<Item> implements AsyncIterableIterator<Item> {
-  readonly #ended: (iteration: AsyncQueue<Item>) => void;
+export class UnboundedAsyncQueue<Item> implements AsyncIterableIterator<Item> {
+  readonly #ended: (iteration: UnboundedAsyncQueue<Item>) => void;
   readonly #signal: AbortSignal | undefined;
   readonly #abortable: Abortable = {
     aborted: () => this.fail(new FullmeshError("ABORTED", "the loop was given up", { cause: this.#signal?.reason })),
   };
   /** From `#first` on: those before it have been taken. */
-  #waiting: (QueuedItem<Item> | undefined)[] = [];
+  #waiting: (LazyItem<Item> | undefined)[] = [];
   #first = 0;
   /** Those who ask for the next item, while there is none. */
   readonly #asking: Deferred<IteratorResult<Item, undefined>>[] = [];
@@ -43,7 +43,7 @@ export class AsyncQueue<Item> implements AsyncIterableIterator<Item> {
   #error: FullmeshError | undefined;
 
   /** `ended`: called once, when nothing more is to be pushed. */
-  constructor(signal: AbortSignal | undefined, ended: (iteration: AsyncQueue<Item>) => void) {
+  constructor(signal: AbortSignal | undefined, ended: (iteration: UnboundedAsyncQueue<Item>) => void) {
     this.#ended = ended;
     this.#signal = signal;
     if (signal?.aborted === true) this.#abortable.aborted();
@@ -60,7 +60,7 @@ export class AsyncQueue<Item> implements AsyncIterableIterator<Item> {
   }
 
   push(item: Item): void {
-    this.pushWaiting(new ReadyItem(item));
+    this.pushLazy(new ReadyItem(item));
   }
 
   /** True if somebody asks for the next item already. */
@@ -69,7 +69,7 @@ export class AsyncQueue<Item> implements AsyncIterableIterator<Item> {
   }
 
   /** The same for an item that is made when it is taken. */
-  pushWaiting(waiting: QueuedItem<Item>): void {
+  pushLazy(waiting: LazyItem<Item>): void {
     if (this.#isFinished) {
       waiting.drop();
       return;
@@ -135,7 +135,7 @@ export class AsyncQueue<Item> implements AsyncIterableIterator<Item> {
     return this;
   }
 
-  #shift(): QueuedItem<Item> | undefined {
+  #shift(): LazyItem<Item> | undefined {
     const waiting = this.#waiting[this.#first];
     if (waiting === undefined) return undefined;
     this.#waiting[this.#first] = undefined;

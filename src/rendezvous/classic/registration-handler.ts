@@ -8,7 +8,7 @@ import type { SessionCloser } from "../session-closer.js";
 import type { RendezvousRules } from "../types.js";
 
 /** Handles what classic members send: registrations, corrections of these, and everything that is neither. */
-export class ClassicHandler {
+export class RegistrationHandler {
   readonly #rules: RendezvousRules;
   readonly #meshes: Meshes;
   readonly #sessionCloser: SessionCloser;

@@ -15,7 +15,7 @@ import type { RendezvousOutput, RendezvousRules } from "../types.js";
  * between two lists to all grows with their bytes; and while members come and go and the mesh does not grow, it doubles from
  * list to list.
  */
-export class ListBroadcaster {
+export class ClassicSender {
   readonly #limits: RendezvousRules["limits"];
   readonly #directory: () => Directory;
   readonly #outputs: OutputSink<RendezvousOutput>;

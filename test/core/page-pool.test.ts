@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { BufferPool, pageBytes } from "../../src/core/buffer-pool.js";
+import { PagePool, pageBytes } from "../../src/core/page-pool.js";
 
-function start(): { pages: BufferPool; allocated: number[] } {
+function start(): { pages: PagePool; allocated: number[] } {
   const allocated: number[] = [];
-  const pages = new BufferPool((bytes) => {
+  const pages = new PagePool((bytes) => {
     allocated.push(bytes);
     return new Uint8Array(bytes);
   });

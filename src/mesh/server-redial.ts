@@ -8,10 +8,10 @@ import { type Address, formatAddress } from "../protocol/address.js";
 import type { SessionEvent } from "./types.js";
 
 /**
- * The search of a session for its server, which is gone or not there yet: it is dialed again and again, after pauses that
- * grow, until it is found or the time for it is over. Time that this node stands in the waiting line does not count.
+ * When a session dials its server again, which is gone or not there yet: after pauses that grow, until it is found or the
+ * time for it is over. Time that this node stands in the waiting line does not count.
  */
-export class ServerSearch {
+export class ServerRedial {
   /** The server; undefined before it is known. */
   server: Endpoint | undefined;
   /** Why the newest dial has not led to a place in the mesh. */

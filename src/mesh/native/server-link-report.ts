@@ -1,19 +1,19 @@
 import type { Limits } from "../../core/limits.js";
 import type { KeyedTimers, Timers } from "../../core/timers.js";
 import type { ControlOf } from "../../protocol/native/control.js";
-import type { LinkFailure } from "./link.js";
+import type { DownState } from "./link.js";
 
 /** What this node knows of its link with one member. */
-type ReportedState = { readonly attempt: number } | LinkFailure;
+type ReportedState = { readonly attempt: number } | DownState;
 
 /** So many fit into a frame with the longest reasons, in letters of three bytes; a report of more goes in parts. */
 const mostPerReport = 40;
 
 /**
- * Reports this node's links to the server, by the orders of the peers: only what has changed since the last report. The
+ * What this node reports of its links to the server, by the orders of the peers: only what has changed since the last report. The
  * first change after a pause is reported at once, those that follow within `reportMs` together.
  */
-export class LinkReporter {
+export class ServerLinkReport {
   readonly #limits: Limits;
   readonly #states = new Map<number, ReportedState>();
   readonly #changed = new Set<number>();
@@ -35,8 +35,8 @@ export class LinkReporter {
   }
 
   /** The link with the member of this order is not up. */
-  down(order: number, trouble: LinkFailure, now: number): void {
-    this.#set(order, trouble, now);
+  down(order: number, state: DownState, now: number): void {
+    this.#set(order, state, now);
   }
 
   /** There is no such member any more. */
