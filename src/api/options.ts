@@ -17,8 +17,26 @@ import type { TransportPort } from "../runtime/ports.js";
 
 /** Throws `Expected \`name\` to be …, got …`. */
 export function badOption(name: string, expected: string, value: unknown): never {
-  const got = typeof value === "string" ? JSON.stringify(value) : String(value);
-  throw new FullmeshError("BAD_OPTION", `Expected \`${name}\` to be ${expected}, got ${got}`);
+  throw new FullmeshError("BAD_OPTION", `Expected \`${name}\` to be ${expected}, got ${shown(value)}`);
+}
+
+const mostShown = 100;
+
+/** A value for people. Of an object only its keys: a secret may be among what it holds. */
+function shown(value: unknown): string {
+  if (typeof value === "string") return shorten(JSON.stringify(value));
+  if (typeof value === "bigint") return shorten(`${value}n`);
+  if (typeof value === "function") return "a function";
+  if (typeof value !== "object" || value === null) return shorten(String(value));
+  if (Array.isArray(value)) return value.length === 0 ? "an empty array" : `an array of ${value.length}`;
+  const kind = Object.prototype.toString.call(value).slice("[object ".length, -1);
+  if (kind !== "Object") return `an object of the class ${kind}`;
+  const keys = Object.keys(value);
+  return keys.length === 0 ? "an empty object" : shorten(`an object with ${keys.join(", ")}`);
+}
+
+function shorten(text: string): string {
+  return text.length <= mostShown ? text : `${text.slice(0, mostShown)}…`;
 }
 
 /** Refuses options that are no object, such as an address that was given in their place. `example`: what they look like. */

@@ -1,3 +1,4 @@
+import { keepStack, tracedFrom } from "../api/caller.js";
 import { functionOption, listenOption, waitOption } from "../api/options.js";
 import { waitFor } from "../api/waiting.js";
 import type { Contract } from "./contract.js";
@@ -49,9 +50,11 @@ export async function join<C extends Contract>(
   server?: string | JoinOptions<C>,
   more: JoinOptions<C> = {},
 ): Promise<MeshNode<C>> {
-  if (server !== undefined && typeof server !== "object") return await joinAt(server, more);
-  const from = environmentOf(process.env);
-  return await joinAt(from.server, { ...from.options, ...(server ?? more) });
+  return await tracedFrom(join, async () => {
+    if (server !== undefined && typeof server !== "object") return await joinAt(server, more);
+    const from = environmentOf(process.env);
+    return await joinAt(from.server, { ...from.options, ...(server ?? more) });
+  });
 }
 
 async function joinAt<C extends Contract>(server: string, options: JoinOptions<C>): Promise<MeshNode<C>> {
@@ -92,5 +95,9 @@ export async function joinWith<C extends Contract>(
 }
 
 async function prepare<Node>(node: Node, setup: (node: Node) => void | Promise<void>): Promise<void> {
-  await setup(node);
+  try {
+    await setup(node);
+  } catch (error) {
+    throw keepStack(error);
+  }
 }

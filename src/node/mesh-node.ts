@@ -1,8 +1,8 @@
 import { EventEmitter } from "node:events";
+import { fromCaller, tracedFrom } from "../api/caller.js";
 import { integerOption, refuseUnknown, refuseUnknownEvents, requireOptions, signalOption } from "../api/options.js";
 import type { WaitOptions } from "../api/waiting.js";
 import type { Endpoint } from "../core/connections.js";
-import { FullmeshError } from "../core/errors.js";
 import type { Address } from "../protocol/address.js";
 import type { Claim, ClaimOptions, HeldKey } from "./claims.js";
 import type { GatherOptions, GroupOptions } from "./collectives.js";
@@ -171,12 +171,14 @@ export class MeshNode<C extends Contract = Contract> extends EventEmitter<NodeEv
    * @throws {FullmeshError} `TIMED_OUT` and `ABORTED`, naming the pairs that are missing and why; `ENDED`, `INCOMPLETE`
    */
   async complete(options: WaitOptions & { readonly size?: number } = {}): Promise<void> {
-    requireOptions(options, "{ size: 3 }");
-    refuseUnknown(options, ["size", "signal", "timeoutMs"]);
-    const { size = 1, ...wait } = options;
-    integerOption("size", size, 1);
-    this.#runtime.context.requireRunning();
-    await this.#runtime.completion.wait(size, wait);
+    await tracedFrom(this.complete, async () => {
+      requireOptions(options, "{ size: 3 }");
+      refuseUnknown(options, ["size", "signal", "timeoutMs"]);
+      const { size = 1, ...wait } = options;
+      integerOption("size", size, 1);
+      this.#runtime.context.requireRunning();
+      await this.#runtime.completion.wait(size, wait);
+    });
   }
 
   /**
@@ -321,7 +323,11 @@ export class MeshNode<C extends Contract = Contract> extends EventEmitter<NodeEv
     ...rest: PayloadArguments<SentRequest<C, Topic>, [options?: RequestOptions]>
   ): Promise<Reply<C, Topic>>;
   request(peer: PeerName, topic: string, payload?: unknown, options: RequestOptions = noOptions): Promise<unknown> {
-    return this.#runtime.requests.request(peer, topic, payload, options);
+    try {
+      return this.#runtime.requests.request(peer, topic, payload, options);
+    } catch (error) {
+      return Promise.reject(fromCaller(error, this.request));
+    }
   }
 
   /**
@@ -334,8 +340,12 @@ export class MeshNode<C extends Contract = Contract> extends EventEmitter<NodeEv
     topic: Topic,
     ...rest: PayloadArguments<SentRequest<C, Topic>, [options?: RequestOptions]>
   ): Promise<RequestOutcome<Reply<C, Topic>>[]>;
-  async requestAll(topic: string, payload?: unknown, options: RequestOptions = noOptions): Promise<RequestOutcome[]> {
-    return await this.#runtime.requests.requestAll(topic, payload, options);
+  requestAll(topic: string, payload?: unknown, options: RequestOptions = noOptions): Promise<RequestOutcome[]> {
+    try {
+      return this.#runtime.requests.requestAll(topic, payload, options);
+    } catch (error) {
+      return Promise.reject(fromCaller(error, this.requestAll));
+    }
   }
 
   /**
@@ -440,10 +450,4 @@ export class MeshNode<C extends Contract = Contract> extends EventEmitter<NodeEv
 function loopSignal(options: LoopOptions): AbortSignal | undefined {
   refuseUnknown(options, ["signal"]);
   return signalOption("signal", options.signal);
-}
-
-/** The stack of an error about a call begins where the call is, and not inside of this library. */
-function fromCaller(error: unknown, method: (...values: never[]) => unknown): unknown {
-  if (error instanceof FullmeshError) Error.captureStackTrace(error, method);
-  return error;
 }

@@ -98,16 +98,12 @@ export class NodeRequests {
     this.#schemas = schemas;
   }
 
-  /** See `MeshNode.request`. */
+  /** See `MeshNode.request`. A misuse is thrown at once. */
   request(peer: PeerName, topic: string, payload: unknown, options: RequestOptions): Promise<unknown> {
-    try {
-      const channel = this.#context.channelWith(peer);
-      const reply = this.#ask(channel, this.#question(this.#context.topics.bytesOf(topic), payload, options));
-      const schema = this.#schemas?.get(topic);
-      return schema === undefined ? reply : validReply(schema, reply, channel.peer);
-    } catch (error) {
-      return Promise.reject(error);
-    }
+    const channel = this.#context.channelWith(peer);
+    const reply = this.#ask(channel, this.#question(this.#context.topics.bytesOf(topic), payload, options));
+    const schema = this.#schemas?.get(topic);
+    return schema === undefined ? reply : validReply(schema, reply, channel.peer);
   }
 
   /** The same for a topic of the library itself. */
@@ -116,12 +112,12 @@ export class NodeRequests {
     return await this.#ask(channel, this.#question(new TextEncoder().encode(topic), payload, options));
   }
 
-  /** See `MeshNode.requestAll`. */
-  async requestAll(topic: string, payload: unknown, options: RequestOptions): Promise<RequestOutcome[]> {
+  /** See `MeshNode.requestAll`. A misuse is thrown at once. */
+  requestAll(topic: string, payload: unknown, options: RequestOptions): Promise<RequestOutcome[]> {
     this.#context.requireRunning();
     const question = this.#question(this.#context.topics.bytesOf(topic), payload, options);
     const schema = this.#schemas?.get(topic);
-    return await Promise.all(this.#context.peers.all.map((peer) => this.#outcome(peer, question, schema)));
+    return Promise.all(this.#context.peers.all.map((peer) => this.#outcome(peer, question, schema)));
   }
 
   /** A reply has come, or it is certain that none comes. */

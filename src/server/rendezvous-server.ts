@@ -1,4 +1,5 @@
 import { EventEmitter } from "node:events";
+import { tracedFrom } from "../api/caller.js";
 import { listenOption, requireOptions, requireSecure } from "../api/options.js";
 import { listenWith } from "../api/waiting.js";
 import type { Endpoint } from "../core/connections.js";
@@ -151,10 +152,12 @@ export type ListeningServer = RendezvousServer & { readonly address: Address };
  * @throws {FullmeshError} `BAD_OPTION`, `PORT_IN_USE`, `NOT_OUR_ADDRESS`, `LISTEN_FAILED`, `INSECURE_LISTEN`
  */
 export async function serve(options: ServeOptions = {}): Promise<ListeningServer> {
-  requireOptions(options);
-  const { host, port } = listenOption("listen", options.listen ?? "127.0.0.1:4000");
-  const server = new RendezvousServer(options);
-  await server.initSocket(host, port);
-  await server.sockListen();
-  return server as ListeningServer;
+  return await tracedFrom(serve, async () => {
+    requireOptions(options);
+    const { host, port } = listenOption("listen", options.listen ?? "127.0.0.1:4000");
+    const server = new RendezvousServer(options);
+    await server.initSocket(host, port);
+    await server.sockListen();
+    return server as ListeningServer;
+  });
 }

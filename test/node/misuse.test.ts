@@ -1,6 +1,6 @@
 import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
-import { join, type MeshNode } from "../../src/index.js";
+import { FullmeshError, join, type MeshNode, serve } from "../../src/index.js";
 import { pair } from "./pair.js";
 
 describe("an error about a call", () => {
@@ -15,18 +15,55 @@ describe("an error about a call", () => {
       (node) => node.openStream("nobody", "topic"),
       (node) => node.write("nobody", new Uint8Array(1)),
       (node) => node.events({ timeoutMs: 7 } as never),
+      (node) => node.subscribe(7 as never),
+      (node) => node.request("nobody", "topic"),
+      (node) => node.requestAll("topic", { at: 1n }),
+      (node) => node.complete({ size: 0 }),
+      (node) => node.complete({ size: 9, timeoutMs: 1 }),
+      (node) => join(String(node.address), { timeoutMs: -1 }),
+      () => join("127.0.0.1:1", { timeoutMs: 1 }),
+      () => serve({ listen: "nowhere" }),
+      (node) => serve({ listen: String(node.address), logger: false }),
     ];
     for (const call of calls) {
       let thrown: unknown;
       try {
-        call(first);
+        await call(first);
       } catch (error) {
         thrown = error;
       }
+      expect(thrown, call.toString()).toBeInstanceOf(FullmeshError);
       const [, caller] = (thrown as Error).stack?.match(/^ +at .*$/gm)?.[0]?.match(/([\w-]+\.test)\.ts/) ?? [];
       expect(caller, call.toString()).toBe("misuse.test");
       expect(inspect(thrown)).toMatch(/code: '[A-Z_]+',\s+remedy: /);
     }
+  });
+
+  it("keeps the stack of what `setup` throws", async () => {
+    const failure = new FullmeshError("BAD_OPTION", "no");
+    const { stack } = failure;
+    const joining = join("127.0.0.1:1", {
+      setup: () => {
+        throw failure;
+      },
+    });
+    await expect(joining).rejects.toBe(failure);
+    expect(failure.stack).toBe(stack);
+  });
+
+  it.each([
+    [{ key: "geheim", port: 1 }, "an object with key, port"],
+    [{}, "an empty object"],
+    [[1, 2], "an array of 2"],
+    [new Map(), "an object of the class Map"],
+    [() => {}, "a function"],
+    [7n, "7n"],
+    [Symbol("x"), "Symbol(x)"],
+    [Object.create(null), "an empty object"],
+    ["x".repeat(1_000), `"${"x".repeat(99)}…`],
+  ])("says what was given: %#", async (listen, got) => {
+    const error: unknown = await serve({ listen: listen as string }).catch((reason: unknown) => reason);
+    expect((error as Error).message.split(", got ")[1]).toBe(got);
   });
 });
 
