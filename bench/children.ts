@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
-import { Deferred, waitFor } from "../src/api/waiting.js";
+import { Deferred } from "../src/api/deferred.js";
+import { waitWithin } from "../src/api/waiting.js";
 import { FullmeshError } from "../src/core/errors.js";
 
 /** The end of stderr that an error about a program quotes. */
@@ -47,7 +48,7 @@ export class Child {
    */
   async reported<Value>(field: string, timeoutMs = reportTimeoutMs): Promise<Value> {
     const missing = (): string => `${this.#name} has not reported "${field}"`;
-    return (await waitFor(this.#field(field).promise, { timeoutMs }, missing)) as Value;
+    return (await waitWithin(this.#field(field).promise, { timeoutMs }, missing)) as Value;
   }
 
   /** Writes a line to its stdin. */

@@ -1,4 +1,4 @@
-import { waitFor } from "../src/api/waiting.js";
+import { waitWithin } from "../src/api/waiting.js";
 import { programOf } from "./program-run.js";
 import { nowMs } from "./programs/program.js";
 import { median } from "./statistics.js";
@@ -50,7 +50,11 @@ export async function startUp(context: BenchContext, program: URL): Promise<Meas
     const startedAt = nowMs();
     const child = context.children.start(program, { server });
     times.push((await child.reported<number>("ready")) - startedAt);
-    await waitFor(child.ended, { timeoutMs: exitTimeoutMs }, () => "the program has left the mesh, but does not exit");
+    await waitWithin(
+      child.ended,
+      { timeoutMs: exitTimeoutMs },
+      () => "the program has left the mesh, but does not exit",
+    );
   }
   return { start: median(times) };
 }

@@ -1,4 +1,3 @@
-import type { EventEmitter } from "node:events";
 import { type LogEvent, type LogLevel, messageOf } from "../core/errors.js";
 import { shownLine } from "../core/escaping.js";
 import { nodeClock } from "../nodejs/clock.js";
@@ -35,10 +34,7 @@ export function loggerOption(value: unknown): Logger | undefined {
   return isLogger ? (methods as Logger) : badOption("logger", "an object with info, warn and error, or false", value);
 }
 
-/**
- * The log of a node or a server, up to a rate for each code, and the one way in which it calls functions of the application:
- * what those throw, or reject with, is logged with its stack, and keeps nothing else from going on.
- */
+/** The log of a node or a server, up to a rate for each code. */
 export class Log {
   readonly #logger: Logger | undefined;
   readonly #limiter = new LogRateLimiter();
@@ -67,28 +63,6 @@ export class Log {
     });
   }
 
-  /** Calls a function of the application with an event. `name`: what it listens for. */
-  call<Event>(listener: (event: Event) => unknown, event: Event, name: string, self?: unknown): void {
-    try {
-      const result = listener.call(self, event);
-      if (isThenable(result)) result.then(undefined, (error: unknown) => this.#writeFailed(name, error));
-    } catch (error) {
-      this.#writeFailed(name, error);
-    }
-  }
-
-  /** Emits an event: one listener that throws does not keep the others from it. */
-  emit(emitter: Pick<EventEmitter, "listenerCount" | "rawListeners">, type: string, event: unknown): void {
-    if (emitter.listenerCount(type) === 0) return;
-    for (const listener of emitter.rawListeners(type)) {
-      this.call(listener as (event: unknown) => unknown, event, type, emitter);
-    }
-  }
-
-  #writeFailed(name: string, error: unknown): void {
-    this.writeThrown(`a listener of ${JSON.stringify(name)}`, error);
-  }
-
   #write(records: readonly LogRecord[]): void {
     for (const record of records) {
       try {
@@ -101,11 +75,6 @@ export class Log {
       }
     }
   }
-}
-
-/** True for a promise, and what is like one. Throws what a getter of `then` throws. */
-export function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
 }
 
 function stackOf(error: unknown): string | undefined {

@@ -1,35 +1,6 @@
-import type { Endpoint } from "../core/connections.js";
 import { type ErrorCode, FullmeshError } from "../core/errors.js";
+import { Deferred } from "./deferred.js";
 import { badOption } from "./options.js";
-
-/** A promise with its two ends in hand; Node 20 lacks `Promise.withResolvers`. */
-export class Deferred<Value> {
-  readonly promise: Promise<Value>;
-  resolve!: (value: Value) => void;
-  reject!: (error: Error) => void;
-
-  constructor() {
-    this.promise = new Promise((resolve, reject) => {
-      this.resolve = resolve;
-      this.reject = reject;
-    });
-    // Whoever waits hears of the failure; if nobody does, it is no crash.
-    this.promise.catch(() => {});
-  }
-}
-
-/** Listens with a driver, as a promise. */
-export async function listenWith(
-  driver: { listen(on: Endpoint, done: (outcome: Endpoint | FullmeshError) => void): void },
-  on: Endpoint,
-): Promise<Endpoint> {
-  const listening = new Deferred<Endpoint>();
-  driver.listen(on, (outcome) => {
-    if (outcome instanceof FullmeshError) listening.reject(outcome);
-    else listening.resolve(outcome);
-  });
-  return await listening.promise;
-}
 
 /** How long somebody is willing to wait. */
 export interface WaitOptions {
@@ -43,7 +14,7 @@ export interface WaitOptions {
 const longestTimerMs = 2 ** 31 - 1;
 
 /** Waits for a promise within bounds. `missing` says, when time runs out, what has not come. */
-export async function waitFor<Value>(
+export async function waitWithin<Value>(
   promise: Promise<Value>,
   { signal, timeoutMs }: WaitOptions,
   missing: () => string,

@@ -1,5 +1,5 @@
+import { Deferred } from "../api/deferred.js";
 import type { Logger } from "../api/log.js";
-import { Deferred } from "../api/waiting.js";
 import { jsonLine, shownLine } from "../core/escaping.js";
 import { defaultMesh } from "../node/options.js";
 import { EventRateLimiter } from "../runtime/event-rate-limiter.js";

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
+import { Deferred } from "../api/deferred.js";
 import { badOption } from "../api/options.js";
-import { Deferred, waitFor } from "../api/waiting.js";
+import { waitWithin } from "../api/waiting.js";
 import { defaultMesh } from "../node/options.js";
 import { makeSecret } from "../nodejs/secret.js";
 import { serve } from "../server/rendezvous-server.js";
@@ -115,7 +116,7 @@ async function runGang(
   try {
     gang.start();
     const timeoutMs = flags.timeout === undefined ? undefined : flags.timeout * 1000;
-    await waitFor(gang.ended, { timeoutMs }, () => `${gang.running} of ${flags.size} copies have not ended`);
+    await waitWithin(gang.ended, { timeoutMs }, () => `${gang.running} of ${flags.size} copies have not ended`);
   } finally {
     gang.stop("SIGTERM");
     await gang.ended;

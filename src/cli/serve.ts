@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { badOption, listenOption } from "../api/options.js";
-import { waitFor } from "../api/waiting.js";
+import { waitWithin } from "../api/waiting.js";
 import type { Dialect } from "../protocol/directory.js";
 import { RendezvousServer } from "../server/rendezvous-server.js";
 import { type CommandContext, runCommand } from "./command.js";
@@ -122,7 +122,7 @@ async function capacityReached(server: RendezvousServer, { capacity, timeout }: 
     server.once("full", () => resolve());
     server.once("closed", resolve);
   });
-  await waitFor(reached, { timeoutMs: timeout * 1000 }, () => {
+  await waitWithin(reached, { timeoutMs: timeout * 1000 }, () => {
     let most = 0;
     for (const mesh of meshes) most = Math.max(most, server.presentIn(mesh).length);
     return `${most} of ${capacity} members have joined`;

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
-import { Deferred, waitFor } from "../api/waiting.js";
+import { Deferred } from "../api/deferred.js";
+import { waitWithin } from "../api/waiting.js";
 import { FullmeshError } from "../core/errors.js";
 import type { Direction } from "../mesh/types.js";
 import type { Dialect } from "../protocol/directory.js";
@@ -146,7 +147,7 @@ class UpRun {
     this.#onChange = () => view.update(this.#tally);
     this.#processes.start(this.#tally.size, `${server.address}`, this.#dialect, this.#secret);
     try {
-      await waitFor(this.#complete.promise, { timeoutMs }, () => this.#progressText());
+      await waitWithin(this.#complete.promise, { timeoutMs }, () => this.#progressText());
       this.#wasComplete = true;
       this.#endPhase("mesh complete");
     } finally {

@@ -1,5 +1,6 @@
+import { Deferred } from "../api/deferred.js";
 import { badOption, refuseUnknown, signalOption } from "../api/options.js";
-import { Deferred, type WaitOptions, waitFor } from "../api/waiting.js";
+import { type WaitOptions, waitWithin } from "../api/waiting.js";
 import { FullmeshError } from "../core/errors.js";
 import type { MemberMachine } from "../mesh/member-machine.js";
 import type { MemberEvent, MemberInput } from "../mesh/types.js";
@@ -116,7 +117,7 @@ export class NodeClaims {
     if (others !== undefined) others.push(request);
     else this.#begin(key, [request]);
     try {
-      return await waitFor(request.granted.promise, bounds, () => this.#explain(key));
+      return await waitWithin(request.granted.promise, bounds, () => this.#explain(key));
     } catch (error) {
       // It may have been granted at the moment at which the wait ended.
       this.#remove(request);

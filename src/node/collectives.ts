@@ -1,5 +1,6 @@
+import { Deferred } from "../api/deferred.js";
 import { badOption, integerOption, refuseUnknown, signalOption, waitOption } from "../api/options.js";
-import { Deferred, type WaitOptions, waitFor } from "../api/waiting.js";
+import { type WaitOptions, waitWithin } from "../api/waiting.js";
 import { type ErrorCode, FullmeshError } from "../core/errors.js";
 import type { MemberMachine } from "../mesh/member-machine.js";
 import type { Id } from "../protocol/directory.js";
@@ -192,7 +193,7 @@ export class Collectives {
       const [first] = group;
       if (first !== undefined && (this.#gang === undefined || rankIn(first) === 0)) return first;
       const wait = { signal, timeoutMs: Math.max(0, endsAt - performance.now()) };
-      await waitFor(this.#change.promise, wait, () => `${shown(operation, name)}: rank 0 is not in the mesh`);
+      await waitWithin(this.#change.promise, wait, () => `${shown(operation, name)}: rank 0 is not in the mesh`);
     }
   }
 
@@ -212,7 +213,7 @@ export class Collectives {
     try {
       if (coordinator.id === this.#machine.self?.id) {
         const outcome = this.#arrived(arrival, coordinator, over.signal);
-        return await waitFor(outcome, { signal }, () => `${shown(operation, name)} is not over`);
+        return await waitWithin(outcome, { signal }, () => `${shown(operation, name)} is not over`);
       }
       const bound = timeoutMs === null ? Number.POSITIVE_INFINITY : timeoutMs + answerMs;
       const reply = await this.#requests.requestReserved(coordinator, collectiveTopic, arrival, {

@@ -1,5 +1,6 @@
+import { Deferred } from "../api/deferred.js";
 import type { Log } from "../api/log.js";
-import { Deferred, type WaitOptions, waitFor } from "../api/waiting.js";
+import { type WaitOptions, waitWithin } from "../api/waiting.js";
 import { FullmeshError } from "../core/errors.js";
 import type { MemberMachine } from "../mesh/member-machine.js";
 import type { CompletenessReport, MemberEvent } from "../mesh/types.js";
@@ -79,7 +80,7 @@ export class CompletenessWaiter {
       this.#log.write({ code: "STILL_WAITING", message: `complete: still waiting, ${this.#explain(size)}` });
     }, quietMs);
     try {
-      await waitFor(waiter.done.promise, wait, () => this.#explain(size));
+      await waitWithin(waiter.done.promise, wait, () => this.#explain(size));
     } finally {
       clearTimeout(logTimer);
       this.#waiters.delete(waiter);

@@ -1,4 +1,4 @@
-import { isThenable } from "../api/log.js";
+import { isThenable } from "../api/application-calls.js";
 import { badOption, refuseUnknown, requireOptions } from "../api/options.js";
 import { FullmeshError } from "../core/errors.js";
 import { pathStep, shortenPath } from "./payload-faults.js";

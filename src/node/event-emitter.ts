@@ -1,4 +1,5 @@
 import type { EventEmitter } from "node:events";
+import { callListeners } from "../api/application-calls.js";
 import type { Log } from "../api/log.js";
 import { FullmeshError } from "../core/errors.js";
 import type { MemberMachine } from "../mesh/member-machine.js";
@@ -65,7 +66,7 @@ export class NodeEventEmitter {
       if (loop.size < this.#mostUnread) loop.push(event);
       else loop.fail(new FullmeshError("UNREAD_EVENTS", `${loop.size} events have not been read`));
     }
-    this.#log.emit(this.#node, event.type, event);
+    callListeners(this.#log, this.#node, event.type, event);
   }
 
   /** Takes every event of the machine. Those that concern the inside of a node only are passed over. */
@@ -88,7 +89,7 @@ export class NodeEventEmitter {
       case "bytes": {
         const { peer: address, bytes } = event;
         const peer = this.#peers.at(address) ?? { address, dialect: "classic", direction: "accepted", state: "broken" };
-        this.#log.emit(this.#node, "bytes", { type: "bytes", peer, bytes });
+        callListeners(this.#log, this.#node, "bytes", { type: "bytes", peer, bytes });
         break;
       }
       case "degraded":

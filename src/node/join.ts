@@ -1,6 +1,6 @@
 import { keepStack, tracedFrom } from "../api/caller.js";
 import { functionOption, listenOption, waitOption } from "../api/options.js";
-import { waitFor } from "../api/waiting.js";
+import { waitWithin } from "../api/waiting.js";
 import type { Contract } from "./contract.js";
 import { environmentOf } from "./gang.js";
 import { lifecycleOf, MeshNode } from "./mesh-node.js";
@@ -75,7 +75,7 @@ export async function joinWith<C extends Contract>(
   if (setup !== undefined) functionOption("setup", setup);
   const startedAt = performance.now();
   const steps = async (): Promise<void> => {
-    if (setup !== undefined) await waitFor(prepare(node, setup), { timeoutMs }, () => "`setup` has not finished");
+    if (setup !== undefined) await waitWithin(prepare(node, setup), { timeoutMs }, () => "`setup` has not finished");
     // What `setup` has taken is not there for the server; the machine counts the rest, but for the waiting line.
     const lookMs = setup === undefined ? timeoutMs : Math.max(0, timeoutMs - (performance.now() - startedAt));
     await lifecycleOf(node).connectToServer(server, {}, lookMs);
@@ -87,7 +87,7 @@ export async function joinWith<C extends Contract>(
   const missing = (): string =>
     node.address === undefined ? `no connection to ${server}` : `${server} has not taken in ${node.address}`;
   try {
-    await waitFor(steps(), { signal }, missing);
+    await waitWithin(steps(), { signal }, missing);
   } catch (error) {
     await node.leave();
     throw error;

@@ -1,5 +1,7 @@
+import { Deferred } from "../api/deferred.js";
+import { listen } from "../api/listen.js";
 import { listenOption, requireSecure, serverOption } from "../api/options.js";
-import { Deferred, listenWith, type WaitOptions, waitFor } from "../api/waiting.js";
+import { type WaitOptions, waitWithin } from "../api/waiting.js";
 import type { Endpoint } from "../core/connections.js";
 import { FullmeshError } from "../core/errors.js";
 import type { MemberMachine } from "../mesh/member-machine.js";
@@ -50,7 +52,7 @@ export class Lifecycle {
     this.#server = address;
     this.#connecting = new Deferred();
     this.#driver.input({ type: "connectToServer", to, ...(lookMs === undefined ? {} : { lookMs }) });
-    return await waitFor(this.#connecting.promise, wait, () => `no connection to ${address}`);
+    return await waitWithin(this.#connecting.promise, wait, () => `no connection to ${address}`);
   }
 
   initListeningSocket(ip: string | undefined, port: number): void {
@@ -88,7 +90,7 @@ export class Lifecycle {
   }
 
   async #listen(wanted: Endpoint, isDefault: boolean): Promise<Address> {
-    const on = await listenWith(this.#driver, wanted);
+    const on = await listen(this.#driver, wanted);
     this.#listening = formatAddress(on);
     this.#driver.input({ type: "listening", on, isDefault });
     return this.#listening;
@@ -101,7 +103,7 @@ export class Lifecycle {
     this.#requireRunning();
     if (!this.#hasRegistered) this.#driver.input({ type: "register" });
     this.#hasRegistered = true;
-    await waitFor(this.#registered.promise, wait, () => `no list of ${this.#server} names ${this.#machine.own}`);
+    await waitWithin(this.#registered.promise, wait, () => `no list of ${this.#server} names ${this.#machine.own}`);
   }
 
   /** Settles when the mesh has ended for this node and every connection is closed. */

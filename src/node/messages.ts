@@ -1,4 +1,5 @@
 import type { EventEmitter } from "node:events";
+import { callListener, callListeners } from "../api/application-calls.js";
 import { functionOption } from "../api/options.js";
 import { FullmeshError } from "../core/errors.js";
 import type { MessagingEvent, PayloadForm, PeerChannel, ReceivedMessage } from "../messaging/types.js";
@@ -360,8 +361,9 @@ export class NodeMessages {
   #emit(message: Message): void {
     const listeners = this.#listeners.get(message.topic);
     const { log } = this.#context;
-    if (listeners !== undefined) for (const listener of [...listeners]) log.call(listener, message, message.topic);
-    log.emit(this.#node, "message", message);
+    if (listeners !== undefined)
+      for (const listener of [...listeners]) callListener(log, listener, message, message.topic);
+    callListeners(log, this.#node, "message", message);
   }
 
   /** The peers to which a broadcast was not sent. `full`: the addresses of those whose queue is full. */

@@ -1,4 +1,4 @@
-import { isThenable } from "../api/log.js";
+import { isThenable } from "../api/application-calls.js";
 import { functionOption } from "../api/options.js";
 import { type ErrorCode, FullmeshError, messageOf } from "../core/errors.js";
 import { NumberMap } from "../core/number-map.js";

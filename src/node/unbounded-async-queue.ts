@@ -1,4 +1,4 @@
-import { Deferred } from "../api/waiting.js";
+import { Deferred } from "../api/deferred.js";
 import { FullmeshError } from "../core/errors.js";
 import { type Abortable, unwatchAbort, watchAbort } from "./abort-watch.js";
 

@@ -1,7 +1,8 @@
 import { EventEmitter } from "node:events";
+import { callListeners } from "../api/application-calls.js";
 import { tracedFrom } from "../api/caller.js";
+import { listen } from "../api/listen.js";
 import { listenOption, requireOptions, requireSecure } from "../api/options.js";
-import { listenWith } from "../api/waiting.js";
 import type { Endpoint } from "../core/connections.js";
 import { FullmeshError } from "../core/errors.js";
 import { type Address, formatAddress } from "../protocol/address.js";
@@ -78,8 +79,8 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
     this.#isListening = true;
     try {
       const { driver, log } = this.#runtime ?? (await this.#load());
-      this.#address = formatAddress(await listenWith(driver, on));
-      log.emit(this, "listening", this.#address);
+      this.#address = formatAddress(await listen(driver, on));
+      callListeners(log, this, "listening", this.#address);
     } catch (error) {
       this.#isListening = false;
       throw error;

@@ -1,6 +1,7 @@
 import type { EventEmitter } from "node:events";
+import { callListener, callListeners } from "../api/application-calls.js";
+import { Deferred } from "../api/deferred.js";
 import { Log } from "../api/log.js";
-import { Deferred } from "../api/waiting.js";
 import { FullmeshError } from "../core/errors.js";
 import { printable } from "../core/escaping.js";
 import { nodeClock } from "../nodejs/clock.js";
@@ -79,13 +80,13 @@ export class ServerRuntime {
       case "closed":
         this.#membershipLog.close();
         this.#closed.resolve(this.#end);
-        this.log.emit(this.#server, "closed", undefined);
+        callListeners(this.log, this.#server, "closed", undefined);
         this.log.close();
         return;
       default:
         break;
     }
-    this.log.emit(this.#server, event.type, event);
+    callListeners(this.log, this.#server, event.type, event);
   }
 
   /** One mesh that ended incomplete makes the end of the server a failure, whatever happens to the others. */
@@ -100,6 +101,6 @@ export class ServerRuntime {
   #trace(from: string, to: string, text: string): void {
     if (this.#onTrace === undefined) return;
     const record: TraceRecord = { at: performance.timeOrigin + performance.now(), from, to, text };
-    this.log.call(this.#onTrace, record, "trace");
+    callListener(this.log, this.#onTrace, record, "trace");
   }
 }

@@ -1,6 +1,6 @@
 import { createServer } from "node:net";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import { waitFor } from "../../src/api/waiting.js";
+import { waitWithin } from "../../src/api/waiting.js";
 import { join, type LogRecord, serve } from "../../src/index.js";
 
 const missing = (): string => "nothing has come";
@@ -10,12 +10,12 @@ describe("a wait", () => {
     "of %d ms does not run out at once",
     async (timeoutMs) => {
       const soon = new Promise<string>((resolve) => setImmediate(() => setImmediate(() => resolve("came"))));
-      await expect(waitFor(soon, { timeoutMs }, missing)).resolves.toBe("came");
+      await expect(waitWithin(soon, { timeoutMs }, missing)).resolves.toBe("came");
     },
   );
 
   it.each([Number.NaN, -1])("of %d ms is refused with BAD_OPTION", async (timeoutMs) => {
-    await expect(waitFor(Promise.resolve(), { timeoutMs }, missing)).rejects.toMatchObject({ code: "BAD_OPTION" });
+    await expect(waitWithin(Promise.resolve(), { timeoutMs }, missing)).rejects.toMatchObject({ code: "BAD_OPTION" });
   });
 
   it("that cannot begin ends the join that it was for, and leaves no failure that nobody hears of", async () => {
@@ -31,10 +31,10 @@ describe("a wait", () => {
 
   it("that has run out says what has not come, and one that is aborted says why", async () => {
     const never = new Promise<void>(() => {});
-    const late = waitFor(never, { timeoutMs: 1 }, missing);
+    const late = waitWithin(never, { timeoutMs: 1 }, missing);
     await expect(late).rejects.toMatchObject({ code: "TIMED_OUT", message: "after 1 ms nothing has come" });
     const reason = new Error("enough");
-    const given = waitFor(never, { signal: AbortSignal.abort(reason) }, missing);
+    const given = waitWithin(never, { signal: AbortSignal.abort(reason) }, missing);
     await expect(given).rejects.toMatchObject({ code: "ABORTED", cause: reason });
   });
 

@@ -7,12 +7,12 @@ import { createInterface } from "node:readline";
 const [, , build, leaseMs] = process.argv;
 const { ServerRuntime } = await import(`${build}/src/server/server-runtime.js`);
 const { serverConfig } = await import(`${build}/src/server/options.js`);
-const { listenWith } = await import(`${build}/src/api/waiting.js`);
+const { listen } = await import(`${build}/src/api/listen.js`);
 const { formatAddress } = await import(`${build}/src/protocol/address.js`);
 
 const limits = { leaseMs: Number(leaseMs), silentMs: leaseMs / 2, probeMs: leaseMs / 8, handshakeMs: Number(leaseMs) };
 const { driver, machine } = new ServerRuntime(new EventEmitter(), serverConfig({ limits }));
-console.log(formatAddress(await listenWith(driver, { host: "127.0.0.1", port: 0 })));
+console.log(formatAddress(await listen(driver, { host: "127.0.0.1", port: 0 })));
 
 const first = machine.size;
 let most = first;
