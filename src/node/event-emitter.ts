@@ -103,23 +103,23 @@ export class NodeEventEmitter {
         break;
       case "registered":
         this.emit({ type: "registered", address: event.address });
-        this.#emitStanding();
+        this.#emitRankAndLeader();
         break;
       case "directory":
         this.#peers.prune();
         this.emit({ type: "directory", members: event.members });
-        this.#emitStanding();
+        this.#emitRankAndLeader();
         break;
       case "fenced":
         this.emit(event);
-        this.#emitStanding();
+        this.#emitRankAndLeader();
         break;
       case "informed":
-        this.#emitStanding();
+        this.#emitRankAndLeader();
         break;
       case "ended":
         this.#hasEnded = true;
-        this.#emitStanding();
+        this.#emitRankAndLeader();
         this.emit({ type: "ended", reason: event.reason });
         break;
       case "closed":
@@ -133,7 +133,7 @@ export class NodeEventEmitter {
   }
 
   /** Emits the rank and the leader, if they have changed. */
-  #emitStanding(): void {
+  #emitRankAndLeader(): void {
     const { rank } = this;
     if (rank !== this.#rank) {
       this.#rank = rank;

@@ -183,6 +183,8 @@ export class NodeMessages {
   /** The last message of a peer that waits for its schema, or for another message that does. */
   readonly #validating = new Map<PeerChannel, Promise<void>>();
   #isClosed = false;
+  #sent = 0;
+  #received = 0;
 
   /** `schemas`: of the payloads that are validated, by topic. */
   constructor(
@@ -193,6 +195,11 @@ export class NodeMessages {
     this.#context = context;
     this.#node = node;
     this.#schemas = schemas;
+  }
+
+  /** Since the start; see `NodeStats`. */
+  get totals(): { readonly sent: number; readonly received: number } {
+    return { sent: this.#sent, received: this.#received };
   }
 
   /** See `MeshNode.onMessage`. */
@@ -221,6 +228,7 @@ export class NodeMessages {
     if (sent === "full") {
       throw new FullmeshError("QUEUE_FULL", `too much waits for ${channel.peer} to take ${bytes.length} bytes more`);
     }
+    this.#sent += 1;
     context.wake();
     return sent === "taken";
   }
@@ -240,6 +248,7 @@ export class NodeMessages {
       open += 1;
       if (channel.send(topicBytes, form, bytes) === "full") full.add(channel.peer);
     }
+    this.#sent += open - full.size;
     context.wake();
     return full.size === 0 && open === context.listedPeers ? [] : this.#skipped(full);
   }
@@ -261,19 +270,20 @@ export class NodeMessages {
     return loop;
   }
 
-  /** Messages have come: loops take them when they are ready, and who listens hears them at once. */
+  /** Messages have come: loops take them when they are ready, and listeners are called at once. */
   arrived({ from, messages }: MessagesArrival): void {
     const peer = this.#context.peers.at(from.peer as Address);
+    this.#received += messages.length;
     let consumedBytes = 0;
     let consumed = 0;
     for (const incoming of messages) {
       const isLooped = this.#loops.size > 0 && (this.#loops.has(incoming.topic) || this.#loops.has(undefined));
       // For loops alone it is made when they take it.
       const isLater = isLooped && !this.#hasListeners(incoming.topic);
-      const told = isLater || this.#tell(from, peer, incoming);
-      if (told !== false && isLooped && peer !== undefined && this.#give(from, peer, incoming, told)) continue;
-      if (typeof told !== "boolean") {
-        void told.then(() => {
+      const emitted = isLater || this.#emitReceived(from, peer, incoming);
+      if (emitted !== false && isLooped && peer !== undefined && this.#give(from, peer, incoming, emitted)) continue;
+      if (typeof emitted !== "boolean") {
+        void emitted.then(() => {
           from.consumed(incoming.bytes);
           this.#context.wake();
         });
@@ -294,13 +304,13 @@ export class NodeMessages {
   }
 
   /** Gives a message to loops. False if there are none: a listener may have ended the last of them. */
-  #give(from: PeerChannel, peer: Peer, incoming: ReceivedMessage, told: true | Promise<void>): boolean {
+  #give(from: PeerChannel, peer: Peer, incoming: ReceivedMessage, emitted: true | Promise<void>): boolean {
     const [some, all] = [this.#loops.get(incoming.topic), this.#loops.get(undefined)];
     const loops = [...(some?.all ?? []), ...(all?.all ?? [])];
     if (loops.length === 0) return false;
-    const isPending = told !== true;
+    const isPending = emitted !== true;
     const held = new HeldMessage(this.#context, from, peer, incoming, loops.length + (isPending ? 1 : 0));
-    if (isPending) void told.then(() => held.drop());
+    if (isPending) void emitted.then(() => held.drop());
     for (const loop of loops) loop.pushLazy(held);
     if (held.isMissing) (some ?? all)?.keep(held, incoming.payload);
     return true;
@@ -311,10 +321,10 @@ export class NodeMessages {
   }
 
   /**
-   * Tells whoever listens; false if there is nothing to tell. What a listener throws keeps neither the next messages from
-   * being heard nor their sender waiting for ever. A promise if its schema takes its time, or that of an earlier message.
+   * Calls the listeners; false if it is no message. What a listener throws keeps neither the next messages from being
+   * emitted nor their sender waiting for ever. A promise if its schema takes its time, or that of an earlier message.
    */
-  #tell(
+  #emitReceived(
     from: PeerChannel,
     peer: Peer | undefined,
     { topic, form, payload: bytes }: ReceivedMessage,

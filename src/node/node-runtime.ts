@@ -46,6 +46,7 @@ export class NodeRuntime {
   readonly context: MessagingContext;
   readonly stats: () => NodeStats;
   readonly #log: Log;
+  #reconnects = 0;
 
   /** `node` emits the events. Throws `BAD_OPTION` for an option with a value that it cannot take. */
   constructor(node: EventEmitter<NodeEvents>, options: NodeOptions) {
@@ -77,7 +78,13 @@ export class NodeRuntime {
     this.classicWriter = new ClassicWriter(this.machine, this.peers, driver, limits);
     this.completion = new CompletenessWaiter(this.machine, (size) => driver.input({ type: "watch", size }), this.#log);
     this.collectives = new Collectives(this.context, this.requests, this.requestHandlers, gang, this.machine);
-    this.stats = () => statsOf(this.machine, this.peers, channels, driver.sentBytes);
+    this.stats = () =>
+      statsOf(this.machine, this.peers, channels, {
+        messages: this.messages.totals,
+        reconnects: this.#reconnects,
+        sentBytes: driver.sentBytes,
+        receivedBytes: driver.receivedBytes,
+      });
     this.claims = new NodeClaims(this.machine, limits.claimsPerMember, (input) => driver.input(input));
   }
 
@@ -120,6 +127,9 @@ export class NodeRuntime {
         break;
       case "moved":
         void this.#move(event.host);
+        break;
+      case "relink":
+        this.#reconnects += 1;
         break;
       case "unlink":
         this.classicWriter.forget(event.peer);

@@ -2,7 +2,7 @@ import type { MemberMachine } from "../mesh/member-machine.js";
 import type { PeerChannels } from "../messaging/peer-channels.js";
 import type { Peers } from "./peers.js";
 
-/** What a node holds at this moment, and what it has sent. See `MeshNode.stats`. */
+/** What a node holds at this moment, and what it has sent and received. See `MeshNode.stats`. */
 export interface NodeStats {
   /** How many peers have a link in each state. */
   readonly links: { readonly waiting: number; readonly up: number; readonly broken: number };
@@ -12,8 +12,17 @@ export interface NodeStats {
   readonly requests: { readonly pending: number; readonly served: number };
   /** Open streams. */
   readonly streams: number;
+  /**
+   * Messages since the start: given to the links of peers, a broadcast once for each, and received from them. Requests and
+   * streams are none.
+   */
+  readonly messages: { readonly sent: number; readonly received: number };
+  /** How often a native link has got a new connection. */
+  readonly reconnects: number;
   /** Bytes given to connections since the start, before any encryption. */
   readonly sentBytes: number;
+  /** Bytes received on connections since the start, after any decryption. */
+  readonly receivedBytes: number;
   /** The round trip of each native link whose connection has measured one, in milliseconds, by the peer's address. */
   readonly roundTripMs: Readonly<Record<string, number>>;
 }
@@ -22,7 +31,7 @@ export function statsOf(
   machine: MemberMachine<unknown>,
   peers: Peers,
   { channels }: PeerChannels,
-  sentBytes: number,
+  totals: Pick<NodeStats, "messages" | "reconnects" | "sentBytes" | "receivedBytes">,
 ): NodeStats {
   const links = { waiting: 0, up: 0, broken: 0 };
   for (const { state } of peers.all) links[state] += 1;
@@ -37,5 +46,5 @@ export function statsOf(
     streams += underWay.streams;
     if (link?.roundTripMs !== undefined) roundTripMs[peer] = link.roundTripMs;
   }
-  return { links, queuedBytes, requests, streams, sentBytes, roundTripMs };
+  return { links, queuedBytes, requests, streams, ...totals, roundTripMs };
 }

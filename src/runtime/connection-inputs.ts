@@ -5,6 +5,7 @@ import type { ConnectionEvents } from "./ports.js";
 /** The part of a driver that takes the inputs of a connection. */
 export interface InputReceiver {
   input(input: ConnectionInput): void;
+  receive(connection: ConnectionId, bytes: Uint8Array): void;
   forget(connection: ConnectionId): void;
 }
 
@@ -36,7 +37,7 @@ export class ConnectionInputs implements ConnectionEvents {
   }
 
   bytes(bytes: Uint8Array): void {
-    this.#driver.input({ type: "bytes", connection: this.#connection, bytes });
+    this.#driver.receive(this.#connection, bytes);
   }
 
   flushed(): void {

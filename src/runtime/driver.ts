@@ -54,6 +54,7 @@ export class Driver<Input, Output> {
   #isWakeScheduled = false;
   #accepted = 0;
   #sentBytes = doubleZero;
+  #receivedBytes = doubleZero;
   /** The total time of stalls of this process. */
   #stalledMs = 0;
   /** The latest result of `#now`. */
@@ -71,6 +72,11 @@ export class Driver<Input, Output> {
   get sentBytes(): number {
     // It begins as -0, which must read as 0.
     return this.#sentBytes + 0;
+  }
+
+  /** Bytes received on connections in all, after any decryption. */
+  get receivedBytes(): number {
+    return this.#receivedBytes + 0;
   }
 
   /** Bytes sent on a connection that the kernel has not taken yet. */
@@ -124,6 +130,12 @@ export class Driver<Input, Output> {
     this.#isWakeScheduled = false;
     if (this.#options.onWake !== undefined) this.input(this.#options.onWake);
   };
+
+  /** Gives the machine bytes that a connection has received. */
+  receive(connection: ConnectionId, bytes: Uint8Array): void {
+    this.#receivedBytes += bytes.length;
+    this.input({ type: "bytes", connection, bytes });
+  }
 
   /** Gives the machine an input, performs all outputs that follow, and then calls `done`. */
   input(input: Input | ConnectionInput, done?: () => void): void {

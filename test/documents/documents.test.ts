@@ -64,6 +64,18 @@ describe("docs/api.md", () => {
     expect(node("examples/three.mjs")).toEqual({ status: 0, stdout: output });
   });
 
+  it("lists every option of join", () => {
+    const [, table = ""] = /^### Options of `join`\n(.*?)^## /ms.exec(read("docs/api.md")) ?? [];
+    const listed = table.split("\n").flatMap((row) => quoted(row.split("|")[1] ?? ""));
+    let refusal = "";
+    try {
+      new MeshNode({ nothing: 1 } as object);
+    } catch (error) {
+      refusal = (error as Error).message.split("there are ")[1] ?? "";
+    }
+    expect(listed.toSorted()).toEqual(refusal.split(", ").toSorted());
+  });
+
   it("names everything that a node and a server can be asked or told to do", () => {
     const named = read("docs/api.md");
     const names = [MeshNode, RendezvousServer].flatMap((type) => Object.getOwnPropertyNames(type.prototype));

@@ -221,7 +221,7 @@ describe("a contract", () => {
       [{ requests: { ask: { payload: type() } } }, "Expected `contract.requests.ask.reply` to be a Standard Schema"],
       [{ topics: {} }, "There is no option `topics`; there are messages, requests, streams"],
       [{ streams: "dump" }, "Expected `contract.streams` to be an array of topics"],
-      [7, "expected an object of options, got a number"],
+      [7, "Expected an object of options, got a number"],
     ];
     for (const [value, message] of wrong) expect(() => defineContract(value as never)).toThrow(message);
   });

@@ -55,6 +55,7 @@ describe("a connection that is cut under a link while both ends live", () => {
       expect(proxy.open).toBe(1);
     }
     await Promise.all(numbers.map((each) => each.first((number) => number === 2 * cuts)));
+    expect([first, second].map((node) => node.stats().reconnects)).toEqual([cuts, cuts]);
 
     const expected = Array.from({ length: 2 * cuts }, (_, index) => index + 1);
     for (const each of numbers) expect(each.items).toEqual(expected);
