@@ -1,4 +1,4 @@
-import { type LogEvent, type LogLevel, messageOf } from "../core/errors.js";
+import { type ErrorCode, type LogEvent, type LogLevel, messageOf } from "../core/errors.js";
 import { shownLine } from "../core/escaping.js";
 import { nodeClock } from "../nodejs/clock.js";
 import { LogRateLimiter, type LogRecord } from "../runtime/log-rate-limiter.js";
@@ -53,10 +53,10 @@ export class Log {
   }
 
   /** Logs what a function of the application has thrown. `what`: the beginning of a sentence that ends with "failed". */
-  writeThrown(what: string, error: unknown, remote?: string): void {
+  writeThrown(what: string, error: unknown, remote?: string, code: ErrorCode = "HANDLER_FAILED"): void {
     const stack = stackOf(error);
     this.write({
-      code: "HANDLER_FAILED",
+      code,
       message: `${what} failed: ${messageOf(error)}`,
       ...(remote === undefined ? {} : { remote }),
       ...(stack === undefined ? {} : { stack }),

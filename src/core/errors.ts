@@ -549,6 +549,13 @@ const failures = {
     remedy:
       "Look for the same message in the log of the program that threw it: its stack is there. Correct that handler.",
   },
+  HANDLER_REFUSED: {
+    level: "info",
+    meaning: "A request handler threw an error with a code of its own, as an answer that the application foresees.",
+    connection: "kept; the request fails with that error",
+    remedy:
+      "Handle this code where the request is made: the application at the peer has chosen it. Its log has the stack, at the level info.",
+  },
   OVERLOADED: {
     level: "warn",
     meaning:
@@ -748,7 +755,8 @@ function remedyOf({ code, message, cause }: FullmeshError): string {
   if (code === "TIMED_OUT" && cause instanceof FullmeshError) return cause.remedy;
   const refused = code === "REFUSED" ? /^([A-Z_]+): /.exec(message)?.[1] : undefined;
   const named = refused !== undefined && isErrorCode(refused) ? refused : code;
-  return failureTable[isErrorCode(named) ? named : "HANDLER_FAILED"].remedy;
+  // A code that is not in the table is the application's.
+  return failureTable[isErrorCode(named) ? named : "HANDLER_REFUSED"].remedy;
 }
 
 /** One line for the log. */

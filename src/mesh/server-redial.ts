@@ -1,6 +1,6 @@
 import { backoffMs } from "../core/backoff.js";
 import type { Endpoint } from "../core/connections.js";
-import type { LogEvent } from "../core/errors.js";
+import type { ErrorCode, LogEvent } from "../core/errors.js";
 import type { Limits } from "../core/limits.js";
 import { SeededRandom } from "../core/random.js";
 import type { KeyedTimers, Timers } from "../core/timers.js";
@@ -47,6 +47,16 @@ export class ServerRedial {
   /** True if a server that is not there is dialed again. */
   get isAllowed(): boolean {
     return this.#leftMs !== undefined;
+  }
+
+  /** That the server is not there yet, or has ended the connection, as a sentence for the log. */
+  awaited(code: ErrorCode, reason: string): string {
+    const { serverName } = this;
+    const what =
+      code === "SERVER_UNREACHABLE" ? `no server at ${serverName} yet` : `${serverName} has not let this node in yet`;
+    const forMs = this.#allowedMs ?? 0;
+    const bound = forMs === Number.POSITIVE_INFINITY ? "until it does" : `for ${forMs / 1_000} s`;
+    return `${what} (${reason}); trying again ${bound}`;
   }
 
   /** From now on, or from the next failure on, it may take so many milliseconds. */

@@ -53,6 +53,11 @@ export class MessagingContext {
     return this.#machine.entries.length - 1;
   }
 
+  /** This node, as messages name it. */
+  get ownName(): string {
+    return this.#machine.self?.name ?? this.#machine.own ?? "this node";
+  }
+
   /** The mesh has ended for this node. */
   ended(reason: string): void {
     this.#end ??= reason;

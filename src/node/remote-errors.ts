@@ -41,6 +41,19 @@ export function codeToSend(error: unknown, fallback: ErrorCode): string {
   }
 }
 
+/**
+ * True if the application foresees an error: it has given it a code. Node's own errors have codes as well, and those of
+ * system calls name the call.
+ */
+export function isForeseen(error: unknown, code: string): boolean {
+  if (code === "HANDLER_FAILED" || code.startsWith("ERR_")) return false;
+  try {
+    return (Object(error) as { readonly syscall?: unknown }).syscall === undefined;
+  } catch {
+    return false;
+  }
+}
+
 /** The `data` of a thrown error; undefined if it has none. */
 export function dataOf(error: unknown): unknown {
   try {

@@ -10,7 +10,7 @@ import { type StandardSchema, type Validation, validate } from "./contract.js";
 import type { Peer } from "./events.js";
 import type { MessagingContext } from "./messaging-context.js";
 import { bytesOf, encodeErrorData, payloadFormOf, payloadOf } from "./payloads.js";
-import { codeToSend, dataOf } from "./remote-errors.js";
+import { codeToSend, dataOf, isForeseen } from "./remote-errors.js";
 import { checkTopic } from "./topics.js";
 
 /** Who asks, and for how long. */
@@ -182,8 +182,10 @@ export class RequestHandlers {
       if (bytes.length > most) throw this.#context.tooLarge(bytes.length, most);
       from.reply(request, form, bytes);
     } catch (error) {
-      if (error instanceof FullmeshError) this.#refuse(from, request, topic, error);
-      else this.#failed(from, request, topic, error);
+      if (error instanceof FullmeshError) {
+        const message = `the reply of ${this.#context.ownName} to ${JSON.stringify(topic)} cannot be sent: ${error.message}`;
+        this.#refuse(from, request, topic, new FullmeshError(error.code, message));
+      } else this.#failed(from, request, topic, error);
       return;
     }
     this.#context.wake();
@@ -211,7 +213,8 @@ export class RequestHandlers {
       from.reply(request, payloadForms.value, payload);
       this.#context.wake();
     }
-    this.#context.log.writeThrown(`a request of ${from.peer} to ${JSON.stringify(topic)}`, error, from.peer);
+    const logged = isForeseen(error, code) ? "HANDLER_REFUSED" : "HANDLER_FAILED";
+    this.#context.log.writeThrown(`a request of ${from.peer} to ${JSON.stringify(topic)}`, error, from.peer, logged);
   }
 
   #fail(from: PeerChannel, request: number, code: string, message: string): void {

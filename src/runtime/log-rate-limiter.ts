@@ -25,9 +25,10 @@ export class LogRecord implements LogEvent {
     return failureTable[this.code].level;
   }
 
-  /** The record without its stack. */
+  /** The record without its stack. The other end follows a message that does not name it. */
   toString(): string {
-    return `${this.code}: ${this.message}${this.remote === undefined ? "" : ` (${this.remote})`}`;
+    const { code, message, remote } = this;
+    return `${code}: ${message}${remote === undefined || message.includes(remote) ? "" : ` (${remote})`}`;
   }
 
   /** What `console` prints. */

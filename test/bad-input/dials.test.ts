@@ -34,8 +34,8 @@ describe("a node that dials a listed address", () => {
     await me.server.write(list(me.address, address, healthy.address));
     const note = await me.notes.nth(1);
     expect(note).toMatchObject({ code: "DIAL_FAILED", level: "warn", remote: address });
-    expect(note.message).toBe("attempt 1 to dial it failed: ECONNREFUSED");
-    expect((await me.notes.nth(2)).message).toBe("attempt 2 to dial it failed: ECONNREFUSED");
+    expect(note.message).toBe(`cannot reach ${address} (attempt 1): ECONNREFUSED`);
+    expect((await me.notes.nth(2)).message).toBe(`cannot reach ${address} (attempt 2): ECONNREFUSED`);
     const listener = await rawListener({ port });
     await hello(await listener.accepted(1), me);
     await me.ups.first((peer) => peer === address);
@@ -72,7 +72,7 @@ describe("a node that dials a listed address", () => {
     await me.server.write(list(me.address, asleep.address, healthy.address));
     const note = await me.notes.nth(1);
     expect(note).toMatchObject({ code: "DIAL_TIMEOUT", level: "warn", remote: asleep.address });
-    expect(note.message).toBe("attempt 1 to dial it failed: no answer within 200 ms");
+    expect(note.message).toBe(`cannot reach ${asleep.address} (attempt 1): no answer within 200 ms`);
     await me.notes.wait("DIAL_TIMEOUT", 2);
     await healthy.check();
     asleep.wake();

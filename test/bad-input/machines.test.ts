@@ -84,7 +84,7 @@ describe("a dial that meets its own outgoing port", () => {
         type: "note",
         note: {
           code: "SELF_CONNECT",
-          message: "attempt 1 to dial it failed: the dial met its own outgoing port",
+          message: "cannot reach 127.0.0.1:14001 (attempt 1): the dial met its own outgoing port",
           remote: "127.0.0.1:14001",
         },
       },

@@ -41,6 +41,7 @@ describe("a server that is not there yet", () => {
     expect(dials).toBeGreaterThan(5);
     expect(dials).toBeLessThan(20);
     expect(node.notes).toEqual(["SERVER_AWAITED"]);
+    expect(node.noteMessages).toEqual(["no server at 10.0.0.250:80 yet (ECONNREFUSED); trying again for 60 s"]);
     expect(node.events).toEqual([]);
     world.pass(limits.serverRedialMaxMs);
     node.session.connect();

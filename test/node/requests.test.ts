@@ -85,7 +85,7 @@ describe("a request", () => {
     expect(coded).toBeInstanceOf(RemoteError);
     expect(coded).toBeInstanceOf(FullmeshError);
     expect(coded).toMatchObject({ code: "E_LATER", message: "come back later", data: { inMs: 5, at: [new Date(7)] } });
-    expect((coded as RemoteError).remedy).toMatch(/its stack is there/);
+    expect((coded as RemoteError).remedy).toMatch(/^Handle this code where the request is made/);
     await expect(first.request(to, "plain")).rejects.toMatchObject({
       code: "HANDLER_FAILED",
       message: "x".repeat(1_024),
@@ -94,13 +94,23 @@ describe("a request", () => {
     const { address } = first;
     expect(secondLog.items).toMatchObject([
       {
-        code: "HANDLER_FAILED",
+        code: "HANDLER_REFUSED",
+        level: "info",
         message: `a request of ${address} to "coded" failed: come back later`,
         remote: address,
       },
       { code: "HANDLER_FAILED", stack: expect.stringContaining("requests.test") },
       { code: "HANDLER_FAILED", message: `a request of ${address} to "odd" failed: just words` },
     ]);
+  });
+
+  it("fails with BAD_VALUE for a reply that is no payload, which names the topic and whose reply it is", async () => {
+    const { first, second, secondLog } = await pair();
+    second.onRequest("map", () => new Map());
+    const error = (await first.request(addressOf(second), "map").catch((reason: unknown) => reason)) as FullmeshError;
+    const said = `the reply of ${second.address} to "map" cannot be sent: payload is a Map; `;
+    expect([error.code, error.message.slice(0, said.length)]).toEqual(["BAD_VALUE", said]);
+    expect(secondLog.codes).toEqual(["BAD_VALUE"]);
   });
 
   it("leaves out the data of an error if that is no value, or too large, and keeps the rest", async () => {

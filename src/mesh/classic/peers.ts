@@ -60,7 +60,7 @@ export class ClassicPeers implements DialectAcceptor, ConnectionListener {
       connected: (peer, connection, now) => this.#connected(peer, connection, now),
       failed: (peer, code, reason, failures, now) => {
         this.#events.changed(peer, false, `${code} ${reason}`, now);
-        this.#note(code, `attempt ${failures} to dial it failed: ${reason}`, endpointOf(peer));
+        this.#note(code, `cannot reach ${peer} (attempt ${failures}): ${reason}`, endpointOf(peer));
       },
     });
     this.#pendingHellos = new PendingHellos(rules.limits, handshakes, timers, (outcome, now) =>

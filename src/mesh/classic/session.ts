@@ -236,7 +236,8 @@ export class ClassicSession implements ServerSession, ConnectionListener {
 
   /** The server is not there; it is looked for. */
   #postpone(code: ErrorCode, reason: string, now: number): void {
-    if (this.#serverRedial.lastFailure === undefined) this.#note("SERVER_AWAITED", reason);
+    if (this.#serverRedial.lastFailure === undefined)
+      this.#note("SERVER_AWAITED", this.#serverRedial.awaited(code, reason));
     this.#serverRedial.lastFailure = { code, message: reason };
     this.#step("postponed");
     this.#connection = undefined;

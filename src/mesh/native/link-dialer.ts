@@ -175,7 +175,9 @@ export class LinkDialer implements NativeConnectionOwner {
     link.step("failed");
     const failures = this.#queue.failed(link, now);
     link.downState = { stage: "dialing", reason: `${code} ${reason} (${failures} in a row)` };
-    this.#context.note(code, `attempt ${link.attempt} to dial it failed: ${reason}`, link.peer.address);
+    const { name, address } = link.peer;
+    const who = name === undefined ? address : `${name} at ${address}`;
+    this.#context.note(code, `cannot reach ${who} (attempt ${link.attempt}): ${reason}`, address);
     this.#events.failed(link, now);
     this.dial(now);
   }

@@ -398,7 +398,8 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
   /** The server is not there, or cannot take this member in now. */
   #postpone(code: ErrorCode, reason: string, now: number, retryMs = 0): void {
     if (code === "BUSY") this.#note("SERVER_BUSY", reason);
-    else if (this.#serverRedial.lastFailure === undefined) this.#note("SERVER_AWAITED", reason);
+    else if (this.#serverRedial.lastFailure === undefined)
+      this.#note("SERVER_AWAITED", this.#serverRedial.awaited(code, reason));
     this.#serverRedial.lastFailure = { code, message: reason };
     this.#step("postponed");
     this.#serverRedial.failed(now, code === "BUSY" && retryMs === 0 ? this.#rules.limits.serverRedialMaxMs : retryMs);

@@ -21,6 +21,7 @@ export class Node implements Stand {
   readonly address: Address;
   readonly events: MemberEvent[] = [];
   readonly notes: ErrorCode[] = [];
+  readonly noteMessages: string[] = [];
   /** As whom it has dialed. */
   readonly identities: Identity[] = [];
   isListening = true;
@@ -218,8 +219,10 @@ export class Node implements Stand {
 
   #perform(output: MemberOutput): void {
     if (output.type === "event") this.events.push(output.event);
-    else if (output.type === "note") this.notes.push(output.note.code);
-    else if (output.type === "stopListening") this.isListening = false;
+    else if (output.type === "note") {
+      this.notes.push(output.note.code);
+      this.noteMessages.push(output.note.message);
+    } else if (output.type === "stopListening") this.isListening = false;
     else if (output.type === "dial") {
       const wire = this.#world.wire(`${output.to.host}:${output.to.port}`);
       wire.dialer.stand = { node: this, connection: output.connection };

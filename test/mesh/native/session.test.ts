@@ -164,7 +164,7 @@ describe("the directory", () => {
     expect(node.eventsOf("directory")).toEqual([]);
     node.hear({ type: "directory", revision: 3, members: [listed(3)] });
     expect(node.eventsOf("directory")).toEqual([
-      { type: "directory", members: [1, 2, 3].map((number) => listed(number).address) },
+      { type: "directory", members: [1, 2, 3].map((number) => listed(number)) },
     ]);
   });
 
