@@ -1,7 +1,7 @@
 import type { MemberEvent } from "../src/mesh/types.js";
 import { type Control, decodeControl } from "../src/protocol/native/control.js";
 import { frameHeaderBytes, frameKinds } from "../src/protocol/native/frames.js";
-import { isNumbered, nameOfKind, numberBytes, readUint48 } from "../src/protocol/native/numbered.js";
+import { isNumbered, nameOfKind, numberBytes, readUint48 } from "../src/protocol/native/numbered-frames.js";
 import { firstNativeByte, prefaceBytes } from "../src/protocol/native/preface.js";
 import type { Scenario } from "./scenario.js";
 

@@ -13,9 +13,9 @@ import {
   withDialectFlag,
   withInsecureFlag,
 } from "./flags.js";
-import { notifyReady } from "./readiness.js";
 import { secretFrom, withSecretFlag } from "./secret-source.js";
 import { reportServer } from "./server-reporter.js";
+import { notifySystemd } from "./systemd.js";
 import { TraceFile } from "./trace-file.js";
 
 interface ServeFlags extends CommonFlags {
@@ -101,7 +101,7 @@ async function runServe(flags: ServeFlags, { output, onSignal, onStdoutClosed }:
   reportServer(server, output, flags.capacity);
   await server.initSocket(host, port);
   await server.sockListen();
-  notifyReady(output);
+  notifySystemd(output);
   onSignal(() => void server.close());
   onStdoutClosed(() => output.info("the reader of stdout has closed it; the server goes on"));
   try {

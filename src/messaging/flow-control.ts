@@ -1,5 +1,5 @@
 import { doubleZero } from "../core/double-field.js";
-import { highestNumber } from "../protocol/native/numbered.js";
+import { highestNumber } from "../protocol/native/numbered-frames.js";
 
 /**
  * Credit: the receiver says how many bytes in all may be sent, and raises that limit as its application takes what has

@@ -2,7 +2,7 @@ import type { Limits } from "../core/limits.js";
 import type { LinkHandler, LinkWriter, notNow } from "../core/link-handler.js";
 import type { BatchingSink } from "../core/machine.js";
 import type { KeyedTimers } from "../core/timers.js";
-import { numberedKinds } from "../protocol/native/numbered.js";
+import { numberedKinds } from "../protocol/native/numbered-frames.js";
 import { encodeReason } from "../protocol/native/reason.js";
 import { decodeCredit, messageFlow } from "../protocol/native/stream.js";
 import { type MemoryBudget, PeerBudget } from "./memory-budget.js";

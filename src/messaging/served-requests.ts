@@ -1,5 +1,5 @@
 import { NumberMap } from "../core/number-map.js";
-import { numberedKinds } from "../protocol/native/numbered.js";
+import { numberedKinds } from "../protocol/native/numbered-frames.js";
 import { payloadForms } from "../protocol/native/payload.js";
 import { decodeCancel, decodeRequest, encodeFailure, encodeReply } from "../protocol/native/request.js";
 import { weighValue } from "../protocol/native/value.js";

@@ -1,5 +1,5 @@
 import { doubleZero } from "../core/double-field.js";
-import { numberedKinds } from "../protocol/native/numbered.js";
+import { numberedKinds } from "../protocol/native/numbered-frames.js";
 import { viewOf } from "../protocol/native/payload.js";
 import {
   decodeAbort,

@@ -1,4 +1,4 @@
-import { keepStack, tracedFrom } from "../api/caller.js";
+import { keepStack, tracedFrom } from "../api/call-stack.js";
 import { functionOption, listenOption, waitOption } from "../api/options.js";
 import { waitWithin } from "../api/waiting.js";
 import type { Contract } from "./contract.js";

@@ -1,5 +1,5 @@
 import { EventEmitter } from "node:events";
-import { fromCaller, tracedFrom } from "../api/caller.js";
+import { fromCaller, tracedFrom } from "../api/call-stack.js";
 import { integerOption, refuseUnknown, refuseUnknownEvents, requireOptions, signalOption } from "../api/options.js";
 import type { WaitOptions } from "../api/waiting.js";
 import type { Endpoint } from "../core/connections.js";

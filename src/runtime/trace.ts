@@ -1,7 +1,7 @@
 import { diagramText } from "../core/escaping.js";
 import { decodeFrame } from "../protocol/native/content.js";
 import { frameHeaderBytes } from "../protocol/native/frames.js";
-import { isNumbered, nameOfKind } from "../protocol/native/numbered.js";
+import { isNumbered, nameOfKind } from "../protocol/native/numbered-frames.js";
 import { firstNativeByte } from "../protocol/native/preface.js";
 
 /** One message of a trace. */

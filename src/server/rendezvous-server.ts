@@ -1,6 +1,6 @@
 import { EventEmitter } from "node:events";
 import { callListeners } from "../api/application-calls.js";
-import { tracedFrom } from "../api/caller.js";
+import { tracedFrom } from "../api/call-stack.js";
 import { listen } from "../api/listen.js";
 import { listenOption, requireOptions, requireSecure } from "../api/options.js";
 import type { Endpoint } from "../core/connections.js";

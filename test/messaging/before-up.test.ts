@@ -4,7 +4,7 @@ import { Timers } from "../../src/core/timers.js";
 import type { MessagingChannel } from "../../src/messaging/messaging-channel.js";
 import { PeerChannels } from "../../src/messaging/peer-channels.js";
 import type { MessagingEvent } from "../../src/messaging/types.js";
-import { numberedKinds } from "../../src/protocol/native/numbered.js";
+import { numberedKinds } from "../../src/protocol/native/numbered-frames.js";
 import { content, TestLink, topic } from "./pair.js";
 
 /** So much may wait for links that were never up. */

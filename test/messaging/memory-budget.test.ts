@@ -6,7 +6,7 @@ import { MemoryBudget, PeerBudget } from "../../src/messaging/memory-budget.js";
 import type { MessagingChannel } from "../../src/messaging/messaging-channel.js";
 import { PeerChannels } from "../../src/messaging/peer-channels.js";
 import type { MessagingEvent } from "../../src/messaging/types.js";
-import { numberedKinds } from "../../src/protocol/native/numbered.js";
+import { numberedKinds } from "../../src/protocol/native/numbered-frames.js";
 import { faultText, TestLink } from "./pair.js";
 
 const KiB = 1_024;

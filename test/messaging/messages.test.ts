@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { messageOverheadBytes } from "../../src/protocol/native/message.js";
-import { numberedKinds } from "../../src/protocol/native/numbered.js";
+import { numberedKinds } from "../../src/protocol/native/numbered-frames.js";
 import { bytesOf, content, Pair, text, topic } from "./pair.js";
 
 const chat = topic("chat");

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { defaultLimits } from "../../src/core/limits.js";
 import { Timers } from "../../src/core/timers.js";
 import { PeerChannels } from "../../src/messaging/peer-channels.js";
-import { numberedKinds } from "../../src/protocol/native/numbered.js";
+import { numberedKinds } from "../../src/protocol/native/numbered-frames.js";
 import { bytesOf, content, type End, Pair, TestLink, text, topic } from "./pair.js";
 
 const ask = topic("ask");

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { defaultLimits } from "../../src/core/limits.js";
-import { numberedKinds } from "../../src/protocol/native/numbered.js";
+import { numberedKinds } from "../../src/protocol/native/numbered-frames.js";
 import { type End, faultText, Pair, topic } from "./pair.js";
 
 const { data, end, message, open } = numberedKinds;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { streamTransitions } from "../../src/messaging/stream-states.js";
 import type { PeerStream } from "../../src/messaging/types.js";
-import { numberedKinds } from "../../src/protocol/native/numbered.js";
+import { numberedKinds } from "../../src/protocol/native/numbered-frames.js";
 import { bytesOf, content, type End, Pair, topic } from "./pair.js";
 
 const file = topic("file");

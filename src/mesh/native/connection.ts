@@ -14,7 +14,7 @@ import { type Address, formatAddress } from "../../protocol/address.js";
 import { decodeFrame } from "../../protocol/native/content.js";
 import { type Control, type ControlOf, encodeControl } from "../../protocol/native/control.js";
 import { FrameReader, type FrameSink } from "../../protocol/native/frames.js";
-import { numberBytes } from "../../protocol/native/numbered.js";
+import { numberBytes } from "../../protocol/native/numbered-frames.js";
 import { encodePreface, isSupported, type Preface, withPreface } from "../../protocol/native/preface.js";
 import type { UnidentifiedConnection } from "../acceptor.js";
 import type { ConnectionListener, Connections } from "../connections.js";

@@ -8,7 +8,7 @@ import type { Address } from "../../protocol/address.js";
 import type { Member } from "../../protocol/directory.js";
 import { encodeAcknowledgement } from "../../protocol/native/acknowledgement.js";
 import type { Control } from "../../protocol/native/control.js";
-import { numberBytes, readUint48 } from "../../protocol/native/numbered.js";
+import { numberBytes, readUint48 } from "../../protocol/native/numbered-frames.js";
 import type { Direction } from "../types.js";
 import type { NativeConnection, NativeConnectionOwner } from "./connection.js";
 import { acceptorTransitions, endsLink, type LinkState, type LinkTrigger, ownerTransitions } from "./link-states.js";

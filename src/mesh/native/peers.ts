@@ -6,7 +6,7 @@ import type { PendingConnections } from "../../core/pending-connections.js";
 import type { Address } from "../../protocol/address.js";
 import { type Claim, compareMembers, type Entry, type Id, type Member } from "../../protocol/directory.js";
 import type { ControlOf } from "../../protocol/native/control.js";
-import { numberedKinds } from "../../protocol/native/numbered.js";
+import { numberedKinds } from "../../protocol/native/numbered-frames.js";
 import type { LinkDescription, MemberEvent, MemberOutput, MemberRules } from "../types.js";
 import type { NativeConnection, NativeConnectionContext } from "./connection.js";
 import { type ClaimTransition, type DirectoryChange, DirectoryView } from "./directory-view.js";

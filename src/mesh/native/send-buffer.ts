@@ -1,7 +1,7 @@
 import { doubleZero } from "../../core/double-field.js";
 import type { Page, PagePool } from "../../core/page-pool.js";
 import { frameHeaderBytes, writeFrameHeader } from "../../protocol/native/frames.js";
-import { numberBytes, readUint48, writeUint48 } from "../../protocol/native/numbered.js";
+import { numberBytes, readUint48, writeUint48 } from "../../protocol/native/numbered-frames.js";
 
 /** Bytes of frames in one segment of memory: some whole frames, the beginning of a frame behind them, or the rest of one. */
 interface Segment {

@@ -1,5 +1,5 @@
 import { frameHeaderBytes, frameKinds, writeFrameHeader } from "./frames.js";
-import { numberBytes, readUint48, writeUint48 } from "./numbered.js";
+import { numberBytes, readUint48, writeUint48 } from "./numbered-frames.js";
 
 /** The whole frame: every numbered frame up to `number` has arrived. */
 export function encodeAcknowledgement(number: number): Uint8Array {

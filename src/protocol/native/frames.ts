@@ -1,9 +1,9 @@
-import { isNumbered, mayComeInParts, streamDataHeaderBytes } from "./numbered.js";
+import { isNumbered, mayComeInParts, streamDataHeaderBytes } from "./numbered-frames.js";
 import { decodePreface, mayBePreface, type Preface, prefaceBytes } from "./preface.js";
 
 /**
  * Everything behind the preface is frames: the length of the body (4 bytes, big endian), the kind (1 byte), the body. The
- * kinds of numbered frames, which carry what applications send, are in `numbered.ts`.
+ * kinds of numbered frames, which carry what applications send, are in `numbered-frames.ts`.
  */
 export const frameKinds = {
   /** A JSON object in UTF-8; see `control.ts`. */

@@ -1,5 +1,5 @@
 import type { LinkWriter } from "../../core/link-handler.js";
-import { numberBytes, numberedKinds } from "./numbered.js";
+import { numberBytes, numberedKinds } from "./numbered-frames.js";
 import { decodePayloadForm, isReferenced, type PayloadForm, viewOf, writeBytes } from "./payload.js";
 import { decodeTopic } from "./topics.js";
 

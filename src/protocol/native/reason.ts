@@ -1,7 +1,7 @@
 import { harmless } from "../../core/escaping.js";
 import type { LinkWriter } from "../../core/link-handler.js";
 import { ascii, utf8 } from "../text.js";
-import { readUint32, writeUint32 } from "./numbered.js";
+import { readUint32, writeUint32 } from "./numbered-frames.js";
 import { writeBytes } from "./payload.js";
 
 /**

@@ -1,5 +1,5 @@
 import type { LinkWriter } from "../../core/link-handler.js";
-import { numberBytes, numberedKinds, readUint32, writeUint32 } from "./numbered.js";
+import { numberBytes, numberedKinds, readUint32, writeUint32 } from "./numbered-frames.js";
 import { decodePayloadForm, isReferenced, type PayloadForm, viewOf, writeBytes } from "./payload.js";
 import { decodeReason, encodeReason, type FailureReason } from "./reason.js";
 import { decodeTopic } from "./topics.js";

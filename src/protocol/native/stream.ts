@@ -9,7 +9,7 @@ import {
   uint32Bytes,
   writeUint32,
   writeUint48,
-} from "./numbered.js";
+} from "./numbered-frames.js";
 import { isReferenced, viewOf, writeBytes } from "./payload.js";
 import { decodeReason, encodeReason, type FailureReason } from "./reason.js";
 import { decodeTopic, longestTopic } from "./topics.js";

@@ -7,7 +7,7 @@ import { type Address, endpointOf } from "../../../src/protocol/address.js";
 import type { Entry, Member as Listed } from "../../../src/protocol/directory.js";
 import type { Control } from "../../../src/protocol/native/control.js";
 import { pong } from "../../../src/protocol/native/frames.js";
-import { numberedKinds } from "../../../src/protocol/native/numbered.js";
+import { numberedKinds } from "../../../src/protocol/native/numbered-frames.js";
 import { idOf, listed, logId, serverAddress } from "./names.js";
 import { type RecordingHandler, RecordingHandlers } from "./recording-handler.js";
 import type { Frame, Stand, Wire } from "./wire.js";

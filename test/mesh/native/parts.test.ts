@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { encodeFrame } from "../../../src/protocol/native/frames.js";
-import { numberBytes, numberedKinds, writeUint48 } from "../../../src/protocol/native/numbered.js";
+import { numberBytes, numberedKinds, writeUint48 } from "../../../src/protocol/native/numbered-frames.js";
 import { hello } from "./names.js";
 import type { Node } from "./node.js";
 import { messageFrame, type RecordingHandler } from "./recording-handler.js";

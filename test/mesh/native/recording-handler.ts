@@ -1,7 +1,7 @@
 import { type LinkHandler, type LinkHandlerFactory, type LinkWriter, notNow } from "../../../src/core/link-handler.js";
 import type { Address } from "../../../src/protocol/address.js";
 import { encodeFrame } from "../../../src/protocol/native/frames.js";
-import { numberBytes, numberedKinds, writeUint48 } from "../../../src/protocol/native/numbered.js";
+import { numberBytes, numberedKinds, writeUint48 } from "../../../src/protocol/native/numbered-frames.js";
 
 const topic = "t";
 /** Form, length of the topic, topic. */

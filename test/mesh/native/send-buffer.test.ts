@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { type Page, PagePool, pageBytes } from "../../../src/core/page-pool.js";
 import { SendBuffer } from "../../../src/mesh/native/send-buffer.js";
 import { encodeFrame } from "../../../src/protocol/native/frames.js";
-import { numberBytes, writeUint48 } from "../../../src/protocol/native/numbered.js";
+import { numberBytes, writeUint48 } from "../../../src/protocol/native/numbered-frames.js";
 
 /** Header and number. */
 const headBytes = 11;

@@ -2,7 +2,7 @@ import type { ConnectionId, ConnectionInput } from "../../../src/core/connection
 import { decodeAcknowledgement } from "../../../src/protocol/native/acknowledgement.js";
 import { type Control, decodeControl, encodeControl } from "../../../src/protocol/native/control.js";
 import { FrameReader, frameKinds } from "../../../src/protocol/native/frames.js";
-import { isNumbered, numberBytes, numberedKinds, readUint48 } from "../../../src/protocol/native/numbered.js";
+import { isNumbered, numberBytes, numberedKinds, readUint48 } from "../../../src/protocol/native/numbered-frames.js";
 import { encodePreface } from "../../../src/protocol/native/preface.js";
 import { textOf } from "./recording-handler.js";
 

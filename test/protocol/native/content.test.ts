@@ -3,7 +3,7 @@ import { encodeAcknowledgement } from "../../../src/protocol/native/acknowledgem
 import { decodeFrame } from "../../../src/protocol/native/content.js";
 import { encodeControl } from "../../../src/protocol/native/control.js";
 import { frameHeaderBytes, frameKinds } from "../../../src/protocol/native/frames.js";
-import { isNumbered } from "../../../src/protocol/native/numbered.js";
+import { isNumbered } from "../../../src/protocol/native/numbered-frames.js";
 
 const nothing = new Uint8Array(0);
 const everyKind = Array.from({ length: 256 }, (_, kind) => kind);

@@ -10,7 +10,7 @@ import {
   pong,
   writeFrameHeader,
 } from "../../../src/protocol/native/frames.js";
-import { isNumbered, numberedKinds, streamDataHeaderBytes } from "../../../src/protocol/native/numbered.js";
+import { isNumbered, numberedKinds, streamDataHeaderBytes } from "../../../src/protocol/native/numbered-frames.js";
 import { encodePreface } from "../../../src/protocol/native/preface.js";
 import { cut, cuts, everyDelivery } from "../readers.js";
 import { hexOf } from "./hex.js";

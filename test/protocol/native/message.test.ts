@@ -8,7 +8,7 @@ import {
   messageCreditBytes,
   messageOverheadBytes,
 } from "../../../src/protocol/native/message.js";
-import { isNumbered, numberedKinds, readUint48, writeUint48 } from "../../../src/protocol/native/numbered.js";
+import { isNumbered, numberedKinds, readUint48, writeUint48 } from "../../../src/protocol/native/numbered-frames.js";
 import { type PayloadForm, payloadForms } from "../../../src/protocol/native/payload.js";
 import { decodeWithin, roundTrip, Sheet } from "./link-writer.js";
 

@@ -1,6 +1,6 @@
 import { encodeFrame } from "../../../src/protocol/native/frames.js";
 import { decodeMessage, encodeMessage } from "../../../src/protocol/native/message.js";
-import { numberBytes, numberedKinds, readUint48, writeUint48 } from "../../../src/protocol/native/numbered.js";
+import { numberBytes, numberedKinds, readUint48, writeUint48 } from "../../../src/protocol/native/numbered-frames.js";
 import type { PayloadForm } from "../../../src/protocol/native/payload.js";
 import {
   decodeCancel,

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { harmless } from "../../../src/core/escaping.js";
 import { encodeMessage, messageFrameBytes } from "../../../src/protocol/native/message.js";
-import { numberBytes, numberedKinds } from "../../../src/protocol/native/numbered.js";
+import { numberBytes, numberedKinds } from "../../../src/protocol/native/numbered-frames.js";
 import type { PayloadForm } from "../../../src/protocol/native/payload.js";
 import { encodeReason, type FailureReason, isCode } from "../../../src/protocol/native/reason.js";
 import {

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { harmless } from "../../../src/core/escaping.js";
-import { numberedKinds } from "../../../src/protocol/native/numbered.js";
+import { numberedKinds } from "../../../src/protocol/native/numbered-frames.js";
 import {
   decodeAbort,
   decodeCredit,

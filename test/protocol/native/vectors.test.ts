@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { encodeAcknowledgement } from "../../../src/protocol/native/acknowledgement.js";
 import { type Control, encodeControl } from "../../../src/protocol/native/control.js";
 import { ping, pong } from "../../../src/protocol/native/frames.js";
-import { nameOfKind, numberedKinds } from "../../../src/protocol/native/numbered.js";
+import { nameOfKind, numberedKinds } from "../../../src/protocol/native/numbered-frames.js";
 import { decodePreface, encodePreface } from "../../../src/protocol/native/preface.js";
 import vectors from "../../vectors/native.json" with { type: "json" };
 import { everyDelivery } from "../readers.js";
