@@ -1,12 +1,8 @@
 import type { Limits } from "./limits.js";
-import { TimerTable } from "./timer-table.js";
+import type { KeyedTimers, Timers } from "./timers.js";
 
-/** A connection on which nothing has come for a while. */
-export interface IdleEvent<Key> {
-  readonly key: Key;
-  /** `probe`: ask whether the other end lives. `giveUp`: it has not answered in time, and is not watched any more. */
-  readonly verdict: "probe" | "giveUp";
-}
+/** `probe`: ask whether the other end lives. `giveUp`: it has not answered in time, and is not watched any more. */
+export type IdleVerdict = "probe" | "giveUp";
 
 /**
  * Whether those at the other ends of connections still live. Whatever comes from one is a sign of life; who has given none
@@ -19,19 +15,27 @@ export class IdleMonitor<Key> {
   readonly #probeMs: number;
   readonly #silentMs: number;
   readonly #heardAt = new Map<Key, number>();
-  /** When to look at each next; a sign of life does not move it, so hearing one costs no more than a note of the time. */
-  readonly #looks = new TimerTable<Key>();
+  readonly #onIdle: (key: Key, verdict: IdleVerdict, now: number) => void;
+  /** When to check each next. A sign of life does not move it, so hearing one costs no more than storing the time. */
+  readonly #checks: KeyedTimers<Key>;
 
-  constructor({ probeMs, silentMs }: Pick<Limits, "probeMs" | "silentMs">) {
+  /** `onIdle` is called for a connection on which nothing has come for a while. */
+  constructor(
+    { probeMs, silentMs }: Pick<Limits, "probeMs" | "silentMs">,
+    timers: Timers,
+    onIdle: (key: Key, verdict: IdleVerdict, now: number) => void,
+  ) {
     // Two probes at least before the end, and never one without time having passed since the last.
     this.#probeMs = Math.max(1, Math.min(probeMs, silentMs / 3));
     this.#silentMs = silentMs;
+    this.#onIdle = onIdle;
+    this.#checks = timers.keyed((key, now) => this.#check(key, now));
   }
 
   /** From now on this one is watched. */
   watch(key: Key, now: number): void {
     this.#heardAt.set(key, now);
-    this.#looks.set(key, now + this.#probeMs);
+    this.#checks.set(key, now + this.#probeMs);
   }
 
   /** Something has come from this one. */
@@ -48,32 +52,25 @@ export class IdleMonitor<Key> {
     if (known === undefined) return;
     const heardAt = Math.min(known, now - this.#silentMs + this.#probeMs);
     this.#heardAt.set(key, heardAt);
-    this.#looks.set(key, heardAt + this.#silentMs);
+    this.#checks.set(key, heardAt + this.#silentMs);
   }
 
   forget(key: Key): void {
     this.#heardAt.delete(key);
-    this.#looks.clear(key);
+    this.#checks.clear(key);
   }
 
-  nextTimeout(): number | undefined {
-    return this.#looks.next();
-  }
-
-  /** One silence that has lasted long enough; undefined when there is none left. */
-  takeDue(now: number): IdleEvent<Key> | undefined {
-    for (let key = this.#looks.takeDue(now); key !== undefined; key = this.#looks.takeDue(now)) {
-      const heardAt = this.#heardAt.get(key) ?? now;
-      // Moments are compared, not spans: a span that comes out a rounding error too short would be due again at once.
-      const probeAt = heardAt + this.#probeMs;
-      const giveUpAt = heardAt + this.#silentMs;
-      if (now >= giveUpAt) {
-        this.forget(key);
-        return { key, verdict: "giveUp" };
-      }
-      this.#looks.set(key, now < probeAt ? probeAt : Math.min(now + this.#probeMs, giveUpAt));
-      if (now >= probeAt) return { key, verdict: "probe" };
+  #check(key: Key, now: number): void {
+    const heardAt = this.#heardAt.get(key) ?? now;
+    // Moments are compared, not spans: a span that comes out a rounding error too short would be due again at once.
+    const probeAt = heardAt + this.#probeMs;
+    const giveUpAt = heardAt + this.#silentMs;
+    if (now >= giveUpAt) {
+      this.forget(key);
+      this.#onIdle(key, "giveUp", now);
+      return;
     }
-    return undefined;
+    this.#checks.set(key, now < probeAt ? probeAt : Math.min(now + this.#probeMs, giveUpAt));
+    if (now >= probeAt) this.#onIdle(key, "probe", now);
   }
 }

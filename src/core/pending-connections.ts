@@ -1,6 +1,6 @@
 import { type ConnectionId, isLoopback, networkOf } from "./connections.js";
 import type { Limits } from "./limits.js";
-import { TimerTable } from "./timer-table.js";
+import type { KeyedTimers, Timers } from "./timers.js";
 
 interface Pending {
   /** Where it comes from, as bounds count it. */
@@ -19,12 +19,18 @@ export class PendingConnections {
   readonly #silent = new Map<ConnectionId, Pending>();
   /** Those that have sent their first byte. */
   readonly #speaking = new Map<ConnectionId, Pending>();
-  readonly #deadlines = new TimerTable<ConnectionId>();
+  readonly #silentTimer: KeyedTimers<"oldest">;
+  readonly #speakingTimers: KeyedTimers<ConnectionId>;
   readonly #perHost = new Map<string, number>();
   readonly #limits: Limits;
+  readonly #onTimeout: (connection: ConnectionId, now: number) => void;
 
-  constructor(limits: Limits) {
+  /** `onTimeout` is called for each connection that has run out of time, once its place is free. */
+  constructor(limits: Limits, timers: Timers, onTimeout: (connection: ConnectionId, now: number) => void) {
     this.#limits = limits;
+    this.#onTimeout = onTimeout;
+    this.#silentTimer = timers.keyed((_, now) => this.#timedOut(this.#silent.keys().next().value, now));
+    this.#speakingTimers = timers.keyed((connection, now) => this.#timedOut(connection, now));
   }
 
   get pending(): number {
@@ -39,6 +45,7 @@ export class PendingConnections {
     if (fromHost >= this.#limits.handshakesPendingPerHost && !isLoopback(host)) return false;
     this.#perHost.set(network, fromHost + 1);
     this.#silent.set(connection, { network, since: now });
+    this.#scheduleSilent();
     return true;
   }
 
@@ -48,7 +55,8 @@ export class PendingConnections {
     if (pending === undefined) return;
     this.#silent.delete(connection);
     this.#speaking.set(connection, pending);
-    this.#deadlines.set(connection, now + this.#limits.handshakeMs);
+    this.#speakingTimers.set(connection, now + this.#limits.handshakeMs);
+    this.#scheduleSilent();
   }
 
   /** The other side has identified itself, or is gone. Frees the place; returns whether there was one. */
@@ -57,33 +65,23 @@ export class PendingConnections {
     if (pending === undefined) return false;
     this.#silent.delete(connection);
     this.#speaking.delete(connection);
-    this.#deadlines.clear(connection);
+    this.#speakingTimers.clear(connection);
+    this.#scheduleSilent();
     const left = (this.#perHost.get(pending.network) ?? 1) - 1;
     if (left === 0) this.#perHost.delete(pending.network);
     else this.#perHost.set(pending.network, left);
     return true;
   }
 
-  nextTimeout(): number | undefined {
-    const speaking = this.#deadlines.next();
+  /** The timer of the one that has been silent for longest. It depends on how many are pending. */
+  #scheduleSilent(): void {
     const [oldest] = this.#silent.values();
-    if (oldest === undefined) return speaking;
-    return Math.min(oldest.since + this.#firstByteTimeoutMs(), speaking ?? Number.POSITIVE_INFINITY);
-  }
-
-  /** Takes out, and frees, one connection that has run out of time; undefined when there is none. */
-  takeDue(now: number): ConnectionId | undefined {
-    let due = this.#deadlines.takeDue(now);
-    if (due === undefined) {
-      const [oldest] = this.#silent;
-      if (oldest !== undefined && oldest[1].since + this.#firstByteTimeoutMs() <= now) due = oldest[0];
-    }
-    if (due !== undefined) this.end(due);
-    return due;
-  }
-
-  #firstByteTimeoutMs(): number {
     const isCrowded = this.pending >= this.#limits.handshakesCrowded;
-    return isCrowded ? this.#limits.firstByteCrowdedMs : this.#limits.firstByteMs;
+    const timeoutMs = isCrowded ? this.#limits.firstByteCrowdedMs : this.#limits.firstByteMs;
+    this.#silentTimer.set("oldest", oldest === undefined ? undefined : oldest.since + timeoutMs);
+  }
+
+  #timedOut(connection: ConnectionId | undefined, now: number): void {
+    if (connection !== undefined && this.end(connection)) this.#onTimeout(connection, now);
   }
 }

@@ -31,7 +31,7 @@ export interface DialectAcceptor {
   /** Takes a pending connection, whose first bytes follow. Returns its listener. */
   receive(pending: UnidentifiedConnection): ConnectionListener;
   /** It has taken too long to say who it is. Returns false if it has not been received here. */
-  overdue(connection: ConnectionId, now: number): boolean;
+  timedOut(connection: ConnectionId, now: number): boolean;
 }
 
 /** Who accepts which dialect; one without an acceptor is refused. */
@@ -143,20 +143,11 @@ export class Acceptor implements ConnectionListener {
     }
   }
 
-  nextTimeout(): number | undefined {
-    return this.#pendingConnections.nextTimeout();
-  }
-
-  handleTimeout(now: number): void {
-    for (
-      let due = this.#pendingConnections.takeDue(now);
-      due !== undefined;
-      due = this.#pendingConnections.takeDue(now)
-    ) {
-      const pending = this.#pending.get(due);
-      if (pending !== undefined) this.#reject(pending, "HANDSHAKE_TIMEOUT", "nothing came in time", now);
-      else if (!this.#dialects.classic.overdue(due, now)) this.#dialects.native?.overdue(due, now);
-    }
+  /** A connection has taken too long to say who it is. */
+  timedOut(connection: ConnectionId, now: number): void {
+    const pending = this.#pending.get(connection);
+    if (pending !== undefined) this.#reject(pending, "HANDSHAKE_TIMEOUT", "nothing came in time", now);
+    else if (!this.#dialects.classic.timedOut(connection, now)) this.#dialects.native?.timedOut(connection, now);
   }
 
   /** Accepts nobody any more. */

@@ -3,7 +3,6 @@ import type { LinkHandlerFactory } from "../core/link-handler.js";
 import type { BatchingSink, Clocks, Machine } from "../core/machine.js";
 import { PendingConnections } from "../core/pending-connections.js";
 import { Queue } from "../core/queue.js";
-import { earliest } from "../core/timer-table.js";
 import { Timers } from "../core/timers.js";
 import { type Address, endpointOf, formatAddress } from "../protocol/address.js";
 import type { Claim, Member as Entry } from "../protocol/directory.js";
@@ -59,7 +58,9 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
     handlers: (outputs: BatchingSink<HandlerEvent>, timers: Timers) => LinkHandlerFactory,
   ) {
     const { limits, dialect, mesh } = rules;
-    const handshakes = new PendingConnections(limits);
+    const pendingConnections = new PendingConnections(limits, this.#timers, (connection, now) =>
+      this.#acceptor.timedOut(connection, now),
+    );
     const emit = (event: SessionEvent, now: number): void => this.#sessionEvent(event, now);
     this.#rules = rules;
     this.#connections = new Connections(this.#outputs, mesh, limits, this.#timers, (connection) =>
@@ -72,18 +73,18 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
             this.#timers,
             this.#outputs,
             this.#connections,
-            handshakes,
+            pendingConnections,
             handlers(this.#outputs, this.#timers),
             emit,
           )
         : undefined;
     this.#session =
       this.#native?.session ?? new ClassicSession(rules, this.#timers, this.#outputs, this.#connections, emit);
-    this.#classic = new ClassicPeers(rules, this.#timers, this.#outputs, this.#connections, handshakes, {
+    this.#classic = new ClassicPeers(rules, this.#timers, this.#outputs, this.#connections, pendingConnections, {
       isWholeMesh: dialect === "classic",
       changed: (peer, isUp, reason, now) => this.#classicChanged(peer, isUp, reason, now),
     });
-    this.#acceptor = new Acceptor(rules, this.#timers, this.#connections, this.#outputs, handshakes, {
+    this.#acceptor = new Acceptor(rules, this.#timers, this.#connections, this.#outputs, pendingConnections, {
       classic: this.#classic,
       native: this.#native?.peers.acceptor,
     });
@@ -178,7 +179,7 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
   }
 
   nextTimeout(): number | undefined {
-    return earliest(this.#timers.next(), this.#native?.nextTimeout(), this.#acceptor.nextTimeout());
+    return this.#timers.next();
   }
 
   handle(input: MemberInput, now: number, clocks: Clocks = { monotonicMs: now, wallMs: now }): void {
@@ -213,7 +214,7 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
         this.#end({ reason: "left" }, now, true);
         break;
       case "timeout":
-        this.#timeout(now);
+        this.#timers.fire(now);
         break;
       case "accepted":
         this.#acceptor.accepted(input.connection, input.remote, now);
@@ -227,12 +228,6 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
     if (this.#isRegistrationDue && this.#session.local !== undefined) this.#register(now);
     this.#native?.finishStep(now);
     this.#closeIfDone();
-  }
-
-  #timeout(now: number): void {
-    this.#timers.fire(now);
-    this.#native?.handleTimeout(now);
-    this.#acceptor.handleTimeout(now);
   }
 
   #register(now: number): void {

@@ -1,10 +1,9 @@
 import type { ConnectionId, ConnectionProgress, Endpoint } from "../core/connections.js";
 import type { GracefulCloses } from "../core/graceful-closes.js";
-import { IdleMonitor } from "../core/idle-monitor.js";
+import { IdleMonitor, type IdleVerdict } from "../core/idle-monitor.js";
 import type { OutputSink } from "../core/machine.js";
 import { PendingConnections } from "../core/pending-connections.js";
 import { type PendingRefusal, PendingRefusals } from "../core/pending-refusals.js";
-import { earliest } from "../core/timer-table.js";
 import type { KeyedTimers, Timers } from "../core/timers.js";
 import { callerKindOf } from "../protocol/caller-kind.js";
 import { ping } from "../protocol/native/frames.js";
@@ -60,8 +59,14 @@ export class ConnectionHandler {
     this.#classicSender = classicSender;
     this.#addressVerifier = addressVerifier;
     this.#outputs = outputs;
-    const pendingConnections = new PendingConnections(rules.limits);
-    const idleMonitor = new IdleMonitor<MemberSession>(rules.limits);
+    const pendingConnections = new PendingConnections(rules.limits, timers, (connection, now) => {
+      const session = this.#sessions.get(connection);
+      if (session !== undefined)
+        this.sessionCloser.refuse(session, "HANDSHAKE_TIMEOUT", "no registration came in time", now);
+    });
+    const idleMonitor = new IdleMonitor<MemberSession>(rules.limits, timers, (session, verdict, now) =>
+      this.#idle(session, verdict, now),
+    );
     const ending = (session: MemberSession, closeReason: CloseReason, now: number): void => {
       this.#endSession(session, closeReason, now);
     };
@@ -129,23 +134,6 @@ export class ConnectionHandler {
     else if (input.type === "secured") this.#secured(session, input, now);
     else if (input.type === "unproved") this.#unproved(session, input, now);
     return true;
-  }
-
-  nextTimeout(): number | undefined {
-    return earliest(this.#pendingConnections.nextTimeout(), this.#idleMonitor.nextTimeout());
-  }
-
-  handleTimeout(now: number): void {
-    for (
-      let due = this.#pendingConnections.takeDue(now);
-      due !== undefined;
-      due = this.#pendingConnections.takeDue(now)
-    ) {
-      const session = this.#sessions.get(due);
-      if (session !== undefined)
-        this.sessionCloser.refuse(session, "HANDSHAKE_TIMEOUT", "no registration came in time", now);
-    }
-    this.#checkIdleSessions(now);
   }
 
   #secured(session: MemberSession, { identity }: Secured, now: number): void {
@@ -238,19 +226,12 @@ export class ConnectionHandler {
       this.sessionCloser.note(session, "NOTHING_SAID", "closed before it had registered");
   }
 
-  #checkIdleSessions(now: number): void {
-    for (
-      let silence = this.#idleMonitor.takeDue(now);
-      silence !== undefined;
-      silence = this.#idleMonitor.takeDue(now)
-    ) {
-      const { key: session, verdict } = silence;
-      if (verdict === "probe") {
-        session.nativeWriter.owe("ping", ping);
-      } else {
-        this.sessionCloser.note(session, "SILENT", `nothing came for ${this.#rules.limits.silentMs / 1000} s`);
-        this.sessionCloser.close(session, { type: "broken", reason: "SILENT" }, now);
-      }
+  #idle(session: MemberSession, verdict: IdleVerdict, now: number): void {
+    if (verdict === "probe") {
+      session.nativeWriter.owe("ping", ping);
+    } else {
+      this.sessionCloser.note(session, "SILENT", `nothing came for ${this.#rules.limits.silentMs / 1000} s`);
+      this.sessionCloser.close(session, { type: "broken", reason: "SILENT" }, now);
     }
   }
 

@@ -2,7 +2,6 @@ import type { ConnectionId } from "../core/connections.js";
 import { GracefulCloses } from "../core/graceful-closes.js";
 import type { Machine } from "../core/machine.js";
 import { Queue } from "../core/queue.js";
-import { earliest } from "../core/timer-table.js";
 import { Timers } from "../core/timers.js";
 import type { Address } from "../protocol/address.js";
 import type { Directory, Id } from "../protocol/directory.js";
@@ -97,7 +96,7 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
   }
 
   nextTimeout(): number | undefined {
-    return earliest(this.#timers.next(), this.#connectionHandler.nextTimeout());
+    return this.#timers.next();
   }
 
   handle(input: RendezvousInput, now: number): void {
@@ -107,7 +106,6 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
         else this.#outputs.push({ type: "abort", connection: input.connection });
         break;
       case "timeout":
-        this.#connectionHandler.handleTimeout(now);
         this.#timers.fire(now);
         break;
       case "appended":

@@ -1,187 +1,206 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type IdleEvent, IdleMonitor } from "../../src/core/idle-monitor.js";
+import { IdleMonitor, type IdleVerdict } from "../../src/core/idle-monitor.js";
+import { Timers } from "../../src/core/timers.js";
 
 const times = { probeMs: 5_000, silentMs: 15_000 };
 
-/** Everything that is due now. */
-function due(pulse: IdleMonitor<string>, now: number): IdleEvent<string>[] {
-  const all: IdleEvent<string>[] = [];
-  for (let silence = pulse.takeDue(now); silence !== undefined; silence = pulse.takeDue(now)) all.push(silence);
-  return all;
+interface IdleEvent {
+  readonly key: string;
+  readonly verdict: IdleVerdict;
 }
 
-/** Looks whenever the pulse wants to, for so long; what it has said, with the time. */
-function play(pulse: IdleMonitor<string>, from: number, until: number): string[] {
-  const said: string[] = [];
-  for (let at = pulse.nextTimeout(); at !== undefined && at <= until; at = pulse.nextTimeout()) {
-    for (const { key, verdict } of due(pulse, at)) said.push(`${at - from} ${verdict} ${key}`);
+/** A monitor with timers of its own, and what it reports. */
+class TestMonitor extends IdleMonitor<string> {
+  readonly timers: Timers;
+  readonly #events: IdleEvent[];
+
+  constructor(limits: { readonly probeMs: number; readonly silentMs: number }) {
+    const timers = new Timers();
+    const events: IdleEvent[] = [];
+    super(limits, timers, (key, verdict) => events.push({ key, verdict }));
+    this.timers = timers;
+    this.#events = events;
   }
-  return said;
+
+  /** Fires what is due now; what it reports. */
+  fire(now: number): IdleEvent[] {
+    this.timers.fire(now);
+    return this.#events.splice(0);
+  }
+
+  /** Fires each timer at its moment until `until`; what it reports, with the time since `from`. */
+  run(from: number, until: number): string[] {
+    const reports: string[] = [];
+    for (let at = this.timers.next(); at !== undefined && at <= until; at = this.timers.next()) {
+      for (const { key, verdict } of this.fire(at)) reports.push(`${at - from} ${verdict} ${key}`);
+    }
+    return reports;
+  }
 }
 
-describe("whoever says nothing", () => {
+describe("a silent connection", () => {
   test("is probed twice and then given up", () => {
-    const pulse = new IdleMonitor<string>(times);
-    pulse.watch("a", 100);
-    expect(play(pulse, 100, 100_000)).toEqual(["5000 probe a", "10000 probe a", "15000 giveUp a"]);
-    expect(pulse.nextTimeout()).toBeUndefined();
+    const monitor = new TestMonitor(times);
+    monitor.watch("a", 100);
+    expect(monitor.run(100, 100_000)).toEqual(["5000 probe a", "10000 probe a", "15000 giveUp a"]);
+    expect(monitor.timers.next()).toBeUndefined();
   });
 
-  test("is probed twice also where the time to be silent is short", () => {
-    const pulse = new IdleMonitor<string>({ probeMs: 5_000, silentMs: 900 });
-    pulse.watch("a", 0);
-    expect(play(pulse, 0, 100_000)).toEqual(["300 probe a", "600 probe a", "900 giveUp a"]);
+  test("is probed twice also with a short silence limit", () => {
+    const monitor = new TestMonitor({ probeMs: 5_000, silentMs: 900 });
+    monitor.watch("a", 0);
+    expect(monitor.run(0, 100_000)).toEqual(["300 probe a", "600 probe a", "900 giveUp a"]);
   });
 
-  test("is probed more often where the time is long", () => {
-    const pulse = new IdleMonitor<string>({ probeMs: 1_000, silentMs: 4_500 });
-    pulse.watch("a", 0);
+  test("is probed more often with a long silence limit", () => {
+    const monitor = new TestMonitor({ probeMs: 1_000, silentMs: 4_500 });
+    monitor.watch("a", 0);
     const probes = ["1000 probe a", "2000 probe a", "3000 probe a", "4000 probe a"];
-    expect(play(pulse, 0, 100_000)).toEqual([...probes, "4500 giveUp a"]);
+    expect(monitor.run(0, 100_000)).toEqual([...probes, "4500 giveUp a"]);
   });
 
   test("is not watched any more once it has been given up", () => {
-    const pulse = new IdleMonitor<string>(times);
-    pulse.watch("a", 0);
-    expect(due(pulse, 15_000)).toEqual([{ key: "a", verdict: "giveUp" }]);
-    pulse.heard("a", 15_001);
-    expect(due(pulse, 60_000)).toEqual([]);
-    expect(pulse.nextTimeout()).toBeUndefined();
+    const monitor = new TestMonitor(times);
+    monitor.watch("a", 0);
+    expect(monitor.fire(15_000)).toEqual([{ key: "a", verdict: "giveUp" }]);
+    monitor.heard("a", 15_001);
+    expect(monitor.fire(60_000)).toEqual([]);
+    expect(monitor.timers.next()).toBeUndefined();
   });
 
-  test("is asked once, not once for each moment that has been missed", () => {
-    const pulse = new IdleMonitor<string>(times);
-    pulse.watch("a", 0);
-    expect(due(pulse, 14_999)).toEqual([{ key: "a", verdict: "probe" }]);
-    expect(pulse.nextTimeout()).toBe(15_000);
+  test("is probed once after several missed checks", () => {
+    const monitor = new TestMonitor(times);
+    monitor.watch("a", 0);
+    expect(monitor.fire(14_999)).toEqual([{ key: "a", verdict: "probe" }]);
+    expect(monitor.timers.next()).toBe(15_000);
   });
 });
 
-describe("whoever is heard", () => {
+describe("a connection on which something comes", () => {
   test("is neither probed nor given up", () => {
-    const pulse = new IdleMonitor<string>(times);
-    pulse.watch("a", 0);
+    const monitor = new TestMonitor(times);
+    monitor.watch("a", 0);
     for (let now = 4_000; now < 100_000; now += 4_000) {
-      pulse.heard("a", now);
-      expect(due(pulse, now)).toEqual([]);
+      monitor.heard("a", now);
+      expect(monitor.fire(now)).toEqual([]);
     }
   });
 
-  test("after a probe has all the time again", () => {
-    const pulse = new IdleMonitor<string>(times);
-    pulse.watch("a", 0);
-    expect(due(pulse, 5_000)).toEqual([{ key: "a", verdict: "probe" }]);
-    pulse.heard("a", 7_000);
-    expect(play(pulse, 7_000, 100_000)).toEqual(["5000 probe a", "10000 probe a", "15000 giveUp a"]);
+  test("has the whole time again after a probe", () => {
+    const monitor = new TestMonitor(times);
+    monitor.watch("a", 0);
+    expect(monitor.fire(5_000)).toEqual([{ key: "a", verdict: "probe" }]);
+    monitor.heard("a", 7_000);
+    expect(monitor.run(7_000, 100_000)).toEqual(["5000 probe a", "10000 probe a", "15000 giveUp a"]);
   });
 
   test("is not watched if it was forgotten before, or never was", () => {
-    const pulse = new IdleMonitor<string>(times);
-    pulse.watch("a", 0);
-    pulse.forget("a");
-    pulse.heard("a", 1);
-    pulse.heard("b", 1);
-    expect(pulse.nextTimeout()).toBeUndefined();
-    expect(due(pulse, 60_000)).toEqual([]);
+    const monitor = new TestMonitor(times);
+    monitor.watch("a", 0);
+    monitor.forget("a");
+    monitor.heard("a", 1);
+    monitor.heard("b", 1);
+    expect(monitor.timers.next()).toBeUndefined();
+    expect(monitor.fire(60_000)).toEqual([]);
   });
 
-  test("does not help others", () => {
-    const pulse = new IdleMonitor<string>(times);
-    pulse.watch("a", 0);
-    pulse.watch("b", 0);
-    pulse.heard("a", 14_000);
-    expect(due(pulse, 15_000)).toEqual([{ key: "b", verdict: "giveUp" }]);
+  test("does not help another one", () => {
+    const monitor = new TestMonitor(times);
+    monitor.watch("a", 0);
+    monitor.watch("b", 0);
+    monitor.heard("a", 14_000);
+    expect(monitor.fire(15_000)).toEqual([{ key: "b", verdict: "giveUp" }]);
   });
 });
 
-describe("whoever is doubted", () => {
+describe("a doubted connection", () => {
   test("has no longer than the time between two probes, of which the doubt is one", () => {
-    const pulse = new IdleMonitor<string>(times);
-    pulse.watch("a", 0);
-    pulse.heard("a", 4_000);
-    pulse.doubt("a", 4_000);
-    expect(play(pulse, 4_000, 100_000)).toEqual(["5000 giveUp a"]);
-    expect(pulse.nextTimeout()).toBeUndefined();
+    const monitor = new TestMonitor(times);
+    monitor.watch("a", 0);
+    monitor.heard("a", 4_000);
+    monitor.doubt("a", 4_000);
+    expect(monitor.run(4_000, 100_000)).toEqual(["5000 giveUp a"]);
+    expect(monitor.timers.next()).toBeUndefined();
   });
 
   test("does not live longer than without the doubt", () => {
-    const pulse = new IdleMonitor<string>(times);
-    pulse.watch("a", 0);
-    expect(due(pulse, 10_000)).toEqual([{ key: "a", verdict: "probe" }]);
-    pulse.doubt("a", 12_000);
-    expect(play(pulse, 0, 100_000)).toEqual(["15000 giveUp a"]);
+    const monitor = new TestMonitor(times);
+    monitor.watch("a", 0);
+    expect(monitor.fire(10_000)).toEqual([{ key: "a", verdict: "probe" }]);
+    monitor.doubt("a", 12_000);
+    expect(monitor.run(0, 100_000)).toEqual(["15000 giveUp a"]);
   });
 
-  test("has all the time again once it is heard", () => {
-    const pulse = new IdleMonitor<string>(times);
-    pulse.watch("a", 0);
-    pulse.doubt("a", 1_000);
-    pulse.heard("a", 5_999);
-    expect(play(pulse, 5_999, 100_000)).toEqual(["5000 probe a", "10000 probe a", "15000 giveUp a"]);
+  test("has the whole time again once something comes", () => {
+    const monitor = new TestMonitor(times);
+    monitor.watch("a", 0);
+    monitor.doubt("a", 1_000);
+    monitor.heard("a", 5_999);
+    expect(monitor.run(5_999, 100_000)).toEqual(["5000 probe a", "10000 probe a", "15000 giveUp a"]);
   });
 
-  test("gains nothing by being doubted again and again", () => {
-    const pulse = new IdleMonitor<string>(times);
-    pulse.watch("a", 0);
+  test("gains no time by being doubted again", () => {
+    const monitor = new TestMonitor(times);
+    monitor.watch("a", 0);
     for (let now = 1_000; now < 6_000; now += 500) {
-      expect(due(pulse, now)).toEqual([]);
-      pulse.doubt("a", now);
+      expect(monitor.fire(now)).toEqual([]);
+      monitor.doubt("a", now);
     }
-    expect(due(pulse, 6_000)).toEqual([{ key: "a", verdict: "giveUp" }]);
+    expect(monitor.fire(6_000)).toEqual([{ key: "a", verdict: "giveUp" }]);
   });
 
-  test("is not given up while it is heard within the time between two probes, however often it is doubted", () => {
-    const pulse = new IdleMonitor<string>(times);
-    pulse.watch("a", 0);
+  test("is not given up while something comes between two probes, however often it is doubted", () => {
+    const monitor = new TestMonitor(times);
+    monitor.watch("a", 0);
     for (let now = 10; now < 100_000; now += 10) {
-      pulse.doubt("a", now);
-      expect(due(pulse, now)).toEqual([]);
-      if (now % 4_990 === 0) pulse.heard("a", now);
+      monitor.doubt("a", now);
+      expect(monitor.fire(now)).toEqual([]);
+      if (now % 4_990 === 0) monitor.heard("a", now);
     }
   });
 
-  test("is not watched if it was not before, and nobody else has less time", () => {
-    const pulse = new IdleMonitor<string>(times);
-    pulse.doubt("a", 0);
-    expect(pulse.nextTimeout()).toBeUndefined();
-    pulse.watch("b", 0);
-    pulse.watch("c", 0);
-    pulse.doubt("b", 0);
-    expect(play(pulse, 0, 5_000).sort()).toEqual(["5000 giveUp b", "5000 probe c"]);
+  test("is not watched if it was not before, and no other one has less time", () => {
+    const monitor = new TestMonitor(times);
+    monitor.doubt("a", 0);
+    expect(monitor.timers.next()).toBeUndefined();
+    monitor.watch("b", 0);
+    monitor.watch("c", 0);
+    monitor.doubt("b", 0);
+    expect(monitor.run(0, 5_000).sort()).toEqual(["5000 giveUp b", "5000 probe c"]);
   });
 });
 
-test("watching again begins anew", () => {
-  const pulse = new IdleMonitor<string>(times);
-  pulse.watch("a", 0);
-  pulse.watch("a", 12_000);
-  expect(play(pulse, 12_000, 100_000)).toEqual(["5000 probe a", "10000 probe a", "15000 giveUp a"]);
+test("watching again starts the time anew", () => {
+  const monitor = new TestMonitor(times);
+  monitor.watch("a", 0);
+  monitor.watch("a", 12_000);
+  expect(monitor.run(12_000, 100_000)).toEqual(["5000 probe a", "10000 probe a", "15000 giveUp a"]);
 });
 
-test("asks at most once a millisecond, however short the times are", () => {
-  const pulse = new IdleMonitor<string>({ probeMs: 0, silentMs: 3 });
-  pulse.watch("a", 0);
-  expect(play(pulse, 0, 100)).toEqual(["1 probe a", "2 probe a", "3 giveUp a"]);
+test("probes at most once a millisecond, however short the times are", () => {
+  const monitor = new TestMonitor({ probeMs: 0, silentMs: 3 });
+  monitor.watch("a", 0);
+  expect(monitor.run(0, 100)).toEqual(["1 probe a", "2 probe a", "3 giveUp a"]);
 });
 
-test("comes to an end at any moment, whatever the fractions of a millisecond", () => {
+test("ends at any start time, whatever the fractions of a millisecond", () => {
   const moments = fc.double({ min: 0, max: 1e9, noNaN: true });
   const spans = fc.double({ min: 0.001, max: 20_000, noNaN: true });
   fc.assert(
     fc.property(moments, spans, spans, fc.boolean(), (from, probeMs, silentMs, isDoubted) => {
-      const pulse = new IdleMonitor<string>({ probeMs, silentMs });
-      pulse.watch("a", from);
-      if (isDoubted) pulse.doubt("a", from);
+      const monitor = new TestMonitor({ probeMs, silentMs });
+      monitor.watch("a", from);
+      if (isDoubted) monitor.doubt("a", from);
       let last = from;
       for (let count = 0; count < 200; count += 1) {
-        const at = pulse.nextTimeout();
+        const at = monitor.timers.next();
         if (at === undefined) return;
         expect(at).toBeGreaterThan(last);
-        // At most one thing is said at one moment: a probe that is due again at once would never stop.
-        const first = pulse.takeDue(at);
-        expect(pulse.takeDue(at)).toBeUndefined();
-        if (first?.verdict === "giveUp" && !isDoubted) expect(at).toBeGreaterThanOrEqual(from + silentMs);
+        // At most one report at one moment: a probe that is due again at once would never stop.
+        const events = monitor.fire(at);
+        expect(events.length).toBeLessThanOrEqual(1);
+        if (events[0]?.verdict === "giveUp" && !isDoubted) expect(at).toBeGreaterThanOrEqual(from + silentMs);
         last = at;
       }
     }),
@@ -189,28 +208,28 @@ test("comes to an end at any moment, whatever the fractions of a millisecond", (
   );
 });
 
-test("nobody who is heard in time is ever given up, and nobody who is not escapes", () => {
+test("a connection is given up if and only if nothing comes in time", () => {
   const steps = fc.array(fc.tuple(fc.nat({ max: 2_000 }), fc.constantFrom("heard", "doubted", "silent")), {
     maxLength: 60,
   });
   fc.assert(
     fc.property(steps, (all) => {
-      const pulse = new IdleMonitor<string>({ probeMs: 1_000, silentMs: 3_000 });
-      pulse.watch("a", 0);
+      const monitor = new TestMonitor({ probeMs: 1_000, silentMs: 3_000 });
+      monitor.watch("a", 0);
       let now = 0;
       let overAt = 3_000;
       for (const [wait, what] of all) {
         now += wait;
-        const said = due(pulse, now);
+        const said = monitor.fire(now);
         const isOver = now >= overAt;
         expect(said.some(({ verdict }) => verdict === "giveUp")).toBe(isOver);
         if (isOver) return;
         if (what === "heard") {
           overAt = now + 3_000;
-          pulse.heard("a", now);
+          monitor.heard("a", now);
         } else if (what === "doubted") {
           overAt = Math.min(overAt, now + 1_000);
-          pulse.doubt("a", now);
+          monitor.doubt("a", now);
         }
       }
     }),

@@ -87,6 +87,32 @@ describe("the timers of a machine", () => {
     );
   });
 
+  test("fire the right one of two that are due at one moment, also behind a hundred moves of a third", () => {
+    const timers = new Timers();
+    const fired: string[] = [];
+    const own = timers.keyed<string>((key) => fired.push(key));
+    own.set("cleared", 9);
+    own.set("due", 5);
+    expect(timers.next()).toBe(5);
+    own.set("cleared", 5);
+    for (let at = 50; at < 150; at += 1) own.set("moving", at);
+    own.clear("cleared");
+    timers.fire(5);
+    expect(fired).toEqual(["due"]);
+    expect(timers.next()).toBe(149);
+  });
+
+  test("stay right when one of them is moved a hundred thousand times", () => {
+    const timers = new Timers();
+    const fired: string[] = [];
+    const own = timers.keyed<string>((key) => fired.push(key));
+    own.set("still", 7);
+    for (let at = 100_000; at > 10; at -= 1) own.set("moving", at);
+    timers.fire(11);
+    expect(fired).toEqual(["still", "moving"]);
+    expect(timers.next()).toBeUndefined();
+  });
+
   test("that are moved all the time keep no more than there are", () => {
     const timers = new Timers();
     const own = timers.keyed<number>(() => {});

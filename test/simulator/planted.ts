@@ -244,19 +244,12 @@ export const plants: readonly Plant[] = [
   },
   {
     when: "a silent connection is never given up",
-    plant: () => {
-      const takeDue = IdleMonitor.prototype.takeDue;
-      vi.spyOn(IdleMonitor.prototype, "takeDue").mockImplementation(function (this: IdleMonitor<unknown>, now) {
-        let due = takeDue.call(this, now);
-        while (due?.verdict === "giveUp") due = takeDue.call(this, now);
-        return due;
-      });
-    },
+    plant: () => vi.spyOn(NativeConnection.prototype, "giveUp").mockImplementation(() => {}),
     seed: 44,
     breaks: "L1",
   },
   {
-    when: "signs of memberRun are not noticed",
+    when: "incoming frames are not noticed",
     plant: () => vi.spyOn(IdleMonitor.prototype, "heard").mockImplementation(() => {}),
     seed: 97,
     breaks: "A1",

@@ -49,7 +49,7 @@ export class ClassicPeers implements DialectAcceptor, ConnectionListener {
     timers: Timers,
     outputs: OutputSink<MemberOutput>,
     connections: Connections,
-    handshakes: PendingConnections,
+    pendingConnections: PendingConnections,
     events: ClassicPeersEvents,
   ) {
     this.#rules = rules;
@@ -63,7 +63,7 @@ export class ClassicPeers implements DialectAcceptor, ConnectionListener {
         this.#note(code, `cannot reach ${peer} (attempt ${failures}): ${reason}`, endpointOf(peer));
       },
     });
-    this.#pendingHellos = new PendingHellos(rules.limits, handshakes, timers, (outcome, now) =>
+    this.#pendingHellos = new PendingHellos(rules.limits, pendingConnections, timers, (outcome, now) =>
       this.#resolve(outcome, now),
     );
     this.#links = new ClassicLinks(connections, timers, (link, now) => {
@@ -106,9 +106,9 @@ export class ClassicPeers implements DialectAcceptor, ConnectionListener {
     return this;
   }
 
-  overdue(connection: ConnectionId, now: number): boolean {
+  timedOut(connection: ConnectionId, now: number): boolean {
     const pending = this.#pendingHellos.get(connection);
-    if (pending !== undefined) this.#resolve(this.#pendingHellos.overdue(pending), now);
+    if (pending !== undefined) this.#resolve(this.#pendingHellos.timeOut(pending), now);
     return pending !== undefined;
   }
 

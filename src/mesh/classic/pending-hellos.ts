@@ -105,7 +105,7 @@ export class PendingHellos {
   }
 
   /** It has taken too long to say hello. */
-  overdue(pending: PendingHello): HelloOutcome {
+  timeOut(pending: PendingHello): HelloOutcome {
     return refuse(pending, "HANDSHAKE_TIMEOUT", "no hello came in time");
   }
 

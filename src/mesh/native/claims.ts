@@ -1,7 +1,7 @@
 import { type ErrorCode, isErrorCode } from "../../core/errors.js";
 import type { Limits } from "../../core/limits.js";
 import type { Clocks } from "../../core/machine.js";
-import { earliest } from "../../core/timer-table.js";
+import type { KeyedTimers, Timers } from "../../core/timers.js";
 import { claimLeaseMs, claimMarginMs, claimRenewMs } from "../../protocol/claims.js";
 import type { Claim, Id, Member } from "../../protocol/directory.js";
 import type { Control, ControlOf } from "../../protocol/native/control.js";
@@ -39,7 +39,7 @@ export class Claims {
   /** What the directory says of claims, and who this member is in it. */
   readonly #view: { readonly id: Id; readonly claims: ReadonlyMap<string, Claim> };
   readonly #sendControl: (control: Control) => void;
-  readonly #tell: (event: MemberEvent) => void;
+  readonly #emit: (event: MemberEvent) => void;
   readonly #requests = new Map<string, Request>();
   #clocks: Clocks = { monotonicMs: 0, wallMs: 0 };
   /** When the renewals of this session were sent that have no answer yet. */
@@ -49,24 +49,28 @@ export class Claims {
   #newestNumber = 0;
   /** The highest token with which this incarnation has held something: what is granted later has a higher one. */
   #newestToken = 0;
-  /** On the machine's time: the next renewal, the next comparison of the clocks, and the end of what is held. */
-  #renewAt: number | undefined;
-  #compareAt: number | undefined;
-  #endsAt: number | undefined;
+  /** The next renewal, the next comparison of the clocks, and the end of what is held. */
+  readonly #timers: KeyedTimers<"renew" | "compare" | "end">;
   /** The log that is read, once one was. */
   #log: Id | undefined;
   #isListed = false;
 
   constructor(
     limits: Limits,
+    timers: Timers,
     view: { readonly id: Id; readonly claims: ReadonlyMap<string, Claim> },
     sendControl: (control: Control) => void,
-    tell: (event: MemberEvent) => void,
+    emit: (event: MemberEvent) => void,
   ) {
     this.#limits = limits;
     this.#view = view;
     this.#sendControl = sendControl;
-    this.#tell = tell;
+    this.#emit = emit;
+    this.#timers = timers.keyed((timer, now) => {
+      if (timer === "renew") this.#renew(now);
+      // `advance` has ended what has run out by the clocks; this is only when to look again.
+      else this.#schedule(now);
+    });
   }
 
   // Time.
@@ -76,17 +80,6 @@ export class Claims {
     this.#clocks = clocks;
     if (!this.#isHolding || this.#isSure) return;
     this.#endHeld(`the server has not answered for ${(claimLeaseMs - claimMarginMs) / 1000} s`, now);
-  }
-
-  nextTimeout(): number | undefined {
-    return earliest(this.#isListed ? this.#renewAt : undefined, this.#compareAt, this.#endsAt);
-  }
-
-  handleTimeout(now: number): void {
-    if (this.#compareAt !== undefined && this.#compareAt <= now) this.#compareAt = now + compareMs;
-    // `advance` has ended what has run out by the clocks; this is only when to look again.
-    if (this.#endsAt !== undefined && this.#endsAt <= now) this.#schedule(now);
-    if (this.#isListed && this.#renewAt !== undefined && this.#renewAt <= now) this.#renew(now);
   }
 
   // What the owner wants.
@@ -143,6 +136,7 @@ export class Claims {
   away(): void {
     if (!this.#isListed) return;
     this.#isListed = false;
+    this.#timers.clear("renew");
     for (const request of [...this.#requests.values()]) {
       if (!request.waits && request.token === undefined)
         this.#refused(request, "CLAIMS_UNSETTLED", "the server is away");
@@ -212,11 +206,11 @@ export class Claims {
       request.token = token;
       request.isListed = true;
       this.#schedule(now);
-      this.#tell({ type: "claimBegun", number: request.number, key, token });
+      this.#emit({ type: "claimBegun", number: request.number, key, token });
     } else {
       this.#giveUp(key, token);
       if (request.waits) this.#ask(key, true);
-      else this.#refused(request, "CLAIM_LOST", "it was granted, and the word of it came too late");
+      else this.#refused(request, "CLAIM_LOST", "it was granted, but its entry arrived too late");
     }
   }
 
@@ -231,7 +225,7 @@ export class Claims {
   // How it comes about.
 
   get #isHolding(): boolean {
-    return this.#endsAt !== undefined;
+    return this.#timers.has("end");
   }
 
   /** True while the server surely counts this member's lease still. */
@@ -249,8 +243,9 @@ export class Claims {
   }
 
   #renew(now: number): void {
-    this.#renewAt = now + claimRenewMs;
-    if (!this.#isListed || this.#unanswered.size >= mostUnanswered) return;
+    if (!this.#isListed) return;
+    this.#timers.set("renew", now + claimRenewMs);
+    if (this.#unanswered.size >= mostUnanswered) return;
     this.#newestNumber += 1;
     this.#unanswered.set(this.#newestNumber, { ...this.#clocks });
     this.#send({ type: "renew", number: this.#newestNumber });
@@ -274,13 +269,13 @@ export class Claims {
     this.#requests.delete(key);
     this.#giveUp(key, token);
     this.#schedule(now);
-    this.#tell({ type: "claimEnded", number, key, reason });
+    this.#emit({ type: "claimEnded", number, key, reason });
   }
 
   #refused({ key, number }: Request, code: ErrorCode, message: string, holder?: Id): void {
     if (this.#requests.get(key)?.number === number) this.#requests.delete(key);
     const member: Member | undefined = holder === undefined ? undefined : this.#view.claims.get(key)?.member;
-    this.#tell({
+    this.#emit({
       type: "claimRefused",
       number,
       key,
@@ -292,10 +287,15 @@ export class Claims {
 
   /** Sets the timers for what is held and wanted. */
   #schedule(now: number): void {
-    const isHolding = [...this.#requests.values()].some(({ token }) => token !== undefined);
-    this.#compareAt = isHolding ? (this.#compareAt ?? now + compareMs) : undefined;
+    if (this.#requests.size === 0) this.#timers.clear("renew");
+    if (![...this.#requests.values()].some(({ token }) => token !== undefined)) {
+      this.#timers.clear("compare");
+      this.#timers.clear("end");
+      return;
+    }
+    if (!this.#timers.has("compare")) this.#timers.set("compare", now + compareMs);
     const sinceMs = this.#answeredFrom === undefined ? 0 : this.#since(this.#answeredFrom);
-    this.#endsAt = isHolding ? now + claimLeaseMs - claimMarginMs - sinceMs : undefined;
-    if (this.#requests.size === 0) this.#renewAt = undefined;
+    // In the future in any case: a timer that is due again at once would fire for ever.
+    this.#timers.set("end", Math.max(now + 1, now + claimLeaseMs - claimMarginMs - sinceMs));
   }
 }

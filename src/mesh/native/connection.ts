@@ -51,7 +51,7 @@ export interface NativeConnectionContext {
   readonly timers: Timers;
   readonly limits: Limits;
   /** Asks those who are silent, and gives them up. */
-  readonly pulse: IdleMonitor<NativeConnection>;
+  readonly idleMonitor: IdleMonitor<NativeConnection>;
   /** Gives memory of so many bytes, whatever is in it. */
   readonly allocate: (bytes: number) => Uint8Array;
   /** Something was noticed about the other side. */
@@ -167,7 +167,7 @@ export class NativeConnection implements ConnectionListener, FrameSink {
 
   /** From now on silence is measured: the other side is asked whether it lives, and given up in the end. */
   watch(now: number): void {
-    this.#context.pulse.watch(this, now);
+    this.#context.idleMonitor.watch(this, now);
   }
 
   probe(now: number): void {
@@ -181,7 +181,7 @@ export class NativeConnection implements ConnectionListener, FrameSink {
 
   /** The other side must give a sign of life soon. */
   doubt(now: number): void {
-    this.#context.pulse.doubt(this, now);
+    this.#context.idleMonitor.doubt(this, now);
     this.probe(now);
   }
 
@@ -228,7 +228,7 @@ export class NativeConnection implements ConnectionListener, FrameSink {
         this.#connected(input.local, input.remote, input.cipher, now);
         break;
       case "bytes":
-        this.#context.pulse.heard(this, now);
+        this.#context.idleMonitor.heard(this, now);
         this.#reader.push(input.bytes);
         break;
       case "unproved":
@@ -349,7 +349,7 @@ export class NativeConnection implements ConnectionListener, FrameSink {
 
   #over(): void {
     this.#isOver = true;
-    this.#context.pulse.forget(this);
+    this.#context.idleMonitor.forget(this);
     this.#reader.close();
   }
 }

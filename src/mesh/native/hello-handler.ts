@@ -60,7 +60,7 @@ export class HelloHandler implements DialectAcceptor, NativeConnectionOwner {
     return connection;
   }
 
-  overdue(id: ConnectionId, now: number): boolean {
+  timedOut(id: ConnectionId, now: number): boolean {
     const connection = this.#callers.get(id);
     if (connection !== undefined) this.#refuse(connection, "HANDSHAKE_TIMEOUT", "no hello came in time", now);
     return connection !== undefined;

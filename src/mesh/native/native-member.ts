@@ -4,7 +4,6 @@ import { IdleMonitor } from "../../core/idle-monitor.js";
 import type { LinkHandlerFactory } from "../../core/link-handler.js";
 import type { OutputSink } from "../../core/machine.js";
 import type { PendingConnections } from "../../core/pending-connections.js";
-import { earliest } from "../../core/timer-table.js";
 import type { KeyedTimers, Timers } from "../../core/timers.js";
 import type { Address } from "../../protocol/address.js";
 import type { Member } from "../../protocol/directory.js";
@@ -24,7 +23,6 @@ export class NativeMember {
   readonly claims: Claims;
   readonly #rules: MemberRules;
   readonly #outputs: OutputSink<MemberOutput>;
-  readonly #idleMonitor: IdleMonitor<NativeConnection>;
   /** Why this incarnation is over, if it is. */
   #fencedBecause: string | undefined;
   /** The members that the owner knows. */
@@ -44,25 +42,28 @@ export class NativeMember {
     timers: Timers,
     outputs: OutputSink<MemberOutput>,
     connections: Connections,
-    handshakes: PendingConnections,
+    pendingConnections: PendingConnections,
     handlers: LinkHandlerFactory,
     emit: (event: SessionEvent, now: number) => void,
   ) {
     this.#rules = rules;
     this.#outputs = outputs;
-    this.#idleMonitor = new IdleMonitor(rules.limits);
+    const idleMonitor = new IdleMonitor<NativeConnection>(rules.limits, timers, (connection, verdict, now) => {
+      if (verdict === "probe") connection.probe(now);
+      else connection.giveUp(now);
+    });
     const context = {
       connections,
       timers,
       limits: rules.limits,
-      pulse: this.#idleMonitor,
+      idleMonitor,
       allocate: rules.allocate,
       note: (code: ErrorCode, message: string, remote: Address): void =>
         outputs.push({ type: "note", note: { code, message, remote } }),
     };
     this.#leaseTimer = timers.keyed(() => {});
     const reports = new ServerLinkReport(rules.limits, timers, (now) => this.#sendReports(now));
-    this.peers = new NativePeers(rules, rules.draw(), outputs, context, handshakes, handlers, reports, {
+    this.peers = new NativePeers(rules, rules.draw(), outputs, context, pendingConnections, handlers, reports, {
       moved: () => this.#reportDirectory(),
       fenced: (reason) => {
         this.#fencedBecause = reason;
@@ -73,6 +74,7 @@ export class NativeMember {
     this.session = new NativeSession(rules, outputs, context, this.peers.roster, emit);
     this.claims = new Claims(
       rules.limits,
+      timers,
       this.peers.roster,
       (control) => this.session.send(control),
       (event) => this.#emit(event),
@@ -86,18 +88,6 @@ export class NativeMember {
   /** True unless the server has been silent for one lease: until then the directory says who is the oldest member. */
   get isInformed(): boolean {
     return this.#isInformed;
-  }
-
-  nextTimeout(): number | undefined {
-    return earliest(this.#idleMonitor.nextTimeout(), this.claims.nextTimeout());
-  }
-
-  handleTimeout(now: number): void {
-    for (let due = this.#idleMonitor.takeDue(now); due !== undefined; due = this.#idleMonitor.takeDue(now)) {
-      if (due.verdict === "probe") due.key.probe(now);
-      else due.key.giveUp(now);
-    }
-    this.claims.handleTimeout(now);
   }
 
   /** The server has said something. */

@@ -50,7 +50,7 @@ export class NativePeers {
     id: Id,
     outputs: OutputSink<MemberOutput>,
     ports: NativeConnectionContext,
-    handshakes: PendingConnections,
+    pendingConnections: PendingConnections,
     handlers: LinkHandlerFactory,
     reports: ServerLinkReport,
     watch: NativePeersEvents,
@@ -77,7 +77,7 @@ export class NativePeers {
       broken: (link, reason, now) => this.#broken(link, reason, now),
       lost: (link, reason, now) => this.#lost(link, reason, now),
     };
-    this.acceptor = new HelloHandler(ports, handshakes, {
+    this.acceptor = new HelloHandler(ports, pendingConnections, {
       mesh: rules.mesh,
       isKeyed: rules.isKeyed,
       caseOf: (hello) => this.#caseOf(hello),

@@ -85,6 +85,7 @@ export class ClaimMember {
   readonly number: number;
   readonly view: DirectoryView;
   readonly claims: MemberClaims;
+  readonly timers = new Timers();
   readonly events: MemberEvent[] = [];
   /** The tokens with which it holds keys, in its own belief. */
   readonly holds = new Map<string, number>();
@@ -114,6 +115,7 @@ export class ClaimMember {
     this.view = new DirectoryView(this.id, defaultLimits);
     this.claims = new MemberClaims(
       defaultLimits,
+      this.timers,
       this.view,
       (control) => {
         // What it has given up by itself it does not give up at the server.
@@ -162,8 +164,7 @@ export class ClaimMember {
     this.#step(() => {});
     const arrived = this.isDeaf ? [] : this.session?.toMember.splice(0, this.mostRead);
     for (const message of arrived ?? []) this.#step(() => this.#read(message));
-    const at = this.claims.nextTimeout();
-    if (at !== undefined && at <= this.#world.now) this.#step(() => this.claims.handleTimeout(this.#world.now));
+    this.#step(() => this.timers.fire(this.#world.now));
     if (this.session === undefined) this.claims.away();
   }
 
