@@ -7,10 +7,10 @@ export interface Series {
   readonly points: readonly { readonly x: number; readonly y: number }[];
 }
 
-/** What stands around the lines. */
+/** The lines, and the text around them. */
 export interface Plot {
   readonly title: string;
-  /** The plot in words, for whoever does not see it. */
+  /** A description for screen readers. */
   readonly label: string;
   readonly xAxis: string;
   /** A value of the y axis as text, such as `10 ms`. */
@@ -62,7 +62,7 @@ function drawLine({ colour, points }: Series, xOf: Scale, yOf: Scale): string[] 
   ];
 }
 
-/** Each series has its name behind its last point, and below the one before if there is no room. */
+/** The name of each series, at its last point, moved down if another name is there. */
 function drawNames(series: readonly Series[], xOf: Scale, yOf: Scale, unit: Plot["unit"]): string[] {
   const names = series.flatMap(({ name, colour, points }) => {
     const last = points.at(-1);
@@ -78,7 +78,7 @@ function drawNames(series: readonly Series[], xOf: Scale, yOf: Scale, unit: Plot
     });
 }
 
-/** How far along a logarithmic axis a value lies; an axis without extent has everything at its beginning. */
+/** How far along a logarithmic axis a value lies; 0 on an axis without extent. */
 function share(value: number, [from, to]: readonly [number, number]): number {
   return to === from ? 0 : (Math.log10(value) - from) / (to - from);
 }

@@ -25,18 +25,18 @@ const serverAddress = { host: "10.1.0.1", port: 4000 };
 /** The server's revisions begin at its start time in microseconds. */
 const firstRevision = 1_700_000_000_000_000;
 
-/** What one wire-up has cost. */
-interface Count {
+/** The bytes of one wire-up. */
+interface WireUpBytes {
   readonly size: number;
   readonly bytes: number;
   readonly meanEntry: number;
   readonly share: number;
 }
 
-/** Plays one wire-up, and counts. */
-function wireUp(size: number, dialect: Dialect): Count {
-  const world = new Engine(size);
-  const network = new SimulatedNetwork(world, { delayMs: 1, split: 0, splitGapMs: 0, merge: 0, dialLoss: 0 });
+/** Simulates one wire-up, and counts. */
+function wireUp(size: number, dialect: Dialect): WireUpBytes {
+  const engine = new Engine(size);
+  const network = new SimulatedNetwork(engine, { delayMs: 1, split: 0, splitGapMs: 0, merge: 0, dialLoss: 0 });
   const random = new SeededRandom(size);
   const newId = (): string =>
     Array.from({ length: 4 }, () =>
@@ -48,7 +48,7 @@ function wireUp(size: number, dialect: Dialect): Count {
   const count = { entryBytes: 0, entries: 0, complete: false };
   const limits = { ...defaultLimits, dialsInFlight: 8 };
 
-  const serverProcess = new SimulatedProcess(world, "server", serverAddress.host, false);
+  const serverProcess = new SimulatedProcess(engine, "server", serverAddress.host, false);
   const log = new MemoryLog((answer) => {
     if (answer.type === "appended") {
       const { entry } = answer;
@@ -80,10 +80,10 @@ function wireUp(size: number, dialect: Dialect): Count {
   });
   server.listen(serverAddress, () => {});
 
-  for (let rank = 0; rank < size; rank += 1) world.at(1 + rank * everyMs, () => join(rank));
+  for (let rank = 0; rank < size; rank += 1) engine.at(1 + rank * everyMs, () => join(rank));
   function join(rank: number): void {
     const address = { host: `10.0.${rank >> 8}.${rank & 255}`, port: 40_000 };
-    const process = new SimulatedProcess(world, `${rank}`, address.host, dialect === "classic");
+    const process = new SimulatedProcess(engine, `${rank}`, address.host, dialect === "classic");
     const driver = new Driver<MemberInput, MemberOutput | MessagingEvent>({
       machine: new MemberMachine<MessagingEvent>(
         {
@@ -111,7 +111,7 @@ function wireUp(size: number, dialect: Dialect): Count {
     });
     process.do(() => driver.input({ type: "connectToServer", to: serverAddress }));
   }
-  world.run(size * everyMs + 60_000, () => count.complete);
+  engine.run(size * everyMs + 60_000, () => count.complete);
   if (!count.complete) throw new Error(`${dialect}, ${size} members: not complete`);
   const meanEntry = count.entryBytes / count.entries;
   return { size, bytes: server.sentBytes, meanEntry, share: server.sentBytes / (size * size * meanEntry) };
@@ -127,13 +127,13 @@ process.stdout.write(
   "| members | native | / (N^2 mean entry) | classic | / (N^2 mean entry) |\n|---|---|---|---|---|\n",
 );
 for (const [index, native] of series.native.entries()) {
-  const classic = series.classic[index] as Count;
+  const classic = series.classic[index] as WireUpBytes;
   const cells = [native.size, native.bytes, native.share.toFixed(2), classic.bytes, classic.share.toFixed(2)];
   process.stdout.write(`| ${cells.map((cell) => cell.toLocaleString("en-US")).join(" | ")} |\n`);
 }
-const pointsOf = (line: readonly Count[]): { x: number; y: number }[] =>
+const pointsOf = (line: readonly WireUpBytes[]): { x: number; y: number }[] =>
   line.map(({ size, bytes }) => ({ x: size, y: bytes }));
-const picture = draw({
+const svg = draw({
   title: "Bytes the server writes until N members are fully linked",
   label: "Bytes the server writes, against members",
   xAxis: `members (simulated network, one join every ${everyMs} ms)`,
@@ -143,7 +143,7 @@ const picture = draw({
     { name: "classic", colour: "#c2541b", points: pointsOf(series.classic) },
   ],
 });
-writeFileSync(new URL("../../bench/wire-up-bytes.svg", import.meta.url), picture);
+writeFileSync(new URL("../../bench/wire-up-bytes.svg", import.meta.url), svg);
 
 function unit(bytes: number): string {
   const steps: readonly (readonly [size: number, name: string])[] = [

@@ -1,5 +1,5 @@
-// Writes the generated parts of the documents anew, between `<!-- generated: NAME -->` and `<!-- end -->`, from what the
-// build in dist/ says: npm run documents. With --check it changes nothing, names what is stale, and exits with 1 if
+// Writes the generated parts of the documents anew, between `<!-- generated: NAME -->` and `<!-- end -->`, from the
+// build in dist/: npm run documents. With --check it changes nothing, names what is stale, and exits with 1 if
 // anything is.
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -149,7 +149,7 @@ function amount(limit, value) {
 }
 
 /** Who sends which control message to whom, and what for. */
-const conversations = {
+const messagesByDirection = {
   "From a member to the server, on its session": {
     register: "Asks to become a member.",
     resume: "Asks to go on as the member that it was before its session broke.",
@@ -189,10 +189,10 @@ const conversations = {
 };
 
 function controlsTables() {
-  const told = Object.values(conversations).flatMap((messages) => Object.keys(messages));
-  const untold = Object.keys(controls).filter((type) => !told.includes(type));
-  if (untold.length > 0) throw new Error(`nobody says who sends ${untold.join(", ")}`);
-  const tables = Object.entries(conversations).map(([title, messages]) => {
+  const described = Object.values(messagesByDirection).flatMap((messages) => Object.keys(messages));
+  const undescribed = Object.keys(controls).filter((type) => !described.includes(type));
+  if (undescribed.length > 0) throw new Error(`no description of ${undescribed.join(", ")}`);
+  const tables = Object.entries(messagesByDirection).map(([title, messages]) => {
     const rows = Object.entries(messages).flatMap(([type, meaning]) => [
       [`\`${type}\``, "", meaning],
       ...fieldRows(controls[type]),
@@ -299,7 +299,7 @@ function sequenceDiagram() {
 
 const marked = /(<!-- generated: ([a-z ]+) -->\n)(.*?)(<!-- end -->)/gs;
 
-/** The document with its parts as they should be, and the names of those that were not so. */
+/** The document with its parts up to date, and the names of those that were stale. */
 function regenerate(text, used) {
   const stale = [];
   const fresh = text.replaceAll(marked, (_, begin, part, old, end) => {

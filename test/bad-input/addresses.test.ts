@@ -6,7 +6,7 @@ import { healthyMesh } from "./fixtures.js";
 describe("a server that is sent a bad address", () => {
   test.each([
     ["something that is not an address", "?!#"],
-    ["a word", "hello"],
+    ["a single word", "hello"],
     ["port 0", "127.0.0.1:0"],
     ["port 65536", "127.0.0.1:65536"],
     ["port 1e4", "127.0.0.1:1e4"],
@@ -25,64 +25,64 @@ describe("a server that is sent a bad address", () => {
     ["0.0.0.0", "0.0.0.0:4000"],
     ["every address in IPv6", "[::]:4000"],
     ["a NUL byte first", "\x00127.0.0.1:4000"],
-  ])("refuses %s with BAD_ADDRESS, tells why and half-closes", async (_, sent) => {
+  ])("refuses %s with BAD_ADDRESS, sends the reason and half-closes", async (_, sent) => {
     const mesh = await healthyMesh();
-    const stranger = await rawClient(mesh.address);
-    await stranger.write(sent);
-    expect(await mesh.notes.nth(1)).toMatchObject({ code: "BAD_ADDRESS", level: "warn", remote: stranger.local });
-    expect(await stranger.ended).toBe("fin");
-    expect(stranger.text).toMatch(/^refused BAD_ADDRESS: expected <ip>:<port>, got "/);
+    const client = await rawClient(mesh.address);
+    await client.write(sent);
+    expect(await mesh.notes.nth(1)).toMatchObject({ code: "BAD_ADDRESS", level: "warn", remote: client.local });
+    expect(await client.ended).toBe("fin");
+    expect(client.text).toMatch(/^refused BAD_ADDRESS: expected <ip>:<port>, got "/);
     await mesh.undisturbed();
     expect(mesh.notes.codes).toEqual(["BAD_ADDRESS"]);
   });
 
-  test("takes a member out again whose port 70000 came split between its digits, with BAD_ADDRESS", async () => {
+  test("removes a member whose port 70000 arrived in two pieces, with BAD_ADDRESS", async () => {
     const mesh = await healthyMesh({ limits: { quietMs: 50 } });
     const joined = new Promise((resolve) => mesh.server.once("joined", ({ address }) => resolve(address)));
     const left = new Promise((resolve) => mesh.server.once("left", ({ address }) => resolve(address)));
-    const stranger = await rawClient(mesh.address);
-    await stranger.write("127.0.0.1:7000");
+    const client = await rawClient(mesh.address);
+    await client.write("127.0.0.1:7000");
     expect(await joined).toBe("127.0.0.1:7000");
-    await stranger.write("0");
+    await client.write("0");
     const note = await mesh.notes.wait("BAD_ADDRESS");
     expect(note.message).toContain("127.0.0.1:70000");
     expect(await left).toBe("127.0.0.1:7000");
-    expect(await stranger.ended).toBe("fin");
-    expect(stranger.text).toContain("refused BAD_ADDRESS: ");
-    // A port of 6554 or more is complete at its last digit, so the members were told of it, and hear of it no more.
+    expect(await client.ended).toBe("fin");
+    expect(client.text).toContain("refused BAD_ADDRESS: ");
+    // A port of 6554 or more is complete at its last digit, so it was in the members' lists, and leaves them.
     await mesh.undisturbed({ guests: ["127.0.0.1:7000"] });
   });
 
   test("refuses a registration of 10 kB with BAD_ADDRESS and quotes only its beginning", async () => {
     const mesh = await healthyMesh();
-    const stranger = await rawClient(mesh.address);
-    await stranger.write("1".repeat(10_240));
+    const client = await rawClient(mesh.address);
+    await client.write("1".repeat(10_240));
     const note = await mesh.notes.wait("BAD_ADDRESS");
     expect(note.message.length).toBeLessThan(200);
-    expect(await stranger.ended).toBe("fin");
-    expect(stranger.text).toMatch(/^refused BAD_ADDRESS: /);
-    expect(stranger.text.length).toBeLessThan(200);
+    expect(await client.ended).toBe("fin");
+    expect(client.text).toMatch(/^refused BAD_ADDRESS: /);
+    expect(client.text.length).toBeLessThan(200);
     await mesh.undisturbed();
   });
 
   test("quotes control characters only in escaped form", async () => {
     const mesh = await healthyMesh();
-    const stranger = await rawClient(mesh.address);
-    await stranger.write("127.0.0.1:\x1b[31m");
+    const client = await rawClient(mesh.address);
+    await client.write("127.0.0.1:\x1b[31m");
     const note = await mesh.notes.wait("BAD_ADDRESS");
     expect(note.message).toContain('got "127.0.0.1:\\x1b[31m"');
     await mesh.undisturbed();
   });
 });
 
-describe("a server at which somebody claims an address that is not theirs", () => {
+describe("a server to which a client registers an address that is not its own", () => {
   test("refuses somebody else's host with FOREIGN_HOST", async () => {
     const mesh = await healthyMesh();
-    const stranger = await rawClient(mesh.address);
-    await stranger.write("10.1.2.3:14000");
-    expect(await mesh.notes.nth(1)).toMatchObject({ code: "FOREIGN_HOST", level: "warn", remote: stranger.local });
-    expect(await stranger.ended).toBe("fin");
-    expect(stranger.text).toBe("refused FOREIGN_HOST: 10.1.2.3:14000 was registered from 127.0.0.1");
+    const client = await rawClient(mesh.address);
+    await client.write("10.1.2.3:14000");
+    expect(await mesh.notes.nth(1)).toMatchObject({ code: "FOREIGN_HOST", level: "warn", remote: client.local });
+    expect(await client.ended).toBe("fin");
+    expect(client.text).toBe("refused FOREIGN_HOST: 10.1.2.3:14000 was registered from 127.0.0.1");
     await mesh.undisturbed();
   });
 
@@ -92,10 +92,10 @@ describe("a server at which somebody claims an address that is not theirs", () =
     await guest.write("10.1.2.3:14000");
     expect(await guest.received("10.1.2.3")).toBe(`list:\n${mesh.server.members.join("\n")}`);
     expect(mesh.server.members).toContain("10.1.2.3:14000");
-    const stranger = await rawClient(mesh.address);
-    await stranger.write("11.1.2.3:14000");
+    const client = await rawClient(mesh.address);
+    await client.write("11.1.2.3:14000");
     await mesh.notes.wait("FOREIGN_HOST");
-    expect(await stranger.ended).toBe("fin");
+    expect(await client.ended).toBe("fin");
     const left = new Promise((resolve) => mesh.server.once("left", resolve));
     guest.end();
     await left;
@@ -107,11 +107,11 @@ describe("a server at which somebody claims an address that is not theirs", () =
     const mesh = await healthyMesh();
     const [member] = mesh.members;
     const lists = member.lists.items.length;
-    const stranger = await rawClient(mesh.address);
-    await stranger.write(member.address);
-    expect(await mesh.notes.nth(1)).toMatchObject({ code: "ADDRESS_IN_USE", level: "warn", remote: stranger.local });
-    expect(await stranger.ended).toBe("fin");
-    expect(stranger.text).toBe(`refused ADDRESS_IN_USE: ${member.address} belongs to a live member`);
+    const client = await rawClient(mesh.address);
+    await client.write(member.address);
+    expect(await mesh.notes.nth(1)).toMatchObject({ code: "ADDRESS_IN_USE", level: "warn", remote: client.local });
+    expect(await client.ended).toBe("fin");
+    expect(client.text).toBe(`refused ADDRESS_IN_USE: ${member.address} belongs to a live member`);
     expect(member.lists.items.length).toBe(lists);
     expect(member.notes.codes).toEqual([]);
     await mesh.undisturbed();

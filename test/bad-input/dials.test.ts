@@ -1,14 +1,14 @@
 import { describe, expect, onTestFinished, test } from "vitest";
 import { serve } from "../../src/index.js";
 import { freePort, type RawConnection, rawClient, rawListener } from "../support/sockets.js";
-import { addressOf, type FakeServed, list, Notes, nodeAtFakeServer } from "./fixtures.js";
+import { addressOf, list, type NodeAtFakeServer, Notes, nodeAtFakeServer } from "./fixtures.js";
 import { unacceptingListener } from "./unaccepting.js";
 
 /** Quick to try again, so that a test need not wait. */
 const limits = { redialMinMs: 10, redialMaxMs: 40, relinkMs: 10 };
 
 /** Links the node with one more, healthy peer, that no failing dial may disturb. */
-async function healthyLink(me: FakeServed): Promise<{ address: string; check: () => Promise<void> }> {
+async function healthyLink(me: NodeAtFakeServer): Promise<{ address: string; check: () => Promise<void> }> {
   const peer = await rawListener();
   const check = async (): Promise<void> => {
     const link = await peer.accepted(1);
@@ -21,7 +21,7 @@ async function healthyLink(me: FakeServed): Promise<{ address: string; check: ()
   return { address: peer.address, check };
 }
 
-async function hello(connection: RawConnection, from: FakeServed): Promise<void> {
+async function hello(connection: RawConnection, from: NodeAtFakeServer): Promise<void> {
   expect(await connection.received(from.address)).toBe(`Hello from:${from.address}`);
 }
 
@@ -80,7 +80,7 @@ describe("a node that dials a listed address", () => {
     expect(me.downs.items).toEqual([]);
   });
 
-  test("has link, then unlink, with a wrong process that closes at once, and dials it again", async () => {
+  test("emits peer:up, then peer:down, for a wrong process that closes at once, and dials it again", async () => {
     const me = await nodeAtFakeServer({ limits });
     const healthy = await healthyLink(me);
     const wrong = await rawListener();
@@ -96,7 +96,7 @@ describe("a node that dials a listed address", () => {
     await healthy.check();
   });
 
-  test("has link, then unlink, with a wrong process that resets at once, and dials it again", async () => {
+  test("emits peer:up, then peer:down, for a wrong process that resets at once, and dials it again", async () => {
     const me = await nodeAtFakeServer({ limits });
     const healthy = await healthyLink(me);
     const wrong = await rawListener();
@@ -111,7 +111,7 @@ describe("a node that dials a listed address", () => {
     await healthy.check();
   });
 
-  test("takes the answer of a wrong process that speaks HTTP for bytes, then unlink, and dials it again", async () => {
+  test("delivers the answer of an HTTP server as bytes, then emits peer:down, and dials it again", async () => {
     const me = await nodeAtFakeServer({ limits });
     const healthy = await healthyLink(me);
     const wrong = await rawListener();
@@ -127,7 +127,7 @@ describe("a node that dials a listed address", () => {
     await healthy.check();
   });
 
-  test("takes the refusal of a rendezvous server that is listed as a member for bytes, then unlink, and dials again", async () => {
+  test("delivers the refusal of a rendezvous server listed as a member as bytes, then emits peer:down, and dials it again", async () => {
     const me = await nodeAtFakeServer({ limits });
     const healthy = await healthyLink(me);
     const notes = new Notes();

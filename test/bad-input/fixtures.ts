@@ -37,8 +37,8 @@ export class Notes {
   }
 }
 
-/** A node, and everything that it has told. */
-export class Watched {
+/** A node, with all that it has logged and emitted. */
+export class RecordedNode {
   readonly node: MeshNode;
   readonly notes = new Notes();
   readonly lists = new Recorder<readonly Address[]>();
@@ -53,8 +53,8 @@ export class Watched {
     node.on("directory", ({ members }) => this.lists.add(members.map(({ address }) => address)));
     node.on("peer:up", ({ peer }) => this.ups.add(peer.address));
     node.on("peer:down", ({ peer }) => this.downs.add(peer.address));
-    node.on("bytes", ({ peer, bytes }) => this.#heard(peer.address, bytes));
-    node.on("message", ({ peer, payload }) => this.#heard(peer.address, payload as Uint8Array));
+    node.on("bytes", ({ peer, bytes }) => this.#record(peer.address, bytes));
+    node.on("message", ({ peer, payload }) => this.#record(peer.address, payload as Uint8Array));
     onTestFinished(() => node.leave());
   }
 
@@ -69,14 +69,14 @@ export class Watched {
     return this.#text.get(peer) ?? "";
   }
 
-  /** Says something to a peer, in the dialect that they share. */
-  say(peer: Address, words: string): void {
+  /** Sends text to a peer, in the dialect that they share. */
+  send(peer: Address, content: string): void {
     const isNative = this.node.peers.some(({ address, dialect }) => address === peer && dialect === "native");
-    if (isNative) this.node.send(peer, "", text(words));
-    else this.node.write(peer, text(words));
+    if (isNative) this.node.send(peer, "", text(content));
+    else this.node.write(peer, text(content));
   }
 
-  #heard(peer: Address, bytes: Uint8Array): void {
+  #record(peer: Address, bytes: Uint8Array): void {
     this.#text.set(peer, this.textOf(peer) + Buffer.from(bytes).toString("latin1"));
     this.#growth.add(peer);
   }
@@ -87,34 +87,34 @@ export class Watched {
   }
 }
 
-export const text = (words: string): Uint8Array => new TextEncoder().encode(words);
+export const text = (content: string): Uint8Array => new TextEncoder().encode(content);
 
 /** Bytes both ways over the link of two nodes. */
-async function talk(a: Watched, b: Watched): Promise<void> {
-  const words = `<${a.textOf(b.address).length},${b.textOf(a.address).length}>`;
-  a.say(b.address, words);
-  b.say(a.address, words);
-  await Promise.all([a.received(b.address, words), b.received(a.address, words)]);
+async function exchangeBytes(a: RecordedNode, b: RecordedNode): Promise<void> {
+  const content = `<${a.textOf(b.address).length},${b.textOf(a.address).length}>`;
+  a.send(b.address, content);
+  b.send(a.address, content);
+  await Promise.all([a.received(b.address, content), b.received(a.address, content)]);
 }
 
-interface Undisturbed {
-  /** Addresses that had a right to be members for a while. */
+interface AllowedChanges {
+  /** Addresses that were members for a while, as they may. */
   readonly guests?: readonly string[];
-  /** False where the server rightly takes nobody in any more. */
+  /** False if the server admits no more members. */
   readonly isOpen?: boolean;
 }
 
-/** A server with two healthy members, linked with one another, whom no bad input may disturb. */
+/** A server with two healthy members, linked with each other, which no bad input may disturb. */
 export interface HealthyMesh {
   readonly server: RendezvousServer;
   readonly address: Address;
   readonly notes: Notes;
-  readonly members: readonly [Watched, Watched];
+  readonly members: readonly [RecordedNode, RecordedNode];
   /**
-   * That the two are still linked, that no stranger has ever been a member or stood in a list, that a newcomer gets in and
-   * is linked with both, and that the server can close although whoever disturbed it holds on to its connection.
+   * Expects that the two are still linked, that nobody else has been a member or in a list, that a new member joins and
+   * links with both, and that the server closes although the client under test keeps its connection open.
    */
-  undisturbed(allowed?: Undisturbed): Promise<void>;
+  undisturbed(allowed?: AllowedChanges): Promise<void>;
 }
 
 export async function healthyMesh(options: ServerOptions = {}, dialect: Dialect = "native"): Promise<HealthyMesh> {
@@ -125,12 +125,12 @@ export async function healthyMesh(options: ServerOptions = {}, dialect: Dialect 
   const address = addressOf(server);
   const joined: Address[] = [];
   server.on("joined", (event) => joined.push(event.address));
-  const first = new Watched({ dialect });
+  const first = new RecordedNode({ dialect });
   await joinWith(first.node, address, {});
-  const second = new Watched({ dialect });
+  const second = new RecordedNode({ dialect });
   await joinWith(second.node, address, {});
   await Promise.all([first, second].map(({ node }) => node.complete({ size: 2 })));
-  const undisturbed = async ({ guests = [], isOpen = true }: Undisturbed = {}): Promise<void> => {
+  const undisturbed = async ({ guests = [], isOpen = true }: AllowedChanges = {}): Promise<void> => {
     const known = [first.address, second.address];
     if (isOpen) known.push(await newcomer(address, known));
     expect(server.members).toEqual(known);
@@ -139,7 +139,7 @@ export async function healthyMesh(options: ServerOptions = {}, dialect: Dialect 
       expect(downs.items.filter((peer) => known.includes(peer))).toEqual([]);
       expect([...known, ...guests]).toEqual(expect.arrayContaining(lists.items.flat()));
     }
-    await talk(first, second);
+    await exchangeBytes(first, second);
     await server.close();
   };
   return { server, address, notes, members: [first, second], undisturbed };
@@ -147,7 +147,7 @@ export async function healthyMesh(options: ServerOptions = {}, dialect: Dialect 
 
 /** Joins, and is linked with exactly these. Returns the newcomer's address. */
 async function newcomer(server: Address, others: readonly Address[]): Promise<Address> {
-  const third = new Watched();
+  const third = new RecordedNode();
   await joinWith(third.node, server, {});
   await third.node.complete({ size: others.length + 1 });
   expect(third.node.members.map(({ address }) => address)).toEqual([...others, third.address]);
@@ -161,18 +161,18 @@ export function addressOf(server: RendezvousServer): Address {
   return address;
 }
 
-/** A classic node that has registered with a server which says whatever the test wants. */
-export interface FakeServed extends Watched {
+/** A classic node that has registered with a server that sends what the test wants. */
+export interface NodeAtFakeServer extends RecordedNode {
   /** The fake server's end. */
   readonly server: RawConnection;
   /** The node's registration, which a list that names it resolves. */
   readonly registering: Promise<void>;
 }
 
-export async function nodeAtFakeServer(options: NodeOptions = {}): Promise<FakeServed> {
+export async function nodeAtFakeServer(options: NodeOptions = {}): Promise<NodeAtFakeServer> {
   const limits = { quietMs: 50, lingerMs: 50, ...options.limits };
   const listener = await rawListener();
-  const watched = new Watched({ dialect: "classic", ...options, limits });
+  const watched = new RecordedNode({ dialect: "classic", ...options, limits });
   const { node } = watched;
   await node.connectToServer(listener.address);
   await node.initListeningSocket("127.0.0.1", 0);

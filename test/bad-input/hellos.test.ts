@@ -1,16 +1,16 @@
 import { describe, expect, test } from "vitest";
 import type { NodeOptions } from "../../src/index.js";
 import { freePort, type RawConnection, rawClient, rawListener } from "../support/sockets.js";
-import { type FakeServed, list, nodeAtFakeServer, text } from "./fixtures.js";
+import { list, type NodeAtFakeServer, nodeAtFakeServer, text } from "./fixtures.js";
 
 interface Linked {
-  readonly me: FakeServed;
+  readonly me: NodeAtFakeServer;
   /** A peer that joined before the node and has dialed it. */
   readonly earlier: string;
   readonly link: RawConnection;
 }
 
-/** A node with one healthy link, which nothing that strangers say may disturb. */
+/** A node with one healthy link, which no other connection may disturb. */
 async function nodeWithLink(options: NodeOptions = {}): Promise<Linked> {
   const me = await nodeAtFakeServer(options);
   const earlier = `127.0.0.1:${await freePort()}`;
@@ -22,8 +22,8 @@ async function nodeWithLink(options: NodeOptions = {}): Promise<Linked> {
   return { me, earlier, link };
 }
 
-/** Resolves when everything that was written to the node before this call has been heard: a later caller has been. */
-async function heard(me: FakeServed, calls: number): Promise<void> {
+/** Resolves when the node has processed all that was written to it before this call: a later connection has been refused. */
+async function processed(me: NodeAtFakeServer, calls: number): Promise<void> {
   const marker = await rawClient(me.address);
   await marker.write("?");
   await me.notes.wait("BAD_HELLO", calls);
@@ -47,9 +47,9 @@ describe("a hello from an address that no list names", () => {
     const late = `127.0.0.1:${await freePort()}`;
     const dialer = await rawClient(me.address);
     await dialer.write(`Hello from:${late}`);
-    await heard(me, 1);
+    await processed(me, 1);
     await dialer.write("and more");
-    await heard(me, 2);
+    await processed(me, 2);
     expect(me.ups.items).toEqual([earlier]);
     await me.server.write(list(earlier, late, me.address));
     const admitted = await me.ups.nth(2, () => true);
@@ -67,7 +67,7 @@ describe("a hello from an address that no list names", () => {
     const late = `127.0.0.1:${await freePort()}`;
     const dialer = await rawClient(me.address);
     await dialer.write(`Hello from:${late}and more`);
-    await heard(me, 1);
+    await processed(me, 1);
     await me.server.write(list(earlier, late, me.address));
     const admitted = await me.ups.nth(2, () => true);
     await dialer.write(", and the end");
@@ -79,13 +79,13 @@ describe("a hello from an address that no list names", () => {
   test("is closed with UNKNOWN_PEER when no list names it in time", async () => {
     const linked = await nodeWithLink({ limits: { parkedMs: 200 } });
     const { me, earlier } = linked;
-    const stranger = await rawClient(me.address);
-    await stranger.write("Hello from:127.0.0.1:14000");
+    const client = await rawClient(me.address);
+    await client.write("Hello from:127.0.0.1:14000");
     const note = await me.notes.nth(1);
-    expect(note).toMatchObject({ code: "UNKNOWN_PEER", level: "warn", remote: stranger.local });
+    expect(note).toMatchObject({ code: "UNKNOWN_PEER", level: "warn", remote: client.local });
     expect(note.message).toContain("127.0.0.1:14000");
-    expect(await stranger.ended).toBe("fin");
-    expect(stranger.text).toBe("");
+    expect(await client.ended).toBe("fin");
+    expect(client.text).toBe("");
     expect(me.ups.items).toEqual([earlier]);
     await undisturbed(linked);
   });
@@ -95,35 +95,35 @@ describe("a hello from an address that no list names", () => {
     const { me } = linked;
     const parked = await rawClient(me.address);
     await parked.write("Hello from:127.0.0.1:14000");
-    await heard(me, 1);
-    const stranger = await rawClient(me.address);
-    await stranger.write("Hello from:127.0.0.1:14001");
-    expect(await me.notes.nth(2)).toMatchObject({ code: "PARKING_FULL", level: "warn", remote: stranger.local });
-    expect(await stranger.ended).toBe("fin");
+    await processed(me, 1);
+    const client = await rawClient(me.address);
+    await client.write("Hello from:127.0.0.1:14001");
+    expect(await me.notes.nth(2)).toMatchObject({ code: "PARKING_FULL", level: "warn", remote: client.local });
+    expect(await client.ended).toBe("fin");
     await undisturbed(linked);
   });
 
   test.each([
     ["in a piece of their own", false],
     ["glued to it", true],
-  ])("is closed with PARKING_FULL when more bytes wait behind it than may, %s", async (_, isGlued) => {
+  ])("is closed with PARKING_FULL when more than parkedBytes follow it, %s", async (_, isGlued) => {
     const linked = await nodeWithLink({ limits: { parkedBytes: 1_000, parkedMs: 600_000 } });
     const { me } = linked;
-    const stranger = await rawClient(me.address);
+    const client = await rawClient(me.address);
     const tooMuch = "x".repeat(1_001);
-    await stranger.write(`Hello from:127.0.0.1:14000${isGlued ? tooMuch : ""}`);
-    await heard(me, 1);
+    await client.write(`Hello from:127.0.0.1:14000${isGlued ? tooMuch : ""}`);
+    await processed(me, 1);
     if (!isGlued) {
-      await stranger.write(tooMuch);
-      await heard(me, 2);
+      await client.write(tooMuch);
+      await processed(me, 2);
     }
     expect(me.notes.codes).toContain("PARKING_FULL");
-    expect(await stranger.ended).toBe("fin");
+    expect(await client.ended).toBe("fin");
     await undisturbed(linked);
   });
 });
 
-describe("a hello that claims too much", () => {
+describe("a hello that contradicts what the node knows", () => {
   test("is closed with ALREADY_LINKED when its peer has a link on another connection", async () => {
     const linked = await nodeWithLink();
     const { me, earlier } = linked;
@@ -149,11 +149,11 @@ describe("a hello that claims too much", () => {
   test("is closed with HELLO_FROM_SELF when it names the node's own address", async () => {
     const linked = await nodeWithLink();
     const { me, earlier } = linked;
-    const stranger = await rawClient(me.address);
-    await stranger.write(`Hello from:${me.address}`);
-    expect(await me.notes.nth(1)).toMatchObject({ code: "HELLO_FROM_SELF", level: "warn", remote: stranger.local });
-    expect(await stranger.ended).toBe("fin");
-    expect(stranger.text).toBe("");
+    const client = await rawClient(me.address);
+    await client.write(`Hello from:${me.address}`);
+    expect(await me.notes.nth(1)).toMatchObject({ code: "HELLO_FROM_SELF", level: "warn", remote: client.local });
+    expect(await client.ended).toBe("fin");
+    expect(client.text).toBe("");
     expect(me.ups.items).toEqual([earlier]);
     await undisturbed(linked);
   });
@@ -165,11 +165,11 @@ describe("a hello that claims too much", () => {
     await me.server.write(list(earlier, me.address, later.address));
     const dialed = await later.accepted(1);
     await dialed.received(`Hello from:${me.address}`);
-    const stranger = await rawClient(me.address);
-    await stranger.write(`Hello from:${later.address}`);
-    expect(await me.notes.nth(1)).toMatchObject({ code: "WRONG_DIRECTION", level: "warn", remote: stranger.local });
-    expect(await stranger.ended).toBe("fin");
-    expect(stranger.text).toBe("");
+    const client = await rawClient(me.address);
+    await client.write(`Hello from:${later.address}`);
+    expect(await me.notes.nth(1)).toMatchObject({ code: "WRONG_DIRECTION", level: "warn", remote: client.local });
+    expect(await client.ended).toBe("fin");
+    expect(client.text).toBe("");
     expect(me.node.peers).toMatchObject([
       { address: earlier, direction: "accepted" },
       { address: later.address, direction: "dialed" },
@@ -186,24 +186,24 @@ describe("a hello that claims too much", () => {
     const later = `127.0.0.1:${await freePort()}`;
     await me.server.write(list(earlier, me.address, later));
     await me.notes.wait("DIAL_FAILED");
-    const stranger = await rawClient(me.address);
-    await stranger.write(`Hello from:${later}`);
+    const client = await rawClient(me.address);
+    await client.write(`Hello from:${later}`);
     await me.notes.wait("WRONG_DIRECTION");
-    expect(await stranger.ended).toBe("fin");
+    expect(await client.ended).toBe("fin");
     expect(me.ups.items).toEqual([earlier]);
     await undisturbed(linked);
   });
 });
 
-describe("a node that too many connections come to", () => {
+describe("a node with too many connections", () => {
   test("notes BUSY and closes those beyond the pending handshakes", async () => {
     const linked = await nodeWithLink({ limits: { handshakesPending: 1, firstByteCrowdedMs: 600_000 } });
     const { me } = linked;
     const silent = await rawClient(me.address);
-    const stranger = await rawClient(me.address);
-    expect(await me.notes.nth(1)).toMatchObject({ code: "BUSY", level: "warn", remote: stranger.local });
-    expect(await stranger.ended).toBe("fin");
-    expect(stranger.text).toBe("");
+    const client = await rawClient(me.address);
+    expect(await me.notes.nth(1)).toMatchObject({ code: "BUSY", level: "warn", remote: client.local });
+    expect(await client.ended).toBe("fin");
+    expect(client.text).toBe("");
     silent.end();
     await me.notes.wait("NOTHING_SAID");
     await undisturbed(linked);
@@ -213,9 +213,9 @@ describe("a node that too many connections come to", () => {
     // One to the server, one link.
     const linked = await nodeWithLink({ limits: { connections: 2 } });
     const { me } = linked;
-    const stranger = await rawClient(me.address);
-    expect(await me.notes.nth(1)).toMatchObject({ code: "NO_DESCRIPTORS", level: "warn", remote: stranger.local });
-    expect(await stranger.ended).toBe("fin");
+    const client = await rawClient(me.address);
+    expect(await me.notes.nth(1)).toMatchObject({ code: "NO_DESCRIPTORS", level: "warn", remote: client.local });
+    expect(await client.ended).toBe("fin");
     await undisturbed(linked);
   });
 });

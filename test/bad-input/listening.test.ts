@@ -1,7 +1,7 @@
 import { describe, expect, onTestFinished, test } from "vitest";
 import { join, type MeshNode, RendezvousServer, serve } from "../../src/index.js";
 import { rawClient, rawListener, splitAddress } from "../support/sockets.js";
-import { healthyMesh, Watched } from "./fixtures.js";
+import { healthyMesh, RecordedNode } from "./fixtures.js";
 
 function newServer(insecure = false): RendezvousServer {
   const server = new RendezvousServer({ insecure });
@@ -10,7 +10,7 @@ function newServer(insecure = false): RendezvousServer {
 }
 
 function newNode(insecure = false): MeshNode {
-  return new Watched({ insecure }).node;
+  return new RecordedNode({ insecure }).node;
 }
 
 describe("a port that is in use", () => {

@@ -11,7 +11,7 @@ async function connectionsBefore(listener: Awaited<ReturnType<typeof rawListener
 }
 
 describe("a node whose server sends a bad list", () => {
-  test("notes NOT_LISTED for a list that lacks its own address, and dials nobody on its account", async () => {
+  test("notes NOT_LISTED for a list that lacks its own address, and dials none of its addresses", async () => {
     const me = await nodeAtFakeServer();
     const other = await rawListener();
     const peer = await rawListener();
@@ -55,7 +55,7 @@ describe("a node whose server sends a bad list", () => {
     expect(me.ups.items.toSorted()).toEqual([peer.address, last.address].toSorted());
     expect(await connectionsBefore(peer)).toBe(1);
     expect(me.node.members.map(({ address }) => address)).toEqual([me.address, peer.address, last.address]);
-    // The next list, which lacks this node, is noted once it has settled; by then the first has been said all about.
+    // The next list, which lacks this node, is noted once it has settled; by then all notes about the first one are there.
     await me.server.write(list(peer.address));
     await me.notes.wait("NOT_LISTED");
     expect(me.notes.codes).toEqual(["LIST_DUPLICATE", "NOT_LISTED"]);
@@ -110,8 +110,8 @@ describe("a node whose server sends a bad list", () => {
 
   test("ends with LIST_TOO_LONG when a list exceeds what it accepts, before and after it has been listed", async () => {
     const me = await nodeAtFakeServer({ limits: { listBytes: 100 } });
-    const strangers = await Promise.all(Array.from({ length: 10 }, async () => `127.0.0.1:${await freePort()}`));
-    await me.server.write(list(...strangers, me.address));
+    const others = await Promise.all(Array.from({ length: 10 }, async () => `127.0.0.1:${await freePort()}`));
+    await me.server.write(list(...others, me.address));
     await expect(me.registering).rejects.toMatchObject({ code: "LIST_TOO_LONG" });
     await expect(me.node.start()).rejects.toMatchObject({
       code: "LIST_TOO_LONG",
@@ -121,14 +121,14 @@ describe("a node whose server sends a bad list", () => {
     const listed = await nodeAtFakeServer({ limits: { listBytes: 100 } });
     await listed.server.write(list(listed.address));
     await listed.registering;
-    await listed.server.write(list(listed.address, ...strangers));
+    await listed.server.write(list(listed.address, ...others));
     await expect(listed.node.start()).rejects.toMatchObject({ code: "LIST_TOO_LONG" });
     expect(await listed.server.ended).toBe("fin");
   });
 
   test.each([
     ["letters", "A", `the server answered "${"A".repeat(512)}"`],
-    ["NULs", "\0", "the server sent 65536 bytes and neither a list nor a word"],
+    ["NULs", "\0", "the server sent 65536 bytes and neither a list nor an end text"],
   ])("ends with REFUSED when it never stops sending %s", async (_, letter, message) => {
     // The quiet period never comes.
     const me = await nodeAtFakeServer({ limits: { quietMs: 600_000 } });
@@ -137,7 +137,7 @@ describe("a node whose server sends a bad list", () => {
     expect(await me.server.ended).toBe("fin");
   });
 
-  test("ends with the word that a listed node hears, however long it is", async () => {
+  test("ends with the text that a listed node receives, however long it is", async () => {
     const me = await nodeAtFakeServer({ limits: { quietMs: 600_000, endTextBytes: 20 } });
     await me.server.write(list(me.address));
     await me.registering;

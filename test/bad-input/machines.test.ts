@@ -22,7 +22,7 @@ function drain<Output>(machine: { poll(): Output | undefined }): Output[] {
   return outputs;
 }
 
-class HandHeld {
+class DrivenMember {
   readonly member = new MemberMachine<never>(
     {
       dialect: "classic",
@@ -34,23 +34,23 @@ class HandHeld {
       seed: 1,
       limits: defaultLimits,
     },
-    // Nobody rides on the links of a classic member.
+    // The links of a classic member have no handlers.
     () => new RecordingHandlers(),
   );
   now = 0;
 
-  give(input: MemberInput): MemberOutput[] {
+  handle(input: MemberInput): MemberOutput[] {
     this.member.handle(input, this.now);
     return drain(this.member);
   }
 
   /** Connected, listening on 14000, registered, and listed before a peer on 14001, whom it dials. */
   dialing(): ConnectionId {
-    this.give({ type: "connectToServer", to: at(4000) });
-    this.give({ type: "listening", on: at(14_000) });
-    this.give({ type: "connected", connection: "out:1", local: at(50_000), remote: at(4000) });
-    this.give({ type: "register" });
-    const outputs = this.give({
+    this.handle({ type: "connectToServer", to: at(4000) });
+    this.handle({ type: "listening", on: at(14_000) });
+    this.handle({ type: "connected", connection: "out:1", local: at(50_000), remote: at(4000) });
+    this.handle({ type: "register" });
+    const outputs = this.handle({
       type: "bytes",
       connection: "out:1",
       bytes: text("list:\n127.0.0.1:14000\n127.0.0.1:14001"),
@@ -59,9 +59,9 @@ class HandHeld {
   }
 
   /** Moves time to the machine's next deadline. */
-  wait(): MemberOutput[] {
+  fireTimeout(): MemberOutput[] {
     this.now = this.member.nextTimeout() ?? this.now;
-    return this.give({ type: "timeout" });
+    return this.handle({ type: "timeout" });
   }
 }
 
@@ -75,9 +75,9 @@ function codesOf(outputs: readonly (MemberOutput | RendezvousOutput)[]): string[
 
 describe("a dial that meets its own outgoing port", () => {
   test("is aborted with SELF_CONNECT, is no link, and is made again after a pause", () => {
-    const held = new HandHeld();
+    const held = new DrivenMember();
     const connection = held.dialing();
-    const outputs = held.give({ type: "connected", connection, local: at(14_001), remote: at(14_001) });
+    const outputs = held.handle({ type: "connected", connection, local: at(14_001), remote: at(14_001) });
     expect(outputs).toEqual([
       { type: "abort", connection },
       {
@@ -90,20 +90,20 @@ describe("a dial that meets its own outgoing port", () => {
       },
     ]);
     expect([...held.member.classicLinks]).toEqual([]);
-    // What the socket still says, its own hello for example, concerns nobody.
-    expect(held.give({ type: "bytes", connection, bytes: text("Hello from:127.0.0.1:14000") })).toEqual([]);
-    expect(held.give({ type: "closed", connection })).toEqual([]);
+    // Bytes that still arrive on it, such as its own hello, are ignored.
+    expect(held.handle({ type: "bytes", connection, bytes: text("Hello from:127.0.0.1:14000") })).toEqual([]);
+    expect(held.handle({ type: "closed", connection })).toEqual([]);
     let again: ConnectionId[] = [];
-    while (again.length === 0 && held.member.nextTimeout() !== undefined) again = dialsOf(held.wait());
+    while (again.length === 0 && held.member.nextTimeout() !== undefined) again = dialsOf(held.fireTimeout());
     expect(again).toEqual(["out:3"]);
     expect(held.now).toBeGreaterThanOrEqual(defaultLimits.redialMinMs / 2);
     expect(held.now).toBeLessThanOrEqual(defaultLimits.redialMinMs);
   });
 
   test("does not take itself for the server: SERVER_UNREACHABLE", () => {
-    const held = new HandHeld();
-    held.give({ type: "connectToServer", to: at(40_000) });
-    const outputs = held.give({ type: "connected", connection: "out:1", local: at(40_000), remote: at(40_000) });
+    const held = new DrivenMember();
+    held.handle({ type: "connectToServer", to: at(40_000) });
+    const outputs = held.handle({ type: "connected", connection: "out:1", local: at(40_000), remote: at(40_000) });
     expect(outputs).toEqual([
       { type: "abort", connection: "out:1" },
       {
@@ -120,16 +120,16 @@ describe("a dial that meets its own outgoing port", () => {
 
 describe("a peer that takes a link and closes it at once", () => {
   test("is dialed again after pauses that grow, each at least half of twice the one before, to the longest", () => {
-    const held = new HandHeld();
+    const held = new DrivenMember();
     let connection = held.dialing();
     const pauses: number[] = [];
     for (let round = 0; round < 16; round += 1) {
-      held.give({ type: "connected", connection, local: at(50_001), remote: at(14_001) });
+      held.handle({ type: "connected", connection, local: at(50_001), remote: at(14_001) });
       const closedAt = held.now;
-      held.give({ type: "ended", connection });
-      held.give({ type: "closed", connection });
+      held.handle({ type: "ended", connection });
+      held.handle({ type: "closed", connection });
       let dials: ConnectionId[] = [];
-      while (dials.length === 0) dials = dialsOf(held.wait());
+      while (dials.length === 0) dials = dialsOf(held.fireTimeout());
       pauses.push(held.now - closedAt);
       connection = dials[0] ?? connection;
     }
@@ -143,25 +143,25 @@ describe("a peer that takes a link and closes it at once", () => {
 
 describe("a registration at the wrong moment", () => {
   test("waits for the connection when the dial to the server is still under way", () => {
-    const held = new HandHeld();
-    held.give({ type: "connectToServer", to: at(4000) });
-    held.give({ type: "listening", on: at(14_000) });
-    held.give({ type: "register" });
-    const outputs = held.give({ type: "connected", connection: "out:1", local: at(50_000), remote: at(4000) });
+    const held = new DrivenMember();
+    held.handle({ type: "connectToServer", to: at(4000) });
+    held.handle({ type: "listening", on: at(14_000) });
+    held.handle({ type: "register" });
+    const outputs = held.handle({ type: "connected", connection: "out:1", local: at(50_000), remote: at(4000) });
     expect(outputs).toContainEqual({ type: "send", connection: "out:1", bytes: text("127.0.0.1:14000") });
   });
 
-  test("is made on a new connection when the server has said that the idle one took too long", () => {
-    const held = new HandHeld();
-    held.give({ type: "connectToServer", to: at(4000) });
-    held.give({ type: "listening", on: at(14_000) });
-    held.give({ type: "connected", connection: "out:1", local: at(50_000), remote: at(4000) });
-    held.give({
+  test("is made on a new connection when the server has refused the idle one with HANDSHAKE_TIMEOUT", () => {
+    const held = new DrivenMember();
+    held.handle({ type: "connectToServer", to: at(4000) });
+    held.handle({ type: "listening", on: at(14_000) });
+    held.handle({ type: "connected", connection: "out:1", local: at(50_000), remote: at(4000) });
+    held.handle({
       type: "bytes",
       connection: "out:1",
       bytes: text("refused HANDSHAKE_TIMEOUT: no registration came in time"),
     });
-    const outputs = [...held.give({ type: "register" }), ...held.give({ type: "ended", connection: "out:1" })];
+    const outputs = [...held.handle({ type: "register" }), ...held.handle({ type: "ended", connection: "out:1" })];
     expect(dialsOf(outputs)).toEqual(["out:2"]);
     expect(outputs).not.toContainEqual(expect.objectContaining({ event: expect.objectContaining({ type: "ended" }) }));
   });
@@ -169,26 +169,26 @@ describe("a registration at the wrong moment", () => {
 
 describe("what follows a hello that no list names yet", () => {
   /** A member that lists nobody else, and a caller whose hello waits. */
-  function parked(): HandHeld {
-    const held = new HandHeld();
+  function parked(): DrivenMember {
+    const held = new DrivenMember();
     held.dialing();
-    held.give({ type: "accepted", connection: "in:1", local: at(14_000), remote: at(60_000) });
-    held.give({ type: "bytes", connection: "in:1", bytes: text("Hello from:127.0.0.1:14002") });
+    held.handle({ type: "accepted", connection: "in:1", local: at(14_000), remote: at(60_000) });
+    held.handle({ type: "bytes", connection: "in:1", bytes: text("Hello from:127.0.0.1:14002") });
     return held;
   }
 
   test("is kept together, however small the pieces are in which it comes", () => {
     const held = parked();
     for (let count = 0; count < 100_000; count += 1) {
-      held.give({ type: "bytes", connection: "in:1", bytes: Uint8Array.of(count & 0x7f) });
+      held.handle({ type: "bytes", connection: "in:1", bytes: Uint8Array.of(count & 0x7f) });
     }
     const lists = "list:\n127.0.0.1:14002\n127.0.0.1:14000\n127.0.0.1:14001";
-    const outputs = held.give({ type: "bytes", connection: "out:1", bytes: text(lists) });
-    const told = outputs.flatMap((output) =>
+    const outputs = held.handle({ type: "bytes", connection: "out:1", bytes: text(lists) });
+    const reported = outputs.flatMap((output) =>
       output.type === "event" && output.event.type === "bytes" ? [output.event] : [],
     );
-    expect(told.reduce((sum, { bytes }) => sum + bytes.length, 0)).toBe(100_000);
-    expect(told.length).toBeLessThan(20);
+    expect(reported.reduce((sum, { bytes }) => sum + bytes.length, 0)).toBe(100_000);
+    expect(reported.length).toBeLessThan(20);
   });
 
   test("is bounded by the memory that it takes", () => {
@@ -197,7 +197,7 @@ describe("what follows a hello that no list names yet", () => {
     let came = 0;
     const most = defaultLimits.parkedBytes;
     for (let codes: string[] = []; codes.length === 0 && came < 2 * most; came += piece.length) {
-      codes = codesOf(held.give({ type: "bytes", connection: "in:1", bytes: piece }));
+      codes = codesOf(held.handle({ type: "bytes", connection: "in:1", bytes: piece }));
       if (codes.length > 0) expect(codes).toEqual(["PARKING_FULL"]);
     }
     expect(came).toBeLessThanOrEqual(most + piece.length);

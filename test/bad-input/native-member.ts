@@ -10,8 +10,8 @@ import { encodePreface } from "../../src/protocol/native/preface.js";
 import { splitAddress } from "../support/sockets.js";
 
 /**
- * A native member in the hand of the test: it registers, and takes the link on which the only earlier member greets it.
- * Behind that hello it reads nothing before it is told to.
+ * A native member that the test controls: it registers, and answers the hello of the only earlier member. After that hello
+ * it reads nothing until `read` is called.
  */
 export class NativeMember {
   readonly address: Address;
@@ -26,20 +26,20 @@ export class NativeMember {
   static async join(server: string): Promise<NativeMember> {
     const id = randomBytes(16).toString("hex");
     const session = createConnection({ ...splitAddress(server), allowHalfOpen: true });
-    const tell = speak(session, () => {});
+    const sendToServer = readControls(session, () => {});
     const listener = createServer({ allowHalfOpen: true });
     onTestFinished(() => void listener.close());
     const linked = new Promise<Socket>((resolve) => {
       listener.on("connection", (socket) => {
-        const say = speak(socket, (control) => {
+        const send = readControls(socket, (control) => {
           if (control.type === "challenge") {
-            say({ type: "here", id });
+            send({ type: "here", id });
             socket.end();
-            tell({ type: "proof", nonce: control.nonce });
+            sendToServer({ type: "proof", nonce: control.nonce });
           } else if (control.type === "hello") {
             socket.removeAllListeners("data").pause();
             const { attempt } = control;
-            say({ type: "answer", attempt, since: attempt, received: 0 });
+            send({ type: "answer", attempt, since: attempt, received: 0 });
             resolve(socket);
           }
         });
@@ -49,16 +49,16 @@ export class NativeMember {
     await Promise.all([once(listener, "listening"), once(session, "connect")]);
     const { port } = listener.address() as AddressInfo;
     const address: Address = `127.0.0.1:${port}`;
-    tell({ type: "register", mesh: "default", id, address });
+    sendToServer({ type: "register", mesh: "default", id, address });
     return new NativeMember(address, await linked);
   }
 
-  /** Says that it has all frames up to this one, whether or not it has read them. */
+  /** Acknowledges all frames up to this one, whether or not it has read them. */
   acknowledge(number: number): void {
     this.#link.write(encodeAcknowledgement(number));
   }
 
-  /** Reads so many bytes of what was sent to it behind the hello, or a few more. */
+  /** Reads so many bytes of what was sent to it after the hello, or a few more. */
   read(bytes: number): Promise<Buffer> {
     const pieces: Buffer[] = [];
     let read = 0;
@@ -73,14 +73,14 @@ export class NativeMember {
   }
 }
 
-/** Tells what comes on a connection, and returns what says something on it. */
-function speak(socket: Socket, heard: (control: Control) => void): (control: Control) => void {
+/** Sends a preface, and calls `handle` with each control message that comes. Returns what sends one. */
+function readControls(socket: Socket, handle: (control: Control) => void): (control: Control) => void {
   const bounds = { controlBytes: 65_536, messageBytes: 0 };
   const reader = new FrameReader(bounds, {
     preface: () => {},
     frame: (kind, body) => {
       const control = kind === frameKinds.control ? decodeControl(body) : undefined;
-      if (control !== undefined && control.type !== "bad") heard(control);
+      if (control !== undefined && control.type !== "bad") handle(control);
     },
     bad: () => {},
   });

@@ -6,35 +6,35 @@ import { healthyMesh, nodeAtFakeServer } from "./fixtures.js";
 const encodedList = (...addresses: readonly string[]): string => `list:\n${addresses.join("\n")}`;
 
 describe("a server that has no room", () => {
-  test("refuses a connection with BUSY while as many as it allows have not yet said who they are", async () => {
+  test("refuses a connection with BUSY while handshakesPending connections have not registered", async () => {
     const mesh = await healthyMesh({ limits: { handshakesPending: 2, firstByteCrowdedMs: 600_000 } });
     const silent = [await rawClient(mesh.address), await rawClient(mesh.address)];
-    const stranger = await rawClient(mesh.address);
-    expect(await mesh.notes.nth(1)).toMatchObject({ code: "BUSY", level: "warn", remote: stranger.local });
-    expect(await stranger.ended).toBe("fin");
-    expect(stranger.text).toBe("refused BUSY: too many connections have not yet registered");
-    for (const client of silent) client.end();
+    const client = await rawClient(mesh.address);
+    expect(await mesh.notes.nth(1)).toMatchObject({ code: "BUSY", level: "warn", remote: client.local });
+    expect(await client.ended).toBe("fin");
+    expect(client.text).toBe("refused BUSY: too many connections have not yet registered");
+    for (const connection of silent) connection.end();
     await mesh.notes.wait("NOTHING_SAID", 2);
     await mesh.undisturbed();
     expect(mesh.notes.codes).toEqual(["BUSY", "NOTHING_SAID", "NOTHING_SAID"]);
   });
 
-  test("hurries the silent ones once the house is crowded, with HANDSHAKE_TIMEOUT", async () => {
+  test("applies firstByteCrowdedMs above handshakesCrowded, with HANDSHAKE_TIMEOUT", async () => {
     const limits = { handshakesCrowded: 1, firstByteMs: 600_000, firstByteCrowdedMs: 200 };
     const mesh = await healthyMesh({ limits });
-    const stranger = await rawClient(mesh.address);
-    expect(await mesh.notes.nth(1)).toMatchObject({ code: "HANDSHAKE_TIMEOUT", remote: stranger.local });
-    expect(await stranger.ended).toBe("fin");
+    const client = await rawClient(mesh.address);
+    expect(await mesh.notes.nth(1)).toMatchObject({ code: "HANDSHAKE_TIMEOUT", remote: client.local });
+    expect(await client.ended).toBe("fin");
     await mesh.undisturbed();
   });
 
   test("closes a connection beyond the connection limit at once and notes NO_DESCRIPTORS", async () => {
     const mesh = await healthyMesh({ limits: { connections: 3 } });
     const third = await rawClient(mesh.address);
-    const stranger = await rawClient(mesh.address);
-    expect(await mesh.notes.nth(1)).toMatchObject({ code: "NO_DESCRIPTORS", level: "warn", remote: stranger.local });
-    expect(await stranger.ended).toBe("fin");
-    expect(stranger.text).toBe("");
+    const client = await rawClient(mesh.address);
+    expect(await mesh.notes.nth(1)).toMatchObject({ code: "NO_DESCRIPTORS", level: "warn", remote: client.local });
+    expect(await client.ended).toBe("fin");
+    expect(client.text).toBe("");
     third.end();
     expect(await third.ended).toBe("fin");
     await mesh.notes.wait("NOTHING_SAID");
@@ -45,11 +45,11 @@ describe("a server that has no room", () => {
 
   test("refuses a newcomer with MESH_SEALED once the capacity has been reached", async () => {
     const mesh = await healthyMesh({ capacity: 2, settleMs: 600_000 }, "classic");
-    const stranger = await rawClient(mesh.address);
-    await stranger.write(`127.0.0.1:${await freePort()}`);
-    expect(await mesh.notes.nth(1)).toMatchObject({ code: "MESH_SEALED", level: "warn", remote: stranger.local });
-    expect(await stranger.ended).toBe("fin");
-    expect(stranger.text).toBe("refused MESH_SEALED: the mesh has reached its capacity of 2");
+    const client = await rawClient(mesh.address);
+    await client.write(`127.0.0.1:${await freePort()}`);
+    expect(await mesh.notes.nth(1)).toMatchObject({ code: "MESH_SEALED", level: "warn", remote: client.local });
+    expect(await client.ended).toBe("fin");
+    expect(client.text).toBe("refused MESH_SEALED: the mesh has reached its capacity of 2");
     await mesh.undisturbed({ isOpen: false });
   });
 
@@ -70,11 +70,11 @@ describe("a server that has no room", () => {
     const listBytes = encodedList(...members).length - 1;
     // The healthy members have ports of five digits too.
     const mesh = await healthyMesh({ limits: { listBytes } });
-    const stranger = await rawClient(mesh.address);
-    await stranger.write(`127.0.0.1:${await freePort()}`);
-    expect(await mesh.notes.nth(1)).toMatchObject({ code: "LIST_FULL", level: "warn", remote: stranger.local });
-    expect(await stranger.ended).toBe("fin");
-    expect(stranger.text).toBe(`refused LIST_FULL: the list would exceed ${listBytes} bytes`);
+    const client = await rawClient(mesh.address);
+    await client.write(`127.0.0.1:${await freePort()}`);
+    expect(await mesh.notes.nth(1)).toMatchObject({ code: "LIST_FULL", level: "warn", remote: client.local });
+    expect(await client.ended).toBe("fin");
+    expect(client.text).toBe(`refused LIST_FULL: the list would exceed ${listBytes} bytes`);
     await mesh.undisturbed({ isOpen: false });
   });
 
@@ -87,7 +87,7 @@ describe("a server that has no room", () => {
 });
 
 describe("a joiner that is refused", () => {
-  test("gets from join the code REFUSED and the server's words", async () => {
+  test("gets REFUSED from join, with the server's message", async () => {
     const mesh = await healthyMesh();
     await expect(join(mesh.address, { advertise: "10.1.2.3:14000" })).rejects.toMatchObject({
       name: "FullmeshError",
@@ -97,7 +97,7 @@ describe("a joiner that is refused", () => {
     await mesh.undisturbed();
   });
 
-  test("ends: start rejects too, and later steps say ENDED", async () => {
+  test("ends: start rejects too, and later steps reject with ENDED", async () => {
     const mesh = await healthyMesh();
     const node = new MeshNode({ advertise: "10.1.2.3:14000" });
     await node.connectToServer(mesh.address);
@@ -120,7 +120,7 @@ describe("a joiner that is refused", () => {
     await expect(me.node.start()).rejects.toMatchObject({ code: "REFUSED" });
   });
 
-  test("gets REFUSED with the word when a server ends the mesh instead of answering", async () => {
+  test("gets REFUSED with the end text when a server ends the mesh instead of answering", async () => {
     const me = await nodeAtFakeServer();
     await me.server.write("bye");
     await expect(me.registering).rejects.toMatchObject({ code: "REFUSED", message: 'the server answered "bye"' });

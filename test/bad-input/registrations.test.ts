@@ -19,15 +19,15 @@ describe("a second registration on one connection", () => {
     const mesh = await healthyMesh();
     const own = await rawListener();
     const other = await rawListener();
-    const stranger = await rawClient(mesh.address);
-    await stranger.write(`${own.address}${other.address}`);
+    const client = await rawClient(mesh.address);
+    await client.write(`${own.address}${other.address}`);
     const note = await mesh.notes.nth(1);
-    expect(note).toMatchObject({ code: "SECOND_REGISTRATION", level: "warn", remote: stranger.local });
+    expect(note).toMatchObject({ code: "SECOND_REGISTRATION", level: "warn", remote: client.local });
     expect(note.message).toBe(`ignored "${other.address}"`);
-    expect(await stranger.received(own.address)).toBe(`list:\n${mesh.server.members.join("\n")}`);
+    expect(await client.received(own.address)).toBe(`list:\n${mesh.server.members.join("\n")}`);
     expect(mesh.server.members.slice(2)).toEqual([own.address]);
     const left = departures(mesh);
-    stranger.end();
+    client.end();
     expect(await left).toBe(`${own.address} left: closed its connection`);
     await mesh.undisturbed({ guests: [own.address] });
     expect(mesh.notes.codes).toEqual(["SECOND_REGISTRATION"]);
@@ -37,14 +37,14 @@ describe("a second registration on one connection", () => {
     const mesh = await healthyMesh();
     const own = await rawListener();
     const other = await rawListener();
-    const stranger = await rawClient(mesh.address);
-    await stranger.write(own.address);
-    await stranger.received(own.address);
-    await stranger.write(other.address);
-    expect(await mesh.notes.nth(1)).toMatchObject({ code: "SECOND_REGISTRATION", remote: stranger.local });
+    const client = await rawClient(mesh.address);
+    await client.write(own.address);
+    await client.received(own.address);
+    await client.write(other.address);
+    expect(await mesh.notes.nth(1)).toMatchObject({ code: "SECOND_REGISTRATION", remote: client.local });
     expect(mesh.server.members.slice(2)).toEqual([own.address]);
     const left = departures(mesh);
-    stranger.end();
+    client.end();
     await left;
     await mesh.undisturbed({ guests: [own.address] });
     expect(mesh.notes.codes).toEqual(["SECOND_REGISTRATION"]);
@@ -58,30 +58,30 @@ describe("bytes after a registration", () => {
   ])("are ignored and noted with EXTRA_BYTES, and the member stays, %s", async (_, isGlued) => {
     const mesh = await healthyMesh();
     const own = await rawListener();
-    const stranger = await rawClient(mesh.address);
-    await stranger.write(isGlued ? `${own.address}\nhello?` : own.address);
-    await stranger.received(own.address);
-    if (!isGlued) await stranger.write("hello?");
+    const client = await rawClient(mesh.address);
+    await client.write(isGlued ? `${own.address}\nhello?` : own.address);
+    await client.received(own.address);
+    if (!isGlued) await client.write("hello?");
     const note = await mesh.notes.nth(1);
-    expect(note).toMatchObject({ code: "EXTRA_BYTES", level: "warn", remote: stranger.local });
+    expect(note).toMatchObject({ code: "EXTRA_BYTES", level: "warn", remote: client.local });
     expect(note.message).toBe('ignored "hello?"');
-    await stranger.write("and more ".repeat(10_000));
+    await client.write("and more ".repeat(10_000));
     expect(mesh.server.members.slice(2)).toEqual([own.address]);
     const left = departures(mesh);
-    stranger.end();
+    client.end();
     await left;
     await mesh.undisturbed({ guests: [own.address] });
     expect(mesh.notes.codes).toEqual(["EXTRA_BYTES"]);
   });
 
-  test("are nothing when they are the newline or the NUL of a simple program", async () => {
+  test("are ignored without a note when they are the newline or the NUL of a simple program", async () => {
     const mesh = await healthyMesh();
     const own = await rawListener();
-    const stranger = await rawClient(mesh.address);
-    await stranger.write(`${own.address}\r\n\0`);
-    await stranger.received(own.address);
+    const client = await rawClient(mesh.address);
+    await client.write(`${own.address}\r\n\0`);
+    await client.received(own.address);
     const left = departures(mesh);
-    stranger.end();
+    client.end();
     await left;
     await mesh.undisturbed({ guests: [own.address] });
     expect(mesh.notes.codes).toEqual([]);
@@ -90,60 +90,60 @@ describe("bytes after a registration", () => {
 
 describe("a connection that does not finish its registration", () => {
   test.each([
-    ["half a registration and then silence", "127.0.0."],
-    ["one letter and then silence", "H"],
+    ["half a registration and nothing more", "127.0.0."],
+    ["one letter and nothing more", "H"],
   ])("is refused with HANDSHAKE_TIMEOUT after %s", async (_, sent) => {
     const mesh = await healthyMesh({ limits: { handshakeMs: 200 } });
-    const stranger = await rawClient(mesh.address);
-    await stranger.write(sent);
+    const client = await rawClient(mesh.address);
+    await client.write(sent);
     expect(await mesh.notes.nth(1)).toMatchObject({
       code: "HANDSHAKE_TIMEOUT",
       level: "warn",
-      remote: stranger.local,
+      remote: client.local,
     });
-    expect(await stranger.ended).toBe("fin");
-    expect(stranger.text).toBe("refused HANDSHAKE_TIMEOUT: no registration came in time");
+    expect(await client.ended).toBe("fin");
+    expect(client.text).toBe("refused HANDSHAKE_TIMEOUT: no registration came in time");
     await mesh.undisturbed();
     expect(mesh.notes.codes).toEqual(["HANDSHAKE_TIMEOUT"]);
   });
 
-  test("is refused with HANDSHAKE_TIMEOUT when it says nothing at all", async () => {
+  test("is refused with HANDSHAKE_TIMEOUT when it sends nothing", async () => {
     const mesh = await healthyMesh({ limits: { firstByteMs: 200 } });
-    const stranger = await rawClient(mesh.address);
-    expect(await mesh.notes.nth(1)).toMatchObject({ code: "HANDSHAKE_TIMEOUT", remote: stranger.local });
-    expect(await stranger.ended).toBe("fin");
-    expect(stranger.text).toBe("refused HANDSHAKE_TIMEOUT: no registration came in time");
+    const client = await rawClient(mesh.address);
+    expect(await mesh.notes.nth(1)).toMatchObject({ code: "HANDSHAKE_TIMEOUT", remote: client.local });
+    expect(await client.ended).toBe("fin");
+    expect(client.text).toBe("refused HANDSHAKE_TIMEOUT: no registration came in time");
     await mesh.undisturbed();
   });
 
   test("is noted with NOTHING_SAID when it closes at once", async () => {
     const mesh = await healthyMesh();
-    const stranger = await rawClient(mesh.address);
-    stranger.end();
-    expect(await mesh.notes.nth(1)).toMatchObject({ code: "NOTHING_SAID", level: "info", remote: stranger.local });
-    expect(await stranger.ended).toBe("fin");
-    expect(stranger.text).toBe("");
+    const client = await rawClient(mesh.address);
+    client.end();
+    expect(await mesh.notes.nth(1)).toMatchObject({ code: "NOTHING_SAID", level: "info", remote: client.local });
+    expect(await client.ended).toBe("fin");
+    expect(client.text).toBe("");
     await mesh.undisturbed();
     expect(mesh.notes.codes).toEqual(["NOTHING_SAID"]);
   });
 
   test("is noted with NOTHING_SAID when it resets at once", async () => {
     const mesh = await healthyMesh();
-    const stranger = await rawClient(mesh.address);
-    const { local } = stranger;
-    stranger.reset();
+    const client = await rawClient(mesh.address);
+    const { local } = client;
+    client.reset();
     expect(await mesh.notes.nth(1)).toMatchObject({ code: "NOTHING_SAID", remote: local });
     await mesh.undisturbed();
   });
 
   test("is refused with BAD_ADDRESS when it half-closes in the middle of its registration", async () => {
     const mesh = await healthyMesh();
-    const stranger = await rawClient(mesh.address);
-    await stranger.write("127.0.0.");
-    stranger.end();
-    expect(await mesh.notes.nth(1)).toMatchObject({ code: "BAD_ADDRESS", remote: stranger.local });
-    expect(await stranger.ended).toBe("fin");
-    expect(stranger.text).toBe('refused BAD_ADDRESS: expected <ip>:<port>, got "127.0.0."');
+    const client = await rawClient(mesh.address);
+    await client.write("127.0.0.");
+    client.end();
+    expect(await mesh.notes.nth(1)).toMatchObject({ code: "BAD_ADDRESS", remote: client.local });
+    expect(await client.ended).toBe("fin");
+    expect(client.text).toBe('refused BAD_ADDRESS: expected <ip>:<port>, got "127.0.0."');
     await mesh.undisturbed();
   });
 });

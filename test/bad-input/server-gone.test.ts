@@ -1,18 +1,29 @@
 import { describe, expect, test } from "vitest";
 import { join } from "../../src/index.js";
-import { freePort, rawListener } from "../support/sockets.js";
-import { healthyMesh, list, nodeAtFakeServer, Watched } from "./fixtures.js";
+import { freePort, type RawConnection, rawListener } from "../support/sockets.js";
+import { healthyMesh, list, type NodeAtFakeServer, nodeAtFakeServer, RecordedNode } from "./fixtures.js";
 
 /** A classic node that has connected to this server and listens, and has not registered. */
-async function connected(server: string): Promise<Watched> {
-  const me = new Watched({ dialect: "classic", limits: { quietMs: 50, lingerMs: 50 } });
+async function connected(server: string): Promise<RecordedNode> {
+  const me = new RecordedNode({ dialect: "classic", limits: { quietMs: 50, lingerMs: 50 } });
   await me.node.connectToServer(server);
   await me.node.initListeningSocket("127.0.0.1", 0);
   await me.node.sockListen();
   return me;
 }
 
-describe("a server that nobody can reach", () => {
+/** A node at a fake server, and the peer's end of the one link that it has dialed. */
+async function nodeWithLink(): Promise<{ readonly me: NodeAtFakeServer; readonly link: RawConnection }> {
+  const me = await nodeAtFakeServer();
+  const peer = await rawListener();
+  await me.server.write(list(me.address, peer.address));
+  await me.registering;
+  const link = await peer.accepted(1);
+  await link.received("Hello from:");
+  return { me, link };
+}
+
+describe("an unreachable server", () => {
   test("fails connectToServer at once with SERVER_UNREACHABLE, and join in the end, with that as the cause", async () => {
     const address = `127.0.0.1:${await freePort()}`;
     const unreachable = { code: "SERVER_UNREACHABLE", message: `${address}: ECONNREFUSED` };
@@ -21,21 +32,21 @@ describe("a server that nobody can reach", () => {
       message: `after 100 ms no connection to ${address}: ECONNREFUSED`,
       cause: expect.objectContaining(unreachable),
     });
-    const { node } = new Watched();
+    const { node } = new RecordedNode();
     await expect(node.connectToServer(address)).rejects.toMatchObject(unreachable);
   });
 
   test("fails connectToServer with SERVER_UNREACHABLE for a host name that does not exist", async () => {
-    const { node } = new Watched();
+    const { node } = new RecordedNode();
     await expect(node.connectToServer("nowhere.invalid:4000")).rejects.toMatchObject({
       code: "SERVER_UNREACHABLE",
       message: expect.stringMatching(/^nowhere\.invalid:4000: /),
     });
   });
 
-  test("may be tried again, and gets the node once it is there", async () => {
+  test("can be dialed again, and is connected to once it listens", async () => {
     const port = await freePort();
-    const { node } = new Watched();
+    const { node } = new RecordedNode();
     await expect(node.connectToServer(`127.0.0.1:${port}`)).rejects.toMatchObject({ code: "SERVER_UNREACHABLE" });
     const listener = await rawListener({ port });
     await node.connectToServer(listener.address);
@@ -44,7 +55,7 @@ describe("a server that nobody can reach", () => {
 });
 
 describe("a server that vanishes before the registration", () => {
-  test("is one that talks all the time to an idle connection: that is closed, and registering connects again", async () => {
+  test("has its idle connection closed when it never stops sending, and registering connects again", async () => {
     const listener = await rawListener();
     const me = await connected(listener.address);
     const idle = await listener.accepted(1);
@@ -93,9 +104,9 @@ describe("a server that vanishes before the registration", () => {
     await expect(me.node.start()).rejects.toMatchObject({ code: "SERVER_UNREACHABLE" });
   });
 
-  test("gets a person in who pauses between the steps for longer than the server waits for a first byte", async () => {
+  test("can be joined in steps with pauses longer than the server waits for a first byte", async () => {
     const mesh = await healthyMesh({ limits: { firstByteMs: 100 } });
-    const me = new Watched();
+    const me = new RecordedNode();
     await me.node.connectToServer(mesh.address);
     await mesh.notes.wait("HANDSHAKE_TIMEOUT");
     await me.notes.wait("SERVER_IDLE_CLOSED");
@@ -127,7 +138,7 @@ describe("a server that vanishes during the registration", () => {
   test.each([
     ["closes", "end"],
     ["resets", "reset"],
-  ] as const)("is looked for by join when it %s, and takes the node in when it is there again", async (_, how) => {
+  ] as const)("is dialed again by join when it %s, and admits the node once it is back", async (_, how) => {
     const listener = await rawListener();
     const joining = join(listener.address, { dialect: "classic" });
     const first = await listener.accepted(1);
@@ -153,12 +164,7 @@ describe("a server that vanishes during the registration", () => {
 
 describe("a server that vanishes after the registration", () => {
   test("ends the mesh when it closes: start resolves, and the links close", async () => {
-    const me = await nodeAtFakeServer();
-    const peer = await rawListener();
-    await me.server.write(list(me.address, peer.address));
-    await me.registering;
-    const link = await peer.accepted(1);
-    await link.received("Hello from:");
+    const { me, link } = await nodeWithLink();
     me.server.end();
     expect(await link.ended).toBe("fin");
     link.end();
@@ -166,7 +172,7 @@ describe("a server that vanishes after the registration", () => {
     expect(me.notes.codes).toEqual([]);
   });
 
-  test("makes start reject with INCOMPLETE when it says that the mesh was not whole, in its words", async () => {
+  test("makes start reject with INCOMPLETE and the server's message when the mesh was not complete", async () => {
     const me = await nodeAtFakeServer();
     await me.server.write(list(me.address));
     await me.registering;
@@ -179,12 +185,7 @@ describe("a server that vanishes after the registration", () => {
   });
 
   test("makes start reject with SERVER_VANISHED when it resets, and the links close", async () => {
-    const me = await nodeAtFakeServer();
-    const peer = await rawListener();
-    await me.server.write(list(me.address, peer.address));
-    await me.registering;
-    const link = await peer.accepted(1);
-    await link.received("Hello from:");
+    const { me, link } = await nodeWithLink();
     const address = me.server.local;
     me.server.reset();
     expect(await link.ended).toBe("fin");
@@ -196,12 +197,7 @@ describe("a server that vanishes after the registration", () => {
   });
 
   test("closes the links also with peers that do not close their end", async () => {
-    const me = await nodeAtFakeServer();
-    const peer = await rawListener();
-    await me.server.write(list(me.address, peer.address));
-    await me.registering;
-    const link = await peer.accepted(1);
-    await link.received("Hello from:");
+    const { me, link } = await nodeWithLink();
     me.server.end();
     expect(await me.node.start()).toBe("the server closed");
     expect(await link.ended).toBe("fin");

@@ -7,10 +7,10 @@ import {
   type ServerOptions,
   serve,
 } from "../../src/index.js";
-import { healthyMesh, text, Watched } from "./fixtures.js";
+import { healthyMesh, RecordedNode, text } from "./fixtures.js";
 
 function newNode(): MeshNode {
-  return new Watched().node;
+  return new RecordedNode().node;
 }
 
 function newServer(): RendezvousServer {
@@ -113,7 +113,7 @@ describe("a node's step out of order", () => {
 });
 
 describe.each(["native", "classic"] as const)("a send and a write to nobody, by a %s node", (dialect) => {
-  test("throw UNKNOWN_PEER, which says whether it is a stranger, no name or the node itself, and ENDED after the end", async () => {
+  test("throw UNKNOWN_PEER with the reason (no member, no address, the node itself), and ENDED after the end", async () => {
     const mesh = await healthyMesh({}, dialect);
     const [{ node, address }, other] = mesh.members;
     const expectUnknown = (peer: string, message: RegExp): void => {

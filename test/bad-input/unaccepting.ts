@@ -4,7 +4,7 @@ import { onTestFinished } from "vitest";
 
 /**
  * A listener that never accepts: its thread sleeps. With a backlog of 1 the kernel completes two connections on its
- * behalf; after those it drops every further attempt without a word, as a firewall would.
+ * behalf; after those it silently drops every further attempt, as a firewall would.
  */
 const program = `
   const { createServer } = require("node:net");

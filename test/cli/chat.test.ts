@@ -1,13 +1,13 @@
 import { spawn } from "node:child_process";
 import { describe, expect, it, onTestFinished, type TestContext } from "vitest";
-import { Bell, StartedProcess } from "../support/processes.js";
+import { Condition, StartedProcess } from "../support/processes.js";
 import { requireTool } from "../support/tools.js";
 import { eventOf, fullmesh, main, plainEnvironment, startServer } from "./command-line.js";
 
 /** `fullmesh join` on a terminal of its own. What is drawn there is kept, with ESC for the escape character (ECMA-48). */
 class Terminal {
   #drawn = "";
-  readonly #bell = new Bell();
+  readonly #changed = new Condition();
   readonly #child;
   readonly exited: Promise<number | null>;
 
@@ -16,7 +16,7 @@ class Terminal {
     this.#child = spawn(script, ["-qec", command, "/dev/null"], { env: plainEnvironment({ TERM: "xterm", ...extra }) });
     this.#child.stdout.setEncoding("utf8").on("data", (text: string) => {
       this.#drawn += text.replaceAll("\u001b", "ESC");
-      this.#bell.ring();
+      this.#changed.notify();
     });
     this.exited = new Promise((resolve) => void this.#child.once("close", resolve));
     onTestFinished(() => {
@@ -34,7 +34,7 @@ class Terminal {
 
   /** Resolves with all that was drawn, once this is in it. */
   async has(text: string | RegExp): Promise<string> {
-    return await this.#bell.until(
+    return await this.#changed.until(
       () =>
         (typeof text === "string" ? this.#drawn.includes(text) : text.test(this.#drawn)) ? this.#drawn : undefined,
       () => `the terminal has not shown ${String(text)}, but ${JSON.stringify(this.#drawn)}`,
@@ -59,7 +59,7 @@ describe("fullmesh join on a terminal", () => {
     await alice.has("* bob has come");
     alice.type("hel");
     await alice.has(/> ESC\[3Ghel$/);
-    bob.type("how are you?");
+    bob.writeLine("how are you?");
     const drawn = await alice.has(/bob: how are you\?\r\nESC\[1GESC\[0J> hel/);
     // The prompt was taken away before.
     expect(drawn).toContain("\rESC[Jbob: how are you?");
@@ -107,7 +107,7 @@ describe("fullmesh join on a terminal", () => {
 
   it("shows nothing that could steer the terminal", async (context) => {
     const { alice, bob } = await aliceAndBob(context, { NO_COLOR: "1" });
-    bob.type("\u001b[2Jgone\u0007");
+    bob.writeLine("\u001b[2Jgone\u0007");
     await alice.has("bob: \\x1b[2Jgone\\x07");
     expect(alice.drawn).not.toContain("ESC[2J");
   });
@@ -147,6 +147,6 @@ it("off a terminal everything is printed as it comes, without a prompt", async (
     hasStdin: true,
   });
   onTestFinished(() => bob.stop());
-  bob.type("/quit");
+  bob.writeLine("/quit");
   expect(await alice.line(() => true, "the line")).toBe("bob /quit");
 });

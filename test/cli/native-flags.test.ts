@@ -61,7 +61,7 @@ describe("fullmesh join --name", () => {
     expect(await eventOf(observer, "link", (line) => line.peer === peer)).toMatchObject({ name: "api-1" });
     await reader.error((text) => text.includes(`linked with api-1 at ${peer} (dialed)`), "the name");
     await eventOf(named, "complete", isComplete(3));
-    named.type("hello");
+    named.writeLine("hello");
     await reader.line((line) => line === "api-1 hello", "the message of api-1");
     expect(await eventOf(observer, "message")).toMatchObject({ peer, text: "hello" });
     // A member without a name has no such field.

@@ -33,10 +33,10 @@ describe("output of a classic peer without newlines", () => {
     const bytes = 3 * 65_537;
     peer.dial(String(own), `Hello from:${peer.address}`);
     await eventOf(member, "link");
-    peer.sayToDialed("x".repeat(bytes));
+    peer.sendToDialed("x".repeat(bytes));
     const printed = (): number => textsOf(member).join("").length;
     await member.line(() => printed() === bytes, "all of it");
-    peer.sayToDialed("\nafter\n");
+    peer.sendToDialed("\nafter\n");
     await eventOf(member, "message", ({ text }) => text === "after");
   });
 });
@@ -48,7 +48,7 @@ describe("a line of stdin", () => {
     await eventOf(reader, "registered");
     const writer = fullmesh(["join", address], { hasStdin: true });
     const lines = [65_535, 65_536, 65_537, 200_000, maxLineBytes, 3].map((length) => "x".repeat(length));
-    for (const line of lines) writer.type(line);
+    for (const line of lines) writer.writeLine(line);
     await eventOf(reader, "message", ({ text }) => text === "xxx");
     expect(textsOf(reader).map((text) => String(text).length)).toEqual(lines.map(({ length }) => length));
   });
@@ -58,7 +58,7 @@ describe("a line of stdin", () => {
     const writer = fullmesh(["join", address, "--json"], { hasStdin: true });
     await eventOf(writer, "registered");
     const reader = fullmesh(["join", address, "--json"]);
-    for (const line of ["first", "x".repeat(2 * maxLineBytes), "third"]) writer.type(line);
+    for (const line of ["first", "x".repeat(2 * maxLineBytes), "third"]) writer.writeLine(line);
     await eventOf(reader, "message", ({ text }) => text === "third");
     expect(textsOf(reader)).toEqual(["first", "third"]);
     const message = `line 2 of stdin has ${2 * maxLineBytes} bytes, and may have ${maxLineBytes}; it is not sent`;
@@ -79,7 +79,7 @@ describe("a line of stdin", () => {
     await eventOf(writer, "link");
     first.kill();
     await eventOf(writer, "unlink");
-    writer.type("is anybody there?");
+    writer.writeLine("is anybody there?");
     const second = fullmesh(["join", address, "--json"]);
     expect(await eventOf(second, "message")).toMatchObject({ text: "is anybody there?" });
   });
@@ -97,9 +97,9 @@ describe("a line of stdin", () => {
   });
 });
 
-/** A command whose stdout is not read until `readOn` is called. */
+/** A command whose stdout is not read until `resumeStdout` is called. */
 function unread(args: readonly string[]): StartedProcess {
-  return fullmesh(args, { isUnread: true });
+  return fullmesh(args, { isStdoutPaused: true });
 }
 
 describe("a stdout that is not read", () => {
@@ -110,7 +110,7 @@ describe("a stdout that is not read", () => {
     const writer = fullmesh(["join", address, "--json"], { hasStdin: true });
     await eventOf(writer, "link");
     // More than the pipe holds, so the member is in the middle of a write.
-    for (let count = 0; count < 300; count += 1) writer.type("x".repeat(4_000));
+    for (let count = 0; count < 300; count += 1) writer.writeLine("x".repeat(4_000));
     await eventOf(writer, "complete", (line) => line.members === 2);
     member.kill(signal);
     expect((await member.exited()).code).toBe(128 + constants.signals[signal]);
@@ -135,15 +135,15 @@ describe("a stdout that is not read", () => {
       onLast = resolve;
     });
     const onLine = (line: string): void => (line.endsWith(" last") ? onLast() : undefined);
-    const member = fullmesh(["join", address, "--quiet"], { isUnread: true, onLine });
+    const member = fullmesh(["join", address, "--quiet"], { isStdoutPaused: true, onLine });
     await eventOf(server, "joined");
     const writer = fullmesh(["join", address, "--json"], { hasStdin: true });
     await eventOf(writer, "link");
     // Several times the flow control window, so that most of it waits in the stdin of the writer.
     const lines = Array.from({ length: 8_000 }, (_, index) => `line ${index} ${"x".repeat(4_000)}`);
-    writer.type(lines.join("\n"));
-    writer.type("last");
-    member.readOn();
+    writer.writeLine(lines.join("\n"));
+    writer.writeLine("last");
+    member.resumeStdout();
     await last;
     expect(member.lines.map((line) => line.slice(line.indexOf(" ") + 1))).toEqual([...lines, "last"]);
   });

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { Bell, StartedProcess, type StartOptions } from "../support/processes.js";
+import { Condition, StartedProcess, type StartOptions } from "../support/processes.js";
 import { requireTool } from "../support/tools.js";
 import { fullmesh, main, parseLines, plainEnvironment } from "./command-line.js";
 
@@ -221,7 +221,7 @@ describe("what the copies of fullmesh run write", () => {
       "yes 0123456789012345678901234567890123456789012345678 | head -c 50000000; echo done >&2",
       [],
       {
-        isUnread: true,
+        isStdoutPaused: true,
         onLine: (line) => {
           bytes += line.length - "[0] ".length + 1;
           // A test that kept all of it would show nothing but that it can.
@@ -232,7 +232,7 @@ describe("what the copies of fullmesh run write", () => {
     const started = fullmesh(["run", "-n", "1", "--", "true"]);
     expect((await started.exited()).code).toBe(0);
     expect(run.errors).toBe("");
-    run.readOn();
+    run.resumeStdout();
     expect((await run.exited()).code).toBe(0);
     expect(bytes).toBe(100_000_000);
   });
@@ -250,7 +250,7 @@ describe("a signal to fullmesh run", () => {
     const has = (text: string): boolean =>
       [0, 1].every((rank) => run.lines.some((line) => line.includes(`[${rank}]`) && line.includes(text)));
     await run.line(() => has("ready"), "that both are ready");
-    run.type("\u0003");
+    run.writeLine("\u0003");
     expect((await run.exited()).code).toBe(130);
     expect(has("1 in all")).toBe(true);
     // In colour, because it is a terminal: a colour for each rank.
@@ -265,10 +265,10 @@ describe("a signal to fullmesh run", () => {
     run.kill("SIGTERM");
     expect((await run.exited()).code).toBeGreaterThan(128);
     expect(pids).toHaveLength(2);
-    const bell = new Bell();
-    const timer = setInterval(() => bell.ring(), 10);
+    const condition = new Condition();
+    const timer = setInterval(() => condition.notify(), 10);
     onTestFinished(() => clearInterval(timer));
-    await bell.until(
+    await condition.until(
       () => (pids.some(isRunning) ? undefined : true),
       () => "a copy goes on",
     );
@@ -278,11 +278,11 @@ describe("a signal to fullmesh run", () => {
     const run = shells(1, "echo $$; trap 'echo on' CONT; while :; do sleep 0.05; done");
     const first = await run.line(() => true, "its number");
     const state = (): string => / ([A-Z]) /.exec(readFileSync(`/proc/${first.slice(4)}/stat`, "utf8"))?.[1] ?? "";
-    const bell = new Bell();
-    const timer = setInterval(() => bell.ring(), 10);
+    const condition = new Condition();
+    const timer = setInterval(() => condition.notify(), 10);
     onTestFinished(() => clearInterval(timer));
     run.kill("SIGTSTP");
-    await bell.until(
+    await condition.until(
       () => (state() === "T" ? true : undefined),
       () => `its state is ${state()}`,
     );

@@ -88,19 +88,19 @@ describe("fullmesh serve and fullmesh join", () => {
     const alice = fullmesh(["join", address], options);
     const bob = fullmesh(["join", address, "--json"], options);
     await eventOf(bob, "complete", ({ members }) => members === 2);
-    bob.type("good morning, \u00fcnal");
+    bob.writeLine("good morning, \u00fcnal");
     const printed = await alice.line((line) => line.includes("good morning"), "the message");
     const bobs = (await eventOf(bob, "registered")).address;
     expect(printed).toBe(`${bobs} good morning, \u00fcnal`);
     bob.endStdin();
-    alice.type("and to you");
+    alice.writeLine("and to you");
     expect(await eventOf(bob, "message")).toMatchObject({ topic: "", text: "and to you" });
   });
 
   it("keep piped lines until there is a peer", async () => {
     const { address } = await startServer();
     const early = fullmesh(["join", address], { hasStdin: true });
-    early.type("first words");
+    early.writeLine("first words");
     early.endStdin();
     await early.error((text) => text.includes("registered as"), "its registration");
     const late = joinProcess(address);
@@ -121,7 +121,7 @@ describe("fullmesh serve and fullmesh join", () => {
     const writer = fullmesh(["join", address, "--dialect", dialect], { hasStdin: true });
     await writer.error((text) => text.includes("linked with"), "that it is linked");
     const lines = Array.from({ length: 60_000 }, (_, index) => `line ${index} ${"x".repeat(90)}`);
-    writer.type(lines.join("\n"));
+    writer.writeLine(lines.join("\n"));
     await last;
     expect(reader.lines.map((line) => line.slice(line.indexOf(" ") + 1))).toEqual(lines);
   });
@@ -131,7 +131,7 @@ describe("fullmesh serve and fullmesh join", () => {
     const alice = fullmesh(["join", address], { hasStdin: true });
     const bob = fullmesh(["join", address, "--json"], { hasStdin: true });
     await eventOf(bob, "complete", ({ members }) => members === 2);
-    bob.type("\u001b[2Jgone");
+    bob.writeLine("\u001b[2Jgone");
     expect(await alice.line((line) => line.endsWith("gone"), "the message")).toContain("\\x1b[2J");
   });
 

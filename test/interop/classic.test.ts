@@ -2,20 +2,27 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished }
 import { defaultLimits, type RendezvousServer, type ServeOptions, serve, type TraceRecord } from "../../src/index.js";
 import { wireText } from "../../src/runtime/trace.js";
 import { loggerTo } from "../support/logs.js";
-import { Bell } from "../support/processes.js";
+import { Condition } from "../support/processes.js";
 import { findTool, requireAddress, requireTool } from "../support/tools.js";
-import { type ClassicNode, CommandNode, Partners } from "./partners.js";
+import { type ClassicNode, ClassicPrograms, CommandNode } from "./classic-programs.js";
+import {
+  countSockets,
+  expectFullMesh,
+  expectGrowingLists,
+  longMessageGap,
+  type ObservedNode,
+  OwnNode,
+} from "./observed-node.js";
 import { RawReader } from "./raw-reader.js";
-import { countSockets, expectFullMesh, expectGrowingLists, OwnNode, patient, type Witness } from "./witness.js";
 
 /** Time for links to be made on a busy machine, before the mesh ends. */
 const settleMs = 1_000;
 
-let partners: Partners;
+let partners: ClassicPrograms;
 
 beforeAll(async () => {
   const compiler = findTool("cc");
-  if (compiler !== undefined) partners = await Partners.compile(compiler);
+  if (compiler !== undefined) partners = await ClassicPrograms.compile(compiler);
 });
 
 beforeEach((context) => {
@@ -27,43 +34,43 @@ afterAll(async () => {
 });
 
 /** A server of either kind, as the tests need it. */
-interface Meeting {
+interface MeshServer {
   readonly address: string;
   /** The members in the order in which they have joined. */
   order(): string[];
-  /** Resolves when the mesh has ended, and fails if it has not ended well. */
+  /** Resolves when the mesh has ended, and rejects if it has failed. */
   end(): Promise<void>;
 }
 
-/** One of our servers, with what it has told. */
-class OwnServer implements Meeting {
+/** One of our servers, with what it has logged and emitted. */
+class OwnServer implements MeshServer {
   readonly trace: TraceRecord[] = [];
   readonly notes: string[] = [];
   readonly waiting: string[] = [];
   readonly departed: string[] = [];
   readonly #joined: { address: string; order: number }[] = [];
-  readonly #bell = new Bell();
+  readonly #changed = new Condition();
   #server: RendezvousServer | undefined;
 
   static async start(options: ServeOptions): Promise<OwnServer> {
     const own = new OwnServer();
-    const hear = (tell: () => void): void => {
-      tell();
-      own.#bell.ring();
+    const record = (change: () => void): void => {
+      change();
+      own.#changed.notify();
     };
     const server = await serve({
       listen: "127.0.0.1:0",
-      limits: patient,
+      limits: longMessageGap,
       logger: loggerTo(({ code, message }) => own.notes.push(`${code} ${message}`)),
       ...options,
-      trace: (record) => hear(() => own.trace.push(record)),
+      trace: (message) => record(() => own.trace.push(message)),
     });
     onTestFinished(() => server.close());
     server
-      .on("joined", (member) => hear(() => own.#joined.push(member)))
-      .on("left", ({ address }) => hear(() => own.departed.push(address)))
-      .on("lost", ({ address }) => hear(() => own.departed.push(address)))
-      .on("waiting", ({ address }) => hear(() => own.waiting.push(address)));
+      .on("joined", (member) => record(() => own.#joined.push(member)))
+      .on("left", ({ address }) => record(() => own.departed.push(address)))
+      .on("lost", ({ address }) => record(() => own.departed.push(address)))
+      .on("waiting", ({ address }) => record(() => own.waiting.push(address)));
     own.#server = server;
     return own;
   }
@@ -89,7 +96,7 @@ class OwnServer implements Meeting {
   }
 
   async until(condition: () => boolean, missing: string): Promise<void> {
-    await this.#bell.until(
+    await this.#changed.until(
       () => condition() || undefined,
       () => `the server ${missing}; its members: ${this.server.members}`,
     );
@@ -106,7 +113,7 @@ function traced(message: string): string {
   return wireText(Buffer.from(message));
 }
 
-async function startClassicServer(capacity: number): Promise<Meeting> {
+async function startClassicServer(capacity: number): Promise<MeshServer> {
   const server = partners.server(capacity, settleMs);
   onTestFinished(() => server.stop());
   const listening = await server.line((line) => line.startsWith("listening "), "where it listens");
@@ -146,11 +153,11 @@ async function startRawReader(server: string): Promise<RawReader> {
   return reader;
 }
 
-type Start = (server: string) => Witness;
+type Start = (server: string) => ObservedNode;
 
 /** Lets nodes join a mesh, all at once or each after the one before it is in. */
-async function gather(starts: readonly Start[], server: string, isAtOnce: boolean): Promise<Witness[]> {
-  const witnesses: Witness[] = [];
+async function gather(starts: readonly Start[], server: string, isAtOnce: boolean): Promise<ObservedNode[]> {
+  const witnesses: ObservedNode[] = [];
   for (const start of starts) {
     const witness = start(server);
     witnesses.push(witness);
@@ -161,7 +168,7 @@ async function gather(starts: readonly Start[], server: string, isAtOnce: boolea
 }
 
 /** Resolves when this node is linked with so many others. */
-async function linked(witness: Witness, peers: number): Promise<void> {
+async function linked(witness: ObservedNode, peers: number): Promise<void> {
   const count = (): number => witness.dialed.length + witness.accepted.length;
   await witness.until(() => count() >= peers, `is not linked with ${peers} others`);
 }
@@ -180,17 +187,17 @@ describe.each([
   it.each([
     ["all at once", true],
     ["one after the other", false],
-  ] as const)("make each of the 15 pairs once, joining %s, and all hear of the end", async (_, isAtOnce) => {
+  ] as const)("link each of the 15 pairs once, joining %s, and are all notified of the end", async (_, isAtOnce) => {
     const sockets = countSockets();
     const meeting = isOwnServer
       ? await OwnServer.start({ capacity: 6, settleMs })
       : await startClassicServer(starts.length);
     const witnesses = await gather(starts, meeting.address, isAtOnce);
-    const words = await Promise.all(witnesses.map((witness) => witness.end()));
+    const endTexts = await Promise.all(witnesses.map((witness) => witness.end()));
     await meeting.end();
 
     const order = meeting.order();
-    expect(words).toEqual(Array.from(starts, () => "teardown"));
+    expect(endTexts).toEqual(Array.from(starts, () => "teardown"));
     expectFullMesh(witnesses, order);
     for (const witness of witnesses) expectGrowingLists(witness, order);
     if (!isAtOnce) expect(witnesses.map((witness) => witness.address)).toEqual(order);
@@ -261,11 +268,11 @@ describe("payload", () => {
     await raw.until(() => raw.fromPeers[0]?.join("").endsWith("first words") ?? false, "has not got the first words");
     for (const peer of peers) {
       const missing = "has not got the first words";
-      await peer.until(() => peer.received.get(own.address) === "first words" || peer.complaints.length > 0, missing);
+      await peer.until(() => peer.received.get(own.address) === "first words" || peer.problems.length > 0, missing);
     }
 
     expect(raw.fromPeers[0]).toEqual([`Hello from:${own.address}`, "first words"]);
-    expect(peers.flatMap((peer) => peer.complaints)).toEqual([]);
+    expect(peers.flatMap((peer) => peer.problems)).toEqual([]);
     expect(own.dialed.toSorted()).toEqual([raw, ...peers].map((peer) => peer.address).sort());
     expect(own.unlinked).toEqual([]);
   });
@@ -279,7 +286,7 @@ describe("payload", () => {
     await peer.until(() => peer.received.get(own.address) === "first words", "has not got the first words");
 
     expect(own.accepted).toEqual([peer.address]);
-    expect(peer.complaints).toEqual([]);
+    expect(peer.problems).toEqual([]);
     expect(own.unlinked).toEqual([]);
   });
 
@@ -301,7 +308,7 @@ describe("payload", () => {
     for (const peer of [earlier, later]) {
       await peer.until(() => peer.received.get(own.address)?.length === whole.length, "has not got all bytes");
       expect(peer.received.get(own.address)).toBe(whole);
-      expect(peer.complaints).toEqual([]);
+      expect(peer.problems).toEqual([]);
       expect(peer.unlinked).toEqual([]);
     }
   });
@@ -318,7 +325,7 @@ describe("payload", () => {
     await raw.until(() => reads.join("") === "1\x00\xff", "has not got our bytes");
 
     expect(own.accepted).toEqual([raw.address]);
-    expect(own.complaints).toEqual([]);
+    expect(own.problems).toEqual([]);
   });
 
   it("goes both ways between our node and a simple peer that it dials", async () => {
@@ -331,21 +338,21 @@ describe("payload", () => {
     expect(raw.fromPeers).toEqual([[`Hello from:${own.address}`]]);
     own.node.write(raw.address, Uint8Array.of(0x31, 0x00, 0xff));
     await raw.until(() => raw.fromPeers[0]?.slice(1).join("") === "1\x00\xff", "has not got our bytes");
-    raw.say("\x00\xff1 2 3");
+    raw.send("\x00\xff1 2 3");
     await own.until(() => own.received.get(raw.address) === "\x00\xff1 2 3", "has not got the peer's bytes");
 
     expect(own.dialed).toEqual([raw.address]);
-    expect(own.complaints).toEqual([]);
+    expect(own.problems).toEqual([]);
   });
 });
 
-describe("a C node that is killed without a word", () => {
+describe("a C node that is killed", () => {
   it.each([
     ["the oldest", 0],
     ["neither the oldest nor the youngest", 2],
     ["the youngest", 3],
   ] as const)(
-    "makes room for whoever waits in line, and breaks no other link, when it is %s",
+    "frees its slot for the next in the queue, and breaks no other link, when it is %s",
     async (_, victimRank) => {
       const server = await OwnServer.start({ capacity: 4, onFull: "hold" });
       const starts = [startOwnNode, startClassicNode, startOwnNode].toSpliced(victimRank, 0, startClassicNode);
@@ -366,7 +373,7 @@ describe("a C node that is killed without a word", () => {
     },
   );
 
-  it("leaves its slot free for whoever comes later, and breaks no other link", async () => {
+  it("frees its slot for a later node, and breaks no other link", async () => {
     const server = await OwnServer.start({ capacity: 4, onFull: "hold" });
     const starts = [startOwnNode, startClassicNode, startClassicNode, startOwnNode];
     const witnesses = await gather(starts, server.address, false);
@@ -387,9 +394,9 @@ describe("a C node that is killed without a word", () => {
 
 interface Replacement {
   readonly server: OwnServer;
-  readonly victim: Witness;
-  readonly survivors: readonly Witness[];
-  readonly newcomer: Witness;
+  readonly victim: ObservedNode;
+  readonly survivors: readonly ObservedNode[];
+  readonly newcomer: ObservedNode;
   /** How many lists each survivor had when the victim was killed. */
   readonly listsBefore: readonly number[];
 }
@@ -414,8 +421,8 @@ async function expectReplaced({ server, victim, survivors, newcomer, listsBefore
   expect(newcomer.lists).toEqual([members]);
 
   await server.server.teardown("enough");
-  const words = await Promise.all([...survivors, newcomer].map((witness) => witness.end()));
-  expect(words).toEqual(members.map(() => "teardown"));
+  const endTexts = await Promise.all([...survivors, newcomer].map((witness) => witness.end()));
+  expect(endTexts).toEqual(members.map(() => "teardown"));
 }
 
 it("C nodes and ours make a mesh over IPv6", async (context) => {

@@ -9,17 +9,17 @@ import { encodePreface } from "../../src/protocol/native/preface.js";
 import { proxyBefore } from "../support/proxy.js";
 import { freePort, type RawConnection, rawClient } from "../support/sockets.js";
 import { findTool, requireAddress, requireTool } from "../support/tools.js";
-import { Partners } from "./partners.js";
-import { expectFullMesh, expectGrowingLists, OwnNode, patient, type Witness } from "./witness.js";
+import { ClassicPrograms } from "./classic-programs.js";
+import { expectFullMesh, expectGrowingLists, longMessageGap, type ObservedNode, OwnNode } from "./observed-node.js";
 
 async function startServer(): Promise<RendezvousServer> {
-  const server = await serve({ listen: "127.0.0.1:0", limits: patient });
+  const server = await serve({ listen: "127.0.0.1:0", limits: longMessageGap });
   onTestFinished(() => server.close());
   return server;
 }
 
-/** Resolves when the server says that so many members are whole. */
-function whole(server: RendezvousServer, size: number): Promise<unknown> {
+/** Resolves when the server reports a complete mesh of so many members. */
+function completed(server: RendezvousServer, size: number): Promise<unknown> {
   return new Promise((resolve) => {
     server.on("complete", (completeness) => completeness.members === size && resolve(completeness));
   });
@@ -31,16 +31,16 @@ function acceptedBy(ss: string, addresses: readonly string[]): number {
   return table.split("\n").filter((line) => addresses.includes(line.split(/\s+/)[2] ?? "")).length;
 }
 
-interface Nine {
+interface NineMembers {
   /** All of them. */
-  readonly witnesses: readonly Witness[];
+  readonly witnesses: readonly ObservedNode[];
   readonly natives: readonly OwnNode[];
 }
 
 /** Three C programs, three classic members of ours and three native ones, in turns, all at once. */
-function startNine(partners: Partners, server: string): Nine {
+function startNine(partners: ClassicPrograms, server: string): NineMembers {
   const natives: OwnNode[] = [];
-  const witnesses: Witness[] = [];
+  const witnesses: ObservedNode[] = [];
   for (let round = 0; round < 3; round += 1) {
     const program = partners.node(server);
     onTestFinished(() => program.process.stop());
@@ -54,7 +54,7 @@ function startNine(partners: Partners, server: string): Nine {
 }
 
 /** A message from each of them to all others. */
-async function talk(natives: readonly OwnNode[]): Promise<void> {
+async function exchangeMessages(natives: readonly OwnNode[]): Promise<void> {
   for (const { node } of natives) {
     const skipped = node.broadcast("", Buffer.from(`I am ${node.rank}`));
     const classic = node.peers.filter(({ dialect }) => dialect === "classic");
@@ -64,7 +64,10 @@ async function talk(natives: readonly OwnNode[]): Promise<void> {
   }
   for (const native of natives) {
     const others = natives.filter((other) => other !== native);
-    await native.until(() => native.received.size === others.length, "has not heard the other native members");
+    await native.until(
+      () => native.received.size === others.length,
+      "has not got the messages of the other native members",
+    );
     const expected = others.map(({ address, node }) => [address, `I am ${node.rank}`] as const);
     expect(new Map(native.received)).toEqual(new Map(expected));
   }
@@ -72,23 +75,23 @@ async function talk(natives: readonly OwnNode[]): Promise<void> {
 
 describe("a mesh of three C programs, three classic members of ours and three native ones", () => {
   it("has one connection for each of the 36 pairs, carries messages, and ends for all", async (context) => {
-    const partners = await Partners.compile(requireTool(context, "cc"));
+    const partners = await ClassicPrograms.compile(requireTool(context, "cc"));
     onTestFinished(() => partners.remove());
     const server = await startServer();
     const address = String(server.address);
     const order: string[] = [];
     server.on("joined", (member) => order.push(member.address));
-    const isWhole = whole(server, 9);
+    const completion = completed(server, 9);
     const { witnesses, natives } = startNine(partners, address);
     for (const witness of witnesses) {
       await witness.until(() => witness.dialed.length + witness.accepted.length === 8, "is not linked with all others");
     }
     // The six classic members report nothing to the server.
-    expect(await isWhole).toMatchObject({ members: 9, links: 36 - 15, unverified: 15 });
+    expect(await completion).toMatchObject({ members: 9, links: 36 - 15, unverified: 15 });
     const ss = findTool("ss");
     if (ss !== undefined) expect([acceptedBy(ss, order), acceptedBy(ss, [address])]).toEqual([36, 9]);
 
-    await talk(natives);
+    await exchangeMessages(natives);
     await server.teardown("enough");
     for (const witness of witnesses) {
       expect(await witness.end()).toBe(natives.includes(witness as OwnNode) ? "enough" : "teardown");
@@ -98,18 +101,18 @@ describe("a mesh of three C programs, three classic members of ours and three na
   });
 });
 
-/** A registration that nobody has authorised, and the server's answer to it. */
+/** Sends an unauthenticated registration, and returns the server's answer to it. */
 async function register(server: string, dialect: "native" | "classic", address: string, id = newId()): Promise<string> {
-  const stranger = await rawClient(server);
+  const client = await rawClient(server);
   const control = encodeControl({ type: "register", mesh: "default", id, address: address as `${string}:${number}` });
-  await stranger.write(dialect === "classic" ? address : Buffer.concat([encodePreface(), control]));
-  return await answer(stranger);
+  await client.write(dialect === "classic" ? address : Buffer.concat([encodePreface(), control]));
+  return await answer(client);
 }
 
-async function answer(stranger: RawConnection): Promise<string> {
-  await stranger.ended;
-  stranger.end();
-  return /[A-Z]+_[A-Z_]+/.exec(stranger.text)?.[0] ?? stranger.text;
+async function answer(client: RawConnection): Promise<string> {
+  await client.ended;
+  client.end();
+  return /[A-Z]+_[A-Z_]+/.exec(client.text)?.[0] ?? client.text;
 }
 
 function newId(): string {
@@ -135,7 +138,7 @@ describe.each(["native", "classic"] as const)("an unauthenticated %s registrant"
     const before = server.members;
     const { port } = thirdParty.address() as AddressInfo;
     expect(await register(address, dialect, `127.0.0.2:${port}`)).toBe("FOREIGN_HOST");
-    // Whatever the server and its members would dial, they have dialed before they are linked with somebody who came later.
+    // Whatever the server and its members would dial, they have dialed before they are linked with a later member.
     const later = await join(address);
     onTestFinished(() => later.leave());
     await later.complete({ size: 3 });
@@ -155,10 +158,10 @@ describe.each(["native", "classic"] as const)("an unauthenticated %s registrant"
       const member = await join(address, listen);
       for (const node of [peer, member]) onTestFinished(() => node.leave());
       await Promise.all([peer.complete({ size: 2 }), member.complete({ size: 2 })]);
-      const told: string[] = [];
+      const events: string[] = [];
       for (const event of ["directory", "peer:unreachable", "peer:back", "peer:down", "fenced", "ended"] as const) {
-        member.on(event, () => told.push(event));
-        peer.on(event, () => told.push(event));
+        member.on(event, () => events.push(event));
+        peer.on(event, () => events.push(event));
       }
       const before = proxy.accepted;
       expect(await register(address, dialect, proxy.address)).toBe("ADDRESS_IN_USE");
@@ -169,12 +172,12 @@ describe.each(["native", "classic"] as const)("an unauthenticated %s registrant"
       const id = member.id;
       if (id !== undefined) expect(await register(address, "native", own, id)).toBe("ID_IN_USE");
       expect(proxy.accepted - before).toBe(dialBacks);
-      expect([told, server.members]).toEqual([[], [peer.address, proxy.address]]);
+      expect([events, server.members]).toEqual([[], [peer.address, proxy.address]]);
       expect(peer.peers).toMatchObject([{ address: proxy.address, state: "up", dialect: victimDialect }]);
-      const heard = once(peer, victimDialect === "native" ? "message" : "bytes");
+      const received = once(peer, victimDialect === "native" ? "message" : "bytes");
       if (victimDialect === "native") member.broadcast("", Buffer.from("still here"));
       else member.writeAll(Buffer.from("still here"));
-      await heard;
+      await received;
     },
   );
 });

@@ -5,10 +5,10 @@ import { beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { type RendezvousServer, serve } from "../../src/index.js";
 import { requireTool } from "../support/tools.js";
 import vectors from "../vectors/native.json" with { type: "json" };
-import { type NativeMember, OwnMember, PythonMember } from "./native-partners.js";
+import { type NativeMember, OwnMember, PythonMember } from "./native-members.js";
 
 const run = promisify(execFile);
-const wholeMesh = "4 members, 6 links";
+const completeMesh = "4 members, 6 links";
 
 let python: string;
 
@@ -34,7 +34,7 @@ function startMember(kind: string, server: RendezvousServer): NativeMember {
   return member;
 }
 
-/** Lets four members join, each after the one before it is in, and waits until the server says to all that the mesh is whole. */
+/** Lets four members join, each after the one before it is in, and waits until the server has reported the complete mesh to all. */
 async function gather(kinds: readonly string[], server: RendezvousServer): Promise<NativeMember[]> {
   const members: NativeMember[] = [];
   for (const kind of kinds) {
@@ -42,7 +42,7 @@ async function gather(kinds: readonly string[], server: RendezvousServer): Promi
     members.push(member);
     await member.joined();
   }
-  await allWhole(members, 1);
+  await allComplete(members, 1);
   return members;
 }
 
@@ -56,24 +56,25 @@ function numbered(topic: string, count: number): string[] {
   return Array.from({ length: count }, (_, number) => `${topic} ${number}`);
 }
 
-function say(members: readonly NativeMember[], message: string): void {
+function sendAll(members: readonly NativeMember[], message: string): void {
   const [topic = "", text = ""] = message.split(" ");
   for (const member of members) member.send(topic, text);
 }
 
 /** Resolves when every member has got from every other one as many messages as these; they must be these, in this order. */
-async function allHeard(members: readonly NativeMember[], messages: readonly string[]): Promise<void> {
-  for (const [member, peer] of directions(members)) await member.heard(peer, messages.length);
+async function allReceived(members: readonly NativeMember[], messages: readonly string[]): Promise<void> {
+  for (const [member, peer] of directions(members)) await member.receivedFrom(peer, messages.length);
   for (const [member, peer] of directions(members)) {
     expect(member.received.get(peer.address), `what ${member.address} got from ${peer.address}`).toEqual(messages);
   }
 }
 
-/** Resolves when the server has said so many times to each of them that all four are linked. */
-async function allWhole(members: readonly NativeMember[], times: number): Promise<void> {
-  const soFar = (member: NativeMember): number => member.wholes.filter((whole) => whole === wholeMesh).length;
+/** Resolves when the server has reported so many times to each of them that all four are linked. */
+async function allComplete(members: readonly NativeMember[], times: number): Promise<void> {
+  const soFar = (member: NativeMember): number =>
+    member.completions.filter((completion) => completion === completeMesh).length;
   for (const member of members) {
-    await member.until(() => soFar(member) >= times, `has not heard ${times} times that the mesh is whole`);
+    await member.until(() => soFar(member) >= times, `has not got ${times} reports of the complete mesh`);
   }
 }
 
@@ -85,8 +86,8 @@ async function allRelinked(members: readonly NativeMember[]): Promise<void> {
   }
 }
 
-/** Lets what has happened be heard before going on. */
-function turn(): Promise<void> {
+/** Lets pending events be handled before going on. */
+function yieldToEvents(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve);
   });
@@ -108,7 +109,7 @@ describe.each([
   ["Python, Python, ours, ours", ["python", "python", "ours", "ours"]],
   ["ours, ours, Python, Python", ["ours", "ours", "python", "python"]],
 ] as const)("members who join in the order %s", (_, kinds) => {
-  it("make each of the 6 pairs once, dialed by the earlier one, talk in both directions, and hear of the end", async () => {
+  it("link each of the 6 pairs once, dialed by the earlier member, exchange messages, and are notified of the end", async () => {
     const server = await startServer();
     const members = await gather(kinds, server);
     const orders = members.map(({ order }) => order);
@@ -119,13 +120,13 @@ describe.each([
       expect(member.links.get(peer.address), `${member.address} with ${peer.address}`).toBe(direction);
     }
     const messages = numbered("größe", 50);
-    for (const message of messages) say(members, message);
-    await allHeard(members, messages);
+    for (const message of messages) sendAll(members, message);
+    await allReceived(members, messages);
     // What is still on its way when the end comes is delivered too.
-    say(members, "last 0");
+    sendAll(members, "last 0");
     await server.teardown("enough");
     expect(await Promise.all(members.map((member) => member.end()))).toEqual(members.map(() => "enough"));
-    expect(members.flatMap(({ complaints }) => complaints)).toEqual([]);
+    expect(members.flatMap(({ problems: complaints }) => complaints)).toEqual([]);
     expect(members.flatMap(({ relinks }) => relinks)).toEqual([]);
     expect(members.map(({ unacknowledged }) => unacknowledged)).toEqual([0, 0, 0, 0]);
   });
@@ -135,26 +136,26 @@ describe.each([
     const pythons = members.filter((member) => member instanceof PythonMember);
     const messages = numbered("count", 300);
     for (const [number, message] of messages.entries()) {
-      say(members, message);
+      sendAll(members, message);
       // Messages are on their way in both directions while connections break.
       if (number === 100) pythons[0]?.cut();
       if (number === 200) for (const member of pythons) member.cut();
-      await turn();
+      await yieldToEvents();
     }
-    await allHeard(members, messages);
+    await allReceived(members, messages);
     await allRelinked(members);
     expect(members.flatMap(({ unlinks }) => unlinks)).toEqual([]);
     expect(members.map(({ links }) => links.size)).toEqual([3, 3, 3, 3]);
-    // Once both ends of every pair have reported the attempt of now, the server finds the mesh whole again.
-    await allWhole(members, 2);
+    // Once both ends of every pair have reported the attempt of now, the server finds the mesh complete again.
+    await allComplete(members, 2);
   });
 
-  it("lose nobody but the one in Python that leaves, and everything that it has sent is delivered", async () => {
+  it("lose only the link with the Python member that leaves, and get everything that it has sent", async () => {
     const members = await gather(kinds, await startServer());
     const leaver = members.find((member) => member instanceof PythonMember) as PythonMember;
     const others = members.filter((member) => member !== leaver);
     const messages = numbered("last", 50);
-    for (const message of messages) say([leaver], message);
+    for (const message of messages) sendAll([leaver], message);
     leaver.leave();
     await leaver.end();
     for (const member of others) {
@@ -162,9 +163,9 @@ describe.each([
       expect(member.unlinks).toEqual([leaver.address]);
       expect(member.received.get(leaver.address)).toEqual(messages);
     }
-    say(others, "after 0");
-    await allHeard(others, ["after 0"]);
-    expect(leaver.complaints).toEqual([]);
+    sendAll(others, "after 0");
+    await allReceived(others, ["after 0"]);
+    expect(leaver.problems).toEqual([]);
     expect(members.map(({ unacknowledged }) => unacknowledged)).toEqual([0, 0, 0, 0]);
   });
 });
@@ -186,7 +187,7 @@ describe.each([
     return { own, python: members.find((member) => member instanceof PythonMember) as PythonMember };
   }
 
-  it("answer one another's requests, whatever form they have, and say what they do not handle", async () => {
+  it("answer one another's requests, whatever form they have, and report topics without a handler", async () => {
     const { own, python } = await pair();
     const payload = Buffer.alloc(100_000, "ü");
     expect(Buffer.from((await own.node.request(python.address, "echo", payload)) as Uint8Array).equals(payload)).toBe(
@@ -200,9 +201,9 @@ describe.each([
     own.node.onRequest("größe", (asked) => Buffer.from(`${Buffer.from(asked as Uint8Array).toString()}, too`));
     python.ask("größe", "ä");
     python.ask("else", "ä");
-    await python.until(() => python.outcomes.length === 2, "has not heard what came of its requests");
+    await python.until(() => python.outcomes.length === 2, "has not got the results of its requests");
     expect(python.outcomes).toEqual([`${own.address} ä, too`, `${own.address} NO_HANDLER`]);
-    expect(python.complaints).toEqual([]);
+    expect(python.problems).toEqual([]);
   });
 
   it("refuse streams of topics that they do not take, and go on", async () => {
@@ -216,7 +217,7 @@ describe.each([
     expect(
       Buffer.from((await own.node.request(python.address, "echo", Buffer.from("a"))) as Uint8Array).toString(),
     ).toBe("a");
-    expect(python.complaints).toEqual([]);
+    expect(python.problems).toEqual([]);
   });
 
   it("send more than was granted at first, as the other end grants more, while a connection breaks", async () => {
@@ -232,21 +233,21 @@ describe.each([
       [own, python],
       [python, own],
     ] as const) {
-      await member.heard(peer, texts.length);
+      await member.receivedFrom(peer, texts.length);
       expect(member.received.get(peer.address)?.map((message) => message.length)).toEqual(
         texts.map((text) => text.length + 5),
       );
     }
-    expect(python.complaints).toEqual([]);
+    expect(python.problems).toEqual([]);
   });
 });
 
 describe("one of ours that leaves", () => {
-  it("is missed by members in Python, which have got everything that it has sent", async () => {
+  it("is reported as gone by members in Python, which have got everything that it has sent", async () => {
     const members = await gather(["python", "ours", "python", "ours"], await startServer());
     const leaver = members[1] as OwnMember;
     const messages = numbered("last", 50);
-    for (const message of messages) say([leaver], message);
+    for (const message of messages) sendAll([leaver], message);
     leaver.leave();
     for (const member of members.filter((each) => each !== leaver)) {
       await member.until(() => member.unlinks.includes(leaver.address), "has not noticed that one of ours left");

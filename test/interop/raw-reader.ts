@@ -1,15 +1,14 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
-import { Bell } from "../support/processes.js";
-import { endpointOf } from "./witness.js";
+import { Condition } from "../support/processes.js";
+import { endpointOf } from "./observed-node.js";
 
-/** What a simple program is busy with between two reads. Whatever arrives meanwhile comes glued together. */
+/** How long a simple program works between two reads. What arrives meanwhile comes in one read. */
 const busyMs = 30;
 
 /**
- * The simplest member there can be: registers, takes whatever one read gives for one message, and keeps it. It has other
- * work to do between two reads, so it gets glued what is not well apart. It dials nobody by itself, and says nothing to
- * those who greet it unless it is told to.
+ * The simplest member there can be: registers, takes each read for one message, and keeps it. It has other work to do
+ * between two reads, so it gets messages glued that are close together. It dials and sends only what the test asks for.
  */
 export class RawReader {
   /** What each read of the server's connection has given. */
@@ -20,7 +19,7 @@ export class RawReader {
   readonly #server: Socket;
   readonly #sockets = new Set<Socket>();
   readonly #dialed: Socket[] = [];
-  readonly #bell = new Bell();
+  readonly #changed = new Condition();
   #hasEnded = false;
 
   private constructor(listener: Server, server: Socket) {
@@ -38,7 +37,7 @@ export class RawReader {
     reader.#readFrom(reader.#server, reader.fromServer);
     reader.#server.on("end", () => {
       reader.#hasEnded = true;
-      reader.#bell.ring();
+      reader.#changed.notify();
     });
     reader.#server.write(reader.address);
     return reader;
@@ -55,11 +54,11 @@ export class RawReader {
   }
 
   async until(condition: () => boolean, missing: string): Promise<void> {
-    const tell = (): string => `the raw reader ${missing}; from the server: ${JSON.stringify(this.fromServer)}`;
-    await this.#bell.until(() => condition() || undefined, tell);
+    const explain = (): string => `the raw reader ${missing}; from the server: ${JSON.stringify(this.fromServer)}`;
+    await this.#changed.until(() => condition() || undefined, explain);
   }
 
-  /** Dials a peer, and says all of this in one write. Returns what each read gives. */
+  /** Dials a peer, and sends all of this in one write. Returns what each read gives. */
   dial(peer: string, text: string): string[] {
     const socket = dial(peer);
     const reads: string[] = [];
@@ -74,13 +73,13 @@ export class RawReader {
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  /** Says this to everyone who has dialed. */
-  say(text: string): void {
+  /** Sends this to every peer. */
+  send(text: string): void {
     for (const socket of this.#sockets) if (socket !== this.#server) socket.write(text, "latin1");
   }
 
-  /** Says this to everyone whom it has dialed. */
-  sayToDialed(text: string): void {
+  /** Sends this to every peer that it has dialed. */
+  sendToDialed(text: string): void {
     for (const socket of this.#dialed) socket.write(text, "latin1");
   }
 
@@ -93,7 +92,7 @@ export class RawReader {
   #keep(socket: Socket, reads: string[]): void {
     this.#sockets.add(socket);
     this.#readFrom(socket, reads);
-    // Nodes that end take their connections with them, each in its own way.
+    // Nodes that end may close their connections with a reset.
     socket.on("error", () => {});
   }
 
@@ -104,7 +103,7 @@ export class RawReader {
       const text: string | null = socket.read();
       if (text === null) return;
       reads.push(text);
-      this.#bell.ring();
+      this.#changed.notify();
     };
     socket.setEncoding("latin1").on("readable", () => {
       if (isBusy) return;

@@ -3,7 +3,7 @@ import { join, serve } from "../../src/index.js";
 import { StartedProcess } from "../support/processes.js";
 
 const entry = new URL("../../dist/src/index.js", import.meta.url).href;
-const program = new URL("../support/answerer.mjs", import.meta.url).pathname;
+const program = new URL("../support/request-handler.mjs", import.meta.url).pathname;
 
 /** A member here, and others in processes of their own that answer it. */
 async function besideProcesses(count: number) {

@@ -4,7 +4,7 @@ import { Hosts } from "../support/namespaces.js";
 import type { StartedProcess } from "../support/processes.js";
 
 const entry = new URL("../../dist/src/index.js", import.meta.url).href;
-const program = new URL("../support/mover.mjs", import.meta.url).pathname;
+const program = new URL("../support/event-printer.mjs", import.meta.url).pathname;
 /** Quick to notice that somebody is gone. */
 const limits = { probeMs: 500, silentMs: 2_000, leaseMs: 4_000, challengeMs: 2_000 };
 

@@ -29,7 +29,9 @@ it("a server is as it was a lease after those who claimed addresses, vouched for
 
   /** Everybody does their worst, the claimants are killed while the others vouch for them, and then the others, too. */
   async function suffer(): Promise<void> {
-    const [claimants, liars] = ["claims", "lies"].map((role) => start([hostileProgram, build, address, role]));
+    const [claimants, liars] = ["registrations", "reports"].map((role) =>
+      start([hostileProgram, build, address, role]),
+    );
     if (claimants === undefined || liars === undefined) throw new Error("not started");
     await claimants.line((line) => line === "done", "that all is claimed");
     await liars.line((line) => line === "done", "that all is said");
@@ -40,7 +42,7 @@ it("a server is as it was a lease after those who claimed addresses, vouched for
   }
 
   async function held(name: string): Promise<Held> {
-    server.type(name);
+    server.writeLine(name);
     const line = await server.line((text) => text.includes(`"line":"${name}"`), `what it holds ${name}`);
     return JSON.parse(line) as Held;
   }

@@ -246,7 +246,7 @@ export const plants: readonly Plant[] = [
     when: "a silent connection is never given up",
     plant: () => vi.spyOn(NativeConnection.prototype, "giveUp").mockImplementation(() => {}),
     seed: 44,
-    breaks: "L1",
+    breaks: "N13",
   },
   {
     when: "incoming frames are not noticed",

@@ -1,5 +1,5 @@
-// A primary of node:cluster and its workers, for tests. Each worker joins and says in a line of JSON where it listens and
-// with whom it is linked, or the code of the error. Arguments: the package's entry, the server, how many workers, and where
+// A primary of node:cluster and its workers, for tests. Each worker joins and prints a line of JSON: its address and its
+// peers, or the code of the error. Arguments: the package's entry, the server, how many workers, and where
 // all of them are to listen, if that is fixed.
 import cluster from "node:cluster";
 

@@ -1,4 +1,4 @@
-// A server in a process of its own that says what it holds, for tests; run with --expose-gc. It writes its address. To each
+// A server in a process of its own that reports its memory, for tests; run with --expose-gc. It prints its address. To each
 // line on stdin it answers, once its machine keeps no more than when it began, with the bytes of its heap and the process.
 // Arguments: the folder of the build, the lease in milliseconds.
 import { EventEmitter } from "node:events";
@@ -16,11 +16,11 @@ console.log(formatAddress(await listen(driver, { host: "127.0.0.1", port: 0 })))
 
 const first = machine.size;
 let most = first;
-const watch = () => {
+const sample = () => {
   most = Math.max(most, machine.size);
-  setTimeout(watch, 10);
+  setTimeout(sample, 10);
 };
-watch();
+sample();
 
 for await (const line of createInterface(process.stdin)) {
   while (machine.size > first) await new Promise((resolve) => setTimeout(resolve, 10));

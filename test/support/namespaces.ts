@@ -3,16 +3,16 @@ import { onTestFinished, type TestContext } from "vitest";
 import { StartedProcess } from "./processes.js";
 import { requireTool } from "./tools.js";
 
-/** Names on one machine: tests run beside one another. */
+/** Makes names unique on one machine: test files run in parallel. */
 let made = 0;
 
-/** Hosts of their own on one network that a test has made: network namespaces on a bridge. */
+/** Hosts on a network of the test: network namespaces on one bridge. */
 export class Hosts {
   readonly #prefix: string;
   readonly #names: readonly string[];
 
   /**
-   * Makes a host for each name, with 10.77.0.1, 10.77.0.2 and so on, and takes all of them away after the test. Skips the
+   * Makes a host for each name, with 10.77.0.1, 10.77.0.2 and so on, and removes all of them after the test. Skips the
    * test, naming what is missing, where that is not possible.
    */
   constructor(context: TestContext, ...names: readonly string[]) {
@@ -37,7 +37,7 @@ export class Hosts {
     }
   }
 
-  /** The host gives up one address and has another one from now on. */
+  /** Replaces the address of a host. */
   readdress(name: string, from: string, to: string): void {
     ip("-n", this.#namespace(name), "address", "delete", `${from}/24`, "dev", "eth0");
     ip("-n", this.#namespace(name), "address", "add", `${to}/24`, "dev", "eth0");

@@ -3,26 +3,26 @@ import { closeSync } from "node:fs";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 
-/** How long a wait may last before it counts as a failure: far longer than anything takes that is waited for. */
-const patienceMs = 30_000;
+/** After so long a wait fails: far longer than anything takes that tests wait for. */
+const waitLimitMs = 30_000;
 
-/** Wakes those who wait for a state whenever it may have changed, so that nobody has to sleep and look again. */
-export class Bell {
+/** Checks what tests wait for whenever the state may have changed, so that no test sleeps and polls. */
+export class Condition {
   readonly #waiting = new Set<() => void>();
 
   /** Something has changed. */
-  ring(): void {
-    for (const look of [...this.#waiting]) look();
+  notify(): void {
+    for (const check of [...this.#waiting]) check();
   }
 
   /** Resolves with what `find` returns, as soon as that is not undefined. `explain` says what has not come in time. */
-  until<Found>(find: () => Found | undefined, explain: () => string, withinMs = patienceMs): Promise<Found> {
+  until<Found>(find: () => Found | undefined, explain: () => string, withinMs = waitLimitMs): Promise<Found> {
     return new Promise((resolve, reject) => {
       const stop = (): void => {
         clearTimeout(timer);
-        this.#waiting.delete(look);
+        this.#waiting.delete(check);
       };
-      const look = (): void => {
+      const check = (): void => {
         const found = find();
         if (found === undefined) return;
         stop();
@@ -32,8 +32,8 @@ export class Bell {
         stop();
         reject(new Error(`after ${withinMs} ms: ${explain()}`));
       }, withinMs);
-      this.#waiting.add(look);
-      look();
+      this.#waiting.add(check);
+      check();
     });
   }
 }
@@ -49,31 +49,30 @@ export interface Exit {
 export interface StartOptions {
   /** Default: the environment of the tests. */
   readonly env?: NodeJS.ProcessEnv;
-  /** Give it a stdin to write to; without one it reads the end of it at once. */
+  /** Give it a stdin to write to; without one, its stdin is at its end. */
   readonly hasStdin?: boolean;
-  /** Give it this descriptor for a stdin, which is closed here then. */
+  /** Its stdin is this descriptor, which is then closed here. */
   readonly stdin?: number;
   /** The same for its stdout. */
   readonly stdout?: number;
-  /** Do not read its stdout before `readOn` is called. */
-  readonly isUnread?: boolean;
-  /** Hears of each line of stdout as it comes. */
+  /** Do not read its stdout before `resumeStdout` is called. */
+  readonly isStdoutPaused?: boolean;
+  /** Called with each line of stdout. */
   readonly onLine?: (line: string) => void;
 }
 
-/** With a stdin and a stdout, unless it was given them. */
+/** Stdin and stdout are null where a descriptor was given. */
 type Child = ChildProcessByStdio<Writable | null, Readable | null, Readable>;
 
 /**
- * A process that a test has started. Whoever starts one calls `stop` in the cleanup, which is harmless when it has ended
- * by itself: `onTestFinished(() => started.stop())`.
+ * A process that a test has started. Its test calls `stop` in the cleanup, which does nothing if it has ended: `onTestFinished(() => started.stop())`.
  */
 export class StartedProcess {
   /** What it has written to stdout so far. */
   readonly lines: string[] = [];
   readonly #name: string;
   readonly #child: Child;
-  readonly #bell = new Bell();
+  readonly #changed = new Condition();
   readonly #onLine: ((line: string) => void) | undefined;
   #errors = "";
   #exit: Exit | undefined;
@@ -81,20 +80,20 @@ export class StartedProcess {
   constructor(
     command: string,
     args: readonly string[],
-    { env = process.env, hasStdin = false, stdin, stdout, isUnread = false, onLine }: StartOptions = {},
+    { env = process.env, hasStdin = false, stdin, stdout, isStdoutPaused: isUnread = false, onLine }: StartOptions = {},
   ) {
     this.#name = [command, ...args].join(" ");
     const child = spawn(command, args, { env, stdio: [stdin ?? "pipe", stdout ?? "pipe", "pipe"] }) as Child;
     for (const fd of [stdin, stdout]) if (fd !== undefined) closeSync(fd);
     this.#child = child;
     this.#onLine = onLine;
-    // A process that has ended no longer reads; its exit tells more than the broken pipe.
+    // A process that has ended no longer reads; its exit says more than the broken pipe.
     child.stdin?.on("error", () => {});
     if (!hasStdin) child.stdin?.end();
-    if (!isUnread) this.readOn();
+    if (!isUnread) this.resumeStdout();
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
       this.#errors += text;
-      this.#bell.ring();
+      this.#changed.notify();
     });
     child.once("error", (error) => this.#ended({ code: null, signal: null, error }));
     // Not `exit`: only with `close` all that it has written has been read.
@@ -118,7 +117,7 @@ export class StartedProcess {
   /** Resolves with the first line that `isWanted`, whether it has come already or is still to come. */
   async line(isWanted: (line: string) => boolean, meaning: string, withinMs?: number): Promise<string> {
     const find = (): string | null | undefined => this.lines.find(isWanted) ?? this.#nothingMore();
-    const found = await this.#bell.until(find, () => this.#describe(`has not written ${meaning}`), withinMs);
+    const found = await this.#changed.until(find, () => this.#describe(`has not written ${meaning}`), withinMs);
     if (found === null) throw new Error(this.#describe(`ended without having written ${meaning}`));
     return found;
   }
@@ -126,14 +125,14 @@ export class StartedProcess {
   /** Resolves when what it has written to stderr `isEnough`. */
   async error(isEnough: (text: string) => boolean, meaning: string, withinMs?: number): Promise<string> {
     const find = (): string | null | undefined => (isEnough(this.#errors) ? this.#errors : this.#nothingMore());
-    const found = await this.#bell.until(find, () => this.#describe(`has not said ${meaning}`), withinMs);
+    const found = await this.#changed.until(find, () => this.#describe(`has not said ${meaning}`), withinMs);
     if (found === null) throw new Error(this.#describe(`ended without having said ${meaning}`));
     return found;
   }
 
   /** Resolves when it has ended and all that it has written has been read. */
   exited(withinMs?: number): Promise<Exit> {
-    return this.#bell.until(
+    return this.#changed.until(
       () => this.#exit,
       () => this.#describe("has not ended"),
       withinMs,
@@ -141,22 +140,22 @@ export class StartedProcess {
   }
 
   /** Reads its stdout from now on. */
-  readOn(): void {
+  resumeStdout(): void {
     if (this.#child.stdout === null) return;
     createInterface({ input: this.#child.stdout }).on("line", (line) => {
       this.lines.push(line);
       this.#onLine?.(line);
-      this.#bell.ring();
+      this.#changed.notify();
     });
   }
 
-  /** Reads its stdout no more: whoever writes there finds that nobody does. */
+  /** Closes the reading end of its stdout: its next write fails. */
   closeStdout(): void {
     this.#child.stdout?.destroy();
   }
 
   /** Writes a line to its stdin. */
-  type(line: string): void {
+  writeLine(line: string): void {
     this.#child.stdin?.write(`${line}\n`);
   }
 
@@ -165,17 +164,17 @@ export class StartedProcess {
     this.#child.stdin?.end();
   }
 
-  /** The number by which the system knows it. */
+  /** Its process id. */
   get pid(): number | undefined {
     return this.#child.pid;
   }
 
   kill(signal: NodeJS.Signals = "SIGTERM"): void {
-    // Never by a remembered number: once the process is gone that may be somebody else's.
+    // Not by its id: once the process is gone, another one may have it.
     if (this.#exit === undefined) this.#child.kill(signal);
   }
 
-  /** Ends it at once, if it has not ended, and resolves when it is gone. */
+  /** Kills it if it runs, and resolves when it has ended. */
   async stop(): Promise<void> {
     this.kill("SIGKILL");
     await this.exited();
@@ -183,7 +182,7 @@ export class StartedProcess {
 
   async #lineAt(index: number): Promise<string | undefined> {
     const find = (): string | null | undefined => this.lines[index] ?? this.#nothingMore();
-    return (await this.#bell.until(find, () => this.#describe("has written nothing more"))) ?? undefined;
+    return (await this.#changed.until(find, () => this.#describe("has written nothing more"))) ?? undefined;
   }
 
   /** null once the process has ended, undefined while it may write more. */
@@ -193,7 +192,7 @@ export class StartedProcess {
 
   #ended(exit: Exit): void {
     this.#exit ??= exit;
-    this.#bell.ring();
+    this.#changed.notify();
   }
 
   #describe(what: string): string {

@@ -8,7 +8,7 @@ interface Passage {
   readonly called: Socket;
 }
 
-/** Stands in front of a listener on loopback, passes everything on, and cuts what it is told to cut. */
+/** A proxy in front of a listener on loopback, which can reset all its connections. */
 export class CuttingProxy {
   readonly address: string;
   readonly #passages = new Set<Passage>();
@@ -56,8 +56,8 @@ export class CuttingProxy {
 }
 
 /**
- * A proxy in front of `127.0.0.1:target()`; the target may be known only later. After so many connections as `most` it
- * lets nothing more through.
+ * A proxy in front of `127.0.0.1:target()`; the target may be known only later. After `most`
+ * connections it resets every further one.
  */
 export async function proxyBefore(target: () => number, most = Number.POSITIVE_INFINITY): Promise<CuttingProxy> {
   const server = createServer({ allowHalfOpen: true, noDelay: true });

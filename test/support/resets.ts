@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { onTestFinished } from "vitest";
 
-/** Stands in front of a listener on loopback, and resets every connection behind a byte that it draws. */
+/** A proxy in front of a listener on loopback, which resets every connection after a drawn number of bytes. */
 export class ResettingProxy {
   address = "";
   /** Connections that were reset. */
@@ -10,7 +10,7 @@ export class ResettingProxy {
   readonly #sockets = new Set<Socket>();
   readonly #draw: () => number | undefined;
 
-  /** `draw`: behind how many bytes, of both directions together, the next connection is reset; undefined for never. */
+  /** `draw`: after how many bytes, of both directions together, the next connection is reset; undefined for never. */
   constructor(draw: () => number | undefined) {
     this.#draw = draw;
   }

@@ -22,8 +22,7 @@ function onControl(socket: Socket, handle: (control: Control) => void): void {
 }
 
 /**
- * A member that is listed, because it proves its address, and never answers a hello: the links with it stay as they are
- * before they are up. Resolves once the server has admitted it.
+ * A member that proves its address, so that it is listed, but never answers a hello: no link with it comes up. Resolves once the server has admitted it.
  */
 export async function joinSilently(
   server: string,

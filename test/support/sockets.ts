@@ -4,18 +4,18 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { onTestFinished } from "vitest";
 
 /**
- * Sockets without manners, for tests that send what no well-behaved program sends. Each one records what it reads and how
- * it ends, and is closed when the test is over. All waits are for events.
+ * Raw sockets, for tests that send invalid input. Each one records what it reads and how it ends, and is closed when the
+ * test is over. All waits are for events.
  */
 
-/** Things in the order in which they happened, and waits for one that has happened or will. */
+/** Items in the order of their arrival, and waits for one that has arrived or will. */
 export class Recorder<Item> {
   readonly items: Item[] = [];
   readonly #waiting = new Set<(item: Item) => void>();
 
   add(item: Item): void {
     this.items.push(item);
-    for (const look of this.#waiting) look(item);
+    for (const check of this.#waiting) check(item);
   }
 
   /** The first item, past or future, that fits. */
@@ -30,19 +30,19 @@ export class Recorder<Item> {
     if (item !== undefined) return Promise.resolve(item);
     let missing = n - found.length;
     return new Promise((resolve) => {
-      const look = (candidate: Item): void => {
+      const check = (candidate: Item): void => {
         if (!fits(candidate)) return;
         missing -= 1;
         if (missing > 0) return;
-        this.#waiting.delete(look);
+        this.#waiting.delete(check);
         resolve(candidate);
       };
-      this.#waiting.add(look);
+      this.#waiting.add(check);
     });
   }
 }
 
-/** One end of a TCP connection, held by the test. It stays half-open after the other side's FIN until it is told. */
+/** One end of a TCP connection, held by the test. It stays half-open after the other side's FIN until the test ends it. */
 export class RawConnection {
   readonly socket: Socket;
   /** How the other side ended it: `fin`, or the name of the error. */
@@ -80,7 +80,7 @@ export class RawConnection {
     return `${this.socket.localAddress}:${this.socket.localPort}`;
   }
 
-  /** Resolves when the bytes are the kernel's, or will never be. */
+  /** Resolves when the kernel has taken the bytes, or the write has failed. */
   write(bytes: string | Uint8Array): Promise<void> {
     return new Promise((resolve) => {
       this.socket.write(bytes, () => resolve());
@@ -104,7 +104,7 @@ export class RawConnection {
   }
 }
 
-/** A plain connection to `host:port`, once it is there. */
+/** A plain connection to `host:port`, once it is established. */
 export async function rawClient(address: string): Promise<RawConnection> {
   const { host, port } = splitAddress(address);
   const socket = connect({ host, port, allowHalfOpen: true, noDelay: true });
@@ -130,7 +130,7 @@ export class RawListener {
     return this.connections.nth(n, () => true);
   }
 
-  /** Listens no more; what it has accepted lives on. */
+  /** Stops listening; accepted connections stay open. */
   close(): void {
     this.#server.close();
   }
@@ -141,7 +141,7 @@ interface RawListenerOptions {
   readonly host?: string;
   /** Default 0, any free one. */
   readonly port?: number;
-  /** Accepted connections are not read until somebody resumes their sockets. */
+  /** Accepted connections are not read until the test resumes their sockets. */
   readonly isPaused?: boolean;
 }
 
@@ -164,7 +164,7 @@ export async function rawListener({
 
 /**
  * A port on loopback on which nobody listens now. It lies below the range from which systems take ports for outgoing
- * connections and for listeners that do not care, so nobody takes it by accident, and no dial to it meets itself.
+ * connections and for listeners on port 0, so no other program takes it by accident, and no dial to it connects to itself.
  */
 export async function freePort(): Promise<number> {
   for (;;) {

@@ -10,14 +10,14 @@ export function findTool(name: string): string | undefined {
 }
 
 /**
- * The path of a program that a test cannot do without. Where it is missing the test is skipped, never passed, and the
+ * The path of a program that a test needs. Where it is missing the test is skipped, never passed, and the
  * report names the program.
  */
 export function requireTool(context: TestContext, name: string): string {
   return findTool(name) ?? context.skip(`skipped for lack of a tool: ${name} is not on the PATH`);
 }
 
-/** Skips the test, naming what is missing, where this machine lacks an address that the test cannot do without. */
+/** Skips the test, naming what is missing, if this machine lacks an address that the test needs. */
 export async function requireAddress(context: TestContext, host: string, meaning: string): Promise<void> {
   if (!(await canListen(host))) context.skip(`skipped for lack of ${meaning}: this machine has no ${host}`);
 }

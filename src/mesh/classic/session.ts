@@ -299,7 +299,7 @@ export class ClassicSession implements ServerSession, ConnectionListener {
   #tooLong(isList: boolean, now: number): void {
     const { listBytes } = this.#limits;
     if (isList) this.#over(`the server's list exceeds ${listBytes} bytes`, "LIST_TOO_LONG", now);
-    else this.#over(`the server sent ${listBytes} bytes and neither a list nor a word`, "REFUSED", now);
+    else this.#over(`the server sent ${listBytes} bytes and neither a list nor an end text`, "REFUSED", now);
   }
 
   #lastWords(text: string, now: number): void {

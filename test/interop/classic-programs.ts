@@ -4,22 +4,22 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { Direction } from "../../src/index.js";
-import { Bell, StartedProcess } from "../support/processes.js";
-import { endpointOf, type Witness } from "./witness.js";
+import { Condition, StartedProcess } from "../support/processes.js";
+import { endpointOf, type ObservedNode } from "./observed-node.js";
 
 const run = promisify(execFile);
 
 /** The independent programs in C that speak the classic dialect, compiled. */
-export class Partners {
+export class ClassicPrograms {
   readonly #folder: string;
 
   private constructor(folder: string) {
     this.#folder = folder;
   }
 
-  static async compile(compiler: string): Promise<Partners> {
+  static async compile(compiler: string): Promise<ClassicPrograms> {
     const folder = await mkdtemp(join(tmpdir(), "fullmesh-interop-"));
-    const partners = new Partners(folder);
+    const partners = new ClassicPrograms(folder);
     try {
       const flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-O1"];
       for (const name of ["node", "server"]) {
@@ -48,23 +48,23 @@ export class Partners {
   }
 }
 
-/** A node that runs as a process of its own, and tells of itself by lines. */
-abstract class ProcessNode implements Witness {
+/** A node that runs as a process of its own, observed through the lines that it writes. */
+abstract class ProcessNode implements ObservedNode {
   readonly process: StartedProcess;
   readonly lists: string[][] = [];
   readonly dialed: string[] = [];
   readonly accepted: string[] = [];
   readonly unlinked: string[] = [];
-  /** Lines that tell of what it could make nothing of. */
+  /** Lines about input that it did not understand. */
   readonly misread: string[] = [];
-  protected endWord = "no end";
-  readonly #bell = new Bell();
+  protected endText = "no end";
+  readonly #changed = new Condition();
   #address = "";
 
   protected constructor(command: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env) {
     const onLine = (line: string): void => {
-      this.hear(line);
-      this.#bell.ring();
+      this.handleLine(line);
+      this.#changed.notify();
     };
     this.process = new StartedProcess(command, args, { env, onLine });
   }
@@ -77,32 +77,32 @@ abstract class ProcessNode implements Witness {
     this.#address = address;
   }
 
-  get complaints(): string[] {
+  get problems(): string[] {
     return [...this.misread, ...this.process.errors.split("\n").filter((line) => line !== "")];
   }
 
-  /** Resolves when it has a list. No server sends one to whoever is not in it. */
+  /** Resolves when it has a list. No server sends one to a node that is not in it. */
   async joined(): Promise<void> {
     await this.until(() => this.lists.length > 0, "has got no list");
   }
 
   async until(condition: () => boolean, missing: string): Promise<void> {
-    const tell = (): string => `${this.#address} ${missing}; it wrote\n${this.process.lines.join("\n")}`;
-    await this.#bell.until(() => condition() || undefined, tell);
+    const explain = (): string => `${this.#address} ${missing}; it wrote\n${this.process.lines.join("\n")}`;
+    await this.#changed.until(() => condition() || undefined, explain);
   }
 
   async end(): Promise<string> {
     const exit = await this.process.exited();
     if (exit.code !== 0) throw new Error(`${this.#address} ended with ${JSON.stringify(exit)}: ${this.process.errors}`);
-    return this.endWord;
+    return this.endText;
   }
 
-  protected abstract hear(line: string): void;
+  protected abstract handleLine(line: string): void;
 }
 
-/** A C node as a witness. */
+/** A C node. */
 export class ClassicNode extends ProcessNode {
-  /** What has come from each peer behind its hello, in one piece, as the C program prints it. */
+  /** All bytes of each peer after its hello, as the C program prints it. */
   readonly received = new Map<string, string>();
   #dials = 0;
 
@@ -111,23 +111,23 @@ export class ClassicNode extends ProcessNode {
     super(program, [host, "0", host, port]);
   }
 
-  override get complaints(): string[] {
+  override get problems(): string[] {
     const failedDials = this.#dials - this.dialed.length;
-    return [...super.complaints, ...(failedDials === 0 ? [] : [`${failedDials} dials without a hello`])];
+    return [...super.problems, ...(failedDials === 0 ? [] : [`${failedDials} dials without a hello`])];
   }
 
-  protected override hear(line: string): void {
-    const [what, ...words] = line.split(" ");
-    const [first = ""] = words;
-    if (what === "listening") this.address = first;
-    else if (what === "list") this.lists.push(words);
-    else if (what === "dial") this.#dials += 1;
-    else if (what === "hello-sent") this.dialed.push(first);
-    else if (what === "hello-received") this.accepted.push(first);
-    else if (what === "unlink") this.unlinked.push(first);
-    else if (what === "end") this.endWord = words.join(" ");
-    else if (what === "bytes") this.#keep(first, line.slice(`bytes ${first} `.length));
-    else if (what !== "registered") this.misread.push(line);
+  protected override handleLine(line: string): void {
+    const [event, ...fields] = line.split(" ");
+    const [first = ""] = fields;
+    if (event === "listening") this.address = first;
+    else if (event === "list") this.lists.push(fields);
+    else if (event === "dial") this.#dials += 1;
+    else if (event === "hello-sent") this.dialed.push(first);
+    else if (event === "hello-received") this.accepted.push(first);
+    else if (event === "unlink") this.unlinked.push(first);
+    else if (event === "end") this.endText = fields.join(" ");
+    else if (event === "bytes") this.#keep(first, line.slice(`bytes ${first} `.length));
+    else if (event !== "registered") this.misread.push(line);
   }
 
   #keep(peer: string, text: string): void {
@@ -154,13 +154,13 @@ export class CommandNode extends ProcessNode {
     super(process.execPath, [program, "join", server, "--json", "--dialect", "classic"], Object.fromEntries(env));
   }
 
-  protected override hear(text: string): void {
+  protected override handleLine(text: string): void {
     const { event, address = "", members = [], peer = "", direction, reason = "" } = JSON.parse(text) as Line;
     if (event === "listening") this.address = address;
     else if (event === "directory") this.lists.push(members);
     else if (event === "link" && direction !== undefined) this[direction].push(peer);
     else if (event === "unlink") this.unlinked.push(peer);
-    else if (event === "teardown") this.endWord = reason;
+    else if (event === "teardown") this.endText = reason;
     else if (event === "error") this.misread.push(text);
   }
 }

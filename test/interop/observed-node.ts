@@ -3,17 +3,17 @@ import { expect, onTestFinished } from "vitest";
 import { type Dialect, type Limits, MeshNode } from "../../src/index.js";
 import { joinWith } from "../../src/node/join.js";
 import { loggerTo } from "../support/logs.js";
-import { Bell } from "../support/processes.js";
+import { Condition } from "../support/processes.js";
 
 /**
  * Between two messages to one simple reader, wherever our programs and simple ones meet here. The default of 50 ms is right
- * for networks, but on a busy machine a process may have to wait longer than that for its turn, and then gets glued what
- * was well apart.
+ * for networks, but on a busy machine a process may wait longer than that for the processor, and then reads two
+ * messages as one.
  */
-export const patient: Partial<Limits> = { messageGapMs: 300 };
+export const longMessageGap: Partial<Limits> = { messageGapMs: 300 };
 
-/** What one node has seen of its mesh, whoever has written the node. */
-export interface Witness {
+/** What one node has seen of its mesh, whatever language it is written in. */
+export interface ObservedNode {
   /** Empty before it listens. */
   readonly address: string;
   /** Each list that it has understood. */
@@ -24,44 +24,44 @@ export interface Witness {
   readonly accepted: readonly string[];
   /** The peers whose link has ended while the mesh had not. */
   readonly unlinked: readonly string[];
-  /** Everything that was not as it should be. */
-  readonly complaints: readonly string[];
+  /** What was not as expected. */
+  readonly problems: readonly string[];
   /** Resolves when a list names it. */
   joined(): Promise<void>;
   until(condition: () => boolean, missing: string): Promise<void>;
-  /** Resolves with the word by which the mesh has ended, and fails if the node has not ended well. */
+  /** Resolves with the text with which the mesh has ended, and rejects if the node has failed. */
   end(): Promise<string>;
 }
 
-/** One of our nodes, which speaks classic unless it is told otherwise, as a witness: it tells of itself by events, heard from the first on. */
-export class OwnNode implements Witness {
+/** One of our nodes, classic by default, observed through its events from the first one on. */
+export class OwnNode implements ObservedNode {
   readonly node: MeshNode;
   readonly lists: string[][] = [];
   readonly dialed: string[] = [];
   readonly accepted: string[] = [];
   readonly unlinked: string[] = [];
-  readonly complaints: string[] = [];
+  readonly problems: string[] = [];
   /** What has come from each peer, in one piece. */
   readonly received = new Map<string, string>();
-  readonly #bell = new Bell();
+  readonly #changed = new Condition();
   readonly #joined: Promise<void>;
 
   /** Joins the mesh of this server. */
   constructor(server: string, dialect: Dialect = "classic") {
-    const hear = (tell: () => void): void => {
-      tell();
-      this.#bell.ring();
+    const record = (change: () => void): void => {
+      change();
+      this.#changed.notify();
     };
-    const logger = loggerTo(({ code, message }) => hear(() => this.complaints.push(`${code} ${message}`)));
-    this.node = new MeshNode({ dialect, limits: patient, logger });
+    const logger = loggerTo(({ code, message }) => record(() => this.problems.push(`${code} ${message}`)));
+    this.node = new MeshNode({ dialect, limits: longMessageGap, logger });
     this.node
-      .on("directory", ({ members }) => hear(() => this.lists.push(members.map(({ address }) => address))))
-      .on("peer:up", ({ peer: { address, direction } }) => hear(() => this[direction].push(address)))
-      .on("peer:down", ({ peer }) => hear(() => this.unlinked.push(peer.address)))
-      .on("bytes", ({ peer, bytes }) => hear(() => this.#keep(peer.address, bytes)))
-      .on("message", ({ peer, payload }) => hear(() => this.#keep(peer.address, payload as Uint8Array)));
+      .on("directory", ({ members }) => record(() => this.lists.push(members.map(({ address }) => address))))
+      .on("peer:up", ({ peer: { address, direction } }) => record(() => this[direction].push(address)))
+      .on("peer:down", ({ peer }) => record(() => this.unlinked.push(peer.address)))
+      .on("bytes", ({ peer, bytes }) => record(() => this.#keep(peer.address, bytes)))
+      .on("message", ({ peer, payload }) => record(() => this.#keep(peer.address, payload as Uint8Array)));
     this.#joined = joinWith(this.node, server, { timeoutMs: 30_000 });
-    // Whoever waits for it hears of the failure; a test that has failed already needs no second one.
+    // A failure reaches the test through `joined`; a test that has failed already needs no second one.
     this.#joined.catch(() => {});
   }
 
@@ -78,8 +78,8 @@ export class OwnNode implements Witness {
   }
 
   async until(condition: () => boolean, missing: string): Promise<void> {
-    const tell = (): string => `${this.address} ${missing}; its lists: ${JSON.stringify(this.lists)}`;
-    await this.#bell.until(() => condition() || undefined, tell);
+    const explain = (): string => `${this.address} ${missing}; its lists: ${JSON.stringify(this.lists)}`;
+    await this.#changed.until(() => condition() || undefined, explain);
   }
 
   end(): Promise<string> {
@@ -112,11 +112,11 @@ export function countSockets(): { opened: number; accepted: number } {
 }
 
 /** Every pair has one link, made by one dial and one hello from whoever joined earlier to whoever joined later. */
-export function expectFullMesh(witnesses: readonly Witness[], joinOrder: readonly string[]): void {
+export function expectFullMesh(witnesses: readonly ObservedNode[], joinOrder: readonly string[]): void {
   expect(witnesses.map((witness) => witness.address).sort()).toEqual([...joinOrder].sort());
   for (const [rank, address] of joinOrder.entries()) {
     const witness = witnesses.find((candidate) => candidate.address === address);
-    expect(witness?.complaints, `what number ${rank} complained of`).toEqual([]);
+    expect(witness?.problems, `problems of number ${rank}`).toEqual([]);
     expect(witness?.dialed.toSorted(), `whom number ${rank} dialed`).toEqual(joinOrder.slice(rank + 1).sort());
     expect(witness?.accepted.toSorted(), `who greeted number ${rank}`).toEqual(joinOrder.slice(0, rank).sort());
   }
@@ -126,7 +126,7 @@ export function expectFullMesh(witnesses: readonly Witness[], joinOrder: readonl
 }
 
 /** Where nobody leaves, each list is a beginning of the join order, names its reader, and is longer than the last one. */
-export function expectGrowingLists({ address, lists }: Witness, joinOrder: readonly string[]): void {
+export function expectGrowingLists({ address, lists }: ObservedNode, joinOrder: readonly string[]): void {
   let shortest = joinOrder.indexOf(address) + 1;
   for (const list of lists) {
     expect(list).toEqual(joinOrder.slice(0, list.length));

@@ -2,9 +2,9 @@ import { join } from "node:path";
 import { MeshNode } from "../../src/index.js";
 import { joinWith } from "../../src/node/join.js";
 import { loggerTo } from "../support/logs.js";
-import { Bell, StartedProcess } from "../support/processes.js";
+import { Condition, StartedProcess } from "../support/processes.js";
 
-/** What one native member has seen of its mesh, whoever has written the member. */
+/** What one native member has seen of its mesh, whatever language it is written in. */
 export abstract class NativeMember {
   /** The peers with which a link has come up, each with who dials. */
   readonly links = new Map<string, string>();
@@ -16,34 +16,34 @@ export abstract class NativeMember {
   unacknowledged = 0;
   /** `topic text` of the messages from each peer, in the order in which they came. */
   readonly received = new Map<string, string[]>();
-  /** How whole the mesh was each time that the server said it was whole: members and links. */
-  readonly wholes: string[] = [];
-  /** Everything that was not as it should be. */
-  readonly complaints: string[] = [];
-  protected readonly bell = new Bell();
+  /** Members and links, each time that the server reported the mesh complete. */
+  readonly completions: string[] = [];
+  /** What was not as expected. */
+  readonly problems: string[] = [];
+  protected readonly changed = new Condition();
 
   /** Empty before it listens. */
   abstract readonly address: string;
   /** Its order in the mesh. */
   abstract readonly order: number;
-  /** Resolves when the server has taken it in. */
+  /** Resolves when the server has admitted it. */
   abstract joined(): Promise<unknown>;
   /** Sends a message to all its peers. */
   abstract send(topic: string, text: string): void;
   abstract leave(): void;
-  /** Resolves with the reason for which the mesh has ended for it, and fails if it has not ended well. */
+  /** Resolves with the reason for which the mesh has ended for it, and rejects if it has failed. */
   abstract end(): Promise<string>;
 
   async until(condition: () => boolean, missing: string): Promise<void> {
-    const seen = (): string => JSON.stringify([...this.links, ...this.relinks, ...this.unlinks, ...this.wholes]);
-    await this.bell.until(
+    const seen = (): string => JSON.stringify([...this.links, ...this.relinks, ...this.unlinks, ...this.completions]);
+    await this.changed.until(
       () => condition() || undefined,
-      () => `${this.address} ${missing}; ${seen()}; ${this.complaints.join("; ")}`,
+      () => `${this.address} ${missing}; ${seen()}; ${this.problems.join("; ")}`,
     );
   }
 
   /** Resolves when so many messages have come from this peer. */
-  async heard(peer: NativeMember, count: number): Promise<void> {
+  async receivedFrom(peer: NativeMember, count: number): Promise<void> {
     const soFar = (): number => this.received.get(peer.address)?.length ?? 0;
     await this.until(() => soFar() >= count, `has not got ${count} messages from ${peer.address}`);
   }
@@ -53,7 +53,7 @@ export abstract class NativeMember {
     this.unacknowledged += unacknowledged;
   }
 
-  protected hear(peer: string, topic: string, text: string): void {
+  protected record(peer: string, topic: string, text: string): void {
     const messages = this.received.get(peer) ?? [];
     messages.push(`${topic} ${text}`);
     this.received.set(peer, messages);
@@ -65,7 +65,7 @@ export class PythonMember extends NativeMember {
   readonly process: StartedProcess;
   address = "";
   order = 0;
-  /** What has come of what it has asked: the peer, and the reply or the code of the failure. */
+  /** The results of its requests: the peer, and the reply or the code of the failure. */
   readonly outcomes: string[] = [];
   #reason = "no end";
 
@@ -76,7 +76,7 @@ export class PythonMember extends NativeMember {
       hasStdin: true,
       onLine: (line) => {
         this.#read(JSON.parse(line) as Record<string, unknown>);
-        this.bell.ring();
+        this.changed.notify();
       },
     });
   }
@@ -86,21 +86,21 @@ export class PythonMember extends NativeMember {
   }
 
   send(topic: string, text: string): void {
-    this.process.type(`send ${topic} ${text}`);
+    this.process.writeLine(`send ${topic} ${text}`);
   }
 
-  /** Asks all its peers. */
+  /** Sends a request to all its peers. */
   ask(topic: string, text: string): void {
-    this.process.type(`ask ${topic} ${text}`);
+    this.process.writeLine(`ask ${topic} ${text}`);
   }
 
   /** Breaks all its connections under links, with a reset. */
   cut(): void {
-    this.process.type("cut");
+    this.process.writeLine("cut");
   }
 
   leave(): void {
-    this.process.type("leave");
+    this.process.writeLine("leave");
   }
 
   async end(): Promise<string> {
@@ -118,12 +118,12 @@ export class PythonMember extends NativeMember {
     else if (event === "link") this.links.set(peer, String(line.direction));
     else if (event === "relink") this.relinks.push(peer);
     else if (event === "unlink") this.unlinked(peer, Number(line.unacknowledged));
-    else if (event === "message") this.hear(peer, String(line.topic), String(line.text));
+    else if (event === "message") this.record(peer, String(line.topic), String(line.text));
     else if (event === "reply") this.outcomes.push(`${peer} ${line.text}`);
     else if (event === "failure") this.outcomes.push(`${peer} ${line.code}`);
-    else if (event === "complete") this.wholes.push(`${line.members} members, ${line.links} links`);
+    else if (event === "complete") this.completions.push(`${line.members} members, ${line.links} links`);
     else if (event === "teardown") this.#reason = String(line.reason);
-    else if (event !== "closed") this.complaints.push(JSON.stringify(line));
+    else if (event !== "closed") this.problems.push(JSON.stringify(line));
   }
 }
 
@@ -134,26 +134,26 @@ export class OwnMember extends NativeMember {
 
   constructor(server: string) {
     super();
-    const hear = (tell: () => void): void => {
-      tell();
-      this.bell.ring();
+    const record = (change: () => void): void => {
+      change();
+      this.changed.notify();
     };
-    const logger = loggerTo(({ code, message }) => hear(() => this.complaints.push(`${code} ${message}`)));
+    const logger = loggerTo(({ code, message }) => record(() => this.problems.push(`${code} ${message}`)));
     this.node = new MeshNode({ logger });
     this.node
-      .on("peer:up", ({ peer: { address, direction } }) => hear(() => this.links.set(address, direction)))
-      .on("peer:back", ({ peer: { address } }) => hear(() => this.relinks.push(address)))
-      .on("peer:down", ({ peer: { address }, unacknowledged }) => hear(() => this.unlinked(address, unacknowledged)))
+      .on("peer:up", ({ peer: { address, direction } }) => record(() => this.links.set(address, direction)))
+      .on("peer:back", ({ peer: { address } }) => record(() => this.relinks.push(address)))
+      .on("peer:down", ({ peer: { address }, unacknowledged }) => record(() => this.unlinked(address, unacknowledged)))
       .on("message", ({ peer, topic, payload }) =>
-        hear(() => this.hear(peer.address, topic, Buffer.from(payload as Uint8Array).toString())),
+        record(() => this.record(peer.address, topic, Buffer.from(payload as Uint8Array).toString())),
       )
       .on("complete", ({ scope, members, links }) =>
-        hear(() => {
-          if (scope === "mesh") this.wholes.push(`${members} members, ${links} links`);
+        record(() => {
+          if (scope === "mesh") this.completions.push(`${members} members, ${links} links`);
         }),
       );
     this.#joined = joinWith(this.node, server, { timeoutMs: 30_000 });
-    // Whoever waits for it hears of the failure; a test that has failed already needs no second one.
+    // A failure reaches the test through `joined`; a test that has failed already needs no second one.
     this.#joined.catch(() => {});
   }
 

@@ -27,7 +27,7 @@ async function tlsHandshake(address: string): Promise<{ failure: string | undefi
   return { failure: error.code };
 }
 
-describe("a rendezvous server that is called by a program of another kind", () => {
+describe("a rendezvous server that gets another protocol", () => {
   test.each(["GET", "POST", "PUT", "PATCH"])("answers HTTP %s with 400 and notes HTTP_REQUEST", async (method) => {
     const mesh = await healthyMesh();
     expect(await answerTo(method, mesh.address)).toBe(400);
@@ -38,26 +38,26 @@ describe("a rendezvous server that is called by a program of another kind", () =
 
   test("answers HTTP HEAD with 400 and, as HTTP demands, no body", async () => {
     const mesh = await healthyMesh();
-    const stranger = await rawClient(mesh.address);
-    await stranger.write("HEAD / HTTP/1.1\r\nHost: mesh.example\r\n\r\n");
-    expect(await mesh.notes.nth(1)).toMatchObject({ code: "HTTP_REQUEST", remote: stranger.local });
-    expect(await stranger.ended).toBe("fin");
-    expect(stranger.text).toMatch(/^HTTP\/1\.1 400 [^\r]+\r\n/);
-    expect(stranger.text).toMatch(/\r\n\r\n$/);
+    const client = await rawClient(mesh.address);
+    await client.write("HEAD / HTTP/1.1\r\nHost: mesh.example\r\n\r\n");
+    expect(await mesh.notes.nth(1)).toMatchObject({ code: "HTTP_REQUEST", remote: client.local });
+    expect(await client.ended).toBe("fin");
+    expect(client.text).toMatch(/^HTTP\/1\.1 400 [^\r]+\r\n/);
+    expect(client.text).toMatch(/\r\n\r\n$/);
     await mesh.undisturbed();
   });
 
   test("half-closes after its answer to HTTP, and closes though the client does not", async () => {
     const mesh = await healthyMesh();
-    const stranger = await rawClient(mesh.address);
-    await stranger.write(http);
-    expect(await mesh.notes.nth(1)).toMatchObject({ code: "HTTP_REQUEST", remote: stranger.local });
-    expect(await stranger.ended).toBe("fin");
-    expect(stranger.text).toMatch(/^HTTP\/1\.1 400 [^\r]+\r\n/);
+    const client = await rawClient(mesh.address);
+    await client.write(http);
+    expect(await mesh.notes.nth(1)).toMatchObject({ code: "HTTP_REQUEST", remote: client.local });
+    expect(await client.ended).toBe("fin");
+    expect(client.text).toMatch(/^HTTP\/1\.1 400 [^\r]+\r\n/);
     await mesh.undisturbed();
   });
 
-  test("answers TLS with the alert that it speaks none, notes TLS_HELLO and closes", async () => {
+  test("answers TLS with an alert, notes TLS_HELLO and closes", async () => {
     const mesh = await healthyMesh();
     const { failure } = await tlsHandshake(mesh.address);
     expect(failure).toMatch(/ALERT_PROTOCOL_VERSION$/);
@@ -66,32 +66,32 @@ describe("a rendezvous server that is called by a program of another kind", () =
     expect(mesh.notes.codes).toEqual(["TLS_HELLO"]);
   });
 
-  test("refuses a hello, which members say to one another, with HELLO_AT_SERVER", async () => {
+  test("refuses a hello, which only members send each other, with HELLO_AT_SERVER", async () => {
     const mesh = await healthyMesh();
-    const stranger = await rawClient(mesh.address);
-    await stranger.write("Hello from:127.0.0.1:14000");
-    expect(await mesh.notes.nth(1)).toMatchObject({ code: "HELLO_AT_SERVER", level: "warn", remote: stranger.local });
-    expect(await stranger.ended).toBe("fin");
-    expect(stranger.text).toBe("refused HELLO_AT_SERVER: this is the rendezvous server; greet members");
+    const client = await rawClient(mesh.address);
+    await client.write("Hello from:127.0.0.1:14000");
+    expect(await mesh.notes.nth(1)).toMatchObject({ code: "HELLO_AT_SERVER", level: "warn", remote: client.local });
+    expect(await client.ended).toBe("fin");
+    expect(client.text).toBe("refused HELLO_AT_SERVER: this is the rendezvous server; greet members");
     await mesh.undisturbed();
     expect(mesh.notes.codes).toEqual(["HELLO_AT_SERVER"]);
   });
 });
 
-describe("a node that is called by a program of another kind", () => {
+describe("a node that gets another protocol", () => {
   test("answers HTTP with 400, notes HTTP_REQUEST and closes", async () => {
     const me = await nodeAtFakeServer();
     await me.server.write(list(me.address));
     await me.registering;
-    const stranger = await rawClient(me.address);
-    await stranger.write(http);
-    expect(await me.notes.nth(1)).toMatchObject({ code: "HTTP_REQUEST", level: "warn", remote: stranger.local });
-    expect(await stranger.ended).toBe("fin");
-    expect(stranger.text).toMatch(/^HTTP\/1\.1 400 [^\r]+\r\n/);
+    const client = await rawClient(me.address);
+    await client.write(http);
+    expect(await me.notes.nth(1)).toMatchObject({ code: "HTTP_REQUEST", level: "warn", remote: client.local });
+    expect(await client.ended).toBe("fin");
+    expect(client.text).toMatch(/^HTTP\/1\.1 400 [^\r]+\r\n/);
     expect(me.ups.items).toEqual([]);
   });
 
-  test("answers TLS with the alert that it speaks none, notes TLS_HELLO and closes", async () => {
+  test("answers TLS with an alert, notes TLS_HELLO and closes", async () => {
     const me = await nodeAtFakeServer();
     await me.server.write(list(me.address));
     await me.registering;
@@ -102,17 +102,17 @@ describe("a node that is called by a program of another kind", () => {
   });
 
   test.each(["127.0.0.1:14000", "[::1]:14000"])(
-    "tells a program that registers with it (%s) that it is a member, and where its server is",
+    "answers a registration (%s) that it is a member, with the address of its server",
     async (address) => {
       const me = await nodeAtFakeServer();
       await me.server.write(list(me.address));
       await me.registering;
-      const stranger = await rawClient(me.address);
-      await stranger.write(address);
-      expect(await me.notes.nth(1)).toMatchObject({ code: "REGISTRATION_AT_NODE", remote: stranger.local });
-      expect(await stranger.ended).toBe("fin");
+      const client = await rawClient(me.address);
+      await client.write(address);
+      expect(await me.notes.nth(1)).toMatchObject({ code: "REGISTRATION_AT_NODE", remote: client.local });
+      expect(await client.ended).toBe("fin");
       const sentence = `this is a member, not the rendezvous server, which is at ${me.server.local}`;
-      expect(stranger.text).toBe(`refused REGISTRATION_AT_NODE: ${sentence}`);
+      expect(client.text).toBe(`refused REGISTRATION_AT_NODE: ${sentence}`);
       expect(me.ups.items).toEqual([]);
     },
   );
@@ -126,11 +126,11 @@ describe("a node that is called by a program of another kind", () => {
     const me = await nodeAtFakeServer();
     await me.server.write(list(me.address));
     await me.registering;
-    const stranger = await rawClient(me.address);
-    await stranger.write(sent);
-    expect(await me.notes.nth(1)).toMatchObject({ code, level: "warn", remote: stranger.local });
-    expect(await stranger.ended).toBe("fin");
-    expect(stranger.text).toBe("");
+    const client = await rawClient(me.address);
+    await client.write(sent);
+    expect(await me.notes.nth(1)).toMatchObject({ code, level: "warn", remote: client.local });
+    expect(await client.ended).toBe("fin");
+    expect(client.text).toBe("");
     expect(me.ups.items).toEqual([]);
     expect(me.notes.codes).toEqual([code]);
   });
@@ -138,22 +138,22 @@ describe("a node that is called by a program of another kind", () => {
   test.each([
     ["half a hello", "Hello fr", { handshakeMs: 200 }],
     ["nothing at all", "", { firstByteMs: 200 }],
-  ])("notes HANDSHAKE_TIMEOUT and closes after %s and then silence", async (_, sent, limits) => {
+  ])("notes HANDSHAKE_TIMEOUT and closes after %s without more bytes", async (_, sent, limits) => {
     const me = await nodeAtFakeServer({ limits });
     await me.server.write(list(me.address));
     await me.registering;
-    const stranger = await rawClient(me.address);
-    if (sent !== "") await stranger.write(sent);
-    expect(await me.notes.nth(1)).toMatchObject({ code: "HANDSHAKE_TIMEOUT", level: "warn", remote: stranger.local });
-    expect(await stranger.ended).toBe("fin");
-    expect(stranger.text).toBe("");
+    const client = await rawClient(me.address);
+    if (sent !== "") await client.write(sent);
+    expect(await me.notes.nth(1)).toMatchObject({ code: "HANDSHAKE_TIMEOUT", level: "warn", remote: client.local });
+    expect(await client.ended).toBe("fin");
+    expect(client.text).toBe("");
   });
 
   test("notes NOTHING_SAID on a connection that closes at once", async () => {
     const me = await nodeAtFakeServer();
-    const stranger = await rawClient(me.address);
-    stranger.end();
-    expect(await me.notes.nth(1)).toMatchObject({ code: "NOTHING_SAID", level: "info", remote: stranger.local });
-    expect(await stranger.ended).toBe("fin");
+    const client = await rawClient(me.address);
+    client.end();
+    expect(await me.notes.nth(1)).toMatchObject({ code: "NOTHING_SAID", level: "info", remote: client.local });
+    expect(await client.ended).toBe("fin");
   });
 });
