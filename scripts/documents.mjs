@@ -154,6 +154,7 @@ const messagesByDirection = {
     register: "Asks to become a member.",
     resume: "Asks to go on as the member that it was before its session broke.",
     proof: "Returns the nonce of a `challenge`.",
+    known: "Behind the `proof` of a `resume`: whom the member knows, and which ids have ended.",
     links: "Reports the links that have changed.",
     watch: "Asks to be told once when the mesh is complete with at least `size` members.",
     leave: "Leaves the mesh.",

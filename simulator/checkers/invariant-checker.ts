@@ -131,11 +131,11 @@ export class InvariantChecker {
     if (!expected.startsWith(link.text)) this.violate("S8", `${memberRun.address} heard ${link.text} from ${peer}`);
   }
 
-  #joined({ id, address, order, dialect, replaces }: Extract<RendezvousEvent, { type: "joined" }>): void {
+  #joined({ id, address, order, dialect, replaces, returned }: Extract<RendezvousEvent, { type: "joined" }>): void {
     for (const [other, member] of this.#ids) if (member === replaces) this.#members.delete(other);
     this.#ids.set(order, id);
     if (dialect === "native") this.#natives.add(address);
-    if (order <= this.#newestOrder) this.violate("S6", `order ${order} of ${address} is not new`);
+    if (order <= this.#newestOrder && returned !== true) this.violate("S6", `order ${order} of ${address} is not new`);
     this.#newestOrder = Math.max(this.#newestOrder, order);
     for (const live of this.#members.values()) if (live === address) this.violate("S6", `${address} is listed twice`);
     this.#members.set(order, address);
@@ -151,7 +151,7 @@ export class InvariantChecker {
   }
 
   #keepDirectory(): void {
-    const addresses = [...this.#members.values()];
+    const addresses = [...this.#members].sort(([a], [b]) => a - b).map(([, address]) => address);
     for (let length = 1; length <= addresses.length; length += 1) {
       this.#directories.add(addresses.slice(0, length).join(" "));
     }

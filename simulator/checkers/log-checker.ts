@@ -13,6 +13,10 @@ export class LogChecker implements LogFacts {
   /** The directory at each revision, as text. */
   readonly #directories = new Map<number, string>([[0, ""]]);
   readonly #departures = new Map<Id, { readonly type: Entry["type"]; readonly at: number }>();
+  /** All that have ever been listed, with their orders. */
+  readonly #known = new Map<Id, number>();
+  /** Those of logs that were forgotten: they may come back to a later one, or be remembered by others. */
+  readonly #forgotten = new Map<Id, number>();
   #revision = 0;
 
   constructor(context: SimulationContext) {
@@ -25,7 +29,7 @@ export class LogChecker implements LogFacts {
 
   /** In join order. */
   get members(): readonly ListedMember[] {
-    return [...this.#members.values()];
+    return [...this.#members.values()].sort((a, b) => a.order - b.order || (a.id < b.id ? -1 : 1));
   }
 
   has(id: Id): boolean {
@@ -56,8 +60,11 @@ export class LogChecker implements LogFacts {
       }
       const { id, order, address, dialect } = entry;
       this.#checkNew({ id, order, address, dialect });
+      if (this.#forgotten.delete(id)) this.#context.count("back in a new log");
+      this.#departures.delete(id);
       this.#members.set(id, { id, order, address, dialect });
       this.#orders.add(order);
+      this.#known.set(id, order);
       if (this.#members.size > scenario.capacity) invariantChecker.violate("S7", `${this.#members.size} members`);
     }
     this.#directories.set(entry.revision, textOf(this.members));
@@ -67,6 +74,7 @@ export class LogChecker implements LogFacts {
   forgotten(): void {
     const { network, invariantChecker, memberRuns, serverProcess } = this.#context;
     const { now } = network.engine;
+    for (const [id, order] of this.#known) this.#forgotten.set(id, order);
     for (const { id, address } of this.members) {
       const memberRun = memberRuns.get(id);
       const isWell = memberRun !== undefined && !memberRun.isOver && memberRun.id === id && this.#isWell(memberRun);
@@ -78,10 +86,13 @@ export class LogChecker implements LogFacts {
     }
   }
 
-  /** S5: a member holds what the log holds at that revision. */
+  /** S5: a member holds what the log holds at that revision, and perhaps members of a log that was forgotten. */
   read(memberRun: NativeRun): void {
     const { revision, entries } = memberRun.machine;
-    if (this.#directories.get(revision) === textOf(entries)) return;
+    const directory = this.#directories.get(revision);
+    const listed = entries.filter(({ id }) => !this.#forgotten.has(id) || directory?.includes(id) === true);
+    // A member that has been let in to a new log has not read it yet.
+    if (directory === textOf(listed) || (revision === 0 && this.#forgotten.size > 0)) return;
     this.#context.invariantChecker.violate("S5", `${memberRun.address} has at revision ${revision} ${textOf(entries)}`);
   }
 
@@ -93,7 +104,8 @@ export class LogChecker implements LogFacts {
   }
 
   #remove(id: Id, type: Entry["type"], at: number): void {
-    if (!this.#members.delete(id))
+    const wasForgotten = this.#forgotten.delete(id);
+    if (!this.#members.delete(id) && !wasForgotten)
       this.#context.invariantChecker.violate("S6", `${type} tells of ${id}, which is no member`);
     this.#departures.set(id, { type, at });
   }
@@ -101,8 +113,11 @@ export class LogChecker implements LogFacts {
   /** S6, and S4: a member that is listed as native listens at its address. */
   #checkNew({ id, order, address, dialect }: ListedMember): void {
     const { invariantChecker, memberRuns } = this.#context;
-    if (this.#orders.has(order)) invariantChecker.violate("S6", `order ${order} of ${address} is not new`);
-    if (this.#members.has(id) || this.#departures.has(id)) invariantChecker.violate("S6", `the id ${id} is not new`);
+    const isBack = this.#forgotten.get(id) === order;
+    if (this.#orders.has(order) && !isBack) invariantChecker.violate("S6", `order ${order} of ${address} is not new`);
+    if (this.#members.has(id) || (this.#departures.has(id) && !isBack)) {
+      invariantChecker.violate("S6", `the id ${id} is not new`);
+    }
     for (const other of this.#members.values()) {
       if (other.address === address) invariantChecker.violate("S6", `${address} is listed twice`);
     }

@@ -68,6 +68,12 @@ function printMembership(node: MeshNode, output: Output, print: EventPrinter): v
   node.on("fenced", ({ reason }) => {
     print("fenced", { reason }, `this incarnation is over (${reason}); joining again`);
   });
+  node.on("server:lost", ({ since, reason }) => {
+    print("server-lost", { since, reason }, `the server is gone (${reason}); links go on, and it is looked for`);
+  });
+  node.on("server:back", ({ awayMs }) => {
+    print("server-back", { awayMs }, `the server is back, after ${(awayMs / 1000).toFixed(1)} s`);
+  });
   node.on("rank", ({ rank }) => {
     print("rank", { rank }, rank < 0 ? undefined : `rank ${rank} of ${node.members.length} members`);
   });

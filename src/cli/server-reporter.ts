@@ -27,10 +27,10 @@ export function reportServer(server: RendezvousServer, output: Output, capacity?
 }
 
 function printMembers(server: RendezvousServer, output: Output, suffix: string): void {
-  server.on("joined", ({ mesh, address, order, dialect, id, name, replaces }) => {
-    const how = replaces === undefined ? "joined" : "joined again";
+  server.on("joined", ({ mesh, address, order, dialect, id, name, replaces, returned }) => {
+    const how = returned === true ? "came back" : replaces === undefined ? "joined" : "joined again";
     const more = { ...(name === undefined ? {} : { name }), ...(replaces === undefined ? {} : { replaces }) };
-    const fields = { address, order, dialect, id, ...more };
+    const fields = { address, order, dialect, id, ...more, ...(returned === undefined ? {} : { returned }) };
     const sentence = `${how} ${name === undefined ? "" : `${name} at `}${address} (${server.membersOf(mesh).length}${suffix})`;
     output.event("joined", null, fields, sentence, mesh);
   });

@@ -297,8 +297,8 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
   #classicChanged(peer: Address, isUp: boolean, reason: string, now: number): void {
     const entry = this.#native?.members.find(({ address }) => address === peer);
     if (this.#native === undefined || entry?.dialect !== "classic") return;
-    if (isUp) this.#native.peers.reports.up(entry.order, 0, now);
-    else this.#native.peers.reports.down(entry.order, { stage: "classic", reason }, now);
+    if (isUp) this.#native.peers.reports.up(entry.id, 0, now);
+    else this.#native.peers.reports.down(entry.id, 0, { stage: "classic", reason }, now);
   }
 
   #isUp(peer: Address): boolean {

@@ -118,6 +118,10 @@ export type MemberEvent =
   | { readonly type: "moved"; readonly host: string }
   /** This incarnation is over, removed while it was away or given up: its links have ended, and it joins anew. */
   | { readonly type: "fenced"; readonly reason: string }
+  /** The session with the server has broken. Links go on, and the server is looked for. */
+  | { readonly type: "serverLost"; readonly reason: string }
+  /** The server has let this incarnation in again, after so many milliseconds. */
+  | { readonly type: "serverBack"; readonly awayMs: number }
   /** The end has begun: by the server or the owner; with `failure`, gone wrong, and because of what. */
   | ({ readonly type: "ended" } & MeshEnd)
   /** Every connection is gone. */
@@ -183,8 +187,12 @@ export type SessionEvent =
       readonly type: "directory";
       readonly members: readonly Member[];
       readonly claims: readonly Omit<Claim, "member">[];
+      /** Ids that the log has removed without having listed them. */
+      readonly gone: readonly Id[];
       readonly revision: number;
     }
+  /** The server has gone before it had let this incarnation in: nobody knows whether it has. */
+  | { readonly type: "unanswered" }
   /** What has happened since. */
   | { readonly type: "entries"; readonly entries: readonly Entry[] }
   /** How whole the mesh is, as the server sees it. */

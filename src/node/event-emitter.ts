@@ -95,6 +95,12 @@ export class NodeEventEmitter {
       case "degraded":
         this.emit({ type: "degraded", count: event.count, missing: event.missing });
         break;
+      case "serverLost":
+        this.emit({ type: "server:lost", since: Date.now(), reason: event.reason });
+        break;
+      case "serverBack":
+        this.emit({ type: "server:back", awayMs: event.awayMs });
+        break;
       case "waiting":
       case "complete":
       case "claimed":

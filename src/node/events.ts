@@ -60,6 +60,10 @@ export type NodeEvent =
   | { readonly type: "rank"; readonly rank: number }
   /** The oldest member; undefined when this node cannot know who that is. A hint, not a lock; see `MeshNode.leader`. */
   | { readonly type: "leader"; readonly leader: Address | undefined }
+  /** The session with the server has broken, since when (ms since the epoch) and why. Links go on; the server is looked for. */
+  | { readonly type: "server:lost"; readonly since: number; readonly reason: string }
+  /** The server has taken this node back, after so many milliseconds. */
+  | { readonly type: "server:back"; readonly awayMs: number }
   /** A member, perhaps this one, holds a key. */
   | { readonly type: "claimed"; readonly key: string; readonly holder: Member; readonly token: number }
   /** It holds it no more, and why. */
@@ -136,6 +140,8 @@ const isNodeEvent: { readonly [Type in keyof NodeEvents]: true } = {
   "peer:unreachable": true,
   "peer:back": true,
   "peer:down": true,
+  "server:lost": true,
+  "server:back": true,
   drain: true,
   complete: true,
   degraded: true,

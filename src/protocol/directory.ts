@@ -33,9 +33,10 @@ type Departure = DepartureOf<"left"> | DepartureOf<"lost">;
 
 /** A change of membership to append to the log. */
 export type MemberChange =
-  | ({ readonly type: "joined" } & Candidate)
+  /** `order`: that of a member which an earlier log has admitted; otherwise it is the revision. */
+  | ({ readonly type: "joined"; readonly order?: number } & Candidate)
   /** A new incarnation replaces the one that had its address, in one step. */
-  | ({ readonly type: "replaced"; readonly replaces: Id } & Candidate)
+  | ({ readonly type: "replaced"; readonly replaces: Id; readonly order?: number } & Candidate)
   | Departure;
 
 /** A change of the holder of a key, to append to the log. */
@@ -47,7 +48,7 @@ export type ClaimChange =
 /** A change to append to the log. */
 export type Change = MemberChange | ClaimChange;
 
-/** An entry about a member. Its revision is one more than that of the entry before. */
+/** An entry about a member. Its revision is above that of the entry before. */
 export type MemberEntry = { readonly revision: number } & (
   | ({ readonly type: "joined" } & Member)
   | ({ readonly type: "replaced"; readonly replaces: Id } & Member)
@@ -59,9 +60,14 @@ export type ClaimEntry = { readonly revision: number } & ClaimChange;
 /** An entry of the log. */
 export type Entry = MemberEntry | ClaimEntry;
 
+/** What a member may claim of earlier logs, as an order or a revision, is this at most: there is room above it for more. */
+export const greatestClaim = 2 ** 53 - 2 ** 32;
+
 /** The entry of a change with this revision, which is also the order of a new member. */
 export function entryOf(change: Change, revision: number): Entry {
-  if (change.type === "joined" || change.type === "replaced") return { ...change, order: revision, revision };
+  if (change.type === "joined" || change.type === "replaced") {
+    return { ...change, order: change.order ?? revision, revision };
+  }
   return { ...change, revision };
 }
 

@@ -8,9 +8,9 @@ export interface AddressHolder {
   readonly dialect: Dialect;
   /**
    * A member with a session, one without, a registration whose append is under way, or one in the waiting line; or somebody
-   * who has gone, and whose append or removal the log has not answered. A session that has not proved its address holds none.
+   * who has gone, and whose append or removal the log has not answered; or a member of an earlier log that has not come back. A session that has not proved its address holds none.
    */
-  readonly standing: "member" | "absent" | "joining" | "waiting" | "unanswered";
+  readonly standing: "member" | "absent" | "joining" | "waiting" | "unanswered" | "expected";
 }
 
 /**

@@ -35,6 +35,8 @@ export interface Applicant extends Candidate {
   readonly hasSlot?: boolean;
   /** It was called from the waiting line, and has proved its address again. */
   readonly isCalled?: boolean;
+  /** Others come first, also while a slot is free. */
+  readonly mustWait?: boolean;
 }
 
 const emptyListBytes = encodeList([]).length;
@@ -106,6 +108,19 @@ export class Admission {
     return verdict.type === "refuse" || evicts === undefined ? verdict : { ...verdict, evicts };
   }
 
+  /** Whether a member of an earlier log gets its address, which it has proved. It needs no slot that is free. */
+  judgeRecovery(candidate: Candidate): AdmissionVerdict {
+    const { address, id } = candidate;
+    const holder = this.#addresses.of(address);
+    if (holder === undefined || holder.id === id) return { type: "admit" };
+    if (holder.standing === "unanswered") return unanswered(address);
+    const replaces = this.#replaceableBy(candidate);
+    if (replaces !== undefined) return { type: "admit", replaces };
+    const evicts = this.#evictableBy(candidate);
+    if (evicts !== undefined) return { type: "admit", evicts };
+    return refuse("ADDRESS_IN_USE", `${address} belongs to a live member`);
+  }
+
   /** Whether this host may be advertised; the only check for a member that resumes. */
   judgeHost({ address, observedHost, isTrusted }: Omit<Applicant, "id" | "dialect">): AdmissionRefusal | undefined {
     const { host } = endpointOf(address);
@@ -147,18 +162,19 @@ export class Admission {
   }
 
   /** The member at the applicant's address, if the applicant may take its place. */
-  #replaceableBy(applicant: Applicant): Id | undefined {
+  #replaceableBy(applicant: Candidate): Id | undefined {
     const { address, dialect } = applicant;
     const holder = this.#addresses.of(address);
     if (holder?.dialect !== "native" || dialect !== "native" || holder.mesh !== this.#members.mesh) return undefined;
-    const isMember = holder.standing === "member" || holder.standing === "absent";
+    const isMember = ["member", "absent", "expected"].includes(holder.standing);
     return isMember && this.ranks?.isDue(applicant, holder.id) !== false ? holder.id : undefined;
   }
 
   /** The member of another mesh at the applicant's address, if it has no session: whoever proves the address gets it. */
-  #evictableBy({ address, dialect }: Applicant): AddressHolder | undefined {
+  #evictableBy({ address, dialect }: Candidate): AddressHolder | undefined {
     const holder = this.#addresses.of(address);
-    if (holder?.standing !== "absent" || dialect !== "native" || holder.mesh === this.#members.mesh) return undefined;
+    if (holder?.standing !== "absent" && holder?.standing !== "expected") return undefined;
+    if (dialect !== "native" || holder.mesh === this.#members.mesh) return undefined;
     return holder;
   }
 
@@ -171,7 +187,7 @@ export class Admission {
     const isOnLoopback = isLoopback(endpointOf(address).host);
     let first: boolean | undefined;
     for (const record of this.#members.all) {
-      if (record.standing === "absent" || record.standing === "unanswered") continue;
+      if (["absent", "unanswered", "expected"].includes(record.standing)) continue;
       first = record.isOnLoopback;
       break;
     }
@@ -182,7 +198,8 @@ export class Admission {
 
   #judgeSlot(applicant: Applicant): AdmissionVerdict {
     const { hasSlot = false, isCalled = false } = applicant;
-    const isNext = this.ranks?.isDue(applicant) ?? (isCalled || this.#line.size === 0);
+    const mayPass = isCalled || (this.#line.size === 0 && applicant.mustWait !== true);
+    const isNext = this.ranks?.isDue(applicant) ?? mayPass;
     if (hasSlot || (this.freeSlots > 0 && isNext)) return { type: "admit" };
     const mayWait = this.#rules.onFull === "hold" || this.ranks !== undefined;
     if (mayWait && !this.#isSealed) return { type: "wait" };

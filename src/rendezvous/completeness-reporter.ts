@@ -1,7 +1,7 @@
 import { EventPacer } from "../core/event-pacer.js";
 import type { OutputSink } from "../core/machine.js";
 import type { KeyedTimers } from "../core/timers.js";
-import { encodeControl } from "../protocol/native/control.js";
+import { type ControlOf, encodeControl } from "../protocol/native/control.js";
 import type { CompletenessTracker, UnlinkedPair } from "./completeness.js";
 import type { Members } from "./members.js";
 import type { LogBroadcaster } from "./native/log-broadcaster.js";
@@ -140,7 +140,7 @@ export class CompletenessReporter {
     if (isSettled || missing.some(({ since }) => since > this.#degradedUntil)) {
       this.#degradedAt = now;
       this.#degradedUntil = until;
-      this.#emitDegraded(missing);
+      this.#emitDegraded(missing, now);
     }
     this.#lookBy = isSettled ? undefined : now + degradedMs / 2;
     this.#scheduleLook();
@@ -152,13 +152,18 @@ export class CompletenessReporter {
     this.#timers.set("look", at === undefined ? undefined : Math.max(at, this.#degradedAt + degradedGapMs));
   }
 
-  #emitDegraded(missing: readonly UnlinkedPair[]): void {
+  #emitDegraded(missing: readonly UnlinkedPair[], now: number): void {
     const { mesh, directory, natives } = this.#members;
     const { missing: count } = this.#completeness;
     this.#outputs.push({ type: "event", event: { type: "degraded", mesh, count, missing: missing.map(byAddress) } });
     const mostBytes = this.#rules.limits.degradedBytes / Math.max(1, natives);
     const encode = (pairs: readonly UnlinkedPair[]): Uint8Array =>
-      encodeControl({ type: "degraded", revision: directory.revision, count, missing: pairs.map(byOrder) });
+      encodeControl({
+        type: "degraded",
+        revision: directory.revision,
+        count,
+        missing: pairs.map((pair) => byId(pair, now)),
+      });
     let named = missing;
     let frame = encode(named);
     while (frame.length > mostBytes && named.length > 1) {
@@ -194,12 +199,13 @@ export class CompletenessReporter {
   }
 }
 
-function byAddress({ earlier, later, reason }: UnlinkedPair): MissingPairRow {
-  return [earlier.address, later.address, reason];
+function byAddress({ earlier, later, why }: UnlinkedPair): MissingPairRow {
+  return [earlier.address, later.address, `${why.stage}: ${why.reason}`];
 }
 
-function byOrder({ earlier, later, reason }: UnlinkedPair): [earlier: number, later: number, reason: string] {
-  return [earlier.order, later.order, reason];
+function byId({ earlier, later, why, since }: UnlinkedPair, now: number): ControlOf<"degraded">["missing"][number] {
+  const { stage, attempt, reason } = why;
+  return [earlier.id, later.id, stage, attempt, reason, Math.max(0, Math.round(now - since))];
 }
 
 /** What is missing for a mesh to be complete. */

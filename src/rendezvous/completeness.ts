@@ -1,7 +1,7 @@
 import { printable } from "../core/escaping.js";
-import type { Member } from "../protocol/directory.js";
+import type { Id, Member } from "../protocol/directory.js";
 import type { ControlOf } from "../protocol/native/control.js";
-import type { MemberRecord } from "./member-session.js";
+import type { DownLink, MemberRecord } from "./member-session.js";
 import type { Members } from "./members.js";
 
 /** A native member's report of its links. */
@@ -9,15 +9,18 @@ export type LinkReport = Pick<ControlOf<"links">, "full" | "up" | "down">;
 
 /** Two members, the earlier first, that should be linked and are not. */
 export interface UnlinkedPair {
-  readonly earlier: Pick<Member, "address" | "order">;
-  readonly later: Pick<Member, "address" | "order">;
-  readonly reason: string;
+  readonly earlier: Pick<Member, "address" | "id" | "order">;
+  readonly later: Pick<Member, "address" | "id" | "order">;
+  readonly why: DownLink;
   /** When the link broke, or when the later of the two came in. */
   readonly since: number;
 }
 
 /** The longest part of a reason that is forwarded. */
 const longestPart = 160;
+
+/** So many links with ids that are not listed are kept of one member: one is enough to bar completeness. */
+const mostUnlisted = 64;
 
 /**
  * Tracks which pairs of members are linked, by their reports.
@@ -33,10 +36,15 @@ export class CompletenessTracker {
   readonly #members: Members;
   #attested = 0;
   #outdated = 0;
+  /** Reported links with ids that the log has neither listed nor removed. */
+  #unlisted = 0;
   #version = 0;
+  readonly #isRemoved: (id: Id) => boolean;
 
-  constructor(members: Members) {
+  /** `isRemoved`: the log has removed this id. */
+  constructor(members: Members, isRemoved: (id: Id) => boolean) {
     this.#members = members;
+    this.#isRemoved = isRemoved;
   }
 
   /** Pairs that are linked, by the reports of every native end. */
@@ -54,9 +62,10 @@ export class CompletenessTracker {
     return pairsOf(this.#members.listed.size) - this.unverified - this.#attested;
   }
 
-  /** True if every member has a session, and no pair is missing. */
+  /** True if every member has a session, no pair is missing, and nobody knows a member that is not listed. */
   get isWhole(): boolean {
-    const { listed, present } = this.#members;
+    const { listed, present, awaited } = this.#members;
+    if (awaited > 0 || this.#members.readers > 0 || this.#unlisted > 0) return false;
     return present === listed.size && this.missing === 0 && (this.#outdated === 0 || listed.size === 1);
   }
 
@@ -69,6 +78,17 @@ export class CompletenessTracker {
   enter(record: MemberRecord, now: number): void {
     this.#version += 1;
     record.enteredAt = now;
+    this.#settleUnlisted(record.id);
+  }
+
+  /** The log has removed an id that it had not listed. */
+  forgetUnlisted(id: Id): void {
+    this.#version += 1;
+    this.#settleUnlisted(id);
+    for (const { up, down } of this.#members.listed.values()) {
+      up.delete(id);
+      down.delete(id);
+    }
   }
 
   /** A member has resumed, and will report all of its links. */
@@ -84,48 +104,52 @@ export class CompletenessTracker {
     for (const other of dropped) this.#setUp(own, other, undefined, now);
     for (const other of this.#members.listed.values()) {
       this.#setUp(other, own, undefined, now);
-      other.down.delete(own.order);
-      other.brokenAt.delete(own.order);
+      other.down.delete(own.id);
+      other.brokenAt.delete(own.id);
     }
+    this.#unlisted -= own.unlisted.size;
+    own.unlisted.clear();
     this.#renew(own);
     return dropped;
   }
 
-  /** Applies a report. Returns those with whom the reporter is not linked any more. */
+  /** Applies a report. Returns those with whom the reporter is not linked any more, the expected ones included. */
   report(own: MemberRecord, { full, up, down }: LinkReport, now: number): MemberRecord[] {
-    const { listed } = this.#members;
     this.#renew(own);
-    const before =
-      full === true ? [...own.up.keys()] : down.map(([order]) => order).filter((order) => own.up.has(order));
-    const stillUp = new Set(full === true ? up.map(([order]) => order) : []);
+    const before = full === true ? [...own.up.keys()] : down.map(([id]) => id).filter((id) => own.up.has(id));
     if (full === true) {
+      const stillUp = new Set(up.map(([id]) => id));
       own.down.clear();
-      for (const order of before) if (!stillUp.has(order)) this.#setUp(own, listed.get(order), undefined, now);
+      for (const id of before) if (!stillUp.has(id)) this.#setDown(own, id, now);
     }
-    for (const [order, attempt] of up) {
-      own.down.delete(order);
-      this.#setUp(own, listed.get(order), attempt, now);
+    for (const [id, attempt] of up) {
+      own.down.delete(id);
+      this.#setReported(own, id, attempt, now);
     }
-    for (const [order, stage, reason] of down) {
-      const other = listed.get(order);
-      if (other === undefined || other === own) continue;
-      this.#setUp(own, other, undefined, now);
-      own.down.set(order, `${printable(stage, longestPart)}: ${printable(reason, longestPart)}`);
+    // Of a link that one report calls both, the worse is taken.
+    for (const [id, stage, attempt, reason] of down) {
+      this.#setDown(own, id, now);
+      if (id === own.id || this.#members.get(id) === undefined) continue;
+      own.down.set(id, {
+        stage: printable(stage, longestPart),
+        attempt,
+        reason: printable(reason, longestPart),
+      });
     }
-    return before.filter((order) => !own.up.has(order)).flatMap((order) => listed.get(order) ?? []);
+    return before.filter((id) => !own.up.has(id)).flatMap((id) => this.#members.get(id) ?? []);
   }
 
   /** True if a native member with a session reports a link with this one. */
-  isHeld({ order }: MemberRecord): boolean {
+  isHeld({ id }: MemberRecord): boolean {
     for (const { dialect, session, up } of this.#members.listed.values()) {
-      if (up.has(order) && session !== undefined && dialect === "native") return true;
+      if (up.has(id) && session !== undefined && dialect === "native") return true;
     }
     return false;
   }
 
   /** Those with whom a member reports a link. */
   heldBy({ up }: MemberRecord): MemberRecord[] {
-    return [...up.keys()].flatMap((order) => this.#members.listed.get(order) ?? []);
+    return [...up.keys()].flatMap((id) => this.#members.get(id) ?? []);
   }
 
   /**
@@ -135,9 +159,9 @@ export class CompletenessTracker {
   firstMissing(most: number, until = Number.POSITIVE_INFINITY, after = Number.NEGATIVE_INFINITY): UnlinkedPair[] {
     const fresh: UnlinkedPair[] = [];
     const rest: UnlinkedPair[] = [];
-    const short = [...this.#members.listed.values()].filter((record) => {
-      return record.enteredAt <= until && record.attested < this.#attestableOf(record);
-    });
+    const short = [...this.#members.listed.values()]
+      .filter((record) => record.enteredAt <= until && record.attested < this.#attestableOf(record))
+      .sort(compareRecords);
     for (const [index, earlier] of short.entries()) {
       for (let next = index + 1; next < short.length && fresh.length < most; next += 1) {
         const later = short[next];
@@ -145,11 +169,11 @@ export class CompletenessTracker {
         const since = missingSince(earlier, later);
         const found = since > after ? fresh : rest;
         if (since > until || found.length >= most) continue;
-        found.push({ earlier, later, reason: reasonFor(earlier, later), since });
+        found.push({ earlier, later, why: whyMissing(earlier, later), since });
       }
     }
     const found = [...fresh, ...rest].slice(0, most);
-    return found.sort((a, b) => a.earlier.order - b.earlier.order || a.later.order - b.later.order);
+    return found.sort((a, b) => compareRecords(a.earlier, b.earlier) || compareRecords(a.later, b.later));
   }
 
   /** Its reports are up to date. */
@@ -162,13 +186,41 @@ export class CompletenessTracker {
     return dialect === "native" ? this.#members.listed.size - 1 : this.#members.natives;
   }
 
+  /** One end reports a link that is up, perhaps with somebody who is not listed. */
+  #setReported(own: MemberRecord, id: Id, attempt: number, now: number): void {
+    if (id === own.id || this.#isRemoved(id)) return;
+    const other = this.#members.get(id);
+    if (other?.member !== undefined) this.#setUp(own, other, attempt, now);
+    else if (other?.expectation !== undefined) own.up.set(id, attempt);
+    else if (!own.unlisted.has(id) && own.unlisted.size < mostUnlisted) {
+      own.unlisted.set(id, now);
+      own.up.set(id, attempt);
+      this.#unlisted += 1;
+      this.#version += 1;
+    }
+  }
+
+  /** One end reports that a link is not up. */
+  #setDown(own: MemberRecord, id: Id, now: number): void {
+    const other = this.#members.listed.get(id);
+    if (other !== undefined) this.#setUp(own, other, undefined, now);
+    else own.up.delete(id);
+    if (own.unlisted.delete(id)) {
+      this.#unlisted -= 1;
+      this.#version += 1;
+    }
+  }
+
+  #settleUnlisted(id: Id): void {
+    for (const { unlisted } of this.#members.listed.values()) if (unlisted.delete(id)) this.#unlisted -= 1;
+  }
+
   /** One end reports that the link is up with this attempt, or down. */
-  #setUp(own: MemberRecord, other: MemberRecord | undefined, attempt: number | undefined, now: number): void {
-    // A report may name somebody who has just been removed.
-    if (other === undefined || own === other) return;
+  #setUp(own: MemberRecord, other: MemberRecord, attempt: number | undefined, now: number): void {
+    if (own === other) return;
     const was = isAttested(own, other);
-    if (attempt === undefined) own.up.delete(other.order);
-    else own.up.set(other.order, attempt);
+    if (attempt === undefined) own.up.delete(other.id);
+    else own.up.set(other.id, attempt);
     const is = isAttested(own, other);
     if (was === is) return;
     this.#version += 1;
@@ -176,10 +228,15 @@ export class CompletenessTracker {
     this.#attested += by;
     own.attested += by;
     other.attested += by;
-    const [earlier, later] = own.order < other.order ? [own, other] : [other, own];
-    if (is) earlier.brokenAt.delete(later.order);
-    else earlier.brokenAt.set(later.order, now);
+    const [earlier, later] = compareRecords(own, other) < 0 ? [own, other] : [other, own];
+    if (is) earlier.brokenAt.delete(later.id);
+    else earlier.brokenAt.set(later.id, now);
   }
+}
+
+/** Below 0 if `a` comes before `b` in join order. */
+function compareRecords(a: Pick<Member, "id" | "order">, b: Pick<Member, "id" | "order">): number {
+  return a.order - b.order || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
 }
 
 /** How many pairs so many members make. */
@@ -192,24 +249,28 @@ function isAttestable(a: MemberRecord, b: MemberRecord): boolean {
 }
 
 function isAttested(a: MemberRecord, b: MemberRecord): boolean {
-  const byA = a.up.get(b.order);
-  const byB = b.up.get(a.order);
+  const byA = a.up.get(b.id);
+  const byB = b.up.get(a.id);
   if (a.dialect === "classic") return byB !== undefined;
   return byA !== undefined && (b.dialect === "classic" || byA === byB);
 }
 
 function missingSince(earlier: MemberRecord, later: MemberRecord): number {
-  return Math.max(earlier.enteredAt, later.enteredAt, earlier.brokenAt.get(later.order) ?? 0);
+  return Math.max(earlier.enteredAt, later.enteredAt, earlier.brokenAt.get(later.id) ?? 0);
 }
 
 /** Why a pair is missing, by the report of its owner, else of the other end. */
-function reasonFor(earlier: MemberRecord, later: MemberRecord): string {
-  const reported = earlier.down.get(later.order) ?? later.down.get(earlier.order);
+function whyMissing(earlier: MemberRecord, later: MemberRecord): DownLink {
+  const reported = earlier.down.get(later.id) ?? later.down.get(earlier.id);
   if (reported !== undefined) return reported;
-  const [a, b] = [earlier.up.get(later.order), later.up.get(earlier.order)];
-  if (a !== undefined && b !== undefined) return `attempt ${a} at ${earlier.address}, ${b} at the other end`;
+  const [a, b] = [earlier.up.get(later.id), later.up.get(earlier.id)];
+  const attempt = Math.max(a ?? 0, b ?? 0);
+  if (a !== undefined && b !== undefined) {
+    return { stage: "unreported", attempt, reason: `attempt ${a} at ${earlier.address}, ${b} at the other end` };
+  }
   const silent = [earlier, later].filter(
-    ({ dialect, up }, index) => dialect === "native" && !up.has((index === 0 ? later : earlier).order),
+    ({ dialect, up }, index) => dialect === "native" && !up.has((index === 0 ? later : earlier).id),
   );
-  return `not reported by ${silent.map(({ address }) => address).join(" and ")}`;
+  const reason = `not reported by ${silent.map(({ address }) => address).join(" and ")}`;
+  return { stage: "unreported", attempt, reason };
 }

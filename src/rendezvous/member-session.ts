@@ -23,7 +23,9 @@ export const memberSessionTransitions = {
   /** Nothing complete has been read yet. */
   reading: { admitted: "joining", queued: "waiting", challenged: "proving", closing: "closing" },
   /** Has named an address, and has to prove that it can be reached there. */
-  proving: { admitted: "joining", queued: "waiting", resumed: "member", closing: "closing" },
+  proving: { admitted: "joining", queued: "waiting", resumed: "member", recovering: "recovering", closing: "closing" },
+  /** A member of an earlier log, which says whom it knows. */
+  recovering: { admitted: "joining", closing: "closing" },
   /** Registered, and waiting for a free slot. */
   waiting: { admitted: "joining", challenged: "proving", withdrawn: "reading", closing: "closing" },
   /** The append of the membership is under way. If the log rejects it, the registration is judged anew. */
@@ -41,6 +43,7 @@ export type MemberSessionTrigger =
   | "queued"
   | "listed"
   | "resumed"
+  | "recovering"
   | "withdrawn"
   | "closing";
 
@@ -55,8 +58,26 @@ export type Verification = { readonly mesh: string; readonly id: Id; readonly ad
 export interface AddressChallenge {
   /** The dial that carries the nonce. */
   readonly task: Verification;
-  /** The revision that a returning member holds; undefined for a registration. */
-  readonly resumesFrom?: number;
+}
+
+/** What a member of an earlier log says of itself, and of others. */
+export interface RecoveryClaim {
+  readonly order: number;
+  /** The highest revision that it has read in any log. */
+  readonly highest: number;
+  /** Members that it knows, and ids that it knows to have ended, as far as they have been read. */
+  readonly known: Member[];
+  readonly gone: Id[];
+}
+
+/** A member of an earlier log that others have named, and that has not come back. */
+export interface Expectation {
+  /** As others have it: for people only. */
+  readonly order: number;
+  /** Somebody has said that it has ended: it holds no slot, and nobody waits for it. */
+  isDoubted: boolean;
+  /** Its lease has run out: it stays only while a member reports a link with it. */
+  isOverdue: boolean;
 }
 
 /** What the session of a member has been sent of the log. */
@@ -93,6 +114,12 @@ export class MemberSession {
   record: MemberRecord | undefined;
   /** The member that it has to prove to be, which comes back. */
   resumes: MemberRecord | undefined;
+  /** The revision that it holds then; undefined if it has read another log last. */
+  resumesFrom: number | undefined;
+  /** What it claims to have been in an earlier log, until it is a member. */
+  recovery: RecoveryClaim | undefined;
+  /** It has stood in the line of a server that is gone, whose members may still come: it waits for them. */
+  mustWait = false;
   /** Its number in the waiting line, kept until it is a member. */
   lineNumber: number | undefined;
   /** It was called from the line, and proves its address again. */
@@ -163,6 +190,13 @@ export interface SuspectState {
   provesUntil: number | undefined;
 }
 
+/** Why a link is down: how far it has come, at which attempt, and what was in its way. */
+export interface DownLink {
+  readonly stage: string;
+  readonly attempt: number;
+  readonly reason: string;
+}
+
 /** All that a mesh knows of one member, from the append of its registration to its removal. */
 export class MemberRecord implements AddressHolder {
   readonly mesh: string;
@@ -181,15 +215,24 @@ export class MemberRecord implements AddressHolder {
   /** The member took its place from one that was connected: so many times in a row, the newest at this moment. */
   displacement: { readonly times: number; readonly at: number } | undefined;
 
-  // Its links, by its own reports. Peers are named by their orders.
+  /** Undefined for members, and for registrations. */
+  expectation: Expectation | undefined;
+  /** It was let in by what it has said of an earlier log. */
+  recovery: RecoveryClaim | undefined;
+  /** It has said whom it knows. Only what it says first counts. */
+  hasVouched = false;
+
+  // Its links, by its own reports. Peers are named by their ids.
 
   enteredAt = 0;
   /** The links that are up, each with its attempt. */
-  readonly up = new Map<number, number>();
+  readonly up = new Map<Id, number>();
   /** The links that are down, and why. */
-  readonly down = new Map<number, string>();
+  readonly down = new Map<Id, DownLink>();
+  /** Ids with whom it reports links, and that the log has neither listed nor removed; and since when. */
+  readonly unlisted = new Map<Id, number>();
   /** When the links with later members broke. */
-  readonly brokenAt = new Map<number, number>();
+  readonly brokenAt = new Map<Id, number>();
   /** How many of its pairs are attested. */
   attested = 0;
   /** It has resumed and not reported since: what is kept may be outdated. */
@@ -222,7 +265,7 @@ export class MemberRecord implements AddressHolder {
 
   /** Only for members that are listed. */
   get order(): number {
-    return this.member?.order ?? 0;
+    return this.member?.order ?? this.expectation?.order ?? 0;
   }
 
   /** Its live session. */
@@ -266,6 +309,7 @@ export class MemberRecord implements AddressHolder {
   }
 
   get standing(): AddressHolder["standing"] {
+    if (this.expectation !== undefined) return "expected";
     if (this.#session === undefined && (this.member === undefined || this.#removal !== undefined)) return "unanswered";
     if (this.member === undefined) return "joining";
     return this.#session === undefined && this.dialect === "native" ? "absent" : "member";

@@ -19,15 +19,27 @@ export class Members {
   readonly directory: Directory;
   readonly #byId = new Map<Id, MemberRecord>();
   /** Those that the directory lists, in the order in which they came. */
-  readonly #byOrder = new Map<number, MemberRecord>();
+  readonly #listed = new Map<Id, MemberRecord>();
+  readonly #expected = new Set<MemberRecord>();
+  /** Members of an earlier log that are back, and whose append is under way. */
+  readonly #returning = new Set<MemberRecord>();
+  /** Ids that were removed without ever having been listed, the oldest first. */
+  readonly #goneUnlisted = new Set<Id>();
+  readonly #tombstones: number;
+  /** Sessions of members of an earlier log that are saying whom they know. */
+  readers = 0;
+  /** Expected ones that somebody has said to have ended. */
+  #doubted = 0;
   readonly #present = new Set<MemberRecord>();
   #replacing = 0;
   #classics = 0;
   #listedNatives = 0;
   #addressBytes = 0;
 
-  constructor(mesh: string, revision: number) {
+  /** `revision`: the one before the first entry. `tombstones`: how many removed ids are kept. */
+  constructor(mesh: string, revision: number, tombstones: number) {
     this.mesh = mesh;
+    this.#tombstones = tombstones;
     this.directory = new Directory(revision);
   }
 
@@ -38,11 +50,11 @@ export class Members {
 
   /** The slots that these take: a registration that replaces a member takes none of its own. */
   get slots(): number {
-    return this.#byId.size - this.#replacing;
+    return this.#byId.size - this.#replacing - this.#doubted;
   }
 
   get isAppending(): boolean {
-    return this.#byId.size > this.#byOrder.size;
+    return this.#byId.size > this.#listed.size + this.#expected.size;
   }
 
   /** Classic members and registrations under way. */
@@ -65,9 +77,24 @@ export class Members {
     return this.#addressBytes;
   }
 
-  /** The records of members, by their orders. */
-  get listed(): ReadonlyMap<number, MemberRecord> {
-    return this.#byOrder;
+  /** The records of members, by their ids, in the order in which they came to this log. */
+  get listed(): ReadonlyMap<Id, MemberRecord> {
+    return this.#listed;
+  }
+
+  /** Members of earlier logs that others have named, and that have not come back. */
+  get expected(): ReadonlySet<MemberRecord> {
+    return this.#expected;
+  }
+
+  /** How many members of earlier logs are waited for: nobody has said that they have ended, or they are just being let in. */
+  get awaited(): number {
+    return this.#expected.size - this.#doubted + this.#returning.size;
+  }
+
+  /** Ids that this log has removed and never listed, the newest ones. */
+  get goneUnlisted(): ReadonlySet<Id> {
+    return this.#goneUnlisted;
   }
 
   get all(): Iterable<MemberRecord> {
@@ -83,15 +110,41 @@ export class Members {
     return this.#byId.get(record.id) === record;
   }
 
-  /** The append of a registration is under way. */
-  begin(candidate: Candidate, replaces?: MemberRecord): MemberRecord {
+  /** The append of a registration is under way, or that of a member which `returns` from an earlier log. */
+  begin(candidate: Candidate, replaces: MemberRecord | undefined, returns: boolean): MemberRecord {
+    // Whoever was expected, and is back, has one record still.
+    const expected = this.#byId.get(candidate.id);
+    if (expected !== undefined) this.#delete(expected);
     const record = this.#add(candidate);
+    if (returns) this.#returning.add(record);
     if (replaces !== undefined) {
       record.replaces = replaces;
       replaces.replacedBy = record;
       this.#replacing += 1;
     }
     return record;
+  }
+
+  /** A member of an earlier log has been named. */
+  expect(candidate: Candidate, order: number): MemberRecord {
+    const record = this.#add(candidate);
+    record.expectation = { order, isDoubted: false, isOverdue: false };
+    this.#expected.add(record);
+    return record;
+  }
+
+  /** Somebody has said that an expected member has ended. */
+  doubt({ expectation }: MemberRecord): void {
+    if (expectation === undefined || expectation.isDoubted) return;
+    expectation.isDoubted = true;
+    this.#doubted += 1;
+  }
+
+  /** An expected member is listed. */
+  #settle(record: MemberRecord): void {
+    if (!this.#expected.delete(record)) return;
+    if (record.expectation?.isDoubted === true) this.#doubted -= 1;
+    record.expectation = undefined;
   }
 
   /** The append of this registration was rejected. */
@@ -102,25 +155,40 @@ export class Members {
   /** An entry has come back from the log. Returns what it has changed; undefined if it was known. */
   apply(entry: MemberEntry): MembershipChange | undefined {
     if (!this.directory.apply(entry)) return undefined;
-    if (entry.type === "left" || entry.type === "lost") {
-      const removed = this.#byId.get(entry.id);
-      if (removed?.member === undefined) return { isOwn: false };
-      this.#delete(removed);
-      return { removed, isOwn: false };
-    }
+    if (entry.type === "left" || entry.type === "lost") return this.#depart(entry.id);
     const known = this.#byId.get(entry.id);
     const removed = entry.type === "replaced" ? this.#byId.get(entry.replaces) : undefined;
+    if (entry.type === "replaced" && removed?.member === undefined) this.noteGone(entry.replaces);
     if (removed !== undefined) this.#delete(removed);
     const member = this.directory.member(entry.id);
     const change = { isOwn: known !== undefined, ...(removed === undefined ? {} : { removed }) };
     if (member === undefined || known?.member !== undefined) return change;
     const entered = known ?? this.#add(member);
     this.#ownSlot(entered);
+    this.#settle(entered);
+    this.#returning.delete(entered);
     entered.member = member;
-    this.#byOrder.set(member.order, entered);
+    this.#listed.set(member.id, entered);
     if (member.dialect === "native") this.#listedNatives += 1;
     this.#countPresence(entered);
     return { ...change, entered };
+  }
+
+  #depart(id: Id): MembershipChange {
+    const removed = this.#byId.get(id);
+    if (removed?.member === undefined) this.noteGone(id);
+    if (removed === undefined || (removed.member === undefined && removed.expectation === undefined)) {
+      return { isOwn: false };
+    }
+    this.#delete(removed);
+    return { removed, isOwn: false };
+  }
+
+  /** Members may remember this id, though this log has removed it: a whole directory says so. */
+  noteGone(id: Id): void {
+    this.#goneUnlisted.add(id);
+    const [oldest] = this.#goneUnlisted;
+    if (this.#goneUnlisted.size > this.#tombstones && oldest !== undefined) this.#goneUnlisted.delete(oldest);
   }
 
   #countPresence(record: MemberRecord): void {
@@ -138,11 +206,13 @@ export class Members {
   #delete(record: MemberRecord): void {
     this.#byId.delete(record.id);
     this.#present.delete(record);
+    this.#settle(record);
+    this.#returning.delete(record);
     this.#count(record, -1);
     this.#ownSlot(record);
     if (record.replacedBy !== undefined) this.#ownSlot(record.replacedBy);
     if (record.member === undefined) return;
-    this.#byOrder.delete(record.order);
+    this.#listed.delete(record.id);
     if (record.dialect === "native") this.#listedNatives -= 1;
   }
 

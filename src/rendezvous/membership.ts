@@ -6,12 +6,16 @@ import type { Candidate, Id, MemberChange, MemberEntry } from "../protocol/direc
 import { encodeControl } from "../protocol/native/control.js";
 import type { AddressHolder, AddressRegistry } from "./address-registry.js";
 import { Admission, type AdmissionVerdict, type Applicant } from "./admission.js";
-import type { MemberRecord, MemberSession } from "./member-session.js";
+import type { MemberRecord, MemberSession, RecoveryClaim } from "./member-session.js";
 import { Members, type MembershipChange } from "./members.js";
 import type { MeshTimer, RejectionReason, RendezvousOutput, RendezvousRules } from "./types.js";
 
 /** How many of those in line are sent their new place when it changes. */
 const reportedPlaces = 10;
+
+/** Revisions move so far above what a member claims to have read, and at most so far above where the log has begun. */
+const recoveryGap = 2 ** 20;
+const mostRecoveryGap = 2 ** 50;
 
 /** A session that is not let in, and why. */
 export interface RefusedSession {
@@ -25,6 +29,8 @@ export interface RejectedAppend {
   readonly refused?: RefusedSession;
   /** The member that it was to replace. */
   readonly replaced?: MemberRecord;
+  /** The member of an earlier log that is expected again. */
+  readonly expected?: MemberRecord;
   /** A member of another mesh whose address the new append takes; see `AdmissionVerdict`. */
   readonly evicts?: AddressHolder;
 }
@@ -57,6 +63,7 @@ export class Membership {
   #newestKey = 0;
   /** Ids that were removed, the oldest first. None of them can join again. */
   readonly #removed = new Set<Id>();
+  readonly #firstRevision: number;
   /** When those in line who are called now count as slow. */
   #slowAt = 0;
 
@@ -69,7 +76,8 @@ export class Membership {
     outputs: OutputSink<RendezvousOutput>,
     timers: KeyedTimers<MeshTimer>,
   ) {
-    this.members = new Members(mesh, revision);
+    this.#firstRevision = revision;
+    this.members = new Members(mesh, revision, rules.limits.tombstones);
     this.admission = new Admission(rules, this.members, addresses);
     this.#rules = rules;
     this.#addresses = addresses;
@@ -105,6 +113,43 @@ export class Membership {
     if (verdict.type === "wait") this.#queue(session, candidate);
     else this.#admit(session, candidate, this.#placeOf(verdict.replaces) ?? corrects, false, now);
     return verdict;
+  }
+
+  /** True if the log has removed this id, and remembers it. */
+  isRemoved(id: Id): boolean {
+    return this.#removed.has(id);
+  }
+
+  /**
+   * Lets a member of an earlier log in again, with the order that it had. It is refused only for an address that a live member
+   * of another mesh holds; at its own it has proved to be the only one.
+   */
+  recover(session: MemberSession, claim: RecoveryClaim, now: number): AdmissionVerdict | undefined {
+    const { candidate } = session;
+    if (candidate === undefined) return undefined;
+    const { id, address } = candidate;
+    if (this.#removed.has(id)) {
+      return { type: "refuse", code: "FENCED", message: `the id ${id} has been removed; draw a new one` };
+    }
+    const known = this.members.get(id);
+    if (known !== undefined && known.expectation === undefined) {
+      // Another session has come back with this id meanwhile. Whoever it is goes on as a member of this log.
+      return { type: "refuse", code: "STORE_UNAVAILABLE", message: `${id} is being let in on another session` };
+    }
+    const verdict = this.admission.judgeRecovery(candidate);
+    // Others may have named another address than its own.
+    if (verdict.type === "admit" && known !== undefined && known.address !== address) {
+      this.#addresses.free(known.address, id);
+    }
+    if (verdict.type === "admit") this.#admit(session, candidate, this.#placeOf(verdict.replaces), false, now, claim);
+    return verdict;
+  }
+
+  /** A member of an earlier log is expected: it holds a slot, and its address unless somebody has proved that. */
+  expect(candidate: Candidate, order: number): MemberRecord {
+    const record = this.members.expect(candidate, order);
+    if (this.#addresses.of(candidate.address) === undefined) this.#addresses.take(candidate.address, record);
+    return record;
   }
 
   /** Corrects the address of a classic session. A listed one is replaced in one entry, so that its slot is never free. */
@@ -143,7 +188,8 @@ export class Membership {
     }
     const { session, candidate, replaces: replaced } = record;
     this.#drop(record, now);
-    const isUnavailable = reason === "unavailable" || isRepeated;
+    const { recovery } = record;
+    const isUnavailable = reason === "unavailable" || isRepeated || recovery !== undefined;
     if (isUnavailable) this.#retryLater(now);
     let result: RejectedAppend = {};
     if (session?.state === "joining") {
@@ -152,6 +198,7 @@ export class Membership {
       else if (session.lineNumber !== undefined) this.#queue(session, candidate);
       else result = { refused: { session, code: "STORE_UNAVAILABLE", message: unavailable(reason) } };
     }
+    if (recovery !== undefined) result = { ...result, expected: this.expect(candidate, recovery.order) };
     if (replaced === undefined) return result;
     // The old entry of a correction that has failed has no session any more.
     if (replaced.dialect === "classic" && replaced.isStanding) {
@@ -191,14 +238,15 @@ export class Membership {
   /**
    * Calls as many from the waiting line as there are free slots, and returns the native ones, which have to prove their
    * addresses again. One that is slow to do so must not hold up those behind it: twice as many are called then. While the
-   * log takes nothing they wait for the next try.
+   * log takes nothing they wait for the next try. Those who stood in the line of a server that is gone let its members pass,
+   * for as long as these may come.
    */
-  callNext(now: number): MemberSession[] {
+  callNext(now: number, isGathering: boolean): MemberSession[] {
     const { admission } = this;
     if (this.#timers.has("log")) return [];
     // In a gang nobody may pass those who were called.
     const isSlow = admission.ranks === undefined && admission.called > 0 && now >= this.#slowAt;
-    const called = this.#call(isSlow ? 2 * admission.called : admission.freeSlots, now);
+    const called = this.#call(isSlow ? 2 * admission.called : admission.freeSlots, isGathering, now);
     if (called.length > 0) this.#slowAt = now + this.#rules.limits.dialBackSlowMs;
     const { freeSlots, called: proving, line, ranks } = admission;
     const isHeldUp = ranks === undefined && freeSlots > 0 && proving > 0 && proving < line.size;
@@ -206,12 +254,12 @@ export class Membership {
     return called;
   }
 
-  #call(count: number, now: number): MemberSession[] {
+  #call(count: number, isGathering: boolean, now: number): MemberSession[] {
     const { admission } = this;
     const called: MemberSession[] = [];
     if (admission.called >= Math.min(count, admission.line.size)) return called;
     for (const session of admission.line) {
-      if (admission.freeSlots === 0 || admission.called >= count) break;
+      if (admission.freeSlots === 0 || admission.called >= count || (isGathering && session.mustWait)) break;
       const { candidate } = session;
       if (session.isCalled || candidate === undefined || admission.ranks?.isDue(candidate) === false) continue;
       if (session.dialect === "native") {
@@ -224,7 +272,7 @@ export class Membership {
 
   /** Appends again what the log has rejected. */
   retry(now: number): void {
-    for (const record of this.members.listed.values()) {
+    for (const record of this.members.all) {
       // Whoever is being replaced meanwhile is removed by that; if the log rejects it, `#drop` appends the removal.
       if (record.removal === undefined || record.isRemovalAppended || record.replacedBy !== undefined) continue;
       this.#appendRemoval(record, now);
@@ -262,7 +310,8 @@ export class Membership {
 
   /** Appends the removal of a member, once. */
   remove(record: MemberRecord, type: "left" | "lost", reason: string, now: number): void {
-    if (record.removal !== undefined || record.member === undefined || !this.members.has(record)) return;
+    const isKnown = record.member !== undefined || record.expectation !== undefined;
+    if (record.removal !== undefined || !isKnown || !this.members.has(record)) return;
     record.removal = { type, id: record.id, reason };
     // One that is being replaced is removed by that, unless the log rejects it.
     if (record.replacedBy === undefined) this.#appendRemoval(record, now);
@@ -285,21 +334,22 @@ export class Membership {
     replaces: MemberRecord | undefined,
     isRepeated: boolean,
     now: number,
+    recovery?: RecoveryClaim,
   ): void {
     const stoodInLine = this.admission.leaveLine(session);
     session.step("admitted");
     session.candidate = candidate;
-    const record = this.members.begin(candidate, replaces);
+    const record = this.members.begin(candidate, replaces, recovery !== undefined);
     this.#addresses.take(candidate.address, record);
     this.admission.ranks?.take(candidate);
     // A corrected member has its session no more: that is the new entry's.
     if (session.record !== undefined) session.record.session = undefined;
     session.record = record;
     record.session = session;
+    record.recovery = recovery;
+    const member = { ...candidate, ...(recovery === undefined ? {} : { order: recovery.order }) };
     const change: MemberChange =
-      replaces === undefined
-        ? { type: "joined", ...candidate }
-        : { type: "replaced", replaces: replaces.id, ...candidate };
+      replaces === undefined ? { type: "joined", ...member } : { type: "replaced", replaces: replaces.id, ...member };
     this.#append(record, change, isRepeated, now);
     if (!this.#timers.has("answer")) this.#timers.set("answer", now + this.#rules.limits.logAnswerMs);
     if (stoodInLine) this.#emitPlaces();
@@ -313,13 +363,14 @@ export class Membership {
     const more = {
       ...(name === undefined ? {} : { name }),
       ...(removed === undefined ? {} : { replaces: removed.id }),
+      ...(record.recovery === undefined ? {} : { returned: true as const }),
     };
     const { mesh } = this.members;
     this.#outputs.push({ type: "event", event: { type: "joined", mesh, id, address, order, dialect, ...more } });
     if (session?.state === "joining") {
       session.step("listed");
       session.lineNumber = undefined;
-    } else if (isOwn) this.remove(record, "left", "closed its connection", now);
+    } else if (isOwn && record.recovery === undefined) this.remove(record, "left", "closed its connection", now);
   }
 
   #forget({ candidate, order }: MemberRecord, entry: MemberEntry): void {
@@ -368,7 +419,13 @@ export class Membership {
     const key = this.#newestKey;
     const isRemoval = change.type === "left" || change.type === "lost";
     this.#appends.set(key, { record, isRemoval, isRepeated, since: now });
-    this.#outputs.push({ type: "append", mesh, key, after: directory.revision, change });
+    this.#outputs.push({ type: "append", mesh, key, after: Math.max(directory.revision, this.#floor(record)), change });
+  }
+
+  /** Revisions go on well above what a returned member has read: no order and no token of an earlier log is given again. */
+  #floor({ recovery }: MemberRecord): number {
+    if (recovery === undefined) return 0;
+    return Math.min(recovery.highest + recoveryGap, this.#firstRevision + mostRecoveryGap);
   }
 }
 
@@ -379,6 +436,6 @@ function unavailable(reason: RejectionReason): string {
 }
 
 /** The applicant behind a session: its registration, and what the connection shows. */
-export function applicantOf({ remote, identity }: MemberSession, candidate: Candidate): Applicant {
-  return { ...candidate, observedHost: remote.host, isTrusted: identity !== undefined };
+export function applicantOf({ remote, identity, mustWait }: MemberSession, candidate: Candidate): Applicant {
+  return { ...candidate, observedHost: remote.host, isTrusted: identity !== undefined, mustWait };
 }

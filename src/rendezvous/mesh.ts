@@ -11,10 +11,11 @@ import type { ClassicSender } from "./classic/sender.js";
 import { CompletenessTracker, type LinkReport } from "./completeness.js";
 import { CompletenessReporter, shortfallOf } from "./completeness-reporter.js";
 import { FailureDetector } from "./failure-detector.js";
-import type { MemberRecord, MemberSession } from "./member-session.js";
+import type { MemberRecord, MemberSession, RecoveryClaim } from "./member-session.js";
 import type { Members } from "./members.js";
 import { Membership, type RefusedSession, type RejectedAppend } from "./membership.js";
 import { LogBroadcaster } from "./native/log-broadcaster.js";
+import { Recovery } from "./recovery.js";
 import type { MeshEndReason } from "./session-closer.js";
 import type { AbsentMemberRow, LogAnswer, MeshTimer, RendezvousOutput, RendezvousRules } from "./types.js";
 
@@ -58,6 +59,7 @@ export class Mesh {
   readonly #completeness: CompletenessTracker;
   readonly #failureDetector: FailureDetector;
   readonly #completenessReporter: CompletenessReporter;
+  readonly recovery: Recovery;
   /** When as many members as the capacity had a session for the first time. */
   #fullAt: number | undefined;
   /** Members that have gone since then, the newest last. */
@@ -90,7 +92,7 @@ export class Mesh {
     });
     this.membership = new Membership(name, revision, rules, addresses, outputs, this.#timers);
     this.members = this.membership.members;
-    this.#completeness = new CompletenessTracker(this.members);
+    this.#completeness = new CompletenessTracker(this.members, (id) => this.membership.isRemoved(id));
     const memberTimers = timers.keyed<MemberRecord>((record, now) => {
       touched.add(this);
       this.#failureDetector.due(record, now);
@@ -102,10 +104,36 @@ export class Mesh {
       addressVerifier,
       memberTimers,
     );
+    const { capacity, limits } = rules;
+    this.recovery = new Recovery(
+      limits,
+      Number.isFinite(capacity) ? capacity : limits.membersPerMesh,
+      this.membership,
+      this.#completeness,
+      timers.keyed<Id>((id) => {
+        touched.add(this);
+        this.recovery.leaseEnded(id);
+      }),
+      timers.keyed<Id>((id, now) => {
+        touched.add(this);
+        this.recovery.disputeEnded(id, now);
+      }),
+      timers.keyed<MemberSession>((session) => {
+        touched.add(this);
+        this.recovery.readingOverdue(session);
+      }),
+    );
     const { sessions } = this.#failureDetector;
     const { directory } = this.members;
     this.claims = new Claims(name, rules.limits, directory, claimTotals, outputs, this.#timers);
-    this.logBroadcaster = new LogBroadcaster(rules.newId(), directory, sessions, rules.limits, this.#timers);
+    this.logBroadcaster = new LogBroadcaster(
+      rules.newId(),
+      directory,
+      this.members.goneUnlisted,
+      sessions,
+      rules.limits,
+      this.#timers,
+    );
     this.#completenessReporter = new CompletenessReporter(
       rules,
       this.members,
@@ -118,7 +146,8 @@ export class Mesh {
 
   /** How much is kept of it. */
   get size(): number {
-    return this.membership.size + this.logBroadcaster.size + this.claims.size + this.#failureDetector.size;
+    const { membership, logBroadcaster, claims, recovery } = this;
+    return membership.size + logBroadcaster.size + claims.size + recovery.size + this.#failureDetector.size;
   }
 
   get hasEnded(): boolean {
@@ -176,35 +205,46 @@ export class Mesh {
   /** Handles a registration whose address needs no proof, or has been proved. */
   register(session: MemberSession, candidate: Candidate, now: number): AdmissionVerdict {
     const verdict = this.membership.register(session, candidate, now);
-    if (verdict.type !== "refuse") this.#failureDetector.begin(session, now);
+    if (verdict.type !== "refuse") this.#begin(session, now);
     return verdict;
+  }
+
+  /** A member of an earlier log has proved its address, and says whom it knows. */
+  beginRecovery(session: MemberSession, now: number): void {
+    this.#begin(session, now);
+    this.recovery.beginReading(session, now);
+  }
+
+  /** It has said so, and is listed again. */
+  recover(session: MemberSession, claim: RecoveryClaim, now: number): AdmissionVerdict | undefined {
+    this.recovery.endReading(session);
+    return this.membership.recover(session, claim, now);
+  }
+
+  #begin(session: MemberSession, now: number): void {
+    this.recovery.begin(now);
+    this.#failureDetector.begin(session, now);
   }
 
   /** Handles a correction of a classic member's address. */
   correct(session: MemberSession, address: Address, now: number): AdmissionVerdict {
     const verdict = this.membership.correct(session, address, now);
-    if (verdict.type !== "refuse") this.#failureDetector.begin(session, now);
+    if (verdict.type !== "refuse") this.#begin(session, now);
     return verdict;
   }
 
-  /** The member that may come back with this id, log and address; undefined if there is none. */
-  returning({ id, address }: Candidate, log: Id): MemberRecord | undefined {
-    const record = this.members.get(id);
-    const isIt = record?.member !== undefined && record.address === address && record.dialect === "native";
-    return isIt && log === this.logBroadcaster.log && !this.#isHalted ? record : undefined;
-  }
-
   /** A session is to prove that this member is back. */
-  proving(session: MemberSession, record: MemberRecord): void {
+  proving(session: MemberSession, record: MemberRecord, revision: number | undefined): void {
+    session.resumesFrom = revision;
     this.#failureDetector.proving(session, record);
   }
 
   /** A member has come back on this session. Returns the session that it had, if that is still open. */
-  resume(session: MemberSession, record: MemberRecord, revision: number, now: number): MemberSession | undefined {
+  resume(session: MemberSession, record: MemberRecord, now: number): MemberSession | undefined {
     session.step("resumed");
     const older = this.#failureDetector.attach(record, session, now);
     if (older !== undefined) older.logProgress = undefined;
-    this.logBroadcaster.begin(session, record.order, revision);
+    this.logBroadcaster.begin(session, record.order, session.resumesFrom);
     this.#completeness.setBack(record);
     return older;
   }
@@ -229,8 +269,9 @@ export class Mesh {
       if (fenced !== undefined) fenced.logProgress = undefined;
       if (entered !== undefined) this.#replaced(removed, entered, fenced !== undefined, now);
       this.#noteGone(removed, entry);
-    }
+    } else if (entry.type === "left" || entry.type === "lost") this.#completeness.forgetUnlisted(entry.id);
     if (entered !== undefined) this.#enter(entered, now);
+    if (entered?.recovery !== undefined) this.recovery.returned(entered, now);
     return { newcomer: entered?.session, fenced };
   }
 
@@ -242,6 +283,7 @@ export class Mesh {
       return undefined;
     }
     const result = this.membership.rejected(key, reason, now);
+    if (result?.expected !== undefined) this.recovery.expectAgain(result.expected, now);
     // Whoever was to be replaced is watched again if it has no session.
     if (result?.replaced !== undefined) this.#failureDetector.expect(result.replaced, now);
     return result;
@@ -258,6 +300,7 @@ export class Mesh {
   depart(session: MemberSession, type: "left" | "lost", reason: string, now: number): void {
     session.logProgress = undefined;
     if (this.#isHalted) return;
+    this.recovery.endReading(session);
     const mayComeBack = session.state === "member" && session.dialect === "native" && type === "lost";
     if (!mayComeBack) this.membership.depart(session, type, reason, now);
     this.#failureDetector.end(session, reason, now);
@@ -302,6 +345,7 @@ export class Mesh {
   review(now: number): MeshReview {
     if (this.#isHalted) return { called: [], refused: [] };
     this.#noteFull(now);
+    this.recovery.review(now);
     this.#completenessReporter.review(now);
     const { isComplete } = this.#completenessReporter;
     const endsAt = this.#endsAt;
@@ -310,12 +354,19 @@ export class Mesh {
       const reason = isComplete ? "capacity reached" : `not complete within ${finishMs / 1000} s`;
       return { end: { reason, isTooLate: !isComplete }, called: [], refused: [] };
     }
-    const called = this.membership.callNext(now);
+    const isGathering = this.membership.admission.line.size > 0 && this.recovery.isGathering(now);
+    // Later than that the lease of somebody who is expected runs, and its end is reviewed.
+    this.#timers.set("gathered", isGathering && this.recovery.endsAt > now ? this.recovery.endsAt : undefined);
+    const called = this.membership.callNext(now, isGathering);
     this.logBroadcaster.send(now);
     this.#timers.set("end", endsAt);
     this.#timers.set("forget", this.#forgetAt);
-    const refused = this.#isAnswerDue ? this.membership.unanswered(now) : [];
+    const unanswered = this.#isAnswerDue ? this.membership.unanswered(now) : [];
     this.#isAnswerDue = false;
+    const overdue = Array.from(this.recovery.overdue, (session): RefusedSession => {
+      return { session, code: "HANDSHAKE_TIMEOUT", message: "it has not said in time whom it knows" };
+    });
+    const refused = [...unanswered, ...overdue];
     return { called, refused };
   }
 

@@ -167,7 +167,7 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
     for (const mesh of this.#meshes.takeTouched()) {
       const { end, called, refused } = mesh.review(now);
       if (end !== undefined) this.#end(mesh, end, now);
-      for (const session of called) this.#connectionHandler.native.challenge(session, undefined, now);
+      for (const session of called) this.#connectionHandler.native.challenge(session, now);
       for (const session of refused) this.#refuse(session, now);
       this.#meshes.settle(mesh, now);
     }

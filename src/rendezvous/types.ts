@@ -50,13 +50,17 @@ export type AbsentMemberRow = readonly [address: Address, reason: string];
 
 /** What is worth telling about a mesh. */
 export type RendezvousEvent =
-  /** `replaces`: the id of the incarnation whose place it takes. */
+  /**
+   * `replaces`: the id of the incarnation whose place it takes. `returned`: an earlier log of the mesh has admitted it; its
+   * order is older than others then.
+   */
   | ({
       readonly type: "joined";
       readonly id: Id;
       readonly order: number;
       readonly name?: string;
       readonly replaces?: Id;
+      readonly returned?: true;
     } & EventSubject)
   /** A member said that it goes (`left`), or it was found to be gone (`lost`). */
   | ({
@@ -128,6 +132,7 @@ export type MeshTimer =
   | "log"
   | "line"
   | "answer"
+  | "gathered"
   | "claimLease"
   | "claimRetry"
   | "end"

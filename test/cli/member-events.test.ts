@@ -54,6 +54,21 @@ describe("fullmesh join --json", () => {
     await eventOf(third, "leader", ({ leader }) => leader === next);
   });
 
+  it("prints that the server is gone, and that it is back; the next server prints that the member came back", async () => {
+    const { server, address } = await startServer();
+    const member = fullmesh(["join", address, "--json"]);
+    const { order } = await eventOf(member, "registered");
+    server.kill();
+    expect(await eventOf(member, "server-lost")).toMatchObject({
+      since: expect.any(Number),
+      reason: expect.any(String),
+    });
+    const next = fullmesh(["serve", "--json", "--listen", address]);
+    expect(await eventOf(next, "joined")).toMatchObject({ order, returned: true });
+    expect(await eventOf(member, "server-back")).toMatchObject({ awayMs: expect.any(Number) });
+    expect(linesOf(member, "fenced")).toEqual([]);
+  });
+
   it("prints rare events, too", () => {
     const node = new MeshNode();
     const printed: unknown[] = [];
@@ -64,6 +79,8 @@ describe("fullmesh join --json", () => {
     node.emit("fenced", { type: "fenced", reason: "silent for too long" });
     node.emit("leader", { type: "leader", leader: undefined });
     node.emit("rank", { type: "rank", rank: -1 });
+    node.emit("server:lost", { type: "server:lost", since: 1_732_324_320_000, reason: "reset" });
+    node.emit("server:back", { type: "server:back", awayMs: 2_340 });
     node.emit("degraded", { type: "degraded", count: 2, missing: [["10.0.0.1:1", "10.0.0.2:1", "refused"]] });
     expect(printed).toEqual([
       {
@@ -73,6 +90,13 @@ describe("fullmesh join --json", () => {
       },
       { event: "leader", leader: null, sentence: undefined },
       { event: "rank", rank: -1, sentence: undefined },
+      {
+        event: "server-lost",
+        since: 1_732_324_320_000,
+        reason: "reset",
+        sentence: "the server is gone (reset); links go on, and it is looked for",
+      },
+      { event: "server-back", awayMs: 2_340, sentence: "the server is back, after 2.3 s" },
       {
         event: "degraded",
         count: 2,

@@ -67,6 +67,8 @@ export class PythonMember extends NativeMember {
   order = 0;
   /** The results of its requests: the peer, and the reply or the code of the failure. */
   readonly outcomes: string[] = [];
+  /** How many times it has gone on with another log. */
+  logs = 0;
   #reason = "no end";
 
   constructor(python: string, server: string) {
@@ -122,6 +124,7 @@ export class PythonMember extends NativeMember {
     else if (event === "reply") this.outcomes.push(`${peer} ${line.text}`);
     else if (event === "failure") this.outcomes.push(`${peer} ${line.code}`);
     else if (event === "complete") this.completions.push(`${line.members} members, ${line.links} links`);
+    else if (event === "log") this.logs += 1;
     else if (event === "teardown") this.#reason = String(line.reason);
     else if (event !== "closed") this.problems.push(JSON.stringify(line));
   }

@@ -16,8 +16,8 @@ beforeEach((context) => {
   python = requireTool(context, "python3");
 });
 
-async function startServer(): Promise<RendezvousServer> {
-  const server = await serve({ listen: "127.0.0.1:0" });
+async function startServer(listen = "127.0.0.1:0"): Promise<RendezvousServer> {
+  const server = await serve({ listen });
   onTestFinished(() => server.close());
   return server;
 }
@@ -167,6 +167,29 @@ describe.each([
     await allReceived(others, ["after 0"]);
     expect(leaver.problems).toEqual([]);
     expect(members.map(({ unacknowledged }) => unacknowledged)).toEqual([0, 0, 0, 0]);
+  });
+});
+
+describe("a server that comes back with nothing in memory", () => {
+  it("learns the mesh from members in Python and ours, whose links go on, and lets another one in behind them", async () => {
+    const old = await startServer();
+    const { address } = old;
+    const members = await gather(["python", "ours", "python", "ours"], old);
+    const orders = members.map(({ order }) => order);
+    await old.close();
+    const messages = numbered("away", 50);
+    for (const message of messages) sendAll(members, message);
+    await allReceived(members, messages);
+    const server = await startServer(address);
+    await allComplete(members, 2);
+    expect(server.membersOf("default")).toEqual(members.map((member) => member.address));
+    const newcomer = startMember("python", server);
+    await newcomer.joined();
+    expect(newcomer.order).toBeGreaterThan(Math.max(...orders));
+    for (const member of members) await member.until(() => member.links.size === 4, "has no link with the newcomer");
+    expect(members.flatMap(({ unlinks, relinks }) => [...unlinks, ...relinks])).toEqual([]);
+    const pythons = members.filter((member) => member instanceof PythonMember);
+    expect(pythons.map(({ problems, logs }) => [problems, logs])).toEqual(pythons.map(() => [[], 1]));
   });
 });
 

@@ -34,7 +34,7 @@ function candidate(address: Address, dialect: Dialect = "classic"): Candidate {
 }
 
 function open(rules: Partial<AdmissionRules> = {}): House {
-  const members = new Members("default", 0);
+  const members = new Members("default", 0, defaultLimits.tombstones);
   const { directory } = members;
   const addresses = new AddressRegistry();
   const defaults: AdmissionRules = {
@@ -64,7 +64,7 @@ function open(rules: Partial<AdmissionRules> = {}): House {
       return record;
     },
     begin: (asked, replaces) => {
-      const record = members.begin(asked, replaces);
+      const record = members.begin(asked, replaces, false);
       addresses.take(asked.address, record);
       sessions += 1;
       record.session = newSession(sessions);

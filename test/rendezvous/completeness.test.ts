@@ -1,27 +1,34 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { defaultLimits } from "../../src/core/limits.js";
-import type { Dialect } from "../../src/protocol/directory.js";
+import type { Dialect, Id } from "../../src/protocol/directory.js";
 import { CompletenessTracker } from "../../src/rendezvous/completeness.js";
 import { type MemberRecord, MemberSession } from "../../src/rendezvous/member-session.js";
 import { Members } from "../../src/rendezvous/members.js";
 
 const session = new MemberSession("in:1", { host: "127.0.0.1", port: 40_000 }, defaultLimits, { push: () => {} });
 
+function idOf(order: number): Id {
+  return `id of ${order}`;
+}
+
 /** The counts, and the members whose pairs they count. */
 class Counted extends CompletenessTracker {
   readonly members: Members;
+  readonly removed: Set<Id>;
 
   constructor() {
-    const members = new Members("default", 0);
-    super(members);
+    const members = new Members("default", 0, defaultLimits.tombstones);
+    const removed = new Set<Id>();
+    super(members, (id) => removed.has(id));
+    this.removed = removed;
     this.members = members;
   }
 
   /** The next member joins, with a session. */
   join(dialect: Dialect = "native"): MemberRecord {
     const order = this.members.directory.revision + 1;
-    const member = { id: `id of ${order}`, order, address: `127.0.0.1:${14_000 + order}` as const, dialect };
+    const member = { id: idOf(order), order, address: `127.0.0.1:${14_000 + order}` as const, dialect };
     const record = this.members.apply({ type: "joined", revision: order, ...member })?.entered;
     if (record === undefined) throw new Error("it is not listed");
     record.session = session;
@@ -32,6 +39,7 @@ class Counted extends CompletenessTracker {
   leave({ id }: MemberRecord): MemberRecord[] {
     const revision = this.members.directory.revision + 1;
     const removed = this.members.apply({ type: "left", id, reason: "enough", revision })?.removed;
+    this.removed.add(id);
     return removed === undefined ? [] : this.remove(removed, 0);
   }
 }
@@ -92,11 +100,15 @@ function report(
   const known = [...plainly.members.keys()];
   const orderOf = (index: number): number => known[index % known.length] ?? 0;
   const up = each.up.map(([index, attempt]): [number, number] => [orderOf(index), attempt]);
-  const down = each.down.map((index): [number, string, string] => [orderOf(index), "dialing", "refused"]);
+  const down = each.down.map(orderOf);
   if (each.isFull) for (const other of known) plainly.up.delete(`${subject.order} ${other}`);
   for (const [other, attempt] of up) if (other !== subject.order) plainly.up.set(`${subject.order} ${other}`, attempt);
-  for (const [other] of down) plainly.up.delete(`${subject.order} ${other}`);
-  counted.report(subject, each.isFull ? { full: true, up, down } : { up, down }, 0);
+  for (const other of down) plainly.up.delete(`${subject.order} ${other}`);
+  const said = {
+    up: up.map(([order, attempt]): [Id, number] => [idOf(order), attempt]),
+    down: down.map((order): [Id, string, number, string] => [idOf(order), "dialing", 1, "refused"]),
+  };
+  counted.report(subject, each.isFull ? { full: true, ...said } : said, 0);
 }
 
 /** One step, taken by both. */
@@ -143,11 +155,11 @@ describe("the counts of pairs", () => {
     const [a, b] = [counted.join(), counted.join()];
     const versions = [counted.version];
     const note = (): number => versions.push(counted.version);
-    counted.report(a, { up: [[2, 1]], down: [] }, 0);
+    counted.report(a, { up: [[idOf(2), 1]], down: [] }, 0);
     note();
-    counted.report(b, { up: [[1, 1]], down: [] }, 0);
+    counted.report(b, { up: [[idOf(1), 1]], down: [] }, 0);
     note();
-    counted.report(b, { up: [[1, 1]], down: [] }, 0);
+    counted.report(b, { up: [[idOf(1), 1]], down: [] }, 0);
     note();
     counted.leave(b);
     note();
@@ -160,8 +172,8 @@ describe("a mesh in which every pair is attested", () => {
   function linked(): { readonly counted: Counted; readonly members: readonly [MemberRecord, MemberRecord] } {
     const counted = new Counted();
     const members = [counted.join(), counted.join()] as const;
-    counted.report(members[0], { up: [[2, 1]], down: [] }, 0);
-    counted.report(members[1], { up: [[1, 1]], down: [] }, 0);
+    counted.report(members[0], { up: [[idOf(2), 1]], down: [] }, 0);
+    counted.report(members[1], { up: [[idOf(1), 1]], down: [] }, 0);
     return { counted, members };
   }
 
@@ -182,7 +194,7 @@ describe("a mesh in which every pair is attested", () => {
     counted.setBack(a);
     counted.setBack(a);
     expect([counted.isWhole, counted.members.present]).toEqual([false, 2]);
-    counted.report(a, { full: true, up: [[2, 1]], down: [] }, 0);
+    counted.report(a, { full: true, up: [[idOf(2), 1]], down: [] }, 0);
     expect(counted.isWhole).toBe(true);
   });
 
@@ -204,14 +216,14 @@ describe("what a report lets go", () => {
   test("are those of whom it said before that they are linked, and whom it names no more", () => {
     const counted = new Counted();
     const [a, b, c, d] = [counted.join(), counted.join(), counted.join(), counted.join()];
-    const up: [number, number][] = [
-      [2, 1],
-      [3, 1],
-      [4, 1],
+    const up: [Id, number][] = [
+      [idOf(2), 1],
+      [idOf(3), 1],
+      [idOf(4), 1],
     ];
     expect(counted.report(a, { up, down: [] }, 0)).toEqual([]);
-    expect(counted.report(a, { up: [], down: [[2, "up", "ECONNRESET"]] }, 0)).toEqual([b]);
-    expect(counted.report(a, { full: true, up: [[4, 2]], down: [] }, 0)).toEqual([c]);
+    expect(counted.report(a, { up: [], down: [[idOf(2), "up", 1, "ECONNRESET"]] }, 0)).toEqual([b]);
+    expect(counted.report(a, { full: true, up: [[idOf(4), 2]], down: [] }, 0)).toEqual([c]);
     expect(counted.leave(a)).toEqual([d]);
   });
 });

@@ -1,7 +1,7 @@
 import type { ConnectionId, Endpoint, Identity } from "../../src/core/connections.js";
 import { defaultLimits, type Limits } from "../../src/core/limits.js";
 import { type Address, endpointOf, formatAddress } from "../../src/protocol/address.js";
-import { type Change, entryOf, type Id } from "../../src/protocol/directory.js";
+import { type Change, entryOf, type Id, type Member } from "../../src/protocol/directory.js";
 import { type Control, type ControlOf, decodeControl, encodeControl } from "../../src/protocol/native/control.js";
 import { FrameReader, frameKinds } from "../../src/protocol/native/frames.js";
 import { encodePreface, type Preface } from "../../src/protocol/native/preface.js";
@@ -125,6 +125,12 @@ export class Play {
   /** What has been told of one type, in order. */
   eventsOf<Type extends RendezvousEvent["type"]>(type: Type): (RendezvousEvent & { readonly type: Type })[] {
     return this.events.filter((event): event is RendezvousEvent & { readonly type: Type } => event.type === type);
+  }
+
+  /** The member of this order, as the server has told of it; made up if there is none. */
+  memberOf(order: number, mesh = "default"): { readonly id: Id } {
+    const joined = this.eventsOf("joined").find((event) => event.mesh === mesh && event.order === order);
+    return joined ?? { id: `f${order.toString(16).padStart(31, "0")}` };
   }
 
   /** Somebody connects. */
@@ -323,8 +329,13 @@ export class Player {
   id: Id;
   caller: Caller;
   #hasAsked = false;
+  #isReturning = false;
   /** It listens, and answers checks. */
   isListening = true;
+  /** Its order in the log that admitted it last, before it came back. */
+  lastOrder = 0;
+  /** What it says behind its proof when it comes back; undefined: nothing. */
+  known: readonly Omit<ControlOf<"known">, "type">[] | undefined = [{ members: [], gone: [] }];
 
   constructor(caller: Caller, address: Address, mesh: string) {
     this.play = caller.play;
@@ -340,42 +351,51 @@ export class Player {
   }
 
   get order(): number {
-    return this.end.last("admitted")?.order ?? 0;
+    return this.end.last("admitted")?.order ?? this.lastOrder;
+  }
+
+  /** All that it knows of the mesh, as another member lists it. */
+  get row(): Member {
+    return { id: this.id, order: this.order, address: this.address, dialect: "native" };
   }
 
   /** Registers, and answers the challenge that comes of it. */
   register(more: Partial<ControlOf<"register">> = {}): this {
     const { mesh, id, address } = this;
     this.#hasAsked = true;
+    this.#isReturning = false;
     this.caller.send(encodePreface());
     this.caller.say({ type: "register", mesh, id, address, ...more });
     return this;
   }
 
   /** Comes back on a new connection, from this revision of its log. */
-  resume(revision: number, log = this.end.last("admitted")?.log ?? ""): this {
+  resume(revision: number, log = this.end.last("admitted")?.log ?? "", more: Partial<ControlOf<"resume">> = {}): this {
     const { mesh, id, address } = this;
+    this.lastOrder = this.order;
     this.caller = this.play.call(this.caller.remote.host);
     this.#hasAsked = true;
+    this.#isReturning = true;
     this.caller.send(encodePreface());
-    this.caller.say({ type: "resume", mesh, id, address, log, revision });
+    const order = Math.max(1, this.lastOrder);
+    this.caller.say({ type: "resume", mesh, id, address, log, revision, order, highest: revision, ...more });
     return this;
   }
 
   /** Reports links with these, each with its attempt. */
-  linked(...others: readonly (readonly [player: { readonly order: number }, attempt: number])[]): void {
-    const up = others.map(([{ order }, attempt]): [number, number] => [order, attempt]);
+  linked(...others: readonly (readonly [player: { readonly id: Id }, attempt: number])[]): void {
+    const up = others.map(([{ id }, attempt]): [Id, number] => [id, attempt]);
     this.caller.say({ type: "links", up, down: [] });
   }
 
   /** Reports that it holds these links and no others, as who has come back does. */
-  reportAll(...others: readonly (readonly [player: { readonly order: number }, attempt: number])[]): void {
-    const up = others.map(([{ order }, attempt]): [number, number] => [order, attempt]);
+  reportAll(...others: readonly (readonly [player: { readonly id: Id }, attempt: number])[]): void {
+    const up = others.map(([{ id }, attempt]): [Id, number] => [id, attempt]);
     this.caller.say({ type: "links", full: true, up, down: [] });
   }
 
-  unlinked(other: { readonly order: number }, stage: string, reason: string): void {
-    this.caller.say({ type: "links", up: [], down: [[other.order, stage, reason]] });
+  unlinked(other: { readonly id: Id }, stage: string, reason: string, attempt = 1): void {
+    this.caller.say({ type: "links", up: [], down: [[other.id, stage, attempt, reason]] });
   }
 
   leave(reason = "enough"): void {
@@ -400,6 +420,7 @@ export class Player {
     } else if (this.#isAwaiting && question.mesh === this.mesh && question.id === this.id) {
       play.reply(dialed, { type: "here", id: this.id });
       this.caller.say({ type: "proof", nonce: question.nonce });
+      if (this.#isReturning) for (const part of this.known ?? []) this.caller.say({ type: "known", ...part });
     } else {
       play.reply(dialed, { type: "refuse", code: "UNAWAITED_CHALLENGE", message: "I have not asked for this" });
     }

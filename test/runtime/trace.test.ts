@@ -96,7 +96,10 @@ describe("wireText", () => {
   test("does not keep the sent bytes in memory", () => {
     setFlagsFromString("--expose-gc");
     const collect = runInNewContext("gc") as () => void;
-    const up = Array.from({ length: 5_000 }, (_, order) => [order + 1_000_000, 1] as [number, number]);
+    const up = Array.from(
+      { length: 5_000 },
+      (_, index) => [index.toString(16).padStart(32, "0"), 1] as [string, number],
+    );
     const report = encodeControl({ type: "links", up, down: [] });
     collect();
     const before = process.memoryUsage().heapUsed;

@@ -226,8 +226,10 @@ export const plants: readonly Plant[] = [
         this: DirectoryView,
         members,
         revision,
+        claims,
+        gone,
       ) {
-        return restore.call(this, members, revision).filter(({ type }) => type !== "gone");
+        return restore.call(this, members, revision, claims, gone).filter(({ type }) => type !== "gone");
       });
     },
     seed: 2629,
@@ -358,13 +360,8 @@ export const plants: readonly Plant[] = [
     when: "the server believes an address without a proof",
     plant: () => {
       const challenge = NativeHandler.prototype.challenge;
-      vi.spyOn(NativeHandler.prototype, "challenge").mockImplementation(function (
-        this: NativeHandler,
-        session,
-        from,
-        now,
-      ) {
-        challenge.call(this, session, from, now);
+      vi.spyOn(NativeHandler.prototype, "challenge").mockImplementation(function (this: NativeHandler, session, now) {
+        challenge.call(this, session, now);
         const nonce = session.proof?.task.nonce;
         if (nonce !== undefined) this.handle(session, { type: "control", control: { type: "proof", nonce } }, now);
       });

@@ -115,11 +115,12 @@ export class NativeMember {
       case "admitted":
         // What the server knew of an earlier session is void.
         if (event.isAgain) this.peers.reports.all(now);
+        for (const { id } of this.peers.roster.enter(event.log)) this.peers.reports.forget(id);
         this.claims.admitted(event.log, now);
         if (this.#watched !== undefined) this.session.send({ type: "watch", size: this.#watched });
         break;
       case "directory":
-        this.peers.directoryRead(event.members, event.claims, event.revision, now);
+        this.peers.directoryRead(event.members, event.claims, event.gone, event.revision, now);
         break;
       case "entries":
         this.peers.entriesRead(event.entries, now);
@@ -133,6 +134,10 @@ export class NativeMember {
       case "renewed":
       case "unclaimable":
         this.claims.answered(event, now);
+        break;
+      case "unanswered":
+        // It may be a member under this id, with an order that it does not know: nobody must take it for that one.
+        this.peers.restart(this.#rules.draw(), event.type);
         break;
       case "fenced":
         this.#fencedBecause = event.reason;
@@ -215,10 +220,9 @@ export class NativeMember {
   }
 
   #degraded({ revision, count, missing }: Extract<SessionEvent, { type: "degraded" }>): void {
-    const addresses = new Map(this.members.map(({ order, address }) => [order, address]));
-    const named = missing.flatMap(([a, b, reason]) => {
-      const [from, to] = [addresses.get(a), addresses.get(b)];
-      return from === undefined || to === undefined ? [] : [[from, to, reason] as const];
+    const named = missing.flatMap(([a, b, stage, , reason]) => {
+      const [from, to] = [this.peers.roster.member(a)?.address, this.peers.roster.member(b)?.address];
+      return from === undefined || to === undefined ? [] : [[from, to, `${stage}: ${reason}`] as const];
     });
     this.#emit({ type: "degraded", revision, count, missing: named });
   }

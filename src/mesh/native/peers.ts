@@ -11,7 +11,7 @@ import type { LinkDescription, MemberEvent, MemberOutput, MemberRules } from "..
 import type { NativeConnection, NativeConnectionContext } from "./connection.js";
 import { type ClaimTransition, type DirectoryChange, DirectoryView } from "./directory-view.js";
 import { HelloHandler, type SessionCall } from "./hello-handler.js";
-import { Link, type LinkContext } from "./link.js";
+import { type DownState, Link, type LinkContext } from "./link.js";
 import { LinkDialer } from "./link-dialer.js";
 import type { HelloCase } from "./link-states.js";
 import type { ServerLinkReport } from "./server-link-report.js";
@@ -73,7 +73,7 @@ export class NativePeers {
       scheduled: [],
       acknowledgements: timers.keyed((link) => link.acknowledge()),
       drains: timers.keyed((link, now) => link.drainOverdue(now)),
-      leaving: (link, now) => this.reports.down(link.peer.order, { stage: "leaving", reason: "said goodbye" }, now),
+      leaving: (link, now) => this.#reportDown(link, { stage: "leaving", reason: "said goodbye" }, now),
       broken: (link, reason, now) => this.#broken(link, reason, now),
       lost: (link, reason, now) => this.#lost(link, reason, now),
     };
@@ -126,10 +126,11 @@ export class NativePeers {
   directoryRead(
     members: readonly Member[],
     claims: readonly Omit<Claim, "member">[],
+    gone: readonly Id[],
     revision: number,
     now: number,
   ): void {
-    this.#applyChanges(this.roster.restore(members, revision, claims), now);
+    this.#applyChanges(this.roster.restore(members, revision, claims, gone), now);
     for (const link of this.#links.values()) {
       if (link.state !== "suspended") continue;
       link.step("relisted");
@@ -171,6 +172,7 @@ export class NativePeers {
   #applyChanges(changes: readonly DirectoryChange[], now: number): void {
     if (changes.length > 0) this.#events.moved();
     for (const change of changes) {
+      if (change.type === "kept") continue;
       if (change.type === "met") this.#joined(change.member, now);
       else if (change.type === "claimed" || change.type === "unclaimed") this.#events.claimMoved(change, now);
       else if (change.id === this.roster.id) {
@@ -196,9 +198,9 @@ export class NativePeers {
     if (link.isOwner) this.#dialer.want(link, now);
   }
 
-  #removed({ type, id, order, reason }: Extract<DirectoryChange, { type: "left" | "gone" }>, now: number): void {
+  #removed({ type, id, reason }: Extract<DirectoryChange, { type: "left" | "gone" }>, now: number): void {
     const link = this.#links.get(id);
-    if (order !== undefined) this.reports.forget(order);
+    this.reports.forget(id);
     if (link === undefined) return;
     if (type === "left" && link.isCarried) {
       link.endReason ??= reason;
@@ -216,11 +218,11 @@ export class NativePeers {
   }
 
   #ended(link: Link, reason: string): void {
-    const { id, address, order } = link.peer;
+    const { id, address } = link.peer;
     this.#links.delete(id);
     this.#unreachable.delete(link);
     if (this.#byAddress.get(address) === link) this.#byAddress.delete(address);
-    this.reports.forget(order);
+    this.reports.forget(id);
     const { handler, sendBuffer, hasBeenUp } = link;
     const unacknowledged = handler.waiting + sendBuffer.count(numberedKinds.message);
     sendBuffer.clear();
@@ -265,7 +267,7 @@ export class NativePeers {
     link.hasBeenUp = true;
     link.downState = undefined;
     this.#unreachable.delete(link);
-    this.reports.up(peer.order, attempt, now);
+    this.reports.up(peer.id, attempt, now);
     this.#emit({ type, ...describe(link) });
     link.carry(connection, now);
     if (isFirst) link.handler.up();
@@ -276,10 +278,11 @@ export class NativePeers {
   #broken(link: Link, reason: string, now: number): void {
     if (link.state === "ended") {
       this.#dialer.drop(link);
+      this.roster.depart(link.peer.id);
       this.#ended(link, link.endReason ?? reason);
       // While the log lists it still, it must not seem to be held by this node: the server may not know yet that it left.
       if (this.roster.member(link.peer.id) !== undefined) {
-        this.reports.down(link.peer.order, { stage: "ended", reason: link.endReason ?? reason }, now);
+        this.#reportDown(link, { stage: "ended", reason: link.endReason ?? reason }, now);
       }
       return;
     }
@@ -292,13 +295,16 @@ export class NativePeers {
 
   /** The two ends do not agree on what has been delivered: better an end than a loss in silence. */
   #lost(link: Link, reason: string, now: number): void {
-    const { order } = link.peer;
     this.#remove(link, reason);
-    this.reports.down(order, { stage: "ended", reason }, now);
+    this.#reportDown(link, { stage: "ended", reason }, now);
   }
 
   #report(link: Link, now: number): void {
-    if (link.downState !== undefined) this.reports.down(link.peer.order, link.downState, now);
+    if (link.downState !== undefined) this.#reportDown(link, link.downState, now);
+  }
+
+  #reportDown({ peer, attempt }: Link, failure: DownState, now: number): void {
+    this.reports.down(peer.id, attempt, failure, now);
   }
 
   #emit(event: MemberEvent): void {

@@ -4,7 +4,7 @@ import type { OutputSink } from "../../core/machine.js";
 import type { KeyedTimers } from "../../core/timers.js";
 import { nextState } from "../../core/transitions.js";
 import type { Address } from "../../protocol/address.js";
-import type { Claim, Id, Member } from "../../protocol/directory.js";
+import type { Claim, Id, Member, Meta } from "../../protocol/directory.js";
 import type { Control, ControlOf } from "../../protocol/native/control.js";
 import { notTheServer } from "../acceptor.js";
 import { ServerRedial } from "../server-redial.js";
@@ -41,6 +41,9 @@ type Trigger = "dialing" | "connected" | "registering" | "postponed" | "admitted
 /** Failures of a connection that say nothing about the server, but that it has no room now, or this computer. */
 const ofMoment: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["BUSY", "NO_DESCRIPTORS"]);
 
+/** A part of what is known has so many bytes at most: a server that has not seen the proof reads no longer frame. */
+const knownPartBytes = 3_500;
+
 /** Refusals that say nothing about this member: it tries again for as long as it likes. */
 const ofServer: ReadonlySet<string> = new Set(["BUSY", "HANDSHAKE_TIMEOUT"]);
 
@@ -64,11 +67,14 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
   #local: Endpoint | undefined;
   /** The address to register, from the moment it is to be registered. */
   #own: Address | undefined;
-  /** The id of the log; undefined while this incarnation has not been admitted. */
-  #log: Id | undefined;
+  /** The log that this incarnation was admitted to, and its order; undefined before it was. */
+  #admission: { readonly log: Id; readonly order: number } | undefined;
+  /** Since when the session is broken. */
+  #lostAt: number | undefined;
+  /** True once this node stands in the waiting line. */
+  #hasWaited = false;
   /** The parts of a directory that have come, while more are to come. */
-  #parts: Member[] = [];
-  #claimParts: Omit<Claim, "member">[] = [];
+  #parts = noParts();
   /** Since when the server refuses to take this member back, if it does, and the codes that have been logged. */
   #refusedSince: number | undefined;
   readonly #refusals = new Set<ErrorCode>();
@@ -152,9 +158,9 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
       this.#note("ADDRESS_SHARED", `${this.#own}: ${times}, ${within}`);
     }
     this.#connection = undefined;
-    this.#log = undefined;
+    this.#admission = undefined;
     this.#admittedAt = undefined;
-    this.#dropParts();
+    this.#parts = noParts();
     this.#clearWaits();
     if (!this.#serverRedial.pauseAfter(this.#shortLives, now)) this.#dial(now);
   }
@@ -189,6 +195,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     else if (control.type === "admitted" && this.#awaitsChallenge) this.#admitted(connection, control, now);
     else if (control.type === "waiting" && this.#awaitsChallenge) {
       this.#timers.clear("answer");
+      this.#hasWaited = true;
       this.#serverRedial.pause(now);
       this.#report({ type: "waiting", place: control.place });
     } else if (control.type === "teardown") this.#tornDown(control, now);
@@ -221,8 +228,10 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
       case "registering": {
         const code = failure ?? "SERVER_VANISHED";
         const closed = `closed before it had let this node in: ${reason}`;
-        if (isPassing) this.#postpone(code, closed, now);
-        else this.#over(`${serverName} ${closed}`, code, now);
+        if (isPassing) {
+          this.#postpone(code, closed, now);
+          this.#emit({ type: "unanswered" }, now);
+        } else this.#over(`${serverName} ${closed}`, code, now);
         break;
       }
       case "listed":
@@ -254,6 +263,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
       dialBack.send({ type: "here", id });
       dialBack.close(now);
       this.#connection?.send({ type: "proof", nonce: control.nonce });
+      if (this.#connection !== undefined && this.#admission !== undefined) this.#sendKnown(this.#connection);
     } else {
       this.#context.note("UNAWAITED_CHALLENGE", `a dial-back for ${control.id}`, dialBack.remoteAddress);
       dialBack.refuse("UNAWAITED_CHALLENGE", "this member has not asked for that", now);
@@ -296,26 +306,76 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
   /** Goes on where the last session broke off; an incarnation that was fenced is followed by a new one. */
   #resume(connection: NativeConnection, now: number): void {
     if (this.#own === undefined) return;
-    const { id, revision } = this.#view;
+    const { id, revision, highest } = this.#view;
     const { mesh, limits } = this.#rules;
     this.#timers.set("answer", now + limits.handshakeMs);
     connection.watch(now);
-    if (this.#log === undefined) this.#sendRegistration(connection, this.#own);
-    else connection.send({ type: "resume", mesh, id, address: this.#own, log: this.#log, revision });
+    if (this.#admission === undefined) this.#sendRegistration(connection, this.#own);
+    else
+      connection.send({
+        type: "resume",
+        mesh,
+        id,
+        address: this.#own,
+        ...this.#about,
+        ...this.#admission,
+        revision,
+        highest,
+      });
   }
 
   #sendRegistration(connection: NativeConnection, address: Address): void {
-    const { mesh, name, meta } = this.#rules;
-    const said = { ...(name === undefined ? {} : { name }), ...(meta === undefined ? {} : { meta }) };
-    connection.send({ type: "register", mesh, id: this.#view.id, address, ...said });
+    const waited = this.#hasWaited ? { waited: true as const } : {};
+    connection.send({
+      type: "register",
+      mesh: this.#rules.mesh,
+      id: this.#view.id,
+      address,
+      ...this.#about,
+      ...waited,
+    });
+  }
+
+  /** What this member publishes about itself. */
+  get #about(): { readonly name?: string; readonly meta?: Meta } {
+    const { name, meta } = this.#rules;
+    return { ...(name === undefined ? {} : { name }), ...(meta === undefined ? {} : { meta }) };
+  }
+
+  /** A server with another log learns from its members who is in the mesh; one that has this member needs none of it. */
+  #sendKnown(connection: NativeConnection): void {
+    const { members, gone } = this.#view.known;
+    let part: { readonly members: Member[]; readonly gone: Id[] } = { members: [], gone: [] };
+    let bytes = 0;
+    const makeRoomFor = (row: unknown): void => {
+      const rowBytes = new TextEncoder().encode(JSON.stringify(row)).length + 1;
+      if (bytes + rowBytes > knownPartBytes) {
+        connection.send({ type: "known", ...part, more: true });
+        part = { members: [], gone: [] };
+        bytes = 0;
+      }
+      bytes += rowBytes;
+    };
+    for (const member of members) {
+      makeRoomFor(member);
+      part.members.push(member);
+    }
+    for (const id of gone) {
+      makeRoomFor(id);
+      part.gone.push(id);
+    }
+    connection.send({ type: "known", ...part });
   }
 
   #admitted(connection: NativeConnection, { log, order }: ControlOf<"admitted">, now: number): void {
-    const isAgain = this.#log !== undefined;
+    const isAgain = this.#admission !== undefined;
     this.#step("admitted");
     this.#clearWaits();
     this.#admittedAt ??= now;
-    this.#log = log;
+    this.#admission = { log, order };
+    this.#hasWaited = false;
+    if (isAgain && this.#lostAt !== undefined) this.#report({ type: "serverBack", awayMs: now - this.#lostAt });
+    this.#lostAt = undefined;
     connection.watch(now);
     this.#emit({ type: "admitted", log, order, isAgain }, now);
   }
@@ -344,22 +404,18 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
 
   /** A long directory comes in several parts, and counts when the last one has come. */
   #directoryPart(connection: NativeConnection, part: ControlOf<"directory">, now: number): void {
-    for (const member of part.members) this.#parts.push(member);
-    for (const claim of part.claims ?? []) this.#claimParts.push(claim);
-    if (this.#isTooMany(this.#parts.length + this.#claimParts.length)) this.#tooMany(connection, now);
+    const { members, claims, gone } = this.#parts;
+    for (const member of part.members) members.push(member);
+    for (const claim of part.claims ?? []) claims.push(claim);
+    for (const id of part.gone ?? []) gone.push(id);
+    if (this.#isTooMany(members.length + claims.length) || this.#isTooMany(gone.length)) this.#tooMany(connection, now);
     else if (part.more !== true) {
-      const members = this.#parts;
-      const claims = this.#claimParts;
-      this.#dropParts();
       const twice = namedTwice(members);
+      const directory = { ...this.#parts, type: "directory", revision: part.revision } as const;
+      this.#parts = noParts();
       if (twice !== undefined) connection.fail("BAD_FRAME", `the directory names ${twice} twice`, now);
-      else this.#emit({ type: "directory", members, claims, revision: part.revision }, now);
+      else this.#emit(directory, now);
     }
-  }
-
-  #dropParts(): void {
-    this.#parts = [];
-    this.#claimParts = [];
   }
 
   #isTooMany(count: number): boolean {
@@ -390,7 +446,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
       this.#emit({ type: "fenced", reason: message }, now);
     } else if (isReturning && (retryMs !== undefined || ofServer.has(code))) {
       this.#away(`${code} ${message}`, now, retryMs);
-    } else if (isReturning && (this.#log !== undefined || ofAddress.has(code))) {
+    } else if (isReturning && (this.#admission !== undefined || ofAddress.has(code))) {
       this.#refusedAgain(code, message, now);
     } else this.#over(`${code}: ${message}`, "REFUSED", now);
   }
@@ -420,10 +476,14 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
   }
 
   #away(reason: string, now: number, retryMs?: number): void {
-    if (this.isListed) this.#note("SERVER_AWAY", reason);
+    if (this.isListed) {
+      this.#note("SERVER_AWAY", reason);
+      this.#lostAt = now;
+      this.#report({ type: "serverLost", reason });
+    }
     this.#connection?.abort();
     this.#connection = undefined;
-    this.#dropParts();
+    this.#parts = noParts();
     this.#step("lost");
     this.#serverRedial.failed(now, retryMs);
   }
@@ -451,6 +511,10 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
   #step(trigger: Trigger): void {
     this.#state = nextState<State, Trigger>(nativeSessionTransitions, this.#state, trigger, "session with the server");
   }
+}
+
+function noParts(): { readonly members: Member[]; readonly claims: Omit<Claim, "member">[]; readonly gone: Id[] } {
+  return { members: [], claims: [], gone: [] };
 }
 
 /** The first id that stands there a second time. */

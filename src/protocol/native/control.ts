@@ -1,5 +1,5 @@
 import { printable } from "../../core/escaping.js";
-import type { Claim, Entry, Member } from "../directory.js";
+import { type Claim, type Entry, greatestClaim, type Id, type Member } from "../directory.js";
 import { utf8 } from "../text.js";
 import {
   address,
@@ -66,21 +66,25 @@ const entry: Field<Entry> = {
   },
 };
 
-/** A link that is not up: the order of the peer, how far the link has come, and why it is no further. */
-const downLink = row<[order: number, stage: string, reason: string]>(
-  "order, stage, reason",
-  wholeNumber(1),
+/** A link that is not up: the id of the peer, how far the link has come, at which attempt, and why it is no further. */
+const downLink = row<[id: Id, stage: string, attempt: number, reason: string]>(
+  "id, stage, attempt, reason",
+  id,
   sentence,
+  wholeNumber(0),
   sentence,
 );
-/** A link that is up: the order of the peer, and the attempt, 0 for a classic peer. */
-const upLink = row<[order: number, attempt: number]>("order, attempt", wholeNumber(1), wholeNumber(0));
-/** A pair that is not linked: two orders, and why. */
-const missingPair = row<[a: number, b: number, reason: string]>(
-  "order, order, reason",
-  wholeNumber(1),
-  wholeNumber(1),
+/** A link that is up: the id of the peer, and the attempt, 0 for a classic peer. */
+const upLink = row<[id: Id, attempt: number]>("id, attempt", id, wholeNumber(0));
+/** A pair that is not linked: the id of the owner, that of the other end, what the owner has reported, and for how long. */
+const missingPair = row<[owner: Id, later: Id, stage: string, attempt: number, reason: string, forMs: number]>(
+  "owner, later, stage, attempt, reason, forMs",
+  id,
+  id,
   sentence,
+  wholeNumber(0),
+  sentence,
+  wholeNumber(0),
 );
 
 /** A key, and the token of its claim. */
@@ -91,8 +95,22 @@ const heldBy: Field<Omit<Claim, "member">> = object("a claim", { key: name, hold
 /** The fields of each message. */
 export const controls = {
   // A member to the rendezvous server, on its session.
-  register: { mesh: name, id, address, name: optional(name), meta: optional(meta) },
-  resume: { mesh: name, id, address, log: id, revision: wholeNumber(0) },
+  /** `waited`: it has stood in the waiting line of a server that is gone. */
+  register: { mesh: name, id, address, name: optional(name), meta: optional(meta), waited: optional(literalTrue) },
+  /** `order`: its own. `highest`: the highest revision that it has read in any log. */
+  resume: {
+    mesh: name,
+    id,
+    address,
+    name: optional(name),
+    meta: optional(meta),
+    log: id,
+    revision: wholeNumber(0),
+    order: wholeNumber(1, greatestClaim),
+    highest: wholeNumber(0, greatestClaim),
+  },
+  /** Behind the proof of a resume: the native members that it knows, and ids that it knows to have ended. */
+  known: { members: list(member), gone: list(id), more: optional(literalTrue) },
   proof: { nonce: id },
   links: { full: optional(literalTrue), up: list(upLink), down: list(downLink) },
   /** Asks for one `complete` when the mesh is complete with at least `size` members. */
@@ -113,6 +131,8 @@ export const controls = {
     revision: wholeNumber(1),
     members: list(member),
     claims: optional(list(heldBy)),
+    /** Ids that the log has removed and has never listed. */
+    gone: optional(list(id)),
     more: optional(literalTrue),
   },
   entries: { entries: list(entry) },

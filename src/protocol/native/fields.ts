@@ -35,11 +35,13 @@ export const address: Field<Address> = field("an address, `<ip>:<port>`", (value
 );
 
 /** A whole number from `least`, small enough to be exact in JSON. */
-export function wholeNumber(least: number): Field<number> {
-  return field(`a whole number from ${least}`, (value) =>
+export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): Field<number> {
+  const bound = most === Number.MAX_SAFE_INTEGER ? "" : ` to ${most}`;
+  return field(`a whole number from ${least}${bound}`, (value) => {
+    if (!Number.isSafeInteger(value) || (value as number) < least || (value as number) > most) return undefined;
     // Adding 0 makes the negative zero, which JSON can write, an ordinary one.
-    Number.isSafeInteger(value) && (value as number) >= least ? (value as number) + 0 : undefined,
-  );
+    return (value as number) + 0;
+  });
 }
 
 /** Mesh and member names have at most so many bytes of UTF-8. */

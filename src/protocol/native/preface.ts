@@ -14,7 +14,7 @@ export const firstNativeByte = 0xf7;
 export const prefaceBytes = 8;
 
 /** The only version that this implementation speaks. */
-export const version = 1;
+export const version = 2;
 
 /** A range of versions, each from 1 to 255. */
 export interface Preface {

@@ -1,13 +1,14 @@
 import { printable } from "../../core/escaping.js";
 import type { IdleMonitor } from "../../core/idle-monitor.js";
 import type { PendingConnections } from "../../core/pending-connections.js";
-import type { Candidate } from "../../protocol/directory.js";
+import type { Candidate, Id } from "../../protocol/directory.js";
 import { type Control, type ControlOf, encodeControl } from "../../protocol/native/control.js";
 import { pong } from "../../protocol/native/frames.js";
 import type { AddressVerifier, VerificationResult } from "../address-verifier.js";
 import type { DialectReaderEvent } from "../dialect-reader.js";
-import type { MemberSession, MemberSessionState } from "../member-session.js";
-import { applicantOf } from "../membership.js";
+import type { MemberRecord, MemberSession, MemberSessionState } from "../member-session.js";
+import { applicantOf, type RefusedSession } from "../membership.js";
+import type { Mesh } from "../mesh.js";
 import type { Meshes } from "../meshes.js";
 import type { SessionCloser } from "../session-closer.js";
 import type { RendezvousRules } from "../types.js";
@@ -16,6 +17,8 @@ import type { RendezvousRules } from "../types.js";
 const allowedStates = {
   register: ["reading"],
   resume: ["reading"],
+  // A server that has the member in its log needs none of it; behind a proof that was not due it comes too early.
+  known: ["proving", "recovering", "joining", "member"],
   // The proof for an older session may arrive after the member was admitted, and is ignored then.
   proof: ["proving", "waiting", "joining", "member"],
   links: ["member"],
@@ -24,10 +27,12 @@ const allowedStates = {
   claim: ["member"],
   unclaim: ["member"],
   held: ["member"],
-  leave: ["proving", "waiting", "joining", "member"],
+  leave: ["proving", "waiting", "recovering", "joining", "member"],
 } as const;
 
 const removalUnanswered = "the membership log has not answered yet whether this member is removed";
+
+type Refusal = Pick<RefusedSession, "code" | "message">;
 
 type Asking = ControlOf<"register"> | ControlOf<"resume">;
 
@@ -75,12 +80,12 @@ export class NativeHandler {
   }
 
   /** Lets a session prove its address: dials it there, with a nonce that has to come back on the session. */
-  challenge(session: MemberSession, resumesFrom: number | undefined, now: number): void {
+  challenge(session: MemberSession, now: number): void {
     const { candidate, mesh } = session;
     if (candidate === undefined || mesh === undefined) return;
     session.step("challenged");
     const task = { mesh, id: candidate.id, address: candidate.address, session, nonce: this.#rules.newId() };
-    session.proof = resumesFrom === undefined ? { task } : { task, resumesFrom };
+    session.proof = { task };
     this.#addressVerifier.begin(task, now);
   }
 
@@ -88,7 +93,7 @@ export class NativeHandler {
   unproved(session: MemberSession, { task, found, detail }: VerificationResult, now: number): void {
     const sessionCloser = this.#sessionCloser;
     if (session.proof?.task !== task) return;
-    const isOwn = session.proof.resumesFrom !== undefined;
+    const isOwn = session.resumes !== undefined;
     session.proof = undefined;
     if (found === "undialed") {
       sessionCloser.refuse(session, "NO_DESCRIPTORS", `this server cannot dial ${task.address} now: ${detail}`, now);
@@ -116,6 +121,7 @@ export class NativeHandler {
       this.#claim(session, control, now);
     else if (control.type === "register") this.#register(session, control, now);
     else if (control.type === "resume") this.#resume(session, control, now);
+    else if (control.type === "known") this.#known(session, control, now);
   }
 
   #renew(session: MemberSession, number: number, now: number): void {
@@ -168,14 +174,8 @@ export class NativeHandler {
   #register(session: MemberSession, control: ControlOf<"register">, now: number): void {
     if (!this.#isIdentified(session, control, now)) return;
     const sessionCloser = this.#sessionCloser;
-    const { mesh: name, id, address, name: ownName, meta } = control;
-    const candidate: Candidate = {
-      id,
-      address,
-      dialect: "native",
-      ...(ownName === undefined ? {} : { name: ownName }),
-      ...(meta === undefined ? {} : { meta }),
-    };
+    const { mesh: name } = control;
+    const candidate = candidateOf(control);
     if (!this.#meshes.hasRoomFor(name)) {
       sessionCloser.refuse(
         session,
@@ -185,44 +185,41 @@ export class NativeHandler {
       );
       return;
     }
-    const verdict = this.#meshes.orNew(name).membership.judge(session, candidate);
+    const mesh = this.#meshes.orNew(name);
+    const verdict = mesh.membership.judge(session, candidate);
     if (verdict.type === "refuse") {
       sessionCloser.refuse(session, verdict.code, verdict.message, now);
       return;
     }
     session.mesh = name;
     session.candidate = candidate;
-    this.challenge(session, undefined, now);
+    session.mustWait = control.waited === true && mesh.recovery.isGathering(now);
+    this.challenge(session, now);
   }
 
   #resume(session: MemberSession, control: ControlOf<"resume">, now: number): void {
     if (!this.#isIdentified(session, control, now)) return;
     const sessionCloser = this.#sessionCloser;
-    const { mesh: name, id, address, log, revision } = control;
-    const candidate: Candidate = { id, address, dialect: "native" };
-    const mesh = this.#meshes.find(name);
-    if (mesh?.hasEnded === true && mesh.members.get(id)?.address === address) {
+    const { mesh: name, id, address, log, revision, order, highest } = control;
+    const candidate = candidateOf(control);
+    const mesh = this.#meshes.orNew(name);
+    const record = mesh.members.get(id);
+    if (mesh.hasEnded && record?.address === address) {
       sessionCloser.dismiss(session, mesh.ending ?? { reason: "the mesh has ended" }, now);
       return;
     }
-    const member = mesh?.returning(candidate, log);
-    if (mesh === undefined || member === undefined) {
-      sessionCloser.refuse(session, "FENCED", `no member of "${printable(name)}" goes on as ${id}; join anew`, now);
-      return;
-    }
-    if (!member.isStanding) {
-      sessionCloser.refuse(session, "STORE_UNAVAILABLE", removalUnanswered, now);
-      return;
-    }
-    const refusal = mesh.membership.admission.judgeHost(applicantOf(session, candidate));
-    if (refusal !== undefined) {
-      sessionCloser.refuse(session, refusal.code, refusal.message, now);
+    const isListed = record?.member !== undefined && record.address === address && record.dialect === "native";
+    const refusal = isListed ? resumeRefusal(mesh, record, candidate) : recoveryRefusal(mesh, record, candidate, now);
+    const refused = refusal ?? mesh.membership.admission.judgeHost(applicantOf(session, candidate));
+    if (refused !== undefined) {
+      sessionCloser.refuse(session, refused.code, refused.message, now);
       return;
     }
     session.mesh = name;
     session.candidate = candidate;
-    mesh.proving(session, member);
-    this.challenge(session, revision, now);
+    if (isListed) mesh.proving(session, record, log === mesh.logBroadcaster.log ? revision : undefined);
+    else session.recovery = { order, highest, known: [], gone: [] };
+    this.challenge(session, now);
   }
 
   /** Whether it has proved the secret for this mesh. */
@@ -251,8 +248,9 @@ export class NativeHandler {
     this.#pendingConnections.end(session.connection);
     session.reader.trust();
     this.#idleMonitor.watch(session, now);
-    if (proof.resumesFrom === undefined) this.#admit(session, now);
-    else this.#resumeMember(session, proof.resumesFrom, now);
+    if (session.recovery !== undefined) this.#beginRecovery(session, now);
+    else if (session.resumes === undefined) this.#admit(session, now);
+    else this.#resumeMember(session, session.resumes, now);
   }
 
   /** Judges the registration again: what was free when the dial began may be taken by now. */
@@ -275,11 +273,10 @@ export class NativeHandler {
   }
 
   /** A member has proved its resume, and goes on unless it was removed meanwhile. */
-  #resumeMember(session: MemberSession, revision: number, now: number): void {
+  #resumeMember(session: MemberSession, member: MemberRecord, now: number): void {
     const sessionCloser = this.#sessionCloser;
     const mesh = this.#meshes.find(session.mesh);
-    const member = session.resumes;
-    if (mesh === undefined || member === undefined || mesh.hasEnded || !mesh.members.has(member)) {
+    if (mesh === undefined || mesh.hasEnded || !mesh.members.has(member)) {
       sessionCloser.refuse(session, "FENCED", "the member has been removed; join anew", now);
       return;
     }
@@ -287,7 +284,65 @@ export class NativeHandler {
       sessionCloser.refuse(session, "STORE_UNAVAILABLE", removalUnanswered, now);
       return;
     }
-    const older = mesh.resume(session, member, revision, now);
+    const older = mesh.resume(session, member, now);
     if (older !== undefined) sessionCloser.close(older, { type: "broken", reason: "the member has come back" }, now);
   }
+
+  /** A member of an earlier log has proved its address: it says whom it knows before it counts. */
+  #beginRecovery(session: MemberSession, now: number): void {
+    const { mesh: name = "", candidate } = session;
+    const mesh = this.#meshes.open(name, now);
+    if (mesh === undefined) {
+      const message = `there are ${this.#rules.limits.meshes} meshes on this server`;
+      this.#sessionCloser.refuse(session, "TOO_MANY_MESHES", message, now);
+    } else if (mesh.hasEnded || candidate === undefined || !mesh.recovery.isWelcome(candidate.id, now)) {
+      this.#sessionCloser.refuse(session, "FENCED", fenced(name, candidate?.id), now);
+    } else mesh.beginRecovery(session, now);
+  }
+
+  #known(session: MemberSession, control: ControlOf<"known">, now: number): void {
+    const { recovery, mesh: name = "" } = session;
+    const mesh = this.#meshes.find(name);
+    if (session.state !== "recovering" || recovery === undefined || mesh === undefined) return;
+    const part = mesh.recovery.read(recovery, control);
+    if (part === "more") return;
+    if (part === "tooMany") {
+      const message = `it names more than ${this.#rules.limits.directoryMembers} members`;
+      this.#sessionCloser.refuse(session, "BAD_FRAME", message, now);
+      return;
+    }
+    const verdict = mesh.recover(session, recovery, now);
+    if (verdict?.type === "refuse") this.#sessionCloser.refuse(session, verdict.code, verdict.message, now);
+    else if (verdict?.evicts !== undefined) this.#meshes.find(verdict.evicts.mesh)?.evict(verdict.evicts.id, name, now);
+  }
+}
+
+/** What a member publishes of itself when it asks to be let in. */
+function candidateOf({ id, address, name, meta }: Asking): Candidate {
+  const more = { ...(name === undefined ? {} : { name }), ...(meta === undefined ? {} : { meta }) };
+  return { id, address, dialect: "native", ...more };
+}
+
+/** Why a member of this log cannot go on. */
+function resumeRefusal(mesh: Mesh, { isStanding }: MemberRecord, { id }: Candidate): Refusal | undefined {
+  if (mesh.hasEnded) return { code: "FENCED", message: fenced(mesh.name, id) };
+  return isStanding ? undefined : { code: "STORE_UNAVAILABLE", message: removalUnanswered };
+}
+
+/** Why somebody cannot come back as a member of an earlier log. The id of a member of this one is not to be had. */
+function recoveryRefusal(
+  mesh: Mesh,
+  record: MemberRecord | undefined,
+  { id, address }: Candidate,
+  now: number,
+): Refusal | undefined {
+  const isForeign = record !== undefined && record.expectation === undefined && record.address !== address;
+  if (mesh.hasEnded || isForeign || !mesh.recovery.isWelcome(id, now)) {
+    return { code: "FENCED", message: fenced(mesh.name, id) };
+  }
+  return record?.standing === "unanswered" ? { code: "STORE_UNAVAILABLE", message: removalUnanswered } : undefined;
+}
+
+function fenced(mesh: string, id: Id | undefined): string {
+  return `no member of "${printable(mesh)}" goes on as ${id}; join anew`;
 }

@@ -36,10 +36,11 @@ export class LogBroadcaster {
   #added = 0;
   #isDue = false;
 
-  /** `sessions`: those of the mesh, of which the ones with a `logProgress` are sent the log. */
+  /** `gone`: ids that the log has removed and never listed. `sessions`: those of the mesh, of which the ones with a `logProgress` are sent the log. */
   constructor(
     log: Id,
     directory: Directory,
+    gone: ReadonlySet<Id>,
     sessions: ReadonlySet<MemberSession>,
     limits: RendezvousRules["limits"],
     timers: KeyedTimers<MeshTimer>,
@@ -49,7 +50,7 @@ export class LogBroadcaster {
     this.#directory = directory;
     this.#sessions = sessions;
     this.#timers = timers;
-    this.#logCache = new LogCache(directory, limits);
+    this.#logCache = new LogCache(directory, gone, limits);
     this.#gapMs = limits.updateGapMs;
   }
 

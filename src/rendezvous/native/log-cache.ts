@@ -1,4 +1,4 @@
-import type { Directory, Entry, Member } from "../../protocol/directory.js";
+import type { Directory, Entry, Id, Member } from "../../protocol/directory.js";
 import { encodeFrame, frameKinds } from "../../protocol/native/frames.js";
 import { ascii } from "../../protocol/text.js";
 
@@ -13,6 +13,7 @@ type LogCacheLimits = Readonly<Record<"logEntries" | "controlBytes", number>>;
  */
 export class LogCache {
   readonly #directory: Directory;
+  readonly #gone: ReadonlySet<Id>;
   readonly #limits: LogCacheLimits;
   /** The newest entries in JSON, the oldest first, without gaps. */
   #entries: Uint8Array[] = [];
@@ -23,8 +24,10 @@ export class LogCache {
   readonly #members = new WeakMap<Member, Uint8Array>();
   #snapshot: { readonly revision: number; readonly frames: readonly Uint8Array[] } | undefined;
 
-  constructor(directory: Directory, limits: LogCacheLimits) {
+  /** `gone`: ids that the log has removed and never listed. */
+  constructor(directory: Directory, gone: ReadonlySet<Id>, limits: LogCacheLimits) {
     this.#directory = directory;
+    this.#gone = gone;
     this.#limits = limits;
     this.#base = directory.revision;
   }
@@ -74,10 +77,11 @@ export class LogCache {
         json({ key, holder, token }),
       );
       const mostBytes = this.#limits.controlBytes;
-      const frames = pack(items, head, mostBytes, (isLast) => tail(isLast && claims.length === 0));
-      // Behind the members come the claims, in parts that name no members.
-      const behind = pack(claims, `${head}],"claims":[`, mostBytes, tail);
-      const all = [...frames, ...behind];
+      const gone = Array.from(this.#gone, (id) => ascii(`"${id}"`));
+      const frames = pack(items, head, mostBytes, (isLast) => tail(isLast && claims.length + gone.length === 0));
+      // Behind the members come the claims, and then the ids that are gone, in parts that name no members.
+      const claimed = pack(claims, `${head}],"claims":[`, mostBytes, (isLast) => tail(isLast && gone.length === 0));
+      const all = [...frames, ...claimed, ...pack(gone, `${head}],"gone":[`, mostBytes, tail)];
       this.#snapshot = { revision, frames: all.length > 0 ? all : [wrap([], head, tail(true))] };
     }
     return this.#snapshot?.frames ?? [];

@@ -129,7 +129,7 @@ class Connection:
 
     def take(self, content):
         if content["type"] == "preface":
-            if not content["lowest"] <= 1 <= content["highest"]:
+            if not content["lowest"] <= 2 <= content["highest"]:
                 self.finish("VERSION_MISMATCH")
         elif content["type"] == "ping":
             self.send(wire.encode_frame(wire.PONG))

@@ -24,6 +24,9 @@ from connection import WINDOW, Connection, Link
 # Seconds and counts, as PROTOCOL.md has them under "Timers and limits".
 REPORT, ACKNOWLEDGE, DRAIN, PARKED, DIAL, HANDSHAKE, REDIAL_MIN, REDIAL_MAX = 0.05, 0.05, 10, 5, 10, 15, 0.05, 30
 ACKNOWLEDGE_BYTES, MOST_PARKED = 262_144, 256
+# How many members, with the longest names and `meta`, fit into a part of `known`, and how many ended ids are named.
+KNOWN_PER_PART, MOST_GONE = 20, 256
+ABOUT = ("id", "order", "address", "dialect", "name", "meta")
 # Refusals, on a link that is up, of what would come again on every connection.
 LINK_ENDS = ("SESSION_LOST", "BAD_FRAME", "FRAME_TOO_LARGE", "UNKNOWN_MESSAGE", "UNEXPECTED_MESSAGE")
 
@@ -33,7 +36,9 @@ class Member:
         self.server, self.mesh, self.name = server, mesh, own_name
         self.selector, self.timers = selectors.DefaultSelector(), {}
         self.id, self.address, self.order, self.log, self.revision = secrets.token_hex(16), None, None, None, 0
-        self.directory, self.parts, self.removed, self.lost = {}, [], set(), set()
+        # `directory`: those whom the present log lists. `remembered`: those of earlier logs of whom it has said nothing yet.
+        self.directory, self.remembered, self.parts, self.gone_parts = {}, {}, [], []
+        self.highest, self.removed, self.said_goodbye, self.lost = 0, {}, set(), set()
         self.links, self.parked, self.changes = {}, {}, {}
         self.session = self.listener = self.exit_code = None
         self.is_admitted = self.is_ending = False
@@ -112,11 +117,13 @@ class Member:
             self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             self.tell("listening", address=self.address)
         self.is_admitted = False
-        me = {"mesh": self.mesh, "id": self.id, "address": self.address}
+        self.parts, self.gone_parts = [], []
+        me = {"mesh": self.mesh, "id": self.id, "address": self.address, **({"name": self.name} if self.name else {})}
         if self.log is not None:
-            session.control("resume", **me, log=self.log, revision=self.revision)
+            highest = max(self.highest, self.revision)
+            session.control("resume", **me, log=self.log, revision=self.revision, order=self.order, highest=highest)
         else:
-            session.control("register", **me, **({"name": self.name} if self.name else {}))
+            session.control("register", **me)
         session.watch()
 
     def heard_server(self, session, content):
@@ -125,16 +132,15 @@ class Member:
             self.is_admitted = True
             if self.log is None:
                 self.tell("registered", address=self.address, order=content["order"])
-            self.order, self.log = content["order"], content["log"]
+            self.enter(content["log"])
+            self.order = content["order"]
             self.report(full=True)
         elif kind == "directory":
             self.parts += content["members"]
+            self.gone_parts += content.get("gone", [])
             if not content.get("more"):
-                members, self.parts, self.revision = self.parts, [], content["revision"]
-                present = {member["id"] for member in members}
-                for gone in [known for known in self.directory if known not in present]:
-                    self.departed(gone, "no longer in the directory")
-                self.directory.update((member["id"], member) for member in members)
+                self.restore(self.parts, self.gone_parts, content["revision"])
+                self.parts, self.gone_parts = [], []
                 self.directory_moved()
         elif kind == "entries":
             for entry in content["entries"]:
@@ -161,6 +167,44 @@ class Member:
         else:
             self.after(random.uniform(0.1, 0.5), self.connect_to_server, ("server", self))
 
+    def member(self, peer_id):
+        return self.directory.get(peer_id) or self.remembered.get(peer_id)
+
+    def enter(self, log):
+        """Another log says nothing of those whom the last one listed: they are remembered, and keep their links."""
+        if self.log not in (None, log):
+            self.highest, self.revision = max(self.highest, self.revision), 0
+            self.remembered.update(self.directory)
+            self.directory = {}
+            self.tell("log")
+        self.log = log
+
+    def restore(self, members, gone, revision):
+        """A whole directory: only those are gone whom this log has listed, or says to be gone."""
+        self.revision = revision
+        present = {member["id"] for member in members}
+        missing = [known for known in self.directory if known not in present]
+        for peer_id in missing + [known for known in gone if known in self.remembered]:
+            self.departed(peer_id, "no longer in the directory")
+        for member in members:
+            self.listed(member)
+
+    def listed(self, member):
+        if self.remembered.pop(member["id"], None) is None and member["id"] not in self.directory:
+            for older in [known for known in self.remembered.values() if known["address"] == member["address"]]:
+                self.departed(older["id"], "replaced by a new incarnation")
+        self.directory[member["id"]] = member
+
+    def send_known(self):
+        """Behind the proof of a resume, in parts: whom this member knows, for a server with another log."""
+        known = [*self.directory.values(), *self.remembered.values()]
+        known = [each for each in known if each["dialect"] == "native" and each["id"] not in self.said_goodbye | {self.id}]
+        rows = [{field: each[field] for field in ABOUT if field in each} for each in known]
+        parts = [rows[at : at + KNOWN_PER_PART] for at in range(0, len(rows), KNOWN_PER_PART)]
+        for part in parts:
+            self.session.control("known", members=part, gone=[], more=True)
+        self.session.control("known", members=[], gone=[*self.said_goodbye, *[*self.removed][-MOST_GONE:]])
+
     def apply(self, entry):
         if entry["revision"] <= self.revision:
             return
@@ -170,11 +214,13 @@ class Member:
         if entry["type"] in ("left", "lost"):
             self.departed(entry["id"], f"{entry['type']}: {entry['reason']}", entry["type"] == "left")
         elif entry["type"] in ("joined", "replaced"):
-            self.directory[entry["id"]] = entry
+            self.listed(entry)
 
     def departed(self, peer_id, reason, is_leaving=False):
-        self.removed.add(peer_id)
+        self.removed[peer_id] = True
+        self.said_goodbye.discard(peer_id)
         self.directory.pop(peer_id, None)
+        self.remembered.pop(peer_id, None)
         link = self.links.get(peer_id)
         if peer_id == self.id:
             self.tell("error", code="FENCED", message=reason)
@@ -186,12 +232,12 @@ class Member:
             self.end_link(link, reason)
 
     def directory_moved(self):
-        me = self.directory.get(self.id)
+        me = self.member(self.id)
         for member in self.directory.values() if me and not self.is_ending else ():
-            if member is me or member["id"] in self.links or member["id"] in self.lost:
+            if member["id"] in (me["id"], *self.said_goodbye) or member["id"] in self.links or member["id"] in self.lost:
                 continue
             if member["dialect"] == "classic":
-                self.changed(member, ("unsupported", "this member speaks no classic"))
+                self.changed(member, ("unsupported", 0, "this member speaks no classic"))
                 continue
             link = Link(member, is_owner=(me["order"], me["id"]) < (member["order"], member["id"]))
             self.links[member["id"]] = link
@@ -201,17 +247,18 @@ class Member:
             self.judge(connection, hello)
 
     def changed(self, member, state):
-        # An attempt, or how far it has come and why it is no further.
-        self.changes[member["order"]] = state
+        # An attempt; or how far it has come, at which attempt, and why it is no further.
+        self.changes[member["id"]] = state
         if ("report", self) not in self.timers:
             self.after(REPORT, self.report, ("report", self))
 
     def report(self, full=False):
         if full:
             for link in self.links.values():
-                self.changes.setdefault(link.peer["order"], link.attempt if link.is_up else ("away", "no connection"))
-        up = [[order, state] for order, state in self.changes.items() if isinstance(state, int)]
-        down = [[order, *state] for order, state in self.changes.items() if not isinstance(state, int)]
+                down = ("away", link.attempt, "no connection")
+                self.changes.setdefault(link.peer["id"], link.attempt if link.is_up else down)
+        up = [[peer_id, state] for peer_id, state in self.changes.items() if isinstance(state, int)]
+        down = [[peer_id, *state] for peer_id, state in self.changes.items() if not isinstance(state, int)]
         if self.session is not None and self.is_admitted:
             self.session.control("links", **({"full": True} if full else {}), up=up, down=down)
             self.changes = {}
@@ -228,11 +275,15 @@ class Member:
         self.forget(caller, "first")
         if kind == "challenge":
             is_mine = content["mesh"] == self.mesh and content["id"] == self.id
-            if not is_mine or self.session is None or self.is_admitted:
+            # Not before the registration or the resume has gone out: the proof would come first.
+            is_asking = self.session is not None and self.session.connected is None and not self.is_admitted
+            if not is_mine or not is_asking:
                 return caller.refuse("UNAWAITED_CHALLENGE", "this node waits for no such challenge")
             caller.control("here", id=self.id)
             caller.finish("answered")
             self.session.control("proof", nonce=content["nonce"])
+            if self.log is not None:
+                self.send_known()
         elif kind == "check":
             caller.control("here", id=self.id)
             caller.finish("answered")
@@ -246,7 +297,7 @@ class Member:
     def judge(self, caller, hello):
         """L6, and L7 for a hello that is taken."""
         self.parked.pop(caller, None)
-        me, sender = self.directory.get(self.id), self.directory.get(hello["from"])
+        me, sender = self.member(self.id), self.member(hello["from"])
         link, attempt = self.links.get(hello["from"]), hello["attempt"]
         if hello["to"] != self.id:
             return caller.refuse("WRONG_TARGET", "this is another incarnation")
@@ -311,14 +362,14 @@ class Member:
             connection.gone = None if is_final else connection.gone
             connection.finish(f"{content['code']} {content['message']}")
             if is_final:
-                self.changed(link.peer, ("rejected", content["code"]))
+                self.changed(link.peer, ("rejected", link.attempt, content["code"]))
         else:
             connection.refuse("UNEXPECTED_MESSAGE", f"{content['type']} does not belong here")
 
     def attempt_failed(self, link, reason):
         link.connection = None
         link.failures += 1
-        self.changed(link.peer, ("dialing", f"{reason} ({link.failures} in a row)"))
+        self.changed(link.peer, ("dialing", link.attempt, f"{reason} ({link.failures} in a row)"))
         pause = min(REDIAL_MAX, REDIAL_MIN * 2**link.failures) * random.uniform(0.5, 1)
         self.after(pause, lambda: self.start_attempt(link), ("redial", link))
 
@@ -447,8 +498,10 @@ class Member:
         if reason.split(" ")[0] in LINK_ENDS:  # L12
             return self.lose_link(link, reason.split(" ")[0])
         if link.has_said_goodbye or link.has_heard_goodbye or link.peer["id"] in self.removed:
+            if self.member(link.peer["id"]) is not None:
+                self.said_goodbye.add(link.peer["id"])
             return self.end_link(link, link.end_reason or reason)
-        self.changed(link.peer, ("redialing" if link.is_owner else "waiting for its owner", reason))
+        self.changed(link.peer, ("redialing" if link.is_owner else "waiting for its owner", link.attempt, reason))
         if link.is_owner:
             self.start_attempt(link)
 
@@ -464,7 +517,7 @@ class Member:
             return
         self.drop_connection(link)
         self.forget(link)
-        self.changes.pop(link.peer["order"], None)
+        self.changes.pop(link.peer["id"], None)
         if link.has_been_up:
             self.tell("unlink", peer=link.peer["address"], reason=reason, unacknowledged=link.undelivered())
         self.finish_if_over()
@@ -473,7 +526,7 @@ class Member:
         """L12."""
         self.lost.add(link.peer["id"])
         self.end_link(link, code)
-        self.changed(link.peer, ("ended", code))
+        self.changed(link.peer, ("ended", link.attempt, code))
 
     def end(self, reason, within):
         """Says goodbye to everybody; what is under way is still delivered."""

@@ -51,7 +51,7 @@ def deliveries(stream):
 def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         vectors = json.load(file)
-    preface = {"type": "preface", "lowest": 1, "highest": 1}
+    preface = {"type": "preface", "lowest": 2, "highest": 2}
     streams = [(each["name"], each["hex"], each["events"], each.get("limits")) for each in vectors["streams"]]
     for each in vectors["frames"]:
         if encode(each["content"]).hex() != each["hex"]:

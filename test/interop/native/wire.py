@@ -8,7 +8,7 @@ import json
 import re
 import struct
 
-PREFACE = b"\xf7fmesh\x01\x01"
+PREFACE = b"\xf7fmesh\x02\x02"
 CONTROL, ACKNOWLEDGEMENT, PING, PONG, NUMBERED = 1, 3, 4, 5, range(0x10, 0x20)
 FIRST_FRAME_BYTES, CONTROL_BYTES, MESSAGE_BYTES = 4_096, 65_536, 1_048_576
 
@@ -34,10 +34,10 @@ def text(pattern):
     return lambda value: fits(isinstance(value, str) and re.fullmatch(pattern, value), value)
 
 
-def whole(least):
+def whole(least, most=2**53 - 1):
     def read(value):
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return int(fits(is_number and value % 1 == 0 and least <= value < 2**53, value))
+        return int(fits(is_number and value % 1 == 0 and least <= value <= most, value))
 
     return read
 
@@ -74,8 +74,12 @@ def rows(*checks):
     return read
 
 
+def items(read):
+    return lambda value: [read(item) for item in fits(isinstance(value, list), value)]
+
+
 def objects(read):
-    return lambda value: [read(fits(isinstance(item, dict), item)) for item in fits(isinstance(value, list), value)]
+    return items(lambda item: read(fits(isinstance(item, dict), item)))
 
 
 def fields(known, given):
@@ -96,6 +100,7 @@ def entry(given):
 ID, ONE, ZERO, YES = text("[0-9a-f]{32}"), whole(1), whole(0), lambda value: fits(value is True, value)
 SELF = {"id": ID, "address": address, "name?": name, "meta?": meta}
 LISTED = {"order": ONE, "dialect": text("classic|native"), **SELF}
+CLAIMED = 2**53 - 2**32  # The greatest order or revision of another log that a member may name
 DEPARTURE = {"revision": ONE, "id": ID, "reason": sentence}
 ENTRIES = {
     "joined": {"revision": ONE, **LISTED},
@@ -106,11 +111,13 @@ ENTRIES = {
     "unclaimed": {"revision": ONE, "key": name, "reason": sentence},
 }
 CLAIM = {"key": name, "holder": ID, "token": ONE}
+MEMBERS = objects(lambda given: fields(LISTED, given))
 CONTROLS = {
-    "register": {"mesh": name, **SELF},
-    "resume": {"mesh": name, "id": ID, "address": address, "log": ID, "revision": ZERO},
+    "register": {"mesh": name, **SELF, "waited?": YES},
+    "resume": {"mesh": name, **SELF, "log": ID, "revision": ZERO, "order": whole(1, CLAIMED), "highest": whole(0, CLAIMED)},
+    "known": {"members": MEMBERS, "gone": items(ID), "more?": YES},
     "proof": {"nonce": ID},
-    "links": {"full?": YES, "up": rows(ONE, ZERO), "down": rows(ONE, sentence, sentence)},
+    "links": {"full?": YES, "up": rows(ID, ZERO), "down": rows(ID, sentence, ZERO, sentence)},
     "watch": {"size": ONE},
     "leave": {"reason": sentence},
     "renew": {"number": ONE},
@@ -120,11 +127,17 @@ CONTROLS = {
     "renewed": {"number": ONE},
     "unclaimable": {"key": name, "code": text("[A-Z][A-Z_]{0,39}"), "message": sentence, "holder?": ID},
     "admitted": {"log": ID, "order": ONE, "revision": ONE, "observed": address},
-    "directory": {"revision": ONE, "members": objects(lambda given: fields(LISTED, given)), "claims?": objects(lambda given: fields(CLAIM, given)), "more?": YES},
+    "directory": {
+        "revision": ONE,
+        "members": MEMBERS,
+        "claims?": objects(lambda given: fields(CLAIM, given)),
+        "gone?": items(ID),
+        "more?": YES,
+    },
     "entries": {"entries": objects(entry)},
     "waiting": {"place": ONE},
     "complete": {"revision": ONE, "members": ONE, "links": ZERO, "unverified": ZERO},
-    "degraded": {"revision": ONE, "count": ZERO, "missing": rows(ONE, ONE, sentence)},
+    "degraded": {"revision": ONE, "count": ZERO, "missing": rows(ID, ID, sentence, ZERO, sentence, ZERO)},
     "teardown": {"reason": sentence, "deadlineMs": ZERO},
     "challenge": {"mesh": name, "id": ID, "nonce": ID},
     "check": {"mesh": name, "id": ID},

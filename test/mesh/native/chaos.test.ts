@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { serverAddress } from "./names.js";
+import { idOf, serverAddress } from "./names.js";
 import type { Node } from "./node.js";
 import type { Side, Wire } from "./wire.js";
 import { World } from "./world.js";
@@ -61,8 +61,8 @@ class Run {
     let attempt: number | undefined;
     for (const frame of node.said) {
       if (frame.type !== "links") continue;
-      if (frame.down.some(([peer]) => peer === order)) attempt = undefined;
-      attempt = frame.up.find(([peer]) => peer === order)?.[1] ?? attempt;
+      if (frame.down.some(([peer]) => peer === idOf(order))) attempt = undefined;
+      attempt = frame.up.find(([peer]) => peer === idOf(order))?.[1] ?? attempt;
     }
     return attempt;
   }

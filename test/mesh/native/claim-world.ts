@@ -186,7 +186,7 @@ export class ClaimMember {
       this.claims.answered(message, now);
       if (without === "C2") this.#countFromNow();
     } else if (message.type === "directory") {
-      this.#applyAll(this.view.restore(message.members, message.revision, message.claims));
+      this.#applyAll(this.view.restore(message.members, message.revision, message.claims ?? [], []));
     } else if (message.type === "unclaimable") this.claims.answered(message, now);
   }
 

@@ -143,7 +143,10 @@ describe("a goodbye", () => {
     owner.leave();
     wire.from("dialer");
     world.pass(limits.reportMs);
-    expect(later.session.last("dialer", "links")).toMatchObject({ up: [], down: [[1, "leaving", "said goodbye"]] });
+    expect(later.session.last("dialer", "links")).toMatchObject({
+      up: [],
+      down: [[idOf(1), "leaving", 1, "said goodbye"]],
+    });
   });
 });
 

@@ -88,7 +88,7 @@ describe("a member that was removed", () => {
     expect(owner.session.last("dialer", "links")).toBeUndefined();
     later.entries(lostSelf, joined(again));
     world.live(1_000);
-    expect(owner.session.last("dialer", "links")).toMatchObject({ up: [[2, 1]], down: [] });
+    expect(owner.session.last("dialer", "links")).toMatchObject({ up: [[idOf(2), 1]], down: [] });
   });
 });
 

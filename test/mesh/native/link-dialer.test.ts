@@ -34,7 +34,7 @@ describe("an owner", () => {
     const { world, node } = owner();
     const [wire] = node.dialsTo(listed(2).address);
     const sent = wire?.connect().dialer.sent.length;
-    wire?.send("acceptor", encodePreface({ lowest: 2, highest: 3 }));
+    wire?.send("acceptor", encodePreface({ lowest: 3, highest: 4 }));
     wire?.from("acceptor");
     expect(wire?.dialer.sent).toHaveLength(sent ?? -1);
     expect(wire?.dialer.onItsWay.at(-1)).toBe("end");

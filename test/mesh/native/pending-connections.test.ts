@@ -116,9 +116,9 @@ describe("a caller", () => {
   test("of another version is sent the preface of this one, and no frame", () => {
     const { world, node } = listener();
     const call = world.call(node);
-    call.send("dialer", encodePreface({ lowest: 2, highest: 9 }));
+    call.send("dialer", encodePreface({ lowest: 3, highest: 9 }));
     call.from("dialer");
-    expect(call.acceptor.sent).toEqual([encodePreface({ lowest: 1, highest: 1 })]);
+    expect(call.acceptor.sent).toEqual([encodePreface({ lowest: 2, highest: 2 })]);
     expect(node.notes).toEqual(["VERSION_MISMATCH"]);
     expect(call.acceptor.onItsWay.at(-1)).toBe("end");
   });

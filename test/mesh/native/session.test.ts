@@ -186,8 +186,8 @@ describe("the directory", () => {
       revision: 2,
       count: 2,
       missing: [
-        [1, 2, "dialing: x"],
-        [1, 9, "y"],
+        [idOf(1), idOf(2), "dialing", 3, "x", 30_000],
+        [idOf(1), idOf(9), "up", 1, "y", 0],
       ],
     });
     expect(node.eventsOf("complete")).toMatchObject([{ scope: "mesh", links: 1 }]);
@@ -211,7 +211,7 @@ describe("that the mesh is whole", () => {
     owner.hear(whole);
     expect(owner.eventsOf("complete")).toEqual([]);
     expect(owner.said.slice(said).map(({ type }) => type)).toEqual(["links", "watch"]);
-    expect(owner.said[said]).toMatchObject({ up: [], down: [[2, "redialing", expect.any(String)]] });
+    expect(owner.said[said]).toMatchObject({ up: [], down: [[idOf(2), "redialing", 1, expect.any(String)]] });
     world.live(1_000);
     owner.hear(whole);
     expect(owner.eventsOf("complete")).toMatchObject([{ members: 2, links: 1 }]);
@@ -243,10 +243,22 @@ describe("a session that breaks", () => {
     expect(later.messages).toEqual(["meanwhile"]);
     owner.reachAgain();
     expect(owner.said).toEqual([
-      { type: "resume", mesh: "m", id: idOf(1), address: owner.address, log: logId, revision: 2 },
+      {
+        type: "resume",
+        mesh: "m",
+        id: idOf(1),
+        address: owner.address,
+        log: logId,
+        revision: 2,
+        order: 1,
+        highest: 2,
+      },
     ]);
     expect(challenge(world, owner)).toBe("here");
-    expect(owner.said.at(-1)).toEqual({ type: "proof", nonce });
+    expect(owner.said.slice(-2)).toEqual([
+      { type: "proof", nonce },
+      { type: "known", members: [listed(2)], gone: [] },
+    ]);
     owner.hear({ type: "admitted", log: logId, order: 1, revision: 4, observed: owner.address });
     owner.entries(joined(listed(3)), joined(listed(4)));
     expect(owner.member.revision).toBe(4);
@@ -292,7 +304,7 @@ describe("a session that breaks", () => {
     expect(challenge(world, node)).toBe("refuse");
     node.session.connect();
     expect(challenge(world, node)).toBe("here");
-    expect(node.said.map(({ type }) => type)).toEqual(["resume", "proof"]);
+    expect(node.said.map(({ type }) => type)).toEqual(["resume", "proof", "known"]);
   });
 
   test("is tried again and again, with pauses that grow up to a limit", () => {

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { harmless } from "../../../src/core/escaping.js";
+import { greatestClaim } from "../../../src/protocol/directory.js";
 import {
   type BadControl,
   type Control,
@@ -29,6 +30,8 @@ function verdict(text: string): string | undefined {
 const ids = fc.string({ unit: fc.constantFrom(..."0123456789abcdef"), minLength: 32, maxLength: 32 });
 const counts = fc.oneof(fc.nat(), fc.maxSafeNat());
 const ones = counts.map((count) => Math.max(1, count));
+const claimedRevisions = fc.oneof(fc.nat(), fc.nat({ max: greatestClaim }), fc.constant(greatestClaim));
+const claimedOrders = claimedRevisions.map((order) => Math.max(1, order));
 const names = texts.filter(isName);
 const sentences = fc.string({ unit: "grapheme", maxLength: 60 }).filter((text) => harmless(text) === text);
 const metas = fc
@@ -66,16 +69,27 @@ const unclaimed = fc.record({ type: fc.constant("unclaimed"), revision: ones, ke
 /** Messages of every type, with and without what may be absent. */
 const messages: Readonly<Record<Control["type"], fc.Arbitrary<object>>> = {
   register: fc
-    .tuple(fc.record({ mesh: names, ...self }), fc.record({ name: names, meta: metas }, optional))
+    .tuple(fc.record({ mesh: names, ...self }), fc.record({ name: names, meta: metas, waited: yes }, optional))
     .map(([must, may]) => ({ ...must, ...may })),
-  resume: fc.record({ mesh: names, ...self, log: ids, revision: counts }),
+  resume: fc
+    .tuple(
+      fc.record({ mesh: names, ...self, log: ids, revision: counts, order: claimedOrders, highest: claimedRevisions }),
+      fc.record({ name: names, meta: metas }, optional),
+    )
+    .map(([must, may]) => ({ ...must, ...may })),
+  known: fc
+    .tuple(
+      fc.record({ members: fc.array(member, { maxLength: 4 }), gone: fc.array(ids, { maxLength: 4 }) }),
+      fc.record({ more: yes }, optional),
+    )
+    .map(([must, may]) => ({ ...must, ...may })),
   proof: fc.record({ nonce: ids }),
   links: fc
     .tuple(
       fc.record({ full: yes }, optional),
       fc.record({
-        up: fc.array(fc.tuple(ones, counts), { maxLength: 5 }),
-        down: fc.array(fc.tuple(ones, sentences, sentences), { maxLength: 5 }),
+        up: fc.array(fc.tuple(ids, counts), { maxLength: 5 }),
+        down: fc.array(fc.tuple(ids, sentences, counts, sentences), { maxLength: 5 }),
       }),
     )
     .map(([may, must]) => ({ ...may, ...must })),
@@ -99,7 +113,11 @@ const messages: Readonly<Record<Control["type"], fc.Arbitrary<object>>> = {
     .tuple(
       fc.record({ revision: ones, members: fc.array(member, { maxLength: 4 }) }),
       fc.record(
-        { claims: fc.array(fc.record({ key: names, holder: ids, token: ones }), { maxLength: 3 }), more: yes },
+        {
+          claims: fc.array(fc.record({ key: names, holder: ids, token: ones }), { maxLength: 3 }),
+          gone: fc.array(ids, { maxLength: 3 }),
+          more: yes,
+        },
         optional,
       ),
     )
@@ -110,7 +128,7 @@ const messages: Readonly<Record<Control["type"], fc.Arbitrary<object>>> = {
   degraded: fc.record({
     revision: ones,
     count: counts,
-    missing: fc.array(fc.tuple(ones, ones, sentences), { maxLength: 4 }),
+    missing: fc.array(fc.tuple(ids, ids, sentences, counts, sentences, counts), { maxLength: 4 }),
   }),
   teardown: fc.record({ reason: sentences, deadlineMs: counts }),
   challenge: fc.record({ mesh: names, id: ids, nonce: ids }),

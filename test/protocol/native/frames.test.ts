@@ -11,14 +11,14 @@ import {
   writeFrameHeader,
 } from "../../../src/protocol/native/frames.js";
 import { isNumbered, numberedKinds, streamDataHeaderBytes } from "../../../src/protocol/native/numbered-frames.js";
-import { encodePreface } from "../../../src/protocol/native/preface.js";
+import { encodePreface, version } from "../../../src/protocol/native/preface.js";
 import { cut, cuts, everyDelivery } from "../readers.js";
 import { hexOf } from "./hex.js";
 import { concat, limits, readStream, type StreamEvent } from "./reading.js";
 
 const kinds = fc.oneof(fc.integer({ min: 0, max: 255 }), fc.integer({ min: 0x0f, max: 0x20 }));
 const frames = fc.array(fc.tuple(kinds, fc.uint8Array({ maxLength: 30 })), { maxLength: 6 });
-const preface: StreamEvent = { type: "preface", lowest: 1, highest: 1 };
+const preface: StreamEvent = { type: "preface", lowest: version, highest: version };
 
 function header(kind: number, bodyBytes: number): Uint8Array {
   const bytes = new Uint8Array(frameHeaderBytes);

@@ -88,7 +88,7 @@ describe("a frame", () => {
   });
 
   test.each(frames)("is read, at every split: $name", ({ hex, content }) => {
-    const expected = [{ type: "preface", lowest: 1, highest: 1 }, content];
+    const expected = [{ type: "preface", lowest: 2, highest: 2 }, content];
     for (const pieces of everyDelivery(bytesOfHex(hex)))
       expect(understand([encodePreface(), ...pieces])).toEqual(expected);
   });

@@ -56,7 +56,7 @@ describe("the capacity of a mesh that ends at it", () => {
     play.listen(a.address, undefined);
     expect(fullIn(play)).toEqual([2]);
     again.reportAll([b, 1]);
-    b.linked([{ order: 1 }, 1]);
+    b.linked([a, 1]);
     expect(play.eventsOf("teardown")).toMatchObject([{ reason: "capacity reached", members: 2, links: 1 }]);
   });
 

@@ -136,7 +136,7 @@ describe("N5: a mesh that has reached its capacity and is to end", () => {
       caller.send(`127.0.0.1:1400${index}`);
       return caller;
     });
-    a.linked([{ order: 2 }, 0], [{ order: 3 }, 0]);
+    a.linked([play.memberOf(2), 0], [play.memberOf(3), 0]);
     expect(play.eventsOf("complete")).toMatchObject([{ members: 3, links: 2, unverified: 1 }]);
     play.pass(play.limits.settleMs - 1);
     expect(play.eventsOf("teardown")).toEqual([]);
@@ -152,7 +152,7 @@ describe("N5: a mesh that has reached its capacity and is to end", () => {
     const play = new Play({ capacity: 2 });
     const [a] = nativeMembers(play, 1) as [Player];
     play.call().send("127.0.0.1:14002");
-    a.linked([{ order: 2 }, 0]);
+    a.linked([play.memberOf(2), 0]);
     expect(play.eventsOf("teardown")).toHaveLength(1);
   });
 

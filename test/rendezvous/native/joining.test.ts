@@ -10,7 +10,7 @@ describe("N3: the dial-back proves the address", () => {
     const play = new Play();
     const member = play.native(a, "cache").register({ name: "api-1", meta: { zone: "x" } });
     expect(play.dials).toMatchObject([{ to: a, identity: { mesh: "cache", role: "rendezvous" } }]);
-    expect(member.end.prefaces).toEqual([{ lowest: 1, highest: 1 }]);
+    expect(member.end.prefaces).toEqual([{ lowest: 2, highest: 2 }]);
     expect(member.end.controls).toMatchObject([
       { type: "admitted", order: 1, revision: 1, observed: "127.0.0.1:40001" },
       {

@@ -8,6 +8,11 @@ import { type Caller, nativeMembers, Play, type Player } from "../play.js";
 const id = "0123456789abcdef0123456789abcdef";
 const registration: Control = { type: "register", mesh: "default", id, address: "127.0.0.1:14001" };
 
+/** An id that nobody has. */
+function made(index: number): string {
+  return (0xff_0000 + index).toString(16).padStart(32, "0");
+}
+
 function greeted(play: Play): Caller {
   const caller = play.call();
   caller.send(encodePreface());
@@ -39,7 +44,7 @@ describe("a native caller is refused, told why, and half-closed", () => {
     const caller = greeted(play);
     caller.send(bytes);
     expect(caller.end.last("refuse")).toMatchObject({ code });
-    expect(caller.end.prefaces).toEqual([{ lowest: 1, highest: 1 }]);
+    expect(caller.end.prefaces).toEqual([{ lowest: 2, highest: 2 }]);
     expect(caller.state).toBe("halfClosed");
     expect(play.notes).toEqual([code]);
     expect(play.dials).toEqual([]);
@@ -67,12 +72,12 @@ test("kinds and messages that say they may be ignored are ignored", () => {
 });
 
 test("a member may say more at a time than a stranger, up to the bound of control frames", () => {
-  const play = new Play({ limits: { firstFrameBytes: 200, controlBytes: 2_000 } });
+  const play = new Play({ limits: { firstFrameBytes: 200, controlBytes: 4_000 } });
   const [member] = nativeMembers(play, 1) as [Player];
-  const up = Array.from({ length: 60 }, (_, index): [number, number] => [1_000 + index, 1]);
+  const up = Array.from({ length: 60 }, (_, index): [string, number] => [made(index), 1]);
   member.caller.say({ type: "links", up, down: [] });
   expect(member.caller.state).toBe("open");
-  const many = Array.from({ length: 600 }, (_, index): [number, number] => [1_000 + index, 1]);
+  const many = Array.from({ length: 600 }, (_, index): [string, number] => [made(index), 1]);
   member.caller.say({ type: "links", up: many, down: [] });
   expect(member.end.last("refuse")).toMatchObject({ code: "FRAME_TOO_LARGE" });
 });
@@ -102,9 +107,9 @@ describe("versions", () => {
   test("none in common: answered with the server's own range and nothing else, then half-closed", () => {
     const play = new Play();
     const caller = play.call();
-    caller.send(encodePreface({ lowest: 2, highest: 7 }));
+    caller.send(encodePreface({ lowest: 3, highest: 7 }));
     caller.say(registration);
-    expect(caller.end.prefaces).toEqual([{ lowest: 1, highest: 1 }]);
+    expect(caller.end.prefaces).toEqual([{ lowest: 2, highest: 2 }]);
     expect(caller.end.kinds).toEqual([]);
     expect(caller.state).toBe("halfClosed");
     expect(play.notes).toEqual(["VERSION_MISMATCH"]);
@@ -115,7 +120,7 @@ describe("versions", () => {
     const caller = play.call();
     caller.send(encodePreface({ lowest: 1, highest: 7 }));
     caller.send(Uint8Array.of(0, 0, 0, 0, 4));
-    expect(caller.end.prefaces).toEqual([{ lowest: 1, highest: 1 }]);
+    expect(caller.end.prefaces).toEqual([{ lowest: 2, highest: 2 }]);
     expect(caller.end.kinds).toEqual([5]);
   });
 
@@ -308,7 +313,16 @@ describe("with a secret", () => {
     const player = play.native("127.0.0.1:14001");
     player.caller.secure({ mesh: "cache", role: "rendezvous" });
     player.caller.send(encodePreface());
-    player.caller.say({ type: "resume", mesh: "default", id, address: player.address, log: id, revision: 1 });
+    player.caller.say({
+      type: "resume",
+      mesh: "default",
+      id,
+      address: player.address,
+      log: id,
+      revision: 1,
+      order: 1,
+      highest: 1,
+    });
     expect(player.end.last("refuse")).toMatchObject({ code: "WRONG_MESH" });
   });
 

@@ -1,0 +1,209 @@
+import type { Limits } from "../core/limits.js";
+import type { KeyedTimers } from "../core/timers.js";
+import type { Candidate, Id, Member } from "../protocol/directory.js";
+import type { ControlOf } from "../protocol/native/control.js";
+import type { CompletenessTracker } from "./completeness.js";
+import type { MemberRecord, MemberSession, RecoveryClaim } from "./member-session.js";
+import type { Members } from "./members.js";
+import type { Membership } from "./membership.js";
+
+/** What is said of an id: that it has ended. */
+interface GoneWord {
+  readonly by: Id;
+}
+
+/** What becomes of a part of what a member knows: more is to come, it was the last, or no member may say so much. */
+export type KnownPart = "more" | "last" | "tooMany";
+
+/**
+ * Learns a mesh from its members, whose log this server does not have: it was started again, or has forgotten the mesh.
+ *
+ * Each member that comes back says who it was, whom it knows, and who has ended. Those whom others name are expected for a
+ * lease: they hold their slots, and the mesh is not complete without them. Nobody else's word lets a member in, and one
+ * member's word alone removes none.
+ */
+export class Recovery {
+  readonly #limits: Limits;
+  readonly #mostExpected: number;
+  readonly #members: Members;
+  readonly #membership: Membership;
+  readonly #completeness: CompletenessTracker;
+  /** When the lease of each expected member ends. */
+  readonly #leases: KeyedTimers<Id>;
+  /** By when a second member must have said that an id which is there has ended. */
+  readonly #disputes: KeyedTimers<Id>;
+  /** By when each session must have said whom it knows; and those that have not. */
+  readonly #readings: KeyedTimers<MemberSession>;
+  readonly #overdue = new Set<MemberSession>();
+  /** Those that are named in what is being read. */
+  readonly #named = new Map<Id, Member>();
+  readonly #goneWords = new Map<Id, GoneWord>();
+  /** When the log has begun: with the first session. */
+  #startedAt: number | undefined;
+  #returned = 0;
+
+  constructor(
+    limits: Limits,
+    mostExpected: number,
+    membership: Membership,
+    completeness: CompletenessTracker,
+    leases: KeyedTimers<Id>,
+    disputes: KeyedTimers<Id>,
+    readings: KeyedTimers<MemberSession>,
+  ) {
+    this.#limits = limits;
+    this.#mostExpected = mostExpected;
+    this.#membership = membership;
+    this.#members = membership.members;
+    this.#completeness = completeness;
+    this.#leases = leases;
+    this.#disputes = disputes;
+    this.#readings = readings;
+  }
+
+  get size(): number {
+    return this.#goneWords.size + this.#named.size + this.#members.expected.size;
+  }
+
+  /** When newcomers that have waited at another server are let in, at the latest: a lease after the log has begun. */
+  get endsAt(): number {
+    return (this.#startedAt ?? 0) + this.#limits.leaseMs;
+  }
+
+  /** True while members of an earlier log may still come. */
+  isGathering(now: number): boolean {
+    if (this.#members.awaited > 0 || this.#members.readers > 0) return true;
+    return this.#returned === 0 && this.#isYoung(now);
+  }
+
+  /** A session has begun. */
+  begin(now: number): void {
+    this.#startedAt ??= now;
+  }
+
+  /** Whether a member of an earlier log may come back with this id; otherwise it has to join anew. */
+  isWelcome(id: Id, now: number): boolean {
+    if (this.#membership.isRemoved(id)) return false;
+    return this.#isYoung(now) || this.#members.get(id)?.expectation !== undefined;
+  }
+
+  /** A member has proved its address, and says whom it knows, within a bounded time. */
+  beginReading(session: MemberSession, now: number): void {
+    session.step("recovering");
+    this.#members.readers += 1;
+    this.#readings.set(session, now + this.#limits.handshakeMs);
+  }
+
+  /** The session is over, or has said everything. */
+  endReading(session: MemberSession): void {
+    if (session.state !== "recovering") return;
+    this.#members.readers -= 1;
+    this.#readings.clear(session);
+    this.#overdue.delete(session);
+    if (this.#members.readers === 0) this.#named.clear();
+  }
+
+  /** It has not said everything in time. */
+  readingOverdue(session: MemberSession): void {
+    this.#overdue.add(session);
+  }
+
+  /** The sessions that have not said everything in time. */
+  get overdue(): Iterable<MemberSession> {
+    return this.#overdue;
+  }
+
+  /** Keeps a part of what a member knows. Many name the same members: each is kept once. */
+  read({ known, gone }: RecoveryClaim, part: ControlOf<"known">): KnownPart {
+    for (const member of part.members) {
+      const same = this.#named.get(member.id) ?? member;
+      if (same === member && this.#named.size >= this.#limits.directoryMembers) return "tooMany";
+      this.#named.set(member.id, same);
+      known.push(same);
+    }
+    for (const id of part.gone) gone.push(id);
+    const { directoryMembers } = this.#limits;
+    if (known.length > directoryMembers || gone.length > directoryMembers) return "tooMany";
+    return part.more === true ? "more" : "last";
+  }
+
+  /** A member of an earlier log is listed again: what it has said counts. */
+  returned(record: MemberRecord, now: number): void {
+    const { recovery, id } = record;
+    this.#returned += 1;
+    this.#leases.clear(id);
+    if (this.#goneWords.has(id)) this.#disputes.set(id, now + this.#limits.leaseMs);
+    if (recovery === undefined || record.hasVouched) return;
+    record.hasVouched = true;
+    for (const gone of recovery.gone) this.#hearGone(gone, record, now);
+    for (const member of recovery.known) this.#hearMember(member, now);
+    recovery.gone.length = 0;
+    recovery.known.length = 0;
+  }
+
+  /** A member that was let in is expected again, because the log has rejected it. */
+  expectAgain({ id }: MemberRecord, now: number): void {
+    this.#leases.set(id, now + this.#limits.leaseMs);
+  }
+
+  /** The lease of an expected member has run out. */
+  leaseEnded(id: Id): void {
+    const record = this.#members.get(id);
+    if (record?.expectation !== undefined) record.expectation.isOverdue = true;
+  }
+
+  /** Nobody else has said that an id has ended that is there: whoever has said it is not to be trusted. */
+  disputeEnded(id: Id, now: number): void {
+    const word = this.#goneWords.get(id);
+    this.#goneWords.delete(id);
+    const speaker = word === undefined ? undefined : this.#members.get(word.by);
+    if (this.#members.get(id)?.member === undefined || speaker?.member === undefined) return;
+    this.#membership.remove(speaker, "lost", `it has said that ${id} has ended, and nobody else has`, now);
+  }
+
+  /** Removes the expected ones that are overdue, and that nobody reports a link with. */
+  review(now: number): void {
+    for (const record of this.#members.expected) {
+      if (record.expectation?.isOverdue !== true || this.#completeness.isHeld(record)) continue;
+      this.#membership.remove(record, "lost", `not back within ${this.#limits.leaseMs / 1000} s`, now);
+    }
+  }
+
+  #isYoung(now: number): boolean {
+    return this.#startedAt === undefined || now < this.endsAt;
+  }
+
+  #hearMember({ id, order, address, name, meta }: Member, now: number): void {
+    // Whoever names it may have missed that this log has removed it.
+    if (this.#membership.isRemoved(id)) this.#members.noteGone(id);
+    if (this.#members.get(id) !== undefined || this.#membership.isRemoved(id)) return;
+    if (this.#members.expected.size >= this.#mostExpected) return;
+    const candidate: Candidate = {
+      id,
+      address,
+      dialect: "native",
+      ...(name === undefined ? {} : { name }),
+      ...(meta === undefined ? {} : { meta }),
+    };
+    const record = this.#membership.expect(candidate, order);
+    if (this.#goneWords.has(id)) this.#members.doubt(record);
+    this.#leases.set(id, now + this.#limits.leaseMs);
+  }
+
+  /** One member has said that an id has ended. Two must say so of one that is there. */
+  #hearGone(id: Id, by: MemberRecord, now: number): void {
+    if (id === by.id || this.#membership.isRemoved(id)) return;
+    const word = this.#goneWords.get(id);
+    const record = this.#members.get(id);
+    if (word === undefined) {
+      if (this.#goneWords.size >= this.#limits.tombstones) return;
+      this.#goneWords.set(id, { by: by.id });
+      if (record?.expectation !== undefined) this.#members.doubt(record);
+      if (record?.member !== undefined) this.#disputes.set(id, now + this.#limits.leaseMs);
+    } else if (word.by !== by.id && record !== undefined) {
+      this.#goneWords.delete(id);
+      this.#disputes.clear(id);
+      this.#membership.remove(record, "lost", "two members say that it has ended", now);
+    }
+  }
+}

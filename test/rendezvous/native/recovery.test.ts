@@ -1,0 +1,537 @@
+import { describe, expect, test } from "vitest";
+import type { Address } from "../../../src/protocol/address.js";
+import { greatestClaim, type Id, type Member } from "../../../src/protocol/directory.js";
+import { pong } from "../../../src/protocol/native/frames.js";
+import { linkAll, nativeMembers, Play, type Player } from "../play.js";
+
+const oldLog = "a".repeat(32);
+
+/** An id that no server has drawn. */
+function made(index: number): Id {
+  return `e${index.toString(16).padStart(31, "0")}`;
+}
+
+/** Members of a log that this server does not have, who know one another. None of them has come back yet. */
+function formerMembers(play: Play, count: number, firstPort = 14_001, mesh = "default"): Player[] {
+  const players = Array.from({ length: count }, (_, index) => {
+    const player = play.native(`127.0.0.1:${firstPort + index}`, mesh);
+    player.caller.close();
+    player.lastOrder = index + 1;
+    return player;
+  });
+  for (const player of players) names(player, players);
+  return players;
+}
+
+/** What it will say when it comes back: that it knows these members, and that these ids have ended. */
+function names(player: Player, members: readonly Player[], gone: readonly Id[] = []): Player {
+  const rows = members.filter((other) => other !== player).map(({ row }) => row);
+  player.known = [{ members: rows, gone: [...gone] }];
+  return player;
+}
+
+function back(player: Player, highest = 10): Player {
+  player.resume(9, oldLog, { highest });
+  player.play.settle();
+  return player;
+}
+
+function member(id: Id, address: Address, order = 1): Member {
+  return { id, order, address, dialect: "native" };
+}
+
+function lostIn(play: Play): (readonly [Id, string])[] {
+  return play.eventsOf("lost").map(({ id, reason }) => [id, reason]);
+}
+
+/** Time passes in which these members are heard. */
+function passAwake(play: Play, awake: readonly Player[], ms: number): void {
+  for (let passed = 0; passed < ms; passed += 1_000) {
+    play.pass(Math.min(1_000, ms - passed));
+    for (const player of awake) player.caller.send(pong);
+  }
+}
+
+describe("a member of a log that this server does not have", () => {
+  test("is let in with the order that it had, and everybody is told that it has returned", () => {
+    const play = new Play();
+    const [a, b] = formerMembers(play, 2) as [Player, Player];
+    back(b);
+    back(a);
+    expect([a.order, b.order]).toEqual([1, 2]);
+    expect(play.machine.members).toEqual([a.address, b.address]);
+    expect(play.eventsOf("joined").map(({ id, order, returned }) => [id, order, returned])).toEqual([
+      [b.id, 2, true],
+      [a.id, 1, true],
+    ]);
+    linkAll([a, b]);
+    expect(play.eventsOf("complete")).toMatchObject([{ members: 2, links: 1 }]);
+  });
+
+  test("counts for nothing before its list has been read to the end", () => {
+    const play = new Play();
+    const [a, b, c] = formerMembers(play, 3) as [Player, Player, Player];
+    a.known = [{ members: [b.row], gone: [], more: true }];
+    back(a);
+    expect(play.machine.members).toEqual([]);
+    a.caller.say({ type: "known", members: [c.row], gone: [] });
+    play.settle();
+    expect(play.machine.members).toEqual([a.address]);
+    back(b);
+    linkAll([a, b]);
+    // It still waits for the one that the last part has named.
+    expect(play.eventsOf("complete")).toEqual([]);
+    back(c);
+    linkAll([a, b, c]);
+    expect(play.eventsOf("complete")).toMatchObject([{ members: 3, links: 3 }]);
+  });
+
+  test("has to join anew once the log has grown old and nobody has named it", () => {
+    const play = new Play();
+    const [stranger] = formerMembers(play, 1) as [Player];
+    const [newcomer] = nativeMembers(play, 1, "default", 15_001) as [Player];
+    passAwake(play, [newcomer], play.limits.leaseMs - play.now - 1);
+    passAwake(play, [newcomer], 1);
+    back(stranger);
+    expect(stranger.end.last("refuse")).toMatchObject({ code: "FENCED" });
+  });
+
+  test("is let in whatever the capacity, and beside members of the other kind of address", () => {
+    const play = new Play({ capacity: 2, onFull: "hold" });
+    const newcomers = nativeMembers(play, 2, "default", 15_001);
+    const former = formerMembers(play, 2);
+    for (const player of former) back(player);
+    expect(play.machine.members).toHaveLength(newcomers.length + former.length);
+    const far = play.native("10.0.0.9:7000");
+    far.caller.close();
+    far.lastOrder = 3;
+    back(far);
+    expect(far.end.last("admitted")).toMatchObject({ order: 3 });
+  });
+
+  test("who breaks off in the middle of its list is no member, and holds nothing up", () => {
+    const play = new Play();
+    const [a] = formerMembers(play, 3) as [Player];
+    const [b, c] = nativeMembers(play, 2, "default", 15_001) as [Player, Player];
+    a.known = [{ members: [member(made(1), "127.0.0.1:16001")], gone: [b.id], more: true }];
+    back(a);
+    linkAll([b, c]);
+    expect(play.eventsOf("complete")).toEqual([]);
+    a.caller.close("ECONNRESET");
+    expect(play.eventsOf("complete")).toMatchObject([{ members: 2 }]);
+    passAwake(play, [b, c], 2 * play.limits.leaseMs);
+    expect(lostIn(play)).toEqual([]);
+  });
+
+  test("is told to come again while another session is let in with its id", () => {
+    const play = new Play();
+    const [a] = formerMembers(play, 1) as [Player];
+    play.isLogSlow = true;
+    back(a);
+    const first = a.caller;
+    back(a);
+    expect(a.end.last("refuse")).toMatchObject({ code: "STORE_UNAVAILABLE", retryMs: play.limits.logRetryMs });
+    expect(first.state).toBe("open");
+    play.answer();
+    play.settle();
+    expect(play.machine.members).toEqual([a.address]);
+    expect(first.end.last("admitted")).toMatchObject({ order: 1 });
+  });
+
+  test("cannot take the id of a member of this log for an address of its own", () => {
+    const play = new Play();
+    const [a, b] = nativeMembers(play, 2) as [Player, Player];
+    const thief = play.native("127.0.0.1:16001");
+    thief.id = a.id;
+    back(thief);
+    expect(thief.end.last("refuse")).toMatchObject({ code: "FENCED" });
+    expect(play.machine.members).toEqual([a.address, b.address]);
+    expect(a.caller.state).toBe("open");
+  });
+
+  test("is expected again if the log rejects it, and is let in when it comes again", () => {
+    const play = new Play();
+    const [a] = formerMembers(play, 1) as [Player];
+    play.isLogSlow = true;
+    back(a);
+    expect(play.appends).toMatchObject([{ change: { type: "joined", id: a.id, order: 1 } }]);
+    play.reject("unavailable");
+    expect(a.end.last("refuse")).toMatchObject({ code: "STORE_UNAVAILABLE" });
+    play.isLogSlow = false;
+    const [newcomer] = nativeMembers(play, 1, "default", 15_001) as [Player];
+    expect(play.eventsOf("complete")).toEqual([]);
+    back(a);
+    expect(a.order).toBe(1);
+    linkAll([a, newcomer]);
+    expect(play.eventsOf("complete")).toMatchObject([{ members: 2 }]);
+  });
+
+  test("whose append was rejected is lost if it does not come again within a lease", () => {
+    const play = new Play();
+    const [a] = formerMembers(play, 1) as [Player];
+    const [newcomer] = nativeMembers(play, 1, "default", 15_001) as [Player];
+    play.isLogSlow = true;
+    back(a);
+    play.reject("conflict");
+    play.isLogSlow = false;
+    passAwake(play, [newcomer], play.limits.leaseMs + play.limits.logRetryMs);
+    expect(lostIn(play)).toEqual([[a.id, "not back within 20 s"]]);
+  });
+});
+
+describe("revisions", () => {
+  test("G5: go on above all that a returned member has read, so that newcomers come last", () => {
+    const play = new Play();
+    const [a, b] = formerMembers(play, 2) as [Player, Player];
+    back(a, 500);
+    const [newcomer] = nativeMembers(play, 1, "default", 15_001) as [Player];
+    back(b, 700);
+    const [last] = nativeMembers(play, 1, "default", 15_002) as [Player];
+    expect(newcomer.order).toBeGreaterThan(500);
+    expect(last.order).toBeGreaterThan(Math.max(700, newcomer.order));
+    expect(play.machine.members).toEqual([a, b, newcomer, last].map(({ address }) => address));
+  });
+
+  test("stay numbers that JSON keeps, whatever is claimed, and nobody is shut out", () => {
+    const play = new Play();
+    const [a] = formerMembers(play, 1) as [Player];
+    a.lastOrder = greatestClaim;
+    back(a, greatestClaim);
+    expect(a.order).toBe(greatestClaim);
+    const newcomers = nativeMembers(play, 3, "default", 15_001);
+    expect(newcomers.map(({ order }) => Number.isSafeInteger(order) && order > 2 ** 49)).toEqual([true, true, true]);
+    linkAll([a, ...newcomers]);
+    expect(play.eventsOf("complete").at(-1)).toMatchObject({ members: 4, links: 6 });
+  });
+
+  test.each([
+    ["order", { order: greatestClaim + 1 }],
+    ["highest revision", { highest: greatestClaim + 1 }],
+    ["highest revision", { highest: Number.MAX_SAFE_INTEGER }],
+  ])("beyond the greatest claim are refused as an %s: %o", (_, more) => {
+    const play = new Play();
+    const [a] = formerMembers(play, 1) as [Player];
+    a.resume(9, oldLog, more);
+    expect(a.end.last("refuse")).toMatchObject({ code: "BAD_FRAME" });
+  });
+
+  test("the same order of several members leaves them in the order of their ids", () => {
+    const play = new Play();
+    const former = formerMembers(play, 3);
+    for (const player of former) player.lastOrder = 1;
+    for (const player of former.toReversed()) back(player);
+    const byId = former.toSorted((a, b) => (a.id < b.id ? -1 : 1));
+    expect(play.machine.members).toEqual(byId.map(({ address }) => address));
+    linkAll(former);
+    expect(play.eventsOf("complete")).toMatchObject([{ members: 3, links: 3 }]);
+  });
+});
+
+describe("whoever others have named", () => {
+  test("G1: bars the completeness of the mesh until it is back", () => {
+    const play = new Play();
+    const [a, b, c] = formerMembers(play, 3) as [Player, Player, Player];
+    back(a);
+    back(b);
+    linkAll([a, b]);
+    expect(play.eventsOf("complete")).toEqual([]);
+    back(c);
+    linkAll([a, b, c]);
+    expect(play.eventsOf("complete")).toMatchObject([{ members: 3, links: 3 }]);
+  });
+
+  test("G2: so does a list that is not read to its end", () => {
+    const play = new Play();
+    const [a, b] = formerMembers(play, 2) as [Player, Player];
+    names(a, []);
+    b.known = undefined;
+    back(a);
+    back(b);
+    const [newcomer] = nativeMembers(play, 1, "default", 15_001) as [Player];
+    linkAll([a, newcomer]);
+    expect(play.eventsOf("complete")).toEqual([]);
+    b.caller.say({ type: "known", members: [], gone: [] });
+    play.settle();
+    linkAll([a, b, newcomer]);
+    expect(play.eventsOf("complete")).toMatchObject([{ members: 3, links: 3 }]);
+  });
+
+  test("G7: so does a returned member whose session is broken, whatever it has reported", () => {
+    const play = new Play();
+    const [a, b] = formerMembers(play, 2) as [Player, Player];
+    back(a);
+    back(b);
+    a.linked([b, 1]);
+    play.listen(a.address, () => {});
+    a.caller.close("ECONNRESET");
+    b.linked([a, 1]);
+    expect(play.eventsOf("complete")).toEqual([]);
+  });
+
+  test("is not shown to anybody before it is back", () => {
+    const play = new Play();
+    const [a] = formerMembers(play, 1) as [Player];
+    a.known = [{ members: [member(made(1), "10.9.9.9:22")], gone: [] }];
+    back(a);
+    const [newcomer] = nativeMembers(play, 1, "default", 15_001) as [Player];
+    const told = newcomer.end.all("directory").flatMap(({ members }) => members.map(({ id }) => id));
+    expect(told.toSorted()).toEqual([a.id, newcomer.id].toSorted());
+    expect(play.dials.map(({ to }) => to)).not.toContain("10.9.9.9:22");
+  });
+
+  test("is lost after a lease, by an entry, though the log has never listed it", () => {
+    const play = new Play();
+    const [a, b] = formerMembers(play, 2) as [Player, Player];
+    back(a);
+    passAwake(play, [a], play.limits.leaseMs - 1_000);
+    expect(lostIn(play)).toEqual([]);
+    passAwake(play, [a], 1_000);
+    play.settle();
+    expect(lostIn(play)).toEqual([[b.id, "not back within 20 s"]]);
+    expect(a.end.all("entries").flatMap(({ entries }) => entries)).toContainEqual(
+      expect.objectContaining({ type: "lost", id: b.id }),
+    );
+    back(b);
+    expect(b.end.last("refuse")).toMatchObject({ code: "FENCED" });
+    // Whoever reads a whole directory is told so too.
+    const [newcomer] = nativeMembers(play, 1, "default", 15_001) as [Player];
+    expect(newcomer.end.all("directory").flatMap(({ gone = [] }) => gone)).toEqual([b.id]);
+  });
+
+  test("is kept after its lease while a member reports a link with it, and may come back late", () => {
+    const play = new Play();
+    const [a, b, c] = formerMembers(play, 3) as [Player, Player, Player];
+    back(a);
+    a.linked([b, 1], [c, 1]);
+    passAwake(play, [a], 2 * play.limits.leaseMs);
+    expect(lostIn(play)).toEqual([]);
+    back(b);
+    expect(b.order).toBe(2);
+    a.unlinked(c, "redialing", "ECONNRESET");
+    expect(lostIn(play)).toEqual([[c.id, "not back within 20 s"]]);
+  });
+
+  test("holds a slot for a lease, and no longer", () => {
+    const play = new Play({ capacity: 3, onFull: "hold" });
+    const [a] = formerMembers(play, 3) as [Player];
+    back(a);
+    const newcomers = [15_001, 15_002].map((port) => play.native(`127.0.0.1:${port}`).register()) as [Player, Player];
+    play.settle();
+    expect(newcomers.map(({ end }) => end.last("waiting")?.place)).toEqual([1, 2]);
+    passAwake(play, [a, ...newcomers], play.limits.leaseMs);
+    play.settle();
+    expect(newcomers.map(({ order }) => order > 0)).toEqual([true, true]);
+  });
+
+  test("keeps its address from nobody who proves it, and is replaced then", () => {
+    const play = new Play();
+    const [a, b] = formerMembers(play, 2) as [Player, Player];
+    back(a);
+    const heir = play.native(b.address).register();
+    play.settle();
+    expect(heir.order).toBeGreaterThan(0);
+    expect(a.end.all("entries").flatMap(({ entries }) => entries)).toContainEqual(
+      expect.objectContaining({ type: "replaced", replaces: b.id, id: heir.id }),
+    );
+    passAwake(play, [a, heir], 2 * play.limits.leaseMs);
+    expect(lostIn(play)).toEqual([]);
+    back(b);
+    expect(b.end.last("refuse")).toMatchObject({ code: "FENCED" });
+  });
+
+  test("keeps its address from nobody in another mesh either", () => {
+    const play = new Play();
+    const [a, b] = formerMembers(play, 2) as [Player, Player];
+    back(a);
+    const heir = play.native(b.address, "jobs").register();
+    play.settle();
+    expect(play.machine.membersOf("jobs")).toEqual([heir.address]);
+    expect(lostIn(play)).toEqual([[b.id, 'its address belongs to a member of "jobs" now']]);
+  });
+
+  test("comes back at its own address, and the one that others have given is free", () => {
+    const play = new Play();
+    const [a, b] = formerMembers(play, 2) as [Player, Player];
+    a.known = [{ members: [{ ...b.row, address: "127.0.0.1:16001" }], gone: [] }];
+    back(a);
+    back(b);
+    expect(play.machine.members).toEqual([a.address, b.address]);
+    const other = play.native("127.0.0.1:16001").register();
+    play.settle();
+    expect(other.end.last("refuse")).toBeUndefined();
+    expect(other.order).toBeGreaterThan(0);
+  });
+
+  test("is named in a first list only: what a member says when it comes again counts for nothing", () => {
+    const play = new Play();
+    const [a, b] = formerMembers(play, 2) as [Player, Player];
+    back(a);
+    back(b);
+    linkAll([a, b]);
+    const { log = "" } = a.end.last("admitted") ?? {};
+    a.caller.close("ECONNRESET");
+    a.known = [{ members: [member(made(1), "127.0.0.1:16001")], gone: [b.id] }];
+    a.resume(play.machine.revision, log);
+    play.settle();
+    passAwake(play, [a, b], 2 * play.limits.leaseMs);
+    expect(lostIn(play)).toEqual([]);
+    expect(play.machine.members).toEqual([a.address, b.address]);
+  });
+
+  test("are no more than a mesh may have members, and all are gone after a lease", () => {
+    const play = new Play({ limits: { membersPerMesh: 10 } });
+    const [a] = formerMembers(play, 1) as [Player];
+    a.known = [
+      { members: Array.from({ length: 100 }, (_, index) => member(made(index), `10.1.1.1:${index + 1}`)), gone: [] },
+    ];
+    back(a);
+    passAwake(play, [a], play.limits.leaseMs);
+    expect(lostIn(play)).toHaveLength(10);
+    expect(play.machine.members).toEqual([a.address]);
+    expect(play.dials.map(({ to }) => to)).toEqual([a.address]);
+  });
+
+  test("are not more than a directory may hold, however many parts the list has", () => {
+    const play = new Play({ limits: { directoryMembers: 5 } });
+    const [a] = formerMembers(play, 1) as [Player];
+    a.known = [0, 1, 2].map((part) => ({
+      members: [0, 1].map((index) => member(made(2 * part + index), `10.1.1.1:${2 * part + index + 1}`)),
+      gone: [],
+      more: true as const,
+    }));
+    back(a);
+    expect(a.end.last("refuse")).toMatchObject({ code: "BAD_FRAME" });
+    expect(play.machine.members).toEqual([]);
+  });
+});
+
+describe("the word that an id has ended", () => {
+  test("G3: of one member removes nobody who is back: after a lease the one that has said it is gone itself", () => {
+    const play = new Play();
+    const [liar, b, c] = formerMembers(play, 3) as [Player, Player, Player];
+    names(liar, [], [b.id, c.id]);
+    back(liar);
+    back(b);
+    back(c);
+    expect(play.machine.members).toHaveLength(3);
+    passAwake(play, [liar, b, c], play.limits.leaseMs);
+    expect(play.machine.members).toEqual([b.address, c.address]);
+    expect(lostIn(play)).toMatchObject([[liar.id, expect.stringContaining("nobody else has")]]);
+    expect(liar.caller.state).not.toBe("open");
+  });
+
+  test("of two members removes it", () => {
+    const play = new Play();
+    const [a, b, c] = formerMembers(play, 3) as [Player, Player, Player];
+    back(c);
+    back(names(a, [], [c.id]));
+    expect(play.machine.members).toContain(c.address);
+    back(names(b, [], [c.id]));
+    expect(play.machine.members).toEqual([a.address, b.address]);
+    expect(lostIn(play)).toEqual([[c.id, "two members say that it has ended"]]);
+    passAwake(play, [a, b], 2 * play.limits.leaseMs);
+    expect(play.machine.members).toEqual([a.address, b.address]);
+  });
+
+  test("of one keeps the mesh from waiting for it, and frees its slot", () => {
+    const play = new Play({ capacity: 2, onFull: "hold" });
+    const [a, b] = formerMembers(play, 2) as [Player, Player];
+    const dead = made(1);
+    a.known = [{ members: [member(dead, "127.0.0.1:16001")], gone: [] }];
+    back(a);
+    back(names(b, [a], [dead]));
+    linkAll([a, b]);
+    expect(play.eventsOf("complete")).toMatchObject([{ members: 2, links: 1 }]);
+  });
+
+  test("about its own id, or about ids that nobody has, changes nothing", () => {
+    const play = new Play();
+    const [a, b] = formerMembers(play, 2) as [Player, Player];
+    back(names(a, [b], [a.id, made(1), made(2)]));
+    back(b);
+    linkAll([a, b]);
+    passAwake(play, [a, b], 2 * play.limits.leaseMs);
+    expect(play.machine.members).toEqual([a.address, b.address]);
+    expect(lostIn(play)).toEqual([]);
+  });
+});
+
+describe("a registration while members of an earlier log may come", () => {
+  test("is let in at once if it has not stood in line before", () => {
+    const play = new Play();
+    const [newcomer] = nativeMembers(play, 1) as [Player];
+    expect(newcomer.order).toBeGreaterThan(0);
+  });
+
+  test("is called from the line as soon as a slot is free, if it has not stood in line before", () => {
+    const play = new Play({ capacity: 1, onFull: "hold" });
+    const [a] = nativeMembers(play, 1) as [Player];
+    const next = play.native("127.0.0.1:14009").register();
+    play.settle();
+    a.leave();
+    play.settle();
+    expect(next.order).toBeGreaterThan(0);
+  });
+
+  test("waits if it stood in line before, until all are back", () => {
+    const play = new Play({ capacity: 3, onFull: "hold" });
+    const waiter = play.native("127.0.0.1:15001").register({ waited: true });
+    play.settle();
+    expect(waiter.end.last("waiting")).toMatchObject({ place: 1 });
+    const [a, b] = formerMembers(play, 2) as [Player, Player];
+    back(a);
+    expect(waiter.order).toBe(0);
+    back(b);
+    play.settle();
+    expect(waiter.order).toBeGreaterThan(b.order);
+  });
+
+  test("waits for no more than a lease if nobody comes", () => {
+    const play = new Play({ capacity: 3, onFull: "hold" });
+    const waiter = play.native("127.0.0.1:15001").register({ waited: true });
+    passAwake(play, [waiter], play.limits.leaseMs + play.limits.updateGapMs);
+    expect(waiter.order).toBeGreaterThan(0);
+  });
+
+  test("waits also for who was named late, without a timer that is always due", () => {
+    const play = new Play({ capacity: 4, onFull: "hold" });
+    const waiter = play.native("127.0.0.1:15001").register({ waited: true });
+    passAwake(play, [waiter], play.limits.leaseMs - 2_000);
+    const [a] = formerMembers(play, 2) as [Player];
+    back(a);
+    play.settle();
+    const { now } = play;
+    play.pass(3_000);
+    expect(play.machine.nextTimeout()).toBeGreaterThan(now + 3_000);
+    expect(waiter.order).toBe(0);
+    passAwake(play, [a, waiter], play.limits.leaseMs);
+    play.settle();
+    expect(waiter.order).toBeGreaterThan(0);
+  });
+});
+
+describe("N28: a link with somebody whom the log does not know", () => {
+  test("bars the completeness of the mesh until that one is listed", () => {
+    const play = new Play();
+    const [a, b, c] = formerMembers(play, 3) as [Player, Player, Player];
+    back(names(a, [b]));
+    back(names(b, [a]));
+    a.linked([b, 1], [c, 1]);
+    b.linked([a, 1]);
+    expect(play.eventsOf("complete")).toEqual([]);
+    back(names(c, [a, b]));
+    c.linked([a, 1], [b, 1]);
+    b.linked([c, 1]);
+    expect(play.eventsOf("complete")).toMatchObject([{ members: 3, links: 3 }]);
+  });
+
+  test("bars it until the link is down, if that one never comes", () => {
+    const play = new Play();
+    const [a, b] = nativeMembers(play, 2) as [Player, Player];
+    a.linked([b, 1], [{ id: made(1) }, 1]);
+    b.linked([a, 1]);
+    expect(play.eventsOf("complete")).toEqual([]);
+    a.unlinked({ id: made(1) }, "redialing", "ECONNRESET");
+    expect(play.eventsOf("complete")).toMatchObject([{ members: 2, links: 1 }]);
+  });
+});
