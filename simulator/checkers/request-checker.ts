@@ -7,7 +7,7 @@ const plans = ["now", "now", "later", "fail", "never", "cancel"] as const;
 type RequestPlan = (typeof plans)[number];
 
 /** How much later than its time-out a request may be settled, if nothing held its process up. */
-const patienceMs = 20_000;
+const graceMs = 20_000;
 
 /** One request, as seen at both ends. */
 interface WatchedRequest {
@@ -149,7 +149,7 @@ export class RequestChecker {
     watched.isSettled = true;
     const { network, invariantChecker } = this.#context;
     // The time of a process that was held up stands still, and it may have been held up several times.
-    if (network.engine.now > watched.by + memberRun.process.absentMs(memoryMs) + patienceMs) {
+    if (network.engine.now > watched.by + memberRun.process.absentMs(memoryMs) + graceMs) {
       invariantChecker.violate("L2", `${memberRun.address} hears too late of ${watched.text} (${watched.plan})`);
     }
     return watched;

@@ -104,6 +104,6 @@ export function networkOf(host: string): string {
 }
 
 /** True if a connection has failed because this computer has no room for it: no descriptors, or no memory for a socket. */
-export function isShortage(errno: string | undefined): boolean {
+export function isOutOfResources(errno: string | undefined): boolean {
   return errno === "EMFILE" || errno === "ENFILE" || errno === "ENOBUFS";
 }

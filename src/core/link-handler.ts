@@ -38,7 +38,7 @@ export interface LinkWriter {
 }
 
 /** What `take` returns for a frame that this end cannot hold now. The connection breaks, and the frame comes again later. */
-export const notNow: unique symbol = Symbol("not now");
+export const retryLater: unique symbol = Symbol("retry later");
 
 /**
  * What handles the frames of one link. Calls come in this order: `up` once, if the link ever comes up; then `take`,
@@ -55,7 +55,7 @@ export interface LinkHandler {
    * `rest` bytes more are still to come by `takeMore`, unless the connection breaks: then it comes again from its beginning.
    * Returns what is wrong with it, or undefined if nothing is.
    */
-  take(kind: number, bytes: Uint8Array, from: number, to: number, rest: number): string | typeof notNow | undefined;
+  take(kind: number, bytes: Uint8Array, from: number, to: number, rest: number): string | typeof retryLater | undefined;
   /** The next part of that frame. */
   takeMore(bytes: Uint8Array, from: number, to: number, rest: number): string | undefined;
   /** The link is up for the first time. Frames begun before, and in this call, go out in order. */

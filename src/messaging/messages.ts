@@ -1,4 +1,4 @@
-import { notNow } from "../core/link-handler.js";
+import { retryLater } from "../core/link-handler.js";
 import { Queue } from "../core/queue.js";
 import { decodeMessage, encodeMessage, messageCreditBytes, messageOverheadBytes } from "../protocol/native/message.js";
 import { encodeCredit, messageFlow } from "../protocol/native/stream.js";
@@ -99,7 +99,7 @@ export class ChannelMessages {
     return "slow";
   }
 
-  take(bytes: Uint8Array, from: number, to: number): string | typeof notNow | undefined {
+  take(bytes: Uint8Array, from: number, to: number): string | typeof retryLater | undefined {
     const message = decodeMessage(bytes, from, to);
     if (typeof message === "string") return message;
     const weight = this.#weigh(messageCreditBytes(to - from));
@@ -109,7 +109,7 @@ export class ChannelMessages {
     // A message of an earlier read that was not consumed at once waits for a loop. One read makes one batch.
     if (batch === undefined) {
       this.#account();
-      if (weight > channel.budget.room) return notNow;
+      if (weight > channel.budget.room) return retryLater;
     }
     if (!this.#receiving.take(weight)) return "a message is beyond the credit";
     const { topic, form, payload } = message;

@@ -1,5 +1,5 @@
 import type { Limits } from "../core/limits.js";
-import type { LinkHandler, LinkWriter, notNow } from "../core/link-handler.js";
+import type { LinkHandler, LinkWriter, retryLater } from "../core/link-handler.js";
 import type { BatchingSink } from "../core/machine.js";
 import type { KeyedTimers } from "../core/timers.js";
 import { numberedKinds } from "../protocol/native/numbered-frames.js";
@@ -115,7 +115,13 @@ export class MessagingChannel implements PeerChannel, LinkHandler, ChannelContex
     return this.#streamsPart.open(topic);
   }
 
-  take(kind: number, bytes: Uint8Array, from: number, to: number, rest: number): string | typeof notNow | undefined {
+  take(
+    kind: number,
+    bytes: Uint8Array,
+    from: number,
+    to: number,
+    rest: number,
+  ): string | typeof retryLater | undefined {
     if (this.#hasEnded) return undefined;
     if (kind === numberedKinds.data) return this.#streamsPart.takeData(bytes, from, to, rest);
     if (this.#streams?.isWithinData === true) return "a frame came again as another one";

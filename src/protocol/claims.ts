@@ -16,4 +16,4 @@ export const claimMarginMs = 3_000;
 export const claimRenewMs = 2_000;
 
 /** Nobody is granted a key whom the server has not heard for so long: it could not begin to hold it. */
-export const claimRecentMs = 5_000;
+export const claimContactMs = 5_000;

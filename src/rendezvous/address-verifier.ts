@@ -1,4 +1,10 @@
-import { type ConnectionId, type ConnectionInput, type Endpoint, isShortage, networkOf } from "../core/connections.js";
+import {
+  type ConnectionId,
+  type ConnectionInput,
+  type Endpoint,
+  isOutOfResources,
+  networkOf,
+} from "../core/connections.js";
 import { printable } from "../core/escaping.js";
 import { FairQueue } from "../core/fair-queue.js";
 import type { GracefulCloses } from "../core/graceful-closes.js";
@@ -227,7 +233,7 @@ export class AddressVerifier {
     this.#gracefulCloses.closed(connection);
     if (!dial.isReading) return;
     if (failure === "ECONNREFUSED") this.#finish(dial, "other", "nobody listens there (ECONNREFUSED)", now);
-    else if (isShortage(failure)) this.#finish(dial, "undialed", `no descriptors to dial with (${failure})`, now);
+    else if (isOutOfResources(failure)) this.#finish(dial, "undialed", `no descriptors to dial with (${failure})`, now);
     else this.#finish(dial, "unclear", failure ?? "closed without an answer", now);
   }
 

@@ -6,7 +6,7 @@ import { type Candidate, type Id, isClaimEntry, type Member, type MemberEntry } 
 import type { AddressRegistry } from "./address-registry.js";
 import type { AddressVerifier, VerificationResult } from "./address-verifier.js";
 import type { AdmissionVerdict } from "./admission.js";
-import { Claims, type ClaimTotals, isClaimAnswer } from "./claims.js";
+import { ClaimRegistry, type ClaimTotals, isClaimAnswer } from "./claim-registry.js";
 import type { ClassicSender } from "./classic/sender.js";
 import { CompletenessTracker, type LinkReport } from "./completeness.js";
 import { CompletenessReporter, shortfallOf } from "./completeness-reporter.js";
@@ -50,7 +50,7 @@ export class Mesh {
   readonly membership: Membership;
   readonly members: Members;
   readonly logBroadcaster: LogBroadcaster;
-  readonly claims: Claims;
+  readonly claims: ClaimRegistry;
   readonly #rules: RendezvousRules;
   readonly #addresses: AddressRegistry;
   readonly #classicSender: ClassicSender;
@@ -125,7 +125,7 @@ export class Mesh {
     );
     const { sessions } = this.#failureDetector;
     const { directory } = this.members;
-    this.claims = new Claims(name, rules.limits, directory, claimTotals, outputs, this.#timers);
+    this.claims = new ClaimRegistry(name, rules.limits, directory, claimTotals, outputs, this.#timers);
     this.logBroadcaster = new LogBroadcaster(
       rules.newId(),
       directory,

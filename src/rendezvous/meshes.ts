@@ -3,7 +3,7 @@ import type { Timers } from "../core/timers.js";
 import { claimLeaseMs } from "../protocol/claims.js";
 import { AddressRegistry } from "./address-registry.js";
 import type { AddressVerifier } from "./address-verifier.js";
-import type { ClaimTotals } from "./claims.js";
+import type { ClaimTotals } from "./claim-registry.js";
 import type { ClassicSender } from "./classic/sender.js";
 import { Mesh } from "./mesh.js";
 import type { RendezvousOutput, RendezvousRules } from "./types.js";

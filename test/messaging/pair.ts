@@ -1,5 +1,5 @@
 import { defaultLimits, type Limits } from "../../src/core/limits.js";
-import { type LinkWriter, notNow } from "../../src/core/link-handler.js";
+import { type LinkWriter, retryLater } from "../../src/core/link-handler.js";
 import { Timers } from "../../src/core/timers.js";
 import type { MessagingChannel } from "../../src/messaging/messaging-channel.js";
 import { PeerChannels } from "../../src/messaging/peer-channels.js";
@@ -109,8 +109,8 @@ export class TestLink implements LinkWriter {
 }
 
 /** A fault as text. */
-export function faultText(fault: string | typeof notNow | undefined): string | undefined {
-  return fault === notNow ? "not now" : fault;
+export function faultText(fault: string | typeof retryLater | undefined): string | undefined {
+  return fault === retryLater ? "not now" : fault;
 }
 
 /** One end of a pair. */

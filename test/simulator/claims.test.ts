@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { run } from "../../simulator/run.js";
-import { Claims as MemberClaims } from "../../src/mesh/native/claims.js";
+import { MemberClaims } from "../../src/mesh/native/member-claims.js";
 import { Directory } from "../../src/protocol/directory.js";
-import { Claims as ServerClaims } from "../../src/rendezvous/claims.js";
+import { ClaimRegistry as ServerClaims } from "../../src/rendezvous/claim-registry.js";
 
 const firstSeed = Number(process.env.SEED ?? 1);
 const seeds = process.env.SEED === undefined ? 25 : 1;

@@ -3,7 +3,7 @@ import {
   type ConnectionProgress,
   type Endpoint,
   type Identity,
-  isShortage,
+  isOutOfResources,
   type Role,
 } from "../../core/connections.js";
 import type { ErrorCode } from "../../core/errors.js";
@@ -241,7 +241,7 @@ export class NativeConnection implements ConnectionListener, FrameSink {
         this.#gone("closed by the other side", now);
         break;
       case "closed":
-        if (isShortage(input.failure)) this.failure = "NO_DESCRIPTORS";
+        if (isOutOfResources(input.failure)) this.failure = "NO_DESCRIPTORS";
         this.#gone(input.failure ?? "closed by the other side", now);
         break;
       case "flushed":

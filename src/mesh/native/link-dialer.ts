@@ -6,7 +6,7 @@ import type { Control, ControlOf } from "../../protocol/native/control.js";
 import { DialQueue, dialFailureCode } from "../dial-queue.js";
 import { NativeConnection, type NativeConnectionContext, type NativeConnectionOwner } from "./connection.js";
 import type { Link } from "./link.js";
-import { mostRaised } from "./link-states.js";
+import { highestAttemptAfter } from "./link-states.js";
 
 /** The member that sends hellos. */
 interface HelloSender {
@@ -146,7 +146,7 @@ export class LinkDialer implements NativeConnectionOwner {
     now: number,
   ): void {
     connection.close(now);
-    const most = mostRaised(link.attempt);
+    const most = highestAttemptAfter(link.attempt);
     link.attempt = Math.max(link.attempt, Math.min(highest ?? 0, most));
     if (code === "SESSION_LOST") {
       this.#links.delete(connection);

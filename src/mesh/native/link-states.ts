@@ -42,14 +42,14 @@ export type LinkTrigger =
   | "removed"
   | "left";
 
-/** By how much one word of the other end may raise the number of an attempt, so that it cannot use up all numbers. */
+/** By how much one message of the peer may raise the number of an attempt, so that it cannot use up all numbers. */
 const longestLeap = 2 ** 32;
 
-/** No word of the other end raises it further: what is left suffices for as many attempts as one word may skip. */
+/** The peer cannot raise it further: what is left suffices for as many attempts as one message may skip. */
 const highestRaised = 2 ** 53 - longestLeap;
 
 /** The highest number that an owner's attempt may be raised to when it is refused; a higher one is the peer's fault. */
-export function mostRaised(attempt: number): number {
+export function highestAttemptAfter(attempt: number): number {
   return Math.max(attempt, Math.min(attempt + longestLeap, highestRaised));
 }
 

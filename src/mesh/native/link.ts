@@ -1,6 +1,6 @@
 import type { ErrorCode } from "../../core/errors.js";
 import type { Limits } from "../../core/limits.js";
-import { type LinkHandler, type LinkHandlerFactory, type LinkWriter, notNow } from "../../core/link-handler.js";
+import { type LinkHandler, type LinkHandlerFactory, type LinkWriter, retryLater } from "../../core/link-handler.js";
 import type { PagePool } from "../../core/page-pool.js";
 import type { KeyedTimers } from "../../core/timers.js";
 import { nextState } from "../../core/transitions.js";
@@ -344,11 +344,11 @@ export class Link implements LinkWriter, NativeConnectionOwner {
     connection: NativeConnection,
     bytes: number,
     rest: number,
-    fault: string | typeof notNow | undefined,
+    fault: string | typeof retryLater | undefined,
     now: number,
   ): void {
     if (fault !== undefined) {
-      if (fault === notNow) this.#putOff(connection, now);
+      if (fault === retryLater) this.#putOff(connection, now);
       else this.#refuse(connection, fault, now);
       return;
     }

@@ -9,9 +9,9 @@ import type { Address } from "../../protocol/address.js";
 import type { Member } from "../../protocol/directory.js";
 import type { Connections } from "../connections.js";
 import type { MemberEvent, MemberOutput, MemberRules, SessionEvent } from "../types.js";
-import { Claims } from "./claims.js";
 import type { NativeConnection } from "./connection.js";
 import type { ClaimTransition } from "./directory-view.js";
+import { MemberClaims } from "./member-claims.js";
 import { NativePeers } from "./peers.js";
 import { ServerLinkReport } from "./server-link-report.js";
 import { NativeSession } from "./session.js";
@@ -20,7 +20,7 @@ import { NativeSession } from "./session.js";
 export class NativeMember {
   readonly session: NativeSession;
   readonly peers: NativePeers;
-  readonly claims: Claims;
+  readonly claims: MemberClaims;
   readonly #rules: MemberRules;
   readonly #outputs: OutputSink<MemberOutput>;
   /** Why this incarnation is over, if it is. */
@@ -72,7 +72,7 @@ export class NativeMember {
       called: (channel, control, now) => this.session.called(channel, control, now),
     });
     this.session = new NativeSession(rules, outputs, context, this.peers.roster, emit);
-    this.claims = new Claims(
+    this.claims = new MemberClaims(
       rules.limits,
       timers,
       this.peers.roster,

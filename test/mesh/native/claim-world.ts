@@ -1,13 +1,13 @@
 import { defaultLimits } from "../../../src/core/limits.js";
 import { Queue } from "../../../src/core/queue.js";
 import { Timers } from "../../../src/core/timers.js";
-import { Claims as MemberClaims } from "../../../src/mesh/native/claims.js";
 import { type DirectoryChange, DirectoryView } from "../../../src/mesh/native/directory-view.js";
+import { MemberClaims } from "../../../src/mesh/native/member-claims.js";
 import type { MemberEvent } from "../../../src/mesh/types.js";
 import { claimLeaseMs } from "../../../src/protocol/claims.js";
 import { type Change, Directory, type Entry, entryOf, type Id, isClaimEntry } from "../../../src/protocol/directory.js";
 import type { Control } from "../../../src/protocol/native/control.js";
-import { Claims as ServerClaims } from "../../../src/rendezvous/claims.js";
+import { ClaimRegistry } from "../../../src/rendezvous/claim-registry.js";
 import type { MeshTimer, RendezvousOutput } from "../../../src/rendezvous/types.js";
 import { idOf, listed, logId } from "./names.js";
 
@@ -29,7 +29,7 @@ class Server {
   readonly directory: Directory;
   readonly log: Entry[] = [];
   readonly logId: Id;
-  readonly claims: ServerClaims;
+  readonly claims: ClaimRegistry;
   readonly startedAt: number;
   /** When a key was last granted or freed. */
   changedAt = 0;
@@ -48,7 +48,7 @@ class Server {
       else if (timer === "claimRetry") this.claims.retry(now);
     });
     const totals = { count: 0, grantsFrom };
-    this.claims = new ServerClaims("m", defaultLimits, this.directory, totals, this.#outputs, timers);
+    this.claims = new ClaimRegistry("m", defaultLimits, this.directory, totals, this.#outputs, timers);
   }
 
   append(change: Change, now: number, key?: number): void {

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { DirectoryView } from "../../../src/mesh/native/directory-view.js";
-import { acceptorTransitions, mostRaised, ownerTransitions } from "../../../src/mesh/native/link-states.js";
+import { acceptorTransitions, highestAttemptAfter, ownerTransitions } from "../../../src/mesh/native/link-states.js";
 import { bendHelloRule, changeTable, dropHelloRule, keepWhatIsGivenUp, reuseNumbers, worlds } from "./absence.js";
 import { hello, joined, listed, serverAddress } from "./names.js";
 import type { Node } from "./node.js";
@@ -154,9 +154,9 @@ describe("the number of an attempt", () => {
   });
 
   test("stays one that a hello may hold, whatever refusals name", () => {
-    expect(mostRaised(0)).toBe(leap);
-    expect(mostRaised(2 ** 53 - leap - 5)).toBe(2 ** 53 - leap);
-    expect(mostRaised(2 ** 53 - leap + 5)).toBe(2 ** 53 - leap + 5);
+    expect(highestAttemptAfter(0)).toBe(leap);
+    expect(highestAttemptAfter(2 ** 53 - leap - 5)).toBe(2 ** 53 - leap);
+    expect(highestAttemptAfter(2 ** 53 - leap + 5)).toBe(2 ** 53 - leap + 5);
   });
 
   test("of an acceptor far ahead is caught up with, so that the link comes about", () => {

@@ -1,4 +1,9 @@
-import { type LinkHandler, type LinkHandlerFactory, type LinkWriter, notNow } from "../../../src/core/link-handler.js";
+import {
+  type LinkHandler,
+  type LinkHandlerFactory,
+  type LinkWriter,
+  retryLater,
+} from "../../../src/core/link-handler.js";
 import type { Address } from "../../../src/protocol/address.js";
 import { encodeFrame } from "../../../src/protocol/native/frames.js";
 import { numberBytes, numberedKinds, writeUint48 } from "../../../src/protocol/native/numbered-frames.js";
@@ -99,12 +104,18 @@ export class RecordingHandler implements LinkHandler {
     beginText(this.link, text, isLong);
   }
 
-  take(kind: number, bytes: Uint8Array, from: number, to: number, rest: number): string | typeof notNow | undefined {
+  take(
+    kind: number,
+    bytes: Uint8Array,
+    from: number,
+    to: number,
+    rest: number,
+  ): string | typeof retryLater | undefined {
     if (kind === numberedKinds.data) return this.takeMore(bytes, from, to, rest);
     this.late += this.endings.length;
     const text = textOf(bytes.subarray(from, to));
     if (kind !== numberedKinds.message || text === undefined) return `frame of kind ${kind} is no message`;
-    if (this.isFull) return notNow;
+    if (this.isFull) return retryLater;
     this.#taken.push({ peer: this.peer, ...text });
     this.onTaken(text.text);
     return undefined;

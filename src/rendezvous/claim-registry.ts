@@ -2,7 +2,7 @@ import type { ErrorCode } from "../core/errors.js";
 import type { Limits } from "../core/limits.js";
 import type { OutputSink } from "../core/machine.js";
 import type { KeyedTimers } from "../core/timers.js";
-import { claimLeaseMs, claimRecentMs } from "../protocol/claims.js";
+import { claimContactMs, claimLeaseMs } from "../protocol/claims.js";
 import type { Claim, ClaimChange, ClaimEntry, Directory, Id, MemberEntry } from "../protocol/directory.js";
 import type { ControlOf } from "../protocol/native/control.js";
 import type { LogAnswer, MeshTimer, RendezvousOutput } from "./types.js";
@@ -34,7 +34,7 @@ interface Release {
  *
  * Nothing is true before the log has answered.
  */
-export class Claims {
+export class ClaimRegistry {
   readonly #mesh: string;
   readonly #limits: Limits;
   readonly #directory: Directory;
@@ -94,7 +94,7 @@ export class Claims {
     const before = this.#heardAt.get(id);
     this.#heardAt.set(id, now);
     // It may have been passed over because it was silent.
-    if (before !== undefined && now >= before + claimRecentMs) this.#grantAll(now);
+    if (before !== undefined && now >= before + claimContactMs) this.#grantAll(now);
   }
 
   /** A member wants a key. Returns the refusal, if it neither gets it nor waits. */
@@ -246,7 +246,7 @@ export class Claims {
       return;
     }
     for (const id of line) {
-      const isRecent = (this.#heardAt.get(id) ?? Number.NEGATIVE_INFINITY) + claimRecentMs > now;
+      const isRecent = (this.#heardAt.get(id) ?? Number.NEGATIVE_INFINITY) + claimContactMs > now;
       if (!isRecent || this.#directory.member(id) === undefined) continue;
       this.#leaveLine(id, key);
       this.#granting.set(key, id);

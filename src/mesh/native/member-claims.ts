@@ -34,7 +34,7 @@ interface Request {
  * A claim that begins must pass the same test when its entry is read. A claim that fails it is over for good: it is given up
  * at the next contact with the server, and never presented again.
  */
-export class Claims {
+export class MemberClaims {
   readonly #limits: Limits;
   /** What the directory says of claims, and who this member is in it. */
   readonly #view: { readonly id: Id; readonly claims: ReadonlyMap<string, Claim> };
