@@ -52,7 +52,8 @@ describe("the log of a node", () => {
       error: (record: LogRecord) => void records.push(["error", record]),
     };
     const { first, second } = await pair({}, { logger });
-    second.onMessage("boom", async () => await Promise.reject(new TypeError("no")));
+    const failing: unknown = async () => await Promise.reject(new TypeError("no"));
+    second.onMessage("boom", failing as () => void);
     second.onRequest("after", () => "done");
     first.send(second.address ?? "", "boom");
     await first.request(second.address ?? "", "after");

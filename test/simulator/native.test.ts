@@ -86,7 +86,13 @@ describe("simulated meshes with native members", () => {
       ...["stream aborted: PEER_DOWN", "stream aborted: STREAM_ABORTED", "stream read to its end"],
       ...["goodbye crossed", "loss reported", "lost by dial-back", "lost by lease", "mixed dialect pair"],
       ...["parked judged after entry", "relink", "replaced by restart", "resumed with replay", "session resumed"],
-      ...["all members gone", "mesh forgotten", "sent before up, and up", "sent before up, and lost"],
+      ...[
+        "all members gone",
+        "mesh forgotten",
+        "back in a new log",
+        "sent before up, and up",
+        "sent before up, and lost",
+      ],
       ...["snapshot instead of entries", "teardown naming pairs", "waiting"],
       ...["claim", "crash", "cut", "killServer", "leave", "rejoin", "stall", "suspend", "suspendServer"].map(
         (type) => `fault: ${type}`,

@@ -65,7 +65,7 @@ describe("a simulated mesh", () => {
       for (const label of labels.keys()) hits.set(label, (hits.get(label) ?? 0) + 1);
     }
     const wanted = [
-      ...["ADDRESS_IN_USE", "ALREADY_LINKED", "DIAL_FAILED", "DIAL_TIMEOUT", "HANDSHAKE_TIMEOUT", "LIST_REVISED"],
+      ...["ALREADY_LINKED", "STORE_UNAVAILABLE", "DIAL_FAILED", "DIAL_TIMEOUT", "HANDSHAKE_TIMEOUT", "LIST_REVISED"],
       ...["MESH_SEALED", "NOT_LISTED", "NOTHING_SAID", "REGISTRATION_REVISED", "SERVER_IDLE_CLOSED", "UNKNOWN_PEER"],
       ...["append in flight", "complete", "left", "lost", "payload held", "teardown", "unlink", "waiting"],
       ...["kill", "killServer", "leave", "reset", "restart", "suspend"].map((type) => `fault: ${type}`),
