@@ -13,6 +13,8 @@ export interface FaultTargets {
   /** Every run so far, the newest last. */
   readonly members: readonly SimulatedMember[];
   startMember(script: MemberScript): void;
+  /** Kills the server, and starts an empty one `forMs` later. */
+  restartServer(forMs: number, isClockBack: boolean): void;
 }
 
 /** Injects a fault now. */
@@ -21,6 +23,9 @@ export function injectFault(troupe: FaultTargets, fault: Fault): void {
   switch (fault.type) {
     case "killServer":
       network.kill(serverProcess);
+      break;
+    case "restartServer":
+      troupe.restartServer(fault.forMs, fault.isClockBack);
       break;
     case "suspendServer":
       serverProcess.suspend(fault.forMs);

@@ -22,6 +22,7 @@ import {
 export function scenarioOf(seed: number, kind: ScenarioKind): Scenario {
   if (kind === "classic") return classicScenarioOf(seed);
   const scenario = nativeScenarioOf(seed, kind === "mixed");
+  if (kind === "restarts") return withRestarts(new SeededRandom(seed + 5 * 2 ** 42), scenario);
   return kind === "claims" ? withClaims(new SeededRandom(seed + 3 * 2 ** 42), scenario) : scenario;
 }
 
@@ -47,6 +48,24 @@ function nativeScenarioOf(seed: number, isMixed: boolean): Scenario {
     limits: limitsOf(random, isCalm),
   };
   return isCalm || !random.chance(0.05) ? scenario : withExtinction(random, scenario);
+}
+
+/** The server is killed and started empty, once or twice, beside what else goes wrong. */
+function withRestarts(random: SeededRandom, scenario: Scenario): Scenario {
+  const { faults, healsAt } = scenario;
+  const restarts = Array.from({ length: random.integer(1, 2) }, (): Fault => {
+    const forMs = random.chance(0.7) ? random.integer(1, 3_000) : random.integer(3_000, 30_000);
+    return { type: "restartServer", at: random.next() * healsAt, forMs, isClockBack: random.chance(0.3) };
+  });
+  const others = faults.filter(({ type }) => type !== "killServer");
+  const isBounded = random.chance(0.3) && scenario.onFull === "hold";
+  return {
+    ...scenario,
+    onFull: "hold",
+    capacity: isBounded ? scenario.capacity : Number.POSITIVE_INFINITY,
+    faults: [...others, ...restarts],
+    isCalm: false,
+  };
 }
 
 /** All members die at the end, nearly at once, and some of them come back, sooner or later. */

@@ -82,7 +82,7 @@ class Simulation implements CheckedSimulation, FaultTargets {
   readonly completenessChecker: CompletenessChecker;
   readonly claimChecker: ClaimChecker;
   readonly memberRuns = new Map<Id, NativeRun>();
-  readonly serverProcess: SimulatedProcess;
+  serverProcess: SimulatedProcess;
   readonly members: SimulatedMember[] = [];
   isSettled = false;
   /** All members are gone: nobody is started again. */
@@ -90,7 +90,9 @@ class Simulation implements CheckedSimulation, FaultTargets {
   readonly #seed: number;
   readonly #engine: Engine;
   readonly #keepsTrace: boolean;
-  readonly #server: SimulatedServer;
+  #server: SimulatedServer;
+  /** It was killed, and another one will be started. */
+  #isServerAway = false;
   readonly #restarts = new Map<Address, number>();
   readonly #labels = new Map<string, number>();
   readonly #messages: TraceRecord[] = [];
@@ -120,7 +122,7 @@ class Simulation implements CheckedSimulation, FaultTargets {
     this.completenessChecker = new CompletenessChecker(this);
     this.claimChecker = new ClaimChecker(this);
     this.serverProcess = new SimulatedProcess(this.#engine, "server", endpointOf(serverAddress).host);
-    this.#server = new SimulatedServer(this);
+    this.#server = new SimulatedServer(this, 0);
   }
 
   count = (label: string): void => {
@@ -163,7 +165,7 @@ class Simulation implements CheckedSimulation, FaultTargets {
   startMember(script: MemberScript): void {
     // A port has one listener: the next run waits until the last one is gone.
     const isThere = this.members.some((memberRun) => memberRun.address === script.address && !memberRun.isGone);
-    if (this.serverProcess.isDead || isThere) return;
+    if (this.#isServerGone || isThere) return;
     this.members.push(new SimulatedMember(this, script, this.#engine.random.integer(0, 2 ** 31)));
   }
 
@@ -178,8 +180,22 @@ class Simulation implements CheckedSimulation, FaultTargets {
     });
   }
 
+  restartServer(forMs: number, isClockBack: boolean): void {
+    if (this.#isServerGone || this.#isServerAway) return;
+    this.network.kill(this.serverProcess);
+    this.#isServerAway = true;
+    this.#engine.after(forMs, () => {
+      this.#isServerAway = false;
+      this.logChecker.restarted();
+      this.invariantChecker.serverRestarted();
+      this.completenessChecker.serverRestarted();
+      this.serverProcess = new SimulatedProcess(this.#engine, "server", endpointOf(serverAddress).host);
+      this.#server = new SimulatedServer(this, isClockBack ? 0 : Math.floor(this.#engine.now * 1_000));
+    });
+  }
+
   get #isServerGone(): boolean {
-    return this.#server.isClosed || this.serverProcess.isDead;
+    return this.#server.isClosed || (this.serverProcess.isDead && !this.#isServerAway);
   }
 
   get #hasNatives(): boolean {

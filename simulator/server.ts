@@ -33,7 +33,8 @@ export class SimulatedServer {
   #isOrdered = false;
   #isClosed = false;
 
-  constructor(context: CheckedSimulation) {
+  /** `firstRevision`: its start, as its clock has it. */
+  constructor(context: CheckedSimulation, firstRevision: number) {
     const { scenario, network, limits } = context;
     this.#context = context;
     this.process = context.serverProcess;
@@ -44,7 +45,7 @@ export class SimulatedServer {
       dialect: "any",
       isKeyed: false,
       newId: () => network.engine.draw(),
-      firstRevision: 0,
+      firstRevision,
       startedAtMs: 0,
       limits,
     });

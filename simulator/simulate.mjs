@@ -1,7 +1,7 @@
 // Plays many seeds of the simulator on all cores and says what it found: npm run simulate -- --seeds 100000 [--from 1]
 // For so long instead of so many: npm run simulate -- --minutes 30
 // One seed with its whole history: npm run simulate -- --seed 17 --kind native
-// Who plays is said by --kind: classic, native, mixed or claims; any, which is the default, plays each seed with all of them.
+// Who plays is said by --kind: classic, native, mixed, claims or restarts; any, which is the default, plays each seed with all of them.
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { isMainThread, parentPort, Worker } from "node:worker_threads";
@@ -10,7 +10,7 @@ import { run } from "../dist/simulator/run.js";
 /** Seeds that a worker plays before it reports. */
 const portion = 250;
 
-const everyKind = ["classic", "native", "mixed", "claims"];
+const everyKind = ["classic", "native", "mixed", "claims", "restarts"];
 
 function playPortion({ from, count, kinds }) {
   const labels = {};

@@ -45,6 +45,8 @@ export interface ListedMember {
 
 /** What the log contains, as the log checker has read it. */
 export interface LogFacts {
+  /** A member of an earlier log that the present one has not listed. */
+  isOnlyRemembered(id: Id): boolean;
   readonly revision: number;
   /** The members that are listed now, in join order. */
   readonly members: readonly ListedMember[];

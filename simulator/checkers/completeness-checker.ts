@@ -35,12 +35,20 @@ export class CompletenessChecker {
     const { logChecker, scenario, network, invariantChecker, isSettled } = this.#context;
     if (event.type === "joined" && logChecker.members.length >= scenario.capacity)
       this.#reachedAt ??= network.engine.now;
-    if (isSettled && (event.type === "degraded" || event.type === "lost" || event.type === "left")) {
+    const isDeparture = event.type === "left" || (event.type === "lost" && !logChecker.isOnlyRemembered(event.id));
+    if (isSettled && (event.type === "degraded" || isDeparture)) {
       invariantChecker.violate("L1", `the mesh does not stay whole: ${JSON.stringify(event)}`);
     }
     if (event.type === "complete") this.#serverComplete(event);
     else if (event.type === "full") this.#serverFull(event.members);
     else if (event.type === "teardown" && !isOrdered) this.#tornDown(event);
+  }
+
+  /** Another server knows nothing of what the one before has said. */
+  serverRestarted(): void {
+    this.#complete = undefined;
+    this.#reachedAt = undefined;
+    this.#fullAt = undefined;
   }
 
   /** A native member reports that the mesh is complete. */

@@ -98,6 +98,13 @@ export class InvariantChecker {
     else if (event.type === "teardown" && !isOrdered) this.#tornDown(event);
   }
 
+  /** Another server begins a log of its own. */
+  serverRestarted(): void {
+    this.#members.clear();
+    this.#ids.clear();
+    this.#newestOrder = 0;
+  }
+
   /** A member has read a list, or the beginning of one. */
   listRead(memberRun: MemberRun, members: readonly Address[]): void {
     // With a lag that may be as long as the quiet period a port can be taken too short, and is corrected.
@@ -140,7 +147,8 @@ export class InvariantChecker {
     for (const live of this.#members.values()) if (live === address) this.violate("S6", `${address} is listed twice`);
     this.#members.set(order, address);
     this.#everListed.add(address);
-    if (this.#members.size > this.#capacity) this.violate("S7", `${this.#members.size} members`);
+    if (this.#members.size > this.#capacity && returned !== true && replaces === undefined)
+      this.violate("S7", `${this.#members.size} members`);
     if (this.#members.size === this.#capacity) this.#reachedAt ??= this.#now();
     this.#keepDirectory();
   }

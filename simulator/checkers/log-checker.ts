@@ -12,10 +12,16 @@ export class LogChecker implements LogFacts {
   readonly #orders = new Set<number>();
   /** The directory at each revision, as text. */
   readonly #directories = new Map<number, string>([[0, ""]]);
+  /** The revisions of earlier logs: what has been under way is read still. */
+  readonly #outdated = new Set<number>();
   readonly #departures = new Map<Id, { readonly type: Entry["type"]; readonly at: number }>();
   /** All that have ever been listed, with their orders. */
   readonly #known = new Map<Id, number>();
-  /** Those of logs that were forgotten: they may come back to a later one, or be remembered by others. */
+  /** Those of earlier logs: members may remember them whom the present one does not list. */
+  readonly #earlier = new Set<Id>();
+  /** Those of them that the present log has listed. */
+  readonly #relisted = new Set<Id>();
+  /** Those of earlier logs that have not come back, with their orders. */
   readonly #forgotten = new Map<Id, number>();
   #revision = 0;
 
@@ -30,6 +36,11 @@ export class LogChecker implements LogFacts {
   /** In join order. */
   get members(): readonly ListedMember[] {
     return [...this.#members.values()].sort((a, b) => a.order - b.order || (a.id < b.id ? -1 : 1));
+  }
+
+  /** A member of an earlier log that the present one has not listed. */
+  isOnlyRemembered(id: Id): boolean {
+    return this.#earlier.has(id) && !this.#relisted.has(id);
   }
 
   has(id: Id): boolean {
@@ -60,39 +71,65 @@ export class LogChecker implements LogFacts {
       }
       const { id, order, address, dialect } = entry;
       this.#checkNew({ id, order, address, dialect });
-      if (this.#forgotten.delete(id)) this.#context.count("back in a new log");
+      const isBack = this.#forgotten.delete(id);
+      if (isBack) this.#context.count("back in a new log");
+      this.#relisted.add(id);
       this.#departures.delete(id);
       this.#members.set(id, { id, order, address, dialect });
       this.#orders.add(order);
       this.#known.set(id, order);
-      if (this.#members.size > scenario.capacity) invariantChecker.violate("S7", `${this.#members.size} members`);
+      // A member of an earlier log is never refused for lack of room, nor is who takes its place.
+      if (this.#members.size > scenario.capacity && !isBack && entry.type === "joined")
+        invariantChecker.violate("S7", `${this.#members.size} members`);
     }
     this.#directories.set(entry.revision, textOf(this.members));
   }
 
+  /** The server was started again, and knows nothing of the log before. */
+  restarted(): void {
+    this.#orders.clear();
+    for (const revision of this.#directories.keys()) this.#outdated.add(revision);
+    this.#directories.clear();
+    this.#directories.set(0, "");
+    this.#beginLog();
+  }
+
   /** The server has begun a new log: the one before has ended without an entry. */
   forgotten(): void {
-    const { network, invariantChecker, memberRuns, serverProcess } = this.#context;
-    const { now } = network.engine;
-    for (const [id, order] of this.#known) this.#forgotten.set(id, order);
+    const { invariantChecker, memberRuns, serverProcess } = this.#context;
     for (const { id, address } of this.members) {
       const memberRun = memberRuns.get(id);
       const isWell = memberRun !== undefined && !memberRun.isOver && memberRun.id === id && this.#isWell(memberRun);
       if (isWell && !wasMissed(serverProcess, this.#context.limits)) {
         invariantChecker.violate("N26", `the mesh was forgotten, and ${address} lives`);
       }
-      this.#members.delete(id);
-      this.#departures.set(id, { type: "lost", at: now });
     }
+    this.#beginLog();
+  }
+
+  #beginLog(): void {
+    const { now } = this.#context.network.engine;
+    for (const [id, order] of this.#known) {
+      this.#earlier.add(id);
+      this.#forgotten.set(id, order);
+    }
+    for (const id of this.#members.keys()) this.#departures.set(id, { type: "lost", at: now });
+    this.#members.clear();
+    this.#relisted.clear();
   }
 
   /** S5: a member holds what the log holds at that revision, and perhaps members of a log that was forgotten. */
   read(memberRun: NativeRun): void {
     const { revision, entries } = memberRun.machine;
     const directory = this.#directories.get(revision);
-    const listed = entries.filter(({ id }) => !this.#forgotten.has(id) || directory?.includes(id) === true);
+    const listed = entries.filter(({ id }) => !this.#earlier.has(id) || directory?.includes(id) === true);
     // A member that has been let in to a new log has not read it yet.
-    if (directory === textOf(listed) || (revision === 0 && this.#forgotten.size > 0)) return;
+    if (
+      directory === textOf(listed) ||
+      (this.#outdated.has(revision) && !this.#directories.has(revision)) ||
+      (revision === 0 && this.#earlier.size > 0)
+    )
+      return;
     this.#context.invariantChecker.violate("S5", `${memberRun.address} has at revision ${revision} ${textOf(entries)}`);
   }
 

@@ -64,8 +64,8 @@ export class CompletenessTracker {
 
   /** True if every member has a session, no pair is missing, and nobody knows a member that is not listed. */
   get isWhole(): boolean {
-    const { listed, present, awaited } = this.#members;
-    if (awaited > 0 || this.#members.readers > 0 || this.#unlisted > 0) return false;
+    const { listed, present, unsettled } = this.#members;
+    if (unsettled > 0 || this.#members.readers > 0 || this.#unlisted > 0) return false;
     return present === listed.size && this.missing === 0 && (this.#outdated === 0 || listed.size === 1);
   }
 

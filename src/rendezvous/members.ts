@@ -87,7 +87,12 @@ export class Members {
     return this.#expected;
   }
 
-  /** How many members of earlier logs are waited for: nobody has said that they have ended, or they are just being let in. */
+  /** How many members of earlier logs are expected, or are just being let in. */
+  get unsettled(): number {
+    return this.#expected.size + this.#returning.size;
+  }
+
+  /** How many of these are waited for: nobody has said that they have ended. */
   get awaited(): number {
     return this.#expected.size - this.#doubted + this.#returning.size;
   }
@@ -206,7 +211,7 @@ export class Members {
   #delete(record: MemberRecord): void {
     this.#byId.delete(record.id);
     this.#present.delete(record);
-    this.#settle(record);
+    if (this.#expected.delete(record) && record.expectation?.isDoubted === true) this.#doubted -= 1;
     this.#returning.delete(record);
     this.#count(record, -1);
     this.#ownSlot(record);

@@ -145,6 +145,12 @@ export class Membership {
     return verdict;
   }
 
+  /** True if a member of this mesh, or a registration, has proved the address in this log. */
+  isProved(address: Address): boolean {
+    const holder = this.#addresses.of(address);
+    return holder !== undefined && holder.mesh === this.members.mesh && holder.standing !== "expected";
+  }
+
   /** A member of an earlier log is expected: it holds a slot, and its address unless somebody has proved that. */
   expect(candidate: Candidate, order: number): MemberRecord {
     const record = this.members.expect(candidate, order);

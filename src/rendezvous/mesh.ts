@@ -332,9 +332,9 @@ export class Mesh {
     this.claims.forget(now);
     const mesh = this.name;
     const reason = `nobody of its mesh was heard for ${this.#rules.limits.leaseMs / 1000} s`;
+    for (const { address, id } of this.members.all) this.#addresses.free(address, id);
+    if (this.#isHalted) return;
     for (const { id, address, order, dialect } of this.members.directory.members) {
-      this.#addresses.free(address, id);
-      if (this.#isHalted) continue;
       this.#outputs.push({ type: "event", event: { type: "lost", mesh, id, address, order, dialect, reason } });
     }
   }
@@ -393,7 +393,7 @@ export class Mesh {
     }
     this.logBroadcaster.finish();
     this.halt();
-    for (const { address, id } of this.members.directory.members) this.#addresses.free(address, id);
+    for (const { address, id } of this.members.all) this.#addresses.free(address, id);
     return this.#ending;
   }
 

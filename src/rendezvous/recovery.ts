@@ -177,7 +177,7 @@ export class Recovery {
     // Whoever names it may have missed that this log has removed it.
     if (this.#membership.isRemoved(id)) this.#members.noteGone(id);
     if (this.#members.get(id) !== undefined || this.#membership.isRemoved(id)) return;
-    if (this.#members.expected.size >= this.#mostExpected) return;
+    if (this.#members.expected.size >= this.#mostExpected || this.#membership.isProved(address)) return;
     const candidate: Candidate = {
       id,
       address,

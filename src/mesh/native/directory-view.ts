@@ -16,8 +16,14 @@ export type DirectoryChange =
   | { readonly type: "met"; readonly member: Member }
   /** The present log lists a member that was remembered. */
   | { readonly type: "kept"; readonly member: Member }
-  /** Of one that was never listed here there is no order. */
-  | { readonly type: "left" | "gone"; readonly id: Id; readonly order: number | undefined; readonly reason: string }
+  /** Of one that was never listed here there is no order. `isUnsaid`: no entry of the present log says so. */
+  | {
+      readonly type: "left" | "gone";
+      readonly id: Id;
+      readonly order: number | undefined;
+      readonly reason: string;
+      readonly isUnsaid?: true;
+    }
   | ClaimTransition;
 
 /** A key has a new holder, or none. */
@@ -176,7 +182,9 @@ export class DirectoryView {
     if (this.#remembered.delete(member.id)) return [{ type: "kept", member }];
     const older = [...this.#remembered.values()].filter(({ address }) => address === member.address);
     return [
-      ...older.map(({ id, order }) => this.#bury(id, order, "gone", "replaced by a new incarnation")),
+      ...older.map(({ id, order }): DirectoryChange => {
+        return { ...this.#bury(id, order, "gone", "replaced by a new incarnation"), isUnsaid: true };
+      }),
       { type: "met", member },
     ];
   }
@@ -217,7 +225,12 @@ export class DirectoryView {
     this.id = id;
   }
 
-  #bury(id: Id, order: number | undefined, type: "left" | "gone", reason: string): DirectoryChange {
+  #bury(
+    id: Id,
+    order: number | undefined,
+    type: "left" | "gone",
+    reason: string,
+  ): Extract<DirectoryChange, { type: "left" | "gone" }> {
     this.#remembered.delete(id);
     this.#departed.delete(id);
     this.#members = undefined;

@@ -198,7 +198,8 @@ export class NativePeers {
     if (link.isOwner) this.#dialer.want(link, now);
   }
 
-  #removed({ type, id, reason }: Extract<DirectoryChange, { type: "left" | "gone" }>, now: number): void {
+  #removed(change: Extract<DirectoryChange, { type: "left" | "gone" }>, now: number): void {
+    const { type, id, reason } = change;
     const link = this.#links.get(id);
     this.reports.forget(id);
     if (link === undefined) return;
@@ -207,6 +208,8 @@ export class NativePeers {
       link.step("left");
       link.awaitGoodbye(now);
     } else this.#remove(link, reason);
+    // The server does not know that this ends the link, and would take it for one with a member that it does not list.
+    if (change.isUnsaid === true) this.#reportDown(link, { stage: "ended", reason }, now);
   }
 
   /** Ends a link at once: nothing more is read or sent on it. */
