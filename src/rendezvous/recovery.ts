@@ -1,19 +1,17 @@
 import type { Limits } from "../core/limits.js";
 import type { KeyedTimers } from "../core/timers.js";
-import type { Candidate, Id, Member } from "../protocol/directory.js";
+import type { Id, Member } from "../protocol/directory.js";
 import type { ControlOf } from "../protocol/native/control.js";
 import type { CompletenessTracker } from "./completeness.js";
 import type { MemberRecord, MemberSession, RecoveryClaim } from "./member-session.js";
 import type { Members } from "./members.js";
 import type { Membership } from "./membership.js";
 
-/** What is said of an id: that it has ended. */
-interface GoneWord {
-  readonly by: Id;
-}
-
-/** What becomes of a part of what a member knows: more is to come, it was the last, or no member may say so much. */
-export type KnownPart = "more" | "last" | "tooMany";
+/**
+ * What becomes of a part of what a member knows: more is to come, or it was the last; no member may say so much; or all that is
+ * being read at the moment is too much.
+ */
+export type KnownPart = "more" | "last" | "tooMany" | "full";
 
 /**
  * Learns a mesh from its members, whose log this server does not have: it was started again, or has forgotten the mesh.
@@ -35,9 +33,10 @@ export class Recovery {
   /** By when each session must have said whom it knows; and those that have not. */
   readonly #readings: KeyedTimers<MemberSession>;
   readonly #overdue = new Set<MemberSession>();
-  /** Those that are named in what is being read. */
-  readonly #named = new Map<Id, Member>();
-  readonly #goneWords = new Map<Id, GoneWord>();
+  /** The rows of what is being read, by what they say. */
+  readonly #rows = new Map<string, Member>();
+  /** Ids that one member has said to have ended, and which member. */
+  readonly #goneWords = new Map<Id, Id>();
   /** When the log has begun: with the first session. */
   #startedAt: number | undefined;
   #returned = 0;
@@ -62,7 +61,7 @@ export class Recovery {
   }
 
   get size(): number {
-    return this.#goneWords.size + this.#named.size + this.#members.expected.size;
+    return this.#goneWords.size + this.#rows.size + this.#members.expected.size;
   }
 
   /** When newcomers that have waited at another server are let in, at the latest: a lease after the log has begun. */
@@ -100,7 +99,7 @@ export class Recovery {
     this.#members.readers -= 1;
     this.#readings.clear(session);
     this.#overdue.delete(session);
-    if (this.#members.readers === 0) this.#named.clear();
+    if (this.#members.readers === 0) this.#rows.clear();
   }
 
   /** It has not said everything in time. */
@@ -113,17 +112,19 @@ export class Recovery {
     return this.#overdue;
   }
 
-  /** Keeps a part of what a member knows. Many name the same members: each is kept once. */
+  /** Keeps a part of what a member knows. Many say the same: each row is kept once. */
   read({ known, gone }: RecoveryClaim, part: ControlOf<"known">): KnownPart {
+    const { directoryMembers } = this.#limits;
     for (const member of part.members) {
-      const same = this.#named.get(member.id) ?? member;
-      if (same === member && this.#named.size >= this.#limits.directoryMembers) return "tooMany";
-      this.#named.set(member.id, same);
-      known.push(same);
+      if (known.length >= directoryMembers) return "tooMany";
+      const row = `${member.id} ${member.order} ${member.address}`;
+      const same = this.#rows.get(row);
+      if (same === undefined && this.#rows.size >= directoryMembers) return "full";
+      if (same === undefined) this.#rows.set(row, member);
+      known.push(same ?? member);
     }
     for (const id of part.gone) gone.push(id);
-    const { directoryMembers } = this.#limits;
-    if (known.length > directoryMembers || gone.length > directoryMembers) return "tooMany";
+    if (gone.length > directoryMembers) return "tooMany";
     return part.more === true ? "more" : "last";
   }
 
@@ -154,9 +155,8 @@ export class Recovery {
 
   /** Nobody else has said that an id has ended that is there: whoever has said it is not to be trusted. */
   disputeEnded(id: Id, now: number): void {
-    const word = this.#goneWords.get(id);
+    const speaker = this.#members.get(this.#goneWords.get(id) ?? "");
     this.#goneWords.delete(id);
-    const speaker = word === undefined ? undefined : this.#members.get(word.by);
     if (this.#members.get(id)?.member === undefined || speaker?.member === undefined) return;
     this.#membership.remove(speaker, "lost", `it has said that ${id} has ended, and nobody else has`, now);
   }
@@ -173,19 +173,13 @@ export class Recovery {
     return this.#startedAt === undefined || now < this.endsAt;
   }
 
-  #hearMember({ id, order, address, name, meta }: Member, now: number): void {
+  #hearMember({ order, ...named }: Member, now: number): void {
+    const { id, address } = named;
     // Whoever names it may have missed that this log has removed it.
     if (this.#membership.isRemoved(id)) this.#members.noteGone(id);
     if (this.#members.get(id) !== undefined || this.#membership.isRemoved(id)) return;
     if (this.#members.expected.size >= this.#mostExpected || this.#membership.isProved(address)) return;
-    const candidate: Candidate = {
-      id,
-      address,
-      dialect: "native",
-      ...(name === undefined ? {} : { name }),
-      ...(meta === undefined ? {} : { meta }),
-    };
-    const record = this.#membership.expect(candidate, order);
+    const record = this.#membership.expect({ ...named, dialect: "native" }, order);
     if (this.#goneWords.has(id)) this.#members.doubt(record);
     this.#leases.set(id, now + this.#limits.leaseMs);
   }
@@ -193,14 +187,14 @@ export class Recovery {
   /** One member has said that an id has ended. Two must say so of one that is there. */
   #hearGone(id: Id, by: MemberRecord, now: number): void {
     if (id === by.id || this.#membership.isRemoved(id)) return;
-    const word = this.#goneWords.get(id);
+    const speaker = this.#goneWords.get(id);
     const record = this.#members.get(id);
-    if (word === undefined) {
+    if (speaker === undefined) {
       if (this.#goneWords.size >= this.#limits.tombstones) return;
-      this.#goneWords.set(id, { by: by.id });
+      this.#goneWords.set(id, by.id);
       if (record?.expectation !== undefined) this.#members.doubt(record);
       if (record?.member !== undefined) this.#disputes.set(id, now + this.#limits.leaseMs);
-    } else if (word.by !== by.id && record !== undefined) {
+    } else if (speaker !== by.id && record !== undefined) {
       this.#goneWords.delete(id);
       this.#disputes.clear(id);
       this.#membership.remove(record, "lost", "two members say that it has ended", now);

@@ -177,12 +177,7 @@ export class NativeHandler {
     const { mesh: name } = control;
     const candidate = candidateOf(control);
     if (!this.#meshes.hasRoomFor(name)) {
-      sessionCloser.refuse(
-        session,
-        "TOO_MANY_MESHES",
-        `there are ${this.#rules.limits.meshes} meshes on this server`,
-        now,
-      );
+      this.#refuseMesh(session, now);
       return;
     }
     const mesh = this.#meshes.orNew(name);
@@ -222,6 +217,11 @@ export class NativeHandler {
     this.challenge(session, now);
   }
 
+  #refuseMesh(session: MemberSession, now: number): void {
+    const message = `there are ${this.#rules.limits.meshes} meshes on this server`;
+    this.#sessionCloser.refuse(session, "TOO_MANY_MESHES", message, now);
+  }
+
   /** Whether it has proved the secret for this mesh. */
   #isIdentified(session: MemberSession, { mesh }: Asking, now: number): boolean {
     const sessionCloser = this.#sessionCloser;
@@ -259,12 +259,7 @@ export class NativeHandler {
     const { mesh: name = "", candidate } = session;
     const mesh = this.#meshes.open(name, now);
     if (mesh === undefined || candidate === undefined) {
-      sessionCloser.refuse(
-        session,
-        "TOO_MANY_MESHES",
-        `there are ${this.#rules.limits.meshes} meshes on this server`,
-        now,
-      );
+      this.#refuseMesh(session, now);
       return;
     }
     const verdict = mesh.register(session, candidate, now);
@@ -293,8 +288,7 @@ export class NativeHandler {
     const { mesh: name = "", candidate } = session;
     const mesh = this.#meshes.open(name, now);
     if (mesh === undefined) {
-      const message = `there are ${this.#rules.limits.meshes} meshes on this server`;
-      this.#sessionCloser.refuse(session, "TOO_MANY_MESHES", message, now);
+      this.#refuseMesh(session, now);
     } else if (mesh.hasEnded || candidate === undefined || !mesh.recovery.isWelcome(candidate.id, now)) {
       this.#sessionCloser.refuse(session, "FENCED", fenced(name, candidate?.id), now);
     } else mesh.beginRecovery(session, now);
@@ -306,6 +300,11 @@ export class NativeHandler {
     if (session.state !== "recovering" || recovery === undefined || mesh === undefined) return;
     const part = mesh.recovery.read(recovery, control);
     if (part === "more") return;
+    if (part === "full") {
+      // Others say too much, which passes: whoever is told this comes again.
+      this.#sessionCloser.refuse(session, "BUSY", "too much is being read of what members know", now);
+      return;
+    }
     if (part === "tooMany") {
       const message = `it names more than ${this.#rules.limits.directoryMembers} members`;
       this.#sessionCloser.refuse(session, "BAD_FRAME", message, now);

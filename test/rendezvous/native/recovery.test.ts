@@ -403,6 +403,31 @@ describe("whoever others have named", () => {
     expect(a.end.last("refuse")).toMatchObject({ code: "BAD_FRAME" });
     expect(play.machine.members).toEqual([]);
   });
+
+  test("are not more in all that is being read at once: whoever comes behind is told to come again", () => {
+    const play = new Play({ limits: { directoryMembers: 3 } });
+    const [liar, b, c] = formerMembers(play, 3) as [Player, Player, Player];
+    const rows = [0, 1, 2].map((index) => member(made(index), `10.1.1.1:${index + 1}`));
+    liar.known = [{ members: rows, gone: [], more: true }];
+    back(liar);
+    back(names(b, [c], []));
+    expect(b.end.last("refuse")).toMatchObject({ code: "BUSY", retryMs: expect.any(Number) });
+    liar.caller.close();
+    play.settle();
+    back(b);
+    expect(play.machine.members).toEqual([b.address]);
+  });
+
+  test("are taken from each list as it names them, whatever another list has said of the same ids", () => {
+    const play = new Play();
+    const [liar, b] = formerMembers(play, 2) as [Player, Player];
+    liar.known = [{ members: [member(made(1), "127.0.0.1:16001")], gone: [], more: true }];
+    back(liar);
+    b.known = [{ members: [member(made(1), "127.0.0.1:16002")], gone: [] }];
+    back(b);
+    const [newcomer] = nativeMembers(play, 1, "default", 16_002) as [Player];
+    expect(play.eventsOf("joined").at(-1)).toMatchObject({ id: newcomer.id, replaces: made(1) });
+  });
 });
 
 describe("the word that an id has ended", () => {
