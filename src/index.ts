@@ -21,7 +21,7 @@ export {
   type,
 } from "./node/contract.js";
 export type { Degradation, Member, Message, NodeEvent, NodeEvents, Peer, ReceivedBytes } from "./node/events.js";
-export type { Gang } from "./node/gang.js";
+export type { GangPlace } from "./node/gang.js";
 export { type JoinOptions, join } from "./node/join.js";
 export { type LoopOptions, MeshNode } from "./node/mesh-node.js";
 export type { MeshStream } from "./node/mesh-stream.js";

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "commander";
 import { badOption } from "../api/options.js";
 import { FullmeshError } from "../core/errors.js";
-import { type Gang, gangFrom } from "../node/gang.js";
+import { type GangPlace, gangFrom } from "../node/gang.js";
 import { joinWith } from "../node/join.js";
 import { MeshNode } from "../node/mesh-node.js";
 import type { Dialect } from "../protocol/directory.js";
@@ -97,7 +97,7 @@ async function runJoin(
 function createNode(
   { mesh, name, serverLost, advertise, dialect, insecure }: JoinFlags,
   secret: string | undefined,
-  gang: Gang | undefined,
+  gang: GangPlace | undefined,
   output: Output,
 ): MeshNode {
   return new MeshNode({

@@ -101,28 +101,28 @@ async function runGang(
     FULLMESH_SIZE: String(flags.size),
     FULLMESH_SECRET: secret,
   };
-  const gang = new Gang(command, env, flags, output);
+  const copies = new CommandCopies(command, env, flags, output);
   onSignal(
-    (signal) => gang.stop(signal),
-    () => gang.kill("SIGKILL"),
+    (signal) => copies.stop(signal),
+    () => copies.kill("SIGKILL"),
   );
-  onStdoutClosed(() => gang.stop("SIGTERM"));
+  onStdoutClosed(() => copies.stop("SIGTERM"));
   // Ctrl-Z stops the copies as well, and SIGCONT continues them.
   process.on("SIGTSTP", () => {
-    gang.kill("SIGSTOP");
+    copies.kill("SIGSTOP");
     process.kill(process.pid, "SIGSTOP");
   });
-  process.on("SIGCONT", () => gang.kill("SIGCONT"));
+  process.on("SIGCONT", () => copies.kill("SIGCONT"));
   try {
-    gang.start();
+    copies.start();
     const timeoutMs = flags.timeout === undefined ? undefined : flags.timeout * 1000;
-    await waitWithin(gang.ended, { timeoutMs }, () => `${gang.running} of ${flags.size} copies have not ended`);
+    await waitWithin(copies.ended, { timeoutMs }, () => `${copies.running} of ${flags.size} copies have not ended`);
   } finally {
-    gang.stop("SIGTERM");
-    await gang.ended;
+    copies.stop("SIGTERM");
+    await copies.ended;
     await server.close();
   }
-  if (gang.failure !== undefined) throw gang.failure;
+  if (copies.failure !== undefined) throw copies.failure;
 }
 
 /** One copy with its rank, through all its restarts. */
@@ -135,7 +135,7 @@ interface Copy {
 }
 
 /** The copies of a command, from their start to their end. */
-class Gang {
+class CommandCopies {
   /** Resolves when all have ended and their output has been printed. */
   readonly ended: Promise<void>;
   /** The failure of the first copy that failed. */

@@ -8,7 +8,7 @@ import { type PayloadForm, payloadForms } from "../protocol/native/payload.js";
 import { replyFrameBytes } from "../protocol/native/request.js";
 import { isTopic, longestTopic } from "../protocol/native/topics.js";
 import type { Member } from "./events.js";
-import type { Gang } from "./gang.js";
+import type { GangPlace } from "./gang.js";
 import type { MessagingContext } from "./messaging-context.js";
 import { bytesOf, payloadFormOf, payloadOf } from "./payloads.js";
 import type { RequestContext, RequestHandlers } from "./request-handlers.js";
@@ -75,7 +75,7 @@ const longestTimerMs = 2 ** 31 - 1;
 export class Collectives {
   readonly #context: MessagingContext;
   readonly #requests: NodeRequests;
-  readonly #gang: Gang | undefined;
+  readonly #gang: GangPlace | undefined;
   readonly #machine: MemberMachine<unknown>;
   /** Operations that this node waits in. */
   readonly #calls = new Set<string>();
@@ -93,7 +93,7 @@ export class Collectives {
     context: MessagingContext,
     requests: NodeRequests,
     handlers: RequestHandlers,
-    gang: Gang | undefined,
+    gang: GangPlace | undefined,
     machine: MemberMachine<unknown>,
   ) {
     this.#context = context;

@@ -1,7 +1,7 @@
 import { badOption, integerOption, refuseUnknown } from "../api/options.js";
 
 /** Which copy of a gang a node is. `fullmesh run` starts a gang, and says so in the environment. */
-export interface Gang {
+export interface GangPlace {
   /** From 0 to `size` - 1. */
   readonly rank: number;
   /** How many copies there are, at least 1. */
@@ -12,10 +12,10 @@ export interface Gang {
 export const orphanedMs = 10_000;
 
 /** Checks the option `gang`. */
-export function gangOption(gang: unknown): Gang | undefined {
+export function gangOption(gang: unknown): GangPlace | undefined {
   if (gang === undefined) return undefined;
   refuseUnknown(gang as object, ["rank", "size"]);
-  const { rank, size } = gang as Gang;
+  const { rank, size } = gang as GangPlace;
   integerOption("gang.size", size, 1);
   if (integerOption("gang.rank", rank, 0) >= size) badOption("gang.rank", `an integer below ${size}`, rank);
   return { rank, size };
@@ -30,7 +30,7 @@ export function gangOption(gang: unknown): Gang | undefined {
  */
 export function environmentOf(env: NodeJS.ProcessEnv): Readonly<{
   server: string;
-  options: { readonly mesh?: string; readonly secret?: string; readonly gang?: Gang };
+  options: { readonly mesh?: string; readonly secret?: string; readonly gang?: GangPlace };
 }> {
   const { FULLMESH_SERVER: server, FULLMESH_MESH: mesh, FULLMESH_SECRET: secret } = env;
   if (!server) return badOption("server", "given as an argument or as FULLMESH_SERVER", server);
@@ -46,7 +46,7 @@ export function environmentOf(env: NodeJS.ProcessEnv): Readonly<{
 }
 
 /** The gang that the environment names; undefined if it names none. */
-export function gangFrom({ FULLMESH_RANK: rank, FULLMESH_SIZE: size }: NodeJS.ProcessEnv): Gang | undefined {
+export function gangFrom({ FULLMESH_RANK: rank, FULLMESH_SIZE: size }: NodeJS.ProcessEnv): GangPlace | undefined {
   if (!rank) return undefined;
   const gang = { rank: wholeNumber("FULLMESH_RANK", rank, 0), size: wholeNumber("FULLMESH_SIZE", size, 1) };
   return gang.rank < gang.size ? gang : badOption("FULLMESH_RANK", `an integer below ${gang.size}`, rank);

@@ -16,7 +16,7 @@ import type { Dialect, Meta } from "../protocol/directory.js";
 import { isMeta, isName } from "../protocol/native/fields.js";
 import type { TransportPort } from "../runtime/ports.js";
 import { type Contract, type ContractSchemas, contractOption } from "./contract.js";
-import { type Gang, gangOption, orphanedMs } from "./gang.js";
+import { type GangPlace, gangOption, orphanedMs } from "./gang.js";
 
 /** The mesh of whoever names none, and of classic members. */
 export const defaultMesh = "default";
@@ -33,7 +33,7 @@ export interface NodeOptions<C extends Contract = Contract> {
    * Which copy of a gang this node is, for a server with `gangSize`. Its rank is then `node.rank` for life, and `rank` in its
    * meta. Default: none; `join` without an address takes it from `FULLMESH_RANK` and `FULLMESH_SIZE`.
    */
-  readonly gang?: Gang;
+  readonly gang?: GangPlace;
   /** What this node speaks, default `native`. A native node also links with classic members. */
   readonly dialect?: Dialect;
   /**
@@ -71,7 +71,7 @@ const nodeOptionNames = [
 export interface NodeConfig {
   readonly rules: MemberRules;
   readonly transport: TransportPort;
-  readonly gang: Gang | undefined;
+  readonly gang: GangPlace | undefined;
   readonly logger: Logger | undefined;
   /** Undefined if nothing is to be validated. */
   readonly schemas: ContractSchemas | undefined;
@@ -112,7 +112,7 @@ export function nodeConfig(options: NodeOptions): NodeConfig {
 }
 
 /** What this member says of itself, its rank in a gang included. */
-function metaOf(meta: Meta | undefined, gang: Gang | undefined): Meta | undefined {
+function metaOf(meta: Meta | undefined, gang: GangPlace | undefined): Meta | undefined {
   if (meta !== undefined && !isMeta(meta)) badOption("meta", "an object of at most 1,024 bytes as JSON", meta);
   if (gang === undefined) return meta;
   if (meta !== undefined && "rank" in meta) badOption("meta.rank", "absent in a gang, which has ranks", meta.rank);

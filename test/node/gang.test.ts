@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import { type Gang, type JoinOptions, join, MeshNode, makeSecret, serve } from "../../src/index.js";
+import { type GangPlace, type JoinOptions, join, MeshNode, makeSecret, serve } from "../../src/index.js";
 
 const variables = ["SERVER", "MESH", "SECRET", "RANK", "SIZE"].map((name) => `FULLMESH_${name}`);
 
@@ -77,7 +77,7 @@ describe("the option gang", () => {
     [{ rank: 0, size: 1 }, { meta: { rank: 7 } }, "Expected `meta.rank` to be absent in a gang"],
     [{ rank: 0, size: 1 }, { dialect: "classic" as const }, "Expected `gang` to be absent with the classic dialect"],
   ])("is refused as %j with %j", (gang, more, expected) => {
-    expect(() => new MeshNode({ gang: gang as Gang, ...more })).toThrow(expected);
+    expect(() => new MeshNode({ gang: gang as GangPlace, ...more })).toThrow(expected);
   });
 
   it("is refused with a meta that has no room for the rank", () => {
