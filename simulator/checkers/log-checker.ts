@@ -24,6 +24,8 @@ export class LogChecker implements LogFacts {
   /** Those of earlier logs that have not come back, with their orders. */
   readonly #forgotten = new Map<Id, number>();
   #revision = 0;
+  /** The revisions of this log, the newest last, and when each came. */
+  #revisions: { readonly revision: number; readonly at: number }[] = [];
 
   constructor(context: SimulationContext) {
     this.#context = context;
@@ -31,6 +33,13 @@ export class LogChecker implements LogFacts {
 
   get revision(): number {
     return this.#revision;
+  }
+
+  /** True if this is the newest revision, or was it so lately that the entries since then may be on their way. */
+  isCurrent(revision: number): boolean {
+    const since = this.#context.network.engine.now - reportLagMs(this.#context);
+    const settledAt = this.#revisions.findLastIndex(({ at }) => at <= since);
+    return this.#revisions.slice(Math.max(0, settledAt)).some((one) => one.revision === revision);
   }
 
   /** In join order. */
@@ -57,6 +66,7 @@ export class LogChecker implements LogFacts {
     const { invariantChecker, scenario, network } = this.#context;
     this.#revision = entry.revision;
     const { now } = network.engine;
+    this.#revisions.push({ revision: entry.revision, at: now });
     if (isClaimEntry(entry)) {
       this.#directories.set(entry.revision, textOf(this.members));
       return;
@@ -91,6 +101,7 @@ export class LogChecker implements LogFacts {
     for (const revision of this.#directories.keys()) this.#outdated.add(revision);
     this.#directories.clear();
     this.#directories.set(0, "");
+    this.#revisions = [];
     this.#beginLog();
   }
 

@@ -53,7 +53,7 @@ function unlisted({ logChecker }: CheckedSimulation, alive: readonly SimulatedMe
     if (!logChecker.has(id)) return { invariant: "L1", detail: `${address} is listed with another id` };
     if (reportsSince === undefined && inside.length > 1)
       return { invariant: "L1", detail: `${address} reports no links` };
-    if (machine.revision !== logChecker.revision) return { invariant: "S5", detail: `${address} is behind` };
+    if (!logChecker.isCurrent(machine.revision)) return { invariant: "S5", detail: `${address} is behind` };
     const stale = machine.nativeLinks.find(({ peer }) => !logChecker.has(peer.id));
     if (stale !== undefined)
       return { invariant: "L1", detail: `${address} keeps its link with ${stale.peer.address}, which is not listed` };
