@@ -132,7 +132,16 @@ function limitsTable() {
 
 /** The limits that the smallest native member needs. */
 const memberLimits = [
-  ...["controlBytes", "messageBytes", "queueSoftBytes", "acknowledgeBytes", "acknowledgeMs", "probeMs", "silentMs"],
+  ...[
+    "firstFrameBytes",
+    "controlBytes",
+    "messageBytes",
+    "queueSoftBytes",
+    "acknowledgeBytes",
+    "acknowledgeMs",
+    "probeMs",
+    "silentMs",
+  ],
   ...["reportMs", "dialMs", "redialMinMs", "redialMaxMs", "parkedMs", "parked", "handshakeMs", "lingerMs", "drainMs"],
 ];
 

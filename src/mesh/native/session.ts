@@ -477,7 +477,8 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
 
   #away(reason: string, now: number, retryMs?: number): void {
     if (this.isListed) {
-      this.#note("SERVER_AWAY", reason);
+      const { serverName } = this.#serverRedial;
+      this.#note("SERVER_AWAY", `the connection to the server at ${serverName} broke (${reason}); looking for it`);
       this.#lostAt = now;
       this.#report({ type: "serverLost", reason });
     }

@@ -238,6 +238,9 @@ describe("a session that breaks", () => {
     const { owner, later, wire } = world.pair();
     owner.loseSession();
     expect(owner.notes).toEqual(["SERVER_AWAY"]);
+    expect(owner.noteMessages).toEqual([
+      "the connection to the server at 10.0.0.250:80 broke (ECONNRESET); looking for it",
+    ]);
     owner.send(later, "meanwhile");
     wire.flow();
     expect(later.messages).toEqual(["meanwhile"]);
