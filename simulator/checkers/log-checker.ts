@@ -10,10 +10,8 @@ export class LogChecker implements LogFacts {
   readonly #context: SimulationContext;
   readonly #members = new Map<Id, ListedMember>();
   readonly #orders = new Set<number>();
-  /** The directory at each revision, as text. */
-  readonly #directories = new Map<number, string>([[0, ""]]);
-  /** The revisions of earlier logs: what has been under way is read still. */
-  readonly #outdated = new Set<number>();
+  /** The directories that logs have had at each revision, as text: what an earlier one has sent may be read late. */
+  readonly #directories = new Map<number, string[]>([[0, [""]]]);
   readonly #departures = new Map<Id, { readonly type: Entry["type"]; readonly at: number }>();
   /** All that have ever been listed, with their orders. */
   readonly #known = new Map<Id, number>();
@@ -68,7 +66,7 @@ export class LogChecker implements LogFacts {
     const { now } = network.engine;
     this.#revisions.push({ revision: entry.revision, at: now });
     if (isClaimEntry(entry)) {
-      this.#directories.set(entry.revision, textOf(this.members));
+      this.#keepDirectory();
       return;
     }
     if (entry.type === "left" || entry.type === "lost") {
@@ -92,15 +90,17 @@ export class LogChecker implements LogFacts {
       if (this.#members.size > scenario.capacity && !isBack && entry.type === "joined")
         invariantChecker.violate("S7", `${this.#members.size} members`);
     }
-    this.#directories.set(entry.revision, textOf(this.members));
+    this.#keepDirectory();
+  }
+
+  #keepDirectory(): void {
+    const known = this.#directories.get(this.#revision) ?? [];
+    this.#directories.set(this.#revision, [...known, textOf(this.members)]);
   }
 
   /** The server was started again, and knows nothing of the log before. */
   restarted(): void {
     this.#orders.clear();
-    for (const revision of this.#directories.keys()) this.#outdated.add(revision);
-    this.#directories.clear();
-    this.#directories.set(0, "");
     this.#revisions = [];
     this.#beginLog();
   }
@@ -132,15 +132,10 @@ export class LogChecker implements LogFacts {
   /** S5: a member holds what the log holds at that revision, and perhaps members of a log that was forgotten. */
   read(memberRun: NativeRun): void {
     const { revision, entries } = memberRun.machine;
-    const directory = this.#directories.get(revision);
-    const listed = entries.filter(({ id }) => !this.#earlier.has(id) || directory?.includes(id) === true);
-    // A member that has been let in to a new log has not read it yet.
-    if (
-      directory === textOf(listed) ||
-      (this.#outdated.has(revision) && !this.#directories.has(revision)) ||
-      (revision === 0 && this.#earlier.size > 0)
-    )
-      return;
+    const isHeld = (directory: string): boolean => {
+      return directory === textOf(entries.filter(({ id }) => !this.#earlier.has(id) || directory.includes(id)));
+    };
+    if (this.#directories.get(revision)?.some(isHeld) === true) return;
     this.#context.invariantChecker.violate("S5", `${memberRun.address} has at revision ${revision} ${textOf(entries)}`);
   }
 

@@ -60,7 +60,9 @@ describe("simulated meshes with native members", () => {
 
   // A link with an id whose address somebody else had proved was reported for ever, and barred `complete` [C1]; and an expected
   // member's address was never free again [N26].
-  it.each([427, 1383, 2008])("keep every invariant with a restarted server and seed %i", (seed) => {
+  // What the log before the restart had sent was read late, when the present one had an entry of the same revision: the checker
+  // took that for a directory that no log had held [S5].
+  it.each([427, 1383, 2008, 500_457])("keep every invariant with a restarted server and seed %i", (seed) => {
     expect(run(seed, { kind: "restarts" }).violations).toEqual([]);
   });
 
