@@ -10,7 +10,7 @@ import { defaultLimits } from "../src/core/limits.js";
 import { SeededRandom } from "../src/core/random.js";
 import { MemberMachine } from "../src/mesh/member-machine.js";
 import type { MemberInput, MemberOutput } from "../src/mesh/types.js";
-import { PeerChannels } from "../src/messaging/peer-channels.js";
+import { MessagingChannels } from "../src/messaging/messaging-channels.js";
 import type { MessagingEvent } from "../src/messaging/types.js";
 import type { Dialect } from "../src/protocol/directory.js";
 import { RendezvousMachine } from "../src/rendezvous/rendezvous-machine.js";
@@ -96,7 +96,7 @@ function wireUp(size: number, dialect: Dialect): WireUpBytes {
           seed: rank,
           limits,
         },
-        (outputs, timers) => new PeerChannels(outputs, limits, timers),
+        (outputs, timers) => new MessagingChannels(outputs, limits, timers),
       ),
       transport: network.transportOf(process),
       clock: process.clock,

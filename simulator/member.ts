@@ -2,7 +2,7 @@ import type { ConnectionOutput } from "../src/core/connections.js";
 import { FullmeshError } from "../src/core/errors.js";
 import { MemberMachine } from "../src/mesh/member-machine.js";
 import type { MemberEvent, MemberInput, MemberOutput } from "../src/mesh/types.js";
-import { PeerChannels } from "../src/messaging/peer-channels.js";
+import { MessagingChannels } from "../src/messaging/messaging-channels.js";
 import type { MessagingEvent, PeerChannel } from "../src/messaging/types.js";
 import { type Address, endpointOf } from "../src/protocol/address.js";
 import type { Dialect, Id } from "../src/protocol/directory.js";
@@ -75,7 +75,7 @@ export class SimulatedMember implements NativeMemberRun {
       allocate: (bytes: number): Uint8Array => new Uint8Array(bytes),
     };
     this.machine = new MemberMachine<MessagingEvent>(rules, (outputs, timers) => {
-      this.#workload = new Workload(context, this, new PeerChannels(outputs, limits, timers));
+      this.#workload = new Workload(context, this, new MessagingChannels(outputs, limits, timers));
       return this.#workload.messaging;
     });
     this.#tap = new FrameTap(context, this);

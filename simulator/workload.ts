@@ -1,4 +1,4 @@
-import type { PeerChannels } from "../src/messaging/peer-channels.js";
+import type { MessagingChannels } from "../src/messaging/messaging-channels.js";
 import type { MessagingEvent, PeerChannel } from "../src/messaging/types.js";
 import type { Address } from "../src/protocol/address.js";
 import type { Member } from "../src/protocol/directory.js";
@@ -9,11 +9,11 @@ const noTopic = new Uint8Array(0);
 
 /** What one native member sends to its peers, and what it does with what they send. */
 export class Workload {
-  readonly messaging: PeerChannels;
+  readonly messaging: MessagingChannels;
   readonly #context: CheckedSimulation;
   readonly #memberRun: NativeMemberRun;
 
-  constructor(context: CheckedSimulation, memberRun: NativeMemberRun, messaging: PeerChannels) {
+  constructor(context: CheckedSimulation, memberRun: NativeMemberRun, messaging: MessagingChannels) {
     this.#context = context;
     this.#memberRun = memberRun;
     this.messaging = messaging;

@@ -80,7 +80,7 @@ export class LinkChecker implements LinkFacts {
       changedAt: network.engine.now,
     };
     own.set(address, watched);
-    if (type === "relink" && link.sendBuffer.unacknowledgedBytes > 0) count("resumed with replay");
+    if (type === "relink" && link.resendBuffer.unacknowledgedBytes > 0) count("resumed with replay");
     if (before?.isUp === true) count("broken noticed by one end only");
     this.#checkListed(memberRun, watched, address);
     this.#checkSame(memberRun, watched);

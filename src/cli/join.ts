@@ -7,7 +7,7 @@ import { type GangPlace, gangFrom } from "../node/gang.js";
 import { joinWith } from "../node/join.js";
 import { MeshNode } from "../node/mesh-node.js";
 import type { Dialect } from "../protocol/directory.js";
-import type { Chat } from "./chat.js";
+import type { ChatTerminal } from "./chat-terminal.js";
 import { type CommandContext, runCommand } from "./command.js";
 import { type CommonFlags, flag, parseSeconds, withCommonFlags, withDialectFlag, withInsecureFlag } from "./flags.js";
 import { LineSender } from "./line-sender.js";
@@ -114,11 +114,11 @@ function createNode(
 }
 
 /** A chat, where a person types and reads. It is loaded for nobody else. */
-async function openChat(node: MeshNode, output: Output, quit: () => void): Promise<Chat | undefined> {
+async function openChat(node: MeshNode, output: Output, quit: () => void): Promise<ChatTerminal | undefined> {
   const isTerminal = process.stdin.isTTY === true && process.stdout.isTTY === true;
   if (!isTerminal || output.options.json) return undefined;
-  const { Chat } = await import("./chat.js");
-  return new Chat(node, output, quit);
+  const { ChatTerminal } = await import("./chat-terminal.js");
+  return new ChatTerminal(node, output, quit);
 }
 
 /** Joins, and stays until the mesh ends. `send`: begins to send what comes from stdin. */

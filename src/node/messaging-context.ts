@@ -2,7 +2,7 @@ import type { Log } from "../api/log.js";
 import { FullmeshError } from "../core/errors.js";
 import type { Limits } from "../core/limits.js";
 import type { MemberMachine } from "../mesh/member-machine.js";
-import type { PeerChannels } from "../messaging/peer-channels.js";
+import type { MessagingChannels } from "../messaging/messaging-channels.js";
 import type { PeerChannel } from "../messaging/types.js";
 import type { Driver } from "../runtime/driver.js";
 import type { PeerName, Peers } from "./peers.js";
@@ -10,7 +10,7 @@ import { TopicEncoder } from "./topics.js";
 
 /** What messages, requests and streams of a node have in common. */
 export class MessagingContext {
-  readonly messaging: PeerChannels;
+  readonly messaging: MessagingChannels;
   readonly peers: Peers;
   readonly limits: Limits;
   readonly topics = new TopicEncoder();
@@ -22,7 +22,7 @@ export class MessagingContext {
   constructor(
     machine: MemberMachine<unknown>,
     driver: Pick<Driver<never, never>, "wake" | "now">,
-    messaging: PeerChannels,
+    messaging: MessagingChannels,
     peers: Peers,
     limits: Limits,
     log: Log,

@@ -6,7 +6,7 @@ import { Queue } from "../core/queue.js";
 import { Timers } from "../core/timers.js";
 import { MemberMachine } from "../mesh/member-machine.js";
 import type { MemberEvent, MemberInput, MemberOutput } from "../mesh/types.js";
-import { PeerChannels } from "../messaging/peer-channels.js";
+import { MessagingChannels } from "../messaging/messaging-channels.js";
 import type { MessagingEvent } from "../messaging/types.js";
 import { nodeClock } from "../nodejs/clock.js";
 import type { Address } from "../protocol/address.js";
@@ -53,9 +53,9 @@ export class NodeRuntime {
     const { rules, transport, logger, gang, schemas } = nodeConfig(options);
     const { limits, isKeyed } = rules;
     // A classic node has no native links, and so no channels.
-    let channels = new PeerChannels(new Queue(), limits, new Timers());
+    let channels = new MessagingChannels(new Queue(), limits, new Timers());
     this.machine = new MemberMachine<MessagingEvent>(rules, (outputs, timers) => {
-      channels = new PeerChannels(outputs, limits, timers);
+      channels = new MessagingChannels(outputs, limits, timers);
       return channels;
     });
     const driver = new Driver<MemberInput, MemberOutput | MessagingEvent>({

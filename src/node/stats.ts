@@ -1,5 +1,5 @@
 import type { MemberMachine } from "../mesh/member-machine.js";
-import type { PeerChannels } from "../messaging/peer-channels.js";
+import type { MessagingChannels } from "../messaging/messaging-channels.js";
 import type { Peers } from "./peers.js";
 
 /** What a node holds at this moment, and what it has sent and received. See `MeshNode.stats`. */
@@ -30,7 +30,7 @@ export interface NodeStats {
 export function statsOf(
   machine: MemberMachine<unknown>,
   peers: Peers,
-  { channels }: PeerChannels,
+  { channels }: MessagingChannels,
   totals: Pick<NodeStats, "messages" | "reconnects" | "sentBytes" | "receivedBytes">,
 ): NodeStats {
   const links = { waiting: 0, up: 0, broken: 0 };

@@ -2,7 +2,7 @@ import { EventPacer } from "../core/event-pacer.js";
 import type { OutputSink } from "../core/machine.js";
 import type { KeyedTimers } from "../core/timers.js";
 import { type ControlOf, encodeControl } from "../protocol/native/control.js";
-import type { CompletenessTracker, UnlinkedPair } from "./completeness.js";
+import type { CompletenessTracker, UnlinkedPair } from "./completeness-tracker.js";
 import type { Members } from "./members.js";
 import type { LogBroadcaster } from "./native/log-broadcaster.js";
 import type {

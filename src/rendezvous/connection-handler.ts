@@ -12,7 +12,7 @@ import { RegistrationHandler } from "./classic/registration-handler.js";
 import type { ClassicSender } from "./classic/sender.js";
 import { MemberSession } from "./member-session.js";
 import type { Meshes } from "./meshes.js";
-import { NativeHandler } from "./native/handler.js";
+import { NativeMessageHandler } from "./native/message-handler.js";
 import { type CloseReason, SessionCloser } from "./session-closer.js";
 import type { RendezvousOutput, RendezvousRules } from "./types.js";
 
@@ -30,7 +30,7 @@ type Unproved = Extract<ConnectionProgress, { type: "unproved" }>;
  */
 export class ConnectionHandler {
   readonly classic: RegistrationHandler;
-  readonly native: NativeHandler;
+  readonly native: NativeMessageHandler;
   readonly sessionCloser: SessionCloser;
   readonly #rules: RendezvousRules;
   readonly #meshes: Meshes;
@@ -75,7 +75,7 @@ export class ConnectionHandler {
     this.#idleMonitor = idleMonitor;
     this.sessionCloser = closer;
     this.classic = new RegistrationHandler(rules, meshes, closer, pendingConnections);
-    this.native = new NativeHandler(rules, meshes, closer, pendingConnections, addressVerifier, idleMonitor);
+    this.native = new NativeMessageHandler(rules, meshes, closer, pendingConnections, addressVerifier, idleMonitor);
     this.#quietTimers = timers.keyed((session, now) => {
       session.reader.quiet();
       this.#handleEvents(session, now);

@@ -1,7 +1,7 @@
 import type { Limits } from "../core/limits.js";
 import type { KeyedTimers } from "../core/timers.js";
 import type { AddressVerifier, VerificationResult } from "./address-verifier.js";
-import type { CompletenessTracker } from "./completeness.js";
+import type { CompletenessTracker } from "./completeness-tracker.js";
 import type { MemberRecord, MemberSession } from "./member-session.js";
 import type { Membership } from "./membership.js";
 

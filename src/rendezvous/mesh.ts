@@ -8,8 +8,8 @@ import type { AddressVerifier, VerificationResult } from "./address-verifier.js"
 import type { AdmissionVerdict } from "./admission.js";
 import { ClaimRegistry, type ClaimTotals, isClaimAnswer } from "./claim-registry.js";
 import type { ClassicSender } from "./classic/sender.js";
-import { CompletenessTracker, type LinkReport } from "./completeness.js";
 import { CompletenessReporter, shortfallOf } from "./completeness-reporter.js";
+import { CompletenessTracker, type LinkReport } from "./completeness-tracker.js";
 import { FailureDetector } from "./failure-detector.js";
 import type { MemberRecord, MemberSession, RecoveryClaim } from "./member-session.js";
 import type { Members } from "./members.js";

@@ -2,7 +2,7 @@ import type { Limits } from "../core/limits.js";
 import type { KeyedTimers } from "../core/timers.js";
 import type { Id, Member } from "../protocol/directory.js";
 import type { ControlOf } from "../protocol/native/control.js";
-import type { CompletenessTracker } from "./completeness.js";
+import type { CompletenessTracker } from "./completeness-tracker.js";
 import type { MemberRecord, MemberSession, RecoveryClaim } from "./member-session.js";
 import type { Members } from "./members.js";
 import type { Membership } from "./membership.js";

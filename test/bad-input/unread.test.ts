@@ -1,7 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { join, serve } from "../../src/index.js";
-import { SendBuffer } from "../../src/mesh/native/send-buffer.js";
+import { ResendBuffer } from "../../src/mesh/native/resend-buffer.js";
 import { NativeMember } from "./native-member.js";
 
 /** Short enough to be copied onto a page. */
@@ -25,8 +25,8 @@ test("a member that acknowledges data it has not read gets none of another membe
   const other = await NativeMember.join(address);
   // How many bytes have gone to connections. The misbehaving member could guess it; counting keeps the test short.
   let given = 0;
-  const nextSegment = SendBuffer.prototype.nextSegment;
-  const watched = vi.spyOn(SendBuffer.prototype, "nextSegment").mockImplementation(function (this: SendBuffer) {
+  const nextSegment = ResendBuffer.prototype.nextSegment;
+  const watched = vi.spyOn(ResendBuffer.prototype, "nextSegment").mockImplementation(function (this: ResendBuffer) {
     const segment = nextSegment.call(this);
     given += segment?.length ?? 0;
     return segment;

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { defaultLimits } from "../../src/core/limits.js";
 import { Timers } from "../../src/core/timers.js";
 import type { MessagingChannel } from "../../src/messaging/messaging-channel.js";
-import { PeerChannels } from "../../src/messaging/peer-channels.js";
+import { MessagingChannels } from "../../src/messaging/messaging-channels.js";
 import type { MessagingEvent } from "../../src/messaging/types.js";
 import { numberedKinds } from "../../src/protocol/native/numbered-frames.js";
 import { content, TestLink, topic } from "./pair.js";
@@ -14,7 +14,7 @@ const limits = { ...defaultLimits, queueHardBytes: 100_000, queueSoftBytes: 20_0
 class Waiting {
   readonly events: MessagingEvent[] = [];
   readonly timers = new Timers();
-  readonly #channels = new PeerChannels(
+  readonly #channels = new MessagingChannels(
     { push: (event) => void this.events.push(event), newest: undefined },
     limits,
     this.timers,

@@ -4,7 +4,7 @@ import type { LinkWriter } from "../../src/core/link-handler.js";
 import { Timers } from "../../src/core/timers.js";
 import { MemoryBudget, PeerBudget } from "../../src/messaging/memory-budget.js";
 import type { MessagingChannel } from "../../src/messaging/messaging-channel.js";
-import { PeerChannels } from "../../src/messaging/peer-channels.js";
+import { MessagingChannels } from "../../src/messaging/messaging-channels.js";
 import type { MessagingEvent } from "../../src/messaging/types.js";
 import { numberedKinds } from "../../src/protocol/native/numbered-frames.js";
 import { faultText, TestLink } from "./pair.js";
@@ -67,7 +67,7 @@ class Node {
   readonly told: MessagingEvent[] = [];
   readonly lines: TestLink[] = [];
   readonly peers: MessagingChannel[] = [];
-  readonly #messaging: PeerChannels;
+  readonly #messaging: MessagingChannels;
 
   constructor(peers: number, limits: Partial<Limits>) {
     const { told } = this;
@@ -77,7 +77,7 @@ class Node {
         return told.at(-1);
       },
     };
-    this.#messaging = new PeerChannels(outputs, { ...defaultLimits, ...limits }, new Timers());
+    this.#messaging = new MessagingChannels(outputs, { ...defaultLimits, ...limits }, new Timers());
     for (let peer = 0; peer < peers; peer += 1) this.board(`peer ${peer}`);
   }
 

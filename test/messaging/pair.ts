@@ -2,7 +2,7 @@ import { defaultLimits, type Limits } from "../../src/core/limits.js";
 import { type LinkWriter, retryLater } from "../../src/core/link-handler.js";
 import { Timers } from "../../src/core/timers.js";
 import type { MessagingChannel } from "../../src/messaging/messaging-channel.js";
-import { PeerChannels } from "../../src/messaging/peer-channels.js";
+import { MessagingChannels } from "../../src/messaging/messaging-channels.js";
 import type { MessagingEvent, PeerChannel, ReceivedMessage } from "../../src/messaging/types.js";
 
 type Batch = Extract<MessagingEvent, { readonly type: "messages" }>;
@@ -119,7 +119,7 @@ export class End {
   /** As they were told. */
   readonly events: MessagingEvent[] = [];
   readonly timers = new Timers();
-  readonly messaging: PeerChannels;
+  readonly messaging: MessagingChannels;
   readonly channel: MessagingChannel;
   /** What was wrong with what came. */
   readonly faults: string[] = [];
@@ -127,7 +127,7 @@ export class End {
 
   constructor(peer: string, isOwner: boolean, limits: Limits) {
     const { events: told } = this;
-    this.messaging = new PeerChannels(
+    this.messaging = new MessagingChannels(
       {
         push: (arrival) => void told.push(arrival),
         get newest() {

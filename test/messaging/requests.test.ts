@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { defaultLimits } from "../../src/core/limits.js";
 import { Timers } from "../../src/core/timers.js";
-import { PeerChannels } from "../../src/messaging/peer-channels.js";
+import { MessagingChannels } from "../../src/messaging/messaging-channels.js";
 import { numberedKinds } from "../../src/protocol/native/numbered-frames.js";
 import { bytesOf, content, type End, Pair, TestLink, text, topic } from "./pair.js";
 
@@ -292,7 +292,7 @@ describe("the time-outs of several channels", () => {
   test("are in the machine's table of timers", () => {
     const arrivals: unknown[] = [];
     const timers = new Timers();
-    const messaging = new PeerChannels(
+    const messaging = new MessagingChannels(
       { push: (arrival) => void arrivals.push(arrival), newest: undefined },
       defaultLimits,
       timers,

@@ -3,27 +3,27 @@ import { IdleMonitor } from "../../src/core/idle-monitor.js";
 import { NativeConnection } from "../../src/mesh/native/connection.js";
 import { DirectoryView } from "../../src/mesh/native/directory-view.js";
 import { HelloHandler } from "../../src/mesh/native/hello-handler.js";
+import { type HelloRule, helloRules } from "../../src/mesh/native/hello-rules.js";
 import { Link } from "../../src/mesh/native/link.js";
 import { LinkDialer } from "../../src/mesh/native/link-dialer.js";
-import { type HelloRule, helloRules } from "../../src/mesh/native/link-states.js";
 import { NativePeers } from "../../src/mesh/native/peers.js";
+import { ResendBuffer } from "../../src/mesh/native/resend-buffer.js";
 import { ResumeState } from "../../src/mesh/native/resume-state.js";
-import { SendBuffer } from "../../src/mesh/native/send-buffer.js";
 import { ServerLinkReport } from "../../src/mesh/native/server-link-report.js";
 import { ByteQueue } from "../../src/messaging/byte-queue.js";
 import { ReceiveWindow, SendWindow } from "../../src/messaging/flow-control.js";
 import { MessagingChannel } from "../../src/messaging/messaging-channel.js";
-import { PeerChannels } from "../../src/messaging/peer-channels.js";
+import { MessagingChannels } from "../../src/messaging/messaging-channels.js";
 import { PendingRequests } from "../../src/messaging/pending-requests.js";
 import { Stream } from "../../src/messaging/stream.js";
-import { CompletenessTracker } from "../../src/rendezvous/completeness.js";
+import { CompletenessTracker } from "../../src/rendezvous/completeness-tracker.js";
 import { FailureDetector } from "../../src/rendezvous/failure-detector.js";
 import { MemberRecord } from "../../src/rendezvous/member-session.js";
 import { Members } from "../../src/rendezvous/members.js";
 import { Membership } from "../../src/rendezvous/membership.js";
 import { Mesh } from "../../src/rendezvous/mesh.js";
-import { NativeHandler } from "../../src/rendezvous/native/handler.js";
 import { LogCache } from "../../src/rendezvous/native/log-cache.js";
+import { NativeMessageHandler } from "../../src/rendezvous/native/message-handler.js";
 
 /** A bug put in on purpose, in the place where it would be made. */
 export interface Plant {
@@ -108,28 +108,28 @@ export const plants: readonly Plant[] = [
       vi.spyOn(ResumeState.prototype, "advance").mockImplementation(function (this: ResumeState) {
         if (!repeating.has(this)) advance.call(this);
       });
-      vi.spyOn(SendBuffer.prototype, "acknowledge").mockReturnValue(true);
+      vi.spyOn(ResendBuffer.prototype, "acknowledge").mockReturnValue(true);
     },
     seed: 10,
     breaks: "S8",
   },
   {
     when: "what is not acknowledged does not go out again",
-    plant: () => vi.spyOn(SendBuffer.prototype, "rewind").mockImplementation(() => {}),
+    plant: () => vi.spyOn(ResendBuffer.prototype, "rewind").mockImplementation(() => {}),
     seed: 14,
     breaks: "S8",
   },
   {
     when: "fewer lost messages are told of than there are",
-    plant: () => vi.spyOn(SendBuffer.prototype, "count").mockReturnValue(0),
+    plant: () => vi.spyOn(ResendBuffer.prototype, "count").mockReturnValue(0),
     seed: 302,
     breaks: "S8",
   },
   {
     when: "what was sent on a link that was never up is not told of",
     plant: () => {
-      const count = SendBuffer.prototype.count;
-      vi.spyOn(SendBuffer.prototype, "count").mockImplementation(function (this: SendBuffer, kind) {
+      const count = ResendBuffer.prototype.count;
+      vi.spyOn(ResendBuffer.prototype, "count").mockImplementation(function (this: ResendBuffer, kind) {
         return this.waitingBytes === this.begunBytes ? 0 : count.call(this, kind);
       });
     },
@@ -141,7 +141,7 @@ export const plants: readonly Plant[] = [
     plant: () => {
       const lost = new Map<string, Parameters<MessagingChannel["send"]>[]>();
       const { send, ended } = MessagingChannel.prototype;
-      const attach = PeerChannels.prototype.attach;
+      const attach = MessagingChannels.prototype.attach;
       vi.spyOn(MessagingChannel.prototype, "send").mockImplementation(function (this: MessagingChannel, ...message) {
         if (!this.link.hasBeenUp) lost.set(this.peer, [...(lost.get(this.peer) ?? []), message]);
         return send.apply(this, message);
@@ -150,7 +150,7 @@ export const plants: readonly Plant[] = [
         if (this.link.hasBeenUp) lost.delete(this.peer);
         ended.call(this, reason);
       });
-      vi.spyOn(PeerChannels.prototype, "attach").mockImplementation(function (this: PeerChannels, ...link) {
+      vi.spyOn(MessagingChannels.prototype, "attach").mockImplementation(function (this: MessagingChannels, ...link) {
         const channel = attach.apply(this, link);
         for (const message of lost.get(channel.peer) ?? []) send.apply(channel, message);
         return channel;
@@ -359,8 +359,12 @@ export const plants: readonly Plant[] = [
   {
     when: "the server believes an address without a proof",
     plant: () => {
-      const challenge = NativeHandler.prototype.challenge;
-      vi.spyOn(NativeHandler.prototype, "challenge").mockImplementation(function (this: NativeHandler, session, now) {
+      const challenge = NativeMessageHandler.prototype.challenge;
+      vi.spyOn(NativeMessageHandler.prototype, "challenge").mockImplementation(function (
+        this: NativeMessageHandler,
+        session,
+        now,
+      ) {
         challenge.call(this, session, now);
         const nonce = session.proof?.task.nonce;
         if (nonce !== undefined) this.handle(session, { type: "control", control: { type: "proof", nonce } }, now);

@@ -9,7 +9,7 @@ import {
   isClaimEntry,
   type Member,
 } from "../../protocol/directory.js";
-import type { HelloCase } from "./link-states.js";
+import type { HelloCase } from "./hello-rules.js";
 
 /** What an entry, or a whole directory, has brought about. */
 export type DirectoryChange =

@@ -6,9 +6,9 @@ import type { Control, ControlOf } from "../../protocol/native/control.js";
 import type { DialectAcceptor, UnidentifiedConnection } from "../acceptor.js";
 import type { ConnectionListener } from "../connections.js";
 import { NativeConnection, type NativeConnectionContext, type NativeConnectionOwner } from "./connection.js";
+import type { HelloCase } from "./hello-rules.js";
+import { judgeHello } from "./hello-rules.js";
 import type { Link } from "./link.js";
-import type { HelloCase } from "./link-states.js";
-import { judgeHello } from "./link-states.js";
 
 type Hello = ControlOf<"hello">;
 

@@ -1,8 +1,9 @@
 import type { ErrorCode } from "../../core/errors.js";
 
 /**
- * The life of a link, as data: the two transition tables, and the rules by which a hello is judged. PROTOCOL.md prints
- * them. The tags in brackets name the shortest sequences of events that go wrong without a rule; each is a test.
+ * The life of a link, as data: the two transition tables, and what its refusals and numbers of attempts mean.
+ * docs/protocol/native.md prints the tables. The tags in brackets name the shortest sequences of events that go wrong without
+ * a rule; each is a test.
  */
 
 /** The earlier member owns the link: it alone starts attempts, one at a time, and numbers them from 1. */
@@ -43,7 +44,7 @@ export type LinkTrigger =
   | "left";
 
 /** By how much one message of the peer may raise the number of an attempt, so that it cannot use up all numbers. */
-const longestLeap = 2 ** 32;
+export const longestLeap = 2 ** 32;
 
 /** The peer cannot raise it further: what is left suffices for as many attempts as one message may skip. */
 const highestRaised = 2 ** 53 - longestLeap;
@@ -68,93 +69,4 @@ const linkEnds: ReadonlySet<string> = new Set<ErrorCode>([
 /** True if a link on which this was said of what came, by either end, is of no use any more. */
 export function endsLink(code: string): boolean {
   return linkEnds.has(code);
-}
-
-/** A hello, and what the listener knows about its sender. */
-export interface HelloCase {
-  /** `to` is the listener's own id. */
-  readonly isForMe: boolean;
-  /** The server has admitted the listener. */
-  readonly isAdmitted: boolean;
-  /** What the listener's directory says of `from`, as seen from the listener. */
-  readonly sender: "unknown" | "removed" | "classic" | "earlier" | "later";
-  /** One of the two has said goodbye on the link. */
-  readonly isLeaving: boolean;
-  readonly attempt: number;
-  /** The highest attempt that the listener has taken from this id. */
-  readonly highest: number;
-  /** The replay states of the two ends fit. Asked last, because asking takes up the sender's acknowledgement. */
-  readonly fits: () => boolean;
-}
-
-export interface HelloRule {
-  /** The rule's tags, empty for those that no sequence of events needs but plain sense. */
-  readonly tags: string;
-  readonly when: string;
-  readonly applies: (hello: HelloCase) => boolean;
-  /** `park`: keep it, within bounds, and judge it afresh when the directory moves. */
-  readonly verdict: "park" | ErrorCode;
-}
-
-/** The first rule that applies decides. If none does, the hello is taken. */
-export const helloRules: readonly HelloRule[] = [
-  {
-    tags: "D1",
-    when: "`to` is not the listener's id",
-    applies: ({ isForMe }) => !isForMe,
-    verdict: "WRONG_TARGET",
-  },
-  {
-    tags: "D2 D8",
-    when: "`from` has been removed from the directory",
-    applies: ({ sender }) => sender === "removed",
-    verdict: "GONE",
-  },
-  {
-    tags: "D4",
-    when: "the listener has not been admitted yet, or `from` is unknown to it",
-    applies: ({ isAdmitted, sender }) => !isAdmitted || sender === "unknown",
-    verdict: "park",
-  },
-  {
-    tags: "",
-    when: "`from` is listed as classic",
-    applies: ({ sender }) => sender === "classic",
-    verdict: "WRONG_DIALECT",
-  },
-  {
-    tags: "C6 C7",
-    when: "`from` joined after the listener",
-    applies: ({ sender }) => sender === "later",
-    verdict: "NOT_OWNER",
-  },
-  {
-    tags: "",
-    when: "one end has sent `goodbye` on the link",
-    applies: ({ isLeaving }) => isLeaving,
-    verdict: "GONE",
-  },
-  {
-    tags: "A1 A4 B5",
-    when: "`attempt` is not higher than every attempt taken before",
-    applies: ({ attempt, highest }) => attempt <= highest,
-    verdict: "STALE_ATTEMPT",
-  },
-  {
-    tags: "A5",
-    when: "`attempt` is more than 2^32 above every attempt taken before, so that one number cannot use up all others",
-    applies: ({ attempt, highest }) => attempt > highest + longestLeap,
-    verdict: "BAD_FRAME",
-  },
-  {
-    tags: "F0",
-    when: "`since` or `received` does not fit what the listener has kept",
-    applies: ({ fits }) => !fits(),
-    verdict: "SESSION_LOST",
-  },
-];
-
-/** Judges a hello. */
-export function judgeHello(hello: HelloCase, rules: readonly HelloRule[] = helloRules): HelloRule["verdict"] | "take" {
-  return rules.find(({ applies }) => applies(hello))?.verdict ?? "take";
 }

@@ -12,8 +12,8 @@ import { numberBytes, readUint48 } from "../../protocol/native/numbered-frames.j
 import type { Direction } from "../types.js";
 import type { NativeConnection, NativeConnectionOwner } from "./connection.js";
 import { acceptorTransitions, endsLink, type LinkState, type LinkTrigger, ownerTransitions } from "./link-states.js";
+import { ResendBuffer } from "./resend-buffer.js";
 import { ResumeState } from "./resume-state.js";
-import { SendBuffer } from "./send-buffer.js";
 
 /** Why a link is not up: how far it has come, and what is in its way. */
 export interface DownState {
@@ -53,7 +53,7 @@ export class Link implements LinkWriter, NativeConnectionOwner {
   readonly peer: Member;
   /** True if this node is the earlier one of the two. */
   readonly isOwner: boolean;
-  readonly sendBuffer: SendBuffer;
+  readonly resendBuffer: ResendBuffer;
   readonly resumeState: ResumeState;
   /** What handles its frames, and lets the application send. */
   readonly handler: LinkHandler;
@@ -93,8 +93,8 @@ export class Link implements LinkWriter, NativeConnectionOwner {
   constructor(peer: Member, isOwner: boolean, context: LinkContext) {
     this.peer = peer;
     this.isOwner = isOwner;
-    this.sendBuffer = new SendBuffer(context.pages);
-    this.resumeState = new ResumeState(this.sendBuffer);
+    this.resendBuffer = new ResendBuffer(context.pages);
+    this.resumeState = new ResumeState(this.resendBuffer);
     this.#context = context;
     this.#state = isOwner ? "idle" : "waiting";
     this.handler = context.handlers.attach(peer.address, isOwner, this);
@@ -127,7 +127,7 @@ export class Link implements LinkWriter, NativeConnectionOwner {
   // What its handler sees.
 
   get memory(): Uint8Array {
-    return this.sendBuffer.memory;
+    return this.resendBuffer.memory;
   }
 
   get isOpen(): boolean {
@@ -135,15 +135,15 @@ export class Link implements LinkWriter, NativeConnectionOwner {
   }
 
   get unacknowledgedBytes(): number {
-    return this.sendBuffer.unacknowledgedBytes;
+    return this.resendBuffer.unacknowledgedBytes;
   }
 
   get waitingBytes(): number {
-    return this.sendBuffer.waitingBytes;
+    return this.resendBuffer.waitingBytes;
   }
 
   get begunBytes(): number {
-    return this.sendBuffer.begunBytes;
+    return this.resendBuffer.begunBytes;
   }
 
   get roundTripMs(): number | undefined {
@@ -152,7 +152,7 @@ export class Link implements LinkWriter, NativeConnectionOwner {
 
   begin(kind: number, bytes: number, tail?: Uint8Array): number {
     this.#schedule();
-    return this.sendBuffer.begin(kind, bytes, tail);
+    return this.resendBuffer.begin(kind, bytes, tail);
   }
 
   measure(): void {
@@ -166,10 +166,10 @@ export class Link implements LinkWriter, NativeConnectionOwner {
   carry(connection: NativeConnection, now: number): void {
     connection.owner = this;
     connection.watch(now);
-    this.sendBuffer.rewind();
+    this.resendBuffer.rewind();
     this.#handedBytes = 0;
     this.#receivedBefore = this.resumeState.received;
-    this.#acknowledgedBefore = this.sendBuffer.acknowledged;
+    this.#acknowledgedBefore = this.resendBuffer.acknowledged;
     this.madeNoProgress = false;
     this.#schedule();
   }
@@ -213,14 +213,14 @@ export class Link implements LinkWriter, NativeConnectionOwner {
   /** Hands what has been begun to the connection, as far as that has room. */
   flush(now: number): void {
     this.#isScheduled = false;
-    const { connection, sendBuffer } = this;
+    const { connection, resendBuffer } = this;
     if (connection === undefined || !this.isCarried) return;
     if (this.#isMeasureDue) connection.measure(now);
     this.#isMeasureDue = false;
     const before = this.#handedBytes;
     // A frame that has been begun goes out to its end: until then nothing else can be sent on the connection.
-    while (this.#handedBytes < this.#context.limits.handedBytes || sendBuffer.isWithinFrame) {
-      const piece = sendBuffer.nextSegment();
+    while (this.#handedBytes < this.#context.limits.handedBytes || resendBuffer.isWithinFrame) {
+      const piece = resendBuffer.nextSegment();
       if (piece === undefined) break;
       if (piece === "changed") {
         this.#payloadChanged(connection, now);
@@ -231,7 +231,7 @@ export class Link implements LinkWriter, NativeConnectionOwner {
     }
     if (this.#handedBytes > before) this.handler.moved();
     if (!this.#isLeaving || this.#hasSaidGoodbye) return;
-    if (sendBuffer.waitingBytes === 0 && this.handler.isDone) this.#goodbye(connection, now);
+    if (resendBuffer.waitingBytes === 0 && this.handler.isDone) this.#goodbye(connection, now);
   }
 
   // What comes on its connection.
@@ -241,7 +241,7 @@ export class Link implements LinkWriter, NativeConnectionOwner {
       this.#readGoodbye(connection, control.reason, control.received, now);
     } else if (control.type === "refuse") {
       const reason = `${control.code} ${control.message}`;
-      this.madeNoProgress = this.sendBuffer.acknowledged === this.#acknowledgedBefore;
+      this.madeNoProgress = this.resendBuffer.acknowledged === this.#acknowledgedBefore;
       connection.close(now);
       if (endsLink(control.code)) this.#context.lost(this, reason, now);
       else this.gone(connection, reason, now);
@@ -274,14 +274,14 @@ export class Link implements LinkWriter, NativeConnectionOwner {
   }
 
   acknowledged(connection: NativeConnection, number: number, now: number): void {
-    if (this.sendBuffer.acknowledge(number)) this.handler.moved();
+    if (this.resendBuffer.acknowledge(number)) this.handler.moved();
     else this.#refuse(connection, `an acknowledgement of ${number} cannot be`, now);
   }
 
   /** All that was handed to the connection has gone out. */
   flushed(): void {
     this.#handedBytes = 0;
-    this.sendBuffer.sent();
+    this.resendBuffer.sent();
     this.#schedule();
   }
 
@@ -303,7 +303,7 @@ export class Link implements LinkWriter, NativeConnectionOwner {
   }
 
   #readGoodbye(connection: NativeConnection, reason: string, received: number, now: number): void {
-    if (!this.sendBuffer.acknowledge(received)) {
+    if (!this.resendBuffer.acknowledge(received)) {
       this.#refuse(connection, `a goodbye that acknowledges ${received} cannot be`, now);
       return;
     }

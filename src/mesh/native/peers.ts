@@ -11,9 +11,9 @@ import type { LinkDescription, MemberEvent, MemberOutput, MemberRules } from "..
 import type { NativeConnection, NativeConnectionContext } from "./connection.js";
 import { type ClaimTransition, type DirectoryChange, DirectoryView } from "./directory-view.js";
 import { HelloHandler, type SessionCall } from "./hello-handler.js";
+import type { HelloCase } from "./hello-rules.js";
 import { type DownState, Link, type LinkContext } from "./link.js";
 import { LinkDialer } from "./link-dialer.js";
-import type { HelloCase } from "./link-states.js";
 import type { ServerLinkReport } from "./server-link-report.js";
 
 /** Events of the native peers for the rest of the member. */
@@ -226,9 +226,9 @@ export class NativePeers {
     this.#unreachable.delete(link);
     if (this.#byAddress.get(address) === link) this.#byAddress.delete(address);
     this.reports.forget(id);
-    const { handler, sendBuffer, hasBeenUp } = link;
-    const unacknowledged = handler.waiting + sendBuffer.count(numberedKinds.message);
-    sendBuffer.clear();
+    const { handler, resendBuffer, hasBeenUp } = link;
+    const unacknowledged = handler.waiting + resendBuffer.count(numberedKinds.message);
+    resendBuffer.clear();
     handler.ended(reason);
     this.#emit({ type: "unlink", ...describe(link), reason, unacknowledged, wasUp: hasBeenUp });
   }

@@ -1,4 +1,4 @@
-import type { SendBuffer } from "./send-buffer.js";
+import type { ResendBuffer } from "./resend-buffer.js";
 
 /**
  * What one end of a link knows of where the two ends stand, so that no frame is lost, repeated or put out of order while
@@ -9,13 +9,13 @@ import type { SendBuffer } from "./send-buffer.js";
  * what may have arrived, and an early or a late frame on a connection that is given up cannot be taken twice.
  */
 export class ResumeState {
-  readonly #sendBuffer: SendBuffer;
+  readonly #resendBuffer: ResendBuffer;
   /** The attempt at which this state began; 0 before the first. Both ends must mean the same. */
   #since = 0;
   #received = 0;
 
-  constructor(sendBuffer: SendBuffer) {
-    this.#sendBuffer = sendBuffer;
+  constructor(resendBuffer: ResendBuffer) {
+    this.#resendBuffer = resendBuffer;
   }
 
   get since(): number {
@@ -43,9 +43,9 @@ export class ResumeState {
    * means that one of the two has forgotten what it had.
    */
   takeHello(attempt: number, since: number, received: number): boolean {
-    if (since !== 0) return since === this.#since && this.#sendBuffer.acknowledge(received);
+    if (since !== 0) return since === this.#since && this.#resendBuffer.acknowledge(received);
     // The owner has never read an answer of ours, so it has sent and taken nothing.
-    if (this.#received > 0 || this.#sendBuffer.acknowledged > 0 || received > 0) return false;
+    if (this.#received > 0 || this.#resendBuffer.acknowledged > 0 || received > 0) return false;
     this.#since = attempt;
     return true;
   }
@@ -55,6 +55,6 @@ export class ResumeState {
     if (this.#since === 0 && since !== attempt) return false;
     if (this.#since !== 0 && since !== this.#since) return false;
     this.#since = since;
-    return this.#sendBuffer.acknowledge(received);
+    return this.#resendBuffer.acknowledge(received);
   }
 }

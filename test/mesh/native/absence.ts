@@ -1,7 +1,7 @@
 import { onTestFinished, vi } from "vitest";
 import { NativeConnection } from "../../../src/mesh/native/connection.js";
+import { type HelloRule, helloRules } from "../../../src/mesh/native/hello-rules.js";
 import { Link } from "../../../src/mesh/native/link.js";
-import { type HelloRule, helloRules } from "../../../src/mesh/native/link-states.js";
 import { ResumeState } from "../../../src/mesh/native/resume-state.js";
 
 /** A rule of the link tables is there, or it is not: each test of a rule runs in both worlds. */

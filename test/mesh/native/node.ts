@@ -185,7 +185,7 @@ export class Node implements Stand {
 
   /** How many messages to another member are not known to have arrived. */
   unacknowledged(to: Node): number | undefined {
-    return this.link(to)?.sendBuffer.count(numberedKinds.message);
+    return this.link(to)?.resendBuffer.count(numberedKinds.message);
   }
 
   /** All that it has sent has gone out. */

@@ -1,15 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { PagePool } from "../../../src/core/page-pool.js";
+import { ResendBuffer } from "../../../src/mesh/native/resend-buffer.js";
 import { ResumeState } from "../../../src/mesh/native/resume-state.js";
-import { SendBuffer } from "../../../src/mesh/native/send-buffer.js";
 import { encodePreface } from "../../../src/protocol/native/preface.js";
 import { beginText } from "./recording-handler.js";
 import { read } from "./wire.js";
 
 /** One end of a link without its machine. */
 class End {
-  readonly outflow = new SendBuffer(new PagePool((bytes) => new Uint8Array(bytes)));
+  readonly outflow = new ResendBuffer(new PagePool((bytes) => new Uint8Array(bytes)));
   readonly replay = new ResumeState(this.outflow);
   readonly taken: string[] = [];
   isUp = false;

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type Page, PagePool, pageBytes } from "../../../src/core/page-pool.js";
-import { SendBuffer } from "../../../src/mesh/native/send-buffer.js";
+import { ResendBuffer } from "../../../src/mesh/native/resend-buffer.js";
 import { encodeFrame } from "../../../src/protocol/native/frames.js";
 import { numberBytes, writeUint48 } from "../../../src/protocol/native/numbered-frames.js";
 
@@ -80,7 +80,7 @@ type Step =
 /** An outflow beside a naive one: frames as arrays of bytes, one behind the other. */
 class Pair {
   readonly pages = new WatchedPages();
-  readonly outflow = new SendBuffer(this.pages);
+  readonly outflow = new ResendBuffer(this.pages);
   readonly frames: ModelFrame[] = [];
   /** What the present connection has been handed, and has not said that it has sent. */
   #handed: Handed[] = [];
@@ -267,13 +267,13 @@ test("whatever is begun, handed, acknowledged and handed again, the bytes are th
 
 /** An outflow, and what it hands to a connection now. */
 function start(): {
-  outflow: SendBuffer;
+  outflow: ResendBuffer;
   pages: WatchedPages;
   handed: () => Uint8Array[];
   begin: (bytes: number) => void;
 } {
   const pages = new WatchedPages();
-  const outflow = new SendBuffer(pages);
+  const outflow = new ResendBuffer(pages);
   return {
     outflow,
     pages,

@@ -27,7 +27,7 @@ const headBytes = frameHeaderBytes + numberBytes;
  *
  * Payload is copied once, onto a page, or not at all, if it is long. Nothing is allocated for a frame, only for a segment.
  */
-export class SendBuffer {
+export class ResendBuffer {
   readonly #pool: PagePool;
   /** Pages that nobody needs any more, but of which the connection may not have sent everything yet. */
   #spent: Page[] = [];

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { defaultLimits } from "../../src/core/limits.js";
 import type { Dialect, Id } from "../../src/protocol/directory.js";
-import { CompletenessTracker } from "../../src/rendezvous/completeness.js";
+import { CompletenessTracker } from "../../src/rendezvous/completeness-tracker.js";
 import { type MemberRecord, MemberSession } from "../../src/rendezvous/member-session.js";
 import { Members } from "../../src/rendezvous/members.js";
 

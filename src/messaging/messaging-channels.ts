@@ -12,7 +12,7 @@ import type { MessagingEvent } from "./types.js";
  * It is no machine of its own: links give it frames and memory for frames, the application calls it directly, and its
  * events go to the member's outputs, in order with what happens to the links.
  */
-export class PeerChannels implements LinkHandlerFactory, ChannelResources {
+export class MessagingChannels implements LinkHandlerFactory, ChannelResources {
   readonly outputs: BatchingSink<MessagingEvent>;
   readonly limits: Limits;
   readonly budget: MemoryBudget;

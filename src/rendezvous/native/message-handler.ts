@@ -37,7 +37,7 @@ type Refusal = Pick<RefusedSession, "code" | "message">;
 type Asking = ControlOf<"register"> | ControlOf<"resume">;
 
 /** Handles the messages of native members: register, resume, proof, links, watch, leave, and those about claims. */
-export class NativeHandler {
+export class NativeMessageHandler {
   readonly #rules: RendezvousRules;
   readonly #meshes: Meshes;
   readonly #sessionCloser: SessionCloser;

@@ -21,7 +21,7 @@ const help = [
 ];
 
 /** A member as a chat on a terminal: a prompt that stays where it is while lines come in, names, and commands. */
-export class Chat {
+export class ChatTerminal {
   /** The lines for all members. */
   readonly lines = new PassThrough();
   readonly #node: MeshNode;
