@@ -1,6 +1,6 @@
 import { expect, type TestContext, test } from "vitest";
 import { secret } from "../nodejs/connection-ends.js";
-import { Hosts } from "../support/namespaces.js";
+import { Hosts, requireHosts } from "../support/namespaces.js";
 import type { StartedProcess } from "../support/processes.js";
 
 const entry = new URL("../../dist/src/index.js", import.meta.url).href;
@@ -28,17 +28,14 @@ async function happening(
 
 /** A server, a member that stays, and one whose machine is about to get another address. */
 async function movingMesh(context: TestContext, options: object) {
-  const hosts = new Hosts(context, "server", "stays", "moves");
-  const server = hosts.run(
-    "server",
-    program,
-    entry,
-    "serve",
-    JSON.stringify({ listen: "10.77.0.1:0", secret, limits }),
-  );
+  requireHosts(context);
+  const hosts = new Hosts("server", "stays", "moves");
+  context.onTestFinished(() => hosts.remove());
+  const serveOptions = JSON.stringify({ listen: "10.77.0.1:0", secret, limits });
+  const server = hosts.run("server", [program, entry, "serve", serveOptions]);
   const { address = "" } = await happening(server, "where it listens", ({ type }) => type === "listening");
   const member = (host: string, size: number, more = {}): StartedProcess =>
-    hosts.run(host, program, entry, address, JSON.stringify({ secret, limits, size, ...more }));
+    hosts.run(host, [program, entry, address, JSON.stringify({ secret, limits, size, ...more })]);
   const stays = member("stays", 2);
   await happening(stays, "that it is in", ({ type }) => type === "registered");
   const moves = member("moves", 2, options);

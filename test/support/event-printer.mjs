@@ -6,6 +6,7 @@ const print = (event) => console.log(JSON.stringify(event));
 
 if (role === "serve") {
   const server = await serve(JSON.parse(options));
+  for (const type of ["lost", "degraded", "complete"]) server.on(type, (event) => print({ ...event, type }));
   print({ type: "listening", address: server.address });
 } else {
   try {

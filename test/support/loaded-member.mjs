@@ -33,6 +33,12 @@ const node = await join(server, {
       if (payload !== last + 1) faults.push(`${payload} of ${peer.id} behind ${last}`);
       received.set(peer.id, payload);
     });
+    // Numbers belong to two incarnations, and this one is over.
+    self.on("fenced", () => {
+      sent.clear();
+      received.clear();
+    });
+    self.on("degraded", ({ count, missing }) => say("degraded", { count, missing }));
     for (const type of told) {
       self.on(type, ({ peer, reason, leader }) =>
         say(type, { peer: peer?.id, address: peer?.address, reason, leader }),
@@ -65,7 +71,16 @@ createInterface({ input: process.stdin }).on("line", async (line) => {
     say("complete", { size: Number(size) });
   } else {
     const { id, order, rank, leader } = node;
-    say("report", { id, order, rank, leader, sent: [...sent], received: [...received], faults });
+    say("report", {
+      id,
+      order,
+      rank,
+      leader,
+      reconnects: node.stats().reconnects,
+      sent: [...sent],
+      received: [...received],
+      faults,
+    });
   }
 });
 const reason = await node.closed;

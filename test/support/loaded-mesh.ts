@@ -1,10 +1,15 @@
 import { onTestFinished } from "vitest";
 import { main, plainEnvironment } from "../cli/command-line.js";
-import { StartedProcess, type StartOptions } from "./processes.js";
+import { StartedProcess } from "./processes.js";
 import { freePort } from "./sockets.js";
 
 const entry = new URL("../../dist/bundle/index.js", import.meta.url).href;
 const program = new URL("./loaded-member.mjs", import.meta.url).pathname;
+
+/** The arguments of Node for a member under load. */
+export function loadedMemberArgs(server: string, options: object): string[] {
+  return [program, entry, server, JSON.stringify(options)];
+}
 
 /** One thing that has happened to a member of a loaded mesh. */
 export interface Happening {
@@ -18,6 +23,7 @@ interface Counts {
   readonly id: string;
   readonly order: number;
   readonly rank: number;
+  readonly reconnects: number;
   readonly sent: readonly (readonly [id: string, count: number])[];
   readonly received: readonly (readonly [id: string, count: number])[];
   readonly faults: readonly string[];
@@ -26,20 +32,21 @@ interface Counts {
 /** A member under load, in a process of its own; see `loaded-member.mjs`. */
 export class LoadedMember {
   readonly process: StartedProcess;
+  #forgotten = 0;
 
-  constructor(server: string, options: object, startOptions: StartOptions = {}) {
-    const args = [program, entry, server, JSON.stringify(options)];
-    this.process = new StartedProcess(process.execPath, args, {
-      env: plainEnvironment(),
-      hasStdin: true,
-      ...startOptions,
-    });
-    onTestFinished(() => this.process.stop());
+  /** `process` runs Node with `loadedMemberArgs`, and has a stdin. */
+  constructor(process: StartedProcess) {
+    this.process = process;
   }
 
-  /** All that has happened so far. */
+  /** All that has happened so far, or since `forget`. */
   get happenings(): Happening[] {
-    return this.process.lines.map((line) => JSON.parse(line) as Happening);
+    return this.process.lines.slice(this.#forgotten).map((line) => JSON.parse(line) as Happening);
+  }
+
+  /** What has happened so far counts no more. */
+  forget(): void {
+    this.#forgotten = this.process.lines.length;
   }
 
   /** The `nth` happening of a type, past or to come; it is waited for. */
@@ -90,7 +97,12 @@ export class LoadedMesh {
 
   /** Starts another member. */
   add(options: object = {}): LoadedMember {
-    const member = new LoadedMember(this.address, options);
+    const started = new StartedProcess(process.execPath, loadedMemberArgs(this.address, options), {
+      env: plainEnvironment(),
+      hasStdin: true,
+    });
+    onTestFinished(() => started.stop());
+    const member = new LoadedMember(started);
     this.members.push(member);
     return member;
   }

@@ -1,27 +1,32 @@
 import { execFileSync } from "node:child_process";
-import { onTestFinished, type TestContext } from "vitest";
-import { StartedProcess } from "./processes.js";
+import type { TestContext } from "vitest";
+import { StartedProcess, type StartOptions } from "./processes.js";
 import { requireTool } from "./tools.js";
 
 /** Makes names unique on one machine: test files run in parallel. */
 let made = 0;
+
+/** No card has this hardware address: what is sent to it is lost. */
+const nobodysAddress = "02:00:00:00:00:00";
+
+/** Skips the test, naming what is missing, where no hosts can be made. */
+export function requireHosts(context: TestContext): void {
+  requireTool(context, "ip");
+  if (process.getuid?.() !== 0) context.skip("skipped for lack of a privilege: only root makes network namespaces");
+}
 
 /** Hosts on a network of the test: network namespaces on one bridge. */
 export class Hosts {
   readonly #prefix: string;
   readonly #names: readonly string[];
 
-  /**
-   * Makes a host for each name, with 10.77.0.1, 10.77.0.2 and so on, and removes all of them after the test. Skips the
-   * test, naming what is missing, where that is not possible.
-   */
-  constructor(context: TestContext, ...names: readonly string[]) {
-    requireTool(context, "ip");
-    if (process.getuid?.() !== 0) context.skip("skipped for lack of a privilege: only root makes network namespaces");
+  readonly #started: StartedProcess[] = [];
+
+  /** Makes a host for each name, with 10.77.0.1, 10.77.0.2 and so on. See `requireHosts`. */
+  constructor(...names: readonly string[]) {
     made += 1;
     this.#prefix = `fm${process.pid}x${made}`;
     this.#names = names;
-    onTestFinished(() => this.#remove());
     const hub = this.#namespace("hub");
     ip("netns", "add", hub);
     ip("-n", hub, "link", "add", "br0", "type", "bridge");
@@ -31,10 +36,15 @@ export class Hosts {
       ip("netns", "add", host);
       ip("-n", hub, "link", "add", `v${index}`, "type", "veth", "peer", "name", "eth0", "netns", host);
       ip("-n", hub, "link", "set", `v${index}`, "master", "br0", "up");
-      ip("-n", host, "address", "add", `10.77.0.${index + 1}/24`, "dev", "eth0");
+      ip("-n", host, "address", "add", `${this.address(name)}/24`, "dev", "eth0");
       ip("-n", host, "link", "set", "eth0", "up");
       ip("-n", host, "link", "set", "lo", "up");
     }
+  }
+
+  /** The address that a host was made with. */
+  address(name: string): string {
+    return `10.77.0.${this.#names.indexOf(name) + 1}`;
   }
 
   /** Replaces the address of a host. */
@@ -43,18 +53,38 @@ export class Hosts {
     ip("-n", this.#namespace(name), "address", "add", `${to}/24`, "dev", "eth0");
   }
 
-  /** Runs a program of Node on a host; it is ended after the test. */
-  run(name: string, ...args: readonly string[]): StartedProcess {
-    const started = new StartedProcess("ip", ["netns", "exec", this.#namespace(name), process.execPath, ...args]);
-    onTestFinished(() => started.stop());
+  /** Loses all that one host sends to another one. */
+  cut(from: string, to: string): void {
+    const neighbour = ["neighbour", "replace", this.address(to), "lladdr", nobodysAddress, "nud", "permanent"];
+    ip("-n", this.#namespace(from), ...neighbour, "dev", "eth0");
+  }
+
+  /** Undoes `cut`. */
+  mend(from: string, to: string): void {
+    ip("-n", this.#namespace(from), "neighbour", "delete", this.address(to), "dev", "eth0");
+  }
+
+  /** Pulls the cable of a host. */
+  unplug(name: string): void {
+    ip("-n", this.#namespace("hub"), "link", "set", `v${this.#names.indexOf(name)}`, "down");
+  }
+
+  /** Undoes `unplug`. */
+  plug(name: string): void {
+    ip("-n", this.#namespace("hub"), "link", "set", `v${this.#names.indexOf(name)}`, "up");
+  }
+
+  /** Runs a program of Node on a host. */
+  run(name: string, args: readonly string[], options: StartOptions = {}): StartedProcess {
+    const command = ["netns", "exec", this.#namespace(name), process.execPath, ...args];
+    const started = new StartedProcess("ip", command, options);
+    this.#started.push(started);
     return started;
   }
 
-  #namespace(name: string): string {
-    return `${this.#prefix}-${name}`;
-  }
-
-  #remove(): void {
+  /** Ends all that runs on the hosts, and removes them. */
+  async remove(): Promise<void> {
+    await Promise.all(this.#started.map((started) => started.stop()));
     for (const name of [...this.#names, "hub"]) {
       try {
         ip("netns", "delete", this.#namespace(name));
@@ -62,6 +92,10 @@ export class Hosts {
         // It was never made.
       }
     }
+  }
+
+  #namespace(name: string): string {
+    return `${this.#prefix}-${name}`;
   }
 }
 
