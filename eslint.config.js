@@ -5,7 +5,7 @@ import tseslint from "typescript-eslint";
 export default [
   { ignores: ["dist/", "node_modules/", "**/*.mjs", "**/*.js"] },
   {
-    files: ["src/**/*.ts", "simulator/**/*.ts", "bench/**/*.ts", "test/**/*.ts"],
+    files: ["src/**/*.ts", "simulator/**/*.ts", "bench/**/*.ts", "proof/**/*.ts", "test/**/*.ts"],
     languageOptions: {
       parser: tseslint.parser,
       parserOptions: {
@@ -14,6 +14,7 @@ export default [
           "src/tsconfig.json",
           "simulator/tsconfig.json",
           "bench/tsconfig.json",
+          "proof/tsconfig.json",
           "test/tsconfig.json",
         ],
       },

@@ -19,7 +19,7 @@ import { importCircles, importFaults, impurityFaults, type SourceFile } from "./
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
 function sources(): SourceFile[] {
-  return ["src", "simulator", "bench"].flatMap((folder) =>
+  return ["src", "simulator", "bench", "proof"].flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
       .filter((path) => path.endsWith(".ts") && !path.includes("node_modules"))
       .map((path) => ({ path: `${folder}/${path}`, text: readFileSync(join(root, folder, path), "utf8") })),

@@ -19,7 +19,7 @@ const floors: readonly (readonly string[])[] = [
   ["src"],
   ["src/cli"],
   ["simulator"],
-  ["bench"],
+  ["bench", "proof"],
 ];
 
 /** Floors on which there is no clock, dice, socket or logger. */

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, expect, type TestContext, test } from "vitest";
+import { type Happening, LoadedMember, loadedMemberArgs } from "../../proof/loaded-mesh.js";
 import { secret } from "../nodejs/connection-ends.js";
-import { type Happening, LoadedMember, loadedMemberArgs } from "../support/loaded-mesh.js";
 import { Hosts, requireHosts } from "../support/namespaces.js";
 import type { StartedProcess } from "../support/processes.js";
 

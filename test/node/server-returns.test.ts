@@ -1,13 +1,13 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import { LoadedMesh } from "../support/loaded-mesh.js";
+import { LoadedMesh } from "../../proof/loaded-mesh.js";
 
 /** The server is away for so long. It is the time itself that is tested. */
 const awayMs = 2_000;
 
 describe("a mesh whose server is killed and started again with nothing in memory", () => {
   it("goes on: no link ends, no message is lost or repeated, orders and ranks stay, and who came meanwhile gets in", async () => {
-    const mesh = await LoadedMesh.start();
+    await using mesh = await LoadedMesh.start();
     for (let index = 0; index < 6; index += 1) {
       mesh.add({ name: `m${index}` });
       await mesh.members[index]?.nth("registered");

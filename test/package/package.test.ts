@@ -33,7 +33,9 @@ describe("the published package", () => {
       ]),
     );
     expect(
-      files.filter((path) => /^(src|test|scripts|simulator|bench)\/|dist\/(simulator|bench)\/|tsbuildinfo/.test(path)),
+      files.filter((path) =>
+        /^(src|test|scripts|simulator|bench|proof)\/|dist\/(simulator|bench|proof|test)\/|tsbuildinfo/.test(path),
+      ),
     ).toEqual([]);
     expect(files.filter((path) => path.endsWith(".js") && !path.startsWith("dist/bundle/"))).toEqual([]);
     const notices = readFileSync(join(installed, "dist/bundle/licenses.txt"), "utf8");

@@ -1,18 +1,19 @@
-// A member under load, in a process of its own, for tests: sends every peer numbered messages for as long as it lives, and
-// checks that those of its peers come in order, each once. Arguments: the package's entry, the server,
-// the options of `join` as JSON. Writes what happens as lines of JSON; a line on stdin is a command: `pause`, `resume`,
-// `report`, `complete SIZE` or `leave`.
+// A member under load, in a process of its own: sends every peer numbered messages for as long as it lives, and checks that
+// those of its peers come in order, each once. Arguments: the server, the options of `join` and what else it does as JSON.
+// Writes what happens as lines of JSON; a line on stdin is a command: `pause`, `resume`, `report`, `complete SIZE` or `leave`.
 import { createInterface } from "node:readline";
+import { join } from "fullmesh";
 
-const [, , entry, server, options] = process.argv;
-const { join } = await import(entry);
+const [, , server, parameters] = process.argv;
+/** `everyMs`: the pause between two messages to each peer; `claim`: a key that it claims again and again. */
+const { everyMs = 20, claim: key, ...options } = JSON.parse(parameters);
 const say = (type, fields = {}) => console.log(JSON.stringify({ type, at: Date.now(), ...fields }));
 
 /** Messages sent and received by peer id, and what was wrong with those received. */
 const sent = new Map();
 const received = new Map();
 const faults = [];
-const told = [
+const reported = [
   "peer:up",
   "peer:down",
   "peer:unreachable",
@@ -21,12 +22,14 @@ const told = [
   "server:lost",
   "server:back",
   "leader",
+  "claimed",
+  "degraded",
 ];
 let isPaused = false;
 
 const node = await join(server, {
   timeoutMs: 120_000,
-  ...JSON.parse(options),
+  ...options,
   setup(self) {
     self.onMessage("counted", ({ peer, payload }) => {
       const last = received.get(peer.id) ?? 0;
@@ -38,10 +41,9 @@ const node = await join(server, {
       sent.clear();
       received.clear();
     });
-    self.on("degraded", ({ count, missing }) => say("degraded", { count, missing }));
-    for (const type of told) {
-      self.on(type, ({ peer, reason, leader }) =>
-        say(type, { peer: peer?.id, address: peer?.address, reason, leader }),
+    for (const type of reported) {
+      self.on(type, ({ peer, reason, leader, key: of, token, count, missing }) =>
+        say(type, { peer: peer?.id, address: peer?.address, reason, leader, key: of, token, count, missing }),
       );
     }
   },
@@ -59,7 +61,7 @@ setInterval(() => {
       if (error.code !== "NOT_LINKED" && error.code !== "ENDED") faults.push(`${error.code} ${error.message}`);
     }
   }
-}, 20);
+}, everyMs);
 
 createInterface({ input: process.stdin }).on("line", async (line) => {
   const [command, size] = line.split(" ");
@@ -83,6 +85,17 @@ createInterface({ input: process.stdin }).on("line", async (line) => {
     });
   }
 });
+
+async function holdAgainAndAgain() {
+  for (;;) {
+    const { token, signal } = await node.claim(key);
+    say("holds", { key, token });
+    await new Promise((resolve) => signal.addEventListener("abort", resolve));
+    say("holds no more", { key, token, reason: signal.reason.message });
+  }
+}
+if (key !== undefined) holdAgainAndAgain().catch(({ code }) => say("claims no more", { code }));
+
 const reason = await node.closed;
 say("closed", { reason });
 process.exit(0);

@@ -1,0 +1,28 @@
+import { parseArgs } from "node:util";
+import { Figures } from "./figures.js";
+import { scenarios } from "./scenarios.js";
+
+const { positionals } = parseArgs({ allowPositionals: true });
+const unknown = positionals.filter((name) => !Object.hasOwn(scenarios, name));
+if (unknown.length > 0) {
+  process.stderr.write(`no scenario ${unknown.join(", ")}; there are ${Object.keys(scenarios).join(", ")}\n`);
+  process.exit(2);
+}
+
+process.stdout.write("| scenario | figure | times | median | highest | allowed |\n|---|---|--:|--:|--:|--:|\n");
+for (const [name, run] of Object.entries(scenarios)) {
+  if (positionals.length > 0 && !positionals.includes(name)) continue;
+  const figures = new Figures();
+  const startedAt = performance.now();
+  const failure = await run(figures).then(
+    () => undefined,
+    (error: unknown) => (error instanceof Error ? error.message : String(error)),
+  );
+  if (failure !== undefined) figures.faults.push(failure.slice(0, 4_000));
+  for (const row of figures.rows()) process.stdout.write(`| ${[name, ...row].join(" | ")} |\n`);
+  const isKept = figures.faults.length === 0;
+  const seconds = Math.round((performance.now() - startedAt) / 1_000);
+  process.stdout.write(`| ${name} | **${isKept ? "holds" : "is broken"}**, ${seconds} s | | | | |\n`);
+  for (const fault of figures.faults.slice(0, 20)) process.stderr.write(`${name}: ${fault}\n`);
+  if (!isKept) process.exitCode = 1;
+}
