@@ -109,7 +109,7 @@ function wireUp(size: number, dialect: Dialect): WireUpBytes {
         driver.input({ type: "register" });
       },
     });
-    process.do(() => driver.input({ type: "connectToServer", to: serverAddress }));
+    process.do(() => driver.input({ type: "connectToServer", servers: [serverAddress] }));
   }
   engine.run(size * everyMs + 60_000, () => count.complete);
   if (!count.complete) throw new Error(`${dialect}, ${size} members: not complete`);

@@ -217,7 +217,7 @@ export class SimulatedMember implements NativeMemberRun {
   }
 
   #connect(): void {
-    this.process.do(() => this.#driver.input({ type: "connectToServer", to: endpointOf(serverAddress) }));
+    this.process.do(() => this.#driver.input({ type: "connectToServer", servers: [endpointOf(serverAddress)] }));
   }
 
   #register(): void {

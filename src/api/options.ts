@@ -6,7 +6,7 @@ import { descriptorLimits } from "../nodejs/descriptors.js";
 import { Keyring } from "../nodejs/keyring.js";
 import { Secret } from "../nodejs/secret.js";
 import { nodeTransport } from "../nodejs/transport.js";
-import { type Address, parseAddress, splitHostPort } from "../protocol/address.js";
+import { type Address, formatAddress, parseAddress, splitHostPort } from "../protocol/address.js";
 import { canonicalIp } from "../protocol/ip.js";
 import type { TransportPort } from "../runtime/ports.js";
 
@@ -114,8 +114,23 @@ export function listenOption(name: string, value: unknown): Endpoint {
   return { host, port: endpoint.port };
 }
 
-/** Where the server is: an IP literal or a host name, and a port from 1 to 65535. */
-export function serverOption(name: string, value: unknown): Endpoint {
+/**
+ * Where the server is: one address or several, as an array or in one string, between commas. One that is named twice counts
+ * once.
+ */
+export function serversOption(name: string, value: unknown): readonly Endpoint[] {
+  const texts: readonly unknown[] =
+    typeof value === "string" ? value.split(",") : Array.isArray(value) ? value : [value];
+  const servers = new Map<string, Endpoint>();
+  for (const text of texts) {
+    const server = serverOption(name, typeof text === "string" ? text.trim() : text);
+    servers.set(formatAddress(server), server);
+  }
+  return servers.size > 0 ? [...servers.values()] : badOption(name, "one address or several", value);
+}
+
+/** One of them: an IP literal or a host name, and a port from 1 to 65535. */
+function serverOption(name: string, value: unknown): Endpoint {
   const endpoint = typeof value === "string" ? endpoint0(value) : undefined;
   if (endpoint !== undefined && endpoint.port > 0 && /^[0-9A-Za-z.:_-]+$/.test(endpoint.host)) return endpoint;
   return badOption(name, "a server's address such as 127.0.0.1:4000 or mesh.example:4000", value);

@@ -30,7 +30,10 @@ interface JoinFlags extends CommonFlags {
 export function addJoin(program: Command): void {
   const command = program
     .command("join")
-    .argument("[server]", "the rendezvous server's address, host:port (env: FULLMESH_SERVER)")
+    .argument(
+      "[server]",
+      "the rendezvous server's address, host:port, or several between commas (env: FULLMESH_SERVER)",
+    )
     .summary("join a mesh as one member")
     .description(
       "Joins the mesh of a rendezvous server and stays until it ends. Lines from stdin go to all peers; what peers send is " +

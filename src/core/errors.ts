@@ -140,7 +140,8 @@ const failures = {
   },
   SERVER_AWAITED: {
     level: "warn",
-    meaning: "The server is not there yet, or closed the connection before this node was admitted. Logged once.",
+    meaning:
+      "The server is not there yet, or closed the connection before this node was admitted. Logged once for each of its addresses.",
     connection: "closed, or not opened; the node dials again, with growing pauses, until its time for joining is over",
     remedy: "None needed if the server is about to start. Otherwise check the address, and that the server is running.",
   },

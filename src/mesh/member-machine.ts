@@ -186,7 +186,7 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
     this.#native?.claims.advance(clocks, now);
     switch (input.type) {
       case "connectToServer":
-        if (this.#state === "running") this.#session.connect(input.to, now, input.lookMs);
+        if (this.#state === "running") this.#session.connect(input.servers, now, input.lookMs);
         break;
       case "listening":
         this.#listening = input.on;

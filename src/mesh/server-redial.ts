@@ -1,31 +1,45 @@
 import { backoffMs } from "../core/backoff.js";
 import type { Endpoint } from "../core/connections.js";
-import type { ErrorCode, LogEvent } from "../core/errors.js";
+import type { LogEvent } from "../core/errors.js";
 import type { Limits } from "../core/limits.js";
 import { SeededRandom } from "../core/random.js";
 import type { KeyedTimers, Timers } from "../core/timers.js";
 import { type Address, formatAddress } from "../protocol/address.js";
 import type { SessionEvent } from "./types.js";
 
+/** Why an address has not led to a place in the mesh. */
+interface FailedAddress extends LogEvent {
+  /** What answers there is no server of this mesh: it has another secret, or speaks something else. */
+  readonly isFinal: boolean;
+}
+
+/** Of several addresses each gets this part of the time for a dial, at most: less than a third loses a repeated SYN. */
+const dialParts = 3;
+
 /**
  * When a session dials its server again, which is gone or not there yet: after pauses that grow, until it is found or the
- * time for it is over. Time that this node stands in the waiting line does not count.
+ * time for it is over. A server may have several addresses. They take turns, and the pause comes when each has been tried.
+ * Time that this node stands in the waiting line does not count.
  */
 export class ServerRedial {
-  /** The server; undefined before it is known. */
-  server: Endpoint | undefined;
-  /** Why the newest dial has not led to a place in the mesh. */
-  lastFailure: LogEvent | undefined;
   readonly #limits: Limits;
   readonly #random: SeededRandom;
   readonly #timers: KeyedTimers<"redial" | "giveUp">;
-  /** For how many milliseconds it may go on, in all and still. Infinity: for ever; undefined: not at all, one failure is the end. */
+  /** The addresses of the server, none before it is known; which one is dialed; and how many were tried since the last pause. */
+  #servers: readonly Endpoint[] = [];
+  #current = 0;
+  #tried = 0;
+  /** The newest failure of each address, the newest last. */
+  readonly #failed = new Map<Endpoint, FailedAddress>();
+  /** The longest time that a server has named since the last pause. */
+  #namedMs = 0;
+  /** For how many milliseconds it may go on, in all and still. Infinity: for ever; undefined: not at all, one round is the end. */
   #allowedMs: number | undefined;
   #leftMs: number | undefined;
   /** Since when that time runs; undefined while it does not. */
   #since: number | undefined;
-  /** Dials in a row that have led to nothing. */
-  #failures = 0;
+  /** Rounds in a row that have led to nothing. */
+  #rounds = 0;
 
   constructor(
     limits: Limits,
@@ -39,24 +53,57 @@ export class ServerRedial {
     this.#timers = timers.keyed((timer, now) => (timer === "redial" ? redial(now) : giveUp(now)));
   }
 
-  /** The server, as messages name it. */
+  /** The server is at these addresses, and may be looked for so many milliseconds from now on; see `connectToServer`. */
+  begin(servers: readonly Endpoint[], withinMs: number | undefined, now: number): void {
+    this.#servers = servers;
+    this.#current = 0;
+    this.allow(withinMs);
+    this.resume(now);
+  }
+
+  /** The address that is dialed; undefined before one is known. */
+  get server(): Endpoint | undefined {
+    return this.#servers[this.#current];
+  }
+
+  /** The same, as messages name it. */
   get serverName(): string {
     return this.server === undefined ? "the server" : formatAddress(this.server);
   }
 
-  /** True if a server that is not there is dialed again. */
+  /** True if a server that is not there is dialed again and again. */
   get isAllowed(): boolean {
     return this.#leftMs !== undefined;
   }
 
-  /** That the server is not there yet, or has ended the connection, as a sentence for the log. */
-  awaited(code: ErrorCode, reason: string): string {
-    const { serverName } = this;
+  get hasSeveral(): boolean {
+    return this.#servers.length > 1;
+  }
+
+  /** How long a dial may take. */
+  get dialMs(): number {
+    return this.#limits.dialMs / Math.max(1, Math.min(this.#servers.length, dialParts));
+  }
+
+  /** True if an address that has failed is followed by another try, there or elsewhere. */
+  goesOn(isFinal = false): boolean {
+    if (this.#tried + 1 < this.#servers.length) return true;
+    if (!this.isAllowed) return false;
+    return (
+      !isFinal || this.#servers.some((server) => server !== this.server && this.#failed.get(server)?.isFinal !== true)
+    );
+  }
+
+  /** That the server is not there yet, or has ended the connection, as a sentence; undefined if that address has failed before. */
+  awaited({ code, message }: LogEvent): string | undefined {
+    const { server, serverName } = this;
+    if (server === undefined || this.#failed.has(server)) return undefined;
     const what =
       code === "SERVER_UNREACHABLE" ? `no server at ${serverName} yet` : `${serverName} has not let this node in yet`;
+    const next = this.hasSeveral ? `trying ${this.#names(", ")} in turn` : "trying again";
     const forMs = this.#allowedMs ?? 0;
-    const bound = forMs === Number.POSITIVE_INFINITY ? "until it does" : `for ${forMs / 1_000} s`;
-    return `${what} (${reason}); trying again ${bound}`;
+    const bound = forMs === Number.POSITIVE_INFINITY ? " until it does" : forMs === 0 ? "" : ` for ${forMs / 1_000} s`;
+    return `${what} (${message}); ${next}${bound}`;
   }
 
   /** From now on, or from the next failure on, it may take so many milliseconds. */
@@ -81,15 +128,43 @@ export class ServerRedial {
     this.#timers.clear("giveUp");
   }
 
-  /** A dial has led to nothing: the next one comes after a pause, and not before the time that the server has named. */
-  failed(now: number, retryMs = 0): void {
-    const { redialMinMs, serverRedialMaxMs, retryMaxMs } = this.#limits;
-    this.#failures += 1;
+  /** A session has broken: the server that it was with is dialed first, after a pause. */
+  lost(now: number): void {
     this.resume(now);
-    const pauseMs = backoffMs(this.#failures, redialMinMs, serverRedialMaxMs, this.#random);
+    this.#tried = 0;
+    this.#setPause(now);
+  }
+
+  /**
+   * The dial has led to nothing. The next address is dialed at once; after the last one comes a pause, and the time that a
+   * server has named.
+   */
+  failed(failure: LogEvent, now: number, retryMs = 0, isFinal = false): void {
+    this.resume(now);
+    this.note(failure, isFinal);
+    this.#namedMs = Math.max(this.#namedMs, retryMs);
+    this.#current = (this.#current + 1) % this.#servers.length;
+    this.#tried += 1;
+    if (this.#tried < this.#servers.length) this.#timers.set("redial", now);
+    else this.#setPause(now);
+  }
+
+  /** Why the present address has failed. */
+  note({ code, message }: LogEvent, isFinal = false): void {
+    if (this.server === undefined) return;
+    this.#failed.delete(this.server);
+    this.#failed.set(this.server, { code, message, isFinal });
+  }
+
+  #setPause(now: number): void {
+    const { redialMinMs, serverRedialMaxMs, retryMaxMs } = this.#limits;
+    this.#rounds += 1;
+    const pauseMs = backoffMs(this.#rounds, redialMinMs, serverRedialMaxMs, this.#random);
     // Those who got the same time spread out.
-    const namedMs = Math.min(retryMs, retryMaxMs) * (1 + 0.5 * this.#random.next());
+    const namedMs = Math.min(this.#namedMs, retryMaxMs) * (1 + 0.5 * this.#random.next());
     this.#timers.set("redial", now + Math.max(pauseMs, namedMs));
+    this.#tried = 0;
+    this.#namedMs = 0;
   }
 
   /** The `count`th incarnation in a row that did not last is over: the next one registers after a pause. Returns whether there is one. */
@@ -100,21 +175,41 @@ export class ServerRedial {
     return pauseMs > 0;
   }
 
+  /** Why each address has failed, as far as it has. */
+  get failures(): string {
+    return Array.from(this.#failed, ([server, { message }]) => `${formatAddress(server)}: ${message}`).join("; ");
+  }
+
   /** What its end comes to for a node that has not been taken in yet, and wants to be under this address. */
   timedOut(own: Address | undefined): SessionEvent {
-    const { serverName, lastFailure } = this;
-    const missing = own === undefined ? `no connection to ${serverName}` : `${serverName} has not taken in ${own}`;
+    const { failures } = this;
+    const missing =
+      own === undefined ? `no connection to ${this.#names(" or ")}` : `${this.#names(" or ")} has not taken in ${own}`;
     const reason = `after ${Math.round(this.#allowedMs ?? 0)} ms ${missing}`;
-    if (lastFailure === undefined) return { type: "over", reason, failure: "TIMED_OUT" };
-    const { code, message } = lastFailure;
-    const cause = { code, message: `${serverName}: ${message}` };
-    return { type: "over", reason: `${reason}: ${message}`, failure: "TIMED_OUT", cause };
+    const all = [...this.#failed.values()];
+    // What has answered, and is no server of this mesh, says more than an address where nobody is.
+    const cause = all.find(({ isFinal }) => isFinal) ?? all.at(-1);
+    if (cause === undefined) return { type: "over", reason, failure: "TIMED_OUT" };
+    const why = this.hasSeveral ? failures : cause.message;
+    return {
+      type: "over",
+      reason: `${reason}: ${why}`,
+      failure: "TIMED_OUT",
+      cause: { code: cause.code, message: failures },
+    };
   }
 
   /** The server is found, or nobody looks for it any more. */
   stop(): void {
     this.#timers.clearAll();
     this.#since = undefined;
-    this.#failures = 0;
+    this.#rounds = 0;
+    this.#tried = 0;
+    this.#namedMs = 0;
+    this.#failed.clear();
+  }
+
+  #names(between: string): string {
+    return this.#servers.map(formatAddress).join(between);
   }
 }

@@ -9,10 +9,10 @@ import type { ControlOf } from "../protocol/native/control.js";
 export type MemberInput =
   | ConnectionInput
   /**
-   * With `lookMs`, the server is looked for so long until it has taken this node in, Infinity for ever, the waiting line not
-   * counted; without it, a server that is not there ends the step, or what follows from it.
+   * The server is at one of these addresses, which take turns. With `lookMs`, it is looked for so long until it has taken this node in, Infinity for ever, the waiting line not
+   * counted; without it, a server that is at none of them ends the step, or what follows from it.
    */
-  | { readonly type: "connectToServer"; readonly to: Endpoint; readonly lookMs?: number }
+  | { readonly type: "connectToServer"; readonly servers: readonly Endpoint[]; readonly lookMs?: number }
   /** The driver listens here now; `isDefault`: where this machine reaches the server, because the owner named no place. */
   | { readonly type: "listening"; readonly on: Endpoint; readonly isDefault?: boolean }
   | { readonly type: "register" }
@@ -217,7 +217,7 @@ export interface ServerSession {
   /** Our end of the newest connection, which shows by which address this machine reaches the server. */
   readonly local: Endpoint | undefined;
   /** Connects; see the input `connectToServer` for `lookMs`. */
-  connect(to: Endpoint, now: number, lookMs?: number): void;
+  connect(servers: readonly Endpoint[], now: number, lookMs?: number): void;
   /** Registers on the present connection, or on a new one if the server has closed an idle one. */
   register(own: Address, now: number): void;
   /** The end has come, from whichever side; with a reason it is this node that leaves. */

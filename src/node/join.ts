@@ -32,32 +32,48 @@ const joinTimeoutMs = 30_000;
 
 /**
  * Joins the mesh of the server at `host:port`, and resolves when the server has taken the new node in. A server that is not
- * there yet, or goes meanwhile, is looked for, after ever longer pauses of at most 5 s: see `timeoutMs`.
+ * there yet, or goes meanwhile, is looked for, after ever longer pauses of at most 1 s: see `timeoutMs`.
+ *
+ * The server may have several addresses, as an array or in one string, between commas: they are dialed in turn, here and
+ * whenever the session with the server is lost. They must lead to one server, or to servers with one log: two servers that
+ * know nothing of one another are two meshes. An address where no server of this mesh answers (another secret, another
+ * protocol) is passed over unless all are like that; a refusal by a server ends the joining.
  *
  * Without an address the environment says where and as whom: `FULLMESH_SERVER`, `FULLMESH_MESH`, `FULLMESH_SECRET`, and in
  * a gang, as `fullmesh run` starts it, `FULLMESH_RANK` and `FULLMESH_SIZE`. Options win over it.
  *
- * @throws {FullmeshError} `TIMED_OUT`, whose `cause` is what the last try has failed with; `REFUSED`, `PORT_IN_USE`,
+ * @throws {FullmeshError} `TIMED_OUT`, whose `cause` says why each address has failed; `REFUSED`, `PORT_IN_USE`,
  *   `NOT_OUR_ADDRESS`, `BAD_OPTION`, `BAD_SECRET`, `INSECURE_LISTEN`, `ABORTED`, and what shows that the server has another
  *   secret or none, or is no server: `SECRET_MISMATCH`, `SECRET_NOT_USED`, `WRONG_IDENTITY`, `SECRET_UNPROVED`, `BAD_PREFACE`, `VERSION_MISMATCH`
  */
 export async function join<C extends Contract = Contract>(
-  server: string,
+  server: string | readonly string[],
   options?: JoinOptions<C>,
 ): Promise<MeshNode<C>>;
 export async function join<C extends Contract = Contract>(options?: JoinOptions<C>): Promise<MeshNode<C>>;
 export async function join<C extends Contract>(
-  server?: string | JoinOptions<C>,
+  server?: string | readonly string[] | JoinOptions<C>,
   more: JoinOptions<C> = {},
 ): Promise<MeshNode<C>> {
   return await tracedFrom(join, async () => {
-    if (server !== undefined && typeof server !== "object") return await joinAt(server, more);
-    const from = environmentOf(process.env);
-    return await joinAt(from.server, { ...from.options, ...(server ?? more) });
+    if (isOptions(server)) {
+      const from = environmentOf(process.env);
+      return await joinAt(from.server, { ...from.options, ...(server ?? more) });
+    }
+    return await joinAt(server, more);
   });
 }
 
-async function joinAt<C extends Contract>(server: string, options: JoinOptions<C>): Promise<MeshNode<C>> {
+function isOptions<C extends Contract>(
+  server: string | readonly string[] | JoinOptions<C> | undefined,
+): server is JoinOptions<C> | undefined {
+  return server === undefined || (typeof server === "object" && !Array.isArray(server));
+}
+
+async function joinAt<C extends Contract>(
+  server: string | readonly string[],
+  options: JoinOptions<C>,
+): Promise<MeshNode<C>> {
   const node = new MeshNode<C>(options);
   await joinWith(node, server, options);
   return node;
@@ -66,7 +82,7 @@ async function joinAt<C extends Contract>(server: string, options: JoinOptions<C
 /** Takes the steps of `join` with a node whose events somebody listens to already. Leaves if a step fails. */
 export async function joinWith<C extends Contract>(
   node: MeshNode<C>,
-  server: string,
+  server: string | readonly string[],
   options: JoinOptions<C>,
 ): Promise<void> {
   const { setup, listen, signal } = options;
@@ -84,8 +100,9 @@ export async function joinWith<C extends Contract>(
     await node.sockListen();
     await node.registerWithServer();
   };
+  const name = [server].flat().join(" or ");
   const missing = (): string =>
-    node.address === undefined ? `no connection to ${server}` : `${server} has not taken in ${node.address}`;
+    node.address === undefined ? `no connection to ${name}` : `${name} has not taken in ${node.address}`;
   try {
     await waitWithin(steps(), { signal }, missing);
   } catch (error) {

@@ -1,6 +1,6 @@
 import { Deferred } from "../api/deferred.js";
 import { listen } from "../api/listen.js";
-import { listenOption, requireSecure, serverOption } from "../api/options.js";
+import { listenOption, requireSecure, serversOption } from "../api/options.js";
 import { type WaitOptions, waitWithin } from "../api/waiting.js";
 import type { Endpoint } from "../core/connections.js";
 import { FullmeshError } from "../core/errors.js";
@@ -45,14 +45,15 @@ export class Lifecycle {
   }
 
   /** With `lookMs`, a server that is not there is looked for so long until it has taken this node in. */
-  async connectToServer(address: string, wait: WaitOptions, lookMs?: number): Promise<Endpoint> {
-    const to = serverOption("server", address);
+  async connectToServer(server: string | readonly string[], wait: WaitOptions, lookMs?: number): Promise<Endpoint> {
+    const servers = serversOption("server", server);
     this.#requireRunning();
     if (this.#server !== undefined) throw new FullmeshError("WRONG_STEP", "connectToServer has been called already");
-    this.#server = address;
+    const name = servers.map(formatAddress).join(" or ");
+    this.#server = name;
     this.#connecting = new Deferred();
-    this.#driver.input({ type: "connectToServer", to, ...(lookMs === undefined ? {} : { lookMs }) });
-    return await waitWithin(this.#connecting.promise, wait, () => `no connection to ${address}`);
+    this.#driver.input({ type: "connectToServer", servers, ...(lookMs === undefined ? {} : { lookMs }) });
+    return await waitWithin(this.#connecting.promise, wait, () => `no connection to ${name}`);
   }
 
   initListeningSocket(ip: string | undefined, port: number): void {

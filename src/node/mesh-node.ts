@@ -109,13 +109,13 @@ export class MeshNode<C extends Contract = Contract> extends EventEmitter<NodeEv
   }
 
   /**
-   * Connects to the rendezvous server, `host:port`. Resolves with this machine's end of the connection. After
+   * Connects to the rendezvous server at `host:port`, or at the first of several such addresses that answers. Resolves with this machine's end of the connection. After
    * `SERVER_UNREACHABLE` it may be called again; an attempt that is no longer waited for goes on until `leave`.
    *
    * @throws {FullmeshError} `SERVER_UNREACHABLE`, `BAD_OPTION`, `ABORTED`, `TIMED_OUT`
    */
-  async connectToServer(address: string, wait: WaitOptions = {}): Promise<Endpoint> {
-    return await this.#runtime.steps.connectToServer(address, wait);
+  async connectToServer(server: string | readonly string[], wait: WaitOptions = {}): Promise<Endpoint> {
+    return await this.#runtime.steps.connectToServer(server, wait);
   }
 
   /**

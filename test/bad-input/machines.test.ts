@@ -46,7 +46,7 @@ class DrivenMember {
 
   /** Connected, listening on 14000, registered, and listed before a peer on 14001, whom it dials. */
   dialing(): ConnectionId {
-    this.handle({ type: "connectToServer", to: at(4000) });
+    this.handle({ type: "connectToServer", servers: [at(4000)] });
     this.handle({ type: "listening", on: at(14_000) });
     this.handle({ type: "connected", connection: "out:1", local: at(50_000), remote: at(4000) });
     this.handle({ type: "register" });
@@ -102,7 +102,7 @@ describe("a dial that meets its own outgoing port", () => {
 
   test("does not take itself for the server: SERVER_UNREACHABLE", () => {
     const held = new DrivenMember();
-    held.handle({ type: "connectToServer", to: at(40_000) });
+    held.handle({ type: "connectToServer", servers: [at(40_000)] });
     const outputs = held.handle({ type: "connected", connection: "out:1", local: at(40_000), remote: at(40_000) });
     expect(outputs).toEqual([
       { type: "abort", connection: "out:1" },
@@ -144,7 +144,7 @@ describe("a peer that takes a link and closes it at once", () => {
 describe("a registration at the wrong moment", () => {
   test("waits for the connection when the dial to the server is still under way", () => {
     const held = new DrivenMember();
-    held.handle({ type: "connectToServer", to: at(4000) });
+    held.handle({ type: "connectToServer", servers: [at(4000)] });
     held.handle({ type: "listening", on: at(14_000) });
     held.handle({ type: "register" });
     const outputs = held.handle({ type: "connected", connection: "out:1", local: at(50_000), remote: at(4000) });
@@ -153,7 +153,7 @@ describe("a registration at the wrong moment", () => {
 
   test("is made on a new connection when the server has refused the idle one with HANDSHAKE_TIMEOUT", () => {
     const held = new DrivenMember();
-    held.handle({ type: "connectToServer", to: at(4000) });
+    held.handle({ type: "connectToServer", servers: [at(4000)] });
     held.handle({ type: "listening", on: at(14_000) });
     held.handle({ type: "connected", connection: "out:1", local: at(50_000), remote: at(4000) });
     held.handle({

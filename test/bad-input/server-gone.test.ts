@@ -130,7 +130,7 @@ describe("a server that vanishes during the registration", () => {
     const me = await nodeAtFakeServer();
     const address = me.server.local;
     me.server[how]();
-    const vanished = { code: "SERVER_VANISHED", message: `${address} closed before it had listed this node` };
+    const vanished = { code: "SERVER_VANISHED", message: `${address}: closed before it had listed this node` };
     await expect(me.registering).rejects.toMatchObject(vanished);
     await expect(me.node.start()).rejects.toMatchObject(vanished);
   });

@@ -1,6 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { idOf, listed, serverAddress } from "./native/names.js";
+import type { ConnectionId } from "../../src/core/connections.js";
+import type { Address } from "../../src/protocol/address.js";
+import { idOf, listed, logId, serverAddress } from "./native/names.js";
 import type { Node } from "./native/node.js";
+import type { Wire } from "./native/wire.js";
 import { World } from "./native/world.js";
 
 const { limits } = new World();
@@ -10,7 +13,7 @@ const to = { host: "10.0.0.250", port: 80 };
 function seeker(lookMs: number): { world: World; node: Node } {
   const world = new World();
   const node = world.node(1);
-  node.handle({ type: "connectToServer", to, lookMs });
+  node.handle({ type: "connectToServer", servers: [to], lookMs });
   return { world, node };
 }
 
@@ -80,7 +83,7 @@ describe("a server that is not there yet", () => {
   test("ends one step only, without a search", () => {
     const world = new World();
     const node = world.node(1);
-    node.handle({ type: "connectToServer", to });
+    node.handle({ type: "connectToServer", servers: [to] });
     node.session.refuse();
     world.pass(60_000);
     expect(node.dialsTo(serverAddress)).toHaveLength(1);
@@ -178,5 +181,189 @@ describe("time in the waiting line", () => {
     expect(node.eventsOf("ended")).toEqual([]);
     world.pass(1);
     expect(node.eventsOf("ended")).toMatchObject([{ failure: "TIMED_OUT" }]);
+  });
+});
+
+describe("a server with several addresses", () => {
+  const others = ["10.0.0.251:80", "10.0.0.252:80"] as const;
+  const addresses: readonly Address[] = [serverAddress, ...others];
+
+  /** A member that looks for a server at three addresses. */
+  function seekerOfThree(lookMs?: number): { world: World; node: Node } {
+    const world = new World();
+    const node = world.node(1);
+    const servers = [250, 251, 252].map((last) => ({ host: `10.0.0.${last}`, port: 80 }));
+    node.handle({ type: "connectToServer", servers, ...(lookMs === undefined ? {} : { lookMs }) });
+    return { world, node };
+  }
+
+  /** How many times each address has been dialed. */
+  function dialsOf(node: Node): number[] {
+    return addresses.map((address) => node.dialsTo(address).length);
+  }
+
+  function newest(node: Node, address: Address): Wire {
+    return node.dialsTo(address).at(-1) as Wire;
+  }
+
+  /** Nobody listens at the address that is dialed now. */
+  function refuse(world: World, node: Node): void {
+    for (const address of addresses) {
+      const wire = node.dialsTo(address).at(-1);
+      if (wire !== undefined && !wire.isConnected && !wire.dialer.isClosed) wire.refuse();
+    }
+    world.pass(0);
+  }
+
+  function admitAt(node: Node, address: Address, id = idOf(1)): void {
+    newest(node, address).say(
+      "acceptor",
+      { type: "admitted", log: logId, order: 1, revision: 1, observed: node.address },
+      { type: "directory", revision: 1, members: [{ ...listed(1), id }] },
+    );
+  }
+
+  test("is dialed at one after the other without a pause, with one pause a round, and each address is reported once", () => {
+    const { world, node } = seekerOfThree(60_000);
+    expect(dialsOf(node)).toEqual([1, 0, 0]);
+    refuse(world, node);
+    expect(dialsOf(node)).toEqual([1, 1, 0]);
+    refuse(world, node);
+    expect(dialsOf(node)).toEqual([1, 1, 1]);
+    refuse(world, node);
+    expect(dialsOf(node)).toEqual([1, 1, 1]);
+    world.pass(limits.redialMinMs);
+    expect(dialsOf(node)).toEqual([2, 1, 1]);
+    const rounds: number[] = [];
+    for (let round = 0; round < 8; round += 1) {
+      for (const _ of addresses) refuse(world, node);
+      const startedAt = world.now;
+      const [first = 0] = dialsOf(node);
+      while (dialsOf(node)[0] === first) world.pass(10);
+      rounds.push(world.now - startedAt);
+    }
+    expect(Math.max(...rounds)).toBeLessThanOrEqual(limits.serverRedialMaxMs);
+    expect(rounds.at(-1)).toBeGreaterThan(limits.serverRedialMaxMs / 2 - 10);
+    expect(node.notes).toEqual(["SERVER_AWAITED", "SERVER_AWAITED", "SERVER_AWAITED"]);
+    expect(node.noteMessages[1]).toBe(
+      `no server at ${others[0]} yet (ECONNREFUSED); trying ${addresses.join(", ")} in turn for 60 s`,
+    );
+  });
+
+  test("takes the node in at whichever address it is", () => {
+    const { world, node } = seekerOfThree(60_000);
+    refuse(world, node);
+    newest(node, others[0]).connect();
+    register(node);
+    admitAt(node, others[0]);
+    expect(node.eventsOf("registered")).toHaveLength(1);
+    world.pass(limits.probeMs);
+    expect(dialsOf(node)).toEqual([1, 1, 0]);
+  });
+
+  test("is given up when the time is over, with the failure of each address in the cause", () => {
+    const { world, node } = seekerOfThree(3_000);
+    refuse(world, node);
+    newest(node, others[0]).connect();
+    register(node);
+    newest(node, others[0]).abort("acceptor");
+    newest(node, others[0]).from("acceptor");
+    while (node.eventsOf("ended").length === 0) {
+      refuse(world, node);
+      if (newest(node, others[0]).isConnected) newest(node, others[0]).abort("acceptor");
+      world.pass(100);
+    }
+    const [ended] = node.eventsOf("ended");
+    expect(ended?.failure).toBe("TIMED_OUT");
+    for (const address of addresses) {
+      expect(ended?.cause?.message).toContain(`${address}: `);
+      expect(ended?.reason).toContain(`${address}: `);
+    }
+  });
+
+  test("has a third of the usual time for each dial", () => {
+    const { world, node } = seekerOfThree(60_000);
+    world.pass(limits.dialMs / 3 - 1);
+    expect(dialsOf(node)).toEqual([1, 0, 0]);
+    world.pass(2);
+    expect(dialsOf(node)).toEqual([1, 1, 0]);
+    world.pass(limits.dialMs / 3 + 1);
+    expect(dialsOf(node)).toEqual([1, 1, 1]);
+  });
+
+  const mismatch = (connection: ConnectionId) =>
+    ({ type: "unproved", connection, code: "SECRET_MISMATCH", message: "it has another secret" }) as const;
+
+  test("is looked for elsewhere when somebody with another secret answers, and is found there", () => {
+    const { world, node } = seekerOfThree(60_000);
+    node.handle(mismatch("out:1"));
+    world.pass(0);
+    newest(node, others[0]).connect();
+    register(node);
+    admitAt(node, others[0]);
+    expect(node.eventsOf("registered")).toHaveLength(1);
+    expect(node.notes).toContain("SECRET_MISMATCH");
+  });
+
+  test("ends the search at once when all addresses prove to have another secret", () => {
+    const { world, node } = seekerOfThree(60_000);
+    for (const number of [1, 2, 3]) {
+      expect(node.eventsOf("ended")).toEqual([]);
+      node.handle(mismatch(`out:${number}`));
+      world.pass(0);
+    }
+    const each = addresses.map((address) => `${address}: it has another secret`);
+    expect(node.eventsOf("ended")).toEqual([{ type: "ended", reason: each.join("; "), failure: "SECRET_MISMATCH" }]);
+  });
+
+  test("that has another secret at one address, and is nowhere else, is given up with that as the cause", () => {
+    const { world, node } = seekerOfThree(2_000);
+    node.handle(mismatch("out:1"));
+    world.pass(0);
+    while (node.eventsOf("ended").length === 0) {
+      refuse(world, node);
+      world.pass(100);
+    }
+    expect(node.eventsOf("ended")).toMatchObject([{ failure: "TIMED_OUT" }]);
+  });
+
+  test("ends the search with a refusal: its addresses are of one mesh", () => {
+    const { world, node } = seekerOfThree(60_000);
+    node.session.connect();
+    register(node);
+    node.hear({ type: "refuse", code: "MESH_SEALED", message: "full" });
+    world.pass(60_000);
+    expect(node.eventsOf("ended")).toMatchObject([{ reason: "MESH_SEALED: full", failure: "REFUSED" }]);
+    expect(dialsOf(node)).toEqual([1, 0, 0]);
+  });
+
+  test("is dialed first where the session was, and then at the others, for as long as it takes", () => {
+    const { world, node } = seekerOfThree(60_000);
+    refuse(world, node);
+    newest(node, others[0]).connect();
+    register(node);
+    admitAt(node, others[0]);
+    newest(node, others[0]).abort("acceptor");
+    newest(node, others[0]).from("acceptor");
+    expect(dialsOf(node)).toEqual([1, 1, 0]);
+    world.pass(limits.redialMinMs);
+    expect(dialsOf(node)).toEqual([1, 2, 0]);
+    refuse(world, node);
+    expect(dialsOf(node)).toEqual([1, 2, 1]);
+    refuse(world, node);
+    expect(dialsOf(node)).toEqual([2, 2, 1]);
+    node.session.connect();
+    expect(node.said).toMatchObject([{ type: "resume", id: idOf(1), order: 1 }]);
+  });
+
+  test("ends one step only, without a search, when it is at none of them", () => {
+    const { world, node } = seekerOfThree();
+    for (const _ of addresses) refuse(world, node);
+    world.pass(60_000);
+    expect(dialsOf(node)).toEqual([1, 1, 1]);
+    const each = addresses.map((address) => `${address}: ECONNREFUSED`);
+    expect(node.eventsOf("unreachable")).toEqual([
+      { type: "unreachable", message: each.join("; "), failure: "SERVER_UNREACHABLE" },
+    ]);
   });
 });

@@ -1,5 +1,5 @@
 import type { ConnectionId, ConnectionProgress, Endpoint } from "../../core/connections.js";
-import type { ErrorCode } from "../../core/errors.js";
+import type { ErrorCode, LogEvent } from "../../core/errors.js";
 import type { OutputSink } from "../../core/machine.js";
 import type { KeyedTimers, Timers } from "../../core/timers.js";
 import { nextState } from "../../core/transitions.js";
@@ -93,10 +93,8 @@ export class ClassicSession implements ServerSession, ConnectionListener {
 
   // What the member wants.
 
-  connect(to: Endpoint, now: number, lookMs?: number): void {
-    this.#serverRedial.server = to;
-    this.#serverRedial.allow(lookMs);
-    this.#serverRedial.resume(now);
+  connect(servers: readonly Endpoint[], now: number, lookMs?: number): void {
+    this.#serverRedial.begin(servers, lookMs, now);
     this.#dial(now);
   }
 
@@ -157,7 +155,7 @@ export class ClassicSession implements ServerSession, ConnectionListener {
   }
 
   #timedOut(wait: "dial" | "quiet", now: number): void {
-    if (wait === "dial") this.#abort(`no answer within ${this.#limits.dialMs} ms`, now);
+    if (wait === "dial") this.#abort(`no answer within ${Math.round(this.#serverRedial.dialMs)} ms`, now);
     else {
       this.#reader.quiet();
       this.#readAll(now);
@@ -171,7 +169,7 @@ export class ClassicSession implements ServerSession, ConnectionListener {
     this.#hasReceived = false;
     this.#connection = this.#connections.dial(server, "rendezvous", this);
     this.#reader = new ServerStreamReader(this.#limits);
-    this.#timers.set("dial", now + this.#limits.dialMs);
+    this.#timers.set("dial", now + this.#serverRedial.dialMs);
   }
 
   #connected(connection: ConnectionId, local: Endpoint, remote: Endpoint, now: number): void {
@@ -202,16 +200,19 @@ export class ClassicSession implements ServerSession, ConnectionListener {
 
   /** The connection is of no more use; `failure` says how it broke, undefined that the server closed it. */
   #gone(failure: string | undefined, now: number): void {
-    const { serverName, isAllowed } = this.#serverRedial;
+    const redial = this.#serverRedial;
+    const goesOn = redial.goesOn();
     this.#timers.clearAll();
     switch (this.#state) {
       case "connecting": {
-        const reason = failure ?? "closed at once";
-        const message = `${serverName}: ${reason}`;
-        if (isAllowed) {
-          this.#postpone("SERVER_UNREACHABLE", reason, now);
+        const problem = { code: "SERVER_UNREACHABLE", message: failure ?? "closed at once" } as const;
+        if (goesOn) {
+          this.#postpone(problem, now);
           break;
         }
+        redial.note(problem);
+        const message = redial.failures;
+        redial.stop();
         this.#lost();
         if (this.#own !== undefined) this.#over(message, "SERVER_UNREACHABLE", now);
         else this.#report({ type: "unreachable", message, failure: "SERVER_UNREACHABLE" });
@@ -221,13 +222,19 @@ export class ClassicSession implements ServerSession, ConnectionListener {
         this.#note("SERVER_IDLE_CLOSED", "nothing had been registered");
         this.#lost();
         break;
-      case "registering":
-        if (isAllowed) this.#postpone("SERVER_VANISHED", "closed before it had listed this node", now);
-        else this.#over(`${serverName} closed before it had listed this node`, "SERVER_VANISHED", now);
+      case "registering": {
+        const problem = { code: "SERVER_VANISHED", message: "closed before it had listed this node" } as const;
+        if (goesOn) {
+          this.#postpone(problem, now);
+          break;
+        }
+        redial.note(problem);
+        this.#over(redial.failures, "SERVER_VANISHED", now);
         break;
+      }
       case "listed":
         if (failure === undefined) this.#over("the server closed", undefined, now);
-        else this.#over(`the connection to ${serverName} broke: ${failure}`, "SERVER_VANISHED", now);
+        else this.#over(`the connection to ${redial.serverName} broke: ${failure}`, "SERVER_VANISHED", now);
         break;
       default:
         break;
@@ -235,13 +242,12 @@ export class ClassicSession implements ServerSession, ConnectionListener {
   }
 
   /** The server is not there; it is looked for. */
-  #postpone(code: ErrorCode, reason: string, now: number): void {
-    if (this.#serverRedial.lastFailure === undefined)
-      this.#note("SERVER_AWAITED", this.#serverRedial.awaited(code, reason));
-    this.#serverRedial.lastFailure = { code, message: reason };
+  #postpone(failure: LogEvent, now: number): void {
+    const awaited = this.#serverRedial.awaited(failure);
+    if (awaited !== undefined) this.#note("SERVER_AWAITED", awaited);
     this.#step("postponed");
     this.#connection = undefined;
-    this.#serverRedial.failed(now);
+    this.#serverRedial.failed(failure, now);
   }
 
   #lost(): void {

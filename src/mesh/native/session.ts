@@ -1,5 +1,5 @@
 import type { ConnectionId, Endpoint } from "../../core/connections.js";
-import { type ErrorCode, isErrorCode } from "../../core/errors.js";
+import { type ErrorCode, isErrorCode, type LogEvent } from "../../core/errors.js";
 import type { OutputSink } from "../../core/machine.js";
 import type { KeyedTimers } from "../../core/timers.js";
 import { nextState } from "../../core/transitions.js";
@@ -124,10 +124,8 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
 
   // What the member wants.
 
-  connect(to: Endpoint, now: number, lookMs?: number): void {
-    this.#serverRedial.server = to;
-    this.#serverRedial.allow(lookMs);
-    this.#serverRedial.resume(now);
+  connect(servers: readonly Endpoint[], now: number, lookMs?: number): void {
+    this.#serverRedial.begin(servers, lookMs, now);
     this.#dial(now);
   }
 
@@ -205,19 +203,24 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
 
   gone(connection: NativeConnection, reason: string, now: number): void {
     const { failure } = connection;
-    const { serverName } = this.#serverRedial;
-    const isPassing = this.#serverRedial.isAllowed && (failure === undefined || ofMoment.has(failure));
+    const isFinal = failure !== undefined && !ofMoment.has(failure);
+    const goesOn = this.#serverRedial.goesOn(isFinal);
     this.#connection = undefined;
     this.#timers.clear("answer");
     switch (this.#state) {
       case "connecting": {
         const code = failure ?? "SERVER_UNREACHABLE";
-        if (isPassing || failure === "BUSY") this.#postpone(code, reason, now);
-        else if (this.#own !== undefined || this.#serverRedial.isAllowed)
-          this.#over(`${serverName}: ${reason}`, code, now);
+        if (goesOn || failure === "BUSY") {
+          this.#postpone({ code, message: reason }, now, 0, isFinal);
+          break;
+        }
+        this.#serverRedial.note({ code, message: reason });
+        const message = this.#serverRedial.failures;
+        if (this.#own !== undefined || this.#serverRedial.isAllowed) this.#over(message, code, now);
         else {
           this.#step("lost");
-          this.#report({ type: "unreachable", message: `${serverName}: ${reason}`, failure: code });
+          this.#serverRedial.stop();
+          this.#report({ type: "unreachable", message, failure: code });
         }
         break;
       }
@@ -227,16 +230,17 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
         break;
       case "registering": {
         const code = failure ?? "SERVER_VANISHED";
-        const closed = `closed before it had let this node in: ${reason}`;
-        if (isPassing) {
-          this.#postpone(code, closed, now);
-          this.#emit({ type: "unanswered" }, now);
-        } else this.#over(`${serverName} ${closed}`, code, now);
+        const message = `closed before it had let this node in: ${reason}`;
+        if (goesOn) this.#postpone({ code, message }, now, 0, isFinal);
+        else {
+          this.#serverRedial.note({ code, message });
+          this.#over(this.#serverRedial.failures, code, now);
+        }
         break;
       }
       case "listed":
       case "returning":
-        this.#away(reason, now);
+        this.#away({ code: failure ?? "SERVER_UNREACHABLE", message: reason }, now);
         break;
       default:
         break;
@@ -284,7 +288,9 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
   /** The server has been looked for long enough. */
   #givenUp(now: number): void {
     if (this.#state === "away" || this.#state === "returning") {
-      this.#over(`no server for ${this.#rules.serverLostMs} ms`, "SERVER_VANISHED", now);
+      const { failures } = this.#serverRedial;
+      const why = failures === "" ? "" : `: ${failures}`;
+      this.#over(`no server for ${this.#rules.serverLostMs} ms${why}`, "SERVER_VANISHED", now);
     } else this.#emit(this.#serverRedial.timedOut(this.#own), now);
   }
 
@@ -293,7 +299,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     if (server === undefined) return;
     this.#step("dialing");
     this.#connection = NativeConnection.dial(this.#context, server, "rendezvous", this);
-    this.#timers.set("answer", now + this.#rules.limits.dialMs);
+    this.#timers.set("answer", now + this.#serverRedial.dialMs);
   }
 
   #register(now: number): void {
@@ -441,24 +447,34 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     this.#timers.clear("answer");
     const isReturning = this.#state === "returning";
     if (retryMs !== undefined && this.#state === "registering") {
-      this.#postpone("BUSY", `${code}: ${message}`, now, retryMs);
+      this.#postpone({ code: "BUSY", message: `${code}: ${message}` }, now, retryMs);
     } else if (code === "FENCED" && (this.isListed || isReturning)) {
       this.#emit({ type: "fenced", reason: message }, now);
     } else if (isReturning && (retryMs !== undefined || ofServer.has(code))) {
-      this.#away(`${code} ${message}`, now, retryMs);
+      this.#away({ code: "BUSY", message: `${code}: ${message}` }, now, retryMs);
     } else if (isReturning && (this.#admission !== undefined || ofAddress.has(code))) {
       this.#refusedAgain(code, message, now);
     } else this.#over(`${code}: ${message}`, "REFUSED", now);
   }
 
-  /** The server is not there, or cannot take this member in now. */
-  #postpone(code: ErrorCode, reason: string, now: number, retryMs = 0): void {
-    if (code === "BUSY") this.#note("SERVER_BUSY", reason);
-    else if (this.#serverRedial.lastFailure === undefined)
-      this.#note("SERVER_AWAITED", this.#serverRedial.awaited(code, reason));
-    this.#serverRedial.lastFailure = { code, message: reason };
+  /**
+   * The server is not there, or cannot take this member in now. A registration that it has not answered may have counted all
+   * the same, with an order that this member does not know: the next one has another id.
+   */
+  #postpone(failure: LogEvent, now: number, retryMs = 0, isFinal = false): void {
+    const { code, message } = failure;
+    const hasRegistered = this.#state === "registering";
+    this.#noteAwaited(failure);
+    if (code === "BUSY") this.#note("SERVER_BUSY", message);
+    const namedMs = code === "BUSY" && retryMs === 0 ? this.#rules.limits.serverRedialMaxMs : retryMs;
     this.#step("postponed");
-    this.#serverRedial.failed(now, code === "BUSY" && retryMs === 0 ? this.#rules.limits.serverRedialMaxMs : retryMs);
+    this.#serverRedial.failed(failure, now, namedMs, isFinal);
+    if (hasRegistered) this.#emit({ type: "unanswered" }, now);
+  }
+
+  #noteAwaited(failure: LogEvent): void {
+    const awaited = failure.code === "BUSY" ? undefined : this.#serverRedial.awaited(failure);
+    if (awaited !== undefined) this.#note("SERVER_AWAITED", awaited);
   }
 
   /** Who has been a member is not taken back: that may pass, or its address may have changed. It is tried for one lease. */
@@ -471,22 +487,27 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     const known = isErrorCode(code) ? code : "REFUSED";
     if (!this.#refusals.has(known)) this.#note(known, `not taken back: ${code} ${message}`);
     this.#refusals.add(known);
-    this.#away(`${code} ${message}`, now);
+    this.#away({ code: known, message: `${code}: ${message}` }, now);
     this.#emit({ type: "refused" }, now);
   }
 
-  #away(reason: string, now: number, retryMs?: number): void {
-    if (this.isListed) {
+  #away(failure: LogEvent, now: number, retryMs?: number): void {
+    const wasListed = this.isListed;
+    const hasRegistered = this.#state === "returning" && this.#admission === undefined;
+    if (wasListed) {
       const { serverName } = this.#serverRedial;
-      this.#note("SERVER_AWAY", `the connection to the server at ${serverName} broke (${reason}); looking for it`);
+      const broke = `the connection to the server at ${serverName} broke (${failure.message})`;
+      this.#note("SERVER_AWAY", `${broke}; looking for it`);
       this.#lostAt = now;
-      this.#report({ type: "serverLost", reason });
-    }
+      this.#report({ type: "serverLost", reason: failure.message });
+    } else if (this.#serverRedial.hasSeveral) this.#noteAwaited(failure);
     this.#connection?.abort();
     this.#connection = undefined;
     this.#parts = noParts();
     this.#step("lost");
-    this.#serverRedial.failed(now, retryMs);
+    if (wasListed) this.#serverRedial.lost(now);
+    else this.#serverRedial.failed(failure, now, retryMs);
+    if (hasRegistered) this.#emit({ type: "unanswered" }, now);
   }
 
   /** Nothing is waited for any more. From now on the server may be away for as long as the rules allow. */

@@ -70,7 +70,7 @@ export class Node implements Stand {
 
   /** Reaches the server and asks to be let in. */
   begin(): this {
-    this.handle({ type: "connectToServer", to: endpointOf(serverAddress) });
+    this.handle({ type: "connectToServer", servers: [endpointOf(serverAddress)] });
     this.session.connect();
     this.handle({ type: "listening", on: endpointOf(this.address) });
     this.handle({ type: "register" });

@@ -16,7 +16,7 @@ const unproved = refusal("ADDRESS_UNPROVED", "10.0.0.1:7000: no answer");
 function memberAt(host: string, isDefault: boolean, rules: Partial<MemberRules> = {}) {
   const world = new World();
   const node = world.node(1, rules);
-  node.handle({ type: "connectToServer", to: { host: "10.0.0.250", port: 80 } });
+  node.handle({ type: "connectToServer", servers: [{ host: "10.0.0.250", port: 80 }] });
   node.session.connect();
   node.handle({ type: "listening", on: { host, port: 7000 }, isDefault });
   node.handle({ type: "register" });
@@ -121,7 +121,19 @@ describe("a member whose machine has another address now", () => {
     expect(node.eventsOf("moved")).toEqual([{ type: "moved", host: "10.0.0.33" }]);
     node.handle({ type: "listening", on: { host: "10.0.0.33", port: 7333 }, isDefault: true });
     node.session.connect();
-    expect(node.said).toMatchObject([{ type: "register", id: idOf(2_001), address: "10.0.0.33:7333" }]);
+    expect(node.said).toMatchObject([{ type: "register", id: idOf(3_001), address: "10.0.0.33:7333" }]);
+  });
+
+  test("registers with a new id each time that the server goes before it has let the next incarnation in", () => {
+    const { node } = memberAt("10.0.0.99", true);
+    node.loseSession().reachAgain().hear(refusal("FENCED"));
+    node.session.connect();
+    expect(node.said).toMatchObject([{ type: "register", id: idOf(1_001) }]);
+    node.loseSession().reachAgain();
+    expect(node.said).toMatchObject([{ type: "register", id: idOf(2_001) }]);
+    node.admit([{ ...listed(3), id: idOf(2_001), address: "10.0.0.99:7000" }], 3);
+    expect(node.eventsOf("registered")).toHaveLength(2);
+    expect(node.eventsOf("ended")).toEqual([]);
   });
 
   test("asks again at the next refusal if it cannot listen there, and ends after a lease", () => {
