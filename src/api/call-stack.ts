@@ -18,6 +18,17 @@ export function fromCaller(error: unknown, method: (...values: never[]) => unkno
   return error;
 }
 
+/**
+ * A promise that fails, for another one to be resolved with, whose stack begins where that one is awaited. It costs nothing
+ * before it fails: V8 finds the awaiting function from the async function that throws.
+ */
+export async function rejection(error: FullmeshError): Promise<never> {
+  // The other promise takes this one up in the next microtask; V8 finds nobody before.
+  await Promise.resolve();
+  await Promise.resolve();
+  throw fromCaller(error, rejection);
+}
+
 /** The same for a function that fails later: its stack is taken now, and costs some microseconds. */
 export async function tracedFrom<Value>(
   method: (...values: never[]) => unknown,

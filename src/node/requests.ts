@@ -1,3 +1,4 @@
+import { rejection } from "../api/call-stack.js";
 import { refuseUnknown, signalOption, waitOption } from "../api/options.js";
 import { FullmeshError } from "../core/errors.js";
 import type { MessagingEvent, PayloadForm, PeerChannel } from "../messaging/types.js";
@@ -37,7 +38,6 @@ class OutgoingRequest implements Abortable {
   readonly #wake: () => void;
   readonly #signal: AbortSignal | undefined;
   readonly #resolve: (reply: unknown) => void;
-  readonly #reject: (error: FullmeshError) => void;
   #request = 0;
 
   constructor(
@@ -45,13 +45,11 @@ class OutgoingRequest implements Abortable {
     wake: () => void,
     signal: AbortSignal | undefined,
     resolve: (reply: unknown) => void,
-    reject: (error: FullmeshError) => void,
   ) {
     this.#channel = channel;
     this.#wake = wake;
     this.#signal = signal;
     this.#resolve = resolve;
-    this.#reject = reject;
   }
 
   /** It has been asked, under this number. */
@@ -74,7 +72,7 @@ class OutgoingRequest implements Abortable {
 
   reject(error: FullmeshError): void {
     if (this.#signal !== undefined) unwatchAbort(this.#signal, this);
-    this.#reject(error);
+    this.#resolve(rejection(error));
   }
 }
 
@@ -166,14 +164,14 @@ export class NodeRequests {
 
   #ask(channel: PeerChannel, question: RequestTarget): Promise<unknown> {
     const { topicBytes, form, payload, signal, timeoutMs } = question;
-    if (signal?.aborted === true) return Promise.reject(abortedError(signal));
+    if (signal?.aborted === true) throw abortedError(signal);
     const context = this.#context;
-    return new Promise((resolve, reject) => {
-      const call = new OutgoingRequest(channel, context.wake, signal, resolve, reject);
+    return new Promise((resolve) => {
+      const call = new OutgoingRequest(channel, context.wake, signal, resolve);
       const request = channel.request(topicBytes, form, payload, timeoutMs, context.now(), call);
       if (request === "full") {
         const detail = `${channel.peer} has not replied to as many requests as may be under way, or too much waits for it`;
-        reject(new FullmeshError("QUEUE_FULL", detail));
+        resolve(rejection(new FullmeshError("QUEUE_FULL", detail)));
         return;
       }
       call.begin(request);

@@ -252,6 +252,32 @@ describe("a request", () => {
     expect([listeners, most]).toEqual([0, 1]);
   });
 
+  it.each([
+    ["TIMED_OUT", "never", { timeoutMs: 20 }],
+    ["NO_HANDLER", "nobody", {}],
+    ["COLOUR", "refused", {}],
+    ["PEER_DOWN", "end", {}],
+  ])(
+    "that fails later with %s has the function that awaits it at the top of its stack",
+    async (code, topic, options) => {
+      const { first, second } = await pair();
+      neverAnswer(second, "never");
+      second.onRequest("refused", () => {
+        throw Object.assign(new Error("not blue"), { code: "COLOUR" });
+      });
+      second.onRequest("end", async () => {
+        await second.leave();
+      });
+      const placeOrder = async (): Promise<unknown> => await first.request(addressOf(second), topic, 1, options);
+      const error = await placeOrder().catch((failure: unknown) => failure as FullmeshError);
+      const { stack = "" } = error as FullmeshError;
+      const [top] = stack.match(/^ +at .*$/gm)?.filter((frame) => !frame.includes("node:internal")) ?? [];
+      expect([codeOf(error), top]).toEqual([code, expect.stringMatching(/at (async )?placeOrder .*requests\.test/)]);
+      const [outcome] = await first.requestAll(topic, 1, options).catch(() => []);
+      if (outcome !== undefined && "error" in outcome) expect(outcome.error.stack).toMatch(/requests\.test/);
+    },
+  );
+
   it("fails with PEER_DOWN when the peer leaves, and the peer's own with ENDED", async () => {
     const { first, second } = await pair();
     neverAnswer(first, "slow");
