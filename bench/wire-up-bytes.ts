@@ -69,6 +69,7 @@ function wireUp(size: number, dialect: Dialect): WireUpBytes {
       newId,
       firstRevision,
       startedAtMs: 0,
+      version: "0.0.0",
       limits,
     }),
     transport: network.transportOf(serverProcess),

@@ -13,6 +13,7 @@ import { acceptorTransitions, ownerTransitions } from "../dist/src/mesh/native/l
 import { nativeSessionTransitions } from "../dist/src/mesh/native/session.js";
 import { callerKindOf } from "../dist/src/protocol/caller-kind.js";
 import { controls, entryFields, memberFields } from "../dist/src/protocol/native/control.js";
+import { statusFields, statusParts } from "../dist/src/protocol/native/status.js";
 import { memberSessionTransitions as serverSession } from "../dist/src/rendezvous/member-session.js";
 import { toSequenceDiagram } from "../dist/src/runtime/trace.js";
 
@@ -32,6 +33,7 @@ const parts = {
   "native session": () => stateDiagram(nativeSessionTransitions),
   "owner states": () => stateDiagram(ownerTransitions),
   sequence: sequenceDiagram,
+  status: statusTables,
   "server session": () => stateDiagram(serverSession),
 };
 
@@ -184,6 +186,10 @@ const messagesByDirection = {
     degraded: "Some pairs are not linked.",
     teardown: "The mesh ends.",
   },
+  "From whoever looks at a mesh to the server, and the answer": {
+    observe: "Asks for the status of a mesh, now and whenever it has changed.",
+    status: "A part of the status; see *Looking at a mesh*.",
+  },
   "From the server to a listener, on a connection that the server dials, and the listener's answer": {
     challenge: "Asks the listener to prove that it registers this address with this id.",
     check: "Asks which id listens here.",
@@ -222,6 +228,16 @@ function entriesTables() {
   });
   const member = table(["member", "field", "value"], fieldRows(memberFields));
   return `${member}\n\n${table(["entry", "field", "value"], kinds)}`;
+}
+
+/** The status of a mesh, and the rows of its lists. */
+function statusTables() {
+  const parts = Object.entries(statusParts).flatMap(([name, fields]) => [
+    [`\`${name}\``, "", ""],
+    ...fieldRows(fields),
+  ]);
+  const whole = table(["status", "field", "value"], fieldRows(statusFields));
+  return `${whole}\n\n${table(["part", "field", "value"], parts)}`;
 }
 
 function fieldRows(fields) {

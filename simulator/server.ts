@@ -47,6 +47,7 @@ export class SimulatedServer {
       newId: () => network.engine.draw(),
       firstRevision,
       startedAtMs: 0,
+      version: "0.0.0",
       limits,
     });
     const { logDelayMs: delayMs, logRejects: rejects, healsAt } = scenario;

@@ -35,6 +35,16 @@ export type { StreamContext, StreamHandler } from "./node/streams.js";
 export { makeSecret } from "./nodejs/secret.js";
 export type { Address } from "./protocol/address.js";
 export type { Dialect, Id, Meta } from "./protocol/directory.js";
+export type {
+  ClaimStatus,
+  Departure,
+  LinkCounts,
+  MemberState,
+  MemberStatus,
+  MeshStatus,
+  MissingPair,
+  ServerStatus,
+} from "./protocol/status.js";
 export type { OnFull } from "./rendezvous/types.js";
 export type { LogRecord } from "./runtime/log-rate-limiter.js";
 export { type TraceRecord, toSequenceDiagram } from "./runtime/trace.js";

@@ -1,42 +1,71 @@
 import type { LinkTally } from "./link-tally.js";
 
-/** Up to this many members each pair has a cell; beyond, a Braille character shows two columns and four rows. */
-export const maxCellMembers = 18;
+/** The links of a mesh as a square: members in join order down and across. */
+export interface LinkMatrix {
+  /** What each row begins with, member by member; undefined for one that has not joined. */
+  readonly labels: readonly (string | undefined)[];
+  /** One character for the pair of these two members. */
+  sign(row: number, column: number): string;
+  isLinked(row: number, column: number): boolean;
+}
+
+/** Off a terminal, lines have so many columns. */
+const plainColumns = 80;
+
+/** The rank in front of each row, with its spaces. */
+const rankColumns = 5;
 
 /**
- * Draws which pairs are linked, members in join order. In cells: `>` the member of the row dialed that of the column, `<` the
- * other way, `-` only one end has reported the link, `.` no link, `\` the diagonal.
+ * Draws which pairs are linked: with a cell for each pair where a line has room for it, otherwise in Braille characters, which show
+ * two columns and four rows each. `\` is the diagonal.
  */
-export function drawMatrix(tally: LinkTally): string[] {
-  return tally.size <= maxCellMembers ? drawCells(tally) : drawBraille(tally);
+export function drawMatrix(matrix: LinkMatrix, columns = plainColumns): string[] {
+  return fits(matrix, columns) ? drawCells(matrix) : drawBraille(matrix);
 }
 
-/** The meaning of the signs. */
-export function legend(tally: LinkTally): string {
-  if (tally.size > maxCellMembers) return "     a dot for each linked pair, 4 rows and 2 columns to a character";
-  return "     > dialed   < accepted   - reported by one end only   . no link";
+/** What the signs of a drawing mean. */
+export function legend(matrix: LinkMatrix, signs: string, columns = plainColumns): string {
+  const text = fits(matrix, columns) ? signs : "a dot for each linked pair, 4 rows and 2 columns to a character";
+  return `${" ".repeat(rankColumns)}${text}`;
 }
 
-function drawCells(tally: LinkTally): string[] {
-  const members = padded(tally);
-  const widest = members.reduce((most, member) => Math.max(most, (member ?? "").length), 0);
-  return members.map((row, rank) => {
-    const cells = members.map((column, other) => (rank === other ? "\\" : cell(tally, row, column)));
-    return `${String(rank).padStart(3)}  ${(row ?? "").padEnd(widest)}  ${cells.join(" ")}`;
+/** What is known of the links of a group of processes. `>` the row dialed the column, `<` the other way, `-` half reported, `.` none. */
+export function tallyMatrix(tally: LinkTally): LinkMatrix {
+  const labels = Array.from({ length: tally.size }, (_, rank) => tally.order[rank]);
+  return {
+    labels,
+    sign: (row, column) => {
+      const [a, b] = [labels[row], labels[column]];
+      if (a === undefined || b === undefined) return " ";
+      const direction = tally.report(a, b);
+      if (direction === undefined) return tally.report(b, a) === undefined ? "." : "-";
+      if (tally.report(b, a) === undefined) return "-";
+      return direction === "dialed" ? ">" : "<";
+    },
+    isLinked: (row, column) => {
+      const [a, b] = [labels[row], labels[column]];
+      return a !== undefined && b !== undefined && tally.isLinked(a, b);
+    },
+  };
+}
+
+export const tallySigns = "> dialed   < accepted   - reported by one end only   . no link";
+
+function fits({ labels }: LinkMatrix, columns: number): boolean {
+  return rankColumns + widestOf(labels) + 2 + 2 * labels.length - 1 <= columns;
+}
+
+function widestOf(labels: LinkMatrix["labels"]): number {
+  return labels.reduce((most, label) => Math.max(most, (label ?? "").length), 0);
+}
+
+function drawCells(matrix: LinkMatrix): string[] {
+  const { labels } = matrix;
+  const widest = widestOf(labels);
+  return labels.map((label, row) => {
+    const cells = labels.map((_, column) => (row === column ? "\\" : matrix.sign(row, column)));
+    return `${String(row).padStart(3)}  ${(label ?? "").padEnd(widest)}  ${cells.join(" ")}`;
   });
-}
-
-function cell(tally: LinkTally, row: string | undefined, column: string | undefined): string {
-  if (row === undefined || column === undefined) return " ";
-  const direction = tally.report(row, column);
-  if (direction === undefined) return tally.report(column, row) === undefined ? "." : "-";
-  if (tally.report(column, row) === undefined) return "-";
-  return direction === "dialed" ? ">" : "<";
-}
-
-/** The members in join order, then undefined for each that has not joined. */
-function padded(tally: LinkTally): (string | undefined)[] {
-  return Array.from({ length: tally.size }, (_, rank) => tally.order[rank]);
 }
 
 /** The dots of a Braille character by row and column, as bits above U+2800 (Unicode, Braille Patterns). */
@@ -47,25 +76,26 @@ const dots = [
   [0x40, 0x80],
 ] as const;
 
-function drawBraille(tally: LinkTally): string[] {
-  const members = padded(tally);
+function drawBraille(matrix: LinkMatrix): string[] {
+  const { length } = matrix.labels;
   const rows: string[] = [];
-  for (let top = 0; top < tally.size; top += 4) {
+  for (let top = 0; top < length; top += 4) {
     let row = "";
-    for (let left = 0; left < tally.size; left += 2) row += brailleAt(tally, members, top, left);
+    for (let left = 0; left < length; left += 2) row += brailleAt(matrix, top, left);
     rows.push(`${String(top).padStart(3)}  ${row}`);
   }
   return rows;
 }
 
 /** Four rows and two columns from here. The diagonal is filled, so that a complete mesh is a full square. */
-function brailleAt(tally: LinkTally, members: readonly (string | undefined)[], top: number, left: number): string {
+function brailleAt(matrix: LinkMatrix, top: number, left: number): string {
+  const { labels } = matrix;
   let bits = 0;
   for (const [down, columns] of dots.entries()) {
     for (const [right, bit] of columns.entries()) {
-      const a = members[top + down];
-      const b = members[left + right];
-      if (a !== undefined && b !== undefined && (a === b || tally.isLinked(a, b))) bits |= bit;
+      const [row, column] = [top + down, left + right];
+      if (labels[row] === undefined || labels[column] === undefined) continue;
+      if (row === column || matrix.isLinked(row, column)) bits |= bit;
     }
   }
   return String.fromCodePoint(0x2800 + bits);

@@ -1,5 +1,5 @@
 import { styleText } from "node:util";
-import { drawMatrix, legend } from "./link-matrix.js";
+import { drawMatrix, legend, tallyMatrix, tallySigns } from "./link-matrix.js";
 import type { LinkTally } from "./link-tally.js";
 import type { Output } from "./output.js";
 
@@ -49,8 +49,9 @@ class PlainView implements View {
   }
 
   finish(tally: LinkTally): void {
-    for (const line of drawMatrix(tally)) this.#output.result(line);
-    this.#output.result(legend(tally));
+    const matrix = tallyMatrix(tally);
+    for (const line of drawMatrix(matrix)) this.#output.result(line);
+    this.#output.result(legend(matrix, tallySigns));
   }
 }
 
@@ -78,8 +79,10 @@ class LiveView implements View {
   }
 
   #redraw(tally: LinkTally): void {
-    const matrix = drawMatrix(tally).map(colour);
-    this.#draw([...matrix, legend(tally), summary(tally)].join("\n"));
+    const matrix = tallyMatrix(tally);
+    const { columns } = process.stdout;
+    const lines = drawMatrix(matrix, columns).map(colour);
+    this.#draw([...lines, legend(matrix, tallySigns, columns), summary(tally)].join("\n"));
   }
 }
 

@@ -293,6 +293,14 @@ export const defaultLimits = {
    * Events that one loop over `events()` may leave unread: a burst of some thousand joins, at two or three events each.
    */
   eventsUnread: 4_096,
+  /** Programs that look at the status of meshes at once: some dashboards and terminals, each of which is sent it again and again. */
+  observers: 64,
+  /** The time between two looks at a mesh for those who look at it: quick for people, and cheap for the server. */
+  observeMs: 500,
+  /** Missing pairs that a status names: more than anybody reads, in some 200 KB. The others are counted, and drawn. */
+  statusPairs: 1_000,
+  /** Members that have gone lately, which a status names. */
+  statusDepartures: 100,
   /**
    * The longest pause between two tries to reach a server that has gone: a mesh is whole again within 3 s of the return of its
    * server. 1,024 members cost a machine whose server is away as many refused connections a second.

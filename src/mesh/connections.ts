@@ -1,9 +1,8 @@
-import type { ConnectionId, ConnectionProgress, Endpoint, Role } from "../core/connections.js";
+import type { ConnectionId, ConnectionOutput, ConnectionProgress, Endpoint, Role } from "../core/connections.js";
 import { GracefulCloses } from "../core/graceful-closes.js";
 import type { Limits } from "../core/limits.js";
 import type { OutputSink } from "../core/machine.js";
 import type { Timers } from "../core/timers.js";
-import type { MemberOutput } from "./types.js";
 
 /** The part of a member that handles what happens to a connection. */
 export interface ConnectionListener {
@@ -20,7 +19,7 @@ const ignoring: ConnectionListener = { handle: () => {} };
  * that is how a link stops reading the old connection before it answers on the new one.
  */
 export class Connections {
-  readonly #outputs: OutputSink<MemberOutput>;
+  readonly #outputs: OutputSink<ConnectionOutput>;
   readonly #mesh: string;
   readonly #gracefulCloses: GracefulCloses;
   readonly #listeners = new Map<ConnectionId, ConnectionListener>();
@@ -28,7 +27,7 @@ export class Connections {
 
   /** `unsent` is called for a connection that is aborted before all that was sent on it has left this process. */
   constructor(
-    outputs: OutputSink<MemberOutput>,
+    outputs: OutputSink<ConnectionOutput>,
     mesh: string,
     limits: Limits,
     timers: Timers,

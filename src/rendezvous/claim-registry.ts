@@ -5,6 +5,7 @@ import type { KeyedTimers } from "../core/timers.js";
 import { claimContactMs, claimLeaseMs } from "../protocol/claims.js";
 import type { Claim, ClaimChange, ClaimEntry, Directory, Id, MemberEntry } from "../protocol/directory.js";
 import type { ControlOf } from "../protocol/native/control.js";
+import type { ClaimStatus } from "../protocol/status.js";
 import type { LogAnswer, MeshTimer, RendezvousOutput } from "./types.js";
 
 /** What the claims of all meshes of a server have in common. */
@@ -46,6 +47,8 @@ export class ClaimRegistry {
   #places = 0;
   /** When each member was last heard that may hold or want something. */
   readonly #heardAt = new Map<Id, number>();
+  /** When each key that is held was granted here. */
+  readonly #grantedAt = new Map<string, number>();
   /** Appends under way that grant a key, each to whom. */
   readonly #granting = new Map<string, Id>();
   readonly #releasing = new Map<string, Release>();
@@ -85,6 +88,17 @@ export class ClaimRegistry {
   /** True while the log has not answered everything that was appended. */
   get isAppending(): boolean {
     return this.#appends.size > 0;
+  }
+
+  /** What is held, for those who look. */
+  get status(): ClaimStatus[] {
+    return Array.from(this.#directory.claims.values(), ({ key, holder, token, member }) => ({
+      key,
+      holder: member?.address ?? holder,
+      token,
+      since: this.#grantedAt.get(key) ?? 0,
+      waiting: this.#lines.get(key)?.size ?? 0,
+    }));
   }
 
   // What members say.
@@ -169,11 +183,13 @@ export class ClaimRegistry {
     if (appendKey !== undefined) this.#appends.delete(appendKey);
     const { key } = entry;
     if (entry.type === "claimed") {
+      this.#grantedAt.set(key, now);
       if (this.#granting.get(key) === entry.holder) this.#granting.delete(key);
       // A holder that another server has let in is heard by that server; here it has one lease.
       if (!this.#heardAt.has(entry.holder)) this.#heardAt.set(entry.holder, now);
       this.#checkBy((this.#heardAt.get(entry.holder) ?? now) + claimLeaseMs);
     } else {
+      this.#grantedAt.delete(key);
       this.#releasing.delete(key);
       this.#grant(key, now);
     }

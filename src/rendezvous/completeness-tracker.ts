@@ -176,6 +176,26 @@ export class CompletenessTracker {
     return found.sort((a, b) => compareRecords(a.earlier, b.earlier) || compareRecords(a.later, b.later));
   }
 
+  /** Pairs of listed members. */
+  get pairs(): number {
+    return pairsOf(this.#members.listed.size);
+  }
+
+  /** A bit for each pair that is linked, in join order, the lowest bit of a byte first. */
+  upBits(): Uint8Array {
+    const sorted = [...this.#members.listed.values()].sort(compareRecords);
+    const bits = new Uint8Array(Math.ceil(pairsOf(sorted.length) / 8));
+    let at = 0;
+    for (const [index, earlier] of sorted.entries()) {
+      for (const later of sorted.slice(index + 1)) {
+        if (isAttestable(earlier, later) && isAttested(earlier, later))
+          bits[at >> 3] = (bits[at >> 3] ?? 0) | (1 << (at & 7));
+        at += 1;
+      }
+    }
+    return bits;
+  }
+
   /** Its reports are up to date. */
   #renew(record: MemberRecord): void {
     if (record.isOutdated) this.#outdated -= 1;

@@ -7,12 +7,15 @@ import { type PendingRefusal, PendingRefusals } from "../core/pending-refusals.j
 import type { KeyedTimers, Timers } from "../core/timers.js";
 import { callerKindOf } from "../protocol/caller-kind.js";
 import { ping } from "../protocol/native/frames.js";
+import type { MeshStatus } from "../protocol/status.js";
 import type { AddressVerifier } from "./address-verifier.js";
 import { RegistrationHandler } from "./classic/registration-handler.js";
 import type { ClassicSender } from "./classic/sender.js";
 import { MemberSession } from "./member-session.js";
+import { emptyStatus, statusOf } from "./mesh-status.js";
 import type { Meshes } from "./meshes.js";
 import { NativeMessageHandler } from "./native/message-handler.js";
+import { Observers } from "./native/observers.js";
 import { type CloseReason, SessionCloser } from "./session-closer.js";
 import type { RendezvousOutput, RendezvousRules } from "./types.js";
 
@@ -39,6 +42,7 @@ export class ConnectionHandler {
   readonly #outputs: OutputSink<RendezvousOutput>;
   readonly #pendingConnections: PendingConnections;
   readonly #idleMonitor: IdleMonitor<MemberSession>;
+  readonly #observers: Observers;
   /** Every accepted connection that is not gone. */
   readonly #sessions = new Map<ConnectionId, MemberSession>();
   /** When a quiet period decides what a classic registration is. */
@@ -67,15 +71,25 @@ export class ConnectionHandler {
     const idleMonitor = new IdleMonitor<MemberSession>(rules.limits, timers, (session, verdict, now) =>
       this.#idle(session, verdict, now),
     );
+    const observers = new Observers(rules.limits, timers, (mesh, at) => this.status(mesh, at));
     const ending = (session: MemberSession, closeReason: CloseReason, now: number): void => {
       this.#endSession(session, closeReason, now);
     };
     const closer = new SessionCloser(rules, timers, outputs, classicSender, gracefulCloses, ending);
     this.#pendingConnections = pendingConnections;
     this.#idleMonitor = idleMonitor;
+    this.#observers = observers;
     this.sessionCloser = closer;
     this.classic = new RegistrationHandler(rules, meshes, closer, pendingConnections);
-    this.native = new NativeMessageHandler(rules, meshes, closer, pendingConnections, addressVerifier, idleMonitor);
+    this.native = new NativeMessageHandler(
+      rules,
+      meshes,
+      closer,
+      pendingConnections,
+      addressVerifier,
+      idleMonitor,
+      observers,
+    );
     this.#quietTimers = timers.keyed((session, now) => {
       session.reader.quiet();
       this.#handleEvents(session, now);
@@ -87,6 +101,15 @@ export class ConnectionHandler {
 
   get sessions(): ReadonlyMap<ConnectionId, MemberSession> {
     return this.#sessions;
+  }
+
+  /** What is known of a mesh. */
+  status(name: string, now: number): MeshStatus {
+    const { version, startedAtMs, limits } = this.#rules;
+    const refusals = Object.fromEntries(this.sessionCloser.refusals);
+    const server = { version, startedAt: startedAtMs, connections: this.#sessions.size, refusals };
+    const mesh = this.#meshes.peek(name);
+    return mesh === undefined ? emptyStatus(name, server) : statusOf(mesh, server, limits, now);
   }
 
   /** Takes a new connection, if there is room. */
@@ -215,6 +238,7 @@ export class ConnectionHandler {
     this.#pendingConnections.end(session.connection);
     this.#pendingRefusals.take(session.connection);
     this.#idleMonitor.forget(session);
+    this.#observers.end(session);
     this.#quietTimers.clear(session);
     if (session.proof !== undefined) this.#addressVerifier.end(session.proof.task, now);
     session.proof = undefined;

@@ -186,6 +186,7 @@ export class FailureDetector {
   #suspect(record: MemberRecord, reason: string, now: number): void {
     record.suspect = {
       reason,
+      since: now,
       hasLease: true,
       refusal: undefined,
       refusals: 0,

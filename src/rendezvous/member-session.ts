@@ -21,7 +21,13 @@ import { NativeWriter } from "./native/writer.js";
  */
 export const memberSessionTransitions = {
   /** Nothing complete has been read yet. */
-  reading: { admitted: "joining", queued: "waiting", challenged: "proving", closing: "closing" },
+  reading: {
+    admitted: "joining",
+    queued: "waiting",
+    challenged: "proving",
+    observing: "observing",
+    closing: "closing",
+  },
   /** Has named an address, and has to prove that it can be reached there. */
   proving: { admitted: "joining", queued: "waiting", resumed: "member", recovering: "recovering", closing: "closing" },
   /** A member of an earlier log, which says whom it knows. */
@@ -32,6 +38,8 @@ export const memberSessionTransitions = {
   joining: { listed: "member", admitted: "joining", queued: "waiting", closing: "closing" },
   /** In the directory. A classic member that corrects its address joins once more. */
   member: { admitted: "joining", closing: "closing" },
+  /** Looks at a mesh, and is in none. */
+  observing: { closing: "closing" },
   /** Being closed; what it sends is ignored. */
   closing: { closing: "closing" },
 } as const;
@@ -44,6 +52,7 @@ export type MemberSessionTrigger =
   | "listed"
   | "resumed"
   | "recovering"
+  | "observing"
   | "withdrawn"
   | "closing";
 
@@ -74,6 +83,7 @@ export interface RecoveryClaim {
 export interface Expectation {
   /** As others have it: for people only. */
   readonly order: number;
+  readonly since: number;
   /** Somebody has said that it has ended: it holds no slot, and nobody waits for it. */
   isDoubted: boolean;
   /** Its lease has run out: it stays only while a member reports a link with it. */
@@ -122,6 +132,8 @@ export class MemberSession {
   mustWait = false;
   /** Its number in the waiting line, kept until it is a member. */
   lineNumber: number | undefined;
+  /** Since when it stands in the waiting line. */
+  waitingSince: number | undefined;
   /** It was called from the line, and proves its address again. */
   isCalled = false;
   /** Its challenge; undefined unless it is proving. */
@@ -176,6 +188,7 @@ export interface Removal {
 export interface SuspectState {
   /** How its session ended. */
   readonly reason: string;
+  readonly since: number;
   /** Its lease has not run out; until then only a refusal by its address counts. */
   hasLease: boolean;
   /** The newest refusal by its address. */

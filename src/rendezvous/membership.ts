@@ -110,7 +110,7 @@ export class Membership {
   register(session: MemberSession, candidate: Candidate, now: number, corrects?: MemberRecord): AdmissionVerdict {
     const verdict = this.judge(session, candidate, corrects !== undefined);
     if (verdict.type === "refuse") return verdict;
-    if (verdict.type === "wait") this.#queue(session, candidate);
+    if (verdict.type === "wait") this.#queue(session, candidate, now);
     else this.#admit(session, candidate, this.#placeOf(verdict.replaces) ?? corrects, false, now);
     return verdict;
   }
@@ -152,8 +152,8 @@ export class Membership {
   }
 
   /** A member of an earlier log is expected: it holds a slot, and its address unless somebody has proved that. */
-  expect(candidate: Candidate, order: number): MemberRecord {
-    const record = this.members.expect(candidate, order);
+  expect(candidate: Candidate, order: number, now: number): MemberRecord {
+    const record = this.members.expect(candidate, order, now);
     if (this.#addresses.of(candidate.address) === undefined) this.#addresses.take(candidate.address, record);
     return record;
   }
@@ -201,10 +201,10 @@ export class Membership {
     if (session?.state === "joining") {
       session.record = undefined;
       if (!isUnavailable) result = this.#judgeAnew(session, candidate, replaced, now);
-      else if (session.lineNumber !== undefined) this.#queue(session, candidate);
+      else if (session.lineNumber !== undefined) this.#queue(session, candidate, now);
       else result = { refused: { session, code: "STORE_UNAVAILABLE", message: unavailable(reason) } };
     }
-    if (recovery !== undefined) result = { ...result, expected: this.expect(candidate, recovery.order) };
+    if (recovery !== undefined) result = { ...result, expected: this.expect(candidate, recovery.order, now) };
     if (replaced === undefined) return result;
     // The old entry of a correction that has failed has no session any more.
     if (replaced.dialect === "classic" && replaced.isStanding) {
@@ -236,7 +236,7 @@ export class Membership {
     const hasSlot = corrects !== undefined;
     const verdict = this.admission.judge({ ...applicantOf(session, candidate), isCalled: true, hasSlot });
     if (verdict.type === "refuse") return { refused: { session, code: verdict.code, message: verdict.message } };
-    if (verdict.type === "wait") this.#queue(session, candidate);
+    if (verdict.type === "wait") this.#queue(session, candidate, now);
     else this.#admit(session, candidate, this.#placeOf(verdict.replaces) ?? corrects, true, now);
     return verdict.evicts === undefined ? {} : { evicts: verdict.evicts };
   }
@@ -323,7 +323,8 @@ export class Membership {
     if (record.replacedBy === undefined) this.#appendRemoval(record, now);
   }
 
-  #queue(session: MemberSession, candidate: Candidate): void {
+  #queue(session: MemberSession, candidate: Candidate, now: number): void {
+    session.waitingSince ??= now;
     session.candidate = candidate;
     session.step("queued");
     this.admission.wait(session, candidate);

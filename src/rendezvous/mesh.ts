@@ -3,6 +3,7 @@ import type { OutputSink } from "../core/machine.js";
 import type { KeyedTimers, Timers } from "../core/timers.js";
 import type { Address } from "../protocol/address.js";
 import { type Candidate, type Id, isClaimEntry, type Member, type MemberEntry } from "../protocol/directory.js";
+import type { Departure } from "../protocol/status.js";
 import type { AddressRegistry } from "./address-registry.js";
 import type { AddressVerifier, VerificationResult } from "./address-verifier.js";
 import type { AdmissionVerdict } from "./admission.js";
@@ -56,7 +57,7 @@ export class Mesh {
   readonly #classicSender: ClassicSender;
   readonly #outputs: OutputSink<RendezvousOutput>;
   readonly #timers: KeyedTimers<MeshTimer>;
-  readonly #completeness: CompletenessTracker;
+  readonly completeness: CompletenessTracker;
   readonly #failureDetector: FailureDetector;
   readonly #completenessReporter: CompletenessReporter;
   readonly recovery: Recovery;
@@ -64,6 +65,8 @@ export class Mesh {
   #fullAt: number | undefined;
   /** Members that have gone since then, the newest last. */
   readonly #gone: AbsentMemberRow[] = [];
+  /** The newest members that have gone, for those who look; the newest last. */
+  readonly departures: Departure[] = [];
   #ending: MeshEndReason | undefined;
   #isAnswerDue = false;
   #isHalted = false;
@@ -92,7 +95,7 @@ export class Mesh {
     });
     this.membership = new Membership(name, revision, rules, addresses, outputs, this.#timers);
     this.members = this.membership.members;
-    this.#completeness = new CompletenessTracker(this.members, (id) => this.membership.isRemoved(id));
+    this.completeness = new CompletenessTracker(this.members, (id) => this.membership.isRemoved(id));
     const memberTimers = timers.keyed<MemberRecord>((record, now) => {
       touched.add(this);
       this.#failureDetector.due(record, now);
@@ -100,7 +103,7 @@ export class Mesh {
     this.#failureDetector = new FailureDetector(
       rules.limits,
       this.membership,
-      this.#completeness,
+      this.completeness,
       addressVerifier,
       memberTimers,
     );
@@ -109,7 +112,7 @@ export class Mesh {
       limits,
       Number.isFinite(capacity) ? capacity : limits.membersPerMesh,
       this.membership,
-      this.#completeness,
+      this.completeness,
       timers.keyed<Id>((id) => {
         touched.add(this);
         this.recovery.leaseEnded(id);
@@ -137,7 +140,7 @@ export class Mesh {
     this.#completenessReporter = new CompletenessReporter(
       rules,
       this.members,
-      this.#completeness,
+      this.completeness,
       this.logBroadcaster,
       outputs,
       this.#timers,
@@ -152,6 +155,10 @@ export class Mesh {
 
   get hasEnded(): boolean {
     return this.#isHalted;
+  }
+
+  get isComplete(): boolean {
+    return this.#completenessReporter.isComplete;
   }
 
   /** How it has ended, if it has. */
@@ -245,7 +252,7 @@ export class Mesh {
     const older = this.#failureDetector.attach(record, session, now);
     if (older !== undefined) older.logProgress = undefined;
     this.logBroadcaster.begin(session, record.order, session.resumesFrom);
-    this.#completeness.setBack(record);
+    this.completeness.setBack(record);
     return older;
   }
 
@@ -269,7 +276,8 @@ export class Mesh {
       if (fenced !== undefined) fenced.logProgress = undefined;
       if (entered !== undefined) this.#replaced(removed, entered, fenced !== undefined, now);
       this.#noteGone(removed, entry);
-    } else if (entry.type === "left" || entry.type === "lost") this.#completeness.forgetUnlisted(entry.id);
+      this.#keepDeparture(removed, entry, now);
+    } else if (entry.type === "left" || entry.type === "lost") this.completeness.forgetUnlisted(entry.id);
     if (entered !== undefined) this.#enter(entered, now);
     if (entered?.recovery !== undefined) this.recovery.returned(entered, now);
     return { newcomer: entered?.session, fenced };
@@ -312,7 +320,7 @@ export class Mesh {
   report({ record }: MemberSession, report: LinkReport, now: number): void {
     // One that is about to be removed may stay, if the log rejects that.
     if (record === undefined || !this.members.has(record)) return;
-    this.#failureDetector.judge(this.#completeness.report(record, report, now), now);
+    this.#failureDetector.judge(this.completeness.report(record, report, now), now);
   }
 
   /** The address of a member has been dialed, to see whether it is there. */
@@ -417,7 +425,7 @@ export class Mesh {
 
   #enter(record: MemberRecord, now: number): void {
     const { session } = record;
-    this.#completeness.enter(record, now);
+    this.completeness.enter(record, now);
     // Another writer has appended it: it has one lease to show itself here.
     if (session === undefined) this.#failureDetector.expect(record, now);
     else if (record.dialect === "native") this.logBroadcaster.begin(session, record.order);
@@ -451,6 +459,22 @@ export class Mesh {
     if (this.#fullAt === undefined || (entry.type !== "left" && entry.type !== "lost")) return;
     this.#gone.push([address, `${entry.type}: ${entry.reason}`]);
     if (this.#gone.length > this.#rules.limits.namedPairs) this.#gone.shift();
+  }
+
+  /** One that was only expected has not been here, and so does not go. */
+  #keepDeparture({ member }: MemberRecord, entry: MemberEntry, now: number): void {
+    if (member === undefined || entry.type === "joined") return;
+    const { address, name, order } = member;
+    const reason = entry.type === "replaced" ? "somebody else has proved its address" : entry.reason;
+    this.departures.push({
+      type: entry.type,
+      address,
+      ...(name === undefined ? {} : { name }),
+      order,
+      reason,
+      at: now,
+    });
+    if (this.departures.length > this.#rules.limits.statusDepartures) this.departures.shift();
   }
 
   /** Listed members without a session, and the newest of those who have gone and whose slots are empty. */

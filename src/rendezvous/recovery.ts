@@ -179,7 +179,7 @@ export class Recovery {
     if (this.#membership.isRemoved(id)) this.#members.noteGone(id);
     if (this.#members.get(id) !== undefined || this.#membership.isRemoved(id)) return;
     if (this.#members.expected.size >= this.#mostExpected || this.#membership.isProved(address)) return;
-    const record = this.#membership.expect({ ...named, dialect: "native" }, order);
+    const record = this.#membership.expect({ ...named, dialect: "native" }, order, now);
     if (this.#goneWords.has(id)) this.#members.doubt(record);
     this.#leases.set(id, now + this.#limits.leaseMs);
   }

@@ -5,6 +5,7 @@ import { Queue } from "../core/queue.js";
 import { Timers } from "../core/timers.js";
 import type { Address } from "../protocol/address.js";
 import type { Directory, Id } from "../protocol/directory.js";
+import type { MeshStatus } from "../protocol/status.js";
 import { AddressVerifier, type VerificationResult } from "./address-verifier.js";
 import { ClassicSender } from "./classic/sender.js";
 import { ConnectionHandler } from "./connection-handler.js";
@@ -67,6 +68,11 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
   /** The revision of the newest change in a mesh, or the one before its first. */
   revisionOf(mesh: string): number {
     return this.#meshes.peek(mesh)?.members.directory.revision ?? this.#meshes.revision;
+  }
+
+  /** What is known of a mesh now; its times are on the machine's clock. Of a mesh that is not there it says so. */
+  status(mesh: string, now: number): MeshStatus {
+    return this.#connectionHandler.status(mesh, now);
   }
 
   /** The id of a mesh's log. A mesh that was forgotten and begins again has another log. */

@@ -29,6 +29,8 @@ const longestRefusal = 400;
  * message comes a half-close; if the peer does not close within `lingerMs`, the connection is aborted.
  */
 export class SessionCloser {
+  /** How many were refused, by the codes. */
+  readonly refusals = new Map<ErrorCode, number>();
   readonly #rules: RendezvousRules;
   readonly #outputs: OutputSink<RendezvousOutput>;
   readonly #classicSender: ClassicSender;
@@ -60,6 +62,7 @@ export class SessionCloser {
   /** Sends the reason of a refusal, and closes the session. */
   refuse(session: MemberSession, code: ErrorCode, message: string, now: number): void {
     if (session.state === "closing") return;
+    this.refusals.set(code, (this.refusals.get(code) ?? 0) + 1);
     this.note(session, code, message);
     const isNative = this.#speaksNative(session);
     // A native member that is refused on this connection may come back on another.

@@ -164,6 +164,8 @@ export interface RendezvousRules extends AdmissionRules {
   readonly newId: () => Id;
   /** The revision before the first entry of any log; the server's start time in microseconds. */
   readonly firstRevision: number;
+  /** The version of this program, for those who look. */
+  readonly version: string;
   /** The machine's time at which the server starts. For one claim lease from then on it grants no claims. */
   readonly startedAtMs: number;
   readonly limits: Limits;

@@ -13,6 +13,7 @@ import type { Limits } from "../core/limits.js";
 import { nodeClock } from "../nodejs/clock.js";
 import { hostFilter, isCidr } from "../nodejs/networks.js";
 import { newId } from "../nodejs/random.js";
+import { packageVersion } from "../nodejs/version.js";
 import type { Dialect } from "../protocol/directory.js";
 import type { OnFull, RendezvousRules } from "../rendezvous/types.js";
 import type { TransportPort } from "../runtime/ports.js";
@@ -128,6 +129,7 @@ function serverRules(options: ServerOptions, limits: Limits, isKeyed: boolean): 
     mayAdvertise: hostFilter(allowAdvertise),
     isKeyed,
     newId,
+    version: packageVersion(),
     firstRevision: Date.now() * 1000,
     startedAtMs: nodeClock.now(),
     limits: {

@@ -6,6 +6,7 @@ import { listenOption, requireOptions, requireSecure } from "../api/options.js";
 import type { Endpoint } from "../core/connections.js";
 import { FullmeshError } from "../core/errors.js";
 import { type Address, formatAddress } from "../protocol/address.js";
+import type { MeshStatus } from "../protocol/status.js";
 import type { ServerEvents } from "./events.js";
 import { type ServeOptions, type ServerConfig, type ServerOptions, serverConfig } from "./options.js";
 import type { ServerRuntime } from "./server-runtime.js";
@@ -56,6 +57,17 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
   /** The highest revision that any mesh has come to: that of the newest change of membership where there is one mesh. */
   get revision(): number {
     return this.#runtime?.machine.revision ?? this.#config.rules.firstRevision;
+  }
+
+  /**
+   * What is known of one mesh: its members, missing pairs, claims and the waiting line. Of a mesh that is not there it says so,
+   * with no members. Times are milliseconds since the epoch.
+   *
+   * @throws {FullmeshError} `WRONG_STEP` before `sockListen`
+   */
+  status(mesh = "default"): MeshStatus {
+    if (this.#runtime === undefined) throw new FullmeshError("WRONG_STEP", "there is no status before sockListen");
+    return this.#runtime.status(mesh);
   }
 
   /** Bytes sent so far, before any encryption. */

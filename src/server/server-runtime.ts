@@ -5,6 +5,7 @@ import { Log } from "../api/log.js";
 import { FullmeshError } from "../core/errors.js";
 import { printable } from "../core/escaping.js";
 import { nodeClock } from "../nodejs/clock.js";
+import { type MeshStatus, movedInTime } from "../protocol/status.js";
 import { RendezvousMachine } from "../rendezvous/rendezvous-machine.js";
 import type { RendezvousEvent, RendezvousInput, RendezvousOutput } from "../rendezvous/types.js";
 import { Driver } from "../runtime/driver.js";
@@ -54,6 +55,11 @@ export class ServerRuntime {
   /** Resolves when the mesh has ended and every connection is closed. */
   get closed(): Promise<ServerEnd> {
     return this.#closed.promise;
+  }
+
+  status(mesh: string): MeshStatus {
+    const now = this.driver.now();
+    return movedInTime(this.machine.status(mesh, now), nodeClock.wallTime() - now);
   }
 
   #perform(output: RendezvousOutput): void {

@@ -216,6 +216,7 @@ describe("a host that is not loopback", () => {
       newId: () => "0".repeat(32),
       firstRevision: 0,
       startedAtMs: 0,
+      version: "0.0.0",
       limits,
     });
     const accept = (n: number, from: string): RendezvousOutput[] => {

@@ -111,6 +111,7 @@ export class Play {
       newId: () => this.id(),
       firstRevision: 0,
       startedAtMs: 0,
+      version: "0.0.0",
       ...choice,
       limits: this.limits,
     });

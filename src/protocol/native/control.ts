@@ -18,6 +18,7 @@ import {
   readFields,
   row,
   sentence,
+  textPart,
   wholeNumber,
 } from "./fields.js";
 import { encodeTextFrame, frameKinds } from "./frames.js";
@@ -124,6 +125,11 @@ export const controls = {
   unclaim: { key: name, token: optional(wholeNumber(1)) },
   /** I am back, and hold these still. */
   held: { claims: list(heldKey) },
+
+  // Whoever looks at a mesh without being in it, to the server; and the answers, again and again.
+  observe: { mesh: name },
+  /** A part of the status as JSON; see `MeshStatus`. Its times are milliseconds before it was sent, as negative numbers. */
+  status: { part: textPart, more: optional(literalTrue) },
 
   // The server to a member, on its session.
   admitted: { log: id, order: wholeNumber(1), revision: wholeNumber(1), observed: address },

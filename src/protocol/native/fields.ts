@@ -93,6 +93,11 @@ export const sentence: Field<string> = field("text for people, at most 500 UTF-1
   typeof value === "string" ? harmless(value.slice(0, longestSentence)) : undefined,
 );
 
+/** A part of a text that comes in several. It is not for people, and stays as it is. */
+export const textPart: Field<string> = field("a part of a text", (value) =>
+  typeof value === "string" ? value : undefined,
+);
+
 export const code: Field<string> = field("a code: 1 to 40 capitals and underscores", (value) =>
   typeof value === "string" && /^[A-Z][A-Z_]{0,39}$/.test(value) ? value : undefined,
 );
@@ -104,6 +109,22 @@ export function oneOf<Choice extends string>(...choices: readonly Choice[]): Fie
     choices.find((choice) => choice === value),
   );
 }
+
+/** The same, or null. */
+export function nullable<Value>(each: Field<Value>): Field<Value | null> {
+  return field(`${each.describes}, or null`, (value) => (value === null ? null : each.read(value)));
+}
+
+export const yesOrNo: Field<boolean> = field("`true` or `false`", (value) =>
+  typeof value === "boolean" ? value : undefined,
+);
+
+/** An object whose keys are codes, each with a count. */
+export const countsByCode: Field<Readonly<Record<string, number>>> = field("an object of counts by code", (value) => {
+  if (typeof value !== "object" || value === null) return undefined;
+  const counts = Object.entries(value).filter((row) => code.read(row[0]) !== undefined && Number.isSafeInteger(row[1]));
+  return Object.fromEntries(counts);
+});
 
 /** A list is valid only if every item is. */
 export function list<Item>(item: Field<Item>): Field<Item[]> {

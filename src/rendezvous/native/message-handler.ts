@@ -12,10 +12,12 @@ import type { Mesh } from "../mesh.js";
 import type { Meshes } from "../meshes.js";
 import type { SessionCloser } from "../session-closer.js";
 import type { RendezvousRules } from "../types.js";
+import type { Observers } from "./observers.js";
 
 /** The session states in which each message is allowed; all others are refused. */
 const allowedStates = {
   register: ["reading"],
+  observe: ["reading"],
   resume: ["reading"],
   // A server that has the member in its log needs none of it; behind a proof that was not due it comes too early.
   known: ["proving", "recovering", "joining", "member"],
@@ -36,7 +38,7 @@ type Refusal = Pick<RefusedSession, "code" | "message">;
 
 type Asking = ControlOf<"register"> | ControlOf<"resume">;
 
-/** Handles the messages of native members: register, resume, proof, links, watch, leave, and those about claims. */
+/** Handles the messages of native members: register, resume, proof, links, watch, leave, and those about claims; and `observe`. */
 export class NativeMessageHandler {
   readonly #rules: RendezvousRules;
   readonly #meshes: Meshes;
@@ -44,6 +46,7 @@ export class NativeMessageHandler {
   readonly #pendingConnections: PendingConnections;
   readonly #addressVerifier: AddressVerifier;
   readonly #idleMonitor: IdleMonitor<MemberSession>;
+  readonly #observers: Observers;
 
   constructor(
     rules: RendezvousRules,
@@ -52,7 +55,9 @@ export class NativeMessageHandler {
     pendingConnections: PendingConnections,
     addressVerifier: AddressVerifier,
     idleMonitor: IdleMonitor<MemberSession>,
+    observers: Observers,
   ) {
+    this.#observers = observers;
     this.#rules = rules;
     this.#meshes = meshes;
     this.#sessionCloser = sessionCloser;
@@ -120,6 +125,7 @@ export class NativeMessageHandler {
     else if (control.type === "claim" || control.type === "unclaim" || control.type === "held")
       this.#claim(session, control, now);
     else if (control.type === "register") this.#register(session, control, now);
+    else if (control.type === "observe") this.#observe(session, control, now);
     else if (control.type === "resume") this.#resume(session, control, now);
     else if (control.type === "known") this.#known(session, control, now);
   }
@@ -217,13 +223,26 @@ export class NativeMessageHandler {
     this.challenge(session, now);
   }
 
+  #observe(session: MemberSession, control: ControlOf<"observe">, now: number): void {
+    if (!this.#isIdentified(session, control, now)) return;
+    if (this.#observers.isFull) {
+      const message = `${this.#rules.limits.observers} look at meshes of this server already`;
+      this.#sessionCloser.refuse(session, "BUSY", message, now);
+      return;
+    }
+    session.step("observing");
+    this.#pendingConnections.end(session.connection);
+    this.#idleMonitor.watch(session, now);
+    this.#observers.begin(session, control.mesh, now);
+  }
+
   #refuseMesh(session: MemberSession, now: number): void {
     const message = `there are ${this.#rules.limits.meshes} meshes on this server`;
     this.#sessionCloser.refuse(session, "TOO_MANY_MESHES", message, now);
   }
 
   /** Whether it has proved the secret for this mesh. */
-  #isIdentified(session: MemberSession, { mesh }: Asking, now: number): boolean {
+  #isIdentified(session: MemberSession, { mesh }: Asking | ControlOf<"observe">, now: number): boolean {
     const sessionCloser = this.#sessionCloser;
     const { identity } = session;
     if (!this.#rules.isKeyed) return true;

@@ -108,6 +108,10 @@ const messages: Readonly<Record<Control["type"], fc.Arbitrary<object>>> = {
       fc.record({ holder: ids }, optional),
     )
     .map(([must, may]) => ({ ...must, ...may })),
+  observe: fc.record({ mesh: names }),
+  status: fc
+    .tuple(fc.record({ part: texts }), fc.record({ more: yes }, optional))
+    .map(([must, may]) => ({ ...must, ...may })),
   admitted: fc.record({ log: ids, order: ones, revision: ones, observed: addresses }),
   directory: fc
     .tuple(

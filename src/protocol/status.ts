@@ -1,0 +1,117 @@
+import type { Address } from "./address.js";
+import type { Dialect, Id } from "./directory.js";
+
+/**
+ * What a server knows of one mesh, for people and programs that look at it.
+ *
+ * Times are milliseconds on the clock of whoever made it; `movedInTime` brings them to another one. What is not known is
+ * left out.
+ */
+export interface MeshStatus {
+  readonly mesh: string;
+  /** Of the newest entry of the log. */
+  readonly revision: number;
+  readonly complete: boolean;
+  /** The server began a while ago and still learns who the members are. */
+  readonly gathering: boolean;
+  /** In join order, then those that are expected, then the waiting line. */
+  readonly members: readonly MemberStatus[];
+  readonly links: LinkCounts;
+  /** The pairs that are not linked, in join order; the first of them, if there are many. */
+  readonly missing: readonly MissingPair[];
+  readonly claims: readonly ClaimStatus[];
+  /** The newest members that have gone, the newest last. */
+  readonly recent: readonly Departure[];
+  readonly server: ServerStatus;
+}
+
+/**
+ * `member`: listed, with a session. `suspect`: listed, without one. `expected`: known from other members, after a restart of
+ * the server. `waiting`: in line for a slot.
+ */
+export type MemberState = "member" | "suspect" | "expected" | "waiting";
+
+export interface MemberStatus {
+  readonly address: Address;
+  /** Classic members have none. */
+  readonly id?: Id;
+  /** null while it is not listed. */
+  readonly order: number | null;
+  /** Its place in join order, 0 for the oldest; null while it is not listed. */
+  readonly rank: number | null;
+  readonly dialect: Dialect;
+  readonly name?: string;
+  readonly state: MemberState;
+  /** When it came into this state. */
+  readonly since: number;
+  /** Why it is suspected. */
+  readonly reason?: string;
+}
+
+export interface LinkCounts {
+  /** Pairs of listed members. */
+  readonly expected: number;
+  /** Pairs that every end has reported that can report links. */
+  readonly up: number;
+  /**
+   * Only where `missing` does not name every missing pair: a bit for each pair that is up, in hexadecimal. The pairs come in join
+   * order, (0, 1), (0, 2) up to (0, n - 1), then (1, 2) and so on; the lowest bit of a byte comes first.
+   */
+  readonly bits?: string;
+}
+
+export interface MissingPair {
+  /** The two ends in join order. */
+  readonly a: Address;
+  readonly b: Address;
+  /** Who dials: `a`. */
+  readonly owner: Address;
+  /** How far the link has come; `unreported`: an end has said nothing of it; `classic`: no end can report it. */
+  readonly stage: string;
+  /** The number of the owner's newest attempt, 0 for none. */
+  readonly attempt: number;
+  readonly reason: string;
+  readonly since: number;
+}
+
+export interface ClaimStatus {
+  readonly key: string;
+  /** The address of the holder; its id if that was never listed. */
+  readonly holder: Address | Id;
+  readonly token: number;
+  readonly since: number;
+  /** How many members wait for it. */
+  readonly waiting: number;
+}
+
+export interface Departure {
+  readonly type: "left" | "lost" | "replaced";
+  readonly address: Address;
+  readonly name?: string;
+  readonly order: number;
+  readonly reason: string;
+  readonly at: number;
+}
+
+export interface ServerStatus {
+  readonly version: string;
+  readonly startedAt: number;
+  /** Connections that are open. */
+  readonly connections: number;
+  /** How many were refused, by their codes. */
+  readonly refusals: Readonly<Record<string, number>>;
+}
+
+/** The same with all times moved by so many milliseconds, rounded to whole ones. */
+export function movedInTime(status: MeshStatus, byMs: number): MeshStatus {
+  const moved = (time: number): number => Math.round(time + byMs);
+  const since = <Row extends { readonly since: number }>(row: Row): Row => ({ ...row, since: moved(row.since) });
+  return {
+    ...status,
+    members: status.members.map(since),
+    missing: status.missing.map(since),
+    claims: status.claims.map(since),
+    recent: status.recent.map((departure) => ({ ...departure, at: moved(departure.at) })),
+    server: { ...status.server, startedAt: moved(status.server.startedAt) },
+  };
+}
