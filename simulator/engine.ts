@@ -84,9 +84,12 @@ const breathMs = 20_000;
  * A process of the engine: what happens to it happens only while it runs, and waits while it is suspended.
  */
 export class SimulatedProcess {
-  readonly name: string;
+  /** Where it listens, or what it is. Another one once its machine has another address. */
+  name: string;
+  /** All names that it has had. */
+  readonly names = new Set<string>();
   /** The IP address of the machine that it runs on. */
-  readonly host: string;
+  host: string;
   /** It never pings. */
   readonly isClassic: boolean;
   /** By how much the wall clock of its machine differs from the engine's time. */
@@ -101,12 +104,20 @@ export class SimulatedProcess {
   constructor(engine: Engine, name: string, host: string, isClassic = false) {
     this.#engine = engine;
     this.name = name;
+    this.names.add(name);
     this.isClassic = isClassic;
     this.host = host;
   }
 
   get isDead(): boolean {
     return this.#state === "dead";
+  }
+
+  /** Its machine has another address. */
+  moveTo(name: string, host: string): void {
+    this.name = name;
+    this.names.add(name);
+    this.host = host;
   }
 
   /** Runs this in the process: now, when it is resumed, or never. */

@@ -54,7 +54,7 @@ type MemberFault = Extract<Fault, { readonly script: number }>;
 function injectMemberFault(troupe: FaultTargets, fault: MemberFault): void {
   const { network, scenario, members } = troupe;
   const script = scenario.scripts[fault.script];
-  const member = members.findLast(({ address }) => address === script?.address);
+  const member = members.findLast(({ script: one }) => one.address === script?.address);
   if (member === undefined || script === undefined) return;
   const { type } = fault;
   if (type === "claim") {
@@ -64,6 +64,8 @@ function injectMemberFault(troupe: FaultTargets, fault: MemberFault): void {
   if (type === "leave" || type === "rejoin") member.leave();
   else if (type === "suspend") member.process.suspend(fault.forMs);
   else if (type === "setClock") member.process.wallOffsetMs += fault.byMs;
+  else if (type === "move") move(troupe, member, fault);
+  else if (type === "lie") lie(troupe, member, fault);
   else network.kill(member.process, type === "crash" ? fault.notice : undefined);
   const isBack = type === "restart" || type === "rejoin" || (type === "crash" && Number.isFinite(fault.forMs));
   if (isBack) network.engine.after(fault.forMs, () => restart(troupe, script));
@@ -72,6 +74,26 @@ function injectMemberFault(troupe: FaultTargets, fault: MemberFault): void {
 /** Starts a member again, once its last run has closed its listener. */
 function restart(troupe: FaultTargets, script: MemberScript): void {
   troupe.startMember({ ...script, hesitatesMs: 0 });
+}
+
+/** Each move of a member takes it to an address that nobody has had. */
+function move({ network }: FaultTargets, member: SimulatedMember, fault: Extract<Fault, { type: "move" }>): void {
+  const { process, isOver, address } = member;
+  if (isOver) return;
+  const { port } = endpointOf(address);
+  network.move(process, { host: `10.1.${fault.script}.${process.names.size}`, port }, fault.notice);
+}
+
+/** The member says what is false, until it is found out. */
+function lie(troupe: FaultTargets, member: SimulatedMember, { lie, forMs }: Extract<Fault, { type: "lie" }>): void {
+  const { network } = troupe;
+  if (member.isOver) return;
+  member.lie(lie);
+  network.engine.after(forMs, () => {
+    if (member.isOver) return;
+    network.kill(member.process);
+    restart(troupe, member.script);
+  });
 }
 
 /** A program on the same machine, which listens elsewhere, registers this member's address. */
@@ -89,8 +111,10 @@ function stall(troupe: FaultTargets, { from, to, isMutual, forMs }: Extract<Faul
   if (isMutual) troupe.network.stall(b, a, forMs);
 }
 
-function nameOf({ scenario, serverProcess }: FaultTargets, who: PathEnd): string {
-  return who === "server" ? serverProcess.name : (scenario.scripts[who]?.address ?? "");
+function nameOf({ scenario, serverProcess, members }: FaultTargets, who: PathEnd): string {
+  if (who === "server") return serverProcess.name;
+  const address = scenario.scripts[who]?.address ?? "";
+  return members.findLast(({ script }) => script.address === address)?.process.name ?? address;
 }
 
 function anyOf(network: SimulatedNetwork, fits: (end: ConnectionEnd) => boolean): ConnectionEnd | undefined {

@@ -1,5 +1,6 @@
-import type { ConnectionOutput } from "../src/core/connections.js";
+import type { ConnectionOutput, Endpoint } from "../src/core/connections.js";
 import { FullmeshError } from "../src/core/errors.js";
+import type { Machine } from "../src/core/machine.js";
 import { MemberMachine } from "../src/mesh/member-machine.js";
 import type { MemberEvent, MemberInput, MemberOutput } from "../src/mesh/types.js";
 import { MessagingChannels } from "../src/messaging/messaging-channels.js";
@@ -13,8 +14,9 @@ import type { MemberRun } from "./checkers/invariant-checker.js";
 import type { ConnectionEnd } from "./connection-end.js";
 import { SimulatedProcess } from "./engine.js";
 import { FrameTap } from "./frame-tap.js";
+import { Lies } from "./lies.js";
 import { payloadText, quoteBytes } from "./message-text.js";
-import type { MemberScript } from "./scenario.js";
+import type { Lie, MemberScript } from "./scenario.js";
 import { meshName, serverAddress } from "./server.js";
 import type { NativeMemberRun } from "./simulation-context.js";
 import { Workload } from "./workload.js";
@@ -27,7 +29,7 @@ export const serverLostMs = 30_000;
 
 /** One run of a member: the real machine, and a program that makes its calls and writes on its links. */
 export class SimulatedMember implements NativeMemberRun {
-  readonly address: Address;
+  readonly script: MemberScript;
   readonly dialect: Dialect;
   readonly links: MemberRun["links"] = new Map();
   readonly process: SimulatedProcess;
@@ -38,9 +40,10 @@ export class SimulatedMember implements NativeMemberRun {
   readonly claims = new Map<string, { readonly number: number; readonly since: number; token: number | undefined }>();
   #claimsMade = 0;
   readonly #context: CheckedSimulation;
-  readonly #script: MemberScript;
   readonly #driver: Driver<MemberInput, MemberOutput | MessagingEvent>;
   readonly #tap: FrameTap;
+  /** Undefined while it tells the truth. */
+  #lies: Lies | undefined;
   /** Undefined in a classic member. */
   #workload: Workload | undefined;
   /** How many links with each peer there were, and what was written on the present one. */
@@ -58,8 +61,7 @@ export class SimulatedMember implements NativeMemberRun {
   constructor(context: CheckedSimulation, script: MemberScript, seed: number) {
     const { network, limits } = context;
     this.#context = context;
-    this.#script = script;
-    this.address = script.address;
+    this.script = script;
     this.dialect = script.dialect ?? "classic";
     const { host } = endpointOf(script.address);
     this.process = new SimulatedProcess(network.engine, script.address, host, this.dialect === "classic");
@@ -80,7 +82,7 @@ export class SimulatedMember implements NativeMemberRun {
     });
     this.#tap = new FrameTap(context, this);
     this.#driver = new Driver<MemberInput, MemberOutput | MessagingEvent>({
-      machine: this.machine,
+      machine: this.#recorded(),
       transport: network.transportOf(this.process),
       clock: this.process.clock,
       perform: (output) => this.#perform(output),
@@ -88,6 +90,11 @@ export class SimulatedMember implements NativeMemberRun {
       onSend: (connection, bytes) => this.#tap.sent(connection, bytes),
     });
     this.#connect();
+  }
+
+  /** Where it listens. */
+  get address(): Address {
+    return this.process.name as Address;
   }
 
   /** How many hellos this run has sent. */
@@ -123,6 +130,11 @@ export class SimulatedMember implements NativeMemberRun {
   /** True when this run has ended and all its connections are closed. */
   get isGone(): boolean {
     return this.#isClosed || this.process.isDead;
+  }
+
+  /** From now on it says this to the server. */
+  lie(lie: Lie): void {
+    this.#lies = new Lies(this.#context, this, lie);
   }
 
   leave(): void {
@@ -196,6 +208,19 @@ export class SimulatedMember implements NativeMemberRun {
     }
   }
 
+  /** The machine, with its words falsified while it lies. */
+  #recorded(): Machine<MemberInput, MemberOutput | MessagingEvent> {
+    const { machine } = this;
+    return {
+      handle: (input, now, clocks) => machine.handle(input, now, clocks),
+      poll: () => {
+        const output = machine.poll();
+        return output?.type === "send" && this.#lies !== undefined ? this.#lies.told(output) : output;
+      },
+      nextTimeout: () => machine.nextTimeout(),
+    };
+  }
+
   #draw(): Id {
     this.#id = this.#context.network.engine.draw();
     this.#context.memberRuns.set(this.#id, this);
@@ -224,11 +249,16 @@ export class SimulatedMember implements NativeMemberRun {
     if (this.#ended !== undefined) return;
     if (!this.#isListening) {
       this.#isListening = true;
-      this.#driver.listen(endpointOf(this.address), (on) => {
-        if (!(on instanceof FullmeshError)) this.#driver.input({ type: "listening", on });
-      });
+      this.#listen(endpointOf(this.address));
     }
     this.#driver.input({ type: "register" });
+  }
+
+  #listen(on: Endpoint): void {
+    this.#driver.listen(on, (outcome) => {
+      if (outcome instanceof FullmeshError) return;
+      this.#driver.input({ type: "listening", on: outcome, isDefault: true });
+    });
   }
 
   #perform(output: Exclude<MemberOutput | MessagingEvent, ConnectionOutput>): void {
@@ -251,10 +281,19 @@ export class SimulatedMember implements NativeMemberRun {
   #refusedSomebody(code: string, message: string): void {
     const { scenario, invariantChecker } = this.#context;
     if (code === "SILENT") this.#context.count("gave up silent connection");
-    const isBlunder = allowedMemberCodes.has(code);
+    // A wrong witness may take itself for the owner of links that are its peers', and others for that of its own.
+    const isBlunder = allowedMemberCodes.has(code) && (code !== "NOT_OWNER" || invariantChecker.liars.size === 0);
     if (isBlunder || (allowedRefusalCodes.has(code) && scenario.isCalm && scenario.isPrompt)) {
       invariantChecker.violate("D1", `${this.address} noted ${code}: ${message}`);
     }
+  }
+
+  /** L2: a member that comes back is refused neither for lack of room nor because of others. */
+  #checkRefused(reason: string): void {
+    const { logChecker, invariantChecker } = this.#context;
+    const isForOthers = ["MESH_SEALED", "LOOPBACK_MIX"].some((code) => reason.startsWith(code));
+    if (isForOthers && logChecker.isUnheard(this.id))
+      invariantChecker.violate("L2", `${this.address} came back, and was refused: ${reason}`);
   }
 
   /** Handles the events of native members; false for any other event. */
@@ -310,7 +349,7 @@ export class SimulatedMember implements NativeMemberRun {
     const { invariantChecker, network } = this.#context;
     switch (event.type) {
       case "connected":
-        network.engine.after(this.#script.hesitatesMs, () => this.process.do(() => this.#register()));
+        network.engine.after(this.script.hesitatesMs, () => this.process.do(() => this.#register()));
         break;
       case "unreachable":
         this.#failures += 1;
@@ -319,10 +358,14 @@ export class SimulatedMember implements NativeMemberRun {
         break;
       case "registered":
         this.#isRegistered = true;
-        if (this.#script.watches !== undefined) this.#watch(this.#script.watches);
+        if (this.script.watches !== undefined) this.#watch(this.script.watches);
+        if (this.process.names.size > 1) this.#context.count("registered at another address");
         break;
       case "waiting":
         this.#isWaiting = true;
+        break;
+      case "moved":
+        this.#listen(endpointOf(this.address));
         break;
       case "directory":
         invariantChecker.listRead(
@@ -343,8 +386,10 @@ export class SimulatedMember implements NativeMemberRun {
       case "ended":
         this.#ended = event.reason;
         // A mesh that ends incomplete has ended for everybody.
+        this.#checkRefused(event.reason);
         if (event.failure === "INCOMPLETE") this.#context.count("end of a mesh that is not whole");
-        else if (event.failure !== undefined && this.dialect === "native") this.#context.memberFailed(this.address);
+        else if (event.failure !== undefined && this.dialect === "native")
+          this.#context.memberFailed(this.script.address);
         break;
       case "closed":
         this.#isClosed = true;

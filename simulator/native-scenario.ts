@@ -3,14 +3,15 @@ import { SeededRandom } from "../src/core/random.js";
 import { formatAddress } from "../src/protocol/address.js";
 import { longestMessage } from "./checkers/message-checker.js";
 import { withClaims } from "./claim-scenario.js";
-import type { CutNotice } from "./connection-end.js";
 import type { NetworkConditions } from "./network-conditions.js";
+import { withRestarts } from "./restart-scenario.js";
 import {
   classicScenarioOf,
   entangledPorts,
   type Fault,
   logRejectsOf,
   type MemberScript,
+  noticeOf,
   type PathEnd,
   type Scenario,
   type ScenarioKind,
@@ -48,24 +49,6 @@ function nativeScenarioOf(seed: number, isMixed: boolean): Scenario {
     limits: limitsOf(random, isCalm),
   };
   return isCalm || !random.chance(0.05) ? scenario : withExtinction(random, scenario);
-}
-
-/** The server is killed and started empty, once or twice, beside what else goes wrong. */
-function withRestarts(random: SeededRandom, scenario: Scenario): Scenario {
-  const { faults, healsAt } = scenario;
-  const restarts = Array.from({ length: random.integer(1, 2) }, (): Fault => {
-    const forMs = random.chance(0.7) ? random.integer(1, 3_000) : random.integer(3_000, 30_000);
-    return { type: "restartServer", at: random.next() * healsAt, forMs, isClockBack: random.chance(0.3) };
-  });
-  const others = faults.filter(({ type }) => type !== "killServer");
-  const isBounded = random.chance(0.3) && scenario.onFull === "hold";
-  return {
-    ...scenario,
-    onFull: "hold",
-    capacity: isBounded ? scenario.capacity : Number.POSITIVE_INFINITY,
-    faults: [...others, ...restarts],
-    isCalm: false,
-  };
 }
 
 /** All members die at the end, nearly at once, and some of them come back, sooner or later. */
@@ -188,11 +171,6 @@ function faultOf(random: SeededRandom, scripts: readonly MemberScript[], at: num
     default:
       return { type: "claim", at, script };
   }
-}
-
-function noticeOf(random: SeededRandom): CutNotice {
-  if (random.chance(0.5)) return random.integer(1, 2_000);
-  return random.chance(0.5) ? "write" : "never";
 }
 
 function pathOf(random: SeededRandom, size: number): { readonly from: PathEnd; readonly to: PathEnd } {

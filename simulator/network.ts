@@ -35,7 +35,10 @@ export class SimulatedNetwork implements ConnectionPaths {
   readonly #counts = new Map<SimulatedProcess, Counts>();
   /** Until when a path from one name to another is stalled. */
   readonly #stalls = new Map<string, number>();
-  /** When something last went wrong on the path between two names, either way; a stall does so to its end. */
+  /**
+   * When something last went wrong on the path between two names, either way; a stall does so to its end. Without a second
+   * name: when the process moved.
+   */
   readonly #hindered = new Map<string, number>();
   #nextPort = firstEphemeralPort;
 
@@ -89,6 +92,14 @@ export class SimulatedNetwork implements ConnectionPaths {
     }
   }
 
+  /** The machine of a process has another address: nobody reaches it at the one before, and its connections are cut. */
+  move(process: SimulatedProcess, to: Endpoint, notice: CutNotice): void {
+    for (const [key, listener] of this.#listeners) if (listener.process === process) this.#listeners.delete(key);
+    for (const end of [...this.#open]) if (end.process === process) this.cut(end, notice, notice);
+    process.moveTo(formatAddress(to), to.host);
+    this.#hindered.set(`${process.name}>`, this.engine.now);
+  }
+
   /** A connection breaks; each end learns of it in its own time, at the latest after `withinMs`. */
   reset(end: ConnectionEnd, withinMs: number): void {
     for (const side of [end, end.other]) {
@@ -116,9 +127,11 @@ export class SimulatedNetwork implements ConnectionPaths {
     return this.#stalls.get(`${from}>${to}`) ?? 0;
   }
 
-  /** When something last went wrong between the two, other than to a connection that they had. */
+  /** When something last went wrong between the two, other than to a connection that they had; or one of them moved. */
   hinderedAt(a: string, b: string): number {
-    return Math.max(this.#hindered.get(`${a}>${b}`) ?? -1e9, this.#hindered.get(`${b}>${a}`) ?? -1e9);
+    const paths = [`${a}>${b}`, `${b}>${a}`, `${a}>`, `${b}>`];
+    // eslint-disable-next-line no-restricted-syntax -- four numbers
+    return Math.max(...paths.map((path) => this.#hindered.get(path) ?? -1e9));
   }
 
   forget(end: ConnectionEnd): void {
@@ -175,6 +188,8 @@ export class SimulatedNetwork implements ConnectionPaths {
 
   /** A dial has arrived at its address. */
   #knock(dialer: ConnectionEnd, from: Endpoint, to: Endpoint, name: string): void {
+    // Its process has moved meanwhile: what would accept the dial does not reach it.
+    if (dialer.isCut) return;
     const listener = this.#listeners.get(formatAddress(to));
     if (listener === undefined) {
       this.travel(name, dialer.process.name, () => dialer.fail("ECONNREFUSED"));

@@ -164,7 +164,7 @@ class Simulation implements CheckedSimulation, FaultTargets {
 
   startMember(script: MemberScript): void {
     // A port has one listener: the next run waits until the last one is gone.
-    const isThere = this.members.some((memberRun) => memberRun.address === script.address && !memberRun.isGone);
+    const isThere = this.members.some((one) => one.script.address === script.address && !one.isGone);
     if (this.#isServerGone || isThere) return;
     this.members.push(new SimulatedMember(this, script, this.#engine.random.integer(0, 2 ** 31)));
   }
@@ -189,6 +189,7 @@ class Simulation implements CheckedSimulation, FaultTargets {
       this.logChecker.restarted();
       this.invariantChecker.serverRestarted();
       this.completenessChecker.serverRestarted();
+      this.claimChecker.serverRestarted(isClockBack);
       this.serverProcess = new SimulatedProcess(this.#engine, "server", endpointOf(serverAddress).host);
       this.#server = new SimulatedServer(this, isClockBack ? 0 : Math.floor(this.#engine.now * 1_000));
     });

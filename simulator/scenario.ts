@@ -73,10 +73,32 @@ export type Fault =
       readonly forMs: number;
     }
   | { readonly type: "suspendServer"; readonly at: number; readonly forMs: number }
+  /** The machine of this member has another address from now on; the ends of its connections learn of it as `notice` says. */
+  | { readonly type: "move"; readonly at: number; readonly script: number; readonly notice: CutNotice }
+  /** What this member says to the server is false, until it is found out, killed, and started again. */
+  | {
+      readonly type: "lie";
+      readonly at: number;
+      readonly script: number;
+      readonly forMs: number;
+      readonly lie: Lie;
+    }
   /** The wall clock of this member's machine is set. */
   | { readonly type: "setClock"; readonly at: number; readonly script: number; readonly byMs: number }
   /** A stranger on the same machine registers the address of this member. */
   | { readonly type: "claim"; readonly at: number; readonly script: number };
+
+/**
+ * What a wrong witness says: links that it does not have; that living members have ended; members that nobody has heard of; or
+ * an order and a revision that are not its own.
+ */
+export interface Lie {
+  readonly links: boolean;
+  readonly gone: boolean;
+  readonly members: boolean;
+  readonly order?: number;
+  readonly highest?: number;
+}
 
 /** What one seed plays: who joins when, under which network conditions, and what goes wrong. */
 export interface Scenario {
@@ -191,6 +213,12 @@ function faultsOf(random: SeededRandom, size: number, healsAt: number): Fault[] 
   });
   if (random.chance(0.05)) faults.push({ type: "killServer", at: random.next() * healsAt });
   return faults;
+}
+
+/** How an end learns that its path was cut. */
+export function noticeOf(random: SeededRandom): CutNotice {
+  if (random.chance(0.5)) return random.integer(1, 2_000);
+  return random.chance(0.5) ? "write" : "never";
 }
 
 /** The network conditions after healing. */

@@ -46,7 +46,7 @@ export class SimulatedServer {
       isKeyed: false,
       newId: () => network.engine.draw(),
       firstRevision,
-      startedAtMs: 0,
+      startedAtMs: network.engine.now,
       version: "0.0.0",
       limits,
     });

@@ -1,30 +1,36 @@
 // Plays many seeds of the simulator on all cores and says what it found: npm run simulate -- --seeds 100000 [--from 1]
 // For so long instead of so many: npm run simulate -- --minutes 30
 // One seed with its whole history: npm run simulate -- --seed 17 --kind native
+// At the end it says how many plays of each kind came across which situation; after 10,000 plays of a kind or more it fails if
+// they have missed one that they must come across (labels.ts).
 // Who plays is said by --kind: classic, native, mixed, claims or restarts; any, which is the default, plays each seed with all of them.
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { isMainThread, parentPort, Worker } from "node:worker_threads";
+import { fewestHits, wantedLabels } from "../dist/simulator/labels.js";
 import { run } from "../dist/simulator/run.js";
 
 /** Seeds that a worker plays before it reports. */
 const portion = 250;
 
+/** Fewer plays than these may miss what is rare. */
+const fewPlays = 10_000;
+
 const everyKind = ["classic", "native", "mixed", "claims", "restarts"];
 
 function playPortion({ from, count, kinds }) {
-  const labels = {};
+  const labels = Object.fromEntries(kinds.map((kind) => [kind, {}]));
   const broken = [];
   let steps = 0;
   for (let seed = from; seed < from + count; seed += 1) {
     for (const kind of kinds) {
       const outcome = run(seed, { kind });
       steps += outcome.steps;
-      for (const label of outcome.labels.keys()) labels[label] = (labels[label] ?? 0) + 1;
+      for (const label of outcome.labels.keys()) labels[kind][label] = (labels[kind][label] ?? 0) + 1;
       if (outcome.violations.length > 0) broken.push({ seed, kind, violation: outcome.violations[0] });
     }
   }
-  return { labels, broken, steps, count: count * kinds.length };
+  return { labels, broken, steps, count };
 }
 
 function showOne(seed, kind) {
@@ -37,7 +43,7 @@ function showOne(seed, kind) {
 
 async function playAll(from, seeds, kinds, minutes) {
   const startedAt = performance.now();
-  const total = { steps: 0, seeds: 0, labels: {}, broken: [] };
+  const total = { steps: 0, seeds: 0, labels: Object.fromEntries(kinds.map((kind) => [kind, {}])), broken: [] };
   let next = from;
   const portionOrNone = () => {
     const isOver = (performance.now() - startedAt) / 60_000 >= minutes;
@@ -60,7 +66,7 @@ async function playAll(from, seeds, kinds, minutes) {
           worker.on("message", ({ labels, broken, steps, count }) => {
             total.steps += steps;
             total.seeds += count;
-            for (const [label, hits] of Object.entries(labels)) total.labels[label] = (total.labels[label] ?? 0) + hits;
+            for (const kind of kinds) addTo(total.labels[kind], labels[kind]);
             total.broken.push(...broken);
             give();
           });
@@ -72,14 +78,34 @@ async function playAll(from, seeds, kinds, minutes) {
   for (const { seed, kind, violation } of total.broken.slice(0, 20)) {
     process.stdout.write(`SEED=${seed} KIND=${kind}: ${JSON.stringify(violation)}\n`);
   }
-  for (const [label, hits] of Object.entries(total.labels).sort((a, b) => a[1] - b[1])) {
-    process.stdout.write(`${String(hits).padStart(8)} runs with ${label}\n`);
+  for (const kind of kinds) {
+    for (const [label, hits] of Object.entries(total.labels[kind]).sort((a, b) => a[1] - b[1])) {
+      process.stdout.write(`${String(hits).padStart(8)} ${kind} plays with ${label}\n`);
+    }
   }
+  const missed = kinds.flatMap((kind) => missedBy(kind, total.labels[kind], total.seeds));
+  for (const line of missed) process.stdout.write(`${line}\n`);
+  const plays = total.seeds * kinds.length;
   process.stdout.write(
-    `${total.seeds} plays, ${total.broken.length} with a violation, ${total.steps} steps; ` +
-      `${Math.round(total.seeds / seconds)} plays/s, ${Math.round(total.steps / seconds)} steps/s on ${workers.length} cores\n`,
+    `${plays} plays, ${total.broken.length} with a violation, ${total.steps} steps; ` +
+      `${Math.round(plays / seconds)} plays/s, ${Math.round(total.steps / seconds)} steps/s on ${workers.length} cores\n`,
   );
-  process.exitCode = total.broken.length === 0 ? 0 : 1;
+  process.exitCode = total.broken.length + missed.length === 0 ? 0 : 1;
+}
+
+function addTo(totals, labels) {
+  for (const [label, hits] of Object.entries(labels)) totals[label] = (totals[label] ?? 0) + hits;
+}
+
+/** What plays of a kind should have come across more often; nothing as long as they are few. */
+function missedBy(kind, labels, plays) {
+  const fewest = (fewestHits * plays) / fewPlays;
+  if (plays < fewPlays) return [];
+  return wantedLabels[kind]
+    .filter((label) => (labels[label] ?? 0) < fewest)
+    .map(
+      (label) => `Too few: ${labels[label] ?? 0} of ${plays} ${kind} plays with ${label}; expected ${fewest} or more`,
+    );
 }
 
 if (isMainThread) {

@@ -45,6 +45,12 @@ export interface ListedMember {
 
 /** What the log contains, as the log checker has read it. */
 export interface LogFacts {
+  /** A member of an earlier log that the present one has listed. */
+  isBack(id: Id): boolean;
+  /** The log before listed this native member, and the present one has neither listed nor removed it. */
+  isUnheard(id: Id): boolean;
+  /** A member of an earlier log is back in the present one. */
+  readonly hasReturned: boolean;
   /** A member of an earlier log that the present one has not listed. */
   isOnlyRemembered(id: Id): boolean;
   readonly revision: number;

@@ -100,6 +100,9 @@ export class CompletenessChecker {
     }
     const [pair] = this.unlinked();
     if (pair !== undefined) invariantChecker.violate("C1", `complete was told, and ${pair} are not linked`);
+    const known = this.#known;
+    if (known !== undefined)
+      invariantChecker.violate("C1", `complete was told, and ${known.by} knows ${known.of}, which is not back`);
   }
 
   /** S9: no end before completeness, except for the pairs that it names. */
@@ -154,6 +157,21 @@ export class CompletenessChecker {
     return pairs;
   }
 
+  /** A member of an earlier log that lives and has not come back, and one that has, and knows it. */
+  get #known(): { readonly by: string; readonly of: string } | undefined {
+    const { logChecker, memberRuns } = this.#context;
+    for (const [id, memberRun] of memberRuns) {
+      if (memberRun.isOver || memberRun.id !== id || !logChecker.isUnheard(id)) continue;
+      for (const { id: other } of logChecker.members) {
+        const by = memberRuns.get(other);
+        const isBack = logChecker.isBack(other) && by?.isOver === false;
+        if (isBack && by.machine.entries.some((entry) => entry.id === id))
+          return { by: by.address, of: memberRun.address };
+      }
+    }
+    return undefined;
+  }
+
   get #isBounded(): boolean {
     return this.#context.scenario.capacity !== Number.POSITIVE_INFINITY;
   }
@@ -163,7 +181,9 @@ export class CompletenessChecker {
     const { logChecker, network, serverProcess } = this.#context;
     const heard = new Set<string>();
     for (const { connection, isKnownClosed, other } of network.endsOf(serverProcess)) {
-      if (connection.startsWith("in:") && !isKnownClosed && other !== undefined) heard.add(other.process.name);
+      if (connection.startsWith("in:") && !isKnownClosed && other !== undefined) {
+        for (const name of other.process.names) heard.add(name);
+      }
     }
     // A port that was cut on its way is a shorter one in the classic dialect, and is corrected later.
     const isCutOf = (address: string): boolean => Array.from(heard).some((name) => name.startsWith(address));

@@ -305,7 +305,9 @@ export class LinkChecker implements LinkFacts {
     const other = memberRuns.get(peer);
     if (memberRun.isOver || memberRun.id !== own || other === undefined || other.isOver || other.id !== peer)
       return true;
-    return !logChecker.has(own) || !logChecker.has(peer);
+    // No link ends because a log does not name its peer.
+    const isRemoved = (id: Id): boolean => !logChecker.has(id) && !logChecker.isUnheard(id);
+    return isRemoved(own) || isRemoved(peer);
   }
 }
 

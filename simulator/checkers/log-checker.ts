@@ -1,4 +1,4 @@
-import { type Entry, type Id, isClaimEntry } from "../../src/protocol/directory.js";
+import { type Entry, type Id, isClaimEntry, type MemberEntry } from "../../src/protocol/directory.js";
 import type { ListedMember, LogFacts, NativeRun, SimulationContext } from "../simulation-context.js";
 import { memoryMs, wasMissed } from "../simulation-context.js";
 
@@ -21,6 +21,10 @@ export class LogChecker implements LogFacts {
   readonly #relisted = new Set<Id>();
   /** Those of earlier logs that have not come back, with their orders. */
   readonly #forgotten = new Map<Id, number>();
+  /** Native members of the log before this one of which this one has said nothing, nor that before: for others they go on. */
+  readonly #unheard = new Set<Id>();
+  /** Ids that a wrong witness has made up. */
+  readonly madeUp = new Set<Id>();
   #revision = 0;
   /** The revisions of this log, the newest last, and when each came. */
   #revisions: { readonly revision: number; readonly at: number }[] = [];
@@ -45,9 +49,24 @@ export class LogChecker implements LogFacts {
     return [...this.#members.values()].sort((a, b) => a.order - b.order || (a.id < b.id ? -1 : 1));
   }
 
+  /** True if a member of an earlier log is back in the present one: it goes on above all that this one has read. */
+  get hasReturned(): boolean {
+    return [...this.#relisted].some((id) => this.#earlier.has(id));
+  }
+
+  /** A member of an earlier log that the present one has listed. */
+  isBack(id: Id): boolean {
+    return this.#earlier.has(id) && this.#relisted.has(id);
+  }
+
   /** A member of an earlier log that the present one has not listed. */
   isOnlyRemembered(id: Id): boolean {
     return this.#earlier.has(id) && !this.#relisted.has(id);
+  }
+
+  /** The log before listed this native member, and the present one has neither listed nor removed it. */
+  isUnheard(id: Id): boolean {
+    return this.#unheard.has(id);
   }
 
   has(id: Id): boolean {
@@ -61,36 +80,41 @@ export class LogChecker implements LogFacts {
 
   /** The log has accepted this entry: it is true from now on. */
   append(entry: Entry): void {
-    const { invariantChecker, scenario, network } = this.#context;
+    const { now } = this.#context.network.engine;
     this.#revision = entry.revision;
-    const { now } = network.engine;
     this.#revisions.push({ revision: entry.revision, at: now });
     if (isClaimEntry(entry)) {
-      this.#keepDirectory();
-      return;
-    }
-    if (entry.type === "left" || entry.type === "lost") {
+      const isPresented = entry.type === "claimed" && entry.token !== undefined && entry.token < entry.revision;
+      if (isPresented) this.#context.count("key held through a restart");
+    } else if (entry.type === "left" || entry.type === "lost") {
       if (entry.type === "lost") this.#checkLost(entry.id, entry.reason);
       this.#remove(entry.id, entry.type, now);
     } else {
       // Whom it replaces may have been removed while the entry was under way.
       if (entry.type === "replaced" && !this.#departures.has(entry.replaces)) {
+        if (!this.#members.has(entry.replaces)) this.#context.count("replaced though never listed");
         this.#remove(entry.replaces, entry.type, now);
       }
-      const { id, order, address, dialect } = entry;
-      this.#checkNew({ id, order, address, dialect });
-      const isBack = this.#forgotten.delete(id);
-      if (isBack) this.#context.count("back in a new log");
-      this.#relisted.add(id);
-      this.#departures.delete(id);
-      this.#members.set(id, { id, order, address, dialect });
-      this.#orders.add(order);
-      this.#known.set(id, order);
-      // A member of an earlier log is never refused for lack of room, nor is who takes its place.
-      if (this.#members.size > scenario.capacity && !isBack && entry.type === "joined")
-        invariantChecker.violate("S7", `${this.#members.size} members`);
+      this.#enter(entry);
     }
     this.#keepDirectory();
+  }
+
+  #enter(entry: Extract<MemberEntry, { type: "joined" | "replaced" }>): void {
+    const { invariantChecker, scenario, count } = this.#context;
+    const { id, order, address, dialect, type } = entry;
+    this.#checkNew({ id, order, address, dialect });
+    const isBack = this.#forgotten.delete(id);
+    if (isBack) count("back in a new log");
+    this.#unheard.delete(id);
+    this.#relisted.add(id);
+    this.#departures.delete(id);
+    this.#members.set(id, { id, order, address, dialect });
+    this.#orders.add(order);
+    this.#known.set(id, order);
+    // A member of an earlier log is never refused for lack of room, nor is who takes its place.
+    if (this.#members.size > scenario.capacity && !isBack && type === "joined")
+      invariantChecker.violate("S7", `${this.#members.size} members`);
   }
 
   #keepDirectory(): void {
@@ -124,6 +148,7 @@ export class LogChecker implements LogFacts {
       this.#earlier.add(id);
       this.#forgotten.set(id, order);
     }
+    for (const { id, dialect } of this.#members.values()) if (dialect === "native") this.#unheard.add(id);
     for (const id of this.#members.keys()) this.#departures.set(id, { type: "lost", at: now });
     this.#members.clear();
     this.#relisted.clear();
@@ -148,7 +173,8 @@ export class LogChecker implements LogFacts {
 
   #remove(id: Id, type: Entry["type"], at: number): void {
     const wasForgotten = this.#forgotten.delete(id);
-    if (!this.#members.delete(id) && !wasForgotten)
+    this.#unheard.delete(id);
+    if (!this.#members.delete(id) && !wasForgotten && !this.madeUp.has(id))
       this.#context.invariantChecker.violate("S6", `${type} tells of ${id}, which is no member`);
     this.#departures.set(id, { type, at });
   }
@@ -157,15 +183,20 @@ export class LogChecker implements LogFacts {
   #checkNew({ id, order, address, dialect }: ListedMember): void {
     const { invariantChecker, memberRuns } = this.#context;
     const isBack = this.#forgotten.get(id) === order;
-    if (this.#orders.has(order) && !isBack) invariantChecker.violate("S6", `order ${order} of ${address} is not new`);
-    if (this.#members.has(id) || (this.#departures.has(id) && !isBack)) {
+    // A wrong witness has the order that it likes.
+    if (this.#orders.has(order) && !isBack && !this.#context.invariantChecker.liars.has(id))
+      invariantChecker.violate("S6", `order ${order} of ${address} is not new`);
+    if (
+      this.#members.has(id) ||
+      (this.#departures.has(id) && !isBack && !this.#context.invariantChecker.liars.has(id))
+    ) {
       invariantChecker.violate("S6", `the id ${id} is not new`);
     }
     for (const other of this.#members.values()) {
       if (other.address === address) invariantChecker.violate("S6", `${address} is listed twice`);
     }
     const memberRun = memberRuns.get(id);
-    if (dialect === "native" && memberRun?.address !== address) {
+    if (dialect === "native" && memberRun?.process.names.has(address) !== true) {
       invariantChecker.violate("S4", `${memberRun?.address} is listed as ${address}, which is not proved`);
     }
   }
@@ -174,15 +205,18 @@ export class LogChecker implements LogFacts {
   #checkLost(id: Id, reason: string): void {
     const { memberRuns, invariantChecker, limits, serverProcess } = this.#context;
     const memberRun = memberRuns.get(id);
+    if (!this.#members.has(id)) this.#context.count("lost though never listed");
+    if (reason.includes("nobody else has")) this.#context.count("wrong witness lost");
     this.#context.count(reason.includes("not back within") ? "lost by lease" : "lost by dial-back");
-    if (memberRun === undefined) return;
+    if (memberRun === undefined || this.#context.invariantChecker.liars.has(id)) return;
     const isWell = !memberRun.isOver && memberRun.id === id && this.#isWell(memberRun);
     // A server that was suspended during a lease counts its own absence as the member's.
     if (wasMissed(serverProcess, limits)) return;
     if (isWell) invariantChecker.violate("N13", `${memberRun.address} was lost, and lives: ${reason}`);
-    // After goodbye nobody reports a link with it any more.
+    // After goodbye nobody reports a link with it any more; and one that has moved makes links anew while its removal is under way.
     const hasLeft = memberRun.isOver && !memberRun.process.isDead;
-    if (hasLeft || serverProcess.absentMs(memoryMs) > 0) return;
+    const hasMoved = memberRun.process.names.size > 1;
+    if (hasLeft || hasMoved || serverProcess.absentMs(memoryMs) > 0) return;
     for (const [witnessId, witness] of memberRuns) {
       if (witness.id === witnessId && witnessId !== id && this.#vouches(witness, id)) {
         invariantChecker.violate(

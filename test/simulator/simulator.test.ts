@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { wantedLabels } from "../../simulator/labels.js";
 import { run, type SimulationResult } from "../../simulator/run.js";
 import type { Scenario } from "../../simulator/scenario.js";
 import { ClassicLinks } from "../../src/mesh/classic/links.js";
@@ -64,13 +65,7 @@ describe("a simulated mesh", () => {
     for (const { labels } of play(1, 1_500)) {
       for (const label of labels.keys()) hits.set(label, (hits.get(label) ?? 0) + 1);
     }
-    const wanted = [
-      ...["ALREADY_LINKED", "STORE_UNAVAILABLE", "DIAL_FAILED", "DIAL_TIMEOUT", "HANDSHAKE_TIMEOUT", "LIST_REVISED"],
-      ...["MESH_SEALED", "NOT_LISTED", "NOTHING_SAID", "REGISTRATION_REVISED", "SERVER_IDLE_CLOSED", "UNKNOWN_PEER"],
-      ...["append in flight", "complete", "left", "lost", "payload held", "teardown", "unlink", "waiting"],
-      ...["kill", "killServer", "leave", "reset", "restart", "suspend"].map((type) => `fault: ${type}`),
-    ];
-    expect(wanted.filter((label) => (hits.get(label) ?? 0) < 2)).toEqual([]);
+    expect(wantedLabels.classic.filter((label) => (hits.get(label) ?? 0) < 2)).toEqual([]);
   });
 });
 
