@@ -6,14 +6,14 @@ try {
   const nodes = [await join(server.address), await join(server.address), await join(server.address)];
   await Promise.all(nodes.map((node) => node.complete({ size: 3 })));
   const [first, second, third] = nodes;
-  const isLed = nodes.every(({ leader }) => leader === first.address);
+  const isLed = nodes.every(({ leader }) => leader.id === first.id);
   console.log(`all agree: ${isLed}; ranks ${nodes.map(({ rank }) => rank).join(", ")}`);
   console.log(`orders grow: ${first.order < second.order && second.order < third.order}`);
 
   third.on("rank", ({ rank }) => console.log(`the third one has rank ${rank} now`));
   const changed = new Promise((resolve) => third.once("leader", resolve));
   await first.leave();
-  console.log(`the second one leads: ${(await changed).leader === second.address}`);
+  console.log(`the second one leads: ${(await changed).leader.id === second.id}`);
   third.removeAllListeners("rank");
 } finally {
   await server.teardown();

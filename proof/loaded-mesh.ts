@@ -44,6 +44,8 @@ export interface Counts {
   readonly id: string;
   readonly order: number;
   readonly rank: number;
+  /** The address of who leads, as far as it knows. */
+  readonly leader?: string;
   readonly reconnects: number;
   readonly sent: readonly (readonly [id: string, count: number])[];
   readonly received: readonly (readonly [id: string, count: number])[];

@@ -181,6 +181,7 @@ const messagesByDirection = {
     entries: "The next entries of the log.",
     renewed: "The answer to a `renew`.",
     unclaimable: "The key is not granted to the member, which does not wait for it either.",
+    leader: "The oldest member that the server has heard within a lease.",
     waiting: "The mesh is full, and the node waits in line.",
     complete: "Every pair that can be verified is linked.",
     degraded: "Some pairs are not linked.",

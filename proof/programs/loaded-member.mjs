@@ -43,7 +43,16 @@ const node = await join(server, {
     });
     for (const type of reported) {
       self.on(type, ({ peer, reason, leader, key: of, token, count, missing }) =>
-        say(type, { peer: peer?.id, address: peer?.address, reason, leader, key: of, token, count, missing }),
+        say(type, {
+          peer: peer?.id,
+          address: peer?.address,
+          reason,
+          leader: leader?.address,
+          key: of,
+          token,
+          count,
+          missing,
+        }),
       );
     }
   },
@@ -77,7 +86,7 @@ createInterface({ input: process.stdin }).on("line", async (line) => {
       id,
       order,
       rank,
-      leader,
+      leader: leader?.address,
       reconnects: node.stats().reconnects,
       sent: [...sent],
       received: [...received],

@@ -78,8 +78,9 @@ function printMembership(node: MeshNode, output: Output, print: EventPrinter): v
     print("rank", { rank }, rank < 0 ? undefined : `rank ${rank} of ${node.members.length} members`);
   });
   node.on("leader", ({ leader }) => {
-    const who = leader === node.address ? "this member leads" : `${leader} leads`;
-    print("leader", { leader: leader ?? null }, leader === undefined ? undefined : who);
+    const isSelf = leader !== undefined && leader.address === node.address;
+    const who = leader === undefined || isSelf ? "this member leads" : `${labelOf(leader)} leads`;
+    print("leader", { leader: leader?.address ?? null }, leader === undefined ? undefined : who);
   });
   node.on("complete", ({ members, links, unverified, revision, scope }) => {
     const fields = { members, links, unverified, revision, scope };

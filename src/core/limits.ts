@@ -317,3 +317,11 @@ export const defaultLimits = {
 
 /** The bounds that a machine keeps to. */
 export type Limits = { readonly [Name in keyof typeof defaultLimits]: number };
+
+/**
+ * How long a member leads that is not heard by the server, or does not hear it. No shorter than a connection may be silent,
+ * or a member that nothing is wrong with would be passed over.
+ */
+export function leaderLeaseMs({ leaseMs, silentMs }: Pick<Limits, "leaseMs" | "silentMs">): number {
+  return Math.max(leaseMs, silentMs);
+}

@@ -26,6 +26,11 @@ export interface Clocks {
   readonly wallMs: number;
 }
 
+/** How much time has passed between two readings, by whichever clock ran further. */
+export function elapsedMs(from: Clocks, to: Clocks): number {
+  return Math.max(to.monotonicMs - from.monotonicMs, to.wallMs - from.wallMs);
+}
+
 /** The writing end of an output queue, for a part of a machine that decides on some of its outputs. */
 export interface OutputSink<in Output> {
   push(output: Output): void;

@@ -15,6 +15,7 @@ import { Connections } from "./connections.js";
 import type { Link as NativeLink } from "./native/link.js";
 import { NativeMember } from "./native/native-member.js";
 import type {
+  ListedMember,
   MemberEvent,
   MemberInput,
   MemberOutput,
@@ -51,6 +52,8 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
   /** The classic addresses that the classic peers know of. */
   #classicList = "";
   #state: "running" | "ending" | "closed" = "running";
+  /** The leader that its owner knows of. */
+  #reportedLeader: ListedMember | undefined;
 
   /** `handlers` makes what handles the frames of native links, and gets the queue for its events and the machine's timers. */
   constructor(
@@ -108,9 +111,15 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
     return rank ?? this.#classic.membership.newest.indexOf(own);
   }
 
-  /** The first of them. */
-  get oldest(): Address | undefined {
-    return this.#native === undefined ? this.#classic.membership.newest[0] : this.#native.members[0]?.address;
+  /**
+   * Who leads, as far as this node knows: the oldest member that the server has heard within a lease; to a classic member,
+   * which is told nothing but addresses, the oldest. Undefined when this node cannot know.
+   */
+  get leader(): ListedMember | undefined {
+    if (this.#state !== "running") return undefined;
+    if (this.#native !== undefined) return this.#native.leader;
+    const [address] = this.#classic.membership.newest;
+    return address === undefined ? undefined : { address, dialect: "classic" };
   }
 
   /** The newest members as the log has them; empty in a classic member. */
@@ -136,11 +145,6 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
   /** True for a member that speaks native with its server. */
   get isNative(): boolean {
     return this.#native !== undefined;
-  }
-
-  /** True unless the server has been silent for one lease; to a classic member it sends something only when somebody joins. */
-  get isInformed(): boolean {
-    return this.#native?.isInformed ?? this.#state === "running";
   }
 
   /** The links with classic peers. */
@@ -183,7 +187,7 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
   }
 
   handle(input: MemberInput, now: number, clocks: Clocks = { monotonicMs: now, wallMs: now }): void {
-    this.#native?.claims.advance(clocks, now);
+    this.#native?.advance(clocks, now);
     switch (input.type) {
       case "connectToServer":
         if (this.#state === "running") this.#session.connect(input.servers, now, input.lookMs);
@@ -227,7 +231,15 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
     }
     if (this.#isRegistrationDue && this.#session.local !== undefined) this.#register(now);
     this.#native?.finishStep(now);
+    this.#reportLeader();
     this.#closeIfDone();
+  }
+
+  #reportLeader(): void {
+    const { leader } = this;
+    if (leader?.id === this.#reportedLeader?.id && leader?.address === this.#reportedLeader?.address) return;
+    this.#reportedLeader = leader;
+    this.#emit({ type: "leader", leader });
   }
 
   #register(now: number): void {
@@ -311,6 +323,7 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
     this.#state = "ending";
     // What is held ends before the server knows of the leaving, and gives it to somebody else.
     this.#native?.claims.ended(reason, now);
+    this.#reportLeader();
     this.#emit({ ...end, type: "ended" });
     this.#outputs.push({ type: "stopListening" });
     this.#session.end(now, isOwnWish ? reason : undefined);

@@ -109,8 +109,8 @@ export type MemberEvent =
       readonly message: string;
       readonly holder?: Member;
     }
-  /** Whether this node knows who leads has changed: something has come from the server again, or not for one lease. */
-  | { readonly type: "informed"; readonly isInformed: boolean }
+  /** Who leads has changed, as far as this node knows; undefined when it cannot know. */
+  | { readonly type: "leader"; readonly leader: ListedMember | undefined }
   /**
    * This machine reaches the server by another address than the one that the member listens on: it wants to listen there,
    * and goes on once it does.
@@ -198,6 +198,8 @@ export type SessionEvent =
   /** How whole the mesh is, as the server sees it. */
   | ControlOf<"complete">
   | ControlOf<"degraded">
+  /** The oldest member that the server has heard within a lease. */
+  | ControlOf<"leader">
   /** What the server says of this member's claims. */
   | ControlOf<"renewed">
   | ControlOf<"unclaimable">

@@ -4,7 +4,6 @@ import type { Log } from "../api/log.js";
 import { FullmeshError } from "../core/errors.js";
 import type { MemberMachine } from "../mesh/member-machine.js";
 import type { MemberEvent } from "../mesh/types.js";
-import type { Address } from "../protocol/address.js";
 import type { NodeEvent, NodeEvents } from "./events.js";
 import type { Peers } from "./peers.js";
 import { UnboundedAsyncQueue } from "./unbounded-async-queue.js";
@@ -20,8 +19,6 @@ export class NodeEventEmitter {
   readonly #gangRank: number | undefined;
   readonly #loops = new Set<UnboundedAsyncQueue<NodeEvent>>();
   #rank = -1;
-  #leader: Address | undefined;
-  #hasEnded = false;
   #isClosed = false;
 
   /** `mostUnread`: so many events may one loop leave unread. */
@@ -45,11 +42,6 @@ export class NodeEventEmitter {
   get rank(): number {
     const place = this.#machine.rank;
     return place < 0 ? place : (this.#gangRank ?? place);
-  }
-
-  /** See `MeshNode.leader`. */
-  get leader(): Address | undefined {
-    return this.#hasEnded || !this.#machine.isInformed ? undefined : this.#machine.oldest;
   }
 
   /** See `MeshNode.events`. */
@@ -101,6 +93,7 @@ export class NodeEventEmitter {
       case "serverBack":
         this.emit({ type: "server:back", awayMs: event.awayMs });
         break;
+      case "leader":
       case "waiting":
       case "complete":
       case "claimed":
@@ -109,23 +102,19 @@ export class NodeEventEmitter {
         break;
       case "registered":
         this.emit({ type: "registered", address: event.address });
-        this.#emitRankAndLeader();
+        this.#emitRank();
         break;
       case "directory":
         this.#peers.prune();
         this.emit({ type: "directory", members: event.members });
-        this.#emitRankAndLeader();
+        this.#emitRank();
         break;
       case "fenced":
         this.emit(event);
-        this.#emitRankAndLeader();
-        break;
-      case "informed":
-        this.#emitRankAndLeader();
+        this.#emitRank();
         break;
       case "ended":
-        this.#hasEnded = true;
-        this.#emitRankAndLeader();
+        this.#emitRank();
         this.emit({ type: "ended", reason: event.reason });
         break;
       case "closed":
@@ -138,16 +127,11 @@ export class NodeEventEmitter {
     }
   }
 
-  /** Emits the rank and the leader, if they have changed. */
-  #emitRankAndLeader(): void {
+  /** Emits the rank, if it has changed. */
+  #emitRank(): void {
     const { rank } = this;
-    if (rank !== this.#rank) {
-      this.#rank = rank;
-      this.emit({ type: "rank", rank });
-    }
-    const { leader } = this;
-    if (leader === this.#leader) return;
-    this.#leader = leader;
-    this.emit({ type: "leader", leader });
+    if (rank === this.#rank) return;
+    this.#rank = rank;
+    this.emit({ type: "rank", rank });
   }
 }

@@ -58,8 +58,8 @@ export type NodeEvent =
   | { readonly type: "directory"; readonly members: readonly Member[] }
   /** This node's place among the members, 0 for the oldest; -1 when it is none any more. */
   | { readonly type: "rank"; readonly rank: number }
-  /** The oldest member; undefined when this node cannot know who that is. A hint, not a lock; see `MeshNode.leader`. */
-  | { readonly type: "leader"; readonly leader: Address | undefined }
+  /** Another member leads, perhaps this one; undefined: this node cannot know who. A hint, not a lock; see `MeshNode.leader`. */
+  | { readonly type: "leader"; readonly leader: Member | undefined }
   /** The session with the server has broken, since when (ms since the epoch) and why. Links go on; the server is looked for. */
   | { readonly type: "server:lost"; readonly since: number; readonly reason: string }
   /** The server has taken this node back, after so many milliseconds. */

@@ -82,12 +82,14 @@ export class MeshNode<C extends Contract = Contract> extends EventEmitter<NodeEv
   }
 
   /**
-   * The oldest member, as far as this node knows; undefined before it is a member, after the end, and once it has not heard
-   * the server for one lease (20 s). A hint and no lock: for a moment two members may each believe to be the oldest. What
-   * must not be done twice is guarded by the resource, with `order` as a fencing token.
+   * The oldest member that the server has heard within one lease (20 s), as the server has said last; in the classic dialect,
+   * the first of the list. Undefined before this node is a member, after the end, and once this node has not heard the server
+   * for one lease. So a leader that is killed is passed over at once, and one that hangs or is cut off within one lease; it
+   * knows as soon as it runs. A hint and no lock: for a moment two members may each believe that they lead. What must not
+   * be done twice is claimed, or guarded by the resource with `order` as a fencing token.
    */
-  get leader(): Address | undefined {
-    return this.#runtime.events.leader;
+  get leader(): Member | undefined {
+    return this.#runtime.machine.leader;
   }
 
   /**

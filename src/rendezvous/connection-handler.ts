@@ -175,6 +175,7 @@ export class ConnectionHandler {
     const isFirst = session.dialect === undefined;
     this.#pendingConnections.spoke(session.connection, now);
     this.#idleMonitor.heard(session, now);
+    if (session.record !== undefined) session.record.heardAt = now;
     session.reader.push(bytes);
     const refusal = this.#pendingRefusals.take(session.connection);
     if (refusal !== undefined) this.#sendRefusal(refusal, now);

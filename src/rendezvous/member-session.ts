@@ -102,6 +102,8 @@ export interface LogProgress {
   watches: number | undefined;
   /** The newest state frame that it was sent. */
   newestState: Uint8Array | undefined;
+  /** The leader that it was told of. */
+  leader: Id | undefined;
 }
 
 /** The session on one accepted connection: its state, its reader and writers, and who is at the other end. */
@@ -238,6 +240,8 @@ export class MemberRecord implements AddressHolder {
   // Its links, by its own reports. Peers are named by their ids.
 
   enteredAt = 0;
+  /** When something last came from it on a session, or when it entered. */
+  heardAt = 0;
   /** The links that are up, each with its attempt. */
   readonly up = new Map<Id, number>();
   /** The links that are down, and why. */

@@ -247,12 +247,12 @@ export class Membership {
    * log takes nothing they wait for the next try. Those who stood in the line of a server that is gone let its members pass,
    * for as long as these may come.
    */
-  callNext(now: number, isGathering: boolean): MemberSession[] {
+  callNext(now: number, mustYield: boolean): MemberSession[] {
     const { admission } = this;
     if (this.#timers.has("log")) return [];
     // In a gang nobody may pass those who were called.
     const isSlow = admission.ranks === undefined && admission.called > 0 && now >= this.#slowAt;
-    const called = this.#call(isSlow ? 2 * admission.called : admission.freeSlots, isGathering, now);
+    const called = this.#call(isSlow ? 2 * admission.called : admission.freeSlots, mustYield, now);
     if (called.length > 0) this.#slowAt = now + this.#rules.limits.dialBackSlowMs;
     const { freeSlots, called: proving, line, ranks } = admission;
     const isHeldUp = ranks === undefined && freeSlots > 0 && proving > 0 && proving < line.size;
@@ -260,12 +260,12 @@ export class Membership {
     return called;
   }
 
-  #call(count: number, isGathering: boolean, now: number): MemberSession[] {
+  #call(count: number, mustYield: boolean, now: number): MemberSession[] {
     const { admission } = this;
     const called: MemberSession[] = [];
     if (admission.called >= Math.min(count, admission.line.size)) return called;
     for (const session of admission.line) {
-      if (admission.freeSlots === 0 || admission.called >= count || (isGathering && session.mustWait)) break;
+      if (admission.freeSlots === 0 || admission.called >= count || (mustYield && session.mustWait)) break;
       const { candidate } = session;
       if (session.isCalled || candidate === undefined || admission.ranks?.isDue(candidate) === false) continue;
       if (session.dialect === "native") {

@@ -12,6 +12,7 @@ import type { ClassicSender } from "./classic/sender.js";
 import { CompletenessReporter, shortfallOf } from "./completeness-reporter.js";
 import { CompletenessTracker, type LinkReport } from "./completeness-tracker.js";
 import { FailureDetector } from "./failure-detector.js";
+import { LeaderTracker } from "./leader-tracker.js";
 import type { MemberRecord, MemberSession, RecoveryClaim } from "./member-session.js";
 import type { Members } from "./members.js";
 import { Membership, type RefusedSession, type RejectedAppend } from "./membership.js";
@@ -61,6 +62,7 @@ export class Mesh {
   readonly #failureDetector: FailureDetector;
   readonly #completenessReporter: CompletenessReporter;
   readonly recovery: Recovery;
+  readonly #leaderTracker: LeaderTracker;
   /** When as many members as the capacity had a session for the first time. */
   #fullAt: number | undefined;
   /** Members that have gone since then, the newest last. */
@@ -126,6 +128,7 @@ export class Mesh {
         this.recovery.readingOverdue(session);
       }),
     );
+    this.#leaderTracker = new LeaderTracker(limits, this.members, this.#timers);
     const { sessions } = this.#failureDetector;
     const { directory } = this.members;
     this.claims = new ClaimRegistry(name, rules.limits, directory, claimTotals, outputs, this.#timers);
@@ -249,6 +252,7 @@ export class Mesh {
   /** A member has come back on this session. Returns the session that it had, if that is still open. */
   resume(session: MemberSession, record: MemberRecord, now: number): MemberSession | undefined {
     session.step("resumed");
+    record.heardAt = now;
     const older = this.#failureDetector.attach(record, session, now);
     if (older !== undefined) older.logProgress = undefined;
     this.logBroadcaster.begin(session, record.order, session.resumesFrom);
@@ -362,10 +366,11 @@ export class Mesh {
       const reason = isComplete ? "capacity reached" : `not complete within ${finishMs / 1000} s`;
       return { end: { reason, isTooLate: !isComplete }, called: [], refused: [] };
     }
-    const isGathering = this.membership.admission.line.size > 0 && this.recovery.isGathering(now);
-    // Later than that the lease of somebody who is expected runs, and its end is reviewed.
-    this.#timers.set("gathered", isGathering && this.recovery.endsAt > now ? this.recovery.endsAt : undefined);
-    const called = this.membership.callNext(now, isGathering);
+    const called = this.membership.callNext(now, this.recovery.comesFirst(now));
+    const isTimed = this.recovery.isGathering(now) || this.membership.admission.line.size > 0;
+    this.#timers.set("gathered", isTimed ? this.recovery.reviewAt(now) : undefined);
+    const leader = this.#leaderTracker.review(now);
+    this.logBroadcaster.setLeader(this.recovery.isGathering(now) ? undefined : leader);
     this.logBroadcaster.send(now);
     this.#timers.set("end", endsAt);
     this.#timers.set("forget", this.#forgetAt);
@@ -425,6 +430,7 @@ export class Mesh {
 
   #enter(record: MemberRecord, now: number): void {
     const { session } = record;
+    record.heardAt = now;
     this.completeness.enter(record, now);
     // Another writer has appended it: it has one lease to show itself here.
     if (session === undefined) this.#failureDetector.expect(record, now);

@@ -64,15 +64,31 @@ export class Recovery {
     return this.#goneWords.size + this.#rows.size + this.#members.expected.size;
   }
 
-  /** When newcomers that have waited at another server are let in, at the latest: a lease after the log has begun. */
-  get endsAt(): number {
+  /**
+   * True while members of an earlier log are awaited, for two leases from the beginning of the log at most: within the first
+   * one a member may come by its own word, and has a lease then to name others.
+   */
+  isGathering(now: number): boolean {
+    return (this.#members.awaited > 0 || this.#members.readers > 0) && now < this.#gathersUntil;
+  }
+
+  /** True while newcomers that have waited at another server wait for its members: these are awaited, or may still come. */
+  comesFirst(now: number): boolean {
+    return this.isGathering(now) || (this.#returned === 0 && this.#isYoung(now));
+  }
+
+  /** When time alone changes either. */
+  reviewAt(now: number): number | undefined {
+    if (this.#isYoung(now)) return this.#startedAt === undefined ? undefined : this.#youngUntil;
+    return this.isGathering(now) ? this.#gathersUntil : undefined;
+  }
+
+  get #youngUntil(): number {
     return (this.#startedAt ?? 0) + this.#limits.leaseMs;
   }
 
-  /** True while members of an earlier log may still come. */
-  isGathering(now: number): boolean {
-    if (this.#members.awaited > 0 || this.#members.readers > 0) return true;
-    return this.#returned === 0 && this.#isYoung(now);
+  get #gathersUntil(): number {
+    return this.#youngUntil + this.#limits.leaseMs;
   }
 
   /** A session has begun. */
@@ -170,7 +186,7 @@ export class Recovery {
   }
 
   #isYoung(now: number): boolean {
-    return this.#startedAt === undefined || now < this.endsAt;
+    return this.#startedAt === undefined || now < this.#youngUntil;
   }
 
   #hearMember({ order, ...named }: Member, now: number): void {

@@ -140,6 +140,11 @@ export class NativeConnection implements ConnectionListener, FrameSink {
     return this.#pings.roundTripMs;
   }
 
+  /** When the newest ping that was answered was sent; undefined before the first answer. */
+  get answeredAt(): number | undefined {
+    return this.#pings.answeredAt;
+  }
+
   get remoteAddress(): Address {
     return formatAddress(this.remote);
   }

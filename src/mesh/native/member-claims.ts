@@ -1,6 +1,6 @@
 import { type ErrorCode, isErrorCode } from "../../core/errors.js";
 import type { Limits } from "../../core/limits.js";
-import type { Clocks } from "../../core/machine.js";
+import { type Clocks, elapsedMs } from "../../core/machine.js";
 import type { KeyedTimers, Timers } from "../../core/timers.js";
 import { claimLeaseMs, claimMarginMs, claimRenewMs } from "../../protocol/claims.js";
 import type { Claim, Id, Member } from "../../protocol/directory.js";
@@ -233,9 +233,8 @@ export class MemberClaims {
     return this.#answeredFrom !== undefined && this.#since(this.#answeredFrom) < claimLeaseMs - claimMarginMs;
   }
 
-  /** By whichever clock ran further. */
   #since(from: Clocks): number {
-    return Math.max(this.#clocks.monotonicMs - from.monotonicMs, this.#clocks.wallMs - from.wallMs);
+    return elapsedMs(from, this.#clocks);
   }
 
   #send(control: Control): void {

@@ -1,12 +1,13 @@
 import type { ConnectionId } from "../../core/connections.js";
 import type { ErrorCode } from "../../core/errors.js";
 import { IdleMonitor } from "../../core/idle-monitor.js";
+import { leaderLeaseMs } from "../../core/limits.js";
 import type { LinkHandlerFactory } from "../../core/link-handler.js";
-import type { OutputSink } from "../../core/machine.js";
+import { type Clocks, elapsedMs, type OutputSink } from "../../core/machine.js";
 import type { PendingConnections } from "../../core/pending-connections.js";
 import type { KeyedTimers, Timers } from "../../core/timers.js";
 import type { Address } from "../../protocol/address.js";
-import type { Member } from "../../protocol/directory.js";
+import type { Id, Member } from "../../protocol/directory.js";
 import type { Connections } from "../connections.js";
 import type { MemberEvent, MemberOutput, MemberRules, SessionEvent } from "../types.js";
 import type { NativeConnection } from "./connection.js";
@@ -31,10 +32,15 @@ export class NativeMember {
   #watched: number | undefined;
   /** True once the owner knows that this incarnation is a member. */
   #isRegistered = false;
-  /** When something last came from the server to this member, and whether that is recent enough to know who leads. */
-  #lastReceivedAt = 0;
-  #isInformed = false;
-  /** Set for the end of the lease while there is no session; what follows is decided at the end of the step. */
+  /** Who leads, as the server has said last, and as far as the directory knows it: who has been named may be listed later. */
+  #leaderId: Id | undefined;
+  #leader: Member | undefined;
+  #clocks: Clocks = { monotonicMs: 0, wallMs: 0 };
+  /** When something last came from the server to this member; undefined if that is a lease ago, or has never been. */
+  #receivedAt: Clocks | undefined;
+  /** When that lease was over, on the machine's clock: what is read later may have been sent before. */
+  #unheardFrom: number | undefined;
+  /** The end of the lease, or of an earlier one: the clocks are compared again then. */
   readonly #leaseTimer: KeyedTimers<"lease">;
 
   constructor(
@@ -61,7 +67,9 @@ export class NativeMember {
       note: (code: ErrorCode, message: string, remote: Address): void =>
         outputs.push({ type: "note", note: { code, message, remote } }),
     };
-    this.#leaseTimer = timers.keyed(() => {});
+    this.#leaseTimer = timers.keyed((timer, now) => {
+      if (this.#receivedAt !== undefined) this.#leaseTimer.set(timer, now + this.#leaseLeftMs(this.#receivedAt));
+    });
     const reports = new ServerLinkReport(rules.limits, timers, (now) => this.#sendReports(now));
     this.peers = new NativePeers(rules, rules.draw(), outputs, context, pendingConnections, handlers, reports, {
       moved: () => this.#reportDirectory(),
@@ -85,28 +93,45 @@ export class NativeMember {
     return this.peers.roster.members;
   }
 
-  /** True unless the server has been silent for one lease: until then the directory says who is the oldest member. */
-  get isInformed(): boolean {
-    return this.#isInformed;
+  /** Who leads, as the server has said last; undefined once nothing has come from it for one lease. */
+  get leader(): Member | undefined {
+    return this.#receivedAt === undefined ? undefined : this.#leader;
   }
 
-  /** The server has said something. */
+  /**
+   * The beginning of every step, with the clocks: while this process was stopped the machine's time stood still, and another
+   * member may lead by now.
+   */
+  advance(clocks: Clocks, now: number): void {
+    this.#clocks = clocks;
+    this.claims.advance(clocks, now);
+    if (this.#receivedAt === undefined || this.#leaseLeftMs(this.#receivedAt) > 0) return;
+    this.#receivedAt = undefined;
+    this.#unheardFrom = now;
+    this.#leaseTimer.clear("lease");
+    this.session.probe(now);
+  }
+
+  /** The server has said something. After a lease without a word only an answer to what was asked since then counts. */
   receivedFromServer(now: number): void {
-    if (this.session.isListed) this.#lastReceivedAt = now;
+    if (!this.session.isListed) return;
+    if (this.#unheardFrom !== undefined && this.session.answeredAt < this.#unheardFrom) return;
+    this.#unheardFrom = undefined;
+    this.#receivedAt = { ...this.#clocks };
+    // It is not moved by each word: when it fires, it is set for the rest.
+    if (!this.#leaseTimer.has("lease")) this.#leaseTimer.set("lease", now + leaderLeaseMs(this.#rules.limits));
   }
 
-  /** The end of every step: what has been begun goes out, and what is known of the server is reported. */
+  #leaseLeftMs(receivedAt: Clocks): number {
+    return leaderLeaseMs(this.#rules.limits) - elapsedMs(receivedAt, this.#clocks);
+  }
+
+  /** The end of every step: what has been begun goes out. */
   finishStep(now: number): void {
     if (!this.session.isListed) this.claims.away();
+    if (this.#leaderId !== undefined && this.#leaderId !== this.#leader?.id)
+      this.#leader = this.peers.roster.member(this.#leaderId) ?? this.#leader;
     this.peers.flush(now);
-    const { isListed } = this.session;
-    const leaseEnd = this.#lastReceivedAt + this.#rules.limits.leaseMs;
-    const isInformed = isListed || (this.#isInformed && now < leaseEnd);
-    if (isListed || !isInformed) this.#leaseTimer.clear("lease");
-    else if (!this.#leaseTimer.has("lease")) this.#leaseTimer.set("lease", leaseEnd);
-    if (isInformed === this.#isInformed) return;
-    this.#isInformed = isInformed;
-    this.#emit({ type: "informed", isInformed });
   }
 
   /** Acts on an event of the session. */
@@ -131,6 +156,9 @@ export class NativeMember {
       case "degraded":
         this.#degraded(event);
         break;
+      case "leader":
+        this.#leaderId = event.id;
+        break;
       case "renewed":
       case "unclaimable":
         this.claims.answered(event, now);
@@ -150,7 +178,8 @@ export class NativeMember {
 
   /** Says goodbye to everybody. Who has left leads nobody, and waits for nothing from the server. */
   end(reason: string, now: number): void {
-    this.#isInformed = false;
+    this.#receivedAt = undefined;
+    this.#leaseTimer.clear("lease");
     this.peers.end(reason, now);
   }
 
@@ -159,6 +188,8 @@ export class NativeMember {
     this.#fencedBecause = undefined;
     this.#isRegistered = false;
     this.#reportedMembers = [];
+    this.#leaderId = undefined;
+    this.#leader = undefined;
     this.claims.restarted(reason, now);
     this.peers.restart(this.#rules.draw(), reason);
     this.session.restart(now);

@@ -17,6 +17,7 @@ export class PingTracker {
   /** When the other side was asked what it has not answered, the earliest first: it answers in order. */
   #pingedAt: number[] | undefined;
   #roundTripMs: number | undefined;
+  #answeredAt: number | undefined;
 
   constructor(connection: FrameSender) {
     this.#connection = connection;
@@ -25,6 +26,11 @@ export class PingTracker {
   /** The shortest round trip that was measured, in milliseconds. */
   get roundTripMs(): number | undefined {
     return this.#roundTripMs;
+  }
+
+  /** When the newest question that was answered was asked; undefined before the first answer. */
+  get answeredAt(): number | undefined {
+    return this.#answeredAt;
   }
 
   /** Asks whether the other side lives. */
@@ -44,6 +50,7 @@ export class PingTracker {
     // An answer to an earlier question must not be taken for that to a later one: the round trip would seem too short.
     const askedAt = this.#pingedAt?.shift();
     if (askedAt === undefined) return;
+    this.#answeredAt = askedAt;
     const tookMs = now - askedAt;
     this.#roundTripMs = Math.min(this.#roundTripMs ?? tookMs, tookMs);
   }

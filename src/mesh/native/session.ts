@@ -78,6 +78,8 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
   /** Since when the server refuses to take this member back, if it does, and the codes that have been logged. */
   #refusedSince: number | undefined;
   readonly #refusals = new Set<ErrorCode>();
+  /** When the server has let this member in, or in again, last. */
+  #listedAt = Number.NEGATIVE_INFINITY;
   /** When this incarnation was first admitted. */
   #admittedAt: number | undefined;
   /** Incarnations in a row that were removed soon after they had been admitted. */
@@ -122,7 +124,17 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     return this.#state === "listed";
   }
 
+  /** When the server was surely alive: it has let this member in then, or has answered what was asked then. */
+  get answeredAt(): number {
+    return Math.max(this.#listedAt, this.#connection?.answeredAt ?? this.#listedAt);
+  }
+
   // What the member wants.
+
+  /** Asks the server whether it lives. */
+  probe(now: number): void {
+    if (this.isListed) this.#connection?.probe(now);
+  }
 
   connect(servers: readonly Endpoint[], now: number, lookMs?: number): void {
     this.#serverRedial.begin(servers, lookMs, now);
@@ -378,6 +390,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     this.#step("admitted");
     this.#clearWaits();
     this.#admittedAt ??= now;
+    this.#listedAt = now;
     this.#admission = { log, order };
     this.#hasWaited = false;
     if (isAgain && this.#lostAt !== undefined) this.#report({ type: "serverBack", awayMs: now - this.#lostAt });
@@ -399,6 +412,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
         break;
       case "complete":
       case "degraded":
+      case "leader":
       case "renewed":
       case "unclaimable":
         this.#emit(control, now);

@@ -142,6 +142,8 @@ export const controls = {
     more: optional(literalTrue),
   },
   entries: { entries: list(entry) },
+  /** The oldest member that the server has heard within a lease. */
+  leader: { id },
   waiting: { place: wholeNumber(1) },
   complete: { revision: wholeNumber(1), members: wholeNumber(1), links: wholeNumber(0), unverified: wholeNumber(0) },
   degraded: { revision: wholeNumber(1), count: wholeNumber(0), missing: list(missingPair) },

@@ -29,6 +29,7 @@ export class LogBroadcaster {
   #isStateOutdated = false;
   /** The frame `complete`, while the mesh is whole. */
   #whole: Uint8Array | undefined;
+  #leader: Id | undefined;
   #lastAt = Number.NEGATIVE_INFINITY;
   /** From the last update to the next one. */
   #gapMs: number;
@@ -75,6 +76,7 @@ export class LogBroadcaster {
       stateNumber: 0,
       watches: undefined,
       newestState: undefined,
+      leader: undefined,
     };
     this.#schedule();
   }
@@ -93,6 +95,13 @@ export class LogBroadcaster {
   setWhole(frame: Uint8Array | undefined): void {
     this.#whole = frame;
     if (frame !== undefined) this.#schedule();
+  }
+
+  /** Who leads; undefined while that is not to be told. Whoever was told of somebody else is told now. */
+  setLeader(id: Id | undefined): void {
+    if (this.#leader === id) return;
+    this.#leader = id;
+    if (id !== undefined) this.#schedule();
   }
 
   /** Sends a state message to all sessions, after the entries. */
@@ -168,6 +177,7 @@ export class LogBroadcaster {
     if (writer.isFlushing && !isLast) return;
     if (!progress.isAdmitted) this.#admit(session, progress);
     this.#catchUp(writer, progress);
+    this.#nameLeader(writer, progress);
     const { number = progress.stateNumber, frame } = this.#state ?? {};
     if (frame !== undefined && progress.stateNumber !== number) {
       progress.stateNumber = number;
@@ -186,6 +196,14 @@ export class LogBroadcaster {
     const { order } = progress;
     const { revision } = this.#directory;
     nativeWriter.send(encodeControl({ type: "admitted", log: this.log, order, revision, observed }));
+    // Before the directory: whoever has read that is a member, and knows who leads.
+    this.#nameLeader(nativeWriter, progress);
+  }
+
+  #nameLeader(writer: NativeWriter, progress: LogProgress): void {
+    if (this.#leader === undefined || this.#leader === progress.leader) return;
+    progress.leader = this.#leader;
+    writer.send(encodeControl({ type: "leader", id: this.#leader }));
   }
 
   #catchUp(writer: NativeWriter, progress: LogProgress): void {

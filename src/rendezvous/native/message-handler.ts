@@ -194,7 +194,7 @@ export class NativeMessageHandler {
     }
     session.mesh = name;
     session.candidate = candidate;
-    session.mustWait = control.waited === true && mesh.recovery.isGathering(now);
+    session.mustWait = control.waited === true && mesh.recovery.comesFirst(now);
     this.challenge(session, now);
   }
 

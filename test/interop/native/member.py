@@ -146,7 +146,7 @@ class Member:
             for entry in content["entries"]:
                 self.apply(entry)
             self.directory_moved()
-        elif kind in ("waiting", "complete", "degraded"):
+        elif kind in ("leader", "waiting", "complete", "degraded"):
             self.tell(kind, **{key: value for key, value in content.items() if key != "type"})
         elif kind == "teardown":
             self.tell("teardown", reason=content["reason"])

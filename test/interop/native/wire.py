@@ -135,6 +135,7 @@ CONTROLS = {
         "more?": YES,
     },
     "entries": {"entries": objects(entry)},
+    "leader": {"id": ID},
     "waiting": {"place": ONE},
     "complete": {"revision": ONE, "members": ONE, "links": ZERO, "unverified": ZERO},
     "degraded": {"revision": ONE, "count": ZERO, "missing": rows(ID, ID, sentence, ZERO, sentence, ZERO)},

@@ -1,5 +1,6 @@
 import type { ConnectionId, ConnectionInput, Identity } from "../../../src/core/connections.js";
 import type { ErrorCode } from "../../../src/core/errors.js";
+import type { Clocks } from "../../../src/core/machine.js";
 import { MemberMachine } from "../../../src/mesh/member-machine.js";
 import type { Link } from "../../../src/mesh/native/link.js";
 import type { MemberEvent, MemberInput, MemberOutput, MemberRules } from "../../../src/mesh/types.js";
@@ -25,6 +26,8 @@ export class Node implements Stand {
   /** As whom it has dialed. */
   readonly identities: Identity[] = [];
   isListening = true;
+  /** What its clocks say, if that is not the time of the world: they went on while it was stopped. */
+  clocks: Clocks | undefined;
   /** False while what it sends stays in its sockets: nothing is told to have gone out. */
   isFlushing = true;
   readonly #world: World;
@@ -58,7 +61,7 @@ export class Node implements Stand {
     this.#isBusy = true;
     try {
       for (let next = this.#inputs.shift(); next !== undefined; next = this.#inputs.shift()) {
-        this.member.handle(next, this.#world.now);
+        this.member.handle(next, this.#world.now, this.clocks);
         for (let output = this.member.poll(); output !== undefined; output = this.member.poll()) this.#perform(output);
       }
     } finally {

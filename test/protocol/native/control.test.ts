@@ -127,6 +127,7 @@ const messages: Readonly<Record<Control["type"], fc.Arbitrary<object>>> = {
     )
     .map(([must, may]) => ({ ...must, ...may })),
   entries: fc.record({ entries: fc.array(fc.oneof(departure, arrival, claimed, unclaimed), { maxLength: 4 }) }),
+  leader: fc.record({ id: ids }),
   waiting: fc.record({ place: ones }),
   complete: fc.record({ revision: ones, members: ones, links: counts, unverified: counts }),
   degraded: fc.record({

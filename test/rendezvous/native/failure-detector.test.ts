@@ -306,7 +306,7 @@ describe("a member that comes back", () => {
     a.resume(2);
     a.reportAll([b, 1]);
     play.settle();
-    expect(a.end.controls.map(({ type }) => type)).toEqual(["admitted", "complete"]);
+    expect(a.end.controls.map(({ type }) => type)).toEqual(["admitted", "leader", "complete"]);
     expect(b.end.all("complete")).toHaveLength(1);
   });
 

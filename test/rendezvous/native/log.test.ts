@@ -68,7 +68,10 @@ describe("N1: the log", () => {
     const [first] = nativeMembers(play, 2) as [Player, Player];
     first.caller.close();
     first.resume(2);
-    expect(first.end.controls).toMatchObject([{ type: "admitted", order: 1, revision: 2 }]);
+    expect(first.end.controls).toMatchObject([
+      { type: "admitted", order: 1, revision: 2 },
+      { type: "leader", id: first.id },
+    ]);
   });
 
   test("gives the whole directory to who asks for more than is kept, or for a revision that never was", () => {
