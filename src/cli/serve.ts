@@ -91,10 +91,12 @@ async function runServe(flags: ServeFlags, { output, onSignal, onStdoutClosed }:
     dialect: flags.dialect,
     insecure: flags.insecure === true,
     logger: output.logger,
+    limits: {
+      ...(flags.finish === undefined ? {} : { finishMs: flags.finish * 1000 }),
+      ...(flags.settle === undefined ? {} : { settleMs: flags.settle * 1000 }),
+    },
     ...(secret === undefined ? {} : { secret }),
-    ...(flags.finish === undefined ? {} : { finishMs: flags.finish * 1000 }),
     ...(flags.capacity === undefined ? {} : { capacity: flags.capacity }),
-    ...(flags.settle === undefined ? {} : { settleMs: flags.settle * 1000 }),
     ...(flags.allowAdvertise === undefined ? {} : { allowAdvertise: flags.allowAdvertise }),
     ...(trace === undefined ? {} : { trace: (record) => trace.add(record) }),
   });

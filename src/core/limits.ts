@@ -50,7 +50,7 @@ export const defaultLimits = {
   drainMs: 5_000,
   /**
    * From the last list at capacity to the teardown: time for classic members, which cannot report their links, to make
-   * them.
+   * them. Shorter ends sooner, longer is kinder to slow networks.
    */
   settleMs: 2_000,
   /** A list; 64 KiB hold about 2,900 members. Simple readers accept far less, see `listWarnBytes`. */
@@ -241,7 +241,10 @@ export const defaultLimits = {
   updateMemberMs: 0.3,
   /** Changes of links that come within so long of the last report go out together in the next one. */
   reportMs: 20,
-  /** From when the capacity is first reached to the end of a mesh that is not complete by then. */
+  /**
+   * From when the capacity is first reached to the end of a mesh that is not complete by then. The end names the members
+   * and pairs that are missing.
+   */
   finishMs: 60_000,
   /** A pair that has been missing for so long is reported as missing; most are linked within a second. */
   degradedMs: 2_000,

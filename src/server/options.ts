@@ -4,7 +4,6 @@ import {
   choiceOption,
   integerOption,
   limitsOption,
-  millisecondsOption,
   refuseUnknown,
   transportOption,
 } from "../api/options.js";
@@ -25,7 +24,8 @@ export interface ServerOptions {
   readonly capacity?: number;
   /**
    * What happens at capacity, for which only members with a live session count. `teardown` (default): the mesh ends once it
-   * is whole with so many; if one goes before that, its slot is free again. `hold`: it stays, and newcomers wait in line for
+   * is whole with so many, or at the latest `limits.finishMs` after that many were there, and `start` then fails with
+   * `INCOMPLETE`; if one goes before that, its slot is free again. `hold`: it stays, and newcomers wait in line for
    * a free slot.
    */
   readonly onFull?: OnFull;
@@ -38,17 +38,6 @@ export interface ServerOptions {
   readonly dialect?: Dialect | "any";
   /** The secret that every connection must prove; see `makeSecret`. Default: none, and nothing is encrypted. */
   readonly secret?: string;
-  /**
-   * Milliseconds from the last list at capacity to the teardown, default 2,000, where two members or more are classic. They
-   * cannot report their links, so this is the time they get to make them: shorter ends sooner, longer is kinder to slow
-   * networks.
-   */
-  readonly settleMs?: number;
-  /**
-   * Milliseconds from when the capacity is first reached to the end of a mesh that has not become whole, default 60,000. It
-   * then ends all the same, names the members and pairs that are missing, and `start` fails with `INCOMPLETE`.
-   */
-  readonly finishMs?: number;
   /**
    * Networks in CIDR notation whose hosts may be advertised from elsewhere, default none. Each one widens whom a stranger
    * can make every member dial.
@@ -78,8 +67,6 @@ const serverOptionNames: readonly (keyof ServeOptions)[] = [
   "gangSize",
   "dialect",
   "secret",
-  "settleMs",
-  "finishMs",
   "allowAdvertise",
   "insecure",
   "limits",
@@ -110,15 +97,7 @@ export function serverConfig(options: ServerOptions): ServerConfig {
 }
 
 function serverRules(options: ServerOptions, limits: Limits, isKeyed: boolean): RendezvousRules {
-  const {
-    capacity,
-    onFull = "teardown",
-    gangSize,
-    dialect = "any",
-    settleMs = limits.settleMs,
-    finishMs = limits.finishMs,
-    allowAdvertise = [],
-  } = options;
+  const { capacity, onFull = "teardown", gangSize, dialect = "any", allowAdvertise = [] } = options;
   for (const cidr of allowAdvertise)
     if (!isCidr(cidr)) badOption("allowAdvertise", "a network such as 10.0.0.0/8", cidr);
   return {
@@ -132,10 +111,6 @@ function serverRules(options: ServerOptions, limits: Limits, isKeyed: boolean): 
     version: packageVersion(),
     firstRevision: Date.now() * 1000,
     startedAtMs: nodeClock.now(),
-    limits: {
-      ...limits,
-      settleMs: millisecondsOption("settleMs", settleMs),
-      finishMs: millisecondsOption("finishMs", finishMs),
-    },
+    limits,
   };
 }

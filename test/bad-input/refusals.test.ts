@@ -44,7 +44,7 @@ describe("a server that has no room", () => {
   });
 
   test("refuses a newcomer with MESH_SEALED once the capacity has been reached", async () => {
-    const mesh = await healthyMesh({ capacity: 2, settleMs: 600_000 }, "classic");
+    const mesh = await healthyMesh({ capacity: 2, limits: { settleMs: 600_000 } }, "classic");
     const client = await rawClient(mesh.address);
     await client.write(`127.0.0.1:${await freePort()}`);
     expect(await mesh.notes.nth(1)).toMatchObject({ code: "MESH_SEALED", level: "warn", remote: client.local });
@@ -54,7 +54,7 @@ describe("a server that has no room", () => {
   });
 
   test("takes a newcomer again when a member has left after the capacity had been reached", async () => {
-    const mesh = await healthyMesh({ capacity: 3, settleMs: 600_000 }, "classic");
+    const mesh = await healthyMesh({ capacity: 3, limits: { settleMs: 600_000 } }, "classic");
     const third = await join(mesh.address, { dialect: "classic" });
     await expect(join(mesh.address)).rejects.toMatchObject({ code: "REFUSED" });
     const left = new Promise((resolve) => mesh.server.once("left", resolve));

@@ -190,7 +190,7 @@ describe.each([
   ] as const)("link each of the 15 pairs once, joining %s, and are all notified of the end", async (_, isAtOnce) => {
     const sockets = countSockets();
     const meeting = isOwnServer
-      ? await OwnServer.start({ capacity: 6, settleMs })
+      ? await OwnServer.start({ capacity: 6, limits: { settleMs } })
       : await startClassicServer(starts.length);
     const witnesses = await gather(starts, meeting.address, isAtOnce);
     const endTexts = await Promise.all(witnesses.map((witness) => witness.end()));
@@ -218,7 +218,7 @@ describe("a reader that takes one read for one message", () => {
   });
 
   it("gets every list that is sent, and the teardown, apart, when 29 of our nodes join with it at once", async () => {
-    const server = await OwnServer.start({ capacity: 30, settleMs: 100 });
+    const server = await OwnServer.start({ capacity: 30, limits: { settleMs: 100 } });
     const reader = await startRawReader(server.address);
     await reader.until(() => reader.fromServer.length > 0, "has got no list");
     await gather(
@@ -239,7 +239,7 @@ describe("a reader that takes one read for one message", () => {
   });
 
   it("gets every list that is sent, and the teardown, apart, when it is one of 30 C nodes", async () => {
-    const server = await OwnServer.start({ capacity: 30, settleMs: 100 });
+    const server = await OwnServer.start({ capacity: 30, limits: { settleMs: 100 } });
     const nodes = Array.from({ length: 30 }, () => startClassicNode(server.address));
     expect(await Promise.all(nodes.map((node) => node.end()))).toEqual(Array.from(nodes, () => "teardown"));
     await server.end();
@@ -427,7 +427,7 @@ async function expectReplaced({ server, victim, survivors, newcomer, listsBefore
 
 it("C nodes and ours make a mesh over IPv6", async (context) => {
   await requireAddress(context, "::1", "IPv6");
-  const server = await OwnServer.start({ listen: "[::1]:0", capacity: 4, settleMs });
+  const server = await OwnServer.start({ listen: "[::1]:0", capacity: 4, limits: { settleMs } });
   const starts: Start[] = [startClassicNode, startOwnNode, startClassicNode, startOwnNode];
   const witnesses = await gather(starts, server.address, false);
   expect(await Promise.all(witnesses.map((witness) => witness.end()))).toEqual(starts.map(() => "teardown"));
