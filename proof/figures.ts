@@ -7,21 +7,26 @@ interface Figure {
 /** What a scenario measures, and the bounds that it has to keep. */
 export class Figures {
   readonly #figures = new Map<string, Figure>();
-  /** What was wrong, one sentence each. */
+  /** What happened and may not, one sentence each. */
   readonly faults: string[] = [];
+  /** What took too long: a machine that is busy with something else can cause that. */
+  readonly late: string[] = [];
 
-  /** Adds a value to a figure, whose name ends in its unit. Every value above `atMost` breaks the scenario. */
-  add(name: string, value: number, atMost = Number.POSITIVE_INFINITY): void {
-    const figure = this.#figures.get(name) ?? { values: [], atMost };
-    this.#figures.set(name, figure);
-    figure.values.push(Math.round(value));
-    if (value > figure.atMost) this.faults.push(`${name}: ${value}, and at most ${figure.atMost} are allowed`);
+  /** Adds a number to a figure, without a bound. */
+  count(name: string, value: number): void {
+    this.#add(name, value, Number.POSITIVE_INFINITY);
   }
 
   /** Adds how many there are of what may not be. The first ones are named. */
   none(name: string, found: readonly unknown[]): void {
-    this.add(name, found.length, 0);
-    for (const one of found.slice(0, 5)) this.faults.push(`${name}: ${JSON.stringify(one)}`);
+    this.#add(name, found.length, 0);
+    for (const one of found.slice(0, 5)) this.faults.push(`${name}: ${JSON.stringify(one).slice(0, 400)}`);
+  }
+
+  /** Adds how many milliseconds something took, and how many it may take. */
+  time(name: string, ms: number, atMostMs = Number.POSITIVE_INFINITY): void {
+    this.#add(`${name}, ms`, Math.round(ms), atMostMs);
+    if (ms > atMostMs) this.late.push(`${name}: ${Math.round(ms)} ms, and it may take ${atMostMs} ms`);
   }
 
   /** One line for each figure: its name, how often it was measured, the median, the highest, and what is allowed. */
@@ -33,5 +38,11 @@ export class Figures {
       const bound = atMost === Number.POSITIVE_INFINITY ? "" : String(atMost);
       return [name, String(values.length), String(median), String(highest), bound];
     });
+  }
+
+  #add(name: string, value: number, atMost: number): void {
+    const figure = this.#figures.get(name) ?? { values: [], atMost };
+    this.#figures.set(name, figure);
+    figure.values.push(value);
   }
 }

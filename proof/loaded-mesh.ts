@@ -141,10 +141,10 @@ export class LoadedMesh implements AsyncDisposable {
     return mesh;
   }
 
-  /** Starts another member. */
-  add(options: object = {}): LoadedMember {
+  /** Starts another member, which finds the server at `address`. */
+  add(options: object = {}, address = this.address): LoadedMember {
     const { secret, memberOptions } = this.#options;
-    const args = loadedMemberArgs(this.address, { ...(secret && { secret }), ...memberOptions, ...options });
+    const args = loadedMemberArgs(address, { ...(secret && { secret }), ...memberOptions, ...options });
     const started = new StartedProcess(process.execPath, args, { env: plainEnvironment(), hasStdin: true });
     this.#started.push(started);
     const member = new LoadedMember(started);

@@ -20,9 +20,10 @@ for (const [name, run] of Object.entries(scenarios)) {
   );
   if (failure !== undefined) figures.faults.push(failure.slice(0, 4_000));
   for (const row of figures.rows()) process.stdout.write(`| ${[name, ...row].join(" | ")} |\n`);
-  const isKept = figures.faults.length === 0;
+  const faults = [...figures.faults, ...figures.late];
+  const isKept = faults.length === 0;
   const seconds = Math.round((performance.now() - startedAt) / 1_000);
   process.stdout.write(`| ${name} | **${isKept ? "holds" : "is broken"}**, ${seconds} s | | | | |\n`);
-  for (const fault of figures.faults.slice(0, 20)) process.stderr.write(`${name}: ${fault}\n`);
+  for (const fault of faults.slice(0, 20)) process.stderr.write(`${name}: ${fault}\n`);
   if (!isKept) process.exitCode = 1;
 }

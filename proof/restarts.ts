@@ -37,8 +37,8 @@ export async function serverRestarts(
       newcomer.nth("registered"),
       ...mesh.members.map((member) => member.complete(members + 1)),
     ]);
-    figures.add("newcomer is in, ms", registered.at - backAt, 2_000);
-    figures.add("whole again, ms", Math.max(...whole.map(({ at }) => at)) - backAt, 3_000);
+    figures.time("newcomer is in", registered.at - backAt, 2_000);
+    figures.time("whole again", Math.max(...whole.map(({ at }) => at)) - backAt, 3_000);
     const counts = await mesh.settle();
     reportCounts(figures, before, counts);
     await remove(newcomer, residents, mesh);
@@ -88,7 +88,7 @@ function reportHappenings(figures: Figures, residents: readonly LoadedMember[]):
     );
   }
   figures.none("tokens that did not grow", all.flatMap(fallingTokens));
-  figures.add("claims granted", happened.filter(({ type }) => type === "holds").length);
+  figures.count("claims granted", happened.filter(({ type }) => type === "holds").length);
 }
 
 /** The `claimed` of one member's history whose token is lower than an earlier one of its key. */
@@ -113,7 +113,7 @@ export async function restartInWireUp(figures: Figures, members: number, killAt:
     await pause(2_000);
     const backAt = await mesh.startServer();
     const whole = await Promise.all(mesh.members.map((member) => member.complete(members, 120_000)));
-    figures.add("whole, ms", Math.max(...whole.map(({ at }) => at)) - backAt);
+    figures.time("whole", Math.max(...whole.map(({ at }) => at)) - backAt);
     const counts = await mesh.settle();
     figures.none(
       "messages lost or repeated",

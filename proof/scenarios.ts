@@ -1,7 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
+import { contestedClaim } from "./claims.js";
+import { cutOffInRestart } from "./cut-off.js";
+import { killedAtOnce } from "./deaths.js";
 import type { Figures } from "./figures.js";
 import { restartInWireUp, serverRestarts } from "./restarts.js";
+import { leaderStops, memberStops, serverStops } from "./stops.js";
 
 /** By its name, each scenario. It rejects when something does not come about at all. */
 export const scenarios: Readonly<Record<string, (figures: Figures) => Promise<void>>> = {
@@ -12,6 +16,15 @@ export const scenarios: Readonly<Record<string, (figures: Figures) => Promise<vo
     serverRestarts(figures, { members: 12, rounds: 2, awayMs: 5_000, fakeTime: twoHoursBack() }),
   "restarts-long": (figures) => serverRestarts(figures, { members: 12, rounds: 1, awayMs: 60_000 }),
   "restarts-wire-up": (figures) => restartInWireUp(figures, 32, [1, 8, 16, 24, 31]),
+  "cut-off-in-restart": (figures) => cutOffInRestart(figures, 30_000),
+  "all-killed": (figures) => killedAtOnce(figures, 12, 0, 12),
+  "survivors-and-returning": (figures) => killedAtOnce(figures, 12, 3, 9),
+  "survivors-alone": (figures) => killedAtOnce(figures, 12, 6, 0),
+  "member-stops-10-s": (figures) => memberStops(figures, 10_000, false),
+  "member-stops-60-s": (figures) => memberStops(figures, 60_000, true),
+  "leader-stops": leaderStops,
+  "server-stops": (figures) => serverStops(figures, 30_000),
+  claims: (figures) => contestedClaim(figures, 60, 10, 1),
 };
 
 /** The environment of a process whose wall clock is two hours late. */

@@ -6,7 +6,7 @@ import { join } from "fullmesh";
 
 const [, , server, parameters] = process.argv;
 /** `everyMs`: the pause between two messages to each peer; `claim`: a key that it claims again and again. */
-const { everyMs = 20, claim: key, ...options } = JSON.parse(parameters);
+const { everyMs = 50, claim: key, ...options } = JSON.parse(parameters);
 const say = (type, fields = {}) => console.log(JSON.stringify({ type, at: Date.now(), ...fields }));
 
 /** Messages sent and received by peer id, and what was wrong with those received. */
@@ -41,6 +41,7 @@ const node = await join(server, {
       sent.clear();
       received.clear();
     });
+    self.on("directory", ({ members }) => say("directory", { members: members.length }));
     for (const type of reported) {
       self.on(type, ({ peer, reason, leader, key: of, token, count, missing }) =>
         say(type, {
