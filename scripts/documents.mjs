@@ -8,6 +8,7 @@ import { run } from "../dist/simulator/run.js";
 import { failureTable } from "../dist/src/core/errors.js";
 import { defaultLimits } from "../dist/src/core/limits.js";
 import { classicSessionTransitions as memberSession } from "../dist/src/mesh/classic/session.js";
+import { grantRules } from "../dist/src/mesh/native/grant-rules.js";
 import { helloRules } from "../dist/src/mesh/native/hello-rules.js";
 import { acceptorTransitions, ownerTransitions } from "../dist/src/mesh/native/link-states.js";
 import { nativeSessionTransitions } from "../dist/src/mesh/native/session.js";
@@ -26,6 +27,11 @@ const parts = {
   controls: controlsTables,
   entries: entriesTables,
   errors: errorsTable,
+  "grant rules": () =>
+    table(
+      ["if", "code in the log"],
+      grantRules.map(({ when, verdict }) => [when, `\`${verdict}\``]),
+    ),
   "hello rules": helloRulesTable,
   limits: limitsTable,
   "member limits": () => limitsOf(memberLimits),
@@ -168,6 +174,7 @@ const messagesByDirection = {
     proof: "Returns the nonce of a `challenge`.",
     known: "Behind the `proof` of a `resume`: whom the member knows, and which ids have ended.",
     links: "Reports the links that have changed.",
+    grant: "As the owner of a link: the later end may open its next attempt. The server passes it on as it is.",
     watch: "Asks to be told once when the mesh is complete with at least `size` members.",
     leave: "Leaves the mesh.",
     renew: "Says that the member lives, and holds keys or waits for them.",

@@ -430,7 +430,7 @@ const failures = {
   },
   STALE_ATTEMPT: {
     level: "info",
-    meaning: "A hello has an older attempt than the one that was accepted last.",
+    meaning: "A hello, or a grant, has an older attempt than the newest one of its link.",
     connection:
       "refused with the highest attempt, half-closed, closed within 1 s; the present connection is not affected",
     remedy: "None needed. The owner goes on with a higher attempt.",

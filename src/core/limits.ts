@@ -99,6 +99,11 @@ export const defaultLimits = {
   dialsSlow: 1_024,
   /** One dial: three SYN retransmissions (1, 2, 4 s) and a margin. */
   dialMs: 10_000,
+  /**
+   * How long a link may have no connection, while it is dialed from one end, before it is tried from the other: two
+   * retransmissions of a SYN (1 and 3 s), and a margin.
+   */
+  openingMs: 3_500,
   /** The first pause after a failed dial; doubles with each further one. */
   redialMinMs: 50,
   /** The longest such pause. */
@@ -275,6 +280,10 @@ export const defaultLimits = {
   members: 8_192,
   /** Meshes on one server: more than anybody runs by hand, and each costs no more than its directory. */
   meshes: 256,
+  /** Grants of one member that a server passes on in a second: one for each peer, if none of them can be dialed. */
+  grantsPerSecond: 1_024,
+  /** Grants that wait for a session which is being sent something else. More are dropped: each runs out at its owner. */
+  grantsWaiting: 64,
   /** Keys that one member may hold or wait for: a program names its jobs, and each of them costs the server a search. */
   claimsPerMember: 256,
   /** Keys of one mesh that are held or waited for: a directory that is sent whole names them, in some 100 KiB. */

@@ -9,7 +9,8 @@ import type { KeyedTimers, Timers } from "../core/timers.js";
 type Target =
   /** Not linked; it has a timer until it is to be dialed, and then stands in one of the queues. */
   | { readonly state: "waiting"; readonly failures: number }
-  | { readonly state: "dialing"; readonly failures: number; readonly connection: ConnectionId }
+  /** Without a connection where the peer is to dial. */
+  | { readonly state: "dialing"; readonly failures: number; readonly connection: ConnectionId | undefined }
   | { readonly state: "linked"; readonly failures: number; readonly since: number };
 
 const never = Number.POSITIVE_INFINITY;
@@ -23,7 +24,7 @@ export interface RedialPolicy {
 /** A dial that is to be given up, and why. */
 export interface OverdueDial<Peer> {
   readonly peer: Peer;
-  readonly connection: ConnectionId;
+  readonly connection: ConnectionId | undefined;
   readonly reason: string;
 }
 
@@ -114,7 +115,8 @@ export class DialQueue<Peer> {
     return peer;
   }
 
-  started(peer: Peer, connection: ConnectionId, now: number): void {
+  /** It is being dialed; without a connection if it has been asked to dial itself. */
+  started(peer: Peer, connection: ConnectionId | undefined, now: number): void {
     const failures = this.#targets.get(peer)?.failures ?? 0;
     this.#targets.set(peer, { state: "dialing", failures, connection });
     this.#prompt.set(peer, now);

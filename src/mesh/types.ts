@@ -200,6 +200,8 @@ export type SessionEvent =
   | ControlOf<"degraded">
   /** The oldest member that the server has heard within a lease. */
   | ControlOf<"leader">
+  /** The owner of a link cannot reach this member, and asks it to dial. */
+  | ControlOf<"grant">
   /** What the server says of this member's claims. */
   | ControlOf<"renewed">
   | ControlOf<"unclaimable">

@@ -146,6 +146,8 @@ export class MemberSession {
   listRevision: number | undefined;
   /** What it was sent of the log; undefined unless it is a native member. */
   logProgress: LogProgress | undefined;
+  /** When the present second of its grants began, and how many have come in it. */
+  #grants = { since: Number.NEGATIVE_INFINITY, count: 0 };
   #state: MemberSessionState = "reading";
 
   constructor(connection: ConnectionId, remote: Endpoint, limits: Limits, outputs: OutputSink<ConnectionOutput>) {
@@ -172,6 +174,13 @@ export class MemberSession {
 
   get state(): MemberSessionState {
     return this.#state;
+  }
+
+  /** It has granted an attempt. Returns how many that are within a second. */
+  countGrant(now: number): number {
+    if (now - this.#grants.since >= 1_000) this.#grants = { since: now, count: 0 };
+    this.#grants.count += 1;
+    return this.#grants.count;
   }
 
   step(event: MemberSessionTrigger): void {

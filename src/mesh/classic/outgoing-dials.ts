@@ -92,7 +92,8 @@ export class OutgoingDials implements ConnectionListener {
     this.dial(now);
   }
 
-  #abort(connection: ConnectionId): void {
+  #abort(connection: ConnectionId | undefined): void {
+    if (connection === undefined) return;
     this.#peers.delete(connection);
     this.#connections.abort(connection);
   }

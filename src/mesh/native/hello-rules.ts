@@ -12,8 +12,10 @@ export interface HelloCase {
   /** One of the two has said goodbye on the link. */
   readonly isLeaving: boolean;
   readonly attempt: number;
-  /** The highest attempt that the listener has taken from this id. */
+  /** The highest attempt that the listener has taken from this id, or used for it. */
   readonly highest: number;
+  /** The attempt that the listener, which owns the link, has granted the sender and not withdrawn. */
+  readonly granted: number | undefined;
   /** The resume states of the two ends fit. Asked last, because asking takes up the sender's acknowledgement. */
   readonly fits: () => boolean;
 }
@@ -55,22 +57,22 @@ export const helloRules: readonly HelloRule[] = [
     verdict: "WRONG_DIALECT",
   },
   {
-    tags: "C6 C7",
-    when: "`from` joined after the listener",
-    applies: ({ sender }) => sender === "later",
-    verdict: "NOT_OWNER",
-  },
-  {
     tags: "",
     when: "one end has sent `goodbye` on the link",
     applies: ({ isLeaving }) => isLeaving,
     verdict: "GONE",
   },
   {
-    tags: "A1 A4 B5",
-    when: "`attempt` is not higher than every attempt taken before",
-    applies: ({ attempt, highest }) => attempt <= highest,
+    tags: "A1 A4 B5 C5",
+    when: "`attempt` is not higher than every attempt taken or used before, and is not the one that the listener has granted",
+    applies: ({ attempt, highest, granted }) => attempt <= highest && attempt !== granted,
     verdict: "STALE_ATTEMPT",
+  },
+  {
+    tags: "C6 C7",
+    when: "`from` joined after the listener, and `attempt` is not the one that the listener has granted",
+    applies: ({ sender, attempt, granted }) => sender === "later" && attempt !== granted,
+    verdict: "NOT_OWNER",
   },
   {
     tags: "A5",

@@ -1,5 +1,6 @@
 import { networkOf } from "../../core/connections.js";
 import type { ErrorCode } from "../../core/errors.js";
+import type { KeyedTimers } from "../../core/timers.js";
 import { endpointOf } from "../../protocol/address.js";
 import type { Id } from "../../protocol/directory.js";
 import type { Control, ControlOf } from "../../protocol/native/control.js";
@@ -9,14 +10,24 @@ import type { Link } from "./link.js";
 import { highestAttemptAfter } from "./link-states.js";
 
 /** The member that sends hellos. */
-interface HelloSender {
+export interface HelloSender {
   readonly mesh: string;
   /** Knows this incarnation's id. */
   readonly roster: { readonly id: Id };
 }
 
-/** What the rest of the member must know of attempts. */
+/** The hello of a link's newest attempt. Nothing may be read any more from an older connection of the link. */
+export function helloOf({ mesh, roster }: HelloSender, { attempt, peer, resumeState }: Link): ControlOf<"hello"> {
+  const { since, received } = resumeState;
+  return { type: "hello", mesh, from: roster.id, to: peer.id, attempt, since, received };
+}
+
+/** What the rest of the member must know of attempts, and do for them. */
 export interface LinkDialerEvents {
+  /** True while there is a server to pass a grant on. */
+  canGrant(): boolean;
+  /** The later member may open the newest attempt. */
+  grant(link: Link): void;
   /** The later member has answered: the link is up. */
   answered(link: Link, now: number): void;
   /** An attempt has come to nothing. */
@@ -31,6 +42,9 @@ const rejections: ReadonlySet<string> = new Set(["WRONG_TARGET", "GONE", "WRONG_
 /**
  * The links that this node owns, because it joined earlier: whom it dials, and what comes of it, up to the answer. One
  * attempt of a link is open at a time, and it is given up by closing our own end first.
+ *
+ * An attempt that the network has failed may have failed in one direction only. So the next one is granted to the other end,
+ * through the server; then it is dialed again, and so on, until one of the two ways works. That one comes first next time.
  */
 export class LinkDialer implements NativeConnectionOwner {
   readonly #sender: HelloSender;
@@ -38,11 +52,14 @@ export class LinkDialer implements NativeConnectionOwner {
   readonly #events: LinkDialerEvents;
   readonly #queue: DialQueue<Link>;
   readonly #links = new Map<NativeConnection, Link>();
+  /** By when there must be a connection, or it is tried the other way. */
+  readonly #openings: KeyedTimers<Link>;
 
   constructor(self: HelloSender, seed: number, ports: NativeConnectionContext, watch: LinkDialerEvents) {
     this.#sender = self;
     this.#context = ports;
     this.#events = watch;
+    this.#openings = ports.timers.keyed((link, now) => this.#openingOverdue(link, now));
     this.#queue = new DialQueue(
       ports.limits,
       seed,
@@ -68,6 +85,7 @@ export class LinkDialer implements NativeConnectionOwner {
   /** Stop dialing this link, for good or until the log has something new. */
   drop(link: Link): void {
     this.#queue.drop(link);
+    this.#openings.clear(link);
     const { connection } = link;
     if (connection === undefined || !this.#links.delete(connection)) return;
     link.connection = undefined;
@@ -77,6 +95,7 @@ export class LinkDialer implements NativeConnectionOwner {
   /** Gives up every attempt, and wants no link any more. */
   clear(now: number): void {
     this.#queue.want(new Set(), now);
+    this.#openings.clearAll();
     for (const [connection, link] of this.#links) {
       link.connection = undefined;
       connection.abort();
@@ -87,21 +106,30 @@ export class LinkDialer implements NativeConnectionOwner {
   /** Starts the attempts that are due, as many as may be open at once. */
   dial(now: number): void {
     for (let link = this.#queue.next(now); link !== undefined; link = this.#queue.next(now)) {
-      link.step("dial");
+      const canGrant = this.#events.canGrant();
+      const isGrant = canGrant && link.isReverseDue;
+      link.step(isGrant ? "grant" : "dial");
       link.attempt += 1;
-      link.connection = NativeConnection.dial(this.#context, endpointOf(link.peer.address), "member", this);
-      this.#links.set(link.connection, link);
-      this.#queue.started(link, link.connection.id, now);
+      if (isGrant) this.#events.grant(link);
+      else {
+        link.connection = NativeConnection.dial(this.#context, endpointOf(link.peer.address), "member", this);
+        this.#links.set(link.connection, link);
+      }
+      this.#queue.started(link, link.connection?.id, now);
+      if (canGrant) this.#openings.set(link, now + this.#context.limits.openingMs);
     }
+  }
+
+  /** The later member has opened the attempt that it was granted: the link is up. */
+  accepted(link: Link, now: number): void {
+    this.#linked(link, true, now);
   }
 
   connected(connection: NativeConnection): void {
     const link = this.#links.get(connection);
     if (link === undefined) return;
-    const { mesh, roster } = this.#sender;
-    const { attempt, peer, resumeState: replay } = link;
-    const { since, received } = replay;
-    connection.send({ type: "hello", mesh, from: roster.id, to: peer.id, attempt, since, received });
+    this.#openings.clear(link);
+    connection.send(helloOf(this.#sender, link));
   }
 
   control(connection: NativeConnection, control: Control, now: number): void {
@@ -114,16 +142,37 @@ export class LinkDialer implements NativeConnectionOwner {
 
   gone(connection: NativeConnection, reason: string, now: number): void {
     const link = this.#links.get(connection);
-    if (link !== undefined) this.#failed(link, connection.failure ?? dialFailureCode(reason), reason, now);
+    if (link === undefined) return;
+    const code = connection.failure ?? dialFailureCode(reason);
+    link.isReverseDue = code === "DIAL_FAILED";
+    this.#failed(link, code, reason, now);
   }
 
   /** Gives up what has taken too long, and dials what is due. */
   #giveUpOverdue(now: number): void {
     for (let due = this.#queue.takeOverdue(now); due !== undefined; due = this.#queue.takeOverdue(now)) {
-      due.peer.connection?.abort();
-      this.#failed(due.peer, "DIAL_TIMEOUT", due.reason, now);
+      this.#giveUp(due.peer, due.reason, now);
     }
     this.dial(now);
+  }
+
+  /** There is no connection yet. A direct dial goes on if nobody can pass a grant on. */
+  #openingOverdue(link: Link, now: number): void {
+    const { openingMs } = this.#context.limits;
+    if (link.state === "granted") this.#giveUp(link, `it was asked to dial, and has not within ${openingMs} ms`, now);
+    else if (this.#events.canGrant()) this.#giveUp(link, `no connection within ${openingMs} ms`, now);
+  }
+
+  #giveUp(link: Link, reason: string, now: number): void {
+    link.isReverseDue = link.state === "dialing";
+    link.connection?.abort();
+    this.#failed(link, "DIAL_TIMEOUT", reason, now);
+  }
+
+  #linked(link: Link, isReverse: boolean, now: number): void {
+    link.isReverseDue = isReverse;
+    this.#openings.clear(link);
+    this.#queue.linked(link, now);
   }
 
   #answered(link: Link, connection: NativeConnection, answer: ControlOf<"answer">, now: number): void {
@@ -133,7 +182,7 @@ export class LinkDialer implements NativeConnectionOwner {
       this.#end(link, "SESSION_LOST: the two ends do not agree on what has been delivered", now);
       return;
     }
-    this.#queue.linked(link, now);
+    this.#linked(link, false, now);
     link.downState = undefined;
     link.step("answered");
     this.#events.answered(link, now);
@@ -146,6 +195,7 @@ export class LinkDialer implements NativeConnectionOwner {
     now: number,
   ): void {
     connection.close(now);
+    link.isReverseDue = false;
     const most = highestAttemptAfter(link.attempt);
     link.attempt = Math.max(link.attempt, Math.min(highest ?? 0, most));
     if (code === "SESSION_LOST") {
@@ -172,9 +222,11 @@ export class LinkDialer implements NativeConnectionOwner {
   #failed(link: Link, code: ErrorCode, reason: string, now: number): void {
     if (link.connection !== undefined) this.#links.delete(link.connection);
     link.connection = undefined;
+    this.#openings.clear(link);
+    const stage = link.state;
     link.step("failed");
     const failures = this.#queue.failed(link, now);
-    link.downState = { stage: "dialing", reason: `${code} ${reason} (${failures} in a row)` };
+    link.downState = { stage, reason: `${code} ${reason} (${failures} in a row)` };
     const { name, address } = link.peer;
     const who = name === undefined ? address : `${name} at ${address}`;
     this.#context.note(code, `cannot reach ${who} (attempt ${link.attempt}): ${reason}`, address);

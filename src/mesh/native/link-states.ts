@@ -9,9 +9,11 @@ import type { ErrorCode } from "../../core/errors.js";
 /** The earlier member owns the link: it alone starts attempts, one at a time, and numbers them from 1. */
 export const ownerTransitions = {
   /** No attempt is open; the next one is due at once or after a pause. */
-  idle: { dial: "dialing", removed: "ended", left: "ended" },
+  idle: { dial: "dialing", grant: "granted", removed: "ended", left: "ended" },
   /** An attempt is open, until its answer, its refusal, its end or its time-out. Giving it up closes our own end first. */
   dialing: { answered: "up", failed: "idle", rejected: "suspended", removed: "ended", left: "ended" },
+  /** The other end may open the next attempt, until its hello or a time-out. */
+  granted: { accepted: "up", failed: "idle", removed: "ended", left: "ended" },
   /** The other end says that it is not, or no more, who we mean: nothing is dialed until a directory lists it again [D0f]. */
   suspended: { relisted: "idle", removed: "ended", left: "ended" },
   /** The answer has come on the connection of the attempt. */
@@ -21,10 +23,19 @@ export const ownerTransitions = {
   ended: {},
 } as const;
 
-/** The later member answers. It never redials by itself [C6 C7]. */
+/** The later member answers. It dials only what the owner has granted, and never redials by itself [C6 C7]. */
 export const acceptorTransitions = {
   /** There is no connection; the owner is to say hello. */
-  waiting: { accepted: "up", removed: "ended", left: "ended" },
+  waiting: { accepted: "up", granted: "dialing", removed: "ended", left: "ended" },
+  /** A reverse dial is open. A hello of a higher attempt takes its place, and so does a grant of one. */
+  dialing: {
+    accepted: "up",
+    answered: "up",
+    granted: "dialing",
+    failed: "waiting",
+    removed: "ended",
+    left: "ended",
+  },
   /** A hello has been taken, and answered. A higher attempt takes its place. */
   up: { accepted: "up", broken: "waiting", removed: "ended", left: "draining" },
   draining: { broken: "ended", removed: "ended", left: "draining" },
@@ -34,6 +45,8 @@ export const acceptorTransitions = {
 export type LinkState = keyof typeof ownerTransitions | keyof typeof acceptorTransitions;
 export type LinkTrigger =
   | "dial"
+  | "grant"
+  | "granted"
   | "answered"
   | "failed"
   | "rejected"

@@ -63,6 +63,8 @@ export class Link implements LinkWriter, NativeConnectionOwner {
   attempt = 0;
   /** The connection of the newest attempt, if there is one. */
   connection: NativeConnection | undefined;
+  /** As owner: the next attempt is the other end's to open, because that worked last, or dialing did not. */
+  isReverseDue = false;
   /** What is in the way while it is not up. */
   downState: DownState | undefined;
   /** True once the peer has said that it sends nothing more. */

@@ -8,6 +8,7 @@ import type { PendingConnections } from "../../core/pending-connections.js";
 import type { KeyedTimers, Timers } from "../../core/timers.js";
 import type { Address } from "../../protocol/address.js";
 import type { Id, Member } from "../../protocol/directory.js";
+import type { ControlOf } from "../../protocol/native/control.js";
 import type { Connections } from "../connections.js";
 import type { MemberEvent, MemberOutput, MemberRules, SessionEvent } from "../types.js";
 import type { NativeConnection } from "./connection.js";
@@ -78,6 +79,8 @@ export class NativeMember {
       },
       claimMoved: (change, now) => this.#claimMoved(change, now),
       called: (channel, control, now) => this.session.called(channel, control, now),
+      canGrant: () => this.session.isListed,
+      grant: (grant) => this.session.send(grant),
     });
     this.session = new NativeSession(rules, outputs, context, this.peers.roster, emit);
     this.claims = new MemberClaims(
@@ -159,6 +162,9 @@ export class NativeMember {
       case "leader":
         this.#leaderId = event.id;
         break;
+      case "grant":
+        this.#granted(event, now);
+        break;
       case "renewed":
       case "unclaimable":
         this.claims.answered(event, now);
@@ -200,6 +206,13 @@ export class NativeMember {
   watch(size: number): void {
     this.#watched = size;
     this.session.send({ type: "watch", size });
+  }
+
+  #granted(grant: ControlOf<"grant">, now: number): void {
+    const code = this.peers.granted(grant, now);
+    if (code === undefined) return;
+    const message = `a grant of attempt ${grant.attempt} from ${grant.owner} is ignored`;
+    this.#outputs.push({ type: "note", note: { code, message, remote: this.session.serverName } });
   }
 
   #claimMoved(change: ClaimTransition, now: number): void {

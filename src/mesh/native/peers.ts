@@ -1,4 +1,5 @@
 import type { ConnectionId } from "../../core/connections.js";
+import type { ErrorCode } from "../../core/errors.js";
 import type { LinkHandlerFactory } from "../../core/link-handler.js";
 import type { OutputSink } from "../../core/machine.js";
 import { PagePool } from "../../core/page-pool.js";
@@ -10,10 +11,12 @@ import { numberedKinds } from "../../protocol/native/numbered-frames.js";
 import type { LinkDescription, MemberEvent, MemberOutput, MemberRules } from "../types.js";
 import type { NativeConnection, NativeConnectionContext } from "./connection.js";
 import { type ClaimTransition, type DirectoryChange, DirectoryView } from "./directory-view.js";
+import { grantRules } from "./grant-rules.js";
 import { HelloHandler, type SessionCall } from "./hello-handler.js";
 import type { HelloCase } from "./hello-rules.js";
 import { type DownState, Link, type LinkContext } from "./link.js";
 import { LinkDialer } from "./link-dialer.js";
+import { ReverseDialer } from "./reverse-dialer.js";
 import type { ServerLinkReport } from "./server-link-report.js";
 
 /** Events of the native peers for the rest of the member. */
@@ -26,11 +29,16 @@ export interface NativePeersEvents {
   fenced(reason: string, now: number): void;
   /** The server has dialed back, or somebody registers here. */
   called(connection: NativeConnection, control: SessionCall, now: number): void;
+  /** True while there is a server to pass a grant on. */
+  canGrant(): boolean;
+  /** A link of this node is granted. */
+  grant(grant: ControlOf<"grant">): void;
 }
 
 /**
  * This node's side of the mesh as far as the native dialect goes: one link with every other native member of the directory.
- * The attempts are `LinkDialer`'s, the hellos `HelloHandler`'s, what goes over a link is `Link`'s; here the directory meets them.
+ * The attempts are `LinkDialer`'s and `ReverseDialer`'s, the hellos `HelloHandler`'s, what goes over a link is `Link`'s; here
+ * the directory meets them.
  */
 export class NativePeers {
   readonly roster: DirectoryView;
@@ -39,6 +47,7 @@ export class NativePeers {
   readonly #outputs: OutputSink<MemberOutput>;
   readonly #events: NativePeersEvents;
   readonly #dialer: LinkDialer;
+  readonly #reverseDialer: ReverseDialer;
   readonly #linkContext: LinkContext;
   readonly #links = new Map<Id, Link>();
   readonly #byAddress = new Map<Address, Link>();
@@ -59,7 +68,16 @@ export class NativePeers {
     this.#events = watch;
     this.roster = new DirectoryView(id, rules.limits);
     this.reports = reports;
-    this.#dialer = new LinkDialer({ mesh: rules.mesh, roster: this.roster }, rules.seed, ports, {
+    const sender = { mesh: rules.mesh, roster: this.roster };
+    this.#dialer = new LinkDialer(sender, rules.seed, ports, {
+      canGrant: () => this.#events.canGrant(),
+      grant: ({ peer, attempt }) =>
+        this.#events.grant({ type: "grant", owner: this.roster.id, later: peer.id, attempt }),
+      answered: (link, now) => this.#answered(link, now),
+      failed: (link, now) => this.#report(link, now),
+      lost: (link, reason, now) => this.#lost(link, reason, now),
+    });
+    this.#reverseDialer = new ReverseDialer(sender, ports, {
       answered: (link, now) => this.#answered(link, now),
       failed: (link, now) => this.#report(link, now),
       lost: (link, reason, now) => this.#lost(link, reason, now),
@@ -145,13 +163,38 @@ export class NativePeers {
     );
   }
 
+  /**
+   * The owner of a link lets this node dial. Whatever the link has is closed before: nothing more is read from it [C8].
+   * Returns why the grant is ignored, if it is.
+   */
+  granted({ owner, later, attempt }: ControlOf<"grant">, now: number): ErrorCode | undefined {
+    const link = this.#links.get(owner);
+    const rule = grantRules.find(({ applies }) =>
+      applies({
+        isForMe: later === this.roster.id && link?.isOwner === false,
+        isLeaving: link?.state === "draining",
+        attempt,
+        highest: link?.attempt ?? 0,
+      }),
+    );
+    if (rule !== undefined || link === undefined) return rule?.verdict;
+    this.#reverseDialer.drop(link);
+    if (link.state === "up") {
+      link.drop();
+      link.step("broken");
+      this.#broken(link, "its owner asks for a new connection", now);
+    }
+    this.#reverseDialer.dial(link, attempt, now);
+    return undefined;
+  }
+
   // Wishes of the application.
 
   /** Says goodbye to everybody; what is under way is still delivered. */
   end(reason: string, now: number): void {
     this.acceptor.close();
     for (const link of [...this.#links.values()]) {
-      this.#dialer.drop(link);
+      this.#stopDialing(link);
       if (link.isCarried) {
         link.step("left");
         link.sayGoodbye(reason, now);
@@ -214,10 +257,15 @@ export class NativePeers {
 
   /** Ends a link at once: nothing more is read or sent on it. */
   #remove(link: Link, reason: string): void {
-    this.#dialer.drop(link);
+    this.#stopDialing(link);
     link.drop();
     if (link.state !== "ended") link.step("removed");
     this.#ended(link, reason);
+  }
+
+  #stopDialing(link: Link): void {
+    this.#dialer.drop(link);
+    this.#reverseDialer.drop(link);
   }
 
   #ended(link: Link, reason: string): void {
@@ -236,14 +284,16 @@ export class NativePeers {
   #caseOf(hello: ControlOf<"hello">): HelloCase {
     const link = this.#links.get(hello.from);
     const standing = this.roster.senderOf(hello.from);
+    const isPeer = standing === "earlier" || (standing === "later" && hello.from !== this.roster.id);
     return {
       isForMe: hello.to === this.roster.id,
       isAdmitted: this.roster.self !== undefined,
       // A link that has ended never begins anew, also while the log lists the peer still.
-      sender: standing === "earlier" && link === undefined ? "removed" : standing,
+      sender: isPeer && link === undefined ? "removed" : standing,
       isLeaving: link?.state === "draining",
       attempt: hello.attempt,
       highest: link?.attempt ?? 0,
+      granted: link?.state === "granted" ? link.attempt : undefined,
       fits: () => link?.resumeState.takeHello(hello.attempt, hello.since, hello.received) ?? false,
     };
   }
@@ -253,6 +303,7 @@ export class NativePeers {
   }
 
   #accepted(link: Link, { attempt }: ControlOf<"hello">, connection: NativeConnection, now: number): void {
+    this.#reverseDialer.drop(link);
     link.drop();
     link.step("accepted");
     link.attempt = attempt;
@@ -260,6 +311,7 @@ export class NativePeers {
     connection.trust();
     const { since, received } = link.resumeState;
     connection.send({ type: "answer", attempt, since, received });
+    if (link.isOwner) this.#dialer.accepted(link, now);
     this.#up(link, connection, now);
   }
 

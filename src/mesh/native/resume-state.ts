@@ -39,22 +39,25 @@ export class ResumeState {
   }
 
   /**
-   * The owner's hello. Takes up its state where the two left off, or begins one; false if they do not agree, which
-   * means that one of the two has forgotten what it had.
+   * The hello of whoever has dialed. Takes up the state where the two left off, or begins one; false if they do not agree,
+   * which means that one of the two has forgotten what it had.
    */
   takeHello(attempt: number, since: number, received: number): boolean {
-    if (since !== 0) return since === this.#since && this.#resendBuffer.acknowledge(received);
-    // The owner has never read an answer of ours, so it has sent and taken nothing.
+    if (since !== 0 && since === this.#since) return this.#resendBuffer.acknowledge(received);
+    // The answer that began a state may have been lost on its way: then neither end has taken anything in it.
+    return since < attempt && this.#begin(attempt, received);
+  }
+
+  /** Our hello was answered. False if the two do not agree. */
+  takeAnswer(attempt: number, since: number, received: number): boolean {
+    if (since === this.#since) return this.#resendBuffer.acknowledge(received);
+    return since === attempt && this.#begin(attempt, received);
+  }
+
+  /** Begins a new state, if nothing is known to have been taken in the old one, by either end. */
+  #begin(attempt: number, received: number): boolean {
     if (this.#received > 0 || this.#resendBuffer.acknowledged > 0 || received > 0) return false;
     this.#since = attempt;
     return true;
-  }
-
-  /** The later member has answered our hello. False if the two do not agree. */
-  takeAnswer(attempt: number, since: number, received: number): boolean {
-    if (this.#since === 0 && since !== attempt) return false;
-    if (this.#since !== 0 && since !== this.#since) return false;
-    this.#since = since;
-    return this.#resendBuffer.acknowledge(received);
   }
 }

@@ -413,6 +413,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
       case "complete":
       case "degraded":
       case "leader":
+      case "grant":
       case "renewed":
       case "unclaimable":
         this.#emit(control, now);

@@ -125,6 +125,10 @@ export const controls = {
   unclaim: { key: name, token: optional(wholeNumber(1)) },
   /** I am back, and hold these still. */
   held: { claims: list(heldKey) },
+  /**
+   * The owner of a link asks the later end to open it, by this attempt. The server passes the message on, as it is.
+   */
+  grant: { owner: id, later: id, attempt: wholeNumber(1) },
 
   // Whoever looks at a mesh without being in it, to the server; and the answers, again and again.
   observe: { mesh: name },

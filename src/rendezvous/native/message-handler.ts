@@ -1,7 +1,7 @@
 import { printable } from "../../core/escaping.js";
 import type { IdleMonitor } from "../../core/idle-monitor.js";
 import type { PendingConnections } from "../../core/pending-connections.js";
-import type { Candidate, Id } from "../../protocol/directory.js";
+import { type Candidate, compareMembers, type Id } from "../../protocol/directory.js";
 import { type Control, type ControlOf, encodeControl } from "../../protocol/native/control.js";
 import { pong } from "../../protocol/native/frames.js";
 import type { AddressVerifier, VerificationResult } from "../address-verifier.js";
@@ -24,6 +24,7 @@ const allowedStates = {
   // The proof for an older session may arrive after the member was admitted, and is ignored then.
   proof: ["proving", "waiting", "joining", "member"],
   links: ["member"],
+  grant: ["member"],
   watch: ["member"],
   renew: ["member"],
   claim: ["member"],
@@ -38,7 +39,7 @@ type Refusal = Pick<RefusedSession, "code" | "message">;
 
 type Asking = ControlOf<"register"> | ControlOf<"resume">;
 
-/** Handles the messages of native members: register, resume, proof, links, watch, leave, and those about claims; and `observe`. */
+/** Handles the messages of native members, from `register` to those about claims; and `observe`. */
 export class NativeMessageHandler {
   readonly #rules: RendezvousRules;
   readonly #meshes: Meshes;
@@ -120,6 +121,7 @@ export class NativeMessageHandler {
     else if (control.type === "leave") this.#leave(session, control.reason, now);
     else if (control.type === "proof") this.#proved(session, control.nonce, now);
     else if (control.type === "links") this.#meshes.find(session.mesh)?.report(session, control, now);
+    else if (control.type === "grant") this.#grant(session, control, now);
     else if (control.type === "watch") this.#meshes.find(session.mesh)?.logBroadcaster.watch(session, control.size);
     else if (control.type === "renew") this.#renew(session, control.number, now);
     else if (control.type === "claim" || control.type === "unclaim" || control.type === "held")
@@ -128,6 +130,24 @@ export class NativeMessageHandler {
     else if (control.type === "observe") this.#observe(session, control, now);
     else if (control.type === "resume") this.#resume(session, control, now);
     else if (control.type === "known") this.#known(session, control, now);
+  }
+
+  /**
+   * The owner of a link asks the later end to dial. That end is told so if both are there. Nothing is kept, and nobody is
+   * told of a grant that is dropped: it runs out at its owner, which tries something else.
+   */
+  #grant(session: MemberSession, control: ControlOf<"grant">, now: number): void {
+    const { grantsPerSecond, grantsWaiting } = this.#rules.limits;
+    const members = this.#meshes.find(session.mesh)?.members;
+    const owner = members?.get(control.owner);
+    const later = members?.get(control.later);
+    const writer = later?.session?.nativeWriter;
+    if (owner?.session !== session || !owner.isPresent || later?.isPresent !== true || writer === undefined) return;
+    if (owner.member === undefined || later.member === undefined) return;
+    const isOwner = later.dialect === "native" && compareMembers(owner.member, later.member) < 0;
+    const isAdmitted = later.session?.logProgress?.isAdmitted === true;
+    if (!isOwner || !isAdmitted || writer.owed >= grantsWaiting) return;
+    if (session.countGrant(now) <= grantsPerSecond) writer.owe(`grant ${control.owner}`, encodeControl(control));
   }
 
   #renew(session: MemberSession, number: number, now: number): void {

@@ -203,16 +203,19 @@ class Link:
 
     def take_hello(self, attempt, since, received):
         """L9: False if the two ends do not agree on what has been delivered."""
-        if since != 0:
-            return since == self.since and self.acknowledge(received)
+        if since != 0 and since == self.since:
+            return self.acknowledge(received)
+        return since < attempt and self.begin_anew(attempt, received)
+
+    def take_answer(self, attempt, since, received):
+        """L10: the same for whoever has said hello."""
+        if since == self.since:
+            return self.acknowledge(received)
+        return since == attempt and self.begin_anew(attempt, received)
+
+    def begin_anew(self, attempt, received):
+        """Only if neither end has taken anything."""
         if self.received or self.acknowledged or received:
             return False
         self.since = attempt
         return True
-
-    def take_answer(self, attempt, since, received):
-        """L10: the same for the owner."""
-        if since != (self.since or attempt):
-            return False
-        self.since = since
-        return self.acknowledge(received)

@@ -4,7 +4,7 @@
     member.py HOST:PORT [--mesh NAME] [--name NAME]
 
 README.md beside this file says what it prints and which commands it takes. There is one thread and one selector. A
-`Member` has the conversations: with the server, with those who call its listener, and on links. L1 to L15 are the rules
+`Member` has the conversations: with the server, with those who call its listener, and on links. L1 to L16 are the rules
 of PROTOCOL.md.
 """
 
@@ -146,6 +146,8 @@ class Member:
             for entry in content["entries"]:
                 self.apply(entry)
             self.directory_moved()
+        elif kind == "grant":
+            self.granted(content)
         elif kind in ("leader", "waiting", "complete", "degraded"):
             self.tell(kind, **{key: value for key, value in content.items() if key != "type"})
         elif kind == "teardown":
@@ -341,6 +343,30 @@ class Member:
             lambda connection: connection.control("hello", **self.hello(link)),
         )
 
+    def granted(self, grant):
+        """L16: the owner cannot dial this member, and lets it open one attempt."""
+        link = self.links.get(grant["owner"]) if grant["later"] == self.id else None
+        attempt = grant["attempt"]
+        if link is None or link.is_owner or self.is_ending or link.has_heard_goodbye:
+            return
+        if not link.attempt < attempt <= link.attempt + 2**32:
+            return
+        self.drop_connection(link)
+        link.attempt = attempt
+        self.tell("granted", peer=link.peer["address"], attempt=attempt)
+        self.changed(link.peer, ("dialing", attempt, "granted by its owner"))
+        link.connection = self.dial(
+            link.peer["address"],
+            lambda connection, content: self.heard_answer(link, connection, content),
+            lambda connection, reason: self.reverse_failed(link, reason),
+            lambda connection: connection.control("hello", **self.hello(link)),
+        )
+
+    def reverse_failed(self, link, reason):
+        """It is dialed once: the next attempt is the owner's."""
+        link.connection = None
+        self.changed(link.peer, ("waiting for its owner", link.attempt, reason))
+
     def hello(self, link):
         state = {"attempt": link.attempt, "since": link.since, "received": link.received}
         return {"mesh": self.mesh, "from": self.id, "to": link.peer["id"], **state}
@@ -355,10 +381,11 @@ class Member:
             connection.refuse("SESSION_LOST", "we do not agree on what was delivered")
             self.lose_link(link)
         elif content["type"] == "refuse":  # L4
-            link.attempt = max(link.attempt, content.get("highest", 0))
+            if link.is_owner:
+                link.attempt = max(link.attempt, content.get("highest", 0))
             if content["code"] == "SESSION_LOST":
                 return self.lose_link(link)
-            is_final = content["code"] in ("WRONG_TARGET", "GONE", "WRONG_MESH", "WRONG_DIALECT")
+            is_final = link.is_owner and content["code"] in ("WRONG_TARGET", "GONE", "WRONG_MESH", "WRONG_DIALECT")
             connection.gone = None if is_final else connection.gone
             connection.finish(f"{content['code']} {content['message']}")
             if is_final:

@@ -1,5 +1,6 @@
 import { onTestFinished, vi } from "vitest";
 import { NativeConnection } from "../../../src/mesh/native/connection.js";
+import { grantRules } from "../../../src/mesh/native/grant-rules.js";
 import { type HelloRule, helloRules } from "../../../src/mesh/native/hello-rules.js";
 import { Link } from "../../../src/mesh/native/link.js";
 import { ResumeState } from "../../../src/mesh/native/resume-state.js";
@@ -24,6 +25,14 @@ export function dropHelloRule(tag: string): void {
   changeRules((rules) => rules.filter(({ tags }) => !tags.split(" ").includes(tag)));
 }
 
+/** Grants are judged without the rule that has this tag. */
+export function dropGrantRule(tag: string): void {
+  const rules = grantRules as (typeof grantRules)[number][];
+  const at = rules.findIndex(({ tags }) => tags === tag);
+  const dropped = rules.splice(at, 1);
+  onTestFinished(() => void rules.splice(at, 0, ...dropped));
+}
+
 /** The rule with this tag is another one. */
 export function bendHelloRule(tag: string, bent: Partial<HelloRule>): void {
   changeRules((rules) => rules.map((rule) => (rule.tags.split(" ").includes(tag) ? { ...rule, ...bent } : rule)));
@@ -43,7 +52,7 @@ export function sayNothingReceived(): void {
 export function reuseNumbers(): void {
   const step = Link.prototype.step;
   vi.spyOn(Link.prototype, "step").mockImplementation(function (this: Link, event) {
-    if (event === "dial") this.attempt = 0;
+    if (event === "dial" || event === "grant") this.attempt = 0;
     step.call(this, event);
   });
 }

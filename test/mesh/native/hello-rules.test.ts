@@ -9,6 +9,7 @@ describe("a hello", () => {
     isLeaving: false,
     attempt: 3,
     highest: 2,
+    granted: undefined,
     fits: () => true,
   };
 
@@ -24,7 +25,13 @@ describe("a hello", () => {
     [{ isAdmitted: false }, "park"],
     [{ sender: "unknown", attempt: 1 }, "park"],
     [{ sender: "classic", attempt: 1 }, "WRONG_DIALECT"],
-    [{ sender: "later", attempt: 1 }, "NOT_OWNER"],
+    [{ sender: "later" }, "NOT_OWNER"],
+    [{ sender: "later", granted: 2 }, "NOT_OWNER"],
+    [{ sender: "later", attempt: 1, granted: 2 }, "STALE_ATTEMPT"],
+    [{ sender: "later", attempt: 2 }, "STALE_ATTEMPT"],
+    [{ sender: "later", attempt: 2, granted: 2, isLeaving: true }, "GONE"],
+    [{ sender: "later", attempt: 2, granted: 2, fits: () => false }, "SESSION_LOST"],
+    [{ sender: "later", attempt: 2, granted: 2 }, "take"],
     [{ isLeaving: true, attempt: 1 }, "GONE"],
     [{ attempt: 2 }, "STALE_ATTEMPT"],
     [{ attempt: 1, fits: () => false }, "STALE_ATTEMPT"],

@@ -14,6 +14,8 @@ afterEach(() => {
 /** The hello of the owner's first attempt is late: the owner has given it up, and is up by the second. */
 function lateHello(world: World): { owner: Node; later: Node; first: Wire; second: Wire } {
   const [owner, later] = world.mesh(2) as [Node, Node];
+  // Without a server it can only dial.
+  owner.loseSession();
   const first = owner.newest(later).connect();
   world.pass(world.limits.dialMs + world.limits.redialMinMs);
   const second = owner.newest(later).flow();
@@ -71,6 +73,7 @@ describe("attempts that the owner has given up", () => {
   test("A2: are closed at the owner's end before the next one is dialed", () => {
     const world = new World();
     const [owner, later] = world.mesh(2) as [Node, Node];
+    owner.loseSession();
     const first = owner.newest(later).connect();
     world.pass(world.limits.dialMs);
     expect(first.dialer.isClosed).toBe(true);
@@ -94,6 +97,7 @@ describe("attempts that the owner has given up", () => {
     if (!isThere) keepWhatIsGivenUp();
     const world = new World();
     const [owner, later] = world.mesh(2) as [Node, Node];
+    owner.loseSession();
     const first = owner.newest(later).connect().from("dialer");
     world.pass(world.limits.dialMs);
     expect(first.last("acceptor", "answer")).toMatchObject({ attempt: 1 });
@@ -239,7 +243,7 @@ describe("the owner of a link with an incarnation that is over", () => {
 
   test.each(worlds)("D0g: reads why it was refused, because no reset overtakes that ($world)", ({ isThere }) => {
     const world = new World();
-    const owner = laggingOwner(world);
+    const owner = laggingOwner(world).loseSession();
     for (let round = 0; round < 12; round += 1) {
       const wire = owner.dialsTo(listed(2).address)[round];
       if (wire === undefined) break;
@@ -279,6 +283,7 @@ describe("the owner of a link with an incarnation that is over", () => {
 test("an owner and a later member are up by the same attempt, whatever was lost before", () => {
   const world = new World();
   const [owner, later] = world.mesh(2) as [Node, Node];
+  owner.loseSession();
   for (const loss of ["hello", "answer", "both ends"] as const) {
     const wire = owner.newest(later).connect();
     if (loss !== "hello") wire.from("dialer");

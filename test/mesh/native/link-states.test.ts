@@ -15,6 +15,8 @@ import { RecordingHandlers } from "./recording-handler.js";
 
 const events: readonly LinkTrigger[] = [
   "dial",
+  "grant",
+  "granted",
   "answered",
   "failed",
   "rejected",
@@ -30,18 +32,30 @@ const ways: Record<"owner" | "acceptor", Partial<Record<LinkState, readonly Link
   owner: {
     idle: [],
     dialing: ["dial"],
+    granted: ["grant"],
     suspended: ["dial", "rejected"],
     up: ["dial", "answered"],
     draining: ["dial", "answered", "left"],
     ended: ["removed"],
   },
-  acceptor: { waiting: [], up: ["accepted"], draining: ["accepted", "left"], ended: ["removed"] },
+  acceptor: {
+    waiting: [],
+    dialing: ["granted"],
+    up: ["accepted"],
+    draining: ["accepted", "left"],
+    ended: ["removed"],
+  },
 };
 
 /** What LINK-RULES and DESIGN.md section 6 allow, written down once more: everything else is a fault. */
 const allowed: Record<"owner" | "acceptor", readonly string[]> = {
   owner: [
     "idle dial dialing",
+    "idle grant granted",
+    "granted accepted up",
+    "granted failed idle",
+    "granted removed ended",
+    "granted left ended",
     "idle removed ended",
     "idle left ended",
     "dialing answered up",
@@ -61,6 +75,13 @@ const allowed: Record<"owner" | "acceptor", readonly string[]> = {
   ],
   acceptor: [
     "waiting accepted up",
+    "waiting granted dialing",
+    "dialing accepted up",
+    "dialing answered up",
+    "dialing granted dialing",
+    "dialing failed waiting",
+    "dialing removed ended",
+    "dialing left ended",
     "waiting removed ended",
     "waiting left ended",
     "up accepted up",

@@ -25,7 +25,7 @@ function refusal(wire: Wire): string | undefined {
 describe("a caller", () => {
   test.each<[string, Parameters<Wire["say"]>[1], string]>([
     ["that means somebody else", hello(1, 1, 7), "WRONG_TARGET"],
-    ["that joined later", hello(1, 5), "NOT_OWNER"],
+    ["that joined later", hello(9, 5), "NOT_OWNER"],
     ["that is the listener itself", hello(1, 2), "NOT_OWNER"],
     ["of another mesh", { ...hello(1), mesh: "other" }, "WRONG_MESH"],
     ["that the directory has as classic", hello(1, 4), "WRONG_DIALECT"],

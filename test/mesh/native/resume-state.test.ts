@@ -103,16 +103,18 @@ describe("a replay", () => {
     expect(end.replay.since).toBe(1);
   });
 
-  test("of a later member goes on only with the state of both", () => {
+  test("that has taken something goes on only with the state of both", () => {
     const { replay } = new End();
     replay.takeHello(2, 0, 0);
+    take(replay, 1);
     expect([replay.takeHello(3, 1, 0), replay.takeHello(3, 2, 1), replay.takeHello(3, 2, 0)]).toEqual([
       false,
       false,
       true,
     ]);
-    expect(new End().replay.takeHello(3, 2, 0)).toBe(false);
+    expect(new End().replay.takeHello(3, 3, 0)).toBe(false);
     expect(new End().replay.takeHello(3, 0, 1)).toBe(false);
+    expect(new End().replay.takeHello(3, 2, 1)).toBe(false);
   });
 
   test("takes what the other end has received for an acknowledgement, which neither goes back nor ahead", () => {
@@ -139,6 +141,7 @@ describe("a replay", () => {
     ]);
     const begun = new End().replay;
     begun.takeAnswer(2, 2, 0);
+    take(begun, 1);
     expect([begun.takeAnswer(3, 3, 0), begun.takeAnswer(3, 2, 0), begun.since]).toEqual([false, true, 2]);
   });
 });
@@ -171,21 +174,20 @@ class Ends {
     else if (item !== undefined) end.take(item);
   }
 
-  /** A new attempt; of its hello and its answer, so many arrive. */
-  reset(arriving: 0 | 1 | 2): void {
-    const { owner, later } = this;
-    for (const end of [owner, later]) {
+  /** A new attempt, dialed by either end; of its hello and its answer, so many arrive. */
+  reset(arriving: 0 | 1 | 2, dialer: Name): void {
+    const [asking, answering] = [this[dialer].replay, this[other(dialer)].replay];
+    for (const end of [this.owner, this.later]) {
       end.way = [];
       end.isUp = false;
     }
     this.attempt += 1;
     if (arriving === 0) return;
-    expect(later.replay.takeHello(this.attempt, owner.replay.since, owner.replay.received)).toBe(true);
-    const { since, received } = later.replay;
-    this.#up("later");
+    expect(answering.takeHello(this.attempt, asking.since, asking.received)).toBe(true);
+    this.#up(other(dialer));
     if (arriving === 1) return;
-    expect(owner.replay.takeAnswer(this.attempt, since, received)).toBe(true);
-    this.#up("owner");
+    expect(asking.takeAnswer(this.attempt, answering.since, answering.received)).toBe(true);
+    this.#up(dialer);
   }
 
   #up(name: Name): void {
@@ -203,7 +205,7 @@ test("whatever is sent, acknowledged, lost and reset in between, every frame is 
     { weight: 2, arbitrary: fc.record({ type: fc.constant("acknowledge" as const), side }) },
     {
       weight: 2,
-      arbitrary: fc.record({ type: fc.constant("reset" as const), arriving: fc.constantFrom(0 as const, 1, 2) }),
+      arbitrary: fc.record({ type: fc.constant("reset" as const), arriving: fc.constantFrom(0 as const, 1, 2), side }),
     },
   );
   fc.assert(
@@ -211,7 +213,7 @@ test("whatever is sent, acknowledged, lost and reset in between, every frame is 
       const ends = new Ends();
       const sent = { owner: [] as string[], later: [] as string[] };
       for (const each of steps) {
-        if (each.type === "reset") ends.reset(each.arriving as 0 | 1 | 2);
+        if (each.type === "reset") ends.reset(each.arriving as 0 | 1 | 2, each.side);
         else if (each.type !== "send") ends[each.type](each.side);
         else {
           const text = `${each.side} ${sent[each.side].length}`;
@@ -221,7 +223,7 @@ test("whatever is sent, acknowledged, lost and reset in between, every frame is 
         expect(sent.owner.slice(0, ends.later.taken.length)).toEqual(ends.later.taken);
         expect(sent.later.slice(0, ends.owner.taken.length)).toEqual(ends.owner.taken);
       }
-      ends.reset(2);
+      ends.reset(2, "owner");
       while (ends.later.way.length > 0) ends.arrive("later");
       while (ends.owner.way.length > 0) ends.arrive("owner");
       ends.acknowledge("owner");

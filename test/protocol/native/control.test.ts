@@ -93,6 +93,7 @@ const messages: Readonly<Record<Control["type"], fc.Arbitrary<object>>> = {
       }),
     )
     .map(([may, must]) => ({ ...may, ...must })),
+  grant: fc.record({ owner: ids, later: ids, attempt: ones }),
   watch: fc.record({ size: ones }),
   leave: fc.record({ reason: sentences }),
   renew: fc.record({ number: ones }),
