@@ -173,6 +173,7 @@ const plants: readonly (readonly [Clause, string])[] = [
   ["C2", "the lease is counted from when an answer is read"],
   ["C3", "a key is passed on when its holder is lost"],
   ["C4", "a server grants as soon as somebody is back"],
+  ["C5", "a server grants as soon as it has begun"],
   ["C6", "a claim begins whenever its entry is read"],
   ["C7", "a claim that has run out is presented"],
   ["early", "a key is passed on before the lease is over"],

@@ -5,6 +5,14 @@ import { type ClaimMember, ClaimWorld, type Clause } from "./claim-world.js";
 /**
  * The shortest play that breaks each rule of claims: without the rule two members hold one key, and with it they never do.
  * The machines of the server and of the members are the real ones.
+ *
+ * C1 A holder gives up earlier than the server frees its key, by more than their clocks differ.
+ * C2 A holder counts its lease from when it has sent a renewal, not from when it reads the answer.
+ * C3 A key is not passed on because its holder is lost: that one may live.
+ * C4 A server that has just begun grants nothing for one lease, though all are back of whom it has heard.
+ * C5 Nor does it grant anything at once.
+ * C6 A claim begins only if its holder's lease would still run.
+ * C7 A claim that its holder has given up by itself is given up at the next contact, and never presented.
  */
 
 type Play = (world: ClaimWorld, members: readonly [ClaimMember, ClaimMember, ClaimMember]) => void;
@@ -63,12 +71,24 @@ const plays: Readonly<Record<Exclude<Clause, "early" | "reused">, readonly [name
     },
   ],
   C4: [
-    "a server begins anew, and a contender is back before the holder",
+    "a server begins anew, and a contender is back before the holder, of which it has said nothing",
     (world, members) => {
       held(world, members);
       const [, contender] = members;
       world.restart();
       world.connect(contender);
+      world.pass(15_000);
+    },
+  ],
+  C5: [
+    "a server begins anew, and a contender is back a second before the holder",
+    (world, members) => {
+      held(world, members);
+      const [holder, contender] = members;
+      world.restart();
+      world.connect(contender);
+      world.pass(1_000);
+      world.connect(holder);
       world.pass(15_000);
     },
   ],

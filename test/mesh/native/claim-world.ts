@@ -7,7 +7,7 @@ import type { MemberEvent } from "../../../src/mesh/types.js";
 import { claimLeaseMs } from "../../../src/protocol/claims.js";
 import { type Change, Directory, type Entry, entryOf, type Id, isClaimEntry } from "../../../src/protocol/directory.js";
 import type { Control } from "../../../src/protocol/native/control.js";
-import { ClaimRegistry } from "../../../src/rendezvous/claim-registry.js";
+import { ClaimRegistry, type ClaimTotals } from "../../../src/rendezvous/claim-registry.js";
 import type { MeshTimer, RendezvousOutput } from "../../../src/rendezvous/types.js";
 import { idOf, listed, logId } from "./names.js";
 
@@ -22,7 +22,7 @@ const tickMs = 100;
 /**
  * The rules that a play may take out: C1 to C7, that no key is passed on before the lease is over (`early`), and that each
  * claim has a token of its own (`reused`). See docs/protocol/native.md, *Claims*. */
-export type Clause = "C1" | "C2" | "C3" | "C4" | "C6" | "C7" | "early" | "reused";
+export type Clause = "C1" | "C2" | "C3" | "C4" | "C5" | "C6" | "C7" | "early" | "reused";
 
 /** A server, until it is started anew. */
 class Server {
@@ -30,6 +30,7 @@ class Server {
   readonly log: Entry[] = [];
   readonly logId: Id;
   readonly claims: ClaimRegistry;
+  readonly totals: ClaimTotals;
   readonly startedAt: number;
   /** When a key was last granted or freed. */
   changedAt = 0;
@@ -42,13 +43,13 @@ class Server {
     this.directory = new Directory(number * 1_000_000);
     this.startedAt = world.now;
     this.logId = `${logId.slice(0, -1)}${number}`;
-    const grantsFrom = world.without === "C4" ? 0 : world.serverNow + claimLeaseMs;
+    const grantsFrom = world.without === "C5" ? 0 : world.serverNow + claimLeaseMs;
     const timers = this.timers.keyed<MeshTimer>((timer, now) => {
       if (timer === "claimLease") this.claims.checkLeases(now);
       else if (timer === "claimRetry") this.claims.retry(now);
     });
-    const totals = { count: 0, grantsFrom };
-    this.claims = new ClaimRegistry("m", defaultLimits, this.directory, totals, this.#outputs, timers);
+    this.totals = { count: 0, grantsFrom };
+    this.claims = new ClaimRegistry("m", defaultLimits, this.directory, this.totals, this.#outputs, timers);
   }
 
   append(change: Change, now: number, key?: number): void {
@@ -273,6 +274,8 @@ export class ClaimWorld {
     const { revision, members } = directory;
     const claims = Array.from(directory.claims.values(), ({ key, holder, token }) => ({ key, holder, token }));
     const observed = "10.0.0.1:1" as const;
+    // Nobody has said that somebody else may hold something.
+    if (this.without === "C4") this.server.totals.grantsFrom = 0;
     const admitted: Control = { type: "admitted", log: name, order: 1, revision, observed };
     member.session = {
       toServer: [],
