@@ -74,6 +74,9 @@ export interface RecoveryClaim {
   readonly order: number;
   /** The highest revision that it has read in any log. */
   readonly highest: number;
+  /** How many members it has named so far, and how many of them nobody else had. */
+  rows: number;
+  ownRows: number;
   /** Members that it knows, and ids that it knows to have ended, as far as they have been read. */
   readonly known: Member[];
   readonly gone: Id[];

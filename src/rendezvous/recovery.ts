@@ -33,8 +33,8 @@ export class Recovery {
   /** By when each session must have said whom it knows; and those that have not. */
   readonly #readings: KeyedTimers<MemberSession>;
   readonly #overdue = new Set<MemberSession>();
-  /** The rows of what is being read, by what they say. */
-  readonly #rows = new Map<string, Member>();
+  /** The rows of what is being read, by what they say, and how many sessions have named each. */
+  readonly #rows = new Map<string, { readonly member: Member; namedBy: number }>();
   /** Ids that one member has said to have ended, and which member. */
   readonly #goneWords = new Map<Id, Id>();
   /** When the log has begun: with the first session. */
@@ -115,7 +115,13 @@ export class Recovery {
     this.#members.readers -= 1;
     this.#readings.clear(session);
     this.#overdue.delete(session);
-    if (this.#members.readers === 0) this.#rows.clear();
+    for (const member of session.recovery?.known ?? []) {
+      const key = rowOf(member);
+      const row = this.#rows.get(key);
+      if (row === undefined) continue;
+      row.namedBy -= 1;
+      if (row.namedBy === 0) this.#rows.delete(key);
+    }
   }
 
   /** It has not said everything in time. */
@@ -128,16 +134,27 @@ export class Recovery {
     return this.#overdue;
   }
 
-  /** Keeps a part of what a member knows. Many say the same: each row is kept once. */
-  read({ known, gone }: RecoveryClaim, part: ControlOf<"known">): KnownPart {
+  /**
+   * Keeps a part of what a member knows. Many say the same: each row is kept once. Of the rows that nobody else has named one
+   * member has as many kept as a mesh may have members, because no more are expected: so one alone does not fill the room.
+   */
+  read(claim: RecoveryClaim, part: ControlOf<"known">): KnownPart {
     const { directoryMembers } = this.#limits;
+    const { known, gone } = claim;
+    claim.rows += part.members.length;
+    if (claim.rows > directoryMembers) return "tooMany";
     for (const member of part.members) {
-      if (known.length >= directoryMembers) return "tooMany";
-      const row = `${member.id} ${member.order} ${member.address}`;
-      const same = this.#rows.get(row);
-      if (same === undefined && this.#rows.size >= directoryMembers) return "full";
-      if (same === undefined) this.#rows.set(row, member);
-      known.push(same ?? member);
+      const key = rowOf(member);
+      let row = this.#rows.get(key);
+      if (row === undefined) {
+        if (claim.ownRows >= this.#mostExpected) continue;
+        if (this.#rows.size >= directoryMembers) return "full";
+        row = { member, namedBy: 0 };
+        this.#rows.set(key, row);
+        claim.ownRows += 1;
+      }
+      row.namedBy += 1;
+      known.push(row.member);
     }
     for (const id of part.gone) gone.push(id);
     if (gone.length > directoryMembers) return "tooMany";
@@ -216,4 +233,8 @@ export class Recovery {
       this.#membership.remove(record, "lost", "two members say that it has ended", now);
     }
   }
+}
+
+function rowOf({ id, order, address }: Member): string {
+  return `${id} ${order} ${address}`;
 }

@@ -239,7 +239,7 @@ export class NativeMessageHandler {
     session.mesh = name;
     session.candidate = candidate;
     if (isListed) mesh.proving(session, record, log === mesh.logBroadcaster.log ? revision : undefined);
-    else session.recovery = { order, highest, known: [], gone: [] };
+    else session.recovery = { order, highest, rows: 0, ownRows: 0, known: [], gone: [] };
     this.challenge(session, now);
   }
 

@@ -40,6 +40,11 @@ function member(id: Id, address: Address, order = 1): Member {
   return { id, order, address, dialect: "native" };
 }
 
+/** So many members that nobody has ever met. */
+function strangers(count: number, first = 0): Member[] {
+  return Array.from({ length: count }, (_, index) => member(made(first + index), `10.1.1.1:${first + index + 1}`));
+}
+
 function lostIn(play: Play): (readonly [Id, string])[] {
   return play.eventsOf("lost").map(({ id, reason }) => [id, reason]);
 }
@@ -407,8 +412,7 @@ describe("whoever others have named", () => {
   test("are not more in all that is being read at once: whoever comes behind is told to come again", () => {
     const play = new Play({ limits: { directoryMembers: 3 } });
     const [liar, b, c] = formerMembers(play, 3) as [Player, Player, Player];
-    const rows = [0, 1, 2].map((index) => member(made(index), `10.1.1.1:${index + 1}`));
-    liar.known = [{ members: rows, gone: [], more: true }];
+    liar.known = [{ members: strangers(3), gone: [], more: true }];
     back(liar);
     back(names(b, [c], []));
     expect(b.end.last("refuse")).toMatchObject({ code: "BUSY", retryMs: expect.any(Number) });
@@ -416,6 +420,30 @@ describe("whoever others have named", () => {
     play.settle();
     back(b);
     expect(play.machine.members).toEqual([b.address]);
+  });
+
+  test("of which nobody else knows are so few of each member that one alone keeps nobody waiting", () => {
+    const play = new Play({ limits: { directoryMembers: 8, membersPerMesh: 4 } });
+    const [liar, b, c, d] = formerMembers(play, 4) as [Player, Player, Player, Player];
+    liar.known = [{ members: strangers(8), gone: [], more: true }];
+    back(liar);
+    for (const player of [b, c, d]) back(names(player, [b, c, d]));
+    expect(play.machine.members).toEqual([b.address, c.address, d.address]);
+  });
+
+  test("take no room any more once whoever has named them has broken off, while others are read", () => {
+    const play = new Play({ limits: { directoryMembers: 4, membersPerMesh: 3 } });
+    const [slow, liar, b, c] = formerMembers(play, 4) as [Player, Player, Player, Player];
+    slow.known = [{ members: [b.row], gone: [], more: true }];
+    back(slow);
+    for (let times = 0; times < 3; times += 1) {
+      liar.known = [{ members: strangers(3, 3 * times), gone: [], more: true }];
+      back(liar);
+      expect(liar.end.all("refuse")).toEqual([]);
+      liar.caller.close("ECONNRESET");
+    }
+    back(names(c, [b, liar], []));
+    expect(play.machine.members).toEqual([c.address]);
   });
 
   test("are taken from each list as it names them, whatever another list has said of the same ids", () => {
