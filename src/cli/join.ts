@@ -149,14 +149,19 @@ async function stay(
   sender.requireAllSent();
 }
 
-/** Rejects when the time is up while the node waits for a slot, which the time-out of `join` does not count. */
+/** Rejects when the time is up while the node stands in the waiting line, which the time-out of `join` does not count. */
 async function rejectIfStillWaiting(
   node: MeshNode,
   server: string,
   timeoutMs: number,
   remainingMs: () => number,
 ): Promise<never> {
+  let place = 0;
+  node.on("waiting", (event) => {
+    place = event.place;
+  });
   await once(node, "waiting");
   await sleep(remainingMs());
-  throw new FullmeshError("TIMED_OUT", `after ${timeoutMs} ms ${server} has not admitted ${node.address}`);
+  const inLine = `which is number ${place} in the waiting line`;
+  throw new FullmeshError("TIMED_OUT", `after ${timeoutMs} ms ${server} has not admitted ${node.address}, ${inLine}`);
 }

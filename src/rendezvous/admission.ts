@@ -4,10 +4,10 @@ import { endpointOf } from "../protocol/address.js";
 import { encodeList } from "../protocol/classic/list.js";
 import type { Candidate, Id } from "../protocol/directory.js";
 import type { AddressHolder, AddressRegistry } from "./address-registry.js";
-import type { MemberSession } from "./member-session.js";
 import type { Members } from "./members.js";
 import { RankOrder } from "./rank-order.js";
 import type { AdmissionRules } from "./types.js";
+import { WaitingLine } from "./waiting-line.js";
 
 /** A refusal: the code, and a sentence about the case. */
 export interface AdmissionRefusal {
@@ -50,14 +50,10 @@ const emptyListBytes = encodeList([]).length;
 export class Admission {
   /** Present if the mesh is a gang, whose members are admitted in the order of their ranks. */
   readonly ranks: RankOrder | undefined;
+  readonly line: WaitingLine;
   readonly #rules: AdmissionRules;
   readonly #members: Members;
   readonly #addresses: AddressRegistry;
-  /** Those who wait for a slot, the first in line first. */
-  #line = new Set<MemberSession>();
-  #newestLineNumber = 0;
-  /** How many in line were called and prove their address again. The first to do so takes the slot. */
-  #called = 0;
   #isSealed = false;
 
   constructor(rules: AdmissionRules, members: Members, addresses: AddressRegistry) {
@@ -65,18 +61,11 @@ export class Admission {
     this.#members = members;
     this.#addresses = addresses;
     this.ranks = rules.gangSize === undefined ? undefined : new RankOrder(rules.gangSize);
+    this.line = new WaitingLine(members.mesh, addresses, this.ranks, rules.limits.dialBackSlowMs);
   }
 
   get freeSlots(): number {
     return this.#isSealed ? 0 : Math.max(0, this.#rules.capacity - this.#members.slots);
-  }
-
-  get line(): ReadonlySet<MemberSession> {
-    return this.#line;
-  }
-
-  get called(): number {
-    return this.#called;
   }
 
   /** The mesh has ended: nobody is admitted any more. */
@@ -128,39 +117,6 @@ export class Admission {
     return refuse("FOREIGN_HOST", `${address} was registered from ${observedHost}`);
   }
 
-  /** Puts a session at the end of the line, or back to where it stood before. */
-  wait(session: MemberSession, { id, address, dialect }: Candidate): void {
-    this.#forgetCall(session);
-    if (session.lineNumber === undefined) {
-      this.#newestLineNumber += 1;
-      session.lineNumber = this.#newestLineNumber;
-      this.#line.add(session);
-    } else if (!this.#line.has(session)) {
-      this.#line = new Set([...this.#line, session].sort((a, b) => (a.lineNumber ?? 0) - (b.lineNumber ?? 0)));
-    }
-    this.#addresses.take(address, { mesh: this.#members.mesh, id, dialect, standing: "waiting" });
-  }
-
-  /** Takes a session out of the line. Returns whether it stood there. */
-  leaveLine(session: MemberSession): boolean {
-    this.#forgetCall(session);
-    if (!this.#line.delete(session)) return false;
-    const { address, id } = session.candidate ?? {};
-    if (address !== undefined && id !== undefined) this.#addresses.free(address, id);
-    return true;
-  }
-
-  /** This session is called from the line, and has to prove its address. It keeps its place until then. */
-  call(session: MemberSession): void {
-    session.isCalled = true;
-    this.#called += 1;
-  }
-
-  #forgetCall(session: MemberSession): void {
-    if (session.isCalled) this.#called -= 1;
-    session.isCalled = false;
-  }
-
   /** The member at the applicant's address, if the applicant may take its place. */
   #replaceableBy(applicant: Candidate): Id | undefined {
     const { address, dialect } = applicant;
@@ -198,7 +154,7 @@ export class Admission {
 
   #judgeSlot(applicant: Applicant): AdmissionVerdict {
     const { hasSlot = false, isCalled = false } = applicant;
-    const mayPass = isCalled || (this.#line.size === 0 && applicant.mustWait !== true);
+    const mayPass = isCalled || (this.line.size === 0 && applicant.mustWait !== true);
     const isNext = this.ranks?.isDue(applicant) ?? mayPass;
     if (hasSlot || (this.freeSlots > 0 && isNext)) return { type: "admit" };
     const mayWait = this.#rules.onFull === "hold" || this.ranks !== undefined;

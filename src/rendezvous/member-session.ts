@@ -141,6 +141,8 @@ export class MemberSession {
   waitingSince: number | undefined;
   /** It was called from the line, and proves its address again. */
   isCalled = false;
+  /** How many calls in a row it has not answered. */
+  missedCalls = 0;
   /** Its challenge; undefined unless it is proving. */
   proof: AddressChallenge | undefined;
   /** The corrected address, when more digits of its port came late. */

@@ -64,8 +64,6 @@ export class Membership {
   /** Ids that were removed, the oldest first. None of them can join again. */
   readonly #removed = new Set<Id>();
   readonly #firstRevision: number;
-  /** When those in line who are called now count as slow. */
-  #slowAt = 0;
 
   /** `revision`: the one before the first entry. */
   constructor(
@@ -242,38 +240,30 @@ export class Membership {
   }
 
   /**
-   * Calls as many from the waiting line as there are free slots, and returns the native ones, which have to prove their
-   * addresses again. One that is slow to do so must not hold up those behind it: twice as many are called then. While the
-   * log takes nothing they wait for the next try. Those who stood in the line of a server that is gone let its members pass,
-   * for as long as these may come.
+   * Lets in those in line whose turn it is, and returns the native ones, which have to prove their addresses again. While the
+   * log takes nothing they wait for the next try.
    */
   callNext(now: number, mustYield: boolean): MemberSession[] {
     const { admission } = this;
+    const { line } = admission;
     if (this.#timers.has("log")) return [];
-    // In a gang nobody may pass those who were called.
-    const isSlow = admission.ranks === undefined && admission.called > 0 && now >= this.#slowAt;
-    const called = this.#call(isSlow ? 2 * admission.called : admission.freeSlots, mustYield, now);
-    if (called.length > 0) this.#slowAt = now + this.#rules.limits.dialBackSlowMs;
-    const { freeSlots, called: proving, line, ranks } = admission;
-    const isHeldUp = ranks === undefined && freeSlots > 0 && proving > 0 && proving < line.size;
-    this.#timers.set("line", isHeldUp ? this.#slowAt : undefined);
+    const called: MemberSession[] = [];
+    for (const session of line.due(() => admission.freeSlots, mustYield, now)) {
+      if (session.dialect === "native") {
+        line.call(session, now);
+        called.push(session);
+      } else if (session.candidate !== undefined) this.#admit(session, session.candidate, undefined, false, now);
+    }
+    this.#timers.set("line", line.callsMoreAt(admission.freeSlots));
     return called;
   }
 
-  #call(count: number, mustYield: boolean, now: number): MemberSession[] {
-    const { admission } = this;
-    const called: MemberSession[] = [];
-    if (admission.called >= Math.min(count, admission.line.size)) return called;
-    for (const session of admission.line) {
-      if (admission.freeSlots === 0 || admission.called >= count || (mustYield && session.mustWait)) break;
-      const { candidate } = session;
-      if (session.isCalled || candidate === undefined || admission.ranks?.isDue(candidate) === false) continue;
-      if (session.dialect === "native") {
-        admission.call(session);
-        called.push(session);
-      } else this.#admit(session, candidate, undefined, false, now);
-    }
-    return called;
+  /** Whoever was called from the line has not answered. Returns whether it stands there again, where it stood before. */
+  missCall(session: MemberSession, now: number): boolean {
+    const { candidate } = session;
+    if (candidate === undefined || !this.admission.line.missCall(session)) return false;
+    this.#queue(session, candidate, now);
+    return true;
   }
 
   /** Appends again what the log has rejected. */
@@ -306,7 +296,7 @@ export class Membership {
   depart(session: MemberSession, type: "left" | "lost", reason: string, now: number): void {
     const { state, record } = session;
     if (state === "waiting" || state === "proving") {
-      if (this.admission.leaveLine(session)) this.#emitPlaces();
+      if (this.admission.line.remove(session)) this.#emitPlaces();
     } else if (state === "joining" && record !== undefined) {
       record.session = undefined;
     } else if (state === "member" && record !== undefined) {
@@ -327,7 +317,7 @@ export class Membership {
     session.waitingSince ??= now;
     session.candidate = candidate;
     session.step("queued");
-    this.admission.wait(session, candidate);
+    this.admission.line.add(session, candidate);
     this.#emitPlaces(session);
   }
 
@@ -343,7 +333,7 @@ export class Membership {
     now: number,
     recovery?: RecoveryClaim,
   ): void {
-    const stoodInLine = this.admission.leaveLine(session);
+    const stoodInLine = this.admission.line.remove(session);
     session.step("admitted");
     session.candidate = candidate;
     const record = this.members.begin(candidate, replaces, recovery !== undefined);

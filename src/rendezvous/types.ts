@@ -151,8 +151,8 @@ export interface AdmissionRules {
   readonly gangSize?: number;
   /** Hosts that may be advertised though the registration comes from elsewhere. */
   readonly mayAdvertise: (host: string) => boolean;
-  /** The longest list that classic readers accept, and the most members of a mesh and of the server. */
-  readonly limits: Readonly<Record<"listBytes" | "membersPerMesh" | "members", number>>;
+  /** The longest list that classic readers accept, the most members of a mesh and of the server, and from when on a call is slow. */
+  readonly limits: Readonly<Record<"listBytes" | "membersPerMesh" | "members" | "dialBackSlowMs", number>>;
 }
 
 /** How a rendezvous is to behave. */

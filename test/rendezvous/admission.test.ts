@@ -77,7 +77,7 @@ function open(rules: Partial<AdmissionRules> = {}): House {
       sessions += 1;
       const session = newSession(sessions);
       session.candidate = candidate(address);
-      admission.wait(session, session.candidate);
+      admission.line.add(session, session.candidate);
       return session;
     },
     judge: (address, from = host, more = {}) => {
@@ -137,7 +137,7 @@ describe("who may claim which address", () => {
     begin(candidate("10.0.0.1:1"));
     const session = wait("10.0.0.1:2");
     expect(judge("10.0.0.1:2")).toBe("ADDRESS_IN_USE");
-    admission.leaveLine(session);
+    admission.line.remove(session);
     expect(judge("10.0.0.1:2")).toBe("wait");
   });
 
@@ -217,8 +217,8 @@ describe("the line", () => {
   test("has the first who came first, and closes up when one leaves", () => {
     const { admission, wait } = open({ onFull: "hold" });
     const sessions = [wait("10.0.0.1:1"), wait("10.0.0.1:2"), wait("10.0.0.1:3")] as const;
-    expect(admission.leaveLine(sessions[1])).toBe(true);
-    expect(admission.leaveLine(sessions[1])).toBe(false);
+    expect(admission.line.remove(sessions[1])).toBe(true);
+    expect(admission.line.remove(sessions[1])).toBe(false);
     expect([...admission.line]).toEqual([sessions[0], sessions[2]]);
   });
 

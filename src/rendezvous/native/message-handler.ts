@@ -101,6 +101,7 @@ export class NativeMessageHandler {
     if (session.proof?.task !== task) return;
     const isOwn = session.resumes !== undefined;
     session.proof = undefined;
+    if (found === "unclear" && this.#meshes.find(session.mesh)?.membership.missCall(session, now) === true) return;
     if (found === "undialed") {
       sessionCloser.refuse(session, "NO_DESCRIPTORS", `this server cannot dial ${task.address} now: ${detail}`, now);
       return;
@@ -283,6 +284,7 @@ export class NativeMessageHandler {
     // Another server may have challenged this member, whose answer then comes here: an unknown nonce is ignored.
     if (proof?.task.nonce !== nonce) return;
     session.proof = undefined;
+    session.missedCalls = 0;
     this.#addressVerifier.end(proof.task, now);
     this.#pendingConnections.end(session.connection);
     session.reader.trust();

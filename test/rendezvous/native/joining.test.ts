@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { pong } from "../../../src/protocol/native/frames.js";
 import { encodePreface } from "../../../src/protocol/native/preface.js";
 import { linkAll, nativeMembers, Play, type Player } from "../play.js";
 
@@ -169,11 +170,52 @@ describe("N3: the dial-back proves the address", () => {
       expect(play.machine.members).toEqual([living.address]);
       expect(dead.every(({ caller }) => caller.state === "open")).toBe(true);
       play.pass(play.limits.challengeMs);
-      expect(dead.flatMap(({ end }) => end.all("refuse").map(({ code }) => code))).toEqual(
-        dead.map(() => "ADDRESS_UNPROVED"),
-      );
+      // They may hang: they stand in line again, until their silence ends them.
+      expect(dead.flatMap(({ end }) => end.all("refuse"))).toEqual([]);
+      expect(dead.every(({ caller }) => caller.state === "open")).toBe(true);
+      play.pass(play.limits.silentMs);
+      expect(dead.some(({ caller }) => caller.state === "open")).toBe(false);
     },
   );
+
+  /** One that stands in line alone, beside a free slot, and does not answer its call. It is heard. */
+  function onlyOneInLine(): { play: Play; slow: Player; pass: (ms: number) => void } {
+    const play = new Play({ capacity: 1, onFull: "hold" });
+    const first = play.native(a).register();
+    const slow = play.native(b).register();
+    play.dialed = ({ to }) => to === slow.address;
+    first.leave();
+    const pass = (ms: number): void => {
+      for (let passed = 0; passed < ms; passed += 1_000) {
+        play.pass(1_000);
+        slow.caller.send(pong);
+      }
+    };
+    return { play, slow, pass };
+  }
+
+  test("who has not answered a call in time is called again, and takes the slot that is still free", () => {
+    const { play, slow, pass } = onlyOneInLine();
+    const before = play.dials.length;
+    pass(play.limits.challengeMs - 1_000);
+    expect(play.dials).toHaveLength(before);
+    play.dialed = () => false;
+    pass(1_000);
+    expect(play.dials).toHaveLength(before + 1);
+    expect(play.machine.members).toEqual([slow.address]);
+  });
+
+  test("who leaves three calls without an answer, and is heard all the same, is refused", () => {
+    const { play, slow, pass } = onlyOneInLine();
+    pass(3 * play.limits.challengeMs - 1_000);
+    expect(slow.end.all("refuse")).toEqual([]);
+    pass(1_000);
+    expect(slow.end.last("refuse")).toMatchObject({ code: "ADDRESS_UNPROVED" });
+    // Nobody is held up by it any more.
+    play.native("127.0.0.1:16001").register();
+    play.settle();
+    expect(play.machine.members).toEqual(["127.0.0.1:16001"]);
+  });
 
   test("only the first in line is asked to prove its address while it may still do so soon", () => {
     const { play, living } = leaveTo(1);
