@@ -36,7 +36,7 @@ export class CompletenessChecker {
     if (event.type === "joined" && logChecker.members.length >= scenario.capacity)
       this.#reachedAt ??= network.engine.now;
     const isDeparture = event.type === "left" || (event.type === "lost" && !logChecker.isOnlyRemembered(event.id));
-    if (isSettled && (event.type === "degraded" || isDeparture)) {
+    if (isSettled && (event.type === "degraded" || event.type === "forgotten" || isDeparture)) {
       invariantChecker.violate("L1", `the mesh does not stay whole: ${JSON.stringify(event)}`);
     }
     if (event.type === "complete") this.#serverComplete(event);

@@ -97,6 +97,7 @@ export class InvariantChecker {
   serverEvent(event: RendezvousEvent, isOrdered: boolean): void {
     if (event.type === "joined") this.#joined(event);
     else if (event.type === "left" || event.type === "lost") this.#left(event.order);
+    else if (event.type === "forgotten") this.#members.clear();
     else if (event.type === "teardown" && !isOrdered) this.#tornDown(event);
   }
 

@@ -39,6 +39,10 @@ function printMembers(server: RendezvousServer, output: Output, suffix: string):
       output.event(type, null, { address, order, dialect, reason }, `${type} ${address}: ${reason}`, mesh);
     });
   }
+  server.on("forgotten", ({ mesh, addresses, reason }) => {
+    const sentence = `forgot ${counted(addresses.length, "member")}: ${reason}; those that come back go on as before`;
+    output.event("forgotten", null, { addresses, reason }, sentence, mesh);
+  });
   server.on("waiting", ({ mesh, address, dialect, place }) => {
     const fields = { address, order: null, dialect, place };
     output.event("waiting", null, fields, `${address} waits at place ${place}`, mesh);

@@ -136,6 +136,9 @@ class UpRun {
     for (const type of ["left", "lost"] as const) {
       server.on(type, ({ address }) => this.#tally.left(address));
     }
+    server.on("forgotten", ({ addresses }) => {
+      for (const address of addresses) this.#tally.left(address);
+    });
     server.on("degraded", ({ missing }) => {
       this.#serverReasons = new Map(missing.map(([a, b, reason]) => [`${a} ${b}`, reason]));
     });

@@ -339,16 +339,14 @@ export class Mesh {
     if (record !== undefined) this.membership.remove(record, "lost", reason, now);
   }
 
-  /** Frees its addresses. Its log ends without an entry, because no member would read one; the owner gets events. */
+  /** Frees its addresses. Its log ends without an entry: nobody is judged, and no member would read one. */
   forget(now: number): void {
     this.claims.forget(now);
-    const mesh = this.name;
-    const reason = `nobody of its mesh was heard for ${this.#rules.limits.leaseMs / 1000} s`;
     for (const { address, id } of this.members.all) this.#addresses.free(address, id);
-    if (this.#isHalted) return;
-    for (const { id, address, order, dialect } of this.members.directory.members) {
-      this.#outputs.push({ type: "event", event: { type: "lost", mesh, id, address, order, dialect, reason } });
-    }
+    const addresses = this.members.directory.members.map(({ address }) => address);
+    if (this.#isHalted || addresses.length === 0) return;
+    const reason = `nobody of it was heard for ${this.#rules.limits.leaseMs / 1000} s`;
+    this.#outputs.push({ type: "event", event: { type: "forgotten", mesh: this.name, addresses, reason } });
   }
 
   // Completeness, and the end.

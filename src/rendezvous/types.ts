@@ -69,6 +69,16 @@ export type RendezvousEvent =
       readonly order: number;
       readonly reason: string;
     } & EventSubject)
+  /**
+   * A mesh of which nobody was heard for a lease is not kept: it has no members any more. None of them is judged; those
+   * that come back are `joined` with `returned`.
+   */
+  | {
+      readonly type: "forgotten";
+      readonly mesh: string;
+      readonly addresses: readonly Address[];
+      readonly reason: string;
+    }
   /** A newcomer stands in line; `place` 1 is the next to get in. Told again when the place changes, to the first ten. */
   | ({ readonly type: "waiting"; readonly place: number } & EventSubject)
   /** For the first time as many members as the capacity have a live session at once. */

@@ -9,6 +9,7 @@ export interface ServerEvents {
   joined: [event: EventOf<"joined">];
   left: [event: EventOf<"left" | "lost">];
   lost: [event: EventOf<"left" | "lost">];
+  forgotten: [event: EventOf<"forgotten">];
   waiting: [event: EventOf<"waiting">];
   full: [event: EventOf<"full">];
   complete: [event: EventOf<"complete">];

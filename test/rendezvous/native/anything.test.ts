@@ -125,6 +125,7 @@ class Run {
       if (event.type === "closed" || !("mesh" in event) || event.mesh !== mesh) continue;
       if (event.type === "joined") this.#joined(members, event);
       else if (event.type === "left" || event.type === "lost") members.delete(event.id);
+      else if (event.type === "forgotten") members.clear();
     }
     return new Map([...members].sort(([a, { order }], [b, other]) => order - other.order || (a < b ? -1 : 1)));
   }

@@ -17,9 +17,10 @@ describe("N26: a mesh of which no session has lived for a lease", () => {
     play.pass(1);
     expect(membersOf(play)).toEqual([[]]);
     expect(play.machine.revision).toBe(revision);
-    expect(play.eventsOf("lost").map(({ address, reason }) => [address, reason])).toEqual(
-      members.map(({ address }) => [address, "nobody of its mesh was heard for 20 s"]),
-    );
+    const addresses = members.map(({ address }) => address);
+    const reason = "nobody of it was heard for 20 s";
+    expect(play.eventsOf("forgotten")).toEqual([{ type: "forgotten", mesh, addresses, reason }]);
+    expect(play.eventsOf("lost")).toEqual([]);
     expect(play.machine.nextTimeout()).toBeUndefined();
   });
 
