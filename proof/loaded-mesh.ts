@@ -4,7 +4,8 @@ import { dirname, join } from "node:path";
 import { StartedProcess } from "../test/support/processes.js";
 
 const root = dirname(createRequire(import.meta.url).resolve("fullmesh/package.json"));
-const main = join(root, "dist/bundle/main.js");
+/** The command. */
+export const main = join(root, "dist/bundle/main.js");
 
 /** A program of this folder. */
 export function programPath(name: string): string {

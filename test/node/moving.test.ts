@@ -1,7 +1,8 @@
 import { expect, type TestContext, test } from "vitest";
 import { secret } from "../nodejs/connection-ends.js";
-import { Hosts, requireHosts } from "../support/namespaces.js";
+import { Hosts } from "../support/namespaces.js";
 import type { StartedProcess } from "../support/processes.js";
+import { requireHosts } from "../support/tools.js";
 
 const entry = new URL("../../dist/src/index.js", import.meta.url).href;
 const program = new URL("../support/event-printer.mjs", import.meta.url).pathname;

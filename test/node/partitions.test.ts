@@ -2,8 +2,9 @@ import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, expect, type TestContext, test } from "vitest";
 import { type Happening, LoadedMember, loadedMemberArgs } from "../../proof/loaded-mesh.js";
 import { secret } from "../nodejs/connection-ends.js";
-import { Hosts, requireHosts } from "../support/namespaces.js";
+import { Hosts } from "../support/namespaces.js";
 import type { StartedProcess } from "../support/processes.js";
+import { requireHosts } from "../support/tools.js";
 
 const entry = new URL("../../dist/bundle/index.js", import.meta.url).href;
 const program = new URL("../support/event-printer.mjs", import.meta.url).pathname;
@@ -137,8 +138,8 @@ for (const [meaning, cuts] of [
   });
 }
 
-test("a server whose cable is out for longer than a lease: no link moves, and all have the server back", async (context) => {
-  const { hosts, members } = await wholeMesh(context);
+test("a server whose cable is out for longer than a lease: no link moves, nobody is lost, and all have it back", async (context) => {
+  const { hosts, members, server } = await wholeMesh(context);
   hosts.unplug("server");
   await Promise.all(members.map((member) => member.nth("server:lost")));
   await pause(longMs);
@@ -146,6 +147,7 @@ test("a server whose cable is out for longer than a lease: no link moves, and al
   await Promise.all(members.map((member) => member.nth("server:back")));
   await whole(members);
   expect(disturbances(members)).toEqual([]);
+  expect(lost(server)).toEqual([]);
   expect(await faultsOf(members)).toEqual([]);
 });
 

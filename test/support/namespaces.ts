@@ -1,7 +1,5 @@
 import { execFileSync } from "node:child_process";
-import type { TestContext } from "vitest";
 import { StartedProcess, type StartOptions } from "./processes.js";
-import { requireTool } from "./tools.js";
 
 /** Makes names unique on one machine: test files run in parallel. */
 let made = 0;
@@ -9,20 +7,14 @@ let made = 0;
 /** No card has this hardware address: what is sent to it is lost. */
 const nobodysAddress = "02:00:00:00:00:00";
 
-/** Skips the test, naming what is missing, where no hosts can be made. */
-export function requireHosts(context: TestContext): void {
-  requireTool(context, "ip");
-  if (process.getuid?.() !== 0) context.skip("skipped for lack of a privilege: only root makes network namespaces");
-}
-
-/** Hosts on a network of the test: network namespaces on one bridge. */
+/** Hosts on a network of their own: network namespaces on one bridge. Only root can make them, with the tool `ip`. */
 export class Hosts {
   readonly #prefix: string;
   readonly #names: readonly string[];
 
   readonly #started: StartedProcess[] = [];
 
-  /** Makes a host for each name, with 10.77.0.1, 10.77.0.2 and so on. See `requireHosts`. */
+  /** Makes a host for each name, with 10.77.0.1, 10.77.0.2 and so on. */
   constructor(...names: readonly string[]) {
     made += 1;
     this.#prefix = `fm${process.pid}x${made}`;

@@ -17,6 +17,12 @@ export function requireTool(context: TestContext, name: string): string {
   return findTool(name) ?? context.skip(`skipped for lack of a tool: ${name} is not on the PATH`);
 }
 
+/** Skips the test, naming what is missing, where no `Hosts` can be made. */
+export function requireHosts(context: TestContext): void {
+  requireTool(context, "ip");
+  if (process.getuid?.() !== 0) context.skip("skipped for lack of a privilege: only root makes network namespaces");
+}
+
 /** Skips the test, naming what is missing, if this machine lacks an address that the test needs. */
 export async function requireAddress(context: TestContext, host: string, meaning: string): Promise<void> {
   if (!(await canListen(host))) context.skip(`skipped for lack of ${meaning}: this machine has no ${host}`);
