@@ -17,6 +17,7 @@ import { controls, entryFields, memberFields } from "../dist/src/protocol/native
 import { statusFields, statusParts } from "../dist/src/protocol/native/status.js";
 import { memberSessionTransitions as serverSession } from "../dist/src/rendezvous/member-session.js";
 import { toSequenceDiagram } from "../dist/src/runtime/trace.js";
+import { serverMetrics } from "../dist/src/server/http/metrics.js";
 
 const root = new URL("../", import.meta.url);
 
@@ -40,6 +41,7 @@ const parts = {
   "owner states": () => stateDiagram(ownerTransitions),
   sequence: sequenceDiagram,
   status: statusTables,
+  "server metrics": serverMetricsTable,
   "server session": () => stateDiagram(serverSession),
 };
 
@@ -246,6 +248,11 @@ function statusTables() {
   ]);
   const whole = table(["status", "field", "value"], fieldRows(statusFields));
   return `${whole}\n\n${table(["part", "field", "value"], parts)}`;
+}
+
+function serverMetricsTable() {
+  const rows = Object.entries(serverMetrics).map(([name, { type, help }]) => [`\`${name}\``, type, help]);
+  return table(["series", "type", "what it says"], rows);
 }
 
 function fieldRows(fields) {

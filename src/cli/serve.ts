@@ -30,6 +30,8 @@ interface ServeFlags extends CommonFlags {
   readonly dialect: Dialect | "any";
   readonly allowAdvertise?: readonly string[];
   readonly trace?: string;
+  readonly http?: string;
+  readonly httpHost?: readonly string[];
 }
 
 /** Adds `fullmesh serve`. */
@@ -70,6 +72,15 @@ export function addServe(program: Command): void {
         "a network whose addresses may be registered from elsewhere; repeat, or separate by commas",
       ).argParser((text, before: readonly string[] | undefined) => [...(before ?? []), ...text.split(",")]),
     )
+    .addOption(
+      flag("--http <ip:port>", "show the mesh in a browser here, with /status.json, /events, /metrics and /healthz"),
+    )
+    .addOption(
+      flag(
+        "--http-host <name>",
+        "a host name by which browsers may ask for it, besides IP addresses and localhost; repeat, or separate by commas",
+      ).argParser((text, before: readonly string[] | undefined) => [...(before ?? []), ...text.split(",")]),
+    )
     .addOption(flag("--trace <file>", "write the run as a Mermaid sequence diagram"));
   withDialectFlag(command, ["any", "native", "classic"]);
   withSecretFlag(command);
@@ -98,11 +109,15 @@ async function runServe(flags: ServeFlags, { output, onSignal, onStdoutClosed }:
     ...(secret === undefined ? {} : { secret }),
     ...(flags.capacity === undefined ? {} : { capacity: flags.capacity }),
     ...(flags.allowAdvertise === undefined ? {} : { allowAdvertise: flags.allowAdvertise }),
+    ...(flags.http === undefined ? {} : { http: flags.http }),
+    ...(flags.httpHost === undefined ? {} : { httpHosts: flags.httpHost }),
     ...(trace === undefined ? {} : { trace: (record) => trace.add(record) }),
   });
   reportServer(server, output, flags.capacity);
   await server.initSocket(host, port);
   await server.sockListen();
+  const { httpAddress } = server;
+  if (httpAddress !== undefined) output.info(`the mesh is shown at http://${httpAddress}/`);
   notifySystemd(output);
   onSignal(() => void server.close());
   onStdoutClosed(() => output.info("the reader of stdout has closed it; the server goes on"));

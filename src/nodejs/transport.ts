@@ -92,7 +92,8 @@ function listen(on: Endpoint, server: Server, keyring: Keyring | undefined, acce
   });
 }
 
-function listenError(error: NodeJS.ErrnoException, on: Endpoint): FullmeshError {
+/** Why it was not possible to listen there. */
+export function listenError(error: NodeJS.ErrnoException, on: Endpoint): FullmeshError {
   const codes = { EADDRINUSE: "PORT_IN_USE", EADDRNOTAVAIL: "NOT_OUR_ADDRESS" } as const;
   const code = codes[error.code as keyof typeof codes] ?? "LISTEN_FAILED";
   return new FullmeshError(code, `cannot listen on ${formatAddress(on)}: ${error.code ?? error.message}`, {

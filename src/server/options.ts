@@ -4,15 +4,17 @@ import {
   choiceOption,
   integerOption,
   limitsOption,
+  listenOption,
   refuseUnknown,
+  requireSecure,
   transportOption,
 } from "../api/options.js";
-import type { Identity } from "../core/connections.js";
+import type { Endpoint, Identity } from "../core/connections.js";
 import type { Limits } from "../core/limits.js";
 import { nodeClock } from "../nodejs/clock.js";
 import { hostFilter, isCidr } from "../nodejs/networks.js";
+import { packageVersion } from "../nodejs/package-files.js";
 import { newId } from "../nodejs/random.js";
-import { packageVersion } from "../nodejs/version.js";
 import type { Dialect } from "../protocol/directory.js";
 import type { OnFull, RendezvousRules } from "../rendezvous/types.js";
 import type { TransportPort } from "../runtime/ports.js";
@@ -45,6 +47,13 @@ export interface ServerOptions {
   readonly allowAdvertise?: readonly string[];
   /** Listen beyond loopback although nothing is encrypted, default false. */
   readonly insecure?: boolean;
+  /**
+   * Where to show the mesh over HTTP, such as 127.0.0.1:4080: the page, `/status.json`, `/events`, `/metrics`, `/healthz` and
+   * `/readyz`. Whoever reaches it sees it, with a secret too; beyond loopback it needs `insecure`. Default: nowhere.
+   */
+  readonly http?: string;
+  /** Host names by which browsers may ask for it, besides IP addresses and localhost. Default: none. */
+  readonly httpHosts?: readonly string[];
   /** Bounds that differ from the defaults; see `defaultLimits`. */
   readonly limits?: Partial<Limits>;
   /** Where log records go. Default: warnings and errors to stderr, one line each; `false` is silence. */
@@ -69,6 +78,8 @@ const serverOptionNames: readonly (keyof ServeOptions)[] = [
   "secret",
   "allowAdvertise",
   "insecure",
+  "http",
+  "httpHosts",
   "limits",
   "logger",
   "trace",
@@ -80,6 +91,8 @@ export interface ServerConfig {
   readonly transport: TransportPort;
   readonly trace: ((record: TraceRecord) => void) | undefined;
   readonly logger: Logger | undefined;
+  /** Where to show the mesh over HTTP, and under which names. */
+  readonly http: { readonly on: Endpoint; readonly hosts: readonly string[] } | undefined;
 }
 
 /** Checks the options. Throws `BAD_OPTION` for a value that an option cannot take, and `BAD_SECRET`. */
@@ -93,7 +106,20 @@ export function serverConfig(options: ServerOptions): ServerConfig {
     transport,
     trace: options.trace,
     logger: loggerOption(options.logger),
+    http: httpOption(options),
   };
+}
+
+function httpOption({ http, httpHosts = [], insecure }: ServerOptions): ServerConfig["http"] {
+  if (!Array.isArray(httpHosts)) badOption("httpHosts", "an array of host names", httpHosts);
+  for (const host of httpHosts) {
+    if (typeof host !== "string" || !/^[0-9A-Za-z.-]+$/.test(host))
+      badOption("httpHosts", "an array of host names", host);
+  }
+  if (http === undefined) return undefined;
+  const on = listenOption("http", http);
+  requireSecure(on, insecure);
+  return { on, hosts: httpHosts };
 }
 
 function serverRules(options: ServerOptions, limits: Limits, isKeyed: boolean): RendezvousRules {

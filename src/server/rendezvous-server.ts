@@ -39,6 +39,11 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
     return this.#address;
   }
 
+  /** Where the mesh is shown over HTTP; undefined without the option `http`, and before the server listens. */
+  get httpAddress(): Address | undefined {
+    return this.#runtime?.httpAddress;
+  }
+
   /** The addresses of all members, mesh by mesh, and those of each mesh in join order. */
   get members(): readonly Address[] {
     return this.#runtime?.machine.members ?? [];
@@ -90,11 +95,13 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
     const on = this.#on;
     this.#isListening = true;
     try {
-      const { driver, log } = this.#runtime ?? (await this.#load());
-      this.#address = formatAddress(await listen(driver, on));
-      callListeners(log, this, "listening", this.#address);
+      const runtime = this.#runtime ?? (await this.#load());
+      await runtime.show();
+      this.#address = formatAddress(await listen(runtime.driver, on));
+      callListeners(runtime.log, this, "listening", this.#address);
     } catch (error) {
       this.#isListening = false;
+      await this.#runtime?.hide();
       throw error;
     }
     return this.#address;

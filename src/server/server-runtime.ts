@@ -5,6 +5,8 @@ import { Log } from "../api/log.js";
 import { FullmeshError } from "../core/errors.js";
 import { printable } from "../core/escaping.js";
 import { nodeClock } from "../nodejs/clock.js";
+import { pageFolder } from "../nodejs/package-files.js";
+import type { Address } from "../protocol/address.js";
 import { type MeshStatus, movedInTime } from "../protocol/status.js";
 import { RendezvousMachine } from "../rendezvous/rendezvous-machine.js";
 import type { RendezvousEvent, RendezvousInput, RendezvousOutput } from "../rendezvous/types.js";
@@ -13,7 +15,13 @@ import type { MembershipLog } from "../runtime/membership-log.js";
 import { MemoryLog } from "../runtime/memory-log.js";
 import { type TraceRecord, wireText } from "../runtime/trace.js";
 import type { ServerEvents } from "./events.js";
+import type { ServerFigures } from "./http/metrics.js";
+import type { StatusPages } from "./http/status-pages.js";
+import { MeshCounters } from "./mesh-counters.js";
 import type { ServerConfig } from "./options.js";
+
+/** A clock that is off by more has been set, or this computer was asleep. */
+const jumpMs = 1_000;
 
 /** How a server ended. */
 export interface ServerEnd {
@@ -30,10 +38,18 @@ export class ServerRuntime {
   readonly #onTrace: ((record: TraceRecord) => void) | undefined;
   readonly #membershipLog: MembershipLog = new MemoryLog((answer) => this.driver.input(answer));
   readonly log: Log;
+  readonly #http: ServerConfig["http"];
+  #pages: StatusPages | undefined;
+  #httpAddress: Address | undefined;
+  readonly #counters = new MeshCounters();
+  #hasClosed = false;
+  /** From the machine's time to that of the wall. */
+  #clockOffset = 0;
   readonly #closed = new Deferred<ServerEnd>();
   #end: ServerEnd = { reason: "closed" };
 
-  constructor(server: EventEmitter<ServerEvents>, { rules, transport, trace, logger }: ServerConfig) {
+  constructor(server: EventEmitter<ServerEvents>, { rules, transport, trace, logger, http }: ServerConfig) {
+    this.#http = http;
     this.log = new Log(logger);
     this.#server = server;
     this.#onTrace = trace;
@@ -57,9 +73,46 @@ export class ServerRuntime {
     return this.#closed.promise;
   }
 
+  get httpAddress(): Address | undefined {
+    return this.#httpAddress;
+  }
+
+  /** Shows the mesh over HTTP, if that is wanted. */
+  async show(): Promise<void> {
+    if (this.#http === undefined || this.#pages !== undefined) return;
+    const { StatusPages } = await import("./http/status-pages.js");
+    this.#pages = new StatusPages(this, this.#http.hosts, pageFolder());
+    this.#httpAddress = await this.#pages.listen(this.#http.on);
+  }
+
+  async hide(): Promise<void> {
+    const pages = this.#pages;
+    this.#pages = undefined;
+    this.#httpAddress = undefined;
+    await pages?.close();
+  }
+
+  // What the pages show.
+
+  get meshes(): readonly string[] {
+    return this.machine.meshes;
+  }
+
+  get isReady(): boolean {
+    return !this.#hasClosed;
+  }
+
+  get figures(): Omit<ServerFigures, "meshes" | "loopDelay"> {
+    const { sentBytes, receivedBytes } = this.driver;
+    return { counters: this.#counters, sentBytes, receivedBytes };
+  }
+
   status(mesh: string): MeshStatus {
     const now = this.driver.now();
-    return movedInTime(this.machine.status(mesh, now), nodeClock.wallTime() - now);
+    const offset = nodeClock.wallTime() - now;
+    // A moment that has passed keeps its time, unless one of the clocks has jumped.
+    if (Math.abs(offset - this.#clockOffset) > jumpMs) this.#clockOffset = offset;
+    return movedInTime(this.machine.status(mesh, now), this.#clockOffset);
   }
 
   #perform(output: RendezvousOutput): void {
@@ -77,13 +130,20 @@ export class ServerRuntime {
   #emit(event: RendezvousEvent): void {
     switch (event.type) {
       case "joined":
+        this.#counters.count(event.mesh, "joined");
         // The last message of the registration: the address in classic, the proof in native.
         this.#trace(event.address, "server", event.dialect === "classic" ? event.address : `proof of ${event.address}`);
+        break;
+      case "left":
+      case "lost":
+        this.#counters.count(event.mesh, event.type);
         break;
       case "teardown":
         this.#rememberEnd(event);
         break;
       case "closed":
+        this.#hasClosed = true;
+        void this.hide();
         this.#membershipLog.close();
         this.#closed.resolve(this.#end);
         callListeners(this.log, this.#server, "closed", undefined);

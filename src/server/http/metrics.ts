@@ -1,0 +1,113 @@
+import type { MeshStatus } from "../../protocol/status.js";
+import type { MeshCounters } from "../mesh-counters.js";
+
+/** What the figures of a server are made of. */
+export interface ServerFigures {
+  /** One for each mesh. */
+  readonly meshes: readonly MeshStatus[];
+  readonly counters: MeshCounters;
+  readonly sentBytes: number;
+  readonly receivedBytes: number;
+  /** By how much callbacks were late, in seconds. */
+  readonly loopDelay: { readonly mean: number; readonly p99: number; readonly max: number };
+}
+
+interface Metric {
+  readonly type: "gauge" | "counter";
+  readonly help: string;
+}
+
+/** Every series, by its name. docs/deploy.md prints this table. */
+export const serverMetrics = {
+  fullmesh_info: { type: "gauge", help: "Always 1; the label version names the version of this program." },
+  fullmesh_start_time_seconds: { type: "gauge", help: "When the server started, in seconds since the epoch." },
+  fullmesh_connections: { type: "gauge", help: "Open connections of the server, whoever is at their other ends." },
+  fullmesh_members: { type: "gauge", help: "Members that the directory lists." },
+  fullmesh_suspects: { type: "gauge", help: "Those of them without a session." },
+  fullmesh_waiting: { type: "gauge", help: "Newcomers in the waiting line." },
+  fullmesh_links_expected: { type: "gauge", help: "Pairs of members." },
+  fullmesh_links_up: { type: "gauge", help: "Pairs that are linked, by the reports of every end that can report." },
+  fullmesh_links_missing: { type: "gauge", help: "Pairs that are not, pairs of classic members included." },
+  fullmesh_complete: { type: "gauge", help: "1 if the mesh is complete, otherwise 0." },
+  fullmesh_claims: { type: "gauge", help: "Keys that members hold." },
+  fullmesh_joins_total: { type: "counter", help: "Members that were let in." },
+  fullmesh_departures_total: { type: "counter", help: "Members that have gone, by type: left or lost." },
+  fullmesh_refusals_total: { type: "counter", help: "Connections and registrations that were refused, by code." },
+  fullmesh_sent_bytes_total: { type: "counter", help: "Bytes that the server has sent, before any encryption." },
+  fullmesh_received_bytes_total: { type: "counter", help: "Bytes that it has received." },
+  fullmesh_event_loop_delay_seconds: { type: "gauge", help: "How late callbacks were, by stat: mean, p99 or max." },
+} as const satisfies Record<string, Metric>;
+
+type MetricName = keyof typeof serverMetrics;
+type Labels = Readonly<Record<string, string>>;
+
+/** The figures in the text format of Prometheus, version 0.0.4. */
+export function serverMetricsText(figures: ServerFigures): string {
+  const samples = new Map<MetricName, string[]>();
+  const add = (name: MetricName, value: number, labels: Labels = {}): void => {
+    samples.set(name, [...(samples.get(name) ?? []), `${name}${labelsText(labels)} ${value}`]);
+  };
+  const [first] = figures.meshes;
+  if (first !== undefined) addServer(first, add);
+  for (const [mesh, gauges] of gaugesByLabel(figures)) {
+    for (const [name, value] of Object.entries(gauges)) add(name as MetricName, value, { mesh });
+  }
+  for (const [mesh, { joined, left, lost }] of figures.counters.all) {
+    add("fullmesh_joins_total", joined, { mesh });
+    add("fullmesh_departures_total", left, { mesh, type: "left" });
+    add("fullmesh_departures_total", lost, { mesh, type: "lost" });
+  }
+  add("fullmesh_sent_bytes_total", figures.sentBytes);
+  add("fullmesh_received_bytes_total", figures.receivedBytes);
+  for (const [stat, seconds] of Object.entries(figures.loopDelay)) {
+    add("fullmesh_event_loop_delay_seconds", seconds, { stat });
+  }
+  const texts = Array.from(samples, ([name, lines]) => {
+    const { type, help } = serverMetrics[name];
+    return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join("\n")}\n`;
+  });
+  return texts.join("");
+}
+
+function addServer({ server }: MeshStatus, add: (name: MetricName, value: number, labels?: Labels) => void): void {
+  add("fullmesh_info", 1, { version: server.version });
+  add("fullmesh_start_time_seconds", server.startedAt / 1000);
+  add("fullmesh_connections", server.connections);
+  for (const [code, count] of Object.entries(server.refusals)) add("fullmesh_refusals_total", count, { code });
+}
+
+/** The gauges of all meshes, by label. */
+function gaugesByLabel({ meshes, counters }: ServerFigures): Map<string, Record<string, number>> {
+  const sums = new Map<string, Record<string, number>>();
+  for (const status of meshes) {
+    const label = counters.labelOf(status.mesh);
+    const sum = sums.get(label) ?? {};
+    for (const [name, value] of Object.entries(gaugesOf(status))) sum[name] = (sum[name] ?? 0) + value;
+    sums.set(label, sum);
+  }
+  return sums;
+}
+
+function gaugesOf({ members, links, complete, claims }: MeshStatus): Record<string, number> {
+  const inState = (state: string): number => members.filter((member) => member.state === state).length;
+  return {
+    fullmesh_members: members.filter(({ rank }) => rank !== null).length,
+    fullmesh_suspects: inState("suspect"),
+    fullmesh_waiting: inState("waiting"),
+    fullmesh_links_expected: links.expected,
+    fullmesh_links_up: links.up,
+    fullmesh_links_missing: links.expected - links.up,
+    fullmesh_complete: complete ? 1 : 0,
+    fullmesh_claims: claims.length,
+  } satisfies Partial<Record<MetricName, number>>;
+}
+
+function labelsText(labels: Labels): string {
+  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escaped(value)}"`);
+  return pairs.length === 0 ? "" : `{${pairs.join(",")}}`;
+}
+
+/** As the format asks for it. */
+function escaped(value: string): string {
+  return value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
+}
