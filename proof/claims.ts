@@ -72,6 +72,10 @@ class Contest implements AsyncDisposable {
   async strike(isHolder: boolean, kind: "kill" | "stop", forMs: number): Promise<void> {
     const { newest } = await this.#now();
     const running = this.contenders.filter((one) => !this.#stopped.has(one));
+    // One that has just been started is not in line yet.
+    await Promise.all(
+      running.map((one) => one.line((line) => line.includes('"registered"'), "that it is in", 120_000)),
+    );
     const target = running.find((one) => (one.pid === newest.by) === isHolder) ?? running[0];
     if (target === undefined) return;
     this.#disturbedAt = Date.now();
@@ -109,9 +113,9 @@ class Contest implements AsyncDisposable {
   async #now(): Promise<ResourceLine> {
     const count = this.#resource.lines.length;
     this.#resource.writeLine("now");
-    const find = (): ResourceLine | undefined => this.lines.slice(count).find(({ type }) => type === "now");
+    const find = (): string | undefined => this.#resource.lines.slice(count).find((line) => line.includes('"now"'));
     await this.#resource.line(() => find() !== undefined, "what the newest token is");
-    return find() as ResourceLine;
+    return JSON.parse(find() as string) as ResourceLine;
   }
 }
 

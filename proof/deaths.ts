@@ -27,12 +27,12 @@ export async function killedAtOnce(
   for (const listen of listens.slice(survivors, survivors + returning)) mesh.add({ listen });
   const now = survivors + returning;
   const isWithout = ({ members, at }: Happening): boolean => at >= backAt && members === now;
-  const whole = await Promise.all(mesh.members.map((member) => member.complete(now, 120_000)));
-  figures.time("whole again", Math.max(...whole.map(({ at }) => at)) - backAt, leaseAndMoreMs);
-  const rid = await Promise.all(
-    mesh.members.map((member) => member.when(isWithout, "that nobody else is listed", 60_000)),
-  );
-  figures.time("until nobody lists one from before", Math.max(...rid.map(({ at }) => at)) - backAt, leaseAndMoreMs);
+  const whole = await Promise.all(mesh.members.map((member) => member.complete(now)));
+  const started = await Promise.all(mesh.members.map((member) => member.nth("started")));
+  const lastAt = Math.max(backAt, ...started.map(({ at }) => at));
+  figures.time("whole again", Math.max(...whole.map(({ at }) => at)) - lastAt, leaseAndMoreMs);
+  const rid = await Promise.all(mesh.members.map((member) => member.when(isWithout, "that nobody else is listed")));
+  figures.time("until nobody lists one from before", Math.max(...rid.map(({ at }) => at)) - lastAt, leaseAndMoreMs);
   const counts = await mesh.settle();
   figures.none(
     "messages lost or repeated",

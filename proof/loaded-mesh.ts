@@ -6,6 +6,8 @@ import { StartedProcess } from "../test/support/processes.js";
 const root = dirname(createRequire(import.meta.url).resolve("fullmesh/package.json"));
 /** The command. */
 export const main = join(root, "dist/bundle/main.js");
+/** How long anything is waited for, at most: a machine that is busy with other things takes minutes to start processes. */
+const waitMs = 120_000;
 
 /** A program of this folder. */
 export function programPath(name: string): string {
@@ -79,14 +81,14 @@ export class LoadedMember {
   }
 
   /** The first happening that `isWanted`, past or to come; it is waited for. */
-  async when(isWanted: (happening: Happening) => boolean, meaning: string, withinMs?: number): Promise<Happening> {
+  async when(isWanted: (happening: Happening) => boolean, meaning: string, withinMs = waitMs): Promise<Happening> {
     const find = (): Happening | undefined => this.happenings.find(isWanted);
     await this.process.line(() => find() !== undefined, meaning, withinMs);
     return find() as Happening;
   }
 
   /** The `nth` happening of a type, past or to come; it is waited for. */
-  async nth(type: string, nth = 1, withinMs?: number): Promise<Happening> {
+  async nth(type: string, nth = 1, withinMs = waitMs): Promise<Happening> {
     const find = (): Happening | undefined => this.happenings.filter((happening) => happening.type === type)[nth - 1];
     await this.process.line(() => find() !== undefined, `"${type}" for the ${nth}. time`, withinMs);
     return find() as Happening;
@@ -99,7 +101,7 @@ export class LoadedMember {
   }
 
   /** Resolves when the mesh is whole with so many members, as asked now. */
-  async complete(size: number, withinMs = 60_000): Promise<Happening> {
+  async complete(size: number, withinMs = waitMs): Promise<Happening> {
     const before = this.happenings.filter(({ type }) => type === "complete").length;
     this.process.writeLine(`complete ${size}`);
     return this.nth("complete", before + 1, withinMs);
@@ -108,7 +110,7 @@ export class LoadedMember {
   /** Leaves the mesh, and ends. */
   async leave(): Promise<void> {
     this.process.writeLine("leave");
-    await this.process.exited();
+    await this.process.exited(waitMs);
   }
 }
 
@@ -172,7 +174,7 @@ export class LoadedMesh implements AsyncDisposable {
     const server = new StartedProcess(process.execPath, args, { env });
     this.#server = server;
     this.#started.push(server);
-    const listening = await server.line((line) => line.includes('"listening"'), "where it listens");
+    const listening = await server.line((line) => line.includes('"listening"'), "where it listens", waitMs);
     return (JSON.parse(listening) as { at: number }).at - (fakeTime?.offsetMs ?? 0);
   }
 
@@ -189,7 +191,7 @@ export class LoadedMesh implements AsyncDisposable {
    * Lets the members send no more, waits until each has received all that was sent to it, and returns what they have counted.
    * What was sent to ids that are not there any more need not have come.
    */
-  async settle(withinMs = 30_000): Promise<Counts[]> {
+  async settle(withinMs = waitMs): Promise<Counts[]> {
     for (const { process } of this.members) process.writeLine("pause");
     const until = performance.now() + withinMs;
     for (;;) {

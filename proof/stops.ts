@@ -62,8 +62,8 @@ export async function leaderStops(figures: Figures): Promise<void> {
   const stoppedAt = Date.now();
   leader.process.kill("SIGSTOP");
   const isNext = (happening: Happening): boolean => happening.type === "leader" && happening.leader === address;
-  const holds = Promise.any([next, ...others].map((member) => member.nth("holds", 1, 60_000)));
-  const told = [next, ...others].map((member) => member.when(isNext, "that the next one leads", 60_000));
+  const holds = Promise.any([next, ...others].map((member) => member.nth("holds")));
+  const told = [next, ...others].map((member) => member.when(isNext, "that the next one leads"));
   figures.time("until the next one holds the leader's key", (await holds).at - stoppedAt, 12_000);
   for (const { at } of await Promise.all(told))
     figures.time("until a member sees the next one lead", at - stoppedAt, 40_000);
@@ -85,10 +85,10 @@ export async function leaderStops(figures: Figures): Promise<void> {
 export async function serverStops(figures: Figures, stopMs: number): Promise<void> {
   await using mesh = await wholeMesh(6);
   mesh.server.kill("SIGSTOP");
+  const newcomer = mesh.add();
   await pause(stopMs);
   const wokenAt = Date.now();
   mesh.server.kill("SIGCONT");
-  const newcomer = mesh.add();
   const whole = await Promise.all(mesh.members.map((member) => member.complete(7)));
   figures.time("until the mesh is whole with one more", Math.max(...whole.map(({ at }) => at)) - wokenAt, 5_000);
   const counts = await mesh.settle();

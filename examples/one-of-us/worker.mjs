@@ -7,8 +7,9 @@ const node = await join(server);
 process.once("SIGTERM", () => node.leave());
 
 /** Does the job over and over, until the claim ends. Each time it shows its token. */
-async function work({ token, signal }) {
-  for (;;) {
+async function work(claim) {
+  const { token, signal } = claim;
+  while (claim.isHeld) {
     const { ok } = await fetch(`${resource}/?token=${token}&by=${process.pid}`, { method: "POST", signal });
     if (!ok) throw new Error("somebody else does the job by now");
     await pause(100, undefined, { signal });
@@ -19,6 +20,7 @@ for (;;) {
   const claim = await node.claim("job").catch(({ code }) => console.log("ends:", code));
   if (claim === undefined) break;
   console.log("begins with token", claim.token);
-  await work(claim).catch(() => console.log("stops:", claim.signal.reason?.code ?? "the resource or its token"));
+  await work(claim).catch(() => {});
+  console.log("stops:", claim.signal.reason?.code ?? "the resource or its token");
   claim.release();
 }

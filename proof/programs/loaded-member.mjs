@@ -27,6 +27,7 @@ const reported = [
 ];
 let isPaused = false;
 
+say("started");
 const node = await join(server, {
   timeoutMs: 120_000,
   ...options,

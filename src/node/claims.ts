@@ -31,6 +31,11 @@ export interface Claim {
   readonly token: number;
   /** Aborted, with `CLAIM_LOST` as the reason, when this node does not surely hold the key any more, or has released it. */
   readonly signal: AbortSignal;
+  /**
+   * True while this node surely holds the key, by the clocks at this moment. A process that was stopped, and runs again, may
+   * run a timer of its program before `signal` is aborted: ask this right before each use of what the claim protects.
+   */
+  readonly isHeld: boolean;
   /** Gives the key up; the next in line gets it at once. */
   release(): void;
   [Symbol.asyncDispose](): Promise<void>;
@@ -46,16 +51,23 @@ class Request implements Claim {
   token = 0;
   readonly #aborter = new AbortController();
   readonly #end: (request: Request) => void;
+  readonly #compareClocks: () => void;
 
-  constructor(key: string, number: number, waits: boolean, end: (request: Request) => void) {
+  constructor(key: string, number: number, waits: boolean, end: (request: Request) => void, compareClocks: () => void) {
     this.key = key;
     this.number = number;
     this.waits = waits;
     this.#end = end;
+    this.#compareClocks = compareClocks;
   }
 
   get signal(): AbortSignal {
     return this.#aborter.signal;
+  }
+
+  get isHeld(): boolean {
+    this.#compareClocks();
+    return !this.signal.aborted;
   }
 
   lose(reason: string): void {
@@ -81,6 +93,8 @@ export class NodeClaims {
   readonly #mostRequests: number;
   #size = 0;
   #newestNumber = 0;
+  /** Every input begins with that, and this one does nothing else. */
+  readonly #compareClocks = (): void => this.#input({ type: "flush" });
 
   constructor(machine: MemberMachine<unknown>, mostRequests: number, input: (input: MemberInput) => void) {
     this.#machine = machine;
@@ -113,7 +127,7 @@ export class NodeClaims {
     }
     this.#newestNumber += 1;
     this.#size += 1;
-    const request = new Request(key, this.#newestNumber, wait, (ended) => this.#remove(ended));
+    const request = new Request(key, this.#newestNumber, wait, (ended) => this.#remove(ended), this.#compareClocks);
     if (others !== undefined) others.push(request);
     else this.#begin(key, [request]);
     try {

@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { type FullmeshError, join, type MeshNode, type NodeEvent, serve } from "../../src/index.js";
 import { eventOf, fullmesh } from "../cli/command-line.js";
 
@@ -95,6 +95,17 @@ describe("a claim", () => {
     const classic = await join(server, { dialect: "classic" });
     onTestFinished(() => classic.leave());
     expect(await codeOf(classic.claim("key"))).toBe("WRONG_DIALECT");
+  });
+
+  it("is not held any more from the moment at which the clocks say so, before anything else has run", async () => {
+    const [a] = (await meshOf("stopped", 1)) as [MeshNode];
+    const held = await a.claim("key");
+    expect(held.isHeld).toBe(true);
+    // As for a process that was stopped, or on a machine that was asleep.
+    const wokenAt = Date.now() + 8_000;
+    const clock = vi.spyOn(Date, "now").mockImplementation(() => wokenAt);
+    expect([held.signal.aborted, held.isHeld, held.signal.aborted]).toEqual([false, false, true]);
+    clock.mockRestore();
   });
 
   it("is released at the end of a block", async () => {
