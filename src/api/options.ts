@@ -158,8 +158,10 @@ export function limitsOption(wanted: Partial<Limits> | undefined): Limits {
   return limits;
 }
 
-/** Pairs of limits that contradict one another unless the first, with so many bytes more, is within the second. */
+/** Pairs of limits that contradict one another unless the first, with so much more, is within the second. */
 const orderedLimits = [
+  // A member must notice that its session is gone before its lease is over.
+  ["silentMs", "leaseMs", 0],
   ["queueSoftBytes", "queueHardBytes", 0],
   ["streamWindowBytes", "streamWindowMaxBytes", 0],
   // What a frame has around a piece of a stream, and some room.

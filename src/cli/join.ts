@@ -9,13 +9,23 @@ import { MeshNode } from "../node/mesh-node.js";
 import type { Dialect } from "../protocol/directory.js";
 import type { ChatTerminal } from "./chat-terminal.js";
 import { type CommandContext, runCommand } from "./command.js";
-import { type CommonFlags, flag, parseSeconds, withCommonFlags, withDialectFlag, withInsecureFlag } from "./flags.js";
+import {
+  type CommonFlags,
+  type DetectionFlags,
+  detectionLimits,
+  flag,
+  parseSeconds,
+  withCommonFlags,
+  withDetectionFlags,
+  withDialectFlag,
+  withInsecureFlag,
+} from "./flags.js";
 import { LineSender } from "./line-sender.js";
 import { reportNode } from "./node-reporter.js";
 import type { Output } from "./output.js";
 import { secretFrom, withSecretFlag } from "./secret-source.js";
 
-interface JoinFlags extends CommonFlags {
+interface JoinFlags extends CommonFlags, DetectionFlags {
   readonly insecure?: true;
   readonly dialect: Dialect;
   readonly mesh?: string;
@@ -51,6 +61,7 @@ export function addJoin(program: Command): void {
         (text) => parseSeconds("server-lost", text),
       ),
     );
+  withDetectionFlags(command, "how long `leader` is known when the server is gone; give the server's");
   withDialectFlag(command, ["native", "classic"]);
   withSecretFlag(command);
   withInsecureFlag(
@@ -98,12 +109,14 @@ async function runJoin(
 }
 
 function createNode(
-  { mesh, name, serverLost, advertise, dialect, insecure }: JoinFlags,
+  flags: JoinFlags,
   secret: string | undefined,
   gang: GangPlace | undefined,
   output: Output,
 ): MeshNode {
+  const { mesh, name, serverLost, advertise, dialect, insecure } = flags;
   return new MeshNode({
+    limits: detectionLimits(flags),
     dialect,
     insecure: insecure === true,
     logger: output.logger,

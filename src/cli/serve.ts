@@ -6,10 +6,13 @@ import { RendezvousServer } from "../server/rendezvous-server.js";
 import { type CommandContext, runCommand } from "./command.js";
 import {
   type CommonFlags,
+  type DetectionFlags,
+  detectionLimits,
   flag,
   parseCount,
   parseSecondsOrZero,
   withCommonFlags,
+  withDetectionFlags,
   withDialectFlag,
   withInsecureFlag,
 } from "./flags.js";
@@ -18,7 +21,7 @@ import { reportServer } from "./server-reporter.js";
 import { notifySystemd } from "./systemd.js";
 import { TraceFile } from "./trace-file.js";
 
-interface ServeFlags extends CommonFlags {
+interface ServeFlags extends CommonFlags, DetectionFlags {
   readonly insecure?: true;
   readonly listen: string;
   readonly capacity?: number;
@@ -82,6 +85,7 @@ export function addServe(program: Command): void {
       ).argParser((text, before: readonly string[] | undefined) => [...(before ?? []), ...text.split(",")]),
     )
     .addOption(flag("--trace <file>", "write the run as a Mermaid sequence diagram"));
+  withDetectionFlags(command, "how long a member without a session stays a member");
   withDialectFlag(command, ["any", "native", "classic"]);
   withSecretFlag(command);
   withInsecureFlag(withCommonFlags(command, "how long to wait for the capacity to be reached (default: for ever)"));
@@ -103,6 +107,7 @@ async function runServe(flags: ServeFlags, { output, onSignal, onStdoutClosed }:
     insecure: flags.insecure === true,
     logger: output.logger,
     limits: {
+      ...detectionLimits(flags),
       ...(flags.finish === undefined ? {} : { finishMs: flags.finish * 1000 }),
       ...(flags.settle === undefined ? {} : { settleMs: flags.settle * 1000 }),
     },
