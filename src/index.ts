@@ -35,6 +35,7 @@ export type { StreamContext, StreamHandler } from "./node/streams.js";
 export { makeSecret } from "./nodejs/secret.js";
 export type { Address } from "./protocol/address.js";
 export type { Dialect, Id, Meta } from "./protocol/directory.js";
+export type { LinkStage, MissingPair } from "./protocol/missing-pair.js";
 export type {
   ClaimStatus,
   Departure,
@@ -42,7 +43,6 @@ export type {
   MemberState,
   MemberStatus,
   MeshStatus,
-  MissingPair,
   ServerStatus,
 } from "./protocol/status.js";
 export type { OnFull } from "./rendezvous/types.js";

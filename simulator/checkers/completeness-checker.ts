@@ -112,7 +112,7 @@ export class CompletenessChecker {
     this.#checkEnding(event);
     if (missing.length !== Math.min(count, limits.namedPairs))
       invariantChecker.violate("S9", `${count} pairs, some unnamed`);
-    const named = new Set(missing.map(([a, b]) => [a, b].sort().join(" - ")));
+    const named = new Set(missing.map(({ a, b }) => [a, b].sort().join(" - ")));
     const unnamed = this.unlinked().find((pair) => !named.has(pair));
     if (unnamed !== undefined && count <= limits.namedPairs) {
       invariantChecker.violate("S9", `the end comes, and ${unnamed} are neither linked nor named`);

@@ -1,6 +1,7 @@
 import { shownLine } from "../core/escaping.js";
 import type { Member, Peer } from "../node/events.js";
 import type { MeshNode } from "../node/mesh-node.js";
+import { missingPairsText, renamedPair } from "../protocol/missing-pair.js";
 import { LineSplitter, type SplitLine } from "./line-splitter.js";
 import { ndjson, type Output } from "./output.js";
 
@@ -89,13 +90,9 @@ function printMembership(node: MeshNode, output: Output, print: EventPrinter): v
     print("complete", fields, members === 1 ? "alone so far" : sentence);
   });
   node.on("degraded", ({ count, missing }) => {
-    const pairs = missing.map(([a, b, reason]) => `${a} - ${b} (${reason})`).join(", ");
-    const more = count > missing.length ? ` and ${count - missing.length} more` : "";
-    print(
-      "degraded",
-      { count, missing },
-      `degraded: ${count === 1 ? "1 pair is" : `${count} pairs are`} missing: ${pairs}${more}`,
-    );
+    const rows = missing.map((pair) => renamedPair(pair, ({ address }) => address));
+    const named = missing.map((pair) => renamedPair(pair, labelOf));
+    print("degraded", { count, missing: rows }, `degraded: ${missingPairsText(count, named, Date.now())}`);
   });
 }
 
@@ -132,6 +129,14 @@ function printLinks(node: MeshNode, print: EventPrinter): void {
       "unreachable",
       { peer: address, reason },
       `cannot reach ${labelOf(peer)}: ${reason}; what is sent to it waits`,
+    );
+  });
+  node.on("peer:outage", ({ peer, reason, since }) => {
+    const forS = Math.round((Date.now() - since) / 1000);
+    print(
+      "outage",
+      { peer: peer.address, reason, since },
+      `no link with ${labelOf(peer)} for ${forS} s (${reason}); what is sent to it waits, up to a bound`,
     );
   });
   node.on("peer:back", ({ peer }) => {

@@ -1,3 +1,4 @@
+import { missingPairsText } from "../protocol/missing-pair.js";
 import type { RendezvousServer } from "../server/rendezvous-server.js";
 import type { Output } from "./output.js";
 
@@ -15,10 +16,16 @@ export function reportServer(server: RendezvousServer, output: Output, capacity?
     output.event("complete", null, fields, sentence, mesh);
   });
   server.on("degraded", ({ mesh, count, missing }) => {
-    output.event("degraded", null, { count, missing }, `degraded: ${missingText(count, missing)}`, mesh);
+    output.event(
+      "degraded",
+      null,
+      { count, missing },
+      `degraded: ${missingPairsText(count, missing, Date.now())}`,
+      mesh,
+    );
   });
   server.on("teardown", ({ mesh, reason, members, links, unverified, count, missing, absent, incomplete }) => {
-    const problem = incomplete ?? (count === 0 ? undefined : missingText(count, missing));
+    const problem = incomplete ?? (count === 0 ? undefined : missingPairsText(count, missing, Date.now()));
     const fields = { reason, members, links, unverified, missing, absent, ...(incomplete && { incomplete }) };
     const sentence = `teardown of ${counted(members, "member")}: ${reason}${problem === undefined ? "" : `; ${problem}`}`;
     output.event("teardown", null, fields, sentence, mesh);
@@ -47,12 +54,6 @@ function printMembers(server: RendezvousServer, output: Output, suffix: string):
     const fields = { address, order: null, dialect, place };
     output.event("waiting", null, fields, `${address} waits at place ${place}`, mesh);
   });
-}
-
-function missingText(count: number, missing: readonly (readonly [a: string, b: string, reason: string])[]): string {
-  const named = missing.map(([a, b, reason]) => `${a} - ${b} (${reason})`).join(", ");
-  const rest = count > missing.length ? ` and ${count - missing.length} more` : "";
-  return `${counted(count, "pair")} missing: ${named}${rest}`;
 }
 
 /** Such as `1 link` or `2 links`. */

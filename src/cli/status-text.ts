@@ -47,7 +47,9 @@ type IsLinked = (earlier: number, later: number) => boolean;
 
 function isNotMissing({ missing, members }: MeshStatus, rankOf: ReadonlyMap<string, number>): IsLinked {
   const count = members.length;
-  const unlinked = new Set(missing.map(({ a, b }) => (rankOf.get(a) ?? 0) * count + (rankOf.get(b) ?? 0)));
+  // A pair with somebody who is not listed has no place here.
+  const listed = missing.filter(({ a, b }) => rankOf.has(a) && rankOf.has(b));
+  const unlinked = new Set(listed.map(({ a, b }) => (rankOf.get(a) ?? 0) * count + (rankOf.get(b) ?? 0)));
   return (earlier, later) => !unlinked.has(earlier * count + later);
 }
 

@@ -140,7 +140,7 @@ class UpRun {
       for (const address of addresses) this.#tally.left(address);
     });
     server.on("degraded", ({ missing }) => {
-      this.#serverReasons = new Map(missing.map(([a, b, reason]) => [`${a} ${b}`, reason]));
+      this.#serverReasons = new Map(missing.map(({ a, b, stage, reason }) => [`${a} ${b}`, `${stage}: ${reason}`]));
     });
     server.on("complete", (completeness) => {
       this.#serverComplete = completeness;

@@ -245,6 +245,14 @@ const failures = {
     connection: "not opened; dialed again, with growing pauses, while the member is listed",
     remedy: "Check that the member still runs, and that its port is open to this host.",
   },
+  NO_LINK: {
+    level: "warn",
+    meaning:
+      "A link has not been up for `brokenMs`, and the directory lists the peer still: it lives, and cannot be reached from here.",
+    connection: "none; the owner of the link dials again, with growing pauses, while the member is listed",
+    remedy:
+      "Look for what keeps the two apart: a firewall between their hosts, or an advertised address that is not reachable from here. The event `degraded` says which pairs are missing. Stop sending to the peer until `peer:up` or `peer:back`, if messages that wait are of no use later.",
+  },
   DIAL_TIMEOUT: {
     level: "warn",
     meaning: "The address of a member did not answer in time.",

@@ -251,11 +251,16 @@ export const defaultLimits = {
    * and pairs that are missing.
    */
   finishMs: 60_000,
-  /** A pair that has been missing for so long is reported as missing; most are linked within a second. */
+  /**
+   * A link that has been down for so long, though the directory lists the peer, is reported to its owner. Longer than two of the
+   * longest pauses between dials: what has passed by then is no restart and no short trouble of the network.
+   */
+  brokenMs: 60_000,
+  /** A pair that has been missing for so long is reported as missing; most are linked within a second. After half of it the owner of the link says how far it has come. */
   degradedMs: 2_000,
   /**
    * The least time between two reports of missing pairs, whatever members do to their links. With `degradedMs`, and one
-   * look a second, no pair is reported later than 5 s after it broke.
+   * look a second, no pair is reported later than 5 s after it broke: 4 s here, and the rest for the ways to the server and back.
    */
   degradedGapMs: 2_000,
   /** What one report of missing pairs may take for all members together; in a large mesh it names fewer pairs. */

@@ -345,6 +345,6 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
 
 function explain(link: NativeLink | undefined): string {
   if (link === undefined) return "no link yet";
-  if (link.downState !== undefined) return `${link.downState.stage}: ${link.downState.reason}`;
-  return link.isOwner ? `${link.state}, attempt ${link.attempt}` : "no hello from it yet; it joined earlier and dials";
+  const { attempt, downState } = link;
+  return `${downState.stage}${attempt === 0 ? "" : `, attempt ${attempt}`}: ${downState.reason}`;
 }

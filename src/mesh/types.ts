@@ -3,6 +3,7 @@ import type { ErrorCode, LogEvent } from "../core/errors.js";
 import type { Limits } from "../core/limits.js";
 import type { Address } from "../protocol/address.js";
 import type { Claim, Dialect, Entry, Id, Member, Meta } from "../protocol/directory.js";
+import type { MissingPair } from "../protocol/missing-pair.js";
 import type { ControlOf } from "../protocol/native/control.js";
 
 /** What a member takes: what happens to its connections, and its owner's steps and wishes. */
@@ -48,7 +49,7 @@ export interface LinkDescription {
 /** A member as a list or the log has it; a list has nothing but its address. */
 export type ListedMember = Pick<Member, "address" | "dialect"> & Partial<Member>;
 
-/** What a member reports to its owner. */
+/** What a member reports to its owner. Times are on the machine's clock. */
 export type MemberEvent =
   | { readonly type: "connected"; readonly local: Endpoint }
   /** The server could not be reached; the step may be tried again. */
@@ -63,6 +64,13 @@ export type MemberEvent =
   | ({ readonly type: "link" } & LinkDescription)
   /** The connection under a link is gone; messages wait for the next one. */
   | ({ readonly type: "broken"; readonly reason: string } & LinkDescription)
+  /** The link has been down for `brokenMs`, or has not come up for so long, and the directory lists the peer still. */
+  | ({
+      readonly type: "outage";
+      readonly reason: string;
+      readonly since: number;
+      readonly wasUp: boolean;
+    } & LinkDescription)
   /** The link has a new connection. */
   | ({ readonly type: "relink" } & LinkDescription)
   /**
@@ -86,7 +94,7 @@ export type MemberEvent =
       readonly type: "degraded";
       readonly revision: number;
       readonly count: number;
-      readonly missing: readonly (readonly [a: Address, b: Address, reason: string])[];
+      readonly missing: readonly MissingPair<Member>[];
     }
   /** A member holds a key; or it holds it no more. */
   | { readonly type: "claimed"; readonly key: string; readonly token: number; readonly holder: Member }

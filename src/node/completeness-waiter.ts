@@ -4,6 +4,7 @@ import { type WaitOptions, waitWithin } from "../api/waiting.js";
 import { FullmeshError } from "../core/errors.js";
 import type { MemberMachine } from "../mesh/member-machine.js";
 import type { CompletenessReport, MemberEvent } from "../mesh/types.js";
+import { missingPairText, renamedPair } from "../protocol/missing-pair.js";
 
 /** Pairs that are named when a wait runs out; the rest is counted. */
 const mostNamed = 10;
@@ -103,10 +104,15 @@ export class CompletenessWaiter {
     const { members, own, missing } = this.#machine;
     const mine = missing.map(({ address, reason }) => `${own} - ${address} (${reason})`);
     const others = (this.#degraded?.missing ?? [])
-      .filter(([a, b]) => a !== own && b !== own)
-      .map(([a, b, reason]) => `${a} - ${b} (${reason})`);
+      .filter(({ a, b }) => a.address !== own && b.address !== own)
+      .map((pair) =>
+        missingPairText(
+          renamedPair(pair, ({ address }) => address),
+          Date.now(),
+        ),
+      );
     const pairs = [...mine, ...others];
-    const named = pairs.slice(0, mostNamed).join(", ");
+    const named = pairs.slice(0, mostNamed).join("; ");
     const more = pairs.length > mostNamed ? ` and ${pairs.length - mostNamed} more` : "";
     const pairsText = pairs.length === 0 ? "" : `; missing pairs: ${named}${more}`;
     return `${members.length} of ${size} members are in the mesh${pairsText}`;

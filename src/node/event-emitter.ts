@@ -61,7 +61,7 @@ export class NodeEventEmitter {
     callListeners(this.#log, this.#node, event.type, event);
   }
 
-  /** Takes every event of the machine. Those that concern the inside of a node only are passed over. */
+  /** Takes every event of the machine, with times in milliseconds since the epoch. Those that concern the inside of a node only are passed over. */
   handle(event: MemberEvent): void {
     switch (event.type) {
       case "link":
@@ -73,6 +73,11 @@ export class NodeEventEmitter {
       case "broken":
         this.emit({ type: "peer:unreachable", peer: this.#peers.changed(event, "broken"), reason: event.reason });
         break;
+      case "outage": {
+        const peer = this.#peers.changed(event, event.wasUp ? "broken" : "waiting");
+        this.emit({ type: "peer:outage", peer, reason: event.reason, since: event.since });
+        break;
+      }
       case "unlink": {
         const { reason, unacknowledged, wasUp } = event;
         this.emit({ type: "peer:down", peer: this.#peers.ended(event), reason, unacknowledged, wasUp });

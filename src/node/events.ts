@@ -1,6 +1,7 @@
 import type { CompletenessReport, Direction } from "../mesh/types.js";
 import type { Address } from "../protocol/address.js";
 import type { Dialect, Id, Meta } from "../protocol/directory.js";
+import type { MissingPair } from "../protocol/missing-pair.js";
 
 /** One incarnation of a member, as the directory lists it. A classic node knows nothing but addresses. */
 export interface Member {
@@ -40,10 +41,10 @@ export interface Message<Payload = unknown> {
   readonly payload: Payload;
 }
 
-/** Pairs of members that are not linked, and why; the first of them by name. */
+/** How many pairs of members are not linked, and the first of them. */
 export interface Degradation {
   readonly count: number;
-  readonly missing: readonly (readonly [a: Address, b: Address, reason: string])[];
+  readonly missing: readonly MissingPair<Member>[];
 }
 
 /** What happens to a node and its mesh: `on`, `once` and `events()` give the same objects. */
@@ -78,6 +79,11 @@ export type NodeEvent =
   | { readonly type: "peer:up"; readonly peer: Peer }
   /** The connection under the link is gone. Nothing is lost yet: messages wait for the next one. */
   | { readonly type: "peer:unreachable"; readonly peer: Peer; readonly reason: string }
+  /**
+   * The link has not been up since `since` (ms since the epoch), which is `limits.brokenMs` ago, and the directory lists the peer
+   * still. Told once for each outage, also for a link that has never been up.
+   */
+  | { readonly type: "peer:outage"; readonly peer: Peer; readonly reason: string; readonly since: number }
   /** The link has a new connection. */
   | { readonly type: "peer:back"; readonly peer: Peer }
   /**
@@ -138,6 +144,7 @@ const isNodeEvent: { readonly [Type in keyof NodeEvents]: true } = {
   unclaimed: true,
   "peer:up": true,
   "peer:unreachable": true,
+  "peer:outage": true,
   "peer:back": true,
   "peer:down": true,
   "server:lost": true,

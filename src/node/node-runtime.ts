@@ -10,6 +10,7 @@ import { MessagingChannels } from "../messaging/messaging-channels.js";
 import type { MessagingEvent } from "../messaging/types.js";
 import { nodeClock } from "../nodejs/clock.js";
 import type { Address } from "../protocol/address.js";
+import { movedPair } from "../protocol/missing-pair.js";
 import { Driver } from "../runtime/driver.js";
 import { NodeClaims } from "./claims.js";
 import { ClassicWriter } from "./classic-writer.js";
@@ -46,6 +47,7 @@ export class NodeRuntime {
   readonly context: MessagingContext;
   readonly stats: () => NodeStats;
   readonly #log: Log;
+  readonly #driver: Driver<MemberInput, MemberOutput | MessagingEvent>;
   #reconnects = 0;
 
   /** `node` emits the events. Throws `BAD_OPTION` for an option with a value that it cannot take. */
@@ -65,6 +67,7 @@ export class NodeRuntime {
       onWake: { type: "flush" },
       perform: (output) => this.#perform(output),
     });
+    this.#driver = driver;
     this.#log = new Log(logger);
     this.mesh = rules.mesh;
     this.peers = new Peers(this.machine);
@@ -91,7 +94,7 @@ export class NodeRuntime {
   #perform(output: Exclude<MemberOutput | MessagingEvent, ConnectionOutput>): void {
     switch (output.type) {
       case "event":
-        this.#handleEvent(output.event);
+        this.#handleEvent(this.#dated(output.event));
         break;
       case "note":
         this.#log.write(output.note);
@@ -115,6 +118,14 @@ export class NodeRuntime {
       default:
         this.streams.arrived(output);
     }
+  }
+
+  /** The event with times since the epoch instead of the machine's. */
+  #dated(event: MemberEvent): MemberEvent {
+    if (event.type !== "degraded" && event.type !== "outage") return event;
+    const aheadMs = nodeClock.wallTime() - this.#driver.now();
+    if (event.type === "outage") return { ...event, since: Math.round(event.since + aheadMs) };
+    return { ...event, missing: event.missing.map((pair) => movedPair(pair, aheadMs)) };
   }
 
   #handleEvent(event: MemberEvent): void {

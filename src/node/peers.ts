@@ -44,7 +44,7 @@ export class Peers {
   }
 
   /** The link with a peer has changed: what the peer is from now on. */
-  changed(link: LinkDescription, state: "up" | "broken"): Peer {
+  changed(link: LinkDescription, state: Peer["state"]): Peer {
     const { peer: address, dialect, direction, cipher } = link;
     const member = link.member ?? this.#listed(address) ?? { address, dialect };
     return this.#keep({ ...member, direction, state, ...(cipher === undefined ? {} : { cipher }) });

@@ -1,5 +1,6 @@
 import type { Address } from "./address.js";
-import type { ClaimStatus, Departure, MemberStatus, MeshStatus, MissingPair, ServerStatus } from "./status.js";
+import type { MissingPair } from "./missing-pair.js";
+import type { ClaimStatus, Departure, MemberStatus, MeshStatus, ServerStatus } from "./status.js";
 
 /**
  * One thing that has changed between two looks at a mesh. All that is needed to make the later status of the earlier one is in

@@ -1,5 +1,6 @@
 import type { Address } from "./address.js";
 import type { Dialect, Id } from "./directory.js";
+import type { MissingPair } from "./missing-pair.js";
 
 /**
  * What a server knows of one mesh, for people and programs that look at it.
@@ -17,7 +18,10 @@ export interface MeshStatus {
   /** In join order, then those that are expected, then the waiting line. */
   readonly members: readonly MemberStatus[];
   readonly links: LinkCounts;
-  /** The pairs that are not linked, in join order; the first of them, if there are many. */
+  /**
+   * The pairs that are not linked, in join order; the first of them, if there are many. Also links with somebody that this server
+   * does not list.
+   */
   readonly missing: readonly MissingPair[];
   readonly claims: readonly ClaimStatus[];
   /** The newest members that have gone, the newest last. */
@@ -58,20 +62,6 @@ export interface LinkCounts {
    * order, (0, 1), (0, 2) up to (0, n - 1), then (1, 2) and so on; the lowest bit of a byte comes first.
    */
   readonly bits?: string;
-}
-
-export interface MissingPair {
-  /** The two ends in join order. */
-  readonly a: Address;
-  readonly b: Address;
-  /** Who dials: `a`. */
-  readonly owner: Address;
-  /** How far the link has come; `unreported`: an end has said nothing of it; `classic`: no end can report it. */
-  readonly stage: string;
-  /** The number of the owner's newest attempt, 0 for none. */
-  readonly attempt: number;
-  readonly reason: string;
-  readonly since: number;
 }
 
 export interface ClaimStatus {

@@ -1,18 +1,12 @@
 import { EventPacer } from "../core/event-pacer.js";
 import type { OutputSink } from "../core/machine.js";
 import type { KeyedTimers } from "../core/timers.js";
-import { type ControlOf, encodeControl } from "../protocol/native/control.js";
-import type { CompletenessTracker, UnlinkedPair } from "./completeness-tracker.js";
+import { type MissingPair, missingPairsText } from "../protocol/missing-pair.js";
+import { encodeControl } from "../protocol/native/control.js";
+import { type CompletenessTracker, inJoinOrder, type UnlinkedPair } from "./completeness-tracker.js";
 import type { Members } from "./members.js";
 import type { LogBroadcaster } from "./native/log-broadcaster.js";
-import type {
-  AbsentMemberRow,
-  MeshTimer,
-  MissingPairRow,
-  RendezvousEvent,
-  RendezvousOutput,
-  RendezvousRules,
-} from "./types.js";
+import type { AbsentMemberRow, MeshTimer, RendezvousEvent, RendezvousOutput, RendezvousRules } from "./types.js";
 
 /** The completeness of a mesh in numbers. */
 export type CompletenessFigures = Omit<Extract<RendezvousEvent, { type: "complete" }>, "type" | "mesh" | "revision">;
@@ -22,7 +16,8 @@ export type CompletenessFigures = Omit<Extract<RendezvousEvent, { type: "complet
  *
  * A mesh is whole when every member has a session and every pair is linked. It is complete when it is whole and has as many
  * members as its capacity, or two without one. A member without a session keeps its slot, and is not counted here. A pair is
- * reported as missing after `degradedMs`: while members join there are always some.
+ * reported as missing after `degradedMs`: while members join there are always some. A link with somebody that the log does not
+ * list is reported after a lease: until then it may come back from an earlier log.
  *
  * One member can make a mesh complete and incomplete as often as it likes, and each report goes to all members. So the time
  * between two `complete` grows, and that between two `degraded` has a lower bound; but no change delays the report of a pair
@@ -47,8 +42,8 @@ export class CompletenessReporter {
   /** By when to look for pairs that have been missing for long, however much changes. */
   #lookBy: number | undefined;
   #degradedAt = Number.NEGATIVE_INFINITY;
-  /** The newest `degraded` covers all pairs that had been missing since then. */
-  #degradedUntil = Number.NEGATIVE_INFINITY;
+  /** The version of the completeness at the newest `degraded`. */
+  #degradedVersion = -1;
   /** The number of members that makes it complete. */
   readonly #wanted: number;
   /** It ends when it is complete, so that is reported once. */
@@ -89,14 +84,14 @@ export class CompletenessReporter {
   /** Something may have changed. */
   review(now: number): void {
     const { limits } = this.#rules;
-    const { version, isWhole, missing } = this.#completeness;
+    const { version, isWhole } = this.#completeness;
     const isChanged = version !== this.#version;
     if (isChanged) {
       this.#version = version;
       this.#changedAt = now;
-      if (missing === 0) this.#lookBy = undefined;
-      else this.#lookBy ??= now + 1.5 * limits.degradedMs;
-      this.#scheduleLook();
+      if (this.#count === 0) this.#lookBy = undefined;
+      else this.#lookBy = Math.min(this.#lookBy ?? Number.POSITIVE_INFINITY, now + 1.5 * limits.degradedMs);
+      this.#scheduleLook(now);
     }
     if (isChanged || isWhole !== this.#wasWhole) this.#correct();
     this.#wasWhole = isWhole;
@@ -125,64 +120,79 @@ export class CompletenessReporter {
     this.#logBroadcaster.sendState(this.#frame ?? this.#completeFrame());
   }
 
-  /** The first missing pairs by address, and how many there are. */
-  missing(): { readonly count: number; readonly missing: readonly MissingPairRow[] } {
-    const first = this.#completeness.firstMissing(this.#rules.limits.namedPairs);
-    return { count: this.#completeness.missing, missing: first.map(byAddress) };
+  /** The first missing pairs, and how many there are. */
+  missing(): { readonly count: number; readonly missing: readonly MissingPair[] } {
+    const first = this.#completeness.overdue(this.#rules.limits.namedPairs);
+    return { count: this.#count, missing: inJoinOrder(first).map(byAddress) };
   }
 
   /** It is time to look for pairs that have been missing for long. */
   look(now: number): void {
     const { degradedMs, namedPairs } = this.#rules.limits;
-    const until = now - degradedMs;
-    const missing = this.#completeness.firstMissing(namedPairs, until, this.#degradedUntil);
-    const isSettled = this.#changedAt <= until;
-    if (isSettled || missing.some(({ since }) => since > this.#degradedUntil)) {
-      this.#degradedAt = now;
-      this.#degradedUntil = until;
-      this.#emitDegraded(missing, now);
+    const isSettled = this.#changedAt + degradedMs <= now;
+    const pairs = this.#completeness.overdue(namedPairs, now, this.#degradedAt);
+    const isNew = isSettled && this.#degradedVersion !== this.#completeness.version;
+    if (pairs.length > 0 && (isNew || pairs.some(({ overdueAt }) => overdueAt > this.#degradedAt))) {
+      this.#emitDegraded(pairs, now);
     }
-    this.#lookBy = isSettled ? undefined : now + degradedMs / 2;
-    this.#scheduleLook();
+    this.#lookBy = isSettled ? this.#completeness.nextOverdueAt(now) : now + degradedMs / 2;
+    this.#scheduleLook(now);
   }
 
-  #scheduleLook(): void {
+  /** The missing pairs, and linked ones with somebody that the log does not list. */
+  get #count(): number {
+    return this.#completeness.missing + this.#completeness.unlisted;
+  }
+
+  #scheduleLook(now: number): void {
     const { degradedMs, degradedGapMs } = this.#rules.limits;
-    const at = this.#lookBy === undefined ? undefined : Math.min(this.#lookBy, this.#changedAt + degradedMs);
+    const settledAt = this.#changedAt + degradedMs;
+    const at = this.#lookBy === undefined || settledAt <= now ? this.#lookBy : Math.min(this.#lookBy, settledAt);
     this.#timers.set("look", at === undefined ? undefined : Math.max(at, this.#degradedAt + degradedGapMs));
   }
 
-  #emitDegraded(missing: readonly UnlinkedPair[], now: number): void {
-    const { mesh, directory, natives } = this.#members;
-    const { missing: count } = this.#completeness;
-    this.#outputs.push({ type: "event", event: { type: "degraded", mesh, count, missing: missing.map(byAddress) } });
+  #emitDegraded(pairs: readonly UnlinkedPair[], now: number): void {
+    const { mesh, natives } = this.#members;
+    const count = this.#count;
+    this.#degradedAt = now;
+    this.#degradedVersion = this.#completeness.version;
+    this.#outputs.push({
+      type: "event",
+      event: { type: "degraded", mesh, count, missing: inJoinOrder(pairs).map(byAddress) },
+    });
     const mostBytes = this.#rules.limits.degradedBytes / Math.max(1, natives);
-    const encode = (pairs: readonly UnlinkedPair[]): Uint8Array =>
-      encodeControl({
-        type: "degraded",
-        revision: directory.revision,
-        count,
-        missing: pairs.map((pair) => byId(pair, now)),
-      });
-    let named = missing;
-    let frame = encode(named);
+    let named = pairs;
+    let frame = this.#degradedFrame(count, named, now);
     while (frame.length > mostBytes && named.length > 1) {
       named = named.slice(0, named.length / 2);
-      frame = encode(named);
+      frame = this.#degradedFrame(count, named, now);
     }
     this.#newest = "degraded";
     this.#logBroadcaster.sendState(frame);
   }
 
+  #degradedFrame(count: number, pairs: readonly UnlinkedPair[], now: number): Uint8Array {
+    const unlisted = new Map(pairs.flatMap(({ unlisted: peer }) => (peer === undefined ? [] : [[peer.id, peer]])));
+    return encodeControl({
+      type: "degraded",
+      revision: this.#members.directory.revision,
+      count,
+      missing: inJoinOrder(pairs).map(({ earlier, later, why, since }) => {
+        return [earlier.id, later.id, why.stage, why.attempt, why.reason, Math.max(0, Math.round(now - since))];
+      }),
+      ...(unlisted.size === 0 ? {} : { unlisted: [...unlisted.values()] }),
+    });
+  }
+
   /** After a change: withdraws or updates the newest report. */
   #correct(): void {
-    const { isWhole, missing } = this.#completeness;
+    const { isWhole } = this.#completeness;
     const { listed, natives } = this.#members;
     this.#frame = isWhole && natives > 0 ? this.#completeFrame() : undefined;
     const complete = this.isComplete ? this.#frame : undefined;
     // It is reported again after pairs or members were missing, but not after a session was away.
     const isFull = listed.size >= this.#wanted;
-    if (!isFull || (missing > 0 && !this.#isToEnd)) this.#hasReportedComplete = false;
+    if (!isFull || (this.#count > 0 && !this.#isToEnd)) this.#hasReportedComplete = false;
     if (this.#newest === "complete") {
       this.#logBroadcaster.amendState(this.#hasReportedComplete ? complete : undefined);
       if (!this.#hasReportedComplete) this.#newest = undefined;
@@ -199,13 +209,9 @@ export class CompletenessReporter {
   }
 }
 
-function byAddress({ earlier, later, why }: UnlinkedPair): MissingPairRow {
-  return [earlier.address, later.address, `${why.stage}: ${why.reason}`];
-}
-
-function byId({ earlier, later, why, since }: UnlinkedPair, now: number): ControlOf<"degraded">["missing"][number] {
-  const { stage, attempt, reason } = why;
-  return [earlier.id, later.id, stage, attempt, reason, Math.max(0, Math.round(now - since))];
+/** A pair for people, on the machine's clock. */
+export function byAddress({ earlier: { address: a }, later: { address: b }, why, since }: UnlinkedPair): MissingPair {
+  return { a, b, owner: a, ...why, since };
 }
 
 /** What is missing for a mesh to be complete. */
@@ -217,21 +223,17 @@ export interface Shortfall {
   readonly absent: readonly AbsentMemberRow[];
   /** How many pairs are not linked, and the first of them. */
   readonly count: number;
-  readonly missing: readonly MissingPairRow[];
+  readonly missing: readonly MissingPair[];
 }
 
 /** What is missing, as a sentence for people. */
-export function shortfallOf({ there, wanted, absent, count, missing }: Shortfall): string {
+export function shortfallOf({ there, wanted, absent, count, missing }: Shortfall, now: number): string {
   const parts: string[] = [];
   if (there < wanted && wanted !== Number.POSITIVE_INFINITY) parts.push(`${there} of ${wanted} members are there`);
   if (absent.length > 0) {
     parts.push(`not there: ${absent.map(([address, reason]) => `${address} (${reason})`).join(", ")}`);
   }
-  if (count > 0) {
-    const named = missing.map(([a, b, reason]) => `${a} - ${b} (${reason})`).join(", ");
-    const rest = count > missing.length ? ` and ${count - missing.length} more` : "";
-    parts.push(`${count} pairs are missing: ${named}${rest}`);
-  }
+  if (count > 0) parts.push(missingPairsText(count, missing, now));
   if (parts.length === 0) parts.push("a member that came back has not reported its links since");
   return parts.join("; ");
 }

@@ -1,25 +1,31 @@
 import { printable } from "../core/escaping.js";
+import type { Limits } from "../core/limits.js";
 import type { Id, Member } from "../protocol/directory.js";
+import type { LinkFailure } from "../protocol/missing-pair.js";
 import type { ControlOf } from "../protocol/native/control.js";
-import type { DownLink, MemberRecord } from "./member-session.js";
+import type { MemberRecord, UnlistedLink, UnlistedMember } from "./member-session.js";
 import type { Members } from "./members.js";
 
 /** A native member's report of its links. */
-export type LinkReport = Pick<ControlOf<"links">, "full" | "up" | "down">;
+export type LinkReport = Pick<ControlOf<"links">, "full" | "up" | "down" | "unlisted">;
 
-/** Two members, the earlier first, that should be linked and are not. */
+/** Two members, the earlier first, that should be linked and are not; or that are, and one of them is not listed. */
 export interface UnlinkedPair {
   readonly earlier: Pick<Member, "address" | "id" | "order">;
   readonly later: Pick<Member, "address" | "id" | "order">;
-  readonly why: DownLink;
-  /** When the link broke, or when the later of the two came in. */
+  readonly why: LinkFailure;
+  /** When the link broke, when the later of the two came in, or when the link was first reported. */
   readonly since: number;
+  /** When that is long enough to be reported. */
+  readonly overdueAt: number;
+  /** The one of the two that the log does not list. */
+  readonly unlisted?: UnlistedMember;
 }
 
 /** The longest part of a reason that is forwarded. */
 const longestPart = 160;
 
-/** So many links with ids that are not listed are kept of one member: one is enough to bar completeness. */
+/** So many reported links with ids that are not listed are kept of one member: one is enough to bar completeness. */
 const mostUnlisted = 64;
 
 /**
@@ -34,16 +40,17 @@ const mostUnlisted = 64;
  */
 export class CompletenessTracker {
   readonly #members: Members;
+  readonly #limits: Limits;
   #attested = 0;
   #outdated = 0;
-  /** Reported links with ids that the log has neither listed nor removed. */
   #unlisted = 0;
   #version = 0;
   readonly #isRemoved: (id: Id) => boolean;
 
   /** `isRemoved`: the log has removed this id. */
-  constructor(members: Members, isRemoved: (id: Id) => boolean) {
+  constructor(members: Members, limits: Limits, isRemoved: (id: Id) => boolean) {
     this.#members = members;
+    this.#limits = limits;
     this.#isRemoved = isRemoved;
   }
 
@@ -60,6 +67,11 @@ export class CompletenessTracker {
   /** Pairs that could be reported as linked, and are not. */
   get missing(): number {
     return pairsOf(this.#members.listed.size) - this.unverified - this.#attested;
+  }
+
+  /** Reported links with ids that the log has neither listed nor removed. */
+  get unlisted(): number {
+    return this.#unlisted;
   }
 
   /** True if every member has a session, no pair is missing, and nobody knows a member that is not listed. */
@@ -109,13 +121,15 @@ export class CompletenessTracker {
     }
     this.#unlisted -= own.unlisted.size;
     own.unlisted.clear();
+    this.#settleUnlisted(own.id);
     this.#renew(own);
     return dropped;
   }
 
   /** Applies a report. Returns those with whom the reporter is not linked any more, the expected ones included. */
-  report(own: MemberRecord, { full, up, down }: LinkReport, now: number): MemberRecord[] {
+  report(own: MemberRecord, { full, up, down, unlisted = [] }: LinkReport, now: number): MemberRecord[] {
     this.#renew(own);
+    const named = new Map(unlisted.map((member) => [member.id, member]));
     const before = full === true ? [...own.up.keys()] : down.map(([id]) => id).filter((id) => own.up.has(id));
     if (full === true) {
       const stillUp = new Set(up.map(([id]) => id));
@@ -124,17 +138,13 @@ export class CompletenessTracker {
     }
     for (const [id, attempt] of up) {
       own.down.delete(id);
-      this.#setReported(own, id, attempt, now);
+      this.#setReported(own, id, attempt, named.get(id), now);
     }
     // Of a link that one report calls both, the worse is taken.
     for (const [id, stage, attempt, reason] of down) {
       this.#setDown(own, id, now);
       if (id === own.id || this.#members.get(id) === undefined) continue;
-      own.down.set(id, {
-        stage: printable(stage, longestPart),
-        attempt,
-        reason: printable(reason, longestPart),
-      });
+      own.down.set(id, { stage, attempt, reason: printable(reason, longestPart) });
     }
     return before.filter((id) => !own.up.has(id)).flatMap((id) => this.#members.get(id) ?? []);
   }
@@ -152,28 +162,65 @@ export class CompletenessTracker {
     return [...up.keys()].flatMap((id) => this.#members.get(id) ?? []);
   }
 
-  /**
-   * Missing pairs in the order of joining, at most so many. With `until` only those that have been missing since then or
-   * longer; if these are too many, the ones count first that are missing only since after `after`.
-   */
-  firstMissing(most: number, until = Number.POSITIVE_INFINITY, after = Number.NEGATIVE_INFINITY): UnlinkedPair[] {
-    const fresh: UnlinkedPair[] = [];
-    const rest: UnlinkedPair[] = [];
-    const short = [...this.#members.listed.values()]
-      .filter((record) => record.enteredAt <= until && record.attested < this.#attestableOf(record))
-      .sort(compareRecords);
-    for (const [index, earlier] of short.entries()) {
-      for (let next = index + 1; next < short.length && fresh.length < most; next += 1) {
-        const later = short[next];
-        if (later === undefined || !isAttestable(earlier, later) || isAttested(earlier, later)) continue;
-        const since = missingSince(earlier, later);
-        const found = since > after ? fresh : rest;
-        if (since > until || found.length >= most) continue;
-        found.push({ earlier, later, why: whyMissing(earlier, later), since });
+  /** When the next reported link with somebody that is not listed has been reported for a lease; undefined if none will. */
+  nextOverdueAt(now: number): number | undefined {
+    let next: number | undefined;
+    for (const { unlisted } of this.#members.listed.values()) {
+      for (const { since } of unlisted.values()) {
+        const at = since + this.#limits.leaseMs;
+        if (at > now && at < (next ?? Number.POSITIVE_INFINITY)) next = at;
       }
     }
-    const found = [...fresh, ...rest].slice(0, most);
-    return found.sort((a, b) => compareRecords(a.earlier, b.earlier) || compareRecords(a.later, b.later));
+    return next;
+  }
+
+  /**
+   * Pairs that have been missing for `degradedMs` at `now`, and linked ones with a member that has not been listed for a lease: at
+   * most so many, the most telling first. These are those that have been missing for so long only since `after`, and of them
+   * those whose ends lack the fewest others: a member that breaks its own links, or makes links up, crowds nobody else out.
+   */
+  overdue(most: number, now = Number.POSITIVE_INFINITY, after = Number.NEGATIVE_INFINITY): UnlinkedPair[] {
+    const { degradedMs } = this.#limits;
+    const fresh: UnlinkedPair[] = [];
+    const rest: UnlinkedPair[] = [];
+    const take = (pair: UnlinkedPair): void => {
+      const found = pair.overdueAt > after ? fresh : rest;
+      if (pair.overdueAt <= now && found.length < most) found.push(pair);
+    };
+    const unlisted = this.#unlistedPairs().filter(({ overdueAt }) => overdueAt <= now);
+    unlisted.splice(0, most / 2).forEach(take);
+    const lacking = (record: MemberRecord): number => this.#attestableOf(record) - record.attested;
+    const short = [...this.#members.listed.values()]
+      .filter((record) => record.enteredAt + degradedMs <= now && lacking(record) > 0)
+      .sort((a, b) => lacking(a) - lacking(b) || compareRecords(a, b));
+    for (const [index, one] of short.entries()) {
+      for (let at = 0; at < index && fresh.length < most; at += 1) {
+        const other = short[at];
+        if (other === undefined || !isAttestable(one, other) || isAttested(one, other)) continue;
+        const [earlier, later] = ordered(one, other);
+        const since = Math.max(earlier.enteredAt, later.enteredAt, earlier.brokenAt.get(later.id) ?? 0);
+        take({ earlier, later, why: whyMissing(earlier, later), since, overdueAt: since + degradedMs });
+      }
+    }
+    unlisted.forEach(take);
+    return [...fresh, ...rest].slice(0, most);
+  }
+
+  /** Reported links with somebody that is not listed, as far as it is known who that is. Those of members with the fewest come first. */
+  #unlistedPairs(): UnlinkedPair[] {
+    const reporters = [...this.#members.listed.values()].filter(({ unlisted }) => unlisted.size > 0);
+    reporters.sort((a, b) => a.unlisted.size - b.unlisted.size || compareRecords(a, b));
+    return reporters.flatMap((own) =>
+      [...own.unlisted].flatMap(([id, { since, peer }]): UnlinkedPair[] => {
+        const record = this.#members.get(id);
+        const { address, order } = (record?.expectation === undefined ? peer : record) ?? {};
+        if (address === undefined || order === undefined) return [];
+        const unlisted: UnlistedMember = { id, order, address };
+        const [earlier, later] = ordered<UnlistedMember>(own, unlisted);
+        const overdueAt = since + this.#limits.leaseMs;
+        return [{ earlier, later, why: whyUnlisted(own, unlisted), since, overdueAt, unlisted }];
+      }),
+    );
   }
 
   /** Pairs of listed members. */
@@ -206,18 +253,22 @@ export class CompletenessTracker {
     return dialect === "native" ? this.#members.listed.size - 1 : this.#members.natives;
   }
 
-  /** One end reports a link that is up, perhaps with somebody who is not listed. */
-  #setReported(own: MemberRecord, id: Id, attempt: number, now: number): void {
+  /** One end reports a link that is up, perhaps with somebody who is not listed; `peer`: who that is. */
+  #setReported(own: MemberRecord, id: Id, attempt: number, peer: UnlistedLink["peer"], now: number): void {
     if (id === own.id || this.#isRemoved(id)) return;
     const other = this.#members.get(id);
-    if (other?.member !== undefined) this.#setUp(own, other, attempt, now);
-    else if (other?.expectation !== undefined) own.up.set(id, attempt);
-    else if (!own.unlisted.has(id) && own.unlisted.size < mostUnlisted) {
-      own.unlisted.set(id, now);
-      own.up.set(id, attempt);
-      this.#unlisted += 1;
-      this.#version += 1;
+    if (other?.member !== undefined) {
+      this.#setUp(own, other, attempt, now);
+      return;
     }
+    const isNew = !own.unlisted.has(id);
+    const isCounted = !isNew || own.unlisted.size < mostUnlisted;
+    // Whoever holds a link with an expected member keeps it, however many there are.
+    if (isCounted || other?.expectation !== undefined) own.up.set(id, attempt);
+    if (!isNew || !isCounted) return;
+    own.unlisted.set(id, { since: now, peer });
+    this.#unlisted += 1;
+    this.#version += 1;
   }
 
   /** One end reports that a link is not up. */
@@ -248,7 +299,7 @@ export class CompletenessTracker {
     this.#attested += by;
     own.attested += by;
     other.attested += by;
-    const [earlier, later] = compareRecords(own, other) < 0 ? [own, other] : [other, own];
+    const [earlier, later] = ordered(own, other);
     if (is) earlier.brokenAt.delete(later.id);
     else earlier.brokenAt.set(later.id, now);
   }
@@ -257,6 +308,16 @@ export class CompletenessTracker {
 /** Below 0 if `a` comes before `b` in join order. */
 function compareRecords(a: Pick<Member, "id" | "order">, b: Pick<Member, "id" | "order">): number {
   return a.order - b.order || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
+}
+
+export function inJoinOrder(pairs: readonly UnlinkedPair[]): UnlinkedPair[] {
+  return [...pairs].sort((one, other) => {
+    return compareRecords(one.earlier, other.earlier) || compareRecords(one.later, other.later);
+  });
+}
+
+function ordered<Each extends Pick<Member, "id" | "order">>(a: Each, b: Each): [earlier: Each, later: Each] {
+  return compareRecords(a, b) < 0 ? [a, b] : [b, a];
 }
 
 /** How many pairs so many members make. */
@@ -275,22 +336,28 @@ function isAttested(a: MemberRecord, b: MemberRecord): boolean {
   return byA !== undefined && (b.dialect === "classic" || byA === byB);
 }
 
-function missingSince(earlier: MemberRecord, later: MemberRecord): number {
-  return Math.max(earlier.enteredAt, later.enteredAt, earlier.brokenAt.get(later.id) ?? 0);
-}
-
 /** Why a pair is missing, by the report of its owner, else of the other end. */
-function whyMissing(earlier: MemberRecord, later: MemberRecord): DownLink {
+function whyMissing(earlier: MemberRecord, later: MemberRecord): LinkFailure {
   const reported = earlier.down.get(later.id) ?? later.down.get(earlier.id);
-  if (reported !== undefined) return reported;
   const [a, b] = [earlier.up.get(later.id), later.up.get(earlier.id)];
   const attempt = Math.max(a ?? 0, b ?? 0);
-  if (a !== undefined && b !== undefined) {
-    return { stage: "unreported", attempt, reason: `attempt ${a} at ${earlier.address}, ${b} at the other end` };
-  }
   const silent = [earlier, later].filter(
     ({ dialect, up }, index) => dialect === "native" && !up.has((index === 0 ? later : earlier).id),
   );
   const reason = `not reported by ${silent.map(({ address }) => address).join(" and ")}`;
-  return { stage: "unreported", attempt, reason };
+  if (earlier.dialect === "classic" || later.dialect === "classic") {
+    return { stage: "classic", attempt: 0, reason: reported?.reason ?? reason };
+  }
+  if (reported !== undefined) return reported;
+  if (silent.length > 0) return { stage: "unreported", attempt, reason };
+  return { stage: "unreported", attempt, reason: `attempt ${a} at ${earlier.address}, ${b} at the other end` };
+}
+
+function whyUnlisted({ address, up }: MemberRecord, unlisted: UnlistedMember): LinkFailure {
+  const what = `${address} holds this link, but this server does not list ${unlisted.address}`;
+  return {
+    stage: "unreported",
+    attempt: up.get(unlisted.id) ?? 0,
+    reason: `${what}: are two servers behind one address?`,
+  };
 }

@@ -11,6 +11,7 @@ import { nextState } from "../core/transitions.js";
 import { type Address, endpointOf, formatAddress } from "../protocol/address.js";
 import type { Candidate, Dialect, Id, Member } from "../protocol/directory.js";
 import { canonicalIp } from "../protocol/ip.js";
+import type { LinkFailure } from "../protocol/missing-pair.js";
 import type { AddressHolder } from "./address-registry.js";
 import { ClassicWriter } from "./classic/writer.js";
 import { DialectReader } from "./dialect-reader.js";
@@ -219,12 +220,16 @@ export interface SuspectState {
   provesUntil: number | undefined;
 }
 
-/** Why a link is down: how far it has come, at which attempt, and what was in its way. */
-export interface DownLink {
-  readonly stage: string;
-  readonly attempt: number;
-  readonly reason: string;
+/** A reported link with somebody that the log has neither listed nor removed. */
+export interface UnlistedLink {
+  /** When it was first reported. */
+  readonly since: number;
+  /** Who that is, as the reporter has it. */
+  readonly peer: UnlistedMember | undefined;
 }
+
+/** A member that this log does not list, by the word of somebody who holds a link with it. */
+export type UnlistedMember = Pick<Member, "id" | "order" | "address">;
 
 /** All that a mesh knows of one member, from the append of its registration to its removal. */
 export class MemberRecord implements AddressHolder {
@@ -259,9 +264,9 @@ export class MemberRecord implements AddressHolder {
   /** The links that are up, each with its attempt. */
   readonly up = new Map<Id, number>();
   /** The links that are down, and why. */
-  readonly down = new Map<Id, DownLink>();
-  /** Ids with whom it reports links, and that the log has neither listed nor removed; and since when. */
-  readonly unlisted = new Map<Id, number>();
+  readonly down = new Map<Id, LinkFailure>();
+  /** Reported links with ids that the log has neither listed nor removed. */
+  readonly unlisted = new Map<Id, UnlistedLink>();
   /** When the links with later members broke. */
   readonly brokenAt = new Map<Id, number>();
   /** How many of its pairs are attested. */

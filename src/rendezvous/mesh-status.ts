@@ -1,5 +1,8 @@
 import type { Limits } from "../core/limits.js";
-import type { LinkCounts, MemberStatus, MeshStatus, MissingPair, ServerStatus } from "../protocol/status.js";
+import type { MissingPair } from "../protocol/missing-pair.js";
+import type { LinkCounts, MemberStatus, MeshStatus, ServerStatus } from "../protocol/status.js";
+import { byAddress } from "./completeness-reporter.js";
+import { inJoinOrder, type UnlinkedPair } from "./completeness-tracker.js";
 import type { MemberRecord } from "./member-session.js";
 import type { Mesh } from "./mesh.js";
 
@@ -27,14 +30,16 @@ export function statusOf(
   limits: Pick<Limits, "statusPairs">,
   now: number,
 ): MeshStatus {
-  const missing = missingPairs(mesh, limits.statusPairs);
+  const unlinked = mesh.completeness.overdue(limits.statusPairs);
+  const missing = missingPairs(mesh, unlinked, limits.statusPairs);
+  const listed = missing.length - unlinked.filter(({ unlisted }) => unlisted !== undefined).length;
   return {
     mesh: mesh.name,
     revision: mesh.members.directory.revision,
     complete: mesh.isComplete,
     gathering: mesh.recovery.isGathering(now),
     members: [...listedMembers(mesh), ...expectedMembers(mesh), ...waitingMembers(mesh)],
-    links: linkCounts(mesh, missing.length),
+    links: linkCounts(mesh, listed),
     missing,
     claims: mesh.claims.status,
     recent: [...mesh.departures],
@@ -82,15 +87,9 @@ function waitingMembers({ membership }: Mesh): MemberStatus[] {
   });
 }
 
-/** The first of the pairs that are not linked. Pairs of classic members are named last: nobody can report them. */
-function missingPairs({ completeness, members }: Mesh, most: number): MissingPair[] {
-  const pairs: MissingPair[] = completeness.firstMissing(most).map(({ earlier, later, why, since }) => ({
-    a: earlier.address,
-    b: later.address,
-    owner: earlier.address,
-    ...why,
-    since,
-  }));
+/** These pairs, and behind them those of classic members, which nobody can report; at most so many. */
+function missingPairs({ members }: Mesh, unlinked: readonly UnlinkedPair[], most: number): MissingPair[] {
+  const pairs = inJoinOrder(unlinked).map(byAddress);
   const records = members.directory.members.flatMap(({ id }) => members.get(id) ?? []);
   const classics = records.filter(({ dialect }) => dialect === "classic");
   for (const [index, earlier] of classics.entries()) {

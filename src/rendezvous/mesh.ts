@@ -97,7 +97,7 @@ export class Mesh {
     });
     this.membership = new Membership(name, revision, rules, addresses, outputs, this.#timers);
     this.members = this.membership.members;
-    this.completeness = new CompletenessTracker(this.members, (id) => this.membership.isRemoved(id));
+    this.completeness = new CompletenessTracker(this.members, rules.limits, (id) => this.membership.isRemoved(id));
     const memberTimers = timers.keyed<MemberRecord>((record, now) => {
       touched.add(this);
       this.#failureDetector.due(record, now);
@@ -382,17 +382,13 @@ export class Mesh {
   }
 
   /** Emits `teardown` with the state of the mesh, and ends it. The caller sends what this returns to the sessions. */
-  end({ reason, isTooLate }: MeshEnd): MeshEndReason {
+  end({ reason, isTooLate }: MeshEnd, now: number): MeshEndReason {
     this.#completenessReporter.emitComplete();
     const { figures } = this.#completenessReporter;
     const missing = this.#completenessReporter.missing();
     const absent = this.#absent();
-    const shortfall = shortfallOf({
-      there: this.members.present,
-      wanted: this.#rules.capacity,
-      absent,
-      ...missing,
-    });
+    const there = this.members.present;
+    const shortfall = shortfallOf({ there, wanted: this.#rules.capacity, absent, ...missing }, now);
     this.#ending = { reason, ...(isTooLate ? { incomplete: shortfall } : {}) };
     const mesh = this.name;
     this.#outputs.push({

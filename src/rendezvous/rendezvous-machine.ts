@@ -192,7 +192,7 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
 
   /** Ends a mesh. When no mesh with members is left, the server ends. */
   #end(mesh: Mesh, end: MeshEnd, now: number): void {
-    const ending = mesh.end(end);
+    const ending = mesh.end(end, now);
     this.#hasEndedMesh = true;
     if (!this.#hasMembersOrEnd) this.#stopListening();
     for (const session of this.#connectionHandler.sessions.values()) {

@@ -3,6 +3,7 @@ import type { LogEvent } from "../core/errors.js";
 import type { Limits } from "../core/limits.js";
 import type { Address } from "../protocol/address.js";
 import type { Change, Dialect, Entry, Id } from "../protocol/directory.js";
+import type { MissingPair } from "../protocol/missing-pair.js";
 
 /** A change that is to be appended to the membership log of a mesh. */
 export interface LogAppend {
@@ -42,13 +43,10 @@ interface EventSubject {
   readonly dialect: Dialect;
 }
 
-/** A pair of members that is not linked, and why, as far as it is known. */
-export type MissingPairRow = readonly [a: Address, b: Address, reason: string];
-
 /** A member that is not there though it should be: it has no live session, or it has gone and nobody has its slot. */
 export type AbsentMemberRow = readonly [address: Address, reason: string];
 
-/** What is worth telling about a mesh. */
+/** What is worth telling about a mesh. Times are on the machine's clock. */
 export type RendezvousEvent =
   /**
    * `replaces`: the id of the incarnation whose place it takes. `returned`: an earlier log of the mesh has admitted it; its
@@ -100,7 +98,7 @@ export type RendezvousEvent =
       readonly type: "degraded";
       readonly mesh: string;
       readonly count: number;
-      readonly missing: readonly MissingPairRow[];
+      readonly missing: readonly MissingPair[];
     }
   /**
    * The end of a mesh has begun. `missing` names pairs that never came about, `absent` members that are not there. Where it
@@ -114,7 +112,7 @@ export type RendezvousEvent =
       readonly links: number;
       readonly unverified: number;
       readonly count: number;
-      readonly missing: readonly MissingPairRow[];
+      readonly missing: readonly MissingPair[];
       readonly absent: readonly AbsentMemberRow[];
       readonly incomplete?: string;
     }

@@ -3,7 +3,7 @@ import type { RendezvousEvent } from "../rendezvous/types.js";
 
 type EventOf<Type extends RendezvousEvent["type"]> = Extract<RendezvousEvent, { type: Type }>;
 
-/** The events of a server. */
+/** The events of a server. Times are milliseconds since the epoch. */
 export interface ServerEvents {
   listening: [address: Address];
   joined: [event: EventOf<"joined">];

@@ -7,6 +7,7 @@ import { printable } from "../core/escaping.js";
 import { nodeClock } from "../nodejs/clock.js";
 import { pageFolder } from "../nodejs/package-files.js";
 import type { Address } from "../protocol/address.js";
+import { movedPair } from "../protocol/missing-pair.js";
 import { type MeshStatus, movedInTime } from "../protocol/status.js";
 import { RendezvousMachine } from "../rendezvous/rendezvous-machine.js";
 import type { RendezvousEvent, RendezvousInput, RendezvousOutput } from "../rendezvous/types.js";
@@ -108,11 +109,15 @@ export class ServerRuntime {
   }
 
   status(mesh: string): MeshStatus {
-    const now = this.driver.now();
-    const offset = nodeClock.wallTime() - now;
+    return movedInTime(this.machine.status(mesh, this.driver.now()), this.#clockAheadMs);
+  }
+
+  /** By how much the time since the epoch is ahead of the machine's. */
+  get #clockAheadMs(): number {
+    const offset = nodeClock.wallTime() - this.driver.now();
     // A moment that has passed keeps its time, unless one of the clocks has jumped.
     if (Math.abs(offset - this.#clockOffset) > jumpMs) this.#clockOffset = offset;
-    return movedInTime(this.machine.status(mesh, now), this.#clockOffset);
+    return this.#clockOffset;
   }
 
   #perform(output: RendezvousOutput): void {
@@ -152,7 +157,10 @@ export class ServerRuntime {
       default:
         break;
     }
-    callListeners(this.log, this.#server, event.type, event);
+    if (event.type === "degraded" || event.type === "teardown") {
+      const missing = event.missing.map((pair) => movedPair(pair, this.#clockAheadMs));
+      callListeners(this.log, this.#server, event.type, { ...event, missing });
+    } else callListeners(this.log, this.#server, event.type, event);
   }
 
   /** One mesh that ended incomplete makes the end of the server a failure, whatever happens to the others. */

@@ -76,12 +76,16 @@ describe("fullmesh join --json", () => {
       printed.push({ event: name, ...fields, sentence });
     };
     reportNode(node, { options: { json: true, quiet: false }, event, flushAfter: () => {} } as unknown as Output);
+    const a = { address: "10.0.0.1:1", dialect: "native", name: "api-1" } as const;
+    const b = { address: "10.0.0.2:1", dialect: "native" } as const;
+    const since = 1_732_324_320_000;
+    const missingPair = { a, b, owner: a, stage: "dialing", attempt: 3, reason: "ECONNREFUSED", since } as const;
     node.emit("fenced", { type: "fenced", reason: "silent for too long" });
     node.emit("leader", { type: "leader", leader: undefined });
     node.emit("rank", { type: "rank", rank: -1 });
     node.emit("server:lost", { type: "server:lost", since: 1_732_324_320_000, reason: "reset" });
     node.emit("server:back", { type: "server:back", awayMs: 2_340 });
-    node.emit("degraded", { type: "degraded", count: 2, missing: [["10.0.0.1:1", "10.0.0.2:1", "refused"]] });
+    node.emit("degraded", { type: "degraded", count: 2, missing: [missingPair] });
     expect(printed).toEqual([
       {
         event: "fenced",
@@ -100,8 +104,10 @@ describe("fullmesh join --json", () => {
       {
         event: "degraded",
         count: 2,
-        missing: [["10.0.0.1:1", "10.0.0.2:1", "refused"]],
-        sentence: "degraded: 2 pairs are missing: 10.0.0.1:1 - 10.0.0.2:1 (refused) and 1 more",
+        missing: [{ ...missingPair, a: "10.0.0.1:1", b: "10.0.0.2:1", owner: "10.0.0.1:1" }],
+        sentence: expect.stringMatching(
+          /^degraded: 2 pairs are not linked: api-1 at 10.0.0.1:1 should dial 10.0.0.2:1 \(dialing, attempt 3, for [0-9.]+ s\): ECONNREFUSED; and 1 more$/,
+        ),
       },
     ]);
   });

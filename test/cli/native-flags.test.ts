@@ -113,16 +113,18 @@ describe("fullmesh serve --finish", () => {
     const pair = [String(linesOf(first, "registered")[0]?.address), proxy.address];
     const [end] = linesOf(server, "teardown");
     expect(end).toMatchObject({ members: 2, links: 0, unverified: 0 });
-    expect(end?.missing).toEqual([[...pair, expect.stringMatching(/\S/)]]);
+    expect(end?.missing).toMatchObject([
+      { a: pair[0], b: pair[1], owner: pair[0], stage: expect.any(String), since: expect.any(Number) },
+    ]);
     expect(end?.absent).toEqual([]);
     for (const each of [first, second]) {
       const [{ reason } = { reason: "" }] = linesOf(each, "teardown");
-      expect(reason).toContain(`not complete within 0.5 s: 1 pairs are missing: ${pair.join(" - ")} (`);
+      expect(reason).toContain(`not complete within 0.5 s: 1 pair is not linked: ${pair.join(" should dial ")} (`);
       expect(linesOf(each, "error")).toMatchObject([{ code: "INCOMPLETE", message: reason }]);
     }
     expect(linesOf(server, "complete")).toEqual([]);
     expect(server.errors).toContain('"INCOMPLETE"');
-    expect(server.errors).toContain(`${pair.join(" - ")} (`);
+    expect(server.errors).toContain(`${pair.join(" should dial ")} (`);
   });
 });
 

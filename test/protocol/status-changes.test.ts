@@ -31,8 +31,8 @@ const statuses = fc
     for (const [x, y, attempt] of missing) {
       const [a, b] = [listed[Math.min(x, y)], listed[Math.max(x, y)]];
       if (a === undefined || b === undefined || a === b) continue;
-      const row = { a: a.address, b: b.address, owner: a.address, stage: "dialing", attempt, reason: "", since: 0 };
-      pairs.set(`${row.a} ${row.b}`, row);
+      const row = { a: a.address, b: b.address, stage: "dialing", attempt, reason: "", since: 0 } as const;
+      pairs.set(`${row.a} ${row.b}`, { ...row, owner: a.address });
     }
     const departure = (at: number): Departure => ({ type: "lost", address: "10.0.0.2:1", order: at, reason: "", at });
     return {

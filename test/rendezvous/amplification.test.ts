@@ -42,7 +42,7 @@ describe("what one host makes the server write in a minute, in a mesh of fifty",
   test("is less than it sends, when it reports a link up and down", () => {
     const { play, a, b } = linkedMesh();
     const { received, sent } = minuteOf(play, 10, (index) => {
-      if (index % 2 === 0) a.unlinked(b, "up", "ECONNRESET");
+      if (index % 2 === 0) a.unlinked(b, "broken", "ECONNRESET");
       else a.linked([b, 1]);
     });
     expect(sent).toBeLessThan(received);
@@ -51,7 +51,7 @@ describe("what one host makes the server write in a minute, in a mesh of fifty",
   test("is at most 10 kB a second, when it keeps a link down for so long that it is told as missing", () => {
     const { play, a, b } = linkedMesh();
     const { sent } = minuteOf(play, 2_100, (index) => {
-      if (index % 2 === 0) a.unlinked(b, "up", "ECONNRESET");
+      if (index % 2 === 0) a.unlinked(b, "broken", "ECONNRESET");
       else a.linked([b, 1]);
     });
     expect(sent).toBeLessThan(10_000 * 60);

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { defaultLimits } from "../../src/core/limits.js";
 import type { Dialect, Id } from "../../src/protocol/directory.js";
+import type { LinkStage } from "../../src/protocol/missing-pair.js";
 import { CompletenessTracker } from "../../src/rendezvous/completeness-tracker.js";
 import { type MemberRecord, MemberSession } from "../../src/rendezvous/member-session.js";
 import { Members } from "../../src/rendezvous/members.js";
@@ -20,7 +21,7 @@ class Counted extends CompletenessTracker {
   constructor() {
     const members = new Members("default", 0, defaultLimits.tombstones);
     const removed = new Set<Id>();
-    super(members, (id) => removed.has(id));
+    super(members, defaultLimits, (id) => removed.has(id));
     this.removed = removed;
     this.members = members;
   }
@@ -106,7 +107,7 @@ function report(
   for (const other of down) plainly.up.delete(`${subject.order} ${other}`);
   const said = {
     up: up.map(([order, attempt]): [Id, number] => [idOf(order), attempt]),
-    down: down.map((order): [Id, string, number, string] => [idOf(order), "dialing", 1, "refused"]),
+    down: down.map((order): [Id, LinkStage, number, string] => [idOf(order), "dialing", 1, "refused"]),
   };
   counted.report(subject, each.isFull ? { full: true, ...said } : said, 0);
 }
@@ -143,7 +144,7 @@ describe("the counts of pairs", () => {
             unverified: pairs.filter(({ isAttestable }) => !isAttestable).length,
             missing: pairs.filter(({ isAttestable, isAttested }) => isAttestable && !isAttested).length,
           });
-          expect(counted.firstMissing(1_000)).toHaveLength(counted.missing);
+          expect(counted.overdue(1_000)).toHaveLength(counted.missing);
         }
       }),
       { numRuns: 500 },
@@ -222,7 +223,7 @@ describe("what a report lets go", () => {
       [idOf(4), 1],
     ];
     expect(counted.report(a, { up, down: [] }, 0)).toEqual([]);
-    expect(counted.report(a, { up: [], down: [[idOf(2), "up", 1, "ECONNRESET"]] }, 0)).toEqual([b]);
+    expect(counted.report(a, { up: [], down: [[idOf(2), "broken", 1, "ECONNRESET"]] }, 0)).toEqual([b]);
     expect(counted.report(a, { full: true, up: [[idOf(4), 2]], down: [] }, 0)).toEqual([c]);
     expect(counted.leave(a)).toEqual([d]);
   });

@@ -2,6 +2,7 @@ import type { ConnectionId, Endpoint, Identity } from "../../src/core/connection
 import { defaultLimits, type Limits } from "../../src/core/limits.js";
 import { type Address, endpointOf, formatAddress } from "../../src/protocol/address.js";
 import { type Change, entryOf, type Id, type Member } from "../../src/protocol/directory.js";
+import type { LinkStage } from "../../src/protocol/missing-pair.js";
 import { type Control, type ControlOf, decodeControl, encodeControl } from "../../src/protocol/native/control.js";
 import { FrameReader, frameKinds } from "../../src/protocol/native/frames.js";
 import { encodePreface, type Preface } from "../../src/protocol/native/preface.js";
@@ -395,7 +396,7 @@ export class Player {
     this.caller.say({ type: "links", full: true, up, down: [] });
   }
 
-  unlinked(other: { readonly id: Id }, stage: string, reason: string, attempt = 1): void {
+  unlinked(other: { readonly id: Id }, stage: LinkStage, reason: string, attempt = 1): void {
     this.caller.say({ type: "links", up: [], down: [[other.id, stage, attempt, reason]] });
   }
 

@@ -98,6 +98,12 @@ export class DirectoryView {
     return this.#directory.member(id) ?? this.#remembered.get(id);
   }
 
+  /** A member of an earlier log of which the present one has said nothing. */
+  unlisted(id: Id): Pick<Member, "id" | "order" | "address"> | undefined {
+    const member = this.#remembered.get(id);
+    return member === undefined ? undefined : { id, order: member.order, address: member.address };
+  }
+
   /** Who the sender of a hello is, seen from here. */
   senderOf(id: Id): HelloCase["sender"] {
     if (this.#tombstones.has(id)) return "removed";

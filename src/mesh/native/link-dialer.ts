@@ -110,6 +110,9 @@ export class LinkDialer implements NativeConnectionOwner {
       const isGrant = canGrant && link.isReverseDue;
       link.step(isGrant ? "grant" : "dial");
       link.attempt += 1;
+      // What was in the way of the last attempt says more than that this one has no answer yet.
+      const { stage, reason } = link.downState;
+      link.downState = { stage: "dialing", reason: stage === "waiting" ? "no answer yet" : reason };
       if (isGrant) this.#events.grant(link);
       else {
         link.connection = NativeConnection.dial(this.#context, endpointOf(link.peer.address), "member", this);
@@ -129,6 +132,7 @@ export class LinkDialer implements NativeConnectionOwner {
     const link = this.#links.get(connection);
     if (link === undefined) return;
     this.#openings.clear(link);
+    link.downState = { stage: "hello", reason: link.downState.reason };
     connection.send(helloOf(this.#sender, link));
   }
 
@@ -183,7 +187,6 @@ export class LinkDialer implements NativeConnectionOwner {
       return;
     }
     this.#linked(link, false, now);
-    link.downState = undefined;
     link.step("answered");
     this.#events.answered(link, now);
   }
@@ -205,12 +208,18 @@ export class LinkDialer implements NativeConnectionOwner {
       this.#links.delete(connection);
       this.#queue.drop(link);
       link.connection = undefined;
-      link.downState = { stage: "rejected", reason: `${code} ${message}` };
+      link.downState = { stage: "refused", reason: `${code} ${message}` };
       link.step("rejected");
       this.#events.failed(link, now);
     } else if (highest !== undefined && highest > most) {
-      this.#failed(link, "BAD_FRAME", `its ${code} names attempt ${highest}, and may name ${most} at most`, now);
-    } else this.#failed(link, "DIAL_FAILED", `${code} ${message}`, now);
+      this.#failed(
+        link,
+        "BAD_FRAME",
+        `its ${code} names attempt ${highest}, and may name ${most} at most`,
+        now,
+        "refused",
+      );
+    } else this.#failed(link, "DIAL_FAILED", `${code} ${message}`, now, "refused");
   }
 
   #end(link: Link, reason: string, now: number): void {
@@ -219,11 +228,10 @@ export class LinkDialer implements NativeConnectionOwner {
     this.#events.lost(link, reason, now);
   }
 
-  #failed(link: Link, code: ErrorCode, reason: string, now: number): void {
+  #failed(link: Link, code: ErrorCode, reason: string, now: number, stage = link.downState.stage): void {
     if (link.connection !== undefined) this.#links.delete(link.connection);
     link.connection = undefined;
     this.#openings.clear(link);
-    const stage = link.state;
     link.step("failed");
     const failures = this.#queue.failed(link, now);
     link.downState = { stage, reason: `${code} ${reason} (${failures} in a row)` };

@@ -6,6 +6,7 @@ import type { KeyedTimers } from "../../core/timers.js";
 import { nextState } from "../../core/transitions.js";
 import type { Address } from "../../protocol/address.js";
 import type { Member } from "../../protocol/directory.js";
+import type { LinkFailure } from "../../protocol/missing-pair.js";
 import { encodeAcknowledgement } from "../../protocol/native/acknowledgement.js";
 import type { Control } from "../../protocol/native/control.js";
 import { numberBytes, readUint48 } from "../../protocol/native/numbered-frames.js";
@@ -16,10 +17,7 @@ import { ResendBuffer } from "./resend-buffer.js";
 import { ResumeState } from "./resume-state.js";
 
 /** Why a link is not up: how far it has come, and what is in its way. */
-export interface DownState {
-  readonly stage: string;
-  readonly reason: string;
-}
+export type DownState = Pick<LinkFailure, "stage" | "reason">;
 
 /** What all links of a member share, and whom they report to. */
 export interface LinkContext {
@@ -65,8 +63,9 @@ export class Link implements LinkWriter, NativeConnectionOwner {
   connection: NativeConnection | undefined;
   /** As owner: the next attempt is the other end's to open, because that worked last, or dialing did not. */
   isReverseDue = false;
-  /** What is in the way while it is not up. */
-  downState: DownState | undefined;
+  /** What is in the way while it is not up, and since when. */
+  downState: DownState;
+  downSince: number;
   /** True once the peer has said that it sends nothing more. */
   hasReadGoodbye = false;
   /** Why it ends, once that is known. */
@@ -92,9 +91,11 @@ export class Link implements LinkWriter, NativeConnectionOwner {
   #isScheduled = false;
   #isMeasureDue = false;
 
-  constructor(peer: Member, isOwner: boolean, context: LinkContext) {
+  constructor(peer: Member, isOwner: boolean, context: LinkContext, now: number) {
     this.peer = peer;
     this.isOwner = isOwner;
+    this.downState = { stage: "waiting", reason: isOwner ? "not dialed yet" : "no hello from its owner yet" };
+    this.downSince = now;
     this.resendBuffer = new ResendBuffer(context.pages);
     this.resumeState = new ResumeState(this.resendBuffer);
     this.#context = context;

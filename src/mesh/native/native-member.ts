@@ -8,6 +8,7 @@ import type { PendingConnections } from "../../core/pending-connections.js";
 import type { KeyedTimers, Timers } from "../../core/timers.js";
 import type { Address } from "../../protocol/address.js";
 import type { Id, Member } from "../../protocol/directory.js";
+import type { MissingPair } from "../../protocol/missing-pair.js";
 import type { ControlOf } from "../../protocol/native/control.js";
 import type { Connections } from "../connections.js";
 import type { MemberEvent, MemberOutput, MemberRules, SessionEvent } from "../types.js";
@@ -157,7 +158,7 @@ export class NativeMember {
         this.#complete(event, now);
         break;
       case "degraded":
-        this.#degraded(event);
+        this.#degraded(event, now);
         break;
       case "leader":
         this.#leaderId = event.id;
@@ -260,13 +261,21 @@ export class NativeMember {
   /** Reports that are due without a session are sent with all others once there is one. */
   #sendReports(now: number): void {
     if (!this.session.isListed) return;
-    for (const report of this.peers.reports.take(now)) this.session.send(report);
+    const { reports, roster } = this.peers;
+    for (const report of reports.take(now)) {
+      const unlisted = report.up.flatMap(([id]) => roster.unlisted(id) ?? []);
+      this.session.send(unlisted.length === 0 ? report : { ...report, unlisted });
+    }
   }
 
-  #degraded({ revision, count, missing }: Extract<SessionEvent, { type: "degraded" }>): void {
-    const named = missing.flatMap(([a, b, stage, , reason]) => {
-      const [from, to] = [this.peers.roster.member(a)?.address, this.peers.roster.member(b)?.address];
-      return from === undefined || to === undefined ? [] : [[from, to, `${stage}: ${reason}`] as const];
+  #degraded(
+    { revision, count, missing, unlisted = [] }: Extract<SessionEvent, { type: "degraded" }>,
+    now: number,
+  ): void {
+    const others = new Map(unlisted.map((member) => [member.id, { ...member, dialect: "native" as const }]));
+    const named = missing.flatMap(([owner, later, stage, attempt, reason, forMs]): MissingPair<Member>[] => {
+      const [a, b] = [owner, later].map((id) => this.peers.roster.member(id) ?? others.get(id));
+      return a === undefined || b === undefined ? [] : [{ a, b, owner: a, stage, attempt, reason, since: now - forMs }];
     });
     this.#emit({ type: "degraded", revision, count, missing: named });
   }

@@ -4,6 +4,7 @@ import type { LinkHandlerFactory } from "../../core/link-handler.js";
 import type { OutputSink } from "../../core/machine.js";
 import { PagePool } from "../../core/page-pool.js";
 import type { PendingConnections } from "../../core/pending-connections.js";
+import type { KeyedTimers } from "../../core/timers.js";
 import type { Address } from "../../protocol/address.js";
 import { type Claim, compareMembers, type Entry, type Id, type Member } from "../../protocol/directory.js";
 import type { ControlOf } from "../../protocol/native/control.js";
@@ -53,6 +54,8 @@ export class NativePeers {
   readonly #byAddress = new Map<Address, Link>();
   /** Links whose connection is gone, and that wait for the next one. */
   readonly #unreachable = new Set<Link>();
+  /** For links that are not up: when the server must know how far each has come, and then when the owner must. */
+  readonly #outages: KeyedTimers<Link>;
 
   constructor(
     rules: MemberRules,
@@ -74,15 +77,16 @@ export class NativePeers {
       grant: ({ peer, attempt }) =>
         this.#events.grant({ type: "grant", owner: this.roster.id, later: peer.id, attempt }),
       answered: (link, now) => this.#answered(link, now),
-      failed: (link, now) => this.#report(link, now),
+      failed: (link, now) => this.#reportDown(link, link.downState, now),
       lost: (link, reason, now) => this.#lost(link, reason, now),
     });
     this.#reverseDialer = new ReverseDialer(sender, ports, {
       answered: (link, now) => this.#answered(link, now),
-      failed: (link, now) => this.#report(link, now),
+      failed: (link, now) => this.#reportDown(link, link.downState, now),
       lost: (link, reason, now) => this.#lost(link, reason, now),
     });
     const { limits, note, timers } = ports;
+    this.#outages = timers.keyed((link, now) => this.#stillDown(link, now));
     this.#linkContext = {
       limits,
       note,
@@ -91,7 +95,7 @@ export class NativePeers {
       scheduled: [],
       acknowledgements: timers.keyed((link) => link.acknowledge()),
       drains: timers.keyed((link, now) => link.drainOverdue(now)),
-      leaving: (link, now) => this.#reportDown(link, { stage: "leaving", reason: "said goodbye" }, now),
+      leaving: (link, now) => this.#reportDown(link, { stage: "broken", reason: "it has said goodbye" }, now),
       broken: (link, reason, now) => this.#broken(link, reason, now),
       lost: (link, reason, now) => this.#lost(link, reason, now),
     };
@@ -235,9 +239,10 @@ export class NativePeers {
     if (self === undefined || member.id === self.id || member.dialect === "classic") return;
     // An id has one link, however often it is named.
     if (this.#links.has(member.id)) return;
-    const link = new Link(member, compareMembers(self, member) < 0, this.#linkContext);
+    const link = new Link(member, compareMembers(self, member) < 0, this.#linkContext, now);
     this.#links.set(member.id, link);
     this.#byAddress.set(member.address, link);
+    this.#awaitUp(link, now);
     if (link.isOwner) this.#dialer.want(link, now);
   }
 
@@ -252,7 +257,7 @@ export class NativePeers {
       link.awaitGoodbye(now);
     } else this.#remove(link, reason);
     // The server does not know that this ends the link, and would take it for one with a member that it does not list.
-    if (change.isUnsaid === true) this.#reportDown(link, { stage: "ended", reason }, now);
+    if (change.isUnsaid === true) this.#reportDown(link, endedBecause(reason), now);
   }
 
   /** Ends a link at once: nothing more is read or sent on it. */
@@ -272,6 +277,7 @@ export class NativePeers {
     const { id, address } = link.peer;
     this.#links.delete(id);
     this.#unreachable.delete(link);
+    this.#outages.clear(link);
     if (this.#byAddress.get(address) === link) this.#byAddress.delete(address);
     this.reports.forget(id);
     const { handler, resendBuffer, hasBeenUp } = link;
@@ -320,7 +326,7 @@ export class NativePeers {
     const type = link.hasBeenUp ? "relink" : "link";
     const isFirst = !link.hasBeenUp;
     link.hasBeenUp = true;
-    link.downState = undefined;
+    this.#outages.clear(link);
     this.#unreachable.delete(link);
     this.reports.up(peer.id, attempt, now);
     this.#emit({ type, ...describe(link) });
@@ -337,13 +343,14 @@ export class NativePeers {
       this.#ended(link, link.endReason ?? reason);
       // While the log lists it still, it must not seem to be held by this node: the server may not know yet that it left.
       if (this.roster.member(link.peer.id) !== undefined) {
-        this.#reportDown(link, { stage: "ended", reason: link.endReason ?? reason }, now);
+        this.#reportDown(link, endedBecause(link.endReason ?? reason), now);
       }
       return;
     }
-    link.downState = { stage: link.isOwner ? "redialing" : "waiting for its owner", reason };
+    link.downState = { stage: "broken", reason };
     this.#unreachable.add(link);
-    this.#report(link, now);
+    this.#awaitUp(link, now);
+    this.#reportDown(link, link.downState, now);
     this.#emit({ type: "broken", ...describe(link), reason });
     if (link.isOwner) this.#dialer.broken(link, now);
   }
@@ -351,11 +358,35 @@ export class NativePeers {
   /** The two ends do not agree on what has been delivered: better an end than a loss in silence. */
   #lost(link: Link, reason: string, now: number): void {
     this.#remove(link, reason);
-    this.#reportDown(link, { stage: "ended", reason }, now);
+    this.#reportDown(link, endedBecause(reason), now);
   }
 
-  #report(link: Link, now: number): void {
-    if (link.downState !== undefined) this.#reportDown(link, link.downState, now);
+  /** The link has been down for a while. Its owner alone knows how far it has come. */
+  #stillDown(link: Link, now: number): void {
+    const { limits, note } = this.#linkContext;
+    const lastsAt = link.downSince + limits.brokenMs;
+    if (now < lastsAt) {
+      if (link.isOwner) this.#reportDown(link, link.downState, now);
+      this.#outages.set(link, lastsAt);
+      return;
+    }
+    const { peer, attempt, downState } = link;
+    const reason = `${downState.stage}, attempt ${attempt}: ${downState.reason}`;
+    const { name, address } = peer;
+    const who = name === undefined ? address : `${name} at ${address}`;
+    const { brokenMs, queueHardBytes } = limits;
+    note(
+      "NO_LINK",
+      `no link with ${who} for ${brokenMs / 1000} s (${reason}), and the mesh lists it still: what is sent to it waits, ` +
+        `up to ${queueHardBytes} bytes, and the next message fails with QUEUE_FULL`,
+      address,
+    );
+    this.#emit({ type: "outage", ...describe(link), reason, since: link.downSince, wasUp: link.hasBeenUp });
+  }
+
+  #awaitUp(link: Link, now: number): void {
+    link.downSince = now;
+    this.#outages.set(link, now + this.#linkContext.limits.degradedMs / 2);
   }
 
   #reportDown({ peer, attempt }: Link, failure: DownState, now: number): void {
@@ -365,6 +396,10 @@ export class NativePeers {
   #emit(event: MemberEvent): void {
     this.#outputs.push({ type: "event", event });
   }
+}
+
+function endedBecause(reason: string): DownState {
+  return { stage: "broken", reason: `the link has ended: ${reason}` };
 }
 
 function describe({ peer, direction, connection }: Link): LinkDescription {

@@ -100,7 +100,7 @@ export class ReverseDialer implements NativeConnectionOwner {
     if (link === undefined) return;
     link.connection = undefined;
     link.step("failed");
-    link.downState = { stage: "waiting for its owner", reason: `its reverse dial failed: ${code} ${reason}` };
+    link.downState = { stage: "dialing", reason: `its reverse dial failed: ${code} ${reason}` };
     const { address } = link.peer;
     this.#context.note(code, `cannot reach ${address} (attempt ${link.attempt}, granted): ${reason}`, address);
     this.#events.failed(link, now);

@@ -1,6 +1,7 @@
 import type { Limits } from "../../core/limits.js";
 import type { KeyedTimers, Timers } from "../../core/timers.js";
 import type { Id } from "../../protocol/directory.js";
+import type { LinkStage } from "../../protocol/missing-pair.js";
 import type { ControlOf } from "../../protocol/native/control.js";
 import type { DownState } from "./link.js";
 
@@ -86,7 +87,7 @@ export class ServerLinkReport {
 
   #report(ids: readonly Id[]): ControlOf<"links"> {
     const up: [Id, number][] = [];
-    const down: [Id, string, number, string][] = [];
+    const down: [Id, LinkStage, number, string][] = [];
     for (const id of ids) {
       const state = this.#states.get(id);
       if (state === undefined) continue;

@@ -1,5 +1,6 @@
 import { printable } from "../../core/escaping.js";
 import { type Claim, type Entry, greatestClaim, type Id, type Member } from "../directory.js";
+import { type LinkStage, linkStages } from "../missing-pair.js";
 import { utf8 } from "../text.js";
 import {
   address,
@@ -67,26 +68,30 @@ const entry: Field<Entry> = {
   },
 };
 
+const stage: Field<LinkStage> = oneOf(...linkStages);
 /** A link that is not up: the id of the peer, how far the link has come, at which attempt, and why it is no further. */
-const downLink = row<[id: Id, stage: string, attempt: number, reason: string]>(
+const downLink = row<[id: Id, stage: LinkStage, attempt: number, reason: string]>(
   "id, stage, attempt, reason",
   id,
-  sentence,
+  stage,
   wholeNumber(0),
   sentence,
 );
 /** A link that is up: the id of the peer, and the attempt, 0 for a classic peer. */
 const upLink = row<[id: Id, attempt: number]>("id, attempt", id, wholeNumber(0));
 /** A pair that is not linked: the id of the owner, that of the other end, what the owner has reported, and for how long. */
-const missingPair = row<[owner: Id, later: Id, stage: string, attempt: number, reason: string, forMs: number]>(
+const missingPair = row<[owner: Id, later: Id, stage: LinkStage, attempt: number, reason: string, forMs: number]>(
   "owner, later, stage, attempt, reason, forMs",
   id,
   id,
-  sentence,
+  stage,
   wholeNumber(0),
   sentence,
   wholeNumber(0),
 );
+
+/** A member with whom somebody holds a link, and that the log of this server does not list. */
+const unlistedMember = object("an unlisted member", { id, order: wholeNumber(1), address });
 
 /** A key, and the token of its claim. */
 const heldKey = row<[key: string, token: number]>("key, token", name, wholeNumber(1));
@@ -113,7 +118,13 @@ export const controls = {
   /** Behind the proof of a resume: the native members that it knows, and ids that it knows to have ended. */
   known: { members: list(member), gone: list(id), more: optional(literalTrue) },
   proof: { nonce: id },
-  links: { full: optional(literalTrue), up: list(upLink), down: list(downLink) },
+  /** `unlisted`: those of `up` that the present log has not listed. */
+  links: {
+    full: optional(literalTrue),
+    up: list(upLink),
+    down: list(downLink),
+    unlisted: optional(list(unlistedMember)),
+  },
   /** Asks for one `complete` when the mesh is complete with at least `size` members. */
   watch: { size: wholeNumber(1) },
   leave: { reason: sentence },
@@ -150,7 +161,13 @@ export const controls = {
   leader: { id },
   waiting: { place: wholeNumber(1) },
   complete: { revision: wholeNumber(1), members: wholeNumber(1), links: wholeNumber(0), unverified: wholeNumber(0) },
-  degraded: { revision: wholeNumber(1), count: wholeNumber(0), missing: list(missingPair) },
+  /** `unlisted`: those in `missing` that the log does not list. */
+  degraded: {
+    revision: wholeNumber(1),
+    count: wholeNumber(0),
+    missing: list(missingPair),
+    unlisted: optional(list(unlistedMember)),
+  },
   renewed: { number: wholeNumber(1) },
   /** The member does not hold this key and does not wait for it; `holder` has it, if any member has. */
   unclaimable: { key: name, code, message: sentence, holder: optional(id) },

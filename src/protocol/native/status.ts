@@ -1,3 +1,4 @@
+import { linkStages } from "../missing-pair.js";
 import type { MeshStatus } from "../status.js";
 import type { ControlOf } from "./control.js";
 import {
@@ -39,7 +40,15 @@ export const statusParts = {
     reason: optional(sentence),
   },
   links: { expected: count, up: count, bits: optional(textPart) },
-  missing: { a: address, b: address, owner: address, stage: sentence, attempt: count, reason: sentence, since: time },
+  missing: {
+    a: address,
+    b: address,
+    owner: address,
+    stage: oneOf(...linkStages),
+    attempt: count,
+    reason: sentence,
+    since: time,
+  },
   claims: { key: name, holder: sentence, token: count, since: time, waiting: count },
   recent: {
     type: oneOf("left", "lost", "replaced"),

@@ -239,7 +239,7 @@ class Member:
             if member["id"] in (me["id"], *self.said_goodbye) or member["id"] in self.links or member["id"] in self.lost:
                 continue
             if member["dialect"] == "classic":
-                self.changed(member, ("unsupported", 0, "this member speaks no classic"))
+                self.changed(member, ("classic", 0, "this member speaks no classic"))
                 continue
             link = Link(member, is_owner=(me["order"], me["id"]) < (member["order"], member["id"]))
             self.links[member["id"]] = link
@@ -257,12 +257,15 @@ class Member:
     def report(self, full=False):
         if full:
             for link in self.links.values():
-                down = ("away", link.attempt, "no connection")
+                down = ("broken" if link.attempt else "waiting", link.attempt, "no connection")
                 self.changes.setdefault(link.peer["id"], link.attempt if link.is_up else down)
         up = [[peer_id, state] for peer_id, state in self.changes.items() if isinstance(state, int)]
         down = [[peer_id, *state] for peer_id, state in self.changes.items() if not isinstance(state, int)]
         if self.session is not None and self.is_admitted:
-            self.session.control("links", **({"full": True} if full else {}), up=up, down=down)
+            named = [self.remembered[peer_id] for peer_id, _ in up if peer_id in self.remembered]
+            unlisted = [{field: peer[field] for field in ("id", "order", "address")} for peer in named]
+            optional = {**({"full": True} if full else {}), **({"unlisted": unlisted} if unlisted else {})}
+            self.session.control("links", **optional, up=up, down=down)
             self.changes = {}
 
     # Those who call the listener.
@@ -389,7 +392,7 @@ class Member:
             connection.gone = None if is_final else connection.gone
             connection.finish(f"{content['code']} {content['message']}")
             if is_final:
-                self.changed(link.peer, ("rejected", link.attempt, content["code"]))
+                self.changed(link.peer, ("refused", link.attempt, content["code"]))
         else:
             connection.refuse("UNEXPECTED_MESSAGE", f"{content['type']} does not belong here")
 
@@ -528,7 +531,7 @@ class Member:
             if self.member(link.peer["id"]) is not None:
                 self.said_goodbye.add(link.peer["id"])
             return self.end_link(link, link.end_reason or reason)
-        self.changed(link.peer, ("redialing" if link.is_owner else "waiting for its owner", link.attempt, reason))
+        self.changed(link.peer, ("broken", link.attempt, reason))
         if link.is_owner:
             self.start_attempt(link)
 
@@ -553,7 +556,7 @@ class Member:
         """L12."""
         self.lost.add(link.peer["id"])
         self.end_link(link, code)
-        self.changed(link.peer, ("ended", link.attempt, code))
+        self.changed(link.peer, ("broken", link.attempt, f"ended: {code}"))
 
     def end(self, reason, within):
         """Says goodbye to everybody; what is under way is still delivered."""

@@ -111,13 +111,15 @@ ENTRIES = {
     "unclaimed": {"revision": ONE, "key": name, "reason": sentence},
 }
 CLAIM = {"key": name, "holder": ID, "token": ONE}
+STAGE = text("waiting|dialing|hello|refused|broken|unreported|classic")
+UNLISTED = objects(lambda given: fields({"id": ID, "order": ONE, "address": address}, given))
 MEMBERS = objects(lambda given: fields(LISTED, given))
 CONTROLS = {
     "register": {"mesh": name, **SELF, "waited?": YES},
     "resume": {"mesh": name, **SELF, "log": ID, "revision": ZERO, "order": whole(1, CLAIMED), "highest": whole(0, CLAIMED)},
     "known": {"members": MEMBERS, "gone": items(ID), "more?": YES},
     "proof": {"nonce": ID},
-    "links": {"full?": YES, "up": rows(ID, ZERO), "down": rows(ID, sentence, ZERO, sentence)},
+    "links": {"full?": YES, "up": rows(ID, ZERO), "down": rows(ID, STAGE, ZERO, sentence), "unlisted?": UNLISTED},
     "watch": {"size": ONE},
     "leave": {"reason": sentence},
     "renew": {"number": ONE},
@@ -139,7 +141,12 @@ CONTROLS = {
     "leader": {"id": ID},
     "waiting": {"place": ONE},
     "complete": {"revision": ONE, "members": ONE, "links": ZERO, "unverified": ZERO},
-    "degraded": {"revision": ONE, "count": ZERO, "missing": rows(ID, ID, sentence, ZERO, sentence, ZERO)},
+    "degraded": {
+        "revision": ONE,
+        "count": ZERO,
+        "missing": rows(ID, ID, STAGE, ZERO, sentence, ZERO),
+        "unlisted?": UNLISTED,
+    },
     "teardown": {"reason": sentence, "deadlineMs": ZERO},
     "challenge": {"mesh": name, "id": ID, "nonce": ID},
     "check": {"mesh": name, "id": ID},

@@ -127,7 +127,10 @@ describe("an owner", () => {
     node.dialsTo(listed(2).address)[0]?.refuse(errno);
     expect(node.notes).toEqual([errno === "EMFILE" ? "NO_DESCRIPTORS" : "DIAL_FAILED"]);
     expect(node.member.missing).toEqual([
-      { address: listed(2).address, reason: expect.stringMatching(new RegExp(`^dialing: .*${errno}.*1 in a row`)) },
+      {
+        address: listed(2).address,
+        reason: expect.stringMatching(new RegExp(`^dialing, attempt 1: .*${errno}.*1 in a row`)),
+      },
     ]);
   });
 
@@ -168,7 +171,7 @@ describe("an owner", () => {
       expect(wire?.dialer.hasEnded).toBe(true);
       world.pass(600_000);
       expect(dials(node)).toBe(1);
-      expect(node.member.missing[0]?.reason).toBe(`rejected: ${code} no`);
+      expect(node.member.missing[0]?.reason).toBe(`refused, attempt 1: ${code} no`);
     },
   );
 

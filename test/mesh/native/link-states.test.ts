@@ -109,7 +109,7 @@ const context: LinkContext = {
 };
 
 function linkIn(role: "owner" | "acceptor", state: LinkState): Link {
-  const link = new Link(listed(2), role === "owner", context);
+  const link = new Link(listed(2), role === "owner", context, 0);
   for (const event of ways[role][state] ?? []) link.step(event);
   expect(link.state).toBe(state);
   return link;

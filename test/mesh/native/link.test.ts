@@ -58,7 +58,7 @@ function expectLost(world: World, owner: Node, later: Node, wire: Wire, code = "
     expect(node.eventsOf("unlink")).toMatchObject([{ reason }]);
     expect(node.eventsOf("broken")).toEqual([]);
     expect(node.said.findLast(({ type }) => type === "links")).toMatchObject({
-      down: [[expect.anything(), "ended", 1, reason]],
+      down: [[expect.anything(), "broken", 1, expect.stringMatching(new RegExp(`^the link has ended: ${code} `))]],
     });
   }
   expect([owner.handler(later).endings.length, later.handler(owner).endings.length]).toEqual([1, 1]);

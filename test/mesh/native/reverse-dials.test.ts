@@ -63,7 +63,7 @@ describe("an owner that cannot dial", () => {
     expect([grantsOf(node), dials().length]).toEqual([[grant(2)], 1]);
     world.pass(limits.openingMs);
     expect(node.notes).toEqual(["DIAL_FAILED", "DIAL_TIMEOUT"]);
-    expect(node.member.missing[0]?.reason).toMatch(/^granted: DIAL_TIMEOUT .*\(2 in a row\)/);
+    expect(node.member.missing[0]?.reason).toMatch(/^dialing, attempt 2: DIAL_TIMEOUT .*\(2 in a row\)/);
     world.pass(2 * limits.redialMinMs);
     expect(dials().at(-1)?.connect().last("dialer", "hello")).toMatchObject({ attempt: 3 });
     dials().at(-1)?.cut("dialer");
@@ -148,7 +148,7 @@ describe("a reverse dial", () => {
     expect(node.notes).toEqual(["DIAL_TIMEOUT"]);
     world.pass(600_000);
     expect(node.dialsTo(listed(1).address)).toHaveLength(1);
-    expect(node.member.missing[0]?.reason).toMatch(/^waiting for its owner: its reverse dial failed: DIAL_TIMEOUT/);
+    expect(node.member.missing[0]?.reason).toMatch(/^dialing, attempt \d+: its reverse dial failed: DIAL_TIMEOUT/);
   });
 
   test("that the owner refuses says so, and the owner can still dial", () => {

@@ -72,9 +72,9 @@ describe("reports", () => {
     expect(takeDue(5)).toEqual([{ type: "links", full: true, up: [], down: [] }]);
     reports.up(idOf(2), 1, 10);
     takeDue(100);
-    reports.down(idOf(3), 1, { stage: "s", reason: "r" }, 110);
+    reports.down(idOf(3), 1, { stage: "hello", reason: "r" }, 110);
     reports.all(120);
-    expect(takeDue(120)).toMatchObject([{ full: true, up: [[idOf(2), 1]], down: [[idOf(3), "s", 1, "r"]] }]);
+    expect(takeDue(120)).toMatchObject([{ full: true, up: [[idOf(2), 1]], down: [[idOf(3), "hello", 1, "r"]] }]);
   });
 
   test("leave out who is no member any more", () => {
@@ -89,8 +89,7 @@ describe("reports", () => {
   test("fit into frames, however many links there are and however long the reasons", () => {
     const { reports, takeDue } = start();
     const reason = `${"R".repeat(40)} ${"\u4e2d".repeat(500)} (100 in a row)`;
-    for (let order = 1; order <= 500; order += 1)
-      reports.down(idOf(order), 1, { stage: "waiting for its owner", reason }, 0);
+    for (let order = 1; order <= 500; order += 1) reports.down(idOf(order), 1, { stage: "unreported", reason }, 0);
     reports.all(0);
     const parts = takeDue(0);
     expect(parts.flatMap(({ down }) => down)).toHaveLength(500);
@@ -143,7 +142,7 @@ describe("the server is told", () => {
       up: [],
       down: [[idOf(2), "dialing", 2, expect.stringContaining("DIAL_FAILED ECONNREFUSED (1 in a row)")]],
     });
-    expect(told(later).at(-1)).toMatchObject({ down: [[idOf(1), "waiting for its owner", 1, "ECONNRESET"]] });
+    expect(told(later).at(-1)).toMatchObject({ down: [[idOf(1), "broken", 1, "ECONNRESET"]] });
     expect(owner.member.missing).toMatchObject([{ address: listed(2).address }]);
   });
 
@@ -211,7 +210,7 @@ describe("the server is told", () => {
     wire?.say("acceptor", { type: "answer", attempt: 9, since: 9, received: 0 });
     world.pass(limits.reportMs);
     expect(told(node)).toMatchObject([
-      { down: [[idOf(2), "ended", expect.any(Number), expect.stringContaining("SESSION_LOST")]] },
+      { down: [[idOf(2), "broken", expect.any(Number), expect.stringContaining("the link has ended: SESSION_LOST")]] },
     ]);
   });
 });

@@ -188,12 +188,17 @@ describe("the directory", () => {
       count: 2,
       missing: [
         [idOf(1), idOf(2), "dialing", 3, "x", 30_000],
-        [idOf(1), idOf(9), "up", 1, "y", 0],
+        [idOf(1), idOf(9), "broken", 1, "y", 0],
       ],
     });
     expect(node.eventsOf("complete")).toMatchObject([{ scope: "mesh", links: 1 }]);
     expect(node.eventsOf("degraded")).toMatchObject([
-      { count: 2, missing: [[listed(1).address, listed(2).address, "dialing: x"]] },
+      {
+        count: 2,
+        missing: [
+          { a: listed(1), b: listed(2), owner: listed(1), stage: "dialing", attempt: 3, reason: "x", since: -30_000 },
+        ],
+      },
     ]);
   });
 });
@@ -212,7 +217,7 @@ describe("that the mesh is whole", () => {
     owner.hear(whole);
     expect(owner.eventsOf("complete")).toEqual([]);
     expect(owner.said.slice(said).map(({ type }) => type)).toEqual(["links", "watch"]);
-    expect(owner.said[said]).toMatchObject({ up: [], down: [[idOf(2), "redialing", 1, expect.any(String)]] });
+    expect(owner.said[said]).toMatchObject({ up: [], down: [[idOf(2), "broken", 1, expect.any(String)]] });
     world.live(1_000);
     owner.hear(whole);
     expect(owner.eventsOf("complete")).toMatchObject([{ members: 2, links: 1 }]);

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { harmless } from "../../../src/core/escaping.js";
 import { greatestClaim } from "../../../src/protocol/directory.js";
+import { linkStages } from "../../../src/protocol/missing-pair.js";
 import {
   type BadControl,
   type Control,
@@ -66,6 +67,9 @@ const claimed = fc
   .map(([must, may]) => ({ ...must, ...may }));
 const unclaimed = fc.record({ type: fc.constant("unclaimed"), revision: ones, key: names, reason: sentences });
 
+const stages = fc.constantFrom(...linkStages);
+const unlisted = fc.array(fc.record({ id: ids, order: ones, address: addresses }), { maxLength: 4 });
+
 /** Messages of every type, with and without what may be absent. */
 const messages: Readonly<Record<Control["type"], fc.Arbitrary<object>>> = {
   register: fc
@@ -86,10 +90,10 @@ const messages: Readonly<Record<Control["type"], fc.Arbitrary<object>>> = {
   proof: fc.record({ nonce: ids }),
   links: fc
     .tuple(
-      fc.record({ full: yes }, optional),
+      fc.record({ full: yes, unlisted }, optional),
       fc.record({
         up: fc.array(fc.tuple(ids, counts), { maxLength: 5 }),
-        down: fc.array(fc.tuple(ids, sentences, counts, sentences), { maxLength: 5 }),
+        down: fc.array(fc.tuple(ids, stages, counts, sentences), { maxLength: 5 }),
       }),
     )
     .map(([may, must]) => ({ ...may, ...must })),
@@ -131,11 +135,16 @@ const messages: Readonly<Record<Control["type"], fc.Arbitrary<object>>> = {
   leader: fc.record({ id: ids }),
   waiting: fc.record({ place: ones }),
   complete: fc.record({ revision: ones, members: ones, links: counts, unverified: counts }),
-  degraded: fc.record({
-    revision: ones,
-    count: counts,
-    missing: fc.array(fc.tuple(ids, ids, sentences, counts, sentences, counts), { maxLength: 4 }),
-  }),
+  degraded: fc
+    .tuple(
+      fc.record({
+        revision: ones,
+        count: counts,
+        missing: fc.array(fc.tuple(ids, ids, stages, counts, sentences, counts), { maxLength: 4 }),
+      }),
+      fc.record({ unlisted }, optional),
+    )
+    .map(([must, may]) => ({ ...must, ...may })),
   teardown: fc.record({ reason: sentences, deadlineMs: counts }),
   challenge: fc.record({ mesh: names, id: ids, nonce: ids }),
   check: fc.record({ mesh: names, id: ids }),

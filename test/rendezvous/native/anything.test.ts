@@ -97,7 +97,7 @@ class Run {
     const { play } = this;
     if (deed === "resume") player.resume(choice);
     else if (deed === "link") player.linked([other ?? play.memberOf(1), 1 + (choice % 2)]);
-    else if (deed === "unlink") player.unlinked(other ?? play.memberOf(1), "up", "ECONNRESET");
+    else if (deed === "unlink") player.unlinked(other ?? play.memberOf(1), "broken", "ECONNRESET");
     else if (deed === "leave") player.leave();
     else if (deed === "finish") player.caller.finish();
     else if (deed === "break") player.caller.close("ECONNRESET");

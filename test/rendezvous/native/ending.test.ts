@@ -113,17 +113,23 @@ describe("N5: a mesh that has reached its capacity and is to end", () => {
     const play = new Play({ capacity: 2, limits: { finishMs: 10_000 } });
     const [a, b] = nativeMembers(play, 2) as [Player, Player];
     a.unlinked(b, "dialing", "DIAL_FAILED ECONNREFUSED (3 attempts)");
-    const reason = "dialing: DIAL_FAILED ECONNREFUSED (3 attempts)";
+    const pair = {
+      a: a.address,
+      b: b.address,
+      stage: "dialing",
+      attempt: 1,
+      reason: "DIAL_FAILED ECONNREFUSED (3 attempts)",
+    };
     // The capacity was reached one gap ago.
     play.pass(10_000 - play.limits.updateGapMs - 1);
     expect(play.eventsOf("teardown")).toEqual([]);
     play.pass(1);
     expect(play.eventsOf("complete")).toEqual([]);
     expect(play.eventsOf("teardown")).toMatchObject([
-      { reason: "not complete within 10 s", count: 1, missing: [[a.address, b.address, reason]], absent: [] },
+      { reason: "not complete within 10 s", count: 1, missing: [pair], absent: [] },
     ]);
     expect(play.notes).toEqual(["INCOMPLETE"]);
-    const incomplete = `1 pairs are missing: ${a.address} - ${b.address} (${reason})`;
+    const incomplete = `1 pair is not linked: ${pair.a} should dial ${pair.b} (dialing, attempt 1, for 10.0 s): ${pair.reason}`;
     expect(play.eventsOf("teardown")).toMatchObject([{ incomplete }]);
     expect(a.end.last("teardown")).toMatchObject({ reason: "not complete within 10 s", incomplete });
   });

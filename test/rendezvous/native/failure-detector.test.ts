@@ -55,7 +55,7 @@ describe("N13: a member whose session has broken", () => {
   test("is lost at once where nobody listens any more and no witness is left", () => {
     const play = new Play();
     const [a, b] = linkedMembers(play, 2) as [Player, Player];
-    b.unlinked(a, "up", "ECONNRESET");
+    b.unlinked(a, "broken", "ECONNRESET");
     a.die();
     expect(lostIn(play)).toEqual([a.address]);
     expect(play.eventsOf("lost")[0]?.reason).toBe("ECONNRESET; nobody listens there (ECONNREFUSED)");
@@ -69,7 +69,7 @@ describe("N13: a member whose session has broken", () => {
     a.die();
     play.pass(play.limits.silentMs - 1);
     expect(lostIn(play)).toEqual([]);
-    b.unlinked(a, "up", "ECONNRESET");
+    b.unlinked(a, "broken", "ECONNRESET");
     expect(lostIn(play)).toEqual([]);
   });
 
@@ -77,7 +77,7 @@ describe("N13: a member whose session has broken", () => {
     const play = new Play();
     const [a, b, c] = linkedMembers(play, 3) as [Player, Player, Player];
     a.die();
-    b.unlinked(a, "up", "ECONNRESET");
+    b.unlinked(a, "broken", "ECONNRESET");
     c.caller.say({ type: "links", full: true, up: [[b.id, 1]], down: [] });
     expect(lostIn(play)).toEqual([a.address]);
   });
@@ -89,7 +89,7 @@ describe("N13: a member whose session has broken", () => {
   ])("has no witness in a member that %s", (_, silence) => {
     const play = new Play();
     const [a, b, c] = linkedMembers(play, 3) as [Player, Player, Player];
-    b.unlinked(a, "up", "ECONNRESET");
+    b.unlinked(a, "broken", "ECONNRESET");
     a.die();
     expect(lostIn(play)).toEqual([]);
     silence(c);
@@ -102,7 +102,7 @@ describe("N13: a member whose session has broken", () => {
   ])("is lost only when its lease has run out, if it %s at its address", (_, answers) => {
     const play = new Play();
     const [a, b] = linkedMembers(play, 2) as [Player, Player];
-    b.unlinked(a, "up", "ECONNRESET");
+    b.unlinked(a, "broken", "ECONNRESET");
     if (!answers) play.listen(a.address, () => {});
     a.caller.close("ECONNRESET");
     expectLostWithLease(play, a, b);
@@ -112,7 +112,7 @@ describe("N13: a member whose session has broken", () => {
   test.each(["another id", "another protocol"])("is lost at once when %s answers there", (what) => {
     const play = new Play();
     const [a, b] = linkedMembers(play, 2) as [Player, Player];
-    b.unlinked(a, "up", "ECONNRESET");
+    b.unlinked(a, "broken", "ECONNRESET");
     play.listen(a.address, (_, dialed) => {
       const bytes = new TextEncoder().encode("HTTP/1.1 400 Bad Request");
       if (what === "another id") play.reply(dialed, { type: "here", id: play.id() });
@@ -126,7 +126,7 @@ describe("N13: a member whose session has broken", () => {
     for (const refuses of [true, false]) {
       const play = new Play();
       const [a, b] = linkedMembers(play, 2) as [Player, Player];
-      b.unlinked(a, "up", "ECONNRESET");
+      b.unlinked(a, "broken", "ECONNRESET");
       play.listen(a.address, (_, dialed) => {
         if (refuses) play.reply(dialed, { type: "refuse", code: "BUSY", message: "later" });
         else play.give({ type: "ended", connection: dialed.connection });
@@ -183,7 +183,7 @@ describe("N13: a member whose session has broken", () => {
     a.caller.close("ECONNRESET");
     passAwake(play, b, 5 * play.limits.leaseMs);
     expect(lostIn(play)).toEqual([]);
-    b.unlinked(a, "up", "SILENT");
+    b.unlinked(a, "broken", "SILENT");
     expect(lostIn(play)).toEqual([a.address]);
   });
 
@@ -228,7 +228,7 @@ describe("N13: a member whose session has broken", () => {
     play.pass(play.limits.leaseMs - 1);
     expect(lostIn(play)).toEqual([]);
     b.resume(2);
-    b.caller.say({ type: "links", full: true, up: [], down: [[a.id, "up", 1, "ECONNRESET"]] });
+    b.caller.say({ type: "links", full: true, up: [], down: [[a.id, "broken", 1, "ECONNRESET"]] });
     expectLostWithLease(play, a, b);
   });
 
@@ -338,7 +338,7 @@ describe("a member that comes back", () => {
   test("is told FENCED when its id has been removed, or when the log is no longer young and does not have it", () => {
     const play = new Play();
     const [a, b] = linkedMembers(play, 2) as [Player, Player];
-    b.unlinked(a, "up", "ECONNRESET");
+    b.unlinked(a, "broken", "ECONNRESET");
     const { log = "" } = a.end.last("admitted") ?? {};
     a.die();
     passAwake(play, b, play.limits.leaseMs);
@@ -389,7 +389,7 @@ describe("a member that comes back", () => {
   test("is not lost while it proves that it is back, though its lease runs out meanwhile", () => {
     const play = new Play();
     const [a, b] = linkedMembers(play, 2) as [Player, Player];
-    b.unlinked(a, "up", "ECONNRESET");
+    b.unlinked(a, "broken", "ECONNRESET");
     const { nonces } = slowAt(play, a);
     a.caller.close("ECONNRESET");
     passAwake(play, b, play.limits.leaseMs - 100);
@@ -404,7 +404,7 @@ describe("a member that comes back", () => {
   test("wins no time by proofs that come to nothing, however many follow one another", () => {
     const play = new Play();
     const [a, b] = linkedMembers(play, 2) as [Player, Player];
-    b.unlinked(a, "up", "ECONNRESET");
+    b.unlinked(a, "broken", "ECONNRESET");
     slowAt(play, a);
     a.caller.close("ECONNRESET");
     const { log = "" } = a.end.last("admitted") ?? {};

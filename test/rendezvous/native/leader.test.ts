@@ -39,7 +39,7 @@ describe("N21: the leader", () => {
       [a.id, b.id],
     ]);
     expect(c.end.controls.slice(-2)).toMatchObject([{ entries: [{ type: "left" }] }, { type: "leader", id: b.id }]);
-    c.unlinked(b, "up", "ECONNRESET");
+    c.unlinked(b, "broken", "ECONNRESET");
     b.die();
     play.settle();
     expect(told(c)).toEqual([a.id, b.id, c.id]);
@@ -71,8 +71,8 @@ describe("N21: the leader", () => {
 
   test("is not passed over while it is heard, however its links are", () => {
     const { play, a, b, c } = threeMembers();
-    b.unlinked(a, "up", "ECONNRESET");
-    c.unlinked(a, "up", "ECONNRESET");
+    b.unlinked(a, "broken", "ECONNRESET");
+    c.unlinked(a, "broken", "ECONNRESET");
     passAwake(play, [a, b, c], 3 * play.limits.leaseMs);
     expect(told(c)).toEqual([a.id]);
   });

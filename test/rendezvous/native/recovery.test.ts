@@ -312,7 +312,7 @@ describe("whoever others have named", () => {
     expect(lostIn(play)).toEqual([]);
     back(b);
     expect(b.order).toBe(2);
-    a.unlinked(c, "redialing", "ECONNRESET");
+    a.unlinked(c, "broken", "ECONNRESET");
     expect(lostIn(play)).toEqual([[c.id, "not back within 20 s"]]);
   });
 
@@ -586,7 +586,7 @@ describe("N28: a link with somebody whom the log does not know", () => {
     a.linked([b, 1], [{ id: made(1) }, 1]);
     b.linked([a, 1]);
     expect(play.eventsOf("complete")).toEqual([]);
-    a.unlinked({ id: made(1) }, "redialing", "ECONNRESET");
+    a.unlinked({ id: made(1) }, "broken", "ECONNRESET");
     expect(play.eventsOf("complete")).toMatchObject([{ members: 2, links: 1 }]);
   });
 });

@@ -39,7 +39,7 @@ describe("N20: a mesh is complete", () => {
       play.pass(play.limits.completeGapMinMs);
     }
     const [a, b] = players as [Player, Player, Player];
-    a.unlinked(b, "up", "ECONNRESET");
+    a.unlinked(b, "broken", "ECONNRESET");
     a.linked([b, 2]);
     b.linked([a, 2]);
     play.settle();
@@ -133,7 +133,7 @@ describe("N20: a mesh is complete", () => {
     const play = new Play({ capacity: 3, onFull: "hold" });
     const [a, b, c] = nativeMembers(play, 3) as [Player, Player, Player];
     linkAll([a, b, c]);
-    for (const each of [a, b]) each.unlinked(c, "up", "ECONNRESET");
+    for (const each of [a, b]) each.unlinked(c, "broken", "ECONNRESET");
     c.die();
     a.caller.close("ECONNRESET");
     a.resume(4);
@@ -164,7 +164,7 @@ describe("N20: a mesh is complete", () => {
 /** The first of these reports its link with the second up or down, in turn, so many times. */
 function toggle(play: Play, [a, b]: readonly [Player, Player], times: number, everyMs: number, first = 0): void {
   for (let index = first; index < first + times; index += 1) {
-    if (index % 2 === 0) a.unlinked(b, "up", "ECONNRESET");
+    if (index % 2 === 0) a.unlinked(b, "broken", "ECONNRESET");
     else a.linked([b, attemptOne]);
     play.pass(everyMs);
   }
@@ -181,7 +181,7 @@ describe("N20: a member that makes the mesh complete and incomplete as fast as i
     expect(play.eventsOf("complete").length).toBeLessThan(100_000 / play.limits.completeGapMaxMs + 10);
     expect(c.end.all("complete").length).toBe(play.eventsOf("complete").length);
     play.pass(play.limits.completeGapMaxMs);
-    a.unlinked(b, "up", "ECONNRESET");
+    a.unlinked(b, "broken", "ECONNRESET");
     const told = play.eventsOf("complete").length;
     a.linked([b, attemptOne]);
     play.pass(play.limits.completeGapMaxMs);
@@ -211,11 +211,11 @@ describe("N20: a member that makes the mesh complete and incomplete as fast as i
         let toggles = Math.ceil(after / everyMs);
         toggle(play, [a, b], toggles, everyMs);
         const brokenAt = play.now;
-        c.unlinked(d, "up", "ETIMEDOUT");
+        c.unlinked(d, "broken", "ETIMEDOUT");
         const isTold = (): boolean =>
           play
             .eventsOf("degraded")
-            .some(({ missing }) => missing.some(([from, to]) => from === c.address && to === d.address));
+            .some(({ missing }) => missing.some((pair) => pair.a === c.address && pair.b === d.address));
         for (; !isTold() && play.now < brokenAt + 10_000; toggles += 1) toggle(play, [a, b], 1, everyMs, toggles);
         expect(play.now - brokenAt).toBeLessThanOrEqual(5_000 + everyMs);
         expect(b.end.all("degraded").length).toBeGreaterThan(0);
@@ -224,17 +224,71 @@ describe("N20: a member that makes the mesh complete and incomplete as fast as i
     );
   });
 
+  test("does not hold it back while members come and go each second: by then every member is told", () => {
+    fc.assert(
+      fc.property(fc.nat({ max: 5_000 }), fc.integer({ min: 200, max: 1_500 }), (after, everyMs) => {
+        const play = new Play({ limits: { probeMs: 3_600_000, silentMs: 7_200_000 } });
+        const players = nativeMembers(play, 4) as [Player, Player, Player, Player];
+        const [a, , c, d] = players;
+        linkAll(players);
+        let port = 20_000;
+        let guest: Player | undefined;
+        const turn = (): void => {
+          guest?.leave();
+          port += 1;
+          guest = play.native(`127.0.0.1:${port}`).register();
+          play.pass(everyMs);
+        };
+        for (const start = play.now; play.now < start + after; ) turn();
+        const brokenAt = play.now;
+        c.unlinked(d, "broken", "ETIMEDOUT");
+        while (play.now + everyMs <= brokenAt + 5_000) turn();
+        play.pass(brokenAt + 5_000 - play.now);
+        const told = (named: readonly (readonly [string, string])[]): boolean =>
+          named.some(([from, to]) => from === c.id && to === d.id);
+        expect(a.end.all("degraded").some(({ missing }) => told(missing.map(([from, to]) => [from, to])))).toBe(true);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test("does not crowd another pair out of the report, though it breaks all of its links again and again", () => {
+    const play = new Play({ limits: { namedPairs: 4, probeMs: 3_600_000, silentMs: 7_200_000 } });
+    const players = nativeMembers(play, 12) as [Player, ...Player[]];
+    linkAll(players);
+    // Each member is the earlier end of its pair with the last one.
+    const last = players.at(-1) as Player;
+    const others = players.slice(0, -1);
+    const flap = (attempt: number): void => {
+      for (const other of others) last.unlinked(other, "broken", "ECONNRESET");
+      play.pass(play.limits.degradedMs);
+      last.linked(...others.map((other) => [other, attempt] as const));
+      for (const other of others) other.linked([last, attempt]);
+    };
+    for (let attempt = 2; attempt < 5; attempt += 1) flap(attempt);
+    const [c, d] = others.slice(-2) as [Player, Player];
+    c.unlinked(d, "broken", "ETIMEDOUT");
+    const told = (): boolean =>
+      play.eventsOf("degraded").some(({ missing }) => missing.some(({ a, b }) => a === c.address && b === d.address));
+    flap(5);
+    for (const other of others) last.unlinked(other, "broken", "ECONNRESET");
+    play.pass(5_000 - play.limits.degradedMs);
+    expect(told()).toBe(true);
+  });
+
   test("does not crowd another pair out of the report with pairs of its own", () => {
     const play = new Play({ limits: { namedPairs: 4 } });
     const players = nativeMembers(play, 10) as [Player, ...Player[]];
     linkAll(players);
     const [a, ...others] = players;
-    for (const other of others) a.unlinked(other, "up", "ECONNRESET");
+    for (const other of others) a.unlinked(other, "broken", "ECONNRESET");
     play.pass(play.limits.degradedMs);
     const [c, d] = others.slice(-2) as [Player, Player];
-    c.unlinked(d, "up", "ETIMEDOUT");
+    c.unlinked(d, "broken", "ETIMEDOUT");
     play.pass(play.limits.degradedMs);
-    expect(play.eventsOf("degraded").at(-1)?.missing).toContainEqual([c.address, d.address, "up: ETIMEDOUT"]);
+    expect(play.eventsOf("degraded").at(-1)?.missing).toContainEqual(
+      expect.objectContaining({ a: c.address, b: d.address, stage: "broken", reason: "ETIMEDOUT" }),
+    );
   });
 });
 
@@ -247,7 +301,7 @@ describe("N20: a member that waits for so many members", () => {
     linkAll(players);
     play.settle();
     expect(a.end.all("complete")).toMatchObject([{ members: 2, links: 1 }]);
-    a.unlinked(b, "up", "ECONNRESET");
+    a.unlinked(b, "broken", "ECONNRESET");
     linkAll(players, 2);
     play.settle();
     expect(a.end.all("complete")).toHaveLength(1);
@@ -281,19 +335,27 @@ describe("N20: a mesh is degraded", () => {
     play.pass(play.limits.degradedMs - 1);
     expect(play.eventsOf("degraded")).toEqual([]);
     play.pass(1);
-    const reason = "dialing: DIAL_FAILED ECONNREFUSED (3 attempts)";
+    const forMs = play.limits.degradedMs + play.limits.updateGapMs;
+    const at = { owner: a.address, attempt: 1, since: play.now - forMs };
     expect(play.eventsOf("degraded")).toEqual([
       {
         type: "degraded",
         mesh: "default",
         count: 2,
         missing: [
-          [a.address, c.address, reason],
-          [b.address, c.address, `unreported: not reported by ${b.address} and ${c.address}`],
+          { a: a.address, b: c.address, ...at, stage: "dialing", reason: "DIAL_FAILED ECONNREFUSED (3 attempts)" },
+          {
+            a: b.address,
+            b: c.address,
+            ...at,
+            owner: b.address,
+            stage: "unreported",
+            attempt: 0,
+            reason: `not reported by ${b.address} and ${c.address}`,
+          },
         ],
       },
     ]);
-    const forMs = play.limits.degradedMs + play.limits.updateGapMs;
     expect(b.end.all("degraded")).toEqual([
       {
         type: "degraded",
@@ -325,7 +387,7 @@ describe("N20: a mesh is degraded", () => {
     expect(play.eventsOf("degraded")).toHaveLength(1);
     play.pass(1);
     expect(play.eventsOf("degraded").slice(1)).toMatchObject([
-      { count: 1, missing: [[b.address, c.address, `unreported: not reported by ${b.address} and ${c.address}`]] },
+      { count: 1, missing: [{ a: b.address, b: c.address, reason: `not reported by ${b.address} and ${c.address}` }] },
     ]);
   });
 
@@ -338,13 +400,15 @@ describe("N20: a mesh is degraded", () => {
     const classic = play.call();
     classic.send("127.0.0.1:15001");
     play.pass(play.limits.degradedMs);
-    const reasons = play.eventsOf("degraded").map(({ missing }) => missing.map(([, , reason]) => reason));
+    const reasons = play
+      .eventsOf("degraded")
+      .map(({ missing }) => missing.map(({ stage, reason }) => `${stage}: ${reason}`));
     expect(reasons).toEqual([
       [`unreported: not reported by ${b.address}`],
       [
         `unreported: attempt 3 at ${a.address}, 2 at the other end`,
-        `unreported: not reported by ${a.address}`,
-        `unreported: not reported by ${b.address}`,
+        `classic: not reported by ${a.address}`,
+        `classic: not reported by ${b.address}`,
       ],
     ]);
   });
@@ -367,17 +431,17 @@ describe("N20: a mesh is degraded", () => {
     play.pass(play.limits.degradedMs);
     expect(play.sentBytes - before).toBeLessThan(10_000);
     expect(a.end.last("degraded")?.count).toBe(45);
-    expect(a.end.last("degraded")?.missing).toHaveLength(2);
+    expect(a.end.last("degraded")?.missing).toHaveLength(4);
     expect(play.eventsOf("degraded")[0]?.missing).toHaveLength(play.limits.namedPairs);
   });
 
   test("passes foreign reasons on in part, and nothing in them that could steer a terminal", () => {
     const play = new Play();
     const [a, b] = nativeMembers(play, 2) as [Player, Player];
-    a.unlinked(b, "dialing\u001b[2J", "x".repeat(10_000));
+    a.unlinked(b, "dialing", `\u001b[2J${"x".repeat(10_000)}`);
     play.pass(play.limits.degradedMs);
-    const reason = play.eventsOf("degraded")[0]?.missing[0]?.[2] ?? "";
-    expect(reason).toMatch(/^dialing\S+\[2J: x+\.\.\.$/);
+    const reason = play.eventsOf("degraded")[0]?.missing[0]?.reason ?? "";
+    expect(reason).toMatch(/^\S+\[2Jx+\.\.\.$/);
     expect(reason).not.toMatch(/\p{Cc}/u);
     expect(reason.length).toBeLessThan(400);
   });
