@@ -194,6 +194,11 @@ describe("an option with a value that it cannot take", () => {
     ["limits", { dialMs: -1 }, "Expected `limits.dialMs` to be a finite number of milliseconds >= 0, got -1"],
     [
       "limits",
+      { silentMs: 20_001 },
+      "Expected `limits.silentMs` to be at most limits.leaseMs, which is 20000, got 20001",
+    ],
+    [
+      "limits",
       { queueSoftBytes: 16_777_217 },
       "Expected `limits.queueSoftBytes` to be at most limits.queueHardBytes, which is 16777216, got 16777217",
     ],
