@@ -44,6 +44,9 @@ export function injectFault(troupe: FaultTargets, fault: Fault): void {
     case "stall":
       stall(troupe, fault);
       break;
+    case "firewall":
+      network.block(nameOf(troupe, fault.from), nameOf(troupe, fault.to), fault.forMs, fault.refuses);
+      break;
     default:
       injectMemberFault(troupe, fault);
   }

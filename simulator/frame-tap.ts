@@ -27,12 +27,13 @@ export class FrameTap {
     const { linkChecker, network, scenario, invariantChecker, trace } = this.#context;
     const memberRun = this.#memberRun;
     const type = controlTypeOf(bytes);
-    if (type === "hello" || type === "links") {
+    if (type === "hello" || type === "links" || type === "grant") {
       const control = controlOf(bytes);
       if (control?.type === "hello") {
         this.dials += 1;
         linkChecker.hello(memberRun, connection, control);
-      } else if (control?.type === "links") this.#reported(control.full === true);
+      } else if (control?.type === "grant") linkChecker.grant(memberRun, control);
+      else if (control?.type === "links") this.#reported(control.full === true);
     } else if (type === "answer") linkChecker.answer(memberRun, connection);
     else if (type === "goodbye") linkChecker.goodbye(memberRun, connection);
     else if (type === "register" || type === "resume") this.#introduced(connection, type === "resume");

@@ -36,6 +36,12 @@ export const wantedLabels: Readonly<Record<ScenarioKind, readonly string[]>> = {
     ...["claimBegun", "claimEnded", "claimRefused", "key held", "key passed on"],
     ...faults("crash", "cut", "rejoin", "setClock", "stall", "suspend", "suspendServer"),
   ],
+  oneway: [
+    ...ofNatives,
+    ...["attempt granted", "grant withdrawn", "grant ignored", "STALE_ATTEMPT"],
+    ...["linked by a reverse dial", "relinked by a reverse dial"],
+    ...faults("crash", "cut", "firewall", "leave", "rejoin", "stall", "suspend"),
+  ],
   restarts: [
     ...ofNatives,
     ...["back in a new log", "serverLost", "serverBack", "fenced and rejoined", "waiting", "mesh forgotten"],

@@ -280,6 +280,7 @@ export class SimulatedMember implements NativeMemberRun {
   /** Without a fault nobody has a reason to refuse anybody. */
   #refusedSomebody(code: string, message: string): void {
     const { scenario, invariantChecker } = this.#context;
+    if (message.startsWith("a grant of attempt")) this.#context.count("grant ignored");
     if (code === "SILENT") this.#context.count("gave up silent connection");
     // A wrong witness may take itself for the owner of links that are its peers', and others for that of its own.
     const isBlunder = allowedMemberCodes.has(code) && (code !== "NOT_OWNER" || invariantChecker.liars.size === 0);

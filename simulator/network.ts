@@ -35,6 +35,8 @@ export class SimulatedNetwork implements ConnectionPaths {
   readonly #counts = new Map<SimulatedProcess, Counts>();
   /** Until when a path from one name to another is stalled. */
   readonly #stalls = new Map<string, number>();
+  /** Until when dials from one name to another do not get through, and whether they are refused. */
+  readonly #firewalls = new Map<string, { readonly until: number; readonly refuses: boolean }>();
   /**
    * When something last went wrong on the path between two names, either way; a stall does so to its end. Without a second
    * name: when the process moved.
@@ -122,6 +124,11 @@ export class SimulatedNetwork implements ConnectionPaths {
     this.#hinder(from, to, until);
   }
 
+  /** Keeps one process from dialing another. Connections that there are stay. */
+  block(from: string, to: string, forMs: number, refuses: boolean): void {
+    this.#firewalls.set(`${from}>${to}`, { until: this.engine.now + forMs, refuses });
+  }
+
   /** Until when what is sent now waits on its way. */
   heldUntil(from: string, to: string): number {
     return this.#stalls.get(`${from}>${to}`) ?? 0;
@@ -168,6 +175,12 @@ export class SimulatedNetwork implements ConnectionPaths {
     const key = formatAddress(to);
     const name = this.#listeners.get(key)?.process.name ?? key;
     const dialer = this.#begin(process, "dialed", events);
+    const firewall = this.#firewalls.get(`${process.name}>${name}`);
+    if (firewall !== undefined && firewall.until > this.engine.now) {
+      this.#hinder(process.name, name, this.engine.now);
+      if (firewall.refuses) this.travel(process.name, name, () => dialer.fail("ECONNREFUSED"));
+      return dialer;
+    }
     if (this.engine.random.chance(this.conditions.dialLoss)) {
       this.#hinder(process.name, name, this.engine.now);
       return dialer;

@@ -7,7 +7,7 @@ import type { CutNotice } from "./connection-end.js";
 import type { NetworkConditions } from "./network-conditions.js";
 
 /** Which members play: all of one dialect, or some of either. */
-export type ScenarioKind = "classic" | "native" | "mixed" | "claims" | "restarts";
+export type ScenarioKind = "classic" | "native" | "mixed" | "claims" | "restarts" | "oneway";
 
 /** A member as the scenario has it. */
 export interface MemberScript {
@@ -71,6 +71,15 @@ export type Fault =
       readonly to: PathEnd;
       readonly isMutual: boolean;
       readonly forMs: number;
+    }
+  /** No dial of one member reaches the other, whose own dials come through: it gets no answer, or is refused. */
+  | {
+      readonly type: "firewall";
+      readonly at: number;
+      readonly from: number;
+      readonly to: number;
+      readonly forMs: number;
+      readonly refuses: boolean;
     }
   | { readonly type: "suspendServer"; readonly at: number; readonly forMs: number }
   /** The machine of this member has another address from now on; the ends of its connections learn of it as `notice` says. */

@@ -39,6 +39,9 @@ export class LinkChecker implements LinkFacts {
   /** Pairs that have been linked at both ends by one attempt. */
   readonly #met = new Set<string>();
   readonly #attempts = new Map<string, number>();
+  /** Attempts that were granted and not used, and the newest one that no other attempt has followed, by owner and later end. */
+  readonly #granted = new Map<string, Set<number>>();
+  readonly #openGrants = new Set<string>();
   readonly #waiting = new Map<NativeRun, Map<Address, WaitingLink>>();
 
   constructor(context: SimulationContext) {
@@ -80,6 +83,10 @@ export class LinkChecker implements LinkFacts {
       changedAt: network.engine.now,
     };
     own.set(address, watched);
+    if (end?.connection.startsWith("in:") === link.isOwner) {
+      count(type === "link" ? "linked by a reverse dial" : "relinked by a reverse dial");
+      if (link.isOwner) this.#openGrants.delete(`${memberRun.id} ${peer.id}`);
+    }
     if (type === "relink" && link.resendBuffer.unacknowledgedBytes > 0) count("resumed with replay");
     if (before?.isUp === true) count("broken noticed by one end only");
     this.#checkListed(memberRun, watched, address);
@@ -161,15 +168,20 @@ export class LinkChecker implements LinkFacts {
     const key = `${from} ${to}`;
     this.#hellos.set(end, { hello, at: this.#context.network.engine.now });
     this.#speak(`hello ${key}`, end);
-    const before = this.#attempts.get(key) ?? 0;
-    this.#attempts.set(key, attempt);
-    if (attempt <= before)
-      this.#context.invariantChecker.violate("S1", `${memberRun.address} uses attempt ${attempt} after ${before}`);
-    if (attempt > mostAttempts)
-      this.#context.invariantChecker.violate("S10", `${memberRun.address} makes attempt ${attempt}`);
+    // A reverse dial has the number of its grant, and uses it up.
+    if (this.#granted.get(`${to} ${from}`)?.delete(attempt) !== true) this.#attempt(memberRun, key, attempt);
     if (attempt > 1 && this.#context.scenario.isCalm) {
       this.#context.invariantChecker.violate("D1", `${memberRun.address} needs attempt ${attempt}`);
     }
+  }
+
+  /** An owner lets the later end open an attempt. */
+  grant(memberRun: NativeRun, { owner, later, attempt }: ControlOf<"grant">): void {
+    const key = `${owner} ${later}`;
+    this.#attempt(memberRun, key, attempt);
+    this.#granted.set(key, (this.#granted.get(key) ?? new Set()).add(attempt));
+    this.#openGrants.add(key);
+    this.#context.count("attempt granted");
   }
 
   answer(memberRun: NativeRun, connection: ConnectionId): void {
@@ -235,6 +247,17 @@ export class LinkChecker implements LinkFacts {
   #find(memberRun: NativeRun, peer: Id): WatchedLink | undefined {
     for (const watched of this.#of(memberRun).values()) if (watched.peer === peer) return watched;
     return undefined;
+  }
+
+  /** S1: an owner's attempts have numbers that rise, and are not without end. */
+  #attempt(memberRun: NativeRun, key: string, attempt: number): void {
+    const { invariantChecker, count } = this.#context;
+    const before = this.#attempts.get(key) ?? 0;
+    this.#attempts.set(key, attempt);
+    if (this.#openGrants.delete(key)) count("grant withdrawn");
+    if (attempt <= before)
+      invariantChecker.violate("S1", `${memberRun.address} uses attempt ${attempt} after ${before}`);
+    if (attempt > mostAttempts) invariantChecker.violate("S10", `${memberRun.address} makes attempt ${attempt}`);
   }
 
   #speak(key: string, end: ConnectionEnd): void {

@@ -1,7 +1,9 @@
 import { vi } from "vitest";
+import type { ScenarioKind } from "../../simulator/scenario.js";
 import { IdleMonitor } from "../../src/core/idle-monitor.js";
 import { NativeConnection } from "../../src/mesh/native/connection.js";
 import { DirectoryView } from "../../src/mesh/native/directory-view.js";
+import { type GrantRule, grantRules } from "../../src/mesh/native/grant-rules.js";
 import { HelloHandler } from "../../src/mesh/native/hello-handler.js";
 import { type HelloRule, helloRules } from "../../src/mesh/native/hello-rules.js";
 import { Link } from "../../src/mesh/native/link.js";
@@ -30,7 +32,9 @@ export interface Plant {
   /** "is found when ..." */
   readonly when: string;
   readonly plant: () => void;
-  /** A seed of the native kind that shows it, found by a search, and the invariant that it breaks. */
+  /** "native" if it is not said. */
+  readonly kind?: ScenarioKind;
+  /** A seed of the kind that shows it, found by a search, and the invariant that it breaks. */
   readonly seed: number;
   readonly breaks: string;
 }
@@ -47,6 +51,37 @@ const without =
     judgeBy((rule) => (rule.verdict === verdict ? undefined : rule));
 
 export const plants: readonly Plant[] = [
+  {
+    when: "a grant that was withdrawn is obeyed [C4]",
+    plant: () => {
+      const others = grantRules.filter(({ verdict }) => verdict !== "STALE_ATTEMPT");
+      vi.spyOn(grantRules as GrantRule[], "find").mockImplementation((applies) =>
+        others.find(applies as () => boolean),
+      );
+    },
+    kind: "oneway",
+    seed: 15,
+    breaks: "A1",
+  },
+  {
+    when: "the hello of a grant that was withdrawn is taken [C5]",
+    plant: () =>
+      judgeBy((rule) => {
+        if (rule.verdict === "NOT_OWNER") return undefined;
+        if (rule.verdict !== "STALE_ATTEMPT") return rule;
+        return { ...rule, applies: (hello) => hello.sender !== "later" && rule.applies(hello) };
+      }),
+    kind: "oneway",
+    seed: 14,
+    breaks: "A1",
+  },
+  {
+    when: "nobody dials where the owner cannot",
+    plant: () => vi.spyOn(NativePeers.prototype, "granted").mockReturnValue(undefined),
+    kind: "oneway",
+    seed: 2,
+    breaks: "L1",
+  },
   { when: "a hello for somebody else is taken [D1]", plant: without("WRONG_TARGET"), seed: 21, breaks: "D1" },
   { when: "a stale hello is taken [A1 A4 B5]", plant: without("STALE_ATTEMPT"), seed: 101, breaks: "A1" },
   {
