@@ -50,6 +50,8 @@ export interface Counts {
   /** The address of who leads, as far as it knows. */
   readonly leader?: string;
   readonly reconnects: number;
+  /** Keys that are held, by whomever. */
+  readonly claims: number;
   readonly sent: readonly (readonly [id: string, count: number])[];
   readonly received: readonly (readonly [id: string, count: number])[];
   readonly faults: readonly string[];

@@ -7,14 +7,17 @@ import type { Figures } from "./figures.js";
 import { restartInWireUp, serverRestarts } from "./restarts.js";
 import { leaderStops, memberStops, serverStops } from "./stops.js";
 
+/** The members of a mesh whose server restarts, and the keys that they claim. */
+const twelve = { members: 12, keys: 3 };
+
 /** By its name, each scenario. It rejects when something does not come about at all. */
 export const scenarios: Readonly<Record<string, (figures: Figures) => Promise<void>>> = {
-  restarts: (figures) => serverRestarts(figures, { members: 12, rounds: 20, awayMs: 5_000 }),
+  restarts: (figures) => serverRestarts(figures, { rounds: 20, awayMs: 5_000, ...twelve }),
   "restarts-secret": (figures) =>
-    serverRestarts(figures, { members: 12, rounds: 3, awayMs: 5_000, secret: randomBytes(32).toString("base64url") }),
+    serverRestarts(figures, { rounds: 3, awayMs: 5_000, ...twelve, secret: randomBytes(32).toString("base64url") }),
   "restarts-clock-back": (figures) =>
-    serverRestarts(figures, { members: 12, rounds: 2, awayMs: 5_000, fakeTime: twoHoursBack() }),
-  "restarts-long": (figures) => serverRestarts(figures, { members: 12, rounds: 1, awayMs: 60_000 }),
+    serverRestarts(figures, { rounds: 2, awayMs: 5_000, ...twelve, fakeTime: twoHoursBack() }),
+  "restarts-long": (figures) => serverRestarts(figures, { rounds: 1, awayMs: 60_000, ...twelve }),
   "restarts-wire-up": (figures) => restartInWireUp(figures, 32, [1, 8, 16, 24, 31]),
   "cut-off-in-restart": (figures) => cutOffInRestart(figures, 30_000),
   "all-killed": (figures) => killedAtOnce(figures, 12, 0, 12),

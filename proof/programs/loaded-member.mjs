@@ -90,6 +90,7 @@ createInterface({ input: process.stdin }).on("line", async (line) => {
       rank,
       leader: leader?.address,
       reconnects: node.stats().reconnects,
+      claims: node.claims.length,
       sent: [...sent],
       received: [...received],
       faults,
