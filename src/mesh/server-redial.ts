@@ -102,7 +102,12 @@ export class ServerRedial {
       code === "SERVER_UNREACHABLE" ? `no server at ${serverName} yet` : `${serverName} has not let this node in yet`;
     const next = this.hasSeveral ? `trying ${this.#names(", ")} in turn` : "trying again";
     const forMs = this.#allowedMs ?? 0;
-    const bound = forMs === Number.POSITIVE_INFINITY ? " until it does" : forMs === 0 ? "" : ` for ${forMs / 1_000} s`;
+    const bound =
+      forMs === Number.POSITIVE_INFINITY
+        ? " until it does"
+        : forMs === 0
+          ? ""
+          : ` for ${Math.round(forMs / 100) / 10} s`;
     return `${what} (${message}); ${next}${bound}`;
   }
 
