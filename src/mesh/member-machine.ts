@@ -14,6 +14,7 @@ import { ClassicSession } from "./classic/session.js";
 import { Connections } from "./connections.js";
 import type { Link as NativeLink } from "./native/link.js";
 import { NativeMember } from "./native/native-member.js";
+import type { ServerSession } from "./server-session.js";
 import type {
   ListedMember,
   MemberEvent,
@@ -21,7 +22,6 @@ import type {
   MemberOutput,
   MemberRules,
   MeshEnd,
-  ServerSession,
   SessionEvent,
 } from "./types.js";
 

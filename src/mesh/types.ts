@@ -1,4 +1,4 @@
-import type { ConnectionId, ConnectionInput, ConnectionOutput, Endpoint } from "../core/connections.js";
+import type { ConnectionInput, ConnectionOutput, Endpoint } from "../core/connections.js";
 import type { ErrorCode, LogEvent } from "../core/errors.js";
 import type { Limits } from "../core/limits.js";
 import type { Address } from "../protocol/address.js";
@@ -219,19 +219,3 @@ export type SessionEvent =
   | { readonly type: "fenced"; readonly reason: string }
   /** The server has ended the mesh for this node, or is gone. */
   | ({ readonly type: "over" } & MeshEnd);
-
-/** The session with the rendezvous server, in either dialect. */
-export interface ServerSession {
-  /** The present connection, if there is one. */
-  readonly connectionId: ConnectionId | undefined;
-  /** The server, as messages name it. */
-  readonly serverName: string;
-  /** Our end of the newest connection, which shows by which address this machine reaches the server. */
-  readonly local: Endpoint | undefined;
-  /** Connects; see the input `connectToServer` for `lookMs`. */
-  connect(servers: readonly Endpoint[], now: number, lookMs?: number): void;
-  /** Registers on the present connection, or on a new one if the server has closed an idle one. */
-  register(own: Address, now: number): void;
-  /** The end has come, from whichever side; with a reason it is this node that leaves. */
-  end(now: number, leaving?: string): void;
-}

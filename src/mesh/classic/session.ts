@@ -1,14 +1,13 @@
 import type { ConnectionId, ConnectionProgress, Endpoint } from "../../core/connections.js";
-import type { ErrorCode, LogEvent } from "../../core/errors.js";
+import type { LogEvent } from "../../core/errors.js";
 import type { OutputSink } from "../../core/machine.js";
 import type { KeyedTimers, Timers } from "../../core/timers.js";
-import { nextState } from "../../core/transitions.js";
 import type { Address } from "../../protocol/address.js";
 import { readEndText, type ServerStreamEvent, ServerStreamReader, teardownText } from "../../protocol/classic/list.js";
 import { encodeRegistration } from "../../protocol/classic/registration.js";
 import type { ConnectionListener, Connections } from "../connections.js";
-import { ServerRedial } from "../server-redial.js";
-import type { MemberEvent, MemberOutput, MemberRules, ServerSession, SessionEvent } from "../types.js";
+import { ServerSession } from "../server-session.js";
+import type { MemberOutput, MemberRules, SessionEvent } from "../types.js";
 
 /** The states of a classic member's session with its server. What a row does not allow is a fault of the machine. */
 export const classicSessionTransitions = {
@@ -40,23 +39,14 @@ const incomplete = "INCOMPLETE: ";
  * Any time may pass between connecting and registering. If the server closes the idle connection meanwhile, registering
  * opens a new one.
  */
-export class ClassicSession implements ServerSession, ConnectionListener {
-  readonly #limits: MemberRules["limits"];
-  readonly #outputs: OutputSink<MemberOutput>;
+export class ClassicSession extends ServerSession<State, Trigger> implements ConnectionListener {
   readonly #connections: Connections;
-  readonly #emit: (event: SessionEvent, now: number) => void;
   readonly #timers: KeyedTimers<"dial" | "quiet">;
-  readonly #serverRedial: ServerRedial;
-  #state: State = "idle";
   #connection: ConnectionId | undefined;
-  #local: Endpoint | undefined;
   /** True once something has come from the server on the present connection. */
   #hasReceived = false;
   #reader: ServerStreamReader;
-  /** The address to register, from the moment it is to be registered. */
-  #own: Address | undefined;
 
-  /** `emit` takes what the rest of the member must know, at once. */
   constructor(
     rules: MemberRules,
     timers: Timers,
@@ -64,46 +54,23 @@ export class ClassicSession implements ServerSession, ConnectionListener {
     connections: Connections,
     emit: (event: SessionEvent, now: number) => void,
   ) {
-    this.#limits = rules.limits;
-    this.#outputs = outputs;
+    super(classicSessionTransitions, "idle", rules, timers, outputs, emit);
     this.#connections = connections;
-    this.#emit = emit;
     this.#timers = timers.keyed((wait, now) => this.#timedOut(wait, now));
-    this.#serverRedial = new ServerRedial(
-      rules.limits,
-      rules.seed,
-      timers,
-      (now) => this.#dial(now),
-      (now) => this.#emit(this.#serverRedial.timedOut(this.#own), now),
-    );
     this.#reader = new ServerStreamReader(rules.limits);
   }
 
-  get connectionId(): ConnectionId | undefined {
+  override get connectionId(): ConnectionId | undefined {
     return this.#connection;
-  }
-
-  get serverName(): string {
-    return this.#serverRedial.serverName;
-  }
-
-  get local(): Endpoint | undefined {
-    return this.#local;
   }
 
   // What the member wants.
 
-  connect(servers: readonly Endpoint[], now: number, lookMs?: number): void {
-    this.#serverRedial.begin(servers, lookMs, now);
-    this.#dial(now);
-  }
-
-  /** Registers on the present connection, or on a new one if the server has closed an idle one. */
-  register(own: Address, now: number): void {
-    this.#own = own;
-    if (this.#state === "connected" && this.#hasReceived) this.#leaveIdle(now);
-    if (this.#state === "connected") this.#sendRegistration();
-    else if (this.#state === "idle") this.#dial(now);
+  override register(own: Address, now: number): void {
+    this.own = own;
+    if (this.state === "connected" && this.#hasReceived) this.#leaveIdle(now);
+    if (this.state === "connected") this.#sendRegistration();
+    else if (this.state === "idle") this.dial(now);
   }
 
   /** The server has said something to an idle connection, so it is about to close it. */
@@ -112,13 +79,12 @@ export class ClassicSession implements ServerSession, ConnectionListener {
     this.#lost();
   }
 
-  /** The end has come, from whichever side. */
-  end(now: number): void {
+  override end(now: number): void {
     const connection = this.#connection;
-    const isConnecting = this.#state === "connecting";
-    this.#step("over");
+    const isConnecting = this.state === "connecting";
+    this.step("over");
     this.#timers.clearAll();
-    this.#serverRedial.stop();
+    this.serverRedial.stop();
     if (connection === undefined) return;
     if (isConnecting) this.#connections.abort(connection);
     else this.#connections.dismiss(connection, now);
@@ -155,41 +121,41 @@ export class ClassicSession implements ServerSession, ConnectionListener {
   }
 
   #timedOut(wait: "dial" | "quiet", now: number): void {
-    if (wait === "dial") this.#abort(`no answer within ${Math.round(this.#serverRedial.dialMs)} ms`, now);
+    if (wait === "dial") this.#abort(`no answer within ${Math.round(this.serverRedial.dialMs)} ms`, now);
     else {
       this.#reader.quiet();
       this.#readAll(now);
     }
   }
 
-  #dial(now: number): void {
-    const { server } = this.#serverRedial;
+  protected override dial(now: number): void {
+    const { server } = this.serverRedial;
     if (server === undefined) return;
-    this.#step("dialing");
+    this.step("dialing");
     this.#hasReceived = false;
     this.#connection = this.#connections.dial(server, "rendezvous", this);
-    this.#reader = new ServerStreamReader(this.#limits);
-    this.#timers.set("dial", now + this.#serverRedial.dialMs);
+    this.#reader = new ServerStreamReader(this.rules.limits);
+    this.#timers.set("dial", now + this.serverRedial.dialMs);
   }
 
   #connected(connection: ConnectionId, local: Endpoint, remote: Endpoint, now: number): void {
-    if (connection !== this.#connection || this.#state !== "connecting") return;
+    if (connection !== this.#connection || this.state !== "connecting") return;
     if (local.host === remote.host && local.port === remote.port) {
       // TCP has met its own outgoing port.
       this.#abort("nobody listens there", now);
       return;
     }
     this.#timers.clear("dial");
-    this.#local = local;
-    this.#step("connected");
-    this.#report({ type: "connected", local });
-    if (this.#own !== undefined) this.#sendRegistration();
+    this.local = local;
+    this.step("connected");
+    this.report({ type: "connected", local });
+    if (this.own !== undefined) this.#sendRegistration();
   }
 
   #sendRegistration(): void {
-    if (this.#connection === undefined || this.#own === undefined) return;
-    this.#step("registering");
-    this.#connections.send(this.#connection, encodeRegistration(this.#own));
+    if (this.#connection === undefined || this.own === undefined) return;
+    this.step("registering");
+    this.#connections.send(this.#connection, encodeRegistration(this.own));
   }
 
   /** The dial has come to nothing. */
@@ -200,10 +166,10 @@ export class ClassicSession implements ServerSession, ConnectionListener {
 
   /** The connection is of no more use; `failure` says how it broke, undefined that the server closed it. */
   #gone(failure: string | undefined, now: number): void {
-    const redial = this.#serverRedial;
+    const redial = this.serverRedial;
     const goesOn = redial.goesOn();
     this.#timers.clearAll();
-    switch (this.#state) {
+    switch (this.state) {
       case "connecting": {
         const problem = { code: "SERVER_UNREACHABLE", message: failure ?? "closed at once" } as const;
         if (goesOn) {
@@ -214,12 +180,12 @@ export class ClassicSession implements ServerSession, ConnectionListener {
         const message = redial.failures;
         redial.stop();
         this.#lost();
-        if (this.#own !== undefined) this.#over(message, "SERVER_UNREACHABLE", now);
-        else this.#report({ type: "unreachable", message, failure: "SERVER_UNREACHABLE" });
+        if (this.own !== undefined) this.over(message, "SERVER_UNREACHABLE", now);
+        else this.report({ type: "unreachable", message, failure: "SERVER_UNREACHABLE" });
         break;
       }
       case "connected":
-        this.#note("SERVER_IDLE_CLOSED", "nothing had been registered");
+        this.note("SERVER_IDLE_CLOSED", "nothing had been registered");
         this.#lost();
         break;
       case "registering": {
@@ -229,12 +195,12 @@ export class ClassicSession implements ServerSession, ConnectionListener {
           break;
         }
         redial.note(problem);
-        this.#over(redial.failures, "SERVER_VANISHED", now);
+        this.over(redial.failures, "SERVER_VANISHED", now);
         break;
       }
       case "listed":
-        if (failure === undefined) this.#over("the server closed", undefined, now);
-        else this.#over(`the connection to ${redial.serverName} broke: ${failure}`, "SERVER_VANISHED", now);
+        if (failure === undefined) this.over("the server closed", undefined, now);
+        else this.over(`the connection to ${redial.serverName} broke: ${failure}`, "SERVER_VANISHED", now);
         break;
       default:
         break;
@@ -243,15 +209,14 @@ export class ClassicSession implements ServerSession, ConnectionListener {
 
   /** The server is not there; it is looked for. */
   #postpone(failure: LogEvent, now: number): void {
-    const awaited = this.#serverRedial.awaited(failure);
-    if (awaited !== undefined) this.#note("SERVER_AWAITED", awaited);
-    this.#step("postponed");
+    this.noteAwaited(failure);
+    this.step("postponed");
     this.#connection = undefined;
-    this.#serverRedial.failed(failure, now);
+    this.serverRedial.failed(failure, now);
   }
 
   #lost(): void {
-    this.#step("lost");
+    this.step("lost");
     this.#connection = undefined;
   }
 
@@ -259,26 +224,26 @@ export class ClassicSession implements ServerSession, ConnectionListener {
 
   #readAll(now: number): void {
     for (let event = this.#reader.poll(); event !== undefined; event = this.#reader.poll()) this.#read(event, now);
-    if (this.#reader.awaitsQuiet) this.#timers.set("quiet", now + this.#limits.quietMs);
+    if (this.#reader.awaitsQuiet) this.#timers.set("quiet", now + this.rules.limits.quietMs);
     else this.#timers.clear("quiet");
   }
 
   #read(event: ServerStreamEvent, now: number): void {
-    if (this.#state === "connected" && (event.type === "end" || event.type === "tooLong")) {
-      this.#note("SERVER_IDLE_CLOSED", "it said an end before anything had been registered");
+    if (this.state === "connected" && (event.type === "end" || event.type === "tooLong")) {
+      this.note("SERVER_IDLE_CLOSED", "it said an end before anything had been registered");
       this.#leaveIdle(now);
     }
     // Before the registration and after the end nothing else that the server says concerns this node.
-    if (this.#state !== "registering" && this.#state !== "listed") return;
+    if (this.state !== "registering" && this.state !== "listed") return;
     switch (event.type) {
       case "list":
         this.#list(event.members, event.isSettled, now);
         break;
       case "revised":
-        this.#note("LIST_REVISED", "the last address of the list was corrected");
+        this.note("LIST_REVISED", "the last address of the list was corrected");
         break;
       case "badEntry":
-        this.#note("BAD_LIST", `skipped "${event.text}"`);
+        this.note("BAD_LIST", `skipped "${event.text}"`);
         break;
       case "tooLong":
         this.#tooLong(event.isList, now);
@@ -290,46 +255,30 @@ export class ClassicSession implements ServerSession, ConnectionListener {
   }
 
   #list(list: readonly Address[], isSettled: boolean, now: number): void {
-    const isNamed = this.#own !== undefined && list.includes(this.#own);
-    if (isNamed && this.#own !== undefined && this.#state === "registering") {
-      this.#step("listed");
-      this.#serverRedial.allow(undefined);
-      this.#report({ type: "registered", address: this.#own, order: null });
+    const isNamed = this.own !== undefined && list.includes(this.own);
+    if (isNamed && this.own !== undefined && this.state === "registering") {
+      this.step("listed");
+      this.serverRedial.allow(undefined);
+      this.report({ type: "registered", address: this.own, order: null });
     }
-    if (isSettled && !isNamed) this.#note("NOT_LISTED", `the list lacks ${this.#own}`);
+    if (isSettled && !isNamed) this.note("NOT_LISTED", `the list lacks ${this.own}`);
     const members = [...new Set(list)];
-    if (isSettled && members.length < list.length) this.#note("LIST_DUPLICATE", "an address stands in the list twice");
-    this.#emit({ type: "list", members, isSettled }, now);
+    if (isSettled && members.length < list.length) this.note("LIST_DUPLICATE", "an address stands in the list twice");
+    this.emit({ type: "list", members, isSettled }, now);
   }
 
   #tooLong(isList: boolean, now: number): void {
-    const { listBytes } = this.#limits;
-    if (isList) this.#over(`the server's list exceeds ${listBytes} bytes`, "LIST_TOO_LONG", now);
-    else this.#over(`the server sent ${listBytes} bytes and neither a list nor an end text`, "REFUSED", now);
+    const { listBytes } = this.rules.limits;
+    if (isList) this.over(`the server's list exceeds ${listBytes} bytes`, "LIST_TOO_LONG", now);
+    else this.over(`the server sent ${listBytes} bytes and neither a list nor an end text`, "REFUSED", now);
   }
 
   #lastWords(text: string, now: number): void {
     const { refusal } = readEndText(text);
-    if (refusal?.startsWith(incomplete) === true) this.#over(refusal.slice(incomplete.length), "INCOMPLETE", now);
-    else if (refusal !== undefined) this.#over(refusal, "REFUSED", now);
-    else if (this.#state === "registering") this.#over(unadmitted(text), "REFUSED", now);
-    else this.#over(text, undefined, now);
-  }
-
-  #over(reason: string, failure: ErrorCode | undefined, now: number): void {
-    this.#emit({ type: "over", reason, ...(failure && { failure }) }, now);
-  }
-
-  #report(event: MemberEvent): void {
-    this.#outputs.push({ type: "event", event });
-  }
-
-  #note(code: ErrorCode, message: string): void {
-    this.#outputs.push({ type: "note", note: { code, message, remote: this.#serverRedial.serverName } });
-  }
-
-  #step(trigger: Trigger): void {
-    this.#state = nextState<State, Trigger>(classicSessionTransitions, this.#state, trigger, "session with the server");
+    if (refusal?.startsWith(incomplete) === true) this.over(refusal.slice(incomplete.length), "INCOMPLETE", now);
+    else if (refusal !== undefined) this.over(refusal, "REFUSED", now);
+    else if (this.state === "registering") this.over(unadmitted(text), "REFUSED", now);
+    else this.over(text, undefined, now);
   }
 }
 

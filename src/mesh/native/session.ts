@@ -1,14 +1,13 @@
-import type { ConnectionId, Endpoint } from "../../core/connections.js";
+import type { ConnectionId } from "../../core/connections.js";
 import { type ErrorCode, isErrorCode, type LogEvent } from "../../core/errors.js";
 import type { OutputSink } from "../../core/machine.js";
 import type { KeyedTimers } from "../../core/timers.js";
-import { nextState } from "../../core/transitions.js";
 import type { Address } from "../../protocol/address.js";
 import type { Claim, Id, Member, Meta } from "../../protocol/directory.js";
 import type { Control, ControlOf } from "../../protocol/native/control.js";
 import { notTheServer } from "../acceptor.js";
-import { ServerRedial } from "../server-redial.js";
-import type { MemberEvent, MemberOutput, MemberRules, ServerSession, SessionEvent } from "../types.js";
+import { ServerSession } from "../server-session.js";
+import type { MemberOutput, MemberRules, SessionEvent } from "../types.js";
 import { NativeConnection, type NativeConnectionContext, type NativeConnectionOwner } from "./connection.js";
 import type { DirectoryView } from "./directory-view.js";
 import type { SessionCall } from "./hello-handler.js";
@@ -54,19 +53,11 @@ const ofAddress: ReadonlySet<string> = new Set(["ADDRESS_UNPROVED", "ADDRESS_IN_
  * The session with the rendezvous server: registers, proves the address when the server dials back, receives the log, and
  * resumes when the connection breaks.
  */
-export class NativeSession implements ServerSession, NativeConnectionOwner {
-  readonly #rules: MemberRules;
-  readonly #outputs: OutputSink<MemberOutput>;
+export class NativeSession extends ServerSession<State, Trigger> implements NativeConnectionOwner {
   readonly #context: NativeConnectionContext;
   readonly #view: DirectoryView;
-  readonly #emit: (event: SessionEvent, now: number) => void;
   readonly #timers: KeyedTimers<"answer">;
-  readonly #serverRedial: ServerRedial;
-  #state: State = "idle";
   #connection: NativeConnection | undefined;
-  #local: Endpoint | undefined;
-  /** The address to register, from the moment it is to be registered. */
-  #own: Address | undefined;
   /** The log that this incarnation was admitted to, and its order; undefined before it was. */
   #admission: { readonly log: Id; readonly order: number } | undefined;
   /** Since when the session is broken. */
@@ -85,7 +76,6 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
   /** Incarnations in a row that were removed soon after they had been admitted. */
   #shortLives = 0;
 
-  /** `emit` takes what the rest of the member must know, at once; the session is done with the message by then. */
   constructor(
     rules: MemberRules,
     outputs: OutputSink<MemberOutput>,
@@ -93,35 +83,18 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     view: DirectoryView,
     emit: (event: SessionEvent, now: number) => void,
   ) {
-    this.#rules = rules;
-    this.#outputs = outputs;
+    super(nativeSessionTransitions, "idle", rules, context.timers, outputs, emit);
     this.#context = context;
     this.#view = view;
-    this.#emit = emit;
     this.#timers = context.timers.keyed((_, now) => this.#unanswered(now));
-    this.#serverRedial = new ServerRedial(
-      rules.limits,
-      rules.seed,
-      context.timers,
-      (now) => this.#dial(now),
-      (now) => this.#givenUp(now),
-    );
   }
 
-  get connectionId(): ConnectionId | undefined {
+  override get connectionId(): ConnectionId | undefined {
     return this.#connection?.id;
   }
 
-  get serverName(): string {
-    return this.#serverRedial.serverName;
-  }
-
-  get local(): Endpoint | undefined {
-    return this.#local;
-  }
-
   get isListed(): boolean {
-    return this.#state === "listed";
+    return this.state === "listed";
   }
 
   /** When the server was surely alive: it has let this member in then, or has answered what was asked then. */
@@ -136,15 +109,10 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     if (this.isListed) this.#connection?.probe(now);
   }
 
-  connect(servers: readonly Endpoint[], now: number, lookMs?: number): void {
-    this.#serverRedial.begin(servers, lookMs, now);
-    this.#dial(now);
-  }
-
-  register(own: Address, now: number): void {
-    this.#own = own;
-    if (this.#state === "connected") this.#register(now);
-    else if (this.#state === "idle") this.#dial(now);
+  override register(own: Address, now: number): void {
+    this.own = own;
+    if (this.state === "connected") this.#register(now);
+    else if (this.state === "idle") this.dial(now);
   }
 
   /** Sends a message to the server, if this node is listed there now. */
@@ -154,9 +122,9 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
 
   /** This incarnation is over: the next one registers on a new connection, at once unless it has not lasted several times. */
   restart(now: number): void {
-    const { admissionProvenMs, sharedAddressTimes } = this.#rules.limits;
+    const { admissionProvenMs, sharedAddressTimes } = this.rules.limits;
     const wasListed = this.isListed;
-    this.#step("fenced");
+    this.step("fenced");
     this.#connection?.close(now);
     if (this.#admittedAt !== undefined) {
       this.#shortLives = now - this.#admittedAt >= admissionProvenMs ? 0 : this.#shortLives + 1;
@@ -165,19 +133,19 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     if (wasListed && this.#shortLives >= sharedAddressTimes) {
       const times = `${this.#shortLives} times in a row somebody else has answered there`;
       const within = `within ${admissionProvenMs / 1000} s after this member had got in`;
-      this.#note("ADDRESS_SHARED", `${this.#own}: ${times}, ${within}`);
+      this.note("ADDRESS_SHARED", `${this.own}: ${times}, ${within}`);
     }
     this.#connection = undefined;
     this.#admission = undefined;
     this.#admittedAt = undefined;
     this.#parts = noParts();
     this.#clearWaits();
-    if (!this.#serverRedial.pauseAfter(this.#shortLives, now)) this.#dial(now);
+    if (!this.serverRedial.pauseAfter(this.#shortLives, now)) this.dial(now);
   }
 
-  end(now: number, leaving?: string): void {
-    const isTalking = this.#state === "listed" || this.#state === "registering";
-    this.#step("over");
+  override end(now: number, leaving?: string): void {
+    const isTalking = this.state === "listed" || this.state === "registering";
+    this.step("over");
     this.#clearWaits();
     if (!isTalking) this.#connection?.abort();
     else if (leaving !== undefined) this.#connection?.send({ type: "leave", reason: leaving });
@@ -187,27 +155,27 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
   // What happens on its connection.
 
   connected(connection: NativeConnection, now: number): void {
-    this.#local = connection.local;
-    if (this.#state === "returning") {
+    this.local = connection.local;
+    if (this.state === "returning") {
       this.#resume(connection, now);
       return;
     }
     this.#timers.clear("answer");
-    this.#step("connected");
-    if (connection.local !== undefined) this.#report({ type: "connected", local: connection.local });
-    if (this.#own !== undefined) this.#register(now);
+    this.step("connected");
+    if (connection.local !== undefined) this.report({ type: "connected", local: connection.local });
+    if (this.own !== undefined) this.#register(now);
   }
 
   control(connection: NativeConnection, control: Control, now: number): void {
     // What was on its way when the end came is of no use any more.
-    if (this.#state === "over") return;
+    if (this.state === "over") return;
     if (control.type === "refuse") this.#refused(control, now);
     else if (control.type === "admitted" && this.#awaitsChallenge) this.#admitted(connection, control, now);
     else if (control.type === "waiting" && this.#awaitsChallenge) {
       this.#timers.clear("answer");
       this.#hasWaited = true;
-      this.#serverRedial.pause(now);
-      this.#report({ type: "waiting", place: control.place });
+      this.serverRedial.pause(now);
+      this.report({ type: "waiting", place: control.place });
     } else if (control.type === "teardown") this.#tornDown(control, now);
     else if (this.isListed) this.#listedMessage(connection, control, now);
     else connection.unexpected(control.type, now);
@@ -216,37 +184,37 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
   gone(connection: NativeConnection, reason: string, now: number): void {
     const { failure } = connection;
     const isFinal = failure !== undefined && !ofMoment.has(failure);
-    const goesOn = this.#serverRedial.goesOn(isFinal);
+    const goesOn = this.serverRedial.goesOn(isFinal);
     this.#connection = undefined;
     this.#timers.clear("answer");
-    switch (this.#state) {
+    switch (this.state) {
       case "connecting": {
         const code = failure ?? "SERVER_UNREACHABLE";
         if (goesOn || failure === "BUSY") {
           this.#postpone({ code, message: reason }, now, 0, isFinal);
           break;
         }
-        this.#serverRedial.note({ code, message: reason });
-        const message = this.#serverRedial.failures;
-        if (this.#own !== undefined || this.#serverRedial.isAllowed) this.#over(message, code, now);
+        this.serverRedial.note({ code, message: reason });
+        const message = this.serverRedial.failures;
+        if (this.own !== undefined || this.serverRedial.isAllowed) this.over(message, code, now);
         else {
-          this.#step("lost");
-          this.#serverRedial.stop();
-          this.#report({ type: "unreachable", message, failure: code });
+          this.step("lost");
+          this.serverRedial.stop();
+          this.report({ type: "unreachable", message, failure: code });
         }
         break;
       }
       case "connected":
-        this.#note("SERVER_IDLE_CLOSED", "nothing had been registered");
-        this.#step("lost");
+        this.note("SERVER_IDLE_CLOSED", "nothing had been registered");
+        this.step("lost");
         break;
       case "registering": {
         const code = failure ?? "SERVER_VANISHED";
         const message = `closed before it had let this node in: ${reason}`;
         if (goesOn) this.#postpone({ code, message }, now, 0, isFinal);
         else {
-          this.#serverRedial.note({ code, message });
-          this.#over(this.#serverRedial.failures, code, now);
+          this.serverRedial.note({ code, message });
+          this.over(this.serverRedial.failures, code, now);
         }
         break;
       }
@@ -263,18 +231,18 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
   called(dialBack: NativeConnection, control: SessionCall, now: number): void {
     const { id } = this.#view;
     if (control.type === "register" || control.type === "resume") {
-      const message = notTheServer(this.#serverRedial.server && this.serverName);
+      const message = notTheServer(this.serverRedial.server && this.serverName);
       this.#context.note("REGISTRATION_AT_NODE", `refused ${control.address}`, dialBack.remoteAddress);
       dialBack.refuse("REGISTRATION_AT_NODE", message, now);
       return;
     }
-    const isMine = control.id === id && control.mesh === this.#rules.mesh;
+    const isMine = control.id === id && control.mesh === this.rules.mesh;
     if (control.type === "check") {
       dialBack.send({ type: "here", id });
       dialBack.close(now);
       // The server may have lost our session without our noticing. A probe finds out, whoever it is that asks.
       // Only members are asked for, so this may also be the first sign that an admission was lost on its way.
-      if (isMine && (this.isListed || this.#state === "registering")) this.#connection?.doubt(now);
+      if (isMine && (this.isListed || this.state === "registering")) this.#connection?.doubt(now);
     } else if (isMine && this.#awaitsChallenge) {
       dialBack.send({ type: "here", id });
       dialBack.close(now);
@@ -288,7 +256,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
 
   /** Not before the resume has been sent, or the proof would come first. */
   get #awaitsChallenge(): boolean {
-    return this.#state === "registering" || (this.#state === "returning" && this.#connection?.local !== undefined);
+    return this.state === "registering" || (this.state === "returning" && this.#connection?.local !== undefined);
   }
 
   #unanswered(now: number): void {
@@ -297,44 +265,43 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     this.gone(this.#connection, "no answer in time", now);
   }
 
-  /** The server has been looked for long enough. */
-  #givenUp(now: number): void {
-    if (this.#state === "away" || this.#state === "returning") {
-      const { failures } = this.#serverRedial;
+  protected override givenUp(now: number): void {
+    if (this.state === "away" || this.state === "returning") {
+      const { failures } = this.serverRedial;
       const why = failures === "" ? "" : `: ${failures}`;
-      this.#over(`no server for ${this.#rules.serverLostMs} ms${why}`, "SERVER_VANISHED", now);
-    } else this.#emit(this.#serverRedial.timedOut(this.#own), now);
+      this.over(`no server for ${this.rules.serverLostMs} ms${why}`, "SERVER_VANISHED", now);
+    } else super.givenUp(now);
   }
 
-  #dial(now: number): void {
-    const { server } = this.#serverRedial;
+  protected override dial(now: number): void {
+    const { server } = this.serverRedial;
     if (server === undefined) return;
-    this.#step("dialing");
+    this.step("dialing");
     this.#connection = NativeConnection.dial(this.#context, server, "rendezvous", this);
-    this.#timers.set("answer", now + this.#serverRedial.dialMs);
+    this.#timers.set("answer", now + this.serverRedial.dialMs);
   }
 
   #register(now: number): void {
-    if (this.#own === undefined || this.#connection === undefined) return;
-    this.#step("registering");
+    if (this.own === undefined || this.#connection === undefined) return;
+    this.step("registering");
     this.#connection.watch(now);
-    this.#sendRegistration(this.#connection, this.#own);
+    this.#sendRegistration(this.#connection, this.own);
   }
 
   /** Goes on where the last session broke off; an incarnation that was fenced is followed by a new one. */
   #resume(connection: NativeConnection, now: number): void {
-    if (this.#own === undefined) return;
+    if (this.own === undefined) return;
     const { id, revision, highest } = this.#view;
-    const { mesh, limits } = this.#rules;
+    const { mesh, limits } = this.rules;
     this.#timers.set("answer", now + limits.handshakeMs);
     connection.watch(now);
-    if (this.#admission === undefined) this.#sendRegistration(connection, this.#own);
+    if (this.#admission === undefined) this.#sendRegistration(connection, this.own);
     else
       connection.send({
         type: "resume",
         mesh,
         id,
-        address: this.#own,
+        address: this.own,
         ...this.#about,
         ...this.#admission,
         revision,
@@ -346,7 +313,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     const waited = this.#hasWaited ? { waited: true as const } : {};
     connection.send({
       type: "register",
-      mesh: this.#rules.mesh,
+      mesh: this.rules.mesh,
       id: this.#view.id,
       address,
       ...this.#about,
@@ -356,7 +323,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
 
   /** What this member publishes about itself. */
   get #about(): { readonly name?: string; readonly meta?: Meta } {
-    const { name, meta } = this.#rules;
+    const { name, meta } = this.rules;
     return { ...(name === undefined ? {} : { name }), ...(meta === undefined ? {} : { meta }) };
   }
 
@@ -387,16 +354,16 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
 
   #admitted(connection: NativeConnection, { log, order }: ControlOf<"admitted">, now: number): void {
     const isAgain = this.#admission !== undefined;
-    this.#step("admitted");
+    this.step("admitted");
     this.#clearWaits();
     this.#admittedAt ??= now;
     this.#listedAt = now;
     this.#admission = { log, order };
     this.#hasWaited = false;
-    if (isAgain && this.#lostAt !== undefined) this.#report({ type: "serverBack", awayMs: now - this.#lostAt });
+    if (isAgain && this.#lostAt !== undefined) this.report({ type: "serverBack", awayMs: now - this.#lostAt });
     this.#lostAt = undefined;
     connection.watch(now);
-    this.#emit({ type: "admitted", log, order, isAgain }, now);
+    this.emit({ type: "admitted", log, order, isAgain }, now);
   }
 
   // What the server says to a listed member.
@@ -408,7 +375,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
         break;
       case "entries":
         if (this.#isTooMany(this.#view.size + control.entries.length)) this.#tooMany(connection, now);
-        else this.#emit(control, now);
+        else this.emit(control, now);
         break;
       case "complete":
       case "degraded":
@@ -416,7 +383,7 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
       case "grant":
       case "renewed":
       case "unclaimable":
-        this.#emit(control, now);
+        this.emit(control, now);
         break;
       default:
         connection.unexpected(control.type, now);
@@ -435,23 +402,23 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
       const directory = { ...this.#parts, type: "directory", revision: part.revision } as const;
       this.#parts = noParts();
       if (twice !== undefined) connection.fail("BAD_FRAME", `the directory names ${twice} twice`, now);
-      else this.#emit(directory, now);
+      else this.emit(directory, now);
     }
   }
 
   #isTooMany(count: number): boolean {
-    return count > this.#rules.limits.directoryMembers;
+    return count > this.rules.limits.directoryMembers;
   }
 
   #tooMany(connection: NativeConnection, now: number): void {
-    const detail = `the directory names more than ${this.#rules.limits.directoryMembers} members and claims`;
+    const detail = `the directory names more than ${this.rules.limits.directoryMembers} members and claims`;
     connection.fail("BAD_FRAME", detail, now);
   }
 
   /** The mesh ends; `incomplete` says what it lacks, if it has not become whole in time. */
   #tornDown({ reason, incomplete }: ControlOf<"teardown">, now: number): void {
-    if (incomplete === undefined) this.#over(reason, undefined, now);
-    else this.#over(`${reason}: ${incomplete}`, "INCOMPLETE", now);
+    if (incomplete === undefined) this.over(reason, undefined, now);
+    else this.over(`${reason}: ${incomplete}`, "INCOMPLETE", now);
   }
 
   // Refusals, and the search for a server that is gone.
@@ -460,16 +427,16 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
     this.#connection?.close(now);
     this.#connection = undefined;
     this.#timers.clear("answer");
-    const isReturning = this.#state === "returning";
-    if (retryMs !== undefined && this.#state === "registering") {
+    const isReturning = this.state === "returning";
+    if (retryMs !== undefined && this.state === "registering") {
       this.#postpone({ code: "BUSY", message: `${code}: ${message}` }, now, retryMs);
     } else if (code === "FENCED" && (this.isListed || isReturning)) {
-      this.#emit({ type: "fenced", reason: message }, now);
+      this.emit({ type: "fenced", reason: message }, now);
     } else if (isReturning && (retryMs !== undefined || ofServer.has(code))) {
       this.#away({ code: "BUSY", message: `${code}: ${message}` }, now, retryMs);
     } else if (isReturning && (this.#admission !== undefined || ofAddress.has(code))) {
       this.#refusedAgain(code, message, now);
-    } else this.#over(`${code}: ${message}`, "REFUSED", now);
+    } else this.over(`${code}: ${message}`, "REFUSED", now);
   }
 
   /**
@@ -478,75 +445,54 @@ export class NativeSession implements ServerSession, NativeConnectionOwner {
    */
   #postpone(failure: LogEvent, now: number, retryMs = 0, isFinal = false): void {
     const { code, message } = failure;
-    const hasRegistered = this.#state === "registering";
-    this.#noteAwaited(failure);
-    if (code === "BUSY") this.#note("SERVER_BUSY", message);
-    const namedMs = code === "BUSY" && retryMs === 0 ? this.#rules.limits.serverRedialMaxMs : retryMs;
-    this.#step("postponed");
-    this.#serverRedial.failed(failure, now, namedMs, isFinal);
-    if (hasRegistered) this.#emit({ type: "unanswered" }, now);
-  }
-
-  #noteAwaited(failure: LogEvent): void {
-    const awaited = failure.code === "BUSY" ? undefined : this.#serverRedial.awaited(failure);
-    if (awaited !== undefined) this.#note("SERVER_AWAITED", awaited);
+    const hasRegistered = this.state === "registering";
+    this.noteAwaited(failure);
+    if (code === "BUSY") this.note("SERVER_BUSY", message);
+    const namedMs = code === "BUSY" && retryMs === 0 ? this.rules.limits.serverRedialMaxMs : retryMs;
+    this.step("postponed");
+    this.serverRedial.failed(failure, now, namedMs, isFinal);
+    if (hasRegistered) this.emit({ type: "unanswered" }, now);
   }
 
   /** Who has been a member is not taken back: that may pass, or its address may have changed. It is tried for one lease. */
   #refusedAgain(code: string, message: string, now: number): void {
     this.#refusedSince ??= now;
-    if (now - this.#refusedSince >= this.#rules.limits.leaseMs) {
-      this.#over(`${code}: ${message}`, "REFUSED", now);
+    if (now - this.#refusedSince >= this.rules.limits.leaseMs) {
+      this.over(`${code}: ${message}`, "REFUSED", now);
       return;
     }
     const known = isErrorCode(code) ? code : "REFUSED";
-    if (!this.#refusals.has(known)) this.#note(known, `not taken back: ${code} ${message}`);
+    if (!this.#refusals.has(known)) this.note(known, `not taken back: ${code} ${message}`);
     this.#refusals.add(known);
     this.#away({ code: known, message: `${code}: ${message}` }, now);
-    this.#emit({ type: "refused" }, now);
+    this.emit({ type: "refused" }, now);
   }
 
   #away(failure: LogEvent, now: number, retryMs?: number): void {
     const wasListed = this.isListed;
-    const hasRegistered = this.#state === "returning" && this.#admission === undefined;
+    const hasRegistered = this.state === "returning" && this.#admission === undefined;
     if (wasListed) {
-      const { serverName } = this.#serverRedial;
+      const { serverName } = this.serverRedial;
       const broke = `the connection to the server at ${serverName} broke (${failure.message})`;
-      this.#note("SERVER_AWAY", `${broke}; looking for it`);
+      this.note("SERVER_AWAY", `${broke}; looking for it`);
       this.#lostAt = now;
-      this.#report({ type: "serverLost", reason: failure.message });
-    } else if (this.#serverRedial.hasSeveral) this.#noteAwaited(failure);
+      this.report({ type: "serverLost", reason: failure.message });
+    } else if (this.serverRedial.hasSeveral) this.noteAwaited(failure);
     this.#connection?.abort();
     this.#connection = undefined;
     this.#parts = noParts();
-    this.#step("lost");
-    if (wasListed) this.#serverRedial.lost(now);
-    else this.#serverRedial.failed(failure, now, retryMs);
-    if (hasRegistered) this.#emit({ type: "unanswered" }, now);
+    this.step("lost");
+    if (wasListed) this.serverRedial.lost(now);
+    else this.serverRedial.failed(failure, now, retryMs);
+    if (hasRegistered) this.emit({ type: "unanswered" }, now);
   }
 
   /** Nothing is waited for any more. From now on the server may be away for as long as the rules allow. */
   #clearWaits(): void {
     this.#timers.clearAll();
-    this.#serverRedial.allow(this.#rules.serverLostMs);
+    this.serverRedial.allow(this.rules.serverLostMs);
     this.#refusedSince = undefined;
     this.#refusals.clear();
-  }
-
-  #over(reason: string, failure: ErrorCode | undefined, now: number): void {
-    this.#emit({ type: "over", reason, ...(failure && { failure }) }, now);
-  }
-
-  #report(event: MemberEvent): void {
-    this.#outputs.push({ type: "event", event });
-  }
-
-  #note(code: ErrorCode, message: string): void {
-    this.#outputs.push({ type: "note", note: { code, message, remote: this.#serverRedial.serverName } });
-  }
-
-  #step(trigger: Trigger): void {
-    this.#state = nextState<State, Trigger>(nativeSessionTransitions, this.#state, trigger, "session with the server");
   }
 }
 
