@@ -37,6 +37,18 @@ async function last(members: readonly Watched[], type: string, since: number, of
   return Math.max(...happenings.map(({ at }) => at));
 }
 
+/** When the last of these knows that the member at this address leads, or, with null, that it does not know who does. */
+async function leaderKnown(members: readonly Watched[], address: unknown, since: number): Promise<number> {
+  const told = await Promise.all(
+    members.map((member) => member.next("leader", since, ({ leader }) => leader === address)),
+  );
+  return Math.max(...told.map(({ at }) => at));
+}
+
+async function addressOf(member: Watched): Promise<unknown> {
+  return (await member.next("registered")).address;
+}
+
 /** What has happened since then to the links and identities of these members. */
 function disturbances(members: readonly Watched[], since: number): unknown[] {
   return members.flatMap((member) =>
@@ -58,7 +70,7 @@ async function claimed(mesh: WatchedMesh): Promise<void> {
 async function noteLossOfOldest(mesh: WatchedMesh, note: Note, since: number): Promise<void> {
   const [dead, next] = [mesh.member(0), mesh.member(1)];
   const rest = mesh.others(dead);
-  const { address } = (await next.next("registered")) as unknown as { readonly address: string };
+  const address = await addressOf(next);
   await Promise.all([
     last(rest, "peer:unreachable", since, dead).then((at) => note("its peers", "`peer:unreachable`", at, since)),
     last(rest, "peer:down", since, dead).then(async (at) => {
@@ -67,9 +79,7 @@ async function noteLossOfOldest(mesh: WatchedMesh, note: Note, since: number): P
     }),
     mesh.server.next("lost", since).then(({ at }) => note("the server", "`lost`", at, since)),
     next.next("claim", since).then(({ at }) => note("the next in line", "holds its claim", at, since)),
-    Promise.all(rest.map((member) => member.next("leader", since, ({ leader }) => leader === address))).then((told) =>
-      note("its peers", "`leader`, the next one", Math.max(...told.map(({ at }) => at)), since),
-    ),
+    leaderKnown(rest, address, since).then((at) => note("its peers", "`leader`, the next one", at, since)),
   ]);
 }
 
@@ -127,11 +137,12 @@ const cable: Scenario = {
     await claimed(mesh);
     const since = Date.now();
     mesh.hosts.unplug("h0");
-    const signal = mesh.member(0).next("claim:lost", since);
-    const server = mesh.member(0).next("server:lost", since);
-    await noteLossOfOldest(mesh, note, since);
-    note("itself", "its claim's `signal`", (await signal).at, since);
-    note("itself", "`server:lost`", (await server).at, since);
+    const cutOff = mesh.member(0);
+    await Promise.all([
+      noteLossOfOldest(mesh, note, since),
+      cutOff.next("claim:lost", since).then(({ at }) => note("itself", "its claim's `signal`", at, since)),
+      cutOff.next("server:lost", since).then(({ at }) => note("itself", "`server:lost`", at, since)),
+    ]);
     const back = Date.now();
     mesh.hosts.plug("h0");
     await noteReturn(mesh, note, back);
@@ -147,12 +158,11 @@ const sleep: Scenario = {
     const since = Date.now();
     mesh.hosts.unplug("h0");
     sleeper.process.kill("SIGSTOP");
-    const noticed = Promise.all([
+    await Promise.all([
       last(rest, "peer:unreachable", since, sleeper).then((at) => note("its peers", "`peer:unreachable`", at, since)),
       last(rest, "peer:down", since, sleeper).then((at) => note("its peers", "`peer:down`", at, since)),
+      pause(60_000),
     ]);
-    await pause(60_000);
-    await noticed;
     const back = Date.now();
     mesh.hosts.plug("h0");
     sleeper.process.kill("SIGCONT");
@@ -299,35 +309,66 @@ function serverAway(
   };
 }
 
-/** A member that only the server cannot reach, while that is started again with nothing in memory. */
+/** The oldest member cannot reach the server, only that: it leads, and holds a claim. */
 const cutFromServer: Scenario = {
-  failure: "the oldest member and the server cannot reach one another for 60 s; the server starts anew meanwhile",
+  failure: "the leader and the server cannot reach one another for 60 s; it holds a claim",
   hosts: five,
   run: async (mesh, note) => {
-    const ways = [
-      ["server", "h0"],
-      ["h0", "server"],
-    ] as const;
-    const cutOff = mesh.member(0);
+    await claimed(mesh);
+    const [cutOff, next] = [mesh.member(0), mesh.member(1)];
+    const rest = mesh.others(cutOff);
     const since = Date.now();
-    for (const [from, to] of ways) mesh.hosts.cut(from, to);
+    cutServerFrom(mesh, cutOff);
+    await Promise.all([
+      cutOff.next("server:lost", since).then(({ at }) => note("itself", "`server:lost`", at, since)),
+      cutOff.next("claim:lost", since).then(({ at }) => note("itself", "its claim's `signal`", at, since)),
+      leaderKnown([cutOff], null, since).then((at) => note("itself", "`leader`: none", at, since)),
+      next.next("claim", since).then(({ at }) => note("the next in line", "holds its claim", at, since)),
+      addressOf(next)
+        .then((address) => leaderKnown(rest, address, since))
+        .then((at) => note("its peers", "`leader`, the next one", at, since)),
+    ]);
+    await pause(Math.max(0, since + 60_000 - Date.now()));
+    const back = Date.now();
+    mendServerTo(mesh, cutOff);
+    note("itself, from then on", "`server:back`", (await cutOff.next("server:back", back)).at, back);
+    note("all, from then on", "`leader` again", await leaderKnown(mesh.members, await addressOf(cutOff), back), back);
+    note("all, from then on", "`complete`", await mesh.whole(mesh.members), back);
+    note.none("no link moves", disturbances(mesh.members, since));
+  },
+};
+
+/** A member that only the server cannot reach, while that is started again with nothing in memory. */
+const cutWhileRestarted: Scenario = {
+  failure: "a member and the server cannot reach one another for 60 s, and the server starts anew meanwhile",
+  hosts: five,
+  run: async (mesh, note) => {
+    const cutOff = mesh.member(2);
+    const since = Date.now();
+    cutServerFrom(mesh, cutOff);
     note("itself", "`server:lost`", (await cutOff.next("server:lost", since)).at, since);
     await mesh.server.process.stop();
     const started = await mesh.startServer();
-    note(
-      "the others, from its start on",
-      "`server:back`",
-      await last(mesh.others(cutOff), "server:back", started),
-      started,
-    );
+    const others = await last(mesh.others(cutOff), "server:back", started);
+    note("the others, from its start on", "`server:back`", others, started);
     await pause(Math.max(0, since + 60_000 - Date.now()));
     const back = Date.now();
-    for (const [from, to] of ways) mesh.hosts.mend(from, to);
+    mendServerTo(mesh, cutOff);
     note("itself, from then on", "`server:back`", (await cutOff.next("server:back", back)).at, back);
     note("all, from then on", "`complete`", await mesh.whole(mesh.members), back);
     note.none("no link moves", disturbances(mesh.members, since));
   },
 };
+
+function cutServerFrom({ hosts }: WatchedMesh, { host }: Watched): void {
+  hosts.cut("server", host);
+  hosts.cut(host, "server");
+}
+
+function mendServerTo({ hosts }: WatchedMesh, { host }: Watched): void {
+  hosts.mend("server", host);
+  hosts.mend(host, "server");
+}
 
 /** All that is measured, in the order of the table. */
 export const scenarios: Readonly<Record<string, Scenario>> = {
@@ -375,6 +416,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     },
   ),
   "cut-from-server": cutFromServer,
+  "cut-while-restarted": cutWhileRestarted,
 };
 
 /** Runs a scenario once with a mesh of its own. */

@@ -38,9 +38,14 @@ async function work(): Promise<void> {
 
 // Whoever stops it early leaves nothing behind either.
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  process.once(signal, () => void WatchedMesh.removeAll().then(() => process.exit(1)));
+  process.once(signal, () => void WatchedMesh.removeAll().then(() => end(1)));
 }
 await Promise.all(Array.from({ length: Number(values["at-once"]) }, work));
-process.stdout.write(`${table.markdown(names.flatMap((name) => scenarios[name]?.failure ?? []))}\n`);
-for (const fault of table.faults) process.stderr.write(`${fault}\n`);
-if (table.faults.length > 0) process.exitCode = 1;
+end(table.faults.length > 0 ? 1 : 0);
+
+/** Prints what has been measured so far, and ends. */
+function end(exitCode: number): void {
+  process.stdout.write(`${table.markdown(names.flatMap((name) => scenarios[name]?.failure ?? []))}\n`);
+  for (const fault of table.faults) process.stderr.write(`${fault}\n`);
+  process.exit(exitCode);
+}

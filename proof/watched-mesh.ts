@@ -50,6 +50,7 @@ export class Watched {
  */
 export class WatchedMesh {
   static readonly #all = new Set<WatchedMesh>();
+  static #isOver = false;
   readonly hosts: Hosts;
   readonly members: Watched[] = [];
   readonly #secret = randomBytes(32).toString("base64url");
@@ -57,13 +58,15 @@ export class WatchedMesh {
 
   /** `hosts`: a host for each member; one that is named twice has two. */
   constructor(hosts: readonly string[]) {
+    if (WatchedMesh.#isOver) throw new Error("no mesh is made any more");
     this.hosts = new Hosts("server", ...new Set(hosts));
     WatchedMesh.#all.add(this);
     this.server = this.#serve();
   }
 
-  /** Removes all that have not been. */
+  /** Removes all that there are; no further one can be made. */
   static async removeAll(): Promise<void> {
+    WatchedMesh.#isOver = true;
     await Promise.all(Array.from(WatchedMesh.#all, (mesh) => mesh.remove()));
   }
 

@@ -11,7 +11,6 @@ const nobodysAddress = "02:00:00:00:00:00";
 export class Hosts {
   readonly #prefix: string;
   readonly #names: readonly string[];
-
   readonly #started: StartedProcess[] = [];
 
   /** Makes a host for each name, with 10.77.0.1, 10.77.0.2 and so on. */
@@ -19,18 +18,11 @@ export class Hosts {
     made += 1;
     this.#prefix = `fm${process.pid}x${made}`;
     this.#names = names;
-    const hub = this.#namespace("hub");
-    ip("netns", "add", hub);
-    ip("-n", hub, "link", "add", "br0", "type", "bridge");
-    ip("-n", hub, "link", "set", "br0", "up");
-    for (const [index, name] of names.entries()) {
-      const host = this.#namespace(name);
-      ip("netns", "add", host);
-      ip("-n", hub, "link", "add", `v${index}`, "type", "veth", "peer", "name", "eth0", "netns", host);
-      ip("-n", hub, "link", "set", `v${index}`, "master", "br0", "up");
-      ip("-n", host, "address", "add", `${this.address(name)}/24`, "dev", "eth0");
-      ip("-n", host, "link", "set", "eth0", "up");
-      ip("-n", host, "link", "set", "lo", "up");
+    try {
+      this.#make();
+    } catch (error) {
+      this.#deleteNamespaces();
+      throw error;
     }
   }
 
@@ -76,7 +68,30 @@ export class Hosts {
 
   /** Ends all that runs on the hosts, and removes them. */
   async remove(): Promise<void> {
-    await Promise.all(this.#started.map((started) => started.stop()));
+    try {
+      await Promise.all(this.#started.map((started) => started.stop()));
+    } finally {
+      this.#deleteNamespaces();
+    }
+  }
+
+  #make(): void {
+    const hub = this.#namespace("hub");
+    ip("netns", "add", hub);
+    ip("-n", hub, "link", "add", "br0", "type", "bridge");
+    ip("-n", hub, "link", "set", "br0", "up");
+    for (const [index, name] of this.#names.entries()) {
+      const host = this.#namespace(name);
+      ip("netns", "add", host);
+      ip("-n", hub, "link", "add", `v${index}`, "type", "veth", "peer", "name", "eth0", "netns", host);
+      ip("-n", hub, "link", "set", `v${index}`, "master", "br0", "up");
+      ip("-n", host, "address", "add", `${this.address(name)}/24`, "dev", "eth0");
+      ip("-n", host, "link", "set", "eth0", "up");
+      ip("-n", host, "link", "set", "lo", "up");
+    }
+  }
+
+  #deleteNamespaces(): void {
     for (const name of [...this.#names, "hub"]) {
       try {
         ip("netns", "delete", this.#namespace(name));
