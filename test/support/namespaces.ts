@@ -48,6 +48,14 @@ export class Hosts {
     ip("-n", this.#namespace(from), "neighbour", "delete", this.address(to), "dev", "eth0");
   }
 
+  /** Puts a firewall before one host, by which another one cannot dial it. What it dials itself, and what is open, gets through. */
+  forbidDialing(from: string, to: string): void {
+    const hook = "type filter hook input priority 0; policy accept;";
+    const rule = `ip saddr ${this.address(from)} tcp flags & (syn|ack) == syn drop`;
+    const script = `add table inet dials; add chain inet dials in { ${hook} }; add rule inet dials in ${rule}`;
+    ip("netns", "exec", this.#namespace(to), "nft", script);
+  }
+
   /** Pulls the cable of a host. */
   unplug(name: string): void {
     ip("-n", this.#namespace("hub"), "link", "set", `v${this.#names.indexOf(name)}`, "down");
