@@ -68,6 +68,7 @@ const onWire = {
   REGISTRATION_AT_NODE: ["member", "final"],
   BUSY: ["server, member", "retryMs"],
   MESH_SEALED: ["server", "may pass, if a member is lost"],
+  RELEASED: ["server", "final"],
   BAD_RANK: ["server", "final"],
   LIST_FULL: ["server", "may pass, if a member leaves"],
   BAD_PREFACE: ["member", "final"],
@@ -195,6 +196,7 @@ const messagesByDirection = {
     complete: "Every pair that can be verified is linked.",
     degraded: "Some pairs are not linked.",
     teardown: "The mesh ends.",
+    release: "The server goes, and the mesh stays.",
   },
   "From whoever looks at a mesh to the server, and the answer": {
     observe: "Asks for the status of a mesh, now and whenever it has changed.",

@@ -75,6 +75,9 @@ function printMembership(node: MeshNode, output: Output, print: EventPrinter): v
   node.on("server:back", ({ awayMs }) => {
     print("server-back", { awayMs }, `the server is back, after ${(awayMs / 1000).toFixed(1)} s`);
   });
+  node.on("released", ({ reason }) => {
+    print("released", { reason }, `the server has left the mesh to its members (${reason}): links go on, nobody joins`);
+  });
   node.on("rank", ({ rank }) => {
     print("rank", { rank }, rank < 0 ? undefined : `rank ${rank} of ${node.members.length} members`);
   });

@@ -20,6 +20,7 @@ interface RunFlags extends CommonFlags {
   readonly restart: number;
   /** Seconds. */
   readonly grace: number;
+  readonly onFull: "release" | "hold";
   readonly secretFile?: string;
 }
 
@@ -64,6 +65,11 @@ export function addRun(program: Command): void {
       flag("--grace <seconds>", "from SIGTERM, or Ctrl-C, to SIGKILL")
         .argParser((text) => parseSecondsOrZero("grace", text))
         .default(defaultGraceSeconds),
+    )
+    .addOption(
+      flag("--on-full <what>", "once all copies are linked: leave the mesh to them, or go on serving it")
+        .choices(["release", "hold"])
+        .default("hold"),
     );
   withSecretFlag(command);
   withCommonFlags(command, "how long all of it may take (default: for ever)");
@@ -88,7 +94,16 @@ async function runGang(
 ): Promise<void> {
   const secret = (await secretFrom(flags, output)) ?? makeSecret();
   const logger = output.options.json ? output.logger : { ...output.logger, info: () => {} };
-  const server = await serve({ listen: "127.0.0.1:0", gangSize: flags.size, secret, logger });
+  if (flags.onFull === "release" && flags.restart > 0) {
+    badOption("restart", "never with --on-full release, after which nobody can join", "on-failure");
+  }
+  const server = await serve({
+    listen: "127.0.0.1:0",
+    gangSize: flags.size,
+    ...(flags.onFull === "release" ? { capacity: flags.size, onFull: flags.onFull } : {}),
+    secret,
+    logger,
+  });
   if (output.options.json) {
     output.event("listening", null, { address: server.address });
     reportServer(server, output);

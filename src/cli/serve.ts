@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { badOption, listenOption } from "../api/options.js";
 import { waitWithin } from "../api/waiting.js";
 import type { Dialect } from "../protocol/directory.js";
+import type { OnFull } from "../rendezvous/types.js";
 import { RendezvousServer } from "../server/rendezvous-server.js";
 import { type CommandContext, runCommand } from "./command.js";
 import {
@@ -25,7 +26,7 @@ interface ServeFlags extends CommonFlags, DetectionFlags {
   readonly insecure?: true;
   readonly listen: string;
   readonly capacity?: number;
-  readonly onFull: "teardown" | "hold";
+  readonly onFull: OnFull;
   /** Seconds. */
   readonly settle?: number;
   /** Seconds. */
@@ -44,8 +45,8 @@ export function addServe(program: Command): void {
     .summary("start a rendezvous server")
     .description(
       "Starts a rendezvous server: processes register with it, learn of one another, and connect directly. " +
-        "With a capacity, the mesh ends when it has that many members and every pair is linked. With --on-full hold it goes " +
-        "on, and newcomers wait.",
+        "With a capacity, the mesh ends when it has that many members and every pair is linked. With --on-full release " +
+        "only the server goes, with --on-full hold the mesh goes on, and newcomers wait.",
     )
     .addOption(flag("--listen <ip:port>", "where to listen; port 0 takes any free one").default("127.0.0.1:4000"))
     .addOption(
@@ -54,8 +55,8 @@ export function addServe(program: Command): void {
       ),
     )
     .addOption(
-      flag("--on-full <what>", "at capacity: end the mesh, or make newcomers wait")
-        .choices(["teardown", "hold"])
+      flag("--on-full <what>", "at capacity: end the mesh, leave it to its members and go, or make newcomers wait")
+        .choices(["teardown", "release", "hold"])
         .default("teardown"),
     )
     .addOption(

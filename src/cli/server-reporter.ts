@@ -30,6 +30,12 @@ export function reportServer(server: RendezvousServer, output: Output, capacity?
     const sentence = `teardown of ${counted(members, "member")}: ${reason}${problem === undefined ? "" : `; ${problem}`}`;
     output.event("teardown", null, fields, sentence, mesh);
   });
+  server.on("released", ({ mesh, reason, members, links, unverified, count, missing, absent }) => {
+    const fields = { reason, members, links, unverified, missing, absent };
+    const untold = absent.map(([address, why]) => `${address} (${why})`).join(", ");
+    const rest = `${count === 0 ? "" : `; ${missingPairsText(count, missing, Date.now())}`}${untold === "" ? "" : `; not told: ${untold}`}`;
+    output.event("released", null, fields, `released ${counted(members, "member")}: ${reason}${rest}`, mesh);
+  });
   server.on("closed", () => output.event("closed", null, {}, "closed"));
 }
 

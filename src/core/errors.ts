@@ -94,6 +94,20 @@ const failures = {
     connection: refused,
     remedy: "Try again, in case a member is lost, or start a server with a larger --capacity or with --on-full hold.",
   },
+  RELEASED: {
+    level: "info",
+    meaning:
+      "The server has left the mesh to its members: nobody joins, nothing is claimed, and nobody says any more that it is whole.",
+    connection: refused,
+    remedy: "Start a new server for a new mesh. Members that were released go on with the links that they have.",
+  },
+  CLASSIC_MEMBERS: {
+    level: "error",
+    meaning:
+      "A mesh with classic members cannot be released: they take the end of their server for the end of the mesh.",
+    connection: "kept; the server goes on",
+    remedy: "End the classic members first, serve with dialect native, or end the mesh with teardown.",
+  },
   BAD_RANK: {
     level: "warn",
     meaning: "A program without a rank of this run registered at the server of `fullmesh run`.",

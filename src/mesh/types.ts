@@ -130,6 +130,8 @@ export type MemberEvent =
   | { readonly type: "serverLost"; readonly reason: string }
   /** The server has let this incarnation in again, after so many milliseconds. */
   | { readonly type: "serverBack"; readonly awayMs: number }
+  /** The server has gone, and has left the mesh to its members: links go on, and nobody joins. */
+  | { readonly type: "released"; readonly reason: string }
   /** The end has begun: by the server or the owner; with `failure`, gone wrong, and because of what. */
   | ({ readonly type: "ended" } & MeshEnd)
   /** Every connection is gone. */
@@ -213,6 +215,8 @@ export type SessionEvent =
   /** What the server says of this member's claims. */
   | ControlOf<"renewed">
   | ControlOf<"unclaimable">
+  /** The server goes, and leaves the mesh to its members. */
+  | ControlOf<"release">
   /** The server does not take this member back, for now. */
   | { readonly type: "refused" }
   /** This incarnation has been removed from the mesh. */

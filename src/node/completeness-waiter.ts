@@ -1,7 +1,7 @@
 import { Deferred } from "../api/deferred.js";
 import type { Log } from "../api/log.js";
 import { type WaitOptions, waitWithin } from "../api/waiting.js";
-import { FullmeshError } from "../core/errors.js";
+import { type ErrorCode, FullmeshError } from "../core/errors.js";
 import type { MemberMachine } from "../mesh/member-machine.js";
 import type { CompletenessReport, MemberEvent } from "../mesh/types.js";
 import { missingPairText, renamedPair } from "../protocol/missing-pair.js";
@@ -11,6 +11,8 @@ const mostNamed = 10;
 
 /** A wait that takes longer is logged: without `timeoutMs` it may go on for ever. */
 const quietMs = 10_000;
+
+const noServer = "complete: the server has left the mesh to its members, and nobody says that it is whole";
 
 type DegradedEvent = Extract<MemberEvent, { type: "degraded" }>;
 
@@ -31,6 +33,8 @@ export class CompletenessWaiter {
   /** The newest word that it is whole, until something happens that makes it doubtful. */
   #whole: CompletenessReport | undefined;
   #degraded: DegradedEvent | undefined;
+  /** There is no server any more that could say so. */
+  #isReleased = false;
 
   /** `watch`: asks to be told when the mesh is whole with so many members. */
   constructor(machine: MemberMachine<unknown>, watch: (size: number) => void, log: Log) {
@@ -54,17 +58,19 @@ export class CompletenessWaiter {
         break;
       case "broken":
       case "unlink":
-        this.#whole = undefined;
+        // Without a server nobody would say that it is whole again: a link that may be back takes it away only when it ends.
+        if (event.type === "unlink" || !this.#isReleased) this.#whole = undefined;
+        break;
+      case "released":
+        this.#isReleased = true;
+        this.#rejectAll("RELEASED", noServer);
         break;
       case "directory":
         // A server's word may come before the entries that it speaks of; a classic node's own word never does.
         if (this.#whole?.revision !== this.#machine.revision || this.#whole.scope === "own") this.#whole = undefined;
         break;
       case "ended":
-        for (const { done } of this.#waiters) {
-          const code = event.failure === "INCOMPLETE" ? event.failure : "ENDED";
-          done.reject(new FullmeshError(code, `the mesh ended: ${event.reason}`));
-        }
+        this.#rejectAll(event.failure === "INCOMPLETE" ? event.failure : "ENDED", `the mesh ended: ${event.reason}`);
         break;
       default:
         break;
@@ -74,6 +80,7 @@ export class CompletenessWaiter {
   /** Resolves when the mesh is whole and has `size` members or more. */
   async wait(size: number, wait: WaitOptions): Promise<void> {
     if (this.#whole !== undefined && this.#whole.members >= size) return;
+    if (this.#isReleased) throw new FullmeshError("RELEASED", noServer);
     const waiter = { size, done: new Deferred<void>() };
     this.#waiters.add(waiter);
     this.#ask();
@@ -93,6 +100,10 @@ export class CompletenessWaiter {
     let least = Number.POSITIVE_INFINITY;
     for (const { size } of this.#waiters) least = Math.min(least, size);
     if (this.#waiters.size > 0) this.#watch(least);
+  }
+
+  #rejectAll(code: ErrorCode, message: string): void {
+    for (const { done } of this.#waiters) done.reject(new FullmeshError(code, message));
   }
 
   #resolve(waiter: CompletenessWait): void {

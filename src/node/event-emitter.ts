@@ -99,6 +99,7 @@ export class NodeEventEmitter {
         this.emit({ type: "server:back", awayMs: event.awayMs });
         break;
       case "leader":
+      case "released":
       case "waiting":
       case "complete":
       case "claimed":

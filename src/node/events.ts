@@ -65,6 +65,11 @@ export type NodeEvent =
   | { readonly type: "server:lost"; readonly since: number; readonly reason: string }
   /** The server has taken this node back, after so many milliseconds. */
   | { readonly type: "server:back"; readonly awayMs: number }
+  /**
+   * The server has gone, and has left the mesh to its members: what they have goes on, nobody joins, and no server is looked
+   * for. From now on a peer is a member for as long as the link with it lasts.
+   */
+  | { readonly type: "released"; readonly reason: string }
   /** A member, perhaps this one, holds a key. */
   | { readonly type: "claimed"; readonly key: string; readonly holder: Member; readonly token: number }
   /** It holds it no more, and why. */
@@ -149,6 +154,7 @@ const isNodeEvent: { readonly [Type in keyof NodeEvents]: true } = {
   "peer:down": true,
   "server:lost": true,
   "server:back": true,
+  released: true,
   drain: true,
   complete: true,
   degraded: true,

@@ -6,6 +6,7 @@ import type { Candidate, Id } from "../protocol/directory.js";
 import type { AddressHolder, AddressRegistry } from "./address-registry.js";
 import type { Members } from "./members.js";
 import { RankOrder } from "./rank-order.js";
+import { releasedText } from "./session-closer.js";
 import type { AdmissionRules } from "./types.js";
 import { WaitingLine } from "./waiting-line.js";
 
@@ -55,6 +56,7 @@ export class Admission {
   readonly #members: Members;
   readonly #addresses: AddressRegistry;
   #isSealed = false;
+  #isReleased = false;
 
   constructor(rules: AdmissionRules, members: Members, addresses: AddressRegistry) {
     this.#rules = rules;
@@ -68,9 +70,10 @@ export class Admission {
     return this.#isSealed ? 0 : Math.max(0, this.#rules.capacity - this.#members.slots);
   }
 
-  /** The mesh has ended: nobody is admitted any more. */
-  seal(): void {
+  /** The mesh has ended, or is left to its members: nobody is admitted any more. */
+  seal(isReleased = false): void {
     this.#isSealed = true;
+    this.#isReleased = isReleased;
   }
 
   /** Judges a registration. Judge it again once its address is proved: the mesh may have changed. */
@@ -159,6 +162,7 @@ export class Admission {
     if (hasSlot || (this.freeSlots > 0 && isNext)) return { type: "admit" };
     const mayWait = this.#rules.onFull === "hold" || this.ranks !== undefined;
     if (mayWait && !this.#isSealed) return { type: "wait" };
+    if (this.#isReleased) return refuse("RELEASED", releasedText);
     return refuse("MESH_SEALED", `the mesh has reached its capacity of ${this.#rules.capacity}`);
   }
 

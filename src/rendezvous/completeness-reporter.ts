@@ -69,7 +69,7 @@ export class CompletenessReporter {
     this.#outputs = outputs;
     this.#timers = timers;
     this.#wanted = isBounded ? capacity : 2;
-    this.#isToEnd = isBounded && onFull === "teardown";
+    this.#isToEnd = isBounded && onFull !== "hold";
   }
 
   get isComplete(): boolean {

@@ -32,8 +32,8 @@ export interface ChangedSessions {
 /** How a mesh is to end. */
 export interface MeshEnd {
   readonly reason: string;
-  /** It ends because it has not become whole in time. */
-  readonly isTooLate: boolean;
+  /** `release`: the server leaves it to its members. `tooLate`: it has not become whole in time. */
+  readonly kind: "teardown" | "release" | "tooLate";
 }
 
 /** What has become due in a mesh. */
@@ -362,7 +362,8 @@ export class Mesh {
     if (endsAt !== undefined && endsAt <= now) {
       const { finishMs } = this.#rules.limits;
       const reason = isComplete ? "capacity reached" : `not complete within ${finishMs / 1000} s`;
-      return { end: { reason, isTooLate: !isComplete }, called: [], refused: [] };
+      const kind = this.#rules.onFull === "release" ? "release" : "teardown";
+      return { end: { reason, kind: isComplete ? kind : "tooLate" }, called: [], refused: [] };
     }
     const called = this.membership.callNext(now, this.recovery.comesFirst(now));
     const isTimed = this.recovery.isGathering(now) || this.membership.admission.line.size > 0;
@@ -381,21 +382,27 @@ export class Mesh {
     return { called, refused };
   }
 
-  /** Emits `teardown` with the state of the mesh, and ends it. The caller sends what this returns to the sessions. */
-  end({ reason, isTooLate }: MeshEnd, now: number): MeshEndReason {
+  /** Emits `teardown` or `released` with the state of the mesh, and ends it. The caller sends what this returns to the sessions. */
+  end({ reason, kind }: MeshEnd, now: number): MeshEndReason {
     this.#completenessReporter.emitComplete();
     const { figures } = this.#completenessReporter;
     const missing = this.#completenessReporter.missing();
     const absent = this.#absent();
     const there = this.members.present;
     const shortfall = shortfallOf({ there, wanted: this.#rules.capacity, absent, ...missing }, now);
-    this.#ending = { reason, ...(isTooLate ? { incomplete: shortfall } : {}) };
+    const isTooLate = kind === "tooLate";
+    const isRelease = kind === "release";
+    this.#ending = { reason, isRelease, ...(isTooLate ? { incomplete: shortfall } : {}) };
     const mesh = this.name;
+    const state = { mesh, reason, ...figures, ...missing, absent };
+    const { incomplete } = this.#ending;
     this.#outputs.push({
       type: "event",
-      event: { type: "teardown", mesh, ...this.#ending, ...figures, ...missing, absent },
+      event: isRelease
+        ? { type: "released", ...state }
+        : { type: "teardown", ...state, ...(incomplete === undefined ? {} : { incomplete }) },
     });
-    if (isTooLate || missing.count > 0) {
+    if (isTooLate || missing.count > 0 || (isRelease && absent.length > 0)) {
       this.#outputs.push({ type: "note", note: { code: "INCOMPLETE", message: shortfall } });
     }
     this.logBroadcaster.finish();
@@ -407,7 +414,7 @@ export class Mesh {
   /** From now on the mesh does not change, and admits nobody. */
   halt(): void {
     this.#isHalted = true;
-    this.membership.admission.seal();
+    this.membership.admission.seal(this.#ending?.isRelease);
     this.#failureDetector.stop();
     this.#timers.clearAll();
   }

@@ -55,6 +55,13 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
     return this.#meshes.peek(mesh)?.members.directory.members.map(({ address }) => address) ?? [];
   }
 
+  /** The addresses of all classic members, and of those whose registration is under way. They cannot go on without a server. */
+  get classics(): Address[] {
+    return Array.from(this.#meshes.classic.members.all)
+      .filter(({ dialect }) => dialect === "classic")
+      .map(({ address }) => address);
+  }
+
   /** The addresses of those members of a mesh that have a live session, in join order. */
   presentIn(mesh: string): Address[] {
     return this.#meshes.peek(mesh)?.present.map(({ address }) => address) ?? [];
@@ -121,7 +128,8 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
         this.#rejected(input, now);
         break;
       case "teardown":
-        this.#endAll(input.reason, now);
+      case "release":
+        this.#endAll(input.type, input.reason, now);
         break;
       case "close":
         this.#stop(now);
@@ -200,11 +208,11 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
     }
   }
 
-  #endAll(reason: string, now: number): void {
+  #endAll(kind: "teardown" | "release", reason: string, now: number): void {
     if (this.#state !== "serving") return;
     const peopled = [...this.#meshes.all].filter((mesh) => mesh.hasMembersOrEnd);
     const ending = peopled.length > 0 || this.#hasEndedMesh ? peopled : [this.#meshes.classic];
-    for (const mesh of ending) this.#end(mesh, { reason, isTooLate: false }, now);
+    for (const mesh of ending) this.#end(mesh, { reason, kind }, now);
     this.#stop(now);
   }
 

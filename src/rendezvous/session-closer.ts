@@ -18,8 +18,13 @@ export interface CloseReason {
 /** How a mesh ends; `incomplete` says what is missing, if it was not complete in time. */
 export interface MeshEndReason {
   readonly reason: string;
+  /** The server leaves it to its members. */
+  readonly isRelease: boolean;
   readonly incomplete?: string;
 }
+
+/** Why nobody joins any more. */
+export const releasedText = "the server has left this mesh to its members, and nobody can join";
 
 /** The longest refusal to a classic member: a simple program may read only 1,024 bytes at a time. */
 const longestRefusal = 400;
@@ -79,11 +84,20 @@ export class SessionCloser {
   }
 
   /**
-   * Sends the end of the mesh. A native member gets `drainMs` to end its links, and closes first. A classic member takes
+   * Sends the end of the mesh, or that it is left to its members, to a member that has a session or comes back. Whoever is no
+   * member is refused then. A native member gets `drainMs` to end its links, and closes first. A classic member takes
    * every message that is not a list for the end, so the end of an incomplete mesh is sent as a refusal.
    */
-  dismiss(session: MemberSession, { reason, incomplete }: MeshEndReason, now: number): void {
+  dismiss(session: MemberSession, { reason, incomplete, isRelease }: MeshEndReason, now: number): void {
     if (session.state === "closing") return;
+    if (isRelease && this.#speaksNative(session)) {
+      const { state, candidate, resumes, recovery } = session;
+      const isComingBack = candidate === undefined || resumes !== undefined || recovery !== undefined;
+      const isMember = state === "member" || isComingBack;
+      if (isMember) this.close(session, { type: "left", reason }, now, encodeControl({ type: "release", reason }));
+      else this.refuse(session, "RELEASED", releasedText, now);
+      return;
+    }
     const deadlineMs = this.#rules.limits.drainMs;
     this.#part(session, { type: "left", reason }, now);
     if (!this.#speaksNative(session)) {

@@ -33,6 +33,8 @@ export type RendezvousInput =
   | LogAnswer
   /** End every mesh: send the end to every node, then close. */
   | { readonly type: "teardown"; readonly reason: string }
+  /** Leave every mesh to its members, then close. Classic members take it for the end. */
+  | { readonly type: "release"; readonly reason: string }
   /** Stop serving without a message of the end; classic nodes take the closing as the end. */
   | { readonly type: "close" };
 
@@ -100,6 +102,18 @@ export type RendezvousEvent =
       readonly count: number;
       readonly missing: readonly MissingPair[];
     }
+  /** The server leaves the mesh to its members, and goes. `absent` are members that it cannot tell so, `missing` pairs that are not linked. */
+  | {
+      readonly type: "released";
+      readonly mesh: string;
+      readonly reason: string;
+      readonly members: number;
+      readonly links: number;
+      readonly unverified: number;
+      readonly count: number;
+      readonly missing: readonly MissingPair[];
+      readonly absent: readonly AbsentMemberRow[];
+    }
   /**
    * The end of a mesh has begun. `missing` names pairs that never came about, `absent` members that are not there. Where it
    * ends because it has not become whole in time, `incomplete` says in a sentence what it lacks.
@@ -147,8 +161,11 @@ export type MeshTimer =
   | "end"
   | "forget";
 
-/** What happens at capacity: the mesh ends once it is whole, or it stays and newcomers wait for a free slot. */
-export type OnFull = "teardown" | "hold";
+/**
+ * What happens at capacity: the mesh ends once it is whole, or is left to its members then, or it stays and newcomers wait
+ * for a free slot.
+ */
+export type OnFull = "teardown" | "release" | "hold";
 
 /** Who may join, and how many. */
 export interface AdmissionRules {

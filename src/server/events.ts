@@ -15,5 +15,6 @@ export interface ServerEvents {
   complete: [event: EventOf<"complete">];
   degraded: [event: EventOf<"degraded">];
   teardown: [event: EventOf<"teardown">];
+  released: [event: EventOf<"released">];
   closed: [];
 }

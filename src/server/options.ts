@@ -27,7 +27,8 @@ export interface ServerOptions {
   /**
    * What happens at capacity, for which only members with a live session count. `teardown` (default): the mesh ends once it
    * is whole with so many, or at the latest `limits.finishMs` after that many were there, and `start` then fails with
-   * `INCOMPLETE`; if one goes before that, its slot is free again. `hold`: it stays, and newcomers wait in line for
+   * `INCOMPLETE`; if one goes before that, its slot is free again. `release`: it is left to its members then, and the
+   * server goes; classic members, which end with their server, are refused. `hold`: it stays, and newcomers wait in line for
    * a free slot.
    */
   readonly onFull?: OnFull;
@@ -124,13 +125,16 @@ function httpOption({ http, httpHosts = [], insecure }: ServerOptions): ServerCo
 
 function serverRules(options: ServerOptions, limits: Limits, isKeyed: boolean): RendezvousRules {
   const { capacity, onFull = "teardown", gangSize, dialect = "any", allowAdvertise = [] } = options;
+  if (onFull === "release" && dialect === "classic")
+    badOption("onFull", "teardown or hold for classic members", onFull);
   for (const cidr of allowAdvertise)
     if (!isCidr(cidr)) badOption("allowAdvertise", "a network such as 10.0.0.0/8", cidr);
   return {
     capacity: capacity === undefined ? Number.POSITIVE_INFINITY : integerOption("capacity", capacity, 1),
-    onFull: choiceOption("onFull", onFull, ["teardown", "hold"]),
+    onFull: choiceOption("onFull", onFull, ["teardown", "release", "hold"]),
     ...(gangSize === undefined ? {} : { gangSize: integerOption("gangSize", gangSize, 1) }),
-    dialect: choiceOption("dialect", dialect, ["any", "native", "classic"]),
+    // A classic member takes the end of the server for the end of the mesh.
+    dialect: onFull === "release" ? "native" : choiceOption("dialect", dialect, ["any", "native", "classic"]),
     mayAdvertise: hostFilter(allowAdvertise),
     isKeyed,
     newId,

@@ -127,6 +127,21 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
     await closed;
   }
 
+  /**
+   * Leaves the mesh to its members and goes: they keep their links, messages and requests, and look for no server any more;
+   * nobody joins. A member that has no session at this moment is not told, and goes on looking. Resolves when all
+   * connections are closed.
+   *
+   * @throws {FullmeshError} `CLASSIC_MEMBERS` while there are classic members, which end with their server
+   */
+  async release(reason = "released"): Promise<void> {
+    const { driver, machine, closed } = this.#runtime ?? (await this.#load());
+    const { classics } = machine;
+    if (classics.length > 0) throw new FullmeshError("CLASSIC_MEMBERS", `cannot release ${classics.join(", ")}`);
+    driver.input({ type: "release", reason });
+    await closed;
+  }
+
   /** Stops the server without ending the mesh. Classic members take the closing as the end. */
   async close(): Promise<void> {
     const { driver, closed } = this.#runtime ?? (await this.#load());

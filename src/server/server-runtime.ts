@@ -144,7 +144,8 @@ export class ServerRuntime {
         this.#counters.count(event.mesh, event.type);
         break;
       case "teardown":
-        this.#rememberEnd(event);
+      case "released":
+        this.#rememberEnd(event.mesh, event.reason, event.type === "teardown" ? event.incomplete : undefined);
         break;
       case "closed":
         this.#hasClosed = true;
@@ -164,7 +165,7 @@ export class ServerRuntime {
   }
 
   /** One mesh that ended incomplete makes the end of the server a failure, whatever happens to the others. */
-  #rememberEnd({ mesh, reason, incomplete }: Extract<RendezvousEvent, { type: "teardown" }>): void {
+  #rememberEnd(mesh: string, reason: string, incomplete: string | undefined): void {
     const isFirst = incomplete !== undefined && this.#end.failure === undefined;
     const failure = isFirst
       ? new FullmeshError("INCOMPLETE", `mesh "${printable(mesh)}": ${reason}: ${incomplete}`)

@@ -132,9 +132,25 @@ export class DirectoryView {
     this.#log = log;
     if (isFirst) return [];
     this.#highest = this.highest;
+    return this.#rememberAll(0);
+  }
+
+  /** There is no log any more, only what is remembered: see `enter`. Returns whether members are gone with it, classic ones. */
+  release(): boolean {
+    return this.#rememberAll(this.revision).length > 0;
+  }
+
+  /** Forgets a member with which the link has ended, and that no log removes any more. Returns whether it was one. */
+  forget(id: Id, reason: string): boolean {
+    if (!this.#remembered.has(id)) return false;
+    this.#bury(id, undefined, "gone", reason);
+    return true;
+  }
+
+  #rememberAll(revision: number): Member[] {
     const { members } = this.#directory;
     for (const member of members) if (member.dialect === "native") this.#remembered.set(member.id, member);
-    this.#directory.restore([], 0, [...this.claims.values()]);
+    this.#directory.restore([], revision, [...this.claims.values()]);
     this.#members = undefined;
     return members.filter(({ dialect }) => dialect === "classic");
   }

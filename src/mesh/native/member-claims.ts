@@ -10,6 +10,8 @@ import type { MemberEvent } from "../types.js";
 /** How often the clocks are compared while something is held: a machine that was asleep fires no timer when it wakes. */
 const compareMs = 500;
 
+const noServer = "the server has left the mesh to its members";
+
 /** Whoever reads no answers to so many renewals sends no more: the server must not take it for one that can hold a key. */
 const mostUnanswered = 4;
 
@@ -54,6 +56,8 @@ export class MemberClaims {
   /** The log that is read, once one was. */
   #log: Id | undefined;
   #isListed = false;
+  /** The server has gone for good. */
+  #isReleased = false;
 
   constructor(
     limits: Limits,
@@ -88,6 +92,10 @@ export class MemberClaims {
   claim(key: string, number: number, waits: boolean, now: number): void {
     if (this.#requests.has(key)) return;
     const request: Request = { key, number, waits, token: undefined, isListed: false };
+    if (this.#isReleased) {
+      this.#refused(request, "RELEASED", noServer);
+      return;
+    }
     if (this.#requests.size >= this.#limits.claimsPerMember) {
       this.#refused(request, "TOO_MANY_CLAIMS", `this node has ${this.#limits.claimsPerMember} claims`);
     } else if (!waits && !this.#isListed) {
@@ -141,6 +149,14 @@ export class MemberClaims {
       if (!request.waits && request.token === undefined)
         this.#refused(request, "CLAIMS_UNSETTLED", "the server is away");
     }
+  }
+
+  /** The server has gone for good: nobody gets a key any more, and what is held is held until the lease is over. */
+  released(): void {
+    this.away();
+    this.#isReleased = true;
+    for (const request of [...this.#requests.values()])
+      if (request.token === undefined) this.#refused(request, "RELEASED", noServer);
   }
 
   /** This incarnation is over: nothing is held any more, and the next one asks for what is waited for. */

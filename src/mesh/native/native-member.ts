@@ -110,9 +110,8 @@ export class NativeMember {
     this.#clocks = clocks;
     this.claims.advance(clocks, now);
     if (this.#receivedAt === undefined || this.#leaseLeftMs(this.#receivedAt) > 0) return;
-    this.#receivedAt = undefined;
+    this.#forgetServer();
     this.#unheardFrom = now;
-    this.#leaseTimer.clear("lease");
     this.session.probe(now);
   }
 
@@ -160,6 +159,9 @@ export class NativeMember {
       case "degraded":
         this.#degraded(event, now);
         break;
+      case "release":
+        this.#released(event.reason, now);
+        break;
       case "leader":
         this.#leaderId = event.id;
         break;
@@ -185,8 +187,7 @@ export class NativeMember {
 
   /** Says goodbye to everybody. Who has left leads nobody, and waits for nothing from the server. */
   end(reason: string, now: number): void {
-    this.#receivedAt = undefined;
-    this.#leaseTimer.clear("lease");
+    this.#forgetServer();
     this.peers.end(reason, now);
   }
 
@@ -201,6 +202,19 @@ export class NativeMember {
     this.peers.restart(this.#rules.draw(), reason);
     this.session.restart(now);
     this.#emit({ type: "fenced", reason });
+  }
+
+  /** The server has gone for good: nobody knows any more who leads or who holds what, and links are all that there is. */
+  #released(reason: string, now: number): void {
+    this.#forgetServer();
+    this.claims.released();
+    this.peers.released(now);
+    this.#emit({ type: "released", reason });
+  }
+
+  #forgetServer(): void {
+    this.#receivedAt = undefined;
+    this.#leaseTimer.clear("lease");
   }
 
   /** The owner waits until the mesh is whole with so many members. */

@@ -56,6 +56,11 @@ export class NativePeers {
   readonly #unreachable = new Set<Link>();
   /** For links that are not up: when the server must know how far each has come, and then when the owner must. */
   readonly #outages: KeyedTimers<Link>;
+  /** There is no server any more, and nobody else says that a member is gone. */
+  #isReleased = false;
+  /** When a link that is not up ends for good, once there is no server. */
+  readonly #lapses: KeyedTimers<Link>;
+  readonly #leaseMs: number;
 
   constructor(
     rules: MemberRules,
@@ -87,6 +92,11 @@ export class NativePeers {
     });
     const { limits, note, timers } = ports;
     this.#outages = timers.keyed((link, now) => this.#stillDown(link, now));
+    this.#leaseMs = limits.leaseMs;
+    this.#lapses = timers.keyed((link) => {
+      const reason = link.downState?.reason ?? "no connection has come about";
+      this.#remove(link, `not linked for ${limits.leaseMs / 1000} s: ${reason}`);
+    });
     this.#linkContext = {
       limits,
       note,
@@ -194,8 +204,21 @@ export class NativePeers {
 
   // Wishes of the application.
 
+  /**
+   * There is no server any more: all who are members stay, for as long as they are linked. A link that is not up for one lease
+   * ends for good.
+   */
+  released(now: number): void {
+    this.#isReleased = true;
+    this.reports.clear();
+    if (this.roster.release()) this.#events.moved();
+    for (const link of this.missing) if (link.state !== "draining") this.#lapses.set(link, now + this.#leaseMs);
+  }
+
   /** Says goodbye to everybody; what is under way is still delivered. */
   end(reason: string, now: number): void {
+    this.#isReleased = false;
+    this.#lapses.clearAll();
     this.acceptor.close();
     for (const link of [...this.#links.values()]) {
       this.#stopDialing(link);
@@ -278,6 +301,8 @@ export class NativePeers {
     this.#links.delete(id);
     this.#unreachable.delete(link);
     this.#outages.clear(link);
+    this.#lapses.clear(link);
+    if (this.#isReleased && this.roster.forget(id, reason)) this.#events.moved();
     if (this.#byAddress.get(address) === link) this.#byAddress.delete(address);
     this.reports.forget(id);
     const { handler, resendBuffer, hasBeenUp } = link;
@@ -328,6 +353,7 @@ export class NativePeers {
     link.hasBeenUp = true;
     this.#outages.clear(link);
     this.#unreachable.delete(link);
+    this.#lapses.clear(link);
     this.reports.up(peer.id, attempt, now);
     this.#emit({ type, ...describe(link) });
     link.carry(connection, now);
@@ -349,6 +375,7 @@ export class NativePeers {
     }
     link.downState = { stage: "broken", reason };
     this.#unreachable.add(link);
+    if (this.#isReleased) this.#lapses.set(link, now + this.#leaseMs);
     this.#awaitUp(link, now);
     this.#reportDown(link, link.downState, now);
     this.#emit({ type: "broken", ...describe(link), reason });

@@ -25,17 +25,28 @@ export const nativeSessionTransitions = {
   /** The server is not there, or has refused for now: it is dialed again after a pause. */
   postponed: { dialing: "connecting", over: "over" },
   /** In the directory. */
-  listed: { lost: "away", fenced: "away", over: "over" },
+  listed: { lost: "away", fenced: "away", released: "released", over: "over" },
   /** Without a connection; the server is dialed again after a pause. Who was fenced has nothing to go back to. */
   away: { dialing: "returning", fenced: "away", over: "over" },
   /** A dial is under way, or the resume is sent; or the registration of the next incarnation. */
-  returning: { admitted: "listed", lost: "away", fenced: "away", over: "over" },
+  returning: { admitted: "listed", lost: "away", fenced: "away", released: "released", over: "over" },
+  /** The server has gone for good, and has left the mesh to its members. */
+  released: { over: "over" },
   /** The end: told by the server, wished by the owner, or a failure. */
   over: { over: "over" },
 } as const;
 
 type State = keyof typeof nativeSessionTransitions;
-type Trigger = "dialing" | "connected" | "registering" | "postponed" | "admitted" | "lost" | "fenced" | "over";
+type Trigger =
+  | "dialing"
+  | "connected"
+  | "registering"
+  | "postponed"
+  | "admitted"
+  | "lost"
+  | "fenced"
+  | "released"
+  | "over";
 
 /** Failures of a connection that say nothing about the server, but that it has no room now, or this computer. */
 const ofMoment: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["BUSY", "NO_DESCRIPTORS"]);
@@ -177,6 +188,7 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
       this.serverRedial.pause(now);
       this.report({ type: "waiting", place: control.place });
     } else if (control.type === "teardown") this.#tornDown(control, now);
+    else if (control.type === "release" && this.#admission !== undefined) this.#released(connection, control, now);
     else if (this.isListed) this.#listedMessage(connection, control, now);
     else connection.unexpected(control.type, now);
   }
@@ -419,6 +431,16 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
   #tornDown({ reason, incomplete }: ControlOf<"teardown">, now: number): void {
     if (incomplete === undefined) this.over(reason, undefined, now);
     else this.over(`${reason}: ${incomplete}`, "INCOMPLETE", now);
+  }
+
+  /** The server leaves the mesh to its members: it is not looked for any more. */
+  #released(connection: NativeConnection, control: ControlOf<"release">, now: number): void {
+    this.step("released");
+    connection.close(now);
+    this.#connection = undefined;
+    this.#parts = noParts();
+    this.#clearWaits();
+    this.emit(control, now);
   }
 
   // Refusals, and the search for a server that is gone.

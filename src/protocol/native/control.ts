@@ -173,6 +173,8 @@ export const controls = {
   unclaimable: { key: name, code, message: sentence, holder: optional(id) },
   /** `incomplete`: what is missing, if the mesh ends because it was not complete in time. */
   teardown: { reason: sentence, deadlineMs: wholeNumber(0), incomplete: optional(sentence) },
+  /** The server goes, and the mesh stays. */
+  release: { reason: sentence },
 
   // The server to a member's listener, on a connection of its own; and the answer.
   challenge: { mesh: name, id, nonce: id },

@@ -227,7 +227,7 @@ export class NativeMessageHandler {
     const mesh = this.#meshes.orNew(name);
     const record = mesh.members.get(id);
     if (mesh.hasEnded && record?.address === address) {
-      sessionCloser.dismiss(session, mesh.ending ?? { reason: "the mesh has ended" }, now);
+      sessionCloser.dismiss(session, mesh.ending ?? { reason: "the mesh has ended", isRelease: false }, now);
       return;
     }
     const isListed = record?.member !== undefined && record.address === address && record.dialect === "native";

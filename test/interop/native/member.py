@@ -22,7 +22,7 @@ import wire
 from connection import WINDOW, Connection, Link
 
 # Seconds and counts, as PROTOCOL.md has them under "Timers and limits".
-REPORT, ACKNOWLEDGE, DRAIN, PARKED, DIAL, HANDSHAKE, REDIAL_MIN, REDIAL_MAX = 0.05, 0.05, 10, 5, 10, 15, 0.05, 30
+REPORT, ACKNOWLEDGE, DRAIN, PARKED, DIAL, HANDSHAKE, REDIAL_MIN, REDIAL_MAX, LEASE = 0.05, 0.05, 10, 5, 10, 15, 0.05, 30, 20
 ACKNOWLEDGE_BYTES, MOST_PARKED = 262_144, 256
 # How many members, with the longest names and `meta`, fit into a part of `known`, and how many ended ids are named.
 KNOWN_PER_PART, MOST_GONE = 20, 256
@@ -41,7 +41,7 @@ class Member:
         self.highest, self.removed, self.said_goodbye, self.lost = 0, {}, set(), set()
         self.links, self.parked, self.changes = {}, {}, {}
         self.session = self.listener = self.exit_code = None
-        self.is_admitted = self.is_ending = False
+        self.is_admitted = self.is_ending = self.is_released = False
         self.connections, self.typed = set(), b""
 
     def tell(self, event, **more):
@@ -153,6 +153,12 @@ class Member:
         elif kind == "teardown":
             self.tell("teardown", reason=content["reason"])
             self.end(content["reason"], content["deadlineMs"] / 1000)
+        elif kind == "release":
+            self.tell("released", reason=content["reason"])
+            self.is_released = True
+            for link in self.links.values():
+                self.lapse(link, "no connection")
+            session.finish("the server has left the mesh to its members")
         elif kind == "refuse":
             self.tell("error", code=content["code"], message=content["message"])
             self.exit_code = 4
@@ -163,11 +169,18 @@ class Member:
         self.session = None
         if self.is_ending:
             self.finish_if_over()
+        elif self.is_released:
+            pass
         elif self.log is None:
             self.tell("error", code="SERVER_VANISHED", message=reason)
             self.exit_code = 1
         else:
             self.after(random.uniform(0.1, 0.5), self.connect_to_server, ("server", self))
+
+    def lapse(self, link, reason):
+        """Without a server a link that is not up for a lease ends for good."""
+        if self.is_released and not link.is_up:
+            self.after(LEASE, lambda: self.departed(link.peer["id"], reason), ("lapse", link))
 
     def member(self, peer_id):
         return self.directory.get(peer_id) or self.remembered.get(peer_id)
@@ -409,6 +422,7 @@ class Member:
         connection.hear = lambda connection, content: self.heard_link(link, connection, content)
         connection.gone = lambda connection, reason: self.link_broken(link, reason)
         connection.watch()
+        self.forget(link, "lapse")
         self.changed(link.peer, link.attempt)
         direction = "dialed" if link.is_owner else "accepted"
         self.tell(event, peer=link.peer["address"], direction=direction, dialect="native", attempt=link.attempt)
@@ -531,6 +545,7 @@ class Member:
             if self.member(link.peer["id"]) is not None:
                 self.said_goodbye.add(link.peer["id"])
             return self.end_link(link, link.end_reason or reason)
+        self.lapse(link, reason)
         self.changed(link.peer, ("broken", link.attempt, reason))
         if link.is_owner:
             self.start_attempt(link)

@@ -148,6 +148,7 @@ CONTROLS = {
         "unlisted?": UNLISTED,
     },
     "teardown": {"reason": sentence, "deadlineMs": ZERO},
+    "release": {"reason": sentence},
     "challenge": {"mesh": name, "id": ID, "nonce": ID},
     "check": {"mesh": name, "id": ID},
     "here": {"id": ID},

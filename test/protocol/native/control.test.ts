@@ -145,6 +145,7 @@ const messages: Readonly<Record<Control["type"], fc.Arbitrary<object>>> = {
       fc.record({ unlisted }, optional),
     )
     .map(([must, may]) => ({ ...must, ...may })),
+  release: fc.record({ reason: sentences }),
   teardown: fc.record({ reason: sentences, deadlineMs: counts }),
   challenge: fc.record({ mesh: names, id: ids, nonce: ids }),
   check: fc.record({ mesh: names, id: ids }),
