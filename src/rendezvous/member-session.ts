@@ -253,8 +253,6 @@ export class MemberRecord implements AddressHolder {
   expectation: Expectation | undefined;
   /** It was let in by what it has said of an earlier log. */
   recovery: RecoveryClaim | undefined;
-  /** It has said whom it knows. Only what it says first counts. */
-  hasVouched = false;
 
   // Its links, by its own reports. Peers are named by their ids.
 

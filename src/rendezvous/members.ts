@@ -23,8 +23,8 @@ export class Members {
   readonly #expected = new Set<MemberRecord>();
   /** Members of an earlier log that are back, and whose append is under way. */
   readonly #returning = new Set<MemberRecord>();
-  /** Ids that were removed without ever having been listed, the oldest first. */
-  readonly #goneUnlisted = new Set<Id>();
+  /** Removed ids that members may remember from an earlier log, the oldest first. */
+  readonly #goneOfEarlierLogs = new Set<Id>();
   readonly #tombstones: number;
   /** Sessions of members of an earlier log that are saying whom they know. */
   readers = 0;
@@ -97,9 +97,12 @@ export class Members {
     return this.#expected.size - this.#doubted + this.#returning.size;
   }
 
-  /** Ids that this log has removed and never listed, the newest ones. */
-  get goneUnlisted(): ReadonlySet<Id> {
-    return this.#goneUnlisted;
+  /**
+   * Ids that this log has removed, and that members may remember from an earlier one, the newest ones: also those that it has
+   * listed, because whoever was let in may not have read that.
+   */
+  get goneOfEarlierLogs(): ReadonlySet<Id> {
+    return this.#goneOfEarlierLogs;
   }
 
   get all(): Iterable<MemberRecord> {
@@ -163,7 +166,7 @@ export class Members {
     if (entry.type === "left" || entry.type === "lost") return this.#depart(entry.id);
     const known = this.#byId.get(entry.id);
     const removed = entry.type === "replaced" ? this.#byId.get(entry.replaces) : undefined;
-    if (entry.type === "replaced" && removed?.member === undefined) this.noteGone(entry.replaces);
+    if (entry.type === "replaced" && mayBeRemembered(removed)) this.noteGone(entry.replaces);
     if (removed !== undefined) this.#delete(removed);
     const member = this.directory.member(entry.id);
     const change = { isOwn: known !== undefined, ...(removed === undefined ? {} : { removed }) };
@@ -181,7 +184,7 @@ export class Members {
 
   #depart(id: Id): MembershipChange {
     const removed = this.#byId.get(id);
-    if (removed?.member === undefined) this.noteGone(id);
+    if (mayBeRemembered(removed)) this.noteGone(id);
     if (removed === undefined || (removed.member === undefined && removed.expectation === undefined)) {
       return { isOwn: false };
     }
@@ -191,9 +194,9 @@ export class Members {
 
   /** Members may remember this id, though this log has removed it: a whole directory says so. */
   noteGone(id: Id): void {
-    this.#goneUnlisted.add(id);
-    const [oldest] = this.#goneUnlisted;
-    if (this.#goneUnlisted.size > this.#tombstones && oldest !== undefined) this.#goneUnlisted.delete(oldest);
+    this.#goneOfEarlierLogs.add(id);
+    const [oldest] = this.#goneOfEarlierLogs;
+    if (this.#goneOfEarlierLogs.size > this.#tombstones && oldest !== undefined) this.#goneOfEarlierLogs.delete(oldest);
   }
 
   #countPresence(record: MemberRecord): void {
@@ -234,4 +237,9 @@ export class Members {
     this.#addressBytes += by * (address.length + 1);
     if (dialect === "classic") this.#classics += by;
   }
+}
+
+/** True of whoever the log has never listed, and of a member of an earlier log. */
+function mayBeRemembered(removed: MemberRecord | undefined): boolean {
+  return removed?.member === undefined || removed.recovery !== undefined;
 }

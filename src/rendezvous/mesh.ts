@@ -135,7 +135,7 @@ export class Mesh {
     this.logBroadcaster = new LogBroadcaster(
       rules.newId(),
       directory,
-      this.members.goneUnlisted,
+      this.members.goneOfEarlierLogs,
       sessions,
       rules.limits,
       this.#timers,

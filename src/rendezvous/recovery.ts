@@ -167,8 +167,7 @@ export class Recovery {
     this.#returned += 1;
     this.#leases.clear(id);
     if (this.#goneWords.has(id)) this.#disputes.set(id, now + this.#limits.leaseMs);
-    if (recovery === undefined || record.hasVouched) return;
-    record.hasVouched = true;
+    if (recovery === undefined) return;
     for (const gone of recovery.gone) this.#hearGone(gone, record, now);
     for (const member of recovery.known) this.#hearMember(member, now);
     recovery.gone.length = 0;

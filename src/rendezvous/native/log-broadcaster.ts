@@ -37,7 +37,7 @@ export class LogBroadcaster {
   #added = 0;
   #isDue = false;
 
-  /** `gone`: ids that the log has removed and never listed. `sessions`: those of the mesh, of which the ones with a `logProgress` are sent the log. */
+  /** `gone`: ids that the log has removed, and that members may remember from an earlier one. `sessions`: those of the mesh, of which the ones with a `logProgress` are sent the log. */
   constructor(
     log: Id,
     directory: Directory,

@@ -24,7 +24,7 @@ export class LogCache {
   readonly #members = new WeakMap<Member, Uint8Array>();
   #snapshot: { readonly revision: number; readonly frames: readonly Uint8Array[] } | undefined;
 
-  /** `gone`: ids that the log has removed and never listed. */
+  /** `gone`: ids that the log has removed, and that members may remember from an earlier one. */
   constructor(directory: Directory, gone: ReadonlySet<Id>, limits: LogCacheLimits) {
     this.#directory = directory;
     this.#gone = gone;

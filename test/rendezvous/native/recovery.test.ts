@@ -328,6 +328,24 @@ describe("whoever others have named", () => {
     expect(newcomers.map(({ order }) => order > 0)).toEqual([true, true]);
   });
 
+  // Whoever was let in may not have read it: its connection was held up, and it still has the log before.
+  test("and was back and is gone again is named to a member that has not read of its return", () => {
+    const play = new Play();
+    const [a, b, c] = formerMembers(play, 3) as [Player, Player, Player];
+    for (const player of [a, b, c]) back(player);
+    b.leave();
+    play.settle();
+    play.listen(c.address, undefined);
+    c.caller.close("ECONNRESET");
+    play.pass(play.limits.recheckMs);
+    play.settle();
+    expect(play.machine.members).toEqual([a.address]);
+    back(a);
+    const parts = a.end.all("directory");
+    expect(parts.flatMap(({ members }) => members.map(({ id }) => id))).toEqual([a.id]);
+    expect(parts.flatMap(({ gone = [] }) => gone)).toEqual([b.id, c.id]);
+  });
+
   test("keeps its address from nobody who proves it, and is replaced then", () => {
     const play = new Play();
     const [a, b] = formerMembers(play, 2) as [Player, Player];
