@@ -4,7 +4,10 @@ import { proxyBefore } from "../support/proxy.js";
 import { Recorder, splitAddress } from "../support/sockets.js";
 
 /** Short, so that the test is: after one lease the servers say whom they do not list. */
-const limits = { leaseMs: 2_000, degradedMs: 500, degradedGapMs: 500, serverRedialMaxMs: 500 };
+const limits = {
+  ...{ probeMs: 1_500, silentMs: 4_000, leaseMs: 4_000 },
+  ...{ degradedMs: 500, degradedGapMs: 500, serverRedialMaxMs: 500 },
+};
 
 interface Observed {
   readonly server: RendezvousServer;
