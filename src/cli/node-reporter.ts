@@ -70,10 +70,10 @@ function printMembership(node: MeshNode, output: Output, print: EventPrinter): v
     print("fenced", { reason }, `this incarnation is over (${reason}); joining again`);
   });
   node.on("server:lost", ({ since, reason }) => {
-    print("server-lost", { since, reason }, `the server is gone (${reason}); links go on, and it is looked for`);
+    print("server:lost", { since, reason }, `the server is gone (${reason}); links go on, and it is looked for`);
   });
   node.on("server:back", ({ awayMs }) => {
-    print("server-back", { awayMs }, `the server is back, after ${(awayMs / 1000).toFixed(1)} s`);
+    print("server:back", { awayMs }, `the server is back, after ${(awayMs / 1000).toFixed(1)} s`);
   });
   node.on("released", ({ reason }) => {
     print("released", { reason }, `the server has left the mesh to its members (${reason}): links go on, nobody joins`);

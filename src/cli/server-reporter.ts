@@ -30,6 +30,14 @@ export function reportServer(server: RendezvousServer, output: Output, capacity?
     const sentence = `teardown of ${counted(members, "member")}: ${reason}${problem === undefined ? "" : `; ${problem}`}`;
     output.event("teardown", null, fields, sentence, mesh);
   });
+  server.on("gathering", ({ mesh, back, expected }) => {
+    const sentence = `${counted(back, "member")} of an earlier server came back; waiting for ${expected} more`;
+    output.event("gathering", null, { back, expected }, sentence, mesh);
+  });
+  server.on("gathered", ({ mesh, back, missing }) => {
+    const rest = missing.length === 0 ? "" : `; not back: ${missing.join(", ")}`;
+    output.event("gathered", null, { back, missing }, `${counted(back, "member")} came back in all${rest}`, mesh);
+  });
   server.on("released", ({ mesh, reason, members, links, unverified, count, missing, absent }) => {
     const fields = { reason, members, links, unverified, missing, absent };
     const untold = absent.map(([address, why]) => `${address} (${why})`).join(", ");

@@ -368,6 +368,8 @@ export class Mesh {
     const called = this.membership.callNext(now, this.recovery.comesFirst(now));
     const isTimed = this.recovery.isGathering(now) || this.membership.admission.line.size > 0;
     this.#timers.set("gathered", isTimed ? this.recovery.reviewAt(now) : undefined);
+    const gathering = this.recovery.report(now);
+    if (gathering !== undefined) this.#outputs.push({ type: "event", event: gathering });
     const leader = this.#leaderTracker.review(now);
     this.logBroadcaster.setLeader(this.recovery.isGathering(now) ? undefined : leader);
     this.logBroadcaster.send(now);

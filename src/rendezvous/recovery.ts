@@ -1,11 +1,13 @@
 import type { Limits } from "../core/limits.js";
 import type { KeyedTimers } from "../core/timers.js";
+import type { Address } from "../protocol/address.js";
 import type { Id, Member } from "../protocol/directory.js";
 import type { ControlOf } from "../protocol/native/control.js";
 import type { CompletenessTracker } from "./completeness-tracker.js";
 import type { MemberRecord, MemberSession, RecoveryClaim } from "./member-session.js";
 import type { Members } from "./members.js";
 import type { Membership } from "./membership.js";
+import type { RendezvousEvent } from "./types.js";
 
 /**
  * What becomes of a part of what a member knows: more is to come, or it was the last; no member may say so much; or all that is
@@ -40,6 +42,9 @@ export class Recovery {
   /** When the log has begun: with the first session. */
   #startedAt: number | undefined;
   #returned = 0;
+  /** The addresses of those that were named and have not come back since it was last said how many are awaited. */
+  readonly #awaited = new Map<Id, Address>();
+  #isGatheringKnown = false;
 
   constructor(
     limits: Limits,
@@ -70,6 +75,18 @@ export class Recovery {
    */
   isGathering(now: number): boolean {
     return (this.#members.awaited > 0 || this.#members.readers > 0) && now < this.#gathersUntil;
+  }
+
+  /** What the owner must know of it: that it has begun, or is over. */
+  report(now: number): Extract<RendezvousEvent, { type: "gathering" | "gathered" }> | undefined {
+    const isGathering = this.isGathering(now) && this.#returned > 0;
+    if (isGathering === this.#isGatheringKnown) return undefined;
+    this.#isGatheringKnown = isGathering;
+    const { mesh, awaited: expected } = this.#members;
+    if (isGathering) return { type: "gathering", mesh, back: this.#returned, expected };
+    const missing = [...this.#awaited.values()];
+    this.#awaited.clear();
+    return { type: "gathered", mesh, back: this.#returned, missing };
   }
 
   /** True while newcomers that have waited at another server wait for its members: these are awaited, or may still come. */
@@ -165,6 +182,7 @@ export class Recovery {
   returned(record: MemberRecord, now: number): void {
     const { recovery, id } = record;
     this.#returned += 1;
+    this.#awaited.delete(id);
     this.#leases.clear(id);
     if (this.#goneWords.has(id)) this.#disputes.set(id, now + this.#limits.leaseMs);
     if (recovery === undefined) return;
@@ -214,6 +232,7 @@ export class Recovery {
     const record = this.#membership.expect({ ...named, dialect: "native" }, order, now);
     if (this.#goneWords.has(id)) this.#members.doubt(record);
     this.#leases.set(id, now + this.#limits.leaseMs);
+    this.#awaited.set(id, address);
   }
 
   /** One member has said that an id has ended. Two must say so of one that is there. */

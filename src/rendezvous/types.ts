@@ -95,6 +95,12 @@ export type RendezvousEvent =
       readonly unverified: number;
       readonly revision: number;
     }
+  /**
+   * Members of an earlier log are coming back (`back`), and others are still awaited (`expected`), for two leases at most; or
+   * that is over, and these have not come.
+   */
+  | { readonly type: "gathering"; readonly mesh: string; readonly back: number; readonly expected: number }
+  | { readonly type: "gathered"; readonly mesh: string; readonly back: number; readonly missing: readonly Address[] }
   /** So many pairs have been missing for a while; the first of them by name. */
   | {
       readonly type: "degraded";

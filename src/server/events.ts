@@ -12,6 +12,8 @@ export interface ServerEvents {
   forgotten: [event: EventOf<"forgotten">];
   waiting: [event: EventOf<"waiting">];
   full: [event: EventOf<"full">];
+  gathering: [event: EventOf<"gathering">];
+  gathered: [event: EventOf<"gathered">];
   complete: [event: EventOf<"complete">];
   degraded: [event: EventOf<"degraded">];
   teardown: [event: EventOf<"teardown">];

@@ -120,9 +120,9 @@ describe("a mesh whose server moves to another of its addresses", () => {
     }
     await Promise.all(members.map((member) => eventOf(member, "complete", (line) => line.members === 4)));
     await before.stop();
-    await Promise.all(members.map((member) => eventOf(member, "server-lost")));
+    await Promise.all(members.map((member) => eventOf(member, "server:lost")));
     const after = serveAt(second);
-    await Promise.all(members.map((member) => eventOf(member, "server-back")));
+    await Promise.all(members.map((member) => eventOf(member, "server:back")));
     const newcomer = fullmesh(["join", servers, "--json"]);
     for (const member of [...members, newcomer]) await eventOf(member, "complete", (line) => line.members === 5);
     expect(parseLines(after.lines).filter((line) => line.event === "joined" && line.returned === true)).toHaveLength(4);

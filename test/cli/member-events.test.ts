@@ -59,13 +59,13 @@ describe("fullmesh join --json", () => {
     const member = fullmesh(["join", address, "--json"]);
     const { order } = await eventOf(member, "registered");
     server.kill();
-    expect(await eventOf(member, "server-lost")).toMatchObject({
+    expect(await eventOf(member, "server:lost")).toMatchObject({
       since: expect.any(Number),
       reason: expect.any(String),
     });
     const next = fullmesh(["serve", "--json", "--listen", address]);
     expect(await eventOf(next, "joined")).toMatchObject({ order, returned: true });
-    expect(await eventOf(member, "server-back")).toMatchObject({ awayMs: expect.any(Number) });
+    expect(await eventOf(member, "server:back")).toMatchObject({ awayMs: expect.any(Number) });
     expect(linesOf(member, "fenced")).toEqual([]);
   });
 
@@ -95,12 +95,12 @@ describe("fullmesh join --json", () => {
       { event: "leader", leader: null, sentence: undefined },
       { event: "rank", rank: -1, sentence: undefined },
       {
-        event: "server-lost",
+        event: "server:lost",
         since: 1_732_324_320_000,
         reason: "reset",
         sentence: "the server is gone (reset); links go on, and it is looked for",
       },
-      { event: "server-back", awayMs: 2_340, sentence: "the server is back, after 2.3 s" },
+      { event: "server:back", awayMs: 2_340, sentence: "the server is back, after 2.3 s" },
       {
         event: "degraded",
         count: 2,

@@ -6,7 +6,7 @@ import { eventOf, fullmesh, startProgram, startServer } from "./command-line.js"
 
 const entry = new URL("../../dist/bundle/index.js", import.meta.url).href;
 const program = new URL("../support/request-handler.mjs", import.meta.url).pathname;
-const limits = { leaseMs: 2_000 };
+const limits = { leaseMs: 2_000, silentMs: 1_500, probeMs: 500 };
 
 describe("N19: fullmesh serve --on-full release", () => {
   it("goes with exit code 0 once the mesh is whole, and the mesh stays: a later kill shows at each member with its reason", async () => {

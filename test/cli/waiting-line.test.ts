@@ -100,13 +100,13 @@ describe("the waiting line of a mesh that is full", () => {
     for (const each of [waits, ...late]) each.kill("SIGSTOP");
     await before.stop();
     const after = await startAgain(address, ...flags);
-    await eventOf(early, "server-back");
+    await eventOf(early, "server:back");
     waits.kill("SIGCONT");
     const newcomer = member(address);
     await eventOf(newcomer, "waiting");
     await eventOf(waits, "waiting", ({ at }) => at > (parseLines(after.lines)[0]?.at ?? 0));
     for (const each of late) each.kill("SIGCONT");
-    await Promise.all(late.map((each) => eventOf(each, "server-back")));
+    await Promise.all(late.map((each) => eventOf(each, "server:back")));
     for (const each of members) await eventOf(each, "complete", ({ members: count, at }) => count === 3 && at > 0);
     expect([waits, newcomer].map(isIn)).toEqual([false, false]);
     expect(parseLines(after.lines).filter(({ event, returned }) => event === "joined" && returned !== true)).toEqual(

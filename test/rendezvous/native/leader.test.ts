@@ -112,6 +112,10 @@ describe("N21: the leader", () => {
     first.resume(9, old, { highest: 10 });
     play.settle();
     expect(former.map(told)).toEqual([[first.id], [first.id], [first.id]]);
+    expect(play.events.filter(({ type }) => type === "gathering" || type === "gathered")).toEqual([
+      { type: "gathering", mesh: "default", back: 1, expected: 2 },
+      { type: "gathered", mesh: "default", back: 3, missing: [] },
+    ]);
   });
 
   test("is told two leases after the beginning of the log at the latest", () => {
@@ -129,5 +133,8 @@ describe("N21: the leader", () => {
     passAwake(play, [player], 1_000);
     play.settle();
     expect(told(player)).toEqual([player.id]);
+    expect(play.eventsOf("gathered")).toEqual([
+      { type: "gathered", mesh: "default", back: 1, missing: [absent.address] },
+    ]);
   });
 });

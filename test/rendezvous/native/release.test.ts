@@ -69,7 +69,7 @@ describe("N19: a server that releases its mesh", () => {
     const [a] = nativeMembers(play, 2) as [Player, Player];
     play.pass(3_000);
     expect(lastWord(a)).toMatchObject({ type: "teardown" });
-    expect(play.eventsOf("teardown")[0]?.incomplete).toContain("missing");
+    expect(play.eventsOf("teardown")[0]?.incomplete).toContain("1 pair is not linked");
   });
 
   test("says it to a member that comes back, and refuses newcomers, while another mesh keeps the server there", () => {
