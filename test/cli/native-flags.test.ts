@@ -102,15 +102,19 @@ describe("fullmesh join --server-lost", () => {
 describe("fullmesh serve --finish", () => {
   it("ends a mesh that does not become complete after that time, names the pair, and exits with 3", async () => {
     const { server, address } = await startServer(["--capacity", "2", "--finish", "0.5"]);
-    // The advertised address reaches the second member once, for the dial-back of the server, and then nobody.
-    const port = await freePort();
-    const proxy = await proxyBefore(() => port, 1);
-    const first = member(address);
-    await eventOf(first, "registered");
-    const second = member(address, "--listen", `127.0.0.1:${port}`, "--advertise", proxy.address);
+    // The advertised addresses reach each member once, for the dial-back of the server, and then nobody.
+    const behindProxy = async (): Promise<ReturnType<typeof member>> => {
+      const port = await freePort();
+      const proxy = await proxyBefore(() => port, 1);
+      const started = member(address, "--listen", `127.0.0.1:${port}`, "--advertise", proxy.address);
+      await eventOf(started, "registered");
+      return started;
+    };
+    const first = await behindProxy();
+    const second = await behindProxy();
     for (const each of [first, second]) expect((await each.exited()).code).toBe(3);
     expect((await server.exited()).code).toBe(3);
-    const pair = [String(linesOf(first, "registered")[0]?.address), proxy.address];
+    const pair = [first, second].map((each) => String(linesOf(each, "registered")[0]?.address));
     const [end] = linesOf(server, "teardown");
     expect(end).toMatchObject({ members: 2, links: 0, unverified: 0 });
     expect(end?.missing).toMatchObject([

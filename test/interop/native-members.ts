@@ -126,7 +126,7 @@ export class PythonMember extends NativeMember {
     else if (event === "complete") this.completions.push(`${line.members} members, ${line.links} links`);
     else if (event === "log") this.logs += 1;
     else if (event === "teardown") this.#reason = String(line.reason);
-    else if (event !== "closed") this.problems.push(JSON.stringify(line));
+    else if (event !== "closed" && event !== "leader") this.problems.push(JSON.stringify(line));
   }
 }
 

@@ -120,6 +120,8 @@ CONTROLS = {
     "known": {"members": MEMBERS, "gone": items(ID), "more?": YES},
     "proof": {"nonce": ID},
     "links": {"full?": YES, "up": rows(ID, ZERO), "down": rows(ID, STAGE, ZERO, sentence), "unlisted?": UNLISTED},
+    "observe": {"mesh": name},
+    "status": {"part": lambda value: fits(isinstance(value, str), value), "more?": YES},
     "watch": {"size": ONE},
     "leave": {"reason": sentence},
     "renew": {"number": ONE},
