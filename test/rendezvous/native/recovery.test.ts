@@ -414,6 +414,40 @@ describe("whoever others have named", () => {
     expect(play.dials.map(({ to }) => to)).toEqual([a.address]);
   });
 
+  test("are no more than a mesh may have members, whoever has named them", () => {
+    const play = new Play({ limits: { membersPerMesh: 10 } });
+    const [a, b] = formerMembers(play, 2) as [Player, Player];
+    for (const [player, from] of [
+      [a, 0],
+      [b, 8],
+    ] as const) {
+      const rows = Array.from({ length: 8 }, (_, index) => member(made(from + index), `10.1.1.1:${from + index + 1}`));
+      player.known = [{ members: rows, gone: [] }];
+      back(player);
+    }
+    passAwake(play, [a, b], play.limits.leaseMs);
+    expect(lostIn(play)).toHaveLength(10);
+  });
+
+  test("is nobody whose address has been proved in this log, and nobody whom it has removed", () => {
+    const play = new Play();
+    const [a, b, c] = formerMembers(play, 3) as [Player, Player, Player];
+    const [newcomer] = nativeMembers(play, 1, "default", 16_001) as [Player];
+    names(a, [c]);
+    back(a);
+    a.linked([c, 1]);
+    b.known = [{ members: [member(made(1), newcomer.address)], gone: [] }];
+    back(b);
+    b.leave();
+    play.settle();
+    linkAll([a, newcomer]);
+    passAwake(play, [a, newcomer], play.limits.leaseMs);
+    expect(play.eventsOf("complete")).toEqual([]);
+    back(names(c, [a, b]));
+    linkAll([a, newcomer, c]);
+    expect(play.eventsOf("complete")).toMatchObject([{ members: 3, links: 3 }]);
+  });
+
   test("are not more than a directory may hold, however many parts the list has", () => {
     const play = new Play({ limits: { directoryMembers: 5 } });
     const [a] = formerMembers(play, 1) as [Player];
@@ -515,6 +549,29 @@ describe("the word that an id has ended", () => {
     expect(play.eventsOf("complete")).toEqual([]);
     passAwake(play, [a, b], play.limits.leaseMs);
     expect(play.eventsOf("complete")).toMatchObject([{ members: 2, links: 1 }]);
+  });
+
+  test("of one that came before frees its slot too", () => {
+    const play = new Play({ capacity: 3, onFull: "hold" });
+    const [a, b] = formerMembers(play, 2) as [Player, Player];
+    const dead = made(1);
+    back(names(a, [b], [dead]));
+    b.known = [{ members: [a.row, member(dead, "127.0.0.1:16001")], gone: [] }];
+    back(b);
+    const newcomer = play.native("127.0.0.1:15001").register();
+    play.settle();
+    expect(newcomer.order).toBeGreaterThan(0);
+  });
+
+  test("of one is forgotten when the member that it is about is gone before the lease is over", () => {
+    const play = new Play();
+    const [a, b] = formerMembers(play, 2) as [Player, Player];
+    back(names(a, [], [b.id]));
+    back(b);
+    b.leave();
+    passAwake(play, [a], play.limits.leaseMs);
+    expect(lostIn(play)).toEqual([]);
+    expect(play.machine.members).toEqual([a.address]);
   });
 
   test("about its own id, or about ids that nobody has, changes nothing", () => {
