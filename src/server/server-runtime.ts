@@ -158,7 +158,7 @@ export class ServerRuntime {
       default:
         break;
     }
-    if (event.type === "degraded" || event.type === "teardown") {
+    if (event.type === "degraded" || event.type === "teardown" || event.type === "released") {
       const missing = event.missing.map((pair) => movedPair(pair, this.#clockAheadMs));
       callListeners(this.log, this.#server, event.type, { ...event, missing });
     } else callListeners(this.log, this.#server, event.type, event);
