@@ -25,9 +25,9 @@ class EmptySimulation implements SimulationContext {
     settleMs: this.limits.settleMs,
     mayMisread: false,
   });
-  readonly logChecker = new LogChecker(this);
-  readonly linkChecker = new LinkChecker(this);
-  readonly messageChecker = new MessageChecker(this);
+  readonly logChecker: LogChecker = new LogChecker(this);
+  readonly linkChecker: LinkChecker = new LinkChecker(this);
+  readonly messageChecker: MessageChecker = new MessageChecker(this);
   count = (): void => {};
   trace = (): void => {};
   record = (): void => {};
