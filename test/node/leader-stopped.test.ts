@@ -3,13 +3,15 @@ import { LoadedMember, loadedMemberArgs } from "../../proof/loaded-mesh.js";
 import { serve } from "../../src/index.js";
 import { StartedProcess } from "../support/processes.js";
 
-const limits = { leaseMs: 3_000, silentMs: 1_500, probeMs: 300 };
+const limits = { leaseMs: 3_500, silentMs: 1_500, probeMs: 300 };
+/** Shorter than the server's, so that whoever is passed over by it has surely been stopped for its own lease. */
+const memberLimits = { ...limits, leaseMs: 2_000 };
 
 it("N21: a leader that is stopped is passed over, and knows it as soon as it runs again", async () => {
   const server = await serve({ listen: "127.0.0.1:0", limits, logger: false });
   onTestFinished(() => server.close());
   const add = async (): Promise<LoadedMember> => {
-    const args = loadedMemberArgs(server.address, { limits, logger: false });
+    const args = loadedMemberArgs(server.address, { limits: memberLimits, logger: false });
     const started = new StartedProcess(process.execPath, args, { hasStdin: true });
     onTestFinished(() => started.stop());
     const member = new LoadedMember(started);
