@@ -88,6 +88,7 @@ export class Lies {
     const { order = resume.order, highest = resume.highest } = this.#lie;
     if (order === resume.order && highest === resume.highest) return resume;
     this.#mark("numbers");
+    if (highest !== resume.highest) this.#context.invariantChecker.hasFalseRevision = true;
     return { ...resume, order, highest };
   }
 

@@ -42,7 +42,8 @@ export class ClaimChecker {
     this.#context.count("key held");
     if (highest > 0) this.#context.count("key passed on");
     // Nothing is left of an earlier log if the clock has gone back and nobody has come back.
-    const mayFall = this.#isClockBack && !this.#context.logChecker.hasReturned;
+    const { logChecker, invariantChecker } = this.#context;
+    const mayFall = invariantChecker.hasFalseRevision || (this.#isClockBack && !logChecker.hasReturned);
     if (token <= highest && !mayFall)
       this.#violate(`"${key}" has the token ${token} at ${claimant.address}, after ${highest}`);
   }

@@ -62,6 +62,8 @@ export class InvariantChecker {
   readonly violations: Violation[] = [];
   /** The ids of wrong witnesses, who have the orders that they like. */
   readonly liars = new Set<Id>();
+  /** One of them has claimed a revision that no log has had: a later log goes on below it until somebody is back who has read it. */
+  hasFalseRevision = false;
   readonly #now: () => number;
   readonly #stopsAtViolation: boolean;
   readonly #capacity: number;
