@@ -59,9 +59,7 @@ export interface DetectionFlags {
 export function withDetectionFlags(command: Command, leaseHelp: string): Command {
   const seconds = (name: string, help: string): Option => {
     const byDefault = `(default: ${defaultLimits[name === "silent" ? "silentMs" : "leaseMs"] / 1_000})`;
-    return flag(`--${name} <seconds>`, `${help} ${byDefault}`).argParser((text) =>
-      parseSecondsWithin(name, text, ...detectionRange),
-    );
+    return flag(`--${name} <seconds>`, `${help} ${byDefault}`).argParser((text) => parseDetectionSeconds(name, text));
   };
   return command
     .addOption(seconds("silent", "give up a connection on which nothing has come for so long"))
@@ -69,7 +67,7 @@ export function withDetectionFlags(command: Command, leaseHelp: string): Command
 }
 
 /** From the shortest that a loaded machine can keep, to an hour. */
-const detectionRange = [1, 3_600] as const;
+const detectionRange = { least: 1, most: 3_600 } as const;
 
 /** The limits that these flags choose. A member must notice that its session is gone before its lease is over. */
 export function detectionLimits({ silent, lease }: DetectionFlags): Partial<Limits> {
@@ -86,7 +84,8 @@ export function parseSeconds(name: string, text: string): number {
 }
 
 /** A number of seconds in a range, with fractions. */
-function parseSecondsWithin(name: string, text: string, least: number, most: number): number {
+function parseDetectionSeconds(name: string, text: string): number {
+  const { least, most } = detectionRange;
   const value = Number(text);
   const isWithin = /^\d+(\.\d+)?$/.test(text) && value >= least && value <= most;
   return isWithin ? value : badOption(name, `a number of seconds from ${least} to ${most}`, text);

@@ -36,7 +36,7 @@ export const memberFields = {
   id,
   order: wholeNumber(1),
   address,
-  dialect: oneOf("classic", "native"),
+  dialect: oneOf(["classic", "native"]),
   name: optional(name),
   meta: optional(meta),
 };
@@ -68,7 +68,7 @@ const entry: Field<Entry> = {
   },
 };
 
-const stage: Field<LinkStage> = oneOf(...linkStages);
+const stage: Field<LinkStage> = oneOf(linkStages);
 /** A link that is not up: the id of the peer, how far the link has come, at which attempt, and why it is no further. */
 const downLink = row<[id: Id, stage: LinkStage, attempt: number, reason: string]>(
   "id, stage, attempt, reason",

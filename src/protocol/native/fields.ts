@@ -104,7 +104,7 @@ export const code: Field<string> = field("a code: 1 to 40 capitals and underscor
 
 export const literalTrue: Field<true> = field("`true`", (value) => (value === true ? true : undefined));
 
-export function oneOf<Choice extends string>(...choices: readonly Choice[]): Field<Choice> {
+export function oneOf<const Choice extends string>(choices: readonly Choice[]): Field<Choice> {
   return field(choices.map((choice) => `\`"${choice}"\``).join(" or "), (value) =>
     choices.find((choice) => choice === value),
   );

@@ -31,7 +31,7 @@ const all: readonly (readonly [string, Field<unknown>])[] = Object.entries({
   sentence,
   code,
   yes: literalTrue,
-  oneOf: oneOf("a", "b"),
+  oneOf: oneOf(["a", "b"]),
   list: list(id),
   row: row("order, reason", wholeNumber(1), sentence),
   object: object("an object", { id, name: optional(name) }),
