@@ -91,11 +91,24 @@ describe("a member of a log that this server does not have", () => {
     expect(play.eventsOf("complete")).toMatchObject([{ members: 3, links: 3 }]);
   });
 
+  test("is refused for the moment if it does not say in time whom it knows", () => {
+    const play = new Play();
+    const [a] = formerMembers(play, 1) as [Player];
+    a.known = undefined;
+    back(a);
+    passAwake(play, [a], play.limits.handshakeMs);
+    expect(a.end.last("refuse")).toMatchObject({ code: "HANDSHAKE_TIMEOUT" });
+    a.known = [{ members: [], gone: [] }];
+    back(a);
+    expect(play.machine.members).toEqual([a.address]);
+  });
+
   test("has to join anew once the log has grown old and nobody has named it", () => {
     const play = new Play();
     const [stranger] = formerMembers(play, 1) as [Player];
     const [newcomer] = nativeMembers(play, 1, "default", 15_001) as [Player];
     passAwake(play, [newcomer], play.limits.leaseMs - play.now - 1);
+    nativeMembers(play, 1, "default", 15_002);
     passAwake(play, [newcomer], 1);
     back(stranger);
     expect(stranger.end.last("refuse")).toMatchObject({ code: "FENCED" });
@@ -560,16 +573,48 @@ describe("the word that an id has ended", () => {
     expect(play.eventsOf("complete")).toMatchObject([{ members: 2, links: 1 }]);
   });
 
-  test("of one that came before frees its slot too", () => {
+  test.each([
+    ["before", 0],
+    ["after", 1],
+  ])("of one that comes %s somebody is named frees the slot", (_, first) => {
     const play = new Play({ capacity: 3, onFull: "hold" });
     const [a, b] = formerMembers(play, 2) as [Player, Player];
     const dead = made(1);
-    back(names(a, [b], [dead]));
+    names(a, [b], [dead]);
     b.known = [{ members: [a.row, member(dead, "127.0.0.1:16001")], gone: [] }];
-    back(b);
+    for (const player of first === 0 ? [a, b] : [b, a]) back(player);
     const newcomer = play.native("127.0.0.1:15001").register();
     play.settle();
     expect(newcomer.order).toBeGreaterThan(0);
+  });
+
+  test("about one that is back already is disputed as well", () => {
+    const play = new Play();
+    const [liar, b] = formerMembers(play, 2) as [Player, Player];
+    back(b);
+    back(names(liar, [b], [b.id]));
+    passAwake(play, [liar, b], play.limits.leaseMs);
+    expect(play.machine.members).toEqual([b.address]);
+  });
+
+  test("that one member says twice is the word of one", () => {
+    const play = new Play();
+    const [liar, b] = formerMembers(play, 2) as [Player, Player];
+    back(b);
+    back(names(liar, [b], [b.id, b.id]));
+    expect(play.machine.members).toContain(b.address);
+  });
+
+  test("is kept for as many ids as a log keeps removed ones, and refused for more than a directory may hold", () => {
+    const play = new Play({ limits: { tombstones: 2, directoryMembers: 5 } });
+    const [a, b, c, d] = formerMembers(play, 4) as [Player, Player, Player, Player];
+    back(c);
+    back(names(a, [b], [made(1), made(2), c.id]));
+    back(names(b, [a], [c.id]));
+    expect(play.machine.members).toContain(c.address);
+    names(d, [a], [1, 2, 3, 4, 5, 6].map(made));
+    back(d);
+    expect(d.end.last("refuse")).toMatchObject({ code: "BAD_FRAME" });
   });
 
   test("of one is forgotten when the member that it is about is gone before the lease is over", () => {
@@ -623,6 +668,32 @@ describe("a registration while members of an earlier log may come", () => {
     back(b);
     play.settle();
     expect(waiter.order).toBeGreaterThan(b.order);
+  });
+
+  test("waits for whoever is back and has not said yet whom it knows", () => {
+    const play = new Play({ capacity: 4, onFull: "hold" });
+    const [a, b] = formerMembers(play, 2) as [Player, Player];
+    back(names(b, []));
+    a.known = undefined;
+    back(a);
+    const waiter = play.native("127.0.0.1:15001").register({ waited: true });
+    play.settle();
+    expect(waiter.order).toBe(0);
+    a.caller.say({ type: "known", members: [], gone: [] });
+    play.settle();
+    expect(waiter.order).toBeGreaterThan(a.order);
+  });
+
+  test("waits for two leases at most, though somebody is awaited still", () => {
+    const play = new Play({ capacity: 4, onFull: "hold" });
+    const [a, b] = formerMembers(play, 2) as [Player, Player];
+    back(a);
+    a.linked([b, 1]);
+    const waiter = play.native("127.0.0.1:15001").register({ waited: true });
+    passAwake(play, [a, waiter], 2 * play.limits.leaseMs - 1_000);
+    expect(waiter.order).toBe(0);
+    passAwake(play, [a, waiter], 1_000 + play.limits.updateGapMs);
+    expect(waiter.order).toBeGreaterThan(0);
   });
 
   test("waits for no more than a lease if nobody comes", () => {
