@@ -48,10 +48,11 @@ function unlisted({ logChecker }: CheckedSimulation, alive: readonly SimulatedMe
   const listed = text(logChecker.members.map(({ address }) => address));
   const living = text(inside.map(({ address }) => address));
   if (listed !== living) return { invariant: "L1", detail: `listed are ${listed}, and alive ${living}` };
-  for (const { dialect, id, address, machine, reportsSince } of inside) {
+  for (const { dialect, id, address, machine, reportsSince, session } of inside) {
     if (dialect === "classic") continue;
     if (!logChecker.has(id)) return { invariant: "L1", detail: `${address} is listed with another id` };
-    if (reportsSince === undefined && inside.length > 1)
+    // One that has been alone from the beginning has nothing to report; one that is coming back has.
+    if (reportsSince === undefined && (inside.length > 1 || session?.isResuming === true))
       return { invariant: "L1", detail: `${address} reports no links` };
     if (!logChecker.isCurrent(machine.revision)) return { invariant: "S5", detail: `${address} is behind` };
     const stale = machine.nativeLinks.find(({ peer }) => !logChecker.has(peer.id));

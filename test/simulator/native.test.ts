@@ -80,6 +80,11 @@ describe("simulated meshes with native members", () => {
     expect(run(seed, { kind: "mixed" }).violations).toEqual([]);
   });
 
+  // The only member, whose resume was held up, counted as whole, and was lost after that [L1].
+  it("keep every invariant with seed 700463", () => {
+    expect(run(700_463, { kind: "native" }).violations).toEqual([]);
+  });
+
   // The last member, refused, was once started again though the run took all members for gone [L2, N26].
   it("keep every invariant with seed 8416", () => {
     expect(run(8416, { kind: "native" }).violations).toEqual([]);
