@@ -45,12 +45,12 @@ export interface ListedMember {
 
 /** What the log contains, as the log checker has read it. */
 export interface LogFacts {
+  /** Ids that a wrong witness has made up. */
+  readonly madeUp: ReadonlySet<Id>;
   /** A member of an earlier log that the present one has listed. */
   isBack(id: Id): boolean;
   /** The log before listed this native member, and the present one has neither listed nor removed it. */
   isUnheard(id: Id): boolean;
-  /** A member of an earlier log is back in the present one. */
-  readonly hasReturned: boolean;
   /** A member of an earlier log that the present one has not listed. */
   isOnlyRemembered(id: Id): boolean;
   readonly revision: number;
@@ -72,7 +72,7 @@ export interface LinkFacts {
   areLinked(a: NativeRun, b: NativeRun): boolean;
   /** True while this run's link with that incarnation has no connection. */
   isBroken(memberRun: NativeRun, peer: Id): boolean;
-  /** True if the two have ever been linked in these incarnations. */
+  /** True if each of the two has reported a link of one attempt, in these incarnations. */
   haveMet(a: NativeRun, b: NativeRun): boolean;
   /** When this run's link with that incarnation last changed. */
   changedAt(memberRun: NativeRun, peer: Id): number | undefined;

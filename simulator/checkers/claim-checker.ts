@@ -1,4 +1,5 @@
 import { claimLeaseMs } from "../../src/protocol/claims.js";
+import type { Id } from "../../src/protocol/directory.js";
 import type { SimulatedProcess } from "../engine.js";
 import type { SimulationContext } from "../simulation-context.js";
 
@@ -24,7 +25,8 @@ export class ClaimChecker {
   readonly #tokens = new Map<string, number>();
   /** When somebody last held each key. */
   readonly #heldAt = new Map<string, number>();
-
+  /** Who was a member when each key was last granted. */
+  readonly #witnesses = new Map<string, readonly Id[]>();
   #isClockBack = false;
 
   constructor(context: SimulationContext) {
@@ -41,9 +43,13 @@ export class ClaimChecker {
     this.#tokens.set(key, token);
     this.#context.count("key held");
     if (highest > 0) this.#context.count("key passed on");
-    // Nothing is left of an earlier log if the clock has gone back and nobody has come back.
     const { logChecker, invariantChecker } = this.#context;
-    const mayFall = invariantChecker.hasFalseRevision || (this.#isClockBack && !logChecker.hasReturned);
+    const witnesses = this.#witnesses.get(key) ?? [];
+    const listed = logChecker.members.map(({ id }) => id);
+    this.#witnesses.set(key, listed);
+    // Nothing is left of an earlier log if the clock has gone back and nobody has come back who has read it.
+    const isUnknown = !witnesses.some((id) => listed.includes(id));
+    const mayFall = invariantChecker.hasFalseRevision || (this.#isClockBack && isUnknown);
     if (token <= highest && !mayFall)
       this.#violate(`"${key}" has the token ${token} at ${claimant.address}, after ${highest}`);
   }

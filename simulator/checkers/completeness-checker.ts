@@ -35,7 +35,9 @@ export class CompletenessChecker {
     const { logChecker, scenario, network, invariantChecker, isSettled } = this.#context;
     if (event.type === "joined" && logChecker.members.length >= scenario.capacity)
       this.#reachedAt ??= network.engine.now;
-    const isDeparture = event.type === "left" || (event.type === "lost" && !logChecker.isOnlyRemembered(event.id));
+    // Whoever was only expected was no part of the mesh.
+    const isExpected = "id" in event && (logChecker.isOnlyRemembered(event.id) || logChecker.madeUp.has(event.id));
+    const isDeparture = event.type === "left" || (event.type === "lost" && !isExpected);
     if (isSettled && (event.type === "degraded" || event.type === "forgotten" || isDeparture)) {
       invariantChecker.violate("L1", `the mesh does not stay whole: ${JSON.stringify(event)}`);
     }

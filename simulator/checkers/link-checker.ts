@@ -36,7 +36,7 @@ export class LinkChecker implements LinkFacts {
   /** The ends on which one incarnation has sent hello, or answer, to another. */
   readonly #speaking = new Map<string, ConnectionEnd[]>();
   readonly #hellos = new Map<ConnectionEnd, { readonly hello: ControlOf<"hello">; readonly at: number }>();
-  /** Pairs that have been linked at both ends by one attempt. */
+  /** Pairs that have been linked at both ends by one attempt, perhaps at one after the other. */
   readonly #met = new Set<string>();
   readonly #attempts = new Map<string, number>();
   /** Attempts that were granted and not used, and the newest one that no other attempt has followed, by owner and later end. */
@@ -290,11 +290,11 @@ export class LinkChecker implements LinkFacts {
     const { invariantChecker, memberRuns } = this.#context;
     const other = memberRuns.get(watched.peer);
     const back = other === undefined ? undefined : this.#find(other, memberRun.id);
-    if (other === undefined || back?.isUp !== true) return;
+    if (other === undefined || back === undefined) return;
+    // The answer of a process that is dead by now may still come, and one end may have lost the link before the other has it.
     const isSame = watched.attempt === back.attempt && isOne(watched, back);
-    // The answer of a process that is dead by now may still come.
     if (isSame) this.#met.add(pairOf(memberRun.id, watched.peer));
-    if (isSame || other.process.isDead || other.id !== watched.peer) return;
+    if (!back.isUp || isSame || other.process.isDead || other.id !== watched.peer) return;
     const lower = back.attempt < watched.attempt ? back : watched;
     const isBeingReplaced = back.attempt !== watched.attempt && lower.end?.other?.isClosed !== false;
     if (isBeingReplaced) return;

@@ -49,11 +49,6 @@ export class LogChecker implements LogFacts {
     return [...this.#members.values()].sort((a, b) => a.order - b.order || (a.id < b.id ? -1 : 1));
   }
 
-  /** True if a member of an earlier log is back in the present one: it goes on above all that this one has read. */
-  get hasReturned(): boolean {
-    return [...this.#relisted].some((id) => this.#earlier.has(id));
-  }
-
   /** A member of an earlier log that the present one has listed. */
   isBack(id: Id): boolean {
     return this.#earlier.has(id) && this.#relisted.has(id);
