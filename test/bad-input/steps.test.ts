@@ -158,7 +158,7 @@ describe("an option with a value that it cannot take", () => {
     ["capacity", 0, `Expected \`capacity\` to be ${integer}, got 0`],
     ["capacity", 2.5, `Expected \`capacity\` to be ${integer}, got 2.5`],
     ["capacity", Number.NaN, `Expected \`capacity\` to be ${integer}, got NaN`],
-    ["onFull", "explode", 'Expected `onFull` to be one of "teardown", "hold", got "explode"'],
+    ["onFull", "explode", 'Expected `onFull` to be one of "teardown", "release", "hold", got "explode"'],
     ["limits", { settleMs: -1 }, `Expected \`limits.settleMs\` to be ${milliseconds}, got -1`],
     ["allowAdvertise", ["10.0.0.0"], 'Expected `allowAdvertise` to be a network such as 10.0.0.0/8, got "10.0.0.0"'],
     [

@@ -136,7 +136,7 @@ describe("a goodbye", () => {
     expect(third.last("acceptor", "refuse")?.code).toMatch(/GONE|SESSION_LOST/);
   });
 
-  test("is reported as leaving until the link has ended", () => {
+  test("is reported with its reason until the link has ended", () => {
     const world = new World();
     const { owner, later, wire } = world.pair();
     world.pass(limits.reportMs);
@@ -145,7 +145,7 @@ describe("a goodbye", () => {
     world.pass(limits.reportMs);
     expect(later.session.last("dialer", "links")).toMatchObject({
       up: [],
-      down: [[idOf(1), "leaving", 1, "said goodbye"]],
+      down: [[idOf(1), "broken", 1, "it has said goodbye"]],
     });
   });
 });

@@ -42,13 +42,7 @@ describe("a registration", () => {
     expect(node.said.at(-1)).toEqual({ type: "proof", nonce });
     node.hear({ type: "waiting", place: 3 });
     node.admit([listed(1), listed(2)]);
-    expect(node.events.map(({ type }) => type)).toEqual([
-      "connected",
-      "waiting",
-      "informed",
-      "registered",
-      "directory",
-    ]);
+    expect(node.events.map(({ type }) => type)).toEqual(["connected", "waiting", "registered", "directory"]);
     expect(node.eventsOf("registered")).toEqual([{ type: "registered", address: node.address, order: 1 }]);
   });
 
