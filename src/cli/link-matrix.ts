@@ -9,8 +9,8 @@ export interface LinkMatrix {
   isLinked(row: number, column: number): boolean;
 }
 
-/** Off a terminal, lines have so many columns. */
-const plainColumns = 80;
+/** Off a terminal, lines have at most so many columns: cells for 18 members with an address each. */
+const plainColumns = 60;
 
 /** The rank in front of each row, with its spaces. */
 const rankColumns = 5;

@@ -67,7 +67,7 @@ describe("fullmesh up", () => {
     expect(up.lines.at(-1)).toBe("0 of 0 links, 0 duplicate, 0 missing");
   });
 
-  it("draws more than 18 members in Braille, a complete mesh as a full square", async () => {
+  it("draws a mesh that a line has no room for in Braille, full where all are linked", async () => {
     const up = fullmesh(["up", "20"]);
     expect((await up.exited()).code).toBe(0);
     expect(up.lines.filter((line) => line.includes("\u28ff".repeat(10)))).toHaveLength(5);

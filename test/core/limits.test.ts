@@ -53,6 +53,11 @@ describe("each limit", () => {
       "requestsInFlight",
       "requestsServed",
       "sharedAddressTimes",
+      "grantsPerSecond",
+      "grantsWaiting",
+      "observers",
+      "statusPairs",
+      "statusDepartures",
     ];
     expect(name.endsWith("Ms") || name.endsWith("Bytes") || (counts.includes(name) && value < 20_000)).toBe(true);
   });

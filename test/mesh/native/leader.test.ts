@@ -177,7 +177,6 @@ describe("N21: a member knows who leads", () => {
 test("a classic member takes the first of its list, as long as it runs", () => {
   const world = begin();
   const node = world.node(1, { dialect: "classic" }).begin();
-  node.session.connect();
   node.session.send("acceptor", new TextEncoder().encode(`list:\n${one}\n${two}\n`));
   node.session.from("acceptor");
   world.pass(1_000);
