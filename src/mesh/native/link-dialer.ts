@@ -148,7 +148,8 @@ export class LinkDialer implements NativeConnectionOwner {
     const link = this.#links.get(connection);
     if (link === undefined) return;
     const code = connection.failure ?? dialFailureCode(reason);
-    link.isReverseDue = code === "DIAL_FAILED";
+    // Once there was a connection, this direction works, whatever has ended it.
+    link.isReverseDue = code === "DIAL_FAILED" && connection.local === undefined;
     this.#failed(link, code, reason, now);
   }
 

@@ -65,10 +65,18 @@ describe("an owner that cannot dial", () => {
     expect(node.notes).toEqual(["DIAL_FAILED", "DIAL_TIMEOUT"]);
     expect(node.member.missing[0]?.reason).toMatch(/^dialing, attempt 2: DIAL_TIMEOUT .*\(2 in a row\)/);
     world.pass(2 * limits.redialMinMs);
-    expect(dials().at(-1)?.connect().last("dialer", "hello")).toMatchObject({ attempt: 3 });
-    dials().at(-1)?.cut("dialer");
+    dials().at(-1)?.refuse();
     world.pass(4 * limits.redialMinMs);
     expect(grantsOf(node).at(-1)).toEqual(grant(4));
+  });
+
+  test("dials again where there was a connection: this direction works", () => {
+    const { world, node } = alone(1);
+    const dials = (): Wire[] => node.dialsTo(listed(2).address);
+    expect(dials()[0]?.connect().last("dialer", "hello")).toMatchObject({ attempt: 1 });
+    dials()[0]?.cut("dialer");
+    world.pass(limits.redialMinMs);
+    expect([grantsOf(node), dials().length]).toEqual([[], 2]);
   });
 
   test("gives up a dial that has no connection soon, and one that has a connection later", () => {
@@ -135,6 +143,8 @@ describe("an owner that cannot dial", () => {
     owner.newest(later).connect().from("dialer").lose("acceptor").cut("acceptor").cut("dialer");
     later.send(owner, "m");
     world.pass(8 * limits.redialMinMs);
+    owner.newest(later).refuse();
+    world.pass(16 * limits.redialMinMs);
     passOn(owner, later).flow();
     expect([owner.isUp(later), owner.messages]).toEqual([true, ["m"]]);
   });
@@ -235,6 +245,8 @@ describe("a grant", () => {
     // The hello arrives, its answer does not, and from then on the owner can dial no more.
     owner.newest(later).connect().from("dialer").lose("acceptor").cut("dialer");
     world.pass(limits.redialMinMs);
+    owner.newest(later).refuse();
+    world.pass(4 * limits.redialMinMs);
     const dials = later.dials(owner).length;
     later.hear(...grantsOf(owner).slice(-1));
     expect(later.dials(owner)).toHaveLength(dials + (isThere ? 1 : 0));
