@@ -34,7 +34,7 @@ export interface Plant {
   readonly plant: () => void;
   /** "native" if it is not said. */
   readonly kind?: ScenarioKind;
-  /** A seed of the kind that shows it, found by a search, and the invariant that it breaks. */
+  /** A seed of the kind that showed it when it was written, to be tried first, and the invariant that it breaks. */
   readonly seed: number;
   readonly breaks: string;
 }
@@ -83,7 +83,7 @@ export const plants: readonly Plant[] = [
     breaks: "L1",
   },
   { when: "a hello for somebody else is taken [D1]", plant: without("WRONG_TARGET"), seed: 21, breaks: "D1" },
-  { when: "a stale hello is taken [A1 A4 B5]", plant: without("STALE_ATTEMPT"), seed: 101, breaks: "A1" },
+  { when: "a stale hello is taken [A1 A4 B5]", plant: without("STALE_ATTEMPT"), seed: 14, breaks: "A1" },
   {
     when: "a hello that comes before its entry is refused [D4]",
     plant: () => judgeBy((rule) => (rule.verdict === "park" ? { ...rule, verdict: "UNKNOWN_PEER" } : rule)),
@@ -151,7 +151,7 @@ export const plants: readonly Plant[] = [
   {
     when: "what is not acknowledged does not go out again",
     plant: () => vi.spyOn(ResendBuffer.prototype, "rewind").mockImplementation(() => {}),
-    seed: 14,
+    seed: 42,
     breaks: "S8",
   },
   {
@@ -168,7 +168,7 @@ export const plants: readonly Plant[] = [
         return this.waitingBytes === this.begunBytes ? 0 : count.call(this, kind);
       });
     },
-    seed: 46,
+    seed: 29,
     breaks: "S8",
   },
   {
@@ -197,7 +197,7 @@ export const plants: readonly Plant[] = [
   {
     when: "messages that wait for credit are not told of when the link ends",
     plant: () => vi.spyOn(MessagingChannel.prototype, "waiting", "get").mockReturnValue(0),
-    seed: 64,
+    seed: 127,
     breaks: "S8",
   },
   {
@@ -227,19 +227,19 @@ export const plants: readonly Plant[] = [
   {
     when: "nobody is told that the peer has given a stream up",
     plant: () => vi.spyOn(Stream.prototype, "endAborted").mockImplementation(() => {}),
-    seed: 13,
+    seed: 3,
     breaks: "L1",
   },
   {
     when: "the time of a request never runs out",
     plant: () => vi.spyOn(PendingRequests.prototype, "expire").mockImplementation(() => {}),
-    seed: 16,
+    seed: 4,
     breaks: "L2",
   },
   {
     when: "requests are forgotten when their link ends",
     plant: () => vi.spyOn(PendingRequests.prototype, "end").mockImplementation(() => {}),
-    seed: 7,
+    seed: 3,
     breaks: "L2",
   },
   {
@@ -267,7 +267,7 @@ export const plants: readonly Plant[] = [
         return restore.call(this, members, revision, claims, gone).filter(({ type }) => type !== "gone");
       });
     },
-    seed: 2629,
+    seed: 886,
     breaks: "L1",
   },
   {
@@ -288,7 +288,7 @@ export const plants: readonly Plant[] = [
   {
     when: "incoming frames are not noticed",
     plant: () => vi.spyOn(IdleMonitor.prototype, "heard").mockImplementation(() => {}),
-    seed: 97,
+    seed: 1,
     breaks: "A1",
   },
   {
@@ -321,7 +321,7 @@ export const plants: readonly Plant[] = [
   {
     when: "nobody is asked who vouches for a member",
     plant: () => vi.spyOn(CompletenessTracker.prototype, "isHeld").mockReturnValue(false),
-    seed: 52,
+    seed: 94,
     breaks: "N13",
   },
   {
@@ -362,7 +362,7 @@ export const plants: readonly Plant[] = [
         return at === undefined ? undefined : at - 19_900;
       });
     },
-    seed: 143,
+    seed: 144,
     breaks: "N26",
   },
   {

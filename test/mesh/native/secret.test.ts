@@ -52,9 +52,11 @@ describe("a member with a secret", () => {
     world.live(60_000);
     node.handle({ type: "proving", connection: call.acceptor.stand?.connection ?? "in:0" });
     world.live(limits.handshakeMs - 1);
-    expect(node.notes).toEqual([]);
+    // Nobody of the directory is there, which is noted after a while.
+    const others = (): string[] => node.notes.filter((code) => code !== "NO_LINK");
+    expect(others()).toEqual([]);
     world.live(1);
-    expect(node.notes).toEqual(["HANDSHAKE_TIMEOUT"]);
+    expect(others()).toEqual(["HANDSHAKE_TIMEOUT"]);
   });
 
   test("says which key a dial is for", () => {

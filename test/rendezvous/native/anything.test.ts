@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Address } from "../../../src/protocol/address.js";
-import { Directory } from "../../../src/protocol/directory.js";
+import { Directory, type Member } from "../../../src/protocol/directory.js";
 import type { Control } from "../../../src/protocol/native/control.js";
 import type { RendezvousEvent } from "../../../src/rendezvous/types.js";
 import { type NativeEnd, Play, type Player } from "../play.js";
@@ -147,9 +147,14 @@ interface Told {
 /** The members' ids that follow from what a member has been told. */
 function heardBy(end: NativeEnd): string[] {
   const directory = new Directory();
+  let members: readonly Member[] = [];
   for (const control of end.controls) {
-    if (control.type === "directory") directory.restore(control.members, control.revision);
-    else if (control.type === "entries") for (const entry of control.entries) directory.apply(entry);
+    if (control.type === "directory") {
+      members = [...members, ...control.members];
+      if (control.more === true) continue;
+      directory.restore(members, control.revision);
+      members = [];
+    } else if (control.type === "entries") for (const entry of control.entries) directory.apply(entry);
   }
   return directory.members.map(({ id }) => id);
 }
