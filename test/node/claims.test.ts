@@ -1,13 +1,15 @@
 import { beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
-import { type FullmeshError, join, type MeshNode, type NodeEvent, serve } from "../../src/index.js";
+import { type FullmeshError, join, type MeshNode, type MeshStatus, type NodeEvent, serve } from "../../src/index.js";
 import { eventOf, fullmesh } from "../cli/command-line.js";
 
 /** One server for all tests, each in a mesh of its own: for the first 10 s a server grants nothing. */
 let server = "";
+let statusOf: (mesh: string) => MeshStatus;
 
 beforeAll(async () => {
   const started = await serve({ listen: "127.0.0.1:0" });
   server = String(started.address);
+  statusOf = (mesh) => started.status(mesh);
   const node = await join(server, { mesh: "first" });
   const refused = await codeOf(node.claim("key", { wait: false }));
   expect(refused).toBe("CLAIMS_UNSETTLED");
@@ -42,7 +44,10 @@ describe("a claim", () => {
     c.on("claimed", tell).on("unclaimed", tell);
     const first = await a.claim("key");
     const second = b.claim("key");
+    // Both ask on connections of their own: the server must have read the first before the second is sent.
+    await expect.poll(() => statusOf("passing").claims[0]?.waiting).toBe(1);
     const third = c.claim("key");
+    await expect.poll(() => statusOf("passing").claims[0]?.waiting).toBe(2);
     expect(a.claims).toMatchObject([{ key: "key", token: first.token, holder: { name: "node 1", id: a.id } }]);
     first.release();
     expect(first.signal.aborted).toBe(true);
