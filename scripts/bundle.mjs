@@ -1,6 +1,6 @@
 // Puts the compiled library and command into few files in dist/bundle/, which is what package.json points to: a process
 // that joins a mesh loads two files instead of ninety. npm run build does it behind the compiler.
-import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { rolldown } from "rolldown";
 
@@ -65,6 +65,11 @@ const modules = new Set([
   ...(await bundle({ input: { index: library }, plugins: [builtinsByCall] }, libraryOutput)),
   ...(await bundle({ input: { main: `${root}dist/src/cli/main.js` }, plugins: [builtinsByCall] }, commandOutput)),
 ]);
+await bundle(
+  { input: { page: `${root}dist/src/page/page.js` }, platform: "browser" },
+  { dir: `${folder}/page`, format: "esm", comments: false, minify: true },
+);
+for (const file of ["index.html", "page.css"]) cpSync(`${root}src/page/${file}`, `${folder}/page/${file}`);
 writeFileSync(`${folder}/licenses.txt`, licensesOf(modules));
 
 /** Bundles, and returns the paths of all that went in. */

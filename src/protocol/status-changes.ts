@@ -28,6 +28,9 @@ export type StatusChange =
       readonly server: ServerStatus;
     };
 
+/** Where many members come at once, so many of their links are told one by one. */
+const mostNewPairs = 1_000;
+
 /** What has changed from one status of a mesh to a later one: who has gone, who has come, links, claims, then the whole. */
 export function changesBetween(before: MeshStatus, after: MeshStatus): StatusChange[] {
   const states = [stateOf(after)].filter((state) => !isSame(stateOf(before), state));
@@ -61,9 +64,28 @@ function linkChanges(before: MeshStatus, after: MeshStatus): StatusChange[] {
   );
   const missing = after.missing.filter((pair) => !isSame(pairsBefore.get(pairKey(pair)), pair));
   return [
-    ...linked.map(({ a, b }): StatusChange => ({ type: "linked", a, b })),
+    ...[...linked, ...newPairs(before, after)].map(({ a, b }): StatusChange => ({ type: "linked", a, b })),
     ...missing.map((pair): StatusChange => ({ type: "missing", pair })),
   ];
+}
+
+/** The pairs of members that are new, as far as they are linked already: the first of them. */
+function newPairs(before: MeshStatus, after: MeshStatus): Pick<MissingPair, "a" | "b">[] {
+  // Otherwise it is not known which are missing.
+  if (after.links.bits !== undefined) return [];
+  const known = new Set(before.members.map(keyOf));
+  const missing = new Set(after.missing.map(pairKey));
+  const listed = after.members.filter(({ rank }) => rank !== null);
+  const pairs: Pick<MissingPair, "a" | "b">[] = [];
+  for (const [index, later] of listed.entries()) {
+    for (const earlier of listed.slice(0, index)) {
+      if (pairs.length >= mostNewPairs) return pairs;
+      const pair = { a: earlier.address, b: later.address };
+      const isNew = !known.has(keyOf(later)) || !known.has(keyOf(earlier));
+      if (isNew && !missing.has(pairKey(pair))) pairs.push(pair);
+    }
+  }
+  return pairs;
 }
 
 function claimChanges(before: MeshStatus, after: MeshStatus): StatusChange[] {

@@ -11,7 +11,7 @@ export interface SourceFile {
 const floors: readonly (readonly string[])[] = [
   ["src/core"],
   ["src/protocol"],
-  ["src/rendezvous", "src/mesh", "src/messaging"],
+  ["src/rendezvous", "src/mesh", "src/messaging", "src/page"],
   ["src/runtime"],
   ["src/nodejs"],
   ["src/api"],

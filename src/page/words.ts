@@ -1,0 +1,94 @@
+import { harmless } from "../core/escaping.js";
+import type { Address } from "../protocol/address.js";
+import type { MissingPair } from "../protocol/missing-pair.js";
+import type { MemberStatus, MeshStatus } from "../protocol/status.js";
+import type { StatusChange } from "../protocol/status-changes.js";
+
+/** A member for people. What could change the direction of the text around it is replaced. */
+export function shown({ name, address }: { readonly name?: string; readonly address: string }): string {
+  return harmless(name ?? address);
+}
+
+/** The member at this address, by its name if it has one. */
+export function shownAt(status: MeshStatus, address: Address | string): string {
+  return shown(status.members.find((member) => member.address === address) ?? { address });
+}
+
+/** Such as `4 s`, `12 min` or `3 h`. */
+export function duration(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  if (seconds < 120) return `${seconds} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 120 ? `${minutes} min` : `${Math.round(minutes / 60)} h`;
+}
+
+/** What a pair lacks, as a sentence. */
+export function pairText(status: MeshStatus, { a, b, owner, stage, attempt, reason }: MissingPair): string {
+  const other = owner === a ? b : a;
+  const tries = attempt === 0 ? "" : `, attempt ${attempt}`;
+  return `${shownAt(status, owner)} should dial ${shownAt(status, other)}: ${harmless(stage)}${tries}: ${harmless(reason)}`;
+}
+
+/** What has happened, as a sentence; undefined for what is only counted. */
+export function changeText(status: MeshStatus, change: StatusChange): string | undefined {
+  switch (change.type) {
+    case "joined":
+      return `${shown(change.member)} has joined as number ${(change.member.rank ?? 0) + 1}`;
+    case "member":
+      return `${shown(change.member)} has a session`;
+    case "suspect":
+      return `${shown(change.member)} is suspected: ${harmless(change.member.reason ?? "it has no session")}`;
+    case "expected":
+      return `${shown(change.member)} is expected back`;
+    case "waiting":
+      return `${shown(change.member)} waits in line`;
+    case "departed":
+      return `${shown(change.departure)} ${departureWord(change.departure.type)}: ${harmless(change.departure.reason)}`;
+    case "linked":
+      return `${shownAt(status, change.a)} and ${shownAt(status, change.b)} are linked`;
+    case "missing":
+      return pairText(status, change.pair);
+    case "claimed":
+      return `${shownAt(status, change.claim.holder)} holds "${harmless(change.claim.key)}"`;
+    case "unclaimed":
+      return `nobody holds "${harmless(change.key)}" any more`;
+    case "state":
+      return change.complete === status.complete
+        ? undefined
+        : change.complete
+          ? "the mesh is complete"
+          : "the mesh is not complete";
+    default:
+      return undefined;
+  }
+}
+
+function departureWord(type: "left" | "lost" | "replaced"): string {
+  return type === "left" ? "has left" : type === "lost" ? "was lost" : "was replaced";
+}
+
+/** Whom a change is about. */
+export function subjectsOf(change: StatusChange): readonly string[] {
+  switch (change.type) {
+    case "departed":
+      return [change.departure.address];
+    case "gone":
+      return [change.address];
+    case "linked":
+      return [change.a, change.b];
+    case "missing":
+      return [change.pair.a, change.pair.b];
+    case "claimed":
+      return [change.claim.holder];
+    case "unclaimed":
+    case "state":
+      return [];
+    default:
+      return [change.member.address];
+  }
+}
+
+/** The members that the directory lists, in join order. */
+export function listedIn(status: MeshStatus): readonly MemberStatus[] {
+  return status.members.filter(({ rank }) => rank !== null);
+}

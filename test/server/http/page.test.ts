@@ -1,0 +1,149 @@
+import type { Browser, BrowserContext, Page } from "playwright-core";
+import { chromium } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, type TestContext } from "vitest";
+import { join } from "../../../src/node/join.js";
+import type { MeshNode } from "../../../src/node/mesh-node.js";
+import { type ListeningServer, serve } from "../../../src/server/rendezvous-server.js";
+import { eventOf, fullmesh } from "../../cli/command-line.js";
+import { findTool, requireTool } from "../../support/tools.js";
+
+let browser: Browser | undefined;
+
+beforeAll(async () => {
+  const executablePath = findTool("chromium");
+  if (executablePath === undefined) return;
+  // As root, which CI is, Chromium has no sandbox.
+  browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+});
+afterAll(async () => {
+  await browser?.close();
+});
+
+async function shownServer(): Promise<ListeningServer> {
+  const server = await serve({ listen: "127.0.0.1:0", http: "127.0.0.1:0", logger: false });
+  onTestFinished(() => server.close());
+  return server;
+}
+
+async function member(server: ListeningServer, name: string): Promise<MeshNode> {
+  const node = await join(server.address, { logger: false, name });
+  onTestFinished(() => node.leave());
+  return node;
+}
+
+/** A tab with the page, which fails the test if the page logs an error or asks for anything elsewhere. */
+async function tab(context: TestContext, server: ListeningServer, within?: BrowserContext): Promise<Page> {
+  requireTool(context, "chromium");
+  const page = await (within ?? (browser as Browser)).newPage();
+  const faults: string[] = [];
+  page.on("pageerror", ({ message }) => faults.push(message));
+  page.on("console", (message) => {
+    if (message.type() === "error") faults.push(message.text());
+  });
+  page.on("request", (request) => {
+    if (!request.url().startsWith(`http://${server.httpAddress}/`) && !request.url().startsWith("data:")) {
+      faults.push(`asks for ${request.url()}`);
+    }
+  });
+  onTestFinished(async () => {
+    await page.close();
+    expect(faults).toEqual([]);
+  });
+  await page.goto(`http://${server.httpAddress}/`);
+  return page;
+}
+
+/** Resolves when this part of the page contains the text. */
+async function shows(page: Page, selector: string, text: string): Promise<void> {
+  await page.locator(selector).filter({ hasText: text }).first().waitFor({ timeout: 20_000 });
+}
+
+describe("the page in Chromium", () => {
+  it("shows a join, a link, a member that leaves, and one that is killed, with its reason", async (context) => {
+    const server = await shownServer();
+    await member(server, "one");
+    const page = await tab(context, server);
+    await shows(page, "#members", "one");
+    const two = await member(server, "two");
+    await shows(page, "#members", "two");
+    await shows(page, "#state", "complete");
+    await shows(page, "#story", "one and two are linked");
+    await two.leave();
+    await shows(page, "#story", "two has left");
+    const three = fullmesh(["join", server.address, "--json", "--name", "three"]);
+    await eventOf(three, "registered");
+    await shows(page, "#members", "three");
+    three.kill("SIGKILL");
+    await shows(page, "#story", "three was lost");
+    await shows(page, "#story", "ECONNREFUSED");
+  });
+
+  it("goes back step by step, plays what has happened, and follows again", async (context) => {
+    const server = await shownServer();
+    const page = await tab(context, server);
+    await shows(page, "#counts", "0 members");
+    await member(server, "one");
+    await member(server, "two");
+    await shows(page, "#state", "complete");
+    const first = page.locator("#position");
+    await first.focus();
+    await page.keyboard.press("Home");
+    await shows(page, "#counts", "0 members");
+    // The first step may be that the server counts one connection more.
+    while ((await page.locator("#counts").textContent())?.startsWith("0 members") === true) {
+      await page.locator("#forward").click();
+    }
+    await page.locator("#play").click();
+    await shows(page, "#counts", "2 members, 1 of 1 links");
+    await page.locator("#live").click();
+    await shows(page, "#live[aria-pressed=true]", "Live");
+  });
+
+  it("tells of a member by its button, and by the keyboard on the picture", async (context) => {
+    const server = await shownServer();
+    await member(server, "one");
+    await member(server, "two");
+    const page = await tab(context, server);
+    await shows(page, "#state", "complete");
+    await page.locator("#members button", { hasText: "two" }).click();
+    await shows(page, "#selected-title", "two");
+    await shows(page, "#selected", "linked with all others");
+    await page.locator("#canvas").focus();
+    await page.keyboard.press("ArrowRight");
+    await shows(page, "#selected-title", "one");
+    await page.keyboard.press("Escape");
+    await shows(page, "#selected-title", "Point at a member");
+  });
+
+  it("shows names as text, whatever is in them", async (context) => {
+    const server = await shownServer();
+    await member(server, "<img src=x onerror=alert(1)>");
+    await member(server, "abc\u202egnp.exe");
+    const page = await tab(context, server);
+    await shows(page, "#members", "<img src=x onerror=alert(1)>");
+    await shows(page, "#members", "abc\ufffdgnp.exe");
+    expect(await page.locator("img").count()).toBe(0);
+  });
+
+  it("reads one stream of events for two tabs, and the other one reads when the first is closed", async (context) => {
+    requireTool(context, "chromium");
+    const server = await shownServer();
+    const together = await (browser as Browser).newContext();
+    onTestFinished(() => together.close());
+    const streams: Page[] = [];
+    together.on("request", (request) => {
+      if (request.url().includes("/events")) streams.push(request.frame().page());
+    });
+    const first = await tab(context, server, together);
+    await shows(first, "#counts", "0 members");
+    const second = await tab(context, server, together);
+    await member(server, "one");
+    await shows(first, "#members", "one");
+    await shows(second, "#members", "one");
+    expect(streams).toEqual([first]);
+    await first.close();
+    await member(server, "two");
+    await shows(second, "#members", "two");
+    expect(streams).toEqual([first, second]);
+  });
+});
