@@ -2,7 +2,12 @@ import { parseArgs } from "node:util";
 import { Figures } from "./figures.js";
 import { scenarios } from "./scenarios.js";
 
-const { positionals } = parseArgs({ allowPositionals: true });
+const { positionals, values } = parseArgs({ allowPositionals: true, options: { help: { type: "boolean" } } });
+if (values.help === true) {
+  const names = Object.keys(scenarios).join(", ");
+  process.stdout.write(`npm run proof [-- SCENARIO ...]\n\nWithout a name all run, one after the other: ${names}\n`);
+  process.exit(0);
+}
 const unknown = positionals.filter((name) => !Object.hasOwn(scenarios, name));
 if (unknown.length > 0) {
   process.stderr.write(`no scenario ${unknown.join(", ")}; there are ${Object.keys(scenarios).join(", ")}\n`);

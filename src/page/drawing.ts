@@ -1,5 +1,5 @@
 import type { MissingPair } from "../protocol/missing-pair.js";
-import type { MemberStatus, MeshStatus } from "../protocol/status.js";
+import { linkReader, type MemberStatus, type MeshStatus } from "../protocol/status.js";
 import { listedIn, shown } from "./words.js";
 
 /** What is under the pointer, or chosen by the keyboard. */
@@ -95,8 +95,7 @@ export class Drawing {
       const [a, b] = [this.#rankOf.get(pair.a), this.#rankOf.get(pair.b)];
       if (a !== undefined && b !== undefined) this.#missing.set(this.#pairAt(a, b), pair);
     }
-    this.#isUp =
-      upReader(status, this.#members.length) ?? ((row, column) => !this.#missing.has(this.#pairAt(row, column)));
+    this.#isUp = linkReader(status);
     this.#outdated();
   }
 
@@ -395,18 +394,6 @@ function distance(point: Point, from: Point, to: Point): number {
 function shortened(name: string): string {
   const letters = [...name];
   return letters.length <= 22 ? name : `${letters.slice(0, 21).join("")}\u2026`;
-}
-
-/** Reads `links.bits`, if there are any. */
-function upReader({ links }: MeshStatus, count: number): ((row: number, column: number) => boolean) | undefined {
-  const { bits } = links;
-  if (bits === undefined) return undefined;
-  return (row, column) => {
-    const [earlier, later] = [Math.min(row, column), Math.max(row, column)];
-    const at = earlier * count - (earlier * (earlier + 1)) / 2 + later - earlier - 1;
-    const byte = Number.parseInt(bits.slice(2 * (at >> 3), 2 * (at >> 3) + 2), 16);
-    return ((byte >> (at & 7)) & 1) === 1;
-  };
 }
 
 function readColours(): Colours {

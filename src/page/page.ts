@@ -1,10 +1,10 @@
 import { harmless } from "../core/escaping.js";
-import type { MeshStatus } from "../protocol/status.js";
+import { durationText, type MeshStatus } from "../protocol/status.js";
 import type { StatusChange } from "../protocol/status-changes.js";
 import { Drawing, type Target } from "./drawing.js";
 import { Feed, type FeedMessage } from "./feed.js";
 import { type Step, Timeline } from "./timeline.js";
-import { changeText, duration, listedIn, pairText, shown, shownAt, subjectsOf } from "./words.js";
+import { changeText, listedIn, pairText, shown, shownAt, subjectsOf } from "./words.js";
 
 /** The page: a mesh that is followed, and what has happened to it, step by step. */
 
@@ -216,7 +216,7 @@ function describe(status: MeshStatus, target: Target): readonly string[] {
       : [missing.length === 0 ? "linked with all others" : `${missing.length} links are missing`];
   return [
     shown(member),
-    `${harmless(member.address)}, ${place}, for ${duration(shownTime() - member.since)}`,
+    `${harmless(member.address)}, ${place}, for ${durationText(shownTime() - member.since)}`,
     ...why,
     ...links,
   ];
@@ -226,7 +226,7 @@ function describePair(status: MeshStatus, a: string, b: string): readonly string
   const pair = status.missing.find((missing) => missing.a === a && missing.b === b);
   const title = `${shownAt(status, a)} and ${shownAt(status, b)}`;
   if (pair === undefined) return [title, `linked; ${shownAt(status, a)} joined first, so it dials`];
-  return [title, pairText(status, pair), `for ${duration(shownTime() - pair.since)}`];
+  return [title, pairText(status, pair), `for ${durationText(shownTime() - pair.since)}`];
 }
 
 /** What has happened, the newest first; of the selected member only, if one is selected. */
@@ -265,13 +265,13 @@ function storyRow(at: number, text: string): HTMLElement {
 function renderAges(): void {
   const now = shownTime();
   for (const element of document.querySelectorAll<HTMLElement>(".age")) {
-    element.textContent = `for ${duration(now - Number(element.dataset.since))}`;
+    element.textContent = `for ${durationText(now - Number(element.dataset.since))}`;
   }
   const server = timeline?.status.server;
   if (server === undefined) return;
   const refused = Object.entries(server.refusals).map(([code, count]) => `${code} ${count}`);
   const refusals = refused.length === 0 ? "nobody refused" : `refused: ${refused.join(", ")}`;
-  const up = `up for ${duration(now - server.startedAt)}, ${server.connections} connections`;
+  const up = `up for ${durationText(now - server.startedAt)}, ${server.connections} connections`;
   parts.server.textContent = `fullmesh ${harmless(server.version)}, ${up}, ${refusals}`;
 }
 

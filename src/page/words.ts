@@ -14,14 +14,6 @@ export function shownAt(status: MeshStatus, address: Address | string): string {
   return shown(status.members.find((member) => member.address === address) ?? { address });
 }
 
-/** Such as `4 s`, `12 min` or `3 h`. */
-export function duration(ms: number): string {
-  const seconds = Math.max(0, Math.round(ms / 1000));
-  if (seconds < 120) return `${seconds} s`;
-  const minutes = Math.round(seconds / 60);
-  return minutes < 120 ? `${minutes} min` : `${Math.round(minutes / 60)} h`;
-}
-
 /** What a pair lacks, as a sentence. */
 export function pairText(status: MeshStatus, { a, b, owner, stage, attempt, reason }: MissingPair): string {
   const other = owner === a ? b : a;

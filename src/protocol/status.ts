@@ -105,3 +105,29 @@ export function movedInTime(status: MeshStatus, byMs: number): MeshStatus {
     server: { ...status.server, startedAt: moved(status.server.startedAt) },
   };
 }
+
+/** Which pairs of listed members are linked, asked by their ranks in either order. */
+export function linkReader({ links, members, missing }: MeshStatus): (rank: number, other: number) => boolean {
+  const { bits } = links;
+  const listed = members.filter(({ rank }) => rank !== null);
+  const count = listed.length;
+  if (bits === undefined) {
+    const rankOf = new Map(listed.map(({ address }, rank) => [address, rank]));
+    const unlinked = new Set(missing.map(({ a, b }) => (rankOf.get(a) ?? 0) * count + (rankOf.get(b) ?? 0)));
+    return (rank, other) => !unlinked.has(Math.min(rank, other) * count + Math.max(rank, other));
+  }
+  return (rank, other) => {
+    const [earlier, later] = [Math.min(rank, other), Math.max(rank, other)];
+    const at = earlier * count - (earlier * (earlier + 1)) / 2 + later - earlier - 1;
+    const byte = Number.parseInt(bits.slice(2 * (at >> 3), 2 * (at >> 3) + 2), 16);
+    return ((byte >> (at & 7)) & 1) === 1;
+  };
+}
+
+/** A time for people, such as `4 s`, `12 min` or `3 h`. */
+export function durationText(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  if (seconds < 120) return `${seconds} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 120 ? `${minutes} min` : `${Math.round(minutes / 60)} h`;
+}

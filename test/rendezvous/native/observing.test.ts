@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { encodePreface } from "../../../src/protocol/native/preface.js";
 import { decodeStatus } from "../../../src/protocol/native/status.js";
-import type { MeshStatus } from "../../../src/protocol/status.js";
+import { linkReader, type MeshStatus } from "../../../src/protocol/status.js";
 import { type Caller, linkAll, nativeMembers, Play, type Player } from "../play.js";
 
 /** Somebody who looks at a mesh. */
@@ -92,12 +92,24 @@ describe("whoever looks at a mesh", () => {
 
   test("gets a bit for each pair where there are more missing ones than are named", () => {
     const play = new Play({ limits: { statusPairs: 2 } });
-    const members = nativeMembers(play, 4);
-    const [first, second] = members as [Player, Player];
-    first.linked([second, 1]);
-    second.linked([first, 1]);
-    const { links, missing } = newest(observer(play));
-    expect([links, missing.length]).toEqual([{ expected: 6, up: 1, bits: "01" }, 2]);
+    const [a, b, c, d] = nativeMembers(play, 4) as [Player, Player, Player, Player];
+    for (const [one, other] of [
+      [a, b],
+      [c, d],
+    ] as const) {
+      one.linked([other, 1]);
+      other.linked([one, 1]);
+    }
+    const status = newest(observer(play));
+    expect([status.links, status.missing.length]).toEqual([{ expected: 6, up: 2, bits: "21" }, 2]);
+    const isLinked = linkReader(status);
+    const ranks = [0, 1, 2, 3];
+    expect(ranks.map((rank) => ranks.filter((other) => other !== rank && isLinked(rank, other)))).toEqual([
+      [1],
+      [0],
+      [3],
+      [2],
+    ]);
   });
 
   test("of a mesh that is not there gets one without members, and makes none", () => {
