@@ -150,7 +150,7 @@ export class CompletenessTracker {
   }
 
   /** True if a native member with a session reports a link with this one. */
-  isHeld({ id }: MemberRecord): boolean {
+  isHeld(id: Id): boolean {
     for (const { dialect, session, up } of this.#members.listed.values()) {
       if (up.has(id) && session !== undefined && dialect === "native") return true;
     }

@@ -202,7 +202,7 @@ export class FailureDetector {
     const { suspect } = record;
     if (suspect === undefined || !record.isStanding) return;
     if (suspect.hasLease && suspect.refusal === undefined) return;
-    if (!suspect.isBeyondWitnesses && this.#completeness.isHeld(record)) return;
+    if (!suspect.isBeyondWitnesses && this.#completeness.isHeld(record.id)) return;
     const { challengeMs, leaseMs } = this.#limits;
     if (record.provers > 0) {
       // One proof takes no longer than this; a second one gets no more time.

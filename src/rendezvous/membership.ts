@@ -26,6 +26,8 @@ export interface RefusedSession {
 
 /** What follows from a rejected append. */
 export interface RejectedAppend {
+  /** The address of a registration, which nobody has now unless it was judged anew. */
+  readonly address?: Address;
   readonly refused?: RefusedSession;
   /** The member that it was to replace. */
   readonly replaced?: MemberRecord;
@@ -143,10 +145,12 @@ export class Membership {
     return verdict;
   }
 
-  /** True if a member of this mesh, or a registration, has proved the address in this log. */
+  /** True if a member of this mesh, or a registration under way, has proved the address in this log. */
   isProved(address: Address): boolean {
     const holder = this.#addresses.of(address);
-    return holder !== undefined && holder.mesh === this.members.mesh && holder.standing !== "expected";
+    // Of whoever waits in line no member reads anything.
+    const isOfLog = holder?.standing !== "expected" && holder?.standing !== "waiting";
+    return isOfLog && holder?.mesh === this.members.mesh;
   }
 
   /** A member of an earlier log is expected: it holds a slot, and its address unless somebody has proved that. */
@@ -195,6 +199,7 @@ export class Membership {
     const { recovery } = record;
     const isUnavailable = reason === "unavailable" || isRepeated || recovery !== undefined;
     if (isUnavailable) this.#retryLater(now);
+    const { address } = record;
     let result: RejectedAppend = {};
     if (session?.state === "joining") {
       session.record = undefined;
@@ -202,6 +207,7 @@ export class Membership {
       else if (session.lineNumber !== undefined) this.#queue(session, candidate, now);
       else result = { refused: { session, code: "STORE_UNAVAILABLE", message: unavailable(reason) } };
     }
+    result = { ...result, address };
     if (recovery !== undefined) result = { ...result, expected: this.expect(candidate, recovery.order, now) };
     if (replaced === undefined) return result;
     // The old entry of a correction that has failed has no session any more.

@@ -112,7 +112,8 @@ export class Mesh {
     const { capacity, limits } = rules;
     this.recovery = new Recovery(
       limits,
-      Number.isFinite(capacity) ? capacity : limits.membersPerMesh,
+      // Members of an earlier log are let in beyond the capacity, and so there may have been more than that.
+      Number.isFinite(capacity) ? Math.max(capacity, limits.membersPerMesh) : limits.membersPerMesh,
       this.membership,
       this.completeness,
       timers.keyed<Id>((id) => {
@@ -284,6 +285,7 @@ export class Mesh {
     } else if (entry.type === "left" || entry.type === "lost") this.completeness.forgetUnlisted(entry.id);
     if (entered !== undefined) this.#enter(entered, now);
     if (entered?.recovery !== undefined) this.recovery.returned(entered, now);
+    if (removed !== undefined) this.recovery.addressFreed(removed.address, true, now);
     return { newcomer: entered?.session, fenced };
   }
 
@@ -296,6 +298,7 @@ export class Mesh {
     }
     const result = this.membership.rejected(key, reason, now);
     if (result?.expected !== undefined) this.recovery.expectAgain(result.expected, now);
+    if (result?.address !== undefined) this.recovery.addressFreed(result.address, false, now);
     // Whoever was to be replaced is watched again if it has no session.
     if (result?.replaced !== undefined) this.#failureDetector.expect(result.replaced, now);
     return result;

@@ -39,6 +39,9 @@ export class Recovery {
   readonly #rows = new Map<string, { readonly member: Member; namedBy: number }>();
   /** Ids that one member has said to have ended, and which member. */
   readonly #goneWords = new Map<Id, Id>();
+  /** Members that were named, and whose addresses others have proved in this log, by these addresses. */
+  readonly #displaced = new Map<Address, Map<Id, Member>>();
+  #displacedCount = 0;
   /** When the log has begun: with the first session. */
   #startedAt: number | undefined;
   #returned = 0;
@@ -66,7 +69,7 @@ export class Recovery {
   }
 
   get size(): number {
-    return this.#goneWords.size + this.#rows.size + this.#members.expected.size;
+    return this.#goneWords.size + this.#rows.size + this.#members.expected.size + this.#displacedCount;
   }
 
   /**
@@ -214,7 +217,7 @@ export class Recovery {
   /** Removes the expected ones that are overdue, and that nobody reports a link with. */
   review(now: number): void {
     for (const record of this.#members.expected) {
-      if (record.expectation?.isOverdue !== true || this.#completeness.isHeld(record)) continue;
+      if (record.expectation?.isOverdue !== true || this.#completeness.isHeld(record.id)) continue;
       this.#membership.remove(record, "lost", `not back within ${this.#limits.leaseMs / 1000} s`, now);
     }
   }
@@ -223,12 +226,42 @@ export class Recovery {
     return this.#startedAt === undefined || now < this.#youngUntil;
   }
 
-  #hearMember({ order, ...named }: Member, now: number): void {
+  /**
+   * Nobody has this address any more. A directory does not name whoever had it (`wasListed`), so it does not show either that
+   * those have ended who were named at it: they are expected now, or cannot come back any more, and are gone.
+   */
+  addressFreed(address: Address, wasListed: boolean, now: number): void {
+    const displaced = this.#displaced.get(address);
+    if (displaced === undefined || this.#membership.isProved(address)) return;
+    this.#displaced.delete(address);
+    this.#displacedCount -= displaced.size;
+    for (const member of displaced.values()) {
+      const { id } = member;
+      if (!wasListed || this.#isYoung(now)) this.#hearMember(member, now);
+      else if (this.#members.get(id) === undefined && !this.#completeness.isHeld(id)) this.#members.noteGone(id);
+    }
+  }
+
+  /** Somebody else has proved its address: whoever reads the entry of that one takes it for gone. */
+  #displace(member: Member): void {
+    const { id, address } = member;
+    const displaced = this.#displaced.get(address) ?? new Map<Id, Member>();
+    if (displaced.has(id) || this.#displacedCount >= this.#mostExpected) return;
+    this.#displaced.set(address, displaced.set(id, member));
+    this.#displacedCount += 1;
+  }
+
+  #hearMember(member: Member, now: number): void {
+    const { order, ...named } = member;
     const { id, address } = named;
     // Whoever names it may have missed that this log has removed it.
     if (this.#membership.isRemoved(id)) this.#members.noteGone(id);
     if (this.#members.get(id) !== undefined || this.#membership.isRemoved(id)) return;
-    if (this.#members.expected.size >= this.#mostExpected || this.#membership.isProved(address)) return;
+    if (this.#membership.isProved(address)) {
+      this.#displace(member);
+      return;
+    }
+    if (this.#members.expected.size >= this.#mostExpected) return;
     const record = this.#membership.expect({ ...named, dialect: "native" }, order, now);
     if (this.#goneWords.has(id)) this.#members.doubt(record);
     this.#leases.set(id, now + this.#limits.leaseMs);

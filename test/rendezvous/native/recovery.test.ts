@@ -341,6 +341,14 @@ describe("whoever others have named", () => {
     expect(newcomers.map(({ order }) => order > 0)).toEqual([true, true]);
   });
 
+  test("is expected beyond the capacity, which a mesh exceeds whose members were let in again", () => {
+    const play = new Play({ capacity: 2, onFull: "hold" });
+    const [a, b, c, d] = formerMembers(play, 4) as [Player, Player, Player, Player];
+    for (const player of [a, b, c]) back(player);
+    passAwake(play, [a, b, c], play.limits.leaseMs + play.limits.updateGapMs);
+    expect(lostIn(play).map(([id]) => id)).toEqual([d.id]);
+  });
+
   // Whoever was let in may not have read it: its connection was held up, and it still has the log before.
   test("and was back and is gone again is named to a member that has not read of its return", () => {
     const play = new Play();
@@ -717,6 +725,81 @@ describe("a registration while members of an earlier log may come", () => {
     passAwake(play, [a, waiter], play.limits.leaseMs);
     play.settle();
     expect(waiter.order).toBeGreaterThan(0);
+  });
+});
+
+describe("a member of an earlier log whose address somebody else has proved", () => {
+  /** `a` knows `dead`, whose address a newcomer has when it comes back; then the newcomer leaves, before `a` has read of it. */
+  function displaced(play: Play, leaveAt = 0): { a: Player; dead: Player; newcomer: Player } {
+    const [a, dead] = formerMembers(play, 2) as [Player, Player];
+    const newcomer = play.native(dead.address).register();
+    play.settle();
+    back(a);
+    expect(play.eventsOf("gathering")).toEqual([]);
+    passAwake(play, [newcomer], leaveAt);
+    a.caller.close("ECONNRESET");
+    newcomer.leave();
+    play.settle();
+    return { a, dead, newcomer };
+  }
+
+  test("is expected once that one has left, and lost when its lease is over", () => {
+    const play = new Play();
+    const { a, dead } = displaced(play);
+    back(a);
+    a.reportAll();
+    expect(a.end.last("directory")?.members.map(({ id }) => id)).toEqual([a.id]);
+    passAwake(play, [a], play.limits.leaseMs + play.limits.updateGapMs);
+    expect(lostIn(play)).toEqual([[dead.id, "not back within 20 s"]]);
+    expect(a.end.all("entries").flatMap(({ entries }) => entries)).toMatchObject([{ type: "lost", id: dead.id }]);
+  });
+
+  test("is said to be gone if it cannot come back any more by then", () => {
+    const play = new Play();
+    const { a, dead } = displaced(play, play.limits.leaseMs);
+    back(a);
+    expect(a.end.last("directory")).toMatchObject({ gone: [dead.id] });
+    expect(lostIn(play)).toEqual([]);
+    back(dead);
+    expect(dead.end.last("refuse")).toMatchObject({ code: "FENCED" });
+  });
+
+  test("is not said to be gone while somebody holds a link with it", () => {
+    const play = new Play();
+    const [a, other] = formerMembers(play, 2) as [Player, Player];
+    const newcomer = play.native(other.address).register();
+    play.settle();
+    back(a);
+    a.linked([other, 1]);
+    passAwake(play, [a, newcomer], play.limits.leaseMs);
+    newcomer.leave();
+    play.settle();
+    back(a);
+    expect(a.end.last("directory")?.gone).toBeUndefined();
+  });
+
+  test("is expected if that one only waits in line, where no member reads of it", () => {
+    const play = new Play({ capacity: 1, onFull: "hold" });
+    nativeMembers(play, 1, "default", 15_001);
+    const [a, dead] = formerMembers(play, 2) as [Player, Player];
+    play.native(dead.address).register();
+    play.settle();
+    back(a);
+    passAwake(play, [a], play.limits.leaseMs);
+    expect(lostIn(play).map(([id]) => id)).toContain(dead.id);
+  });
+
+  test("is expected if the log rejects that one", () => {
+    const play = new Play();
+    const [a, dead] = formerMembers(play, 2) as [Player, Player];
+    play.isLogSlow = true;
+    play.native(dead.address).register();
+    back(a);
+    const [ofNewcomer] = play.appends.splice(0, 1);
+    play.answer();
+    expect(play.eventsOf("gathering")).toEqual([]);
+    play.give({ type: "rejected", mesh: "default", key: ofNewcomer?.key ?? 0, reason: "unavailable" });
+    expect(play.eventsOf("gathering")).toMatchObject([{ expected: 1 }]);
   });
 });
 
