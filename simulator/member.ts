@@ -3,8 +3,7 @@ import { FullmeshError } from "../src/core/errors.js";
 import type { Machine } from "../src/core/machine.js";
 import { MemberMachine } from "../src/mesh/member-machine.js";
 import type { MemberEvent, MemberInput, MemberOutput } from "../src/mesh/types.js";
-import { MessagingChannels } from "../src/messaging/messaging-channels.js";
-import type { MessagingEvent, PeerChannel } from "../src/messaging/types.js";
+import { type MessagingChannel, MessagingChannels, type MessagingEvent } from "../src/messaging/messaging-channel.js";
 import { type Address, endpointOf } from "../src/protocol/address.js";
 import type { Dialect, Id } from "../src/protocol/directory.js";
 import { Driver } from "../src/runtime/driver.js";
@@ -195,7 +194,7 @@ export class SimulatedMember implements NativeMemberRun {
     this.#context.network.engine.after(ms, () => this.process.do(ifThere));
   }
 
-  channelWith(peer: string): PeerChannel | undefined {
+  channelWith(peer: string): MessagingChannel | undefined {
     return this.#workload?.messaging.at(peer);
   }
 

@@ -1,6 +1,6 @@
 import type { Limits } from "../src/core/limits.js";
 import type { MemberMachine } from "../src/mesh/member-machine.js";
-import type { MessagingEvent, PeerChannel } from "../src/messaging/types.js";
+import type { MessagingChannel, MessagingEvent } from "../src/messaging/messaging-channel.js";
 import type { Address } from "../src/protocol/address.js";
 import type { Entry, Id } from "../src/protocol/directory.js";
 import type { TraceRecord } from "../src/runtime/trace.js";
@@ -32,7 +32,7 @@ export interface NativeMemberRun extends NativeRun {
   /** Runs something later, unless the process or this incarnation is gone by then. */
   later(ms: number, run: () => void): void;
   /** The channel to the peer at an address, if there is one. */
-  channelWith(peer: string): PeerChannel | undefined;
+  channelWith(peer: string): MessagingChannel | undefined;
 }
 
 /** A member in the log. */

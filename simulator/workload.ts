@@ -1,5 +1,4 @@
-import type { MessagingChannels } from "../src/messaging/messaging-channels.js";
-import type { MessagingEvent, PeerChannel } from "../src/messaging/types.js";
+import type { MessagingChannel, MessagingChannels, MessagingEvent } from "../src/messaging/messaging-channel.js";
 import type { Address } from "../src/protocol/address.js";
 import type { Member } from "../src/protocol/directory.js";
 import type { CheckedSimulation } from "./checked-simulation.js";
@@ -60,7 +59,7 @@ export class Workload {
   }
 
   /** Some applications are slow. */
-  #consume(from: PeerChannel, bytes: number): void {
+  #consume(from: MessagingChannel, bytes: number): void {
     const { random } = this.#context.network.engine;
     const delayMs = random.chance(0.8) ? 0 : random.next() * 1_000;
     if (delayMs === 0) from.consumed(bytes);

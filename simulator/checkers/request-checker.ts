@@ -1,4 +1,4 @@
-import type { MessagingEvent, PeerChannel } from "../../src/messaging/types.js";
+import type { MessagingChannel, MessagingEvent } from "../../src/messaging/messaging-channel.js";
 import type { Id } from "../../src/protocol/directory.js";
 import { memoryMs, type NativeMemberRun, type SimulationContext } from "../simulation-context.js";
 
@@ -30,14 +30,14 @@ type RequestSignal = Extract<MessagingEvent, { type: "request" | "cancelled" | "
 export class RequestChecker {
   readonly #context: SimulationContext;
   readonly #byText = new Map<string, WatchedRequest>();
-  readonly #asked = new Map<PeerChannel, Map<number, WatchedRequest>>();
+  readonly #asked = new Map<MessagingChannel, Map<number, WatchedRequest>>();
   #count = 0;
 
   constructor(context: SimulationContext) {
     this.#context = context;
   }
 
-  ask(memberRun: NativeMemberRun, channel: PeerChannel, to: Id): void {
+  ask(memberRun: NativeMemberRun, channel: MessagingChannel, to: Id): void {
     const { network, count } = this.#context;
     const { engine } = network;
     const plan = plans[engine.random.integer(0, plans.length - 1)] ?? "now";
@@ -137,7 +137,7 @@ export class RequestChecker {
     this.#context.count(`request failed: ${code}`);
   }
 
-  #settle(memberRun: NativeMemberRun, from: PeerChannel, request: number): WatchedRequest | undefined {
+  #settle(memberRun: NativeMemberRun, from: MessagingChannel, request: number): WatchedRequest | undefined {
     const watched = this.#asked.get(from)?.get(request);
     if (watched === undefined || watched.isSettled) {
       this.#context.invariantChecker.violate(

@@ -1,4 +1,5 @@
-import type { MessagingEvent, PeerChannel, PeerStream } from "../../src/messaging/types.js";
+import type { MessagingChannel } from "../../src/messaging/messaging-channel.js";
+import type { Stream, StreamEvent } from "../../src/messaging/stream.js";
 import type { Id } from "../../src/protocol/directory.js";
 import type { NativeMemberRun, SimulationContext } from "../simulation-context.js";
 
@@ -7,7 +8,9 @@ interface StreamEnd {
   readonly memberRun: NativeMemberRun;
   readonly id: Id;
   readonly topic: string;
-  readonly stream: PeerStream;
+  readonly stream: Stream;
+  /** Undefined if its link had ended before the stream was handled. */
+  readonly channel: MessagingChannel | undefined;
   /** Tells the bytes of one direction of one stream from all others. */
   readonly salt: number;
   toWrite: number;
@@ -19,8 +22,6 @@ interface StreamEnd {
   isOver: boolean;
 }
 
-type StreamSignal = Extract<MessagingEvent, { type: "stream" | "data" | "finished" | "aborted" | "writable" }>;
-
 /** The longest stream, in bytes each way, and its longest write. Streams have small windows here. */
 const longest = 4_000;
 const longestWrite = 900;
@@ -31,7 +32,7 @@ const longestWrite = 900;
  */
 export class StreamChecker {
   readonly #context: SimulationContext;
-  readonly #banks = new Map<PeerStream, StreamEnd>();
+  readonly #banks = new Map<Stream, StreamEnd>();
   /** Both ends by the topic, which is one stream's only; the one that opened it first. */
   readonly #pairs = new Map<string, StreamEnd[]>();
   #count = 0;
@@ -40,7 +41,7 @@ export class StreamChecker {
     this.#context = context;
   }
 
-  open(memberRun: NativeMemberRun, channel: PeerChannel, to: Id): void {
+  open(memberRun: NativeMemberRun, channel: MessagingChannel, to: Id): void {
     this.#count += 1;
     const topic = `${memberRun.id} ${to} ${this.#count}`;
     const bank = this.#bank(memberRun, topic, channel.open(new TextEncoder().encode(topic)), 2 * this.#count);
@@ -48,7 +49,7 @@ export class StreamChecker {
     this.#write(bank);
   }
 
-  handle(memberRun: NativeMemberRun, arrival: StreamSignal): void {
+  handle(memberRun: NativeMemberRun, arrival: StreamEvent): void {
     if (arrival.type === "stream") {
       this.#opened(memberRun, arrival.stream, arrival.topic);
       return;
@@ -81,15 +82,16 @@ export class StreamChecker {
     return undefined;
   }
 
-  #bank(memberRun: NativeMemberRun, topic: string, stream: PeerStream, salt: number): StreamEnd {
+  #bank(memberRun: NativeMemberRun, topic: string, stream: Stream, salt: number): StreamEnd {
     const toWrite = this.#context.network.engine.random.integer(0, longest);
     const state = { written: 0, read: 0, hasEnded: false, hasAborted: false, hasReadEnd: false, isOver: false };
-    const bank: StreamEnd = { memberRun, id: memberRun.id, topic, stream, salt, toWrite, ...state };
+    const channel = memberRun.channelWith(stream.peer);
+    const bank: StreamEnd = { memberRun, id: memberRun.id, topic, stream, channel, salt, toWrite, ...state };
     this.#banks.set(stream, bank);
     return bank;
   }
 
-  #opened(memberRun: NativeMemberRun, stream: PeerStream, topic: string): void {
+  #opened(memberRun: NativeMemberRun, stream: Stream, topic: string): void {
     const pair = this.#pairs.get(topic);
     const [, to, number] = topic.split(" ");
     if (pair === undefined || pair.length > 1 || to !== memberRun.id) {
@@ -156,7 +158,9 @@ export class StreamChecker {
   }
 
   #aborted(bank: StreamEnd, code: string): void {
-    const isDown = code === "PEER_DOWN" && bank.memberRun.channelWith(bank.stream.peer.peer) !== bank.stream.peer;
+    const { channel } = bank;
+    const hasEnded = channel === undefined || bank.memberRun.channelWith(channel.peer) !== channel;
+    const isDown = code === "PEER_DOWN" && hasEnded;
     const isGivenUp = code === "STREAM_ABORTED" && this.#other(bank).hasAborted;
     if (!isDown && !isGivenUp && code !== "OVERLOADED") {
       this.#context.invariantChecker.violate(

@@ -1,4 +1,5 @@
 import type { Limits } from "../core/limits.js";
+import type { LinkWriter } from "../core/link-handler.js";
 
 /**
  * What all peers together make this node hold, by weight: what has come and is not taken, and what goes and is not
@@ -42,17 +43,25 @@ export class MemoryBudget {
   }
 }
 
-/** What one peer has of the budget. It outlives the link: what came on that may still wait for the program. */
+/** What one peer has of the budget, and what may wait for it. It outlives the link: what came on that may still wait for the program. */
 export class PeerBudget {
   readonly #budget: MemoryBudget;
+  readonly #link: LinkWriter;
+  readonly #limits: Limits;
+  readonly #roughBytes: number;
   #leastBytes: number;
   #bytes = 0;
   #sentBytes = 0;
   #beforeUpBytes = 0;
-  readonly #roughBytes: number;
+  /** Bytes of messages that wait for credit. */
+  waitingBytes = 0;
+  /** Bytes of requests that wait for the link to be up. */
+  unsentBytes = 0;
 
-  constructor(budget: MemoryBudget) {
+  constructor(budget: MemoryBudget, link: LinkWriter, limits: Limits) {
     this.#budget = budget;
+    this.#link = link;
+    this.#limits = limits;
     this.#roughBytes = budget.leastBytes / 32;
     this.#leastBytes = budget.leastBytes;
   }
@@ -70,6 +79,22 @@ export class PeerBudget {
     return Math.min(restBytes, beyond > 0 ? (freeBytes - beyond) / 2 : Math.max(0, freeBytes) / 2 - beyond);
   }
 
+  /** False if so many bytes more would be over the limit on what may be kept for the peer, or for all of them. */
+  hasSpaceFor(bytes: number): boolean {
+    const { hasBeenUp, unacknowledgedBytes } = this.#link;
+    const most = this.#limits.queueHardBytes;
+    this.sent(unacknowledgedBytes);
+    if (!hasBeenUp && this.#budget.beforeUpBytes + bytes > most) return false;
+    return unacknowledgedBytes + this.waitingBytes + bytes <= most && bytes <= this.room;
+  }
+
+  /** The peer is so far behind with what we have sent that it gets nothing new to answer or to stream. */
+  get isBehind(): boolean {
+    const { unacknowledgedBytes } = this.#link;
+    this.sent(unacknowledgedBytes);
+    return unacknowledgedBytes > this.#limits.queueHardBytes;
+  }
+
   /** So many bytes have gone to the peer and are not acknowledged. This changes with each frame, and is counted roughly. */
   sent(bytes: number): void {
     const difference = Math.abs(bytes - this.#sentBytes);
@@ -78,15 +103,14 @@ export class PeerBudget {
     this.#sentBytes = bytes;
   }
 
-  /** So many bytes wait for the link to be up for the first time. */
-  waitForUp(bytes: number): void {
-    this.#budget.beforeUpBytes += bytes - this.#beforeUpBytes;
-    this.#beforeUpBytes = bytes;
+  /** Something has been taken that waits for the link to be up, or waits no longer. All links share one bound for that. */
+  countBeforeUp(): void {
+    this.#waitForUp(this.#link.unacknowledgedBytes + this.waitingBytes + this.unsentBytes);
   }
 
-  /** How many bytes wait so for all peers together. */
-  get beforeUpBytes(): number {
-    return this.#budget.beforeUpBytes;
+  /** The link is up: nothing waits for that any more. */
+  up(): void {
+    this.#waitForUp(0);
   }
 
   /** So many bytes more are held; fewer, if it is below 0. */
@@ -99,10 +123,15 @@ export class PeerBudget {
   /** The link has ended: ids that come and go have nothing that is always theirs. */
   end(): void {
     this.sent(0);
-    this.waitForUp(0);
+    this.#waitForUp(0);
     const bytes = this.#bytes;
     this.change(-bytes);
     this.#leastBytes = 0;
     this.change(bytes);
+  }
+
+  #waitForUp(bytes: number): void {
+    this.#budget.beforeUpBytes += bytes - this.#beforeUpBytes;
+    this.#beforeUpBytes = bytes;
   }
 }

@@ -1,9 +1,11 @@
-import { retryLater } from "../core/link-handler.js";
+import type { Limits } from "../core/limits.js";
+import { type LinkWriter, retryLater } from "../core/link-handler.js";
 import { Queue } from "../core/queue.js";
-import { decodeMessage, encodeMessage, messageCreditBytes, messageOverheadBytes } from "../protocol/native/message.js";
+import { encodeMessage, messageCreditBytes, messageOverheadBytes } from "../protocol/native/message.js";
+import type { PayloadForm } from "../protocol/native/payload.js";
 import { encodeCredit, messageFlow } from "../protocol/native/stream.js";
 import { ReceiveWindow, SendWindow } from "./flow-control.js";
-import type { ChannelContext, PayloadForm, PeerChannel, ReceivedMessage, SendResult } from "./types.js";
+import type { PeerBudget } from "./memory-budget.js";
 
 /** What a message that the program has not taken, or that has no credit, takes beside what it counts against the credit. */
 const heldMessageBytes = 96;
@@ -17,24 +19,20 @@ interface QueuedMessage {
   readonly bytes: number;
 }
 
-/** Messages that go up together, because they have come together. */
-class MessageBatch {
-  readonly type = "messages";
-  readonly from: PeerChannel;
-  readonly messages: ReceivedMessage[];
-
-  constructor(from: PeerChannel, first: ReceivedMessage) {
-    this.from = from;
-    this.messages = [first];
-  }
-}
+/**
+ * What came of a message: it is on its way (`taken`), it is taken but the peer is behind (`slow`), or too much waits
+ * already and nothing was taken (`full`). After the last two a `drained` follows when it is time to go on.
+ */
+export type SendResult = "taken" | "slow" | "full";
 
 /**
  * The messages between this node and one peer, both ways. What the peer's application has not taken is bounded by its
  * credit; what goes beyond that waits here, in order, and is bounded by us.
  */
 export class ChannelMessages {
-  readonly #channel: ChannelContext;
+  readonly #link: LinkWriter;
+  readonly #limits: Limits;
+  readonly #budget: PeerBudget;
   /** What a message takes of the credit at most. */
   readonly #mostWeight: number;
   /** What is granted at least: three quarters of it are the heaviest message. */
@@ -42,7 +40,6 @@ export class ChannelMessages {
   readonly #sending: SendWindow;
   readonly #receiving: ReceiveWindow;
   readonly #waiting = new Queue<QueuedMessage>();
-  #waitingBytes = 0;
   /** Messages that the application has not consumed. */
   #unread = 0;
   #hasEnded = false;
@@ -53,18 +50,15 @@ export class ChannelMessages {
   /** Something waits, and no credit has come since that took most of it. */
   #isBehind = false;
 
-  constructor(channel: ChannelContext) {
-    const { messageBytes, queueSoftBytes } = channel.limits;
-    this.#channel = channel;
+  constructor(link: LinkWriter, limits: Limits, budget: PeerBudget) {
+    const { messageBytes, queueSoftBytes } = limits;
+    this.#link = link;
+    this.#limits = limits;
+    this.#budget = budget;
     this.#mostWeight = Math.floor((queueSoftBytes * 3) / 4);
     this.#leastWindow = Math.ceil((Math.min(this.#mostWeight, messageOverheadBytes + messageBytes) * 4) / 3);
     this.#sending = new SendWindow(queueSoftBytes);
     this.#receiving = new ReceiveWindow(queueSoftBytes);
-  }
-
-  /** Bytes of messages for which there is no credit yet, and what keeping them costs. */
-  get waitingBytes(): number {
-    return this.#waitingBytes;
   }
 
   /** How many messages wait for credit. */
@@ -73,83 +67,76 @@ export class ChannelMessages {
   }
 
   send(topic: Uint8Array, form: PayloadForm, payload: Uint8Array): SendResult {
-    const channel = this.#channel;
-    const { link } = channel;
+    const link = this.#link;
+    const budget = this.#budget;
     const bytes = messageOverheadBytes + topic.length + payload.length;
     if (!link.isOpen) return "full";
-    if (!channel.hasSpaceFor(bytes)) {
+    if (!budget.hasSpaceFor(bytes)) {
       this.#owesDrained = true;
       return "full";
     }
     const weight = this.#weigh(bytes);
-    const isSent = this.#waitingBytes === 0 && weight <= this.#sending.room;
+    const isSent = budget.waitingBytes === 0 && weight <= this.#sending.room;
     if (isSent) {
       this.#sending.spend(weight);
       encodeMessage(link, topic, form, payload);
     } else {
       // It may wait for long, and is counted by its length: so it is copied, also if it is long.
       this.#waiting.push({ topic, form, payload: new Uint8Array(payload), bytes });
-      this.#waitingBytes += bytes;
-      channel.budget.change(bytes + heldMessageBytes);
+      budget.waitingBytes += bytes;
+      budget.change(bytes + heldMessageBytes);
       this.#isBehind = true;
     }
-    if (!link.hasBeenUp) channel.countBeforeUp();
+    if (!link.hasBeenUp) budget.countBeforeUp();
     if (isSent && !this.#isTight) return "taken";
     this.#owesDrained = true;
     return "slow";
   }
 
-  take(bytes: Uint8Array, from: number, to: number): string | typeof retryLater | undefined {
-    const message = decodeMessage(bytes, from, to);
-    if (typeof message === "string") return message;
-    const weight = this.#weigh(messageCreditBytes(to - from));
-    const channel = this.#channel;
-    const { newest } = channel.outputs;
-    const batch = newest instanceof MessageBatch && newest.from === channel ? newest : undefined;
-    // A message of an earlier read that was not consumed at once waits for a loop. One read makes one batch.
-    if (batch === undefined) {
+  /**
+   * A message with so many bytes of content has come; `isFirst` of its read. Returns what it counts against the credit, or
+   * why it is not taken.
+   */
+  take(contentBytes: number, isFirst: boolean): number | string | typeof retryLater {
+    const weight = this.#weigh(messageCreditBytes(contentBytes));
+    // A message of an earlier read that was not consumed at once waits for a loop.
+    if (isFirst) {
       this.#account();
-      if (weight > channel.budget.room) return retryLater;
+      if (weight > this.#budget.room) return retryLater;
     }
     if (!this.#receiving.take(weight)) return "a message is beyond the credit";
-    const { topic, form, payload } = message;
-    const incoming: ReceivedMessage = { topic, form, payload, bytes: weight };
     this.#unread += 1;
-    if (batch !== undefined) batch.messages.push(incoming);
-    else channel.outputs.push(new MessageBatch(channel, incoming));
-    return undefined;
+    return weight;
   }
 
   consumed(bytes: number, messages: number): void {
     this.#unread -= messages;
     const limit = this.#receiving.consume(bytes, this.#window);
     this.#account();
-    if (limit !== undefined && !this.#hasEnded) encodeCredit(this.#channel.link, messageFlow, limit);
+    if (limit !== undefined && !this.#hasEnded) encodeCredit(this.#link, messageFlow, limit);
   }
 
   /** The peer grants more. */
   takeCredit(limit: number): string | undefined {
     if (!this.#sending.raise(limit)) return `the credit for messages goes back to ${limit}`;
     this.#sendWaiting();
-    if (this.#waitingBytes <= this.#channel.limits.queueSoftBytes / 2) this.#isBehind = false;
-    this.reportDrained();
+    if (this.#budget.waitingBytes <= this.#limits.queueSoftBytes / 2) this.#isBehind = false;
     return undefined;
   }
 
-  /** Says that it is time to go on, if the application waits for that and it is. */
-  reportDrained(): void {
-    if (!this.#owesDrained || this.#isBehind || this.#isTight) return;
-    const { link, limits, outputs } = this.#channel;
-    if (link.unacknowledgedBytes > limits.queueHardBytes - limits.queueSoftBytes) return;
-    this.#owesDrained = false;
-    outputs.push({ type: "drained", from: this.#channel });
+  /** True, once, when it is time to go on, if the application waits for that. */
+  drains(): boolean {
+    if (!this.#owesDrained || this.#isBehind || this.#isTight) return false;
+    const { queueHardBytes, queueSoftBytes } = this.#limits;
+    this.#owesDrained = this.#link.unacknowledgedBytes > queueHardBytes - queueSoftBytes;
+    return !this.#owesDrained;
   }
 
   /** The link has ended: what waits is lost. */
   end(): void {
-    this.#channel.budget.change(-this.#waitingBytes - this.waiting * heldMessageBytes);
+    this.#budget.change(-this.#budget.waitingBytes - this.waiting * heldMessageBytes);
+    this.#budget.waitingBytes = 0;
     this.#waiting.clear();
-    this.#waitingBytes = 0;
     this.#owesDrained = false;
     this.#hasEnded = true;
   }
@@ -158,37 +145,35 @@ export class ChannelMessages {
   #account(): void {
     const bytes = this.#receiving.unreadBytes + this.#unread * heldMessageBytes;
     if (bytes === this.#heldBytes) return;
-    this.#channel.budget.change(bytes - this.#heldBytes);
+    this.#budget.change(bytes - this.#heldBytes);
     this.#heldBytes = bytes;
   }
 
   /** What the peer may send before the application consumes any of it: less, the more all peers together need. */
   get #window(): number {
-    const { limits, budget } = this.#channel;
-    const most = limits.queueSoftBytes;
+    const most = this.#limits.queueSoftBytes;
     // Most often there is room for all of it, and then what is held need not be added up.
-    const { room } = budget;
+    const { room } = this.#budget;
     return room >= most ? most : Math.max(Math.min(this.#leastWindow, most), Math.min(most, room + this.#heldBytes));
   }
 
   /** All peers together need so much that this one, which is behind, may soon have no more. */
   get #isTight(): boolean {
-    const { link, limits, budget } = this.#channel;
-    return link.unacknowledgedBytes > limits.heldPerPeerBytes / 2 && budget.room < 2 * limits.queueSoftBytes;
+    const { heldPerPeerBytes, queueSoftBytes } = this.#limits;
+    return this.#link.unacknowledgedBytes > heldPerPeerBytes / 2 && this.#budget.room < 2 * queueSoftBytes;
   }
 
   /** Sends what the credit allows of what waits. */
   #sendWaiting(): void {
-    const { link, budget } = this.#channel;
     for (let first = this.#waiting.first; first !== undefined; first = this.#waiting.first) {
       const { topic, form, payload, bytes } = first;
       const weight = this.#weigh(bytes);
       if (weight > this.#sending.room) return;
       this.#waiting.poll();
       this.#sending.spend(weight);
-      this.#waitingBytes -= bytes;
-      budget.change(-bytes - heldMessageBytes);
-      encodeMessage(link, topic, form, payload);
+      this.#budget.waitingBytes -= bytes;
+      this.#budget.change(-bytes - heldMessageBytes);
+      encodeMessage(this.#link, topic, form, payload);
     }
   }
 

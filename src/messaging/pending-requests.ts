@@ -1,9 +1,13 @@
+import type { Limits } from "../core/limits.js";
+import type { LinkWriter } from "../core/link-handler.js";
 import { NumberMap } from "../core/number-map.js";
-import { decodeFailure, decodeReply, encodeCancel, encodeRequest, highestRequest } from "../protocol/native/request.js";
-import type { ChannelContext, PayloadForm } from "./types.js";
+import type { PayloadForm } from "../protocol/native/payload.js";
+import { encodeCancel, encodeRequest, highestRequest } from "../protocol/native/request.js";
+import type { PeerBudget } from "./memory-budget.js";
 
 /** A request of ours that has no reply yet. */
-interface PendingRequest {
+export interface PendingRequest {
+  readonly request: number;
   /** In milliseconds; Infinity for a wait without a bound. */
   readonly timeoutMs: number;
   /** When that is over. */
@@ -26,26 +30,28 @@ interface UnsentRequest {
  * earliest moment at which one may, and a reply does not move it: it then finds nothing due.
  */
 export class PendingRequests {
-  readonly #channel: ChannelContext;
+  readonly #link: LinkWriter;
+  readonly #limits: Limits;
+  readonly #budget: PeerBudget;
   readonly #pending = new NumberMap<PendingRequest>();
   /** Those that wait for the link to be up for the first time, in order. One that ends before is never sent. */
   readonly #unsent = new Map<number, UnsentRequest>();
-  #unsentBytes = 0;
   #last = 0;
-  /** When the timer is due. */
   #expireAt = Number.POSITIVE_INFINITY;
 
-  constructor(channel: ChannelContext) {
-    this.#channel = channel;
+  constructor(link: LinkWriter, limits: Limits, budget: PeerBudget) {
+    this.#link = link;
+    this.#limits = limits;
+    this.#budget = budget;
   }
 
   get size(): number {
     return this.#pending.size;
   }
 
-  /** Bytes of requests that wait for the link to be up. */
-  get unsentBytes(): number {
-    return this.#unsentBytes;
+  /** When the timer is due; undefined if no request can run out of time. */
+  get expireAt(): number | undefined {
+    return this.#expireAt === Number.POSITIVE_INFINITY ? undefined : this.#expireAt;
   }
 
   /** Asks, and returns the number of the request; `full` if too many are under way, or the numbers are used up. */
@@ -57,14 +63,13 @@ export class PendingRequests {
     now: number,
     caller: unknown,
   ): number | "full" {
-    const { link, limits } = this.#channel;
-    if (this.#pending.size >= limits.requestsInFlight || this.#last >= highestRequest) return "full";
+    if (this.#pending.size >= this.#limits.requestsInFlight || this.#last >= highestRequest) return "full";
     this.#last += 1;
     const request = this.#last;
     const by = now + timeoutMs;
-    this.#pending.set(request, { timeoutMs, by, caller });
-    this.#expire(by);
-    if (link.hasBeenUp) encodeRequest(link, request, topic, form, payload);
+    this.#pending.set(request, { request, timeoutMs, by, caller });
+    this.#expireAt = Math.min(this.#expireAt, by);
+    if (this.#link.hasBeenUp) encodeRequest(this.#link, request, topic, form, payload);
     else {
       // It may wait for long, so it is copied.
       this.#unsent.set(request, { topic, form, payload: new Uint8Array(payload) });
@@ -76,68 +81,42 @@ export class PendingRequests {
   /** The link is up for the first time: what has waited for that goes out. */
   up(): void {
     for (const [request, { topic, form, payload }] of this.#unsent) {
-      encodeRequest(this.#channel.link, request, topic, form, payload);
+      encodeRequest(this.#link, request, topic, form, payload);
     }
     this.#unsent.clear();
-    this.#unsentBytes = 0;
+    this.#budget.unsentBytes = 0;
   }
 
   /** Nobody waits any more. */
   cancel(request: number): void {
     const wasSent = !this.#unsent.has(request);
-    if (this.#settle(request) !== undefined && wasSent) encodeCancel(this.#channel.link, request);
+    if (this.settle(request) !== undefined && wasSent) encodeCancel(this.#link, request);
   }
 
-  /** Fails those whose time is over. */
-  expire(now: number): void {
+  /** Cancels those whose time is over, and returns them. */
+  expire(now: number): PendingRequest[] {
     this.#expireAt = Number.POSITIVE_INFINITY;
-    for (const [request, { by, timeoutMs, caller }] of this.#pending.entries()) {
-      if (by > now) {
-        this.#expire(by);
-        continue;
+    const overdue: PendingRequest[] = [];
+    for (const [request, pending] of this.#pending.entries()) {
+      if (pending.by > now) this.#expireAt = Math.min(this.#expireAt, pending.by);
+      else {
+        this.cancel(request);
+        overdue.push(pending);
       }
-      this.cancel(request);
-      this.#fail(request, caller, true, "TIMED_OUT", `there was no reply within ${timeoutMs} ms`);
     }
+    return overdue;
   }
 
-  /** A reply to nothing comes after every wait that has ended before its reply; it is ignored. */
-  takeReply(bytes: Uint8Array, from: number, to: number): string | undefined {
-    const reply = decodeReply(bytes, from, to);
-    if (typeof reply === "string") return reply;
-    const { request, form, payload } = reply;
-    const pending = this.#settle(request);
-    if (pending === undefined) return undefined;
-    const { caller } = pending;
-    this.#channel.outputs.push({ type: "reply", from: this.#channel, request, caller, form, payload });
-    return undefined;
+  /** The link has ended. Returns those that have no reply. */
+  end(): PendingRequest[] {
+    return this.#pending.entries().map(([request, pending]) => {
+      this.settle(request);
+      return pending;
+    });
   }
 
-  takeFailure(bytes: Uint8Array, from: number, to: number): string | undefined {
-    const failure = decodeFailure(bytes, from, to);
-    if (typeof failure === "string") return failure;
-    const pending = this.#settle(failure.number);
-    if (pending !== undefined) this.#fail(failure.number, pending.caller, false, failure.code, failure.message);
-    return undefined;
-  }
-
-  /** The link has ended. */
-  end(reason: string): void {
-    for (const [request, { caller }] of this.#pending.entries()) {
-      this.#settle(request);
-      this.#fail(request, caller, true, "PEER_DOWN", reason);
-    }
-  }
-
-  /** Sees to it that the timer is due at this moment or before. */
-  #expire(at: number): void {
-    if (at >= this.#expireAt) return;
-    this.#expireAt = at;
-    this.#channel.expireAt(at);
-  }
-
-  /** Takes a request out; undefined if there is none of this number. */
-  #settle(request: number): PendingRequest | undefined {
+  /** Takes a request out; undefined if there is none of this number: every wait may have ended before its reply. */
+  settle(request: number): PendingRequest | undefined {
     const unsent = this.#unsent.size === 0 ? undefined : this.#unsent.get(request);
     if (unsent !== undefined) {
       this.#unsent.delete(request);
@@ -147,11 +126,7 @@ export class PendingRequests {
   }
 
   #countUnsent(bytes: number): void {
-    this.#unsentBytes += bytes;
-    this.#channel.countBeforeUp();
-  }
-
-  #fail(request: number, caller: unknown, isOwn: boolean, code: string, message: string): void {
-    this.#channel.outputs.push({ type: "failed", from: this.#channel, request, caller, isOwn, code, message });
+    this.#budget.unsentBytes += bytes;
+    this.#budget.countBeforeUp();
   }
 }

@@ -1,9 +1,10 @@
+import type { Limits } from "../core/limits.js";
+import type { LinkWriter } from "../core/link-handler.js";
 import { NumberMap } from "../core/number-map.js";
-import { numberedKinds } from "../protocol/native/numbered-frames.js";
-import { payloadForms } from "../protocol/native/payload.js";
-import { decodeCancel, decodeRequest, encodeFailure, encodeReply } from "../protocol/native/request.js";
+import { type PayloadForm, payloadForms } from "../protocol/native/payload.js";
+import { encodeFailure, encodeReply, type RequestFrame } from "../protocol/native/request.js";
 import { weighValue } from "../protocol/native/value.js";
-import type { ChannelContext, PayloadForm } from "./types.js";
+import type { PeerBudget } from "./memory-budget.js";
 
 /** What a request in work takes beside its payload: its objects, the promise of the handler, and the signal. */
 const openRequestBytes = 1_024;
@@ -18,13 +19,17 @@ interface ServedRequest {
 
 /** The requests of one peer, from their arrival to the application's answer, or the end of the link. */
 export class ServedRequests {
-  readonly #channel: ChannelContext;
+  readonly #link: LinkWriter;
+  readonly #limits: Limits;
+  readonly #budget: PeerBudget;
   readonly #open = new NumberMap<ServedRequest>();
   #bytes = 0;
   #last = 0;
 
-  constructor(channel: ChannelContext) {
-    this.#channel = channel;
+  constructor(link: LinkWriter, limits: Limits, budget: PeerBudget) {
+    this.#link = link;
+    this.#limits = limits;
+    this.#budget = budget;
   }
 
   /** How many are in work, those included that have been cancelled. */
@@ -32,31 +37,24 @@ export class ServedRequests {
     return this.#open.size;
   }
 
-  takeRequest(bytes: Uint8Array, from: number, to: number): string | undefined {
-    const asked = decodeRequest(bytes, from, to);
-    if (typeof asked === "string") return asked;
-    const { request, topic, form, payload } = asked;
+  /** A request has come, in so many bytes. False if it is to be refused; or what is wrong with it. */
+  take({ request, form, payload }: RequestFrame, bytes: number): boolean | string {
     if (request <= this.#last) return `request ${request} came after ${this.#last}`;
     this.#last = request;
-    const channel = this.#channel;
-    const weight = to - from + this.#weigh(form, payload);
-    if (this.#isFull(weight) || channel.isBehind) return channel.refuse(numberedKinds.failure, request);
+    const weight = bytes + this.#weigh(form, payload);
+    if (this.#isFull(weight) || this.#budget.isBehind) return false;
     this.#open.set(request, { bytes: weight, isWanted: true });
     this.#bytes += weight;
-    channel.budget.change(weight + openRequestBytes);
-    channel.outputs.push({ type: "request", from: channel, request, topic, form, payload });
-    return undefined;
+    this.#budget.change(weight + openRequestBytes);
+    return true;
   }
 
-  /** A cancel may cross our reply, so one for nothing is ignored. */
-  takeCancel(bytes: Uint8Array, from: number, to: number): string | undefined {
-    const request = decodeCancel(bytes, from, to);
-    if (typeof request === "string") return request;
+  /** Nobody waits for it any more. False if it is not in work: a cancel may cross our reply. */
+  cancel(request: number): boolean {
     const answer = this.#open.get(request);
-    if (answer?.isWanted !== true) return undefined;
+    if (answer?.isWanted !== true) return false;
     answer.isWanted = false;
-    this.#reportCancelled(request);
-    return undefined;
+    return true;
   }
 
   /**
@@ -64,36 +62,34 @@ export class ServedRequests {
    * we would have to keep for it.
    */
   reply(request: number, form: PayloadForm, payload: Uint8Array): void {
-    const { link, budget, isBehind } = this.#channel;
+    const link = this.#link;
+    const budget = this.#budget;
     if (!this.#settle(request)) return;
-    if (!isBehind && payload.length <= budget.room) encodeReply(link, request, form, payload);
+    if (!budget.isBehind && payload.length <= budget.room) encodeReply(link, request, form, payload);
     else encodeFailure(link, { number: request, code: "OVERLOADED", message: "too many replies wait to be read" });
   }
 
   fail(request: number, code: string, message: string): void {
-    if (this.#settle(request)) encodeFailure(this.#channel.link, { number: request, code, message });
+    if (this.#settle(request)) encodeFailure(this.#link, { number: request, code, message });
   }
 
-  /** The link has ended. What is in work counts until the application is through with it. */
-  end(): void {
-    for (const [request, answer] of this.#open.entries()) {
-      if (answer.isWanted) this.#reportCancelled(request);
-      answer.isWanted = false;
-    }
+  /** The link has ended. Returns what is in work; it counts until the application is through with it. */
+  end(): number[] {
+    return this.#open.entries().flatMap(([request]) => (this.cancel(request) ? [request] : []));
   }
 
   /** One more that weighs so much would be too much for this peer, where one alone never is, or for all of them. */
   #isFull(weight: number): boolean {
-    const { limits, budget } = this.#channel;
+    const { requestsServed, requestsServedBytes } = this.#limits;
     const { size } = this.#open;
-    const isTooMuch = size > 0 && this.#bytes + weight > limits.requestsServedBytes;
-    return size >= limits.requestsServed || isTooMuch || weight + openRequestBytes > budget.room;
+    const isTooMuch = size > 0 && this.#bytes + weight > requestsServedBytes;
+    return size >= requestsServed || isTooMuch || weight + openRequestBytes > this.#budget.room;
   }
 
   /** What the application is given takes beside the bytes that came; nothing if it is too heavy to be made. */
   #weigh(form: PayloadForm, payload: Uint8Array): number {
     if (form !== payloadForms.value) return 0;
-    const { valueBytes } = this.#channel.limits;
+    const { valueBytes } = this.#limits;
     const weight = weighValue(payload, valueBytes) ?? 0;
     return weight > valueBytes ? 0 : weight;
   }
@@ -103,11 +99,7 @@ export class ServedRequests {
     const answer = this.#open.take(request);
     if (answer === undefined) return false;
     this.#bytes -= answer.bytes;
-    this.#channel.budget.change(-answer.bytes - openRequestBytes);
+    this.#budget.change(-answer.bytes - openRequestBytes);
     return answer.isWanted;
-  }
-
-  #reportCancelled(request: number): void {
-    this.#channel.outputs.push({ type: "cancelled", from: this.#channel, request });
   }
 }

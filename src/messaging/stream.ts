@@ -1,4 +1,7 @@
 import { doubleZero } from "../core/double-field.js";
+import type { Limits } from "../core/limits.js";
+import type { LinkWriter } from "../core/link-handler.js";
+import type { OutputSink } from "../core/machine.js";
 import {
   encodeAbort,
   encodeCredit,
@@ -8,6 +11,7 @@ import {
 } from "../protocol/native/stream.js";
 import { ByteQueue } from "./byte-queue.js";
 import { ReceiveWindow, SendWindow } from "./flow-control.js";
+import type { PeerBudget } from "./memory-budget.js";
 import {
   isEnding,
   isReadable,
@@ -16,7 +20,6 @@ import {
   type StreamState,
   type StreamTrigger,
 } from "./stream-states.js";
-import type { ChannelContext, PeerChannel, PeerStream } from "./types.js";
 
 /** How many first windows may be under way for each millisecond of a round trip: some 3 Gbit/s. */
 const windowsPerMs = 1.5;
@@ -24,8 +27,27 @@ const windowsPerMs = 1.5;
 /** After so many bytes a round trip is measured again: rarely enough to cost nothing. */
 const measureBytes = 1_048_576;
 
-/** What a stream reports to the streams of its link. */
+/** What happens to a stream, in order. Bytes are contiguous, and the listener may keep them. */
+export type StreamEvent =
+  /** The peer has opened it. */
+  | { readonly type: "stream"; readonly stream: Stream; readonly topic: string }
+  /** To be given back with `Stream.read` once the application has consumed them. */
+  | { readonly type: "data"; readonly stream: Stream; readonly bytes: Uint8Array }
+  /** The peer sends nothing more on the stream. */
+  | { readonly type: "finished"; readonly stream: Stream }
+  /** By the peer, or `PEER_DOWN` because the link has ended. */
+  | { readonly type: "aborted"; readonly stream: Stream; readonly code: string; readonly message: string }
+  /** After a `write` that returned false: there is room for more. */
+  | { readonly type: "writable"; readonly stream: Stream };
+
+/** What the streams of a link share, and what each reports to them. */
 export interface StreamObserver {
+  /** The peer's address. */
+  readonly peer: string;
+  readonly link: LinkWriter;
+  readonly limits: Limits;
+  readonly budget: PeerBudget;
+  readonly outputs: OutputSink<StreamEvent>;
   /** It has something to send, and credit for it. */
   ready(stream: Stream): void;
   /** It is over in both directions. */
@@ -41,12 +63,11 @@ export interface StreamObserver {
 /**
  * One stream of bytes, in both directions, with a peer.
  *
- * The application's side is `write`, `end`, `abort` and `read`. Its channel calls `turn`, `take...`
- * and `endAborted`; nobody else calls these.
+ * The application's side is `write` to `skip`. Its channel calls `turn`, `take...` and `endAborted`; nobody else calls these.
  */
-export class Stream implements PeerStream {
+export class Stream {
+  /** Its number on the link. */
   readonly id: number;
-  readonly #channel: ChannelContext;
   readonly #streams: StreamObserver;
   readonly #sending: SendWindow;
   readonly #receiving: ReceiveWindow;
@@ -65,22 +86,24 @@ export class Stream implements PeerStream {
   #heldBytes = 0;
   #isReleased = false;
 
-  constructor(id: number, channel: ChannelContext, streams: StreamObserver) {
+  constructor(id: number, streams: StreamObserver) {
+    const { streamWindowBytes } = streams.limits;
     this.id = id;
-    this.#channel = channel;
     this.#streams = streams;
-    this.#sending = new SendWindow(channel.limits.streamWindowBytes);
-    this.#receiving = new ReceiveWindow(channel.limits.streamWindowBytes);
+    this.#sending = new SendWindow(streamWindowBytes);
+    this.#receiving = new ReceiveWindow(streamWindowBytes);
   }
 
-  get peer(): PeerChannel {
-    return this.#channel;
+  /** The peer's address. */
+  get peer(): string {
+    return this.#streams.peer;
   }
 
   get state(): StreamState {
     return this.#state;
   }
 
+  /** Bytes that were written and wait here for credit or for their turn. */
   get waitingBytes(): number {
     return this.#chunks.bytes;
   }
@@ -92,14 +115,19 @@ export class Stream implements PeerStream {
 
   /** What the next turn would send: so many bytes, 0 if it is the end that is due, undefined if nothing may go. */
   get due(): number | undefined {
-    const bytes = Math.min(this.#chunks.bytes, this.#sending.room, maxStreamDataBytes(this.#channel.limits));
+    const bytes = Math.min(this.#chunks.bytes, this.#sending.room, maxStreamDataBytes(this.#streams.limits));
     if (bytes > 0) return bytes;
     return this.#chunks.bytes === 0 && isEnding(this.#state) ? 0 : undefined;
   }
 
+  /**
+   * Sends bytes, or keeps them until they may go. Fewer than 4 KiB are copied; more must not change until they have arrived.
+   * False if enough waits: `writable` follows. False also, and nothing follows, when nothing can be written any more: after
+   * the end, and once the link is being left, because the goodbye waits for what was written before.
+   */
   write(bytes: Uint8Array): boolean {
     if (!isWritable(this.#state)) return false;
-    if (!this.#channel.link.isOpen) {
+    if (!this.#streams.link.isOpen) {
       this.#isCut ||= bytes.length > 0;
       return false;
     }
@@ -109,37 +137,41 @@ export class Stream implements PeerStream {
     return !this.#owesWritable;
   }
 
+  /** Nothing more is written; what waits still goes. The other direction goes on. */
   end(): void {
     if (!isWritable(this.#state) || this.#isCut) return;
     this.#step("end");
     this.#streams.ready(this);
   }
 
+  /** Ends both directions at once. What waits is dropped, and what still comes is ignored. `code`: see `isCode`. */
   abort(code: string, message: string): void {
     if (this.#state === "closed") return;
-    encodeAbort(this.#channel.link, { number: this.id, code, message });
+    encodeAbort(this.#streams.link, { number: this.id, code, message });
     this.#hold(-this.#heldBytes);
     this.#step("abort");
   }
 
+  /** The application has taken so many bytes of what came: the peer may send more. */
   read(bytes: number): void {
     this.#hold(-Math.min(bytes, this.#heldBytes));
     const isOpen = isReadable(this.#state);
     const limit = this.#receiving.consume(bytes, isOpen ? this.#windowBytes : 0);
     if (limit !== undefined && isOpen) {
-      encodeCredit(this.#channel.link, this.id, limit);
+      encodeCredit(this.#streams.link, this.id, limit);
       this.#measure(limit);
     }
     this.#account();
   }
 
+  /** The application reads nothing more of what has come. */
   skip(): void {
     this.read(this.#receiving.unreadBytes);
   }
 
   /** Sends at most so many of the bytes that are due, or the end. */
   turn(most: number): void {
-    const { link, outputs } = this.#channel;
+    const { link, outputs } = this.#streams;
     const { due } = this;
     if (due !== undefined && due > 0) {
       const bytes = this.#chunks.take(Math.min(due, most));
@@ -163,18 +195,18 @@ export class Stream implements PeerStream {
   takeData(bytes: Uint8Array): string | undefined {
     if (!isReadable(this.#state)) return `stream ${this.id} goes on after its end`;
     if (!this.#receiving.take(bytes.length)) return `stream ${this.id} is beyond its credit`;
-    if (bytes.length > this.#channel.budget.room) {
+    if (bytes.length > this.#streams.budget.room) {
       this.#giveUp("OVERLOADED", "this node holds as much for its peers as it may");
       return undefined;
     }
     this.#hold(bytes.length);
-    this.#channel.outputs.push({ type: "data", stream: this, bytes });
+    this.#streams.outputs.push({ type: "data", stream: this, bytes });
     return undefined;
   }
 
   takeEnd(): string | undefined {
     if (!isReadable(this.#state)) return `stream ${this.id} ends twice`;
-    this.#channel.outputs.push({ type: "finished", stream: this });
+    this.#streams.outputs.push({ type: "finished", stream: this });
     this.#receiving.close();
     this.#step("finished");
     return undefined;
@@ -188,24 +220,24 @@ export class Stream implements PeerStream {
 
   /** The peer has aborted it, or refused it, or it was lost with its link. */
   endAborted(code: string, message: string): void {
-    this.#channel.outputs.push({ type: "aborted", stream: this, code, message });
+    this.#streams.outputs.push({ type: "aborted", stream: this, code, message });
     this.#step("aborted");
   }
 
   /** It cannot go on; both ends are informed. */
   #giveUp(code: string, message: string): void {
-    encodeAbort(this.#channel.link, { number: this.id, code, message });
+    encodeAbort(this.#streams.link, { number: this.id, code, message });
     this.endAborted(code, message);
   }
 
   #hold(bytes: number): void {
     this.#heldBytes += bytes;
-    this.#channel.budget.change(bytes);
+    this.#streams.budget.change(bytes);
   }
 
   /** As much waits as one frame holds, so that the next turn has enough. */
   get #isFull(): boolean {
-    return this.#chunks.bytes >= maxStreamDataBytes(this.#channel.limits);
+    return this.#chunks.bytes >= maxStreamDataBytes(this.#streams.limits);
   }
 
   /**
@@ -213,9 +245,9 @@ export class Stream implements PeerStream {
    * by so much and no more; each takes half of what is left of that, so that those that grow later get theirs too.
    */
   get #windowBytes(): number {
-    const { link, limits } = this.#channel;
+    const { link, limits, spareBytes } = this.#streams;
     const first = limits.streamWindowBytes;
-    const most = Math.min(limits.streamWindowMaxBytes, first + this.#grownBytes + this.#streams.spareBytes / 2);
+    const most = Math.min(limits.streamWindowMaxBytes, first + this.#grownBytes + spareBytes / 2);
     return Math.floor(Math.max(first, Math.min(windowsPerMs * first * (link.roundTripMs ?? 0), most)));
   }
 
@@ -223,7 +255,7 @@ export class Stream implements PeerStream {
   #measure(limit: number): void {
     if (limit - this.#measuredAt < measureBytes) return;
     this.#measuredAt = limit;
-    this.#channel.link.measure();
+    this.#streams.link.measure();
   }
 
   /** What is kept of it may have become more or less. */

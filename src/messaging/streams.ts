@@ -1,16 +1,11 @@
 import { doubleZero } from "../core/double-field.js";
-import { numberedKinds } from "../protocol/native/numbered-frames.js";
-import { viewOf } from "../protocol/native/payload.js";
-import {
-  decodeAbort,
-  decodeEnd,
-  decodeOpen,
-  decodeStreamData,
-  encodeOpen,
-  highestStream,
-} from "../protocol/native/stream.js";
-import { Stream, type StreamObserver } from "./stream.js";
-import type { ChannelContext } from "./types.js";
+import type { Limits } from "../core/limits.js";
+import type { LinkWriter } from "../core/link-handler.js";
+import type { OutputSink } from "../core/machine.js";
+import type { FailureReason } from "../protocol/native/reason.js";
+import { type DataFrame, encodeOpen, highestStream, type OpenFrame } from "../protocol/native/stream.js";
+import type { PeerBudget } from "./memory-budget.js";
+import { Stream, type StreamEvent, type StreamObserver } from "./stream.js";
 
 /** What a stream that a peer has opened takes, beside what comes on it. */
 const openStreamBytes = 4_096;
@@ -23,7 +18,11 @@ const leastFrameBytes = 16_384;
  * while little of theirs waits on the link, so that no stream holds up another one, or a message, for long.
  */
 export class ChannelStreams implements StreamObserver {
-  readonly #channel: ChannelContext;
+  readonly peer: string;
+  readonly link: LinkWriter;
+  readonly limits: Limits;
+  readonly budget: PeerBudget;
+  readonly outputs: OutputSink<StreamEvent>;
   readonly #streams = new Map<number, Stream>();
   /** Those that have something to send and credit for it, in the order of their turns. */
   readonly #line = new Set<Stream>();
@@ -45,8 +44,19 @@ export class ChannelStreams implements StreamObserver {
   #comeBytes = 0;
   #takenBytes = 0;
 
-  constructor(channel: ChannelContext, isOwner: boolean) {
-    this.#channel = channel;
+  constructor(
+    peer: string,
+    isOwner: boolean,
+    link: LinkWriter,
+    limits: Limits,
+    budget: PeerBudget,
+    outputs: OutputSink<StreamEvent>,
+  ) {
+    this.peer = peer;
+    this.link = link;
+    this.limits = limits;
+    this.budget = budget;
+    this.outputs = outputs;
     this.#isOwner = isOwner;
     this.#lastOurs = isOwner ? -1 : 0;
     this.#lastTheirs = isOwner ? 0 : -1;
@@ -65,10 +75,9 @@ export class ChannelStreams implements StreamObserver {
 
   /** Opens a stream. One that cannot be opened is returned too, and is aborted at once. */
   open(topic: Uint8Array): Stream {
-    const channel = this.#channel;
-    const { link, limits } = channel;
+    const { link, limits, budget } = this;
     const id = this.#lastOurs + 2;
-    const stream = new Stream(id, channel, this);
+    const stream = new Stream(id, this);
     if (!link.isOpen) {
       stream.endAborted("PEER_DOWN", "the link ends");
       return stream;
@@ -78,7 +87,7 @@ export class ChannelStreams implements StreamObserver {
       return stream;
     }
     // What waits for links that were never up is bounded in all.
-    if (!link.hasBeenUp && !channel.hasSpaceFor(topic.length)) {
+    if (!link.hasBeenUp && !budget.hasSpaceFor(topic.length)) {
       stream.endAborted("OVERLOADED", "too much waits for links that were never up");
       return stream;
     }
@@ -87,7 +96,7 @@ export class ChannelStreams implements StreamObserver {
     this.#streams.set(id, stream);
     encodeOpen(link, id, topic);
     link.measure();
-    if (!link.hasBeenUp) channel.countBeforeUp();
+    if (!link.hasBeenUp) budget.countBeforeUp();
     return stream;
   }
 
@@ -105,12 +114,12 @@ export class ChannelStreams implements StreamObserver {
   released({ id }: Stream): void {
     if (!this.#isOurs(id)) {
       this.#theirs -= 1;
-      this.#channel.budget.change(-openStreamBytes);
+      this.budget.change(-openStreamBytes);
     } else if (id <= this.#lastOurs) this.#ours -= 1;
   }
 
   get spareBytes(): number {
-    const { limits, budget } = this.#channel;
+    const { limits, budget } = this;
     return Math.max(0, Math.min(limits.streamGrowthBytes - this.#grownBytes, budget.room));
   }
 
@@ -120,7 +129,7 @@ export class ChannelStreams implements StreamObserver {
 
   /** Lets streams send while there is room on the link. */
   pump(): void {
-    const { link, limits } = this.#channel;
+    const { link, limits } = this;
     // Until the link is up for the first time, what is written stays with the program, which is told to wait.
     if (!link.hasBeenUp) return;
     for (const stream of this.#line) {
@@ -137,25 +146,20 @@ export class ChannelStreams implements StreamObserver {
     }
   }
 
-  takeOpen(bytes: Uint8Array, from: number, to: number): string | undefined {
-    const opening = decodeOpen(bytes, from, to);
-    if (typeof opening === "string") return opening;
-    const { stream: id, topic } = opening;
+  /** The peer opens a stream. False if that is to be refused; or what is wrong with it. */
+  takeOpen({ stream: id, topic }: OpenFrame): boolean | string {
     if (this.#isOurs(id)) return `stream ${id} is not the peer's to open`;
     if (id <= this.#lastTheirs) return `stream ${id} was opened before`;
     this.#lastTheirs = id;
-    const channel = this.#channel;
-    const { limits, budget } = channel;
-    if (this.#theirs >= limits.streamsOpen || channel.isBehind || openStreamBytes > budget.room) {
-      return channel.refuse(numberedKinds.abort, id);
-    }
-    const stream = new Stream(id, channel, this);
+    const { limits, budget } = this;
+    if (this.#theirs >= limits.streamsOpen || budget.isBehind || openStreamBytes > budget.room) return false;
+    const stream = new Stream(id, this);
     this.#theirs += 1;
     budget.change(openStreamBytes);
     this.#streams.set(id, stream);
-    channel.link.measure();
-    channel.outputs.push({ type: "stream", stream, topic });
-    return undefined;
+    this.link.measure();
+    this.outputs.push({ type: "stream", stream, topic });
+    return true;
   }
 
   /** True if a data frame has come in part. Whatever breaks meanwhile, it is the next frame that comes, from its beginning. */
@@ -164,22 +168,15 @@ export class ChannelStreams implements StreamObserver {
   }
 
   /** A data frame, or its beginning, of which so many bytes are still to come. */
-  takeData(bytes: Uint8Array, from: number, to: number, rest: number): string | undefined {
-    const data = decodeStreamData(bytes, from, to);
-    if (typeof data === "string") return data;
-    if (this.isWithinData && data.stream !== this.#stream) return "a data frame came again for another stream";
-    this.#stream = data.stream;
+  takeData({ stream, bytes }: DataFrame, rest: number): string | undefined {
+    if (this.isWithinData && stream !== this.#stream) return "a data frame came again for another stream";
+    this.#stream = stream;
     this.#comeBytes = 0;
-    return this.#takePart(data.bytes, rest);
+    return this.takeMore(bytes, rest);
   }
 
-  /** The next part of it. */
-  takeMore(bytes: Uint8Array, from: number, to: number, rest: number): string | undefined {
-    return this.#takePart(viewOf(bytes, from, to), rest);
-  }
-
-  /** Hands on what has not been handed on before the frame came again. */
-  #takePart(bytes: Uint8Array, rest: number): string | undefined {
+  /** The next part of it. Hands on what has not been handed on before the frame came again. */
+  takeMore(bytes: Uint8Array, rest: number): string | undefined {
     const known = Math.min(bytes.length, Math.max(0, this.#takenBytes - this.#comeBytes));
     this.#comeBytes += bytes.length;
     if (rest === 0 && this.#comeBytes < this.#takenBytes) return "a data frame came again, and was shorter";
@@ -190,17 +187,12 @@ export class ChannelStreams implements StreamObserver {
     return this.#streams.get(id)?.takeData(news) ?? this.#faultOf(id);
   }
 
-  takeEnd(bytes: Uint8Array, from: number, to: number): string | undefined {
-    const id = decodeEnd(bytes, from, to);
-    if (typeof id === "string") return id;
+  takeEnd(id: number): string | undefined {
     const stream = this.#streams.get(id);
     return stream === undefined ? this.#faultOf(id) : stream.takeEnd();
   }
 
-  takeAbort(bytes: Uint8Array, from: number, to: number): string | undefined {
-    const reason = decodeAbort(bytes, from, to);
-    if (typeof reason === "string") return reason;
-    const { number, code, message } = reason;
+  takeAbort({ number, code, message }: FailureReason): string | undefined {
     const stream = this.#streams.get(number);
     if (stream === undefined) return this.#faultOf(number);
     stream.endAborted(code, message);
@@ -218,7 +210,7 @@ export class ChannelStreams implements StreamObserver {
 
   /** How many bytes streams may put on the link now. */
   get #room(): number {
-    const { link, limits, budget } = this.#channel;
+    const { link, limits, budget } = this;
     const { unacknowledgedBytes } = link;
     budget.sent(unacknowledgedBytes);
     // Half of what may be kept for a peer is left to messages and requests.

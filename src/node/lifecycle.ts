@@ -6,7 +6,7 @@ import type { Endpoint } from "../core/connections.js";
 import { FullmeshError } from "../core/errors.js";
 import type { MemberMachine } from "../mesh/member-machine.js";
 import type { MemberEvent, MemberInput, MemberOutput, MeshEnd } from "../mesh/types.js";
-import type { MessagingEvent } from "../messaging/types.js";
+import type { MessagingEvent } from "../messaging/messaging-channel.js";
 import { type Address, formatAddress } from "../protocol/address.js";
 import type { Driver } from "../runtime/driver.js";
 

@@ -1,7 +1,7 @@
 import { Duplex } from "node:stream";
 import { FullmeshError, messageOf } from "../core/errors.js";
 import { ByteQueue } from "../messaging/byte-queue.js";
-import type { PeerStream } from "../messaging/types.js";
+import type { Stream } from "../messaging/stream.js";
 import { detachIfSmall, isReferenced } from "../protocol/native/payload.js";
 import type { Peer } from "./events.js";
 import type { MessagingContext } from "./messaging-context.js";
@@ -38,9 +38,9 @@ export class MeshStream extends Duplex {
   readonly peer: Peer;
   /** What it was opened for. */
   readonly topic: string;
-  readonly #stream: PeerStream;
+  readonly #stream: Stream;
   readonly #context: MessagingContext;
-  readonly #open: Map<PeerStream, StreamEvents>;
+  readonly #open: Map<Stream, StreamEvents>;
   /**
    * What has come and is not wanted yet; the peer may not send more for it. Short pieces are put together, because a peer
    * pays credit for bytes only, and a list of single bytes takes two hundred times its length.
@@ -58,13 +58,7 @@ export class MeshStream extends Duplex {
   #failure: FullmeshError | undefined;
 
   /** Made by `MeshNode.openStream` and for `MeshNode.onStream`. `open`: where it is found as long as something can happen to it. */
-  constructor(
-    stream: PeerStream,
-    peer: Peer,
-    topic: string,
-    context: MessagingContext,
-    open: Map<PeerStream, StreamEvents>,
-  ) {
+  constructor(stream: Stream, peer: Peer, topic: string, context: MessagingContext, open: Map<Stream, StreamEvents>) {
     // Nothing is kept by Node for who may read later, so that it is kept here, where short pieces are put together.
     super({ allowHalfOpen: true, readableHighWaterMark: 0, writableHighWaterMark: bufferBytes });
     this.#stream = stream;

@@ -2,9 +2,10 @@ import type { EventEmitter } from "node:events";
 import { callListener, callListeners } from "../api/application-calls.js";
 import { functionOption } from "../api/options.js";
 import { FullmeshError } from "../core/errors.js";
-import type { MessagingEvent, PayloadForm, PeerChannel, ReceivedMessage } from "../messaging/types.js";
+import type { MessagingChannel, MessagingEvent, ReceivedMessage } from "../messaging/messaging-channel.js";
 import type { Address } from "../protocol/address.js";
 import { messageFrameBytes } from "../protocol/native/message.js";
+import type { PayloadForm } from "../protocol/native/payload.js";
 import { detachIfSmall, isReferenced, noBytes, payloadForms, writeBytes } from "../protocol/native/payload.js";
 import { type StandardSchema, type Validation, validate } from "./contract.js";
 import type { Message, NodeEvents, Peer } from "./events.js";
@@ -57,7 +58,7 @@ class TopicLoops {
  */
 class HeldMessage implements LazyItem<Message> {
   readonly #context: MessagingContext;
-  readonly #from: PeerChannel;
+  readonly #from: MessagingChannel;
   readonly #peer: Peer;
   readonly #topic: string;
   readonly #form: PayloadForm;
@@ -69,7 +70,7 @@ class HeldMessage implements LazyItem<Message> {
   #missing: number;
 
   /** `loops`: so many must take it. */
-  constructor(context: MessagingContext, from: PeerChannel, peer: Peer, incoming: ReceivedMessage, loops: number) {
+  constructor(context: MessagingContext, from: MessagingChannel, peer: Peer, incoming: ReceivedMessage, loops: number) {
     const { topic, form, payload, bytes } = incoming;
     this.#context = context;
     this.#from = from;
@@ -157,7 +158,7 @@ class ValidatedLoop implements AsyncIterableIterator<Message> {
 /** What a message has brought; `undecodable`, and a note, if that is nothing. */
 function madeOf(
   context: MessagingContext,
-  from: PeerChannel,
+  from: MessagingChannel,
   topic: string,
   form: PayloadForm,
   payload: Uint8Array,
@@ -181,7 +182,7 @@ export class NodeMessages {
   readonly #listeners = new Map<string, Set<(message: Message) => void>>();
   readonly #schemas: ReadonlyMap<string, StandardSchema> | undefined;
   /** The last message of a peer that waits for its schema, or for another message that does. */
-  readonly #validating = new Map<PeerChannel, Promise<void>>();
+  readonly #validating = new Map<MessagingChannel, Promise<void>>();
   #isClosed = false;
   #sent = 0;
   #received = 0;
@@ -304,7 +305,7 @@ export class NodeMessages {
   }
 
   /** Gives a message to loops. False if there are none: a listener may have ended the last of them. */
-  #give(from: PeerChannel, peer: Peer, incoming: ReceivedMessage, emitted: true | Promise<void>): boolean {
+  #give(from: MessagingChannel, peer: Peer, incoming: ReceivedMessage, emitted: true | Promise<void>): boolean {
     const [some, all] = [this.#loops.get(incoming.topic), this.#loops.get(undefined)];
     const loops = [...(some?.all ?? []), ...(all?.all ?? [])];
     if (loops.length === 0) return false;
@@ -325,7 +326,7 @@ export class NodeMessages {
    * emitted nor their sender waiting for ever. A promise if its schema takes its time, or that of an earlier message.
    */
   #emitReceived(
-    from: PeerChannel,
+    from: MessagingChannel,
     peer: Peer | undefined,
     { topic, form, payload: bytes }: ReceivedMessage,
   ): boolean | Promise<void> {
@@ -338,7 +339,7 @@ export class NodeMessages {
   }
 
   /** Emits a message once it is validated, after those of the same peer that came before. False if it does not fit. */
-  #emitValidated(from: PeerChannel, message: Message): boolean | Promise<void> {
+  #emitValidated(from: MessagingChannel, message: Message): boolean | Promise<void> {
     const validated = this.#validated(message);
     const earlier = this.#validating.get(from);
     if (earlier === undefined && !(validated instanceof Promise)) {

@@ -2,8 +2,7 @@ import type { Log } from "../api/log.js";
 import { FullmeshError } from "../core/errors.js";
 import type { Limits } from "../core/limits.js";
 import type { MemberMachine } from "../mesh/member-machine.js";
-import type { MessagingChannels } from "../messaging/messaging-channels.js";
-import type { PeerChannel } from "../messaging/types.js";
+import type { MessagingChannel, MessagingChannels } from "../messaging/messaging-channel.js";
 import type { Driver } from "../runtime/driver.js";
 import type { PeerName, Peers } from "./peers.js";
 import { TopicEncoder } from "./topics.js";
@@ -77,7 +76,7 @@ export class MessagingContext {
    *
    * @throws {FullmeshError} `UNKNOWN_PEER`, `AMBIGUOUS_PEER`, `PEER_GONE`, `NOT_LINKED`, `CLASSIC_PEER`, `ENDED`, `BAD_OPTION`
    */
-  channelWith(peer: PeerName): PeerChannel {
+  channelWith(peer: PeerName): MessagingChannel {
     // Nothing new is begun after our goodbye: it would be lost without a word.
     this.requireRunning();
     const known = this.#knownChannel(peer);
@@ -97,7 +96,7 @@ export class MessagingContext {
   }
 
   /** The channel with a peer that is given as most often: by its address, or as the `Peer` that it is now. No search. */
-  #knownChannel(peer: PeerName): PeerChannel | undefined {
+  #knownChannel(peer: PeerName): MessagingChannel | undefined {
     if (typeof peer === "string") return this.messaging.at(peer);
     return this.peers.isCurrent(peer) ? this.messaging.at(peer.address) : undefined;
   }

@@ -2,7 +2,7 @@ import { isThenable } from "../api/application-calls.js";
 import { functionOption } from "../api/options.js";
 import { type ErrorCode, FullmeshError, messageOf } from "../core/errors.js";
 import { NumberMap } from "../core/number-map.js";
-import type { MessagingEvent, PeerChannel } from "../messaging/types.js";
+import type { MessagingChannel, MessagingEvent } from "../messaging/messaging-channel.js";
 import type { Address } from "../protocol/address.js";
 import { detachIfSmall, payloadForms } from "../protocol/native/payload.js";
 import { replyFrameBytes } from "../protocol/native/request.js";
@@ -85,7 +85,7 @@ export class RequestHandlers {
   readonly #schemas: ReadonlyMap<string, StandardSchema> | undefined;
   readonly #handlers = new Map<string, RequestHandler>();
   /** Requests whose reply is still to come, by channel and number. */
-  readonly #open = new Map<PeerChannel, NumberMap<OpenRequest>>();
+  readonly #open = new Map<MessagingChannel, NumberMap<OpenRequest>>();
 
   /** `schemas`: of the payloads that are validated, by topic. */
   constructor(context: MessagingContext, schemas: ReadonlyMap<string, StandardSchema> | undefined) {
@@ -144,7 +144,7 @@ export class RequestHandlers {
   }
 
   /** Nobody waits for the reply to a request any more. */
-  cancelled(from: PeerChannel, request: number): void {
+  cancelled(from: MessagingChannel, request: number): void {
     this.#take(from, request)?.abandon();
   }
 
@@ -155,7 +155,7 @@ export class RequestHandlers {
     for (const [, open] of requests) open.abandon();
   }
 
-  #answerLater(from: PeerChannel, request: number, open: OpenRequest, reply: unknown): void {
+  #answerLater(from: MessagingChannel, request: number, open: OpenRequest, reply: unknown): void {
     const requests = this.#open.get(from) ?? new NumberMap<OpenRequest>();
     requests.set(request, open);
     this.#open.set(from, requests);
@@ -173,7 +173,7 @@ export class RequestHandlers {
     );
   }
 
-  #reply(from: PeerChannel, request: number, topic: string, reply: unknown): void {
+  #reply(from: MessagingChannel, request: number, topic: string, reply: unknown): void {
     const { limits } = this.#context;
     try {
       const form = payloadFormOf(reply);
@@ -192,14 +192,14 @@ export class RequestHandlers {
   }
 
   /** Neither the request nor its reply can be a payload. */
-  #refuse(from: PeerChannel, request: number, topic: string, { code, message }: FullmeshError): void {
+  #refuse(from: MessagingChannel, request: number, topic: string, { code, message }: FullmeshError): void {
     this.#fail(from, request, code, message);
     const failed = `a request of ${from.peer} to ${JSON.stringify(topic)} failed: ${message}`;
     this.#context.log.write({ code: code as ErrorCode, message: failed, remote: from.peer });
   }
 
   /** The handler has failed: the asker is told, and so is our own log, where somebody can do something about it. */
-  #failed(from: PeerChannel, request: number, topic: string, error: unknown): void {
+  #failed(from: MessagingChannel, request: number, topic: string, error: unknown): void {
     if (error instanceof PayloadRefusal) {
       this.#refuse(from, request, topic, error);
       return;
@@ -217,12 +217,12 @@ export class RequestHandlers {
     this.#context.log.writeThrown(`a request of ${from.peer} to ${JSON.stringify(topic)}`, error, from.peer, logged);
   }
 
-  #fail(from: PeerChannel, request: number, code: string, message: string): void {
+  #fail(from: MessagingChannel, request: number, code: string, message: string): void {
     from.fail(request, code, message);
     this.#context.wake();
   }
 
-  #take(from: PeerChannel, request: number): OpenRequest | undefined {
+  #take(from: MessagingChannel, request: number): OpenRequest | undefined {
     const requests = this.#open.get(from);
     const open = requests?.take(request);
     if (requests?.size === 0) this.#open.delete(from);

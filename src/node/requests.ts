@@ -1,7 +1,8 @@
 import { rejection } from "../api/call-stack.js";
 import { refuseUnknown, signalOption, waitOption } from "../api/options.js";
 import { FullmeshError } from "../core/errors.js";
-import type { MessagingEvent, PayloadForm, PeerChannel } from "../messaging/types.js";
+import type { MessagingChannel, MessagingEvent } from "../messaging/messaging-channel.js";
+import type { PayloadForm } from "../protocol/native/payload.js";
 import { payloadForms } from "../protocol/native/payload.js";
 import { requestFrameBytes } from "../protocol/native/request.js";
 import { type Abortable, unwatchAbort, watchAbort } from "./abort-watch.js";
@@ -34,14 +35,14 @@ export const noOptions: RequestOptions = Object.freeze({});
 
 /** A request that is under way. */
 class OutgoingRequest implements Abortable {
-  readonly #channel: PeerChannel;
+  readonly #channel: MessagingChannel;
   readonly #wake: () => void;
   readonly #signal: AbortSignal | undefined;
   readonly #resolve: (reply: unknown) => void;
   #request = 0;
 
   constructor(
-    channel: PeerChannel,
+    channel: MessagingChannel,
     wake: () => void,
     signal: AbortSignal | undefined,
     resolve: (reply: unknown) => void,
@@ -162,7 +163,7 @@ export class NodeRequests {
     return { topicBytes, form, payload: bytes, signal, timeoutMs };
   }
 
-  #ask(channel: PeerChannel, question: RequestTarget): Promise<unknown> {
+  #ask(channel: MessagingChannel, question: RequestTarget): Promise<unknown> {
     const { topicBytes, form, payload, signal, timeoutMs } = question;
     if (signal?.aborted === true) throw abortedError(signal);
     const context = this.#context;

@@ -1,5 +1,5 @@
 import type { MemberMachine } from "../mesh/member-machine.js";
-import type { MessagingChannels } from "../messaging/messaging-channels.js";
+import type { MessagingChannels } from "../messaging/messaging-channel.js";
 import type { Peers } from "./peers.js";
 
 /** What a node holds at this moment, and what it has sent and received. See `MeshNode.stats`. */

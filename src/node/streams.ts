@@ -1,6 +1,6 @@
 import { functionOption } from "../api/options.js";
 import { FullmeshError } from "../core/errors.js";
-import type { MessagingEvent, PeerStream } from "../messaging/types.js";
+import type { Stream, StreamEvent } from "../messaging/stream.js";
 import type { Address } from "../protocol/address.js";
 import type { Peer } from "./events.js";
 import { abortedError, MeshStream, type StreamEvents } from "./mesh-stream.js";
@@ -17,13 +17,11 @@ export interface StreamContext {
 /** Takes the streams that peers open. What it throws, or rejects with, gives the stream up. */
 export type StreamHandler = (stream: MeshStream, context: StreamContext) => unknown;
 
-type StreamArrival = Extract<MessagingEvent, { type: "stream" | "data" | "finished" | "aborted" | "writable" }>;
-
 /** The streams of a node. */
 export class NodeStreams {
   readonly #context: MessagingContext;
   readonly #handlers = new Map<string, StreamHandler>();
-  readonly #open = new Map<PeerStream, StreamEvents>();
+  readonly #open = new Map<Stream, StreamEvents>();
 
   constructor(context: MessagingContext) {
     this.#context = context;
@@ -54,7 +52,7 @@ export class NodeStreams {
   }
 
   /** Something has happened to a stream at the other end. */
-  arrived(arrival: StreamArrival): void {
+  arrived(arrival: StreamEvent): void {
     const { stream } = arrival;
     if (arrival.type === "stream") {
       this.#opened(stream, arrival.topic);
@@ -73,8 +71,8 @@ export class NodeStreams {
     for (const events of [...this.#open.values()]) events.aborted(this.#context.endedError());
   }
 
-  #opened(stream: PeerStream, topic: string): void {
-    const peer = this.#context.peers.at(stream.peer.peer as Address);
+  #opened(stream: Stream, topic: string): void {
+    const peer = this.#context.peers.at(stream.peer as Address);
     const handler = this.#handlers.get(topic);
     if (peer === undefined || handler === undefined) {
       stream.abort("NO_HANDLER", `${JSON.stringify(topic)} is not handled here`);
@@ -93,12 +91,12 @@ export class NodeStreams {
     }
   }
 
-  #streamOver(stream: PeerStream, peer: Peer, topic: string): MeshStream {
+  #streamOver(stream: Stream, peer: Peer, topic: string): MeshStream {
     return new MeshStream(stream, peer, topic, this.#context, this.#open);
   }
 
-  #failureOf({ stream, code, message }: Extract<MessagingEvent, { type: "aborted" }>): FullmeshError {
+  #failureOf({ stream, code, message }: Extract<StreamEvent, { type: "aborted" }>): FullmeshError {
     const hasEnded = code === "PEER_DOWN" && this.#context.hasEnded;
-    return hasEnded ? this.#context.endedError() : abortedError(stream.peer.peer, code, message);
+    return hasEnded ? this.#context.endedError() : abortedError(stream.peer, code, message);
   }
 }

@@ -1,9 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { defaultLimits } from "../../src/core/limits.js";
 import { Timers } from "../../src/core/timers.js";
-import type { MessagingChannel } from "../../src/messaging/messaging-channel.js";
-import { MessagingChannels } from "../../src/messaging/messaging-channels.js";
-import type { MessagingEvent } from "../../src/messaging/types.js";
+import {
+  type MessagingChannel,
+  MessagingChannels,
+  type MessagingEvent,
+} from "../../src/messaging/messaging-channel.js";
 import { numberedKinds } from "../../src/protocol/native/numbered-frames.js";
 import { content, TestLink, topic } from "./pair.js";
 

@@ -3,9 +3,11 @@ import { defaultLimits, type Limits } from "../../src/core/limits.js";
 import type { LinkWriter } from "../../src/core/link-handler.js";
 import { Timers } from "../../src/core/timers.js";
 import { MemoryBudget, PeerBudget } from "../../src/messaging/memory-budget.js";
-import type { MessagingChannel } from "../../src/messaging/messaging-channel.js";
-import { MessagingChannels } from "../../src/messaging/messaging-channels.js";
-import type { MessagingEvent } from "../../src/messaging/types.js";
+import {
+  type MessagingChannel,
+  MessagingChannels,
+  type MessagingEvent,
+} from "../../src/messaging/messaging-channel.js";
 import { numberedKinds } from "../../src/protocol/native/numbered-frames.js";
 import { faultText, TestLink } from "./pair.js";
 
@@ -14,7 +16,7 @@ const KiB = 1_024;
 describe("the shares of a budget", () => {
   const make = (count: number): PeerBudget[] => {
     const budget = new MemoryBudget({ heldBytes: 2_000, heldPerPeerBytes: 100 });
-    return Array.from({ length: count }, () => new PeerBudget(budget));
+    return Array.from({ length: count }, () => new PeerBudget(budget, new TestLink(), defaultLimits));
   };
   const fill = (share: PeerBudget): void => {
     for (let room = Math.floor(share.room); room > 0; room = Math.floor(share.room)) share.change(room);
@@ -41,7 +43,7 @@ describe("the shares of a budget", () => {
   it("of peers that have gone count in full until what they have left is taken", () => {
     const budget = new MemoryBudget({ heldBytes: 2_000, heldPerPeerBytes: 100 });
     const gone = Array.from({ length: 50 }, () => {
-      const share = new PeerBudget(budget);
+      const share = new PeerBudget(budget, new TestLink(), defaultLimits);
       share.change(Math.min(20, share.room));
       share.sent(5);
       share.end();

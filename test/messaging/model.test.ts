@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { PeerStream } from "../../src/messaging/types.js";
+import type { Stream } from "../../src/messaging/stream.js";
 import { type ChannelEvent, type End, Pair, topic } from "./pair.js";
 
 /**
@@ -30,7 +30,7 @@ interface Direction {
 
 /** One end's view of one stream. */
 interface Side {
-  readonly stream: PeerStream;
+  readonly stream: Stream;
   readonly out: Direction;
   readonly into: Direction;
   isAborted: boolean;
@@ -85,7 +85,7 @@ function byteAt(id: number, place: number): number {
 class Model {
   readonly pair = new Pair(limits);
   readonly ends: readonly [End, End] = [this.pair.first, this.pair.second];
-  readonly sides: readonly [Map<PeerStream, Side>, Map<PeerStream, Side>] = [new Map(), new Map()];
+  readonly sides: readonly [Map<Stream, Side>, Map<Stream, Side>] = [new Map(), new Map()];
   /** By the stream's number: what its opener sends, and what the other sends. */
   readonly directions = new Map<number, readonly [Direction, Direction]>();
   /** How many streams the other end has aborted, and how often a window was full. */
@@ -139,7 +139,7 @@ class Model {
     this.#seen[index] = arrivals.length;
   }
 
-  #hearOpening(index: 0 | 1, stream: PeerStream): void {
+  #hearOpening(index: 0 | 1, stream: Stream): void {
     const [into, out] = this.directions.get(stream.id) ?? [];
     if (out === undefined || into === undefined) throw new Error("nobody has opened it");
     this.sides[index].set(stream, { stream, out, into, isAborted: false });

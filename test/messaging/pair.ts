@@ -1,16 +1,19 @@
 import { defaultLimits, type Limits } from "../../src/core/limits.js";
 import { type LinkWriter, retryLater } from "../../src/core/link-handler.js";
 import { Timers } from "../../src/core/timers.js";
-import type { MessagingChannel } from "../../src/messaging/messaging-channel.js";
-import { MessagingChannels } from "../../src/messaging/messaging-channels.js";
-import type { MessagingEvent, PeerChannel, ReceivedMessage } from "../../src/messaging/types.js";
+import {
+  type MessagingChannel,
+  MessagingChannels,
+  type MessagingEvent,
+  type ReceivedMessage,
+} from "../../src/messaging/messaging-channel.js";
 
 type Batch = Extract<MessagingEvent, { readonly type: "messages" }>;
 
 /** What has arrived, each message by itself. */
 export type ChannelEvent =
   | Exclude<MessagingEvent, Batch>
-  | ({ readonly type: "message"; readonly from: PeerChannel } & ReceivedMessage);
+  | ({ readonly type: "message"; readonly from: MessagingChannel } & ReceivedMessage);
 
 function each(arrival: MessagingEvent): ChannelEvent[] {
   if (arrival.type !== "messages") return [arrival];

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { defaultLimits } from "../../src/core/limits.js";
 import { Timers } from "../../src/core/timers.js";
-import { MessagingChannels } from "../../src/messaging/messaging-channels.js";
+import { MessagingChannels } from "../../src/messaging/messaging-channel.js";
 import { numberedKinds } from "../../src/protocol/native/numbered-frames.js";
 import { bytesOf, content, type End, Pair, TestLink, text, topic } from "./pair.js";
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
+import type { Stream } from "../../src/messaging/stream.js";
 import type { streamTransitions } from "../../src/messaging/stream-states.js";
-import type { PeerStream } from "../../src/messaging/types.js";
 import { numberedKinds } from "../../src/protocol/native/numbered-frames.js";
 import { bytesOf, content, type End, Pair, topic } from "./pair.js";
 
@@ -8,14 +8,14 @@ const file = topic("file");
 const kib = 1_024;
 
 /** A pair with one stream, which the first end has opened. */
-function opened(limits = {}): { pair: Pair; ours: PeerStream; theirs: PeerStream } {
+function opened(limits = {}): { pair: Pair; ours: Stream; theirs: Stream } {
   const pair = new Pair(limits);
   const ours = pair.first.channel.open(file);
   pair.settle();
   return { pair, ours, theirs: pair.second.only("stream").stream };
 }
 
-function bytesOfStream(end: End, stream?: PeerStream): Buffer {
+function bytesOfStream(end: End, stream?: Stream): Buffer {
   return Buffer.concat(
     end.of("data").flatMap((each) => (stream === undefined || each.stream === stream ? [each.bytes] : [])),
   );
@@ -47,8 +47,8 @@ describe("a stream", () => {
       [4, "file"],
     ]);
     expect(pair.second.of("stream").map(({ stream }) => [stream.id, stream.peer])).toEqual([
-      [1, pair.second.channel],
-      [3, pair.second.channel],
+      [1, pair.second.channel.peer],
+      [3, pair.second.channel.peer],
     ]);
     expect([pair.first.link.measures, pair.second.link.measures]).toEqual([4, 4]);
     expect(pair.faults).toEqual([]);
@@ -138,7 +138,7 @@ describe("a stream", () => {
   });
 
   /** The ways into each state, seen from the end that opened the stream. */
-  const ways: Record<keyof typeof streamTransitions, (pair: Pair, ours: PeerStream, theirs: PeerStream) => void> = {
+  const ways: Record<keyof typeof streamTransitions, (pair: Pair, ours: Stream, theirs: Stream) => void> = {
     open: () => {},
     ending: (_pair, ours) => {
       ours.write(content(2_000));
@@ -372,7 +372,7 @@ describe("the window of a stream", () => {
       pair.second.drain();
       expect(sum()).toBeLessThanOrEqual(20 * 1_000 + 10_000);
     };
-    const read = (stream: PeerStream, most: number): void => {
+    const read = (stream: Stream, most: number): void => {
       const bytes = Math.min(most, unread.get(stream) ?? 0);
       unread.set(stream, (unread.get(stream) ?? 0) - bytes);
       stream.read(bytes);

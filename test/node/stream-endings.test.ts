@@ -5,7 +5,7 @@ import { pipeline } from "node:stream/promises";
 import { expect, test } from "vitest";
 import { FullmeshError } from "../../src/core/errors.js";
 import type { Peer } from "../../src/index.js";
-import type { PeerStream } from "../../src/messaging/types.js";
+import type { Stream } from "../../src/messaging/stream.js";
 import { MeshStream, type StreamEvents } from "../../src/node/mesh-stream.js";
 import type { MessagingContext } from "../../src/node/messaging-context.js";
 
@@ -15,10 +15,10 @@ const abort = new FullmeshError("STREAM_ABORTED", "the peer has aborted the stre
 /** A stream of which the test plays the link. Nothing that is written has room. */
 function stream(): { readonly mesh: MeshStream; readonly events: StreamEvents } {
   const link = { write: () => false, end: () => {}, abort: () => {}, read: () => {}, skip: () => {} };
-  const open = new Map<PeerStream, StreamEvents>();
+  const open = new Map<Stream, StreamEvents>();
   const context = { wake: () => {} } as unknown as MessagingContext;
   const mesh = new MeshStream(
-    link as unknown as PeerStream,
+    link as unknown as Stream,
     { address: "10.0.0.1:1" } as unknown as Peer,
     "t",
     context,

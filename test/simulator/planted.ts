@@ -1,6 +1,7 @@
 import { vi } from "vitest";
 import type { ScenarioKind } from "../../simulator/scenario.js";
 import { IdleMonitor } from "../../src/core/idle-monitor.js";
+import type { LinkWriter } from "../../src/core/link-handler.js";
 import { NativeConnection } from "../../src/mesh/native/connection.js";
 import { DirectoryView } from "../../src/mesh/native/directory-view.js";
 import { type GrantRule, grantRules } from "../../src/mesh/native/grant-rules.js";
@@ -14,8 +15,7 @@ import { ResumeState } from "../../src/mesh/native/resume-state.js";
 import { ServerLinkReport } from "../../src/mesh/native/server-link-report.js";
 import { ByteQueue } from "../../src/messaging/byte-queue.js";
 import { ReceiveWindow, SendWindow } from "../../src/messaging/flow-control.js";
-import { MessagingChannel } from "../../src/messaging/messaging-channel.js";
-import { MessagingChannels } from "../../src/messaging/messaging-channels.js";
+import { MessagingChannel, MessagingChannels } from "../../src/messaging/messaging-channel.js";
 import { PendingRequests } from "../../src/messaging/pending-requests.js";
 import { Stream } from "../../src/messaging/stream.js";
 import { CompletenessTracker } from "../../src/rendezvous/completeness-tracker.js";
@@ -175,18 +175,25 @@ export const plants: readonly Plant[] = [
     when: "what was sent on a link that was never up goes to the next incarnation of the peer",
     plant: () => {
       const lost = new Map<string, Parameters<MessagingChannel["send"]>[]>();
+      const links = new Map<MessagingChannel, LinkWriter>();
       const { send, ended } = MessagingChannel.prototype;
       const attach = MessagingChannels.prototype.attach;
       vi.spyOn(MessagingChannel.prototype, "send").mockImplementation(function (this: MessagingChannel, ...message) {
-        if (!this.link.hasBeenUp) lost.set(this.peer, [...(lost.get(this.peer) ?? []), message]);
+        if (links.get(this)?.hasBeenUp === false) lost.set(this.peer, [...(lost.get(this.peer) ?? []), message]);
         return send.apply(this, message);
       });
       vi.spyOn(MessagingChannel.prototype, "ended").mockImplementation(function (this: MessagingChannel, reason) {
-        if (this.link.hasBeenUp) lost.delete(this.peer);
+        if (links.get(this)?.hasBeenUp === true) lost.delete(this.peer);
         ended.call(this, reason);
       });
-      vi.spyOn(MessagingChannels.prototype, "attach").mockImplementation(function (this: MessagingChannels, ...link) {
-        const channel = attach.apply(this, link);
+      vi.spyOn(MessagingChannels.prototype, "attach").mockImplementation(function (
+        this: MessagingChannels,
+        peer,
+        isOwner,
+        link,
+      ) {
+        const channel = attach.call(this, peer, isOwner, link);
+        links.set(channel, link);
         for (const message of lost.get(channel.peer) ?? []) send.apply(channel, message);
         return channel;
       });
@@ -232,13 +239,13 @@ export const plants: readonly Plant[] = [
   },
   {
     when: "the time of a request never runs out",
-    plant: () => vi.spyOn(PendingRequests.prototype, "expire").mockImplementation(() => {}),
+    plant: () => vi.spyOn(MessagingChannel.prototype, "expire").mockImplementation(() => {}),
     seed: 4,
     breaks: "L2",
   },
   {
     when: "requests are forgotten when their link ends",
-    plant: () => vi.spyOn(PendingRequests.prototype, "end").mockImplementation(() => {}),
+    plant: () => vi.spyOn(PendingRequests.prototype, "end").mockReturnValue([]),
     seed: 3,
     breaks: "L2",
   },
