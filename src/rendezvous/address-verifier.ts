@@ -210,9 +210,9 @@ export class AddressVerifier {
       return;
     }
     dial.isConnected = true;
-    const { mesh, id, nonce } = task;
+    const { mesh, id, challenge } = task;
     const question: Control =
-      nonce === undefined ? { type: "check", mesh, id } : { type: "challenge", mesh, id, nonce };
+      challenge === undefined ? { type: "check", mesh, id } : { type: "challenge", mesh, id, nonce: challenge.nonce };
     this.#outputs.push({ type: "send", connection, bytes: encodePreface() });
     this.#outputs.push({ type: "send", connection, bytes: encodeControl(question) });
   }
@@ -223,7 +223,7 @@ export class AddressVerifier {
     const { result } = reply;
     if (result === undefined) return;
     // That the right member listens does not prove who registered: the nonce has to come back on the session.
-    if (result.found === "here" && task.nonce !== undefined) this.#hangUp(dial, now);
+    if (result.found === "here" && task.challenge !== undefined) this.#hangUp(dial, now);
     else this.#finish(dial, result.found, result.detail, now);
   }
 
@@ -262,7 +262,7 @@ export class AddressVerifier {
 
 /** The levels of the fair queue in which a dial takes its turn. */
 function turnOf(task: Verification): readonly string[] {
-  return [task.nonce === undefined ? "check" : "challenge", task.mesh, hostOf(task)];
+  return [task.challenge === undefined ? "check" : "challenge", task.mesh, hostOf(task)];
 }
 
 function hostOf({ address }: Verification): string {

@@ -3,7 +3,7 @@ import type { Limits } from "../core/limits.js";
 import type { Id, Member } from "../protocol/directory.js";
 import type { LinkFailure } from "../protocol/missing-pair.js";
 import type { ControlOf } from "../protocol/native/control.js";
-import type { MemberRecord, UnlistedLink, UnlistedMember } from "./member-session.js";
+import type { MemberRecord, UnlistedLink, UnlistedMember } from "./member-record.js";
 import type { Members } from "./members.js";
 
 /** A native member's report of its links. */

@@ -175,7 +175,8 @@ export class ConnectionHandler {
     const isFirst = session.dialect === undefined;
     this.#pendingConnections.spoke(session.connection, now);
     this.#idleMonitor.heard(session, now);
-    if (session.record !== undefined) session.record.heardAt = now;
+    const record = this.#meshes.peek(session.mesh)?.members.of(session);
+    if (record !== undefined) record.heardAt = now;
     session.reader.push(bytes);
     const refusal = this.#pendingRefusals.take(session.connection);
     if (refusal !== undefined) this.#sendRefusal(refusal, now);
@@ -241,7 +242,7 @@ export class ConnectionHandler {
     this.#idleMonitor.forget(session);
     this.#observers.end(session);
     this.#quietTimers.clear(session);
-    if (session.proof !== undefined) this.#addressVerifier.end(session.proof.task, now);
+    if (session.proof !== undefined) this.#addressVerifier.end(session.proof, now);
     session.proof = undefined;
     this.#meshes.find(session.mesh)?.depart(session, type === "left" ? "left" : "lost", reason, now);
   }

@@ -1,8 +1,9 @@
 import type { Limits } from "../core/limits.js";
-import type { KeyedTimers } from "../core/timers.js";
-import type { AddressVerifier, VerificationResult } from "./address-verifier.js";
+import type { KeyedTimers, Timers } from "../core/timers.js";
+import type { VerificationResult } from "./address-verifier.js";
 import type { CompletenessTracker } from "./completeness-tracker.js";
-import type { MemberRecord, MemberSession } from "./member-session.js";
+import type { MemberRecord } from "./member-record.js";
+import type { MemberSession, Verification } from "./member-session.js";
 import type { Membership } from "./membership.js";
 
 /** After so many refusals in a row nobody listens at an address. */
@@ -20,7 +21,8 @@ export class FailureDetector {
   readonly #limits: Limits;
   readonly #membership: Membership;
   readonly #completeness: CompletenessTracker;
-  readonly #addressVerifier: AddressVerifier;
+  /** Dials that find out whether a suspect is there, and that the review of the mesh will begin. */
+  #checks: Verification[] = [];
   /** When each suspect is judged again. */
   readonly #timers: KeyedTimers<MemberRecord>;
   /** All sessions of the mesh, waiting and classic ones included: each shows that this server can be reached. */
@@ -34,14 +36,12 @@ export class FailureDetector {
     limits: Limits,
     membership: Membership,
     completeness: CompletenessTracker,
-    addressVerifier: AddressVerifier,
-    timers: KeyedTimers<MemberRecord>,
+    timers: Pick<Timers, "keyed">,
   ) {
     this.#limits = limits;
     this.#membership = membership;
     this.#completeness = completeness;
-    this.#addressVerifier = addressVerifier;
-    this.#timers = timers;
+    this.#timers = timers.keyed((record, now) => this.#due(record, now));
   }
 
   /** How many sessions are watched. */
@@ -82,7 +82,6 @@ export class FailureDetector {
   attach(record: MemberRecord, session: MemberSession, now: number): MemberSession | undefined {
     const older = record.session;
     this.#endProof(session);
-    session.record = record;
     record.session = session;
     record.suspect = undefined;
     this.#timers.clear(record);
@@ -90,9 +89,9 @@ export class FailureDetector {
     return older === session ? undefined : older;
   }
 
-  /** A session has to prove that this member has come back. */
-  proving(session: MemberSession, record: MemberRecord): void {
-    session.resumes = record;
+  /** A session has to prove that this member has come back, which holds this revision of the log, or has read another. */
+  proving(session: MemberSession, record: MemberRecord, revision: number | undefined): void {
+    session.resumes = { revision };
     record.provers += 1;
     this.#provers += 1;
   }
@@ -102,8 +101,8 @@ export class FailureDetector {
     if (this.sessions.delete(session) && !this.isHeard) this.#unheardSince = now;
     const resumed = this.#endProof(session);
     if (resumed !== undefined) this.judge([resumed], now);
-    const { record } = session;
-    if (record?.session !== session) return;
+    const record = this.#membership.members.of(session);
+    if (record === undefined) return;
     record.session = undefined;
     if (!record.isStanding || record.dialect === "classic") return;
     this.#suspect(record, reason, now);
@@ -158,12 +157,20 @@ export class FailureDetector {
   stop(): void {
     this.#timers.clearAll();
     this.sessions.clear();
+    this.#checks = [];
     this.#provers = 0;
     this.#unheardSince = undefined;
   }
 
+  /** The dials that are to begin now. */
+  takeChecks(): readonly Verification[] {
+    const checks = this.#checks;
+    if (checks.length > 0) this.#checks = [];
+    return checks;
+  }
+
   /** The time of a suspect is over. While the mesh has no session nobody is judged. */
-  due(record: MemberRecord, now: number): void {
+  #due(record: MemberRecord, now: number): void {
     const { suspect } = record;
     if (suspect === undefined || !this.isHeard) return;
     suspect.hasLease = false;
@@ -171,16 +178,16 @@ export class FailureDetector {
     // A member that is kept by a witness is checked again and again.
     this.#timers.set(record, now + this.#limits.leaseMs);
     this.#judge(record, now);
-    if (record.suspect !== undefined) this.#check(record, now);
+    if (record.suspect !== undefined) this.#check(record);
   }
 
   #endProof(session: MemberSession): MemberRecord | undefined {
-    const { resumes } = session;
-    if (resumes === undefined) return undefined;
+    if (session.resumes === undefined) return undefined;
     session.resumes = undefined;
-    resumes.provers -= 1;
     this.#provers -= 1;
-    return resumes;
+    const resumed = this.#membership.members.get(session.candidate?.id ?? "");
+    if (resumed !== undefined) resumed.provers -= 1;
+    return resumed;
   }
 
   #suspect(record: MemberRecord, reason: string, now: number): void {
@@ -195,7 +202,7 @@ export class FailureDetector {
       provesUntil: undefined,
     };
     this.#timers.set(record, now + this.#limits.leaseMs);
-    this.#check(record, now);
+    this.#check(record);
   }
 
   #judge(record: MemberRecord, now: number): void {
@@ -218,12 +225,12 @@ export class FailureDetector {
     this.#membership.remove(record, "lost", why, now);
   }
 
-  #check(record: MemberRecord, now: number): void {
+  #check(record: MemberRecord): void {
     const { suspect } = record;
     if (suspect === undefined || !record.isStanding || suspect.isChecking) return;
     suspect.isChecking = true;
     const { mesh, id, address } = record;
-    this.#addressVerifier.begin({ mesh, id, address, record }, now);
+    this.#checks.push({ mesh, id, address });
   }
 
   /**
@@ -242,7 +249,7 @@ export class FailureDetector {
       }
       suspect.hasLease = true;
       this.#timers.set(record, now + this.#limits.leaseMs);
-      this.#check(record, now);
+      this.#check(record);
     }
   }
 }

@@ -1,7 +1,7 @@
 import { type Limits, leaderLeaseMs } from "../core/limits.js";
 import type { KeyedTimers } from "../core/timers.js";
 import type { Id } from "../protocol/directory.js";
-import type { MemberRecord } from "./member-session.js";
+import type { MemberRecord } from "./member-record.js";
 import type { Members } from "./members.js";
 import type { MeshTimer } from "./types.js";
 

@@ -1,5 +1,6 @@
 import { type Candidate, Directory, type Id, type MemberEntry } from "../protocol/directory.js";
-import { MemberRecord } from "./member-session.js";
+import { MemberRecord } from "./member-record.js";
+import type { MemberSession } from "./member-session.js";
 
 /** What an entry has changed. */
 export interface MembershipChange {
@@ -112,6 +113,12 @@ export class Members {
   /** The member of this id, or the registration of it that is under way. */
   get(id: Id): MemberRecord | undefined {
     return this.#byId.get(id);
+  }
+
+  /** The member, or the registration under way, that a session speaks for. */
+  of(session: MemberSession): MemberRecord | undefined {
+    const record = this.#byId.get(session.candidate?.id ?? "");
+    return record?.session === session ? record : undefined;
   }
 
   has(record: MemberRecord): boolean {

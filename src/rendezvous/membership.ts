@@ -6,7 +6,8 @@ import type { Candidate, Id, MemberChange, MemberEntry } from "../protocol/direc
 import { encodeControl } from "../protocol/native/control.js";
 import type { AddressHolder, AddressRegistry } from "./address-registry.js";
 import { Admission, type AdmissionVerdict, type Applicant } from "./admission.js";
-import type { MemberRecord, MemberSession, RecoveryClaim } from "./member-session.js";
+import type { MemberRecord } from "./member-record.js";
+import type { MemberSession, RecoveryClaim } from "./member-session.js";
 import { Members, type MembershipChange } from "./members.js";
 import type { MeshTimer, RejectionReason, RendezvousOutput, RendezvousRules } from "./types.js";
 
@@ -163,7 +164,7 @@ export class Membership {
   /** Corrects the address of a classic session. A listed one is replaced in one entry, so that its slot is never free. */
   correct(session: MemberSession, address: Address, now: number): AdmissionVerdict {
     const candidate: Candidate = { id: this.#rules.newId(), address, dialect: "classic" };
-    if (session.state === "member") return this.register(session, candidate, now, session.record);
+    if (session.state === "member") return this.register(session, candidate, now, this.members.of(session));
     this.depart(session, "left", `corrected to ${address}`, now);
     session.step("withdrawn");
     return this.register(session, candidate, now);
@@ -202,7 +203,6 @@ export class Membership {
     const { address } = record;
     let result: RejectedAppend = {};
     if (session?.state === "joining") {
-      session.record = undefined;
       if (!isUnavailable) result = this.#judgeAnew(session, candidate, replaced, now);
       else if (session.lineNumber !== undefined) this.#queue(session, candidate, now);
       else result = { refused: { session, code: "STORE_UNAVAILABLE", message: unavailable(reason) } };
@@ -300,7 +300,8 @@ export class Membership {
 
   /** Removes a session that is over from the mesh, in whatever state it is. */
   depart(session: MemberSession, type: "left" | "lost", reason: string, now: number): void {
-    const { state, record } = session;
+    const { state } = session;
+    const record = this.members.of(session);
     if (state === "waiting" || state === "proving") {
       if (this.admission.line.remove(session)) this.#emitPlaces();
     } else if (state === "joining" && record !== undefined) {
@@ -340,14 +341,14 @@ export class Membership {
     recovery?: RecoveryClaim,
   ): void {
     const stoodInLine = this.admission.line.remove(session);
+    const former = this.members.of(session);
     session.step("admitted");
     session.candidate = candidate;
     const record = this.members.begin(candidate, replaces, recovery !== undefined);
     this.#addresses.take(candidate.address, record);
     this.admission.ranks?.take(candidate);
     // A corrected member has its session no more: that is the new entry's.
-    if (session.record !== undefined) session.record.session = undefined;
-    session.record = record;
+    if (former !== undefined) former.session = undefined;
     record.session = session;
     record.recovery = recovery;
     const member = { ...candidate, ...(recovery === undefined ? {} : { order: recovery.order }) };

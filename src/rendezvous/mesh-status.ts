@@ -3,7 +3,7 @@ import type { MissingPair } from "../protocol/missing-pair.js";
 import type { LinkCounts, MemberStatus, MeshStatus, ServerStatus } from "../protocol/status.js";
 import { byAddress } from "./completeness-reporter.js";
 import { inJoinOrder, type UnlinkedPair } from "./completeness-tracker.js";
-import type { MemberRecord } from "./member-session.js";
+import type { MemberRecord } from "./member-record.js";
 import type { Mesh } from "./mesh.js";
 
 /** The status of a mesh that has no members, and of which nothing is known. */

@@ -5,15 +5,15 @@ import type { Address } from "../protocol/address.js";
 import { type Candidate, type Id, isClaimEntry, type Member, type MemberEntry } from "../protocol/directory.js";
 import type { Departure } from "../protocol/status.js";
 import type { AddressRegistry } from "./address-registry.js";
-import type { AddressVerifier, VerificationResult } from "./address-verifier.js";
+import type { VerificationResult } from "./address-verifier.js";
 import type { AdmissionVerdict } from "./admission.js";
 import { ClaimRegistry, type ClaimTotals, isClaimAnswer } from "./claim-registry.js";
-import type { ClassicSender } from "./classic/sender.js";
 import { CompletenessReporter, shortfallOf } from "./completeness-reporter.js";
 import { CompletenessTracker, type LinkReport } from "./completeness-tracker.js";
 import { FailureDetector } from "./failure-detector.js";
 import { LeaderTracker } from "./leader-tracker.js";
-import type { MemberRecord, MemberSession, RecoveryClaim } from "./member-session.js";
+import type { MemberRecord } from "./member-record.js";
+import type { MemberSession, RecoveryClaim, Verification } from "./member-session.js";
 import type { Members } from "./members.js";
 import { Membership, type RefusedSession, type RejectedAppend } from "./membership.js";
 import { LogBroadcaster } from "./native/log-broadcaster.js";
@@ -42,6 +42,8 @@ export interface MeshReview {
   readonly end?: MeshEnd;
   /** Sessions of the waiting line that have to prove their addresses again. */
   readonly called: readonly MemberSession[];
+  /** Dials to the addresses of members whose sessions broke. */
+  readonly checks: readonly Verification[];
   /** Sessions that the log has kept waiting for too long. */
   readonly refused: readonly RefusedSession[];
 }
@@ -55,7 +57,6 @@ export class Mesh {
   readonly claims: ClaimRegistry;
   readonly #rules: RendezvousRules;
   readonly #addresses: AddressRegistry;
-  readonly #classicSender: ClassicSender;
   readonly #outputs: OutputSink<RendezvousOutput>;
   readonly #timers: KeyedTimers<MeshTimer>;
   readonly completeness: CompletenessTracker;
@@ -79,8 +80,6 @@ export class Mesh {
     revision: number,
     rules: RendezvousRules,
     addresses: AddressRegistry,
-    classicSender: ClassicSender,
-    addressVerifier: AddressVerifier,
     claimTotals: ClaimTotals,
     outputs: OutputSink<RendezvousOutput>,
     timers: Timers,
@@ -89,46 +88,24 @@ export class Mesh {
     this.name = name;
     this.#rules = rules;
     this.#addresses = addresses;
-    this.#classicSender = classicSender;
     this.#outputs = outputs;
-    this.#timers = timers.keyed((timer, now) => {
-      touched.add(this);
-      this.#due(timer, now);
-    });
+    // Whatever becomes due in the mesh is followed by a review.
+    const own: Pick<Timers, "keyed"> = {
+      keyed: (onDue) =>
+        timers.keyed((key, now) => {
+          touched.add(this);
+          onDue(key, now);
+        }),
+    };
+    this.#timers = own.keyed((timer, now) => this.#due(timer, now));
     this.membership = new Membership(name, revision, rules, addresses, outputs, this.#timers);
     this.members = this.membership.members;
     this.completeness = new CompletenessTracker(this.members, rules.limits, (id) => this.membership.isRemoved(id));
-    const memberTimers = timers.keyed<MemberRecord>((record, now) => {
-      touched.add(this);
-      this.#failureDetector.due(record, now);
-    });
-    this.#failureDetector = new FailureDetector(
-      rules.limits,
-      this.membership,
-      this.completeness,
-      addressVerifier,
-      memberTimers,
-    );
     const { capacity, limits } = rules;
-    this.recovery = new Recovery(
-      limits,
-      // Members of an earlier log are let in beyond the capacity, and so there may have been more than that.
-      Number.isFinite(capacity) ? Math.max(capacity, limits.membersPerMesh) : limits.membersPerMesh,
-      this.membership,
-      this.completeness,
-      timers.keyed<Id>((id) => {
-        touched.add(this);
-        this.recovery.leaseEnded(id);
-      }),
-      timers.keyed<Id>((id, now) => {
-        touched.add(this);
-        this.recovery.disputeEnded(id, now);
-      }),
-      timers.keyed<MemberSession>((session) => {
-        touched.add(this);
-        this.recovery.readingOverdue(session);
-      }),
-    );
+    this.#failureDetector = new FailureDetector(limits, this.membership, this.completeness, own);
+    // Members of an earlier log are let in beyond the capacity, and so there may have been more than that.
+    const mostExpected = Number.isFinite(capacity) ? Math.max(capacity, limits.membersPerMesh) : limits.membersPerMesh;
+    this.recovery = new Recovery(limits, mostExpected, this.membership, this.completeness, own);
     this.#leaderTracker = new LeaderTracker(limits, this.members, this.#timers);
     const { sessions } = this.#failureDetector;
     const { directory } = this.members;
@@ -246,17 +223,17 @@ export class Mesh {
 
   /** A session is to prove that this member is back. */
   proving(session: MemberSession, record: MemberRecord, revision: number | undefined): void {
-    session.resumesFrom = revision;
-    this.#failureDetector.proving(session, record);
+    this.#failureDetector.proving(session, record, revision);
   }
 
   /** A member has come back on this session. Returns the session that it had, if that is still open. */
   resume(session: MemberSession, record: MemberRecord, now: number): MemberSession | undefined {
     session.step("resumed");
+    const revision = session.resumes?.revision;
     record.heardAt = now;
     const older = this.#failureDetector.attach(record, session, now);
     if (older !== undefined) older.logProgress = undefined;
-    this.logBroadcaster.begin(session, record.order, session.resumesFrom);
+    this.logBroadcaster.begin(session, record.order, revision);
     this.completeness.setBack(record);
     return older;
   }
@@ -304,11 +281,6 @@ export class Mesh {
     return result;
   }
 
-  /** Owes every classic member the newest list, because this newcomer is in it. */
-  queueLists(newcomer: MemberSession, now: number): void {
-    if (this.members.classics > 0) this.#classicSender.queueLists(this.sessions, newcomer, now);
-  }
-
   // Sessions.
 
   /** A session is over. A native member whose session broke stays a member; all others leave the mesh. */
@@ -319,20 +291,22 @@ export class Mesh {
     const mayComeBack = session.state === "member" && session.dialect === "native" && type === "lost";
     if (!mayComeBack) this.membership.depart(session, type, reason, now);
     this.#failureDetector.end(session, reason, now);
-    const { state, record } = session;
+    const { state, candidate } = session;
+    if (state !== "member" || candidate === undefined) return;
     // An older session of a member that has come back is not the one that it has.
-    if (state === "member" && record !== undefined && record.session === undefined) this.claims.departed(record.id);
+    if (this.members.get(candidate.id)?.session === undefined) this.claims.departed(candidate.id);
   }
 
-  report({ record }: MemberSession, report: LinkReport, now: number): void {
+  report(session: MemberSession, report: LinkReport, now: number): void {
     // One that is about to be removed may stay, if the log rejects that.
-    if (record === undefined || !this.members.has(record)) return;
-    this.#failureDetector.judge(this.completeness.report(record, report, now), now);
+    const record = this.members.of(session);
+    if (record !== undefined) this.#failureDetector.judge(this.completeness.report(record, report, now), now);
   }
 
   /** The address of a member has been dialed, to see whether it is there. */
-  checked(record: MemberRecord, found: VerificationResult["found"], detail: string, now: number): void {
-    if (!this.#isHalted && this.members.has(record)) this.#failureDetector.checked(record, found, detail, now);
+  checked({ task, found, detail }: VerificationResult, now: number): void {
+    const record = this.members.get(task.id);
+    if (!this.#isHalted && record !== undefined) this.#failureDetector.checked(record, found, detail, now);
   }
 
   /** A member of another mesh has proved the address of one that has no session here. */
@@ -354,19 +328,19 @@ export class Mesh {
 
   // Completeness, and the end.
 
-  /** Reviews what the last input has changed. */
-  review(now: number): MeshReview {
-    if (this.#isHalted) return { called: [], refused: [] };
+  /** Reviews what the last input has changed. `lastListAt`: when a list was last sent to classic members. */
+  review(lastListAt: number, now: number): MeshReview {
+    if (this.#isHalted) return { called: [], checks: [], refused: [] };
     this.#noteFull(now);
     this.recovery.review(now);
     this.#completenessReporter.review(now);
     const { isComplete } = this.#completenessReporter;
-    const endsAt = this.#endsAt;
+    const endsAt = this.#endsAt(lastListAt);
     if (endsAt !== undefined && endsAt <= now) {
       const { finishMs } = this.#rules.limits;
       const reason = isComplete ? "capacity reached" : `not complete within ${finishMs / 1000} s`;
       const kind = this.#rules.onFull === "release" ? "release" : "teardown";
-      return { end: { reason, kind: isComplete ? kind : "tooLate" }, called: [], refused: [] };
+      return { end: { reason, kind: isComplete ? kind : "tooLate" }, called: [], checks: [], refused: [] };
     }
     const called = this.membership.callNext(now, this.recovery.comesFirst(now));
     const isTimed = this.recovery.isGathering(now) || this.membership.admission.line.size > 0;
@@ -383,8 +357,7 @@ export class Mesh {
     const overdue = Array.from(this.recovery.overdue, (session): RefusedSession => {
       return { session, code: "HANDSHAKE_TIMEOUT", message: "it has not said in time whom it knows" };
     });
-    const refused = [...unanswered, ...overdue];
-    return { called, refused };
+    return { called, checks: this.#failureDetector.takeChecks(), refused: [...unanswered, ...overdue] };
   }
 
   /** Emits `teardown` or `released` with the state of the mesh, and ends it. The caller sends what this returns to the sessions. */
@@ -510,11 +483,11 @@ export class Mesh {
   }
 
   /** When it ends: once it is complete, and members that cannot report their links have had time to make them. */
-  get #endsAt(): number | undefined {
+  #endsAt(lastListAt: number): number | undefined {
     if (this.#fullAt === undefined || this.#finishAt === undefined || !this.#completenessReporter.isComplete)
       return this.#finishAt;
     const needsTime = this.members.classics > 1 || this.members.natives === 0;
     if (!needsTime) return this.#fullAt;
-    return Math.max(this.#fullAt, this.#classicSender.lastListAt) + this.#rules.limits.settleMs;
+    return Math.max(this.#fullAt, lastListAt) + this.#rules.limits.settleMs;
   }
 }

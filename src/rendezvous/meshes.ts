@@ -2,9 +2,7 @@ import type { OutputSink } from "../core/machine.js";
 import type { Timers } from "../core/timers.js";
 import { claimLeaseMs } from "../protocol/claims.js";
 import { AddressRegistry } from "./address-registry.js";
-import type { AddressVerifier } from "./address-verifier.js";
 import type { ClaimTotals } from "./claim-registry.js";
-import type { ClassicSender } from "./classic/sender.js";
 import { Mesh } from "./mesh.js";
 import type { RendezvousOutput, RendezvousRules } from "./types.js";
 
@@ -15,8 +13,6 @@ export const classicMesh = "default";
 export class Meshes {
   readonly addresses = new AddressRegistry();
   readonly #rules: RendezvousRules;
-  readonly #classicSender: ClassicSender;
-  readonly #addressVerifier: AddressVerifier;
   readonly #outputs: OutputSink<RendezvousOutput>;
   readonly #timers: Timers;
   readonly #claimTotals: ClaimTotals;
@@ -26,18 +22,10 @@ export class Meshes {
   /** A new log begins above the revisions of all forgotten ones, so that no order is given twice. */
   #revision: number;
 
-  constructor(
-    rules: RendezvousRules,
-    timers: Timers,
-    outputs: OutputSink<RendezvousOutput>,
-    classicSender: ClassicSender,
-    addressVerifier: AddressVerifier,
-  ) {
+  constructor(rules: RendezvousRules, timers: Timers, outputs: OutputSink<RendezvousOutput>) {
     this.#rules = rules;
     this.#timers = timers;
     this.#outputs = outputs;
-    this.#classicSender = classicSender;
-    this.#addressVerifier = addressVerifier;
     this.#revision = rules.firstRevision;
     this.#claimTotals = { count: 0, grantsFrom: rules.startedAtMs + claimLeaseMs };
     // It exists from the start and is never removed, so that classic members always have a mesh.
@@ -94,8 +82,6 @@ export class Meshes {
       this.#revision,
       this.#rules,
       this.addresses,
-      this.#classicSender,
-      this.#addressVerifier,
       this.#claimTotals,
       this.#outputs,
       this.#timers,

@@ -1,10 +1,11 @@
 import type { Limits } from "../core/limits.js";
-import type { KeyedTimers } from "../core/timers.js";
+import type { KeyedTimers, Timers } from "../core/timers.js";
 import type { Address } from "../protocol/address.js";
 import type { Id, Member } from "../protocol/directory.js";
 import type { ControlOf } from "../protocol/native/control.js";
 import type { CompletenessTracker } from "./completeness-tracker.js";
-import type { MemberRecord, MemberSession, RecoveryClaim } from "./member-session.js";
+import type { MemberRecord } from "./member-record.js";
+import type { MemberSession, RecoveryClaim } from "./member-session.js";
 import type { Members } from "./members.js";
 import type { Membership } from "./membership.js";
 import type { RendezvousEvent } from "./types.js";
@@ -54,18 +55,16 @@ export class Recovery {
     mostExpected: number,
     membership: Membership,
     completeness: CompletenessTracker,
-    leases: KeyedTimers<Id>,
-    disputes: KeyedTimers<Id>,
-    readings: KeyedTimers<MemberSession>,
+    timers: Pick<Timers, "keyed">,
   ) {
     this.#limits = limits;
     this.#mostExpected = mostExpected;
     this.#membership = membership;
     this.#members = membership.members;
     this.#completeness = completeness;
-    this.#leases = leases;
-    this.#disputes = disputes;
-    this.#readings = readings;
+    this.#leases = timers.keyed((id) => this.leaseEnded(id));
+    this.#disputes = timers.keyed((id, now) => this.#disputeEnded(id, now));
+    this.#readings = timers.keyed((session) => this.#overdue.add(session));
   }
 
   get size(): number {
@@ -144,11 +143,6 @@ export class Recovery {
     }
   }
 
-  /** It has not said everything in time. */
-  readingOverdue(session: MemberSession): void {
-    this.#overdue.add(session);
-  }
-
   /** The sessions that have not said everything in time. */
   get overdue(): Iterable<MemberSession> {
     return this.#overdue;
@@ -207,7 +201,7 @@ export class Recovery {
   }
 
   /** Nobody else has said that an id has ended that is there: whoever has said it is not to be trusted. */
-  disputeEnded(id: Id, now: number): void {
+  #disputeEnded(id: Id, now: number): void {
     const speaker = this.#members.get(this.#goneWords.get(id) ?? "");
     this.#goneWords.delete(id);
     if (this.#members.get(id)?.member === undefined || speaker?.member === undefined) return;

@@ -25,6 +25,7 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
   readonly #outputs = new Queue<RendezvousOutput>();
   readonly #timers = new Timers();
   readonly #meshes: Meshes;
+  readonly #classicSender: ClassicSender;
   readonly #addressVerifier: AddressVerifier;
   readonly #connectionHandler: ConnectionHandler;
   /** `ending`: nobody is admitted any more, and open connections are being closed. */
@@ -41,7 +42,8 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
     const lists = new ClassicSender(limits, timers, outputs, closes, classicDirectory);
     const verifier = new AddressVerifier(limits, timers, outputs, closes, (result, now) => this.#verified(result, now));
     this.#addressVerifier = verifier;
-    this.#meshes = new Meshes(rules, timers, outputs, lists, verifier);
+    this.#classicSender = lists;
+    this.#meshes = new Meshes(rules, timers, outputs);
     this.#connectionHandler = new ConnectionHandler(rules, timers, outputs, closes, this.#meshes, lists, verifier);
   }
 
@@ -142,11 +144,11 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
 
   #verified(result: VerificationResult, now: number): void {
     const { task, found, detail } = result;
-    if (task.nonce !== undefined) {
-      this.#connectionHandler.native.unproved(task.session, result, now);
+    if (task.challenge !== undefined) {
+      this.#connectionHandler.native.unproved(task.challenge.session, result, now);
       return;
     }
-    this.#meshes.find(task.mesh)?.checked(task.record, found, detail, now);
+    this.#meshes.find(task.mesh)?.checked(result, now);
     if (found !== "undialed") return;
     this.#outputs.push({ type: "note", note: { code: "NO_DESCRIPTORS", message: detail, remote: task.address } });
   }
@@ -173,15 +175,18 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
       const why = entry.type === "replaced" ? "somebody else has proved the address" : "the member has been removed";
       sessionCloser.refuse(fenced, "FENCED", `${why}; join anew`, now);
     }
-    if (newcomer !== undefined && !classic.correct(newcomer, now)) mesh.queueLists(newcomer, now);
+    if (newcomer === undefined || classic.correct(newcomer, now) || mesh.members.classics === 0) return;
+    // Every classic member is owed the newest list.
+    this.#classicSender.queueLists(mesh.sessions, newcomer, now);
   }
 
   /** Reviews every mesh that the input concerned, and ends those that are due. */
   #settle(now: number): void {
     for (const mesh of this.#meshes.takeTouched()) {
-      const { end, called, refused } = mesh.review(now);
+      const { end, called, checks, refused } = mesh.review(this.#classicSender.lastListAt, now);
       if (end !== undefined) this.#end(mesh, end, now);
       for (const session of called) this.#connectionHandler.native.challenge(session, now);
+      for (const check of checks) this.#addressVerifier.begin(check, now);
       for (const session of refused) this.#refuse(session, now);
       this.#meshes.settle(mesh, now);
     }

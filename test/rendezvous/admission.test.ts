@@ -4,7 +4,8 @@ import type { Address } from "../../src/protocol/address.js";
 import type { Candidate, Dialect, Id, MemberEntry } from "../../src/protocol/directory.js";
 import { AddressRegistry } from "../../src/rendezvous/address-registry.js";
 import { Admission, type Applicant } from "../../src/rendezvous/admission.js";
-import { type MemberRecord, MemberSession } from "../../src/rendezvous/member-session.js";
+import type { MemberRecord } from "../../src/rendezvous/member-record.js";
+import { MemberSession } from "../../src/rendezvous/member-session.js";
 import { Members } from "../../src/rendezvous/members.js";
 import type { AdmissionRules } from "../../src/rendezvous/types.js";
 

@@ -4,7 +4,8 @@ import { defaultLimits } from "../../src/core/limits.js";
 import type { Dialect, Id } from "../../src/protocol/directory.js";
 import type { LinkStage } from "../../src/protocol/missing-pair.js";
 import { CompletenessTracker } from "../../src/rendezvous/completeness-tracker.js";
-import { type MemberRecord, MemberSession } from "../../src/rendezvous/member-session.js";
+import type { MemberRecord } from "../../src/rendezvous/member-record.js";
+import { MemberSession } from "../../src/rendezvous/member-session.js";
 import { Members } from "../../src/rendezvous/members.js";
 
 const session = new MemberSession("in:1", { host: "127.0.0.1", port: 40_000 }, defaultLimits, { push: () => {} });

@@ -4,7 +4,7 @@ import type { MemberScript, Scenario } from "../../simulator/scenario.js";
 import { defaultLimits } from "../../src/core/limits.js";
 import type { Dialect } from "../../src/protocol/directory.js";
 import { CompletenessReporter } from "../../src/rendezvous/completeness-reporter.js";
-import { MemberRecord } from "../../src/rendezvous/member-session.js";
+import { MemberRecord } from "../../src/rendezvous/member-record.js";
 
 /** How long a mesh may take to become whole here. */
 const finishMs = 4_000;

@@ -48,9 +48,9 @@ function grantEarly(mayGrant: (mesh: Mesh, now: number) => boolean): void {
     checkLeases.call(this, now + claimLeaseMs);
   });
   const { review } = Mesh.prototype;
-  vi.spyOn(Mesh.prototype, "review").mockImplementation(function (this: Mesh, now) {
+  vi.spyOn(Mesh.prototype, "review").mockImplementation(function (this: Mesh, lastListAt, now) {
     if (mayGrant(this, now)) this.claims.retry(now + claimLeaseMs);
-    return review.call(this, now);
+    return review.call(this, lastListAt, now);
   });
 }
 
@@ -134,11 +134,11 @@ export const restartPlants: readonly Plant[] = [
     when: "whoever is expected is given up without an entry [G4]",
     plant: () => {
       const { review } = Mesh.prototype;
-      vi.spyOn(Mesh.prototype, "review").mockImplementation(function (this: Mesh, now) {
+      vi.spyOn(Mesh.prototype, "review").mockImplementation(function (this: Mesh, lastListAt, now) {
         for (const record of this.members.expected) {
           if (record.expectation?.isOverdue === true) this.members.drop(record);
         }
-        return review.call(this, now);
+        return review.call(this, lastListAt, now);
       });
     },
     seed: 8,

@@ -20,7 +20,7 @@ import { PendingRequests } from "../../src/messaging/pending-requests.js";
 import { Stream } from "../../src/messaging/stream.js";
 import { CompletenessTracker } from "../../src/rendezvous/completeness-tracker.js";
 import { FailureDetector } from "../../src/rendezvous/failure-detector.js";
-import { MemberRecord } from "../../src/rendezvous/member-session.js";
+import { MemberRecord } from "../../src/rendezvous/member-record.js";
 import { Members } from "../../src/rendezvous/members.js";
 import { Membership } from "../../src/rendezvous/membership.js";
 import { Mesh } from "../../src/rendezvous/mesh.js";
@@ -334,15 +334,13 @@ export const plants: readonly Plant[] = [
   {
     when: "a member is lost as soon as its session breaks",
     plant: () => {
-      const end = FailureDetector.prototype.end;
-      vi.spyOn(FailureDetector.prototype, "end").mockImplementation(function (
-        this: FailureDetector,
-        session,
-        reason,
-        now,
-      ) {
-        end.call(this, session, reason, now);
-        if (session.record !== undefined) this.checked(session.record, "other", "it has no session", now);
+      const { depart } = Mesh.prototype;
+      vi.spyOn(Mesh.prototype, "depart").mockImplementation(function (this: Mesh, session, type, reason, now) {
+        const record = this.members.of(session);
+        depart.call(this, session, type, reason, now);
+        if (record === undefined) return;
+        const { mesh, id, address } = record;
+        this.checked({ task: { mesh, id, address }, found: "other", detail: "it has no session" }, now);
       });
     },
     seed: 243,
@@ -408,7 +406,7 @@ export const plants: readonly Plant[] = [
         now,
       ) {
         challenge.call(this, session, now);
-        const nonce = session.proof?.task.nonce;
+        const nonce = session.proof?.challenge?.nonce;
         if (nonce !== undefined) this.handle(session, { type: "control", control: { type: "proof", nonce } }, now);
       });
     },

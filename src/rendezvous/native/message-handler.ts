@@ -6,7 +6,8 @@ import { type Control, type ControlOf, encodeControl } from "../../protocol/nati
 import { pong } from "../../protocol/native/frames.js";
 import type { AddressVerifier, VerificationResult } from "../address-verifier.js";
 import type { DialectReaderEvent } from "../dialect-reader.js";
-import type { MemberRecord, MemberSession, MemberSessionState } from "../member-session.js";
+import type { MemberRecord } from "../member-record.js";
+import type { MemberSession, MemberSessionState } from "../member-session.js";
 import { applicantOf, type RefusedSession } from "../membership.js";
 import type { Mesh } from "../mesh.js";
 import type { Meshes } from "../meshes.js";
@@ -90,15 +91,15 @@ export class NativeMessageHandler {
     const { candidate, mesh } = session;
     if (candidate === undefined || mesh === undefined) return;
     session.step("challenged");
-    const task = { mesh, id: candidate.id, address: candidate.address, session, nonce: this.#rules.newId() };
-    session.proof = { task };
-    this.#addressVerifier.begin(task, now);
+    const { id, address } = candidate;
+    session.proof = { mesh, id, address, challenge: { session, nonce: this.#rules.newId() } };
+    this.#addressVerifier.begin(session.proof, now);
   }
 
   /** The dial to a registrant's address has failed. */
   unproved(session: MemberSession, { task, found, detail }: VerificationResult, now: number): void {
     const sessionCloser = this.#sessionCloser;
-    if (session.proof?.task !== task) return;
+    if (session.proof !== task) return;
     const isOwn = session.resumes !== undefined;
     session.proof = undefined;
     if (found === "unclear" && this.#meshes.find(session.mesh)?.membership.missCall(session, now) === true) return;
@@ -282,16 +283,16 @@ export class NativeMessageHandler {
     if (session.state !== "proving") return;
     const { proof } = session;
     // Another server may have challenged this member, whose answer then comes here: an unknown nonce is ignored.
-    if (proof?.task.nonce !== nonce) return;
+    if (proof?.challenge?.nonce !== nonce) return;
     session.proof = undefined;
     session.missedCalls = 0;
-    this.#addressVerifier.end(proof.task, now);
+    this.#addressVerifier.end(proof, now);
     this.#pendingConnections.end(session.connection);
     session.reader.trust();
     this.#idleMonitor.watch(session, now);
     if (session.recovery !== undefined) this.#beginRecovery(session, now);
     else if (session.resumes === undefined) this.#admit(session, now);
-    else this.#resumeMember(session, session.resumes, now);
+    else this.#resumeMember(session, now);
   }
 
   /** Judges the registration again: what was free when the dial began may be taken by now. */
@@ -309,10 +310,11 @@ export class NativeMessageHandler {
   }
 
   /** A member has proved its resume, and goes on unless it was removed meanwhile. */
-  #resumeMember(session: MemberSession, member: MemberRecord, now: number): void {
+  #resumeMember(session: MemberSession, now: number): void {
     const sessionCloser = this.#sessionCloser;
     const mesh = this.#meshes.find(session.mesh);
-    if (mesh === undefined || mesh.hasEnded || !mesh.members.has(member)) {
+    const member = mesh?.members.get(session.candidate?.id ?? "");
+    if (mesh === undefined || mesh.hasEnded || member?.member === undefined) {
       sessionCloser.refuse(session, "FENCED", "the member has been removed; join anew", now);
       return;
     }
