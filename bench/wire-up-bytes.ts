@@ -66,6 +66,7 @@ function wireUp(size: number, dialect: Dialect): WireUpBytes {
       dialect: "any",
       isKeyed: false,
       newId,
+      wallTime: () => 0,
       firstRevision,
       startedAtMs: 0,
       version: "0.0.0",

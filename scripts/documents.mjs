@@ -202,6 +202,10 @@ const messagesByDirection = {
     observe: "Asks for the status of a mesh, now and whenever it has changed.",
     status: "A part of the status; see *Looking at a mesh*.",
   },
+  "From whoever asks whether others reach an address, to the server, and the answer": {
+    probe: "Asks the server to dial the address, and what a registration of it would be told.",
+    probed: "The answer; see *Asking whether an address is reached*.",
+  },
   "From the server to a listener, on a connection that the server dials, and the listener's answer": {
     challenge: "Asks the listener to prove that it registers this address with this id.",
     check: "Asks which id listens here.",

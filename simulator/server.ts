@@ -45,6 +45,7 @@ export class SimulatedServer {
       dialect: "any",
       isKeyed: false,
       newId: () => network.engine.draw(),
+      wallTime: () => network.engine.now,
       firstRevision,
       startedAtMs: network.engine.now,
       version: "0.0.0",

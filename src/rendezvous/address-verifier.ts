@@ -44,10 +44,10 @@ interface Dial {
 }
 
 /**
- * Dials members at the addresses that they advertise: to let a registrant prove its address, and to check a member whose
- * session broke. At most `dialBacks` at once, each with a time-out.
+ * Dials members at the addresses that they advertise: to let a registrant prove its address, to check a member whose
+ * session broke, and for those who ask whether an address can be reached. At most `dialBacks` at once, each with a time-out.
  *
- * Further ones wait in a fair queue: registrants and checks take turns, then meshes, then hosts. A dial that is not answered
+ * Further ones wait in a fair queue: registrants, checks and those who ask take turns, then meshes, then hosts. A dial that is not answered
  * within `dialBackSlowMs` goes on, but gives up its place. Of too many slow ones the oldest to the busiest host is given up.
  * So unreachable addresses delay others by a fraction of a second.
  */
@@ -262,7 +262,9 @@ export class AddressVerifier {
 
 /** The levels of the fair queue in which a dial takes its turn. */
 function turnOf(task: Verification): readonly string[] {
-  return [task.challenge === undefined ? "check" : "challenge", task.mesh, hostOf(task)];
+  const { challenge, asker, mesh } = task;
+  const kind = challenge !== undefined ? "challenge" : asker === undefined ? "check" : "probe";
+  return [kind, mesh, hostOf(task)];
 }
 
 function hostOf({ address }: Verification): string {

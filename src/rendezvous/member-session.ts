@@ -19,6 +19,7 @@ export const memberSessionTransitions = {
     queued: "waiting",
     challenged: "proving",
     observing: "observing",
+    asking: "asking",
     closing: "closing",
   },
   /** Has named an address, and has to prove that it can be reached there. */
@@ -33,6 +34,8 @@ export const memberSessionTransitions = {
   member: { admitted: "joining", closing: "closing" },
   /** Looks at a mesh, and is in none. */
   observing: { closing: "closing" },
+  /** Asks whether others would reach an address, which is being dialed. */
+  asking: { closing: "closing" },
   /** Being closed; what it sends is ignored. */
   closing: { closing: "closing" },
 } as const;
@@ -46,6 +49,7 @@ export type MemberSessionTrigger =
   | "resumed"
   | "recovering"
   | "observing"
+  | "asking"
   | "withdrawn"
   | "closing";
 
@@ -56,6 +60,8 @@ export interface Verification {
   readonly address: Address;
   /** Of a registrant: the listener is sent the nonce, and has to send it back on the session. */
   readonly challenge?: { readonly session: MemberSession; readonly nonce: Id };
+  /** Who has asked whether the address can be reached. */
+  readonly asker?: MemberSession;
 }
 
 /** What a member of an earlier log says of itself, and of others. */

@@ -148,6 +148,10 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
       this.#connectionHandler.native.unproved(task.challenge.session, result, now);
       return;
     }
+    if (task.asker !== undefined) {
+      this.#connectionHandler.native.probed(task.asker, result, now);
+      return;
+    }
     this.#meshes.find(task.mesh)?.checked(result, now);
     if (found !== "undialed") return;
     this.#outputs.push({ type: "note", note: { code: "NO_DESCRIPTORS", message: detail, remote: task.address } });

@@ -194,6 +194,8 @@ export interface RendezvousRules extends AdmissionRules {
   readonly isKeyed: boolean;
   /** 128 random bits that nobody can guess, anew at each call. */
   readonly newId: () => Id;
+  /** Milliseconds since the epoch, for those who compare clocks. */
+  readonly wallTime: () => number;
   /** The revision before the first entry of any log; the server's start time in microseconds. */
   readonly firstRevision: number;
   /** The version of this program, for those who look. */

@@ -138,6 +138,7 @@ function serverRules(options: ServerOptions, limits: Limits, isKeyed: boolean): 
     mayAdvertise: hostFilter(allowAdvertise),
     isKeyed,
     newId,
+    wallTime: nodeClock.wallTime,
     version: packageVersion(),
     firstRevision: Date.now() * 1000,
     startedAtMs: nodeClock.now(),

@@ -214,6 +214,7 @@ describe("a host that is not loopback", () => {
       dialect: "any",
       isKeyed: false,
       newId: () => "0".repeat(32),
+      wallTime: () => 0,
       firstRevision: 0,
       startedAtMs: 0,
       version: "0.0.0",

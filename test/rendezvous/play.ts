@@ -110,6 +110,7 @@ export class Play {
       dialect: "any",
       isKeyed: false,
       newId: () => this.id(),
+      wallTime: () => this.now,
       firstRevision: 0,
       startedAtMs: 0,
       version: "0.0.0",

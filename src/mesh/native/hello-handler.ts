@@ -13,7 +13,12 @@ import type { Link } from "./link.js";
 type Hello = ControlOf<"hello">;
 
 /** Messages for the session with the server: from the server, or from a caller that takes this node for the server. */
-export type SessionCall = ControlOf<"challenge"> | ControlOf<"check"> | ControlOf<"register"> | ControlOf<"resume">;
+export type SessionCall =
+  | ControlOf<"challenge">
+  | ControlOf<"check">
+  | ControlOf<"register">
+  | ControlOf<"resume">
+  | ControlOf<"probe">;
 
 /** What judging a hello needs of the directory, and events for the rest of the member. */
 export interface HelloHandlerEvents {
@@ -164,5 +169,5 @@ export class HelloHandler implements DialectAcceptor, NativeConnectionOwner {
 }
 
 function isSessionCall(control: Control): control is SessionCall {
-  return ["challenge", "check", "register", "resume"].includes(control.type);
+  return ["challenge", "check", "register", "resume", "probe"].includes(control.type);
 }

@@ -242,7 +242,7 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
   /** The server has dialed back, or somebody who says so; or somebody takes this node for the server. */
   called(dialBack: NativeConnection, control: SessionCall, now: number): void {
     const { id } = this.#view;
-    if (control.type === "register" || control.type === "resume") {
+    if (control.type === "register" || control.type === "resume" || control.type === "probe") {
       const message = notTheServer(this.serverRedial.server && this.serverName);
       this.#context.note("REGISTRATION_AT_NODE", `refused ${control.address}`, dialBack.remoteAddress);
       dialBack.refuse("REGISTRATION_AT_NODE", message, now);

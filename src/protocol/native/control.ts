@@ -21,6 +21,7 @@ import {
   sentence,
   textPart,
   wholeNumber,
+  yesOrNo,
 } from "./fields.js";
 import { encodeTextFrame, frameKinds } from "./frames.js";
 
@@ -145,6 +146,24 @@ export const controls = {
   observe: { mesh: name },
   /** A part of the status as JSON; see `MeshStatus`. Its times are milliseconds before it was sent, as negative numbers. */
   status: { part: textPart, more: optional(literalTrue) },
+
+  // Whoever wants to know whether others would reach an address of its own, to the server; and the answer.
+  probe: { mesh: name, id, address },
+  /**
+   * `reached`: the server has dialed the address, and whoever listens there has named the id; `reason`: what came of the dial,
+   * or why there was none. `observed`: where the question comes from. `at`: the server's time, in milliseconds since the epoch.
+   * `members`: of the mesh. `waits`: a registration would stand in line. `code`, `message`: why it would be refused.
+   */
+  probed: {
+    reached: yesOrNo,
+    reason: sentence,
+    observed: address,
+    at: wholeNumber(0),
+    members: wholeNumber(0),
+    waits: optional(literalTrue),
+    code: optional(code),
+    message: optional(sentence),
+  },
 
   // The server to a member, on its session.
   admitted: { log: id, order: wholeNumber(1), revision: wholeNumber(1), observed: address },

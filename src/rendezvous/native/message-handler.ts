@@ -5,6 +5,7 @@ import { type Candidate, compareMembers, type Id } from "../../protocol/director
 import { type Control, type ControlOf, encodeControl } from "../../protocol/native/control.js";
 import { pong } from "../../protocol/native/frames.js";
 import type { AddressVerifier, VerificationResult } from "../address-verifier.js";
+import type { AdmissionRefusal } from "../admission.js";
 import type { DialectReaderEvent } from "../dialect-reader.js";
 import type { MemberRecord } from "../member-record.js";
 import type { MemberSession, MemberSessionState } from "../member-session.js";
@@ -19,6 +20,7 @@ import type { Observers } from "./observers.js";
 const allowedStates = {
   register: ["reading"],
   observe: ["reading"],
+  probe: ["reading"],
   resume: ["reading"],
   // A server that has the member in its log needs none of it; behind a proof that was not due it comes too early.
   known: ["proving", "recovering", "joining", "member"],
@@ -40,7 +42,7 @@ type Refusal = Pick<RefusedSession, "code" | "message">;
 
 type Asking = ControlOf<"register"> | ControlOf<"resume">;
 
-/** Handles the messages of native members, from `register` to those about claims; and `observe`. */
+/** Handles the messages of native members, from `register` to those about claims; and `observe` and `probe`. */
 export class NativeMessageHandler {
   readonly #rules: RendezvousRules;
   readonly #meshes: Meshes;
@@ -130,6 +132,7 @@ export class NativeMessageHandler {
       this.#claim(session, control, now);
     else if (control.type === "register") this.#register(session, control, now);
     else if (control.type === "observe") this.#observe(session, control, now);
+    else if (control.type === "probe") this.#probe(session, control, now);
     else if (control.type === "resume") this.#resume(session, control, now);
     else if (control.type === "known") this.#known(session, control, now);
   }
@@ -258,13 +261,60 @@ export class NativeMessageHandler {
     this.#observers.begin(session, control.mesh, now);
   }
 
+  /**
+   * Says whether others would reach an address, and what a registration of it would be told. It takes no place. A host that a
+   * registration might not name is not dialed for this either.
+   */
+  #probe(session: MemberSession, control: ControlOf<"probe">, now: number): void {
+    if (!this.#isIdentified(session, control, now)) return;
+    const { mesh, id, address } = control;
+    session.step("asking");
+    const candidate: Candidate = { id, address, dialect: "native" };
+    const foreign = this.#meshes.orNew(mesh).membership.admission.judgeHost(applicantOf(session, candidate));
+    const task = { mesh, id, address, asker: session };
+    session.proof = task;
+    if (foreign === undefined) this.#addressVerifier.begin(task, now);
+    else this.probed(session, { task, found: "undialed", detail: `not dialed: ${foreign.message}` }, now);
+  }
+
+  /** The dial for somebody who asked is over. */
+  probed(session: MemberSession, { task, found, detail }: VerificationResult, now: number): void {
+    if (session.proof !== task) return;
+    session.proof = undefined;
+    const { mesh: name, id, address } = task;
+    const mesh = this.#meshes.orNew(name);
+    const verdict = this.#meshes.hasRoomFor(name)
+      ? mesh.membership.judge(session, { id, address, dialect: "native" })
+      : this.#tooManyMeshes;
+    const answer: ControlOf<"probed"> = {
+      type: "probed",
+      reached: found === "here",
+      reason: detail,
+      observed: session.remoteAddress,
+      at: Math.max(0, Math.round(this.#rules.wallTime())),
+      members: mesh.members.directory.members.length,
+      ...(verdict.type === "wait" ? { waits: true as const } : {}),
+      ...(verdict.type === "refuse" ? { code: verdict.code, message: verdict.message } : {}),
+    };
+    this.#sessionCloser.close(session, { type: "left", reason: "answered" }, now, encodeControl(answer));
+  }
+
   #refuseMesh(session: MemberSession, now: number): void {
+    const { code, message } = this.#tooManyMeshes;
+    this.#sessionCloser.refuse(session, code, message, now);
+  }
+
+  get #tooManyMeshes(): AdmissionRefusal {
     const message = `there are ${this.#rules.limits.meshes} meshes on this server`;
-    this.#sessionCloser.refuse(session, "TOO_MANY_MESHES", message, now);
+    return { type: "refuse", code: "TOO_MANY_MESHES", message };
   }
 
   /** Whether it has proved the secret for this mesh. */
-  #isIdentified(session: MemberSession, { mesh }: Asking | ControlOf<"observe">, now: number): boolean {
+  #isIdentified(
+    session: MemberSession,
+    { mesh }: Asking | ControlOf<"observe"> | ControlOf<"probe">,
+    now: number,
+  ): boolean {
     const sessionCloser = this.#sessionCloser;
     const { identity } = session;
     if (!this.#rules.isKeyed) return true;

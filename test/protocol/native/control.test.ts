@@ -117,6 +117,13 @@ const messages: Readonly<Record<Control["type"], fc.Arbitrary<object>>> = {
   status: fc
     .tuple(fc.record({ part: texts }), fc.record({ more: yes }, optional))
     .map(([must, may]) => ({ ...must, ...may })),
+  probe: fc.record({ mesh: names, id: ids, address: addresses }),
+  probed: fc
+    .tuple(
+      fc.record({ reached: fc.boolean(), reason: sentences, observed: addresses, at: counts, members: counts }),
+      fc.record({ waits: yes, code: fc.stringMatching(/^[A-Z][A-Z_]{0,39}$/), message: sentences }, optional),
+    )
+    .map(([must, may]) => ({ ...must, ...may })),
   admitted: fc.record({ log: ids, order: ones, revision: ones, observed: addresses }),
   directory: fc
     .tuple(
