@@ -15,6 +15,8 @@ export interface CommandContext {
   onSignal(stop: (signal: NodeJS.Signals) => void, kill?: () => void): void;
   /** Calls `stop` when the reader of stdout has closed it. That is no failure. */
   onStdoutClosed(stop: () => void): void;
+  /** The exit code of a command that does not fail, 0 by default. */
+  exitWith(code: number): void;
 }
 
 /** Parses the command line and runs the command. A usage error is printed and sets the exit code. */
@@ -61,8 +63,11 @@ export async function runCommand(flags: CommonFlags, body: (context: CommandCont
     });
   };
   let code: number = exitCodes.ended;
+  const exitWith = (wanted: number): void => {
+    code = wanted;
+  };
   try {
-    await body({ output, onSignal, onStdoutClosed });
+    await body({ output, onSignal, onStdoutClosed, exitWith });
   } catch (error) {
     const wasStopped = error instanceof FullmeshError && error.code === "ABORTED" && isStdoutClosed;
     if (!wasStopped) code = exitCodeOf(error);

@@ -44,6 +44,15 @@ export function withDialectFlag(command: Command, choices: readonly [string, ...
   return command.addOption(option.default(choices[0]));
 }
 
+/** Adds `--listen` and `--advertise` of a member. */
+export function withListenFlags(command: Command): Command {
+  return command
+    .addOption(
+      flag("--listen <ip:port>", "where to listen (default: the address that reaches the server, any free port)"),
+    )
+    .addOption(flag("--advertise <ip:port>", "the address to register, if others reach this member by another one"));
+}
+
 /** Adds `--insecure`. */
 export function withInsecureFlag(command: Command): Command {
   return command.addOption(flag("--insecure", "listen beyond loopback without a secret, so without encryption"));

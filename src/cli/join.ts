@@ -19,6 +19,7 @@ import {
   withDetectionFlags,
   withDialectFlag,
   withInsecureFlag,
+  withListenFlags,
 } from "./flags.js";
 import { LineSender } from "./line-sender.js";
 import { reportNode } from "./node-reporter.js";
@@ -48,11 +49,8 @@ export function addJoin(program: Command): void {
     .description(
       "Joins the mesh of a rendezvous server and stays until it ends. Lines from stdin go to all peers; what peers send is " +
         "printed with their address. The end of stdin does not end the member.",
-    )
-    .addOption(
-      flag("--listen <ip:port>", "where to listen (default: the address that reaches the server, any free port)"),
-    )
-    .addOption(flag("--advertise <ip:port>", "the address to register, if others reach this member by another one"));
+    );
+  withListenFlags(command);
   command
     .addOption(flag("--mesh <name>", "the mesh to join (default: default)"))
     .addOption(flag("--name <name>", "what people are shown instead of an address"))

@@ -14,6 +14,7 @@ const commands: Readonly<Record<string, () => Promise<(program: Command) => void
   up: async () => (await import("./up.js")).addUp,
   run: async () => (await import("./run.js")).addRun,
   status: async () => (await import("./status.js")).addStatus,
+  doctor: async () => (await import("./doctor.js")).addDoctor,
   secret: async () => (await import("./secret.js")).addSecret,
 };
 
@@ -36,6 +37,7 @@ program.addHelpText(
     "            fullmesh join 127.0.0.1:4000\n" +
     "A gang:     fullmesh run -n 4 -- node worker.mjs\n" +
     "Look:       fullmesh status 127.0.0.1:4000\n" +
+    "In trouble: fullmesh doctor 127.0.0.1:4000\n" +
     "\nExit codes: 0 the mesh ended as it should, 1 failure, 2 usage, 3 a wait ran out or the\n" +
     "            mesh ended without being whole, 4 refused by the server, 128+n after signal n.",
 );

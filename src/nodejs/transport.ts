@@ -18,7 +18,7 @@ const socketOptions = { allowHalfOpen: true, noDelay: true, keepAlive: true } as
  * Connections that the kernel may complete before they are accepted. A burst of dials to a newcomer overflows the default of
  * 511, and each dial that is dropped there costs a second. The kernel caps this at net.core.somaxconn.
  */
-const backlog = 4096;
+export const backlog = 4096;
 
 /**
  * Connections over node:net. `keepAliveMs`: the silence after which the kernel sends keep-alive probes. With a keyring, every

@@ -1,3 +1,4 @@
+import { printable } from "../../core/escaping.js";
 import { isNumbered, mayComeInParts, streamDataHeaderBytes } from "./numbered-frames.js";
 import { decodePreface, mayBePreface, type Preface, prefaceBytes } from "./preface.js";
 
@@ -135,7 +136,7 @@ export class FrameReader {
       this.#headBytes = 0;
       this.#sink.preface(preface);
     } else if (head.length === prefaceBytes || !mayBePreface(head)) {
-      this.#fail("BAD_PREFACE", "what came first is no preface");
+      this.#fail("BAD_PREFACE", `what came first is no preface: "${printable(head)}"`);
     }
     return at;
   }

@@ -130,11 +130,16 @@ export class NativeMessageHandler {
     else if (control.type === "renew") this.#renew(session, control.number, now);
     else if (control.type === "claim" || control.type === "unclaim" || control.type === "held")
       this.#claim(session, control, now);
-    else if (control.type === "register") this.#register(session, control, now);
+    else if (control.type === "known") this.#known(session, control, now);
+    else this.#begin(session, control, now);
+  }
+
+  /** The first message of a connection. */
+  #begin(session: MemberSession, control: Control, now: number): void {
+    if (control.type === "register") this.#register(session, control, now);
+    else if (control.type === "resume") this.#resume(session, control, now);
     else if (control.type === "observe") this.#observe(session, control, now);
     else if (control.type === "probe") this.#probe(session, control, now);
-    else if (control.type === "resume") this.#resume(session, control, now);
-    else if (control.type === "known") this.#known(session, control, now);
   }
 
   /**
