@@ -123,7 +123,7 @@ export class MemberSession {
   isCalled = false;
   /** How many calls in a row it has not answered. */
   missedCalls = 0;
-  /** The dial that carries its challenge; undefined unless it is proving. */
+  /** The dial that carries its challenge, or that it has asked for; undefined unless it is proving or asking. */
   proof: Verification | undefined;
   /** The corrected address, when more digits of its port came late. */
   correction: Address | undefined;
