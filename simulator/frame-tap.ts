@@ -15,6 +15,8 @@ export class FrameTap {
   session: ConnectionEnd | undefined;
   /** When it first reported its links on that connection; undefined before. */
   reportsSince: number | undefined;
+  /** Its newest registration says that it was looking for the server. */
+  hasLooked = false;
   readonly #context: CheckedSimulation;
   readonly #memberRun: NativeRun;
 
@@ -36,7 +38,7 @@ export class FrameTap {
       else if (control?.type === "links") this.#reported(control.full === true);
     } else if (type === "answer") linkChecker.answer(memberRun, connection);
     else if (type === "goodbye") linkChecker.goodbye(memberRun, connection);
-    else if (type === "register" || type === "resume") this.#introduced(connection, type === "resume");
+    else if (type === "register" || type === "resume") this.#introduced(connection, bytes);
     else if (type === "refuse" && scenario.isCalm) {
       invariantChecker.violate("D1", `${memberRun.address} refused: ${describeBytes(bytes)}`);
     } else if (bytes[0] === letterH) this.dials += 1;
@@ -46,7 +48,10 @@ export class FrameTap {
     });
   }
 
-  #introduced(connection: ConnectionId, isResuming: boolean): void {
+  #introduced(connection: ConnectionId, bytes: Uint8Array): void {
+    const control = controlOf(bytes);
+    const isResuming = control?.type === "resume";
+    this.hasLooked = control?.type === "register" && control.looked === true;
     this.session = this.#context.network.endOf(this.#memberRun.process, connection);
     this.reportsSince = undefined;
     if (this.session !== undefined) this.session.isResuming = isResuming;

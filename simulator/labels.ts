@@ -46,6 +46,7 @@ export const wantedLabels: Readonly<Record<ScenarioKind, readonly string[]>> = {
     ...ofNatives,
     ...["back in a new log", "serverLost", "serverBack", "fenced and rejoined", "waiting", "mesh forgotten"],
     ...["lost though never listed", "replaced though never listed", "registered at another address"],
+    "newcomer beside members that come back",
     ...["key held", "key passed on", "key held through a restart", "claimEnded", "claimRefused"],
     ...["links", "gone", "members", "numbers"].map((what) => `wrong witness: ${what}`),
     "wrong witness lost",

@@ -109,6 +109,10 @@ export class SimulatedMember implements NativeMemberRun {
     return this.#tap.reportsSince;
   }
 
+  get hasLooked(): boolean {
+    return this.#tap.hasLooked;
+  }
+
   get id(): Id {
     return this.#id;
   }

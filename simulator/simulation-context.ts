@@ -23,6 +23,8 @@ export interface NativeRun extends MemberRun {
   readonly session: ConnectionEnd | undefined;
   /** When it first reported its links on that connection; undefined before. */
   readonly reportsSince: number | undefined;
+  /** Its newest registration says that it was looking for the server. */
+  readonly hasLooked: boolean;
 }
 
 /** A native run, as the workload uses it. */

@@ -1,3 +1,4 @@
+import { defaultLimits } from "../../src/core/limits.js";
 import { type Entry, type Id, isClaimEntry, type MemberEntry } from "../../src/protocol/directory.js";
 import type { ListedMember, LogFacts, NativeRun, SimulationContext } from "../simulation-context.js";
 import { memoryMs, wasMissed } from "../simulation-context.js";
@@ -23,6 +24,8 @@ export class LogChecker implements LogFacts {
   readonly #forgotten = new Map<Id, number>();
   /** Native members of the log before this one of which this one has said nothing, nor that before: for others they go on. */
   readonly #unheard = new Set<Id>();
+  /** Those of them that were looking for the server when this one was started, and find it without delay, with their orders. */
+  readonly #prompt = new Map<Id, number>();
   /** Ids that a wrong witness has made up. */
   readonly madeUp = new Set<Id>();
   #revision = 0;
@@ -99,9 +102,11 @@ export class LogChecker implements LogFacts {
     const { invariantChecker, scenario, count } = this.#context;
     const { id, order, address, dialect, type } = entry;
     this.#checkNew({ id, order, address, dialect });
+    if (!this.#forgotten.has(id)) this.#checkLast(id, order);
     const isBack = this.#forgotten.delete(id);
     if (isBack) count("back in a new log");
     this.#unheard.delete(id);
+    this.#prompt.delete(id);
     this.#relisted.add(id);
     this.#departures.delete(id);
     this.#members.set(id, { id, order, address, dialect });
@@ -121,7 +126,40 @@ export class LogChecker implements LogFacts {
   restarted(): void {
     this.#orders.clear();
     this.#revisions = [];
+    const before = this.members;
     this.#beginLog();
+    this.#prompt.clear();
+    for (const { id, order } of before) if (this.#finds(id)) this.#prompt.set(id, order);
+  }
+
+  /** True of a member that has lost its session, and that nothing keeps from the server. */
+  #finds(id: Id): boolean {
+    const { memberRuns, network, serverProcess } = this.#context;
+    const memberRun = memberRuns.get(id);
+    if (memberRun?.id !== id || memberRun.isOver || !memberRun.isRegistered) return false;
+    const { process, session } = memberRun;
+    const isFree = network.hinderedAt(process.name, serverProcess.name) < network.engine.now - memoryMs;
+    return isFree && process.absentMs(memoryMs) === 0 && session?.isClosed === true;
+  }
+
+  /** S6: whoever was looking for the server comes behind members that could be back before, also if its clock has gone back. */
+  #checkLast(id: Id, order: number): void {
+    const { scenario, memberRuns, network, serverProcess, invariantChecker, count } = this.#context;
+    const { delayMs, splitGapMs } = scenario.conditions;
+    const memberRun = memberRuns.get(id);
+    // A member says who it is in eight steps, of which four may come in two parts; and the log answers.
+    const isSlow = 8 * delayMs + 4 * splitGapMs + scenario.logDelayMs > promptMs || scenario.logRejects > 0;
+    if (isSlow || memberRun?.hasLooked !== true || serverProcess.absentMs(memoryMs) > 0) return;
+    for (const [earlier, itsOrder] of this.#prompt) {
+      const other = memberRuns.get(earlier);
+      const wasHindered =
+        other === undefined || other.isOver || other.id !== earlier || other.process.absentMs(memoryMs) > 0;
+      if (wasHindered || network.hinderedAt(other.process.name, serverProcess.name) > network.engine.now - memoryMs)
+        continue;
+      count("newcomer beside members that come back");
+      if (order > itsOrder) continue;
+      invariantChecker.violate("S6", `${memberRun.address} has order ${order}, below that of ${other.address}`);
+    }
   }
 
   /** The server has begun a new log: the one before has ended without an entry. */
@@ -243,6 +281,9 @@ export class LogChecker implements LogFacts {
     return since !== undefined && Math.max(since, reportsSince) < now - reportLagMs(this.#context);
   }
 }
+
+/** What `newcomerHoldMs` gives a member beyond its pause. */
+const promptMs = defaultLimits.newcomerHoldMs - defaultLimits.serverRedialMaxMs;
 
 /** How long a report may be on its way to the server, and the server's answer through the log. */
 export function reportLagMs({ scenario, limits }: SimulationContext): number {

@@ -115,6 +115,8 @@ export class MemberSession {
   recovery: RecoveryClaim | undefined;
   /** It has stood in the line of a server that is gone, whose members may still come: it waits for them. */
   mustWait = false;
+  /** It was looking for a server that was not there, and so may be here before members of an earlier log. */
+  hasLooked = false;
   /** Its number in the waiting line, kept until it is a member. */
   lineNumber: number | undefined;
   /** Since when it stands in the waiting line. */

@@ -44,6 +44,8 @@ export interface MeshReview {
   readonly called: readonly MemberSession[];
   /** Dials to the addresses of members whose sessions broke. */
   readonly checks: readonly Verification[];
+  /** Newcomers that were held, and are let in now. */
+  readonly released: readonly MemberSession[];
   /** Sessions that the log has kept waiting for too long. */
   readonly refused: readonly RefusedSession[];
 }
@@ -197,6 +199,13 @@ export class Mesh {
     return verdict;
   }
 
+  /** A newcomer that was looking for this server waits for members of an earlier log. Returns whether it has to. */
+  hold(session: MemberSession, now: number): boolean {
+    if (!this.recovery.hold(session, now)) return false;
+    this.#begin(session, now);
+    return true;
+  }
+
   /** A member of an earlier log has proved its address, and says whom it knows. */
   beginRecovery(session: MemberSession, now: number): void {
     this.#begin(session, now);
@@ -330,7 +339,7 @@ export class Mesh {
 
   /** Reviews what the last input has changed. `lastListAt`: when a list was last sent to classic members. */
   review(lastListAt: number, now: number): MeshReview {
-    if (this.#isHalted) return { called: [], checks: [], refused: [] };
+    if (this.#isHalted) return { called: [], released: [], checks: [], refused: [] };
     this.#noteFull(now);
     this.recovery.review(now);
     this.#completenessReporter.review(now);
@@ -340,8 +349,16 @@ export class Mesh {
       const { finishMs } = this.#rules.limits;
       const reason = isComplete ? "capacity reached" : `not complete within ${finishMs / 1000} s`;
       const kind = this.#rules.onFull === "release" ? "release" : "teardown";
-      return { end: { reason, kind: isComplete ? kind : "tooLate" }, called: [], checks: [], refused: [] };
+      return {
+        end: { reason, kind: isComplete ? kind : "tooLate" },
+        called: [],
+        released: [],
+        checks: [],
+        refused: [],
+      };
     }
+    const released = this.recovery.release(now);
+    this.#timers.set("hold", this.recovery.holdsUntil);
     const called = this.membership.callNext(now, this.recovery.comesFirst(now));
     const isTimed = this.recovery.isGathering(now) || this.membership.admission.line.size > 0;
     this.#timers.set("gathered", isTimed ? this.recovery.reviewAt(now) : undefined);
@@ -357,7 +374,7 @@ export class Mesh {
     const overdue = Array.from(this.recovery.overdue, (session): RefusedSession => {
       return { session, code: "HANDSHAKE_TIMEOUT", message: "it has not said in time whom it knows" };
     });
-    return { called, checks: this.#failureDetector.takeChecks(), refused: [...unanswered, ...overdue] };
+    return { called, released, checks: this.#failureDetector.takeChecks(), refused: [...unanswered, ...overdue] };
   }
 
   /** Emits `teardown` or `released` with the state of the mesh, and ends it. The caller sends what this returns to the sessions. */

@@ -36,6 +36,8 @@ export class Recovery {
   /** By when each session must have said whom it knows; and those that have not. */
   readonly #readings: KeyedTimers<MemberSession>;
   readonly #overdue = new Set<MemberSession>();
+  /** Newcomers that wait until the first member of an earlier log is back, or has had the time for it. */
+  readonly #held = new Set<MemberSession>();
   /** The rows of what is being read, by what they say, and how many sessions have named each. */
   readonly #rows = new Map<string, { readonly member: Member; namedBy: number }>();
   /** Ids that one member has said to have ended, and which member. */
@@ -96,7 +98,31 @@ export class Recovery {
     return this.isGathering(now) || (this.#returned === 0 && this.#isYoung(now));
   }
 
-  /** When time alone changes either. */
+  /** Lets a newcomer wait that was looking for this server, as members do that may not have found it yet. Returns whether it has to. */
+  hold(session: MemberSession, now: number): boolean {
+    if (!this.#isHolding(now)) return false;
+    this.#held.add(session);
+    return true;
+  }
+
+  /** The newcomers that have waited for long enough, each once. */
+  release(now: number): MemberSession[] {
+    if (this.#held.size === 0 || this.#isHolding(now)) return [];
+    const released = [...this.#held];
+    this.#held.clear();
+    return released;
+  }
+
+  /** Until when newcomers wait; undefined while none does. */
+  get holdsUntil(): number | undefined {
+    return this.#held.size === 0 ? undefined : (this.#startedAt ?? 0) + this.#limits.newcomerHoldMs;
+  }
+
+  #isHolding(now: number): boolean {
+    return this.#returned === 0 && now < (this.#startedAt ?? now) + this.#limits.newcomerHoldMs;
+  }
+
+  /** When time alone changes whether members are awaited, or may still come. */
   reviewAt(now: number): number | undefined {
     if (this.#isYoung(now)) return this.#startedAt === undefined ? undefined : this.#youngUntil;
     return this.isGathering(now) ? this.#gathersUntil : undefined;
@@ -130,6 +156,7 @@ export class Recovery {
 
   /** The session is over, or has said everything. */
   endReading(session: MemberSession): void {
+    this.#held.delete(session);
     if (session.state !== "recovering") return;
     this.#members.readers -= 1;
     this.#readings.clear(session);

@@ -187,8 +187,9 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
   /** Reviews every mesh that the input concerned, and ends those that are due. */
   #settle(now: number): void {
     for (const mesh of this.#meshes.takeTouched()) {
-      const { end, called, checks, refused } = mesh.review(this.#classicSender.lastListAt, now);
+      const { end, called, released, checks, refused } = mesh.review(this.#classicSender.lastListAt, now);
       if (end !== undefined) this.#end(mesh, end, now);
+      for (const session of released) this.#connectionHandler.native.admit(session, now);
       for (const session of called) this.#connectionHandler.native.challenge(session, now);
       for (const check of checks) this.#addressVerifier.begin(check, now);
       for (const session of refused) this.#refuse(session, now);

@@ -151,7 +151,8 @@ export type RendezvousOutput =
 
 /**
  * What a mesh waits for: its next update, the next `complete` or look at missing pairs, the next try of what the log has
- * rejected, the line, an answer of the log, the next look at who leads, a claim whose lease runs out, the next try of a claim, its end, and that it is forgotten.
+ * rejected, the line, an answer of the log, the end of the time in which newcomers are held, the next look at who leads, a claim whose lease
+ * runs out, the next try of a claim, its end, and that it is forgotten.
  */
 export type MeshTimer =
   | "update"
@@ -161,6 +162,7 @@ export type MeshTimer =
   | "line"
   | "answer"
   | "gathered"
+  | "hold"
   | "leader"
   | "claimLease"
   | "claimRetry"

@@ -49,10 +49,20 @@ describe("a server that is not there yet", () => {
     world.pass(limits.serverRedialMaxMs);
     node.session.connect();
     register(node);
+    expect(node.said).toMatchObject([{ type: "register", looked: true }]);
     node.admit([listed(1)]);
     world.pass(60_000);
     expect(node.eventsOf("registered")).toHaveLength(1);
     expect(node.eventsOf("ended")).toEqual([]);
+  });
+
+  test("was not looked for by a node that has found it at once", () => {
+    const { node } = seeker(60_000);
+    node.session.connect();
+    register(node);
+    const [registration] = node.said;
+    expect(registration).toMatchObject({ type: "register" });
+    expect(registration).not.toHaveProperty("looked");
   });
 
   test("ends the node when the time is over, with the last failure as the cause", () => {
@@ -111,7 +121,7 @@ describe("a server that goes before it has taken the node in", () => {
       expect(node.notes).toEqual(["SERVER_AWAITED"]);
       world.pass(limits.redialMinMs);
       node.session.connect();
-      expect(node.said).toEqual([{ ...registration, id: idOf(1_001) }]);
+      expect(node.said).toEqual([{ ...registration, id: idOf(1_001), looked: true }]);
       node.admit([{ ...listed(1), id: idOf(1_001) }]);
       expect(node.eventsOf("registered")).toHaveLength(1);
     },

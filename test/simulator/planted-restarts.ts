@@ -151,6 +151,12 @@ export const restartPlants: readonly Plant[] = [
     breaks: "S11",
   },
   {
+    when: "a newcomer that was looking for a server whose clock has gone back is let in before the members",
+    plant: () => vi.spyOn(Recovery.prototype, "hold").mockReturnValue(false),
+    seed: 196,
+    breaks: "S6",
+  },
+  {
     when: "whom a later whole directory of the new log does not name is gone [G6]",
     plant: () => {
       const read = new WeakSet<DirectoryView>();

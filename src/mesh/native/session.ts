@@ -75,6 +75,8 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
   #lostAt: number | undefined;
   /** True once this node stands in the waiting line. */
   #hasWaited = false;
+  /** True once a server was not there, or has not let this node in: it comes back as its members do. */
+  #hasLooked = false;
   /** The parts of a directory that have come, while more are to come. */
   #parts = noParts();
   /** Since when the server refuses to take this member back, if it does, and the codes that have been logged. */
@@ -207,6 +209,7 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
           break;
         }
         this.serverRedial.note({ code, message: reason });
+        this.#hasLooked = true;
         const message = this.serverRedial.failures;
         if (this.own !== undefined || this.serverRedial.isAllowed) this.over(message, code, now);
         else {
@@ -323,6 +326,7 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
 
   #sendRegistration(connection: NativeConnection, address: Address): void {
     const waited = this.#hasWaited ? { waited: true as const } : {};
+    const looked = this.#hasLooked ? { looked: true as const } : {};
     connection.send({
       type: "register",
       mesh: this.rules.mesh,
@@ -330,6 +334,7 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
       address,
       ...this.#about,
       ...waited,
+      ...looked,
     });
   }
 
@@ -372,6 +377,7 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
     this.#listedAt = now;
     this.#admission = { log, order };
     this.#hasWaited = false;
+    this.#hasLooked = false;
     if (isAgain && this.#lostAt !== undefined) this.report({ type: "serverBack", awayMs: now - this.#lostAt });
     this.#lostAt = undefined;
     connection.watch(now);
@@ -468,6 +474,7 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
   #postpone(failure: LogEvent, now: number, retryMs = 0, isFinal = false): void {
     const { code, message } = failure;
     const hasRegistered = this.state === "registering";
+    this.#hasLooked = true;
     this.noteAwaited(failure);
     if (code === "BUSY") this.note("SERVER_BUSY", message);
     const namedMs = code === "BUSY" && retryMs === 0 ? this.rules.limits.serverRedialMaxMs : retryMs;
@@ -500,6 +507,7 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
       this.#lostAt = now;
       this.report({ type: "serverLost", reason: failure.message });
     } else if (this.serverRedial.hasSeveral) this.noteAwaited(failure);
+    this.#hasLooked = true;
     this.#connection?.abort();
     this.#connection = undefined;
     this.#parts = noParts();

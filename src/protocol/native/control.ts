@@ -102,8 +102,16 @@ const heldBy: Field<Omit<Claim, "member">> = object("a claim", { key: name, hold
 /** The fields of each message. */
 export const controls = {
   // A member to the rendezvous server, on its session.
-  /** `waited`: it has stood in the waiting line of a server that is gone. */
-  register: { mesh: name, id, address, name: optional(name), meta: optional(meta), waited: optional(literalTrue) },
+  /** `waited`: it has stood in the waiting line of a server that is gone. `looked`: it has not found a server at its first try. */
+  register: {
+    mesh: name,
+    id,
+    address,
+    name: optional(name),
+    meta: optional(meta),
+    waited: optional(literalTrue),
+    looked: optional(literalTrue),
+  },
   /** `order`: its own. `highest`: the highest revision that it has read in any log. */
   resume: {
     mesh: name,

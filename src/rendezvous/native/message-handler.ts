@@ -225,6 +225,7 @@ export class NativeMessageHandler {
     session.mesh = name;
     session.candidate = candidate;
     session.mustWait = control.waited === true && mesh.recovery.comesFirst(now);
+    session.hasLooked = control.looked === true;
     this.challenge(session, now);
   }
 
@@ -346,12 +347,12 @@ export class NativeMessageHandler {
     session.reader.trust();
     this.#idleMonitor.watch(session, now);
     if (session.recovery !== undefined) this.#beginRecovery(session, now);
-    else if (session.resumes === undefined) this.#admit(session, now);
+    else if (session.resumes === undefined) this.admit(session, now);
     else this.#resumeMember(session, now);
   }
 
-  /** Judges the registration again: what was free when the dial began may be taken by now. */
-  #admit(session: MemberSession, now: number): void {
+  /** A newcomer has proved its address. What was free when the dial began may be taken by now, so it is judged again. */
+  admit(session: MemberSession, now: number): void {
     const sessionCloser = this.#sessionCloser;
     const { mesh: name = "", candidate } = session;
     const mesh = this.#meshes.open(name, now);
@@ -359,6 +360,7 @@ export class NativeMessageHandler {
       this.#refuseMesh(session, now);
       return;
     }
+    if (session.hasLooked && mesh.hold(session, now)) return;
     const verdict = mesh.register(session, candidate, now);
     if (verdict.type === "refuse") sessionCloser.refuse(session, verdict.code, verdict.message, now);
     else if (verdict.evicts !== undefined) this.#meshes.find(verdict.evicts.mesh)?.evict(verdict.evicts.id, name, now);

@@ -115,7 +115,7 @@ STAGE = text("waiting|dialing|hello|refused|broken|unreported|classic")
 UNLISTED = objects(lambda given: fields({"id": ID, "order": ONE, "address": address}, given))
 MEMBERS = objects(lambda given: fields(LISTED, given))
 CONTROLS = {
-    "register": {"mesh": name, **SELF, "waited?": YES},
+    "register": {"mesh": name, **SELF, "waited?": YES, "looked?": YES},
     "resume": {"mesh": name, **SELF, "log": ID, "revision": ZERO, "order": whole(1, CLAIMED), "highest": whole(0, CLAIMED)},
     "known": {"members": MEMBERS, "gone": items(ID), "more?": YES},
     "proof": {"nonce": ID},

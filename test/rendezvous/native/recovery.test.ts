@@ -803,6 +803,104 @@ describe("a member of an earlier log whose address somebody else has proved", ()
   });
 });
 
+describe("a newcomer that was looking for its server", () => {
+  /** A server whose clock was set back: all of its revisions are below those of the log before. */
+  const before = 1_000_000;
+
+  function looking(play: Play, port = 15_001): Player {
+    return play.native(`127.0.0.1:${port}`).register({ looked: true });
+  }
+
+  /** Comes back from a log whose revisions were higher. */
+  function backFromLater(player: Player): Player {
+    player.lastOrder += before;
+    return back(player, before + 10);
+  }
+
+  test("waits for the first member of an earlier log, and gets a higher order, though the clock was set back", () => {
+    const play = new Play();
+    const [a] = formerMembers(play, 2) as [Player];
+    const newcomer = looking(play);
+    play.pass(play.limits.newcomerHoldMs - 1);
+    expect([newcomer.end.controls, play.machine.members]).toEqual([[], []]);
+    backFromLater(a);
+    expect(newcomer.order).toBeGreaterThan(before + 10);
+    expect(play.machine.members).toEqual([a.address, newcomer.address]);
+  });
+
+  test("waits until the list of that one has been read", () => {
+    const play = new Play();
+    const [a] = formerMembers(play, 2) as [Player];
+    const newcomer = looking(play);
+    a.known = [{ members: [], gone: [], more: true }];
+    backFromLater(a);
+    expect(newcomer.order).toBe(0);
+    a.caller.say({ type: "known", members: [], gone: [] });
+    play.settle();
+    expect(newcomer.order).toBeGreaterThan(before);
+  });
+
+  test("waits for no longer than members take to find the server", () => {
+    const play = new Play();
+    const newcomers = [looking(play), looking(play, 15_002)];
+    play.pass(play.limits.newcomerHoldMs);
+    play.settle();
+    expect(newcomers.map(({ order }) => order)).toEqual([1, 2]);
+    expect(play.limits.serverRedialMaxMs + play.limits.newcomerHoldMs).toBeLessThan(2_000);
+    expect(play.limits.newcomerHoldMs).toBeGreaterThan(play.limits.serverRedialMaxMs);
+  });
+
+  test("is let in at once when the mesh is older, or somebody is back", () => {
+    const play = new Play();
+    const [early] = nativeMembers(play, 1) as [Player];
+    passAwake(play, [early], play.limits.newcomerHoldMs);
+    expect(looking(play).order).toBe(play.machine.revisionOf("default"));
+    const other = new Play();
+    const [a] = formerMembers(other, 1) as [Player];
+    backFromLater(a);
+    looking(other);
+    other.settle();
+    expect(other.machine.members).toHaveLength(2);
+  });
+
+  test("does not keep those waiting that have found the server at once", () => {
+    const play = new Play();
+    looking(play);
+    const [other] = nativeMembers(play, 1, "default", 15_002) as [Player];
+    expect(play.machine.members).toEqual([other.address]);
+  });
+
+  test("is not let in when it has gone meanwhile, and nothing of it is kept", () => {
+    const play = new Play();
+    const { size } = play.machine;
+    looking(play).die();
+    looking(play, 15_002).leave();
+    play.pass(play.limits.newcomerHoldMs + play.limits.lingerMs);
+    expect(play.eventsOf("joined")).toEqual([]);
+    play.pass(play.limits.leaseMs + play.limits.challengeMs);
+    expect(play.machine.size).toBe(size);
+  });
+
+  test("is told the end of the mesh while it waits", () => {
+    const play = new Play();
+    nativeMembers(play, 1);
+    const newcomer = looking(play);
+    play.give({ type: "teardown", reason: "enough" });
+    expect(newcomer.end.last("teardown")).toMatchObject({ reason: "enough" });
+  });
+
+  test("is refused what it would have been refused without the wait", () => {
+    const play = new Play();
+    const newcomer = looking(play);
+    nativeMembers(play, 1, "default", 15_002);
+    const other = play.native("127.0.0.1:15003");
+    other.id = newcomer.id;
+    other.register();
+    play.pass(play.limits.newcomerHoldMs);
+    expect(newcomer.end.last("refuse")).toMatchObject({ code: "ID_IN_USE" });
+  });
+});
+
 describe("N28: a link with somebody whom the log does not know", () => {
   test("bars the completeness of the mesh until that one is listed", () => {
     const play = new Play();
