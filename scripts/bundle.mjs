@@ -14,6 +14,8 @@ const folder = `${root}dist/bundle`;
  * read src/.
  */
 const minify = { compress: false, mangle: { toplevel: false, keepNames: true }, codegen: { removeWhitespace: false } };
+/** `up` starts its members by a program of their own, which loads the command. */
+const commands = { main: `${root}dist/src/cli/main.js`, "up-member": `${root}dist/src/cli/up-member.js` };
 const output = { dir: folder, format: "esm", comments: false, minify, chunkFileNames: "[name].js" };
 
 /** What a server is made of is a file of its own, which is loaded by whoever starts one. */
@@ -63,7 +65,7 @@ const builtinsByCall = {
 rmSync(folder, { recursive: true, force: true });
 const modules = new Set([
   ...(await bundle({ input: { index: library }, plugins: [builtinsByCall] }, libraryOutput)),
-  ...(await bundle({ input: { main: `${root}dist/src/cli/main.js` }, plugins: [builtinsByCall] }, commandOutput)),
+  ...(await bundle({ input: commands, plugins: [builtinsByCall] }, commandOutput)),
 ]);
 await bundle(
   { input: { page: `${root}dist/src/page/page.js` }, platform: "browser" },

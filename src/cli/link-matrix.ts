@@ -4,6 +4,8 @@ import type { LinkTally } from "./link-tally.js";
 export interface LinkMatrix {
   /** What each row begins with, member by member; undefined for one that has not joined. */
   readonly labels: readonly (string | undefined)[];
+  /** What members are called, in front of each row and above each column. Without it a row begins with its place from 0. */
+  readonly numbers?: readonly number[];
   /** One character for the pair of these two members. */
   sign(row: number, column: number): string;
   isLinked(row: number, column: number): boolean;
@@ -60,11 +62,26 @@ function widestOf(labels: LinkMatrix["labels"]): number {
 }
 
 function drawCells(matrix: LinkMatrix): string[] {
-  const { labels } = matrix;
+  const { labels, numbers } = matrix;
   const widest = widestOf(labels);
-  return labels.map((label, row) => {
+  const rows = labels.map((label, row) => {
     const cells = labels.map((_, column) => (row === column ? "\\" : matrix.sign(row, column)));
-    return `${String(row).padStart(3)}  ${(label ?? "").padEnd(widest)}  ${cells.join(" ")}`;
+    return `${headOf(matrix, row)}  ${(label ?? "").padEnd(widest)}  ${cells.join(" ")}`;
+  });
+  return numbers === undefined ? rows : [...columnHeads(numbers, rankColumns + widest + 2), ...rows];
+}
+
+function headOf({ numbers }: LinkMatrix, row: number): string {
+  return String(numbers?.[row] ?? row).padStart(3);
+}
+
+/** The numbers above the columns, with their digits below one another. */
+function columnHeads(numbers: readonly number[], indent: number): string[] {
+  const digits = String(numbers.reduce((most, number) => Math.max(most, number), 1)).length;
+  const heads = numbers.map((number) => String(number).padStart(digits));
+  return Array.from({ length: digits }, (_, at) => {
+    const line = heads.map((head) => head[at] ?? " ").join(" ");
+    return `${" ".repeat(indent)}${line}`.trimEnd();
   });
 }
 
@@ -82,7 +99,7 @@ function drawBraille(matrix: LinkMatrix): string[] {
   for (let top = 0; top < length; top += 4) {
     let row = "";
     for (let left = 0; left < length; left += 2) row += brailleAt(matrix, top, left);
-    rows.push(`${String(top).padStart(3)}  ${row}`);
+    rows.push(`${headOf(matrix, top)}  ${row}`);
   }
   return rows;
 }

@@ -1,4 +1,5 @@
 import { styleText } from "node:util";
+import { type Drawing, openDrawing } from "./drawing.js";
 import { drawMatrix, legend, tallyMatrix, tallySigns } from "./link-matrix.js";
 import type { LinkTally } from "./link-tally.js";
 import type { Output } from "./output.js";
@@ -16,14 +17,16 @@ export interface View {
   finish(tally: LinkTally): void;
 }
 
+/** True where something can be drawn in place. Some recorders make a terminal without a size, in which nothing can. */
+export function canDraw(output: Output): boolean {
+  return process.stdout.isTTY === true && process.stdout.columns > 0 && !output.options.json;
+}
+
 /** A view for this stdout: drawn in place on a terminal, plain lines elsewhere, nothing with --json. */
 export async function openView(output: Output): Promise<View> {
   if (output.options.json) return { update: () => {}, finish: () => {} };
-  // Some recorders make a terminal without a size, in which nothing can be drawn in place.
-  const canDraw = process.stdout.isTTY === true && process.stdout.columns > 0;
-  if (!canDraw) return new PlainView(output);
-  const { createLogUpdate } = await import("log-update");
-  return new LiveView(createLogUpdate(process.stdout));
+  if (!canDraw(output)) return new PlainView(output);
+  return new LiveView(await openDrawing());
 }
 
 function summary(tally: LinkTally): string {
@@ -55,14 +58,12 @@ class PlainView implements View {
   }
 }
 
-type Draw = ((...text: string[]) => void) & { done(): void };
-
 class LiveView implements View {
-  readonly #draw: Draw;
+  readonly #drawing: Drawing;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(draw: Draw) {
-    this.#draw = draw;
+  constructor(drawing: Drawing) {
+    this.#drawing = drawing;
   }
 
   update(tally: LinkTally): void {
@@ -75,14 +76,14 @@ class LiveView implements View {
   finish(tally: LinkTally): void {
     clearTimeout(this.#timer);
     this.#redraw(tally);
-    this.#draw.done();
+    this.#drawing.done();
   }
 
   #redraw(tally: LinkTally): void {
     const matrix = tallyMatrix(tally);
     const { columns } = process.stdout;
     const lines = drawMatrix(matrix, columns).map(colour);
-    this.#draw([...lines, legend(matrix, tallySigns, columns), summary(tally)].join("\n"));
+    this.#drawing.draw([...lines, legend(matrix, tallySigns, columns), summary(tally)].join("\n"));
   }
 }
 

@@ -4,7 +4,7 @@ import { drawMatrix, type LinkMatrix, legend } from "./link-matrix.js";
 /** Rows of each list that are shown; the rest is counted. `--json` has all. */
 const mostRows = 20;
 
-const signs = "> linked, the row dials   < linked, the column dials   x not linked";
+export const statusSigns = "> linked, the row dials   < linked, the column dials   x not linked";
 
 /** A status for people: the mesh in a line, the matrix, and what is not as it should be. */
 export function statusText(status: MeshStatus, server: string, now: number, columns?: number): string[] {
@@ -12,7 +12,7 @@ export function statusText(status: MeshStatus, server: string, now: number, colu
   const hasMembers = matrix.labels.length > 0;
   return [
     headline(status, server),
-    ...(hasMembers ? [...drawMatrix(matrix, columns), legend(matrix, signs, columns)] : []),
+    ...(hasMembers ? [...drawMatrix(matrix, columns), legend(matrix, statusSigns, columns)] : []),
     ...list("not linked:", status.missing.length, missingLines(status, now), status.links.expected - status.links.up),
     ...memberList("suspected", status, "suspect", now),
     ...memberList("expected back", status, "expected", now),
@@ -31,7 +31,8 @@ export function headline({ mesh, members, links, complete, gathering }: MeshStat
   return `mesh "${mesh}" at ${server}: ${counts}, ${state}`;
 }
 
-function statusMatrix(status: MeshStatus): LinkMatrix {
+/** Which pairs of listed members are linked. */
+export function statusMatrix(status: MeshStatus): LinkMatrix {
   const isLinked = linkReader(status);
   return {
     labels: status.members.filter(({ rank }) => rank !== null).map(shown),
@@ -94,6 +95,6 @@ function shown({ name, address }: { readonly name?: string; readonly address: st
 }
 
 /** Such as `1 link` or `2 links`. */
-function counted(count: number, noun: string): string {
+export function counted(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }

@@ -9,9 +9,11 @@ import { defaultMesh } from "../node/options.js";
 import { isName } from "../protocol/native/fields.js";
 import type { MeshStatus } from "../protocol/status.js";
 import { type CommandContext, runCommand } from "./command.js";
+import { type Drawing, openDrawing } from "./drawing.js";
 import { type CommonFlags, flag, withCommonFlags } from "./flags.js";
 import { MeshObserver } from "./mesh-observer.js";
 import type { Output } from "./output.js";
+import { canDraw } from "./progress-view.js";
 import { type SecretFlags, secretFrom, withSecretFlag } from "./secret-source.js";
 import { headline, statusText } from "./status-text.js";
 
@@ -144,28 +146,26 @@ interface StatusView {
 
 /** In place on a terminal, a line for each change elsewhere, an object a line with --json. */
 async function openStatusView(output: Output, server: string): Promise<StatusView> {
-  const canDraw = process.stdout.isTTY === true && process.stdout.columns > 0 && !output.options.json;
-  if (!canDraw) {
+  if (!canDraw(output)) {
     return {
       show: (status) => output.result(output.options.json ? JSON.stringify(status) : headline(status, server)),
       away: (reason) => output.info(`the server is away: ${reason}`),
       close: () => {},
     };
   }
-  const { createLogUpdate } = await import("log-update");
-  return new DrawnStatus(createLogUpdate(process.stdout), server);
+  return new DrawnStatus(await openDrawing(), server);
 }
 
 /** The newest status in place, with ages that grow. */
 class DrawnStatus implements StatusView {
-  readonly #draw: ((...text: string[]) => void) & { done(): void };
+  readonly #drawing: Drawing;
   readonly #server: string;
   readonly #timer: NodeJS.Timeout;
   #status: MeshStatus | undefined;
   #away: string | undefined;
 
-  constructor(draw: ((...text: string[]) => void) & { done(): void }, server: string) {
-    this.#draw = draw;
+  constructor(drawing: Drawing, server: string) {
+    this.#drawing = drawing;
     this.#server = server;
     this.#timer = setInterval(() => this.#redraw(), redrawMs);
   }
@@ -183,7 +183,7 @@ class DrawnStatus implements StatusView {
 
   close(): void {
     clearInterval(this.#timer);
-    this.#draw.done();
+    this.#drawing.done();
   }
 
   #redraw(): void {
@@ -191,6 +191,6 @@ class DrawnStatus implements StatusView {
     const lines =
       this.#status === undefined ? [] : statusText(this.#status, this.#server, Date.now(), columns).slice(0, rows - 2);
     const away = this.#away === undefined ? [] : [`the server is away, and this is what it said last: ${this.#away}`];
-    this.#draw([...away, ...lines].join("\n"));
+    this.#drawing.draw([...away, ...lines].join("\n"));
   }
 }

@@ -4,19 +4,26 @@ import { waitWithin } from "../api/waiting.js";
 import { FullmeshError } from "../core/errors.js";
 import type { Direction } from "../mesh/types.js";
 import type { Dialect } from "../protocol/directory.js";
-import { type RendezvousServer, serve } from "../server/rendezvous-server.js";
+import type { MeshStatus } from "../protocol/status.js";
+import type { ListeningServer } from "../server/rendezvous-server.js";
 import { type CommandContext, runCommand } from "./command.js";
+import { openDrawing } from "./drawing.js";
 import { type CommonFlags, flag, parseCount, withCommonFlags, withDialectFlag } from "./flags.js";
 import { LinkTally } from "./link-tally.js";
+import { LiveMesh } from "./live-mesh.js";
+import { MeshControls } from "./mesh-controls.js";
+import { MeshStory } from "./mesh-story.js";
 import type { Output } from "./output.js";
 import { type ChildEvent, ProcessGroup } from "./process-group.js";
-import { openView } from "./progress-view.js";
+import { canDraw, openView, type View } from "./progress-view.js";
 import { secretFrom, withSecretFlag } from "./secret-source.js";
 import { reportServer } from "./server-reporter.js";
 import { TraceFile } from "./trace-file.js";
+import { UpServer } from "./up-server.js";
 
 interface UpFlags extends CommonFlags {
   readonly stay?: true;
+  readonly http?: string;
   readonly trace?: string;
   readonly timeout?: number;
   readonly dialect: Dialect;
@@ -28,6 +35,12 @@ const defaultTimeoutSeconds = 60;
 /** Missing pairs that are named in an error; the rest is counted. */
 const maxNamedPairs = 10;
 
+/** What is said above the picture while there is no server. */
+const awayNotes = {
+  native: "THE SERVER IS AWAY. This is what it said last; the members keep their links and look for it.",
+  classic: "THE SERVER IS AWAY, and with it the mesh: classic members end with their server.",
+} as const;
+
 /** Adds `fullmesh up`. */
 export function addUp(program: Command): void {
   const command = program
@@ -38,20 +51,38 @@ export function addUp(program: Command): void {
       "Starts a rendezvous server and N member processes on this machine, shows the mesh as it forms, and ends it when " +
         "every pair has reported its link from both ends. With a secret, every connection is encrypted.",
     )
-    .addOption(flag("--stay", "keep the mesh until Ctrl-C"))
+    .addOption(flag("--stay", "keep the mesh, show what happens in it, and take the keys below"))
+    .addOption(flag("--http <ip:port>", "show the mesh in a browser here as well; port 0 takes any free one"))
     .addOption(flag("--trace <file>", "write the run as a Mermaid sequence diagram"));
   withDialectFlag(command, ["native", "classic"]);
   withSecretFlag(command);
   withCommonFlags(command, "how long the mesh may take to be complete (default: 60)");
+  command.addHelpText("after", helpOfKeys);
   command.action((size: number) =>
     runCommand(command.opts<UpFlags>(), (context) => runUp(size, command.opts<UpFlags>(), context)),
   );
 }
 
+const helpOfKeys = `
+Members have numbers, in the order in which they joined. A row of the picture is a
+member, and so is a column: > means that the row has dialed the column, < the other
+way, x that the two are not linked. Of two members the one that joined first dials.
+
+Keys with --stay, on a terminal:
+  k  kill a member (kill -9)
+  s  stop a member (SIGSTOP), so that it hangs; again: let it go on (SIGCONT)
+  a  add a member
+  c  cut the connection of two members
+  p  partition two members, so that neither can dial the other; again: heal it
+  d  end the server, and start it again 3 s later at the same port, where it knows nobody
+  q  end the mesh; so does Ctrl-C
+Numbers before a key choose members: 3k kills member 3, 2 5c cuts 2 from 5. Without
+them it is the newest member, or two at random.`;
+
 async function runUp(size: number, flags: UpFlags, { output, onSignal }: CommandContext): Promise<void> {
   const trace = flags.trace === undefined ? undefined : await TraceFile.open(flags.trace, output);
   const secret = await secretFrom(flags, output);
-  const run = new UpRun(size, flags.dialect, secret, output, trace);
+  const run = new UpRun(size, flags, secret, output, trace);
   onSignal(() => run.stop());
   try {
     await run.form((flags.timeout ?? defaultTimeoutSeconds) * 1000);
@@ -65,19 +96,25 @@ async function runUp(size: number, flags: UpFlags, { output, onSignal }: Command
 /** One run of `up`, from the first process to the last. */
 class UpRun {
   readonly #dialect: Dialect;
-  readonly #secret: string | undefined;
+  readonly #isToStay: boolean;
   readonly #output: Output;
   readonly #trace: TraceFile | undefined;
   readonly #tally: LinkTally;
+  readonly #server: UpServer;
   readonly #processes: ProcessGroup;
+  readonly #story: MeshStory;
+  readonly #controls: MeshControls;
   readonly #complete = new Deferred<void>();
   readonly #stopped = new Deferred<void>();
-  #server: RendezvousServer | undefined;
-  /** The server's `complete` event. */
+  /** The picture, on a terminal with --stay. */
+  #live: LiveMesh | undefined;
+  /** The server's `complete` event of the whole mesh. */
   #serverComplete: { readonly revision: number } | undefined;
   /** The reasons of missing pairs from the server, by both addresses. */
   #serverReasons: ReadonlyMap<string, string> = new Map();
   #wasComplete = false;
+  /** As the reports of classic members were last. */
+  #wasWhole = false;
   #isStaying = false;
   #onChange: () => void = () => {};
   readonly #startedAt = performance.now();
@@ -85,118 +122,180 @@ class UpRun {
 
   constructor(
     size: number,
-    dialect: Dialect,
+    { dialect, stay, http }: UpFlags,
     secret: string | undefined,
     output: Output,
     trace: TraceFile | undefined,
   ) {
     this.#dialect = dialect;
-    this.#secret = secret;
+    this.#isToStay = stay === true;
     this.#output = output;
     this.#trace = trace;
     this.#tally = new LinkTally(size);
-    this.#processes = new ProcessGroup({
-      line: (text, event) => this.#childEvent(text, event),
-      logged: (code) => {
-        if (code === "ALREADY_LINKED") this.#tally.duplicateRefused();
+    this.#story = new MeshStory(dialect, (sentence) => this.#tell(sentence));
+    this.#server = new UpServer(
+      {
+        // Where members can be added there is no capacity. This command ends the mesh.
+        ...(this.#isToStay ? {} : { capacity: size, onFull: "hold" }),
+        dialect,
+        ...(secret === undefined ? {} : { secret }),
+        ...(http === undefined ? {} : { http }),
+        logger: output.options.json ? output.logger : false,
+        ...(trace === undefined ? {} : { trace: (record) => trace.add(record) }),
       },
-      failed: (error) => {
-        this.#complete.reject(error);
-        if (this.#isStaying) this.#output.error(error.code, error.message, error.remedy);
+      (server) => this.#serverStarted(server),
+    );
+    this.#processes = new ProcessGroup(
+      { dialect, secret, isSlow: false },
+      {
+        line: (text, event) => this.#childEvent(text, event),
+        logged: (code) => {
+          if (code === "ALREADY_LINKED") this.#tally.duplicateRefused();
+        },
+        failed: (error) => this.#failed(error),
+        reported: () => {},
       },
-    });
+    );
+    this.#controls = new MeshControls(
+      this.#processes,
+      this.#server,
+      this.#story,
+      (sentence) => this.#tell(sentence),
+      () => (this.#isStaying ? this.#stopped.resolve() : process.kill(process.pid, "SIGINT")),
+    );
   }
 
   /** Starts everything, and resolves when every pair is linked. */
   async form(timeoutMs: number): Promise<void> {
-    const trace = this.#trace;
-    const server = await serve({
-      listen: "127.0.0.1:0",
-      capacity: this.#tally.size,
-      // This command ends the mesh once it has shown it complete.
-      onFull: "hold",
-      dialect: this.#dialect,
-      ...(this.#secret === undefined ? {} : { secret: this.#secret }),
-      logger: this.#output.options.json ? this.#output.logger : false,
-      ...(trace === undefined ? {} : { trace: (record) => trace.add(record) }),
-    });
-    this.#server = server;
-    this.#output.event(
-      "listening",
-      null,
-      { address: server.address },
-      `the rendezvous server listens on ${server.address}`,
-    );
-    if (this.#output.options.json) reportServer(server, this.#output, this.#tally.size, false);
-    server.on("joined", ({ address }) => {
-      this.#tally.joined(address);
-      if (this.#tally.order.length === this.#tally.size) this.#endPhase("all joined");
-      this.#changed();
-    });
-    for (const type of ["left", "lost"] as const) {
-      server.on(type, ({ address }) => this.#tally.left(address));
-    }
-    server.on("forgotten", ({ addresses }) => {
-      for (const address of addresses) this.#tally.left(address);
-    });
-    server.on("degraded", ({ missing }) => {
-      this.#serverReasons = new Map(missing.map(({ a, b, stage, reason }) => [`${a} ${b}`, `${stage}: ${reason}`]));
-    });
-    server.on("complete", (completeness) => {
-      this.#serverComplete = completeness;
-      this.#changed();
-    });
-    const view = await openView(this.#output);
-    this.#onChange = () => view.update(this.#tally);
-    this.#processes.start(this.#tally.size, `${server.address}`, this.#dialect, this.#secret);
+    await this.#server.start();
+    const { httpAddress } = this.#server;
+    if (httpAddress !== undefined) this.#output.info(`the mesh is shown at http://${httpAddress}/`);
+    const view = await this.#openView();
+    this.#onChange = () => view?.update(this.#tally);
+    for (let count = 0; count < this.#tally.size; count += 1) this.#processes.start(this.#server.address);
     try {
       await waitWithin(this.#complete.promise, { timeoutMs }, () => this.#progressText());
       this.#wasComplete = true;
       this.#endPhase("mesh complete");
     } finally {
-      view.finish(this.#tally);
+      view?.finish(this.#tally);
       this.#onChange = () => {};
-      this.#report();
+      if (this.#live === undefined) this.#report();
     }
   }
 
   /** Resolves when the run is told to stop. */
   async stay(): Promise<void> {
     this.#isStaying = true;
-    this.#output.info("the mesh stays until Ctrl-C");
+    if (this.#live === undefined) this.#output.info("the mesh stays until Ctrl-C");
     await this.#stopped.promise;
     this.#endPhase("stayed");
   }
 
   /** Interrupts the run. */
   stop(): void {
+    this.#live?.close();
     this.#stopped.resolve();
     this.#complete.reject(new FullmeshError("ABORTED", "told to stop"));
   }
 
   /** Tears the mesh down, and resolves when every process has ended. */
   async end(): Promise<void> {
+    this.#controls.close();
+    this.#story.close();
+    this.#live?.close();
     const isComplete = this.#wasComplete;
     const ended = this.#processes.ended();
-    if (!isComplete) this.#processes.stop();
-    await this.#server?.teardown(isComplete ? "complete" : "given up");
+    if (!isComplete || !this.#server.isRunning) this.#processes.stop();
+    await this.#server.teardown(isComplete ? "complete" : "given up");
     await ended;
     if (!isComplete) return;
     this.#endPhase("teardown");
     this.#output.info(this.#phases.map(([name, ms]) => `${name} ${(ms / 1000).toFixed(2)} s`).join(", "));
   }
 
+  /** The picture that is drawn while the mesh forms, unless one is drawn for longer. */
+  async #openView(): Promise<View | undefined> {
+    if (!this.#isToStay || !canDraw(this.#output)) return await openView(this.#output);
+    this.#live = new LiveMesh(
+      await openDrawing(),
+      this.#story,
+      () => this.#server.address,
+      () => this.#status,
+    );
+    this.#live.takeKeys((key, numbers) => {
+      if (this.#isStaying || key === "q") this.#controls.press(key, numbers);
+      else this.#tell("the keys work as soon as the mesh is complete");
+    });
+    return undefined;
+  }
+
+  /** What the server says; of classic members, whose links it does not know, what they say. */
+  get #status(): MeshStatus | undefined {
+    const { status } = this.#server;
+    if (status === undefined || this.#dialect === "native") return status;
+    const missing = status.missing.filter(({ a, b }) => !this.#tally.isLinked(a, b));
+    const reported = missing.map((pair) => ({
+      ...pair,
+      stage: "waiting" as const,
+      reason: "its ends have not both reported a link",
+    }));
+    const links = { ...status.links, up: status.links.expected - missing.length };
+    return { ...status, missing: reported, links, complete: missing.length === 0 };
+  }
+
+  #serverStarted(server: ListeningServer): void {
+    const { address } = server;
+    // A picture has the address in its first line.
+    const sentence = this.#live === undefined ? `the rendezvous server listens on ${address}` : undefined;
+    this.#output.event("listening", null, { address }, sentence);
+    this.#live?.note(undefined);
+    if (this.#output.options.json) reportServer(server, this.#output, this.#tally.size, false);
+    this.#story.follow(server);
+    server.on("joined", ({ address: joined }) => {
+      this.#tally.joined(joined);
+      if (this.#tally.order.length === this.#tally.size && this.#phases.length === 0) this.#endPhase("all joined");
+      this.#changed();
+    });
+    for (const type of ["left", "lost"] as const) {
+      server.on(type, ({ address: gone }) => this.#tally.left(gone));
+    }
+    server.on("forgotten", ({ addresses }) => {
+      for (const forgotten of addresses) this.#tally.left(forgotten);
+    });
+    server.on("degraded", ({ missing }) => {
+      this.#serverReasons = new Map(missing.map(({ a, b, stage, reason }) => [`${a} ${b}`, `${stage}: ${reason}`]));
+    });
+    server.on("complete", (completeness) => {
+      if (completeness.members === this.#tally.size) this.#serverComplete = completeness;
+      this.#changed();
+    });
+    server.on("closed", () => this.#serverClosed());
+  }
+
+  /** At the end of the run, or when it is stopped by its key. */
+  #serverClosed(): void {
+    this.#story.serverStopped();
+    this.#live?.note(awayNotes[this.#dialect]);
+    for (const address of [...this.#tally.order]) this.#tally.left(address);
+    this.#changed();
+  }
+
   #childEvent(text: string, event: ChildEvent): void {
     if (this.#output.options.json) this.#output.result(text);
+    this.#story.handle(event);
     const { node } = event;
     const peer = String(event.peer);
-    if (node !== null && event.event === "link") {
+    if (node !== null && (event.event === "link" || event.event === "relink")) {
       const direction = event.direction as Direction;
-      this.#tally.link(node, peer, direction);
+      this.#live?.linked(node, peer);
+      // A connection that takes the place of another one is no second link.
+      if (event.event === "link" || this.#tally.report(node, peer) === undefined)
+        this.#tally.link(node, peer, direction);
       // The dialer has sent a hello.
-      const text = event.dialect === "classic" ? `Hello from:${node}` : "hello";
-      if (direction === "dialed") this.#trace?.add({ at: event.at, from: node, to: peer, text });
-    } else if (node !== null && event.event === "unlink") {
+      const hello = event.dialect === "classic" ? `Hello from:${node}` : "hello";
+      if (direction === "dialed") this.#trace?.add({ at: event.at, from: node, to: peer, text: hello });
+    } else if (node !== null && (event.event === "unlink" || event.event === "unreachable")) {
       this.#tally.unlink(node, peer);
     }
     this.#changed();
@@ -204,9 +303,31 @@ class UpRun {
 
   #changed(): void {
     this.#onChange();
+    this.#live?.changed();
+    if (this.#live !== undefined && this.#dialect === "classic") this.#checkWholeness();
     // Native members report their links to the server; classic members report them only here.
     const isConfirmed = this.#dialect === "classic" || this.#serverComplete !== undefined;
     if (this.#tally.isComplete && isConfirmed) this.#complete.resolve();
+  }
+
+  /** Classic members report their links only here. */
+  #checkWholeness(): void {
+    const { members = [], links, complete = false } = this.#status ?? {};
+    if (complete && !this.#wasWhole) this.#story.completed(members.length, links?.up ?? 0);
+    this.#wasWhole = complete;
+  }
+
+  #failed(error: FullmeshError): void {
+    this.#complete.reject(error);
+    if (!this.#isStaying) return;
+    if (this.#live === undefined) this.#output.error(error.code, error.message, error.remedy);
+    else this.#tell(error.message);
+  }
+
+  /** A sentence about what has happened: in the picture, or as a line where the mesh stays without one. */
+  #tell(sentence: string): void {
+    if (this.#live !== undefined) this.#live.tell(sentence);
+    else if (this.#isStaying && !this.#output.options.json) this.#output.info(sentence);
   }
 
   /** Records the end of a phase. */
@@ -218,8 +339,8 @@ class UpRun {
   #report(): void {
     const { order, pairs, expectedPairs, duplicates } = this.#tally;
     const missing = expectedPairs - pairs;
-    const revision = this.#serverComplete?.revision ?? this.#server?.revision;
-    const serverBytes = this.#server?.sentBytes;
+    const revision = this.#serverComplete?.revision ?? this.#server.revision;
+    const serverBytes = this.#server.sentBytes;
     const counts = { members: order.length, links: pairs, unverified: 0, duplicates, missing, scope: "mesh" };
     if (this.#output.options.json) {
       if (this.#wasComplete) this.#output.event("complete", null, { ...counts, revision, serverBytes });

@@ -27,7 +27,7 @@ export const backlog = 4096;
  */
 export function nodeTransport(keepAliveMs: number, keyring?: Keyring, lookup: Lookup = systemLookup): TransportPort {
   const options = { ...socketOptions, keepAliveInitialDelay: keepAliveMs };
-  return {
+  return wrap({
     dial: (to, identity, events) => {
       const dialAddress = (at: Endpoint, attempt: ConnectionEvents): NodeConnection =>
         dial(connect({ ...options, ...at }), keyring, at, identity, attempt);
@@ -36,7 +36,14 @@ export function nodeTransport(keepAliveMs: number, keyring?: Keyring, lookup: Lo
       return dialAddress({ host, port: to.port }, events);
     },
     listen: (on, accept, done) => listen(on, createServer(options), keyring, accept, done),
-  };
+  });
+}
+
+let wrap = (transport: TransportPort): TransportPort => transport;
+
+/** All transports that this process makes from now on are wrapped. For `fullmesh up`, which cuts connections and slows them down. */
+export function wrapTransports(wrapper: (transport: TransportPort) => TransportPort): void {
+  wrap = wrapper;
 }
 
 function dial(

@@ -1,52 +1,14 @@
-import { spawn } from "node:child_process";
 import { describe, expect, it, onTestFinished, type TestContext } from "vitest";
-import { Condition, StartedProcess } from "../support/processes.js";
+import { StartedProcess } from "../support/processes.js";
 import { requireTool } from "../support/tools.js";
 import { eventOf, fullmesh, main, plainEnvironment, startServer } from "./command-line.js";
-
-/** `fullmesh join` on a terminal of its own. What is drawn there is kept, with ESC for the escape character (ECMA-48). */
-class Terminal {
-  #drawn = "";
-  readonly #changed = new Condition();
-  readonly #child;
-  readonly exited: Promise<number | null>;
-
-  constructor(script: string, args: readonly string[], extra: Readonly<Record<string, string>> = {}) {
-    const command = [process.execPath, main, "join", ...args].map((word) => `'${word}'`).join(" ");
-    this.#child = spawn(script, ["-qec", command, "/dev/null"], { env: plainEnvironment({ TERM: "xterm", ...extra }) });
-    this.#child.stdout.setEncoding("utf8").on("data", (text: string) => {
-      this.#drawn += text.replaceAll("\u001b", "ESC");
-      this.#changed.notify();
-    });
-    this.exited = new Promise((resolve) => void this.#child.once("close", resolve));
-    onTestFinished(() => {
-      this.#child.kill("SIGKILL");
-    });
-  }
-
-  get drawn(): string {
-    return this.#drawn;
-  }
-
-  type(text: string): void {
-    this.#child.stdin.write(text);
-  }
-
-  /** Resolves with all that was drawn, once this is in it. */
-  async has(text: string | RegExp): Promise<string> {
-    return await this.#changed.until(
-      () =>
-        (typeof text === "string" ? this.#drawn.includes(text) : text.test(this.#drawn)) ? this.#drawn : undefined,
-      () => `the terminal has not shown ${String(text)}, but ${JSON.stringify(this.#drawn)}`,
-    );
-  }
-}
+import { Terminal } from "./terminal.js";
 
 /** Alice at a terminal, and bob in a pipe. */
 async function aliceAndBob(context: TestContext, extra: Readonly<Record<string, string>> = {}) {
   const script = requireTool(context, "script");
   const { address } = await startServer();
-  const alice = new Terminal(script, [address, "--name", "alice"], extra);
+  const alice = new Terminal(script, ["join", address, "--name", "alice"], extra);
   await alice.has("* you are 127.0.0.1:");
   const bob = fullmesh(["join", address, "--name", "bob", "--json"], { hasStdin: true });
   await eventOf(bob, "link");
@@ -75,7 +37,7 @@ describe("fullmesh join on a terminal", () => {
     alice.type("/members\r");
     await alice.has(/aliceESC\[0m at 127\.0\.0\.1:\d+ \(you\)/);
     await alice.has(/bobESC\[0m at 127\.0\.0\.1:\d+\r?\n/);
-    const carol = new Terminal(requireTool(context, "script"), [address, "--name", "carol"]);
+    const carol = new Terminal(requireTool(context, "script"), ["join", address, "--name", "carol"]);
     await carol.has(/aliceESC\[0m is here/);
     await alice.has(/carolESC\[0m has come/);
     carol.type("/quit\r");
@@ -87,7 +49,7 @@ describe("fullmesh join on a terminal", () => {
 
   it("sends a line to one member alone with /to, and says what is wrong with one that cannot be sent", async (context) => {
     const { address, alice, bob } = await aliceAndBob(context, { NO_COLOR: "1" });
-    const carol = new Terminal(requireTool(context, "script"), [address, "--name", "carol"], { NO_COLOR: "1" });
+    const carol = new Terminal(requireTool(context, "script"), ["join", address, "--name", "carol"], { NO_COLOR: "1" });
     await alice.has("carol has come");
     alice.type("/to carol for you alone\r");
     await carol.has("alice (to you): for you alone");
@@ -124,7 +86,7 @@ describe("fullmesh join on a terminal", () => {
   });
 
   it("leaves at /quit also while it looks for the server", async (context) => {
-    const alice = new Terminal(requireTool(context, "script"), ["127.0.0.1:1"]);
+    const alice = new Terminal(requireTool(context, "script"), ["join", "127.0.0.1:1"]);
     await alice.has("> ");
     alice.type("/quit\r");
     expect(await alice.exited).toBe(0);
@@ -132,7 +94,7 @@ describe("fullmesh join on a terminal", () => {
 
   it("is no chat with --json", async (context) => {
     const { address } = await startServer();
-    const json = new Terminal(requireTool(context, "script"), [address, "--json"]);
+    const json = new Terminal(requireTool(context, "script"), ["join", address, "--json"]);
     const drawn = await json.has('"event":"registered"');
     expect(drawn).not.toContain("> ");
   });
