@@ -213,12 +213,15 @@ describe.each([
 });
 
 describe("a reader that takes one read for one message", () => {
+  /** A reader that is not given a core for longer than this finds two messages in one read, as TCP does it. */
+  const messageGapMs = 400;
+
   it("has 50 ms for it by default", () => {
     expect(defaultLimits.messageGapMs).toBeGreaterThanOrEqual(50);
   });
 
   it("gets every list that is sent, and the teardown, apart, when 29 of our nodes join with it at once", async () => {
-    const server = await OwnServer.start({ capacity: 30, limits: { settleMs: 100 } });
+    const server = await OwnServer.start({ capacity: 30, limits: { settleMs: 100, messageGapMs } });
     const reader = await startRawReader(server.address);
     await reader.until(() => reader.fromServer.length > 0, "has got no list");
     await gather(
@@ -239,7 +242,7 @@ describe("a reader that takes one read for one message", () => {
   });
 
   it("gets every list that is sent, and the teardown, apart, when it is one of 30 C nodes", async () => {
-    const server = await OwnServer.start({ capacity: 30, limits: { settleMs: 100 } });
+    const server = await OwnServer.start({ capacity: 30, limits: { settleMs: 100, messageGapMs } });
     const nodes = Array.from({ length: 30 }, () => startClassicNode(server.address));
     expect(await Promise.all(nodes.map((node) => node.end()))).toEqual(Array.from(nodes, () => "teardown"));
     await server.end();
