@@ -1,9 +1,8 @@
-import type { ConnectionId, ConnectionInput, ConnectionOutput, Endpoint } from "../core/connections.js";
+import type { ConnectionId, ConnectionInput, ConnectionOutput, Endpoint, Identity } from "../core/connections.js";
 import { doubleZero } from "../core/double-field.js";
-import { FullmeshError } from "../core/errors.js";
+import { type ErrorCode, FullmeshError } from "../core/errors.js";
 import type { Clocks, Machine } from "../core/machine.js";
-import { ConnectionInputs } from "./connection-inputs.js";
-import type { Accept, ClockPort, ConnectionPort, ListenerPort, TransportPort } from "./ports.js";
+import type { Accept, ClockPort, ConnectionEvents, ConnectionPort, ListenerPort, TransportPort } from "./ports.js";
 
 /** A timer that fires later than this was delayed by a stall of this process, not by its coarse clock. */
 const stallMs = 20;
@@ -57,7 +56,7 @@ export class Driver<Input, Output> {
   #receivedBytes = doubleZero;
   /** The total time of stalls of this process. */
   #stalledMs = 0;
-  /** The latest result of `#now`. */
+  /** The latest result of `now`. */
   #latest = Number.NEGATIVE_INFINITY;
   #timer: Timer | undefined;
   readonly #clocks = { monotonicMs: 0, wallMs: 0 };
@@ -114,11 +113,6 @@ export class Driver<Input, Output> {
     });
   }
 
-  /** The machine's time, in milliseconds. */
-  now(): number {
-    return this.#now();
-  }
-
   /** Gives the machine its `onWake` after the code that runs now, so that everything begun in one turn goes out together. */
   wake(): void {
     if (this.#isWakeScheduled) return;
@@ -154,7 +148,7 @@ export class Driver<Input, Output> {
   #run(): void {
     const { machine } = this.#options;
     for (let next = this.#inputs.shift(); next !== undefined; next = this.#inputs.shift()) {
-      machine.handle(next.input, this.#now(), this.#readClocks());
+      machine.handle(next.input, this.now(), this.#readClocks());
       for (let output = machine.poll(); output !== undefined; output = machine.poll()) {
         if (isConnectionOutput(output)) this.#performOnConnection(output);
         else this.#options.perform(output as Exclude<Output, ConnectionOutput>);
@@ -206,8 +200,8 @@ export class Driver<Input, Output> {
     return this.#clocks;
   }
 
-  /** The machine's time: that of the clock less stalls. A timer that is overdue before it has fired shows a stall. */
-  #now(): number {
+  /** The machine's time, in milliseconds: that of the clock less stalls. A timer that is overdue before it has fired shows a stall. */
+  now(): number {
     const time = this.#options.clock.now() - this.#stalledMs;
     const lateMs = this.#timer === undefined || this.#timer.hasFired ? 0 : time - this.#timer.expected;
     if (lateMs > stallMs) this.#stalledMs += lateMs;
@@ -245,17 +239,63 @@ export class Driver<Input, Output> {
     const expected = Math.max(at, clock.now() - this.#stalledMs);
     const timer: Timer = { at, expected, hasFired: false, cancel: () => {} };
     timer.cancel = clock.setTimer(at + this.#stalledMs, () => {
-      this.#now();
+      this.now();
       timer.hasFired = true;
       clock.afterPoll(() => {
         if (this.#timer !== timer) return;
         this.#timer = undefined;
         const due = this.#options.machine.nextTimeout();
-        if (due !== undefined && due <= this.#now()) this.input({ type: "timeout" });
+        if (due !== undefined && due <= this.now()) this.input({ type: "timeout" });
         else this.#setTimer();
       });
     });
     this.#timer = timer;
+  }
+}
+
+/** Turns the events of one connection into inputs of the machine. */
+class ConnectionInputs implements ConnectionEvents {
+  readonly #driver: Pick<Driver<never, never>, "input" | "receive" | "forget">;
+  readonly #connection: ConnectionId;
+
+  constructor(driver: Pick<Driver<never, never>, "input" | "receive" | "forget">, connection: ConnectionId) {
+    this.#driver = driver;
+    this.#connection = connection;
+  }
+
+  connected(local: Endpoint, remote: Endpoint, cipher?: string): void {
+    const encryption = cipher === undefined ? {} : { cipher };
+    this.#driver.input({ type: "connected", connection: this.#connection, local, remote, ...encryption });
+  }
+
+  proving(): void {
+    this.#driver.input({ type: "proving", connection: this.#connection });
+  }
+
+  secured(identity: Identity, cipher: string): void {
+    this.#driver.input({ type: "secured", connection: this.#connection, identity, cipher });
+  }
+
+  unproved(code: ErrorCode, message: string): void {
+    this.#driver.input({ type: "unproved", connection: this.#connection, code, message });
+  }
+
+  bytes(bytes: Uint8Array): void {
+    this.#driver.receive(this.#connection, bytes);
+  }
+
+  flushed(): void {
+    this.#driver.input({ type: "flushed", connection: this.#connection });
+  }
+
+  ended(): void {
+    this.#driver.input({ type: "ended", connection: this.#connection });
+  }
+
+  closed(failure: string | undefined): void {
+    const reason = failure === undefined ? {} : { failure };
+    this.#driver.forget(this.#connection);
+    this.#driver.input({ type: "closed", connection: this.#connection, ...reason });
   }
 }
 

@@ -5,34 +5,23 @@ import type { KeyedTimers } from "../../core/timers.js";
 import type { Control, ControlOf } from "../../protocol/native/control.js";
 import type { DialectAcceptor, UnidentifiedConnection } from "../acceptor.js";
 import type { ConnectionListener } from "../connections.js";
+import type { MemberRules } from "../types.js";
 import { NativeConnection, type NativeConnectionContext, type NativeConnectionOwner } from "./connection.js";
 import type { HelloCase } from "./hello-rules.js";
 import { judgeHello } from "./hello-rules.js";
 import type { Link } from "./link.js";
+import type { NativeSession, SessionCall } from "./session.js";
 
 type Hello = ControlOf<"hello">;
 
-/** Messages for the session with the server: from the server, or from a caller that takes this node for the server. */
-export type SessionCall =
-  | ControlOf<"challenge">
-  | ControlOf<"check">
-  | ControlOf<"register">
-  | ControlOf<"resume">
-  | ControlOf<"probe">;
-
 /** What judging a hello needs of the directory, and events for the rest of the member. */
 export interface HelloHandlerEvents {
-  /** The only mesh whose callers are accepted. */
-  readonly mesh: string;
-  readonly isKeyed: boolean;
   /** What a hello means, by the directory as it is now. */
   caseOf(hello: Hello): HelloCase;
   /** The link with the sender of a hello that is taken. */
   linkWith(hello: Hello): Link | undefined;
   /** A hello has been taken on this connection, and the old connection of the link is closed: answer, and go on. */
   accepted(link: Link, hello: Hello, connection: NativeConnection, now: number): void;
-  /** The server has dialed back, or somebody registers here. */
-  called(connection: NativeConnection, control: SessionCall, now: number): void;
 }
 
 /**
@@ -40,8 +29,10 @@ export interface HelloHandlerEvents {
  * entry that names it may be on its way.
  */
 export class HelloHandler implements DialectAcceptor, NativeConnectionOwner {
+  readonly #rules: MemberRules;
   readonly #context: NativeConnectionContext;
   readonly #pending: PendingConnections;
+  readonly #session: NativeSession;
   readonly #events: HelloHandlerEvents;
   /** Accepted connections on which no message has come. */
   readonly #callers = new Map<ConnectionId, NativeConnection>();
@@ -49,9 +40,17 @@ export class HelloHandler implements DialectAcceptor, NativeConnectionOwner {
   /** By when an entry must name the sender of each parked hello. */
   readonly #parked: KeyedTimers<NativeConnection>;
 
-  constructor(context: NativeConnectionContext, pending: PendingConnections, events: HelloHandlerEvents) {
+  constructor(
+    rules: MemberRules,
+    context: NativeConnectionContext,
+    pending: PendingConnections,
+    session: NativeSession,
+    events: HelloHandlerEvents,
+  ) {
+    this.#rules = rules;
     this.#context = context;
     this.#pending = pending;
+    this.#session = session;
     this.#events = events;
     this.#parked = context.timers.keyed((connection, now) => {
       const hello = this.#hellos.get(connection);
@@ -107,7 +106,7 @@ export class HelloHandler implements DialectAcceptor, NativeConnectionOwner {
   #helloRead(connection: NativeConnection, hello: Hello, now: number): void {
     if (this.#hasWrongRole(connection, "member")) {
       this.#refuse(connection, "WRONG_ROLE", "a hello is for members", now);
-    } else if (hello.mesh !== this.#events.mesh) {
+    } else if (hello.mesh !== this.#rules.mesh) {
       this.#refuse(connection, "WRONG_MESH", `this is a member of another mesh than "${hello.mesh}"`, now);
     } else this.#judge(connection, hello, now);
   }
@@ -115,13 +114,13 @@ export class HelloHandler implements DialectAcceptor, NativeConnectionOwner {
   #called(connection: NativeConnection, control: SessionCall, now: number): void {
     if (this.#hasWrongRole(connection, "rendezvous")) {
       this.#refuse(connection, "WRONG_ROLE", `a ${control.type} is for the rendezvous server`, now);
-    } else if (this.#events.isKeyed && control.mesh !== this.#events.mesh) {
+    } else if (this.#rules.isKeyed && control.mesh !== this.#rules.mesh) {
       this.#refuse(connection, "WRONG_MESH", `this is a member of another mesh than "${control.mesh}"`, now);
-    } else this.#events.called(connection, control, now);
+    } else this.#session.called(connection, control, now);
   }
 
   #hasWrongRole(connection: NativeConnection, role: "member" | "rendezvous"): boolean {
-    return this.#events.isKeyed && connection.identity?.role !== role;
+    return this.#rules.isKeyed && connection.identity?.role !== role;
   }
 
   #judge(connection: NativeConnection, hello: Hello, now: number): void {

@@ -6,8 +6,9 @@ import type { Id } from "../../protocol/directory.js";
 import type { Control, ControlOf } from "../../protocol/native/control.js";
 import { DialQueue, dialFailureCode } from "../dial-queue.js";
 import { NativeConnection, type NativeConnectionContext, type NativeConnectionOwner } from "./connection.js";
-import type { Link } from "./link.js";
+import type { Link, LinkEvents } from "./link.js";
 import { highestAttemptAfter } from "./link-states.js";
+import type { NativeSession } from "./session.js";
 
 /** The member that sends hellos. */
 export interface HelloSender {
@@ -20,20 +21,6 @@ export interface HelloSender {
 export function helloOf({ mesh, roster }: HelloSender, { attempt, peer, resumeState }: Link): ControlOf<"hello"> {
   const { since, received } = resumeState;
   return { type: "hello", mesh, from: roster.id, to: peer.id, attempt, since, received };
-}
-
-/** What the rest of the member must know of attempts, and do for them. */
-export interface LinkDialerEvents {
-  /** True while there is a server to pass a grant on. */
-  canGrant(): boolean;
-  /** The later member may open the newest attempt. */
-  grant(link: Link): void;
-  /** The later member has answered: the link is up. */
-  answered(link: Link, now: number): void;
-  /** An attempt has come to nothing. */
-  failed(link: Link, now: number): void;
-  /** The two ends do not agree on what has been delivered: the link cannot go on. */
-  lost(link: Link, reason: string, now: number): void;
 }
 
 /** Refusals that mean: I am not, or no more, who you mean. The log will say so too. */
@@ -49,16 +36,25 @@ const rejections: ReadonlySet<string> = new Set(["WRONG_TARGET", "GONE", "WRONG_
 export class LinkDialer implements NativeConnectionOwner {
   readonly #sender: HelloSender;
   readonly #context: NativeConnectionContext;
-  readonly #events: LinkDialerEvents;
+  /** With the server, which passes grants on while it is there. */
+  readonly #session: NativeSession;
+  readonly #events: LinkEvents;
   readonly #queue: DialQueue<Link>;
   readonly #links = new Map<NativeConnection, Link>();
   /** By when there must be a connection, or it is tried the other way. */
   readonly #openings: KeyedTimers<Link>;
 
-  constructor(self: HelloSender, seed: number, ports: NativeConnectionContext, watch: LinkDialerEvents) {
-    this.#sender = self;
+  constructor(
+    sender: HelloSender,
+    seed: number,
+    ports: NativeConnectionContext,
+    session: NativeSession,
+    events: LinkEvents,
+  ) {
+    this.#sender = sender;
     this.#context = ports;
-    this.#events = watch;
+    this.#session = session;
+    this.#events = events;
     this.#openings = ports.timers.keyed((link, now) => this.#openingOverdue(link, now));
     this.#queue = new DialQueue(
       ports.limits,
@@ -106,16 +102,17 @@ export class LinkDialer implements NativeConnectionOwner {
   /** Starts the attempts that are due, as many as may be open at once. */
   dial(now: number): void {
     for (let link = this.#queue.next(now); link !== undefined; link = this.#queue.next(now)) {
-      const canGrant = this.#events.canGrant();
+      const canGrant = this.#session.isListed;
       const isGrant = canGrant && link.isReverseDue;
       link.step(isGrant ? "grant" : "dial");
       link.attempt += 1;
       // What was in the way of the last attempt says more than that this one has no answer yet.
       const { stage, reason } = link.downState;
       link.downState = { stage: "dialing", reason: stage === "waiting" ? "no answer yet" : reason };
-      if (isGrant) this.#events.grant(link);
+      const { peer, attempt } = link;
+      if (isGrant) this.#session.send({ type: "grant", owner: this.#sender.roster.id, later: peer.id, attempt });
       else {
-        link.connection = NativeConnection.dial(this.#context, endpointOf(link.peer.address), "member", this);
+        link.connection = NativeConnection.dial(this.#context, endpointOf(peer.address), "member", this);
         this.#links.set(link.connection, link);
       }
       this.#queue.started(link, link.connection?.id, now);
@@ -165,7 +162,7 @@ export class LinkDialer implements NativeConnectionOwner {
   #openingOverdue(link: Link, now: number): void {
     const { openingMs } = this.#context.limits;
     if (link.state === "granted") this.#giveUp(link, `it was asked to dial, and has not within ${openingMs} ms`, now);
-    else if (this.#events.canGrant()) this.#giveUp(link, `no connection within ${openingMs} ms`, now);
+    else if (this.#session.isListed) this.#giveUp(link, `no connection within ${openingMs} ms`, now);
   }
 
   #giveUp(link: Link, reason: string, now: number): void {

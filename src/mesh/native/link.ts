@@ -19,7 +19,21 @@ import { ResumeState } from "./resume-state.js";
 /** Why a link is not up: how far it has come, and what is in its way. */
 export type DownState = Pick<LinkFailure, "stage" | "reason">;
 
-/** What all links of a member share, and whom they report to. */
+/** What becomes of links and of the attempts to make them, for whoever keeps them. */
+export interface LinkEvents {
+  /** The other end has answered an attempt: the link is up. */
+  answered(link: Link, now: number): void;
+  /** An attempt has come to nothing. */
+  failed(link: Link, now: number): void;
+  /** The peer has said goodbye; the link drains. */
+  leaving(link: Link, now: number): void;
+  /** The connection under the link is gone, and the link has taken its step. */
+  broken(link: Link, reason: string, now: number): void;
+  /** The two ends do not agree on what has been taken, or on what it means, or cannot go on: the link must end. */
+  lost(link: Link, reason: string, now: number): void;
+}
+
+/** What all links of a member share. */
 export interface LinkContext {
   readonly limits: Limits;
   readonly pages: PagePool;
@@ -29,13 +43,8 @@ export interface LinkContext {
   /** By when each link must acknowledge what has come, and by when one that drains must have drained. */
   readonly acknowledgements: KeyedTimers<Link>;
   readonly drains: KeyedTimers<Link>;
+  readonly events: LinkEvents;
   note(code: ErrorCode, message: string, remote: Address): void;
-  /** The peer has said goodbye; the link drains. */
-  leaving(link: Link, now: number): void;
-  /** The connection under the link is gone, and the link has taken its step. */
-  broken(link: Link, reason: string, now: number): void;
-  /** The two ends do not agree on what has been taken, or on what it means, or cannot go on: the link must end. */
-  lost(link: Link, reason: string, now: number): void;
 }
 
 /**
@@ -246,7 +255,7 @@ export class Link implements LinkWriter, NativeConnectionOwner {
       const reason = `${control.code} ${control.message}`;
       this.madeNoProgress = this.resendBuffer.acknowledged === this.#acknowledgedBefore;
       connection.close(now);
-      if (endsLink(control.code)) this.#context.lost(this, reason, now);
+      if (endsLink(control.code)) this.#context.events.lost(this, reason, now);
       else this.gone(connection, reason, now);
     } else connection.unexpected(control.type, now);
   }
@@ -291,12 +300,12 @@ export class Link implements LinkWriter, NativeConnectionOwner {
   gone(connection: NativeConnection, reason: string, now: number): void {
     const { failure } = connection;
     if (failure !== undefined && endsLink(failure)) {
-      this.#context.lost(this, `${failure} ${reason}`, now);
+      this.#context.events.lost(this, `${failure} ${reason}`, now);
       return;
     }
     this.drop();
     this.step("broken");
-    this.#context.broken(this, failure === undefined ? reason : `${failure}: ${reason}`, now);
+    this.#context.events.broken(this, failure === undefined ? reason : `${failure}: ${reason}`, now);
   }
 
   #schedule(): void {
@@ -318,7 +327,7 @@ export class Link implements LinkWriter, NativeConnectionOwner {
       return;
     }
     this.step("left");
-    this.#context.leaving(this, now);
+    this.#context.events.leaving(this, now);
     this.sayGoodbye(reason, now);
   }
 
@@ -339,7 +348,7 @@ export class Link implements LinkWriter, NativeConnectionOwner {
   /** What the peer sent is impossible. Going on would lose messages in silence, so the link ends, at both ends. */
   #refuse(connection: NativeConnection, message: string, now: number, reason = `SESSION_LOST ${message}`): void {
     connection.refuse("SESSION_LOST", message, now);
-    this.#context.lost(this, reason, now);
+    this.#context.events.lost(this, reason, now);
   }
 
   /** The handler has been given so many bytes of a frame, and has found a fault with them or not. */

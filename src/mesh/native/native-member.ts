@@ -13,10 +13,9 @@ import type { ControlOf } from "../../protocol/native/control.js";
 import type { Connections } from "../connections.js";
 import type { MemberEvent, MemberOutput, MemberRules, SessionEvent } from "../types.js";
 import type { NativeConnection } from "./connection.js";
-import type { ClaimTransition } from "./directory-view.js";
+import { type ClaimTransition, DirectoryView } from "./directory-view.js";
 import { MemberClaims } from "./member-claims.js";
 import { NativePeers } from "./peers.js";
-import { ServerLinkReport } from "./server-link-report.js";
 import { NativeSession } from "./session.js";
 
 /** A member that speaks native: its session, its peers, its reports and claims, and the idle monitor of all its connections. */
@@ -72,22 +71,19 @@ export class NativeMember {
     this.#leaseTimer = timers.keyed((timer, now) => {
       if (this.#receivedAt !== undefined) this.#leaseTimer.set(timer, now + this.#leaseLeftMs(this.#receivedAt));
     });
-    const reports = new ServerLinkReport(rules.limits, timers, (now) => this.#sendReports(now));
-    this.peers = new NativePeers(rules, rules.draw(), outputs, context, pendingConnections, handlers, reports, {
+    const roster = new DirectoryView(rules.draw(), rules.limits);
+    this.session = new NativeSession(rules, outputs, context, roster, emit);
+    this.peers = new NativePeers(rules, roster, this.session, outputs, context, pendingConnections, handlers, {
       moved: () => this.#reportDirectory(),
       fenced: (reason) => {
         this.#fencedBecause = reason;
       },
       claimMoved: (change, now) => this.#claimMoved(change, now),
-      called: (channel, control, now) => this.session.called(channel, control, now),
-      canGrant: () => this.session.isListed,
-      grant: (grant) => this.session.send(grant),
     });
-    this.session = new NativeSession(rules, outputs, context, this.peers.roster, emit);
     this.claims = new MemberClaims(
       rules.limits,
       timers,
-      this.peers.roster,
+      roster,
       (control) => this.session.send(control),
       (event) => this.#emit(event),
     );
@@ -264,22 +260,12 @@ export class NativeMember {
    */
   #complete(event: Extract<SessionEvent, { type: "complete" }>, now: number): void {
     if (this.peers.hasUnreachable) {
-      this.#sendReports(now);
+      this.peers.sendReports(now);
       if (this.#watched !== undefined) this.session.send({ type: "watch", size: this.#watched });
       return;
     }
     if (this.#watched !== undefined && event.members >= this.#watched) this.#watched = undefined;
     this.#emit({ ...event, scope: "mesh" });
-  }
-
-  /** Reports that are due without a session are sent with all others once there is one. */
-  #sendReports(now: number): void {
-    if (!this.session.isListed) return;
-    const { reports, roster } = this.peers;
-    for (const report of reports.take(now)) {
-      const unlisted = report.up.flatMap(([id]) => roster.unlisted(id) ?? []);
-      this.session.send(unlisted.length === 0 ? report : { ...report, unlisted });
-    }
   }
 
   #degraded(

@@ -11,14 +11,15 @@ import type { ControlOf } from "../../protocol/native/control.js";
 import { numberedKinds } from "../../protocol/native/numbered-frames.js";
 import type { LinkDescription, MemberEvent, MemberOutput, MemberRules } from "../types.js";
 import type { NativeConnection, NativeConnectionContext } from "./connection.js";
-import { type ClaimTransition, type DirectoryChange, DirectoryView } from "./directory-view.js";
+import type { ClaimTransition, DirectoryChange, DirectoryView } from "./directory-view.js";
 import { grantRules } from "./grant-rules.js";
-import { HelloHandler, type SessionCall } from "./hello-handler.js";
+import { HelloHandler } from "./hello-handler.js";
 import type { HelloCase } from "./hello-rules.js";
-import { type DownState, Link, type LinkContext } from "./link.js";
+import { type DownState, Link, type LinkContext, type LinkEvents } from "./link.js";
 import { LinkDialer } from "./link-dialer.js";
 import { ReverseDialer } from "./reverse-dialer.js";
-import type { ServerLinkReport } from "./server-link-report.js";
+import { ServerLinkReport } from "./server-link-report.js";
+import type { NativeSession } from "./session.js";
 
 /** Events of the native peers for the rest of the member. */
 export interface NativePeersEvents {
@@ -27,13 +28,7 @@ export interface NativePeersEvents {
   /** A key has a new holder, or none. */
   claimMoved(change: ClaimTransition, now: number): void;
   /** The log says that this incarnation has been removed. */
-  fenced(reason: string, now: number): void;
-  /** The server has dialed back, or somebody registers here. */
-  called(connection: NativeConnection, control: SessionCall, now: number): void;
-  /** True while there is a server to pass a grant on. */
-  canGrant(): boolean;
-  /** A link of this node is granted. */
-  grant(grant: ControlOf<"grant">): void;
+  fenced(reason: string): void;
 }
 
 /**
@@ -46,6 +41,7 @@ export class NativePeers {
   readonly reports: ServerLinkReport;
   readonly acceptor: HelloHandler;
   readonly #outputs: OutputSink<MemberOutput>;
+  readonly #session: NativeSession;
   readonly #events: NativePeersEvents;
   readonly #dialer: LinkDialer;
   readonly #reverseDialer: ReverseDialer;
@@ -64,32 +60,31 @@ export class NativePeers {
 
   constructor(
     rules: MemberRules,
-    id: Id,
+    roster: DirectoryView,
+    session: NativeSession,
     outputs: OutputSink<MemberOutput>,
     ports: NativeConnectionContext,
     pendingConnections: PendingConnections,
     handlers: LinkHandlerFactory,
-    reports: ServerLinkReport,
-    watch: NativePeersEvents,
+    events: NativePeersEvents,
   ) {
     this.#outputs = outputs;
-    this.#events = watch;
-    this.roster = new DirectoryView(id, rules.limits);
-    this.reports = reports;
-    const sender = { mesh: rules.mesh, roster: this.roster };
-    this.#dialer = new LinkDialer(sender, rules.seed, ports, {
-      canGrant: () => this.#events.canGrant(),
-      grant: ({ peer, attempt }) =>
-        this.#events.grant({ type: "grant", owner: this.roster.id, later: peer.id, attempt }),
-      answered: (link, now) => this.#answered(link, now),
+    this.#events = events;
+    this.roster = roster;
+    this.#session = session;
+    this.reports = new ServerLinkReport(rules.limits, ports.timers, (now) => this.sendReports(now));
+    const sender = { mesh: rules.mesh, roster };
+    const ofLinks: LinkEvents = {
+      answered: (link, now) => {
+        if (link.connection !== undefined) this.#up(link, link.connection, now);
+      },
       failed: (link, now) => this.#reportDown(link, link.downState, now),
+      leaving: (link, now) => this.#reportDown(link, { stage: "broken", reason: "it has said goodbye" }, now),
+      broken: (link, reason, now) => this.#broken(link, reason, now),
       lost: (link, reason, now) => this.#lost(link, reason, now),
-    });
-    this.#reverseDialer = new ReverseDialer(sender, ports, {
-      answered: (link, now) => this.#answered(link, now),
-      failed: (link, now) => this.#reportDown(link, link.downState, now),
-      lost: (link, reason, now) => this.#lost(link, reason, now),
-    });
+    };
+    this.#dialer = new LinkDialer(sender, rules.seed, ports, session, ofLinks);
+    this.#reverseDialer = new ReverseDialer(sender, ports, ofLinks);
     const { limits, note, timers } = ports;
     this.#outages = timers.keyed((link, now) => this.#stillDown(link, now));
     this.#leaseMs = limits.leaseMs;
@@ -105,17 +100,12 @@ export class NativePeers {
       scheduled: [],
       acknowledgements: timers.keyed((link) => link.acknowledge()),
       drains: timers.keyed((link, now) => link.drainOverdue(now)),
-      leaving: (link, now) => this.#reportDown(link, { stage: "broken", reason: "it has said goodbye" }, now),
-      broken: (link, reason, now) => this.#broken(link, reason, now),
-      lost: (link, reason, now) => this.#lost(link, reason, now),
+      events: ofLinks,
     };
-    this.acceptor = new HelloHandler(ports, pendingConnections, {
-      mesh: rules.mesh,
-      isKeyed: rules.isKeyed,
+    this.acceptor = new HelloHandler(rules, ports, pendingConnections, session, {
       caseOf: (hello) => this.#caseOf(hello),
       linkWith: ({ from }) => this.#links.get(from),
       accepted: (link, hello, connection, now) => this.#accepted(link, hello, connection, now),
-      called: (connection, control, now) => this.#events.called(connection, control, now),
     });
   }
 
@@ -202,6 +192,15 @@ export class NativePeers {
     return undefined;
   }
 
+  /** Reports what has changed of links. What is due without a session is sent with all others once there is one. */
+  sendReports(now: number): void {
+    if (!this.#session.isListed) return;
+    for (const report of this.reports.take(now)) {
+      const unlisted = report.up.flatMap(([id]) => this.roster.unlisted(id) ?? []);
+      this.#session.send(unlisted.length === 0 ? report : { ...report, unlisted });
+    }
+  }
+
   // Wishes of the application.
 
   /**
@@ -246,7 +245,7 @@ export class NativePeers {
       if (change.type === "met") this.#joined(change.member, now);
       else if (change.type === "claimed" || change.type === "unclaimed") this.#events.claimMoved(change, now);
       else if (change.id === this.roster.id) {
-        this.#events.fenced(change.reason, now);
+        this.#events.fenced(change.reason);
         return;
       } else this.#removed(change, now);
     }
@@ -327,10 +326,6 @@ export class NativePeers {
       granted: link?.state === "granted" ? link.attempt : undefined,
       fits: () => link?.resumeState.takeHello(hello.attempt, hello.since, hello.received) ?? false,
     };
-  }
-
-  #answered(link: Link, now: number): void {
-    if (link.connection !== undefined) this.#up(link, link.connection, now);
   }
 
   #accepted(link: Link, { attempt }: ControlOf<"hello">, connection: NativeConnection, now: number): void {

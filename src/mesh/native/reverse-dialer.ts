@@ -4,18 +4,8 @@ import { endpointOf } from "../../protocol/address.js";
 import type { Control } from "../../protocol/native/control.js";
 import { dialFailureCode } from "../dial-queue.js";
 import { NativeConnection, type NativeConnectionContext, type NativeConnectionOwner } from "./connection.js";
-import type { Link } from "./link.js";
+import type { Link, LinkEvents } from "./link.js";
 import { type HelloSender, helloOf } from "./link-dialer.js";
-
-/** What the rest of the member must know of reverse dials. */
-export interface ReverseDialerEvents {
-  /** The owner has answered: the link is up. */
-  answered(link: Link, now: number): void;
-  /** The dial has come to nothing; the owner makes the next attempt. */
-  failed(link: Link, now: number): void;
-  /** The two ends do not agree on what has been delivered: the link cannot go on. */
-  lost(link: Link, reason: string, now: number): void;
-}
 
 /**
  * Reverse dials: an owner that cannot reach this node has granted it an attempt. It is dialed once, and never again: the
@@ -24,12 +14,12 @@ export interface ReverseDialerEvents {
 export class ReverseDialer implements NativeConnectionOwner {
   readonly #sender: HelloSender;
   readonly #context: NativeConnectionContext;
-  readonly #events: ReverseDialerEvents;
+  readonly #events: LinkEvents;
   readonly #links = new Map<NativeConnection, Link>();
   /** By when the owner must have answered. */
   readonly #overdue: KeyedTimers<NativeConnection>;
 
-  constructor(sender: HelloSender, context: NativeConnectionContext, events: ReverseDialerEvents) {
+  constructor(sender: HelloSender, context: NativeConnectionContext, events: LinkEvents) {
     this.#sender = sender;
     this.#context = context;
     this.#events = events;

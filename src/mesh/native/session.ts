@@ -10,7 +10,6 @@ import { ServerSession } from "../server-session.js";
 import type { MemberOutput, MemberRules, SessionEvent } from "../types.js";
 import { NativeConnection, type NativeConnectionContext, type NativeConnectionOwner } from "./connection.js";
 import type { DirectoryView } from "./directory-view.js";
-import type { SessionCall } from "./hello-handler.js";
 
 /** The states of a native member's session with its server. What a row does not allow is a fault of the machine. */
 export const nativeSessionTransitions = {
@@ -59,6 +58,14 @@ const ofServer: ReadonlySet<string> = new Set(["BUSY", "HANDSHAKE_TIMEOUT"]);
 
 /** Refusals of its address, which may be over in a moment: a member that has been one before tries again. */
 const ofAddress: ReadonlySet<string> = new Set(["ADDRESS_UNPROVED", "ADDRESS_IN_USE", "FOREIGN_HOST"]);
+
+/** Messages to whoever has the session: from the server, or from a caller that takes this node for the server. */
+export type SessionCall =
+  | ControlOf<"challenge">
+  | ControlOf<"check">
+  | ControlOf<"register">
+  | ControlOf<"resume">
+  | ControlOf<"probe">;
 
 /**
  * The session with the rendezvous server: registers, proves the address when the server dials back, receives the log, and

@@ -103,9 +103,7 @@ const context: LinkContext = {
   acknowledgements: timers.keyed(() => {}),
   drains: timers.keyed(() => {}),
   note: () => {},
-  leaving: () => {},
-  broken: () => {},
-  lost: () => {},
+  events: { answered: () => {}, failed: () => {}, leaving: () => {}, broken: () => {}, lost: () => {} },
 };
 
 function linkIn(role: "owner" | "acceptor", state: LinkState): Link {
