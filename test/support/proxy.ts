@@ -13,6 +13,8 @@ export class CuttingProxy {
   readonly address: string;
   readonly #passages = new Set<Passage>();
   #accepted = 0;
+  /** It resets every new connection. */
+  isShut = false;
 
   constructor(address: string) {
     this.address = address;
@@ -65,7 +67,7 @@ export async function proxyBefore(target: () => number, most = Number.POSITIVE_I
   await once(server, "listening");
   const proxy = new CuttingProxy(`127.0.0.1:${(server.address() as AddressInfo).port}`);
   server.on("connection", (caller) => {
-    if (proxy.accepted >= most) {
+    if (proxy.isShut || proxy.accepted >= most) {
       caller.on("error", () => {}).resetAndDestroy();
       return;
     }

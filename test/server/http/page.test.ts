@@ -1,10 +1,13 @@
+import axe from "axe-core";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { chromium } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, type TestContext } from "vitest";
 import { join } from "../../../src/node/join.js";
-import type { MeshNode } from "../../../src/node/mesh-node.js";
+import { MeshNode } from "../../../src/node/mesh-node.js";
 import { type ListeningServer, serve } from "../../../src/server/rendezvous-server.js";
 import { eventOf, fullmesh } from "../../cli/command-line.js";
+import { type CuttingProxy, proxyBefore } from "../../support/proxy.js";
+import { splitAddress } from "../../support/sockets.js";
 import { findTool, requireTool } from "../../support/tools.js";
 
 let browser: Browser | undefined;
@@ -29,6 +32,19 @@ async function member(server: ListeningServer, name: string): Promise<MeshNode> 
   const node = await join(server.address, { logger: false, name });
   onTestFinished(() => node.leave());
   return node;
+}
+
+/** A member that the others reach through a proxy. */
+async function memberBehindProxy(server: ListeningServer, name: string): Promise<CuttingProxy> {
+  let port = 0;
+  const proxy = await proxyBefore(() => port);
+  const node = new MeshNode({ advertise: proxy.address, logger: false, name });
+  onTestFinished(() => node.leave());
+  await node.connectToServer(server.address);
+  await node.initListeningSocket("127.0.0.1", 0);
+  port = splitAddress(await node.sockListen()).port;
+  await node.registerWithServer();
+  return proxy;
 }
 
 /** A tab with the page, which fails the test if the page logs an error or asks for anything elsewhere. */
@@ -58,6 +74,33 @@ async function shows(page: Page, selector: string, text: string): Promise<void> 
   await page.locator(selector).filter({ hasText: text }).first().waitFor({ timeout: 20_000 });
 }
 
+/** Runs in the page: what axe finds there. */
+const complaints = `axe.run().then(({ violations }) =>
+  violations.map(({ id, impact, nodes }) => [impact, id, ...nodes.map(({ html }) => html)].join(" ")))`;
+
+/** Runs in the page: how often it has drawn once nothing lights up any more, 120 frames later, and after the pointer has moved. */
+const countedDrawings = `(async () => {
+  let count = 0;
+  const clear = CanvasRenderingContext2D.prototype.clearRect;
+  CanvasRenderingContext2D.prototype.clearRect = function (...area) {
+    count += 1;
+    clear.apply(this, area);
+  };
+  const frames = async (most) => {
+    for (let frame = 0; frame < most; frame += 1) await new Promise(requestAnimationFrame);
+  };
+  for (let before = -1; before !== count; ) {
+    before = count;
+    await frames(30);
+  }
+  const counts = [count];
+  await frames(120);
+  counts.push(count);
+  document.querySelector("canvas").dispatchEvent(new PointerEvent("pointermove", { clientX: 100, clientY: 100 }));
+  await frames(3);
+  return [...counts, count];
+})()`;
+
 describe("the page in Chromium", () => {
   it("shows a join, a link, a member that leaves, and one that is killed, with its reason", async (context) => {
     const server = await shownServer();
@@ -76,6 +119,50 @@ describe("the page in Chromium", () => {
     three.kill("SIGKILL");
     await shows(page, "#story", "three was lost");
     await shows(page, "#story", "ECONNREFUSED");
+  });
+
+  it("shows a pair that is cut, with who should dial and why not, and that it is linked again", async (context) => {
+    const server = await shownServer();
+    const page = await tab(context, server);
+    await shows(page, "#counts", "0 members");
+    const proxies = [await memberBehindProxy(server, "one"), await memberBehindProxy(server, "two")];
+    await shows(page, "#state", "complete");
+    for (const proxy of proxies) {
+      proxy.isShut = true;
+      proxy.cut();
+    }
+    await shows(page, "#state", "not complete");
+    await shows(page, "#missing", "one should dial two");
+    await shows(page, "#missing", "attempt");
+    for (const proxy of proxies) proxy.isShut = false;
+    await shows(page, "#state", "complete");
+    await shows(page, "#counts", "2 members, 1 of 1 links");
+  });
+
+  it("has nothing to complain of for those who read it with other means", async (context) => {
+    const server = await shownServer();
+    await member(server, "one");
+    await member(server, "two");
+    const page = await tab(context, server);
+    await shows(page, "#state", "complete");
+    for (const colorScheme of ["light", "dark"] as const) {
+      await page.emulateMedia({ colorScheme });
+      await page.evaluate(axe.source);
+      expect(await page.evaluate(complaints)).toEqual([]);
+    }
+  });
+
+  it("draws nothing while nothing happens", async (context) => {
+    const server = await shownServer();
+    await member(server, "one");
+    await member(server, "two");
+    const page = await tab(context, server);
+    await shows(page, "#state", "complete");
+    await shows(page, "#members", "two");
+    const drawings = (await page.evaluate(countedDrawings)) as readonly [number, number, number];
+    const [atRest, later, pointedAt] = drawings;
+    expect(later).toBe(atRest);
+    expect(pointedAt).toBe(later + 1);
   });
 
   it("goes back step by step, plays what has happened, and follows again", async (context) => {
