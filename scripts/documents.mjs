@@ -12,6 +12,7 @@ import { grantRules } from "../dist/src/mesh/native/grant-rules.js";
 import { helloRules } from "../dist/src/mesh/native/hello-rules.js";
 import { acceptorTransitions, ownerTransitions } from "../dist/src/mesh/native/link-states.js";
 import { nativeSessionTransitions } from "../dist/src/mesh/native/session.js";
+import { nodeMetrics } from "../dist/src/node/metrics.js";
 import { callerKindOf } from "../dist/src/protocol/caller-kind.js";
 import { controls, entryFields, memberFields } from "../dist/src/protocol/native/control.js";
 import { statusFields, statusParts } from "../dist/src/protocol/native/status.js";
@@ -41,7 +42,8 @@ const parts = {
   "owner states": () => stateDiagram(ownerTransitions),
   sequence: sequenceDiagram,
   status: statusTables,
-  "server metrics": serverMetricsTable,
+  "node metrics": () => metricsTable(nodeMetrics),
+  "server metrics": () => metricsTable(serverMetrics),
   "server session": () => stateDiagram(serverSession),
 };
 
@@ -256,8 +258,8 @@ function statusTables() {
   return `${whole}\n\n${table(["part", "field", "value"], parts)}`;
 }
 
-function serverMetricsTable() {
-  const rows = Object.entries(serverMetrics).map(([name, { type, help }]) => [`\`${name}\``, type, help]);
+function metricsTable(metrics) {
+  const rows = Object.entries(metrics).map(([name, { type, help }]) => [`\`${name}\``, type, help]);
   return table(["series", "type", "what it says"], rows);
 }
 

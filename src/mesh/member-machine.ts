@@ -1,4 +1,5 @@
 import type { ConnectionId, Endpoint } from "../core/connections.js";
+import type { Histogram } from "../core/histogram.js";
 import type { LinkHandlerFactory } from "../core/link-handler.js";
 import type { BatchingSink, Clocks, Machine } from "../core/machine.js";
 import { PendingConnections } from "../core/pending-connections.js";
@@ -140,6 +141,11 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
   /** The keys that members hold, as the log has them. */
   get claims(): ReadonlyMap<string, Claim> {
     return this.#native?.peers.roster.claims ?? new Map();
+  }
+
+  /** Round trips to peers in milliseconds; a classic member measures none. */
+  get roundTrips(): Histogram | undefined {
+    return this.#native?.roundTrips;
   }
 
   /** True for a member that speaks native with its server. */

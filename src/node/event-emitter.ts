@@ -4,6 +4,7 @@ import type { Log } from "../api/log.js";
 import { FullmeshError } from "../core/errors.js";
 import type { MemberMachine } from "../mesh/member-machine.js";
 import type { MemberEvent } from "../mesh/types.js";
+import { publishEvent } from "./diagnostics.js";
 import type { NodeEvent, NodeEvents } from "./events.js";
 import type { Peers } from "./peers.js";
 import { UnboundedAsyncQueue } from "./unbounded-async-queue.js";
@@ -52,12 +53,13 @@ export class NodeEventEmitter {
     return loop;
   }
 
-  /** Gives an event to all loops and listeners. */
+  /** Gives an event to all loops, tracers and listeners. */
   emit(event: NodeEvent): void {
     for (const loop of this.#loops) {
       if (loop.size < this.#mostUnread) loop.push(event);
       else loop.fail(new FullmeshError("UNREAD_EVENTS", `${loop.size} events have not been read`));
     }
+    publishEvent(this.#node, event);
     callListeners(this.#log, this.#node, event.type, event);
   }
 

@@ -203,6 +203,15 @@ export class MeshNode<C extends Contract = Contract> extends EventEmitter<NodeEv
     return this.#runtime.stats();
   }
 
+  /**
+   * The same figures, and round trips as a histogram and the delay of the event loop, in the text format of Prometheus: for the
+   * answer to its scrape, with the content type `text/plain; version=0.0.4`. docs/deploy.md lists the series. No series is of
+   * one peer, so their number does not grow with the mesh. The delay is measured from the first call on.
+   */
+  metrics(): string {
+    return this.#runtime.metrics();
+  }
+
   /** The keys that members hold, as far as this node knows: the server frees them later than their holders let go. */
   get claims(): readonly HeldKey[] {
     return this.#runtime.claims.all;

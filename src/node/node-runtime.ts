@@ -1,5 +1,6 @@
 import type { EventEmitter } from "node:events";
 import { Log } from "../api/log.js";
+import { LoopDelay } from "../api/loop-delay.js";
 import type { ConnectionOutput } from "../core/connections.js";
 import { type ErrorCode, FullmeshError } from "../core/errors.js";
 import { Queue } from "../core/queue.js";
@@ -20,6 +21,7 @@ import type { NodeEvents } from "./events.js";
 import { Lifecycle } from "./lifecycle.js";
 import { NodeMessages } from "./messages.js";
 import { MessagingContext } from "./messaging-context.js";
+import { nodeMetricsText } from "./metrics.js";
 import { type NodeOptions, nodeConfig } from "./options.js";
 import { Peers } from "./peers.js";
 import { RequestHandlers } from "./request-handlers.js";
@@ -47,7 +49,10 @@ export class NodeRuntime {
   readonly stats: () => NodeStats;
   readonly #log: Log;
   readonly #driver: Driver<MemberInput, MemberOutput | MessagingEvent>;
+  readonly #loopDelay = new LoopDelay();
   #reconnects = 0;
+  /** It has a session with the server. */
+  #isServed = false;
 
   /** `node` emits the events. Throws `BAD_OPTION` for an option with a value that it cannot take. */
   constructor(node: EventEmitter<NodeEvents>, options: NodeOptions) {
@@ -88,6 +93,20 @@ export class NodeRuntime {
         receivedBytes: driver.receivedBytes,
       });
     this.claims = new NodeClaims(this.machine, limits.claimsPerMember, (input) => driver.input(input));
+  }
+
+  /** See `MeshNode.metrics`. */
+  metrics(): string {
+    const { self } = this.machine;
+    return nodeMetricsText({
+      ...this.stats(),
+      mesh: this.mesh,
+      members: this.machine.members.length,
+      isServed: this.#isServed,
+      claims: this.claims.all.filter(({ holder }) => holder.id === self?.id).length,
+      roundTrips: this.machine.roundTrips,
+      loopDelay: this.#loopDelay.read(),
+    });
   }
 
   #perform(output: Exclude<MemberOutput | MessagingEvent, ConnectionOutput>): void {
@@ -141,10 +160,20 @@ export class NodeRuntime {
       case "relink":
         this.#reconnects += 1;
         break;
+      case "registered":
+      case "serverBack":
+        this.#isServed = true;
+        break;
+      case "serverLost":
+      case "released":
+      case "fenced":
+        this.#isServed = false;
+        break;
       case "unlink":
         this.classicWriter.forget(event.peer);
         break;
       case "ended":
+        this.#isServed = false;
         this.classicWriter.ended();
         this.context.ended(event.reason);
         this.collectives.ended();
@@ -153,6 +182,7 @@ export class NodeRuntime {
         this.collectives.directoryChanged();
         break;
       case "closed":
+        this.#loopDelay.stop();
         this.messages.closed();
         this.requestHandlers.closed();
         this.streams.closed();

@@ -7,6 +7,7 @@ import type { Address } from "../protocol/address.js";
 import { detachIfSmall, payloadForms } from "../protocol/native/payload.js";
 import { replyFrameBytes } from "../protocol/native/request.js";
 import { type StandardSchema, type Validation, validate } from "./contract.js";
+import { handlerChannel, isTraced, traced } from "./diagnostics.js";
 import type { Peer } from "./events.js";
 import type { MessagingContext } from "./messaging-context.js";
 import { bytesOf, encodeErrorData, payloadFormOf, payloadOf } from "./payloads.js";
@@ -133,7 +134,9 @@ export class RequestHandlers {
     let reply: unknown;
     let isLater: boolean;
     try {
-      reply = handler(payload, open);
+      reply = isTraced(handlerChannel)
+        ? traced(handlerChannel, { peer: peer.address, topic }, async () => await handler(payload, open))
+        : handler(payload, open);
       isLater = isThenable(reply);
     } catch (error) {
       this.#failed(from, request, topic, error);

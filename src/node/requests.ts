@@ -7,6 +7,7 @@ import { payloadForms } from "../protocol/native/payload.js";
 import { requestFrameBytes } from "../protocol/native/request.js";
 import { type Abortable, unwatchAbort, watchAbort } from "./abort-watch.js";
 import { type StandardSchema, validate } from "./contract.js";
+import { isTraced, requestChannel, traced } from "./diagnostics.js";
 import type { Peer } from "./events.js";
 import type { MessagingContext } from "./messaging-context.js";
 import { bytesOf, payloadFormOf, payloadOf } from "./payloads.js";
@@ -77,8 +78,9 @@ class OutgoingRequest implements Abortable {
   }
 }
 
-/** Whom to ask, and what. */
+/** What to ask. */
 interface RequestTarget {
+  readonly topic: string;
   readonly topicBytes: Uint8Array;
   readonly form: PayloadForm;
   readonly payload: Uint8Array;
@@ -100,7 +102,7 @@ export class NodeRequests {
   /** See `MeshNode.request`. A misuse is thrown at once. */
   request(peer: PeerName, topic: string, payload: unknown, options: RequestOptions): Promise<unknown> {
     const channel = this.#context.channelWith(peer);
-    const reply = this.#ask(channel, this.#question(this.#context.topics.bytesOf(topic), payload, options));
+    const reply = this.#ask(channel, this.#question(topic, this.#context.topics.bytesOf(topic), payload, options));
     const schema = this.#schemas?.get(topic);
     return schema === undefined ? reply : validReply(schema, reply, channel.peer);
   }
@@ -108,13 +110,13 @@ export class NodeRequests {
   /** The same for a topic of the library itself. */
   async requestReserved(peer: PeerName, topic: string, payload: unknown, options: RequestOptions): Promise<unknown> {
     const channel = this.#context.channelWith(peer);
-    return await this.#ask(channel, this.#question(new TextEncoder().encode(topic), payload, options));
+    return await this.#ask(channel, this.#question(topic, new TextEncoder().encode(topic), payload, options));
   }
 
   /** See `MeshNode.requestAll`. A misuse is thrown at once. */
   requestAll(topic: string, payload: unknown, options: RequestOptions): Promise<RequestOutcome[]> {
     this.#context.requireRunning();
-    const question = this.#question(this.#context.topics.bytesOf(topic), payload, options);
+    const question = this.#question(topic, this.#context.topics.bytesOf(topic), payload, options);
     const schema = this.#schemas?.get(topic);
     return Promise.all(this.#context.peers.all.map((peer) => this.#outcome(peer, question, schema)));
   }
@@ -151,7 +153,7 @@ export class NodeRequests {
     }
   }
 
-  #question(topicBytes: Uint8Array, payload: unknown, options: RequestOptions): RequestTarget {
+  #question(topic: string, topicBytes: Uint8Array, payload: unknown, options: RequestOptions): RequestTarget {
     if (options !== noOptions) refuseUnknown(options, ["signal", "timeoutMs"]);
     const form = payloadFormOf(payload);
     const bytes = bytesOf(payload, form, this.#context.limits.valueBytes);
@@ -160,10 +162,16 @@ export class NodeRequests {
     const { signal, timeoutMs = defaultTimeoutMs } = options;
     signalOption("signal", signal);
     waitOption("timeoutMs", timeoutMs);
-    return { topicBytes, form, payload: bytes, signal, timeoutMs };
+    return { topic, topicBytes, form, payload: bytes, signal, timeoutMs };
   }
 
   #ask(channel: MessagingChannel, question: RequestTarget): Promise<unknown> {
+    if (!isTraced(requestChannel)) return this.#send(channel, question);
+    const { topic } = question;
+    return traced(requestChannel, { peer: channel.peer, topic }, () => this.#send(channel, question));
+  }
+
+  #send(channel: MessagingChannel, question: RequestTarget): Promise<unknown> {
     const { topicBytes, form, payload, signal, timeoutMs } = question;
     if (signal?.aborted === true) throw abortedError(signal);
     const context = this.#context;

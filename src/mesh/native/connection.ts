@@ -7,6 +7,7 @@ import {
   type Role,
 } from "../../core/connections.js";
 import type { ErrorCode } from "../../core/errors.js";
+import type { Histogram } from "../../core/histogram.js";
 import type { IdleMonitor } from "../../core/idle-monitor.js";
 import type { Limits } from "../../core/limits.js";
 import type { Timers } from "../../core/timers.js";
@@ -54,6 +55,8 @@ export interface NativeConnectionContext {
   readonly idleMonitor: IdleMonitor<NativeConnection>;
   /** Gives memory of so many bytes, whatever is in it. */
   readonly allocate: (bytes: number) => Uint8Array;
+  /** Counts the round trips to members, in milliseconds. */
+  readonly roundTrips?: Histogram;
   /** Something was noticed about the other side. */
   note(code: ErrorCode, message: string, remote: Address): void;
 }
@@ -76,7 +79,7 @@ export class NativeConnection implements ConnectionListener, FrameSink {
   failure: ErrorCode | undefined;
   readonly #context: NativeConnectionContext;
   readonly #reader: FrameReader;
-  readonly #pings = new PingTracker(this);
+  readonly #pings: PingTracker;
   /** Our preface goes out with our first frame. */
   #isPrefaceDue = true;
   #isFinished = false;
@@ -93,6 +96,7 @@ export class NativeConnection implements ConnectionListener, FrameSink {
     identity: Identity | undefined,
   ) {
     this.#context = ports;
+    this.#pings = new PingTracker(this, role === "member" ? ports.roundTrips : undefined);
     this.owner = owner;
     this.remote = remote;
     this.identity = identity;

@@ -1,5 +1,6 @@
 import type { ConnectionId } from "../../core/connections.js";
 import type { ErrorCode } from "../../core/errors.js";
+import { Histogram } from "../../core/histogram.js";
 import { IdleMonitor } from "../../core/idle-monitor.js";
 import { leaderLeaseMs } from "../../core/limits.js";
 import type { LinkHandlerFactory } from "../../core/link-handler.js";
@@ -18,11 +19,16 @@ import { MemberClaims } from "./member-claims.js";
 import { NativePeers } from "./peers.js";
 import { NativeSession } from "./session.js";
 
+/** From one machine to the other side of the world, and what a busy one adds. */
+const roundTripBoundsMs = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000];
+
 /** A member that speaks native: its session, its peers, its reports and claims, and the idle monitor of all its connections. */
 export class NativeMember {
   readonly session: NativeSession;
   readonly peers: NativePeers;
   readonly claims: MemberClaims;
+  /** To peers, in milliseconds. */
+  readonly roundTrips = new Histogram(roundTripBoundsMs);
   readonly #rules: MemberRules;
   readonly #outputs: OutputSink<MemberOutput>;
   /** Why this incarnation is over, if it is. */
@@ -65,6 +71,7 @@ export class NativeMember {
       limits: rules.limits,
       idleMonitor,
       allocate: rules.allocate,
+      roundTrips: this.roundTrips,
       note: (code: ErrorCode, message: string, remote: Address): void =>
         outputs.push({ type: "note", note: { code, message, remote } }),
     };

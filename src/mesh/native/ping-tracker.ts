@@ -1,3 +1,4 @@
+import type { Histogram } from "../../core/histogram.js";
 import { ping, pong } from "../../protocol/native/frames.js";
 
 /** Sends frames: a connection. */
@@ -18,9 +19,12 @@ export class PingTracker {
   #pingedAt: number[] | undefined;
   #roundTripMs: number | undefined;
   #answeredAt: number | undefined;
+  readonly #roundTrips: Histogram | undefined;
 
-  constructor(connection: FrameSender) {
+  /** `roundTrips` counts what is measured. */
+  constructor(connection: FrameSender, roundTrips?: Histogram) {
     this.#connection = connection;
+    this.#roundTrips = roundTrips;
   }
 
   /** The shortest round trip that was measured, in milliseconds. */
@@ -52,6 +56,7 @@ export class PingTracker {
     if (askedAt === undefined) return;
     this.#answeredAt = askedAt;
     const tookMs = now - askedAt;
+    this.#roundTrips?.observe(tookMs);
     this.#roundTripMs = Math.min(this.#roundTripMs ?? tookMs, tookMs);
   }
 

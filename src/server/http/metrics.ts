@@ -1,3 +1,5 @@
+import { Exposition, type MetricFamily } from "../../api/exposition.js";
+import type { LoopDelayFigures } from "../../api/loop-delay.js";
 import type { MeshStatus } from "../../protocol/status.js";
 import type { MeshCounters } from "../mesh-counters.js";
 
@@ -8,13 +10,7 @@ export interface ServerFigures {
   readonly counters: MeshCounters;
   readonly sentBytes: number;
   readonly receivedBytes: number;
-  /** By how much callbacks were late, in seconds. */
-  readonly loopDelay: { readonly mean: number; readonly p99: number; readonly max: number };
-}
-
-interface Metric {
-  readonly type: "gauge" | "counter";
-  readonly help: string;
+  readonly loopDelay: LoopDelayFigures;
 }
 
 /** Every series, by its name. docs/deploy.md prints this table. */
@@ -36,44 +32,36 @@ export const serverMetrics = {
   fullmesh_sent_bytes_total: { type: "counter", help: "Bytes that the server has sent, before any encryption." },
   fullmesh_received_bytes_total: { type: "counter", help: "Bytes that it has received." },
   fullmesh_event_loop_delay_seconds: { type: "gauge", help: "How late callbacks were, by stat: mean, p99 or max." },
-} as const satisfies Record<string, Metric>;
+} as const satisfies Record<string, MetricFamily>;
 
 type MetricName = keyof typeof serverMetrics;
-type Labels = Readonly<Record<string, string>>;
 
 /** The figures in the text format of Prometheus, version 0.0.4. */
 export function serverMetricsText(figures: ServerFigures): string {
-  const samples = new Map<MetricName, string[]>();
-  const add = (name: MetricName, value: number, labels: Labels = {}): void => {
-    samples.set(name, [...(samples.get(name) ?? []), `${name}${labelsText(labels)} ${value}`]);
-  };
+  const text = new Exposition(serverMetrics);
   const [first] = figures.meshes;
-  if (first !== undefined) addServer(first, add);
+  if (first !== undefined) addServer(first, text);
   for (const [mesh, gauges] of gaugesByLabel(figures)) {
-    for (const [name, value] of Object.entries(gauges)) add(name as MetricName, value, { mesh });
+    for (const [name, value] of Object.entries(gauges)) text.add(name as MetricName, value, { mesh });
   }
   for (const [mesh, { joined, left, lost }] of figures.counters.all) {
-    add("fullmesh_joins_total", joined, { mesh });
-    add("fullmesh_departures_total", left, { mesh, type: "left" });
-    add("fullmesh_departures_total", lost, { mesh, type: "lost" });
+    text.add("fullmesh_joins_total", joined, { mesh });
+    text.add("fullmesh_departures_total", left, { mesh, type: "left" });
+    text.add("fullmesh_departures_total", lost, { mesh, type: "lost" });
   }
-  add("fullmesh_sent_bytes_total", figures.sentBytes);
-  add("fullmesh_received_bytes_total", figures.receivedBytes);
+  text.add("fullmesh_sent_bytes_total", figures.sentBytes);
+  text.add("fullmesh_received_bytes_total", figures.receivedBytes);
   for (const [stat, seconds] of Object.entries(figures.loopDelay)) {
-    add("fullmesh_event_loop_delay_seconds", seconds, { stat });
+    text.add("fullmesh_event_loop_delay_seconds", seconds, { stat });
   }
-  const texts = Array.from(samples, ([name, lines]) => {
-    const { type, help } = serverMetrics[name];
-    return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join("\n")}\n`;
-  });
-  return texts.join("");
+  return text.text;
 }
 
-function addServer({ server }: MeshStatus, add: (name: MetricName, value: number, labels?: Labels) => void): void {
-  add("fullmesh_info", 1, { version: server.version });
-  add("fullmesh_start_time_seconds", server.startedAt / 1000);
-  add("fullmesh_connections", server.connections);
-  for (const [code, count] of Object.entries(server.refusals)) add("fullmesh_refusals_total", count, { code });
+function addServer({ server }: MeshStatus, text: Exposition<MetricName>): void {
+  text.add("fullmesh_info", 1, { version: server.version });
+  text.add("fullmesh_start_time_seconds", server.startedAt / 1000);
+  text.add("fullmesh_connections", server.connections);
+  for (const [code, count] of Object.entries(server.refusals)) text.add("fullmesh_refusals_total", count, { code });
 }
 
 /** The gauges of all meshes, by label. */
@@ -100,14 +88,4 @@ function gaugesOf({ members, links, complete, claims }: MeshStatus): Record<stri
     fullmesh_complete: complete ? 1 : 0,
     fullmesh_claims: claims.length,
   } satisfies Partial<Record<MetricName, number>>;
-}
-
-function labelsText(labels: Labels): string {
-  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escaped(value)}"`);
-  return pairs.length === 0 ? "" : `{${pairs.join(",")}}`;
-}
-
-/** As the format asks for it. */
-function escaped(value: string): string {
-  return value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
 }

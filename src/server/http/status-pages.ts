@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { type IntervalHistogram, monitorEventLoopDelay } from "node:perf_hooks";
+import { expositionType } from "../../api/exposition.js";
+import { LoopDelay } from "../../api/loop-delay.js";
 import type { Endpoint } from "../../core/connections.js";
 import { listenError } from "../../nodejs/transport.js";
 import { type Address, formatAddress } from "../../protocol/address.js";
@@ -61,7 +62,7 @@ export class StatusPages {
   readonly #observations = new Map<string, Observation>();
   readonly #streams = new Set<EventStream>();
   readonly #life = Date.now().toString(36);
-  #loopDelay: IntervalHistogram | undefined;
+  readonly #loopDelay = new LoopDelay();
 
   /**
    * `hosts`: names by which browsers may ask, besides IP addresses and localhost. Any other Host is refused: a page from
@@ -96,7 +97,7 @@ export class StatusPages {
   async close(): Promise<void> {
     for (const stream of this.#streams) stream.close();
     for (const observation of this.#observations.values()) observation.stop();
-    this.#loopDelay?.disable();
+    this.#loopDelay.stop();
     await new Promise((resolve) => {
       this.#server.close(resolve);
       this.#server.closeAllConnections();
@@ -128,7 +129,7 @@ export class StatusPages {
     if (pathname === "/status.json") sendJson(response, this.#source.status(mesh));
     else if (pathname === "/meshes.json") sendJson(response, this.#source.meshes);
     else if (pathname === "/events") this.#stream(mesh, request, response);
-    else if (pathname === "/metrics") send(response, 200, "text/plain; version=0.0.4; charset=utf-8", this.#metrics());
+    else if (pathname === "/metrics") send(response, 200, expositionType, this.#metrics());
     else if (pathname === "/healthz") send(response, 200, "text/plain; charset=utf-8", "ok\n");
     else if (pathname === "/readyz") this.#ready(response);
     else this.#file(pathname, response);
@@ -177,17 +178,8 @@ export class StatusPages {
   }
 
   #metrics(): string {
-    if (this.#loopDelay === undefined) {
-      // Measuring wakes the process again and again, so it begins with the first who asks.
-      this.#loopDelay = monitorEventLoopDelay({ resolution: 20 });
-      this.#loopDelay.enable();
-    }
-    const { mean, max } = this.#loopDelay;
-    const seconds = (nanoseconds: number): number => (Number.isFinite(nanoseconds) ? nanoseconds / 1e9 : 0);
-    const loopDelay = { mean: seconds(mean), p99: seconds(this.#loopDelay.percentile(99)), max: seconds(max) };
-    this.#loopDelay.reset();
     const meshes = this.#source.meshes.map((mesh) => this.#source.status(mesh));
-    return serverMetricsText({ ...this.#source.figures, meshes, loopDelay });
+    return serverMetricsText({ ...this.#source.figures, meshes, loopDelay: this.#loopDelay.read() });
   }
 
   #file(pathname: string, response: ServerResponse): void {
