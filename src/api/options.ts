@@ -143,14 +143,14 @@ function endpoint0(text: string): Endpoint | undefined {
   return port <= 65_535 ? { host: parts.host, port } : undefined;
 }
 
-/** The limits to run by: the defaults, what this process may open, and what the caller wants otherwise. */
-export function limitsOption(wanted: Partial<Limits> | undefined): Limits {
+/** The limits to run by: the defaults, what this process may open, and what the caller wants otherwise. `ordered`: see `orderedLimits`. */
+export function limitsOption(wanted: Partial<Limits> | undefined, ordered: readonly OrderedLimits[] = []): Limits {
   for (const [name, value] of Object.entries(wanted ?? {})) {
     if (!Object.hasOwn(defaultLimits, name)) badOption(`limits.${name}`, "the name of a limit", value);
     millisecondsOrCount(`limits.${name}`, value);
   }
   const limits = { ...defaultLimits, ...descriptorLimits(), ...wanted };
-  for (const [lower, upper, margin] of orderedLimits) {
+  for (const [lower, upper, margin] of [...orderedLimits, ...ordered]) {
     if (limits[lower] + margin <= limits[upper]) continue;
     const least = margin === 0 ? `limits.${upper}` : `limits.${upper} - ${margin}`;
     badOption(`limits.${lower}`, `at most ${least}, which is ${limits[upper] - margin}`, limits[lower]);
@@ -158,15 +158,15 @@ export function limitsOption(wanted: Partial<Limits> | undefined): Limits {
   return limits;
 }
 
-/** Pairs of limits that contradict one another unless the first, with so much more, is within the second. */
-const orderedLimits = [
-  // A member must notice that its session is gone before its lease is over.
-  ["silentMs", "leaseMs", 0],
+/** Two limits that contradict one another unless the first, with so much more, is within the second. */
+type OrderedLimits = readonly [lower: keyof Limits, upper: keyof Limits, margin: number];
+
+const orderedLimits: readonly OrderedLimits[] = [
   ["queueSoftBytes", "queueHardBytes", 0],
   ["streamWindowBytes", "streamWindowMaxBytes", 0],
   // What a frame has around a piece of a stream, and some room.
   ["streamFrameBytes", "messageBytes", 64],
-] as const;
+];
 
 /** Times may be 0, and fractions; a count or a size of 0 would stop everything, and there is no half of one. */
 function millisecondsOrCount(name: string, value: unknown): void {

@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
 import { badOption } from "../api/options.js";
-import { defaultLimits, type Limits } from "../core/limits.js";
+import { defaultLimits } from "../core/limits.js";
 
 /** The flags of the commands. Each has an environment variable `FULLMESH_<FLAG>`, which the flag overrides. */
 
@@ -58,33 +58,26 @@ export function withInsecureFlag(command: Command): Command {
   return command.addOption(flag("--insecure", "listen beyond loopback without a secret, so without encryption"));
 }
 
-/** How soon a process finds out that another one is gone, in seconds. */
-export interface DetectionFlags {
-  readonly silent?: number;
-  readonly lease?: number;
+/** Adds `--silent`, in seconds. */
+export function withSilentFlag(command: Command): Command {
+  const help = "give up a connection on which nothing has come for so long";
+  return command.addOption(detectionFlag("silent", help, defaultLimits.silentMs));
 }
 
-/** Adds `--silent` and `--lease`. */
-export function withDetectionFlags(command: Command, leaseHelp: string): Command {
-  const seconds = (name: string, help: string): Option => {
-    const byDefault = `(default: ${defaultLimits[name === "silent" ? "silentMs" : "leaseMs"] / 1_000})`;
-    return flag(`--${name} <seconds>`, `${help} ${byDefault}`).argParser((text) => parseDetectionSeconds(name, text));
-  };
-  return command
-    .addOption(seconds("silent", "give up a connection on which nothing has come for so long"))
-    .addOption(seconds("lease", leaseHelp));
+/** Adds `--lease`, in seconds: the server's, which its members learn from it. */
+export function withLeaseFlag(command: Command): Command {
+  return command.addOption(
+    detectionFlag("lease", "how long a member without a session stays a member", defaultLimits.leaseMs),
+  );
+}
+
+function detectionFlag(name: string, help: string, defaultMs: number): Option {
+  const option = flag(`--${name} <seconds>`, `${help} (default: ${defaultMs / 1_000})`);
+  return option.argParser((text) => parseDetectionSeconds(name, text));
 }
 
 /** From the shortest that a loaded machine can keep, to an hour. */
 const detectionRange = { least: 1, most: 3_600 } as const;
-
-/** The limits that these flags choose. A member must notice that its session is gone before its lease is over. */
-export function detectionLimits({ silent, lease }: DetectionFlags): Partial<Limits> {
-  const leaseS = lease ?? defaultLimits.leaseMs / 1_000;
-  const silentS = silent ?? defaultLimits.silentMs / 1_000;
-  if (silentS > leaseS) badOption("silent", `at most the lease (--lease), which is ${leaseS} s`, silentS);
-  return { silentMs: silentS * 1_000, leaseMs: leaseS * 1_000 };
-}
 
 /** A number of seconds above 0, with fractions. */
 export function parseSeconds(name: string, text: string): number {

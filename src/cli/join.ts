@@ -11,22 +11,22 @@ import type { ChatTerminal } from "./chat-terminal.js";
 import { type CommandContext, runCommand } from "./command.js";
 import {
   type CommonFlags,
-  type DetectionFlags,
-  detectionLimits,
   flag,
   parseSeconds,
   withCommonFlags,
-  withDetectionFlags,
   withDialectFlag,
   withInsecureFlag,
   withListenFlags,
+  withSilentFlag,
 } from "./flags.js";
 import { LineSender } from "./line-sender.js";
 import { reportNode } from "./node-reporter.js";
 import type { Output } from "./output.js";
 import { secretFrom, withSecretFlag } from "./secret-source.js";
 
-interface JoinFlags extends CommonFlags, DetectionFlags {
+interface JoinFlags extends CommonFlags {
+  /** Seconds. */
+  readonly silent?: number;
   readonly insecure?: true;
   readonly dialect: Dialect;
   readonly mesh?: string;
@@ -59,7 +59,7 @@ export function addJoin(program: Command): void {
         (text) => parseSeconds("server-lost", text),
       ),
     );
-  withDetectionFlags(command, "how long `leader` is known when the server is gone; give the server's");
+  withSilentFlag(command);
   withDialectFlag(command, ["native", "classic"]);
   withSecretFlag(command);
   withInsecureFlag(
@@ -112,9 +112,9 @@ function createNode(
   gang: GangPlace | undefined,
   output: Output,
 ): MeshNode {
-  const { mesh, name, serverLost, advertise, dialect, insecure } = flags;
+  const { mesh, name, serverLost, advertise, dialect, insecure, silent } = flags;
   return new MeshNode({
-    limits: detectionLimits(flags),
+    limits: silent === undefined ? {} : { silentMs: silent * 1_000 },
     dialect,
     insecure: insecure === true,
     logger: output.logger,

@@ -1,28 +1,32 @@
 import type { Command } from "commander";
 import { badOption, listenOption } from "../api/options.js";
 import { waitWithin } from "../api/waiting.js";
+import { defaultLimits, type Limits } from "../core/limits.js";
 import type { Dialect } from "../protocol/directory.js";
 import type { OnFull } from "../rendezvous/types.js";
 import { RendezvousServer } from "../server/rendezvous-server.js";
 import { type CommandContext, runCommand } from "./command.js";
 import {
   type CommonFlags,
-  type DetectionFlags,
-  detectionLimits,
   flag,
   parseCount,
   parseSecondsOrZero,
   withCommonFlags,
-  withDetectionFlags,
   withDialectFlag,
   withInsecureFlag,
+  withLeaseFlag,
+  withSilentFlag,
 } from "./flags.js";
 import { secretFrom, withSecretFlag } from "./secret-source.js";
 import { reportServer } from "./server-reporter.js";
 import { notifySystemd } from "./systemd.js";
 import { TraceFile } from "./trace-file.js";
 
-interface ServeFlags extends CommonFlags, DetectionFlags {
+interface ServeFlags extends CommonFlags {
+  /** Seconds. */
+  readonly silent?: number;
+  /** Seconds. */
+  readonly lease?: number;
   readonly insecure?: true;
   readonly listen: string;
   readonly capacity?: number;
@@ -86,13 +90,21 @@ export function addServe(program: Command): void {
       ).argParser((text, before: readonly string[] | undefined) => [...(before ?? []), ...text.split(",")]),
     )
     .addOption(flag("--trace <file>", "write the run as a Mermaid sequence diagram"));
-  withDetectionFlags(command, "how long a member without a session stays a member");
+  withLeaseFlag(withSilentFlag(command));
   withDialectFlag(command, ["any", "native", "classic"]);
   withSecretFlag(command);
   withInsecureFlag(withCommonFlags(command, "how long to wait for the capacity to be reached (default: for ever)"));
   command.action(() =>
     runCommand(command.opts<ServeFlags>(), (context) => runServe(command.opts<ServeFlags>(), context)),
   );
+}
+
+/** The limits that these flags choose. A connection must be known to be silent before the lease of its member is over. */
+function detectionLimits({ silent, lease }: ServeFlags): Partial<Limits> {
+  const leaseS = lease ?? defaultLimits.leaseMs / 1_000;
+  const silentS = silent ?? defaultLimits.silentMs / 1_000;
+  if (silentS > leaseS) badOption("silent", `at most the lease (--lease), which is ${leaseS} s`, silentS);
+  return { silentMs: silentS * 1_000, leaseMs: leaseS * 1_000 };
 }
 
 async function runServe(flags: ServeFlags, { output, onSignal, onStdoutClosed }: CommandContext): Promise<void> {

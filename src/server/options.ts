@@ -99,7 +99,8 @@ export interface ServerConfig {
 /** Checks the options. Throws `BAD_OPTION` for a value that an option cannot take, and `BAD_SECRET`. */
 export function serverConfig(options: ServerOptions): ServerConfig {
   refuseUnknown(options, serverOptionNames);
-  const limits = limitsOption(options.limits);
+  // A connection must be known to be silent before the lease of its member is over.
+  const limits = limitsOption(options.limits, [["silentMs", "leaseMs", 0]]);
   const isServer = ({ role }: Identity): boolean => role === "rendezvous";
   const { transport, isKeyed } = transportOption(options.secret, isServer, limits.keepAliveMs);
   return {

@@ -228,7 +228,7 @@ describe("a server with several addresses", () => {
   function admitAt(node: Node, address: Address, id = idOf(1)): void {
     newest(node, address).say(
       "acceptor",
-      { type: "admitted", log: logId, order: 1, revision: 1, observed: node.address },
+      { type: "admitted", log: logId, order: 1, revision: 1, observed: node.address, leaseMs: 20_000 },
       { type: "directory", revision: 1, members: [{ ...listed(1), id }] },
     );
   }

@@ -125,11 +125,15 @@ export class NativeMember {
     this.#unheardFrom = undefined;
     this.#receivedAt = { ...this.#clocks };
     // It is not moved by each word: when it fires, it is set for the rest.
-    if (!this.#leaseTimer.has("lease")) this.#leaseTimer.set("lease", now + leaderLeaseMs(this.#rules.limits));
+    if (!this.#leaseTimer.has("lease")) this.#leaseTimer.set("lease", now + this.#leaderLeaseMs);
+  }
+
+  get #leaderLeaseMs(): number {
+    return leaderLeaseMs({ leaseMs: this.session.leaseMs, silentMs: this.#rules.limits.silentMs });
   }
 
   #leaseLeftMs(receivedAt: Clocks): number {
-    return leaderLeaseMs(this.#rules.limits) - elapsedMs(receivedAt, this.#clocks);
+    return this.#leaderLeaseMs - elapsedMs(receivedAt, this.#clocks);
   }
 
   /** The end of every step: what has been begun goes out. */
@@ -211,7 +215,7 @@ export class NativeMember {
   #released(reason: string, now: number): void {
     this.#forgetServer();
     this.claims.released();
-    this.peers.released(now);
+    this.peers.released(this.session.leaseMs, now);
     this.#emit({ type: "released", reason });
   }
 

@@ -56,7 +56,7 @@ export class NativePeers {
   #isReleased = false;
   /** When a link that is not up ends for good, once there is no server. */
   readonly #lapses: KeyedTimers<Link>;
-  readonly #leaseMs: number;
+  #leaseMs = 0;
 
   constructor(
     rules: MemberRules,
@@ -87,10 +87,9 @@ export class NativePeers {
     this.#reverseDialer = new ReverseDialer(sender, ports, ofLinks);
     const { limits, note, timers } = ports;
     this.#outages = timers.keyed((link, now) => this.#stillDown(link, now));
-    this.#leaseMs = limits.leaseMs;
     this.#lapses = timers.keyed((link) => {
       const reason = link.downState?.reason ?? "no connection has come about";
-      this.#remove(link, `not linked for ${limits.leaseMs / 1000} s: ${reason}`);
+      this.#remove(link, `not linked for ${this.#leaseMs / 1000} s: ${reason}`);
     });
     this.#linkContext = {
       limits,
@@ -204,11 +203,12 @@ export class NativePeers {
   // Wishes of the application.
 
   /**
-   * There is no server any more: all who are members stay, for as long as they are linked. A link that is not up for one lease
+   * There is no server any more: all who are members stay, for as long as they are linked. A link that is not up for so long
    * ends for good.
    */
-  released(now: number): void {
+  released(leaseMs: number, now: number): void {
     this.#isReleased = true;
+    this.#leaseMs = leaseMs;
     this.reports.clear();
     if (this.roster.release()) this.#events.moved();
     for (const link of this.missing) if (link.state !== "draining") this.#lapses.set(link, now + this.#leaseMs);

@@ -78,6 +78,8 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
   #connection: NativeConnection | undefined;
   /** The log that this incarnation was admitted to, and its order; undefined before it was. */
   #admission: { readonly log: Id; readonly order: number } | undefined;
+  /** The lease of the server that has admitted it last. */
+  #leaseMs: number;
   /** Since when the session is broken. */
   #lostAt: number | undefined;
   /** True once this node stands in the waiting line. */
@@ -106,11 +108,17 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
     super(nativeSessionTransitions, "idle", rules, context.timers, outputs, emit);
     this.#context = context;
     this.#view = view;
+    this.#leaseMs = rules.limits.leaseMs;
     this.#timers = context.timers.keyed((_, now) => this.#unanswered(now));
   }
 
   override get connectionId(): ConnectionId | undefined {
     return this.#connection?.id;
+  }
+
+  /** The server's lease, as it has said. */
+  get leaseMs(): number {
+    return this.#leaseMs;
   }
 
   get isListed(): boolean {
@@ -376,13 +384,14 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
     connection.send({ type: "known", ...part });
   }
 
-  #admitted(connection: NativeConnection, { log, order }: ControlOf<"admitted">, now: number): void {
+  #admitted(connection: NativeConnection, { log, order, leaseMs }: ControlOf<"admitted">, now: number): void {
     const isAgain = this.#admission !== undefined;
     this.step("admitted");
     this.#clearWaits();
     this.#admittedAt ??= now;
     this.#listedAt = now;
     this.#admission = { log, order };
+    this.#leaseMs = leaseMs;
     this.#hasWaited = false;
     this.#hasLooked = false;
     if (isAgain && this.#lostAt !== undefined) this.report({ type: "serverBack", awayMs: now - this.#lostAt });
@@ -493,7 +502,7 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
   /** Who has been a member is not taken back: that may pass, or its address may have changed. It is tried for one lease. */
   #refusedAgain(code: string, message: string, now: number): void {
     this.#refusedSince ??= now;
-    if (now - this.#refusedSince >= this.rules.limits.leaseMs) {
+    if (now - this.#refusedSince >= this.#leaseMs) {
       this.over(`${code}: ${message}`, "REFUSED", now);
       return;
     }

@@ -174,7 +174,14 @@ export const controls = {
   },
 
   // The server to a member, on its session.
-  admitted: { log: id, order: wholeNumber(1), revision: wholeNumber(1), observed: address },
+  /** `leaseMs`: that of the server, by which its members count as well. */
+  admitted: {
+    log: id,
+    order: wholeNumber(1),
+    revision: wholeNumber(1),
+    observed: address,
+    leaseMs: wholeNumber(1),
+  },
   directory: {
     revision: wholeNumber(1),
     members: list(member),

@@ -195,7 +195,8 @@ export class LogBroadcaster {
     progress.isAdmitted = true;
     const { order } = progress;
     const { revision } = this.#directory;
-    nativeWriter.send(encodeControl({ type: "admitted", log: this.log, order, revision, observed }));
+    const leaseMs = Math.max(1, Math.ceil(this.#limits.leaseMs));
+    nativeWriter.send(encodeControl({ type: "admitted", log: this.log, order, revision, observed, leaseMs }));
     // Before the directory: whoever has read that is a member, and knows who leads.
     this.#nameLeader(nativeWriter, progress);
   }

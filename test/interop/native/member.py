@@ -22,7 +22,7 @@ import wire
 from connection import WINDOW, Connection, Link
 
 # Seconds and counts, as PROTOCOL.md has them under "Timers and limits".
-REPORT, ACKNOWLEDGE, DRAIN, PARKED, DIAL, HANDSHAKE, REDIAL_MIN, REDIAL_MAX, LEASE = 0.05, 0.05, 10, 5, 10, 15, 0.05, 30, 20
+REPORT, ACKNOWLEDGE, DRAIN, PARKED, DIAL, HANDSHAKE, REDIAL_MIN, REDIAL_MAX = 0.05, 0.05, 10, 5, 10, 15, 0.05, 30
 ACKNOWLEDGE_BYTES, MOST_PARKED = 262_144, 256
 # How many members, with the longest names and `meta`, fit into a part of `known`, and how many ended ids are named.
 KNOWN_PER_PART, MOST_GONE = 20, 256
@@ -130,6 +130,7 @@ class Member:
         kind = content["type"]
         if kind == "admitted":
             self.is_admitted = True
+            self.lease = content["leaseMs"] / 1000
             if self.log is None:
                 self.tell("registered", address=self.address, order=content["order"])
             self.enter(content["log"])
@@ -180,7 +181,7 @@ class Member:
     def lapse(self, link, reason):
         """Without a server a link that is not up for a lease ends for good."""
         if self.is_released and not link.is_up:
-            self.after(LEASE, lambda: self.departed(link.peer["id"], reason), ("lapse", link))
+            self.after(self.lease, lambda: self.departed(link.peer["id"], reason), ("lapse", link))
 
     def member(self, peer_id):
         return self.directory.get(peer_id) or self.remembered.get(peer_id)

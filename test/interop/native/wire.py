@@ -142,7 +142,7 @@ CONTROLS = {
     "renewed": {"number": ONE},
     "unclaimable": {"key": name, "code": text("[A-Z][A-Z_]{0,39}"), "message": sentence, "holder?": ID},
     "grant": {"owner": ID, "later": ID, "attempt": ONE},
-    "admitted": {"log": ID, "order": ONE, "revision": ONE, "observed": address},
+    "admitted": {"log": ID, "order": ONE, "revision": ONE, "observed": address, "leaseMs": ONE},
     "directory": {
         "revision": ONE,
         "members": MEMBERS,

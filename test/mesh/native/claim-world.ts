@@ -276,7 +276,7 @@ export class ClaimWorld {
     const observed = "10.0.0.1:1" as const;
     // Nobody has said that somebody else may hold something.
     if (this.without === "C4") this.server.totals.grantsFrom = 0;
-    const admitted: Control = { type: "admitted", log: name, order: 1, revision, observed };
+    const admitted: Control = { type: "admitted", log: name, order: 1, revision, observed, leaseMs: 20_000 };
     member.session = {
       toServer: [],
       toMember: [admitted, { type: "directory", revision, members: [...members], claims }],

@@ -170,7 +170,7 @@ describe("a member whose server was started again", () => {
   function welcomed(node: Node): void {
     node.loseSession().reachAgain();
     node.hear(
-      { type: "admitted", log: newLog, order: 1, revision: 50, observed: node.address },
+      { type: "admitted", log: newLog, order: 1, revision: 50, observed: node.address, leaseMs: 20_000 },
       { type: "directory", revision: 50, members: [listed(1)] },
     );
   }

@@ -7,7 +7,7 @@ import { World } from "./world.js";
 /** A member at a server that names these, in parts of so many. */
 function told(members: readonly Member[], each: number, world = new World()): Node {
   const node = world.node(1).begin();
-  node.hear({ type: "admitted", log: logId, order: 1, revision: 9, observed: node.address });
+  node.hear({ type: "admitted", log: logId, order: 1, revision: 9, observed: node.address, leaseMs: 20_000 });
   for (let from = 0; from < members.length && node.session.isOpen; from += each) {
     const more = from + each < members.length ? ({ more: true } as const) : {};
     node.hear({ type: "directory", revision: 9, members: members.slice(from, from + each), ...more });

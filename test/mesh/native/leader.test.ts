@@ -26,7 +26,7 @@ function told(node: Node): (string | undefined)[] {
 /** The server takes it back. */
 function comeBack(node: Node): void {
   node.session.connect();
-  node.hear({ type: "admitted", log: logId, order: 2, revision: 2, observed: node.address });
+  node.hear({ type: "admitted", log: logId, order: 2, revision: 2, observed: node.address, leaseMs: 20_000 });
 }
 
 const one = listed(1).address;
@@ -83,6 +83,20 @@ describe("N21: a member knows who leads", () => {
     world.pass(limits.silentMs);
     expect([node.notes, told(node)]).toEqual([["SILENT", "SERVER_AWAY"], [one]]);
     world.pass(limits.leaseMs - limits.silentMs - 1);
+    expect(told(node)).toEqual([one]);
+    world.pass(1);
+    expect(told(node)).toEqual([one, undefined]);
+  });
+
+  test("for one lease of the server, as that has said last", () => {
+    const world = begin();
+    const node = led(world).loseSession().reachAgain();
+    node.hear(
+      { type: "admitted", log: logId, order: 2, revision: 2, observed: node.address, leaseMs: 90_000 },
+      { type: "leader", id: idOf(1) },
+    );
+    node.loseSession();
+    world.pass(89_999);
     expect(told(node)).toEqual([one]);
     world.pass(1);
     expect(told(node)).toEqual([one, undefined]);

@@ -119,7 +119,7 @@ export class Node implements Stand {
   admit(members: readonly Listed[], order = this.number): this {
     const revision = Math.max(...members.map((member) => member.order));
     return this.hear(
-      { type: "admitted", log: logId, order, revision, observed: this.address },
+      { type: "admitted", log: logId, order, revision, observed: this.address, leaseMs: 20_000 },
       { type: "directory", revision, members: [...members] },
     );
   }

@@ -119,7 +119,7 @@ describe("N28: a link with a peer that the present log does not list", () => {
     world.pass(limits.reportMs);
     owner.loseSession().reachAgain();
     owner.hear(
-      { type: "admitted", log: `f${logId.slice(1)}`, order: 1, revision: 9, observed: owner.address },
+      { type: "admitted", log: `f${logId.slice(1)}`, order: 1, revision: 9, observed: owner.address, leaseMs: 20_000 },
       { type: "directory", revision: 9, members: [listed(1)] },
     );
     world.pass(0);

@@ -20,7 +20,7 @@ const newLog = "2".repeat(32);
 function welcome(node: Node): void {
   node.loseSession().reachAgain();
   node.hear(
-    { type: "admitted", log: newLog, order: 1, revision: 50, observed: node.address },
+    { type: "admitted", log: newLog, order: 1, revision: 50, observed: node.address, leaseMs: 20_000 },
     { type: "directory", revision: 50, members: [listed(1)] },
   );
 }

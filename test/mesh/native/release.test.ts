@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { idOf, listed, serverAddress } from "./names.js";
+import { idOf, listed, logId, serverAddress } from "./names.js";
 import type { Node } from "./node.js";
 import { World } from "./world.js";
 
@@ -52,6 +52,19 @@ describe("N19: a member whose server has released the mesh", () => {
     expect([a, b].map((node) => node.eventsOf("relink").length)).toEqual([1, 1]);
     world.live(2 * limits.leaseMs);
     expect([downs(a), downs(b)]).toEqual([[], []]);
+  });
+
+  test("ends a link for good by the lease of the server that has released it", () => {
+    const world = new World();
+    const node = world.admitted(2, [1, 2]).loseSession().reachAgain();
+    node.hear(
+      { type: "admitted", log: logId, order: 2, revision: 2, observed: node.address, leaseMs: 7_000 },
+      { type: "release", reason: "enough" },
+    );
+    world.pass(6_999);
+    expect(node.eventsOf("unlink")).toEqual([]);
+    world.pass(1);
+    expect(node.eventsOf("unlink")).toMatchObject([{ reason: "not linked for 7 s: no hello from its owner yet" }]);
   });
 
   test("ends a link for good that is broken for one lease, with its reason; who was there is no member any more", () => {

@@ -177,7 +177,7 @@ describe("the server is told", () => {
       { type: "replaced", replaces: idOf(4), revision: 7, ...listed(4), id: idOf(1_004), order: 7, dialect: "classic" },
     );
     node.loseSession().reachAgain();
-    node.hear({ type: "admitted", log: logId, order: 1, revision: 7, observed: node.address });
+    node.hear({ type: "admitted", log: logId, order: 1, revision: 7, observed: node.address, leaseMs: 20_000 });
     world.pass(0);
     expect(told(node)).toEqual([{ type: "links", full: true, up: [], down: [] }]);
   });
@@ -198,7 +198,7 @@ describe("the server is told", () => {
     node.session.connect();
     node.admit([{ ...listed(1), id: idOf(1_001), order: 4 }], 4);
     node.loseSession().reachAgain();
-    node.hear({ type: "admitted", log: logId, order: 4, revision: 4, observed: node.address });
+    node.hear({ type: "admitted", log: logId, order: 4, revision: 4, observed: node.address, leaseMs: 20_000 });
     world.pass(0);
     expect(told(node)).toEqual([{ type: "links", full: true, up: [], down: [] }]);
   });

@@ -154,7 +154,7 @@ describe("the directory", () => {
   test("may come in parts, and counts when it is whole", () => {
     const world = new World();
     const node = world.node(1).begin();
-    node.hear({ type: "admitted", log: logId, order: 1, revision: 3, observed: node.address });
+    node.hear({ type: "admitted", log: logId, order: 1, revision: 3, observed: node.address, leaseMs: 20_000 });
     node.hear({ type: "directory", revision: 3, members: [listed(1), listed(2)], more: true });
     expect(node.eventsOf("directory")).toEqual([]);
     node.hear({ type: "directory", revision: 3, members: [listed(3)] });
@@ -262,7 +262,7 @@ describe("a session that breaks", () => {
       { type: "proof", nonce },
       { type: "known", members: [listed(2)], gone: [] },
     ]);
-    owner.hear({ type: "admitted", log: logId, order: 1, revision: 4, observed: owner.address });
+    owner.hear({ type: "admitted", log: logId, order: 1, revision: 4, observed: owner.address, leaseMs: 20_000 });
     owner.entries(joined(listed(3)), joined(listed(4)));
     expect(owner.member.revision).toBe(4);
     expect(owner.dialsTo(listed(4).address)).toHaveLength(1);
@@ -292,7 +292,7 @@ describe("a session that breaks", () => {
   test("forgets the half of a directory that it had read", () => {
     const world = new World();
     const node = world.node(1).begin();
-    node.hear({ type: "admitted", log: logId, order: 1, revision: 3, observed: node.address });
+    node.hear({ type: "admitted", log: logId, order: 1, revision: 3, observed: node.address, leaseMs: 20_000 });
     node.hear({ type: "directory", revision: 3, members: [listed(1), listed(2)], more: true });
     node.loseSession().reachAgain();
     node.admit([listed(1), listed(3)]);

@@ -73,7 +73,10 @@ const unlisted = fc.array(fc.record({ id: ids, order: ones, address: addresses }
 /** Messages of every type, with and without what may be absent. */
 const messages: Readonly<Record<Control["type"], fc.Arbitrary<object>>> = {
   register: fc
-    .tuple(fc.record({ mesh: names, ...self }), fc.record({ name: names, meta: metas, waited: yes }, optional))
+    .tuple(
+      fc.record({ mesh: names, ...self }),
+      fc.record({ name: names, meta: metas, waited: yes, looked: yes }, optional),
+    )
     .map(([must, may]) => ({ ...must, ...may })),
   resume: fc
     .tuple(
@@ -124,7 +127,7 @@ const messages: Readonly<Record<Control["type"], fc.Arbitrary<object>>> = {
       fc.record({ waits: yes, code: fc.stringMatching(/^[A-Z][A-Z_]{0,39}$/), message: sentences }, optional),
     )
     .map(([must, may]) => ({ ...must, ...may })),
-  admitted: fc.record({ log: ids, order: ones, revision: ones, observed: addresses }),
+  admitted: fc.record({ log: ids, order: ones, revision: ones, observed: addresses, leaseMs: ones }),
   directory: fc
     .tuple(
       fc.record({ revision: ones, members: fc.array(member, { maxLength: 4 }) }),

@@ -13,7 +13,7 @@ describe("N3: the dial-back proves the address", () => {
     expect(play.dials).toMatchObject([{ to: a, identity: { mesh: "cache", role: "rendezvous" } }]);
     expect(member.end.prefaces).toEqual([{ lowest: 2, highest: 2 }]);
     expect(member.end.controls).toMatchObject([
-      { type: "admitted", order: 1, revision: 1, observed: "127.0.0.1:40001" },
+      { type: "admitted", order: 1, revision: 1, observed: "127.0.0.1:40001", leaseMs: 20_000 },
       { type: "leader", id: member.id },
       {
         type: "directory",
