@@ -73,7 +73,7 @@ export function withLeaseFlag(command: Command): Command {
 
 function detectionFlag(name: string, help: string, defaultMs: number): Option {
   const option = flag(`--${name} <seconds>`, `${help} (default: ${defaultMs / 1_000})`);
-  return option.argParser((text) => parseDetectionSeconds(name, text));
+  return option.argParser((text) => parseSecondsWithin(name, text, detectionRange.least, detectionRange.most));
 }
 
 /** From the shortest that a loaded machine can keep, to an hour. */
@@ -86,8 +86,7 @@ export function parseSeconds(name: string, text: string): number {
 }
 
 /** A number of seconds in a range, with fractions. */
-function parseDetectionSeconds(name: string, text: string): number {
-  const { least, most } = detectionRange;
+export function parseSecondsWithin(name: string, text: string, least: number, most: number): number {
   const value = Number(text);
   const isWithin = /^\d+(\.\d+)?$/.test(text) && value >= least && value <= most;
   return isWithin ? value : badOption(name, `a number of seconds from ${least} to ${most}`, text);

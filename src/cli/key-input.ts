@@ -39,7 +39,8 @@ export class KeyInput {
   #take(key: string): void {
     // In raw mode the terminal sends no signal.
     if (key === "\u0003") process.kill(process.pid, "SIGINT");
-    else if (/[\d ,-]/.test(key)) this.#typed = `${this.#typed}${key}`.slice(-longestTyped);
+    else if (/[\d,-]/.test(key) || (key === " " && this.#typed !== ""))
+      this.#typed = `${this.#typed}${key}`.slice(-longestTyped);
     else if (key === "\u007f" || key === "\b") this.#typed = this.#typed.slice(0, -1);
     else {
       const numbers = Array.from(this.#typed.matchAll(/\d+/g), ([digits]) => Number(digits));

@@ -24,6 +24,7 @@ export class LiveMesh {
   #timer: NodeJS.Timeout | undefined;
   #keys: KeyInput | undefined;
   #note: string | undefined;
+  #step: { readonly arrow: string; readonly pair: string } | undefined;
   #isClosed = false;
 
   /** `statusOf`: the newest status, undefined before the first one. */
@@ -51,6 +52,12 @@ export class LiveMesh {
   /** What is said above the picture for as long as it is true. */
   note(text: string | undefined): void {
     this.#note = text;
+    this.changed();
+  }
+
+  /** This step is being taken by these two. */
+  step(arrow: string, from: string, to: string): void {
+    this.#step = { arrow, pair: pairKey(from, to) };
     this.changed();
   }
 
@@ -92,8 +99,9 @@ export class LiveMesh {
     const notes = {
       story: this.#story,
       linkedAt: this.#linkedAt,
+      steppingPair: this.#step?.pair,
       notes: this.#note === undefined ? [] : [this.#note],
-      events: this.#events,
+      events: this.#step === undefined ? this.#events : [...this.#events, "", this.#step.arrow],
       footer: this.#footer,
     };
     this.#drawing.draw(drawPicture(status, this.#server(), notes, columns, rows));
@@ -103,6 +111,7 @@ export class LiveMesh {
     if (this.#isClosed) return [];
     if (this.#keys === undefined) return ["Ctrl-C ends it"];
     const { typed } = this.#keys;
-    return typed === "" ? keyHelp : [...keyHelp, `for ${typed}: a key?`];
+    const help = this.#step === undefined ? keyHelp : [...keyHelp, "space: pause / go on"];
+    return typed === "" ? help : [...help, `for ${typed}: a key?`];
   }
 }

@@ -23,6 +23,7 @@ export class MeshControls {
   readonly #processes: ProcessGroup;
   readonly #server: ControlledServer;
   readonly #story: MeshStory;
+  readonly #silentSeconds: number;
   readonly #tell: (sentence: string) => void;
   readonly #end: () => void;
   /** The two members that cannot reach one another. */
@@ -33,12 +34,14 @@ export class MeshControls {
     processes: ProcessGroup,
     server: ControlledServer,
     story: MeshStory,
+    silentSeconds: number,
     tell: (sentence: string) => void,
     end: () => void,
   ) {
     this.#processes = processes;
     this.#server = server;
     this.#story = story;
+    this.#silentSeconds = silentSeconds;
     this.#tell = tell;
     this.#end = end;
   }
@@ -98,7 +101,7 @@ export class MeshControls {
       } else {
         member.stop();
         this.#tell(
-          `you stopped ${name} (SIGSTOP): it hangs, and its connections stay open; after 15 s of silence it is missed`,
+          `you stopped ${name} (SIGSTOP): it hangs, and its connections stay open; after ${this.#silentSeconds} s of silence it is missed`,
         );
       }
     }

@@ -18,6 +18,7 @@ const unreportedMs = 1_000;
 const fewestEvents = 3;
 
 const signs = "> the row dialed   < the column dialed   x not linked   * linked just now";
+const slowSigns = `${signs}   o this step`;
 
 /** How far a link has come that is not up. */
 const stageTexts: Readonly<Record<LinkStage, string>> = {
@@ -35,6 +36,8 @@ export interface PictureNotes {
   readonly story: MeshStory;
   /** When the link of a pair has come up last, by `pairKey`, in milliseconds since the epoch. */
   readonly linkedAt: ReadonlyMap<string, number>;
+  /** The pair that is taking a step, by `pairKey`. */
+  readonly steppingPair: string | undefined;
   /** What is said above the matrix, such as that the server is away. */
   readonly notes: readonly string[];
   /** What has happened, the newest last. */
@@ -52,16 +55,21 @@ export function pairKey(a: string, b: string): string {
 export function drawPicture(
   status: MeshStatus,
   server: string,
-  { story, linkedAt, notes, events, footer }: PictureNotes,
+  { story, linkedAt, steppingPair, notes, events, footer }: PictureNotes,
   columns: number,
   rows: number,
 ): string {
   const now = Date.now();
-  const matrix = withNumbers(status, story, linkedAt, now);
+  const matrix = withNumbers(status, story, linkedAt, steppingPair, now);
   const isHighEnough = matrix.labels.length + headRows + footer.length + fewestEvents <= rows;
   const width = isHighEnough ? columns : 0;
   const drawn =
-    matrix.labels.length === 0 ? [] : [...drawMatrix(matrix, width).map(coloured), legend(matrix, signs, width)];
+    matrix.labels.length === 0
+      ? []
+      : [
+          ...drawMatrix(matrix, width).map(coloured),
+          cut(legend(matrix, steppingPair === undefined ? signs : slowSigns, width), columns),
+        ];
   const faults = [...suspectLines(status, story, now), ...missingLines(status, story, now)];
   const head = [headline(status, server), ...notes, ...drawn, ...faults.flatMap((line) => wrapped(line, columns))];
   const below = footer.length === 0 ? [] : ["", ...footer.map((line) => cut(line, columns))];
@@ -75,6 +83,7 @@ function withNumbers(
   status: MeshStatus,
   story: MeshStory,
   linkedAt: ReadonlyMap<string, number>,
+  steppingPair: string | undefined,
   now: number,
 ): LinkMatrix {
   const listed = status.members.filter(({ rank }) => rank !== null);
@@ -85,7 +94,9 @@ function withNumbers(
     labels: listed.map(({ address, state }) => (state === "suspect" ? `${address} ?` : address)),
     numbers: listed.map(({ address }, rank) => story.numberOf(address) ?? rank),
     sign: (row, column) => {
-      const at = linkedAt.get(pairKey(listed[row]?.address ?? "", listed[column]?.address ?? "")) ?? 0;
+      const pair = pairKey(listed[row]?.address ?? "", listed[column]?.address ?? "");
+      if (pair === steppingPair) return "o";
+      const at = linkedAt.get(pair) ?? 0;
       return isLinked(row, column) && now - at < newMs ? "*" : matrix.sign(row, column);
     },
   };
@@ -150,5 +161,5 @@ function coloured(line: string): string {
   return line
     .replace(/[<>\u2801-\u28ff]+/g, (linked) => styleText("green", linked))
     .replace(/(?<= )x(?= |$)/g, (broken) => styleText("red", broken))
-    .replace(/(?<= )\*(?= |$)/g, (turned) => styleText("cyan", turned));
+    .replace(/(?<= )[*o](?= |$)/g, (turned) => styleText("cyan", turned));
 }

@@ -52,6 +52,11 @@ export class MeshStory {
     return undefined;
   }
 
+  /** True if the first one has joined before the second one, and so dials it. */
+  isBefore(address: string, other: string): boolean {
+    return (this.#orders.get(address) ?? 0) < (this.#orders.get(other) ?? 0);
+  }
+
   /** Such as `member 3`. */
   nameOf(address: string): string {
     const number = this.#numbers.get(address);

@@ -13,9 +13,6 @@ const killAfterMs = 5_000;
 
 /** Member processes end by themselves when their server, which is this command, has been gone for so long. */
 const orphanedSeconds = 10;
-/** While steps are held, nobody who waits for one is given up. */
-const slowSeconds = 3_600;
-
 /** One NDJSON line of a member process. */
 export interface ChildEvent {
   readonly event: string;
@@ -40,8 +37,8 @@ export interface ProcessGroupEvents {
 export interface MemberSettings {
   readonly dialect: Dialect;
   readonly secret: string | undefined;
-  /** Each step of the wire-up waits until it may happen. */
-  readonly isSlow: boolean;
+  /** With --slow, in which each step waits until it may happen: for so many seconds nobody is given up because of that. */
+  readonly slowSilentSeconds: number | undefined;
 }
 
 /** One member process: `fullmesh join`, with the hands of this command on its connections. */
@@ -126,14 +123,16 @@ export class ProcessGroup {
 
   /** Starts a member. Of the FULLMESH_* variables it gets the secret alone. */
   start(server: string): void {
-    const { dialect, secret, isSlow } = this.#settings;
+    const { dialect, secret, slowSilentSeconds } = this.#settings;
     const command = fileURLToPath(new URL("up-member.js", import.meta.url));
     const others = Object.entries(process.env).filter(([name]) => !name.startsWith("FULLMESH_"));
     const env: NodeJS.ProcessEnv = Object.fromEntries(others);
     if (secret !== undefined) env.FULLMESH_SECRET = secret;
-    if (isSlow) env.FULLMESH_UP_SLOW = "1";
-    const flags = ["--json", "--dialect", dialect, "--server-lost", String(isSlow ? slowSeconds : orphanedSeconds)];
-    if (isSlow) flags.push("--silent", String(slowSeconds), "--lease", String(slowSeconds));
+    const flags = ["--json", "--dialect", dialect, "--server-lost", String(slowSilentSeconds ?? orphanedSeconds)];
+    if (slowSilentSeconds !== undefined) {
+      env.FULLMESH_UP_SLOW = "1";
+      flags.push("--silent", String(slowSilentSeconds));
+    }
     const child = spawn(process.execPath, [command, "join", server, ...flags], {
       env,
       stdio: ["ignore", "pipe", "pipe", "ipc"],

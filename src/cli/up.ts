@@ -2,27 +2,36 @@ import type { Command } from "commander";
 import { Deferred } from "../api/deferred.js";
 import { waitWithin } from "../api/waiting.js";
 import { FullmeshError } from "../core/errors.js";
+import { defaultLimits, type Limits } from "../core/limits.js";
 import type { Direction } from "../mesh/types.js";
+import { wrapTransports } from "../nodejs/transport.js";
 import type { Dialect } from "../protocol/directory.js";
 import type { MeshStatus } from "../protocol/status.js";
 import type { ListeningServer } from "../server/rendezvous-server.js";
 import { type CommandContext, runCommand } from "./command.js";
+import { ControlledTransport } from "./controlled-transport.js";
 import { openDrawing } from "./drawing.js";
-import { type CommonFlags, flag, parseCount, withCommonFlags, withDialectFlag } from "./flags.js";
+import { type CommonFlags, flag, parseCount, parseSecondsWithin, withCommonFlags, withDialectFlag } from "./flags.js";
 import { LinkTally } from "./link-tally.js";
 import { LiveMesh } from "./live-mesh.js";
+import type { MemberReport } from "./member-control.js";
 import { MeshControls } from "./mesh-controls.js";
 import { MeshStory } from "./mesh-story.js";
 import type { Output } from "./output.js";
-import { type ChildEvent, ProcessGroup } from "./process-group.js";
+import { type ChildEvent, type MemberProcess, ProcessGroup } from "./process-group.js";
 import { canDraw, openView, type View } from "./progress-view.js";
 import { secretFrom, withSecretFlag } from "./secret-source.js";
 import { reportServer } from "./server-reporter.js";
+import { type Step, StepPacer } from "./step-pacer.js";
+import { namedStep } from "./step-text.js";
 import { TraceFile } from "./trace-file.js";
 import { UpServer } from "./up-server.js";
+import { stepOf } from "./wire-step.js";
 
 interface UpFlags extends CommonFlags {
   readonly stay?: true;
+  /** Seconds from one step to the next; true for the default. */
+  readonly slow?: number | true;
   readonly http?: string;
   readonly trace?: string;
   readonly timeout?: number;
@@ -32,6 +41,11 @@ interface UpFlags extends CommonFlags {
 /** Each member is a process of some 45 MiB with a link to every other one: 250 of them take 11 GiB and 31,125 links. */
 const maxMembers = 250;
 const defaultTimeoutSeconds = 60;
+const defaultSlowSeconds = 0.5;
+/** Members wait some seconds for one another, and a step is one of several within that time. */
+const slowRange = { least: 0.01, most: 1.5 } as const;
+/** What the server tells one member waits for the steps of all others: some four for each of them. */
+const stepsOfMember = 4;
 /** Missing pairs that are named in an error; the rest is counted. */
 const maxNamedPairs = 10;
 
@@ -52,6 +66,12 @@ export function addUp(program: Command): void {
         "every pair has reported its link from both ends. With a secret, every connection is encrypted.",
     )
     .addOption(flag("--stay", "keep the mesh, show what happens in it, and take the keys below"))
+    .addOption(
+      flag(
+        "--slow [seconds]",
+        "one step of the wire-up at a time, so far apart, each with the reason (default: 0.5)",
+      ).argParser((text) => parseSecondsWithin("slow", text, slowRange.least, slowRange.most)),
+    )
     .addOption(flag("--http <ip:port>", "show the mesh in a browser here as well; port 0 takes any free one"))
     .addOption(flag("--trace <file>", "write the run as a Mermaid sequence diagram"));
   withDialectFlag(command, ["native", "classic"]);
@@ -76,6 +96,7 @@ Keys with --stay, on a terminal:
   p  partition two members, so that neither can dial the other; again: heal it
   d  end the server, and start it again 3 s later at the same port, where it knows nobody
   q  end the mesh; so does Ctrl-C
+  space  with --slow: pause, and go on
 Numbers before a key choose members: 3k kills member 3, 2 5c cuts 2 from 5. Without
 them it is the newest member, or two at random.`;
 
@@ -85,12 +106,18 @@ async function runUp(size: number, flags: UpFlags, { output, onSignal }: Command
   const run = new UpRun(size, flags, secret, output, trace);
   onSignal(() => run.stop());
   try {
-    await run.form((flags.timeout ?? defaultTimeoutSeconds) * 1000);
+    const timeout = flags.timeout ?? (flags.slow === undefined ? defaultTimeoutSeconds : undefined);
+    await run.form(timeout === undefined ? undefined : timeout * 1000);
     if (flags.stay) await run.stay();
   } finally {
     await run.end();
     await trace?.write();
   }
+}
+
+/** Nobody who waits for a step that is held is given up. */
+function slowLimits(seconds: number): Partial<Limits> {
+  return { silentMs: seconds * 1000, leaseMs: seconds * 1000, challengeMs: seconds * 1000 };
 }
 
 /** One run of `up`, from the first process to the last. */
@@ -116,13 +143,16 @@ class UpRun {
   /** As the reports of classic members were last. */
   #wasWhole = false;
   #isStaying = false;
+  /** With --slow, and how many members have been started. */
+  readonly #pacer: StepPacer | undefined;
+  #started = 0;
   #onChange: () => void = () => {};
   readonly #startedAt = performance.now();
   readonly #phases: [name: string, ms: number][] = [];
 
   constructor(
     size: number,
-    { dialect, stay, http }: UpFlags,
+    { dialect, stay, slow, http }: UpFlags,
     secret: string | undefined,
     output: Output,
     trace: TraceFile | undefined,
@@ -132,12 +162,15 @@ class UpRun {
     this.#output = output;
     this.#trace = trace;
     this.#tally = new LinkTally(size);
+    const stepSeconds = slow === true ? defaultSlowSeconds : slow;
+    const slowSilentSeconds = stepSeconds && Math.min(3_600, Math.max(60, 2 * stepsOfMember * size * stepSeconds));
     this.#story = new MeshStory(dialect, (sentence) => this.#tell(sentence));
     this.#server = new UpServer(
       {
         // Where members can be added there is no capacity. This command ends the mesh.
         ...(this.#isToStay ? {} : { capacity: size, onFull: "hold" }),
         dialect,
+        ...(slowSilentSeconds === undefined ? {} : { limits: slowLimits(slowSilentSeconds) }),
         ...(secret === undefined ? {} : { secret }),
         ...(http === undefined ? {} : { http }),
         logger: output.options.json ? output.logger : false,
@@ -146,33 +179,36 @@ class UpRun {
       (server) => this.#serverStarted(server),
     );
     this.#processes = new ProcessGroup(
-      { dialect, secret, isSlow: false },
+      { dialect, secret, slowSilentSeconds },
       {
         line: (text, event) => this.#childEvent(text, event),
         logged: (code) => {
           if (code === "ALREADY_LINKED") this.#tally.duplicateRefused();
         },
         failed: (error) => this.#failed(error),
-        reported: () => {},
+        reported: (member, report) => this.#reported(member, report),
       },
     );
+    if (stepSeconds !== undefined) this.#pacer = this.#slowDown(stepSeconds);
     this.#controls = new MeshControls(
       this.#processes,
       this.#server,
       this.#story,
+      slowSilentSeconds ?? defaultLimits.silentMs / 1000,
       (sentence) => this.#tell(sentence),
       () => (this.#isStaying ? this.#stopped.resolve() : process.kill(process.pid, "SIGINT")),
     );
   }
 
   /** Starts everything, and resolves when every pair is linked. */
-  async form(timeoutMs: number): Promise<void> {
+  async form(timeoutMs: number | undefined): Promise<void> {
     await this.#server.start();
     const { httpAddress } = this.#server;
     if (httpAddress !== undefined) this.#output.info(`the mesh is shown at http://${httpAddress}/`);
     const view = await this.#openView();
     this.#onChange = () => view?.update(this.#tally);
-    for (let count = 0; count < this.#tally.size; count += 1) this.#processes.start(this.#server.address);
+    // Slow ones are started one after the other, each when the ones before it are linked.
+    if (this.#pacer === undefined) while (this.#started < this.#tally.size) this.#start();
     try {
       await waitWithin(this.#complete.promise, { timeoutMs }, () => this.#progressText());
       this.#wasComplete = true;
@@ -182,6 +218,48 @@ class UpRun {
       this.#onChange = () => {};
       if (this.#live === undefined) this.#report();
     }
+  }
+
+  #start(): void {
+    this.#started += 1;
+    this.#processes.start(this.#server.address);
+  }
+
+  /** From now on each step of the server and the members waits for its turn. */
+  #slowDown(seconds: number): StepPacer {
+    const pacer = new StepPacer(
+      seconds * 1000,
+      (step) => this.#tellStep(step),
+      () => {
+        const { order, pairs, size } = this.#tally;
+        const isWhole = order.length === this.#started && pairs === (order.length * (order.length - 1)) / 2;
+        if (this.#server.isRunning && isWhole && this.#started < size) this.#start();
+      },
+    );
+    const hands = new ControlledTransport(
+      (action, go) => {
+        const step = stepOf(action);
+        if (step === undefined) go();
+        else pacer.hold("server", step, go);
+      },
+      (local) => pacer.connected(local, { address: "server" }),
+    );
+    wrapTransports((inner) => hands.wrap(inner));
+    return pacer;
+  }
+
+  #reported(member: MemberProcess, report: MemberReport): void {
+    if (report.type === "connected") this.#pacer?.connected(report.local, member);
+    else this.#pacer?.hold(member.address, report.step, () => member.send({ type: "go", number: report.number }));
+  }
+
+  #tellStep({ to: called, ...taken }: Step): void {
+    const to = called === this.#server.address ? "server" : called;
+    const { number, kind, from } = taken;
+    const { arrow, sentence } = namedStep({ ...taken, to }, this.#dialect, this.#story);
+    this.#live?.step(arrow, from ?? "", to);
+    if (this.#live !== undefined) this.#live.tell(sentence);
+    else this.#output.event("step", null, { number, kind, from, to, sentence }, `${kind}: ${sentence}`);
   }
 
   /** Resolves when the run is told to stop. */
@@ -204,6 +282,7 @@ class UpRun {
     this.#controls.close();
     this.#story.close();
     this.#live?.close();
+    this.#pacer?.close();
     const isComplete = this.#wasComplete;
     const ended = this.#processes.ended();
     if (!isComplete || !this.#server.isRunning) this.#processes.stop();
@@ -216,7 +295,8 @@ class UpRun {
 
   /** The picture that is drawn while the mesh forms, unless one is drawn for longer. */
   async #openView(): Promise<View | undefined> {
-    if (!this.#isToStay || !canDraw(this.#output)) return await openView(this.#output);
+    const isLive = this.#isToStay || this.#pacer !== undefined;
+    if (!isLive || !canDraw(this.#output)) return await openView(this.#output);
     this.#live = new LiveMesh(
       await openDrawing(),
       this.#story,
@@ -224,10 +304,16 @@ class UpRun {
       () => this.#status,
     );
     this.#live.takeKeys((key, numbers) => {
-      if (this.#isStaying || key === "q") this.#controls.press(key, numbers);
+      if (key === " " && this.#pacer !== undefined) this.#pause(this.#pacer);
+      else if (this.#isStaying || key === "q") this.#controls.press(key, numbers);
       else this.#tell("the keys work as soon as the mesh is complete");
     });
     return undefined;
+  }
+
+  #pause(pacer: StepPacer): void {
+    pacer.pauseOrGoOn();
+    this.#live?.note(pacer.isPaused ? "PAUSED: nothing is sent until you press space" : undefined);
   }
 
   /** What the server says; of classic members, whose links it does not know, what they say. */
