@@ -426,6 +426,18 @@ const failures = {
     remedy:
       "Advertise an address that reaches one program only: that of a pod or a container, not that of a load balancer or a Kubernetes Service.",
   },
+  GRANT_DROPPED: {
+    level: "warn",
+    meaning: "A member asks others to dial it more often than the server passes on.",
+    connection: "kept; the grant runs out at its owner, which dials the other member itself",
+    remedy: "Find out why that member cannot dial the others: a firewall in front of it, or a wrong route.",
+  },
+  KNOWN_IGNORED: {
+    level: "warn",
+    meaning: "Members that came back name more members, or more ids that have ended, than the server takes in.",
+    connection: "kept; what is too much is ignored",
+    remedy: "None needed, unless a member makes ids up: its program is faulty.",
+  },
   UNAWAITED_CHALLENGE: {
     level: "warn",
     meaning: "A server asked this node to prove a registration that it has not made.",

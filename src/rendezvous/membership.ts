@@ -32,8 +32,9 @@ export interface RejectedAppend {
   readonly refused?: RefusedSession;
   /** The member that it was to replace. */
   readonly replaced?: MemberRecord;
-  /** The member of an earlier log that is expected again. */
+  /** The member of an earlier log that is expected again, and what it had said. */
   readonly expected?: MemberRecord;
+  readonly claim?: RecoveryClaim;
   /** A member of another mesh whose address the new append takes; see `AdmissionVerdict`. */
   readonly evicts?: AddressHolder;
 }
@@ -208,7 +209,9 @@ export class Membership {
       else result = { refused: { session, code: "STORE_UNAVAILABLE", message: unavailable(reason) } };
     }
     result = { ...result, address };
-    if (recovery !== undefined) result = { ...result, expected: this.expect(candidate, recovery.order, now) };
+    if (recovery !== undefined) {
+      result = { ...result, claim: recovery, expected: this.expect(candidate, recovery.order, now) };
+    }
     if (replaced === undefined) return result;
     // The old entry of a correction that has failed has no session any more.
     if (replaced.dialect === "classic" && replaced.isStanding) {

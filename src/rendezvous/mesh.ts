@@ -21,6 +21,8 @@ import { Recovery } from "./recovery.js";
 import type { MeshEndReason } from "./session-closer.js";
 import type { AbsentMemberRow, LogAnswer, MeshTimer, RendezvousOutput, RendezvousRules } from "./types.js";
 
+const excess = "more members, or ids that have ended, are named than a mesh may have; what is too much is ignored";
+
 /** The sessions that an entry has changed. */
 export interface ChangedSessions {
   /** The session that has become a member's. */
@@ -215,7 +217,9 @@ export class Mesh {
   /** It has said so, and is listed again. */
   recover(session: MemberSession, claim: RecoveryClaim, now: number): AdmissionVerdict | undefined {
     this.recovery.endReading(session);
-    return this.membership.recover(session, claim, now);
+    const verdict = this.membership.recover(session, claim, now);
+    if (verdict?.type !== "admit") this.recovery.forget(claim);
+    return verdict;
   }
 
   #begin(session: MemberSession, now: number): void {
@@ -284,6 +288,7 @@ export class Mesh {
     }
     const result = this.membership.rejected(key, reason, now);
     if (result?.expected !== undefined) this.recovery.expectAgain(result.expected, now);
+    if (result?.claim !== undefined) this.recovery.forget(result.claim);
     if (result?.address !== undefined) this.recovery.addressFreed(result.address, false, now);
     // Whoever was to be replaced is watched again if it has no session.
     if (result?.replaced !== undefined) this.#failureDetector.expect(result.replaced, now);
@@ -297,6 +302,7 @@ export class Mesh {
     session.logProgress = undefined;
     if (this.#isHalted) return;
     this.recovery.endReading(session);
+    if (session.state === "recovering" && session.recovery !== undefined) this.recovery.forget(session.recovery);
     const mayComeBack = session.state === "member" && session.dialect === "native" && type === "lost";
     if (!mayComeBack) this.membership.depart(session, type, reason, now);
     this.#failureDetector.end(session, reason, now);
@@ -362,6 +368,8 @@ export class Mesh {
     const called = this.membership.callNext(now, this.recovery.comesFirst(now));
     const isTimed = this.recovery.isGathering(now) || this.membership.admission.line.size > 0;
     this.#timers.set("gathered", isTimed ? this.recovery.reviewAt(now) : undefined);
+    if (this.recovery.takeExcess())
+      this.#outputs.push({ type: "note", note: { code: "KNOWN_IGNORED", message: excess } });
     const gathering = this.recovery.report(now);
     if (gathering !== undefined) this.#outputs.push({ type: "event", event: gathering });
     const leader = this.#leaderTracker.review(now);

@@ -40,6 +40,10 @@ export class Recovery {
   readonly #held = new Set<MemberSession>();
   /** The rows of what is being read, by what they say, and how many sessions have named each. */
   readonly #rows = new Map<string, { readonly member: Member; namedBy: number }>();
+  /** How many ids those have said to have ended whose words do not count yet. */
+  #goneRead = 0;
+  /** Whether more was said than is taken in, and whether the owner knows that. */
+  #excess: "none" | "new" | "reported" = "none";
   /** Ids that one member has said to have ended, and which member. */
   readonly #goneWords = new Map<Id, Id>();
   /** Members that were named, and whose addresses others have proved in this log, by these addresses. */
@@ -70,7 +74,8 @@ export class Recovery {
   }
 
   get size(): number {
-    return this.#goneWords.size + this.#rows.size + this.#members.expected.size + this.#displacedCount;
+    const heard = this.#goneWords.size + this.#members.expected.size + this.#displacedCount;
+    return heard + this.#rows.size + this.#goneRead;
   }
 
   /**
@@ -170,6 +175,24 @@ export class Recovery {
     }
   }
 
+  /** What it has said does not count, or has been heard. */
+  forget(claim: RecoveryClaim): void {
+    this.#goneRead -= claim.gone.length;
+    claim.gone.length = 0;
+    claim.known.length = 0;
+  }
+
+  /** True once: more was said than is taken in, and the excess is ignored. */
+  takeExcess(): boolean {
+    if (this.#excess !== "new") return false;
+    this.#excess = "reported";
+    return true;
+  }
+
+  #noteExcess(): void {
+    if (this.#excess === "none") this.#excess = "new";
+  }
+
   /** The sessions that have not said everything in time. */
   get overdue(): Iterable<MemberSession> {
     return this.#overdue;
@@ -188,7 +211,10 @@ export class Recovery {
       const key = rowOf(member);
       let row = this.#rows.get(key);
       if (row === undefined) {
-        if (claim.ownRows >= this.#mostExpected) continue;
+        if (claim.ownRows >= this.#mostExpected) {
+          this.#noteExcess();
+          continue;
+        }
         if (this.#rows.size >= directoryMembers) return "full";
         row = { member, namedBy: 0 };
         this.#rows.set(key, row);
@@ -197,8 +223,12 @@ export class Recovery {
       row.namedBy += 1;
       known.push(row.member);
     }
-    for (const id of part.gone) gone.push(id);
-    if (gone.length > directoryMembers) return "tooMany";
+    if (gone.length + part.gone.length > directoryMembers) return "tooMany";
+    // All together say no more than one may: most of them say the same.
+    const room = Math.max(0, directoryMembers - this.#goneRead);
+    if (part.gone.length > room) this.#noteExcess();
+    for (const id of part.gone.slice(0, room)) gone.push(id);
+    this.#goneRead += Math.min(room, part.gone.length);
     return part.more === true ? "more" : "last";
   }
 
@@ -212,8 +242,7 @@ export class Recovery {
     if (recovery === undefined) return;
     for (const gone of recovery.gone) this.#hearGone(gone, record, now);
     for (const member of recovery.known) this.#hearMember(member, now);
-    recovery.gone.length = 0;
-    recovery.known.length = 0;
+    this.forget(recovery);
   }
 
   /** A member that was let in is expected again, because the log has rejected it. */
@@ -267,7 +296,11 @@ export class Recovery {
   #displace(member: Member): void {
     const { id, address } = member;
     const displaced = this.#displaced.get(address) ?? new Map<Id, Member>();
-    if (displaced.has(id) || this.#displacedCount >= this.#mostExpected) return;
+    if (displaced.has(id)) return;
+    if (this.#displacedCount >= this.#mostExpected) {
+      this.#noteExcess();
+      return;
+    }
     this.#displaced.set(address, displaced.set(id, member));
     this.#displacedCount += 1;
   }
@@ -282,7 +315,10 @@ export class Recovery {
       this.#displace(member);
       return;
     }
-    if (this.#members.expected.size >= this.#mostExpected) return;
+    if (this.#members.expected.size >= this.#mostExpected) {
+      this.#noteExcess();
+      return;
+    }
     const record = this.#membership.expect({ ...named, dialect: "native" }, order, now);
     if (this.#goneWords.has(id)) this.#members.doubt(record);
     this.#leases.set(id, now + this.#limits.leaseMs);
@@ -295,7 +331,10 @@ export class Recovery {
     const speaker = this.#goneWords.get(id);
     const record = this.#members.get(id);
     if (speaker === undefined) {
-      if (this.#goneWords.size >= this.#limits.tombstones) return;
+      if (this.#goneWords.size >= this.#limits.tombstones) {
+        this.#noteExcess();
+        return;
+      }
       this.#goneWords.set(id, by.id);
       if (record?.expectation !== undefined) this.#members.doubt(record);
       if (record?.member !== undefined) this.#disputes.set(id, now + this.#limits.leaseMs);

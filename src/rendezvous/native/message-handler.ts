@@ -143,7 +143,7 @@ export class NativeMessageHandler {
   }
 
   /**
-   * The owner of a link asks the later end to dial. That end is told so if both are there. Nothing is kept, and nobody is
+   * The owner of a link asks the later end to dial. That end is told so if both are there. Nothing is kept, and no member is
    * told of a grant that is dropped: it runs out at its owner, which tries something else.
    */
   #grant(session: MemberSession, control: ControlOf<"grant">, now: number): void {
@@ -156,8 +156,15 @@ export class NativeMessageHandler {
     if (owner.member === undefined || later.member === undefined) return;
     const isOwner = later.dialect === "native" && compareMembers(owner.member, later.member) < 0;
     const isAdmitted = later.session?.logProgress?.isAdmitted === true;
-    if (!isOwner || !isAdmitted || writer.owed >= grantsWaiting) return;
-    if (session.countGrant(now) <= grantsPerSecond) writer.owe(`grant ${control.owner}`, encodeControl(control));
+    if (!isOwner || !isAdmitted) return;
+    const count = session.countGrant(now);
+    if (count > grantsPerSecond) {
+      if (count === grantsPerSecond + 1)
+        this.#sessionCloser.note(session, "GRANT_DROPPED", `more than ${grantsPerSecond} grants in a second`);
+    } else if (writer.owed >= grantsWaiting) {
+      const message = `${grantsWaiting} messages wait already for ${later.address}, which is slow to read`;
+      this.#sessionCloser.note(session, "GRANT_DROPPED", message);
+    } else writer.owe(`grant ${control.owner}`, encodeControl(control));
   }
 
   #renew(session: MemberSession, number: number, now: number): void {

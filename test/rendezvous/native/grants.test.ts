@@ -62,6 +62,8 @@ describe("a grant", () => {
     expect(later.end.all("grant")).toEqual([grant(first, later, 1)]);
     play.give({ type: "flushed", connection: later.caller.connection });
     expect(later.end.all("grant").slice(1)).toEqual([grant(second, later, 1), grant(third, later, 1)]);
+    // Those that found two waiting already.
+    expect(new Set(play.notes)).toEqual(new Set(["GRANT_DROPPED"]));
   });
 
   it("is dropped beyond so many of one member in a second", () => {
@@ -70,6 +72,9 @@ describe("a grant", () => {
     const attempts = (): number[] => later.end.all("grant").map(({ attempt }) => attempt);
     for (const attempt of [1, 2, 3]) owner.caller.say(grant(owner, later, attempt));
     expect(attempts()).toEqual([1, 2]);
+    owner.caller.say(grant(owner, later, 3));
+    // Once in that second.
+    expect(play.notes).toEqual(["GRANT_DROPPED"]);
     play.pass(1_000);
     owner.caller.say(grant(owner, later, 4));
     expect(attempts()).toEqual([1, 2, 4]);

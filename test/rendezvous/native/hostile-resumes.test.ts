@@ -68,6 +68,23 @@ describe("who comes back from another log", () => {
     expect(play.dials.filter(({ to }) => to.startsWith("10."))).toEqual([]);
   });
 
+  it("says no more than one member may, together with others, and the excess is in the log once", () => {
+    const play = new Play({ firstRevision, limits: { directoryMembers: 10, membersPerMesh: 5 } });
+    const liars = membersOfOldLog(play, 3) as [Player, Player, Player];
+    const { size } = play.machine;
+    for (const liar of liars) {
+      const gone = Array.from({ length: 6 }, () => play.id());
+      liar.known = [{ members: [], gone, more: true }];
+      liar.resume(firstRevision - 1, oldLog);
+      play.settle();
+      expect(play.notes).toEqual(liar === liars[0] ? [] : ["KNOWN_IGNORED"]);
+    }
+    // What those had said who break off is not kept.
+    for (const liar of liars) liar.die();
+    play.pass(play.limits.leaseMs + play.limits.challengeMs);
+    expect(play.machine.size).toBe(size);
+  });
+
   it("cannot use up revisions: its claims are bounded, and so is how far they move the log", () => {
     const play = new Play({ firstRevision });
     const [honest, liar] = membersOfOldLog(play, 2) as [Player, Player];
