@@ -79,7 +79,9 @@ export class MessagingContext {
   channelWith(peer: PeerName): MessagingChannel {
     // Nothing new is begun after our goodbye: it would be lost without a word.
     this.requireRunning();
-    const known = this.#knownChannel(peer);
+    // As most often: by its address, or as the `Peer` that it is now. No search.
+    const direct = typeof peer === "string" ? peer : this.peers.isCurrent(peer) ? peer.address : "";
+    const known = this.messaging.at(direct);
     if (known?.isOpen === true) return known;
     const address = this.peers.addressOf(peer);
     const channel = this.messaging.at(address);
@@ -93,11 +95,5 @@ export class MessagingContext {
   /** The error of a payload that is longer than a frame may be; `most` bytes would fit. */
   tooLarge(bytes: number, most: number): FullmeshError {
     return new FullmeshError("MESSAGE_TOO_LARGE", `the payload has ${bytes} bytes, and may have ${most}`);
-  }
-
-  /** The channel with a peer that is given as most often: by its address, or as the `Peer` that it is now. No search. */
-  #knownChannel(peer: PeerName): MessagingChannel | undefined {
-    if (typeof peer === "string") return this.messaging.at(peer);
-    return this.peers.isCurrent(peer) ? this.messaging.at(peer.address) : undefined;
   }
 }

@@ -120,30 +120,12 @@ export class NodeConnection implements ConnectionPort {
   /** Opens the connection. The first bytes are reported in a later turn of the event loop. */
   open(): void {
     this.#stage = "open";
-    this.#socket.on("data", onBytes);
-  }
-
-  // The events of its sockets.
-
-  handleBytes(bytes: Uint8Array): void {
-    this.#events?.bytes(bytes);
-  }
-
-  handleEnd(socket: Socket): void {
-    if (socket === this.#socket && this.#stage !== "proving") this.#events?.ended();
-  }
-
-  handleError(error: NodeJS.ErrnoException): void {
-    this.#fail(error);
-  }
-
-  handleClose(socket: Socket): void {
-    if (socket === this.#socket) this.#events?.closed(this.#failure);
+    this.#socket.on("data", NodeConnection.#onBytes);
   }
 
   #listenTo(socket: ConnectionSocket): void {
     socket[connectionOf] = this;
-    socket.on("end", onEnd).on("error", onError).on("close", onClose);
+    socket.on("end", NodeConnection.#onEnd).on("error", NodeConnection.#onError).on("close", NodeConnection.#onClose);
   }
 
   #fail(error: NodeJS.ErrnoException): void {
@@ -152,22 +134,29 @@ export class NodeConnection implements ConnectionPort {
     if (this.#stage === "proving") this.#proof?.failed(error);
     this.abort();
   }
-}
 
-function onBytes(this: ConnectionSocket, bytes: Uint8Array): void {
-  this[connectionOf]?.handleBytes(bytes);
-}
+  // The events of its sockets, which name it: so no connection needs functions of its own for them.
 
-function onEnd(this: ConnectionSocket): void {
-  this[connectionOf]?.handleEnd(this);
-}
+  static readonly #onBytes = function (this: ConnectionSocket, bytes: Uint8Array): void {
+    const connection = this[connectionOf];
+    if (connection !== undefined) connection.#events?.bytes(bytes);
+  };
 
-function onError(this: ConnectionSocket, error: NodeJS.ErrnoException): void {
-  this[connectionOf]?.handleError(error);
-}
+  static readonly #onEnd = function (this: ConnectionSocket): void {
+    const connection = this[connectionOf];
+    if (connection !== undefined && connection.#socket === this && connection.#stage !== "proving")
+      connection.#events?.ended();
+  };
 
-function onClose(this: ConnectionSocket): void {
-  this[connectionOf]?.handleClose(this);
+  static readonly #onError = function (this: ConnectionSocket, error: NodeJS.ErrnoException): void {
+    const connection = this[connectionOf];
+    if (connection !== undefined) connection.#fail(error);
+  };
+
+  static readonly #onClose = function (this: ConnectionSocket): void {
+    const connection = this[connectionOf];
+    if (connection !== undefined && connection.#socket === this) connection.#events?.closed(connection.#failure);
+  };
 }
 
 /** The local address of a socket in canonical form; undefined if it is closed already. */

@@ -24,15 +24,11 @@ const slots = 64;
 
 const cache: (CachedTopic | undefined)[] = Array.from({ length: slots });
 
-function slotOf(length: number, first: number, last: number): number {
-  return (length * 31 + first * 7 + last) & (slots - 1);
-}
-
 /** The topic in `bytes` from `from` to `to`; undefined if it is not UTF-8 or too long. */
 export function decodeTopic(bytes: Uint8Array, from: number, to: number): string | undefined {
   const length = to - from;
   if (length === 0) return "";
-  const slot = slotOf(length, bytes[from] ?? 0, bytes[to - 1] ?? 0);
+  const slot = (length * 31 + (bytes[from] ?? 0) * 7 + (bytes[to - 1] ?? 0)) & (slots - 1);
   const remembered = cache[slot];
   if (remembered !== undefined && isSame(remembered.bytes, bytes, from, length)) return remembered.text;
   if (length > longestTopic) return undefined;
