@@ -1,13 +1,16 @@
 // Counts the bytes that the rendezvous server writes while N members join, one every 60 ms, up to the complete mesh, and
 // draws them against N: npm run wire-up-bytes. The machines and drivers are the real ones, the network and the clock are the
 // simulator's, so a run needs no sockets and always gives the same figures. Writes bench/wire-up-bytes.svg and prints a table.
+
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { Engine, SimulatedProcess } from "../simulator/engine.js";
 import { SimulatedNetwork } from "../simulator/network.js";
 import { FullmeshError } from "../src/core/errors.js";
 import { defaultLimits } from "../src/core/limits.js";
+import { Queue } from "../src/core/queue.js";
 import { SeededRandom } from "../src/core/random.js";
+import { Timers } from "../src/core/timers.js";
 import { MemberMachine } from "../src/mesh/member-machine.js";
 import type { MemberInput, MemberOutput } from "../src/mesh/types.js";
 import { MessagingChannels, type MessagingEvent } from "../src/messaging/messaging-channel.js";
@@ -85,6 +88,8 @@ function wireUp(size: number, dialect: Dialect): WireUpBytes {
   function join(rank: number): void {
     const address = { host: `10.0.${rank >> 8}.${rank & 255}`, port: 40_000 };
     const process = new SimulatedProcess(engine, `${rank}`, address.host, dialect === "classic");
+    const outputs = new Queue<MemberOutput | MessagingEvent>();
+    const timers = new Timers();
     const driver = new Driver<MemberInput, MemberOutput | MessagingEvent>({
       machine: new MemberMachine<MessagingEvent>(
         {
@@ -97,7 +102,9 @@ function wireUp(size: number, dialect: Dialect): WireUpBytes {
           seed: rank,
           limits,
         },
-        (outputs, timers) => new MessagingChannels(outputs, limits, timers),
+        outputs,
+        timers,
+        new MessagingChannels(outputs, limits, timers),
       ),
       transport: network.transportOf(process),
       clock: process.clock,

@@ -1,6 +1,8 @@
 import type { ConnectionOutput, Endpoint } from "../src/core/connections.js";
 import { FullmeshError } from "../src/core/errors.js";
 import type { Machine } from "../src/core/machine.js";
+import { Queue } from "../src/core/queue.js";
+import { Timers } from "../src/core/timers.js";
 import { MemberMachine } from "../src/mesh/member-machine.js";
 import type { MemberEvent, MemberInput, MemberOutput } from "../src/mesh/types.js";
 import { type MessagingChannel, MessagingChannels, type MessagingEvent } from "../src/messaging/messaging-channel.js";
@@ -75,10 +77,11 @@ export class SimulatedMember implements NativeMemberRun {
       limits,
       allocate: (bytes: number): Uint8Array => new Uint8Array(bytes),
     };
-    this.machine = new MemberMachine<MessagingEvent>(rules, (outputs, timers) => {
-      this.#workload = new Workload(context, this, new MessagingChannels(outputs, limits, timers));
-      return this.#workload.messaging;
-    });
+    const outputs = new Queue<MemberOutput | MessagingEvent>();
+    const timers = new Timers();
+    const channels = new MessagingChannels(outputs, limits, timers);
+    if (this.dialect === "native") this.#workload = new Workload(context, this, channels);
+    this.machine = new MemberMachine<MessagingEvent>(rules, outputs, timers, channels);
     this.#tap = new FrameTap(context, this);
     this.#driver = new Driver<MemberInput, MemberOutput | MessagingEvent>({
       machine: this.#recorded(),

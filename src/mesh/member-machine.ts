@@ -1,10 +1,10 @@
 import type { ConnectionId, Endpoint } from "../core/connections.js";
 import type { Histogram } from "../core/histogram.js";
 import type { LinkHandlerFactory } from "../core/link-handler.js";
-import type { BatchingSink, Clocks, Machine } from "../core/machine.js";
+import type { Clocks, Machine } from "../core/machine.js";
 import { PendingConnections } from "../core/pending-connections.js";
-import { Queue } from "../core/queue.js";
-import { Timers } from "../core/timers.js";
+import type { Queue } from "../core/queue.js";
+import type { Timers } from "../core/timers.js";
 import { type Address, endpointOf, formatAddress } from "../protocol/address.js";
 import type { Claim, Member as Entry } from "../protocol/directory.js";
 import { isUnspecified } from "../protocol/ip.js";
@@ -36,8 +36,8 @@ import type {
  */
 export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInput, MemberOutput | HandlerEvent> {
   readonly #rules: MemberRules;
-  readonly #outputs = new Queue<MemberOutput | HandlerEvent>();
-  readonly #timers = new Timers();
+  readonly #outputs: Queue<MemberOutput | HandlerEvent>;
+  readonly #timers: Timers;
   readonly #connections: Connections;
   readonly #acceptor: Acceptor;
   readonly #session: ServerSession;
@@ -56,39 +56,34 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
   /** The leader that its owner knows of. */
   #reportedLeader: ListedMember | undefined;
 
-  /** `handlers` makes what handles the frames of native links, and gets the queue for its events and the machine's timers. */
+  /** `handlers` makes what handles the frames of native links, and has its events in the same queue, and the same timers. */
   constructor(
     rules: MemberRules,
-    handlers: (outputs: BatchingSink<HandlerEvent>, timers: Timers) => LinkHandlerFactory,
+    outputs: Queue<MemberOutput | HandlerEvent>,
+    timers: Timers,
+    handlers: LinkHandlerFactory,
   ) {
     const { limits, dialect, mesh } = rules;
-    const pendingConnections = new PendingConnections(limits, this.#timers, (connection, now) =>
+    this.#outputs = outputs;
+    this.#timers = timers;
+    const pendingConnections = new PendingConnections(limits, timers, (connection, now) =>
       this.#acceptor.timedOut(connection, now),
     );
     const emit = (event: SessionEvent, now: number): void => this.#sessionEvent(event, now);
     this.#rules = rules;
-    this.#connections = new Connections(this.#outputs, mesh, limits, this.#timers, (connection) =>
+    this.#connections = new Connections(outputs, mesh, limits, timers, (connection) =>
       this.#classic.closedUnsent(connection),
     );
     this.#native =
       dialect === "native"
-        ? new NativeMember(
-            rules,
-            this.#timers,
-            this.#outputs,
-            this.#connections,
-            pendingConnections,
-            handlers(this.#outputs, this.#timers),
-            emit,
-          )
+        ? new NativeMember(rules, timers, outputs, this.#connections, pendingConnections, handlers, emit)
         : undefined;
-    this.#session =
-      this.#native?.session ?? new ClassicSession(rules, this.#timers, this.#outputs, this.#connections, emit);
-    this.#classic = new ClassicPeers(rules, this.#timers, this.#outputs, this.#connections, pendingConnections, {
+    this.#session = this.#native?.session ?? new ClassicSession(rules, timers, outputs, this.#connections, emit);
+    this.#classic = new ClassicPeers(rules, timers, outputs, this.#connections, pendingConnections, {
       isWholeMesh: dialect === "classic",
       changed: (peer, isUp, reason, now) => this.#classicChanged(peer, isUp, reason, now),
     });
-    this.#acceptor = new Acceptor(rules, this.#timers, this.#connections, this.#outputs, pendingConnections, {
+    this.#acceptor = new Acceptor(rules, timers, this.#connections, outputs, pendingConnections, {
       classic: this.#classic,
       native: this.#native?.peers.acceptor,
     });

@@ -58,12 +58,10 @@ export class NodeRuntime {
   constructor(node: EventEmitter<NodeEvents>, options: NodeOptions) {
     const { rules, transport, logger, gang, schemas } = nodeConfig(options);
     const { limits, isKeyed } = rules;
-    // A classic node has no native links, and so no channels.
-    let channels = new MessagingChannels(new Queue(), limits, new Timers());
-    this.machine = new MemberMachine<MessagingEvent>(rules, (outputs, timers) => {
-      channels = new MessagingChannels(outputs, limits, timers);
-      return channels;
-    });
+    const outputs = new Queue<MemberOutput | MessagingEvent>();
+    const timers = new Timers();
+    const channels = new MessagingChannels(outputs, limits, timers);
+    this.machine = new MemberMachine<MessagingEvent>(rules, outputs, timers, channels);
     const driver = new Driver<MemberInput, MemberOutput | MessagingEvent>({
       machine: this.machine,
       transport,

@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest";
 import type { ConnectionId, Endpoint } from "../../src/core/connections.js";
 import { defaultLimits } from "../../src/core/limits.js";
+import { Queue } from "../../src/core/queue.js";
+import { Timers } from "../../src/core/timers.js";
 import { MemberMachine } from "../../src/mesh/member-machine.js";
 import type { MemberInput, MemberOutput } from "../../src/mesh/types.js";
 import { RendezvousMachine } from "../../src/rendezvous/rendezvous-machine.js";
@@ -34,8 +36,10 @@ class DrivenMember {
       seed: 1,
       limits: defaultLimits,
     },
+    new Queue(),
+    new Timers(),
     // The links of a classic member have no handlers.
-    () => new RecordingHandlers(),
+    new RecordingHandlers(),
   );
   now = 0;
 

@@ -1,6 +1,8 @@
 import type { ConnectionId, ConnectionInput, Identity } from "../../../src/core/connections.js";
 import type { ErrorCode } from "../../../src/core/errors.js";
 import type { Clocks } from "../../../src/core/machine.js";
+import { Queue } from "../../../src/core/queue.js";
+import { Timers } from "../../../src/core/timers.js";
 import { MemberMachine } from "../../../src/mesh/member-machine.js";
 import type { Link } from "../../../src/mesh/native/link.js";
 import type { MemberEvent, MemberInput, MemberOutput, MemberRules } from "../../../src/mesh/types.js";
@@ -52,7 +54,7 @@ export class Node implements Stand {
       seed: number,
       limits: world.limits,
     };
-    this.member = new MemberMachine<never>({ ...native, ...rules }, () => this.handlers);
+    this.member = new MemberMachine<never>({ ...native, ...rules }, new Queue(), new Timers(), this.handlers);
   }
 
   handle(input: MemberInput | ConnectionInput): void {
