@@ -180,7 +180,7 @@ class Examination {
     else {
       const message = `the name ${host} leads to ${loopback}, which is on every machine that machine itself: a member elsewhere that uses it finds no server, and one here joins at loopback, where the others cannot reach it`;
       const remedy = `Give the server's address on the network in place of ${host}, or correct the line of ${host} in /etc/hosts: \`getent hosts ${host}\` shows what it leads to.`;
-      this.#report(wrong("name", "LOOPBACK_MIX", message, remedy));
+      this.#report(wrong("name", "LOOPBACK_NAME", message, remedy));
     }
     return true;
   }
@@ -351,8 +351,8 @@ class Examination {
       this.#output.event("check", null, { check, result, tookMs, message, code, remedy }, undefined, this.#mesh);
       return;
     }
-    const mark = styleText(colours[result], result.padEnd(8));
-    this.#output.result(`${mark}${check.padEnd(12)}${`${tookMs.toFixed(1)} ms`.padStart(11)}  ${message}`);
+    const time = `${tookMs.toFixed(1)} ms`.padStart(11);
+    this.#output.result(`${check.padEnd(12)}${time}  ${message}`, styleText(colours[result], result.padEnd(8)));
   }
 }
 

@@ -93,9 +93,9 @@ export class Output {
     else this.info(line);
   }
 
-  /** A line of the result, on stdout. */
-  result(line: string): void {
-    this.#inOrder(shownLine(line));
+  /** A line of the result, on stdout. `head`: text of our own in front of it, which may have colours. */
+  result(line: string, head = ""): void {
+    this.#inOrder(`${head}${shownLine(line)}`);
   }
 
   /** A message has arrived, and will be written when stdout has room for it. */

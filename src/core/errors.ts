@@ -410,6 +410,12 @@ const failures = {
     connection: refused,
     remedy: "Let all members reach the server in the same way: all by 127.0.0.1, or all over the network.",
   },
+  LOOPBACK_NAME: {
+    level: "warn",
+    meaning: "The server's name leads to loopback, which is on every machine that machine itself.",
+    connection: "none; `fullmesh doctor` reports it",
+    remedy: "Give the server's address on the network, or correct the line of its name in /etc/hosts.",
+  },
   FENCED: {
     level: "warn",
     meaning:

@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished, type TestContext } from "vitest";
 import { makeSecret } from "../../src/nodejs/secret.js";
-import { encodePreface } from "../../src/protocol/native/preface.js";
+import { encodeControl } from "../../src/protocol/native/control.js";
+import { encodePreface, withPreface } from "../../src/protocol/native/preface.js";
 import { Hosts } from "../support/namespaces.js";
 import { StartedProcess } from "../support/processes.js";
 import { requireHosts, requireTool } from "../support/tools.js";
@@ -101,6 +102,21 @@ describe("fullmesh doctor", () => {
     for (const line of lines.slice(0, -1)) expect(line).toMatchObject({ event: "check", tookMs: expect.any(Number) });
   });
 
+  it("has colours on a terminal, unless NO_COLOR is set", async (context) => {
+    requireTool(context, "script");
+    const { address } = await startServer();
+    const command = `"${process.execPath}" "${main}" doctor ${address}`;
+    for (const [env, line] of [
+      [{ TERM: "xterm-256color" }, "\u001b[32mok      \u001b[39mconnection "],
+      [{ TERM: "xterm-256color", NO_COLOR: "1" }, "ok      connection "],
+    ] as const) {
+      const doctor = new StartedProcess("script", ["-qec", command, "/dev/null"], { env: plainEnvironment(env) });
+      onTestFinished(() => doctor.stop());
+      await doctor.exited();
+      expect(doctor.lines[0]?.startsWith(line)).toBe(true);
+    }
+  });
+
   it("is used wrongly with exit code 2", async () => {
     for (const args of [[], ["nowhere"], ["127.0.0.1:1,127.0.0.1:2"], ["127.0.0.1:1", "--listen", "host:1"]]) {
       const doctor = fullmesh(["doctor", ...args]);
@@ -160,6 +176,41 @@ describe("fullmesh doctor names what is wrong, and what to type:", () => {
     expect(foreign.message).toContain("--allow-advertise 10.1.2.3/32");
   });
 
+  it("a port that is taken, where it should listen", async () => {
+    const { address } = await startServer();
+    const taken = await listening(createServer());
+    const { exit, faults, lines } = await diagnose(address, ["--listen", taken]);
+    expect([exit, faults]).toEqual([1, ["address PORT_IN_USE"]]);
+    expect(lines.find(({ check }) => check === "dial-back")?.result).toBe("skipped");
+    expect(lines.find(({ check }) => check === "admission")?.result).toBe("ok");
+  });
+
+  it("an address translation, by what the server says; a clock that is off is a warning only", async () => {
+    const answer = {
+      type: "probed",
+      reached: false,
+      reason: "not dialed",
+      members: 2,
+      observed: "203.0.113.7:40000",
+    } as const;
+    const refusal = { code: "FOREIGN_HOST", message: "127.0.0.1:1 was registered from 203.0.113.7" };
+    const elsewhere = createServer((socket) => {
+      socket.on("error", () => {});
+      const probed = encodeControl({ ...answer, ...refusal, at: Date.now() - 60_000 });
+      socket.once("data", () => socket.end(withPreface(probed)));
+    });
+    const { exit, faults, message, lines } = await diagnose(await listening(elsewhere));
+    expect([exit, faults]).toEqual([1, ["dial-back FOREIGN_HOST"]]);
+    expect(message).toMatch(
+      /The server sees this member at 203\.0\.113\.7.*--listen 0\.0\.0\.0:\d+ --advertise 203\.0\.113\.7:\d+/,
+    );
+    const clock = lines.find(({ check }) => check === "clock");
+    expect(clock).toMatchObject({
+      result: "warning",
+      message: expect.stringMatching(/^this machine's clock is \d+\.\d s ahead of/),
+    });
+  });
+
   it("a firewall that lets through one way only, and an address beyond it", async (context) => {
     requireHosts(context);
     requireTool(context, "nft");
@@ -188,6 +239,10 @@ describe("fullmesh doctor names what is wrong, and what to type:", () => {
     // Without a secret or --insecure a member would not even listen there.
     const open = await ended(hosts.run("member", [main, "doctor", server, "--json"], { env }));
     expect([open.exit, open.faults]).toEqual([1, ["address INSECURE_LISTEN"]]);
+    hosts.unplug("server");
+    const away = await ended(hosts.run("member", [...args, "--timeout", "1"], { env }));
+    expect([away.exit, away.faults]).toEqual([1, ["connection SERVER_UNREACHABLE"]]);
+    expect(away.message).toContain(`${server} cannot be reached`);
   });
 
   it.skipIf(process.platform !== "linux")("too few file descriptors", async () => {
@@ -235,7 +290,7 @@ describe("fullmesh doctor names what is wrong, and what to type:", () => {
     const port = address.split(":")[1] ?? "";
     const { exit, faults, message } = await ended(withHosts(context, "127.0.1.1 mesh.example", `mesh.example:${port}`));
     expect(exit).toBe(1);
-    expect(faults[0]).toBe("name LOOPBACK_MIX");
+    expect(faults[0]).toBe("name LOOPBACK_NAME");
     expect(message).toContain("The name mesh.example leads to 127.0.1.1");
     expect(message).toContain("/etc/hosts");
     const unknown = await diagnose("nobody.invalid:4000");
