@@ -46,6 +46,10 @@ interface Flash {
 const flashMs = 900;
 /** Up to so many members have their names beside them. */
 const mostLabels = 48;
+/** Up to so many members have each of their links drawn anew at a change. */
+const mostDrawnOneByOne = 60;
+/** Up to so many missing pairs stand out in a large mesh. */
+const fewMissing = 200;
 const labelRoom = 118;
 const margin = 14;
 
@@ -57,6 +61,10 @@ export class Drawing {
   readonly #canvas: HTMLCanvasElement;
   readonly #context: CanvasRenderingContext2D;
   readonly #still = document.createElement("canvas");
+  readonly #allPairs = document.createElement("canvas");
+  /** What the picture of all pairs was drawn for. */
+  #allPairsOf = "";
+  readonly #cells = document.createElement("canvas");
   #colours: Colours;
   #status: MeshStatus | undefined;
   #members: readonly MemberStatus[] = [];
@@ -72,10 +80,8 @@ export class Drawing {
   #frame: number | undefined;
 
   constructor(canvas: HTMLCanvasElement) {
-    const context = canvas.getContext("2d");
-    if (context === null) throw new Error("this browser does not draw on a canvas");
     this.#canvas = canvas;
-    this.#context = context;
+    this.#context = contextOf(canvas);
     this.#colours = readColours();
     new ResizeObserver(() => this.#outdated()).observe(canvas);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
@@ -232,37 +238,82 @@ export class Drawing {
       canvas.width = Math.round(layout.width * scale);
       canvas.height = Math.round(layout.height * scale);
     }
-    const context = this.#still.getContext("2d");
-    if (context === null || this.#status === undefined) return;
+    if (this.#status === undefined) return;
+    const context = contextOf(this.#still);
     context.setTransform(scale, 0, 0, scale, 0, 0);
     this.#drawLinks(context, layout);
     this.#drawMembers(context, layout);
     this.#drawMatrix(context, layout);
   }
 
+  /**
+   * Where pairs are many, the kind that most of them are of is a picture of all pairs, which stays until the members or the size
+   * change; only the others are drawn one by one.
+   */
   #drawLinks(context: CanvasRenderingContext2D, layout: Layout): void {
     const count = this.#members.length;
-    const places = this.#members.map((_, rank) => this.#placeOf(layout, rank));
     const up = new Path2D();
     const missing = new Path2D();
+    let upCount = 0;
+    for (const [row, column, from, to] of this.#lines(layout)) {
+      const isUp = this.#isUp(row, column);
+      if (isUp) upCount += 1;
+      const path = isUp ? up : missing;
+      path.moveTo(from.x, from.y);
+      path.lineTo(to.x, to.y);
+    }
+    if (count <= mostDrawnOneByOne) {
+      this.#strokeLinks(context, up, "up");
+      this.#strokeLinks(context, missing, "missing");
+      return;
+    }
+    const most = upCount >= (count * (count - 1)) / 4 ? "up" : "missing";
+    context.save();
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.drawImage(this.#pictureOfAllPairs(layout, most), 0, 0);
+    context.restore();
+    if (most === "up") this.#strokeLinks(context, missing, "missing");
+    else this.#strokeLinks(context, up, "up");
+  }
+
+  /** Each pair: both ranks, and where its line goes. */
+  *#lines(layout: Layout): Iterable<readonly [row: number, column: number, from: Point, to: Point]> {
+    const places = this.#members.map((_, rank) => this.#placeOf(layout, rank));
     for (const [row, from] of places.entries()) {
-      for (let column = row + 1; column < count; column += 1) {
+      for (let column = row + 1; column < places.length; column += 1) {
         const to = places[column];
-        if (to === undefined) continue;
-        const path = this.#isUp(row, column) ? up : missing;
-        path.moveTo(from.x, from.y);
-        path.lineTo(to.x, to.y);
+        if (to !== undefined) yield [row, column, from, to];
       }
     }
-    context.lineWidth = count > 60 ? 0.6 : 1.1;
-    context.strokeStyle = this.#colours.up;
-    context.globalAlpha = Math.max(0.07, Math.min(0.85, 7 / count));
-    context.stroke(up);
-    context.globalAlpha = count > 60 ? 0.5 : 0.9;
-    context.lineWidth = count > 60 ? 0.8 : 1.6;
-    context.setLineDash([5, 4]);
-    context.strokeStyle = this.#colours.missing;
-    context.stroke(missing);
+  }
+
+  #pictureOfAllPairs(layout: Layout, kind: "up" | "missing"): HTMLCanvasElement {
+    const { width, height } = this.#still;
+    const wanted = [kind, this.#members.length, width, height, devicePixelRatio, this.#colours[kind]].join(" ");
+    if (this.#allPairsOf === wanted) return this.#allPairs;
+    this.#allPairsOf = wanted;
+    this.#allPairs.width = width;
+    this.#allPairs.height = height;
+    const context = contextOf(this.#allPairs);
+    context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
+    const all = new Path2D();
+    for (const [, , from, to] of this.#lines(layout)) {
+      all.moveTo(from.x, from.y);
+      all.lineTo(to.x, to.y);
+    }
+    this.#strokeLinks(context, all, kind, paleness(this.#members.length));
+    return this.#allPairs;
+  }
+
+  #strokeLinks(context: CanvasRenderingContext2D, lines: Path2D, kind: "up" | "missing", alpha?: number): void {
+    const count = this.#members.length;
+    const isMissing = kind === "missing";
+    const areFew = count <= mostDrawnOneByOne || this.#missing.size <= fewMissing;
+    context.strokeStyle = this.#colours[kind];
+    context.lineWidth = (count <= mostDrawnOneByOne ? 1.1 : isMissing && areFew ? 1.1 : 0.6) * (isMissing ? 1.5 : 1);
+    context.globalAlpha = alpha ?? (isMissing ? (areFew ? 0.9 : 0.5) : paleness(count));
+    context.setLineDash(isMissing && alpha === undefined ? [5, 4] : []);
+    context.stroke(lines);
     context.setLineDash([]);
     context.globalAlpha = 1;
   }
@@ -298,14 +349,53 @@ export class Drawing {
     const gap = cell > 7 ? 1 : 0;
     context.fillStyle = this.#colours.edge;
     context.fillRect(corner.x - 1, corner.y - 1, side + 2, side + 2);
-    // Cells that touch would leave hairlines between them where their edges are between two pixels.
-    const size = cell - gap + (gap === 0 ? 0.5 : 0);
+    if (gap === 0) {
+      context.imageSmoothingEnabled = false;
+      context.drawImage(this.#pictureOfCells(), corner.x, corner.y, side, side);
+      if (this.#missing.size <= fewMissing) this.#drawFewMissing(context, corner, cell);
+      return;
+    }
     for (let row = 0; row < count; row += 1) {
       for (let column = 0; column < count; column += 1) {
         context.fillStyle = this.#cellColour(row, column);
-        context.fillRect(corner.x + column * cell, corner.y + row * cell, size, size);
+        context.fillRect(corner.x + column * cell, corner.y + row * cell, cell - gap, cell - gap);
       }
     }
+  }
+
+  /** A few red cells of a pixel each would be looked for in vain. */
+  #drawFewMissing(context: CanvasRenderingContext2D, corner: Point, cell: number): void {
+    const size = Math.max(4, cell);
+    for (const pair of this.#missing.keys()) {
+      const [row, column] = [Math.floor(pair / this.#members.length), pair % this.#members.length];
+      context.fillStyle = this.#cellColour(row, column);
+      for (const [down, across] of [
+        [row, column],
+        [column, row],
+      ] as const) {
+        const middle = { x: corner.x + (across + 0.5) * cell, y: corner.y + (down + 0.5) * cell };
+        context.fillRect(middle.x - size / 2, middle.y - size / 2, size, size);
+      }
+    }
+  }
+
+  /** The matrix with one pixel a cell: cells that touch are made larger all at once. */
+  #pictureOfCells(): HTMLCanvasElement {
+    const count = this.#members.length;
+    const cells = this.#cells;
+    cells.width = count;
+    cells.height = count;
+    const context = contextOf(cells);
+    context.fillStyle = this.#colours.up;
+    context.fillRect(0, 0, count, count);
+    for (let row = 0; row < count; row += 1) {
+      for (let column = 0; column < count; column += 1) {
+        if (row !== column && this.#isUp(row, column)) continue;
+        context.fillStyle = this.#cellColour(row, column);
+        context.fillRect(column, row, 1, 1);
+      }
+    }
+    return cells;
   }
 
   #cellColour(row: number, column: number): string {
@@ -371,6 +461,17 @@ export class Drawing {
     }
     context.globalAlpha = 1;
   }
+}
+
+/** How strongly the line of a link is drawn: many pale ones make a surface. */
+function paleness(count: number): number {
+  return Math.max(0.07, Math.min(0.85, 7 / count));
+}
+
+function contextOf(canvas: HTMLCanvasElement): CanvasRenderingContext2D {
+  const context = canvas.getContext("2d");
+  if (context === null) throw new Error("this browser does not draw on a canvas");
+  return context;
 }
 
 function disc(context: CanvasRenderingContext2D, { x, y }: Point, radius: number, fill: string, line: string): void {

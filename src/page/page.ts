@@ -49,6 +49,8 @@ let timeline: Timeline | undefined;
 let selected: Target | undefined;
 let pointed: Target | undefined;
 let player: ReturnType<typeof setInterval> | undefined;
+/** Those that the buttons stand for. */
+let shownMembers: MeshStatus["members"] | undefined;
 /** What is shown is older than what is known. */
 let isStale = false;
 
@@ -155,7 +157,10 @@ function renderMissing(status: MeshStatus): void {
   fill(parts.missing, rest > 0 ? [...rows, item(`and ${rest} more`)] : rows);
 }
 
+/** Made anew only when a member has changed: most changes are of links. */
 function renderMembers(status: MeshStatus): void {
+  if (shownMembers === status.members) return;
+  shownMembers = status.members;
   const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset.address : undefined;
   const rows = status.members.map((member) => {
     const row = document.createElement("li");
@@ -165,16 +170,20 @@ function renderMembers(status: MeshStatus): void {
     button.textContent = shown(member);
     button.title = `${member.address}, ${member.state}`;
     button.dataset.address = member.address;
-    button.setAttribute("aria-pressed", String(isSelected(member.address)));
     if (member.state !== "member") button.setAttribute("aria-label", `${shown(member)}, ${member.state}`);
     row.append(button);
     return row;
   });
   fill(parts.members, rows);
-  if (focused !== undefined) {
-    for (const button of parts.members.querySelectorAll("button")) {
-      if (button.dataset.address === focused) button.focus();
-    }
+  markSelected();
+  for (const button of parts.members.querySelectorAll("button")) {
+    if (focused !== undefined && button.dataset.address === focused) button.focus();
+  }
+}
+
+function markSelected(): void {
+  for (const button of parts.members.querySelectorAll("button")) {
+    button.setAttribute("aria-pressed", String(isSelected(button.dataset.address)));
   }
 }
 
@@ -265,14 +274,19 @@ function storyRow(at: number, text: string): HTMLElement {
 function renderAges(): void {
   const now = shownTime();
   for (const element of document.querySelectorAll<HTMLElement>(".age")) {
-    element.textContent = `for ${durationText(now - Number(element.dataset.since))}`;
+    write(element, `for ${durationText(now - Number(element.dataset.since))}`);
   }
   const server = timeline?.status.server;
   if (server === undefined) return;
   const refused = Object.entries(server.refusals).map(([code, count]) => `${code} ${count}`);
   const refusals = refused.length === 0 ? "nobody refused" : `refused: ${refused.join(", ")}`;
   const up = `up for ${durationText(now - server.startedAt)}, ${server.connections} connections`;
-  parts.server.textContent = `fullmesh ${harmless(server.version)}, ${up}, ${refusals}`;
+  write(parts.server, `fullmesh ${harmless(server.version)}, ${up}, ${refusals}`);
+}
+
+/** Nothing is laid out anew for a text that stays. */
+function write(element: HTMLElement, text: string): void {
+  if (element.textContent !== text) element.textContent = text;
 }
 
 /** Takes the place of all that was in there. */
@@ -302,13 +316,14 @@ function age(since: number): HTMLElement {
   return element;
 }
 
-function isSelected(address: string): boolean {
+function isSelected(address: string | undefined): boolean {
   return selected?.type === "member" && selected.address === address;
 }
 
 function select(target: Target | undefined): void {
   selected = target;
   drawing.selected = target;
+  markSelected();
   refresh();
 }
 
