@@ -139,9 +139,10 @@ export class CompletenessReporter {
     this.#scheduleLook(now);
   }
 
-  /** The missing pairs, and linked ones with somebody that the log does not list. */
+  /** The missing pairs, linked ones with somebody that the log does not list, and members that are away. */
   get #count(): number {
-    return this.#completeness.missing + this.#completeness.unlisted;
+    const { missing, unlisted, away } = this.#completeness;
+    return missing + unlisted + away;
   }
 
   #scheduleLook(now: number): void {

@@ -44,6 +44,8 @@ export class CompletenessTracker {
   #attested = 0;
   #outdated = 0;
   #unlisted = 0;
+  /** Members that have had no session for a lease, and since when that lease is over. */
+  readonly #away = new Map<MemberRecord, number>();
   #version = 0;
   readonly #isRemoved: (id: Id) => boolean;
 
@@ -72,6 +74,11 @@ export class CompletenessTracker {
   /** Reported links with ids that the log has neither listed nor removed. */
   get unlisted(): number {
     return this.#unlisted;
+  }
+
+  /** Members that have had no session for a lease, and are listed because others report links with them. */
+  get away(): number {
+    return this.#away.size;
   }
 
   /** True if every member has a session, no pair is missing, and nobody knows a member that is not listed. */
@@ -103,6 +110,14 @@ export class CompletenessTracker {
     }
   }
 
+  /** The lease of a member without a session is over since then, and others hold it; undefined: that is not so, or not any more. */
+  setAway(record: MemberRecord, since: number | undefined): void {
+    if (this.#away.has(record) === (since !== undefined)) return;
+    this.#version += 1;
+    if (since === undefined) this.#away.delete(record);
+    else this.#away.set(record, since);
+  }
+
   /** A member has resumed, and will report all of its links. */
   setBack(record: MemberRecord): void {
     if (!record.isOutdated) this.#outdated += 1;
@@ -112,6 +127,7 @@ export class CompletenessTracker {
   /** A member is not listed any more: all reports about it go. Returns those with whom it had reported a link. */
   remove(own: MemberRecord, now: number): MemberRecord[] {
     this.#version += 1;
+    this.#away.delete(own);
     const dropped = this.heldBy(own);
     for (const other of dropped) this.#setUp(own, other, undefined, now);
     for (const other of this.#members.listed.values()) {
@@ -175,8 +191,8 @@ export class CompletenessTracker {
   }
 
   /**
-   * Pairs that have been missing for `degradedMs` at `now`, and linked ones with a member that has not been listed for a lease: at
-   * most so many, the most telling first. These are those that have been missing for so long only since `after`, and of them
+   * Pairs that have been missing for `degradedMs` at `now`, and linked ones with a member that has not been listed, or has had no
+   * session, for a lease: at most so many, the most telling first. These are those that have been missing for so long only since `after`, and of them
    * those whose ends lack the fewest others: a member that breaks its own links, or makes links up, crowds nobody else out.
    */
   overdue(most: number, now = Number.POSITIVE_INFINITY, after = Number.NEGATIVE_INFINITY): UnlinkedPair[] {
@@ -187,8 +203,8 @@ export class CompletenessTracker {
       const found = pair.overdueAt > after ? fresh : rest;
       if (pair.overdueAt <= now && found.length < most) found.push(pair);
     };
-    const unlisted = this.#unlistedPairs().filter(({ overdueAt }) => overdueAt <= now);
-    unlisted.splice(0, most / 2).forEach(take);
+    const linked = [...this.#awayPairs(), ...this.#unlistedPairs()].filter(({ overdueAt }) => overdueAt <= now);
+    linked.splice(0, most / 2).forEach(take);
     const lacking = (record: MemberRecord): number => this.#attestableOf(record) - record.attested;
     const short = [...this.#members.listed.values()]
       .filter((record) => record.enteredAt + degradedMs <= now && lacking(record) > 0)
@@ -202,8 +218,20 @@ export class CompletenessTracker {
         take({ earlier, later, why: whyMissing(earlier, later), since, overdueAt: since + degradedMs });
       }
     }
-    unlisted.forEach(take);
+    linked.forEach(take);
     return [...fresh, ...rest].slice(0, most);
+  }
+
+  /** Each member that is away, with one of those that hold a link with it. */
+  #awayPairs(): UnlinkedPair[] {
+    return [...this.#away].flatMap(([record, overdueAt]): UnlinkedPair[] => {
+      const { suspect } = record;
+      const witnesses = this.heldBy(record).filter((other) => other.session !== undefined && isAttested(record, other));
+      const [witness] = witnesses.sort(compareRecords);
+      if (suspect === undefined || witness === undefined) return [];
+      const [earlier, later] = ordered(record, witness);
+      return [{ earlier, later, why: whyAway(record, witness, suspect.reason), since: suspect.since, overdueAt }];
+    });
   }
 
   /** Reported links with somebody that is not listed, as far as it is known who that is. Those of members with the fewest come first. */
@@ -351,6 +379,11 @@ function whyMissing(earlier: MemberRecord, later: MemberRecord): LinkFailure {
   if (reported !== undefined) return reported;
   if (silent.length > 0) return { stage: "unreported", attempt, reason };
   return { stage: "unreported", attempt, reason: `attempt ${a} at ${earlier.address}, ${b} at the other end` };
+}
+
+function whyAway({ id, address }: MemberRecord, witness: MemberRecord, reason: string): LinkFailure {
+  const what = `${witness.address} holds this link, but ${address} has no session with this server (${reason})`;
+  return { stage: "unreported", attempt: witness.up.get(id) ?? 0, reason: `${what}: is it at another one?` };
 }
 
 function whyUnlisted({ address, up }: MemberRecord, unlisted: UnlistedMember): LinkFailure {

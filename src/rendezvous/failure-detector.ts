@@ -84,6 +84,7 @@ export class FailureDetector {
     this.#endProof(session);
     record.session = session;
     record.suspect = undefined;
+    this.#completeness.setAway(record, undefined);
     this.#timers.clear(record);
     this.begin(session, now);
     return older === session ? undefined : older;
@@ -141,6 +142,7 @@ export class FailureDetector {
       suspect.refusal = undefined;
       suspect.refusals = 0;
       suspect.hasLease = true;
+      this.#completeness.setAway(record, undefined);
       suspect.isBeyondWitnesses = false;
       this.#timers.set(record, now + leaseMs);
     }
@@ -178,7 +180,10 @@ export class FailureDetector {
     // A member that is kept by a witness is checked again and again.
     this.#timers.set(record, now + this.#limits.leaseMs);
     this.#judge(record, now);
-    if (record.suspect !== undefined) this.#check(record);
+    if (record.suspect === undefined) return;
+    this.#check(record);
+    // Only a witness keeps it. It may be at another server.
+    if (now >= suspect.since + this.#limits.leaseMs) this.#completeness.setAway(record, now);
   }
 
   #endProof(session: MemberSession): MemberRecord | undefined {
@@ -248,6 +253,7 @@ export class FailureDetector {
         continue;
       }
       suspect.hasLease = true;
+      this.#completeness.setAway(record, undefined);
       this.#timers.set(record, now + this.#limits.leaseMs);
       this.#check(record);
     }

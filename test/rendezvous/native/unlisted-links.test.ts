@@ -22,6 +22,48 @@ function start(play: Play) {
   return { a, b, other };
 }
 
+describe("a member that has no session here, and with whom others hold links", () => {
+  /** Two members, linked; the session of the second one is gone, but it lives: it may be at another server. */
+  function start(play: Play): [Player, Player] {
+    const [a, b] = nativeMembers(play, 2) as [Player, Player];
+    linkAll([a, b]);
+    play.settle();
+    b.caller.close("ECONNRESET");
+    return [a, b];
+  }
+
+  test("is named in degraded after a lease, and the mesh is complete again when it is back", () => {
+    const play = quietPlay();
+    const [a, b] = start(play);
+    expect(play.eventsOf("complete")).toHaveLength(1);
+    play.pass(play.limits.leaseMs - 1);
+    expect(play.eventsOf("degraded")).toEqual([]);
+    play.pass(1 + play.limits.degradedMs);
+    const reason = `${a.address} holds this link, but ${b.address} has no session with this server (ECONNRESET): is it at another one?`;
+    const pair = { a: a.address, b: b.address, owner: a.address, stage: "unreported", attempt: 1, reason };
+    expect(play.eventsOf("degraded")).toMatchObject([{ count: 1, missing: [pair] }]);
+    expect(a.end.all("degraded")).toMatchObject([
+      { missing: [[a.id, b.id, "unreported", 1, reason, expect.any(Number)]] },
+    ]);
+    play.pass(600_000);
+    expect([play.eventsOf("degraded").length, play.eventsOf("lost")]).toEqual([1, []]);
+    b.resume(play.machine.revisionOf("default"));
+    b.reportAll([a, 1]);
+    play.pass(play.limits.completeGapMaxMs);
+    expect(play.eventsOf("complete")).toHaveLength(2);
+  });
+
+  test("is not named if it is lost at the end of its lease", () => {
+    const play = quietPlay();
+    const [a, b] = start(play);
+    a.unlinked(b, "broken", "ECONNRESET");
+    play.pass(play.limits.leaseMs + play.limits.degradedGapMs);
+    expect(play.eventsOf("lost")).toHaveLength(1);
+    expect(play.eventsOf("degraded").flatMap(({ missing }) => missing.map(({ stage }) => stage))).toEqual(["broken"]);
+    expect(play.machine.members).toEqual([a.address]);
+  });
+});
+
 describe("N28: a link with somebody that is neither listed nor removed", () => {
   test("bars complete, and after a lease the mesh is degraded and both are named", () => {
     const play = quietPlay();
