@@ -274,7 +274,7 @@ export const plants: readonly Plant[] = [
         return restore.call(this, members, revision, claims, gone).filter(({ type }) => type !== "gone");
       });
     },
-    seed: 886,
+    seed: 581,
     breaks: "L1",
   },
   {

@@ -2,6 +2,7 @@ import type { ConnectionId } from "../../core/connections.js";
 import type { ErrorCode } from "../../core/errors.js";
 import type { PendingConnections } from "../../core/pending-connections.js";
 import type { KeyedTimers } from "../../core/timers.js";
+import type { Id } from "../../protocol/directory.js";
 import type { Control, ControlOf } from "../../protocol/native/control.js";
 import type { DialectAcceptor, UnidentifiedConnection } from "../acceptor.js";
 import type { ConnectionListener } from "../connections.js";
@@ -14,12 +15,10 @@ import type { NativeSession, SessionCall } from "./session.js";
 
 type Hello = ControlOf<"hello">;
 
-/** What judging a hello needs of the directory, and events for the rest of the member. */
+/** What judging a hello needs of the directory, and what follows from it. */
 export interface HelloHandlerEvents {
-  /** What a hello means, by the directory as it is now. */
-  caseOf(hello: Hello): HelloCase;
-  /** The link with the sender of a hello that is taken. */
-  linkWith(hello: Hello): Link | undefined;
+  /** What a hello means for the link with its sender, if there is one, by the directory as it is now. */
+  caseOf(hello: Hello, link: Link | undefined): HelloCase;
   /** A hello has been taken on this connection, and the old connection of the link is closed: answer, and go on. */
   accepted(link: Link, hello: Hello, connection: NativeConnection, now: number): void;
 }
@@ -33,6 +32,8 @@ export class HelloHandler implements DialectAcceptor, NativeConnectionOwner {
   readonly #context: NativeConnectionContext;
   readonly #pending: PendingConnections;
   readonly #session: NativeSession;
+  /** By the ids of the peers. */
+  readonly #links: ReadonlyMap<Id, Link>;
   readonly #events: HelloHandlerEvents;
   /** Accepted connections on which no message has come. */
   readonly #callers = new Map<ConnectionId, NativeConnection>();
@@ -45,12 +46,14 @@ export class HelloHandler implements DialectAcceptor, NativeConnectionOwner {
     context: NativeConnectionContext,
     pending: PendingConnections,
     session: NativeSession,
+    links: ReadonlyMap<Id, Link>,
     events: HelloHandlerEvents,
   ) {
     this.#rules = rules;
     this.#context = context;
     this.#pending = pending;
     this.#session = session;
+    this.#links = links;
     this.#events = events;
     this.#parked = context.timers.keyed((connection, now) => {
       const hello = this.#hellos.get(connection);
@@ -124,13 +127,13 @@ export class HelloHandler implements DialectAcceptor, NativeConnectionOwner {
   }
 
   #judge(connection: NativeConnection, hello: Hello, now: number): void {
-    const verdict = judgeHello(this.#events.caseOf(hello));
+    const link = this.#links.get(hello.from);
+    const verdict = judgeHello(this.#events.caseOf(hello, link));
     if (verdict === "park") {
       this.#park(connection, hello, now);
       return;
     }
     this.#forget(connection);
-    const link = this.#events.linkWith(hello);
     if (verdict !== "take" || link === undefined) {
       const code = verdict === "take" ? "UNKNOWN_PEER" : verdict;
       this.#refuse(connection, code, `the hello of attempt ${hello.attempt} is not taken`, now, link?.attempt);

@@ -101,9 +101,8 @@ export class NativePeers {
       drains: timers.keyed((link, now) => link.drainOverdue(now)),
       events: ofLinks,
     };
-    this.acceptor = new HelloHandler(rules, ports, pendingConnections, session, {
-      caseOf: (hello) => this.#caseOf(hello),
-      linkWith: ({ from }) => this.#links.get(from),
+    this.acceptor = new HelloHandler(rules, ports, pendingConnections, session, this.#links, {
+      caseOf: (hello, link) => this.#caseOf(hello, link),
       accepted: (link, hello, connection, now) => this.#accepted(link, hello, connection, now),
     });
   }
@@ -311,8 +310,7 @@ export class NativePeers {
     this.#emit({ type: "unlink", ...describe(link), reason, unacknowledged, wasUp: hasBeenUp });
   }
 
-  #caseOf(hello: ControlOf<"hello">): HelloCase {
-    const link = this.#links.get(hello.from);
+  #caseOf(hello: ControlOf<"hello">, link: Link | undefined): HelloCase {
     const standing = this.roster.senderOf(hello.from);
     const isPeer = standing === "earlier" || (standing === "later" && hello.from !== this.roster.id);
     return {
