@@ -122,6 +122,7 @@ function badSecret(at: Address, { code = "SECRET_MISMATCH", reason }: ProbeFailu
 
 /** What the server has found at the address of this member. */
 export interface DialBack {
+  readonly server: Address;
   /** The address that it has dialed, where this process listens, and whether anything has come there. */
   readonly address: Address;
   readonly listening: Address;
@@ -134,14 +135,14 @@ export interface DialBack {
 
 /** Others do not reach this member. */
 export function unreached(dialBack: DialBack): Finding {
-  const { address, listening, observed, reason, code } = dialBack;
+  const { server, address, listening, observed, reason, code } = dialBack;
   const [host, port] = parts(address);
   const [seenHost] = parts(observed);
   if (code === "FOREIGN_HOST") {
     const message = `the server sees this member at ${seenHost}, and does not let it advertise ${host}`;
     const remedy =
       address === listening
-        ? `An address translation is between them. Map a port to this machine, and type: fullmesh join SERVER --listen 0.0.0.0:${port} --advertise ${bracketed(seenHost)}:${port}`
+        ? `An address translation is between them. Map a port to this machine, and type: fullmesh join ${server} --listen 0.0.0.0:${port} --advertise ${bracketed(seenHost)}:${port}`
         : `Start the server with --allow-advertise ${host}/${host.includes(":") ? 128 : 32}, or leave out --advertise.`;
     return wrong("dial-back", "FOREIGN_HOST", message, remedy);
   }
@@ -155,7 +156,7 @@ export function unreached(dialBack: DialBack): Finding {
     ? `the server's dial to ${address} does not arrive (${reason}), though this machine reaches the server: a firewall lets through one way only`
     : `others do not reach ${address}: the server has dialed it: ${reason}`;
   const remedy = isBlocked
-    ? `Let TCP to this machine in, at a port that you choose: \`fullmesh doctor SERVER --listen ${bracketed(host)}:7000\`, and on this machine \`nft insert rule inet filter input tcp dport 7000 accept\` or \`ufw allow 7000/tcp\`.`
+    ? `Let TCP to this machine in, at a port that you choose: \`fullmesh doctor ${server} --listen ${bracketed(host)}:7000\`, and on this machine \`nft insert rule inet filter input tcp dport 7000 accept\` or \`ufw allow 7000/tcp\`.`
     : "Name an address of this machine that others reach, with --listen.";
   return wrong("dial-back", "ADDRESS_UNPROVED", message, remedy);
 }

@@ -156,7 +156,9 @@ class Examination {
       this.#report(refused(this.#server, answer, this.#secretSource));
       return undefined;
     }
-    this.#ok("server", `a fullmesh server, protocol version ${version}`);
+    // Known by the answer: the time until then is that of the dial.
+    const message = `a fullmesh server, protocol version ${version}`;
+    this.#report({ check: "server", result: "ok", message }, this.#stepBegan);
     this.#checkDialBack(address, listening, answer);
     this.#checkAdmission(answer);
     this.#checkClock(answer.at);
@@ -259,7 +261,11 @@ class Examination {
     if (address === undefined || listening === undefined)
       this.#report({ check: "dial-back", result: "skipped", message: "nothing listens here that could be dialed" });
     else if (reached) this.#ok("dial-back", `the server reaches ${address}`);
-    else this.#report(unreached({ address, listening, wasDialed: this.#probe.dials > 0, observed, reason, code }));
+    else {
+      const wasDialed = this.#probe.dials > 0;
+      const server = formatAddress(this.#server);
+      this.#report(unreached({ server, address, listening, wasDialed, observed, reason, code }));
+    }
   }
 
   #checkAdmission({ members, waits, code, message = "" }: ControlOf<"probed">): void {
@@ -342,10 +348,10 @@ class Examination {
   }
 
   /** Prints what was found, and how long it took. */
-  #report(finding: Finding): void {
+  #report(finding: Finding, until = performance.now()): void {
     this.#findings.push(finding);
-    const tookMs = Math.round((performance.now() - this.#stepBegan) * 10) / 10;
-    this.#stepBegan = performance.now();
+    const tookMs = Math.round((until - this.#stepBegan) * 10) / 10;
+    this.#stepBegan = until;
     const { check, result, message, code, remedy } = finding;
     if (this.#output.options.json) {
       this.#output.event("check", null, { check, result, tookMs, message, code, remedy }, undefined, this.#mesh);

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { Address } from "../../../src/protocol/address.js";
 import { Directory, type Member } from "../../../src/protocol/directory.js";
 import type { Control } from "../../../src/protocol/native/control.js";
+import { encodePreface } from "../../../src/protocol/native/preface.js";
 import type { RendezvousEvent } from "../../../src/rendezvous/types.js";
 import { type NativeEnd, Play, type Player } from "../play.js";
 
@@ -25,6 +26,7 @@ const deeds = [
   "die",
   "gone",
   "lie",
+  "probe",
   "garbage",
   "answer",
   "answer",
@@ -67,6 +69,7 @@ const foreign: readonly Control[] = [
     highest: 9,
   },
   { type: "known", members: [], gone: ["e".repeat(32)] },
+  { type: "probe", mesh: "default", id: "f".repeat(32), address: "127.0.0.1:1" },
 ];
 
 function port(index: number): Address {
@@ -81,12 +84,21 @@ class Run {
     this.play = play;
   }
 
+  /** Asks whether others reach an address; may be gone before the answer. */
+  #probe(address: Address): void {
+    const caller = this.play.call();
+    caller.send(encodePreface());
+    caller.say({ type: "probe", mesh: "default", id: this.play.id(), address });
+    if (this.play.now % 2 === 0) caller.close();
+  }
+
   take({ deed, who, whom }: Step): void {
     const { play, players } = this;
     const player = players.get(who);
     const other = players.get(whom);
     if (deed === "join") players.set(who, play.native(port(who), who === 5 ? "another" : "default").register());
     else if (deed === "classic") play.call().send(port(whom));
+    else if (deed === "probe") this.#probe(port(whom));
     else if (deed === "answer") this.#answer();
     else if (deed === "pass") play.pass([1, 10, 100, 1_000, 5_000, 20_000][whom] ?? 1);
     else if (deed === "stall") this.#stall();
