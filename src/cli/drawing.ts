@@ -11,16 +11,20 @@ export interface Drawing {
 export async function openDrawing(): Promise<Drawing> {
   const { createLogUpdate } = await import("log-update");
   const update = createLogUpdate(process.stdout);
-  let rows = 0;
+  let drawn = "";
   return {
     draw: (text) => {
-      const count = text.split("\n").length;
-      // Where the number of lines has changed, log-update 7.2 puts the new ones over those below them.
-      if (count !== rows) update.clear();
-      rows = count;
+      const { columns } = process.stdout;
+      if (drawn === `${columns} ${text}`) return;
+      drawn = `${columns} ${text}`;
+      // log-update 7.2 draws only what differs, and in the wrong row where the number of lines changes or one becomes empty.
+      update.clear();
       update(text);
     },
-    clear: () => update.clear(),
+    clear: () => {
+      drawn = "";
+      update.clear();
+    },
     done: () => update.done(),
   };
 }

@@ -61,6 +61,11 @@ export class LiveMesh {
     this.changed();
   }
 
+  /** No step is being taken. */
+  stepDone(): void {
+    if (this.#step !== undefined) this.step("", "", "");
+  }
+
   /** The link of this pair has a new connection. */
   linked(a: string, b: string): void {
     this.#linkedAt.set(pairKey(a, b), Date.now());

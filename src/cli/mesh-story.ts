@@ -172,7 +172,8 @@ export class MeshStory {
     const pair = this.#pairOf(node, peer);
     const key = keyOf(pair);
     const since = this.#brokenAt.get(key);
-    if (since === undefined) return;
+    // Whoever dials is the last to know.
+    if (since === undefined || node !== pair[0]) return;
     this.#brokenAt.delete(key);
     this.#later(key, { pair, reason: this.#links.get(key)?.reason, awayMs: performance.now() - since });
   }
@@ -189,15 +190,19 @@ export class MeshStory {
   }
 
   #tellSoon(): void {
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
-      this.#tellReturned(this.#returned.splice(0));
-      const stories = [...this.#links.values()];
-      this.#links = new Map();
-      this.#tellLinks(stories);
-      if (this.#complete !== undefined) this.#tell(this.#complete);
-      this.#complete = undefined;
-    }, togetherMs);
+    this.#timer ??= setTimeout(() => this.tellNow(), togetherMs);
+  }
+
+  /** Tells what would be told together with what follows. */
+  tellNow(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#tellReturned(this.#returned.splice(0));
+    const stories = [...this.#links.values()];
+    this.#links = new Map();
+    this.#tellLinks(stories);
+    if (this.#complete !== undefined) this.#tell(this.#complete);
+    this.#complete = undefined;
   }
 
   #tellReturned(names: readonly string[]): void {

@@ -31,15 +31,20 @@ function nativeText(
   switch (kind) {
     case "dial":
       if (to === "the server") return `${from} dials the server, the only address that it knows`;
-      if (from === "the server")
-        return `${from} dials ${to}: anybody can name an address, so it looks who answers there`;
+      if (from === "the server") return `${from} dials ${to}, to see who answers there`;
       return dialText(story, caller ?? "", called, from, to);
     case "register":
       return `${from} asks the server to be let in, and says where it listens`;
+    case "resume":
+      return `${from} asks the server to be let in again, with the id and the place that it had`;
     case "challenge":
-      return `${from} sends ${to} a number that nobody can guess`;
+      return `${from} sends ${to} a number that nobody can guess: anybody can name an address, only who listens there gets this`;
+    case "check":
+      return `${from} asks whether it is ${to} still that answers there`;
+    case "here":
+      return `${from} answers ${to} that it is still there`;
     case "proof":
-      return `${from} sends ${to} this number where it registered: so the address is its own, and it is admitted`;
+      return `${from} sends ${to} this number where it registered: so the address is its own, and it is let in`;
     case "directory":
       return `${from} sends ${to} all members in join order: ${namesIn(detail, story)}${placeText(detail, called)}`;
     case "entries":
@@ -49,7 +54,9 @@ function nativeText(
     case "answer":
       return `${from} answers ${to} that it takes attempt ${detail}: they are linked, and both tell the server`;
     case "grant":
-      return `${from} cannot dial the other end, so it asks for it to dial, as attempt ${detail}; ${to} gets that now`;
+      return from === "the server"
+        ? `${from} passes that on to ${to}, whose turn to dial it is now`
+        : `${from} could not dial, so it asks ${to} to let the other end dial: that is attempt ${detail}`;
     default:
       return `${from} refuses ${to}: ${detail}`;
   }
@@ -88,7 +95,7 @@ function placeText(addresses: string, own: string): string {
   const list = addresses.split(" ");
   const at = list.indexOf(own);
   if (list.length === 1) return "; nobody else is there";
-  if (at === list.length - 1) return "; it is the last, so it waits to be dialed";
+  if (at === list.length - 1) return "; nobody is behind it, so it dials nobody";
   return at < 0 ? "" : "; it dials those behind it that it is not linked with";
 }
 

@@ -231,6 +231,7 @@ class UpRun {
       seconds * 1000,
       (step) => this.#tellStep(step),
       () => {
+        this.#live?.stepDone();
         const { order, pairs, size } = this.#tally;
         const isWhole = order.length === this.#started && pairs === (order.length * (order.length - 1)) / 2;
         if (this.#server.isRunning && isWhole && this.#started < size) this.#start();
@@ -257,6 +258,7 @@ class UpRun {
     const to = called === this.#server.address ? "server" : called;
     const { number, kind, from } = taken;
     const { arrow, sentence } = namedStep({ ...taken, to }, this.#dialect, this.#story);
+    this.#story.tellNow();
     this.#live?.step(arrow, from ?? "", to);
     if (this.#live !== undefined) this.#live.tell(sentence);
     else this.#output.event("step", null, { number, kind, from, to, sentence }, `${kind}: ${sentence}`);

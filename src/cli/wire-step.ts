@@ -8,7 +8,12 @@ export type StepKind =
   | "dial"
   /** A member asks the server to be let in. In classic it sends its address, and that is all. */
   | "register"
+  /** A member asks to be let in again, because its session has broken. */
+  | "resume"
+  /** The server asks whoever listens at an address for a number, or who it is. */
   | "challenge"
+  | "check"
+  | "here"
   | "proof"
   | "directory"
   | "entries"
@@ -49,7 +54,10 @@ function nativeStep(bytes: Uint8Array): StepContent | undefined {
 function controlStep(control: Control): StepContent | undefined {
   switch (control.type) {
     case "register":
+    case "resume":
     case "challenge":
+    case "check":
+    case "here":
     case "proof":
       return { kind: control.type, detail: "" };
     case "directory":

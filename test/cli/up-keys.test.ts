@@ -1,9 +1,11 @@
-import { execFileSync } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { describe, expect, it, onTestFinished, type TestContext } from "vitest";
 import { requireTool } from "../support/tools.js";
+import { eventOf, fullmesh } from "./command-line.js";
 import { Terminal } from "./terminal.js";
 
 /** `up N --stay` on a terminal of 40 rows and 100 columns, once its mesh is complete. */
@@ -27,6 +29,11 @@ function descendants(pid: number): number[] {
   const pairs = rows.map((row) => row.trim().split(/\s+/).map(Number) as [number, number]);
   const children = pairs.filter(([, parent]) => parent === pid).map(([child]) => child);
   return children.flatMap((child) => [child, ...descendants(child)]);
+}
+
+/** Resolves when this process, which need not be ours, has ended. */
+async function ended(pid: number): Promise<void> {
+  await promisify(execFile)("tail", ["--pid", String(pid), "-f", "/dev/null"]);
 }
 
 function isAlive(pid: number): boolean {
@@ -109,6 +116,7 @@ describe("the keys of fullmesh up --stay", () => {
   for (const [name, key, code] of [
     ["q", "q", 0],
     ["Ctrl-C", "\u0003", 130],
+    ["SIGTERM", undefined, 143],
   ] as const) {
     it(`${name} leaves the terminal as it was, and no process behind`, async (context) => {
       const script = requireTool(context, "script");
@@ -121,7 +129,9 @@ describe("the keys of fullmesh up --stay", () => {
       const processes = descendants(terminal.pid ?? 0);
       // The shell, the command and its members.
       expect(processes.length).toBeGreaterThanOrEqual(5);
-      terminal.type(key);
+      if (key !== undefined) terminal.type(key);
+      // The shell is the first, and the command comes behind it.
+      else process.kill(processes[1] ?? 0, "SIGTERM");
       expect(await terminal.exited).toBe(code);
       expect(processes.filter(isAlive)).toEqual([]);
       expect(readFileSync(`${folder}/after`, "utf8")).toBe(readFileSync(`${folder}/before`, "utf8"));
@@ -129,4 +139,14 @@ describe("the keys of fullmesh up --stay", () => {
       expect(terminal.drawn.lastIndexOf("ESC[?25h")).toBeGreaterThan(terminal.drawn.lastIndexOf("ESC[?25l"));
     });
   }
+
+  it("ends the members also when up is killed", async () => {
+    const up = fullmesh(["up", "2", "--stay", "--json"]);
+    await eventOf(up, "complete", ({ node }) => node === null);
+    const members = descendants(up.pid ?? 0);
+    expect(members).toHaveLength(2);
+    up.kill("SIGKILL");
+    await up.exited();
+    for (const member of members) await ended(member);
+  });
 });

@@ -50,7 +50,7 @@ describe("fullmesh up --slow", () => {
       expect(kindsBetween(steps, a, b)).toEqual(["dial", "hello"]);
     }
     const lists = steps.filter(({ kind, to }) => kind === "list" && to === third);
-    expect(lists.at(-1)?.sentence).toContain("member 1, member 2, member 3; it is the last, so it waits to be dialed");
+    expect(lists.at(-1)?.sentence).toContain("member 1, member 2, member 3; nobody is behind it, so it dials nobody");
   }, 90_000);
 
   it("marks the pair on a terminal, and stands still between two presses of the space bar", async (context) => {
