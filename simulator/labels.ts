@@ -39,6 +39,7 @@ export const wantedLabels: Readonly<Record<ScenarioKind, readonly string[]>> = {
   oneway: [
     ...ofNatives,
     ...["attempt granted", "grant withdrawn", "grant ignored", "STALE_ATTEMPT"],
+    "reverse dial failed, and said so",
     ...["linked by a reverse dial", "relinked by a reverse dial"],
     ...faults("crash", "cut", "firewall", "leave", "rejoin", "stall", "suspend"),
   ],

@@ -176,7 +176,11 @@ export class LinkChecker implements LinkFacts {
   }
 
   /** An owner lets the later end open an attempt. */
-  grant(memberRun: NativeRun, { owner, later, attempt }: ControlOf<"grant">): void {
+  grant(memberRun: NativeRun, { owner, later, attempt, failed }: ControlOf<"grant">): void {
+    if (failed !== undefined) {
+      this.#context.count("reverse dial failed, and said so");
+      return;
+    }
     const key = `${owner} ${later}`;
     this.#attempt(memberRun, key, attempt);
     this.#granted.set(key, (this.#granted.get(key) ?? new Set()).add(attempt));

@@ -120,6 +120,13 @@ export class LinkDialer implements NativeConnectionOwner {
     }
   }
 
+  /** The later member could not open this attempt: there is nothing to wait for. */
+  grantFailed(link: Link, attempt: number, reason: string, now: number): void {
+    if (link.state !== "granted" || link.attempt !== attempt) return;
+    link.isReverseDue = false;
+    this.#failed(link, "DIAL_FAILED", `it was asked to dial, and could not: ${reason}`, now);
+  }
+
   /** The later member has opened the attempt that it was granted: the link is up. */
   accepted(link: Link, now: number): void {
     this.#linked(link, true, now);

@@ -84,7 +84,7 @@ export class NativePeers {
       lost: (link, reason, now) => this.#lost(link, reason, now),
     };
     this.#dialer = new LinkDialer(sender, rules.seed, ports, session, ofLinks);
-    this.#reverseDialer = new ReverseDialer(sender, ports, ofLinks);
+    this.#reverseDialer = new ReverseDialer(sender, ports, session, ofLinks);
     const { limits, note, timers } = ports;
     this.#outages = timers.keyed((link, now) => this.#stillDown(link, now));
     this.#lapses = timers.keyed((link) => {
@@ -167,9 +167,14 @@ export class NativePeers {
 
   /**
    * The owner of a link lets this node dial. Whatever the link has is closed before: nothing more is read from it [C8].
-   * Returns why the grant is ignored, if it is.
+   * Returns why the grant is ignored, if it is. With `failed` it is one of this node's own that has come to nothing.
    */
-  granted({ owner, later, attempt }: ControlOf<"grant">, now: number): ErrorCode | undefined {
+  granted({ owner, later, attempt, failed }: ControlOf<"grant">, now: number): ErrorCode | undefined {
+    if (failed !== undefined) {
+      const own = owner === this.roster.id ? this.#links.get(later) : undefined;
+      if (own !== undefined) this.#dialer.grantFailed(own, attempt, failed, now);
+      return undefined;
+    }
     const link = this.#links.get(owner);
     const rule = grantRules.find(({ applies }) =>
       applies({

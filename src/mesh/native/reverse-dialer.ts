@@ -1,4 +1,5 @@
 import type { ErrorCode } from "../../core/errors.js";
+import { printable } from "../../core/escaping.js";
 import type { KeyedTimers } from "../../core/timers.js";
 import { endpointOf } from "../../protocol/address.js";
 import type { Control } from "../../protocol/native/control.js";
@@ -6,6 +7,10 @@ import { dialFailureCode } from "../dial-queue.js";
 import { NativeConnection, type NativeConnectionContext, type NativeConnectionOwner } from "./connection.js";
 import type { Link, LinkEvents } from "./link.js";
 import { type HelloSender, helloOf } from "./link-dialer.js";
+import type { NativeSession } from "./session.js";
+
+/** What the owner is told of a dial that has failed. */
+const longestReason = 160;
 
 /**
  * Reverse dials: an owner that cannot reach this node has granted it an attempt. It is dialed once, and never again: the
@@ -14,14 +19,17 @@ import { type HelloSender, helloOf } from "./link-dialer.js";
 export class ReverseDialer implements NativeConnectionOwner {
   readonly #sender: HelloSender;
   readonly #context: NativeConnectionContext;
+  /** With the server, which tells the owner of a link that a dial has failed. */
+  readonly #session: NativeSession;
   readonly #events: LinkEvents;
   readonly #links = new Map<NativeConnection, Link>();
   /** By when the owner must have answered. */
   readonly #overdue: KeyedTimers<NativeConnection>;
 
-  constructor(sender: HelloSender, context: NativeConnectionContext, events: LinkEvents) {
+  constructor(sender: HelloSender, context: NativeConnectionContext, session: NativeSession, events: LinkEvents) {
     this.#sender = sender;
     this.#context = context;
+    this.#session = session;
     this.#events = events;
     this.#overdue = context.timers.keyed((connection, now) => {
       connection.abort();
@@ -91,8 +99,11 @@ export class ReverseDialer implements NativeConnectionOwner {
     link.connection = undefined;
     link.step("failed");
     link.downState = { stage: "dialing", reason: `its reverse dial failed: ${code} ${reason}` };
-    const { address } = link.peer;
-    this.#context.note(code, `cannot reach ${address} (attempt ${link.attempt}, granted): ${reason}`, address);
+    const { id: owner, address } = link.peer;
+    const { attempt } = link;
+    this.#context.note(code, `cannot reach ${address} (attempt ${attempt}, granted): ${reason}`, address);
+    const failed = printable(`${code} ${reason}`, longestReason);
+    this.#session.send({ type: "grant", owner, later: this.#sender.roster.id, attempt, failed });
     this.#events.failed(link, now);
   }
 

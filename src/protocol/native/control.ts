@@ -146,9 +146,10 @@ export const controls = {
   /** I am back, and hold these still. */
   held: { claims: list(heldKey) },
   /**
-   * The owner of a link asks the later end to open it, by this attempt. The server passes the message on, as it is.
+   * The owner of a link asks the later end to open it, by this attempt. With `failed`, the later end says why it could not. The
+   * server passes the message on, as it is.
    */
-  grant: { owner: id, later: id, attempt: wholeNumber(1) },
+  grant: { owner: id, later: id, attempt: wholeNumber(1), failed: optional(sentence) },
 
   // Whoever looks at a mesh without being in it, to the server; and the answers, again and again.
   observe: { mesh: name },

@@ -143,7 +143,7 @@ export class NativeMessageHandler {
   }
 
   /**
-   * The owner of a link asks the later end to dial. That end is told so if both are there. Nothing is kept, and no member is
+   * The owner of a link asks the later end to dial, or is told that this has failed. The other end is told so if both are there. Nothing is kept, and no member is
    * told of a grant that is dropped: it runs out at its owner, which tries something else.
    */
   #grant(session: MemberSession, control: ControlOf<"grant">, now: number): void {
@@ -151,20 +151,23 @@ export class NativeMessageHandler {
     const members = this.#meshes.find(session.mesh)?.members;
     const owner = members?.get(control.owner);
     const later = members?.get(control.later);
-    const writer = later?.session?.nativeWriter;
-    if (owner?.session !== session || !owner.isPresent || later?.isPresent !== true || writer === undefined) return;
+    const hasFailed = control.failed !== undefined;
+    const [sender, receiver] = hasFailed ? [later, owner] : [owner, later];
+    const writer = receiver?.session?.nativeWriter;
+    if (sender?.session !== session || owner?.isPresent !== true || later?.isPresent !== true || writer === undefined)
+      return;
     if (owner.member === undefined || later.member === undefined) return;
     const isOwner = later.dialect === "native" && compareMembers(owner.member, later.member) < 0;
-    const isAdmitted = later.session?.logProgress?.isAdmitted === true;
+    const isAdmitted = receiver?.session?.logProgress?.isAdmitted === true;
     if (!isOwner || !isAdmitted) return;
     const count = session.countGrant(now);
     if (count > grantsPerSecond) {
       if (count === grantsPerSecond + 1)
         this.#sessionCloser.note(session, "GRANT_DROPPED", `more than ${grantsPerSecond} grants in a second`);
     } else if (writer.owed >= grantsWaiting) {
-      const message = `${grantsWaiting} messages wait already for ${later.address}, which is slow to read`;
+      const message = `${grantsWaiting} messages wait already for ${receiver?.address}, which is slow to read`;
       this.#sessionCloser.note(session, "GRANT_DROPPED", message);
-    } else writer.owe(`grant ${control.owner}`, encodeControl(control));
+    } else writer.owe(`grant ${sender.id}`, encodeControl(control));
   }
 
   #renew(session: MemberSession, number: number, now: number): void {

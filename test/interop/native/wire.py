@@ -141,7 +141,7 @@ CONTROLS = {
     "held": {"claims": rows(name, ONE)},
     "renewed": {"number": ONE},
     "unclaimable": {"key": name, "code": text("[A-Z][A-Z_]{0,39}"), "message": sentence, "holder?": ID},
-    "grant": {"owner": ID, "later": ID, "attempt": ONE},
+    "grant": {"owner": ID, "later": ID, "attempt": ONE, "failed?": sentence},
     "admitted": {"log": ID, "order": ONE, "revision": ONE, "observed": address, "leaseMs": ONE},
     "directory": {
         "revision": ONE,

@@ -48,6 +48,12 @@ function granted(world: World): { owner: Node; later: Node } {
   return { owner, later };
 }
 
+/** The same, with the world. */
+function grantedBoth(): { world: World; owner: Node; later: Node } {
+  const world = new World();
+  return { world, ...granted(world) };
+}
+
 /** One real member of two; the other one is the test. */
 function alone(number: 1 | 2): { world: World; node: Node } {
   const world = new World();
@@ -55,6 +61,30 @@ function alone(number: 1 | 2): { world: World; node: Node } {
 }
 
 describe("an owner that cannot dial", () => {
+  test("dials again as soon as the other end has said that it could not dial either", () => {
+    const { world, owner, later } = grantedBoth();
+    expect(owner.dialsTo(listed(2).address)).toHaveLength(1);
+    passOn(owner, later).refuse();
+    const failed = later.said.filter((frame) => frame.type === "grant");
+    expect(failed).toEqual([{ ...grant(2), failed: expect.stringContaining("ECONNREFUSED") }]);
+    owner.hear(...(failed as ControlOf<"grant">[]));
+    world.pass(2 * limits.redialMinMs);
+    expect(owner.dialsTo(listed(2).address)).toHaveLength(2);
+    expect(owner.notes.filter((code) => code === "DIAL_FAILED")).toHaveLength(1);
+  });
+
+  test.each([
+    ["of another attempt", { ...grant(1), failed: "DIAL_FAILED" }],
+    ["of a link that it does not own", { ...grant(2, 2, 1), failed: "DIAL_FAILED" }],
+    ["with somebody unknown", { ...grant(2, 1, 9), failed: "DIAL_FAILED" }],
+  ])("goes on waiting when such a word is %s", (_, word) => {
+    const { world, owner } = grantedBoth();
+    owner.hear(word);
+    world.pass(2 * limits.redialMinMs);
+    expect(owner.dialsTo(listed(2).address)).toHaveLength(1);
+    expect(owner.eventsOf("ended")).toEqual([]);
+  });
+
   test("lets the other end open its next attempt, then dials again, and so on", () => {
     const { world, node } = alone(1);
     const dials = (): Wire[] => node.dialsTo(listed(2).address);

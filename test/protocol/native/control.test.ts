@@ -100,7 +100,9 @@ const messages: Readonly<Record<Control["type"], fc.Arbitrary<object>>> = {
       }),
     )
     .map(([may, must]) => ({ ...may, ...must })),
-  grant: fc.record({ owner: ids, later: ids, attempt: ones }),
+  grant: fc
+    .tuple(fc.record({ owner: ids, later: ids, attempt: ones }), fc.record({ failed: sentences }, optional))
+    .map(([must, may]) => ({ ...must, ...may })),
   watch: fc.record({ size: ones }),
   leave: fc.record({ reason: sentences }),
   renew: fc.record({ number: ones }),

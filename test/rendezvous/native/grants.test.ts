@@ -41,6 +41,16 @@ describe("a grant", () => {
     expect(sender.end.all("refuse")).toEqual([]);
   });
 
+  it("that the later end could not use goes back to its owner, and comes from nobody else", () => {
+    const { members } = begin(3);
+    const [owner, later, other] = members as [Player, Player, Player];
+    const failed = { ...grant(owner, later), failed: "DIAL_FAILED ECONNREFUSED" };
+    for (const player of [owner, other]) player.caller.say(failed);
+    expect(members.flatMap(({ end }) => end.all("grant"))).toEqual([]);
+    later.caller.say(failed);
+    expect(members.map(({ end }) => end.all("grant"))).toEqual([[failed], [], []]);
+  });
+
   it("is dropped while the later end has no session", () => {
     const { play, members } = begin(2);
     const [owner, later] = members as [Player, Player];
