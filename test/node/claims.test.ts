@@ -49,6 +49,8 @@ describe("a claim", () => {
     const third = c.claim("key");
     await expect.poll(() => statusOf("passing").claims[0]?.waiting).toBe(2);
     expect(a.claims).toMatchObject([{ key: "key", token: first.token, holder: { name: "node 1", id: a.id } }]);
+    const counted = [a, b].map((node) => /^fullmesh_node_claims\{.*\} (\d+)$/m.exec(node.metrics())?.[1]);
+    expect(counted).toEqual(["1", "0"]);
     first.release();
     expect(first.signal.aborted).toBe(true);
     expect((await second).token).toBeGreaterThan(first.token);

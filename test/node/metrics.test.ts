@@ -1,7 +1,10 @@
+import { spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { join, serve } from "../../src/index.js";
 import { nodeMetrics } from "../../src/node/metrics.js";
 import { type Family, parseExposition } from "../support/exposition.js";
+import { requireTool } from "../support/tools.js";
 import { addressOf } from "./outcomes.js";
 import { pair } from "./pair.js";
 
@@ -23,7 +26,6 @@ describe("the metrics of a node", () => {
     const limits = { probeMs: 20, silentMs: 10_000 };
     const { server, first, second } = await pair({ limits });
     const mesh = "default";
-    await first.claim("key");
     first.broadcast("topic", "text");
     await expect.poll(() => second.stats().messages.received).toBe(1);
     await expect.poll(() => Object.keys(first.stats().roundTripMs)).toEqual([second.address]);
@@ -37,12 +39,25 @@ describe("the metrics of a node", () => {
     expect(seriesValue(families, "fullmesh_node_links", { mesh, state: "up" })).toBe(links.up);
     expect(seriesValue(families, "fullmesh_node_links", { mesh, state: "broken" })).toBe(0);
     expect(seriesValue(families, "fullmesh_node_members", { mesh })).toBe(2);
-    expect(seriesValue(families, "fullmesh_node_claims", { mesh })).toBe(1);
-    expect(seriesValue(parseExposition(second.metrics()), "fullmesh_node_claims", { mesh })).toBe(0);
     expect(seriesValue(families, "fullmesh_node_server_connected", { mesh })).toBe(1);
     const count = seriesValue(families, "fullmesh_node_round_trip_seconds_count", { mesh }) ?? 0;
     expect(count).toBeGreaterThan(0);
     expect(seriesValue(families, "fullmesh_node_round_trip_seconds_bucket", { mesh, le: "10" })).toBe(count);
+  });
+
+  it("pass `promtool check metrics`, and those of a server do", async (context) => {
+    const promtool = requireTool(context, "promtool");
+    const server = await serve({ listen: "127.0.0.1:0", http: "127.0.0.1:0", logger: false });
+    onTestFinished(() => server.close());
+    const node = await join(server.address, { logger: false });
+    onTestFinished(() => node.leave());
+    await join(server.address, { logger: false, advertise: "10.1.2.3:4" }).catch(() => {});
+    const ofServer = await (await fetch(`http://${server.httpAddress}/metrics`)).text();
+    expect(ofServer).toContain("fullmesh_refusals_total{");
+    for (const text of [ofServer, node.metrics()]) {
+      const { status, stdout, stderr } = spawnSync(promtool, ["check", "metrics"], { input: text, encoding: "utf8" });
+      expect([status, stdout, stderr]).toEqual([0, "", ""]);
+    }
   });
 
   it("say that the server is away, and that it has taken the node back", async () => {

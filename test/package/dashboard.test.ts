@@ -1,7 +1,11 @@
-import { readFileSync } from "node:fs";
-import { describe, expect, it } from "vitest";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { nodeMetrics } from "../../src/node/metrics.js";
 import { serverMetrics } from "../../src/server/http/metrics.js";
+import { requireTool } from "../support/tools.js";
 
 interface Target {
   readonly refId: string;
@@ -69,6 +73,20 @@ describe("deploy/grafana.json", () => {
         expect([query, new RegExp(`rate\\(${name}\\b`).test(query)]).toEqual([query, isCounter]);
       }
     }
+  });
+
+  it("has queries that Prometheus understands, by `promtool check rules`", (context) => {
+    const promtool = requireTool(context, "promtool");
+    const rules = queries.map((query, index) => {
+      const expr = query.replaceAll("$mesh", ".*").replaceAll("$__rate_interval", "5m");
+      return { record: `query:${index}`, expr };
+    });
+    const folder = mkdtempSync(join(tmpdir(), "fullmesh-dashboard-"));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const file = join(folder, "rules.json");
+    writeFileSync(file, JSON.stringify({ groups: [{ name: "dashboard", rules }] }));
+    const { status, stdout, stderr } = spawnSync(promtool, ["check", "rules", file], { encoding: "utf8" });
+    expect([status, stdout + stderr]).toEqual([0, expect.stringContaining(`${queries.length} rules found`)]);
   });
 
   it("has what Grafana asks for: a schema version, a name, panels with ids of their own that do not overlap", () => {
