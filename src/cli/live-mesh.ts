@@ -24,6 +24,7 @@ export class LiveMesh {
   #timer: NodeJS.Timeout | undefined;
   #keys: KeyInput | undefined;
   #note: string | undefined;
+  #standing: () => readonly string[] = () => [];
   #step: { readonly arrow: string; readonly pair: string } | undefined;
   #isClosed = false;
 
@@ -37,8 +38,9 @@ export class LiveMesh {
     process.stdout.on("resize", this.#resized);
   }
 
-  /** Obeys keys from now on, where there is a keyboard. */
-  takeKeys(press: (key: string, numbers: readonly number[]) => void): void {
+  /** Obeys keys from now on, where there is a keyboard. `standing`: what they have done, until it is undone. */
+  takeKeys(press: (key: string, numbers: readonly number[]) => void, standing: () => readonly string[]): void {
+    this.#standing = standing;
     if (process.stdin.isTTY === true) this.#keys = new KeyInput(press, () => this.changed());
   }
 
@@ -105,7 +107,7 @@ export class LiveMesh {
       story: this.#story,
       linkedAt: this.#linkedAt,
       steppingPair: this.#step?.pair,
-      notes: this.#note === undefined ? [] : [this.#note],
+      notes: [...(this.#note === undefined ? [] : [this.#note]), ...this.#standing()],
       events: this.#step === undefined ? this.#events : [...this.#events, "", this.#step.arrow],
       footer: this.#footer,
     };

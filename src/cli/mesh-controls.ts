@@ -72,8 +72,19 @@ export class MeshControls {
         this.#end();
         break;
       default:
-        if (/^[a-z?]$/.test(key)) this.#tell(`there is no key ${key}`);
+        if (/^[a-z?]$/.test(key)) this.#tell(`there is no key ${key}; those that there are stand below`);
     }
+  }
+
+  /** What is done to members until it is undone. */
+  get standing(): readonly string[] {
+    const { running } = this.#processes;
+    const stopped = running.filter(({ isStopped }) => isStopped);
+    const apart = this.#partitions.filter((pair) => pair.every((member) => running.includes(member)));
+    return [
+      ...stopped.map((member) => `${this.#nameOf(member)} is stopped`),
+      ...apart.map(([a, b]) => `${this.#nameOf(a)} and ${this.#nameOf(b)} are partitioned`),
+    ];
   }
 
   /** Nothing is done any more. */
@@ -86,7 +97,7 @@ export class MeshControls {
       member.kill();
       const { address } = member;
       this.#tell(`you killed ${this.#nameOf(member)} (kill -9, pid ${member.pid})`);
-      void member.ended.then(() => address !== undefined && this.#story.forget(address));
+      void member.ended.then(() => address !== undefined && this.#story.ended(address));
     }
   }
 
@@ -156,7 +167,11 @@ export class MeshControls {
     this.#tell("you ended the server; it is started again in 3 s at the same port, and knows nothing");
     await this.#server.stop();
     this.#restart = setTimeout(() => {
-      void this.#server.start().then(() => this.#tell("the server runs again, and its members find it by themselves"));
+      void this.#server
+        .start()
+        .then(() =>
+          this.#tell("the server runs again; native members find it by themselves, and classic ones have ended"),
+        );
     }, serverAwayMs);
   }
 

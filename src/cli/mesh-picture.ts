@@ -28,7 +28,7 @@ const stageTexts: Readonly<Record<LinkStage, string>> = {
   refused: "refused",
   broken: "its connection is gone",
   unreported: "not reported to the server yet",
-  classic: "not reported by both",
+  classic: "no link",
 };
 
 /** What is drawn of a mesh besides its status. */
@@ -72,7 +72,7 @@ export function drawPicture(
         ];
   const faults = [...suspectLines(status, story, now), ...missingLines(status, story, now)];
   const head = [headline(status, server), ...notes, ...drawn, ...faults.flatMap((line) => wrapped(line, columns))];
-  const below = footer.length === 0 ? [] : ["", ...footer.map((line) => cut(line, columns))];
+  const below = footer.length === 0 ? [] : ["", ...footer.flatMap((line) => wrapped(line, columns))];
   const room = Math.max(fewestEvents, Math.min(mostEvents, rows - 2 - head.length - below.length));
   const newest = newestLines(events, columns, room);
   // What does not fit goes at the top.

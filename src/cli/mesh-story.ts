@@ -23,6 +23,8 @@ export class MeshStory {
   readonly #dialect: Dialect;
   readonly #tell: (sentence: string) => void;
   readonly #numbers = new Map<string, number>();
+  /** Addresses of processes that have ended. */
+  readonly #ended = new Set<string>();
   /** The addresses that are listed. */
   readonly #listed = new Set<string>();
   /** The order of each that was ever listed: the lower of two dials the other. */
@@ -63,9 +65,15 @@ export class MeshStory {
     return number === undefined ? address : `member ${number}`;
   }
 
-  /** A member that joins at this address from now on is another one. */
-  forget(address: string): void {
-    if (!this.#listed.has(address)) this.#numbers.delete(address);
+  /** Its process has ended: a member that joins at this address from now on is another one. */
+  ended(address: string): void {
+    this.#ended.add(address);
+  }
+
+  /** When the link of these two broke, in milliseconds since the epoch; undefined if it has not, as far as they say. */
+  brokenSince(a: string, b: string): number | undefined {
+    const at = this.#brokenAt.get(keyOf([a, b]));
+    return at === undefined ? undefined : Date.now() - (performance.now() - at);
   }
 
   /** Tells what this server says. */
@@ -111,7 +119,7 @@ export class MeshStory {
     else if (event === "unlink") this.#forgetLink(node, peer);
     else if (event === "relink" || event === "link") this.#linked(node, peer);
     else if (event === "fenced")
-      this.#tell(`${this.nameOf(node)} learns that it was taken for dead (${reason}): it joins again, with a new id`);
+      this.#tell(`${this.nameOf(node)} learns that it was taken for dead: it joins again, with a new id`);
     else if (event === "outage")
       this.#tell(`${this.nameOf(node)} and ${this.nameOf(peer)} have had no link for a minute`);
   }
@@ -131,7 +139,7 @@ export class MeshStory {
   }
 
   #joined(address: string, order: number, isReturned: boolean): void {
-    const wasKnown = this.#numbers.has(address);
+    const wasKnown = this.#numbers.has(address) && !this.#ended.delete(address);
     if (!wasKnown) {
       this.#newest += 1;
       this.#numbers.set(address, this.#newest);
@@ -164,6 +172,8 @@ export class MeshStory {
     const pair = this.#pairOf(node, peer);
     const key = keyOf(pair);
     if (this.#brokenAt.has(key)) return;
+    // What was complete before is told before.
+    if (this.#complete !== undefined) this.tellNow();
     this.#brokenAt.set(key, performance.now());
     this.#later(key, { pair, reason });
   }
@@ -232,7 +242,7 @@ export class MeshStory {
 
   #linkText({ pair: [owner, other], reason, awayMs }: LinkStory): string {
     const [first, second] = [this.nameOf(owner), this.nameOf(other)];
-    const redial = `${first} dials again, because it joined before ${second}`;
+    const redial = `${first} is to dial again, because it joined before ${second}`;
     if (awayMs === undefined) return `the connection of ${first} and ${second} broke (${reason}): ${redial}`;
     const after = awayMs < 1000 ? `${Math.max(1, Math.round(awayMs))} ms` : `${(awayMs / 1000).toFixed(1)} s`;
     if (reason === undefined) return `${first} and ${second} are linked again, after ${after}`;

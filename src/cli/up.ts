@@ -86,7 +86,7 @@ export function addUp(program: Command): void {
 const helpOfKeys = `
 Members have numbers, in the order in which they joined. A row of the picture is a
 member, and so is a column: > means that the row has dialed the column, < the other
-way, x that the two are not linked. Of two members the one that joined first dials.
+way, x that the two are not linked, * that their connection is new. Of two members the one that joined first dials.
 
 Keys with --stay, on a terminal:
   k  kill a member (kill -9)
@@ -305,11 +305,12 @@ class UpRun {
       () => this.#server.address,
       () => this.#status,
     );
-    this.#live.takeKeys((key, numbers) => {
+    const press = (key: string, numbers: readonly number[]): void => {
       if (key === " " && this.#pacer !== undefined) this.#pause(this.#pacer);
       else if (this.#isStaying || key === "q") this.#controls.press(key, numbers);
       else this.#tell("the keys work as soon as the mesh is complete");
-    });
+    };
+    this.#live.takeKeys(press, () => this.#controls.standing);
     return undefined;
   }
 
@@ -325,11 +326,11 @@ class UpRun {
     const missing = status.missing.filter(({ a, b }) => !this.#tally.isLinked(a, b));
     const reported = missing.map((pair) => ({
       ...pair,
-      stage: "waiting" as const,
-      reason: "its ends have not both reported a link",
+      reason: "its two ends have not reported one",
+      since: this.#story.brokenSince(pair.a, pair.b) ?? pair.since,
     }));
     const links = { ...status.links, up: status.links.expected - missing.length };
-    return { ...status, missing: reported, links, complete: missing.length === 0 };
+    return { ...status, missing: reported, links, complete: status.complete && missing.length === 0 };
   }
 
   #serverStarted(server: ListeningServer): void {

@@ -70,7 +70,7 @@ describe("the keys of fullmesh up --stay", () => {
     const terminal = await live(context, 3);
     const drawn = await terminal.answer("2 3c", /linked\s+again\s+after\s+\d+\s+m?s/);
     expect(drawn).toContain("you cut the connection of member 2 and member 3");
-    expect(drawn.replaceAll(/\s+/g, " ")).toContain("member 2 dials again, because it joined before member 3");
+    expect(drawn.replaceAll(/\s+/g, " ")).toContain("member 2 is to dial again, because it joined before member 3");
     // Neither other pair has turned.
     expect(drawn).not.toContain("of member 1 and member");
     await quit(terminal);
@@ -82,6 +82,7 @@ describe("the keys of fullmesh up --stay", () => {
       "1 3p",
       /member 1 dials member 3 \(it joined before\): no connection, [^:]*:\s+EHOSTUNREACH/,
     );
+    expect(apart).toContain("member 1 and member 3 are partitioned");
     expect(apart).toContain("3 members, 2 of 3 links, not complete");
     const healed = await terminal.answer("p", /linked\s+again,?\s+after/);
     expect(healed).toContain("member 1 and member 3 can reach one another again");
@@ -91,7 +92,7 @@ describe("the keys of fullmesh up --stay", () => {
 
   it("s stops a member and lets it go on", async (context) => {
     const terminal = await live(context, 2);
-    await terminal.answer("2s", "you stopped member 2 (SIGSTOP)");
+    expect(await terminal.answer("2s", "you stopped member 2 (SIGSTOP)")).toContain("member 2 is stopped");
     await terminal.answer("s", "you let member 2 go on (SIGCONT)");
     await quit(terminal);
   });
