@@ -222,7 +222,11 @@ function describe(status: MeshStatus, target: Target): readonly string[] {
   const links =
     member.rank === null
       ? []
-      : [missing.length === 0 ? "linked with all others" : `${missing.length} links are missing`];
+      : [
+          missing.length === 0
+            ? "linked with all others"
+            : `${missing.length} ${missing.length === 1 ? "link is" : "links are"} missing`,
+        ];
   return [
     shown(member),
     `${harmless(member.address)}, ${place}, for ${durationText(shownTime() - member.since)}`,
