@@ -124,7 +124,7 @@ export class LinkDialer implements NativeConnectionOwner {
   grantFailed(link: Link, attempt: number, reason: string, now: number): void {
     if (link.state !== "granted" || link.attempt !== attempt) return;
     link.isReverseDue = false;
-    this.#failed(link, "DIAL_FAILED", `it was asked to dial, and could not: ${reason}`, now);
+    this.#failed(link, "DIAL_FAILED", `the other end dialed instead, in vain: ${reason}`, now);
   }
 
   /** The later member has opened the attempt that it was granted: the link is up. */
@@ -168,7 +168,8 @@ export class LinkDialer implements NativeConnectionOwner {
   /** There is no connection yet. A direct dial goes on if nobody can pass a grant on. */
   #openingOverdue(link: Link, now: number): void {
     const { openingMs } = this.#context.limits;
-    if (link.state === "granted") this.#giveUp(link, `it was asked to dial, and has not within ${openingMs} ms`, now);
+    if (link.state === "granted")
+      this.#giveUp(link, `the other end was asked to dial, and has not within ${openingMs} ms`, now);
     else if (this.#session.isListed) this.#giveUp(link, `no connection within ${openingMs} ms`, now);
   }
 

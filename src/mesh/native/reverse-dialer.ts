@@ -102,7 +102,7 @@ export class ReverseDialer implements NativeConnectionOwner {
     const { id: owner, address } = link.peer;
     const { attempt } = link;
     this.#context.note(code, `cannot reach ${address} (attempt ${attempt}, granted): ${reason}`, address);
-    const failed = printable(`${code} ${reason}`, longestReason);
+    const failed = printable(reason, longestReason);
     this.#session.send({ type: "grant", owner, later: this.#sender.roster.id, attempt, failed });
     this.#events.failed(link, now);
   }
