@@ -9,8 +9,15 @@ const { values, positionals } = parseArgs({
   options: {
     rounds: { type: "string", default: "3" },
     "at-once": { type: "string", default: "4" },
+    help: { type: "boolean" },
   },
 });
+if (values.help === true) {
+  const usage = "npm run failures [-- [--rounds 3] [--at-once 4] SCENARIO ...]";
+  const all = Object.keys(scenarios).join(", ");
+  process.stdout.write(`${usage}\n\nWithout a name all run, each so many times, so many at once: ${all}\n`);
+  process.exit(0);
+}
 const names = positionals.length > 0 ? positionals : Object.keys(scenarios);
 for (const name of names) {
   if (Object.hasOwn(scenarios, name)) continue;

@@ -1,4 +1,5 @@
 import { parseArgs } from "node:util";
+import { StartedProcess } from "../test/support/processes.js";
 import { Figures } from "./figures.js";
 import { scenarios } from "./scenarios.js";
 
@@ -12,6 +13,14 @@ const unknown = positionals.filter((name) => !Object.hasOwn(scenarios, name));
 if (unknown.length > 0) {
   process.stderr.write(`no scenario ${unknown.join(", ")}; there are ${Object.keys(scenarios).join(", ")}\n`);
   process.exit(2);
+}
+
+// Whoever stops it early leaves nothing behind either.
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.once(signal, () => {
+    StartedProcess.killAll();
+    process.exit(1);
+  });
 }
 
 process.stdout.write("| scenario | figure | times | median | highest | allowed |\n|---|---|--:|--:|--:|--:|\n");

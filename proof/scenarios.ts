@@ -14,9 +14,9 @@ const twelve = { members: 12, keys: 3 };
 export const scenarios: Readonly<Record<string, (figures: Figures) => Promise<void>>> = {
   restarts: (figures) => serverRestarts(figures, { rounds: 20, awayMs: 5_000, ...twelve }),
   "restarts-secret": (figures) =>
-    serverRestarts(figures, { rounds: 3, awayMs: 5_000, ...twelve, secret: randomBytes(32).toString("base64url") }),
+    serverRestarts(figures, { rounds: 20, awayMs: 5_000, ...twelve, secret: randomBytes(32).toString("base64url") }),
   "restarts-clock-back": (figures) =>
-    serverRestarts(figures, { rounds: 2, awayMs: 5_000, ...twelve, fakeTime: twoHoursBack() }),
+    serverRestarts(figures, { rounds: 5, awayMs: 5_000, ...twelve, fakeTime: twoHoursBack() }),
   "restarts-long": (figures) => serverRestarts(figures, { rounds: 1, awayMs: 60_000, ...twelve }),
   "restarts-wire-up": (figures) => restartInWireUp(figures, 32, [1, 8, 16, 24, 31]),
   "cut-off-in-restart": (figures) => cutOffInRestart(figures, 30_000),

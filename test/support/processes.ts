@@ -68,6 +68,8 @@ type Child = ChildProcessByStdio<Writable | null, Readable | null, Readable>;
  * A process that a test has started. Its test calls `stop` in the cleanup, which does nothing if it has ended: `onTestFinished(() => started.stop())`.
  */
 export class StartedProcess {
+  /** Those that have not ended. */
+  static readonly #running = new Set<StartedProcess>();
   /** What it has written to stdout so far. */
   readonly lines: string[] = [];
   readonly #name: string;
@@ -76,6 +78,11 @@ export class StartedProcess {
   readonly #onLine: ((line: string) => void) | undefined;
   #errors = "";
   #exit: Exit | undefined;
+
+  /** Kills all that run: for a program that is told to end in the middle. */
+  static killAll(): void {
+    for (const started of StartedProcess.#running) started.kill("SIGKILL");
+  }
 
   constructor(
     command: string,
@@ -95,6 +102,7 @@ export class StartedProcess {
       this.#errors += text;
       this.#changed.notify();
     });
+    StartedProcess.#running.add(this);
     child.once("error", (error) => this.#ended({ code: null, signal: null, error }));
     // Not `exit`: only with `close` all that it has written has been read.
     child.once("close", (code, signal) => this.#ended({ code, signal }));
@@ -191,6 +199,7 @@ export class StartedProcess {
   }
 
   #ended(exit: Exit): void {
+    StartedProcess.#running.delete(this);
     this.#exit ??= exit;
     this.#changed.notify();
   }
