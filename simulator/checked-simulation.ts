@@ -5,6 +5,7 @@ import type { LogChecker } from "./checkers/log-checker.js";
 import type { MessageChecker } from "./checkers/message-checker.js";
 import type { RequestChecker } from "./checkers/request-checker.js";
 import type { StreamChecker } from "./checkers/stream-checker.js";
+import type { PageMemory } from "./page-memory.js";
 import type { SimulationContext } from "./simulation-context.js";
 
 /** A simulation with the checkers that its server, members and workload report to. */
@@ -16,4 +17,5 @@ export interface CheckedSimulation extends SimulationContext {
   readonly streamChecker: StreamChecker;
   readonly completenessChecker: CompletenessChecker;
   readonly claimChecker: ClaimChecker;
+  readonly memory: PageMemory;
 }

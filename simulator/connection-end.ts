@@ -72,6 +72,14 @@ export class ConnectionEnd implements ConnectionPort {
     this.events = events;
   }
 
+  readonly #flushed = (): void => {
+    if (!this.#isClosed) this.events?.flushed();
+  };
+
+  readonly #arriveUnlessCut = (): void => {
+    if (this.#cut === undefined) this.#arrive();
+  };
+
   get isClosed(): boolean {
     return this.#isClosed;
   }
@@ -98,17 +106,18 @@ export class ConnectionEnd implements ConnectionPort {
     const isSplit = bytes.length > 1 && engine.random.chance(conditions.split);
     const cut = isSplit ? engine.random.integer(1, bytes.length - 1) : bytes.length;
     // The sender may write on this memory again once it has been acknowledged, and readers keep what they read.
-    const copy = new Uint8Array(bytes);
-    this.#deliver(copy.subarray(0, cut), 0);
-    if (isSplit) this.#deliver(copy.subarray(cut), engine.random.next() * conditions.splitGapMs);
-    engine.after(engine.random.next(), () => this.notify((events) => events.flushed()));
+    this.#deliver(bytes.slice(0, cut), 0);
+    if (isSplit) this.#deliver(bytes.slice(cut), engine.random.next() * conditions.splitGapMs);
+    engine.after(engine.random.next(), this.#flushed, this.process);
     if (this.#cut === "write") engine.after(2 * this.#paths.delay(), () => this.fail("ECONNRESET"));
   }
 
   halfClose(): void {
     if (this.#isClosed || this.#hasSentFin) return;
     this.#hasSentFin = true;
-    this.#inOrder(0, () => this.other?.readFin());
+    this.#inOrder(0, () => {
+      if (this.#cut === undefined) this.other?.readFin();
+    });
     this.#closeIfDone();
   }
 
@@ -116,7 +125,10 @@ export class ConnectionEnd implements ConnectionPort {
     if (this.#isClosed) return;
     const { other } = this;
     // Either the last bytes still arrive and a FIN follows, or a reset overtakes them.
-    if (this.#paths.engine.random.chance(0.5)) this.#inOrder(0, () => other?.readFin());
+    if (this.#paths.engine.random.chance(0.5))
+      this.#inOrder(0, () => {
+        if (this.#cut === undefined) other?.readFin();
+      });
     else if (other !== undefined) this.#paths.travel(this.process.name, other.process.name, () => this.#reset(other));
     else this.#paths.delay();
     this.#close(undefined);
@@ -165,11 +177,11 @@ export class ConnectionEnd implements ConnectionPort {
   }
 
   #deliver(bytes: Uint8Array, lagMs: number): void {
-    this.#inOrder(lagMs, () => this.#arrive());
+    this.#inOrder(lagMs, this.#arriveUnlessCut);
     if (this.#cut === undefined) this.#outgoing.pieces.push({ at: this.#outgoing.lastAt, bytes });
   }
 
-  /** Sends something to the other end, behind all that is on its way. */
+  /** Sends something to the other end, behind all that is on its way; `arrive` looks whether the path was cut meanwhile. */
   #inOrder(lagMs: number, arrive: () => void): void {
     const { engine } = this.#paths;
     const { other } = this;
@@ -182,9 +194,7 @@ export class ConnectionEnd implements ConnectionPort {
     }
     const at = Math.max(this.#outgoing.lastAt, Math.max(engine.now, heldUntil) + this.#paths.delay()) + lagMs;
     this.#outgoing.lastAt = at;
-    engine.at(at, () => {
-      if (this.#cut === undefined) arrive();
-    });
+    engine.at(at, arrive);
   }
 
   /** A piece is there; it may be read together with others that are there too. */

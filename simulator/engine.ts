@@ -1,4 +1,5 @@
 import { Heap } from "../src/core/heap.js";
+import { Queue } from "../src/core/queue.js";
 import { SeededRandom } from "../src/core/random.js";
 import type { Id } from "../src/protocol/directory.js";
 import type { ClockPort } from "../src/runtime/ports.js";
@@ -7,6 +8,8 @@ interface ScheduledEvent {
   readonly at: number;
   readonly sequence: number;
   readonly run: () => void;
+  /** It happens in this process: while it runs, or never. */
+  readonly process: SimulatedProcess | undefined;
 }
 
 /**
@@ -18,14 +21,16 @@ export class Engine {
   readonly random: SeededRandom;
   /** Ids have random numbers of their own, so that a run does not depend on how many are drawn. */
   readonly #ids: SeededRandom;
-  readonly #queue = new Heap<ScheduledEvent>((a, b) => a.at < b.at || (a.at === b.at && a.sequence < b.sequence));
-  readonly #onStep: (now: number) => void;
+  readonly #later = new Heap<ScheduledEvent>(isBefore);
+  /** What was scheduled for the present moment, behind what was scheduled for it earlier: half of all events. */
+  readonly #present = new Queue<ScheduledEvent>();
+  readonly #onStep: ((now: number) => void) | undefined;
   #now = 0;
   #sequence = 0;
   #steps = 0;
 
   /** `onStep` is called before each event, with its moment. */
-  constructor(seed: number, onStep: (now: number) => void = () => {}) {
+  constructor(seed: number, onStep?: (now: number) => void) {
     this.#onStep = onStep;
     this.seed = seed;
     this.random = new SeededRandom(seed);
@@ -52,29 +57,47 @@ export class Engine {
     return this.#steps;
   }
 
-  /** Schedules an event. Events of one moment happen in the order in which they were scheduled. */
-  at(moment: number, run: () => void): void {
+  /** Schedules an event, perhaps in a process. Events of one moment happen in the order in which they were scheduled. */
+  at(moment: number, run: () => void, process?: SimulatedProcess): void {
+    if (moment <= this.#now) {
+      this.#present.push({ at: this.#now, sequence: 0, run, process });
+      return;
+    }
     this.#sequence += 1;
-    this.#queue.push({ at: Math.max(this.#now, moment), sequence: this.#sequence, run });
+    this.#later.push({ at: moment, sequence: this.#sequence, run, process });
   }
 
   /** Schedules an event in `delayMs`. */
-  after(delayMs: number, run: () => void): void {
-    this.at(this.#now + delayMs, run);
+  after(delayMs: number, run: () => void, process?: SimulatedProcess): void {
+    this.at(this.#now + delayMs, run, process);
   }
 
   /** Runs all events before `until`; stops early when none is left or `isDone` returns true. */
-  run(until: number, isDone: () => boolean = () => false): void {
-    for (let next = this.#queue.peek(); next !== undefined && next.at <= until; next = this.#queue.peek()) {
-      if (isDone()) return;
-      this.#queue.pop();
+  run(until: number, isDone?: () => boolean): void {
+    for (let next = this.#next(until); next !== undefined; next = this.#next(until)) {
+      if (isDone?.() === true) return;
+      if (next === this.#present.first) this.#present.poll();
+      else this.#later.pop();
       this.#now = next.at;
       this.#steps += 1;
-      this.#onStep(next.at);
-      next.run();
+      this.#onStep?.(next.at);
+      if (next.process === undefined) next.run();
+      else next.process.do(next.run);
     }
-    if (!isDone()) this.#now = Math.max(this.#now, until);
+    if (isDone?.() !== true) this.#now = Math.max(this.#now, until);
   }
+
+  #next(until: number): ScheduledEvent | undefined {
+    const later = this.#later.peek();
+    const present = this.#present.first;
+    if (present === undefined || (later !== undefined && later.at <= this.#now))
+      return later !== undefined && later.at <= until ? later : undefined;
+    return this.#now <= until ? present : undefined;
+  }
+}
+
+function isBefore(a: ScheduledEvent, b: ScheduledEvent): boolean {
+  return a.at < b.at || (a.at === b.at && a.sequence < b.sequence);
 }
 
 /** After running for so long since its last pause, everybody has received something from a process. */
@@ -166,13 +189,19 @@ export class SimulatedProcess {
       wallTime: () => this.#engine.now + this.wallOffsetMs,
       setTimer: (at, fire) => {
         let isSet = true;
-        this.#engine.at(at, () => this.do(() => isSet && fire()));
+        this.#engine.at(
+          at,
+          () => {
+            if (isSet) fire();
+          },
+          this,
+        );
         return () => {
           isSet = false;
         };
       },
-      afterTurn: (run) => this.#engine.after(0, () => this.do(run)),
-      afterPoll: (run) => this.#engine.after(0, () => this.do(run)),
+      afterTurn: (run) => this.#engine.after(0, run, this),
+      afterPoll: (run) => this.#engine.after(0, run, this),
     };
   }
 }

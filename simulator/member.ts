@@ -75,7 +75,7 @@ export class SimulatedMember implements NativeMemberRun {
       ...(script.claims === undefined ? {} : { advertise: script.claims }),
       seed,
       limits,
-      allocate: (bytes: number): Uint8Array => new Uint8Array(bytes),
+      allocate: context.memory.allocate,
     };
     const outputs = new Queue<MemberOutput | MessagingEvent>();
     const timers = new Timers();

@@ -131,6 +131,7 @@ export class SimulatedNetwork implements ConnectionPaths {
 
   /** Until when what is sent now waits on its way. */
   heldUntil(from: string, to: string): number {
+    if (this.#stalls.size === 0) return 0;
     return this.#stalls.get(`${from}>${to}`) ?? 0;
   }
 

@@ -18,6 +18,7 @@ import { type FaultTargets, injectFault } from "./faults.js";
 import { SimulatedMember, serverLostMs } from "./member.js";
 import { scenarioOf } from "./native-scenario.js";
 import { SimulatedNetwork } from "./network.js";
+import { PageMemory } from "./page-memory.js";
 import { type Fault, type MemberScript, type Scenario, type ScenarioKind, withoutFaults } from "./scenario.js";
 import { SimulatedServer, serverAddress } from "./server.js";
 import type { NativeRun } from "./simulation-context.js";
@@ -81,6 +82,7 @@ class Simulation implements CheckedSimulation, FaultTargets {
   readonly streamChecker: StreamChecker;
   readonly completenessChecker: CompletenessChecker;
   readonly claimChecker: ClaimChecker;
+  readonly memory = new PageMemory();
   readonly memberRuns = new Map<Id, NativeRun>();
   serverProcess: SimulatedProcess;
   readonly members: SimulatedMember[] = [];
@@ -146,6 +148,8 @@ class Simulation implements CheckedSimulation, FaultTargets {
     } catch (error) {
       // A machine throws on an event that its transition table does not allow.
       if (!(error instanceof StopAtViolation)) this.#thrown(error);
+    } finally {
+      this.memory.release();
     }
     return {
       seed: this.#seed,

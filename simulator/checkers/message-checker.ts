@@ -17,7 +17,8 @@ interface SentMessages {
  */
 export class MessageChecker implements MessageFacts {
   readonly #context: SimulationContext;
-  readonly #exchanges = new Map<string, SentMessages>();
+  /** By sender, and then by receiver. */
+  readonly #exchanges = new Map<Id, Map<Id, SentMessages>>();
 
   constructor(context: SimulationContext) {
     this.#context = context;
@@ -71,11 +72,15 @@ export class MessageChecker implements MessageFacts {
   }
 
   #exchange(from: Id, to: Id): SentMessages {
-    const key = `${from} ${to}`;
-    let exchange = this.#exchanges.get(key);
+    let own = this.#exchanges.get(from);
+    if (own === undefined) {
+      own = new Map();
+      this.#exchanges.set(from, own);
+    }
+    let exchange = own.get(to);
     if (exchange === undefined) {
       exchange = { sent: 0, delivered: 0 };
-      this.#exchanges.set(key, exchange);
+      own.set(to, exchange);
     }
     return exchange;
   }

@@ -130,8 +130,7 @@ export class StreamChecker {
 
   #read(bank: StreamEnd, bytes: Uint8Array): void {
     const other = this.#other(bank);
-    const expected = pattern(bank.salt ^ 1, bank.read, bytes.length);
-    if (bytes.some((byte, index) => byte !== expected[index])) {
+    if (!isPattern(bytes, bank.salt ^ 1, bank.read)) {
       this.#context.invariantChecker.violate(
         "S8",
         `${bank.memberRun.address} reads other bytes at ${bank.read} than were written`,
@@ -184,5 +183,16 @@ export class StreamChecker {
 
 /** What is written at an offset of one direction of a stream. */
 function pattern(salt: number, offset: number, length: number): Uint8Array {
-  return Uint8Array.from({ length }, (_, index) => (salt * 31 + (offset + index) * 7) & 0xff);
+  const bytes = new Uint8Array(length);
+  const first = salt * 31 + offset * 7;
+  for (let index = 0; index < length; index += 1) bytes[index] = first + index * 7;
+  return bytes;
+}
+
+function isPattern(bytes: Uint8Array, salt: number, offset: number): boolean {
+  const first = salt * 31 + offset * 7;
+  for (let index = 0; index < bytes.length; index += 1) {
+    if (bytes[index] !== ((first + index * 7) & 0xff)) return false;
+  }
+  return true;
 }
