@@ -39,10 +39,13 @@ export type { LinkStage, MissingPair } from "./protocol/missing-pair.js";
 export type {
   ClaimStatus,
   Departure,
+  EndReport,
   LinkCounts,
   MemberState,
   MemberStatus,
   MeshStatus,
+  PairEnd,
+  PairStatus,
   ServerStatus,
 } from "./protocol/status.js";
 export type { OnFull } from "./rendezvous/types.js";

@@ -314,6 +314,10 @@ export const defaultLimits = {
   observers: 64,
   /** The time between two looks at a mesh for those who look at it: quick for people, and cheap for the server. */
   observeMs: 500,
+  /** The time between two measurements of a member's links, while somebody looks at a pair: as often as a page asks. */
+  measureMs: 1_000,
+  /** Members that measure their links at once: the ends of some pairs for each of those who look. Each tells of all its links. */
+  measuring: 64,
   /** Missing pairs that a status names: more than anybody reads, in some 200 KB. The others are counted, and drawn. */
   statusPairs: 1_000,
   /** Members that have gone lately, which a status names. */

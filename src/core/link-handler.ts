@@ -48,6 +48,8 @@ export const retryLater: unique symbol = Symbol("retry later");
 export interface LinkHandler {
   /** Messages that the application has given and that have not been begun; they are lost when the link ends. */
   readonly waiting: number;
+  /** What they weigh. */
+  readonly waitingBytes: number;
   /** False while messages or stream bytes wait here. A member that leaves says goodbye only behind them. */
   readonly isDone: boolean;
   /**

@@ -212,6 +212,8 @@ export type SessionEvent =
   | ControlOf<"leader">
   /** The owner of a link cannot reach this member, and asks it to dial. */
   | ControlOf<"grant">
+  /** Somebody looks at links of this member. */
+  | ControlOf<"measure">
   /** What the server says of this member's claims. */
   | ControlOf<"renewed">
   | ControlOf<"unclaimable">

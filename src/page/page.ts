@@ -3,8 +3,9 @@ import { durationText, type MeshStatus } from "../protocol/status.js";
 import type { StatusChange } from "../protocol/status-changes.js";
 import { Drawing, type Target } from "./drawing.js";
 import { Feed, type FeedMessage } from "./feed.js";
+import { PairFeed } from "./pair-feed.js";
 import { type Step, Timeline } from "./timeline.js";
-import { changeText, listedIn, pairText, shown, shownAt, subjectsOf } from "./words.js";
+import { changeText, endText, listedIn, pairText, shown, shownAt, subjectsOf } from "./words.js";
 
 /** The page: a mesh that is followed, and what has happened to it, step by step. */
 
@@ -48,6 +49,10 @@ let feed: Feed | undefined;
 let timeline: Timeline | undefined;
 let selected: Target | undefined;
 let pointed: Target | undefined;
+/** What the server knows of the pair that is pointed at, or selected. */
+const pairFeed = new PairFeed(() => {
+  if (timeline !== undefined) renderSelected(timeline.status);
+});
 let player: ReturnType<typeof setInterval> | undefined;
 /** Those that the buttons stand for. */
 let shownMembers: MeshStatus["members"] | undefined;
@@ -200,6 +205,8 @@ function renderClaims(status: MeshStatus): void {
 
 function renderSelected(status: MeshStatus): void {
   const target = pointed ?? selected;
+  // What is past has no figures.
+  pairFeed.follow(target?.type === "pair" && timeline?.isLive === true ? target : undefined, status.mesh);
   const [title, ...lines] = target === undefined ? ["Point at a member or a pair"] : describe(status, target);
   parts.selectedTitle.textContent = title ?? "";
   fill(parts.selected, lines.map(paragraph));
@@ -238,8 +245,9 @@ function describe(status: MeshStatus, target: Target): readonly string[] {
 function describePair(status: MeshStatus, a: string, b: string): readonly string[] {
   const pair = status.missing.find((missing) => missing.a === a && missing.b === b);
   const title = `${shownAt(status, a)} and ${shownAt(status, b)}`;
-  if (pair === undefined) return [title, `linked; ${shownAt(status, a)} joined first, so it dials`];
-  return [title, pairText(status, pair), `for ${durationText(shownTime() - pair.since)}`];
+  const ends = pairFeed.pair === undefined ? [] : pairFeed.pair.ends.map((end) => endText(end, shownTime()));
+  if (pair === undefined) return [title, `linked; ${shownAt(status, a)} joined first, so it dials`, ...ends];
+  return [title, pairText(status, pair), `for ${durationText(shownTime() - pair.since)}`, ...ends];
 }
 
 /** What has happened, the newest first; of the selected member only, if one is selected. */

@@ -1,7 +1,7 @@
 import { harmless } from "../core/escaping.js";
 import type { Address } from "../protocol/address.js";
 import type { MissingPair } from "../protocol/missing-pair.js";
-import type { MemberStatus, MeshStatus } from "../protocol/status.js";
+import { durationText, type MemberStatus, type MeshStatus, type PairEnd } from "../protocol/status.js";
 import type { StatusChange } from "../protocol/status-changes.js";
 
 /** A member for people. What could change the direction of the text around it is replaced. */
@@ -19,6 +19,22 @@ export function pairText(status: MeshStatus, { a, b, owner, stage, attempt, reas
   const other = owner === a ? b : a;
   const tries = attempt === 0 ? "" : `, attempt ${attempt}`;
   return `${shownAt(status, owner)} should dial ${shownAt(status, other)}: ${harmless(stage)}${tries}: ${harmless(reason)}`;
+}
+
+/** What one end has said last of its link, and what it measures. */
+export function endText(end: PairEnd, now: number): string {
+  const { report, dialect, roundTripMs, queuedBytes } = end;
+  if (dialect === "classic") return `${shown(end)} is classic, and says nothing of its links`;
+  if (report === undefined) return `${shown(end)} has said nothing of this link`;
+  const { stage, attempt, reason, at } = report;
+  const tries = attempt === 0 ? "" : `, attempt ${attempt}`;
+  const why = reason === undefined ? "" : `: ${harmless(reason)}`;
+  const said = `${shown(end)} said ${durationText(now - at)} ago: ${harmless(stage)}${tries}${why}`;
+  const figures = [
+    roundTripMs === undefined ? [] : `round trip ${roundTripMs.toPrecision(2)} ms`,
+    queuedBytes === undefined ? [] : `${queuedBytes.toLocaleString("en")} bytes queued`,
+  ].flat();
+  return figures.length === 0 ? said : `${said}; ${figures.join(", ")}`;
 }
 
 /** What has happened, as a sentence; undefined for what is only counted. */

@@ -1,6 +1,6 @@
 import type { Address } from "./address.js";
 import type { Dialect, Id } from "./directory.js";
-import type { MissingPair } from "./missing-pair.js";
+import type { LinkStage, MissingPair } from "./missing-pair.js";
 
 /**
  * What a server knows of one mesh, for people and programs that look at it.
@@ -90,6 +90,46 @@ export interface ServerStatus {
   readonly connections: number;
   /** How many were refused, by their codes. */
   readonly refusals: Readonly<Record<string, number>>;
+}
+
+/** What is known of two listed members and their link. Times are as those of `MeshStatus`. */
+export interface PairStatus {
+  readonly mesh: string;
+  /** The two agree that they are linked, as far as they can report it. */
+  readonly isUp: boolean;
+  /** The ends in join order: the first one owns the link. */
+  readonly ends: readonly [PairEnd, PairEnd];
+}
+
+/** One end of a link. What it has not said is left out. */
+export interface PairEnd {
+  readonly address: Address;
+  readonly name?: string;
+  /** Classic members report no links. */
+  readonly dialect: Dialect;
+  /** What it has said last of this link. */
+  readonly report?: EndReport;
+  /** The shortest round trip on the present connection. */
+  readonly roundTripMs?: number;
+  /** Bytes that wait here for the other end, or that it has not acknowledged. */
+  readonly queuedBytes?: number;
+}
+
+export interface EndReport {
+  readonly stage: LinkStage | "up";
+  /** The number of the attempt; 0 for none, and where the other end is classic. */
+  readonly attempt: number;
+  /** Why it is not up. */
+  readonly reason?: string;
+  /** Since when it says so. */
+  readonly at: number;
+}
+
+/** The same with all times moved by so many milliseconds, rounded to whole ones. */
+export function movedPairStatus(pair: PairStatus, byMs: number): PairStatus {
+  const moved = ({ report, ...end }: PairEnd): PairEnd =>
+    report === undefined ? end : { ...end, report: { ...report, at: Math.round(report.at + byMs) } };
+  return { ...pair, ends: [moved(pair.ends[0]), moved(pair.ends[1])] };
 }
 
 /** The same with all times moved by so many milliseconds, rounded to whole ones. */

@@ -160,7 +160,7 @@ export class CompletenessTracker {
     for (const [id, stage, attempt, reason] of down) {
       this.#setDown(own, id, now);
       if (id === own.id || this.#members.get(id) === undefined) continue;
-      own.down.set(id, { stage, attempt, reason: printable(reason, longestPart) });
+      own.down.set(id, { stage, attempt, reason: printable(reason, longestPart), at: now });
     }
     return before.filter((id) => !own.up.has(id)).flatMap((id) => this.#members.get(id) ?? []);
   }
@@ -292,7 +292,7 @@ export class CompletenessTracker {
     const isNew = !own.unlisted.has(id);
     const isCounted = !isNew || own.unlisted.size < mostUnlisted;
     // Whoever holds a link with an expected member keeps it, however many there are.
-    if (isCounted || other?.expectation !== undefined) own.up.set(id, attempt);
+    if (isCounted || other?.expectation !== undefined) own.up.set(id, { attempt, at: now });
     if (!isNew || !isCounted) return;
     own.unlisted.set(id, { since: now, peer });
     this.#unlisted += 1;
@@ -319,7 +319,7 @@ export class CompletenessTracker {
     if (own === other) return;
     const was = isAttested(own, other);
     if (attempt === undefined) own.up.delete(other.id);
-    else own.up.set(other.id, attempt);
+    else if (own.up.get(other.id)?.attempt !== attempt) own.up.set(other.id, { attempt, at: now });
     const is = isAttested(own, other);
     if (was === is) return;
     this.#version += 1;
@@ -344,7 +344,7 @@ export function inJoinOrder(pairs: readonly UnlinkedPair[]): UnlinkedPair[] {
   });
 }
 
-function ordered<Each extends Pick<Member, "id" | "order">>(a: Each, b: Each): [earlier: Each, later: Each] {
+export function ordered<Each extends Pick<Member, "id" | "order">>(a: Each, b: Each): [earlier: Each, later: Each] {
   return compareRecords(a, b) < 0 ? [a, b] : [b, a];
 }
 
@@ -357,9 +357,9 @@ function isAttestable(a: MemberRecord, b: MemberRecord): boolean {
   return a.dialect === "native" || b.dialect === "native";
 }
 
-function isAttested(a: MemberRecord, b: MemberRecord): boolean {
-  const byA = a.up.get(b.id);
-  const byB = b.up.get(a.id);
+export function isAttested(a: MemberRecord, b: MemberRecord): boolean {
+  const byA = a.up.get(b.id)?.attempt;
+  const byB = b.up.get(a.id)?.attempt;
   if (a.dialect === "classic") return byB !== undefined;
   return byA !== undefined && (b.dialect === "classic" || byA === byB);
 }
@@ -367,7 +367,7 @@ function isAttested(a: MemberRecord, b: MemberRecord): boolean {
 /** Why a pair is missing, by the report of its owner, else of the other end. */
 function whyMissing(earlier: MemberRecord, later: MemberRecord): LinkFailure {
   const reported = earlier.down.get(later.id) ?? later.down.get(earlier.id);
-  const [a, b] = [earlier.up.get(later.id), later.up.get(earlier.id)];
+  const [a, b] = [earlier.up.get(later.id)?.attempt, later.up.get(earlier.id)?.attempt];
   const attempt = Math.max(a ?? 0, b ?? 0);
   const silent = [earlier, later].filter(
     ({ dialect, up }, index) => dialect === "native" && !up.has((index === 0 ? later : earlier).id),
@@ -376,21 +376,21 @@ function whyMissing(earlier: MemberRecord, later: MemberRecord): LinkFailure {
   if (earlier.dialect === "classic" || later.dialect === "classic") {
     return { stage: "classic", attempt: 0, reason: reported?.reason ?? reason };
   }
-  if (reported !== undefined) return reported;
+  if (reported !== undefined) return { stage: reported.stage, attempt: reported.attempt, reason: reported.reason };
   if (silent.length > 0) return { stage: "unreported", attempt, reason };
   return { stage: "unreported", attempt, reason: `attempt ${a} at ${earlier.address}, ${b} at the other end` };
 }
 
 function whyAway({ id, address }: MemberRecord, witness: MemberRecord, reason: string): LinkFailure {
   const what = `${witness.address} holds this link, but ${address} has no session with this server (${reason})`;
-  return { stage: "unreported", attempt: witness.up.get(id) ?? 0, reason: `${what}: is it at another one?` };
+  return { stage: "unreported", attempt: witness.up.get(id)?.attempt ?? 0, reason: `${what}: is it at another one?` };
 }
 
 function whyUnlisted({ address, up }: MemberRecord, unlisted: UnlistedMember): LinkFailure {
   const what = `${address} holds this link, but this server does not list ${unlisted.address}`;
   return {
     stage: "unreported",
-    attempt: up.get(unlisted.id) ?? 0,
+    attempt: up.get(unlisted.id)?.attempt ?? 0,
     reason: `${what}: are two servers behind one address?`,
   };
 }

@@ -5,17 +5,20 @@ import type { OutputSink } from "../core/machine.js";
 import { PendingConnections } from "../core/pending-connections.js";
 import { type PendingRefusal, PendingRefusals } from "../core/pending-refusals.js";
 import type { KeyedTimers, Timers } from "../core/timers.js";
+import type { Address } from "../protocol/address.js";
 import { callerKindOf } from "../protocol/caller-kind.js";
 import { ping } from "../protocol/native/frames.js";
-import type { MeshStatus } from "../protocol/status.js";
+import type { MeshStatus, PairStatus } from "../protocol/status.js";
 import type { AddressVerifier } from "./address-verifier.js";
 import { RegistrationHandler } from "./classic/registration-handler.js";
 import type { ClassicSender } from "./classic/sender.js";
 import { MemberSession } from "./member-session.js";
 import { emptyStatus, statusOf } from "./mesh-status.js";
 import type { Meshes } from "./meshes.js";
+import { Measurements } from "./native/measurements.js";
 import { NativeMessageHandler } from "./native/message-handler.js";
 import { Observers } from "./native/observers.js";
+import { pairStatusOf, recordsOf } from "./pair-status.js";
 import { type CloseReason, SessionCloser } from "./session-closer.js";
 import type { RendezvousOutput, RendezvousRules } from "./types.js";
 
@@ -43,6 +46,7 @@ export class ConnectionHandler {
   readonly #pendingConnections: PendingConnections;
   readonly #idleMonitor: IdleMonitor<MemberSession>;
   readonly #observers: Observers;
+  readonly #measurements: Measurements;
   /** Every accepted connection that is not gone. */
   readonly #sessions = new Map<ConnectionId, MemberSession>();
   /** When a quiet period decides what a classic registration is. */
@@ -71,6 +75,7 @@ export class ConnectionHandler {
     const idleMonitor = new IdleMonitor<MemberSession>(rules.limits, timers, (session, verdict, now) =>
       this.#idle(session, verdict, now),
     );
+    this.#measurements = new Measurements(rules.limits, timers);
     const observers = new Observers(rules.limits, timers, (mesh, at) => this.status(mesh, at));
     const ending = (session: MemberSession, closeReason: CloseReason, now: number): void => {
       this.#endSession(session, closeReason, now);
@@ -89,6 +94,7 @@ export class ConnectionHandler {
       addressVerifier,
       idleMonitor,
       observers,
+      this.#measurements,
     );
     this.#quietTimers = timers.keyed((session, now) => {
       session.reader.quiet();
@@ -110,6 +116,19 @@ export class ConnectionHandler {
     const server = { version, startedAt: startedAtMs, connections: this.#sessions.size, refusals };
     const mesh = this.#meshes.peek(name);
     return mesh === undefined ? emptyStatus(name, server) : statusOf(mesh, server, limits, now);
+  }
+
+  /** What is known of two listed members and their link; undefined if they are not listed. */
+  pair(name: string, a: Address, b: Address, now: number): PairStatus | undefined {
+    const mesh = this.#meshes.peek(name);
+    const records = mesh && recordsOf(mesh, a, b);
+    return records && pairStatusOf(name, records, this.#measurements, now);
+  }
+
+  /** Somebody looks at a pair: its ends measure their links for a while. */
+  measure(name: string, a: Address, b: Address, now: number): void {
+    const mesh = this.#meshes.peek(name);
+    for (const record of (mesh && recordsOf(mesh, a, b)) ?? []) this.#measurements.ask(record, now);
   }
 
   /** Takes a new connection, if there is room. */
@@ -241,6 +260,7 @@ export class ConnectionHandler {
     this.#pendingRefusals.take(session.connection);
     this.#idleMonitor.forget(session);
     this.#observers.end(session);
+    this.#measurements.end(session);
     this.#quietTimers.clear(session);
     if (session.proof !== undefined) this.#addressVerifier.end(session.proof, now);
     session.proof = undefined;

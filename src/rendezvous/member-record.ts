@@ -50,6 +50,15 @@ export interface UnlistedLink {
   readonly peer: UnlistedMember | undefined;
 }
 
+/** A link that its end reports as up, or as down, since `at`. */
+export interface ReportedUp {
+  readonly attempt: number;
+  readonly at: number;
+}
+export interface ReportedDown extends LinkFailure {
+  readonly at: number;
+}
+
 /** A member that this log does not list, by the word of somebody who holds a link with it. */
 export type UnlistedMember = Pick<Member, "id" | "order" | "address">;
 
@@ -81,10 +90,10 @@ export class MemberRecord implements AddressHolder {
   enteredAt = 0;
   /** When something last came from it on a session, or when it entered. */
   heardAt = 0;
-  /** The links that are up, each with its attempt. */
-  readonly up = new Map<Id, number>();
-  /** The links that are down, and why. */
-  readonly down = new Map<Id, LinkFailure>();
+  /** The links that are up, each with its attempt; `at`: since when it says so. */
+  readonly up = new Map<Id, ReportedUp>();
+  /** The links that are down, and why; `at`: since when it says so. */
+  readonly down = new Map<Id, ReportedDown>();
   /** Reported links with ids that the log has neither listed nor removed. */
   readonly unlisted = new Map<Id, UnlistedLink>();
   /** When the links with later members broke. */

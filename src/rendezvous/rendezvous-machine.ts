@@ -5,7 +5,7 @@ import { Queue } from "../core/queue.js";
 import { Timers } from "../core/timers.js";
 import type { Address } from "../protocol/address.js";
 import type { Directory, Id } from "../protocol/directory.js";
-import type { MeshStatus } from "../protocol/status.js";
+import type { MeshStatus, PairStatus } from "../protocol/status.js";
 import { AddressVerifier, type VerificationResult } from "./address-verifier.js";
 import { ClassicSender } from "./classic/sender.js";
 import { ConnectionHandler } from "./connection-handler.js";
@@ -84,6 +84,11 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
     return this.#connectionHandler.status(mesh, now);
   }
 
+  /** What is known of two listed members and their link; times are on the machine's clock. undefined if they are not listed. */
+  pair(mesh: string, a: Address, b: Address, now: number): PairStatus | undefined {
+    return this.#connectionHandler.pair(mesh, a, b, now);
+  }
+
   /** The id of a mesh's log. A mesh that was forgotten and begins again has another log. */
   logOf(mesh: string): Id | undefined {
     return this.#meshes.peek(mesh)?.logBroadcaster.log;
@@ -128,6 +133,9 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
         break;
       case "rejected":
         this.#rejected(input, now);
+        break;
+      case "measure":
+        this.#connectionHandler.measure(input.mesh, input.a, input.b, now);
         break;
       case "teardown":
       case "release":

@@ -31,6 +31,8 @@ export type LogAnswer =
 export type RendezvousInput =
   | ConnectionInput
   | LogAnswer
+  /** Somebody looks at a pair: its ends are to measure their link for a while. */
+  | { readonly type: "measure"; readonly mesh: string; readonly a: Address; readonly b: Address }
   /** End every mesh: send the end to every node, then close. */
   | { readonly type: "teardown"; readonly reason: string }
   /** Leave every mesh to its members, then close. Classic members take it for the end. */

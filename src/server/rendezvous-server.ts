@@ -6,7 +6,7 @@ import { listenOption, requireOptions, requireSecure } from "../api/options.js";
 import type { Endpoint } from "../core/connections.js";
 import { FullmeshError } from "../core/errors.js";
 import { type Address, formatAddress } from "../protocol/address.js";
-import type { MeshStatus } from "../protocol/status.js";
+import type { MeshStatus, PairStatus } from "../protocol/status.js";
 import type { ServerEvents } from "./events.js";
 import { type ServeOptions, type ServerConfig, type ServerOptions, serverConfig } from "./options.js";
 import type { ServerRuntime } from "./server-runtime.js";
@@ -73,6 +73,18 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
   status(mesh = "default"): MeshStatus {
     if (this.#runtime === undefined) throw new FullmeshError("WRONG_STEP", "there is no status before sockListen");
     return this.#runtime.status(mesh);
+  }
+
+  /**
+   * What each end of a pair has said last of their link; undefined unless both addresses are listed and differ. Asked again
+   * within 5 s, it has also what the ends measure: round trip and queued bytes, at most a second old. They stop when nobody
+   * asks any more.
+   *
+   * @throws {FullmeshError} `WRONG_STEP` before `sockListen`
+   */
+  pair(a: Address, b: Address, mesh = "default"): PairStatus | undefined {
+    if (this.#runtime === undefined) throw new FullmeshError("WRONG_STEP", "there are no pairs before sockListen");
+    return this.#runtime.pair(mesh, a, b);
   }
 
   /** Bytes sent so far, before any encryption. */

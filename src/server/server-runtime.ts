@@ -8,7 +8,7 @@ import { nodeClock } from "../nodejs/clock.js";
 import { pageFolder } from "../nodejs/package-files.js";
 import type { Address } from "../protocol/address.js";
 import { movedPair } from "../protocol/missing-pair.js";
-import { type MeshStatus, movedInTime } from "../protocol/status.js";
+import { type MeshStatus, movedInTime, movedPairStatus, type PairStatus } from "../protocol/status.js";
 import { RendezvousMachine } from "../rendezvous/rendezvous-machine.js";
 import type { RendezvousEvent, RendezvousInput, RendezvousOutput } from "../rendezvous/types.js";
 import { Driver } from "../runtime/driver.js";
@@ -110,6 +110,17 @@ export class ServerRuntime {
 
   status(mesh: string): MeshStatus {
     return movedInTime(this.machine.status(mesh, this.driver.now()), this.#clockAheadMs);
+  }
+
+  /** What is known of a pair now. Its ends measure their link for a while, so whoever asks again gets newer figures. */
+  pair(mesh: string, a: Address, b: Address): PairStatus | undefined {
+    this.driver.input({ type: "measure", mesh, a, b });
+    const pair = this.machine.pair(mesh, a, b, this.driver.now());
+    return pair && movedPairStatus(pair, this.#clockAheadMs);
+  }
+
+  membersOf(mesh: string): readonly Address[] {
+    return this.machine.membersOf(mesh);
   }
 
   /** By how much the time since the epoch is ahead of the machine's. */

@@ -56,6 +56,7 @@ describe("each limit", () => {
       "grantsPerSecond",
       "grantsWaiting",
       "observers",
+      "measuring",
       "statusPairs",
       "statusDepartures",
     ];

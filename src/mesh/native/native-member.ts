@@ -150,6 +150,7 @@ export class NativeMember {
       case "admitted":
         // What the server knew of an earlier session is void.
         if (event.isAgain) this.peers.reports.all(now);
+        this.peers.measure(0, now);
         for (const { id } of this.peers.roster.enter(event.log)) this.peers.reports.forget(id);
         this.claims.admitted(event.log, now);
         if (this.#watched !== undefined) this.session.send({ type: "watch", size: this.#watched });
@@ -174,6 +175,9 @@ export class NativeMember {
         break;
       case "grant":
         this.#granted(event, now);
+        break;
+      case "measure":
+        this.peers.measure(event.everyMs, now);
         break;
       case "renewed":
       case "unclaimable":

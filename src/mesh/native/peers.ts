@@ -21,6 +21,9 @@ import { ReverseDialer } from "./reverse-dialer.js";
 import { ServerLinkReport } from "./server-link-report.js";
 import type { NativeSession } from "./session.js";
 
+/** So many measured links fit well into a frame; more go in several. */
+const mostPerMeasured = 200;
+
 /** Events of the native peers for the rest of the member. */
 export interface NativePeersEvents {
   /** The directory has changed; what follows from it comes next. */
@@ -57,6 +60,9 @@ export class NativePeers {
   /** When a link that is not up ends for good, once there is no server. */
   readonly #lapses: KeyedTimers<Link>;
   #leaseMs = 0;
+  /** How often the links are measured; 0 while nobody looks at them. */
+  #measureMs = 0;
+  readonly #measurements: KeyedTimers<"measure">;
 
   constructor(
     rules: MemberRules,
@@ -87,6 +93,7 @@ export class NativePeers {
     this.#reverseDialer = new ReverseDialer(sender, ports, session, ofLinks);
     const { limits, note, timers } = ports;
     this.#outages = timers.keyed((link, now) => this.#stillDown(link, now));
+    this.#measurements = timers.keyed((_, now) => this.#measure(now));
     this.#lapses = timers.keyed((link) => {
       const reason = link.downState?.reason ?? "no connection has come about";
       this.#remove(link, `not linked for ${this.#leaseMs / 1000} s: ${reason}`);
@@ -204,6 +211,25 @@ export class NativePeers {
     }
   }
 
+  /** The server wants to know so often what the links are like; 0: not any more. */
+  measure(everyMs: number, now: number): void {
+    this.#measureMs = everyMs === 0 ? 0 : Math.max(everyMs, this.#linkContext.limits.measureMs);
+    if (everyMs === 0) this.#measurements.clear("measure");
+    else this.#measurements.set("measure", now);
+  }
+
+  /** Sends what has been measured, and measures anew. A session that has gone ends it. */
+  #measure(now: number): void {
+    if (!this.#session.isListed) return;
+    this.#measurements.set("measure", now + this.#measureMs);
+    const up = [...this.#links.values()].filter(({ state }) => state === "up");
+    for (let from = 0; from < up.length; from += mostPerMeasured) {
+      const links = up.slice(from, from + mostPerMeasured).map(measuredRow);
+      this.#session.send({ type: "measured", links });
+    }
+    for (const link of up) link.measure();
+  }
+
   // Wishes of the application.
 
   /**
@@ -235,6 +261,7 @@ export class NativePeers {
 
   /** This incarnation is over, and another one begins: nothing of the old one is delivered or sent any more. */
   restart(id: Id, reason: string): void {
+    this.#measurements.clear("measure");
     for (const link of [...this.#links.values()]) this.#remove(link, reason);
     this.reports.clear();
     this.roster.restart(id);
@@ -421,6 +448,11 @@ export class NativePeers {
   #emit(event: MemberEvent): void {
     this.#outputs.push({ type: "event", event });
   }
+}
+
+function measuredRow({ peer, roundTripMs, unacknowledgedBytes, handler }: Link): [Id, number | null, number] {
+  const roundedMs = roundTripMs === undefined ? null : Math.round(roundTripMs * 1_000) / 1_000;
+  return [peer.id, roundedMs, unacknowledgedBytes + handler.waitingBytes];
 }
 
 function endedBecause(reason: string): DownState {

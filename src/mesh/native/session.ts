@@ -415,6 +415,7 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
       case "degraded":
       case "leader":
       case "grant":
+      case "measure":
       case "renewed":
       case "unclaimable":
         this.emit(control, now);

@@ -11,7 +11,9 @@ import {
   list,
   literalTrue,
   meta,
+  milliseconds,
   name,
+  nullable,
   type ObjectOf,
   object,
   oneOf,
@@ -80,6 +82,13 @@ const downLink = row<[id: Id, stage: LinkStage, attempt: number, reason: string]
 );
 /** A link that is up: the id of the peer, and the attempt, 0 for a classic peer. */
 const upLink = row<[id: Id, attempt: number]>("id, attempt", id, wholeNumber(0));
+/** A link that is up: the id of the peer, the shortest round trip, null if none was measured yet, and the bytes that wait for it. */
+const measuredLink = row<[id: Id, roundTripMs: number | null, queuedBytes: number]>(
+  "id, roundTripMs, queuedBytes",
+  id,
+  nullable(milliseconds),
+  wholeNumber(0),
+);
 /** A pair that is not linked: the id of the owner, that of the other end, what the owner has reported, and for how long. */
 const missingPair = row<[owner: Id, later: Id, stage: LinkStage, attempt: number, reason: string, forMs: number]>(
   "owner, later, stage, attempt, reason, forMs",
@@ -90,6 +99,9 @@ const missingPair = row<[owner: Id, later: Id, stage: LinkStage, attempt: number
   sentence,
   wholeNumber(0),
 );
+
+/** The longest time between two measurements. */
+const longestMeasureMs = 60_000;
 
 /** A member with whom somebody holds a link, and that the log of this server does not list. */
 const unlistedMember = object("an unlisted member", { id, order: wholeNumber(1), address });
@@ -134,6 +146,8 @@ export const controls = {
     down: list(downLink),
     unlisted: optional(list(unlistedMember)),
   },
+  /** The native links that are up; in several messages, if there are many. */
+  measured: { links: list(measuredLink) },
   /** Asks for one `complete` when the mesh is complete with at least `size` members. */
   watch: { size: wholeNumber(1) },
   leave: { reason: sentence },
@@ -204,6 +218,8 @@ export const controls = {
     unlisted: optional(list(unlistedMember)),
   },
   renewed: { number: wholeNumber(1) },
+  /** Somebody looks: the member answers with `measured`, now and so often, until it is told 0 or its session ends. */
+  measure: { everyMs: wholeNumber(0, longestMeasureMs) },
   /** The member does not hold this key and does not wait for it; `holder` has it, if any member has. */
   unclaimable: { key: name, code, message: sentence, holder: optional(id) },
   /** `incomplete`: what is missing, if the mesh ends because it was not complete in time. */

@@ -44,6 +44,15 @@ export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): Fiel
   });
 }
 
+/** The longest time of `milliseconds`: a day. */
+const longestMs = 86_400_000;
+
+/** A time that may have a fraction. */
+export const milliseconds: Field<number> = field(`a number from 0 to ${longestMs}`, (value) =>
+  // Adding 0 makes the negative zero an ordinary one.
+  typeof value === "number" && value >= 0 && value <= longestMs ? value + 0 : undefined,
+);
+
 /** Mesh and member names have at most so many bytes of UTF-8. */
 export const longestName = 64;
 

@@ -14,6 +14,7 @@ import type { Mesh } from "../mesh.js";
 import type { Meshes } from "../meshes.js";
 import type { SessionCloser } from "../session-closer.js";
 import type { RendezvousRules } from "../types.js";
+import type { Measurements } from "./measurements.js";
 import type { Observers } from "./observers.js";
 
 /** The session states in which each message is allowed; all others are refused. */
@@ -27,6 +28,7 @@ const allowedStates = {
   // The proof for an older session may arrive after the member was admitted, and is ignored then.
   proof: ["proving", "waiting", "joining", "member"],
   links: ["member"],
+  measured: ["member"],
   grant: ["member"],
   watch: ["member"],
   renew: ["member"],
@@ -51,6 +53,7 @@ export class NativeMessageHandler {
   readonly #addressVerifier: AddressVerifier;
   readonly #idleMonitor: IdleMonitor<MemberSession>;
   readonly #observers: Observers;
+  readonly #measurements: Measurements;
 
   constructor(
     rules: RendezvousRules,
@@ -60,8 +63,10 @@ export class NativeMessageHandler {
     addressVerifier: AddressVerifier,
     idleMonitor: IdleMonitor<MemberSession>,
     observers: Observers,
+    measurements: Measurements,
   ) {
     this.#observers = observers;
+    this.#measurements = measurements;
     this.#rules = rules;
     this.#meshes = meshes;
     this.#sessionCloser = sessionCloser;
@@ -125,6 +130,7 @@ export class NativeMessageHandler {
     else if (control.type === "leave") this.#leave(session, control.reason, now);
     else if (control.type === "proof") this.#proved(session, control.nonce, now);
     else if (control.type === "links") this.#meshes.find(session.mesh)?.report(session, control, now);
+    else if (control.type === "measured") this.#measured(session, control, now);
     else if (control.type === "grant") this.#grant(session, control, now);
     else if (control.type === "watch") this.#meshes.find(session.mesh)?.logBroadcaster.watch(session, control.size);
     else if (control.type === "renew") this.#renew(session, control.number, now);
@@ -140,6 +146,11 @@ export class NativeMessageHandler {
     else if (control.type === "resume") this.#resume(session, control, now);
     else if (control.type === "observe") this.#observe(session, control, now);
     else if (control.type === "probe") this.#probe(session, control, now);
+  }
+
+  #measured(session: MemberSession, control: ControlOf<"measured">, now: number): void {
+    const mesh = this.#meshes.peek(session.mesh);
+    if (mesh !== undefined) this.#measurements.take(session, control, mesh.members, now);
   }
 
   /**

@@ -3,12 +3,19 @@ import type { OutputSink } from "../../core/machine.js";
 import { encodePreface } from "../../protocol/native/preface.js";
 
 /** Messages of which only the newest of its kind is sent. */
-type ReplaceableMessage = "ping" | "pong" | "waiting" | "renewed" | `grant ${string}` | `unclaimable ${string}`;
+type ReplaceableMessage =
+  | "ping"
+  | "pong"
+  | "waiting"
+  | "renewed"
+  | "measure"
+  | `grant ${string}`
+  | `unclaimable ${string}`;
 
 /**
  * Writes on one native connection, the preface first.
  *
- * Pings, pongs, places in line, grants and answers to renewals wait while earlier bytes are being sent, and only the newest of each kind goes out then.
+ * Pings, pongs, places in line, grants, answers to renewals and calls to measure wait while earlier bytes are being sent, and only the newest of each kind goes out then.
  * So a peer that does not read costs no more than what is being sent.
  */
 export class NativeWriter {

@@ -4,10 +4,11 @@ import type { AddressInfo } from "node:net";
 import { expositionType } from "../../api/exposition.js";
 import { LoopDelay } from "../../api/loop-delay.js";
 import type { Endpoint } from "../../core/connections.js";
+import { printable } from "../../core/escaping.js";
 import { listenError } from "../../nodejs/transport.js";
-import { type Address, formatAddress } from "../../protocol/address.js";
+import { type Address, formatAddress, parseAddress } from "../../protocol/address.js";
 import { canonicalIp } from "../../protocol/ip.js";
-import type { MeshStatus } from "../../protocol/status.js";
+import type { MeshStatus, PairStatus } from "../../protocol/status.js";
 import { EventStream } from "./event-stream.js";
 import { type ServerFigures, serverMetricsText } from "./metrics.js";
 import { Observation } from "./observation.js";
@@ -17,6 +18,10 @@ export interface StatusSource {
   /** The names of all meshes. */
   readonly meshes: readonly string[];
   status(mesh: string): MeshStatus;
+  /** The addresses of the members of a mesh in join order. */
+  membersOf(mesh: string): readonly Address[];
+  /** What is known of two listed members and their link. */
+  pair(mesh: string, a: Address, b: Address): PairStatus | undefined;
   readonly figures: Omit<ServerFigures, "meshes" | "loopDelay">;
   /** True once the server takes registrations, and until it ends. */
   readonly isReady: boolean;
@@ -120,6 +125,10 @@ export class StatusPages {
       send(response, 405, "text/plain; charset=utf-8", "Only GET and HEAD are answered.\n");
       return;
     }
+    this.#show(request, response);
+  }
+
+  #show(request: IncomingMessage, response: ServerResponse): void {
     const base = "http://localhost";
     const { pathname, searchParams } = new URL(
       URL.canParse(request.url ?? "/", base) ? (request.url ?? "/") : "/-",
@@ -127,6 +136,7 @@ export class StatusPages {
     );
     const mesh = searchParams.get("mesh") ?? "default";
     if (pathname === "/status.json") sendJson(response, this.#source.status(mesh));
+    else if (pathname === "/pair.json") this.#pair(mesh, searchParams.get("a"), searchParams.get("b"), response);
     else if (pathname === "/meshes.json") sendJson(response, this.#source.meshes);
     else if (pathname === "/events") this.#stream(mesh, request, response);
     else if (pathname === "/metrics") send(response, 200, expositionType, this.#metrics());
@@ -146,6 +156,20 @@ export class StatusPages {
     const url = URL.canParse(`http://${host}`) ? new URL(`http://${host}`) : undefined;
     const name = url?.hostname.replace(/^\[(.*)\]$/, "$1") ?? "";
     return canonicalIp(name) !== undefined || this.#hosts.has(name);
+  }
+
+  #pair(mesh: string, a: string | null, b: string | null, response: ServerResponse): void {
+    const [one, other] = [parseAddress(a ?? ""), parseAddress(b ?? "")];
+    const pair = one === undefined || other === undefined ? undefined : this.#source.pair(mesh, one, other);
+    if (pair !== undefined) {
+      sendJson(response, pair);
+      return;
+    }
+    const members = this.#source.membersOf(mesh);
+    const stranger = [a, b].find((end) => !members.includes((parseAddress(end ?? "") ?? "") as Address));
+    const why =
+      stranger === undefined ? "A pair has two ends" : `The mesh does not list "${printable(stranger ?? "", 100)}"`;
+    send(response, 404, "text/plain; charset=utf-8", `${why}: give the addresses of two members as a and b.\n`);
   }
 
   #ready(response: ServerResponse): void {

@@ -149,6 +149,9 @@ class Member:
             self.directory_moved()
         elif kind == "grant":
             self.granted(content)
+        elif kind == "measure":
+            # It measures nothing: the server shows what it has.
+            pass
         elif kind in ("leader", "waiting", "complete", "degraded"):
             self.tell(kind, **{key: value for key, value in content.items() if key != "type"})
         elif kind == "teardown":

@@ -57,6 +57,11 @@ def sentence(value):
     return re.sub("[\x00-\x1f\x7f-\x9f\ud800-\udfff]", "\ufffd", shown)
 
 
+def measured_ms(value):
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return fits(value is None or (number and 0 <= value <= 86_400_000), value)
+
+
 def address(value):
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([1-9][0-9]{0,4})", fits(isinstance(value, str), value))
     host = ipaddress.ip_address(fits(match, value) and (match[1] or match[2]))
@@ -133,6 +138,8 @@ CONTROLS = {
         "code?": text("[A-Z][A-Z_]{0,39}"),
         "message?": sentence,
     },
+    "measured": {"links": rows(ID, measured_ms, ZERO)},
+    "measure": {"everyMs": whole(0, 60_000)},
     "watch": {"size": ONE},
     "leave": {"reason": sentence},
     "renew": {"number": ONE},

@@ -64,6 +64,7 @@ export class RecordingHandler implements LinkHandler {
   readonly link: LinkWriter;
   /** What the test says that it has not begun yet. */
   waiting = 0;
+  waitingBytes = 0;
   /** What the test says of what waits besides. */
   isHeldUp = false;
   /** It has no room for messages. */

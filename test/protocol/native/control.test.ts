@@ -103,6 +103,15 @@ const messages: Readonly<Record<Control["type"], fc.Arbitrary<object>>> = {
   grant: fc
     .tuple(fc.record({ owner: ids, later: ids, attempt: ones }), fc.record({ failed: sentences }, optional))
     .map(([must, may]) => ({ ...must, ...may })),
+  measured: fc.record({
+    links: fc.array(
+      fc.tuple(ids, fc.option(fc.double({ min: 0, max: 86_400_000, noNaN: true }).map((ms) => ms + 0)), counts),
+      {
+        maxLength: 5,
+      },
+    ),
+  }),
+  measure: fc.record({ everyMs: fc.integer({ min: 0, max: 60_000 }) }),
   watch: fc.record({ size: ones }),
   leave: fc.record({ reason: sentences }),
   renew: fc.record({ number: ones }),

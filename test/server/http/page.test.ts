@@ -70,8 +70,21 @@ async function tab(context: TestContext, server: ListeningServer, within?: Brows
 }
 
 /** Resolves when this part of the page contains the text. */
-async function shows(page: Page, selector: string, text: string): Promise<void> {
+async function shows(page: Page, selector: string, text: string | RegExp): Promise<void> {
   await page.locator(selector).filter({ hasText: text }).first().waitFor({ timeout: 20_000 });
+}
+
+/** Moves the pointer over the picture until it is over a pair. */
+async function pointAtPair(page: Page): Promise<void> {
+  const box = await page.locator("#canvas").boundingBox();
+  if (box === null) throw new Error("there is no picture");
+  for (let y = 0.02; y < 1; y += 0.02) {
+    for (let x = 0.02; x < 1; x += 0.02) {
+      await page.mouse.move(box.x + x * box.width, box.y + y * box.height);
+      if ((await page.locator("#selected-title").textContent())?.includes(" and ") === true) return;
+    }
+  }
+  throw new Error("there is no pair in the picture");
 }
 
 /** Runs in the page: what axe finds there. */
@@ -137,6 +150,39 @@ describe("the page in Chromium", () => {
     for (const proxy of proxies) proxy.isShut = false;
     await shows(page, "#state", "complete");
     await shows(page, "#counts", "2 members, 1 of 1 links");
+  });
+
+  it("says of the pair that is pointed at what both ends have said, their round trip, and after a cut who has said what", async (context) => {
+    const server = await shownServer();
+    const page = await tab(context, server);
+    const asked: string[] = [];
+    page.on("request", (request) => {
+      if (request.url().includes("/pair.json")) asked.push(request.url());
+    });
+    const proxies = [await memberBehindProxy(server, "one"), await memberBehindProxy(server, "two")];
+    await shows(page, "#state", "complete");
+    expect(asked).toEqual([]);
+    await pointAtPair(page);
+    await shows(page, "#selected-title", "one and two");
+    for (const name of ["one", "two"]) {
+      await shows(
+        page,
+        "#selected p",
+        new RegExp(`^${name} said \\d+ s ago: up, attempt \\d+; round trip [\\d.]+ ms, 0 bytes queued`),
+      );
+    }
+    for (const proxy of proxies) {
+      proxy.isShut = true;
+      proxy.cut();
+    }
+    await shows(page, "#selected p", /^one said \d+ s ago: (dialing|refused|hello|broken), attempt \d+: ./);
+    await shows(page, "#selected p", /^two said \d+ s ago: (dialing|broken), attempt \d+: ./);
+    await page.mouse.move(0, 0);
+    await shows(page, "#selected-title", "Point at a member");
+    const before = asked.length;
+    for (const proxy of proxies) proxy.isShut = false;
+    await shows(page, "#state", "complete");
+    expect(asked.length - before).toBeLessThanOrEqual(1);
   });
 
   it("has nothing to complain of for those who read it with other means", async (context) => {

@@ -2,7 +2,7 @@ import { connect, type Socket } from "node:net";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { join } from "../../../src/node/join.js";
 import type { MeshNode } from "../../../src/node/mesh-node.js";
-import type { MeshStatus } from "../../../src/protocol/status.js";
+import type { MeshStatus, PairStatus } from "../../../src/protocol/status.js";
 import { type StatusChange, withChange } from "../../../src/protocol/status-changes.js";
 import { serverMetrics } from "../../../src/server/http/metrics.js";
 import type { ServeOptions } from "../../../src/server/options.js";
@@ -112,6 +112,32 @@ describe("the server over HTTP", () => {
     }
     expect(await codeOf(get, `Host: ${http}`, "Origin: http://evil.example")).toBe("403");
     expect(await codeOf(get, `Host: ${http}`, `Origin: http://${http}`)).toBe("200");
+    const paths = [
+      "/",
+      "/page.js",
+      "/page.css",
+      "/pair.json",
+      "/meshes.json",
+      "/events",
+      "/metrics",
+      "/healthz",
+      "/readyz",
+    ];
+    for (const path of [...paths, "/status.json", "/nothing"]) {
+      const line = `GET ${path} HTTP/1.1`;
+      const refused = [
+        await answer(http, line, "Host: evil.example"),
+        await answer(http, line, `Host: ${http}`, "Origin: http://evil.example"),
+        await answer(http, line, `Host: ${http}`, "Origin: null"),
+      ];
+      for (const text of refused) {
+        expect([path, /^HTTP\/1.1 403 /.test(text), text.split("\r\n\r\n")[1]]).toEqual([
+          path,
+          true,
+          "This host name is not served here. Give it with --http-host.\n",
+        ]);
+      }
+    }
     expect(await codeOf("POST /status.json HTTP/1.1", `Host: ${http}`)).toBe("405");
     expect(await codeOf("GET /../../etc/passwd HTTP/1.1", `Host: ${http}`)).toBe("404");
     expect(await codeOf("GET // HTTP/1.1", `Host: ${http}`)).toBe("404");
@@ -140,6 +166,40 @@ describe("the server over HTTP", () => {
     expect(missed.value).toMatchObject({ event: "change", data: { type: "departed" } });
     const stranger = await events(http, { "last-event-id": "other-1" }).next();
     expect(stranger.value).toMatchObject({ event: "snapshot" });
+  });
+
+  it("shows a pair with what both ends have said and measured, and says who is not listed", async () => {
+    const { server, http } = await shownServer();
+    const [one, two] = [await member(server, "one"), await member(server, "two")];
+    await one.complete({ size: 2 });
+    const pairOf = async (a = "", b = ""): Promise<Response> => await fetch(`http://${http}/pair.json?a=${a}&b=${b}`);
+    const read = async (): Promise<PairStatus> => (await (await pairOf(two.address, one.address)).json()) as PairStatus;
+    let pair = await read();
+    expect(pair).toMatchObject({ mesh: "default", isUp: true });
+    expect(pair.ends).toMatchObject([
+      { address: one.address, name: "one", report: { stage: "up", attempt: 1 } },
+      { address: two.address, name: "two", report: { stage: "up", attempt: 1 } },
+    ]);
+    while (pair.ends.some(({ roundTripMs }) => roundTripMs === undefined)) pair = await read();
+    for (const { queuedBytes } of pair.ends) expect(queuedBytes).toBe(0);
+    const unlisted = [
+      ["127.0.0.1:1", one.address],
+      [one.address, "<b>"],
+      [one.address, ""],
+      [one.address, one.address],
+    ] as const;
+    const answers = unlisted.map(async (ends) => {
+      const response = await pairOf(...ends);
+      return [response.status, await response.text()];
+    });
+    const more = "give the addresses of two members as a and b.\n";
+    expect(await Promise.all(answers)).toEqual([
+      [404, `The mesh does not list "127.0.0.1:1": ${more}`],
+      [404, `The mesh does not list "<b>": ${more}`],
+      [404, `The mesh does not list "": ${more}`],
+      [404, `A pair has two ends: ${more}`],
+    ]);
+    expect((await fetch(`http://${http}/pair.json?mesh=none&a=${one.address}&b=${two.address}`)).status).toBe(404);
   });
 
   it("counts what Prometheus reads, each series with its help", async () => {
