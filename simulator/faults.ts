@@ -13,6 +13,8 @@ export interface FaultTargets {
   /** Every run so far, the newest last. */
   readonly members: readonly SimulatedMember[];
   startMember(script: MemberScript): void;
+  /** The server leaves the mesh to its members. */
+  releaseServer(): void;
   /** Kills the server, and starts an empty one `forMs` later. */
   restartServer(forMs: number, isClockBack: boolean): void;
 }
@@ -23,6 +25,9 @@ export function injectFault(troupe: FaultTargets, fault: Fault): void {
   switch (fault.type) {
     case "killServer":
       network.kill(serverProcess);
+      break;
+    case "release":
+      troupe.releaseServer();
       break;
     case "restartServer":
       troupe.restartServer(fault.forMs, fault.isClockBack);

@@ -43,6 +43,11 @@ export const wantedLabels: Readonly<Record<ScenarioKind, readonly string[]>> = {
     ...["linked by a reverse dial", "relinked by a reverse dial"],
     ...faults("crash", "cut", "firewall", "leave", "rejoin", "stall", "suspend"),
   ],
+  released: [
+    ...["relink", "broken", "loss reported", "released", "resumed with replay", "stream read to its end"],
+    ...["linked without a server", "link ended by a lease without a server", "left with a member that was not told"],
+    ...faults("crash", "cut", "leave", "rejoin", "release", "stall", "suspend", "suspendServer"),
+  ],
   restarts: [
     ...ofNatives,
     ...["back in a new log", "serverLost", "serverBack", "fenced and rejoined", "waiting", "mesh forgotten"],

@@ -6,7 +6,7 @@ import { Timers } from "../src/core/timers.js";
 import { MemberMachine } from "../src/mesh/member-machine.js";
 import type { MemberEvent, MemberInput, MemberOutput } from "../src/mesh/types.js";
 import { type MessagingChannel, MessagingChannels, type MessagingEvent } from "../src/messaging/messaging-channel.js";
-import { type Address, endpointOf } from "../src/protocol/address.js";
+import { type Address, endpointOf, formatAddress } from "../src/protocol/address.js";
 import type { Dialect, Id } from "../src/protocol/directory.js";
 import { Driver } from "../src/runtime/driver.js";
 import type { CheckedSimulation } from "./checked-simulation.js";
@@ -37,6 +37,7 @@ export class SimulatedMember implements NativeMemberRun {
   readonly machine: MemberMachine<MessagingEvent>;
   /** The revision of the newest `complete`. */
   completeRevision: number | undefined;
+  releasedAt: number | undefined;
   /** What it wants to hold, and with which token it believes to hold it. */
   readonly claims = new Map<string, { readonly number: number; readonly since: number; token: number | undefined }>();
   #claimsMade = 0;
@@ -221,10 +222,17 @@ export class SimulatedMember implements NativeMemberRun {
       handle: (input, now, clocks) => machine.handle(input, now, clocks),
       poll: () => {
         const output = machine.poll();
+        if (output?.type === "dial") this.#checkDial(output.to);
         return output?.type === "send" && this.#lies !== undefined ? this.#lies.told(output) : output;
       },
       nextTimeout: () => machine.nextTimeout(),
     };
+  }
+
+  /** A member whose server has left it the mesh looks for no server. */
+  #checkDial(to: Endpoint): void {
+    if (this.releasedAt !== undefined && formatAddress(to) === serverAddress)
+      this.#context.invariantChecker.violate("L1", `${this.address} looks for a server that has left it the mesh`);
   }
 
   #draw(): Id {
@@ -367,6 +375,9 @@ export class SimulatedMember implements NativeMemberRun {
         this.#isRegistered = true;
         if (this.script.watches !== undefined) this.#watch(this.script.watches);
         if (this.process.names.size > 1) this.#context.count("registered at another address");
+        break;
+      case "released":
+        this.releasedAt = network.engine.now;
         break;
       case "waiting":
         this.#isWaiting = true;

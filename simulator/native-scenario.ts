@@ -5,6 +5,7 @@ import { longestMessage } from "./checkers/message-checker.js";
 import { withClaims } from "./claim-scenario.js";
 import type { NetworkConditions } from "./network-conditions.js";
 import { withFirewalls } from "./one-way-scenario.js";
+import { withRelease } from "./release-scenario.js";
 import { withRestarts } from "./restart-scenario.js";
 import {
   classicScenarioOf,
@@ -25,6 +26,7 @@ export function scenarioOf(seed: number, kind: ScenarioKind): Scenario {
   if (kind === "classic") return classicScenarioOf(seed);
   const scenario = nativeScenarioOf(seed, kind === "mixed");
   if (kind === "oneway") return withFirewalls(new SeededRandom(seed + 7 * 2 ** 42), scenario);
+  if (kind === "released") return withRelease(new SeededRandom(seed + 11 * 2 ** 42), scenario);
   if (kind === "restarts") return withRestarts(new SeededRandom(seed + 5 * 2 ** 42), scenario);
   return kind === "claims" ? withClaims(new SeededRandom(seed + 3 * 2 ** 42), scenario) : scenario;
 }

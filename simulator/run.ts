@@ -11,6 +11,7 @@ import { LinkLatencyChecker } from "./checkers/link-latency-checker.js";
 import { LogChecker, reportLagMs } from "./checkers/log-checker.js";
 import { MessageChecker } from "./checkers/message-checker.js";
 import { firstRecoveryFault } from "./checkers/recovery.js";
+import { firstReleaseFault } from "./checkers/release.js";
 import { RequestChecker } from "./checkers/request-checker.js";
 import { StreamChecker } from "./checkers/stream-checker.js";
 import { Engine, SimulatedProcess } from "./engine.js";
@@ -93,6 +94,8 @@ class Simulation implements CheckedSimulation, FaultTargets {
   readonly #engine: Engine;
   readonly #keepsTrace: boolean;
   #server: SimulatedServer;
+  /** It has left the mesh to its members. */
+  #isReleased = false;
   /** It was killed, and another one will be started. */
   #isServerAway = false;
   readonly #restarts = new Map<Address, number>();
@@ -184,6 +187,12 @@ class Simulation implements CheckedSimulation, FaultTargets {
     });
   }
 
+  releaseServer(): void {
+    if (this.#isServerGone) return;
+    this.#isReleased = true;
+    this.#server.release();
+  }
+
   restartServer(forMs: number, isClockBack: boolean): void {
     if (this.#isServerGone || this.#isServerAway) return;
     this.network.kill(this.serverProcess);
@@ -216,8 +225,11 @@ class Simulation implements CheckedSimulation, FaultTargets {
     if (this.scenario.claims === true) this.#scheduleClaims(healsAt);
     this.#engine.run(healsAt);
     this.network.conditions = withoutFaults(this.network.conditions);
-    this.#heal();
-    this.#checkForgotten();
+    if (this.#isReleased) this.#checkReleased();
+    else {
+      this.#heal();
+      this.#checkForgotten();
+    }
     if (!this.#isServerGone) {
       if (this.completenessChecker.endsBy !== undefined)
         this.invariantChecker.violate("S9", "a full mesh does not end");
@@ -297,6 +309,16 @@ class Simulation implements CheckedSimulation, FaultTargets {
     this.count("found whole");
     const { often, seldom } = stayingMs;
     this.#runUntil(this.#engine.now + (this.#engine.random.chance(0.2) ? seldom : often), () => this.#isServerGone);
+  }
+
+  /** A lease after the last fault, members that the server has left alone are linked at both ends, or have parted for good. */
+  #checkReleased(): void {
+    const { leaseMs, silentMs } = this.limits;
+    // Who was not told looks for the server first.
+    this.#engine.run(this.#faultFreeAt + serverLostMs + 2 * leaseMs + 2 * silentMs + healingMs);
+    const fault = firstReleaseFault(this, this.members);
+    if (fault !== undefined) this.invariantChecker.violate(fault.invariant, fault.detail);
+    for (const member of this.members) if (!member.isOver) member.leave();
   }
 
   /** N26: a lease after all members have died, the server keeps no more than at its start. */

@@ -7,7 +7,7 @@ import type { CutNotice } from "./connection-end.js";
 import type { NetworkConditions } from "./network-conditions.js";
 
 /** Which members play: all of one dialect, or some of either. */
-export type ScenarioKind = "classic" | "native" | "mixed" | "claims" | "restarts" | "oneway";
+export type ScenarioKind = "classic" | "native" | "mixed" | "claims" | "restarts" | "oneway" | "released";
 
 /** A member as the scenario has it. */
 export interface MemberScript {
@@ -40,6 +40,8 @@ export type Fault =
   /** Some connection between members breaks. */
   | { readonly type: "reset"; readonly at: number; readonly noticedWithinMs: number }
   | { readonly type: "killServer"; readonly at: number }
+  /** The server goes, and leaves the mesh to its members. */
+  | { readonly type: "release"; readonly at: number }
   /** The server is killed, and another one with nothing in memory is started at its address; perhaps with an earlier clock. */
   | { readonly type: "restartServer"; readonly at: number; readonly forMs: number; readonly isClockBack: boolean }
   /**

@@ -86,6 +86,12 @@ export class SimulatedServer {
     this.process.do(() => this.#driver.input({ type: "teardown", reason: "the play is over" }));
   }
 
+  /** It goes, and the mesh stays. */
+  release(): void {
+    this.#isOrdered = true;
+    this.process.do(() => this.#driver.input({ type: "release", reason: "the mesh can do without" }));
+  }
+
   /** The machine, with a log checker that is written as the log's answers are read. */
   #recorded(): Machine<RendezvousInput, RendezvousOutput> {
     const { machine } = this;

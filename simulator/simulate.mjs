@@ -3,7 +3,7 @@
 // One seed with its whole history: npm run simulate -- --seed 17 --kind native
 // At the end it says how many plays of each kind came across which situation; after 10,000 plays of a kind or more it fails if
 // they have missed one that they must come across (labels.ts).
-// Who plays is said by --kind: classic, native, mixed, claims, restarts or oneway; any, which is the default, plays each seed with all of them.
+// Who plays is said by --kind: classic, native, mixed, claims, restarts, oneway or released; any, which is the default, plays each seed with all of them.
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { isMainThread, parentPort, Worker } from "node:worker_threads";
@@ -16,7 +16,7 @@ const portion = 250;
 /** Fewer plays than these may miss what is rare. */
 const fewPlays = 10_000;
 
-const everyKind = ["classic", "native", "mixed", "claims", "restarts", "oneway"];
+const everyKind = ["classic", "native", "mixed", "claims", "restarts", "oneway", "released"];
 
 function playPortion({ from, count, kinds }) {
   const labels = Object.fromEntries(kinds.map((kind) => [kind, {}]));

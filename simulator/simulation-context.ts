@@ -19,6 +19,8 @@ export interface NativeRun extends MemberRun {
   /** True once it ends, or is dead. */
   readonly isOver: boolean;
   readonly isRegistered: boolean;
+  /** When it read that the server has left the mesh to its members; undefined before. */
+  readonly releasedAt: number | undefined;
   /** Its end of the connection on which it registered or resumed last. */
   readonly session: ConnectionEnd | undefined;
   /** When it first reported its links on that connection; undefined before. */

@@ -326,12 +326,23 @@ export class LinkChecker implements LinkFacts {
     return said !== undefined && hasPaused && network.engine.now - said.at >= limits.dialMs;
   }
 
+  /** Without a server a link ends for good that is broken for a lease, and then that of the other end does. */
+  #hasLapsed({ releasedAt }: NativeRun, { isUp, changedAt }: WatchedLink): boolean {
+    const { network, limits, count } = this.#context;
+    if (releasedAt === undefined || isUp) return false;
+    const hasLapsed = network.engine.now - Math.max(releasedAt, changedAt) >= limits.leaseMs - 1;
+    if (hasLapsed) count("link ended by a lease without a server");
+    return hasLapsed;
+  }
+
   /** A link ends only if one of the two has been removed from the directory, or ends. */
-  #mayEnd(memberRun: NativeRun, { own, peer }: WatchedLink): boolean {
+  #mayEnd(memberRun: NativeRun, watched: WatchedLink): boolean {
+    const { own, peer } = watched;
     const { logChecker, memberRuns } = this.#context;
     const other = memberRuns.get(peer);
     if (memberRun.isOver || memberRun.id !== own || other === undefined || other.isOver || other.id !== peer)
       return true;
+    if (this.#hasLapsed(memberRun, watched) || (other.releasedAt !== undefined && !this.has(other, own))) return true;
     // No link ends because a log does not name its peer.
     const isRemoved = (id: Id): boolean => !logChecker.has(id) && !logChecker.isUnheard(id);
     return isRemoved(own) || isRemoved(peer);

@@ -190,6 +190,8 @@ export class LogChecker implements LogFacts {
   /** S5: a member holds what the log holds at that revision, and perhaps members of a log that was forgotten. */
   read(memberRun: NativeRun): void {
     const { revision, entries } = memberRun.machine;
+    // Without a log members only become fewer.
+    if (memberRun.releasedAt !== undefined && entries.every(({ id }) => this.#known.has(id))) return;
     const isHeld = (directory: string): boolean => {
       return directory === textOf(entries.filter(({ id }) => !this.#earlier.has(id) || directory.includes(id)));
     };
