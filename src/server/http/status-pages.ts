@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { expositionType } from "../../api/exposition.js";
 import { LoopDelay } from "../../api/loop-delay.js";
 import type { Endpoint } from "../../core/connections.js";
@@ -66,6 +66,8 @@ export class StatusPages {
   readonly #server: Server;
   readonly #observations = new Map<string, Observation>();
   readonly #streams = new Set<EventStream>();
+  /** Sockets with an answer that has not gone out. */
+  readonly #answering = new WeakSet<Socket>();
   readonly #life = Date.now().toString(36);
   readonly #loopDelay = new LoopDelay();
 
@@ -110,6 +112,7 @@ export class StatusPages {
   }
 
   #answer(request: IncomingMessage, response: ServerResponse): void {
+    if (!this.#isOnlyRequest(request, response)) return;
     for (const [name, value] of Object.entries(everywhere)) response.setHeader(name, value);
     if (!this.#isOurs(request)) {
       send(
@@ -143,6 +146,18 @@ export class StatusPages {
     else if (pathname === "/healthz") send(response, 200, "text/plain; charset=utf-8", "ok\n");
     else if (pathname === "/readyz") this.#ready(response);
     else this.#file(pathname, response);
+  }
+
+  /**
+   * One request at a time: whoever sends the next one before it has read the answer is cut off. No browser does so, and one read
+   * from a socket can hold more than a thousand requests, which would be answered in one turn of the event loop.
+   */
+  #isOnlyRequest({ socket }: IncomingMessage, response: ServerResponse): boolean {
+    if (this.#answering.has(socket)) socket.destroy();
+    if (socket.destroyed) return false;
+    this.#answering.add(socket);
+    response.on("close", () => this.#answering.delete(socket));
+    return true;
   }
 
   /** Whether the request names this server, and comes from no page of another site. */
