@@ -33,7 +33,7 @@ export async function runProgram(program: Command): Promise<void> {
 function usageCode(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ended : exitCodes.usage;
   if (!(error instanceof FullmeshError)) throw error;
-  process.stderr.write(`fullmesh: ${error.code}: ${error.message}\n  try: ${error.remedy}\n`);
+  process.stderr.write(`fullmesh: ${error.code}: ${error.message}\n  try: ${remedyOf(error)}\n`);
   return exitCodeOf(error);
 }
 
@@ -100,8 +100,14 @@ function exit(code: number, signal: EndSignal | undefined): never {
   return process.exit(code);
 }
 
+/** Whoever types a command has no call to change. */
+function remedyOf({ code, remedy }: FullmeshError): string {
+  if (code !== "BAD_OPTION") return remedy;
+  return "Correct the argument, flag or variable that the message names; --help behind the command lists what each may be.";
+}
+
 function printError(output: Output, error: unknown): void {
   const lines = error instanceof ProcessFailure ? error.lastLines : [];
-  if (error instanceof FullmeshError) output.error(error.code, error.message, error.remedy, lines);
+  if (error instanceof FullmeshError) output.error(error.code, error.message, remedyOf(error), lines);
   else output.error("ERROR", error instanceof Error ? (error.stack ?? error.message) : String(error));
 }

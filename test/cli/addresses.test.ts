@@ -88,6 +88,8 @@ describe("fullmesh join with several addresses", () => {
     const member = fullmesh(["join", addresses]);
     expect((await member.exited()).code).toBe(2);
     expect(member.errors).toContain("BAD_OPTION: Expected `server` to be a server's address such as");
+    // There is no call that could be changed.
+    expect(member.errors).toContain("try: Correct the argument, flag or variable that the message names");
   });
 
   it("reads them from FULLMESH_SERVER, and dials one that is named twice once a round", async () => {
