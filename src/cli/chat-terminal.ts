@@ -30,6 +30,8 @@ export class ChatTerminal {
   readonly #terminal: Interface & { prevRows?: number };
   readonly #isColoured = process.stdout.hasColors();
   #isClosed = false;
+  /** This member is the one that has gone, not its peers. */
+  #hasLeft = false;
 
   /** `quit`: the person wants to leave. */
   constructor(node: MeshNode, output: Output, quit: () => void) {
@@ -79,7 +81,7 @@ export class ChatTerminal {
 
   #send(line: string): void {
     if (line === "") return;
-    if (this.#node.peers.length === 0) this.#print("nobody is here yet; it is sent when somebody comes");
+    if (this.#node.peers.length === 0) this.#print("nobody else is here; it is sent when somebody comes");
     // A long text that is pasted waits in the terminal.
     if (this.lines.write(`${line}\n`)) return;
     this.#terminal.pause();
@@ -128,10 +130,15 @@ export class ChatTerminal {
     );
     node.on("peer:back", ({ peer }) => this.#remark(`${this.#nameOf(peer)} is back`));
     node.on("peer:down", ({ peer, reason, unacknowledged }) => {
-      const lost = unacknowledged === 0 ? "" : `; ${unacknowledged} of your lines may not have arrived`;
-      this.#remark(`${this.#nameOf(peer)} has gone: ${shownLine(reason)}${lost}`);
+      const name = this.#nameOf(peer);
+      const lost = unacknowledged === 0 ? "" : `${unacknowledged} of your lines may not have arrived`;
+      if (!this.#hasLeft) this.#remark(`${name} has gone: ${shownLine(reason)}${lost && `; ${lost}`}`);
+      else if (lost !== "") this.#remark(`${lost} at ${name}`);
     });
-    node.on("ended", ({ reason }) => this.#remark(`the mesh has ended: ${shownLine(reason)}`));
+    node.on("ended", ({ reason }) => {
+      this.#hasLeft = reason === "left";
+      this.#remark(this.#hasLeft ? "you have left" : `the mesh has ended: ${shownLine(reason)}`);
+    });
   }
 
   #printBytes(): void {

@@ -72,7 +72,7 @@ export class LineSender {
     this.#input.pause();
     const unsent = this.#queue.length - this.#next;
     if (unsent > 0)
-      this.#output.info(`the mesh has ended; ${unsent === 1 ? "1 line" : `${unsent} lines`} of stdin were not sent`);
+      this.#output.info(unsent === 1 ? "1 line of stdin was not sent" : `${unsent} lines of stdin were not sent`);
   };
 
   readonly #read = (bytes: Buffer): void => {

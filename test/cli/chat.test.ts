@@ -42,6 +42,9 @@ describe("fullmesh join on a terminal", () => {
     await alice.has(/carolESC\[0m has come/);
     carol.type("/quit\r");
     expect(await carol.exited).toBe(0);
+    // She has gone, and neither the mesh nor the others.
+    expect(carol.drawn).toContain("* you have left");
+    expect(carol.drawn).not.toMatch(/has ended|has gone/);
     await alice.has(/carolESC\[0m has gone: left/);
     bob.kill("SIGKILL");
     await alice.has(/bobESC\[0m (has gone|cannot be reached)/);
