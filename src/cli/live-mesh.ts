@@ -75,6 +75,7 @@ export class LiveMesh {
   }
 
   changed(): void {
+    if (this.#isClosed) return;
     this.#timer ??= setTimeout(() => this.#redraw(), redrawMs);
   }
 

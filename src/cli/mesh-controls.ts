@@ -26,8 +26,8 @@ export class MeshControls {
   readonly #silentSeconds: number;
   readonly #tell: (sentence: string) => void;
   readonly #end: () => void;
-  /** The two members that cannot reach one another. */
-  readonly #partitions: (readonly [MemberProcess, MemberProcess])[] = [];
+  /** Pairs that cannot reach one another. */
+  #partitions: (readonly [MemberProcess, MemberProcess])[] = [];
   #restart: NodeJS.Timeout | undefined;
 
   constructor(
@@ -136,21 +136,30 @@ export class MeshControls {
 
   #partition(numbers: readonly number[]): void {
     if (this.#partitions.length > 0 && numbers.length === 0) {
-      for (const [a, b] of this.#partitions.splice(0)) {
-        this.#tell(
-          `${this.#nameOf(a)} and ${this.#nameOf(b)} can reach one another again: the next dial succeeds, and pauses between dials grow to 30 s`,
-        );
-        this.#sendUnreachable(a);
-        this.#sendUnreachable(b);
-      }
+      for (const pair of this.#partitions) this.#heal(pair);
       return;
     }
     const pair = this.#pair(numbers);
     if (pair === undefined) return;
     const [a, b] = pair;
+    const same = this.#partitions.find((apart) => apart.includes(a) && apart.includes(b));
+    if (same !== undefined) {
+      this.#heal(same);
+      return;
+    }
     this.#partitions.push(pair);
     this.#tell(
       `${this.#nameOf(a)} and ${this.#nameOf(b)} cannot reach one another now, as if a firewall stood between them`,
+    );
+    this.#sendUnreachable(a);
+    this.#sendUnreachable(b);
+  }
+
+  #heal(pair: readonly [MemberProcess, MemberProcess]): void {
+    this.#partitions = this.#partitions.filter((apart) => apart !== pair);
+    const [a, b] = pair;
+    this.#tell(
+      `${this.#nameOf(a)} and ${this.#nameOf(b)} can reach one another again: the next dial succeeds, and pauses between dials grow to 30 s`,
     );
     this.#sendUnreachable(a);
     this.#sendUnreachable(b);
@@ -167,11 +176,7 @@ export class MeshControls {
     this.#tell("you ended the server; it is started again in 3 s at the same port, and knows nothing");
     await this.#server.stop();
     this.#restart = setTimeout(() => {
-      void this.#server
-        .start()
-        .then(() =>
-          this.#tell("the server runs again; native members find it by themselves, and classic ones have ended"),
-        );
+      void this.#server.start().then(() => this.#tell(`the server runs again; ${this.#story.afterRestart}`));
     }, serverAwayMs);
   }
 

@@ -114,11 +114,14 @@ function suspectLines({ members }: MeshStatus, story: MeshStory, now: number): s
 }
 
 /** Which pairs are not linked, who is to dial and why that one, and why it has come to nothing so far. */
-function missingLines({ missing }: MeshStatus, story: MeshStory, now: number): string[] {
-  const told = missing.filter(({ stage, since }) => stage !== "unreported" || now - since > unreportedMs);
+function missingLines({ missing, gathering }: MeshStatus, story: MeshStory, now: number): string[] {
+  // A server that still learns the mesh from its members lacks reports, not links.
+  const told = missing.filter(
+    ({ stage, since }) => stage !== "unreported" || (!gathering && now - since > unreportedMs),
+  );
   const lines = told.slice(0, mostMissing).map(({ a, b, owner, stage, attempt, reason, since }) => {
     const [first, second] = owner === a ? [a, b] : [b, a];
-    const who = `${story.nameOf(first)} dials ${story.nameOf(second)} (it joined before)`;
+    const who = `${story.nameOf(first)} is to dial ${story.nameOf(second)}, because it joined first`;
     const tries = attempt === 0 ? "" : `, attempt ${attempt}`;
     return `${who}: ${stageTexts[stage]}${tries}, for ${durationText(now - since)}: ${story.withNames(reason)}`;
   });

@@ -65,6 +65,13 @@ export class MeshStory {
     return number === undefined ? address : `member ${number}`;
   }
 
+  /** What follows when the server runs again. */
+  get afterRestart(): string {
+    return this.#dialect === "native"
+      ? "its members look for it, and find it by themselves"
+      : "its members have ended with the one before";
+  }
+
   /** Its process has ended: a member that joins at this address from now on is another one. */
   ended(address: string): void {
     this.#ended.add(address);
@@ -86,6 +93,7 @@ export class MeshStory {
       this.#tell(`the server has forgotten ${counted(addresses.length, "member")}: ${reason}`);
     });
     server.on("gathered", ({ back, missing }) => {
+      for (const address of missing) this.#listed.delete(address);
       const rest =
         missing.length === 0 ? "" : `; not back: ${missing.map((address) => this.nameOf(address)).join(", ")}`;
       this.#tell(`the new server has learned the mesh from its ${counted(back, "member")}${rest}`);
@@ -103,9 +111,9 @@ export class MeshStory {
     this.#tellSoon();
   }
 
-  /** The server is gone, and the next one knows nobody. */
+  /** The server is gone. Native members come back to the next one in their old places; classic ones end. */
   serverStopped(): void {
-    this.#listed.clear();
+    if (this.#dialect === "classic") this.#listed.clear();
   }
 
   /** A member process has reported this. */
@@ -144,17 +152,17 @@ export class MeshStory {
       this.#newest += 1;
       this.#numbers.set(address, this.#newest);
     }
-    const [first = "", ...others] = this.#listed;
-    const before = first === "" ? 0 : others.length + 1;
+    const before = [...this.#listed].filter((other) => other !== address && !this.#ended.has(other));
+    const [first = ""] = before;
     this.#listed.add(address);
     this.#orders.set(address, order);
     const name = this.nameOf(address);
     if (isReturned) {
       this.#returned.push(name);
       this.#tellSoon();
-    } else if (before === 0) this.#tell(`${name} has joined: it is the first, and has nobody to dial`);
+    } else if (before.length === 0) this.#tell(`${name} has joined: it is the first, and has nobody to dial`);
     else {
-      const who = before === 1 ? this.nameOf(first) : `the ${before} before it`;
+      const who = before.length === 1 ? this.nameOf(first) : `the ${before.length} before it`;
       this.#tell(`${name} has joined${wasKnown ? " again, now as the last" : ""}; ${who} will dial it`);
     }
   }
@@ -242,11 +250,14 @@ export class MeshStory {
 
   #linkText({ pair: [owner, other], reason, awayMs }: LinkStory): string {
     const [first, second] = [this.nameOf(owner), this.nameOf(other)];
+    const broke = `the connection of ${first} and ${second} broke (${reason})`;
+    // Nobody dials a member that has gone.
+    if (!this.#listed.has(owner) || !this.#listed.has(other)) return broke;
     const redial = `${first} is to dial again, because it joined before ${second}`;
-    if (awayMs === undefined) return `the connection of ${first} and ${second} broke (${reason}): ${redial}`;
+    if (awayMs === undefined) return `${broke}: ${redial}`;
     const after = awayMs < 1000 ? `${Math.max(1, Math.round(awayMs))} ms` : `${(awayMs / 1000).toFixed(1)} s`;
     if (reason === undefined) return `${first} and ${second} are linked again, after ${after}`;
-    return `the connection of ${first} and ${second} broke (${reason}): ${redial}: linked again after ${after}`;
+    return `${broke}: ${redial}: linked again after ${after}`;
   }
 }
 

@@ -29,6 +29,7 @@ const precedence: readonly StepKind[] = [
   "answer",
   "hello",
   "grant",
+  "failed",
   "proof",
   "here",
   "check",

@@ -42,7 +42,7 @@ function nativeText(
     case "check":
       return `${from} asks whether it is ${to} still that answers there`;
     case "here":
-      return `${from} answers ${to} that it is still there`;
+      return `${from} answers where ${to} has dialed it: it is the one that listens there`;
     case "proof":
       return `${from} sends ${to} this number where it registered: so the address is its own, and it is let in`;
     case "directory":
@@ -57,6 +57,10 @@ function nativeText(
       return from === "the server"
         ? `${from} passes that on to ${to}, whose turn to dial it is now`
         : `${from} could not dial, so it asks ${to} to let the other end dial: that is attempt ${detail}`;
+    case "failed":
+      return from === "the server"
+        ? `${from} passes that on to ${to}, whose turn to dial it is again`
+        : `${from} could not dial either, and says so to ${to}: ${detail}`;
     default:
       return `${from} refuses ${to}: ${detail}`;
   }
@@ -86,8 +90,8 @@ function classicText(
 /** The rule, as it is true of these two. */
 function dialText(story: MeshStory, caller: string, called: string, from: string, to: string): string {
   return story.isBefore(caller, called)
-    ? `${from} dials ${to}, because it was admitted before it`
-    : `${from} dials ${to}: it was admitted after it, and was asked to, because ${to} could not dial`;
+    ? `${from} dials ${to}, because it joined first`
+    : `${from} dials ${to}, though it joined later: it was asked to, because ${to} could not dial`;
 }
 
 /** What follows for a member from its place in this list. */

@@ -86,7 +86,8 @@ export function addUp(program: Command): void {
 const helpOfKeys = `
 Members have numbers, in the order in which they joined. A row of the picture is a
 member, and so is a column: > means that the row has dialed the column, < the other
-way, x that the two are not linked, * that their connection is new. Of two members the one that joined first dials.
+way, x that the two are not linked, * that their connection is new. Of two members the
+one that joined first dials.
 
 Keys with --stay, on a terminal:
   k  kill a member (kill -9)
@@ -98,7 +99,7 @@ Keys with --stay, on a terminal:
   q  end the mesh; so does Ctrl-C
   space  with --slow: pause, and go on
 Numbers before a key choose members: 3k kills member 3, 2 5c cuts 2 from 5. Without
-them it is the newest member, or two at random.`;
+them it is the newest member, or two at random; s and p first undo what they have done.`;
 
 async function runUp(size: number, flags: UpFlags, { output, onSignal }: CommandContext): Promise<void> {
   const trace = flags.trace === undefined ? undefined : await TraceFile.open(flags.trace, output);

@@ -22,6 +22,8 @@ export type StepKind =
   | "hello"
   | "answer"
   | "grant"
+  /** A dial that was granted has failed. */
+  | "failed"
   | "refuse";
 
 /** One step that a process is about to take. */
@@ -66,9 +68,12 @@ function controlStep(control: Control): StepContent | undefined {
       const changes = control.entries.flatMap((entry) => ("address" in entry ? [entry.address] : []));
       return changes.length === 0 ? undefined : { kind: "entries", detail: changes.join(" ") };
     }
+    case "grant":
+      return control.failed === undefined
+        ? { kind: "grant", detail: String(control.attempt) }
+        : { kind: "failed", detail: control.failed };
     case "hello":
     case "answer":
-    case "grant":
       return { kind: control.type, detail: String(control.attempt) };
     case "refuse":
       return { kind: "refuse", detail: `${control.code}: ${control.message}` };

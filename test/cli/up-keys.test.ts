@@ -21,6 +21,8 @@ async function live(context: TestContext, size: number, ...flags: readonly strin
 async function quit(terminal: Terminal): Promise<void> {
   terminal.type("q");
   expect(await terminal.exited).toBe(0);
+  // The last picture is that of the mesh, not that of what its end leaves.
+  expect(terminal.drawn.slice(terminal.drawn.lastIndexOf('mesh "default" at'))).not.toContain("THE SERVER IS AWAY");
 }
 
 /** The processes below this one. */
@@ -80,13 +82,20 @@ describe("the keys of fullmesh up --stay", () => {
     const terminal = await live(context, 3);
     const apart = await terminal.answer(
       "1 3p",
-      /member 1 dials member 3 \(it joined before\): no connection, [^:]*:\s+EHOSTUNREACH/,
+      /member 1 is to dial member 3, because it joined first: no connection, [^:]*:\s+EHOSTUNREACH/,
     );
     expect(apart).toContain("member 1 and member 3 are partitioned");
     expect(apart).toContain("3 members, 2 of 3 links, not complete");
     const healed = await terminal.answer("p", /linked\s+again,?\s+after/);
     expect(healed).toContain("member 1 and member 3 can reach one another again");
     await terminal.has("3 members, 3 of 3 links, complete");
+    // The same pair again heals it too, and no other one.
+    await terminal.answer("1 2p", "member 1 and member 2 are partitioned");
+    await terminal.answer("2 3p", "member 2 and member 3 are partitioned");
+    await terminal.answer("2 1p", "member 1 and member 2 can reach one another again");
+    expect(await terminal.answer("p", "member 2 and member 3 can reach one another again")).not.toContain(
+      "member 1 and member 2 are partitioned",
+    );
     await quit(terminal);
   });
 
@@ -102,7 +111,12 @@ describe("the keys of fullmesh up --stay", () => {
     const drawn = await terminal.answer("d", "the new server has learned the mesh from its 3 members");
     expect(drawn).toContain("THE SERVER IS AWAY");
     expect(drawn).not.toContain("broke");
+    expect(drawn).toContain("the server runs again; its members look for it, and find it by themselves");
     await terminal.answer("a", "complete: each pair of the 4 members is linked, by 6 links");
+    // One that joins while others have not come back yet is dialed by them too.
+    await terminal.answer("d", "THE SERVER IS AWAY");
+    const grown = await terminal.answer("a", /member 5 has joined; the (\d+) before it/);
+    expect(grown).toContain("member 5 has joined; the 4 before it will dial it");
     await quit(terminal);
   });
 
@@ -111,6 +125,13 @@ describe("the keys of fullmesh up --stay", () => {
     const drawn = await terminal.answer("1 2c", /linked\s+again,\s+after/);
     expect(drawn).toContain("3 members, 2 of 3 links");
     await terminal.has("3 members, 3 of 3 links");
+    await quit(terminal);
+  });
+
+  it("says of a classic member that has gone that its link broke, and not that somebody dials it again", async (context) => {
+    const terminal = await live(context, 2, "--dialect", "classic");
+    const drawn = await terminal.answer("2k", /the connection of member 1 and member 2\s+broke/);
+    expect(drawn).not.toMatch(/to\s+dial\s+again/);
     await quit(terminal);
   });
 

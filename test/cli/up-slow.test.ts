@@ -28,7 +28,7 @@ describe("fullmesh up --slow", () => {
     ]) {
       expect(kindsBetween(steps, a, b)).toEqual(["dial", "hello", "answer"]);
       const dial = steps.find(({ kind, to, from }) => kind === "dial" && to === b && from === a);
-      expect(dial?.sentence).toMatch(/^member \d dials member \d, because it was admitted before it$/);
+      expect(dial?.sentence).toMatch(/^member \d dials member \d, because it joined first$/);
     }
     for (const [rank, address] of order.entries()) {
       const kinds = kindsBetween(steps, "server", address);
