@@ -52,6 +52,39 @@ const without =
 
 export const plants: readonly Plant[] = [
   {
+    when: "a grant has the number of the attempt before it [C1]",
+    plant: () => {
+      const { step } = Link.prototype;
+      vi.spyOn(Link.prototype, "step").mockImplementation(function (this: Link, event) {
+        step.call(this, event);
+        if (event === "grant") this.attempt -= 1;
+      });
+    },
+    kind: "oneway",
+    seed: 8,
+    breaks: "S1",
+  },
+  {
+    when: "what a link has is not closed before its owner is dialed [C8]",
+    plant: () => {
+      const { granted } = NativePeers.prototype;
+      const { drop } = Link.prototype;
+      let isGranted = false;
+      vi.spyOn(NativePeers.prototype, "granted").mockImplementation(function (this: NativePeers, grant, now) {
+        isGranted = true;
+        const code = granted.call(this, grant, now);
+        isGranted = false;
+        return code;
+      });
+      vi.spyOn(Link.prototype, "drop").mockImplementation(function (this: Link) {
+        if (!isGranted) drop.call(this);
+      });
+    },
+    kind: "oneway",
+    seed: 44,
+    breaks: "A1",
+  },
+  {
     when: "a grant that was withdrawn is obeyed [C4]",
     plant: () => {
       const others = grantRules.filter(({ verdict }) => verdict !== "STALE_ATTEMPT");
