@@ -157,10 +157,11 @@ export class Admission {
 
   #judgeSlot(applicant: Applicant): AdmissionVerdict {
     const { hasSlot = false, isCalled = false } = applicant;
-    const mayPass = isCalled || (this.line.size === 0 && applicant.mustWait !== true);
-    const isNext = this.ranks?.isDue(applicant) ?? mayPass;
-    if (hasSlot || (this.freeSlots > 0 && isNext)) return { type: "admit" };
     const mayWait = this.#rules.onFull === "hold" || this.ranks !== undefined;
+    // Where there is no line nobody can be made to wait.
+    const isBehind = this.line.size > 0 || (mayWait && applicant.mustWait === true);
+    const isNext = this.ranks?.isDue(applicant) ?? (isCalled || !isBehind);
+    if (hasSlot || (this.freeSlots > 0 && isNext)) return { type: "admit" };
     if (mayWait && !this.#isSealed) return { type: "wait" };
     if (this.#isReleased) return refuse("RELEASED", releasedText);
     return refuse("MESH_SEALED", `the mesh has reached its capacity of ${this.#rules.capacity}`);

@@ -665,6 +665,14 @@ describe("a registration while members of an earlier log may come", () => {
     expect(next.order).toBeGreaterThan(0);
   });
 
+  test("is let in at once at a server that has no line, though it stood in one before", () => {
+    const play = new Play({ capacity: 3 });
+    const waiter = play.native("127.0.0.1:15001").register({ waited: true });
+    play.settle();
+    expect(waiter.end.last("refuse")).toBeUndefined();
+    expect(waiter.order).toBeGreaterThan(0);
+  });
+
   test("waits if it stood in line before, until all are back", () => {
     const play = new Play({ capacity: 3, onFull: "hold" });
     const waiter = play.native("127.0.0.1:15001").register({ waited: true });
