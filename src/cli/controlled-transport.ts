@@ -140,8 +140,8 @@ class ControlledConnection implements ConnectionPort {
   }
 
   send(bytes: Uint8Array): void {
-    // What waits is copied, because the machine may use its memory again.
-    const kept = bytes.slice();
+    // What waits is copied, because the machine may use its memory again. `slice` of a Buffer copies nothing.
+    const kept = new Uint8Array(bytes);
     this.#inOrder((done) => {
       this.#gate({ ...this.#action, bytes: kept }, () => {
         this.#port?.send(kept);

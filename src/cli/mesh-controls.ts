@@ -1,3 +1,4 @@
+import { messageOf } from "../core/errors.js";
 import type { MeshStory } from "./mesh-story.js";
 import type { MemberProcess, ProcessGroup } from "./process-group.js";
 
@@ -175,9 +176,23 @@ export class MeshControls {
     if (!this.#server.isRunning) return;
     this.#tell("you ended the server; it is started again in 3 s at the same port, and knows nothing");
     await this.#server.stop();
-    this.#restart = setTimeout(() => {
-      void this.#server.start().then(() => this.#tell(`the server runs again; ${this.#story.afterRestart}`));
-    }, serverAwayMs);
+    this.#startServerLater();
+  }
+
+  #startServerLater(): void {
+    this.#restart = setTimeout(() => void this.#startServer(), serverAwayMs);
+  }
+
+  async #startServer(): Promise<void> {
+    try {
+      await this.#server.start();
+    } catch (error) {
+      // Somebody else may have taken its port meanwhile.
+      this.#tell(`the server cannot be started, and is tried again in 3 s: ${messageOf(error)}`);
+      this.#startServerLater();
+      return;
+    }
+    this.#tell(`the server runs again; ${this.#story.afterRestart}`);
   }
 
   /** The members with these numbers, else the newest one; undefined if one of them does not run. */

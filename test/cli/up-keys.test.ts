@@ -1,5 +1,7 @@
 import { execFile, execFileSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -44,6 +46,20 @@ function isAlive(pid: number): boolean {
     return true;
   } catch {
     return false;
+  }
+}
+
+/** Listens at this port as soon as nobody else does. */
+async function firstListener(port: number): Promise<Server> {
+  for (;;) {
+    const server = createServer((socket) => socket.destroy());
+    onTestFinished(() => void server.close());
+    try {
+      await once(server.listen(port, "127.0.0.1"), "listening");
+      return server;
+    } catch (error) {
+      expect(error).toMatchObject({ code: "EADDRINUSE" });
+    }
   }
 }
 
@@ -117,6 +133,17 @@ describe("the keys of fullmesh up --stay", () => {
     await terminal.answer("d", "THE SERVER IS AWAY");
     const grown = await terminal.answer("a", /member 5 has joined; the (\d+) before it/);
     expect(grown).toContain("member 5 has joined; the 4 before it will dial it");
+    await quit(terminal);
+  });
+
+  it("d starts the server again as soon as its port is free, if somebody else has taken that meanwhile", async (context) => {
+    const terminal = await live(context, 2);
+    const [, port] = /mesh "default" at 127\.0\.0\.1:(\d+)/.exec(terminal.drawn) ?? [];
+    await terminal.answer("d", "you ended the server");
+    const intruder = await firstListener(Number(port));
+    await terminal.has("the server cannot be started, and is tried again in 3 s");
+    intruder.close();
+    await terminal.has("the new server has learned the mesh from its 2 members");
     await quit(terminal);
   });
 
