@@ -85,6 +85,16 @@ describe("an owner that cannot dial", () => {
     expect(owner.eventsOf("ended")).toEqual([]);
   });
 
+  test("minds no such word of a dial of its own, or of a link that is up", () => {
+    const { node } = alone(1);
+    node.hear({ ...grant(1), failed: "DIAL_FAILED" });
+    expect(node.notes).toEqual([]);
+    const { owner, later } = grantedBoth();
+    passOn(owner, later).flow();
+    owner.hear({ ...grant(2), failed: "DIAL_FAILED" });
+    expect([owner.isUp(later), owner.eventsOf("ended")]).toEqual([true, []]);
+  });
+
   test("lets the other end open its next attempt, then dials again, and so on", () => {
     const { world, node } = alone(1);
     const dials = (): Wire[] => node.dialsTo(listed(2).address);

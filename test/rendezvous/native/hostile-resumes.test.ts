@@ -70,7 +70,8 @@ describe("who comes back from another log", () => {
 
   it("says no more than one member may, together with others, and the excess is in the log once", () => {
     const play = new Play({ firstRevision, limits: { directoryMembers: 10, membersPerMesh: 5 } });
-    const liars = membersOfOldLog(play, 3) as [Player, Player, Player];
+    const [honest, ...liars] = membersOfOldLog(play, 4) as [Player, Player, Player, Player];
+    comeBack(honest, []);
     const { size } = play.machine;
     for (const liar of liars) {
       const gone = Array.from({ length: 6 }, () => play.id());
@@ -79,10 +80,25 @@ describe("who comes back from another log", () => {
       play.settle();
       expect(play.notes).toEqual(liar === liars[0] ? [] : ["KNOWN_IGNORED"]);
     }
-    // What those had said who break off is not kept.
+    // What those had said who break off is not kept, although the mesh is.
     for (const liar of liars) liar.die();
-    play.pass(play.limits.leaseMs + play.limits.challengeMs);
-    expect(play.machine.size).toBe(size);
+    passLease([honest]);
+    expect([play.machine.members, play.machine.size]).toEqual([[honest.address], size]);
+  });
+
+  it("names no more ids at the address of a member, together with others, than a mesh may have members", () => {
+    const play = new Play({ firstRevision, limits: { membersPerMesh: 5 } });
+    const [honest, ...liars] = membersOfOldLog(play, 3) as [Player, Player, Player];
+    comeBack(honest, []);
+    for (const liar of liars) {
+      const members = Array.from({ length: 5 }, (_, index): Member => {
+        return { id: play.id(), order: index + 1, address: honest.address, dialect: "native" };
+      });
+      liar.known = [{ members, gone: [] }];
+      liar.resume(firstRevision - 1, oldLog);
+      play.settle();
+      expect(play.notes).toEqual(liar === liars[0] ? [] : ["KNOWN_IGNORED"]);
+    }
   });
 
   it("cannot use up revisions: its claims are bounded, and so is how far they move the log", () => {
