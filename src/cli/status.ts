@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "commander";
+import { Deferred } from "../api/deferred.js";
 import { Log } from "../api/log.js";
 import { badOption, serversOption } from "../api/options.js";
 import { waitWithin } from "../api/waiting.js";
@@ -109,9 +110,13 @@ async function watch(
     for (let turn = 0; !stopped.signal.aborted; turn += 1) {
       const server = servers[turn % servers.length] as Endpoint;
       const observer = new MeshObserver(server, mesh, secret, (status) => view.show(status), log);
-      const stopping = (): void => observer.close();
+      const closed = new Deferred<undefined>();
+      const stopping = (): void => {
+        observer.close();
+        closed.resolve(undefined);
+      };
       stopped.signal.addEventListener("abort", stopping, { once: true });
-      const end = await Promise.race([observer.ended, aborted(stopped.signal)]);
+      const end = await Promise.race([observer.ended, closed.promise]);
       stopped.signal.removeEventListener("abort", stopping);
       if (end === undefined) return;
       if (end.isRefusal) throw end.error;
@@ -121,14 +126,6 @@ async function watch(
   } finally {
     view.close();
   }
-}
-
-async function aborted(signal: AbortSignal): Promise<undefined> {
-  await new Promise((resolve) => {
-    if (signal.aborted) resolve(undefined);
-    signal.addEventListener("abort", resolve, { once: true });
-  });
-  return undefined;
 }
 
 function print(status: MeshStatus, server: string, output: Output): void {
@@ -188,9 +185,10 @@ class DrawnStatus implements StatusView {
 
   #redraw(): void {
     const { columns, rows } = process.stdout;
-    const lines =
-      this.#status === undefined ? [] : statusText(this.#status, this.#server, Date.now(), columns).slice(0, rows - 2);
-    const away = this.#away === undefined ? [] : [`the server is away, and this is what it said last: ${this.#away}`];
+    const status = this.#status;
+    const lines = status === undefined ? [] : statusText(status, this.#server, Date.now(), columns).slice(0, rows - 2);
+    const last = status === undefined ? "" : "; this is what it said last";
+    const away = this.#away === undefined ? [] : [`the server is away (${this.#away})${last}`];
     this.#drawing.draw([...away, ...lines].join("\n"));
   }
 }

@@ -53,6 +53,15 @@ describe("fullmesh status", () => {
     expect(other.lines[0]).toBe(`mesh "other" at ${address}: 0 members, 0 of 0 links, not complete`);
   });
 
+  it("goes on with --watch while the server is away, for as long as it takes, without a warning", async () => {
+    const watch = fullmesh(["status", "127.0.0.1:1", "--watch"]);
+    // Node warns of more than ten listeners.
+    await watch.error((errors) => errors.split("the server is away").length > 12, "so many tries", 30_000);
+    watch.kill("SIGINT");
+    expect((await watch.exited()).code).toBe(130);
+    expect(watch.errors).not.toContain("Warning");
+  }, 60_000);
+
   it("follows a mesh with --watch: a member that is killed is gone, with its reason", async () => {
     const { address } = await startServer();
     await member(address, "one", 1);
