@@ -34,10 +34,14 @@ const mostNewPairs = 1_000;
 /** What has changed from one status of a mesh to a later one: who has gone, who has come, links, claims, then the whole. */
 export function changesBetween(before: MeshStatus, after: MeshStatus): StatusChange[] {
   const states = [stateOf(after)].filter((state) => !isSame(stateOf(before), state));
+  const members = memberChanges(before, after);
+  // A new incarnation takes the missing pairs of the one before along.
+  const { missing } = members.reduce((status, change) => withChange(status, change), before);
   return [
     ...newDepartures(before, after).map((departure): StatusChange => ({ type: "departed", departure })),
-    ...memberChanges(before, after),
-    ...linkChanges(before, after),
+    ...members,
+    ...newPairs(before, after).map(({ a, b }): StatusChange => ({ type: "linked", a, b })),
+    ...linkChanges(missing, after),
     ...claimChanges(before, after),
     ...states,
   ];
@@ -55,16 +59,16 @@ function memberChanges(before: MeshStatus, after: MeshStatus): StatusChange[] {
   ];
 }
 
-function linkChanges(before: MeshStatus, after: MeshStatus): StatusChange[] {
-  const pairsBefore = new Map(before.missing.map((pair) => [pairKey(pair), pair]));
+function linkChanges(missingBefore: readonly MissingPair[], after: MeshStatus): StatusChange[] {
+  const pairsBefore = new Map(missingBefore.map((pair) => [pairKey(pair), pair]));
   const pairsAfter = new Set(after.missing.map(pairKey));
   const listed = new Set(after.members.filter(({ rank }) => rank !== null).map(({ address }) => address));
-  const linked = before.missing.filter(
+  const linked = missingBefore.filter(
     (pair) => !pairsAfter.has(pairKey(pair)) && listed.has(pair.a) && listed.has(pair.b),
   );
   const missing = after.missing.filter((pair) => !isSame(pairsBefore.get(pairKey(pair)), pair));
   return [
-    ...[...linked, ...newPairs(before, after)].map(({ a, b }): StatusChange => ({ type: "linked", a, b })),
+    ...linked.map(({ a, b }): StatusChange => ({ type: "linked", a, b })),
     ...missing.map((pair): StatusChange => ({ type: "missing", pair })),
   ];
 }

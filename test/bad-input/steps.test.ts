@@ -168,6 +168,11 @@ describe("an option with a value that it cannot take", () => {
     ],
     ["limits", { dialMs: "soon" }, `Expected \`limits.dialMs\` to be ${milliseconds}, got "soon"`],
     ["limits", { dailMs: 5 }, "Expected `limits.dailMs` to be the name of a limit, got 5"],
+    [
+      "limits",
+      { silentMs: 20_001 },
+      "Expected `limits.silentMs` to be at most limits.leaseMs, which is 20000, got 20001",
+    ],
   ])("of a server is refused with BAD_OPTION: %s %j", (name, value, message) => {
     const options = { [name]: value } as ServerOptions;
     expect(() => new RendezvousServer(options)).toThrow(new FullmeshError("BAD_OPTION", message));
@@ -192,11 +197,6 @@ describe("an option with a value that it cannot take", () => {
     ],
     ["limits", { listBytes: 0.5 }, "Expected `limits.listBytes` to be an integer >= 1, got 0.5"],
     ["limits", { dialMs: -1 }, "Expected `limits.dialMs` to be a finite number of milliseconds >= 0, got -1"],
-    [
-      "limits",
-      { silentMs: 20_001 },
-      "Expected `limits.silentMs` to be at most limits.leaseMs, which is 20000, got 20001",
-    ],
     [
       "limits",
       { queueSoftBytes: 16_777_217 },

@@ -61,7 +61,7 @@ describe("the changes between two looks at a mesh", () => {
       const made = changesBetween(before, after).reduce((status, change) => withChange(status, change), before);
       expect(sorted(made)).toEqual(sorted(after));
     });
-    fc.assert(check, { numRuns: 500 });
+    fc.assert(check, { numRuns: 2_000 });
   });
 
   test("are none between a status and itself", () => {
