@@ -15,6 +15,7 @@ const loop = (async () => {
 const other = await join(server.address, { name: "Bob" });
 await other.complete({ size: 2 });
 console.log(`links: ${JSON.stringify(node.stats().links)}`);
+console.log(node.metrics().match(/^fullmesh_node_links.*up.*$/m)[0]);
 const isDown = new Promise((resolve) => node.once("peer:down", resolve));
 await other.leave();
 await isDown;
@@ -25,6 +26,7 @@ console.log(`closed: ${await node.closed}`);
 // Prints:
 // Bob is here
 // links: {"waiting":0,"up":1,"broken":0}
+// fullmesh_node_links{mesh="default",state="up"} 1
 // somebody has gone: left
 // the end: teardown
 // nothing more happens

@@ -6,11 +6,20 @@ import { eventOf, fullmesh, startProgram, startServer } from "./command-line.js"
 
 const entry = new URL("../../dist/bundle/index.js", import.meta.url).href;
 const program = new URL("../support/request-handler.mjs", import.meta.url).pathname;
-const limits = { leaseMs: 2_000, silentMs: 1_500, probeMs: 500 };
+const limits = { silentMs: 1_500, probeMs: 500 };
 
 describe("N19: fullmesh serve --on-full release", () => {
   it("goes with exit code 0 once the mesh is whole, and the mesh stays: a later kill shows at each member with its reason", async () => {
-    const { server, address } = await startServer(["--capacity", "3", "--on-full", "release"]);
+    const { server, address } = await startServer([
+      "--capacity",
+      "3",
+      "--on-full",
+      "release",
+      "--lease",
+      "2",
+      "--silent",
+      "1.5",
+    ]);
     const node = await join(address, { limits, logger: false });
     onTestFinished(() => node.leave());
     const released = once(node, "released");
