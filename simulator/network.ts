@@ -31,6 +31,8 @@ export class SimulatedNetwork implements ConnectionPaths {
   /** May change while the engine runs. */
   conditions: NetworkConditions;
   readonly #listeners = new Map<string, SimulatedListener>();
+  /** Who has listened at an address last, by name: a dial may be lost while nobody does. */
+  readonly #lastListeners = new Map<string, string>();
   readonly #open = new Set<ConnectionEnd>();
   readonly #counts = new Map<SimulatedProcess, Counts>();
   /** Until when a path from one name to another is stalled. */
@@ -67,6 +69,7 @@ export class SimulatedNetwork implements ConnectionPaths {
       listen: (on, accept, done) => {
         const key = formatAddress(on);
         this.#listeners.set(key, { process, accept });
+        this.#lastListeners.set(key, process.name);
         const close = (): void => {
           if (this.#listeners.get(key)?.accept === accept) this.#listeners.delete(key);
         };
@@ -175,15 +178,16 @@ export class SimulatedNetwork implements ConnectionPaths {
     const from: Endpoint = { host: process.host, port: this.#nextPort };
     const key = formatAddress(to);
     const name = this.#listeners.get(key)?.process.name ?? key;
+    const called = this.#lastListeners.get(key) ?? key;
     const dialer = this.#begin(process, "dialed", events);
     const firewall = this.#firewalls.get(`${process.name}>${name}`);
     if (firewall !== undefined && firewall.until > this.engine.now) {
-      this.#hinder(process.name, name, this.engine.now);
+      this.#hinder(process.name, called, this.engine.now);
       if (firewall.refuses) this.travel(process.name, name, () => dialer.fail("ECONNREFUSED"));
       return dialer;
     }
     if (this.engine.random.chance(this.conditions.dialLoss)) {
-      this.#hinder(process.name, name, this.engine.now);
+      this.#hinder(process.name, called, this.engine.now);
       return dialer;
     }
     dialer.isTouched = this.heldUntil(process.name, name) > this.engine.now;

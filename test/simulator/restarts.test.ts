@@ -52,7 +52,9 @@ describe("simulated meshes whose server is killed and started with nothing in me
   // faults of the checkers.
   // 907318: somebody else had proved the address of one that was named, and left before that was read [L1]. 912444: of more
   // members than the capacity, some were not expected [L1].
-  it.each([427, 483, 1383, 2008, 500_457, 700_432, 800_567, 802_550, 805_664, 907_318, 912_444])(
+  // 7000087: a dial that was lost while nobody listened was not known to hinder who had dialed. 7000924: a made-up order was
+  // compared with one that a server had given [S6]. Both were faults of the checkers.
+  it.each([427, 483, 1383, 2008, 500_457, 700_432, 800_567, 802_550, 805_664, 907_318, 912_444, 7_000_087, 7_000_924])(
     "keep every invariant with seed %i",
     (seed) => {
       expect(run(seed, { kind: "restarts" }).violations).toEqual([]);
