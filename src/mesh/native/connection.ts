@@ -6,10 +6,11 @@ import {
   isOutOfResources,
   type Role,
 } from "../../core/connections.js";
-import type { ErrorCode } from "../../core/errors.js";
+import type { ErrorCode, LogEvent } from "../../core/errors.js";
 import type { Histogram } from "../../core/histogram.js";
-import type { IdleMonitor } from "../../core/idle-monitor.js";
+import { IdleMonitor } from "../../core/idle-monitor.js";
 import type { Limits } from "../../core/limits.js";
+import type { OutputSink } from "../../core/machine.js";
 import type { Timers } from "../../core/timers.js";
 import { type Address, formatAddress } from "../../protocol/address.js";
 import { decodeFrame } from "../../protocol/native/content.js";
@@ -59,6 +60,32 @@ export interface NativeConnectionContext {
   readonly roundTrips?: Histogram;
   /** Something was noticed about the other side. */
   note(code: ErrorCode, message: string, remote: Address): void;
+}
+
+/** The same for a machine whose notes go out with all else: a silent connection is asked, and given up. */
+export function connectionContext(
+  connections: Connections,
+  timers: Timers,
+  limits: Limits,
+  outputs: OutputSink<{ readonly type: "note"; readonly note: LogEvent }>,
+  allocate: NativeConnectionContext["allocate"] = (bytes) => new Uint8Array(bytes),
+  roundTrips?: Histogram,
+): NativeConnectionContext {
+  const idleMonitor = new IdleMonitor<NativeConnection>(limits, timers, (connection, verdict, now) => {
+    if (verdict === "probe") connection.probe(now);
+    else connection.giveUp(now);
+  });
+  const note = (code: ErrorCode, message: string, remote: Address): void =>
+    outputs.push({ type: "note", note: { code, message, remote } });
+  return {
+    connections,
+    timers,
+    limits,
+    idleMonitor,
+    allocate,
+    note,
+    ...(roundTrips === undefined ? {} : { roundTrips }),
+  };
 }
 
 /**

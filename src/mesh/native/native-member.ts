@@ -1,7 +1,5 @@
 import type { ConnectionId } from "../../core/connections.js";
-import type { ErrorCode } from "../../core/errors.js";
 import { Histogram } from "../../core/histogram.js";
-import { IdleMonitor } from "../../core/idle-monitor.js";
 import { leaderLeaseMs } from "../../core/limits.js";
 import type { LinkHandlerFactory } from "../../core/link-handler.js";
 import { type Clocks, elapsedMs, type OutputSink } from "../../core/machine.js";
@@ -13,7 +11,7 @@ import type { MissingPair } from "../../protocol/missing-pair.js";
 import type { ControlOf } from "../../protocol/native/control.js";
 import type { Connections } from "../connections.js";
 import type { MemberEvent, MemberOutput, MemberRules, SessionEvent } from "../types.js";
-import type { NativeConnection } from "./connection.js";
+import { connectionContext } from "./connection.js";
 import { type ClaimTransition, DirectoryView } from "./directory-view.js";
 import { MemberClaims } from "./member-claims.js";
 import { NativePeers } from "./peers.js";
@@ -61,20 +59,8 @@ export class NativeMember {
   ) {
     this.#rules = rules;
     this.#outputs = outputs;
-    const idleMonitor = new IdleMonitor<NativeConnection>(rules.limits, timers, (connection, verdict, now) => {
-      if (verdict === "probe") connection.probe(now);
-      else connection.giveUp(now);
-    });
-    const context = {
-      connections,
-      timers,
-      limits: rules.limits,
-      idleMonitor,
-      allocate: rules.allocate,
-      roundTrips: this.roundTrips,
-      note: (code: ErrorCode, message: string, remote: Address): void =>
-        outputs.push({ type: "note", note: { code, message, remote } }),
-    };
+    const { limits, allocate } = rules;
+    const context = connectionContext(connections, timers, limits, outputs, allocate, this.roundTrips);
     this.#leaseTimer = timers.keyed((timer, now) => {
       if (this.#receivedAt !== undefined) this.#leaseTimer.set(timer, now + this.#leaseLeftMs(this.#receivedAt));
     });

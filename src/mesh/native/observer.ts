@@ -1,6 +1,5 @@
 import type { ConnectionInput, ConnectionOutput, Endpoint } from "../../core/connections.js";
 import type { ErrorCode, LogEvent } from "../../core/errors.js";
-import { IdleMonitor } from "../../core/idle-monitor.js";
 import type { Limits } from "../../core/limits.js";
 import type { Machine } from "../../core/machine.js";
 import { Queue } from "../../core/queue.js";
@@ -10,7 +9,12 @@ import type { Control, ControlOf } from "../../protocol/native/control.js";
 import { decodeStatus } from "../../protocol/native/status.js";
 import type { MeshStatus } from "../../protocol/status.js";
 import { Connections } from "../connections.js";
-import { NativeConnection, type NativeConnectionContext, type NativeConnectionOwner } from "./connection.js";
+import {
+  connectionContext,
+  NativeConnection,
+  type NativeConnectionContext,
+  type NativeConnectionOwner,
+} from "./connection.js";
 
 /** What an observer takes. */
 export type ObserverInput =
@@ -54,18 +58,7 @@ export class Observer implements Machine<ObserverInput, ObserverOutput>, NativeC
     this.#limits = limits;
     this.#connections = new Connections(this.#outputs, mesh, limits, this.#timers, () => {});
     this.#answerTimer = this.#timers.keyed(() => this.#unanswered());
-    const idleMonitor = new IdleMonitor<NativeConnection>(limits, this.#timers, (connection, verdict, now) => {
-      if (verdict === "probe") connection.probe(now);
-      else connection.giveUp(now);
-    });
-    this.#context = {
-      connections: this.#connections,
-      timers: this.#timers,
-      limits,
-      idleMonitor,
-      allocate: (bytes) => new Uint8Array(bytes),
-      note: (code, message, remote) => this.#outputs.push({ type: "note", note: { code, message, remote } }),
-    };
+    this.#context = connectionContext(this.#connections, this.#timers, limits, this.#outputs);
   }
 
   handle(input: ObserverInput, now: number): void {

@@ -6,7 +6,6 @@ import type {
   Endpoint,
 } from "../../core/connections.js";
 import type { ErrorCode, LogEvent } from "../../core/errors.js";
-import { IdleMonitor } from "../../core/idle-monitor.js";
 import type { Limits } from "../../core/limits.js";
 import type { Machine } from "../../core/machine.js";
 import { Queue } from "../../core/queue.js";
@@ -16,7 +15,12 @@ import type { Id } from "../../protocol/directory.js";
 import type { Control, ControlOf } from "../../protocol/native/control.js";
 import type { UnidentifiedConnection } from "../acceptor.js";
 import { type ConnectionListener, Connections } from "../connections.js";
-import { NativeConnection, type NativeConnectionContext, type NativeConnectionOwner } from "./connection.js";
+import {
+  connectionContext,
+  NativeConnection,
+  type NativeConnectionContext,
+  type NativeConnectionOwner,
+} from "./connection.js";
 
 /** What a prober takes. */
 export type ProberInput =
@@ -70,14 +74,7 @@ export class Prober implements Machine<ProberInput, ProberOutput>, NativeConnect
     this.#limits = limits;
     this.#connections = new Connections(this.#outputs, mesh, limits, this.#timers, () => {});
     this.#timer = this.#timers.keyed(() => this.#fail(undefined, "no answer in time"));
-    this.#context = {
-      connections: this.#connections,
-      timers: this.#timers,
-      limits,
-      idleMonitor: new IdleMonitor<NativeConnection>(limits, this.#timers, () => {}),
-      allocate: (bytes) => new Uint8Array(bytes),
-      note: (code, message, remote) => this.#outputs.push({ type: "note", note: { code, message, remote } }),
-    };
+    this.#context = connectionContext(this.#connections, this.#timers, limits, this.#outputs);
   }
 
   handle(input: ProberInput, now: number): void {
