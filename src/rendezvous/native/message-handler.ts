@@ -154,29 +154,24 @@ export class NativeMessageHandler {
   }
 
   /**
-   * The owner of a link asks the later end to dial, or is told that this has failed. The other end is told so if both are there. Nothing is kept, and no member is
-   * told of a grant that is dropped: it runs out at its owner, which tries something else.
+   * The owner of a link asks the later end to dial, or the later end says that this has failed. It is passed on to the other
+   * one while both are present. Nothing is kept, and nobody is told of a grant that is dropped: it runs out at its owner, which
+   * tries something else.
    */
   #grant(session: MemberSession, control: ControlOf<"grant">, now: number): void {
     const { grantsPerSecond, grantsWaiting } = this.#rules.limits;
     const members = this.#meshes.find(session.mesh)?.members;
-    const owner = members?.get(control.owner);
-    const later = members?.get(control.later);
-    const hasFailed = control.failed !== undefined;
-    const [sender, receiver] = hasFailed ? [later, owner] : [owner, later];
-    const writer = receiver?.session?.nativeWriter;
-    if (sender?.session !== session || owner?.isPresent !== true || later?.isPresent !== true || writer === undefined)
-      return;
-    if (owner.member === undefined || later.member === undefined) return;
-    const isOwner = later.dialect === "native" && compareMembers(owner.member, later.member) < 0;
-    const isAdmitted = receiver?.session?.logProgress?.isAdmitted === true;
-    if (!isOwner || !isAdmitted) return;
+    const [owner, later] = [members?.get(control.owner), members?.get(control.later)];
+    const [sender, receiver] = control.failed === undefined ? [owner, later] : [later, owner];
+    const isPair = owner?.isPresent === true && later?.isPresent === true && ownsLink(owner, later);
+    if (!isPair || sender?.session !== session || receiver?.session?.logProgress?.isAdmitted !== true) return;
+    const writer = receiver.session.nativeWriter;
     const count = session.countGrant(now);
     if (count > grantsPerSecond) {
       if (count === grantsPerSecond + 1)
         this.#sessionCloser.note(session, "GRANT_DROPPED", `more than ${grantsPerSecond} grants in a second`);
     } else if (writer.owed >= grantsWaiting) {
-      const message = `${grantsWaiting} messages wait already for ${receiver?.address}, which is slow to read`;
+      const message = `${grantsWaiting} messages wait already for ${receiver.address}, which is slow to read`;
       this.#sessionCloser.note(session, "GRANT_DROPPED", message);
     } else writer.owe(`grant ${sender.id}`, encodeControl(control));
   }
@@ -465,4 +460,10 @@ function recoveryRefusal(
 
 function fenced(mesh: string, id: Id | undefined): string {
   return `no member of "${printable(mesh)}" goes on as ${id}; join anew`;
+}
+
+/** True if the first of two native members dials the second one. */
+function ownsLink({ member }: MemberRecord, later: MemberRecord): boolean {
+  if (member === undefined || later.member === undefined || later.dialect !== "native") return false;
+  return compareMembers(member, later.member) < 0;
 }
