@@ -2,7 +2,7 @@ import { styleText } from "node:util";
 import type { LinkStage } from "../protocol/missing-pair.js";
 import { durationText, linkReader, type MeshStatus } from "../protocol/status.js";
 import { drawMatrix, type LinkMatrix, legend } from "./link-matrix.js";
-import type { MeshStory } from "./mesh-story.js";
+import { type MeshStory, pairKey } from "./mesh-story.js";
 import { headline, statusMatrix } from "./status-text.js";
 
 /** A pair that has a new connection is marked for so long. */
@@ -44,11 +44,6 @@ export interface PictureNotes {
   readonly events: readonly string[];
   /** The keys, and what has been typed. */
   readonly footer: readonly string[];
-}
-
-/** The two ends of a pair in either order. */
-export function pairKey(a: string, b: string): string {
-  return a < b ? `${a} ${b}` : `${b} ${a}`;
 }
 
 /** A mesh as it is now, in so many columns and rows: the matrix, who dials whom, what has happened, and the keys. */
@@ -114,11 +109,8 @@ function suspectLines({ members }: MeshStatus, story: MeshStory, now: number): s
 }
 
 /** Which pairs are not linked, who is to dial and why that one, and why it has come to nothing so far. */
-function missingLines({ missing, gathering }: MeshStatus, story: MeshStory, now: number): string[] {
-  // A server that still learns the mesh from its members lacks reports, not links.
-  const told = missing.filter(
-    ({ stage, since }) => stage !== "unreported" || (!gathering && now - since > unreportedMs),
-  );
+function missingLines({ missing }: MeshStatus, story: MeshStory, now: number): string[] {
+  const told = missing.filter(({ stage, since }) => stage !== "unreported" || now - since > unreportedMs);
   const lines = told.slice(0, mostMissing).map(({ a, b, owner, stage, attempt, reason, since }) => {
     const [first, second] = owner === a ? [a, b] : [b, a];
     const who = `${story.nameOf(first)} is to dial ${story.nameOf(second)}, because it joined first`;

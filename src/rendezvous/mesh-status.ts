@@ -30,14 +30,18 @@ export function statusOf(
   limits: Pick<Limits, "statusPairs">,
   now: number,
 ): MeshStatus {
-  const unlinked = mesh.completeness.overdue(limits.statusPairs);
+  const gathering = mesh.recovery.isGathering(now);
+  // Whom a server that still learns the mesh does not list is on the way back, and no sign of a second server.
+  const unlinked = mesh.completeness
+    .overdue(limits.statusPairs)
+    .filter(({ unlisted }) => unlisted === undefined || !gathering);
   const missing = missingPairs(mesh, unlinked, limits.statusPairs);
   const listed = missing.length - unlinked.filter(({ unlisted }) => unlisted !== undefined).length;
   return {
     mesh: mesh.name,
     revision: mesh.members.directory.revision,
     complete: mesh.isComplete,
-    gathering: mesh.recovery.isGathering(now),
+    gathering,
     members: [...listedMembers(mesh), ...expectedMembers(mesh), ...waitingMembers(mesh)],
     links: linkCounts(mesh, listed),
     missing,

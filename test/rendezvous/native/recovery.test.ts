@@ -811,6 +811,22 @@ describe("a member of an earlier log whose address somebody else has proved", ()
   });
 });
 
+describe("the status while members are awaited", () => {
+  test("names no link with one of them as missing: it is on its way back, and no sign of a second server", () => {
+    const play = new Play();
+    const [a, b] = formerMembers(play, 2) as [Player, Player];
+    back(a);
+    a.reportAll([b, 1]);
+    play.settle();
+    const look = () => play.machine.status("default", play.now);
+    expect([look().gathering, look().missing]).toEqual([true, []]);
+    expect(look().members.map(({ address, state }) => [address, state])).toEqual([
+      [a.address, "member"],
+      [b.address, "expected"],
+    ]);
+  });
+});
+
 describe("a newcomer that was looking for its server", () => {
   /** A server whose clock was set back: all of its revisions are below those of the log before. */
   const before = 1_000_000;
