@@ -19,7 +19,7 @@ const cutErrno = "ECONNRESET";
 const refusedErrno = "EHOSTUNREACH";
 
 /**
- * The connections of a process of `fullmesh up`, in the hands of whoever plays with the mesh: they can be cut, peers can be made
+ * The connections of a process of `fullmesh up`, under the control of its user: they can be cut, peers can be made
  * unreachable as by a firewall, and each dial and each message waits for its gate. The machines notice nothing but that.
  */
 export class ControlledTransport {

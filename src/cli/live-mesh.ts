@@ -2,8 +2,8 @@ import type { MeshStatus } from "../protocol/status.js";
 import type { Drawing } from "./drawing.js";
 import { KeyInput } from "./key-input.js";
 import { keyHelp } from "./mesh-controls.js";
-import { drawPicture, pairKey } from "./mesh-picture.js";
-import type { MeshStory } from "./mesh-story.js";
+import { drawPicture } from "./mesh-picture.js";
+import { type MeshStory, pairKey } from "./mesh-story.js";
 
 /** The least time between two drawings; what happens more often is drawn together. */
 const redrawMs = 50;

@@ -79,7 +79,7 @@ export class MeshStory {
 
   /** When the link of these two broke, in milliseconds since the epoch; undefined if it has not, as far as they say. */
   brokenSince(a: string, b: string): number | undefined {
-    const at = this.#brokenAt.get(keyOf([a, b]));
+    const at = this.#brokenAt.get(pairKey(a, b));
     return at === undefined ? undefined : Date.now() - (performance.now() - at);
   }
 
@@ -178,7 +178,7 @@ export class MeshStory {
 
   #broken(node: string, peer: string, reason: string): void {
     const pair = this.#pairOf(node, peer);
-    const key = keyOf(pair);
+    const key = pairKey(node, peer);
     if (this.#brokenAt.has(key)) return;
     // What was complete before is told before.
     if (this.#complete !== undefined) this.tellNow();
@@ -188,7 +188,7 @@ export class MeshStory {
 
   #linked(node: string, peer: string): void {
     const pair = this.#pairOf(node, peer);
-    const key = keyOf(pair);
+    const key = pairKey(node, peer);
     const since = this.#brokenAt.get(key);
     // Whoever dials is the last to know.
     if (since === undefined || node !== pair[0]) return;
@@ -197,7 +197,7 @@ export class MeshStory {
   }
 
   #forgetLink(node: string, peer: string): void {
-    const key = keyOf(this.#pairOf(node, peer));
+    const key = pairKey(node, peer);
     this.#brokenAt.delete(key);
     this.#links.delete(key);
   }
@@ -269,6 +269,7 @@ function mostCommon(stories: readonly LinkStory[]): string | undefined {
   return most !== undefined && most[1] > 1 ? most[0] : undefined;
 }
 
-function keyOf([owner, other]: Pair): string {
-  return owner < other ? `${owner} ${other}` : `${other} ${owner}`;
+/** Names a pair, by its two ends in either order. */
+export function pairKey(a: string, b: string): string {
+  return a < b ? `${a} ${b}` : `${b} ${a}`;
 }

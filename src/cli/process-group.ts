@@ -41,7 +41,7 @@ export interface MemberSettings {
   readonly slowSilentSeconds: number | undefined;
 }
 
-/** One member process: `fullmesh join`, with the hands of this command on its connections. */
+/** One member process: `fullmesh join`, with connections that this command can cut, refuse and hold. */
 export class MemberProcess {
   readonly #process: ChildProcess;
   readonly #ended: Promise<number>;

@@ -21,8 +21,8 @@ interface HeldStep {
 }
 
 /**
- * What has begun is brought to its end before anything new begins: a link before the next one, a registration before its news
- * goes round. So one thing happens at a time, and nobody waits so long for an answer that it gives up.
+ * What has begun is brought to its end before anything new begins: a link before the next one, a registration before the
+ * others are told of it. So one thing happens at a time, and nobody waits so long for an answer that it gives up.
  */
 const precedence: readonly StepKind[] = [
   "refuse",

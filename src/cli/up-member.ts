@@ -4,8 +4,8 @@ import type { MemberCommand, MemberReport } from "./member-control.js";
 import { stepOf } from "./wire-step.js";
 
 /*
- * A member process of `fullmesh up`: `fullmesh join`, and the hands of `up` on its connections, over the IPC channel of the child
- * process. Nobody else starts this program.
+ * A member process of `fullmesh up`: `fullmesh join` with connections that `up` can cut, refuse and hold, over the IPC channel of the
+ * child process. Nobody else starts this program.
  */
 
 /** Set by `up --slow`. */

@@ -238,7 +238,7 @@ class UpRun {
         if (this.#server.isRunning && isWhole && this.#started < size) this.#start();
       },
     );
-    const hands = new ControlledTransport(
+    const transport = new ControlledTransport(
       (action, go) => {
         const step = stepOf(action);
         if (step === undefined) go();
@@ -246,7 +246,7 @@ class UpRun {
       },
       (local) => pacer.connected(local, { address: "server" }),
     );
-    wrapTransports((inner) => hands.wrap(inner));
+    wrapTransports((inner) => transport.wrap(inner));
     return pacer;
   }
 

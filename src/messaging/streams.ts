@@ -183,8 +183,8 @@ export class ChannelStreams implements StreamObserver {
     this.#takenBytes = rest === 0 ? 0 : Math.max(this.#takenBytes, this.#comeBytes);
     if (known === bytes.length) return undefined;
     const id = this.#stream;
-    const news = known === 0 ? bytes : bytes.subarray(known);
-    return this.#streams.get(id)?.takeData(news) ?? this.#faultOf(id);
+    const unseen = known === 0 ? bytes : bytes.subarray(known);
+    return this.#streams.get(id)?.takeData(unseen) ?? this.#faultOf(id);
   }
 
   takeEnd(id: number): string | undefined {
