@@ -7,11 +7,11 @@ import { type NodeEvent, nodeEventNames } from "./events.js";
  */
 
 /** What happens too often for a channel of its own. */
-const untold: ReadonlySet<string> = new Set(["message", "bytes"]);
+const frequent: ReadonlySet<string> = new Set(["message", "bytes"]);
 
 /** By the type of the event. They are kept here, because a channel that nobody refers to may be collected. */
 const channels: ReadonlyMap<string, Channel> = new Map(
-  nodeEventNames.filter((type) => !untold.has(type)).map((type) => [type, channel(`fullmesh:${type}`)]),
+  nodeEventNames.filter((type) => !frequent.has(type)).map((type) => [type, channel(`fullmesh:${type}`)]),
 );
 
 /** Publishes an event of a node as `{ node, event }`. */
