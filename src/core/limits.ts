@@ -225,6 +225,21 @@ export const defaultLimits = {
    * until the answer. Longer than a log that is shared takes to choose a new leader, shorter than `join` tries by default.
    */
   logAnswerMs: 10_000,
+  /**
+   * A server that shares its logs with others, and of which they see no sign for so long, is gone; its lease in the store is
+   * as long. Longer than a store takes to choose a new leader, shorter than the lease of a member.
+   */
+  storeLeaseMs: 10_000,
+  /** Between two signs of life of such a server: several may be late within half its lease. */
+  storeBeatMs: 1_000,
+  /** How long one endpoint of a store may take to answer before the next is asked: a healthy one takes some 10 ms. */
+  storeAnswerMs: 2_000,
+  /** A change that the store has not been sent for so long is rejected, and whoever wanted it is told to come again. */
+  storeQueueMs: 5_000,
+  /** Reports of links that come within so long are written to the store together: it syncs its disk for each write. */
+  storeReportMs: 100,
+  /** Entries of a shared log between two snapshots, which delete those that they cover: some 200 KiB. */
+  snapshotEntries: 512,
   /** Entries of the log that are kept; a member that is further behind gets the whole directory. */
   logEntries: 4_096,
   /**

@@ -2,8 +2,9 @@ import type { ConnectionInput, ConnectionOutput } from "../core/connections.js";
 import type { LogEvent } from "../core/errors.js";
 import type { Limits } from "../core/limits.js";
 import type { Address } from "../protocol/address.js";
-import type { Change, Dialect, Entry, Id } from "../protocol/directory.js";
+import type { Change, Claim, Dialect, Entry, Id, Member } from "../protocol/directory.js";
 import type { MissingPair } from "../protocol/missing-pair.js";
+import type { ControlOf } from "../protocol/native/control.js";
 
 /** A change that is to be appended to the membership log of a mesh. */
 export interface LogAppend {
@@ -13,7 +14,97 @@ export interface LogAppend {
   /** The entry's revision is above this one: that of the newest entry known here, or the one before the first. */
   readonly after: number;
   readonly change: Change;
+  /**
+   * What a removal or the end of a claim is about, in a log that several servers share: the attachment of the member that is
+   * lost, or the token of the claim. It does not count if another one has come since.
+   */
+  readonly judges?: number;
 }
+
+/** What a server tells the others of one mesh, beside the entries of its log. */
+export type LogFact =
+  /** A member has a session at this server. */
+  | { readonly type: "attached"; readonly id: Id }
+  /** It has none there any more; `judges`: the attachment that is over. */
+  | { readonly type: "detached"; readonly id: Id; readonly judges: number; readonly reason: string }
+  /** The newest report of a member's links, whole; `attachment`: that of the session on which it came. */
+  | {
+      readonly type: "reported";
+      readonly id: Id;
+      readonly attachment: number;
+      readonly report: Pick<ControlOf<"links">, "up" | "down" | "unlisted">;
+    }
+  /** A message for a member that has its session at another server. */
+  | { readonly type: "relayed"; readonly to: Id; readonly control: ControlOf<"grant"> }
+  /** So many members of an earlier log are awaited at this server. */
+  | { readonly type: "awaiting"; readonly count: number }
+  /** The mesh ends, is left to its members, or is forgotten because nobody of it is there. Nothing counts behind it. */
+  | {
+      readonly type: "ended";
+      readonly kind: "teardown" | "release" | "tooLate" | "forgotten";
+      readonly reason: string;
+      readonly incomplete?: string;
+    };
+
+/** Where a member of a shared log has its session. */
+export interface Attachment {
+  readonly id: Id;
+  /** The life of the server, undefined if the member has no session. */
+  readonly server: Id | undefined;
+  /** Its number, higher for each one of a mesh. */
+  readonly attachment: number;
+}
+
+/** The state of a shared log: what its entries and facts add up to. */
+export interface LogState {
+  /** The id of the log. */
+  readonly log: Id;
+  readonly revision: number;
+  readonly members: readonly Member[];
+  readonly claims: readonly Omit<Claim, "member">[];
+  /** The newest ids that were removed, the oldest first. */
+  readonly removed: readonly Id[];
+  readonly attachments: readonly Attachment[];
+  readonly reports: readonly Extract<LogFact, { type: "reported" }>[];
+  readonly awaiting: readonly { readonly server: Id; readonly count: number }[];
+  readonly ended?: Extract<LogFact, { type: "ended" }>;
+}
+
+/** Another server that shares the logs and is there. */
+export interface SharingServer {
+  /** One life of it. */
+  readonly id: Id;
+  /** Where members reach it; undefined if it has not been told. */
+  readonly address: Address | undefined;
+}
+
+/** What a log that several servers share tells beside the answers to appends. */
+export type SharedLogInput =
+  /**
+   * The log of a mesh as it is now: before anything else of it, and whenever it had to be read anew. `answers`: what has become
+   * of appends of this server that it covers.
+   */
+  | {
+      readonly type: "restored";
+      readonly mesh: string;
+      readonly state: LogState;
+      readonly answers: readonly { readonly key: number; readonly isAppended: boolean }[];
+    }
+  /** A fact that counts, of this server or another one. `attachment`: the number that an `attached` has got. */
+  | {
+      readonly type: "published";
+      readonly mesh: string;
+      readonly server: Id;
+      readonly fact: LogFact;
+      readonly attachment?: number;
+    }
+  /** The life of this server, and all others that are there. Whoever is not named any more is gone. */
+  | { readonly type: "servers"; readonly self: Id; readonly others: readonly SharingServer[] }
+  /** What this server writes does not come back from the store in time; or it does again. */
+  | { readonly type: "storeLost"; readonly reason: string }
+  | { readonly type: "storeBack" }
+  /** Keys of this mesh do not make sense: nothing more comes of its log. */
+  | { readonly type: "corrupt"; readonly mesh: string; readonly reason: string };
 
 /**
  * Why a change was not appended:
@@ -24,7 +115,15 @@ export type RejectionReason = "conflict" | "unavailable";
 
 /** What a membership log answers. An entry without a key was appended by another writer. */
 export type LogAnswer =
-  | { readonly type: "appended"; readonly mesh: string; readonly key?: number; readonly entry: Entry }
+  | {
+      readonly type: "appended";
+      readonly mesh: string;
+      readonly key?: number;
+      readonly entry: Entry;
+      /** In a log that several servers share: which of them has appended it, and the attachment of a member that it lists. */
+      readonly server?: Id;
+      readonly attachment?: number;
+    }
   | { readonly type: "rejected"; readonly mesh: string; readonly key: number; readonly reason: RejectionReason };
 
 /** What the server's machine takes: what happens to its connections, what its logs answer, and the commands of its owner. */

@@ -1,4 +1,4 @@
-import type { LogAnswer, LogAppend } from "../rendezvous/types.js";
+import type { LogAnswer, LogAppend, LogFact } from "../rendezvous/types.js";
 
 /**
  * The port to the membership logs of a server's meshes: one ordered log for each mesh, which several servers may share.
@@ -19,6 +19,12 @@ export interface MembershipLog {
   /** The log of this mesh is not needed any more. No append to it waits for its answer. */
   forget(mesh: string): void;
   close(): void;
+}
+
+/** Logs that several servers share, each of which tells the others more than entries. */
+export interface SharedMembershipLog extends MembershipLog {
+  /** Comes back as `published`, at this server too, if it counts. */
+  publish(mesh: string, fact: LogFact): void;
 }
 
 /** Takes the answers of a membership log, in their order. */

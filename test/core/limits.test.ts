@@ -37,6 +37,7 @@ describe("each limit", () => {
       "dialBacks",
       "dialBacksSlow",
       "logEntries",
+      "snapshotEntries",
       "tombstones",
       "directoryMembers",
       "membersPerMesh",
