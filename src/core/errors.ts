@@ -392,6 +392,43 @@ const failures = {
     connection: "refused with the reason and a time to come back, half-closed, closed within 1 s",
     remedy: "Try again after the time that the refusal names; members of ours do.",
   },
+  STORE_REFUSED: {
+    level: "error",
+    meaning:
+      "The store does not take this server: its user name and password, or its certificate, are not those that the store wants, or it may not read and write there.",
+    connection: "closed; the server ends if it was starting, else it goes on trying",
+    remedy:
+      "Give the user and the password in the URL of --store, with the client certificate that etcd asks for, and grant that user reading and writing of all keys below the prefix.",
+  },
+  STORE_TOO_OLD: {
+    level: "error",
+    meaning:
+      "The store is no etcd from version 3.4 on: its JSON interface, or its answer about its version, is another one.",
+    connection: "closed; the server ends",
+    remedy: "Run etcd 3.4 or later, and name its client port, usually 2379, in the URL of --store.",
+  },
+  STORE_MISMATCH: {
+    level: "error",
+    meaning: "The servers of this store serve with other options: all of them must have the same.",
+    connection: "closed; the server ends",
+    remedy:
+      "Start the server with the options that the message names, or under another prefix. Other options take effect when all servers of the store have been stopped.",
+  },
+  STORE_CORRUPT: {
+    level: "error",
+    meaning: "A key below the prefix of the store holds something that no fullmesh server has written.",
+    connection: "closed, as are those of the members of that mesh; other meshes go on",
+    remedy:
+      "Give the URL of --store a prefix that nothing else uses. Otherwise find out what wrote the key that the message names; delete the keys of that mesh to begin it anew.",
+  },
+  STORE_ROLLED_BACK: {
+    level: "error",
+    meaning:
+      "The store has lost what it had acknowledged: another cluster answers, or it was restored from a backup, so names and tokens may be given twice.",
+    connection: "closed; the server ends",
+    remedy:
+      "Stop all servers of this store, delete the keys below the prefix, and start the servers again: members that still run bring back what they know.",
+  },
   ID_IN_USE: {
     level: "warn",
     meaning: "A registration uses the id of another member.",
