@@ -68,6 +68,7 @@ function wireUp(size: number, dialect: Dialect): WireUpBytes {
       mayAdvertise: () => false,
       dialect: "any",
       isKeyed: false,
+      isShared: false,
       newId,
       wallTime: () => 0,
       firstRevision,

@@ -44,6 +44,7 @@ export class SimulatedServer {
       mayAdvertise: () => false,
       dialect: "any",
       isKeyed: false,
+      isShared: false,
       newId: () => network.engine.draw(),
       wallTime: () => network.engine.now,
       firstRevision,

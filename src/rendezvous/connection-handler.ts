@@ -20,6 +20,7 @@ import { NativeMessageHandler } from "./native/message-handler.js";
 import { Observers } from "./native/observers.js";
 import { pairStatusOf, recordsOf } from "./pair-status.js";
 import { type CloseReason, SessionCloser } from "./session-closer.js";
+import type { SharingServers } from "./sharing-servers.js";
 import type { RendezvousOutput, RendezvousRules } from "./types.js";
 
 /** The share of all connections that is kept for refusing those for whom there is no room. */
@@ -58,6 +59,7 @@ export class ConnectionHandler {
     timers: Timers,
     outputs: OutputSink<RendezvousOutput>,
     gracefulCloses: GracefulCloses,
+    servers: SharingServers,
     meshes: Meshes,
     classicSender: ClassicSender,
     addressVerifier: AddressVerifier,
@@ -85,9 +87,10 @@ export class ConnectionHandler {
     this.#idleMonitor = idleMonitor;
     this.#observers = observers;
     this.sessionCloser = closer;
-    this.classic = new RegistrationHandler(rules, meshes, closer, pendingConnections);
+    this.classic = new RegistrationHandler(rules, servers, meshes, closer, pendingConnections);
     this.native = new NativeMessageHandler(
       rules,
+      servers,
       meshes,
       closer,
       pendingConnections,

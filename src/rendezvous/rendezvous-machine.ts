@@ -12,7 +12,8 @@ import { ConnectionHandler } from "./connection-handler.js";
 import type { RefusedSession } from "./membership.js";
 import type { Mesh, MeshEnd } from "./mesh.js";
 import { Meshes } from "./meshes.js";
-import type { LogAnswer, RendezvousInput, RendezvousOutput, RendezvousRules } from "./types.js";
+import { SharingServers } from "./sharing-servers.js";
+import type { LogAnswer, RendezvousInput, RendezvousOutput, RendezvousRules, SharedLogInput } from "./types.js";
 
 /**
  * The rendezvous server's machine: takes registrations, keeps the directories of its meshes, sends them to all members, and
@@ -24,6 +25,7 @@ import type { LogAnswer, RendezvousInput, RendezvousOutput, RendezvousRules } fr
 export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOutput> {
   readonly #outputs = new Queue<RendezvousOutput>();
   readonly #timers = new Timers();
+  readonly #servers: SharingServers;
   readonly #meshes: Meshes;
   readonly #classicSender: ClassicSender;
   readonly #addressVerifier: AddressVerifier;
@@ -43,8 +45,19 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
     const verifier = new AddressVerifier(limits, timers, outputs, closes, (result, now) => this.#verified(result, now));
     this.#addressVerifier = verifier;
     this.#classicSender = lists;
+    const servers = new SharingServers(rules.isShared);
+    this.#servers = servers;
     this.#meshes = new Meshes(rules, timers, outputs);
-    this.#connectionHandler = new ConnectionHandler(rules, timers, outputs, closes, this.#meshes, lists, verifier);
+    this.#connectionHandler = new ConnectionHandler(
+      rules,
+      timers,
+      outputs,
+      closes,
+      servers,
+      this.#meshes,
+      lists,
+      verifier,
+    );
   }
 
   /** The addresses of all members, mesh by mesh, and those of each mesh in join order. */
@@ -134,6 +147,14 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
       case "rejected":
         this.#rejected(input, now);
         break;
+      case "restored":
+      case "published":
+      case "servers":
+      case "storeLost":
+      case "storeBack":
+      case "corrupt":
+        this.#shared(input);
+        break;
       case "measure":
         this.#connectionHandler.measure(input.mesh, input.a, input.b, now);
         break;
@@ -190,6 +211,14 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
     if (newcomer === undefined || classic.correct(newcomer, now) || mesh.members.classics === 0) return;
     // Every classic member is owed the newest list.
     this.#classicSender.queueLists(mesh.sessions, newcomer, now);
+  }
+
+  /** Handles what only a log that several servers share tells. */
+  #shared(input: SharedLogInput): void {
+    if (input.type === "servers") this.#servers.set(input.self, input.others);
+    else if (input.type === "storeLost") this.#servers.lose(input.reason);
+    else if (input.type === "storeBack") this.#servers.regain();
+    else if (input.type === "corrupt") this.#servers.corrupt(input.mesh, input.reason);
   }
 
   /** Reviews every mesh that the input concerned, and ends those that are due. */

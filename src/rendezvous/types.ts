@@ -130,6 +130,7 @@ export type LogAnswer =
 export type RendezvousInput =
   | ConnectionInput
   | LogAnswer
+  | SharedLogInput
   /** Somebody looks at a pair: its ends are to measure their link for a while. */
   | { readonly type: "measure"; readonly mesh: string; readonly a: Address; readonly b: Address }
   /** End every mesh: send the end to every node, then close. */
@@ -245,6 +246,8 @@ export type RendezvousOutput =
   | ConnectionOutput
   /** Answered by `appended` or `rejected` with the same key; nothing is true before that. */
   | ({ readonly type: "append" } & LogAppend)
+  /** Only where servers share the logs. Answered by `published`, here as well, if it counts. */
+  | { readonly type: "publish"; readonly mesh: string; readonly fact: LogFact }
   /** The mesh has been forgotten, and its log with it. */
   | { readonly type: "forgetLog"; readonly mesh: string }
   | { readonly type: "event"; readonly event: RendezvousEvent }
@@ -295,6 +298,8 @@ export interface RendezvousRules extends AdmissionRules {
   readonly dialect: Dialect | "any";
   /** True if every connection must have proved the secret. */
   readonly isKeyed: boolean;
+  /** True if other servers may share the logs. Nobody is let in then before the first `servers`. */
+  readonly isShared: boolean;
   /** 128 random bits that nobody can guess, anew at each call. */
   readonly newId: () => Id;
   /** Milliseconds since the epoch, for those who compare clocks. */

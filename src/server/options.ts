@@ -138,6 +138,7 @@ function serverRules(options: ServerOptions, limits: Limits, isKeyed: boolean): 
     dialect: onFull === "release" ? "native" : choiceOption("dialect", dialect, ["any", "native", "classic"]),
     mayAdvertise: hostFilter(allowAdvertise),
     isKeyed,
+    isShared: false,
     newId,
     wallTime: nodeClock.wallTime,
     version: packageVersion(),

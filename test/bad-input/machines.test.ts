@@ -217,6 +217,7 @@ describe("a host that is not loopback", () => {
       mayAdvertise: () => false,
       dialect: "any",
       isKeyed: false,
+      isShared: false,
       newId: () => "0".repeat(32),
       wallTime: () => 0,
       firstRevision: 0,

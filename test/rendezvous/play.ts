@@ -82,6 +82,8 @@ export class Play {
   readonly notes: string[] = [];
   /** What has been appended and not yet answered, if the log is slow. */
   readonly appends: LogAppend[] = [];
+  /** What has been published for other servers. */
+  readonly published: Extract<RendezvousOutput, { type: "publish" }>[] = [];
   readonly dials: Dialed[] = [];
   readonly callers = new Map<ConnectionId, Caller>();
   readonly #listeners = new Map<Address, Listener>();
@@ -109,6 +111,7 @@ export class Play {
       mayAdvertise: () => false,
       dialect: "any",
       isKeyed: false,
+      isShared: false,
       newId: () => this.id(),
       wallTime: () => this.now,
       firstRevision: 0,
@@ -209,6 +212,7 @@ export class Play {
     else if (output.type === "note") this.notes.push(output.note.code);
     else if (output.type === "append" && this.isLogSlow) this.appends.push(output);
     else if (output.type === "append") this.#log.append(output);
+    else if (output.type === "publish") this.published.push(output);
     else if (output.type === "forgetLog") this.#log.forget(output.mesh);
     else if (output.type === "stopListening") this.hasStoppedListening = true;
     else if (output.type === "dial") this.#dial(output.connection, output.to, output.identity);

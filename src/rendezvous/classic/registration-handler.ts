@@ -5,22 +5,26 @@ import type { AdmissionVerdict } from "../admission.js";
 import type { MemberSession } from "../member-session.js";
 import { classicMesh, type Meshes } from "../meshes.js";
 import type { SessionCloser } from "../session-closer.js";
+import type { SharingServers } from "../sharing-servers.js";
 import type { RendezvousRules } from "../types.js";
 
 /** Handles what classic members send: registrations, corrections of these, and everything that is neither. */
 export class RegistrationHandler {
   readonly #rules: RendezvousRules;
+  readonly #servers: SharingServers;
   readonly #meshes: Meshes;
   readonly #sessionCloser: SessionCloser;
   readonly #pendingConnections: PendingConnections;
 
   constructor(
     rules: RendezvousRules,
+    servers: SharingServers,
     meshes: Meshes,
     sessionCloser: SessionCloser,
     pendingConnections: PendingConnections,
   ) {
     this.#rules = rules;
+    this.#servers = servers;
     this.#meshes = meshes;
     this.#sessionCloser = sessionCloser;
     this.#pendingConnections = pendingConnections;
@@ -33,6 +37,11 @@ export class RegistrationHandler {
         this.#pendingConnections.end(session.connection);
         if (this.#rules.dialect === "native" || this.#rules.isKeyed) {
           sessionCloser.refuse(session, "WRONG_DIALECT", "only native members may join here", now);
+          break;
+        }
+        const refused = this.#servers.refusalOf(classicMesh);
+        if (refused !== undefined) {
+          sessionCloser.refuse(session, refused.code, refused.message, now);
           break;
         }
         session.mesh = classicMesh;

@@ -13,6 +13,7 @@ import { applicantOf, type RefusedSession } from "../membership.js";
 import type { Mesh } from "../mesh.js";
 import type { Meshes } from "../meshes.js";
 import type { SessionCloser } from "../session-closer.js";
+import type { SharingServers } from "../sharing-servers.js";
 import type { RendezvousRules } from "../types.js";
 import type { Measurements } from "./measurements.js";
 import type { Observers } from "./observers.js";
@@ -47,6 +48,7 @@ type Asking = ControlOf<"register"> | ControlOf<"resume">;
 /** Handles the messages of native members, from `register` to those about claims; and `observe` and `probe`. */
 export class NativeMessageHandler {
   readonly #rules: RendezvousRules;
+  readonly #servers: SharingServers;
   readonly #meshes: Meshes;
   readonly #sessionCloser: SessionCloser;
   readonly #pendingConnections: PendingConnections;
@@ -57,6 +59,7 @@ export class NativeMessageHandler {
 
   constructor(
     rules: RendezvousRules,
+    servers: SharingServers,
     meshes: Meshes,
     sessionCloser: SessionCloser,
     pendingConnections: PendingConnections,
@@ -68,6 +71,7 @@ export class NativeMessageHandler {
     this.#observers = observers;
     this.#measurements = measurements;
     this.#rules = rules;
+    this.#servers = servers;
     this.#meshes = meshes;
     this.#sessionCloser = sessionCloser;
     this.#pendingConnections = pendingConnections;
@@ -224,7 +228,7 @@ export class NativeMessageHandler {
   }
 
   #register(session: MemberSession, control: ControlOf<"register">, now: number): void {
-    if (!this.#isIdentified(session, control, now)) return;
+    if (!this.#isIdentified(session, control, now) || !this.#isOpen(session, control.mesh, now)) return;
     const sessionCloser = this.#sessionCloser;
     const { mesh: name } = control;
     const candidate = candidateOf(control);
@@ -246,7 +250,7 @@ export class NativeMessageHandler {
   }
 
   #resume(session: MemberSession, control: ControlOf<"resume">, now: number): void {
-    if (!this.#isIdentified(session, control, now)) return;
+    if (!this.#isIdentified(session, control, now) || !this.#isOpen(session, control.mesh, now)) return;
     const sessionCloser = this.#sessionCloser;
     const { mesh: name, id, address, log, revision, order, highest } = control;
     const candidate = candidateOf(control);
@@ -305,9 +309,9 @@ export class NativeMessageHandler {
     session.proof = undefined;
     const { mesh: name, id, address } = task;
     const mesh = this.#meshes.orNew(name);
-    const verdict = this.#meshes.hasRoomFor(name)
-      ? mesh.membership.judge(session, { id, address, dialect: "native" })
-      : this.#tooManyMeshes;
+    const roomless = this.#meshes.hasRoomFor(name) ? undefined : this.#tooManyMeshes;
+    const verdict =
+      this.#servers.refusalOf(name) ?? roomless ?? mesh.membership.judge(session, { id, address, dialect: "native" });
     const answer: ControlOf<"probed"> = {
       type: "probed",
       reached: found === "here",
@@ -329,6 +333,13 @@ export class NativeMessageHandler {
   get #tooManyMeshes(): AdmissionRefusal {
     const message = `there are ${this.#rules.limits.meshes} meshes on this server`;
     return { type: "refuse", code: "TOO_MANY_MESHES", message };
+  }
+
+  /** Whether members of this mesh can be let in, or go on, now. */
+  #isOpen(session: MemberSession, mesh: string, now: number): boolean {
+    const refused = this.#servers.refusalOf(mesh);
+    if (refused !== undefined) this.#sessionCloser.refuse(session, refused.code, refused.message, now);
+    return refused === undefined;
   }
 
   /** Whether it has proved the secret for this mesh. */
@@ -362,6 +373,7 @@ export class NativeMessageHandler {
     this.#pendingConnections.end(session.connection);
     session.reader.trust();
     this.#idleMonitor.watch(session, now);
+    if (!this.#isOpen(session, proof.mesh, now)) return;
     if (session.recovery !== undefined) this.#beginRecovery(session, now);
     else if (session.resumes === undefined) this.admit(session, now);
     else this.#resumeMember(session, now);
