@@ -72,8 +72,9 @@ function printMembership(node: MeshNode, output: Output, print: EventPrinter): v
   node.on("server:lost", ({ since, reason }) => {
     print("server:lost", { since, reason }, `the server is gone (${reason}); links go on, and it is looked for`);
   });
-  node.on("server:back", ({ awayMs }) => {
-    print("server:back", { awayMs }, `the server is back, after ${(awayMs / 1000).toFixed(1)} s`);
+  node.on("server:back", ({ awayMs, server }) => {
+    const sentence = `the server at ${server} has taken this node back, after ${(awayMs / 1000).toFixed(1)} s`;
+    print("server:back", { awayMs, server }, sentence);
   });
   node.on("released", ({ reason }) => {
     print("released", { reason }, `the server has left the mesh to its members (${reason}): links go on, nobody joins`);

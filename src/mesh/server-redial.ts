@@ -4,7 +4,7 @@ import type { LogEvent } from "../core/errors.js";
 import type { Limits } from "../core/limits.js";
 import { SeededRandom } from "../core/random.js";
 import type { KeyedTimers, Timers } from "../core/timers.js";
-import { type Address, formatAddress } from "../protocol/address.js";
+import { type Address, endpointOf, formatAddress } from "../protocol/address.js";
 import type { SessionEvent } from "./types.js";
 
 /** Why an address has not led to a place in the mesh. */
@@ -18,15 +18,19 @@ const dialParts = 3;
 
 /**
  * When a session dials its server again, which is gone or not there yet: after pauses that grow, until it is found or the
- * time for it is over. A server may have several addresses. They take turns, and the pause comes when each has been tried.
- * Time that this node stands in the waiting line does not count.
+ * time for it is over. A server may have several addresses, and may share its log with others, which it names. All take
+ * turns, and the pause comes when each has been tried. Time that this node stands in the waiting line does not count.
  */
 export class ServerRedial {
   readonly #limits: Limits;
   readonly #random: SeededRandom;
   readonly #timers: KeyedTimers<"redial" | "giveUp">;
-  /** The addresses of the server, none before it is known; which one is dialed; and how many were tried since the last pause. */
+  /** The addresses that the owner has given; none before a server is known. */
+  #given: readonly Endpoint[] = [];
+  /** These, and behind them what the last server has named; which one is dialed; and how many were tried since the last pause. */
   #servers: readonly Endpoint[] = [];
+  /** True if other servers go on with the log when this one is lost. */
+  #isShared = false;
   #current = 0;
   #tried = 0;
   /** The newest failure of each address, the newest last. */
@@ -55,10 +59,25 @@ export class ServerRedial {
 
   /** The server is at these addresses, and may be looked for so many milliseconds from now on; see `connectToServer`. */
   begin(servers: readonly Endpoint[], withinMs: number | undefined, now: number): void {
+    this.#given = servers;
     this.#servers = servers;
     this.#current = 0;
     this.allow(withinMs);
     this.resume(now);
+  }
+
+  /** The server with which the session is shares its log with these others, and no longer with any that it named before. */
+  learn(others: readonly Address[]): void {
+    const { server } = this;
+    if (server === undefined) return;
+    const servers = new Map(this.#given.map((given) => [formatAddress(given), given]));
+    // The server itself, too, if another one has named it.
+    for (const address of [formatAddress(server), ...others]) {
+      if (!servers.has(address)) servers.set(address, endpointOf(address));
+    }
+    this.#servers = [...servers.values()];
+    this.#current = [...servers.keys()].indexOf(formatAddress(server));
+    this.#isShared = others.length > 0;
   }
 
   /** The address that is dialed; undefined before one is known. */
@@ -133,10 +152,18 @@ export class ServerRedial {
     this.#timers.clear("giveUp");
   }
 
-  /** A session has broken: the server that it was with is dialed first, after a pause. */
-  lost(now: number): void {
-    this.resume(now);
+  /**
+   * A session has broken. Another server that shares the log is dialed at once; if there is none, the one that it was with,
+   * after a pause.
+   */
+  lost(failure: LogEvent, now: number, retryMs = 0): void {
     this.#tried = 0;
+    if (this.#isShared) {
+      this.failed(failure, now, retryMs);
+      return;
+    }
+    this.resume(now);
+    this.#namedMs = retryMs;
     this.#setPause(now);
   }
 

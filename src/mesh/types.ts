@@ -128,8 +128,8 @@ export type MemberEvent =
   | { readonly type: "fenced"; readonly reason: string }
   /** The session with the server has broken. Links go on, and the server is looked for. */
   | { readonly type: "serverLost"; readonly reason: string }
-  /** The server has let this incarnation in again, after so many milliseconds. */
-  | { readonly type: "serverBack"; readonly awayMs: number }
+  /** A server has let this incarnation in again, after so many milliseconds: the one that it was with, or another one of its log. */
+  | { readonly type: "serverBack"; readonly awayMs: number; readonly server: string }
   /** The server has gone, and has left the mesh to its members: links go on, and nobody joins. */
   | { readonly type: "released"; readonly reason: string }
   /** The end has begun: by the server or the owner; with `failure`, gone wrong, and because of what. */

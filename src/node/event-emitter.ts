@@ -98,7 +98,7 @@ export class NodeEventEmitter {
         this.emit({ type: "server:lost", since: Date.now(), reason: event.reason });
         break;
       case "serverBack":
-        this.emit({ type: "server:back", awayMs: event.awayMs });
+        this.emit({ type: "server:back", awayMs: event.awayMs, server: event.server });
         break;
       case "leader":
       case "released":

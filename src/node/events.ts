@@ -63,8 +63,11 @@ export type NodeEvent =
   | { readonly type: "leader"; readonly leader: Member | undefined }
   /** The session with the server has broken, since when (ms since the epoch) and why. Links go on; the server is looked for. */
   | { readonly type: "server:lost"; readonly since: number; readonly reason: string }
-  /** The server has taken this node back, after so many milliseconds. */
-  | { readonly type: "server:back"; readonly awayMs: number }
+  /**
+   * The server has taken this node back, after so many milliseconds. `server`: its `host:port`; another one than before if
+   * several share the log of the mesh.
+   */
+  | { readonly type: "server:back"; readonly awayMs: number; readonly server: string }
   /**
    * The server has gone, and has left the mesh to its members: what they have goes on, nobody joins, and no server is looked
    * for. From now on a peer is a member for as long as the link with it lasts.

@@ -84,7 +84,7 @@ describe("fullmesh join --json", () => {
     node.emit("leader", { type: "leader", leader: undefined });
     node.emit("rank", { type: "rank", rank: -1 });
     node.emit("server:lost", { type: "server:lost", since: 1_732_324_320_000, reason: "reset" });
-    node.emit("server:back", { type: "server:back", awayMs: 2_340 });
+    node.emit("server:back", { type: "server:back", awayMs: 2_340, server: "10.0.0.9:6200" });
     node.emit("degraded", { type: "degraded", count: 2, missing: [missingPair] });
     expect(printed).toEqual([
       {
@@ -100,7 +100,12 @@ describe("fullmesh join --json", () => {
         reason: "reset",
         sentence: "the server is gone (reset); links go on, and it is looked for",
       },
-      { event: "server:back", awayMs: 2_340, sentence: "the server is back, after 2.3 s" },
+      {
+        event: "server:back",
+        awayMs: 2_340,
+        server: "10.0.0.9:6200",
+        sentence: "the server at 10.0.0.9:6200 has taken this node back, after 2.3 s",
+      },
       {
         event: "degraded",
         count: 2,

@@ -377,3 +377,168 @@ describe("a server with several addresses", () => {
     ]);
   });
 });
+
+describe("servers that share a log", () => {
+  const second: Address = "10.0.0.251:80";
+  const third: Address = "10.0.0.252:80";
+  const fourth: Address = "10.0.0.253:80";
+
+  /** A member at the one server that it was given, which has named these others. */
+  function memberOf(others: readonly Address[]): { world: World; node: Node } {
+    const world = new World();
+    const node = world.node(1).begin();
+    admit(node, serverAddress, others);
+    return { world, node };
+  }
+
+  function newest(node: Node, address: Address): Wire {
+    return node.dialsTo(address).at(-1) as Wire;
+  }
+
+  function admit(node: Node, at: Address, servers: readonly Address[]): void {
+    newest(node, at).say(
+      "acceptor",
+      {
+        ...({ type: "admitted", log: logId, order: 1, revision: 1, observed: node.address, leaseMs: 20_000 } as const),
+        ...(servers.length === 0 ? {} : { servers: [...servers] }),
+      },
+      { type: "directory", revision: 1, members: [listed(1)] },
+    );
+  }
+
+  /** The member resumes at this server, which is there. */
+  function admitAgain(node: Node, at: Address, servers: readonly Address[]): void {
+    newest(node, at).connect();
+    newest(node, at).say("acceptor", {
+      ...({ type: "admitted", log: logId, order: 1, revision: 1, observed: node.address, leaseMs: 20_000 } as const),
+      servers: [...servers],
+    });
+  }
+
+  function lose(world: World, node: Node, at: Address): void {
+    newest(node, at).abort("acceptor");
+    newest(node, at).from("acceptor");
+    world.pass(0);
+  }
+
+  /** The addresses in the order in which they are dialed while nobody listens anywhere, until the first pause. */
+  function round(world: World, node: Node): Address[] {
+    const dialed: Address[] = [];
+    for (;;) {
+      const next = [serverAddress, second, third, fourth].find((address) => {
+        const wire = node.dialsTo(address).at(-1);
+        return wire !== undefined && !wire.isConnected && !wire.dialer.isClosed;
+      });
+      if (next === undefined) return dialed;
+      dialed.push(next);
+      newest(node, next).refuse();
+      world.pass(0);
+    }
+  }
+
+  test("take turns when one is lost, without a pause before each has been tried", () => {
+    const { world, node } = memberOf([second, third]);
+    lose(world, node, serverAddress);
+    expect(round(world, node)).toEqual([second, third]);
+    world.pass(limits.serverRedialMaxMs);
+    expect(round(world, node)).toEqual([serverAddress, second, third]);
+    world.pass(limits.serverRedialMaxMs);
+    expect(round(world, node)).toEqual([serverAddress, second, third]);
+  });
+
+  test("take a member back with what it has read, and the events name the server", () => {
+    const { world, node } = memberOf([second]);
+    lose(world, node, serverAddress);
+    admitAgain(node, second, [third]);
+    expect(newest(node, second).frames("dialer")).toMatchObject([
+      { type: "resume", log: logId, id: idOf(1), order: 1, revision: 1 },
+    ]);
+    expect(node.eventsOf("serverLost")).toHaveLength(1);
+    expect(node.eventsOf("serverBack")).toEqual([{ type: "serverBack", awayMs: 0, server: second }]);
+    expect(node.eventsOf("registered")).toHaveLength(1);
+    expect(node.notes).toEqual(["SERVER_AWAY"]);
+  });
+
+  test("are those that the last server has named, with itself and the address that was given", () => {
+    const { world, node } = memberOf([second]);
+    lose(world, node, serverAddress);
+    admitAgain(node, second, [third]);
+    lose(world, node, second);
+    expect(round(world, node)).toEqual([third, serverAddress]);
+    world.pass(limits.serverRedialMaxMs);
+    expect(round(world, node)).toEqual([second, third, serverAddress]);
+  });
+
+  test("are forgotten when the next word does not name them, however often that changes", () => {
+    const { world, node } = memberOf([]);
+    for (let port = 1; port <= 1_000; port += 1) node.hear({ type: "servers", servers: [`10.0.1.1:${port}`, second] });
+    node.hear({ type: "servers", servers: [fourth] });
+    lose(world, node, serverAddress);
+    expect(round(world, node)).toEqual([fourth]);
+    world.pass(limits.serverRedialMaxMs);
+    expect(round(world, node)).toEqual([serverAddress, fourth]);
+  });
+
+  test("that are none any more leave the one that is lost, after a pause", () => {
+    const { world, node } = memberOf([second]);
+    node.hear({ type: "servers", servers: [] });
+    lose(world, node, serverAddress);
+    expect(round(world, node)).toEqual([]);
+    world.pass(limits.redialMinMs);
+    expect(round(world, node)).toEqual([serverAddress]);
+  });
+
+  test("name the one that was given, and it is tried once a round", () => {
+    const { world, node } = memberOf([second]);
+    lose(world, node, serverAddress);
+    admitAgain(node, second, [serverAddress]);
+    lose(world, node, second);
+    expect(round(world, node)).toEqual([serverAddress]);
+    world.pass(limits.serverRedialMaxMs);
+    expect(round(world, node)).toEqual([second, serverAddress]);
+  });
+
+  const away = { type: "refuse", code: "STORE_UNAVAILABLE", message: "the store is away", retryMs: 2_000 } as const;
+
+  test("without their store send a member on to the next one", () => {
+    const { world, node } = memberOf([second, third]);
+    newest(node, serverAddress).say("acceptor", away);
+    world.pass(0);
+    expect(node.eventsOf("serverLost")).toEqual([
+      { type: "serverLost", reason: "STORE_UNAVAILABLE: the store is away" },
+    ]);
+    newest(node, second).connect();
+    newest(node, second).say("acceptor", away);
+    world.pass(0);
+    admitAgain(node, third, []);
+    expect(node.eventsOf("serverBack")).toMatchObject([{ server: third }]);
+    expect(node.eventsOf("ended")).toEqual([]);
+    expect(node.eventsOf("fenced")).toEqual([]);
+  });
+
+  test("all without their store are asked again when the longest time that they have named is over", () => {
+    const { world, node } = memberOf([second]);
+    newest(node, serverAddress).say("acceptor", away);
+    world.pass(0);
+    newest(node, second).connect();
+    newest(node, second).say("acceptor", { ...away, retryMs: 4_000 });
+    world.pass(3_999);
+    expect(node.dialsTo(serverAddress)).toHaveLength(1);
+    world.pass(2_001);
+    expect(node.dialsTo(serverAddress)).toHaveLength(2);
+    expect(node.eventsOf("ended")).toEqual([]);
+  });
+
+  test("send on a registration, too, which gets in at the next one", () => {
+    const world = new World();
+    const node = world.node(1);
+    node.handle({ type: "connectToServer", servers: [to, { host: "10.0.0.251", port: 80 }], lookMs: 30_000 });
+    node.session.connect();
+    register(node);
+    node.hear(away);
+    world.pass(0);
+    newest(node, second).connect();
+    expect(newest(node, second).frames("dialer")).toMatchObject([{ type: "register" }]);
+    expect(node.eventsOf("ended")).toEqual([]);
+  });
+});

@@ -384,17 +384,20 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
     connection.send({ type: "known", ...part });
   }
 
-  #admitted(connection: NativeConnection, { log, order, leaseMs }: ControlOf<"admitted">, now: number): void {
+  #admitted(connection: NativeConnection, { log, order, leaseMs, servers = [] }: ControlOf<"admitted">, now: number): void {
     const isAgain = this.#admission !== undefined;
     this.step("admitted");
     this.#clearWaits();
+    this.serverRedial.learn(servers);
     this.#admittedAt ??= now;
     this.#listedAt = now;
     this.#admission = { log, order };
     this.#leaseMs = leaseMs;
     this.#hasWaited = false;
     this.#hasLooked = false;
-    if (isAgain && this.#lostAt !== undefined) this.report({ type: "serverBack", awayMs: now - this.#lostAt });
+    if (isAgain && this.#lostAt !== undefined) {
+      this.report({ type: "serverBack", awayMs: now - this.#lostAt, server: this.serverName });
+    }
     this.#lostAt = undefined;
     connection.watch(now);
     this.emit({ type: "admitted", log, order, isAgain }, now);
@@ -410,6 +413,9 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
       case "entries":
         if (this.#isTooMany(this.#view.size + control.entries.length)) this.#tooMany(connection, now);
         else this.emit(control, now);
+        break;
+      case "servers":
+        this.serverRedial.learn(control.servers);
         break;
       case "complete":
       case "degraded":
@@ -477,7 +483,7 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
       this.#postpone({ code: "BUSY", message: `${code}: ${message}` }, now, retryMs);
     } else if (code === "FENCED" && (this.isListed || isReturning)) {
       this.emit({ type: "fenced", reason: message }, now);
-    } else if (isReturning && (retryMs !== undefined || ofServer.has(code))) {
+    } else if ((this.isListed && retryMs !== undefined) || (isReturning && (retryMs !== undefined || ofServer.has(code)))) {
       this.#away({ code: "BUSY", message: `${code}: ${message}` }, now, retryMs);
     } else if (isReturning && (this.#admission !== undefined || ofAddress.has(code))) {
       this.#refusedAgain(code, message, now);
@@ -529,7 +535,7 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
     this.#connection = undefined;
     this.#parts = noParts();
     this.step("lost");
-    if (wasListed) this.serverRedial.lost(now);
+    if (wasListed) this.serverRedial.lost(failure, now, retryMs);
     else this.serverRedial.failed(failure, now, retryMs);
     if (hasRegistered) this.emit({ type: "unanswered" }, now);
   }

@@ -111,6 +111,10 @@ const heldKey = row<[key: string, token: number]>("key, token", name, wholeNumbe
 /** A claim: its key, its holder and its token. */
 const heldBy: Field<Omit<Claim, "member">> = object("a claim", { key: name, holder: id, token: wholeNumber(1) });
 
+/** Other servers that share the log, which a server names at most. */
+export const mostServers = 16;
+const servers = list(address, mostServers);
+
 /** The fields of each message. */
 export const controls = {
   // A member to the rendezvous server, on its session.
@@ -189,14 +193,17 @@ export const controls = {
   },
 
   // The server to a member, on its session.
-  /** `leaseMs`: that of the server, by which its members count as well. */
+  /** `leaseMs`: that of the server, by which its members count as well. `servers`: the others that share its log. */
   admitted: {
     log: id,
     order: wholeNumber(1),
     revision: wholeNumber(1),
     observed: address,
     leaseMs: wholeNumber(1),
+    servers: optional(servers),
   },
+  /** The other servers that share the log have changed: these are all. */
+  servers: { servers },
   directory: {
     revision: wholeNumber(1),
     members: list(member),

@@ -135,10 +135,11 @@ export const countsByCode: Field<Readonly<Record<string, number>>> = field("an o
   return Object.fromEntries(counts);
 });
 
-/** A list is valid only if every item is. */
-export function list<Item>(item: Field<Item>): Field<Item[]> {
-  return field(`a list; each item is ${item.describes}`, (value) => {
-    if (!Array.isArray(value)) return undefined;
+/** A list is valid only if every item is, and it has no more than `most`. */
+export function list<Item>(item: Field<Item>, most = Number.POSITIVE_INFINITY): Field<Item[]> {
+  const bound = most === Number.POSITIVE_INFINITY ? "" : ` of at most ${most}`;
+  return field(`a list${bound}; each item is ${item.describes}`, (value) => {
+    if (!Array.isArray(value) || value.length > most) return undefined;
     const items = value.map((candidate) => item.read(candidate));
     return items.includes(undefined) ? undefined : (items as Item[]);
   });

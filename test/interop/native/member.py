@@ -34,6 +34,8 @@ LINK_ENDS = ("SESSION_LOST", "BAD_FRAME", "FRAME_TOO_LARGE", "UNKNOWN_MESSAGE", 
 class Member:
     def __init__(self, server, mesh, own_name):
         self.server, self.mesh, self.name = server, mesh, own_name
+        # The server that was given, those that share its log, as the last one has said, and until when one is not to be asked.
+        self.given, self.servers, self.refused_until = server, [server], {}
         self.selector, self.timers = selectors.DefaultSelector(), {}
         self.id, self.address, self.order, self.log, self.revision = secrets.token_hex(16), None, None, None, 0
         # `directory`: those whom the present log lists. `remembered`: those of earlier logs of whom it has said nothing yet.
@@ -131,6 +133,7 @@ class Member:
         if kind == "admitted":
             self.is_admitted = True
             self.lease = content["leaseMs"] / 1000
+            self.learn(content.get("servers", []))
             if self.log is None:
                 self.tell("registered", address=self.address, order=content["order"])
             self.enter(content["log"])
@@ -147,6 +150,8 @@ class Member:
             for entry in content["entries"]:
                 self.apply(entry)
             self.directory_moved()
+        elif kind == "servers":
+            self.learn(content["servers"])
         elif kind == "grant":
             self.granted(content)
         elif kind == "measure":
@@ -163,6 +168,10 @@ class Member:
             for link in self.links.values():
                 self.lapse(link, "no connection")
             session.finish("the server has left the mesh to its members")
+        elif kind == "refuse" and "retryMs" in content and self.log is not None:
+            # It goes on at another server of the log, or here when that time is over.
+            self.refused_until[self.server] = time.monotonic() + content["retryMs"] / 1000
+            session.close(content["code"])
         elif kind == "refuse":
             self.tell("error", code=content["code"], message=content["message"])
             self.exit_code = 4
@@ -179,7 +188,12 @@ class Member:
             self.tell("error", code="SERVER_VANISHED", message=reason)
             self.exit_code = 1
         else:
-            self.after(random.uniform(0.1, 0.5), self.connect_to_server, ("server", self))
+            self.server = self.servers[(self.servers.index(self.server) + 1) % len(self.servers)]
+            pause = max(0, self.refused_until.pop(self.server, 0) - time.monotonic())
+            self.after(pause + random.uniform(0.1, 0.5), self.connect_to_server, ("server", self))
+
+    def learn(self, others):
+        self.servers = list(dict.fromkeys([self.given, self.server, *others]))
 
     def lapse(self, link, reason):
         """Without a server a link that is not up for a lease ends for good."""

@@ -79,8 +79,8 @@ def rows(*checks):
     return read
 
 
-def items(read):
-    return lambda value: [read(item) for item in fits(isinstance(value, list), value)]
+def items(read, most=10**6):
+    return lambda value: [read(item) for item in fits(isinstance(value, list) and len(value) <= most, value)]
 
 
 def objects(read):
@@ -105,6 +105,7 @@ def entry(given):
 ID, ONE, ZERO, YES = text("[0-9a-f]{32}"), whole(1), whole(0), lambda value: fits(value is True, value)
 SELF = {"id": ID, "address": address, "name?": name, "meta?": meta}
 LISTED = {"order": ONE, "dialect": text("classic|native"), **SELF}
+SERVERS = items(address, 16)
 CLAIMED = 2**53 - 2**32  # The greatest order or revision of another log that a member may name
 DEPARTURE = {"revision": ONE, "id": ID, "reason": sentence}
 ENTRIES = {
@@ -149,7 +150,8 @@ CONTROLS = {
     "renewed": {"number": ONE},
     "unclaimable": {"key": name, "code": text("[A-Z][A-Z_]{0,39}"), "message": sentence, "holder?": ID},
     "grant": {"owner": ID, "later": ID, "attempt": ONE, "failed?": sentence},
-    "admitted": {"log": ID, "order": ONE, "revision": ONE, "observed": address, "leaseMs": ONE},
+    "admitted": {"log": ID, "order": ONE, "revision": ONE, "observed": address, "leaseMs": ONE, "servers?": SERVERS},
+    "servers": {"servers": SERVERS},
     "directory": {
         "revision": ONE,
         "members": MEMBERS,

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { defaultLimits } from "../../../src/core/limits.js";
 import { DirectoryView } from "../../../src/mesh/native/directory-view.js";
-import { idOf, joined, listed } from "./names.js";
+import { idOf, joined, listed, serverAddress } from "./names.js";
 import type { Node } from "./node.js";
 import { World } from "./world.js";
 
@@ -203,7 +203,9 @@ describe("a member whose server was started again", () => {
     const { owner } = world.pair();
     welcomed(owner);
     expect(owner.eventsOf("serverLost")).toHaveLength(1);
-    expect(owner.eventsOf("serverBack")).toEqual([{ type: "serverBack", awayMs: limits.redialMinMs }]);
+    expect(owner.eventsOf("serverBack")).toEqual([
+      { type: "serverBack", awayMs: limits.redialMinMs, server: serverAddress },
+    ]);
   });
 
   test("says whom it knows in parts that fit into frames, right behind its proof", () => {

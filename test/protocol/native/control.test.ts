@@ -9,6 +9,7 @@ import {
   controls,
   decodeControl,
   encodeControl,
+  mostServers,
 } from "../../../src/protocol/native/control.js";
 import { isMeta, isName } from "../../../src/protocol/native/fields.js";
 import { frameHeaderBytes, frameKinds } from "../../../src/protocol/native/frames.js";
@@ -138,7 +139,13 @@ const messages: Readonly<Record<Control["type"], fc.Arbitrary<object>>> = {
       fc.record({ waits: yes, code: fc.stringMatching(/^[A-Z][A-Z_]{0,39}$/), message: sentences }, optional),
     )
     .map(([must, may]) => ({ ...must, ...may })),
-  admitted: fc.record({ log: ids, order: ones, revision: ones, observed: addresses, leaseMs: ones }),
+  admitted: fc
+    .tuple(
+      fc.record({ log: ids, order: ones, revision: ones, observed: addresses, leaseMs: ones }),
+      fc.record({ servers: fc.array(addresses, { maxLength: mostServers }) }, optional),
+    )
+    .map(([must, may]) => ({ ...must, ...may })),
+  servers: fc.record({ servers: fc.array(addresses, { maxLength: mostServers }) }),
   directory: fc
     .tuple(
       fc.record({ revision: ones, members: fc.array(member, { maxLength: 4 }) }),
@@ -235,6 +242,22 @@ describe("a control message", () => {
     fc.assert(
       fc.property(fields, (any) => ["BAD_FRAME", type].includes(verdict(JSON.stringify({ type, ...any })) ?? "")),
     );
+  });
+});
+
+describe("the other servers that share a log", () => {
+  test.each([
+    ["more than a message may name", Array.from({ length: mostServers + 1 }, (_, index) => `10.0.0.1:${index + 1}`)],
+    ["a host name", ["server-2:6200"]],
+    ["every address of a machine", ["0.0.0.0:6200"]],
+    ["no port", ["10.0.0.1"]],
+    ["no list", "10.0.0.1:6200"],
+    ["null", null],
+  ])("are refused as a whole: %s", (_, servers) => {
+    const bad = (type: string) => ({ type: "bad", code: "BAD_FRAME", detail: `${type} has no good "servers"` });
+    const admitted = { type: "admitted", log: "0".repeat(32), order: 1, revision: 1, observed: "10.0.0.1:1", leaseMs: 1 };
+    expect(read(JSON.stringify({ type: "servers", servers }))).toEqual(bad("servers"));
+    expect(read(JSON.stringify({ ...admitted, servers }))).toEqual(bad("admitted"));
   });
 });
 
