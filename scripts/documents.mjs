@@ -196,6 +196,8 @@ const messagesByDirection = {
     measure: "Somebody looks at links of the member: it says `measured` so often, or, with 0, not any more.",
     unclaimable: "The key is not granted to the member, which does not wait for it either.",
     leader: "The oldest member that the server has heard within a lease.",
+    servers:
+      "The other servers that share the log have changed: these are all. See [several servers of one log](#several-servers-of-one-log).",
     waiting: "The mesh is full, and the node waits in line.",
     complete: "Every pair that can be verified is linked.",
     degraded: "Some pairs are not linked.",

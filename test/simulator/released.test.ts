@@ -65,7 +65,7 @@ const plants: readonly Plant[] = [
       const { released } = NativePeers.prototype;
       vi.spyOn(NativePeers.prototype, "released").mockImplementation(function (this: NativePeers, leaseMs, now) {
         released.call(this, leaseMs, now);
-        session?.serverRedial.lost(now);
+        session?.serverRedial.lost({ code: "SERVER_UNREACHABLE", message: "it has gone" }, now);
       });
     },
     seed: 1,

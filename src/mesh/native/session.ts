@@ -384,7 +384,11 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
     connection.send({ type: "known", ...part });
   }
 
-  #admitted(connection: NativeConnection, { log, order, leaseMs, servers = [] }: ControlOf<"admitted">, now: number): void {
+  #admitted(
+    connection: NativeConnection,
+    { log, order, leaseMs, servers = [] }: ControlOf<"admitted">,
+    now: number,
+  ): void {
     const isAgain = this.#admission !== undefined;
     this.step("admitted");
     this.#clearWaits();
@@ -483,7 +487,10 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
       this.#postpone({ code: "BUSY", message: `${code}: ${message}` }, now, retryMs);
     } else if (code === "FENCED" && (this.isListed || isReturning)) {
       this.emit({ type: "fenced", reason: message }, now);
-    } else if ((this.isListed && retryMs !== undefined) || (isReturning && (retryMs !== undefined || ofServer.has(code)))) {
+    } else if (
+      (this.isListed && retryMs !== undefined) ||
+      (isReturning && (retryMs !== undefined || ofServer.has(code)))
+    ) {
       this.#away({ code: "BUSY", message: `${code}: ${message}` }, now, retryMs);
     } else if (isReturning && (this.#admission !== undefined || ofAddress.has(code))) {
       this.#refusedAgain(code, message, now);

@@ -255,7 +255,14 @@ describe("the other servers that share a log", () => {
     ["null", null],
   ])("are refused as a whole: %s", (_, servers) => {
     const bad = (type: string) => ({ type: "bad", code: "BAD_FRAME", detail: `${type} has no good "servers"` });
-    const admitted = { type: "admitted", log: "0".repeat(32), order: 1, revision: 1, observed: "10.0.0.1:1", leaseMs: 1 };
+    const admitted = {
+      type: "admitted",
+      log: "0".repeat(32),
+      order: 1,
+      revision: 1,
+      observed: "10.0.0.1:1",
+      leaseMs: 1,
+    };
     expect(read(JSON.stringify({ type: "servers", servers }))).toEqual(bad("servers"));
     expect(read(JSON.stringify({ ...admitted, servers }))).toEqual(bad("admitted"));
   });
