@@ -7,10 +7,15 @@ import type { FullmeshError } from "../core/errors.js";
  * Keys and values are text. Revisions are integers below 2^53, and rise with each transaction that changes something. All keys
  * are below one prefix, which the implementation adds and removes.
  *
- * A request that fails may have been performed all the same: only a repeat that its own conditions make harmless is safe.
+ * A request that fails may have been performed all the same: only a repeat that its own conditions make harmless is safe. It fails
+ * with `STORE_UNAVAILABLE`, after which it may be repeated, or, at every endpoint, with `STORE_REFUSED` or `STORE_TOO_OLD`. Once the
+ * store is seen to have been rolled back, this and every later outcome is `STORE_ROLLED_BACK`, and so is the end of each watch.
  */
 export interface StorePort {
-  /** Performs the operations if every condition holds, else the ones for that case; `done` is called once. */
+  /**
+   * Performs the operations if every condition holds, else the ones for that case; `done` is called once, and never before this has
+   * returned. A put under a lease that has run out fails: let a condition ask for a key that is under that lease.
+   */
   transact(transaction: Transaction, done: (outcome: TransactionResult | FullmeshError) => void): void;
   /** Grants a lease of so many milliseconds, rounded up to whole seconds. */
   grantLease(leaseMs: number, done: (outcome: GrantedLease | FullmeshError) => void): void;
@@ -18,9 +23,12 @@ export interface StorePort {
   renewLease(lease: LeaseId, done: (outcome: boolean | FullmeshError) => void): void;
   /** Ends a lease, and deletes the keys under it. */
   revokeLease(lease: LeaseId, done: (outcome: FullmeshError | undefined) => void): void;
-  /** Reports every change from this revision on, in order, until it is closed or has ended. */
+  /** Reports every change from this revision on, in order, until it is closed or has ended. It may end as soon as this has returned. */
   watch(from: number, events: WatchEvents): StoreWatch;
-  /** The endpoint in use is late: the next request, and the next watch, go to another one. */
+  /**
+   * The endpoint of the newest watch is late: the next request, and the next watch, go to another one. Nothing is done if another
+   * one is in use already: a request that fails because of its endpoint changes it, too.
+   */
   switchEndpoint(): void;
   /** Ends all that is under way; nothing more is called back. */
   close(): void;
@@ -61,7 +69,8 @@ export type StoreOperation =
 /** At most 128 operations. */
 export interface Transaction {
   readonly conditions: readonly Condition[];
-  readonly then: readonly StoreOperation[];
+  /** Not `then`: that would make a promise of it. */
+  readonly operations: readonly StoreOperation[];
   readonly otherwise: readonly StoreOperation[];
 }
 
