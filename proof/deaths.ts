@@ -1,5 +1,6 @@
+import { freePort } from "../test/support/free-port.js";
 import type { Figures } from "./figures.js";
-import { freePort, type Happening, LoadedMesh } from "./loaded-mesh.js";
+import { type Happening, LoadedMesh } from "./loaded-mesh.js";
 
 /** A lease, which nobody from before is waited for longer than, and the time in which the rest comes about. */
 const leaseAndMoreMs = 20_000 + 5_000;

@@ -1,6 +1,6 @@
 import { createRequire } from "node:module";
-import { type AddressInfo, createServer } from "node:net";
 import { dirname, join } from "node:path";
+import { freePort } from "../test/support/free-port.js";
 import { StartedProcess } from "../test/support/processes.js";
 
 const root = dirname(createRequire(import.meta.url).resolve("fullmesh/package.json"));
@@ -18,15 +18,6 @@ export function programPath(name: string): string {
 export function plainEnvironment(extra: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("FULLMESH_"));
   return { ...Object.fromEntries(inherited), ...extra };
-}
-
-/** A port that nobody uses now. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 /** The arguments of Node for a member under load. */

@@ -234,6 +234,11 @@ export const defaultLimits = {
   storeBeatMs: 1_000,
   /** How long one endpoint of a store may take to answer before the next is asked: a healthy one takes some 10 ms. */
   storeAnswerMs: 2_000,
+  /**
+   * One answer of a store, or one message of a watch. Some 1,000 revisions come in one message, if they are behind: 20 MiB of
+   * entries. What is read comes in pages.
+   */
+  storeAnswerBytes: 64 * 1024 * 1024,
   /** A change that the store has not been sent for so long is rejected, and whoever wanted it is told to come again. */
   storeQueueMs: 5_000,
   /** Reports of links that come within so long are written to the store together: it syncs its disk for each write. */

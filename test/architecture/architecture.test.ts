@@ -51,6 +51,12 @@ describe("a planted violation", () => {
     ],
     ["an import that goes to the side", importFaults, "src/mesh/x.ts", 'import { Mesh } from "../rendezvous/mesh.js";'],
     [
+      "an import of one way out of the process by another",
+      importFaults,
+      "src/etcd/x.ts",
+      'import { nodeClock } from "../nodejs/clock.js";',
+    ],
+    [
       "an import of the library from below",
       importFaults,
       "src/nodejs/x.ts",

@@ -13,7 +13,7 @@ const floors: readonly (readonly string[])[] = [
   ["src/protocol"],
   ["src/rendezvous", "src/mesh", "src/messaging", "src/page"],
   ["src/runtime"],
-  ["src/nodejs"],
+  ["src/nodejs", "src/etcd"],
   ["src/api"],
   ["src/node", "src/server"],
   ["src"],

@@ -1,7 +1,8 @@
-import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { onTestFinished } from "vitest";
+
+export { freePort } from "./free-port.js";
 
 /**
  * Raw sockets, for tests that send invalid input. Each one records what it reads and how it ends, and is closed when the
@@ -160,25 +161,6 @@ export async function rawListener({
   await once(server, "listening");
   onTestFinished(() => void server.close());
   return new RawListener(server, connections);
-}
-
-/**
- * A port on loopback on which nobody listens now. It lies below the range from which systems take ports for outgoing
- * connections and for listeners on port 0, so no other program takes it by accident, and no dial to it connects to itself.
- */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const server = createServer();
-    const isListening = new Promise<boolean>((resolve) => {
-      server.once("listening", () => resolve(true)).once("error", () => resolve(false));
-    });
-    server.listen(randomInt(10_000, 32_000), "127.0.0.1");
-    if (!(await isListening)) continue;
-    const { port } = server.address() as AddressInfo;
-    server.close();
-    await once(server, "close");
-    return port;
-  }
 }
 
 /** `host:port` in its parts. */
