@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import type { Change, Entry, MemberChange } from "../../src/protocol/directory.js";
-import type { LogAnswer, LogAppend } from "../../src/rendezvous/types.js";
-import type { LogAnswerHandler, MembershipLog } from "../../src/runtime/membership-log.js";
+import type { Change, Entry, Id, MemberChange } from "../../src/protocol/directory.js";
+import type { LogAnswer, LogAppend, SharedLogInput } from "../../src/rendezvous/types.js";
+import type { MembershipLog } from "../../src/runtime/membership-log.js";
 
 /** One membership log under test. */
 export interface TestedLog {
@@ -10,21 +10,35 @@ export interface TestedLog {
   settled(): Promise<void> | void;
 }
 
-/** What every membership log must do, whatever is behind it. `create` opens an empty one. */
-export function describeMembershipLog(name: string, create: (answer: LogAnswerHandler) => TestedLog): void {
-  const joined = (id: string): MemberChange => ({
+function isAnswer(input: LogAnswer | SharedLogInput): input is LogAnswer {
+  return input.type === "appended" || input.type === "rejected";
+}
+
+/**
+ * What every membership log must do, whatever is behind it. `create` opens an empty one; of one that servers share, only the
+ * answers count here.
+ */
+export function describeMembershipLog(
+  name: string,
+  create: (answer: (input: LogAnswer | SharedLogInput) => void) => TestedLog,
+): void {
+  const idOf = (number: number): Id => String(number).padStart(32, "0");
+  const joined = (number: number): MemberChange => ({
     type: "joined",
-    id,
-    address: `127.0.0.1:${4_000 + Number(id)}`,
+    id: idOf(number),
+    address: `127.0.0.1:${4_000 + number}`,
     dialect: "native",
   });
   const open = (): TestedLog & { readonly answers: LogAnswer[] } => {
     const answers: LogAnswer[] = [];
-    return { ...create((answer) => answers.push(answer)), answers };
+    const take = (input: LogAnswer | SharedLogInput): void => {
+      if (isAnswer(input)) answers.push(input);
+    };
+    return { ...create(take), answers };
   };
   const appendAll = (log: MembershipLog, count: number, after: number, mesh = "default"): LogAppend[] => {
     const appends = Array.from({ length: count }, (_, index): LogAppend => {
-      return { mesh, key: index + 1, after, change: joined(String(100 + index)) };
+      return { mesh, key: index + 1, after, change: joined(100 + index) };
     });
     for (const append of appends) log.append(append);
     return appends;
@@ -66,15 +80,15 @@ export function describeMembershipLog(name: string, create: (answer: LogAnswerHa
 
     it("appends removals and replacements", async () => {
       const { log, answers, settled } = open();
-      const left: Change = { type: "left", id: "100", reason: "done" };
+      const left: Change = { type: "left", id: idOf(100), reason: "done" };
       const replaced: Change = {
         type: "replaced",
-        replaces: "101",
-        id: "102",
+        replaces: idOf(101),
+        id: idOf(102),
         address: "127.0.0.1:4101",
         dialect: "native",
       };
-      for (const [index, change] of [joined("100"), left, joined("101"), replaced].entries()) {
+      for (const [index, change] of [joined(100), left, joined(101), replaced].entries()) {
         log.append({ mesh: "default", key: index + 1, after: 0, change });
       }
       await settled();
@@ -94,10 +108,10 @@ export function describeMembershipLog(name: string, create: (answer: LogAnswerHa
     it("appends claims as they are, with a token only where an earlier log has given one", async () => {
       const { log, answers, settled } = open();
       const changes: Change[] = [
-        joined("100"),
-        { type: "claimed", key: "job", holder: "100" },
+        joined(100),
+        { type: "claimed", key: "job", holder: idOf(100) },
         { type: "unclaimed", key: "job", reason: "given up" },
-        { type: "claimed", key: "job", holder: "100", token: 7 },
+        { type: "claimed", key: "job", holder: idOf(100), token: 7 },
       ];
       for (const [index, change] of changes.entries())
         log.append({ mesh: "default", key: -index - 1, after: 0, change });
@@ -115,9 +129,9 @@ export function describeMembershipLog(name: string, create: (answer: LogAnswerHa
       const appends = appendAll(log, 40, 0);
       await settled();
       const rejected = new Set(answers.flatMap((answer) => (answer.type === "rejected" ? [answer.key] : [])));
-      const idOf = (change: Change): string => ("id" in change ? change.id : "");
-      const ids = appends.filter(({ key }) => !rejected.has(key)).map(({ change }) => idOf(change));
-      expect(entriesOf(answers).map(idOf)).toEqual(ids);
+      const idIn = (change: Change): string => ("id" in change ? change.id : "");
+      const ids = appends.filter(({ key }) => !rejected.has(key)).map(({ change }) => idIn(change));
+      expect(entriesOf(answers).map(idIn)).toEqual(ids);
     });
 
     it("keeps the logs of different meshes apart", async () => {

@@ -106,6 +106,11 @@ export class LogFold {
     return fact;
   }
 
+  /** The newest report of a member that counts. */
+  reportOf(id: Id): LogFact | undefined {
+    return this.#reports.get(id);
+  }
+
   /** What everything adds up to; the log does not know who awaits whom. */
   get state(): Omit<LogState, "awaiting"> {
     const { members, claims, revision } = this.#directory;
