@@ -390,7 +390,8 @@ const failures = {
     meaning:
       "The membership log did not accept the new member, or has not answered: it cannot be reached, or other servers keep taking the place.",
     connection: "refused with the reason and a time to come back, half-closed, closed within 1 s",
-    remedy: "Try again after the time that the refusal names; members of ours do.",
+    remedy:
+      "Try again after the time that the refusal names; members of ours do. At the server, check that an endpoint in the URL of --store answers, and whether it wants TLS (etcd+https).",
   },
   STORE_REFUSED: {
     level: "error",

@@ -18,7 +18,7 @@ import type { StoreCredentials, StoreUrl } from "./store-url.js";
 const oldestMajor = 3;
 const oldestMinor = 4;
 
-/** An endpoint since it was chosen. Before its first request it says its version, its cluster, and whether it has a leader. */
+/** An endpoint since it was chosen. Before its first request it says its version and its cluster, and fails if that has no leader. */
 interface Choice {
   readonly endpoint: Endpoint;
   inspection?: Promise<void> | undefined;
@@ -183,17 +183,16 @@ export class EtcdClient {
     }
   }
 
-  /** Rejects if what answers is no etcd of a version that will do, or has no leader. */
+  /** Rejects if what answers is no etcd of a version that will do, or knows no leader. */
   async #inspect(choice: Choice, token: string | undefined, deadline: number): Promise<void> {
     const { endpoint } = choice;
     try {
       const status = await endpoint.post<StatusAnswer>("/v3/maintenance/status", {}, token, deadline);
-      const { header, version = "", leader = "0" } = status;
+      const { header, version = "" } = status;
       if (!isRecent(version)) {
         throw new EndpointFailure("foreign", version === "" ? "it answers without a version" : `it is etcd ${version}`);
       }
       this.#check(endpoint, header);
-      if (leader === "0") throw new EndpointFailure("unreachable", "it has lost the majority of its cluster");
     } catch (error) {
       choice.inspection = undefined;
       throw beforeRequest(error);

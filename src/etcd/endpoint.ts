@@ -279,5 +279,5 @@ const certificateErrors = /^(?:ERR_SSL_|ERR_TLS_|CERT_|CRL_|UNABLE_TO_|SELF_SIGN
 function failureOf(error: NodeJS.ErrnoException, isSent: boolean): EndpointFailure {
   const code = error.code ?? "";
   if (certificateErrors.test(code)) return new EndpointFailure("untrusted", `TLS: ${error.message}`);
-  return new EndpointFailure(isSent ? "unanswered" : "unreachable", code === "" ? error.message : code);
+  return new EndpointFailure(isSent ? "unanswered" : "unreachable", error.message === "" ? code : error.message);
 }

@@ -61,8 +61,6 @@ export interface LeaseAnswer extends Answer {
 
 export interface StatusAnswer extends Answer {
   readonly version?: string;
-  /** Missing if the member knows none. */
-  readonly leader?: string;
 }
 
 export interface TokenAnswer extends Answer {

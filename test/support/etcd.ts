@@ -13,8 +13,6 @@ interface EtcdOptions {
   readonly size?: 1 | 3;
   /** Clients need a certificate, and get TLS. */
   readonly isSecure?: boolean;
-  /** How long a token lasts. Default 300. */
-  readonly tokenSeconds?: number;
 }
 
 /** PEM of the authority, and of a client with its key. */
@@ -22,6 +20,11 @@ interface Certificates {
   readonly ca: string;
   readonly cert: string;
   readonly key: string;
+}
+
+interface Status {
+  readonly header: { readonly member_id: string };
+  readonly leader?: string;
 }
 
 /** A cluster of real etcd members on loopback, with its data in a folder of its own. Its owner stops it. */
@@ -32,7 +35,7 @@ export class EtcdCluster {
   readonly #folder: string;
 
   /** Starts it, and resolves when each member serves. Needs `etcd`, and `openssl` if it is secure. */
-  static async start({ size = 1, isSecure = false, tokenSeconds = 300 }: EtcdOptions = {}): Promise<EtcdCluster> {
+  static async start({ size = 1, isSecure = false }: EtcdOptions = {}): Promise<EtcdCluster> {
     const folder = await mkdtemp(join(tmpdir(), "fullmesh-etcd-"));
     const certificates = isSecure ? await makeCertificates(folder) : undefined;
     const names = Array.from({ length: size }, (_, index) => `m${index}`);
@@ -51,7 +54,7 @@ export class EtcdCluster {
         ...(size === 1
           ? ["--heartbeat-interval", "10", "--election-timeout", "100"]
           : ["--heartbeat-interval", "50", "--election-timeout", "500"]),
-        ...["--unsafe-no-fsync", "--bcrypt-cost", "4", "--auth-token-ttl", `${tokenSeconds}`],
+        ...["--unsafe-no-fsync", "--bcrypt-cost", "4"],
         ...(isSecure ? certificateArguments(folder) : []),
       ];
       members.push(new EtcdMember(name, client, peer, initial, data, args));
@@ -93,10 +96,10 @@ export class EtcdCluster {
     await this.call("kv/compaction", { revision: `${revision}`, physical: true });
   }
 
-  /** From now on each client needs a user; this one may read and write what begins with the prefix. */
+  /** From now on each client needs a user; this one may read and write all keys below the prefix. */
   async requireUser(name: string, password: string, prefix: string): Promise<void> {
-    const key = Buffer.from(prefix).toString("base64");
-    const end = Buffer.from(`${prefix}\uffff`).toString("base64");
+    const key = Buffer.from(`${prefix}/`).toString("base64");
+    const end = Buffer.from(`${prefix}0`).toString("base64");
     await this.call("auth/user/add", { name: "root", password: "of-root" });
     await this.call("auth/role/add", { name: "root" });
     await this.call("auth/user/grant", { user: "root", role: "root" });
@@ -127,14 +130,16 @@ export class EtcdCluster {
     await Promise.all(this.members.map((member) => member.start()));
   }
 
-  /** The member that leads. */
+  /** The member that leads, as the first one knows it. */
   async leader(): Promise<EtcdMember> {
-    for (const member of this.members) {
-      const response = await fetch(`${member.client}/v3/maintenance/status`, { method: "POST", body: "{}" });
-      const { header, leader } = (await response.json()) as { header: { member_id: string }; leader: string };
-      if (header.member_id === leader) return member;
-    }
-    throw new Error("no member leads");
+    const status = (member: EtcdMember): Promise<Status> =>
+      fetch(`${member.client}/v3/maintenance/status`, { method: "POST", body: "{}" }).then(
+        (response) => response.json() as Promise<Status>,
+      );
+    const all = await Promise.all(this.members.map(status));
+    const found = this.members.find((_, index) => all[index]?.header.member_id === all[0]?.leader);
+    if (found === undefined) throw new Error("no member leads");
+    return found;
   }
 
   /** Kills all members, and deletes their data. */
