@@ -6,7 +6,8 @@ import { claimContactMs, claimLeaseMs } from "../protocol/claims.js";
 import type { Claim, ClaimChange, ClaimEntry, Directory, Id, MemberEntry } from "../protocol/directory.js";
 import type { ControlOf } from "../protocol/native/control.js";
 import type { ClaimStatus } from "../protocol/status.js";
-import type { LogAnswer, MeshTimer, RendezvousOutput } from "./types.js";
+import type { SharingServers } from "./sharing-servers.js";
+import type { MeshTimer, RejectionReason, RendezvousOutput } from "./types.js";
 
 /** What the claims of all meshes of a server have in common. */
 export interface ClaimTotals {
@@ -17,6 +18,12 @@ export interface ClaimTotals {
    * whose members held something.
    */
   grantsFrom: number;
+}
+
+/** A member that does not get a key, and what it is told. */
+export interface RefusedClaim {
+  readonly id: Id;
+  readonly refused: ControlOf<"unclaimable">;
 }
 
 /** An append of this server that frees a key. */
@@ -33,11 +40,13 @@ interface Release {
  * about claims count as heard: a holder counts from when it has sent a renewal, and this server from when it reads one,
  * which is later, so the holder gives up first. Renewals that lay in a buffer only make the lease longer.
  *
- * Nothing is true before the log has answered.
+ * Nothing is true before the log has answered. Where servers share the log, a holder at another server that is there is judged
+ * by that one. While the store is away nothing is granted, and no lease runs out.
  */
 export class ClaimRegistry {
   readonly #mesh: string;
   readonly #limits: Limits;
+  readonly #servers: SharingServers;
   readonly #directory: Directory;
   readonly #totals: ClaimTotals;
   readonly #outputs: OutputSink<RendezvousOutput>;
@@ -45,7 +54,7 @@ export class ClaimRegistry {
   /** Who waits for each key, first come first served. */
   readonly #lines = new Map<string, Set<Id>>();
   #places = 0;
-  /** When each member was last heard that may hold or want something. */
+  /** When each member was last heard that may hold or want something; Infinity while it is at another server. */
   readonly #heardAt = new Map<Id, number>();
   /** When each key that is held was granted here. */
   readonly #grantedAt = new Map<string, number>();
@@ -54,6 +63,10 @@ export class ClaimRegistry {
   readonly #releasing = new Map<string, Release>();
   /** The appends that the log has not answered, by their keys. */
   readonly #appends = new Map<number, ClaimChange>();
+  /** Members that do not wait for the key that they are being granted. */
+  readonly #impatient = new Map<string, Id>();
+  /** Since when the leases of keys are known to have run out, where an outdated view of a shared log may show that. */
+  readonly #overdueSince = new Map<string, number>();
   #newestKey = 0;
   /** Not after the earliest moment at which a lease runs out: renewals do not move it. */
   #checkAt: number | undefined;
@@ -65,6 +78,7 @@ export class ClaimRegistry {
   constructor(
     mesh: string,
     limits: Limits,
+    servers: SharingServers,
     directory: Directory,
     totals: ClaimTotals,
     outputs: OutputSink<RendezvousOutput>,
@@ -72,6 +86,7 @@ export class ClaimRegistry {
   ) {
     this.#mesh = mesh;
     this.#limits = limits;
+    this.#servers = servers;
     this.#directory = directory;
     this.#totals = totals;
     this.#outputs = outputs;
@@ -127,8 +142,13 @@ export class ClaimRegistry {
     if (full !== undefined) return full;
     this.#enqueue(id, key);
     this.#grant(key, now);
-    if (waits || this.#lines.get(key)?.has(id) !== true) return undefined;
+    if (waits) return undefined;
+    if (this.#lines.get(key)?.has(id) !== true) {
+      this.#impatient.set(key, id);
+      return undefined;
+    }
     this.#leaveLine(id, key);
+    if (!this.#servers.isStoreThere) return refusal(key, "CLAIMS_UNSETTLED", "the store of the claims is not there");
     return refusal(key, "CLAIMS_UNSETTLED", "this member has not renewed of late");
   }
 
@@ -166,13 +186,37 @@ export class ClaimRegistry {
     for (const key of [...this.#lines.keys()]) this.#leaveLine(id, key);
   }
 
+  // What other servers say.
+
+  /** The member has its session at another server, which judges what it holds. */
+  leave(id: Id): void {
+    this.departed(id);
+    this.#heardAt.set(id, Number.POSITIVE_INFINITY);
+  }
+
+  /** The member is not at another server any more: what it holds is judged here too, a lease from now at the earliest. */
+  return(id: Id, now: number): void {
+    if (this.#heardAt.get(id) !== Number.POSITIVE_INFINITY) return;
+    this.#heardAt.set(id, now);
+    this.#checkBy(now + claimLeaseMs);
+  }
+
+  /** The store is there again: all leases begin anew. */
+  resume(now: number): void {
+    for (const [id, at] of this.#heardAt) if (at < now) this.#heardAt.set(id, now);
+    this.#overdueSince.clear();
+    this.#checkBy(now + claimLeaseMs);
+    this.#grantAll(now);
+  }
+
   // What the log says.
 
   /** The membership has changed. Whoever has left has given up; whoever is lost may live and hold. */
-  memberEntry(entry: MemberEntry): void {
+  memberEntry(entry: MemberEntry, now: number): void {
     if (entry.type === "joined") return;
     const id = entry.type === "replaced" ? entry.replaces : entry.id;
     this.departed(id);
+    this.return(id, now);
     const held = [...this.#directory.claims.values()].filter(({ holder }) => holder === id);
     if (held.length === 0) this.#heardAt.delete(id);
     if (entry.type === "left") for (const { key } of held) this.#release(key, "its holder has left");
@@ -185,36 +229,67 @@ export class ClaimRegistry {
     if (entry.type === "claimed") {
       this.#grantedAt.set(key, now);
       if (this.#granting.get(key) === entry.holder) this.#granting.delete(key);
+      this.#impatient.delete(key);
       // A holder that another server has let in is heard by that server; here it has one lease.
       if (!this.#heardAt.has(entry.holder)) this.#heardAt.set(entry.holder, now);
-      this.#checkBy((this.#heardAt.get(entry.holder) ?? now) + claimLeaseMs);
+      this.#checkBy(this.#leaseEnd(entry.holder));
     } else {
       this.#grantedAt.delete(key);
       this.#releasing.delete(key);
+      this.#overdueSince.delete(key);
       this.#grant(key, now);
     }
     this.#count();
   }
 
-  /** The log has not taken an append. What it was for is tried again. */
-  rejected(appendKey: number, now: number): void {
+  /**
+   * The log has not taken an append. What it was for is tried again, unless another server has been first (`conflict`). Returns the
+   * refusal, and to whom, if a member does not wait.
+   */
+  rejected(appendKey: number, reason: RejectionReason, now: number): RefusedClaim | undefined {
     const change = this.#appends.get(appendKey);
     this.#appends.delete(appendKey);
-    if (change === undefined) return;
+    if (change === undefined) return undefined;
     if (!this.#timers.has("claimRetry")) this.#timers.set("claimRetry", now + this.#limits.logRetryMs);
+    const isDecided = this.#servers.isShared && reason === "conflict";
+    const { key } = change;
     if (change.type === "unclaimed") {
-      const release = this.#releasing.get(change.key);
-      if (release !== undefined) release.isAppending = false;
-      return;
+      const release = this.#releasing.get(key);
+      if (isDecided) this.#releasing.delete(key);
+      else if (release !== undefined) release.isAppending = false;
+      return undefined;
     }
-    if (change.token !== undefined) {
+    const { holder } = change;
+    if (change.token !== undefined && !isDecided) {
       this.#rejected.push(change);
-      return;
+      return undefined;
     }
-    this.#granting.delete(change.key);
+    this.#granting.delete(key);
+    const isImpatient = this.#impatient.get(key) === holder;
+    this.#impatient.delete(key);
+    const by = this.#directory.claims.get(key)?.holder;
+    if (change.token !== undefined || (isDecided && isImpatient)) {
+      this.#count();
+      return { id: holder, refused: refusal(key, "CLAIMED", "another member has it", by) };
+    }
     // It was the first in line.
-    if (this.#directory.member(change.holder) !== undefined) this.#enqueue(change.holder, change.key, true);
+    if (this.#directory.member(holder) !== undefined) this.#enqueue(holder, key, true);
     this.#count();
+    return undefined;
+  }
+
+  /** The log has been read anew, and covers this append. */
+  settle(appendKey: number): void {
+    this.#appends.delete(appendKey);
+  }
+
+  /** Another mesh of this name comes after this one: its appends are numbered on. */
+  get newestKey(): number {
+    return this.#newestKey;
+  }
+
+  set newestKey(key: number) {
+    this.#newestKey = key;
   }
 
   // Time.
@@ -229,8 +304,9 @@ export class ClaimRegistry {
   /** A lease may have run out. */
   checkLeases(now: number): void {
     this.#checkAt = undefined;
+    if (!this.#servers.isStoreThere) return;
     for (const { key, holder } of this.#directory.claims.values()) {
-      const until = this.#leaseEnd(holder);
+      const until = this.#confirmedEnd(key, this.#leaseEnd(holder), now);
       if (until <= now) this.#release(key, `its holder was not heard for ${claimLeaseMs / 1000} s`);
       else this.#checkBy(until);
     }
@@ -245,7 +321,20 @@ export class ClaimRegistry {
     return Math.max((this.#heardAt.get(holder) ?? Number.NEGATIVE_INFINITY) + claimLeaseMs, this.#totals.grantsFrom);
   }
 
+  /**
+   * A process that was stopped finds that leases have run out before it reads what has happened meanwhile. Where servers share the
+   * log it looks a second time, after what has happened would have come.
+   */
+  #confirmedEnd(key: string, leaseEnd: number, now: number): number {
+    if (leaseEnd > now) this.#overdueSince.delete(key);
+    if (leaseEnd > now || !this.#servers.isShared) return leaseEnd;
+    const since = this.#overdueSince.get(key) ?? now;
+    this.#overdueSince.set(key, since);
+    return since + this.#limits.storeAnswerMs;
+  }
+
   #checkBy(at: number): void {
+    if (at === Number.POSITIVE_INFINITY) return;
     this.#checkAt = Math.min(this.#checkAt ?? at, at);
     this.#timers.set("claimLease", this.#checkAt);
   }
@@ -256,7 +345,7 @@ export class ClaimRegistry {
   #grant(key: string, now: number): void {
     const line = this.#lines.get(key);
     const isFree = !this.#directory.claims.has(key) && !this.#granting.has(key);
-    if (line === undefined || !isFree) return;
+    if (line === undefined || !isFree || !this.#servers.isStoreThere) return;
     if (now < this.#totals.grantsFrom) {
       this.#checkBy(this.#totals.grantsFrom);
       return;
@@ -284,15 +373,16 @@ export class ClaimRegistry {
 
   #appendRelease(key: string, release: Release): void {
     release.isAppending = true;
-    this.#append({ type: "unclaimed", key, reason: release.reason });
+    this.#append({ type: "unclaimed", key, reason: release.reason }, this.#directory.claims.get(key)?.token);
   }
 
   /** Appends are numbered downwards, those of the membership upwards: so their answers are told apart. */
-  #append(change: ClaimChange): void {
+  #append(change: ClaimChange, token?: number): void {
     this.#newestKey -= 1;
     const key = this.#newestKey;
     this.#appends.set(key, change);
-    this.#outputs.push({ type: "append", mesh: this.#mesh, key, after: this.#directory.revision, change });
+    const judges = this.#servers.isShared && token !== undefined ? { judges: token } : {};
+    this.#outputs.push({ type: "append", mesh: this.#mesh, key, after: this.#directory.revision, change, ...judges });
     this.#count();
   }
 
@@ -354,7 +444,7 @@ function refusal(key: string, code: ErrorCode, message: string, holder?: Claim["
   return { type: "unclaimable", key, code, message, ...(holder === undefined ? {} : { holder }) };
 }
 
-/** True if an answer of the log is about a claim. */
-export function isClaimAnswer(answer: LogAnswer): boolean {
-  return (answer.key ?? 0) < 0;
+/** True if an append with this key is about a claim. */
+export function isClaimAnswer(key: number): boolean {
+  return key < 0;
 }

@@ -6,6 +6,7 @@ import { encodeControl } from "../protocol/native/control.js";
 import { type CompletenessTracker, inJoinOrder, type UnlinkedPair } from "./completeness-tracker.js";
 import type { Members } from "./members.js";
 import type { LogBroadcaster } from "./native/log-broadcaster.js";
+import type { SharingServers } from "./sharing-servers.js";
 import type { AbsentMemberRow, MeshTimer, RendezvousEvent, RendezvousOutput, RendezvousRules } from "./types.js";
 
 /** The completeness of a mesh in numbers. */
@@ -25,6 +26,7 @@ export type CompletenessFigures = Omit<Extract<RendezvousEvent, { type: "complet
  */
 export class CompletenessReporter {
   readonly #rules: RendezvousRules;
+  readonly #servers: SharingServers;
   readonly #members: Members;
   readonly #completeness: CompletenessTracker;
   readonly #logBroadcaster: LogBroadcaster;
@@ -54,6 +56,7 @@ export class CompletenessReporter {
 
   constructor(
     rules: RendezvousRules,
+    servers: SharingServers,
     members: Members,
     completeness: CompletenessTracker,
     logBroadcaster: LogBroadcaster,
@@ -63,6 +66,7 @@ export class CompletenessReporter {
     const { capacity, onFull } = rules;
     const isBounded = capacity !== Number.POSITIVE_INFINITY;
     this.#rules = rules;
+    this.#servers = servers;
     this.#members = members;
     this.#completeness = completeness;
     this.#logBroadcaster = logBroadcaster;
@@ -73,7 +77,12 @@ export class CompletenessReporter {
   }
 
   get isComplete(): boolean {
-    return this.#completeness.isWhole && this.#members.present >= this.#wanted;
+    return this.#isWhole && this.#members.present >= this.#wanted;
+  }
+
+  /** While the store is away nothing is said to be whole: what is known of members at other servers may be outdated. */
+  get #isWhole(): boolean {
+    return this.#servers.isStoreThere && this.#completeness.isWhole;
   }
 
   get figures(): CompletenessFigures {
@@ -84,7 +93,8 @@ export class CompletenessReporter {
   /** Something may have changed. */
   review(now: number): void {
     const { limits } = this.#rules;
-    const { version, isWhole } = this.#completeness;
+    const isWhole = this.#isWhole;
+    const { version } = this.#completeness;
     const isChanged = version !== this.#version;
     if (isChanged) {
       this.#version = version;
@@ -187,7 +197,7 @@ export class CompletenessReporter {
 
   /** After a change: withdraws or updates the newest report. */
   #correct(): void {
-    const { isWhole } = this.#completeness;
+    const isWhole = this.#isWhole;
     const { listed, natives } = this.#members;
     this.#frame = isWhole && natives > 0 ? this.#completeFrame() : undefined;
     const complete = this.isComplete ? this.#frame : undefined;

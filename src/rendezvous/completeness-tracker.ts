@@ -83,8 +83,8 @@ export class CompletenessTracker {
 
   /** True if every member has a session, no pair is missing, and nobody knows a member that is not listed. */
   get isWhole(): boolean {
-    const { listed, present, unsettled } = this.#members;
-    if (unsettled > 0 || this.#members.readers > 0 || this.#unlisted > 0) return false;
+    const { listed, present, unsettled, awaitedElsewhere } = this.#members;
+    if (unsettled + awaitedElsewhere > 0 || this.#members.readers > 0 || this.#unlisted > 0) return false;
     return present === listed.size && this.missing === 0 && (this.#outdated === 0 || listed.size === 1);
   }
 
@@ -167,8 +167,8 @@ export class CompletenessTracker {
 
   /** True if a native member with a session reports a link with this one. */
   isHeld(id: Id): boolean {
-    for (const { dialect, session, up } of this.#members.listed.values()) {
-      if (up.has(id) && session !== undefined && dialect === "native") return true;
+    for (const { dialect, isAttached, up } of this.#members.listed.values()) {
+      if (up.has(id) && isAttached && dialect === "native") return true;
     }
     return false;
   }
@@ -226,7 +226,7 @@ export class CompletenessTracker {
   #awayPairs(): UnlinkedPair[] {
     return [...this.#away].flatMap(([record, overdueAt]): UnlinkedPair[] => {
       const { suspect } = record;
-      const witnesses = this.heldBy(record).filter((other) => other.session !== undefined && isAttested(record, other));
+      const witnesses = this.heldBy(record).filter((other) => other.isAttached && isAttested(record, other));
       const [witness] = witnesses.sort(compareRecords);
       if (suspect === undefined || witness === undefined) return [];
       const [earlier, later] = ordered(record, witness);

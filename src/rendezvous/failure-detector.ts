@@ -2,9 +2,10 @@ import type { Limits } from "../core/limits.js";
 import type { KeyedTimers, Timers } from "../core/timers.js";
 import type { VerificationResult } from "./address-verifier.js";
 import type { CompletenessTracker } from "./completeness-tracker.js";
-import type { MemberRecord } from "./member-record.js";
+import type { MemberRecord, SuspectState } from "./member-record.js";
 import type { MemberSession, Verification } from "./member-session.js";
 import type { Membership } from "./membership.js";
+import type { SharingServers } from "./sharing-servers.js";
 
 /** After so many refusals in a row nobody listens at an address. */
 const enoughRefusals = 2;
@@ -16,9 +17,13 @@ const enoughRefusals = 2;
  * A witness is a member with a session that reports a link with it. After two refusals, `recheckMs` apart, a witness counts
  * for one more lease. No member is lost while it proves a resume. While the mesh has no session at all nobody is judged,
  * because this server may be the one that was cut off; after a lease without a session the mesh is forgotten.
+ *
+ * Where servers share the log, a member is judged by the one that had its session last, and by all when that one is gone.
+ * While the store is away nobody is judged.
  */
 export class FailureDetector {
   readonly #limits: Limits;
+  readonly #servers: SharingServers;
   readonly #membership: Membership;
   readonly #completeness: CompletenessTracker;
   /** Dials that find out whether a suspect is there, and that the review of the mesh will begin. */
@@ -29,16 +34,19 @@ export class FailureDetector {
   readonly sessions = new Set<MemberSession>();
   /** How many sessions are proving a resume. */
   #provers = 0;
+  #wasHeard = false;
   /** Since when the mesh has had no session. */
   #unheardSince: number | undefined;
 
   constructor(
     limits: Limits,
+    servers: SharingServers,
     membership: Membership,
     completeness: CompletenessTracker,
     timers: Pick<Timers, "keyed">,
   ) {
     this.#limits = limits;
+    this.#servers = servers;
     this.#membership = membership;
     this.#completeness = completeness;
     this.#timers = timers.keyed((record, now) => this.#due(record, now));
@@ -49,14 +57,14 @@ export class FailureDetector {
     return this.sessions.size + this.#provers + this.#timers.size;
   }
 
-  /** True while the mesh has a session. */
+  /** True while the mesh has a session, here or at another server. */
   get isHeard(): boolean {
-    return this.sessions.size > 0;
+    return this.sessions.size > 0 || this.#membership.members.elsewhere > 0;
   }
 
   /** When a mesh without a session is forgotten; a resume that is being proved is waited for. */
   get forgetAt(): number | undefined {
-    if (this.#unheardSince === undefined) return undefined;
+    if (this.#unheardSince === undefined || !this.#servers.isStoreThere) return undefined;
     const { leaseMs, challengeMs } = this.#limits;
     return this.#unheardSince + leaseMs + (this.#provers > 0 ? challengeMs : 0);
   }
@@ -72,10 +80,42 @@ export class FailureDetector {
 
   /** A session, member or not, belongs to the mesh now. */
   begin(session: MemberSession, now: number): void {
-    const wasHeard = this.isHeard;
     this.sessions.add(session);
-    this.#unheardSince = undefined;
-    if (!wasHeard) this.#reopen(now);
+    this.#reviewHeard(now);
+  }
+
+  #reviewHeard(now: number): void {
+    const { isHeard } = this;
+    if (isHeard === this.#wasHeard) return;
+    this.#wasHeard = isHeard;
+    this.#unheardSince = isHeard ? undefined : now;
+    if (isHeard) this.reopen(now);
+  }
+
+  /** The log of the mesh was there before anybody of it was heard here: it is forgotten, too, if nobody is for a lease. */
+  await(now: number): void {
+    if (!this.isHeard) this.#unheardSince ??= now;
+  }
+
+  /** The store is there again: what was unheard is unheard from now on. */
+  resume(now: number): void {
+    if (this.#unheardSince !== undefined) this.#unheardSince = now;
+    this.reopen(now);
+  }
+
+  /** A listed member has got a session at another server, or has it no more, or that server is not there any more. */
+  moved(record: MemberRecord, reason: string, now: number): void {
+    if (record.isAttached) {
+      record.suspect = undefined;
+      this.#completeness.setAway(record, undefined);
+      this.#timers.clear(record);
+    }
+    this.#reviewHeard(now);
+    if (record.isAttached || !record.isStanding) return;
+    if (record.suspect === undefined) this.#suspect(record, reason, now);
+    else this.#renew(record, record.suspect, now);
+    // It is no witness any more.
+    this.judge(this.#completeness.heldBy(record), now);
   }
 
   /** A member has a session. Returns its older one, if that is open. */
@@ -99,13 +139,14 @@ export class FailureDetector {
 
   /** A session is over. A native member that stays is suspected. */
   end(session: MemberSession, reason: string, now: number): void {
-    if (this.sessions.delete(session) && !this.isHeard) this.#unheardSince = now;
+    this.sessions.delete(session);
+    this.#reviewHeard(now);
     const resumed = this.#endProof(session);
     if (resumed !== undefined) this.judge([resumed], now);
     const record = this.#membership.members.of(session);
     if (record === undefined) return;
     record.session = undefined;
-    if (!record.isStanding || record.dialect === "classic") return;
+    if (!record.isStanding || record.isElsewhere || record.dialect === "classic") return;
     this.#suspect(record, reason, now);
     // It is no witness any more.
     this.judge(this.#completeness.heldBy(record), now);
@@ -113,7 +154,7 @@ export class FailureDetector {
 
   /** A member may be listed without a session here: it has one lease to come with one. */
   expect(record: MemberRecord, now: number): void {
-    if (!record.isStanding || record.session !== undefined || record.dialect === "classic") return;
+    if (!record.isStanding || record.isAttached || record.dialect === "classic") return;
     if (record.suspect === undefined) this.#suspect(record, "has no session", now);
   }
 
@@ -123,6 +164,7 @@ export class FailureDetector {
     record.session = undefined;
     record.suspect = undefined;
     this.#timers.clear(record);
+    this.#reviewHeard(now);
     this.judge(this.#completeness.remove(record, now), now);
     return session;
   }
@@ -151,8 +193,12 @@ export class FailureDetector {
 
   /** Judges those of these members that are suspects: a witness of theirs may be gone. */
   judge(records: Iterable<MemberRecord>, now: number): void {
-    if (!this.isHeard) return;
+    if (!this.#mayJudge) return;
     for (const record of records) this.#judge(record, now);
+  }
+
+  get #mayJudge(): boolean {
+    return this.isHeard && this.#servers.isStoreThere;
   }
 
   /** Nobody is watched any more. */
@@ -161,6 +207,7 @@ export class FailureDetector {
     this.sessions.clear();
     this.#checks = [];
     this.#provers = 0;
+    this.#wasHeard = false;
     this.#unheardSince = undefined;
   }
 
@@ -174,7 +221,7 @@ export class FailureDetector {
   /** The time of a suspect is over. While the mesh has no session nobody is judged. */
   #due(record: MemberRecord, now: number): void {
     const { suspect } = record;
-    if (suspect === undefined || !this.isHeard) return;
+    if (suspect === undefined || !this.#mayJudge) return;
     suspect.hasLease = false;
     suspect.isBeyondWitnesses = suspect.refusals >= enoughRefusals;
     // A member that is kept by a witness is checked again and again.
@@ -212,7 +259,7 @@ export class FailureDetector {
 
   #judge(record: MemberRecord, now: number): void {
     const { suspect } = record;
-    if (suspect === undefined || !record.isStanding) return;
+    if (suspect === undefined || !record.isStanding || record.isServerThere) return;
     if (suspect.hasLease && suspect.refusal === undefined) return;
     if (!suspect.isBeyondWitnesses && this.#completeness.isHeld(record.id)) return;
     const { challengeMs, leaseMs } = this.#limits;
@@ -233,6 +280,8 @@ export class FailureDetector {
   #check(record: MemberRecord): void {
     const { suspect } = record;
     if (suspect === undefined || !record.isStanding || suspect.isChecking) return;
+    // Its own server looks; and of a classic member nobody can.
+    if (record.isServerThere || record.dialect === "classic") return;
     suspect.isChecking = true;
     const { mesh, id, address } = record;
     this.#checks.push({ mesh, id, address });
@@ -242,7 +291,7 @@ export class FailureDetector {
    * The mesh has a session again after a time without any. Suspects get a whole lease, unless their addresses have refused a
    * dial: those were reachable.
    */
-  #reopen(now: number): void {
+  reopen(now: number): void {
     for (const record of this.#membership.members.listed.values()) {
       const { suspect } = record;
       if (suspect === undefined) continue;
@@ -252,10 +301,14 @@ export class FailureDetector {
         this.#judge(record, now);
         continue;
       }
-      suspect.hasLease = true;
-      this.#completeness.setAway(record, undefined);
-      this.#timers.set(record, now + this.#limits.leaseMs);
-      this.#check(record);
+      this.#renew(record, suspect, now);
     }
+  }
+
+  #renew(record: MemberRecord, suspect: SuspectState, now: number): void {
+    suspect.hasLease = true;
+    this.#completeness.setAway(record, undefined);
+    this.#timers.set(record, now + this.#limits.leaseMs);
+    this.#check(record);
   }
 }

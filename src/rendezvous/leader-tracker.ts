@@ -7,7 +7,7 @@ import type { MeshTimer } from "./types.js";
 
 /**
  * Finds the leader: the oldest member that this server has heard within a lease. A classic member, which may be silent for
- * ever, counts as heard while its connection is open.
+ * ever, counts as heard while its connection is open, and one at another server while it is there.
  */
 export class LeaderTracker {
   readonly #leaseMs: number;
@@ -42,6 +42,7 @@ export class LeaderTracker {
 
   /** When the member is passed over unless it is heard again; undefined: not before it is removed. */
   #passedOverAt(record: MemberRecord): number | undefined {
-    return record.dialect === "classic" && record.session !== undefined ? undefined : record.heardAt + this.#leaseMs;
+    const isKept = record.isElsewhere || (record.dialect === "classic" && record.session !== undefined);
+    return isKept ? undefined : record.heardAt + this.#leaseMs;
   }
 }

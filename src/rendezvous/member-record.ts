@@ -23,7 +23,7 @@ export interface Removal {
   readonly reason: string;
 }
 
-/** What is known of a native member without a session. */
+/** What is known of a member without a session. */
 export interface SuspectState {
   /** How its session ended. */
   readonly reason: string;
@@ -103,6 +103,23 @@ export class MemberRecord implements AddressHolder {
   /** It has resumed and not reported since: what is kept may be outdated. */
   isOutdated = false;
 
+  // Where it has its session, among servers that share the log.
+
+  /** The number of its newest attachment. */
+  attachment = 0;
+  /** The life of the server that has its newest session, or had it; undefined if that is not known. */
+  server: Id | undefined;
+  /** Its newest session is over, by the word of its server. */
+  isDetached = true;
+  /** That server is another one, and is there: it judges this member. */
+  isServerThere = false;
+  /** This server has published that it has a session here, and that has not come back. */
+  isAttaching = false;
+  /** The attachment of which this server has published that it is over. */
+  detaching: number | undefined;
+  /** It has reported on its session here, and that has not been published. */
+  isReportDue = false;
+
   readonly #changed: (record: MemberRecord) => void;
   #session: MemberSession | undefined;
   #removal: Removal | undefined;
@@ -168,15 +185,34 @@ export class MemberRecord implements AddressHolder {
     return this.member !== undefined && this.#removal === undefined && this.#replacedBy === undefined;
   }
 
+  /** It has its session at another server, which is there. */
+  get isElsewhere(): boolean {
+    return this.isServerThere && !this.isDetached;
+  }
+
+  /** It has a session here, or at another server that is there. */
+  get isAttached(): boolean {
+    return this.#session !== undefined || this.isElsewhere;
+  }
+
   /** It stands, and has a session. */
   get isPresent(): boolean {
-    return this.isStanding && this.#session !== undefined;
+    return this.isStanding && this.isAttached;
+  }
+
+  /** Its newest session is at this server, which may be another one and there; `isDetached`: it is over. */
+  locate(server: Id | undefined, attachment: number, isDetached: boolean, isServerThere: boolean): void {
+    this.server = server;
+    this.attachment = attachment;
+    this.isDetached = isDetached;
+    this.isServerThere = isServerThere;
+    this.#changed(this);
   }
 
   get standing(): AddressHolder["standing"] {
     if (this.expectation !== undefined) return "expected";
-    if (this.#session === undefined && (this.member === undefined || this.#removal !== undefined)) return "unanswered";
+    if (!this.isAttached && (this.member === undefined || this.#removal !== undefined)) return "unanswered";
     if (this.member === undefined) return "joining";
-    return this.#session === undefined && this.dialect === "native" ? "absent" : "member";
+    return !this.isAttached && this.dialect === "native" ? "absent" : "member";
   }
 }

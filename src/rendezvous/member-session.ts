@@ -91,6 +91,8 @@ export interface LogProgress {
   newestState: Uint8Array | undefined;
   /** The leader that it was told of. */
   leader: Id | undefined;
+  /** The other servers that it was told of. */
+  servers: readonly Address[] | undefined;
 }
 
 /** The session on one accepted connection: its state, its reader and writers, and who is at the other end. */

@@ -31,7 +31,10 @@ export class Members {
   readers = 0;
   /** Expected ones that somebody has said to have ended. */
   #doubted = 0;
+  /** How many members of an earlier log other servers await. */
+  awaitedElsewhere = 0;
   readonly #present = new Set<MemberRecord>();
+  readonly #elsewhere = new Set<MemberRecord>();
   #replacing = 0;
   #classics = 0;
   #listedNatives = 0;
@@ -71,6 +74,11 @@ export class Members {
   /** Members that have a session, and stay. */
   get present(): number {
     return this.#present.size;
+  }
+
+  /** Members that have a session at another server. */
+  get elsewhere(): number {
+    return this.#elsewhere.size;
   }
 
   /** The addresses of all, each with the byte that separates it from the next. */
@@ -209,6 +217,8 @@ export class Members {
   #countPresence(record: MemberRecord): void {
     if (record.isPresent && this.has(record)) this.#present.add(record);
     else this.#present.delete(record);
+    if (record.isElsewhere && this.has(record)) this.#elsewhere.add(record);
+    else this.#elsewhere.delete(record);
   }
 
   #add(candidate: Candidate): MemberRecord {
@@ -221,6 +231,7 @@ export class Members {
   #delete(record: MemberRecord): void {
     this.#byId.delete(record.id);
     this.#present.delete(record);
+    this.#elsewhere.delete(record);
     if (this.#expected.delete(record) && record.expectation?.isDoubted === true) this.#doubted -= 1;
     this.#returning.delete(record);
     this.#count(record, -1);

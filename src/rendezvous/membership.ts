@@ -32,6 +32,8 @@ export interface RejectedAppend {
   readonly refused?: RefusedSession;
   /** The member that it was to replace. */
   readonly replaced?: MemberRecord;
+  /** A removal does not count any more: the member stays. */
+  readonly kept?: MemberRecord;
   /** The member of an earlier log that is expected again, and what it had said. */
   readonly expected?: MemberRecord;
   readonly claim?: RecoveryClaim;
@@ -191,13 +193,9 @@ export class Membership {
     if (append === undefined) return undefined;
     this.#appends.delete(key);
     const { record, isRemoval, isRepeated } = append;
-    if (isRemoval) {
-      record.isRemovalAppended = false;
-      this.#retryLater(now);
-      return undefined;
-    }
+    if (isRemoval) return this.#removalRejected(record, reason, now);
     const { session, candidate, replaces: replaced } = record;
-    this.#drop(record, now);
+    this.drop(record, now);
     const { recovery } = record;
     const isUnavailable = reason === "unavailable" || isRepeated || recovery !== undefined;
     if (isUnavailable) this.#retryLater(now);
@@ -220,8 +218,50 @@ export class Membership {
     return { ...result, replaced };
   }
 
+  /** A removal is appended again; but where servers share the log, one in conflict is of a member that has come back elsewhere. */
+  #removalRejected(record: MemberRecord, reason: RejectionReason, now: number): RejectedAppend | undefined {
+    record.isRemovalAppended = false;
+    if (this.#rules.isShared && reason === "conflict") return this.keep(record);
+    this.#retryLater(now);
+    return undefined;
+  }
+
+  /** A member that was to be lost has a session elsewhere, or its removal does not count: it stays. */
+  keep(record: MemberRecord): RejectedAppend | undefined {
+    if (!this.members.has(record)) return undefined;
+    record.removal = undefined;
+    return { kept: record };
+  }
+
+  /** The log has been read anew: these ids have been removed. */
+  restore(removed: readonly Id[]): void {
+    for (const id of removed) this.#noteRemoved(id);
+  }
+
+  /** The log has been read anew, and covers this append. Returns whose registration it was, if it is not listed. */
+  settle(key: number): MemberRecord | undefined {
+    const append = this.#appends.get(key);
+    this.#appends.delete(key);
+    return append?.isRemoval === false && append.record.member === undefined ? append.record : undefined;
+  }
+
+  /** The append of the registration of this id. */
+  keyOf(id: Id): number | undefined {
+    for (const [key, { record, isRemoval }] of this.#appends) if (!isRemoval && record.id === id) return key;
+    return undefined;
+  }
+
+  /** Another mesh of this name comes after this one: its appends are numbered on. */
+  get newestKey(): number {
+    return this.#newestKey;
+  }
+
+  set newestKey(key: number) {
+    this.#newestKey = key;
+  }
+
   /** Frees what a rejected registration held; whom it was to replace has the address again. */
-  #drop(record: MemberRecord, now: number): void {
+  drop(record: MemberRecord, now: number): void {
     const { replaces: replaced, address, id } = record;
     this.members.drop(record);
     this.admission.ranks?.free(record.candidate);
@@ -278,7 +318,7 @@ export class Membership {
   /** Appends again what the log has rejected. */
   retry(now: number): void {
     for (const record of this.members.all) {
-      // Whoever is being replaced meanwhile is removed by that; if the log rejects it, `#drop` appends the removal.
+      // Whoever is being replaced meanwhile is removed by that; if the log rejects it, `drop` appends the removal.
       if (record.removal === undefined || record.isRemovalAppended || record.replacedBy !== undefined) continue;
       this.#appendRemoval(record, now);
     }
@@ -384,13 +424,17 @@ export class Membership {
     const { id, address, dialect } = candidate;
     this.#addresses.free(address, id);
     this.admission.ranks?.free(candidate);
-    this.#removed.add(id);
-    const [oldest] = this.#removed;
-    if (this.#removed.size > this.#rules.limits.tombstones && oldest !== undefined) this.#removed.delete(oldest);
+    this.#noteRemoved(id);
     if (entry.type !== "left" && entry.type !== "lost") return;
     const { type, reason } = entry;
     const { mesh } = this.members;
     this.#outputs.push({ type: "event", event: { type, mesh, id, address, order, dialect, reason } });
+  }
+
+  #noteRemoved(id: Id): void {
+    this.#removed.add(id);
+    const [oldest] = this.#removed;
+    if (this.#removed.size > this.#rules.limits.tombstones && oldest !== undefined) this.#removed.delete(oldest);
   }
 
   /**
@@ -426,7 +470,10 @@ export class Membership {
     const key = this.#newestKey;
     const isRemoval = change.type === "left" || change.type === "lost";
     this.#appends.set(key, { record, isRemoval, isRepeated, since: now });
-    this.#outputs.push({ type: "append", mesh, key, after: Math.max(directory.revision, this.#floor(record)), change });
+    const after = Math.max(directory.revision, this.#floor(record));
+    // Whoever has come back at another server meanwhile is not lost.
+    const judges = this.#rules.isShared && change.type === "lost" ? { judges: record.attachment } : {};
+    this.#outputs.push({ type: "append", mesh, key, after, change, ...judges });
   }
 
   /** Revisions go on well above what a returned member has read: no order and no token of an earlier log is given again. */

@@ -2,11 +2,23 @@ import { printable } from "../core/escaping.js";
 import type { OutputSink } from "../core/machine.js";
 import type { KeyedTimers, Timers } from "../core/timers.js";
 import type { Address } from "../protocol/address.js";
-import { type Candidate, type Id, isClaimEntry, type Member, type MemberEntry } from "../protocol/directory.js";
+import {
+  type Candidate,
+  type Change,
+  type ClaimEntry,
+  type Directory,
+  entryOf,
+  type Id,
+  isClaimEntry,
+  type Member,
+  type MemberEntry,
+} from "../protocol/directory.js";
+import { encodeControl } from "../protocol/native/control.js";
 import type { Departure } from "../protocol/status.js";
 import type { AddressRegistry } from "./address-registry.js";
 import type { VerificationResult } from "./address-verifier.js";
 import type { AdmissionVerdict } from "./admission.js";
+import { Attachments } from "./attachments.js";
 import { ClaimRegistry, type ClaimTotals, isClaimAnswer } from "./claim-registry.js";
 import { CompletenessReporter, shortfallOf } from "./completeness-reporter.js";
 import { CompletenessTracker, type LinkReport } from "./completeness-tracker.js";
@@ -19,9 +31,22 @@ import { Membership, type RefusedSession, type RejectedAppend } from "./membersh
 import { LogBroadcaster } from "./native/log-broadcaster.js";
 import { Recovery } from "./recovery.js";
 import type { MeshEndReason } from "./session-closer.js";
-import type { AbsentMemberRow, LogAnswer, MeshTimer, RendezvousOutput, RendezvousRules } from "./types.js";
+import type { SharingServers } from "./sharing-servers.js";
+import type {
+  AbsentMemberRow,
+  LogAnswer,
+  LogFact,
+  LogState,
+  MeshTimer,
+  RejectionReason,
+  RendezvousOutput,
+  RendezvousRules,
+  SharedLogInput,
+} from "./types.js";
 
 const excess = "more members, or ids that have ended, are named than a mesh may have; what is too much is ignored";
+
+const sessionOver = "its session is over";
 
 /** The sessions that an entry has changed. */
 export interface ChangedSessions {
@@ -31,11 +56,24 @@ export interface ChangedSessions {
   readonly fenced?: MemberSession | undefined;
 }
 
+/** What has become of an append of this server that a state of the log covers. */
+type RestoredAnswer = Extract<SharedLogInput, { type: "restored" }>["answers"][number];
+
+type PublishedFact = Extract<SharedLogInput, { type: "published" }>;
+
+/** What follows from a log that was read anew. */
+export interface RestoredSessions {
+  readonly changed: readonly ChangedSessions[];
+  readonly rejected: readonly RejectedAppend[];
+}
+
 /** How a mesh is to end. */
 export interface MeshEnd {
   readonly reason: string;
   /** `release`: the server leaves it to its members. `tooLate`: it has not become whole in time. */
   readonly kind: "teardown" | "release" | "tooLate";
+  /** What it lacks, by the server that found it so. */
+  readonly incomplete?: string;
 }
 
 /** What has become due in a mesh. */
@@ -60,6 +98,8 @@ export class Mesh {
   readonly logBroadcaster: LogBroadcaster;
   readonly claims: ClaimRegistry;
   readonly #rules: RendezvousRules;
+  readonly #servers: SharingServers;
+  readonly #attachments: Attachments;
   readonly #addresses: AddressRegistry;
   readonly #outputs: OutputSink<RendezvousOutput>;
   readonly #timers: KeyedTimers<MeshTimer>;
@@ -77,12 +117,19 @@ export class Mesh {
   #ending: MeshEndReason | undefined;
   #isAnswerDue = false;
   #isHalted = false;
+  /** Its log has been read, where servers share it. */
+  #isLogRead = false;
+  /** When its end, or that it is forgotten, was last published. */
+  #endPublishedAt = Number.NEGATIVE_INFINITY;
+  /** Who has said to hold a revision that this log has not come to, and since when that is so. */
+  readonly #aheadSince = new Map<Id, number>();
 
   /** `revision`: the one before the first entry. `touched`: the meshes that will be reviewed. */
   constructor(
     name: string,
     revision: number,
     rules: RendezvousRules,
+    servers: SharingServers,
     addresses: AddressRegistry,
     claimTotals: ClaimTotals,
     outputs: OutputSink<RendezvousOutput>,
@@ -91,6 +138,7 @@ export class Mesh {
   ) {
     this.name = name;
     this.#rules = rules;
+    this.#servers = servers;
     this.#addresses = addresses;
     this.#outputs = outputs;
     // Whatever becomes due in the mesh is followed by a review.
@@ -106,24 +154,27 @@ export class Mesh {
     this.members = this.membership.members;
     this.completeness = new CompletenessTracker(this.members, rules.limits, (id) => this.membership.isRemoved(id));
     const { capacity, limits } = rules;
-    this.#failureDetector = new FailureDetector(limits, this.membership, this.completeness, own);
+    this.#failureDetector = new FailureDetector(limits, servers, this.membership, this.completeness, own);
     // Members of an earlier log are let in beyond the capacity, and so there may have been more than that.
     const mostExpected = Number.isFinite(capacity) ? Math.max(capacity, limits.membersPerMesh) : limits.membersPerMesh;
     this.recovery = new Recovery(limits, mostExpected, this.membership, this.completeness, own);
     this.#leaderTracker = new LeaderTracker(limits, this.members, this.#timers);
     const { sessions } = this.#failureDetector;
     const { directory } = this.members;
-    this.claims = new ClaimRegistry(name, rules.limits, directory, claimTotals, outputs, this.#timers);
+    this.claims = new ClaimRegistry(name, rules.limits, servers, directory, claimTotals, outputs, this.#timers);
     this.logBroadcaster = new LogBroadcaster(
       rules.newId(),
       directory,
       this.members.goneOfEarlierLogs,
       sessions,
+      servers,
       rules.limits,
       this.#timers,
     );
+    this.#attachments = new Attachments(limits, servers, this.members, outputs, own);
     this.#completenessReporter = new CompletenessReporter(
       rules,
+      servers,
       this.members,
       this.completeness,
       this.logBroadcaster,
@@ -156,6 +207,11 @@ export class Mesh {
     return this.#failureDetector.sessions;
   }
 
+  /** True once its log has been read from the store that servers share: it is forgotten at all of them, or at none. */
+  get isLogRead(): boolean {
+    return this.#isLogRead;
+  }
+
   /** True while it has members, or appends under way, or an end that is due. */
   get hasMembersOrEnd(): boolean {
     return !this.#isHalted && (this.members.size > 0 || this.claims.isAppending || this.#finishAt !== undefined);
@@ -183,7 +239,12 @@ export class Mesh {
   }
 
   get #forgetAt(): number | undefined {
-    return this.#mayBeForgotten ? this.#failureDetector.forgetAt : undefined;
+    const at = this.#mayBeForgotten ? this.#failureDetector.forgetAt : undefined;
+    return at === undefined ? undefined : Math.max(at, this.#publishAgainAt);
+  }
+
+  get #publishAgainAt(): number {
+    return this.#endPublishedAt + this.#rules.limits.logAnswerMs;
   }
 
   /** A full mesh ends by itself. One that has ended is kept, so that late members are sent the end. */
@@ -245,6 +306,7 @@ export class Mesh {
     const revision = session.resumes?.revision;
     record.heardAt = now;
     const older = this.#failureDetector.attach(record, session, now);
+    this.#attachments.settle(record, "");
     if (older !== undefined) older.logProgress = undefined;
     this.logBroadcaster.begin(session, record.order, revision);
     this.completeness.setBack(record);
@@ -253,37 +315,62 @@ export class Mesh {
 
   /** An entry has come back from the log. */
   appended(answer: Extract<LogAnswer, { type: "appended" }>, now: number): ChangedSessions {
-    const { entry } = answer;
-    if (isClaimEntry(entry)) {
-      // A log may send an entry twice; it is applied once.
-      if (this.members.directory.apply(entry)) this.logBroadcaster.add(entry);
-      this.claims.appended(entry, answer.key, now);
-      return {};
-    }
-    const changed = this.membership.appended(entry, answer.key, now);
+    const { entry, key, server, attachment } = answer;
+    // Where servers share the log, it may begin with a session at another one.
+    if (this.#rules.isShared) this.recovery.begin(now);
+    if (!isClaimEntry(entry)) return this.#memberEntry(entry, key, server, attachment, now);
+    this.#claimEntry(entry, key, now);
+    return {};
+  }
+
+  #claimEntry(entry: ClaimEntry, key: number | undefined, now: number): void {
+    // A log may send an entry twice; it is applied once.
+    if (this.members.directory.apply(entry)) this.logBroadcaster.add(entry);
+    this.claims.appended(entry, key, now);
+  }
+
+  #memberEntry(
+    entry: MemberEntry,
+    key: number | undefined,
+    server: Id | undefined,
+    attachment: number | undefined,
+    now: number,
+  ): ChangedSessions {
+    const changed = this.membership.appended(entry, key, now);
     if (changed === undefined) return {};
     this.logBroadcaster.add(entry);
-    this.claims.memberEntry(entry);
+    this.claims.memberEntry(entry, now);
     const { removed, entered } = changed;
-    let fenced: MemberSession | undefined;
-    if (removed !== undefined) {
-      fenced = this.#failureDetector.remove(removed, now);
-      if (fenced !== undefined) fenced.logProgress = undefined;
-      if (entered !== undefined) this.#replaced(removed, entered, fenced !== undefined, now);
-      this.#noteGone(removed, entry);
-      this.#keepDeparture(removed, entry, now);
-    } else if (entry.type === "left" || entry.type === "lost") this.completeness.forgetUnlisted(entry.id);
-    if (entered !== undefined) this.#enter(entered, now);
+    const fenced = removed === undefined ? undefined : this.#leave(removed, entered, entry, now);
+    if (removed === undefined && (entry.type === "left" || entry.type === "lost"))
+      this.completeness.forgetUnlisted(entry.id);
+    if (entered !== undefined) this.#enter(entered, server, attachment, now);
     if (entered?.recovery !== undefined) this.recovery.returned(entered, now);
     if (removed !== undefined) this.recovery.addressFreed(removed.address, true, now);
     return { newcomer: entered?.session, fenced };
   }
 
+  /** A member has been removed, perhaps because another one has its place. Returns its session, if it had one. */
+  #leave(
+    removed: MemberRecord,
+    entered: MemberRecord | undefined,
+    entry: MemberEntry,
+    now: number,
+  ): MemberSession | undefined {
+    this.#attachments.remove(removed);
+    const fenced = this.#failureDetector.remove(removed, now);
+    if (fenced !== undefined) fenced.logProgress = undefined;
+    if (entered !== undefined) this.#replaced(removed, entered, fenced !== undefined, now);
+    this.#noteGone(removed, entry);
+    this.#keepDeparture(removed, entry, now);
+    return fenced;
+  }
+
   /** An append was rejected: what was held for it is free again. */
   rejected(answer: Extract<LogAnswer, { type: "rejected" }>, now: number): RejectedAppend | undefined {
     const { key, reason } = answer;
-    if (isClaimAnswer(answer)) {
-      this.claims.rejected(key, now);
+    if (isClaimAnswer(key)) {
+      this.#claimRejected(key, reason, now);
       return undefined;
     }
     const result = this.membership.rejected(key, reason, now);
@@ -292,7 +379,198 @@ export class Mesh {
     if (result?.address !== undefined) this.recovery.addressFreed(result.address, false, now);
     // Whoever was to be replaced is watched again if it has no session.
     if (result?.replaced !== undefined) this.#failureDetector.expect(result.replaced, now);
+    if (result?.kept !== undefined) this.#keep(result.kept, now);
     return result;
+  }
+
+  #claimRejected(key: number, reason: RejectionReason, now: number): void {
+    const { id, refused } = this.claims.rejected(key, reason, now) ?? {};
+    if (id === undefined || refused === undefined) return;
+    this.members.get(id)?.session?.nativeWriter.owe(`unclaimable ${refused.key}`, encodeControl(refused));
+  }
+
+  // What other servers do.
+
+  /** The log of the mesh is another one: nothing of this one counts any more. */
+  isOfOtherLog(log: Id): boolean {
+    return this.#isLogRead && this.logBroadcaster.log !== log;
+  }
+
+  /** The log as it has been read: brings everything to that state. Returns the sessions that this has changed. */
+  restored(state: LogState, answers: readonly RestoredAnswer[], now: number): RestoredSessions {
+    const isFirst = !this.#isLogRead;
+    this.#isLogRead = true;
+    if (isFirst && state.members.length > 0) this.recovery.setKnown();
+    this.membership.restore(state.removed);
+    this.membership.admission.ranks?.restore(state.members);
+    const changed = this.#catchUp(state, now);
+    this.logBroadcaster.restart(state.log);
+    const attachments = new Map(state.attachments.map((attachment) => [attachment.id, attachment]));
+    for (const record of this.members.listed.values()) {
+      const { server, attachment } = attachments.get(record.id) ?? {};
+      this.#locate(record, server, attachment, now);
+      this.#attachments.settleAnew(record);
+    }
+    for (const fact of state.reports) this.#reported(fact, now);
+    this.#attachments.restoreAwaited(state.awaiting);
+    this.#failureDetector.await(now);
+    return { changed, rejected: this.#answered(answers, now) };
+  }
+
+  /** Applies what leads to this state as entries. The revisions of the true ones are not known: nobody is sent these. */
+  #catchUp(state: LogState, now: number): ChangedSessions[] {
+    const { directory } = this.members;
+    const changes = changesTo(directory, state);
+    let revision = state.revision - changes.length;
+    directory.restore(directory.members, revision, [...directory.claims.values()]);
+    const changed = changes.map((change) => {
+      revision += 1;
+      const entry = entryOf(change, revision);
+      if (!isClaimEntry(entry))
+        return this.#memberEntry(entry, this.membership.keyOf(entry.id), undefined, undefined, now);
+      this.#claimEntry(entry, undefined, now);
+      return {};
+    });
+    directory.restore(state.members, state.revision, state.claims);
+    return changed;
+  }
+
+  /** Of appends that the state covers nothing else comes. */
+  #answered(answers: readonly RestoredAnswer[], now: number): RejectedAppend[] {
+    return answers.flatMap(({ key, isAppended }) => {
+      if (!isAppended) {
+        return this.rejected({ type: "rejected", mesh: this.name, key, reason: "conflict" }, now) ?? [];
+      }
+      if (isClaimAnswer(key)) this.claims.settle(key);
+      // It was listed, and has been removed since.
+      const dropped = this.membership.settle(key);
+      const session = dropped?.session;
+      if (dropped !== undefined) this.membership.drop(dropped, now);
+      if (session === undefined) return [];
+      return { refused: { session, code: "FENCED" as const, message: "the member has been removed; join anew" } };
+    });
+  }
+
+  /** A fact about a member counts. Returns the session here that is over, because the member has one at another server. */
+  published({ server, fact, attachment = 0 }: PublishedFact, now: number): MemberSession | undefined {
+    if (fact.type === "awaiting") this.#attachments.awaitElsewhere(server, fact.count);
+    else if (fact.type === "reported" && server !== this.#servers.self) this.#reported(fact, now);
+    else if (fact.type === "attached") return this.#attached(fact.id, server, attachment, now);
+    else if (fact.type === "detached") this.#detached(fact.id, server, fact.judges, fact.reason, now);
+    return undefined;
+  }
+
+  #attached(id: Id, server: Id, attachment: number, now: number): MemberSession | undefined {
+    const record = this.members.listed.get(id);
+    if (record === undefined) return undefined;
+    const { isAttaching, session } = record;
+    const isOwn = server === this.#servers.self;
+    if (isOwn) record.isAttaching = false;
+    else if (session === undefined || !isAttaching) this.completeness.setBack(record);
+    this.#locate(record, server, attachment, now);
+    // A later attachment to this server is on the way.
+    if (!isOwn && !isAttaching && session !== undefined) return session;
+    this.#attachments.settle(record, sessionOver);
+    return undefined;
+  }
+
+  #detached(id: Id, server: Id, judges: number, reason: string, now: number): void {
+    const record = this.members.listed.get(id);
+    if (record?.attachment !== judges) return;
+    this.#locate(record, server, judges, now, reason);
+    this.#attachments.settle(record, sessionOver);
+  }
+
+  /** Other servers are there, or this one has another life. */
+  relocate(now: number): void {
+    for (const record of this.members.listed.values()) {
+      const hasMoved = this.#attachments.relocate(record);
+      if (hasMoved) this.#moved(record, "its server has gone", now);
+      this.#attachments.settle(record, sessionOver);
+    }
+    this.#attachments.countAwaited();
+    this.logBroadcaster.serversChanged();
+  }
+
+  /** The store is there again: all leases begin anew, and what was published meanwhile is published again. */
+  resumeLog(now: number): void {
+    this.#endPublishedAt = Number.NEGATIVE_INFINITY;
+    this.#failureDetector.resume(now);
+    this.recovery.resume(now);
+    this.claims.resume(now);
+    for (const record of this.members.listed.values()) this.#attachments.settleAnew(record);
+  }
+
+  /** A member sends something to another one, which has its session at another server. */
+  relay(fact: Extract<LogFact, { type: "relayed" }>): void {
+    this.#attachments.publish(fact);
+  }
+
+  /** How it is to end at every server. It ends when this comes back. */
+  publishEnd({ reason, kind }: MeshEnd, now: number): void {
+    this.#endPublishedAt = now;
+    this.#timers.set("end", this.#publishAgainAt);
+    const lack = kind === "tooLate" ? { incomplete: this.#shortfall(now) } : {};
+    this.#attachments.publish({ type: "ended", kind, reason, ...lack });
+  }
+
+  /** Nobody of it has been heard at any server for a lease. */
+  publishForgotten(now: number): void {
+    this.#endPublishedAt = now;
+    this.#attachments.publish({ type: "ended", kind: "forgotten", reason: this.unheardText });
+  }
+
+  /** Another mesh of this name has been there before: its appends may still be answered. */
+  follow(mesh: Mesh): void {
+    this.membership.newestKey = mesh.membership.newestKey;
+    this.claims.newestKey = mesh.claims.newestKey;
+  }
+
+  /**
+   * Somebody says to hold this revision of the log, which has not come to it. For a moment this server may be behind; after that
+   * the store has lost what it had. Undefined if it has come to it.
+   */
+  judgeRevision(id: Id, revision: number, now: number): "behind" | "rolledBack" | undefined {
+    if (revision <= this.members.directory.revision) {
+      this.#aheadSince.delete(id);
+      return undefined;
+    }
+    const since = this.#aheadSince.get(id) ?? now;
+    this.#aheadSince.set(id, since);
+    const [oldest] = this.#aheadSince.keys();
+    if (this.#aheadSince.size > this.#rules.limits.membersPerMesh && oldest !== undefined)
+      this.#aheadSince.delete(oldest);
+    return now < since + this.#rules.limits.storeAnswerMs ? "behind" : "rolledBack";
+  }
+
+  /** The newest session of a member is or was at this server; `over`: why it is over, if that is so. */
+  #locate(record: MemberRecord, server: Id | undefined, attachment = 0, now: number, over?: string): void {
+    const isDetached = server === undefined || over !== undefined;
+    const hasMoved = this.#attachments.locate(record, server, attachment, isDetached);
+    if (hasMoved) this.#moved(record, over ?? "has no session", now);
+  }
+
+  /** It is at another server now, or not any more; or is judged by others. */
+  #moved(record: MemberRecord, reason: string, now: number): void {
+    record.heardAt = now;
+    if (record.isElsewhere) this.claims.leave(record.id);
+    else this.claims.return(record.id, now);
+    // Whoever is there is not lost. If that is appended already, the log rejects it.
+    if (record.isElsewhere && record.removal?.type === "lost" && !record.isRemovalAppended)
+      this.membership.keep(record);
+    this.#failureDetector.moved(record, reason, now);
+  }
+
+  #keep(record: MemberRecord, now: number): void {
+    this.#failureDetector.expect(record, now);
+    this.#attachments.settle(record, sessionOver);
+  }
+
+  /** What a member reports at another server. */
+  #reported({ id, attachment, report }: Extract<LogFact, { type: "reported" }>, now: number): void {
+    const record = this.members.listed.get(id);
+    if (record === undefined || record.attachment !== attachment || record.session !== undefined) return;
+    this.#failureDetector.judge(this.completeness.report(record, { ...report, full: true }, now), now);
   }
 
   // Sessions.
@@ -305,7 +583,9 @@ export class Mesh {
     if (session.state === "recovering" && session.recovery !== undefined) this.recovery.forget(session.recovery);
     const mayComeBack = session.state === "member" && session.dialect === "native" && type === "lost";
     if (!mayComeBack) this.membership.depart(session, type, reason, now);
+    const record = this.members.of(session);
     this.#failureDetector.end(session, reason, now);
+    if (record !== undefined) this.#attachments.settle(record, reason);
     const { state, candidate } = session;
     if (state !== "member" || candidate === undefined) return;
     // An older session of a member that has come back is not the one that it has.
@@ -315,7 +595,9 @@ export class Mesh {
   report(session: MemberSession, report: LinkReport, now: number): void {
     // One that is about to be removed may stay, if the log rejects that.
     const record = this.members.of(session);
-    if (record !== undefined) this.#failureDetector.judge(this.completeness.report(record, report, now), now);
+    if (record === undefined) return;
+    this.#failureDetector.judge(this.completeness.report(record, report, now), now);
+    this.#attachments.reported(record, now);
   }
 
   /** The address of a member has been dialed, to see whether it is there. */
@@ -332,13 +614,16 @@ export class Mesh {
   }
 
   /** Frees its addresses. Its log ends without an entry: nobody is judged, and no member would read one. */
-  forget(now: number): void {
+  forget(reason: string, now: number): void {
     this.claims.forget(now);
     for (const { address, id } of this.members.all) this.#addresses.free(address, id);
     const addresses = this.members.directory.members.map(({ address }) => address);
     if (this.#isHalted || addresses.length === 0) return;
-    const reason = `nobody of it was heard for ${this.#rules.limits.leaseMs / 1000} s`;
     this.#outputs.push({ type: "event", event: { type: "forgotten", mesh: this.name, addresses, reason } });
+  }
+
+  get unheardText(): string {
+    return `nobody of it was heard for ${this.#rules.limits.leaseMs / 1000} s`;
   }
 
   // Completeness, and the end.
@@ -348,6 +633,7 @@ export class Mesh {
     if (this.#isHalted) return { called: [], released: [], checks: [], refused: [] };
     this.#noteFull(now);
     this.recovery.review(now);
+    this.#attachments.await(this.members.unsettled + this.members.readers);
     this.#completenessReporter.review(now);
     const { isComplete } = this.#completenessReporter;
     const endsAt = this.#endsAt(lastListAt);
@@ -386,13 +672,12 @@ export class Mesh {
   }
 
   /** Emits `teardown` or `released` with the state of the mesh, and ends it. The caller sends what this returns to the sessions. */
-  end({ reason, kind }: MeshEnd, now: number): MeshEndReason {
+  end({ reason, kind, incomplete: found }: MeshEnd, now: number): MeshEndReason {
     this.#completenessReporter.emitComplete();
     const { figures } = this.#completenessReporter;
     const missing = this.#completenessReporter.missing();
     const absent = this.#absent();
-    const there = this.members.present;
-    const shortfall = shortfallOf({ there, wanted: this.#rules.capacity, absent, ...missing }, now);
+    const shortfall = found ?? this.#shortfall(now);
     const isTooLate = kind === "tooLate";
     const isRelease = kind === "release";
     this.#ending = { reason, isRelease, ...(isTooLate ? { incomplete: shortfall } : {}) };
@@ -414,6 +699,13 @@ export class Mesh {
     return this.#ending;
   }
 
+  #shortfall(now: number): string {
+    const there = this.members.present;
+    const absent = this.#absent();
+    const { capacity: wanted } = this.#rules;
+    return shortfallOf({ there, wanted, absent, ...this.#completenessReporter.missing() }, now);
+  }
+
   /** From now on the mesh does not change, and admits nobody. */
   halt(): void {
     this.#isHalted = true;
@@ -432,10 +724,12 @@ export class Mesh {
     else if (timer === "claimLease") this.claims.checkLeases(now);
   }
 
-  #enter(record: MemberRecord, now: number): void {
+  #enter(record: MemberRecord, server: Id | undefined, attachment: number | undefined, now: number): void {
     const { session } = record;
     record.heardAt = now;
     this.completeness.enter(record, now);
+    this.#locate(record, server, attachment, now);
+    this.#attachments.settle(record, sessionOver);
     // Another writer has appended it: it has one lease to show itself here.
     if (session === undefined) this.#failureDetector.expect(record, now);
     else if (record.dialect === "native") this.logBroadcaster.begin(session, record.order);
@@ -509,10 +803,30 @@ export class Mesh {
 
   /** When it ends: once it is complete, and members that cannot report their links have had time to make them. */
   #endsAt(lastListAt: number): number | undefined {
-    if (this.#fullAt === undefined || this.#finishAt === undefined || !this.#completenessReporter.isComplete)
-      return this.#finishAt;
+    const finishAt = this.#finishAt;
+    if (this.#fullAt === undefined || finishAt === undefined) return undefined;
+    // Where servers share the log it ends once its end has come back.
+    const soonest = Math.max(this.#fullAt, this.#publishAgainAt);
+    if (!this.#completenessReporter.isComplete) return Math.max(finishAt, soonest);
     const needsTime = this.members.classics > 1 || this.members.natives === 0;
-    if (!needsTime) return this.#fullAt;
-    return Math.max(this.#fullAt, lastListAt) + this.#rules.limits.settleMs;
+    return needsTime
+      ? Math.max(soonest, lastListAt + this.#rules.limits.settleMs, this.#fullAt + this.#rules.limits.settleMs)
+      : soonest;
   }
+}
+
+/** What leads from the directory to this state, removals first. Why somebody was removed is not known any more. */
+function changesTo({ members, claims }: Directory, state: LogState): Change[] {
+  const listed = new Set(state.members.map(({ id }) => id));
+  const known = new Set(members.map(({ id }) => id));
+  const held = new Map(state.claims.map((claim) => [claim.key, claim.token]));
+  const reason = "it was removed while this server could not read the log";
+  return [
+    ...members.filter(({ id }) => !listed.has(id)).map(({ id }): Change => ({ type: "lost", id, reason })),
+    ...state.members.filter(({ id }) => !known.has(id)).map((member): Change => ({ type: "joined", ...member })),
+    ...[...claims.keys()].filter((key) => !held.has(key)).map((key): Change => ({ type: "unclaimed", key, reason })),
+    ...state.claims
+      .filter(({ key, token }) => claims.get(key)?.token !== token)
+      .map((claim): Change => ({ type: "claimed", ...claim })),
+  ];
 }

@@ -4,6 +4,7 @@ import { claimLeaseMs } from "../protocol/claims.js";
 import { AddressRegistry } from "./address-registry.js";
 import type { ClaimTotals } from "./claim-registry.js";
 import { Mesh } from "./mesh.js";
+import type { SharingServers } from "./sharing-servers.js";
 import type { RendezvousOutput, RendezvousRules } from "./types.js";
 
 /** The mesh of all classic members, which name none. */
@@ -13,6 +14,7 @@ export const classicMesh = "default";
 export class Meshes {
   readonly addresses = new AddressRegistry();
   readonly #rules: RendezvousRules;
+  readonly #servers: SharingServers;
   readonly #outputs: OutputSink<RendezvousOutput>;
   readonly #timers: Timers;
   readonly #claimTotals: ClaimTotals;
@@ -22,8 +24,9 @@ export class Meshes {
   /** A new log begins above the revisions of all forgotten ones, so that no order is given twice. */
   #revision: number;
 
-  constructor(rules: RendezvousRules, timers: Timers, outputs: OutputSink<RendezvousOutput>) {
+  constructor(rules: RendezvousRules, servers: SharingServers, timers: Timers, outputs: OutputSink<RendezvousOutput>) {
     this.#rules = rules;
+    this.#servers = servers;
     this.#timers = timers;
     this.#outputs = outputs;
     this.#revision = rules.firstRevision;
@@ -81,6 +84,7 @@ export class Meshes {
       name,
       this.#revision,
       this.#rules,
+      this.#servers,
       this.addresses,
       this.#claimTotals,
       this.#outputs,
@@ -101,6 +105,28 @@ export class Meshes {
     return mesh;
   }
 
+  /** The mesh of a log that is there already. */
+  openLogged(name: string): Mesh {
+    const mesh = this.orNew(name);
+    this.#meshes.set(name, mesh);
+    this.#touched.add(mesh);
+    return mesh;
+  }
+
+  /** Another log of this mesh has begun. Returns the mesh of that one. */
+  replace(mesh: Mesh, now: number): Mesh {
+    this.#drop(mesh, "its log has begun anew", now);
+    const next = this.openLogged(mesh.name);
+    next.follow(mesh);
+    return next;
+  }
+
+  /** The log says that the mesh is forgotten. */
+  forget(mesh: Mesh, now: number): void {
+    this.#forget(mesh, now);
+    if (mesh.name === classicMesh) this.open(classicMesh, now);
+  }
+
   /** The meshes that have changed, each once. */
   *takeTouched(): Iterable<Mesh> {
     for (const mesh of this.#touched) {
@@ -109,19 +135,25 @@ export class Meshes {
     }
   }
 
-  /** After the review of a mesh: forgets it if it is empty, or has had no session for a lease. */
+  /**
+   * After the review of a mesh: forgets it if it is empty, or has had no session for a lease. One whose log servers share is
+   * forgotten when that comes back.
+   */
   settle(mesh: Mesh, now: number): void {
-    const isKept = mesh.name === classicMesh;
-    if (!mesh.isAbandoned(now) && (isKept || !mesh.isIdle)) return;
-    this.#forget(mesh, now);
-    if (isKept) this.open(classicMesh, now);
+    if (mesh.isLogRead) {
+      if (mesh.isAbandoned(now)) mesh.publishForgotten(now);
+    } else if (mesh.isAbandoned(now) || (mesh.name !== classicMesh && mesh.isIdle)) this.forget(mesh, now);
   }
 
   #forget(mesh: Mesh, now: number): void {
-    this.#revision = Math.max(this.#revision, mesh.members.directory.revision);
-    mesh.forget(now);
-    mesh.halt();
+    this.#drop(mesh, mesh.unheardText, now);
     this.#outputs.push({ type: "forgetLog", mesh: mesh.name });
+  }
+
+  #drop(mesh: Mesh, reason: string, now: number): void {
+    this.#revision = Math.max(this.#revision, mesh.members.directory.revision);
+    mesh.forget(reason, now);
+    mesh.halt();
     this.#meshes.delete(mesh.name);
     this.#touched.delete(mesh);
   }

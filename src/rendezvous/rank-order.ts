@@ -47,6 +47,11 @@ export class RankOrder {
     if (rankOf(candidate) === this.#next) this.#next += 1;
   }
 
+  /** The log has been read anew: whoever it lists was admitted after all lower ranks. */
+  restore(members: readonly Candidate[]): void {
+    for (const member of members) this.#next = Math.max(this.#next, (rankOf(member) ?? -1) + 1);
+  }
+
   /** The candidate was not admitted, or is no member any more. */
   free(candidate: Candidate): void {
     const rank = rankOf(candidate);

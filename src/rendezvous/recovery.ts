@@ -52,6 +52,8 @@ export class Recovery {
   /** When the log has begun: with the first session. */
   #startedAt: number | undefined;
   #returned = 0;
+  /** The log has outlived the server: its members need not come back for it to know them. */
+  #isKnown = false;
   /** The addresses of those that were named and have not come back since it was last said how many are awaited. */
   readonly #awaited = new Map<Id, Address>();
   #isGatheringKnown = false;
@@ -100,7 +102,7 @@ export class Recovery {
 
   /** True while newcomers that have waited at another server wait for its members: these are awaited, or may still come. */
   comesFirst(now: number): boolean {
-    return this.isGathering(now) || (this.#returned === 0 && this.#isYoung(now));
+    return this.isGathering(now) || (this.#returned === 0 && !this.#isKnown && this.#isYoung(now));
   }
 
   /** Lets a newcomer wait that was looking for this server, as members do that may not have found it yet. Returns whether it has to. */
@@ -124,7 +126,7 @@ export class Recovery {
   }
 
   #isHolding(now: number): boolean {
-    return this.#returned === 0 && now < (this.#startedAt ?? now) + this.#limits.newcomerHoldMs;
+    return this.#returned === 0 && !this.#isKnown && now < (this.#startedAt ?? now) + this.#limits.newcomerHoldMs;
   }
 
   /** When time alone changes whether members are awaited, or may still come. */
@@ -144,6 +146,19 @@ export class Recovery {
   /** A session has begun. */
   begin(now: number): void {
     this.#startedAt ??= now;
+  }
+
+  /** The log was there before this server was, with members. */
+  setKnown(): void {
+    this.#isKnown = true;
+  }
+
+  /** The store is there again: all leases begin anew. */
+  resume(now: number): void {
+    for (const { id, expectation } of this.#members.expected) {
+      if (expectation !== undefined) expectation.isOverdue = false;
+      this.#leases.set(id, now + this.#limits.leaseMs);
+    }
   }
 
   /** Whether a member of an earlier log may come back with this id; otherwise it has to join anew. */

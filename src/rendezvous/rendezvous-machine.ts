@@ -1,19 +1,28 @@
 import type { ConnectionId } from "../core/connections.js";
 import { GracefulCloses } from "../core/graceful-closes.js";
+import type { Limits } from "../core/limits.js";
 import type { Machine } from "../core/machine.js";
 import { Queue } from "../core/queue.js";
-import { Timers } from "../core/timers.js";
+import { type KeyedTimers, Timers } from "../core/timers.js";
 import type { Address } from "../protocol/address.js";
 import type { Directory, Id } from "../protocol/directory.js";
 import type { MeshStatus, PairStatus } from "../protocol/status.js";
 import { AddressVerifier, type VerificationResult } from "./address-verifier.js";
 import { ClassicSender } from "./classic/sender.js";
 import { ConnectionHandler } from "./connection-handler.js";
-import type { RefusedSession } from "./membership.js";
+import type { MemberSession } from "./member-session.js";
+import type { RefusedSession, RejectedAppend } from "./membership.js";
 import type { Mesh, MeshEnd } from "./mesh.js";
 import { Meshes } from "./meshes.js";
 import { SharingServers } from "./sharing-servers.js";
-import type { LogAnswer, RendezvousInput, RendezvousOutput, RendezvousRules, SharedLogInput } from "./types.js";
+import type {
+  LogAnswer,
+  LogFact,
+  RendezvousInput,
+  RendezvousOutput,
+  RendezvousRules,
+  SharedLogInput,
+} from "./types.js";
 
 /**
  * The rendezvous server's machine: takes registrations, keeps the directories of its meshes, sends them to all members, and
@@ -34,10 +43,16 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
   #state: "serving" | "ending" | "closed" = "serving";
   #isListening = true;
   #hasEndedMesh = false;
+  /** Meshes whose end this server was told to bring about, and whose logs have not answered. */
+  readonly #ending = new Map<string, MeshEnd>();
+  readonly #endTimer: KeyedTimers<"end">;
+  readonly #limits: Limits;
 
   constructor(rules: RendezvousRules) {
     const { limits } = rules;
     const timers = this.#timers;
+    this.#limits = limits;
+    this.#endTimer = timers.keyed((_, now) => this.#endUntold(now));
     const outputs = this.#outputs;
     const closes = new GracefulCloses(outputs, limits.lingerMs, this.#timers);
     const classicDirectory = (): Directory => this.#meshes.classic.members.directory;
@@ -47,7 +62,7 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
     this.#classicSender = lists;
     const servers = new SharingServers(rules.isShared);
     this.#servers = servers;
-    this.#meshes = new Meshes(rules, timers, outputs);
+    this.#meshes = new Meshes(rules, servers, timers, outputs);
     this.#connectionHandler = new ConnectionHandler(
       rules,
       timers,
@@ -153,7 +168,7 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
       case "storeLost":
       case "storeBack":
       case "corrupt":
-        this.#shared(input);
+        this.#shared(input, now);
         break;
       case "measure":
         this.#connectionHandler.measure(input.mesh, input.a, input.b, now);
@@ -189,9 +204,17 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
   // Membership and the end.
 
   #rejected(answer: Extract<LogAnswer, { type: "rejected" }>, now: number): void {
-    const { refused, evicts } = this.#meshes.find(answer.mesh)?.rejected(answer, now) ?? {};
+    const rejected = this.#meshes.find(answer.mesh)?.rejected(answer, now);
+    if (rejected !== undefined) this.#followUp(answer.mesh, rejected, now);
+  }
+
+  #followUp(mesh: string, { refused, evicts }: RejectedAppend, now: number): void {
     if (refused !== undefined) this.#refuse(refused, now);
-    if (evicts !== undefined) this.#meshes.find(evicts.mesh)?.evict(evicts.id, answer.mesh, now);
+    if (evicts !== undefined) this.#meshes.find(evicts.mesh)?.evict(evicts.id, mesh, now);
+  }
+
+  #fence(session: MemberSession, why: string, now: number): void {
+    this.#connectionHandler.sessionCloser.refuse(session, "FENCED", `${why}; join anew`, now);
   }
 
   #refuse({ session, code, message }: RefusedSession, now: number): void {
@@ -203,36 +226,116 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
     const mesh = this.#meshes.find(answer.mesh);
     if (mesh === undefined) return;
     const { newcomer, fenced } = mesh.appended(answer, now);
-    const { sessionCloser, classic } = this.#connectionHandler;
+    const { classic } = this.#connectionHandler;
     if (fenced !== undefined) {
       const why = entry.type === "replaced" ? "somebody else has proved the address" : "the member has been removed";
-      sessionCloser.refuse(fenced, "FENCED", `${why}; join anew`, now);
+      this.#fence(fenced, why, now);
     }
     if (newcomer === undefined || classic.correct(newcomer, now) || mesh.members.classics === 0) return;
     // Every classic member is owed the newest list.
     this.#classicSender.queueLists(mesh.sessions, newcomer, now);
   }
 
-  /** Handles what only a log that several servers share tells. */
-  #shared(input: SharedLogInput): void {
-    if (input.type === "servers") this.#servers.set(input.self, input.others);
-    else if (input.type === "storeLost") this.#servers.lose(input.reason);
-    else if (input.type === "storeBack") this.#servers.regain();
-    else if (input.type === "corrupt") this.#servers.corrupt(input.mesh, input.reason);
+  // What other servers do, and the store that they share.
+
+  #shared(input: SharedLogInput, now: number): void {
+    const servers = this.#servers;
+    switch (input.type) {
+      case "restored":
+        this.#restored(input, now);
+        break;
+      case "published":
+        this.#published(input, now);
+        break;
+      case "servers":
+        servers.set(input.self, input.others);
+        for (const name of this.meshes) this.#meshes.find(name)?.relocate(now);
+        break;
+      case "storeLost":
+        this.#loseStore(input.reason, now);
+        break;
+      case "storeBack":
+        servers.regain();
+        for (const name of this.meshes) this.#meshes.find(name)?.resumeLog(now);
+        break;
+      case "corrupt":
+        servers.corrupt(input.mesh, input.reason);
+        break;
+    }
+  }
+
+  #loseStore(reason: string, now: number): void {
+    this.#servers.lose(reason);
+    for (const name of this.meshes) this.#meshes.find(name);
+    if (!this.#servers.hasOthers) return;
+    // Other servers may take them; a classic member could not come back.
+    for (const session of this.#connectionHandler.sessions.values()) {
+      if (session.mesh === undefined || session.dialect === "classic") continue;
+      this.#refuse({ session, code: "STORE_UNAVAILABLE", message: reason }, now);
+    }
+  }
+
+  /** The log of a mesh has been read. One that has ended before this server knew it is not there for it. */
+  #restored({ mesh: name, state, answers }: Extract<SharedLogInput, { type: "restored" }>, now: number): void {
+    this.#servers.repaired(name);
+    let mesh = this.#meshes.find(name);
+    if (mesh?.isLogRead !== true && state.ended !== undefined) return;
+    if (mesh?.isOfOtherLog(state.log) === true) {
+      const next = this.#meshes.replace(mesh, now);
+      this.#closeSessions(mesh, "the log of the mesh has begun anew", now);
+      mesh = next;
+    }
+    mesh ??= this.#meshes.openLogged(name);
+    const { changed, rejected } = mesh.restored(state, answers, now);
+    for (const { fenced } of changed) if (fenced !== undefined) this.#fence(fenced, "the member has been removed", now);
+    for (const each of rejected) this.#followUp(name, each, now);
+    if (state.ended !== undefined) this.#ended(mesh, state.ended, now);
+  }
+
+  #published(input: Extract<SharedLogInput, { type: "published" }>, now: number): void {
+    const { mesh: name, server, fact } = input;
+    const mesh = this.#meshes.find(name);
+    if (mesh === undefined) return;
+    if (fact.type === "ended") this.#ended(mesh, fact, now);
+    else if (fact.type === "relayed") {
+      if (server !== this.#servers.self) this.#connectionHandler.native.relayed(mesh, fact);
+    } else {
+      const older = mesh.published(input, now);
+      const reason = "the member has come back at another server";
+      if (older !== undefined) this.#connectionHandler.sessionCloser.close(older, { type: "broken", reason }, now);
+    }
+  }
+
+  /** The end of a mesh, or that it is forgotten, has come back from its log. */
+  #ended(mesh: Mesh, { kind, reason, incomplete }: Extract<LogFact, { type: "ended" }>, now: number): void {
+    this.#ending.delete(mesh.name);
+    if (mesh.hasEnded) return;
+    if (kind === "forgotten") {
+      this.#meshes.forget(mesh, now);
+      this.#closeSessions(mesh, reason, now);
+    } else this.#end(mesh, { kind, reason, ...(incomplete === undefined ? {} : { incomplete }) }, now);
+  }
+
+  /** Whoever is in this mesh comes back, and is told what there is then. */
+  #closeSessions(mesh: Mesh, reason: string, now: number): void {
+    for (const session of this.#connectionHandler.sessions.values()) {
+      if (session.mesh !== mesh.name) continue;
+      this.#connectionHandler.sessionCloser.close(session, { type: "broken", reason }, now);
+    }
   }
 
   /** Reviews every mesh that the input concerned, and ends those that are due. */
   #settle(now: number): void {
     for (const mesh of this.#meshes.takeTouched()) {
       const { end, called, released, checks, refused } = mesh.review(this.#classicSender.lastListAt, now);
-      if (end !== undefined) this.#end(mesh, end, now);
+      if (end !== undefined) this.#finish(mesh, end, now);
       for (const session of released) this.#connectionHandler.native.admit(session, now);
       for (const session of called) this.#connectionHandler.native.challenge(session, now);
       for (const check of checks) this.#addressVerifier.begin(check, now);
       for (const session of refused) this.#refuse(session, now);
       this.#meshes.settle(mesh, now);
     }
-    if (this.#hasEndedMesh && !this.#hasMembersOrEnd) this.#stop(now);
+    if (this.#hasEndedMesh && !this.#hasMembersOrEnd && this.#ending.size === 0) this.#stop(now);
     if (this.#state !== "ending" || this.#connectionHandler.sessions.size > 0 || this.#addressVerifier.connections > 0)
       return;
     this.#state = "closed";
@@ -243,6 +346,12 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
   get #hasMembersOrEnd(): boolean {
     for (const mesh of this.#meshes.all) if (mesh.hasMembersOrEnd) return true;
     return false;
+  }
+
+  /** A mesh is due to end: at once, or where servers share its log, when its end comes back from that. */
+  #finish(mesh: Mesh, end: MeshEnd, now: number): void {
+    if (mesh.isLogRead) mesh.publishEnd(end, now);
+    else this.#end(mesh, end, now);
   }
 
   /** Ends a mesh. When no mesh with members is left, the server ends. */
@@ -256,10 +365,28 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
   }
 
   #endAll(kind: "teardown" | "release", reason: string, now: number): void {
-    if (this.#state !== "serving") return;
+    if (this.#state !== "serving" || this.#ending.size > 0) return;
     const peopled = [...this.#meshes.all].filter((mesh) => mesh.hasMembersOrEnd);
     const ending = peopled.length > 0 || this.#hasEndedMesh ? peopled : [this.#meshes.classic];
-    for (const mesh of ending) this.#end(mesh, { reason, kind }, now);
+    const isTold = this.#servers.isShared && this.#servers.isStoreThere;
+    for (const mesh of ending) {
+      if (!isTold || !mesh.isLogRead) this.#end(mesh, { reason, kind }, now);
+      else {
+        mesh.publishEnd({ reason, kind }, now);
+        this.#ending.set(mesh.name, { reason, kind });
+      }
+    }
+    if (this.#ending.size === 0) this.#stop(now);
+    else this.#endTimer.set("end", now + this.#limits.logAnswerMs);
+  }
+
+  /** The log has not answered: the meshes end without it. */
+  #endUntold(now: number): void {
+    for (const [name, end] of this.#ending) {
+      const mesh = this.#meshes.find(name);
+      if (mesh !== undefined) this.#end(mesh, end, now);
+    }
+    this.#ending.clear();
     this.#stop(now);
   }
 
@@ -267,6 +394,7 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
   #stop(now: number): void {
     if (this.#state !== "serving") return;
     this.#state = "ending";
+    this.#endTimer.clear("end");
     this.#stopListening();
     this.#meshes.halt();
     this.#addressVerifier.stop();

@@ -50,13 +50,12 @@ export class SharingServers {
     return server === undefined ? undefined : this.#others.get(server)?.address;
   }
 
-  /** These servers are there. Returns whether this one has reached the store for the first time. */
-  set(self: Id, others: readonly SharingServer[]): boolean {
-    const isFirst = this.#self === undefined;
+  /** These servers are there, this one in this life. */
+  set(self: Id, others: readonly SharingServer[]): void {
+    // It has reached the store for the first time.
+    if (this.#self === undefined) this.#lost = undefined;
     this.#self = self;
     this.#others = new Map(others.map((server) => [server.id, server]));
-    if (isFirst) this.#lost = undefined;
-    return isFirst;
   }
 
   lose(reason: string): void {
@@ -69,6 +68,10 @@ export class SharingServers {
 
   corrupt(mesh: string, reason: string): void {
     this.#corrupt.set(mesh, reason);
+  }
+
+  repaired(mesh: string): void {
+    this.#corrupt.delete(mesh);
   }
 
   /** Why nobody can join this mesh or go on in it now. */

@@ -9,6 +9,7 @@ import { encodePreface, type Preface } from "../../src/protocol/native/preface.j
 import { RendezvousMachine } from "../../src/rendezvous/rendezvous-machine.js";
 import type {
   LogAppend,
+  LogFact,
   RejectionReason,
   RendezvousEvent,
   RendezvousInput,
@@ -24,7 +25,7 @@ import { MemoryLog } from "../../src/runtime/memory-log.js";
 
 export const serverEnd: Endpoint = { host: "127.0.0.1", port: 4000 };
 
-type RuleChoice = Partial<Omit<RendezvousRules, "limits">> & { readonly limits?: Partial<Limits> };
+export type RuleChoice = Partial<Omit<RendezvousRules, "limits">> & { readonly limits?: Partial<Limits> };
 
 /** Where a dial of the server's ends. */
 export interface Dialed {
@@ -74,6 +75,13 @@ export class NativeEnd {
   }
 }
 
+/** Takes what the machine appends and publishes, and answers by `give`. */
+export interface PlayLog {
+  append(append: LogAppend): void;
+  forget(mesh: string): void;
+  publish?(mesh: string, fact: LogFact): void;
+}
+
 /** The machine, and everything around it. */
 export class Play {
   readonly machine: RendezvousMachine;
@@ -87,7 +95,7 @@ export class Play {
   readonly dials: Dialed[] = [];
   readonly callers = new Map<ConnectionId, Caller>();
   readonly #listeners = new Map<Address, Listener>();
-  readonly #log = new MemoryLog((answer) => this.give(answer));
+  readonly #log: PlayLog;
   readonly #inputs: RendezvousInput[] = [];
   now = 0;
   sentBytes = 0;
@@ -96,6 +104,8 @@ export class Play {
   /** Answers a dial instead of whoever listens; true if it has. */
   dialed: (dialed: Dialed) => boolean = () => false;
   isLogSlow = false;
+  /** What its ids begin with, if they are to differ from those of another play. */
+  idPrefix = "";
   /** False: what the server sends stays in its own process, as with a reader that does not read. */
   isFlushing = true;
   hasStoppedListening = false;
@@ -103,7 +113,9 @@ export class Play {
   #drawn = 0;
   #isPumping = false;
 
-  constructor(choice: RuleChoice = {}) {
+  /** `log`: one that others share; otherwise it has its own. */
+  constructor(choice: RuleChoice = {}, log?: PlayLog) {
+    this.#log = log ?? new MemoryLog((answer) => this.give(answer));
     this.limits = { ...defaultLimits, ...choice.limits };
     this.machine = new RendezvousMachine({
       capacity: Number.POSITIVE_INFINITY,
@@ -125,7 +137,8 @@ export class Play {
   /** An id that nobody has had before. */
   id(): Id {
     this.#drawn += 1;
-    return this.#drawn.toString(16).padStart(32, "0");
+    const { idPrefix } = this;
+    return `${idPrefix}${this.#drawn.toString(16).padStart(32 - idPrefix.length, "0")}`;
   }
 
   /** What has been told of one type, in order. */
@@ -212,12 +225,17 @@ export class Play {
     else if (output.type === "note") this.notes.push(output.note.code);
     else if (output.type === "append" && this.isLogSlow) this.appends.push(output);
     else if (output.type === "append") this.#log.append(output);
-    else if (output.type === "publish") this.published.push(output);
+    else if (output.type === "publish") this.#publish(output);
     else if (output.type === "forgetLog") this.#log.forget(output.mesh);
     else if (output.type === "stopListening") this.hasStoppedListening = true;
     else if (output.type === "dial") this.#dial(output.connection, output.to, output.identity);
     else if (output.connection.startsWith("out:")) this.#performOnDialed(output);
     else this.#performOnCaller(output);
+  }
+
+  #publish(output: Extract<RendezvousOutput, { type: "publish" }>): void {
+    this.published.push(output);
+    this.#log.publish?.(output.mesh, output.fact);
   }
 
   #performOnCaller(output: Extract<RendezvousOutput, { connection: ConnectionId }>): void {

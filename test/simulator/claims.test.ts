@@ -68,7 +68,7 @@ const plants: readonly (readonly [when: string, plant: () => void])[] = [
         departed.call(this, id);
         if (isInside) return;
         isInside = true;
-        memberEntry.call(this, { type: "left", revision: 0, id, reason: "its session is over" });
+        memberEntry.call(this, { type: "left", revision: 0, id, reason: "its session is over" }, 0);
         isInside = false;
       });
     },

@@ -1,7 +1,9 @@
 import type { KeyedTimers } from "../../core/timers.js";
+import type { Address } from "../../protocol/address.js";
 import type { Directory, Entry, Id } from "../../protocol/directory.js";
-import { encodeControl } from "../../protocol/native/control.js";
+import { encodeControl, mostServers } from "../../protocol/native/control.js";
 import type { LogProgress, MemberSession } from "../member-session.js";
+import type { SharingServers } from "../sharing-servers.js";
 import type { MeshTimer, RendezvousRules } from "../types.js";
 import { LogCache } from "./log-cache.js";
 import type { NativeWriter } from "./writer.js";
@@ -16,8 +18,9 @@ import type { NativeWriter } from "./writer.js";
  */
 export class LogBroadcaster {
   /** The id of the log. Revisions are compared only within one log. */
-  readonly log: Id;
+  log: Id;
   readonly #limits: RendezvousRules["limits"];
+  readonly #servers: SharingServers;
   readonly #directory: Directory;
   readonly #sessions: ReadonlySet<MemberSession>;
   readonly #timers: KeyedTimers<MeshTimer>;
@@ -43,11 +46,13 @@ export class LogBroadcaster {
     directory: Directory,
     gone: ReadonlySet<Id>,
     sessions: ReadonlySet<MemberSession>,
+    servers: SharingServers,
     limits: RendezvousRules["limits"],
     timers: KeyedTimers<MeshTimer>,
   ) {
     this.log = log;
     this.#limits = limits;
+    this.#servers = servers;
     this.#directory = directory;
     this.#sessions = sessions;
     this.#timers = timers;
@@ -58,6 +63,14 @@ export class LogBroadcaster {
   /** How many entries are kept. */
   get size(): number {
     return this.#logCache.size;
+  }
+
+  /** The directory has been read anew from this log: every member gets the whole of it. */
+  restart(log: Id): void {
+    this.log = log;
+    this.#logCache.restart();
+    for (const { logProgress } of this.#sessions) if (logProgress !== undefined) logProgress.revision = undefined;
+    this.#schedule();
   }
 
   /** An entry has been applied to the directory. */
@@ -77,6 +90,7 @@ export class LogBroadcaster {
       watches: undefined,
       newestState: undefined,
       leader: undefined,
+      servers: undefined,
     };
     this.#schedule();
   }
@@ -102,6 +116,11 @@ export class LogBroadcaster {
     if (this.#leader === id) return;
     this.#leader = id;
     if (id !== undefined) this.#schedule();
+  }
+
+  /** Other servers may share the log now: whoever was told of others is told. */
+  serversChanged(): void {
+    this.#schedule();
   }
 
   /** Sends a state message to all sessions, after the entries. */
@@ -178,6 +197,7 @@ export class LogBroadcaster {
     if (!progress.isAdmitted) this.#admit(session, progress);
     this.#catchUp(writer, progress);
     this.#nameLeader(writer, progress);
+    this.#nameServers(writer, progress);
     const { number = progress.stateNumber, frame } = this.#state ?? {};
     if (frame !== undefined && progress.stateNumber !== number) {
       progress.stateNumber = number;
@@ -196,7 +216,12 @@ export class LogBroadcaster {
     const { order } = progress;
     const { revision } = this.#directory;
     const leaseMs = Math.max(1, Math.ceil(this.#limits.leaseMs));
-    nativeWriter.send(encodeControl({ type: "admitted", log: this.log, order, revision, observed, leaseMs }));
+    const addresses = this.#serverAddresses;
+    progress.servers = addresses;
+    const servers = addresses.length === 0 ? {} : { servers: addresses };
+    nativeWriter.send(
+      encodeControl({ type: "admitted", log: this.log, order, revision, observed, leaseMs, ...servers }),
+    );
     // Before the directory: whoever has read that is a member, and knows who leads.
     this.#nameLeader(nativeWriter, progress);
   }
@@ -205,6 +230,18 @@ export class LogBroadcaster {
     if (this.#leader === undefined || this.#leader === progress.leader) return;
     progress.leader = this.#leader;
     writer.send(encodeControl({ type: "leader", id: this.#leader }));
+  }
+
+  get #serverAddresses(): Address[] {
+    return this.#servers.addresses.slice(0, mostServers);
+  }
+
+  /** A member that cannot reach this server goes on at one of the others. */
+  #nameServers(writer: NativeWriter, progress: LogProgress): void {
+    const servers = this.#serverAddresses;
+    if (progress.servers?.join() === servers.join()) return;
+    progress.servers = servers;
+    writer.send(encodeControl({ type: "servers", servers }));
   }
 
   #catchUp(writer: NativeWriter, progress: LogProgress): void {

@@ -37,6 +37,14 @@ export class LogCache {
     return this.#entries.length;
   }
 
+  /** The directory has been read anew: nothing is kept of how it came about. */
+  restart(): void {
+    this.#entries = [];
+    this.#base = this.#directory.revision;
+    this.#batches.clear();
+    this.#snapshot = undefined;
+  }
+
   /** An entry has been applied to the directory. */
   add(entry: Entry): void {
     const isNext = entry.revision === this.#base + this.#entries.length + 1;

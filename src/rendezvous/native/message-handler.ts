@@ -14,7 +14,7 @@ import type { Mesh } from "../mesh.js";
 import type { Meshes } from "../meshes.js";
 import type { SessionCloser } from "../session-closer.js";
 import type { SharingServers } from "../sharing-servers.js";
-import type { RendezvousRules } from "../types.js";
+import type { LogFact, RendezvousRules } from "../types.js";
 import type { Measurements } from "./measurements.js";
 import type { Observers } from "./observers.js";
 
@@ -163,24 +163,48 @@ export class NativeMessageHandler {
    * tries something else.
    */
   #grant(session: MemberSession, control: ControlOf<"grant">, now: number): void {
-    const { grantsPerSecond, grantsWaiting } = this.#rules.limits;
-    const members = this.#meshes.find(session.mesh)?.members;
+    const { grantsPerSecond } = this.#rules.limits;
+    const mesh = this.#meshes.find(session.mesh);
+    const members = mesh?.members;
     const [owner, later] = [members?.get(control.owner), members?.get(control.later)];
     const [sender, receiver] = control.failed === undefined ? [owner, later] : [later, owner];
     const isPair = owner?.isPresent === true && later?.isPresent === true && ownsLink(owner, later);
-    if (!isPair || sender?.session !== session || receiver?.session?.logProgress?.isAdmitted !== true) return;
-    const writer = receiver.session.nativeWriter;
+    if (!isPair || sender?.session !== session || receiver === undefined) return;
+    const target = receiver.session;
+    if (target !== undefined && target.logProgress?.isAdmitted !== true) return;
     const count = session.countGrant(now);
     if (count > grantsPerSecond) {
       if (count === grantsPerSecond + 1)
         this.#sessionCloser.note(session, "GRANT_DROPPED", `more than ${grantsPerSecond} grants in a second`);
-    } else if (writer.owed >= grantsWaiting) {
-      const message = `${grantsWaiting} messages wait already for ${receiver.address}, which is slow to read`;
-      this.#sessionCloser.note(session, "GRANT_DROPPED", message);
-    } else writer.owe(`grant ${sender.id}`, encodeControl(control));
+    } else if (target !== undefined) this.#passOn(control, sender, target);
+    else mesh?.relay({ type: "relayed", to: receiver.id, control });
   }
 
+  /** A grant comes from another server. */
+  relayed(mesh: Mesh, { to, control }: Extract<LogFact, { type: "relayed" }>): void {
+    const [owner, later] = [mesh.members.get(control.owner), mesh.members.get(control.later)];
+    const [sender, receiver] = control.failed === undefined ? [owner, later] : [later, owner];
+    const isPair = owner?.isPresent === true && later?.isPresent === true && ownsLink(owner, later);
+    if (!isPair || sender === undefined || receiver?.id !== to || receiver.session === undefined) return;
+    this.#passOn(control, sender, receiver.session);
+  }
+
+  #passOn(control: ControlOf<"grant">, sender: MemberRecord, receiver: MemberSession): void {
+    const { grantsWaiting } = this.#rules.limits;
+    const writer = receiver.nativeWriter;
+    if (receiver.logProgress?.isAdmitted !== true) return;
+    if (writer.owed < grantsWaiting) {
+      writer.owe(`grant ${sender.id}`, encodeControl(control));
+      return;
+    }
+    const message = `${grantsWaiting} messages wait already for ${receiver.address}, which is slow to read`;
+    const from = sender.session ?? receiver;
+    this.#sessionCloser.note(from, "GRANT_DROPPED", message);
+  }
+
+  /** While the store is away others may judge whoever is here: it is not told that it holds what it holds. */
   #renew(session: MemberSession, number: number, now: number): void {
+    if (!this.#servers.isStoreThere) return;
     this.#meshes.find(session.mesh)?.claims.heard(session.candidate?.id ?? "", now);
     session.nativeWriter.owe("renewed", encodeControl({ type: "renewed", number }));
   }
@@ -261,15 +285,19 @@ export class NativeMessageHandler {
       return;
     }
     const isListed = record?.member !== undefined && record.address === address && record.dialect === "native";
-    const refusal = isListed ? resumeRefusal(mesh, record, candidate) : recoveryRefusal(mesh, record, candidate, now);
-    const refused = refusal ?? mesh.membership.admission.judgeHost(applicantOf(session, candidate));
+    const isOfThisLog = log === mesh.logBroadcaster.log;
+    const held = this.#servers.isShared && isOfThisLog ? revision : undefined;
+    const refused =
+      aheadRefusal(mesh, id, held, now) ??
+      (isListed ? resumeRefusal(mesh, record, candidate) : recoveryRefusal(mesh, record, candidate, held, now)) ??
+      mesh.membership.admission.judgeHost(applicantOf(session, candidate));
     if (refused !== undefined) {
       sessionCloser.refuse(session, refused.code, refused.message, now);
       return;
     }
     session.mesh = name;
     session.candidate = candidate;
-    if (isListed) mesh.proving(session, record, log === mesh.logBroadcaster.log ? revision : undefined);
+    if (isListed) mesh.proving(session, record, isOfThisLog ? revision : undefined);
     else session.recovery = { order, highest, rows: 0, ownRows: 0, known: [], gone: [] };
     this.challenge(session, now);
   }
@@ -450,21 +478,34 @@ function candidateOf({ id, address, name, meta }: Asking): Candidate {
   return { id, address, dialect: "native", ...more };
 }
 
+/** Why somebody cannot go on who holds a revision that this log has not come to. */
+function aheadRefusal(mesh: Mesh, id: Id, revision: number | undefined, now: number): Refusal | undefined {
+  const judged = revision === undefined ? undefined : mesh.judgeRevision(id, revision, now);
+  if (judged === undefined) return undefined;
+  const has = `the log of "${printable(mesh.name)}" is at revision ${mesh.members.directory.revision}`;
+  const message = `${has}, and this member has read ${revision}`;
+  return { code: judged === "behind" ? "STORE_UNAVAILABLE" : "STORE_ROLLED_BACK", message };
+}
+
 /** Why a member of this log cannot go on. */
 function resumeRefusal(mesh: Mesh, { isStanding }: MemberRecord, { id }: Candidate): Refusal | undefined {
   if (mesh.hasEnded) return { code: "FENCED", message: fenced(mesh.name, id) };
   return isStanding ? undefined : { code: "STORE_UNAVAILABLE", message: removalUnanswered };
 }
 
-/** Why somebody cannot come back as a member of an earlier log. The id of a member of this one is not to be had. */
+/**
+ * Why somebody cannot come back as a member of an earlier log. The id of a member of this one is not to be had; and whoever was in
+ * this very log, where that outlives its servers, up to the revision `held`, has been removed from it.
+ */
 function recoveryRefusal(
   mesh: Mesh,
   record: MemberRecord | undefined,
   { id, address }: Candidate,
+  held: number | undefined,
   now: number,
 ): Refusal | undefined {
   const isForeign = record !== undefined && record.expectation === undefined && record.address !== address;
-  if (mesh.hasEnded || isForeign || !mesh.recovery.isWelcome(id, now)) {
+  if (mesh.hasEnded || held !== undefined || isForeign || !mesh.recovery.isWelcome(id, now)) {
     return { code: "FENCED", message: fenced(mesh.name, id) };
   }
   return record?.standing === "unanswered" ? { code: "STORE_UNAVAILABLE", message: removalUnanswered } : undefined;

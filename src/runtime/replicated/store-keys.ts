@@ -169,7 +169,7 @@ const fact = typed("a fact", {
   ended: endedFields,
 });
 
-const appendFields = { change, after: wholeNumber(0), judges: optional(wholeNumber(1)) };
+const appendFields = { change, after: wholeNumber(0), judges: optional(wholeNumber(0)) };
 const factFields = { fact };
 
 /** What one entry says: a change to judge, or a fact. */

@@ -8,6 +8,7 @@ import { claimLeaseMs } from "../../../src/protocol/claims.js";
 import { type Change, Directory, type Entry, entryOf, type Id, isClaimEntry } from "../../../src/protocol/directory.js";
 import type { Control } from "../../../src/protocol/native/control.js";
 import { ClaimRegistry, type ClaimTotals } from "../../../src/rendezvous/claim-registry.js";
+import { SharingServers } from "../../../src/rendezvous/sharing-servers.js";
 import type { MeshTimer, RendezvousOutput } from "../../../src/rendezvous/types.js";
 import { idOf, listed, logId } from "./names.js";
 
@@ -49,7 +50,15 @@ class Server {
       else if (timer === "claimRetry") this.claims.retry(now);
     });
     this.totals = { count: 0, grantsFrom };
-    this.claims = new ClaimRegistry("m", defaultLimits, this.directory, this.totals, this.#outputs, timers);
+    this.claims = new ClaimRegistry(
+      "m",
+      defaultLimits,
+      new SharingServers(false),
+      this.directory,
+      this.totals,
+      this.#outputs,
+      timers,
+    );
   }
 
   append(change: Change, now: number, key?: number): void {
@@ -60,8 +69,8 @@ class Server {
     this.log.push(entry);
     if (isClaimEntry(entry)) this.claims.appended(entry, key, now);
     // Whoever is lost has given up.
-    else if (this.#without === "C3" && entry.type === "lost") this.claims.memberEntry({ ...entry, type: "left" });
-    else this.claims.memberEntry(entry);
+    else if (this.#without === "C3" && entry.type === "lost") this.claims.memberEntry({ ...entry, type: "left" }, now);
+    else this.claims.memberEntry(entry, now);
   }
 
   /** The log answers what has been appended. */

@@ -1,0 +1,201 @@
+import { describe, expect, test } from "vitest";
+import { linkAll, nativeMembers } from "./play.js";
+import { answersEverywhere, comesBack, SharedStore } from "./shared-play.js";
+
+const leaseMs = 20_000;
+
+describe("members of servers that share a log", () => {
+  test("are seen at every server, with the order that the log has given", () => {
+    const store = new SharedStore();
+    const [a, b] = [store.start(), store.start()];
+    const [one, two] = [nativeMembers(a.play, 1)[0], nativeMembers(b.play, 1, "default", 14_101)[0]];
+    store.settle();
+    expect(a.play.machine.membersOf("default")).toEqual(["127.0.0.1:14001", "127.0.0.1:14101"]);
+    expect(b.play.machine.membersOf("default")).toEqual(["127.0.0.1:14001", "127.0.0.1:14101"]);
+    expect(b.play.machine.presentIn("default")).toEqual(["127.0.0.1:14001", "127.0.0.1:14101"]);
+    expect(one?.end.last("entries")?.entries.length).toBeGreaterThan(0);
+    expect(two?.end.last("admitted")?.log).toBe(one?.end.last("admitted")?.log);
+    expect(two?.end.last("admitted")?.log).toBe(store.fold().head.log);
+  });
+
+  test("are known to a server that starts later, which lets newcomers in at once", () => {
+    const store = new SharedStore();
+    const a = store.start();
+    nativeMembers(a.play, 2);
+    const b = store.start();
+    expect(b.play.machine.presentIn("default")).toEqual(["127.0.0.1:14001", "127.0.0.1:14002"]);
+    const newcomer = b.play.native("127.0.0.1:14101").register({ looked: true });
+    store.pass(20);
+    expect(newcomer.end.last("admitted")?.servers).toEqual([a.address]);
+    expect(newcomer.end.last("directory")?.members.length).toBe(3);
+  });
+
+  test("are nobody's loss when a session breaks and they go on at another server", () => {
+    const store = new SharedStore();
+    const [a, b] = [store.start(), store.start()];
+    const [, member] = nativeMembers(a.play, 2);
+    if (member === undefined) throw new Error("nobody");
+    member.caller.close("ECONNRESET");
+    store.settle();
+    expect(b.play.machine.presentIn("default")).toEqual(["127.0.0.1:14001"]);
+    const twin = comesBack(store, b, member);
+    store.pass(3 * leaseMs);
+    expect(twin.end.last("admitted")?.order).toBe(member.order);
+    expect([a, b].flatMap(({ play }) => play.eventsOf("lost"))).toEqual([]);
+    expect(a.play.machine.presentIn("default")).toEqual(["127.0.0.1:14001", "127.0.0.1:14002"]);
+  });
+
+  test("have their older session closed by the server that they have left", () => {
+    const store = new SharedStore();
+    const [a, b] = [store.start(), store.start()];
+    const [, member] = nativeMembers(a.play, 2);
+    if (member === undefined) throw new Error("nobody");
+    comesBack(store, b, member);
+    store.settle();
+    expect(member.caller.state).toBe("halfClosed");
+    expect(store.fold().state.attachments.find(({ id }) => id === member.id)?.server).toBe(b.id);
+    store.pass(2 * leaseMs);
+    expect([a, b].flatMap(({ play }) => play.eventsOf("lost"))).toEqual([]);
+  });
+
+  test("keep the newer session when the attachment to the other server comes late", () => {
+    const store = new SharedStore();
+    const [a, b] = [store.start(), store.start()];
+    const [, member] = nativeMembers(a.play, 2);
+    if (member === undefined) throw new Error("nobody");
+    member.caller.close("ECONNRESET");
+    store.settle();
+    a.isCut = true;
+    const first = comesBack(store, b, member);
+    first.caller.close("ECONNRESET");
+    const last = comesBack(store, a, member);
+    a.isCut = false;
+    a.catchUp();
+    store.settle();
+    expect(last.caller.state).toBe("open");
+    expect(store.fold().state.attachments.find(({ id }) => id === member.id)?.server).toBe(a.id);
+    expect(b.play.machine.presentIn("default")).toEqual(["127.0.0.1:14001", "127.0.0.1:14002"]);
+  });
+
+  test("are judged by the server that had them last, and lost once", () => {
+    const store = new SharedStore();
+    const [a, b] = [store.start(), store.start()];
+    const [, member] = nativeMembers(a.play, 2);
+    nativeMembers(b.play, 1, "default", 14_101);
+    member?.die();
+    store.pass(100);
+    // The address refuses a dial: that of its own server, nobody else dials.
+    expect(a.play.eventsOf("lost").map(({ address }) => address)).toEqual(["127.0.0.1:14002"]);
+    expect(b.play.dials.filter(({ to }) => to === "127.0.0.1:14002")).toEqual([]);
+    expect(b.play.eventsOf("lost").length).toBe(1);
+  });
+});
+
+describe("a server that has gone", () => {
+  test("leaves suspects at the others, which are lost once after a lease", () => {
+    const store = new SharedStore();
+    const [a, b, c] = [store.start(), store.start(), store.start()];
+    const [gone, back] = nativeMembers(a.play, 2);
+    nativeMembers(b.play, 1, "default", 14_101);
+    nativeMembers(c.play, 1, "default", 14_201);
+    if (gone === undefined || back === undefined) throw new Error("nobody");
+    // Their addresses answer all the same: only the lease counts.
+    answersEverywhere(store, gone, back);
+    store.kill(a);
+    store.settle();
+    expect(b.play.machine.status("default", store.now).members.map(({ state }) => state)).toEqual([
+      "suspect",
+      "suspect",
+      "member",
+      "member",
+    ]);
+    comesBack(store, c, back);
+    store.pass(leaseMs - 1_000);
+    expect(b.play.eventsOf("lost")).toEqual([]);
+    store.pass(2_000);
+    for (const { play } of [b, c]) {
+      expect(play.eventsOf("lost").map(({ address }) => address)).toEqual([gone.address]);
+      expect(play.machine.presentIn("default")).toEqual([back.address, "127.0.0.1:14101", "127.0.0.1:14201"]);
+    }
+    store.pass(2 * leaseMs);
+    expect(b.play.eventsOf("lost").length).toBe(1);
+  });
+
+  test("and wakes up gets nobody lost who has gone on elsewhere", () => {
+    const store = new SharedStore();
+    const [a, b] = [store.start(), store.start()];
+    const [, member] = nativeMembers(a.play, 2);
+    nativeMembers(b.play, 1, "default", 14_101);
+    if (member === undefined) throw new Error("nobody");
+    answersEverywhere(store, member);
+    member.caller.close("ECONNRESET");
+    store.pass(10);
+    a.isStopped = true;
+    store.lose(a);
+    comesBack(store, b, member);
+    store.pass(2 * leaseMs);
+    store.wake(a);
+    store.settle();
+    expect(b.play.machine.presentIn("default")).toContain(member.address);
+    expect(a.play.machine.presentIn("default")).toContain(member.address);
+    expect(a.play.eventsOf("lost").map(({ address }) => address)).not.toContain(member.address);
+  });
+
+  test("is not the end of the mesh: it is forgotten when nobody is at any server for a lease", () => {
+    const store = new SharedStore();
+    const [a, b] = [store.start(), store.start()];
+    nativeMembers(a.play, 2);
+    store.pass(3 * leaseMs);
+    expect(b.play.eventsOf("forgotten")).toEqual([]);
+    store.kill(a);
+    store.pass(leaseMs - 1_000);
+    expect(b.play.eventsOf("forgotten")).toEqual([]);
+    store.pass(2_000);
+    expect(b.play.eventsOf("forgotten").length).toBe(1);
+    expect(b.play.eventsOf("lost")).toEqual([]);
+    expect(b.play.machine.meshes).toEqual(["default"]);
+    expect(b.play.machine.membersOf("default")).toEqual([]);
+  });
+});
+
+describe("completeness across servers", () => {
+  test("comes of reports at two servers, seen at a third, and goes with a broken pair and with a server", () => {
+    const store = new SharedStore({ capacity: 4, onFull: "hold" });
+    const [a, b, c] = [store.start(), store.start(), store.start()];
+    const members = [
+      ...nativeMembers(a.play, 2),
+      ...nativeMembers(b.play, 1, "default", 14_101),
+      ...nativeMembers(c.play, 1, "default", 14_201),
+    ];
+    store.settle();
+    linkAll(members);
+    store.settle();
+    const isComplete = (): boolean[] => {
+      return [a, b, c].map(({ play }) => play.machine.status("default", store.now).complete);
+    };
+    expect(isComplete()).toEqual([true, true, true]);
+    expect(c.play.eventsOf("complete")[0]).toMatchObject({ members: 4, links: 6 });
+    const [one, two, three] = members;
+    if (one === undefined || two === undefined || three === undefined) throw new Error("nobody");
+    one.unlinked(three, "broken", "ECONNRESET");
+    store.settle();
+    expect(isComplete()).toEqual([false, false, false]);
+    one.linked([three, 2]);
+    three.linked([one, 2]);
+    store.settle();
+    expect(isComplete()).toEqual([true, true, true]);
+    store.kill(a);
+    store.settle();
+    expect(isComplete().slice(1)).toEqual([false, false]);
+    for (const member of [one, two]) {
+      const twin = comesBack(store, b, member);
+      store.settle();
+      // What it reported before may be outdated.
+      expect(isComplete().slice(1)).toEqual([false, false]);
+      const others = members.filter((other) => other !== member);
+      twin.reportAll(...others.map((other) => [other, other === three && member === one ? 2 : 1] as const));
+      store.settle();
+    }
+    expect(isComplete().slice(1)).toEqual([true, true]);
+  });
+});
