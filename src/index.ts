@@ -52,5 +52,5 @@ export type { OnFull } from "./rendezvous/types.js";
 export type { LogRecord } from "./runtime/log-rate-limiter.js";
 export { type TraceRecord, toSequenceDiagram } from "./runtime/trace.js";
 export type { ServerEvents } from "./server/events.js";
-export type { ServeOptions, ServerOptions } from "./server/options.js";
+export type { ServeOptions, ServerOptions, StoreOptions } from "./server/options.js";
 export { type ListeningServer, RendezvousServer, serve } from "./server/rendezvous-server.js";

@@ -8,7 +8,7 @@ export const exitCodes = {
   usage: 2,
   /** A wait ran out, also that for the mesh to be complete. */
   timedOut: 3,
-  /** The server refused. */
+  /** The server refused, or the store of the servers. */
   refused: 4,
   /** A signal n ends the command with 128 + n, also after a clean leave. */
   signal: 128,
@@ -20,6 +20,16 @@ const usage: ReadonlySet<string> = new Set<ErrorCode>([
   "SECRET_FILE",
   "INSECURE_LISTEN",
   "SECRET_IN_CLASSIC",
+]);
+
+/** The server does not take this member, or the store does not take this server. */
+const refused: ReadonlySet<string> = new Set<ErrorCode>([
+  "REFUSED",
+  "STORE_REFUSED",
+  "STORE_TOO_OLD",
+  "STORE_MISMATCH",
+  "STORE_CORRUPT",
+  "STORE_ROLLED_BACK",
 ]);
 
 /** A process that this command started has failed. Its exit code becomes that of this command. */
@@ -41,5 +51,5 @@ export function exitCodeOf(error: unknown): number {
   if (!(error instanceof FullmeshError)) return exitCodes.failed;
   if (usage.has(error.code)) return exitCodes.usage;
   if (error.code === "TIMED_OUT" || error.code === "INCOMPLETE") return exitCodes.timedOut;
-  return error.code === "REFUSED" ? exitCodes.refused : exitCodes.failed;
+  return refused.has(error.code) ? exitCodes.refused : exitCodes.failed;
 }

@@ -1,9 +1,11 @@
+import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
 import { badOption, listenOption } from "../api/options.js";
 import { waitWithin } from "../api/waiting.js";
 import { defaultLimits, type Limits } from "../core/limits.js";
 import type { Dialect } from "../protocol/directory.js";
 import type { OnFull } from "../rendezvous/types.js";
+import type { ServerOptions } from "../server/options.js";
 import { RendezvousServer } from "../server/rendezvous-server.js";
 import { type CommandContext, runCommand } from "./command.js";
 import {
@@ -40,6 +42,11 @@ interface ServeFlags extends CommonFlags {
   readonly trace?: string;
   readonly http?: string;
   readonly httpHost?: readonly string[];
+  readonly store?: string;
+  readonly storeCa?: string;
+  readonly storeCert?: string;
+  readonly storeKey?: string;
+  readonly advertise?: string;
 }
 
 /** Adds `fullmesh serve`. */
@@ -89,11 +96,28 @@ export function addServe(program: Command): void {
         "a host name by which browsers may ask for it, besides IP addresses and localhost; repeat, or separate by commas",
       ).argParser((text, before: readonly string[] | undefined) => [...(before ?? []), ...text.split(",")]),
     )
+    .addOption(
+      flag(
+        "--store <url>",
+        "the etcd that this server shares with others: etcd://[user:password@]host:port,.../prefix, or etcd+https://...",
+      ),
+    )
+    .addOption(flag("--store-ca <file>", "the authority of its certificate, in PEM (default: those that Node knows)"))
+    .addOption(flag("--store-cert <file>", "the certificate that this server shows to it, in PEM"))
+    .addOption(flag("--store-key <file>", "the key of that certificate, in PEM"))
+    .addOption(
+      flag(
+        "--advertise <ip:port>",
+        "where members reach this server, for the other servers to say (default: where it listens)",
+      ),
+    )
     .addOption(flag("--trace <file>", "write the run as a Mermaid sequence diagram"));
   withLeaseFlag(withSilentFlag(command));
   withDialectFlag(command, ["any", "native", "classic"]);
   withSecretFlag(command);
-  withInsecureFlag(withCommonFlags(command, "how long to wait for the capacity to be reached (default: for ever)"));
+  withInsecureFlag(
+    withCommonFlags(command, "how long to wait for the store, and for the capacity to be reached (default: for ever)"),
+  );
   command.action(() =>
     runCommand(command.opts<ServeFlags>(), (context) => runServe(command.opts<ServeFlags>(), context)),
   );
@@ -108,12 +132,13 @@ function detectionLimits({ silent, lease }: ServeFlags): Partial<Limits> {
 }
 
 async function runServe(flags: ServeFlags, { output, onSignal, onStdoutClosed }: CommandContext): Promise<void> {
-  if (flags.timeout !== undefined && flags.capacity === undefined) {
-    badOption("timeout", "given together with --capacity, which it waits for", flags.timeout);
+  if (flags.timeout !== undefined && flags.capacity === undefined && flags.store === undefined) {
+    badOption("timeout", "given together with --capacity or --store, which it waits for", flags.timeout);
   }
   const { host, port } = listenOption("listen", flags.listen);
   const trace = flags.trace === undefined ? undefined : await TraceFile.open(flags.trace, output);
   const secret = await secretFrom(flags, output);
+  const store = await storeFrom(flags);
   const server = new RendezvousServer({
     onFull: flags.onFull,
     dialect: flags.dialect,
@@ -129,15 +154,16 @@ async function runServe(flags: ServeFlags, { output, onSignal, onStdoutClosed }:
     ...(flags.allowAdvertise === undefined ? {} : { allowAdvertise: flags.allowAdvertise }),
     ...(flags.http === undefined ? {} : { http: flags.http }),
     ...(flags.httpHost === undefined ? {} : { httpHosts: flags.httpHost }),
+    ...store,
     ...(trace === undefined ? {} : { trace: (record) => trace.add(record) }),
   });
   reportServer(server, output, flags.capacity);
   await server.initSocket(host, port);
-  await server.sockListen();
+  onSignal(() => void server.close());
+  await server.sockListen(flags.timeout === undefined ? {} : { timeoutMs: flags.timeout * 1000 });
   const { httpAddress } = server;
   if (httpAddress !== undefined) output.info(`the mesh is shown at http://${httpAddress}/`);
   notifySystemd(output);
-  onSignal(() => void server.close());
   onStdoutClosed(() => output.info("the reader of stdout has closed it; the server goes on"));
   try {
     await capacityReached(server, flags);
@@ -145,6 +171,29 @@ async function runServe(flags: ServeFlags, { output, onSignal, onStdoutClosed }:
   } finally {
     await server.close();
     await trace?.write();
+  }
+}
+
+/** What these flags say of a store that servers share. */
+async function storeFrom(flags: ServeFlags): Promise<Pick<ServerOptions, "store" | "advertise">> {
+  const certificates: { ca?: string; cert?: string; key?: string } = {};
+  const files = { ca: flags.storeCa, cert: flags.storeCert, key: flags.storeKey };
+  for (const [name, file] of Object.entries(files)) {
+    if (file === undefined) continue;
+    if (flags.store === undefined) badOption(`store-${name}`, "given together with --store", file);
+    certificates[name as keyof typeof files] = await contentOf(`store-${name}`, file);
+  }
+  return {
+    ...(flags.store === undefined ? {} : { store: { url: flags.store, ...certificates } }),
+    ...(flags.advertise === undefined ? {} : { advertise: flags.advertise }),
+  };
+}
+
+async function contentOf(name: string, file: string): Promise<string> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    return badOption(name, `a file that can be read (${(error as NodeJS.ErrnoException).code})`, file);
   }
 }
 

@@ -44,6 +44,19 @@ export function reportServer(server: RendezvousServer, output: Output, capacity?
     const rest = `${count === 0 ? "" : `; ${missingPairsText(count, missing, Date.now())}`}${untold === "" ? "" : `; not told: ${untold}`}`;
     output.event("released", null, fields, `released ${counted(members, "member")}: ${reason}${rest}`, mesh);
   });
+  server.on("store:lost", ({ reason }) => {
+    const sentence = `the store is away (${reason}): nobody can join here, and meshes go on`;
+    output.event("store:lost", null, { reason }, sentence);
+  });
+  server.on("store:back", ({ awayMs }) => {
+    output.event("store:back", null, { awayMs }, `the store is back, after ${(awayMs / 1000).toFixed(1)} s`);
+  });
+  server.on("server:joined", ({ id, address = null }) => {
+    output.event("server:joined", null, { id, address }, `the server at ${address} shares the store`);
+  });
+  server.on("server:gone", ({ id, address = null }) => {
+    output.event("server:gone", null, { id, address }, `the server at ${address} is gone`);
+  });
   server.on("closed", () => output.event("closed", null, {}, "closed"));
 }
 

@@ -19,6 +19,8 @@ import { EtcdWatch } from "./watch.js";
 
 /** A store in etcd, from version 3.4 on, over its JSON gateway. */
 export class EtcdStore implements StorePort {
+  /** Requests since the start, and those that have failed. */
+  readonly counts = { requests: 0, failures: 0 };
   readonly #client: EtcdClient;
   readonly #keys: KeyCodec;
   #watch: EtcdWatch | undefined;
@@ -89,10 +91,15 @@ export class EtcdStore implements StorePort {
   }
 
   #settle<Outcome>(promise: Promise<Outcome>, done: (outcome: Outcome | FullmeshError) => void): void {
+    this.counts.requests += 1;
+    const failed = (error: FullmeshError): void => {
+      this.counts.failures += 1;
+      settled(error);
+    };
     const settled = (outcome: Outcome | FullmeshError): void => {
       if (!this.#isClosed) done(outcome);
     };
-    promise.then(settled, settled);
+    promise.then(settled, failed);
   }
 
   #compare({ key, end, of, is, revision }: Condition): Compare {

@@ -1,5 +1,5 @@
 import type { Address } from "../protocol/address.js";
-import type { RendezvousEvent } from "../rendezvous/types.js";
+import type { RendezvousEvent, SharingServer } from "../rendezvous/types.js";
 
 type EventOf<Type extends RendezvousEvent["type"]> = Extract<RendezvousEvent, { type: Type }>;
 
@@ -18,5 +18,12 @@ export interface ServerEvents {
   degraded: [event: EventOf<"degraded">];
   teardown: [event: EventOf<"teardown">];
   released: [event: EventOf<"released">];
+  /** What this server writes does not come back from the store: nobody is let in, and meshes go on as they are. */
+  "store:lost": [event: { readonly reason: string }];
+  /** It comes back again, after so many milliseconds. */
+  "store:back": [event: { readonly awayMs: number }];
+  /** Another server shares the logs from now on; or it is gone. */
+  "server:joined": [server: SharingServer];
+  "server:gone": [server: SharingServer];
   closed: [];
 }

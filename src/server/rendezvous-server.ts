@@ -2,10 +2,12 @@ import { EventEmitter } from "node:events";
 import { callListeners } from "../api/application-calls.js";
 import { tracedFrom } from "../api/call-stack.js";
 import { listen } from "../api/listen.js";
-import { listenOption, requireOptions, requireSecure } from "../api/options.js";
+import { badOption, listenOption, requireOptions, requireSecure } from "../api/options.js";
+import type { WaitOptions } from "../api/waiting.js";
 import type { Endpoint } from "../core/connections.js";
 import { FullmeshError } from "../core/errors.js";
 import { type Address, formatAddress } from "../protocol/address.js";
+import { isUnspecified } from "../protocol/ip.js";
 import type { MeshStatus, PairStatus } from "../protocol/status.js";
 import type { ServerEvents } from "./events.js";
 import { type ServeOptions, type ServerConfig, type ServerOptions, serverConfig } from "./options.js";
@@ -96,12 +98,19 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
   async initSocket(ip: string, port: number): Promise<void> {
     const on = listenOption("listen", formatAddress({ host: ip, port }));
     requireSecure(on, this.#insecure, this.#config.rules.isKeyed);
+    const { store } = this.#config;
+    if (store !== undefined && store.advertise === undefined && isUnspecified(on.host)) {
+      badOption("advertise", `given together with \`store\` on ${on.host}, which nobody can dial`, undefined);
+    }
     this.#requireSilent();
     this.#on = on;
   }
 
-  /** The second step: listens, and resolves with the address, in which port 0 has become a real one. */
-  async sockListen(): Promise<Address> {
+  /**
+   * The second step: listens, and resolves with the address, in which port 0 has become a real one. With a store it resolves
+   * when that has been read; before, everybody is told to come again. `wait` bounds that, and a failure is the end of this server.
+   */
+  async sockListen(wait: WaitOptions = {}): Promise<Address> {
     this.#requireSilent();
     if (this.#on === undefined) throw new FullmeshError("WRONG_STEP", "sockListen comes after initSocket");
     const on = this.#on;
@@ -109,7 +118,9 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
     try {
       const runtime = this.#runtime ?? (await this.#load());
       await runtime.show();
-      this.#address = formatAddress(await listen(runtime.driver, on));
+      const address = formatAddress(await listen(runtime.driver, on));
+      await runtime.openLog(address, wait);
+      this.#address = address;
       callListeners(runtime.log, this, "listening", this.#address);
     } catch (error) {
       this.#isListening = false;
@@ -196,7 +207,8 @@ export type ListeningServer = RendezvousServer & { readonly address: Address };
 /**
  * Starts a rendezvous server.
  *
- * @throws {FullmeshError} `BAD_OPTION`, `PORT_IN_USE`, `NOT_OUR_ADDRESS`, `LISTEN_FAILED`, `INSECURE_LISTEN`
+ * @throws {FullmeshError} `BAD_OPTION`, `PORT_IN_USE`, `NOT_OUR_ADDRESS`, `LISTEN_FAILED`, `INSECURE_LISTEN`; with a store
+ *   `TIMED_OUT`, `ABORTED`, `STORE_REFUSED`, `STORE_TOO_OLD`, `STORE_MISMATCH`, `STORE_CORRUPT`, `STORE_ROLLED_BACK`
  */
 export async function serve(options: ServeOptions = {}): Promise<ListeningServer> {
   return await tracedFrom(serve, async () => {
@@ -204,7 +216,7 @@ export async function serve(options: ServeOptions = {}): Promise<ListeningServer
     const { host, port } = listenOption("listen", options.listen ?? "127.0.0.1:4000");
     const server = new RendezvousServer(options);
     await server.initSocket(host, port);
-    await server.sockListen();
+    await server.sockListen(options);
     return server as ListeningServer;
   });
 }

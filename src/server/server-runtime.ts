@@ -2,6 +2,7 @@ import type { EventEmitter } from "node:events";
 import { callListener, callListeners } from "../api/application-calls.js";
 import { Deferred } from "../api/deferred.js";
 import { Log } from "../api/log.js";
+import type { WaitOptions } from "../api/waiting.js";
 import { FullmeshError } from "../core/errors.js";
 import { printable } from "../core/escaping.js";
 import { nodeClock } from "../nodejs/clock.js";
@@ -10,7 +11,7 @@ import type { Address } from "../protocol/address.js";
 import { movedPair } from "../protocol/missing-pair.js";
 import { type MeshStatus, movedInTime, movedPairStatus, type PairStatus } from "../protocol/status.js";
 import { RendezvousMachine } from "../rendezvous/rendezvous-machine.js";
-import type { RendezvousEvent, RendezvousInput, RendezvousOutput } from "../rendezvous/types.js";
+import type { RendezvousEvent, RendezvousInput, RendezvousOutput, RendezvousRules } from "../rendezvous/types.js";
 import { Driver } from "../runtime/driver.js";
 import type { MembershipLog } from "../runtime/membership-log.js";
 import { MemoryLog } from "../runtime/memory-log.js";
@@ -20,6 +21,7 @@ import type { ServerFigures } from "./http/metrics.js";
 import type { StatusPages } from "./http/status-pages.js";
 import { MeshCounters } from "./mesh-counters.js";
 import type { ServerConfig } from "./options.js";
+import type { SharedLog } from "./shared-log.js";
 
 /** A clock that is off by more has been set, or this computer was asleep. */
 const jumpMs = 1_000;
@@ -37,7 +39,11 @@ export class ServerRuntime {
   readonly driver: Driver<RendezvousInput, RendezvousOutput>;
   readonly #server: EventEmitter<ServerEvents>;
   readonly #onTrace: ((record: TraceRecord) => void) | undefined;
-  readonly #membershipLog: MembershipLog = new MemoryLog((answer) => this.driver.input(answer));
+  readonly #rules: RendezvousRules;
+  readonly #store: ServerConfig["store"];
+  readonly #memoryLog: MembershipLog | undefined;
+  /** Instead of that, from `openLog` on, where servers share the log. */
+  #sharedLog: SharedLog | undefined;
   readonly log: Log;
   readonly #http: ServerConfig["http"];
   #pages: StatusPages | undefined;
@@ -49,8 +55,11 @@ export class ServerRuntime {
   readonly #closed = new Deferred<ServerEnd>();
   #end: ServerEnd = { reason: "closed" };
 
-  constructor(server: EventEmitter<ServerEvents>, { rules, transport, trace, logger, http }: ServerConfig) {
+  constructor(server: EventEmitter<ServerEvents>, { rules, transport, trace, logger, http, store }: ServerConfig) {
     this.#http = http;
+    this.#store = store;
+    this.#rules = rules;
+    this.#memoryLog = store === undefined ? new MemoryLog((answer) => this.driver.input(answer)) : undefined;
     this.log = new Log(logger);
     this.#server = server;
     this.#onTrace = trace;
@@ -78,6 +87,37 @@ export class ServerRuntime {
     return this.#httpAddress;
   }
 
+  /**
+   * Reads the store, where servers share the log. `on`: where this server listens.
+   *
+   * @throws {FullmeshError} whatever is wrong with the store, `TIMED_OUT`, `ABORTED`
+   */
+  async openLog(on: Address, wait: WaitOptions): Promise<void> {
+    if (this.#store === undefined) return;
+    const { SharedLog } = await import("./shared-log.js");
+    this.#sharedLog = new SharedLog(
+      this.#store,
+      this.#rules,
+      on,
+      (input) => this.driver.input(input),
+      (event) => callListeners(this.log, this.#server, event.type, event),
+      (failure) => this.#fail(failure),
+    );
+    try {
+      await this.#sharedLog.open(wait);
+    } catch (error) {
+      this.driver.input({ type: "close" });
+      await this.closed;
+      throw error;
+    }
+  }
+
+  /** What the store has shown lets no server go on. */
+  #fail(failure: FullmeshError): void {
+    this.#end = { reason: failure.message, failure };
+    this.driver.input({ type: "close" });
+  }
+
   /** Shows the mesh over HTTP, if that is wanted. */
   async show(): Promise<void> {
     if (this.#http === undefined || this.#pages !== undefined) return;
@@ -100,12 +140,12 @@ export class ServerRuntime {
   }
 
   get isReady(): boolean {
-    return !this.#hasClosed;
+    return !this.#hasClosed && (this.#memoryLog !== undefined || this.#sharedLog?.isThere === true);
   }
 
   get figures(): Omit<ServerFigures, "meshes" | "loopDelay"> {
     const { sentBytes, receivedBytes } = this.driver;
-    return { counters: this.#counters, sentBytes, receivedBytes };
+    return { counters: this.#counters, sentBytes, receivedBytes, store: this.#sharedLog?.figures };
   }
 
   status(mesh: string): MeshStatus {
@@ -131,11 +171,18 @@ export class ServerRuntime {
     return this.#clockOffset;
   }
 
+  /** Before a shared log has been read nobody is let in, so nothing is appended. */
+  get #membershipLog(): MembershipLog | undefined {
+    return this.#memoryLog ?? this.#sharedLog?.log;
+  }
+
   #perform(output: RendezvousOutput): void {
     if (output.type === "append") {
-      this.#membershipLog.append(output);
+      this.#membershipLog?.append(output);
+    } else if (output.type === "publish") {
+      this.#sharedLog?.log.publish(output.mesh, output.fact);
     } else if (output.type === "forgetLog") {
-      this.#membershipLog.forget(output.mesh);
+      this.#membershipLog?.forget(output.mesh);
     } else if (output.type === "event") {
       this.#emit(output.event);
     } else if (output.type === "note") {
@@ -160,11 +207,7 @@ export class ServerRuntime {
         break;
       case "closed":
         this.#hasClosed = true;
-        void this.hide();
-        this.#membershipLog.close();
-        this.#closed.resolve(this.#end);
-        callListeners(this.log, this.#server, "closed", undefined);
-        this.log.close();
+        void this.#close();
         return;
       default:
         break;
@@ -173,6 +216,15 @@ export class ServerRuntime {
       const missing = event.missing.map((pair) => movedPair(pair, this.#clockAheadMs));
       callListeners(this.log, this.#server, event.type, { ...event, missing });
     } else callListeners(this.log, this.#server, event.type, event);
+  }
+
+  async #close(): Promise<void> {
+    void this.hide();
+    this.#memoryLog?.close();
+    if (this.#sharedLog !== undefined) await this.#sharedLog.close();
+    this.#closed.resolve(this.#end);
+    callListeners(this.log, this.#server, "closed", undefined);
+    this.log.close();
   }
 
   /** One mesh that ended incomplete makes the end of the server a failure, whatever happens to the others. */

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
+import { storeUrl } from "../../src/etcd/store-url.js";
 import { fullmesh, main, plainEnvironment } from "../cli/command-line.js";
 import { StartedProcess } from "../support/processes.js";
 import { findTool, requireTool } from "../support/tools.js";
@@ -35,6 +36,7 @@ function unknownIn([command = "", ...args]: readonly string[], variables: readon
 interface Container {
   readonly image: string;
   readonly args: readonly string[];
+  readonly command?: readonly string[];
   readonly env: readonly { readonly name: string; readonly value?: string }[];
   readonly ports: readonly { readonly containerPort: number }[];
 }
@@ -99,6 +101,36 @@ describe("deploy/", () => {
       name: "FULLMESH_SERVER",
       value: `${service?.metadata.name}:${service?.spec.ports?.[0]?.port}`,
     });
+  });
+
+  it("has manifests for three servers and three etcd, whose containers run both with flags that they have", (context) => {
+    const documents = parseAllDocuments(read("kubernetes-servers.yaml"));
+    expect(documents.flatMap((document) => ("errors" in document ? document.errors : []))).toEqual([]);
+    const manifests = documents.map((document) => document.toJS() as Manifest);
+    const [server, etcd] = manifests.flatMap(({ spec }) => spec.template?.spec.containers ?? []);
+    expect(server?.image).toBe(`fullmesh:${version}`);
+    const names = server?.env.map(({ name }) => name) ?? [];
+    expect(
+      unknownIn(
+        server?.args ?? [],
+        names.filter((name) => name !== "FULLMESH_SECRET"),
+      ),
+    ).toEqual([]);
+    expect(names.indexOf("POD_IP")).toBeLessThan(names.indexOf("FULLMESH_ADVERTISE"));
+    expect(server?.env).toContainEqual({
+      name: "FULLMESH_ADVERTISE",
+      value: `$(POD_IP):${server?.ports[0]?.containerPort}`,
+    });
+    // The store is where the etcd are, by the names that their headless Service gives them.
+    const url = server?.env.find(({ name }) => name === "FULLMESH_STORE")?.value ?? "";
+    const { endpoints } = storeUrl(url);
+    expect(endpoints).toEqual([0, 1, 2].map((place) => ({ host: `etcd-${place}.etcd`, port: 2379 })));
+    const service = manifests.find(({ kind, metadata }) => kind === "Service" && metadata.name === "etcd");
+    expect(service?.spec.ports?.map(({ port }) => port)).toEqual(etcd?.ports.map(({ containerPort }) => containerPort));
+    const [program = "", ...flags] = etcd?.command ?? [];
+    const help = execFileSync(requireTool(context, program), ["--help"], { encoding: "utf8" });
+    const unknown = flags.map((text) => text.replace(/=.*/, "")).filter((name) => !help.includes(`${name} `));
+    expect(unknown).toEqual([]);
   });
 
   it("has a unit that systemd takes, with flags that the command has", (context) => {

@@ -11,6 +11,19 @@ export interface ServerFigures {
   readonly sentBytes: number;
   readonly receivedBytes: number;
   readonly loopDelay: LoopDelayFigures;
+  /** Of the store that the server shares with others, if it has one. */
+  readonly store: StoreFigures | undefined;
+}
+
+export interface StoreFigures {
+  /** It has been read, and what this server writes comes back. */
+  readonly isThere: boolean;
+  readonly requests: number;
+  readonly failures: number;
+  /** How long ago the newest sign of life of this server was written that has come back. */
+  readonly beatAgeMs: number;
+  /** Other servers that share it. */
+  readonly others: number;
 }
 
 /** Every series, by its name. docs/deploy.md prints this table. */
@@ -29,6 +42,17 @@ export const serverMetrics = {
   fullmesh_joins_total: { type: "counter", help: "Members that were let in." },
   fullmesh_departures_total: { type: "counter", help: "Members that have gone, by type: left or lost." },
   fullmesh_refusals_total: { type: "counter", help: "Connections and registrations that were refused, by code." },
+  fullmesh_store_up: {
+    type: "gauge",
+    help: "With a store: 1 while what the server writes comes back from it, otherwise 0.",
+  },
+  fullmesh_store_requests_total: { type: "counter", help: "Requests to the store." },
+  fullmesh_store_failures_total: { type: "counter", help: "Those of them that failed, or were not answered in time." },
+  fullmesh_store_beat_age_seconds: {
+    type: "gauge",
+    help: "How long ago the newest sign of life of the server was written that has come back from the store.",
+  },
+  fullmesh_other_servers: { type: "gauge", help: "Other servers that share the store and are there." },
   fullmesh_sent_bytes_total: { type: "counter", help: "Bytes that the server has sent, before any encryption." },
   fullmesh_received_bytes_total: { type: "counter", help: "Bytes that it has received." },
   fullmesh_event_loop_delay_seconds: { type: "gauge", help: "How late callbacks were, by stat: mean, p99 or max." },
@@ -49,6 +73,7 @@ export function serverMetricsText(figures: ServerFigures): string {
     text.add("fullmesh_departures_total", left, { mesh, type: "left" });
     text.add("fullmesh_departures_total", lost, { mesh, type: "lost" });
   }
+  if (figures.store !== undefined) addStore(figures.store, text);
   text.add("fullmesh_sent_bytes_total", figures.sentBytes);
   text.add("fullmesh_received_bytes_total", figures.receivedBytes);
   for (const [stat, seconds] of Object.entries(figures.loopDelay)) {
@@ -62,6 +87,17 @@ function addServer({ server }: MeshStatus, text: Exposition<MetricName>): void {
   text.add("fullmesh_start_time_seconds", server.startedAt / 1000);
   text.add("fullmesh_connections", server.connections);
   for (const [code, count] of Object.entries(server.refusals)) text.add("fullmesh_refusals_total", count, { code });
+}
+
+function addStore(
+  { isThere, requests, failures, beatAgeMs, others }: StoreFigures,
+  text: Exposition<MetricName>,
+): void {
+  text.add("fullmesh_store_up", isThere ? 1 : 0);
+  text.add("fullmesh_store_requests_total", requests);
+  text.add("fullmesh_store_failures_total", failures);
+  text.add("fullmesh_store_beat_age_seconds", beatAgeMs / 1000);
+  text.add("fullmesh_other_servers", others);
 }
 
 /** The gauges of all meshes, by label. */

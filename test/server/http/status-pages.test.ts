@@ -215,7 +215,10 @@ describe("the server over HTTP", () => {
     for (const { name, type, help } of families)
       expect(serverMetrics[name as keyof typeof serverMetrics]).toEqual({ type, help });
     const absent = Object.keys(serverMetrics).filter((name) => !families.some((family) => family.name === name));
-    expect(absent).toEqual(["fullmesh_refusals_total"]);
+    const ofStore = ["up", "requests_total", "failures_total", "beat_age_seconds"].map(
+      (name) => `fullmesh_store_${name}`,
+    );
+    expect(absent).toEqual(["fullmesh_refusals_total", ...ofStore, "fullmesh_other_servers"]);
   });
 
   it("lets 64 read events, and closes connections beyond 256 before anything is read", async () => {
