@@ -128,7 +128,7 @@ describe("deploy/", () => {
     const service = manifests.find(({ kind, metadata }) => kind === "Service" && metadata.name === "etcd");
     expect(service?.spec.ports?.map(({ port }) => port)).toEqual(etcd?.ports.map(({ containerPort }) => containerPort));
     const [program = "", ...flags] = etcd?.command ?? [];
-    const help = execFileSync(requireTool(context, program), ["--help"], { encoding: "utf8" });
+    const help = execFileSync(requireTool(context, program), ["--help"], { encoding: "utf8", stdio: "pipe" });
     const unknown = flags.map((text) => text.replace(/=.*/, "")).filter((name) => !help.includes(`${name} `));
     expect(unknown).toEqual([]);
   });

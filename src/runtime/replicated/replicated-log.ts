@@ -157,6 +157,11 @@ export class ReplicatedLog implements SharedMembershipLog {
     return this.#failure;
   }
 
+  /** How old the newest sign of life of this server is that has come back. */
+  get beatAgeMs(): number {
+    return this.#writer.beatAgeMs(this.#clock.now());
+  }
+
   /** Reads the store and enters it, however long that takes. Then `restored` comes for each mesh, `servers`, and `done`. */
   start(done: () => void): void {
     this.#started = done;
