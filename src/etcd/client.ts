@@ -148,21 +148,22 @@ export class EtcdClient {
 
   async #performAt<Result>(choice: Choice, perform: Perform<Result>, deadline: number): Promise<Result> {
     const { endpoint } = choice;
+    let used: Promise<string | undefined> | undefined;
     const tryOnce = async (): Promise<Result> => {
       this.#token ??= this.#authenticate(endpoint, deadline);
-      const token = await this.#token;
+      used = this.#token;
+      const token = await used;
       choice.inspection ??= this.#inspect(choice, token, deadline);
       await choice.inspection;
       if (this.#rolledBack !== undefined) throw this.#rolledBack;
       return await perform(endpoint, token, deadline);
     };
-    const token = this.#token;
     try {
       return await tryOnce();
     } catch (error) {
       if (!isTokenRefused(error) || this.#credentials === undefined) throw error;
       // A token runs out, and a member that was restarted has forgotten it.
-      if (this.#token === token) this.#token = undefined;
+      if (this.#token === used) this.#token = undefined;
       return await tryOnce();
     }
   }

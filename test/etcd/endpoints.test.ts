@@ -1,12 +1,10 @@
-import { once } from "node:events";
-import { createServer, type RequestListener } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { RequestListener } from "node:http";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { EtcdCluster, type EtcdMember } from "../support/etcd.js";
 import { proxyBefore } from "../support/proxy.js";
 import { freePort, rawListener, splitAddress } from "../support/sockets.js";
 import { findTool, requireTool } from "../support/tools.js";
-import { TestStore } from "./stores.js";
+import { httpServer, TestStore } from "./stores.js";
 
 /** Short, because these tests wait for it. Long enough for a member of etcd on a machine that is busy. */
 const storeAnswerMs = 1_000;
@@ -41,17 +39,6 @@ async function putAtLast(store: TestStore, key: string): Promise<(string | undef
     if (!("code" in outcome)) return failures;
     failures.push(outcome.code);
   }
-}
-
-/** An HTTP server that is no etcd, or not the wanted one. */
-async function httpServer(answer: RequestListener): Promise<string> {
-  const server = createServer(answer).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  onTestFinished(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
 const noEtcd: RequestListener = (_, response) => response.writeHead(404).end("no such page");

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { FullmeshError } from "../../src/core/errors.js";
 import { EtcdCluster } from "../support/etcd.js";
 import { findTool, requireTool } from "../support/tools.js";
-import { TestStore } from "./stores.js";
+import { httpServer, TestStore } from "./stores.js";
 
 let etcd: EtcdCluster | undefined;
 let count = 0;
@@ -170,6 +170,43 @@ describe("a watch", () => {
     const from = await store.put("large", "x".repeat(100_000));
     const narrow = new TestStore(etcd?.url(`/test-${count}`) ?? "", { storeAnswerBytes: 50_000 });
     expect(await narrow.watch(from).ended()).toEqual({ type: "ended", code: "STORE_UNAVAILABLE" });
+  });
+});
+
+describe("a watch of a member that is not what it should be", () => {
+  const kv = (revision: number) => ({
+    key: Buffer.from(`/fullmesh/k${revision}`).toString("base64"),
+    mod_revision: `${revision}`,
+  });
+  const header = { cluster_id: "1", revision: "9" };
+
+  /** What a watch from revision 5 reports of these messages, of so many revisions each. */
+  async function reported(...messages: number[][]): Promise<unknown[]> {
+    const address = await httpServer((request, response) => {
+      if (request.url !== "/v3/watch") {
+        response.end(JSON.stringify({ header, version: "3.5.1" }));
+        return;
+      }
+      const results = messages.map((revisions) => ({
+        header,
+        events: revisions.map((revision) => ({ kv: kv(revision) })),
+      }));
+      for (const result of [{ header, created: true }, ...results]) response.write(`${JSON.stringify({ result })}\n`);
+      response.end();
+    });
+    const watch = new TestStore(`etcd://${address}`).watch(5);
+    await watch.ended();
+    return watch.reported.items.map((item) =>
+      item.type === "changed" ? item.events.map(({ key }) => key) : item.code,
+    );
+  }
+
+  it("leaves out what was before its revision", async () => {
+    expect(await reported([3, 4], [4, 5, 6], [7])).toEqual([["k5", "k6"], ["k7"], "STORE_UNAVAILABLE"]);
+  });
+
+  it("ends when it goes back", async () => {
+    expect(await reported([5, 8], [7], [9])).toEqual([["k5", "k8"], "STORE_UNAVAILABLE"]);
   });
 });
 

@@ -1,3 +1,6 @@
+import { once } from "node:events";
+import { createServer, type RequestListener } from "node:http";
+import type { AddressInfo } from "node:net";
 import { onTestFinished } from "vitest";
 import { FullmeshError } from "../../src/core/errors.js";
 import { defaultLimits, type Limits } from "../../src/core/limits.js";
@@ -111,4 +114,15 @@ export class TestWatch {
   ended(): Promise<Reported> {
     return this.reported.first(({ type }) => type === "ended");
   }
+}
+
+/** An HTTP server in the place of an etcd, until the test is over; its `host:port`. */
+export async function httpServer(answer: RequestListener): Promise<string> {
+  const server = createServer(answer).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
 }

@@ -83,9 +83,10 @@ export class EtcdCluster {
   }
 
   /** A request to the first member, which is not secure, over its JSON gateway. */
-  async call(path: string, body: object): Promise<Record<string, unknown>> {
+  async call(path: string, body: object, token = ""): Promise<Record<string, unknown>> {
     const [{ client } = { client: "" }] = this.members;
-    const response = await fetch(`${client}/v3/${path}`, { method: "POST", body: JSON.stringify(body) });
+    const headers = token === "" ? {} : { authorization: token };
+    const response = await fetch(`${client}/v3/${path}`, { method: "POST", headers, body: JSON.stringify(body) });
     const answer = (await response.json()) as Record<string, unknown>;
     if (!response.ok) throw new Error(`${path} was answered with ${JSON.stringify(answer)}`);
     return answer;
@@ -107,6 +108,13 @@ export class EtcdCluster {
     await this.call("auth/role/add", { name: "writer" });
     await this.call("auth/role/grant", { name: "writer", perm: { permType: "READWRITE", key, range_end: end } });
     await this.call("auth/user/grant", { user: name, role: "writer" });
+    await this.call("auth/enable", {});
+  }
+
+  /** After `requireUser`: no token that it has given counts any more, as if all had run out. */
+  async forgetTokens(): Promise<void> {
+    const { token } = await this.call("auth/authenticate", { name: "root", password: "of-root" });
+    await this.call("auth/disable", {}, String(token));
     await this.call("auth/enable", {});
   }
 
