@@ -229,7 +229,7 @@ export class ClaimRegistry {
     if (entry.type === "claimed") {
       this.#grantedAt.set(key, now);
       if (this.#granting.get(key) === entry.holder) this.#granting.delete(key);
-      this.#impatient.delete(key);
+      if (this.#impatient.get(key) === entry.holder) this.#impatient.delete(key);
       // A holder that another server has let in is heard by that server; here it has one lease.
       if (!this.#heardAt.has(entry.holder)) this.#heardAt.set(entry.holder, now);
       this.#checkBy(this.#leaseEnd(entry.holder));

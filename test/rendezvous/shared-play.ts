@@ -146,11 +146,13 @@ export class SharedStore {
 
   append(server: SharedServer, { mesh, key, change, after, judges }: LogAppend): void {
     const content = { change, after, ...(judges === undefined ? {} : { judges }) };
-    this.#apply(server, mesh, content, key);
+    this.#apply(this.#logOf(mesh), server, mesh, content, key);
   }
 
   publish(server: SharedServer, mesh: string, fact: LogFact): void {
-    const log = this.#logOf(mesh);
+    // Only a registration begins a log.
+    const log = this.#logs.get(mesh);
+    if (log === undefined) return;
     if (fact.type === "awaiting") log.awaiting.set(server.id, fact.count);
     if (fact.type === "reported") {
       server.number += 1;
@@ -159,7 +161,7 @@ export class SharedStore {
     }
     if (fact.type === "awaiting" || fact.type === "reported") {
       this.#broadcast({ type: "published", mesh, server: server.id, fact });
-    } else this.#apply(server, mesh, { fact }, undefined);
+    } else this.#apply(log, server, mesh, { fact }, undefined);
   }
 
   forget(mesh: string): void {
@@ -215,8 +217,7 @@ export class SharedStore {
     return begun;
   }
 
-  #apply(server: SharedServer, mesh: string, content: EntryContent, key: number | undefined): void {
-    const log = this.#logOf(mesh);
+  #apply(log: Log, server: SharedServer, mesh: string, content: EntryContent, key: number | undefined): void {
     server.number += 1;
     const result = log.fold.apply(server.id, server.number, content);
     if (result?.type === "appended") {

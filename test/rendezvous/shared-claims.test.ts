@@ -1,0 +1,128 @@
+import { describe, expect, test } from "vitest";
+import { claimLeaseMs, claimRenewMs } from "../../src/protocol/claims.js";
+import { nativeMembers, type Player } from "./play.js";
+import { answersEverywhere, comesBack, type SharedServer, SharedStore } from "./shared-play.js";
+
+/** A member at each of two servers, in the time in which they grant claims. */
+function two(): { store: SharedStore; a: SharedServer; b: SharedServer; one: Player; other: Player } {
+  const store = new SharedStore();
+  const [a, b] = [store.start(), store.start()];
+  const [one] = nativeMembers(a.play, 1);
+  const [other] = nativeMembers(b.play, 1, "default", 14_101);
+  if (one === undefined || other === undefined) throw new Error("nobody");
+  store.pass(claimLeaseMs);
+  return { store, a, b, one, other };
+}
+
+function holderOf(store: SharedStore): string | undefined {
+  return store.fold().state.claims[0]?.holder;
+}
+
+/** These renew for so long. */
+function renewing(store: SharedStore, ms: number, ...players: readonly Player[]): void {
+  for (let passed = 0; passed < ms; passed += claimRenewMs) {
+    for (const { caller } of players) caller.say({ type: "renew", number: 1 + passed });
+    store.pass(claimRenewMs);
+  }
+}
+
+describe("claims at servers that share a log", () => {
+  test("are had by one member, and by whoever waits at another server when it gives up", () => {
+    const { store, one, other } = two();
+    one.caller.say({ type: "claim", key: "k" });
+    other.caller.say({ type: "claim", key: "k" });
+    store.settle();
+    expect(holderOf(store)).toBe(one.id);
+    expect(other.end.last("unclaimable")).toMatchObject({ code: "CLAIMED", holder: one.id });
+    other.caller.say({ type: "claim", key: "k", wait: true });
+    const token = store.fold().state.claims[0]?.token ?? 0;
+    one.caller.say({ type: "unclaim", key: "k", token });
+    store.settle();
+    expect(holderOf(store)).toBe(other.id);
+    expect(store.fold().state.claims[0]?.token).toBeGreaterThan(token);
+  });
+
+  test("that two servers grant at once go to the first; the other member is told, or waits", () => {
+    const { store, a, b, one, other } = two();
+    const [third] = nativeMembers(a.play, 1, "default", 14_002);
+    store.settle();
+    a.isCut = true;
+    one.caller.say({ type: "claim", key: "k" });
+    third?.caller.say({ type: "claim", key: "l", wait: true });
+    for (const key of ["k", "l"]) other.caller.say({ type: "claim", key });
+    a.isCut = false;
+    a.catchUp();
+    store.settle();
+    expect(store.fold().state.claims.map(({ holder }) => holder)).toEqual([other.id, other.id]);
+    expect(one.end.last("unclaimable")).toMatchObject({ code: "CLAIMED", key: "k" });
+    expect(third?.end.last("unclaimable")).toBeUndefined();
+    expect(a.play.machine.status("default", store.now).claims.map(({ waiting }) => waiting)).toEqual([0, 1]);
+    expect(b.play.machine.status("default", store.now).claims.length).toBe(2);
+  });
+
+  test("are judged by the server of their holder, and by the others a lease after that has gone", () => {
+    const { store, a, b, one, other } = two();
+    one.caller.say({ type: "claim", key: "k" });
+    store.settle();
+    other.caller.say({ type: "claim", key: "k", wait: true });
+    renewing(store, 3 * claimLeaseMs, one, other);
+    expect(holderOf(store)).toBe(one.id);
+    answersEverywhere(store, one);
+    store.kill(a);
+    renewing(store, claimLeaseMs - claimRenewMs, other);
+    expect(holderOf(store)).toBe(one.id);
+    renewing(store, b.play.limits.storeAnswerMs + 2 * claimRenewMs, other);
+    expect(holderOf(store)).toBe(other.id);
+  });
+
+  test("stay with a holder that goes on at another server, whatever the first one finds when it wakes up", () => {
+    const { store, a, b, one, other } = two();
+    one.caller.say({ type: "claim", key: "k" });
+    store.settle();
+    other.caller.say({ type: "claim", key: "k", wait: true });
+    answersEverywhere(store, one);
+    a.isStopped = true;
+    store.lose(a);
+    const twin = comesBack(store, b, one);
+    renewing(store, 2 * claimLeaseMs, twin, other);
+    expect(holderOf(store)).toBe(one.id);
+    store.wake(a);
+    renewing(store, claimLeaseMs, twin, other);
+    expect(holderOf(store)).toBe(one.id);
+  });
+
+  test("are not renewed or granted while the store is away, and have a whole lease when it is back", () => {
+    const { store, a, one, other } = two();
+    other.leave();
+    store.lose(store.servers[1] as SharedServer);
+    one.caller.say({ type: "claim", key: "k" });
+    store.settle();
+    a.play.give({ type: "storeLost", reason: "the store does not answer" });
+    const answered = one.end.all("renewed").length;
+    one.caller.say({ type: "renew", number: 9 });
+    expect(one.end.all("renewed").length).toBe(answered);
+    one.caller.say({ type: "claim", key: "l" });
+    expect(one.end.last("unclaimable")).toMatchObject({ code: "CLAIMS_UNSETTLED", key: "l" });
+    store.pass(3 * claimLeaseMs);
+    a.play.give({ type: "storeBack" });
+    store.pass(claimLeaseMs - 1_000);
+    expect(holderOf(store)).toBe(one.id);
+    store.pass(2_000 + a.play.limits.storeAnswerMs);
+    expect(holderOf(store)).toBeUndefined();
+  });
+
+  test("are known to a server that starts, with a lease for a holder of whom no server is there", () => {
+    const { store, a, one } = two();
+    one.caller.say({ type: "claim", key: "k" });
+    store.settle();
+    for (const server of store.servers) server.isStopped = true;
+    for (const server of store.servers) store.lose(server);
+    const c = store.start();
+    expect(c.play.machine.status("default", store.now).claims[0]?.holder).toBe(one.address);
+    answersEverywhere(store, one);
+    store.pass(claimLeaseMs - 1_000);
+    expect(holderOf(store)).toBe(one.id);
+    store.pass(1_000 + a.play.limits.storeAnswerMs);
+    expect(holderOf(store)).toBeUndefined();
+  });
+});
