@@ -13,7 +13,7 @@ import type {
   TransactionResult,
   WatchEvents,
 } from "../src/runtime/store.js";
-import type { Engine } from "./engine.js";
+import type { Engine, SimulatedProcess } from "./engine.js";
 
 /** How a simulated store behaves. Shares are from 0 to 1, and hold before `healsAt`. */
 export interface StoreConditions {
@@ -79,7 +79,8 @@ interface Kept extends StoredValue {
   readonly lease: LeaseId | undefined;
 }
 
-interface Revision {
+/** All changes of one transaction, or of a lease that has ended. */
+export interface StoreRevision {
   readonly revision: number;
   readonly events: readonly StoreEvent[];
 }
@@ -92,19 +93,22 @@ export class SimulatedStore {
   #values = new Map<string, Kept>();
   readonly #leases = new Map<LeaseId, Lease>();
   /** What was written, from the compaction on. */
-  #history: Revision[] = [];
+  #history: StoreRevision[] = [];
   /** The state as it was at some revisions, for reads of the past. */
   readonly #past = new Map<number, Map<string, Kept>>();
   readonly #watches = new Set<SimulatedWatch>();
   #revision = 1;
   #compacted = 0;
   #leaseCount = 0;
+  readonly #committed: (revision: StoreRevision) => void;
   /** No request gets through until then. */
   #awayUntil = 0;
 
-  constructor(engine: Engine, conditions: StoreConditions) {
+  /** `committed`: told of every change as it happens, which no client is. */
+  constructor(engine: Engine, conditions: StoreConditions, committed: (revision: StoreRevision) => void = () => {}) {
     this.#engine = engine;
     this.#conditions = conditions;
+    this.#committed = committed;
     this.#random = new SeededRandom(engine.seed + 2 ** 47);
   }
 
@@ -137,9 +141,9 @@ export class SimulatedStore {
     };
   }
 
-  /** A client: one process, which another one does not disturb. */
-  connect(): SimulatedStoreClient {
-    return new SimulatedStoreClient(this, this.#engine);
+  /** A client in this process. */
+  connect(process: SimulatedProcess): SimulatedStoreClient {
+    return new SimulatedStoreClient(this, this.#engine, process);
   }
 
   /** True with this probability, while it is an adversary. */
@@ -220,7 +224,7 @@ export class SimulatedStore {
   }
 
   /** What a watch that goes back reports again: the last changes up to this one. */
-  lastBefore(revision: number, count: number): readonly Revision[] {
+  lastBefore(revision: number, count: number): readonly StoreRevision[] {
     return this.#history.filter((each) => each.revision < revision).slice(-count);
   }
 
@@ -274,6 +278,7 @@ export class SimulatedStore {
     this.#revision += 1;
     const revision = { revision: this.#revision, events };
     this.#history.push(revision);
+    this.#committed(revision);
     for (const watch of [...this.#watches]) watch.report(revision);
     if (!this.chance(this.#conditions.compacts)) return;
     this.#compacted = this.#revision - this.#random.integer(0, 3);
@@ -299,7 +304,7 @@ class SimulatedWatch implements StoreWatch {
     this.#events = events;
   }
 
-  report(revision: Revision): void {
+  report(revision: StoreRevision): void {
     const { endsWatch, silencesWatch, turnsWatchBack, losesEvents } = this.#store.conditions;
     if (this.#store.chance(endsWatch)) this.end();
     if (this.#store.chance(silencesWatch)) this.#isSilent = true;
@@ -321,7 +326,7 @@ class SimulatedWatch implements StoreWatch {
     this.#store.forget(this);
   }
 
-  #deliver({ revision, events }: Revision): void {
+  #deliver({ revision, events }: StoreRevision): void {
     if (this.#isSilent) return;
     const kept = events.filter(
       ({ type }) => type === "put" || !this.#store.chance(this.#store.conditions.losesDeletes),
@@ -332,12 +337,16 @@ class SimulatedWatch implements StoreWatch {
   /** In their order. */
   #later(run: () => void): void {
     this.#newestAt = Math.max(this.#newestAt, this.#engine.now + this.#store.delayMs);
-    this.#engine.at(this.#newestAt, () => {
-      // While nobody reaches the store, nothing comes of it.
-      if (this.#isOver || this.#client.isClosed) return;
-      if (this.#client.isCut || this.#store.isAway) this.#isSilent = true;
-      else if (!this.#isSilent) run();
-    });
+    this.#engine.at(
+      this.#newestAt,
+      () => {
+        if (this.#isOver || this.#client.isClosed) return;
+        // What cannot be delivered is lost, with everything behind it.
+        if (this.#client.isCut || this.#store.isAway) this.#isSilent = true;
+        else if (!this.#isSilent) run();
+      },
+      this.#client.process,
+    );
   }
 }
 
@@ -345,13 +354,15 @@ class SimulatedWatch implements StoreWatch {
 export class SimulatedStoreClient implements StorePort {
   readonly #store: SimulatedStore;
   readonly #engine: Engine;
+  readonly process: SimulatedProcess;
   /** It does not reach the store, though others do. */
   isCut = false;
   isClosed = false;
 
-  constructor(store: SimulatedStore, engine: Engine) {
+  constructor(store: SimulatedStore, engine: Engine, process: SimulatedProcess) {
     this.#store = store;
     this.#engine = engine;
+    this.process = process;
   }
 
   transact(transaction: Transaction, done: (outcome: TransactionResult | FullmeshError) => void): void {
@@ -385,9 +396,13 @@ export class SimulatedStoreClient implements StorePort {
     if (this.isClosed) return;
     const { loses, repeats } = this.#store.conditions;
     const answer = (outcome: Outcome | FullmeshError): void => {
-      this.#engine.after(this.#store.delayMs, () => {
-        if (!this.isClosed) done(outcome);
-      });
+      this.#engine.after(
+        this.#store.delayMs,
+        () => {
+          if (!this.isClosed) done(outcome);
+        },
+        this.process,
+      );
     };
     const isLate = this.#store.chance(repeats);
     if (isLate) this.#engine.after(this.#store.delayMs * 150, perform);

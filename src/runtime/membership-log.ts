@@ -5,7 +5,8 @@ import type { LogAnswer, LogAppend, LogFact } from "../rendezvous/types.js";
  *
  * Every implementation runs the suite in test/runtime/membership-log.ts. Its rules:
  * - Each append is answered exactly once, with its key: `appended` with the entry, or `rejected` with a reason. The answers
- *   come in the order of the appends, before `append` returns or any time later. An implementation that waits for a
+ *   come in the order of the appends, before `append` returns or any time later; only what has not been sent yet may be
+ *   rejected before its turn. An implementation that waits for a
  *   network bounds that wait, and rejects what it has not sent by then. The machine lets a newcomer go after `logAnswerMs`,
  *   and keeps its slot until the answer.
  * - A rejection is final: a rejected change never becomes an entry.

@@ -156,8 +156,8 @@ export class SharedStore {
     if (fact.type === "awaiting") log.awaiting.set(server.id, fact.count);
     if (fact.type === "reported") {
       server.number += 1;
-      const stored = { writer: server.id, number: server.number, attachment: fact.attachment, ...fact.report };
-      if (log.fold.report(fact.id, stored) === undefined) return;
+      const stored = { number: server.number, attachment: fact.attachment, ...fact.report };
+      if (log.fold.report(fact.id, server.id, stored) === undefined) return;
     }
     if (fact.type === "awaiting" || fact.type === "reported") {
       this.#broadcast({ type: "published", mesh, server: server.id, fact });
@@ -219,7 +219,7 @@ export class SharedStore {
 
   #apply(log: Log, server: SharedServer, mesh: string, content: EntryContent, key: number | undefined): void {
     server.number += 1;
-    const result = log.fold.apply(server.id, server.number, content);
+    const result = log.fold.add(server.id, server.number, content);
     if (result?.type === "appended") {
       const { entry, attachment } = result;
       const place = attachment === undefined ? {} : { attachment };

@@ -74,8 +74,13 @@ export class LogFold {
     return this.#directory.member(id) !== undefined;
   }
 
+  /** True if the member has its session at this server. */
+  isAttached(id: Id, server: Id): boolean {
+    return this.#attachments.get(id)?.server === server;
+  }
+
   /** Takes the next entry. Undefined for one that has been taken before, which changes nothing. */
-  apply(writer: Id, number: number, content: EntryContent): FoldResult | undefined {
+  add(writer: Id, number: number, content: EntryContent): FoldResult | undefined {
     const known = this.#writers.get(writer) ?? { number: 0, rejected: [] };
     if (number <= known.number) return undefined;
     known.number = number;
@@ -97,7 +102,7 @@ export class LogFold {
   }
 
   /** Takes the newest report of a member. Returns the fact if it counts: only on the attachment that the member has. */
-  report(id: Id, { writer, attachment, up, down, unlisted }: StoredReport): LogFact | undefined {
+  report(id: Id, writer: Id, { attachment, up, down, unlisted }: StoredReport): LogFact | undefined {
     const current = this.#attachments.get(id);
     if (current?.server !== writer || current.attachment !== attachment || this.#ended !== undefined) return undefined;
     const report = { up, down, ...(unlisted === undefined ? {} : { unlisted }) };

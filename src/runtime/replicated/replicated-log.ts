@@ -29,7 +29,6 @@ import {
   readItem,
   reportKey,
   rulesKey,
-  type StoredReport,
   type StoreItem,
   type StoreRules,
   serverKeys,
@@ -43,8 +42,8 @@ const lastingFailures: readonly string[] = ["STORE_REFUSED", "STORE_TOO_OLD", "S
 /** The keys of a log that is over are deleted after so many leases of a server: all others have read its end by then. */
 const endedLeases = 10;
 
-/** Deletes of one snapshot at most: a store takes 128 operations. */
-const mostDeletes = 100;
+/** Entries of so many writers, and so many reports, are deleted by one snapshot at most: a store takes 128 operations. */
+const mostDeletes = 60;
 
 type ReplicatedLimits = Pick<
   Limits,
@@ -94,8 +93,8 @@ export class ReplicatedLog implements SharedMembershipLog {
   readonly #snapshots: ImageReader;
   readonly #tracker: ServerTracker;
   readonly #meshes = new Map<string, MeshLog>();
-  /** The newest number of each writer. */
-  readonly #numbers = new Map<Id, number>();
+  /** The newest beat of each writer, and the number of its newest value. */
+  readonly #writers = new Map<Id, { beat: number; number: number }>();
   #started: (() => void) | undefined;
   #isStarted = false;
   #isClosed = false;
@@ -330,8 +329,9 @@ export class ReplicatedLog implements SharedMembershipLog {
 
   // Reading anew.
 
+  /** A read that is under way is given up: it may be from before the reason for this one. */
   #readAll(): void {
-    if (this.#isClosed || this.#reader.isUnderWay) return;
+    if (this.#isClosed) return;
     this.#closeWatch();
     const floor = this.#highest;
     this.#reader.read(allKeys, (image) => this.#install(image, floor), this.#clock.now());
@@ -345,8 +345,8 @@ export class ReplicatedLog implements SharedMembershipLog {
       return;
     }
     const now = this.#clock.now();
-    this.#numbers.clear();
-    for (const [writer, { number }] of image.servers) this.#numbers.set(writer, number);
+    this.#writers.clear();
+    for (const [writer, { beat, number }] of image.servers) this.#writers.set(writer, { beat, number });
     this.#tracker.restore(image.servers, now);
     const own = image.servers.get(this.#writer.id);
     if (own !== undefined) this.#writer.returned(own.beat);
@@ -380,9 +380,11 @@ export class ReplicatedLog implements SharedMembershipLog {
   }
 
   #entered(): void {
-    this.#openWatch();
-    if (this.#isStarted) return;
     const now = this.#clock.now();
+    this.#openWatch();
+    // Before anything of an earlier life goes out again.
+    this.#rejectLate(now);
+    if (this.#isStarted) return;
     this.#isStarted = true;
     this.#failure = undefined;
     this.#tracker.steady(now);
@@ -430,15 +432,15 @@ export class ReplicatedLog implements SharedMembershipLog {
     const fresh: StoredEntry[] = [];
     for (const entry of entries) {
       if (entry.modified > this.#revision) fresh.push(entry);
-      else fold.apply(entry.writer, entry.number, entry.content);
+      else fold.add(entry.writer, entry.number, entry.content);
     }
     const isCovered = (snapshot?.snapshot.covers ?? 0) <= this.#revision;
     if (isCovered && known?.head.log === head.log && known.place === fold.place) {
       this.#goOn(mesh, fresh, image);
       return;
     }
-    for (const { writer, number, content } of fresh) fold.apply(writer, number, content);
-    for (const [member, report] of reports) fold.report(member, report);
+    for (const { writer, number, content } of fresh) fold.add(writer, number, content);
+    for (const { member, writer, report } of reports) fold.report(member, writer, report);
     mesh.awaiting.clear();
     for (const [server, { count }] of awaiting) mesh.awaiting.set(server, count);
     this.#restore(mesh, fold);
@@ -447,7 +449,7 @@ export class ReplicatedLog implements SharedMembershipLog {
   /** Everything that had come before was known: what is new goes on from there. */
   #goOn(mesh: MeshLog, fresh: readonly StoredEntry[], { reports, awaiting }: MeshImage): void {
     for (const entry of fresh) this.#entry(mesh, entry);
-    for (const [member, report] of reports) this.#report(mesh, member, report);
+    for (const item of reports) this.#report(mesh, item);
     for (const [server, { count }] of awaiting) this.#awaits(mesh, server, count);
   }
 
@@ -525,14 +527,17 @@ export class ReplicatedLog implements SharedMembershipLog {
     const item = readItem(event.key, event.value);
     if (item.type === "server") {
       const { writer, presence } = item;
-      // A new one begins with 0; the number of any other one is that of its newest value.
-      if ((this.#numbers.get(writer) ?? 0) !== presence.number) {
+      // Each transaction has the next beat, the first of a life 0; the last one may have been sent twice.
+      const known = this.#writers.get(writer) ?? { beat: -1, number: 0 };
+      const isNext = presence.beat === known.beat + 1 || presence.leaving === true;
+      if (!isNext || presence.number !== known.number) {
         this.#readAll();
         return;
       }
-      this.#numbers.set(writer, presence.number);
+      this.#writers.set(writer, { beat: presence.beat, number: presence.number });
       this.#tracker.seen(writer, presence, this.#clock.now());
-      if (writer === this.#writer.id) this.#writer.returned(presence.beat);
+      if (writer !== this.#writer.id) return;
+      this.#writer.returned(presence.beat);
       if (this.#isStarted) this.#judge(this.#clock.now());
     } else if (item.type !== "rules" && item.mesh !== undefined)
       this.#meshEvent(this.#meshOf(item.mesh), item, event.modified);
@@ -542,7 +547,7 @@ export class ReplicatedLog implements SharedMembershipLog {
     const [folder, name = "", kind, writer = ""] = key.split("/");
     if (folder === "server") {
       this.#tracker.deleted(name);
-      this.#numbers.delete(name);
+      this.#writers.delete(name);
       return;
     }
     const mesh = this.#meshes.get(decodeURIComponent(name));
@@ -572,7 +577,7 @@ export class ReplicatedLog implements SharedMembershipLog {
         if (this.#isNext(item.writer, item.number)) this.#entry(mesh, item);
         break;
       case "report":
-        if (this.#isNext(item.report.writer, item.report.number)) this.#report(mesh, item.member, item.report);
+        if (this.#isNext(item.writer, item.report.number)) this.#report(mesh, item);
         break;
       case "awaiting":
         if (this.#isNext(item.writer, item.awaiting.number)) this.#awaits(mesh, item.writer, item.awaiting.count);
@@ -582,11 +587,12 @@ export class ReplicatedLog implements SharedMembershipLog {
 
   /** False if a value of this writer is missing: then all is read anew. */
   #isNext(writer: Id, number: number): boolean {
-    if (number !== (this.#numbers.get(writer) ?? 0) + 1) {
+    const known = this.#writers.get(writer);
+    if (number !== (known?.number ?? 0) + 1 || known === undefined) {
       this.#readAll();
       return false;
     }
-    this.#numbers.set(writer, number);
+    known.number = number;
     return true;
   }
 
@@ -659,7 +665,7 @@ export class ReplicatedLog implements SharedMembershipLog {
     const isCurrent = fold !== undefined && fold.head.log === log && mesh.corrupt === undefined;
     // The machine is told what there was before this.
     if (isCurrent && !mesh.isTold && mesh.endedAt === undefined) this.#tellRestored(mesh, fold, undefined);
-    const result = isCurrent ? fold.apply(writer, number, content) : ({ type: "rejected" } as const);
+    const result = isCurrent ? fold.add(writer, number, content) : ({ type: "rejected" } as const);
     if (result === undefined || result.type === "rejected") {
       if (key !== undefined) this.#reject(mesh.name, key, "conflict");
       return;
@@ -684,11 +690,11 @@ export class ReplicatedLog implements SharedMembershipLog {
     }
   }
 
-  #report(mesh: MeshLog, member: Id, report: StoredReport): void {
+  #report(mesh: MeshLog, { member, writer, report }: Extract<StoreItem, { readonly type: "report" }>): void {
     const before = mesh.fold?.reportOf(member);
-    const fact = mesh.isTold ? mesh.fold?.report(member, report) : undefined;
+    const fact = mesh.isTold ? mesh.fold?.report(member, writer, report) : undefined;
     if (fact === undefined || JSON.stringify(fact) === JSON.stringify(before)) return;
-    this.#answer({ type: "published", mesh: mesh.name, server: report.writer, fact });
+    this.#answer({ type: "published", mesh: mesh.name, server: writer, fact });
   }
 
   #awaits(mesh: MeshLog, server: Id, count: number): void {
@@ -759,7 +765,7 @@ export class ReplicatedLog implements SharedMembershipLog {
     const fold = new LogFold(head, this.#limits, image.snapshot?.snapshot);
     const newest = new Map<Id, number>();
     for (const { writer, number, content } of image.entries) {
-      fold.apply(writer, number, content);
+      fold.add(writer, number, content);
       newest.set(writer, number);
     }
     const key = snapshotKey(name);
@@ -769,14 +775,17 @@ export class ReplicatedLog implements SharedMembershipLog {
       key: entryKey(name, head.log, writer, 1),
       end: entryKey(name, head.log, writer, number + 1),
     }));
-    const stale = [...image.reports.keys()]
-      .filter((id) => !fold.isListed(id))
-      .map((id) => ({ key: reportKey(name, id) }));
-    const deletes = [...covered, ...stale].slice(0, mostDeletes);
+    // A member may have come back meanwhile, and have reported anew.
+    const stale = image.reports
+      .filter(({ member, writer }) => !fold.isAttached(member, writer))
+      .slice(0, mostDeletes)
+      .map(({ member, writer, modified: written }) => ({ key: reportKey(name, member, writer), written }));
+    const deletes = [...covered.slice(0, mostDeletes), ...stale.map((each) => ({ key: each.key }))];
     return {
       conditions: [
         { key, of: "modified", is: "equal", revision: image.snapshot?.modified ?? 0 },
         { key: headKey(name), of: "modified", is: "equal", revision: modified },
+        ...stale.map((each) => ({ key: each.key, of: "modified", is: "equal", revision: each.written }) as const),
       ],
       operations: [
         { type: "put", key, value: JSON.stringify(fold.snapshot(revision)) },

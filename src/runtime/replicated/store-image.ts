@@ -9,7 +9,6 @@ import {
   type Presence,
   readItem,
   type StoredAwaiting,
-  type StoredReport,
   type StoreItem,
   type StoreRules,
 } from "./store-keys.js";
@@ -26,7 +25,7 @@ export interface MeshImage {
   snapshot?: { readonly snapshot: LogSnapshot; readonly modified: number };
   /** Those of the log that the head names, in their order. */
   entries: StoredEntry[];
-  readonly reports: Map<Id, StoredReport>;
+  readonly reports: (Extract<StoreItem, { readonly type: "report" }> & { readonly modified: number })[];
   readonly awaiting: Map<Id, StoredAwaiting>;
   bad?: BadItem;
 }
@@ -67,7 +66,7 @@ export function toImage(values: readonly StoredValue[], revision: number): Store
 function meshImageOf(meshes: Map<string, MeshImage>, name: string): MeshImage {
   const known = meshes.get(name);
   if (known !== undefined) return known;
-  const mesh: MeshImage = { entries: [], reports: new Map(), awaiting: new Map() };
+  const mesh: MeshImage = { entries: [], reports: [], awaiting: new Map() };
   meshes.set(name, mesh);
   return mesh;
 }
@@ -88,7 +87,7 @@ function addTo(
       mesh.entries.push({ ...item, modified });
       break;
     case "report":
-      mesh.reports.set(item.member, item.report);
+      mesh.reports.push({ ...item, modified });
       break;
     case "awaiting":
       mesh.awaiting.set(item.writer, item.awaiting);

@@ -28,7 +28,8 @@ import type { LogAppend, LogFact } from "../../rendezvous/types.js";
  * - `server/<writer>`: that one life of a server is there, under its lease.
  * - `mesh/<name>/log`: the head of the log of a mesh.
  * - `mesh/<name>/entry/<log>/<writer>/<number, 16 digits>`: a change or a fact.
- * - `mesh/<name>/report/<member>`: the newest report of a member's links.
+ * - `mesh/<name>/report/<member>/<writer>`: the newest report of a member's links at a server. One that comes late from a server
+ *   which the member has left does not take the place of a newer one.
  * - `mesh/<name>/awaiting/<writer>`: how many members of an earlier log a server awaits, under its lease.
  * - `mesh/<name>/snapshot`: the state of the log up to some point.
  */
@@ -59,8 +60,8 @@ export function snapshotKey(mesh: string): string {
   return meshKey(mesh, "snapshot");
 }
 
-export function reportKey(mesh: string, member: Id): string {
-  return meshKey(mesh, "report", member);
+export function reportKey(mesh: string, member: Id, writer: Id): string {
+  return meshKey(mesh, "report", member, writer);
 }
 
 export function awaitingKey(mesh: string, writer: Id): string {
@@ -123,6 +124,8 @@ const presenceFields = {
   beat: wholeNumber(0),
   /** The number of its newest value below a mesh: each has the one behind that of the value before. */
   number: wholeNumber(0),
+  /** Transactions whose conditions did not hold: they were not performed, and have no beat. */
+  skipped: optional(wholeNumber(1)),
   /** It goes: this is its last beat. */
   leaving: optional(literalTrue),
 };
@@ -176,9 +179,9 @@ const factFields = { fact };
 export type EntryContent = Pick<LogAppend, "change" | "after" | "judges"> | { readonly fact: PlacedFact };
 
 const { up, down, unlisted } = controls.links;
-const reportFields = { writer: id, number: wholeNumber(1), attachment: wholeNumber(1), up, down, unlisted };
+const reportFields = { number: wholeNumber(1), attachment: wholeNumber(1), up, down, unlisted };
 
-/** The newest report of a member's links. */
+/** The newest report of a member's links at one server. */
 export type StoredReport = ObjectOf<typeof reportFields>;
 
 const awaitingFields = { number: wholeNumber(1), count: wholeNumber(0) };
@@ -229,7 +232,13 @@ export type StoreItem =
       readonly number: number;
       readonly content: EntryContent;
     }
-  | { readonly type: "report"; readonly mesh: string; readonly member: Id; readonly report: StoredReport }
+  | {
+      readonly type: "report";
+      readonly mesh: string;
+      readonly member: Id;
+      readonly writer: Id;
+      readonly report: StoredReport;
+    }
   | { readonly type: "awaiting"; readonly mesh: string; readonly writer: Id; readonly awaiting: StoredAwaiting }
   | { readonly type: "snapshot"; readonly mesh: string; readonly snapshot: LogSnapshot };
 
@@ -264,13 +273,13 @@ function readMeshItem(key: string, mesh: string, path: readonly string[], value:
     return readValue(at, value, snapshotFields, (snapshot) => ({ type: "snapshot", mesh, snapshot }));
   }
   const owner = id.read(first);
-  if (owner !== undefined && shape === "report 2") {
-    return readValue(at, value, reportFields, (report) => ({ type: "report", mesh, member: owner, report }));
-  }
   if (owner !== undefined && shape === "awaiting 2") {
     return readValue(at, value, awaitingFields, (awaiting) => ({ type: "awaiting", mesh, writer: owner, awaiting }));
   }
   const writer = id.read(second);
+  if (owner !== undefined && writer !== undefined && shape === "report 3") {
+    return readValue(at, value, reportFields, (report) => ({ type: "report", mesh, member: owner, writer, report }));
+  }
   const number = /^[0-9]{16}$/.test(digits) ? Number(digits) : 0;
   if (
     owner === undefined ||

@@ -19,7 +19,6 @@ import {
   type EntryContent,
   entryKey,
   type Presence,
-  readItem,
   reportKey,
   type StoredReport,
   serverKey,
@@ -32,7 +31,7 @@ const batchLength = 262_144;
 /** Something to be written below a mesh. */
 export type Write = { readonly mesh: string; readonly queuedAt: number } & (
   | { readonly type: "entry"; readonly content: EntryContent; readonly key?: number }
-  | { readonly type: "report"; readonly member: Id; readonly report: Omit<StoredReport, "writer" | "number"> }
+  | { readonly type: "report"; readonly member: Id; readonly report: Omit<StoredReport, "number"> }
   | { readonly type: "awaiting"; readonly count: number }
 );
 
@@ -93,6 +92,10 @@ export class StoreWriter {
   #modified: number | undefined;
   #beat = 0;
   #number = 0;
+  /** Transactions whose conditions did not hold. The next one has the same beat, and is told from them by this. */
+  #skipped = 0;
+  /** Since when it tries to enter the store with its lease. */
+  #enteringSince: number | undefined;
   #sentAt = 0;
   #renewedAt = 0;
   /** Since when each beat that has not come back is under way, and since when it is in the store. */
@@ -151,6 +154,7 @@ export class StoreWriter {
 
   /** Begins a new life. `step`: what must hold and is written with it. What the former life has sent and is not settled goes out again. */
   register(step: Step): void {
+    this.#enteringSince = undefined;
     this.#id = this.#newId();
     this.#request.start<GrantedLease>(
       (done) => this.#store.grantLease(this.#limits.storeLeaseMs, done),
@@ -161,6 +165,7 @@ export class StoreWriter {
 
   #enter(lease: LeaseId, step: Step): void {
     const now = this.#clock.now();
+    this.#enteringSince = now;
     const key = serverKey(this.#id);
     const floor = this.#events.floor();
     const presence: Presence = this.#presence(0, 0);
@@ -175,6 +180,7 @@ export class StoreWriter {
           done,
         ),
       ({ succeeded, revision, reads: [found] }) => {
+        this.#enteringSince = undefined;
         this.#events.reached(revision, floor);
         // It may have been performed, and not been answered.
         const modified = succeeded ? revision : found?.values[0]?.modified;
@@ -185,6 +191,7 @@ export class StoreWriter {
         this.#lease = lease;
         this.#modified = modified;
         this.#beat = 0;
+        this.#skipped = 0;
         this.#number = 0;
         this.#sentAt = now;
         this.#renewedAt = now;
@@ -244,6 +251,12 @@ export class StoreWriter {
   }
 
   tick(now: number): void {
+    if (this.#enteringSince !== undefined && now - this.#enteringSince > this.#limits.storeLeaseMs / 2) {
+      // The lease may have run out meanwhile: without it this would never be performed.
+      this.#enteringSince = undefined;
+      this.#request.cancel();
+      this.#events.refused();
+    }
     this.#request.tick(now);
     this.#renewal.tick(now);
     this.pump();
@@ -284,7 +297,8 @@ export class StoreWriter {
   }
 
   #presence(beat: number, number: number): Presence {
-    return { ...(this.#address === undefined ? {} : { address: this.#address }), beat, number };
+    const skipped = this.#skipped === 0 ? {} : { skipped: this.#skipped };
+    return { ...(this.#address === undefined ? {} : { address: this.#address }), beat, number, ...skipped };
   }
 
   #send({ conditions, operations, reads = [], done }: Step, now: number): void {
@@ -311,7 +325,7 @@ export class StoreWriter {
         const found = own?.values[0];
         if (succeeded) this.#performed(beat, revision);
         else if (found?.modified === modified) this.#notPerformed(beat);
-        else if (found !== undefined && beatOf(found) === beat) this.#performed(beat, found.modified);
+        else if (found?.value === value) this.#performed(beat, found.modified);
         else {
           this.#modified = undefined;
           this.#lease = undefined;
@@ -339,6 +353,7 @@ export class StoreWriter {
 
   #notPerformed(beat: number): void {
     this.#beat = beat - 1;
+    this.#skipped += 1;
     this.#beats = this.#beats.filter((each) => each.beat !== beat);
   }
 
@@ -377,8 +392,8 @@ export class StoreWriter {
       case "report":
         return {
           type: "put",
-          key: reportKey(mesh, write.member),
-          value: JSON.stringify({ writer, number, ...write.report } satisfies StoredReport),
+          key: reportKey(mesh, write.member, writer),
+          value: JSON.stringify({ number, ...write.report } satisfies StoredReport),
         };
       case "awaiting": {
         const value = JSON.stringify({ number, count: write.count });
@@ -400,9 +415,4 @@ function beginsLog(write: Write): boolean {
 function isSame(a: Write, b: Write): boolean {
   if (a.mesh !== b.mesh || a.type !== b.type) return false;
   return a.type !== "report" || (b.type === "report" && a.member === b.member);
-}
-
-function beatOf({ key, value }: StoredValue): number | undefined {
-  const item = readItem(key, value);
-  return item.type === "server" ? item.presence.beat : undefined;
 }

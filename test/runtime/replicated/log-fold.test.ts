@@ -19,7 +19,7 @@ class Script {
   by(writer: Id, content: EntryContent): FoldResult | undefined {
     const number = (this.#numbers.get(writer) ?? 0) + 1;
     this.#numbers.set(writer, number);
-    return this.fold.apply(writer, number, content);
+    return this.fold.add(writer, number, content);
   }
 
   /** What has become of each, by the first writer. */
@@ -139,25 +139,25 @@ describe("the fold of a shared log", () => {
 
   it("takes a report only on the attachment that the member has, from its server", () => {
     const { fold } = new Script();
-    fold.apply(first, 1, joined(1));
-    const report = { writer: first, number: 2, attachment: 1, up: [], down: [] };
-    expect(fold.report(idOf(1), { ...report, writer: second })).toBeUndefined();
-    expect(fold.report(idOf(1), { ...report, attachment: 2 })).toBeUndefined();
-    expect(fold.report(idOf(1), report)).toEqual({
+    fold.add(first, 1, joined(1));
+    const report = { number: 2, attachment: 1, up: [], down: [] };
+    expect(fold.report(idOf(1), second, report)).toBeUndefined();
+    expect(fold.report(idOf(1), first, { ...report, attachment: 2 })).toBeUndefined();
+    expect(fold.report(idOf(1), first, report)).toEqual({
       type: "reported",
       id: idOf(1),
       attachment: 1,
       report: { up: [], down: [] },
     });
     expect(fold.state.reports).toHaveLength(1);
-    fold.apply(second, 1, fact({ type: "attached", id: idOf(1) }));
+    fold.add(second, 1, fact({ type: "attached", id: idOf(1) }));
     expect(fold.state.reports).toHaveLength(0);
   });
 
   it("moves revisions above what changes carry from earlier logs, but not without bound", () => {
     const { fold } = new Script();
     const revisionAfter = (number: number, content: EntryContent): number => {
-      fold.apply(first, number, content);
+      fold.add(first, number, content);
       return fold.revision;
     };
     expect(revisionAfter(1, joined(1))).toBe(1_001);
@@ -170,8 +170,8 @@ describe("the fold of a shared log", () => {
 
   it("knows what became of the newest entries of a writer", () => {
     const { fold } = new Script();
-    fold.apply(first, 1, joined(1));
-    fold.apply(first, 2, joined(1));
+    fold.add(first, 1, joined(1));
+    fold.add(first, 2, joined(1));
     expect([1, 2, 3].map((number) => fold.outcomeOf(first, number))).toEqual([true, false, undefined]);
     const restored = new LogFold(fold.head, limits, fold.snapshot(1));
     expect([1, 2, 3].map((number) => restored.outcomeOf(first, number))).toEqual([true, false, undefined]);
@@ -231,7 +231,7 @@ function numbered(stream: readonly { readonly writer: Id; readonly content: Entr
 }
 
 function foldAll(entries: readonly Numbered[], fold = new LogFold(headWith({ capacity: 4 }), limits)): LogFold {
-  for (const { writer, number, content } of entries) fold.apply(writer, number, content);
+  for (const { writer, number, content } of entries) fold.add(writer, number, content);
   return fold;
 }
 
@@ -277,7 +277,7 @@ describe("the fold of any stream of entries", () => {
         const given = new Set<number>();
         for (const { writer, number, content } of numbered(stream)) {
           const before = fold.state;
-          const result = fold.apply(writer, number, content);
+          const result = fold.add(writer, number, content);
           checkMembers(before, fold.state, buried);
           const granted = result?.type === "appended" ? grantedBy(result.entry, content) : undefined;
           if (granted !== undefined) checkGranted(granted, before, fold.state, given);

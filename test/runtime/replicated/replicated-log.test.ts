@@ -1,37 +1,244 @@
+import { describe, expect, it } from "vitest";
 import { Engine, SimulatedProcess } from "../../../simulator/engine.js";
-import { adverseStore, calmStore, SimulatedStore, type StoreConditions } from "../../../simulator/store.js";
-import type { FullmeshError } from "../../../src/core/errors.js";
+import {
+  adverseStore,
+  calmStore,
+  SimulatedStore,
+  type SimulatedStoreClient,
+  type StoreConditions,
+} from "../../../simulator/store.js";
 import { defaultLimits } from "../../../src/core/limits.js";
-import type { LogAnswer, SharedLogInput } from "../../../src/rendezvous/types.js";
+import type { LogAnswer, LogAppend, SharedLogInput } from "../../../src/rendezvous/types.js";
 import { ReplicatedLog } from "../../../src/runtime/replicated/replicated-log.js";
+import { headKey, type StoreRules } from "../../../src/runtime/replicated/store-keys.js";
+import type { StoreOperation } from "../../../src/runtime/store.js";
 import { describeMembershipLog } from "../membership-log.js";
-import { rules } from "./samples.js";
+import { idOf, rules } from "./samples.js";
+import { SharedLogSimulation } from "./shared-log-simulation.js";
 
-function open(
-  engine: Engine,
-  store: SimulatedStore,
-  answer: (input: LogAnswer | SharedLogInput) => void,
-  fatal = (error: FullmeshError): void => {
-    throw error;
-  },
-): ReplicatedLog {
-  const process = new SimulatedProcess(engine, "server", "10.0.0.1");
-  const settings = { rules, limits: defaultLimits, newId: () => engine.draw(), baseRevision: () => 100 };
-  return new ReplicatedLog(store.connect(), process.clock, answer, settings, fatal);
+const limits = { ...defaultLimits, snapshotEntries: 20 };
+const { storeLeaseMs, storeQueueMs } = limits;
+
+type Input = LogAnswer | SharedLogInput;
+
+/** A server's log, and what it has told. */
+class Opened {
+  readonly inputs: Input[] = [];
+  readonly failures: string[] = [];
+  readonly process: SimulatedProcess;
+  readonly client: SimulatedStoreClient;
+  readonly log: ReplicatedLog;
+  isStarted = false;
+
+  constructor(engine: Engine, store: SimulatedStore, ownRules: StoreRules = rules, take?: (input: Input) => void) {
+    this.process = new SimulatedProcess(engine, "server", "10.0.0.1");
+    this.client = store.connect(this.process);
+    const settings = { rules: ownRules, limits, newId: () => engine.draw(), baseRevision: () => 100 };
+    const answer = take ?? ((input: Input): unknown => this.inputs.push(input));
+    this.log = new ReplicatedLog(this.client, this.process.clock, answer, settings, ({ code, message }) =>
+      this.failures.push(`${code}: ${message}`),
+    );
+    this.log.start(() => {
+      this.isStarted = true;
+    });
+  }
+
+  of<Type extends Input["type"]>(type: Type): Extract<Input, { type: Type }>[] {
+    return this.inputs.filter((input): input is Extract<Input, { type: Type }> => input.type === type);
+  }
+
+  join(number: number, mesh = "default"): void {
+    this.log.append(joinedBy(number, mesh));
+  }
+}
+
+function joinedBy(number: number, mesh = "default"): LogAppend {
+  const change = {
+    type: "joined",
+    id: idOf(number),
+    address: `10.0.0.1:${4_000 + number}`,
+    dialect: "native",
+  } as const;
+  return { mesh, key: number, after: 0, change };
+}
+
+/** A calm store, and some servers that have started. */
+function setUp(count: number): { engine: Engine; store: SimulatedStore; servers: Opened[]; run: (ms: number) => void } {
+  const engine = new Engine(7);
+  const store = new SimulatedStore(engine, calmStore);
+  const servers = Array.from({ length: count }, () => new Opened(engine, store));
+  const run = (ms: number): void => engine.run(engine.now + ms);
+  run(1_000);
+  return { engine, store, servers, run };
+}
+
+function perform(store: SimulatedStore, ...operations: StoreOperation[]): void {
+  store.perform({ conditions: [], operations, otherwise: [] });
 }
 
 function describeOver(name: string, conditions: StoreConditions, seed: number): void {
   describeMembershipLog(name, (answer) => {
     const engine = new Engine(seed);
-    const log = open(engine, new SimulatedStore(engine, conditions), answer);
-    let isStarted = false;
-    log.start(() => {
-      isStarted = true;
-    });
-    engine.run(300_000, () => isStarted);
-    return { log, settled: () => engine.run(engine.now + 60_000) };
+    const opened = new Opened(engine, new SimulatedStore(engine, conditions), rules, answer);
+    engine.run(300_000, () => opened.isStarted);
+    return { log: opened.log, settled: () => engine.run(engine.now + 60_000) };
   });
 }
 
 describeOver("the log over a calm store", calmStore, 1);
 for (const seed of [2, 3, 4]) describeOver(`the log over adverse store ${seed}`, adverseStore, seed);
+
+describe("servers that share a store", () => {
+  it.each([
+    ["a calm store", calmStore, 5],
+    ["an adverse store", adverseStore, 40],
+    ["an adverse store that keeps changes from watches", { ...adverseStore, losesEvents: 0.01 }, 20],
+  ] as const)("see the same, answer each append once, and count what counts, on %s", (_, conditions, seeds) => {
+    for (let seed = 1; seed <= seeds; seed += 1) {
+      const simulation = new SharedLogSimulation(seed, { ...conditions, healsAt: 15_000 });
+      expect(() => simulation.run(15_000), `seed ${seed}`).not.toThrow();
+      expect(simulation.truth.appended.size).toBeGreaterThan(0);
+    }
+  });
+
+  it("are told of one another, of who says that it goes at once, and of who is gone after a lease", () => {
+    const { servers, run } = setUp(3);
+    const [one, two, three] = servers;
+    const othersOf = (server: Opened | undefined): number | undefined => server?.of("servers").at(-1)?.others.length;
+    run(1_000);
+    expect(servers.map(othersOf)).toEqual([2, 2, 2]);
+    let isDone = false;
+    two?.log.stop(() => {
+      isDone = true;
+    });
+    run(1_000);
+    expect([isDone, othersOf(one), othersOf(three)]).toEqual([true, 1, 1]);
+    three?.process.kill();
+    run(storeLeaseMs - 2_000);
+    expect(othersOf(one)).toBe(1);
+    run(4_000);
+    expect(othersOf(one)).toBe(0);
+  });
+
+  it("do not start where others have other rules, and replace them where nobody is", () => {
+    const { engine, store, servers, run } = setUp(1);
+    servers[0]?.join(1);
+    const other = new Opened(engine, store, { ...rules, capacity: 4 });
+    run(1_000);
+    expect(other.failures).toEqual([
+      "STORE_MISMATCH: the servers that share the store have capacity null, and this one has capacity 4",
+    ]);
+    servers[0]?.process.kill();
+    run(30_000);
+    const later = new Opened(engine, store, { ...rules, capacity: 4 });
+    run(1_000);
+    expect(later.isStarted).toBe(true);
+    // The log of the other rules is over, and a new one begins above it.
+    expect(later.of("restored")).toEqual([]);
+    later.join(1);
+    run(1_000);
+    expect(later.of("appended").map(({ entry }) => entry.revision)).toEqual([102]);
+  });
+
+  it("stop one mesh if its keys make no sense, and do not start in a store of somebody else", () => {
+    const { engine, store, servers, run } = setUp(2);
+    const [one, two] = servers;
+    one?.join(1, "bad");
+    run(1_000);
+    perform(store, { type: "put", key: headKey("bad"), value: "garbage" });
+    run(1_000);
+    for (const server of servers) expect(server.of("corrupt")).toMatchObject([{ mesh: "bad" }]);
+    one?.join(2, "bad");
+    two?.join(3, "good");
+    run(1_000);
+    expect(one?.of("rejected")).toEqual([{ type: "rejected", mesh: "bad", key: 2, reason: "unavailable" }]);
+    expect(two?.of("appended").map(({ mesh }) => mesh)).toEqual(["bad", "good"]);
+    perform(store, { type: "put", key: "somebody/else", value: "" });
+    const late = new Opened(engine, store);
+    run(1_000);
+    expect(late.failures).toEqual([expect.stringMatching(/^STORE_CORRUPT: .*somebody\/else/)]);
+  });
+
+  it("say that the store is lost and back, and reject what they could not send in time", () => {
+    const { store, servers, run } = setUp(1);
+    const [server] = servers;
+    server?.join(1);
+    run(1_000);
+    store.leave(storeLeaseMs * 3);
+    server?.join(2);
+    run(1_000);
+    // It may have been performed, so it is settled only when the store is back; this one was never sent.
+    server?.join(3);
+    run(storeQueueMs + 1_000);
+    expect(server?.of("rejected")).toEqual([{ type: "rejected", mesh: "default", key: 3, reason: "unavailable" }]);
+    expect(server?.of("storeLost")).toHaveLength(1);
+    expect(server?.log.failure?.code).toBe("STORE_UNAVAILABLE");
+    run(storeLeaseMs * 3);
+    expect(server?.of("storeBack")).toHaveLength(1);
+    // The lease has run out meanwhile: it is another life, and what was never performed is too old.
+    expect(new Set(server?.of("servers").map(({ self }) => self)).size).toBe(2);
+    expect(server?.of("rejected").map(({ key }) => key)).toEqual([3, 2]);
+    server?.join(4);
+    run(1_000);
+    expect(server?.of("appended").map(({ key }) => key)).toEqual([1, 4]);
+  });
+
+  it("judge nobody while the store is away, nor for a lease after it is back", () => {
+    const { store, servers, run } = setUp(2);
+    run(1_000);
+    store.leave(storeLeaseMs * 2);
+    run(storeLeaseMs * 2 + 5_000);
+    for (const server of servers) {
+      expect(server.of("storeBack")).toHaveLength(1);
+      expect(server.of("servers").every(({ others }, index) => index === 0 || others.length > 0)).toBe(true);
+    }
+  });
+
+  it("end when the store has lost what it had", () => {
+    const { store, servers, run } = setUp(1);
+    const rollBack = store.save();
+    servers[0]?.join(1);
+    run(5_000);
+    rollBack();
+    run(5_000);
+    expect(servers[0]?.failures).toEqual([expect.stringMatching(/^STORE_ROLLED_BACK: /)]);
+  });
+
+  it("keep no more of a log than its last entries, and nothing of one that has ended", () => {
+    const { engine, store, servers, run } = setUp(2);
+    const [one, two] = servers;
+    for (let number = 1; number <= 200; number += 1) {
+      one?.join(number);
+      one?.log.append({
+        mesh: "default",
+        key: -number,
+        after: 0,
+        change: { type: "left", id: idOf(number), reason: "test" },
+      });
+      run(50);
+    }
+    expect([...store.values.keys()].filter((key) => key.includes("/entry/")).length).toBeLessThan(
+      3 * limits.snapshotEntries,
+    );
+    const late = new Opened(engine, store);
+    run(1_000);
+    const revision = two?.of("appended").at(-1)?.entry.revision;
+    expect(late.of("restored")).toMatchObject([{ mesh: "default", state: { members: [], revision } }]);
+    one?.log.publish("default", { type: "ended", kind: "teardown", reason: "test" });
+    run(1_000);
+    for (const server of [one, two, late]) {
+      expect(server?.of("published").at(-1)?.fact).toEqual({ type: "ended", kind: "teardown", reason: "test" });
+    }
+    // It takes nothing more until it is forgotten; then another one begins, above it.
+    one?.join(500);
+    expect(one?.of("rejected").at(-1)).toEqual({ type: "rejected", mesh: "default", key: 500, reason: "conflict" });
+    one?.log.forget("default");
+    one?.join(501);
+    run(1_000);
+    expect(two?.of("restored").at(-1)?.state.revision).toBe(revision);
+    expect(two?.of("appended").at(-1)?.entry.revision).toBe((revision ?? 0) + 1);
+    one?.log.publish("default", { type: "ended", kind: "teardown", reason: "test" });
+    run(storeLeaseMs * 11);
+    expect([...store.values.keys()].filter((key) => key.startsWith("mesh/"))).toEqual([]);
+  });
+});

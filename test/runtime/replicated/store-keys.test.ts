@@ -21,17 +21,23 @@ const mesh = "a/b %ü";
 describe("keys and values of the store", () => {
   it("are read as they were written", () => {
     const fold = new LogFold(headWith({ gangSize: 3 }), { tombstones: 10 });
-    fold.apply(first, 1, joined(1, { rank: 0 }));
-    fold.apply(first, 2, gone("left", 9));
-    fold.apply(first, 3, claimed("k", 1));
-    fold.apply(first, 4, fact({ type: "ended", kind: "tooLate", reason: "test", incomplete: "a pair" }));
-    const report = { writer: first, number: 1, attachment: 3, up: [], down: [], unlisted: [] };
+    fold.add(first, 1, joined(1, { rank: 0 }));
+    fold.add(first, 2, gone("left", 9));
+    fold.add(first, 3, claimed("k", 1));
+    fold.add(first, 4, fact({ type: "ended", kind: "tooLate", reason: "test", incomplete: "a pair" }));
+    const report = { number: 1, attachment: 3, up: [], down: [], unlisted: [] };
     const presence = { address: "10.0.0.1:3000", beat: 7, number: 9, leaving: true } as const;
     const read = (key: string, value: object) => readItem(key, JSON.stringify(value));
     expect(read(rulesKey, rules)).toEqual({ type: "rules", rules });
     expect(read(serverKey(first), presence)).toEqual({ type: "server", writer: first, presence });
     expect(read(headKey(mesh), headWith())).toEqual({ type: "head", mesh, head: headWith() });
-    expect(read(reportKey(mesh, idOf(1)), report)).toEqual({ type: "report", mesh, member: idOf(1), report });
+    expect(read(reportKey(mesh, idOf(1), first), report)).toEqual({
+      type: "report",
+      mesh,
+      member: idOf(1),
+      writer: first,
+      report,
+    });
     const awaiting = { number: 2, count: 3 };
     expect(read(awaitingKey(mesh, first), awaiting)).toEqual({ type: "awaiting", mesh, writer: first, awaiting });
     expect(read(snapshotKey(mesh), fold.snapshot(3))).toEqual({ type: "snapshot", mesh, snapshot: fold.snapshot(3) });
