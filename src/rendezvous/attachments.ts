@@ -86,6 +86,14 @@ export class Attachments {
     if (!this.#reportTimers.has(record)) this.#reportTimers.set(record, now + this.#limits.storeReportMs);
   }
 
+  /** What members have reported here goes out before whatever is published next. */
+  flushReports(): void {
+    for (const record of this.#members.listed.values()) {
+      this.#reportTimers.clear(record);
+      if (record.isReportDue) this.#publishReport(record);
+    }
+  }
+
   /** A member is not listed any more. */
   remove(record: MemberRecord): void {
     this.#reportTimers.clear(record);

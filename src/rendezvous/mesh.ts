@@ -511,6 +511,8 @@ export class Mesh {
     this.#endPublishedAt = now;
     this.#timers.set("end", this.#publishAgainAt);
     const lack = kind === "tooLate" ? { incomplete: this.#shortfall(now) } : {};
+    // The others are to know the links that are the reason for it.
+    this.#attachments.flushReports();
     this.#attachments.publish({ type: "ended", kind, reason, ...lack });
   }
 

@@ -1,0 +1,165 @@
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { type EventLine, eventOf, fullmesh, parseLines, startServer } from "../cli/command-line.js";
+import { EtcdCluster } from "../support/etcd.js";
+import type { StartedProcess } from "../support/processes.js";
+import { findTool } from "../support/tools.js";
+
+const hasEtcd = findTool("etcd") !== undefined;
+
+interface Status {
+  readonly complete: boolean;
+  readonly members: readonly {
+    readonly address: string;
+    readonly state: string;
+    readonly order: number;
+    readonly since: number;
+  }[];
+  readonly links: { readonly expected: number; readonly up: number };
+}
+
+/** What a server says of the mesh. */
+async function statusAt(address: string): Promise<Status> {
+  const status = fullmesh(["status", address, "--json"]);
+  expect(await status.exited()).toMatchObject({ code: 0 });
+  return JSON.parse(status.lines.join("")) as Status;
+}
+
+function eventsOf(member: StartedProcess, ...types: readonly string[]): EventLine[] {
+  return parseLines(member.lines).filter(({ event }) => types.includes(event));
+}
+
+/** Starts a member at one server, which knows of no other one. */
+async function joinAt(server: string): Promise<{ readonly member: StartedProcess; readonly address: string }> {
+  const member = fullmesh(["join", server, "--json"]);
+  const { address } = await eventOf(member, "registered");
+  return { member, address: String(address) };
+}
+
+describe.skipIf(!hasEtcd)("two servers that share an etcd", () => {
+  let etcd: EtcdCluster;
+  beforeAll(async () => {
+    etcd = await EtcdCluster.start();
+  });
+  afterAll(() => etcd?.stop());
+
+  async function startTwo(prefix: string, args: readonly string[] = []) {
+    const store = ["--store", etcd.url(prefix), ...args];
+    const servers = [await startServer(store), await startServer(store)] as const;
+    const [a, b] = servers;
+    await Promise.all([
+      eventOf(a.server, "server:joined", ({ address }) => address === b.address),
+      eventOf(b.server, "server:joined", ({ address }) => address === a.address),
+    ]);
+    return servers;
+  }
+
+  /** Two members at each server, all linked. */
+  async function startMembers(servers: readonly { readonly address: string }[]) {
+    const at = servers.flatMap(({ address }) => [address, address]);
+    const members = await Promise.all(at.map(joinAt));
+    await Promise.all(members.map(({ member }) => eventOf(member, "complete", (line) => line.members === 4)));
+    return members;
+  }
+
+  it("have one mesh of the members of both, in one order, and say the same of it", async () => {
+    const [a, b] = await startTwo("/one-mesh");
+    const members = await startMembers([a, b]);
+    const [first, second] = await Promise.all([statusAt(a.address), statusAt(b.address)]);
+    expect(first).toMatchObject({ complete: true, links: { expected: 6, up: 6 } });
+    // When each of them has learned it is its own.
+    const lists = [first, second].map((status) => status.members.map(({ since: _, ...member }) => member));
+    expect(lists[1]).toEqual(lists[0]);
+    expect(second.links).toEqual(first.links);
+    expect(first.members.map(({ address }) => address).sort()).toEqual(members.map(({ address }) => address).sort());
+  });
+
+  it.each(["SIGKILL", "SIGTERM"] as const)(
+    "lose one by %s: its members go on at the other within seconds, no link moves, and joins go on",
+    async (signal) => {
+      const [a, b] = await startTwo(`/lose-${signal}`);
+      const members = await startMembers([a, b]);
+      a.server.kill(signal);
+      for (const { member } of members.slice(0, 2)) {
+        expect(await eventOf(member, "server:back")).toMatchObject({ server: b.address });
+      }
+      await eventOf(b.server, "server:gone", ({ address }) => address === a.address);
+      const late = await joinAt(b.address);
+      await eventOf(late.member, "complete", (line) => line.members === 5);
+      expect(await statusAt(b.address)).toMatchObject({ complete: true, links: { expected: 10, up: 10 } });
+      const { members: listed } = await statusAt(b.address);
+      expect(listed.map(({ state }) => state)).toEqual(Array(5).fill("member"));
+      for (const { member } of members) {
+        expect(eventsOf(member, "unlink", "unreachable", "relink", "fenced")).toEqual([]);
+      }
+      expect(eventsOf(b.server, "lost", "left")).toEqual([]);
+    },
+    60_000,
+  );
+
+  it("remove a member that dies at either of them", async () => {
+    const [a, b] = await startTwo("/dies");
+    const members = await startMembers([a, b]);
+    const [first, , third] = members;
+    first?.member.kill("SIGKILL");
+    for (const { server } of [a, b]) await eventOf(server, "lost", ({ address }) => address === first?.address);
+    third?.member.kill("SIGTERM");
+    for (const { server } of [a, b]) await eventOf(server, "left", ({ address }) => address === third?.address);
+    expect((await statusAt(a.address)).members).toHaveLength(2);
+    expect((await statusAt(b.address)).members).toHaveLength(2);
+  });
+
+  it("have one capacity, and end together", async () => {
+    const [a, b] = await startTwo("/capacity", ["--capacity", "3"]);
+    const members = await Promise.all([a, b, a].map(({ address }) => joinAt(address)));
+    for (const { member } of members) expect(await member.exited()).toMatchObject({ code: 0 });
+    for (const { server } of [a, b]) {
+      expect(await server.exited()).toMatchObject({ code: 0 });
+      expect(eventsOf(server, "teardown")).toMatchObject([{ members: 3, links: 3, missing: [] }]);
+    }
+  });
+
+  it("are one after the other what a server without a store becomes, and its mesh goes on", async () => {
+    const alone = await startServer();
+    const members = await Promise.all([joinAt(alone.address), joinAt(alone.address)]);
+    await Promise.all(members.map(({ member }) => eventOf(member, "complete")));
+    const orders = (await statusAt(alone.address)).members.map(({ order }) => order);
+    alone.server.kill();
+    await alone.server.exited();
+    const store = ["--store", etcd.url("/grown")];
+    const first = fullmesh(["serve", "--json", "--listen", alone.address, ...store]);
+    await eventOf(first, "gathered");
+    await Promise.all(members.map(({ member }) => eventOf(member, "server:back")));
+    const second = await startServer(store);
+    const late = await joinAt(second.address);
+    await eventOf(late.member, "complete", (line) => line.members === 3);
+    const status = await statusAt(second.address);
+    expect(status.members.slice(0, 2).map(({ order }) => order)).toEqual(orders);
+    expect(status.members[2]?.order).toBeGreaterThan(Math.max(...orders));
+    for (const { member } of members) expect(eventsOf(member, "unlink", "relink", "fenced")).toEqual([]);
+  }, 60_000);
+});
+
+describe.skipIf(!hasEtcd)("three servers that share three etcd", () => {
+  it("are stopped and started one by one, and no link moves", async () => {
+    const etcd = await EtcdCluster.start({ size: 3 });
+    onTestFinished(() => etcd.stop());
+    const store = ["--store", etcd.url()];
+    const servers = [await startServer(store), await startServer(store), await startServer(store)];
+    const members = await Promise.all(servers.map(({ address }) => joinAt(address)));
+    await Promise.all(members.map(({ member }) => eventOf(member, "complete", (line) => line.members === 3)));
+    for (const { server, address } of servers) {
+      server.kill();
+      await server.exited();
+      const next = fullmesh(["serve", "--json", "--listen", address, ...store]);
+      await eventOf(next, "listening");
+      const late = await joinAt(address);
+      late.member.kill();
+      await late.member.exited();
+    }
+    for (const { member } of members) {
+      const strangers = eventsOf(member, "unlink").filter(({ reason }) => reason !== "left");
+      expect([strangers, eventsOf(member, "fenced", "unreachable")]).toEqual([[], []]);
+    }
+    for (const { member } of members) expect(eventsOf(member, "server:lost").length).toBeGreaterThanOrEqual(1);
+  }, 90_000);
+});
