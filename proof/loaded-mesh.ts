@@ -180,19 +180,9 @@ export class LoadedMesh implements AsyncDisposable {
     this.members.splice(this.members.indexOf(member), 1);
   }
 
-  /**
-   * Lets the members send no more, waits until each has received all that was sent to it, and returns what they have counted.
-   * What was sent to ids that are not there any more need not have come.
-   */
-  async settle(withinMs = waitMs): Promise<Counts[]> {
-    for (const { process } of this.members) process.writeLine("pause");
-    const until = performance.now() + withinMs;
-    for (;;) {
-      const counts = await Promise.all(this.members.map((member) => member.report()));
-      const missing = missingOf(counts);
-      if (missing.length === 0) return counts;
-      if (performance.now() > until) throw new Error(`not received after ${withinMs} ms: ${missing.join("; ")}`);
-    }
+  /** As `settle` of these members. */
+  settle(withinMs = waitMs): Promise<Counts[]> {
+    return settle(this.members, withinMs);
   }
 
   resume(): void {
@@ -202,6 +192,21 @@ export class LoadedMesh implements AsyncDisposable {
   /** Kills every process, and resolves when they have ended. */
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#started.map((started) => started.stop()));
+  }
+}
+
+/**
+ * Lets the members send no more, waits until each has received all that was sent to it, and returns what they have counted.
+ * What was sent to ids that are not there any more need not have come.
+ */
+export async function settle(members: readonly LoadedMember[], withinMs = waitMs): Promise<Counts[]> {
+  for (const { process } of members) process.writeLine("pause");
+  const until = performance.now() + withinMs;
+  for (;;) {
+    const counts = await Promise.all(members.map((member) => member.report()));
+    const missing = missingOf(counts);
+    if (missing.length === 0) return counts;
+    if (performance.now() > until) throw new Error(`not received after ${withinMs} ms: ${missing.join("; ")}`);
   }
 }
 

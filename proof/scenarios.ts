@@ -5,7 +5,11 @@ import { cutOffInRestart } from "./cut-off.js";
 import { killedAtOnce } from "./deaths.js";
 import type { Figures } from "./figures.js";
 import { restartInWireUp, serverRestarts } from "./restarts.js";
+import { serversInTurn } from "./shared-restarts.js";
 import { leaderStops, memberStops, serverStops } from "./stops.js";
+import { storeAway, storeLeaders } from "./store-failures.js";
+import { storeBytes, storeThroughput } from "./store-figures.js";
+import { storms } from "./store-storm.js";
 
 /** The members of a mesh whose server restarts, and the keys that they claim. */
 const twelve = { members: 12, keys: 3 };
@@ -27,6 +31,12 @@ export const scenarios: Readonly<Record<string, (figures: Figures) => Promise<vo
   "member-stops-60-s": (figures) => memberStops(figures, 60_000, true),
   "leader-stops": leaderStops,
   "server-stops": (figures) => serverStops(figures, 30_000),
+  "shared-servers": (figures) => serversInTurn(figures, 12, 20),
+  "store-storm": (figures) => storms(figures, 500, 15_000),
+  "store-leaders": (figures) => storeLeaders(figures, 20),
+  "store-away": (figures) => storeAway(figures, 60_000),
+  "store-throughput": (figures) => storeThroughput(figures, [1, 10, 100], 300),
+  "store-bytes": (figures) => storeBytes(figures, 64, 1_000),
   claims: (figures) => contestedClaim(figures, 60, 10, 1),
 };
 

@@ -68,8 +68,12 @@ export class Hosts {
 
   /** Runs a program of Node on a host. */
   run(name: string, args: readonly string[], options: StartOptions = {}): StartedProcess {
-    const command = ["netns", "exec", this.#namespace(name), process.execPath, ...args];
-    const started = new StartedProcess("ip", command, options);
+    return this.runCommand(name, process.execPath, args, options);
+  }
+
+  /** Runs any program on a host. */
+  runCommand(name: string, command: string, args: readonly string[], options: StartOptions = {}): StartedProcess {
+    const started = new StartedProcess("ip", ["netns", "exec", this.#namespace(name), command, ...args], options);
     this.#started.push(started);
     return started;
   }

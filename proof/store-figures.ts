@@ -1,0 +1,89 @@
+import { StartedProcess } from "../test/support/processes.js";
+import type { Figures } from "./figures.js";
+import { LoadedMesh, plainEnvironment, programPath } from "./loaded-mesh.js";
+import type { ClientAct } from "./mesh-history.js";
+import { SharedSite } from "./shared-site.js";
+
+/** A line of a client process that comes and goes. */
+type Line = ClientAct | { readonly act: "started" | "over"; readonly at: number };
+
+const overMs = 300_000;
+
+/** Joins a second, and how long each takes, with so many on the way at once: with the log in memory, and with one that is shared. */
+export async function storeThroughput(figures: Figures, inFlight: readonly number[], joins: number): Promise<void> {
+  await using site = await SharedSite.start(["c0"], []);
+  await using single = await LoadedMesh.start();
+  for (const atOnce of inFlight) {
+    const options = {
+      mesh: `flight-${atOnce}`,
+      joins: Math.max(joins, 3 * atOnce),
+      atOnce,
+      stayMs: 0,
+      timeoutMs: 60_000,
+    };
+    const program = programPath("churning-clients.mjs");
+    const inMemory = new StartedProcess(process.execPath, [program, single.address, JSON.stringify(options)], {
+      env: plainEnvironment(),
+      hasStdin: true,
+    });
+    note(figures, `${atOnce} in flight, memory`, await linesOf(inMemory));
+    const own = { ...options, listen: `${site.hosts.address("c0")}:0`, insecure: true };
+    const shared = site.hosts.run("c0", [program, site.servers.join(","), JSON.stringify(own)], {
+      env: plainEnvironment(),
+      hasStdin: true,
+    });
+    note(figures, `${atOnce} in flight, three servers and three members of etcd`, await linesOf(shared));
+  }
+}
+
+/** What a mesh takes in the store while others come and go beside its members. */
+export async function storeBytes(figures: Figures, members: number, joins: number): Promise<void> {
+  await using site = await SharedSite.start(["c0"], []);
+  const residents = Array.from({ length: members }, (_, index) => site.member("c0", index, { everyMs: 5_000 }));
+  await Promise.all(residents.map((member) => member.complete(members)));
+  figures.count("bytes in the store, whole mesh", await site.storedBytes());
+  const options = {
+    joins,
+    atOnce: 4,
+    stayMs: 100,
+    timeoutMs: 60_000,
+    listen: `${site.hosts.address("c0")}:0`,
+    insecure: true,
+  };
+  const args = [programPath("churning-clients.mjs"), site.servers.join(","), JSON.stringify(options)];
+  const client = site.hosts.run("c0", args, { env: plainEnvironment(), hasStdin: true });
+  let isOver = false;
+  const over = client
+    .line((line) => line.includes('"over"'), "that all have come", overMs)
+    .then(() => {
+      isOver = true;
+    });
+  while (!isOver) {
+    await Promise.race([over, new Promise((resolve) => setTimeout(resolve, 5_000))]);
+    figures.count("bytes in the store, with churn", await site.storedBytes());
+  }
+  figures.count("joins and leaves", joins);
+}
+
+async function linesOf(client: StartedProcess): Promise<Line[]> {
+  try {
+    await client.line((line) => line.includes('"over"'), "that all have come", overMs);
+    await client.exited();
+  } finally {
+    await client.stop();
+  }
+  return client.lines.map((line) => JSON.parse(line) as Line);
+}
+
+function note(figures: Figures, what: string, lines: readonly Line[]): void {
+  const joined = lines.flatMap((line) => (line.act === "join" ? [line] : []));
+  figures.none(
+    `${what}: refused`,
+    joined.filter(({ refused }) => refused !== undefined),
+  );
+  for (const { begunAt, endedAt = begunAt } of joined) figures.time(`${what}: a join`, endedAt - begunAt);
+  const [from = 0, until = 0] = lines.flatMap((line) =>
+    line.act === "started" || line.act === "over" ? [line.at] : [],
+  );
+  figures.count(`${what}: joins a second`, Math.round((1_000 * joined.length) / (until - from)));
+}
