@@ -22,7 +22,7 @@ const ofEndings = [
 ];
 
 /** The situations that plays of a kind must come across: without them the plays would show nothing. */
-export const wantedLabels: Readonly<Record<ScenarioKind, readonly string[]>> = {
+export const wantedLabels: Readonly<Record<ScenarioKind | "shared", readonly string[]>> = {
   classic: [
     ...["ALREADY_LINKED", "STORE_UNAVAILABLE", "DIAL_FAILED", "DIAL_TIMEOUT", "HANDSHAKE_TIMEOUT", "LIST_REVISED"],
     ...["MESH_SEALED", "NOT_LISTED", "NOTHING_SAID", "REGISTRATION_REVISED", "SERVER_IDLE_CLOSED", "UNKNOWN_PEER"],
@@ -47,6 +47,22 @@ export const wantedLabels: Readonly<Record<ScenarioKind, readonly string[]>> = {
     ...["relink", "broken", "loss reported", "released", "resumed with replay", "stream read to its end"],
     ...["linked without a server", "link ended by a lease without a server", "left with a member that was not told"],
     ...faults("crash", "cut", "leave", "rejoin", "release", "stall", "suspend", "suspendServer"),
+  ],
+  shared: [
+    ...[
+      "found whole",
+      "told complete",
+      "fenced and rejoined",
+      "waiting",
+      "full",
+      "degraded",
+      "serverLost",
+      "serverBack",
+    ],
+    ...["entry joined", "entry left", "entry lost", "entry replaced", "entry claimed", "entry unclaimed", "key held"],
+    ...["log: restored", "log: rejected", "log: published", "log: storeLost", "log: storeBack", "STORE_UNAVAILABLE"],
+    ...faults("killServer", "suspendServer", "cutServerFromStore", "cutServerFromMembers", "storeAway"),
+    ...faults("killMember", "suspendMember", "leave"),
   ],
   restarts: [
     ...ofNatives,

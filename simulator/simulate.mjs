@@ -4,11 +4,13 @@
 // At the end it says how many plays of each kind came across which situation; after 10,000 plays of a kind or more it fails if
 // they have missed one that they must come across (labels.ts).
 // Who plays is said by --kind: classic, native, mixed, claims, restarts, oneway or released; any, which is the default, plays each seed with all of them.
+// With --kind shared, which is not among these, several servers share their logs through a store.
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { isMainThread, parentPort, Worker } from "node:worker_threads";
 import { fewestHits, wantedLabels } from "../dist/simulator/labels.js";
 import { run } from "../dist/simulator/run.js";
+import { runShared } from "../dist/simulator/shared/simulation.js";
 
 /** Seeds that a worker plays before it reports. */
 const portion = 250;
@@ -18,13 +20,18 @@ const fewPlays = 10_000;
 
 const everyKind = ["classic", "native", "mixed", "claims", "restarts", "oneway", "released"];
 
+/** Plays a seed. */
+function play(seed, kind, keepsTrace = false) {
+  return kind === "shared" ? runShared(seed, { keepsTrace }) : run(seed, { kind, keepsTrace });
+}
+
 function playPortion({ from, count, kinds }) {
   const labels = Object.fromEntries(kinds.map((kind) => [kind, {}]));
   const broken = [];
   let steps = 0;
   for (let seed = from; seed < from + count; seed += 1) {
     for (const kind of kinds) {
-      const outcome = run(seed, { kind });
+      const outcome = play(seed, kind);
       steps += outcome.steps;
       for (const label of outcome.labels.keys()) labels[kind][label] = (labels[kind][label] ?? 0) + 1;
       if (outcome.violations.length > 0) broken.push({ seed, kind, violation: outcome.violations[0] });
@@ -34,7 +41,7 @@ function playPortion({ from, count, kinds }) {
 }
 
 function showOne(seed, kind) {
-  const { history, violations } = run(seed, { kind, keepsTrace: true });
+  const { history, violations } = play(seed, kind, true);
   process.stdout.write(`${history.join("\n")}\n`);
   process.stdout.write(`seed ${seed}, ${kind}: ${violations.length} violations\n`);
   for (const violation of violations) process.stdout.write(`${JSON.stringify(violation)}\n`);
@@ -118,8 +125,9 @@ if (isMainThread) {
       kind: { type: "string", default: "any" },
     },
   });
-  const kinds = values.kind === "any" ? everyKind : everyKind.filter((kind) => kind === values.kind);
-  if (kinds.length === 0) throw new Error(`Expected --kind to be any, ${everyKind.join(", ")}, got ${values.kind}`);
+  const known = [...everyKind, "shared"];
+  const kinds = values.kind === "any" ? everyKind : known.filter((kind) => kind === values.kind);
+  if (kinds.length === 0) throw new Error(`Expected --kind to be any, ${known.join(", ")}, got ${values.kind}`);
   const seeds = Number(values.seeds ?? (values.minutes === undefined ? 100_000 : Number.POSITIVE_INFINITY));
   const minutes = Number(values.minutes ?? Number.POSITIVE_INFINITY);
   if (values.seed === undefined) await playAll(Number(values.from), seeds, kinds, minutes);

@@ -28,6 +28,8 @@ export const invariants = {
   A1: "a link breaks only by a fault of its connection or of a process, and ends only with a member",
   C1: "`complete` is told when everybody is there, as many as the capacity, and every pair is linked at both ends, and only then",
   N13: "nobody is lost who lives and can be reached, or for whom somebody vouches",
+  N14: "a member is fenced only if the log has removed it",
+  N17: "a link that was up ends only if one of its ends has gone, or was removed from the log",
   N26: "a mesh is forgotten only when nobody of it can be heard, and a lease later nothing of it is held",
   D1: "without a fault, one connection is dialed for each pair, and nobody is refused",
   L1: "after healing, every two listed members are linked within 60 s",

@@ -73,10 +73,15 @@ export class Attachments {
 
   /** What was published before may not have been written: it is said again. */
   settleAnew(record: MemberRecord): void {
-    record.isAttaching = false;
     record.detaching = undefined;
-    record.isReportDue = record.session !== undefined && record.dialect === "native" && !record.isOutdated;
+    this.attached(record);
     this.settle(record, "its session is over");
+  }
+
+  /** The session here has another attachment: what was reported on it counts only for the one before. */
+  attached(record: MemberRecord): void {
+    record.isAttaching = false;
+    record.isReportDue = record.session !== undefined && record.dialect === "native" && !record.isOutdated;
   }
 
   /** A member has reported its links on its session here. */

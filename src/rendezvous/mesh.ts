@@ -465,7 +465,7 @@ export class Mesh {
     if (record === undefined) return undefined;
     const { isAttaching, session } = record;
     const isOwn = server === this.#servers.self;
-    if (isOwn) record.isAttaching = false;
+    if (isOwn) this.#attachments.attached(record);
     else if (session === undefined || !isAttaching) this.completeness.setBack(record);
     this.#locate(record, server, attachment, now);
     // A later attachment to this server is on the way.
