@@ -208,9 +208,12 @@ class SentRequest {
       if (!socket.connecting) isSent = true;
       else socket.once(readyEvent, () => (isSent = true));
     });
-    request.on("error", (error) => {
+    request.on("error", (error: NodeJS.ErrnoException) => {
       clearTimeout(this.#timer);
-      fail(failureOf(error, isSent));
+      const failure = failureOf(error, isSent);
+      // What speaks no TLS closes the connection, or resets it.
+      const isHandshake = error.code === "ECONNRESET" && !isSent && readyEvent === "secureConnect";
+      fail(isHandshake ? new EndpointFailure(failure.kind, `no TLS handshake: ${failure.message}`) : failure);
     });
     request.once("close", () => clearTimeout(this.#timer));
   }
@@ -274,7 +277,8 @@ function tooLong(maxBytes: number): EndpointFailure {
 }
 
 /** Names of OpenSSL's and Node's errors about certificates, and about what is no TLS. */
-const certificateErrors = /^(?:ERR_SSL_|ERR_TLS_|CERT_|CRL_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|INVALID_|HOSTNAME_)/;
+const certificateErrors =
+  /^(?:EPROTO$|ERR_SSL_|ERR_TLS_|CERT_|CRL_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|INVALID_|HOSTNAME_)/;
 
 function failureOf(error: NodeJS.ErrnoException, isSent: boolean): EndpointFailure {
   const code = error.code ?? "";
