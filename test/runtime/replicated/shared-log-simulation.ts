@@ -52,6 +52,9 @@ class Truth {
   }
 
   #begin(mesh: string, head: LogHead): void {
+    const before = this.current.get(mesh);
+    if (before !== undefined && before.fold.ended === undefined)
+      throw new Error("a log is replaced that has not ended");
     const fold = new LogFold(head, limits);
     const log: TrueLog = { mesh, fold, states: new Map([[fold.revision, fold.state]]), entries: new Map() };
     this.logs.set(head.log, log);
