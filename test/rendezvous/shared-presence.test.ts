@@ -89,6 +89,22 @@ describe("members of servers that share a log", () => {
     expect(b.play.dials.filter(({ to }) => to === "127.0.0.1:14002")).toEqual([]);
     expect(b.play.eventsOf("lost").length).toBe(1);
   });
+
+  test("are not judged by a server that does not know that they are coming back", () => {
+    const store = new SharedStore();
+    const [a, b] = [store.start(), store.start()];
+    const [, member] = nativeMembers(a.play, 2);
+    nativeMembers(b.play, 1, "default", 14_101);
+    if (member === undefined) throw new Error("nobody");
+    answersEverywhere(store, member);
+    member.caller.close("ECONNRESET");
+    store.pass(leaseMs - 100);
+    // The first server dials it, to prove that it is back, and the dial takes its time.
+    a.play.dialed = () => true;
+    comesBack(store, a, member);
+    store.pass(200);
+    expect(b.play.eventsOf("lost")).toEqual([]);
+  });
 });
 
 describe("a server that has gone", () => {
