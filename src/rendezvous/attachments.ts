@@ -131,6 +131,8 @@ export class Attachments {
   /** The log has been read anew. */
   restoreAwaited(awaiting: LogState["awaiting"]): void {
     this.#awaited.clear();
+    // What this server has published before the log began may be lost.
+    this.#published = awaiting.find(({ server }) => server === this.#servers.self)?.count ?? 0;
     for (const { server, count } of awaiting) this.awaitElsewhere(server, count);
     this.countAwaited();
   }
