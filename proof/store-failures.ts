@@ -64,7 +64,7 @@ async function refusedOtherwise(site: SharedSite): Promise<unknown[]> {
   const args = [programPath("churning-clients.mjs"), site.servers.join(","), JSON.stringify(options)];
   const client = site.hosts.run("c0", args, { env: plainEnvironment() });
   const line = await client.line((text) => text.includes('"join"'), "what became of its join", 60_000);
-  return line.includes('"STORE_UNAVAILABLE"') ? [] : [JSON.parse(line)];
+  return line.includes("STORE_UNAVAILABLE: ") ? [] : [JSON.parse(line)];
 }
 
 async function meshOf(site: SharedSite): Promise<LoadedMember[]> {

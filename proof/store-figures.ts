@@ -39,19 +39,18 @@ export async function storeThroughput(figures: Figures, inFlight: readonly numbe
 /** What a mesh takes in the store while others come and go beside its members. */
 export async function storeBytes(figures: Figures, members: number, joins: number): Promise<void> {
   await using site = await SharedSite.start(["c0"], []);
-  const residents = Array.from({ length: members }, (_, index) => site.member("c0", index, { everyMs: 5_000 }));
-  await Promise.all(residents.map((member) => member.complete(members)));
-  figures.count("bytes in the store, whole mesh", await site.storedBytes());
-  const options = {
-    joins,
-    atOnce: 4,
-    stayMs: 100,
-    timeoutMs: 60_000,
-    listen: `${site.hosts.address("c0")}:0`,
-    insecure: true,
+  const at = { listen: `${site.hosts.address("c0")}:0`, insecure: true, timeoutMs: 60_000 };
+  const program = programPath("churning-clients.mjs");
+  const start = (options: object): StartedProcess => {
+    const args = [program, site.servers.join(","), JSON.stringify({ ...at, ...options })];
+    return site.hosts.run("c0", args, { env: plainEnvironment(), hasStdin: true });
   };
-  const args = [programPath("churning-clients.mjs"), site.servers.join(","), JSON.stringify(options)];
-  const client = site.hosts.run("c0", args, { env: plainEnvironment(), hasStdin: true });
+  // One process for all but one: so many processes would keep a small machine busy for minutes.
+  const others = members - 1;
+  start({ joins: others, atOnce: others, stayMs: 2 * overMs });
+  await site.member("c0", 0, { everyMs: 5_000 }).complete(members);
+  figures.count("bytes in the store, whole mesh", await site.storedBytes());
+  const client = start({ joins, atOnce: 4, stayMs: 100 });
   let isOver = false;
   const over = client
     .line((line) => line.includes('"over"'), "that all have come", overMs)

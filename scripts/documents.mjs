@@ -98,6 +98,8 @@ const onWire = {
   SECRET_REQUIRED: ["server, member", "final"],
   NO_DESCRIPTORS: ["server, member", "retryMs"],
   STORE_UNAVAILABLE: ["server", "retryMs"],
+  STORE_CORRUPT: ["server", "final for a registration; may pass for a `resume`"],
+  STORE_ROLLED_BACK: ["server", "may pass"],
   INCOMPLETE: ["server, to classic members", "final: the mesh has ended"],
   CLAIMED: ["server, in `unclaimable`", "may pass, when the holder gives up"],
   CLAIMS_UNSETTLED: ["server, in `unclaimable`", "may pass, within a claim lease"],

@@ -418,7 +418,7 @@ const failures = {
   STORE_CORRUPT: {
     level: "error",
     meaning: "A key below the prefix of the store holds something that no fullmesh server has written.",
-    connection: "closed, as are those of the members of that mesh; other meshes go on",
+    connection: "refused with the reason if it is for that mesh; sessions that are there and other meshes go on",
     remedy:
       "Give the URL of --store a prefix that nothing else uses. Otherwise find out what wrote the key that the message names; delete the keys of that mesh to begin it anew.",
   },
@@ -426,7 +426,7 @@ const failures = {
     level: "error",
     meaning:
       "The store has lost what it had acknowledged: another cluster answers, or it was restored from a backup, so names and tokens may be given twice.",
-    connection: "closed; the server ends",
+    connection: "closed; the server ends; one that was started since refuses members that have read more",
     remedy:
       "Stop all servers of this store, delete the keys below the prefix, and start the servers again: members that still run bring back what they know.",
   },

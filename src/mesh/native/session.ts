@@ -59,6 +59,9 @@ const ofServer: ReadonlySet<string> = new Set(["BUSY", "HANDSHAKE_TIMEOUT"]);
 /** Refusals of its address, which may be over in a moment: a member that has been one before tries again. */
 const ofAddress: ReadonlySet<string> = new Set(["ADDRESS_UNPROVED", "ADDRESS_IN_USE", "FOREIGN_HOST"]);
 
+/** Refusals because of what the store of the servers holds: until somebody has put that right, the mesh goes on without them. */
+const ofStore: ReadonlySet<string> = new Set(["STORE_CORRUPT", "STORE_ROLLED_BACK"]);
+
 /** Messages to whoever has the session: from the server, or from a caller that takes this node for the server. */
 export type SessionCall =
   | ControlOf<"challenge">
@@ -513,10 +516,14 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
     if (hasRegistered) this.emit({ type: "unanswered" }, now);
   }
 
-  /** Who has been a member is not taken back: that may pass, or its address may have changed. It is tried for one lease. */
+  /**
+   * Who has been a member is not taken back: that may pass, or its address may have changed. It is tried for one lease, or for as
+   * long as it takes if it is not the member that something is wrong with.
+   */
   #refusedAgain(code: string, message: string, now: number): void {
-    this.#refusedSince ??= now;
-    if (now - this.#refusedSince >= this.#leaseMs) {
+    if (ofStore.has(code)) this.#refusedSince = undefined;
+    else this.#refusedSince ??= now;
+    if (this.#refusedSince !== undefined && now - this.#refusedSince >= this.#leaseMs) {
       this.over(`${code}: ${message}`, "REFUSED", now);
       return;
     }

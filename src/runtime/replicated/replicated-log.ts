@@ -293,7 +293,7 @@ export class ReplicatedLog implements SharedMembershipLog {
       const why = this.#failure === undefined ? "" : `: ${this.#failure.message}`;
       this.#answer({
         type: "storeLost",
-        reason: `the store has shown nothing of this server for ${ageMs / 1000} s${why}`,
+        reason: `the store has shown nothing of this server for ${Math.round(ageMs) / 1000} s${why}`,
       });
     } else if (!isLost && this.#isLost) {
       this.#isLost = false;

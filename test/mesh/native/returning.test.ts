@@ -75,6 +75,19 @@ describe("a member that the server does not take back", () => {
     refuseFor(world, node, 3 * limits.leaseMs, refusal("BUSY"));
     expect(node.eventsOf("ended")).toEqual([]);
   });
+
+  test.each(["STORE_ROLLED_BACK", "STORE_CORRUPT"])(
+    "because of its store (%s) says so once, and tries for as long as it takes",
+    (code) => {
+      const { world, node } = memberAt("10.0.0.1", false);
+      node.loseSession();
+      refuseFor(world, node, 3 * limits.leaseMs, refusal(code));
+      expect(node.eventsOf("ended")).toEqual([]);
+      expect(node.notes).toEqual(["SERVER_AWAY", code]);
+      refuseFor(world, node, limits.leaseMs + 2 * limits.serverRedialMaxMs, unproved);
+      expect(node.eventsOf("ended")).toHaveLength(1);
+    },
+  );
 });
 
 describe("a member whose machine has another address now", () => {
