@@ -28,6 +28,7 @@ const refused: ReadonlySet<string> = new Set<ErrorCode>([
   "STORE_REFUSED",
   "STORE_TOO_OLD",
   "STORE_MISMATCH",
+  "STORE_ADDRESS_IN_USE",
   "STORE_CORRUPT",
   "STORE_ROLLED_BACK",
 ]);

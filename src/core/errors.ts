@@ -415,6 +415,14 @@ const failures = {
     remedy:
       "Start the server with the options that the message names, or under another prefix. Other options take effect when all servers of the store have been stopped.",
   },
+  STORE_ADDRESS_IN_USE: {
+    level: "error",
+    meaning:
+      "Another server of this store says that members reach it at the same address, and goes on living: members would be sent to either of them. The one that came later ends.",
+    connection: "closed; the server ends",
+    remedy:
+      "Give each server of a store an address of its own with --advertise. If the other one is to be replaced, stop it first.",
+  },
   STORE_CORRUPT: {
     level: "error",
     meaning: "A key below the prefix of the store holds something that no fullmesh server has written.",

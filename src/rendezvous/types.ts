@@ -78,6 +78,12 @@ export interface SharingServer {
   readonly address: Address | undefined;
 }
 
+/** What is known of such a server at the moment. */
+export interface ObservedServer extends SharingServer {
+  /** Its sign of life has not come while three of this server's have: it may be gone. Never so during an outage of the store. */
+  readonly isLate?: true;
+}
+
 /** What a log that several servers share tells beside the answers to appends. */
 export type SharedLogInput =
   /**
@@ -99,7 +105,7 @@ export type SharedLogInput =
       readonly attachment?: number;
     }
   /** The life of this server, and all others that are there. Whoever is not named any more is gone. */
-  | { readonly type: "servers"; readonly self: Id; readonly others: readonly SharingServer[] }
+  | { readonly type: "servers"; readonly self: Id; readonly others: readonly ObservedServer[] }
   /** What this server writes does not come back from the store in time; or it does again. */
   | { readonly type: "storeLost"; readonly reason: string }
   | { readonly type: "storeBack" }

@@ -208,7 +208,7 @@ export type ListeningServer = RendezvousServer & { readonly address: Address };
  * Starts a rendezvous server.
  *
  * @throws {FullmeshError} `BAD_OPTION`, `PORT_IN_USE`, `NOT_OUR_ADDRESS`, `LISTEN_FAILED`, `INSECURE_LISTEN`; with a store
- *   `TIMED_OUT`, `ABORTED`, `STORE_REFUSED`, `STORE_TOO_OLD`, `STORE_MISMATCH`, `STORE_CORRUPT`, `STORE_ROLLED_BACK`
+ *   `TIMED_OUT`, `ABORTED`, `STORE_REFUSED`, `STORE_TOO_OLD`, `STORE_MISMATCH`, `STORE_CORRUPT`, `STORE_ROLLED_BACK`; later, as the event `error`, `STORE_ADDRESS_IN_USE` too
  */
 export async function serve(options: ServeOptions = {}): Promise<ListeningServer> {
   return await tracedFrom(serve, async () => {

@@ -123,7 +123,8 @@ export class SharedLog {
     this.#emit({ type: "store:back", awayMs });
   }
 
-  #compare(others: readonly SharingServer[]): void {
+  #compare(observed: readonly SharingServer[]): void {
+    const others = observed.map(({ id, address }) => ({ id, address }));
     const [before, now] = [this.#others, others].map((servers) => new Set(servers.map(({ id }) => id)));
     const gone = this.#others.filter(({ id }) => now?.has(id) !== true);
     const joined = others.filter(({ id }) => before?.has(id) !== true);

@@ -200,6 +200,14 @@ describe.skipIf(!hasEtcd)("fullmesh serve --store", () => {
     expect(second.errors).toContain("PORT_IN_USE");
   });
 
+  it("ends with code 4 if another server goes on living where members are to reach it", async () => {
+    const args = ["--store", etcd.url("/one-address"), "--advertise", "10.0.0.1:4000"];
+    const first = await startServer(args);
+    const { code, said } = await refusal(args);
+    expect([code, said]).toEqual([4, expect.stringMatching(/STORE_ADDRESS_IN_USE: .*10\.0\.0\.1:4000/)]);
+    expect(parseLines(first.server.lines).filter(({ event }) => event === "error")).toEqual([]);
+  });
+
   it("tells who shares its store, and who has gone", async () => {
     const store = ["--store", etcd.url("/siblings")];
     const first = await startServer(store);
@@ -217,7 +225,7 @@ describe.skipIf(!hasEtcd)("fullmesh serve --store at an etcd of its own", () => 
   it("needs the password that etcd wants", async () => {
     const etcd = await EtcdCluster.start();
     onTestFinished(() => etcd.stop());
-    await etcd.requireUser("mesh", "p@ss/word", "/fullmesh/");
+    await etcd.requireUser("mesh", "p@ss/word", "/fullmesh");
     await startServer([], { env: plainEnvironment({ FULLMESH_STORE: etcd.url("", "mesh:p%40ss%2Fword") }) });
     for (const login of ["", "mesh:another-word"]) {
       const { code, said } = await refusal([], { FULLMESH_STORE: etcd.url("", login) });

@@ -7,9 +7,9 @@ import type {
   LogAppend,
   LogFact,
   LogState,
+  ObservedServer,
   RejectionReason,
   SharedLogInput,
-  SharingServer,
 } from "../../rendezvous/types.js";
 import type { SharedMembershipLog } from "../membership-log.js";
 import type { ClockPort } from "../ports.js";
@@ -88,6 +88,7 @@ export class ReplicatedLog implements SharedMembershipLog {
   readonly #newId: () => Id;
   readonly #baseRevision: () => number;
   readonly #fatal: (error: FullmeshError) => void;
+  readonly #address: Address | undefined;
   readonly #writer: StoreWriter;
   readonly #reader: ImageReader;
   readonly #snapshots: ImageReader;
@@ -106,7 +107,7 @@ export class ReplicatedLog implements SharedMembershipLog {
   #watchCount = 0;
   #watchedAt = 0;
   #isLost = false;
-  #servers: { readonly self: Id; readonly others: readonly SharingServer[] } | undefined;
+  #servers: { readonly self: Id; readonly others: readonly ObservedServer[] } | undefined;
   #failure: FullmeshError | undefined;
   #cancelTick: (() => void) | undefined;
 
@@ -136,6 +137,7 @@ export class ReplicatedLog implements SharedMembershipLog {
     this.#newId = newId;
     this.#baseRevision = baseRevision;
     this.#fatal = fatal;
+    this.#address = address;
     const failed = (error: FullmeshError): void => this.#failed(error);
     this.#writer = new StoreWriter(store, limits, newId, address, clock, {
       logOf: (mesh) => this.#logOf(mesh),
@@ -148,7 +150,7 @@ export class ReplicatedLog implements SharedMembershipLog {
     });
     this.#reader = new ImageReader(store, limits.storeAnswerMs, failed);
     this.#snapshots = new ImageReader(store, limits.storeAnswerMs, failed);
-    this.#tracker = new ServerTracker(limits.storeLeaseMs);
+    this.#tracker = new ServerTracker(limits, address);
   }
 
   /** Why the store cannot be used, while it cannot. */
@@ -283,6 +285,12 @@ export class ReplicatedLog implements SharedMembershipLog {
     }
   }
 
+  /** What this server has written has come back. */
+  #returned(beat: number, now: number): void {
+    this.#writer.returned(beat);
+    this.#tracker.returned(now);
+  }
+
   /** Whether what is written here comes back, and which other servers are there. */
   #judge(now: number): void {
     const { storeLeaseMs } = this.#limits;
@@ -308,6 +316,12 @@ export class ReplicatedLog implements SharedMembershipLog {
   #tellServers(now: number): void {
     const self = this.#writer.id;
     if (!this.#writer.isRegistered) return;
+    if (this.#tracker.isIntruder(self)) {
+      const message = `another server of the store is reached at ${this.#address}, and was there before this one`;
+      // The members of the other one are not to wait until this one is missed.
+      this.stop(() => this.#fatal(new FullmeshError("STORE_ADDRESS_IN_USE", message)));
+      return;
+    }
     const others = this.#tracker.judge(self, now);
     if (JSON.stringify({ self, others }) === JSON.stringify(this.#servers)) return;
     this.#servers = { self, others };
@@ -346,10 +360,12 @@ export class ReplicatedLog implements SharedMembershipLog {
     }
     const now = this.#clock.now();
     this.#writers.clear();
-    for (const [writer, { beat, number }] of image.servers) this.#writers.set(writer, { beat, number });
+    for (const [writer, { presence }] of image.servers) {
+      this.#writers.set(writer, { beat: presence.beat, number: presence.number });
+    }
     this.#tracker.restore(image.servers, now);
     const own = image.servers.get(this.#writer.id);
-    if (own !== undefined) this.#writer.returned(own.beat);
+    if (own !== undefined) this.#returned(own.presence.beat, now);
     for (const name of new Set([...this.#meshes.keys(), ...image.meshes.keys()])) {
       this.#installMesh(name, image.meshes.get(name), image.revision);
     }
@@ -535,10 +551,11 @@ export class ReplicatedLog implements SharedMembershipLog {
         return;
       }
       this.#writers.set(writer, { beat: presence.beat, number: presence.number });
-      this.#tracker.seen(writer, presence, this.#clock.now());
+      const now = this.#clock.now();
+      this.#tracker.seen(writer, { presence, created: event.created }, now);
       if (writer !== this.#writer.id) return;
-      this.#writer.returned(presence.beat);
-      if (this.#isStarted) this.#judge(this.#clock.now());
+      this.#returned(presence.beat, now);
+      if (this.#isStarted) this.#judge(now);
     } else if (item.type !== "rules" && item.mesh !== undefined)
       this.#meshEvent(this.#meshOf(item.mesh), item, event.modified);
   }

@@ -2,11 +2,11 @@ import type { FullmeshError } from "../../core/errors.js";
 import type { Id } from "../../protocol/directory.js";
 import type { StoredValue, StorePort, TransactionResult } from "../store.js";
 import { RepeatedRequest } from "./repeated-request.js";
+import type { StoredPresence } from "./server-tracker.js";
 import {
   type BadItem,
   type LogHead,
   type LogSnapshot,
-  type Presence,
   readItem,
   type StoredAwaiting,
   type StoreItem,
@@ -34,7 +34,7 @@ export interface MeshImage {
 export interface StoreImage {
   readonly revision: number;
   readonly rules: { readonly rules: StoreRules; readonly modified: number } | undefined;
-  readonly servers: ReadonlyMap<Id, Presence>;
+  readonly servers: ReadonlyMap<Id, StoredPresence>;
   readonly meshes: ReadonlyMap<string, MeshImage>;
   /** A key that belongs to no mesh, and is none of this program. */
   readonly bad: BadItem | undefined;
@@ -42,14 +42,14 @@ export interface StoreImage {
 
 /** Sorts what was read at one revision. */
 export function toImage(values: readonly StoredValue[], revision: number): StoreImage {
-  const servers = new Map<Id, Presence>();
+  const servers = new Map<Id, StoredPresence>();
   const meshes = new Map<string, MeshImage>();
   let rules: StoreImage["rules"];
   let bad: BadItem | undefined;
-  for (const { key, value, modified } of values) {
+  for (const { key, value, created, modified } of values) {
     const item = readItem(key, value);
     if (item.type === "rules") rules = { rules: item.rules, modified };
-    else if (item.type === "server") servers.set(item.writer, item.presence);
+    else if (item.type === "server") servers.set(item.writer, { presence: item.presence, created });
     else if (item.type === "bad" && item.mesh === undefined) bad ??= item;
     else if (item.mesh !== undefined) addTo(meshImageOf(meshes, item.mesh), item, modified);
   }

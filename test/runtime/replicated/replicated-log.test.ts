@@ -8,6 +8,7 @@ import {
   type StoreConditions,
 } from "../../../simulator/store.js";
 import { defaultLimits } from "../../../src/core/limits.js";
+import type { Address } from "../../../src/protocol/address.js";
 import type { LogAnswer, LogAppend, SharedLogInput } from "../../../src/rendezvous/types.js";
 import { ReplicatedLog } from "../../../src/runtime/replicated/replicated-log.js";
 import { headKey, type StoreRules } from "../../../src/runtime/replicated/store-keys.js";
@@ -30,10 +31,19 @@ class Opened {
   readonly log: ReplicatedLog;
   isStarted = false;
 
-  constructor(engine: Engine, store: SimulatedStore, ownRules: StoreRules = rules, take?: (input: Input) => void) {
+  constructor(
+    engine: Engine,
+    store: SimulatedStore,
+    ownRules: StoreRules = rules,
+    take?: (input: Input) => void,
+    address?: Address,
+  ) {
     this.process = new SimulatedProcess(engine, "server", "10.0.0.1");
     this.client = store.connect(this.process);
-    const settings = { rules: ownRules, limits, newId: () => engine.draw(), baseRevision: () => 100 };
+    const settings = {
+      ...{ rules: ownRules, limits, newId: () => engine.draw(), baseRevision: () => 100 },
+      ...(address === undefined ? {} : { address }),
+    };
     const answer = take ?? ((input: Input): unknown => this.inputs.push(input));
     this.log = new ReplicatedLog(this.client, this.process.clock, answer, settings, ({ code, message }) =>
       this.failures.push(`${code}: ${message}`),
@@ -118,6 +128,54 @@ describe("servers that share a store", () => {
     expect(othersOf(one)).toBe(1);
     run(4_000);
     expect(othersOf(one)).toBe(0);
+  });
+
+  it("take the newer life at an address for the server at once", () => {
+    const { engine, store, servers, run } = setUp(1);
+    const open = () => new Opened(engine, store, rules, undefined, "10.0.0.9:4000");
+    const former = open();
+    run(3_000);
+    former.process.kill();
+    const [watcher] = servers;
+    const selfOf = (server: Opened): string | undefined => server.of("servers").at(-1)?.self;
+    const newer = open();
+    run(3_000);
+    expect(watcher?.of("servers").at(-1)?.others).toEqual([{ id: selfOf(newer), address: "10.0.0.9:4000" }]);
+    expect(newer.of("servers").flatMap(({ others }) => others.filter(({ id }) => id === selfOf(former)))).toEqual([]);
+    expect(newer.failures).toEqual([]);
+  });
+
+  it("do not live with one address: the later one ends", () => {
+    const { engine, store, servers, run } = setUp(1);
+    const open = () => new Opened(engine, store, rules, undefined, "10.0.0.9:4000");
+    const earlier = open();
+    run(5_000);
+    const later = open();
+    run(8_000);
+    expect(later.failures).toEqual([expect.stringMatching(/^STORE_ADDRESS_IN_USE: .* at 10\.0\.0\.9:4000/)]);
+    expect(earlier.failures).toEqual([]);
+    const self = earlier.of("servers").at(-1)?.self;
+    expect(servers[0]?.of("servers").at(-1)?.others).toEqual([{ id: self, address: "10.0.0.9:4000" }]);
+  });
+
+  it("say that one is late when its beats do not come and theirs do, and never while the store is away", () => {
+    const { engine, store, run } = setUp(0);
+    const [one, two] = (["10.0.0.1:4000", "10.0.0.2:4000"] as const).map(
+      (address) => new Opened(engine, store, rules, undefined, address),
+    );
+    run(3_000);
+    const lateness = (server: Opened | undefined) =>
+      server?.of("servers").map(({ others }) => others.map(({ isLate = false }) => isLate));
+    store.leave(storeLeaseMs * 2);
+    run(storeLeaseMs * 2 + 6_000);
+    expect(lateness(one)?.flat()).not.toContain(true);
+    expect(lateness(two)?.flat()).not.toContain(true);
+    two?.process.suspend(6_000);
+    run(5_000);
+    expect(lateness(one)?.at(-1)).toEqual([true]);
+    run(5_000);
+    expect(lateness(one)?.at(-1)).toEqual([false]);
+    expect(lateness(two)?.flat()).not.toContain(true);
   });
 
   it("do not start where others have other rules, and replace them where nobody is", () => {
