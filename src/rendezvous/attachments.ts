@@ -46,10 +46,10 @@ export class Attachments {
 
   /** The log says where the newest session of a member is, or was. Returns whether that changes by whom it is judged. */
   locate(record: MemberRecord, server: Id | undefined, attachment: number, isDetached = false): boolean {
-    const { isElsewhere, isServerThere } = record;
-    const isThere = this.#servers.has(server);
-    record.locate(server, attachment, isDetached, isThere);
-    return isElsewhere !== record.isElsewhere || isServerThere !== isThere;
+    const { isElsewhere, isServerThere, isServerLate } = record;
+    const [isThere, isLate] = [this.#servers.has(server), this.#servers.isLate(server)];
+    record.locate(server, attachment, isDetached, isThere, isLate);
+    return isElsewhere !== record.isElsewhere || isServerThere !== isThere || isServerLate !== isLate;
   }
 
   /** Other servers are there. Returns whether that changes where the member is, or by whom it is judged. */

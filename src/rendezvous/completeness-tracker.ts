@@ -165,10 +165,10 @@ export class CompletenessTracker {
     return before.filter((id) => !own.up.has(id)).flatMap((id) => this.#members.get(id) ?? []);
   }
 
-  /** True if a native member with a session reports a link with this one. */
-  isHeld(id: Id): boolean {
-    for (const { dialect, isAttached, up } of this.#members.listed.values()) {
-      if (up.has(id) && isAttached && dialect === "native") return true;
+  /** True if a native member with a session reports a link with this one; `exceptLate`: not at a server that is late. */
+  isHeld(id: Id, exceptLate = false): boolean {
+    for (const { dialect, isAttached, isWatched, up } of this.#members.listed.values()) {
+      if (up.has(id) && (exceptLate ? isWatched : isAttached) && dialect === "native") return true;
     }
     return false;
   }

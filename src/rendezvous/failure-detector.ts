@@ -20,6 +20,10 @@ const enoughRefusals = 2;
  *
  * Where servers share the log, a member is judged by the one that had its session last, and by all when that one is gone.
  * While the store is away nobody is judged.
+ *
+ * Of a server that is late nobody knows whether it will go on. All others dial the members that have their sessions there, and
+ * a refusal counts at once; but no lease runs before that server is gone. A witness there counts for less than a refusal:
+ * what it has reported is older.
  */
 export class FailureDetector {
   readonly #limits: Limits;
@@ -103,15 +107,15 @@ export class FailureDetector {
     this.reopen(now);
   }
 
-  /** A listed member has got a session at another server, or has it no more, or that server is not there any more. */
+  /** A listed member has got a session at another server, or has it no more, or that server is late or gone, or not late any more. */
   moved(record: MemberRecord, reason: string, now: number): void {
-    if (record.isAttached) {
+    if (record.isWatched) {
       record.suspect = undefined;
       this.#completeness.setAway(record, undefined);
       this.#timers.clear(record);
     }
     this.#reviewHeard(now);
-    if (record.isAttached || !record.isStanding) return;
+    if (record.isWatched || !record.isStanding) return;
     if (record.suspect === undefined) this.#suspect(record, reason, now);
     else this.#renew(record, record.suspect, now);
     // It is no witness any more.
@@ -222,7 +226,7 @@ export class FailureDetector {
   #due(record: MemberRecord, now: number): void {
     const { suspect } = record;
     if (suspect === undefined || !this.#mayJudge) return;
-    suspect.hasLease = false;
+    suspect.hasLease = record.isServerLate;
     suspect.isBeyondWitnesses = suspect.refusals >= enoughRefusals;
     // A member that is kept by a witness is checked again and again.
     this.#timers.set(record, now + this.#limits.leaseMs);
@@ -259,9 +263,10 @@ export class FailureDetector {
 
   #judge(record: MemberRecord, now: number): void {
     const { suspect } = record;
-    if (suspect === undefined || !record.isStanding || record.isServerThere) return;
-    if (suspect.hasLease && suspect.refusal === undefined) return;
-    if (!suspect.isBeyondWitnesses && this.#completeness.isHeld(record.id)) return;
+    if (suspect === undefined || !record.isStanding || record.isJudgedElsewhere) return;
+    const isRefused = suspect.refusal !== undefined;
+    if (suspect.hasLease && !isRefused) return;
+    if (!suspect.isBeyondWitnesses && this.#completeness.isHeld(record.id, isRefused)) return;
     const { challengeMs, leaseMs } = this.#limits;
     if (record.provers > 0) {
       // One proof takes no longer than this; a second one gets no more time.
@@ -281,7 +286,7 @@ export class FailureDetector {
     const { suspect } = record;
     if (suspect === undefined || !record.isStanding || suspect.isChecking) return;
     // Its own server looks; and of a classic member nobody can.
-    if (record.isServerThere || record.dialect === "classic") return;
+    if (record.isJudgedElsewhere || record.dialect === "classic") return;
     suspect.isChecking = true;
     const { mesh, id, address } = record;
     this.#checks.push({ mesh, id, address });

@@ -111,8 +111,10 @@ export class MemberRecord implements AddressHolder {
   server: Id | undefined;
   /** Its newest session is over, by the word of its server. */
   isDetached = true;
-  /** That server is another one, and is there: it judges this member. */
+  /** That server is another one, and is there: it judges this member, unless it is late. */
   isServerThere = false;
+  /** Nothing comes of that server at the moment. */
+  isServerLate = false;
   /** This server has published that it has a session here, and that has not come back. */
   isAttaching = false;
   /** The attachment of which this server has published that it is over. */
@@ -185,7 +187,10 @@ export class MemberRecord implements AddressHolder {
     return this.member !== undefined && this.#removal === undefined && this.#replacedBy === undefined;
   }
 
-  /** It has its session at another server, which is there. */
+  /**
+   * It has its session at another server, which is there. It counts as present while that server is late: a pause of a server
+   * breaks no link, and who has a link with a member that is gone reports so. `complete` would flap with every pause otherwise.
+   */
   get isElsewhere(): boolean {
     return this.isServerThere && !this.isDetached;
   }
@@ -195,17 +200,34 @@ export class MemberRecord implements AddressHolder {
     return this.#session !== undefined || this.isElsewhere;
   }
 
+  /** It has a session here, or at another server that would say if it broke. */
+  get isWatched(): boolean {
+    return this.#session !== undefined || (this.isElsewhere && !this.isServerLate);
+  }
+
+  /** Another server judges it. */
+  get isJudgedElsewhere(): boolean {
+    return this.isServerThere && !this.isServerLate;
+  }
+
   /** It stands, and has a session. */
   get isPresent(): boolean {
     return this.isStanding && this.isAttached;
   }
 
-  /** Its newest session is at this server, which may be another one and there; `isDetached`: it is over. */
-  locate(server: Id | undefined, attachment: number, isDetached: boolean, isServerThere: boolean): void {
+  /** Its newest session is at this server, which may be another one and there, and late; `isDetached`: it is over. */
+  locate(
+    server: Id | undefined,
+    attachment: number,
+    isDetached: boolean,
+    isServerThere: boolean,
+    isServerLate: boolean,
+  ): void {
     this.server = server;
     this.attachment = attachment;
     this.isDetached = isDetached;
     this.isServerThere = isServerThere;
+    this.isServerLate = isServerLate;
     this.#changed(this);
   }
 

@@ -54,7 +54,8 @@ export function statusOf(
 function listedMembers({ members }: Mesh): MemberStatus[] {
   return members.directory.members.map(({ id, address, order, dialect, name }, rank) => {
     const record = members.get(id);
-    const suspect = record?.suspect;
+    // Whoever has a session at a server that is late is looked for, and counts as present.
+    const suspect = record?.isAttached === true ? undefined : record?.suspect;
     return {
       address,
       ...(dialect === "classic" ? {} : { id }),

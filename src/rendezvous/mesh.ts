@@ -485,9 +485,11 @@ export class Mesh {
   relocate(now: number): void {
     for (const record of this.members.listed.values()) {
       const hasMoved = this.#attachments.relocate(record);
-      if (hasMoved) this.#moved(record, "its server has gone", now);
+      if (hasMoved) this.#moved(record, "nothing comes of its server", now);
       this.#attachments.settle(record, sessionOver);
     }
+    // Witnesses may be at a server that is late now.
+    this.#failureDetector.judge(this.members.listed.values(), now);
     this.#attachments.countAwaited();
     this.logBroadcaster.serversChanged();
   }

@@ -45,6 +45,11 @@ export class SharingServers {
     return server !== undefined && this.#others.has(server);
   }
 
+  /** True of another server of which nothing comes at the moment. It is there until it has been silent for a lease of the store. */
+  isLate(server: Id | undefined): boolean {
+    return server !== undefined && this.#others.get(server)?.isLate === true;
+  }
+
   /** Where members reach this server; undefined if it is not there. */
   addressOf(server: Id | undefined): Address | undefined {
     return server === undefined ? undefined : this.#others.get(server)?.address;

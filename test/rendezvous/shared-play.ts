@@ -27,8 +27,9 @@ export class SharedServer {
   isCut = false;
   /** Its process does not run. */
   isStopped = false;
-  /** The others are told that it is there. */
+  /** The others are told that it is there; and that nothing comes of it. */
   isThere = true;
+  isLate = false;
   number = 0;
   readonly written: (() => void)[] = [];
   readonly unread: RendezvousInput[] = [];
@@ -92,9 +93,16 @@ export class SharedStore {
   tellServers(): void {
     for (const server of this.servers) {
       const others = this.servers.filter((other) => other !== server && other.isThere);
-      const rows = others.map(({ id, address }) => ({ id, address }));
+      const rows = others.map(({ id, address, isLate }) => ({ id, address, ...(isLate ? { isLate } : {}) }));
       if (server.isThere) this.#deliver(() => server.give({ type: "servers", self: server.id, others: rows }));
     }
+  }
+
+  /** SIGSTOP: nothing has come of this server for a few beats. */
+  stop(server: SharedServer): void {
+    server.isStopped = true;
+    server.isLate = true;
+    this.tellServers();
   }
 
   /** No sign has come of this server for a lease of the store. */
@@ -113,6 +121,7 @@ export class SharedStore {
   wake(server: SharedServer): void {
     server.isStopped = false;
     server.isThere = true;
+    server.isLate = false;
     server.play.now = this.now;
     server.play.give({ type: "timeout" });
     server.catchUp();

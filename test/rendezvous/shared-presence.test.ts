@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { linkAll, nativeMembers } from "./play.js";
-import { answersEverywhere, comesBack, SharedStore } from "./shared-play.js";
+import { linkAll, nativeMembers, type Player } from "./play.js";
+import { answersEverywhere, comesBack, type SharedServer, SharedStore } from "./shared-play.js";
 
 const leaseMs = 20_000;
 
@@ -171,6 +171,106 @@ describe("a server that has gone", () => {
     expect(b.play.eventsOf("lost")).toEqual([]);
     expect(b.play.machine.meshes).toEqual(["default"]);
     expect(b.play.machine.membersOf("default")).toEqual([]);
+  });
+});
+
+describe("a server that is late", () => {
+  /** Two members at the first server and one at the second, linked, where the first server is stopped. */
+  function stopped(): {
+    store: SharedStore;
+    a: SharedServer;
+    b: SharedServer;
+    one: Player;
+    two: Player;
+    three: Player;
+  } {
+    const store = new SharedStore({ capacity: 3, onFull: "hold" });
+    const [a, b] = [store.start(), store.start()];
+    const members = [...nativeMembers(a.play, 2), ...nativeMembers(b.play, 1, "default", 14_101)];
+    const [one, two, three] = members;
+    if (one === undefined || two === undefined || three === undefined) throw new Error("nobody");
+    store.settle();
+    linkAll(members);
+    store.settle();
+    return { store, a, b, one, two, three };
+  }
+
+  test("keeps no slot of a member that has gone meanwhile: the refusal of its address counts at once", () => {
+    const { store, a, b, one, two, three } = stopped();
+    answersEverywhere(store, two);
+    const newcomer = b.play.native("127.0.0.1:14102").register();
+    store.settle();
+    expect(newcomer.end.last("waiting")?.place).toBe(1);
+    store.stop(a);
+    store.settle();
+    // The other end of a link with it has not said that it has gone.
+    expect(b.play.eventsOf("lost")).toEqual([]);
+    three.unlinked(one, "broken", "it has left");
+    store.settle();
+    expect(b.play.eventsOf("lost").map(({ address }) => address)).toEqual([one.address]);
+    expect(newcomer.end.last("admitted")?.order).toBe(newcomer.order);
+    expect(b.play.machine.presentIn("default")).toContain(two.address);
+    store.wake(a);
+    store.pass(2 * leaseMs);
+    expect(a.play.machine.membersOf("default")).toEqual(b.play.machine.membersOf("default"));
+    expect(one.end.last("refuse")?.code).toBe("FENCED");
+  });
+
+  test("makes a member suspect whose link was known to be broken before", () => {
+    const { store, a, b, one, two, three } = stopped();
+    answersEverywhere(store, two);
+    three.unlinked(one, "broken", "it has left");
+    store.stop(a);
+    store.settle();
+    expect(b.play.eventsOf("lost").map(({ address }) => address)).toEqual([one.address]);
+  });
+
+  test("gets nobody lost who goes on elsewhere, also if it is gone later", () => {
+    const { store, a, b, one, two } = stopped();
+    answersEverywhere(store, one, two);
+    store.stop(a);
+    for (const member of [one, two]) comesBack(store, b, member);
+    store.lose(a);
+    store.pass(3 * leaseMs);
+    expect(b.play.eventsOf("lost")).toEqual([]);
+    expect(b.play.machine.presentIn("default").length).toBe(3);
+  });
+
+  test("has not changed anything when it goes on: members that live are neither lost nor absent", () => {
+    const { store, a, b, one, two, three } = stopped();
+    answersEverywhere(store, one, two);
+    const revision = b.play.machine.revisionOf("default");
+    store.stop(a);
+    store.pass(7_000);
+    expect(b.play.dials.map(({ to }) => to).sort()).toContain(one.address);
+    const status = b.play.machine.status("default", store.now);
+    expect(status.complete).toBe(true);
+    expect(status.members.map(({ state }) => state)).toEqual(["member", "member", "member"]);
+    store.wake(a);
+    // Nobody at that server reports this link again: only a suspicion could tell.
+    three.unlinked(one, "broken", "ECONNRESET");
+    three.unlinked(two, "broken", "ECONNRESET");
+    store.pass(3 * leaseMs);
+    expect(b.play.machine.revisionOf("default")).toBe(revision);
+    for (const { play } of [a, b]) {
+      expect(play.eventsOf("lost")).toEqual([]);
+      expect(play.machine.presentIn("default").length).toBe(3);
+    }
+  });
+
+  test("begins no lease before it is gone", () => {
+    const { store, a, b, one, two, three } = stopped();
+    answersEverywhere(store, one, two);
+    three.reportAll();
+    store.stop(a);
+    // Longer than it would be late.
+    store.pass(leaseMs + 1_000);
+    expect(b.play.eventsOf("lost")).toEqual([]);
+    store.lose(a);
+    store.pass(leaseMs - 1_000);
+    expect(b.play.eventsOf("lost")).toEqual([]);
+    store.pass(2_000);
+    expect(b.play.eventsOf("lost").map(({ address }) => address)).toEqual([one.address, two.address]);
   });
 });
 
