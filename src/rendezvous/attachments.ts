@@ -3,21 +3,33 @@ import type { OutputSink } from "../core/machine.js";
 import type { KeyedTimers, Timers } from "../core/timers.js";
 import type { Id } from "../protocol/directory.js";
 import type { ControlOf } from "../protocol/native/control.js";
+import type { ClaimRegistry } from "./claim-registry.js";
+import type { CompletenessTracker } from "./completeness-tracker.js";
+import type { FailureDetector } from "./failure-detector.js";
 import type { MemberRecord } from "./member-record.js";
+import type { MemberSession } from "./member-session.js";
 import type { Members } from "./members.js";
+import type { Membership } from "./membership.js";
 import type { SharingServers } from "./sharing-servers.js";
-import type { LogFact, LogState, RendezvousOutput } from "./types.js";
+import type { LogFact, LogState, RendezvousOutput, SharedLogInput } from "./types.js";
+
+const sessionOver = "its session is over";
 
 /**
- * Where the members of a mesh have their sessions, among the servers that share its log, and what this server tells the others
- * of its own: who has a session here, what they report, and how many members of an earlier log are awaited here.
+ * Where the members of a mesh have their sessions, among the servers that share its log. What other servers say of theirs decides who
+ * is present, who judges whom, and which links are reported. What this server tells them of its own: who has a session here,
+ * what they report, and how many members of an earlier log are awaited here.
  *
  * A server that keeps its log for itself publishes nothing.
  */
 export class Attachments {
   readonly #limits: Limits;
   readonly #servers: SharingServers;
+  readonly #membership: Membership;
   readonly #members: Members;
+  readonly #completeness: CompletenessTracker;
+  readonly #failureDetector: FailureDetector;
+  readonly #claims: ClaimRegistry;
   readonly #outputs: OutputSink<RendezvousOutput>;
   /** When the newest report of a member is published. */
   readonly #reportTimers: KeyedTimers<MemberRecord>;
@@ -29,36 +41,145 @@ export class Attachments {
   constructor(
     limits: Limits,
     servers: SharingServers,
-    members: Members,
+    membership: Membership,
+    completeness: CompletenessTracker,
+    failureDetector: FailureDetector,
+    claims: ClaimRegistry,
     outputs: OutputSink<RendezvousOutput>,
     timers: Pick<Timers, "keyed">,
   ) {
     this.#limits = limits;
     this.#servers = servers;
-    this.#members = members;
+    this.#membership = membership;
+    this.#members = membership.members;
+    this.#completeness = completeness;
+    this.#failureDetector = failureDetector;
+    this.#claims = claims;
     this.#outputs = outputs;
     this.#reportTimers = timers.keyed((record) => this.#publishReport(record));
   }
+
+  // What other servers say.
+
+  /** A fact about a member counts. Returns the session here that is over, because the member has one at another server. */
+  published(
+    { server, fact, attachment = 0 }: Extract<SharedLogInput, { type: "published" }>,
+    now: number,
+  ): MemberSession | undefined {
+    if (fact.type === "awaiting") this.#awaitElsewhere(server, fact.count);
+    else if (fact.type === "reported" && server !== this.#servers.self) this.#reportedElsewhere(fact, now);
+    else if (fact.type === "attached") return this.#attached(fact.id, server, attachment, now);
+    else if (fact.type === "detached") this.#detached(fact.id, server, fact.judges, fact.reason, now);
+    return undefined;
+  }
+
+  #attached(id: Id, server: Id, attachment: number, now: number): MemberSession | undefined {
+    const record = this.#members.listed.get(id);
+    if (record === undefined) return undefined;
+    const { isAttaching, session } = record;
+    const isOwn = server === this.#servers.self;
+    if (isOwn) this.#begin(record);
+    else if (session === undefined || !isAttaching) this.#completeness.setBack(record);
+    this.locate(record, server, attachment, now);
+    // A later attachment to this server is on the way.
+    if (!isOwn && !isAttaching && session !== undefined) return session;
+    this.settle(record);
+    return undefined;
+  }
+
+  #detached(id: Id, server: Id, judges: number, reason: string, now: number): void {
+    const record = this.#members.listed.get(id);
+    if (record?.attachment !== judges) return;
+    this.locate(record, server, judges, now, reason);
+    this.settle(record);
+  }
+
+  #reportedElsewhere({ id, attachment, report }: Extract<LogFact, { type: "reported" }>, now: number): void {
+    const record = this.#members.listed.get(id);
+    if (record === undefined || record.attachment !== attachment || record.session !== undefined) return;
+    this.#failureDetector.judge(this.#completeness.report(record, { ...report, full: true }, now), now);
+  }
+
+  /** The newest session of a member is or was at this server; `over`: why it is over, if that is so. */
+  locate(record: MemberRecord, server: Id | undefined, attachment = 0, now: number, over?: string): void {
+    const isDetached = server === undefined || over !== undefined;
+    this.#place(record, server, attachment, isDetached, over ?? "has no session", now);
+  }
+
+  /** Other servers are there, or late, or this one has another life. */
+  relocate(now: number): void {
+    for (const record of this.#members.listed.values()) {
+      const { server, attachment, isDetached } = record;
+      this.#place(record, server, attachment, isDetached, "nothing comes of its server", now);
+      this.settle(record);
+    }
+    // Witnesses may be at a server that is late now.
+    this.#failureDetector.judge(this.#members.listed.values(), now);
+    this.#countAwaited();
+  }
+
+  #place(
+    record: MemberRecord,
+    server: Id | undefined,
+    attachment: number,
+    isDetached: boolean,
+    reason: string,
+    now: number,
+  ): void {
+    const { isElsewhere, isServerThere, isServerLate } = record;
+    const [isThere, isLate] = [this.#servers.has(server), this.#servers.isLate(server)];
+    record.locate(server, attachment, isDetached, isThere, isLate);
+    if (isElsewhere === record.isElsewhere && isServerThere === isThere && isServerLate === isLate) return;
+    record.heardAt = now;
+    if (record.isElsewhere) this.#claims.leave(record.id);
+    else this.#claims.return(record.id, now);
+    // Whoever is there is not lost. If that is appended already, the log rejects it.
+    if (record.isElsewhere && record.removal?.type === "lost" && !record.isRemovalAppended)
+      this.#membership.keep(record);
+    this.#failureDetector.moved(record, reason, now);
+  }
+
+  /** The log has been read anew. */
+  restore({ attachments, reports, awaiting }: LogState, now: number): void {
+    const byId = new Map(attachments.map((attachment) => [attachment.id, attachment]));
+    for (const record of this.#members.listed.values()) {
+      const { server, attachment } = byId.get(record.id) ?? {};
+      this.locate(record, server, attachment, now);
+    }
+    this.settleAnew();
+    for (const fact of reports) this.#reportedElsewhere(fact, now);
+    this.#awaited.clear();
+    // What this server has published before the log began may be lost.
+    this.#published = awaiting.find(({ server }) => server === this.#servers.self)?.count ?? 0;
+    for (const { server, count } of awaiting) this.#awaitElsewhere(server, count);
+    this.#countAwaited();
+  }
+
+  /** Another server awaits so many. */
+  #awaitElsewhere(server: Id, count: number): void {
+    if (server === this.#servers.self) return;
+    if (count > 0) this.#awaited.set(server, count);
+    else this.#awaited.delete(server);
+    this.#countAwaited();
+  }
+
+  /** Those that a server awaits count while it is there. */
+  #countAwaited(): void {
+    let count = 0;
+    for (const [server, each] of this.#awaited) {
+      if (this.#servers.has(server)) count += each;
+    }
+    this.#members.awaitedElsewhere = count;
+  }
+
+  // What this server says.
 
   publish(fact: LogFact): void {
     if (this.#servers.isShared) this.#outputs.push({ type: "publish", mesh: this.#members.mesh, fact });
   }
 
-  /** The log says where the newest session of a member is, or was. Returns whether that changes by whom it is judged. */
-  locate(record: MemberRecord, server: Id | undefined, attachment: number, isDetached = false): boolean {
-    const { isElsewhere, isServerThere, isServerLate } = record;
-    const [isThere, isLate] = [this.#servers.has(server), this.#servers.isLate(server)];
-    record.locate(server, attachment, isDetached, isThere, isLate);
-    return isElsewhere !== record.isElsewhere || isServerThere !== isThere || isServerLate !== isLate;
-  }
-
-  /** Other servers are there. Returns whether that changes where the member is, or by whom it is judged. */
-  relocate(record: MemberRecord): boolean {
-    return this.locate(record, record.server, record.attachment, record.isDetached);
-  }
-
   /** Publishes whether a listed member has its session here, if the log says something else. */
-  settle(record: MemberRecord, reason: string): void {
+  settle(record: MemberRecord, reason = sessionOver): void {
     if (!this.#servers.isShared || record.member === undefined || record.isAttaching) return;
     const { id, attachment } = record;
     const isHere = record.server === this.#servers.self && !record.isDetached;
@@ -72,14 +193,16 @@ export class Attachments {
   }
 
   /** What was published before may not have been written: it is said again. */
-  settleAnew(record: MemberRecord): void {
-    record.detaching = undefined;
-    this.attached(record);
-    this.settle(record, "its session is over");
+  settleAnew(): void {
+    for (const record of this.#members.listed.values()) {
+      record.detaching = undefined;
+      this.#begin(record);
+      this.settle(record);
+    }
   }
 
   /** The session here has another attachment: what was reported on it counts only for the one before. */
-  attached(record: MemberRecord): void {
+  #begin(record: MemberRecord): void {
     record.isAttaching = false;
     record.isReportDue = record.session !== undefined && record.dialect === "native" && !record.isOutdated;
   }
@@ -109,32 +232,6 @@ export class Attachments {
     if (count === this.#published) return;
     this.#published = count;
     this.publish({ type: "awaiting", count });
-  }
-
-  /** Another server awaits so many. */
-  awaitElsewhere(server: Id, count: number): void {
-    if (server === this.#servers.self) return;
-    if (count > 0) this.#awaited.set(server, count);
-    else this.#awaited.delete(server);
-    this.countAwaited();
-  }
-
-  /** Those that a server awaits count while it is there. */
-  countAwaited(): void {
-    let count = 0;
-    for (const [server, each] of this.#awaited) {
-      if (this.#servers.has(server)) count += each;
-    }
-    this.#members.awaitedElsewhere = count;
-  }
-
-  /** The log has been read anew. */
-  restoreAwaited(awaiting: LogState["awaiting"]): void {
-    this.#awaited.clear();
-    // What this server has published before the log began may be lost.
-    this.#published = awaiting.find(({ server }) => server === this.#servers.self)?.count ?? 0;
-    for (const { server, count } of awaiting) this.awaitElsewhere(server, count);
-    this.countAwaited();
   }
 
   /** One that is not attached yet is published when it is. */

@@ -35,7 +35,6 @@ import type { SharingServers } from "./sharing-servers.js";
 import type {
   AbsentMemberRow,
   LogAnswer,
-  LogFact,
   LogState,
   MeshTimer,
   RejectionReason,
@@ -45,8 +44,6 @@ import type {
 } from "./types.js";
 
 const excess = "more members, or ids that have ended, are named than a mesh may have; what is too much is ignored";
-
-const sessionOver = "its session is over";
 
 /** The sessions that an entry has changed. */
 export interface ChangedSessions {
@@ -58,8 +55,6 @@ export interface ChangedSessions {
 
 /** What has become of an append of this server that a state of the log covers. */
 type RestoredAnswer = Extract<SharedLogInput, { type: "restored" }>["answers"][number];
-
-type PublishedFact = Extract<SharedLogInput, { type: "published" }>;
 
 /** What follows from a log that was read anew. */
 export interface RestoredSessions {
@@ -98,8 +93,7 @@ export class Mesh {
   readonly logBroadcaster: LogBroadcaster;
   readonly claims: ClaimRegistry;
   readonly #rules: RendezvousRules;
-  readonly #servers: SharingServers;
-  readonly #attachments: Attachments;
+  readonly attachments: Attachments;
   readonly #addresses: AddressRegistry;
   readonly #outputs: OutputSink<RendezvousOutput>;
   readonly #timers: KeyedTimers<MeshTimer>;
@@ -138,7 +132,6 @@ export class Mesh {
   ) {
     this.name = name;
     this.#rules = rules;
-    this.#servers = servers;
     this.#addresses = addresses;
     this.#outputs = outputs;
     // Whatever becomes due in the mesh is followed by a review.
@@ -171,7 +164,16 @@ export class Mesh {
       rules.limits,
       this.#timers,
     );
-    this.#attachments = new Attachments(limits, servers, this.members, outputs, own);
+    this.attachments = new Attachments(
+      limits,
+      servers,
+      this.membership,
+      this.completeness,
+      this.#failureDetector,
+      this.claims,
+      outputs,
+      own,
+    );
     this.#completenessReporter = new CompletenessReporter(
       rules,
       servers,
@@ -306,7 +308,7 @@ export class Mesh {
     const revision = session.resumes?.revision;
     record.heardAt = now;
     const older = this.#failureDetector.attach(record, session, now);
-    this.#attachments.settle(record, "");
+    this.attachments.settle(record, "");
     if (older !== undefined) older.logProgress = undefined;
     this.logBroadcaster.begin(session, record.order, revision);
     this.completeness.setBack(record);
@@ -357,7 +359,7 @@ export class Mesh {
     entry: MemberEntry,
     now: number,
   ): MemberSession | undefined {
-    this.#attachments.remove(removed);
+    this.attachments.remove(removed);
     const fenced = this.#failureDetector.remove(removed, now);
     if (fenced !== undefined) fenced.logProgress = undefined;
     if (entered !== undefined) this.#replaced(removed, entered, fenced !== undefined, now);
@@ -379,7 +381,10 @@ export class Mesh {
     if (result?.address !== undefined) this.recovery.addressFreed(result.address, false, now);
     // Whoever was to be replaced is watched again if it has no session.
     if (result?.replaced !== undefined) this.#failureDetector.expect(result.replaced, now);
-    if (result?.kept !== undefined) this.#keep(result.kept, now);
+    if (result?.kept !== undefined) {
+      this.#failureDetector.expect(result.kept, now);
+      this.attachments.settle(result.kept);
+    }
     return result;
   }
 
@@ -405,14 +410,7 @@ export class Mesh {
     this.membership.admission.ranks?.restore(state.members);
     const changed = this.#catchUp(state, now);
     this.logBroadcaster.restart(state.log);
-    const attachments = new Map(state.attachments.map((attachment) => [attachment.id, attachment]));
-    for (const record of this.members.listed.values()) {
-      const { server, attachment } = attachments.get(record.id) ?? {};
-      this.#locate(record, server, attachment, now);
-      this.#attachments.settleAnew(record);
-    }
-    for (const fact of state.reports) this.#reported(fact, now);
-    this.#attachments.restoreAwaited(state.awaiting);
+    this.attachments.restore(state, now);
     this.#failureDetector.await(now);
     return { changed, rejected: this.#answered(answers, now) };
   }
@@ -451,46 +449,9 @@ export class Mesh {
     });
   }
 
-  /** A fact about a member counts. Returns the session here that is over, because the member has one at another server. */
-  published({ server, fact, attachment = 0 }: PublishedFact, now: number): MemberSession | undefined {
-    if (fact.type === "awaiting") this.#attachments.awaitElsewhere(server, fact.count);
-    else if (fact.type === "reported" && server !== this.#servers.self) this.#reported(fact, now);
-    else if (fact.type === "attached") return this.#attached(fact.id, server, attachment, now);
-    else if (fact.type === "detached") this.#detached(fact.id, server, fact.judges, fact.reason, now);
-    return undefined;
-  }
-
-  #attached(id: Id, server: Id, attachment: number, now: number): MemberSession | undefined {
-    const record = this.members.listed.get(id);
-    if (record === undefined) return undefined;
-    const { isAttaching, session } = record;
-    const isOwn = server === this.#servers.self;
-    if (isOwn) this.#attachments.attached(record);
-    else if (session === undefined || !isAttaching) this.completeness.setBack(record);
-    this.#locate(record, server, attachment, now);
-    // A later attachment to this server is on the way.
-    if (!isOwn && !isAttaching && session !== undefined) return session;
-    this.#attachments.settle(record, sessionOver);
-    return undefined;
-  }
-
-  #detached(id: Id, server: Id, judges: number, reason: string, now: number): void {
-    const record = this.members.listed.get(id);
-    if (record?.attachment !== judges) return;
-    this.#locate(record, server, judges, now, reason);
-    this.#attachments.settle(record, sessionOver);
-  }
-
-  /** Other servers are there, or this one has another life. */
-  relocate(now: number): void {
-    for (const record of this.members.listed.values()) {
-      const hasMoved = this.#attachments.relocate(record);
-      if (hasMoved) this.#moved(record, "nothing comes of its server", now);
-      this.#attachments.settle(record, sessionOver);
-    }
-    // Witnesses may be at a server that is late now.
-    this.#failureDetector.judge(this.members.listed.values(), now);
-    this.#attachments.countAwaited();
+  /** Other servers are there, or late, or this one has another life. */
+  serversChanged(now: number): void {
+    this.attachments.relocate(now);
     this.logBroadcaster.serversChanged();
   }
 
@@ -500,12 +461,7 @@ export class Mesh {
     this.#failureDetector.resume(now);
     this.recovery.resume(now);
     this.claims.resume(now);
-    for (const record of this.members.listed.values()) this.#attachments.settleAnew(record);
-  }
-
-  /** A member sends something to another one, which has its session at another server. */
-  relay(fact: Extract<LogFact, { type: "relayed" }>): void {
-    this.#attachments.publish(fact);
+    this.attachments.settleAnew();
   }
 
   /** How it is to end at every server. It ends when this comes back. */
@@ -514,14 +470,14 @@ export class Mesh {
     this.#timers.set("end", this.#publishAgainAt);
     const lack = kind === "tooLate" ? { incomplete: this.#shortfall(now) } : {};
     // The others are to know the links that are the reason for it.
-    this.#attachments.flushReports();
-    this.#attachments.publish({ type: "ended", kind, reason, ...lack });
+    this.attachments.flushReports();
+    this.attachments.publish({ type: "ended", kind, reason, ...lack });
   }
 
   /** Nobody of it has been heard at any server for a lease. */
   publishForgotten(now: number): void {
     this.#endPublishedAt = now;
-    this.#attachments.publish({ type: "ended", kind: "forgotten", reason: this.unheardText });
+    this.attachments.publish({ type: "ended", kind: "forgotten", reason: this.unheardText });
   }
 
   /** Another mesh of this name has been there before: its appends may still be answered. */
@@ -547,36 +503,6 @@ export class Mesh {
     return now < since + this.#rules.limits.storeAnswerMs ? "behind" : "rolledBack";
   }
 
-  /** The newest session of a member is or was at this server; `over`: why it is over, if that is so. */
-  #locate(record: MemberRecord, server: Id | undefined, attachment = 0, now: number, over?: string): void {
-    const isDetached = server === undefined || over !== undefined;
-    const hasMoved = this.#attachments.locate(record, server, attachment, isDetached);
-    if (hasMoved) this.#moved(record, over ?? "has no session", now);
-  }
-
-  /** It is at another server now, or not any more; or is judged by others. */
-  #moved(record: MemberRecord, reason: string, now: number): void {
-    record.heardAt = now;
-    if (record.isElsewhere) this.claims.leave(record.id);
-    else this.claims.return(record.id, now);
-    // Whoever is there is not lost. If that is appended already, the log rejects it.
-    if (record.isElsewhere && record.removal?.type === "lost" && !record.isRemovalAppended)
-      this.membership.keep(record);
-    this.#failureDetector.moved(record, reason, now);
-  }
-
-  #keep(record: MemberRecord, now: number): void {
-    this.#failureDetector.expect(record, now);
-    this.#attachments.settle(record, sessionOver);
-  }
-
-  /** What a member reports at another server. */
-  #reported({ id, attachment, report }: Extract<LogFact, { type: "reported" }>, now: number): void {
-    const record = this.members.listed.get(id);
-    if (record === undefined || record.attachment !== attachment || record.session !== undefined) return;
-    this.#failureDetector.judge(this.completeness.report(record, { ...report, full: true }, now), now);
-  }
-
   // Sessions.
 
   /** A session is over. A native member whose session broke stays a member; all others leave the mesh. */
@@ -589,7 +515,7 @@ export class Mesh {
     if (!mayComeBack) this.membership.depart(session, type, reason, now);
     const record = this.members.of(session);
     this.#failureDetector.end(session, reason, now);
-    if (record !== undefined) this.#attachments.settle(record, reason);
+    if (record !== undefined) this.attachments.settle(record, reason);
     const { state, candidate } = session;
     if (state !== "member" || candidate === undefined) return;
     // An older session of a member that has come back is not the one that it has.
@@ -601,7 +527,7 @@ export class Mesh {
     const record = this.members.of(session);
     if (record === undefined) return;
     this.#failureDetector.judge(this.completeness.report(record, report, now), now);
-    this.#attachments.reported(record, now);
+    this.attachments.reported(record, now);
   }
 
   /** The address of a member has been dialed, to see whether it is there. */
@@ -637,7 +563,7 @@ export class Mesh {
     if (this.#isHalted) return { called: [], released: [], checks: [], refused: [] };
     this.#noteFull(now);
     this.recovery.review(now);
-    this.#attachments.await(this.members.unsettled + this.members.readers);
+    this.attachments.await(this.members.unsettled + this.members.readers);
     this.#completenessReporter.review(now);
     const { isComplete } = this.#completenessReporter;
     const endsAt = this.#endsAt(lastListAt);
@@ -732,8 +658,8 @@ export class Mesh {
     const { session } = record;
     record.heardAt = now;
     this.completeness.enter(record, now);
-    this.#locate(record, server, attachment, now);
-    this.#attachments.settle(record, sessionOver);
+    this.attachments.locate(record, server, attachment, now);
+    this.attachments.settle(record);
     // Another writer has appended it: it has one lease to show itself here.
     if (session === undefined) this.#failureDetector.expect(record, now);
     else if (record.dialect === "native") this.logBroadcaster.begin(session, record.order);

@@ -249,7 +249,7 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
         break;
       case "servers":
         servers.set(input.self, input.others);
-        for (const name of this.meshes) this.#meshes.find(name)?.relocate(now);
+        for (const name of this.meshes) this.#meshes.find(name)?.serversChanged(now);
         break;
       case "storeLost":
         this.#loseStore(input.reason, now);
@@ -300,7 +300,7 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
     else if (fact.type === "relayed") {
       if (server !== this.#servers.self) this.#connectionHandler.native.relayed(mesh, fact);
     } else {
-      const older = mesh.published(input, now);
+      const older = mesh.attachments.published(input, now);
       const reason = "the member has come back at another server";
       if (older !== undefined) this.#connectionHandler.sessionCloser.close(older, { type: "broken", reason }, now);
     }

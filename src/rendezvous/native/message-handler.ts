@@ -177,7 +177,7 @@ export class NativeMessageHandler {
       if (count === grantsPerSecond + 1)
         this.#sessionCloser.note(session, "GRANT_DROPPED", `more than ${grantsPerSecond} grants in a second`);
     } else if (target !== undefined) this.#passOn(control, sender, target);
-    else mesh?.relay({ type: "relayed", to: receiver.id, control });
+    else mesh?.attachments.publish({ type: "relayed", to: receiver.id, control });
   }
 
   /** A grant comes from another server. */
