@@ -1,7 +1,6 @@
 import type { MemberEvent } from "../../src/mesh/types.js";
 import { type Entry, type Id, isClaimEntry } from "../../src/protocol/directory.js";
-import type { SharedMember } from "./member.js";
-import type { SharedSimulation } from "./simulation.js";
+import type { SharedChecks, SharedContext, SharedMemberRun } from "./context.js";
 
 /** What is said of the links of a mesh may be as old as that: a silent connection is found out, and it is told. */
 const oldMs = 45_000;
@@ -10,8 +9,8 @@ const oldMs = 45_000;
 const awayMs = 45_000;
 
 /** What several servers have made of one log, and what members have made of that. */
-export class SharedChecker {
-  readonly #simulation: SharedSimulation;
+export class SharedChecker implements SharedChecks {
+  readonly #context: SharedContext;
   /** By log and revision, the entry as the first server has read it. */
   readonly #entries = new Map<string, string>();
   /** The log and the revision that each server has come to. */
@@ -20,29 +19,26 @@ export class SharedChecker {
   readonly #tokens = new Map<string, number>();
   /** Where each id was removed. */
   readonly #removed = new Map<Id, { readonly log: Id; readonly revision: number }>();
-  readonly #runs = new Map<Id, SharedMember>();
+  readonly #runs = new Map<Id, SharedMemberRun>();
 
-  constructor(simulation: SharedSimulation) {
-    this.#simulation = simulation;
+  constructor(context: SharedContext) {
+    this.#context = context;
   }
 
-  /** A member has drawn this id. */
-  drawn(id: Id, member: SharedMember): void {
+  drawn(id: Id, member: SharedMemberRun): void {
     this.#runs.set(id, member);
   }
 
-  /** A server has read its log anew. */
   restored(server: string, log: Id, revision: number, members: readonly Id[]): void {
     const before = this.#positions.get(server);
     if (before?.log === log && before.revision > revision)
-      this.#simulation.violate("S5", `${server} goes back from ${before.revision} to ${revision}`);
+      this.#context.violate("S5", `${server} goes back from ${before.revision} to ${revision}`);
     this.#positions.set(server, { log, revision });
     this.#checkMembers(server, members);
   }
 
-  /** A server has read an entry, after which these are listed. */
   appended(server: string, log: Id, entry: Entry, members: readonly Id[]): void {
-    const { violate } = this.#simulation;
+    const { violate } = this.#context;
     const position = this.#positions.get(server);
     if (position !== undefined && position.log === log && entry.revision <= position.revision)
       violate("S5", `${server} reads ${entry.revision} behind ${position.revision}`);
@@ -58,7 +54,7 @@ export class SharedChecker {
 
   /** It is read for the first time. */
   #first(log: Id, entry: Entry): void {
-    this.#simulation.count(`entry ${entry.type}`);
+    this.#context.count(`entry ${entry.type}`);
     const { revision } = entry;
     if (isClaimEntry(entry)) {
       if (entry.type === "claimed") this.#checkToken(entry.key, entry.token ?? revision);
@@ -71,7 +67,7 @@ export class SharedChecker {
   }
 
   #checkNew(id: Id, order: number): void {
-    const { violate } = this.#simulation;
+    const { violate } = this.#context;
     const other = this.#orders.get(order);
     if (other !== undefined && other !== id) violate("S6", `${other} and ${id} have order ${order}`);
     this.#orders.set(order, id);
@@ -80,18 +76,18 @@ export class SharedChecker {
 
   #checkToken(key: string, token: number): void {
     const before = this.#tokens.get(key) ?? 0;
-    if (token <= before) this.#simulation.violate("S11", `"${key}" has the token ${token} after ${before}`);
+    if (token <= before) this.#context.violate("S11", `"${key}" has the token ${token} after ${before}`);
     this.#tokens.set(key, token);
   }
 
   #checkMembers(server: string, members: readonly Id[]): void {
-    const { capacity } = this.#simulation.scenario;
-    if (members.length > capacity) this.#simulation.violate("S7", `${server} lists ${members.length} members`);
+    const { capacity } = this.#context.scenario;
+    if (members.length > capacity) this.#context.violate("S7", `${server} lists ${members.length} members`);
     const position = this.#positions.get(server);
     for (const id of members) {
       const removal = this.#removed.get(id);
       if (removal === undefined || removal.log !== position?.log || removal.revision > position.revision) continue;
-      this.#simulation.violate("S3", `${server} lists ${id}, which was removed at ${removal.revision}`);
+      this.#context.violate("S3", `${server} lists ${id}, which was removed at ${removal.revision}`);
     }
   }
 
@@ -100,49 +96,47 @@ export class SharedChecker {
     const member = this.#runs.get(id);
     if (member === undefined || member.id !== id || member.isOver) return;
     if (this.#wasAway(member)) return;
-    this.#simulation.violate("N13", `${member.address} is lost, though it is there: ${reason}`);
+    this.#context.violate("N13", `${member.address} is lost, though it is there: ${reason}`);
   }
 
-  #wasAway(member: SharedMember): boolean {
-    const { network, servers } = this.#simulation;
+  #wasAway(member: SharedMemberRun): boolean {
+    const { network, servers } = this.#context;
     const { now } = network.engine;
     if (member.process.isSuspended || member.process.absentMs(awayMs) > 0) return true;
     // Cut off from all servers that live, or these were away themselves.
     return servers.every(({ process }) => {
       const isHindered = network.hinderedAt(member.process.name, process.name) > now - awayMs;
-      return (
-        isHindered || process.isDead || process.absentMs(awayMs) > 0 || this.#simulation.wasStarted(process, awayMs)
-      );
+      return isHindered || process.isDead || process.absentMs(awayMs) > 0 || this.#context.wasStarted(process, awayMs);
     });
   }
 
   /** N17: a link that was up ends only because one of its ends has gone, or was removed from the log. */
-  unlinked(member: SharedMember, peer: Id, reason: string): void {
+  unlinked(member: SharedMemberRun, peer: Id, reason: string): void {
     const other = this.#runs.get(peer);
     const hasGone = other === undefined || other.isOver || other.id !== peer;
     if (hasGone || member.isOver || this.#removed.has(peer) || this.#removed.has(member.id)) return;
-    this.#simulation.violate("N17", `${member.address} has ended its link with ${other.address}: ${reason}`);
+    this.#context.violate("N17", `${member.address} has ended its link with ${other.address}: ${reason}`);
   }
 
   /** N14: only who was removed is fenced. */
-  fenced(member: SharedMember, reason: string): void {
-    this.#simulation.count("fenced and rejoined");
+  fenced(member: SharedMemberRun, reason: string): void {
+    this.#context.count("fenced and rejoined");
     const former = [...this.#runs].filter(([, run]) => run === member).map(([id]) => id);
     if (former.some((id) => this.#removed.has(id)) || !this.#hasMesh(member)) return;
-    this.#simulation.violate("N14", `${member.address} is fenced: ${reason}`);
+    this.#context.violate("N14", `${member.address} is fenced: ${reason}`);
   }
 
   /** It had been let in. */
-  #hasMesh({ order }: SharedMember): boolean {
+  #hasMesh({ order }: SharedMemberRun): boolean {
     return order !== undefined;
   }
 
   /** S11: at any moment one member believes that it holds a key. */
-  holds(member: SharedMember, key: string, token: number): void {
-    this.#simulation.count("key held");
-    for (const other of this.#simulation.members) {
+  holds(member: SharedMemberRun, key: string, token: number): void {
+    this.#context.count("key held");
+    for (const other of this.#context.members) {
       if (other === member || other.isOver || other.process.isSuspended || !other.held.has(key)) continue;
-      this.#simulation.violate(
+      this.#context.violate(
         "S11",
         `${other.address} holds "${key}" by ${other.held.get(key)}, and ${member.address} by ${token}`,
       );
@@ -150,26 +144,23 @@ export class SharedChecker {
   }
 
   /** S9: who is told that the mesh is whole can believe it: each pair of its members is linked, or has been so lately. */
-  told(member: SharedMember, event: Extract<MemberEvent, { type: "complete" }>): void {
+  told(member: SharedMemberRun, event: Extract<MemberEvent, { type: "complete" }>): void {
     if (event.scope !== "mesh") return;
-    const { count, network } = this.#simulation;
+    const { count, network } = this.#context;
     count("told complete");
-    const listed = member.machine.entries.flatMap(({ id }) => (id === undefined ? [] : [id]));
+    const listed = member.listed.flatMap(({ id }) => (id === undefined ? [] : [id]));
     if (listed.length !== event.members) return;
     for (const [a, b] of pairsOf(listed.flatMap((id) => this.#runs.get(id) ?? []))) {
       if (a.isOver || b.isOver || !listed.includes(a.id) || !listed.includes(b.id) || areLinked(a, b)) continue;
       const since = Math.max(a.changedAt.get(b.id) ?? 0, b.changedAt.get(a.id) ?? 0);
       if (since > network.engine.now - oldMs) continue;
-      this.#simulation.violate(
-        "S9",
-        `${member.address} is told complete, and ${a.address} has no link with ${b.address}`,
-      );
+      this.#context.violate("S9", `${member.address} is told complete, and ${a.address} has no link with ${b.address}`);
     }
   }
 
   /** What keeps the mesh from being whole now that all is well; undefined if nothing does. */
   faultAtEnd(): string | undefined {
-    const { members, scenario } = this.#simulation;
+    const { members, scenario } = this.#context;
     const living = members.filter(({ isOver }) => !isOver);
     const inside = living.filter(({ order }) => order !== undefined);
     const outside = living.filter(({ order }) => order === undefined);
@@ -184,8 +175,8 @@ export class SharedChecker {
   }
 
   /** What a server knows that is not so. */
-  #serverFault(inside: readonly SharedMember[]): string | undefined {
-    const { servers, scenario } = this.#simulation;
+  #serverFault(inside: readonly SharedMemberRun[]): string | undefined {
+    const { servers, scenario } = this.#context;
     const ids = inside.map(({ id }) => id).sort();
     const wanted = Number.isFinite(scenario.capacity) ? scenario.capacity : 2;
     for (const { name, memberIds, isComplete, process } of servers) {
@@ -198,11 +189,11 @@ export class SharedChecker {
 }
 
 /** Each two of them. */
-function pairsOf(members: readonly SharedMember[]): [SharedMember, SharedMember][] {
-  return members.flatMap((a, index) => members.slice(index + 1).map((b): [SharedMember, SharedMember] => [a, b]));
+function pairsOf(members: readonly SharedMemberRun[]): [SharedMemberRun, SharedMemberRun][] {
+  return members.flatMap((a, index) => members.slice(index + 1).map((b): [SharedMemberRun, SharedMemberRun] => [a, b]));
 }
 
 /** Each has a link with this incarnation of the other. */
-function areLinked(a: SharedMember, b: SharedMember): boolean {
+function areLinked(a: SharedMemberRun, b: SharedMemberRun): boolean {
   return a.links.get(b.address) === b.id && b.links.get(a.address) === a.id;
 }

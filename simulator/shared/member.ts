@@ -3,32 +3,29 @@ import { FullmeshError } from "../../src/core/errors.js";
 import { Queue } from "../../src/core/queue.js";
 import { Timers } from "../../src/core/timers.js";
 import { MemberMachine } from "../../src/mesh/member-machine.js";
-import type { MemberEvent, MemberInput, MemberOutput } from "../../src/mesh/types.js";
+import type { ListedMember, MemberEvent, MemberInput, MemberOutput } from "../../src/mesh/types.js";
 import { MessagingChannels, type MessagingEvent } from "../../src/messaging/messaging-channel.js";
 import { type Address, endpointOf } from "../../src/protocol/address.js";
 import type { Id } from "../../src/protocol/directory.js";
 import { Driver } from "../../src/runtime/driver.js";
 import { SimulatedProcess } from "../engine.js";
 import { meshName } from "../server.js";
-import type { SharedSimulation } from "./simulation.js";
+import type { SharedContext, SharedMemberRun } from "./context.js";
 
 /** A member that has the addresses of several servers: the real machine, and a program that sends a little on its links. */
-export class SharedMember {
+export class SharedMember implements SharedMemberRun {
   readonly number: number;
   readonly process: SimulatedProcess;
-  readonly machine: MemberMachine<MessagingEvent>;
-  /** Ids of peers with whom it has a link that has been up. */
+  readonly #machine: MemberMachine<MessagingEvent>;
   readonly links = new Map<Address, Id>();
-  /** When each of them was last seen to go up or down here. */
   readonly changedAt = new Map<Id, number>();
-  /** The token of each key that it believes to hold. */
   readonly held = new Map<string, number>();
   id: Id = "";
   order: number | undefined;
   isWaiting = false;
   ended: string | undefined;
   isClosed = false;
-  readonly #simulation: SharedSimulation;
+  readonly #context: SharedContext;
   readonly #driver: Driver<MemberInput, MemberOutput | MessagingEvent>;
   readonly #channels: MessagingChannels;
   readonly #sent = new Map<Id, number>();
@@ -36,9 +33,9 @@ export class SharedMember {
   #claims = 0;
   readonly #wanted = new Map<string, number>();
 
-  constructor(simulation: SharedSimulation, number: number, address: Address, servers: readonly Address[]) {
-    const { network, limits } = simulation;
-    this.#simulation = simulation;
+  constructor(context: SharedContext, number: number, address: Address, servers: readonly Address[]) {
+    const { network, limits } = context;
+    this.#context = context;
     this.number = number;
     this.process = new SimulatedProcess(network.engine, address, endpointOf(address).host);
     const outputs = new Queue<MemberOutput | MessagingEvent>();
@@ -54,9 +51,9 @@ export class SharedMember {
       limits,
       allocate: (bytes: number) => new Uint8Array(bytes),
     };
-    this.machine = new MemberMachine<MessagingEvent>(rules, outputs, timers, this.#channels);
+    this.#machine = new MemberMachine<MessagingEvent>(rules, outputs, timers, this.#channels);
     this.#driver = new Driver<MemberInput, MemberOutput | MessagingEvent>({
-      machine: this.machine,
+      machine: this.#machine,
       transport: network.transportOf(this.process),
       clock: this.process.clock,
       perform: (output) => this.#perform(output),
@@ -74,7 +71,10 @@ export class SharedMember {
     return this.process.name as Address;
   }
 
-  /** It is dead, or its mesh has ended for it. */
+  get listed(): readonly ListedMember[] {
+    return this.#machine.entries;
+  }
+
   get isOver(): boolean {
     return this.ended !== undefined || this.process.isDead;
   }
@@ -116,13 +116,13 @@ export class SharedMember {
   }
 
   #draw(): Id {
-    this.id = this.#simulation.network.engine.draw();
-    this.#simulation.checker.drawn(this.id, this);
+    this.id = this.#context.network.engine.draw();
+    this.#context.checker.drawn(this.id, this);
     return this.id;
   }
 
   #perform(output: Exclude<MemberOutput | MessagingEvent, ConnectionOutput>): void {
-    const { record } = this.#simulation;
+    const { record } = this.#context;
     if (output.type === "note") record(() => `${this.address} ${JSON.stringify(output.note)}`);
     else if (output.type === "event") {
       const { event } = output;
@@ -145,11 +145,11 @@ export class SharedMember {
     const expected = (this.#received.get(from) ?? 0) + 1;
     this.#received.set(from, Number(number));
     if (Number(number) !== expected)
-      this.#simulation.violate("S8", `${this.address} read ${number} of ${from}, and not ${expected}`);
+      this.#context.violate("S8", `${this.address} read ${number} of ${from}, and not ${expected}`);
   }
 
   #handle(event: MemberEvent): void {
-    const { checker, network, count } = this.#simulation;
+    const { checker, network, count } = this.#context;
     count(event.type);
     const at = network.engine.now;
     switch (event.type) {

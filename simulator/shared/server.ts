@@ -8,10 +8,10 @@ import { ReplicatedLog } from "../../src/runtime/replicated/replicated-log.js";
 import { SimulatedProcess } from "../engine.js";
 import { meshName } from "../server.js";
 import type { SimulatedStoreClient } from "../store.js";
-import type { SharedSimulation } from "./simulation.js";
+import type { SharedContext, SharedServerRun } from "./context.js";
 
 /** One life of a rendezvous server that shares its logs with others: the real machine over the real log. */
-export class SharedServer {
+export class SharedServer implements SharedServerRun {
   readonly name: string;
   readonly address: Address;
   readonly process: SimulatedProcess;
@@ -20,7 +20,7 @@ export class SharedServer {
   isClosed = false;
   /** Its log has given up, and why. */
   failure: string | undefined;
-  readonly #simulation: SharedSimulation;
+  readonly #context: SharedContext;
   readonly #driver: Driver<RendezvousInput, RendezvousOutput>;
   /** Its way to the store. */
   readonly client: SimulatedStoreClient;
@@ -28,10 +28,10 @@ export class SharedServer {
   /** The log of the mesh, as it was restored last. */
   #logId: Id = "";
 
-  constructor(simulation: SharedSimulation, number: number) {
-    const { network, limits, scenario, store } = simulation;
+  constructor(context: SharedContext, number: number) {
+    const { network, limits, scenario, store } = context;
     const { engine } = network;
-    this.#simulation = simulation;
+    this.#context = context;
     this.name = `server ${number}`;
     this.address = formatAddress({ host: `10.0.1.${number + 1}`, port: 4000 });
     this.startedAt = engine.now;
@@ -72,7 +72,7 @@ export class SharedServer {
       },
     );
     this.process.do(() =>
-      this.#log.start(() => this.#driver.listen(endpointOf(this.address), () => simulation.count("server started"))),
+      this.#log.start(() => this.#driver.listen(endpointOf(this.address), () => context.count("server started"))),
     );
   }
 
@@ -95,12 +95,12 @@ export class SharedServer {
 
   /** A process that is dead does nothing any more with what the store says. */
   kill(): void {
-    this.#simulation.network.kill(this.process);
+    this.#context.network.kill(this.process);
     this.client.close();
   }
 
   #logged(input: LogAnswer | SharedLogInput): void {
-    const { record, count, checker } = this.#simulation;
+    const { record, count, checker } = this.#context;
     record(() => `${this.name} log ${JSON.stringify(input)}`);
     count(`log: ${input.type}`);
     if (input.type === "restored" && input.mesh === meshName) {
@@ -123,7 +123,7 @@ export class SharedServer {
       handle: (input, now) => {
         machine.handle(input, now);
         if (input.type === "appended") {
-          this.#simulation.checker.appended(this.name, this.#logId, input.entry, this.memberIds);
+          this.#context.checker.appended(this.name, this.#logId, input.entry, this.memberIds);
         }
       },
       poll: () => machine.poll(),
@@ -132,7 +132,7 @@ export class SharedServer {
   }
 
   #perform(output: RendezvousOutput): void {
-    const { record, count } = this.#simulation;
+    const { record, count } = this.#context;
     if (output.type === "append") this.#log.append(output);
     else if (output.type === "publish") this.#log.publish(output.mesh, output.fact);
     else if (output.type === "forgetLog") this.#log.forget(output.mesh);

@@ -7,6 +7,7 @@ import type { SimulationResult } from "../run.js";
 import { withoutFaults } from "../scenario.js";
 import { SimulatedStore } from "../store.js";
 import { SharedChecker } from "./checker.js";
+import type { SharedContext } from "./context.js";
 import { SharedMember } from "./member.js";
 import { type SharedFault, type SharedScenario, sharedScenarioOf } from "./scenario.js";
 import { SharedServer } from "./server.js";
@@ -31,7 +32,7 @@ export function runShared(seed: number, options: SharedRunOptions = {}): Simulat
 }
 
 /** Servers that share their logs through a store, and members that have sessions at any of them. */
-export class SharedSimulation {
+class SharedSimulation implements SharedContext {
   readonly network: SimulatedNetwork;
   readonly scenario: SharedScenario;
   readonly limits: Limits = defaultLimits;
