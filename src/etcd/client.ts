@@ -33,10 +33,10 @@ export interface BegunWatch {
   close(): void;
 }
 
-/** What a watch reports: each message, and its end, once. */
+/** What a watch reports: each message, and its end, once; `isTooLong`: because one message is longer than this server takes. */
 export interface WatchMessages {
   message(answer: WatchAnswer): void;
-  ended(failure: FullmeshError): void;
+  ended(failure: FullmeshError, isTooLong: boolean): void;
 }
 
 /**
@@ -212,9 +212,9 @@ export class EtcdClient {
       const fail = (error: unknown): void => {
         if (error instanceof EndpointFailure && hasBegun) {
           if (isOfEndpoint(error)) this.switchEndpoint(endpoint.name);
-          messages.ended(storeError(new Map([[endpoint.name, error]])));
+          messages.ended(storeError(new Map([[endpoint.name, error]])), error.kind === "tooLong");
         } else if (hasBegun) {
-          messages.ended(error as FullmeshError);
+          messages.ended(error as FullmeshError, false);
         } else {
           reject(error as Error);
         }
@@ -298,7 +298,7 @@ const troubleCodes: ReadonlySet<number | undefined> = new Set([
 
 /** False for an answer that another member would give, too. */
 function isOfEndpoint({ kind, grpcCode }: EndpointFailure): boolean {
-  return kind !== "error" || troubleCodes.has(grpcCode);
+  return (kind !== "error" && kind !== "tooLong") || troubleCodes.has(grpcCode);
 }
 
 /** What has failed is a question before the request, so the request was not performed. */

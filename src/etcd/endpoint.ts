@@ -22,10 +22,10 @@ export type EndpointLimits = Pick<Limits, "storeAnswerMs" | "storeAnswerBytes" |
 const connectionsPerEndpoint = 16;
 
 /**
- * Why a request has failed. `unreachable`: it was not sent. `unanswered`: it may have been performed. `error`: etcd says so, with a
- * code. `foreign`: what answers is no etcd. `untrusted`: one of the ends does not take the certificate of the other.
+ * Why a request has failed. `unreachable`: it was not sent. `unanswered`: it may have been performed. `tooLong`: the same, and its
+ * answer is longer than this server takes. `error`: etcd says so, with a code. `foreign`: what answers is no etcd. `untrusted`: one of the ends does not take the certificate of the other.
  */
-type FailureKind = "unreachable" | "unanswered" | "error" | "foreign" | "untrusted";
+type FailureKind = "unreachable" | "unanswered" | "tooLong" | "error" | "foreign" | "untrusted";
 
 export class EndpointFailure extends Error {
   readonly kind: FailureKind;
@@ -273,7 +273,7 @@ function parsed(bytes: Buffer): object | undefined {
 }
 
 function tooLong(maxBytes: number): EndpointFailure {
-  return new EndpointFailure("unanswered", `its answer is longer than ${maxBytes} bytes`);
+  return new EndpointFailure("tooLong", `its answer is longer than ${maxBytes} bytes`);
 }
 
 /** Names of OpenSSL's and Node's errors about certificates, and about what is no TLS. */

@@ -21,7 +21,8 @@ export class EtcdWatch implements StoreWatch {
     this.#events = events;
     const messages = {
       message: (answer: WatchAnswer) => this.#answered(answer),
-      ended: (failure: FullmeshError) => this.#ended(failure),
+      ended: (failure: FullmeshError, isTooLong: boolean) =>
+        this.#ended({ failure, ...(isTooLong ? { isTooLong } : {}) }),
     };
     client.watch({ create_request: { ...keys.all, start_revision: `${from}` } }, messages).then(
       ({ endpoint, close }) => {
@@ -29,7 +30,7 @@ export class EtcdWatch implements StoreWatch {
         if (this.#isOver) close();
         else this.#end = close;
       },
-      (failure: unknown) => this.#ended(failure as FullmeshError),
+      (failure: unknown) => this.#ended({ failure: failure as FullmeshError }),
     );
   }
 
@@ -47,7 +48,7 @@ export class EtcdWatch implements StoreWatch {
     if (this.#isOver) return;
     if (canceled) {
       const failure = unavailable(`The watch from revision ${this.#from} has missed what was compacted: ${compacted}`);
-      this.#ended(failure, Number(compacted));
+      this.#ended({ failure, compacted: Number(compacted) });
       return;
     }
     const changes = events
@@ -63,17 +64,18 @@ export class EtcdWatch implements StoreWatch {
     const last = changes.at(-1);
     if (first === undefined || last === undefined) return;
     if (first.modified < this.#newest) {
-      this.#ended(unavailable(`The watch has gone back from revision ${this.#newest} to ${first.modified}`));
+      const failure = unavailable(`The watch has gone back from revision ${this.#newest} to ${first.modified}`);
+      this.#ended({ failure });
       return;
     }
     this.#newest = last.modified;
     this.#events.changed(changes, Math.max(last.modified, Number(header?.revision ?? 0)));
   }
 
-  #ended(failure: FullmeshError, compacted?: number): void {
+  #ended(why: Parameters<WatchEvents["ended"]>[0]): void {
     if (this.#isOver) return;
     this.close();
-    this.#events.ended(compacted === undefined ? { failure } : { compacted, failure });
+    this.#events.ended(why);
   }
 }
 

@@ -7,6 +7,7 @@ import type { AddressHolder, AddressRegistry } from "./address-registry.js";
 import type { Members } from "./members.js";
 import { RankOrder } from "./rank-order.js";
 import { releasedText } from "./session-closer.js";
+import { storedBytes, storedMembersBytes } from "./stored-members.js";
 import type { AdmissionRules } from "./types.js";
 import { WaitingLine } from "./waiting-line.js";
 
@@ -92,6 +93,10 @@ export class Admission {
     }
     if (!this.#fitsInList(applicant, replaces)) {
       return refuse("LIST_FULL", `the list would exceed ${this.#rules.limits.listBytes} bytes`);
+    }
+    if (!this.#fitsInStore(applicant, replaces)) {
+      const message = "the names and meta of all members would take more than a store can hold of one mesh";
+      return refuse("TOO_MANY_MEMBERS", `${message}, ${storedMembersBytes} bytes`);
     }
     if (replaces !== undefined && !this.#isSealed) return { type: "admit", replaces };
     const tooMany = this.#judgeCount(holder !== undefined, hasSlot);
@@ -198,6 +203,13 @@ export class Admission {
     if (dialect !== "classic" && this.#members.classics === 0) return true;
     const added = replaces === undefined ? address.length : -1;
     return emptyListBytes + this.#members.addressBytes + added <= this.#rules.limits.listBytes;
+  }
+
+  #fitsInStore(applicant: Applicant, replaces: Id | undefined): boolean {
+    if (!this.#rules.isShared || this.#members.get(applicant.id) !== undefined) return true;
+    const replaced = replaces === undefined ? undefined : this.#members.get(replaces)?.candidate;
+    const freed = replaced === undefined ? 0 : storedBytes(replaced);
+    return this.#members.storedBytes - freed + storedBytes(applicant) <= storedMembersBytes;
   }
 }
 

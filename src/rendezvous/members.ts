@@ -1,6 +1,7 @@
 import { type Candidate, Directory, type Id, type MemberEntry } from "../protocol/directory.js";
 import { MemberRecord } from "./member-record.js";
 import type { MemberSession } from "./member-session.js";
+import { storedBytes } from "./stored-members.js";
 
 /** What an entry has changed. */
 export interface MembershipChange {
@@ -39,6 +40,7 @@ export class Members {
   #classics = 0;
   #listedNatives = 0;
   #addressBytes = 0;
+  #storedBytes = 0;
 
   /** `revision`: the one before the first entry. `tombstones`: how many removed ids are kept. */
   constructor(mesh: string, revision: number, tombstones: number) {
@@ -84,6 +86,11 @@ export class Members {
   /** The addresses of all, each with the byte that separates it from the next. */
   get addressBytes(): number {
     return this.#addressBytes;
+  }
+
+  /** What all take in a store. */
+  get storedBytes(): number {
+    return this.#storedBytes;
   }
 
   /** The records of members, by their ids, in the order in which they came to this log. */
@@ -251,8 +258,9 @@ export class Members {
     this.#replacing -= 1;
   }
 
-  #count({ address, dialect }: MemberRecord, by: 1 | -1): void {
+  #count({ address, dialect, candidate }: MemberRecord, by: 1 | -1): void {
     this.#addressBytes += by * (address.length + 1);
+    this.#storedBytes += by * storedBytes(candidate);
     if (dialect === "classic") this.#classics += by;
   }
 }

@@ -259,7 +259,8 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
         for (const name of this.meshes) this.#meshes.find(name)?.resumeLog(now);
         break;
       case "corrupt":
-        servers.corrupt(input.mesh, input.reason);
+        if (input.mesh !== undefined) servers.corrupt(input.mesh, input.reason);
+        else this.#outputs.push({ type: "note", note: { code: "STORE_CORRUPT", message: input.reason } });
         break;
     }
   }

@@ -111,8 +111,8 @@ export type SharedLogInput =
   /** What this server writes does not come back from the store in time; or it does again. */
   | { readonly type: "storeLost"; readonly reason: string }
   | { readonly type: "storeBack" }
-  /** Keys of this mesh do not make sense: nothing more comes of its log. */
-  | { readonly type: "corrupt"; readonly mesh: string; readonly reason: string };
+  /** Keys of this mesh do not make sense: nothing more comes of its log. Without a mesh: a key is of none, and is left alone. */
+  | { readonly type: "corrupt"; readonly mesh?: string; readonly reason: string };
 
 /**
  * Why a change was not appended:
@@ -294,6 +294,8 @@ export interface AdmissionRules {
   readonly onFull: OnFull;
   /** Each mesh is a gang of so many members, which give their ranks in their meta and are admitted in that order. */
   readonly gangSize?: number;
+  /** True if other servers may share the logs. Nobody is let in then before the first `servers`. */
+  readonly isShared: boolean;
   /** Hosts that may be advertised though the registration comes from elsewhere. */
   readonly mayAdvertise: (host: string) => boolean;
   /** The longest list that classic readers accept, the most members of a mesh and of the server, and from when on a call is slow. */
@@ -306,8 +308,6 @@ export interface RendezvousRules extends AdmissionRules {
   readonly dialect: Dialect | "any";
   /** True if every connection must have proved the secret. */
   readonly isKeyed: boolean;
-  /** True if other servers may share the logs. Nobody is let in then before the first `servers`. */
-  readonly isShared: boolean;
   /** 128 random bits that nobody can guess, anew at each call. */
   readonly newId: () => Id;
   /** Milliseconds since the epoch, for those who compare clocks. */

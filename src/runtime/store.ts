@@ -100,8 +100,11 @@ export type StoreEvent =
 export interface WatchEvents {
   /** Changes of one or more revisions, in order; those of one transaction come in the order of its operations. */
   changed(events: readonly StoreEvent[], revision: number): void;
-  /** It is over: the history before `compacted` is gone, or the connection to the endpoint, or the endpoint's to its cluster. */
-  ended(why: { readonly compacted?: number; readonly failure: FullmeshError }): void;
+  /**
+   * It is over: the history before `compacted` is gone, or the connection to the endpoint, or the endpoint's to its cluster.
+   * `isTooLong`: one message is longer than this server takes, and would be again.
+   */
+  ended(why: { readonly compacted?: number; readonly isTooLong?: true; readonly failure: FullmeshError }): void;
 }
 
 export interface StoreWatch {

@@ -169,7 +169,7 @@ describe("a watch", () => {
     const store = open();
     const from = await store.put("large", "x".repeat(100_000));
     const narrow = new TestStore(etcd?.url(`/test-${count}`) ?? "", { storeAnswerBytes: 50_000 });
-    expect(await narrow.watch(from).ended()).toEqual({ type: "ended", code: "STORE_UNAVAILABLE" });
+    expect(await narrow.watch(from).ended()).toEqual({ type: "ended", isTooLong: true, code: "STORE_UNAVAILABLE" });
   });
 });
 

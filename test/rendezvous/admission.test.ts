@@ -2,11 +2,13 @@ import { describe, expect, test } from "vitest";
 import { defaultLimits } from "../../src/core/limits.js";
 import type { Address } from "../../src/protocol/address.js";
 import type { Candidate, Dialect, Id, MemberEntry } from "../../src/protocol/directory.js";
+import { longestMeta } from "../../src/protocol/native/fields.js";
 import { AddressRegistry } from "../../src/rendezvous/address-registry.js";
 import { Admission, type Applicant } from "../../src/rendezvous/admission.js";
 import type { MemberRecord } from "../../src/rendezvous/member-record.js";
 import { MemberSession } from "../../src/rendezvous/member-session.js";
 import { Members } from "../../src/rendezvous/members.js";
+import { storedMembersBytes } from "../../src/rendezvous/stored-members.js";
 import type { AdmissionRules } from "../../src/rendezvous/types.js";
 
 const host = "10.0.0.1";
@@ -41,6 +43,7 @@ function open(rules: Partial<AdmissionRules> = {}): House {
   const defaults: AdmissionRules = {
     capacity: 3,
     onFull: "teardown",
+    isShared: false,
     mayAdvertise: () => false,
     limits: defaultLimits,
   };
@@ -96,6 +99,23 @@ function newSession(number: number): MemberSession {
 }
 
 describe("who may claim which address", () => {
+  test("refuses whom a store would not take, and only where the log is shared", () => {
+    const meta = { text: "x".repeat(longestMeta - 20) };
+    const [shared, own] = [true, false].map((isShared) => {
+      const house = open({ isShared, capacity: 2_000, limits: { ...defaultLimits, listBytes: 1_000_000 } });
+      for (let port = 1; port <= 1_000; port += 1) {
+        const address: Address = `${host}:${port}`;
+        if (house.judge(address, host, { dialect: "native", meta }) !== "admit") return port - 1;
+        house.begin({ id: idOf(address), address, dialect: "native", meta });
+      }
+      return 1_000;
+    });
+    expect(own).toBe(1_000);
+    // Each of them takes some 1,270 bytes.
+    expect(shared).toBeGreaterThan(storedMembersBytes / 1_400);
+    expect(shared).toBeLessThan(storedMembersBytes / 1_200);
+  });
+
   test("is told by the host of the connection", () => {
     const { judge } = open();
     expect(judge("10.0.0.1:1")).toBe("admit");

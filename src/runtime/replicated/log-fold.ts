@@ -1,6 +1,7 @@
 import type { Limits } from "../../core/limits.js";
 import type { Address } from "../../protocol/address.js";
 import { type Candidate, type Change, Directory, type Entry, entryOf, type Id } from "../../protocol/directory.js";
+import { storedBytes, storedMembersBytes } from "../../rendezvous/stored-members.js";
 import type { Attachment, LogAppend, LogFact, LogState } from "../../rendezvous/types.js";
 import type { EntryContent, LogHead, LogSnapshot, PlacedFact, StoredReport } from "./store-keys.js";
 
@@ -45,6 +46,7 @@ export class LogFold {
   readonly #removed = new Set<Id>();
   readonly #writers = new Map<Id, WriterState>();
   readonly #reports = new Map<Id, Extract<LogFact, { type: "reported" }>>();
+  #storedBytes = 0;
   #place = 0;
   #nextRank = 0;
   #ended: Extract<LogFact, { type: "ended" }> | undefined;
@@ -159,7 +161,10 @@ export class LogFold {
   #restore({ place, revision, members, claims, removed, attachments, writers, nextRank, ended }: LogSnapshot): void {
     this.#place = place;
     this.#directory.restore(members, revision, claims);
-    for (const { address, id } of members) this.#addresses.set(address, id);
+    for (const member of members) {
+      this.#addresses.set(member.address, member.id);
+      this.#storedBytes += storedBytes(member);
+    }
     for (const id of removed) this.#removed.add(id);
     for (const [id, server, attachment] of attachments) {
       this.#attachments.set(id, { id, server: server ?? undefined, attachment });
@@ -181,6 +186,7 @@ export class LogFold {
     this.#directory.apply(entry);
     if (entry.type !== "joined" && entry.type !== "replaced") return { type: "appended", entry };
     this.#addresses.set(entry.address, entry.id);
+    this.#storedBytes += storedBytes(entry);
     if (rankOf(entry) === this.#nextRank) this.#nextRank += 1;
     return { type: "appended", entry, attachment: this.#attach(entry.id, writer) };
   }
@@ -196,7 +202,7 @@ export class LogFold {
   #counts(change: Change, judges: number | undefined, writer: Id): boolean {
     switch (change.type) {
       case "joined":
-        return this.#isNew(change, undefined) && this.#hasSlot(change, undefined);
+        return this.#isNew(change, undefined) && this.#fits(change, undefined) && this.#hasSlot(change, undefined);
       case "replaced":
         return this.#replaces(change, writer);
       case "left":
@@ -220,6 +226,12 @@ export class LogFold {
     return (
       !this.isListed(id) && !this.#removed.has(id) && id !== replaces && (holder === undefined || holder === replaces)
     );
+  }
+
+  /** All members fit into the value of a snapshot. */
+  #fits(candidate: Candidate, replaced: Candidate | undefined): boolean {
+    const freed = replaced === undefined ? 0 : storedBytes(replaced);
+    return this.#storedBytes - freed + storedBytes(candidate) <= storedMembersBytes;
   }
 
   /** There is room, and it is its turn. A member of an earlier log, which has its order, comes back in any case. */
@@ -248,6 +260,7 @@ export class LogFold {
     const { replaces, address, dialect } = change;
     if (this.#removed.has(replaces) || !this.#isNew(change, replaces) || !this.#hasSlot(change, replaces)) return false;
     const old = this.#directory.member(replaces);
+    if (!this.#fits(change, old)) return false;
     if (old === undefined || old.address === address) return true;
     return old.dialect === "classic" && dialect === "classic" && this.#attachments.get(replaces)?.server === writer;
   }
@@ -259,8 +272,11 @@ export class LogFold {
   }
 
   #remove(id: Id): void {
-    const address = this.#directory.member(id)?.address;
-    if (address !== undefined && this.#addresses.get(address) === id) this.#addresses.delete(address);
+    const member = this.#directory.member(id);
+    if (member !== undefined) {
+      this.#storedBytes -= storedBytes(member);
+      if (this.#addresses.get(member.address) === id) this.#addresses.delete(member.address);
+    }
     this.#attachments.delete(id);
     this.#reports.delete(id);
     this.#removed.add(id);

@@ -107,6 +107,8 @@ export class ReplicatedLog implements SharedMembershipLog {
   #watchCount = 0;
   #watchedAt = 0;
   #isLost = false;
+  /** A key that is of no mesh has been told. */
+  #isForeignTold = false;
   #servers: { readonly self: Id; readonly others: readonly ObservedServer[] } | undefined;
   #failure: FullmeshError | undefined;
   #cancelTick: (() => void) | undefined;
@@ -355,9 +357,10 @@ export class ReplicatedLog implements SharedMembershipLog {
     this.#reached(image.revision, floor);
     if (this.#isClosed) return;
     if (image.bad !== undefined && !this.#isStarted) {
-      this.#giveUp(new FullmeshError("STORE_CORRUPT", `the key "${image.bad.key}": ${image.bad.reason}`));
+      this.#giveUp(new FullmeshError("STORE_CORRUPT", describeBad(image.bad.key, image.bad.reason)));
       return;
     }
+    if (image.bad !== undefined) this.#foreign(image.bad);
     const now = this.#clock.now();
     this.#writers.clear();
     for (const [writer, { presence }] of image.servers) {
@@ -505,11 +508,11 @@ export class ReplicatedLog implements SharedMembershipLog {
       changed: (events, revision) => {
         if (count === this.#watchCount) this.#changed(events, revision);
       },
-      ended: ({ compacted, failure }) => {
+      ended: ({ compacted, isTooLong, failure }) => {
         if (count !== this.#watchCount) return;
         this.#closeWatch();
         this.#failed(failure);
-        if (compacted !== undefined) this.#readAll();
+        if (compacted !== undefined || isTooLong === true) this.#readAll();
       },
     });
     if (count === this.#watchCount) this.#watch = watch;
@@ -556,8 +559,16 @@ export class ReplicatedLog implements SharedMembershipLog {
       if (writer !== this.#writer.id) return;
       this.#returned(presence.beat, now);
       if (this.#isStarted) this.#judge(now);
-    } else if (item.type !== "rules" && item.mesh !== undefined)
+    } else if (item.type === "bad" && item.mesh === undefined) this.#foreign(item);
+    else if (item.type !== "rules" && item.mesh !== undefined)
       this.#meshEvent(this.#meshOf(item.mesh), item, event.modified);
+  }
+
+  /** Somebody else writes below the prefix: that is told once. */
+  #foreign({ key, reason }: BadItem): void {
+    if (this.#isForeignTold) return;
+    this.#isForeignTold = true;
+    this.#answer({ type: "corrupt", reason: describeBad(key, reason) });
   }
 
   #deleted(key: string): void {
@@ -724,7 +735,7 @@ export class ReplicatedLog implements SharedMembershipLog {
 
   #corrupt(mesh: MeshLog, key: string, why: string): void {
     if (mesh.corrupt !== undefined) return;
-    const reason = `the key "${key}" of the store: ${why}`;
+    const reason = describeBad(key, why);
     mesh.corrupt = reason;
     const { name } = mesh;
     this.#answer({ type: "corrupt", mesh: name, reason });
@@ -815,4 +826,8 @@ export class ReplicatedLog implements SharedMembershipLog {
       },
     };
   }
+}
+
+function describeBad(key: string, reason: string): string {
+  return `the key "${key}" of the store: ${reason}`;
 }

@@ -42,6 +42,25 @@ describe("the fold of a shared log", () => {
     );
   });
 
+  it("takes no more members than a snapshot has room for, whatever they say of themselves", () => {
+    const script = new Script();
+    const newcomer = (id: number): EntryContent => {
+      const meta = { text: "ä".repeat(500) };
+      return change({ type: "joined", id: idOf(id), address: `10.0.0.1:${id}`, dialect: "native", name: "n", meta });
+    };
+    let count = 0;
+    while (script.by(first, newcomer(count + 1))?.type === appended) count += 1;
+    expect(count).toBeGreaterThan(500);
+    const snapshot = script.fold.snapshot(1);
+    expect(Buffer.byteLength(JSON.stringify(snapshot))).toBeLessThan(1_048_576);
+    const again = new Script(headWith(), new LogFold(headWith(), limits, snapshot));
+    for (const each of [script, again]) {
+      expect(each.by(second, newcomer(2_000))?.type).toBe(rejected);
+      expect(each.by(second, gone("left", 1))?.type).toBe(appended);
+      expect(each.by(second, newcomer(2_001))?.type).toBe(appended);
+    }
+  });
+
   it("fills no more slots than there are, but lets a member of an earlier log back in", () => {
     const script = new Script(headWith({ capacity: 2 }));
     expect(script.all(joined(1), joined(2), joined(3), joined(4, { order: 7 }), replaced(1, 5))).toEqual([

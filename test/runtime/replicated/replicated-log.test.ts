@@ -7,6 +7,7 @@ import {
   type SimulatedStoreClient,
   type StoreConditions,
 } from "../../../simulator/store.js";
+import { FullmeshError } from "../../../src/core/errors.js";
 import { defaultLimits } from "../../../src/core/limits.js";
 import type { Address } from "../../../src/protocol/address.js";
 import type { LogAnswer, LogAppend, SharedLogInput } from "../../../src/rendezvous/types.js";
@@ -211,10 +212,30 @@ describe("servers that share a store", () => {
     run(1_000);
     expect(one?.of("rejected")).toEqual([{ type: "rejected", mesh: "bad", key: 2, reason: "unavailable" }]);
     expect(two?.of("appended").map(({ mesh }) => mesh)).toEqual(["bad", "good"]);
-    perform(store, { type: "put", key: "somebody/else", value: "" });
+    for (const key of ["somebody/else", "somebody/more"]) perform(store, { type: "put", key, value: "" });
+    run(1_000);
+    const reason = expect.stringContaining("somebody/else");
+    expect(one?.of("corrupt").slice(1)).toEqual([{ type: "corrupt", reason }]);
     const late = new Opened(engine, store);
     run(1_000);
     expect(late.failures).toEqual([expect.stringMatching(/^STORE_CORRUPT: .*somebody\/else/)]);
+  });
+
+  it("read anew what is too long for a message of a watch", () => {
+    const { engine, store, servers, run } = setUp(1);
+    const server = new Opened(engine, store);
+    const watch = server.client.watch.bind(server.client);
+    let longest: number | undefined;
+    server.client.watch = (from, events) => {
+      longest ??= from;
+      if (from > longest) return watch(from, events);
+      const failure = new FullmeshError("STORE_UNAVAILABLE", "too long");
+      server.process.clock.setTimer(engine.now + 10, () => events.ended({ isTooLong: true, failure }));
+      return { close() {} };
+    };
+    servers[0]?.join(1);
+    run(2_000);
+    expect(server.of("restored").at(-1)?.state.members).toHaveLength(1);
   });
 
   it("say that the store is lost and back, and reject what they could not send in time", () => {
