@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -133,6 +133,31 @@ export class EtcdCluster {
     await this.restart();
   }
 
+  /** Copies the data folders, as somebody does by hand, while no member runs, and starts them again; returns the copy. */
+  async copyData(): Promise<string> {
+    const copy = await mkdtemp(join(this.#folder, "copy-"));
+    await Promise.all(this.members.map((member) => member.stop()));
+    for (const { name, data } of this.members) await cp(data, join(copy, name), { recursive: true });
+    await this.restart();
+    return copy;
+  }
+
+  /** Puts such a copy in the place of what the cluster has: the same cluster, as it was. */
+  async putBack(copy: string): Promise<void> {
+    await Promise.all(this.members.map((member) => member.stop()));
+    for (const { name, data } of this.members) {
+      await rm(data, { recursive: true, force: true });
+      await cp(join(copy, name), data, { recursive: true });
+    }
+    await this.restart();
+  }
+
+  /** Deletes all keys below this prefix. */
+  async deleteBelow(prefix: string): Promise<void> {
+    const base64 = (text: string): string => Buffer.from(text).toString("base64");
+    await this.call("kv/deleterange", { key: base64(`${prefix}/`), range_end: base64(`${prefix}0`) });
+  }
+
   /** Starts all members that do not run. */
   async restart(): Promise<void> {
     await Promise.all(this.members.map((member) => member.start()));
@@ -164,7 +189,8 @@ export class EtcdMember {
   readonly client: string;
   readonly #peer: string;
   readonly #initial: string;
-  readonly #data: string;
+  /** Its folder. */
+  readonly data: string;
   readonly #args: readonly string[];
   #process: StartedProcess | undefined;
 
@@ -173,7 +199,7 @@ export class EtcdMember {
     this.client = client;
     this.#peer = peer;
     this.#initial = initial;
-    this.#data = data;
+    this.data = data;
     this.#args = args;
   }
 
@@ -207,9 +233,9 @@ export class EtcdMember {
 
   /** Gives it the data of a snapshot. It must not run. */
   async restore(file: string): Promise<void> {
-    await rm(this.#data, { recursive: true, force: true });
+    await rm(this.data, { recursive: true, force: true });
     await etcdctl(
-      ...["snapshot", "restore", file, "--name", this.name, "--data-dir", this.#data],
+      ...["snapshot", "restore", file, "--name", this.name, "--data-dir", this.data],
       ...["--initial-cluster", this.#initial, "--initial-advertise-peer-urls", this.#peer],
     );
   }
