@@ -35,6 +35,9 @@ export interface StoreCredentials {
 export function storeUrl(text: string): StoreUrl {
   const parts = /^etcd(?<secure>\+https)?:\/\/(?:(?<login>[^/]*)@)?(?<hosts>[^/@]*)(?<path>\/.*)?$/s.exec(text)?.groups;
   if (parts === undefined) throw invalid("it does not begin with etcd:// or etcd+https://");
+  // What is before the last @ is a user and a password, but a slash has ended the hosts before it: no message shows them.
+  if (parts.login === undefined && text.includes("@"))
+    throw invalid("there is a slash before the @: percent-encode it in the user and the password");
   const { secure, login, hosts = "", path = "" } = parts;
   return {
     endpoints: hosts.split(",").map(endpointOf),

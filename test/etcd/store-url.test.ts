@@ -47,6 +47,9 @@ describe("the URL of a store", () => {
     "etcd://user:top-secret@a:b",
     "etcd://user:top-secret@",
     "http://user:top-secret@a",
+    "etcd://user:top/secret@a",
+    "etcd://user:secret/top@a",
+    "etcd://user:1234/secret@a:1/prefix",
   ])("is refused without its password: %s", (text) => {
     expect(() => storeUrl(text)).toThrowError(
       expect.not.objectContaining({ message: expect.stringContaining("secret") }),
