@@ -26,6 +26,7 @@ import {
   headKey,
   type LogHead,
   meshKey,
+  meshNameOf,
   readItem,
   reportKey,
   rulesKey,
@@ -578,7 +579,7 @@ export class ReplicatedLog implements SharedMembershipLog {
       this.#writers.delete(name);
       return;
     }
-    const mesh = this.#meshes.get(decodeURIComponent(name));
+    const mesh = this.#meshes.get(meshNameOf(name) ?? "");
     if (mesh === undefined) return;
     if (kind === "awaiting") mesh.awaiting.delete(writer);
     // Only the log of a mesh that has ended is deleted.

@@ -259,7 +259,7 @@ export function readItem(key: string, value: string): StoreItem | BadItem {
     if (writer === undefined) return { type: "bad", key, reason: "it names no server" };
     return readValue({ key }, value, presenceFields, (presence) => ({ type: "server", writer, presence }));
   }
-  const mesh = path[0] === "mesh" ? meshOf(path[1] ?? "") : undefined;
+  const mesh = path[0] === "mesh" ? meshNameOf(path[1] ?? "") : undefined;
   if (mesh === undefined) return { type: "bad", key, reason: "it is none of the keys of this program" };
   return readMeshItem(key, mesh, path.slice(2), value);
 }
@@ -297,7 +297,7 @@ function readMeshItem(key: string, mesh: string, path: readonly string[], value:
 }
 
 /** The name of a mesh as a key has it; undefined if no key would have it so. */
-function meshOf(text: string): string | undefined {
+export function meshNameOf(text: string): string | undefined {
   try {
     const mesh = decodeURIComponent(text);
     return isName(mesh) && encodeURIComponent(mesh) === text ? mesh : undefined;

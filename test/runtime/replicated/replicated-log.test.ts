@@ -238,6 +238,17 @@ describe("servers that share a store", () => {
     expect(server.of("restored").at(-1)?.state.members).toHaveLength(1);
   });
 
+  it("go on when a key is deleted whose folder is the name of no mesh", () => {
+    const { store, servers, run } = setUp(1);
+    run(1_000);
+    perform(store, { type: "put", key: "mesh/%/log", value: "" });
+    run(1_000);
+    perform(store, { type: "delete", key: "mesh/%/log" });
+    servers[0]?.join(1);
+    run(1_000);
+    expect(servers[0]?.of("appended")).toHaveLength(1);
+  });
+
   it("say that the store is lost and back, and reject what they could not send in time", () => {
     const { store, servers, run } = setUp(1);
     const [server] = servers;
