@@ -115,8 +115,8 @@ export class Mesh {
   #isLogRead = false;
   /** When its end, or that it is forgotten, was last published. */
   #endPublishedAt = Number.NEGATIVE_INFINITY;
-  /** Who has said to hold a revision that this log has not come to, and since when that is so. */
-  readonly #aheadSince = new Map<Id, number>();
+  /** Who has said to hold a revision that this log had not come to, and since when that is so. */
+  readonly #ahead = new Map<Id, { readonly revision: number; readonly since: number }>();
 
   /** `revision`: the one before the first entry. `touched`: the meshes that will be reviewed. */
   constructor(
@@ -491,16 +491,17 @@ export class Mesh {
    * the store has lost what it had. Undefined if it has come to it.
    */
   judgeRevision(id: Id, revision: number, now: number): "behind" | "rolledBack" | undefined {
-    if (revision <= this.members.directory.revision) {
-      this.#aheadSince.delete(id);
-      return undefined;
-    }
-    const since = this.#aheadSince.get(id) ?? now;
-    this.#aheadSince.set(id, since);
-    const [oldest] = this.#aheadSince.keys();
-    if (this.#aheadSince.size > this.#rules.limits.membersPerMesh && oldest !== undefined)
-      this.#aheadSince.delete(oldest);
-    return now < since + this.#rules.limits.storeAnswerMs ? "behind" : "rolledBack";
+    const reached = this.members.directory.revision;
+    const known = this.#ahead.get(id);
+    this.#ahead.delete(id);
+    if (revision <= reached) return undefined;
+    // What it held before may have come meanwhile.
+    const ahead = known !== undefined && known.revision > reached ? known : { revision, since: now };
+    this.#ahead.set(id, ahead);
+    const [oldest] = this.#ahead.keys();
+    if (this.#ahead.size > this.#rules.limits.membersPerMesh && oldest !== undefined) this.#ahead.delete(oldest);
+    // While the store is there, what this server wrote half a lease ago has come back, and all that was before it.
+    return now < ahead.since + this.#rules.limits.storeLeaseMs / 2 ? "behind" : "rolledBack";
   }
 
   // Sessions.

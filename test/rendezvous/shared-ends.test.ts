@@ -234,9 +234,29 @@ describe("a log that is read anew", () => {
         .end.last("refuse")?.code;
     };
     expect(ahead()).toBe("STORE_UNAVAILABLE");
-    store.pass(b.play.limits.storeAnswerMs);
+    store.pass(b.play.limits.storeLeaseMs / 2);
     expect(ahead()).toBe("STORE_ROLLED_BACK");
     expect(b.play.hasStoppedListening).toBe(false);
+  });
+
+  test("behind what a member has read, and once more after it has come to that, is late again", () => {
+    const store = new SharedStore();
+    const [a, b] = [store.start(), store.start()];
+    const [member] = nativeMembers(a.play, 1);
+    if (member === undefined) throw new Error("nobody");
+    member.caller.close("ECONNRESET");
+    store.settle();
+    const ahead = (): string | undefined => {
+      const { revision, head } = store.fold();
+      return at(b, member)
+        .resume(revision + 1, head.log)
+        .end.last("refuse")?.code;
+    };
+    expect(ahead()).toBe("STORE_UNAVAILABLE");
+    a.play.native("127.0.0.1:14009").register();
+    store.settle();
+    store.pass(b.play.limits.storeLeaseMs / 2);
+    expect(ahead()).toBe("STORE_UNAVAILABLE");
   });
 });
 
