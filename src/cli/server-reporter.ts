@@ -62,7 +62,7 @@ export function reportServer(server: RendezvousServer, output: Output, capacity?
 
 function printMembers(server: RendezvousServer, output: Output, suffix: string): void {
   server.on("joined", ({ mesh, address, order, dialect, id, name, replaces, returned }) => {
-    const how = returned === true ? "came back" : replaces === undefined ? "joined" : "joined again";
+    const how = returned === true ? "found" : replaces === undefined ? "joined" : "joined again";
     const more = { ...(name === undefined ? {} : { name }), ...(replaces === undefined ? {} : { replaces }) };
     const fields = { address, order, dialect, id, ...more, ...(returned === undefined ? {} : { returned }) };
     const sentence = `${how} ${name === undefined ? "" : `${name} at `}${address} (${server.membersOf(mesh).length}${suffix})`;

@@ -14,6 +14,7 @@ export function statusText(status: MeshStatus, server: string, now: number, colu
     headline(status, server),
     ...(hasMembers ? [...drawMatrix(matrix, columns), legend(matrix, statusSigns, columns)] : []),
     ...list("not linked:", status.missing.length, missingLines(status, now), status.links.expected - status.links.up),
+    ...serverList(status),
     ...memberList("suspected", status, "suspect", now),
     ...memberList("expected back", status, "expected", now),
     ...memberList("in the waiting line", status, "waiting", now),
@@ -56,6 +57,17 @@ function memberList(title: string, status: MeshStatus, state: MemberStatus["stat
     return `${shown(member)}, for ${durationText(now - member.since)}${reason}`;
   });
   return list(`${title}:`, members.length, lines);
+}
+
+/** How many members have their sessions at each other server that shares the log. */
+function serverList({ members }: MeshStatus): string[] {
+  const counts = new Map<string, number>();
+  for (const { server } of members) if (server !== undefined) counts.set(server, (counts.get(server) ?? 0) + 1);
+  return list(
+    "at other servers:",
+    counts.size,
+    Array.from(counts, ([server, count]) => `${server}: ${counted(count, "member")}`),
+  );
 }
 
 function claimLines({ claims, members }: MeshStatus, now: number): string[] {

@@ -50,6 +50,8 @@ export interface MemberStatus {
   readonly since: number;
   /** Why it is suspected. */
   readonly reason?: string;
+  /** The other server at which it has its session, where servers share the log. */
+  readonly server?: Address;
 }
 
 export interface LinkCounts {

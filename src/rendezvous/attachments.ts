@@ -1,6 +1,7 @@
 import type { Limits } from "../core/limits.js";
 import type { OutputSink } from "../core/machine.js";
 import type { KeyedTimers, Timers } from "../core/timers.js";
+import type { Address } from "../protocol/address.js";
 import type { Id } from "../protocol/directory.js";
 import type { ControlOf } from "../protocol/native/control.js";
 import type { ClaimRegistry } from "./claim-registry.js";
@@ -113,8 +114,6 @@ export class Attachments {
       this.#place(record, server, attachment, isDetached, "nothing comes of its server", now);
       this.settle(record);
     }
-    // Witnesses may be at a server that is late now.
-    this.#failureDetector.judge(this.#members.listed.values(), now);
     this.#countAwaited();
   }
 
@@ -170,6 +169,11 @@ export class Attachments {
       if (this.#servers.has(server)) count += each;
     }
     this.#members.awaitedElsewhere = count;
+  }
+
+  /** Where the server is reached at which this member has its session; undefined if that is this one, or it has none. */
+  serverOf({ isElsewhere, server }: MemberRecord): Address | undefined {
+    return isElsewhere ? this.#servers.addressOf(server) : undefined;
   }
 
   // What this server says.

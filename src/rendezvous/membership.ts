@@ -173,13 +173,13 @@ export class Membership {
     return this.register(session, candidate, now);
   }
 
-  /** An entry has come back. Returns what it has changed; undefined if it was known. */
-  appended(entry: MemberEntry, key: number | undefined, now: number): MembershipChange | undefined {
+  /** An entry has come back; `isReturned`: its member has joined long ago. Returns what it has changed; undefined if it was known. */
+  appended(entry: MemberEntry, key: number | undefined, now: number, isReturned = false): MembershipChange | undefined {
     if (key !== undefined) this.#appends.delete(key);
     const change = this.members.apply(entry);
     if (change === undefined) return undefined;
     if (change.removed !== undefined) this.#forget(change.removed, entry);
-    if (change.entered !== undefined) this.#enter(change.entered, change, now);
+    if (change.entered !== undefined) this.#enter(change.entered, change, isReturned, now);
     return change;
   }
 
@@ -402,7 +402,7 @@ export class Membership {
     if (stoodInLine) this.#emitPlaces();
   }
 
-  #enter(record: MemberRecord, { removed, isOwn }: MembershipChange, now: number): void {
+  #enter(record: MemberRecord, { removed, isOwn }: MembershipChange, isReturned: boolean, now: number): void {
     const { id, address, order, dialect, session } = record;
     const { name } = record.candidate;
     this.#addresses.take(address, record);
@@ -410,7 +410,7 @@ export class Membership {
     const more = {
       ...(name === undefined ? {} : { name }),
       ...(removed === undefined ? {} : { replaces: removed.id }),
-      ...(record.recovery === undefined ? {} : { returned: true as const }),
+      ...(isReturned || record.recovery !== undefined ? { returned: true as const } : {}),
     };
     const { mesh } = this.members;
     this.#outputs.push({ type: "event", event: { type: "joined", mesh, id, address, order, dialect, ...more } });

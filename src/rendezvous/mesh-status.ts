@@ -51,9 +51,10 @@ export function statusOf(
   };
 }
 
-function listedMembers({ members }: Mesh): MemberStatus[] {
+function listedMembers({ members, attachments }: Mesh): MemberStatus[] {
   return members.directory.members.map(({ id, address, order, dialect, name }, rank) => {
     const record = members.get(id);
+    const server = record === undefined ? undefined : attachments.serverOf(record);
     // Whoever has a session at a server that is late is looked for, and counts as present.
     const suspect = record?.isAttached === true ? undefined : record?.suspect;
     return {
@@ -66,6 +67,7 @@ function listedMembers({ members }: Mesh): MemberStatus[] {
       state: suspect === undefined ? "member" : "suspect",
       since: suspect?.since ?? record?.enteredAt ?? 0,
       ...(suspect === undefined ? {} : { reason: suspect.refusal ?? suspect.reason }),
+      ...(server === undefined ? {} : { server }),
     };
   });
 }

@@ -94,6 +94,7 @@ export class Mesh {
   readonly claims: ClaimRegistry;
   readonly #rules: RendezvousRules;
   readonly attachments: Attachments;
+  readonly #servers: SharingServers;
   readonly #addresses: AddressRegistry;
   readonly #outputs: OutputSink<RendezvousOutput>;
   readonly #timers: KeyedTimers<MeshTimer>;
@@ -132,6 +133,7 @@ export class Mesh {
   ) {
     this.name = name;
     this.#rules = rules;
+    this.#servers = servers;
     this.#addresses = addresses;
     this.#outputs = outputs;
     // Whatever becomes due in the mesh is followed by a review.
@@ -317,10 +319,10 @@ export class Mesh {
 
   /** An entry has come back from the log. */
   appended(answer: Extract<LogAnswer, { type: "appended" }>, now: number): ChangedSessions {
-    const { entry, key, server, attachment } = answer;
+    const { entry, key } = answer;
     // Where servers share the log, it may begin with a session at another one.
     if (this.#rules.isShared) this.recovery.begin(now);
-    if (!isClaimEntry(entry)) return this.#memberEntry(entry, key, server, attachment, now);
+    if (!isClaimEntry(entry)) return this.#memberEntry(entry, answer, now);
     this.#claimEntry(entry, key, now);
     return {};
   }
@@ -333,12 +335,11 @@ export class Mesh {
 
   #memberEntry(
     entry: MemberEntry,
-    key: number | undefined,
-    server: Id | undefined,
-    attachment: number | undefined,
+    { key, server, attachment }: Pick<Extract<LogAnswer, { type: "appended" }>, "key" | "server" | "attachment">,
     now: number,
+    isReturned = false,
   ): ChangedSessions {
-    const changed = this.membership.appended(entry, key, now);
+    const changed = this.membership.appended(entry, key, now, isReturned);
     if (changed === undefined) return {};
     this.logBroadcaster.add(entry);
     this.claims.memberEntry(entry, now);
@@ -408,15 +409,18 @@ export class Mesh {
     if (isFirst && state.members.length > 0) this.recovery.setKnown();
     this.membership.restore(state.removed);
     this.membership.admission.ranks?.restore(state.members);
-    const changed = this.#catchUp(state, now);
+    const changed = this.#catchUp(state, isFirst, now);
     this.logBroadcaster.restart(state.log);
     this.attachments.restore(state, now);
     this.#failureDetector.await(now);
     return { changed, rejected: this.#answered(answers, now) };
   }
 
-  /** Applies what leads to this state as entries. The revisions of the true ones are not known: nobody is sent these. */
-  #catchUp(state: LogState, now: number): ChangedSessions[] {
+  /**
+   * Applies what leads to this state as entries. The revisions of the true ones are not known: nobody is sent these. Members of a log
+   * that was there before this server knew it have not joined now.
+   */
+  #catchUp(state: LogState, isFirst: boolean, now: number): ChangedSessions[] {
     const { directory } = this.members;
     const changes = changesTo(directory, state);
     let revision = state.revision - changes.length;
@@ -424,8 +428,10 @@ export class Mesh {
     const changed = changes.map((change) => {
       revision += 1;
       const entry = entryOf(change, revision);
-      if (!isClaimEntry(entry))
-        return this.#memberEntry(entry, this.membership.keyOf(entry.id), undefined, undefined, now);
+      if (!isClaimEntry(entry)) {
+        const key = this.membership.keyOf(entry.id);
+        return this.#memberEntry(entry, key === undefined ? {} : { key }, now, isFirst);
+      }
       this.#claimEntry(entry, undefined, now);
       return {};
     });
@@ -563,7 +569,8 @@ export class Mesh {
   review(lastListAt: number, now: number): MeshReview {
     if (this.#isHalted) return { called: [], released: [], checks: [], refused: [] };
     this.#noteFull(now);
-    this.recovery.review(now);
+    // While the store is away nobody can come back.
+    if (this.#servers.isStoreThere) this.recovery.review(now);
     this.attachments.await(this.members.unsettled + this.members.readers);
     this.#completenessReporter.review(now);
     const { isComplete } = this.#completenessReporter;

@@ -161,8 +161,8 @@ export type AbsentMemberRow = readonly [address: Address, reason: string];
 /** What is worth telling about a mesh. Times are on the machine's clock. */
 export type RendezvousEvent =
   /**
-   * `replaces`: the id of the incarnation whose place it takes. `returned`: an earlier log of the mesh has admitted it; its
-   * order is older than others then.
+   * `replaces`: the id of the incarnation whose place it takes. `returned`: it has joined before. An earlier log of the mesh has
+   * admitted it, or it was in the log of the servers that share it when this one read that for the first time.
    */
   | ({
       readonly type: "joined";

@@ -193,7 +193,7 @@ export class ServerRuntime {
   #emit(event: RendezvousEvent): void {
     switch (event.type) {
       case "joined":
-        this.#counters.count(event.mesh, "joined");
+        if (event.returned !== true) this.#counters.count(event.mesh, "joined");
         // The last message of the registration: the address in classic, the proof in native.
         this.#trace(event.address, "server", event.dialect === "classic" ? event.address : `proof of ${event.address}`);
         break;

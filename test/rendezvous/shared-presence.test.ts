@@ -24,10 +24,14 @@ describe("members of servers that share a log", () => {
     nativeMembers(a.play, 2);
     const b = store.start();
     expect(b.play.machine.presentIn("default")).toEqual(["127.0.0.1:14001", "127.0.0.1:14002"]);
+    expect(b.play.eventsOf("joined").map(({ returned }) => returned)).toEqual([true, true]);
     const newcomer = b.play.native("127.0.0.1:14101").register({ looked: true });
     store.pass(20);
     expect(newcomer.end.last("admitted")?.servers).toEqual([a.address]);
     expect(newcomer.end.last("directory")?.members.length).toBe(3);
+    expect(b.play.eventsOf("joined").at(-1)?.returned).toBeUndefined();
+    const rows = b.play.machine.status("default", store.now).members;
+    expect(rows.map(({ server }) => server)).toEqual([a.address, a.address, undefined]);
   });
 
   test("are nobody's loss when a session breaks and they go on at another server", () => {
@@ -256,6 +260,33 @@ describe("a server that is late", () => {
       expect(play.eventsOf("lost")).toEqual([]);
       expect(play.machine.presentIn("default").length).toBe(3);
     }
+  });
+
+  test("that was late before has nobody lost by what was found then", () => {
+    const { store, a, b, one, two, three } = stopped();
+    answersEverywhere(store, two);
+    store.stop(a);
+    store.settle();
+    // Its address has refused a dial, and the other end of a link has kept it.
+    expect(b.play.eventsOf("lost")).toEqual([]);
+    store.wake(a);
+    store.settle();
+    answersEverywhere(store, one);
+    three.unlinked(one, "broken", "ECONNRESET");
+    store.settle();
+    store.stop(a);
+    store.settle();
+    expect(b.play.eventsOf("lost")).toEqual([]);
+  });
+
+  test("has witnesses that keep whoever was not refused, as others do", () => {
+    const { store, a, b, one, two, three } = stopped();
+    answersEverywhere(store, one, two, three);
+    three.caller.close("ECONNRESET");
+    store.pass(leaseMs - 1_000);
+    store.stop(a);
+    store.pass(4_000);
+    expect(b.play.eventsOf("lost")).toEqual([]);
   });
 
   test("begins no lease before it is gone", () => {

@@ -38,6 +38,7 @@ export const statusParts = {
     state: oneOf(["member", "suspect", "expected", "waiting"]),
     since: time,
     reason: optional(sentence),
+    server: optional(address),
   },
   links: { expected: count, up: count, bits: optional(textPart) },
   missing: {

@@ -39,7 +39,10 @@ export const serverMetrics = {
   fullmesh_links_missing: { type: "gauge", help: "Pairs that are not, pairs of classic members included." },
   fullmesh_complete: { type: "gauge", help: "1 if the mesh is complete, otherwise 0." },
   fullmesh_claims: { type: "gauge", help: "Keys that members hold." },
-  fullmesh_joins_total: { type: "counter", help: "Members that were let in." },
+  fullmesh_joins_total: {
+    type: "counter",
+    help: "Members that were let in, without those that were there before this server.",
+  },
   fullmesh_departures_total: { type: "counter", help: "Members that have gone, by type: left or lost." },
   fullmesh_refusals_total: { type: "counter", help: "Connections and registrations that were refused, by code." },
   fullmesh_store_up: {
