@@ -93,7 +93,7 @@ export class FailureDetector {
     if (isHeard === this.#wasHeard) return;
     this.#wasHeard = isHeard;
     this.#unheardSince = isHeard ? undefined : now;
-    if (isHeard) this.reopen(now);
+    if (isHeard) this.#reopen(now);
   }
 
   /** The log of the mesh was there before anybody of it was heard here: it is forgotten, too, if nobody is for a lease. */
@@ -103,8 +103,8 @@ export class FailureDetector {
 
   /** The store is there again: what was unheard is unheard from now on. */
   resume(now: number): void {
-    if (this.#unheardSince !== undefined) this.#unheardSince = now;
-    this.reopen(now);
+    if (this.#unheardSince === undefined) this.#reopen(now);
+    else this.#unheardSince = now;
   }
 
   /** A listed member has got a session at another server, or has it no more, or that server is late or gone, or not late any more. */
@@ -296,7 +296,7 @@ export class FailureDetector {
    * The mesh has a session again after a time without any. Suspects get a whole lease, unless their addresses have refused a
    * dial: those were reachable.
    */
-  reopen(now: number): void {
+  #reopen(now: number): void {
     for (const record of this.#membership.members.listed.values()) {
       const { suspect } = record;
       if (suspect === undefined) continue;

@@ -14,6 +14,16 @@ function two(): { store: SharedStore; a: SharedServer; b: SharedServer; one: Pla
   return { store, a, b, one, other };
 }
 
+/** A member that holds a key at the only server. */
+function alone(): { store: SharedStore; a: SharedServer; one: Player } {
+  const { store, a, b, one, other } = two();
+  other.leave();
+  store.lose(b);
+  one.caller.say({ type: "claim", key: "k" });
+  store.settle();
+  return { store, a, one };
+}
+
 function holderOf(store: SharedStore): string | undefined {
   return store.fold().state.claims[0]?.holder;
 }
@@ -92,11 +102,7 @@ describe("claims at servers that share a log", () => {
   });
 
   test("are not renewed or granted while the store is away, and have a whole lease when it is back", () => {
-    const { store, a, one, other } = two();
-    other.leave();
-    store.lose(store.servers[1] as SharedServer);
-    one.caller.say({ type: "claim", key: "k" });
-    store.settle();
+    const { store, a, one } = alone();
     a.play.give({ type: "storeLost", reason: "the store does not answer" });
     const answered = one.end.all("renewed").length;
     one.caller.say({ type: "renew", number: 9 });
@@ -108,6 +114,28 @@ describe("claims at servers that share a log", () => {
     store.pass(claimLeaseMs - 1_000);
     expect(holderOf(store)).toBe(one.id);
     store.pass(2_000 + a.play.limits.storeAnswerMs);
+    expect(holderOf(store)).toBeUndefined();
+  });
+
+  test("have a whole lease after a short time without the store, too", () => {
+    const { store, a, one } = alone();
+    a.play.give({ type: "storeLost", reason: "the store does not answer" });
+    store.pass(claimLeaseMs - 1_000);
+    a.play.give({ type: "storeBack" });
+    store.pass(claimLeaseMs - 1_000);
+    expect(holderOf(store)).toBe(one.id);
+  });
+
+  test("are looked at twice after that, whatever was found before", () => {
+    const { store, a, one } = alone();
+    // It runs out, and the store goes before the second look.
+    store.pass(claimLeaseMs);
+    a.play.give({ type: "storeLost", reason: "the store does not answer" });
+    store.pass(claimLeaseMs);
+    a.play.give({ type: "storeBack" });
+    store.pass(claimLeaseMs + 500);
+    expect(holderOf(store)).toBe(one.id);
+    store.pass(a.play.limits.storeAnswerMs);
     expect(holderOf(store)).toBeUndefined();
   });
 

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import type { Address } from "../../src/protocol/address.js";
 import { linkAll, nativeMembers } from "./play.js";
 import { answersEverywhere, at, comesBack, SharedStore } from "./shared-play.js";
 
@@ -152,6 +153,43 @@ describe("a store that is away", () => {
     expect(a.play.eventsOf("lost")).toEqual([]);
     store.pass(2_000);
     expect(a.play.eventsOf("lost").length).toBe(1);
+  });
+
+  test("gives a mesh of which nobody is there a whole lease when it is back", () => {
+    const store = new SharedStore();
+    const a = store.start();
+    const [member] = nativeMembers(a.play, 1);
+    if (member === undefined) throw new Error("nobody");
+    member.die();
+    a.play.give({ type: "storeLost", reason: "the store does not answer" });
+    store.pass(3 * leaseMs);
+    a.play.give({ type: "storeBack" });
+    store.pass(leaseMs - 1_000);
+    expect(a.play.eventsOf("forgotten")).toEqual([]);
+    store.pass(2_000);
+    expect(a.play.eventsOf("forgotten").length).toBe(1);
+  });
+
+  test("lets nobody of an earlier log be given up who could not come back meanwhile", () => {
+    const store = new SharedStore();
+    const a = store.start();
+    const [one, two] = ["127.0.0.1:14001", "127.0.0.1:14002"].map((address, index) => {
+      const player = a.play.native(address as Address);
+      player.lastOrder = 101 + index;
+      return player;
+    });
+    if (one === undefined || two === undefined) throw new Error("nobody");
+    one.known = [{ members: [two.row], gone: [] }];
+    one.resume(500, "e".repeat(32));
+    store.settle();
+    a.play.give({ type: "storeLost", reason: "the store does not answer" });
+    store.pass(3 * leaseMs);
+    a.play.give({ type: "storeBack" });
+    store.pass(leaseMs - 1_000);
+    two.resume(500, "e".repeat(32));
+    store.settle();
+    expect(two.order).toBe(102);
+    expect(a.play.eventsOf("lost")).toEqual([]);
   });
 
   test("has not been reached yet by a server that starts", () => {
