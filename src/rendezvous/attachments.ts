@@ -172,8 +172,8 @@ export class Attachments {
   }
 
   /** Where the server is reached at which this member has its session; undefined if that is this one, or it has none. */
-  serverOf({ isElsewhere, server }: MemberRecord): Address | undefined {
-    return isElsewhere ? this.#servers.addressOf(server) : undefined;
+  serverOf(record: MemberRecord | undefined): Address | undefined {
+    return record?.isElsewhere === true ? this.#servers.addressOf(record.server) : undefined;
   }
 
   // What this server says.

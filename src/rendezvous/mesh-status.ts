@@ -54,7 +54,7 @@ export function statusOf(
 function listedMembers({ members, attachments }: Mesh): MemberStatus[] {
   return members.directory.members.map(({ id, address, order, dialect, name }, rank) => {
     const record = members.get(id);
-    const server = record === undefined ? undefined : attachments.serverOf(record);
+    const server = attachments.serverOf(record);
     // Whoever has a session at a server that is late is looked for, and counts as present.
     const suspect = record?.isAttached === true ? undefined : record?.suspect;
     return {

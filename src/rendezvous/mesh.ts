@@ -94,7 +94,6 @@ export class Mesh {
   readonly claims: ClaimRegistry;
   readonly #rules: RendezvousRules;
   readonly attachments: Attachments;
-  readonly #servers: SharingServers;
   readonly #addresses: AddressRegistry;
   readonly #outputs: OutputSink<RendezvousOutput>;
   readonly #timers: KeyedTimers<MeshTimer>;
@@ -133,7 +132,6 @@ export class Mesh {
   ) {
     this.name = name;
     this.#rules = rules;
-    this.#servers = servers;
     this.#addresses = addresses;
     this.#outputs = outputs;
     // Whatever becomes due in the mesh is followed by a review.
@@ -152,7 +150,7 @@ export class Mesh {
     this.#failureDetector = new FailureDetector(limits, servers, this.membership, this.completeness, own);
     // Members of an earlier log are let in beyond the capacity, and so there may have been more than that.
     const mostExpected = Number.isFinite(capacity) ? Math.max(capacity, limits.membersPerMesh) : limits.membersPerMesh;
-    this.recovery = new Recovery(limits, mostExpected, this.membership, this.completeness, own);
+    this.recovery = new Recovery(limits, mostExpected, servers, this.membership, this.completeness, own);
     this.#leaderTracker = new LeaderTracker(limits, this.members, this.#timers);
     const { sessions } = this.#failureDetector;
     const { directory } = this.members;
@@ -569,8 +567,7 @@ export class Mesh {
   review(lastListAt: number, now: number): MeshReview {
     if (this.#isHalted) return { called: [], released: [], checks: [], refused: [] };
     this.#noteFull(now);
-    // While the store is away nobody can come back.
-    if (this.#servers.isStoreThere) this.recovery.review(now);
+    this.recovery.review(now);
     this.attachments.await(this.members.unsettled + this.members.readers);
     this.#completenessReporter.review(now);
     const { isComplete } = this.#completenessReporter;

@@ -8,6 +8,7 @@ import type { MemberRecord } from "./member-record.js";
 import type { MemberSession, RecoveryClaim } from "./member-session.js";
 import type { Members } from "./members.js";
 import type { Membership } from "./membership.js";
+import type { SharingServers } from "./sharing-servers.js";
 import type { RendezvousEvent } from "./types.js";
 
 /**
@@ -27,6 +28,7 @@ export class Recovery {
   readonly #limits: Limits;
   readonly #mostExpected: number;
   readonly #members: Members;
+  readonly #servers: SharingServers;
   readonly #membership: Membership;
   readonly #completeness: CompletenessTracker;
   /** When the lease of each expected member ends. */
@@ -61,12 +63,14 @@ export class Recovery {
   constructor(
     limits: Limits,
     mostExpected: number,
+    servers: SharingServers,
     membership: Membership,
     completeness: CompletenessTracker,
     timers: Pick<Timers, "keyed">,
   ) {
     this.#limits = limits;
     this.#mostExpected = mostExpected;
+    this.#servers = servers;
     this.#membership = membership;
     this.#members = membership.members;
     this.#completeness = completeness;
@@ -279,8 +283,9 @@ export class Recovery {
     this.#membership.remove(speaker, "lost", `it has said that ${id} has ended, and nobody else has`, now);
   }
 
-  /** Removes the expected ones that are overdue, and that nobody reports a link with. */
+  /** Removes the expected ones that are overdue, and that nobody reports a link with. While the store is away nobody can come back. */
   review(now: number): void {
+    if (!this.#servers.isStoreThere) return;
     for (const record of this.#members.expected) {
       if (record.expectation?.isOverdue !== true || this.#completeness.isHeld(record.id)) continue;
       this.#membership.remove(record, "lost", `not back within ${this.#limits.leaseMs / 1000} s`, now);
