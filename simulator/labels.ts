@@ -22,7 +22,7 @@ const ofEndings = [
 ];
 
 /** The situations that plays of a kind must come across: without them the plays would show nothing. */
-export const wantedLabels: Readonly<Record<ScenarioKind | "shared", readonly string[]>> = {
+export const wantedLabels: Readonly<Record<ScenarioKind | "shared" | "logs", readonly string[]>> = {
   classic: [
     ...["ALREADY_LINKED", "STORE_UNAVAILABLE", "DIAL_FAILED", "DIAL_TIMEOUT", "HANDSHAKE_TIMEOUT", "LIST_REVISED"],
     ...["MESH_SEALED", "NOT_LISTED", "NOTHING_SAID", "REGISTRATION_REVISED", "SERVER_IDLE_CLOSED", "UNKNOWN_PEER"],
@@ -47,6 +47,10 @@ export const wantedLabels: Readonly<Record<ScenarioKind | "shared", readonly str
     ...["relink", "broken", "loss reported", "released", "resumed with replay", "stream read to its end"],
     ...["linked without a server", "link ended by a lease without a server", "left with a member that was not told"],
     ...faults("crash", "cut", "leave", "rejoin", "release", "stall", "suspend", "suspendServer"),
+  ],
+  logs: [
+    ...["a server is late", "appended", "published", "rejected", "restored", "servers", "storeBack", "storeLost"],
+    ...faults("cutServerFromStore", "killServer", "stopServer", "storeAway", "suspendServer"),
   ],
   shared: [
     ...[

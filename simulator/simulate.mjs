@@ -4,11 +4,12 @@
 // At the end it says how many plays of each kind came across which situation; after 10,000 plays of a kind or more it fails if
 // they have missed one that they must come across (labels.ts).
 // Who plays is said by --kind: classic, native, mixed, claims, restarts, oneway or released; any, which is the default, plays each seed with all of them.
-// With --kind shared, which is not among these, several servers share their logs through a store.
+// With --kind shared, which is not among these, several servers share their logs through a store; --kind logs plays those logs alone.
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { isMainThread, parentPort, Worker } from "node:worker_threads";
 import { fewestHits, wantedLabels } from "../dist/simulator/labels.js";
+import { runLogs } from "../dist/simulator/logs/simulation.js";
 import { run } from "../dist/simulator/run.js";
 import { runShared } from "../dist/simulator/shared/simulation.js";
 
@@ -22,6 +23,7 @@ const everyKind = ["classic", "native", "mixed", "claims", "restarts", "oneway",
 
 /** Plays a seed. */
 function play(seed, kind, keepsTrace = false) {
+  if (kind === "logs") return runLogs(seed);
   return kind === "shared" ? runShared(seed, { keepsTrace }) : run(seed, { kind, keepsTrace });
 }
 
@@ -125,7 +127,7 @@ if (isMainThread) {
       kind: { type: "string", default: "any" },
     },
   });
-  const known = [...everyKind, "shared"];
+  const known = [...everyKind, "shared", "logs"];
   const kinds = values.kind === "any" ? everyKind : known.filter((kind) => kind === values.kind);
   if (kinds.length === 0) throw new Error(`Expected --kind to be any, ${known.join(", ")}, got ${values.kind}`);
   const seeds = Number(values.seeds ?? (values.minutes === undefined ? 100_000 : Number.POSITIVE_INFINITY));

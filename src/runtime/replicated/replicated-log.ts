@@ -15,6 +15,7 @@ import type { SharedMembershipLog } from "../membership-log.js";
 import type { ClockPort } from "../ports.js";
 import type { StoreEvent, StorePort, StoreWatch } from "../store.js";
 import { LogFold } from "./log-fold.js";
+import { snapshotOf } from "./log-snapshot.js";
 import { ServerTracker } from "./server-tracker.js";
 import { ImageReader, type MeshImage, type StoredEntry, type StoreImage } from "./store-image.js";
 import {
@@ -22,13 +23,11 @@ import {
   type BadItem,
   below,
   differencesOf,
-  entryKey,
   headKey,
   type LogHead,
   meshKey,
   meshNameOf,
   readItem,
-  reportKey,
   rulesKey,
   type StoreItem,
   type StoreRules,
@@ -42,9 +41,6 @@ const lastingFailures: readonly string[] = ["STORE_REFUSED", "STORE_TOO_OLD", "S
 
 /** The keys of a log that is over are deleted after so many leases of a server: all others have read its end by then. */
 const endedLeases = 10;
-
-/** Entries of so many writers, and so many reports, are deleted by one snapshot at most: a store takes 128 operations. */
-const mostDeletes = 60;
 
 type ReplicatedLimits = Pick<
   Limits,
@@ -771,61 +767,18 @@ export class ReplicatedLog implements SharedMembershipLog {
       below(meshKey(mesh.name)),
       ({ meshes, revision }) => {
         const image = meshes.get(mesh.name);
-        const step =
-          image?.head === undefined || image.bad !== undefined
-            ? undefined
-            : this.#snapshot(mesh, image, image.head, revision);
+        const step = image === undefined ? undefined : snapshotOf(mesh.name, image, revision, this.#limits);
         if (step === undefined) mesh.isSnapshotDue = false;
-        else this.#writer.perform(step);
+        else {
+          const done = (): void => {
+            mesh.isSnapshotDue = false;
+          };
+          this.#writer.perform({ ...step, done });
+        }
         this.#writer.pump();
       },
       this.#clock.now(),
     );
-  }
-
-  /** Writes the state, and deletes what it covers. Entries that come meanwhile stay. */
-  #snapshot(
-    mesh: MeshLog,
-    image: MeshImage,
-    { head, modified }: NonNullable<MeshImage["head"]>,
-    revision: number,
-  ): Step {
-    const { name } = mesh;
-    const fold = new LogFold(head, this.#limits, image.snapshot?.snapshot);
-    const newest = new Map<Id, number>();
-    for (const { writer, number, content } of image.entries) {
-      fold.add(writer, number, content);
-      newest.set(writer, number);
-    }
-    const key = snapshotKey(name);
-    const ofOthers = below(meshKey(name, "entry"));
-    const ofLog = below(meshKey(name, "entry", head.log));
-    const covered = Array.from(newest, ([writer, number]) => ({
-      key: entryKey(name, head.log, writer, 1),
-      end: entryKey(name, head.log, writer, number + 1),
-    }));
-    // A member may have come back meanwhile, and have reported anew.
-    const stale = image.reports
-      .filter(({ member, writer }) => !fold.isAttached(member, writer))
-      .slice(0, mostDeletes)
-      .map(({ member, writer, modified: written }) => ({ key: reportKey(name, member, writer), written }));
-    const deletes = [...covered.slice(0, mostDeletes), ...stale.map((each) => ({ key: each.key }))];
-    return {
-      conditions: [
-        { key, of: "modified", is: "equal", revision: image.snapshot?.modified ?? 0 },
-        { key: headKey(name), of: "modified", is: "equal", revision: modified },
-        ...stale.map((each) => ({ key: each.key, of: "modified", is: "equal", revision: each.written }) as const),
-      ],
-      operations: [
-        { type: "put", key, value: JSON.stringify(fold.snapshot(revision)) },
-        { type: "delete", key: ofOthers.key, end: ofLog.key },
-        { type: "delete", key: ofLog.end, end: ofOthers.end },
-        ...deletes.map((range) => ({ type: "delete", ...range }) as const),
-      ],
-      done: () => {
-        mesh.isSnapshotDue = false;
-      },
-    };
   }
 }
 

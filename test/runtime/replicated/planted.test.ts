@@ -1,11 +1,11 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { SharedLogSimulation } from "../../../simulator/logs/simulation.js";
 import { adverseStore, SimulatedStore, SimulatedStoreClient } from "../../../simulator/store.js";
 import { LogFold } from "../../../src/runtime/replicated/log-fold.js";
 import { RepeatedRequest } from "../../../src/runtime/replicated/repeated-request.js";
 import { ServerTracker } from "../../../src/runtime/replicated/server-tracker.js";
 import { StoreWriter } from "../../../src/runtime/replicated/store-writer.js";
 import type { Condition } from "../../../src/runtime/store.js";
-import { SharedLogSimulation } from "./shared-log-simulation.js";
 
 const durationMs = 15_000;
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Engine, SimulatedProcess } from "../../../simulator/engine.js";
+import { SharedLogSimulation } from "../../../simulator/logs/simulation.js";
 import {
   adverseStore,
   calmStore,
@@ -16,7 +17,6 @@ import { headKey, type StoreRules } from "../../../src/runtime/replicated/store-
 import type { StoreOperation } from "../../../src/runtime/store.js";
 import { describeMembershipLog } from "../membership-log.js";
 import { idOf, rules } from "./samples.js";
-import { SharedLogSimulation } from "./shared-log-simulation.js";
 
 const limits = { ...defaultLimits, snapshotEntries: 20 };
 const { storeLeaseMs, storeQueueMs } = limits;

@@ -1,26 +1,50 @@
-import { isDeepStrictEqual } from "node:util";
-import { Engine, SimulatedProcess } from "../../../simulator/engine.js";
+import type { FullmeshError } from "../../src/core/errors.js";
+import { defaultLimits } from "../../src/core/limits.js";
+import { SeededRandom } from "../../src/core/random.js";
+import { type Change, Directory, type Id } from "../../src/protocol/directory.js";
+import type { LogAnswer, LogFact, LogState, SharedLogInput } from "../../src/rendezvous/types.js";
+import { LogFold } from "../../src/runtime/replicated/log-fold.js";
+import { ReplicatedLog } from "../../src/runtime/replicated/replicated-log.js";
+import { type LogHead, readItem, type StoreItem, type StoreRules } from "../../src/runtime/replicated/store-keys.js";
+import type { Violation } from "../checkers/invariant-checker.js";
+import { Engine, SimulatedProcess } from "../engine.js";
+import type { SimulationResult } from "../run.js";
 import {
+  adverseStore,
   SimulatedStore,
   type SimulatedStoreClient,
   type StoreConditions,
   type StoreRevision,
-} from "../../../simulator/store.js";
-import type { FullmeshError } from "../../../src/core/errors.js";
-import { defaultLimits } from "../../../src/core/limits.js";
-import { SeededRandom } from "../../../src/core/random.js";
-import { type Change, Directory, type Id } from "../../../src/protocol/directory.js";
-import type { LogAnswer, LogFact, LogState, SharedLogInput } from "../../../src/rendezvous/types.js";
-import { LogFold } from "../../../src/runtime/replicated/log-fold.js";
-import { ReplicatedLog } from "../../../src/runtime/replicated/replicated-log.js";
-import { type LogHead, readItem, type StoreItem, type StoreRules } from "../../../src/runtime/replicated/store-keys.js";
-import { idOf, rules } from "./samples.js";
+} from "../store.js";
 
 const capacity = 6;
-const sharedRules: StoreRules = { ...rules, capacity };
+const sharedRules: StoreRules = { format: 1, capacity, onFull: "hold", dialect: "any", leaseMs: 20_000 };
 /** Above the number of every append, which is so named in `after`. */
 const base = 1_000_000_000;
 const limits = { ...defaultLimits, snapshotEntries: 12 };
+
+/** How long servers want something, and how long it then takes until all has settled. */
+const wantingMs = 15_000;
+const settlingMs = 45_000;
+
+function idOf(number: number): Id {
+  return number.toString(16).padStart(32, "0");
+}
+
+/** Plays a seed over an adverse store, which keeps changes from watches in every fourth play. The same seed gives the same result. */
+export function runLogs(seed: number): SimulationResult {
+  const losesEvents = seed % 4 === 0 ? 0.01 : 0;
+  const simulation = new SharedLogSimulation(seed, { ...adverseStore, losesEvents, healsAt: wantingMs });
+  const violations: Violation[] = [];
+  try {
+    simulation.run(wantingMs);
+  } catch (error) {
+    const detail = String(error instanceof Error ? error.stack : error);
+    violations.push({ invariant: "S5", at: simulation.engine.now, detail });
+  }
+  const { labels, engine } = simulation;
+  return { seed, violations, labels, steps: engine.steps, messages: [], history: [] };
+}
 
 /** What is true of one log of a mesh, by all that the store has ever taken. */
 interface TrueLog {
@@ -145,14 +169,17 @@ class Server {
   others: readonly Id[] = [];
   readonly #truth: Truth;
   readonly #isLossy: boolean;
+  readonly #count: (label: string) => void;
 
   constructor(
     engine: Engine,
     store: SimulatedStore,
     truth: Truth,
     isLossy: boolean,
+    count: (label: string) => void,
     fatal: (error: FullmeshError) => void,
   ) {
+    this.#count = count;
     this.#truth = truth;
     this.#isLossy = isLossy;
     this.process = new SimulatedProcess(engine, "server", "10.0.0.1");
@@ -177,6 +204,8 @@ class Server {
 
   #take(input: LogAnswer | SharedLogInput): void {
     if (this.isOver) throw new Error("something comes after the end");
+    this.#count(input.type);
+    if (input.type === "servers" && input.others.some(({ isLate }) => isLate)) this.#count("a server is late");
     switch (input.type) {
       case "appended":
         this.#appended(input);
@@ -221,7 +250,7 @@ class Server {
       const known = log?.entries.get(entry.revision);
       const next = [...(log?.entries.keys() ?? [])].find((revision) => revision > view.directory.revision);
       if (next !== entry.revision) throw new Error(`entry ${entry.revision} comes, and ${next} is next`);
-      if (!isDeepStrictEqual(known?.entry, entry)) throw new Error("an entry says something else");
+      if (!isSame(known?.entry, entry)) throw new Error("an entry says something else");
       if (key !== undefined && known?.append !== key)
         throw new Error("the entry of somebody else is taken for an own one");
       if (key === undefined && known !== undefined && this.pending.has(known.append))
@@ -241,7 +270,7 @@ class Server {
         return { members, claims: claims.toSorted((a, b) => (a.key < b.key ? -1 : 1)), removed };
       };
       if (known === undefined) throw new Error("a state is restored that never was");
-      if (!isDeepStrictEqual(shown(known), shown(state))) throw new Error("another state is restored than there was");
+      if (!isSame(shown(known), shown(state))) throw new Error("another state is restored than there was");
     }
     for (const { key, isAppended } of answers) {
       // What has become of it in a log that is over is not known any more.
@@ -278,6 +307,8 @@ class Server {
 export class SharedLogSimulation {
   readonly engine: Engine;
   readonly truth = new Truth();
+  /** What has happened, and how often. */
+  readonly labels = new Map<string, number>();
   readonly #store: SimulatedStore;
   readonly #random: SeededRandom;
   readonly #servers: Server[] = [];
@@ -292,6 +323,10 @@ export class SharedLogSimulation {
     this.#store = new SimulatedStore(this.engine, conditions, (revision) => this.truth.committed(revision));
   }
 
+  #count = (label: string): void => {
+    this.labels.set(label, (this.labels.get(label) ?? 0) + 1);
+  };
+
   /** Runs for so long, then until everything has settled. The store heals before. */
   run(durationMs: number): void {
     for (let count = 0; count < 3; count += 1) this.#startServer();
@@ -299,13 +334,13 @@ export class SharedLogSimulation {
       this.engine.run(at);
       this.#act();
     }
-    this.engine.run(durationMs + 45_000);
+    this.engine.run(durationMs + settlingMs);
     this.#checkEnd();
   }
 
   #startServer(): void {
     this.#servers.push(
-      new Server(this.engine, this.#store, this.truth, this.#isLossy, (error) => {
+      new Server(this.engine, this.#store, this.truth, this.#isLossy, this.#count, (error) => {
         throw error;
       }),
     );
@@ -316,9 +351,14 @@ export class SharedLogSimulation {
     if (server === undefined) return;
     const dice = this.#random.integer(0, 199);
     if (dice === 0) this.#replaceServer(server);
-    else if (dice === 1) server.process.suspend(this.#random.integer(100, 15_000));
-    else if (dice === 2) this.#store.leave(this.#random.integer(100, 20_000));
-    else if (dice < 5) {
+    else if (dice === 1) {
+      this.#count("fault: suspendServer");
+      server.process.suspend(this.#random.integer(100, 15_000));
+    } else if (dice === 2) {
+      this.#count("fault: storeAway");
+      this.#store.leave(this.#random.integer(100, 20_000));
+    } else if (dice < 5) {
+      this.#count("fault: cutServerFromStore");
       server.client.isCut = true;
       this.engine.after(this.#random.integer(100, 20_000), () => {
         server.client.isCut = false;
@@ -328,6 +368,7 @@ export class SharedLogSimulation {
 
   #replaceServer(server: Server): void {
     const isClean = this.#random.chance(0.5);
+    this.#count(isClean ? "fault: stopServer" : "fault: killServer");
     server.isOver = true;
     if (isClean) server.log.stop(() => {});
     else server.process.kill();
@@ -402,7 +443,7 @@ export class SharedLogSimulation {
       if (server.isLost) throw new Error("a server has no store");
       if (server.pending.size > 0) throw new Error(`${server.pending.size} appends have no answer`);
       const others = this.#servers.filter((each) => each !== server).map(({ self }) => self);
-      if (!isDeepStrictEqual([...server.others], others.toSorted()))
+      if (!isSame([...server.others], others.toSorted()))
         throw new Error("a server knows other servers than there are");
       for (const log of this.truth.current.values()) this.#checkView(server, log);
     }
@@ -433,7 +474,16 @@ export class SharedLogSimulation {
       reports: new Map(reports.map((report) => [report.id, report] as const).toSorted()),
     };
     for (const part of Object.keys(known) as (keyof typeof known)[]) {
-      if (!isDeepStrictEqual(shown[part], known[part])) throw new Error(`a server knows other ${part} than there are`);
+      if (!isSame(shown[part], known[part])) throw new Error(`a server knows other ${part} than there are`);
     }
   }
+}
+
+/** Of anything that JSON could hold, and of maps in their order. */
+function isSame(a: unknown, b: unknown): boolean {
+  if (Object.is(a, b)) return true;
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
+  if (a instanceof Map && b instanceof Map) return isSame([...a], [...b]);
+  const [mine, others] = [Object.entries(a), new Map(Object.entries(b))];
+  return mine.length === others.size && mine.every(([key, value]) => others.has(key) && isSame(value, others.get(key)));
 }
