@@ -90,7 +90,9 @@ export class Endpoint {
     if (answer !== undefined && status === 200) return answer as Wanted;
     // A proxy in front of etcd answers so while etcd is away.
     const kind = status >= 500 ? "unanswered" : "foreign";
-    throw new EndpointFailure(kind, `it answers ${status} "${bytes.toString("utf8", 0, 100).trim()}"`);
+    // What is no etcd may send back what it was sent.
+    const text = "password" in body ? "" : ` "${bytes.toString("utf8", 0, 100).trim()}"`;
+    throw new EndpointFailure(kind, `it answers ${status}${text}`);
   }
 
   /** A request whose answer goes on, one message a line. The first one comes by `deadline`. Returns what ends it. */

@@ -168,6 +168,12 @@ describe("endpoints that are all wrong", () => {
     },
   );
 
+  it("are reported without the password that one of them sends back", async () => {
+    const echo = await httpServer((request, response) => request.pipe(response.writeHead(400)));
+    const failure = await storeAt(`me:top-secret@${echo}`).failure();
+    expect(failure).toMatchObject({ code: "STORE_TOO_OLD", message: expect.stringMatching(/: it answers 400$/) });
+  });
+
   it("are reported together, and one that may come is waited for", async () => {
     const away = `127.0.0.1:${await freePort()}`;
     const other = await httpServer(noEtcd);
