@@ -379,7 +379,7 @@ export class ReplicatedLog implements SharedMembershipLog {
     const differences = rules === undefined ? [] : differencesOf(rules.rules, this.#rules);
     if (rules !== undefined && differences.length > 0 && servers.size > 0) {
       const [inStore, here] = [rules.rules, this.#rules].map((each) =>
-        differences.map((name) => `${name} ${JSON.stringify(each[name as keyof StoreRules] ?? null)}`).join(", "),
+        differences.map((name) => ruleText(each, name as keyof StoreRules)).join(", "),
       );
       const message = `the servers that share the store have ${inStore}, and this one has ${here}`;
       this.#giveUp(new FullmeshError("STORE_MISMATCH", message));
@@ -784,4 +784,10 @@ export class ReplicatedLog implements SharedMembershipLog {
 
 function describeBad(key: string, reason: string): string {
   return `the key "${key}" of the store: ${reason}`;
+}
+
+/** One rule, for people. Nobody is shown what a secret could be tried against. */
+function ruleText(rules: StoreRules, name: keyof StoreRules): string {
+  if (name === "secret") return rules.secret === undefined ? "no secret" : "a secret that differs";
+  return `${name} ${JSON.stringify(rules[name] ?? null)}`;
 }
