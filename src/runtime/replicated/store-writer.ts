@@ -105,7 +105,7 @@ export class StoreWriter {
   #queue: Write[] = [];
   readonly #steps: Step[] = [];
   #sent: SentEntry[] = [];
-  /** What this server awaits, by mesh: it is written anew with each life. */
+  /** In which meshes this server awaits somebody, and how many: it is written anew with each life. */
   readonly #awaiting = new Map<string, number>();
 
   constructor(
@@ -208,7 +208,8 @@ export class StoreWriter {
 
   /** Writes this when it is its turn. A newer report, or count, takes the place of an older one. */
   write(write: Write): void {
-    if (write.type === "awaiting") this.#awaiting.set(write.mesh, write.count);
+    if (write.type === "awaiting" && write.count > 0) this.#awaiting.set(write.mesh, write.count);
+    else if (write.type === "awaiting") this.#awaiting.delete(write.mesh);
     const older = write.type === "entry" ? -1 : this.#queue.findIndex((each) => isSame(each, write));
     if (older < 0) this.#queue.push(write);
     else this.#queue[older] = write;

@@ -187,6 +187,11 @@ describe("servers that share a store", () => {
     expect(other.failures).toEqual([
       "STORE_MISMATCH: the servers that share the store have capacity null, and this one has capacity 4",
     ]);
+    const secretive = new Opened(engine, store, { ...rules, secret: "tag" });
+    run(1_000);
+    expect(secretive.failures).toEqual([
+      "STORE_MISMATCH: the servers that share the store have no secret, and this one has a secret that differs",
+    ]);
     servers[0]?.process.kill();
     run(30_000);
     const later = new Opened(engine, store, { ...rules, capacity: 4 });
@@ -271,6 +276,20 @@ describe("servers that share a store", () => {
     server?.join(4);
     run(1_000);
     expect(server?.of("appended").map(({ key }) => key)).toEqual([1, 4]);
+  });
+
+  it("begin no log in another life for what was awaited once", () => {
+    const { store, servers, run } = setUp(1);
+    servers[0]?.log.publish("former", { type: "awaiting", count: 1 });
+    run(1_000);
+    servers[0]?.log.publish("former", { type: "awaiting", count: 0 });
+    servers[0]?.log.publish("former", { type: "ended", kind: "forgotten", reason: "test" });
+    run(storeLeaseMs * 11);
+    expect([...store.values.keys()].filter((key) => key.startsWith("mesh/"))).toEqual([]);
+    store.leave(storeLeaseMs * 3);
+    run(storeLeaseMs * 3 + 5_000);
+    expect(servers[0]?.of("storeBack")).toHaveLength(1);
+    expect([...store.values.keys()].filter((key) => key.startsWith("mesh/"))).toEqual([]);
   });
 
   it("judge nobody while the store is away, nor for a lease after it is back", () => {
