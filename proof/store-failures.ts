@@ -3,14 +3,13 @@ import type { Figures } from "./figures.js";
 import { type LoadedMember, plainEnvironment, programPath } from "./loaded-mesh.js";
 import { reportUntouched, SharedSite } from "./shared-site.js";
 
-const members = 9;
 /** From when the store is back until those that wait for it are in. */
 const answeredMs = 5_000;
 
 /** The leader of the store hangs, and another one takes over, so often in a row: nobody is lost, and who dies after that is. */
-export async function storeLeaders(figures: Figures, changes: number): Promise<void> {
+export async function storeLeaders(figures: Figures, members: number, changes: number): Promise<void> {
   await using site = await SharedSite.start(["c0"], []);
-  const all = await meshOf(site);
+  const all = await meshOf(site, members);
   let leader = await site.leader();
   for (let change = 0; change < changes; change += 1) {
     const changedFrom = performance.now();
@@ -33,9 +32,9 @@ export async function storeLeaders(figures: Figures, changes: number): Promise<v
 }
 
 /** Every member of the store is away for a while: the mesh does not notice, and who comes meanwhile is in soon after. */
-export async function storeAway(figures: Figures, awayMs: number): Promise<void> {
+export async function storeAway(figures: Figures, members: number, awayMs: number): Promise<void> {
   await using site = await SharedSite.start(["c0"], []);
-  const all = await meshOf(site);
+  const all = await meshOf(site, members);
   for (const index of [0, 1, 2]) site.kill("etcd", index);
   // By then the servers know it.
   await pause(10_000);
@@ -67,7 +66,7 @@ async function refusedOtherwise(site: SharedSite): Promise<unknown[]> {
   return line.includes("STORE_UNAVAILABLE: ") ? [] : [JSON.parse(line)];
 }
 
-async function meshOf(site: SharedSite): Promise<LoadedMember[]> {
+async function meshOf(site: SharedSite, members: number): Promise<LoadedMember[]> {
   const all = Array.from({ length: members }, (_, index) => site.member("c0", index));
   await Promise.all(all.map((member) => member.complete(members)));
   return all;

@@ -57,10 +57,14 @@ export async function storeBytes(figures: Figures, members: number, joins: numbe
     .then(() => {
       isOver = true;
     });
+  const sizes: number[] = [];
   while (!isOver) {
     await Promise.race([over, new Promise((resolve) => setTimeout(resolve, 5_000))]);
-    figures.count("bytes in the store, with churn", await site.storedBytes());
+    sizes.push(await site.storedBytes());
   }
+  const half = sizes.length / 2;
+  for (const size of sizes.slice(0, half)) figures.count("bytes in the store, first half of the churn", size);
+  for (const size of sizes.slice(half)) figures.count("bytes in the store, second half of the churn", size);
   figures.count("joins and leaves", joins);
 }
 

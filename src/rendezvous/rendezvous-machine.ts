@@ -168,6 +168,7 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
       case "storeLost":
       case "storeBack":
       case "corrupt":
+      case "repaired":
         this.#shared(input, now);
         break;
       case "measure":
@@ -262,6 +263,9 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
         if (input.mesh !== undefined) servers.corrupt(input.mesh, input.reason);
         else this.#outputs.push({ type: "note", note: { code: "STORE_CORRUPT", message: input.reason } });
         break;
+      case "repaired":
+        servers.repaired(input.mesh);
+        break;
     }
   }
 
@@ -278,7 +282,6 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
 
   /** The log of a mesh has been read. One that has ended before this server knew it is not there for it. */
   #restored({ mesh: name, state, answers }: Extract<SharedLogInput, { type: "restored" }>, now: number): void {
-    this.#servers.repaired(name);
     let mesh = this.#meshes.find(name);
     if (mesh?.isLogRead !== true && state.ended !== undefined) return;
     if (mesh?.isOfOtherLog(state.log) === true) {

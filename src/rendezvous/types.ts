@@ -112,7 +112,9 @@ export type SharedLogInput =
   | { readonly type: "storeLost"; readonly reason: string }
   | { readonly type: "storeBack" }
   /** Keys of this mesh do not make sense: nothing more comes of its log. Without a mesh: a key is of none, and is left alone. */
-  | { readonly type: "corrupt"; readonly mesh?: string; readonly reason: string };
+  | { readonly type: "corrupt"; readonly mesh?: string; readonly reason: string }
+  /** The keys of this mesh that did not make sense are gone. */
+  | { readonly type: "repaired"; readonly mesh: string };
 
 /**
  * Why a change was not appended:

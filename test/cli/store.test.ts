@@ -114,8 +114,10 @@ describe("fullmesh serve --store without a store", () => {
     const other = createServer((_, response) => response.writeHead(404).end("404 page not found"));
     await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
     onTestFinished(() => void other.close());
-    const { code, said } = await refusal(["--store", `etcd://127.0.0.1:${(other.address() as AddressInfo).port}`]);
-    expect([code, said]).toEqual([4, expect.stringContaining("STORE_TOO_OLD")]);
+    const { port } = other.address() as AddressInfo;
+    const { code, said } = await refusal(["--store", `etcd://127.0.0.1:${port}`]);
+    const what = `The store is no etcd from 3.4 on: 127.0.0.1:${port}: it answers 404 "404 page not found"`;
+    expect([code, said]).toEqual([4, expect.stringContaining(`fullmesh: STORE_TOO_OLD: ${what}\n`)]);
   });
 });
 
@@ -132,16 +134,20 @@ describe.skipIf(!hasEtcd)("fullmesh serve --store", () => {
   }
 
   it.each([
-    ["capacity", ["--capacity", "3"], ["--capacity", "4"]],
-    ["onFull", ["--capacity", "3"], ["--capacity", "3", "--on-full", "hold"]],
-    ["dialect", [], ["--dialect", "native"]],
-    ["leaseMs", [], ["--lease", "30"]],
-  ])("ends with code 4 if its %s is another one than that of the server that is there", async (name, mine, other) => {
-    const store = ["--store", etcd.url(`/differs-${name}`)];
-    await startServer([...store, ...mine]);
-    const { code, said } = await refusal([...store, ...other]);
-    expect([code, said]).toEqual([4, expect.stringMatching(new RegExp(`STORE_MISMATCH: .*\\b${name}\\b`))]);
-  });
+    ["capacity", ["--capacity", "3"], ["--capacity", "4"], "capacity 3", "capacity 4"],
+    ["onFull", ["--capacity", "3"], ["--capacity", "3", "--on-full", "hold"], 'onFull "teardown"', 'onFull "hold"'],
+    ["dialect", [], ["--dialect", "native"], 'dialect "any"', 'dialect "native"'],
+    ["leaseMs", [], ["--lease", "30"], "leaseMs 20000", "leaseMs 30000"],
+  ])(
+    "ends with code 4 if its %s is another one than that of the server that is there",
+    async (name, mine, other, there, here) => {
+      const store = ["--store", etcd.url(`/differs-${name}`)];
+      await startServer([...store, ...mine]);
+      const { code, said } = await refusal([...store, ...other]);
+      const message = `the servers that share the store have ${there}, and this one has ${here}`;
+      expect([code, said]).toEqual([4, expect.stringContaining(`fullmesh: STORE_MISMATCH: ${message}\n`)]);
+    },
+  );
 
   it("ends with code 4 if it has another secret, and shows neither", async () => {
     const secrets = [makeSecret(), makeSecret()];
@@ -165,13 +171,16 @@ describe.skipIf(!hasEtcd)("fullmesh serve --store", () => {
   it("ends with code 4 if its prefix holds something else, and names the key", async () => {
     await put("/taken/config", "mine");
     const { code, said } = await refusal(["--store", etcd.url("/taken")]);
-    expect([code, said]).toEqual([4, expect.stringMatching(/STORE_CORRUPT: .*config/)]);
+    const message = 'fullmesh: STORE_CORRUPT: the key "config" of the store: it is none of the keys of this program\n';
+    expect([code, said]).toEqual([4, expect.stringContaining(message)]);
   });
 
   it("goes on with other meshes if another program has written into one", async () => {
     const { server, address } = await startServer(["--store", etcd.url("/written")]);
     const join = (mesh: string) => fullmesh(["join", address, "--json", "--mesh", mesh, "--timeout", "10"]);
     await eventOf(join("a/b"), "registered");
+    const member = join("bad");
+    await eventOf(member, "registered");
     await put("/written/mesh/bad/log", "no log");
     const refused = join("bad");
     expect(await refused.exited()).toMatchObject({ code: 4 });
@@ -180,6 +189,13 @@ describe.skipIf(!hasEtcd)("fullmesh serve --store", () => {
     expect(server.errors).toContain("mesh/bad/log");
     await eventOf(join("a/b"), "registered");
     await eventOf(join("other"), "registered");
+    await etcd.deleteBelow("/written/mesh/bad");
+    // Its member brings it back.
+    await eventOf(member, "server:back");
+    const { members } = await eventOf(join("bad"), "complete");
+    expect(members).toBe(2);
+    await eventOf(member, "link");
+    expect(parseLines(member.lines).filter(({ event }) => ["fenced", "closed"].includes(event))).toEqual([]);
   });
 
   it("keeps meshes apart whatever is in their names", async () => {
@@ -229,10 +245,29 @@ describe.skipIf(!hasEtcd)("fullmesh serve --store at an etcd of its own", () => 
     await startServer([], { env: plainEnvironment({ FULLMESH_STORE: etcd.url("", "mesh:p%40ss%2Fword") }) });
     for (const login of ["", "mesh:another-word"]) {
       const { code, said } = await refusal([], { FULLMESH_STORE: etcd.url("", login) });
-      expect([login, code, said]).toEqual([login, 4, expect.stringContaining("STORE_REFUSED")]);
+      const message = `fullmesh: STORE_REFUSED: The store refuses this server: ${etcd.members[0]?.address}: `;
+      expect([login, code, said]).toEqual([login, 4, expect.stringContaining(message)]);
       expect(said).not.toContain("another-word");
     }
   });
+
+  it.skipIf(findTool("openssl") === undefined)(
+    "reaches it by TLS, with its own certificate or not at all",
+    async () => {
+      const etcd = await EtcdCluster.start({ isSecure: true });
+      onTestFinished(() => etcd.stop());
+      const { ca = "", cert = "", key = "" } = etcd.certificates ?? {};
+      const authority = ["--store", etcd.url("/mine"), "--store-ca", temporaryFile(ca)];
+      const own = ["--store-cert", temporaryFile(cert), "--store-key", temporaryFile(key)];
+      const { address } = await startServer([...authority, ...own]);
+      await eventOf(fullmesh(["join", address, "--json"]), "registered");
+      for (const args of [authority, ["--store", etcd.url("/mine"), ...own]]) {
+        const { code, said } = await refusal(args);
+        const message = `fullmesh: STORE_REFUSED: The store refuses this server: ${etcd.members[0]?.address}: `;
+        expect([code, said]).toEqual([4, expect.stringContaining(message)]);
+      }
+    },
+  );
 
   it("ends with code 4 when its store is set back to what it was", async () => {
     const etcd = await EtcdCluster.start();

@@ -256,6 +256,10 @@ describe("a log that is read anew", () => {
     const other = a.play.native("127.0.0.1:14003", "other").register();
     store.settle();
     expect(other.end.last("admitted")?.order).toBeGreaterThan(0);
+    a.play.give({ type: "repaired", mesh: "default" });
+    const next = a.play.native("127.0.0.1:14004").register();
+    store.settle();
+    expect(next.end.last("admitted")?.order).toBeGreaterThan(0);
   });
 
   test("behind what a member has read is late at first, and then rolled back", () => {

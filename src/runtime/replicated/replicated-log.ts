@@ -414,6 +414,7 @@ export class ReplicatedLog implements SharedMembershipLog {
       this.#corrupt(mesh, image.bad.key, image.bad.reason);
       return;
     }
+    if (mesh.corrupt !== undefined) this.#answer({ type: "repaired", mesh: name });
     delete mesh.corrupt;
     // A writer that has died has not made it.
     if (!this.#writer.isRegistered) mesh.isSnapshotDue = false;
@@ -577,6 +578,11 @@ export class ReplicatedLog implements SharedMembershipLog {
     }
     const mesh = this.#meshes.get(meshNameOf(name) ?? "");
     if (mesh === undefined) return;
+    if (mesh.corrupt !== undefined) {
+      // Somebody puts it right.
+      this.#readAll();
+      return;
+    }
     if (kind === "awaiting") mesh.awaiting.delete(writer);
     // Only the log of a mesh that has ended is deleted.
     if (kind === "log" && mesh.endedAt !== undefined) {

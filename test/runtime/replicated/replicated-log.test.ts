@@ -217,6 +217,9 @@ describe("servers that share a store", () => {
     run(1_000);
     expect(one?.of("rejected")).toEqual([{ type: "rejected", mesh: "bad", key: 2, reason: "unavailable" }]);
     expect(two?.of("appended").map(({ mesh }) => mesh)).toEqual(["bad", "good"]);
+    perform(store, { type: "delete", key: headKey("bad") });
+    run(1_000);
+    for (const server of servers) expect(server.of("repaired")).toEqual([{ type: "repaired", mesh: "bad" }]);
     for (const key of ["somebody/else", "somebody/more"]) perform(store, { type: "put", key, value: "" });
     run(1_000);
     const reason = expect.stringContaining("somebody/else");
