@@ -461,7 +461,6 @@ export class Mesh {
 
   /** The store is there again: all leases begin anew, and what was published meanwhile is published again. */
   resumeLog(now: number): void {
-    this.#endPublishedAt = Number.NEGATIVE_INFINITY;
     this.#failureDetector.resume(now);
     this.recovery.resume(now);
     this.claims.resume(now);

@@ -139,6 +139,38 @@ describe("claims at servers that share a log", () => {
     expect(holderOf(store)).toBeUndefined();
   });
 
+  test("are looked at twice each time", () => {
+    const { store, a, one } = alone();
+    store.pass(claimLeaseMs);
+    one.caller.say({ type: "renew", number: 1 });
+    store.pass(claimLeaseMs + 500);
+    expect(holderOf(store)).toBe(one.id);
+    store.pass(a.play.limits.storeAnswerMs);
+    expect(holderOf(store)).toBeUndefined();
+  });
+
+  test("that were asked for while the store was away are granted when it is back", () => {
+    const { store, a, one } = alone();
+    a.play.give({ type: "storeLost", reason: "the store does not answer" });
+    one.caller.say({ type: "claim", key: "l", wait: true });
+    a.play.give({ type: "storeBack" });
+    store.settle();
+    expect(store.fold().state.claims.map(({ key }) => key)).toEqual(["k", "l"]);
+  });
+
+  test("of a member that is lost are freed by the others, also if its server goes with it", () => {
+    const { store, a, b, one, other } = two();
+    one.caller.say({ type: "claim", key: "k" });
+    store.settle();
+    other.caller.say({ type: "claim", key: "k", wait: true });
+    one.die();
+    store.settle();
+    expect(b.play.eventsOf("lost").length).toBe(1);
+    store.kill(a);
+    renewing(store, claimLeaseMs + b.play.limits.storeAnswerMs + 2 * claimRenewMs, other);
+    expect(holderOf(store)).toBe(other.id);
+  });
+
   test("are known to a server that starts, with a lease for a holder of whom no server is there", () => {
     const { store, a, one } = two();
     one.caller.say({ type: "claim", key: "k" });

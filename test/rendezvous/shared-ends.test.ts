@@ -170,6 +170,19 @@ describe("a store that is away", () => {
     expect(a.play.eventsOf("forgotten").length).toBe(1);
   });
 
+  test("judges nobody, though an address refuses a dial, until it is back", () => {
+    const store = new SharedStore();
+    const a = store.start();
+    const [, member] = nativeMembers(a.play, 2);
+    a.play.give({ type: "storeLost", reason: "the store does not answer" });
+    member?.die();
+    store.pass(3 * leaseMs);
+    expect(a.play.eventsOf("lost")).toEqual([]);
+    a.play.give({ type: "storeBack" });
+    store.settle();
+    expect(a.play.eventsOf("lost").length).toBe(1);
+  });
+
   test("lets nobody of an earlier log be given up who could not come back meanwhile", () => {
     const store = new SharedStore();
     const a = store.start();
@@ -228,6 +241,13 @@ describe("a log that is read anew", () => {
     expect(newcomer.end.last("admitted")?.order).toBe(store.fold().state.members.at(-1)?.order);
     expect(kept?.end.last("directory")?.members.map(({ address }) => address)).toEqual(listed);
     expect(b.play.machine.revisionOf("default")).toBe(store.fold().revision);
+    if (kept === undefined) throw new Error("nobody");
+    // How the log came to that is not known.
+    const { revision, head } = store.fold();
+    const twin = at(b, kept).resume(revision - 1, head.log);
+    store.settle();
+    expect(twin.end.all("entries")).toEqual([]);
+    expect(twin.end.last("directory")?.members.length).toBe(4);
     newcomer.leave();
     store.settle();
     expect(a.play.machine.membersOf("default")).toEqual(listed.slice(0, 3));

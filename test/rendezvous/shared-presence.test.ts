@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { linkAll, nativeMembers, type Player } from "./play.js";
-import { answersEverywhere, comesBack, type SharedServer, SharedStore } from "./shared-play.js";
+import { answersEverywhere, at, comesBack, type SharedServer, SharedStore } from "./shared-play.js";
 
 const leaseMs = 20_000;
 
@@ -60,6 +60,54 @@ describe("members of servers that share a log", () => {
     expect(store.fold().state.attachments.find(({ id }) => id === member.id)?.server).toBe(b.id);
     store.pass(2 * leaseMs);
     expect([a, b].flatMap(({ play }) => play.eventsOf("lost"))).toEqual([]);
+  });
+
+  test("are not lost by a removal that their server wrote before it read that they are at another one", () => {
+    const store = new SharedStore();
+    const [a, b] = [store.start(), store.start()];
+    const [, member] = nativeMembers(a.play, 2);
+    nativeMembers(b.play, 1, "default", 14_101);
+    if (member === undefined) throw new Error("nobody");
+    a.isCut = true;
+    member.die();
+    store.settle();
+    const twin = comesBack(store, b, member);
+    expect(twin.end.last("refuse")).toBeUndefined();
+    a.isCut = false;
+    a.catchUp();
+    store.pass(2 * leaseMs);
+    for (const { play } of [a, b]) {
+      expect(play.eventsOf("lost")).toEqual([]);
+      expect(play.machine.presentIn("default")).toContain(member.address);
+    }
+  });
+
+  test("have their session published again when that was lost with the store", () => {
+    const store = new SharedStore();
+    const [a, b] = [store.start(), store.start()];
+    const [, member] = nativeMembers(a.play, 2);
+    if (member === undefined) throw new Error("nobody");
+    member.caller.close("ECONNRESET");
+    store.settle();
+    a.isCut = true;
+    comesBack(store, a, member);
+    a.written.length = 0;
+    a.isCut = false;
+    a.catchUp();
+    expect(b.play.machine.presentIn("default")).not.toContain(member.address);
+    a.play.give({ type: "storeBack" });
+    expect(b.play.machine.presentIn("default")).toContain(member.address);
+  });
+
+  test("that were removed long ago are refused at every server", () => {
+    const store = new SharedStore({ limits: { tombstones: 1 } });
+    const [a, b] = [store.start(), store.start()];
+    const [, gone, next] = nativeMembers(a.play, 3);
+    const { revision, head } = store.fold();
+    for (const player of [gone, next]) player?.leave();
+    store.settle();
+    if (gone === undefined) throw new Error("nobody");
+    expect(at(b, gone).resume(revision, head.log).end.last("refuse")?.code).toBe("FENCED");
   });
 
   test("keep the newer session when the attachment to the other server comes late", () => {
@@ -317,6 +365,11 @@ describe("completeness across servers", () => {
     store.settle();
     linkAll(members);
     store.settle();
+    const late = store.start();
+    store.settle();
+    expect(late.play.machine.status("default", store.now).complete).toBe(true);
+    store.lose(late);
+    late.isStopped = true;
     const isComplete = (): boolean[] => {
       return [a, b, c].map(({ play }) => play.machine.status("default", store.now).complete);
     };
