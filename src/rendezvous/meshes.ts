@@ -1,11 +1,13 @@
 import type { OutputSink } from "../core/machine.js";
 import type { Timers } from "../core/timers.js";
 import { claimLeaseMs } from "../protocol/claims.js";
+import type { ControlOf } from "../protocol/native/control.js";
 import { AddressRegistry } from "./address-registry.js";
 import type { ClaimTotals } from "./claim-registry.js";
 import { Mesh } from "./mesh.js";
+import type { MeshEndReason } from "./session-closer.js";
 import type { SharingServers } from "./sharing-servers.js";
-import type { RendezvousOutput, RendezvousRules } from "./types.js";
+import type { LogState, RendezvousOutput, RendezvousRules } from "./types.js";
 
 /** The mesh of all classic members, which name none. */
 export const classicMesh = "default";
@@ -19,6 +21,8 @@ export class Meshes {
   readonly #timers: Timers;
   readonly #claimTotals: ClaimTotals;
   readonly #meshes = new Map<string, Mesh>();
+  /** The logs that had ended before this server knew them, by their meshes. */
+  readonly #endedLogs = new Map<string, LogState>();
   /** Meshes that have changed since their last review. */
   readonly #touched = new Set<Mesh>();
   /** A new log begins above the revisions of all forgotten ones, so that no order is given twice. */
@@ -111,6 +115,28 @@ export class Meshes {
     this.#meshes.set(name, mesh);
     this.#touched.add(mesh);
     return mesh;
+  }
+
+  /** A log has been read that had ended before this server knew it: members of it that come late are sent the end. */
+  keepEnded(name: string, log: LogState): void {
+    if (log.ended?.kind === "forgotten") return;
+    this.#endedLogs.delete(name);
+    this.#endedLogs.set(name, log);
+    const [oldest] = this.#endedLogs.keys();
+    if (this.#endedLogs.size > this.#rules.limits.meshes && oldest !== undefined) this.#endedLogs.delete(oldest);
+  }
+
+  /** How the mesh has ended of which somebody was a member; undefined if it goes on, or that is not known. */
+  endOf(who: Pick<ControlOf<"resume">, "mesh" | "log" | "id" | "address">): MeshEndReason | undefined {
+    const mesh = this.peek(who.mesh);
+    if (mesh?.hasEnded === true && mesh.members.get(who.id)?.address === who.address)
+      return mesh.ending ?? { reason: "the mesh has ended", isRelease: false };
+    const { log, members = [], ended } = this.#endedLogs.get(who.mesh) ?? {};
+    // Another log may have begun since.
+    if (ended === undefined || log !== who.log || mesh?.isLogRead === true) return undefined;
+    if (!members.some(({ id, address }) => id === who.id && address === who.address)) return undefined;
+    const { reason, kind, incomplete } = ended;
+    return { reason, isRelease: kind === "release", ...(incomplete === undefined ? {} : { incomplete }) };
   }
 
   /** Another log of this mesh has begun. Returns the mesh of that one. */

@@ -283,7 +283,10 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
   /** The log of a mesh has been read. One that has ended before this server knew it is not there for it. */
   #restored({ mesh: name, state, answers }: Extract<SharedLogInput, { type: "restored" }>, now: number): void {
     let mesh = this.#meshes.find(name);
-    if (mesh?.isLogRead !== true && state.ended !== undefined) return;
+    if (mesh?.isLogRead !== true && state.ended !== undefined) {
+      this.#meshes.keepEnded(name, state);
+      return;
+    }
     if (mesh?.isOfOtherLog(state.log) === true) {
       const next = this.#meshes.replace(mesh, now);
       this.#closeSessions(mesh, "the log of the mesh has begun anew", now);

@@ -66,6 +66,27 @@ describe("an end that one server is told to bring about", () => {
     for (const { play } of [a, b]) expect(play.hasStoppedListening).toBe(true);
   });
 
+  test("is told a member that comes late by a server that was started meanwhile, until a new log begins", () => {
+    const store = new SharedStore();
+    const [a, b] = [store.start(), store.start()];
+    const [, late] = nativeMembers(a.play, 2);
+    if (late === undefined) throw new Error("nobody");
+    answersEverywhere(store, late);
+    late.caller.close("ECONNRESET");
+    store.settle();
+    b.play.give({ type: "teardown", reason: "enough" });
+    store.settle();
+    const c = store.start();
+    const { revision, head } = store.fold();
+    expect(at(c, late).resume(revision, head.log).end.last("teardown")?.reason).toBe("enough");
+    const newcomer = c.play.native("127.0.0.1:14301").register();
+    store.settle();
+    expect(newcomer.order).toBeGreaterThan(late.order);
+    const again = at(c, late).resume(revision, head.log);
+    store.settle();
+    expect(again.end.last("teardown")).toBeUndefined();
+  });
+
   test("comes without the log if that does not answer", () => {
     const store = new SharedStore();
     const a = store.start();

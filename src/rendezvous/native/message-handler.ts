@@ -280,8 +280,9 @@ export class NativeMessageHandler {
     const candidate = candidateOf(control);
     const mesh = this.#meshes.orNew(name);
     const record = mesh.members.get(id);
-    if (mesh.hasEnded && record?.address === address) {
-      sessionCloser.dismiss(session, mesh.ending ?? { reason: "the mesh has ended", isRelease: false }, now);
+    const end = this.#meshes.endOf(control);
+    if (end !== undefined) {
+      sessionCloser.dismiss(session, end, now);
       return;
     }
     const isListed = record?.member !== undefined && record.address === address && record.dialect === "native";
