@@ -163,10 +163,11 @@ describe("claims at servers that share a log", () => {
     one.caller.say({ type: "claim", key: "k" });
     store.settle();
     other.caller.say({ type: "claim", key: "k", wait: true });
-    one.die();
+    // Its server does not say that its session is over.
+    store.stop(a);
     store.settle();
     expect(b.play.eventsOf("lost").length).toBe(1);
-    store.kill(a);
+    store.lose(a);
     renewing(store, claimLeaseMs + b.play.limits.storeAnswerMs + 2 * claimRenewMs, other);
     expect(holderOf(store)).toBe(other.id);
   });
