@@ -286,6 +286,8 @@ export class ReplicatedLog implements SharedMembershipLog {
 
   /** What this server has written has come back. */
   #returned(beat: number, now: number): void {
+    // A failure that is over is not the reason for the next one.
+    this.#failure = undefined;
     this.#writer.returned(beat);
     this.#tracker.returned(now);
   }
@@ -304,7 +306,6 @@ export class ReplicatedLog implements SharedMembershipLog {
       });
     } else if (!isLost && this.#isLost) {
       this.#isLost = false;
-      this.#failure = undefined;
       this.#tracker.steady(now);
       // Who this server is now, comes first.
       this.#tellServers(now);
@@ -402,7 +403,6 @@ export class ReplicatedLog implements SharedMembershipLog {
     this.#rejectLate(now);
     if (this.#isStarted) return;
     this.#isStarted = true;
-    this.#failure = undefined;
     this.#tracker.steady(now);
     this.#tellServers(now);
     this.#started?.();

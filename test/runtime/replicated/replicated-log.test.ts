@@ -295,6 +295,17 @@ describe("servers that share a store", () => {
     expect([...store.values.keys()].filter((key) => key.startsWith("mesh/"))).toEqual([]);
   });
 
+  it("have no reason to name once a failure is over", () => {
+    const { store, servers, run } = setUp(1);
+    run(1_000);
+    store.leave(3_000);
+    run(2_500);
+    expect(servers[0]?.log.failure?.code).toBe("STORE_UNAVAILABLE");
+    run(5_000);
+    expect(servers[0]?.of("storeLost")).toEqual([]);
+    expect(servers[0]?.log.failure).toBeUndefined();
+  });
+
   it("judge nobody while the store is away, nor for a lease after it is back", () => {
     const { store, servers, run } = setUp(2);
     run(1_000);
