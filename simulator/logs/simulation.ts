@@ -5,7 +5,13 @@ import { type Change, Directory, type Id } from "../../src/protocol/directory.js
 import type { LogAnswer, LogFact, LogState, SharedLogInput } from "../../src/rendezvous/types.js";
 import { LogFold } from "../../src/runtime/replicated/log-fold.js";
 import { ReplicatedLog } from "../../src/runtime/replicated/replicated-log.js";
-import { type LogHead, readItem, type StoreItem, type StoreRules } from "../../src/runtime/replicated/store-keys.js";
+import {
+  type EntryContent,
+  type LogHead,
+  readItem,
+  type StoreItem,
+  type StoreRules,
+} from "../../src/runtime/replicated/store-keys.js";
 import type { Violation } from "../checkers/invariant-checker.js";
 import { Engine, SimulatedProcess } from "../engine.js";
 import type { SimulationResult } from "../run.js";
@@ -88,8 +94,11 @@ class Truth {
   #entry({ mesh, log: id, writer, number, content }: Extract<StoreItem, { readonly type: "entry" }>): void {
     const log = this.current.get(mesh);
     if (log?.fold.head.log !== id) return;
+    const judged = judgedOf(log.fold.state, content);
     const result = log.fold.add(writer, number, content);
     this.#check(log);
+    if (result?.type === "appended" && judged !== undefined && "judges" in content && judged !== content.judges)
+      throw new Error("a member is lost by a server that has judged an older session");
     if (result?.type !== "appended" || !("after" in content)) return;
     if (this.appended.has(content.after)) throw new Error("an append has become two entries");
     this.appended.set(content.after, id);
@@ -164,6 +173,8 @@ class Server {
   readonly pending = new Map<number, string>();
   isStarted = false;
   isLost = false;
+  /** Beginnings and ends of times in which it does not reach the store. */
+  cuts = 0;
   isOver = false;
   self = "";
   others: readonly Id[] = [];
@@ -359,11 +370,22 @@ export class SharedLogSimulation {
       this.#store.leave(this.#random.integer(100, 20_000));
     } else if (dice < 5) {
       this.#count("fault: cutServerFromStore");
-      server.client.isCut = true;
-      this.engine.after(this.#random.integer(100, 20_000), () => {
-        server.client.isCut = false;
-      });
+      this.#cut(server);
     } else server.process.do(() => this.#want(server, this.#random.chance(0.7) ? "one" : "two"));
+  }
+
+  #cut(server: Server): void {
+    server.client.isCut = true;
+    server.cuts += 1;
+    const { cuts } = server;
+    this.engine.after(this.#random.integer(100, 20_000), () => {
+      server.client.isCut = false;
+      server.cuts += 1;
+    });
+    this.engine.after(limits.storeLeaseMs, () => {
+      const wasCut = server.cuts === cuts && !server.isOver && server.process.absentMs(limits.storeLeaseMs) === 0;
+      if (wasCut && !server.isLost) throw new Error("a server does not know that it has no store");
+    });
   }
 
   #replaceServer(server: Server): void {
@@ -477,6 +499,13 @@ export class SharedLogSimulation {
       if (!isSame(shown[part], known[part])) throw new Error(`a server knows other ${part} than there are`);
     }
   }
+}
+
+/** The attachment that an entry which says that a member is lost has to be about; undefined if it is none. */
+function judgedOf({ attachments }: LogFold["state"], content: EntryContent): number | undefined {
+  if ("fact" in content || content.change.type !== "lost" || content.judges === undefined) return undefined;
+  const { id } = content.change;
+  return attachments.find((each) => each.id === id)?.attachment;
 }
 
 /** Of anything that JSON could hold, and of maps in their order. */

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { SharedLogSimulation } from "../../../simulator/logs/simulation.js";
 import { adverseStore, SimulatedStore, SimulatedStoreClient } from "../../../simulator/store.js";
+import { Directory } from "../../../src/protocol/directory.js";
 import { LogFold } from "../../../src/runtime/replicated/log-fold.js";
 import { RepeatedRequest } from "../../../src/runtime/replicated/repeated-request.js";
 import { ServerTracker } from "../../../src/runtime/replicated/server-tracker.js";
@@ -79,6 +80,28 @@ const plants: readonly { readonly when: string; readonly seed: number; readonly 
     when: "an own entry that comes back is not known as one",
     seed: 1,
     plant: () => vi.spyOn(StoreWriter.prototype, "settle").mockReturnValue(undefined),
+  },
+  {
+    when: "a member that has come back is lost by whoever has judged its older session",
+    seed: 1,
+    plant: () => {
+      const { add } = LogFold.prototype;
+      vi.spyOn(LogFold.prototype, "add").mockImplementation(function (this: LogFold, writer, number, content) {
+        if ("fact" in content) return add.call(this, writer, number, content);
+        const { judges: _, ...unjudged } = content;
+        return add.call(this, writer, number, unjudged);
+      });
+    },
+  },
+  {
+    when: "each server judges the capacity for itself, and not the log",
+    seed: 1,
+    plant: () => vi.spyOn(Directory.prototype, "size", "get").mockReturnValue(0),
+  },
+  {
+    when: "a server never notices that it has lost the store",
+    seed: 1,
+    plant: () => vi.spyOn(StoreWriter.prototype, "beatAgeMs").mockReturnValue(0),
   },
   {
     when: "a server that is gone is never missed",
