@@ -19,7 +19,8 @@ const enoughRefusals = 2;
  * because this server may be the one that was cut off; after a lease without a session the mesh is forgotten.
  *
  * Where servers share the log, a member is judged by the one that had its session last, and by all when that one is gone.
- * While the store is away nobody is judged.
+ * While the store is away nobody is judged. A member that a dial finds is not lost for one more lease: it may have its session at a
+ * server that cannot reach the store.
  *
  * Of a server that is late nobody knows whether it will go on. All others dial the members that have their sessions there, and
  * a refusal counts at once; but no lease runs before that server is gone. A witness there counts for less than a refusal:
@@ -179,6 +180,7 @@ export class FailureDetector {
     if (suspect === undefined) return;
     const { leaseMs, recheckMs } = this.#limits;
     suspect.isChecking = false;
+    if (found === "here" && this.#servers.isShared) suspect.isFound = true;
     if (found === "other") {
       suspect.refusal = detail;
       suspect.refusals += 1;
@@ -226,14 +228,15 @@ export class FailureDetector {
   #due(record: MemberRecord, now: number): void {
     const { suspect } = record;
     if (suspect === undefined || !this.#mayJudge) return;
-    suspect.hasLease = record.isServerLate;
+    suspect.hasLease = record.isServerLate || suspect.isFound;
+    suspect.isFound = false;
     suspect.isBeyondWitnesses = suspect.refusals >= enoughRefusals;
-    // A member that is kept by a witness is checked again and again.
+    // A member that is kept by a witness, or by its answer, is checked again and again.
     this.#timers.set(record, now + this.#limits.leaseMs);
     this.#judge(record, now);
     if (record.suspect === undefined) return;
     this.#check(record);
-    // Only a witness keeps it. It may be at another server.
+    // Only a witness or its answer keeps it. It may be at another server.
     if (now >= suspect.since + this.#limits.leaseMs) this.#completeness.setAway(record, now);
   }
 
@@ -253,6 +256,7 @@ export class FailureDetector {
       hasLease: true,
       refusal: undefined,
       refusals: 0,
+      isFound: false,
       isChecking: false,
       isBeyondWitnesses: false,
       provesUntil: undefined,
@@ -312,6 +316,7 @@ export class FailureDetector {
 
   #renew(record: MemberRecord, suspect: SuspectState, now: number): void {
     suspect.hasLease = true;
+    suspect.isFound = false;
     this.#completeness.setAway(record, undefined);
     this.#timers.set(record, now + this.#limits.leaseMs);
     this.#check(record);

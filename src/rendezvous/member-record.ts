@@ -34,6 +34,8 @@ export interface SuspectState {
   refusal: string | undefined;
   /** How many dials in a row its address has refused. */
   refusals: number;
+  /** Servers share the log, and a dial has found it since its time was last over: that is worth one more lease. */
+  isFound: boolean;
   /** A dial to its address is under way, or waits for its turn. */
   isChecking: boolean;
   /** Its address refused twice, and a lease has passed since: witnesses do not count any more. */

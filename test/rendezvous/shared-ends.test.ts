@@ -167,6 +167,8 @@ describe("a store that is away", () => {
     members[1]?.caller.close("ECONNRESET");
     store.pass(3 * leaseMs);
     expect(a.play.eventsOf("lost")).toEqual([]);
+    // A dial that found it would give it one more lease.
+    a.play.dialed = ({ to }) => to === members[1]?.address;
     a.play.give({ type: "storeBack" });
     // The member still reports the link: the witness must go first.
     members[0]?.reportAll();

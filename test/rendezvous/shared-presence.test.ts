@@ -167,8 +167,9 @@ describe("a server that has gone", () => {
     nativeMembers(b.play, 1, "default", 14_101);
     nativeMembers(c.play, 1, "default", 14_201);
     if (gone === undefined || back === undefined) throw new Error("nobody");
-    // Their addresses answer all the same: only the lease counts.
-    answersEverywhere(store, gone, back);
+    // No dial comes to anything: only the lease counts.
+    for (const { play } of [b, c]) play.dialed = ({ to }) => to === gone.address;
+    answersEverywhere(store, back);
     store.kill(a);
     store.settle();
     expect(b.play.machine.status("default", store.now).members.map(({ state }) => state)).toEqual([
@@ -187,6 +188,32 @@ describe("a server that has gone", () => {
     }
     store.pass(2 * leaseMs);
     expect(b.play.eventsOf("lost").length).toBe(1);
+  });
+
+  test("for the others only, since it cannot reach the store, gets nobody lost whom their dials find", () => {
+    const store = new SharedStore();
+    const a = store.start();
+    const [one, two] = nativeMembers(a.play, 2);
+    if (one === undefined || two === undefined) throw new Error("nobody");
+    store.settle();
+    // It knows no others, and so keeps its sessions.
+    a.isCut = true;
+    a.play.give({ type: "storeLost", reason: "the store does not answer" });
+    const b = store.start();
+    nativeMembers(b.play, 1, "default", 14_101);
+    answersEverywhere(store, one, two);
+    store.lose(a);
+    store.pass(5 * leaseMs);
+    expect(one.caller.state).toBe("open");
+    expect(b.play.eventsOf("lost")).toEqual([]);
+    // The next dial is refused, and nobody has a link with it.
+    b.play.listen(one.address, undefined);
+    store.pass(leaseMs + 1_000);
+    expect(b.play.eventsOf("lost").map(({ address }) => address)).toEqual([one.address]);
+    // Dials come to nothing from now on: what was found is worth one lease.
+    b.play.dialed = ({ to }) => to === two.address;
+    store.pass(2 * leaseMs + 1_000);
+    expect(b.play.eventsOf("lost").map(({ address }) => address)).toEqual([one.address, two.address]);
   });
 
   test("and wakes up gets nobody lost who has gone on elsewhere", () => {
@@ -345,6 +372,8 @@ describe("a server that is late", () => {
     // Longer than it would be late.
     store.pass(leaseMs + 1_000);
     expect(b.play.eventsOf("lost")).toEqual([]);
+    // From now on dials come to nothing.
+    b.play.dialed = ({ to }) => to === one.address || to === two.address;
     store.lose(a);
     store.pass(leaseMs - 1_000);
     expect(b.play.eventsOf("lost")).toEqual([]);
