@@ -101,6 +101,22 @@ describe("claims at servers that share a log", () => {
     expect(holderOf(store)).toBe(one.id);
   });
 
+  test("are not renewed at the next server before all know that their holder is there", () => {
+    const { store, b, one } = two();
+    one.caller.say({ type: "claim", key: "k" });
+    store.settle();
+    b.isCut = true;
+    const twin = comesBack(store, b, one);
+    twin.caller.say({ type: "renew", number: 1 });
+    store.settle();
+    expect(twin.end.last("renewed")).toBeUndefined();
+    b.isCut = false;
+    b.catchUp();
+    twin.caller.say({ type: "renew", number: 2 });
+    store.settle();
+    expect(twin.end.last("renewed")?.number).toBe(2);
+  });
+
   test("are not renewed or granted while the store is away, and have a whole lease when it is back", () => {
     const { store, a, one } = alone();
     a.play.give({ type: "storeLost", reason: "the store does not answer" });

@@ -204,8 +204,13 @@ export class NativeMessageHandler {
 
   /** While the store is away others may judge whoever is here: it is not told that it holds what it holds. */
   #renew(session: MemberSession, number: number, now: number): void {
-    if (!this.#servers.isStoreThere) return;
-    this.#meshes.find(session.mesh)?.claims.heard(session.candidate?.id ?? "", now);
+    const { isShared, isStoreThere, self } = this.#servers;
+    const mesh = this.#meshes.find(session.mesh);
+    const record = mesh?.members.of(session);
+    // Before the log says so another server may judge it, and free its keys. It asks again soon.
+    const isLogged = !isShared || (record?.server === self && record?.isDetached === false);
+    if (!isStoreThere || !isLogged) return;
+    mesh?.claims.heard(session.candidate?.id ?? "", now);
     session.nativeWriter.owe("renewed", encodeControl({ type: "renewed", number }));
   }
 
