@@ -68,12 +68,15 @@ function faultOf(random: SeededRandom, servers: number, members: number, healsAt
   } as SharedFault;
 }
 
+/**
+ * A store that keeps a change from a watch (etcd#17529) is played by the logs alone: until the next beat of its writer a server
+ * then has another history than the others.
+ */
 function storeOf(random: SeededRandom, healsAt: number): StoreConditions {
   if (random.chance(0.3)) return { ...calmStore, delayMs: random.integer(1, 50) };
   return {
     ...adverseStore,
     delayMs: random.integer(1, 200),
-    losesEvents: random.chance(0.3) ? 0.01 : 0,
     endsLeases: random.chance(0.3) ? 0.02 : 0,
     healsAt,
   };

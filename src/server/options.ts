@@ -101,8 +101,6 @@ export interface ServeOptions extends ServerOptions, WaitOptions {
 /** The names in `ServeOptions`: `serve` passes its options on to the server. */
 const serverOptionNames: readonly (keyof ServeOptions)[] = [
   "listen",
-  "timeoutMs",
-  "signal",
   "capacity",
   "onFull",
   "gangSize",
@@ -114,6 +112,8 @@ const serverOptionNames: readonly (keyof ServeOptions)[] = [
   "httpHosts",
   "store",
   "advertise",
+  "timeoutMs",
+  "signal",
   "limits",
   "logger",
   "trace",

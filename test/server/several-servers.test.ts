@@ -14,6 +14,7 @@ interface Status {
     readonly state: string;
     readonly order: number;
     readonly since: number;
+    readonly server?: string;
   }[];
   readonly links: { readonly expected: number; readonly up: number };
 }
@@ -103,9 +104,15 @@ describe.skipIf(!hasEtcd)("two servers that share an etcd", () => {
     const members = await startMembers([a, b]);
     const [first, second] = await Promise.all([statusAt(a.address), statusAt(b.address)]);
     expect(first).toMatchObject({ complete: true, links: { expected: 6, up: 6 } });
-    // When each of them has learned it is its own.
-    const lists = [first, second].map((status) => status.members.map(({ since: _, ...member }) => member));
+    // When each of them has learned it is its own, and so is who is at the other one.
+    const lists = [first, second].map((status) => status.members.map(({ since: _, server: __, ...member }) => member));
     expect(lists[1]).toEqual(lists[0]);
+    const elsewhere = [first, second].map((status) => status.members.map(({ server }) => server));
+    for (const [index, server] of (elsewhere[0] ?? []).entries()) {
+      expect([server, elsewhere[1]?.[index]]).toEqual(
+        server === undefined ? [undefined, a.address] : [b.address, undefined],
+      );
+    }
     expect(second.links).toEqual(first.links);
     expect(first.members.map(({ address }) => address).sort()).toEqual(members.map(({ address }) => address).sort());
   });

@@ -35,7 +35,7 @@ afterEach(() => {
 });
 
 describe("a simulated mesh", () => {
-  it(`keeps every invariant over ${seeds} seeds`, () => {
+  it(`keeps every invariant over ${seeds} seeds`, { timeout: 240_000 }, () => {
     const broken: string[] = [];
     for (const { seed, violations } of play(firstSeed, seeds)) {
       if (violations.length > 0) broken.push(`SEED=${seed}: ${JSON.stringify(violations[0])}`);
