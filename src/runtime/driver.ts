@@ -245,8 +245,13 @@ export class Driver<Input, Output> {
         if (this.#timer !== timer) return;
         this.#timer = undefined;
         const due = this.#options.machine.nextTimeout();
-        if (due !== undefined && due <= this.now()) this.input({ type: "timeout" });
-        else this.#setTimer();
+        const now = this.now();
+        // The stalls added to a moment and taken away again may leave a little less than it.
+        const isDue = due !== undefined && (due <= now || due + this.#stalledMs <= clock.now());
+        if (isDue) {
+          this.#latest = Math.max(now, due);
+          this.input({ type: "timeout" });
+        } else this.#setTimer();
       });
     });
     this.#timer = timer;

@@ -211,6 +211,21 @@ describe("a stall of this process", () => {
     expect(machine.heard.at(-1)).toEqual({ input: { type: "timeout" }, now: 400 });
   });
 
+  test("lets a later deadline be due when its timer fires, however both are rounded", () => {
+    const moment = fc.double({ min: 101, max: 1e6, noNaN: true });
+    fc.assert(
+      fc.property(moment, moment, (lateMs, deadline) => {
+        const { clock, machine } = startWithDeadlines(100, deadline);
+        clock.fireAt(100 + lateMs);
+        clock.poll();
+        const stalledMs = clock.time - 100;
+        clock.fireAt(Math.max(clock.time, deadline + stalledMs));
+        clock.poll();
+        expect(machine.heard.at(-1)?.now).toBeGreaterThanOrEqual(deadline);
+      }),
+    );
+  });
+
   test("is not the few milliseconds of a coarse timer", () => {
     const { clock, machine } = startWithDeadlines(100, 115);
     clock.fireAt(115);
