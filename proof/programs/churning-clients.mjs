@@ -47,7 +47,8 @@ async function come(number) {
     // It was removed at some moment before.
     say({ act: "die", id, begunAt });
   });
-  if (key !== undefined && number % 4 === 0) await hold(node, id);
+  // Few: when a holder dies, all that wait for its key keep their slots until the lease of the claim is over.
+  if (key !== undefined && number % 16 === 0) await hold(node, id);
   await pause(stayMs * (0.5 + Math.random()));
   if (fencedAt !== undefined && node.id !== id) {
     say({ act: "join", id: node.id, begunAt: fencedAt, endedAt: now(), order: node.order });
