@@ -320,6 +320,8 @@ export class Mesh {
     const { entry, key } = answer;
     // Where servers share the log, it may begin with a session at another one.
     if (this.#rules.isShared) this.recovery.begin(now);
+    // Another server lets newcomers in: no members of an earlier log have to come first here.
+    if (key === undefined && entry.type === "joined" && entry.order === entry.revision) this.recovery.setKnown();
     if (!isClaimEntry(entry)) return this.#memberEntry(entry, answer, now);
     this.#claimEntry(entry, key, now);
     return {};

@@ -24,6 +24,17 @@ describe("a capacity over two servers", () => {
     expect(a.play.machine.membersOf("default")).toEqual(["127.0.0.1:14001", "127.0.0.1:14002"]);
   });
 
+  test("is not held up by who stood in the line of a server that is gone: the others know the mesh", () => {
+    const store = new SharedStore({ capacity: 3, onFull: "hold" });
+    const [a, b] = [store.start(), store.start()];
+    nativeMembers(a.play, 1);
+    store.settle();
+    const waiter = b.play.native("127.0.0.1:14101").register({ waited: true });
+    store.settle();
+    expect(waiter.end.last("waiting")).toBeUndefined();
+    expect(waiter.end.last("admitted")?.order).toBe(waiter.order);
+  });
+
   test("seals the mesh where it ends at its capacity", () => {
     const store = new SharedStore({ capacity: 2 });
     const [a, b] = [store.start(), store.start()];
