@@ -60,18 +60,21 @@ export class SharedChecker implements SharedChecks {
       if (entry.type === "claimed") this.#checkToken(entry.key, entry.token ?? revision);
       return;
     }
-    if (entry.type === "joined" || entry.type === "replaced") this.#checkNew(entry.id, entry.order);
+    if (entry.type === "joined" || entry.type === "replaced") this.#checkNew(log, entry);
     else this.#removed.set(entry.id, { log, revision });
     if (entry.type === "replaced") this.#removed.set(entry.replaces, { log, revision });
     if (entry.type === "lost") this.#checkLost(entry.id, entry.reason);
   }
 
-  #checkNew(id: Id, order: number): void {
+  #checkNew(log: Id, { id, order, revision }: Extract<Entry, { type: "joined" | "replaced" }>): void {
     const { violate } = this.#context;
     const other = this.#orders.get(order);
     if (other !== undefined && other !== id) violate("S6", `${other} and ${id} have order ${order}`);
     this.#orders.set(order, id);
-    if (this.#removed.has(id)) violate("S3", `${id} is listed again`);
+    // A server that reads its log anew may show a later entry before another one shows this.
+    const removal = this.#removed.get(id);
+    const isEarlier = removal?.log === log && removal.revision > revision;
+    if (removal !== undefined && !isEarlier) violate("S3", `${id} is listed again`);
   }
 
   #checkToken(key: string, token: number): void {

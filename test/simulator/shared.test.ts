@@ -27,6 +27,7 @@ describe("servers that share their logs through a store, and members with sessio
 
   it.each<readonly [what: string, seed: number]>([
     ["a server gets another life, and what its members had reported counted for the one before", 126],
+    ["one server shows by a fresh read what another one shows entry by entry", 30_041],
     ["the store is away while a server enters it, for longer than the lease", 472],
   ])("keep every invariant where %s", (_, seed) => {
     expect(violationsOf(seed)).toEqual([]);
