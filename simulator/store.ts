@@ -358,6 +358,7 @@ export class SimulatedStoreClient implements StorePort {
   /** It does not reach the store, though others do. */
   isCut = false;
   isClosed = false;
+  #highest = 0;
 
   constructor(store: SimulatedStore, engine: Engine, process: SimulatedProcess) {
     this.#store = store;
@@ -365,8 +366,23 @@ export class SimulatedStoreClient implements StorePort {
     this.process = process;
   }
 
+  /** A store that has gone back behind what it had answered before this was sent has lost something. */
   transact(transaction: Transaction, done: (outcome: TransactionResult | FullmeshError) => void): void {
-    this.#request<TransactionResult | FullmeshError>(() => this.#store.perform(transaction), done);
+    const seen = this.#highest;
+    this.#request<TransactionResult | FullmeshError>(
+      () => this.#store.perform(transaction),
+      (outcome) => {
+        if (outcome instanceof FullmeshError) done(outcome);
+        else if (outcome.revision < seen) {
+          done(
+            new FullmeshError("STORE_ROLLED_BACK", `the store was at revision ${seen}, and is at ${outcome.revision}`),
+          );
+        } else {
+          this.#highest = Math.max(this.#highest, outcome.revision);
+          done(outcome);
+        }
+      },
+    );
   }
 
   grantLease(leaseMs: number, done: (outcome: GrantedLease | FullmeshError) => void): void {

@@ -307,6 +307,8 @@ export const defaultLimits = {
   meshes: 256,
   /** Grants of one member that a server passes on in a second: one for each peer, if none of them can be dialed. */
   grantsPerSecond: 1_024,
+  /** Of these, to members at other servers: each is written to the store that they share. */
+  grantsRelayedPerSecond: 32,
   /** Grants that wait for a session which is being sent something else. More are dropped: each runs out at its owner. */
   grantsWaiting: 64,
   /** Keys that one member may hold or wait for: a program names its jobs, and each of them costs the server a search. */

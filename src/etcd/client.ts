@@ -221,16 +221,18 @@ export class EtcdClient {
       };
       const close = endpoint.stream("/v3/watch", request, token, deadline, {
         message: (message) => {
+          let answer: WatchAnswer;
           try {
-            const answer = this.#watchAnswer(endpoint, message);
-            // Those that come with the first one are reported before this promise is seen to be resolved.
-            if (!hasBegun) resolve({ endpoint: endpoint.name, close });
-            hasBegun = true;
-            messages.message(answer);
+            answer = this.#watchAnswer(endpoint, message);
           } catch (error) {
             close();
             fail(error);
+            return;
           }
+          // Those that come with the first one are reported before this promise is seen to be resolved.
+          if (!hasBegun) resolve({ endpoint: endpoint.name, close });
+          hasBegun = true;
+          messages.message(answer);
         },
         ended: fail,
       });
@@ -242,6 +244,9 @@ export class EtcdClient {
     if (error !== undefined) throw EndpointFailure.of(error);
     const { result = {} } = message as { readonly result?: WatchAnswer };
     this.#check(endpoint, result.header);
+    if (result.events?.some(({ kv }) => typeof kv?.key !== "string")) {
+      throw new EndpointFailure("foreign", "it reports changes without their keys");
+    }
     const { canceled = false, cancel_reason: reason = "the watch was canceled", compact_revision: compacted } = result;
     if (!canceled || compacted !== undefined) return result;
     const name = /code = (\w+)/.exec(reason)?.[1] ?? "";

@@ -63,6 +63,12 @@ export type Entry = MemberEntry | ClaimEntry;
 /** What a member may claim of earlier logs, as an order or a revision, is this at most: there is room above it for more. */
 export const greatestClaim = 2 ** 53 - 2 ** 32;
 
+/**
+ * What returned members claim moves revisions so far above the clock of a server at most. Not above what the log before has
+ * reached: else one claim after the other would lead them beyond all numbers.
+ */
+export const mostRecoveryGap = 2 ** 50;
+
 /** The entry of a change with this revision, which is also the order of a new member. */
 export function entryOf(change: Change, revision: number): Entry {
   if (change.type === "joined" || change.type === "replaced") {

@@ -16,6 +16,13 @@ import type { LogFact, LogState, RendezvousOutput, SharedLogInput } from "./type
 
 const sessionOver = "its session is over";
 
+/** A report is written whole: for each link that it names the next one waits so long, which makes some 20 KB a second of a member. */
+const upGapMs = 2;
+const downGapMs = 10;
+
+/** What the reasons of one report may take in the store, which takes no request above 1.5 MB; a letter takes 3 bytes at most. */
+const reasonBytes = 500_000;
+
 /**
  * Where the members of a mesh have their sessions, among the servers that share its log. What other servers say of theirs decides who
  * is present, who judges whom, and which links are reported. What this server tells them of its own: who has a session here,
@@ -215,7 +222,9 @@ export class Attachments {
   reported(record: MemberRecord, now: number): void {
     if (!this.#servers.isShared) return;
     record.isReportDue = true;
-    if (!this.#reportTimers.has(record)) this.#reportTimers.set(record, now + this.#limits.storeReportMs);
+    if (this.#reportTimers.has(record)) return;
+    const gapMs = record.up.size * upGapMs + record.down.size * downGapMs;
+    this.#reportTimers.set(record, now + Math.max(this.#limits.storeReportMs, gapMs));
   }
 
   /** What members have reported here goes out before whatever is published next. */
@@ -250,10 +259,11 @@ export class Attachments {
 /** All that a member has reported, as one report. */
 function reportOf({ up, down, unlisted }: MemberRecord): Pick<ControlOf<"links">, "up" | "down" | "unlisted"> {
   const peers = Array.from(unlisted.values()).flatMap(({ peer }) => peer ?? []);
+  const longestReason = Math.floor(reasonBytes / 3 / Math.max(1, down.size));
   return {
     up: Array.from(up, ([id, { attempt }]): [Id, number] => [id, attempt]),
     down: Array.from(down, ([id, { stage, attempt, reason }]): ControlOf<"links">["down"][number] => {
-      return [id, stage, attempt, reason];
+      return [id, stage, attempt, reason.slice(0, longestReason)];
     }),
     ...(peers.length === 0 ? {} : { unlisted: peers }),
   };

@@ -136,7 +136,7 @@ export class MemberSession {
   /** What it was sent of the log; undefined unless it is a native member. */
   logProgress: LogProgress | undefined;
   /** When the present second of its grants began, and how many have come in it. */
-  #grants = { since: Number.NEGATIVE_INFINITY, count: 0 };
+  #grants = { since: Number.NEGATIVE_INFINITY, here: 0, relayed: 0 };
   #state: MemberSessionState = "reading";
 
   constructor(connection: ConnectionId, remote: Endpoint, limits: Limits, outputs: OutputSink<ConnectionOutput>) {
@@ -165,11 +165,12 @@ export class MemberSession {
     return this.#state;
   }
 
-  /** It has granted an attempt. Returns how many that are within a second. */
-  countGrant(now: number): number {
-    if (now - this.#grants.since >= 1_000) this.#grants = { since: now, count: 0 };
-    this.#grants.count += 1;
-    return this.#grants.count;
+  /** It has granted an attempt, to a member here or at another server (`isRelayed`). Returns how many such that are within a second. */
+  countGrant(isRelayed: boolean, now: number): number {
+    if (now - this.#grants.since >= 1_000) this.#grants = { since: now, here: 0, relayed: 0 };
+    const kind = isRelayed ? "relayed" : "here";
+    this.#grants[kind] += 1;
+    return this.#grants[kind];
   }
 
   step(event: MemberSessionTrigger): void {

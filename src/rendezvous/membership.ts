@@ -2,7 +2,13 @@ import type { ErrorCode } from "../core/errors.js";
 import type { OutputSink } from "../core/machine.js";
 import type { KeyedTimers } from "../core/timers.js";
 import type { Address } from "../protocol/address.js";
-import type { Candidate, Id, MemberChange, MemberEntry } from "../protocol/directory.js";
+import {
+  type Candidate,
+  type Id,
+  type MemberChange,
+  type MemberEntry,
+  mostRecoveryGap,
+} from "../protocol/directory.js";
 import { encodeControl } from "../protocol/native/control.js";
 import type { AddressHolder, AddressRegistry } from "./address-registry.js";
 import { Admission, type AdmissionVerdict, type Applicant } from "./admission.js";
@@ -14,9 +20,8 @@ import type { MeshTimer, RejectionReason, RendezvousOutput, RendezvousRules } fr
 /** How many of those in line are sent their new place when it changes. */
 const reportedPlaces = 10;
 
-/** Revisions move so far above what a member claims to have read, and at most so far above where the log has begun. */
+/** Revisions move so far above what a member claims to have read. */
 const recoveryGap = 2 ** 20;
-const mostRecoveryGap = 2 ** 50;
 
 /** A session that is not let in, and why. */
 export interface RefusedSession {
@@ -69,7 +74,6 @@ export class Membership {
   #newestKey = 0;
   /** Ids that were removed, the oldest first. None of them can join again. */
   readonly #removed = new Set<Id>();
-  readonly #firstRevision: number;
 
   /** `revision`: the one before the first entry. */
   constructor(
@@ -80,7 +84,6 @@ export class Membership {
     outputs: OutputSink<RendezvousOutput>,
     timers: KeyedTimers<MeshTimer>,
   ) {
-    this.#firstRevision = revision;
     this.members = new Members(mesh, revision, rules.limits.tombstones);
     this.admission = new Admission(rules, this.members, addresses);
     this.#rules = rules;
@@ -479,7 +482,7 @@ export class Membership {
   /** Revisions go on well above what a returned member has read: no order and no token of an earlier log is given again. */
   #floor({ recovery }: MemberRecord): number {
     if (recovery === undefined) return 0;
-    return Math.min(recovery.highest + recoveryGap, this.#firstRevision + mostRecoveryGap);
+    return Math.min(recovery.highest + recoveryGap, this.#rules.firstRevision + mostRecoveryGap);
   }
 }
 

@@ -55,6 +55,7 @@ describe("each limit", () => {
       "requestsServed",
       "sharedAddressTimes",
       "grantsPerSecond",
+      "grantsRelayedPerSecond",
       "grantsWaiting",
       "observers",
       "measuring",

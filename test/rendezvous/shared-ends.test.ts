@@ -121,6 +121,21 @@ describe("an end that one server is told to bring about", () => {
 });
 
 describe("a grant", () => {
+  test("to a member at another server is dropped beyond so many in a second: each is written to the store", () => {
+    const store = new SharedStore();
+    const [a, b] = [store.start(), store.start()];
+    const [owner] = nativeMembers(a.play, 1);
+    const [later] = nativeMembers(b.play, 1, "default", 14_101);
+    store.settle();
+    if (owner === undefined || later === undefined) throw new Error("nobody");
+    for (let attempt = 1; attempt <= 40; attempt += 1) {
+      owner.caller.say({ type: "grant", owner: owner.id, later: later.id, attempt });
+    }
+    store.settle();
+    expect(later.end.all("grant").length).toBe(32);
+    expect(a.play.notes.filter((note) => note === "GRANT_DROPPED")).toEqual(["GRANT_DROPPED"]);
+  });
+
   test("is passed on to a member at another server, by the end that owns the link only", () => {
     const store = new SharedStore();
     const [a, b] = [store.start(), store.start()];

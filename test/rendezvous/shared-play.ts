@@ -219,7 +219,10 @@ export class SharedStore {
       ...(gangSize === undefined ? {} : { gangSize }),
     };
     const log = `10${this.#begun.toString(16).padStart(30, "0")}`;
-    const fold = new LogFold({ log, base: 1_000 * this.#begun, rules }, { tombstones: 100 });
+    const fold = new LogFold(
+      { log, base: 1_000 * this.#begun, clock: 1_000 * this.#begun, rules },
+      { tombstones: 100 },
+    );
     const begun = { fold, awaiting: new Map() };
     this.#logs.set(mesh, begun);
     for (const server of this.servers) this.restore(server, mesh);

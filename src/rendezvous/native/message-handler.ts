@@ -163,7 +163,7 @@ export class NativeMessageHandler {
    * tries something else.
    */
   #grant(session: MemberSession, control: ControlOf<"grant">, now: number): void {
-    const { grantsPerSecond } = this.#rules.limits;
+    const { grantsPerSecond, grantsRelayedPerSecond } = this.#rules.limits;
     const mesh = this.#meshes.find(session.mesh);
     const members = mesh?.members;
     const [owner, later] = [members?.get(control.owner), members?.get(control.later)];
@@ -172,10 +172,12 @@ export class NativeMessageHandler {
     if (!isPair || sender?.session !== session || receiver === undefined) return;
     const target = receiver.session;
     if (target !== undefined && target.logProgress?.isAdmitted !== true) return;
-    const count = session.countGrant(now);
-    if (count > grantsPerSecond) {
-      if (count === grantsPerSecond + 1)
-        this.#sessionCloser.note(session, "GRANT_DROPPED", `more than ${grantsPerSecond} grants in a second`);
+    const most = target === undefined ? grantsRelayedPerSecond : grantsPerSecond;
+    const count = session.countGrant(target === undefined, now);
+    if (count > most) {
+      const where = target === undefined ? " to members at other servers" : "";
+      if (count === most + 1)
+        this.#sessionCloser.note(session, "GRANT_DROPPED", `more than ${most} grants${where} in a second`);
     } else if (target !== undefined) this.#passOn(control, sender, target);
     else mesh?.attachments.publish({ type: "relayed", to: receiver.id, control });
   }

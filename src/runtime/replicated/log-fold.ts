@@ -1,12 +1,17 @@
 import type { Limits } from "../../core/limits.js";
 import type { Address } from "../../protocol/address.js";
-import { type Candidate, type Change, Directory, type Entry, entryOf, type Id } from "../../protocol/directory.js";
+import {
+  type Candidate,
+  type Change,
+  Directory,
+  type Entry,
+  entryOf,
+  type Id,
+  mostRecoveryGap,
+} from "../../protocol/directory.js";
 import { storedBytes, storedMembersBytes } from "../../rendezvous/stored-members.js";
 import type { Attachment, LogAppend, LogFact, LogState } from "../../rendezvous/types.js";
 import type { EntryContent, LogHead, LogSnapshot, PlacedFact, StoredReport } from "./store-keys.js";
-
-/** Revisions move so far above the base of the log because of what returned members have read, and no further. */
-const mostGap = 2 ** 50;
 
 /** Writers that are remembered: those of a snapshot that deletes their entries must be, and more than so many are long dead. */
 const mostWriters = 64;
@@ -133,8 +138,11 @@ export class LogFold {
     };
   }
 
-  /** The same to be stored, with what the fold itself needs. `covers`: the revision of the store up to which it has read. */
-  snapshot(covers: number): LogSnapshot {
+  /**
+   * The same to be stored, with what the fold itself needs. `covers`: the revision of the store up to which it has read. `kept`:
+   * writers with entries in the store, whose numbers must be known to whoever reads these again.
+   */
+  snapshot(covers: number, kept: ReadonlyMap<Id, unknown>): LogSnapshot {
     const { log, revision, members, claims, removed, attachments } = this.state;
     const { kind, reason, incomplete } = this.#ended ?? {};
     return {
@@ -150,12 +158,24 @@ export class LogFold {
         writer,
         number,
         rejected,
-      ]).slice(-mostWriters),
+      ]).filter(([writer], index) => kept.has(writer) || this.#isRecent(index)),
       nextRank: this.#nextRank,
       ...(kind === undefined || reason === undefined
         ? {}
         : { ended: { kind, reason, ...(incomplete === undefined ? {} : { incomplete }) } }),
     };
+  }
+
+  /** Writers that a snapshot does not name any more, and that have not written of late, are long dead. */
+  forgetWriters({ writers }: LogSnapshot): void {
+    const named = new Set(writers.map(([writer]) => writer));
+    const old = [...this.#writers.keys()].filter((writer, index) => !named.has(writer) && !this.#isRecent(index));
+    for (const writer of old) this.#writers.delete(writer);
+  }
+
+  /** True of the newest writers, by their place among all. */
+  #isRecent(index: number): boolean {
+    return index >= this.#writers.size - mostWriters;
   }
 
   #restore({ place, revision, members, claims, removed, attachments, writers, nextRank, ended }: LogSnapshot): void {
@@ -196,7 +216,7 @@ export class LogFold {
     const order = change.type === "joined" || change.type === "replaced" ? change.order : undefined;
     const token = change.type === "claimed" ? change.token : undefined;
     const carried = Math.max(after, order ?? 0, token ?? 0);
-    return Math.max(this.revision, Math.min(carried, this.head.base + mostGap)) + 1;
+    return Math.max(this.revision, Math.min(carried, this.head.clock + mostRecoveryGap)) + 1;
   }
 
   #counts(change: Change, judges: number | undefined, writer: Id): boolean {

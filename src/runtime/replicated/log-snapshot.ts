@@ -46,7 +46,7 @@ export function snapshotOf(
       ...stale.map((each) => ({ key: each.key, of: "modified", is: "equal", revision: each.written }) as const),
     ],
     operations: [
-      { type: "put", key, value: JSON.stringify(fold.snapshot(revision)) },
+      { type: "put", key, value: JSON.stringify(fold.snapshot(revision, newest)) },
       { type: "delete", key: ofOthers.key, end: ofLog.key },
       { type: "delete", key: ofLog.end, end: ofOthers.end },
       ...deletes.map((range) => ({ type: "delete", ...range }) as const),

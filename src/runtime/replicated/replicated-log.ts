@@ -62,8 +62,8 @@ interface MeshLog {
   snapshotPlace: number;
   isSnapshotDue: boolean;
   readonly awaiting: Map<Id, number>;
-  /** The machine has been told what it is, since it has forgotten it. */
-  isTold: boolean;
+  /** The machine has it: since it has last forgotten the mesh, `restored` has come. */
+  isKnownToMachine: boolean;
   /** When its end was seen here. */
   endedAt?: number;
   corrupt?: string;
@@ -98,14 +98,12 @@ export class ReplicatedLog implements SharedMembershipLog {
   #isClosed = false;
   /** All changes up to this revision are known. */
   #revision = 0;
-  /** The highest revision that anything has named. */
-  #highest = 0;
   #watch: StoreWatch | undefined;
   #watchCount = 0;
   #watchedAt = 0;
   #isLost = false;
-  /** A key that is of no mesh has been told. */
-  #isForeignTold = false;
+  /** A key that is of no mesh has been reported. */
+  #isForeignReported = false;
   #servers: { readonly self: Id; readonly others: readonly ObservedServer[] } | undefined;
   #failure: FullmeshError | undefined;
   #cancelTick: (() => void) | undefined;
@@ -141,11 +139,8 @@ export class ReplicatedLog implements SharedMembershipLog {
     this.#writer = new StoreWriter(store, limits, newId, address, clock, {
       logOf: (mesh) => this.#logOf(mesh),
       begin: (mesh) => this.#begin(mesh),
-      died: () => this.#readAll(),
-      refused: () => this.#readAll(),
+      ended: () => this.#readAll(),
       failed,
-      reached: (revision, floor) => this.#reached(revision, floor),
-      floor: () => this.#highest,
     });
     this.#reader = new ImageReader(store, limits.storeAnswerMs, failed);
     this.#snapshots = new ImageReader(store, limits.storeAnswerMs, failed);
@@ -174,7 +169,7 @@ export class ReplicatedLog implements SharedMembershipLog {
     const mesh = this.#meshes.get(name);
     if (mesh?.corrupt !== undefined) this.#reject(name, key, "unavailable");
     // What ends a mesh, ends what was wanted of it.
-    else if (mesh?.isTold === true && mesh.endedAt !== undefined) this.#reject(name, key, "conflict");
+    else if (mesh?.isKnownToMachine === true && mesh.endedAt !== undefined) this.#reject(name, key, "conflict");
     else {
       const content = { change, after, ...(judges === undefined ? {} : { judges }) };
       this.#writer.write({ type: "entry", mesh: name, queuedAt: this.#clock.now(), content, key });
@@ -183,7 +178,7 @@ export class ReplicatedLog implements SharedMembershipLog {
   }
 
   publish(mesh: string, fact: LogFact): void {
-    if (this.#isClosed) return;
+    if (this.#isClosed || this.#meshes.get(mesh)?.corrupt !== undefined) return;
     const at = { mesh, queuedAt: this.#clock.now() };
     if (fact.type === "awaiting") this.#writer.write({ type: "awaiting", ...at, count: fact.count });
     else if (fact.type === "reported") {
@@ -196,7 +191,7 @@ export class ReplicatedLog implements SharedMembershipLog {
   /** Nothing comes of the mesh until something new is in its log; then `restored` comes first. */
   forget(name: string): void {
     const mesh = this.#meshes.get(name);
-    if (mesh !== undefined) mesh.isTold = false;
+    if (mesh !== undefined) mesh.isKnownToMachine = false;
   }
 
   close(): void {
@@ -243,15 +238,6 @@ export class ReplicatedLog implements SharedMembershipLog {
     this.#end();
     this.#writer.cancel();
     this.#fatal(error);
-  }
-
-  #reached(revision: number, floor: number): void {
-    if (revision < floor) {
-      const message = `the store was at revision ${floor}, and is at ${revision} now`;
-      this.#giveUp(new FullmeshError("STORE_ROLLED_BACK", message));
-      return;
-    }
-    this.#highest = Math.max(this.#highest, revision);
   }
 
   /** Several times in a beat: everything that is late. */
@@ -308,12 +294,12 @@ export class ReplicatedLog implements SharedMembershipLog {
       this.#isLost = false;
       this.#tracker.steady(now);
       // Who this server is now, comes first.
-      this.#tellServers(now);
+      this.#outputServers(now);
       this.#answer({ type: "storeBack" });
-    } else if (!isLost) this.#tellServers(now);
+    } else if (!isLost) this.#outputServers(now);
   }
 
-  #tellServers(now: number): void {
+  #outputServers(now: number): void {
     const self = this.#writer.id;
     if (!this.#writer.isRegistered) return;
     if (this.#tracker.isIntruder(self)) {
@@ -330,6 +316,7 @@ export class ReplicatedLog implements SharedMembershipLog {
 
   /** Deletes logs that are over for long, so that the store does not grow with each name that there ever was. */
   #deleteEnded(now: number): void {
+    if (this.#isLost) return;
     for (const mesh of this.#meshes.values()) {
       const { name, headModified, endedAt } = mesh;
       if (endedAt === undefined || now - endedAt < endedLeases * this.#limits.storeLeaseMs) continue;
@@ -347,13 +334,10 @@ export class ReplicatedLog implements SharedMembershipLog {
   #readAll(): void {
     if (this.#isClosed) return;
     this.#closeWatch();
-    const floor = this.#highest;
-    this.#reader.read(allKeys, (image) => this.#install(image, floor), this.#clock.now());
+    this.#reader.read(allKeys, (image) => this.#install(image), this.#clock.now());
   }
 
-  #install(image: StoreImage, floor: number): void {
-    this.#reached(image.revision, floor);
-    if (this.#isClosed) return;
+  #install(image: StoreImage): void {
     if (image.bad !== undefined && !this.#isStarted) {
       this.#giveUp(new FullmeshError("STORE_CORRUPT", describeBad(image.bad.key, image.bad.reason)));
       return;
@@ -404,7 +388,7 @@ export class ReplicatedLog implements SharedMembershipLog {
     if (this.#isStarted) return;
     this.#isStarted = true;
     this.#tracker.steady(now);
-    this.#tellServers(now);
+    this.#outputServers(now);
     this.#started?.();
   }
 
@@ -429,8 +413,8 @@ export class ReplicatedLog implements SharedMembershipLog {
   /** The store has no log of this mesh. One that there was has ended, and its keys have been deleted. */
   #lostLog(mesh: MeshLog): void {
     const { fold } = mesh;
-    if (fold !== undefined && mesh.isTold && mesh.endedAt === undefined) {
-      this.#tellRestored(mesh, fold, {
+    if (fold !== undefined && mesh.isKnownToMachine && mesh.endedAt === undefined) {
+      this.#outputRestored(mesh, fold, {
         type: "ended",
         kind: "forgotten",
         reason: "the store has no log of it any more",
@@ -472,7 +456,7 @@ export class ReplicatedLog implements SharedMembershipLog {
 
   /** A log that is over is of no interest to a machine that had nothing to do with it. */
   #restore(mesh: MeshLog, fold: LogFold): void {
-    const { isTold, endedAt } = mesh;
+    const { isKnownToMachine, endedAt } = mesh;
     const isForeign = differencesOf(fold.head.rules, this.#rules).length > 0;
     const foreign: MeshEnd = { type: "ended", kind: "forgotten", reason: "its log was begun by other rules" };
     const ended = isForeign ? foreign : fold.ended;
@@ -480,7 +464,8 @@ export class ReplicatedLog implements SharedMembershipLog {
     if (ended === undefined) delete mesh.endedAt;
     else mesh.endedAt = endedAt ?? this.#clock.now();
     const isAwaited = this.#writer.sent.some(({ write }) => write.mesh === mesh.name);
-    if (ended === undefined || isAwaited || (isTold && endedAt === undefined)) this.#tellRestored(mesh, fold, ended);
+    if (ended === undefined || isAwaited || (isKnownToMachine && endedAt === undefined))
+      this.#outputRestored(mesh, fold, ended);
   }
 
   /** What has become of own entries that were sent, by what was read. Those that are not in it may still come. */
@@ -532,7 +517,6 @@ export class ReplicatedLog implements SharedMembershipLog {
       if (count !== this.#watchCount || this.#isClosed) return;
     }
     this.#revision = Math.max(this.#revision, revision);
-    this.#highest = Math.max(this.#highest, revision);
     this.#writer.pump();
   }
 
@@ -562,10 +546,10 @@ export class ReplicatedLog implements SharedMembershipLog {
       this.#meshEvent(this.#meshOf(item.mesh), item, event.modified);
   }
 
-  /** Somebody else writes below the prefix: that is told once. */
+  /** Somebody else writes below the prefix: that is reported once. */
   #foreign({ key, reason }: BadItem): void {
-    if (this.#isForeignTold) return;
-    this.#isForeignTold = true;
+    if (this.#isForeignReported) return;
+    this.#isForeignReported = true;
     this.#answer({ type: "corrupt", reason: describeBad(key, reason) });
   }
 
@@ -602,7 +586,9 @@ export class ReplicatedLog implements SharedMembershipLog {
         if (mesh.corrupt === undefined) this.#head(mesh, item.head, modified);
         break;
       case "snapshot":
-        if (mesh.fold?.head.log === item.snapshot.log) mesh.snapshotPlace = item.snapshot.place;
+        if (mesh.fold?.head.log !== item.snapshot.log) break;
+        mesh.snapshotPlace = item.snapshot.place;
+        mesh.fold.forgetWriters(item.snapshot);
         break;
       case "entry":
         if (this.#isNext(item.writer, item.number)) this.#entry(mesh, item);
@@ -639,7 +625,7 @@ export class ReplicatedLog implements SharedMembershipLog {
       snapshotPlace: 0,
       isSnapshotDue: false,
       awaiting: new Map(),
-      isTold: false,
+      isKnownToMachine: false,
     };
     this.#meshes.set(name, mesh);
     return mesh;
@@ -656,8 +642,9 @@ export class ReplicatedLog implements SharedMembershipLog {
   #begin(name: string): Step {
     const mesh = this.#meshOf(name);
     const key = headKey(name);
-    const base = Math.max(this.#baseRevision(), mesh.fold?.revision ?? 0);
-    const head: LogHead = { log: this.#newId(), base, rules: this.#rules };
+    const clock = this.#baseRevision();
+    const base = Math.max(clock, mesh.fold?.revision ?? 0);
+    const head: LogHead = { log: this.#newId(), base, clock, rules: this.#rules };
     const leftovers = [below(meshKey(name, "entry")), below(meshKey(name, "report")), { key: snapshotKey(name) }];
     return {
       conditions: [{ key, of: "modified", is: "equal", revision: mesh.headModified }],
@@ -686,7 +673,7 @@ export class ReplicatedLog implements SharedMembershipLog {
     mesh.snapshotPlace = 0;
     delete mesh.endedAt;
     if (mesh.begun !== undefined && mesh.begun.modified <= modified) delete mesh.begun;
-    this.#tellRestored(mesh, fold, undefined);
+    this.#outputRestored(mesh, fold, undefined);
   }
 
   #entry(mesh: MeshLog, { log, writer, number, content }: Extract<StoreItem, { readonly type: "entry" }>): void {
@@ -694,8 +681,8 @@ export class ReplicatedLog implements SharedMembershipLog {
     const key = sent?.write.key;
     const { fold } = mesh;
     const isCurrent = fold !== undefined && fold.head.log === log && mesh.corrupt === undefined;
-    // The machine is told what there was before this.
-    if (isCurrent && !mesh.isTold && mesh.endedAt === undefined) this.#tellRestored(mesh, fold, undefined);
+    // What there was before this comes first.
+    if (isCurrent && !mesh.isKnownToMachine && mesh.endedAt === undefined) this.#outputRestored(mesh, fold, undefined);
     const result = isCurrent ? fold.add(writer, number, content) : ({ type: "rejected" } as const);
     if (result === undefined || result.type === "rejected") {
       if (key !== undefined) this.#reject(mesh.name, key, "conflict");
@@ -723,7 +710,7 @@ export class ReplicatedLog implements SharedMembershipLog {
 
   #report(mesh: MeshLog, { member, writer, report }: Extract<StoreItem, { readonly type: "report" }>): void {
     const before = mesh.fold?.reportOf(member);
-    const fact = mesh.isTold ? mesh.fold?.report(member, writer, report) : undefined;
+    const fact = mesh.isKnownToMachine ? mesh.fold?.report(member, writer, report) : undefined;
     if (fact === undefined || JSON.stringify(fact) === JSON.stringify(before)) return;
     this.#answer({ type: "published", mesh: mesh.name, server: writer, fact });
   }
@@ -731,7 +718,7 @@ export class ReplicatedLog implements SharedMembershipLog {
   #awaits(mesh: MeshLog, server: Id, count: number): void {
     if (mesh.awaiting.get(server) === count) return;
     mesh.awaiting.set(server, count);
-    if (mesh.isTold && mesh.fold !== undefined) {
+    if (mesh.isKnownToMachine && mesh.fold !== undefined) {
       this.#answer({ type: "published", mesh: mesh.name, server, fact: { type: "awaiting", count } });
     }
   }
@@ -751,9 +738,9 @@ export class ReplicatedLog implements SharedMembershipLog {
     this.#answer({ type: "rejected", mesh, key, reason });
   }
 
-  #tellRestored(mesh: MeshLog, fold: LogFold, ended: MeshEnd | undefined): void {
+  #outputRestored(mesh: MeshLog, fold: LogFold, ended: MeshEnd | undefined): void {
     const answers = this.#settled(mesh, fold);
-    mesh.isTold = true;
+    mesh.isKnownToMachine = true;
     const awaiting = Array.from(mesh.awaiting, ([server, count]) => ({ server, count }));
     const state: LogState = { ...fold.state, awaiting, ...(ended === undefined ? {} : { ended }) };
     this.#answer({ type: "restored", mesh: mesh.name, state, answers });

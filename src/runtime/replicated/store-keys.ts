@@ -137,6 +137,8 @@ const headFields = {
   log: id,
   /** The revision before the first. */
   base: wholeNumber(0),
+  /** What the clock of the server said that has begun it, as a revision. */
+  clock: wholeNumber(0),
   rules: object("rules", rulesFields),
 };
 

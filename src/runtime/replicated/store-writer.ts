@@ -24,9 +24,9 @@ import {
   serverKey,
 } from "./store-keys.js";
 
-/** Values of one transaction, and their length in all: a store takes 128 operations, and 1.5 MB. */
+/** Values of one transaction, and their bytes before the last one of them: a store takes 128 operations, and 1.5 MB. */
 const batchValues = 40;
-const batchLength = 262_144;
+const batchBytes = 262_144;
 
 /** Something to be written below a mesh. */
 export type Write = { readonly mesh: string; readonly queuedAt: number } & (
@@ -59,15 +59,9 @@ export interface WriterEvents {
   /** The log that is written to; undefined: there is none, and `begin` gives the transaction that begins one. */
   logOf(mesh: string): Id | undefined;
   begin(mesh: string): Step;
-  /** Its presence is gone: nothing that it has sent is performed any more. `register` makes another one. */
-  died(): void;
-  /** The conditions of its registration did not hold. */
-  refused(): void;
+  /** It has no presence: that is gone, and nothing that it has sent is performed any more, or its registration did not hold. */
+  ended(): void;
   failed(error: FullmeshError): void;
-  /** A revision of the store, and the least that it may be. */
-  reached(revision: number, floor: number): void;
-  /** The highest revision seen. */
-  floor(): number;
 }
 
 /**
@@ -167,7 +161,6 @@ export class StoreWriter {
     const now = this.#clock.now();
     this.#enteringSince = now;
     const key = serverKey(this.#id);
-    const floor = this.#events.floor();
     const presence: Presence = this.#presence(0, 0);
     this.#request.start<TransactionResult>(
       (done) =>
@@ -181,11 +174,10 @@ export class StoreWriter {
         ),
       ({ succeeded, revision, reads: [found] }) => {
         this.#enteringSince = undefined;
-        this.#events.reached(revision, floor);
         // It may have been performed, and not been answered.
         const modified = succeeded ? revision : found?.values[0]?.modified;
         if (modified === undefined) {
-          this.#events.refused();
+          this.#events.ended();
           return;
         }
         this.#lease = lease;
@@ -256,7 +248,7 @@ export class StoreWriter {
       // The lease may have run out meanwhile: without it this would never be performed.
       this.#enteringSince = undefined;
       this.#request.cancel();
-      this.#events.refused();
+      this.#events.ended();
     }
     this.#request.tick(now);
     this.#renewal.tick(now);
@@ -307,7 +299,6 @@ export class StoreWriter {
     const modified = this.#modified ?? 0;
     const beat = this.#beat + 1;
     const value = JSON.stringify(this.#presence(beat, this.#number));
-    const floor = this.#events.floor();
     const transaction = {
       conditions: [{ key, of: "modified", is: "equal", revision: modified } as const, ...conditions],
       operations: [
@@ -322,7 +313,6 @@ export class StoreWriter {
     this.#request.start<TransactionResult>(
       (answered) => this.#store.transact(transaction, answered),
       ({ succeeded, revision, reads: [own, ...others] }) => {
-        this.#events.reached(revision, floor);
         const found = own?.values[0];
         if (succeeded) this.#performed(beat, revision);
         else if (found?.modified === modified) this.#notPerformed(beat);
@@ -332,7 +322,7 @@ export class StoreWriter {
           this.#lease = undefined;
           this.#renewal.cancel();
           this.#steps.length = 0;
-          this.#events.died();
+          this.#events.ended();
           return;
         }
         done?.(
@@ -361,17 +351,17 @@ export class StoreWriter {
   /** The next values, or the beginning of the log that the first of them needs. */
   #nextBatch(): Step | undefined {
     const operations: StoreOperation[] = [];
-    let length = 0;
+    let bytes = 0;
     let taken = 0;
     for (const write of this.#queue) {
       const log = this.#events.logOf(write.mesh);
-      const isFull = operations.length >= batchValues || length >= batchLength;
+      const isFull = operations.length >= batchValues || bytes >= batchBytes;
       if (isFull || (log === undefined && beginsLog(write))) break;
       taken += 1;
       // A fact about a log that is over says nothing.
       if (log === undefined) continue;
       const operation = this.#operation(write, log);
-      length += operation.value.length;
+      bytes += new TextEncoder().encode(operation.value).length;
       operations.push(operation);
     }
     const first = this.#queue[taken];

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Entry, Id } from "../../../src/protocol/directory.js";
+import { greatestClaim } from "../../../src/protocol/directory.js";
 import { type FoldResult, LogFold } from "../../../src/runtime/replicated/log-fold.js";
 import type { EntryContent, LogHead } from "../../../src/runtime/replicated/store-keys.js";
 import { change, claimed, fact, first, gone, headWith, idOf, joined, replaced, second, unclaimed } from "./samples.js";
@@ -32,6 +33,9 @@ class Script {
   }
 }
 
+/** No writer has entries in the store. */
+const none: ReadonlyMap<string, unknown> = new Map();
+
 const { appended, rejected, published } = { appended: "appended", rejected: "rejected", published: "published" };
 
 describe("the fold of a shared log", () => {
@@ -51,7 +55,7 @@ describe("the fold of a shared log", () => {
     let count = 0;
     while (script.by(first, newcomer(count + 1))?.type === appended) count += 1;
     expect(count).toBeGreaterThan(500);
-    const snapshot = script.fold.snapshot(1);
+    const snapshot = script.fold.snapshot(1, none);
     expect(Buffer.byteLength(JSON.stringify(snapshot))).toBeLessThan(1_048_576);
     const again = new Script(headWith(), new LogFold(headWith(), limits, snapshot));
     for (const each of [script, again]) {
@@ -187,12 +191,42 @@ describe("the fold of a shared log", () => {
     );
   });
 
+  it("goes no further above the clock, however often a log follows one that went so far", () => {
+    const clock = 1_800_000_000_000_000;
+    let reached = clock;
+    for (let round = 0; round < 20; round += 1) {
+      const fold = new LogFold({ ...headWith({}, reached), clock }, limits);
+      fold.add(first, 1, joined(1, { order: greatestClaim }));
+      reached = fold.revision;
+    }
+    expect(reached).toBeLessThan(clock + 2 ** 50 + 100);
+  });
+
+  it("remembers the newest writers, and those whose entries a snapshot leaves in the store", () => {
+    const { fold } = new Script();
+    const writer = (index: number): string => idOf(1_000 + index);
+    for (let index = 0; index < 200; index += 1) fold.add(writer(index), 1, joined(1));
+    const snapshot = fold.snapshot(1, new Map([[writer(3), 1]]));
+    const named = snapshot.writers.map(([id]) => id);
+    expect(named).toEqual([writer(3), ...Array.from({ length: 64 }, (_, index) => writer(136 + index))]);
+    fold.add(writer(200), 1, joined(1));
+    fold.forgetWriters(snapshot);
+    expect([3, 4, 135, 136, 199, 200].map((index) => fold.outcomeOf(writer(index), 1))).toEqual([
+      false,
+      undefined,
+      undefined,
+      false,
+      false,
+      false,
+    ]);
+  });
+
   it("knows what became of the newest entries of a writer", () => {
     const { fold } = new Script();
     fold.add(first, 1, joined(1));
     fold.add(first, 2, joined(1));
     expect([1, 2, 3].map((number) => fold.outcomeOf(first, number))).toEqual([true, false, undefined]);
-    const restored = new LogFold(fold.head, limits, fold.snapshot(1));
+    const restored = new LogFold(fold.head, limits, fold.snapshot(1, none));
     expect([1, 2, 3].map((number) => restored.outcomeOf(first, number))).toEqual([true, false, undefined]);
   });
 });
@@ -261,11 +295,11 @@ describe("the fold of any stream of entries", () => {
         const entries = numbered(stream);
         const whole = foldAll(entries);
         const before = foldAll(entries.slice(0, cut));
-        const stored = JSON.parse(JSON.stringify(before.snapshot(9)));
+        const stored = JSON.parse(JSON.stringify(before.snapshot(9, none)));
         // Those that the snapshot covers may still be there, too.
         const rest = foldAll(entries, new LogFold(before.head, limits, stored));
         expect(rest.state).toEqual(whole.state);
-        expect(rest.snapshot(10)).toEqual(whole.snapshot(10));
+        expect(rest.snapshot(10, none)).toEqual(whole.snapshot(10, none));
       }),
     );
   });
@@ -282,7 +316,7 @@ describe("the fold of any stream of entries", () => {
             const entry = entries[Math.min(of, at)];
             if (entry !== undefined) replayed[Math.max(of, at)]?.push({ ...entry, content: instead ?? entry.content });
           }
-          expect(foldAll(replayed.flat()).snapshot(1)).toEqual(foldAll(entries).snapshot(1));
+          expect(foldAll(replayed.flat()).snapshot(1, none)).toEqual(foldAll(entries).snapshot(1, none));
         },
       ),
     );

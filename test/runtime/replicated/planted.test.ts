@@ -37,8 +37,8 @@ const plants: readonly { readonly when: string; readonly seed: number; readonly 
     seed: 1,
     plant: () => {
       const { snapshot } = LogFold.prototype;
-      vi.spyOn(LogFold.prototype, "snapshot").mockImplementation(function (this: LogFold, covers) {
-        return { ...snapshot.call(this, covers), writers: [] };
+      vi.spyOn(LogFold.prototype, "snapshot").mockImplementation(function (this: LogFold, covers, kept) {
+        return { ...snapshot.call(this, covers, kept), writers: [] };
       });
     },
   },

@@ -12,7 +12,7 @@ export const rules: StoreRules = { format: 1, capacity: null, onFull: "hold", di
 export const [first, second] = [idOf(0xa), idOf(0xb)];
 
 export function headWith(changed: Partial<StoreRules> = {}, base = 1_000): LogHead {
-  return { log: idOf(0x106), base, rules: { ...rules, ...changed } };
+  return { log: idOf(0x106), base, clock: base, rules: { ...rules, ...changed } };
 }
 
 export function change(of: Change, judges?: number, after = 0): EntryContent {

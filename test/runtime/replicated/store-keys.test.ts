@@ -40,7 +40,11 @@ describe("keys and values of the store", () => {
     });
     const awaiting = { number: 2, count: 3 };
     expect(read(awaitingKey(mesh, first), awaiting)).toEqual({ type: "awaiting", mesh, writer: first, awaiting });
-    expect(read(snapshotKey(mesh), fold.snapshot(3))).toEqual({ type: "snapshot", mesh, snapshot: fold.snapshot(3) });
+    expect(read(snapshotKey(mesh), fold.snapshot(3, new Map()))).toEqual({
+      type: "snapshot",
+      mesh,
+      snapshot: fold.snapshot(3, new Map()),
+    });
     const contents = [
       joined(1, { order: 5 }),
       replaced(1, 2),
