@@ -479,10 +479,12 @@ export class Mesh {
     this.attachments.publish({ type: "ended", kind, reason, ...lack });
   }
 
-  /** Nobody of it has been heard at any server for a lease. */
+  /** Nobody of it has been heard at any server for a lease. That does not count if somebody comes before it. */
   publishForgotten(now: number): void {
     this.#endPublishedAt = now;
-    this.attachments.publish({ type: "ended", kind: "forgotten", reason: this.unheardText });
+    let judges = 0;
+    for (const { attachment } of this.members.listed.values()) judges = Math.max(judges, attachment);
+    this.attachments.publish({ type: "ended", kind: "forgotten", reason: this.unheardText, judges });
   }
 
   /** Another mesh of this name has been there before: its appends may still be answered. */

@@ -38,12 +38,16 @@ export type LogFact =
   | { readonly type: "relayed"; readonly to: Id; readonly control: ControlOf<"grant"> }
   /** So many members of an earlier log are awaited at this server. */
   | { readonly type: "awaiting"; readonly count: number }
-  /** The mesh ends, is left to its members, or is forgotten because nobody of it is there. Nothing counts behind it. */
+  /**
+   * The mesh ends, is left to its members, or is forgotten because nobody of it is there. Nothing counts behind it. `judges`: the
+   * newest attachment of a member that its writer knew; one that is newer is the reason why it does not count.
+   */
   | {
       readonly type: "ended";
       readonly kind: "teardown" | "release" | "tooLate" | "forgotten";
       readonly reason: string;
       readonly incomplete?: string;
+      readonly judges?: number;
     };
 
 /** Where a member of a shared log has its session. */

@@ -54,13 +54,16 @@ export class SharedServer {
   }
 
   give(input: RendezvousInput): void {
-    if (this.isCut || this.isStopped) this.unread.push(input);
+    if (this.isCut || this.isStopped || this.unread.length > 0) this.unread.push(input);
     else this.play.give(input);
   }
 
-  /** It takes what was held back. */
+  /** It takes what was held back. What comes of that comes behind the rest of it, as in a log. */
   catchUp(): void {
-    for (const input of this.unread.splice(0)) this.play.give(input);
+    for (let next = this.unread[0]; next !== undefined; next = this.unread[0]) {
+      this.play.give(next);
+      this.unread.shift();
+    }
     for (const what of this.written.splice(0)) what();
   }
 }

@@ -253,6 +253,32 @@ describe("a server that has gone", () => {
   });
 });
 
+describe("a mesh that one server forgets", () => {
+  test("stays if somebody has come to another one before that", () => {
+    const store = new SharedStore();
+    const [a, b] = [store.start(), store.start()];
+    nativeMembers(a.play, 1);
+    store.settle();
+    store.kill(a);
+    store.pass(leaseMs / 2);
+    const c = store.start();
+    b.isCut = true;
+    const newcomer = c.play.native("127.0.0.1:14201").register();
+    store.pass(leaseMs);
+    expect(newcomer.end.last("admitted")?.order).toBe(newcomer.order);
+    expect(b.written.length).toBeGreaterThan(0);
+    b.isCut = false;
+    b.catchUp();
+    store.settle();
+    expect(store.fold().ended).toBeUndefined();
+    for (const { play } of [b, c]) expect(play.machine.presentIn("default")).toEqual([newcomer.address]);
+    newcomer.caller.close("ECONNRESET");
+    store.kill(c);
+    store.pass(2 * leaseMs);
+    expect(b.play.eventsOf("forgotten").length).toBe(1);
+  });
+});
+
 describe("a server that is late", () => {
   /** Two members at the first server and one at the second, linked, where the first server is stopped. */
   function stopped(): {

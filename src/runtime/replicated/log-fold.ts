@@ -291,6 +291,11 @@ export class LogFold {
     return current === undefined || judges === undefined || current.attachment === judges;
   }
 
+  /** A member has joined, or has come back, behind this attachment. */
+  #hasNewer(judges = Number.POSITIVE_INFINITY): boolean {
+    return [...this.#attachments.values()].some(({ attachment }) => attachment > judges);
+  }
+
   #remove(id: Id): void {
     const member = this.#directory.member(id);
     if (member !== undefined) {
@@ -332,6 +337,7 @@ export class LogFold {
       case "relayed":
         return this.isListed(fact.to) ? { type: "published", fact } : undefined;
       case "ended":
+        if (this.#hasNewer(fact.judges)) return undefined;
         this.#ended = fact;
         return { type: "published", fact };
     }

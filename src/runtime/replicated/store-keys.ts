@@ -171,7 +171,7 @@ const fact = typed("a fact", {
   attached: { id },
   detached: { id, judges: wholeNumber(1), reason: sentence },
   relayed: { to: id, control: typed("a grant", { grant: controls.grant }) },
-  ended: endedFields,
+  ended: { ...endedFields, judges: optional(wholeNumber(0)) },
 });
 
 const appendFields = { change, after: wholeNumber(0), judges: optional(wholeNumber(0)) };

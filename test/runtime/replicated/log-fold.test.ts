@@ -146,6 +146,24 @@ describe("the fold of a shared log", () => {
     expect(script.fold.state.claims[0]?.token).toBeGreaterThan(2_000);
   });
 
+  it("is forgotten unless somebody has joined or come back whom the writer of that did not know", () => {
+    const script = new Script();
+    const forgotten = (judges: number): EntryContent => {
+      return fact({ type: "ended", kind: "forgotten", reason: "test", judges });
+    };
+    script.all(joined(1));
+    const known = script.attachmentOf(1);
+    expect(script.all(forgotten(0), joined(2), forgotten(known), gone("left", 2))).toEqual([
+      rejected,
+      appended,
+      rejected,
+      appended,
+    ]);
+    expect(script.all(fact({ type: "attached", id: idOf(1) }), forgotten(known))).toEqual([published, rejected]);
+    expect(script.all(forgotten(script.attachmentOf(1)), joined(3))).toEqual([published, rejected]);
+    expect(script.fold.snapshot(1, none).ended).toEqual({ kind: "forgotten", reason: "test" });
+  });
+
   it("counts nothing behind the end", () => {
     const script = new Script();
     script.all(joined(1), fact({ type: "ended", kind: "teardown", reason: "test" }));
