@@ -34,7 +34,7 @@ export class ServerRedial {
   #current = 0;
   #tried = 0;
   /** The newest failure of each address, the newest last. */
-  readonly #failed = new Map<Endpoint, FailedAddress>();
+  readonly #failed = new Map<Address, FailedAddress>();
   /** The longest time that a server has named since the last pause. */
   #namedMs = 0;
   /** For how many milliseconds it may go on, in all and still. Infinity: for ever; undefined: not at all, one round is the end. */
@@ -109,14 +109,17 @@ export class ServerRedial {
     if (this.#tried + 1 < this.#servers.length) return true;
     if (!this.isAllowed) return false;
     return (
-      !isFinal || this.#servers.some((server) => server !== this.server && this.#failed.get(server)?.isFinal !== true)
+      !isFinal ||
+      this.#servers.some(
+        (server) => server !== this.server && this.#failed.get(formatAddress(server))?.isFinal !== true,
+      )
     );
   }
 
   /** That the server is not there yet, or has ended the connection, as a sentence; undefined if that address has failed before. */
   awaited({ code, message }: LogEvent): string | undefined {
     const { server, serverName } = this;
-    if (server === undefined || this.#failed.has(server)) return undefined;
+    if (server === undefined || this.#failed.has(formatAddress(server))) return undefined;
     const what =
       code === "SERVER_UNREACHABLE" ? `no server at ${serverName} yet` : `${serverName} has not let this node in yet`;
     const next = this.hasSeveral ? `trying ${this.#names(", ")} in turn` : "trying again";
@@ -184,8 +187,9 @@ export class ServerRedial {
   /** Why the present address has failed. */
   note({ code, message }: LogEvent, isFinal = false): void {
     if (this.server === undefined) return;
-    this.#failed.delete(this.server);
-    this.#failed.set(this.server, { code, message, isFinal });
+    const address = formatAddress(this.server);
+    this.#failed.delete(address);
+    this.#failed.set(address, { code, message, isFinal });
   }
 
   #setPause(now: number): void {
@@ -209,7 +213,7 @@ export class ServerRedial {
 
   /** Why each address has failed, as far as it has. */
   get failures(): string {
-    return Array.from(this.#failed, ([server, { message }]) => `${formatAddress(server)}: ${message}`).join("; ");
+    return Array.from(this.#failed, ([server, { message }]) => `${server}: ${message}`).join("; ");
   }
 
   /** What its end comes to for a node that has not been taken in yet, and wants to be under this address. */

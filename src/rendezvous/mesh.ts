@@ -321,7 +321,7 @@ export class Mesh {
     // Where servers share the log, it may begin with a session at another one.
     if (this.#rules.isShared) this.recovery.begin(now);
     // Another server lets newcomers in: no members of an earlier log have to come first here.
-    if (key === undefined && entry.type === "joined" && entry.order === entry.revision) this.recovery.setKnown();
+    if (key === undefined && entry.type === "joined" && entry.order === entry.revision) this.recovery.setEstablished();
     if (!isClaimEntry(entry)) return this.#memberEntry(entry, answer, now);
     this.#claimEntry(entry, key, now);
     return {};
@@ -406,7 +406,7 @@ export class Mesh {
   restored(state: LogState, answers: readonly RestoredAnswer[], now: number): RestoredSessions {
     const isFirst = !this.#isLogRead;
     this.#isLogRead = true;
-    if (isFirst && state.members.length > 0) this.recovery.setKnown();
+    if (isFirst && state.members.length > 0) this.recovery.setEstablished();
     this.membership.restore(state.removed);
     this.membership.admission.ranks?.restore(state.members);
     const changed = this.#catchUp(state, isFirst, now);

@@ -54,8 +54,8 @@ export class Recovery {
   /** When the log has begun: with the first session. */
   #startedAt: number | undefined;
   #returned = 0;
-  /** The log has outlived the server: its members need not come back for it to know them. */
-  #isKnown = false;
+  /** Its log is that of other servers, too: members of an earlier one need not come first. */
+  #isEstablished = false;
   /** The addresses of those that were named and have not come back since it was last said how many are awaited. */
   readonly #awaited = new Map<Id, Address>();
   #isGatheringKnown = false;
@@ -106,7 +106,7 @@ export class Recovery {
 
   /** True while newcomers that have waited at another server wait for its members: these are awaited, or may still come. */
   comesFirst(now: number): boolean {
-    return this.isGathering(now) || (this.#returned === 0 && !this.#isKnown && this.#isYoung(now));
+    return this.isGathering(now) || (this.#returned === 0 && !this.#isEstablished && this.#isYoung(now));
   }
 
   /** Lets a newcomer wait that was looking for this server, as members do that may not have found it yet. Returns whether it has to. */
@@ -130,7 +130,7 @@ export class Recovery {
   }
 
   #isHolding(now: number): boolean {
-    return this.#returned === 0 && !this.#isKnown && now < (this.#startedAt ?? now) + this.#limits.newcomerHoldMs;
+    return this.#returned === 0 && !this.#isEstablished && now < (this.#startedAt ?? now) + this.#limits.newcomerHoldMs;
   }
 
   /** When time alone changes whether members are awaited, or may still come. */
@@ -152,9 +152,9 @@ export class Recovery {
     this.#startedAt ??= now;
   }
 
-  /** The log was there before this server was, with members. */
-  setKnown(): void {
-    this.#isKnown = true;
+  /** The log had members before this server was there, or another server lets newcomers in. */
+  setEstablished(): void {
+    this.#isEstablished = true;
   }
 
   /** The store is there again: all leases begin anew. */

@@ -52,7 +52,7 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
     const { limits } = rules;
     const timers = this.#timers;
     this.#limits = limits;
-    this.#endTimer = timers.keyed((_, now) => this.#endUntold(now));
+    this.#endTimer = timers.keyed((_, now) => this.#endUnanswered(now));
     const outputs = this.#outputs;
     const closes = new GracefulCloses(outputs, limits.lingerMs, this.#timers);
     const classicDirectory = (): Directory => this.#meshes.classic.members.directory;
@@ -388,7 +388,7 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
   }
 
   /** The log has not answered: the meshes end without it. */
-  #endUntold(now: number): void {
+  #endUnanswered(now: number): void {
     for (const [name, end] of this.#ending) {
       const mesh = this.#meshes.find(name);
       if (mesh !== undefined) this.#end(mesh, end, now);

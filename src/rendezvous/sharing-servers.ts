@@ -1,7 +1,7 @@
 import type { Address } from "../protocol/address.js";
 import type { Id } from "../protocol/directory.js";
 import type { AdmissionRefusal } from "./admission.js";
-import type { SharingServer } from "./types.js";
+import type { ObservedServer } from "./types.js";
 
 /**
  * The servers that share the logs of this one, and whether the store is there in which they keep them. A server that keeps its
@@ -10,7 +10,7 @@ import type { SharingServer } from "./types.js";
 export class SharingServers {
   readonly isShared: boolean;
   #self: Id | undefined;
-  #others: ReadonlyMap<Id, SharingServer> = new Map();
+  #others: ReadonlyMap<Id, ObservedServer> = new Map();
   /** Why the store is not there; undefined while it is. */
   #lost: string | undefined;
   /** Why the logs of these meshes cannot be read. */
@@ -56,7 +56,7 @@ export class SharingServers {
   }
 
   /** These servers are there, this one in this life. */
-  set(self: Id, others: readonly SharingServer[]): void {
+  set(self: Id, others: readonly ObservedServer[]): void {
     // It has reached the store for the first time.
     if (this.#self === undefined) this.#lost = undefined;
     this.#self = self;

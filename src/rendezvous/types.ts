@@ -80,8 +80,6 @@ export interface SharingServer {
   readonly id: Id;
   /** Where members reach it; undefined if it has not been told. */
   readonly address: Address | undefined;
-  /** No beat of it has come while several own ones came back: it may have stopped, or be gone. Never while the store is away. */
-  readonly isLate?: true;
 }
 
 /** What is known of such a server at the moment. */

@@ -2,7 +2,7 @@ import type { Id } from "../../src/protocol/directory.js";
 import type { LogAppend, LogFact, RendezvousInput } from "../../src/rendezvous/types.js";
 import { LogFold } from "../../src/runtime/replicated/log-fold.js";
 import type { EntryContent } from "../../src/runtime/replicated/store-keys.js";
-import { Play, Player, type RuleChoice } from "./play.js";
+import { nativeMembers, Play, Player, type RuleChoice } from "./play.js";
 
 /**
  * Plays several servers that share their logs. The store is a list of entries in one order, folded as in production; whatever is
@@ -286,4 +286,18 @@ export function answersEverywhere(store: SharedStore, ...members: readonly Playe
       play.listen(address, (_, dialed) => play.reply(dialed, { type: "here", id }));
     }
   }
+}
+
+/** Two servers, and two members at the first one, of which this is the second. */
+export function twoServers(): {
+  readonly store: SharedStore;
+  readonly a: SharedServer;
+  readonly b: SharedServer;
+  readonly member: Player;
+} {
+  const store = new SharedStore();
+  const [a, b] = [store.start(), store.start()];
+  const [, member] = nativeMembers(a.play, 2);
+  if (member === undefined) throw new Error("nobody");
+  return { store, a, b, member };
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { linkAll, nativeMembers, type Player } from "./play.js";
-import { answersEverywhere, at, comesBack, type SharedServer, SharedStore } from "./shared-play.js";
+import { answersEverywhere, at, comesBack, type SharedServer, SharedStore, twoServers } from "./shared-play.js";
 
 const leaseMs = 20_000;
 
@@ -35,10 +35,7 @@ describe("members of servers that share a log", () => {
   });
 
   test("are nobody's loss when a session breaks and they go on at another server", () => {
-    const store = new SharedStore();
-    const [a, b] = [store.start(), store.start()];
-    const [, member] = nativeMembers(a.play, 2);
-    if (member === undefined) throw new Error("nobody");
+    const { store, a, b, member } = twoServers();
     member.caller.close("ECONNRESET");
     store.settle();
     expect(b.play.machine.presentIn("default")).toEqual(["127.0.0.1:14001"]);
@@ -49,11 +46,26 @@ describe("members of servers that share a log", () => {
     expect(a.play.machine.presentIn("default")).toEqual(["127.0.0.1:14001", "127.0.0.1:14002"]);
   });
 
-  test("have their older session closed by the server that they have left", () => {
+  test("have their reports published whole, the less often the more these name", () => {
     const store = new SharedStore();
-    const [a, b] = [store.start(), store.start()];
-    const [, member] = nativeMembers(a.play, 2);
-    if (member === undefined) throw new Error("nobody");
+    const a = store.start();
+    const members = nativeMembers(a.play, 41);
+    store.settle();
+    const [flapping, ...others] = members;
+    const before = a.play.published.length;
+    const down = others.map(({ id }): [string, "refused", number, string] => [id, "refused", 1, "x"]);
+    for (let round = 0; round < 80; round += 1) {
+      flapping?.caller.say({ type: "links", up: [], down: round % 2 === 0 ? down : down.slice(1) });
+      store.pass(50);
+    }
+    const reports = a.play.published.slice(before).filter(({ fact }) => fact.type === "reported");
+    // 40 links that are down: one each 400 ms, in 4 s.
+    expect(reports.length).toBeGreaterThan(5);
+    expect(reports.length).toBeLessThan(12);
+  });
+
+  test("have their older session closed by the server that they have left", () => {
+    const { store, a, b, member } = twoServers();
     comesBack(store, b, member);
     store.settle();
     expect(member.caller.state).toBe("halfClosed");
@@ -83,10 +95,7 @@ describe("members of servers that share a log", () => {
   });
 
   test("have their session published again when that was lost with the store", () => {
-    const store = new SharedStore();
-    const [a, b] = [store.start(), store.start()];
-    const [, member] = nativeMembers(a.play, 2);
-    if (member === undefined) throw new Error("nobody");
+    const { store, a, b, member } = twoServers();
     member.caller.close("ECONNRESET");
     store.settle();
     a.isCut = true;
@@ -111,10 +120,7 @@ describe("members of servers that share a log", () => {
   });
 
   test("keep the newer session when the attachment to the other server comes late", () => {
-    const store = new SharedStore();
-    const [a, b] = [store.start(), store.start()];
-    const [, member] = nativeMembers(a.play, 2);
-    if (member === undefined) throw new Error("nobody");
+    const { store, a, b, member } = twoServers();
     member.caller.close("ECONNRESET");
     store.settle();
     a.isCut = true;
