@@ -18,17 +18,16 @@ createInterface({ input: process.stdin }).on("line", () => {
   isOver = true;
 });
 
-/** One client after the other, as long as there are any. */
-async function work() {
+/** One client after the other, as long as there are any, each with the same server first: one that hangs holds up only its own. */
+async function work(first) {
   while (begun < joins && !isOver) {
     begun += 1;
-    await come(begun);
+    await come(begun, first);
   }
 }
 
-async function come(number) {
+async function come(number, first) {
   const client = randomUUID();
-  const first = number % servers.length;
   const begunAt = now();
   let node;
   try {
@@ -74,6 +73,6 @@ async function hold(node, id) {
 }
 
 say({ act: "started", at: now() });
-await Promise.all(Array.from({ length: atOnce }, work));
+await Promise.all(Array.from({ length: atOnce }, (_, worker) => work(worker % servers.length)));
 say({ act: "over", at: now() });
 process.exit(0);
