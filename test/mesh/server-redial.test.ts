@@ -363,7 +363,7 @@ describe("a server with several addresses", () => {
     refuse(world, node);
     expect(dialsOf(node)).toEqual([2, 2, 1]);
     node.session.connect();
-    expect(node.said).toMatchObject([{ type: "resume", id: idOf(1), order: 1 }]);
+    expect(node.said).toMatchObject([{ type: "resume", id: idOf(1), order: 1 }, { type: "ping" }]);
   });
 
   test("ends one step only, without a search, when it is at none of them", () => {
@@ -452,6 +452,7 @@ describe("servers that share a log", () => {
     admitAgain(node, second, [third]);
     expect(newest(node, second).frames("dialer")).toMatchObject([
       { type: "resume", log: logId, id: idOf(1), order: 1, revision: 1 },
+      { type: "ping" },
     ]);
     expect(node.eventsOf("serverLost")).toHaveLength(1);
     expect(node.eventsOf("serverBack")).toEqual([{ type: "serverBack", awayMs: 0, server: second }]);
@@ -538,7 +539,7 @@ describe("servers that share a log", () => {
     node.hear(away);
     world.pass(0);
     newest(node, second).connect();
-    expect(newest(node, second).frames("dialer")).toMatchObject([{ type: "register" }]);
+    expect(newest(node, second).frames("dialer")).toMatchObject([{ type: "register" }, { type: "ping" }]);
     expect(node.eventsOf("ended")).toEqual([]);
   });
 });

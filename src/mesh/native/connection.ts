@@ -223,7 +223,7 @@ export class NativeConnection implements ConnectionListener, FrameSink {
 
   /** The other side has been silent for too long. */
   giveUp(now: number): void {
-    this.#context.note("SILENT", `nothing came for ${this.#context.limits.silentMs} ms`, this.remoteAddress);
+    this.#context.note("SILENT", "nothing came in time", this.remoteAddress);
     this.#context.connections.abort(this.id);
     this.#gone("SILENT", now);
   }

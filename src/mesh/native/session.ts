@@ -317,8 +317,14 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
   #register(now: number): void {
     if (this.own === undefined || this.#connection === undefined) return;
     this.step("registering");
-    this.#connection.watch(now);
     this.#sendRegistration(this.#connection, this.own);
+    this.#watch(this.#connection, now);
+  }
+
+  /** Where there are several servers, one that accepts and says nothing bars the way to the others for no longer than a probe. */
+  #watch(connection: NativeConnection, now: number): void {
+    connection.watch(now);
+    if (this.serverRedial.hasSeveral) connection.doubt(now);
   }
 
   /** Goes on where the last session broke off; an incarnation that was fenced is followed by a new one. */
@@ -327,7 +333,6 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
     const { id, revision, highest } = this.#view;
     const { mesh, limits } = this.rules;
     this.#timers.set("answer", now + limits.handshakeMs);
-    connection.watch(now);
     if (this.#admission === undefined) this.#sendRegistration(connection, this.own);
     else
       connection.send({
@@ -340,6 +345,7 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
         revision,
         highest,
       });
+    this.#watch(connection, now);
   }
 
   #sendRegistration(connection: NativeConnection, address: Address): void {

@@ -114,6 +114,22 @@ describe("a registration", () => {
     expect(node.eventsOf("ended")).toMatchObject([{ failure: "SERVER_VANISHED" }]);
   });
 
+  test("is taken to the next of several servers when the first one accepts and says nothing, and waits longer where there is one", () => {
+    const first = { host: "10.0.0.250", port: 80 };
+    const second = { host: "10.0.0.251", port: 80 };
+    for (const servers of [[first, second], [first]]) {
+      const world = new World();
+      const node = world.node(1);
+      node.handle({ type: "connectToServer", servers });
+      node.dialsTo("10.0.0.250:80").at(-1)?.connect();
+      node.handle({ type: "listening", on: { host: "10.0.0.1", port: 7000 } });
+      node.handle({ type: "register" });
+      world.pass(world.limits.probeMs);
+      expect(node.dialsTo("10.0.0.251:80")).toHaveLength(servers.length - 1);
+      expect(node.eventsOf("ended")).toEqual([]);
+    }
+  });
+
   test("that cannot reach the server may be tried again", () => {
     const world = new World();
     const node = world.node(1);
