@@ -36,8 +36,16 @@ export async function storeThroughput(figures: Figures, inFlight: readonly numbe
   }
 }
 
-/** What a mesh takes in the store while others come and go beside its members. */
-export async function storeBytes(figures: Figures, members: number, joins: number): Promise<void> {
+/** Who comes and goes beside the members of a mesh: so many in all, four at once, and how long each stays. */
+export interface Churn {
+  readonly joins: number;
+  readonly stayMs: number;
+  /** How long it may take, in all. */
+  readonly withinMs: number;
+}
+
+/** What a mesh takes in the store while others come and go beside its members: no more in the second half than in the first. */
+export async function storeBytes(figures: Figures, members: number, { joins, stayMs, withinMs }: Churn): Promise<void> {
   await using site = await SharedSite.start(["c0"], []);
   const at = { listen: `${site.hosts.address("c0")}:0`, insecure: true, timeoutMs: 60_000 };
   const program = programPath("churning-clients.mjs");
@@ -47,13 +55,13 @@ export async function storeBytes(figures: Figures, members: number, joins: numbe
   };
   // One process for all but one: so many processes would keep a small machine busy for minutes.
   const others = members - 1;
-  start({ joins: others, atOnce: others, stayMs: 2 * overMs });
+  start({ joins: others, atOnce: others, stayMs: 2 * withinMs });
   await site.member("c0", 0, { everyMs: 5_000 }).complete(members);
   figures.count("bytes in the store, whole mesh", await site.storedBytes());
-  const client = start({ joins, atOnce: 4, stayMs: 100 });
+  const client = start({ joins, atOnce: 4, stayMs });
   let isOver = false;
   const over = client
-    .line((line) => line.includes('"over"'), "that all have come", overMs)
+    .line((line) => line.includes('"over"'), "that all have come", withinMs)
     .then(() => {
       isOver = true;
     });
@@ -63,9 +71,21 @@ export async function storeBytes(figures: Figures, members: number, joins: numbe
     sizes.push(await site.storedBytes());
   }
   const half = sizes.length / 2;
-  for (const size of sizes.slice(0, half)) figures.count("bytes in the store, first half of the churn", size);
-  for (const size of sizes.slice(half)) figures.count("bytes in the store, second half of the churn", size);
+  const first = sizes.slice(0, half);
+  const second = sizes.slice(half);
+  for (const size of first) figures.count("bytes in the store, first half of the churn", size);
+  for (const size of second) figures.count("bytes in the store, second half of the churn", size);
   figures.count("joins and leaves", joins);
+  const growth = medianOf(second) / medianOf(first);
+  if (growth > mostGrowth) figures.faults.push(`the store grew by a factor of ${growth.toFixed(2)} from half to half`);
+}
+
+/** Between two medians of a store that does not grow: entries that wait for the next snapshot make it go up and down. */
+const mostGrowth = 1.1;
+
+function medianOf(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
 }
 
 async function linesOf(client: StartedProcess): Promise<Line[]> {
