@@ -17,10 +17,12 @@ const program = new Command("npm run bench --")
       (text) => text.split(",").filter((name) => name !== ""),
     ),
   )
-  .addOption(flag("--rounds <n>", "rounds of each benchmark (default: 5 or 15)").argParser((text) => rounds(text)))
+  .addOption(flag("--rounds <n>", "rounds of each benchmark (default: 5 or 9)").argParser((text) => rounds(text)))
   .addOption(flag("--stream-mib <n>", "MiB of a bulk stream (default: 1024)").argParser(mebibytes))
   .addOption(flag("--quick", "two short rounds of each, to see that everything works"))
-  .addOption(flag("--other-libraries", "measure ws and NATS too; installs their packages in bench/other-libraries/"))
+  .addOption(
+    flag("--other-libraries", "measure ws, NATS, ZeroMQ and Erlang too; installs packages in bench/other-libraries/"),
+  )
   .addOption(flag("--write", "write bench/RESULTS.md and bench/wire-up-time.svg"));
 withCommonFlags(program, "how long all benchmarks may take (default: 7200)");
 program.action(() =>

@@ -1,3 +1,4 @@
+import { mkdtempSync } from "node:fs";
 import type { Child } from "./children.js";
 import type { BenchContext, Measured } from "./types.js";
 
@@ -29,8 +30,15 @@ export interface ProgramRun {
   readonly receivers: number;
   readonly parameters: Parameters;
   readonly path?: NetworkPath;
+  /** Over local sockets instead of TCP. */
+  readonly isLocal?: boolean;
   /** For Node, in the leader. */
   readonly flags?: readonly string[];
+}
+
+/** A new folder for the local sockets of one run. */
+export function newSocketFolder({ socketFolder }: BenchContext): string {
+  return mkdtempSync(`${socketFolder}/`);
 }
 
 /** The rendezvous server of a mesh. */
@@ -38,20 +46,28 @@ export const startRendezvous: StartServer = ({ children }, parameters) =>
   children.start(programOf("rendezvous"), parameters).reported<string>("ready");
 
 /**
- * How much a program does: the milliseconds of warm-up, those that are measured, and the bytes of a stream. The warm-up lets V8
- * compile the code, which takes it a second for fullmesh. Over a path with a delay a stream is slower, and carries less.
+ * How much a program does: see `Stretches`, and the bytes of a stream. V8 goes on compiling for the whole first stretch. Over a
+ * path with a delay nothing is measured in it, and a stream is slower, and carries less.
  */
 function extentOf({ isQuick, streamBytes }: BenchContext, path: NetworkPath | undefined): Parameters {
-  if (path !== undefined)
-    return { warmMs: isQuick ? 200 : 1_000, ms: isQuick ? 300 : 2_000, streamBytes: streamBytes / 8 };
-  return { warmMs: isQuick ? 50 : 1_500, ms: isQuick ? 150 : 1_200, streamBytes };
+  if (path !== undefined) {
+    const startedMs = isQuick ? 200 : 1_000;
+    return { startedMs, warmMs: startedMs, ms: isQuick ? 300 : 2_000, streamBytes: streamBytes / 8 };
+  }
+  const startedMs = isQuick ? 50 : 1_500;
+  return { startedMs, warmMs: startedMs, ms: isQuick ? 150 : 1_200, streamBytes };
 }
 
 /** Starts the processes of a run, and resolves with the result that the leader reports. */
 export async function runProgram(context: BenchContext, run: ProgramRun): Promise<Measured> {
-  const { program, startServer, receivers, path } = run;
+  const { program, startServer, receivers, path, isLocal = false } = run;
   const { children } = context;
-  const given = { ...extentOf(context, path), receivers, ...run.parameters };
+  const given = {
+    ...extentOf(context, path),
+    receivers,
+    ...run.parameters,
+    ...(isLocal ? { socketFolder: newSocketFolder(context) } : {}),
+  };
   const parameters = startServer === undefined ? given : { ...given, server: await startServer(context, given) };
   const to: string[] = [];
   // One after the other, so that the leader of a mesh joins last.

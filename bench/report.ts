@@ -1,14 +1,34 @@
 import type { MachineInfo } from "./machine.js";
 import { draw } from "./plot.js";
 import { maxOthersShare } from "./rounds.js";
-import { type BudgetVerdict, type Figure, figuresOf, ours, type Spread } from "./statistics.js";
+import { type BudgetVerdict, type Figure, figuresOf, ours, type Spread, spreadOf } from "./statistics.js";
 import type { BenchmarkResult, Metric } from "./types.js";
+
+/** What a figure says, and what it does not. */
+const meaning = [
+  "Everything ran on one machine, over its **loopback** interface or local sockets, where a network costs nothing.",
+  "",
+  "- A ratio says what fullmesh costs over a bare program that does the same work and no more, measured in the same round. It says",
+  "  nothing about a network, and a program that does something with its messages will be nearer to 1.",
+  "- Messages a second are those of processes that do nothing else: a bound for yours, not a forecast.",
+  "- *Processes just started* counts from the first message on, for 1.5 s, while V8 still compiles. *After 1.5 s* or *10 s* counts",
+  "  the same processes later. The difference is not what a service loses at each start: it sends less than these.",
+  "- The fullmesh programs are written as the documentation shows it: `join` without limits set, `send` in a loop until it returns",
+  "  false, and on at `drain`; topics have twelve letters. The bare programs are as fast as we can make them.",
+  "- One request at a time: both processes sleep in turn, so the time to wake a core is in it. Compare ratios, not microseconds.",
+  "- A broadcast and a wire-up have more processes than the machine has cores. So they show CPU time: of the receivers, and of the",
+  "  start of Node and of the package.",
+  "- *With a secret*: against `node:tls` with the same key and cipher. *Over local sockets*: fullmesh and `raw-local` over these,",
+  "  against the bare program over TCP.",
+  "- Other libraries do other work: NATS goes through a server, ZeroMQ has threads of its own, Erlang is another language. Each",
+  "  program is what its documentation shows, and none keeps what is in flight when a connection breaks, as fullmesh does.",
+  "- Where the brackets of two figures overlap, this run does not tell which is better.",
+];
 
 /** What the bare programs do, so that a reader can judge the ratios. */
 const baselines = [
-  "Every program sends as an application does: messages until `send` or `write` returns false, and on at `drain`. `raw-batched`",
-  "is as fast as we can make a program of `node:net` that keeps messages apart. It has no topics, values, acknowledgements or",
-  "credit, and loses what is in flight when its connection breaks.",
+  "`raw-batched` is as fast as we can make a program of `node:net` that keeps messages apart. It has no topics, values,",
+  "acknowledgements or credit, and loses what is in flight when its connection breaks.",
   "",
   "- Sending: two buffers of 64 KiB and 4 bytes, allocated once. A message is copied into the one that fills, behind 4 bytes of",
   "  length. One `write` a turn of the event loop (`process.nextTick`) takes all that the buffer holds; the other one fills",
@@ -21,7 +41,8 @@ const baselines = [
   "`raw-whole`, the baseline for 64 KiB, copies nothing: it corks the socket for a turn, and writes each message and its length.",
   "`raw-naive` writes each message by itself, in a buffer of its own. `raw-pipe` pipes into a socket of its own, and the requests",
   "use another. `raw-barrier` is a coordinator that sends everybody the list of all when all have registered. `raw-sockets` is one",
-  "connection a pair, on which the dialer sends its address and gets an answer.",
+  "connection a pair, on which the dialer sends its address and gets an answer. `raw-local` is the same program as the baseline,",
+  "over local sockets.",
 ];
 
 /** The results of one run of the bench. */
@@ -41,18 +62,18 @@ export function reportOf({ machine, date, results, notes }: BenchReport): string
     "# Results",
     "",
     "Made by `npm run bench -- --write --other-libraries`; `npm run bench -- --help` says more.",
-    "Everything ran on the **loopback** interface of one machine, where a network costs nothing: the ratios say what",
-    "fullmesh costs over bare sockets, and nothing about a network.",
+    "",
+    "## What a figure means",
+    "",
+    ...meaning,
+    "",
+    "## How it was measured",
     "",
     `- machine: ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.system}`,
     `- versions: ${versions.join(", ")}`,
     `- date: ${date}`,
-    "",
-    "In each round every program runs once, one after the other, each in fresh processes. Figures are the median of all",
-    "rounds, in brackets the least and the greatest. Ratios and differences are taken within a round, against the program",
-    "named. The steady state is measured: 1.5 s of warm-up come before messages and requests count, 1 s over a path with a",
-    "delay, and half as many bytes before those of a bulk stream that count.",
-    "",
+    `- rounds: ${roundsOf(results)}; in each, every program runs once, one after the other, in fresh processes`,
+    "- figures: the median of all rounds, in brackets the least and the greatest; ratios and differences are taken within a round",
     ...notes.map((note) => `- ${note}`),
     ...disturbances(results).map((note) => `- ${note}`),
     "",
@@ -71,6 +92,12 @@ export function reportOf({ machine, date, results, notes }: BenchReport): string
     ...results.flatMap(sectionOf),
     "",
   ].join("\n");
+}
+
+/** Such as `5 to 9 of each benchmark`. */
+function roundsOf(results: readonly BenchmarkResult[]): string {
+  const { min, max } = spreadOf(results.map(({ rounds }) => rounds.length)) ?? { min: 0, max: 0 };
+  return `${min === max ? max : `${min} to ${max}`} of each benchmark`;
 }
 
 /** A figure as one line of text. */

@@ -1,4 +1,6 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { badOption } from "../src/api/options.js";
 import type { CommandContext } from "../src/cli/command.js";
 import type { CommonFlags } from "../src/cli/flags.js";
@@ -12,11 +14,11 @@ import { findLibraries, noLibraries } from "./other-libraries.js";
 import { type BenchReport, disturbances, reportOf, sentenceOf, wireUpPlot } from "./report.js";
 import { runRounds } from "./rounds.js";
 import { type Figure, figuresOf, verdictOf } from "./statistics.js";
-import type { Benchmark, BenchmarkResult } from "./types.js";
+import type { BenchContext, Benchmark, BenchmarkResult } from "./types.js";
 
 const defaultTimeoutSeconds = 7_200;
 const quickRounds = 2;
-const rounds = { few: 5, many: 15 } as const;
+const rounds = { few: 5, many: 9 } as const;
 /** The MiB of a bulk stream. */
 const streamSizes = { whole: 1_024, quick: 8 } as const;
 
@@ -52,24 +54,26 @@ export async function runBench(flags: BenchFlags, { output, onSignal }: CommandC
   const { timeout = defaultTimeoutSeconds } = flags;
   const late = new FullmeshError("TIMED_OUT", `after ${timeout} s some figures are missing`);
   const bound = setTimeout(() => children.stop(late), timeout * 1000);
+  const socketFolder = mkdtempSync(join(tmpdir(), "mesh-"));
   try {
-    const results = await runAll(chosen, flags, children, output);
+    const results = await runAll(chosen, flags, { children, socketFolder }, output);
     if (flags.write) write({ machine, date: new Date().toISOString().slice(0, 10), results, notes: libraries.notes });
   } finally {
     clearTimeout(bound);
     await children.end();
+    rmSync(socketFolder, { recursive: true });
   }
 }
 
 async function runAll(
   benchmarks: readonly Benchmark[],
   flags: BenchFlags,
-  children: Children,
+  resources: Pick<BenchContext, "children" | "socketFolder">,
   output: Output,
 ): Promise<BenchmarkResult[]> {
   const isQuick = flags.quick === true;
   const { streamMib = isQuick ? streamSizes.quick : streamSizes.whole } = flags;
-  const context = { children, isQuick, streamBytes: streamMib * 2 ** 20 };
+  const context = { ...resources, isQuick, streamBytes: streamMib * 2 ** 20 };
   const results: BenchmarkResult[] = [];
   for (const benchmark of benchmarks) {
     const wanted = flags.rounds ?? (isQuick ? quickRounds : rounds[benchmark.rounds]);

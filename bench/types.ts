@@ -15,6 +15,8 @@ export interface BenchContext {
   readonly isQuick: boolean;
   /** The bytes of a bulk stream. */
   readonly streamBytes: number;
+  /** Where runs make folders for local sockets; only this user can open it. */
+  readonly socketFolder: string;
 }
 
 /** A program that does the work of a benchmark. */

@@ -1,5 +1,5 @@
 import { waitWithin } from "../src/api/waiting.js";
-import { programOf } from "./program-run.js";
+import { newSocketFolder, programOf } from "./program-run.js";
 import { nowMs } from "./programs/program.js";
 import { median } from "./statistics.js";
 import type { BenchContext, Measured } from "./types.js";
@@ -12,28 +12,36 @@ interface WireUpPrograms {
   /** A rendezvous server or a coordinator. */
   readonly server: URL;
   readonly size: number;
+  readonly isLocal: boolean;
   readonly secret?: string;
 }
 
 /**
- * Launches `size` processes. Two metrics, in milliseconds: `launched`, from the first launch until the last member is
- * complete, and `ready`, from when the last member has registered until then.
+ * Launches `size` processes. Three metrics, in milliseconds: `launched`, from the first launch until the last member is
+ * complete; `ready`, from when the last member has registered until then; `cpu`, the CPU time of a member from its start until
+ * it is complete, the mean of all.
  */
 export async function wireUp(
   context: BenchContext,
-  { member, server, size, secret }: WireUpPrograms,
+  { member, server, size, isLocal, secret }: WireUpPrograms,
 ): Promise<Measured> {
-  const parameters = { size, ...(secret === undefined ? {} : { secret }) };
+  const parameters = {
+    size,
+    ...(secret === undefined ? {} : { secret }),
+    ...(isLocal ? { socketFolder: newSocketFolder(context) } : {}),
+  };
   const coordinator = context.children.start(server, { ...parameters, role: "coordinate" });
   const address = await coordinator.reported<string>("ready");
   const startedAt = nowMs();
   const members = Array.from({ length: size }, () =>
     context.children.start(member, { ...parameters, role: "member", server: address }),
   );
-  const complete = await Promise.all(members.map((child) => child.reported<number>("complete")));
-  const ready = await Promise.all(members.map((child) => child.reported<number>("ready")));
+  const reported = (field: string): Promise<number[]> =>
+    Promise.all(members.map((child) => child.reported<number>(field)));
+  const [complete, ready, cpuMs] = [await reported("complete"), await reported("ready"), await reported("cpuMs")];
   const last = Math.max(...complete);
-  return { launched: last - startedAt, ready: last - Math.max(...ready) };
+  const cpu = cpuMs.reduce((sum, ms) => sum + ms, 0) / size;
+  return { launched: last - startedAt, ready: last - Math.max(...ready), cpu };
 }
 
 /** How long a program may take to leave the mesh and exit. */

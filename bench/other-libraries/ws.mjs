@@ -1,16 +1,17 @@
-// The jobs of the bench over the package `ws`: one way, requests, broadcast.
+// The jobs of the bench over the package `ws`: one way, requests.
 import WebSocket, { WebSocketServer } from "ws";
-import { exitWithParent, nowMs, parametersOf, report } from "../../dist/bench/programs/program.js";
-import { requestFor, sendFor } from "../../dist/bench/programs/rate.js";
+import { exitWithParent, parametersOf, report } from "../../dist/bench/programs/program.js";
+import { measureRequests, measureSending } from "../../dist/bench/programs/rate.js";
 
-const { role, job, to, bytes, inFlight, warmMs, ms } = parametersOf();
+const parameters = parametersOf();
+const { role, job, to, bytes } = parameters;
 
 /** Bytes that may wait in a socket; `ws` leaves backpressure to the application. */
 const queuedBytes = 1_048_576;
 
 exitWithParent();
 if (role === "receive") receive();
-else await lead(await Promise.all(to.map(open)));
+else await lead(await open(to[0]));
 
 function receive() {
   const server = new WebSocketServer({ host: "127.0.0.1", port: 0, perMessageDeflate: false });
@@ -34,14 +35,14 @@ function open(address) {
   });
 }
 
-async function lead(sockets) {
-  if (job === "request") return await sendRequests(sockets[0]);
+async function lead(socket) {
+  if (job === "request") return await sendRequests(socket);
   const message = Buffer.alloc(bytes, 1);
   let onWritten = () => {};
   const written = () => onWritten();
-  const hasRoom = () => sockets.every((socket) => socket.bufferedAmount < queuedBytes);
+  const hasRoom = () => socket.bufferedAmount < queuedBytes;
   const send = () => {
-    for (const socket of sockets) socket.send(message, written);
+    socket.send(message, written);
     return hasRoom();
   };
   const drained = () =>
@@ -49,18 +50,11 @@ async function lead(sockets) {
       onWritten = () => hasRoom() && resolve();
       onWritten();
     });
-  const receivedCount = async () => {
-    const answers = sockets.map((socket) => new Promise((resolve) => socket.once("message", (text) => resolve(+text))));
-    for (const socket of sockets) socket.send(Buffer.alloc(1));
-    return (await Promise.all(answers)).reduce((sum, count) => sum + count, 0);
+  const received = () => {
+    socket.send(Buffer.alloc(1));
+    return new Promise((resolve) => socket.once("message", (text) => resolve(+text)));
   };
-  await sendFor(warmMs, send, drained);
-  const before = await receivedCount();
-  const startedAt = nowMs();
-  const sent = await sendFor(ms, send, drained);
-  const deliveries = (await receivedCount()) - before;
-  if (deliveries !== sent * sockets.length) throw new Error(`sent ${sent}, delivered ${deliveries}`);
-  report({ result: { rate: deliveries / ((nowMs() - startedAt) / 1000) } });
+  report({ result: await measureSending(parameters, { receivers: 1, send, drained, received }) });
 }
 
 async function sendRequests(socket) {
@@ -79,6 +73,5 @@ async function sendRequests(socket) {
       payload.writeUInt32BE(requests, 0);
       socket.send(payload);
     });
-  await requestFor(warmMs, inFlight, request);
-  report({ result: await requestFor(ms, inFlight, request) });
+  report({ result: await measureRequests(parameters, request) });
 }

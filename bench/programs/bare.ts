@@ -1,7 +1,8 @@
 import { constants } from "node:crypto";
 import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { type AddressInfo, connect, createServer, type NetConnectOpts, type Socket } from "node:net";
 import { connect as connectTls, createServer as createTlsServer, type TlsOptions } from "node:tls";
+import { localPrefix } from "./program.js";
 
 /**
  * What the bare programs share: sockets of `node:net`, or of `node:tls` with a pre-shared key, and messages with their length
@@ -25,11 +26,17 @@ function tlsOptions(secret: string): { readonly tls: TlsOptions; readonly psk: B
   return { tls: { ...tls, ca: [] }, psk: Buffer.from(secret, "base64url") };
 }
 
-/** Listens on a free port unless `port` is given, and resolves with the address. */
+/** How the bare programs listen, and what they connect with. */
+export interface BareParameters {
+  readonly secret?: string;
+  /** The folder of the local sockets; without it, TCP on the loopback interface. */
+  readonly socketFolder?: string;
+}
+
+/** Listens on a free port, or on a local socket, and resolves with the address. Once a process. */
 export async function listenBare(
   accept: (socket: Socket) => void,
-  secret?: string,
-  { host = "127.0.0.1", port = 0 } = {},
+  { secret, socketFolder }: BareParameters,
 ): Promise<string> {
   const server =
     secret === undefined
@@ -38,15 +45,15 @@ export async function listenBare(
           socket.setNoDelay(true);
           accept(socket);
         });
-  server.listen({ host, port, backlog: 4096 });
+  const path = socketFolder === undefined ? undefined : `${socketFolder}/${process.pid}.sock`;
+  server.listen({ ...(path === undefined ? { host: "127.0.0.1", port: 0 } : { path }), backlog: 4096 });
   await once(server, "listening");
-  return `${host}:${(server.address() as AddressInfo).port}`;
+  return path === undefined ? `127.0.0.1:${(server.address() as AddressInfo).port}` : `${localPrefix}${path}`;
 }
 
 /** Connects, and resolves when bytes can be written. */
 export async function dialBare(address: string, secret?: string): Promise<Socket> {
-  const [host = "", port] = address.split(":");
-  const to = { host, port: Number(port), noDelay: true };
+  const to = addressOf(address);
   if (secret === undefined) {
     const socket = connect(to);
     await once(socket, "connect");
@@ -62,6 +69,12 @@ export async function dialBare(address: string, secret?: string): Promise<Socket
   await once(socket, "secureConnect");
   socket.setNoDelay(true);
   return socket;
+}
+
+function addressOf(address: string): NetConnectOpts {
+  if (address.startsWith(localPrefix)) return { path: address.slice(localPrefix.length) };
+  const [host = "", port] = address.split(":");
+  return { host, port: Number(port), noDelay: true };
 }
 
 /** Writes messages to sockets, each with its length in front. */

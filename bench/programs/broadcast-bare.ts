@@ -1,17 +1,17 @@
 // Broadcast, bare: one encoding for all receivers, and one write for each of them a turn of the event loop.
 import { once } from "node:events";
-import { BatchedWriter, dialBare, listenBare, MessageReader } from "./bare.js";
-import { exitWithParent, nowMs, parametersOf, report } from "./program.js";
-import { sendFor } from "./rate.js";
+import { type BareParameters, BatchedWriter, dialBare, listenBare, MessageReader } from "./bare.js";
+import { exitWithParent, parametersOf, report } from "./program.js";
+import { measureSending, type Stretches } from "./rate.js";
 
-const parameters = parametersOf<{
-  readonly role: "receive" | "lead";
-  readonly bytes: number;
-  readonly warmMs: number;
-  readonly ms: number;
-  readonly secret?: string;
-  readonly to: readonly string[];
-}>();
+const parameters = parametersOf<
+  Stretches &
+    BareParameters & {
+      readonly role: "receive" | "lead";
+      readonly bytes: number;
+      readonly to: readonly string[];
+    }
+>();
 
 /** A message of one byte asks how many messages have arrived. */
 const questionBytes = 1;
@@ -28,7 +28,7 @@ async function receive(): Promise<void> {
       if (message.length === questionBytes) socket.write(`${received}\n`);
     });
     socket.on("data", (chunk: Buffer) => reader.read(chunk));
-  }, parameters.secret);
+  }, parameters);
   report({ ready: address });
 }
 
@@ -38,16 +38,11 @@ async function lead(): Promise<void> {
   const message = Buffer.alloc(parameters.bytes, 1);
   const send = (): boolean => writer.write(message);
   const drained = (): Promise<unknown> => writer.drained();
-  const receivedCount = async (): Promise<number> => {
+  const received = async (): Promise<number> => {
     const answers = sockets.map((socket) => once(socket, "data") as Promise<[Buffer]>);
     writer.write(Buffer.alloc(questionBytes));
     return (await Promise.all(answers)).reduce((sum, [answer]) => sum + Number(answer), 0);
   };
-  await sendFor(parameters.warmMs, send, drained);
-  const before = await receivedCount();
-  const startedAt = nowMs();
-  const sent = await sendFor(parameters.ms, send, drained);
-  const deliveries = (await receivedCount()) - before;
-  if (deliveries !== sent * sockets.length) throw new Error(`sent ${sent}, delivered ${deliveries}`);
-  report({ result: { rate: deliveries / ((nowMs() - startedAt) / 1000) } });
+  const sender = { receivers: sockets.length, send, drained, received };
+  report({ result: await measureSending(parameters, sender) });
 }

@@ -2,16 +2,12 @@
 // messages they have, and the sender waits for the slowest of them.
 import type { MeshNode } from "fullmesh";
 import { joinMesh } from "./member.js";
-import { exitWithParent, nowMs, parametersOf, report } from "./program.js";
-import { sendFor } from "./rate.js";
+import { exitWithParent, parametersOf, report } from "./program.js";
+import { measureSending, type Stretches } from "./rate.js";
 
-const parameters = parametersOf<{
-  readonly role: "receive" | "lead";
-  readonly receivers: number;
-  readonly bytes: number;
-  readonly warmMs: number;
-  readonly ms: number;
-}>();
+const parameters = parametersOf<
+  Stretches & { readonly role: "receive" | "lead"; readonly receivers: number; readonly bytes: number }
+>();
 
 const topic = "price-change";
 /** Messages that may be on their way to a receiver, and after how many a receiver reports. */
@@ -32,17 +28,17 @@ function receive(node: MeshNode): void {
 }
 
 async function lead(node: MeshNode): Promise<void> {
-  const { receivers, bytes, warmMs, ms } = parameters;
+  const { receivers, bytes } = parameters;
   await node.complete({ size: receivers + 1 });
   const message = Buffer.alloc(bytes, 1);
-  const received = new Map(node.peers.map(({ address }) => [address, 0]));
+  const counts = new Map(node.peers.map(({ address }) => [address, 0]));
   let sent = 0;
   /** What the slowest receiver has reported; looked for only when a report arrives, and not for each message. */
   let slowest = 0;
   let onReport = (): void => {};
   node.onMessage("received", ({ peer, payload }) => {
-    received.set(peer.address, payload as number);
-    slowest = Math.min(...received.values());
+    counts.set(peer.address, payload as number);
+    slowest = Math.min(...counts.values());
     onReport();
   });
   const send = (): boolean => {
@@ -57,14 +53,10 @@ async function lead(node: MeshNode): Promise<void> {
       onReport();
     });
   const drained = (): Promise<void> => reported(windowSize - 1);
-  const allReceived = (): Promise<void> => {
+  const received = async (): Promise<number> => {
     node.broadcast("count");
-    return reported(0);
+    await reported(0);
+    return Array.from(counts.values()).reduce((sum, count) => sum + count, 0);
   };
-  await sendFor(warmMs, send, drained);
-  await allReceived();
-  const startedAt = nowMs();
-  const count = await sendFor(ms, send, drained);
-  await allReceived();
-  report({ result: { rate: (count * receivers) / ((nowMs() - startedAt) / 1000) } });
+  report({ result: await measureSending(parameters, { receivers, send, drained, received }) });
 }

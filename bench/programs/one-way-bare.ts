@@ -3,6 +3,7 @@
 import { once } from "node:events";
 import type { Socket } from "node:net";
 import {
+  type BareParameters,
   BatchedWriter,
   dialBare,
   listenBare,
@@ -11,18 +12,18 @@ import {
   NaiveWriter,
   WholeWriter,
 } from "./bare.js";
-import { exitWithParent, nowMs, parametersOf, report } from "./program.js";
-import { sendFor } from "./rate.js";
+import { exitWithParent, parametersOf, report } from "./program.js";
+import { measureSending, type Stretches } from "./rate.js";
 
-const parameters = parametersOf<{
-  readonly role: "receive" | "lead";
-  readonly variant: "batched" | "naive" | "whole";
-  readonly bytes: number;
-  readonly warmMs: number;
-  readonly ms: number;
-  readonly secret?: string;
-  readonly to: readonly [string];
-}>();
+const parameters = parametersOf<
+  Stretches &
+    BareParameters & {
+      readonly role: "receive" | "lead";
+      readonly variant: "batched" | "naive" | "whole";
+      readonly bytes: number;
+      readonly to: readonly [string];
+    }
+>();
 
 /** A message of one byte asks how many messages have arrived. */
 const questionBytes = 1;
@@ -40,7 +41,7 @@ async function receive(): Promise<void> {
       if (message.length === questionBytes) socket.write(`${received}\n`);
     });
     socket.on("data", (chunk: Buffer) => reader.read(chunk));
-  }, parameters.secret);
+  }, parameters);
   report({ ready: address });
 }
 
@@ -50,22 +51,16 @@ function writerFor(socket: Socket): MessageWriter {
 }
 
 async function lead(): Promise<void> {
-  const { to, bytes, warmMs, ms, secret } = parameters;
+  const { to, bytes, secret } = parameters;
   const socket = await dialBare(to[0], secret);
   const writer = writerFor(socket);
   const message = Buffer.alloc(bytes, 1);
   const send = (): boolean => writer.write(message);
   const drained = (): Promise<unknown> => writer.drained();
-  const receivedCount = async (): Promise<number> => {
+  const received = async (): Promise<number> => {
     writer.write(Buffer.alloc(questionBytes));
     const [answer] = (await once(socket, "data")) as [Buffer];
     return Number(answer);
   };
-  const warm = await sendFor(warmMs, send, drained);
-  await receivedCount();
-  const startedAt = nowMs();
-  const sent = await sendFor(ms, send, drained);
-  const received = (await receivedCount()) - warm;
-  if (received !== sent) throw new Error(`sent ${sent}, received ${received}`);
-  report({ result: { rate: sent / ((nowMs() - startedAt) / 1000) } });
+  report({ result: await measureSending(parameters, { receivers: 1, send, drained, received }) });
 }

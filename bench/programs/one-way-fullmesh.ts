@@ -2,15 +2,10 @@
 import { once } from "node:events";
 import type { MeshNode } from "fullmesh";
 import { joinMesh } from "./member.js";
-import { exitWithParent, nowMs, parametersOf, report } from "./program.js";
-import { sendFor } from "./rate.js";
+import { exitWithParent, parametersOf, report } from "./program.js";
+import { measureSending, type Stretches } from "./rate.js";
 
-const parameters = parametersOf<{
-  readonly role: "receive" | "lead";
-  readonly bytes: number;
-  readonly warmMs: number;
-  readonly ms: number;
-}>();
+const parameters = parametersOf<Stretches & { readonly role: "receive" | "lead"; readonly bytes: number }>();
 
 const topic = "price-change";
 
@@ -29,14 +24,13 @@ function receive(node: MeshNode): void {
 }
 
 async function lead(node: MeshNode): Promise<void> {
-  const { bytes, warmMs, ms } = parameters;
   await node.complete({ size: 2 });
   const [peer] = node.peers;
   if (peer === undefined) throw new Error("nobody to send to");
-  const message = Buffer.alloc(bytes, 1);
+  const message = Buffer.alloc(parameters.bytes, 1);
   const send = (): boolean => node.send(peer, topic, message);
   const drained = (): Promise<unknown> => once(node, "drain");
-  const receivedCount = (): Promise<number> =>
+  const received = (): Promise<number> =>
     new Promise((resolve) => {
       const stopListening = node.onMessage("count", ({ payload }) => {
         stopListening();
@@ -44,11 +38,5 @@ async function lead(node: MeshNode): Promise<void> {
       });
       node.send(peer, "count");
     });
-  const warm = await sendFor(warmMs, send, drained);
-  await receivedCount();
-  const startedAt = nowMs();
-  const sent = await sendFor(ms, send, drained);
-  const received = (await receivedCount()) - warm;
-  if (received !== sent) throw new Error(`sent ${sent}, received ${received}`);
-  report({ result: { rate: sent / ((nowMs() - startedAt) / 1000) } });
+  report({ result: await measureSending(parameters, { receivers: 1, send, drained, received }) });
 }

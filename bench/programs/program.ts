@@ -1,5 +1,8 @@
 /** What all measured programs share: one JSON argument, one JSON object a line on stdout, and an end when the parent ends. */
 
+/** What the address of a local socket begins with; its path follows. */
+export const localPrefix = "unix:";
+
 /** The parameters in the one argument of the program. */
 export function parametersOf<Parameters>(): Parameters {
   return JSON.parse(process.argv[2] ?? "{}") as Parameters;
@@ -13,6 +16,12 @@ export function report(fields: Readonly<Record<string, unknown>>): void {
 /** Milliseconds on a clock that all processes of this machine share. */
 export function nowMs(): number {
   return Number(process.hrtime.bigint()) / 1e6;
+}
+
+/** Reports that this member of a wire-up has all its links, and how much CPU time its process has used since its start. */
+export function reportComplete(): void {
+  const { user, system } = process.cpuUsage();
+  report({ complete: nowMs(), cpuMs: (user + system) / 1000 });
 }
 
 /** Exits when the parent does, which ends stdin. `onInput` gets what the parent writes. */

@@ -1,18 +1,18 @@
 // Requests, bare: an echo. Each request begins with a number, which matches the reply to it. Both ends write once a turn of the
 // event loop.
-import { BatchedWriter, dialBare, listenBare, MessageReader } from "./bare.js";
+import { type BareParameters, BatchedWriter, dialBare, listenBare, MessageReader } from "./bare.js";
 import { exitWithParent, parametersOf, report } from "./program.js";
-import { requestFor } from "./rate.js";
+import { measureRequests, type Stretches } from "./rate.js";
 
-const parameters = parametersOf<{
-  readonly role: "receive" | "lead";
-  readonly bytes: number;
-  readonly inFlight: number;
-  readonly warmMs: number;
-  readonly ms: number;
-  readonly secret?: string;
-  readonly to: readonly [string];
-}>();
+const parameters = parametersOf<
+  Stretches &
+    BareParameters & {
+      readonly role: "receive" | "lead";
+      readonly bytes: number;
+      readonly inFlight: number;
+      readonly to: readonly [string];
+    }
+>();
 
 exitWithParent();
 if (parameters.role === "receive") await receive();
@@ -23,12 +23,11 @@ async function receive(): Promise<void> {
     const writer = new BatchedWriter(socket);
     const reader = new MessageReader((message) => writer.write(message));
     socket.on("data", (chunk: Buffer) => reader.read(chunk));
-  }, parameters.secret);
+  }, parameters);
   report({ ready: address });
 }
 
 async function lead(): Promise<void> {
-  const { bytes, inFlight, warmMs, ms } = parameters;
   const socket = await dialBare(parameters.to[0], parameters.secret);
   const writer = new BatchedWriter(socket);
   const waiting = new Map<number, (reply: Uint8Array) => void>();
@@ -39,7 +38,7 @@ async function lead(): Promise<void> {
     waiting.delete(id);
   });
   socket.on("data", (chunk: Buffer) => reader.read(chunk));
-  const payload = Buffer.alloc(bytes);
+  const payload = Buffer.alloc(parameters.bytes);
   const request = (): Promise<unknown> =>
     new Promise((resolve) => {
       requests += 1;
@@ -47,6 +46,5 @@ async function lead(): Promise<void> {
       payload.writeUInt32BE(requests, 0);
       writer.write(payload);
     });
-  await requestFor(warmMs, inFlight, request);
-  report({ result: await requestFor(ms, inFlight, request) });
+  report({ result: await measureRequests(parameters, request) });
 }

@@ -26,7 +26,7 @@ async function receive(): Promise<void> {
       else count(socket);
       socket.write(first);
     });
-  }, parameters.secret);
+  }, parameters);
   report({ ready: address });
 }
 

@@ -1,15 +1,13 @@
 // Wire-up, bare (`raw-barrier`): each member sends a coordinator its address. When all have, the coordinator sends each the
 // whole list, and each dials those after it. Complete when each has a connection with every other.
 import type { Socket } from "node:net";
-import { dialBare, listenBare } from "./bare.js";
-import { exitWithParent, nowMs, parametersOf, report } from "./program.js";
+import { type BareParameters, dialBare, listenBare } from "./bare.js";
+import { exitWithParent, nowMs, parametersOf, report, reportComplete } from "./program.js";
 
-const { role, server, size, secret } = parametersOf<{
-  readonly role: "coordinate" | "member";
-  readonly server: string;
-  readonly size: number;
-  readonly secret?: string;
-}>();
+const parameters = parametersOf<
+  BareParameters & { readonly role: "coordinate" | "member"; readonly server: string; readonly size: number }
+>();
+const { role, server, size, secret } = parameters;
 
 exitWithParent();
 if (role === "coordinate") await coordinate();
@@ -24,7 +22,7 @@ async function coordinate(): Promise<void> {
       const list = JSON.stringify(members.map(({ address }) => address));
       for (const { socket } of members) socket.write(`${list}\n`);
     });
-  }, secret);
+  }, parameters);
   report({ ready: address });
 }
 
@@ -32,9 +30,9 @@ async function member(): Promise<void> {
   let links = 0;
   const linked = (): void => {
     links += 1;
-    if (links === size - 1) report({ complete: nowMs() });
+    if (links === size - 1) reportComplete();
   };
-  const own = await listenBare((socket) => onLine(socket, linked), secret);
+  const own = await listenBare((socket) => onLine(socket, linked), parameters);
   const coordinator = await dialBare(server, secret);
   onLine(coordinator, (line) => {
     const list = JSON.parse(line) as string[];

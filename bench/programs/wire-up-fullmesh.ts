@@ -1,6 +1,6 @@
 // Wire-up with fullmesh: join, and wait until the server says that every pair is linked.
 import { join } from "fullmesh";
-import { exitWithParent, nowMs, parametersOf, report } from "./program.js";
+import { exitWithParent, nowMs, parametersOf, report, reportComplete } from "./program.js";
 
 const { server, size, secret } = parametersOf<{
   readonly server: string;
@@ -12,4 +12,4 @@ exitWithParent();
 const node = await join(server, secret === undefined ? {} : { secret });
 report({ ready: nowMs() });
 await node.complete({ size });
-report({ complete: nowMs() });
+reportComplete();

@@ -34,6 +34,14 @@ describe("the report", () => {
     }
   });
 
+  it("says what a figure means before any table, and how many rounds there were", () => {
+    const [one, more] = [resultOf([metric()], { fullmesh: [1] }), resultOf([metric()], values)];
+    const text = report([one, more]);
+    expect(text.indexOf("## What a figure means")).toBeLessThan(text.indexOf("|---|"));
+    expect(text).toContain("- rounds: 1 to 2 of each benchmark;");
+    expect(report([more])).toContain("- rounds: 2 of each benchmark;");
+  });
+
   it("describes the baselines", () => {
     const text = report([]).replace(/\s+/g, " ");
     for (const part of [
