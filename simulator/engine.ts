@@ -12,6 +12,12 @@ interface ScheduledEvent {
   readonly process: SimulatedProcess | undefined;
 }
 
+/** More events than these within a millisecond are a run that does not go on. */
+const mostInMillisecond = 100_000;
+
+/** Of the last of them it is said who they are. */
+const namedEvents = 1_000;
+
 /**
  * A discrete-event engine: one thread, seeded random numbers, and a clock that jumps from one event to the next, so that an
  * idle hour costs nothing, and the same seed always gives the same history.
@@ -28,6 +34,11 @@ export class Engine {
   #now = 0;
   #sequence = 0;
   #steps = 0;
+  /** When the present millisecond has begun, and how many events have happened since. */
+  #beganAt = 0;
+  #inMillisecond = 0;
+  /** How often each process was among the last of them. */
+  readonly #busy = new Map<string, number>();
 
   /** `onStep` is called before each event, with its moment. */
   constructor(seed: number, onStep?: (now: number) => void) {
@@ -72,7 +83,7 @@ export class Engine {
     this.at(this.#now + delayMs, run, process);
   }
 
-  /** Runs all events before `until`; stops early when none is left or `isDone` returns true. */
+  /** Runs all events before `until`; stops early when none is left or `isDone` returns true. Throws if the clock stands still. */
   run(until: number, isDone?: () => boolean): void {
     for (let next = this.#next(until); next !== undefined; next = this.#next(until)) {
       if (isDone?.() === true) return;
@@ -80,11 +91,25 @@ export class Engine {
       else this.#later.pop();
       this.#now = next.at;
       this.#steps += 1;
+      this.#inMillisecond += 1;
+      if (next.at >= this.#beganAt + 1) {
+        this.#beganAt = next.at;
+        this.#inMillisecond = 0;
+        if (this.#busy.size > 0) this.#busy.clear();
+      } else if (this.#inMillisecond > mostInMillisecond - namedEvents) this.#noteBusy(next.process?.name ?? "nobody");
       this.#onStep?.(next.at);
       if (next.process === undefined) next.run();
       else next.process.do(next.run);
     }
     if (isDone?.() !== true) this.#now = Math.max(this.#now, until);
+  }
+
+  #noteBusy(name: string): void {
+    this.#busy.set(name, (this.#busy.get(name) ?? 0) + 1);
+    if (this.#inMillisecond <= mostInMillisecond) return;
+    const rows = [...this.#busy].sort(([, a], [, b]) => b - a).map(([who, count]) => `${who} ${count}`);
+    const last = `of the last ${namedEvents}, by whom they are: ${rows.slice(0, 5).join(", ")}`;
+    throw new Error(`the clock stands still at ${this.#now} ms, after ${mostInMillisecond} events; ${last}`);
   }
 
   #next(until: number): ScheduledEvent | undefined {

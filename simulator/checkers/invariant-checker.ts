@@ -13,7 +13,7 @@ export interface Violation {
 
 /** What must hold in every run. */
 export const invariants = {
-  S0: "no machine throws",
+  S0: "no machine throws, and time goes on",
   S1: "at most one link with a peer at each end, and one connection under both ends",
   S2: "the earlier member dials, the later one accepts, and both ends agree on that",
   S3: "nothing of an old incarnation is delivered once the new one, or its removal, is known",

@@ -32,6 +32,8 @@ export class SharedMember implements SharedMemberRun {
   readonly #received = new Map<Id, number>();
   #claims = 0;
   readonly #wanted = new Map<string, number>();
+  /** The id that was drawn last. */
+  #drawn: Id = "";
 
   constructor(context: SharedContext, number: number, address: Address, servers: readonly Address[]) {
     const { network, limits } = context;
@@ -115,10 +117,12 @@ export class SharedMember implements SharedMemberRun {
     });
   }
 
+  /** The machine draws the id of the next incarnation before it tells how the links of the present one end. */
   #draw(): Id {
-    this.id = this.#context.network.engine.draw();
-    this.#context.checker.drawn(this.id, this);
-    return this.id;
+    this.#drawn = this.#context.network.engine.draw();
+    if (this.id === "") this.id = this.#drawn;
+    this.#context.checker.drawn(this.#drawn, this);
+    return this.#drawn;
   }
 
   #perform(output: Exclude<MemberOutput | MessagingEvent, ConnectionOutput>): void {
@@ -197,6 +201,7 @@ export class SharedMember implements SharedMemberRun {
         break;
       case "fenced":
         checker.fenced(this, event.reason);
+        this.id = this.#drawn;
         this.order = undefined;
         this.held.clear();
         this.#wanted.clear();

@@ -1,5 +1,8 @@
 import { Heap } from "./heap.js";
 
+/** So many timers fired at once are one that is set again and again for a moment that has come. */
+const mostAtOnce = 1_000_000;
+
 /** One moment that was set, for a key of one table. */
 class Timer<Key> {
   readonly at: number;
@@ -48,9 +51,17 @@ export class Timers {
     return undefined;
   }
 
-  /** Fires all timers that are due at `now`, the earliest first. A timer that is set meanwhile for `now` or earlier fires too. */
+  /**
+   * Fires all timers that are due at `now`, the earliest first. A timer that is set meanwhile for `now` or earlier fires too;
+   * one that never stops doing so is a mistake, and throws.
+   */
   fire(now: number): void {
-    for (let at = this.next(); at !== undefined && at <= now; at = this.next()) this.#heap.pop()?.fire(now);
+    let fired = 0;
+    for (let at = this.next(); at !== undefined && at <= now; at = this.next()) {
+      this.#heap.pop()?.fire(now);
+      fired += 1;
+      if (fired > mostAtOnce) throw new Error(`a timer is set again and again for ${at}, and it is ${now}`);
+    }
   }
 
   /** For `KeyedTimers`. */

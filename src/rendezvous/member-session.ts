@@ -66,6 +66,8 @@ export interface Verification {
 
 /** What a member of an earlier log says of itself, and of others. */
 export interface RecoveryClaim {
+  /** The log that it has read last. */
+  readonly log: Id | undefined;
   readonly order: number;
   /** The highest revision that it has read in any log. */
   readonly highest: number;

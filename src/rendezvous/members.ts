@@ -7,8 +7,6 @@ import { storedBytes } from "./stored-members.js";
 export interface MembershipChange {
   readonly entered?: MemberRecord;
   readonly removed?: MemberRecord;
-  /** The one that entered was appended here. */
-  readonly isOwn: boolean;
 }
 
 /**
@@ -191,7 +189,7 @@ export class Members {
     if (entry.type === "replaced" && mayBeRemembered(removed)) this.noteGone(entry.replaces);
     if (removed !== undefined) this.#delete(removed);
     const member = this.directory.member(entry.id);
-    const change = { isOwn: known !== undefined, ...(removed === undefined ? {} : { removed }) };
+    const change = removed === undefined ? {} : { removed };
     if (member === undefined || known?.member !== undefined) return change;
     const entered = known ?? this.#add(member);
     this.#ownSlot(entered);
@@ -207,11 +205,9 @@ export class Members {
   #depart(id: Id): MembershipChange {
     const removed = this.#byId.get(id);
     if (mayBeRemembered(removed)) this.noteGone(id);
-    if (removed === undefined || (removed.member === undefined && removed.expectation === undefined)) {
-      return { isOwn: false };
-    }
+    if (removed === undefined || (removed.member === undefined && removed.expectation === undefined)) return {};
     this.#delete(removed);
-    return { removed, isOwn: false };
+    return { removed };
   }
 
   /** Members may remember this id, though this log has removed it: a whole directory says so. */

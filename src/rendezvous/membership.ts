@@ -182,14 +182,14 @@ export class Membership {
     const change = this.members.apply(entry);
     if (change === undefined) return undefined;
     if (change.removed !== undefined) this.#forget(change.removed, entry);
-    if (change.entered !== undefined) this.#enter(change.entered, change, isReturned, now);
+    if (change.entered !== undefined) this.#enter(change.entered, change.removed, key !== undefined, isReturned, now);
     return change;
   }
 
   /**
    * An append was rejected. A registration that was in conflict with other entries is judged anew, once; after that, and
    * while the log takes nothing, its session is refused for the moment, or goes back into the line that it stood in. A
-   * removal is appended again until it is true.
+   * removal is appended again until it is true. Whoever is listed meanwhile, because another server has appended it, stays so.
    */
   rejected(key: number, reason: RejectionReason, now: number): RejectedAppend | undefined {
     const append = this.#appends.get(key);
@@ -197,6 +197,7 @@ export class Membership {
     this.#appends.delete(key);
     const { record, isRemoval, isRepeated } = append;
     if (isRemoval) return this.#removalRejected(record, reason, now);
+    if (record.member !== undefined) return undefined;
     const { session, candidate, replaces: replaced } = record;
     this.drop(record, now);
     const { recovery } = record;
@@ -209,16 +210,20 @@ export class Membership {
       else if (session.lineNumber !== undefined) this.#queue(session, candidate, now);
       else result = { refused: { session, code: "STORE_UNAVAILABLE", message: unavailable(reason) } };
     }
-    result = { ...result, address };
-    if (recovery !== undefined) {
-      result = { ...result, claim: recovery, expected: this.expect(candidate, recovery.order, now) };
-    }
+    result = { ...result, address, ...this.#returnRejected(record, now) };
     if (replaced === undefined) return result;
     // The old entry of a correction that has failed has no session any more.
     if (replaced.dialect === "classic" && replaced.isStanding) {
       this.remove(replaced, "left", "its corrected address was not taken", now);
     }
     return { ...result, replaced };
+  }
+
+  /** A member of an earlier log is expected again, unless this one has removed it meanwhile. */
+  #returnRejected({ id, candidate, recovery }: MemberRecord, now: number): RejectedAppend {
+    if (recovery === undefined) return {};
+    const isRemoved = this.#removed.has(id);
+    return { claim: recovery, ...(isRemoved ? {} : { expected: this.expect(candidate, recovery.order, now) }) };
   }
 
   /** A removal is appended again; but where servers share the log, one in conflict is of a member that has come back elsewhere. */
@@ -405,7 +410,14 @@ export class Membership {
     if (stoodInLine) this.#emitPlaces();
   }
 
-  #enter(record: MemberRecord, { removed, isOwn }: MembershipChange, isReturned: boolean, now: number): void {
+  /** `isOwn`: this server has appended it. One that another server has appended may have its session there. */
+  #enter(
+    record: MemberRecord,
+    removed: MemberRecord | undefined,
+    isOwn: boolean,
+    isReturned: boolean,
+    now: number,
+  ): void {
     const { id, address, order, dialect, session } = record;
     const { name } = record.candidate;
     this.#addresses.take(address, record);

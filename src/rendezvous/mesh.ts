@@ -409,7 +409,7 @@ export class Mesh {
     if (isFirst && state.members.length > 0) this.recovery.setEstablished();
     this.membership.restore(state.removed);
     this.membership.admission.ranks?.restore(state.members);
-    const changed = this.#catchUp(state, isFirst, now);
+    const changed = this.#catchUp(state, answers, isFirst, now);
     this.logBroadcaster.restart(state.log);
     this.attachments.restore(state, now);
     this.#failureDetector.await(now);
@@ -420,7 +420,8 @@ export class Mesh {
    * Applies what leads to this state as entries. The revisions of the true ones are not known: nobody is sent these. Members of a log
    * that was there before this server knew it have not joined now.
    */
-  #catchUp(state: LogState, isFirst: boolean, now: number): ChangedSessions[] {
+  #catchUp(state: LogState, answers: readonly RestoredAnswer[], isFirst: boolean, now: number): ChangedSessions[] {
+    const appended = new Set(answers.flatMap(({ key, isAppended }) => (isAppended ? [key] : [])));
     const { directory } = this.members;
     const changes = changesTo(directory, state);
     let revision = state.revision - changes.length;
@@ -430,7 +431,7 @@ export class Mesh {
       const entry = entryOf(change, revision);
       if (!isClaimEntry(entry)) {
         const key = this.membership.keyOf(entry.id);
-        return this.#memberEntry(entry, key === undefined ? {} : { key }, now, isFirst);
+        return this.#memberEntry(entry, key !== undefined && appended.has(key) ? { key } : {}, now, isFirst);
       }
       this.#claimEntry(entry, undefined, now);
       return {};

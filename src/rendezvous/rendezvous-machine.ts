@@ -1,4 +1,5 @@
 import type { ConnectionId } from "../core/connections.js";
+import { printable } from "../core/escaping.js";
 import { GracefulCloses } from "../core/graceful-closes.js";
 import type { Limits } from "../core/limits.js";
 import type { Machine } from "../core/machine.js";
@@ -293,10 +294,25 @@ export class RendezvousMachine implements Machine<RendezvousInput, RendezvousOut
       mesh = next;
     }
     mesh ??= this.#meshes.openLogged(name);
+    if (!mesh.isLogRead) this.#sendBack(mesh, state.log, now);
     const { changed, rejected } = mesh.restored(state, answers, now);
     for (const { fenced } of changed) if (fenced !== undefined) this.#fence(fenced, "the member has been removed", now);
     for (const each of rejected) this.#followUp(name, each, now);
     if (state.ended !== undefined) this.#ended(mesh, state.ended, now);
+  }
+
+  /**
+   * Whoever came as a member of an earlier log, but was in this very one, of which this server did not know yet: it comes again,
+   * and goes on once the log has been read as far as it has.
+   */
+  #sendBack(mesh: Mesh, log: Id, now: number): void {
+    for (const session of this.#connectionHandler.sessions.values()) {
+      const { recovery } = session;
+      if (session.mesh !== mesh.name || recovery?.log !== log) continue;
+      const message = `the log of "${printable(mesh.name)}" has not been read here until now`;
+      this.#refuse({ session, code: "STORE_UNAVAILABLE", message }, now);
+      mesh.recovery.forget(recovery);
+    }
   }
 
   #published(input: Extract<SharedLogInput, { type: "published" }>, now: number): void {

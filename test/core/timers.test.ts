@@ -23,6 +23,13 @@ function after(model: readonly ModelTimer[], timer: ModelTimer, wish: Wish): Mod
 }
 
 describe("the timers of a machine", () => {
+  test("do not fire for ever: whoever sets one again and again for a moment that has come is found", () => {
+    const timers = new Timers();
+    const part = timers.keyed<string>((key, now) => part.set(key, now));
+    part.set("restless", 10);
+    expect(() => timers.fire(25)).toThrow("a timer is set again and again for 25, and it is 25");
+  });
+
   test("fire in the order of time, whichever part has set them, and once each", () => {
     const timers = new Timers();
     const fired: string[] = [];

@@ -34,6 +34,45 @@ describe("members of servers that share a log", () => {
     expect(rows.map(({ server }) => server)).toEqual([a.address, a.address, undefined]);
   });
 
+  test("are sent back by a server that has not read their log, and go on once it has", () => {
+    const store = new SharedStore();
+    const [a, b] = [store.start(), store.start()];
+    b.isCut = true;
+    const [one, two] = nativeMembers(a.play, 2);
+    if (one === undefined || two === undefined) throw new Error("nobody");
+    two.caller.close("ECONNRESET");
+    const early = at(b, two);
+    early.known = [{ members: [{ id: one.id, order: one.order, address: one.address, dialect: "native" }], gone: [] }];
+    early.resume(store.fold().revision, store.fold().head.log);
+    b.isCut = false;
+    b.catchUp();
+    expect(early.end.last("refuse")?.code).toBe("STORE_UNAVAILABLE");
+    expect(early.end.last("directory")).toBeUndefined();
+    // What it has written for a member of an earlier log does not count, and changes nothing.
+    const states = (): string[] => b.play.machine.status("default", store.now).members.map(({ state }) => state);
+    expect(states()).toEqual(["member", "suspect"]);
+    const twin = comesBack(store, b, two);
+    store.pass(3 * leaseMs);
+    expect(twin.end.last("admitted")?.order).toBe(two.order);
+    expect(states()).toEqual(["member", "member"]);
+    expect([a, b].flatMap(({ play }) => play.eventsOf("lost"))).toEqual([]);
+  });
+
+  test("are members still at a server whose own entry for them comes second", () => {
+    const store = new SharedStore();
+    const [a, b] = [store.start(), store.start()];
+    nativeMembers(a.play, 1);
+    a.isCut = true;
+    const member = a.play.native("127.0.0.1:14101").register();
+    at(b, member).register();
+    member.die();
+    store.settle();
+    a.isCut = false;
+    a.catchUp();
+    expect(a.play.machine.status("default", store.now).members.map(({ state }) => state)).toEqual(["member", "member"]);
+    expect(a.play.machine.presentIn("default")).toEqual(["127.0.0.1:14001", "127.0.0.1:14101"]);
+  });
+
   test("are nobody's loss when a session breaks and they go on at another server", () => {
     const { store, a, b, member } = twoServers();
     member.caller.close("ECONNRESET");

@@ -62,7 +62,9 @@ export class NativeMember {
     const { limits, allocate } = rules;
     const context = connectionContext(connections, timers, limits, outputs, allocate, this.roundTrips);
     this.#leaseTimer = timers.keyed((timer, now) => {
-      if (this.#receivedAt !== undefined) this.#leaseTimer.set(timer, now + this.#leaseLeftMs(this.#receivedAt));
+      // `advance` has ended what has run out. In the future in any case: a rest that `now` rounds away would be due for ever.
+      if (this.#receivedAt !== undefined)
+        this.#leaseTimer.set(timer, Math.max(now + 1, now + this.#leaseLeftMs(this.#receivedAt)));
     });
     const roster = new DirectoryView(rules.draw(), rules.limits);
     this.session = new NativeSession(rules, outputs, context, roster, emit);

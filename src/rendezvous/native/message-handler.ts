@@ -306,7 +306,7 @@ export class NativeMessageHandler {
     session.mesh = name;
     session.candidate = candidate;
     if (isListed) mesh.proving(session, record, isOfThisLog ? revision : undefined);
-    else session.recovery = { order, highest, rows: 0, ownRows: 0, known: [], gone: [] };
+    else session.recovery = { log, order, highest, rows: 0, ownRows: 0, known: [], gone: [] };
     this.challenge(session, now);
   }
 

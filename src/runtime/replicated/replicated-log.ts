@@ -94,6 +94,8 @@ export class ReplicatedLog implements SharedMembershipLog {
   /** The newest beat of each writer, and the number of its newest value. */
   readonly #writers = new Map<Id, { beat: number; number: number }>();
   #started: (() => void) | undefined;
+  /** It has entered the store for the first time; and its entry has come back, so all that was before it is known. */
+  #hasEntered = false;
   #isStarted = false;
   #isClosed = false;
   /** All changes up to this revision are known. */
@@ -254,7 +256,7 @@ export class ReplicatedLog implements SharedMembershipLog {
       this.#store.switchEndpoint();
       this.#closeWatch();
     }
-    if (this.#isStarted && this.#watch === undefined && !this.#reader.isUnderWay) this.#openWatch();
+    if (this.#hasEntered && this.#watch === undefined && !this.#reader.isUnderWay) this.#openWatch();
     if (this.#isStarted) this.#judge(now);
     this.#deleteEnded(now);
   }
@@ -270,7 +272,7 @@ export class ReplicatedLog implements SharedMembershipLog {
     }
   }
 
-  /** What this server has written has come back. */
+  /** What this server has written has come back, and so everything that was written before. */
   #returned(beat: number, now: number): void {
     // A failure that is over is not the reason for the next one.
     this.#failure = undefined;
@@ -355,6 +357,8 @@ export class ReplicatedLog implements SharedMembershipLog {
       this.#installMesh(name, image.meshes.get(name), image.revision);
     }
     this.#revision = image.revision;
+    if (own !== undefined) this.#beginServing(now);
+    if (this.#isClosed) return;
     if (this.#writer.isRegistered) this.#openWatch();
     else this.#register(image);
   }
@@ -381,11 +385,15 @@ export class ReplicatedLog implements SharedMembershipLog {
   }
 
   #entered(): void {
-    const now = this.#clock.now();
+    this.#hasEntered = true;
     this.#openWatch();
     // Before anything of an earlier life goes out again.
-    this.#rejectLate(now);
-    if (this.#isStarted) return;
+    this.#rejectLate(this.#clock.now());
+  }
+
+  /** Its entry has come back for the first time: what other servers had written by then is known here. */
+  #beginServing(now: number): void {
+    if (this.#isStarted || !this.#writer.isRegistered) return;
     this.#isStarted = true;
     this.#tracker.steady(now);
     this.#outputServers(now);
@@ -540,6 +548,7 @@ export class ReplicatedLog implements SharedMembershipLog {
       this.#tracker.seen(writer, { presence, created: event.created }, now);
       if (writer !== this.#writer.id) return;
       this.#returned(presence.beat, now);
+      this.#beginServing(now);
       if (this.#isStarted) this.#judge(now);
     } else if (item.type === "bad" && item.mesh === undefined) this.#foreign(item);
     else if (item.type !== "rules" && item.mesh !== undefined)

@@ -88,6 +88,22 @@ describe("N21: a member knows who leads", () => {
     expect(told(node)).toEqual([one, undefined]);
   });
 
+  test("for one lease also where its time has come, and is rounded away, before the clock says so", () => {
+    const world = begin();
+    world.now = 1_000_000;
+    const node = led(world);
+    node.clocks = { monotonicMs: 10, wallMs: 10 };
+    node.hear({ type: "leader", id: idOf(1) }).loseSession();
+    world.pass(limits.leaseMs - 1);
+    const almost = 10 + limits.leaseMs - 2 ** -38;
+    node.clocks = { monotonicMs: almost, wallMs: almost };
+    world.pass(1);
+    expect(told(node)).toEqual([one]);
+    node.clocks = { monotonicMs: almost + 1, wallMs: almost + 1 };
+    world.pass(1);
+    expect(told(node)).toEqual([one, undefined]);
+  });
+
   test("for one lease of the server, as that has said last", () => {
     const world = begin();
     const node = led(world).loseSession().reachAgain();
