@@ -86,6 +86,7 @@ const onWire = {
   ID_IN_USE: ["server", "final for this id"],
   ADDRESS_UNPROVED: ["server", "final for a registration; may pass for a `resume`"],
   LOOPBACK_MIX: ["server", "final"],
+  LOCAL_MIX: ["server", "final"],
   FENCED: ["server", "final for this id; join anew with another"],
   UNAWAITED_CHALLENGE: ["member, to the server", "final for that challenge"],
   UNKNOWN_PEER: ["member", "may pass, when its directory lists the caller"],

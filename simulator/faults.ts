@@ -1,4 +1,4 @@
-import { endpointOf, formatAddress } from "../src/protocol/address.js";
+import { type Address, endpointOf, formatAddress, type LocalAddress } from "../src/protocol/address.js";
 import type { ConnectionEnd } from "./connection-end.js";
 import type { SimulatedProcess } from "./engine.js";
 import type { SimulatedMember } from "./member.js";
@@ -89,6 +89,8 @@ function move({ network }: FaultTargets, member: SimulatedMember, fault: Extract
   const { process, isOver, address } = member;
   if (isOver) return;
   const { port } = endpointOf(address);
+  // A local socket stays where it is.
+  if (port === undefined) return;
   network.move(process, { host: `10.1.${fault.script}.${process.names.size}`, port }, fault.notice);
 }
 
@@ -108,7 +110,8 @@ function lie(troupe: FaultTargets, member: SimulatedMember, { lie, forMs }: Extr
 function claim(troupe: FaultTargets, { address, dialect }: MemberScript): void {
   const { host, port } = endpointOf(address);
   if (dialect !== "native") return;
-  const own = formatAddress({ host, port: 20_000 + (port % 10_000) });
+  const own: Address =
+    host === undefined ? `${address as LocalAddress}-other` : formatAddress({ host, port: 20_000 + (port % 10_000) });
   troupe.startMember({ address: own, claims: address, startsAt: 0, hesitatesMs: 0, dialect });
 }
 

@@ -1,4 +1,4 @@
-import type { ConnectionOutput, Endpoint } from "../src/core/connections.js";
+import { type ConnectionOutput, type Endpoint, networkOf } from "../src/core/connections.js";
 import { FullmeshError } from "../src/core/errors.js";
 import type { Machine } from "../src/core/machine.js";
 import { Queue } from "../src/core/queue.js";
@@ -65,7 +65,7 @@ export class SimulatedMember implements NativeMemberRun {
     this.#context = context;
     this.script = script;
     this.dialect = script.dialect ?? "classic";
-    const { host } = endpointOf(script.address);
+    const host = networkOf(endpointOf(script.address));
     this.process = new SimulatedProcess(network.engine, script.address, host, this.dialect === "classic");
     const rules = {
       dialect: this.dialect,

@@ -1,4 +1,4 @@
-import type { ConnectionId, Endpoint } from "../src/core/connections.js";
+import type { ConnectionId, Endpoint, NetworkEndpoint } from "../src/core/connections.js";
 import { formatAddress } from "../src/protocol/address.js";
 import type { Accept, ConnectionEvents, ConnectionPort, TransportPort } from "../src/runtime/ports.js";
 import { ConnectionEnd, type ConnectionPaths, type CutNotice } from "./connection-end.js";
@@ -98,7 +98,7 @@ export class SimulatedNetwork implements ConnectionPaths {
   }
 
   /** The machine of a process has another address: nobody reaches it at the one before, and its connections are cut. */
-  move(process: SimulatedProcess, to: Endpoint, notice: CutNotice): void {
+  move(process: SimulatedProcess, to: NetworkEndpoint, notice: CutNotice): void {
     for (const [key, listener] of this.#listeners) if (listener.process === process) this.#listeners.delete(key);
     for (const end of [...this.#open]) if (end.process === process) this.cut(end, notice, notice);
     process.moveTo(formatAddress(to), to.host);
@@ -175,7 +175,7 @@ export class SimulatedNetwork implements ConnectionPaths {
 
   #dial(process: SimulatedProcess, to: Endpoint, events: ConnectionEvents): ConnectionPort {
     this.#nextPort = this.#nextPort === lastEphemeralPort ? firstEphemeralPort : this.#nextPort + 1;
-    const from: Endpoint = { host: process.host, port: this.#nextPort };
+    const from: Endpoint = to.path === undefined ? { host: process.host, port: this.#nextPort } : { path: "" };
     const key = formatAddress(to);
     const name = this.#listeners.get(key)?.process.name ?? key;
     const called = this.#lastListeners.get(key) ?? key;

@@ -1,3 +1,4 @@
+import { networkOf } from "../src/core/connections.js";
 import { defaultLimits, type Limits } from "../src/core/limits.js";
 import { type Address, endpointOf } from "../src/protocol/address.js";
 import type { Id } from "../src/protocol/directory.js";
@@ -126,7 +127,7 @@ class Simulation implements CheckedSimulation, FaultTargets {
     this.streamChecker = new StreamChecker(this);
     this.completenessChecker = new CompletenessChecker(this);
     this.claimChecker = new ClaimChecker(this);
-    this.serverProcess = new SimulatedProcess(this.#engine, "server", endpointOf(serverAddress).host);
+    this.serverProcess = new SimulatedProcess(this.#engine, "server", networkOf(endpointOf(serverAddress)));
     this.#server = new SimulatedServer(this, 0);
   }
 
@@ -203,7 +204,7 @@ class Simulation implements CheckedSimulation, FaultTargets {
       this.invariantChecker.serverRestarted();
       this.completenessChecker.serverRestarted();
       this.claimChecker.serverRestarted(isClockBack);
-      this.serverProcess = new SimulatedProcess(this.#engine, "server", endpointOf(serverAddress).host);
+      this.serverProcess = new SimulatedProcess(this.#engine, "server", networkOf(endpointOf(serverAddress)));
       this.#server = new SimulatedServer(this, isClockBack ? 0 : Math.floor(this.#engine.now * 1_000));
     });
   }

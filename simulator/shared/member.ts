@@ -1,4 +1,4 @@
-import type { ConnectionOutput } from "../../src/core/connections.js";
+import { type ConnectionOutput, networkOf } from "../../src/core/connections.js";
 import { FullmeshError } from "../../src/core/errors.js";
 import { Queue } from "../../src/core/queue.js";
 import { Timers } from "../../src/core/timers.js";
@@ -39,7 +39,7 @@ export class SharedMember implements SharedMemberRun {
     const { network, limits } = context;
     this.#context = context;
     this.number = number;
-    this.process = new SimulatedProcess(network.engine, address, endpointOf(address).host);
+    this.process = new SimulatedProcess(network.engine, address, networkOf(endpointOf(address)));
     const outputs = new Queue<MemberOutput | MessagingEvent>();
     const timers = new Timers();
     this.#channels = new MessagingChannels(outputs, limits, timers);

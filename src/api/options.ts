@@ -1,12 +1,19 @@
 import type { EventEmitter } from "node:events";
-import { type Endpoint, type Identity, isLoopback } from "../core/connections.js";
+import {
+  type Endpoint,
+  type Identity,
+  isOnThisMachine,
+  type LocalEndpoint,
+  type NetworkEndpoint,
+} from "../core/connections.js";
 import { FullmeshError } from "../core/errors.js";
 import { defaultLimits, type Limits } from "../core/limits.js";
 import { descriptorLimits } from "../nodejs/descriptors.js";
 import { Keyring } from "../nodejs/keyring.js";
+import { requireShortPath } from "../nodejs/local-socket.js";
 import { Secret } from "../nodejs/secret.js";
 import { nodeTransport } from "../nodejs/transport.js";
-import { type Address, formatAddress, parseAddress, splitHostPort } from "../protocol/address.js";
+import { type Address, formatAddress, isPath, localPrefix, parseAddress, splitHostPort } from "../protocol/address.js";
 import { canonicalIp } from "../protocol/ip.js";
 import type { TransportPort } from "../runtime/ports.js";
 
@@ -100,23 +107,53 @@ export function choiceOption<Choice extends string>(name: string, value: unknown
 
 /** An address that a member may advertise. */
 export function addressOption(name: string, value: unknown): Address {
+  const local = localOption(name, value);
+  if (local !== undefined) return formatAddress(local);
   const address = typeof value === "string" ? parseAddress(value) : undefined;
-  return address ?? badOption(name, "an address such as 10.0.0.1:4000 or [::1]:4000", value);
+  return address ?? badOption(name, "an address such as 10.0.0.1:4000, [::1]:4000 or unix:/run/app/a.sock", value);
 }
 
-/** Where to listen: an IP literal and a port from 0 to 65535. */
+/** Where to listen: on a local socket, or at an IP literal and a port from 0 to 65535. */
 export function listenOption(name: string, value: unknown): Endpoint {
+  return localOption(name, value) ?? networkOption(name, value, " or a local socket such as unix:/run/app/mesh.sock");
+}
+
+/** Where to listen over TCP: an IP literal and a port from 0 to 65535. `also`: what the caller takes besides. */
+export function networkOption(name: string, value: unknown, also = ""): NetworkEndpoint {
   const endpoint = typeof value === "string" ? endpoint0(value) : undefined;
   const host = endpoint === undefined ? undefined : canonicalIp(endpoint.host);
   if (endpoint === undefined || host === undefined) {
-    return badOption(name, "an IP address and a port such as 127.0.0.1:4000, port 0 for any free one", value);
+    return badOption(name, `an IP address and a port such as 127.0.0.1:4000, port 0 for any free one,${also}`, value);
   }
   return { host, port: endpoint.port };
 }
 
+/** A local socket; undefined for a value that does not begin like one. */
+function localOption(name: string, value: unknown): LocalEndpoint | undefined {
+  if (typeof value !== "string" || !value.startsWith(localPrefix)) return undefined;
+  const path = value.slice(localPrefix.length);
+  if (!isPath(path)) {
+    const form = "an absolute path of letters, digits and ._@:+=~%-, without . and .. and doubled slashes";
+    badOption(name, `a local socket such as unix:/run/app/mesh.sock, ${form}`, value);
+  }
+  requireShortPath(path);
+  return { path };
+}
+
+/** The same place, as the steps take it: host and port, or the address of a local socket. */
+export function listenArguments(on: Endpoint): [at: string, port: number] {
+  return on.path === undefined ? [on.host, on.port] : [formatAddress(on), 0];
+}
+
+/** What `listenArguments` has returned, or what a caller gives in its place. */
+export function listenStepOption(at: string, port: number): Endpoint {
+  const isLocalAddress = typeof at === "string" && at.startsWith(localPrefix);
+  return listenOption("listen", isLocalAddress ? at : formatAddress({ host: at, port }));
+}
+
 /**
  * Where the server is: one address or several, as an array or in one string, between commas. One that is named twice counts
- * once.
+ * once. All are of one kind: local sockets, or over TCP.
  */
 export function serversOption(name: string, value: unknown): readonly Endpoint[] {
   const texts: readonly unknown[] =
@@ -126,17 +163,32 @@ export function serversOption(name: string, value: unknown): readonly Endpoint[]
     const server = serverOption(name, typeof text === "string" ? text.trim() : text);
     servers.set(formatAddress(server), server);
   }
-  return servers.size > 0 ? [...servers.values()] : badOption(name, "one address or several", value);
+  const [first, ...others] = servers.values();
+  if (first === undefined) return badOption(name, "one address or several", value);
+  const other = others.find(({ path }) => (path === undefined) !== (first.path === undefined));
+  if (other !== undefined) {
+    throw new FullmeshError(
+      "LOCAL_MIX",
+      `${formatAddress(first)} and ${formatAddress(other)} are no servers of one mesh`,
+    );
+  }
+  return [first, ...others];
 }
 
-/** One of them: an IP literal or a host name, and a port from 1 to 65535. */
+/** One of them: a local socket, or an IP literal or a host name, and a port from 1 to 65535. */
 function serverOption(name: string, value: unknown): Endpoint {
+  const local = localOption(name, value);
+  if (local !== undefined) return local;
   const endpoint = typeof value === "string" ? endpoint0(value) : undefined;
   if (endpoint !== undefined && endpoint.port > 0 && /^[0-9A-Za-z.:_-]+$/.test(endpoint.host)) return endpoint;
-  return badOption(name, "a server's address such as 127.0.0.1:4000 or mesh.example:4000", value);
+  return badOption(
+    name,
+    "a server's address such as 127.0.0.1:4000, mesh.example:4000 or unix:/run/app/mesh.sock",
+    value,
+  );
 }
 
-function endpoint0(text: string): Endpoint | undefined {
+function endpoint0(text: string): NetworkEndpoint | undefined {
   const parts = splitHostPort(text);
   if (parts === undefined || !/^(?:0|[1-9][0-9]{0,4})$/.test(parts.port)) return undefined;
   const port = Number(parts.port);
@@ -193,6 +245,6 @@ export function transportOption(
 
 /** Refuses to listen beyond loopback in plain text, unless the caller says that the network is trusted. */
 export function requireSecure(on: Endpoint, insecure: boolean | undefined, isKeyed = false): void {
-  if (isKeyed || isLoopback(on.host) || insecure === true) return;
+  if (isKeyed || isOnThisMachine(on) || insecure === true) return;
   throw new FullmeshError("INSECURE_LISTEN", `${on.host} can be reached from the network, and nothing is encrypted`);
 }

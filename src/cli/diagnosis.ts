@@ -1,4 +1,4 @@
-import type { Endpoint } from "../core/connections.js";
+import { type Endpoint, isNobodyThere } from "../core/connections.js";
 import { type ErrorCode, FullmeshError } from "../core/errors.js";
 import { type Address, formatAddress } from "../protocol/address.js";
 import { version } from "../protocol/native/preface.js";
@@ -42,6 +42,7 @@ export function isAboutSecret({ code }: ProbeFailure): boolean {
 export function unreachable(server: Endpoint, { code, reason }: ProbeFailure): Finding {
   const at = formatAddress(server);
   if (code === "NO_DESCRIPTORS" || /EMFILE|ENFILE/.test(reason)) return noDescriptors(`to connect to ${at}`);
+  if (server.path !== undefined) return unreachableSocket(server.path, at, reason);
   if (/ENOTFOUND|EAI_/.test(reason)) return unknownName(server.host, reason);
   if (/ECONNREFUSED|SELF_CONNECT/.test(reason)) {
     const message = `nobody listens at ${at}: a machine answers there, and no server runs at port ${server.port}`;
@@ -51,6 +52,12 @@ export function unreachable(server: Endpoint, { code, reason }: ProbeFailure): F
   const message = `${at} cannot be reached: ${reason}`;
   const remedy = `Check the address, and let TCP to port ${server.port} through: firewalls of that machine, of this one, and between. Try \`nc -vz ${server.host} ${server.port}\`.`;
   return wrong("connection", "SERVER_UNREACHABLE", message, remedy);
+}
+
+function unreachableSocket(path: string, at: Address, reason: string): Finding {
+  const why = isNobodyThere(reason) ? `nobody listens on ${path}` : `${path} cannot be connected to`;
+  const remedy = `Start the server there (fullmesh serve --listen ${at}) as the user of this process, or name the socket that it listens on: \`ss -xl\` lists them.`;
+  return wrong("connection", "SERVER_UNREACHABLE", `${why} (${reason})`, remedy);
 }
 
 export function unknownName(host: string, reason: string): Finding {

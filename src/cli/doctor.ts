@@ -7,6 +7,7 @@ import { type Endpoint, isLoopback } from "../core/connections.js";
 import { type ErrorCode, FullmeshError } from "../core/errors.js";
 import { defaultMesh } from "../node/options.js";
 import { descriptorLimits } from "../nodejs/descriptors.js";
+import { pathBeside } from "../nodejs/local-socket.js";
 import { systemLookup } from "../nodejs/name-dial.js";
 import { backlog } from "../nodejs/transport.js";
 import { type Address, formatAddress, parseAddress } from "../protocol/address.js";
@@ -150,7 +151,7 @@ class Examination {
     if (connection === undefined) return undefined;
     const { address, listening } = await this.#listen(connection);
     // Without a listener the server is asked all the same, for all else that it knows; port 1 is nobody's.
-    const asked = address ?? formatAddress({ host: connection.local.host, port: 1 });
+    const asked = address ?? this.#nobodysAddress(connection);
     const answer = await this.#probe.ask(asked);
     if (answer.type === "failed") {
       this.#report(refused(this.#server, answer, this.#secretSource));
@@ -168,7 +169,7 @@ class Examination {
   /** False if the name has no address. */
   async #lookUp(): Promise<boolean> {
     const { host } = this.#server;
-    if (canonicalIp(host) !== undefined) return true;
+    if (host === undefined || canonicalIp(host) !== undefined) return true;
     const found = new Deferred<readonly string[] | NodeJS.ErrnoException>();
     systemLookup(host, (error, addresses) => found.resolve(error ?? addresses.map(({ address }) => address)));
     const hosts = await found.promise;
@@ -212,21 +213,33 @@ class Examination {
     try {
       const connection = await probe.connect(this.#server);
       if (connection.type === "failed") return refused(this.#server, connection, this.#secretSource);
-      const answer = await probe.ask(formatAddress({ host: connection.local.host, port: 1 }));
+      const answer = await probe.ask(this.#nobodysAddress(connection));
       return answer.type === "failed" ? refused(this.#server, answer, this.#secretSource) : undefined;
     } finally {
       probe.close();
     }
   }
 
+  /** Where a member listens that is not told where. */
+  #defaultPlace(local: Endpoint): Endpoint {
+    if (this.#server.path !== undefined) return { path: pathBeside(this.#server.path) };
+    return local.path === undefined ? { host: local.host, port: 0 } : local;
+  }
+
+  /** An address of this machine at which nobody listens. */
+  #nobodysAddress({ local }: ProbeConnection): Address {
+    const place = this.#defaultPlace(local);
+    return formatAddress(place.path === undefined ? { host: place.host, port: 1 } : place);
+  }
+
   /** Listens where the member would. `address`: what it would register, undefined if it may not or cannot. */
   async #listen({ local }: ProbeConnection): Promise<{ address?: Address; listening?: Address }> {
-    const on = this.#on ?? { host: local.host, port: 0 };
+    const on = this.#on ?? this.#defaultPlace(local);
     try {
       requireSecure(on, this.#flags.insecure, this.#secret !== undefined);
       const bound = await this.#probe.listen(on);
-      const host = isUnspecified(bound.host) ? local.host : bound.host;
-      const listening = formatAddress({ host, port: bound.port });
+      const isEverywhere = bound.path === undefined && isUnspecified(bound.host) && local.path === undefined;
+      const listening = formatAddress(isEverywhere ? { host: local.host, port: bound.port } : bound);
       const address = this.#advertised(listening);
       if (address === listening) this.#ok("address", `others would dial ${address}`);
       else if (address !== undefined)

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
-import { badOption, listenOption } from "../api/options.js";
+import { badOption, listenArguments, listenOption } from "../api/options.js";
 import { waitWithin } from "../api/waiting.js";
 import { defaultLimits, type Limits } from "../core/limits.js";
 import type { Dialect } from "../protocol/directory.js";
@@ -135,7 +135,7 @@ async function runServe(flags: ServeFlags, { output, onSignal, onStdoutClosed }:
   if (flags.timeout !== undefined && flags.capacity === undefined && flags.store === undefined) {
     badOption("timeout", "given together with --capacity or --store, which it waits for", flags.timeout);
   }
-  const { host, port } = listenOption("listen", flags.listen);
+  const on = listenOption("listen", flags.listen);
   const trace = flags.trace === undefined ? undefined : await TraceFile.open(flags.trace, output);
   const secret = await secretFrom(flags, output);
   const store = await storeFrom(flags);
@@ -158,7 +158,7 @@ async function runServe(flags: ServeFlags, { output, onSignal, onStdoutClosed }:
     ...(trace === undefined ? {} : { trace: (record) => trace.add(record) }),
   });
   reportServer(server, output, flags.capacity);
-  await server.initSocket(host, port);
+  await server.initSocket(...listenArguments(on));
   onSignal(() => void server.close());
   await server.sockListen(flags.timeout === undefined ? {} : { timeoutMs: flags.timeout * 1000 });
   const { httpAddress } = server;

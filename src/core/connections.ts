@@ -7,12 +7,23 @@ import type { ErrorCode } from "./errors.js";
 /** Names a connection within one machine: `in:1` was accepted, `out:1` was dialed. Never reused. */
 export type ConnectionId = `in:${number}` | `out:${number}`;
 
-/** One end of a connection. `host` is an IP literal, except where a dial may name a host to be looked up. */
-export interface Endpoint {
+/** One end of a connection over TCP. `host` is an IP literal, except where a dial may name a host to be looked up. */
+export interface NetworkEndpoint {
   readonly host: string;
   /** 0 to 65535; 0 only asks a listener for any free port. */
   readonly port: number;
+  readonly path?: undefined;
 }
+
+/** One end of a connection over a local socket, which has a path. The end that has dialed has none, and its path is empty. */
+export interface LocalEndpoint {
+  readonly path: string;
+  readonly host?: undefined;
+  readonly port?: undefined;
+}
+
+/** One end of a connection. */
+export type Endpoint = NetworkEndpoint | LocalEndpoint;
 
 /** What a key that comes from the secret is for: speaking with the rendezvous, its dial-backs included, or with members. */
 export type Role = "rendezvous" | "member";
@@ -89,11 +100,22 @@ export function isLoopback(host: string): boolean {
   return host === "::1" || (host.startsWith("127.") && !host.includes(":"));
 }
 
+/** True for an end that only processes on this machine can reach; a host is a canonical IP literal. */
+export function isOnThisMachine(end: Endpoint): boolean {
+  return end.path !== undefined || isLoopback(end.host);
+}
+
+/** True if a dial over TCP has met its own outgoing port, as happens on loopback where nobody listens. */
+export function isSelfConnection(local: Endpoint, remote: Endpoint): boolean {
+  return local.path === undefined && local.host === remote.host && local.port === remote.port;
+}
+
 /**
- * The host as bounds for each host count it: `host` is a canonical IP literal. Whoever has one IPv6 address has the 2^64 of
- * its network, so a /64 is one host.
+ * The host as bounds for each host count it; of an end with a canonical IP literal. Whoever has one IPv6 address has the 2^64 of
+ * its network, so a /64 is one host. All local sockets are of one.
  */
-export function networkOf(host: string): string {
+export function networkOf({ host }: Endpoint): string {
+  if (host === undefined) return "this machine";
   if (!host.includes(":") || isLoopback(host)) return host;
   const [head = "", tail] = host.split("::");
   const groups = head === "" ? [] : head.split(":");
@@ -106,4 +128,9 @@ export function networkOf(host: string): string {
 /** True if a connection has failed because this computer has no room for it: no descriptors, or no memory for a socket. */
 export function isOutOfResources(errno: string | undefined): boolean {
   return errno === "EMFILE" || errno === "ENFILE" || errno === "ENOBUFS";
+}
+
+/** True if a dial has failed because nobody listens there: no socket at the port, or none at the path, or a dead one. */
+export function isNobodyThere(errno: string | undefined): boolean {
+  return errno === "ECONNREFUSED" || errno === "ENOENT";
 }

@@ -456,6 +456,13 @@ const failures = {
     connection: refused,
     remedy: "Let all members reach the server in the same way: all by 127.0.0.1, or all over the network.",
   },
+  LOCAL_MIX: {
+    level: "warn",
+    meaning: "A mesh is all on local sockets or not at all, and this address is of the other kind.",
+    connection: refused,
+    remedy:
+      "Let the server and all members have addresses of one kind: all `unix:/path`, or all an IP address and a port. Leave `listen` away, and a member listens in the way it has reached the server.",
+  },
   LOOPBACK_NAME: {
     level: "warn",
     meaning: "The server's name leads to loopback, which is on every machine that machine itself.",
@@ -710,6 +717,27 @@ const failures = {
     meaning: "The system does not allow listening on this address and port.",
     connection: "none",
     remedy: "Choose a port from 1024 on: lower ones need privileges.",
+  },
+  PATH_TOO_LONG: {
+    level: "error",
+    meaning: "The path of a local socket is longer than the system takes: 107 bytes on Linux, 103 elsewhere.",
+    connection: "none",
+    remedy: "Choose a shorter path, such as unix:/run/user/1000/app/mesh.sock or unix:/tmp/app/mesh.sock.",
+  },
+  PATH_IN_USE: {
+    level: "error",
+    meaning: "A process listens on this local socket, or something else is at its path.",
+    connection: "none",
+    remedy:
+      "Choose another path, or end the process that listens there: `ss -xlp` shows it. A file that is no socket is never replaced; move it away yourself.",
+  },
+  UNSAFE_FOLDER: {
+    level: "error",
+    meaning:
+      "The folder of a local socket is not this user's alone, so others could connect or put a socket of their own there.",
+    connection: "none",
+    remedy:
+      "Put the socket into a folder that belongs to the user of this process and has the mode 0700, such as `mkdir -m 700 /tmp/app`. One that does not exist is created so.",
   },
   INSECURE_LISTEN: {
     level: "error",

@@ -1,4 +1,4 @@
-import { type ConnectionId, isLoopback, networkOf } from "./connections.js";
+import { type ConnectionId, type Endpoint, isOnThisMachine, networkOf } from "./connections.js";
 import type { Limits } from "./limits.js";
 import type { KeyedTimers, Timers } from "./timers.js";
 
@@ -37,12 +37,12 @@ export class PendingConnections {
     return this.#silent.size + this.#speaking.size;
   }
 
-  /** Takes a place for a new connection; false when there is none. `host` is where it comes from. */
-  begin(connection: ConnectionId, host: string, now: number): boolean {
-    const network = networkOf(host);
+  /** Takes a place for a new connection; false when there is none. `remote` is where it comes from. */
+  begin(connection: ConnectionId, remote: Endpoint, now: number): boolean {
+    const network = networkOf(remote);
     const fromHost = this.#perHost.get(network) ?? 0;
     if (this.pending >= this.#limits.handshakesPending) return false;
-    if (fromHost >= this.#limits.handshakesPendingPerHost && !isLoopback(host)) return false;
+    if (fromHost >= this.#limits.handshakesPendingPerHost && !isOnThisMachine(remote)) return false;
     this.#perHost.set(network, fromHost + 1);
     this.#silent.set(connection, { network, since: now });
     this.#scheduleSilent();

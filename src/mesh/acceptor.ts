@@ -4,9 +4,8 @@ import type { OutputSink } from "../core/machine.js";
 import type { PendingConnections } from "../core/pending-connections.js";
 import { type PendingRefusal, PendingRefusals } from "../core/pending-refusals.js";
 import type { Timers } from "../core/timers.js";
-import { formatAddress } from "../protocol/address.js";
+import { canonicalEndpoint, formatAddress } from "../protocol/address.js";
 import { callerKindOf, httpRefusal } from "../protocol/caller-kind.js";
-import { canonicalIp } from "../protocol/ip.js";
 import { encodeControl } from "../protocol/native/control.js";
 import { firstNativeByte, withPreface } from "../protocol/native/preface.js";
 import type { ConnectionListener, Connections } from "./connections.js";
@@ -77,18 +76,17 @@ export class Acceptor implements ConnectionListener {
   accepted(connection: ConnectionId, remote: Endpoint, now: number): void {
     const { limits } = this.#rules;
     const room = limits.connections - this.#connections.size;
-    const host = canonicalIp(remote.host) ?? remote.host;
     this.#connections.give(connection, this);
     if (room <= 0) this.#note("NO_DESCRIPTORS", noDescriptors, remote);
     if (room <= 0 || this.#isClosed) {
       this.#connections.abort(connection);
       return;
     }
-    const pending = { connection, remote: { host, port: remote.port }, identity: undefined, cipher: undefined };
+    const pending = { connection, remote: canonicalEndpoint(remote), identity: undefined, cipher: undefined };
     this.#pending.set(connection, pending);
     if (room <= Math.floor(limits.connections * shareOfRefusals)) {
       this.#refuse(pending, { connection, code: "NO_DESCRIPTORS", message: noDescriptors }, now);
-    } else if (!this.#pendingConnections.begin(connection, host, now)) {
+    } else if (!this.#pendingConnections.begin(connection, pending.remote, now)) {
       const message = "too many connections have not yet said hello";
       this.#refuse(pending, { connection, code: "BUSY", message }, now);
     }

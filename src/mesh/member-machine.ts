@@ -256,6 +256,7 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
     const { local } = this.#session;
     if (this.#listening === undefined || local === undefined) return undefined;
     const { host, port } = this.#listening;
+    if (host === undefined || local.host === undefined) return formatAddress(this.#listening);
     return formatAddress({ host: isUnspecified(host) ? local.host : host, port });
   }
 
@@ -266,7 +267,7 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
   #moveIfElsewhere(now: number): void {
     const { local } = this.#session;
     if (this.#native === undefined || this.#own === undefined || this.#listening === undefined) return;
-    if (local === undefined || this.#rules.advertise !== undefined || this.#state !== "running") return;
+    if (local?.host === undefined || this.#rules.advertise !== undefined || this.#state !== "running") return;
     const own = this.#defaultAddress();
     if (own !== undefined && own !== this.#own) {
       const reason = `this machine's address has changed from ${endpointOf(this.#own).host} to ${local.host}`;

@@ -51,7 +51,8 @@ export type ListedMember = Pick<Member, "address" | "dialect"> & Partial<Member>
 
 /** What a member reports to its owner. Times are on the machine's clock. */
 export type MemberEvent =
-  | { readonly type: "connected"; readonly local: Endpoint }
+  /** `server`: the address that was dialed. */
+  | { readonly type: "connected"; readonly local: Endpoint; readonly server: Endpoint }
   /** The server could not be reached; the step may be tried again. */
   | { readonly type: "unreachable"; readonly message: string; readonly failure: ErrorCode }
   /** The server has taken this node in. `order` is null in the classic dialect, which does not have it. */

@@ -1,5 +1,5 @@
 import { keepStack, tracedFrom } from "../api/call-stack.js";
-import { functionOption, listenOption, waitOption } from "../api/options.js";
+import { functionOption, listenArguments, listenOption, waitOption } from "../api/options.js";
 import { waitWithin } from "../api/waiting.js";
 import type { Contract } from "./contract.js";
 import { environmentOf } from "./gang.js";
@@ -94,9 +94,9 @@ export async function joinWith<C extends Contract>(
     if (setup !== undefined) await waitWithin(prepare(node, setup), { timeoutMs }, () => "`setup` has not finished");
     // What `setup` has taken is not there for the server; the machine counts the rest, but for the waiting line.
     const lookMs = setup === undefined ? timeoutMs : Math.max(0, timeoutMs - (performance.now() - startedAt));
+    if (wanted !== undefined) await node.initListeningSocket(...listenArguments(wanted));
     await lifecycleOf(node).connectToServer(server, {}, lookMs);
     if (wanted === undefined) await node.initListeningSocket();
-    else await node.initListeningSocket(wanted.host, wanted.port);
     await node.sockListen();
     await node.registerWithServer();
   };

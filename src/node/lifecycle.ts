@@ -1,17 +1,19 @@
 import { Deferred } from "../api/deferred.js";
 import { listen } from "../api/listen.js";
-import { listenOption, requireSecure, serversOption } from "../api/options.js";
+import { badOption, listenStepOption, requireSecure, serversOption } from "../api/options.js";
 import { type WaitOptions, waitWithin } from "../api/waiting.js";
 import type { Endpoint } from "../core/connections.js";
 import { FullmeshError } from "../core/errors.js";
 import type { MemberMachine } from "../mesh/member-machine.js";
 import type { MemberEvent, MemberInput, MemberOutput, MeshEnd } from "../mesh/types.js";
 import type { MessagingEvent } from "../messaging/messaging-channel.js";
-import { type Address, formatAddress } from "../protocol/address.js";
+import { pathBeside } from "../nodejs/local-socket.js";
+import { type Address, endpointOf, formatAddress, isLocal as isLocalAddress } from "../protocol/address.js";
 import type { Driver } from "../runtime/driver.js";
 
-/** Under which conditions a node may listen. */
+/** Under which conditions a node may listen, and what it registers if that is not where it listens. */
 interface Security {
+  readonly advertise: Address | undefined;
   readonly insecure: boolean | undefined;
   readonly isKeyed: boolean;
 }
@@ -26,8 +28,10 @@ export class Lifecycle {
   #connecting: Deferred<Endpoint> | undefined;
   #server: string | undefined;
   #on: Endpoint | undefined;
-  /** By which address this machine has reached the server. */
-  #local: Endpoint | undefined;
+  /** True if the server is at a local socket; undefined before one is known. */
+  #isLocal: boolean | undefined;
+  /** Where to listen if the caller does not say: where this machine has reached the server from, or beside its socket. */
+  #default: Endpoint | undefined;
   /** True if the caller has not said where to listen. */
   #isDefault = false;
   #listening: Address | undefined;
@@ -49,23 +53,28 @@ export class Lifecycle {
     const servers = serversOption("server", server);
     this.#requireRunning();
     if (this.#server !== undefined) throw new FullmeshError("WRONG_STEP", "connectToServer has been called already");
+    const isLocal = servers.some(({ path }) => path !== undefined);
+    if (isLocal && !this.#machine.isNative) badOption("dialect", "native with a server on a local socket", "classic");
+    this.#requireOneKind(isLocal, this.#on ?? (this.#listening && endpointOf(this.#listening)));
     const name = servers.map(formatAddress).join(" or ");
     this.#server = name;
+    this.#isLocal = isLocal;
     this.#connecting = new Deferred();
     this.#driver.input({ type: "connectToServer", servers, ...(lookMs === undefined ? {} : { lookMs }) });
     return await waitWithin(this.#connecting.promise, wait, () => `no connection to ${name}`);
   }
 
-  initListeningSocket(ip: string | undefined, port: number): void {
-    const host = ip ?? this.#local?.host;
-    if (host === undefined) {
+  initListeningSocket(at: string | undefined, port: number): void {
+    const on = at === undefined ? this.#default : listenStepOption(at, port);
+    if (on === undefined) {
       throw new FullmeshError("WRONG_STEP", "initListeningSocket without an address comes after connectToServer");
     }
-    const on = listenOption("listen", formatAddress({ host, port }));
+    this.#requireOneKind(this.#isLocal, on);
     requireSecure(on, this.#security.insecure, this.#security.isKeyed);
     if (this.#listening !== undefined) throw new FullmeshError("WRONG_STEP", "the node listens already");
-    this.#on = on;
-    this.#isDefault = ip === undefined;
+    // Without a host, a port is that of the default one.
+    this.#on = at === undefined && on.path === undefined ? { ...on, port } : on;
+    this.#isDefault = at === undefined;
   }
 
   async sockListen(): Promise<Address> {
@@ -127,7 +136,7 @@ export class Lifecycle {
   handle(event: MemberEvent): void {
     switch (event.type) {
       case "connected":
-        this.#local = event.local;
+        this.#default = beside(event.local, event.server);
         this.#connecting?.resolve(event.local);
         break;
       case "unreachable":
@@ -149,6 +158,16 @@ export class Lifecycle {
     }
   }
 
+  /** Where a node listens, what it registers and where its server is are on local sockets, or all over TCP. */
+  #requireOneKind(isLocal: boolean | undefined, on: Endpoint | undefined): void {
+    const { advertise } = this.#security;
+    const own = [...(on === undefined ? [] : [formatAddress(on)]), ...(advertise === undefined ? [] : [advertise])];
+    const other = own.find((address) => isLocal !== undefined && isLocalAddress(address) !== isLocal);
+    if (other === undefined) return;
+    const server = isLocal ? "on a local socket" : "reached over TCP";
+    throw new FullmeshError("LOCAL_MIX", `the server is ${server}, and ${other} is not`);
+  }
+
   #requireRunning(): void {
     if (this.#end !== undefined) throw new FullmeshError("ENDED", `this node has ended: ${this.#end.reason}`);
   }
@@ -161,4 +180,10 @@ export class Lifecycle {
     this.#connecting?.reject(rejection);
     this.#registered.reject(rejection);
   }
+}
+
+/** Where a node listens by default: at its end of the connection with the server, or in the folder of the server's socket. */
+function beside(local: Endpoint, server: Endpoint): Endpoint {
+  if (server.path !== undefined) return { path: pathBeside(server.path) };
+  return local.path === undefined ? { host: local.host, port: 0 } : local;
 }

@@ -122,16 +122,17 @@ export class MeshNode<C extends Contract = Contract> extends EventEmitter<NodeEv
 
   /**
    * Checks and keeps the address to listen on. Node cannot bind without listening, so a port in use shows later. Without an
-   * address it is the one by which this machine reaches the server, also when that changes, and any free port.
+   * address it is the one by which this machine reaches the server, also when that changes, and any free port; or a new local
+   * socket beside that of the server. `at` is an IP, or a local socket such as `unix:/run/app/a.sock`, which has no port.
    */
-  async initListeningSocket(ip?: string, port = 0): Promise<void> {
-    this.#runtime.steps.initListeningSocket(ip, port);
+  async initListeningSocket(at?: string, port = 0): Promise<void> {
+    this.#runtime.steps.initListeningSocket(at, port);
   }
 
   /**
    * Listens. Resolves with the address, in which port 0 has become a real one.
    *
-   * @throws {FullmeshError} `PORT_IN_USE`, `NOT_OUR_ADDRESS`, `LISTEN_FAILED`, `WRONG_STEP`
+   * @throws {FullmeshError} `PORT_IN_USE`, `NOT_OUR_ADDRESS`, `LISTEN_FAILED`, `WRONG_STEP`; on a local socket `PATH_IN_USE`, `UNSAFE_FOLDER`
    */
   async sockListen(): Promise<Address> {
     const address = await this.#runtime.steps.sockListen();

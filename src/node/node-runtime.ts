@@ -73,7 +73,11 @@ export class NodeRuntime {
     this.#log = new Log(logger);
     this.mesh = rules.mesh;
     this.peers = new Peers(this.machine);
-    this.steps = new Lifecycle(this.machine, driver, { insecure: options.insecure, isKeyed });
+    this.steps = new Lifecycle(this.machine, driver, {
+      insecure: options.insecure,
+      isKeyed,
+      advertise: rules.advertise,
+    });
     this.events = new NodeEventEmitter(node, this.machine, this.peers, this.#log, limits.eventsUnread, gang?.rank);
     this.context = new MessagingContext(this.machine, driver, channels, this.peers, limits, this.#log);
     this.messages = new NodeMessages(this.context, node, schemas?.messages);

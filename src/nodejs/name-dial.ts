@@ -1,5 +1,5 @@
 import type { LookupAddress } from "node:dns";
-import type { Endpoint } from "../core/connections.js";
+import type { Endpoint, NetworkEndpoint } from "../core/connections.js";
 import type { ErrorCode } from "../core/errors.js";
 import { canonicalIp } from "../protocol/ip.js";
 import type { ConnectionEvents, ConnectionPort } from "../runtime/ports.js";
@@ -23,7 +23,7 @@ export function systemLookup(...[host, done]: Parameters<Lookup>): void {
 }
 
 /** Dials one address. */
-type DialAddress = (to: Endpoint, events: ConnectionEvents) => NodeConnection;
+type DialAddress = (to: NetworkEndpoint, events: ConnectionEvents) => NodeConnection;
 
 /**
  * A dial to a host name, which may have several addresses, not all of them reachable. Attempts overlap: the next address is
@@ -31,7 +31,7 @@ type DialAddress = (to: Endpoint, events: ConnectionEvents) => NodeConnection;
  * one, becomes the connection; the others are aborted. The caller bounds the total time.
  */
 export class NameDial implements ConnectionPort {
-  readonly #to: Endpoint;
+  readonly #to: NetworkEndpoint;
   readonly #dialAddress: DialAddress;
   readonly #events: ConnectionEvents;
   readonly #attempts = new Set<Attempt>();
@@ -46,7 +46,7 @@ export class NameDial implements ConnectionPort {
   /** True once the dial has connected, failed or been aborted. */
   #isSettled = false;
 
-  constructor(to: Endpoint, lookup: Lookup, dialAddress: DialAddress, events: ConnectionEvents) {
+  constructor(to: NetworkEndpoint, lookup: Lookup, dialAddress: DialAddress, events: ConnectionEvents) {
     this.#to = to;
     this.#dialAddress = dialAddress;
     this.#events = events;

@@ -1,11 +1,12 @@
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
-import type { Endpoint, Identity } from "../core/connections.js";
-import { FullmeshError } from "../core/errors.js";
+import type { Endpoint, Identity, NetworkEndpoint } from "../core/connections.js";
+import { type ErrorCode, FullmeshError } from "../core/errors.js";
 import { formatAddress } from "../protocol/address.js";
 import { canonicalIp, isUnspecified } from "../protocol/ip.js";
 import type { Accept, ConnectionEvents, Listening, TransportPort } from "../runtime/ports.js";
 import { localEnd, NodeConnection, remoteEnd } from "./connection.js";
 import type { Keyring } from "./keyring.js";
+import { listenLocally, requireSafeFolder } from "./local-socket.js";
 import { type Lookup, NameDial, systemLookup } from "./name-dial.js";
 
 /**
@@ -29,13 +30,17 @@ export function nodeTransport(keepAliveMs: number, keyring?: Keyring, lookup: Lo
   const options = { ...socketOptions, keepAliveInitialDelay: keepAliveMs };
   return wrap({
     dial: (to, identity, events) => {
-      const dialAddress = (at: Endpoint, attempt: ConnectionEvents): NodeConnection =>
+      if (to.path !== undefined) return dialLocally(to.path, keyring, identity, events);
+      const dialAddress = (at: NetworkEndpoint, attempt: ConnectionEvents): NodeConnection =>
         dial(connect({ ...options, ...at }), keyring, at, identity, attempt);
       const host = canonicalIp(to.host);
       if (host === undefined) return new NameDial(to, lookup, dialAddress, events);
       return dialAddress({ host, port: to.port }, events);
     },
-    listen: (on, accept, done) => listen(on, createServer(options), keyring, accept, done),
+    listen: (on, accept, done) => {
+      if (on.path === undefined) listen(on, createServer(options), keyring, accept, done);
+      else void listenAtPath(on.path, keyring, accept, done);
+    },
   });
 }
 
@@ -56,8 +61,8 @@ function dial(
   const connection = new NodeConnection(socket, keyring === undefined ? "open" : "proving");
   connection.setEvents(events);
   socket.once("connect", () => {
-    // Each address of a socket costs a system call. The remote one is known.
-    const local = localEnd(socket);
+    // Each address of a socket costs a system call. The remote one is known, and a local socket that has dialed has none.
+    const local = to.path === undefined ? localEnd(socket) : unnamed;
     // A socket that was reset in the same turn of the event loop has no address any more; its `close` follows.
     if (local === undefined) return;
     const connected = (cipher?: string): void => events.connected(local, to, cipher);
@@ -71,21 +76,76 @@ function dial(
   return connection;
 }
 
-function listen(on: Endpoint, server: Server, keyring: Keyring | undefined, accept: Accept, done: Listening): void {
+/** The end of a local socket that has dialed. */
+const unnamed: Endpoint = { path: "" };
+
+function dialLocally(
+  path: string,
+  keyring: Keyring | undefined,
+  identity: Identity,
+  events: ConnectionEvents,
+): NodeConnection {
+  // Delays, keep-alive and peers that vanish with their machine are matters of TCP.
+  const connection = dial(connect({ path, allowHalfOpen: true }), keyring, { path }, identity, events);
+  try {
+    requireSafeFolder(path);
+  } catch (error) {
+    const { code, message } = error as FullmeshError;
+    process.nextTick(() => {
+      events.unproved(code as ErrorCode, message);
+      connection.abort();
+    });
+  }
+  return connection;
+}
+
+function accepted(
+  socket: Socket,
+  local: Endpoint,
+  remote: Endpoint,
+  keyring: Keyring | undefined,
+  accept: Accept,
+): void {
+  const connection = new NodeConnection(socket, keyring === undefined ? "open" : "silent");
+  const events = accept(connection, local, remote);
+  connection.setEvents(events);
+  if (keyring === undefined) connection.open();
+  else keyring.proveAccepted(socket, connection, events);
+}
+
+/** Nobody can be reached at a path before it is published, and then the listener has been handed over. */
+async function listenAtPath(
+  path: string,
+  keyring: Keyring | undefined,
+  accept: Accept,
+  done: Listening,
+): Promise<void> {
+  const address: Endpoint = { path };
+  const server = createServer({ allowHalfOpen: true });
+  server.on("connection", (socket) => accepted(socket, address, unnamed, keyring, accept));
+  try {
+    const close = await listenLocally(server, path, backlog);
+    server.on("error", () => {});
+    done({ address, close });
+  } catch (error) {
+    done(error instanceof FullmeshError ? error : listenError(error as NodeJS.ErrnoException, address));
+  }
+}
+
+function listen(
+  on: NetworkEndpoint,
+  server: Server,
+  keyring: Keyring | undefined,
+  accept: Accept,
+  done: Listening,
+): void {
   /** The listening address, unless it is unspecified: then each socket has its own. */
   let bound: Endpoint | undefined;
   server.on("connection", (socket) => {
     const local = bound ?? localEnd(socket);
     const remote = remoteEnd(socket);
-    if (local === undefined || remote === undefined) {
-      socket.destroy();
-      return;
-    }
-    const connection = new NodeConnection(socket, keyring === undefined ? "open" : "silent");
-    const events = accept(connection, local, remote);
-    connection.setEvents(events);
-    if (keyring === undefined) connection.open();
-    else keyring.proveAccepted(socket, connection, events);
+    if (local === undefined || remote === undefined) socket.destroy();
+    else accepted(socket, local, remote, keyring, accept);
   });
   server.once("error", (error) => done(listenError(error, on)));
   // Workers of node:cluster would otherwise share the port, and a member must be reached at its own.

@@ -2,7 +2,9 @@ import {
   type ConnectionId,
   type ConnectionInput,
   type Endpoint,
+  isNobodyThere,
   isOutOfResources,
+  isSelfConnection,
   networkOf,
 } from "../core/connections.js";
 import { printable } from "../core/escaping.js";
@@ -205,7 +207,7 @@ export class AddressVerifier {
 
   #connected(dial: Dial, local: Endpoint, remote: Endpoint, now: number): void {
     const { task, connection } = dial;
-    if (local.host === remote.host && local.port === remote.port) {
+    if (isSelfConnection(local, remote)) {
       this.#finish(dial, "other", "nobody listens there: the dial met its own outgoing port", now);
       return;
     }
@@ -232,7 +234,7 @@ export class AddressVerifier {
     this.#byConnection.delete(connection);
     this.#gracefulCloses.closed(connection);
     if (!dial.isReading) return;
-    if (failure === "ECONNREFUSED") this.#finish(dial, "other", "nobody listens there (ECONNREFUSED)", now);
+    if (isNobodyThere(failure)) this.#finish(dial, "other", `nobody listens there (${failure})`, now);
     else if (isOutOfResources(failure)) this.#finish(dial, "undialed", `no descriptors to dial with (${failure})`, now);
     else this.#finish(dial, "unclear", failure ?? "closed without an answer", now);
   }
@@ -268,7 +270,7 @@ function turnOf(task: Verification): readonly string[] {
 }
 
 function hostOf({ address }: Verification): string {
-  return networkOf(endpointOf(address).host);
+  return networkOf(endpointOf(address));
 }
 
 /** Reads the answer of a listener. */

@@ -1,6 +1,6 @@
-import { isLoopback } from "../core/connections.js";
+import { type Endpoint, isOnThisMachine } from "../core/connections.js";
 import type { ErrorCode } from "../core/errors.js";
-import { endpointOf } from "../protocol/address.js";
+import { endpointOf, isLocal } from "../protocol/address.js";
 import { encodeList } from "../protocol/classic/list.js";
 import type { Candidate, Id } from "../protocol/directory.js";
 import type { AddressHolder, AddressRegistry } from "./address-registry.js";
@@ -29,8 +29,8 @@ export type AdmissionVerdict =
 
 /** Somebody who wants to join. */
 export interface Applicant extends Candidate {
-  /** Where its connection comes from, a canonical IP literal. */
-  readonly observedHost: string;
+  /** Where its connection comes from; a host is a canonical IP literal. */
+  readonly remote: Endpoint;
   /** It has proved the secret, and may advertise any host. */
   readonly isTrusted: boolean;
   /** It keeps the slot that it has already. */
@@ -118,11 +118,18 @@ export class Admission {
     return refuse("ADDRESS_IN_USE", `${address} belongs to a live member`);
   }
 
-  /** Whether this host may be advertised; the only check for a member that resumes. */
-  judgeHost({ address, observedHost, isTrusted }: Omit<Applicant, "id" | "dialect">): AdmissionRefusal | undefined {
+  /**
+   * Whether this host may be advertised; the only check for a member that resumes. Who is at a local socket may advertise
+   * every local one, and nobody else may: a stranger could make this server dial any socket of its machine.
+   */
+  judgeHost({ address, remote, isTrusted }: Omit<Applicant, "id" | "dialect">): AdmissionRefusal | undefined {
     const { host } = endpointOf(address);
-    if (host === observedHost || isTrusted || this.#rules.mayAdvertise(host)) return undefined;
-    return refuse("FOREIGN_HOST", `${address} was registered from ${observedHost}`);
+    if (isLocal(address) !== (remote.path !== undefined)) {
+      const [how, where] = isLocal(address) ? ["TCP", "local sockets"] : ["a local socket", "TCP"];
+      return refuse("LOCAL_MIX", `${address} was registered over ${how}, and listens on ${where}`);
+    }
+    if (host === remote.host || isTrusted || (host !== undefined && this.#rules.mayAdvertise(host))) return undefined;
+    return refuse("FOREIGN_HOST", `${address} was registered from ${remote.host}`);
   }
 
   /** The member at the applicant's address, if the applicant may take its place. */
@@ -148,7 +155,7 @@ export class Admission {
    */
   #judgeKind({ address, dialect }: Applicant): AdmissionRefusal | undefined {
     if (dialect === "classic") return undefined;
-    const isOnLoopback = isLoopback(endpointOf(address).host);
+    const isOnLoopback = isOnThisMachine(endpointOf(address));
     let first: boolean | undefined;
     for (const record of this.#members.all) {
       if (["absent", "unanswered", "expected"].includes(record.standing)) continue;

@@ -147,7 +147,7 @@ export class ConnectionHandler {
     this.#sessions.set(connection, session);
     if (room <= Math.floor(limits.connections * shareOfRefusals)) {
       this.#refuse({ connection, code: "NO_DESCRIPTORS", message: noDescriptors }, now);
-    } else if (!this.#pendingConnections.begin(connection, session.remote.host, now)) {
+    } else if (!this.#pendingConnections.begin(connection, session.remote, now)) {
       this.#refuse({ connection, code: "BUSY", message: "too many connections have not yet registered" }, now);
     }
   }

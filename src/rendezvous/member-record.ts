@@ -1,4 +1,4 @@
-import { isLoopback } from "../core/connections.js";
+import { isOnThisMachine } from "../core/connections.js";
 import { type Address, endpointOf } from "../protocol/address.js";
 import type { Candidate, Dialect, Id, Member } from "../protocol/directory.js";
 import type { LinkFailure } from "../protocol/missing-pair.js";
@@ -134,7 +134,7 @@ export class MemberRecord implements AddressHolder {
     this.#changed = changed;
     this.mesh = mesh;
     this.candidate = candidate;
-    this.isOnLoopback = isLoopback(endpointOf(candidate.address).host);
+    this.isOnLoopback = isOnThisMachine(endpointOf(candidate.address));
   }
 
   get id(): Id {

@@ -2,9 +2,8 @@ import type { ConnectionId, ConnectionOutput, Endpoint, Identity } from "../core
 import type { Limits } from "../core/limits.js";
 import type { OutputSink } from "../core/machine.js";
 import { nextState } from "../core/transitions.js";
-import { type Address, formatAddress } from "../protocol/address.js";
+import { type Address, canonicalEndpoint, formatAddress } from "../protocol/address.js";
 import type { Candidate, Dialect, Id, Member } from "../protocol/directory.js";
-import { canonicalIp } from "../protocol/ip.js";
 import { ClassicWriter } from "./classic/writer.js";
 import { DialectReader } from "./dialect-reader.js";
 import { NativeWriter } from "./native/writer.js";
@@ -143,7 +142,7 @@ export class MemberSession {
 
   constructor(connection: ConnectionId, remote: Endpoint, limits: Limits, outputs: OutputSink<ConnectionOutput>) {
     this.connection = connection;
-    this.remote = { host: canonicalIp(remote.host) ?? remote.host, port: remote.port };
+    this.remote = canonicalEndpoint(remote);
     this.reader = new DialectReader(limits);
     this.classicWriter = new ClassicWriter(connection, outputs, limits.messageGapMs);
     this.nativeWriter = new NativeWriter(connection, outputs);
@@ -152,6 +151,11 @@ export class MemberSession {
   /** The other end of the connection, as text. */
   get remoteAddress(): Address {
     return formatAddress(this.remote);
+  }
+
+  /** Where the session comes from, as its member is told. A local socket that has dialed has no path: then it is what it names. */
+  observedAddress(named: Address): Address {
+    return this.remote.path === undefined ? this.remoteAddress : named;
   }
 
   /** The address it has registered; undefined while reading. */

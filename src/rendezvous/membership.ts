@@ -506,5 +506,5 @@ function unavailable(reason: RejectionReason): string {
 
 /** The applicant behind a session: its registration, and what the connection shows. */
 export function applicantOf({ remote, identity, mustWait }: MemberSession, candidate: Candidate): Applicant {
-  return { ...candidate, observedHost: remote.host, isTrusted: identity !== undefined, mustWait };
+  return { ...candidate, remote, isTrusted: identity !== undefined, mustWait };
 }

@@ -31,7 +31,7 @@ export interface ConnectionEvents {
   proving(): void;
   /** The other side of an accepted connection has proved the secret. */
   secured(identity: Identity, cipher: string): void;
-  /** The proof of the secret has failed; `closed` follows. */
+  /** The proof of the secret has failed, or a local socket is not to be trusted; `closed` follows. */
   unproved(code: ErrorCode, message: string): void;
   bytes(bytes: Uint8Array): void;
   flushed(): void;

@@ -5,13 +5,13 @@ import {
   choiceOption,
   integerOption,
   limitsOption,
-  listenOption,
+  networkOption,
   refuseUnknown,
   requireSecure,
   transportOption,
 } from "../api/options.js";
 import type { WaitOptions } from "../api/waiting.js";
-import type { Endpoint, Identity } from "../core/connections.js";
+import type { Identity, NetworkEndpoint } from "../core/connections.js";
 import { FullmeshError } from "../core/errors.js";
 import type { Limits } from "../core/limits.js";
 import type { StoreCertificates } from "../etcd/endpoint.js";
@@ -126,7 +126,7 @@ export interface ServerConfig {
   readonly trace: ((record: TraceRecord) => void) | undefined;
   readonly logger: Logger | undefined;
   /** Where to show the mesh over HTTP, and under which names. */
-  readonly http: { readonly on: Endpoint; readonly hosts: readonly string[] } | undefined;
+  readonly http: { readonly on: NetworkEndpoint; readonly hosts: readonly string[] } | undefined;
   /** The store that this server shares with others; undefined: its logs are in memory. */
   readonly store: StoreConfig | undefined;
 }
@@ -209,7 +209,7 @@ function httpOption({ http, httpHosts = [], insecure }: ServerOptions): ServerCo
       badOption("httpHosts", "an array of host names", host);
   }
   if (http === undefined) return undefined;
-  const on = listenOption("http", http);
+  const on = networkOption("http", http);
   requireSecure(on, insecure);
   return { on, hosts: httpHosts };
 }

@@ -2,7 +2,14 @@ import { EventEmitter } from "node:events";
 import { callListeners } from "../api/application-calls.js";
 import { tracedFrom } from "../api/call-stack.js";
 import { listen } from "../api/listen.js";
-import { badOption, listenOption, requireOptions, requireSecure } from "../api/options.js";
+import {
+  badOption,
+  listenArguments,
+  listenOption,
+  listenStepOption,
+  requireOptions,
+  requireSecure,
+} from "../api/options.js";
 import type { WaitOptions } from "../api/waiting.js";
 import type { Endpoint } from "../core/connections.js";
 import { FullmeshError } from "../core/errors.js";
@@ -94,12 +101,19 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
     return this.#runtime?.driver.sentBytes ?? 0;
   }
 
-  /** The first step: checks and keeps the address. Node cannot bind without listening, so a port in use shows later. */
-  async initSocket(ip: string, port: number): Promise<void> {
-    const on = listenOption("listen", formatAddress({ host: ip, port }));
+  /** The first step: checks and keeps the address: an IP and a port, or a local socket such as `unix:/run/app/mesh.sock`. Node cannot bind without listening, so a port in use shows later. */
+  async initSocket(at: string, port = 0): Promise<void> {
+    const on = listenStepOption(at, port);
     requireSecure(on, this.#insecure, this.#config.rules.isKeyed);
     const { store } = this.#config;
-    if (store !== undefined && store.advertise === undefined && isUnspecified(on.host)) {
+    if (store !== undefined && on.path !== undefined) {
+      badOption(
+        "listen",
+        "an IP address and a port with `store`, by which other servers' members come",
+        formatAddress(on),
+      );
+    }
+    if (store !== undefined && store.advertise === undefined && isUnspecified(on.host ?? "")) {
       badOption("advertise", `given together with \`store\` on ${on.host}, which nobody can dial`, undefined);
     }
     this.#requireSilent();
@@ -213,9 +227,9 @@ export type ListeningServer = RendezvousServer & { readonly address: Address };
 export async function serve(options: ServeOptions = {}): Promise<ListeningServer> {
   return await tracedFrom(serve, async () => {
     requireOptions(options);
-    const { host, port } = listenOption("listen", options.listen ?? "127.0.0.1:4000");
+    const on = listenOption("listen", options.listen ?? "127.0.0.1:4000");
     const server = new RendezvousServer(options);
-    await server.initSocket(host, port);
+    await server.initSocket(...listenArguments(on));
     await server.sockListen(options);
     return server as ListeningServer;
   });

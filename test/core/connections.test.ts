@@ -20,5 +20,5 @@ test.each([
   ["::2", "0:0:0:0::/64"],
   ["::1", "::1"],
 ])("%s is counted as %s", (host, network) => {
-  expect(networkOf(host)).toBe(network);
+  expect(networkOf({ host, port: 1 })).toBe(network);
 });

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { defaultLimits } from "../../src/core/limits.js";
-import { type Address, longestAddress } from "../../src/protocol/address.js";
+import { type Address, longestNetworkAddress } from "../../src/protocol/address.js";
 import { encodeList } from "../../src/protocol/classic/list.js";
 import { encodeControl } from "../../src/protocol/native/control.js";
 import { longestMeta, longestName } from "../../src/protocol/native/fields.js";
@@ -107,7 +107,7 @@ describe("the limits among themselves", () => {
     const id = "0".repeat(32);
     const name = "n".repeat(longestName);
     const meta = { m: "x".repeat(longestMeta - 8) };
-    const address = `[${"1".repeat(longestAddress - 8)}]:65535` as Address;
+    const address = `[${"1".repeat(longestNetworkAddress - 8)}]:65535` as Address;
     const frame = encodeControl({ type: "register", mesh: name, id, address, name, meta });
     expect(frame.length).toBeLessThan(all.firstFrameBytes);
     expect(all.firstFrameBytes).toBeLessThan(all.controlBytes);

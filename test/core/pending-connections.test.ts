@@ -1,8 +1,12 @@
 import { describe, expect, test } from "vitest";
-import type { ConnectionId } from "../../src/core/connections.js";
+import type { ConnectionId, Endpoint } from "../../src/core/connections.js";
 import { defaultLimits } from "../../src/core/limits.js";
 import { PendingConnections } from "../../src/core/pending-connections.js";
 import { Timers } from "../../src/core/timers.js";
+
+function from(host: string): Endpoint {
+  return { host, port: 50_000 };
+}
 
 const limits = {
   ...defaultLimits,
@@ -38,14 +42,14 @@ class TestConnections extends PendingConnections {
 
 function start(count = 0, now = 0): TestConnections {
   const connections = new TestConnections();
-  for (let index = 1; index <= count; index += 1) connections.begin(`in:${index}`, loopback, now);
+  for (let index = 1; index <= count; index += 1) connections.begin(`in:${index}`, from(loopback), now);
   return connections;
 }
 
 test("the addresses of one IPv6 network are one host", () => {
   const connections = start();
   const hosts = ["2001:db8::1", "2001:db8::2:1", "2001:db8::3:1:1", "2001:db8::4", "2001:db8:0:1::1"];
-  expect(hosts.map((host, index) => connections.begin(`in:${index}`, host, 0))).toEqual([
+  expect(hosts.map((host, index) => connections.begin(`in:${index}`, from(host), 0))).toEqual([
     true,
     true,
     true,
@@ -53,7 +57,7 @@ test("the addresses of one IPv6 network are one host", () => {
     true,
   ]);
   connections.end("in:1");
-  expect(connections.begin("in:9", "2001:db8::9", 0)).toBe(true);
+  expect(connections.begin("in:9", from("2001:db8::9"), 0)).toBe(true);
 });
 
 describe("a silent connection", () => {
@@ -76,7 +80,7 @@ describe("a silent connection", () => {
 
   test("times out at once when a newcomer exceeds the limit, the longest silent first", () => {
     const connections = start(1);
-    connections.begin("in:2", loopback, 500);
+    connections.begin("in:2", from(loopback), 500);
     expect(connections.fire(500)).toEqual(["in:1"]);
     expect(connections.fire(500)).toEqual([]);
   });
@@ -121,46 +125,46 @@ describe("places", () => {
   test("are not given above the limit, whoever asks", () => {
     const connections = start(8);
     expect(connections.pending).toBe(8);
-    expect(connections.begin("in:9", loopback, 0)).toBe(false);
-    expect(connections.begin("in:10", "10.0.0.1", 0)).toBe(false);
+    expect(connections.begin("in:9", from(loopback), 0)).toBe(false);
+    expect(connections.begin("in:10", from("10.0.0.1"), 0)).toBe(false);
     expect(connections.end("in:9")).toBe(false);
   });
 
   test("are not given to one host beyond its share", () => {
     const connections = start();
     for (const connection of ["in:1", "in:2", "in:3"] as const) {
-      expect(connections.begin(connection, "10.0.0.1", 0)).toBe(true);
+      expect(connections.begin(connection, from("10.0.0.1"), 0)).toBe(true);
     }
-    expect(connections.begin("in:4", "10.0.0.1", 0)).toBe(false);
-    expect(connections.begin("in:5", "10.0.0.2", 0)).toBe(true);
+    expect(connections.begin("in:4", from("10.0.0.1"), 0)).toBe(false);
+    expect(connections.begin("in:5", from("10.0.0.2"), 0)).toBe(true);
   });
 
   test.each(["127.0.0.1", "127.9.9.9", "::1"])("are given to loopback (%s) without regard to its share", (host) => {
     const connections = start();
     for (let index = 1; index <= limits.handshakesPending; index += 1) {
-      expect(connections.begin(`in:${index}`, host, 0)).toBe(true);
+      expect(connections.begin(`in:${index}`, from(host), 0)).toBe(true);
     }
   });
 
   test("are freed for the host when a connection ends, silent or not", () => {
     const connections = start();
-    for (const connection of ["in:1", "in:2", "in:3"] as const) connections.begin(connection, "10.0.0.1", 0);
+    for (const connection of ["in:1", "in:2", "in:3"] as const) connections.begin(connection, from("10.0.0.1"), 0);
     connections.spoke("in:1", 0);
-    expect(connections.begin("in:4", "10.0.0.1", 0)).toBe(false);
+    expect(connections.begin("in:4", from("10.0.0.1"), 0)).toBe(false);
     expect(connections.end("in:1")).toBe(true);
-    expect(connections.begin("in:5", "10.0.0.1", 0)).toBe(true);
+    expect(connections.begin("in:5", from("10.0.0.1"), 0)).toBe(true);
     expect(connections.end("in:2")).toBe(true);
-    expect(connections.begin("in:6", "10.0.0.1", 0)).toBe(true);
-    expect(connections.begin("in:7", "10.0.0.1", 0)).toBe(false);
+    expect(connections.begin("in:6", from("10.0.0.1"), 0)).toBe(true);
+    expect(connections.begin("in:7", from("10.0.0.1"), 0)).toBe(false);
   });
 
   test("are freed for the host when a connection times out", () => {
     const connections = start();
-    for (const connection of ["in:1", "in:2", "in:3"] as const) connections.begin(connection, "10.0.0.1", 0);
+    for (const connection of ["in:1", "in:2", "in:3"] as const) connections.begin(connection, from("10.0.0.1"), 0);
     connections.fire(limits.firstByteMs);
     expect(connections.pending).toBe(0);
     for (const connection of ["in:4", "in:5", "in:6"] as const) {
-      expect(connections.begin(connection, "10.0.0.1", 0)).toBe(true);
+      expect(connections.begin(connection, from("10.0.0.1"), 0)).toBe(true);
     }
   });
 

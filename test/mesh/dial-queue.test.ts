@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { ConnectionId } from "../../src/core/connections.js";
+import { type ConnectionId, networkOf } from "../../src/core/connections.js";
 import { defaultLimits, type Limits } from "../../src/core/limits.js";
 import { Timers } from "../../src/core/timers.js";
 import { DialQueue } from "../../src/mesh/dial-queue.js";
@@ -21,7 +21,7 @@ const timersOf = new WeakMap<DialQueue<Address>, Timers>();
 
 function dialingOf(seed: number, more: Partial<Limits> = {}): DialQueue<Address> {
   const timers = new Timers();
-  const hostOf = (address: Address): string => endpointOf(address).host;
+  const hostOf = (address: Address): string => networkOf(endpointOf(address));
   const dialing = new DialQueue<Address>({ ...limits, ...more }, seed, timers, hostOf, () => {});
   timersOf.set(dialing, timers);
   return dialing;
@@ -43,7 +43,7 @@ function dialAll(dialing: DialQueue<Address>, now: number): Address[] {
   const dialed: Address[] = [];
   timersOf.get(dialing)?.fire(now);
   for (let address = dialing.next(now); address !== undefined; address = dialing.next(now)) {
-    dialing.started(address, `out:${endpointOf(address).port}`, now);
+    dialing.started(address, `out:${Number(endpointOf(address).port)}`, now);
     dialed.push(address);
   }
   return dialed;

@@ -1,9 +1,10 @@
 import { onTestFinished } from "vitest";
-import type { Endpoint, Identity } from "../../src/core/connections.js";
+import type { Endpoint, Identity, NetworkEndpoint } from "../../src/core/connections.js";
 import { type ErrorCode, FullmeshError } from "../../src/core/errors.js";
 import { Keyring } from "../../src/nodejs/keyring.js";
 import { Secret } from "../../src/nodejs/secret.js";
 import { nodeTransport } from "../../src/nodejs/transport.js";
+import { formatAddress } from "../../src/protocol/address.js";
 import type { ConnectionEvents, ConnectionPort, ListenerPort, TransportPort } from "../../src/runtime/ports.js";
 import { type RawConnection, Recorder, rawClient, rawListener } from "../support/sockets.js";
 
@@ -128,12 +129,13 @@ export class ConnectionEnd implements ConnectionEvents {
 /** A listener, and its ends of the connections that it accepts. */
 export class TestListener {
   readonly address: string;
-  readonly endpoint: Endpoint;
+  readonly endpoint: NetworkEndpoint;
   readonly ends: Recorder<ConnectionEnd>;
 
   constructor(listener: ListenerPort, ends: Recorder<ConnectionEnd>) {
+    if (listener.address.path !== undefined) throw new Error("it listens on a local socket");
     this.endpoint = listener.address;
-    this.address = `${listener.address.host}:${listener.address.port}`;
+    this.address = formatAddress(this.endpoint);
     this.ends = ends;
     onTestFinished(() => listener.close());
   }

@@ -1,9 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
+  type Address,
   endpointOf,
   formatAddress,
-  longestAddress,
+  longestNetworkAddress,
   parseAddress,
   parsePort,
   splitHostPort,
@@ -60,7 +61,7 @@ describe("parseAddress", () => {
       fc.property(addresses, (address) => {
         expect(parseAddress(address)).toBe(address);
         expect(formatAddress(endpointOf(address))).toBe(address);
-        expect(address.length).toBeLessThanOrEqual(longestAddress);
+        expect(address.length).toBeLessThanOrEqual(longestNetworkAddress);
       }),
     );
   });
@@ -72,6 +73,41 @@ describe("parseAddress", () => {
   });
 
   test.each([
+    "unix:/mesh.sock",
+    "unix:/run/app/m-0123abcd.sock",
+    "unix:/tmp/.a_b-c@d:e+f=g~h%i",
+    "unix:/tmp/Zürich/日本.sock",
+  ])("takes the local socket %s as it is", (text) => {
+    expect(parseAddress(text)).toBe(text);
+    expect(formatAddress(endpointOf(text as Address))).toBe(text);
+    expect(endpointOf(text as Address)).toEqual({ path: text.slice("unix:".length) });
+  });
+
+  test("takes a local socket whose path has 107 bytes of UTF-8, and none that is longer", () => {
+    expect(parseAddress(`unix:/${"a".repeat(106)}`)).toBeDefined();
+    expect(parseAddress(`unix:/${"a".repeat(107)}`)).toBeUndefined();
+    expect(parseAddress(`unix:/${"é".repeat(53)}`)).toBeDefined();
+    expect(parseAddress(`unix:/${"é".repeat(54)}`)).toBeUndefined();
+  });
+
+  test.each([
+    ["a local socket without a path", "unix:"],
+    ["a path that is not absolute", "unix:mesh.sock"],
+    ["a path that names the root", "unix:/"],
+    ["a folder", "unix:/run/app/"],
+    ["a doubled slash", "unix:/run//mesh.sock"],
+    ["the folder itself in a path", "unix:/run/./mesh.sock"],
+    ["the folder above in a path", "unix:/run/app/../mesh.sock"],
+    ["the folder above at the end of a path", "unix:/run/.."],
+    ["NUL in a path", "unix:/run/a\0b"],
+    ["a line break in a path", "unix:/run/a\nb"],
+    ["an escape in a path", "unix:/run/\u001b[2J"],
+    ["a space in a path", "unix:/run/a b"],
+    ["a comma in a path", "unix:/run/a,b"],
+    ["a quote in a path", 'unix:/run/a"b'],
+    ["what turns text around in a path", "unix:/run/a\u202eb"],
+    ["a lone surrogate in a path", "unix:/run/\ud800"],
+    ["another spelling of unix", "UNIX:/run/mesh.sock"],
     ["a host name", "localhost:80"],
     ["a zone", "[fe80::1%eth0]:80"],
     ["every address of the machine", "0.0.0.0:80"],

@@ -257,7 +257,7 @@ test("only one port in ten waits for a quiet period", () => {
     fc.property(addresses, (address) => {
       const reader = new RegistrationReader();
       reader.push(encodeRegistration(address));
-      expect(reader.awaitsQuiet).toBe(isAmbiguousPort(endpointOf(address).port));
+      expect(reader.awaitsQuiet).toBe(isAmbiguousPort(Number(endpointOf(address).port)));
     }),
   );
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { longestAddress } from "../../src/protocol/address.js";
+import { longestNetworkAddress } from "../../src/protocol/address.js";
 import { HelloReader } from "../../src/protocol/classic/hello.js";
 import { RegistrationReader } from "../../src/protocol/classic/registration.js";
 import { AddressScanner, isAmbiguousPort, isDigit } from "../../src/protocol/classic/scanner.js";
@@ -127,13 +127,13 @@ describe("AddressScanner", () => {
     for (const byte of ["1", ".", ":", "f"]) {
       const scanner = scan(`[${byte.repeat(10_000)}`);
       expect(scanner.state).toBe("bad");
-      expect(scanner.text.length).toBeLessThanOrEqual(longestAddress);
+      expect(scanner.text.length).toBeLessThanOrEqual(longestNetworkAddress);
     }
   });
 
   test("takes the longest address there is", () => {
     const longest = "[0000:0000:0000:0000:0000:ffff:255.255.255.255]:65535";
-    expect(longest).toHaveLength(longestAddress);
+    expect(longest).toHaveLength(longestNetworkAddress);
     expect(scan(longest).address).toBe("255.255.255.255:65535");
   });
 

@@ -86,7 +86,14 @@ function open(rules: Partial<AdmissionRules> = {}): House {
     },
     judge: (address, from = host, more = {}) => {
       const id = `another ${idOf(address)}`;
-      const asked = { id, address, dialect: "classic", observedHost: from, isTrusted: false, ...more } as const;
+      const asked = {
+        id,
+        address,
+        dialect: "classic",
+        remote: { host: from, port: 50_000 },
+        isTrusted: false,
+        ...more,
+      } as const;
       const verdict = admission.judge(asked);
       return verdict.type === "refuse" ? verdict.code : verdict.type;
     },
@@ -311,7 +318,7 @@ describe("a native applicant", () => {
     const verdict = admission.judge({
       ...candidate("10.0.0.1:1", "native"),
       id: "its next id",
-      observedHost: host,
+      remote: { host, port: 50_000 },
       isTrusted: false,
     });
     expect(verdict).toEqual({ type: "admit", replaces: replaced.id });
@@ -341,7 +348,7 @@ describe("a native applicant", () => {
     const absent = { mesh: "cache", id: "an id", dialect: "native", standing: "absent" } as const;
     addresses.take("10.0.0.1:2", absent);
     expect(judge("10.0.0.1:2", host)).toBe("ADDRESS_IN_USE");
-    const asked = { ...candidate("10.0.0.1:2", "native"), observedHost: host, isTrusted: false };
+    const asked = { ...candidate("10.0.0.1:2", "native"), remote: { host, port: 50_000 }, isTrusted: false };
     expect(admission.judge(asked)).toEqual({ type: "admit", evicts: absent });
   });
 
@@ -387,7 +394,13 @@ test("each refusal names what it is about", () => {
   const { admission, join } = open({ capacity: 1 });
   join("10.0.0.1:1");
   const judge = (address: Address) => {
-    return admission.judge({ id: "an id", address, dialect: "classic", observedHost: host, isTrusted: false });
+    return admission.judge({
+      id: "an id",
+      address,
+      dialect: "classic",
+      remote: { host, port: 50_000 },
+      isTrusted: false,
+    });
   };
   expect(judge("10.0.0.2:1")).toMatchObject({ message: "10.0.0.2:1 was registered from 10.0.0.1" });
   expect(judge("10.0.0.1:1")).toMatchObject({ message: expect.stringContaining("10.0.0.1:1") });

@@ -128,7 +128,7 @@ export class HandTransport implements TransportPort {
   listen(on: Endpoint, accept: Accept, done: Listening): void {
     this.accept = accept;
     this.listening = (failure) => {
-      const address = { host: on.host, port: on.port === 0 ? 40_000 : on.port };
+      const address = on.path === undefined && on.port === 0 ? { host: on.host, port: 40_000 } : on;
       this.isListening = failure === undefined;
       done(failure ?? { address, close: () => this.stop(address) });
     };

@@ -1,4 +1,4 @@
-import { type ConnectionId, type ConnectionProgress, networkOf } from "../../core/connections.js";
+import { type ConnectionId, type ConnectionProgress, isSelfConnection, networkOf } from "../../core/connections.js";
 import type { ErrorCode } from "../../core/errors.js";
 import type { Limits } from "../../core/limits.js";
 import type { Timers } from "../../core/timers.js";
@@ -30,7 +30,7 @@ export class OutgoingDials implements ConnectionListener {
       limits,
       seed,
       timers,
-      (peer) => networkOf(endpointOf(peer).host),
+      (peer) => networkOf(endpointOf(peer)),
       (now) => this.#giveUpOverdue(now),
     );
   }
@@ -72,7 +72,7 @@ export class OutgoingDials implements ConnectionListener {
     if (input.type === "connected") {
       const { local, remote } = input;
       this.#peers.delete(connection);
-      if (local.host === remote.host && local.port === remote.port) {
+      if (isSelfConnection(local, remote)) {
         this.#connections.abort(connection);
         this.#failed(peer, "SELF_CONNECT", "the dial met its own outgoing port", now);
       } else this.#events.connected(peer, connection, now);

@@ -130,7 +130,8 @@ export class ClassicPeers implements DialectAcceptor, ConnectionListener {
     this.#connections.send(connection, encodeHello(own));
     const { payloadPauseMs, messageGapMs } = this.#rules.limits;
     // A simple reader must not find payload in one piece with the hello, nor a digit behind an ambiguous port.
-    const pauseMs = isAmbiguousPort(endpointOf(own).port) ? payloadPauseMs : messageGapMs;
+    const { port = 0 } = endpointOf(own);
+    const pauseMs = isAmbiguousPort(port) ? payloadPauseMs : messageGapMs;
     this.#linkUp(peer, connection, "dialed", now, now + pauseMs);
   }
 

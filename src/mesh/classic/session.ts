@@ -1,4 +1,4 @@
-import type { ConnectionId, ConnectionProgress, Endpoint } from "../../core/connections.js";
+import { type ConnectionId, type ConnectionProgress, type Endpoint, isSelfConnection } from "../../core/connections.js";
 import type { LogEvent } from "../../core/errors.js";
 import type { OutputSink } from "../../core/machine.js";
 import type { KeyedTimers, Timers } from "../../core/timers.js";
@@ -140,7 +140,7 @@ export class ClassicSession extends ServerSession<State, Trigger> implements Con
 
   #connected(connection: ConnectionId, local: Endpoint, remote: Endpoint, now: number): void {
     if (connection !== this.#connection || this.state !== "connecting") return;
-    if (local.host === remote.host && local.port === remote.port) {
+    if (isSelfConnection(local, remote)) {
       // TCP has met its own outgoing port.
       this.#abort("nobody listens there", now);
       return;
@@ -148,7 +148,7 @@ export class ClassicSession extends ServerSession<State, Trigger> implements Con
     this.#timers.clear("dial");
     this.local = local;
     this.step("connected");
-    this.report({ type: "connected", local });
+    this.report({ type: "connected", local, server: remote });
     if (this.own !== undefined) this.#sendRegistration();
   }
 

@@ -4,6 +4,7 @@ import {
   type Endpoint,
   type Identity,
   isOutOfResources,
+  isSelfConnection,
   type Role,
 } from "../../core/connections.js";
 import type { ErrorCode, LogEvent } from "../../core/errors.js";
@@ -352,7 +353,7 @@ export class NativeConnection implements ConnectionListener, FrameSink {
   }
 
   #connected(local: Endpoint, remote: Endpoint, cipher: string | undefined, now: number): void {
-    if (local.host === remote.host && local.port === remote.port) {
+    if (isSelfConnection(local, remote)) {
       // TCP has met its own outgoing port.
       this.#context.connections.abort(this.id);
       this.#gone("SELF_CONNECT nobody listens there", now);

@@ -60,7 +60,7 @@ export class LinkDialer implements NativeConnectionOwner {
       ports.limits,
       seed,
       ports.timers,
-      (link) => networkOf(endpointOf(link.peer.address).host),
+      (link) => networkOf(endpointOf(link.peer.address)),
       (now) => this.#giveUpOverdue(now),
     );
   }

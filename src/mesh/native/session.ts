@@ -193,7 +193,8 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
     }
     this.#timers.clear("answer");
     this.step("connected");
-    if (connection.local !== undefined) this.report({ type: "connected", local: connection.local });
+    const { local, remote } = connection;
+    if (local !== undefined) this.report({ type: "connected", local, server: remote });
     if (this.own !== undefined) this.#register(now);
   }
 

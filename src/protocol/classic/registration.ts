@@ -1,5 +1,5 @@
 import { printable } from "../../core/escaping.js";
-import { type Address, endpointOf, formatAddress } from "../address.js";
+import { type Address, endpointOf, formatAddress, type NetworkAddress } from "../address.js";
 import { type CallerKind, callerKindOf } from "../caller-kind.js";
 import { ascii, latin1 } from "../text.js";
 import { AddressScanner, isDigit, isPadding, padding } from "./scanner.js";
@@ -39,7 +39,7 @@ export class RegistrationReader {
   #first: number | undefined;
   #received = "";
   readonly #scanner = new AddressScanner();
-  #address: Address | undefined;
+  #address: NetworkAddress | undefined;
   #isAnnounced = false;
   /** Digits behind a complete port, until it is known what they belong to. */
   #late = "";

@@ -1,4 +1,4 @@
-import { type Address, formatAddress, longestAddress } from "../address.js";
+import { formatAddress, longestNetworkAddress, type NetworkAddress } from "../address.js";
 import { canonicalIp, isUnspecified } from "../ip.js";
 
 /**
@@ -66,7 +66,7 @@ export class AddressScanner {
   }
 
   /** The address that the bytes so far are; undefined while `open` and when `bad`. */
-  get address(): Address | undefined {
+  get address(): NetworkAddress | undefined {
     const isAddress = this.#state === "provisional" || this.#state === "exact" || this.#state === "ended";
     return isAddress && this.#host !== undefined ? formatAddress({ host: this.#host, port: this.#port }) : undefined;
   }
@@ -99,7 +99,7 @@ export class AddressScanner {
     }
     const isInside = isBracketed && !this.#text.endsWith("]");
     const allowed = this.#text === "" ? /[0-9[]/ : isInside ? /[0-9a-fA-F:.\]]/ : /[0-9.]/;
-    if (!allowed.test(character) || this.#text.length >= longestAddress) return "bad";
+    if (!allowed.test(character) || this.#text.length >= longestNetworkAddress) return "bad";
     this.#text += character;
     return "open";
   }

@@ -30,7 +30,7 @@ export const id: Field<Id> = field("32 lower-case hexadecimal digits", (value) =
   typeof value === "string" && /^[0-9a-f]{32}$/.test(value) ? value : undefined,
 );
 
-export const address: Field<Address> = field("an address, `<ip>:<port>`", (value) =>
+export const address: Field<Address> = field("an address, `<ip>:<port>` or `unix:<path>`", (value) =>
   typeof value === "string" ? parseAddress(value) : undefined,
 );
 

@@ -211,8 +211,10 @@ export class LogBroadcaster {
     writer.send(this.#whole);
   }
 
-  #admit({ nativeWriter, remoteAddress: observed }: MemberSession, progress: LogProgress): void {
+  #admit(session: MemberSession, progress: LogProgress): void {
     progress.isAdmitted = true;
+    const { nativeWriter, address, remoteAddress } = session;
+    const observed = address === undefined ? remoteAddress : session.observedAddress(address);
     const { order } = progress;
     const { revision } = this.#directory;
     const leaseMs = Math.max(1, Math.ceil(this.#limits.leaseMs));

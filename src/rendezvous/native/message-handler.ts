@@ -352,7 +352,7 @@ export class NativeMessageHandler {
       type: "probed",
       reached: found === "here",
       reason: detail,
-      observed: session.remoteAddress,
+      observed: session.observedAddress(address),
       at: Math.max(0, Math.round(this.#rules.wallTime())),
       members: mesh.members.directory.members.length,
       ...(verdict.type === "wait" ? { waits: true as const } : {}),

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from "node:net";
 import { expositionType } from "../../api/exposition.js";
 import { LoopDelay } from "../../api/loop-delay.js";
-import type { Endpoint } from "../../core/connections.js";
+import type { NetworkEndpoint } from "../../core/connections.js";
 import { printable } from "../../core/escaping.js";
 import { listenError } from "../../nodejs/transport.js";
 import { type Address, formatAddress, parseAddress } from "../../protocol/address.js";
@@ -89,7 +89,7 @@ export class StatusPages {
   }
 
   /** Listens; port 0 takes a free one. Throws `PORT_IN_USE`, `NOT_OUR_ADDRESS` or `LISTEN_FAILED`. */
-  async listen(on: Endpoint): Promise<Address> {
+  async listen(on: NetworkEndpoint): Promise<Address> {
     return await new Promise((resolve, reject) => {
       this.#server.once("error", (error) => reject(listenError(error, on)));
       this.#server.listen({ ...on, exclusive: true }, () => {

@@ -6,7 +6,7 @@ import { Timers } from "../../../src/core/timers.js";
 import { MemberMachine } from "../../../src/mesh/member-machine.js";
 import type { Link } from "../../../src/mesh/native/link.js";
 import type { MemberEvent, MemberInput, MemberOutput, MemberRules } from "../../../src/mesh/types.js";
-import { type Address, endpointOf } from "../../../src/protocol/address.js";
+import { type Address, endpointOf, formatAddress } from "../../../src/protocol/address.js";
 import type { Entry, Member as Listed } from "../../../src/protocol/directory.js";
 import type { Control } from "../../../src/protocol/native/control.js";
 import { pong } from "../../../src/protocol/native/frames.js";
@@ -229,7 +229,7 @@ export class Node implements Stand {
       this.noteMessages.push(output.note.message);
     } else if (output.type === "stopListening") this.isListening = false;
     else if (output.type === "dial") {
-      const wire = this.#world.wire(`${output.to.host}:${output.to.port}`);
+      const wire = this.#world.wire(formatAddress(output.to));
       wire.dialer.stand = { node: this, connection: output.connection };
       this.#places.set(output.connection, { wire, side: "dialer" });
       this.identities.push(output.identity);
