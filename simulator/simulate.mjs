@@ -1,7 +1,7 @@
 // Plays many seeds of the simulator on all cores and says what it found: npm run simulate -- --seeds 100000 [--from 1]
 // For so long instead of so many: npm run simulate -- --minutes 30
 // One seed with its whole history: npm run simulate -- --seed 17 --kind native
-// At the end it says how many plays of each kind came across which situation; after 10,000 plays of a kind or more it fails if
+// Violations come on stderr as they are found. At the end it says how many plays of each kind came across which situation; after 10,000 plays of a kind or more it fails if
 // they have missed one that they must come across (labels.ts).
 // Who plays is said by --kind: classic, native, mixed, claims, restarts, oneway or released; any, which is the default, plays each seed with all of them.
 // With --kind shared, which is not among these, several servers share their logs through a store; --kind logs plays those logs alone.
@@ -77,6 +77,7 @@ async function playAll(from, seeds, kinds, minutes) {
             total.seeds += count;
             for (const kind of kinds) addTo(total.labels[kind], labels[kind]);
             total.broken.push(...broken);
+            for (const each of broken) process.stderr.write(`${lineOf(each)}\n`);
             give();
           });
           give();
@@ -84,9 +85,7 @@ async function playAll(from, seeds, kinds, minutes) {
     ),
   );
   const seconds = (performance.now() - startedAt) / 1000;
-  for (const { seed, kind, violation } of total.broken.slice(0, 20)) {
-    process.stdout.write(`SEED=${seed} KIND=${kind}: ${JSON.stringify(violation)}\n`);
-  }
+  for (const each of total.broken.slice(0, 20)) process.stdout.write(`${lineOf(each)}\n`);
   for (const kind of kinds) {
     for (const [label, hits] of Object.entries(total.labels[kind]).sort((a, b) => a[1] - b[1])) {
       process.stdout.write(`${String(hits).padStart(8)} ${kind} plays with ${label}\n`);
@@ -100,6 +99,10 @@ async function playAll(from, seeds, kinds, minutes) {
       `${Math.round(plays / seconds)} plays/s, ${Math.round(total.steps / seconds)} steps/s on ${workers.length} cores\n`,
   );
   process.exitCode = total.broken.length + missed.length === 0 ? 0 : 1;
+}
+
+function lineOf({ seed, kind, violation }) {
+  return `SEED=${seed} KIND=${kind}: ${JSON.stringify(violation)}`;
 }
 
 function addTo(totals, labels) {

@@ -114,10 +114,10 @@ export class SharedChecker implements SharedChecks {
   }
 
   /** N17: a link that was up ends only because one of its ends has gone, or was removed from the log. */
-  unlinked(member: SharedMemberRun, peer: Id, reason: string): void {
+  unlinked(member: SharedMemberRun, self: Id, peer: Id, reason: string): void {
     const other = this.#runs.get(peer);
     const hasGone = other === undefined || other.isOver || other.id !== peer;
-    if (hasGone || member.isOver || this.#removed.has(peer) || this.#removed.has(member.id)) return;
+    if (hasGone || member.isOver || this.#removed.has(peer) || this.#removed.has(self)) return;
     this.#context.violate("N17", `${member.address} has ended its link with ${other.address}: ${reason}`);
   }
 

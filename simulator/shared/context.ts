@@ -45,7 +45,8 @@ export interface SharedChecks {
   restored(server: string, log: Id, revision: number, members: readonly Id[]): void;
   /** A server has read an entry, after which these are listed. */
   appended(server: string, log: Id, entry: Entry, members: readonly Id[]): void;
-  unlinked(member: SharedMemberRun, peer: Id, reason: string): void;
+  /** A member has ended a link that it had as this one. */
+  unlinked(member: SharedMemberRun, self: Id, peer: Id, reason: string): void;
   fenced(member: SharedMemberRun, reason: string): void;
   holds(member: SharedMemberRun, key: string, token: number): void;
   told(member: SharedMemberRun, event: Extract<MemberEvent, { type: "complete" }>): void;

@@ -32,8 +32,8 @@ export class SharedMember implements SharedMemberRun {
   readonly #received = new Map<Id, number>();
   #claims = 0;
   readonly #wanted = new Map<string, number>();
-  /** The id that was drawn last. */
-  #drawn: Id = "";
+  /** As whom it has each of its links: the next id is drawn before it is told how those of the present one end. */
+  readonly #linkedAs = new Map<Address, Id>();
 
   constructor(context: SharedContext, number: number, address: Address, servers: readonly Address[]) {
     const { network, limits } = context;
@@ -117,12 +117,10 @@ export class SharedMember implements SharedMemberRun {
     });
   }
 
-  /** The machine draws the id of the next incarnation before it tells how the links of the present one end. */
   #draw(): Id {
-    this.#drawn = this.#context.network.engine.draw();
-    if (this.id === "") this.id = this.#drawn;
-    this.#context.checker.drawn(this.#drawn, this);
-    return this.#drawn;
+    this.id = this.#context.network.engine.draw();
+    this.#context.checker.drawn(this.id, this);
+    return this.id;
   }
 
   #perform(output: Exclude<MemberOutput | MessagingEvent, ConnectionOutput>): void {
@@ -175,6 +173,7 @@ export class SharedMember implements SharedMemberRun {
       case "relink":
         if (event.member === undefined) break;
         this.links.set(event.peer, event.member.id);
+        this.#linkedAs.set(event.peer, this.id);
         this.changedAt.set(event.member.id, at);
         break;
       case "broken":
@@ -184,8 +183,9 @@ export class SharedMember implements SharedMemberRun {
         this.links.delete(event.peer);
         if (event.member !== undefined) {
           this.changedAt.set(event.member.id, at);
-          checker.unlinked(this, event.member.id, event.reason);
+          checker.unlinked(this, this.#linkedAs.get(event.peer) ?? this.id, event.member.id, event.reason);
         }
+        this.#linkedAs.delete(event.peer);
         break;
       case "claimBegun":
         this.held.set(event.key, event.token);
@@ -201,7 +201,6 @@ export class SharedMember implements SharedMemberRun {
         break;
       case "fenced":
         checker.fenced(this, event.reason);
-        this.id = this.#drawn;
         this.order = undefined;
         this.held.clear();
         this.#wanted.clear();
