@@ -18,17 +18,25 @@ const minify = { compress: false, mangle: { toplevel: false, keepNames: true }, 
 const commands = { main: `${root}dist/src/cli/main.js`, "up-member": `${root}dist/src/cli/up-member.js` };
 const output = { dir: folder, format: "esm", comments: false, minify, chunkFileNames: "[name].js" };
 
-/** What a server is made of is a file of its own, which is loaded by whoever starts one; what it needs for a store is another. */
+/** What a server is made of is a file of its own, which is loaded by whoever starts one; what it needs for a store, or to be looked at, is another. */
 const serverMachine = /\/dist\/src\/(?:rendezvous\/|server\/server-runtime|runtime\/memory-log)/;
+const statusPages = /\/dist\/src\/server\/http\//;
 const sharedLog = /\/dist\/src\/(?:server\/shared-log|runtime\/replicated\/|etcd\/(?!store-url))/;
 const libraryOutput = {
   ...output,
   chunkFileNames: "library/[name].js",
-  codeSplitting: { groups: [{ name: "node", test: (path) => !serverMachine.test(path) && !sharedLog.test(path) }] },
+  codeSplitting: {
+    groups: [
+      {
+        name: "node",
+        test: (path) => !serverMachine.test(path) && !statusPages.test(path) && !sharedLog.test(path),
+      },
+    ],
+  },
 };
 
 /** What several commands share goes into two files, of which a member needs one. */
-const serverParts = /\/dist\/src\/(?:rendezvous\/|server\/(?!shared-log)|cli\/server-reporter|cli\/trace-file)/;
+const serverParts = /\/dist\/src\/(?:rendezvous\/|server\/(?!shared-log|http\/)|cli\/server-reporter|cli\/trace-file)/;
 const commandOutput = {
   ...output,
   codeSplitting: {

@@ -1,4 +1,4 @@
-import { type IntervalHistogram, monitorEventLoopDelay } from "node:perf_hooks";
+import type { IntervalHistogram } from "node:perf_hooks";
 
 /** By how much callbacks were late, in seconds. */
 export interface LoopDelayFigures {
@@ -16,7 +16,8 @@ export class LoopDelay {
   read(): LoopDelayFigures {
     if (this.#hasStopped) return { mean: 0, p99: 0, max: 0 };
     if (this.#histogram === undefined) {
-      this.#histogram = monitorEventLoopDelay({ resolution: 20 });
+      // Loaded only here, because it takes time.
+      this.#histogram = process.getBuiltinModule("node:perf_hooks").monitorEventLoopDelay({ resolution: 20 });
       this.#histogram.enable();
     }
     const { mean, max } = this.#histogram;

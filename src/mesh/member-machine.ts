@@ -50,8 +50,9 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
   /** True if its owner has not said where to listen. */
   #isListeningByDefault = false;
   #own: Address | undefined;
-  /** The classic addresses that the classic peers know of. */
+  /** The classic addresses that the classic peers know of, and the members that they were taken from. */
   #classicList = "";
+  #classicListOf: readonly Entry[] = [];
   #state: "running" | "ending" | "closed" = "running";
   /** The leader that its owner knows of. */
   #reportedLeader: ListedMember | undefined;
@@ -297,6 +298,8 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
 
   /** Classic peers know only one another and this node: a list of the classic members, with our own place in it. */
   #meetClassic(members: readonly Entry[], now: number): void {
+    if (members === this.#classicListOf) return;
+    this.#classicListOf = members;
     // In most meshes there is nobody to look for, and this happens with every entry.
     if (this.#classicList === "" && !members.some(({ dialect }) => dialect === "classic")) return;
     const own = this.#own;

@@ -81,8 +81,9 @@ export class Collectives {
   readonly #calls = new Set<string>();
   /** Those that it coordinates. */
   readonly #rounds = new Map<string, Round>();
-  /** Members by their orders, in words: those that are listed, and the newest of those that have gone. */
-  #listed = new Map<number, string>();
+  /** Those that are listed, in join order. */
+  #listed: readonly Member[] = [];
+  /** The newest of those that have gone, in words, by their orders. */
   readonly #gone = new Map<number, string>();
   /** Orders of members that are listed here, and of which the coordinator has said that they are lost. */
   readonly #lost = new Set<number>();
@@ -121,15 +122,29 @@ export class Collectives {
   directoryChanged(): void {
     this.#change.resolve();
     this.#change = new Deferred();
-    const before = this.#listed;
-    this.#listed = new Map(this.#context.peers.members.map((member) => [member.order ?? 0, this.#label(member)]));
-    for (const [order, label] of before) if (!this.#listed.has(order)) this.#gone.set(order, label);
-    for (const order of this.#lost) if (!this.#listed.has(order)) this.#lost.delete(order);
-    for (const order of this.#gone.keys()) if (this.#gone.size > mostGone) this.#gone.delete(order);
+    this.#keepGone();
     for (const [key, round] of this.#rounds) {
       for (const { order = 0 } of this.#group(round.size)) round.expected.add(order);
       this.#review(key, round);
     }
+  }
+
+  /** The list is read anew. Nobody has gone, with most entries: then the old list is the beginning of the new one. */
+  #keepGone(): void {
+    const before = this.#listed;
+    this.#listed = this.#context.peers.members;
+    if (before.every((member, place) => member === this.#listed[place])) return;
+    const listed = new Set(this.#listed.map(({ order = 0 }) => order));
+    for (const [place, member] of before.entries()) {
+      const { order = 0 } = member;
+      if (!listed.has(order)) this.#gone.set(order, this.#label(member, place));
+    }
+    for (const order of this.#lost) if (!listed.has(order)) this.#lost.delete(order);
+    for (const order of this.#gone.keys()) if (this.#gone.size > mostGone) this.#gone.delete(order);
+  }
+
+  #isListed(wanted: number): boolean {
+    return this.#listed.some(({ order = 0 }) => order === wanted);
   }
 
   /** The mesh has ended for this node. */
@@ -169,7 +184,7 @@ export class Collectives {
       // Whoever coordinates has lost itself when its node ends.
       if ("code" in outcome) this.#context.requireRunning();
       if ("code" in outcome) {
-        if (outcome.lost !== undefined && this.#listed.has(outcome.lost)) this.#lost.add(outcome.lost);
+        if (outcome.lost !== undefined && this.#isListed(outcome.lost)) this.#lost.add(outcome.lost);
         const after = outcome.code === "TIMED_OUT" ? `after ${timeoutMs} ms ` : "";
         throw new FullmeshError(outcome.code, `${shown(operation, name)}: ${after}${outcome.message}`);
       }
@@ -273,7 +288,7 @@ export class Collectives {
   #review(key: string, round: Round): void {
     for (const order of round.expected) {
       // One that the newest entry here does not know yet is still to come.
-      if (order > this.#machine.revision || this.#listed.has(order)) continue;
+      if (order > this.#machine.revision || this.#isListed(order)) continue;
       const who = this.#gone.get(order) ?? "a member";
       const message = `${who} has left or was lost before all had arrived`;
       this.#end(key, round, { code: "MEMBER_LOST", message, lost: order });
@@ -316,11 +331,9 @@ export class Collectives {
     return parts.join(", and ");
   }
 
-  #label(member: Member): string {
-    const { id, address } = member;
-    const rank =
-      this.#gang === undefined ? this.#context.peers.members.findIndex((one) => one.id === id) : rankIn(member);
-    return `rank ${rank} at ${address}`;
+  /** A member in words; `place`: among those that are listed, or were when it was. */
+  #label(member: Member, place = this.#listed.findIndex(({ id }) => id === member.id)): string {
+    return `rank ${this.#gang === undefined ? place : rankIn(member)} at ${member.address}`;
   }
 }
 

@@ -1,6 +1,7 @@
 import { keepStack, tracedFrom } from "../api/call-stack.js";
 import { functionOption, listenArguments, listenOption, waitOption } from "../api/options.js";
 import { waitWithin } from "../api/waiting.js";
+import { nodeClock } from "../nodejs/clock.js";
 import type { Contract } from "./contract.js";
 import { environmentOf } from "./gang.js";
 import { lifecycleOf, MeshNode } from "./mesh-node.js";
@@ -89,11 +90,11 @@ export async function joinWith<C extends Contract>(
   const timeoutMs = waitOption("timeoutMs", options.timeoutMs ?? joinTimeoutMs);
   const wanted = listen === undefined ? undefined : listenOption("listen", listen);
   if (setup !== undefined) functionOption("setup", setup);
-  const startedAt = performance.now();
+  const startedAt = nodeClock.now();
   const steps = async (): Promise<void> => {
     if (setup !== undefined) await waitWithin(prepare(node, setup), { timeoutMs }, () => "`setup` has not finished");
     // What `setup` has taken is not there for the server; the machine counts the rest, but for the waiting line.
-    const lookMs = setup === undefined ? timeoutMs : Math.max(0, timeoutMs - (performance.now() - startedAt));
+    const lookMs = setup === undefined ? timeoutMs : Math.max(0, timeoutMs - (nodeClock.now() - startedAt));
     if (wanted !== undefined) await node.initListeningSocket(...listenArguments(wanted));
     await lifecycleOf(node).connectToServer(server, {}, lookMs);
     if (wanted === undefined) await node.initListeningSocket();

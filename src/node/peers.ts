@@ -62,10 +62,12 @@ export class Peers {
 
   /** The directory has changed: forgets those that are neither listed nor linked. */
   prune(): void {
-    const listed = new Set(this.#machine.members);
+    // This happens with every entry, and nearly all have a link.
+    let listed: ReadonlySet<Address> | undefined;
     for (const address of this.#kept.keys()) {
-      if (listed.has(address) || this.#machine.nativeLink(address) !== undefined) continue;
-      if (this.#machine.classicLink(address) === undefined) this.#kept.delete(address);
+      if (this.#machine.nativeLink(address) !== undefined || this.#machine.classicLink(address) !== undefined) continue;
+      listed ??= new Set(this.#machine.members);
+      if (!listed.has(address)) this.#kept.delete(address);
     }
   }
 

@@ -1,4 +1,4 @@
-import { BlockList, isIP } from "node:net";
+import { isIP } from "node:net";
 
 /** Reads a network in CIDR notation, such as `10.0.0.0/8` or `fd00::/8`; undefined for anything else. */
 function parseCidr(text: string): { readonly network: string; readonly prefix: number } | undefined {
@@ -16,7 +16,8 @@ export function isCidr(text: string): boolean {
 
 /** A test for hosts, canonical IP literals, that lie in one of these networks. */
 export function hostFilter(cidrs: readonly string[]): (host: string) => boolean {
-  const networks = new BlockList();
+  // Node loads it at the first use, which takes time.
+  const networks = new (process.getBuiltinModule("node:net").BlockList)();
   for (const cidr of cidrs) {
     const parsed = parseCidr(cidr);
     if (parsed !== undefined) networks.addSubnet(parsed.network, parsed.prefix, familyOf(parsed.network));
