@@ -311,9 +311,13 @@ export class ReplicatedLog implements SharedMembershipLog {
       return;
     }
     const others = this.#tracker.judge(self, now);
-    if (JSON.stringify({ self, others }) === JSON.stringify(this.#servers)) return;
-    this.#servers = { self, others };
-    this.#answer({ type: "servers", self, others });
+    const known = this.#servers;
+    if (known?.self !== self || !areSame(known.others, others)) this.#answerServers({ self, others });
+  }
+
+  #answerServers(servers: { readonly self: Id; readonly others: readonly ObservedServer[] }): void {
+    this.#servers = servers;
+    this.#answer({ type: "servers", ...servers });
   }
 
   /** Deletes logs that are over for long, so that the store does not grow with each name that there ever was. */
@@ -386,6 +390,8 @@ export class ReplicatedLog implements SharedMembershipLog {
 
   #entered(): void {
     this.#hasEntered = true;
+    // Before anything that this life writes comes back.
+    if (this.#servers !== undefined) this.#answerServers({ self: this.#writer.id, others: this.#servers.others });
     this.#openWatch();
     // Before anything of an earlier life goes out again.
     this.#rejectLate(this.#clock.now());
@@ -782,6 +788,16 @@ export class ReplicatedLog implements SharedMembershipLog {
       this.#clock.now(),
     );
   }
+}
+
+function areSame(known: readonly ObservedServer[], others: readonly ObservedServer[]): boolean {
+  return (
+    known.length === others.length &&
+    others.every(({ id, address, isLate }, index) => {
+      const before = known[index];
+      return before?.id === id && before.address === address && before.isLate === isLate;
+    })
+  );
 }
 
 function describeBad(key: string, reason: string): string {

@@ -299,6 +299,26 @@ describe("servers that share a store", () => {
     expect(server?.of("appended").map(({ key }) => key)).toEqual([1, 4]);
   });
 
+  it("are told of their next life before anything of it comes back", () => {
+    const { store, servers, run } = setUp(1);
+    const [server] = servers;
+    server?.join(1);
+    run(1_000);
+    store.revoke("1");
+    server?.log.publish("default", { type: "attached", id: idOf(1) });
+    run(3_000);
+    const [published] = server?.of("published") ?? [];
+    const before =
+      server?.inputs.slice(
+        0,
+        server.inputs.findIndex((input) => input === published),
+      ) ?? [];
+    const lives = before.flatMap((input) => (input.type === "servers" ? [input.self] : []));
+    expect(new Set(lives).size).toBe(2);
+    expect(lives.at(-1)).toBe(published?.server);
+    expect(server?.of("storeLost")).toEqual([]);
+  });
+
   it("begin no log in another life for what was awaited once", () => {
     const { store, servers, run } = setUp(1);
     servers[0]?.log.publish("former", { type: "awaiting", count: 1 });
