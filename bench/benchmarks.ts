@@ -22,13 +22,15 @@ export interface BenchmarkOptions {
 
 /**
  * The budgets: the most that fullmesh may cost over bare sockets, with a secret and without. For rates they are the least
- * ratio, for times and memory the greatest. `besideStream` and `slowConsumer` bound fullmesh itself.
+ * ratio, for times and memory the greatest. `besideStream` and `slowConsumer` bound fullmesh itself. `local`: over local
+ * sockets, against bare TCP.
  */
 const budgets = {
   oneWay: { small: 0.7, medium: 0.85, large: 1.2 },
   latency: { p50: 1.1, p99: 2 },
   requestRate: 0.9,
   broadcast: { started: 0.4, later: 0.5 },
+  local: { oneWayLarge: 1.5, latency: { p50: 0.85 } },
   stream: 0.6,
   /** The 99th percentile of requests during a stream, as a multiple of that without one, and the rate of the stream. */
   besideStream: { slowdown: 5, rate: 0.6 },
@@ -44,6 +46,7 @@ const budgets = {
 export function benchmarksFor({ secret, isQuick, libraries }: BenchmarkOptions): Benchmark[] {
   const plain: Variation = { prefix: "", suffix: "", libraries };
   const encrypted: Variation = { prefix: "secret-", suffix: ", with a secret", secret };
+  const local: Variation = { prefix: "local-", suffix: ", over local sockets", isLocal: true };
   const path = { delayMs: 25, seed: 1 };
   const relayed: Variation = { prefix: "relay-", suffix: `, over a path of ${path.delayMs} ms each way`, path };
   return [
@@ -55,7 +58,9 @@ export function benchmarksFor({ secret, isQuick, libraries }: BenchmarkOptions):
       requestRate(variation, budgets.requestRate),
       broadcast(variation, budgets.broadcast, isQuick),
     ]),
-    ...(isQuick ? [4] : [8, 32, 64]).map((size) => manyProcesses(size)),
+    oneWay(65_536, local, budgets.local.oneWayLarge),
+    latency(local, budgets.local.latency),
+    ...(isQuick ? [4] : [8, 32, 64]).flatMap((size) => [manyProcesses(size), manyProcesses(size, { isLocal: true })]),
     manyProcesses(isQuick ? 3 : 32, { secret }),
     oneProcess(isQuick ? 12 : 120),
     start(),

@@ -28,14 +28,14 @@ function read(path: string): string {
 
 describe("npm run bench", () => {
   it("prints one figure a line, with values and ratios of each program, and exits with 0 whatever they are", async () => {
-    const only = "one-way-64,secret-request-rate,beside-stream,relay-one-way-1k,wire-up,slow-consumer";
+    const only = "one-way-64,secret-request-rate,beside-stream,relay-one-way-1k,local-wire-up,slow-consumer";
     const bench = startBench(["--quick", "--json", "--rounds", "1", "--only", only]);
     expect(await bench.exited(55_000)).toEqual({ code: 0, signal: null });
     const [machine, ...figures] = parseLines(bench.lines);
     expect(machine).toMatchObject({ event: "machine", node: null, cores: expect.any(Number) });
     const benchmarks = new Set(figures.map(({ name }) => String(name).replace(/\..*/, "")));
     expect([...benchmarks].join(",")).toBe(
-      "one-way-64,secret-request-rate,wire-up-4,beside-stream,relay-one-way-1k,slow-consumer",
+      "one-way-64,secret-request-rate,local-wire-up-4,beside-stream,relay-one-way-1k,slow-consumer",
     );
     for (const figure of figures) {
       expect(figure).toMatchObject({ event: "figure", node: null, rounds: 1, failures: [] });

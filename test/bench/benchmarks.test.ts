@@ -40,6 +40,13 @@ describe("the budgets of the project", () => {
     expect(Object.fromEntries(found)).toEqual({
       ...messages,
       ...Object.fromEntries(Object.entries(messages).map(([name, budget]) => [`secret-${name}`, budget])),
+      "local-one-way-64k.started": ">= 1.5 x raw-whole",
+      "local-one-way-64k.rate": ">= 1.5 x raw-whole",
+      "local-request-latency.startedP50": "<= 0.85 x raw-batched",
+      "local-request-latency.p50": "<= 0.85 x raw-batched",
+      "local-wire-up-8.launched": "<= 1.15 x raw-barrier",
+      "local-wire-up-32.launched": "<= 1.15 x raw-barrier",
+      "local-wire-up-64.launched": "<= 1.15 x raw-barrier",
       "beside-stream.rate": ">= 0.6 x raw-pipe",
       "beside-stream.slowdown": "<= 5 times",
       "slow-consumer.slowdown": "<= 2 times",
