@@ -51,7 +51,7 @@ const spareConnections = 16;
 export function addDoctor(program: Command): void {
   const command = program
     .command("doctor")
-    .argument("[server]", "the rendezvous server's address, host:port (env: FULLMESH_SERVER)")
+    .argument("[server]", "the rendezvous server's address, host:port or unix:/path (env: FULLMESH_SERVER)")
     .summary("say what keeps a member here from joining a mesh, and what to type")
     .description(
       "Does what a member does before it joins, and says what is wrong: looks up the server, connects, proves the secret, listens, and " +

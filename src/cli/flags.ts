@@ -48,9 +48,12 @@ export function withDialectFlag(command: Command, choices: readonly [string, ...
 export function withListenFlags(command: Command): Command {
   return command
     .addOption(
-      flag("--listen <ip:port>", "where to listen (default: the address that reaches the server, any free port)"),
+      flag(
+        "--listen <address>",
+        "where to listen, ip:port or unix:/path (default: the address that reaches the server, any free port; beside the server's local socket)",
+      ),
     )
-    .addOption(flag("--advertise <ip:port>", "the address to register, if others reach this member by another one"));
+    .addOption(flag("--advertise <address>", "the address to register, if others reach this member by another one"));
 }
 
 /** Adds `--insecure`. */

@@ -43,7 +43,7 @@ export function addJoin(program: Command): void {
     .command("join")
     .argument(
       "[server]",
-      "the rendezvous server's address, host:port, or several between commas (env: FULLMESH_SERVER)",
+      "the rendezvous server's address, host:port or unix:/path, or several between commas (env: FULLMESH_SERVER)",
     )
     .summary("join a mesh as one member")
     .description(

@@ -59,7 +59,12 @@ export function addServe(program: Command): void {
         "With a capacity, the mesh ends when it has that many members and every pair is linked. With --on-full release " +
         "only the server goes, with --on-full hold the mesh goes on, and newcomers wait.",
     )
-    .addOption(flag("--listen <ip:port>", "where to listen; port 0 takes any free one").default("127.0.0.1:4000"))
+    .addOption(
+      flag(
+        "--listen <address>",
+        "where to listen: ip:port, port 0 for any free one, or a local socket, unix:/path",
+      ).default("127.0.0.1:4000"),
+    )
     .addOption(
       flag("--capacity <n>", "the most members of a mesh; without it 1,024, and no mesh ends by itself").argParser(
         (text) => parseCount("capacity", text),

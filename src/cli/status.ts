@@ -35,7 +35,7 @@ export function addStatus(program: Command): void {
     .command("status")
     .argument(
       "[server]",
-      "the rendezvous server's address, host:port, or several with commas between them (env: FULLMESH_SERVER)",
+      "the rendezvous server's address, host:port or unix:/path, or several with commas between them (env: FULLMESH_SERVER)",
     )
     .summary("show a mesh: its members, which pairs are linked, and what is missing")
     .description(

@@ -3,6 +3,7 @@ import {
   linkSync,
   lstatSync,
   mkdirSync,
+  readdirSync,
   realpathSync,
   renameSync,
   type Stats,
@@ -48,6 +49,23 @@ export function requireShortPath(path: string): void {
 /** A new path in the folder of another one, for a member that listens beside its server. */
 export function pathBeside(path: string): string {
   return `${folderOf(path)}/m-${randomBytes(4).toString("hex")}.sock`;
+}
+
+const besidePattern = /^m-[0-9a-f]{8}\.sock$/;
+
+/** Removes the sockets of members that listened beside this path, and were killed: each had a name that nobody takes again. */
+export async function removeDeadBeside(path: string): Promise<void> {
+  const folder = folderOf(path);
+  for (const name of readdirSync(folder)) {
+    const beside = `${folder}/${name}`;
+    if (!besidePattern.test(name) || (await stateOf(beside)) !== "dead") continue;
+    try {
+      const lock = await lockPath(beside);
+      await makeRoom(beside).finally(() => lock?.close());
+    } catch {
+      // Somebody else has taken or removed it meanwhile.
+    }
+  }
 }
 
 /**

@@ -84,6 +84,11 @@ export function parseAddress(text: string): Address | undefined {
   return isBracketed ? formatAddress({ host, port }) : (text as Address);
 }
 
+/** True if both are on local sockets, or both over TCP, as in one mesh all are. */
+export function isOfOneKind(address: Address, end: Endpoint): boolean {
+  return isLocal(address) === (end.path !== undefined);
+}
+
 /** A host is an IP literal or a host name. The end of a local socket that has dialed has no path: it is `unix:`. */
 export function formatAddress(endpoint: NetworkEndpoint): NetworkAddress;
 export function formatAddress(endpoint: Endpoint): Address;

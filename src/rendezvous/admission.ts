@@ -1,6 +1,6 @@
 import { type Endpoint, isOnThisMachine } from "../core/connections.js";
 import type { ErrorCode } from "../core/errors.js";
-import { endpointOf, isLocal } from "../protocol/address.js";
+import { endpointOf, isLocal, isOfOneKind } from "../protocol/address.js";
 import { encodeList } from "../protocol/classic/list.js";
 import type { Candidate, Id } from "../protocol/directory.js";
 import type { AddressHolder, AddressRegistry } from "./address-registry.js";
@@ -124,7 +124,7 @@ export class Admission {
    */
   judgeHost({ address, remote, isTrusted }: Omit<Applicant, "id" | "dialect">): AdmissionRefusal | undefined {
     const { host } = endpointOf(address);
-    if (isLocal(address) !== (remote.path !== undefined)) {
+    if (!isOfOneKind(address, remote)) {
       const [how, where] = isLocal(address) ? ["TCP", "local sockets"] : ["a local socket", "TCP"];
       return refuse("LOCAL_MIX", `${address} was registered over ${how}, and listens on ${where}`);
     }

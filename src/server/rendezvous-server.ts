@@ -13,6 +13,7 @@ import {
 import type { WaitOptions } from "../api/waiting.js";
 import type { Endpoint } from "../core/connections.js";
 import { FullmeshError } from "../core/errors.js";
+import { removeDeadBeside } from "../nodejs/local-socket.js";
 import { type Address, formatAddress } from "../protocol/address.js";
 import { isUnspecified } from "../protocol/ip.js";
 import type { MeshStatus, PairStatus } from "../protocol/status.js";
@@ -133,6 +134,7 @@ export class RendezvousServer extends EventEmitter<ServerEvents> {
       const runtime = this.#runtime ?? (await this.#load());
       await runtime.show();
       const address = formatAddress(await listen(runtime.driver, on));
+      if (on.path !== undefined) await removeDeadBeside(on.path);
       await runtime.openLog(address, wait);
       this.#address = address;
       callListeners(runtime.log, this, "listening", this.#address);

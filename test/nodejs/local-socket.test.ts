@@ -12,7 +12,7 @@ import {
 } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
-import { listenLocally, pathBeside, requireSafeFolder } from "../../src/nodejs/local-socket.js";
+import { listenLocally, pathBeside, removeDeadBeside, requireSafeFolder } from "../../src/nodejs/local-socket.js";
 import { privateFolder } from "../support/folders.js";
 import { StartedProcess } from "../support/processes.js";
 import { requireTool } from "../support/tools.js";
@@ -53,12 +53,12 @@ async function outcomeOf(started: StartedProcess): Promise<{ readonly path?: str
 }
 
 /** Leaves the socket of a process that was killed. */
-async function leaveDeadSocket(): Promise<void> {
-  const killed = await listenerOf();
+async function leaveDeadSocket(at = path): Promise<void> {
+  const killed = await listenerOf(at);
   killed.writeLine("go");
-  expect(await outcomeOf(killed)).toEqual({ path });
+  expect(await outcomeOf(killed)).toEqual({ path: at });
   await killed.stop();
-  expect(lstatSync(path).isSocket()).toBe(true);
+  expect(lstatSync(at).isSocket()).toBe(true);
 }
 
 function mode(file: string): number {
@@ -200,6 +200,16 @@ describe("a folder", () => {
     await listen(`${folder}/link/mesh.sock`);
     await expect(listen(`${folder}/real/mesh.sock`)).rejects.toMatchObject({ code: "PATH_IN_USE" });
   });
+});
+
+test("sockets of dead members beside a server's are removed, and nothing else is", async () => {
+  const dead = `${folder}/m-00000001.sock`;
+  await leaveDeadSocket(dead);
+  await leaveDeadSocket(`${folder}/mine.sock`);
+  await listen(`${folder}/m-00000002.sock`);
+  writeFileSync(`${folder}/m-00000003.sock`, "");
+  await removeDeadBeside(path);
+  expect(readdirSync(folder).sort()).toEqual(["m-00000002.sock", "m-00000003.sock", "mine.sock"]);
 });
 
 test("a path beside another one is in its folder, and new each time", () => {

@@ -152,11 +152,11 @@ export class Play {
     return joined ?? { id: `f${order.toString(16).padStart(31, "0")}` };
   }
 
-  /** Somebody connects. */
+  /** Somebody connects; over a local socket if the host is empty. */
   call(host = "127.0.0.1"): Caller {
     this.#accepted += 1;
     const connection: ConnectionId = `in:${this.#accepted}`;
-    const caller = new Caller(this, connection, { host, port: 40_000 + this.#accepted });
+    const caller = new Caller(this, connection, host === "" ? { path: "" } : { host, port: 40_000 + this.#accepted });
     this.callers.set(connection, caller);
     this.give({ type: "accepted", connection, local: serverEnd, remote: caller.remote });
     return caller;
@@ -398,7 +398,7 @@ export class Player {
   resume(revision: number, log = this.end.last("admitted")?.log ?? "", more: Partial<ControlOf<"resume">> = {}): this {
     const { mesh, id, address } = this;
     this.lastOrder = this.order;
-    this.caller = this.play.call(this.caller.remote.host);
+    this.caller = this.play.call(this.caller.remote.host ?? "");
     this.#hasAsked = true;
     this.#isReturning = true;
     this.caller.send(encodePreface());

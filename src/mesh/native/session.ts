@@ -2,8 +2,8 @@ import type { ConnectionId } from "../../core/connections.js";
 import { type ErrorCode, isErrorCode, type LogEvent } from "../../core/errors.js";
 import type { OutputSink } from "../../core/machine.js";
 import type { KeyedTimers } from "../../core/timers.js";
-import type { Address } from "../../protocol/address.js";
-import type { Claim, Id, Member, Meta } from "../../protocol/directory.js";
+import { type Address, isOfOneKind } from "../../protocol/address.js";
+import type { Claim, Entry, Id, Member, Meta } from "../../protocol/directory.js";
 import type { Control, ControlOf } from "../../protocol/native/control.js";
 import { notTheServer } from "../acceptor.js";
 import { ServerSession } from "../server-session.js";
@@ -399,6 +399,7 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
     { log, order, leaseMs, servers = [] }: ControlOf<"admitted">,
     now: number,
   ): void {
+    if (this.#isMixed(connection, servers, now)) return;
     const isAgain = this.#admission !== undefined;
     this.step("admitted");
     this.#clearWaits();
@@ -426,10 +427,10 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
         break;
       case "entries":
         if (this.#isTooMany(this.#view.size + control.entries.length)) this.#tooMany(connection, now);
-        else this.emit(control, now);
+        else if (!this.#isMixed(connection, addressesOf(control.entries), now)) this.emit(control, now);
         break;
       case "servers":
-        this.serverRedial.learn(control.servers);
+        if (!this.#isMixed(connection, control.servers, now)) this.serverRedial.learn(control.servers);
         break;
       case "complete":
       case "degraded":
@@ -457,8 +458,15 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
       const directory = { ...this.#parts, type: "directory", revision: part.revision } as const;
       this.#parts = noParts();
       if (twice !== undefined) connection.fail("BAD_FRAME", `the directory names ${twice} twice`, now);
-      else this.emit(directory, now);
+      else if (!this.#isMixed(connection, addressesOf(members), now)) this.emit(directory, now);
     }
+  }
+
+  /** Ends the session with a server that names an address of the other kind: no mesh has both, and nobody here dials it. */
+  #isMixed(connection: NativeConnection, addresses: readonly Address[], now: number): boolean {
+    const other = addresses.find((address) => !isOfOneKind(address, connection.remote));
+    if (other !== undefined) connection.fail("LOCAL_MIX", `this server names ${other}`, now);
+    return other !== undefined;
   }
 
   #isTooMany(count: number): boolean {
@@ -572,6 +580,10 @@ export class NativeSession extends ServerSession<State, Trigger> implements Nati
 
 function noParts(): { readonly members: Member[]; readonly claims: Omit<Claim, "member">[]; readonly gone: Id[] } {
   return { members: [], claims: [], gone: [] };
+}
+
+function addressesOf(rows: readonly (Member | Entry)[]): Address[] {
+  return rows.flatMap((row) => ("address" in row ? [row.address] : []));
 }
 
 /** The first id that stands there a second time. */

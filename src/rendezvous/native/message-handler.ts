@@ -1,6 +1,7 @@
 import { printable } from "../../core/escaping.js";
 import type { IdleMonitor } from "../../core/idle-monitor.js";
 import type { PendingConnections } from "../../core/pending-connections.js";
+import { isOfOneKind } from "../../protocol/address.js";
 import { type Candidate, compareMembers, type Id } from "../../protocol/directory.js";
 import { type Control, type ControlOf, encodeControl } from "../../protocol/native/control.js";
 import { pong } from "../../protocol/native/frames.js";
@@ -462,6 +463,12 @@ export class NativeMessageHandler {
     const { recovery, mesh: name = "" } = session;
     const mesh = this.#meshes.find(name);
     if (session.state !== "recovering" || recovery === undefined || mesh === undefined) return;
+    const other = control.members.find(({ address }) => !isOfOneKind(address, session.remote));
+    if (other !== undefined) {
+      const message = `it names ${other.address}, and this mesh is ${session.remote.path === undefined ? "not " : ""}on local sockets`;
+      this.#sessionCloser.refuse(session, "LOCAL_MIX", message, now);
+      return;
+    }
     const part = mesh.recovery.read(recovery, control);
     if (part === "more") return;
     if (part === "full") {

@@ -45,6 +45,33 @@ describe("a directory that names an id twice", () => {
   });
 });
 
+describe("a server over TCP that names a local socket", () => {
+  const socket = { ...listed(2), address: "unix:/run/docker.sock" } as const;
+
+  function expectEnded(node: Node): void {
+    expect(node.notes).toEqual(["LOCAL_MIX", "SERVER_AWAY"]);
+    const said = { code: "LOCAL_MIX", message: "this server names unix:/run/docker.sock" };
+    expect(node.session.last("dialer", "refuse")).toMatchObject(said);
+    expect(node.dialsTo(socket.address)).toEqual([]);
+  }
+
+  test("is left with LOCAL_MIX if that is a member of its directory, and nobody dials it", () => {
+    expectEnded(told([listed(1), socket], 1));
+  });
+
+  test("is left with LOCAL_MIX if that is a member in its entries", () => {
+    const node = told(members(1), 1);
+    node.entries(joined({ ...socket, order: 10 }));
+    expectEnded(node);
+  });
+
+  test("is left with LOCAL_MIX if that is another server", () => {
+    const node = told(members(1), 1);
+    node.hear({ type: "servers", servers: [socket.address] });
+    expectEnded(node);
+  });
+});
+
 describe("an entry for an id that is listed", () => {
   test.each([
     ["at its own address", listed(2).address],

@@ -46,6 +46,17 @@ describe("who comes back from another log", () => {
     expect(play.eventsOf("lost").map(({ id }) => id)).toEqual([liar.id]);
   });
 
+  it("is refused with LOCAL_MIX if it names a member on a local socket of a mesh over TCP", () => {
+    const play = new Play({ firstRevision });
+    const [liar] = membersOfOldLog(play, 1) as [Player];
+    const madeUp: Member = { id: play.id(), order: 1, address: "unix:/run/docker.sock", dialect: "native" };
+    liar.known = [{ members: [madeUp], gone: [] }];
+    liar.resume(firstRevision - 1, oldLog);
+    play.settle();
+    expect(liar.end.last("refuse")).toMatchObject({ code: "LOCAL_MIX" });
+    expect(play.dials.map(({ to }) => to)).toEqual([liar.address]);
+  });
+
   it("keeps places with made-up ids for one lease, and neither lists them nor has them dialed", () => {
     const play = new Play({ firstRevision, capacity: 5, onFull: "hold", limits: { membersPerMesh: 6 } });
     const [liar] = membersOfOldLog(play, 1) as [Player];

@@ -386,6 +386,31 @@ describe("N4: who may name which address", () => {
     expect(play.native(b, "another").register().end.last("refuse")).toBeUndefined();
   });
 
+  test.each([
+    ["a local socket over TCP", "unix:/run/app/a.sock", "10.0.0.1"],
+    ["a host over a local socket", "127.0.0.1:14001", ""],
+  ] as const)("%s is refused with LOCAL_MIX before any dial, with a secret too", (_, address, from) => {
+    for (const isKeyed of [false, true]) {
+      const play = new Play({ isKeyed, mayAdvertise: () => true });
+      const player = play.native(address, "default", from);
+      if (isKeyed) player.caller.secure({ mesh: "default", role: "rendezvous" });
+      player.register();
+      expect(player.end.last("refuse")).toMatchObject({ code: "LOCAL_MIX" });
+      expect(play.dials).toEqual([]);
+    }
+  });
+
+  test("members on local sockets are let in over local sockets, and are told their own address as observed", () => {
+    const play = new Play();
+    const [one, two] = ["one", "two"].map((name) =>
+      play.native(`unix:/run/app/${name}.sock`, "default", "").register(),
+    );
+    expect(play.machine.members).toEqual(["unix:/run/app/one.sock", "unix:/run/app/two.sock"]);
+    play.settle();
+    expect(two?.end.last("admitted")?.observed).toBe(two?.address);
+    expect(one?.end.last("refuse")).toBeUndefined();
+  });
+
   test("an address is unique on the server, over all meshes and both dialects", () => {
     const play = new Play();
     play.native(a, "cache").register();
