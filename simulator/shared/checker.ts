@@ -16,7 +16,8 @@ export class SharedChecker implements SharedChecks {
   /** The log and the revision that each server has come to. */
   readonly #positions = new Map<string, { readonly log: Id; revision: number }>();
   readonly #orders = new Map<number, Id>();
-  readonly #tokens = new Map<string, number>();
+  /** The tokens of each key, as they were read for the first time. */
+  readonly #grants = new Map<string, { readonly log: Id; readonly revision: number; readonly token: number }[]>();
   /** Where each id was removed. */
   readonly #removed = new Map<Id, { readonly log: Id; readonly revision: number }>();
   readonly #runs = new Map<Id, SharedMemberRun>();
@@ -57,7 +58,7 @@ export class SharedChecker implements SharedChecks {
     this.#context.count(`entry ${entry.type}`);
     const { revision } = entry;
     if (isClaimEntry(entry)) {
-      if (entry.type === "claimed") this.#checkToken(entry.key, entry.token ?? revision);
+      if (entry.type === "claimed") this.#checkToken(entry.key, log, revision, entry.token ?? revision);
       return;
     }
     if (entry.type === "joined" || entry.type === "replaced") this.#checkNew(log, entry);
@@ -77,10 +78,16 @@ export class SharedChecker implements SharedChecks {
     if (removal !== undefined && !isEarlier) violate("S3", `${id} is listed again`);
   }
 
-  #checkToken(key: string, token: number): void {
-    const before = this.#tokens.get(key) ?? 0;
-    if (token <= before) this.#context.violate("S11", `"${key}" has the token ${token} after ${before}`);
-    this.#tokens.set(key, token);
+  #checkToken(key: string, log: Id, revision: number, token: number): void {
+    const grants = this.#grants.get(key) ?? [];
+    this.#grants.set(key, grants);
+    for (const other of grants) {
+      // A server that reads its log anew may show a later entry before another one shows this.
+      const isLater = other.log === log && other.revision > revision;
+      if (isLater ? token < other.token : token > other.token) continue;
+      this.#context.violate("S11", `"${key}" has the token ${token} ${isLater ? "before" : "after"} ${other.token}`);
+    }
+    grants.push({ log, revision, token });
   }
 
   #checkMembers(server: string, members: readonly Id[]): void {

@@ -43,8 +43,8 @@ export class Attachments {
   readonly #reportTimers: KeyedTimers<MemberRecord>;
   /** How many members of an earlier log each other server awaits. */
   readonly #awaited = new Map<Id, number>();
-  /** How many of them this server has published. */
-  #published = 0;
+  /** How many of them this server has published; undefined: what it has published may be lost, or still come. */
+  #published: number | undefined = 0;
 
   constructor(
     limits: Limits,
@@ -155,8 +155,9 @@ export class Attachments {
     this.settleAnew();
     for (const fact of reports) this.#reportedElsewhere(fact, now);
     this.#awaited.clear();
-    // What this server has published before the log began may be lost.
-    this.#published = awaiting.find(({ server }) => server === this.#servers.self)?.count ?? 0;
+    // What this server has published before the log began may be lost, or not have come yet.
+    const stored = awaiting.find(({ server }) => server === this.#servers.self)?.count ?? 0;
+    if (stored !== this.#published) this.#published = undefined;
     for (const { server, count } of awaiting) this.#awaitElsewhere(server, count);
     this.#countAwaited();
   }

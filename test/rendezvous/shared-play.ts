@@ -49,7 +49,7 @@ export class SharedServer {
   }
 
   write(what: () => void): void {
-    if (this.isCut) this.written.push(what);
+    if (this.isCut || this.written.length > 0) this.written.push(what);
     else what();
   }
 

@@ -58,6 +58,22 @@ describe("members of servers that share a log", () => {
     expect([a, b].flatMap(({ play }) => play.eventsOf("lost"))).toEqual([]);
   });
 
+  test("are awaited by nobody once they were sent back, also where that they were is written late", () => {
+    const store = new SharedStore();
+    const [a, b] = [store.start(), store.start()];
+    b.isCut = true;
+    const [, member] = nativeMembers(a.play, 2);
+    if (member === undefined) throw new Error("nobody");
+    const early = at(b, member);
+    early.known = undefined;
+    early.resume(store.fold().revision, store.fold().head.log);
+    b.isCut = false;
+    b.catchUp();
+    store.settle();
+    const awaited = b.play.published.flatMap(({ fact }) => (fact.type === "awaiting" ? [fact.count] : []));
+    expect(awaited).toEqual([1, 0]);
+  });
+
   test("are members still at a server whose own entry for them comes second", () => {
     const store = new SharedStore();
     const [a, b] = [store.start(), store.start()];

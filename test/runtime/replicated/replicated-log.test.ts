@@ -300,12 +300,21 @@ describe("servers that share a store", () => {
   });
 
   it("are told of their next life before anything of it comes back", () => {
-    const { store, servers, run } = setUp(1);
+    const { engine, store, servers, run } = setUp(1);
     const [server] = servers;
     server?.join(1);
     run(1_000);
     store.revoke("1");
     server?.log.publish("default", { type: "attached", id: idOf(1) });
+    if (server === undefined) return;
+    // The next watch reports nothing, and then it reads anew what has been written meanwhile.
+    const watch = server.client.watch.bind(server.client);
+    server.client.watch = (_, events) => {
+      server.client.watch = watch;
+      const failure = new FullmeshError("STORE_UNAVAILABLE", "too long");
+      server.process.clock.setTimer(engine.now + 100, () => events.ended({ isTooLong: true, failure }));
+      return { close() {} };
+    };
     run(3_000);
     const [published] = server?.of("published") ?? [];
     const before =
