@@ -264,6 +264,14 @@ export const defaultLimits = {
    * joins in one mesh takes at most a quarter of the server's time for its updates, and not all of it.
    */
   updateMemberMs: 0.3,
+  /**
+   * While nothing but members that join is to be sent, the gap is this for each member of the mesh, and no longer than
+   * `joinGapMaxMs`. Every update wakes every member, and processes that are started together come one by one: so those of half
+   * a second cost 64 members four updates and not each its own. Between joins with a longer pause nobody waits.
+   */
+  joinMemberMs: 2,
+  /** See `joinMemberMs`. */
+  joinGapMaxMs: 250,
   /** Changes of links that come within so long of the last report go out together in the next one. */
   reportMs: 20,
   /**

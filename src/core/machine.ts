@@ -15,6 +15,11 @@ export interface Machine<Input, Output> {
   poll(): Output | undefined;
   /** When the machine next wants a `timeout` input, in the milliseconds of `now`; undefined if it waits for nothing. */
   nextTimeout(): number | undefined;
+  /**
+   * False if `flushed` would change nothing on this connection now: it is not given then. Without this method it always is. Each
+   * `send` brings one, and most of those that make a link need none.
+   */
+  awaitsFlush?(connection: string): boolean;
 }
 
 /**

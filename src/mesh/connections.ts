@@ -7,6 +7,8 @@ import type { Timers } from "../core/timers.js";
 /** The part of a member that handles what happens to a connection. */
 export interface ConnectionListener {
   handle(input: ConnectionProgress, now: number): void;
+  /** False if `flushed` would change nothing; undefined: it may. */
+  readonly awaitsFlush?: boolean;
 }
 
 /** Handles a connection that nobody needs any more. */
@@ -81,6 +83,12 @@ export class Connections {
   dismiss(connection: ConnectionId, now: number): void {
     this.#listeners.set(connection, ignoring);
     this.#gracefulCloses.begin(connection, now);
+  }
+
+  /** See `Machine.awaitsFlush`. */
+  awaitsFlush(connection: ConnectionId): boolean {
+    if (this.#gracefulCloses.has(connection)) return true;
+    return this.#listeners.get(connection)?.awaitsFlush !== false;
   }
 
   /** Gives the listener of a connection what has happened to it. */

@@ -188,6 +188,10 @@ export class MemberMachine<HandlerEvent = unknown> implements Machine<MemberInpu
     return this.#timers.next();
   }
 
+  awaitsFlush(connection: ConnectionId): boolean {
+    return this.#connections.awaitsFlush(connection);
+  }
+
   handle(input: MemberInput, now: number, clocks: Clocks = { monotonicMs: now, wallMs: now }): void {
     this.#native?.advance(clocks, now);
     switch (input.type) {

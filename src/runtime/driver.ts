@@ -131,6 +131,13 @@ export class Driver<Input, Output> {
     this.input({ type: "bytes", connection, bytes });
   }
 
+  /** Gives the machine the word that everything sent has left this process, if it waits for that. */
+  flushed(connection: ConnectionId): void {
+    // What waits in the queue may change what the machine waits for.
+    if (this.#isRunning || this.#options.machine.awaitsFlush?.(connection) !== false)
+      this.input({ type: "flushed", connection });
+  }
+
   /** Gives the machine an input, performs all outputs that follow, and then calls `done`. */
   input(input: Input | ConnectionInput, done?: () => void): void {
     this.#inputs.push({ input, done });
@@ -148,7 +155,8 @@ export class Driver<Input, Output> {
   #run(): void {
     const { machine } = this.#options;
     for (let next = this.#inputs.shift(); next !== undefined; next = this.#inputs.shift()) {
-      machine.handle(next.input, this.now(), this.#readClocks());
+      const time = this.#options.clock.now();
+      machine.handle(next.input, this.#machineTime(time), this.#readClocks(time));
       for (let output = machine.poll(); output !== undefined; output = machine.poll()) {
         if (isConnectionOutput(output)) this.#performOnConnection(output);
         else this.#options.perform(output as Exclude<Output, ConnectionOutput>);
@@ -193,29 +201,37 @@ export class Driver<Input, Output> {
   }
 
   /** One object for all steps: whoever keeps a reading copies it. */
-  #readClocks(): Clocks {
-    const { clock } = this.#options;
-    this.#clocks.monotonicMs = clock.now();
-    this.#clocks.wallMs = clock.wallTime();
+  #readClocks(time: number): Clocks {
+    this.#clocks.monotonicMs = time;
+    this.#clocks.wallMs = this.#options.clock.wallTime();
     return this.#clocks;
   }
 
   /** The machine's time, in milliseconds: that of the clock less stalls. A timer that is overdue before it has fired shows a stall. */
   now(): number {
-    const time = this.#options.clock.now() - this.#stalledMs;
+    return this.#machineTime(this.#options.clock.now());
+  }
+
+  #machineTime(clockTime: number): number {
+    const time = clockTime - this.#stalledMs;
     const lateMs = this.#timer === undefined || this.#timer.hasFired ? 0 : time - this.#timer.expected;
     if (lateMs > stallMs) this.#stalledMs += lateMs;
     this.#latest = Math.max(this.#latest, lateMs > stallMs ? time - lateMs : time);
     return this.#latest;
   }
 
-  /** Updates the timer after deadlines may have moved: while one runs, once for all inputs of one poll of the event loop. */
+  /**
+   * Updates the timer after deadlines may have moved. While one runs that is too late by now, or for nothing, that is once for all
+   * inputs of one poll of the event loop.
+   */
   #updateTimer(): void {
     if (this.#timer === undefined) {
       this.#setTimer();
       return;
     }
     if (this.#isTimerStale) return;
+    const at = this.#options.machine.nextTimeout();
+    if (at !== undefined && this.#timer.at <= at) return;
     this.#isTimerStale = true;
     this.#options.clock.afterPoll(() => {
       this.#isTimerStale = false;
@@ -260,10 +276,13 @@ export class Driver<Input, Output> {
 
 /** Turns the events of one connection into inputs of the machine. */
 class ConnectionInputs implements ConnectionEvents {
-  readonly #driver: Pick<Driver<never, never>, "input" | "receive" | "forget">;
+  readonly #driver: Pick<Driver<never, never>, "input" | "receive" | "flushed" | "forget">;
   readonly #connection: ConnectionId;
 
-  constructor(driver: Pick<Driver<never, never>, "input" | "receive" | "forget">, connection: ConnectionId) {
+  constructor(
+    driver: Pick<Driver<never, never>, "input" | "receive" | "flushed" | "forget">,
+    connection: ConnectionId,
+  ) {
     this.#driver = driver;
     this.#connection = connection;
   }
@@ -290,7 +309,7 @@ class ConnectionInputs implements ConnectionEvents {
   }
 
   flushed(): void {
-    this.#driver.input({ type: "flushed", connection: this.#connection });
+    this.#driver.flushed(this.#connection);
   }
 
   ended(): void {

@@ -461,9 +461,12 @@ export function linkAll(players: readonly Player[], attempt = 1): void {
 
 /** Native members at consecutive ports of loopback, admitted one after the other. */
 export function nativeMembers(play: Play, count: number, mesh = "default", firstPort = 14_001): Player[] {
-  return Array.from({ length: count }, (_, index) => {
+  const players = Array.from({ length: count }, (_, index) => {
     const player = play.native(`127.0.0.1:${firstPort + index}`, mesh).register();
     play.settle();
     return player;
   });
+  // In a large mesh the others are told of the last ones later.
+  if (count * play.limits.joinMemberMs > play.limits.updateGapMs) play.pass(play.limits.joinGapMaxMs);
+  return players;
 }

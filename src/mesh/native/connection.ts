@@ -44,8 +44,9 @@ export interface NativeConnectionOwner {
   acknowledged?(connection: NativeConnection, number: number, now: number): void;
   /** Nothing more comes from the other side, and why; called once, and not after `close`, `refuse` or `abort`. */
   gone(connection: NativeConnection, reason: string, now: number): void;
-  /** Everything sent has left this process. */
+  /** Everything sent has left this process; called while `awaitsFlush`, and otherwise perhaps. */
   flushed?(connection: NativeConnection): void;
+  readonly awaitsFlush?: boolean;
 }
 
 /** What a connection needs of its member. */
@@ -184,6 +185,10 @@ export class NativeConnection implements ConnectionListener, FrameSink {
   /** True when it has been closed, refused, aborted, or is gone. */
   get isOver(): boolean {
     return this.#isOver;
+  }
+
+  get awaitsFlush(): boolean {
+    return this.#pings.awaitsFlush || this.owner.awaitsFlush === true;
   }
 
   /** It is known who is at the other end: frames may be as long as frames may be. */

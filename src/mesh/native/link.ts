@@ -162,6 +162,10 @@ export class Link implements LinkWriter, NativeConnectionOwner {
     return this.connection?.roundTripMs;
   }
 
+  get awaitsFlush(): boolean {
+    return this.#handedBytes > 0;
+  }
+
   begin(kind: number, bytes: number, tail?: Uint8Array): number {
     this.#schedule();
     return this.resendBuffer.begin(kind, bytes, tail);

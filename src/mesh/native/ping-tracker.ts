@@ -37,6 +37,10 @@ export class PingTracker {
     return this.#answeredAt;
   }
 
+  get awaitsFlush(): boolean {
+    return this.#isPongUnsent || this.#owedPongs > 0;
+  }
+
   /** Asks whether the other side lives. */
   ping(now: number): void {
     this.#pingedAt ??= [];

@@ -13,8 +13,9 @@ import type { NativeWriter } from "./writer.js";
  *
  * The first change after a pause goes out at once. Those that follow within the gap go out together, so a burst of joins
  * costs each member a few frames. Under a steady load the gap grows with the cost of an update, so that the server has time
- * for its other meshes. New members wait for the same moment: they all get the same directory, encoded once. A session that
- * is still sending its last update gets the next one afterwards, from the revision that it holds by then.
+ * for its other meshes. New members wait for the same moment: they all get the same directory, encoded once. Where there is
+ * nothing else to say than that members join, only they are sent it then, and the others, whom it would all wake, after a
+ * gap that grows with their number. A session that is still sending its last update gets the next one afterwards, from the revision that it holds by then.
  */
 export class LogBroadcaster {
   /** The id of the log. Revisions are compared only within one log. */
@@ -39,6 +40,14 @@ export class LogBroadcaster {
   /** Entries that have come since the last update. */
   #added = 0;
   #isDue = false;
+  /** From the last update to the next one, if that has nothing but members that join. */
+  #joinGapMs = 0;
+  /** True while something else is pending. */
+  #isUrgent = false;
+  /** True while a session waits to be admitted. */
+  #hasNewcomers = false;
+  /** When some were last admitted without an update for all. */
+  #admittedAt = Number.NEGATIVE_INFINITY;
 
   /** `gone`: ids that the log has removed, and that members may remember from an earlier one. `sessions`: those of the mesh, of which the ones with a `logProgress` are sent the log. */
   constructor(
@@ -77,7 +86,7 @@ export class LogBroadcaster {
   add(entry: Entry): void {
     this.#logCache.add(entry);
     this.#added += 1;
-    this.#schedule();
+    this.#schedule(entry.type !== "joined");
   }
 
   /** A session is a member's now. One that comes back names the revision that it holds. */
@@ -92,7 +101,8 @@ export class LogBroadcaster {
       leader: undefined,
       servers: undefined,
     };
-    this.#schedule();
+    this.#hasNewcomers = true;
+    this.#schedule(revision !== undefined);
   }
 
   /** This session waits for the mesh to be whole with so many members. */
@@ -102,7 +112,7 @@ export class LogBroadcaster {
     logProgress.watches = size;
     // It gets the answer even if it was sent the same frame before.
     logProgress.newestState = undefined;
-    this.#schedule();
+    this.#schedule(false);
   }
 
   /** The mesh is whole, and this is the frame for it; or it is not. */
@@ -154,10 +164,16 @@ export class LogBroadcaster {
   /** Sends the update to all sessions, if one is pending and the gap has passed. */
   send(now: number): void {
     if (!this.#isDue || this.#nextAt > now) return;
+    this.#hasNewcomers = false;
+    if (!this.#isUrgent && this.#joinsAt > now) {
+      this.#admitNewcomers(now);
+      return;
+    }
     this.#isDue = false;
+    this.#isUrgent = false;
     this.#timers.clear("update");
     this.#lastAt = now;
-    const { updateGapMs, updateMemberMs } = this.#limits;
+    const { updateGapMs, updateMemberMs, joinMemberMs, joinGapMaxMs } = this.#limits;
     let readers = 0;
     for (const session of this.#sessions) {
       const { logProgress } = session;
@@ -167,6 +183,7 @@ export class LogBroadcaster {
     }
     // A single join never waits longer than the shortest gap, however large the mesh is.
     this.#gapMs = Math.max(updateGapMs, Math.min(this.#added * updateGapMs, readers * updateMemberMs));
+    this.#joinGapMs = Math.min(joinGapMaxMs, readers * joinMemberMs);
     this.#added = 0;
     if (this.#isStateOutdated) this.#state = undefined;
     this.#isStateOutdated = false;
@@ -183,11 +200,28 @@ export class LogBroadcaster {
   }
 
   get #nextAt(): number {
-    return this.#lastAt + this.#gapMs;
+    if (this.#isUrgent) return this.#lastAt + this.#gapMs;
+    return this.#hasNewcomers ? Math.max(this.#lastAt, this.#admittedAt) + this.#gapMs : this.#joinsAt;
   }
 
-  #schedule(): void {
+  /** When all are told of members that have joined, if there is nothing else to say. */
+  get #joinsAt(): number {
+    return this.#lastAt + Math.max(this.#gapMs, this.#joinGapMs);
+  }
+
+  /** Members that join need not wait until all others are told of them. */
+  #admitNewcomers(now: number): void {
+    this.#admittedAt = now;
+    for (const session of this.#sessions) {
+      const { logProgress } = session;
+      if (logProgress?.isAdmitted === false) this.#advance(session, logProgress);
+    }
+    this.#timers.set("update", this.#nextAt);
+  }
+
+  #schedule(isUrgent = true): void {
     this.#isDue = true;
+    this.#isUrgent ||= isUrgent;
     this.#timers.set("update", this.#nextAt);
   }
 

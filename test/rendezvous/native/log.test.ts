@@ -175,18 +175,36 @@ describe("N2: entries that come together go out together", () => {
         return player;
       });
       expect(updates(old.end) - before).toBeLessThanOrEqual(5);
-      play.pass(40 + newcomers.length);
+      play.pass(play.limits.joinGapMaxMs);
       for (const { end } of [old, ...newcomers]) expect(addressesOf(end)).toHaveLength(140);
     });
 
-    test("those who join one by one are let in as fast as in a small mesh", () => {
+    test("those who join one by one are let in as fast as in a small mesh, and the others are told of them together", () => {
       const { play, old } = open();
-      for (let index = 0; index < 5; index += 1) {
+      const before = updates(old.end);
+      for (let index = 0; index < 7; index += 1) {
         const player = play.native(port(100 + index)).register();
         play.settle();
         expect(player.order).toBeGreaterThan(0);
-        expect(addressesOf(old.end)).toHaveLength(41 + index);
+        expect(addressesOf(player.end)).toHaveLength(41 + index);
+        expect(addressesOf(old.end)).toHaveLength(41);
       }
+      play.pass(40 * play.limits.joinMemberMs);
+      expect(addressesOf(old.end)).toHaveLength(47);
+      expect(updates(old.end) - before).toBe(2);
+    });
+
+    test("whoever leaves meanwhile is told of at once, and with it those who have joined", () => {
+      const { play, old } = open();
+      const gone = play.native(port(100)).register();
+      play.native(port(101)).register();
+      play.settle();
+      expect(addressesOf(old.end)).toContain(port(100));
+      expect(addressesOf(old.end)).not.toContain(port(101));
+      gone.leave();
+      play.settle();
+      expect(addressesOf(old.end)).not.toContain(port(100));
+      expect(addressesOf(old.end)).toContain(port(101));
     });
 
     test("the first change after a storm goes out at once", () => {
