@@ -29,7 +29,15 @@ export const wantedLabels: Readonly<Record<ScenarioKind | "shared" | "logs", rea
     ...["append in flight", "complete", "left", "lost", "payload held", "teardown", "unlink", "waiting"],
     ...faults("kill", "killServer", "leave", "reset", "restart", "suspend"),
   ],
-  native: [...ofNatives, ...ofEndings, "GONE", "STALE_ATTEMPT", "WRONG_TARGET", "sent before up, and lost"],
+  native: [
+    ...ofNatives,
+    ...ofEndings,
+    "local sockets",
+    "GONE",
+    "STALE_ATTEMPT",
+    "WRONG_TARGET",
+    "sent before up, and lost",
+  ],
   mixed: [...ofNatives, ...ofEndings, "mixed dialect pair"],
   claims: [
     ...ofNatives,

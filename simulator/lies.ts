@@ -1,4 +1,5 @@
 import type { ConnectionOutput } from "../src/core/connections.js";
+import type { Address } from "../src/protocol/address.js";
 import { greatestClaim, type Id, type Member } from "../src/protocol/directory.js";
 import { type Control, type ControlOf, encodeControl } from "../src/protocol/native/control.js";
 import type { CheckedSimulation } from "./checked-simulation.js";
@@ -26,7 +27,8 @@ export class Lies {
     const { engine } = context.network;
     // At the addresses of others, and at one that nobody has.
     const addresses = context.scenario.scripts.slice(0, 2).map(({ address }) => address);
-    this.#madeUp = [...addresses, "10.9.9.9:22" as const].map((address, index): Member => {
+    const nobodys = context.scenario.isLocal === true ? "unix:/run/mesh/nobody.sock" : "10.9.9.9:22";
+    this.#madeUp = [...addresses, nobodys as Address].map((address, index): Member => {
       return { id: engine.draw(), address, order: index === 0 ? 1 : greatestClaim - index, dialect: "native" };
     });
   }

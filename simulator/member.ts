@@ -18,7 +18,7 @@ import { FrameTap } from "./frame-tap.js";
 import { Lies } from "./lies.js";
 import { payloadText, quoteBytes } from "./message-text.js";
 import type { Lie, MemberScript } from "./scenario.js";
-import { meshName, serverAddress } from "./server.js";
+import { meshName, serverAddressOf } from "./server.js";
 import type { NativeMemberRun } from "./simulation-context.js";
 import { Workload } from "./workload.js";
 
@@ -231,7 +231,7 @@ export class SimulatedMember implements NativeMemberRun {
 
   /** A member whose server has left it the mesh looks for no server. */
   #checkDial(to: Endpoint): void {
-    if (this.releasedAt !== undefined && formatAddress(to) === serverAddress)
+    if (this.releasedAt !== undefined && formatAddress(to) === serverAddressOf(this.#context.scenario))
       this.#context.invariantChecker.violate("L1", `${this.address} looks for a server that has left it the mesh`);
   }
 
@@ -256,7 +256,9 @@ export class SimulatedMember implements NativeMemberRun {
   }
 
   #connect(): void {
-    this.process.do(() => this.#driver.input({ type: "connectToServer", servers: [endpointOf(serverAddress)] }));
+    this.process.do(() =>
+      this.#driver.input({ type: "connectToServer", servers: [endpointOf(serverAddressOf(this.#context.scenario))] }),
+    );
   }
 
   #register(): void {

@@ -33,6 +33,8 @@ export class SimulatedNetwork implements ConnectionPaths {
   readonly #listeners = new Map<string, SimulatedListener>();
   /** Who has listened at an address last, by name: a dial may be lost while nobody does. */
   readonly #lastListeners = new Map<string, string>();
+  /** Where a process listened that was killed, and nobody has since. */
+  readonly #deadSockets = new Set<string>();
   readonly #open = new Set<ConnectionEnd>();
   readonly #counts = new Map<SimulatedProcess, Counts>();
   /** Until when a path from one name to another is stalled. */
@@ -69,6 +71,7 @@ export class SimulatedNetwork implements ConnectionPaths {
       listen: (on, accept, done) => {
         const key = formatAddress(on);
         this.#listeners.set(key, { process, accept });
+        this.#deadSockets.delete(key);
         this.#lastListeners.set(key, process.name);
         const close = (): void => {
           if (this.#listeners.get(key)?.accept === accept) this.#listeners.delete(key);
@@ -86,7 +89,11 @@ export class SimulatedNetwork implements ConnectionPaths {
   /** kill -9: the process is gone, and the kernel closes its connections; with a notice, its machine is gone as well. */
   kill(process: SimulatedProcess, notice?: CutNotice): void {
     process.kill();
-    for (const [key, listener] of this.#listeners) if (listener.process === process) this.#listeners.delete(key);
+    for (const [key, listener] of this.#listeners) {
+      if (listener.process !== process) continue;
+      this.#listeners.delete(key);
+      this.#deadSockets.add(key);
+    }
     for (const end of [...this.#open]) {
       if (end.process !== process) continue;
       if (notice === undefined) end.abort();
@@ -210,7 +217,9 @@ export class SimulatedNetwork implements ConnectionPaths {
     if (dialer.isCut) return;
     const listener = this.#listeners.get(formatAddress(to));
     if (listener === undefined) {
-      this.travel(name, dialer.process.name, () => dialer.fail("ECONNREFUSED"));
+      // The file of a local socket is left behind by a process that was killed, and removed by one that has ended.
+      const isRefused = to.path === undefined || this.#deadSockets.has(formatAddress(to));
+      this.travel(name, dialer.process.name, () => dialer.fail(isRefused ? "ECONNREFUSED" : "ENOENT"));
       return;
     }
     const acceptor = this.#begin(listener.process, "accepted", undefined);

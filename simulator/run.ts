@@ -22,7 +22,7 @@ import { scenarioOf } from "./native-scenario.js";
 import { SimulatedNetwork } from "./network.js";
 import { PageMemory } from "./page-memory.js";
 import { type Fault, type MemberScript, type Scenario, type ScenarioKind, withoutFaults } from "./scenario.js";
-import { SimulatedServer, serverAddress } from "./server.js";
+import { SimulatedServer, serverAddressOf } from "./server.js";
 import type { NativeRun } from "./simulation-context.js";
 
 /** The result of a run. */
@@ -127,7 +127,7 @@ class Simulation implements CheckedSimulation, FaultTargets {
     this.streamChecker = new StreamChecker(this);
     this.completenessChecker = new CompletenessChecker(this);
     this.claimChecker = new ClaimChecker(this);
-    this.serverProcess = new SimulatedProcess(this.#engine, "server", networkOf(endpointOf(serverAddress)));
+    this.serverProcess = this.#newServerProcess();
     this.#server = new SimulatedServer(this, 0);
   }
 
@@ -204,9 +204,13 @@ class Simulation implements CheckedSimulation, FaultTargets {
       this.invariantChecker.serverRestarted();
       this.completenessChecker.serverRestarted();
       this.claimChecker.serverRestarted(isClockBack);
-      this.serverProcess = new SimulatedProcess(this.#engine, "server", networkOf(endpointOf(serverAddress)));
+      this.serverProcess = this.#newServerProcess();
       this.#server = new SimulatedServer(this, isClockBack ? 0 : Math.floor(this.#engine.now * 1_000));
     });
+  }
+
+  #newServerProcess(): SimulatedProcess {
+    return new SimulatedProcess(this.#engine, "server", networkOf(endpointOf(serverAddressOf(this.scenario))));
   }
 
   get #isServerGone(): boolean {
@@ -221,6 +225,7 @@ class Simulation implements CheckedSimulation, FaultTargets {
     const { scripts, faults, healsAt } = this.scenario;
     for (const script of scripts) this.#engine.at(script.startsAt, () => this.startMember(script));
     for (const fault of faults) this.#engine.at(fault.at, () => this.#injectFault(fault));
+    if (this.scenario.isLocal === true) this.count("local sockets");
     this.#scheduleWrites(healsAt);
     this.#checkLinkLatency();
     if (this.scenario.claims === true) this.#scheduleClaims(healsAt);

@@ -135,6 +135,8 @@ export interface Scenario {
   readonly sendsBeforeUp?: boolean;
   /** Members claim keys. */
   readonly claims?: boolean;
+  /** The server and all members are on local sockets of one machine. */
+  readonly isLocal?: boolean;
   /** Bounds that differ from the defaults. */
   readonly limits?: Partial<Limits>;
   /** These members are never struck: every two of them are linked so soon after both are listed, whatever others do. */

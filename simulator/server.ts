@@ -10,9 +10,12 @@ import type { ConnectionEnd } from "./connection-end.js";
 import type { SimulatedProcess } from "./engine.js";
 import { SimulatedMembershipLog } from "./membership-log.js";
 import { controlTypeOf, describeBytes } from "./message-text.js";
+import type { Scenario } from "./scenario.js";
 
 /** Where the simulated server listens. */
-export const serverAddress: Address = "10.0.1.1:4000";
+export function serverAddressOf({ isLocal }: Scenario): Address {
+  return isLocal === true ? "unix:/run/mesh/mesh.sock" : "10.0.1.1:4000";
+}
 
 /** The mesh of all members: classic members know no other. */
 export const meshName = "default";
@@ -70,7 +73,7 @@ export class SimulatedServer {
         });
       },
     });
-    this.#driver.listen(endpointOf(serverAddress), () => {});
+    this.#driver.listen(endpointOf(serverAddressOf(scenario)), () => {});
   }
 
   get isClosed(): boolean {

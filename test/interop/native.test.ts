@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { type RendezvousServer, serve } from "../../src/index.js";
+import { privateFolder } from "../support/folders.js";
 import { requireTool } from "../support/tools.js";
 import vectors from "../vectors/native.json" with { type: "json" };
 import { type NativeMember, OwnMember, PythonMember } from "./native-members.js";
@@ -129,6 +130,19 @@ describe.each([
     expect(members.flatMap(({ problems: complaints }) => complaints)).toEqual([]);
     expect(members.flatMap(({ relinks }) => relinks)).toEqual([]);
     expect(members.map(({ unacknowledged }) => unacknowledged)).toEqual([0, 0, 0, 0]);
+  });
+
+  it("do so on local sockets, beside their server's", async () => {
+    const folder = privateFolder();
+    const members = await gather(kinds, await startServer(`unix:${folder}/mesh.sock`));
+    for (const member of members) {
+      expect(member.address).toMatch(new RegExp(`^unix:${folder}/m-[0-9a-f]{8}\\.sock$`));
+      expect(member.links.size).toBe(3);
+    }
+    const messages = numbered("local", 50);
+    for (const message of messages) sendAll(members, message);
+    await allReceived(members, messages);
+    expect(members.flatMap(({ problems }) => problems)).toEqual([]);
   });
 
   it("go on with the same links when connections break, without losing or repeating a message", async () => {

@@ -1,5 +1,6 @@
 import { expect, it, onTestFinished } from "vitest";
 import { serve } from "../../src/index.js";
+import { privateFolder } from "../support/folders.js";
 import { StartedProcess } from "../support/processes.js";
 
 const entry = new URL("../../dist/src/index.js", import.meta.url).href;
@@ -14,8 +15,8 @@ interface Said {
 }
 
 /** A primary and its workers, all of which join; `listen`: where each of them is to listen. */
-async function workersOf(listen?: (server: string) => string): Promise<Said[]> {
-  const server = await serve({ listen: "127.0.0.1:0", allowAdvertise: ["127.0.0.0/8"] });
+async function workersOf(listen?: (server: string) => string, on = "127.0.0.1:0"): Promise<Said[]> {
+  const server = await serve({ listen: on, allowAdvertise: ["127.0.0.0/8"] });
   onTestFinished(() => server.close());
   const address = String(server.address);
   const args = [program, entry, address, String(size), ...(listen === undefined ? [] : [listen(address)])];
@@ -32,6 +33,19 @@ it("workers of node:cluster join one mesh, each with a port of its own", async (
   for (const { address, peers } of workers) {
     expect([...(peers ?? []), address].sort()).toEqual([...addresses].sort());
   }
+});
+
+it("workers of node:cluster on local sockets join one mesh, each with a socket of its own", async () => {
+  const workers = await workersOf(undefined, `unix:${privateFolder()}/mesh.sock`);
+  const addresses = workers.map(({ address }) => address);
+  expect(new Set(addresses).size).toBe(size);
+  for (const { peers } of workers) expect(peers).toHaveLength(size - 1);
+});
+
+it("workers of node:cluster that are given one local socket are told that it is in use, all but one", async () => {
+  const folder = privateFolder();
+  const workers = await workersOf(() => `unix:${folder}/one.sock`, `unix:${folder}/mesh.sock`);
+  expect(workers.map(({ code }) => code ?? "joined").sort()).toEqual(["PATH_IN_USE", "PATH_IN_USE", "joined"]);
 });
 
 it("workers of node:cluster that are given one port are told that it is in use, all but one", async () => {

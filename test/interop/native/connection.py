@@ -26,7 +26,8 @@ class Connection:
         self.is_greeted = self.is_finished = self.is_half_closed = False
         self.heard_at = time.monotonic()
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         events = selectors.EVENT_WRITE if connected else selectors.EVENT_READ
         member.selector.register(sock, events, self.ready)
         member.connections.add(self)

@@ -71,11 +71,13 @@ class Member:
         return self.exit_code
 
     def dial(self, where, hear, gone, connected):
+        kind, path = where.split(":", 1)
         host, port = where.rsplit(":", 1)
         host = host.strip("[]")
-        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        ip = socket.AF_INET6 if ":" in host else socket.AF_INET
+        sock = socket.socket(socket.AF_UNIX if kind == "unix" else ip)
         connection = Connection(self, sock, hear, gone, connected)
-        sock.connect_ex((host, int(port)))
+        sock.connect_ex(path if kind == "unix" else (host, int(port)))
         self.after(DIAL, lambda: connection.close(f"no answer within {DIAL} s"), ("dial", connection))
         return connection
 
@@ -111,7 +113,14 @@ class Member:
 
     def greet_server(self, session):
         self.forget(session, "dial")
-        if self.listener is None:
+        if self.listener is None and self.server.startswith("unix:"):
+            # Beside the server's: the folder is this user's alone.
+            path = f"{os.path.dirname(self.server.removeprefix('unix:'))}/m-{self.id[:8]}.sock"
+            self.listener = socket.create_server(path, family=socket.AF_UNIX, backlog=4_096)
+            self.selector.register(self.listener, selectors.EVENT_READ, self.accept)
+            self.address = f"unix:{path}"
+            self.tell("listening", address=self.address)
+        elif self.listener is None:
             host = session.sock.getsockname()[0]
             self.listener = socket.create_server((host, 0), family=session.sock.family, backlog=4_096)
             self.selector.register(self.listener, selectors.EVENT_READ, self.accept)

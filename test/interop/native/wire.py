@@ -62,7 +62,16 @@ def measured_ms(value):
     return fits(value is None or (number and 0 <= value <= 86_400_000), value)
 
 
+def local(value):
+    parts = value.removeprefix("unix:/").split("/")
+    allowed = all(letter.isalnum() or letter in "/._@:+=~%-" for letter in value.removeprefix("unix:"))
+    normal = value.startswith("unix:/") and not {"", ".", ".."} & set(parts)
+    return fits(normal and allowed and len(value.removeprefix("unix:").encode()) <= 107, value)
+
+
 def address(value):
+    if isinstance(value, str) and value.startswith("unix:"):
+        return local(value)
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([1-9][0-9]{0,4})", fits(isinstance(value, str), value))
     host = ipaddress.ip_address(fits(match, value) and (match[1] or match[2]))
     fits((host.version == 6) == (match[1] is not None) and int(match[3]) < 65_536, value)
