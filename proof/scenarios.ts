@@ -6,6 +6,7 @@ import { killedAtOnce } from "./deaths.js";
 import type { Figures } from "./figures.js";
 import { restartInWireUp, serverRestarts } from "./restarts.js";
 import { serversInTurn } from "./shared-restarts.js";
+import { servingProcessKilled } from "./siblings.js";
 import { leaderStops, memberStops, serverStops } from "./stops.js";
 import { storeAway, storeLeaders } from "./store-failures.js";
 import { storeBytes, storeThroughput } from "./store-figures.js";
@@ -31,6 +32,7 @@ export const scenarios: Readonly<Record<string, (figures: Figures) => Promise<vo
   "member-stops-60-s": (figures) => memberStops(figures, 60_000, true),
   "leader-stops": leaderStops,
   "server-stops": (figures) => serverStops(figures, 30_000),
+  siblings: (figures) => servingProcessKilled(figures, 6, 50),
   "shared-servers": (figures) => serversInTurn(figures, 12, 20),
   "store-storm": (figures) => storms(figures, 500, 15_000),
   "store-leaders": (figures) => storeLeaders(figures, 9, 20),

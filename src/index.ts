@@ -54,3 +54,4 @@ export { type TraceRecord, toSequenceDiagram } from "./runtime/trace.js";
 export type { ServerEvents } from "./server/events.js";
 export type { ServeOptions, ServerOptions, StoreOptions } from "./server/options.js";
 export { type ListeningServer, RendezvousServer, serve } from "./server/rendezvous-server.js";
+export { type SiblingsOptions, siblings } from "./siblings/siblings.js";

@@ -1,8 +1,8 @@
 // A member under load, in a process of its own: sends every peer numbered messages for as long as it lives, and checks that
-// those of its peers come in order, each once. Arguments: the server, the options of `join` and what else it does as JSON.
+// those of its peers come in order, each once. Arguments: the server, or `siblings:` and a name, the options of `join` and what else it does as JSON.
 // Writes what happens as lines of JSON; a line on stdin is a command: `pause`, `resume`, `report`, `complete SIZE` or `leave`.
 import { createInterface } from "node:readline";
-import { join } from "fullmesh";
+import { join, siblings } from "fullmesh";
 
 const [, , server, parameters] = process.argv;
 /** `everyMs`: the pause between two messages to each peer; `claim`: a key that it claims again and again. */
@@ -28,7 +28,9 @@ const reported = [
 let isPaused = false;
 
 say("started");
-const node = await join(server, {
+const [, application] = /^siblings:(.*)$/.exec(server) ?? [];
+const enter = application === undefined ? join : siblings;
+const node = await enter(application ?? server, {
   timeoutMs: 120_000,
   ...options,
   setup(self) {

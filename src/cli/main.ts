@@ -13,6 +13,7 @@ const commands: Readonly<Record<string, () => Promise<(program: Command) => void
   join: async () => (await import("./join.js")).addJoin,
   up: async () => (await import("./up.js")).addUp,
   run: async () => (await import("./run.js")).addRun,
+  siblings: async () => (await import("./siblings.js")).addSiblings,
   status: async () => (await import("./status.js")).addStatus,
   doctor: async () => (await import("./doctor.js")).addDoctor,
   secret: async () => (await import("./secret.js")).addSecret,

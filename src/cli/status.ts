@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Command } from "commander";
+import type { Command, Option } from "commander";
 import { Deferred } from "../api/deferred.js";
 import { Log } from "../api/log.js";
 import { badOption, serversOption } from "../api/options.js";
@@ -18,9 +18,13 @@ import { canDraw } from "./progress-view.js";
 import { type SecretFlags, secretFrom, withSecretFlag } from "./secret-source.js";
 import { headline, statusText } from "./status-text.js";
 
-interface StatusFlags extends CommonFlags, SecretFlags {
-  readonly mesh?: string;
+/** How the status of a mesh is shown. */
+export interface ViewFlags extends CommonFlags {
   readonly watch?: true;
+}
+
+interface StatusFlags extends ViewFlags, SecretFlags {
+  readonly mesh?: string;
 }
 
 const defaultTimeoutSeconds = 10;
@@ -28,6 +32,13 @@ const defaultTimeoutSeconds = 10;
 const redialMs = 1_000;
 /** What has happened long ago is shown anew with its new age, so often. */
 const redrawMs = 1_000;
+
+export const answerHelp = `how long the server may take to answer (default: ${defaultTimeoutSeconds})`;
+
+/** `--watch`. */
+export function watchFlag(): Option {
+  return flag("--watch", "go on, and show each change in place; with --json one object a line");
+}
 
 /** Adds `fullmesh status`. */
 export function addStatus(program: Command): void {
@@ -43,9 +54,9 @@ export function addStatus(program: Command): void {
         "are not linked and why, suspects, the waiting line, claims, and who has gone lately. Needs no member, and disturbs none.",
     )
     .addOption(flag("--mesh <name>", "the mesh to look at (default: default)"))
-    .addOption(flag("--watch", "go on, and show each change in place; with --json one object a line"));
+    .addOption(watchFlag());
   withSecretFlag(command);
-  withCommonFlags(command, "how long the server may take to answer (default: 10)");
+  withCommonFlags(command, answerHelp);
   command.action((server: string | undefined) =>
     runCommand(command.opts<StatusFlags>(), (context) => runStatus(server, command.opts<StatusFlags>(), context)),
   );
@@ -59,8 +70,20 @@ async function runStatus(argument: string | undefined, flags: StatusFlags, conte
   const { mesh = defaultMesh } = flags;
   if (!isName(mesh)) badOption("mesh", "1 to 64 bytes of UTF-8 without control characters", mesh);
   const secret = await secretFrom(flags, output);
+  await showStatus(servers, name, mesh, secret, flags, context);
+}
+
+/** Shows the status of a mesh, once or until the command is stopped. `name`: what the server is called. */
+export async function showStatus(
+  servers: readonly Endpoint[],
+  name: string,
+  mesh: string,
+  secret: string | undefined,
+  flags: ViewFlags,
+  context: CommandContext,
+): Promise<void> {
   if (flags.watch) await watch(servers, name, mesh, secret, context);
-  else print(await once(servers, mesh, secret, flags, context), name, output);
+  else print(await once(servers, mesh, secret, flags, context), name, context.output);
 }
 
 /** The status now, from the first of these servers that sends one. */
@@ -68,7 +91,7 @@ async function once(
   servers: readonly Endpoint[],
   mesh: string,
   secret: string | undefined,
-  { timeout = defaultTimeoutSeconds }: StatusFlags,
+  { timeout = defaultTimeoutSeconds }: ViewFlags,
   { output, onSignal }: CommandContext,
 ): Promise<MeshStatus> {
   const stopped = new AbortController();

@@ -739,6 +739,27 @@ const failures = {
     remedy:
       "Put the socket into a folder that belongs to the user of this process and has the mode 0700, such as `mkdir -m 700 /tmp/app`. One that does not exist is created so.",
   },
+  NO_LOCAL_SOCKETS: {
+    level: "error",
+    meaning: "Siblings need local sockets that only one user can reach, and this system has none.",
+    connection: "none",
+    remedy: "Start `fullmesh serve`, and join its address on 127.0.0.1 in each process.",
+  },
+  NO_SIBLINGS: {
+    level: "error",
+    meaning: "No process of this user calls `siblings` with this name on this host, or it looks in another place.",
+    connection: "none",
+    remedy:
+      "Start the processes, or run this command as their user, in their network namespace and with their TMPDIR: `ss -xl | grep fullmesh` lists what there is.",
+  },
+  SIBLINGS_BLOCKED: {
+    level: "error",
+    meaning:
+      "A process holds the socket at which siblings of this name meet, and does not answer there as their server.",
+    connection: "none",
+    remedy:
+      "The message names the process: if it hangs, end it, and another sibling serves. If it is none of yours, end it or take another name.",
+  },
   INSECURE_LISTEN: {
     level: "error",
     meaning: "Listening beyond loopback without a secret would let anyone on the network join and read.",

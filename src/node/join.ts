@@ -29,7 +29,7 @@ export interface JoinOptions<C extends Contract = Contract> extends NodeOptions<
 }
 
 /** For how long `join` looks for the server. */
-const joinTimeoutMs = 30_000;
+export const joinTimeoutMs = 30_000;
 
 /**
  * Joins the mesh of the server at `host:port`, and resolves when the server has taken the new node in. A server that is not

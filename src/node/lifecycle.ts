@@ -37,6 +37,8 @@ export class Lifecycle {
   #listening: Address | undefined;
   #hasRegistered = false;
   #end: { readonly reason: string; readonly error?: FullmeshError } | undefined;
+  #isServed = false;
+  #unserved: Deferred<void> | undefined;
 
   constructor(
     machine: MemberMachine<unknown>,
@@ -121,6 +123,22 @@ export class Lifecycle {
     return this.#closed.promise;
   }
 
+  get hasEnded(): boolean {
+    return this.#end !== undefined;
+  }
+
+  /** It has a session with the server. */
+  get isServed(): boolean {
+    return this.#isServed;
+  }
+
+  /** Resolves when it has none, or has ended. */
+  async unserved(): Promise<void> {
+    if (!this.#isServed) return;
+    this.#unserved ??= new Deferred();
+    await this.#unserved.promise;
+  }
+
   async start(): Promise<string> {
     const canEnd = this.#hasRegistered || this.#end !== undefined;
     if (!canEnd) throw new FullmeshError("WRONG_STEP", "start comes after registerWithServer");
@@ -144,7 +162,16 @@ export class Lifecycle {
         this.#connecting?.reject(new FullmeshError(event.failure, event.message));
         break;
       case "registered":
+        this.#isServed = true;
         this.#registered.resolve();
+        break;
+      case "serverBack":
+        this.#isServed = true;
+        break;
+      case "serverLost":
+      case "released":
+      case "fenced":
+        this.#setUnserved();
         break;
       case "ended":
         this.#ended(event);
@@ -172,6 +199,12 @@ export class Lifecycle {
     if (this.#end !== undefined) throw new FullmeshError("ENDED", `this node has ended: ${this.#end.reason}`);
   }
 
+  #setUnserved(): void {
+    this.#isServed = false;
+    this.#unserved?.resolve();
+    this.#unserved = undefined;
+  }
+
   #ended({ reason, failure, cause }: MeshEnd): void {
     const from = cause && new FullmeshError(cause.code, cause.message);
     const error = failure && new FullmeshError(failure, reason, { cause: from });
@@ -179,6 +212,7 @@ export class Lifecycle {
     const rejection = error ?? new FullmeshError("ENDED", `this node has ended: ${reason}`);
     this.#connecting?.reject(rejection);
     this.#registered.reject(rejection);
+    this.#setUnserved();
   }
 }
 

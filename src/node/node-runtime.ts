@@ -51,8 +51,6 @@ export class NodeRuntime {
   readonly #driver: Driver<MemberInput, MemberOutput | MessagingEvent>;
   readonly #loopDelay = new LoopDelay();
   #reconnects = 0;
-  /** It has a session with the server. */
-  #isServed = false;
 
   /** `node` emits the events. Throws `BAD_OPTION` for an option with a value that it cannot take. */
   constructor(node: EventEmitter<NodeEvents>, options: NodeOptions) {
@@ -104,7 +102,7 @@ export class NodeRuntime {
       ...this.stats(),
       mesh: this.mesh,
       members: this.machine.members.length,
-      isServed: this.#isServed,
+      isServed: this.steps.isServed,
       claims: this.claims.all.filter(({ holder }) => holder.id === self?.id).length,
       roundTrips: this.machine.roundTrips,
       loopDelay: this.#loopDelay.read(),
@@ -162,20 +160,10 @@ export class NodeRuntime {
       case "relink":
         this.#reconnects += 1;
         break;
-      case "registered":
-      case "serverBack":
-        this.#isServed = true;
-        break;
-      case "serverLost":
-      case "released":
-      case "fenced":
-        this.#isServed = false;
-        break;
       case "unlink":
         this.classicWriter.forget(event.peer);
         break;
       case "ended":
-        this.#isServed = false;
         this.classicWriter.ended();
         this.context.ended(event.reason);
         this.collectives.ended();

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import {
   chmodSync,
   linkSync,
@@ -27,6 +28,9 @@ import { randomBytes } from "./random.js";
 /** The longest path: `sun_path` has 108 bytes on Linux and 104 on other systems, the last of them 0. */
 const longestPath = process.platform === "linux" ? 107 : 103;
 
+/** The length of an abstract name: all of `sun_path`. */
+const lockBytes = 108;
+
 /** How long somebody else may hold the lock of a path at which nobody listens: a process that is just starting or ending. */
 const lockMs = 2000;
 const lockPauseMs = 10;
@@ -35,6 +39,9 @@ const lockPauseMs = 10;
 const rightsOfOthers = 0o077;
 const writeOfOthers = 0o022;
 const stickyBit = 0o1000;
+
+/** The locks of paths at which this process is going to listen. */
+const reserved = new Map<string, Server>();
 
 /** The files that this process has made and not removed, each with what tells it from a later one at the same path. */
 const published = new Map<string, string>();
@@ -53,18 +60,22 @@ export function pathBeside(path: string): string {
 
 const besidePattern = /^m-[0-9a-f]{8}\.sock$/;
 
-/** Removes the sockets of members that listened beside this path, and were killed: each had a name that nobody takes again. */
+/** Removes the sockets of members that listened beside this path, and were killed. */
 export async function removeDeadBeside(path: string): Promise<void> {
   const folder = folderOf(path);
   for (const name of readdirSync(folder)) {
-    const beside = `${folder}/${name}`;
-    if (!besidePattern.test(name) || (await stateOf(beside)) !== "dead") continue;
-    try {
-      const lock = await lockPath(beside);
-      await makeRoom(beside).finally(() => lock?.close());
-    } catch {
-      // Somebody else has taken or removed it meanwhile.
-    }
+    if (besidePattern.test(name)) await removeDead(`${folder}/${name}`);
+  }
+}
+
+/** Removes the socket of a member, if that was killed: it had a name that nobody takes again. */
+export async function removeDead(path: string): Promise<void> {
+  if ((await stateOf(path)) !== "dead") return;
+  try {
+    const lock = await lockPath(path);
+    await makeRoom(path).finally(() => lock?.close());
+  } catch {
+    // Somebody else has taken or removed it meanwhile.
   }
 }
 
@@ -76,7 +87,8 @@ export async function removeDeadBeside(path: string): Promise<void> {
 export async function listenLocally(server: Server, path: string, backlog: number): Promise<() => void> {
   requireShortPath(path);
   makeFolder(folderOf(path));
-  const lock = await lockPath(path);
+  const lock = reserved.get(path) ?? (await lockPath(path));
+  reserved.delete(path);
   try {
     await makeRoom(path);
     await publish(server, path, backlog);
@@ -89,6 +101,40 @@ export async function listenLocally(server: Server, path: string, backlog: numbe
     server.close();
     lock?.close();
   };
+}
+
+/**
+ * Takes a path at which this process is going to listen if nobody else does, before it prepares for that. `inUse`: somebody
+ * listens there. `locked`: somebody is about to, or has just ended. One that is reserved is listened at, or released.
+ *
+ * @throws {FullmeshError} `PATH_TOO_LONG`, `UNSAFE_FOLDER`; `PATH_IN_USE` if there is something that is no socket
+ */
+export async function reservePath(path: string): Promise<"reserved" | "inUse" | "locked"> {
+  requireShortPath(path);
+  makeFolder(folderOf(path));
+  if ((await stateOf(path)) === "alive") return "inUse";
+  const lock = await tryLock(path);
+  if (lock === "held") return "locked";
+  const state = await stateOf(path);
+  if (state === "free" || state === "dead") {
+    if (lock !== undefined) reserved.set(path, lock);
+    return "reserved";
+  }
+  lock?.close();
+  if (state === "alive") return "inUse";
+  throw isForeign(path);
+}
+
+/** Gives up a path that was reserved, and at which nobody has come to listen. */
+export function releasePath(path: string): void {
+  reserved.get(path)?.close();
+  reserved.delete(path);
+}
+
+/** The lock of a path as the system shows it; undefined where there are no such locks, or the folder is gone. */
+export function lockNameOf(path: string): string | undefined {
+  const stats = process.platform === "linux" ? statSync(folderOf(path), { throwIfNoEntry: false }) : undefined;
+  return stats && `@${lockName(path).slice(1).trimEnd()}`;
 }
 
 /**
@@ -139,25 +185,41 @@ function requireSafeParents(folder: string): void {
 }
 
 /**
- * Takes the lock of a path: on Linux an abstract socket, which the kernel frees when the process ends in whatever way. It is
- * named after the folder as the kernel knows it, because a path may be spelled in several ways. Undefined on other systems.
+ * Takes the lock of a path: on Linux an abstract socket, which the kernel frees when the process ends in whatever way.
+ * Undefined on other systems.
  */
 async function lockPath(path: string): Promise<Server | undefined> {
-  if (process.platform !== "linux") return undefined;
-  const { dev, ino } = statSync(folderOf(path), { bigint: true });
-  const name = `\0fullmesh ${dev} ${ino} ${path.slice(folderOf(path).length + 1)}`.slice(0, longestPath);
   for (let leftMs = lockMs; ; leftMs -= lockPauseMs) {
-    const lock = createServer((socket) => socket.destroy());
-    try {
-      await listening(lock, name, 1);
-      return lock.unref();
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EADDRINUSE") throw error;
-    }
+    const lock = await tryLock(path);
+    if (lock !== "held") return lock;
     if ((await stateOf(path)) === "alive") throw inUse(`a process listens on ${path}`);
-    if (leftMs <= 0) throw inUse(`another process holds the lock of ${path}, the abstract socket @${name.slice(1)}`);
+    if (leftMs <= 0) throw inUse(`another process holds the lock of ${path}, the abstract socket ${lockNameOf(path)}`);
     await new Promise((resolve) => setTimeout(resolve, lockPauseMs));
   }
+}
+
+async function tryLock(path: string): Promise<Server | "held" | undefined> {
+  if (process.platform !== "linux") return undefined;
+  const lock = createServer((socket) => socket.destroy());
+  try {
+    await listening(lock, lockName(path), 1);
+    return lock.unref();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EADDRINUSE") return "held";
+    throw error;
+  }
+}
+
+/**
+ * The lock is named after the folder as the kernel knows it, because a path may be spelled in several ways. It has all bytes that
+ * there are: Node 20 fills up a shorter name with zeros, and later ones do not, so it would be two.
+ */
+function lockName(path: string): string {
+  const { dev, ino } = statSync(folderOf(path), { bigint: true });
+  const name = `\0fullmesh ${dev} ${ino} ${path.slice(folderOf(path).length + 1)}`;
+  const bytes = pathBytes(name);
+  if (bytes <= lockBytes) return name + " ".repeat(lockBytes - bytes);
+  return `\0fullmesh ${createHash("sha256").update(name).digest("hex")}`.padEnd(lockBytes);
 }
 
 /**
@@ -168,7 +230,7 @@ async function makeRoom(path: string): Promise<void> {
   const state = await stateOf(path);
   if (state === "free") return;
   if (state === "alive") throw inUse(`a process listens on ${path}`);
-  if (state === "foreign") throw inUse(`${path} is there, and is no socket that could be replaced`);
+  if (state === "foreign") throw isForeign(path);
   const aside = temporaryPath(path);
   try {
     renameSync(path, aside);
@@ -274,6 +336,10 @@ function ownUid(): number {
 
 function modeText(mode: number): string {
   return `0${(mode & 0o7777).toString(8)}`;
+}
+
+function isForeign(path: string): FullmeshError {
+  return inUse(`${path} is there, and is no socket that could be replaced`);
 }
 
 function inUse(message: string): FullmeshError {

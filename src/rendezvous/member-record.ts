@@ -14,6 +14,8 @@ export interface Expectation {
   isDoubted: boolean;
   /** Its lease has run out: it stays only while a member reports a link with it. */
   isOverdue: boolean;
+  /** How its address has refused a dial, which ends its lease; of a member on a local socket. */
+  refusal: string | undefined;
 }
 
 /** A removal that this server wants. */

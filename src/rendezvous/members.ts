@@ -156,7 +156,7 @@ export class Members {
   /** A member of an earlier log has been named. */
   expect(candidate: Candidate, order: number, now: number): MemberRecord {
     const record = this.#add(candidate);
-    record.expectation = { order, since: now, isDoubted: false, isOverdue: false };
+    record.expectation = { order, since: now, isDoubted: false, isOverdue: false, refusal: undefined };
     this.#expected.add(record);
     return record;
   }

@@ -540,9 +540,12 @@ export class Mesh {
   }
 
   /** The address of a member has been dialed, to see whether it is there. */
-  checked({ task, found, detail }: VerificationResult, now: number): void {
+  checked(result: VerificationResult, now: number): void {
+    const { task, found, detail } = result;
     const record = this.members.get(task.id);
-    if (!this.#isHalted && record !== undefined) this.#failureDetector.checked(record, found, detail, now);
+    if (this.#isHalted || record === undefined) return;
+    this.recovery.checked(record, result);
+    this.#failureDetector.checked(record, found, detail, now);
   }
 
   /** A member of another mesh has proved the address of one that has no session here. */
@@ -607,7 +610,8 @@ export class Mesh {
     const overdue = Array.from(this.recovery.overdue, (session): RefusedSession => {
       return { session, code: "HANDSHAKE_TIMEOUT", message: "it has not said in time whom it knows" };
     });
-    return { called, released, checks: this.#failureDetector.takeChecks(), refused: [...unanswered, ...overdue] };
+    const checks = [...this.#failureDetector.takeChecks(), ...this.recovery.takeChecks()];
+    return { called, released, checks, refused: [...unanswered, ...overdue] };
   }
 
   /** Emits `teardown` or `released` with the state of the mesh, and ends it. The caller sends what this returns to the sessions. */
@@ -632,7 +636,6 @@ export class Mesh {
     if (isTooLate || missing.count > 0 || (isRelease && absent.length > 0)) {
       this.#outputs.push({ type: "note", note: { code: "INCOMPLETE", message: shortfall } });
     }
-    this.logBroadcaster.finish();
     this.halt();
     for (const { address, id } of this.members.all) this.#addresses.free(address, id);
     return this.#ending;
@@ -645,8 +648,9 @@ export class Mesh {
     return shortfallOf({ there, wanted, absent, ...this.#completenessReporter.missing() }, now);
   }
 
-  /** From now on the mesh does not change, and admits nobody. */
+  /** From now on the mesh does not change, and admits nobody. What has changed is sent. */
   halt(): void {
+    this.logBroadcaster.finish();
     this.#isHalted = true;
     this.membership.admission.seal(this.#ending?.isRelease);
     this.#failureDetector.stop();

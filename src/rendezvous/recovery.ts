@@ -1,11 +1,12 @@
 import type { Limits } from "../core/limits.js";
 import type { KeyedTimers, Timers } from "../core/timers.js";
-import type { Address } from "../protocol/address.js";
+import { type Address, isLocal } from "../protocol/address.js";
 import type { Id, Member } from "../protocol/directory.js";
 import type { ControlOf } from "../protocol/native/control.js";
+import type { VerificationResult } from "./address-verifier.js";
 import type { CompletenessTracker } from "./completeness-tracker.js";
 import type { MemberRecord } from "./member-record.js";
-import type { MemberSession, RecoveryClaim } from "./member-session.js";
+import type { MemberSession, RecoveryClaim, Verification } from "./member-session.js";
 import type { Members } from "./members.js";
 import type { Membership } from "./membership.js";
 import type { SharingServers } from "./sharing-servers.js";
@@ -23,6 +24,9 @@ export type KnownPart = "more" | "last" | "tooMany" | "full";
  * Each member that comes back says who it was, whom it knows, and who has ended. Those whom others name are expected for a
  * lease: they hold their slots, and the mesh is not complete without them. Nobody else's word lets a member in, and one
  * member's word alone removes none.
+ *
+ * One on a local socket is dialed when it has not come back for a while: where nobody listens, its process is gone. Over a
+ * network nobody is: then one member could make this server dial whom it likes.
  */
 export class Recovery {
   readonly #limits: Limits;
@@ -33,6 +37,9 @@ export class Recovery {
   readonly #completeness: CompletenessTracker;
   /** When the lease of each expected member ends. */
   readonly #leases: KeyedTimers<Id>;
+  /** When each expected member on a local socket is dialed, and the dials that the review of the mesh will begin. */
+  readonly #looks: KeyedTimers<Id>;
+  #checks: Verification[] = [];
   /** By when a second member must have said that an id which is there has ended. */
   readonly #disputes: KeyedTimers<Id>;
   /** By when each session must have said whom it knows; and those that have not. */
@@ -75,6 +82,7 @@ export class Recovery {
     this.#members = membership.members;
     this.#completeness = completeness;
     this.#leases = timers.keyed((id) => this.leaseEnded(id));
+    this.#looks = timers.keyed((id) => this.#look(id));
     this.#disputes = timers.keyed((id, now) => this.#disputeEnded(id, now));
     this.#readings = timers.keyed((session) => this.#overdue.add(session));
   }
@@ -257,6 +265,7 @@ export class Recovery {
     this.#returned += 1;
     this.#awaited.delete(id);
     this.#leases.clear(id);
+    this.#looks.clear(id);
     if (this.#goneWords.has(id)) this.#disputes.set(id, now + this.#limits.leaseMs);
     if (recovery === undefined) return;
     for (const gone of recovery.gone) this.#hearGone(gone, record, now);
@@ -288,8 +297,28 @@ export class Recovery {
     if (!this.#servers.isStoreThere) return;
     for (const record of this.#members.expected) {
       if (record.expectation?.isOverdue !== true || this.#completeness.isHeld(record.id)) continue;
-      this.#membership.remove(record, "lost", `not back within ${this.#limits.leaseMs / 1000} s`, now);
+      const why = record.expectation.refusal ?? `not back within ${this.#limits.leaseMs / 1000} s`;
+      this.#membership.remove(record, "lost", why, now);
     }
+  }
+
+  #look(id: Id): void {
+    const record = this.#members.get(id);
+    if (record?.expectation !== undefined) this.#checks.push({ mesh: record.mesh, id, address: record.address });
+  }
+
+  /** The dials that are to begin now. */
+  takeChecks(): readonly Verification[] {
+    const checks = this.#checks;
+    if (checks.length > 0) this.#checks = [];
+    return checks;
+  }
+
+  /** The address of an expected member has been dialed. */
+  checked({ expectation }: MemberRecord, { found, detail }: VerificationResult): void {
+    if (expectation === undefined || found !== "other") return;
+    expectation.isOverdue = true;
+    expectation.refusal = detail;
   }
 
   #isYoung(now: number): boolean {
@@ -342,6 +371,7 @@ export class Recovery {
     const record = this.#membership.expect({ ...named, dialect: "native" }, order, now);
     if (this.#goneWords.has(id)) this.#members.doubt(record);
     this.#leases.set(id, now + this.#limits.leaseMs);
+    if (isLocal(address)) this.#looks.set(id, now + this.#limits.recheckMs);
     this.#awaited.set(id, address);
   }
 

@@ -16,6 +16,7 @@ const floors: readonly (readonly string[])[] = [
   ["src/nodejs", "src/etcd"],
   ["src/api"],
   ["src/node", "src/server"],
+  ["src/siblings"],
   ["src"],
   ["src/cli"],
   ["simulator"],

@@ -2,6 +2,7 @@ import { expect, it } from "vitest";
 import { killedAtOnce } from "../../proof/deaths.js";
 import { Figures } from "../../proof/figures.js";
 import { restartInWireUp, serverRestarts } from "../../proof/restarts.js";
+import { servingProcessKilled } from "../../proof/siblings.js";
 
 /** The scenarios of `npm run proof` that can be short: what happens is checked, and not how long it takes. */
 it.each<readonly [title: string, play: (figures: Figures) => Promise<void>]>([
@@ -16,6 +17,10 @@ it.each<readonly [title: string, play: (figures: Figures) => Promise<void>]>([
   [
     "a server and all members that are killed at once, and started at the same addresses: whole again, as others",
     (figures) => killedAtOnce(figures, 6, 0, 6),
+  ],
+  [
+    "siblings of which the one that serves is killed, five times: no link ends but its own, no message is lost or repeated; all killed and started: whole",
+    (figures) => servingProcessKilled(figures, 4, 5),
   ],
 ])("%s", { timeout: 120_000 }, async (_, play) => {
   const figures = new Figures();

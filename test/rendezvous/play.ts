@@ -163,7 +163,7 @@ export class Play {
   }
 
   /** Somebody who speaks the native dialect connects, and listens at this address. */
-  native(address: Address, mesh = "default", host = endpointOf(address).host): Player {
+  native(address: Address, mesh = "default", host = endpointOf(address).host ?? ""): Player {
     return new Player(this.call(host), address, mesh);
   }
 

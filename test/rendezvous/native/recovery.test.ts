@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { defaultLimits } from "../../../src/core/limits.js";
 import type { Address } from "../../../src/protocol/address.js";
 import { greatestClaim, type Id, type Member } from "../../../src/protocol/directory.js";
 import { pong } from "../../../src/protocol/native/frames.js";
@@ -948,5 +949,37 @@ describe("N28: a link with somebody whom the log does not know", () => {
     expect(play.eventsOf("complete")).toEqual([]);
     a.unlinked({ id: made(1) }, "broken", "ECONNRESET");
     expect(play.eventsOf("complete")).toMatchObject([{ members: 2, links: 1 }]);
+  });
+});
+
+describe("an expected member on a local socket", () => {
+  /** Members of a former log in one folder; the first has come back. */
+  function localMembers(play: Play): [Player, Player] {
+    const players = [1, 2].map((index) => {
+      const player = play.native(`unix:/run/app/m-${index}.sock`);
+      player.caller.close();
+      player.lastOrder = index;
+      return player;
+    }) as [Player, Player];
+    for (const player of players) names(player, players);
+    back(players[0]);
+    return players;
+  }
+
+  test("is dialed when it has not come back, and is lost when nobody listens there", () => {
+    const play = new Play();
+    const [, gone] = localMembers(play);
+    play.listen(gone.address, undefined);
+    play.pass(defaultLimits.recheckMs);
+    expect(lostIn(play)).toEqual([[gone.id, expect.stringContaining("nobody listens there")]]);
+  });
+
+  test("has the rest of its lease when its process is there", () => {
+    const play = new Play();
+    const [here, slow] = localMembers(play);
+    passAwake(play, [here], defaultLimits.recheckMs + 1_000);
+    expect(lostIn(play)).toEqual([]);
+    back(slow);
+    expect(play.machine.members).toEqual([here.address, slow.address]);
   });
 });
