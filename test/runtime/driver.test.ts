@@ -105,13 +105,40 @@ describe("a deadline", () => {
     }
   });
 
-  test("is asked for once for all inputs of one poll of the event loop", () => {
+  test("that moves forward again and again in one poll of the event loop sets one timer behind it", () => {
     const { clock, machine, driver } = startWithDeadlines(100);
     machine.onInput = () => {};
-    const asked = vi.spyOn(machine, "nextTimeout");
-    for (let count = 0; count < 10; count += 1) driver.input(wish("move"));
+    const set = vi.spyOn(clock, "setTimer");
+    for (let count = 1; count <= 10; count += 1) {
+      machine.timeoutAt = 100 - count;
+      driver.input(wish("move"));
+    }
+    expect(set).not.toHaveBeenCalled();
     clock.poll();
-    expect(asked).toHaveBeenCalledTimes(1);
+    expect(set).toHaveBeenCalledTimes(1);
+    expect([...clock.timers].map((timer) => timer.at)).toEqual([90]);
+  });
+
+  test("that stays, or moves back, costs nothing but the look at it", () => {
+    const { clock, machine, driver } = startWithDeadlines(100);
+    machine.onInput = () => {};
+    const afterPoll = vi.spyOn(clock, "afterPoll");
+    for (const at of [100, 250]) {
+      machine.timeoutAt = at;
+      driver.input(wish("move"));
+    }
+    expect(afterPoll).not.toHaveBeenCalled();
+    expect([...clock.timers].map((timer) => timer.at)).toEqual([100]);
+  });
+
+  test.each([true, false])("flushed bytes reach a machine that awaits them or does not say: %s", (awaits) => {
+    const { machine, driver } = startWithDeadlines(100);
+    const heard = vi.spyOn(machine, "handle");
+    driver.flushed("out:1");
+    expect(heard).toHaveBeenCalledTimes(1);
+    Object.assign(machine, { awaitsFlush: () => awaits });
+    driver.flushed("out:1");
+    expect(heard).toHaveBeenCalledTimes(awaits ? 2 : 1);
   });
 
   test("that was moved is not due when its timer fires, which is set again", () => {
