@@ -313,6 +313,8 @@ export class ReplicatedLog implements SharedMembershipLog {
     const others = this.#tracker.judge(self, now);
     const known = this.#servers;
     if (known?.self !== self || !areSame(known.others, others)) this.#answerServers({ self, others });
+    // What a life wrote last may not have been reported, and no later beat of it shows that: all is read once.
+    if (known?.others.some(({ id }) => others.every((other) => other.id !== id)) === true) this.#readAll();
   }
 
   #answerServers(servers: { readonly self: Id; readonly others: readonly ObservedServer[] }): void {

@@ -149,6 +149,32 @@ describe("servers that share a store", () => {
     expect(late.isStarted).toBe(true);
   });
 
+  it("learn what a server wrote last, also if no watch has reported that and nothing more comes of the server", () => {
+    const { engine, store, servers, run } = setUp(1);
+    const [writer] = servers;
+    const reader = new Opened(engine, store);
+    const watch = reader.client.watch.bind(reader.client);
+    let isBlind = false;
+    reader.client.watch = (from, events) => {
+      const changed: typeof events.changed = (changes, revision) => {
+        if (!isBlind || changes.every(({ key }) => !key.startsWith("mesh/"))) events.changed(changes, revision);
+      };
+      return watch(from, { ...events, changed });
+    };
+    run(1_000);
+    writer?.join(1);
+    run(1_000);
+    isBlind = true;
+    writer?.join(2);
+    run(20);
+    writer?.process.kill();
+    isBlind = false;
+    run(storeLeaseMs / 2);
+    expect(reader.of("appended")).toHaveLength(1);
+    run(storeLeaseMs);
+    expect(reader.of("restored").at(-1)?.state.members).toHaveLength(2);
+  });
+
   it("take the newer life at an address for the server at once", () => {
     const { engine, store, servers, run } = setUp(1);
     const open = () => new Opened(engine, store, rules, undefined, "10.0.0.9:4000");
