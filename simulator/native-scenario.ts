@@ -140,6 +140,7 @@ function narrowness(random: SeededRandom): Partial<Limits> {
     streamBacklogBytes: random.integer(50, 1_000),
     handedBytes: random.integer(100, 10_000),
     acknowledgeBytes: random.integer(50, 10_000),
+    batchBytes: 300,
   };
 }
 

@@ -39,7 +39,7 @@ export class Workload {
     record(() => `${this.#memberRun.address} receives ${arrival.type}`);
     switch (arrival.type) {
       case "messages":
-        for (const { payload, bytes } of arrival.messages) {
+        for (const { payload, bytes } of arrival) {
           messageChecker.read(this.#memberRun, arrival.from.peer as Address, payload);
           this.#consume(arrival.from, bytes);
         }

@@ -132,7 +132,7 @@ export class SharedMember implements SharedMemberRun {
       this.#handle(event);
     } else {
       if (output.type === "messages") {
-        for (const { payload, bytes } of output.messages) {
+        for (const { payload, bytes } of output) {
           this.#read(payload);
           output.from.consumed(bytes);
         }

@@ -337,6 +337,11 @@ export const defaultLimits = {
   /** Bytes of frames that a connection is given at once. The rest waits, so that a ping does not wait behind it. */
   handedBytes: 262_144,
   /**
+   * The body of a frame with several messages: short enough to lie within one read of a socket, most often, and long enough
+   * for some hundred small messages. 0: each message is a frame, and this member tells its peers that it takes no others.
+   */
+  batchBytes: 16_384,
+  /**
    * Events that one loop over `events()` may leave unread: a burst of some thousand joins, at two or three events each.
    */
   eventsUnread: 4_096,

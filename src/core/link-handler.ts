@@ -23,6 +23,10 @@ export interface LinkWriter {
   readonly unacknowledgedBytes: number;
   /** Those of them that have not gone to a connection yet. */
   readonly waitingBytes: number;
+  /** The other end takes batches of messages. Only known once the link has been up, and the same from then on. */
+  readonly takesBatches: boolean;
+  /** True when so many of these wait that they should go out at once, and the connection has room for them. */
+  readonly isPushDue: boolean;
   /** Bytes of all frames that have ever been begun. */
   readonly begunBytes: number;
   /** The shortest round trip on the present connection in milliseconds; undefined before the first is measured. */
@@ -33,6 +37,11 @@ export interface LinkWriter {
    * is acknowledged; longer content goes there.
    */
   begin(kind: number, bytes: number, tail?: Uint8Array): number;
+  /**
+   * Adds so many bytes to the frame that was begun last, and returns where in `memory` they are to be written. Undefined if it
+   * is of another kind, goes on in a tail, has gone to the connection, or would have a body of more than `most` bytes.
+   */
+  extend(kind: number, bytes: number, most: number): number | undefined;
   /** Measures the round trip, unless that is under way. */
   measure(): void;
 }

@@ -1,7 +1,8 @@
 import type { Limits } from "../core/limits.js";
 import { type LinkWriter, retryLater } from "../core/link-handler.js";
 import { Queue } from "../core/queue.js";
-import { encodeMessage, messageCreditBytes, messageOverheadBytes } from "../protocol/native/message.js";
+import { encodeBatched, isBatchable } from "../protocol/native/batch.js";
+import { encodeMessage, messageOverheadBytes } from "../protocol/native/message.js";
 import type { PayloadForm } from "../protocol/native/payload.js";
 import { encodeCredit, messageFlow } from "../protocol/native/stream.js";
 import { ReceiveWindow, SendWindow } from "./flow-control.js";
@@ -40,6 +41,10 @@ export class ChannelMessages {
   readonly #sending: SendWindow;
   readonly #receiving: ReceiveWindow;
   readonly #waiting = new Queue<QueuedMessage>();
+  /** The body of a batch may have so many bytes. */
+  readonly #mostBatchBytes: number;
+  /** The topic of the message that was written last into a batch. */
+  #batchTopic: Uint8Array | undefined;
   /** Messages that the application has not consumed. */
   #unread = 0;
   #hasEnded = false;
@@ -51,12 +56,13 @@ export class ChannelMessages {
   #isBehind = false;
 
   constructor(link: LinkWriter, limits: Limits, budget: PeerBudget) {
-    const { messageBytes, queueSoftBytes } = limits;
+    const { messageBytes, batchBytes, queueSoftBytes } = limits;
     this.#link = link;
     this.#limits = limits;
     this.#budget = budget;
     this.#mostWeight = Math.floor((queueSoftBytes * 3) / 4);
     this.#leastWindow = Math.ceil((Math.min(this.#mostWeight, messageOverheadBytes + messageBytes) * 4) / 3);
+    this.#mostBatchBytes = Math.min(messageBytes, batchBytes);
     this.#sending = new SendWindow(queueSoftBytes);
     this.#receiving = new ReceiveWindow(queueSoftBytes);
   }
@@ -75,11 +81,12 @@ export class ChannelMessages {
       this.#owesDrained = true;
       return "full";
     }
+    const isBackedUp = this.#isBackedUp(this.#limits.handedBytes / 2);
     const weight = this.#weigh(bytes);
     const isSent = budget.waitingBytes === 0 && weight <= this.#sending.room;
     if (isSent) {
       this.#sending.spend(weight);
-      encodeMessage(link, topic, form, payload);
+      this.#encode(topic, form, payload);
     } else {
       // It may wait for long, and is counted by its length: so it is copied, also if it is long.
       this.#waiting.push({ topic, form, payload: new Uint8Array(payload), bytes });
@@ -88,25 +95,29 @@ export class ChannelMessages {
       this.#isBehind = true;
     }
     if (!link.hasBeenUp) budget.countBeforeUp();
-    if (isSent && !this.#isTight) return "taken";
+    if (isSent && !this.#isTight && !isBackedUp) return "taken";
     this.#owesDrained = true;
     return "slow";
   }
 
+  /** What one message counts at most. */
+  get mostWeight(): number {
+    return this.#mostWeight;
+  }
+
   /**
-   * A message with so many bytes of content has come; `isFirst` of its read. Returns what it counts against the credit, or
-   * why it is not taken.
+   * Messages have come that count so much against the credit; `isFirst`: of their read. Returns why they are not taken, if
+   * they are not.
    */
-  take(contentBytes: number, isFirst: boolean): number | string | typeof retryLater {
-    const weight = this.#weigh(messageCreditBytes(contentBytes));
+  take(weight: number, messages: number, isFirst: boolean): string | typeof retryLater | undefined {
     // A message of an earlier read that was not consumed at once waits for a loop.
     if (isFirst) {
       this.#account();
       if (weight > this.#budget.room) return retryLater;
     }
     if (!this.#receiving.take(weight)) return "a message is beyond the credit";
-    this.#unread += 1;
-    return weight;
+    this.#unread += messages;
+    return undefined;
   }
 
   consumed(bytes: number, messages: number): void {
@@ -127,6 +138,7 @@ export class ChannelMessages {
   /** True, once, when it is time to go on, if the application waits for that. */
   drains(): boolean {
     if (!this.#owesDrained || this.#isBehind || this.#isTight) return false;
+    if (this.#isBackedUp(this.#limits.handedBytes / 4)) return false;
     const { queueHardBytes, queueSoftBytes } = this.#limits;
     this.#owesDrained = this.#link.unacknowledgedBytes > queueHardBytes - queueSoftBytes;
     return !this.#owesDrained;
@@ -163,6 +175,11 @@ export class ChannelMessages {
     return this.#link.unacknowledgedBytes > heldPerPeerBytes / 2 && this.#budget.room < 2 * queueSoftBytes;
   }
 
+  /** The connection takes less than is sent: more than so many bytes wait for it. Before the link is up there is none. */
+  #isBackedUp(bytes: number): boolean {
+    return this.#link.waitingBytes > bytes && this.#link.hasBeenUp;
+  }
+
   /** Sends what the credit allows of what waits. */
   #sendWaiting(): void {
     for (let first = this.#waiting.first; first !== undefined; first = this.#waiting.first) {
@@ -173,8 +190,18 @@ export class ChannelMessages {
       this.#sending.spend(weight);
       this.#budget.waitingBytes -= bytes;
       this.#budget.change(-bytes - heldMessageBytes);
-      encodeMessage(this.#link, topic, form, payload);
+      this.#encode(topic, form, payload);
     }
+  }
+
+  #encode(topic: Uint8Array, form: PayloadForm, payload: Uint8Array): void {
+    const link = this.#link;
+    if (!link.takesBatches || !isBatchable(topic, payload, this.#mostBatchBytes)) {
+      encodeMessage(link, topic, form, payload);
+      return;
+    }
+    encodeBatched(link, topic, form, payload, this.#batchTopic, this.#mostBatchBytes);
+    this.#batchTopic = topic;
   }
 
   /**

@@ -2,7 +2,8 @@ import type { Limits } from "../core/limits.js";
 import type { LinkHandler, LinkHandlerFactory, LinkWriter, retryLater } from "../core/link-handler.js";
 import type { BatchingSink } from "../core/machine.js";
 import type { KeyedTimers, Timers } from "../core/timers.js";
-import { decodeMessage } from "../protocol/native/message.js";
+import { Batch, decodeBatch } from "../protocol/native/batch.js";
+import { decodeMessage, messageCreditBytes } from "../protocol/native/message.js";
 import { numberedKinds } from "../protocol/native/numbered-frames.js";
 import { type PayloadForm, viewOf } from "../protocol/native/payload.js";
 import { encodeReason } from "../protocol/native/reason.js";
@@ -16,25 +17,17 @@ import {
   messageFlow,
 } from "../protocol/native/stream.js";
 import { MemoryBudget, PeerBudget } from "./memory-budget.js";
+import { MessageArrival } from "./message-arrival.js";
 import { ChannelMessages, type SendResult } from "./messages.js";
 import { type PendingRequest, PendingRequests } from "./pending-requests.js";
 import { ServedRequests } from "./served-requests.js";
 import type { Stream, StreamEvent } from "./stream.js";
 import { ChannelStreams } from "./streams.js";
 
-/** A message of the peer. */
-export interface ReceivedMessage {
-  readonly topic: string;
-  readonly form: PayloadForm;
-  readonly payload: Uint8Array;
-  /** To be given to `MessagingChannel.consumed` once the application has consumed the message. */
-  readonly bytes: number;
-}
-
 /** What happens on a channel, in order. Bytes are contiguous, and the listener may keep them. */
 export type MessagingEvent =
   /** Messages that came one behind the other: one read of a socket may hold thousands, which go up together. */
-  | { readonly type: "messages"; readonly from: MessagingChannel; readonly messages: readonly ReceivedMessage[] }
+  | MessageArrival
   /** To be answered with `reply` or `fail`, once. */
   | {
       readonly type: "request";
@@ -69,18 +62,6 @@ export type MessagingEvent =
   | StreamEvent
   /** After a message that was `slow` or `full`: the peer has caught up. */
   | { readonly type: "drained"; readonly from: MessagingChannel };
-
-/** Messages that go up together, because they have come together. */
-class MessageBatch {
-  readonly type = "messages";
-  readonly from: MessagingChannel;
-  readonly messages: ReceivedMessage[];
-
-  constructor(from: MessagingChannel, first: ReceivedMessage) {
-    this.from = from;
-    this.messages = [first];
-  }
-}
 
 /**
  * The channels of a member: one for each native peer that the directory lists, up to the end of the link with it.
@@ -162,6 +143,11 @@ export class MessagingChannel implements LinkHandler {
   /** False once nothing new can be sent: one of the two ends leaves, or the link has ended. */
   get isOpen(): boolean {
     return !this.#hasEnded && this.#link.isOpen;
+  }
+
+  /** True when what waits for the connection should go out at once. */
+  get isPushDue(): boolean {
+    return this.#link.isPushDue;
   }
 
   /** Bytes of messages that wait for the peer's credit here, and are not on the link yet. */
@@ -253,7 +239,9 @@ export class MessagingChannel implements LinkHandler {
     }
     if (this.#streams?.isWithinData === true) return "a frame came again as another one";
     // Most of what comes are messages.
-    return kind === numberedKinds.message ? this.#takeMessage(bytes, from, to) : this.#takeOther(kind, bytes, from, to);
+    if (kind === numberedKinds.batch || kind === numberedKinds.message)
+      return this.#takeMessages(kind, bytes, from, to);
+    return this.#takeOther(kind, bytes, from, to);
   }
 
   takeMore(bytes: Uint8Array, from: number, to: number, rest: number): string | undefined {
@@ -317,18 +305,21 @@ export class MessagingChannel implements LinkHandler {
     return this.#streams;
   }
 
-  #takeMessage(bytes: Uint8Array, from: number, to: number): string | typeof retryLater | undefined {
-    const message = decodeMessage(bytes, from, to);
-    if (typeof message === "string") return message;
-    // One read makes one batch.
+  #takeMessages(kind: number, bytes: Uint8Array, from: number, to: number): string | typeof retryLater | undefined {
+    // What comes in one read goes up together.
     const { newest } = this.#outputs;
-    const batch = newest instanceof MessageBatch && newest.from === this ? newest : undefined;
-    const weight = this.#messagesPart.take(to - from, batch === undefined);
-    if (typeof weight !== "number") return weight;
-    const { topic, form, payload } = message;
-    const received: ReceivedMessage = { topic, form, payload, bytes: weight };
-    if (batch === undefined) this.#outputs.push(new MessageBatch(this, received));
-    else batch.messages.push(received);
+    const arrival = newest instanceof MessageArrival && newest.from === this ? newest : undefined;
+    const part = this.#messagesPart;
+    const { mostWeight } = part;
+    const read =
+      kind === numberedKinds.batch ? decodeBatch(bytes, from, to, mostWeight) : decodeMessage(bytes, from, to);
+    if (typeof read === "string") return read;
+    const isBatch = read instanceof Batch;
+    const creditBytes = isBatch ? read.totalCreditBytes : Math.min(mostWeight, messageCreditBytes(to - from));
+    const fault = part.take(creditBytes, isBatch ? read.size : 1, arrival === undefined);
+    if (fault !== undefined) return fault;
+    if (arrival === undefined) this.#outputs.push(new MessageArrival(this, read, creditBytes));
+    else arrival.add(read, creditBytes);
     return undefined;
   }
 

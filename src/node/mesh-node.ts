@@ -245,9 +245,10 @@ export class MeshNode<C extends Contract = Contract> extends EventEmitter<NodeEv
    * Sends a message to one native peer. It is delivered once, in order, also when connections break, as long as both ends
    * live. A payload is bytes, a value (null, booleans, numbers, texts, dates, byte arrays, arrays and plain objects), or
    * nothing. Bytes below 4 KiB and values are copied; from 4 KiB on bytes are referenced until the peer has them, and must
-   * not change. Returns false when the peer is behind (4 MiB that its program has not taken): go on after `drain`. Messages
-   * that wait for the peer are overtaken by requests and streams. `leave` waits for what is under way on connections that
-   * are there, and not for a connection that is gone; `peer:down` counts what was not acknowledged.
+   * not change. Returns false when the peer is behind (its connection takes less than is sent, or 4 MiB wait for its
+   * program): go on after `drain`. Messages that wait for the peer are overtaken by requests and streams. `leave` waits for
+   * what is under way on connections that are there, and not for one that is gone; `peer:down` counts what was not
+   * acknowledged.
    *
    * @throws {FullmeshError} `QUEUE_FULL` above the hard limit (16 MiB), and takes nothing; `NOT_LINKED`, `UNKNOWN_PEER`,
    *   `AMBIGUOUS_PEER`, `PEER_GONE`, `CLASSIC_PEER`, `MESSAGE_TOO_LARGE` (1 MiB), `BAD_VALUE`, `BAD_OPTION`, `ENDED`

@@ -2,7 +2,8 @@ import type { EventEmitter } from "node:events";
 import { callListener, callListeners } from "../api/application-calls.js";
 import { functionOption } from "../api/options.js";
 import { FullmeshError } from "../core/errors.js";
-import type { MessagingChannel, MessagingEvent, ReceivedMessage } from "../messaging/messaging-channel.js";
+import type { MessageArrival, ReceivedMessage } from "../messaging/message-arrival.js";
+import type { MessagingChannel } from "../messaging/messaging-channel.js";
 import type { Address } from "../protocol/address.js";
 import { messageFrameBytes } from "../protocol/native/message.js";
 import type { PayloadForm } from "../protocol/native/payload.js";
@@ -21,8 +22,6 @@ export interface SkippedPeer {
   /** Too much waits for it already; or its link is ending or has ended; or it is a classic peer, which takes bytes only. */
   readonly code: "QUEUE_FULL" | "NOT_LINKED" | "CLASSIC_PEER";
 }
-
-type MessagesArrival = Extract<MessagingEvent, { type: "messages" }>;
 
 /** Stands for what is no payload. */
 const undecodable = Symbol("undecodable");
@@ -179,7 +178,7 @@ export class NodeMessages {
   /** The loops over messages, by their topics; undefined for all. */
   readonly #loops = new Map<string | undefined, TopicLoops>();
   /** The listeners of single topics. */
-  readonly #listeners = new Map<string, Set<(message: Message) => void>>();
+  readonly #listeners = new Map<string, readonly ((message: Message) => void)[]>();
   readonly #schemas: ReadonlyMap<string, StandardSchema> | undefined;
   /** The last message of a peer that waits for its schema, or for another message that does. */
   readonly #validating = new Map<MessagingChannel, Promise<void>>();
@@ -209,11 +208,11 @@ export class NodeMessages {
     functionOption("listener", listener);
     // Each call listens by itself, also with a function that listens already.
     const own = (message: Message): void => listener(message);
-    const listeners = this.#listeners.get(topic) ?? new Set();
-    this.#listeners.set(topic, listeners.add(own));
+    this.#listeners.set(topic, [...(this.#listeners.get(topic) ?? []), own]);
     return () => {
-      if (listeners.delete(own) && listeners.size === 0 && this.#listeners.get(topic) === listeners)
-        this.#listeners.delete(topic);
+      const others = this.#listeners.get(topic)?.filter((other) => other !== own) ?? [];
+      if (others.length > 0) this.#listeners.set(topic, others);
+      else this.#listeners.delete(topic);
     };
   }
 
@@ -230,7 +229,8 @@ export class NodeMessages {
       throw new FullmeshError("QUEUE_FULL", `too much waits for ${channel.peer} to take ${bytes.length} bytes more`);
     }
     this.#sent += 1;
-    context.wake();
+    if (channel.isPushDue) context.push();
+    else context.wake();
     return sent === "taken";
   }
 
@@ -244,13 +244,16 @@ export class NodeMessages {
     this.#requireFits(topicBytes, bytes);
     const full = new Set<string>();
     let open = 0;
+    let isPushDue = false;
     for (const channel of context.messaging.channels) {
       if (!channel.isOpen) continue;
       open += 1;
       if (channel.send(topicBytes, form, bytes) === "full") full.add(channel.peer);
+      isPushDue ||= channel.isPushDue;
     }
     this.#sent += open - full.size;
-    context.wake();
+    if (isPushDue) context.push();
+    else context.wake();
     return full.size === 0 && open === context.listedPeers ? [] : this.#skipped(full);
   }
 
@@ -272,25 +275,27 @@ export class NodeMessages {
   }
 
   /** Messages have come: loops take them when they are ready, and listeners are called at once. */
-  arrived({ from, messages }: MessagesArrival): void {
+  arrived(incoming: MessageArrival): void {
+    const { from } = incoming;
     const peer = this.#context.peers.at(from.peer as Address);
-    this.#received += messages.length;
     let consumedBytes = 0;
     let consumed = 0;
-    for (const incoming of messages) {
+    while (incoming.next()) {
+      this.#received += 1;
       const isLooped = this.#loops.size > 0 && (this.#loops.has(incoming.topic) || this.#loops.has(undefined));
       // For loops alone it is made when they take it.
       const isLater = isLooped && !this.#hasListeners(incoming.topic);
       const emitted = isLater || this.#emitReceived(from, peer, incoming);
       if (emitted !== false && isLooped && peer !== undefined && this.#give(from, peer, incoming, emitted)) continue;
+      const { bytes } = incoming;
       if (typeof emitted !== "boolean") {
         void emitted.then(() => {
-          from.consumed(incoming.bytes);
+          from.consumed(bytes);
           this.#context.wake();
         });
         continue;
       }
-      consumedBytes += incoming.bytes;
+      consumedBytes += bytes;
       consumed += 1;
     }
     if (consumed === 0) return;
@@ -372,8 +377,7 @@ export class NodeMessages {
   #emit(message: Message): void {
     const listeners = this.#listeners.get(message.topic);
     const { log } = this.#context;
-    if (listeners !== undefined)
-      for (const listener of [...listeners]) callListener(log, listener, message, message.topic);
+    if (listeners !== undefined) for (const listener of listeners) callListener(log, listener, message, message.topic);
     callListeners(log, this.#node, "message", message);
   }
 

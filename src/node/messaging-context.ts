@@ -14,13 +14,13 @@ export class MessagingContext {
   readonly limits: Limits;
   readonly topics = new TopicEncoder();
   readonly log: Log;
-  readonly #driver: Pick<Driver<never, never>, "wake" | "now">;
+  readonly #driver: Pick<Driver<never, never>, "wake" | "push" | "now">;
   readonly #machine: MemberMachine<unknown>;
   #end: string | undefined;
 
   constructor(
     machine: MemberMachine<unknown>,
-    driver: Pick<Driver<never, never>, "wake" | "now">,
+    driver: Pick<Driver<never, never>, "wake" | "push" | "now">,
     messaging: MessagingChannels,
     peers: Peers,
     limits: Limits,
@@ -36,6 +36,11 @@ export class MessagingContext {
 
   /** What has been written goes out soon. To be called after everything that writes. */
   readonly wake = (): void => this.#driver.wake();
+
+  /** The same, but at once: for more than fits into one buffer. */
+  push(): void {
+    this.#driver.push();
+  }
 
   /** The machine's time in milliseconds. */
   now(): number {

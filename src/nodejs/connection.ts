@@ -15,6 +15,9 @@ type SocketStage = "silent" | "proving" | "open";
  */
 const busyAlert = Uint8Array.of(0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x50);
 
+/** So many bytes in one piece are worth a system call of their own. */
+const atOnceBytes = 32_768;
+
 /** A handshake in progress. */
 export interface PskProof {
   /** The failure if the other side ends the connection in the handshake. */
@@ -68,6 +71,10 @@ export class NodeConnection implements ConnectionPort {
       process.nextTick(NodeConnection.#uncork, this);
     }
     socket.write(bytes, this.#written);
+    // What fills a buffer goes out at once: the wire is busy while the next one is written.
+    if (bytes.length < atOnceBytes) return;
+    socket.uncork();
+    socket.cork();
   }
 
   static #uncork(connection: NodeConnection): void {

@@ -62,6 +62,8 @@ export class Driver<Input, Output> {
   readonly #clocks = { monotonicMs: 0, wallMs: 0 };
   /** True while the timer is to be updated after this poll. */
   #isTimerStale = false;
+  /** What `push` has polled and left: it is not about a connection. */
+  #left: Output | ConnectionOutput | undefined;
 
   constructor(options: DriverOptions<Input, Output>) {
     this.#options = options;
@@ -120,6 +122,33 @@ export class Driver<Input, Output> {
     this.#options.clock.afterTurn(this.#handleWake);
   }
 
+  /**
+   * Gives the machine its `onWake` at once, and performs what follows as far as it concerns connections: for code of the
+   * application, which does not expect to be called meanwhile. The rest follows as with `wake`.
+   */
+  push(): void {
+    const { machine, onWake } = this.#options;
+    if (this.#isRunning || onWake === undefined || this.#left !== undefined) {
+      this.wake();
+      return;
+    }
+    this.#isRunning = true;
+    try {
+      const time = this.#options.clock.now();
+      machine.handle(onWake, this.#machineTime(time), this.#readClocks(time));
+      for (let output = machine.poll(); output !== undefined; output = machine.poll()) {
+        if (isConnectionOutput(output)) this.#performOnConnection(output);
+        else {
+          this.#left = output;
+          break;
+        }
+      }
+    } finally {
+      this.#isRunning = false;
+    }
+    this.wake();
+  }
+
   readonly #handleWake = (): void => {
     this.#isWakeScheduled = false;
     if (this.#options.onWake !== undefined) this.input(this.#options.onWake);
@@ -153,15 +182,22 @@ export class Driver<Input, Output> {
   }
 
   #run(): void {
-    const { machine } = this.#options;
+    if (this.#left !== undefined) this.#performAll();
     for (let next = this.#inputs.shift(); next !== undefined; next = this.#inputs.shift()) {
       const time = this.#options.clock.now();
-      machine.handle(next.input, this.#machineTime(time), this.#readClocks(time));
-      for (let output = machine.poll(); output !== undefined; output = machine.poll()) {
-        if (isConnectionOutput(output)) this.#performOnConnection(output);
-        else this.#options.perform(output as Exclude<Output, ConnectionOutput>);
-      }
+      this.#options.machine.handle(next.input, this.#machineTime(time), this.#readClocks(time));
+      this.#performAll();
       next.done?.();
+    }
+  }
+
+  #performAll(): void {
+    const { machine, perform } = this.#options;
+    let output = this.#left ?? machine.poll();
+    this.#left = undefined;
+    for (; output !== undefined; output = machine.poll()) {
+      if (isConnectionOutput(output)) this.#performOnConnection(output);
+      else perform(output as Exclude<Output, ConnectionOutput>);
     }
   }
 

@@ -117,6 +117,7 @@ describe("the limits among themselves", () => {
   test("a message fits the queue to one peer, and is acknowledged long before that is full", () => {
     expect(all.messageBytes).toBeLessThan((all.queueSoftBytes * 3) / 4);
     expect(all.acknowledgeBytes).toBeLessThan(all.queueSoftBytes);
+    expect(all.batchBytes).toBeLessThan(all.messageBytes);
   });
 
   test("streams leave messages and one another their share", () => {

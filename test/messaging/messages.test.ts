@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { messageOverheadBytes } from "../../src/protocol/native/message.js";
 import { numberedKinds } from "../../src/protocol/native/numbered-frames.js";
@@ -34,7 +35,7 @@ describe("a message", () => {
     first.channel.request(chat, 0, content(0), 100, 0);
     say(2);
     pair.settle();
-    expect(second.events.map((each) => (each.type === "messages" ? each.messages.length : each.type))).toEqual([
+    expect(second.events.map((each) => (each.type === "messages" ? [...each].length : each.type))).toEqual([
       3,
       "request",
       2,
@@ -75,6 +76,90 @@ describe("a message", () => {
     buffer.fill(9);
     pair.settle();
     expect(second.only("message").payload.every((byte) => byte === 9)).toBe(true);
+  });
+});
+
+describe("messages to a peer that takes batches", () => {
+  const names = ["", "chat", "price-change"];
+  const topics = new Map(names.map((name) => [name, topic(name)]));
+  const message = fc.record({
+    name: fc.constantFrom(...names),
+    bytes: fc.oneof(fc.nat(40), fc.constantFrom(4_095, 4_096, 5_000)),
+  });
+  type Step = (pair: Pair, expected: string[]) => void;
+  const steps: fc.Arbitrary<Step> = fc.oneof(
+    {
+      weight: 5,
+      arbitrary: message.map(
+        ({ name, bytes }): Step =>
+          ({ first }, expected) => {
+            const payload = content(bytes, expected.length);
+            first.channel.send(topics.get(name) ?? topic(""), 0, payload);
+            expected.push(`${name} ${bytes} ${payload[0]}`);
+          },
+      ),
+    },
+    fc.constantFrom<Step>(
+      ({ first }) => void first.channel.request(chat, 0, content(3), Number.POSITIVE_INFINITY, 0),
+      (pair) => pair.deliver(pair.first, 3),
+      (pair) => pair.settle(),
+    ),
+  );
+
+  test("arrive once and in order, whatever is sent between them, as they do alone", () => {
+    fc.assert(
+      fc.property(fc.array(steps, { maxLength: 60 }), fc.boolean(), (plan, takesBatches) => {
+        const pair = new Pair({ queueSoftBytes: 1e6, queueHardBytes: 2e6, batchBytes: 500 }, takesBatches);
+        const expected: string[] = [];
+        for (const step of plan) step(pair, expected);
+        pair.settle();
+        const heard = pair.second.of("message");
+        expect(heard.map((each) => `${each.topic} ${each.payload.length} ${each.payload[0]}`)).toEqual(expected);
+        expect(pair.faults).toEqual([]);
+      }),
+    );
+  });
+
+  test("of one turn are one frame; a request between two makes three of them", () => {
+    const pair = new Pair({}, true);
+    const { link, channel } = pair.first;
+    for (let count = 0; count < 10; count += 1) channel.send(chat, 0, content(10));
+    expect(link.kinds).toEqual([0x15]);
+    channel.request(chat, 0, content(0), 100, 0);
+    channel.send(chat, 0, content(10));
+    expect(link.kinds).toEqual([0x15, 0x11, 0x15]);
+    channel.send(chat, 0, content(4_096));
+    channel.send(chat, 0, content(10));
+    expect(link.kinds).toEqual([0x15, 0x11, 0x15, 0x10, 0x15]);
+    pair.settle();
+    expect(pair.second.of("message")).toHaveLength(13);
+    expect(pair.faults).toEqual([]);
+  });
+
+  test("are refused together when they are beyond the credit", () => {
+    const { first } = make({ queueSoftBytes: 100 });
+    expect(first.receive(0x15, 0, 0, 0, 1, 7, 4, 0, 1, 8)).toBeUndefined();
+    expect(first.receive(0x15, 0, 0, 0, 1, 9, 4, 0, 1, 10)).toBe("a message is beyond the credit");
+    expect(first.of("message").map(({ payload }) => payload[0])).toEqual([7, 8]);
+  });
+});
+
+describe("a connection that takes less than is sent", () => {
+  test("makes `send` slow, and `drained` follows as soon as it has taken most of it", () => {
+    const pair = new Pair({ handedBytes: 4_000 }, true);
+    const { first } = pair;
+    const say = (): string => first.channel.send(chat, 0, content(1_000));
+    expect([say(), say(), say(), say()]).toEqual(["taken", "taken", "slow", "slow"]);
+    expect(first.of("drained")).toEqual([]);
+    pair.deliver(first);
+    expect(first.of("drained")).toHaveLength(1);
+    expect(say()).toBe("taken");
+  });
+
+  test("is no reason before the link is up, because nothing has gone out", () => {
+    const pair = new Pair({ handedBytes: 4_000 }, true);
+    pair.first.link.hasBeenUp = false;
+    for (let count = 0; count < 10; count += 1) expect(pair.first.channel.send(chat, 0, content(1_000))).toBe("taken");
   });
 });
 
@@ -243,8 +328,8 @@ describe("a hostile peer", () => {
 
   test("may not send a numbered frame of a kind that there is not", () => {
     const { first } = make();
-    expect([0x15, 0x17, 0x1d, 0x1f].map((kind) => first.receive(kind))).toEqual(
-      [21, 23, 29, 31].map((kind) => `there is no numbered frame of kind ${kind}`),
+    expect([0x16, 0x17, 0x1d, 0x1f].map((kind) => first.receive(kind))).toEqual(
+      [22, 23, 29, 31].map((kind) => `there is no numbered frame of kind ${kind}`),
     );
   });
 

@@ -1,23 +1,28 @@
 import { defaultLimits, type Limits } from "../../src/core/limits.js";
 import { type LinkWriter, retryLater } from "../../src/core/link-handler.js";
 import { Timers } from "../../src/core/timers.js";
+import type { MessageArrival, ReceivedMessage } from "../../src/messaging/message-arrival.js";
 import {
   type MessagingChannel,
   MessagingChannels,
   type MessagingEvent,
-  type ReceivedMessage,
 } from "../../src/messaging/messaging-channel.js";
-
-type Batch = Extract<MessagingEvent, { readonly type: "messages" }>;
 
 /** What has arrived, each message by itself. */
 export type ChannelEvent =
-  | Exclude<MessagingEvent, Batch>
+  | Exclude<MessagingEvent, MessageArrival>
   | ({ readonly type: "message"; readonly from: MessagingChannel } & ReceivedMessage);
+
+/** What was read of an arrival: it can be read once. */
+const read = new WeakMap<MessageArrival, ChannelEvent[]>();
 
 function each(arrival: MessagingEvent): ChannelEvent[] {
   if (arrival.type !== "messages") return [arrival];
-  return arrival.messages.map((message) => ({ type: "message", from: arrival.from, ...message }));
+  const { from } = arrival;
+  const before = read.get(arrival) ?? [];
+  const messages = [...arrival].map((message): ChannelEvent => ({ type: "message", from, ...message }));
+  read.set(arrival, [...before, ...messages]);
+  return [...before, ...messages];
 }
 
 interface Frame {
@@ -41,6 +46,8 @@ function sizeOf({ bytes, tail }: Frame): number {
 export class TestLink implements LinkWriter {
   memory: Uint8Array = new Uint8Array(0);
   hasBeenUp = true;
+  takesBatches = false;
+  isPushDue = false;
   isOpen = true;
   unacknowledgedBytes = 0;
   waitingBytes = 0;
@@ -64,6 +71,21 @@ export class TestLink implements LinkWriter {
     this.mostWaitingBytes = Math.max(this.mostWaitingBytes, this.waitingBytes);
     this.mostUnacknowledgedBytes = Math.max(this.mostUnacknowledgedBytes, this.unacknowledgedBytes);
     return guardBytes;
+  }
+
+  extend(kind: number, bytes: number, most: number): number | undefined {
+    const last = this.#begun.at(-1);
+    if (last?.kind !== kind || last.tail.length > 0 || 6 + last.bytes + bytes > most) return undefined;
+    const memory = new Uint8Array(last.bytes + bytes + 2 * guardBytes).fill(guard);
+    memory.set(last.memory.subarray(0, guardBytes + last.bytes));
+    this.memory = memory;
+    this.#begun[this.#begun.length - 1] = { ...last, memory, bytes: last.bytes + bytes };
+    this.begunBytes += bytes;
+    this.waitingBytes += bytes;
+    this.unacknowledgedBytes += bytes;
+    this.mostWaitingBytes = Math.max(this.mostWaitingBytes, this.waitingBytes);
+    this.mostUnacknowledgedBytes = Math.max(this.mostUnacknowledgedBytes, this.unacknowledgedBytes);
+    return guardBytes + last.bytes;
   }
 
   measure(): void {
@@ -179,10 +201,12 @@ export class Pair {
   readonly first: End;
   readonly second: End;
 
-  constructor(limits: Partial<Limits> = {}) {
+  /** `takesBatches`: each end knows that the other one takes batches of messages. */
+  constructor(limits: Partial<Limits> = {}, takesBatches = false) {
     const all = { ...defaultLimits, ...limits };
     this.first = new End("second", true, all);
     this.second = new End("first", false, all);
+    for (const { link } of [this.first, this.second]) link.takesBatches = takesBatches;
   }
 
   /** Takes frames from one end to the other, at most so many, and acknowledges them. */

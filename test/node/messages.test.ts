@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { describe, expect, it } from "vitest";
 import { defaultLimits, type MeshNode, type Message as MessageOf } from "../../src/index.js";
 import { Recorder } from "../support/sockets.js";
@@ -107,6 +108,29 @@ describe("messages between native members", () => {
     expect(answers).toEqual([true, false, false, "QUEUE_FULL", [{ peer: second.peers[0], code: "QUEUE_FULL" }]]);
     await heard.nth(3, () => true);
     expect(numbersOf(heard)).toEqual(upTo(3));
+  });
+
+  it("all arrive, from a loop that waits for `drain`, and from one that does not, in order", async () => {
+    const { first, second } = await pair();
+    const heard: number[] = [];
+    const all = new Promise<void>((resolve) => {
+      second.onMessage("load", ({ payload }) => {
+        heard.push(Buffer.from(payload as Uint8Array).readUInt32BE());
+        if (heard.length === 40_000) resolve();
+      });
+    });
+    const to = String(second.address);
+    let waits = 0;
+    for (const number of upTo(20_000)) {
+      if (first.send(to, "load", numbered(number, 64))) continue;
+      waits += 1;
+      await once(first, "drain");
+    }
+    // It need not wait until the peer has granted more: 20,000 messages have less than 4 MiB.
+    expect(waits).toBeGreaterThan(0);
+    for (const number of upTo(20_000)) first.broadcast("load", numbered(20_000 + number, 64));
+    await all;
+    expect(heard).toEqual(upTo(40_000));
   });
 
   it("are taken again after `drain`, and those that came as QUEUE_FULL have not been", async () => {

@@ -387,6 +387,43 @@ describe("a wake", () => {
     expect([...clock.timers].map(({ at }) => at)).toEqual([50]);
   });
 
+  test("that is pushed reaches the machine at once, and all that it sends goes out; the rest waits, in order", () => {
+    const { driver, machine, clock, told, transport } = startAwake();
+    machine.outputs.push({ type: "dial", connection: "out:1", to: there, identity });
+    driver.input(wish("dial"));
+    const send = (text: string) => ({
+      type: "send" as const,
+      connection: "out:1" as const,
+      bytes: new TextEncoder().encode(text),
+    });
+    machine.onInput = (input) => {
+      if (input.type !== "wish") return;
+      machine.outputs.push(send(`${input.name} a`), { type: "told", text: input.name }, send(`${input.name} b`));
+    };
+    driver.push();
+    const done = transport.dials[0]?.connection.done;
+    expect([machine.story, told, done]).toEqual([["dial", "flush"], [], ["send flush a"]]);
+    // What has been left comes before all that follows.
+    driver.push();
+    expect([machine.story.length, told, done?.length]).toEqual([2, [], 1]);
+    driver.input(wish("arrives"));
+    expect(told).toEqual(["flush", "arrives"]);
+    expect(done).toEqual(["send flush a", "send flush b", "send arrives a", "send arrives b"]);
+    clock.endTurn();
+    expect(machine.story).toEqual(["dial", "flush", "arrives", "flush"]);
+  });
+
+  test("that is pushed while the machine is being polled waits for the end of the turn", () => {
+    const { driver, machine, clock } = startAwake();
+    machine.onInput = (input) => {
+      if (input.type === "wish" && input.name === "begin") driver.push();
+    };
+    driver.input(wish("begin"));
+    expect(machine.story).toEqual(["begin"]);
+    clock.endTurn();
+    expect(machine.story).toEqual(["begin", "flush"]);
+  });
+
   test("is ignored by a driver without `onWake`", () => {
     const { driver, machine, clock } = start();
     driver.wake();

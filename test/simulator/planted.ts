@@ -189,16 +189,16 @@ export const plants: readonly Plant[] = [
   },
   {
     when: "fewer lost messages are told of than there are",
-    plant: () => vi.spyOn(ResendBuffer.prototype, "count").mockReturnValue(0),
+    plant: () => vi.spyOn(ResendBuffer.prototype, "countMessages").mockReturnValue(0),
     seed: 302,
     breaks: "S8",
   },
   {
     when: "what was sent on a link that was never up is not told of",
     plant: () => {
-      const count = ResendBuffer.prototype.count;
-      vi.spyOn(ResendBuffer.prototype, "count").mockImplementation(function (this: ResendBuffer, kind) {
-        return this.waitingBytes === this.begunBytes ? 0 : count.call(this, kind);
+      const { countMessages } = ResendBuffer.prototype;
+      vi.spyOn(ResendBuffer.prototype, "countMessages").mockImplementation(function (this: ResendBuffer) {
+        return this.waitingBytes === this.begunBytes ? 0 : countMessages.call(this);
       });
     },
     seed: 29,

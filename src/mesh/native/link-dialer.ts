@@ -18,9 +18,12 @@ export interface HelloSender {
 }
 
 /** The hello of a link's newest attempt. Nothing may be read any more from an older connection of the link. */
-export function helloOf({ mesh, roster }: HelloSender, { attempt, peer, resumeState }: Link): ControlOf<"hello"> {
+export function helloOf(
+  { mesh, roster }: HelloSender,
+  { attempt, peer, resumeState, batchesField }: Link,
+): ControlOf<"hello"> {
   const { since, received } = resumeState;
-  return { type: "hello", mesh, from: roster.id, to: peer.id, attempt, since, received };
+  return { type: "hello", mesh, from: roster.id, to: peer.id, attempt, since, received, ...batchesField };
 }
 
 /** Refusals that mean: I am not, or no more, who you mean. The log will say so too. */
@@ -192,6 +195,7 @@ export class LinkDialer implements NativeConnectionOwner {
       this.#end(link, "SESSION_LOST: the two ends do not agree on what has been delivered", now);
       return;
     }
+    link.takesBatches = answer.batches === true;
     this.#linked(link, false, now);
     link.step("answered");
     this.#events.answered(link, now);

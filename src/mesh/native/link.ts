@@ -1,7 +1,7 @@
 import type { ErrorCode } from "../../core/errors.js";
 import type { Limits } from "../../core/limits.js";
 import { type LinkHandler, type LinkHandlerFactory, type LinkWriter, retryLater } from "../../core/link-handler.js";
-import type { PagePool } from "../../core/page-pool.js";
+import { type PagePool, pageBytes } from "../../core/page-pool.js";
 import type { KeyedTimers } from "../../core/timers.js";
 import { nextState } from "../../core/transitions.js";
 import type { Address } from "../../protocol/address.js";
@@ -66,6 +66,8 @@ export class Link implements LinkWriter, NativeConnectionOwner {
   readonly handler: LinkHandler;
   /** True once it has been up: its peer counts as met. */
   hasBeenUp = false;
+  /** The other end has said, on the newest connection, that it takes batches of messages. */
+  takesBatches = false;
   /** The number of the newest attempt: as owner the last one used, otherwise the highest one taken. */
   attempt = 0;
   /** The connection of the newest attempt, if there is one. */
@@ -154,6 +156,16 @@ export class Link implements LinkWriter, NativeConnectionOwner {
     return this.resendBuffer.waitingBytes;
   }
 
+  get isPushDue(): boolean {
+    const { resendBuffer, isCarried } = this;
+    return resendBuffer.waitingBytes >= pageBytes && isCarried && this.#handedBytes < this.#context.limits.handedBytes;
+  }
+
+  /** What `hello` and `answer` say of batches. */
+  get batchesField(): { readonly batches?: true } {
+    return this.#context.limits.batchBytes > 0 ? { batches: true } : {};
+  }
+
   get begunBytes(): number {
     return this.resendBuffer.begunBytes;
   }
@@ -169,6 +181,10 @@ export class Link implements LinkWriter, NativeConnectionOwner {
   begin(kind: number, bytes: number, tail?: Uint8Array): number {
     this.#schedule();
     return this.resendBuffer.begin(kind, bytes, tail);
+  }
+
+  extend(kind: number, bytes: number, most: number): number | undefined {
+    return this.resendBuffer.extend(kind, bytes, most);
   }
 
   measure(): void {

@@ -8,7 +8,6 @@ import type { KeyedTimers } from "../../core/timers.js";
 import type { Address } from "../../protocol/address.js";
 import { type Claim, compareMembers, type Entry, type Id, type Member } from "../../protocol/directory.js";
 import type { ControlOf } from "../../protocol/native/control.js";
-import { numberedKinds } from "../../protocol/native/numbered-frames.js";
 import type { LinkDescription, MemberEvent, MemberOutput, MemberRules } from "../types.js";
 import type { NativeConnection, NativeConnectionContext } from "./connection.js";
 import type { ClaimTransition, DirectoryChange, DirectoryView } from "./directory-view.js";
@@ -336,7 +335,7 @@ export class NativePeers {
     if (this.#byAddress.get(address) === link) this.#byAddress.delete(address);
     this.reports.forget(id);
     const { handler, resendBuffer, hasBeenUp } = link;
-    const unacknowledged = handler.waiting + resendBuffer.count(numberedKinds.message);
+    const unacknowledged = handler.waiting + resendBuffer.countMessages();
     resendBuffer.clear();
     handler.ended(reason);
     this.#emit({ type: "unlink", ...describe(link), reason, unacknowledged, wasUp: hasBeenUp });
@@ -358,15 +357,16 @@ export class NativePeers {
     };
   }
 
-  #accepted(link: Link, { attempt }: ControlOf<"hello">, connection: NativeConnection, now: number): void {
+  #accepted(link: Link, { attempt, batches }: ControlOf<"hello">, connection: NativeConnection, now: number): void {
     this.#reverseDialer.drop(link);
     link.drop();
     link.step("accepted");
     link.attempt = attempt;
+    link.takesBatches = batches === true;
     link.connection = connection;
     connection.trust();
     const { since, received } = link.resumeState;
-    connection.send({ type: "answer", attempt, since, received });
+    connection.send({ type: "answer", attempt, since, received, ...link.batchesField });
     if (link.isOwner) this.#dialer.accepted(link, now);
     this.#up(link, connection, now);
   }

@@ -1,7 +1,8 @@
 import { doubleZero } from "../../core/double-field.js";
 import type { Page, PagePool } from "../../core/page-pool.js";
+import { countBatched } from "../../protocol/native/batch.js";
 import { frameHeaderBytes, writeFrameHeader } from "../../protocol/native/frames.js";
-import { numberBytes, readUint48, writeUint48 } from "../../protocol/native/numbered-frames.js";
+import { numberBytes, numberedKinds, readUint48, writeUint48 } from "../../protocol/native/numbered-frames.js";
 
 /** Bytes of frames in one segment of memory: some whole frames, the beginning of a frame behind them, or the rest of one. */
 interface Segment {
@@ -40,6 +41,8 @@ export class ResendBuffer {
   #page: Page | undefined;
   #from = 0;
   #at = 0;
+  /** Where the frame that was begun last begins on it; undefined if nothing can be added to that frame. */
+  #newest: number | undefined;
   /** Numbers of frames. */
   #begun = 0;
   #handedWhole = 0;
@@ -90,6 +93,7 @@ export class ResendBuffer {
     writeFrameHeader(memory, kind, numberBytes + bytes + tailBytes, at);
     writeUint48(memory, at + frameHeaderBytes, this.#begun);
     this.#at = at + size;
+    this.#newest = at;
     this.#begunBytes += size + tailBytes;
     this.#unacknowledgedBytes += size + tailBytes;
     this.#waitingBytes += size + tailBytes;
@@ -98,6 +102,23 @@ export class ResendBuffer {
       this.#segments.push({ memory: tail, page: undefined, from: 0, to: tailBytes, last: this.#begun, goesOn: false });
     }
     return at + headBytes;
+  }
+
+  /** Adds to the frame that was begun last; see `LinkWriter`. */
+  extend(kind: number, bytes: number, most: number): number | undefined {
+    const newest = this.#newest;
+    if (newest === undefined) return undefined;
+    const { memory } = this;
+    const at = this.#at;
+    const bodyBytes = at + bytes - newest - frameHeaderBytes;
+    if (at + bytes > memory.length || bodyBytes > most || memory[newest + frameHeaderBytes - 1] !== kind)
+      return undefined;
+    writeFrameHeader(memory, kind, bodyBytes, newest);
+    this.#at = at + bytes;
+    this.#begunBytes += bytes;
+    this.#unacknowledgedBytes += bytes;
+    this.#waitingBytes += bytes;
+    return at;
   }
 
   /** True while the connection has been given the beginning of a frame, and the rest of it is the next segment. */
@@ -176,17 +197,17 @@ export class ResendBuffer {
     this.#page = undefined;
     this.#from = 0;
     this.#at = 0;
+    this.#newest = undefined;
   }
 
-  /** How many frames of a kind the other end is not known to have. */
-  count(kind: number): number {
+  /** How many messages the other end is not known to have. */
+  countMessages(): number {
     this.#cut(false);
     let count = 0;
-    for (const segment of this.#segments) {
-      if (segment.page === undefined) continue;
-      for (let at = segment.from; at < segment.to; at = endOf(segment.memory, at)) {
-        if (segment.memory[at + frameHeaderBytes - 1] === kind) count += 1;
-      }
+    for (const [index, { memory, page, from, to }] of this.#segments.entries()) {
+      if (page === undefined) continue;
+      for (let at = from; at < to; at = endOf(memory, at))
+        count += messagesIn(memory, at, to, this.#segments[index + 1]?.memory);
     }
     return count;
   }
@@ -194,6 +215,7 @@ export class ResendBuffer {
   /** What is written and not yet a segment becomes one. */
   #cut(goesOn: boolean): void {
     const page = this.#page;
+    this.#newest = undefined;
     if (page === undefined || this.#from === this.#at) return;
     page.uses += 1;
     const { memory } = page;
@@ -212,6 +234,7 @@ export class ResendBuffer {
     this.#page = undefined;
     this.#from = 0;
     this.#at = 0;
+    this.#newest = undefined;
     if (page?.uses === 0) this.#recycle(page);
   }
 
@@ -258,6 +281,15 @@ function endOf(memory: Uint8Array, at: number): number {
   const a = memory[at] ?? 0;
   const [b = 0, c = 0, d = 0] = [memory[at + 1], memory[at + 2], memory[at + 3]];
   return at + frameHeaderBytes + a * 2 ** 24 + ((b << 16) | (c << 8) | d);
+}
+
+/** How many messages there are in the frame that begins here, of which the rest may be in `tail`. */
+function messagesIn(memory: Uint8Array, at: number, to: number, tail: Uint8Array | undefined): number {
+  const kind = memory[at + frameHeaderBytes - 1];
+  if (kind !== numberedKinds.batch) return kind === numberedKinds.message ? 1 : 0;
+  const end = endOf(memory, at);
+  if (end <= to) return countBatched(memory, at + headBytes, end);
+  return tail === undefined ? 0 : countBatched(tail, 0, tail.length);
 }
 
 /** Where the first frame behind this number begins. */

@@ -77,6 +77,7 @@ export class ReverseDialer implements NativeConnectionOwner {
       this.#lost(connection, "SESSION_LOST: the two ends do not agree on what has been delivered", now);
     } else {
       this.#forget(connection);
+      link.takesBatches = control.batches === true;
       link.step("answered");
       this.#events.answered(link, now);
     }

@@ -240,8 +240,17 @@ export const controls = {
   here: { id },
 
   // Members to one another.
-  hello: { mesh: name, from: id, to: id, attempt: wholeNumber(1), since: wholeNumber(0), received: wholeNumber(0) },
-  answer: { attempt: wholeNumber(1), since: wholeNumber(1), received: wholeNumber(0) },
+  /** `batches`: the sender takes batches of messages; so does `answer`. */
+  hello: {
+    mesh: name,
+    from: id,
+    to: id,
+    attempt: wholeNumber(1),
+    since: wholeNumber(0),
+    received: wholeNumber(0),
+    batches: optional(literalTrue),
+  },
+  answer: { attempt: wholeNumber(1), since: wholeNumber(1), received: wholeNumber(0), batches: optional(literalTrue) },
   goodbye: { reason: sentence, received: wholeNumber(0) },
 
   // Anybody, before closing.

@@ -5,6 +5,8 @@
 export const numberedKinds = {
   /** An application message; see `message.ts`. */
   message: 0x10,
+  /** Several short messages; see `batch.ts`. */
+  batch: 0x15,
   /** Asks for a reply; see `request.ts`, also for the next three. */
   request: 0x11,
   reply: 0x12,

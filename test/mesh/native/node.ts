@@ -10,7 +10,7 @@ import { type Address, endpointOf, formatAddress } from "../../../src/protocol/a
 import type { Entry, Member as Listed } from "../../../src/protocol/directory.js";
 import type { Control } from "../../../src/protocol/native/control.js";
 import { pong } from "../../../src/protocol/native/frames.js";
-import { numberedKinds } from "../../../src/protocol/native/numbered-frames.js";
+
 import { idOf, listed, logId, serverAddress } from "./names.js";
 import { type RecordingHandler, RecordingHandlers } from "./recording-handler.js";
 import type { Frame, Stand, Wire } from "./wire.js";
@@ -190,7 +190,7 @@ export class Node implements Stand {
 
   /** How many messages to another member are not known to have arrived. */
   unacknowledged(to: Node): number | undefined {
-    return this.link(to)?.resendBuffer.count(numberedKinds.message);
+    return this.link(to)?.resendBuffer.countMessages();
   }
 
   /** All that it has sent has gone out. */

@@ -3,6 +3,8 @@ import type { LinkWriter } from "../../../src/core/link-handler.js";
 /** One frame that was begun, with bytes around it that nobody may touch. */
 export class Sheet implements LinkWriter {
   readonly hasBeenUp = true;
+  readonly takesBatches = true;
+  readonly isPushDue = false;
   readonly isOpen = true;
   readonly unacknowledgedBytes = 0;
   readonly waitingBytes = 0;
@@ -19,6 +21,16 @@ export class Sheet implements LinkWriter {
     this.#tail = tail;
     this.memory = new Uint8Array(bytes + 6).fill(0xee);
     return 3;
+  }
+
+  extend(kind: number, bytes: number, most: number): number | undefined {
+    if (kind !== this.kind || this.#tail !== undefined || 6 + this.#bytes + bytes > most) return undefined;
+    const at = 3 + this.#bytes;
+    const memory = new Uint8Array(at + bytes + 3).fill(0xee);
+    memory.set(this.memory.subarray(0, at));
+    this.memory = memory;
+    this.#bytes += bytes;
+    return at;
   }
 
   measure(): void {}

@@ -1,3 +1,5 @@
+import { defaultLimits } from "../../../src/core/limits.js";
+import { type Batch, decodeBatch, encodeBatched } from "../../../src/protocol/native/batch.js";
 import { encodeFrame } from "../../../src/protocol/native/frames.js";
 import { decodeMessage, encodeMessage } from "../../../src/protocol/native/message.js";
 import { numberBytes, numberedKinds, readUint48, writeUint48 } from "../../../src/protocol/native/numbered-frames.js";
@@ -27,6 +29,8 @@ import {
 import { bytesOfHex, hexOf, utf8 } from "./hex.js";
 import { Sheet } from "./link-writer.js";
 
+const { batchBytes } = defaultLimits;
+
 interface Payload {
   readonly form: PayloadForm;
   /** In hexadecimal digits. */
@@ -41,6 +45,7 @@ interface Why {
 /** What is behind the number of a frame, as the vectors write it. */
 type Content =
   | ({ readonly type: "message"; readonly topic: string } & Payload)
+  | { readonly type: "batch"; readonly messages: readonly ({ readonly topic: string } & Payload)[] }
   | ({ readonly type: "request"; readonly request: number; readonly topic: string } & Payload)
   | ({ readonly type: "reply"; readonly request: number } & Payload)
   | ({ readonly type: "failure"; readonly request: number } & Why)
@@ -70,6 +75,16 @@ function write(sheet: Sheet, frame: Content): void {
     case "message":
       encodeMessage(sheet, utf8(frame.topic), frame.form, bytesOfHex(frame.payload));
       break;
+    case "batch": {
+      const topics = new Map(frame.messages.map(({ topic }) => [topic, utf8(topic)]));
+      let last: Uint8Array | undefined;
+      for (const { topic, form, payload } of frame.messages) {
+        const bytes = topics.get(topic) ?? utf8(topic);
+        encodeBatched(sheet, bytes, form, bytesOfHex(payload), last, batchBytes);
+        last = bytes;
+      }
+      break;
+    }
     case "request":
       encodeRequest(sheet, frame.request, utf8(frame.topic), frame.form, bytesOfHex(frame.payload));
       break;
@@ -115,6 +130,8 @@ function decode(kind: number, ...place: Place): object | undefined {
   switch (kind) {
     case numberedKinds.message:
       return plain(decodeMessage(...place));
+    case numberedKinds.batch:
+      return messagesOf(decodeBatch(...place, Number.POSITIVE_INFINITY));
     case numberedKinds.request:
       return plain(decodeRequest(...place));
     case numberedKinds.reply:
@@ -136,6 +153,16 @@ function decode(kind: number, ...place: Place): object | undefined {
     default:
       return undefined;
   }
+}
+
+function messagesOf(batch: Batch | string): object | undefined {
+  if (typeof batch === "string") return undefined;
+  const messages: object[] = [];
+  while (batch.next()) {
+    const { form, topic, payload } = batch;
+    messages.push({ form, topic, payload: hexOf(payload) });
+  }
+  return { messages };
 }
 
 /** Bytes in hexadecimal digits, and what is called a number here by the name that it has in the vectors. */
