@@ -30,7 +30,7 @@ interface Stream {
   readonly events: readonly object[];
 }
 
-const frames = vectors.frames as unknown as readonly Frame[];
+const frames = [...vectors.frames, ...vectors.batches] as unknown as readonly Frame[];
 const streams = vectors.streams as readonly Stream[];
 
 function isNumberedFrame(content: VectorContent): content is NumberedFrame {
