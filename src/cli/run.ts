@@ -10,6 +10,7 @@ import { ProcessFailure } from "./exit.js";
 import { type CommonFlags, flag, parseCount, parseSecondsOrZero, withCommonFlags } from "./flags.js";
 import { type CopyEnd, describeEnd, exitCodeOfEnd, GangProcess, type OutputName } from "./gang-process.js";
 import { ndjson, type Output } from "./output.js";
+import { newOwnSocket, ownListenFlag } from "./own-socket.js";
 import { secretFrom, withSecretFlag } from "./secret-source.js";
 import { reportServer } from "./server-reporter.js";
 import { prefixLines, splitLines } from "./whole-lines.js";
@@ -22,6 +23,7 @@ interface RunFlags extends CommonFlags {
   readonly grace: number;
   readonly onFull: "release" | "hold";
   readonly secretFile?: string;
+  readonly listen?: string;
 }
 
 /** Below the 1,024 members of a mesh without a capacity. */
@@ -70,7 +72,8 @@ export function addRun(program: Command): void {
       flag("--on-full <what>", "once all copies are linked: leave the mesh to them, or go on serving it")
         .choices(["release", "hold"])
         .default("hold"),
-    );
+    )
+    .addOption(ownListenFlag());
   withSecretFlag(command);
   withCommonFlags(command, "how long all of it may take (default: for ever)");
   command.action((args: readonly string[]) =>
@@ -98,7 +101,7 @@ async function runGang(
     badOption("restart", "never with --on-full release, after which nobody can join", "on-failure");
   }
   const server = await serve({
-    listen: "127.0.0.1:0",
+    listen: flags.listen ?? newOwnSocket(),
     gangSize: flags.size,
     ...(flags.onFull === "release" ? { capacity: flags.size, onFull: flags.onFull } : {}),
     secret,

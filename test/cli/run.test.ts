@@ -87,7 +87,7 @@ describe("fullmesh run", () => {
         FULLMESH_RANK: rank,
         FULLMESH_SIZE: "2",
       });
-      expect(variables.FULLMESH_SERVER).toMatch(/^127\.0\.0\.1:\d+$/);
+      expect(variables.FULLMESH_SERVER).toMatch(/^unix:\/.*\/server\.sock$/);
       expect(variables.FULLMESH_SECRET).toMatch(/^[\w-]{43}$/);
       expect(Object.keys(variables).filter((name) => name.startsWith("FULLMESH_"))).toHaveLength(5);
     }
