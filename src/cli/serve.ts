@@ -163,7 +163,8 @@ async function runServe(flags: ServeFlags, { output, onSignal, onStdoutClosed }:
     ...(trace === undefined ? {} : { trace: (record) => trace.add(record) }),
   });
   reportServer(server, output, flags.capacity);
-  await server.initSocket(...listenArguments(on));
+  const [at, port] = listenArguments(on);
+  await server.initSocket(at, port);
   onSignal(() => void server.close());
   await server.sockListen(flags.timeout === undefined ? {} : { timeoutMs: flags.timeout * 1000 });
   const { httpAddress } = server;

@@ -95,7 +95,10 @@ export async function joinWith<C extends Contract>(
     if (setup !== undefined) await waitWithin(prepare(node, setup), { timeoutMs }, () => "`setup` has not finished");
     // What `setup` has taken is not there for the server; the machine counts the rest, but for the waiting line.
     const lookMs = setup === undefined ? timeoutMs : Math.max(0, timeoutMs - (nodeClock.now() - startedAt));
-    if (wanted !== undefined) await node.initListeningSocket(...listenArguments(wanted));
+    if (wanted !== undefined) {
+      const [at, port] = listenArguments(wanted);
+      await node.initListeningSocket(at, port);
+    }
     await lifecycleOf(node).connectToServer(server, {}, lookMs);
     if (wanted === undefined) await node.initListeningSocket();
     await node.sockListen();

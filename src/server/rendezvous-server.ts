@@ -231,7 +231,8 @@ export async function serve(options: ServeOptions = {}): Promise<ListeningServer
     requireOptions(options);
     const on = listenOption("listen", options.listen ?? "127.0.0.1:4000");
     const server = new RendezvousServer(options);
-    await server.initSocket(...listenArguments(on));
+    const [at, port] = listenArguments(on);
+    await server.initSocket(at, port);
     await server.sockListen(options);
     return server as ListeningServer;
   });
