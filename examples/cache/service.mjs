@@ -1,4 +1,4 @@
-import { join } from "fullmesh";
+import { siblings } from "fullmesh";
 
 const name = process.argv[2];
 const load = async (key) => `${key} as the database has it`;
@@ -6,7 +6,7 @@ const load = async (key) => `${key} as the database has it`;
 const cache = new Map();
 const get = (key) => cache.get(key) ?? cache.set(key, load(key)).get(key);
 
-const node = await join(process.env.MESH ?? "127.0.0.1:4000", {
+const node = await siblings("cache", {
   name,
   setup(node) {
     node.onMessage("drop", ({ peer, payload }) => {

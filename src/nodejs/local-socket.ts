@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import {
   chmodSync,
   linkSync,
@@ -14,6 +13,7 @@ import {
 import { connect, createServer, type Server } from "node:net";
 import { FullmeshError } from "../core/errors.js";
 import { pathBytes } from "../protocol/address.js";
+import { digestOf } from "./digest.js";
 import { randomBytes } from "./random.js";
 
 /**
@@ -219,7 +219,7 @@ function lockName(path: string): string {
   const name = `\0fullmesh ${dev} ${ino} ${path.slice(folderOf(path).length + 1)}`;
   const bytes = pathBytes(name);
   if (bytes <= lockBytes) return name + " ".repeat(lockBytes - bytes);
-  return `\0fullmesh ${createHash("sha256").update(name).digest("hex")}`.padEnd(lockBytes);
+  return `\0fullmesh ${digestOf(name)}`.padEnd(lockBytes);
 }
 
 /**

@@ -1,8 +1,8 @@
-import { createHash } from "node:crypto";
 import { readlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { badOption } from "../api/options.js";
 import { FullmeshError } from "../core/errors.js";
+import { digestOf } from "../nodejs/digest.js";
 import { requireSafeFolder } from "../nodejs/local-socket.js";
 import { type Address, formatAddress, isPath } from "../protocol/address.js";
 import { isName } from "../protocol/native/fields.js";
@@ -36,7 +36,7 @@ export function meetingPlaceOf(name: unknown): MeetingPlace {
 }
 
 function folderNameOf(name: string): string {
-  return plainName.test(name) ? name : `~${createHash("sha256").update(name).digest("hex").slice(0, 32)}`;
+  return plainName.test(name) ? name : `~${digestOf(name).slice(0, 32)}`;
 }
 
 /** What tells this host from others that see the same folder: containers, and machines that share a disk. */
