@@ -20,6 +20,17 @@ describe("N18: a member that leaves", () => {
     expect(play.eventsOf("left")).toMatchObject([{ id: a.id, reason: "going home", dialect: "native" }]);
   });
 
+  test("is known to have left, though the server closes before the gap between two updates is over", () => {
+    const play = new Play();
+    const [a, b, c] = nativeMembers(play, 3) as [Player, Player, Player];
+    play.settle();
+    a.leave();
+    b.leave("going home");
+    play.give({ type: "close" });
+    expect(c.end.last("entries")?.entries).toMatchObject([{ type: "left", id: b.id, reason: "going home" }]);
+    expect(c.caller.state).toBe("halfClosed");
+  });
+
   test("is not looked after at its address, and is left once, however its connection ends", () => {
     const play = new Play();
     const [a] = nativeMembers(play, 2) as [Player, Player];
