@@ -13,7 +13,15 @@ import { Keyring } from "../nodejs/keyring.js";
 import { requireShortPath } from "../nodejs/local-socket.js";
 import { Secret } from "../nodejs/secret.js";
 import { nodeTransport } from "../nodejs/transport.js";
-import { type Address, formatAddress, isPath, localPrefix, parseAddress, splitHostPort } from "../protocol/address.js";
+import {
+  type Address,
+  formatAddress,
+  isLocal,
+  isPath,
+  localPrefix,
+  parseAddress,
+  splitHostPort,
+} from "../protocol/address.js";
 import { canonicalIp } from "../protocol/ip.js";
 import type { TransportPort } from "../runtime/ports.js";
 
@@ -113,9 +121,16 @@ export function addressOption(name: string, value: unknown): Address {
   return address ?? badOption(name, "an address such as 10.0.0.1:4000, [::1]:4000 or unix:/run/app/a.sock", value);
 }
 
+/** An address over TCP that a server may advertise. */
+export function networkAddressOption(name: string, value: unknown): Address {
+  const address = typeof value === "string" ? parseAddress(value) : undefined;
+  if (address !== undefined && !isLocal(address)) return address;
+  return badOption(name, "an address such as 10.0.0.1:4000 or [::1]:4000", value);
+}
+
 /** Where to listen: on a local socket, or at an IP literal and a port from 0 to 65535. */
 export function listenOption(name: string, value: unknown): Endpoint {
-  return localOption(name, value) ?? networkOption(name, value, " or a local socket such as unix:/run/app/mesh.sock");
+  return localOption(name, value) ?? networkOption(name, value, ", or a local socket such as unix:/run/app/mesh.sock");
 }
 
 /** Where to listen over TCP: an IP literal and a port from 0 to 65535. `also`: what the caller takes besides. */
@@ -123,7 +138,7 @@ export function networkOption(name: string, value: unknown, also = ""): NetworkE
   const endpoint = typeof value === "string" ? endpoint0(value) : undefined;
   const host = endpoint === undefined ? undefined : canonicalIp(endpoint.host);
   if (endpoint === undefined || host === undefined) {
-    return badOption(name, `an IP address and a port such as 127.0.0.1:4000, port 0 for any free one,${also}`, value);
+    return badOption(name, `an IP address and a port such as 127.0.0.1:4000, port 0 for any free one${also}`, value);
   }
   return { host, port: endpoint.port };
 }

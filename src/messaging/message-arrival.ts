@@ -1,7 +1,6 @@
 import { Batch } from "../protocol/native/batch.js";
 import type { MessageFrame } from "../protocol/native/message.js";
 import { noBytes, type PayloadForm, payloadForms } from "../protocol/native/payload.js";
-import type { MessagingChannel } from "./messaging-channel.js";
 
 /** A message of the peer. */
 export interface ReceivedMessage extends MessageFrame {
@@ -14,9 +13,9 @@ export interface ReceivedMessage extends MessageFrame {
  * one after the other, and each is there until the next one is read: memory for all of them at once would have to be cleaned
  * up for all of them at once.
  */
-export class MessageArrival implements ReceivedMessage {
+export class MessageArrival<Channel> implements ReceivedMessage {
   readonly type = "messages";
-  readonly from: MessagingChannel;
+  readonly from: Channel;
   // The message that was read last.
   topic = "";
   form: PayloadForm = payloadForms.nothing;
@@ -27,7 +26,7 @@ export class MessageArrival implements ReceivedMessage {
   readonly #creditBytes: number[];
   #at = 0;
 
-  constructor(from: MessagingChannel, first: MessageFrame | Batch, creditBytes: number) {
+  constructor(from: Channel, first: MessageFrame | Batch, creditBytes: number) {
     this.from = from;
     this.#frames = [first];
     this.#creditBytes = [creditBytes];

@@ -27,7 +27,7 @@ import { ChannelStreams } from "./streams.js";
 /** What happens on a channel, in order. Bytes are contiguous, and the listener may keep them. */
 export type MessagingEvent =
   /** Messages that came one behind the other: one read of a socket may hold thousands, which go up together. */
-  | MessageArrival
+  | MessageArrival<MessagingChannel>
   /** To be answered with `reply` or `fail`, once. */
   | {
       readonly type: "request";

@@ -275,7 +275,7 @@ export class NodeMessages {
   }
 
   /** Messages have come: loops take them when they are ready, and listeners are called at once. */
-  arrived(incoming: MessageArrival): void {
+  arrived(incoming: MessageArrival<MessagingChannel>): void {
     const { from } = incoming;
     const peer = this.#context.peers.at(from.peer as Address);
     let consumedBytes = 0;

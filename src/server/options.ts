@@ -1,10 +1,10 @@
 import { type Logger, loggerOption } from "../api/log.js";
 import {
-  addressOption,
   badOption,
   choiceOption,
   integerOption,
   limitsOption,
+  networkAddressOption,
   networkOption,
   refuseUnknown,
   requireSecure,
@@ -172,7 +172,7 @@ function storeOption({ store, advertise, secret }: ServerOptions): StoreConfig |
   return {
     url,
     certificates,
-    advertise: advertise === undefined ? undefined : addressOption("advertise", advertise),
+    advertise: advertise === undefined ? undefined : networkAddressOption("advertise", advertise),
     secretTag: secret === undefined ? undefined : Buffer.from(new Secret(secret).keyFor(tagName)).toString("hex"),
   };
 }

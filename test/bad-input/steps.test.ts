@@ -151,7 +151,8 @@ describe("an option with a value that it cannot take", () => {
 
   const integer = "an integer >= 1";
   const milliseconds = "a finite number of milliseconds >= 0";
-  const listenable = "an IP address and a port such as 127.0.0.1:4000, port 0 for any free one";
+  const listenable =
+    "an IP address and a port such as 127.0.0.1:4000, port 0 for any free one, or a local socket such as unix:/run/app/mesh.sock";
 
   test.each<[string, unknown, string]>([
     ["capacity", "eight", `Expected \`capacity\` to be ${integer}, got "eight"`],
@@ -183,12 +184,12 @@ describe("an option with a value that it cannot take", () => {
     [
       "advertise",
       "here:4000",
-      'Expected `advertise` to be an address such as 10.0.0.1:4000 or [::1]:4000, got "here:4000"',
+      'Expected `advertise` to be an address such as 10.0.0.1:4000, [::1]:4000 or unix:/run/app/a.sock, got "here:4000"',
     ],
     [
       "advertise",
       "0.0.0.0:4000",
-      'Expected `advertise` to be an address such as 10.0.0.1:4000 or [::1]:4000, got "0.0.0.0:4000"',
+      'Expected `advertise` to be an address such as 10.0.0.1:4000, [::1]:4000 or unix:/run/app/a.sock, got "0.0.0.0:4000"',
     ],
     [
       "limits",
@@ -231,7 +232,7 @@ describe("an option with a value that it cannot take", () => {
     async (address) => {
       await expect(newNode().connectToServer(address)).rejects.toMatchObject({
         code: "BAD_OPTION",
-        message: `Expected \`server\` to be a server's address such as 127.0.0.1:4000 or mesh.example:4000, got "${address}"`,
+        message: `Expected \`server\` to be a server's address such as 127.0.0.1:4000, mesh.example:4000 or unix:/run/app/mesh.sock, got "${address}"`,
       });
     },
   );

@@ -59,6 +59,10 @@ describe("fullmesh serve --store with what cannot be", () => {
       'Expected `advertise` to be an address such as 10.0.0.1:4000 or [::1]:4000, got "0.0.0.0:4000"',
     ],
     [
+      ["--store", "etcd://10.0.0.1", "--advertise", "unix:/run/app/mesh.sock"],
+      'Expected `advertise` to be an address such as 10.0.0.1:4000 or [::1]:4000, got "unix:/run/app/mesh.sock"',
+    ],
+    [
       ["--store", "etcd+https://10.0.0.1", "--store-key", "/nowhere/key.pem"],
       'Expected `store-key` to be a file that can be read (ENOENT), got "/nowhere/key.pem"',
     ],

@@ -10,11 +10,11 @@ import {
 
 /** What has arrived, each message by itself. */
 export type ChannelEvent =
-  | Exclude<MessagingEvent, MessageArrival>
+  | Exclude<MessagingEvent, MessageArrival<MessagingChannel>>
   | ({ readonly type: "message"; readonly from: MessagingChannel } & ReceivedMessage);
 
 /** What was read of an arrival: it can be read once. */
-const read = new WeakMap<MessageArrival, ChannelEvent[]>();
+const read = new WeakMap<MessageArrival<MessagingChannel>, ChannelEvent[]>();
 
 function each(arrival: MessagingEvent): ChannelEvent[] {
   if (arrival.type !== "messages") return [arrival];

@@ -26,7 +26,7 @@ describe("an owner", () => {
     expect(wire?.dialer.sent).toEqual([]);
     wire?.connect();
     expect(wire?.frames("dialer")).toEqual([
-      { type: "hello", mesh: "m", from: idOf(1), to: idOf(2), attempt: 1, since: 0, received: 0 },
+      { type: "hello", mesh: "m", from: idOf(1), to: idOf(2), attempt: 1, since: 0, received: 0, batches: true },
     ]);
   });
 

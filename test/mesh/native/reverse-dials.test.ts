@@ -148,8 +148,8 @@ describe("an owner that cannot dial", () => {
   test("is linked by the other end's dial, and messages go both ways", () => {
     const { owner, later } = granted(new World());
     const wire = passOn(owner, later).flow();
-    expect(wire.last("dialer", "hello")).toEqual(hello(2, 2, 1));
-    expect(wire.last("acceptor", "answer")).toEqual({ type: "answer", attempt: 2, since: 2, received: 0 });
+    expect(wire.last("dialer", "hello")).toMatchObject(hello(2, 2, 1));
+    expect(wire.last("acceptor", "answer")).toMatchObject({ type: "answer", attempt: 2, since: 2, received: 0 });
     expect([owner.isUp(later), later.isUp(owner)]).toEqual([true, true]);
     owner.send(later, "there");
     later.send(owner, "back");
