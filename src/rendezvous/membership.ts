@@ -311,7 +311,7 @@ export class Membership {
         called.push(session);
       } else if (session.candidate !== undefined) this.#admit(session, session.candidate, undefined, false, now);
     }
-    this.#timers.set("line", line.callsMoreAt(admission.freeSlots));
+    this.#timers.set("line", line.callsMoreAt(admission.freeSlots, now));
     return called;
   }
 

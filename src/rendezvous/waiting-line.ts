@@ -87,10 +87,13 @@ export class WaitingLine {
     this.#slowAt = now + this.#slowMs;
   }
 
-  /** When others are called as well, because those who were called are slow; undefined if nobody is held up. */
-  callsMoreAt(freeSlots: number): number | undefined {
+  /**
+   * When others are called as well, because those who were called are slow; undefined if nobody is held up, or if that moment has
+   * come and the others must let members pass: then their turn comes with the end of that.
+   */
+  callsMoreAt(freeSlots: number, now: number): number | undefined {
     const isHeldUp = this.#ranks === undefined && freeSlots > 0 && this.#called > 0 && this.#called < this.size;
-    return isHeldUp ? this.#slowAt : undefined;
+    return isHeldUp && this.#slowAt > now ? this.#slowAt : undefined;
   }
 
   /** It has not answered its call: it may hang. Returns whether it may stand in line again. */

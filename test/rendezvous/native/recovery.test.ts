@@ -713,6 +713,20 @@ describe("a registration while members of an earlier log may come", () => {
     expect(waiter.order).toBeGreaterThan(0);
   });
 
+  test("waits also behind one that does not answer its call, without a timer that is always due", () => {
+    const play = new Play({ capacity: 1, onFull: "hold" });
+    const [first] = nativeMembers(play, 1) as [Player];
+    const silent = play.native("127.0.0.1:15001").register();
+    const waiter = play.native("127.0.0.1:15002").register({ waited: true });
+    play.dialed = ({ to }) => to === silent.address;
+    first.leave();
+    play.pass(play.limits.dialBackSlowMs);
+    expect(play.machine.nextTimeout()).toBeGreaterThan(play.now);
+    expect(waiter.order).toBe(0);
+    passAwake(play, [silent, waiter], play.limits.leaseMs + play.limits.updateGapMs);
+    expect(waiter.order).toBeGreaterThan(0);
+  });
+
   test("waits for no more than a lease if nobody comes", () => {
     const play = new Play({ capacity: 3, onFull: "hold" });
     const waiter = play.native("127.0.0.1:15001").register({ waited: true });
